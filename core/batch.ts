@@ -1,0 +1,147 @@
+import type { ReserveAnswer, Resource } from './commands';
+import type { Usd } from './money';
+import { covers, headroomUsd, isAtWarningThreshold, rollOver, type Quota } from './quotas';
+import type { Reservation } from './reservations';
+
+/** What a decision is made from: everything that Postgres held, under lock, at `nowMs`. */
+export interface BatchState {
+  nowMs: number;
+  quotas: readonly Quota[];
+  /** The reservations that the commands name, and those of the tenant that are overdue or have an outcome to fold. */
+  reservations: readonly Reservation[];
+  /** Whether limits bind. Where they do not, everything is granted and still recorded and alerted. */
+  enforced: Record<Resource, boolean>;
+}
+
+/** One step of the tenant's balances, in the order decided. The SQL guard replays these. */
+export interface BalanceChange {
+  sequence: number;
+  userId?: string | undefined;
+  resource: Resource;
+  reservedDeltaUsd: Usd;
+  spentDeltaUsd: Usd;
+  postedAtMs: number;
+  grant: boolean;
+  enforced: boolean;
+}
+
+/** One line of the ledger. Only a correction may be negative. */
+export interface LedgerEntry {
+  operationId: string;
+  entry: 'commit' | 'correction';
+  amountUsd: Usd;
+  settlement: 'actual' | 'unverified';
+  postedAtMs: number;
+}
+
+export interface QuotaAlert {
+  kind: 'quota_warning' | 'quota_exceeded';
+  quota: Quota;
+  /** What was asked for when the quota refused. */
+  estimatedUsd?: Usd | undefined;
+}
+
+/** What a decision comes to: what to answer, and what to write before anything is answered. */
+export interface BatchDecision {
+  answers: ReserveAnswer[];
+  reservations: Reservation[];
+  changes: BalanceChange[];
+  ledger: LedgerEntry[];
+  alerts: QuotaAlert[];
+  /** The quotas as they stand after the batch. */
+  quotas: Quota[];
+}
+
+/**
+ * The working copy of one batch. Commands are applied to it one after the other, so each sees what the earlier ones
+ * did; the state it came from is left as it was.
+ */
+export class Batch {
+  readonly nowMs: number;
+  readonly answers: ReserveAnswer[] = [];
+  readonly changes: BalanceChange[] = [];
+  readonly ledger: LedgerEntry[] = [];
+  readonly alerts: QuotaAlert[] = [];
+  private readonly quotas: Quota[];
+  private readonly reservations = new Map<string, Reservation>();
+  private readonly changed = new Set<string>();
+
+  constructor(private readonly state: BatchState) {
+    this.nowMs = state.nowMs;
+    this.quotas = state.quotas.map((quota) => ({ ...rollOver(quota, state.nowMs) }));
+    for (const reservation of state.reservations) this.reservations.set(reservation.operationId, reservation);
+  }
+
+  isEnforced(resource: Resource): boolean {
+    return this.state.enforced[resource];
+  }
+
+  quotasFor(payer: { userId?: string | undefined; resource: Resource }): Quota[] {
+    return this.quotas.filter((quota) => covers(quota, payer));
+  }
+
+  allReservations(): Reservation[] {
+    return [...this.reservations.values()];
+  }
+
+  find(operationId: string): Reservation | undefined {
+    return this.reservations.get(operationId);
+  }
+
+  put(reservation: Reservation): void {
+    this.reservations.set(reservation.operationId, reservation);
+    this.changed.add(reservation.operationId);
+  }
+
+  /** Moves the balances of every quota that covers the payer, and notes the step for the guard. */
+  move(
+    payer: { userId?: string | undefined; resource: Resource },
+    delta: { reservedUsd?: Usd; spentUsd?: Usd; postedAtMs?: number; grant?: boolean },
+  ): void {
+    const { reservedUsd = 0n, spentUsd = 0n, postedAtMs = this.nowMs, grant = false } = delta;
+    if (reservedUsd === 0n && spentUsd === 0n) return;
+    for (const quota of this.quotasFor(payer)) {
+      quota.reservedUsd += reservedUsd;
+      if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
+      if (spentUsd > 0n && !quota.warned && isAtWarningThreshold(quota)) {
+        quota.warned = true;
+        this.alerts.push({ kind: 'quota_warning', quota: { ...quota } });
+      }
+    }
+    this.changes.push({
+      sequence: this.changes.length,
+      userId: payer.userId,
+      resource: payer.resource,
+      reservedDeltaUsd: reservedUsd,
+      spentDeltaUsd: spentUsd,
+      postedAtMs,
+      grant,
+      enforced: this.isEnforced(payer.resource),
+    });
+  }
+
+  /** Raises the alert of a quota's first refusal in its period. */
+  refuse(quota: Quota, estimatedUsd: Usd): void {
+    if (quota.exceeded) return;
+    quota.exceeded = true;
+    this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota }, estimatedUsd });
+  }
+
+  /** The least headroom of the quotas that cover the payer; undefined when none does. */
+  headroomFor(payer: { userId?: string | undefined; resource: Resource }): Usd | undefined {
+    return this.quotasFor(payer)
+      .map(headroomUsd)
+      .reduce<Usd | undefined>((least, usd) => (least === undefined || usd < least ? usd : least), undefined);
+  }
+
+  decision(): BatchDecision {
+    return {
+      answers: this.answers,
+      reservations: [...this.changed].map((id) => this.reservations.get(id) as Reservation),
+      changes: this.changes,
+      ledger: this.ledger,
+      alerts: this.alerts,
+      quotas: this.quotas,
+    };
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * What callers ask of a tenant's budget authority, and what it answers, as they travel: plain JSON with money as decimal
+ * strings. Every command names its operation and is idempotent on it.
+ */
+
+/** What a paid step is billed as. */
+export type Resource = 'llm' | 'e2b';
+
+/** Where the answer to a reserve goes: the activity that stays open for it. */
+export interface ReplyAddress {
+  workflowId: string;
+  runId: string;
+  activityId: string;
+}
+
+/** W3C trace context of the caller, so that one trace leads through the authority. */
+export type TraceContext = Record<string, string>;
+
+/** Asks for money. Tenant, user, resource, amount, minimum and price version are what make two requests the same. */
+export interface ReserveCommand {
+  type: 'reserve';
+  operationId: string;
+  userId?: string;
+  resource: Resource;
+  amountUsd: string;
+  /** The least that is of use: when the full amount does not fit and this does, the grant is what is left. */
+  minimumUsd?: string;
+  priceVersion: string;
+  /** How long the grant holds, from the decision. */
+  ttlSeconds: number;
+  /** Labels for people and reports; no part of the request's identity. */
+  runId?: string;
+  kind: string;
+  step?: number;
+  attempt?: number;
+  model?: string;
+  replyTo?: ReplyAddress;
+  traceContext?: TraceContext;
+}
+
+/**
+ * Ends a reservation by its outcome: the actual cost; nothing when it surely was not billed or never claimed; and the
+ * estimate, as `unverified`, when it was claimed and nobody knows.
+ */
+export interface CommitCommand {
+  type: 'commit';
+  operationId: string;
+  traceContext?: TraceContext;
+}
+
+/** Gives a reservation up. A claimed one waits for its outcome; an unknown one leaves a tombstone that refuses a late reserve. */
+export interface ReleaseCommand {
+  type: 'release';
+  operationId: string;
+  traceContext?: TraceContext;
+}
+
+/** Makes a granted reservation hold for longer, counted from the decision. Never shortens it. */
+export interface ExtendCommand {
+  type: 'extend';
+  operationId: string;
+  ttlSeconds: number;
+  traceContext?: TraceContext;
+}
+
+/** Says that quotas were changed in Postgres: look again, since somebody may fit now. */
+export interface ReloadCommand {
+  type: 'reload';
+}
+
+export type BudgetCommand = ReserveCommand | CommitCommand | ReleaseCommand | ExtendCommand | ReloadCommand;
+
+/** The quota that stood in the way, with amounts as decimal strings. */
+export interface BindingQuota {
+  scope: 'platform' | 'tenant' | 'user';
+  scopeId: string;
+  resourceType: Resource | 'all';
+  period: 'day' | 'week' | 'month';
+  limitUsd: string;
+  spentUsd: string;
+  reservedUsd: string;
+  remainingUsd: string;
+  /** What was asked for. */
+  estimatedUsd: string;
+  resetsAt: string;
+}
+
+export type RejectionCode =
+  | 'operation_conflict'
+  | 'operation_released'
+  | 'invalid_amount'
+  | 'invalid_request'
+  | 'unknown_tenant'
+  | 'quota_missing'
+  | 'command_failed';
+
+/** The answer to a reserve. It is given only after Postgres holds it, and a repeat gets the same one. */
+export type ReserveAnswer =
+  | { decision: 'granted'; operationId: string; grantedUsd: string; partial: boolean; expiresAt: string }
+  | { decision: 'denied'; operationId: string; quota: BindingQuota; retryAfterSeconds?: number; message: string }
+  | { decision: 'rejected'; operationId: string; code: RejectionCode; message: string };

@@ -1,0 +1,204 @@
+/**
+ * The decision: what becomes of a batch of commands, given everything that Postgres holds of their tenant. One pure
+ * function, called inside the transaction that records what it decides.
+ *
+ * First what is due is settled (outcomes written since the last batch, reservations overdue), so that the money it
+ * frees counts; then the commands are applied in order. A grant never exceeds the headroom of any quota that covers it,
+ * and every command is idempotent on its operation id.
+ */
+import { Batch, type BatchDecision, type BatchState } from './batch';
+import type { BudgetCommand, ExtendCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
+import { formatUsd, parseAmountUsd, MoneyError } from './money';
+import { bindingQuota, headroomUsd, tightest, type Quota } from './quotas';
+import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
+import { settle, settleWhatIsDue } from './settlement';
+
+/** The longest that one reservation may hold money without being extended: a week. */
+export const ttlSecondsMax = 7 * 24 * 3600;
+
+/** Decides one batch. The state is not changed; what to write and what to answer is in the result. */
+export function decideBatch(state: BatchState, commands: readonly BudgetCommand[]): BatchDecision {
+  const batch = new Batch(state);
+  settleWhatIsDue(batch);
+  for (const command of commands) apply(batch, command);
+  return batch.decision();
+}
+
+function apply(batch: Batch, command: BudgetCommand): void {
+  switch (command.type) {
+    case 'reserve':
+      batch.answers.push(reserve(batch, command));
+      return;
+    case 'commit': {
+      const reservation = batch.find(command.operationId);
+      if (reservation) settle(batch, reservation, 'commit');
+      return;
+    }
+    case 'release': {
+      const reservation = batch.find(command.operationId);
+      if (reservation) settle(batch, reservation, 'release');
+      else batch.put(tombstone(batch, command.operationId));
+      return;
+    }
+    case 'extend':
+      extend(batch, command);
+      return;
+    case 'reload':
+      return;
+  }
+}
+
+/** The mark that a release leaves when it comes before its reserve: the late reserve is refused. */
+function tombstone(batch: Batch, operationId: string): Reservation {
+  return {
+    operationId,
+    status: 'released',
+    settlement: 'released',
+    decidedAtMs: batch.nowMs,
+    endedAtMs: batch.nowMs,
+    claimed: false,
+    outcomeFolded: false,
+  };
+}
+
+function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer {
+  const { operationId } = command;
+  const amounts = parseAmounts(command);
+  if ('type' in amounts) return answerRefusal(operationId, amounts);
+  const known = batch.find(operationId);
+  if (known) return answerAgain(known, command, amounts);
+
+  const request = requestOf(command, amounts);
+  const quotas = batch.quotasFor(request);
+  const tight = tightest(quotas);
+  if (!tight) {
+    const message = `No quota of the tenant covers ${request.resource}. Nothing was reserved. Set one (PUT /v1/tenants/{id}/quotas).`;
+    return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'quota_missing', message } });
+  }
+  const headroom = headroomUsd(tight);
+  const minimum = amounts.minimumUsd ?? amounts.amountUsd;
+  if (batch.isEnforced(request.resource) && headroom < minimum) {
+    batch.refuse(tight, amounts.amountUsd);
+    return record(batch, { operationId, request, refusal: denial(tight, amounts) });
+  }
+  if (headroom < minimum) batch.refuse(tight, amounts.amountUsd);
+  const fits = headroom >= amounts.amountUsd || !batch.isEnforced(request.resource);
+  const grantedUsd = fits ? amounts.amountUsd : headroom;
+  const granted: Reservation = {
+    operationId,
+    request,
+    status: 'granted',
+    grantedUsd,
+    decidedAtMs: batch.nowMs,
+    expiresAtMs: batch.nowMs + command.ttlSeconds * 1000,
+    claimed: false,
+    outcomeFolded: false,
+  };
+  batch.put(granted);
+  batch.move(request, { reservedUsd: grantedUsd, grant: true });
+  return answerOf(granted);
+}
+
+/** Checks what a reserve asks for. A nonsensical amount is refused; it is never a credit. */
+function parseAmounts(command: ReserveCommand): Amounts | Refusal {
+  const invalid = (code: RejectionCode, message: string): Refusal => ({ type: 'rejected', code, message });
+  if (!(command.ttlSeconds > 0 && command.ttlSeconds <= ttlSecondsMax)) {
+    return invalid('invalid_request', `ttlSeconds must be more than 0 and at most ${ttlSecondsMax}, not ${command.ttlSeconds}. Nothing was reserved.`);
+  }
+  try {
+    const amountUsd = parseAmountUsd(command.amountUsd);
+    const minimumUsd = command.minimumUsd === undefined ? undefined : parseAmountUsd(command.minimumUsd);
+    if (minimumUsd !== undefined && minimumUsd > amountUsd) {
+      return invalid('invalid_amount', `minimumUsd ${command.minimumUsd} is above amountUsd ${command.amountUsd}. Nothing was reserved.`);
+    }
+    return { amountUsd, minimumUsd };
+  } catch (error) {
+    if (error instanceof MoneyError) return invalid('invalid_amount', `${error.message} Nothing was reserved.`);
+    throw error;
+  }
+}
+
+function requestOf(command: ReserveCommand, { amountUsd, minimumUsd }: Amounts): ReservationRequest {
+  return {
+    userId: command.userId,
+    resource: command.resource,
+    requestedUsd: amountUsd,
+    minimumUsd,
+    priceVersion: command.priceVersion,
+    runId: command.runId,
+    kind: command.kind,
+    step: command.step,
+    attempt: command.attempt,
+    model: command.model,
+    traceContext: command.traceContext,
+  };
+}
+
+/** A refusal is recorded too: the same reserve asked again gets the same answer. */
+function record(
+  batch: Batch,
+  { operationId, request, refusal }: { operationId: string; request: ReservationRequest; refusal: Refusal },
+): ReserveAnswer {
+  const refused: Reservation = {
+    operationId,
+    request,
+    status: refusal.type,
+    refusal,
+    decidedAtMs: batch.nowMs,
+    claimed: false,
+    outcomeFolded: false,
+  };
+  batch.put(refused);
+  return answerOf(refused);
+}
+
+function denial(quota: Quota, { amountUsd, minimumUsd }: Amounts): Refusal {
+  const binding = bindingQuota(quota, amountUsd);
+  const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
+  return {
+    type: 'denied',
+    quota: binding,
+    message:
+      `The ${binding.resourceType} quota of ${binding.scope} ${binding.scopeId} per ${binding.period} has ` +
+      `$${binding.remainingUsd} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved); ` +
+      `$${binding.estimatedUsd}${least} was asked for. Nothing was reserved. It resets at ${binding.resetsAt}.`,
+  };
+}
+
+/** The record answers a repeat; a different request under the same id is a conflict and changes nothing. */
+function answerAgain(known: Reservation, command: ReserveCommand, amounts: Amounts): ReserveAnswer {
+  const { operationId } = command;
+  if (!known.request) {
+    const message = 'This operation was released before its reserve arrived. Nothing was reserved. Reserve under a new operation id.';
+    return { decision: 'rejected', operationId, code: 'operation_released', message };
+  }
+  if (!isSameRequest(known.request, command, amounts)) {
+    const message = 'Another request was decided under this operation id; it stands. Use a new operation id for this one.';
+    return { decision: 'rejected', operationId, code: 'operation_conflict', message };
+  }
+  return answerOf(known);
+}
+
+function answerOf(reservation: Reservation): ReserveAnswer {
+  const { operationId, refusal, request, grantedUsd = 0n, expiresAtMs = 0 } = reservation;
+  if (refusal) return answerRefusal(operationId, refusal);
+  return {
+    decision: 'granted',
+    operationId,
+    grantedUsd: formatUsd(grantedUsd),
+    partial: request !== undefined && grantedUsd < request.requestedUsd,
+    expiresAt: new Date(expiresAtMs).toISOString(),
+  };
+}
+
+function answerRefusal(operationId: string, refusal: Refusal): ReserveAnswer {
+  const { type, ...rest } = refusal;
+  return { decision: type, operationId, ...rest } as ReserveAnswer;
+}
+
+function extend(batch: Batch, { operationId, ttlSeconds }: ExtendCommand): void {
+  const reservation = batch.find(operationId);
+  if (reservation?.status !== 'granted' || !(ttlSeconds > 0 && ttlSeconds <= ttlSecondsMax)) return;
+  const expiresAtMs = Math.max(reservation.expiresAtMs ?? 0, batch.nowMs + ttlSeconds * 1000);
+  batch.put({ ...reservation, expiresAtMs });
+}

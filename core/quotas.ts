@@ -1,0 +1,95 @@
+import type { BindingQuota, Resource } from './commands';
+import { formatUsd, type Usd } from './money';
+import { periodAt, type Period } from './periods';
+
+export type Scope = 'platform' | 'tenant' | 'user';
+export type ResourceType = Resource | 'all';
+
+/** One limit on one scope's spend of one resource in one period, with what is spent and reserved of it. */
+export interface Quota {
+  quotaId: string;
+  scope: Scope;
+  scopeId: string;
+  resourceType: ResourceType;
+  period: Period;
+  limitUsd: Usd;
+  /** Sum of the ledger entries posted in the period. */
+  spentUsd: Usd;
+  /** Sum of the open reservations that the quota covers, whenever they were made. */
+  reservedUsd: Usd;
+  periodStartMs: number;
+  periodEndMs: number;
+  /** Share of the limit at which its people are warned, in ten-thousandths: 8000 is 80 %. */
+  warningThresholdBasisPoints: number;
+  /** Alerts already raised in this period. */
+  warned: boolean;
+  exceeded: boolean;
+}
+
+/** Who pays for what: what decides which quotas a request must fit. */
+export interface Payer {
+  userId?: string | undefined;
+  resource: Resource;
+}
+
+/** Whether a quota of the tenant (or of the platform) covers this payer's request. */
+export function covers(quota: Quota, { userId, resource }: Payer): boolean {
+  if (quota.resourceType !== 'all' && quota.resourceType !== resource) return false;
+  return quota.scope !== 'user' || quota.scopeId === userId;
+}
+
+/** What a grant may still take: limit − spent − reserved. Negative after an overrun or a lowered limit. */
+export const headroomUsd = (quota: Quota): Usd => quota.limitUsd - quota.spentUsd - quota.reservedUsd;
+
+/** The quota with the least headroom, the narrower scope first on a tie. */
+export function tightest(quotas: readonly Quota[]): Quota | undefined {
+  const width = { user: 0, tenant: 1, platform: 2 };
+  return [...quotas].sort((a, b) => {
+    const difference = headroomUsd(a) - headroomUsd(b);
+    if (difference !== 0n) return difference < 0n ? -1 : 1;
+    return width[a.scope] - width[b.scope];
+  })[0];
+}
+
+/** The quota in the period around `nowMs`: spend and alerts start anew, open reservations carry over. */
+export function rollOver(quota: Quota, nowMs: number): Quota {
+  if (nowMs < quota.periodEndMs) return quota;
+  const { start, end } = periodAt(quota.period, nowMs);
+  return {
+    ...quota,
+    spentUsd: 0n,
+    warned: false,
+    exceeded: false,
+    periodStartMs: start.getTime(),
+    periodEndMs: end.getTime(),
+  };
+}
+
+/** Whether spend has reached the warning threshold. A limit of zero is at its threshold once anything is spent. */
+export function isAtWarningThreshold(quota: Quota): boolean {
+  if (quota.spentUsd <= 0n) return false;
+  return quota.spentUsd * 10_000n >= quota.limitUsd * BigInt(quota.warningThresholdBasisPoints);
+}
+
+/** Spend as a share of the limit, in per cent with two decimals, for people. 100 when the limit is zero. */
+export function utilizationPercent({ spentUsd, limitUsd }: Pick<Quota, 'spentUsd' | 'limitUsd'>): number {
+  if (limitUsd === 0n) return 100;
+  return Number((spentUsd * 10_000n) / limitUsd) / 100;
+}
+
+/** What a denial says of the quota that bound. */
+export function bindingQuota(quota: Quota, estimatedUsd: Usd): BindingQuota {
+  const remaining = headroomUsd(quota);
+  return {
+    scope: quota.scope,
+    scopeId: quota.scopeId,
+    resourceType: quota.resourceType,
+    period: quota.period,
+    limitUsd: formatUsd(quota.limitUsd),
+    spentUsd: formatUsd(quota.spentUsd),
+    reservedUsd: formatUsd(quota.reservedUsd),
+    remainingUsd: formatUsd(remaining > 0n ? remaining : 0n),
+    estimatedUsd: formatUsd(estimatedUsd),
+    resetsAt: new Date(quota.periodEndMs).toISOString(),
+  };
+}

@@ -1,0 +1,110 @@
+/**
+ * How a granted reservation ends, exactly once.
+ *
+ *   granted ── outcome billed ────────────────▶ committed (actual), whatever was asked: commit, release or expiry
+ *           ── outcome "surely not billed" ───▶ released
+ *           ── unclaimed, commit or release ──▶ released          unclaimed, overdue ──▶ expired
+ *           ── claimed, no outcome, commit or overdue ──▶ committed at the grant (unverified)
+ *           ── claimed, no outcome, release ──▶ stays granted: the call may be under way, so its outcome decides
+ *
+ * An outcome that comes after the end is still recorded: it corrects the ledger, in the period of the entry that it
+ * corrects, and changes nothing of the end itself.
+ */
+import type { Batch } from './batch';
+import type { Usd } from './money';
+import type { Reservation, ReservationRequest } from './reservations';
+
+type Trigger = 'commit' | 'release' | 'expiry' | 'outcome';
+
+/** Ends what is overdue and folds every outcome that is not folded yet. Runs before the commands of each batch. */
+export function settleWhatIsDue(batch: Batch): void {
+  for (const reservation of batch.allReservations()) {
+    if (reservation.outcome && !reservation.outcomeFolded) {
+      settle(batch, reservation, 'outcome');
+    } else if (reservation.status === 'granted' && (reservation.expiresAtMs ?? Infinity) <= batch.nowMs) {
+      settle(batch, reservation, 'expiry');
+    }
+  }
+}
+
+/** Applies one trigger to one reservation; what has ended already stays as it is. */
+export function settle(batch: Batch, reservation: Reservation, trigger: Trigger): void {
+  const { request, grantedUsd, outcome } = reservation;
+  if (!request || grantedUsd === undefined) return;
+  if (reservation.status !== 'granted') {
+    if (outcome && !reservation.outcomeFolded) correct(batch, reservation, request);
+    return;
+  }
+  if (outcome) {
+    if (outcome.billed) commit(batch, reservation, { request, grantedUsd, costUsd: outcome.costUsd, settlement: 'actual' });
+    else free(batch, reservation, { request, grantedUsd, status: 'released' });
+  } else if (!reservation.claimed) {
+    free(batch, reservation, { request, grantedUsd, status: trigger === 'expiry' ? 'expired' : 'released' });
+  } else if (trigger === 'commit' || trigger === 'expiry') {
+    commit(batch, reservation, { request, grantedUsd, costUsd: grantedUsd, settlement: 'unverified' });
+  }
+}
+
+interface CommitDetails {
+  request: ReservationRequest;
+  grantedUsd: Usd;
+  costUsd: Usd;
+  settlement: 'actual' | 'unverified';
+}
+
+/** The cost is recorded in full even when it passes the grant: the money is gone. */
+function commit(batch: Batch, reservation: Reservation, { request, grantedUsd, costUsd, settlement }: CommitDetails): void {
+  batch.put({
+    ...reservation,
+    status: 'committed',
+    settlement,
+    committedUsd: costUsd,
+    overrunUsd: costUsd > grantedUsd ? costUsd - grantedUsd : undefined,
+    outcomeFolded: reservation.outcome !== undefined,
+    postedAtMs: batch.nowMs,
+    endedAtMs: batch.nowMs,
+  });
+  batch.ledger.push({
+    operationId: reservation.operationId,
+    entry: 'commit',
+    amountUsd: costUsd,
+    settlement,
+    postedAtMs: batch.nowMs,
+  });
+  batch.move(request, { reservedUsd: -grantedUsd, spentUsd: costUsd });
+}
+
+interface FreeDetails {
+  request: ReservationRequest;
+  grantedUsd: Usd;
+  status: 'released' | 'expired';
+}
+
+function free(batch: Batch, reservation: Reservation, { request, grantedUsd, status }: FreeDetails): void {
+  batch.put({
+    ...reservation,
+    status,
+    settlement: status,
+    outcomeFolded: reservation.outcome !== undefined,
+    endedAtMs: batch.nowMs,
+  });
+  batch.move(request, { reservedUsd: -grantedUsd });
+}
+
+/** A late outcome: the ledger learns the difference to what was posted, at the moment it was posted. */
+function correct(batch: Batch, reservation: Reservation, request: ReservationRequest): void {
+  const { outcome, committedUsd = 0n } = reservation;
+  const costUsd = outcome?.billed ? outcome.costUsd : 0n;
+  const postedAtMs = reservation.postedAtMs ?? batch.nowMs;
+  const isCommitted = reservation.status === 'committed';
+  batch.put({
+    ...reservation,
+    outcomeFolded: true,
+    ...(isCommitted ? { committedUsd: costUsd, settlement: 'actual' as const } : {}),
+    ...(costUsd > 0n ? { postedAtMs } : {}),
+  });
+  const amountUsd = costUsd - committedUsd;
+  if (amountUsd === 0n) return;
+  batch.ledger.push({ operationId: reservation.operationId, entry: 'correction', amountUsd, settlement: 'actual', postedAtMs });
+  batch.move(request, { spentUsd: amountUsd, postedAtMs });
+}

@@ -1,0 +1,84 @@
+/**
+ * What one call of a model used, in one form for all providers. Every kind of token is counted once: `inputTokens`
+ * excludes what was read from or written to a cache, and thinking is part of `outputTokens`. Providers differ there
+ * (OpenAI's cached tokens are a subset of its input, Gemini reports thinking apart), so each has its own converter.
+ */
+
+/** Tokens of one request, each kind apart. */
+export interface TokenCounts {
+  /** Prompt tokens that no cache took part in. */
+  inputTokens: number;
+  /** Everything generated, thinking included. */
+  outputTokens: number;
+  cacheReadTokens: number;
+  /** Written to the cache for five minutes, or for the only lifetime that the provider has. */
+  cacheWrite5mTokens: number;
+  /** Written to the cache for an hour. */
+  cacheWrite1hTokens: number;
+}
+
+/** Choices of the request that change its price. What is absent was at the provider's standard. */
+export interface UsageModifiers {
+  serviceTier?: string;
+  speed?: string;
+  inferenceGeo?: string;
+}
+
+/** Usage of one call, as it is priced, stored with the outcome and sent over the wire: plain JSON. */
+export interface ModelUsage extends TokenCounts {
+  /** Web searches that the provider ran for the call. */
+  webSearchRequests: number;
+  /** Requests inside the call that summarised its context. They are billed, and are no part of the counts above. */
+  compactions: readonly TokenCounts[];
+  modifiers: UsageModifiers;
+}
+
+/** More than this in one count is no usage but a mistake: the largest context is some millions of tokens. */
+export const MAX_COUNT = 100_000_000;
+
+/** A provider's report of usage cannot be billed: a count is missing, negative, no whole number, or absurd. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+  readonly code = 'invalid_usage';
+}
+
+/** Prompt tokens of a request, cached or not: what a long-context threshold is compared with. */
+export const promptTokens = (counts: TokenCounts): number =>
+  counts.inputTokens + counts.cacheReadTokens + counts.cacheWrite5mTokens + counts.cacheWrite1hTokens;
+
+/** Usage of zero, with the given counts filled in. */
+export function usageOf(counts: Partial<ModelUsage> = {}): ModelUsage {
+  return {
+    inputTokens: 0,
+    outputTokens: 0,
+    cacheReadTokens: 0,
+    cacheWrite5mTokens: 0,
+    cacheWrite1hTokens: 0,
+    webSearchRequests: 0,
+    compactions: [],
+    modifiers: {},
+    ...counts,
+  };
+}
+
+/** Reads a count. @throws UsageError unless it is a whole number from 0 to {@link MAX_COUNT}. */
+export function checkCount(value: unknown, name: string): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_COUNT) return value;
+  const shown = typeof value === 'number' ? String(value) : value === undefined ? 'missing' : `a ${typeof value}`;
+  throw new UsageError(
+    `The usage cannot be billed: ${name} is ${shown}, not a whole number from 0 to ${MAX_COUNT}. ` +
+      'The call is settled at its estimate until its cost is corrected; look it up at the provider.',
+  );
+}
+
+/** Checks every count of usage that came from elsewhere, such as a stored outcome. @throws UsageError */
+export function checkUsage(usage: ModelUsage): void {
+  for (const counts of [usage, ...usage.compactions]) {
+    checkCount(counts.inputTokens, 'inputTokens');
+    checkCount(counts.outputTokens, 'outputTokens');
+    checkCount(counts.cacheReadTokens, 'cacheReadTokens');
+    checkCount(counts.cacheWrite5mTokens, 'cacheWrite5mTokens');
+    checkCount(counts.cacheWrite1hTokens, 'cacheWrite1hTokens');
+  }
+  checkCount(usage.webSearchRequests, 'webSearchRequests');
+}

@@ -1,0 +1,20 @@
+/** Unit tests need nothing; integration tests share one Temporal server and one Postgres, started in globalSetup. */
+const esmPackages = ['jose', 'node-pg-migrate', 'temporal-polyfill', 'temporal-utils', 'chalk', 'glob', 'minimatch', 'brace-expansion', 'balanced-match'];
+const common = {
+  testEnvironment: 'node',
+  rootDir: __dirname,
+  transform: { '^.+\\.(t|j|mj)s$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } }] },
+  transformIgnorePatterns: [`/node_modules/(?!(${esmPackages.join('|')})/)`],
+  modulePathIgnorePatterns: ['<rootDir>/.spendlock', '<rootDir>/dist'],
+};
+module.exports = {
+  testTimeout: 60_000,
+  maxWorkers: 2,
+  globalSetup: '<rootDir>/test/support/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+  reporters: ['default', '<rootDir>/test/support/closing-line-reporter.cjs'],
+  projects: [
+    { ...common, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts'] },
+    { ...common, displayName: 'integration', testMatch: ['<rootDir>/test/{integration,replay,chaos}/**/*.test.ts'] },
+  ],
+};
