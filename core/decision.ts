@@ -103,13 +103,19 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer {
 function parseAmounts(command: ReserveCommand): Amounts | Refusal {
   const invalid = (code: RejectionCode, message: string): Refusal => ({ type: 'rejected', code, message });
   if (!(command.ttlSeconds > 0 && command.ttlSeconds <= ttlSecondsMax)) {
-    return invalid('invalid_request', `ttlSeconds must be more than 0 and at most ${ttlSecondsMax}, not ${command.ttlSeconds}. Nothing was reserved.`);
+    return invalid(
+      'invalid_request',
+      `ttlSeconds must be more than 0 and at most ${ttlSecondsMax}, not ${command.ttlSeconds}. Nothing was reserved.`,
+    );
   }
   try {
     const amountUsd = parseAmountUsd(command.amountUsd);
     const minimumUsd = command.minimumUsd === undefined ? undefined : parseAmountUsd(command.minimumUsd);
     if (minimumUsd !== undefined && minimumUsd > amountUsd) {
-      return invalid('invalid_amount', `minimumUsd ${command.minimumUsd} is above amountUsd ${command.amountUsd}. Nothing was reserved.`);
+      return invalid(
+        'invalid_amount',
+        `minimumUsd ${command.minimumUsd} is above amountUsd ${command.amountUsd}. Nothing was reserved.`,
+      );
     }
     return { amountUsd, minimumUsd };
   } catch (error) {
@@ -169,11 +175,13 @@ function denial(quota: Quota, { amountUsd, minimumUsd }: Amounts): Refusal {
 function answerAgain(known: Reservation, command: ReserveCommand, amounts: Amounts): ReserveAnswer {
   const { operationId } = command;
   if (!known.request) {
-    const message = 'This operation was released before its reserve arrived. Nothing was reserved. Reserve under a new operation id.';
+    const message =
+      'This operation was released before its reserve arrived. Nothing was reserved. Reserve under a new operation id.';
     return { decision: 'rejected', operationId, code: 'operation_released', message };
   }
   if (!isSameRequest(known.request, command, amounts)) {
-    const message = 'Another request was decided under this operation id; it stands. Use a new operation id for this one.';
+    const message =
+      'Another request was decided under this operation id; it stands. Use a new operation id for this one.';
     return { decision: 'rejected', operationId, code: 'operation_conflict', message };
   }
   return answerOf(known);

@@ -36,7 +36,8 @@ export function settle(batch: Batch, reservation: Reservation, trigger: Trigger)
     return;
   }
   if (outcome) {
-    if (outcome.billed) commit(batch, reservation, { request, grantedUsd, costUsd: outcome.costUsd, settlement: 'actual' });
+    if (outcome.billed)
+      commit(batch, reservation, { request, grantedUsd, costUsd: outcome.costUsd, settlement: 'actual' });
     else free(batch, reservation, { request, grantedUsd, status: 'released' });
   } else if (!reservation.claimed) {
     free(batch, reservation, { request, grantedUsd, status: trigger === 'expiry' ? 'expired' : 'released' });
@@ -53,7 +54,11 @@ interface CommitDetails {
 }
 
 /** The cost is recorded in full even when it passes the grant: the money is gone. */
-function commit(batch: Batch, reservation: Reservation, { request, grantedUsd, costUsd, settlement }: CommitDetails): void {
+function commit(
+  batch: Batch,
+  reservation: Reservation,
+  { request, grantedUsd, costUsd, settlement }: CommitDetails,
+): void {
   batch.put({
     ...reservation,
     status: 'committed',
@@ -105,6 +110,12 @@ function correct(batch: Batch, reservation: Reservation, request: ReservationReq
   });
   const amountUsd = costUsd - committedUsd;
   if (amountUsd === 0n) return;
-  batch.ledger.push({ operationId: reservation.operationId, entry: 'correction', amountUsd, settlement: 'actual', postedAtMs });
+  batch.ledger.push({
+    operationId: reservation.operationId,
+    entry: 'correction',
+    amountUsd,
+    settlement: 'actual',
+    postedAtMs,
+  });
   batch.move(request, { spentUsd: amountUsd, postedAtMs });
 }

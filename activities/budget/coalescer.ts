@@ -1,0 +1,196 @@
+/**
+ * Brings budget commands to their tenant's authority, together. Per tenant one signal is under way at a time; commands
+ * that arrive meanwhile, or within a few milliseconds, travel in the next. The load on an authority then grows with the
+ * number of processes, not with the number of calls.
+ *
+ * A command that can wait (a commit whose outcome Postgres already holds) rides with the next one that cannot, or goes
+ * by itself soon after: most steps then cost their authority one signal instead of two.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client, WorkflowSignalWithStartOptions } from '@temporalio/client';
+import { isGrpcServiceError } from '@temporalio/client';
+import { WorkflowIdReusePolicy } from '@temporalio/common';
+import type { BudgetCommand } from '../../core/commands';
+import {
+  budgetCommandsSignal,
+  budgetWorkflowId,
+  tenantIdAttribute,
+  type TenantBudgetInput,
+} from '../../workflows/messages';
+
+export interface CoalescerOptions {
+  client: Client;
+  /** The queue of the authorities. */
+  taskQueue: string;
+  /** Pause before a signal, in which others may join it. */
+  gapMs?: number;
+  /** How long a command that can wait does so for company. */
+  lazyMs?: number;
+}
+
+/** Limits of one signal. The server fails a workflow task above 100 buffered events or 2 MiB of them. */
+const commandsMax = 200;
+const bytesMax = 32 * 1024;
+/** How often an authority's size is looked at, and the size from which on its callers hold back. */
+const signalsPerLook = 100;
+const historyEventsMax = 8_000;
+const historyBytesMax = 10 * 1024 * 1024;
+
+interface Waiting {
+  command: BudgetCommand;
+  bytes: number;
+  resolve: () => void;
+  reject: (error: unknown) => void;
+}
+
+interface Lane {
+  urgent: Waiting[];
+  lazy: Waiting[];
+  running: Promise<void> | undefined;
+  lazyTimer: NodeJS.Timeout | undefined;
+  signals: number;
+}
+
+export class Coalescer {
+  private readonly lanes = new Map<string, Lane>();
+  private readonly gapMs: number;
+  private readonly lazyMs: number;
+
+  constructor(private readonly options: CoalescerOptions) {
+    this.gapMs = options.gapMs ?? 2;
+    this.lazyMs = options.lazyMs ?? 50;
+  }
+
+  /** Resolves once Temporal has accepted the command. Rejects when it did not; sending it again is harmless. */
+  send(tenantId: string, command: BudgetCommand): Promise<void> {
+    return this.enqueue(tenantId, command, 'urgent');
+  }
+
+  /** The same for a command that may wait a little for company. */
+  sendLazily(tenantId: string, command: BudgetCommand): Promise<void> {
+    return this.enqueue(tenantId, command, 'lazy');
+  }
+
+  /** Sends what waits, and resolves when nothing does. */
+  async drain(): Promise<void> {
+    for (;;) {
+      for (const [tenantId, lane] of this.lanes) if (lane.lazy.length > 0) this.run(tenantId, lane);
+      const running = [...this.lanes.values()].flatMap((lane) => lane.running ?? []);
+      if (running.length === 0) return;
+      await Promise.all(running);
+    }
+  }
+
+  private enqueue(tenantId: string, command: BudgetCommand, urgency: 'urgent' | 'lazy'): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const lane = this.laneOf(tenantId);
+      lane[urgency].push({ command, bytes: Buffer.byteLength(JSON.stringify(command)), resolve, reject });
+      if (urgency === 'urgent') this.run(tenantId, lane);
+      else lane.lazyTimer ??= setTimeout(() => this.run(tenantId, lane), this.lazyMs);
+    });
+  }
+
+  private laneOf(tenantId: string): Lane {
+    let lane = this.lanes.get(tenantId);
+    if (!lane) {
+      lane = { urgent: [], lazy: [], running: undefined, lazyTimer: undefined, signals: 0 };
+      this.lanes.set(tenantId, lane);
+    }
+    return lane;
+  }
+
+  private run(tenantId: string, lane: Lane): void {
+    lane.running ??= this.sendAll(tenantId, lane).finally(() => {
+      lane.running = undefined;
+      if (lane.urgent.length + lane.lazy.length > 0) this.run(tenantId, lane);
+      else if (lane.signals === 0) this.lanes.delete(tenantId);
+    });
+  }
+
+  private async sendAll(tenantId: string, lane: Lane): Promise<void> {
+    do {
+      await sleep(this.gapMs);
+      clearTimeout(lane.lazyTimer);
+      lane.lazyTimer = undefined;
+      const batch = take(lane);
+      try {
+        await this.signal(
+          tenantId,
+          batch.map((waiting) => waiting.command),
+        );
+        for (const waiting of batch) waiting.resolve();
+      } catch (error) {
+        for (const waiting of batch) waiting.reject(error);
+      }
+      lane.signals += 1;
+      if (lane.signals % signalsPerLook === 0) await this.holdBackIfFull(tenantId);
+    } while (lane.urgent.length > 0);
+  }
+
+  private async signal(tenantId: string, commands: BudgetCommand[]): Promise<void> {
+    const { client, taskQueue } = this.options;
+    const options: WorkflowSignalWithStartOptions<[BudgetCommand[]]> & { args: [TenantBudgetInput] } = {
+      workflowId: budgetWorkflowId(tenantId),
+      taskQueue,
+      args: [{ tenantId }],
+      signal: budgetCommandsSignal,
+      signalArgs: [commands],
+      workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
+      typedSearchAttributes: [{ key: tenantIdAttribute, value: tenantId }],
+      staticSummary: 'Budget authority: decides every reservation of its tenant, in one order',
+    };
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await client.workflow.signalWithStart('tenantBudget', options);
+        return;
+      } catch (error) {
+        if (attempt >= 8 || !isBackPressure(error)) throw error;
+        await sleep(Math.min(50 * 2 ** attempt, 2_000) * (0.5 + Math.random() / 2));
+      }
+    }
+  }
+
+  /** Waits, a few seconds at most, for an authority whose history is nearly full to continue as new. */
+  private async holdBackIfFull(tenantId: string): Promise<void> {
+    for (let look = 0; look < 5; look += 1) {
+      try {
+        const { historyLength, historySize = 0 } = await this.options.client.workflow
+          .getHandle(budgetWorkflowId(tenantId))
+          .describe();
+        if (historyLength < historyEventsMax && historySize < historyBytesMax) return;
+      } catch {
+        return;
+      }
+      await sleep(1_000);
+    }
+  }
+}
+
+/** The next signal: what is urgent first, then company, within the limits of a signal. */
+function take(lane: Lane): Waiting[] {
+  const batch: Waiting[] = [];
+  let bytes = 0;
+  for (const queue of [lane.urgent, lane.lazy]) {
+    while (queue.length > 0 && batch.length < commandsMax) {
+      const next = queue[0] as Waiting;
+      if (batch.length > 0 && bytes + next.bytes > bytesMax) break;
+      bytes += next.bytes;
+      batch.push(next);
+      queue.shift();
+    }
+  }
+  return batch;
+}
+
+/**
+ * Whether the server turned a signal away because there is too much to do. A full history (50 MB, or 10,000 signals)
+ * comes as INVALID_ARGUMENT, although trying again is right: the authority continues as new.
+ */
+function isBackPressure(error: unknown): boolean {
+  const cause = error instanceof Error && isGrpcServiceError(error.cause) ? error.cause : error;
+  if (!isGrpcServiceError(cause)) return false;
+  const resourceExhausted = 8;
+  const invalidArgument = 3;
+  if (cause.code === resourceExhausted) return true;
+  return cause.code === invalidArgument && /exceed|limit|too many|terminated/i.test(cause.details);
+}

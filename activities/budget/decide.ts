@@ -1,0 +1,152 @@
+/**
+ * The authority's side: decides a batch, records it, and answers whoever waits for it. Answers leave after the commit
+ * only, so what a caller was told is never lost; an answer that does not arrive is asked for again and comes from the
+ * record.
+ */
+import type { Client } from '@temporalio/client';
+import { ActivityNotFoundError } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/commands';
+import { formatUsd } from '../../core/money';
+import { headroomUsd, type Quota } from '../../core/quotas';
+import { decideAndRecord, type RecordedBatch } from '../../store/budget-batch';
+import { sqlState, type Pool } from '../../store/pool';
+import type { DecideRequest, DecideResult, QuotaState } from '../contracts/budget';
+
+export interface DecideDependencies {
+  pool: Pool;
+  client: Client;
+  log: Logger;
+  enforced: Record<Resource, boolean>;
+}
+
+/** Postgres gives a batch up after this long; a healthy one takes a few milliseconds. */
+const recordingTimeoutMs = 3_000;
+
+export function createDecideBatch(dependencies: DecideDependencies): {
+  decideBatch: (request: DecideRequest) => Promise<DecideResult>;
+  drainAnswers: () => Promise<void>;
+} {
+  const { pool, log, enforced } = dependencies;
+  const underWay = new Set<Promise<void>>();
+
+  const answer = (commands: readonly BudgetCommand[], answers: readonly ReserveAnswer[]): void => {
+    const sending = sendAnswers(dependencies, commands, answers).finally(() => underWay.delete(sending));
+    underWay.add(sending);
+  };
+
+  const decide = (tenantId: string, commands: readonly BudgetCommand[]): Promise<RecordedBatch | undefined> =>
+    decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs: recordingTimeoutMs });
+
+  async function decideBatch({ tenantId, commands }: DecideRequest): Promise<DecideResult> {
+    const startedMs = performance.now();
+    let recorded: RecordedBatch | undefined;
+    try {
+      recorded = await decide(tenantId, commands);
+      answer(
+        commands,
+        recorded ? recorded.decision.answers : commands.flatMap((command) => unknownTenant(tenantId, command)),
+      );
+    } catch (error) {
+      if (!isCommandsFault(error)) throw error;
+      log.warn(
+        { tenantId, commands: commands.length, sqlState: sqlState(error) },
+        'a batch was refused by Postgres; deciding its commands one by one',
+      );
+      recorded = await decideOneByOne(tenantId, commands);
+    }
+    return {
+      quotas: (recorded?.decision.quotas ?? []).map(quotaState),
+      ...(recorded?.nextWakeUpMs === undefined ? {} : { nextWakeUpMs: recorded.nextWakeUpMs }),
+      alertsDue: recorded?.alertsDue ?? 0,
+      durationMs: Math.round(performance.now() - startedMs),
+    };
+  }
+
+  /** One bad command never stops a tenant: it is answered `rejected`, the others are decided. */
+  async function decideOneByOne(
+    tenantId: string,
+    commands: readonly BudgetCommand[],
+  ): Promise<RecordedBatch | undefined> {
+    for (const command of commands) {
+      try {
+        const recorded = await decide(tenantId, [command]);
+        answer([command], recorded?.decision.answers ?? unknownTenant(tenantId, command));
+      } catch (error) {
+        if (!isCommandsFault(error)) throw error;
+        const operationId = 'operationId' in command ? command.operationId : undefined;
+        log.error(
+          { tenantId, operationId, type: command.type, sqlState: sqlState(error) },
+          'a budget command failed and was set aside',
+        );
+        if (command.type === 'reserve') answer([command], [failed(command)]);
+      }
+    }
+    return decide(tenantId, []);
+  }
+
+  return {
+    decideBatch,
+    async drainAnswers() {
+      while (underWay.size > 0) await Promise.all(underWay);
+    },
+  };
+}
+
+/** Whether it is what was asked that Postgres refuses, not Postgres that is away: 22 is data, 23 a constraint, SL001 the guard. */
+function isCommandsFault(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state !== undefined) return state.startsWith('22') || state.startsWith('23') || state === 'SL001';
+  return error instanceof RangeError || error instanceof TypeError;
+}
+
+const failed = ({ operationId }: ReserveCommand): ReserveAnswer => ({
+  decision: 'rejected',
+  operationId,
+  code: 'command_failed',
+  message: 'The request could not be recorded. Nothing was reserved. The log of the budget worker names the operation.',
+});
+
+function unknownTenant(tenantId: string, command: BudgetCommand): ReserveAnswer[] {
+  if (command.type !== 'reserve') return [];
+  const message = `There is no tenant ${JSON.stringify(tenantId)}. Nothing was reserved. Create it first (POST /v1/tenants).`;
+  return [{ decision: 'rejected', operationId: command.operationId, code: 'unknown_tenant', message }];
+}
+
+/** Completes the activities that wait. One that is gone (cancelled, timed out, retried) is no error. */
+async function sendAnswers(
+  { client, log }: DecideDependencies,
+  commands: readonly BudgetCommand[],
+  answers: readonly ReserveAnswer[],
+): Promise<void> {
+  const reserves = commands.filter((command) => command.type === 'reserve');
+  await Promise.all(
+    // One answer a reserve, in their order: two with one operation id may be answered differently.
+    reserves.map(async (command, index) => {
+      const given = answers[index];
+      if (!command.replyTo || !given) return;
+      try {
+        await client.activity.complete(command.replyTo, given);
+      } catch (error) {
+        if (error instanceof ActivityNotFoundError) return;
+        // The decision is on record: the waiting activity's retry is answered from it.
+        log.warn({ operationId: command.operationId, error: String(error) }, 'an answer could not be delivered');
+      }
+    }),
+  );
+}
+
+function quotaState(quota: Quota): QuotaState {
+  const remaining = headroomUsd(quota);
+  return {
+    scope: quota.scope,
+    scopeId: quota.scopeId,
+    resourceType: quota.resourceType,
+    period: quota.period,
+    limitUsd: formatUsd(quota.limitUsd),
+    spentUsd: formatUsd(quota.spentUsd),
+    reservedUsd: formatUsd(quota.reservedUsd),
+    remainingUsd: formatUsd(remaining > 0n ? remaining : 0n),
+    resetsAt: new Date(quota.periodEndMs).toISOString(),
+  };
+}

@@ -1,0 +1,64 @@
+/** The run's side of the budget: reserve, commit, release, and the reading back at its end. */
+import { CompleteAsyncError, Context } from '@temporalio/activity';
+import { context, propagation } from '@opentelemetry/api';
+import type { ReserveAnswer, ReserveCommand } from '../../core/commands';
+import type { Pool } from '../../store/pool';
+import { findOperation, findUnsettled } from '../../store/reservations';
+import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../contracts/budget';
+import type { Coalescer } from './coalescer';
+
+export interface BudgetDependencies {
+  pool: Pool;
+  coalescer: Coalescer;
+}
+
+export function createBudgetActivities({ pool, coalescer }: BudgetDependencies): BudgetActivities {
+  return {
+    async reserve({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer> {
+      const { workflowExecution, activityId } = Context.current().info;
+      if (!workflowExecution) throw new Error('reserve answers to a workflow, and none called it');
+      const command: ReserveCommand = {
+        type: 'reserve',
+        ...request,
+        replyTo: { ...workflowExecution, activityId },
+        ...traceContext(),
+      };
+      await coalescer.send(tenantId, command);
+      throw new CompleteAsyncError();
+    },
+
+    async commit({ tenantId, operationId }: OperationRef): Promise<AttemptEnd> {
+      const found = await findOperation(pool, { tenantId, operationId });
+      await coalescer.send(tenantId, { type: found?.claimed ? 'commit' : 'release', operationId, ...traceContext() });
+      if (!found?.claimed) return { outcome: 'not_called' };
+      if (!found.outcome) return { outcome: 'unknown' };
+      return { outcome: found.outcome, result: found.result };
+    },
+
+    async release({ tenantId, operationId }: OperationRef): Promise<void> {
+      await coalescer.send(tenantId, { type: 'release', operationId, ...traceContext() });
+    },
+
+    async confirmSettled({ tenantId, operationIds }): Promise<void> {
+      for (let waitMs = 5; ; waitMs = Math.min(waitMs * 2, 1_000)) {
+        const unsettled = await findUnsettled(pool, { tenantId, operationIds });
+        if (unsettled.length === 0) return;
+        Context.current().heartbeat(unsettled.length);
+        // A commit ends what was decided; the release after it leaves a tombstone for what never was.
+        const commands = unsettled.flatMap((operationId) => [
+          { type: 'commit' as const, operationId },
+          { type: 'release' as const, operationId },
+        ]);
+        await Promise.all(commands.map((command) => coalescer.send(tenantId, command)));
+        await Context.current().sleep(waitMs);
+      }
+    },
+  };
+}
+
+/** The active span, as it travels with a command. Nothing when tracing is off. */
+function traceContext(): { traceContext?: Record<string, string> } {
+  const carrier: Record<string, string> = {};
+  propagation.inject(context.active(), carrier);
+  return Object.keys(carrier).length > 0 ? { traceContext: carrier } : {};
+}

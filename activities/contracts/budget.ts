@@ -1,0 +1,69 @@
+/** The budget activities as workflows see them: types only. */
+import type { BindingQuota, BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/commands';
+
+/** A reserve as the workflow fixes it; the activity adds where the answer goes. */
+export interface ReserveRequest extends Omit<ReserveCommand, 'type' | 'replyTo' | 'traceContext'> {
+  tenantId: string;
+}
+
+export interface OperationRef {
+  tenantId: string;
+  operationId: string;
+}
+
+/** What an attempt came to whose activity did not say so itself. */
+export interface AttemptEnd {
+  /** The call was made and its result is kept: the step can go on with it. */
+  outcome: 'billed' | 'not_billed' | 'unknown' | 'not_called';
+  result?: unknown;
+}
+
+/** Runs on the runs queue. */
+export interface BudgetActivities {
+  /** Asks the tenant's authority for money. Stays open until the authority answers. */
+  reserve(request: ReserveRequest): Promise<ReserveAnswer>;
+  /**
+   * Ends an attempt that its activity left open (lost, timed out, cancelled), and tells what became of it. Returns once
+   * Temporal has accepted the command.
+   */
+  commit(operation: OperationRef): Promise<AttemptEnd>;
+  /** Gives up a reserve that the caller no longer waits for. */
+  release(operation: OperationRef): Promise<void>;
+  /** Reads back that each operation has ended, and tells the authority again until it has. */
+  confirmSettled(request: { tenantId: string; operationIds: string[] }): Promise<void>;
+}
+
+/** A quota as an authority shows it. Amounts are decimal strings. */
+export interface QuotaState {
+  scope: BindingQuota['scope'];
+  scopeId: string;
+  resourceType: BindingQuota['resourceType'];
+  period: BindingQuota['period'];
+  limitUsd: string;
+  spentUsd: string;
+  reservedUsd: string;
+  remainingUsd: string;
+  resetsAt: string;
+}
+
+export interface DecideRequest {
+  tenantId: string;
+  commands: BudgetCommand[];
+}
+
+/** What a decision tells its authority. The answers went to the callers already. */
+export interface DecideResult {
+  quotas: QuotaState[];
+  /** When the next reservation runs out, by Postgres' clock. */
+  nextWakeUpMs?: number;
+  /** Alerts that wait to be sent. */
+  alertsDue: number;
+  durationMs: number;
+}
+
+/** Runs on the budget queue. */
+export interface AuthorityActivities {
+  decideBatch(request: DecideRequest): Promise<DecideResult>;
+  /** Sends the alerts that a tenant's decisions raised. */
+  sendAlerts(request: { tenantId: string }): Promise<void>;
+}

@@ -1,0 +1,10 @@
+/** What a failed paid activity tells its workflow besides the code: types only. */
+
+export interface AttemptFailureDetails {
+  /** The outcome is written (or there was surely nothing to write): nothing is left to find out. */
+  settled: boolean;
+  /** Whether the same step may succeed when it is tried again, under a new reservation. */
+  retry: boolean;
+  /** How long the provider asked to be left alone. */
+  retryAfterSeconds?: number;
+}

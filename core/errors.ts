@@ -1,0 +1,114 @@
+/**
+ * Every error that a caller can meet: its code, the HTTP status that carries it, whether the same request may succeed
+ * when sent again, and what the reader can do. `docs/errors.md` has the same list; a test keeps the two equal.
+ */
+export interface ErrorEntry {
+  httpStatus: number;
+  /** Whether the same request may succeed later without anything being changed. */
+  retry: boolean;
+  action: string;
+}
+
+export const errorCatalogue = {
+  // Asking wrongly.
+  invalid_json: {
+    httpStatus: 400,
+    retry: false,
+    action: 'Send a JSON object; the message says where reading it failed.',
+  },
+  invalid_request: { httpStatus: 400, retry: false, action: 'Correct the field that the message names.' },
+  invalid_amount: {
+    httpStatus: 400,
+    retry: false,
+    action: 'Send a plain decimal string of US dollars that is not negative, such as "0.25".',
+  },
+  unauthorized: {
+    httpStatus: 401,
+    retry: false,
+    action: 'Send an API key as `Authorization: Bearer …`. `npm start` shows one.',
+  },
+  forbidden: { httpStatus: 403, retry: false, action: 'Use a key of that tenant, or an administration key.' },
+  not_found: { httpStatus: 404, retry: false, action: 'Check the path and the id; `/openapi.json` lists the paths.' },
+  unknown_tenant: { httpStatus: 404, retry: false, action: 'Create the tenant first (POST /v1/tenants).' },
+  tenant_exists: { httpStatus: 409, retry: false, action: 'Use the tenant as it is, or choose another id.' },
+  idempotency_conflict: { httpStatus: 409, retry: false, action: 'Use a new Idempotency-Key for a different request.' },
+  idempotency_in_progress: {
+    httpStatus: 409,
+    retry: true,
+    action: 'Wait for the first request of this Idempotency-Key to end.',
+  },
+  payload_too_large: {
+    httpStatus: 413,
+    retry: false,
+    action: 'Send a shorter task or a smaller file; the message names the limit.',
+  },
+  unpriced_model: { httpStatus: 422, retry: false, action: 'Use a priced model, or add its price (docs/prices.md).' },
+  unpriced_usage: {
+    httpStatus: 422,
+    retry: false,
+    action: 'Add a price version that has the missing rate (docs/prices.md).',
+  },
+  unpriced_sandbox: { httpStatus: 422, retry: false, action: 'Use a priced tier, or add its price (docs/prices.md).' },
+  invalid_price: { httpStatus: 500, retry: false, action: 'Insert a corrected price version (docs/prices.md).' },
+  // Money.
+  quota_exceeded: {
+    httpStatus: 429,
+    retry: true,
+    action: 'Wait for the period to end, or raise the quota that the error names.',
+  },
+  quota_missing: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Set a quota that covers the resource (PUT /v1/tenants/{id}/quotas).',
+  },
+  run_limit_exceeded: { httpStatus: 409, retry: false, action: 'Start the run again with higher limits of its own.' },
+  operation_conflict: { httpStatus: 409, retry: false, action: 'Use a new operation id.' },
+  operation_released: { httpStatus: 409, retry: false, action: 'Reserve under a new operation id.' },
+  command_failed: {
+    httpStatus: 500,
+    retry: false,
+    action: 'Look for the command in the logs of the budget workers; nothing was reserved.',
+  },
+  claim_refused: { httpStatus: 409, retry: true, action: 'Reserve again: the reservation ended before it was used.' },
+  // Providers.
+  provider_refused: {
+    httpStatus: 502,
+    retry: false,
+    action: 'Read the status that the message gives; nothing was billed.',
+  },
+  provider_unavailable: { httpStatus: 503, retry: true, action: 'Try again later; nothing was billed.' },
+  provider_credentials: {
+    httpStatus: 502,
+    retry: false,
+    action: 'Check the provider key of the workers; nothing was billed.',
+  },
+  outcome_unknown: {
+    httpStatus: 502,
+    retry: true,
+    action: 'The estimate was charged as `unverified`; it is corrected when the cost becomes known.',
+  },
+  sandbox_failed: {
+    httpStatus: 502,
+    retry: true,
+    action: 'Start the run again; the message says what the sandbox provider answered.',
+  },
+  code_refused: {
+    httpStatus: 403,
+    retry: false,
+    action: "Set E2B_API_KEY, or allow a model's code to run on this machine with --allow-local-code.",
+  },
+  // Runs and the system itself.
+  run_cancelled: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Nothing: it was asked for. What had been spent stays on record.',
+  },
+  run_timeout: { httpStatus: 504, retry: false, action: 'Start the run again with a longer timeoutSeconds.' },
+  run_ended: { httpStatus: 409, retry: false, action: 'Nothing: the run had ended already.' },
+  unavailable: { httpStatus: 503, retry: true, action: 'Try again in a moment; `/readyz` says what is missing.' },
+  internal: { httpStatus: 500, retry: true, action: 'Report it with the request id; the log has the rest.' },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorCatalogue, code);

@@ -1,0 +1,217 @@
+/**
+ * One decision as one transaction: lock and read what Postgres holds of a tenant, let `core` decide, write what it
+ * decided. Nothing is answered before this has committed.
+ */
+import type { BatchDecision, BatchState, QuotaAlert } from '../core/batch';
+import type { BudgetCommand, Resource } from '../core/commands';
+import { decideBatch } from '../core/decision';
+import { formatUsd, parseUsd, type Usd } from '../core/money';
+import { utilizationPercent, type Quota } from '../core/quotas';
+import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/reservations';
+import { inTransaction, type Pool, type PoolClient } from './pool';
+
+/** How many overdue reservations, and how many unfolded outcomes, one batch settles beside its commands. */
+const dueMax = 500;
+
+export interface RecordedBatch {
+  decision: BatchDecision;
+  nextWakeUpMs?: number;
+  alertsDue: number;
+}
+
+export interface BatchOptions {
+  tenantId: string;
+  commands: readonly BudgetCommand[];
+  enforced: Record<Resource, boolean>;
+  /** Postgres gives up after this long, and the batch is undecided. */
+  timeoutMs: number;
+}
+
+/** Decides a batch and records it. Undefined when there is no such tenant: nothing was recorded then. */
+export async function decideAndRecord(pool: Pool, options: BatchOptions): Promise<RecordedBatch | undefined> {
+  const { tenantId, commands, enforced, timeoutMs } = options;
+  const operationIds = [
+    ...new Set(commands.flatMap((command) => ('operationId' in command ? [command.operationId] : []))),
+  ];
+  return inTransaction(pool, async (client) => {
+    await client.query(`SET LOCAL statement_timeout = ${Math.ceil(timeoutMs)}`);
+    const state = await load(client, { tenantId, operationIds, enforced });
+    if (!state) return undefined;
+    const decision = decideBatch(state, commands);
+    return { decision, ...(await record(client, tenantId, decision)) };
+  });
+}
+
+interface LoadedReservation {
+  operationId: string;
+  userId: string | null;
+  runId: string | null;
+  kind: string;
+  step: number | null;
+  attempt: number | null;
+  resource: Resource | null;
+  model: string | null;
+  priceVersion: string | null;
+  requestedUsd: string | null;
+  minimumUsd: string | null;
+  grantedUsd: string | null;
+  status: ReservationStatus;
+  refusal: Refusal | null;
+  claimed: boolean;
+  decidedAtMs: number;
+  expiresAtMs: number | null;
+  outcome: 'billed' | 'not_billed' | null;
+  outcomeUsd: string | null;
+  outcomeFolded: boolean;
+  settlement: Settlement | null;
+  committedUsd: string | null;
+  overrunUsd: string | null;
+  postedAtMs: number | null;
+  endedAtMs: number | null;
+}
+
+type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd'> &
+  Record<'limitUsd' | 'spentUsd' | 'reservedUsd', string>;
+
+async function load(
+  client: PoolClient,
+  {
+    tenantId,
+    operationIds,
+    enforced,
+  }: { tenantId: string; operationIds: string[]; enforced: Record<Resource, boolean> },
+): Promise<BatchState | undefined> {
+  const { rows } = await client.query<{
+    state: { nowMs: number; quotas: LoadedQuota[]; reservations: LoadedReservation[] } | null;
+  }>('SELECT copilot_internal.load_budget_batch($1, $2, $3) AS state', [tenantId, operationIds, dueMax]);
+  const state = rows[0]?.state;
+  if (!state) return undefined;
+  return {
+    nowMs: state.nowMs,
+    enforced,
+    quotas: state.quotas.map((quota) => ({
+      ...quota,
+      limitUsd: parseUsd(quota.limitUsd),
+      spentUsd: parseUsd(quota.spentUsd),
+      reservedUsd: parseUsd(quota.reservedUsd),
+    })),
+    reservations: state.reservations.map(reservationFrom),
+  };
+}
+
+const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));
+
+function reservationFrom(row: LoadedReservation): Reservation {
+  const { resource, requestedUsd } = row;
+  return {
+    operationId: row.operationId,
+    // A tombstone has no request.
+    request:
+      resource === null || requestedUsd === null
+        ? undefined
+        : {
+            userId: row.userId ?? undefined,
+            resource,
+            requestedUsd: parseUsd(requestedUsd),
+            minimumUsd: usdOrNone(row.minimumUsd),
+            priceVersion: row.priceVersion ?? '',
+            runId: row.runId ?? undefined,
+            kind: row.kind,
+            step: row.step ?? undefined,
+            attempt: row.attempt ?? undefined,
+            model: row.model ?? undefined,
+          },
+    status: row.status,
+    refusal: row.refusal ?? undefined,
+    grantedUsd: usdOrNone(row.grantedUsd),
+    decidedAtMs: row.decidedAtMs,
+    expiresAtMs: row.expiresAtMs ?? undefined,
+    claimed: row.claimed,
+    outcome: outcomeFrom(row),
+    outcomeFolded: row.outcomeFolded,
+    settlement: row.settlement ?? undefined,
+    committedUsd: usdOrNone(row.committedUsd),
+    overrunUsd: usdOrNone(row.overrunUsd),
+    postedAtMs: row.postedAtMs ?? undefined,
+    endedAtMs: row.endedAtMs ?? undefined,
+  };
+}
+
+function outcomeFrom({ outcome, outcomeUsd }: LoadedReservation): Reservation['outcome'] {
+  if (outcome === null) return undefined;
+  return outcome === 'billed' ? { billed: true, costUsd: parseUsd(outcomeUsd ?? '') } : { billed: false };
+}
+
+async function record(
+  client: PoolClient,
+  tenantId: string,
+  decision: BatchDecision,
+): Promise<{ nextWakeUpMs?: number; alertsDue: number }> {
+  const batch = {
+    changes: decision.changes.map((change) => ({
+      ...change,
+      reservedDeltaUsd: formatUsd(change.reservedDeltaUsd),
+      spentDeltaUsd: formatUsd(change.spentDeltaUsd),
+      postedAt: isoOrNone(change.postedAtMs),
+    })),
+    reservations: decision.reservations.map(reservationRow),
+    ledger: decision.ledger.map((entry) => ({
+      ...entry,
+      amountUsd: formatUsd(entry.amountUsd),
+      postedAt: isoOrNone(entry.postedAtMs),
+    })),
+    alerts: decision.alerts.map(alertRow),
+  };
+  const { rows } = await client.query<{ recorded: { nextWakeUpMs: number | null; alertsDue: number } }>(
+    'SELECT copilot_internal.record_budget_batch($1, $2) AS recorded',
+    [tenantId, JSON.stringify(batch)],
+  );
+  const { nextWakeUpMs = null, alertsDue = 0 } = rows[0]?.recorded ?? {};
+  return { ...(nextWakeUpMs === null ? {} : { nextWakeUpMs }), alertsDue };
+}
+
+const isoOrNone = (ms: number | undefined): string | undefined =>
+  ms === undefined ? undefined : new Date(ms).toISOString();
+const textOrNone = (usd: Usd | undefined): string | undefined => (usd === undefined ? undefined : formatUsd(usd));
+
+function reservationRow(reservation: Reservation): Record<string, unknown> {
+  const { request } = reservation;
+  return {
+    operationId: reservation.operationId,
+    status: reservation.status,
+    refusal: reservation.refusal,
+    grantedUsd: textOrNone(reservation.grantedUsd),
+    decidedAt: isoOrNone(reservation.decidedAtMs),
+    expiresAt: isoOrNone(reservation.expiresAtMs),
+    outcomeFolded: reservation.outcomeFolded,
+    settlement: reservation.settlement,
+    committedUsd: textOrNone(reservation.committedUsd),
+    overrunUsd: textOrNone(reservation.overrunUsd),
+    postedAt: isoOrNone(reservation.postedAtMs),
+    endedAt: isoOrNone(reservation.endedAtMs),
+    ...(request && {
+      ...request,
+      requestedUsd: formatUsd(request.requestedUsd),
+      minimumUsd: textOrNone(request.minimumUsd),
+    }),
+  };
+}
+
+/** What the alert will say, kept as it was at that moment. */
+function alertRow({ kind, quota, estimatedUsd }: QuotaAlert): Record<string, unknown> {
+  return {
+    quotaId: quota.quotaId,
+    kind,
+    details: {
+      scope: quota.scope,
+      scopeId: quota.scopeId,
+      resourceType: quota.resourceType,
+      period: quota.period,
+      limitUsd: formatUsd(quota.limitUsd),
+      spentUsd: formatUsd(quota.spentUsd),
+      reservedUsd: formatUsd(quota.reservedUsd),
+      utilizationPercent: utilizationPercent(quota),
+      estimatedUsd: textOrNone(estimatedUsd),
+    },
+  };
+}

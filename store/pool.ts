@@ -1,0 +1,45 @@
+/**
+ * Postgres, as the application role sees it. Every tenant's rows are reached inside a transaction that names the tenant:
+ * row security then hides everybody else's, so a forgotten WHERE shows nothing instead of too much.
+ */
+import { Pool, type PoolClient, type PoolConfig } from 'pg';
+
+export type { Pool, PoolClient } from 'pg';
+
+/** A pool of the application role. An idle connection that breaks is replaced; the query that finds none says so. */
+export function createPool(connectionString: string, config: PoolConfig = {}): Pool {
+  const pool = new Pool({ connectionString, max: 8, connectionTimeoutMillis: 5_000, ...config });
+  pool.on('error', () => undefined);
+  return pool;
+}
+
+/** Runs `work` in one transaction: committed when it returns, rolled back when it throws. */
+export async function inTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query('BEGIN');
+    const result = await work(client);
+    await client.query('COMMIT');
+    return result;
+  } catch (error) {
+    await client.query('ROLLBACK').catch((rollbackError: Error) => (broken = rollbackError));
+    throw error;
+  } finally {
+    client.release(broken);
+  }
+}
+
+/** Runs `work` in a transaction that sees one tenant's rows. */
+export async function asTenant<T>(pool: Pool, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  return inTransaction(pool, async (client) => {
+    await client.query("SELECT set_config('spendlock.tenant_id', $1, true)", [tenantId]);
+    return work(client);
+  });
+}
+
+/** The SQLSTATE of a database error; undefined for any other error. */
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}

@@ -1,0 +1,34 @@
+/** The price tables, read whole: they are small, and a price is never changed, only superseded. */
+import { modelPriceFromRow, type ModelPrice, type ModelPriceRow } from '../core/prices';
+import { sandboxPriceFromRow, type SandboxPrice, type SandboxPriceRow } from '../core/sandbox-prices';
+import type { Pool } from './pool';
+
+export interface PriceList {
+  models: readonly ModelPrice[];
+  sandboxes: readonly SandboxPrice[];
+}
+
+/** Every version of every price. @throws PriceError when a stored price cannot be used. */
+export async function readPrices(pool: Pool): Promise<PriceList> {
+  const [models, sandboxes] = await Promise.all([
+    pool.query<ModelPriceRow>('SELECT *, source_date::text AS source_date FROM copilot_internal.model_prices'),
+    pool.query<SandboxPriceRow>('SELECT * FROM copilot_internal.sandbox_prices'),
+  ]);
+  return { models: models.rows.map(modelPriceFromRow), sandboxes: sandboxes.rows.map(sandboxPriceFromRow) };
+}
+
+/** Answers the price list, read again when it is older than `maxAgeMs`: a new price is used within that time. */
+export function cachedPrices(pool: Pool, { maxAgeMs = 5_000 } = {}): () => Promise<PriceList> {
+  let cached: { readAtMs: number; prices: Promise<PriceList> } | undefined;
+  return () => {
+    const nowMs = Date.now();
+    if (!cached || nowMs - cached.readAtMs > maxAgeMs) {
+      const fresh = { readAtMs: nowMs, prices: readPrices(pool) };
+      fresh.prices.catch(() => {
+        if (cached === fresh) cached = undefined;
+      });
+      cached = fresh;
+    }
+    return cached.prices;
+  };
+}

@@ -1,0 +1,172 @@
+/** A reservation's row as the paid step sees it: claimed once, given its outcome once, read back at the end. */
+import type { Resource } from '../core/commands';
+import { formatUsd, parseAmountUsd, type Usd } from '../core/money';
+import type { ReservationStatus, Settlement } from '../core/reservations';
+import { asTenant, type Pool, type PoolClient } from './pool';
+
+export interface OperationKey {
+  tenantId: string;
+  operationId: string;
+}
+
+/**
+ * Claims a reservation for one execution. Succeeds once, for a granted and unexpired one, and again for the same token.
+ * Undefined means that there is nothing to spend: no call may be made.
+ */
+export async function claimReservation(
+  pool: Pool,
+  { tenantId, operationId, claimToken }: OperationKey & { claimToken: string },
+): Promise<Usd | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ granted: string | null }>(
+      'SELECT copilot_internal.claim_reservation($1, $2, $3)::text AS granted',
+      [tenantId, operationId, claimToken],
+    );
+    const granted = rows[0]?.granted;
+    return granted == null ? undefined : parseAmountUsd(granted);
+  });
+}
+
+/** What became of a paid call. `result` is what the step returns; it is kept so that a paid answer survives a crash. */
+export type NewOutcome =
+  { billed: true; costUsd: Usd; usage?: unknown; result?: unknown } | { billed: false; reason: string };
+
+/**
+ * Writes the outcome of a claimed reservation, inside the caller's transaction. Without a token it writes for whoever
+ * claimed. True when the outcome is recorded, now or before; false when another execution holds the claim.
+ */
+export async function recordOutcome(
+  client: PoolClient,
+  { tenantId, operationId, claimToken, outcome }: OperationKey & { claimToken?: string; outcome: NewOutcome },
+): Promise<boolean> {
+  const { rows } = await client.query<{ recorded: boolean }>(
+    `SELECT copilot_internal.record_outcome($1, $2,
+       coalesce($3::uuid, (SELECT claim_token FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2)),
+       $4, $5, $6, $7) AS recorded`,
+    [
+      tenantId,
+      operationId,
+      claimToken ?? null,
+      outcome.billed ? 'billed' : 'not_billed',
+      outcome.billed ? formatUsd(outcome.costUsd) : null,
+      outcome.billed && outcome.usage !== undefined ? JSON.stringify(outcome.usage) : null,
+      JSON.stringify(outcome.billed ? (outcome.result ?? null) : { reason: outcome.reason }),
+    ],
+  );
+  return rows[0]?.recorded ?? false;
+}
+
+/** How far one operation has come. */
+export interface OperationState {
+  status: ReservationStatus;
+  claimed: boolean;
+  outcome?: 'billed' | 'not_billed' | undefined;
+  result?: unknown;
+}
+
+/** Undefined when there is no such operation. */
+export async function findOperation(pool: Pool, key: OperationKey): Promise<OperationState | undefined> {
+  return asTenant(pool, key.tenantId, async (client) => {
+    const { rows } = await client.query<OperationState>(
+      `SELECT status, claimed_at IS NOT NULL AS claimed, outcome, outcome_result AS result
+       FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2`,
+      [key.tenantId, key.operationId],
+    );
+    const row = rows[0];
+    return row && { ...row, outcome: row.outcome ?? undefined };
+  });
+}
+
+/** One step of a run in the ledger's words. Amounts are decimal strings. */
+export interface LedgerStep {
+  operationId: string;
+  kind: string;
+  resource: Resource;
+  step?: number | undefined;
+  attempt?: number | undefined;
+  model?: string | undefined;
+  status: ReservationStatus;
+  requestedUsd: string;
+  reservedUsd?: string | undefined;
+  committedUsd?: string | undefined;
+  settlement?: Settlement | undefined;
+  decidedAt: Date;
+}
+
+interface StepRow {
+  operation_id: string;
+  kind: string;
+  resource: Resource;
+  step: number | null;
+  attempt: number | null;
+  model: string | null;
+  status: ReservationStatus;
+  requested_usd: string;
+  granted_usd: string | null;
+  committed_usd: string | null;
+  settlement: Settlement | null;
+  decided_at: Date;
+}
+
+/** Every reservation that a run asked for, refused ones included, in the order decided. */
+export async function readRunSteps(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<LedgerStep[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<StepRow>(
+      `SELECT operation_id, kind, resource, step, attempt, model, status, trim_scale(requested_usd)::text AS requested_usd,
+              trim_scale(granted_usd)::text AS granted_usd, trim_scale(committed_usd)::text AS committed_usd, settlement, decided_at
+       FROM copilot_internal.reservations WHERE run_id = $1 AND resource IS NOT NULL
+       ORDER BY decided_at, step, attempt, operation_id`,
+      [runId],
+    );
+    return rows.map((row) => ({
+      operationId: row.operation_id,
+      kind: row.kind,
+      resource: row.resource,
+      step: row.step ?? undefined,
+      attempt: row.attempt ?? undefined,
+      model: row.model ?? undefined,
+      status: row.status,
+      requestedUsd: row.requested_usd,
+      reservedUsd: row.granted_usd ?? undefined,
+      committedUsd: row.committed_usd ?? undefined,
+      settlement: row.settlement ?? undefined,
+      decidedAt: row.decided_at,
+    }));
+  });
+}
+
+/** What a run has cost so far, from the ledger. A decimal string. */
+export async function readRunCost(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<string> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ cost: string }>(
+      'SELECT trim_scale(coalesce(sum(amount_usd), 0))::text AS cost FROM copilot_internal.cost_records WHERE run_id = $1',
+      [runId],
+    );
+    return rows[0]?.cost ?? '0';
+  });
+}
+
+/**
+ * Of the given operations, those that have not ended: still granted, with an outcome that is not folded, or never heard
+ * of by the authority.
+ */
+export async function findUnsettled(
+  pool: Pool,
+  { tenantId, operationIds }: { tenantId: string; operationIds: readonly string[] },
+): Promise<string[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ operation_id: string }>(
+      `SELECT asked.operation_id FROM unnest($2::uuid[]) AS asked (operation_id)
+       LEFT JOIN copilot_internal.reservations r ON r.tenant_id = $1 AND r.operation_id = asked.operation_id
+       WHERE r.operation_id IS NULL OR r.status = 'granted' OR (r.outcome IS NOT NULL AND NOT r.outcome_folded)`,
+      [tenantId, operationIds],
+    );
+    return rows.map((row) => row.operation_id);
+  });
+}

@@ -1,0 +1,190 @@
+/** Runs: what was asked, the file that came with it, what happened, and the answer. None of it is in a workflow history. */
+import { asTenant, type Pool, type PoolClient } from './pool';
+
+export type RunStatus = 'running' | 'completed' | 'quota_exceeded' | 'failed' | 'cancelled';
+
+export interface NewRun {
+  runId: string;
+  tenantId: string;
+  userId?: string | undefined;
+  workflowId: string;
+  model: string;
+  task: string;
+  options?: Record<string, unknown>;
+  file?: { name: string; content: Buffer } | undefined;
+}
+
+/** Why a run did not complete: a code of the error catalogue, words, and for a denial the quota that bound. */
+export interface RunFailure {
+  code: string;
+  message: string;
+  quota?: unknown;
+  retryAfterSeconds?: number;
+}
+
+export interface Run {
+  runId: string;
+  tenantId: string;
+  userId?: string | undefined;
+  workflowId: string;
+  model: string;
+  task: string;
+  fileName?: string | undefined;
+  status: RunStatus;
+  answer?: string | undefined;
+  failure?: RunFailure | undefined;
+  createdAt: Date;
+  endedAt?: Date | undefined;
+}
+
+/** Records a run, its file and its first event. A repeat with the same id changes nothing. */
+export async function createRun(pool: Pool, run: NewRun): Promise<void> {
+  await asTenant(pool, run.tenantId, async (client) => {
+    const { rowCount } = await client.query(
+      `INSERT INTO copilot_internal.runs (run_id, tenant_id, user_id, workflow_id, model, task, options)
+       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+      [
+        run.runId,
+        run.tenantId,
+        run.userId ?? null,
+        run.workflowId,
+        run.model,
+        run.task,
+        JSON.stringify(run.options ?? {}),
+      ],
+    );
+    if (rowCount === 0) return;
+    if (run.file) {
+      await client.query(
+        'INSERT INTO copilot_internal.run_files (run_id, tenant_id, name, content) VALUES ($1, $2, $3, $4)',
+        [run.runId, run.tenantId, run.file.name, run.file.content],
+      );
+    }
+    await appendRunEvent(client, run.runId, { key: 'started', type: 'run.started', data: { model: run.model } });
+  });
+}
+
+/** A run of a tenant; undefined when the tenant has none of that id. */
+export async function findRun(pool: Pool, { tenantId, runId }: RunKey): Promise<Run | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<RunRow>(
+      `SELECT r.*, f.name AS file_name FROM copilot_internal.runs r
+       LEFT JOIN copilot_internal.run_files f USING (run_id) WHERE r.run_id = $1`,
+      [runId],
+    );
+    return rows[0] && runFrom(rows[0]);
+  });
+}
+
+export interface RunKey {
+  tenantId: string;
+  runId: string;
+}
+
+interface RunRow {
+  run_id: string;
+  tenant_id: string;
+  user_id: string | null;
+  workflow_id: string;
+  model: string;
+  task: string;
+  file_name: string | null;
+  status: RunStatus;
+  answer: string | null;
+  failure: RunFailure | null;
+  created_at: Date;
+  ended_at: Date | null;
+}
+
+const runFrom = (row: RunRow): Run => ({
+  runId: row.run_id,
+  tenantId: row.tenant_id,
+  userId: row.user_id ?? undefined,
+  workflowId: row.workflow_id,
+  model: row.model,
+  task: row.task,
+  fileName: row.file_name ?? undefined,
+  status: row.status,
+  answer: row.answer ?? undefined,
+  failure: row.failure ?? undefined,
+  createdAt: row.created_at,
+  endedAt: row.ended_at ?? undefined,
+});
+
+/** The file that came with a run. */
+export async function readRunFile(
+  pool: Pool,
+  { tenantId, runId }: RunKey,
+): Promise<{ name: string; content: Buffer } | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ name: string; content: Buffer }>(
+      'SELECT name, content FROM copilot_internal.run_files WHERE run_id = $1',
+      [runId],
+    );
+    return rows[0];
+  });
+}
+
+export interface RunEnd {
+  status: Exclude<RunStatus, 'running'>;
+  answer?: string | undefined;
+  failure?: RunFailure | undefined;
+}
+
+/** Ends a run, once, and appends its last event. A repeat changes nothing. */
+export async function endRun(pool: Pool, { tenantId, runId }: RunKey, end: RunEnd): Promise<void> {
+  await asTenant(pool, tenantId, async (client) => {
+    await client.query(
+      `UPDATE copilot_internal.runs SET status = $2, answer = $3, failure = $4, ended_at = clock_timestamp()
+       WHERE run_id = $1 AND status = 'running'`,
+      [runId, end.status, end.answer ?? null, end.failure ? JSON.stringify(end.failure) : null],
+    );
+    const data = { status: end.status, ...(end.failure ? { failure: end.failure } : {}) };
+    await appendRunEvent(client, runId, { key: 'ended', type: 'run.ended', data });
+  });
+}
+
+/** One thing that happened in a run. Its number follows the order of commits, from 1 without a gap. */
+export interface RunEvent {
+  sequence: number;
+  type: string;
+  data: Record<string, unknown>;
+  createdAt: Date;
+}
+
+export interface NewRunEvent {
+  /** Names the event within its run: writing it again changes nothing. */
+  key: string;
+  type: string;
+  data: Record<string, unknown>;
+}
+
+/** Appends an event, inside the caller's transaction. */
+export async function appendRunEvent(client: PoolClient, runId: string, event: NewRunEvent): Promise<void> {
+  await client.query('SELECT copilot_internal.append_run_event($1, $2, $3, $4)', [
+    runId,
+    event.key,
+    event.type,
+    JSON.stringify(event.data),
+  ]);
+}
+
+/** A run's events after a number, in order. */
+export async function readRunEvents(
+  pool: Pool,
+  { tenantId, runId, afterSequence = 0, limit = 500 }: RunKey & { afterSequence?: number; limit?: number },
+): Promise<RunEvent[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{
+      sequence: number;
+      type: string;
+      data: Record<string, unknown>;
+      created_at: Date;
+    }>(
+      `SELECT sequence, type, data, created_at FROM copilot_internal.run_events
+       WHERE run_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3`,
+      [runId, afterSequence, limit],
+    );
+    return rows.map(({ created_at: createdAt, ...event }) => ({ ...event, createdAt }));
+  });
+}

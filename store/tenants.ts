@@ -1,0 +1,155 @@
+/** Tenants and their quotas. A new tenant gets its default quotas from a trigger. */
+import type { BindingQuota } from '../core/commands';
+import type { Period } from '../core/periods';
+import { asTenant, type Pool, type PoolClient } from './pool';
+
+export interface Tenant {
+  tenantId: string;
+  name: string;
+  createdAt: Date;
+}
+
+/** A quota as people read it: amounts as decimal strings, in the period around now. */
+export interface QuotaView {
+  scope: BindingQuota['scope'];
+  scopeId: string;
+  resourceType: BindingQuota['resourceType'];
+  period: Period;
+  limitUsd: string;
+  spentUsd: string;
+  reservedUsd: string;
+  warningThreshold: number;
+  periodStart: Date;
+  periodEnd: Date;
+}
+
+/** What names a quota of a tenant. */
+export interface QuotaKey {
+  scope: 'tenant' | 'user';
+  scopeId: string;
+  resourceType: QuotaView['resourceType'];
+  period: Period;
+}
+
+export interface QuotaChange extends QuotaKey {
+  limitUsd: string;
+  warningThreshold?: number | undefined;
+}
+
+/** Makes a tenant. Undefined when there is one of that id already; nothing is changed then. */
+export async function createTenant(
+  pool: Pool,
+  { tenantId, name = '' }: { tenantId: string; name?: string },
+): Promise<Tenant | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ created_at: Date }>(
+      `INSERT INTO copilot_internal.tenants (tenant_id, name) VALUES ($1, $2)
+       ON CONFLICT DO NOTHING RETURNING created_at`,
+      [tenantId, name],
+    );
+    return rows[0] && { tenantId, name, createdAt: rows[0].created_at };
+  });
+}
+
+export async function tenantExists(pool: Pool, tenantId: string): Promise<boolean> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rowCount } = await client.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1', [tenantId]);
+    return rowCount === 1;
+  });
+}
+
+/**
+ * The quotas that bind a tenant, the platform's included. One whose period has ended shows the current period, with
+ * nothing spent, as the next decision will make it.
+ */
+export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaView[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<QuotaRow>(
+      `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
+              CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.current_spend_usd)::text END AS spent_usd,
+              trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
+              b.period_start, b.period_end
+       FROM copilot_internal.cost_quotas q,
+            copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
+       WHERE q.tenant_id = $1 OR q.tenant_id IS NULL
+       ORDER BY q.scope, q.scope_id, q.resource_type, q.period`,
+      [tenantId],
+    );
+    return rows.map(viewOf);
+  });
+}
+
+interface QuotaRow {
+  scope: QuotaView['scope'];
+  scope_id: string;
+  resource_type: QuotaView['resourceType'];
+  period: Period;
+  limit_usd: string;
+  spent_usd: string;
+  reserved_usd: string;
+  warning_threshold: number;
+  period_start: Date;
+  period_end: Date;
+}
+
+const viewOf = (row: QuotaRow): QuotaView => ({
+  scope: row.scope,
+  scopeId: row.scope_id,
+  resourceType: row.resource_type,
+  period: row.period,
+  limitUsd: row.limit_usd,
+  spentUsd: row.spent_usd,
+  reservedUsd: row.reserved_usd,
+  warningThreshold: row.warning_threshold,
+  periodStart: row.period_start,
+  periodEnd: row.period_end,
+});
+
+/**
+ * Sets limits, with an audit entry, all or none. A quota that is new starts with what its payers have already spent in
+ * the period and hold reserved, so that making one late does not forget. False when there is no such tenant.
+ */
+export async function setQuotas(
+  pool: Pool,
+  { tenantId, changes, apiKeyId }: { tenantId: string; changes: readonly QuotaChange[]; apiKeyId?: string | undefined },
+): Promise<boolean> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1) AS known', [
+      tenantId,
+    ]);
+    if (!rows[0]?.known) return false;
+    for (const change of changes) await setQuota(client, tenantId, change);
+    await client.query(
+      `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, action, details) VALUES ($1, $2, 'set_quotas', $3)`,
+      [tenantId, apiKeyId ?? null, JSON.stringify(changes)],
+    );
+    return true;
+  });
+}
+
+async function setQuota(client: PoolClient, tenantId: string, change: QuotaChange): Promise<void> {
+  await client.query(
+    `INSERT INTO copilot_internal.cost_quotas AS q (tenant_id, scope, scope_id, resource_type, period, limit_usd,
+       warning_threshold, period_start, period_end, current_spend_usd, reserved_usd)
+     SELECT $1, $2, $3, $4, $5, $6::numeric, coalesce($7::numeric, 0.80), b.period_start, b.period_end,
+       (SELECT coalesce(sum(amount_usd), 0) FROM copilot_internal.cost_records
+        WHERE tenant_id = $1 AND posted_at >= b.period_start AND posted_at < b.period_end
+          AND ($4 = 'all' OR resource = $4) AND ($2 = 'tenant' OR user_id = $3)),
+       (SELECT coalesce(sum(granted_usd), 0) FROM copilot_internal.reservations
+        WHERE tenant_id = $1 AND status = 'granted'
+          AND ($4 = 'all' OR resource = $4) AND ($2 = 'tenant' OR user_id = $3))
+     FROM copilot_internal.period_bounds($5, clock_timestamp()) AS b
+     ON CONFLICT (tenant_id, scope, scope_id, resource_type, period) DO UPDATE
+     SET limit_usd = excluded.limit_usd, warning_threshold = coalesce($7::numeric, q.warning_threshold),
+         updated_at = clock_timestamp()`,
+    [
+      tenantId,
+      change.scope,
+      change.scopeId,
+      change.resourceType,
+      change.period,
+      change.limitUsd,
+      change.warningThreshold ?? null,
+    ],
+  );
+}

@@ -1,0 +1,3 @@
+/** What a worker can be asked to run by name: workflow types, and nothing else. */
+export { agentRun } from './agent-run';
+export { tenantBudget } from './tenant-budget';

@@ -1,0 +1,125 @@
+/**
+ * The budget authority of one tenant: every reserve, commit, release and extend of the tenant comes here as a signal, and
+ * all are decided in one order. The workflow orders, batches and times; each batch is decided and recorded in Postgres by
+ * one activity, which also answers the callers. So there is one copy of the state, and this history only says what was
+ * passed on and when.
+ *
+ * Commands that arrive while a batch is being recorded form the next one. An authority with nothing to do completes; the
+ * next signal starts it again.
+ */
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  continueAsNew,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { BudgetCommand } from '../core/commands';
+import { BatchRecorder } from './batch-recorder';
+import { Mailbox } from './mailbox';
+import { budgetCommandsSignal, budgetStateQuery, type BudgetState, type TenantBudgetInput } from './messages';
+import { quotaTable } from './quota-table';
+
+/** The server refuses signal 10,001; a good while before it the authority continues as new. */
+const signalsMax = 2_000;
+const historyBytesMax = 8 * 1024 * 1024;
+/** An authority with nothing open and nothing to do completes after this long. */
+const idleMs = 60_000;
+/** The shortest wait for an expiry: the clocks of Postgres and of Temporal differ a little. */
+const wakeUpMsMin = 200;
+
+export async function tenantBudget({ tenantId, carried = [] }: TenantBudgetInput): Promise<void> {
+  const mailbox = new Mailbox(carried);
+  const recorder = new BatchRecorder(tenantId);
+  const alarm = new Alarm();
+  let signals = 0;
+  let state: BudgetState = { tenantId, quotas: [], waiting: 0, batches: 0 };
+  setHandler(budgetCommandsSignal, (commands: BudgetCommand[]) => {
+    signals += 1;
+    mailbox.add(commands);
+  });
+  setHandler(budgetStateQuery, () => ({ ...state, waiting: mailbox.size }));
+
+  let nextWakeUpMs: number | undefined;
+  let idleSinceMs = Date.now();
+  for (;;) {
+    alarm.setFor(nextWakeUpMs === undefined ? idleSinceMs + idleMs : Math.max(nextWakeUpMs, Date.now() + wakeUpMsMin));
+    await condition(() => mailbox.size > 0 || alarm.rang);
+    const isDue = nextWakeUpMs !== undefined && nextWakeUpMs <= Date.now();
+    if (mailbox.size > 0 || isDue) {
+      const result = await recorder.record(mailbox);
+      nextWakeUpMs = result.nextWakeUpMs;
+      idleSinceMs = Date.now();
+      state = {
+        tenantId,
+        quotas: result.quotas,
+        waiting: mailbox.size,
+        batches: state.batches + 1,
+        ...(nextWakeUpMs === undefined ? {} : { nextWakeUpAt: new Date(nextWakeUpMs).toISOString() }),
+      };
+      setCurrentDetails(quotaTable(state));
+    } else if (nextWakeUpMs === undefined && Date.now() >= idleSinceMs + idleMs) {
+      await recorder.alertsSent();
+      await condition(allHandlersFinished);
+      // A signal that came meanwhile makes the server refuse this end, and the authority goes on.
+      if (mailbox.size === 0) return;
+    }
+    if (
+      signals >= signalsMax ||
+      workflowInfo().historySize >= historyBytesMax ||
+      workflowInfo().continueAsNewSuggested
+    ) {
+      await startAnew({ tenantId, mailbox, recorder, alarm });
+    }
+  }
+}
+
+/**
+ * Continues as new after a timer of its own, so that the task that does it does nothing else: a signal that arrives
+ * during that task makes it run again, and everything it did with it.
+ */
+async function startAnew(authority: {
+  tenantId: string;
+  mailbox: Mailbox;
+  recorder: BatchRecorder;
+  alarm: Alarm;
+}): Promise<void> {
+  const { tenantId, mailbox, recorder, alarm } = authority;
+  await recorder.alertsSent();
+  alarm.cancel();
+  await sleep(1);
+  await continueAsNew<typeof tenantBudget>({ tenantId, carried: mailbox.carry() });
+}
+
+/** One timer at a time, kept while it rings early enough: most batches then need no timer of their own. */
+class Alarm {
+  rang = false;
+  private atMs = Infinity;
+  private scope: CancellationScope | undefined;
+
+  setFor(atMs: number): void {
+    this.rang = false;
+    if (this.atMs <= atMs) return;
+    this.cancel();
+    this.atMs = atMs;
+    const scope = new CancellationScope();
+    this.scope = scope;
+    void scope
+      .run(async () => {
+        await sleep(Math.max(1, atMs - Date.now()));
+        this.rang = true;
+        this.atMs = Infinity;
+        this.scope = undefined;
+      })
+      .catch(() => undefined);
+  }
+
+  cancel(): void {
+    this.scope?.cancel();
+    this.scope = undefined;
+    this.atMs = Infinity;
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * The one way to a paid step: reserve, act, and see the reservation ended.
+ *
+ *   reserve ── granted ──▶ act ── returns ──────────────────────▶ the activity wrote its outcome and told the authority
+ *      │                    ├──── fails, settled ───────────────▶ surely not billed: perhaps again, newly reserved
+ *      │                    ├──── fails or is lost, unsettled ──▶ commit: go on with what was bought, or it is charged as
+ *      │                    │                                     unverified: perhaps again, newly reserved
+ *      │                    └──── refused the claim ────────────▶ again, newly reserved
+ *      ├── denied ──▶ `quota_exceeded`, with the quota that bound
+ *      └── cancelled ──▶ release
+ *
+ * Each attempt has an operation id and a reservation of its own, because each can be billed.
+ */
+import { CancellationScope, proxyActivities, sleep, uuid4, workflowInfo } from '@temporalio/workflow';
+import type { BudgetActivities } from '../activities/contracts/budget';
+import type { Resource } from '../core/commands';
+import { failureOf, failureWith, isCancellation, quotaExceeded } from './failures';
+
+/** Whose money it is. */
+export interface BudgetScope {
+  tenantId: string;
+  userId?: string;
+  runId?: string;
+}
+
+/** What a paid step asks for. All of it is fixed before the first attempt. */
+export interface PaidStep {
+  resource: Resource;
+  /** What people read in reports, such as `llm.call`. */
+  kind: string;
+  amountUsd: string;
+  /** The least that is of use; the act shrinks its work to what it was granted. */
+  minimumUsd?: string;
+  priceVersion: string;
+  /** How long the act may take, with a margin: the reservation expires after it. */
+  ttlSeconds: number;
+  step?: number;
+  model?: string;
+  /** Attempts in all, the first included. */
+  maxAttempts?: number;
+}
+
+/** The right to act. */
+export interface Grant {
+  operationId: string;
+  grantedUsd: string;
+  partial: boolean;
+}
+
+export interface PaidStepHooks {
+  /**
+   * Runs before an attempt is committed that failed without saying what was billed: the chance to find out, such as
+   * ending a sandbox whose creation was not acknowledged.
+   */
+  beforeCommit?: (operationId: string) => Promise<void>;
+}
+
+/** First and longest pause before a step is tried again, when the provider names none. */
+const retryPauseMs = 1_000;
+const retryPauseMsMax = 60_000;
+
+export class Budget {
+  private readonly operationIds: string[] = [];
+  private readonly activities: Omit<BudgetActivities, 'reserve'>;
+  private readonly reserve: BudgetActivities['reserve'];
+
+  constructor(private readonly scope: BudgetScope) {
+    const { taskQueue } = workflowInfo();
+    // Nothing else notices a lost request, so a reserve is repeated until it is answered. Each repeat is answered from the record.
+    this.reserve = proxyActivities<BudgetActivities>({
+      taskQueue,
+      startToCloseTimeout: '30 seconds',
+      retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
+    }).reserve;
+    this.activities = proxyActivities<BudgetActivities>({
+      taskQueue,
+      startToCloseTimeout: '60 seconds',
+      heartbeatTimeout: '15 seconds',
+      retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
+    });
+  }
+
+  /**
+   * Runs `act` with a grant, and again with a new one when it failed in a way that may pass.
+   * @throws ApplicationFailure `quota_exceeded` when the money is refused, and the failure of `act` when it is final.
+   */
+  async withBudget<T>(step: PaidStep, act: (grant: Grant) => Promise<T>, hooks: PaidStepHooks = {}): Promise<T> {
+    const { maxAttempts = 4 } = step;
+    for (let attempt = 1; ; attempt += 1) {
+      const grant = await this.ask(step, attempt);
+      try {
+        return await act(grant);
+      } catch (error) {
+        const end = await this.endAttempt(grant, error, hooks);
+        if ('bought' in end) return end.bought as T;
+        if (isCancellation(error) || !end.retry || attempt >= maxAttempts) throw error;
+        await sleep(end.pauseMs ?? Math.min(retryPauseMs * 2 ** (attempt - 1), retryPauseMsMax));
+      }
+    }
+  }
+
+  /** Resolves when every reservation that was asked for has ended in Postgres. Not cancellable. */
+  async settled(): Promise<void> {
+    const { tenantId } = this.scope;
+    const operationIds = this.operationIds.splice(0);
+    if (operationIds.length === 0) return;
+    await CancellationScope.nonCancellable(() => this.activities.confirmSettled({ tenantId, operationIds }));
+  }
+
+  private async ask(step: PaidStep, attempt: number): Promise<Grant> {
+    const { tenantId } = this.scope;
+    const operationId = uuid4();
+    const { maxAttempts: _, ...request } = step;
+    this.operationIds.push(operationId);
+    try {
+      const answer = await this.reserve({ ...this.scope, ...request, operationId, attempt });
+      if (answer.decision === 'granted') return answer;
+      if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
+      const { message, quota, retryAfterSeconds } = answer;
+      throw quotaExceeded(message, { quota, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) });
+    } catch (error) {
+      // Whoever gives up a reserve says so, or a grant that comes too late would hold money until it expires.
+      if (isCancellation(error)) {
+        await CancellationScope.nonCancellable(() => this.activities.release({ tenantId, operationId }));
+      }
+      throw error;
+    }
+  }
+
+  /** What became of a failed attempt: what it bought after all, or whether to try again. */
+  private async endAttempt(
+    { operationId }: Grant,
+    error: unknown,
+    hooks: PaidStepHooks,
+  ): Promise<{ bought: unknown } | { retry: boolean; pauseMs?: number | undefined }> {
+    const known = failureOf(error);
+    const { settled = false, retry = true, retryAfterSeconds } = known?.details ?? {};
+    const pauseMs = retryAfterSeconds === undefined ? undefined : retryAfterSeconds * 1000;
+    if (settled) return { retry, pauseMs };
+    const end = await CancellationScope.nonCancellable(async () => {
+      await hooks.beforeCommit?.(operationId);
+      return this.activities.commit({ tenantId: this.scope.tenantId, operationId });
+    });
+    // A lost activity's answer was paid for and kept: the step goes on with it.
+    if (!known && end.outcome === 'billed' && end.result) return { bought: end.result };
+    return { retry: known ? retry && known.details !== undefined : true, pauseMs };
+  }
+}
