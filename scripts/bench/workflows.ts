@@ -1,0 +1,40 @@
+/** The workflow that is measured, with and without `withBudget`, and the authority that it needs. */
+import { proxyActivities, workflowInfo } from '@temporalio/workflow';
+import { Budget } from '../../workflows/with-budget';
+
+export * from '../../workflows';
+
+export interface BenchRunInput {
+  tenantId: string;
+  steps: number;
+  budgeted: boolean;
+}
+
+/** The measured activity: a provider that answers after 5 ms; with an operation id it claims first and settles after. */
+export interface BenchActivities {
+  benchCall(request: { tenantId: string; operationId?: string }): Promise<{ costUsd: string }>;
+}
+
+/** Makes paid calls one after the other. Answers how long each step took, in milliseconds. */
+export async function benchRun({ tenantId, steps, budgeted }: BenchRunInput): Promise<number[]> {
+  const { benchCall } = proxyActivities<BenchActivities>({
+    taskQueue: workflowInfo().taskQueue,
+    startToCloseTimeout: '60 seconds',
+    heartbeatTimeout: '10 seconds',
+    retry: { maximumAttempts: 1 },
+  });
+  const budget = new Budget({ tenantId });
+  const durationsMs: number[] = [];
+  for (let step = 1; step <= steps; step += 1) {
+    const startedMs = Date.now();
+    if (budgeted) {
+      const paid = { resource: 'llm' as const, kind: 'llm.call', amountUsd: '0.01', priceVersion: 'bench', ttlSeconds: 300, step };
+      await budget.withBudget(paid, ({ operationId }) => benchCall({ tenantId, operationId }));
+    } else {
+      await benchCall({ tenantId });
+    }
+    durationsMs.push(Date.now() - startedMs);
+  }
+  await budget.settled();
+  return durationsMs;
+}

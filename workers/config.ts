@@ -1,0 +1,122 @@
+/** What a worker reads from its environment, once. A wrong value stops it at once and is named. */
+import { z } from 'zod';
+import { defaultTaskQueuePrefix } from '../workflows/messages';
+
+export const workerRoles = ['runs', 'budget', 'sandbox'] as const;
+export type WorkerRole = (typeof workerRoles)[number];
+
+/** The environment is wrong: which variables, and how. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+const flag = z
+  .enum(['true', 'false'], { error: 'must be true or false' })
+  .default('true')
+  .transform((text) => text === 'true');
+const url = (scheme: RegExp, what: string): z.ZodType<string> => z.string().regex(scheme, { error: what });
+const httpUrl = url(/^https?:\/\/.+/, 'must be an http:// or https:// address');
+const secret = z.string().min(1, { error: 'must not be empty' });
+const list = <T extends string>(allowed: readonly [T, ...T[]]): z.ZodType<T[], string | undefined> =>
+  z
+    .string()
+    .default(allowed.join(','))
+    .transform((text) => text.split(',').map((part) => part.trim()))
+    .pipe(
+      z.array(z.enum(allowed, { error: `must be a comma-separated list of ${allowed.join(', ')}` })).min(1),
+    ) as never;
+const count = (from: number, to: number, preset: number): z.ZodType<number, string | undefined> =>
+  z
+    .string()
+    .regex(/^\d+$/, { error: `must be a whole number from ${from} to ${to}` })
+    .default(String(preset))
+    .transform(Number)
+    .pipe(
+      z
+        .number()
+        .min(from, { error: `must be at least ${from}` })
+        .max(to, { error: `must be at most ${to}` }),
+    ) as never;
+
+const schema = z.object({
+  DATABASE_URL: url(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// connection string of the role spendlock_app'),
+  SPENDLOCK_DATABASE_POOL_SIZE: count(1, 100, 8),
+  TEMPORAL_ADDRESS: z
+    .string()
+    .regex(/^[^/\s]+:\d+$/, { error: 'must be host:port' })
+    .default('127.0.0.1:7233'),
+  TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
+  TEMPORAL_API_KEY: secret.optional(),
+  SPENDLOCK_TASK_QUEUE_PREFIX: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,60}$/, { error: 'must be lower-case letters, digits and hyphens' })
+    .default(defaultTaskQueuePrefix),
+  SPENDLOCK_TASK_QUEUES: list(workerRoles),
+  ANTHROPIC_API_KEY: secret.optional(),
+  ANTHROPIC_BASE_URL: httpUrl.optional(),
+  E2B_API_KEY: secret.optional(),
+  E2B_API_URL: httpUrl.optional(),
+  E2B_SANDBOX_URL: httpUrl.optional(),
+  E2B_TEMPLATE: z.string().min(1).optional(),
+  SPENDLOCK_CODE_LANGUAGES: list(['python', 'javascript']),
+  ENFORCE_COST_QUOTAS: flag,
+  ENFORCE_E2B_QUOTAS: flag,
+  SPENDLOCK_SHUTDOWN_SECONDS: count(1, 600, 30),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+});
+
+export interface WorkerConfig {
+  databaseUrl: string;
+  databasePoolSize: number;
+  temporal: { address: string; namespace: string; apiKey?: string | undefined };
+  taskQueuePrefix: string;
+  roles: WorkerRole[];
+  anthropic: { apiKey: string; baseURL?: string | undefined };
+  e2b: { apiKey: string; apiUrl?: string | undefined; sandboxUrl?: string | undefined; template?: string | undefined };
+  codeLanguages: ('python' | 'javascript')[];
+  enforced: { llm: boolean; e2b: boolean };
+  shutdownSeconds: number;
+  logLevel: string;
+}
+
+/** @throws ConfigError that names every wrong variable. Values are not repeated: they may be secrets. */
+export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
+  const parsed = schema.safeParse(environment);
+  const problems = parsed.success
+    ? []
+    : parsed.error.issues.map((issue) => `${issue.path.join('.')} ${explain(issue)}`);
+  const roles = parsed.success ? parsed.data.SPENDLOCK_TASK_QUEUES : [];
+  for (const [role, key] of [
+    ['runs', 'ANTHROPIC_API_KEY'],
+    ['sandbox', 'E2B_API_KEY'],
+  ] as const) {
+    if (roles.includes(role) && !environment[key]) problems.push(`${key} is needed by workers of the ${role} queue`);
+  }
+  if (!parsed.success || problems.length > 0) {
+    throw new ConfigError(
+      `The worker was not started; its environment is wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`,
+    );
+  }
+  const env = parsed.data;
+  return {
+    databaseUrl: env.DATABASE_URL,
+    databasePoolSize: env.SPENDLOCK_DATABASE_POOL_SIZE,
+    temporal: { address: env.TEMPORAL_ADDRESS, namespace: env.TEMPORAL_NAMESPACE, apiKey: env.TEMPORAL_API_KEY },
+    taskQueuePrefix: env.SPENDLOCK_TASK_QUEUE_PREFIX,
+    roles: env.SPENDLOCK_TASK_QUEUES,
+    anthropic: { apiKey: env.ANTHROPIC_API_KEY ?? '', baseURL: env.ANTHROPIC_BASE_URL },
+    e2b: {
+      apiKey: env.E2B_API_KEY ?? '',
+      apiUrl: env.E2B_API_URL,
+      sandboxUrl: env.E2B_SANDBOX_URL,
+      template: env.E2B_TEMPLATE,
+    },
+    codeLanguages: env.SPENDLOCK_CODE_LANGUAGES,
+    enforced: { llm: env.ENFORCE_COST_QUOTAS, e2b: env.ENFORCE_E2B_QUOTAS },
+    shutdownSeconds: env.SPENDLOCK_SHUTDOWN_SECONDS,
+    logLevel: env.LOG_LEVEL,
+  };
+}
+
+const explain = (issue: z.core.$ZodIssue): string =>
+  issue.code === 'invalid_type' && issue.input === undefined ? 'is not set' : issue.message;

@@ -1,0 +1,39 @@
+/** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM and SIGINT. */
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { createLog } from '../telemetry/log';
+import { startTracing } from '../telemetry/tracing';
+import { ConfigError, workerConfig } from './config';
+import { startWorkers } from './workers';
+
+async function main(): Promise<void> {
+  const config = workerConfig(process.env);
+  const log = createLog({ name: 'worker', level: config.logLevel });
+  // Temporal's own messages go to the same log. Shutting down is ours to order.
+  Runtime.install({
+    logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
+      log[level === 'ERROR' ? 'error' : 'warn']({ ...(meta?.error ? { error: String(meta.error) } : {}) }, message),
+    ),
+    shutdownSignals: [],
+  });
+  const tracing = startTracing('spendlock-worker');
+  const workers = await startWorkers({ config, log, tracing });
+  const stop = (signal: string): void => {
+    log.info({ signal }, 'draining');
+    workers.shutdown().catch(() => undefined);
+  };
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+  // Whoever started it learns when it is ready, and takes it along when it goes.
+  if (process.send) {
+    process.send('ready');
+    process.once('disconnect', () => stop('disconnect'));
+  }
+  await workers.finished;
+  await tracing.shutdown();
+  log.info('worker stopped');
+  if (process.connected) process.disconnect();
+}
+
+main().catch((error: unknown) => {
+  console.error(error instanceof ConfigError ? error.message : `The worker failed: ${String(error)}`);
+  process.exit(error instanceof ConfigError ? 2 : 1);
+});

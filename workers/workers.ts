@@ -1,0 +1,144 @@
+/** Wires the activities to their dependencies and runs the Temporal workers of a process. */
+import Anthropic from '@anthropic-ai/sdk';
+import { Client } from '@temporalio/client';
+import {
+  bundleWorkflowCode,
+  NativeConnection,
+  Worker,
+  type WorkerOptions,
+  type WorkflowBundleWithSourceMap,
+} from '@temporalio/worker';
+import { Coalescer } from '../activities/budget/coalescer';
+import { createDecideBatch } from '../activities/budget/decide';
+import { createBudgetActivities } from '../activities/budget';
+import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
+import { createLedgerActivities } from '../activities/ledger';
+import { createLlmActivities } from '../activities/llm';
+import { logNotifications, type NotificationService } from '../activities/notify/alerts';
+import { createSendAlerts } from '../activities/notify';
+import { createSandboxActivities } from '../activities/sandbox';
+import { createPool } from '../store/pool';
+import { cachedPrices } from '../store/prices';
+import type { Logger } from '../telemetry/log';
+import type { Tracing } from '../telemetry/tracing';
+import { taskQueues } from '../workflows/messages';
+import type { WorkerConfig, WorkerRole } from './config';
+import { ensureSearchAttributes } from './search-attributes';
+
+export const workflowsPath = require.resolve('../workflows');
+
+export interface StartWorkersOptions {
+  config: WorkerConfig;
+  log: Logger;
+  tracing: Tracing;
+  /** Made once and shared by those that start several sets of workers; bundled when absent. */
+  workflowBundle?: WorkflowBundleWithSourceMap;
+  notifications?: NotificationService;
+  /** Where tests stop, kill or delay the process. */
+  atPoint?: (point: FaultPoint) => Promise<void> | void;
+  /** More options for each Temporal worker, for tests and benchmarks. */
+  workerOptions?: Partial<WorkerOptions>;
+  /** More activities on the runs queue, for benchmarks: they are given what paid activities need. */
+  extraActivities?: (dependencies: { paidStep: PaidStep }) => object;
+}
+
+export interface RunningWorkers {
+  /** Takes no more work, lets activities end, then closes every connection. */
+  shutdown(): Promise<void>;
+  /** Rejects when a worker fails; resolves after a shutdown. */
+  readonly finished: Promise<void>;
+}
+
+/** Bundles the workflows with the interceptors that every recorded history has seen. */
+export const bundleWorkflows = ({ plugin }: Tracing, path = workflowsPath): Promise<WorkflowBundleWithSourceMap> =>
+  bundleWorkflowCode({ workflowsPath: path, plugins: [plugin], logger: quiet });
+
+const ignore = (): void => undefined;
+const quiet = { log: ignore, trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+/** Starts the workers of the configured roles in this process. */
+export async function startWorkers(options: StartWorkersOptions): Promise<RunningWorkers> {
+  const { config, log, tracing } = options;
+  const { address, namespace, apiKey } = config.temporal;
+  const connection = await NativeConnection.connect({
+    address,
+    ...(apiKey === undefined ? {} : { apiKey, tls: true }),
+  });
+  await ensureSearchAttributes(connection, { namespace, log });
+  const client = new Client({ connection, namespace, plugins: [tracing.plugin] });
+  const pool = createPool(config.databaseUrl, { max: config.databasePoolSize });
+  const queues = taskQueues(config.taskQueuePrefix);
+  const coalescer = new Coalescer({ client, taskQueue: queues.budget });
+  const { decideBatch, drainAnswers } = createDecideBatch({ pool, client, log, enforced: config.enforced });
+  const activities = activitiesOf({ options, pool, coalescer, decideBatch });
+  const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
+  const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleWorkflows(tracing))) : undefined;
+
+  const create = (role: WorkerRole): Promise<Worker> =>
+    Worker.create({
+      connection,
+      namespace,
+      taskQueue: queues[role],
+      activities: activities[role],
+      ...(role === 'sandbox' || !workflowBundle ? {} : { workflowBundle }),
+      plugins: [tracing.plugin],
+      shutdownGraceTime: `${config.shutdownSeconds} seconds`,
+      // A cancelled model call is told within about a second.
+      maxHeartbeatThrottleInterval: '1 second',
+      defaultHeartbeatThrottleInterval: '1 second',
+      ...options.workerOptions,
+    });
+  const workers = await Promise.all(config.roles.map(create));
+  const running = Promise.all(workers.map((worker) => worker.run()));
+  log.info({ roles: config.roles, address, namespace }, 'worker started');
+
+  const finished = running
+    .then(() => undefined)
+    .finally(async () => {
+      await coalescer.drain();
+      await drainAnswers();
+      await pool.end();
+      await connection.close();
+    });
+  finished.catch(() => undefined);
+  return {
+    finished,
+    async shutdown() {
+      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+      await finished;
+    },
+  };
+}
+
+interface Wiring {
+  options: StartWorkersOptions;
+  pool: ReturnType<typeof createPool>;
+  coalescer: Coalescer;
+  decideBatch: ReturnType<typeof createDecideBatch>['decideBatch'];
+}
+
+/** The activities of each queue. */
+function activitiesOf({ options, pool, coalescer, decideBatch }: Wiring): Record<WorkerRole, object> {
+  const { config, log, atPoint, notifications = logNotifications(log) } = options;
+  const { codeLanguages } = config;
+  const prices = cachedPrices(pool);
+  const paidStep = new PaidStep({ pool, coalescer, log, atPoint });
+  // Every attempt can bill, so it is the workflow that repeats, with a new reservation: never the SDK.
+  const anthropic = new Anthropic({
+    apiKey: config.anthropic.apiKey || null,
+    authToken: null,
+    ...(config.anthropic.baseURL === undefined ? {} : { baseURL: config.anthropic.baseURL }),
+    maxRetries: 0,
+    logLevel: 'off',
+  });
+  return {
+    runs: {
+      ...createBudgetActivities({ pool, coalescer }),
+      ...createLlmActivities({ pool, anthropic, prices, paidStep, log, codeLanguages }),
+      ...createLedgerActivities({ pool }),
+      ...options.extraActivities?.({ paidStep }),
+    },
+    budget: { decideBatch, sendAlerts: createSendAlerts({ pool, notifications }) },
+    sandbox: createSandboxActivities({ pool, connection: config.e2b, prices, paidStep, log, codeLanguages }),
+  };
+}
