@@ -124,6 +124,12 @@ function parseAmounts(command: ReserveCommand): Amounts | Refusal {
   }
 }
 
+/** The answer that a recorded reservation gives to a command of its operation id, as the decision itself would. */
+export function answerFromRecord(known: Reservation, command: ReserveCommand): ReserveAnswer {
+  const amounts = parseAmounts(command);
+  return 'type' in amounts ? answerRefusal(command.operationId, amounts) : answerAgain(known, command, amounts);
+}
+
 function requestOf(command: ReserveCommand, { amountUsd, minimumUsd }: Amounts): ReservationRequest {
   return {
     userId: command.userId,

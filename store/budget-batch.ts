@@ -8,7 +8,7 @@ import { decideBatch } from '../core/decision';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { utilizationPercent, type Quota } from '../core/quotas';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/reservations';
-import { inTransaction, type Pool, type PoolClient } from './pool';
+import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
 
 /** How many overdue reservations, and how many unfolded outcomes, one batch settles beside its commands. */
 const dueMax = 500;
@@ -97,6 +97,21 @@ async function load(
     })),
     reservations: state.reservations.map(reservationFrom),
   };
+}
+
+/** Reservations as they are recorded, for answering who asks again. */
+export async function readReservations(
+  pool: Pool,
+  { tenantId, operationIds }: { tenantId: string; operationIds: readonly string[] },
+): Promise<Reservation[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ reservation: LoadedReservation }>(
+      `SELECT copilot_internal.reservation_as_json(r) AS reservation FROM copilot_internal.reservations r
+       WHERE r.tenant_id = $1 AND r.operation_id = ANY ($2::uuid[])`,
+      [tenantId, operationIds],
+    );
+    return rows.map((row) => reservationFrom(row.reservation));
+  });
 }
 
 const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));

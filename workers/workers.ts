@@ -11,6 +11,7 @@ import {
 import { Coalescer } from '../activities/budget/coalescer';
 import { createDecideBatch } from '../activities/budget/decide';
 import { createBudgetActivities } from '../activities/budget';
+import { ReplyBoard } from '../activities/budget/reply-board';
 import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
 import { createLedgerActivities } from '../activities/ledger';
 import { createLlmActivities } from '../activities/llm';
@@ -69,8 +70,9 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   const pool = createPool(config.databaseUrl, { max: config.databasePoolSize });
   const queues = taskQueues(config.taskQueuePrefix);
   const coalescer = new Coalescer({ client, taskQueue: queues.budget });
-  const { decideBatch, drainAnswers } = createDecideBatch({ pool, client, log, enforced: config.enforced });
-  const activities = activitiesOf({ options, pool, coalescer, decideBatch });
+  const replies = new ReplyBoard({ pool, log });
+  const { decideBatch, drainAnswers } = createDecideBatch({ pool, client, log, enforced: config.enforced, replies });
+  const activities = activitiesOf({ options, pool, coalescer, replies, decideBatch });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
   const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleWorkflows(tracing))) : undefined;
 
@@ -114,11 +116,12 @@ interface Wiring {
   options: StartWorkersOptions;
   pool: ReturnType<typeof createPool>;
   coalescer: Coalescer;
+  replies: ReplyBoard;
   decideBatch: ReturnType<typeof createDecideBatch>['decideBatch'];
 }
 
 /** The activities of each queue. */
-function activitiesOf({ options, pool, coalescer, decideBatch }: Wiring): Record<WorkerRole, object> {
+function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring): Record<WorkerRole, object> {
   const { config, log, atPoint, notifications = logNotifications(log) } = options;
   const { codeLanguages } = config;
   const prices = cachedPrices(pool);
@@ -133,7 +136,7 @@ function activitiesOf({ options, pool, coalescer, decideBatch }: Wiring): Record
   });
   return {
     runs: {
-      ...createBudgetActivities({ pool, coalescer }),
+      ...createBudgetActivities({ pool, coalescer, replies }),
       ...createLlmActivities({ pool, anthropic, prices, paidStep, log, codeLanguages }),
       ...createLedgerActivities({ pool }),
       ...options.extraActivities?.({ paidStep }),

@@ -11,9 +11,16 @@
  *
  * Each attempt has an operation id and a reservation of its own, because each can be billed.
  */
-import { CancellationScope, proxyActivities, sleep, uuid4, workflowInfo } from '@temporalio/workflow';
-import type { BudgetActivities } from '../activities/contracts/budget';
-import type { Resource } from '../core/commands';
+import {
+  CancellationScope,
+  proxyActivities,
+  proxyLocalActivities,
+  sleep,
+  uuid4,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { BudgetActivities, ReserveRequest } from '../activities/contracts/budget';
+import type { ReserveAnswer, Resource } from '../core/commands';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from './failures';
 
 /** Whose money it is. */
@@ -61,17 +68,22 @@ const retryPauseMsMax = 60_000;
 
 export class Budget {
   private readonly operationIds: string[] = [];
-  private readonly activities: Omit<BudgetActivities, 'reserve'>;
-  private readonly reserve: BudgetActivities['reserve'];
+  private readonly activities: Pick<BudgetActivities, 'commit' | 'release' | 'confirmSettled'>;
+  private readonly patient: Pick<BudgetActivities, 'reserve'>;
+  private readonly quick: Pick<BudgetActivities, 'reserveQuickly'>;
 
   constructor(private readonly scope: BudgetScope) {
     const { taskQueue } = workflowInfo();
     // Nothing else notices a lost request, so a reserve is repeated until it is answered. Each repeat is answered from the record.
-    this.reserve = proxyActivities<BudgetActivities>({
+    this.patient = proxyActivities<BudgetActivities>({
       taskQueue,
       startToCloseTimeout: '30 seconds',
       retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
-    }).reserve;
+    });
+    this.quick = proxyLocalActivities<BudgetActivities>({
+      startToCloseTimeout: '2 seconds',
+      retry: { maximumAttempts: 1 },
+    });
     this.activities = proxyActivities<BudgetActivities>({
       taskQueue,
       startToCloseTimeout: '60 seconds',
@@ -113,7 +125,7 @@ export class Budget {
     const { maxAttempts: _, ...request } = step;
     this.operationIds.push(operationId);
     try {
-      const answer = await this.reserve({ ...this.scope, ...request, operationId, attempt });
+      const answer = await this.answerTo({ ...this.scope, ...request, operationId, attempt });
       if (answer.decision === 'granted') return answer;
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
       const { message, quota, retryAfterSeconds } = answer;
@@ -125,6 +137,18 @@ export class Budget {
       }
       throw error;
     }
+  }
+
+  /**
+   * The authority's answer: within the task that asks when it comes at once, as it nearly always does, and otherwise by an
+   * activity that stays open for as long as it takes. Both ask under the same operation id.
+   */
+  private async answerTo(request: ReserveRequest): Promise<ReserveAnswer> {
+    const answer = await this.quick.reserveQuickly(request).catch((error: unknown) => {
+      if (isCancellation(error)) throw error;
+      return null;
+    });
+    return answer ?? this.patient.reserve(request);
   }
 
   /** What became of a failed attempt: what it bought after all, or whether to try again. */

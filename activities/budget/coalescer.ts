@@ -49,6 +49,7 @@ interface Lane {
   running: Promise<void> | undefined;
   lazyTimer: NodeJS.Timeout | undefined;
   signals: number;
+  sentAtMs: number;
 }
 
 export class Coalescer {
@@ -93,7 +94,7 @@ export class Coalescer {
   private laneOf(tenantId: string): Lane {
     let lane = this.lanes.get(tenantId);
     if (!lane) {
-      lane = { urgent: [], lazy: [], running: undefined, lazyTimer: undefined, signals: 0 };
+      lane = { urgent: [], lazy: [], running: undefined, lazyTimer: undefined, signals: 0, sentAtMs: 0 };
       this.lanes.set(tenantId, lane);
     }
     return lane;
@@ -108,8 +109,9 @@ export class Coalescer {
   }
 
   private async sendAll(tenantId: string, lane: Lane): Promise<void> {
+    // A lane that was idle sends at once: what comes meanwhile is company enough for the next signal.
+    if (performance.now() - lane.sentAtMs < 10 * this.gapMs) await sleep(this.gapMs);
     do {
-      await sleep(this.gapMs);
       clearTimeout(lane.lazyTimer);
       lane.lazyTimer = undefined;
       const batch = take(lane);
@@ -124,6 +126,8 @@ export class Coalescer {
       }
       lane.signals += 1;
       if (lane.signals % signalsPerLook === 0) await this.holdBackIfFull(tenantId);
+      lane.sentAtMs = performance.now();
+      if (lane.urgent.length > 0) await sleep(this.gapMs);
     } while (lane.urgent.length > 0);
   }
 

@@ -11,6 +11,7 @@ import { formatUsd } from '../../core/money';
 import { headroomUsd, type Quota } from '../../core/quotas';
 import { decideAndRecord, type RecordedBatch } from '../../store/budget-batch';
 import { sqlState, type Pool } from '../../store/pool';
+import type { ReplyBoard } from './reply-board';
 import type { DecideRequest, DecideResult, QuotaState } from '../contracts/budget';
 
 export interface DecideDependencies {
@@ -18,6 +19,7 @@ export interface DecideDependencies {
   client: Client;
   log: Logger;
   enforced: Record<Resource, boolean>;
+  replies: ReplyBoard;
 }
 
 /** Postgres gives a batch up after this long; a healthy one takes a few milliseconds. */
@@ -27,10 +29,11 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   decideBatch: (request: DecideRequest) => Promise<DecideResult>;
   drainAnswers: () => Promise<void>;
 } {
-  const { pool, log, enforced } = dependencies;
+  const { pool, log, enforced, replies } = dependencies;
   const underWay = new Set<Promise<void>>();
 
   const answer = (commands: readonly BudgetCommand[], answers: readonly ReserveAnswer[]): void => {
+    answers.forEach((given) => replies.post(given));
     const sending = sendAnswers(dependencies, commands, answers).finally(() => underWay.delete(sending));
     underWay.add(sending);
   };

@@ -6,14 +6,27 @@ import type { Pool } from '../../store/pool';
 import { findOperation, findUnsettled } from '../../store/reservations';
 import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../contracts/budget';
 import type { Coalescer } from './coalescer';
+import type { ReplyBoard } from './reply-board';
 
 export interface BudgetDependencies {
   pool: Pool;
   coalescer: Coalescer;
+  replies: ReplyBoard;
 }
 
-export function createBudgetActivities({ pool, coalescer }: BudgetDependencies): BudgetActivities {
+/** A decision takes some milliseconds. Whoever has no answer by then asks again and waits as long as it takes. */
+const quickReplyMs = 700;
+
+export function createBudgetActivities({ pool, coalescer, replies }: BudgetDependencies): BudgetActivities {
   return {
+    async reserveQuickly({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer | null> {
+      const command: ReserveCommand = { type: 'reserve', ...request, ...traceContext() };
+      const answer = replies.wait(tenantId, command, quickReplyMs);
+      // A signal that is refused is sent again by `reserve`.
+      coalescer.send(tenantId, command).catch(() => undefined);
+      return (await answer) ?? null;
+    },
+
     async reserve({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer> {
       const { workflowExecution, activityId } = Context.current().info;
       if (!workflowExecution) throw new Error('reserve answers to a workflow, and none called it');

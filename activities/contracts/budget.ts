@@ -20,7 +20,12 @@ export interface AttemptEnd {
 
 /** Runs on the runs queue. */
 export interface BudgetActivities {
-  /** Asks the tenant's authority for money. Stays open until the authority answers. */
+  /**
+   * Asks the tenant's authority for money and waits a moment for the answer; null when there is none yet. As a local
+   * activity it costs the run no task of its own.
+   */
+  reserveQuickly(request: ReserveRequest): Promise<ReserveAnswer | null>;
+  /** Asks the tenant's authority for money. Stays open, without holding a worker, until the authority answers. */
   reserve(request: ReserveRequest): Promise<ReserveAnswer>;
   /**
    * Ends an attempt that its activity left open (lost, timed out, cancelled), and tells what became of it. Returns once
