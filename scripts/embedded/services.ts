@@ -1,0 +1,101 @@
+/** Postgres and Temporal for one machine: started together, stopped together, never left behind. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+
+export interface ServicesOptions {
+  /** Where their data and their log are kept. */
+  dataDir: string;
+  /** Preferred ports; a busy one is replaced by a free one. 0 means any. */
+  ports: { postgres: number; temporal: number; temporalUi?: number };
+  postgresFlags?: readonly string[];
+  /** Whether Temporal keeps its data in memory, and all data is removed when the services stop, however they do. */
+  ephemeral?: boolean;
+  onProgress?: (line: string) => void;
+}
+
+export interface ServiceAddresses {
+  postgres: { adminUrl: string };
+  temporal: { address: string; uiUrl?: string; pid: number };
+}
+
+export interface Services extends ServiceAddresses {
+  supervisorPid: number;
+  stop(): Promise<void>;
+  /** Calls back when a service ends by itself. */
+  onFailure(listener: (message: string) => void): void;
+}
+
+export type SupervisorMessage =
+  | { type: 'progress'; line: string }
+  | { type: 'ready'; services: ServiceAddresses }
+  | { type: 'failed'; message: string };
+
+/** Starts both. @throws Error when one does not start, or when another process runs on the same data. */
+export async function startServices({ onProgress, ...options }: ServicesOptions): Promise<Services> {
+  await mkdir(options.dataDir, { recursive: true });
+  const lockFile = path.join(options.dataDir, 'services.pid');
+  await refuseSecond(lockFile, options.dataDir);
+  const supervisor = fork(path.join(__dirname, 'supervisor.ts'), [JSON.stringify(options)], {
+    detached: true,
+    execArgv: ['--import', 'tsx'],
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  await writeFile(lockFile, String(supervisor.pid));
+  const addresses = await ready(supervisor, onProgress);
+  return {
+    ...addresses,
+    supervisorPid: supervisor.pid ?? 0,
+    onFailure(listener) {
+      supervisor.on('message', (message: SupervisorMessage) => {
+        if (message.type === 'failed') listener(message.message);
+      });
+    },
+    async stop() {
+      if (supervisor.exitCode === null && supervisor.signalCode === null) {
+        const exited = once(supervisor, 'exit');
+        if (supervisor.connected) supervisor.send('stop');
+        await exited;
+      }
+      await rm(lockFile, { force: true });
+    },
+  };
+}
+
+function ready(supervisor: ChildProcess, onProgress?: (line: string) => void): Promise<ServiceAddresses> {
+  return new Promise((resolve, reject) => {
+    supervisor.once('exit', (code) =>
+      reject(new Error(`The services ended while they started (status ${code ?? 'none'}).`)),
+    );
+    supervisor.on('message', (message: SupervisorMessage) => {
+      if (message.type === 'progress') onProgress?.(message.line);
+      else if (message.type === 'ready') resolve(message.services);
+      else reject(new Error(message.message));
+    });
+  });
+}
+
+/** One set of services per data directory: a second would damage the data of the first. */
+async function refuseSecond(lockFile: string, dataDir: string): Promise<void> {
+  const pid = Number(await readFile(lockFile, 'utf8').catch(() => ''));
+  if (!pid) return;
+  for (let look = 0; look < 50; look += 1) {
+    if (!isAlive(pid)) return;
+    // The one before may be stopping at this moment.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  throw new Error(
+    `Spendlock already runs on the data in ${dataDir} (process ${pid}). Use that one, stop it with Ctrl-C, or choose another ` +
+      'folder with SPENDLOCK_DATA_DIR. Nothing was started.',
+  );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * A process of its own that runs Postgres and the Temporal dev server, and ends both when its parent goes, however the
+ * parent goes. It has its own process group, so that Ctrl-C reaches the parent alone, which drains before it stops these.
+ */
+import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { startPostgres, type RunningPostgres } from './postgres';
+import { startTemporal, type RunningTemporal } from './temporal';
+import type { ServicesOptions, SupervisorMessage } from './services';
+
+async function main(): Promise<void> {
+  const options = JSON.parse(process.argv[2] ?? '{}') as Omit<ServicesOptions, 'onProgress'>;
+  mkdirSync(options.dataDir, { recursive: true });
+  const logFile = createWriteStream(path.join(options.dataDir, 'services.log'), { flags: 'a' });
+  const log = (service: string) => (line: string) =>
+    void logFile.write(`${new Date().toISOString()} ${service} ${line}\n`);
+  const tell = (message: SupervisorMessage): void => void (process.connected && process.send?.(message));
+
+  const started: { postgres?: Promise<RunningPostgres>; temporal?: Promise<RunningTemporal> } = {};
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> =>
+    (stopping ??= (async () => {
+      const running = await Promise.allSettled([started.temporal, started.postgres]);
+      await Promise.allSettled(
+        running.map((result) => (result.status === 'fulfilled' ? result.value?.stop() : undefined)),
+      );
+      if (options.ephemeral) rmSync(options.dataDir, { recursive: true, force: true });
+      process.exit(0);
+    })());
+  process.on('disconnect', () => void stop());
+  process.on('message', () => void stop());
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void stop());
+
+  started.postgres = startPostgres({
+    dataDir: options.dataDir,
+    preferredPort: options.ports.postgres,
+    ...(options.postgresFlags ? { flags: options.postgresFlags } : {}),
+    log: log('postgres'),
+  });
+  started.temporal = startTemporal({
+    ...(options.ephemeral ? {} : { dbFile: path.join(options.dataDir, 'temporal.db') }),
+    preferredPort: options.ports.temporal,
+    ...(options.ports.temporalUi === undefined ? {} : { preferredUiPort: options.ports.temporalUi }),
+    log: (line) => {
+      log('temporal')(line);
+      if (line.startsWith('fetching')) tell({ type: 'progress', line });
+    },
+  });
+  try {
+    const [postgres, temporal] = await Promise.all([started.postgres, started.temporal]);
+    tell({
+      type: 'ready',
+      services: {
+        postgres: { adminUrl: postgres.adminUrl },
+        temporal: {
+          address: temporal.address,
+          ...(temporal.uiUrl === undefined ? {} : { uiUrl: temporal.uiUrl }),
+          pid: temporal.child.pid ?? 0,
+        },
+      },
+    });
+    temporal.child.once('exit', () => {
+      if (!stopping)
+        tell({
+          type: 'failed',
+          message: `The Temporal dev server ended; see ${path.join(options.dataDir, 'services.log')}.`,
+        });
+    });
+  } catch (error) {
+    tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
+    await stop();
+  }
+}
+
+void main();

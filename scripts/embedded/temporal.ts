@@ -1,0 +1,94 @@
+/** A Temporal dev server on loopback, with the settings that an embedded installation needs. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Connection } from '@temporalio/client';
+import { runStatusAttribute, tenantIdAttribute } from '../../workflows/messages';
+import { freePort } from './ports';
+import { findTemporalCli } from './temporal-binary';
+
+export interface TemporalOptions {
+  /** Where it keeps its data; in memory when absent. */
+  dbFile?: string;
+  preferredPort: number;
+  /** Port of the Web UI; none when absent. */
+  preferredUiPort?: number;
+  log: (line: string) => void;
+}
+
+export interface RunningTemporal {
+  address: string;
+  uiUrl?: string;
+  child: ChildProcess;
+  stop(): Promise<void>;
+}
+
+/**
+ * An idle shard's tasks are loaded 20 times a second by default, so each hop between two workflows waits up to 50 ms. A
+ * cluster has many shards and does not show it; one machine sets this higher.
+ */
+const dynamicConfig = {
+  'history.transferProcessorMaxPollRPS': 2000,
+  'history.timerProcessorMaxPollRPS': 2000,
+  'matching.numTaskqueueReadPartitions': 1,
+  'matching.numTaskqueueWritePartitions': 1,
+};
+
+export async function startTemporal(options: TemporalOptions): Promise<RunningTemporal> {
+  const { dbFile, preferredPort, preferredUiPort, log } = options;
+  const cli = await findTemporalCli(log);
+  const port = await freePort(preferredPort);
+  const uiPort = preferredUiPort === undefined ? undefined : await freePort(preferredUiPort);
+  const child = spawn(
+    cli,
+    [
+      ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
+      ...(uiPort === undefined ? ['--headless'] : ['--ui-port', String(uiPort), '--ui-ip', '127.0.0.1']),
+      ...(dbFile === undefined ? [] : ['--db-filename', dbFile]),
+      ...Object.entries(dynamicConfig).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]),
+      ...[tenantIdAttribute, runStatusAttribute].flatMap(({ name }) => ['--search-attribute', `${name}=Keyword`]),
+    ],
+    { stdio: ['ignore', 'pipe', 'pipe'] },
+  );
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (data: Buffer) => {
+      said = (said + data.toString()).slice(-4_000);
+      log(data.toString().trim());
+    });
+  }
+  const address = `127.0.0.1:${port}`;
+  await ready(address, child, () => said);
+  return {
+    address,
+    ...(uiPort === undefined ? {} : { uiUrl: `http://127.0.0.1:${uiPort}` }),
+    child,
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const exited = once(child, 'exit');
+      child.kill('SIGTERM');
+      const killer = setTimeout(() => child.kill('SIGKILL'), 5_000);
+      await exited;
+      clearTimeout(killer);
+    },
+  };
+}
+
+async function ready(address: string, child: ChildProcess, said: () => string): Promise<void> {
+  const deadlineMs = Date.now() + 30_000;
+  for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      throw new Error(`The Temporal dev server ended while it started. It said:\n${said()}`);
+    }
+    try {
+      const connection = await Connection.connect({ address, connectTimeout: '1 second' });
+      await connection.workflowService.describeNamespace({ namespace: 'default' });
+      await connection.close();
+      return;
+    } catch (error) {
+      if (Date.now() > deadlineMs)
+        throw new Error(`The Temporal dev server did not answer within 30 s: ${String(error)}`);
+      await sleep(100);
+    }
+  }
+}

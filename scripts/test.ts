@@ -1,0 +1,31 @@
+/**
+ * Runs the tests: `npm test`, or `npm test -- --unit` for those that need no server, or with any option of Jest. Starts what
+ * they need by itself, and never with a provider's key.
+ */
+import { spawn } from 'node:child_process';
+import { dropProviderKeys } from '../test/support/environment';
+
+const args = process.argv.slice(2);
+const unitOnly = args.includes('--unit');
+dropProviderKeys(process.env);
+const jest = spawn(
+  process.execPath,
+  [
+    '--max-old-space-size=4096',
+    require.resolve('jest/bin/jest'),
+    ...(unitOnly ? ['--selectProjects', 'unit'] : []),
+    ...args.filter((arg) => arg !== '--unit'),
+  ],
+  {
+    stdio: 'inherit',
+    env: {
+      ...process.env,
+      NODE_ENV: 'test',
+      // The reporter's colours would be noise in a log.
+      ...(process.stdout.isTTY ? {} : { FORCE_COLOR: '0' }),
+      ...(unitOnly ? { SPENDLOCK_TEST_UNIT_ONLY: 'true' } : {}),
+    },
+  },
+);
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => jest.kill(signal));
+jest.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));

@@ -1,0 +1,52 @@
+/**
+ * One Temporal server and one Postgres for the whole run, with a template database that each test file clones. Someone who
+ * runs the tests often can keep both running and name them in SPENDLOCK_TEST_TEMPORAL_ADDRESS and
+ * SPENDLOCK_TEST_POSTGRES_ADMIN_URL.
+ */
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Client } from 'pg';
+import type { Config } from 'jest';
+import { startServices, type Services } from '../../scripts/embedded/services';
+import { migrate } from '../../scripts/migrate';
+import { testAppPassword, templateDatabase } from './database';
+import { dropProviderKeys } from './environment';
+
+declare global {
+  var spendlockTestServices: Services | undefined;
+}
+
+export default async function globalSetup(
+  _global: unknown,
+  project: Config & { displayName?: { name: string } },
+): Promise<void> {
+  dropProviderKeys(process.env);
+  if (process.env.SPENDLOCK_TEST_UNIT_ONLY === 'true' && project) return;
+  if (!process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS || !process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL) {
+    const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-test-'));
+    const services = await startServices({
+      dataDir,
+      ports: { postgres: 0, temporal: 0 },
+      ephemeral: true,
+      // A crash of this machine may lose the data of these tests, and of nothing else.
+      postgresFlags: ['-c', 'max_connections=300', '-c', 'fsync=off', '-c', 'synchronous_commit=off'],
+      onProgress: (line) => console.error(line),
+    });
+    globalThis.spendlockTestServices = services;
+    process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS = services.temporal.address;
+    process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL = services.postgres.adminUrl;
+  }
+  await makeTemplate(process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL);
+}
+
+async function makeTemplate(adminUrl: string): Promise<void> {
+  const admin = new Client({ connectionString: adminUrl });
+  await admin.connect();
+  await admin.query(`DROP DATABASE IF EXISTS ${templateDatabase}`);
+  await admin.query(`CREATE DATABASE ${templateDatabase}`);
+  await admin.end();
+  const url = new URL(adminUrl);
+  url.pathname = `/${templateDatabase}`;
+  await migrate({ adminUrl: url.toString(), appPassword: testAppPassword });
+}
