@@ -1,0 +1,61 @@
+/** How a stand-in can be made to misbehave, in-process or by `PUT /__stand-in/knobs`. */
+
+/** What happens to the next billable call. */
+export type Fault =
+  /** An HTTP error before any output, in the provider's own shape. */
+  | { type: 'status'; status: number; retryAfterSeconds?: number }
+  /** The connection is closed before any answer. */
+  | { type: 'refuse' }
+  /** The stream ends after its first output, before usage is final. */
+  | { type: 'cut-before-usage' }
+  /** The stream ends after the final usage, before its end. */
+  | { type: 'cut-after-usage' }
+  /** Silence after the first output. */
+  | { type: 'hang' }
+  /** Bytes that are no answer. */
+  | { type: 'nonsense' };
+
+/** A fixed reply in place of the script's. */
+export interface FixedReply {
+  text?: string;
+  code?: string;
+}
+
+export interface AnthropicKnobs {
+  /** Before the first byte of an answer. */
+  latencyMs: number;
+  /** Between two pieces of a streamed answer. */
+  deltaSpacingMs: number;
+  /** One fault a call, in order. */
+  failNext: Fault[];
+  /** Merged over the usage that is reported. */
+  usage: Record<string, unknown> | undefined;
+  /** One fixed reply a call, in order. */
+  replies: FixedReply[];
+}
+
+export const anthropicKnobs = (): AnthropicKnobs => ({
+  latencyMs: 0,
+  deltaSpacingMs: 0,
+  failNext: [],
+  usage: undefined,
+  replies: [],
+});
+
+export interface E2bKnobs {
+  latencyMs: number;
+  /** One HTTP status a creation, in order. */
+  failCreateNext: number[];
+  /** Creations whose sandbox is made and whose reply is lost. */
+  loseCreateReplies: number;
+  cpuCount: number;
+  memoryMb: number;
+}
+
+export const e2bKnobs = (): E2bKnobs => ({
+  latencyMs: 0,
+  failCreateNext: [],
+  loseCreateReplies: 0,
+  cpuCount: 4,
+  memoryMb: 8192,
+});
