@@ -1,0 +1,320 @@
+/** The API as a Hono application: routes, authentication, errors and the OpenAPI document. */
+import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
+import { randomUUID } from 'node:crypto';
+import { bodyLimit } from 'hono/body-limit';
+import { sumUsd, formatUsd, parseUsd } from '../core/money';
+import { authenticate, createApiKey } from '../store/api-keys';
+import { createTenant, listQuotas, setQuotas } from '../store/tenants';
+import { readUsage } from '../store/usage';
+import { budgetCommandsSignal, budgetWorkflowId, taskQueues, tenantIdAttribute } from '../workflows/messages';
+import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
+import { denialEvents } from './denials';
+import { docsPage } from './docs-page';
+import { ApiError, errorBody } from './errors';
+import { streamRunEvents } from './events';
+import { once } from './idempotency';
+import { health, readiness } from './readiness';
+import { cancelRun, DeniedAtGate, findRunOrFail, showQuota, showRun, startRun } from './runs';
+import * as schemas from './schemas';
+
+const json = (schema: z.ZodType, description: string) => ({ content: { 'application/json': { schema } }, description });
+const failures = { default: json(schemas.errorView, 'What went wrong, what was kept, and what to do') };
+const idParam = (description: string) => z.object({ id: z.string().openapi({ description }) });
+const idempotencyHeader = z.object({
+  'idempotency-key': z
+    .string()
+    .optional()
+    .openapi({ description: 'A repeat with the same key gets the first answer.' }),
+});
+const security = [{ bearer: [] }];
+
+export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
+  const app = new OpenAPIHono<ApiEnv>({
+    defaultHook: (result) => {
+      if (result.success) return;
+      const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'the request'}: ${issue.message}`);
+      throw new ApiError('invalid_request', `${problems.join('; ')}. Nothing was done.`);
+    },
+  });
+  app.use(async (c, next) => {
+    c.set('requestId', randomUUID());
+    c.header('x-request-id', c.get('requestId'));
+    await next();
+  });
+  app.use('/v1/*', async (c, next) => {
+    const key = /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
+    const caller = key === undefined ? undefined : await authenticate(dependencies.pool, key);
+    if (!caller)
+      throw new ApiError(
+        'unauthorized',
+        key === undefined ? 'No API key came with the request.' : 'The API key is not known.',
+      );
+    c.set('caller', caller);
+    await next();
+  });
+  // Base64 makes a file a third larger.
+  const maxSize = Math.ceil(schemas.fileBytesMax * 1.4) + 1024 * 1024;
+  app.use('/v1/*', bodyLimit({ maxSize, onError: () => tooLarge(maxSize) }));
+  app.use('/v1/*', async (c, next) => {
+    if (['POST', 'PUT'].includes(c.req.method)) await checkJson(await c.req.text(), c.req.path);
+    await next();
+  });
+  app.onError((error, c) => {
+    const requestId = c.get('requestId');
+    if (error instanceof DeniedAtGate) {
+      const headers = { 'retry-after': String(error.body.retryAfter ?? 60) };
+      if (c.req.header('accept')?.includes('text/event-stream')) {
+        return c.body(denialEvents(error.body), 429, { ...headers, 'content-type': 'text/event-stream' });
+      }
+      return c.json(error.body, 429, headers);
+    }
+    if (!(error instanceof ApiError))
+      dependencies.log.error({ requestId, path: c.req.path, error: error.message }, 'a request failed');
+    const known =
+      error instanceof ApiError
+        ? error
+        : new ApiError('internal', 'The request failed. What it had stored by then is kept.');
+    return c.json(errorBody(known, requestId), known.status as 400);
+  });
+  app.notFound((c) =>
+    c.json(errorBody(new ApiError('not_found', `There is nothing at ${c.req.path}.`), c.get('requestId')), 404),
+  );
+
+  tenantRoutes(app, dependencies);
+  runRoutes(app, dependencies);
+  usageRoute(app, dependencies);
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/healthz',
+      responses: { 200: json(z.object({ status: z.string() }), 'The process lives') },
+    }),
+    (c) => c.json(health(), 200),
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/readyz',
+      responses: { 200: json(z.any(), 'Everything answers'), 503: json(z.any(), 'What does not') },
+    }),
+    async (c) => {
+      const state = await readiness(dependencies);
+      return c.json(state, state.status === 'ready' ? 200 : 503);
+    },
+  );
+  app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' });
+  const document = {
+    openapi: '3.1.0',
+    info: { title: 'Spendlock', version: '1', description: 'Agent runs that cannot overspend.' },
+  };
+  app.doc31('/openapi.json', document);
+  app.get('/docs', (c) => c.html(docsPage(app.getOpenAPI31Document(document))));
+  return app;
+}
+
+function tooLarge(bytes: number): never {
+  throw new ApiError('payload_too_large', `The body is larger than ${bytes} bytes. Nothing was stored.`);
+}
+
+function checkJson(text: string, path: string): void {
+  if (text === '' && path.endsWith('/cancel')) return;
+  try {
+    JSON.parse(text);
+  } catch (error) {
+    throw new ApiError('invalid_json', `The body is not JSON: ${(error as Error).message}. Nothing was done.`);
+  }
+}
+
+type App = OpenAPIHono<ApiEnv>;
+
+function tenantRoutes(app: App, dependencies: ApiDependencies): void {
+  const { pool } = dependencies;
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/tenants',
+      security,
+      request: {
+        headers: idempotencyHeader,
+        body: { required: true, content: { 'application/json': { schema: schemas.createTenantBody } } },
+      },
+      responses: { 201: json(z.any(), 'The tenant, its quotas, and its API key, which is shown once'), ...failures },
+    }),
+    (c) => {
+      requireAdministration(c);
+      const body = c.req.valid('json');
+      return once(c, dependencies, body, async () => {
+        const { tenantId, name } = body;
+        const tenant = await createTenant(pool, { tenantId, ...(name === undefined ? {} : { name }) });
+        if (!tenant) throw new ApiError('tenant_exists', `There is a tenant ${tenantId} already. Nothing was changed.`);
+        const { key } = await createApiKey(pool, { tenantId, label: 'made with the tenant' });
+        const quotas = (await listQuotas(pool, tenantId)).map(showQuota);
+        return { status: 201, body: { tenantId, name: tenant.name, apiKey: key, quotas } };
+      }) as never;
+    },
+  );
+  const quotasBody = json(
+    z.object({ tenantId: z.string(), quotas: z.array(schemas.quotaView) }),
+    'The quotas that bind the tenant',
+  );
+  const path = '/v1/tenants/{id}/quotas';
+  const params = idParam('The tenant');
+  app.openapi(
+    createRoute({ method: 'get', path, security, request: { params }, responses: { 200: quotasBody, ...failures } }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200) as never;
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'put',
+      path,
+      security,
+      request: { params, body: { required: true, content: { 'application/json': { schema: schemas.setQuotasBody } } } },
+      responses: { 200: quotasBody, ...failures },
+    }),
+    async (c) => {
+      requireAdministration(c);
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      const changes = c.req.valid('json').quotas.map((quota) => {
+        if (quota.scope === 'user' && quota.scopeId === undefined) {
+          throw new ApiError(
+            'invalid_request',
+            'quotas: a quota of scope user needs the user as scopeId. Nothing was changed.',
+          );
+        }
+        return { ...quota, scopeId: quota.scope === 'tenant' ? tenantId : (quota.scopeId ?? '') };
+      });
+      await setQuotas(pool, { tenantId, changes, apiKeyId: c.get('caller').apiKeyId });
+      await reload(dependencies, tenantId);
+      return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200) as never;
+    },
+  );
+}
+
+/** Tells the authority that limits changed. They hold without it: every decision reads them. */
+async function reload({ temporal, taskQueuePrefix, log }: ApiDependencies, tenantId: string): Promise<void> {
+  try {
+    await temporal.workflow.signalWithStart('tenantBudget', {
+      workflowId: budgetWorkflowId(tenantId),
+      taskQueue: taskQueues(taskQueuePrefix).budget,
+      args: [{ tenantId }],
+      signal: budgetCommandsSignal,
+      signalArgs: [[{ type: 'reload' }]],
+      typedSearchAttributes: [{ key: tenantIdAttribute, value: tenantId }],
+    });
+  } catch (error) {
+    log.warn(
+      { tenantId, error: String(error) },
+      'an authority could not be told of changed quotas; it reads them with its next decision',
+    );
+  }
+}
+
+function runRoutes(app: App, dependencies: ApiDependencies): void {
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/runs',
+      security,
+      request: {
+        headers: idempotencyHeader,
+        body: { required: true, content: { 'application/json': { schema: schemas.startRunBody } } },
+      },
+      responses: {
+        202: json(z.object({ runId: z.string(), workflowId: z.string(), status: z.string() }), 'The run has begun'),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const body = c.req.valid('json');
+      const tenantId = await tenantFor(c, dependencies, body.tenantId);
+      return (await once(c, dependencies, body, async (runId) => ({
+        status: 202,
+        body: await startRun(dependencies, { runId, tenantId, body }),
+      }))) as never;
+    },
+  );
+  const params = idParam('The run');
+  const query = z.object({ tenantId: schemas.tenantIdSchema.optional() });
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/runs/{id}',
+      security,
+      request: { params, query },
+      responses: { 200: json(schemas.runView, 'The run and its steps'), ...failures },
+    }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
+      const run = await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id });
+      return c.json(await showRun(dependencies, run), 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/runs/{id}/events',
+      security,
+      request: { params, query, headers: z.object({ 'last-event-id': z.string().optional() }) },
+      responses: {
+        200: {
+          content: { 'text/event-stream': { schema: z.string() } },
+          description: 'Server-sent events, numbered per run',
+        },
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
+      const run = await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id });
+      const last = c.req.header('last-event-id') ?? '0';
+      if (!/^\d{1,9}$/.test(last))
+        throw new ApiError('invalid_request', 'Last-Event-ID: must be the number of an event of this run.');
+      const stream = streamRunEvents(dependencies, run, { afterSequence: Number(last), clientGone: c.req.raw.signal });
+      return new Response(stream, {
+        headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' },
+      }) as never;
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/runs/{id}/cancel',
+      security,
+      request: { params, query, headers: idempotencyHeader },
+      responses: { 202: json(z.any(), 'The run was asked to stop'), ...failures },
+    }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
+      const run = await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id });
+      return (await once(c, dependencies, { cancel: run.runId }, async () => {
+        await cancelRun(dependencies, run);
+        return { status: 202, body: { runId: run.runId, status: 'cancelling' } };
+      })) as never;
+    },
+  );
+}
+
+function usageRoute(app: App, dependencies: ApiDependencies): void {
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/usage',
+      security,
+      request: { query: schemas.usageQuery },
+      responses: { 200: json(schemas.usageView, 'What was spent, by group'), ...failures },
+    }),
+    async (c) => {
+      const asked = c.req.valid('query');
+      const tenantId = await tenantFor(c, dependencies, asked.tenantId);
+      const to = asked.to === undefined ? new Date() : new Date(asked.to);
+      const from = asked.from === undefined ? new Date(to.getTime() - 30 * 86_400_000) : new Date(asked.from);
+      if (from >= to) throw new ApiError('invalid_request', 'from: must be before to.');
+      const lines = await readUsage(dependencies.pool, { tenantId, from, to, groupBy: asked.groupBy });
+      const costUsd = formatUsd(sumUsd(lines.map((line) => parseUsd(line.costUsd))));
+      return c.json({ from: from.toISOString(), to: to.toISOString(), groupBy: asked.groupBy, costUsd, lines }, 200);
+    },
+  );
+}

@@ -1,0 +1,161 @@
+/**
+ * The typed client of the API.
+ *
+ *   const spendlock = createSpendlockClient({ baseUrl: 'http://127.0.0.1:8088', apiKey });
+ *   const { runId } = await spendlock.startRun({ task: 'Summarise the file', file: { name: 'a.csv', content } });
+ *   for await (const event of spendlock.events(runId)) console.log(event.type);
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { z } from '@hono/zod-openapi';
+import type { quotaView, runView, setQuotasBody, usageView } from './schemas';
+
+/** The API said no. `code` is one of docs/errors.md. */
+export class SpendlockApiError extends Error {
+  override readonly name = 'SpendlockApiError';
+  constructor(
+    readonly code: string,
+    readonly status: number,
+    message: string,
+    readonly body: Record<string, unknown>,
+  ) {
+    super(message);
+  }
+  /** When to try again, if the API said so. */
+  get retryAfterSeconds(): number | undefined {
+    return typeof this.body.retryAfter === 'number' ? this.body.retryAfter : undefined;
+  }
+}
+
+export interface StartRun {
+  task: string;
+  tenantId?: string;
+  userId?: string;
+  model?: string;
+  file?: { name: string; content: Uint8Array };
+  limits?: { maxSteps?: number; maxCostUsd?: string; timeoutSeconds?: number; maxOutputTokens?: number };
+  sandbox?: { tier?: string; windowSeconds?: number };
+  /** Repeating a start with the same key never starts a second run. Made up when absent. */
+  idempotencyKey?: string;
+}
+
+export interface RunStreamEvent {
+  /** Its number in the run; absent on the last two of a stream. */
+  id?: number;
+  type: string;
+  data: Record<string, unknown>;
+}
+
+export type RunView = z.infer<typeof runView>;
+export type QuotaView = z.infer<typeof quotaView>;
+export type UsageView = z.infer<typeof usageView>;
+export interface TenantQuotas {
+  tenantId: string;
+  quotas: QuotaView[];
+}
+
+export interface SpendlockClientOptions {
+  baseUrl: string;
+  apiKey: string;
+}
+
+export type SpendlockClient = ReturnType<typeof createSpendlockClient>;
+
+export function createSpendlockClient({ baseUrl, apiKey }: SpendlockClientOptions) {
+  const headers = { authorization: `Bearer ${apiKey}` };
+
+  async function call<T>(method: string, path: string, body?: unknown, more: Record<string, string> = {}): Promise<T> {
+    const response = await fetch(`${baseUrl}${path}`, {
+      method,
+      headers: { ...headers, ...more, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw await errorOf(response);
+    return (await response.json()) as T;
+  }
+  const tenantQuery = (tenantId?: string): string =>
+    tenantId === undefined ? '' : `?tenantId=${encodeURIComponent(tenantId)}`;
+
+  return {
+    /** Makes a tenant. Its API key is in the answer, and nowhere else. */
+    createTenant: (tenant: { tenantId: string; name?: string }) =>
+      call<TenantQuotas & { apiKey: string }>('POST', '/v1/tenants', tenant, { 'idempotency-key': randomUUID() }),
+    getQuotas: (tenantId: string) => call<TenantQuotas>('GET', `/v1/tenants/${encodeURIComponent(tenantId)}/quotas`),
+    setQuotas: (tenantId: string, quotas: z.input<typeof setQuotasBody>['quotas']) =>
+      call<TenantQuotas>('PUT', `/v1/tenants/${encodeURIComponent(tenantId)}/quotas`, { quotas }),
+    /** Starts a run. @throws SpendlockApiError `quota_exceeded` when nothing is left, among others. */
+    startRun: ({ idempotencyKey = randomUUID(), file, ...run }: StartRun) =>
+      call<{ runId: string; workflowId: string; status: 'running' }>(
+        'POST',
+        '/v1/runs',
+        {
+          ...run,
+          ...(file ? { file: { name: file.name, contentBase64: Buffer.from(file.content).toString('base64') } } : {}),
+        },
+        { 'idempotency-key': idempotencyKey },
+      ),
+    getRun: (runId: string, tenantId?: string) => call<RunView>('GET', `/v1/runs/${runId}${tenantQuery(tenantId)}`),
+    cancelRun: (runId: string, tenantId?: string) =>
+      call<{ runId: string; status: string }>('POST', `/v1/runs/${runId}/cancel${tenantQuery(tenantId)}`),
+    usage: (query: Record<string, string> = {}) =>
+      call<UsageView>('GET', `/v1/usage?${new URLSearchParams(query).toString()}`),
+    /** A run's events to its end. A broken connection is taken up again after the last event that was seen. */
+    async *events(
+      runId: string,
+      { tenantId, signal }: { tenantId?: string; signal?: AbortSignal } = {},
+    ): AsyncGenerator<RunStreamEvent> {
+      let lastId = 0;
+      for (let failures = 0; ;) {
+        try {
+          const response = await fetch(`${baseUrl}/v1/runs/${runId}/events${tenantQuery(tenantId)}`, {
+            headers: { ...headers, ...(lastId > 0 ? { 'last-event-id': String(lastId) } : {}) },
+            ...(signal ? { signal } : {}),
+          });
+          if (!response.ok || !response.body) throw await errorOf(response);
+          for await (const event of readEvents(response.body)) {
+            failures = 0;
+            if (event.id !== undefined) lastId = event.id;
+            yield event;
+            if (event.type === 'done') return;
+          }
+        } catch (error) {
+          if (error instanceof SpendlockApiError || signal?.aborted) throw error;
+        }
+        failures += 1;
+        await sleep(Math.min(200 * 2 ** failures, 5_000));
+      }
+    },
+  };
+}
+
+async function errorOf(response: Response): Promise<SpendlockApiError> {
+  const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+  const code = typeof body.error === 'string' ? body.error : 'internal';
+  const message = typeof body.message === 'string' ? body.message : `The API answered ${response.status}.`;
+  return new SpendlockApiError(code, response.status, message, body);
+}
+
+/** Reads a stream of server-sent events. */
+async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<RunStreamEvent> {
+  const decoder = new TextDecoder();
+  let buffered = '';
+  for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+    buffered += decoder.decode(chunk, { stream: true });
+    for (let end = buffered.indexOf('\n\n'); end >= 0; end = buffered.indexOf('\n\n')) {
+      const block = buffered.slice(0, end);
+      buffered = buffered.slice(end + 2);
+      const fields = Object.fromEntries(
+        block.split('\n').flatMap((line) => {
+          const [, name, value] = /^(\w+): ?(.*)$/.exec(line) ?? [];
+          return name === undefined ? [] : [[name, value ?? '']];
+        }),
+      ) as Record<string, string>;
+      if (fields.data === undefined) continue;
+      yield {
+        ...(fields.id === undefined ? {} : { id: Number(fields.id) }),
+        type: fields.event ?? 'message',
+        data: JSON.parse(fields.data) as Record<string, unknown>,
+      };
+    }
+  }
+}

@@ -1,0 +1,47 @@
+/** What every route is given, and who is asking. */
+import type { Client } from '@temporalio/client';
+import type { Context } from 'hono';
+import type { Logger } from 'pino';
+import type { KeyOwner } from '../store/api-keys';
+import type { Pool } from '../store/pool';
+import type { PriceList } from '../store/prices';
+import { tenantExists } from '../store/tenants';
+import { ApiError } from './errors';
+
+export interface ApiDependencies {
+  pool: Pool;
+  temporal: Client;
+  log: Logger;
+  taskQueuePrefix: string;
+  defaultModel: string;
+  prices: () => Promise<PriceList>;
+  /** Ends open event streams. */
+  closing: AbortSignal;
+}
+
+export interface ApiEnv {
+  Variables: { requestId: string; caller: KeyOwner };
+}
+export type ApiContext = Context<ApiEnv>;
+
+/** The tenant that a request is about. A tenant's key is for that tenant alone. */
+export async function tenantFor(c: ApiContext, { pool }: ApiDependencies, named: string | undefined): Promise<string> {
+  const { tenantId: own } = c.get('caller');
+  if (own !== undefined) {
+    if (named !== undefined && named !== own)
+      throw new ApiError('forbidden', 'This key is for another tenant. Nothing was done.');
+    return own;
+  }
+  if (named === undefined)
+    throw new ApiError('invalid_request', 'tenantId: an administration key has to name the tenant. Nothing was done.');
+  if (!(await tenantExists(pool, named))) {
+    throw new ApiError('unknown_tenant', `There is no tenant ${JSON.stringify(named)}. Nothing was done.`);
+  }
+  return named;
+}
+
+export function requireAdministration(c: ApiContext): void {
+  if (c.get('caller').tenantId !== undefined) {
+    throw new ApiError('forbidden', 'This needs an administration key. Nothing was done.');
+  }
+}

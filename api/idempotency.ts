@@ -1,0 +1,76 @@
+/** Every POST takes an Idempotency-Key: a repeat of the same request gets the first one's answer. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { randomUUID } from 'node:crypto';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { admit, forget, keepResponse } from '../store/idempotent-requests';
+import type { ApiContext, ApiDependencies } from './context';
+import { ApiError } from './errors';
+
+/** How long a repeat waits for the first request before it is told to. */
+const waitMs = 2_000;
+
+/**
+ * Carries a request out once per key. `seed` is the same for a repeat of a request that died halfway, so that ids made from
+ * it are too. An error is not kept: what was wrong may be put right and sent again.
+ */
+export async function once(
+  c: ApiContext,
+  { pool }: ApiDependencies,
+  request: unknown,
+  work: (seed: string) => Promise<{ status: ContentfulStatusCode; body: object }>,
+): Promise<Response> {
+  const idempotencyKey = c.req.header('idempotency-key');
+  if (idempotencyKey === undefined) {
+    const { status, body } = await work(randomUUID());
+    return c.json(body, status);
+  }
+  if (idempotencyKey.length === 0 || idempotencyKey.length > 255) {
+    throw new ApiError('invalid_request', 'Idempotency-Key: must be 1 to 255 characters. Nothing was done.');
+  }
+  const key = { apiKeyId: c.get('caller').apiKeyId, idempotencyKey };
+  const text = `${c.req.method} ${c.req.path} ${JSON.stringify(request)}`;
+  for (const giveUpMs = Date.now() + waitMs; ; await sleep(50)) {
+    const admission = await admit(pool, key, text);
+    switch (admission.type) {
+      case 'answered':
+        c.header('idempotent-replayed', 'true');
+        return c.json(admission.response.body as object, admission.response.status as ContentfulStatusCode);
+      case 'conflict':
+        throw new ApiError(
+          'idempotency_conflict',
+          'Another request was sent with this Idempotency-Key. It stands; this one was not carried out.',
+        );
+      case 'in_progress':
+        if (Date.now() < giveUpMs) continue;
+        throw new ApiError(
+          'idempotency_in_progress',
+          'The first request with this Idempotency-Key is still being carried out.',
+        );
+      case 'proceed':
+        return carryOut(c, { pool, key, work: () => work(admission.seed) });
+    }
+  }
+}
+
+async function carryOut(
+  c: ApiContext,
+  {
+    pool,
+    key,
+    work,
+  }: {
+    pool: ApiDependencies['pool'];
+    key: { apiKeyId: string; idempotencyKey: string };
+    work: () => Promise<{ status: ContentfulStatusCode; body: object }>;
+  },
+): Promise<Response> {
+  try {
+    const response = await work();
+    await keepResponse(pool, key, response);
+    return c.json(response.body, response.status);
+  } catch (error) {
+    // What failed for a reason that passes keeps its seed, so that trying again goes on with the same ids.
+    if (error instanceof ApiError && error.status < 500) await forget(pool, key);
+    throw error;
+  }
+}

@@ -1,0 +1,47 @@
+/** The API as a process: `npm run api`. Configured by its environment; drains on SIGTERM and SIGINT. */
+import { Client, Connection } from '@temporalio/client';
+import { createPool } from '../store/pool';
+import { cachedPrices } from '../store/prices';
+import { createLog } from '../telemetry/log';
+import { startTracing } from '../telemetry/tracing';
+import { ConfigError } from '../workers/config';
+import { apiConfig } from './config';
+import { startApi } from './server';
+
+async function main(): Promise<void> {
+  const config = apiConfig(process.env);
+  const log = createLog({ name: 'api', level: config.LOG_LEVEL });
+  const tracing = startTracing('spendlock-api');
+  // Lazy: the API comes up, and says on /readyz what is missing, before Temporal does.
+  const apiKey = config.TEMPORAL_API_KEY;
+  const connection = Connection.lazy({
+    address: config.TEMPORAL_ADDRESS,
+    ...(apiKey === undefined ? {} : { apiKey, tls: true }),
+  });
+  const temporal = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE, plugins: [tracing.plugin] });
+  const pool = createPool(config.DATABASE_URL);
+  const api = await startApi({
+    host: config.API_HOST,
+    port: config.API_PORT,
+    pool,
+    temporal,
+    log,
+    taskQueuePrefix: config.SPENDLOCK_TASK_QUEUE_PREFIX,
+    defaultModel: config.SPENDLOCK_DEFAULT_MODEL,
+    prices: cachedPrices(pool),
+  });
+  log.info({ url: api.url }, 'API started');
+  const stop = async (): Promise<void> => {
+    log.info('API stopping');
+    await api.close();
+    await pool.end();
+    await connection.close();
+    await tracing.shutdown();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop());
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof ConfigError ? error.message : `The API failed: ${String(error)}`}\n`);
+  process.exit(error instanceof ConfigError ? 2 : 1);
+});

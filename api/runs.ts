@@ -1,0 +1,233 @@
+/** Starting, showing and cancelling runs. */
+import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
+import { WorkflowIdReusePolicy } from '@temporalio/common';
+import { parseUsd, formatUsd } from '../core/money';
+import { calculateRetryAfter } from '../core/periods';
+import { findModelPrice, UnpricedModelError } from '../core/prices';
+import { findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
+import { readRunCost, readRunSteps } from '../store/reservations';
+import { createRun, findRun, type Run } from '../store/runs';
+import { listQuotas, type QuotaView } from '../store/tenants';
+import { runWorkflowId, taskQueues, tenantIdAttribute, type AgentRunInput } from '../workflows/messages';
+import type { ApiDependencies } from './context';
+import { denialBody, type DenialBody } from './denials';
+import { ApiError } from './errors';
+import { fileBytesMax, taskCharsMax, type RunView, type StartRunBody } from './schemas';
+
+export interface StartedRun {
+  runId: string;
+  workflowId: string;
+  status: 'running';
+}
+
+/** The gate before each request (Q6) refused it: nothing is left of a quota that applies. */
+export class DeniedAtGate extends Error {
+  constructor(readonly body: DenialBody) {
+    super(body.message);
+  }
+}
+
+/** Starts a run. Repeated with the same id it goes on with the same run. */
+export async function startRun(
+  dependencies: ApiDependencies,
+  { runId, tenantId, body }: { runId: string; tenantId: string; body: StartRunBody },
+): Promise<StartedRun> {
+  const model = body.model ?? dependencies.defaultModel;
+  const file = body.file && { name: body.file.name, content: Buffer.from(body.file.contentBase64, 'base64') };
+  checkSizes(body.task, file?.content.length ?? 0);
+  await checkPrices(dependencies, { model, tier: body.sandbox.tier });
+  await gate(dependencies, { tenantId, userId: body.userId });
+  const workflowId = runWorkflowId(runId);
+  const options = { limits: body.limits, sandbox: body.sandbox };
+  await createRun(dependencies.pool, {
+    runId,
+    tenantId,
+    userId: body.userId,
+    workflowId,
+    model,
+    task: body.task,
+    options,
+    file,
+  });
+  const { maxCostUsd, ...limits } = body.limits;
+  await startWorkflow(dependencies, workflowId, {
+    runId,
+    tenantId,
+    ...(body.userId === undefined ? {} : { userId: body.userId }),
+    model,
+    ...limits,
+    ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+    sandboxTier: body.sandbox.tier,
+    sandboxWindowSeconds: body.sandbox.windowSeconds,
+  });
+  return { runId, workflowId, status: 'running' };
+}
+
+function checkSizes(task: string, fileBytes: number): void {
+  const nothing = 'Nothing was stored.';
+  if (task.length > taskCharsMax) {
+    throw new ApiError(
+      'payload_too_large',
+      `task: ${task.length} characters; at most ${taskCharsMax} are taken. ${nothing}`,
+    );
+  }
+  if (fileBytes > fileBytesMax) {
+    throw new ApiError('payload_too_large', `file: ${fileBytes} bytes; at most ${fileBytesMax} are taken. ${nothing}`);
+  }
+}
+
+/** What has no price is refused before anything is stored. */
+async function checkPrices(
+  { prices }: ApiDependencies,
+  { model, tier }: { model: string; tier: string },
+): Promise<void> {
+  const { models, sandboxes } = await prices();
+  try {
+    const { provider } = findModelPrice(models, { model, at: Date.now() });
+    if (provider !== 'anthropic') {
+      throw new ApiError(
+        'invalid_request',
+        `model: ${model} is a model of ${provider}; runs call models of anthropic. Nothing was stored.`,
+      );
+    }
+    findSandboxPrice(sandboxes, { tier, at: Date.now() });
+  } catch (error) {
+    if (error instanceof UnpricedModelError) throw new ApiError('unpriced_model', error.message);
+    if (error instanceof UnpricedSandboxError) throw new ApiError('unpriced_sandbox', error.message);
+    throw error;
+  }
+}
+
+async function gate({ pool }: ApiDependencies, payer: { tenantId: string; userId: string | undefined }): Promise<void> {
+  const quotas = await listQuotas(pool, payer.tenantId);
+  const full = quotas.find(
+    (quota) =>
+      quota.resourceType !== 'e2b' &&
+      (quota.scope !== 'user' || quota.scopeId === payer.userId) &&
+      parseUsd(quota.limitUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd) <= 0n,
+  );
+  if (!full) return;
+  const resetsAt = full.periodEnd.toISOString();
+  throw new DeniedAtGate(
+    denialBody({
+      message:
+        `The ${full.resourceType} quota of ${full.scope} ${full.scopeId} per ${full.period} has nothing left of $${full.limitUsd} ` +
+        `($${full.spentUsd} spent, $${full.reservedUsd} reserved). The run was not started. It resets at ${resetsAt}.`,
+      resource: 'llm',
+      quota: {
+        scope: full.scope,
+        scopeId: full.scopeId,
+        resourceType: full.resourceType,
+        period: full.period,
+        limitUsd: full.limitUsd,
+        spentUsd: full.spentUsd,
+        reservedUsd: full.reservedUsd,
+        remainingUsd: '0',
+        estimatedUsd: '0',
+        resetsAt,
+      },
+      retryAfterSeconds: calculateRetryAfter(full.period, Date.now()),
+    }),
+  );
+}
+
+async function startWorkflow(
+  { temporal, taskQueuePrefix, log }: ApiDependencies,
+  workflowId: string,
+  input: AgentRunInput,
+): Promise<void> {
+  try {
+    await temporal.workflow.start('agentRun', {
+      workflowId,
+      taskQueue: taskQueues(taskQueuePrefix).runs,
+      args: [input],
+      workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
+      typedSearchAttributes: [{ key: tenantIdAttribute, value: input.tenantId }],
+      staticSummary: `Agent run with ${input.model}`,
+    });
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return;
+    log.error({ workflowId, error: String(error) }, 'a run could not be started');
+    throw new ApiError(
+      'unavailable',
+      `Temporal did not take the run ${input.runId}. The run is stored and has not begun; send the same request with the same Idempotency-Key to start it.`,
+    );
+  }
+}
+
+/** A run as callers see it; undefined when the tenant has none of that id. */
+export async function showRun({ pool }: ApiDependencies, run: Run): Promise<RunView> {
+  const [steps, costUsd, quotas] = await Promise.all([
+    readRunSteps(pool, run),
+    readRunCost(pool, run),
+    listQuotas(pool, run.tenantId),
+  ]);
+  const all = quotas.find((quota) => quota.scope === 'tenant' && quota.resourceType === 'all');
+  return {
+    runId: run.runId,
+    tenantId: run.tenantId,
+    workflowId: run.workflowId,
+    status: run.status,
+    model: run.model,
+    answer: run.answer ?? null,
+    failure: run.failure ? { ...run.failure } : null,
+    costUsd,
+    quota: all ? { limitUsd: all.limitUsd, spentUsd: all.spentUsd, reservedUsd: all.reservedUsd } : null,
+    steps: steps.map((step) => ({
+      operationId: step.operationId,
+      kind: step.kind,
+      resource: step.resource,
+      ...(step.step === undefined ? {} : { step: step.step }),
+      ...(step.attempt === undefined ? {} : { attempt: step.attempt }),
+      status: step.status,
+      requestedUsd: step.requestedUsd,
+      reservedUsd: step.reservedUsd ?? null,
+      committedUsd: step.committedUsd ?? null,
+      settlement: step.settlement ?? null,
+      decidedAt: step.decidedAt.toISOString(),
+    })),
+    createdAt: run.createdAt.toISOString(),
+    endedAt: run.endedAt?.toISOString() ?? null,
+  };
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** @throws ApiError `not_found`, which does not tell whether another tenant has such a run. */
+export async function findRunOrFail({ pool }: ApiDependencies, key: { tenantId: string; runId: string }): Promise<Run> {
+  const run = uuid.test(key.runId) ? await findRun(pool, key) : undefined;
+  if (!run) throw new ApiError('not_found', `There is no run ${JSON.stringify(key.runId)}.`);
+  return run;
+}
+
+/** Asks a run to stop. It ends its model call and its sandbox and settles its reservations first. */
+export async function cancelRun({ temporal }: ApiDependencies, run: Run): Promise<void> {
+  const ended = new ApiError(
+    'run_ended',
+    `The run ${run.runId} has ended already (${run.status}). Nothing was changed.`,
+  );
+  if (run.status !== 'running') throw ended;
+  try {
+    await temporal.workflow.getHandle(run.workflowId).cancel();
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) throw ended;
+    throw new ApiError('unavailable', 'Temporal did not take the cancellation. The run goes on; try again.');
+  }
+}
+
+/** A quota as the API shows it. */
+export function showQuota(quota: QuotaView): Record<string, unknown> {
+  const headroom = parseUsd(quota.limitUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd);
+  return {
+    scope: quota.scope,
+    scopeId: quota.scopeId,
+    resourceType: quota.resourceType,
+    period: quota.period,
+    limitUsd: quota.limitUsd,
+    spentUsd: quota.spentUsd,
+    reservedUsd: quota.reservedUsd,
+    remainingUsd: formatUsd(headroom > 0n ? headroom : 0n),
+    warningThreshold: quota.warningThreshold,
+    resetsAt: quota.periodEnd.toISOString(),
+  };
+}

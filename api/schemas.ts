@@ -1,0 +1,147 @@
+/** What the API takes and gives, as zod schemas: they check requests and make the OpenAPI document. */
+import { z } from '@hono/zod-openapi';
+import { MoneyError, parseAmountUsd } from '../core/money';
+import { usageGroups } from '../store/usage';
+
+/** A plain decimal of US dollars, as a string: JSON numbers lose digits. */
+export const amount = z
+  .string({ error: 'must be a decimal string of US dollars, such as "0.25" (a JSON number would lose digits)' })
+  .superRefine((text, context) => {
+    try {
+      if (parseAmountUsd(text) >= 10n ** 24n)
+        context.addIssue({ code: 'custom', message: 'must be below 1000000000000 US dollars' });
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: error instanceof MoneyError ? error.message : 'is no amount' });
+    }
+  })
+  .openapi({ example: '12.50' });
+
+export const tenantIdSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
+    error: 'must be 1 to 64 letters, digits, dots, hyphens or underscores',
+  })
+  .openapi({ example: 'acme' });
+
+export const createTenantBody = z.strictObject({ tenantId: tenantIdSchema, name: z.string().max(200).optional() });
+
+export const quotaView = z.object({
+  scope: z.enum(['platform', 'tenant', 'user']),
+  scopeId: z.string(),
+  resourceType: z.enum(['llm', 'e2b', 'all']),
+  period: z.enum(['day', 'week', 'month']),
+  limitUsd: z.string(),
+  spentUsd: z.string(),
+  reservedUsd: z.string(),
+  remainingUsd: z.string(),
+  warningThreshold: z.number(),
+  resetsAt: z.string(),
+});
+
+export const setQuotasBody = z.strictObject({
+  quotas: z
+    .array(
+      z.strictObject({
+        scope: z.enum(['tenant', 'user']).default('tenant'),
+        scopeId: z
+          .string()
+          .min(1)
+          .max(128)
+          .optional()
+          .openapi({ description: 'The user. The tenant itself when absent.' }),
+        resourceType: z.enum(['llm', 'e2b', 'all']),
+        period: z.enum(['day', 'week', 'month']).default('month'),
+        limitUsd: amount,
+        warningThreshold: z.number().gt(0).lte(1).optional(),
+      }),
+    )
+    .min(1)
+    .max(100),
+});
+
+export const fileBytesMax = 20 * 1024 * 1024;
+export const taskCharsMax = 100_000;
+
+export const startRunBody = z.strictObject({
+  task: z.string().trim().min(1),
+  tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }),
+  userId: z.string().min(1).max(128).optional(),
+  model: z.string().min(1).max(128).optional(),
+  file: z
+    .strictObject({
+      name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}$/, {
+        error: 'must be a plain file name of letters, digits, spaces, dots, hyphens and underscores',
+      }),
+      contentBase64: z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/, { error: 'must be base64' }),
+    })
+    .optional(),
+  limits: z
+    .strictObject({
+      maxSteps: z.number().int().min(1).max(100).default(12),
+      maxCostUsd: amount.optional(),
+      timeoutSeconds: z.number().int().min(1).max(86_400).default(1_800),
+      maxOutputTokens: z.number().int().min(1).max(64_000).default(4_096),
+    })
+    .prefault({}),
+  sandbox: z
+    .strictObject({
+      tier: z.string().default('standard'),
+      windowSeconds: z.number().int().min(10).max(3_600).default(300),
+    })
+    .prefault({}),
+});
+export type StartRunBody = z.infer<typeof startRunBody>;
+
+export const runStep = z.object({
+  operationId: z.string(),
+  kind: z.string(),
+  resource: z.enum(['llm', 'e2b']),
+  step: z.number().optional(),
+  attempt: z.number().optional(),
+  status: z.string(),
+  requestedUsd: z.string(),
+  reservedUsd: z.string().nullable(),
+  committedUsd: z.string().nullable(),
+  settlement: z.string().nullable(),
+  decidedAt: z.string(),
+});
+
+export const runView = z.object({
+  runId: z.string(),
+  tenantId: z.string(),
+  workflowId: z.string(),
+  status: z.enum(['running', 'completed', 'quota_exceeded', 'failed', 'cancelled']),
+  model: z.string(),
+  answer: z.string().nullable(),
+  failure: z.record(z.string(), z.unknown()).nullable(),
+  costUsd: z.string(),
+  quota: z.object({ limitUsd: z.string(), spentUsd: z.string(), reservedUsd: z.string() }).nullable(),
+  steps: z.array(runStep),
+  createdAt: z.string(),
+  endedAt: z.string().nullable(),
+});
+export type RunView = z.infer<typeof runView>;
+
+export const usageQuery = z.strictObject({
+  tenantId: tenantIdSchema.optional(),
+  from: z.iso.datetime().optional(),
+  to: z.iso.datetime().optional(),
+  groupBy: z.enum(usageGroups).default('model'),
+});
+
+export const usageView = z.object({
+  from: z.string(),
+  to: z.string(),
+  groupBy: z.enum(usageGroups),
+  costUsd: z.string(),
+  lines: z.array(
+    z.object({ group: z.string(), costUsd: z.string(), unverifiedUsd: z.string(), operations: z.number() }),
+  ),
+});
+
+export const errorView = z.object({
+  error: z.string(),
+  message: z.string(),
+  action: z.string().optional(),
+  requestId: z.string().optional(),
+});

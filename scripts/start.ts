@@ -1,0 +1,62 @@
+/**
+ * `npm start`: everything on one machine, and a first run. Starts a Temporal dev server, an embedded Postgres, the
+ * migrations, stand-ins where no key is set, a worker and the API; runs an agent task on a file; shows what each step
+ * reserved and cost; and serves until Ctrl-C.
+ */
+import { existsSync } from 'node:fs';
+import { ConfigError } from '../workers/config';
+import { parseStartOptions, UsageError, type StartOptions } from './start/options';
+import { startStack, type Stack } from './start/stack';
+import { runTask, exitStatusOf, planTask } from './start/task';
+import { Progress } from './start/progress';
+import { printRun, printAddresses } from './start/report';
+
+async function main(): Promise<number> {
+  const options = parseStartOptions(process.argv.slice(2));
+  const progress = new Progress(options);
+  if (options.file !== undefined && !existsSync(options.file)) {
+    throw new UsageError(`There is no file ${options.file}. Nothing was started.`);
+  }
+  let stack: Stack | undefined;
+  const interrupted = new AbortController();
+  const interrupt = (): void => {
+    if (interrupted.signal.aborted) return;
+    progress.line('Stopping …');
+    interrupted.abort();
+  };
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  try {
+    stack = await startStack(options, progress, interrupted.signal);
+    return await useStack(stack, options, progress, interrupted.signal);
+  } finally {
+    await stack?.stop();
+    progress.line('Stopped. The data is kept for the next start.');
+  }
+}
+
+async function useStack(stack: Stack, options: StartOptions, progress: Progress, signal: AbortSignal): Promise<number> {
+  const plan = await planTask(stack, options);
+  progress.lines(stack.notices);
+  if (plan.maxCostNotice) progress.line(plan.maxCostNotice);
+  const result = await runTask(stack, plan, progress, signal);
+  if (signal.aborted && !result) return 130;
+  if (result) printRun(result, options, progress);
+  if (!options.once && !signal.aborted) {
+    printAddresses(stack, progress);
+    await stack.untilStopped(signal);
+  }
+  if (result && options.json) console.log(JSON.stringify(result.summary));
+  return result ? exitStatusOf(result.summary.status) : 1;
+}
+
+main().then(
+  (status) => process.exit(status),
+  (error: unknown) => {
+    const isUsage = error instanceof UsageError || error instanceof ConfigError;
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    if (process.argv.includes('--json')) {
+      console.log(JSON.stringify({ status: 'failed', error: error instanceof Error ? error.message : String(error) }));
+    }
+    process.exit(isUsage ? 2 : 1);
+  },
+);

@@ -1,0 +1,55 @@
+/** What a person reads after the run. */
+import Table from 'cli-table3';
+import { formatUsdFixed, parseUsd } from '../../core/money';
+import type { StartOptions } from './options';
+import type { Progress } from './progress';
+import type { Stack } from './stack';
+import type { TaskResult } from './task';
+
+const usd = (text: string | null): string => (text === null ? '–' : `$${formatUsdFixed(parseUsd(text), 6)}`);
+
+export function printRun({ run, summary, seconds }: TaskResult, options: StartOptions, progress: Progress): void {
+  if (run.answer !== null) progress.line(`\nAnswer:\n${run.answer}\n`);
+  if (run.failure) progress.line(`\nThe run ended ${run.status}: ${String(run.failure.message)}\n`);
+  // Plain, so that it reads the same in a terminal and in a log.
+  const table = new Table({
+    head: ['step', 'what', 'resource', 'reserved', 'committed', 'settlement', 'left of the budget'],
+    style: { head: [], border: [] },
+    colAligns: ['right', 'left', 'left', 'right', 'right', 'left', 'right'],
+  });
+  let leftUsd =
+    parseUsd(summary.quota.limitUsd) - parseUsd(summary.quota.spentUsd) - parseUsd(summary.quota.reservedUsd);
+  const before = run.steps.reduce((sum, step) => sum + parseUsd(step.committedUsd ?? '0'), leftUsd);
+  leftUsd = before;
+  for (const step of run.steps) {
+    leftUsd -= parseUsd(step.committedUsd ?? '0');
+    table.push([
+      String(step.step ?? ''),
+      step.kind,
+      step.resource,
+      step.reservedUsd === null ? `refused ${usd(step.requestedUsd)}` : usd(step.reservedUsd),
+      usd(step.committedUsd),
+      step.settlement ?? step.status,
+      `$${formatUsdFixed(leftUsd, 6)}`,
+    ]);
+  }
+  progress.line(table.toString());
+  const { limitUsd, spentUsd, reservedUsd } = summary.quota;
+  progress.line(
+    `The run ${run.status} in ${seconds.toFixed(1)} s and cost ${usd(summary.costUsd)}. Budget of tenant ${run.tenantId}: ${usd(limitUsd)}, ` +
+      `${usd(spentUsd)} spent, ${usd(reservedUsd)} reserved.`,
+  );
+  if (options.once) progress.line(`Ready and done ${progress.seconds} s after the start.`);
+}
+
+export function printAddresses(stack: Stack, progress: Progress): void {
+  progress.lines([
+    '',
+    `Temporal UI  ${stack.uiUrl}`,
+    `API          ${stack.apiUrl}`,
+    `API docs     ${stack.apiUrl}/docs`,
+    `API key      ${stack.apiKey}  (administration; made for this start, shown only here)`,
+    '',
+    'Serving until Ctrl-C.',
+  ]);
+}
