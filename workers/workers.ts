@@ -6,6 +6,7 @@ import {
   NativeConnection,
   Worker,
   type WorkerOptions,
+  type WorkflowBundleOption,
   type WorkflowBundleWithSourceMap,
 } from '@temporalio/worker';
 import { Coalescer } from '../activities/budget/coalescer';
@@ -33,7 +34,7 @@ export interface StartWorkersOptions {
   log: Logger;
   tracing: Tracing;
   /** Made once and shared by those that start several sets of workers; bundled when absent. */
-  workflowBundle?: WorkflowBundleWithSourceMap;
+  workflowBundle?: WorkflowBundleOption;
   notifications?: NotificationService;
   /** Where tests stop, kill or delay the process. */
   atPoint?: (point: FaultPoint) => Promise<void> | void;

@@ -3,9 +3,11 @@
  * runs the tests often can keep both running and name them in SPENDLOCK_TEST_TEMPORAL_ADDRESS and
  * SPENDLOCK_TEST_POSTGRES_ADMIN_URL.
  */
-import { mkdtemp } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { Client } from 'pg';
 import type { Config } from 'jest';
 import { startServices, type Services } from '../../scripts/embedded/services';
@@ -25,6 +27,8 @@ export default async function globalSetup(
   if (process.env.SPENDLOCK_TEST_UNIT_ONLY === 'true' && project) return;
   if (!process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS || !process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL) {
     const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-test-'));
+    // The user that Postgres runs as has to get through.
+    await chmod(dataDir, 0o711);
     const services = await startServices({
       dataDir,
       ports: { postgres: 0, temporal: 0 },
@@ -37,7 +41,20 @@ export default async function globalSetup(
     process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS = services.temporal.address;
     process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL = services.postgres.adminUrl;
   }
-  await makeTemplate(process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL);
+  const [bundle] = await Promise.all([bundleOnce(), makeTemplate(process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL)]);
+  process.env.SPENDLOCK_TEST_BUNDLE = bundle;
+}
+
+/** The workflow bundle, made once for all workers of the run. */
+async function bundleOnce(): Promise<string> {
+  const file = path.join(await mkdtemp(path.join(tmpdir(), 'spendlock-bundle-')), 'workflows.js');
+  await promisify(execFile)(process.execPath, [
+    '--import',
+    'tsx',
+    path.join(__dirname, '..', '..', 'scripts', 'bundle.ts'),
+    file,
+  ]);
+  return file;
 }
 
 async function makeTemplate(adminUrl: string): Promise<void> {

@@ -1,0 +1,247 @@
+/** A whole Spendlock of one's own for a test file: database, stand-ins, workers in processes of their own, and clients. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { Pool as AdminPool } from 'pg';
+import type { FaultPoint } from '../../activities/budget/paid-step';
+import type { ApiDependencies } from '../../api/context';
+import { showRun, startRun, type StartedRun } from '../../api/runs';
+import { startRunBody, type RunView } from '../../api/schemas';
+import {
+  startAnthropicStandIn,
+  startE2bStandIn,
+  type AnthropicStandIn,
+  type E2bStandIn,
+} from '../../scripts/stand-ins';
+import { createPool, type Pool } from '../../store/pool';
+import { readPrices } from '../../store/prices';
+import { findRun } from '../../store/runs';
+import { createTenant, setQuotas } from '../../store/tenants';
+import { createLog } from '../../telemetry/log';
+import { startTracing } from '../../telemetry/tracing';
+import { createTestDatabase, type TestDatabase } from './database';
+
+export interface TestWorker {
+  process: ChildProcess;
+  /** Resolves when it is gone. */
+  gone: Promise<void>;
+  kill(): Promise<void>;
+  stop(): Promise<void>;
+  /** Everything that it logged. */
+  logged(): string;
+}
+
+export interface StartTestRun {
+  tenantId: string;
+  task?: string;
+  file?: { name: string; content: string };
+  model?: string;
+  userId?: string;
+  limits?: { maxSteps?: number; maxCostUsd?: string; timeoutSeconds?: number; maxOutputTokens?: number };
+  sandbox?: { tier?: string; windowSeconds?: number };
+}
+
+export class TestStack {
+  readonly prefix = `t${randomUUID().slice(0, 8)}`;
+  readonly closing = new AbortController();
+  private readonly workers: TestWorker[] = [];
+
+  private constructor(
+    readonly database: TestDatabase,
+    readonly pool: Pool,
+    /** As the superuser, who sees every tenant. */
+    readonly admin: AdminPool,
+    readonly connection: Connection,
+    readonly temporal: Client,
+    readonly anthropic: AnthropicStandIn,
+    readonly e2b: E2bStandIn,
+  ) {}
+
+  static async start({ worker = true }: { worker?: boolean } = {}): Promise<TestStack> {
+    const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
+    const database = await createTestDatabase();
+    const connection = await Connection.connect({ address });
+    const anthropic = await startAnthropicStandIn();
+    const stack = new TestStack(
+      database,
+      createPool(database.appUrl),
+      new AdminPool({ connectionString: database.adminUrl, max: 4 }),
+      connection,
+      new Client({ connection, plugins: [startTracing('test').plugin] }),
+      anthropic,
+      await startE2bStandIn({ allowedCode: anthropic.emittedCode }),
+    );
+    if (worker) await stack.startWorker();
+    return stack;
+  }
+
+  /** Starts a worker. With a fault it kills itself, once, at that point. */
+  async startWorker({
+    fault,
+    environment = {},
+  }: { fault?: FaultPoint; environment?: Record<string, string> } = {}): Promise<TestWorker> {
+    const faultFile = path.join(mkdtempSync(path.join(tmpdir(), 'spendlock-fault-')), 'armed');
+    if (fault) writeFileSync(faultFile, '');
+    const child = fork(path.join(__dirname, 'worker-process.ts'), [], {
+      execArgv: ['--import', 'tsx'],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: {
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
+        SPENDLOCK_TEST_BUNDLE: process.env.SPENDLOCK_TEST_BUNDLE,
+        DATABASE_URL: this.database.appUrl,
+        TEMPORAL_ADDRESS: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS,
+        SPENDLOCK_TASK_QUEUE_PREFIX: this.prefix,
+        ANTHROPIC_API_KEY: 'stand-in',
+        ANTHROPIC_BASE_URL: this.anthropic.url,
+        E2B_API_KEY: 'stand-in',
+        E2B_API_URL: this.e2b.url,
+        E2B_SANDBOX_URL: this.e2b.url,
+        SPENDLOCK_CODE_LANGUAGES: 'javascript',
+        SPENDLOCK_SHUTDOWN_SECONDS: '5',
+        LOG_LEVEL: 'debug',
+        ...(fault ? { SPENDLOCK_TEST_FAULT: `${fault}:${faultFile}` } : {}),
+        ...environment,
+      },
+    });
+    let logged = '';
+    child.stderr?.on('data', (data: Buffer) => (logged += data.toString()));
+    const gone = once(child, 'exit').then(() => undefined);
+    await Promise.race([
+      once(child, 'message'),
+      gone.then(() => {
+        throw new Error(`The worker ended while it started:\n${logged}`);
+      }),
+    ]);
+    const end = async (signal: NodeJS.Signals): Promise<void> => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      await gone;
+    };
+    const worker: TestWorker = {
+      process: child,
+      gone,
+      kill: () => end('SIGKILL'),
+      stop: () => end('SIGTERM'),
+      logged: () => logged,
+    };
+    this.workers.push(worker);
+    return worker;
+  }
+
+  /** A tenant whose quotas all have this limit for the month. */
+  async tenant(limitUsd: string, { userLimitUsd }: { userLimitUsd?: string } = {}): Promise<string> {
+    const tenantId = `t-${randomUUID().slice(0, 8)}`;
+    await createTenant(this.pool, { tenantId });
+    const tenantQuotas = (['all', 'llm', 'e2b'] as const).map((resourceType) => ({
+      scope: 'tenant' as const,
+      scopeId: tenantId,
+      resourceType,
+      period: 'month' as const,
+      limitUsd,
+    }));
+    const user = { scope: 'user' as const, scopeId: 'ada', resourceType: 'all' as const, period: 'day' as const };
+    await setQuotas(this.pool, {
+      tenantId,
+      changes: [...tenantQuotas, ...(userLimitUsd === undefined ? [] : [{ ...user, limitUsd: userLimitUsd }])],
+    });
+    return tenantId;
+  }
+
+  /** A priced model whose every token of output costs what is given, and whose prompt is free. */
+  async priceModel(model: string, outputUsdPerMillionTokens: string): Promise<void> {
+    await this.admin.query(
+      `INSERT INTO copilot_internal.model_prices (price_version, provider, model, effective_from, input_usd_per_mtok,
+         output_usd_per_mtok, cache_read_usd_per_mtok, cache_write_5m_usd_per_mtok, cache_write_1h_usd_per_mtok, notes, source, source_date)
+       VALUES ($1, 'anthropic', $2, '2026-01-01', 0, $3, 0, 0, 0, 'for a test', 'test', '2026-01-01')`,
+      [`anthropic/${model}@test`, model, outputUsdPerMillionTokens],
+    );
+  }
+
+  get api(): ApiDependencies {
+    return {
+      pool: this.pool,
+      temporal: this.temporal,
+      log: createLog({ name: 'api', level: 'silent' }),
+      taskQueuePrefix: this.prefix,
+      defaultModel: 'claude-haiku-4-5',
+      prices: () => readPrices(this.pool),
+      closing: this.closing.signal,
+    };
+  }
+
+  /** Starts a run as the API does. */
+  start({ tenantId, task = 'Say something.', file, ...more }: StartTestRun): Promise<StartedRun> {
+    const body = startRunBody.parse({
+      task,
+      ...more,
+      ...(file ? { file: { name: file.name, contentBase64: Buffer.from(file.content).toString('base64') } } : {}),
+    });
+    return startRun(this.api, { runId: randomUUID(), tenantId, body });
+  }
+
+  /** Waits for a run's end and shows it as the API does. */
+  async finish({ tenantId, runId, workflowId }: StartedRun & { tenantId: string }): Promise<RunView> {
+    await this.temporal.workflow.getHandle(workflowId).result();
+    return this.show({ tenantId, runId });
+  }
+
+  async show({ tenantId, runId }: { tenantId: string; runId: string }): Promise<RunView> {
+    const run = await findRun(this.pool, { tenantId, runId });
+    if (!run) throw new Error(`There is no run ${runId}`);
+    return showRun(this.api, run);
+  }
+
+  async run(request: StartTestRun): Promise<RunView> {
+    return this.finish({ tenantId: request.tenantId, ...(await this.start(request)) });
+  }
+
+  /** What Postgres holds of a tenant's money, added up independently. */
+  async books(
+    tenantId: string,
+  ): Promise<{ ledgerUsd: string; spentUsd: string; reservedUsd: string; openReservations: number }> {
+    const { rows } = await this.admin.query<{ ledger: string; spent: string; reserved: string; open: number }>(
+      `SELECT (SELECT trim_scale(coalesce(sum(amount_usd), 0))::text FROM copilot_internal.cost_records WHERE tenant_id = $1) AS ledger,
+              trim_scale(current_spend_usd)::text AS spent, trim_scale(reserved_usd)::text AS reserved,
+              (SELECT count(*)::integer FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'granted') AS open
+       FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant' AND resource_type = 'all'`,
+      [tenantId],
+    );
+    const row = rows[0];
+    if (!row) throw new Error(`The tenant ${tenantId} has no quota for all`);
+    return { ledgerUsd: row.ledger, spentUsd: row.spent, reservedUsd: row.reserved, openReservations: row.open };
+  }
+
+  async stop(): Promise<void> {
+    this.closing.abort();
+    await Promise.all(this.workers.map((worker) => worker.stop()));
+    await Promise.all([
+      this.anthropic.stop(),
+      this.e2b.stop(),
+      this.pool.end(),
+      this.admin.end(),
+      this.connection.close(),
+    ]);
+    await this.database.drop();
+  }
+}
+
+/** The example file that ships with the repository. */
+export const ordersCsv = (): string => readFileSync(path.join(__dirname, '..', '..', 'examples', 'orders.csv'), 'utf8');
+
+/** Waits until a condition holds. @throws Error when it does not within the time. */
+export async function until<T>(
+  what: string,
+  look: () => Promise<T | undefined | false> | T | undefined | false,
+  timeoutMs = 20_000,
+): Promise<T> {
+  for (const giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs;) {
+    const found = await look();
+    if (found) return found;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`It did not happen within ${timeoutMs} ms: ${what}`);
+}

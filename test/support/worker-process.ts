@@ -1,0 +1,35 @@
+/**
+ * A worker in a process of its own, as in production, that tests can kill. With SPENDLOCK_TEST_FAULT=point:file it ends
+ * itself with SIGKILL when it reaches that point, once: the file is removed first.
+ */
+import { existsSync, rmSync } from 'node:fs';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import type { FaultPoint } from '../../activities/budget/paid-step';
+import { createLog } from '../../telemetry/log';
+import { startTracing } from '../../telemetry/tracing';
+import { workerConfig } from '../../workers/config';
+import { startWorkers } from '../../workers/workers';
+
+async function main(): Promise<void> {
+  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] });
+  const config = workerConfig(process.env);
+  const [point, file = ''] = (process.env.SPENDLOCK_TEST_FAULT ?? '').split(':');
+  const workers = await startWorkers({
+    config,
+    log: createLog({ name: 'worker', level: config.logLevel }),
+    tracing: startTracing('test-worker'),
+    ...(process.env.SPENDLOCK_TEST_BUNDLE ? { workflowBundle: { codePath: process.env.SPENDLOCK_TEST_BUNDLE } } : {}),
+    atPoint: (reached: FaultPoint) => {
+      if (reached !== point || !existsSync(file)) return;
+      rmSync(file);
+      process.kill(process.pid, 'SIGKILL');
+    },
+  });
+  process.on('SIGTERM', () => void workers.shutdown());
+  process.once('disconnect', () => process.exit(1));
+  process.send?.('ready');
+  await workers.finished;
+  process.exit(0);
+}
+
+void main();
