@@ -1,7 +1,7 @@
 /** The API as a process: `npm run api`. Configured by its environment; drains on SIGTERM and SIGINT. */
 import { Client, Connection } from '@temporalio/client';
 import { createPool } from '../store/pool';
-import { cachedPrices } from '../store/prices';
+import { readPrices } from '../store/prices';
 import { createLog } from '../telemetry/log';
 import { startTracing } from '../telemetry/tracing';
 import { ConfigError } from '../workers/config';
@@ -28,7 +28,7 @@ async function main(): Promise<void> {
     log,
     taskQueuePrefix: config.SPENDLOCK_TASK_QUEUE_PREFIX,
     defaultModel: config.SPENDLOCK_DEFAULT_MODEL,
-    prices: cachedPrices(pool),
+    prices: () => readPrices(pool),
   });
   log.info({ url: api.url }, 'API started');
   const stop = async (): Promise<void> => {

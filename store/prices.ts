@@ -1,4 +1,7 @@
-/** The price tables, read whole: they are small, and a price is never changed, only superseded. */
+/**
+ * The price tables, read whole and anew for each use: they are small, and a price that was just added counts at once. A
+ * price is never changed, only superseded.
+ */
 import { modelPriceFromRow, type ModelPrice, type ModelPriceRow } from '../core/prices';
 import { sandboxPriceFromRow, type SandboxPrice, type SandboxPriceRow } from '../core/sandbox-prices';
 import type { Pool } from './pool';
@@ -15,20 +18,4 @@ export async function readPrices(pool: Pool): Promise<PriceList> {
     pool.query<SandboxPriceRow>('SELECT * FROM copilot_internal.sandbox_prices'),
   ]);
   return { models: models.rows.map(modelPriceFromRow), sandboxes: sandboxes.rows.map(sandboxPriceFromRow) };
-}
-
-/** Answers the price list, read again when it is older than `maxAgeMs`: a new price is used within that time. */
-export function cachedPrices(pool: Pool, { maxAgeMs = 5_000 } = {}): () => Promise<PriceList> {
-  let cached: { readAtMs: number; prices: Promise<PriceList> } | undefined;
-  return () => {
-    const nowMs = Date.now();
-    if (!cached || nowMs - cached.readAtMs > maxAgeMs) {
-      const fresh = { readAtMs: nowMs, prices: readPrices(pool) };
-      fresh.prices.catch(() => {
-        if (cached === fresh) cached = undefined;
-      });
-      cached = fresh;
-    }
-    return cached.prices;
-  };
 }

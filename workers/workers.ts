@@ -20,7 +20,7 @@ import { logNotifications, type NotificationService } from '../activities/notify
 import { createSendAlerts } from '../activities/notify';
 import { createSandboxActivities } from '../activities/sandbox';
 import { createPool } from '../store/pool';
-import { cachedPrices } from '../store/prices';
+import { readPrices } from '../store/prices';
 import type { Logger } from '../telemetry/log';
 import type { Tracing } from '../telemetry/tracing';
 import { taskQueues } from '../workflows/messages';
@@ -125,7 +125,7 @@ interface Wiring {
 function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring): Record<WorkerRole, object> {
   const { config, log, atPoint, notifications = logNotifications(log) } = options;
   const { codeLanguages } = config;
-  const prices = cachedPrices(pool);
+  const prices = () => readPrices(pool);
   const paidStep = new PaidStep({ pool, coalescer, log, atPoint });
   // Every attempt can bill, so it is the workflow that repeats, with a new reservation: never the SDK.
   const anthropic = new Anthropic({

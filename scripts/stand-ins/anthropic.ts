@@ -227,10 +227,12 @@ async function stream(
   { fault, spacingMs }: { fault: Fault | undefined; spacingMs: number },
 ): Promise<void> {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
   const send = async (event: { type: string } & Record<string, unknown>): Promise<void> => {
     if (response.destroyed) return;
     response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
-    if (spacingMs > 0) await sleep(spacingMs);
+    if (spacingMs > 0) await sleep(spacingMs, undefined, { signal: gone.signal }).catch(() => undefined);
   };
   const { output_tokens: outputTokens, ...inputUsage } = message.usage;
   await send({

@@ -8,7 +8,7 @@ import { startApi, type RunningApi } from '../../api/server';
 import { defaultModel } from '../../api/config';
 import { createApiKey } from '../../store/api-keys';
 import { createPool, type Pool } from '../../store/pool';
-import { cachedPrices } from '../../store/prices';
+import { readPrices } from '../../store/prices';
 import { createTenant } from '../../store/tenants';
 import { createLog } from '../../telemetry/log';
 import { startTracing } from '../../telemetry/tracing';
@@ -97,7 +97,7 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
       log,
       taskQueuePrefix: defaultTaskQueuePrefix,
       defaultModel: model,
-      prices: cachedPrices(pool),
+      prices: () => readPrices(pool),
     }),
   );
   stops.push(() => api.close());
