@@ -9,6 +9,7 @@
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, ExtendCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
 import { formatUsd, parseAmountUsd, MoneyError } from './money';
+import { calculateRetryAfter } from './periods';
 import { bindingQuota, headroomUsd, tightest, type Quota } from './quotas';
 import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
 import { settle, settleWhatIsDue } from './settlement';
@@ -79,7 +80,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer {
   const minimum = amounts.minimumUsd ?? amounts.amountUsd;
   if (batch.isEnforced(request.resource) && headroom < minimum) {
     batch.refuse(tight, amounts.amountUsd);
-    return record(batch, { operationId, request, refusal: denial(tight, amounts) });
+    return record(batch, { operationId, request, refusal: denial(tight, amounts, batch.nowMs) });
   }
   if (headroom < minimum) batch.refuse(tight, amounts.amountUsd);
   const fits = headroom >= amounts.amountUsd || !batch.isEnforced(request.resource);
@@ -164,12 +165,16 @@ function record(
   return answerOf(refused);
 }
 
-function denial(quota: Quota, { amountUsd, minimumUsd }: Amounts): Refusal {
+function denial(quota: Quota, { amountUsd, minimumUsd }: Amounts, nowMs: number): Refusal {
   const binding = bindingQuota(quota, amountUsd);
   const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
   return {
     type: 'denied',
     quota: binding,
+    // Waiting is of no use for what no period's limit can hold.
+    ...((minimumUsd ?? amountUsd) > quota.limitUsd
+      ? {}
+      : { retryAfterSeconds: calculateRetryAfter(quota.period, nowMs) }),
     message:
       `The ${binding.resourceType} quota of ${binding.scope} ${binding.scopeId} per ${binding.period} has ` +
       `$${binding.remainingUsd} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved); ` +

@@ -1,0 +1,111 @@
+/** Decisions without a database: the effects of a batch applied to plain values, as Postgres applies them to rows. */
+import type { BatchDecision, BatchState, LedgerEntry } from '../../core/batch';
+import type { BudgetCommand, ReserveCommand, Resource } from '../../core/commands';
+import { decideBatch } from '../../core/decision';
+import { parseUsd, type Usd } from '../../core/money';
+import { periodAt, type Period } from '../../core/periods';
+import type { Quota, ResourceType, Scope } from '../../core/quotas';
+import type { Outcome, Reservation } from '../../core/reservations';
+
+export const usd = (text: string): Usd => parseUsd(text);
+
+export interface QuotaSpec {
+  scope?: Scope;
+  scopeId?: string;
+  resourceType?: ResourceType;
+  period?: Period;
+  limitUsd: string;
+}
+
+/** A tenant's money, from the outside. */
+export class BudgetModel {
+  quotas: Quota[];
+  reservations = new Map<string, Reservation>();
+  ledger: LedgerEntry[] = [];
+  alerts: BatchDecision['alerts'] = [];
+  enforced: Record<Resource, boolean> = { llm: true, e2b: true };
+
+  constructor(
+    public nowMs: number,
+    quotas: readonly QuotaSpec[],
+  ) {
+    this.quotas = quotas.map((spec, index) => {
+      const { scope = 'tenant', scopeId = 'acme', resourceType = 'all', period = 'month', limitUsd } = spec;
+      const { start, end } = periodAt(period, nowMs);
+      return {
+        quotaId: `quota-${index}`,
+        scope,
+        scopeId,
+        resourceType,
+        period,
+        limitUsd: usd(limitUsd),
+        spentUsd: 0n,
+        reservedUsd: 0n,
+        periodStartMs: start.getTime(),
+        periodEndMs: end.getTime(),
+        warningThresholdBasisPoints: 8000,
+        warned: false,
+        exceeded: false,
+      };
+    });
+  }
+
+  decide(...commands: BudgetCommand[]): BatchDecision {
+    const state: BatchState = {
+      nowMs: this.nowMs,
+      quotas: this.quotas,
+      reservations: [...this.reservations.values()],
+      enforced: this.enforced,
+    };
+    const decision = decideBatch(state, commands);
+    this.quotas = decision.quotas;
+    for (const reservation of decision.reservations) this.reservations.set(reservation.operationId, reservation);
+    this.ledger.push(...decision.ledger);
+    this.alerts.push(...decision.alerts);
+    return decision;
+  }
+
+  /** What the paid execution does to the row: claims it when it may. */
+  claim(operationId: string): boolean {
+    const reservation = this.reservations.get(operationId);
+    if (reservation?.status !== 'granted' || reservation.claimed || (reservation.expiresAtMs ?? 0) <= this.nowMs)
+      return false;
+    this.reservations.set(operationId, { ...reservation, claimed: true });
+    return true;
+  }
+
+  /** What the paid execution does to the row: writes its outcome, once. */
+  outcome(operationId: string, outcome: Outcome): void {
+    const reservation = this.reservations.get(operationId);
+    if (!reservation?.claimed || reservation.outcome) return;
+    this.reservations.set(operationId, { ...reservation, outcome });
+  }
+
+  /** Balances of the first quota, as text. */
+  balance(index = 0): { spentUsd: Usd; reservedUsd: Usd } {
+    const { spentUsd, reservedUsd } = this.quotas[index] as Quota;
+    return { spentUsd, reservedUsd };
+  }
+}
+
+export const reserve = (
+  operationId: string,
+  amountUsd: string,
+  more: Partial<ReserveCommand> = {},
+): ReserveCommand => ({
+  type: 'reserve',
+  operationId,
+  resource: 'llm',
+  amountUsd,
+  priceVersion: 'price',
+  ttlSeconds: 60,
+  kind: 'llm.call',
+  ...more,
+});
+export const commit = (operationId: string): BudgetCommand => ({ type: 'commit', operationId });
+export const release = (operationId: string): BudgetCommand => ({ type: 'release', operationId });
+export const extend = (operationId: string, ttlSeconds: number): BudgetCommand => ({
+  type: 'extend',
+  operationId,
+  ttlSeconds,
+});

@@ -1,0 +1,164 @@
+/**
+ * Random histories of a tenant: commands in any order and more than once, claims and outcomes in between, time passing
+ * over the ends of periods. SPENDLOCK_TEST_SEED repeats a run.
+ */
+import fc from 'fast-check';
+import { sumUsd, type Usd } from '../../../core/money';
+import { covers } from '../../../core/quotas';
+import { BudgetModel, commit, extend, release, reserve, usd } from '../../support/budget-model';
+
+const seed = Number(process.env.SPENDLOCK_TEST_SEED ?? Date.now() % 2 ** 31);
+const operationIds = Array.from({ length: 8 }, (_, index) => `op-${index}`);
+const amounts = ['0', '0.000000000001', '0.5', '1', '3', '7.25', '20'];
+const users = [undefined, 'ada', 'bob'];
+
+const operation = fc.constantFrom(...operationIds);
+const amount = fc.constantFrom(...amounts);
+const step = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('reserve' as const),
+      operation,
+      amount,
+      minimum: fc.option(amount),
+      user: fc.constantFrom(...users),
+      resource: fc.constantFrom('llm' as const, 'e2b' as const),
+      ttl: fc.constantFrom(1, 60, 86_400),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('commit' as const, 'release' as const), operation }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('extend' as const), operation, ttl: fc.constantFrom(1, 3600) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('claim' as const), operation }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('outcome' as const), operation, cost: fc.option(amount) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('wait' as const),
+      seconds: fc.constantFrom(0, 1, 59, 3600, 86_400, 7 * 86_400, 31 * 86_400),
+    }),
+  },
+);
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
+
+const scopes = [
+  { scope: 'platform', scopeId: 'platform' },
+  { scope: 'tenant', scopeId: 'acme' },
+  { scope: 'user', scopeId: 'ada' },
+] as const;
+const quota = fc.record({
+  where: fc.constantFrom(...scopes),
+  resourceType: fc.constantFrom('llm' as const, 'e2b' as const, 'all' as const),
+  period: fc.constantFrom('day' as const, 'week' as const, 'month' as const),
+  limitUsd: fc.constantFrom('0', '5', '10', '100'),
+});
+
+/** Does one step, twice when it is a command, and checks what must hold after it. */
+function act(model: BudgetModel, asked: Step): void {
+  switch (asked.do) {
+    case 'wait':
+      model.nowMs += asked.seconds * 1000;
+      model.decide();
+      return;
+    case 'claim':
+      model.claim(asked.operation);
+      return;
+    case 'outcome':
+      model.outcome(
+        asked.operation,
+        asked.cost === null ? { billed: false } : { billed: true, costUsd: usd(asked.cost) },
+      );
+      return;
+    case 'reserve': {
+      // What time and outcomes free is settled apart, so that what a grant does can be told from what they do.
+      model.decide();
+      const heldBefore = new Map(model.quotas.map((one) => [one.quotaId, one.spentUsd + one.reservedUsd]));
+      const command = reserve(asked.operation, asked.amount, {
+        resource: asked.resource,
+        ttlSeconds: asked.ttl,
+        ...(asked.minimum === null ? {} : { minimumUsd: asked.minimum }),
+        ...(asked.user === undefined ? {} : { userId: asked.user }),
+      });
+      const first = model.decide(command);
+      for (const one of model.quotas) {
+        const held = one.spentUsd + one.reservedUsd;
+        // A grant never lifts spent + reserved above a limit.
+        if (held > (heldBefore.get(one.quotaId) ?? 0n)) expect(held <= one.limitUsd).toBe(true);
+      }
+      const balances = JSON.stringify(model.quotas, text);
+      const again = model.decide(command);
+      expect(again.answers).toEqual(first.answers);
+      expect(again.changes).toEqual([]);
+      expect(JSON.stringify(model.quotas, text)).toBe(balances);
+      return;
+    }
+    default: {
+      const command =
+        asked.do === 'extend'
+          ? extend(asked.operation, asked.ttl)
+          : asked.do === 'commit'
+            ? commit(asked.operation)
+            : release(asked.operation);
+      model.decide(command);
+      const again = model.decide(command);
+      expect(again.changes).toEqual([]);
+      expect(again.ledger).toEqual([]);
+    }
+  }
+}
+
+const text = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value);
+
+function checkBooks(model: BudgetModel): void {
+  const all = [...model.reservations.values()];
+  for (const one of model.quotas) {
+    const mine = all.filter(({ request }) => request && covers(one, request));
+    const open = sumUsd(mine.filter(({ status }) => status === 'granted').map(({ grantedUsd = 0n }) => grantedUsd));
+    expect(one.reservedUsd).toBe(open);
+    expect(one.reservedUsd >= 0n).toBe(true);
+    const entries = model.ledger.filter(
+      ({ operationId, postedAtMs }) =>
+        mine.some((reservation) => reservation.operationId === operationId) &&
+        postedAtMs >= one.periodStartMs &&
+        postedAtMs < one.periodEndMs,
+    );
+    expect(one.spentUsd).toBe(sumUsd(entries.map(({ amountUsd }): Usd => amountUsd)));
+  }
+}
+
+describe('whatever happens to a tenant', () => {
+  test('balances equal reservations and ledger, no grant passes a limit, each reservation ends once, a repeat changes nothing', () => {
+    process.stdout.write(`decision properties: seed ${seed}\n`);
+    fc.assert(
+      fc.property(
+        fc.array(quota, { minLength: 1, maxLength: 5 }),
+        fc.array(step, { maxLength: 60 }),
+        (quotas, steps) => {
+          const model = new BudgetModel(
+            Date.UTC(2026, 0, 30, 22),
+            quotas.map(({ where, ...rest }) => ({ ...where, ...rest })),
+          );
+          const ended = new Map<string, string>();
+          for (const one of steps) {
+            act(model, one);
+            checkBooks(model);
+            for (const { operationId, status } of model.reservations.values()) {
+              const end = ended.get(operationId);
+              if (end !== undefined) expect(status).toBe(end);
+              else if (status !== 'granted') ended.set(operationId, status);
+            }
+          }
+          // Each operation has at most one commit in the ledger.
+          const commits = model.ledger.filter(({ entry }) => entry === 'commit').map(({ operationId }) => operationId);
+          expect(new Set(commits).size).toBe(commits.length);
+          for (const { operationId, committedUsd, status } of model.reservations.values()) {
+            if (status !== 'committed') continue;
+            const entries = model.ledger.filter((entry) => entry.operationId === operationId);
+            expect(sumUsd(entries.map(({ amountUsd }) => amountUsd))).toBe(committedUsd);
+          }
+        },
+      ),
+      { seed, numRuns: Number(process.env.SPENDLOCK_TEST_RUNS ?? 1500) },
+    );
+  });
+});

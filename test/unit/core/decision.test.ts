@@ -1,0 +1,230 @@
+import type { BudgetCommand } from '../../../core/commands';
+import { BudgetModel, commit, extend, release, reserve, usd } from '../../support/budget-model';
+
+const noon = Date.UTC(2026, 10, 25, 12);
+
+describe('a decision', () => {
+  let model: BudgetModel;
+  beforeEach(() => {
+    model = new BudgetModel(noon, [{ limitUsd: '10' }]);
+  });
+  const billed = (costUsd: string) => ({ billed: true as const, costUsd: usd(costUsd) });
+  const decisions = (...commands: BudgetCommand[]): string[] =>
+    model.decide(...commands).answers.map((answer) => answer.decision);
+
+  test('grants to the last cent and denies the next', () => {
+    expect(decisions(reserve('a', '6'), reserve('b', '4'), reserve('c', '0.000000000001'))).toEqual([
+      'granted',
+      'granted',
+      'denied',
+    ]);
+    expect(model.balance()).toEqual({ spentUsd: 0n, reservedUsd: usd('10') });
+  });
+
+  test('commits the actual cost and frees the rest', () => {
+    model.decide(reserve('a', '6'));
+    model.claim('a');
+    model.outcome('a', billed('2.5'));
+    model.decide(commit('a'));
+    expect(model.balance()).toEqual({ spentUsd: usd('2.5'), reservedUsd: 0n });
+    expect(model.reservations.get('a')).toMatchObject({
+      status: 'committed',
+      settlement: 'actual',
+      committedUsd: usd('2.5'),
+    });
+    expect(model.ledger).toMatchObject([
+      { operationId: 'a', entry: 'commit', amountUsd: usd('2.5'), settlement: 'actual' },
+    ]);
+  });
+
+  test('frees, before it decides, what outcomes and expiries free', () => {
+    model.decide(reserve('a', '6'), reserve('b', '4', { ttlSeconds: 5 }));
+    model.claim('a');
+    model.outcome('a', billed('1'));
+    model.nowMs += 5_000;
+    expect(decisions(reserve('c', '9'))).toEqual(['granted']);
+    expect(model.reservations.get('b')).toMatchObject({ status: 'expired', settlement: 'expired' });
+  });
+
+  test.each([
+    ['commit of an unclaimed one', commit, { status: 'released', settlement: 'released' }],
+    ['release of an unclaimed one', release, { status: 'released', settlement: 'released' }],
+  ])('%s gives the money back', (_name, command, expected) => {
+    model.decide(reserve('a', '6'));
+    model.decide(command('a'));
+    expect(model.reservations.get('a')).toMatchObject(expected);
+    expect(model.balance()).toEqual({ spentUsd: 0n, reservedUsd: 0n });
+  });
+
+  test('charges the estimate, unverified, when a claimed one is committed and nobody knows its cost', () => {
+    model.decide(reserve('a', '6'));
+    model.claim('a');
+    model.decide(commit('a'));
+    expect(model.reservations.get('a')).toMatchObject({ settlement: 'unverified', committedUsd: usd('6') });
+    expect(model.balance()).toEqual({ spentUsd: usd('6'), reservedUsd: 0n });
+  });
+
+  test('lets a released one that was claimed wait for its outcome', () => {
+    model.decide(reserve('a', '6'));
+    model.claim('a');
+    model.decide(release('a'));
+    expect(model.balance()).toEqual({ spentUsd: 0n, reservedUsd: usd('6') });
+    model.outcome('a', { billed: false });
+    model.decide();
+    expect(model.reservations.get('a')).toMatchObject({ status: 'released' });
+    expect(model.balance()).toEqual({ spentUsd: 0n, reservedUsd: 0n });
+  });
+
+  test('corrects an unverified charge when the cost becomes known, in the period of the charge', () => {
+    model.decide(reserve('a', '6'));
+    model.claim('a');
+    model.decide(commit('a'));
+    const postedAtMs = model.nowMs;
+    model.nowMs = Date.UTC(2026, 11, 2);
+    model.decide();
+    model.outcome('a', billed('2'));
+    model.decide();
+    expect(model.ledger).toMatchObject([
+      { entry: 'commit', amountUsd: usd('6'), postedAtMs },
+      { entry: 'correction', amountUsd: usd('-4'), postedAtMs },
+    ]);
+    // December never saw the charge, so it does not see its correction.
+    expect(model.balance()).toEqual({ spentUsd: 0n, reservedUsd: 0n });
+  });
+
+  test('records a cost above its grant in full, and flags it', () => {
+    model.decide(reserve('a', '6'));
+    model.claim('a');
+    model.outcome('a', billed('12'));
+    model.decide(commit('a'));
+    expect(model.reservations.get('a')).toMatchObject({ committedUsd: usd('12'), overrunUsd: usd('6') });
+    expect(decisions(reserve('b', '0.01'))).toEqual(['denied']);
+  });
+
+  test('grants what is left when the minimum fits', () => {
+    model.decide(reserve('a', '7'));
+    const [answer] = model.decide(reserve('b', '5', { minimumUsd: '2' })).answers;
+    expect(answer).toMatchObject({ decision: 'granted', grantedUsd: '3', partial: true });
+    expect(decisions(reserve('c', '5', { minimumUsd: '0.01' }))).toEqual(['denied']);
+  });
+
+  test('answers a repeat from the record and changes nothing', () => {
+    const first = model.decide(reserve('a', '6'));
+    const again = model.decide(reserve('a', '6', { replyTo: { workflowId: 'w', runId: 'r', activityId: '2' } }));
+    expect(again.answers).toEqual(first.answers);
+    expect(again.changes).toEqual([]);
+    expect(model.balance().reservedUsd).toBe(usd('6'));
+  });
+
+  test('refuses another request under the same operation id', () => {
+    model.decide(reserve('a', '6'));
+    expect(model.decide(reserve('a', '5')).answers).toMatchObject([
+      { decision: 'rejected', code: 'operation_conflict' },
+    ]);
+    expect(model.balance().reservedUsd).toBe(usd('6'));
+  });
+
+  test('refuses a reserve that its release overtook', () => {
+    model.decide(release('a'));
+    expect(model.decide(reserve('a', '6')).answers).toMatchObject([
+      { decision: 'rejected', code: 'operation_released' },
+    ]);
+    expect(model.balance().reservedUsd).toBe(0n);
+  });
+
+  test.each(['-1', 'NaN', 'Infinity', '1e3', '', '1000000000000000000000'])(
+    'refuses the amount %j, and gives no credit (F9)',
+    (amountUsd) => {
+      expect(model.decide(reserve('a', amountUsd)).answers).toMatchObject([
+        { decision: 'rejected', code: 'invalid_amount' },
+      ]);
+      expect(model.balance()).toEqual({ spentUsd: 0n, reservedUsd: 0n });
+    },
+  );
+
+  test('extends, and never shortens', () => {
+    model.decide(reserve('a', '6', { ttlSeconds: 60 }));
+    model.decide(extend('a', 10));
+    expect(model.reservations.get('a')?.expiresAtMs).toBe(noon + 60_000);
+    model.decide(extend('a', 100));
+    expect(model.reservations.get('a')?.expiresAtMs).toBe(noon + 100_000);
+  });
+
+  test('names the tightest of the quotas that apply, with its figures and its reset (F12)', () => {
+    model = new BudgetModel(noon, [
+      { limitUsd: '100' },
+      { resourceType: 'llm', period: 'week', limitUsd: '20' },
+      { scope: 'user', scopeId: 'ada', period: 'day', limitUsd: '5' },
+      { scope: 'user', scopeId: 'bob', period: 'day', limitUsd: '1' },
+      { resourceType: 'e2b', limitUsd: '1' },
+    ]);
+    model.decide(reserve('a', '3', { userId: 'ada' }));
+    const [answer] = model.decide(reserve('b', '4', { userId: 'ada' })).answers;
+    expect(answer).toMatchObject({
+      decision: 'denied',
+      quota: {
+        scope: 'user',
+        scopeId: 'ada',
+        resourceType: 'all',
+        period: 'day',
+        limitUsd: '5',
+        spentUsd: '0',
+        reservedUsd: '3',
+        remainingUsd: '2',
+        estimatedUsd: '4',
+        resetsAt: '2026-11-26T00:00:00.000Z',
+      },
+      retryAfterSeconds: 12 * 3600,
+    });
+  });
+
+  test('gives no time to come back for what no period can hold', () => {
+    const [answer] = model.decide(reserve('a', '11')).answers;
+    expect(answer).toMatchObject({ decision: 'denied' });
+    expect(answer).not.toHaveProperty('retryAfterSeconds');
+  });
+
+  test('resets once at a period’s end, and carries open reservations over (F3)', () => {
+    model = new BudgetModel(Date.UTC(2026, 10, 30, 23, 59, 59), [{ limitUsd: '10' }]);
+    model.decide(reserve('a', '6', { ttlSeconds: 600 }));
+    model.claim('a');
+    model.nowMs = Date.UTC(2026, 11, 1);
+    expect(decisions(reserve('b', '3'), reserve('c', '1'), reserve('d', '1'))).toEqual([
+      'granted',
+      'granted',
+      'denied',
+    ]);
+    model.outcome('a', billed('6'));
+    model.decide(commit('a'));
+    expect(model.balance()).toEqual({ spentUsd: usd('6'), reservedUsd: usd('4') });
+  });
+
+  test('warns once per period at the threshold, and tells the first denial once (F11)', () => {
+    for (const [index, cost] of ['7.9', '0.1', '1', '0.5'].entries()) {
+      model.decide(reserve(`op${index}`, cost));
+      model.claim(`op${index}`);
+      model.outcome(`op${index}`, billed(cost));
+      model.decide(commit(`op${index}`));
+    }
+    model.decide(reserve('x', '5'), reserve('y', '5'));
+    expect(model.alerts.map(({ kind }) => kind)).toEqual(['quota_warning', 'quota_exceeded']);
+    model.nowMs = Date.UTC(2026, 11, 3);
+    model.decide(reserve('z', '9'));
+    model.claim('z');
+    model.outcome('z', billed('9'));
+    model.decide(commit('z'));
+    expect(model.alerts.map(({ kind }) => kind)).toEqual(['quota_warning', 'quota_exceeded', 'quota_warning']);
+  });
+
+  test('grants everything, and still records and alerts, where limits are not enforced', () => {
+    model.enforced = { llm: false, e2b: true };
+    expect(decisions(reserve('a', '25'), reserve('b', '1', { resource: 'e2b' }))).toEqual(['granted', 'denied']);
+    expect(model.balance().reservedUsd).toBe(usd('25'));
+    expect(model.alerts.map(({ kind }) => kind)).toEqual(['quota_exceeded']);
+  });
+
+  test('refuses where no quota covers the resource', () => {
+    model = new BudgetModel(noon, [{ resourceType: 'e2b', limitUsd: '10' }]);
+    expect(model.decide(reserve('a', '1')).answers).toMatchObject([{ decision: 'rejected', code: 'quota_missing' }]);
+  });
+});
