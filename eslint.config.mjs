@@ -29,7 +29,14 @@ export default tseslint.config(
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [deny([...outside, '**/workflows/**', 'node:*', 'pg', '@temporalio/*'], 'core/ is pure: no I/O, clock or randomness.')] },
+        {
+          patterns: [
+            deny(
+              [...outside, '**/workflows/**', 'node:*', 'pg', '@temporalio/*'],
+              'core/ is pure: no I/O, clock or randomness.',
+            ),
+          ],
+        },
       ],
       'no-restricted-globals': ['error', 'process', 'fetch', 'setTimeout', 'crypto'],
       'no-restricted-properties': [
@@ -37,7 +44,10 @@ export default tseslint.config(
         { object: 'Math', property: 'random', message: 'core/ is pure.' },
         { object: 'Date', property: 'now', message: 'The clock is an argument.' },
       ],
-      'no-restricted-syntax': ['error', { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'The clock is an argument.' }],
+      'no-restricted-syntax': [
+        'error',
+        { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'The clock is an argument.' },
+      ],
     },
   },
   {
@@ -48,7 +58,17 @@ export default tseslint.config(
         {
           patterns: [
             deny(
-              ['**/activities/**', '!**/activities/contracts', '!**/activities/contracts/**', '**/workers/**', '**/api/**', '**/telemetry/**', '**/scripts/**', 'node:*', 'pg'],
+              [
+                '**/activities/**',
+                '!**/activities/contracts',
+                '!**/activities/contracts/**',
+                '**/workers/**',
+                '**/api/**',
+                '**/telemetry/**',
+                '**/scripts/**',
+                'node:*',
+                'pg',
+              ],
               'Workflow code imports core/ and activities/contracts only.',
             ),
           ],
@@ -59,7 +79,10 @@ export default tseslint.config(
   {
     files: ['activities/contracts/**/*.ts'],
     rules: {
-      'no-restricted-imports': ['error', { patterns: [deny(['**/llm/**', '**/workers/**', '**/api/**', 'node:*', 'pg'], 'Contracts are types only.')] }],
+      'no-restricted-imports': [
+        'error',
+        { patterns: [deny(['**/llm/**', '**/workers/**', '**/api/**', 'node:*', 'pg'], 'Contracts are types only.')] },
+      ],
     },
   },
   {

@@ -1,9 +1,24 @@
 /** Unit tests need nothing; integration tests share one Temporal server and one Postgres, started in globalSetup. */
-const esmPackages = ['jose', 'node-pg-migrate', 'temporal-polyfill', 'temporal-utils', 'chalk', 'glob', 'minimatch', 'brace-expansion', 'balanced-match'];
+const esmPackages = [
+  'jose',
+  'node-pg-migrate',
+  'temporal-polyfill',
+  'temporal-utils',
+  'chalk',
+  'glob',
+  'minimatch',
+  'brace-expansion',
+  'balanced-match',
+];
 const common = {
   testEnvironment: 'node',
   rootDir: __dirname,
-  transform: { '^.+\\.(t|j|mj)s$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } }] },
+  transform: {
+    '^.+\\.(t|j|mj)s$': [
+      '@swc/jest',
+      { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'commonjs' } },
+    ],
+  },
   transformIgnorePatterns: [`/node_modules/(?!(${esmPackages.join('|')})/)`],
   modulePathIgnorePatterns: ['<rootDir>/.spendlock', '<rootDir>/dist'],
 };

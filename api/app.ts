@@ -56,7 +56,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   const maxSize = Math.ceil(schemas.fileBytesMax * 1.4) + 1024 * 1024;
   app.use('/v1/*', bodyLimit({ maxSize, onError: () => tooLarge(maxSize) }));
   app.use('/v1/*', async (c, next) => {
-    if (['POST', 'PUT'].includes(c.req.method)) await checkJson(await c.req.text(), c.req.path);
+    if (['POST', 'PUT'].includes(c.req.method)) checkJson(await c.req.text(), c.req.path);
     await next();
   });
   app.onError((error, c) => {
@@ -163,7 +163,7 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
     createRoute({ method: 'get', path, security, request: { params }, responses: { 200: quotasBody, ...failures } }),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
-      return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200) as never;
+      return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200);
     },
   );
   app.openapi(
@@ -188,7 +188,7 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
       });
       await setQuotas(pool, { tenantId, changes, apiKeyId: c.get('caller').apiKeyId });
       await reload(dependencies, tenantId);
-      return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200) as never;
+      return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200);
     },
   );
 }
@@ -275,7 +275,7 @@ function runRoutes(app: App, dependencies: ApiDependencies): void {
       const stream = streamRunEvents(dependencies, run, { afterSequence: Number(last), clientGone: c.req.raw.signal });
       return new Response(stream, {
         headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' },
-      }) as never;
+      });
     },
   );
   app.openapi(

@@ -1,6 +1,5 @@
 /** A run's events as a stream that misses none: each has its number, and a client that comes back names the last it saw. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BindingQuota } from '../core/commands';
 import { readRunEvents, type Run, type RunFailure } from '../store/runs';
 import type { ApiDependencies } from './context';
 import { denialBody, denialEvents, sseEvent } from './denials';
@@ -72,12 +71,11 @@ export function streamRunEvents(
 /** How a stream ends; a run that was denied midway ends as C5 says. */
 function endOf({ status, failure }: { status: string; failure?: RunFailure }): string {
   if (status !== 'quota_exceeded') return sseEvent({ event: 'done', data: { status } });
-  const quota = failure?.quota as BindingQuota | undefined;
   return denialEvents(
     denialBody({
       message: failure?.message ?? 'The run was denied.',
-      resource: quota?.resourceType === 'e2b' ? 'e2b' : 'llm',
-      quota,
+      resource: failure?.resource ?? 'llm',
+      quota: failure?.quota,
       retryAfterSeconds: failure?.retryAfterSeconds,
     }),
   );

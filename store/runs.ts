@@ -1,4 +1,5 @@
 /** Runs: what was asked, the file that came with it, what happened, and the answer. None of it is in a workflow history. */
+import type { BindingQuota, Resource } from '../core/commands';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 export type RunStatus = 'running' | 'completed' | 'quota_exceeded' | 'failed' | 'cancelled';
@@ -18,7 +19,8 @@ export interface NewRun {
 export interface RunFailure {
   code: string;
   message: string;
-  quota?: unknown;
+  resource?: Resource;
+  quota?: BindingQuota;
   retryAfterSeconds?: number;
 }
 

@@ -22,9 +22,7 @@ const list = <T extends string>(allowed: readonly [T, ...T[]]): z.ZodType<T[], s
     .string()
     .default(allowed.join(','))
     .transform((text) => text.split(',').map((part) => part.trim()))
-    .pipe(
-      z.array(z.enum(allowed, { error: `must be a comma-separated list of ${allowed.join(', ')}` })).min(1),
-    ) as never;
+    .pipe(z.array(z.enum(allowed, { error: `must be a comma-separated list of ${allowed.join(', ')}` })).min(1));
 const count = (from: number, to: number, preset: number): z.ZodType<number, string | undefined> =>
   z
     .string()
@@ -36,7 +34,7 @@ const count = (from: number, to: number, preset: number): z.ZodType<number, stri
         .number()
         .min(from, { error: `must be at least ${from}` })
         .max(to, { error: `must be at most ${to}` }),
-    ) as never;
+    );
 
 const schema = z.object({
   DATABASE_URL: url(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// connection string of the role spendlock_app'),

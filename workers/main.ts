@@ -34,6 +34,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  console.error(error instanceof ConfigError ? error.message : `The worker failed: ${String(error)}`);
+  process.stderr.write(`${error instanceof ConfigError ? error.message : `The worker failed: ${String(error)}`}\n`);
   process.exit(error instanceof ConfigError ? 2 : 1);
 });

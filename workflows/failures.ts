@@ -1,7 +1,7 @@
 /** Reading, in workflow code, what an activity said of its failure. */
 import { ActivityFailure, ApplicationFailure, isCancellation } from '@temporalio/workflow';
 import type { AttemptFailureDetails } from '../activities/contracts/failures';
-import type { BindingQuota } from '../core/commands';
+import type { BindingQuota, Resource } from '../core/commands';
 import { isErrorCode, type ErrorCode } from '../core/errors';
 
 export interface KnownFailure {
@@ -20,6 +20,8 @@ export function failureOf(error: unknown): KnownFailure | undefined {
 
 /** What a denial carries for whoever catches it. */
 export interface DenialDetails {
+  /** What the refused step would have used. */
+  resource: Resource;
   quota: BindingQuota;
   retryAfterSeconds?: number;
 }

@@ -66,6 +66,19 @@ export interface PaidStepHooks {
 const retryPauseMs = 1_000;
 const retryPauseMsMax = 60_000;
 
+/** A reserve as it is sent: the step without what only concerns its repetition. */
+function requestOf(order: {
+  scope: BudgetScope;
+  step: PaidStep;
+  operationId: string;
+  attempt: number;
+}): ReserveRequest {
+  const { scope, step, operationId, attempt } = order;
+  const request = { ...scope, ...step, operationId, attempt };
+  delete request.maxAttempts;
+  return request;
+}
+
 export class Budget {
   private readonly operationIds: string[] = [];
   private readonly activities: Pick<BudgetActivities, 'commit' | 'release' | 'confirmSettled'>;
@@ -122,14 +135,17 @@ export class Budget {
   private async ask(step: PaidStep, attempt: number): Promise<Grant> {
     const { tenantId } = this.scope;
     const operationId = uuid4();
-    const { maxAttempts: _, ...request } = step;
     this.operationIds.push(operationId);
     try {
-      const answer = await this.answerTo({ ...this.scope, ...request, operationId, attempt });
+      const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt }));
       if (answer.decision === 'granted') return answer;
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
       const { message, quota, retryAfterSeconds } = answer;
-      throw quotaExceeded(message, { quota, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) });
+      throw quotaExceeded(message, {
+        resource: step.resource,
+        quota,
+        ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+      });
     } catch (error) {
       // Whoever gives up a reserve says so, or a grant that comes too late would hold money until it expires.
       if (isCancellation(error)) {

@@ -195,6 +195,7 @@ function isBackPressure(error: unknown): boolean {
   if (!isGrpcServiceError(cause)) return false;
   const resourceExhausted = 8;
   const invalidArgument = 3;
-  if (cause.code === resourceExhausted) return true;
-  return cause.code === invalidArgument && /exceed|limit|too many|terminated/i.test(cause.details);
+  const code = Number(cause.code);
+  if (code === resourceExhausted) return true;
+  return code === invalidArgument && /exceed|limit|too many|terminated/i.test(cause.details);
 }

@@ -1,4 +1,5 @@
 /** The ledger activities as workflows see them: types only. */
+import type { BindingQuota, Resource } from '../../core/commands';
 import type { AgentRunResult } from '../../workflows/messages';
 
 /** Runs on the runs queue. */
@@ -8,6 +9,6 @@ export interface LedgerActivities {
     tenantId: string;
     runId: string;
     status: AgentRunResult['status'];
-    failure?: { code: string; message: string; quota?: unknown; retryAfterSeconds?: number };
+    failure?: { code: string; message: string; resource?: Resource; quota?: BindingQuota; retryAfterSeconds?: number };
   }): Promise<void>;
 }

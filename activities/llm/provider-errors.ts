@@ -40,7 +40,7 @@ export function callFailure(error: unknown, { outputBegan }: { outputBegan: bool
     };
   }
   if (!(error instanceof APIError)) return unknown('The provider answered something that is no answer.');
-  return statusFailure(error);
+  return statusFailure(error as APIError);
 }
 
 const notBilled = (what: string): string => `${what}. Nothing was billed and the reservation was released.`;
@@ -85,7 +85,7 @@ function causeCode(error: APIConnectionError): string {
 
 /** The wait that the provider asks for, in seconds; it may be a number or a date. At most a day. */
 function retryAfterSeconds(error: APIError): number | undefined {
-  const header = (error.headers as Headers | undefined)?.get('retry-after');
+  const header = error.headers?.get('retry-after');
   if (!header) return undefined;
   const seconds = /^\d+(\.\d+)?$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(Math.ceil(seconds), 86_400) : undefined;

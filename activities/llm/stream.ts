@@ -32,14 +32,14 @@ export async function streamMessage(
   const idle = new AbortController();
   let idleTimer = setTimeout(() => idle.abort(), idleMs);
   const stream = client.messages.stream(params, { signal: AbortSignal.any([signal, idle.signal]) });
-  const hooks: (Promise<void> | void)[] = [];
+  const hooks: Promise<void>[] = [];
   stream.on('streamEvent', (event, snapshot) => {
     clearTimeout(idleTimer);
     idleTimer = setTimeout(() => idle.abort(), idleMs);
     if (event.type === 'message_start') {
       result.outputBegan = true;
       result.usage = mergeStreamUsage(undefined, event.message.usage);
-      hooks.push(onFirstOutput?.());
+      hooks.push(Promise.resolve(onFirstOutput?.()));
     } else if (event.type === 'message_delta') {
       // It comes after every content block: from here on the answer is whole, whatever happens to the connection.
       result.usage = mergeStreamUsage(result.usage, event.usage);

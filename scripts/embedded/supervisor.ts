@@ -20,10 +20,8 @@ async function main(): Promise<void> {
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> =>
     (stopping ??= (async () => {
-      const running = await Promise.allSettled([started.temporal, started.postgres]);
-      await Promise.allSettled(
-        running.map((result) => (result.status === 'fulfilled' ? result.value?.stop() : undefined)),
-      );
+      const ending = [started.temporal, started.postgres].map(async (service) => (await service)?.stop());
+      await Promise.allSettled(ending);
       if (options.ephemeral) rmSync(options.dataDir, { recursive: true, force: true });
       process.exit(0);
     })());

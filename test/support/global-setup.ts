@@ -8,11 +8,10 @@ import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { Client } from 'pg';
 import type { Config } from 'jest';
 import { startServices, type Services } from '../../scripts/embedded/services';
 import { migrate } from '../../scripts/migrate';
-import { testAppPassword, templateDatabase } from './database';
+import { makeTemplate } from './template';
 import { dropProviderKeys } from './environment';
 
 declare global {
@@ -41,7 +40,10 @@ export default async function globalSetup(
     process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS = services.temporal.address;
     process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL = services.postgres.adminUrl;
   }
-  const [bundle] = await Promise.all([bundleOnce(), makeTemplate(process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL)]);
+  const [bundle] = await Promise.all([
+    bundleOnce(),
+    makeTemplate(process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL, migrate),
+  ]);
   process.env.SPENDLOCK_TEST_BUNDLE = bundle;
 }
 
@@ -55,15 +57,4 @@ async function bundleOnce(): Promise<string> {
     file,
   ]);
   return file;
-}
-
-async function makeTemplate(adminUrl: string): Promise<void> {
-  const admin = new Client({ connectionString: adminUrl });
-  await admin.connect();
-  await admin.query(`DROP DATABASE IF EXISTS ${templateDatabase}`);
-  await admin.query(`CREATE DATABASE ${templateDatabase}`);
-  await admin.end();
-  const url = new URL(adminUrl);
-  url.pathname = `/${templateDatabase}`;
-  await migrate({ adminUrl: url.toString(), appPassword: testAppPassword });
 }

@@ -1,0 +1,360 @@
+import { randomUUID } from 'node:crypto';
+import { Client, Connection } from '@temporalio/client';
+import { startApi } from '../../api/server';
+import { errorCatalogue } from '../../core/errors';
+import { createPool } from '../../store/pool';
+import { startTestApi, type TestApi } from '../support/api';
+import { TestStack, until } from '../support/stack';
+
+interface Body {
+  error: string;
+  message: string;
+  [field: string]: unknown;
+}
+
+describe('the API', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+  beforeEach(() => {
+    Object.assign(stack.anthropic.knobs, {
+      failNext: [],
+      replies: [],
+      usage: undefined,
+      latencyMs: 0,
+      deltaSpacingMs: 0,
+    });
+  });
+  const bodyOf = async (response: Response): Promise<Body> => (await response.json()) as Body;
+  const newTenantId = (): string => `api-${randomUUID().slice(0, 8)}`;
+
+  describe('tenants and quotas', () => {
+    test('a new tenant has its default quotas and a key of its own, shown once', async () => {
+      const tenantId = newTenantId();
+      const { apiKey, quotas } = await api.admin.createTenant({ tenantId });
+      expect(quotas.map(({ resourceType, limitUsd }) => [resourceType, limitUsd]).sort()).toEqual([
+        ['all', '150'],
+        ['e2b', '50'],
+        ['llm', '100'],
+      ]);
+      const response = await api.request(`/v1/tenants/${tenantId}/quotas`, { key: apiKey });
+      expect(response.status).toBe(200);
+      await expect(api.admin.createTenant({ tenantId })).rejects.toMatchObject({ code: 'tenant_exists', status: 409 });
+    });
+
+    test('a limit is set, audited, and used by the next decision', async () => {
+      const { tenantId } = await api.admin.createTenant({ tenantId: newTenantId() });
+      const { quotas } = await api.admin.setQuotas(tenantId, [
+        { resourceType: 'all', limitUsd: '0.0001' },
+        { scope: 'user', scopeId: 'ada', resourceType: 'llm', period: 'day', limitUsd: '2.5' },
+      ]);
+      expect(quotas).toContainEqual(
+        expect.objectContaining({ scope: 'user', scopeId: 'ada', limitUsd: '2.5', period: 'day' }),
+      );
+      expect(quotas).toContainEqual(
+        expect.objectContaining({ resourceType: 'all', limitUsd: '0.0001', remainingUsd: '0.0001' }),
+      );
+      const { rows } = await stack.admin.query(
+        'SELECT action FROM copilot_internal.audit_entries WHERE tenant_id = $1',
+        [tenantId],
+      );
+      expect(rows).toEqual([{ action: 'set_quotas' }]);
+      const run = await stack.run({ tenantId });
+      expect(run.status).toBe('quota_exceeded');
+    });
+
+    test.each([
+      ['negative', '-1'],
+      ['not a number', 'abc'],
+      ['NaN', 'NaN'],
+      ['absurdly large', '9999999999999'],
+      ['a JSON number', 5],
+      ['missing', undefined],
+    ])('a limit that is %s is refused and changes nothing', async (_name, limitUsd) => {
+      const tenantId = await stack.tenant('5');
+      const response = await api.request(`/v1/tenants/${tenantId}/quotas`, {
+        method: 'PUT',
+        body: { quotas: [{ resourceType: 'all', limitUsd }] },
+      });
+      const body = await bodyOf(response);
+      expect([response.status, body.error]).toEqual([400, 'invalid_request']);
+      expect(body.message).toContain('limitUsd');
+      const { quotas } = await api.admin.getQuotas(tenantId);
+      expect(quotas.find(({ resourceType }) => resourceType === 'all')?.limitUsd).toBe('5');
+    });
+
+    test('a tenant’s key neither sets limits nor makes tenants', async () => {
+      const tenantId = await stack.tenant('5');
+      const key = await api.keyOf(tenantId);
+      const put = await api.request(`/v1/tenants/${tenantId}/quotas`, {
+        method: 'PUT',
+        key,
+        body: { quotas: [{ resourceType: 'all', limitUsd: '999' }] },
+      });
+      const post = await api.request('/v1/tenants', { method: 'POST', key, body: { tenantId: newTenantId() } });
+      expect([put.status, post.status]).toEqual([403, 403]);
+    });
+  });
+
+  describe('runs', () => {
+    test('a run is started, followed by its events, and shown with its steps', async () => {
+      const tenantId = await stack.tenant('5');
+      const client = await api.clientOf(tenantId);
+      const { runId, workflowId } = await client.startRun({
+        task: 'Profile it.',
+        file: { name: 'a.csv', content: Buffer.from('a\n1\n') },
+      });
+      expect(workflowId).toBe(`run/${runId}`);
+      const events = [];
+      for await (const event of client.events(runId)) events.push(event);
+      expect(events.map(({ type }) => type)).toEqual([
+        'run.started',
+        'model.replied',
+        'code.executed',
+        'model.replied',
+        'sandbox.ended',
+        'run.ended',
+        'done',
+      ]);
+      expect(events.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6, undefined]);
+      const run = await client.getRun(runId);
+      expect(run).toMatchObject({
+        status: 'completed',
+        quota: { limitUsd: '5', spentUsd: run.costUsd, reservedUsd: '0' },
+      });
+      expect(run.steps).toHaveLength(3);
+      const usage = await client.usage({ groupBy: 'resource' });
+      expect(usage.costUsd).toBe(run.costUsd);
+      expect(usage.lines.map(({ group }) => group).sort()).toEqual(['e2b', 'llm']);
+    });
+
+    test('a client that comes back with Last-Event-ID misses no event and sees none twice', async () => {
+      const tenantId = await stack.tenant('5');
+      const key = await api.keyOf(tenantId);
+      const client = await api.clientOf(tenantId);
+      const { runId, workflowId } = await client.startRun({
+        task: 'Profile it.',
+        file: { name: 'a.csv', content: Buffer.from('a\n1\n') },
+      });
+      await stack.temporal.workflow.getHandle(workflowId).result();
+      for (const last of [0, 1, 4, 5]) {
+        const text = await (
+          await api.request(`/v1/runs/${runId}/events`, { key, headers: { 'last-event-id': String(last) } })
+        ).text();
+        const ids = [...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id));
+        expect(ids).toEqual([1, 2, 3, 4, 5, 6].filter((id) => id > last));
+        expect(text).toMatch(/event: done\ndata: {"status":"completed"}\n\n$/);
+      }
+    });
+
+    test('a run that is denied midway ends its open stream with an error and a done (C5)', async () => {
+      const tenantId = await stack.tenant('0.01');
+      const key = await api.keyOf(tenantId);
+      const client = await api.clientOf(tenantId);
+      const { runId } = await client.startRun({
+        task: 'Profile it.',
+        file: { name: 'a.csv', content: Buffer.from('a\n1\n') },
+      });
+      const text = await (await api.request(`/v1/runs/${runId}/events`, { key })).text();
+      const [error, done] = text.trim().split('\n\n').slice(-2);
+      expect(error).toMatch(/^event: error\ndata: /);
+      const body = JSON.parse(error?.split('data: ')[1] ?? '') as Body;
+      expect(body).toMatchObject({
+        error: 'quota_exceeded',
+        resourceType: 'e2b',
+        quotaDetails: { scope: 'tenant', scopeId: tenantId, limitUsd: 0.01, estimatedCostUsd: 0.0276 },
+      });
+      expect(done).toBe('event: done\ndata: {"status":"quota_exceeded"}');
+    });
+
+    test('with nothing left a run is refused before it starts, as JSON (C2) and as a stream (C3)', async () => {
+      const tenantId = await stack.tenant('0');
+      const key = await api.keyOf(tenantId);
+      const ask = (accept: string) =>
+        api.request('/v1/runs', { method: 'POST', key, body: { task: 'x' }, headers: { accept } });
+      const json = await ask('application/json');
+      expect(json.status).toBe(429);
+      const body = await bodyOf(json);
+      expect(body).toMatchObject({
+        error: 'quota_exceeded',
+        resourceType: 'llm',
+        quotaDetails: {
+          scope: 'tenant',
+          scopeId: tenantId,
+          limitUsd: 0,
+          currentSpendUsd: 0,
+          remainingUsd: 0,
+          period: 'month',
+          utilizationPercent: 100,
+        },
+      });
+      expect(Number(json.headers.get('retry-after'))).toBe(body.retryAfter);
+      const stream = await ask('text/event-stream');
+      expect([stream.status, stream.headers.get('content-type')]).toEqual([429, 'text/event-stream']);
+      expect(await stream.text()).toMatch(
+        /^event: error\ndata: {"error":"quota_exceeded".*\n\nevent: done\ndata: {"status":"quota_exceeded"}\n\n$/,
+      );
+      const { rows } = await stack.admin.query('SELECT FROM copilot_internal.runs WHERE tenant_id = $1', [tenantId]);
+      expect(rows).toHaveLength(0);
+    });
+
+    test('a run is cancelled, once', async () => {
+      const tenantId = await stack.tenant('5');
+      const client = await api.clientOf(tenantId);
+      stack.anthropic.knobs.latencyMs = 20_000;
+      const { runId, workflowId } = await client.startRun({ task: 'x' });
+      await until('the call is under way', () => stack.anthropic.calls().inFlight > 0);
+      expect(await client.cancelRun(runId)).toMatchObject({ status: 'cancelling' });
+      await stack.temporal.workflow.getHandle(workflowId).result();
+      expect(await client.getRun(runId)).toMatchObject({ status: 'cancelled' });
+      await expect(client.cancelRun(runId)).rejects.toMatchObject({ code: 'run_ended', status: 409 });
+    });
+
+    test('a start that is repeated with its Idempotency-Key starts one run, also when ten arrive at once', async () => {
+      const tenantId = await stack.tenant('5');
+      const client = await api.clientOf(tenantId);
+      const idempotencyKey = randomUUID();
+      const started = await Promise.all(
+        Array.from({ length: 10 }, () => client.startRun({ task: 'x', idempotencyKey })),
+      );
+      expect(new Set(started.map(({ runId }) => runId)).size).toBe(1);
+      await expect(client.startRun({ task: 'y', idempotencyKey })).rejects.toMatchObject({
+        code: 'idempotency_conflict',
+        status: 409,
+      });
+      const { rows } = await stack.admin.query('SELECT FROM copilot_internal.runs WHERE tenant_id = $1', [tenantId]);
+      expect(rows).toHaveLength(1);
+    });
+
+    test.each([
+      [
+        'an unknown model',
+        { task: 'x', model: 'claude-nonesuch' },
+        422,
+        'unpriced_model',
+        /claude-nonesuch.*docs\/prices\.md/s,
+      ],
+      ['a model of another provider', { task: 'x', model: 'gpt-4o' }, 400, 'invalid_request', /openai/],
+      [
+        'an unpriced sandbox',
+        { task: 'x', sandbox: { tier: 'gigantic' } },
+        422,
+        'unpriced_sandbox',
+        /gigantic.*standard/s,
+      ],
+      ['a task that is too large', { task: 'x'.repeat(100_001) }, 413, 'payload_too_large', /100000/],
+      ['no task', { task: ' ' }, 400, 'invalid_request', /task/],
+      [
+        'a file name that is a path',
+        { task: 'x', file: { name: '../etc/passwd', contentBase64: '' } },
+        400,
+        'invalid_request',
+        /file\.name/,
+      ],
+      ['a field that nobody knows', { task: 'x', budgett: '1' }, 400, 'invalid_request', /budgett/],
+      ['malformed JSON', '{"task": ', 400, 'invalid_json', /not JSON/],
+    ])('%s is refused, and nothing is stored', async (_name, body, status, code, message) => {
+      const tenantId = await stack.tenant('5');
+      const response = await api.request('/v1/runs', { method: 'POST', key: await api.keyOf(tenantId), body });
+      const answer = await bodyOf(response);
+      expect([response.status, answer.error]).toEqual([status, code]);
+      expect(answer.message).toMatch(message);
+      expect(answer.action).toBe(errorCatalogue[code as keyof typeof errorCatalogue].action);
+      const { rows } = await stack.admin.query('SELECT FROM copilot_internal.runs WHERE tenant_id = $1', [tenantId]);
+      expect(rows).toHaveLength(0);
+    });
+
+    test('an unknown tenant is named', async () => {
+      const response = await api.request('/v1/runs', { method: 'POST', body: { task: 'x', tenantId: 'nobody' } });
+      expect(response.status).toBe(404);
+      expect(await bodyOf(response)).toMatchObject({
+        error: 'unknown_tenant',
+        message: expect.stringContaining('nobody') as string,
+      });
+    });
+  });
+
+  describe('keys', () => {
+    test('no key and a wrong key are refused', async () => {
+      for (const key of ['', 'slk_wrong']) {
+        const response = await api.request('/v1/usage', { key });
+        expect([response.status, (await bodyOf(response)).error]).toEqual([401, 'unauthorized']);
+      }
+    });
+
+    test('a tenant sees no run, quota or usage of another, and is not told that it exists', async () => {
+      const [mine, other] = [await stack.tenant('5'), await stack.tenant('5')];
+      const client = await api.clientOf(mine);
+      const { runId } = await (await api.clientOf(other)).startRun({ task: 'x' });
+      await expect(client.getRun(runId)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(client.getRun(randomUUID())).rejects.toMatchObject({ code: 'not_found' });
+      await expect(client.cancelRun(runId)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(client.getRun(runId, other)).rejects.toMatchObject({ code: 'forbidden' });
+      await expect(client.getQuotas(other)).rejects.toMatchObject({ code: 'forbidden' });
+      expect((await client.usage()).costUsd).toBe('0');
+    });
+  });
+
+  describe('operations', () => {
+    test('says that it is alive and ready, and what is missing when it is not', async () => {
+      expect(await bodyOf(await api.request('/healthz', { key: '' }))).toEqual({ status: 'alive' });
+      expect(await bodyOf(await api.request('/readyz', { key: '' }))).toEqual({
+        status: 'ready',
+        postgres: 'ok',
+        temporal: 'ok',
+      });
+      const pool = createPool('postgres://nobody@127.0.0.1:1/none');
+      const connection = Connection.lazy({ address: '127.0.0.1:1' });
+      const lost = await startApi({
+        ...stack.api,
+        pool,
+        temporal: new Client({ connection }),
+        host: '127.0.0.1',
+        port: 0,
+      });
+      const response = await fetch(`${lost.url}/readyz`);
+      expect(response.status).toBe(503);
+      expect(await response.json()).toEqual({ status: 'unavailable', postgres: 'missing', temporal: 'missing' });
+      await lost.close();
+      await pool.end();
+      await connection.close();
+    });
+
+    test('a busy port is named', async () => {
+      await expect(startApi({ ...stack.api, host: '127.0.0.1', port: api.port })).rejects.toThrow(
+        `Port ${api.port} of 127.0.0.1 is taken`,
+      );
+    });
+
+    test('describes every route', async () => {
+      const { paths } = (await (await api.request('/openapi.json', { key: '' })).json()) as {
+        paths: Record<string, object>;
+      };
+      const routes = Object.entries(paths).flatMap(([path, methods]) =>
+        Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+      );
+      expect(routes.sort()).toEqual([
+        'GET /healthz',
+        'GET /readyz',
+        'GET /v1/runs/{id}',
+        'GET /v1/runs/{id}/events',
+        'GET /v1/tenants/{id}/quotas',
+        'GET /v1/usage',
+        'POST /v1/runs',
+        'POST /v1/runs/{id}/cancel',
+        'POST /v1/tenants',
+        'PUT /v1/tenants/{id}/quotas',
+      ]);
+      const page = await (await api.request('/docs', { key: '' })).text();
+      for (const route of routes) expect(page).toContain(route);
+      expect(page).not.toMatch(/(src|href)="https?:/);
+    });
+  });
+});

@@ -1,0 +1,271 @@
+import { randomUUID } from 'node:crypto';
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { createApiKey, authenticate } from '../../store/api-keys';
+import { decideAndRecord } from '../../store/budget-batch';
+import { asTenant } from '../../store/pool';
+import { claimReservation, recordOutcome } from '../../store/reservations';
+import { budgetCommandsSignal, budgetStateQuery, budgetWorkflowId, taskQueues } from '../../workflows/messages';
+import type { BudgetCommand } from '../../core/commands';
+import { TestStack, until } from '../support/stack';
+
+describe('the authority', () => {
+  let stack: TestStack;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+  });
+  afterAll(() => stack.stop());
+  beforeEach(() => {
+    Object.assign(stack.anthropic.knobs, {
+      failNext: [],
+      replies: [],
+      usage: undefined,
+      latencyMs: 0,
+      deltaSpacingMs: 0,
+    });
+  });
+
+  const reserve = (operationId: string, amountUsd: string): BudgetCommand => ({
+    type: 'reserve',
+    operationId,
+    resource: 'llm',
+    amountUsd,
+    priceVersion: 'test',
+    ttlSeconds: 60,
+    kind: 'test',
+  });
+  const signal = (tenantId: string, commands: BudgetCommand[]) =>
+    stack.temporal.workflow.signalWithStart('tenantBudget', {
+      workflowId: budgetWorkflowId(tenantId),
+      taskQueue: taskQueues(stack.prefix).budget,
+      args: [{ tenantId }],
+      signal: budgetCommandsSignal,
+      signalArgs: [commands],
+    });
+  const decide = (tenantId: string, commands: BudgetCommand[]) =>
+    decideAndRecord(stack.pool, { tenantId, commands, enforced: { llm: true, e2b: true }, timeoutMs: 3_000 });
+  const reservation = async (operationId: string): Promise<Record<string, unknown> | undefined> => {
+    const { rows } = await stack.admin.query<Record<string, unknown>>(
+      'SELECT * FROM copilot_internal.reservations WHERE operation_id = $1',
+      [operationId],
+    );
+    return rows[0];
+  };
+
+  test('terminated with commits in its mailbox: they are in the ledger when the run ends', async () => {
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.latencyMs = 3_000;
+    const started = await stack.start({ tenantId });
+    await until('the call is under way', () => stack.anthropic.calls().inFlight > 0);
+    // It is gone before the commit arrives, and gone again after.
+    const killer = setInterval(() => {
+      stack.temporal.workflow
+        .getHandle(budgetWorkflowId(tenantId))
+        .terminate('an operator')
+        .catch((error: unknown) => {
+          if (!(error instanceof WorkflowNotFoundError)) throw error;
+        });
+    }, 150);
+    await new Promise((resolve) => setTimeout(resolve, 5_000));
+    clearInterval(killer);
+    const run = await stack.finish({ tenantId, ...started });
+    expect(run.status).toBe('completed');
+    expect(run.steps).toMatchObject([{ settlement: 'actual' }]);
+    expect(await stack.books(tenantId)).toEqual({
+      ledgerUsd: run.costUsd,
+      spentUsd: run.costUsd,
+      reservedUsd: '0',
+      openReservations: 0,
+    });
+  });
+
+  test('sets one bad command aside, and decides the others', async () => {
+    const tenantId = await stack.tenant('5');
+    const good = randomUUID();
+    await signal(tenantId, [reserve('not-a-uuid', '1'), reserve(good, '2'), reserve(randomUUID(), '-3')]);
+    await until('the good one is decided', () => reservation(good));
+    expect(await reservation(good)).toMatchObject({ status: 'granted', granted_usd: '2.000000000000' });
+    expect((await stack.books(tenantId)).reservedUsd).toBe('2');
+  });
+
+  test('lets what nobody ends expire, and frees its money without being asked', async () => {
+    const tenantId = await stack.tenant('5');
+    const operationId = randomUUID();
+    await signal(tenantId, [{ ...reserve(operationId, '2'), ttlSeconds: 1 } as BudgetCommand]);
+    await until('it expired', async () => (await reservation(operationId))?.status === 'expired');
+    expect((await stack.books(tenantId)).reservedUsd).toBe('0');
+  });
+
+  test('continues as new under a steady stream of signals and loses no command', async () => {
+    const tenantId = await stack.tenant('1000');
+    const operations = Array.from({ length: 2_300 }, () => randomUUID());
+    for (let from = 0; from < operations.length; from += 40) {
+      await Promise.all(
+        operations.slice(from, from + 40).map((operationId) => signal(tenantId, [reserve(operationId, '0.01')])),
+      );
+    }
+    await until(
+      'all are decided',
+      async () => (await stack.books(tenantId)).openReservations === operations.length,
+      60_000,
+    );
+    expect((await stack.books(tenantId)).reservedUsd).toBe('23');
+    const handle = stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId));
+    const state = await handle.query(budgetStateQuery);
+    expect(state.quotas.find(({ resourceType }) => resourceType === 'all')).toMatchObject({ reservedUsd: '23' });
+    const runs = stack.temporal.workflow.list({ query: `WorkflowId = "${budgetWorkflowId(tenantId)}"` });
+    const ids = await until('the chain is listed', async () => {
+      const found = [];
+      for await (const run of runs) found.push(run.status.name);
+      return found.length > 1 && found;
+    });
+    expect(ids).toContain('CONTINUED_AS_NEW');
+    await handle.terminate('the test is over');
+  }, 120_000);
+
+  test('raises one alert a quota and kind, however many are refused', async () => {
+    const tenantId = await stack.tenant('1');
+    await signal(
+      tenantId,
+      Array.from({ length: 5 }, () => reserve(randomUUID(), '2')),
+    );
+    const sent = await until('the alert is sent', async () => {
+      const { rows } = await stack.admin.query<{ kind: string; sent_at: Date | null }>(
+        'SELECT kind, sent_at FROM copilot_internal.quota_alerts WHERE tenant_id = $1',
+        [tenantId],
+      );
+      return rows.length > 0 && rows.every((row) => row.sent_at !== null) && rows;
+    });
+    expect(sent.map(({ kind }) => kind)).toEqual(['quota_exceeded']);
+  });
+
+  describe('below it, Postgres', () => {
+    test('refuses a grant over a limit even when the decision is wrong, and records nothing', async () => {
+      const tenantId = await stack.tenant('10');
+      const change = (sequence: number, reservedDeltaUsd: string) => ({
+        sequence,
+        resource: 'llm',
+        reservedDeltaUsd,
+        spentDeltaUsd: '0',
+        postedAt: new Date().toISOString(),
+        grant: true,
+        enforced: true,
+      });
+      const record = (changes: unknown[]) =>
+        asTenant(stack.pool, tenantId, (client) =>
+          client.query('SELECT copilot_internal.check_and_record_quota_atomic($1, $2)', [
+            tenantId,
+            JSON.stringify(changes),
+          ]),
+        );
+      await record([change(0, '6')]);
+      await expect(record([change(0, '4'), change(1, '0.000000000001')])).rejects.toMatchObject({ code: 'SL001' });
+      expect((await stack.books(tenantId)).reservedUsd).toBe('6');
+      await record([change(0, '4')]);
+    });
+
+    test('lets one execution claim a reservation, and none without a grant', async () => {
+      const tenantId = await stack.tenant('10');
+      const [granted, denied] = [randomUUID(), randomUUID()];
+      await decide(tenantId, [reserve(granted, '6'), reserve(denied, '6')]);
+      const [first, second] = [randomUUID(), randomUUID()];
+      const claim = (operationId: string, claimToken: string) =>
+        claimReservation(stack.pool, { tenantId, operationId, claimToken });
+      expect(await claim(denied, first)).toBeUndefined();
+      expect(await claim(randomUUID(), first)).toBeUndefined();
+      expect(await claim(granted, first)).toBe(6_000_000_000_000n);
+      expect(await claim(granted, second)).toBeUndefined();
+      // The same execution may ask again, if the reply was lost.
+      expect(await claim(granted, first)).toBe(6_000_000_000_000n);
+      const outcome = (claimToken: string) =>
+        asTenant(stack.pool, tenantId, (client) =>
+          recordOutcome(client, { tenantId, operationId: granted, claimToken, outcome: { billed: true, costUsd: 1n } }),
+        );
+      expect(await outcome(second)).toBe(false);
+      expect(await outcome(first)).toBe(true);
+    });
+
+    test('gives the same answer when a batch is repeated, also when two are decided at once', async () => {
+      const tenantId = await stack.tenant('10');
+      const commands = Array.from({ length: 8 }, () => reserve(randomUUID(), '2'));
+      const results = await Promise.all(Array.from({ length: 6 }, () => decide(tenantId, commands)));
+      for (const result of results) expect(result?.decision.answers).toEqual(results[0]?.decision.answers);
+      expect(results[0]?.decision.answers.filter(({ decision }) => decision === 'granted')).toHaveLength(5);
+      expect((await stack.books(tenantId)).reservedUsd).toBe('10');
+    });
+
+    test('shows the application one tenant at a time', async () => {
+      const [mine, other] = [await stack.tenant('10'), await stack.tenant('20')];
+      await decide(other, [reserve(randomUUID(), '1')]);
+      const seen = await asTenant(stack.pool, mine, async (client) => {
+        const { rows } = await client.query<{ tenant_id: string | null }>(
+          'SELECT tenant_id FROM copilot_internal.cost_quotas UNION SELECT tenant_id FROM copilot_internal.reservations',
+        );
+        return rows.map((row) => row.tenant_id);
+      });
+      expect(seen).toEqual([mine]);
+      await expect(
+        asTenant(stack.pool, mine, (client) =>
+          client.query('UPDATE copilot_internal.cost_quotas SET limit_usd = 999 WHERE tenant_id = $1', [other]),
+        ),
+      ).resolves.toMatchObject({ rowCount: 0 });
+    });
+
+    test('does not let the application change the schema, or rewrite the ledger', async () => {
+      const tenantId = await stack.tenant('10');
+      for (const statement of [
+        'DROP TABLE copilot_internal.cost_records',
+        'UPDATE copilot_internal.cost_records SET amount_usd = 0',
+        'DELETE FROM copilot_internal.cost_records',
+        'ALTER TABLE copilot_internal.cost_quotas DISABLE ROW LEVEL SECURITY',
+        'CREATE TABLE copilot_internal.mine (a int)',
+      ]) {
+        await expect(asTenant(stack.pool, tenantId, (client) => client.query(statement))).rejects.toMatchObject({
+          code: '42501',
+        });
+      }
+    });
+
+    test('gives new tenants their default quotas, and existing ones too, once (Q4, Q5, F1)', async () => {
+      const tenantId = `fresh-${randomUUID().slice(0, 8)}`;
+      await stack.admin.query('INSERT INTO copilot_internal.tenants (tenant_id) VALUES ($1)', [tenantId]);
+      const quotas = async () => {
+        const { rows } = await stack.admin.query<{
+          resource_type: string;
+          limit_usd: string;
+          warning_threshold: string;
+          day: number;
+        }>(
+          `SELECT resource_type, trim_scale(limit_usd)::text AS limit_usd, warning_threshold, extract(day FROM period_end AT TIME ZONE 'UTC')::integer AS day
+           FROM copilot_internal.cost_quotas WHERE tenant_id = $1 ORDER BY limit_usd`,
+          [tenantId],
+        );
+        return rows;
+      };
+      const expected = [
+        { resource_type: 'e2b', limit_usd: '50', warning_threshold: '0.8000', day: 1 },
+        { resource_type: 'llm', limit_usd: '100', warning_threshold: '0.8000', day: 1 },
+        { resource_type: 'all', limit_usd: '150', warning_threshold: '0.8000', day: 1 },
+      ];
+      expect((await quotas()).sort((a, b) => Number(a.limit_usd) - Number(b.limit_usd))).toEqual(expected);
+      await stack.admin.query('DELETE FROM copilot_internal.cost_quotas WHERE tenant_id = $1', [tenantId]);
+      const initialize = 'SELECT copilot_internal.initialize_existing_tenant_quotas() AS added';
+      expect((await stack.admin.query<{ added: number }>(initialize)).rows[0]?.added).toBe(3);
+      expect((await stack.admin.query<{ added: number }>(initialize)).rows[0]?.added).toBe(0);
+      expect(await quotas()).toHaveLength(3);
+      // The first ten calls of somebody nobody has seen are bound together.
+      const result = await decide(
+        tenantId,
+        Array.from({ length: 10 }, () => reserve(randomUUID(), '15')),
+      );
+      expect(result?.decision.answers.filter(({ decision }) => decision === 'granted')).toHaveLength(6);
+    });
+
+    test('keeps no API key, only what recognises it', async () => {
+      const tenantId = await stack.tenant('1');
+      const { key } = await createApiKey(stack.pool, { tenantId });
+      expect(key).toMatch(/^slk_[A-Za-z0-9_-]{43}$/);
+      expect(await authenticate(stack.pool, key)).toMatchObject({ tenantId });
+      expect(await authenticate(stack.pool, `${key}x`)).toBeUndefined();
+    });
+  });
+});

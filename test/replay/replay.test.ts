@@ -1,0 +1,86 @@
+import { execFile } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import * as workflows from '../../workflows';
+import { budgetWorkflowId } from '../../workflows/messages';
+import { TestStack } from '../support/stack';
+
+const histories = path.join(__dirname, 'histories');
+
+interface Outcome {
+  status: number;
+  results: { name: string; replays: boolean; problem?: string }[];
+}
+
+/** Runs `npm run replay -- …` as a person would. */
+function replay(...args: string[]): Promise<Outcome> {
+  const script = path.join(__dirname, '..', '..', 'scripts', 'replay.ts');
+  return new Promise((resolve, reject) => {
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', script, '--json', ...args],
+      { maxBuffer: 2 ** 24 },
+      (error, stdout, stderr) => {
+        const line = stdout.trim().split('\n').at(-1) ?? '';
+        if (!line.startsWith('[')) reject(new Error(stderr));
+        else resolve({ status: error ? Number(error.code) : 0, results: JSON.parse(line) as Outcome['results'] });
+      },
+    );
+  });
+}
+
+describe('recorded histories', () => {
+  const files = readdirSync(histories, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.json'));
+
+  test('every workflow type has one', () => {
+    for (const name of Object.keys(workflows))
+      expect(files.filter((file) => file.endsWith(`.${name}.json`))).not.toEqual([]);
+  });
+
+  test('replay on the current code', async () => {
+    const { status, results } = await replay();
+    expect(results.filter(({ replays }) => !replays)).toEqual([]);
+    expect(results).toHaveLength(files.length);
+    expect(status).toBe(0);
+  });
+
+  test.each([
+    ['agentRun', 'completed.agentRun.json', '"callModel"', '"callAnotherModel"'],
+    ['tenantBudget', 'denied.tenantBudget.json', '"sendAlerts"', '"sendLetters"'],
+  ])('a changed history of %s is told from the code', async (_type, file, from, to) => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'spendlock-replay-'));
+    const source = path.join(histories, files.find((name) => name.endsWith(file)) ?? '');
+    cpSync(source, path.join(dir, file));
+    const text = readFileSync(source, 'utf8');
+    expect(text).toContain(from);
+    writeFileSync(path.join(dir, file), text.replaceAll(from, to));
+    const { status, results } = await replay('--dir', dir);
+    expect(results).toMatchObject([{ replays: false }]);
+    expect(status).toBe(1);
+  });
+});
+
+describe('a history fetched from a server', () => {
+  let stack: TestStack;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+  });
+  afterAll(() => stack.stop());
+
+  test('replays, and replaying counts no spend twice (F13)', async () => {
+    const tenantId = await stack.tenant('5');
+    const run = await stack.run({ tenantId });
+    const books = await stack.books(tenantId);
+    const calls = stack.anthropic.calls();
+    const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
+    for (const workflowId of [run.workflowId, budgetWorkflowId(tenantId)]) {
+      expect(await replay('--workflow-id', workflowId, '--address', address)).toMatchObject({
+        status: 0,
+        results: [{ replays: true }],
+      });
+    }
+    expect(await stack.books(tenantId)).toEqual(books);
+    expect(stack.anthropic.calls()).toEqual(calls);
+  });
+});

@@ -1,0 +1,40 @@
+/** The API on a port of its own, with keys. */
+import { createSpendlockClient, type SpendlockClient } from '../../api/client';
+import { startApi, type RunningApi } from '../../api/server';
+import { createApiKey } from '../../store/api-keys';
+import type { TestStack } from './stack';
+
+export interface TestApi extends RunningApi {
+  adminKey: string;
+  admin: SpendlockClient;
+  keyOf(tenantId: string): Promise<string>;
+  clientOf(tenantId: string): Promise<SpendlockClient>;
+  /** A plain request, for what the typed client would not send. */
+  request(
+    path: string,
+    options?: { method?: string; key?: string; body?: unknown; headers?: Record<string, string> },
+  ): Promise<Response>;
+}
+
+export async function startTestApi(stack: TestStack): Promise<TestApi> {
+  const api = await startApi({ ...stack.api, host: '127.0.0.1', port: 0 });
+  const { key: adminKey } = await createApiKey(stack.pool, { label: 'test' });
+  const keyOf = async (tenantId: string): Promise<string> => (await createApiKey(stack.pool, { tenantId })).key;
+  return {
+    ...api,
+    adminKey,
+    admin: createSpendlockClient({ baseUrl: api.url, apiKey: adminKey }),
+    keyOf,
+    clientOf: async (tenantId) => createSpendlockClient({ baseUrl: api.url, apiKey: await keyOf(tenantId) }),
+    request: (path, { method = 'GET', key = adminKey, body, headers = {} } = {}) =>
+      fetch(`${api.url}${path}`, {
+        method,
+        headers: {
+          ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
+          'content-type': 'application/json',
+          ...headers,
+        },
+        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      }),
+  };
+}
