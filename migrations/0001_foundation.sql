@@ -27,12 +27,6 @@ ALTER SCHEMA copilot_internal OWNER TO spendlock_owner;
 GRANT USAGE ON SCHEMA copilot_internal TO spendlock_app;
 SET LOCAL ROLE spendlock_owner;
 
--- The tenant whose rows this transaction may see; '' when none was named.
-CREATE FUNCTION copilot_internal.current_tenant() RETURNS text
-  LANGUAGE sql STABLE PARALLEL SAFE
-  SET search_path = pg_catalog, copilot_internal, pg_temp
-  RETURN coalesce(current_setting('spendlock.tenant_id', true), '');
-
 CREATE TABLE copilot_internal.tenants (
   tenant_id text PRIMARY KEY CHECK (tenant_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
   name text NOT NULL DEFAULT '' CHECK (length(name) <= 200),
@@ -138,67 +132,71 @@ BEGIN
 END
 $$;
 
--- Which quotas each change of a batch touches, and by how much. A spend counts in the period that holds its moment.
-CREATE FUNCTION copilot_internal.quota_effects(p_tenant_id text, p_changes jsonb)
-  RETURNS TABLE (quota_id uuid, sequence integer, "grant" boolean, enforced boolean,
-                 reserved_delta_usd numeric, spent_delta_usd numeric)
-  LANGUAGE sql STABLE
+-- The guard below `core`, for a transaction that holds the tenant's locks: it finds the quotas of each change by itself,
+-- replays the batch in order, and refuses when a grant lifts spent + reserved above a limit, whoever asked for it. A spend
+-- counts in the period that holds its moment. Answers how many quotas changed.
+CREATE FUNCTION copilot_internal.apply_quota_changes(p_tenant_id text, p_changes jsonb) RETURNS integer
+  LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
-  SELECT q.quota_id, c.sequence, c."grant", c.enforced, c."reservedDeltaUsd",
-         CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END
-  FROM jsonb_to_recordset(p_changes) AS c (
-         sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
-         "postedAt" timestamptz, "grant" boolean, enforced boolean)
-  JOIN cost_quotas q
-    ON (q.resource_type = c.resource OR q.resource_type = 'all')
-   AND (q.scope = 'platform'
-        OR (q.tenant_id = p_tenant_id AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = c."userId"))))
+DECLARE
+  v_crossed jsonb;
+  v_updated integer;
+BEGIN
+  WITH effects AS MATERIALIZED (
+    SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd, c.sequence, c."grant" AND c.enforced AS binds,
+           c."reservedDeltaUsd" AS reserved_delta_usd,
+           CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
+           q.current_spend_usd + q.reserved_usd AS held_usd
+    FROM jsonb_to_recordset(p_changes) AS c (
+           sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
+           "postedAt" timestamptz, "grant" boolean, enforced boolean)
+    JOIN cost_quotas q
+      ON (q.resource_type = c.resource OR q.resource_type = 'all')
+     AND (q.tenant_id IS NULL
+          OR (q.tenant_id = p_tenant_id AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = c."userId"))))
+  ), crossed AS (
+    SELECT * FROM (
+      SELECT e.*, e.held_usd + sum(e.reserved_delta_usd + e.spent_delta_usd)
+               OVER (PARTITION BY e.quota_id ORDER BY e.sequence) AS lifted_to_usd
+      FROM effects e) AS lifted
+    WHERE binds AND lifted_to_usd > limit_usd
+    ORDER BY sequence LIMIT 1
+  ), updated AS (
+    UPDATE cost_quotas q
+    SET reserved_usd = q.reserved_usd + t.reserved_delta_usd,
+        current_spend_usd = q.current_spend_usd + t.spent_delta_usd,
+        updated_at = clock_timestamp()
+    FROM (
+      SELECT quota_id, sum(reserved_delta_usd) AS reserved_delta_usd, sum(spent_delta_usd) AS spent_delta_usd
+      FROM effects GROUP BY quota_id
+    ) AS t
+    WHERE q.quota_id = t.quota_id AND (t.reserved_delta_usd <> 0 OR t.spent_delta_usd <> 0)
+      AND NOT EXISTS (SELECT FROM crossed)
+    RETURNING 1
+  )
+  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT count(*) FROM updated) INTO v_crossed, v_updated;
+  IF v_crossed IS NOT NULL THEN
+    RAISE EXCEPTION 'quota_guard: change % would lift the % quota of % % to % USD, above its limit of % USD; nothing was recorded',
+      v_crossed ->> 'sequence', v_crossed ->> 'resource_type', v_crossed ->> 'scope', v_crossed ->> 'scope_id',
+      v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
+      USING ERRCODE = 'SL001';
+  END IF;
+  RETURN v_updated;
+END
 $$;
 
--- Requirement Q9: checks and records a batch of changes to one tenant's balances, all or none. This is the guard below
--- `core`: it finds the quotas of each change by itself, replays the batch in order, and refuses when a grant lifts
--- spent + reserved above a limit, whoever asked for it.
+-- Requirement Q9: checks and records a batch of changes to one tenant's balances, all or none.
 --   p_changes: [{sequence, userId?, resource, reservedDeltaUsd, spentDeltaUsd, postedAt, grant, enforced}]
 -- Raises SL001 (quota_guard) and changes nothing when refused.
 CREATE FUNCTION copilot_internal.check_and_record_quota_atomic(p_tenant_id text, p_changes jsonb) RETURNS integer
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
-DECLARE
-  v_crossed record;
-  v_updated integer;
 BEGIN
   PERFORM lock_quotas(p_tenant_id);
   PERFORM reset_ended_periods(p_tenant_id, clock_timestamp());
-
-  SELECT held.* INTO v_crossed
-  FROM (
-    SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd, c.sequence, c."grant", c.enforced,
-           q.current_spend_usd + q.reserved_usd
-             + sum(c.reserved_delta_usd + c.spent_delta_usd) OVER (PARTITION BY q.quota_id ORDER BY c.sequence) AS held_usd
-    FROM cost_quotas q, quota_effects(p_tenant_id, p_changes) AS c
-    WHERE c.quota_id = q.quota_id
-  ) AS held
-  WHERE held."grant" AND held.enforced AND held.held_usd > held.limit_usd
-  ORDER BY held.sequence LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'quota_guard: change % would lift the % quota of % % to % USD, above its limit of % USD; nothing was recorded',
-      v_crossed.sequence, v_crossed.resource_type, v_crossed.scope, v_crossed.scope_id, v_crossed.held_usd, v_crossed.limit_usd
-      USING ERRCODE = 'SL001';
-  END IF;
-
-  UPDATE cost_quotas q
-  SET reserved_usd = q.reserved_usd + t.reserved_delta_usd,
-      current_spend_usd = q.current_spend_usd + t.spent_delta_usd,
-      updated_at = clock_timestamp()
-  FROM (
-    SELECT c.quota_id, sum(c.reserved_delta_usd) AS reserved_delta_usd, sum(c.spent_delta_usd) AS spent_delta_usd
-    FROM quota_effects(p_tenant_id, p_changes) AS c GROUP BY c.quota_id
-  ) AS t
-  WHERE q.quota_id = t.quota_id AND (t.reserved_delta_usd <> 0 OR t.spent_delta_usd <> 0);
-  GET DIAGNOSTICS v_updated = ROW_COUNT;
-  RETURN v_updated;
+  RETURN apply_quota_changes(p_tenant_id, p_changes);
 END
 $$;
 RESET ROLE;

@@ -209,7 +209,7 @@ BEGIN
     EXECUTE format('ALTER TABLE copilot_internal.%I FORCE ROW LEVEL SECURITY', v_table);
     EXECUTE format('CREATE POLICY owner_sees_all ON copilot_internal.%I TO spendlock_owner USING (true)', v_table);
     EXECUTE format('CREATE POLICY one_tenant ON copilot_internal.%I TO spendlock_app
-      USING (tenant_id = copilot_internal.current_tenant())', v_table);
+      USING (tenant_id = current_setting(''spendlock.tenant_id'', true))', v_table);
   END LOOP;
 END
 $security$;
@@ -221,11 +221,11 @@ CREATE POLICY platform_quotas ON copilot_internal.cost_quotas TO spendlock_app
 CREATE POLICY platform_alerts ON copilot_internal.quota_alerts TO spendlock_app
   USING (tenant_id IS NULL) WITH CHECK (tenant_id IS NULL);
 CREATE POLICY administration_keys ON copilot_internal.api_keys TO spendlock_app
-  USING (tenant_id IS NULL AND copilot_internal.current_tenant() = '')
-  WITH CHECK (tenant_id IS NULL AND copilot_internal.current_tenant() = '');
+  USING (tenant_id IS NULL AND coalesce(current_setting('spendlock.tenant_id', true), '') = '')
+  WITH CHECK (tenant_id IS NULL AND coalesce(current_setting('spendlock.tenant_id', true), '') = '');
 CREATE POLICY administration_audit ON copilot_internal.audit_entries TO spendlock_app
-  USING (tenant_id IS NULL AND copilot_internal.current_tenant() = '')
-  WITH CHECK (tenant_id IS NULL AND copilot_internal.current_tenant() = '');
+  USING (tenant_id IS NULL AND coalesce(current_setting('spendlock.tenant_id', true), '') = '')
+  WITH CHECK (tenant_id IS NULL AND coalesce(current_setting('spendlock.tenant_id', true), '') = '');
 
 GRANT SELECT, INSERT ON copilot_internal.tenants, copilot_internal.cost_records, copilot_internal.run_events,
   copilot_internal.run_files, copilot_internal.transcript_messages, copilot_internal.audit_entries TO spendlock_app;
@@ -236,11 +236,10 @@ GRANT DELETE ON copilot_internal.idempotent_requests TO spendlock_app;
 GRANT UPDATE (name) ON copilot_internal.tenants TO spendlock_app;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA copilot_internal FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
-  copilot_internal.current_tenant(),
   copilot_internal.period_bounds(text, timestamptz),
   copilot_internal.lock_quotas(text),
   copilot_internal.reset_ended_periods(text, timestamptz),
-  copilot_internal.quota_effects(text, jsonb),
+  copilot_internal.apply_quota_changes(text, jsonb),
   copilot_internal.check_and_record_quota_atomic(text, jsonb),
   copilot_internal.append_run_event(uuid, text, text, jsonb),
   copilot_internal.authenticate_api_key(bytea)

@@ -37,9 +37,12 @@ BEGIN
   IF NOT lock_quotas(p_tenant_id) THEN
     RETURN NULL;
   END IF;
+  PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
-  PERFORM reset_ended_periods(p_tenant_id, v_now);
+  IF EXISTS (SELECT FROM cost_quotas WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND period_end <= v_now) THEN
+    PERFORM reset_ended_periods(p_tenant_id, v_now);
+  END IF;
 
   SELECT coalesce(jsonb_agg(jsonb_build_object(
       'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
@@ -81,7 +84,12 @@ CREATE FUNCTION copilot_internal.record_budget_batch(p_tenant_id text, p_batch j
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 BEGIN
-  PERFORM check_and_record_quota_atomic(p_tenant_id, p_batch -> 'changes');
+  -- load_budget_batch took the locks in this transaction; without it, take them now.
+  IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
+    PERFORM lock_quotas(p_tenant_id);
+    PERFORM reset_ended_periods(p_tenant_id, clock_timestamp());
+  END IF;
+  PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');
 
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
     requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,

@@ -33,13 +33,13 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
   const operationIds = [
     ...new Set(commands.flatMap((command) => ('operationId' in command ? [command.operationId] : []))),
   ];
-  return inTransaction(pool, async (client) => {
-    await client.query(`SET LOCAL statement_timeout = ${Math.ceil(timeoutMs)}`);
+  const decideOnce = async (client: PoolClient): Promise<RecordedBatch | undefined> => {
     const state = await load(client, { tenantId, operationIds, enforced });
     if (!state) return undefined;
     const decision = decideBatch(state, commands);
     return { decision, ...(await record(client, tenantId, decision)) };
-  });
+  };
+  return inTransaction(pool, decideOnce, { statement_timeout: String(Math.ceil(timeoutMs)) });
 }
 
 interface LoadedReservation {

@@ -2,7 +2,7 @@
  * Postgres, as the application role sees it. Every tenant's rows are reached inside a transaction that names the tenant:
  * row security then hides everybody else's, so a forgotten WHERE shows nothing instead of too much.
  */
-import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import { escapeLiteral, Pool, type PoolClient, type PoolConfig } from 'pg';
 
 export type { Pool, PoolClient } from 'pg';
 
@@ -14,11 +14,19 @@ export function createPool(connectionString: string, config: PoolConfig = {}): P
 }
 
 /** Runs `work` in one transaction: committed when it returns, rolled back when it throws. */
-export async function inTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(
+  pool: Pool,
+  work: (client: PoolClient) => Promise<T>,
+  /** Settings of the transaction, sent along with its beginning. */
+  settings: Record<string, string> = {},
+): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query('BEGIN');
+    const local = Object.entries(settings).map(
+      ([name, value]) => `SELECT set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, true)`,
+    );
+    await client.query(['BEGIN', ...local].join('; '));
     const result = await work(client);
     await client.query('COMMIT');
     return result;
@@ -32,10 +40,7 @@ export async function inTransaction<T>(pool: Pool, work: (client: PoolClient) =>
 
 /** Runs `work` in a transaction that sees one tenant's rows. */
 export async function asTenant<T>(pool: Pool, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
-  return inTransaction(pool, async (client) => {
-    await client.query("SELECT set_config('spendlock.tenant_id', $1, true)", [tenantId]);
-    return work(client);
-  });
+  return inTransaction(pool, work, { 'spendlock.tenant_id': tenantId });
 }
 
 /** The SQLSTATE of a database error; undefined for any other error. */

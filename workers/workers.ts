@@ -45,6 +45,8 @@ export interface StartWorkersOptions {
 }
 
 export interface RunningWorkers {
+  /** How this process asks for money, for callers beside its workflows. */
+  budget: { coalescer: Coalescer; replies: ReplyBoard };
   /** Takes no more work, lets activities end, then closes every connection. */
   shutdown(): Promise<void>;
   /** Rejects when a worker fails; resolves after a shutdown. */
@@ -72,7 +74,14 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   const queues = taskQueues(config.taskQueuePrefix);
   const coalescer = new Coalescer({ client, taskQueue: queues.budget });
   const replies = new ReplyBoard({ pool, log });
-  const { decideBatch, drainAnswers } = createDecideBatch({ pool, client, log, enforced: config.enforced, replies });
+  const { decideBatch, drainAnswers } = createDecideBatch({
+    pool,
+    client,
+    log,
+    enforced: config.enforced,
+    replies,
+    holdBack: (tenantId) => coalescer.holdBack(tenantId),
+  });
   const activities = activitiesOf({ options, pool, coalescer, replies, decideBatch });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
   const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleWorkflows(tracing))) : undefined;
@@ -105,6 +114,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     });
   finished.catch(() => undefined);
   return {
+    budget: { coalescer, replies },
     finished,
     async shutdown() {
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
@@ -142,7 +152,7 @@ function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring
       ...createLedgerActivities({ pool }),
       ...options.extraActivities?.({ paidStep }),
     },
-    budget: { decideBatch, sendAlerts: createSendAlerts({ pool, notifications }) },
+    budget: { decideBatch, nextTask: () => Promise.resolve(), sendAlerts: createSendAlerts({ pool, notifications }) },
     sandbox: createSandboxActivities({ pool, connection: config.e2b, prices, paidStep, log, codeLanguages }),
   };
 }

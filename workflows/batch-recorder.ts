@@ -38,13 +38,13 @@ export class BatchRecorder {
   constructor(private readonly tenantId: string) {}
 
   /** Takes a batch from the mailbox and returns once one is recorded. */
-  async record(mailbox: Mailbox): Promise<DecideResult> {
+  async record(mailbox: Mailbox, { continuing }: { continuing: boolean }): Promise<DecideResult> {
     const { tenantId } = this;
     for (let failures = 0; ; failures += 1) {
       const commands = mailbox.take();
       try {
         const decide = this.fastNeeded === 0 ? this.local.decideBatch : this.ordinary.decideBatch;
-        const result = await decide({ tenantId, commands });
+        const result = await decide({ tenantId, commands, ...(continuing ? { continuing } : {}) });
         if (this.fastNeeded > 0) this.fastNeeded = result.durationMs <= fastMs ? this.fastNeeded - 1 : fastInARow;
         if (result.alertsDue > 0) this.sendAlerts();
         return result;
@@ -55,6 +55,11 @@ export class BatchRecorder {
         if (failures > 0) await sleep(Math.min(250 * 2 ** failures, pauseMsMax));
       }
     }
+  }
+
+  /** Returns in a workflow task of its own. */
+  nextTask(): Promise<void> {
+    return this.alerts.nextTask();
   }
 
   /** Resolves when no alert is under way. */

@@ -8,7 +8,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, WorkflowSignalWithStartOptions } from '@temporalio/client';
-import { isGrpcServiceError } from '@temporalio/client';
+import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
 import { WorkflowIdReusePolicy } from '@temporalio/common';
 import type { BudgetCommand } from '../../core/commands';
 import {
@@ -34,6 +34,8 @@ const bytesMax = 32 * 1024;
 /** How often an authority's size is looked at, and the size from which on its callers hold back. */
 const signalsPerLook = 100;
 const historyEventsMax = 8_000;
+/** An authority takes about this long to continue as new. */
+const continuingMs = 100;
 const historyBytesMax = 10 * 1024 * 1024;
 
 interface Waiting {
@@ -50,10 +52,13 @@ interface Lane {
   lazyTimer: NodeJS.Timeout | undefined;
   signals: number;
   sentAtMs: number;
+  heldUntilMs: number;
 }
 
 export class Coalescer {
   private readonly lanes = new Map<string, Lane>();
+  /** Tenants whose authority was running when last signalled. */
+  private readonly started = new Set<string>();
   private readonly gapMs: number;
   private readonly lazyMs: number;
 
@@ -70,6 +75,11 @@ export class Coalescer {
   /** The same for a command that may wait a little for company. */
   sendLazily(tenantId: string, command: BudgetCommand): Promise<void> {
     return this.enqueue(tenantId, command, 'lazy');
+  }
+
+  /** Keeps this process's signals to an authority back while it continues as new. */
+  holdBack(tenantId: string): void {
+    this.laneOf(tenantId).heldUntilMs = performance.now() + continuingMs;
   }
 
   /** Sends what waits, and resolves when nothing does. */
@@ -94,7 +104,15 @@ export class Coalescer {
   private laneOf(tenantId: string): Lane {
     let lane = this.lanes.get(tenantId);
     if (!lane) {
-      lane = { urgent: [], lazy: [], running: undefined, lazyTimer: undefined, signals: 0, sentAtMs: 0 };
+      lane = {
+        urgent: [],
+        lazy: [],
+        running: undefined,
+        lazyTimer: undefined,
+        signals: 0,
+        sentAtMs: 0,
+        heldUntilMs: 0,
+      };
       this.lanes.set(tenantId, lane);
     }
     return lane;
@@ -112,6 +130,7 @@ export class Coalescer {
     // A lane that was idle sends at once: what comes meanwhile is company enough for the next signal.
     if (performance.now() - lane.sentAtMs < 10 * this.gapMs) await sleep(this.gapMs);
     do {
+      while (lane.heldUntilMs > performance.now()) await sleep(lane.heldUntilMs - performance.now());
       clearTimeout(lane.lazyTimer);
       lane.lazyTimer = undefined;
       const batch = take(lane);
@@ -131,6 +150,19 @@ export class Coalescer {
     } while (lane.urgent.length > 0);
   }
 
+  /** A plain signal costs the server less, but an authority that is idle has completed. False when it has. */
+  private async signalRunning(tenantId: string, commands: BudgetCommand[]): Promise<boolean> {
+    if (!this.started.has(tenantId)) return false;
+    try {
+      await this.options.client.workflow.getHandle(budgetWorkflowId(tenantId)).signal(budgetCommandsSignal, commands);
+      return true;
+    } catch (error) {
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+      this.started.delete(tenantId);
+      return false;
+    }
+  }
+
   private async signal(tenantId: string, commands: BudgetCommand[]): Promise<void> {
     const { client, taskQueue } = this.options;
     const options: WorkflowSignalWithStartOptions<[BudgetCommand[]]> & { args: [TenantBudgetInput] } = {
@@ -145,7 +177,10 @@ export class Coalescer {
     };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await client.workflow.signalWithStart('tenantBudget', options);
+        if (!(await this.signalRunning(tenantId, commands))) {
+          await client.workflow.signalWithStart('tenantBudget', options);
+          this.started.add(tenantId);
+        }
         return;
       } catch (error) {
         if (attempt >= 8 || !isBackPressure(error)) throw error;

@@ -20,6 +20,8 @@ export interface DecideDependencies {
   log: Logger;
   enforced: Record<Resource, boolean>;
   replies: ReplyBoard;
+  /** Holds this process's signals to an authority back for a moment. */
+  holdBack: (tenantId: string) => void;
 }
 
 /** Postgres gives a batch up after this long; a healthy one takes a few milliseconds. */
@@ -41,7 +43,8 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   const decide = (tenantId: string, commands: readonly BudgetCommand[]): Promise<RecordedBatch | undefined> =>
     decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs: recordingTimeoutMs });
 
-  async function decideBatch({ tenantId, commands }: DecideRequest): Promise<DecideResult> {
+  async function decideBatch({ tenantId, commands, continuing }: DecideRequest): Promise<DecideResult> {
+    if (continuing) dependencies.holdBack(tenantId);
     const startedMs = performance.now();
     let recorded: RecordedBatch | undefined;
     try {

@@ -54,6 +54,8 @@ export interface QuotaState {
 export interface DecideRequest {
   tenantId: string;
   commands: BudgetCommand[];
+  /** The authority continues as new after this batch: callers nearby hold their signals back for a moment. */
+  continuing?: boolean;
 }
 
 /** What a decision tells its authority. The answers went to the callers already. */
@@ -69,6 +71,8 @@ export interface DecideResult {
 /** Runs on the budget queue. */
 export interface AuthorityActivities {
   decideBatch(request: DecideRequest): Promise<DecideResult>;
+  /** Does nothing: what follows it runs in a workflow task of its own. */
+  nextTask(): Promise<void>;
   /** Sends the alerts that a tenant's decisions raised. */
   sendAlerts(request: { tenantId: string }): Promise<void>;
 }
