@@ -3,11 +3,16 @@
  * they need by itself, and never with a provider's key.
  */
 import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { dropProviderKeys } from '../test/support/environment';
 
 const args = process.argv.slice(2);
 const unitOnly = args.includes('--unit');
 dropProviderKeys(process.env);
+const scratch = mkdtempSync(path.join(tmpdir(), 'spendlock-test-run-'));
+const closingLine = path.join(scratch, 'closing-line');
 const jest = spawn(
   process.execPath,
   [
@@ -21,6 +26,7 @@ const jest = spawn(
     env: {
       ...process.env,
       NODE_ENV: 'test',
+      SPENDLOCK_TEST_CLOSING_LINE: closingLine,
       // The reporter's colours would be noise in a log.
       ...(process.stdout.isTTY ? {} : { FORCE_COLOR: '0' }),
       ...(unitOnly ? { SPENDLOCK_TEST_UNIT_ONLY: 'true' } : {}),
@@ -28,4 +34,11 @@ const jest = spawn(
   },
 );
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => jest.kill(signal));
-jest.on('exit', (code, signal) => process.exit(code ?? (signal ? 1 : 0)));
+jest.on('exit', (code) => {
+  // A run that died before it could count itself has failed.
+  const isCounted = existsSync(closingLine);
+  const line = isCounted ? readFileSync(closingLine, 'utf8') : '0 passed, 1 failed';
+  rmSync(scratch, { recursive: true, force: true });
+  console.log(line);
+  process.exit(code === 0 && isCounted && !line.startsWith('0 passed') ? 0 : code || 1);
+});

@@ -324,6 +324,8 @@ describe('the API', () => {
       expect(await response.json()).toEqual({ status: 'unavailable', postgres: 'missing', temporal: 'missing' });
       await lost.close();
       await pool.end();
+      // The client retries for a while; closing its connection meanwhile would make it throw.
+      await new Promise((resolve) => setTimeout(resolve, 4_000));
       await connection.close();
     });
 
