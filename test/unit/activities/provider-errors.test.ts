@@ -1,0 +1,51 @@
+import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from '@anthropic-ai/sdk';
+import { callFailure } from '../../../activities/llm/provider-errors';
+
+const status = (code: number, headers: Record<string, string> = {}, type = 'api_error'): APIError =>
+  APIError.generate(
+    code,
+    { type: 'error', error: { type, message: 'it quotes the prompt' } },
+    'it quotes the prompt',
+    new Headers(headers),
+  );
+const unreachable = (code: string): APIConnectionError =>
+  new APIConnectionError({
+    message: 'x',
+    cause: Object.assign(new Error('fetch failed'), { cause: Object.assign(new Error(code), { code }) }),
+  });
+
+describe('an error of the model’s provider', () => {
+  test.each([
+    ['a refused connection', unreachable('ECONNREFUSED'), 'no', 'provider_unavailable'],
+    ['a connection that broke', unreachable('ECONNRESET'), 'unknown', 'outcome_unknown'],
+    ['a time-out', new APIConnectionTimeoutError(), 'unknown', 'outcome_unknown'],
+    ['a broken-off call', new APIUserAbortError(), 'unknown', 'outcome_unknown'],
+    ['400', status(400), 'no', 'provider_refused'],
+    ['401', status(401), 'no', 'provider_credentials'],
+    ['404', status(404), 'no', 'provider_refused'],
+    ['429', status(429), 'no', 'provider_unavailable'],
+    ['529', status(529, {}, 'overloaded_error'), 'no', 'provider_unavailable'],
+    ['500', status(500), 'unknown', 'outcome_unknown'],
+    ['something else', new Error('what?'), 'unknown', 'outcome_unknown'],
+  ])('%s: billed %s', (_name, error, billed, code) => {
+    expect(callFailure(error, { outputBegan: false })).toMatchObject({ billed, code });
+  });
+
+  test('is never free once output began', () => {
+    expect(callFailure(status(529), { outputBegan: true })).toMatchObject({ billed: 'unknown' });
+  });
+
+  test('is told without the provider’s text, which may quote the prompt', () => {
+    expect(callFailure(status(400), { outputBegan: false }).message).not.toContain('prompt');
+  });
+
+  test.each([
+    ['120', 120],
+    ['99999999', 86_400],
+    ['-5', undefined],
+    ['soon', undefined],
+  ])('asks to wait: retry-after %s', (header, seconds) => {
+    const failed = callFailure(status(429, { 'retry-after': header }), { outputBegan: false });
+    expect('retryAfterSeconds' in failed ? failed.retryAfterSeconds : undefined).toBe(seconds);
+  });
+});

