@@ -15,8 +15,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
-import type { LlmActivities, ModelCallPlan, ModelReply } from '../activities/contracts/llm';
-import { formatUsd, parseAmountUsd, type Usd } from '../core/money';
+import type { LlmActivities, ModelReply } from '../activities/contracts/llm';
 import { denialOf, failureOf, failureWith, isCancellation } from './failures';
 import {
   runProgressQuery,
@@ -44,7 +43,13 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   };
 
   const { taskQueue } = workflowInfo();
-  const budget = new Budget({ tenantId, runId, ...(input.userId === undefined ? {} : { userId: input.userId }) });
+  const { userId, maxCostUsd } = input;
+  const budget = new Budget({
+    tenantId,
+    runId,
+    ...(userId === undefined ? {} : { userId }),
+    ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+  });
   const sandbox = new SandboxSession(input, budget, taskQueue);
   let end: RunEnd;
   try {
@@ -75,11 +80,9 @@ interface Work {
 async function work({ input, budget, sandbox, show }: Work): Promise<void> {
   const { tenantId, runId, model, maxOutputTokens, maxSteps } = input;
   const llm = llmActivities(workflowInfo().taskQueue);
-  let spentUsd: Usd = 0n;
   for (let step = 1; step <= maxSteps; step += 1) {
     show(step, 'preparing a model call');
     const plan = await llm.free.prepareModelCall({ tenantId, runId, model, maxOutputTokens });
-    checkOwnLimit(input, spentUsd, plan);
     show(step, 'calling the model');
     const reply = await budget.withBudget<ModelReply>(
       {
@@ -92,9 +95,12 @@ async function work({ input, budget, sandbox, show }: Work): Promise<void> {
         step,
         model,
       },
-      ({ operationId, grantedUsd }) => llm.paid.callModel({ tenantId, runId, operationId, step, plan, grantedUsd }),
+      async ({ operationId, grantedUsd }) => {
+        const answered = await llm.paid.callModel({ tenantId, runId, operationId, step, plan, grantedUsd });
+        budget.noteCost(operationId, answered.costUsd);
+        return answered;
+      },
     );
-    spentUsd += parseAmountUsd(reply.costUsd);
     if (reply.toolCalls.length === 0) {
       if (reply.stopReason !== 'max_tokens') return;
       throw failureWith(
@@ -108,17 +114,6 @@ async function work({ input, budget, sandbox, show }: Work): Promise<void> {
   throw failureWith(
     'run_limit_exceeded',
     `The run made its ${maxSteps} model calls without coming to an answer. What it spent stays on record.`,
-  );
-}
-
-/** The run's own ceiling on model calls; the tenant's quotas bind besides. */
-function checkOwnLimit({ maxCostUsd }: AgentRunInput, spentUsd: Usd, plan: ModelCallPlan): void {
-  if (maxCostUsd === undefined) return;
-  const leftUsd = parseAmountUsd(maxCostUsd) - spentUsd;
-  if (parseAmountUsd(plan.amountUsd) <= leftUsd) return;
-  throw failureWith(
-    'run_limit_exceeded',
-    `The next model call may cost $${plan.amountUsd}, and $${formatUsd(leftUsd > 0n ? leftUsd : 0n)} is left of the run's own limit of $${maxCostUsd}. The call was not made.`,
   );
 }
 

@@ -60,7 +60,7 @@ export interface AgentRunInput {
   maxOutputTokens: number;
   /** Model calls that the run may make. */
   maxSteps: number;
-  /** The run's own ceiling: when its committed and reserved money would pass it, the run ends. Decimal string. */
+  /** The run's own ceiling: a step that could lift its cost above it is not made, and the run ends. Decimal string. */
   maxCostUsd?: string;
   /** Wall-clock limit. */
   timeoutSeconds: number;

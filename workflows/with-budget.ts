@@ -21,6 +21,7 @@ import {
 } from '@temporalio/workflow';
 import type { BudgetActivities, ReserveRequest } from '../activities/contracts/budget';
 import type { ReserveAnswer, Resource } from '../core/commands';
+import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from './failures';
 
 /** Whose money it is. */
@@ -28,6 +29,8 @@ export interface BudgetScope {
   tenantId: string;
   userId?: string;
   runId?: string;
+  /** The most that all its steps may cost together, whatever the quotas allow. Decimal string. */
+  maxCostUsd?: string;
 }
 
 /** What a paid step asks for. All of it is fixed before the first attempt. */
@@ -76,11 +79,14 @@ function requestOf(order: {
   const { scope, step, operationId, attempt } = order;
   const request = { ...scope, ...step, operationId, attempt };
   delete request.maxAttempts;
+  delete request.maxCostUsd;
   return request;
 }
 
 export class Budget {
   private readonly operationIds: string[] = [];
+  /** What each attempt may have cost at most, until its cost is known. */
+  private readonly heldUsd = new Map<string, Usd>();
   private readonly activities: Pick<BudgetActivities, 'commit' | 'release' | 'confirmSettled'>;
   private readonly patient: Pick<BudgetActivities, 'reserve'>;
   private readonly quick: Pick<BudgetActivities, 'reserveQuickly'>;
@@ -124,6 +130,11 @@ export class Budget {
     }
   }
 
+  /** Notes what an attempt really cost, which leaves more of `maxCostUsd` for the next. */
+  noteCost(operationId: string, costUsd: string): void {
+    this.heldUsd.set(operationId, parseAmountUsd(costUsd));
+  }
+
   /** Resolves when every reservation that was asked for has ended in Postgres. Not cancellable. */
   async settled(): Promise<void> {
     const { tenantId } = this.scope;
@@ -134,11 +145,15 @@ export class Budget {
 
   private async ask(step: PaidStep, attempt: number): Promise<Grant> {
     const { tenantId } = this.scope;
+    this.checkOwnLimit(step);
     const operationId = uuid4();
     this.operationIds.push(operationId);
     try {
       const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt }));
-      if (answer.decision === 'granted') return answer;
+      if (answer.decision === 'granted') {
+        this.heldUsd.set(operationId, parseAmountUsd(answer.grantedUsd));
+        return answer;
+      }
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
       const { message, quota, retryAfterSeconds } = answer;
       throw quotaExceeded(message, {
@@ -153,6 +168,17 @@ export class Budget {
       }
       throw error;
     }
+  }
+
+  private checkOwnLimit({ amountUsd, kind }: PaidStep): void {
+    const { maxCostUsd } = this.scope;
+    if (maxCostUsd === undefined) return;
+    const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
+    if (parseAmountUsd(amountUsd) <= leftUsd) return;
+    throw failureWith(
+      'run_limit_exceeded',
+      `The next step (${kind}) may cost $${amountUsd}, and $${formatUsd(leftUsd > 0n ? leftUsd : 0n)} is left of the run's own limit of $${maxCostUsd}. It was not made.`,
+    );
   }
 
   /**
@@ -176,7 +202,10 @@ export class Budget {
     const known = failureOf(error);
     const { settled = false, retry = true, retryAfterSeconds } = known?.details ?? {};
     const pauseMs = retryAfterSeconds === undefined ? undefined : retryAfterSeconds * 1000;
-    if (settled) return { retry, pauseMs };
+    if (settled) {
+      this.heldUsd.delete(operationId);
+      return { retry, pauseMs };
+    }
     const end = await CancellationScope.nonCancellable(async () => {
       await hooks.beforeCommit?.(operationId);
       return this.activities.commit({ tenantId: this.scope.tenantId, operationId });

@@ -68,7 +68,7 @@ export async function planTask(stack: Stack, options: StartOptions): Promise<Tas
   return {
     ...plan,
     maxCostUsd: realRunMaxUsd,
-    maxCostNotice: `This run can spend at most $${binding} on model calls, and $0.0276 on each sandbox of five minutes.`,
+    maxCostNotice: `This run can spend at most $${binding}: a step that could cost more than what is left of it is not made.`,
   };
 }
 

@@ -154,6 +154,22 @@ describe('the API', () => {
       }
     });
 
+    test('a run whose client leaves the stream halfway goes on, and what it was billed is recorded (F6)', async () => {
+      const tenantId = await stack.tenant('5');
+      const client = await api.clientOf(tenantId);
+      stack.anthropic.knobs.latencyMs = 1_000;
+      const { runId, workflowId } = await client.startRun({ task: 'x' });
+      const leaving = new AbortController();
+      const follow = async (): Promise<void> => {
+        for await (const event of client.events(runId, { signal: leaving.signal })) if (event.id === 1) leaving.abort();
+      };
+      await expect(follow()).rejects.toThrow();
+      await stack.temporal.workflow.getHandle(workflowId).result();
+      const run = await client.getRun(runId);
+      expect(run).toMatchObject({ status: 'completed', steps: [{ settlement: 'actual', committedUsd: run.costUsd }] });
+      expect(Number(run.costUsd)).toBeGreaterThan(0);
+    });
+
     test('a run that is denied midway ends its open stream with an error and a done (C5)', async () => {
       const tenantId = await stack.tenant('0.01');
       const key = await api.keyOf(tenantId);

@@ -238,6 +238,14 @@ describe('a run', () => {
     });
   });
 
+  test('ends before the step that could lift its cost above its own limit, its sandbox included', async () => {
+    const tenantId = await stack.tenant('5');
+    const run = await stack.run({ tenantId, task, file, limits: { maxCostUsd: '0.03' } });
+    expect(run).toMatchObject({ status: 'failed', failure: { code: 'run_limit_exceeded' } });
+    expect(run.steps.map(({ kind }) => kind)).toEqual(['llm.call']);
+    expect(Number(run.costUsd)).toBeLessThan(0.03);
+  });
+
   test('answers the example question from the file that ships with the repository', async () => {
     const tenantId = await stack.tenant('5');
     const run = await stack.run({ tenantId, task: DEMO_TASK, file: { name: 'orders.csv', content: ordersCsv() } });

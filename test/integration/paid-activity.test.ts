@@ -1,0 +1,90 @@
+import { randomUUID } from 'node:crypto';
+import Anthropic from '@anthropic-ai/sdk';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { Coalescer } from '../../activities/budget/coalescer';
+import { PaidStep } from '../../activities/budget/paid-step';
+import type { CallModel } from '../../activities/contracts/llm';
+import { createLlmActivities } from '../../activities/llm';
+import { decideAndRecord } from '../../store/budget-batch';
+import { readPrices } from '../../store/prices';
+import { createRun } from '../../store/runs';
+import { createLog } from '../../telemetry/log';
+import { runWorkflowId, taskQueues } from '../../workflows/messages';
+import { TestStack } from '../support/stack';
+
+describe('the activity that calls the model', () => {
+  let stack: TestStack;
+  let call: (request: CallModel) => Promise<unknown>;
+  let coalescer: Coalescer;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    const log = createLog({ name: 'test', level: 'silent' });
+    coalescer = new Coalescer({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget });
+    const activities = createLlmActivities({
+      pool: stack.pool,
+      anthropic: new Anthropic({ apiKey: 'stand-in', baseURL: stack.anthropic.url, maxRetries: 0 }),
+      prices: () => readPrices(stack.pool),
+      paidStep: new PaidStep({ pool: stack.pool, coalescer, log }),
+      log,
+      codeLanguages: ['javascript'],
+    });
+    // Refusals are what is tested; Temporal need not tell of them too.
+    Runtime.install({ logger: new DefaultLogger('ERROR') });
+    call = (request) => new MockActivityEnvironment().run((asked: CallModel) => activities.callModel(asked), request);
+  });
+  afterAll(async () => {
+    await coalescer.drain();
+    await stack.stop();
+  });
+
+  /** A run, and a call of its that is granted, or is not. */
+  async function prepared(tenantId: string, { isGranted }: { isGranted: boolean }): Promise<CallModel> {
+    const runId = randomUUID();
+    const operationId = randomUUID();
+    const model = 'claude-haiku-4-5';
+    await createRun(stack.pool, { runId, tenantId, workflowId: runWorkflowId(runId), model, task: 'Say something.' });
+    const priceVersion =
+      (await readPrices(stack.pool)).models.find((price) => price.model === model)?.priceVersion ?? '';
+    await decideAndRecord(stack.pool, {
+      tenantId,
+      commands: [
+        {
+          type: 'reserve',
+          operationId,
+          resource: 'llm',
+          amountUsd: isGranted ? '1' : '999',
+          priceVersion,
+          ttlSeconds: 60,
+          kind: 'llm.call',
+          runId,
+        },
+      ],
+      enforced: { llm: true, e2b: true },
+      timeoutMs: 3_000,
+    });
+    const plan = { model, priceVersion, inputTokens: 500, maxOutputTokens: 1000, amountUsd: '1', minimumUsd: '1' };
+    return { tenantId, runId, operationId, step: 1, plan, grantedUsd: '1' };
+  }
+
+  test('makes one call when it is started twice at once', async () => {
+    const request = await prepared(await stack.tenant('5'), { isGranted: true });
+    const before = stack.anthropic.calls().billable;
+    const results = await Promise.allSettled([call(request), call(request)]);
+    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const rejected = results.find((result) => result.status === 'rejected');
+    expect(rejected?.reason).toMatchObject({ type: 'claim_refused', nonRetryable: true });
+    expect(stack.anthropic.calls().billable - before).toBe(1);
+    await expect(call(request)).rejects.toMatchObject({ type: 'claim_refused' });
+    expect(stack.anthropic.calls().billable - before).toBe(1);
+  });
+
+  test('makes no call without a grant: denied, or never asked for', async () => {
+    const tenantId = await stack.tenant('5');
+    const before = stack.anthropic.calls();
+    const denied = await prepared(tenantId, { isGranted: false });
+    await expect(call(denied)).rejects.toMatchObject({ type: 'claim_refused' });
+    await expect(call({ ...denied, operationId: randomUUID() })).rejects.toMatchObject({ type: 'claim_refused' });
+    expect(stack.anthropic.calls()).toEqual(before);
+  });
+});
