@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { ConfigError } from '../workers/config';
 import { parseStartOptions, UsageError, type StartOptions } from './start/options';
 import { startStack, type Stack } from './start/stack';
-import { runTask, exitStatusOf, planTask } from './start/task';
+import { exitStatusOf, planTask, runTask, type RunSummary } from './start/task';
 import { Progress } from './start/progress';
 import { printRun, printAddresses } from './start/report';
 
@@ -18,6 +18,7 @@ async function main(): Promise<number> {
     throw new UsageError(`There is no file ${options.file}. Nothing was started.`);
   }
   let stack: Stack | undefined;
+  let ended: Ended;
   const interrupted = new AbortController();
   const interrupt = (): void => {
     if (interrupted.signal.aborted) return;
@@ -27,26 +28,36 @@ async function main(): Promise<number> {
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   try {
     stack = await startStack(options, progress, interrupted.signal);
-    return await useStack(stack, options, progress, interrupted.signal);
+    ended = await useStack(stack, options, progress, interrupted.signal);
   } finally {
-    await stack?.stop();
-    progress.line('Stopped. The data is kept for the next start.');
+    if (stack) {
+      await stack.stop();
+      progress.line('Stopped. The data is kept for the next start.');
+    }
   }
+  // The very last line, when nothing else is left to be said.
+  if (options.once && options.json && ended.summary) console.log(JSON.stringify(ended.summary));
+  return ended.status;
 }
 
-async function useStack(stack: Stack, options: StartOptions, progress: Progress, signal: AbortSignal): Promise<number> {
+interface Ended {
+  status: number;
+  summary?: RunSummary;
+}
+
+async function useStack(stack: Stack, options: StartOptions, progress: Progress, signal: AbortSignal): Promise<Ended> {
   const plan = await planTask(stack, options);
   progress.lines(stack.notices);
   if (plan.maxCostNotice) progress.line(plan.maxCostNotice);
   const result = await runTask(stack, plan, progress, signal);
-  if (signal.aborted && !result) return 130;
+  if (signal.aborted && !result) return { status: 130 };
   if (result) printRun(result, options, progress);
   if (!options.once && !signal.aborted) {
+    if (result && options.json) console.log(JSON.stringify(result.summary));
     printAddresses(stack, progress);
     await stack.untilStopped(signal);
   }
-  if (result && options.json) console.log(JSON.stringify(result.summary));
-  return result ? exitStatusOf(result.summary.status) : 1;
+  return { status: result ? exitStatusOf(result.summary.status) : 1, ...(result ? { summary: result.summary } : {}) };
 }
 
 main().then(
