@@ -8,7 +8,7 @@ import { decideBatch } from '../core/decision';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { utilizationPercent, type Quota } from '../core/quotas';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/reservations';
-import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
+import { asTenant, inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 
 /** How many overdue reservations, and how many unfolded outcomes, one batch settles beside its commands. */
 const dueMax = 500;
@@ -33,11 +33,11 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
   const operationIds = [
     ...new Set(commands.flatMap((command) => ('operationId' in command ? [command.operationId] : []))),
   ];
-  const decideOnce = async (client: PoolClient): Promise<RecordedBatch | undefined> => {
+  const decideOnce = async (client: PoolClient, commitWith: CommitWith): Promise<RecordedBatch | undefined> => {
     const state = await load(client, { tenantId, operationIds, enforced });
     if (!state) return undefined;
     const decision = decideBatch(state, commands);
-    return { decision, ...(await record(client, tenantId, decision)) };
+    return { decision, ...(await commitWith(record(client, tenantId, decision))) };
   };
   return inTransaction(pool, decideOnce, { statement_timeout: String(Math.ceil(timeoutMs)) });
 }

@@ -6,31 +6,47 @@ import { escapeLiteral, Pool, type PoolClient, type PoolConfig } from 'pg';
 
 export type { Pool, PoolClient } from 'pg';
 
-/** A pool of the application role. An idle connection that breaks is replaced; the query that finds none says so. */
+/**
+ * A pool of the application role. An idle connection that breaks is replaced; the query that finds none says so. Queries
+ * of one connection are sent without waiting for the answers before them: a transaction then takes fewer round trips.
+ */
 export function createPool(connectionString: string, config: PoolConfig = {}): Pool {
-  const pool = new Pool({ connectionString, max: 8, connectionTimeoutMillis: 5_000, ...config });
+  const pool = new Pool({ connectionString, max: 8, connectionTimeoutMillis: 5_000, pipeline: true, ...config });
   pool.on('error', () => undefined);
   return pool;
 }
 
+/** Commits together with the last query of a transaction, in one round trip. Nothing may follow it. */
+export type CommitWith = <R>(lastQuery: Promise<R>) => Promise<R>;
+
 /** Runs `work` in one transaction: committed when it returns, rolled back when it throws. */
 export async function inTransaction<T>(
   pool: Pool,
-  work: (client: PoolClient) => Promise<T>,
+  work: (client: PoolClient, commitWith: CommitWith) => Promise<T>,
   /** Settings of the transaction, sent along with its beginning. */
   settings: Record<string, string> = {},
 ): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  let committed: Promise<unknown> | undefined;
   try {
     const local = Object.entries(settings).map(
       ([name, value]) => `SELECT set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, true)`,
     );
-    await client.query(['BEGIN', ...local].join('; '));
-    const result = await work(client);
-    await client.query('COMMIT');
-    return result;
+    const begun = client.query(['BEGIN', ...local].join('; '));
+    const commitWith: CommitWith = async (lastQuery) => {
+      // Postgres answers COMMIT with ROLLBACK when a query before it failed, and that query has rejected.
+      committed = client.query('COMMIT');
+      const [result] = await Promise.all([lastQuery, committed]);
+      return result;
+    };
+    const [begin, done] = await Promise.allSettled([begun, work(client, commitWith)]);
+    if (begin.status === 'rejected') throw begin.reason;
+    if (done.status === 'rejected') throw done.reason;
+    await (committed ?? client.query('COMMIT'));
+    return done.value;
   } catch (error) {
+    await committed?.catch(() => undefined);
     await client.query('ROLLBACK').catch((rollbackError: Error) => (broken = rollbackError));
     throw error;
   } finally {
@@ -39,7 +55,11 @@ export async function inTransaction<T>(
 }
 
 /** Runs `work` in a transaction that sees one tenant's rows. */
-export async function asTenant<T>(pool: Pool, tenantId: string, work: (client: PoolClient) => Promise<T>): Promise<T> {
+export async function asTenant<T>(
+  pool: Pool,
+  tenantId: string,
+  work: (client: PoolClient, commitWith: CommitWith) => Promise<T>,
+): Promise<T> {
   return inTransaction(pool, work, { 'spendlock.tenant_id': tenantId });
 }
 

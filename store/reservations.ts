@@ -17,10 +17,12 @@ export async function claimReservation(
   pool: Pool,
   { tenantId, operationId, claimToken }: OperationKey & { claimToken: string },
 ): Promise<Usd | undefined> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ granted: string | null }>(
-      'SELECT copilot_internal.claim_reservation($1, $2, $3)::text AS granted',
-      [tenantId, operationId, claimToken],
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const { rows } = await commitWith(
+      client.query<{ granted: string | null }>(
+        'SELECT copilot_internal.claim_reservation($1, $2, $3)::text AS granted',
+        [tenantId, operationId, claimToken],
+      ),
     );
     const granted = rows[0]?.granted;
     return granted == null ? undefined : parseAmountUsd(granted);

@@ -54,19 +54,22 @@ export class PaidStep {
   async settle(
     operation: OperationKey & { claimToken?: string },
     outcome: NewOutcome,
-    alongside: (client: PoolClient) => Promise<void> = () => Promise.resolve(),
+    alongside?: (client: PoolClient) => Promise<void>,
   ): Promise<void> {
     const { pool, coalescer, log } = this.dependencies;
     const { tenantId, operationId } = operation;
-    await asTenant(pool, tenantId, async (client) => {
-      const { rows } = await client.query<{ status: string }>(
-        'SELECT status FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2 FOR UPDATE',
-        [tenantId, operationId],
-      );
-      const recorded = await recordOutcome(client, { ...operation, outcome });
+    await asTenant(pool, tenantId, async (client, commitWith) => {
+      const writing = Promise.all([
+        client.query<{ status: string }>(
+          'SELECT status FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2 FOR UPDATE',
+          [tenantId, operationId],
+        ),
+        recordOutcome(client, { ...operation, outcome }),
+      ]);
+      const [{ rows }, recorded] = await (alongside ? writing : commitWith(writing));
       if (!recorded)
         log.warn({ tenantId, operationId }, 'an outcome was not recorded: another execution holds the claim');
-      if (recorded && rows[0]?.status === 'granted') await alongside(client);
+      if (recorded && rows[0]?.status === 'granted') await alongside?.(client);
     });
     // The run does not wait for this, and reads it back at its end.
     coalescer
