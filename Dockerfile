@@ -13,6 +13,7 @@ COPY package.json tsconfig.json ./
 COPY core core
 COPY workflows workflows
 COPY activities activities
+COPY authority authority
 COPY store store
 COPY workers workers
 COPY api api

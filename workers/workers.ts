@@ -9,10 +9,10 @@ import {
   type WorkflowBundleOption,
   type WorkflowBundleWithSourceMap,
 } from '@temporalio/worker';
-import { Coalescer } from '../activities/budget/coalescer';
+import { Coalescer } from '../authority/coalescer';
 import { createDecideBatch } from '../activities/budget/decide';
 import { createBudgetActivities } from '../activities/budget';
-import { ReplyBoard } from '../activities/budget/reply-board';
+import { ReplyBoard } from '../authority/reply-board';
 import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
 import { createLedgerActivities } from '../activities/ledger';
 import { createLlmActivities } from '../activities/llm';

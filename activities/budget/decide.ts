@@ -11,7 +11,7 @@ import { formatUsd } from '../../core/money';
 import { headroomUsd, type Quota } from '../../core/quotas';
 import { decideAndRecord, type RecordedBatch } from '../../store/budget-batch';
 import { sqlState, type Pool } from '../../store/pool';
-import type { ReplyBoard } from './reply-board';
+import type { ReplyBoard } from '../../authority/reply-board';
 import type { DecideRequest, DecideResult, QuotaState } from '../contracts/budget';
 
 export interface DecideDependencies {

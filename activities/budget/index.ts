@@ -5,8 +5,8 @@ import type { ReserveAnswer, ReserveCommand } from '../../core/commands';
 import type { Pool } from '../../store/pool';
 import { findOperation, findUnsettled } from '../../store/reservations';
 import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../contracts/budget';
-import type { Coalescer } from './coalescer';
-import type { ReplyBoard } from './reply-board';
+import type { Coalescer } from '../../authority/coalescer';
+import type { ReplyBoard } from '../../authority/reply-board';
 
 export interface BudgetDependencies {
   pool: Pool;

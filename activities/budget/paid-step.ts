@@ -8,7 +8,7 @@ import type { Usd } from '../../core/money';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
 import { claimReservation, recordOutcome, type NewOutcome, type OperationKey } from '../../store/reservations';
 import { failure } from '../failures';
-import type { Coalescer } from './coalescer';
+import type { Coalescer } from '../../authority/coalescer';
 
 /** Moments at which tests stop, kill or delay a worker. */
 export type FaultPoint =

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import Anthropic from '@anthropic-ai/sdk';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { Coalescer } from '../../activities/budget/coalescer';
+import { Coalescer } from '../../authority/coalescer';
 import { PaidStep } from '../../activities/budget/paid-step';
 import type { CallModel } from '../../activities/contracts/llm';
 import { createLlmActivities } from '../../activities/llm';

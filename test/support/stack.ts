@@ -6,7 +6,6 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
-import { Pool as AdminPool } from 'pg';
 import type { FaultPoint } from '../../activities/budget/paid-step';
 import type { ApiDependencies } from '../../api/context';
 import { showRun, startRun, type StartedRun } from '../../api/runs';
@@ -54,7 +53,7 @@ export class TestStack {
     readonly database: TestDatabase,
     readonly pool: Pool,
     /** As the superuser, who sees every tenant. */
-    readonly admin: AdminPool,
+    readonly admin: Pool,
     readonly connection: Connection,
     readonly temporal: Client,
     readonly anthropic: AnthropicStandIn,
@@ -69,7 +68,7 @@ export class TestStack {
     const stack = new TestStack(
       database,
       createPool(database.appUrl),
-      new AdminPool({ connectionString: database.adminUrl, max: 4 }),
+      createPool(database.adminUrl, { max: 4 }),
       connection,
       new Client({ connection, plugins: [startTracing('test').plugin] }),
       anthropic,

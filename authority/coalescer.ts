@@ -10,13 +10,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, WorkflowSignalWithStartOptions } from '@temporalio/client';
 import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
 import { WorkflowIdReusePolicy } from '@temporalio/common';
-import type { BudgetCommand } from '../../core/commands';
+import type { BudgetCommand } from '../core/commands';
 import {
   budgetCommandsSignal,
   budgetWorkflowId,
   tenantIdAttribute,
   type TenantBudgetInput,
-} from '../../workflows/messages';
+} from '../workflows/messages';
 
 export interface CoalescerOptions {
   client: Client;

@@ -4,10 +4,10 @@
  * that has no answer in time asks in a way that can wait longer: what was decided stays on record.
  */
 import type { Logger } from 'pino';
-import type { ReserveAnswer, ReserveCommand } from '../../core/commands';
-import { answerFromRecord } from '../../core/decision';
-import { readReservations } from '../../store/budget-batch';
-import type { Pool } from '../../store/pool';
+import type { ReserveAnswer, ReserveCommand } from '../core/commands';
+import { answerFromRecord } from '../core/decision';
+import { readReservations } from '../store/budget-batch';
+import type { Pool } from '../store/pool';
 
 /** How often Postgres is asked for answers that were not posted. */
 const lookUpMs = 25;
