@@ -3,30 +3,20 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import { randomUUID } from 'node:crypto';
 import { bodyLimit } from 'hono/body-limit';
 import { sumUsd, formatUsd, parseUsd } from '../core/money';
-import { authenticate, createApiKey } from '../store/api-keys';
+import { createApiKey } from '../store/api-keys';
 import { createTenant, listQuotas, setQuotas } from '../store/tenants';
 import { readUsage } from '../store/usage';
-import { budgetCommandsSignal, budgetWorkflowId, taskQueues, tenantIdAttribute } from '../workflows/messages';
 import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
-import { denialEvents } from './denials';
+import { denialEvents, Denied } from './denials';
 import { docsPage } from './docs-page';
 import { ApiError, errorBody } from './errors';
 import { streamRunEvents } from './events';
 import { once } from './idempotency';
+import { failures, idempotencyHeader, idParam, json, security } from './openapi';
 import { health, readiness } from './readiness';
-import { cancelRun, DeniedAtGate, findRunOrFail, showQuota, showRun, startRun } from './runs';
+import { reservationRoutes } from './reservation-routes';
+import { cancelRun, findRunOrFail, showQuota, showRun, startRun } from './runs';
 import * as schemas from './schemas';
-
-const json = (schema: z.ZodType, description: string) => ({ content: { 'application/json': { schema } }, description });
-const failures = { default: json(schemas.errorView, 'What went wrong, what was kept, and what to do') };
-const idParam = (description: string) => z.object({ id: z.string().openapi({ description }) });
-const idempotencyHeader = z.object({
-  'idempotency-key': z
-    .string()
-    .optional()
-    .openapi({ description: 'A repeat with the same key gets the first answer.' }),
-});
-const security = [{ bearer: [] }];
 
 export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   const app = new OpenAPIHono<ApiEnv>({
@@ -43,7 +33,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   });
   app.use('/v1/*', async (c, next) => {
     const key = /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
-    const caller = key === undefined ? undefined : await authenticate(dependencies.pool, key);
+    const caller = key === undefined ? undefined : await dependencies.callers.of(key);
     if (!caller)
       throw new ApiError(
         'unauthorized',
@@ -61,8 +51,9 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   });
   app.onError((error, c) => {
     const requestId = c.get('requestId');
-    if (error instanceof DeniedAtGate) {
-      const headers = { 'retry-after': String(error.body.retryAfter ?? 60) };
+    if (error instanceof Denied) {
+      const { retryAfter } = error.body;
+      const headers: Record<string, string> = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) };
       if (c.req.header('accept')?.includes('text/event-stream')) {
         return c.body(denialEvents(error.body), 429, { ...headers, 'content-type': 'text/event-stream' });
       }
@@ -83,6 +74,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   tenantRoutes(app, dependencies);
   runRoutes(app, dependencies);
   usageRoute(app, dependencies);
+  reservationRoutes(app, dependencies);
   app.openapi(
     createRoute({
       method: 'get',
@@ -187,29 +179,10 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
         return { ...quota, scopeId: quota.scope === 'tenant' ? tenantId : (quota.scopeId ?? '') };
       });
       await setQuotas(pool, { tenantId, changes, apiKeyId: c.get('caller').apiKeyId });
-      await reload(dependencies, tenantId);
+      dependencies.authority.reload(tenantId);
       return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200);
     },
   );
-}
-
-/** Tells the authority that limits changed. They hold without it: every decision reads them. */
-async function reload({ temporal, taskQueuePrefix, log }: ApiDependencies, tenantId: string): Promise<void> {
-  try {
-    await temporal.workflow.signalWithStart('tenantBudget', {
-      workflowId: budgetWorkflowId(tenantId),
-      taskQueue: taskQueues(taskQueuePrefix).budget,
-      args: [{ tenantId }],
-      signal: budgetCommandsSignal,
-      signalArgs: [[{ type: 'reload' }]],
-      typedSearchAttributes: [{ key: tenantIdAttribute, value: tenantId }],
-    });
-  } catch (error) {
-    log.warn(
-      { tenantId, error: String(error) },
-      'an authority could not be told of changed quotas; it reads them with its next decision',
-    );
-  }
 }
 
 function runRoutes(app: App, dependencies: ApiDependencies): void {

@@ -2,13 +2,15 @@
 import type { Client } from '@temporalio/client';
 import type { Context } from 'hono';
 import type { Logger } from 'pino';
+import type { AuthorityClient } from '../authority/authority-client';
 import type { KeyOwner } from '../store/api-keys';
 import type { Pool } from '../store/pool';
 import type { PriceList } from '../store/prices';
-import { tenantExists } from '../store/tenants';
+import type { Callers, Policies, Tenants } from './cached';
 import { ApiError } from './errors';
 
-export interface ApiDependencies {
+/** What a process that serves the API brings. */
+export interface ProcessDependencies {
   pool: Pool;
   temporal: Client;
   log: Logger;
@@ -19,13 +21,24 @@ export interface ApiDependencies {
   closing: AbortSignal;
 }
 
+export interface ApiDependencies extends ProcessDependencies {
+  authority: AuthorityClient;
+  callers: Callers;
+  tenants: Tenants;
+  policies: Policies;
+}
+
 export interface ApiEnv {
   Variables: { requestId: string; caller: KeyOwner };
 }
 export type ApiContext = Context<ApiEnv>;
 
 /** The tenant that a request is about. A tenant's key is for that tenant alone. */
-export async function tenantFor(c: ApiContext, { pool }: ApiDependencies, named: string | undefined): Promise<string> {
+export async function tenantFor(
+  c: ApiContext,
+  { tenants }: ApiDependencies,
+  named: string | undefined,
+): Promise<string> {
   const { tenantId: own } = c.get('caller');
   if (own !== undefined) {
     if (named !== undefined && named !== own)
@@ -34,7 +47,7 @@ export async function tenantFor(c: ApiContext, { pool }: ApiDependencies, named:
   }
   if (named === undefined)
     throw new ApiError('invalid_request', 'tenantId: an administration key has to name the tenant. Nothing was done.');
-  if (!(await tenantExists(pool, named))) {
+  if (!(await tenants.of(named))) {
     throw new ApiError('unknown_tenant', `There is no tenant ${JSON.stringify(named)}. Nothing was done.`);
   }
   return named;

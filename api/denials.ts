@@ -23,8 +23,17 @@ export interface DenialBody {
   message: string;
   resourceType: Resource;
   quotaDetails?: QuotaDetails;
-  /** Seconds until the quota's period ends. */
+  /** Seconds until the same request may fit. Absent where waiting cannot help. */
   retryAfter?: number;
+  /** The refused operation, when the caller named one. */
+  operationId?: string;
+}
+
+/** A request that money was refused for. */
+export class Denied extends Error {
+  constructor(readonly body: DenialBody) {
+    super(body.message);
+  }
 }
 
 export function quotaDetails(quota: BindingQuota): QuotaDetails {

@@ -9,8 +9,8 @@ import { readRunCost, readRunSteps } from '../store/reservations';
 import { createRun, findRun, type Run } from '../store/runs';
 import { listQuotas, type QuotaView } from '../store/tenants';
 import { runWorkflowId, taskQueues, tenantIdAttribute, type AgentRunInput } from '../workflows/messages';
-import type { ApiDependencies } from './context';
-import { denialBody, type DenialBody } from './denials';
+import type { ProcessDependencies } from './context';
+import { denialBody, Denied } from './denials';
 import { ApiError } from './errors';
 import { fileBytesMax, taskCharsMax, type RunView, type StartRunBody } from './schemas';
 
@@ -20,16 +20,9 @@ export interface StartedRun {
   status: 'running';
 }
 
-/** The gate before each request (Q6) refused it: nothing is left of a quota that applies. */
-export class DeniedAtGate extends Error {
-  constructor(readonly body: DenialBody) {
-    super(body.message);
-  }
-}
-
 /** Starts a run. Repeated with the same id it goes on with the same run. */
 export async function startRun(
-  dependencies: ApiDependencies,
+  dependencies: ProcessDependencies,
   { runId, tenantId, body }: { runId: string; tenantId: string; body: StartRunBody },
 ): Promise<StartedRun> {
   const model = body.model ?? dependencies.defaultModel;
@@ -78,7 +71,7 @@ function checkSizes(task: string, fileBytes: number): void {
 
 /** What has no price is refused before anything is stored. */
 async function checkPrices(
-  { prices }: ApiDependencies,
+  { prices }: ProcessDependencies,
   { model, tier }: { model: string; tier: string },
 ): Promise<void> {
   const { models, sandboxes } = await prices();
@@ -98,7 +91,10 @@ async function checkPrices(
   }
 }
 
-async function gate({ pool }: ApiDependencies, payer: { tenantId: string; userId: string | undefined }): Promise<void> {
+async function gate(
+  { pool }: ProcessDependencies,
+  payer: { tenantId: string; userId: string | undefined },
+): Promise<void> {
   const quotas = await listQuotas(pool, payer.tenantId);
   const full = quotas.find(
     (quota) =>
@@ -108,7 +104,7 @@ async function gate({ pool }: ApiDependencies, payer: { tenantId: string; userId
   );
   if (!full) return;
   const resetsAt = full.periodEnd.toISOString();
-  throw new DeniedAtGate(
+  throw new Denied(
     denialBody({
       message:
         `The ${full.resourceType} quota of ${full.scope} ${full.scopeId} per ${full.period} has nothing left of $${full.limitUsd} ` +
@@ -132,7 +128,7 @@ async function gate({ pool }: ApiDependencies, payer: { tenantId: string; userId
 }
 
 async function startWorkflow(
-  { temporal, taskQueuePrefix, log }: ApiDependencies,
+  { temporal, taskQueuePrefix, log }: ProcessDependencies,
   workflowId: string,
   input: AgentRunInput,
 ): Promise<void> {
@@ -156,7 +152,7 @@ async function startWorkflow(
 }
 
 /** A run as callers see it; undefined when the tenant has none of that id. */
-export async function showRun({ pool }: ApiDependencies, run: Run): Promise<RunView> {
+export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<RunView> {
   const [steps, costUsd, quotas] = await Promise.all([
     readRunSteps(pool, run),
     readRunCost(pool, run),
@@ -194,14 +190,17 @@ export async function showRun({ pool }: ApiDependencies, run: Run): Promise<RunV
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** @throws ApiError `not_found`, which does not tell whether another tenant has such a run. */
-export async function findRunOrFail({ pool }: ApiDependencies, key: { tenantId: string; runId: string }): Promise<Run> {
+export async function findRunOrFail(
+  { pool }: ProcessDependencies,
+  key: { tenantId: string; runId: string },
+): Promise<Run> {
   const run = uuid.test(key.runId) ? await findRun(pool, key) : undefined;
   if (!run) throw new ApiError('not_found', `There is no run ${JSON.stringify(key.runId)}.`);
   return run;
 }
 
 /** Asks a run to stop. It ends its model call and its sandbox and settles its reservations first. */
-export async function cancelRun({ temporal }: ApiDependencies, run: Run): Promise<void> {
+export async function cancelRun({ temporal }: ProcessDependencies, run: Run): Promise<void> {
   const ended = new ApiError(
     'run_ended',
     `The run ${run.runId} has ended already (${run.status}). Nothing was changed.`,

@@ -29,7 +29,7 @@ export const quotaView = z.object({
   scope: z.enum(['platform', 'tenant', 'user']),
   scopeId: z.string(),
   resourceType: z.enum(['llm', 'e2b', 'all']),
-  period: z.enum(['day', 'week', 'month']),
+  period: z.enum(['day', 'week', 'month', 'lifetime']),
   limitUsd: z.string(),
   spentUsd: z.string(),
   reservedUsd: z.string(),
@@ -50,7 +50,7 @@ export const setQuotasBody = z.strictObject({
           .optional()
           .openapi({ description: 'The user. The tenant itself when absent.' }),
         resourceType: z.enum(['llm', 'e2b', 'all']),
-        period: z.enum(['day', 'week', 'month']).default('month'),
+        period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
         limitUsd: amount,
         warningThreshold: z.number().gt(0).lte(1).optional(),
       }),
@@ -145,3 +145,31 @@ export const errorView = z.object({
   action: z.string().optional(),
   requestId: z.string().optional(),
 });
+
+/** Money that a caller outside Temporal asks for. The caller chooses the operation id, and repeats it when it asks again. */
+export const reserveBody = z.strictObject({
+  operationId: z.uuid({ error: 'must be a UUID' }),
+  tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }),
+  userId: z.string().min(1).max(128).optional(),
+  resource: z.enum(['llm', 'e2b']),
+  amountUsd: amount,
+  minimumUsd: amount
+    .optional()
+    .openapi({ description: 'The least of use: when less than all fits, the rest is granted.' }),
+  ttlSeconds: z.number().gt(0).lte(604_800).default(300),
+  onExpiry: z
+    .enum(['release', 'settle'])
+    .optional()
+    .openapi({ description: 'What running out means. When absent: release, or settle once claimed.' }),
+  kind: z.string().min(1).max(100).default('external.call'),
+  model: z.string().min(1).max(128).optional(),
+  priceVersion: z.string().max(200).default('caller'),
+});
+export type ReserveBody = z.output<typeof reserveBody>;
+
+const tenantOnly = { tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }) };
+const claimToken = z.uuid({ error: 'must be a UUID' }).optional();
+export const claimBody = z.strictObject(tenantOnly);
+export const commitBody = z.strictObject({ ...tenantOnly, costUsd: amount, claimToken, usage: z.unknown().optional() });
+export const releaseBody = z.strictObject({ ...tenantOnly, claimToken });
+export const extendBody = z.strictObject({ ...tenantOnly, ttlSeconds: z.number().gt(0).lte(604_800) });

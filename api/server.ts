@@ -1,8 +1,11 @@
 /** Serves the API on a port. */
 import { serve } from '@hono/node-server';
 import type { AddressInfo } from 'node:net';
+import { AuthorityClient } from '../authority/authority-client';
+import { taskQueues } from '../workflows/messages';
 import { createApp } from './app';
-import type { ApiDependencies } from './context';
+import { Callers, Policies, Tenants } from './cached';
+import type { ProcessDependencies } from './context';
 
 export interface RunningApi {
   url: string;
@@ -11,7 +14,7 @@ export interface RunningApi {
   close(): Promise<void>;
 }
 
-export interface ServeOptions extends Omit<ApiDependencies, 'closing'> {
+export interface ServeOptions extends Omit<ProcessDependencies, 'closing'> {
   host: string;
   port: number;
 }
@@ -19,7 +22,16 @@ export interface ServeOptions extends Omit<ApiDependencies, 'closing'> {
 /** @throws Error when the port cannot be had. */
 export async function startApi({ host, port, ...dependencies }: ServeOptions): Promise<RunningApi> {
   const closing = new AbortController();
-  const app = createApp({ ...dependencies, closing: closing.signal });
+  const { pool, temporal, log, taskQueuePrefix } = dependencies;
+  const authority = new AuthorityClient({ pool, temporal, taskQueue: taskQueues(taskQueuePrefix).budget, log });
+  const app = createApp({
+    ...dependencies,
+    authority,
+    callers: new Callers(pool),
+    tenants: new Tenants(pool),
+    policies: new Policies(pool),
+    closing: closing.signal,
+  });
   return new Promise((resolve, reject) => {
     const server = serve({ fetch: app.fetch, hostname: host, port }, (address: AddressInfo) => {
       resolve({
@@ -28,17 +40,18 @@ export async function startApi({ host, port, ...dependencies }: ServeOptions): P
         close: () =>
           new Promise((closed) => {
             closing.abort();
-            server.close(() => closed());
+            server.close(() => void authority.close().finally(closed));
             if ('closeIdleConnections' in server) server.closeIdleConnections();
           }),
       });
     });
-    server.once('error', (error: NodeJS.ErrnoException) =>
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      void authority.close();
       reject(
         error.code === 'EADDRINUSE'
           ? new Error(`Port ${port} of ${host} is taken. Choose another with API_PORT. The API was not started.`)
           : error,
-      ),
-    );
+      );
+    });
   });
 }

@@ -9,8 +9,8 @@ import { answerFromRecord } from '../core/decision';
 import { readReservations } from '../store/budget-batch';
 import type { Pool } from '../store/pool';
 
-/** How often Postgres is asked for answers that were not posted. */
-const lookUpMs = 25;
+/** How often Postgres is asked for answers that were not posted, unless told otherwise. */
+const defaultLookUpMs = 25;
 
 interface Waiting {
   tenantId: string;
@@ -19,34 +19,54 @@ interface Waiting {
 }
 
 export class ReplyBoard {
-  private readonly waiting = new Map<string, Waiting>();
+  /** By operation. Several may wait for one, even with different requests: each gets its own answer. */
+  private readonly waiting = new Map<string, Waiting[]>();
   private timer: NodeJS.Timeout | undefined;
+  private readonly lookUpMs: number;
 
-  constructor(private readonly dependencies: { pool: Pool; log: Logger }) {}
+  constructor(private readonly dependencies: { pool: Pool; log: Logger; lookUpMs?: number }) {
+    this.lookUpMs = dependencies.lookUpMs ?? defaultLookUpMs;
+  }
 
-  /** Answers of a decision that has committed. Those that nobody waits for here are left alone. */
-  post(answer: ReserveAnswer): void {
-    this.waiting.get(answer.operationId)?.resolve(answer);
+  /** Hands on the answer to a command whose decision has committed. One that nobody waits for here is left alone. */
+  post(answer: ReserveAnswer, isAnswered: (command: ReserveCommand) => boolean): void {
+    const waiting = this.waiting.get(answer.operationId) ?? [];
+    for (const one of [...waiting]) if (isAnswered(one.command)) one.resolve(answer);
   }
 
   /** The answer to a command; undefined when there was none in time. Begin to wait before the command is sent. */
   wait(tenantId: string, command: ReserveCommand, timeoutMs: number): Promise<ReserveAnswer | undefined> {
     const { operationId } = command;
     return new Promise((resolve) => {
-      const done = (answer: ReserveAnswer | undefined): void => {
-        clearTimeout(timeout);
-        this.waiting.delete(operationId);
-        resolve(answer);
+      const one: Waiting = {
+        tenantId,
+        command,
+        resolve: (answer) => {
+          clearTimeout(timeout);
+          this.forget(operationId, one);
+          resolve(answer);
+        },
       };
-      const timeout = setTimeout(() => done(undefined), timeoutMs);
-      this.waiting.set(operationId, { tenantId, command, resolve: done });
+      const timeout = setTimeout(() => one.resolve(undefined), timeoutMs);
+      this.waiting.set(operationId, [...(this.waiting.get(operationId) ?? []), one]);
       this.lookUpLater();
     });
   }
 
+  /** Whether somebody here waits for an operation's answer. */
+  isAwaited(operationId: string): boolean {
+    return this.waiting.has(operationId);
+  }
+
+  private forget(operationId: string, one: Waiting): void {
+    const left = (this.waiting.get(operationId) ?? []).filter((other) => other !== one);
+    if (left.length > 0) this.waiting.set(operationId, left);
+    else this.waiting.delete(operationId);
+  }
+
   private lookUpLater(): void {
     this.timer ??= setTimeout(() => {
-      this.lookUp()
+      this.lookUp([...this.waiting.values()].flat())
         .catch((error: unknown) =>
           this.dependencies.log.debug({ error: String(error) }, 'answers could not be looked up'),
         )
@@ -54,16 +74,14 @@ export class ReplyBoard {
           this.timer = undefined;
           if (this.waiting.size > 0) this.lookUpLater();
         });
-    }, lookUpMs);
+    }, this.lookUpMs);
   }
 
-  private async lookUp(): Promise<void> {
+  private async lookUp(asked: readonly Waiting[]): Promise<void> {
     const byTenant = new Map<string, Waiting[]>();
-    for (const waiting of this.waiting.values()) {
-      byTenant.set(waiting.tenantId, [...(byTenant.get(waiting.tenantId) ?? []), waiting]);
-    }
+    for (const waiting of asked) byTenant.set(waiting.tenantId, [...(byTenant.get(waiting.tenantId) ?? []), waiting]);
     for (const [tenantId, all] of byTenant) {
-      const operationIds = all.map(({ command }) => command.operationId);
+      const operationIds = [...new Set(all.map(({ command }) => command.operationId))];
       const found = await readReservations(this.dependencies.pool, { tenantId, operationIds });
       const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));
       for (const { command, resolve } of all) {

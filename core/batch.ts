@@ -1,7 +1,8 @@
 import type { ReserveAnswer, Resource } from './commands';
 import type { Usd } from './money';
-import { covers, headroomUsd, isAtWarningThreshold, rollOver, type Quota } from './quotas';
-import type { Reservation } from './reservations';
+import { covers, rollOver, thresholdsReached, type Quota } from './quotas';
+import { isReleasedByExpiry, type Reservation } from './reservations';
+import { retryAfterSeconds, type Hold } from './retry-after';
 
 /** What a decision is made from: everything that Postgres held, under lock, at `nowMs`. */
 export interface BatchState {
@@ -11,6 +12,12 @@ export interface BatchState {
   reservations: readonly Reservation[];
   /** Whether limits bind. Where they do not, everything is granted and still recorded and alerted. */
   enforced: Record<Resource, boolean>;
+  /** Why the tenant may not reserve for now; absent when it may. */
+  frozen?: string | undefined;
+  /** The same of its users, by user. */
+  frozenUsers?: Readonly<Record<string, string>>;
+  /** The tenant's open reservations that their expiry releases. Only a denial needs them: see `needsHolds`. */
+  holds?: readonly Hold[];
 }
 
 /** One step of the tenant's balances, in the order decided. The SQL guard replays these. */
@@ -37,6 +44,8 @@ export interface LedgerEntry {
 export interface QuotaAlert {
   kind: 'quota_warning' | 'quota_exceeded';
   quota: Quota;
+  /** The threshold that a warning is about. */
+  thresholdBasisPoints?: number | undefined;
   /** What was asked for when the quota refused. */
   estimatedUsd?: Usd | undefined;
 }
@@ -50,6 +59,8 @@ export interface BatchDecision {
   alerts: QuotaAlert[];
   /** The quotas as they stand after the batch. */
   quotas: Quota[];
+  /** Something was denied without knowing the holds: decide again with them, to say when to try again. */
+  needsHolds: boolean;
 }
 
 /**
@@ -65,6 +76,7 @@ export class Batch {
   private readonly quotas: Quota[];
   private readonly reservations = new Map<string, Reservation>();
   private readonly changed = new Set<string>();
+  private needsHolds = false;
 
   constructor(private readonly state: BatchState) {
     this.nowMs = state.nowMs;
@@ -103,10 +115,7 @@ export class Batch {
     for (const quota of this.quotasFor(payer)) {
       quota.reservedUsd += reservedUsd;
       if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
-      if (spentUsd > 0n && !quota.warned && isAtWarningThreshold(quota)) {
-        quota.warned = true;
-        this.alerts.push({ kind: 'quota_warning', quota: { ...quota } });
-      }
+      if (spentUsd > 0n) this.warn(quota);
     }
     this.changes.push({
       sequence: this.changes.length,
@@ -120,18 +129,43 @@ export class Batch {
     });
   }
 
+  /** Raises one alert for each threshold that the quota's spend reaches for the first time in its period. */
+  private warn(quota: Quota): void {
+    for (const thresholdBasisPoints of thresholdsReached(quota)) {
+      quota.warnedBasisPoints = [...quota.warnedBasisPoints, thresholdBasisPoints];
+      this.alerts.push({ kind: 'quota_warning', quota: { ...quota }, thresholdBasisPoints });
+    }
+  }
+
+  /** Why the payer may not reserve for now; undefined when it may. */
+  frozenReason({ userId }: { userId?: string | undefined }): string | undefined {
+    const { frozen, frozenUsers = {} } = this.state;
+    return frozen ?? (userId !== undefined && Object.hasOwn(frozenUsers, userId) ? frozenUsers[userId] : undefined);
+  }
+
+  /** When the payer's request would fit. */
+  retryAfterSeconds(payer: { userId?: string | undefined; resource: Resource }, neededUsd: Usd): number | undefined {
+    this.needsHolds = this.state.holds === undefined;
+    const quotas = this.quotasFor(payer);
+    return retryAfterSeconds({ quotas, holds: this.holds(), neededUsd, nowMs: this.nowMs });
+  }
+
+  /** Those that were there before this batch and are still held, and those that it granted. */
+  private holds(): Hold[] {
+    const holds = (this.state.holds ?? []).filter(({ operationId }) => !this.reservations.has(operationId));
+    for (const { operationId, request, status, claimed, grantedUsd, expiresAtMs } of this.reservations.values()) {
+      if (status !== 'granted' || !request || grantedUsd === undefined || expiresAtMs === undefined) continue;
+      if (isReleasedByExpiry({ request, claimed }))
+        holds.push({ operationId, userId: request.userId, resource: request.resource, grantedUsd, expiresAtMs });
+    }
+    return holds;
+  }
+
   /** Raises the alert of a quota's first refusal in its period. */
   refuse(quota: Quota, estimatedUsd: Usd): void {
     if (quota.exceeded) return;
     quota.exceeded = true;
     this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota }, estimatedUsd });
-  }
-
-  /** The least headroom of the quotas that cover the payer; undefined when none does. */
-  headroomFor(payer: { userId?: string | undefined; resource: Resource }): Usd | undefined {
-    return this.quotasFor(payer)
-      .map(headroomUsd)
-      .reduce<Usd | undefined>((least, usd) => (least === undefined || usd < least ? usd : least), undefined);
   }
 
   decision(): BatchDecision {
@@ -142,6 +176,7 @@ export class Batch {
       ledger: this.ledger,
       alerts: this.alerts,
       quotas: this.quotas,
+      needsHolds: this.needsHolds,
     };
   }
 }

@@ -3,15 +3,22 @@
  * strings. Every command names its operation and is idempotent on it.
  */
 
+import type { Period } from './periods';
+
 /** What a paid step is billed as. */
 export type Resource = 'llm' | 'e2b';
 
-/** Where the answer to a reserve goes: the activity that stays open for it. */
-export interface ReplyAddress {
-  workflowId: string;
-  runId: string;
-  activityId: string;
-}
+/** Where the answer to a reserve goes: the activity that stays open for it, or the process that listens on a channel. */
+export type ReplyAddress =
+  | { workflowId: string; runId: string; activityId: string }
+  /** `waiter` tells apart who waits there. */
+  | { channel: string; waiter: number };
+
+/**
+ * What becomes of a reservation whose time runs out with nothing known of its call: nothing is charged, or its grant is,
+ * as `unverified`. Unless it says so itself, an unclaimed one is released and a claimed one settled.
+ */
+export type OnExpiry = 'release' | 'settle';
 
 /** W3C trace context of the caller, so that one trace leads through the authority. */
 export type TraceContext = Record<string, string>;
@@ -28,6 +35,7 @@ export interface ReserveCommand {
   priceVersion: string;
   /** How long the grant holds, from the decision. */
   ttlSeconds: number;
+  onExpiry?: OnExpiry;
   /** Labels for people and reports; no part of the request's identity. */
   runId?: string;
   kind: string;
@@ -75,7 +83,7 @@ export interface BindingQuota {
   scope: 'platform' | 'tenant' | 'user';
   scopeId: string;
   resourceType: Resource | 'all';
-  period: 'day' | 'week' | 'month';
+  period: Period;
   limitUsd: string;
   spentUsd: string;
   reservedUsd: string;
@@ -92,6 +100,7 @@ export type RejectionCode =
   | 'invalid_request'
   | 'unknown_tenant'
   | 'quota_missing'
+  | 'budget_frozen'
   | 'command_failed';
 
 /** The answer to a reserve. It is given only after Postgres holds it, and a repeat gets the same one. */

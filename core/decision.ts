@@ -9,7 +9,6 @@
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, ExtendCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
 import { formatUsd, parseAmountUsd, MoneyError } from './money';
-import { calculateRetryAfter } from './periods';
 import { bindingQuota, headroomUsd, tightest, type Quota } from './quotas';
 import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
 import { settle, settleWhatIsDue } from './settlement';
@@ -70,6 +69,11 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer {
   if (known) return answerAgain(known, command, amounts);
 
   const request = requestOf(command, amounts);
+  const frozen = batch.frozenReason(request);
+  if (frozen !== undefined) {
+    const message = `The budget is frozen: ${frozen}. Nothing was reserved. An operator can unfreeze it.`;
+    return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'budget_frozen', message } });
+  }
   const quotas = batch.quotasFor(request);
   const tight = tightest(quotas);
   if (!tight) {
@@ -80,7 +84,11 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer {
   const minimum = amounts.minimumUsd ?? amounts.amountUsd;
   if (batch.isEnforced(request.resource) && headroom < minimum) {
     batch.refuse(tight, amounts.amountUsd);
-    return record(batch, { operationId, request, refusal: denial(tight, amounts, batch.nowMs) });
+    return record(batch, {
+      operationId,
+      request,
+      refusal: denial({ quota: tight, amounts, retryAfterSeconds: batch.retryAfterSeconds(request, minimum) }),
+    });
   }
   if (headroom < minimum) batch.refuse(tight, amounts.amountUsd);
   const fits = headroom >= amounts.amountUsd || !batch.isEnforced(request.resource);
@@ -143,6 +151,7 @@ function requestOf(command: ReserveCommand, { amountUsd, minimumUsd }: Amounts):
     step: command.step,
     attempt: command.attempt,
     model: command.model,
+    onExpiry: command.onExpiry,
     traceContext: command.traceContext,
   };
 }
@@ -165,20 +174,26 @@ function record(
   return answerOf(refused);
 }
 
-function denial(quota: Quota, { amountUsd, minimumUsd }: Amounts, nowMs: number): Refusal {
+function denial({
+  quota,
+  amounts: { amountUsd, minimumUsd },
+  retryAfterSeconds,
+}: {
+  quota: Quota;
+  amounts: Amounts;
+  retryAfterSeconds: number | undefined;
+}): Refusal {
   const binding = bindingQuota(quota, amountUsd);
   const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
+  const reset = quota.period === 'lifetime' ? 'It never resets.' : `It resets at ${binding.resetsAt}.`;
   return {
     type: 'denied',
     quota: binding,
-    // Waiting is of no use for what no period's limit can hold.
-    ...((minimumUsd ?? amountUsd) > quota.limitUsd
-      ? {}
-      : { retryAfterSeconds: calculateRetryAfter(quota.period, nowMs) }),
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     message:
       `The ${binding.resourceType} quota of ${binding.scope} ${binding.scopeId} per ${binding.period} has ` +
       `$${binding.remainingUsd} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved); ` +
-      `$${binding.estimatedUsd}${least} was asked for. Nothing was reserved. It resets at ${binding.resetsAt}.`,
+      `$${binding.estimatedUsd}${least} was asked for. Nothing was reserved. ${reset}`,
   };
 }
 

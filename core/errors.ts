@@ -30,6 +30,11 @@ export const errorCatalogue = {
   forbidden: { httpStatus: 403, retry: false, action: 'Use a key of that tenant, or an administration key.' },
   not_found: { httpStatus: 404, retry: false, action: 'Check the path and the id; `/openapi.json` lists the paths.' },
   unknown_tenant: { httpStatus: 404, retry: false, action: 'Create the tenant first (POST /v1/tenants).' },
+  unknown_operation: {
+    httpStatus: 404,
+    retry: false,
+    action: 'Reserve first (POST /v1/reservations), or check the operation id and the tenant.',
+  },
   tenant_exists: { httpStatus: 409, retry: false, action: 'Use the tenant as it is, or choose another id.' },
   idempotency_conflict: { httpStatus: 409, retry: false, action: 'Use a new Idempotency-Key for a different request.' },
   idempotency_in_progress: {
@@ -60,6 +65,11 @@ export const errorCatalogue = {
     httpStatus: 409,
     retry: false,
     action: 'Set a quota that covers the resource (PUT /v1/tenants/{id}/quotas).',
+  },
+  budget_frozen: {
+    httpStatus: 403,
+    retry: false,
+    action: 'Ask an operator: the message says why, and `npx spendlock budget unfreeze` lifts it.',
   },
   run_limit_exceeded: { httpStatus: 409, retry: false, action: 'Start the run again with higher limits of its own.' },
   operation_conflict: { httpStatus: 409, retry: false, action: 'Use a new operation id.' },
@@ -105,6 +115,11 @@ export const errorCatalogue = {
   },
   run_timeout: { httpStatus: 504, retry: false, action: 'Start the run again with a longer timeoutSeconds.' },
   run_ended: { httpStatus: 409, retry: false, action: 'Nothing: the run had ended already.' },
+  authority_unavailable: {
+    httpStatus: 503,
+    retry: true,
+    action: 'Try again in a moment under a new operation id; `/readyz` says what is missing. Nothing is held.',
+  },
   unavailable: { httpStatus: 503, retry: true, action: 'Try again in a moment; `/readyz` says what is missing.' },
   internal: { httpStatus: 500, retry: true, action: 'Report it with the request id; the log has the rest.' },
 } as const satisfies Record<string, ErrorEntry>;

@@ -1,5 +1,11 @@
-/** How long a quota's limit holds before its spend starts at zero. Periods are calendar periods in UTC. */
-export type Period = 'day' | 'week' | 'month';
+/**
+ * How long a quota's limit holds before its spend starts at zero. Periods are calendar periods in UTC; a `lifetime` never
+ * ends.
+ */
+export type Period = 'day' | 'week' | 'month' | 'lifetime';
+
+/** A lifetime's bounds: moments that every clock of the installation lies between. */
+const lifetime = { start: new Date(0), end: new Date('9999-12-31T00:00:00Z') };
 
 /** The first moment of a period, and of the next one. */
 export interface PeriodBounds {
@@ -42,16 +48,21 @@ export function periodAt(period: Period, at: Date | number): PeriodBounds {
     }
     case 'month':
       return { start: midnight({ year, month, day: 1 }), end: midnight({ year, month: month + 1, day: 1 }) };
+    case 'lifetime':
+      return lifetime;
     default:
-      throw new RangeError(`"${String(period)}" is no period; a quota's period is day, week or month.`);
+      throw new RangeError(`"${String(period)}" is no period; a quota's period is day, week, month or lifetime.`);
   }
 }
 
 /**
  * Seconds until the next period begins (requirement C4): next midnight, next Monday, or the first of next month, UTC.
- * Rounded up, so that who waits that long is in it; at least 1.
+ * Rounded up, so that who waits that long is in it; at least 1. Undefined for a lifetime: waiting does not help.
  */
-export function calculateRetryAfter(period: Period, nowMs: number): number {
+export function calculateRetryAfter(period: 'day' | 'week' | 'month', nowMs: number): number;
+export function calculateRetryAfter(period: Period, nowMs: number): number | undefined;
+export function calculateRetryAfter(period: Period, nowMs: number): number | undefined {
+  if (period === 'lifetime') return undefined;
   const { end } = periodAt(period, nowMs);
   return Math.max(1, Math.ceil((end.getTime() - nowMs) / secondMs));
 }

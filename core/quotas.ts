@@ -12,6 +12,7 @@ export interface Quota {
   scopeId: string;
   resourceType: ResourceType;
   period: Period;
+  /** The limit with what it was topped up by in this period. */
   limitUsd: Usd;
   /** Sum of the ledger entries posted in the period. */
   spentUsd: Usd;
@@ -19,10 +20,10 @@ export interface Quota {
   reservedUsd: Usd;
   periodStartMs: number;
   periodEndMs: number;
-  /** Share of the limit at which its people are warned, in ten-thousandths: 8000 is 80 %. */
-  warningThresholdBasisPoints: number;
-  /** Alerts already raised in this period. */
-  warned: boolean;
+  /** Shares of the limit at which its people are warned, in ten-thousandths: 8000 is 80 %. */
+  thresholdsBasisPoints: readonly number[];
+  /** Alerts already raised in this period: the thresholds warned of, and whether it has refused. */
+  warnedBasisPoints: readonly number[];
   exceeded: boolean;
 }
 
@@ -58,17 +59,19 @@ export function rollOver(quota: Quota, nowMs: number): Quota {
   return {
     ...quota,
     spentUsd: 0n,
-    warned: false,
+    warnedBasisPoints: [],
     exceeded: false,
     periodStartMs: start.getTime(),
     periodEndMs: end.getTime(),
   };
 }
 
-/** Whether spend has reached the warning threshold. A limit of zero is at its threshold once anything is spent. */
-export function isAtWarningThreshold(quota: Quota): boolean {
-  if (quota.spentUsd <= 0n) return false;
-  return quota.spentUsd * 10_000n >= quota.limitUsd * BigInt(quota.warningThresholdBasisPoints);
+/** The thresholds that spend has reached and nobody was warned of. A limit of zero is at all once anything is spent. */
+export function thresholdsReached(quota: Quota): number[] {
+  if (quota.spentUsd <= 0n) return [];
+  return quota.thresholdsBasisPoints.filter(
+    (share) => quota.spentUsd * 10_000n >= quota.limitUsd * BigInt(share) && !quota.warnedBasisPoints.includes(share),
+  );
 }
 
 /** Spend as a share of the limit, in per cent with two decimals, for people. 100 when the limit is zero. */

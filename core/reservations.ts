@@ -1,4 +1,4 @@
-import type { BindingQuota, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
+import type { BindingQuota, OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
 import { formatUsd, type Usd } from './money';
 
 /**
@@ -28,6 +28,7 @@ export interface ReservationRequest {
   step?: number | undefined;
   attempt?: number | undefined;
   model?: string | undefined;
+  onExpiry?: OnExpiry | undefined;
   traceContext?: TraceContext | undefined;
 }
 
@@ -51,6 +52,10 @@ export interface Reservation {
   endedAtMs?: number | undefined;
 }
 
+/** Whether running out with nothing known of its call releases a reservation; otherwise it is charged. */
+export const isReleasedByExpiry = ({ request, claimed }: Pick<Reservation, 'request' | 'claimed'>): boolean =>
+  request?.onExpiry === undefined ? !claimed : request.onExpiry === 'release';
+
 /** Whether a repeated reserve asks for the same thing as the recorded one. */
 export function isSameRequest(request: ReservationRequest, command: ReserveCommand, amounts: Amounts): boolean {
   return (
@@ -61,6 +66,14 @@ export function isSameRequest(request: ReservationRequest, command: ReserveComma
     request.priceVersion === command.priceVersion
   );
 }
+
+/** Whether two reserves ask for the same thing, before anything is parsed. */
+export const asksTheSame = (a: ReserveCommand, b: ReserveCommand): boolean =>
+  a.userId === b.userId &&
+  a.resource === b.resource &&
+  a.amountUsd === b.amountUsd &&
+  a.minimumUsd === b.minimumUsd &&
+  a.priceVersion === b.priceVersion;
 
 /** The amounts of a reserve, parsed. */
 export interface Amounts {

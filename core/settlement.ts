@@ -5,6 +5,7 @@
  *           ── outcome "surely not billed" ───▶ released
  *           ── unclaimed, commit or release ──▶ released          unclaimed, overdue ──▶ expired
  *           ── claimed, no outcome, commit or overdue ──▶ committed at the grant (unverified)
+ *           ── overdue, when its request says what then ──▶ expired, or committed at the grant (unverified)
  *           ── claimed, no outcome, release ──▶ stays granted: the call may be under way, so its outcome decides
  *
  * An outcome that comes after the end is still recorded: it corrects the ledger, in the period of the entry that it
@@ -12,7 +13,7 @@
  */
 import type { Batch } from './batch';
 import type { Usd } from './money';
-import type { Reservation, ReservationRequest } from './reservations';
+import { isReleasedByExpiry, type Reservation, type ReservationRequest } from './reservations';
 
 type Trigger = 'commit' | 'release' | 'expiry' | 'outcome';
 
@@ -39,7 +40,7 @@ export function settle(batch: Batch, reservation: Reservation, trigger: Trigger)
     if (outcome.billed)
       commit(batch, reservation, { request, grantedUsd, costUsd: outcome.costUsd, settlement: 'actual' });
     else free(batch, reservation, { request, grantedUsd, status: 'released' });
-  } else if (!reservation.claimed) {
+  } else if (trigger === 'expiry' ? isReleasedByExpiry(reservation) : !reservation.claimed) {
     free(batch, reservation, { request, grantedUsd, status: trigger === 'expiry' ? 'expired' : 'released' });
   } else if (trigger === 'commit' || trigger === 'expiry') {
     commit(batch, reservation, { request, grantedUsd, costUsd: grantedUsd, settlement: 'unverified' });

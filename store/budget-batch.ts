@@ -3,11 +3,12 @@
  * decided. Nothing is answered before this has committed.
  */
 import type { BatchDecision, BatchState, QuotaAlert } from '../core/batch';
-import type { BudgetCommand, Resource } from '../core/commands';
+import type { BudgetCommand, OnExpiry, Resource } from '../core/commands';
 import { decideBatch } from '../core/decision';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { utilizationPercent, type Quota } from '../core/quotas';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/reservations';
+import type { Hold } from '../core/retry-after';
 import { asTenant, inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 
 /** How many overdue reservations, and how many unfolded outcomes, one batch settles beside its commands. */
@@ -33,10 +34,14 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
   const operationIds = [
     ...new Set(commands.flatMap((command) => ('operationId' in command ? [command.operationId] : []))),
   ];
+  const userIds = [
+    ...new Set(commands.flatMap((command) => ('userId' in command && command.userId ? [command.userId] : []))),
+  ];
   const decideOnce = async (client: PoolClient, commitWith: CommitWith): Promise<RecordedBatch | undefined> => {
-    const state = await load(client, { tenantId, operationIds, enforced });
+    const state = await load(client, { tenantId, operationIds, userIds, enforced });
     if (!state) return undefined;
-    const decision = decideBatch(state, commands);
+    let decision = decideBatch(state, commands);
+    if (decision.needsHolds) decision = decideBatch({ ...state, holds: await loadHolds(client, tenantId) }, commands);
     return { decision, ...(await commitWith(record(client, tenantId, decision))) };
   };
   return inTransaction(pool, decideOnce, { statement_timeout: String(Math.ceil(timeoutMs)) });
@@ -51,6 +56,7 @@ interface LoadedReservation {
   attempt: number | null;
   resource: Resource | null;
   model: string | null;
+  onExpiry: OnExpiry | null;
   priceVersion: string | null;
   requestedUsd: string | null;
   minimumUsd: string | null;
@@ -78,17 +84,26 @@ async function load(
   {
     tenantId,
     operationIds,
+    userIds,
     enforced,
-  }: { tenantId: string; operationIds: string[]; enforced: Record<Resource, boolean> },
+  }: { tenantId: string; operationIds: string[]; userIds: string[]; enforced: Record<Resource, boolean> },
 ): Promise<BatchState | undefined> {
   const { rows } = await client.query<{
-    state: { nowMs: number; quotas: LoadedQuota[]; reservations: LoadedReservation[] } | null;
-  }>('SELECT copilot_internal.load_budget_batch($1, $2, $3) AS state', [tenantId, operationIds, dueMax]);
+    state: {
+      nowMs: number;
+      quotas: LoadedQuota[];
+      reservations: LoadedReservation[];
+      frozen: string | null;
+      frozenUsers: Record<string, string>;
+    } | null;
+  }>('SELECT copilot_internal.load_budget_batch($1, $2, $3, $4) AS state', [tenantId, operationIds, userIds, dueMax]);
   const state = rows[0]?.state;
   if (!state) return undefined;
   return {
     nowMs: state.nowMs,
     enforced,
+    frozen: state.frozen ?? undefined,
+    frozenUsers: state.frozenUsers,
     quotas: state.quotas.map((quota) => ({
       ...quota,
       limitUsd: parseUsd(quota.limitUsd),
@@ -97,6 +112,22 @@ async function load(
     })),
     reservations: state.reservations.map(reservationFrom),
   };
+}
+
+/** The tenant's holds, those that run out first. More than these are not needed to say when room is made. */
+async function loadHolds(client: PoolClient, tenantId: string): Promise<Hold[]> {
+  const { rows } = await client.query<
+    Omit<Hold, 'grantedUsd' | 'userId'> & { grantedUsd: string; userId: string | null }
+  >(
+    `SELECT operation_id AS "operationId", user_id AS "userId", resource, granted_usd::text AS "grantedUsd",
+            (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAtMs"
+     FROM copilot_internal.reservations
+     WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL
+       AND coalesce(on_expiry = 'release', claimed_at IS NULL)
+     ORDER BY expires_at LIMIT 1000`,
+    [tenantId],
+  );
+  return rows.map((row) => ({ ...row, userId: row.userId ?? undefined, grantedUsd: parseUsd(row.grantedUsd) }));
 }
 
 /** Reservations as they are recorded, for answering who asks again. */
@@ -135,6 +166,7 @@ function reservationFrom(row: LoadedReservation): Reservation {
             step: row.step ?? undefined,
             attempt: row.attempt ?? undefined,
             model: row.model ?? undefined,
+            onExpiry: row.onExpiry ?? undefined,
           },
     status: row.status,
     refusal: row.refusal ?? undefined,
@@ -213,10 +245,11 @@ function reservationRow(reservation: Reservation): Record<string, unknown> {
 }
 
 /** What the alert will say, kept as it was at that moment. */
-function alertRow({ kind, quota, estimatedUsd }: QuotaAlert): Record<string, unknown> {
+function alertRow({ kind, quota, thresholdBasisPoints, estimatedUsd }: QuotaAlert): Record<string, unknown> {
   return {
     quotaId: quota.quotaId,
     kind,
+    thresholdBasisPoints,
     details: {
       scope: quota.scope,
       scopeId: quota.scopeId,

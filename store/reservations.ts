@@ -172,3 +172,72 @@ export async function findUnsettled(
     return rows.map((row) => row.operation_id);
   });
 }
+
+/** A reservation as its caller sees it. Amounts are decimal strings. */
+export interface ReservationView {
+  operationId: string;
+  userId: string | null;
+  resource: Resource;
+  kind: string;
+  model: string | null;
+  status: ReservationStatus;
+  requestedUsd: string;
+  grantedUsd: string | null;
+  committedUsd: string | null;
+  overrunUsd: string | null;
+  settlement: Settlement | null;
+  claimed: boolean;
+  outcome: 'billed' | 'not_billed' | null;
+  decidedAt: Date;
+  expiresAt: Date | null;
+  endedAt: Date | null;
+}
+
+const viewColumns = `operation_id AS "operationId", user_id AS "userId", resource, kind, model, status,
+  trim_scale(requested_usd)::text AS "requestedUsd", trim_scale(granted_usd)::text AS "grantedUsd",
+  trim_scale(committed_usd)::text AS "committedUsd", trim_scale(overrun_usd)::text AS "overrunUsd", settlement,
+  claimed_at IS NOT NULL AS claimed, outcome, decided_at AS "decidedAt", expires_at AS "expiresAt", ended_at AS "endedAt"`;
+
+/** Undefined when there is none, and for the mark of a release that came before its reserve. */
+export async function readReservation(pool: Pool, key: OperationKey): Promise<ReservationView | undefined> {
+  return asTenant(pool, key.tenantId, async (client) => {
+    const { rows } = await client.query<ReservationView>(
+      `SELECT ${viewColumns} FROM copilot_internal.reservations
+       WHERE tenant_id = $1 AND operation_id = $2 AND resource IS NOT NULL`,
+      [key.tenantId, key.operationId],
+    );
+    return rows[0];
+  });
+}
+
+/** The open reservations of a tenant, those that run out first; with `unverified`, those whose cost nobody knows instead. */
+export async function listReservations(
+  pool: Pool,
+  { tenantId, unverified = false }: { tenantId: string; unverified?: boolean },
+): Promise<ReservationView[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<ReservationView>(
+      `SELECT ${viewColumns} FROM copilot_internal.reservations
+       WHERE tenant_id = $1 AND ${unverified ? `settlement = 'unverified' ORDER BY ended_at` : `status = 'granted' ORDER BY expires_at`}
+       LIMIT 1000`,
+      [tenantId],
+    );
+    return rows;
+  });
+}
+
+/** Holds a granted reservation for at least so long from now. Undefined when it is not granted, or has run out. */
+export async function extendReservation(
+  pool: Pool,
+  { tenantId, operationId, ttlSeconds }: OperationKey & { ttlSeconds: number },
+): Promise<Date | undefined> {
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const { rows } = await commitWith(
+      client.query<{ expires_at: Date | null }>(
+        'SELECT copilot_internal.extend_reservation($1, $2, $3) AS expires_at',
+        [tenantId, operationId, ttlSeconds],
+      ),
+    );
+    return rows[0]?.expires_at ?? undefined;
+  });
+}

@@ -58,6 +58,24 @@ export async function tenantExists(pool: Pool, tenantId: string): Promise<boolea
   });
 }
 
+/** What a step of the tenant does when its authority does not answer in time, and how long that is. */
+export interface TenantPolicy {
+  onUnavailable: 'wait' | 'deny' | 'allow';
+  answerTimeoutMs: number;
+}
+
+/** Undefined when there is no such tenant. */
+export async function readPolicy(pool: Pool, tenantId: string): Promise<TenantPolicy | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<TenantPolicy>(
+      `SELECT on_unavailable AS "onUnavailable", answer_timeout_ms AS "answerTimeoutMs"
+       FROM copilot_internal.tenants WHERE tenant_id = $1`,
+      [tenantId],
+    );
+    return rows[0];
+  });
+}
+
 /**
  * The quotas that bind a tenant, the platform's included. One whose period has ended shows the current period, with
  * nothing spent, as the next decision will make it.
@@ -114,8 +132,10 @@ export async function setQuotas(
   { tenantId, changes, apiKeyId }: { tenantId: string; changes: readonly QuotaChange[]; apiKeyId?: string | undefined },
 ): Promise<boolean> {
   return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1) AS known', [
+    const userIds = [...new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])))];
+    const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
       tenantId,
+      userIds,
     ]);
     if (!rows[0]?.known) return false;
     for (const change of changes) await setQuota(client, tenantId, change);

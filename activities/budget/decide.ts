@@ -9,7 +9,9 @@ import type { Logger } from 'pino';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/commands';
 import { formatUsd } from '../../core/money';
 import { headroomUsd, type Quota } from '../../core/quotas';
+import { asksTheSame } from '../../core/reservations';
 import { decideAndRecord, type RecordedBatch } from '../../store/budget-batch';
+import { notifyAnswers, type AddressedAnswer } from '../../store/answers';
 import { sqlState, type Pool } from '../../store/pool';
 import type { ReplyBoard } from '../../authority/reply-board';
 import type { DecideRequest, DecideResult, QuotaState } from '../contracts/budget';
@@ -35,7 +37,10 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   const underWay = new Set<Promise<void>>();
 
   const answer = (commands: readonly BudgetCommand[], answers: readonly ReserveAnswer[]): void => {
-    answers.forEach((given) => replies.post(given));
+    const reserves = commands.filter((command) => command.type === 'reserve');
+    answers.forEach((given, index) =>
+      replies.post(given, (command) => asksTheSame(command, reserves[index] as ReserveCommand)),
+    );
     const sending = sendAnswers(dependencies, commands, answers).finally(() => underWay.delete(sending));
     underWay.add(sending);
   };
@@ -119,27 +124,35 @@ function unknownTenant(tenantId: string, command: BudgetCommand): ReserveAnswer[
   return [{ decision: 'rejected', operationId: command.operationId, code: 'unknown_tenant', message }];
 }
 
-/** Completes the activities that wait. One that is gone (cancelled, timed out, retried) is no error. */
+/**
+ * Answers who waits elsewhere: activities are completed, processes that listen are notified. One that is gone (cancelled,
+ * timed out, retried) is no error: the decision is on record, and whoever asks again is answered from it.
+ */
 async function sendAnswers(
-  { client, log }: DecideDependencies,
+  { client, log, pool }: DecideDependencies,
   commands: readonly BudgetCommand[],
   answers: readonly ReserveAnswer[],
 ): Promise<void> {
   const reserves = commands.filter((command) => command.type === 'reserve');
-  await Promise.all(
-    // One answer a reserve, in their order: two with one operation id may be answered differently.
-    reserves.map(async (command, index) => {
-      const given = answers[index];
-      if (!command.replyTo || !given) return;
-      try {
-        await client.activity.complete(command.replyTo, given);
-      } catch (error) {
-        if (error instanceof ActivityNotFoundError) return;
-        // The decision is on record: the waiting activity's retry is answered from it.
-        log.warn({ operationId: command.operationId, error: String(error) }, 'an answer could not be delivered');
-      }
-    }),
-  );
+  const byChannel = new Map<string, AddressedAnswer[]>();
+  const completions: Promise<void>[] = [];
+  const note = (error: unknown): void => {
+    if (!(error instanceof ActivityNotFoundError))
+      log.warn({ error: String(error) }, 'an answer could not be delivered');
+  };
+  // One answer a reserve, in their order: two with one operation id may be answered differently.
+  for (const [index, { replyTo }] of reserves.entries()) {
+    const given = answers[index];
+    if (!replyTo || !given) continue;
+    if ('channel' in replyTo) {
+      const { channel, waiter } = replyTo;
+      const addressed = byChannel.get(channel) ?? [];
+      addressed.push({ waiter, answer: given });
+      byChannel.set(channel, addressed);
+    } else completions.push(client.activity.complete(replyTo, given).catch(note));
+  }
+  if (byChannel.size > 0) completions.push(notifyAnswers(pool, byChannel).catch(note));
+  await Promise.all(completions);
 }
 
 function quotaState(quota: Quota): QuotaState {

@@ -43,8 +43,8 @@ export class BudgetModel {
         reservedUsd: 0n,
         periodStartMs: start.getTime(),
         periodEndMs: end.getTime(),
-        warningThresholdBasisPoints: 8000,
-        warned: false,
+        thresholdsBasisPoints: [8000],
+        warnedBasisPoints: [],
         exceeded: false,
       };
     });

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import type { FaultPoint } from '../../activities/budget/paid-step';
-import type { ApiDependencies } from '../../api/context';
+import type { ProcessDependencies } from '../../api/context';
 import { showRun, startRun, type StartedRun } from '../../api/runs';
 import { startRunBody, type RunView } from '../../api/schemas';
 import {
@@ -160,7 +160,7 @@ export class TestStack {
     );
   }
 
-  get api(): ApiDependencies {
+  get api(): ProcessDependencies {
     return {
       pool: this.pool,
       temporal: this.temporal,
@@ -205,7 +205,8 @@ export class TestStack {
     const { rows } = await this.admin.query<{ ledger: string; spent: string; reserved: string; open: number }>(
       `SELECT (SELECT trim_scale(coalesce(sum(amount_usd), 0))::text FROM copilot_internal.cost_records WHERE tenant_id = $1) AS ledger,
               trim_scale(current_spend_usd)::text AS spent, trim_scale(reserved_usd)::text AS reserved,
-              (SELECT count(*)::integer FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'granted') AS open
+              (SELECT count(*)::integer FROM copilot_internal.reservations WHERE tenant_id = $1
+                 AND (status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded))) AS open
        FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant' AND resource_type = 'all'`,
       [tenantId],
     );

@@ -1,0 +1,50 @@
+/** What nearly every request looks up, remembered for some seconds: a change takes effect within that time. */
+import { authenticate, type KeyOwner } from '../store/api-keys';
+import type { Pool } from '../store/pool';
+import { readPolicy, tenantExists, type TenantPolicy } from '../store/tenants';
+
+/** How long an answer is remembered. */
+const rememberMs = 5_000;
+const entriesMax = 10_000;
+
+/** Remembers what was found; what was not found is asked for again each time. */
+class Remembered<T> {
+  private readonly entries = new Map<string, { value: T; untilMs: number }>();
+
+  constructor(private readonly find: (name: string) => Promise<T | undefined>) {}
+
+  async of(name: string): Promise<T | undefined> {
+    const known = this.entries.get(name);
+    if (known && known.untilMs > performance.now()) return known.value;
+    const value = await this.find(name);
+    if (this.entries.size >= entriesMax) this.entries.clear();
+    if (value === undefined) this.entries.delete(name);
+    else this.entries.set(name, { value, untilMs: performance.now() + rememberMs });
+    return value;
+  }
+}
+
+/** Whom an API key speaks for. A revoked key is refused within seconds. */
+export class Callers extends Remembered<KeyOwner> {
+  constructor(pool: Pool) {
+    super((key) => authenticate(pool, key));
+  }
+}
+
+/** Which tenants there are. */
+export class Tenants extends Remembered<true> {
+  constructor(pool: Pool) {
+    super(async (tenantId) => (await tenantExists(pool, tenantId)) || undefined);
+  }
+}
+
+/** What a tenant wants done when its authority does not answer. */
+export class Policies extends Remembered<TenantPolicy> {
+  constructor(pool: Pool) {
+    super((tenantId) => readPolicy(pool, tenantId));
+  }
+
+  override async of(tenantId: string): Promise<TenantPolicy> {
+    return (await super.of(tenantId)) ?? { onUnavailable: 'wait', answerTimeoutMs: 5_000 };
+  }
+}

@@ -1,0 +1,17 @@
+/** What the routes share in describing themselves. */
+import { z } from '@hono/zod-openapi';
+import * as schemas from './schemas';
+
+export const json = (schema: z.ZodType, description: string) => ({
+  content: { 'application/json': { schema } },
+  description,
+});
+export const failures = { default: json(schemas.errorView, 'What went wrong, what was kept, and what to do') };
+export const idParam = (description: string) => z.object({ id: z.string().openapi({ description }) });
+export const idempotencyHeader = z.object({
+  'idempotency-key': z
+    .string()
+    .optional()
+    .openapi({ description: 'A repeat with the same key gets the first answer.' }),
+});
+export const security = [{ bearer: [] }];

@@ -1,0 +1,101 @@
+/** The routes under /v1/reservations. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { randomUUID } from 'node:crypto';
+import { parseAmountUsd } from '../core/money';
+import { tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import { once } from './idempotency';
+import { failures, idempotencyHeader, json, security } from './openapi';
+import * as reservations from './reservations';
+import * as schemas from './schemas';
+
+const operation = z.object({
+  operationId: z.uuid({ error: 'must be a UUID' }).openapi({ description: 'The operation, as it was reserved.' }),
+});
+const body = (schema: z.ZodType) => ({ required: true, content: { 'application/json': { schema } } });
+
+export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/reservations',
+      security,
+      request: { headers: idempotencyHeader, body: body(schemas.reserveBody) },
+      responses: {
+        201: json(z.any(), 'Granted; in part when `partial` is true'),
+        429: json(z.any(), 'Denied: the quota that bound, and when to try again'),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const asked = c.req.valid('json') as schemas.ReserveBody;
+      const tenantId = await tenantFor(c, dependencies, asked.tenantId);
+      return (await once(c, dependencies, asked, async () => ({
+        status: 201,
+        body: await reservations.reserve(dependencies, { tenantId, body: asked, gone: c.req.raw.signal }),
+      }))) as never;
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/reservations/{operationId}',
+      security,
+      request: { params: operation, query: z.object({ tenantId: schemas.tenantIdSchema.optional() }) },
+      responses: { 200: json(z.any(), 'The reservation as it stands'), ...failures },
+    }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
+      return c.json(
+        await reservations.show(dependencies, { tenantId, operationId: c.req.valid('param').operationId }),
+        200,
+      );
+    },
+  );
+  ending('claim', schemas.claimBody, 'Claimed: the call may be made', async ({ tenantId, operationId }) => {
+    const claimToken = randomUUID();
+    await reservations.claim(dependencies, { tenantId, operationId, claimToken });
+    return { operationId, claimToken };
+  });
+  ending('commit', schemas.commitBody, 'Recorded', ({ tenantId, operationId, asked }) => {
+    const { costUsd, claimToken, usage } = asked;
+    const item = { operationId, costUsd: parseAmountUsd(costUsd), ...given({ claimToken, usage }) };
+    return reservations.commit(dependencies, { tenantId, item });
+  });
+  ending('release', schemas.releaseBody, 'Released', ({ tenantId, operationId, asked: { claimToken } }) =>
+    reservations.release(dependencies, { tenantId, item: { operationId, ...given({ claimToken }) } }),
+  );
+  ending('extend', schemas.extendBody, 'Held for longer', ({ tenantId, operationId, asked: { ttlSeconds } }) =>
+    reservations.extend(dependencies, { tenantId, operationId, ttlSeconds }),
+  );
+
+  /** A POST on one reservation. */
+  function ending<S extends z.ZodType<{ tenantId?: string | undefined }>>(
+    verb: string,
+    schema: S,
+    description: string,
+    work: (order: { tenantId: string; operationId: string; asked: z.output<S> }) => Promise<object>,
+  ): void {
+    app.openapi(
+      createRoute({
+        method: 'post',
+        path: `/v1/reservations/{operationId}/${verb}`,
+        security,
+        request: { headers: idempotencyHeader, params: operation, body: body(schema) },
+        responses: { 200: json(z.any(), description), ...failures },
+      }),
+      async (c) => {
+        const asked = c.req.valid('json' as never) as z.output<S>;
+        const { operationId } = c.req.valid('param');
+        const tenantId = await tenantFor(c as ApiContext, dependencies, asked.tenantId);
+        return (await once(c as ApiContext, dependencies, asked, async () => ({
+          status: 200,
+          body: await work({ tenantId, operationId, asked }),
+        }))) as never;
+      },
+    );
+  }
+}
+
+/** The fields that were given. */
+const given = <T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;

@@ -1,0 +1,92 @@
+/**
+ * How a process beside the workers reaches its tenants' authorities: commands go by coalesced signals, answers come back
+ * by notification, outcomes are written to Postgres and folded by the authority.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../core/commands';
+import { listenForAnswers, type AnswerListener } from '../store/answers';
+import type { OutcomeAnswer, OutcomeItem } from '../store/outcomes';
+import type { Pool } from '../store/pool';
+import { Coalescer } from './coalescer';
+import { OutcomeWriter } from './outcome-writer';
+import { ReplyBoard } from './reply-board';
+
+/** Notifications are the rule; this is how long a lost one is missed. */
+const lookUpMs = 100;
+
+export class AuthorityClient {
+  private readonly coalescer: Coalescer;
+  private readonly replies: ReplyBoard;
+  private readonly outcomes: OutcomeWriter;
+  private readonly listener: AnswerListener;
+  private waiters = 0;
+  private readonly channel = `spendlock_answers_${randomBytes(8).toString('hex')}`;
+
+  constructor(private readonly dependencies: { pool: Pool; temporal: Client; taskQueue: string; log: Logger }) {
+    const { pool, temporal, taskQueue, log } = dependencies;
+    this.coalescer = new Coalescer({ client: temporal, taskQueue });
+    this.replies = new ReplyBoard({ pool, log, lookUpMs });
+    this.outcomes = new OutcomeWriter(pool);
+    this.listener = listenForAnswers(pool, {
+      channel: this.channel,
+      onAnswer: ({ waiter, answer }) => this.replies.post(answer, ({ replyTo }) => waiterOf(replyTo) === waiter),
+    });
+  }
+
+  /** Asks for money. Undefined when the authority did not answer in time: nothing is held then, the request was released. */
+  async reserve(
+    tenantId: string,
+    asked: ReserveCommand,
+    { timeoutMs, gone }: { timeoutMs: number; gone?: AbortSignal },
+  ): Promise<ReserveAnswer | undefined> {
+    const command = { ...asked, replyTo: { channel: this.channel, waiter: (this.waiters += 1) } };
+    const waiting = this.replies.wait(tenantId, command, timeoutMs);
+    this.send(tenantId, command);
+    const { operationId } = command;
+    // A caller that went away, or gave up, will never use what it is granted, unless it asked again meanwhile.
+    const release = (): void => {
+      if (!this.replies.isAwaited(operationId)) this.send(tenantId, { type: 'release', operationId });
+    };
+    const answer = await waiting;
+    if (!answer || gone?.aborted) release();
+    return answer;
+  }
+
+  /** Resolves once Postgres holds the outcome. */
+  async writeOutcome(tenantId: string, item: OutcomeItem): Promise<OutcomeAnswer> {
+    const answer = await this.outcomes.write(tenantId, item);
+    if (answer.written) this.fold(tenantId, item.operationId);
+    return answer;
+  }
+
+  /** Sends a command that nobody waits for. One that Temporal refuses is logged: the record and its expiry remain. */
+  send(tenantId: string, command: BudgetCommand): void {
+    this.coalescer.send(tenantId, command).catch((error: unknown) => this.note(tenantId, error));
+  }
+
+  /** Says that limits changed. They hold without it: every decision reads them. */
+  reload(tenantId: string): void {
+    this.send(tenantId, { type: 'reload' });
+  }
+
+  /** Sends what waits, then listens no longer. */
+  async close(): Promise<void> {
+    await this.coalescer.drain();
+    await this.listener.stop();
+  }
+
+  private fold(tenantId: string, operationId: string): void {
+    this.coalescer
+      .sendLazily(tenantId, { type: 'commit', operationId })
+      .catch((error: unknown) => this.note(tenantId, error));
+  }
+
+  private note(tenantId: string, error: unknown): void {
+    this.dependencies.log.warn({ tenantId, error: String(error) }, 'a budget command could not be sent');
+  }
+}
+
+const waiterOf = (replyTo: ReserveCommand['replyTo']): number | undefined =>
+  replyTo && 'waiter' in replyTo ? replyTo.waiter : undefined;

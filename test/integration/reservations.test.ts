@@ -1,0 +1,249 @@
+/** Reservations of callers outside Temporal, over HTTP, on the real stack. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startTestApi, type TestApi } from '../support/api';
+import { TestStack } from '../support/stack';
+
+describe('reservations over HTTP', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+
+  interface Answer {
+    status: number;
+    retryAfter: string | null;
+    body: Record<string, unknown> & { quotaDetails?: Record<string, unknown>; operationId?: string };
+  }
+  const post = async (path: string, body: unknown): Promise<Answer> => {
+    const response = await api.request(path, { method: 'POST', body });
+    return {
+      status: response.status,
+      retryAfter: response.headers.get('retry-after'),
+      body: (await response.json()) as Answer['body'],
+    };
+  };
+  const reserve = (tenantId: string, amountUsd: string, more: object = {}): Promise<Answer> =>
+    post('/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, ...more });
+  const end = (answer: Answer, verb: string, body: object): Promise<Answer> =>
+    post(`/v1/reservations/${answer.body.operationId}/${verb}`, body);
+  const settled = async (tenantId: string): Promise<Awaited<ReturnType<TestStack['books']>>> => {
+    for (let tries = 0; tries < 200; tries += 1) {
+      const books = await stack.books(tenantId);
+      if (books.openReservations === 0) return books;
+      await sleep(25);
+    }
+    throw new Error('the books were not settled within five seconds');
+  };
+
+  test('reserve, commit: below, at and above what was reserved, each recorded once however often it is sent', async () => {
+    const tenantId = await stack.tenant('10');
+    for (const costUsd of ['0.25', '1', '1.5']) {
+      const granted = await reserve(tenantId, '1');
+      expect(granted).toMatchObject({ status: 201, body: { decision: 'granted', grantedUsd: '1', partial: false } });
+      const first = await end(granted, 'commit', { tenantId, costUsd });
+      expect(first).toMatchObject({ status: 200, body: { status: 'committed' } });
+      expect(await end(granted, 'commit', { tenantId, costUsd })).toEqual(first);
+      expect(await end(granted, 'commit', { tenantId, costUsd: '9' })).toMatchObject({
+        status: 409,
+        body: { error: 'operation_conflict' },
+      });
+    }
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '2.75', spentUsd: '2.75', reservedUsd: '0' });
+  });
+
+  test('the same operation asked again gets the same answer, another request under its id none', async () => {
+    const tenantId = await stack.tenant('10');
+    const operationId = randomUUID();
+    const first = await reserve(tenantId, '4', { operationId });
+    const [second, third] = await Promise.all([
+      reserve(tenantId, '4', { operationId }),
+      reserve(tenantId, '5', { operationId }),
+    ]);
+    expect(second).toEqual(first);
+    expect(third).toMatchObject({ status: 409, body: { error: 'operation_conflict', operationId } });
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '4' });
+  });
+
+  test('a denial names the quota, and says when a hold makes room', async () => {
+    const tenantId = await stack.tenant('10');
+    await reserve(tenantId, '9', { ttlSeconds: 90 });
+    const denied = await reserve(tenantId, '2');
+    expect(denied).toMatchObject({
+      status: 429,
+      body: { error: 'quota_exceeded', resourceType: 'llm', quotaDetails: { scope: 'tenant', remainingUsd: 1 } },
+    });
+    expect(Number(denied.retryAfter)).toBeGreaterThan(80);
+    expect(Number(denied.retryAfter)).toBeLessThanOrEqual(90);
+    expect(denied.body.retryAfter).toBe(Number(denied.retryAfter));
+    const hopeless = await reserve(tenantId, '11');
+    expect(hopeless.status).toBe(429);
+    expect(hopeless.retryAfter).toBeNull();
+    expect(hopeless.body).not.toHaveProperty('retryAfter');
+  });
+
+  test('a grant in part when the whole does not fit', async () => {
+    const tenantId = await stack.tenant('10');
+    await reserve(tenantId, '9');
+    expect(await reserve(tenantId, '3', { minimumUsd: '0.5' })).toMatchObject({
+      status: 201,
+      body: { grantedUsd: '1', partial: true },
+    });
+  });
+
+  test('release frees; a cost that comes after it is still recorded', async () => {
+    const tenantId = await stack.tenant('10');
+    const granted = await reserve(tenantId, '4');
+    expect(await end(granted, 'release', { tenantId })).toMatchObject({ status: 200, body: { status: 'released' } });
+    expect(await end(granted, 'release', { tenantId })).toMatchObject({ status: 200 });
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '0', reservedUsd: '0' });
+    expect(await end(granted, 'commit', { tenantId, costUsd: '3' })).toMatchObject({ status: 200 });
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '3', spentUsd: '3', reservedUsd: '0' });
+    expect(await end(granted, 'release', { tenantId })).toMatchObject({ status: 409 });
+  });
+
+  test('a release that comes first refuses its reserve', async () => {
+    const tenantId = await stack.tenant('10');
+    const operationId = randomUUID();
+    expect(await post(`/v1/reservations/${operationId}/release`, { tenantId })).toMatchObject({ status: 200 });
+    expect(await reserve(tenantId, '1', { operationId })).toMatchObject({
+      status: 409,
+      body: { error: 'operation_released' },
+    });
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0' });
+  });
+
+  test('running out: unclaimed is released, claimed is charged, unless the caller chose otherwise', async () => {
+    const tenantId = await stack.tenant('10');
+    const short = { ttlSeconds: 1 };
+    const [unclaimed, claimed, settles, releases] = await Promise.all([
+      reserve(tenantId, '1', short),
+      reserve(tenantId, '2', short),
+      reserve(tenantId, '3', { ...short, onExpiry: 'settle' }),
+      reserve(tenantId, '4', { ...short, onExpiry: 'release' }),
+    ]);
+    for (const one of [claimed, releases])
+      expect(await end(one, 'claim', { tenantId })).toMatchObject({
+        status: 200,
+        body: { claimToken: expect.any(String) as string },
+      });
+    const statuses = async (): Promise<unknown[]> =>
+      Promise.all(
+        [unclaimed, claimed, settles, releases].map(async ({ body }) => {
+          const shown = await api.request(`/v1/reservations/${body.operationId}?tenantId=${tenantId}`);
+          const { status, settlement } = (await shown.json()) as { status: string; settlement: string };
+          return `${status} ${settlement}`;
+        }),
+      );
+    await sleep(1_500);
+    await settled(tenantId);
+    expect(await statuses()).toEqual([
+      'expired expired',
+      'committed unverified',
+      'committed unverified',
+      'expired expired',
+    ]);
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '5', reservedUsd: '0' });
+    // What becomes known later corrects it.
+    expect(await end(settles, 'commit', { tenantId, costUsd: '0.5' })).toMatchObject({ status: 200 });
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '2.5', spentUsd: '2.5' });
+  });
+
+  test('a claim keeps others out, and extending holds on', async () => {
+    const tenantId = await stack.tenant('10');
+    const granted = await reserve(tenantId, '2', { ttlSeconds: 1 });
+    const { claimToken } = (await end(granted, 'claim', { tenantId })).body;
+    expect(await end(granted, 'claim', { tenantId })).toMatchObject({ status: 409, body: { error: 'claim_refused' } });
+    expect(await end(granted, 'commit', { tenantId, costUsd: '1' })).toMatchObject({ status: 409 });
+    const extended = await end(granted, 'extend', { tenantId, ttlSeconds: 60 });
+    expect(Date.parse(String(extended.body.expiresAt))).toBeGreaterThan(Date.now() + 50_000);
+    await sleep(1_300);
+    expect(await end(granted, 'commit', { tenantId, costUsd: '1', claimToken })).toMatchObject({ status: 200 });
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '1', reservedUsd: '0' });
+  });
+
+  test('one tenant cannot end, see or spend what another reserved', async () => {
+    const [mine, theirs] = [await stack.tenant('10'), await stack.tenant('10')];
+    const granted = await reserve(mine, '4');
+    for (const verb of ['commit', 'extend', 'claim'] as const) {
+      const body = {
+        tenantId: theirs,
+        ...(verb === 'commit' ? { costUsd: '1' } : {}),
+        ...(verb === 'extend' ? { ttlSeconds: 9 } : {}),
+      };
+      expect(await end(granted, verb, body)).toMatchObject({ status: 404, body: { error: 'unknown_operation' } });
+    }
+    const key = await api.keyOf(theirs);
+    const shown = await api.request(`/v1/reservations/${granted.body.operationId}`, { key });
+    expect(shown.status).toBe(404);
+    expect(await stack.books(mine)).toMatchObject({ reservedUsd: '4', ledgerUsd: '0' });
+  });
+
+  test.each([
+    ['a negative amount', { amountUsd: '-1' }, 'invalid_request'],
+    ['no number', { amountUsd: 'NaN' }, 'invalid_request'],
+    ['infinity', { amountUsd: 'Infinity' }, 'invalid_request'],
+    ['a JSON number', { amountUsd: 1 }, 'invalid_request'],
+    ['more than there is', { amountUsd: '1000000000000' }, 'invalid_request'],
+    ['finer than a pico-dollar', { amountUsd: '0.0000000000001' }, 'invalid_request'],
+    ['a minimum above the amount', { minimumUsd: '2' }, 'invalid_amount'],
+    ['an operation that is no UUID', { operationId: 'x' }, 'invalid_request'],
+    ['a resource that nobody bills', { resource: 'gpu' }, 'invalid_request'],
+    ['an unknown field', { colour: 'red' }, 'invalid_request'],
+  ])('%s is refused, and nothing is held', async (_what, wrong, code) => {
+    const tenantId = await stack.tenant('10');
+    const answer = await reserve(tenantId, '1', wrong);
+    expect(answer.status).toBe(400);
+    expect(answer.body.error).toBe(code);
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0' });
+  });
+
+  test('200 callers at once against a limit that fits 50: exactly 50 are granted', async () => {
+    const tenantId = await stack.tenant('100');
+    const answers = await Promise.all(Array.from({ length: 200 }, () => reserve(tenantId, '2')));
+    const granted = answers.filter(({ status }) => status === 201);
+    expect(granted).toHaveLength(50);
+    expect(answers.filter(({ status }) => status === 429)).toHaveLength(150);
+    await Promise.all(granted.map((one) => end(one, 'commit', { tenantId, costUsd: '2' })));
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '100', spentUsd: '100', reservedUsd: '0' });
+  });
+});
+
+describe('an authority that does not answer', () => {
+  test('holds nothing: the request is released, and the caller told', async () => {
+    const stack = await TestStack.start({ worker: false });
+    const api = await startTestApi(stack);
+    try {
+      const tenantId = await stack.tenant('10');
+      await stack.admin.query('UPDATE copilot_internal.tenants SET answer_timeout_ms = 300 WHERE tenant_id = $1', [
+        tenantId,
+      ]);
+      const operationId = randomUUID();
+      const response = await api.request('/v1/reservations', {
+        method: 'POST',
+        body: { operationId, tenantId, resource: 'llm', amountUsd: '1' },
+      });
+      expect(response.status).toBe(503);
+      expect(await response.json()).toMatchObject({ error: 'authority_unavailable', operationId });
+      await stack.startWorker();
+      for (let tries = 0; tries < 100; tries += 1) {
+        const { rows } = await stack.admin.query(
+          'SELECT status FROM copilot_internal.reservations WHERE operation_id = $1',
+          [operationId],
+        );
+        if ((rows[0] as { status?: string } | undefined)?.status === 'released') break;
+        await sleep(50);
+      }
+      expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+    } finally {
+      await api.close();
+      await stack.stop();
+    }
+  });
+});
