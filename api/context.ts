@@ -21,8 +21,11 @@ export interface ProcessDependencies {
   closing: AbortSignal;
 }
 
+/** What the routes ask of the authorities. */
+export type Authority = Pick<AuthorityClient, 'reserve' | 'writeOutcome' | 'send' | 'reload' | 'close'>;
+
 export interface ApiDependencies extends ProcessDependencies {
-  authority: AuthorityClient;
+  authority: Authority;
   callers: Callers;
   tenants: Tenants;
   policies: Policies;

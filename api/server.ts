@@ -5,7 +5,7 @@ import { AuthorityClient } from '../authority/authority-client';
 import { taskQueues } from '../workflows/messages';
 import { createApp } from './app';
 import { Callers, Policies, Tenants } from './cached';
-import type { ProcessDependencies } from './context';
+import type { Authority, ProcessDependencies } from './context';
 
 export interface RunningApi {
   url: string;
@@ -17,13 +17,16 @@ export interface RunningApi {
 export interface ServeOptions extends Omit<ProcessDependencies, 'closing'> {
   host: string;
   port: number;
+  /** Who decides; by default the tenants' authorities. */
+  authority?: Authority;
 }
 
 /** @throws Error when the port cannot be had. */
-export async function startApi({ host, port, ...dependencies }: ServeOptions): Promise<RunningApi> {
+export async function startApi({ host, port, authority: given, ...dependencies }: ServeOptions): Promise<RunningApi> {
   const closing = new AbortController();
   const { pool, temporal, log, taskQueuePrefix } = dependencies;
-  const authority = new AuthorityClient({ pool, temporal, taskQueue: taskQueues(taskQueuePrefix).budget, log });
+  const authority =
+    given ?? new AuthorityClient({ pool, temporal, taskQueue: taskQueues(taskQueuePrefix).budget, log });
   const app = createApp({
     ...dependencies,
     authority,

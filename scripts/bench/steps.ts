@@ -1,0 +1,143 @@
+/** Paid steps against bare ones, and the decision alone, inside one worker process. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, Connection } from '@temporalio/client';
+import type { PaidStep } from '../../activities/budget/paid-step';
+import type { ReserveCommand } from '../../core/commands';
+import { createPool } from '../../store/pool';
+import { createLog } from '../../telemetry/log';
+import { startTracing } from '../../telemetry/tracing';
+import { workerConfig } from '../../workers/config';
+import { bundleWorkflows, startWorkers, type RunningWorkers } from '../../workers/workers';
+import { taskQueues } from '../../workflows/messages';
+import { benchTenant } from './bench-tenant';
+import { median, quantile, type Print } from './report';
+import type { BenchActivities, BenchRunInput } from './workflows';
+
+const repetitions = 5;
+const stepsOfOneRun = 40;
+const concurrentRuns = 20;
+const stepsOfEachRun = 20;
+const decisions = 300;
+/** How long the stand-in for a provider takes. */
+const providerMs = 5;
+const taskQueuePrefix = 'bench-steps';
+
+interface Bench {
+  run: (input: Omit<BenchRunInput, 'tenantId'>) => Promise<number[]>;
+  workers: RunningWorkers;
+  tenantId: string;
+  print: Print;
+}
+
+export async function measureSteps(
+  { databaseUrl, temporalAddress }: { databaseUrl: string; temporalAddress: string },
+  print: Print,
+): Promise<void> {
+  const tracing = startTracing('bench');
+  const workers = await startWorkers({
+    config: workerConfig({
+      DATABASE_URL: databaseUrl,
+      TEMPORAL_ADDRESS: temporalAddress,
+      SPENDLOCK_TASK_QUEUES: 'runs,budget',
+      SPENDLOCK_TASK_QUEUE_PREFIX: taskQueuePrefix,
+      ANTHROPIC_API_KEY: 'none',
+    }),
+    log: createLog({ name: 'bench', level: 'warn' }),
+    tracing,
+    workflowBundle: await bundleWorkflows(tracing, require.resolve('./workflows')),
+    extraActivities: benchActivities,
+  });
+  const connection = await Connection.connect({ address: temporalAddress });
+  const client = new Client({ connection, plugins: [tracing.plugin] });
+  const pool = createPool(databaseUrl);
+  const tenantId = await benchTenant(pool, 'bench-steps');
+  await pool.end();
+  const run: Bench['run'] = (input) =>
+    client.workflow.execute('benchRun', {
+      workflowId: `bench/${randomUUID()}`,
+      taskQueue: taskQueues(taskQueuePrefix).runs,
+      args: [{ tenantId, ...input }],
+    });
+  const bench = { run, workers, tenantId, print };
+  await bench.run({ steps: 10, budgeted: true });
+  await measureOneRun(bench);
+  await measureDecisions(bench);
+  await measureThroughput(bench);
+  await workers.shutdown();
+  await connection.close();
+}
+
+/** The measured activity. Budgeted, it does what every paid activity does around its call. */
+const benchActivities = ({ paidStep }: { paidStep: PaidStep }): BenchActivities => ({
+  async benchCall({ tenantId, operationId }) {
+    const claim = operationId === undefined ? undefined : await paidStep.claim({ tenantId, operationId });
+    await sleep(providerMs);
+    if (claim) await paidStep.settle(claim, { billed: true, costUsd: 8_000_000_000n });
+    return { costUsd: '0.008' };
+  },
+});
+
+/** Steps of one run, one after the other. */
+async function measureOneRun({ run, print }: Bench): Promise<void> {
+  const bare: number[] = [];
+  const budgeted: number[] = [];
+  for (let repetition = 0; repetition < repetitions; repetition += 1) {
+    bare.push(median(await run({ steps: stepsOfOneRun, budgeted: false })));
+    budgeted.push(median(await run({ steps: stepsOfOneRun, budgeted: true })));
+  }
+  const about = { repetitions, steps: stepsOfOneRun };
+  print('step.bare_ms', median(bare), 'ms', about);
+  print('step.budgeted_ms', median(budgeted), 'ms', {
+    ...about,
+    overBareMs: Math.round((median(budgeted) - median(bare)) * 100) / 100,
+  });
+}
+
+/** Reserves of one client that waits for each answer. */
+async function measureDecisions({ workers, tenantId, print }: Bench): Promise<void> {
+  const { coalescer, replies } = workers.budget;
+  const tookMs: number[] = [];
+  for (let index = 0; index < decisions; index += 1) {
+    const command: ReserveCommand = {
+      type: 'reserve',
+      operationId: randomUUID(),
+      resource: 'llm',
+      amountUsd: '0.01',
+      priceVersion: 'bench',
+      ttlSeconds: 300,
+      kind: 'bench',
+    };
+    const startedMs = performance.now();
+    const answer = replies.wait(tenantId, command, 10_000);
+    await coalescer.send(tenantId, command);
+    if ((await answer)?.decision !== 'granted') throw new Error('A decision of the benchmark was not a grant.');
+    tookMs.push(performance.now() - startedMs);
+  }
+  for (const [name, share] of [
+    ['p50', 0.5],
+    ['p95', 0.95],
+    ['p99', 0.99],
+  ] as const) {
+    print(`decision.${name}_ms`, quantile(tookMs, share), 'ms', { decisions });
+  }
+}
+
+/** Steps a second of many runs at once. */
+async function measureThroughput({ run, print }: Bench): Promise<void> {
+  const once = async (budgeted: boolean): Promise<number> => {
+    const startedMs = performance.now();
+    await Promise.all(Array.from({ length: concurrentRuns }, () => run({ steps: stepsOfEachRun, budgeted })));
+    return (concurrentRuns * stepsOfEachRun * 1000) / (performance.now() - startedMs);
+  };
+  const bare: number[] = [];
+  const budgeted: number[] = [];
+  for (let repetition = 0; repetition < repetitions; repetition += 1) {
+    bare.push(await once(false));
+    budgeted.push(await once(true));
+  }
+  const about = { repetitions, runs: concurrentRuns };
+  print('step.bare_per_second', median(bare), '1/s', about);
+  const shareOfBare = Math.round((median(budgeted) / median(bare)) * 1000) / 1000;
+  print('step.budgeted_per_second', median(budgeted), '1/s', { ...about, shareOfBare });
+}
