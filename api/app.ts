@@ -1,6 +1,7 @@
 /** The API as a Hono application: routes, authentication, errors and the OpenAPI document. */
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import { randomUUID } from 'node:crypto';
+import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { sumUsd, formatUsd, parseUsd } from '../core/money';
 import { createApiKey } from '../store/api-keys';
@@ -44,7 +45,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   });
   // Base64 makes a file a third larger.
   const maxSize = Math.ceil(schemas.fileBytesMax * 1.4) + 1024 * 1024;
-  app.use('/v1/*', bodyLimit({ maxSize, onError: () => tooLarge(maxSize) }));
+  app.use('/v1/*', limitBody(maxSize));
   app.use('/v1/*', async (c, next) => {
     if (['POST', 'PUT'].includes(c.req.method)) checkJson(await c.req.text(), c.req.path);
     await next();
@@ -102,6 +103,17 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   app.doc31('/openapi.json', document);
   app.get('/docs', (c) => c.html(docsPage(app.getOpenAPI31Document(document))));
   return app;
+}
+
+/** A body that says how long it is is measured by that: reading it through a stream costs most of a small request. */
+function limitBody(maxSize: number): MiddlewareHandler<ApiEnv> {
+  const whileReading = bodyLimit({ maxSize, onError: () => tooLarge(maxSize) });
+  return async (c, next) => {
+    const length = c.req.header('content-length');
+    if (length === undefined || c.req.header('transfer-encoding') !== undefined) return whileReading(c, next);
+    if (Number(length) > maxSize) tooLarge(maxSize);
+    return next();
+  };
 }
 
 function tooLarge(bytes: number): never {

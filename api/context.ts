@@ -1,4 +1,5 @@
 /** What every route is given, and who is asking. */
+import type { HttpBindings } from '@hono/node-server';
 import type { Client } from '@temporalio/client';
 import type { Context } from 'hono';
 import type { Logger } from 'pino';
@@ -32,6 +33,7 @@ export interface ApiDependencies extends ProcessDependencies {
 }
 
 export interface ApiEnv {
+  Bindings: HttpBindings;
   Variables: { requestId: string; caller: KeyOwner };
 }
 export type ApiContext = Context<ApiEnv>;
@@ -60,4 +62,14 @@ export function requireAdministration(c: ApiContext): void {
   if (c.get('caller').tenantId !== undefined) {
     throw new ApiError('forbidden', 'This needs an administration key. Nothing was done.');
   }
+}
+
+/** Aborted when the client goes away before it is answered. The request's own signal would cost most of a small request. */
+export function clientGone(c: ApiContext): AbortSignal {
+  const gone = new AbortController();
+  const { outgoing } = c.env;
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) gone.abort();
+  });
+  return gone.signal;
 }

@@ -2,7 +2,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { randomUUID } from 'node:crypto';
 import { parseAmountUsd } from '../core/money';
-import { tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import { clientGone, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
 import { once } from './idempotency';
 import { failures, idempotencyHeader, json, security } from './openapi';
 import * as reservations from './reservations';
@@ -31,7 +31,7 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
       return (await once(c, dependencies, asked, async () => ({
         status: 201,
-        body: await reservations.reserve(dependencies, { tenantId, body: asked, gone: c.req.raw.signal }),
+        body: await reservations.reserve(dependencies, { tenantId, body: asked, gone: clientGone(c as ApiContext) }),
       }))) as never;
     },
   );

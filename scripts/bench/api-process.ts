@@ -28,7 +28,7 @@ async function main(): Promise<void> {
     ...(backend === 'sql' || backend === 'sqlCoalesced' ? { authority: plain[backend](pool) } : {}),
   });
   process.send?.({ url: api.url });
-  process.once('disconnect', () => process.exit());
+  for (const end of ['disconnect', 'SIGTERM'] as const) process.once(end as 'SIGTERM', () => process.exit());
 }
 
 main().catch((error: unknown) => {
