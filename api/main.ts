@@ -1,5 +1,6 @@
 /** The API as a process: `npm run api`. Configured by its environment; drains on SIGTERM and SIGINT. */
 import { Client, Connection } from '@temporalio/client';
+import { signallingConnection } from '../authority/connection';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
 import { createLog } from '../telemetry/log';
@@ -13,11 +14,7 @@ async function main(): Promise<void> {
   const log = createLog({ name: 'api', level: config.LOG_LEVEL });
   const tracing = startTracing('spendlock-api');
   // Lazy: the API comes up, and says on /readyz what is missing, before Temporal does.
-  const apiKey = config.TEMPORAL_API_KEY;
-  const connection = Connection.lazy({
-    address: config.TEMPORAL_ADDRESS,
-    ...(apiKey === undefined ? {} : { apiKey, tls: true }),
-  });
+  const connection = Connection.lazy(signallingConnection(config.TEMPORAL_ADDRESS, config.TEMPORAL_API_KEY));
   const temporal = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE, plugins: [tracing.plugin] });
   const pool = createPool(config.DATABASE_URL);
   const api = await startApi({

@@ -14,7 +14,9 @@ import { OutcomeWriter } from './outcome-writer';
 import { ReplyBoard } from './reply-board';
 
 /** Notifications are the rule; this is how long a lost one is missed. */
-const lookUpMs = 100;
+const lookUpMs = 500;
+/** Every decision folds the outcomes that wait; this is how long they wait for one. */
+const foldMs = 250;
 
 export class AuthorityClient {
   private readonly coalescer: Coalescer;
@@ -26,12 +28,16 @@ export class AuthorityClient {
 
   constructor(private readonly dependencies: { pool: Pool; temporal: Client; taskQueue: string; log: Logger }) {
     const { pool, temporal, taskQueue, log } = dependencies;
-    this.coalescer = new Coalescer({ client: temporal, taskQueue });
+    this.coalescer = new Coalescer({ client: temporal, taskQueue, lazyMs: foldMs });
     this.replies = new ReplyBoard({ pool, log, lookUpMs });
     this.outcomes = new OutcomeWriter(pool);
     this.listener = listenForAnswers(pool, {
       channel: this.channel,
-      onAnswer: ({ waiter, answer }) => this.replies.post(answer, ({ replyTo }) => waiterOf(replyTo) === waiter),
+      onNotice: ({ tenantId, continuing, answers }) => {
+        if (continuing) this.coalescer.holdBack(tenantId);
+        for (const { waiter, answer } of answers)
+          this.replies.post(answer, ({ replyTo }) => waiterOf(replyTo) === waiter);
+      },
     });
   }
 
@@ -43,7 +49,7 @@ export class AuthorityClient {
   ): Promise<ReserveAnswer | undefined> {
     const command = { ...asked, replyTo: { channel: this.channel, waiter: (this.waiters += 1) } };
     const waiting = this.replies.wait(tenantId, command, timeoutMs);
-    this.send(tenantId, command);
+    this.send(tenantId, command, waiting);
     const { operationId } = command;
     // A caller that went away, or gave up, will never use what it is granted, unless it asked again meanwhile.
     const release = (): void => {
@@ -57,13 +63,13 @@ export class AuthorityClient {
   /** Resolves once Postgres holds the outcome. */
   async writeOutcome(tenantId: string, item: OutcomeItem): Promise<OutcomeAnswer> {
     const answer = await this.outcomes.write(tenantId, item);
-    if (answer.written) this.fold(tenantId, item.operationId);
+    if (answer.written) this.coalescer.nudge(tenantId).catch((error: unknown) => this.note(tenantId, error));
     return answer;
   }
 
   /** Sends a command that nobody waits for. One that Temporal refuses is logged: the record and its expiry remain. */
-  send(tenantId: string, command: BudgetCommand): void {
-    this.coalescer.send(tenantId, command).catch((error: unknown) => this.note(tenantId, error));
+  send(tenantId: string, command: BudgetCommand, answered?: Promise<unknown>): void {
+    this.coalescer.send(tenantId, command, answered).catch((error: unknown) => this.note(tenantId, error));
   }
 
   /** Says that limits changed. They hold without it: every decision reads them. */
@@ -75,12 +81,6 @@ export class AuthorityClient {
   async close(): Promise<void> {
     await this.coalescer.drain();
     await this.listener.stop();
-  }
-
-  private fold(tenantId: string, operationId: string): void {
-    this.coalescer
-      .sendLazily(tenantId, { type: 'commit', operationId })
-      .catch((error: unknown) => this.note(tenantId, error));
   }
 
   private note(tenantId: string, error: unknown): void {

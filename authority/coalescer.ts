@@ -1,7 +1,10 @@
 /**
- * Brings budget commands to their tenant's authority, together. Per tenant one signal is under way at a time; commands
- * that arrive meanwhile, or within a few milliseconds, travel in the next. The load on an authority then grows with the
- * number of processes, not with the number of calls.
+ * Brings budget commands to their tenant's authority, together. Per tenant one signal is under way at a time, until its
+ * reserves were answered; commands that arrive meanwhile travel in the next. The load on an authority then grows with
+ * the number of processes, not with the number of calls.
+ *
+ * Callers that were answered together tend to come back together: a signal waits a little for as many as the last one
+ * carried, or the first to come back would travel alone and all others wait for its decision.
  *
  * A command that can wait (a commit whose outcome Postgres already holds) rides with the next one that cannot, or goes
  * by itself soon after: most steps then cost their authority one signal instead of two.
@@ -22,8 +25,6 @@ export interface CoalescerOptions {
   client: Client;
   /** The queue of the authorities. */
   taskQueue: string;
-  /** Pause before a signal, in which others may join it. */
-  gapMs?: number;
   /** How long a command that can wait does so for company. */
   lazyMs?: number;
 }
@@ -37,10 +38,17 @@ const historyEventsMax = 8_000;
 /** An authority takes about this long to continue as new. */
 const continuingMs = 100;
 const historyBytesMax = 10 * 1024 * 1024;
+/** A signal whose reserves are not answered holds the next one back no longer than this. */
+const answeredMsMax = 1_000;
+/** How long a signal waits for company: a share of what the last one took to be answered, and no longer than this. */
+const companyShare = 0.25;
+const companyMsMax = 20;
 
 interface Waiting {
   command: BudgetCommand;
   bytes: number;
+  /** Settles when the authority has answered. */
+  answered: Promise<unknown> | undefined;
   resolve: () => void;
   reject: (error: unknown) => void;
 }
@@ -51,7 +59,12 @@ interface Lane {
   running: Promise<void> | undefined;
   lazyTimer: NodeJS.Timeout | undefined;
   signals: number;
-  sentAtMs: number;
+  /** Reserves of the last signal, how long they took to be answered, and when that was. */
+  company: number;
+  answerMs: number;
+  answeredAtMs: number;
+  /** Ends the wait for company. */
+  enough: (() => void) | undefined;
   heldUntilMs: number;
 }
 
@@ -59,22 +72,29 @@ export class Coalescer {
   private readonly lanes = new Map<string, Lane>();
   /** Tenants whose authority was running when last signalled. */
   private readonly started = new Set<string>();
-  private readonly gapMs: number;
   private readonly lazyMs: number;
 
   constructor(private readonly options: CoalescerOptions) {
-    this.gapMs = options.gapMs ?? 2;
     this.lazyMs = options.lazyMs ?? 50;
   }
 
-  /** Resolves once Temporal has accepted the command. Rejects when it did not; sending it again is harmless. */
-  send(tenantId: string, command: BudgetCommand): Promise<void> {
-    return this.enqueue(tenantId, command, 'urgent');
+  /**
+   * Resolves once Temporal has accepted the command. Rejects when it did not; sending it again is harmless. `answered`
+   * settles when the caller has its answer.
+   */
+  send(tenantId: string, command: BudgetCommand, answered?: Promise<unknown>): Promise<void> {
+    return this.enqueue(tenantId, 'urgent', command, answered);
   }
 
   /** The same for a command that may wait a little for company. */
   sendLazily(tenantId: string, command: BudgetCommand): Promise<void> {
-    return this.enqueue(tenantId, command, 'lazy');
+    return this.enqueue(tenantId, 'lazy', command);
+  }
+
+  /** Has the authority look at what Postgres holds, soon: with the next command, or after a while. */
+  nudge(tenantId: string): Promise<void> {
+    if (this.laneOf(tenantId).lazy.length > 0) return Promise.resolve();
+    return this.enqueue(tenantId, 'lazy', { type: 'reload' });
   }
 
   /** Keeps this process's signals to an authority back while it continues as new. */
@@ -92,10 +112,16 @@ export class Coalescer {
     }
   }
 
-  private enqueue(tenantId: string, command: BudgetCommand, urgency: 'urgent' | 'lazy'): Promise<void> {
+  private enqueue(
+    tenantId: string,
+    urgency: 'urgent' | 'lazy',
+    command: BudgetCommand,
+    answered?: Promise<unknown>,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       const lane = this.laneOf(tenantId);
-      lane[urgency].push({ command, bytes: Buffer.byteLength(JSON.stringify(command)), resolve, reject });
+      lane[urgency].push({ command, bytes: Buffer.byteLength(JSON.stringify(command)), answered, resolve, reject });
+      if (lane.urgent.length >= lane.company) lane.enough?.();
       if (urgency === 'urgent') this.run(tenantId, lane);
       else lane.lazyTimer ??= setTimeout(() => this.run(tenantId, lane), this.lazyMs);
     });
@@ -110,7 +136,10 @@ export class Coalescer {
         running: undefined,
         lazyTimer: undefined,
         signals: 0,
-        sentAtMs: 0,
+        company: 0,
+        answerMs: 0,
+        answeredAtMs: 0,
+        enough: undefined,
         heldUntilMs: 0,
       };
       this.lanes.set(tenantId, lane);
@@ -127,27 +156,54 @@ export class Coalescer {
   }
 
   private async sendAll(tenantId: string, lane: Lane): Promise<void> {
-    // A lane that was idle sends at once: what comes meanwhile is company enough for the next signal.
-    if (performance.now() - lane.sentAtMs < 10 * this.gapMs) await sleep(this.gapMs);
     do {
+      await this.waitForCompany(lane);
       while (lane.heldUntilMs > performance.now()) await sleep(lane.heldUntilMs - performance.now());
       clearTimeout(lane.lazyTimer);
       lane.lazyTimer = undefined;
       const batch = take(lane);
+      const sentAtMs = performance.now();
       try {
         await this.signal(
           tenantId,
           batch.map((waiting) => waiting.command),
         );
         for (const waiting of batch) waiting.resolve();
+        await this.allAnswered(lane, batch, sentAtMs);
       } catch (error) {
         for (const waiting of batch) waiting.reject(error);
       }
       lane.signals += 1;
       if (lane.signals % signalsPerLook === 0) await this.holdBackIfFull(tenantId);
-      lane.sentAtMs = performance.now();
-      if (lane.urgent.length > 0) await sleep(this.gapMs);
     } while (lane.urgent.length > 0);
+  }
+
+  /** Waits for those who were answered together, as long as that may pay. */
+  private async waitForCompany(lane: Lane): Promise<void> {
+    const waitMs = Math.min(companyMsMax, lane.answerMs * companyShare) - (performance.now() - lane.answeredAtMs);
+    if (waitMs <= 0 || lane.urgent.length >= lane.company) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, waitMs);
+      lane.enough = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    lane.enough = undefined;
+  }
+
+  private async allAnswered(lane: Lane, batch: readonly Waiting[], sentAtMs: number): Promise<void> {
+    const answers = batch.flatMap(({ answered }) => (answered ? [answered.catch(() => undefined)] : []));
+    if (answers.length === 0) return;
+    const givenUp = new AbortController();
+    await Promise.race([
+      Promise.all(answers),
+      sleep(answeredMsMax, undefined, { signal: givenUp.signal }).catch(() => undefined),
+    ]);
+    givenUp.abort();
+    lane.company = answers.length;
+    lane.answeredAtMs = performance.now();
+    lane.answerMs = lane.answeredAtMs - sentAtMs;
   }
 
   /** A plain signal costs the server less, but an authority that is idle has completed. False when it has. */

@@ -71,7 +71,7 @@ export interface ExtendCommand {
   traceContext?: TraceContext;
 }
 
-/** Says that quotas were changed in Postgres: look again, since somebody may fit now. */
+/** Look at what Postgres holds: quotas were changed, or outcomes written. */
 export interface ReloadCommand {
   type: 'reload';
 }

@@ -294,6 +294,10 @@ CREATE OR REPLACE FUNCTION copilot_internal.record_budget_batch(p_tenant_id text
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
+DECLARE
+  -- Named in an array too, so that each row is found by its key whatever the planner believes of the table's size.
+  v_operation_ids uuid[] := ARRAY(
+    SELECT (entry ->> 'operationId')::uuid FROM jsonb_array_elements(p_batch -> 'ledger') AS entry);
 BEGIN
   -- load_budget_batch took the locks in this transaction.
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
@@ -324,7 +328,8 @@ BEGIN
     c."amountUsd", r.granted_usd, c.settlement, r.outcome_usage, c."postedAt"
   FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
     "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
-  JOIN reservations r ON r.tenant_id = p_tenant_id AND r.operation_id = c."operationId";
+  JOIN reservations r
+    ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId";
 
   INSERT INTO quota_alerts (tenant_id, quota_id, kind, threshold, period_start, details)
   SELECT q.tenant_id, q.quota_id, c.kind, c."thresholdBasisPoints" / 10000.0, q.period_start, c.details
@@ -349,12 +354,13 @@ CREATE FUNCTION copilot_internal.record_outcomes(p_tenant_id text, p_items jsonb
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 DECLARE
+  v_operation_ids uuid[] := ARRAY(
+    SELECT (item ->> 'operationId')::uuid FROM jsonb_array_elements(p_items) AS item);
   v_answers jsonb;
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
   PERFORM 1 FROM reservations
-  WHERE tenant_id = p_tenant_id
-    AND operation_id IN (SELECT (item ->> 'operationId')::uuid FROM jsonb_array_elements(p_items) AS item)
+  WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
   ORDER BY operation_id FOR UPDATE;
   WITH asked AS MATERIALIZED (
     SELECT i.*, r.status, r.outcome, r.outcome_usd,
@@ -365,14 +371,16 @@ BEGIN
            r.claim_token IS NOT NULL AND i."claimToken" IS DISTINCT FROM r.claim_token AND i."anyClaim" IS NOT TRUE AS claimed_elsewhere
     FROM jsonb_to_recordset(p_items) AS i (
            "operationId" uuid, "costUsd" numeric, "claimToken" uuid, "anyClaim" boolean, usage jsonb, result jsonb)
-    LEFT JOIN reservations r ON r.tenant_id = p_tenant_id AND r.operation_id = i."operationId"
+    LEFT JOIN reservations r
+      ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = i."operationId"
   ), written AS (
     UPDATE reservations r
     SET claimed_at = coalesce(r.claimed_at, clock_timestamp()),
         outcome = CASE WHEN a."costUsd" IS NULL THEN 'not_billed' ELSE 'billed' END, outcome_usd = a."costUsd",
         outcome_usage = a.usage, outcome_result = a.result, outcome_at = clock_timestamp(), outcome_folded = false
     FROM asked a
-    WHERE a.writes AND r.tenant_id = p_tenant_id AND r.operation_id = a."operationId"
+    WHERE a.writes AND r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids)
+      AND r.operation_id = a."operationId"
     RETURNING 1)
   SELECT coalesce(jsonb_agg(jsonb_build_object('operationId', a."operationId", 'status', a.status, 'outcome', a.outcome,
     'outcomeUsd', trim_scale(a.outcome_usd)::text, 'written', coalesce(a.writes, false),

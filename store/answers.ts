@@ -6,8 +6,8 @@ import { Client } from 'pg';
 import type { ReserveAnswer } from '../core/commands';
 import type { Pool } from './pool';
 
-/** Postgres takes fewer than 8,000 bytes. */
-const payloadBytesMax = 7_900;
+/** Postgres takes fewer than 8,000 bytes; some of them name the tenant. */
+const answersBytesMax = 7_700;
 
 /** An answer, and which of those that wait on the channel it is for. */
 export interface AddressedAnswer {
@@ -15,16 +15,32 @@ export interface AddressedAnswer {
   answer: ReserveAnswer;
 }
 
+/** One notification: answers of one tenant's authority, and whether it continues as new now, so that signals should wait. */
+export interface AnswerNotice {
+  tenantId: string;
+  continuing: boolean;
+  answers: AddressedAnswer[];
+}
+
 export const isAnswerChannel = (channel: string): boolean => /^spendlock_answers_[a-z0-9]{1,32}$/.test(channel);
 
 /** Notifies each channel of its answers: a transaction of its own, since a NOTIFY holds a lock of the cluster until it commits. */
 export async function notifyAnswers(
   pool: Pool,
-  byChannel: ReadonlyMap<string, readonly AddressedAnswer[]>,
+  {
+    tenantId,
+    continuing,
+    byChannel,
+  }: { tenantId: string; continuing: boolean; byChannel: ReadonlyMap<string, readonly AddressedAnswer[]> },
 ): Promise<void> {
   const notifications = [...byChannel]
     .filter(([channel]) => isAnswerChannel(channel))
-    .flatMap(([channel, answers]) => payloadsOf(answers).map((payload) => ({ channel, payload })));
+    .flatMap(([channel, answers]) =>
+      packed(answers).map((texts) => ({
+        channel,
+        payload: `{"tenantId":${JSON.stringify(tenantId)},"continuing":${continuing},"answers":[${texts.join(',')}]}`,
+      })),
+    );
   if (notifications.length === 0) return;
   await pool.query('SELECT pg_notify(channel, payload) FROM unnest($1::text[], $2::text[]) AS n (channel, payload)', [
     notifications.map(({ channel }) => channel),
@@ -32,24 +48,23 @@ export async function notifyAnswers(
   ]);
 }
 
-/** JSON arrays of as many answers as one notification takes. */
-function payloadsOf(answers: readonly AddressedAnswer[]): string[] {
-  const payloads: string[] = [];
-  let bytes = 2;
-  let texts: string[] = [];
+/** The answers as JSON, in parts that each fit one notification. One that fits none is left to whoever looks it up. */
+function packed(answers: readonly AddressedAnswer[]): string[][] {
+  const parts: string[][] = [];
+  let part: string[] = [];
+  let bytes = 0;
   for (const text of answers.map((answer) => JSON.stringify(answer))) {
     const size = Buffer.byteLength(text) + 1;
-    if (size + 2 > payloadBytesMax) continue;
-    if (bytes + size > payloadBytesMax) {
-      payloads.push(`[${texts.join(',')}]`);
-      bytes = 2;
-      texts = [];
+    if (size > answersBytesMax) continue;
+    if (bytes + size > answersBytesMax) {
+      parts.push(part);
+      part = [];
+      bytes = 0;
     }
-    texts.push(text);
+    part.push(text);
     bytes += size;
   }
-  if (texts.length > 0) payloads.push(`[${texts.join(',')}]`);
-  return payloads;
+  return part.length > 0 ? [...parts, part] : parts;
 }
 
 /** Pause before a listener that lost its connection connects again. */
@@ -64,7 +79,7 @@ export interface AnswerListener {
 /** Hands on the answers that are notified on a channel. Connects again whenever its connection is lost. */
 export function listenForAnswers(
   pool: Pool,
-  { channel, onAnswer }: { channel: string; onAnswer: (addressed: AddressedAnswer) => void },
+  { channel, onNotice }: { channel: string; onNotice: (notice: AnswerNotice) => void },
 ): AnswerListener {
   if (!isAnswerChannel(channel)) throw new RangeError(`${channel} is no channel for answers.`);
   let stopped = false;
@@ -79,9 +94,7 @@ export function listenForAnswers(
       client.on('error', () => resolve());
       client.on('end', () => resolve());
     });
-    client?.on('notification', ({ payload }) => {
-      for (const addressed of JSON.parse(payload ?? '[]') as AddressedAnswer[]) onAnswer(addressed);
-    });
+    client?.on('notification', ({ payload }) => onNotice(JSON.parse(payload ?? '') as AnswerNotice));
     await client?.connect();
     await client?.query(`LISTEN ${channel}`);
     isListening();

@@ -1,4 +1,5 @@
 /** Wires the activities to their dependencies and runs the Temporal workers of a process. */
+import { setFlagsFromString } from 'node:v8';
 import Anthropic from '@anthropic-ai/sdk';
 import { Client } from '@temporalio/client';
 import {
@@ -60,8 +61,22 @@ export const bundleWorkflows = ({ plugin }: Tracing, path = workflowsPath): Prom
 const ignore = (): void => undefined;
 const quiet = { log: ignore, trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
 
+/**
+ * Temporal's worker captures a stack trace for each promise of a workflow, which was half of what workflow code costs.
+ * This many frames still name where an error came from. The flag is read when a context is made: the stacks of this
+ * process's own code keep their length.
+ */
+const workflowStackFrames = 2;
+/**
+ * A workflow task that takes longer is stopped, and stopping one in the middle of its promises ends the process. On a
+ * busy machine a long history takes its time without being stuck; the server gives a task 10 s in any case. The option is one
+ * of the worker's, but not of its type.
+ */
+const patience: object = { isolateExecutionTimeout: '60 seconds' };
+
 /** Starts the workers of the configured roles in this process. */
 export async function startWorkers(options: StartWorkersOptions): Promise<RunningWorkers> {
+  setFlagsFromString(`--stack-trace-limit=${workflowStackFrames}`);
   const { config, log, tracing } = options;
   const { address, namespace, apiKey } = config.temporal;
   const connection = await NativeConnection.connect({
@@ -94,6 +109,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       activities: activities[role],
       ...(role === 'sandbox' || !workflowBundle ? {} : { workflowBundle }),
       plugins: [tracing.plugin],
+      ...patience,
       shutdownGraceTime: `${config.shutdownSeconds} seconds`,
       // A cancelled model call is told within about a second.
       maxHeartbeatThrottleInterval: '1 second',

@@ -36,25 +36,33 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   const { pool, log, enforced, replies } = dependencies;
   const underWay = new Set<Promise<void>>();
 
-  const answer = (commands: readonly BudgetCommand[], answers: readonly ReserveAnswer[]): void => {
+  const answer = (
+    { tenantId, continuing = false }: DecideRequest,
+    commands: readonly BudgetCommand[],
+    answers: readonly ReserveAnswer[],
+  ): void => {
     const reserves = commands.filter((command) => command.type === 'reserve');
     answers.forEach((given, index) =>
       replies.post(given, (command) => asksTheSame(command, reserves[index] as ReserveCommand)),
     );
-    const sending = sendAnswers(dependencies, commands, answers).finally(() => underWay.delete(sending));
+    const sending = sendAnswers(dependencies, { tenantId, continuing, commands, answers }).finally(() =>
+      underWay.delete(sending),
+    );
     underWay.add(sending);
   };
 
   const decide = (tenantId: string, commands: readonly BudgetCommand[]): Promise<RecordedBatch | undefined> =>
     decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs: recordingTimeoutMs });
 
-  async function decideBatch({ tenantId, commands, continuing }: DecideRequest): Promise<DecideResult> {
+  async function decideBatch(request: DecideRequest): Promise<DecideResult> {
+    const { tenantId, commands, continuing } = request;
     if (continuing) dependencies.holdBack(tenantId);
     const startedMs = performance.now();
     let recorded: RecordedBatch | undefined;
     try {
       recorded = await decide(tenantId, commands);
       answer(
+        request,
         commands,
         recorded ? recorded.decision.answers : commands.flatMap((command) => unknownTenant(tenantId, command)),
       );
@@ -64,7 +72,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
         { tenantId, commands: commands.length, sqlState: sqlState(error) },
         'a batch was refused by Postgres; deciding its commands one by one',
       );
-      recorded = await decideOneByOne(tenantId, commands);
+      recorded = await decideOneByOne(request);
     }
     return {
       quotas: (recorded?.decision.quotas ?? []).map(quotaState),
@@ -75,14 +83,12 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   }
 
   /** One bad command never stops a tenant: it is answered `rejected`, the others are decided. */
-  async function decideOneByOne(
-    tenantId: string,
-    commands: readonly BudgetCommand[],
-  ): Promise<RecordedBatch | undefined> {
-    for (const command of commands) {
+  async function decideOneByOne(request: DecideRequest): Promise<RecordedBatch | undefined> {
+    const { tenantId } = request;
+    for (const command of request.commands) {
       try {
         const recorded = await decide(tenantId, [command]);
-        answer([command], recorded?.decision.answers ?? unknownTenant(tenantId, command));
+        answer(request, [command], recorded?.decision.answers ?? unknownTenant(tenantId, command));
       } catch (error) {
         if (!isCommandsFault(error)) throw error;
         const operationId = 'operationId' in command ? command.operationId : undefined;
@@ -90,7 +96,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
           { tenantId, operationId, type: command.type, sqlState: sqlState(error) },
           'a budget command failed and was set aside',
         );
-        if (command.type === 'reserve') answer([command], [failed(command)]);
+        if (command.type === 'reserve') answer(request, [command], [failed(command)]);
       }
     }
     return decide(tenantId, []);
@@ -130,8 +136,17 @@ function unknownTenant(tenantId: string, command: BudgetCommand): ReserveAnswer[
  */
 async function sendAnswers(
   { client, log, pool }: DecideDependencies,
-  commands: readonly BudgetCommand[],
-  answers: readonly ReserveAnswer[],
+  {
+    tenantId,
+    continuing,
+    commands,
+    answers,
+  }: {
+    tenantId: string;
+    continuing: boolean;
+    commands: readonly BudgetCommand[];
+    answers: readonly ReserveAnswer[];
+  },
 ): Promise<void> {
   const reserves = commands.filter((command) => command.type === 'reserve');
   const byChannel = new Map<string, AddressedAnswer[]>();
@@ -151,7 +166,7 @@ async function sendAnswers(
       byChannel.set(channel, addressed);
     } else completions.push(client.activity.complete(replyTo, given).catch(note));
   }
-  if (byChannel.size > 0) completions.push(notifyAnswers(pool, byChannel).catch(note));
+  if (byChannel.size > 0) completions.push(notifyAnswers(pool, { tenantId, continuing, byChannel }).catch(note));
   await Promise.all(completions);
 }
 

@@ -23,7 +23,7 @@ export function createBudgetActivities({ pool, coalescer, replies }: BudgetDepen
       const command: ReserveCommand = { type: 'reserve', ...request, ...traceContext() };
       const answer = replies.wait(tenantId, command, quickReplyMs);
       // A signal that is refused is sent again by `reserve`.
-      coalescer.send(tenantId, command).catch(() => undefined);
+      coalescer.send(tenantId, command, answer).catch(() => undefined);
       return (await answer) ?? null;
     },
 

@@ -1,6 +1,7 @@
 /** The API of the authority benchmark, in a process of its own: as the product runs it, or with a plain alternative behind it. */
 import { Client, Connection } from '@temporalio/client';
 import { startApi } from '../../api/server';
+import { signallingConnection } from '../../authority/connection';
 import { createPool } from '../../store/pool';
 import { createLog } from '../../telemetry/log';
 import { startTracing } from '../../telemetry/tracing';
@@ -13,7 +14,7 @@ async function main(): Promise<void> {
   const { backend, databaseUrl, address } = JSON.parse(process.argv[2] ?? '{}') as Record<string, string>;
   // Connections that only queue for one row gain nothing: four is the best for the plain alternative.
   const pool = createPool(databaseUrl ?? '', { max: 4 });
-  const connection = await Connection.connect({ address: address ?? '' });
+  const connection = await Connection.connect(signallingConnection(address ?? ''));
   const temporal = new Client({ connection, plugins: [startTracing('spendlock-api').plugin] });
   const plain = { sql: plainSql, sqlCoalesced: coalescedSql };
   const api = await startApi({

@@ -17,11 +17,11 @@ import { amountUsd, costUsd } from './load-amounts';
 import type { LoadOrder, LoadResult } from './load-process';
 import { median, quantile, type Print } from './report';
 
-const backends: readonly Backend[] = (process.env.BK ?? "authority,sql,sqlCoalesced").split(",") as Backend[];
-const clientCounts = (process.env.CL ?? "1,10,50,200").split(",").map(Number);
-const repetitions = Number(process.env.REP ?? 5);
+const backends: readonly Backend[] = ['authority', 'sql', 'sqlCoalesced'];
+const clientCounts = [1, 10, 50, 200];
+const repetitions = 5;
 const warmUpMs = 1_000;
-const measureMs = Number(process.env.MS ?? 3000);
+const measureMs = 3_000;
 
 export interface AuthorityBench {
   adminUrl: string;
@@ -47,7 +47,7 @@ export async function measureAuthority(
     const { key } = await createApiKey(pool, { tenantId, label: 'bench' });
     const start = async (file: string, argument: object, environment = {}): Promise<ChildProcess> => {
       const child = fork(path.join(__dirname, file), [JSON.stringify(argument)], {
-        execArgv: ['--import', 'tsx', ...(process.env.PROF && file.includes(process.env.PROF) ? ['--cpu-prof', '--cpu-prof-dir=/tmp/prof'] : [])],
+        execArgv: ['--import', 'tsx'],
         env: { ...process.env, ...environment },
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       });
@@ -66,7 +66,7 @@ export async function measureAuthority(
       const [{ url }] = (await once(api, 'message')) as [{ url: string }];
       urls.set(backend, url);
     }
-    const load = await start('load-process.ts', {});
+    const load = (await start('load-process.ts', {})).setMaxListeners(50);
     await once(load, 'message');
 
     const pairs = new Map<Backend, number>(backends.map((backend) => [backend, 0]));

@@ -7,6 +7,7 @@ import { Client, Connection } from '@temporalio/client';
 import { startApi, type RunningApi } from '../../api/server';
 import { defaultModel } from '../../api/config';
 import { createApiKey } from '../../store/api-keys';
+import { signallingConnection } from '../../authority/connection';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createTenant } from '../../store/tenants';
@@ -78,7 +79,7 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
   stops.push(() => standIns.stop());
   const log = createLog({ name: 'start', level: 'warn', destination: path.join(dataDir, 'spendlock.log') });
   const tracing = startTracing('spendlock-api');
-  const connection = await Connection.connect({ address: services.temporal.address });
+  const connection = await Connection.connect(signallingConnection(services.temporal.address));
   stops.push(() => connection.close());
   const temporal = new Client({ connection, plugins: [tracing.plugin] });
   const model = options.model ?? defaultModel;

@@ -16,6 +16,7 @@ import {
   type AnthropicStandIn,
   type E2bStandIn,
 } from '../../scripts/stand-ins';
+import { signallingConnection } from '../../authority/connection';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { findRun } from '../../store/runs';
@@ -63,7 +64,7 @@ export class TestStack {
   static async start({ worker = true }: { worker?: boolean } = {}): Promise<TestStack> {
     const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
     const database = await createTestDatabase();
-    const connection = await Connection.connect({ address });
+    const connection = await Connection.connect(signallingConnection(address));
     const anthropic = await startAnthropicStandIn();
     const stack = new TestStack(
       database,
