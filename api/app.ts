@@ -8,6 +8,7 @@ import { createApiKey } from '../store/api-keys';
 import { createTenant, listQuotas, setQuotas } from '../store/tenants';
 import { readUsage } from '../store/usage';
 import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
+import { controlRoutes } from './control-routes';
 import { denialEvents, Denied } from './denials';
 import { docsPage } from './docs-page';
 import { ApiError, errorBody } from './errors';
@@ -76,6 +77,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   runRoutes(app, dependencies);
   usageRoute(app, dependencies);
   reservationRoutes(app, dependencies);
+  controlRoutes(app, dependencies);
   app.openapi(
     createRoute({
       method: 'get',

@@ -100,7 +100,8 @@ async function gate(
     (quota) =>
       quota.resourceType !== 'e2b' &&
       (quota.scope !== 'user' || quota.scopeId === payer.userId) &&
-      parseUsd(quota.limitUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd) <= 0n,
+      parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd) <=
+        0n,
   );
   if (!full) return;
   const resetsAt = full.periodEnd.toISOString();
@@ -216,17 +217,20 @@ export async function cancelRun({ temporal }: ProcessDependencies, run: Run): Pr
 
 /** A quota as the API shows it. */
 export function showQuota(quota: QuotaView): Record<string, unknown> {
-  const headroom = parseUsd(quota.limitUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd);
+  const limitUsd = parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd);
+  const headroom = limitUsd - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd);
   return {
     scope: quota.scope,
     scopeId: quota.scopeId,
     resourceType: quota.resourceType,
     period: quota.period,
     limitUsd: quota.limitUsd,
+    topupUsd: quota.topupUsd,
     spentUsd: quota.spentUsd,
     reservedUsd: quota.reservedUsd,
     remainingUsd: formatUsd(headroom > 0n ? headroom : 0n),
     warningThreshold: quota.warningThreshold,
-    resetsAt: quota.periodEnd.toISOString(),
+    moreWarningThresholds: quota.moreWarningThresholds,
+    resetsAt: quota.period === 'lifetime' ? null : quota.periodEnd.toISOString(),
   };
 }

@@ -33,10 +33,14 @@ export const quotaView = z.object({
   limitUsd: z.string(),
   spentUsd: z.string(),
   reservedUsd: z.string(),
+  topupUsd: z.string(),
   remainingUsd: z.string(),
   warningThreshold: z.number(),
-  resetsAt: z.string(),
+  moreWarningThresholds: z.array(z.number()),
+  resetsAt: z.string().nullable().openapi({ description: 'Null when it never resets.' }),
 });
+
+const share = z.number().gt(0).lte(1);
 
 export const setQuotasBody = z.strictObject({
   quotas: z
@@ -52,12 +56,50 @@ export const setQuotasBody = z.strictObject({
         resourceType: z.enum(['llm', 'e2b', 'all']),
         period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
         limitUsd: amount,
-        warningThreshold: z.number().gt(0).lte(1).optional(),
+        warningThreshold: share.optional(),
+        moreWarningThresholds: z.array(share).max(10).optional(),
       }),
     )
     .min(1)
     .max(100),
 });
+
+const reason = z.string().trim().min(1).max(500);
+const author = z.string().trim().min(1).max(200).optional().openapi({ description: 'The person behind the key.' });
+const quotaKey = {
+  scope: z.enum(['tenant', 'user']).default('tenant'),
+  scopeId: z.string().min(1).max(128).optional().openapi({ description: 'The user. The tenant itself when absent.' }),
+  resourceType: z.enum(['llm', 'e2b', 'all']).default('all'),
+  period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
+};
+export const topUpBody = z.strictObject({ ...quotaKey, amountUsd: amount, reason, author });
+export const freezeBody = z.strictObject({ userId: z.string().min(1).max(128).optional(), reason, author });
+export const unfreezeBody = z.strictObject({ userId: z.string().min(1).max(128).optional(), author });
+export const policyBody = z.strictObject({
+  onUnavailable: z.enum(['wait', 'deny', 'allow']),
+  answerTimeoutMs: z.number().int().min(100).max(600_000).default(5_000),
+  author,
+});
+export const userDefaultsBody = z.strictObject({
+  quotas: z
+    .array(
+      z.strictObject({
+        resourceType: quotaKey.resourceType,
+        period: quotaKey.period,
+        limitUsd: amount,
+        warningThreshold: share.default(0.8),
+      }),
+    )
+    .max(20),
+  author,
+});
+export const adjustmentBody = z.strictObject({
+  operationId: z.uuid({ error: 'must be a UUID' }),
+  costUsd: amount.openapi({ description: 'What the operation really cost, in all.' }),
+  reason,
+  author,
+});
+export const releaseHoldBody = z.strictObject({ reason, author });
 
 export const fileBytesMax = 20 * 1024 * 1024;
 export const taskCharsMax = 100_000;

@@ -442,6 +442,20 @@ BEGIN
 END
 $$;
 
+-- Administration's list of tenants, each with its monthly quota for everything. It crosses tenants, so it runs as the owner.
+CREATE FUNCTION copilot_internal.list_tenants()
+  RETURNS TABLE (tenant_id text, name text, frozen_reason text, limit_usd numeric, spent_usd numeric, reserved_usd numeric,
+                 created_at timestamptz)
+  LANGUAGE sql STABLE SECURITY DEFINER
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+  SELECT t.tenant_id, t.name, t.frozen_reason, q.limit_usd + q.topup_usd,
+         CASE WHEN q.period_end <= now() THEN 0 ELSE q.current_spend_usd END, q.reserved_usd, t.created_at
+  FROM tenants t
+  LEFT JOIN cost_quotas q ON q.tenant_id = t.tenant_id AND q.scope = 'tenant' AND q.resource_type = 'all' AND q.period = 'month'
+  ORDER BY t.tenant_id
+$$;
+
 DO $security$
 DECLARE
   v_table text;
@@ -465,6 +479,7 @@ GRANT EXECUTE ON FUNCTION
   copilot_internal.load_budget_batch(text, uuid[], text[], integer),
   copilot_internal.record_outcomes(text, jsonb),
   copilot_internal.extend_reservation(text, uuid, numeric),
-  copilot_internal.adjust_cost(text, uuid, numeric, text, text)
+  copilot_internal.adjust_cost(text, uuid, numeric, text, text),
+  copilot_internal.list_tenants()
   TO spendlock_app;
 RESET ROLE;

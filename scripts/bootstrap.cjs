@@ -23,6 +23,7 @@ const commands = {
   replay: 'scripts/replay.ts',
   'record-history': 'scripts/record-history.ts',
   'stand-ins': 'scripts/stand-ins/main.ts',
+  cli: 'scripts/cli/main.ts',
 };
 const [command, ...args] = process.argv.slice(2);
 

@@ -18,7 +18,10 @@ export interface QuotaView {
   limitUsd: string;
   spentUsd: string;
   reservedUsd: string;
+  /** What is added to the limit until the period ends. */
+  topupUsd: string;
   warningThreshold: number;
+  moreWarningThresholds: number[];
   periodStart: Date;
   periodEnd: Date;
 }
@@ -34,6 +37,8 @@ export interface QuotaKey {
 export interface QuotaChange extends QuotaKey {
   limitUsd: string;
   warningThreshold?: number | undefined;
+  /** More thresholds to warn at. */
+  moreWarningThresholds?: readonly number[] | undefined;
 }
 
 /** Makes a tenant. Undefined when there is one of that id already; nothing is changed then. */
@@ -84,6 +89,8 @@ export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaVie
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<QuotaRow>(
       `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
+              CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.topup_usd)::text END AS topup_usd,
+              q.more_warning_thresholds::float8[] AS more_warning_thresholds,
               CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.current_spend_usd)::text END AS spent_usd,
               trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
               b.period_start, b.period_end
@@ -103,6 +110,8 @@ interface QuotaRow {
   resource_type: QuotaView['resourceType'];
   period: Period;
   limit_usd: string;
+  topup_usd: string;
+  more_warning_thresholds: number[];
   spent_usd: string;
   reserved_usd: string;
   warning_threshold: number;
@@ -118,7 +127,9 @@ const viewOf = (row: QuotaRow): QuotaView => ({
   limitUsd: row.limit_usd,
   spentUsd: row.spent_usd,
   reservedUsd: row.reserved_usd,
+  topupUsd: row.topup_usd,
   warningThreshold: row.warning_threshold,
+  moreWarningThresholds: row.more_warning_thresholds,
   periodStart: row.period_start,
   periodEnd: row.period_end,
 });
@@ -150,8 +161,8 @@ export async function setQuotas(
 async function setQuota(client: PoolClient, tenantId: string, change: QuotaChange): Promise<void> {
   await client.query(
     `INSERT INTO copilot_internal.cost_quotas AS q (tenant_id, scope, scope_id, resource_type, period, limit_usd,
-       warning_threshold, period_start, period_end, current_spend_usd, reserved_usd)
-     SELECT $1, $2, $3, $4, $5, $6::numeric, coalesce($7::numeric, 0.80), b.period_start, b.period_end,
+       warning_threshold, more_warning_thresholds, period_start, period_end, current_spend_usd, reserved_usd)
+     SELECT $1, $2, $3, $4, $5, $6::numeric, coalesce($7::numeric, 0.80), coalesce($8::numeric[], '{}'), b.period_start, b.period_end,
        (SELECT coalesce(sum(amount_usd), 0) FROM copilot_internal.cost_records
         WHERE tenant_id = $1 AND posted_at >= b.period_start AND posted_at < b.period_end
           AND ($4 = 'all' OR resource = $4) AND ($2 = 'tenant' OR user_id = $3)),
@@ -161,6 +172,7 @@ async function setQuota(client: PoolClient, tenantId: string, change: QuotaChang
      FROM copilot_internal.period_bounds($5, clock_timestamp()) AS b
      ON CONFLICT (tenant_id, scope, scope_id, resource_type, period) DO UPDATE
      SET limit_usd = excluded.limit_usd, warning_threshold = coalesce($7::numeric, q.warning_threshold),
+         more_warning_thresholds = coalesce($8::numeric[], q.more_warning_thresholds), from_default = false,
          updated_at = clock_timestamp()`,
     [
       tenantId,
@@ -170,6 +182,7 @@ async function setQuota(client: PoolClient, tenantId: string, change: QuotaChang
       change.period,
       change.limitUsd,
       change.warningThreshold ?? null,
+      change.moreWarningThresholds ?? null,
     ],
   );
 }

@@ -1,6 +1,7 @@
 /** The command line of `npm start`. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import path from 'node:path';
+import { dataDirOf } from '../data-dir';
 import { parseAmountUsd } from '../../core/money';
 
 export interface StartOptions {
@@ -77,7 +78,7 @@ export function parseStartOptions(argv: readonly string[]): StartOptions {
     ...(given.file === undefined ? {} : { file: path.resolve(callerDir, given.file) }),
     ...(given.budget === undefined ? {} : { budgetUsd: given.budget }),
     ...(given.model === undefined ? {} : { model: given.model }),
-    dataDir: path.resolve(process.env.SPENDLOCK_DATA_DIR ?? path.join(__dirname, '..', '..', '.spendlock', 'data')),
+    dataDir: path.resolve(dataDirOf(process.env)),
   };
 }
 

@@ -1,7 +1,7 @@
 /** Everything that `npm start` starts, and how it is stopped: workers drain first, the services that they need end last. */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { startApi, type RunningApi } from '../../api/server';
@@ -104,6 +104,10 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
   stops.push(() => api.close());
   await createTenant(pool, { tenantId: demoTenantId, name: 'The tenant of npm start' });
   const { key } = await createApiKey(pool, { label: 'npm start' });
+  // For the command line of this checkout, as long as this runs.
+  const addressFile = path.join(dataDir, 'api.json');
+  await writeFile(addressFile, JSON.stringify({ apiUrl: api.url, apiKey: key }), { mode: 0o600 });
+  stops.push(() => rm(addressFile, { force: true }));
   return stackOf({ services, api, key, pool, standIns, worker, model, stop });
 }
 

@@ -361,9 +361,12 @@ describe('the API', () => {
       expect(routes.sort()).toEqual([
         'GET /healthz',
         'GET /readyz',
+        'GET /v1/prices',
         'GET /v1/reservations/{operationId}',
         'GET /v1/runs/{id}',
         'GET /v1/runs/{id}/events',
+        'GET /v1/tenants',
+        'GET /v1/tenants/{id}/holds',
         'GET /v1/tenants/{id}/quotas',
         'GET /v1/usage',
         'POST /v1/reservations',
@@ -374,6 +377,13 @@ describe('the API', () => {
         'POST /v1/runs',
         'POST /v1/runs/{id}/cancel',
         'POST /v1/tenants',
+        'POST /v1/tenants/{id}/adjustments',
+        'POST /v1/tenants/{id}/freeze',
+        'POST /v1/tenants/{id}/holds/{operationId}/release',
+        'POST /v1/tenants/{id}/policy',
+        'POST /v1/tenants/{id}/topups',
+        'POST /v1/tenants/{id}/unfreeze',
+        'POST /v1/tenants/{id}/user-defaults',
         'PUT /v1/tenants/{id}/quotas',
       ]);
       const page = await (await api.request('/docs', { key: '' })).text();

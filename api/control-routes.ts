@@ -1,0 +1,191 @@
+/** The routes by which operators steer a tenant's budget. Each takes effect on the next decision. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { formatUsd } from '../core/money';
+import { latestAt, type ModelPrice } from '../core/prices';
+import {
+  adjustCost,
+  freeze,
+  listTenants,
+  noteInAudit,
+  setPolicy,
+  setUserDefaults,
+  topUp,
+  unfreeze,
+  type Operator,
+} from '../store/control';
+import { listReservations, readReservation } from '../store/reservations';
+import { requireAdministration, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import { ApiError } from './errors';
+import { once } from './idempotency';
+import { failures, idempotencyHeader, idParam, json, security } from './openapi';
+import { release } from './reservations';
+import * as schemas from './schemas';
+
+/** A price as the API shows it: US dollars per million tokens. */
+const showPrice = ({ rates, ...price }: ModelPrice): object => ({
+  priceVersion: price.priceVersion,
+  provider: price.provider,
+  model: price.model,
+  effectiveFrom: new Date(price.effectiveFromMs).toISOString(),
+  inputUsd: formatUsd(rates.inputUsd),
+  outputUsd: formatUsd(rates.outputUsd),
+  cacheReadUsd: rates.cacheReadUsd === undefined ? null : formatUsd(rates.cacheReadUsd),
+  notes: price.notes,
+  source: price.source,
+  sourceDate: price.sourceDate,
+});
+
+interface Order<B> {
+  tenantId: string;
+  by: Operator;
+  body: B;
+  param: Record<string, string>;
+}
+
+export function controlRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  const { pool, authority } = dependencies;
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/tenants',
+      security,
+      responses: { 200: json(z.any(), 'Every tenant, with its monthly quota'), ...failures },
+    }),
+    async (c) => {
+      requireAdministration(c);
+      return c.json({ tenants: await listTenants(pool) }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/tenants/{id}/holds',
+      security,
+      request: { params: idParam('The tenant'), query: z.object({ unverified: z.enum(['true', 'false']).optional() }) },
+      responses: { 200: json(z.any(), 'Open reservations, or settlements whose cost nobody knows'), ...failures },
+    }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      const unverified = c.req.valid('query').unverified === 'true';
+      return c.json({ tenantId, holds: await listReservations(pool, { tenantId, unverified }) }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/prices',
+      security,
+      request: { query: z.object({ all: z.enum(['true', 'false']).optional() }) },
+      responses: { 200: json(z.any(), 'Prices per million tokens: those in force, or every version'), ...failures },
+    }),
+    async (c) => {
+      const { models } = await dependencies.prices();
+      const nowMs = Date.now();
+      const shown =
+        c.req.valid('query').all === 'true'
+          ? models
+          : [...new Set(models.map(({ model }) => model))].flatMap(
+              (model) =>
+                latestAt(
+                  models.filter((price) => price.model === model),
+                  nowMs,
+                ) ?? [],
+            );
+      return c.json({ prices: shown.map(showPrice) }, 200);
+    },
+  );
+  post('topups', schemas.topUpBody, 'The limit is lifted until the period ends', async ({ tenantId, by, body }) => {
+    const { scope, resourceType, period, amountUsd, reason } = body;
+    if (scope === 'user' && body.scopeId === undefined) {
+      throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
+    }
+    const quota = { scope, scopeId: scope === 'tenant' ? tenantId : (body.scopeId ?? ''), resourceType, period };
+    if (await topUp(pool, { tenantId, by, quota, amountUsd, reason })) return { tenantId, ...quota, amountUsd };
+    throw new ApiError(
+      'quota_missing',
+      `${tenantId} has no ${resourceType} quota of ${scope} ${quota.scopeId} per ${period}. Nothing was changed.`,
+    );
+  });
+  post('freeze', schemas.freezeBody, 'Nothing more is reserved', async ({ tenantId, by, body: { userId, reason } }) => {
+    await freeze(pool, { tenantId, by, userId, reason });
+    return { tenantId, userId, frozen: true };
+  });
+  post('unfreeze', schemas.unfreezeBody, 'Reserving goes on', async ({ tenantId, by, body: { userId } }) => {
+    await unfreeze(pool, { tenantId, by, userId });
+    return { tenantId, userId, frozen: false };
+  });
+  post(
+    'policy',
+    schemas.policyBody,
+    'What happens when the authority does not answer',
+    async ({ tenantId, by, body }) => {
+      const policy = { onUnavailable: body.onUnavailable, answerTimeoutMs: body.answerTimeoutMs };
+      await setPolicy(pool, { tenantId, by, policy });
+      return { tenantId, ...policy };
+    },
+  );
+  post('user-defaults', schemas.userDefaultsBody, 'What new users get', async ({ tenantId, by, body: { quotas } }) => {
+    await setUserDefaults(pool, { tenantId, by, defaults: quotas });
+    return { tenantId, quotas };
+  });
+  post('adjustments', schemas.adjustmentBody, 'The ledger holds the difference', async ({ tenantId, by, body }) => {
+    const { operationId, costUsd, reason } = body;
+    const differenceUsd = await adjustCost(pool, { tenantId, by, adjustment: { operationId, costUsd, reason } });
+    if (differenceUsd !== undefined) return { tenantId, operationId, costUsd, differenceUsd };
+    throw new ApiError('unknown_operation', `${operationId} of ${tenantId} has no settled cost. Nothing was changed.`);
+  });
+  post(
+    'holds/{operationId}/release',
+    schemas.releaseHoldBody,
+    'The hold is released: its call was not made, or not billed',
+    async ({ tenantId, by, body: { reason }, param }) => {
+      const { operationId = '' } = param;
+      if (!(await readReservation(pool, { tenantId, operationId }))) {
+        throw new ApiError('unknown_operation', `${tenantId} has no reservation ${operationId}. Nothing was changed.`);
+      }
+      const released = await release(dependencies, { tenantId, item: { operationId, anyClaim: true } });
+      await noteInAudit(pool, { tenantId, by, action: 'release_hold', details: { operationId, reason } });
+      return released;
+    },
+  );
+
+  /** A POST of an administrator on one tenant. */
+  function post<S extends z.ZodType<{ author?: string | undefined }>>(
+    path: string,
+    schema: S,
+    description: string,
+    work: (order: Order<z.output<S>>) => Promise<object>,
+  ): void {
+    const params = path.includes('{operationId}')
+      ? idParam('The tenant').extend({ operationId: z.uuid({ error: 'must be a UUID' }) })
+      : idParam('The tenant');
+    app.openapi(
+      createRoute({
+        method: 'post',
+        path: `/v1/tenants/{id}/${path}`,
+        security,
+        request: {
+          headers: idempotencyHeader,
+          params,
+          body: { required: true, content: { 'application/json': { schema } } },
+        },
+        responses: { 200: json(z.any(), description), ...failures },
+      }),
+      (async (context: { req: { valid: (part: never) => unknown } }) => {
+        const c = context as unknown as ApiContext;
+        requireAdministration(c);
+        const param = context.req.valid('param' as never) as Record<string, string>;
+        const body = context.req.valid('json' as never) as z.output<S>;
+        const tenantId = await tenantFor(c, dependencies, param.id);
+        const { apiKeyId } = c.get('caller');
+        const by = { apiKeyId, author: body.author ?? `API key ${apiKeyId}` };
+        return (await once(c, dependencies, { param, body }, async () => {
+          const answer = await work({ tenantId, by, body, param });
+          authority.reload(tenantId);
+          return { status: 200 as ContentfulStatusCode, body: answer };
+        })) as never;
+      }) as never,
+    );
+  }
+}

@@ -1,0 +1,173 @@
+import { Command } from 'commander';
+import { connect } from './api';
+import {
+  amount,
+  author,
+  periodOption,
+  reasonOption,
+  resourceOption,
+  scopeOf,
+  tenantPath,
+  userOption,
+  type QuotaOptions,
+} from './options';
+import { show, table, usd, type Column } from './output';
+
+interface Quota {
+  scope: string;
+  scopeId: string;
+  resourceType: string;
+  period: string;
+  limitUsd: string;
+  topupUsd: string;
+  spentUsd: string;
+  reservedUsd: string;
+  remainingUsd: string;
+  resetsAt: string | null;
+}
+interface Json {
+  json?: boolean;
+}
+
+const columns: Column<Quota>[] = [
+  { name: 'quota', of: ({ scope, scopeId }) => (scope === 'tenant' ? scope : `${scope} ${scopeId}`) },
+  { name: 'resource', of: ({ resourceType }) => resourceType },
+  { name: 'period', of: ({ period }) => period },
+  {
+    name: 'limit',
+    of: ({ limitUsd, topupUsd }) => usd(limitUsd) + (topupUsd === '0' ? '' : ` + ${usd(topupUsd)}`),
+    right: true,
+  },
+  { name: 'spent', of: ({ spentUsd }) => usd(spentUsd), right: true },
+  { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
+  { name: 'remaining', of: ({ remainingUsd }) => usd(remainingUsd), right: true },
+  {
+    name: 'resets',
+    of: ({ resetsAt }) => (resetsAt === null ? 'never' : resetsAt.slice(0, 16).replace('T', ' ') + ' UTC'),
+  },
+];
+const quotaTable = (quotas: Quota[]): string => table(columns, quotas, 'No quota: nothing can be reserved.');
+
+export function budgetCommands(): Command {
+  const budget = new Command('budget').description('limits, top-ups, freezes and corrections');
+  budget
+    .command('show <tenant>')
+    .description('the quotas that bind a tenant')
+    .action(async (tenantId: string, { json = false }: Json) => {
+      const answer = await connect().get<{ quotas: Quota[] }>(tenantPath(tenantId, 'quotas'));
+      show(json, answer, () => quotaTable(answer.quotas));
+    });
+  budget
+    .command('set <tenant>')
+    .description('sets a limit; the next decision goes by it')
+    .requiredOption('--limit <usd>', 'US dollars per period', amount)
+    .addOption(resourceOption)
+    .addOption(periodOption)
+    .addOption(userOption)
+    .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8')
+    .addHelpText('after', '\nExample: npx spendlock budget set acme --limit 250 --resource llm --warn-at 0.5 0.8')
+    .action(async (tenantId: string, options: QuotaOptions & Json & { limit: string; warnAt?: string[] }) => {
+      const [warningThreshold, ...moreWarningThresholds] = (options.warnAt ?? []).map(Number);
+      const quota = {
+        ...scopeOf(options),
+        resourceType: options.resource,
+        period: options.period,
+        limitUsd: options.limit,
+        ...(warningThreshold === undefined ? {} : { warningThreshold, moreWarningThresholds }),
+      };
+      const answer = await connect().send<{ quotas: Quota[] }>('PUT', tenantPath(tenantId, 'quotas'), {
+        quotas: [quota],
+      });
+      show(options.json ?? false, answer, () => quotaTable(answer.quotas));
+    });
+  budget
+    .command('topup <tenant> <usd>')
+    .description('lifts a limit once, until its period ends')
+    .addOption(resourceOption)
+    .addOption(periodOption)
+    .addOption(userOption)
+    .addOption(reasonOption())
+    .addHelpText('after', '\nExample: npx spendlock budget topup acme 25 --reason "launch week"')
+    .action(async (tenantId: string, usdText: string, options: QuotaOptions & Json & { reason: string }) => {
+      const answer = await connect().send('POST', tenantPath(tenantId, 'topups'), {
+        ...scopeOf(options),
+        resourceType: options.resource,
+        period: options.period,
+        amountUsd: amount(usdText),
+        reason: options.reason,
+        author: author(),
+      });
+      show(options.json ?? false, answer, () => `Topped up by ${usd(usdText)} until the ${options.period} ends.`);
+    });
+  for (const verb of ['freeze', 'unfreeze'] as const) {
+    const command = budget
+      .command(`${verb} <tenant>`)
+      .description(verb === 'freeze' ? 'nothing more is reserved; what is reserved goes on' : 'reserving goes on')
+      .addOption(userOption);
+    if (verb === 'freeze') command.addOption(reasonOption());
+    command.action(
+      async (tenantId: string, { user, reason, json = false }: Json & { user?: string; reason?: string }) => {
+        const body = {
+          ...(user === undefined ? {} : { userId: user }),
+          ...(reason === undefined ? {} : { reason }),
+          author: author(),
+        };
+        const answer = await connect().send('POST', tenantPath(tenantId, verb), body);
+        const whom = user === undefined ? tenantId : `user ${user} of ${tenantId}`;
+        show(json, answer, () => (verb === 'freeze' ? `${whom} is frozen.` : `${whom} may reserve again.`));
+      },
+    );
+  }
+  budget
+    .command('adjust <tenant> <operation> <usd>')
+    .description('corrects what an operation cost, by an entry of the difference')
+    .addOption(reasonOption())
+    .action(correct);
+  budget
+    .command('reconcile <tenant> [operation] [usd]')
+    .description('lists the settlements whose cost nobody knows, or settles one at what the provider billed')
+    .option('--reason <words>', 'why, for the audit', 'reconciled with the provider')
+    .addHelpText('after', '\nExample: npx spendlock budget reconcile acme 6f1c… 0.0173 --reason "invoice 2026-11"')
+    .action(
+      async (
+        tenantId: string,
+        operation: string | undefined,
+        usdText: string | undefined,
+        options: Json & { reason: string },
+      ) => {
+        if (operation !== undefined && usdText !== undefined) return correct(tenantId, operation, usdText, options);
+        const answer = await connect().get<{ holds: Unverified[] }>(tenantPath(tenantId, 'holds?unverified=true'));
+        show(options.json ?? false, answer, () => table(unverifiedColumns, answer.holds, 'Every settlement is known.'));
+      },
+    );
+  return budget;
+}
+
+async function correct(
+  tenantId: string,
+  operationId: string,
+  usdText: string,
+  { reason, json = false }: Json & { reason: string },
+): Promise<void> {
+  const body = { operationId, costUsd: amount(usdText), reason, author: author() };
+  const answer = await connect().send<{ differenceUsd: string }>('POST', tenantPath(tenantId, 'adjustments'), body);
+  show(json, answer, () =>
+    answer.differenceUsd === '0'
+      ? `${operationId} cost ${usd(usdText)}, as recorded; it counts as known now.`
+      : `${operationId} cost ${usd(usdText)}: ${usd(answer.differenceUsd)} was added to the ledger.`,
+  );
+}
+
+interface Unverified {
+  operationId: string;
+  kind: string;
+  model: string | null;
+  committedUsd: string;
+  endedAt: string;
+}
+const unverifiedColumns: Column<Unverified>[] = [
+  { name: 'operation', of: ({ operationId }) => operationId },
+  { name: 'what', of: ({ kind, model }) => [kind, model].filter(Boolean).join(' ') },
+  { name: 'charged', of: ({ committedUsd }) => usd(committedUsd), right: true },
+  { name: 'since', of: ({ endedAt }) => endedAt },
+];

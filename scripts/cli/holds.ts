@@ -1,0 +1,45 @@
+import { Command } from 'commander';
+import { connect } from './api';
+import { author, reasonOption, tenantPath } from './options';
+import { show, table, usd, type Column } from './output';
+
+interface Hold {
+  operationId: string;
+  kind: string;
+  userId: string | null;
+  grantedUsd: string;
+  claimed: boolean;
+  expiresAt: string;
+}
+
+const columns: Column<Hold>[] = [
+  { name: 'operation', of: ({ operationId }) => operationId },
+  { name: 'what', of: ({ kind }) => kind },
+  { name: 'user', of: ({ userId }) => userId ?? '–' },
+  { name: 'held', of: ({ grantedUsd }) => usd(grantedUsd), right: true },
+  { name: 'call', of: ({ claimed }) => (claimed ? 'under way' : 'not begun') },
+  { name: 'runs out', of: ({ expiresAt }) => expiresAt },
+];
+
+export function holdsCommands(): Command {
+  const holds = new Command('holds').description('open reservations');
+  holds
+    .command('list <tenant>')
+    .description('what holds money now, what runs out first on top')
+    .action(async (tenantId: string, { json = false }: { json?: boolean }) => {
+      const answer = await connect().get<{ holds: Hold[] }>(tenantPath(tenantId, 'holds'));
+      show(json, answer, () => table(columns, answer.holds, 'Nothing is reserved.'));
+    });
+  holds
+    .command('release <tenant> <operation>')
+    .description('gives a reservation up, also a claimed one: its call was surely not billed')
+    .addOption(reasonOption())
+    .action(
+      async (tenantId: string, operation: string, { reason, json = false }: { reason: string; json?: boolean }) => {
+        const where = tenantPath(tenantId, `holds/${encodeURIComponent(operation)}/release`);
+        const answer = await connect().send('POST', where, { reason, author: author() });
+        show(json, answer, () => `${operation} is released.`);
+      },
+    );
+  return holds;
+}

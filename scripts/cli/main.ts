@@ -1,0 +1,18 @@
+/**
+ * The operators' command line: `npx spendlock …`. It speaks to the API, so what it does is checked, audited and in effect
+ * on the next decision like any other change.
+ *
+ * Exit statuses: 0 done, 1 refused or failed, 2 wrong use.
+ */
+import { CommanderError } from 'commander';
+import { ApiCallError } from './api';
+import { program } from './program';
+
+program()
+  .parseAsync()
+  .catch((error: unknown) => {
+    if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
+    if (error instanceof ApiCallError) console.error(error.message);
+    else console.error(error instanceof Error ? error.message : String(error));
+    process.exit(1);
+  });

@@ -1,0 +1,37 @@
+/** The commands. Each is one call of the API and one answer. */
+import { Command, Option } from 'commander';
+import { budgetCommands } from './budget';
+import { holdsCommands } from './holds';
+import { pricesCommands } from './prices';
+import { tenantsCommands } from './tenants';
+
+export function program(): Command {
+  const root = new Command('spendlock')
+    .description('Steers the budgets of a Spendlock installation.')
+    .exitOverride()
+    .configureOutput({ writeErr: (text) => process.stderr.write(text) })
+    .addHelpText(
+      'after',
+      `
+The API is found by SPENDLOCK_API_URL and SPENDLOCK_API_KEY (an administration key), or by a running \`npm start\`.
+
+Every command takes --json, and --help with its options.
+
+Examples:
+  npx spendlock tenants list
+  npx spendlock budget show acme
+  npx spendlock budget set acme --limit 250 --resource llm
+  npx spendlock budget freeze acme --reason "invoice overdue"`,
+    );
+  for (const commands of [budgetCommands(), holdsCommands(), pricesCommands(), tenantsCommands()])
+    root.addCommand(inherit(commands));
+  return root;
+}
+
+/** Every command takes --json, and a wrong use ends with status 2. */
+function inherit(command: Command): Command {
+  command.exitOverride();
+  if (command.commands.length === 0) command.addOption(new Option('--json', 'one JSON value instead of a table'));
+  command.commands.forEach((child) => inherit(child));
+  return command;
+}

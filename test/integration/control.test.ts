@@ -1,0 +1,224 @@
+/** What operators steer, by API and by the command line, takes effect on the next decision. */
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { startTestApi, type TestApi } from '../support/api';
+import { TestStack, until } from '../support/stack';
+
+const run = promisify(execFile);
+
+describe('control', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+
+  interface Answer {
+    status: number;
+    body: Record<string, unknown>;
+  }
+  const post = async (where: string, body: unknown, key?: string): Promise<Answer> => {
+    const response = await api.request(where, { method: 'POST', body, ...(key === undefined ? {} : { key }) });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  };
+  const reserve = (tenantId: string, amountUsd: string, more: object = {}): Promise<Answer> =>
+    post('/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, ...more });
+  /** The command line, as its user calls it. */
+  const spendlock = async (...args: string[]): Promise<{ status: number; out: string; err: string }> => {
+    const bin = path.join(__dirname, '..', '..', 'scripts', 'spendlock.cjs');
+    const env = {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      SPENDLOCK_API_URL: api.url,
+      SPENDLOCK_API_KEY: api.adminKey,
+    };
+    try {
+      const { stdout, stderr } = await run(process.execPath, [bin, ...args], { env });
+      return { status: 0, out: stdout, err: stderr };
+    } catch (error) {
+      const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
+      return { status: code, out: stdout, err: stderr };
+    }
+  };
+
+  test('raising and lowering a limit, below what is spent too (F21)', async () => {
+    const tenantId = await stack.tenant('10');
+    const granted = await reserve(tenantId, '8');
+    await post(`/v1/reservations/${String(granted.body.operationId)}/commit`, { tenantId, costUsd: '8' });
+    expect(await reserve(tenantId, '5')).toMatchObject({ status: 429 });
+    const set = async (limitUsd: string): Promise<void> => {
+      const quotas = (['all', 'llm'] as const).map((resourceType) => ({ resourceType, limitUsd }));
+      await api.request(`/v1/tenants/${tenantId}/quotas`, { method: 'PUT', body: { quotas } });
+    };
+    await set('20');
+    expect(await reserve(tenantId, '5')).toMatchObject({ status: 201 });
+    await set('4');
+    expect(await reserve(tenantId, '0.01')).toMatchObject({ status: 429, body: { quotaDetails: { remainingUsd: 0 } } });
+  });
+
+  test('a top-up lifts the limit; the guard below goes by it too', async () => {
+    const tenantId = await stack.tenant('10');
+    const topUp = (resourceType: string): Promise<Answer> =>
+      post(`/v1/tenants/${tenantId}/topups`, { resourceType, amountUsd: '5', reason: 'launch' });
+    expect(await topUp('all')).toMatchObject({ status: 200 });
+    await topUp('llm');
+    expect(await reserve(tenantId, '14')).toMatchObject({ status: 201 });
+    expect(await reserve(tenantId, '2')).toMatchObject({ status: 429, body: { quotaDetails: { limitUsd: 15 } } });
+  });
+
+  test('a lifetime quota never resets, and says so', async () => {
+    const tenantId = await stack.tenant('10');
+    const quotas = [{ resourceType: 'llm', period: 'lifetime', limitUsd: '3' }];
+    await api.request(`/v1/tenants/${tenantId}/quotas`, { method: 'PUT', body: { quotas } });
+    await reserve(tenantId, '2', { ttlSeconds: 600, onExpiry: 'settle' });
+    const denied = await reserve(tenantId, '2');
+    expect(denied).toMatchObject({ status: 429, body: { quotaDetails: { period: 'lifetime' } } });
+    expect(denied.body).not.toHaveProperty('retryAfter');
+    expect(denied.body.message).toContain('It never resets.');
+  });
+
+  test('the first ten calls of a user nobody has seen before are bound together (F1)', async () => {
+    const tenantId = await stack.tenant('100');
+    const quotas = [{ resourceType: 'all', period: 'month', limitUsd: '6' }];
+    await post(`/v1/tenants/${tenantId}/user-defaults`, { quotas });
+    const answers = await Promise.all(Array.from({ length: 10 }, () => reserve(tenantId, '2', { userId: 'ada' })));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(3);
+    expect(answers.find(({ status }) => status === 429)).toMatchObject({
+      body: { quotaDetails: { scope: 'user', scopeId: 'ada', limitUsd: 6 } },
+    });
+    expect(await reserve(tenantId, '2', { userId: 'grace' })).toMatchObject({ status: 201 });
+    expect(await reserve(tenantId, '20')).toMatchObject({ status: 201 });
+  });
+
+  test('a frozen tenant, and a frozen user, reserve nothing; what is reserved goes on', async () => {
+    const tenantId = await stack.tenant('10');
+    const before = await reserve(tenantId, '1');
+    await post(`/v1/tenants/${tenantId}/freeze`, { userId: 'ada', reason: 'suspected leak' });
+    expect(await reserve(tenantId, '1', { userId: 'ada' })).toMatchObject({
+      status: 403,
+      body: { error: 'budget_frozen' },
+    });
+    expect(await reserve(tenantId, '1', { userId: 'grace' })).toMatchObject({ status: 201 });
+    await post(`/v1/tenants/${tenantId}/freeze`, { reason: 'invoice overdue' });
+    const refused = await reserve(tenantId, '1');
+    expect(refused).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
+    expect(refused.body.message).toContain('invoice overdue');
+    const committed = await post(`/v1/reservations/${String(before.body.operationId)}/commit`, {
+      tenantId,
+      costUsd: '1',
+    });
+    expect(committed.status).toBe(200);
+    await post(`/v1/tenants/${tenantId}/unfreeze`, {});
+    expect(await reserve(tenantId, '1')).toMatchObject({ status: 201 });
+  });
+
+  test('a cost is corrected by an entry with reason and author; an unverified one is then known', async () => {
+    const tenantId = await stack.tenant('10');
+    const granted = await reserve(tenantId, '4', { ttlSeconds: 1, onExpiry: 'settle' });
+    const operationId = String(granted.body.operationId);
+    const unverified = async (): Promise<unknown[]> => {
+      const response = await api.request(`/v1/tenants/${tenantId}/holds?unverified=true`);
+      return ((await response.json()) as { holds: unknown[] }).holds;
+    };
+    await until('it is settled at its estimate', async () => (await unverified()).length === 1);
+    const order = { operationId, costUsd: '1.5', reason: 'invoice', author: 'ada' };
+    expect(await post(`/v1/tenants/${tenantId}/adjustments`, order)).toMatchObject({
+      status: 200,
+      body: { differenceUsd: '-2.5' },
+    });
+    expect(await unverified()).toEqual([]);
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '1.5', spentUsd: '1.5', reservedUsd: '0' });
+    expect(await post(`/v1/tenants/${tenantId}/adjustments`, { ...order, costUsd: '2' })).toMatchObject({
+      body: { differenceUsd: '0.5' },
+    });
+    const { rows } = await stack.admin.query(
+      `SELECT entry, trim_scale(amount_usd)::text AS amount, reason, author FROM copilot_internal.cost_records
+       WHERE tenant_id = $1 ORDER BY cost_record_id`,
+      [tenantId],
+    );
+    expect(rows).toEqual([
+      { entry: 'commit', amount: '4', reason: null, author: null },
+      { entry: 'adjustment', amount: '-2.5', reason: 'invoice', author: 'ada' },
+      { entry: 'adjustment', amount: '0.5', reason: 'invoice', author: 'ada' },
+    ]);
+    expect(await post(`/v1/tenants/${tenantId}/adjustments`, { ...order, costUsd: '-1' })).toMatchObject({
+      status: 400,
+    });
+  });
+
+  test('each threshold warns once', async () => {
+    const tenantId = await stack.tenant('10');
+    const quotas = [{ resourceType: 'llm', limitUsd: '10', warningThreshold: 0.5, moreWarningThresholds: [0.9] }];
+    await api.request(`/v1/tenants/${tenantId}/quotas`, { method: 'PUT', body: { quotas } });
+    for (const costUsd of ['4', '2', '1', '2.5']) {
+      const granted = await reserve(tenantId, costUsd);
+      await post(`/v1/reservations/${String(granted.body.operationId)}/commit`, { tenantId, costUsd });
+    }
+    await until('all is folded', async () => (await stack.books(tenantId)).openReservations === 0);
+    const { rows } = await stack.admin.query(
+      `SELECT a.threshold::float8 AS threshold FROM copilot_internal.quota_alerts a
+       JOIN copilot_internal.cost_quotas q USING (quota_id)
+       WHERE q.tenant_id = $1 AND q.resource_type = 'llm' AND a.kind = 'quota_warning' ORDER BY a.threshold`,
+      [tenantId],
+    );
+    expect(rows).toEqual([{ threshold: 0.5 }, { threshold: 0.9 }]);
+  });
+
+  test('a tenant may not steer its own budget, and one without a name is refused', async () => {
+    const tenantId = await stack.tenant('10');
+    const key = await api.keyOf(tenantId);
+    for (const [verb, body] of [
+      ['topups', { amountUsd: '5', reason: 'more' }],
+      ['unfreeze', {}],
+      ['adjustments', { operationId: randomUUID(), costUsd: '0', reason: 'free' }],
+    ] as const)
+      expect(await post(`/v1/tenants/${tenantId}/${verb}`, body, key)).toMatchObject({
+        status: 403,
+        body: { error: 'forbidden' },
+      });
+    expect(await post('/v1/tenants/nobody/freeze', { reason: 'x' })).toMatchObject({ status: 404 });
+    expect(await post(`/v1/tenants/${tenantId}/freeze`, {})).toMatchObject({ status: 400 });
+  });
+
+  describe('npx spendlock', () => {
+    test('shows, sets, freezes and lists, in tables and as JSON', async () => {
+      const tenantId = `cli-${randomUUID().slice(0, 8)}`;
+      const added = await spendlock('tenants', 'add', tenantId, '--json');
+      expect(JSON.parse(added.out)).toMatchObject({ tenantId, apiKey: expect.stringMatching(/^slk_/) as string });
+      expect(await spendlock('budget', 'set', tenantId, '--limit', '12.5', '--resource', 'llm')).toMatchObject({
+        status: 0,
+      });
+      const shown = await spendlock('budget', 'show', tenantId);
+      expect(shown.out).toMatch(/tenant\s+│ llm\s+│ month\s+│\s+\$12\.50 │\s+\$0\.00/);
+      await spendlock('budget', 'freeze', tenantId, '--reason', 'a test');
+      const listed = await spendlock('tenants', 'list', '--json');
+      const { tenants } = JSON.parse(listed.out) as { tenants: { tenantId: string; frozenReason: string | null }[] };
+      expect(tenants.find((tenant) => tenant.tenantId === tenantId)).toMatchObject({ frozenReason: 'a test' });
+      await spendlock('budget', 'unfreeze', tenantId);
+      const granted = await reserve(tenantId, '1');
+      const operationId = String(granted.body.operationId);
+      expect((await spendlock('holds', 'list', tenantId)).out).toContain(operationId);
+      expect(await spendlock('holds', 'release', tenantId, operationId, '--reason', 'a test')).toMatchObject({
+        status: 0,
+      });
+      await until('it is released', async () => (await stack.books(tenantId)).openReservations === 0);
+      expect((await spendlock('prices', 'list', '--model', 'gpt-4o')).out).toContain('gpt-4o-mini');
+    }, 60_000);
+
+    test('ends with 2 for wrong use and 1 for a refusal, and says why', async () => {
+      expect(await spendlock('budget', 'set', 'acme', '--limit', '-3')).toMatchObject({ status: 2 });
+      expect(await spendlock('budget', 'freeze', 'acme')).toMatchObject({ status: 2 });
+      const refused = await spendlock('budget', 'show', 'nobody');
+      expect(refused).toMatchObject({ status: 1, out: '' });
+      expect(refused.err).toContain('unknown_tenant');
+      expect(await spendlock('--help')).toMatchObject({ status: 0 });
+    }, 60_000);
+  });
+});
