@@ -25,6 +25,8 @@ export interface Granted {
   grantedUsd: string;
   partial: boolean;
   expiresAt: string;
+  /** Let through without a grant, since the authority did not answer and the tenant's policy allows it. */
+  unreserved?: true;
 }
 
 /** Asks the tenant's authority, and waits for its answer as long as the tenant's policy says. */
@@ -32,8 +34,12 @@ export async function reserve(
   { authority, policies }: ApiDependencies,
   { tenantId, body, gone }: { tenantId: string; body: ReserveBody; gone: AbortSignal },
 ): Promise<Granted> {
-  const { answerTimeoutMs } = await policies.of(tenantId);
-  const answer = await authority.reserve(tenantId, commandOf(body), { timeoutMs: answerTimeoutMs, gone });
+  const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
+  const answer = await authority.reserve(tenantId, commandOf(body), {
+    timeoutMs: answerTimeoutMs,
+    allow: onUnavailable === 'allow',
+    gone,
+  });
   if (!answer) {
     throw new ApiError(
       'authority_unavailable',

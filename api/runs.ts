@@ -7,7 +7,7 @@ import { findModelPrice, UnpricedModelError } from '../core/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
 import { readRunCost, readRunSteps } from '../store/reservations';
 import { createRun, findRun, type Run } from '../store/runs';
-import { listQuotas, type QuotaView } from '../store/tenants';
+import { listQuotas, readPolicy, type QuotaView, type TenantPolicy } from '../store/tenants';
 import { runWorkflowId, taskQueues, tenantIdAttribute, type AgentRunInput } from '../workflows/messages';
 import type { ProcessDependencies } from './context';
 import { denialBody, Denied } from './denials';
@@ -30,6 +30,7 @@ export async function startRun(
   checkSizes(body.task, file?.content.length ?? 0);
   await checkPrices(dependencies, { model, tier: body.sandbox.tier });
   await gate(dependencies, { tenantId, userId: body.userId });
+  const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = runWorkflowId(runId);
   const options = { limits: body.limits, sandbox: body.sandbox };
   await createRun(dependencies.pool, {
@@ -50,10 +51,31 @@ export async function startRun(
     model,
     ...limits,
     ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+    ...(unavailable ? { unavailable } : {}),
     sandboxTier: body.sandbox.tier,
     sandboxWindowSeconds: body.sandbox.windowSeconds,
   });
   return { runId, workflowId, status: 'running' };
+}
+
+/** From the one that lets a step go on to the one that ends it. */
+const strictness = ['allow', 'wait', 'deny'] as const;
+
+/** A run may be stricter than its tenant, never laxer. Undefined means to wait. */
+async function unavailablePolicy(
+  { pool }: ProcessDependencies,
+  { tenantId, asked }: { tenantId: string; asked: TenantPolicy['onUnavailable'] | undefined },
+): Promise<AgentRunInput['unavailable']> {
+  const tenant = await readPolicy(pool, tenantId);
+  const { onUnavailable = 'wait', answerTimeoutMs = 5_000 } = tenant ?? {};
+  if (asked !== undefined && strictness.indexOf(asked) < strictness.indexOf(onUnavailable)) {
+    throw new ApiError(
+      'invalid_request',
+      `onUnavailable: ${asked} is laxer than the tenant's ${onUnavailable}; a run may only be stricter. Nothing was stored.`,
+    );
+  }
+  const then = asked ?? onUnavailable;
+  return then === 'wait' ? undefined : { then, afterMs: answerTimeoutMs };
 }
 
 function checkSizes(task: string, fileBytes: number): void {

@@ -125,6 +125,10 @@ export const startRunBody = z.strictObject({
       maxOutputTokens: z.number().int().min(1).max(64_000).default(4_096),
     })
     .prefault({}),
+  onUnavailable: z
+    .enum(['wait', 'deny', 'allow'])
+    .optional()
+    .openapi({ description: 'When the budget authority does not answer. May only be stricter than the tenant.' }),
   sandbox: z
     .strictObject({
       tier: z.string().default('standard'),

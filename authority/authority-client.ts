@@ -7,6 +7,7 @@ import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../core/commands';
 import { listenForAnswers, type AnswerListener } from '../store/answers';
+import { allowUnreserved } from '../store/budget-batch';
 import type { OutcomeAnswer, OutcomeItem } from '../store/outcomes';
 import type { Pool } from '../store/pool';
 import { Coalescer } from './coalescer';
@@ -41,11 +42,14 @@ export class AuthorityClient {
     });
   }
 
-  /** Asks for money. Undefined when the authority did not answer in time: nothing is held then, the request was released. */
+  /**
+   * Asks for money. When the authority does not answer in time, the call is let through without a grant, on record, where
+   * `allow` says so; otherwise undefined: nothing is held then, the request was released.
+   */
   async reserve(
     tenantId: string,
     asked: ReserveCommand,
-    { timeoutMs, gone }: { timeoutMs: number; gone?: AbortSignal },
+    { timeoutMs, allow = false, gone }: { timeoutMs: number; allow?: boolean; gone?: AbortSignal },
   ): Promise<ReserveAnswer | undefined> {
     const command = { ...asked, replyTo: { channel: this.channel, waiter: (this.waiters += 1) } };
     const waiting = this.replies.wait(tenantId, command, timeoutMs);
@@ -56,6 +60,13 @@ export class AuthorityClient {
       if (!this.replies.isAwaited(operationId)) this.send(tenantId, { type: 'release', operationId });
     };
     const answer = await waiting;
+    if (!answer && allow && !gone?.aborted) {
+      this.dependencies.log.warn(
+        { tenantId, operationId },
+        'a call goes on without a grant: its authority did not answer, and its policy allows it',
+      );
+      return allowUnreserved(this.dependencies.pool, { tenantId, command: asked });
+    }
     if (!answer || gone?.aborted) release();
     return answer;
   }

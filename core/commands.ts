@@ -105,6 +105,14 @@ export type RejectionCode =
 
 /** The answer to a reserve. It is given only after Postgres holds it, and a repeat gets the same one. */
 export type ReserveAnswer =
-  | { decision: 'granted'; operationId: string; grantedUsd: string; partial: boolean; expiresAt: string }
+  | {
+      decision: 'granted';
+      operationId: string;
+      grantedUsd: string;
+      partial: boolean;
+      expiresAt: string;
+      /** Allowed without a grant, by policy. */
+      unreserved?: true;
+    }
   | { decision: 'denied'; operationId: string; quota: BindingQuota; retryAfterSeconds?: number; message: string }
   | { decision: 'rejected'; operationId: string; code: RejectionCode; message: string };

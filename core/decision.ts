@@ -216,12 +216,17 @@ function answerAgain(known: Reservation, command: ReserveCommand, amounts: Amoun
 function answerOf(reservation: Reservation): ReserveAnswer {
   const { operationId, refusal, request, grantedUsd = 0n, expiresAtMs = 0 } = reservation;
   if (refusal) return answerRefusal(operationId, refusal);
+  const expiresAt = new Date(expiresAtMs).toISOString();
+  if (reservation.unreserved && request) {
+    const allowedUsd = formatUsd(request.requestedUsd);
+    return { decision: 'granted', operationId, grantedUsd: allowedUsd, partial: false, expiresAt, unreserved: true };
+  }
   return {
     decision: 'granted',
     operationId,
     grantedUsd: formatUsd(grantedUsd),
     partial: request !== undefined && grantedUsd < request.requestedUsd,
-    expiresAt: new Date(expiresAtMs).toISOString(),
+    expiresAt,
   };
 }
 

@@ -38,6 +38,8 @@ export interface Reservation {
   status: ReservationStatus;
   refusal?: Refusal | undefined;
   grantedUsd?: Usd | undefined;
+  /** It goes on without a grant, since the authority did not answer and the policy allows it. It holds nothing. */
+  unreserved?: boolean | undefined;
   decidedAtMs: number;
   expiresAtMs?: number | undefined;
   claimed: boolean;

@@ -390,6 +390,36 @@ BEGIN
 END
 $$;
 
+-- The claim of 0004. What goes on without a grant may spend what it asked for.
+CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid)
+  RETURNS numeric
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+  UPDATE reservations
+  SET claimed_at = coalesce(claimed_at, clock_timestamp()), claim_token = p_claim_token
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted'
+    AND expires_at > clock_timestamp() AND (claim_token IS NULL OR claim_token = p_claim_token)
+  RETURNING CASE WHEN unreserved THEN requested_usd ELSE granted_usd END
+$$;
+
+-- Lets an operation go on without a grant: a row that holds nothing, whose cost is recorded in full. What the authority
+-- has decided meanwhile stands.
+CREATE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p_command jsonb) RETURNS void
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+  INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
+    on_expiry, requested_usd, minimum_usd, granted_usd, status, decided_at, expires_at, unreserved)
+  SELECT p_tenant_id, c."operationId", c."userId", c."runId", c.kind, c.step, c.attempt, c.resource, c.model,
+    c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", 0, 'granted', clock_timestamp(),
+    clock_timestamp() + make_interval(secs => c."ttlSeconds"), true
+  FROM jsonb_to_record(p_command) AS c (
+    "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+    "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision)
+  ON CONFLICT DO NOTHING
+$$;
+
 -- Holds a granted reservation for longer, counted from now. Never shortens it. Null when it is not granted.
 CREATE FUNCTION copilot_internal.extend_reservation(p_tenant_id text, p_operation_id uuid, p_ttl_seconds numeric)
   RETURNS timestamptz
@@ -478,6 +508,7 @@ GRANT EXECUTE ON FUNCTION
   copilot_internal.add_user_quotas(text, text[]),
   copilot_internal.load_budget_batch(text, uuid[], text[], integer),
   copilot_internal.record_outcomes(text, jsonb),
+  copilot_internal.allow_unreserved(text, jsonb),
   copilot_internal.extend_reservation(text, uuid, numeric),
   copilot_internal.adjust_cost(text, uuid, numeric, text, text),
   copilot_internal.list_tenants()

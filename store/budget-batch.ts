@@ -3,8 +3,8 @@
  * decided. Nothing is answered before this has committed.
  */
 import type { BatchDecision, BatchState, QuotaAlert } from '../core/batch';
-import type { BudgetCommand, OnExpiry, Resource } from '../core/commands';
-import { decideBatch } from '../core/decision';
+import type { BudgetCommand, OnExpiry, ReserveAnswer, ReserveCommand, Resource } from '../core/commands';
+import { answerFromRecord, decideBatch } from '../core/decision';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { utilizationPercent, type Quota } from '../core/quotas';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/reservations';
@@ -61,6 +61,7 @@ interface LoadedReservation {
   requestedUsd: string | null;
   minimumUsd: string | null;
   grantedUsd: string | null;
+  unreserved: boolean;
   status: ReservationStatus;
   refusal: Refusal | null;
   claimed: boolean;
@@ -145,6 +146,19 @@ export async function readReservations(
   });
 }
 
+/** Lets an operation go on without a grant, unless it was decided meanwhile; answers what holds now. */
+export async function allowUnreserved(
+  pool: Pool,
+  { tenantId, command }: { tenantId: string; command: ReserveCommand },
+): Promise<ReserveAnswer> {
+  await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(client.query('SELECT copilot_internal.allow_unreserved($1, $2)', [tenantId, JSON.stringify(command)])),
+  );
+  const [reservation] = await readReservations(pool, { tenantId, operationIds: [command.operationId] });
+  if (!reservation) throw new Error(`The operation ${command.operationId} could not be recorded.`);
+  return answerFromRecord(reservation, command);
+}
+
 const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));
 
 function reservationFrom(row: LoadedReservation): Reservation {
@@ -171,6 +185,7 @@ function reservationFrom(row: LoadedReservation): Reservation {
     status: row.status,
     refusal: row.refusal ?? undefined,
     grantedUsd: usdOrNone(row.grantedUsd),
+    unreserved: row.unreserved,
     decidedAtMs: row.decidedAtMs,
     expiresAtMs: row.expiresAtMs ?? undefined,
     claimed: row.claimed,

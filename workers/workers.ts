@@ -163,7 +163,7 @@ function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring
   });
   return {
     runs: {
-      ...createBudgetActivities({ pool, coalescer, replies }),
+      ...createBudgetActivities({ pool, coalescer, replies, log }),
       ...createLlmActivities({ pool, anthropic, prices, paidStep, log, codeLanguages }),
       ...createLedgerActivities({ pool }),
       ...options.extraActivities?.({ paidStep }),

@@ -43,12 +43,13 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   };
 
   const { taskQueue } = workflowInfo();
-  const { userId, maxCostUsd } = input;
+  const { userId, maxCostUsd, unavailable } = input;
   const budget = new Budget({
     tenantId,
     runId,
     ...(userId === undefined ? {} : { userId }),
     ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+    ...(unavailable === undefined ? {} : { unavailable }),
   });
   const sandbox = new SandboxSession(input, budget, taskQueue);
   let end: RunEnd;

@@ -62,6 +62,8 @@ export interface AgentRunInput {
   maxSteps: number;
   /** The run's own ceiling: a step that could lift its cost above it is not made, and the run ends. Decimal string. */
   maxCostUsd?: string;
+  /** What a step does when the authority does not answer; waits when absent. */
+  unavailable?: { then: 'deny' | 'allow'; afterMs: number };
   /** Wall-clock limit. */
   timeoutSeconds: number;
   sandboxTier: string;

@@ -31,6 +31,14 @@ export interface BudgetScope {
   runId?: string;
   /** The most that all its steps may cost together, whatever the quotas allow. Decimal string. */
   maxCostUsd?: string;
+  /** What to do when the authority does not answer; by default a step waits for as long as it takes. */
+  unavailable?: UnavailablePolicy;
+}
+
+/** When the authority has not answered for so long: fail, or go on without a grant, on record. */
+export interface UnavailablePolicy {
+  then: 'deny' | 'allow';
+  afterMs: number;
 }
 
 /** What a paid step asks for. All of it is fixed before the first attempt. */
@@ -80,6 +88,7 @@ function requestOf(order: {
   const request = { ...scope, ...step, operationId, attempt };
   delete request.maxAttempts;
   delete request.maxCostUsd;
+  delete request.unavailable;
   return request;
 }
 
@@ -87,16 +96,18 @@ export class Budget {
   private readonly operationIds: string[] = [];
   /** What each attempt may have cost at most, until its cost is known. */
   private readonly heldUsd = new Map<string, Usd>();
-  private readonly activities: Pick<BudgetActivities, 'commit' | 'release' | 'confirmSettled'>;
+  private readonly activities: Pick<BudgetActivities, 'commit' | 'release' | 'confirmSettled' | 'allowUnreserved'>;
   private readonly patient: Pick<BudgetActivities, 'reserve'>;
   private readonly quick: Pick<BudgetActivities, 'reserveQuickly'>;
 
   constructor(private readonly scope: BudgetScope) {
     const { taskQueue } = workflowInfo();
     // Nothing else notices a lost request, so a reserve is repeated until it is answered. Each repeat is answered from the record.
+    const { unavailable } = scope;
     this.patient = proxyActivities<BudgetActivities>({
       taskQueue,
       startToCloseTimeout: '30 seconds',
+      ...(unavailable ? { scheduleToCloseTimeout: unavailable.afterMs } : {}),
       retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
     });
     this.quick = proxyLocalActivities<BudgetActivities>({
@@ -143,11 +154,13 @@ export class Budget {
     await CancellationScope.nonCancellable(() => this.activities.confirmSettled({ tenantId, operationIds }));
   }
 
-  private async ask(step: PaidStep, attempt: number): Promise<Grant> {
+  private async ask(planned: PaidStep, attempt: number): Promise<Grant> {
     const { tenantId } = this.scope;
-    this.checkOwnLimit(step);
+    const step = this.withinOwnLimit(planned);
     const operationId = uuid4();
     this.operationIds.push(operationId);
+    // Held from now on, so that steps side by side cannot pass the limit together.
+    this.heldUsd.set(operationId, parseAmountUsd(step.amountUsd));
     try {
       const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt }));
       if (answer.decision === 'granted') {
@@ -162,6 +175,7 @@ export class Budget {
         ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
       });
     } catch (error) {
+      this.heldUsd.delete(operationId);
       // Whoever gives up a reserve says so, or a grant that comes too late would hold money until it expires.
       if (isCancellation(error)) {
         await CancellationScope.nonCancellable(() => this.activities.release({ tenantId, operationId }));
@@ -170,11 +184,14 @@ export class Budget {
     }
   }
 
-  private checkOwnLimit({ amountUsd, kind }: PaidStep): void {
+  /** The step as the run's own limit leaves room for it: shrunk to what is left where its minimum allows that. */
+  private withinOwnLimit(step: PaidStep): PaidStep {
     const { maxCostUsd } = this.scope;
-    if (maxCostUsd === undefined) return;
+    if (maxCostUsd === undefined) return step;
+    const { amountUsd, minimumUsd = amountUsd, kind } = step;
     const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
-    if (parseAmountUsd(amountUsd) <= leftUsd) return;
+    if (parseAmountUsd(amountUsd) <= leftUsd) return step;
+    if (parseAmountUsd(minimumUsd) <= leftUsd) return { ...step, amountUsd: formatUsd(leftUsd) };
     throw failureWith(
       'run_limit_exceeded',
       `The next step (${kind}) may cost $${amountUsd}, and $${formatUsd(leftUsd > 0n ? leftUsd : 0n)} is left of the run's own limit of $${maxCostUsd}. It was not made.`,
@@ -190,7 +207,22 @@ export class Budget {
       if (isCancellation(error)) throw error;
       return null;
     });
-    return answer ?? this.patient.reserve(request);
+    if (answer) return answer;
+    return this.patient.reserve(request).catch((error: unknown) => {
+      if (isCancellation(error) || !this.scope.unavailable) throw error;
+      return this.withoutAnswer(request);
+    });
+  }
+
+  /** The authority did not answer in time: the policy's turn. What it decides after all is released, or found on record. */
+  private async withoutAnswer(request: ReserveRequest): Promise<ReserveAnswer> {
+    const { tenantId, unavailable } = this.scope;
+    if (unavailable?.then === 'allow') return this.activities.allowUnreserved(request);
+    await this.activities.release({ tenantId, operationId: request.operationId });
+    throw failureWith(
+      'authority_unavailable',
+      `The budget authority did not answer within ${unavailable?.afterMs} ms, and the policy is to stop then. Nothing is held.`,
+    );
   }
 
   /** What became of a failed attempt: what it bought after all, or whether to try again. */

@@ -2,6 +2,8 @@
 import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { context, propagation } from '@opentelemetry/api';
 import type { ReserveAnswer, ReserveCommand } from '../../core/commands';
+import type { Logger } from 'pino';
+import { allowUnreserved } from '../../store/budget-batch';
 import type { Pool } from '../../store/pool';
 import { findOperation, findUnsettled } from '../../store/reservations';
 import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../contracts/budget';
@@ -12,12 +14,13 @@ export interface BudgetDependencies {
   pool: Pool;
   coalescer: Coalescer;
   replies: ReplyBoard;
+  log: Logger;
 }
 
 /** A decision takes some milliseconds. Whoever has no answer by then asks again and waits as long as it takes. */
 const quickReplyMs = 700;
 
-export function createBudgetActivities({ pool, coalescer, replies }: BudgetDependencies): BudgetActivities {
+export function createBudgetActivities({ pool, coalescer, replies, log }: BudgetDependencies): BudgetActivities {
   return {
     async reserveQuickly({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer | null> {
       const command: ReserveCommand = { type: 'reserve', ...request, ...traceContext() };
@@ -38,6 +41,14 @@ export function createBudgetActivities({ pool, coalescer, replies }: BudgetDepen
       };
       await coalescer.send(tenantId, command);
       throw new CompleteAsyncError();
+    },
+
+    async allowUnreserved({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer> {
+      log.warn(
+        { tenantId, operationId: request.operationId, amountUsd: request.amountUsd },
+        'a step goes on without a grant: its authority did not answer, and its policy allows it',
+      );
+      return allowUnreserved(pool, { tenantId, command: { type: 'reserve', ...request } });
     },
 
     async commit({ tenantId, operationId }: OperationRef): Promise<AttemptEnd> {

@@ -27,6 +27,8 @@ export interface BudgetActivities {
   reserveQuickly(request: ReserveRequest): Promise<ReserveAnswer | null>;
   /** Asks the tenant's authority for money. Stays open, without holding a worker, until the authority answers. */
   reserve(request: ReserveRequest): Promise<ReserveAnswer>;
+  /** Lets a step go on without a grant, as its policy says when the authority does not answer. On record either way. */
+  allowUnreserved(request: ReserveRequest): Promise<ReserveAnswer>;
   /**
    * Ends an attempt that its activity left open (lost, timed out, cancelled), and tells what became of it. Returns once
    * Temporal has accepted the command.

@@ -89,16 +89,17 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
   if (!price) throw failure('unpriced_model', `The price ${plan.priceVersion} is gone. No call was made.`);
   const claim = await paidStep.claim(request);
   await paidStep.atPoint('llm.claimed');
+  const maxOutputTokens = maxTokens(price, plan, claim);
   const streamed = await streamMessage(
     anthropic,
-    { model: plan.model, max_tokens: maxTokens(price, plan, claim), ...params },
+    { model: plan.model, max_tokens: maxOutputTokens, ...params },
     {
       signal: Context.current().cancellationSignal,
       idleMs: streamIdleMs,
       onFirstOutput: () => paidStep.atPoint('llm.streaming'),
     },
   );
-  if (streamed.usageIsFinal) return keepReply(dependencies, { request, claim, price, streamed });
+  if (streamed.usageIsFinal) return keepReply(dependencies, { request, claim, price, streamed, maxOutputTokens });
   return giveUp(dependencies, { claim, streamed });
 }
 
@@ -115,12 +116,14 @@ interface Reply {
   claim: Claim;
   price: ModelPrice;
   streamed: StreamedMessage;
+  /** What the call was allowed to answer: fewer than planned when it was granted in part. */
+  maxOutputTokens: number;
 }
 
 /** Billed and known: writes cost, usage and the message together. */
 async function keepReply(
   { paidStep, log }: LlmDependencies,
-  { request, claim, price, streamed }: Reply,
+  { request, claim, price, streamed, maxOutputTokens }: Reply,
 ): Promise<ModelReply> {
   const { tenantId, runId, step, operationId } = request;
   const content = streamed.content ?? [];
@@ -151,7 +154,23 @@ async function keepReply(
       await writeTranscriptMessage(client, { tenantId, runId, operationId, ...message });
       const text = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n');
       const { stopReason, costUsd } = reply;
-      const data = { step, operationId, stopReason, costUsd, usage: cost.usage, text };
+      const lowered = maxOutputTokens < request.plan.maxOutputTokens;
+      const data = {
+        step,
+        operationId,
+        stopReason,
+        costUsd,
+        usage: cost.usage,
+        text,
+        ...(lowered
+          ? {
+              // Less money was left than asked for: the answer was kept short to fit it.
+              maxOutputTokens,
+              plannedOutputTokens: request.plan.maxOutputTokens,
+              grantedUsd: formatUsd(claim.grantedUsd),
+            }
+          : {}),
+      };
       await appendRunEvent(client, runId, { key: `reply-${operationId}`, type: 'model.replied', data });
     },
   );

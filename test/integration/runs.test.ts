@@ -238,6 +238,18 @@ describe('a run', () => {
     });
   });
 
+  test('spends the last of a budget on a shorter answer, and says so in its events', async () => {
+    const tenantId = await stack.tenant('0.012');
+    const run = await stack.run({ tenantId, task, file });
+    const { rows } = await stack.admin.query<{ data: Record<string, unknown> }>(
+      `SELECT data FROM copilot_internal.run_events WHERE run_id = $1 AND type = 'model.replied' ORDER BY sequence LIMIT 1`,
+      [run.runId],
+    );
+    expect(rows[0]?.data).toMatchObject({ grantedUsd: '0.012', plannedOutputTokens: 4096 });
+    expect(rows[0]?.data.maxOutputTokens).toBeLessThan(4096);
+    expect((await stack.books(tenantId)).reservedUsd).toBe('0');
+  });
+
   test('ends before the step that could lift its cost above its own limit, its sandbox included', async () => {
     const tenantId = await stack.tenant('5');
     const run = await stack.run({ tenantId, task, file, limits: { maxCostUsd: '0.03' } });

@@ -36,6 +36,7 @@ export interface TestWorker {
 }
 
 export interface StartTestRun {
+  onUnavailable?: 'wait' | 'deny' | 'allow';
   tenantId: string;
   task?: string;
   file?: { name: string; content: string };
