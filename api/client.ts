@@ -54,6 +54,38 @@ export interface TenantQuotas {
   quotas: QuotaView[];
 }
 
+/** Money that a call outside Temporal asks for. Amounts are decimal strings of US dollars. */
+export interface ReserveMoney {
+  resource: 'llm' | 'e2b';
+  amountUsd: string;
+  /** The least of use: when less than all is left, that is granted. */
+  minimumUsd?: string;
+  ttlSeconds?: number;
+  /** What running out without a word means: nothing was billed, or the amount is charged as unverified. */
+  onExpiry?: 'release' | 'settle';
+  tenantId?: string;
+  userId?: string;
+  kind?: string;
+  model?: string;
+  /** Made up when absent. Asking again under the same id gets the same answer. */
+  operationId?: string;
+}
+
+export interface MoneyGrant {
+  operationId: string;
+  decision: 'granted';
+  grantedUsd: string;
+  partial: boolean;
+  expiresAt: string;
+  /** Let through without a grant, by the tenant's policy. */
+  unreserved?: true;
+}
+
+/** Thrown by the work of `withReservation` to say that its call was surely not billed. */
+export class NotBilledError extends Error {
+  override readonly name = 'NotBilledError';
+}
+
 export interface SpendlockClientOptions {
   baseUrl: string;
   apiKey: string;
@@ -76,7 +108,59 @@ export function createSpendlockClient({ baseUrl, apiKey }: SpendlockClientOption
   const tenantQuery = (tenantId?: string): string =>
     tenantId === undefined ? '' : `?tenantId=${encodeURIComponent(tenantId)}`;
 
+  const reservation = (operationId: string, verb: string): string => `/v1/reservations/${operationId}/${verb}`;
+  /** A request that is the same however often it is sent: sent again when its answer was lost. */
+  async function insist<T>(send: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await send();
+      } catch (error) {
+        if (error instanceof SpendlockApiError || attempt >= 4) throw error;
+        await sleep(100 * 2 ** attempt);
+      }
+    }
+  }
+  const reserve = ({ operationId = randomUUID(), ...asked }: ReserveMoney): Promise<MoneyGrant> =>
+    insist(() => call<MoneyGrant>('POST', '/v1/reservations', { operationId, ...asked }));
+  const commit = (
+    operationId: string,
+    outcome: { costUsd: string; usage?: unknown; tenantId?: string },
+  ): Promise<object> => insist(() => call<object>('POST', reservation(operationId, 'commit'), outcome));
+  const release = (operationId: string, more: { tenantId?: string } = {}): Promise<object> =>
+    insist(() => call<object>('POST', reservation(operationId, 'release'), more));
+
   return {
+    /** Asks for money. @throws SpendlockApiError `quota_exceeded` with `retryAfterSeconds`, among others. */
+    reserve,
+    /** Records what a call cost. */
+    commit,
+    /** Gives a reservation up: its call was not made, or surely not billed. */
+    release,
+    /** Holds a reservation for at least so long from now. */
+    extend: (operationId: string, order: { ttlSeconds: number; tenantId?: string }) =>
+      call<{ expiresAt: string }>('POST', reservation(operationId, 'extend'), order),
+    /**
+     * Makes one paid call with a grant: reserves, works, commits what the work says it cost. A `NotBilledError` releases;
+     * after any other error nobody knows, and the grant is charged as unverified when it runs out, unless its cost is
+     * committed before.
+     */
+    async withReservation<T>(
+      asked: ReserveMoney,
+      work: (grant: MoneyGrant) => Promise<{ costUsd: string; usage?: unknown; value: T }>,
+    ): Promise<T> {
+      const grant = await reserve({ onExpiry: 'settle', ...asked });
+      const tenant = asked.tenantId === undefined ? {} : { tenantId: asked.tenantId };
+      let done;
+      try {
+        done = await work(grant);
+      } catch (error) {
+        if (error instanceof NotBilledError) await release(grant.operationId, tenant);
+        throw error;
+      }
+      const { costUsd, usage, value } = done;
+      await commit(grant.operationId, { costUsd, ...(usage === undefined ? {} : { usage }), ...tenant });
+      return value;
+    },
     /** Makes a tenant. Its API key is in the answer, and nowhere else. */
     createTenant: (tenant: { tenantId: string; name?: string }) =>
       call<TenantQuotas & { apiKey: string }>('POST', '/v1/tenants', tenant, { 'idempotency-key': randomUUID() }),

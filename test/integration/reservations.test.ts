@@ -1,6 +1,7 @@
 /** Reservations of callers outside Temporal, over HTTP, on the real stack. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { NotBilledError } from '../../api/client';
 import { startTestApi, type TestApi } from '../support/api';
 import { TestStack } from '../support/stack';
 
@@ -202,6 +203,26 @@ describe('reservations over HTTP', () => {
     expect(answer.status).toBe(400);
     expect(answer.body.error).toBe(code);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0' });
+  });
+
+  test('the typed client reserves around a call: committed, released, or left to be charged', async () => {
+    const tenantId = await stack.tenant('10');
+    const client = await api.clientOf(tenantId);
+    const asked = { resource: 'llm' as const, amountUsd: '2' };
+    const value = await client.withReservation(asked, async ({ grantedUsd }) => ({
+      costUsd: '0.5',
+      value: grantedUsd,
+    }));
+    expect(value).toBe('2');
+    const notMade = client.withReservation(asked, () => Promise.reject(new NotBilledError('no connection')));
+    await expect(notMade).rejects.toThrow('no connection');
+    const lost = client.withReservation({ ...asked, ttlSeconds: 1 }, () => Promise.reject(new Error('timed out')));
+    await expect(lost).rejects.toThrow('timed out');
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '2.5', reservedUsd: '0' });
+    await expect(client.reserve({ ...asked, amountUsd: '9' })).rejects.toMatchObject({
+      code: 'quota_exceeded',
+      status: 429,
+    });
   });
 
   test('200 callers at once against a limit that fits 50: exactly 50 are granted', async () => {
