@@ -14,8 +14,8 @@ const flag = z
   .enum(['true', 'false'], { error: 'must be true or false' })
   .default('true')
   .transform((text) => text === 'true');
-const url = (scheme: RegExp, what: string): z.ZodType<string> => z.string().regex(scheme, { error: what });
-const httpUrl = url(/^https?:\/\/.+/, 'must be an http:// or https:// address');
+const address = (scheme: RegExp, what: string): z.ZodType<string> => z.string().regex(scheme, { error: what });
+const httpUrl = address(/^https?:\/\/.+/, 'must be an http:// or https:// address');
 const secret = z.string().min(1, { error: 'must not be empty' });
 const list = <T extends string>(allowed: readonly [T, ...T[]]): z.ZodType<T[], string | undefined> =>
   z
@@ -37,7 +37,7 @@ const count = (from: number, to: number, preset: number): z.ZodType<number, stri
     );
 
 const schema = z.object({
-  DATABASE_URL: url(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// connection string of the role spendlock_app'),
+  DATABASE_URL: address(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// connection string of the role spendlock_app'),
   SPENDLOCK_DATABASE_POOL_SIZE: count(1, 100, 8),
   TEMPORAL_ADDRESS: z
     .string()
@@ -57,6 +57,8 @@ const schema = z.object({
   E2B_SANDBOX_URL: httpUrl.optional(),
   E2B_TEMPLATE: z.string().min(1).optional(),
   SPENDLOCK_CODE_LANGUAGES: list(['python', 'javascript']),
+  SPENDLOCK_ALERT_WEBHOOK_URL: httpUrl.optional(),
+  SPENDLOCK_ALERT_WEBHOOK_SECRET: z.string().min(16, { error: 'must have at least 16 characters' }).optional(),
   ENFORCE_COST_QUOTAS: flag,
   ENFORCE_E2B_QUOTAS: flag,
   SPENDLOCK_SHUTDOWN_SECONDS: count(1, 600, 30),
@@ -73,6 +75,7 @@ export interface WorkerConfig {
   e2b: { apiKey: string; apiUrl?: string | undefined; sandboxUrl?: string | undefined; template?: string | undefined };
   codeLanguages: ('python' | 'javascript')[];
   enforced: { llm: boolean; e2b: boolean };
+  alertWebhook?: { url: string; secret: string } | undefined;
   shutdownSeconds: number;
   logLevel: string;
 }
@@ -90,13 +93,18 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   ] as const) {
     if (roles.includes(role) && !environment[key]) problems.push(`${key} is needed by workers of the ${role} queue`);
   }
+  if (Boolean(environment.SPENDLOCK_ALERT_WEBHOOK_URL) !== Boolean(environment.SPENDLOCK_ALERT_WEBHOOK_SECRET)) {
+    problems.push('SPENDLOCK_ALERT_WEBHOOK_URL and SPENDLOCK_ALERT_WEBHOOK_SECRET are set together or not at all');
+  }
   if (!parsed.success || problems.length > 0) {
     throw new ConfigError(
       `The worker was not started; its environment is wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`,
     );
   }
   const env = parsed.data;
+  const { SPENDLOCK_ALERT_WEBHOOK_URL: url, SPENDLOCK_ALERT_WEBHOOK_SECRET: webhookSecret } = env;
   return {
+    alertWebhook: url !== undefined && webhookSecret !== undefined ? { url, secret: webhookSecret } : undefined,
     databaseUrl: env.DATABASE_URL,
     databasePoolSize: env.SPENDLOCK_DATABASE_POOL_SIZE,
     temporal: { address: env.TEMPORAL_ADDRESS, namespace: env.TEMPORAL_NAMESPACE, apiKey: env.TEMPORAL_API_KEY },

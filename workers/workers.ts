@@ -19,6 +19,7 @@ import { createLedgerActivities } from '../activities/ledger';
 import { createLlmActivities } from '../activities/llm';
 import { logNotifications, type NotificationService } from '../activities/notify/alerts';
 import { createSendAlerts } from '../activities/notify';
+import { allOf, webhookNotifications } from '../activities/notify/webhook';
 import { createSandboxActivities } from '../activities/sandbox';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
@@ -147,9 +148,15 @@ interface Wiring {
   decideBatch: ReturnType<typeof createDecideBatch>['decideBatch'];
 }
 
+/** The log, and before it the webhook where there is one. */
+function notificationsOf({ config, log }: StartWorkersOptions): NotificationService {
+  const { alertWebhook } = config;
+  return allOf([...(alertWebhook ? [webhookNotifications(alertWebhook)] : []), logNotifications(log)]);
+}
+
 /** The activities of each queue. */
 function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring): Record<WorkerRole, object> {
-  const { config, log, atPoint, notifications = logNotifications(log) } = options;
+  const { config, log, atPoint, notifications = notificationsOf(options) } = options;
   const { codeLanguages } = config;
   const prices = () => readPrices(pool);
   const paidStep = new PaidStep({ pool, coalescer, log, atPoint });
@@ -168,7 +175,11 @@ function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring
       ...createLedgerActivities({ pool }),
       ...options.extraActivities?.({ paidStep }),
     },
-    budget: { decideBatch, nextTask: () => Promise.resolve(), sendAlerts: createSendAlerts({ pool, notifications }) },
+    budget: {
+      decideBatch,
+      nextTask: () => Promise.resolve(),
+      sendAlerts: createSendAlerts({ pool, notifications, log }),
+    },
     sandbox: createSandboxActivities({ pool, connection: config.e2b, prices, paidStep, log, codeLanguages }),
   };
 }

@@ -14,9 +14,13 @@ export interface AlertedQuota {
   reservedUsd: string;
   utilizationPercent: number;
   estimatedUsd?: string;
+  /** The share of the limit that a warning is about. */
+  threshold?: number;
 }
 
 export interface CostAlert {
+  /** The same whenever it is sent again. */
+  alertId?: string | undefined;
   kind: CostAlertKind;
   severity: 'warning' | 'error';
   title: string;
@@ -45,9 +49,10 @@ export function createCostAlert(kind: CostAlertKind, quota: AlertedQuota, tenant
 
 /** Alerts as structured log lines, where log-based alerting picks them up. */
 export const logNotifications = (log: Logger): NotificationService => ({
-  async sendAlert({ kind, severity, title, tenantId, quota }) {
+  async sendAlert({ alertId, kind, severity, title, tenantId, quota }) {
     const fields = {
       alert: kind,
+      alertId,
       tenantId,
       scope: quota.scope,
       resourceType: quota.resourceType,
