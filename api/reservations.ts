@@ -11,9 +11,8 @@ import {
   type ReservationView,
 } from '../store/reservations';
 import type { ApiDependencies } from './context';
-import { denialBody } from './denials';
+import { denialBody, Denied } from './denials';
 import { ApiError } from './errors';
-import { Denied } from './denials';
 import type { ReserveBody } from './schemas';
 
 /** How long a release waits for the authority to have left its mark. */

@@ -3,6 +3,7 @@
  * by notification, outcomes are written to Postgres and folded by the authority.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../core/commands';
@@ -18,6 +19,8 @@ import { ReplyBoard } from './reply-board';
 const lookUpMs = 500;
 /** Every decision folds the outcomes that wait; this is how long they wait for one. */
 const foldMs = 250;
+/** How long an ending process tries to send what waits. */
+const drainMsMax = 5_000;
 
 export class AuthorityClient {
   private readonly coalescer: Coalescer;
@@ -88,9 +91,14 @@ export class AuthorityClient {
     this.send(tenantId, { type: 'reload' });
   }
 
-  /** Sends what waits, then listens no longer. */
+  /** Sends what waits, for some seconds at most, then listens no longer. What is not sent is in Postgres, or runs out. */
   async close(): Promise<void> {
-    await this.coalescer.drain();
+    const givenUp = new AbortController();
+    await Promise.race([
+      this.coalescer.drain(),
+      sleep(drainMsMax, undefined, { signal: givenUp.signal }).catch(() => undefined),
+    ]);
+    givenUp.abort();
     await this.listener.stop();
   }
 

@@ -5,7 +5,7 @@
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, chmod } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
@@ -92,7 +92,9 @@ async function play(stack: Stack, name: CaseName): Promise<Recorded> {
 
 async function save(client: Client, workflowId: string, file: string): Promise<void> {
   const history = await client.workflow.getHandle(workflowId).fetchHistory();
-  writeFileSync(file, historyToJSON(history));
+  // Stack traces name files of this machine; the history is about the project alone.
+  const root = `${path.resolve(__dirname, '..')}${path.sep}`;
+  writeFileSync(file, historyToJSON(history).replaceAll(root, '').replaceAll(`@${hostname()}"`, '@recorder"'));
 }
 
 main().catch((error: unknown) => {

@@ -38,6 +38,10 @@ describe('recorded histories', () => {
       expect(files.filter((file) => file.endsWith(`.${name}.json`))).not.toEqual([]);
   });
 
+  test('name no file of the machine that recorded them', () => {
+    for (const file of files) expect(readFileSync(path.join(histories, file), 'utf8')).not.toMatch(/[ (]\/[\w.-]+\//);
+  });
+
   test('replay on the current code', async () => {
     const { status, results } = await replay();
     expect(results.filter(({ replays }) => !replays)).toEqual([]);
