@@ -14,12 +14,14 @@ import {
   unfreeze,
   type Operator,
 } from '../store/control';
+import { listPlatformQuotas, setPlatformQuotas } from '../store/leases';
 import { listReservations, readReservation } from '../store/reservations';
 import { requireAdministration, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
 import { ApiError } from './errors';
 import { once } from './idempotency';
 import { failures, idempotencyHeader, idParam, json, security } from './openapi';
 import { release } from './reservations';
+import { showQuota } from './runs';
 import * as schemas from './schemas';
 
 /** A price as the API shows it: US dollars per million tokens. */
@@ -35,6 +37,37 @@ const showPrice = ({ rates, ...price }: ModelPrice): object => ({
   source: price.source,
   sourceDate: price.sourceDate,
 });
+
+function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): void {
+  const path = '/v1/platform/quotas';
+  const answer = json(
+    z.object({ quotas: z.array(schemas.platformQuotaView) }),
+    'The quotas that bind all tenants together, with what they spent, reserved and leased',
+  );
+  const show = async (): Promise<{ quotas: Record<string, unknown>[] }> => ({
+    quotas: (await listPlatformQuotas(pool)).map((quota) => ({ ...showQuota(quota), leasedUsd: quota.leasedUsd })),
+  });
+  app.openapi(createRoute({ method: 'get', path, security, responses: { 200: answer, ...failures } }), async (c) => {
+    requireAdministration(c);
+    return c.json(await show(), 200);
+  });
+  app.openapi(
+    createRoute({
+      method: 'put',
+      path,
+      security,
+      request: { body: { required: true, content: { 'application/json': { schema: schemas.setPlatformQuotasBody } } } },
+      responses: { 200: answer, ...failures },
+    }),
+    async (c) => {
+      requireAdministration(c);
+      const { quotas, author } = c.req.valid('json');
+      const { apiKeyId } = c.get('caller');
+      await setPlatformQuotas(pool, { changes: quotas, by: { apiKeyId, author: author ?? `API key ${apiKeyId}` } });
+      return c.json(await show(), 200);
+    },
+  );
+}
 
 interface Order<B> {
   tenantId: string;
@@ -57,6 +90,7 @@ export function controlRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
       return c.json({ tenants: await listTenants(pool) }, 200);
     },
   );
+  platformRoutes(app, dependencies);
   app.openapi(
     createRoute({
       method: 'get',

@@ -121,6 +121,8 @@ async function gate(
   const full = quotas.find(
     (quota) =>
       quota.resourceType !== 'e2b' &&
+      // More may be drawn for a lease: that is for the authority to find out.
+      quota.scope !== 'platform' &&
       (quota.scope !== 'user' || quota.scopeId === payer.userId) &&
       parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd) <=
         0n,

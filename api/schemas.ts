@@ -64,6 +64,25 @@ export const setQuotasBody = z.strictObject({
     .max(100),
 });
 
+export const platformQuotaView = quotaView.extend({
+  leasedUsd: z.string().openapi({ description: 'What tenants have drawn of it, spent or not.' }),
+});
+export const setPlatformQuotasBody = z.strictObject({
+  quotas: z
+    .array(
+      z.strictObject({
+        resourceType: z.enum(['llm', 'e2b', 'all']),
+        period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
+        limitUsd: amount,
+        warningThreshold: share.optional(),
+        moreWarningThresholds: z.array(share).max(10).optional(),
+      }),
+    )
+    .min(1)
+    .max(12),
+  author: z.string().trim().min(1).max(200).optional().openapi({ description: 'The person behind the key.' }),
+});
+
 const reason = z.string().trim().min(1).max(500);
 const author = z.string().trim().min(1).max(200).optional().openapi({ description: 'The person behind the key.' });
 const quotaKey = {

@@ -52,7 +52,8 @@ export interface QuotaAlert {
 
 /** What a decision comes to: what to answer, and what to write before anything is answered. */
 export interface BatchDecision {
-  answers: ReserveAnswer[];
+  /** One for each reserve, in their order; undefined where it waits for money from the platform and is not decided. */
+  answers: (ReserveAnswer | undefined)[];
   reservations: Reservation[];
   changes: BalanceChange[];
   ledger: LedgerEntry[];
@@ -61,6 +62,14 @@ export interface BatchDecision {
   quotas: Quota[];
   /** Something was denied without knowing the holds: decide again with them, to say when to try again. */
   needsHolds: boolean;
+  /** What the undecided reserves need of the tenant's leases. */
+  leaseNeeds: LeaseNeed[];
+}
+
+/** What a lease must have free for the reserves that wait for it. */
+export interface LeaseNeed {
+  quotaId: string;
+  neededUsd: Usd;
 }
 
 /**
@@ -69,13 +78,14 @@ export interface BatchDecision {
  */
 export class Batch {
   readonly nowMs: number;
-  readonly answers: ReserveAnswer[] = [];
+  readonly answers: (ReserveAnswer | undefined)[] = [];
   readonly changes: BalanceChange[] = [];
   readonly ledger: LedgerEntry[] = [];
   readonly alerts: QuotaAlert[] = [];
   private readonly quotas: Quota[];
   private readonly reservations = new Map<string, Reservation>();
   private readonly changed = new Set<string>();
+  private readonly leaseNeeds = new Map<string, Usd>();
   private needsHolds = false;
 
   constructor(private readonly state: BatchState) {
@@ -161,9 +171,15 @@ export class Batch {
     return holds;
   }
 
-  /** Raises the alert of a quota's first refusal in its period. */
+  /** Notes that a reserve waits until its lease has this much free; for all together no more than the tenant may spend. */
+  needOfLease({ quotaId }: Quota, { neededUsd, mostUsd }: { neededUsd: Usd; mostUsd: Usd | undefined }): void {
+    const sum = (this.leaseNeeds.get(quotaId) ?? 0n) + neededUsd;
+    this.leaseNeeds.set(quotaId, mostUsd !== undefined && mostUsd < sum ? mostUsd : sum);
+  }
+
+  /** Raises the alert of a quota's first refusal in its period. The platform's are raised where leases are drawn. */
   refuse(quota: Quota, estimatedUsd: Usd): void {
-    if (quota.exceeded) return;
+    if (quota.exceeded || quota.lease) return;
     quota.exceeded = true;
     this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota }, estimatedUsd });
   }
@@ -177,6 +193,7 @@ export class Batch {
       alerts: this.alerts,
       quotas: this.quotas,
       needsHolds: this.needsHolds,
+      leaseNeeds: [...this.leaseNeeds].map(([quotaId, neededUsd]) => ({ quotaId, neededUsd })),
     };
   }
 }

@@ -8,7 +8,7 @@
  */
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, ExtendCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
-import { formatUsd, parseAmountUsd, MoneyError } from './money';
+import { formatUsd, parseAmountUsd, MoneyError, type Usd } from './money';
 import { bindingQuota, headroomUsd, tightest, type Quota } from './quotas';
 import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
 import { settle, settleWhatIsDue } from './settlement';
@@ -61,7 +61,8 @@ function tombstone(batch: Batch, operationId: string): Reservation {
   };
 }
 
-function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer {
+/** Undefined when it is not decided, since it waits for money from the platform. */
+function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefined {
   const { operationId } = command;
   const amounts = parseAmounts(command);
   if ('type' in amounts) return answerRefusal(operationId, amounts);
@@ -75,13 +76,15 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer {
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'budget_frozen', message } });
   }
   const quotas = batch.quotasFor(request);
-  const tight = tightest(quotas);
+  const tight = binding(quotas, amounts.minimumUsd ?? amounts.amountUsd);
   if (!tight) {
     const message = `No quota of the tenant covers ${request.resource}. Nothing was reserved. Set one (PUT /v1/tenants/{id}/quotas).`;
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'quota_missing', message } });
   }
-  const headroom = headroomUsd(tight);
   const minimum = amounts.minimumUsd ?? amounts.amountUsd;
+  if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: amounts.amountUsd }))
+    return undefined;
+  const headroom = headroomUsd(tight);
   if (batch.isEnforced(request.resource) && headroom < minimum) {
     batch.refuse(tight, amounts.amountUsd);
     return record(batch, {
@@ -106,6 +109,30 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer {
   batch.put(granted);
   batch.move(request, { reservedUsd: grantedUsd, grant: true });
   return answerOf(granted);
+}
+
+/** The quota with the least headroom. A lease binds only what fits the tenant's own quotas, since more might be drawn. */
+function binding(quotas: Quota[], minimum: Usd): Quota | undefined {
+  const own = tightest(quotas.filter(({ lease }) => !lease));
+  return own && headroomUsd(own) < minimum ? own : tightest(quotas);
+}
+
+/**
+ * Whether a request has to wait for the platform: it fits the tenant's own quotas, its lease is too small, and the platform
+ * may have more. The rest of the batch does not wait.
+ */
+function mustDraw(batch: Batch, { quotas, minimum, amount }: { quotas: Quota[]; minimum: Usd; amount: Usd }): boolean {
+  const own = tightest(quotas.filter(({ lease }) => !lease));
+  const ownHeadroom = own ? headroomUsd(own) : amount;
+  const wanted = ownHeadroom < amount ? ownHeadroom : amount;
+  if (wanted < minimum) return false;
+  const short = quotas.filter((quota) => quota.lease && headroomUsd(quota) < wanted);
+  // Where one platform quota has no more, drawing on the others changes nothing.
+  if (short.length === 0 || short.some(({ lease }) => lease?.exhausted)) return false;
+  const shared = tightest(quotas.filter(({ scope }) => scope === 'tenant'));
+  const mostUsd = shared && headroomUsd(shared);
+  for (const quota of short) batch.needOfLease(quota, { neededUsd: wanted, mostUsd });
+  return true;
 }
 
 /** Checks what a reserve asks for. A nonsensical amount is refused; it is never a credit. */
@@ -191,6 +218,7 @@ function denial({
     quota: binding,
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     message:
+      (quota.lease ? 'The platform has no more to lease to this tenant. ' : '') +
       `The ${binding.resourceType} quota of ${binding.scope} ${binding.scopeId} per ${binding.period} has ` +
       `$${binding.remainingUsd} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved); ` +
       `$${binding.estimatedUsd}${least} was asked for. Nothing was reserved. ${reset}`,

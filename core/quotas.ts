@@ -25,6 +25,17 @@ export interface Quota {
   /** Alerts already raised in this period: the thresholds warned of, and whether it has refused. */
   warnedBasisPoints: readonly number[];
   exceeded: boolean;
+  /** Set when this is the tenant's lease of a platform quota: its limit is what was drawn, and more may be drawn. */
+  lease?: Lease | undefined;
+}
+
+/** What a lease knows of the platform quota that it is part of. */
+export interface Lease {
+  platformLimitUsd: Usd;
+  /** The platform was asked a moment ago and had no more. */
+  exhausted: boolean;
+  /** When the next hold of any tenant may make room on an exhausted platform. */
+  freesAtMs?: number | undefined;
 }
 
 /** Who pays for what: what decides which quotas a request must fit. */
@@ -61,6 +72,8 @@ export function rollOver(quota: Quota, nowMs: number): Quota {
     spentUsd: 0n,
     warnedBasisPoints: [],
     exceeded: false,
+    // What a lease holds beyond its reservations is lost at its period's end.
+    ...(quota.lease ? { limitUsd: quota.reservedUsd, lease: { ...quota.lease, exhausted: false } } : {}),
     periodStartMs: start.getTime(),
     periodEndMs: end.getTime(),
   };

@@ -41,12 +41,16 @@ function secondsUntilFits(
 ): number | undefined {
   let headroom = headroomUsd(quota);
   if (headroom >= neededUsd) return 0;
-  if (neededUsd > quota.limitUsd) return undefined;
+  if (neededUsd > (quota.lease?.platformLimitUsd ?? quota.limitUsd)) return undefined;
   const resetSeconds = calculateRetryAfter(quota.period, nowMs);
   const frees = holds
     .filter((hold) => covers(quota, hold))
     .map((hold) => ({ seconds: Math.max(1, Math.ceil((hold.expiresAtMs - nowMs) / 1000)), usd: hold.grantedUsd }));
   if (resetSeconds !== undefined) frees.push({ seconds: resetSeconds, usd: quota.spentUsd });
+  if (quota.lease?.freesAtMs !== undefined) {
+    // Some tenant's hold may end then: what it frees is not this tenant's to know, and may be enough.
+    frees.push({ seconds: Math.max(1, Math.ceil((quota.lease.freesAtMs - nowMs) / 1000)), usd: neededUsd });
+  }
   frees.sort((a, b) => a.seconds - b.seconds);
   for (const { seconds, usd } of frees) {
     headroom += usd;

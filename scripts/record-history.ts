@@ -3,14 +3,15 @@
  * stand-ins, and its workflows' histories are written to test/replay/histories/VERSION/. Recorded files are never edited or
  * recorded anew: a new version of the product adds a folder.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, chmod } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
-import { budgetWorkflowId } from '../workflows/messages';
+import { budgetWorkflowId, taskQueues } from '../workflows/messages';
 import type { TestStack } from '../test/support/stack';
+import { setPlatformQuotas } from '../store/leases';
 import { version } from '../package.json';
 import { startServices } from './embedded/services';
 import { migrate } from './migrate';
@@ -25,6 +26,8 @@ const cases = {
   denied: 'a run that is denied its sandbox',
   retried: 'a run whose first call is refused and whose second is cut off',
   cancelled: 'a run that is cancelled while it calls the model',
+  leased: "a run whose tenant draws a lease of the platform's quota",
+  awake: 'the minutely look at what sleeps',
 } as const;
 type CaseName = keyof typeof cases;
 
@@ -41,7 +44,8 @@ async function main(): Promise<void> {
   const dir = path.join(__dirname, '..', 'test', 'replay', 'histories', version);
   mkdirSync(dir, { recursive: true });
   const wanted = (names.length > 0 ? names : Object.keys(cases)) as CaseName[];
-  const missing = wanted.filter((name) => !existsSync(path.join(dir, `${name}.agentRun.json`)));
+  const recorded = readdirSync(dir);
+  const missing = wanted.filter((name) => !recorded.some((file) => file.startsWith(`${name}.`)));
   for (const name of wanted.filter((one) => !missing.includes(one))) console.log(`${name}: recorded already, kept`);
   if (missing.length > 0) await withStack((stack) => record(stack, missing, dir));
 }
@@ -67,6 +71,12 @@ async function withStack(work: (stack: Stack) => Promise<void>): Promise<void> {
 
 async function record(stack: Stack, names: CaseName[], dir: string): Promise<void> {
   for (const name of names) {
+    if (name === 'awake') {
+      const workflowId = await lookAfterOnce(stack);
+      await save(stack.temporal, workflowId, path.join(dir, `${name}.lookAfter.json`));
+      console.log(`${name}: recorded`);
+      continue;
+    }
     const { tenantId, workflowId } = await play(stack, name);
     await save(stack.temporal, workflowId, path.join(dir, `${name}.agentRun.json`));
     await save(stack.temporal, budgetWorkflowId(tenantId), path.join(dir, `${name}.tenantBudget.json`));
@@ -80,6 +90,10 @@ async function play(stack: Stack, name: CaseName): Promise<Recorded> {
   if (name === 'retried')
     stack.anthropic.knobs.failNext = [{ type: 'status', status: 529 }, { type: 'cut-before-usage' }];
   if (name === 'cancelled') stack.anthropic.knobs.deltaSpacingMs = 30_000;
+  if (name === 'leased') {
+    const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '5' }];
+    await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'recorder' } });
+  }
   const started = await stack.start({ tenantId, task: 'Profile this file.', file });
   if (name === 'cancelled') {
     while (stack.anthropic.calls().inFlight === 0) await new Promise((resolve) => setTimeout(resolve, 50));
@@ -88,6 +102,13 @@ async function play(stack: Stack, name: CaseName): Promise<Recorded> {
   await stack.finish({ tenantId, ...started });
   stack.anthropic.knobs.deltaSpacingMs = 0;
   return { tenantId, workflowId: started.workflowId };
+}
+
+async function lookAfterOnce(stack: Stack): Promise<string> {
+  const workflowId = `look-after/${stack.prefix}`;
+  const { budget: taskQueue } = taskQueues(stack.prefix);
+  await stack.temporal.workflow.execute('lookAfter', { workflowId, taskQueue });
+  return workflowId;
 }
 
 async function save(client: Client, workflowId: string, file: string): Promise<void> {

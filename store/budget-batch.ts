@@ -77,8 +77,10 @@ interface LoadedReservation {
   endedAtMs: number | null;
 }
 
-type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd'> &
-  Record<'limitUsd' | 'spentUsd' | 'reservedUsd', string>;
+type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease'> &
+  Record<'limitUsd' | 'spentUsd' | 'reservedUsd', string> & {
+    lease?: { platformLimitUsd: string; exhausted: boolean; freesAtMs?: number };
+  };
 
 async function load(
   client: PoolClient,
@@ -110,6 +112,7 @@ async function load(
       limitUsd: parseUsd(quota.limitUsd),
       spentUsd: parseUsd(quota.spentUsd),
       reservedUsd: parseUsd(quota.reservedUsd),
+      lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
     })),
     reservations: state.reservations.map(reservationFrom),
   };

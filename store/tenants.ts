@@ -82,8 +82,8 @@ export async function readPolicy(pool: Pool, tenantId: string): Promise<TenantPo
 }
 
 /**
- * The quotas that bind a tenant, the platform's included. One whose period has ended shows the current period, with
- * nothing spent, as the next decision will make it.
+ * The quotas that bind a tenant. One of scope `platform` is its own lease of the platform's quota: what others spend is not
+ * its to know. One whose period has ended shows the current period, with nothing spent, as the next decision will make it.
  */
 export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaView[]> {
   return asTenant(pool, tenantId, async (client) => {
@@ -96,7 +96,7 @@ export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaVie
               b.period_start, b.period_end
        FROM copilot_internal.cost_quotas q,
             copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
-       WHERE q.tenant_id = $1 OR q.tenant_id IS NULL
+       WHERE q.tenant_id = $1
        ORDER BY q.scope, q.scope_id, q.resource_type, q.period`,
       [tenantId],
     );
@@ -104,7 +104,7 @@ export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaVie
   });
 }
 
-interface QuotaRow {
+export interface QuotaRow {
   scope: QuotaView['scope'];
   scope_id: string;
   resource_type: QuotaView['resourceType'];
@@ -119,7 +119,7 @@ interface QuotaRow {
   period_end: Date;
 }
 
-const viewOf = (row: QuotaRow): QuotaView => ({
+export const viewOf = (row: QuotaRow): QuotaView => ({
   scope: row.scope,
   scopeId: row.scope_id,
   resourceType: row.resource_type,

@@ -13,6 +13,7 @@ import {
 import { Coalescer } from '../authority/coalescer';
 import { createDecideBatch } from '../activities/budget/decide';
 import { createBudgetActivities } from '../activities/budget';
+import { createLeaseActivities } from '../activities/budget/leases';
 import { ReplyBoard } from '../authority/reply-board';
 import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
 import { createLedgerActivities } from '../activities/ledger';
@@ -27,6 +28,7 @@ import type { Logger } from '../telemetry/log';
 import type { Tracing } from '../telemetry/tracing';
 import { taskQueues } from '../workflows/messages';
 import type { WorkerConfig, WorkerRole } from './config';
+import { ensureSchedules } from './schedules';
 import { ensureSearchAttributes } from './search-attributes';
 
 export const workflowsPath = require.resolve('../workflows');
@@ -118,6 +120,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       ...options.workerOptions,
     });
   const workers = await Promise.all(config.roles.map(create));
+  if (config.roles.includes('budget')) await ensureSchedules(client, { taskQueue: queues.budget, log });
   const running = Promise.all(workers.map((worker) => worker.run()));
   log.info({ roles: config.roles, address, namespace }, 'worker started');
 
@@ -179,6 +182,7 @@ function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring
       decideBatch,
       nextTask: () => Promise.resolve(),
       sendAlerts: createSendAlerts({ pool, notifications, log }),
+      ...createLeaseActivities({ pool, coalescer }),
     },
     sandbox: createSandboxActivities({ pool, connection: config.e2b, prices, paidStep, log, codeLanguages }),
   };

@@ -6,7 +6,10 @@
  */
 import { proxyActivities, proxyLocalActivities, sleep, workflowInfo } from '@temporalio/workflow';
 import type { AuthorityActivities, DecideResult } from '../activities/contracts/budget';
+import type { BudgetCommand } from '../core/commands';
 import type { Mailbox } from './mailbox';
+
+type Waiting = NonNullable<DecideResult['waiting']>;
 
 const oneAttempt = { maximumAttempts: 1 };
 /** An ordinary recording as fast as this counts towards going back to local ones. */
@@ -34,6 +37,13 @@ export class BatchRecorder {
   /** Fast recordings still to be seen before local ones are tried again; 0 means local. */
   private fastNeeded = 0;
   private sendingAlerts: Promise<void> | undefined;
+  private readonly leases = proxyActivities<AuthorityActivities>({
+    taskQueue: workflowInfo().taskQueue,
+    startToCloseTimeout: '10 seconds',
+    retry: { maximumAttempts: 3 },
+  });
+  private drawing: Promise<void> | undefined;
+  private hasIdleLease = false;
 
   constructor(private readonly tenantId: string) {}
 
@@ -47,6 +57,8 @@ export class BatchRecorder {
         const result = await decide({ tenantId, commands, ...(continuing ? { continuing } : {}) });
         if (this.fastNeeded > 0) this.fastNeeded = result.durationMs <= fastMs ? this.fastNeeded - 1 : fastInARow;
         if (result.alertsDue > 0) this.sendAlerts();
+        this.hasIdleLease = result.idleLease ?? false;
+        if (result.waiting) this.draw(mailbox, commands, result.waiting);
         return result;
       } catch {
         // Whatever it was, nothing is known to be recorded. Repeating is harmless: what was recorded is answered again.
@@ -65,6 +77,36 @@ export class BatchRecorder {
   /** Resolves when no alert is under way. */
   async alertsSent(): Promise<void> {
     await this.sendingAlerts;
+  }
+
+  /** Resolves when no draw is under way: what waited for it is in the mailbox again. */
+  async drawn(): Promise<void> {
+    while (this.drawing) await this.drawing;
+  }
+
+  /** Gives idle parts of the tenant's leases back to the platform. They are there for others to reclaim in any case. */
+  async returnLeases(): Promise<void> {
+    if (this.hasIdleLease) await this.leases.returnLeases({ tenantId: this.tenantId }).catch(() => undefined);
+    this.hasIdleLease = false;
+  }
+
+  /**
+   * Draws from the platform what some reserves of a batch wait for, and has them decided again. Other decisions go on
+   * meanwhile; what needs money from the platform during a draw waits for the next one.
+   */
+  private draw(mailbox: Mailbox, batch: readonly BudgetCommand[], { operationIds, needs }: Waiting): void {
+    const waiting = new Set(operationIds);
+    const commands = batch.filter((command) => command.type === 'reserve' && waiting.has(command.operationId));
+    const before = this.drawing ?? Promise.resolve();
+    const drawing = before
+      .then(() => this.leases.drawLease({ tenantId: this.tenantId, needs }))
+      // Undrawn they are undecided again, and drawn for again.
+      .catch(() => sleep(1_000))
+      .then(() => {
+        if (this.drawing === drawing) this.drawing = undefined;
+        mailbox.putBack(commands);
+      });
+    this.drawing = drawing;
   }
 
   /** Alerts do not hold up decisions. One that cannot be sent stays due, and is sent after a later batch. */

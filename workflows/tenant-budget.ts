@@ -68,6 +68,8 @@ export async function tenantBudget({ tenantId, carried = [] }: TenantBudgetInput
       if (isLast) await startAnew({ tenantId, mailbox, recorder, alarm });
     } else if (nextWakeUpMs === undefined && Date.now() >= idleSinceMs + idleMs) {
       await recorder.alertsSent();
+      await recorder.drawn();
+      await recorder.returnLeases();
       await condition(allHandlersFinished);
       // A signal that came meanwhile makes the server refuse this end, and the authority goes on.
       if (mailbox.size === 0) return;
@@ -91,6 +93,7 @@ async function startAnew(authority: {
 }): Promise<void> {
   const { tenantId, mailbox, recorder, alarm } = authority;
   await recorder.alertsSent();
+  await recorder.drawn();
   alarm.cancel();
   await recorder.nextTask();
   await continueAsNew<typeof tenantBudget>({ tenantId, carried: mailbox.carry() });

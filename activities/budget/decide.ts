@@ -39,12 +39,12 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   const answer = (
     { tenantId, continuing = false }: DecideRequest,
     commands: readonly BudgetCommand[],
-    answers: readonly ReserveAnswer[],
+    answers: readonly (ReserveAnswer | undefined)[],
   ): void => {
     const reserves = commands.filter((command) => command.type === 'reserve');
-    answers.forEach((given, index) =>
-      replies.post(given, (command) => asksTheSame(command, reserves[index] as ReserveCommand)),
-    );
+    answers.forEach((given, index) => {
+      if (given) replies.post(given, (command) => asksTheSame(command, reserves[index] as ReserveCommand));
+    });
     const sending = sendAnswers(dependencies, { tenantId, continuing, commands, answers }).finally(() =>
       underWay.delete(sending),
     );
@@ -59,8 +59,10 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     if (continuing) dependencies.holdBack(tenantId);
     const startedMs = performance.now();
     let recorded: RecordedBatch | undefined;
+    let waiting: DecideResult['waiting'];
     try {
       recorded = await decide(tenantId, commands);
+      waiting = waitingIn(commands, recorded);
       answer(
         request,
         commands,
@@ -72,22 +74,30 @@ export function createDecideBatch(dependencies: DecideDependencies): {
         { tenantId, commands: commands.length, sqlState: sqlState(error) },
         'a batch was refused by Postgres; deciding its commands one by one',
       );
-      recorded = await decideOneByOne(request);
+      ({ recorded, waiting } = await decideOneByOne(request));
     }
     return {
       quotas: (recorded?.decision.quotas ?? []).map(quotaState),
       ...(recorded?.nextWakeUpMs === undefined ? {} : { nextWakeUpMs: recorded.nextWakeUpMs }),
       alertsDue: recorded?.alertsDue ?? 0,
       durationMs: Math.round(performance.now() - startedMs),
+      ...(waiting ? { waiting } : {}),
+      ...(recorded?.decision.quotas.some((quota) => quota.lease && headroomUsd(quota) > 0n) ? { idleLease: true } : {}),
     };
   }
 
   /** One bad command never stops a tenant: it is answered `rejected`, the others are decided. */
-  async function decideOneByOne(request: DecideRequest): Promise<RecordedBatch | undefined> {
+  async function decideOneByOne(
+    request: DecideRequest,
+  ): Promise<{ recorded: RecordedBatch | undefined; waiting: DecideResult['waiting'] }> {
     const { tenantId } = request;
+    const waiting: NonNullable<DecideResult['waiting']> = { operationIds: [], needs: [] };
     for (const command of request.commands) {
       try {
         const recorded = await decide(tenantId, [command]);
+        const undecided = waitingIn([command], recorded);
+        waiting.operationIds.push(...(undecided?.operationIds ?? []));
+        waiting.needs.push(...(undecided?.needs ?? []));
         answer(request, [command], recorded?.decision.answers ?? unknownTenant(tenantId, command));
       } catch (error) {
         if (!isCommandsFault(error)) throw error;
@@ -99,7 +109,8 @@ export function createDecideBatch(dependencies: DecideDependencies): {
         if (command.type === 'reserve') answer(request, [command], [failed(command)]);
       }
     }
-    return decide(tenantId, []);
+    const recorded = await decide(tenantId, []);
+    return { recorded, waiting: waiting.operationIds.length > 0 ? waiting : undefined };
   }
 
   return {
@@ -107,6 +118,17 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     async drainAnswers() {
       while (underWay.size > 0) await Promise.all(underWay);
     },
+  };
+}
+
+/** The reserves of a batch that wait for the platform. */
+function waitingIn(commands: readonly BudgetCommand[], recorded: RecordedBatch | undefined): DecideResult['waiting'] {
+  if (!recorded || recorded.decision.leaseNeeds.length === 0) return undefined;
+  const { answers, leaseNeeds } = recorded.decision;
+  const reserves = commands.filter((command) => command.type === 'reserve');
+  return {
+    operationIds: reserves.flatMap(({ operationId }, index) => (answers[index] ? [] : [operationId])),
+    needs: leaseNeeds.map(({ quotaId, neededUsd }) => ({ quotaId, neededUsd: formatUsd(neededUsd) })),
   };
 }
 
@@ -145,7 +167,7 @@ async function sendAnswers(
     tenantId: string;
     continuing: boolean;
     commands: readonly BudgetCommand[];
-    answers: readonly ReserveAnswer[];
+    answers: readonly (ReserveAnswer | undefined)[];
   },
 ): Promise<void> {
   const reserves = commands.filter((command) => command.type === 'reserve');

@@ -68,13 +68,36 @@ export interface DecideResult {
   /** Alerts that wait to be sent. */
   alertsDue: number;
   durationMs: number;
+  /** Reserves that were not decided, since they wait for money from the platform, and what they need. */
+  waiting?: { operationIds: string[]; needs: LeaseNeedText[] };
+  /** Something of the tenant's leases is idle, for the authority to give back when it has nothing to do. */
+  idleLease?: true;
+}
+
+/** What a lease must have free; the amount is a decimal string. */
+export interface LeaseNeedText {
+  quotaId: string;
+  neededUsd: string;
 }
 
 /** Runs on the budget queue. */
 export interface AuthorityActivities {
   decideBatch(request: DecideRequest): Promise<DecideResult>;
+  /** Draws from the platform's quotas what a tenant's leases lack. What comes of it is in Postgres. */
+  drawLease(request: { tenantId: string; needs: LeaseNeedText[] }): Promise<void>;
+  /** Gives back to the platform what is idle of a tenant's leases. */
+  returnLeases(request: { tenantId: string }): Promise<void>;
   /** Does nothing: what follows it runs in a workflow task of its own. */
   nextTask(): Promise<void>;
   /** Sends the alerts that a tenant's decisions raised. */
   sendAlerts(request: { tenantId: string }): Promise<void>;
+}
+
+/** Runs on the budget queue, started by a schedule. */
+export interface LookAfterActivities {
+  /**
+   * Wakes the authority of each tenant that has something overdue, and raises the platform's alerts. Answers how many
+   * tenants were woken.
+   */
+  wakeSleepers(): Promise<number>;
 }

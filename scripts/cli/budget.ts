@@ -1,9 +1,10 @@
 import { Command } from 'commander';
-import { connect } from './api';
+import { ApiCallError, connect } from './api';
 import {
   amount,
   author,
   periodOption,
+  platformOption,
   reasonOption,
   resourceOption,
   scopeOf,
@@ -46,37 +47,67 @@ const columns: Column<Quota>[] = [
     of: ({ resetsAt }) => (resetsAt === null ? 'never' : resetsAt.slice(0, 16).replace('T', ' ') + ' UTC'),
   },
 ];
+interface PlatformQuota extends Quota {
+  leasedUsd: string;
+}
+type SetOptions = QuotaOptions & Json & { limit: string; warnAt?: string[]; platform?: boolean };
+
+const platformOnly = 'platform';
+/** Whom a command is about. @throws Error when it is nobody, or two. */
+function oneOf(tenantId: string | undefined, platform: boolean): string {
+  if (platform && tenantId === undefined) return platformOnly;
+  if (!platform && tenantId !== undefined) return 'tenant';
+  throw new ApiCallError('Name a tenant or say --platform, one of the two. Nothing was done.');
+}
+
+const platformTable = (quotas: PlatformQuota[]): string =>
+  table(
+    [...columns.slice(1, 4), ...leasedColumn, ...columns.slice(4)],
+    quotas,
+    'No platform quota: tenants are bound by their own only.',
+  );
+const leasedColumn: Column<PlatformQuota>[] = [{ name: 'leased', of: ({ leasedUsd }) => usd(leasedUsd), right: true }];
 const quotaTable = (quotas: Quota[]): string => table(columns, quotas, 'No quota: nothing can be reserved.');
 
 export function budgetCommands(): Command {
   const budget = new Command('budget').description('limits, top-ups, freezes and corrections');
   budget
-    .command('show <tenant>')
-    .description('the quotas that bind a tenant')
-    .action(async (tenantId: string, { json = false }: Json) => {
-      const answer = await connect().get<{ quotas: Quota[] }>(tenantPath(tenantId, 'quotas'));
+    .command('show [tenant]')
+    .description('the quotas that bind a tenant, or with --platform those that bind all tenants together')
+    .addOption(platformOption)
+    .action(async (tenantId: string | undefined, { json = false, platform = false }: Json & { platform?: boolean }) => {
+      if (oneOf(tenantId, platform) === platformOnly) {
+        const answer = await connect().get<{ quotas: PlatformQuota[] }>('/v1/platform/quotas');
+        return show(json, answer, () => platformTable(answer.quotas));
+      }
+      const answer = await connect().get<{ quotas: Quota[] }>(tenantPath(tenantId ?? '', 'quotas'));
       show(json, answer, () => quotaTable(answer.quotas));
     });
   budget
-    .command('set <tenant>')
-    .description('sets a limit; the next decision goes by it')
+    .command('set [tenant]')
+    .description('sets a limit of a tenant, or with --platform of all together; the next decision goes by it')
+    .addOption(platformOption)
     .requiredOption('--limit <usd>', 'US dollars per period', amount)
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
     .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8')
     .addHelpText('after', '\nExample: npx spendlock budget set acme --limit 250 --resource llm --warn-at 0.5 0.8')
-    .action(async (tenantId: string, options: QuotaOptions & Json & { limit: string; warnAt?: string[] }) => {
+    .action(async (tenantId: string | undefined, options: SetOptions) => {
       const [warningThreshold, ...moreWarningThresholds] = (options.warnAt ?? []).map(Number);
-      const quota = {
-        ...scopeOf(options),
+      const limits = {
         resourceType: options.resource,
         period: options.period,
         limitUsd: options.limit,
         ...(warningThreshold === undefined ? {} : { warningThreshold, moreWarningThresholds }),
       };
-      const answer = await connect().send<{ quotas: Quota[] }>('PUT', tenantPath(tenantId, 'quotas'), {
-        quotas: [quota],
+      if (oneOf(tenantId, options.platform ?? false) === platformOnly) {
+        const body = { quotas: [limits], author: author() };
+        const answer = await connect().send<{ quotas: PlatformQuota[] }>('PUT', '/v1/platform/quotas', body);
+        return show(options.json ?? false, answer, () => platformTable(answer.quotas));
+      }
+      const answer = await connect().send<{ quotas: Quota[] }>('PUT', tenantPath(tenantId ?? '', 'quotas'), {
+        quotas: [{ ...scopeOf(options), ...limits }],
       });
       show(options.json ?? false, answer, () => quotaTable(answer.quotas));
     });

@@ -18,6 +18,7 @@ export interface QuotaOptions {
   period: 'day' | 'week' | 'month' | 'lifetime';
 }
 export const userOption = new Option('--user <id>', 'of one user instead of the tenant');
+export const platformOption = new Option('--platform', 'of all tenants together');
 export const resourceOption = new Option('--resource <type>', 'what it covers')
   .choices(['llm', 'e2b', 'all'])
   .default('all');

@@ -78,6 +78,24 @@ describe('the authority', () => {
     });
   });
 
+  test('terminated while something is overdue: the minutely look wakes it, and the money comes back', async () => {
+    const tenantId = await stack.tenant('10');
+    await decide(tenantId, [reserve(randomUUID(), '4')]);
+    // Long overdue, and nobody sleeps until then.
+    await stack.admin.query(
+      `UPDATE copilot_internal.reservations SET expires_at = now() - interval '1 minute' WHERE tenant_id = $1`,
+      [tenantId],
+    );
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '4', openReservations: 1 });
+    const { budget: taskQueue } = taskQueues(stack.prefix);
+    const woken: unknown = await stack.temporal.workflow.execute('lookAfter', { workflowId: `look/${tenantId}`, taskQueue });
+    expect(woken).toEqual({ woken: 1 });
+    await until('it has expired', async () => (await stack.books(tenantId)).openReservations === 0);
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', ledgerUsd: '0' });
+    const schedule = await stack.temporal.schedule.getHandle(`look-after/${taskQueue}`).describe();
+    expect(schedule.spec.intervals).toMatchObject([{ every: 60_000 }]);
+  });
+
   test('sets one bad command aside, and decides the others', async () => {
     const tenantId = await stack.tenant('5');
     const good = randomUUID();
@@ -189,7 +207,7 @@ describe('the authority', () => {
       const commands = Array.from({ length: 8 }, () => reserve(randomUUID(), '2'));
       const results = await Promise.all(Array.from({ length: 6 }, () => decide(tenantId, commands)));
       for (const result of results) expect(result?.decision.answers).toEqual(results[0]?.decision.answers);
-      expect(results[0]?.decision.answers.filter(({ decision }) => decision === 'granted')).toHaveLength(5);
+      expect(results[0]?.decision.answers.filter((answer) => answer?.decision === 'granted')).toHaveLength(5);
       expect((await stack.books(tenantId)).reservedUsd).toBe('10');
     });
 
@@ -257,7 +275,7 @@ describe('the authority', () => {
         tenantId,
         Array.from({ length: 10 }, () => reserve(randomUUID(), '15')),
       );
-      expect(result?.decision.answers.filter(({ decision }) => decision === 'granted')).toHaveLength(6);
+      expect(result?.decision.answers.filter((answer) => answer?.decision === 'granted')).toHaveLength(6);
     });
 
     test('keeps no API key, only what recognises it', async () => {

@@ -1,4 +1,5 @@
 import type { BudgetCommand } from '../../../core/commands';
+import type { Quota } from '../../../core/quotas';
 import { BudgetModel, commit, extend, release, reserve, usd } from '../../support/budget-model';
 
 const noon = Date.UTC(2026, 10, 25, 12);
@@ -10,7 +11,7 @@ describe('a decision', () => {
   });
   const billed = (costUsd: string) => ({ billed: true as const, costUsd: usd(costUsd) });
   const decisions = (...commands: BudgetCommand[]): string[] =>
-    model.decide(...commands).answers.map((answer) => answer.decision);
+    model.decide(...commands).answers.map((answer) => answer?.decision ?? 'waiting');
 
   test('grants to the last cent and denies the next', () => {
     expect(decisions(reserve('a', '6'), reserve('b', '4'), reserve('c', '0.000000000001'))).toEqual([
@@ -227,5 +228,64 @@ describe('a decision', () => {
   test('refuses where no quota covers the resource', () => {
     model = new BudgetModel(noon, [{ resourceType: 'e2b', limitUsd: '10' }]);
     expect(model.decide(reserve('a', '1')).answers).toMatchObject([{ decision: 'rejected', code: 'quota_missing' }]);
+  });
+});
+
+describe("a lease of the platform's quota", () => {
+  let model: BudgetModel;
+  beforeEach(() => {
+    model = new BudgetModel(noon, [{ limitUsd: '10' }, { scope: 'platform', scopeId: 'platform', limitUsd: '1' }]);
+    Object.assign(model.quotas[1] ?? {}, { lease: { platformLimitUsd: usd('20'), exhausted: false } });
+  });
+  const exhaust = (freesAtMs?: number): void => {
+    Object.assign(model.quotas[1] ?? {}, { lease: { platformLimitUsd: usd('20'), exhausted: true, freesAtMs } });
+  };
+
+  test('a reserve that it is too small for waits undecided, the others do not', () => {
+    const { answers, leaseNeeds, reservations } = model.decide(reserve('a', '4'), reserve('b', '1'), reserve('c', '3'));
+    expect(answers.map((answer) => answer?.decision)).toEqual([undefined, 'granted', undefined]);
+    expect(leaseNeeds).toEqual([{ quotaId: 'quota-1', neededUsd: usd('7') }]);
+    expect(reservations.map(({ operationId }) => operationId)).toEqual(['b']);
+    expect(model.reservations.has('a')).toBe(false);
+  });
+
+  test('needs no more than the tenant may spend by its own quotas', () => {
+    const { leaseNeeds } = model.decide(reserve('a', '8'), reserve('b', '8'));
+    expect(leaseNeeds).toEqual([{ quotaId: 'quota-1', neededUsd: usd('10') }]);
+    expect(model.decide(reserve('c', '11')).answers).toMatchObject([
+      { decision: 'denied', quota: { scope: 'tenant' } },
+    ]);
+  });
+
+  test('exhausted it denies, or grants in part, and says when another hold may make room', () => {
+    exhaust(noon + 30_000);
+    expect(model.decide(reserve('a', '4')).answers).toMatchObject([
+      { decision: 'denied', quota: { scope: 'platform', remainingUsd: '1' }, retryAfterSeconds: 30 },
+    ]);
+    expect(model.decide(reserve('b', '4', { minimumUsd: '0.5' })).answers).toMatchObject([
+      { decision: 'granted', grantedUsd: '1', partial: true },
+    ]);
+    // No alert of the tenant's: the platform's are raised where it is drawn from.
+    expect(model.alerts).toEqual([]);
+  });
+
+  test('more than the platform may ever spend is never worth waiting for', () => {
+    model.quotas[0] = { ...(model.quotas[0] as Quota), limitUsd: usd('100') };
+    exhaust();
+    const [answer] = model.decide(reserve('a', '21')).answers;
+    expect(answer).toMatchObject({ decision: 'denied' });
+    expect(answer).not.toHaveProperty('retryAfterSeconds');
+  });
+
+  test('does not bind where enforcement is off', () => {
+    model.enforced.llm = false;
+    expect(model.decide(reserve('a', '4')).answers).toMatchObject([{ decision: 'granted', grantedUsd: '4' }]);
+  });
+
+  test('keeps only what is reserved when its period ends', () => {
+    model.decide(reserve('a', '0.4', { ttlSeconds: 86_400 * 7 }));
+    model.nowMs = model.quotas[1]?.periodEndMs ?? 0;
+    model.decide({ type: 'reload' });
+    expect(model.quotas[1]).toMatchObject({ limitUsd: usd('0.4'), reservedUsd: usd('0.4'), spentUsd: 0n });
   });
 });

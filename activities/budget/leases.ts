@@ -1,0 +1,33 @@
+/** The platform's quotas: what authorities draw from them and give back, and the look at what sleeps. */
+import { parseUsd } from '../../core/money';
+import type { Coalescer } from '../../authority/coalescer';
+import { drawLease, lookAfter, returnLeases } from '../../store/leases';
+import type { Pool } from '../../store/pool';
+import type { AuthorityActivities, LookAfterActivities } from '../contracts/budget';
+
+/** Tenants woken in one call; the next call wakes the next. */
+const wokenMax = 1_000;
+
+export const createLeaseActivities = ({
+  pool,
+  coalescer,
+}: {
+  pool: Pool;
+  coalescer: Coalescer;
+}): Pick<AuthorityActivities, 'drawLease' | 'returnLeases'> & LookAfterActivities => ({
+  async drawLease({ tenantId, needs }) {
+    // Several commands that were decided one by one may name a lease each.
+    const total = new Map<string, bigint>();
+    for (const { quotaId, neededUsd } of needs) total.set(quotaId, (total.get(quotaId) ?? 0n) + parseUsd(neededUsd));
+    await drawLease(pool, {
+      tenantId,
+      needs: [...total].map(([quotaId, neededUsd]) => ({ quotaId, neededUsd })),
+    });
+  },
+  returnLeases: ({ tenantId }) => returnLeases(pool, tenantId),
+  async wakeSleepers() {
+    const tenantIds = await lookAfter(pool, wokenMax);
+    await Promise.all(tenantIds.map((tenantId) => coalescer.send(tenantId, { type: 'reload' })));
+    return tenantIds.length;
+  },
+});

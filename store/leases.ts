@@ -1,0 +1,84 @@
+/** What tenants draw from the platform's quotas and give back. See `draw_lease` in migration 0006. */
+import type { LeaseNeed } from '../core/batch';
+import { formatUsd } from '../core/money';
+import type { Period } from '../core/periods';
+import type { ResourceType } from '../core/quotas';
+import type { Operator } from './control';
+import { asTenant, inTransaction, type Pool } from './pool';
+import { viewOf, type QuotaRow, type QuotaView } from './tenants';
+
+/** Draws what the leases of a tenant lack. False when the platform did not have all of it; the decision then denies. */
+export async function drawLease(
+  pool: Pool,
+  { tenantId, needs }: { tenantId: string; needs: readonly LeaseNeed[] },
+): Promise<boolean> {
+  const asked = needs.map(({ quotaId, neededUsd }) => ({ quotaId, neededUsd: formatUsd(neededUsd) }));
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ met: boolean }>('SELECT copilot_internal.draw_lease($1, $2) AS met', [
+      tenantId,
+      JSON.stringify(asked),
+    ]);
+    return rows[0]?.met ?? false;
+  });
+}
+
+/** Gives back what is idle of a tenant's leases. */
+export async function returnLeases(pool: Pool, tenantId: string): Promise<void> {
+  await asTenant(pool, tenantId, (client) => client.query('SELECT copilot_internal.return_leases($1)', [tenantId]));
+}
+
+/** Raises the platform's alerts, and names tenants whose authority has something to do and may be asleep. */
+export async function lookAfter(pool: Pool, tenantsMax: number): Promise<string[]> {
+  const { rows } = await pool.query<{ tenant_id: string }>(
+    'SELECT tenant_id FROM copilot_internal.look_after($1) AS tenant_id',
+    [tenantsMax],
+  );
+  return rows.map(({ tenant_id }) => tenant_id);
+}
+
+/** A platform quota, with what all tenants have spent, reserved and leased of it. */
+export type PlatformQuota = QuotaView & { leasedUsd: string };
+
+/** Administration's look across tenants. */
+export async function listPlatformQuotas(pool: Pool): Promise<PlatformQuota[]> {
+  const { rows } = await pool.query<QuotaRow & { leased_usd: string }>(
+    `SELECT scope, scope_id, resource_type, period, trim_scale(limit_usd)::text AS limit_usd,
+            trim_scale(topup_usd)::text AS topup_usd, trim_scale(spent_usd)::text AS spent_usd,
+            trim_scale(reserved_usd)::text AS reserved_usd, trim_scale(leased_usd)::text AS leased_usd,
+            warning_threshold::float8 AS warning_threshold, more_warning_thresholds::float8[] AS more_warning_thresholds,
+            period_start, period_end
+     FROM copilot_internal.list_platform_quotas()`,
+  );
+  return rows.map((row) => ({ ...viewOf(row), leasedUsd: row.leased_usd }));
+}
+
+export interface PlatformQuotaChange {
+  resourceType: ResourceType;
+  period: Period;
+  limitUsd: string;
+  warningThreshold?: number | undefined;
+  moreWarningThresholds?: readonly number[] | undefined;
+}
+
+/** Sets platform quotas, with an audit entry, all or none. A lower one takes back at once what tenants leased and do not use. */
+export async function setPlatformQuotas(
+  pool: Pool,
+  { changes, by }: { changes: readonly PlatformQuotaChange[]; by: Operator },
+): Promise<void> {
+  await inTransaction(pool, async (client) => {
+    for (const { resourceType, period, limitUsd, warningThreshold, moreWarningThresholds } of changes) {
+      await client.query('SELECT copilot_internal.set_platform_quota($1, $2, $3, $4, $5)', [
+        resourceType,
+        period,
+        limitUsd,
+        warningThreshold ?? null,
+        moreWarningThresholds ?? null,
+      ]);
+    }
+    await client.query(
+      `INSERT INTO copilot_internal.audit_entries (api_key_id, author, action, details)
+       VALUES ($1, $2, 'set_platform_quotas', $3)`,
+      [by.apiKeyId ?? null, by.author, JSON.stringify(changes)],
+    );
+  });
+}

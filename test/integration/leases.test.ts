@@ -1,0 +1,179 @@
+/** The platform's quota spans tenants: each draws leases from it, and all of them together never pass it. */
+import { randomUUID } from 'node:crypto';
+import { createApiKey } from '../../store/api-keys';
+import { startTestApi, type TestApi } from '../support/api';
+import { TestStack, until } from '../support/stack';
+
+describe('the quota of the platform', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeEach(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+  });
+  afterEach(async () => {
+    await api.close();
+    await stack.stop();
+  });
+
+  interface Answer {
+    status: number;
+    body: Record<string, unknown>;
+  }
+  const call = async (method: string, where: string, body?: unknown): Promise<Answer> => {
+    const response = await api.request(where, { method, ...(body === undefined ? {} : { body }) });
+    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+  };
+  const reserve = (tenantId: string, amountUsd: string, more: object = {}): Promise<Answer> =>
+    call('POST', '/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, ...more });
+  const setPlatform = (limitUsd: string, more: object = {}): Promise<Answer> =>
+    call('PUT', '/v1/platform/quotas', { quotas: [{ resourceType: 'all', limitUsd, ...more }] });
+  interface Platform {
+    limitUsd: string;
+    spentUsd: string;
+    reservedUsd: string;
+    leasedUsd: string;
+  }
+  const platform = async (): Promise<Platform> =>
+    ((await call('GET', '/v1/platform/quotas')).body.quotas as Platform[])[0] as Platform;
+  const tenants = (count: number): Promise<string[]> =>
+    Promise.all(Array.from({ length: count }, () => stack.tenant('1000')));
+
+  test('five tenants race for it: exactly its limit is granted, and the leases never pass it', async () => {
+    await setPlatform('10');
+    const names = await tenants(5);
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, n) => reserve(names[n % 5] ?? '', '1')));
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(10);
+    const denied = answers.filter(({ status }) => status === 429);
+    expect(denied).toHaveLength(10);
+    for (const { body } of denied) {
+      expect(body).toMatchObject({ error: 'quota_exceeded', quotaDetails: { scope: 'platform', resourceType: 'all' } });
+      expect(body.retryAfter).toBeGreaterThan(0);
+    }
+    expect(await platform()).toMatchObject({ limitUsd: '10', spentUsd: '0', reservedUsd: '10', leasedUsd: '10' });
+    const { rows } = await stack.admin.query(`SELECT kind FROM copilot_internal.quota_alerts WHERE tenant_id IS NULL`);
+    expect(rows).toEqual([{ kind: 'quota_exceeded' }]);
+  }, 60_000);
+
+  test('what one tenant leased and does not use is there for another', async () => {
+    await setPlatform('64');
+    const [first = '', second = ''] = await tenants(2);
+    expect((await reserve(first, '1')).status).toBe(201);
+    const { rows } = await stack.admin.query<{ lease: string }>(
+      `SELECT trim_scale(limit_usd)::text AS lease FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND lease_of IS NOT NULL`,
+      [first],
+    );
+    // The first dollar and a sixty-fourth of what was then free.
+    expect(rows).toEqual([{ lease: '1.984375' }]);
+    expect((await reserve(second, '63')).status).toBe(201);
+    expect((await reserve(first, '0.01')).status).toBe(429);
+    expect(await platform()).toMatchObject({ reservedUsd: '64', leasedUsd: '64' });
+  }, 60_000);
+
+  test('a raise is there at once, a lower limit takes back what is idle, and by hand it is the same', async () => {
+    await setPlatform('5');
+    const [tenantId = ''] = await tenants(1);
+    expect((await reserve(tenantId, '5')).status).toBe(201);
+    expect((await reserve(tenantId, '1')).status).toBe(429);
+    await setPlatform('100');
+    expect((await reserve(tenantId, '1')).status).toBe(201);
+    expect(Number((await platform()).leasedUsd)).toBeGreaterThan(6);
+    await stack.admin.query('UPDATE copilot_internal.cost_quotas SET limit_usd = 6 WHERE tenant_id IS NULL');
+    expect(await platform()).toMatchObject({ limitUsd: '6', reservedUsd: '6', leasedUsd: '6' });
+    expect((await reserve(tenantId, '0.5')).status).toBe(429);
+  }, 60_000);
+
+  test('a new one counts what tenants have spent and hold already', async () => {
+    const [spender = '', other = ''] = await tenants(2);
+    const granted = await reserve(spender, '3');
+    await call('POST', `/v1/reservations/${String(granted.body.operationId)}/commit`, {
+      tenantId: spender,
+      costUsd: '3',
+    });
+    expect((await reserve(spender, '2')).status).toBe(201);
+    await until('the commit is folded', async () => (await stack.books(spender)).spentUsd === '3');
+    await setPlatform('6');
+    expect(await platform()).toMatchObject({ spentUsd: '3', reservedUsd: '2', leasedUsd: '5' });
+    expect((await reserve(other, '2')).status).toBe(429);
+    expect((await reserve(other, '1')).status).toBe(201);
+  }, 60_000);
+
+  test('a partial grant takes what the platform has left; a tenant out of its own money draws nothing', async () => {
+    await setPlatform('4');
+    const [tenantId = ''] = await tenants(1);
+    expect((await reserve(tenantId, '3')).status).toBe(201);
+    const partial = await reserve(tenantId, '3', { minimumUsd: '0.5' });
+    expect(partial).toMatchObject({ status: 201, body: { partial: true, grantedUsd: '1' } });
+    const poor = await stack.tenant('0.1');
+    expect(await reserve(poor, '0.2')).toMatchObject({ status: 429, body: { quotaDetails: { scope: 'tenant' } } });
+    expect(await platform()).toMatchObject({ reservedUsd: '4', leasedUsd: '4' });
+  }, 60_000);
+
+  test('its period ends: spend starts at zero, holds carry over, and what was leased and not used is lost', async () => {
+    await setPlatform('10', { period: 'day' });
+    const [sleeper = '', awake = ''] = await tenants(2);
+    const spent = await reserve(sleeper, '4');
+    await call('POST', `/v1/reservations/${String(spent.body.operationId)}/commit`, {
+      tenantId: sleeper,
+      costUsd: '4',
+    });
+    expect((await reserve(sleeper, '2', { ttlSeconds: 3_000 })).status).toBe(201);
+    await until('the commit is folded', async () => (await stack.books(sleeper)).spentUsd === '4');
+    // As if all of it had been yesterday.
+    await stack.admin.query(
+      `UPDATE copilot_internal.cost_quotas SET period_start = period_start - interval '1 day', period_end = period_end - interval '1 day'
+       WHERE period = 'day'`,
+    );
+    expect((await reserve(awake, '8')).status).toBe(201);
+    expect((await reserve(awake, '0.1')).status).toBe(429);
+    expect(await platform()).toMatchObject({ spentUsd: '0', reservedUsd: '10', leasedUsd: '10' });
+  }, 60_000);
+
+  test('warns once at its threshold; tenants see their own lease, not what others spend', async () => {
+    await setPlatform('10', { warningThreshold: 0.5 });
+    const [first = '', second = ''] = await tenants(2);
+    const granted = await reserve(first, '6');
+    await call('POST', `/v1/reservations/${String(granted.body.operationId)}/commit`, {
+      tenantId: first,
+      costUsd: '6',
+    });
+    await until('the commit is folded', async () => (await stack.books(first)).spentUsd === '6');
+    expect((await reserve(second, '1')).status).toBe(201);
+    expect((await reserve(second, '1')).status).toBe(201);
+    const { rows } = await stack.admin.query(
+      `SELECT kind, threshold::float8 AS threshold, details ->> 'spentUsd' AS spent
+       FROM copilot_internal.quota_alerts WHERE tenant_id IS NULL`,
+    );
+    expect(rows).toEqual([{ kind: 'quota_warning', threshold: 0.5, spent: '6' }]);
+    const shown = (await call('GET', `/v1/tenants/${second}/quotas`)).body.quotas as {
+      scope: string;
+      spentUsd: string;
+    }[];
+    expect(shown.filter(({ scope }) => scope === 'platform')).toMatchObject([{ spentUsd: '0', reservedUsd: '2' }]);
+    expect((await api.request('/v1/platform/quotas', { key: await tenantKey(second) })).status).toBe(403);
+  }, 60_000);
+
+  test('decisions of one tenant go on while another holds the platform', async () => {
+    await setPlatform('1000');
+    const [tenantId = ''] = await tenants(1);
+    expect((await reserve(tenantId, '1')).status).toBe(201);
+    const client = await stack.admin.connect();
+    try {
+      await client.query('BEGIN');
+      await client.query('SELECT FROM copilot_internal.cost_quotas WHERE tenant_id IS NULL FOR UPDATE');
+      // Its lease has some left.
+      expect((await reserve(tenantId, '1')).status).toBe(201);
+      // This one has to wait for the platform, and holds nothing up.
+      const large = reserve(tenantId, '500');
+      expect((await reserve(tenantId, '1')).status).toBe(201);
+      await client.query('ROLLBACK');
+      expect((await large).status).toBe(201);
+    } finally {
+      client.release();
+    }
+  }, 60_000);
+
+  async function tenantKey(tenantId: string): Promise<string> {
+    return (await createApiKey(stack.pool, { tenantId, label: 'test' })).key;
+  }
+});
