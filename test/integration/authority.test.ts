@@ -88,7 +88,10 @@ describe('the authority', () => {
     );
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '4', openReservations: 1 });
     const { budget: taskQueue } = taskQueues(stack.prefix);
-    const woken: unknown = await stack.temporal.workflow.execute('lookAfter', { workflowId: `look/${tenantId}`, taskQueue });
+    const woken: unknown = await stack.temporal.workflow.execute('lookAfter', {
+      workflowId: `look/${tenantId}`,
+      taskQueue,
+    });
     expect(woken).toEqual({ woken: 1 });
     await until('it has expired', async () => (await stack.books(tenantId)).openReservations === 0);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', ledgerUsd: '0' });
