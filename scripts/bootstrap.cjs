@@ -21,6 +21,7 @@ const commands = {
   api: 'api/main.ts',
   bench: 'scripts/bench/main.ts',
   replay: 'scripts/replay.ts',
+  chaos: 'scripts/chaos/main.ts',
   'record-history': 'scripts/record-history.ts',
   'stand-ins': 'scripts/stand-ins/main.ts',
   cli: 'scripts/cli/main.ts',

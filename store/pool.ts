@@ -13,6 +13,8 @@ export type { Pool, PoolClient } from 'pg';
 export function createPool(connectionString: string, config: PoolConfig = {}): Pool {
   const pool = new Pool({ connectionString, max: 8, connectionTimeoutMillis: 5_000, pipeline: true, ...config });
   pool.on('error', () => undefined);
+  // One that breaks between two queries of a transaction says so too; the next query rejects, and that is handled.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { createApiKey, authenticate } from '../../store/api-keys';
 import { decideAndRecord } from '../../store/budget-batch';
-import { asTenant } from '../../store/pool';
+import { asTenant, inTransaction } from '../../store/pool';
 import { claimReservation, recordOutcome } from '../../store/reservations';
 import { budgetCommandsSignal, budgetStateQuery, budgetWorkflowId, taskQueues } from '../../workflows/messages';
 import type { BudgetCommand } from '../../core/commands';
@@ -212,6 +212,18 @@ describe('the authority', () => {
       for (const result of results) expect(result?.decision.answers).toEqual(results[0]?.decision.answers);
       expect(results[0]?.decision.answers.filter((answer) => answer?.decision === 'granted')).toHaveLength(5);
       expect((await stack.books(tenantId)).reservedUsd).toBe('10');
+    });
+
+    test('a connection that breaks in the middle of a transaction fails it, and ends no process', async () => {
+      const broken = inTransaction(stack.pool, async (client) => {
+        const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+        await stack.admin.query('SELECT pg_terminate_backend($1)', [rows[0]?.pid]);
+        // Long enough for the connection to say so while no query waits for it.
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await client.query('SELECT 1');
+      });
+      await expect(broken).rejects.toThrow();
+      await expect(stack.pool.query('SELECT 1 AS one')).resolves.toMatchObject({ rows: [{ one: 1 }] });
     });
 
     test('shows the application one tenant at a time', async () => {

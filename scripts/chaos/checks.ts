@@ -1,0 +1,277 @@
+/** The promises of docs/architecture.md, asked of what Postgres, Temporal, the stand-ins and the callers hold. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { formatUsd, parseUsd, sumUsd } from '../../core/money';
+import {
+  budgetCommandsSignal,
+  budgetStateQuery,
+  budgetWorkflowId,
+  runWorkflowId,
+  taskQueues,
+} from '../../workflows/messages';
+import { queuePrefix, type Installation } from './installation';
+import type { Load, Tenant } from './load';
+
+export interface Violation {
+  promise: string;
+  what: string;
+}
+
+export class Checks {
+  readonly violations: Violation[] = [];
+  made = 0;
+
+  constructor(
+    private readonly installation: Installation,
+    private readonly tenants: readonly Tenant[],
+  ) {}
+
+  private hold(promise: string, isKept: boolean, what: () => string): void {
+    this.made += 1;
+    // The first of each kind say what there is to know.
+    if (!isKept && this.violations.filter((one) => one.promise === promise).length < 20)
+      this.violations.push({ promise, what: what() });
+  }
+
+  /** What holds at every moment. */
+  async always(): Promise<void> {
+    // Leases first: what runs over meanwhile is then among the overruns.
+    const { rows: platform } = await this.installation.admin.query<{ leased: string; limit: string }>(leases);
+    const { rows } = await this.installation.admin.query<BalanceRow>(balances);
+    for (const row of rows) {
+      const name = `${row.tenant_id} ${row.scope} ${row.scope_id} ${row.resource_type}`;
+      this.hold(
+        'balances equal the ledger',
+        row.spent === row.ledger,
+        () => `${name}: spent ${row.spent}, ledger ${row.ledger}`,
+      );
+      this.hold(
+        'reserved equals the open reservations',
+        row.reserved === row.open,
+        () => `${name}: reserved ${row.reserved}, open ${row.open}`,
+      );
+      this.hold(
+        'no grant passes a limit',
+        parseUsd(row.spent) + parseUsd(row.reserved) <= parseUsd(row.limit) + parseUsd(row.excess),
+        () => `${name}: spent ${row.spent} and reserved ${row.reserved} of ${row.limit}, overruns ${row.excess}`,
+      );
+    }
+    const over = sumUsd(rows.filter(({ scope }) => scope === 'platform').map(({ excess }) => parseUsd(excess)));
+    for (const { leased, limit } of platform) {
+      this.hold(
+        'the leases never pass the limit of the platform',
+        parseUsd(leased) <= parseUsd(limit) + over,
+        () => `leased ${leased} of ${limit}, overruns ${formatUsd(over)}`,
+      );
+    }
+    const { rows: twice } = await this.installation.admin.query<{ operation_id: string }>(endedWrongly);
+    this.hold('each reservation ends once', twice.length === 0, () => twice.map((row) => row.operation_id).join(', '));
+  }
+
+  /** Waits until nothing is under way. What is then still open is a violation. */
+  async settle(load: Load, timeoutMs: number): Promise<void> {
+    let open: string[] = [];
+    for (const giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs; await sleep(500)) {
+      const { rows } = await this.installation.admin.query<{ what: string }>(
+        `SELECT tenant_id || ' reservation ' || operation_id AS what FROM copilot_internal.reservations
+         WHERE status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded)
+         UNION ALL SELECT tenant_id || ' run ' || run_id FROM copilot_internal.runs WHERE status = 'running'
+         UNION ALL SELECT 'alert ' || alert_id FROM copilot_internal.quota_alerts WHERE sent_at IS NULL`,
+      );
+      open = rows.map(({ what }) => what);
+      if (open.length === 0 && this.installation.e2b.calls().alive.length === 0) break;
+    }
+    this.hold('everything ends', open.length === 0, () => open.slice(0, 10).join(', '));
+    const { alive } = this.installation.e2b.calls();
+    this.hold('no sandbox is left', alive.length === 0, () => alive.join(', '));
+    for (const { runId } of load.runs) {
+      const { status } = await this.installation.temporal.workflow.getHandle(runWorkflowId(runId)).describe();
+      this.hold('every run ends', status.name === 'COMPLETED', () => `run ${runId} is ${status.name}`);
+    }
+  }
+
+  /** What holds once everything has ended. */
+  async afterwards(load: Load): Promise<void> {
+    await this.always();
+    await this.callers(load);
+    await this.providers();
+    await this.alerts();
+    for (const { tenantId } of this.tenants) await this.authority(tenantId);
+    const { unexpectedEnds } = this.installation;
+    this.hold('no process ends by itself', unexpectedEnds.length === 0, () => unexpectedEnds.join(', '));
+  }
+
+  /** Nothing acknowledged is lost. */
+  private async callers({ told }: Load): Promise<void> {
+    const { rows } = await this.installation.admin.query<OperationRow>(operations);
+    const found = new Map(rows.map((row) => [row.operation_id, row]));
+    for (const { operationId, decision, committedUsd, released } of told) {
+      const row = found.get(operationId);
+      if (decision?.status === 'granted') {
+        this.hold(
+          'no acknowledged decision is lost',
+          row !== undefined && row.granted !== null && parseUsd(row.granted) === parseUsd(decision.grantedUsd ?? '0'),
+          () => `${operationId} was granted ${decision.grantedUsd}; on record: ${JSON.stringify(row)}`,
+        );
+      } else if (decision) {
+        this.hold(
+          'no acknowledged decision is lost',
+          row?.status === 'denied',
+          () => `${operationId} was denied; on record: ${JSON.stringify(row)}`,
+        );
+      }
+      if (committedUsd !== undefined) {
+        this.hold(
+          'an acknowledged cost is in the ledger, once',
+          row !== undefined && parseUsd(row.ledger) === parseUsd(committedUsd),
+          () => `${operationId} cost ${committedUsd}; on record: ${JSON.stringify(row)}`,
+        );
+      } else if (released) {
+        this.hold(
+          'a released operation costs nothing',
+          row?.ledger === '0',
+          () => `${operationId}: ${JSON.stringify(row)}`,
+        );
+      }
+    }
+  }
+
+  /** No paid call without a claim. */
+  private async providers(): Promise<void> {
+    const { rows } = await this.installation.admin.query<{ claims: number }>(
+      `SELECT count(*)::integer AS claims FROM copilot_internal.reservations
+       WHERE kind LIKE 'llm%' AND run_id IS NOT NULL AND claimed_at IS NOT NULL`,
+    );
+    const { billable } = this.installation.anthropic.calls();
+    const claims = rows[0]?.claims ?? 0;
+    this.hold('no paid call without a claim', billable <= claims, () => `${billable} calls, ${claims} claims`);
+  }
+
+  private async alerts(): Promise<void> {
+    const { rows } = await this.installation.admin.query<{ alert_id: string }>(
+      'SELECT alert_id FROM copilot_internal.quota_alerts',
+    );
+    const due = new Set(rows.map(({ alert_id }) => alert_id));
+    for (const alertId of due)
+      this.hold('no alert is missing', this.installation.alerts.has(alertId), () => `alert ${alertId} did not arrive`);
+    for (const alertId of this.installation.alerts.keys())
+      this.hold('no alert without a reason', due.has(alertId), () => `alert ${alertId} is on no record`);
+    const { rows: missing } = await this.installation.admin.query<{ what: string }>(missingAlerts);
+    this.hold('no alert is missing', missing.length === 0, () => missing.map(({ what }) => what).join(', '));
+  }
+
+  /** What an authority says is what Postgres holds. */
+  private async authority(tenantId: string): Promise<void> {
+    const { temporal, admin } = this.installation;
+    const workflowId = budgetWorkflowId(tenantId);
+    await temporal.workflow.signalWithStart('tenantBudget', {
+      workflowId,
+      taskQueue: taskQueues(queuePrefix).budget,
+      args: [{ tenantId }],
+      signal: budgetCommandsSignal,
+      signalArgs: [[{ type: 'reload' }]],
+    });
+    const { rows } = await admin.query<{ resource_type: string; spent: string; reserved: string }>(
+      `SELECT resource_type, trim_scale(current_spend_usd)::text AS spent, trim_scale(reserved_usd)::text AS reserved
+       FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant' ORDER BY resource_type`,
+      [tenantId],
+    );
+    let said: unknown;
+    for (let look = 0; look < 50; look += 1) {
+      const state = await temporal.workflow.getHandle(workflowId).query(budgetStateQuery);
+      said = state.quotas
+        .filter(({ scope }) => scope === 'tenant')
+        .map((quota) => ({ resource_type: quota.resourceType, spent: quota.spentUsd, reserved: quota.reservedUsd }))
+        .sort((a, b) => a.resource_type.localeCompare(b.resource_type));
+      if (JSON.stringify(said) === JSON.stringify(rows)) break;
+      await sleep(100);
+    }
+    this.hold(
+      'the authority says what Postgres holds',
+      JSON.stringify(said) === JSON.stringify(rows),
+      () => `${tenantId}: it says ${JSON.stringify(said)}, Postgres ${JSON.stringify(rows)}`,
+    );
+  }
+}
+
+interface BalanceRow {
+  tenant_id: string;
+  scope: string;
+  scope_id: string;
+  resource_type: string;
+  limit: string;
+  spent: string;
+  reserved: string;
+  ledger: string;
+  open: string;
+  excess: string;
+}
+
+/** Each quota of a tenant beside its ledger entries and open reservations, added up from rows, in one snapshot. */
+const balances = `
+  WITH entries AS (
+    SELECT c.tenant_id, c.operation_id, c.resource, c.user_id, c.posted_at, c.amount_usd FROM copilot_internal.cost_records c
+  ), costs AS (
+    SELECT e.tenant_id, e.operation_id, e.resource, e.user_id, min(e.posted_at) AS posted_at,
+           greatest(sum(e.amount_usd) - CASE WHEN min(r.status) = 'committed' THEN min(r.granted_usd) ELSE 0 END, 0) AS excess
+    FROM entries e JOIN copilot_internal.reservations r USING (tenant_id, operation_id)
+    GROUP BY 1, 2, 3, 4
+  )
+  SELECT q.tenant_id, q.scope, q.scope_id, q.resource_type,
+         trim_scale(q.limit_usd + q.topup_usd)::text AS limit, trim_scale(q.current_spend_usd)::text AS spent,
+         trim_scale(q.reserved_usd)::text AS reserved,
+         (SELECT trim_scale(coalesce(sum(amount_usd), 0))::text FROM entries e
+          WHERE e.tenant_id = q.tenant_id AND q.resource_type IN ('all', e.resource) AND (q.scope <> 'user' OR e.user_id = q.scope_id)
+            AND e.posted_at >= q.period_start AND e.posted_at < q.period_end) AS ledger,
+         (SELECT trim_scale(coalesce(sum(granted_usd), 0))::text FROM copilot_internal.reservations r
+          WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
+            AND (q.scope <> 'user' OR r.user_id = q.scope_id)) AS open,
+         (SELECT trim_scale(coalesce(sum(excess), 0))::text FROM costs c
+          WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
+            AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS excess
+  FROM copilot_internal.cost_quotas q WHERE q.tenant_id IS NOT NULL`;
+
+/** What is leased of each platform quota. A lease that ran over counts in full: that money is gone. */
+const leases = `
+  SELECT trim_scale(p.limit_usd)::text AS limit,
+         trim_scale(coalesce(sum(CASE WHEN l.period_end > now() THEN greatest(l.limit_usd, l.current_spend_usd + l.reserved_usd)
+                                      ELSE l.reserved_usd END), 0))::text AS leased
+  FROM copilot_internal.cost_quotas p JOIN copilot_internal.cost_quotas l ON l.lease_of = p.quota_id GROUP BY p.quota_id`;
+
+/** Ended reservations whose end and ledger do not tell the same. */
+const endedWrongly = `
+  SELECT r.operation_id FROM copilot_internal.reservations r
+  LEFT JOIN LATERAL (SELECT coalesce(sum(amount_usd), 0) AS sum, count(*) FILTER (WHERE entry = 'commit') AS commits
+                     FROM copilot_internal.cost_records c WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id) AS c ON true
+  WHERE (r.status = 'committed' AND (c.commits <> 1 OR c.sum <> r.committed_usd))
+     OR (r.status IN ('granted', 'denied', 'rejected') AND c.sum <> 0)
+     OR (r.status <> 'committed' AND c.commits > 0)
+     OR (r.status IN ('committed', 'released', 'expired')) <> (r.ended_at IS NOT NULL)`;
+
+interface OperationRow {
+  operation_id: string;
+  status: string;
+  granted: string | null;
+  ledger: string;
+}
+const operations = `
+  SELECT r.operation_id::text, r.status, trim_scale(r.granted_usd)::text AS granted,
+         (SELECT trim_scale(coalesce(sum(amount_usd), 0))::text FROM copilot_internal.cost_records c
+          WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id) AS ledger
+  FROM copilot_internal.reservations r`;
+
+/** Quotas that refused or passed their threshold in their period, and raised nothing. */
+const missingAlerts = `
+  SELECT q.tenant_id || ' ' || q.resource_type || ' ' || a.kind AS what
+  FROM copilot_internal.cost_quotas q
+  CROSS JOIN LATERAL (
+    SELECT 'quota_warning' AS kind WHERE q.current_spend_usd > 0 AND q.current_spend_usd >= q.limit_usd * q.warning_threshold
+    UNION ALL
+    SELECT 'quota_exceeded' WHERE EXISTS (
+      SELECT FROM copilot_internal.reservations r
+      WHERE r.tenant_id = q.tenant_id AND r.status = 'denied' AND r.decided_at >= q.period_start
+        AND r.refusal #>> '{quota,scope}' = q.scope AND r.refusal #>> '{quota,scopeId}' = q.scope_id
+        AND r.refusal #>> '{quota,resourceType}' = q.resource_type AND r.refusal #>> '{quota,period}' = q.period)
+  ) AS a
+  WHERE q.tenant_id IS NOT NULL AND q.lease_of IS NULL AND NOT EXISTS (
+    SELECT FROM copilot_internal.quota_alerts x
+    WHERE x.quota_id = q.quota_id AND x.kind = a.kind AND x.period_start = q.period_start)`;

@@ -1,0 +1,154 @@
+/** What goes wrong, one thing after the other, chosen by chance. Each ends healed. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BudgetCommand } from '../../core/commands';
+import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
+import { queuePrefix, type Installation } from './installation';
+import type { Tenant } from './load';
+import type { Chance } from './random';
+
+/** A tenant that nobody else asks for money, so that each round begins with all of it. */
+export const racer = 'chaos-race';
+/** Rounds in which two authorities race for the same money. */
+const racesMax = 25;
+
+const dollar = (operationId: string): BudgetCommand => ({
+  type: 'reserve',
+  operationId,
+  resource: 'e2b',
+  amountUsd: '1',
+  priceVersion: 'chaos',
+  ttlSeconds: 4,
+  kind: 'external.call',
+});
+
+type Fault = (
+  installation: Installation,
+  chance: Chance,
+  tenants: readonly Tenant[],
+  /** Checks what holds at every moment, for faults that are over too soon for the look after them. */
+  look: () => Promise<void>,
+) => Promise<void>;
+
+const someTenant = (chance: Chance, tenants: readonly Tenant[]): string => chance.oneOf(tenants).tenantId;
+
+/** A day passes at once for a tenant: what it holds, spent and was alerted of becomes yesterday's. */
+const dayPasses = `
+  WITH locked AS MATERIALIZED (SELECT tenant_id FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE),
+  quotas AS (UPDATE copilot_internal.cost_quotas q SET period_start = period_start - interval '1 day', period_end = period_end - interval '1 day'
+             FROM locked WHERE q.tenant_id = locked.tenant_id AND q.period = 'day'),
+  entries AS (UPDATE copilot_internal.cost_records c SET posted_at = posted_at - interval '1 day' FROM locked WHERE c.tenant_id = locked.tenant_id),
+  alerts AS (UPDATE copilot_internal.quota_alerts a SET period_start = period_start - interval '1 day'
+             FROM locked WHERE a.tenant_id = locked.tenant_id)
+  UPDATE copilot_internal.reservations r
+  SET posted_at = posted_at - interval '1 day',
+      -- A denial is yesterday's, like its alert; an open hold goes on.
+      decided_at = CASE WHEN status = 'granted' THEN decided_at ELSE decided_at - interval '1 day' END
+  FROM locked WHERE r.tenant_id = locked.tenant_id`;
+
+export const faults = {
+  'worker killed': async (installation, chance) => {
+    installation.killWorker(chance.between(0, 1));
+    await Promise.resolve();
+  },
+  'API killed': async (installation) => {
+    installation.killApi();
+    await Promise.resolve();
+  },
+  'Temporal server killed': (installation) => installation.killTemporal(),
+  'Postgres killed': (installation) => installation.killPostgres(),
+  'Postgres slow': (installation, chance) => proxied(installation, 'slow', chance.between(500, 3_000)),
+  'Postgres refuses connections': (installation, chance) => proxied(installation, 'refuse', chance.between(300, 2_000)),
+  'Postgres out of disk': (installation, chance) => proxied(installation, 'disk-full', chance.between(300, 2_000)),
+  'Postgres read-only': async ({ admin }, chance) => {
+    await admin.query('ALTER ROLE spendlock_app SET default_transaction_read_only = on');
+    await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'spendlock_app'`);
+    await sleep(chance.between(500, 2_000));
+    await admin.query('ALTER ROLE spendlock_app RESET default_transaction_read_only');
+    await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'spendlock_app'`);
+  },
+  'recordings take 1.5 s under 150 signals a second': async ({ admin, temporal }, chance, tenants) => {
+    const tenantId = someTenant(chance, tenants);
+    const client = await admin.connect();
+    const flood = (async () => {
+      for (let sent = 0; sent < 300; sent += 1) {
+        const command = { type: 'commit' as const, operationId: randomUUID() };
+        void temporal.workflow
+          .getHandle(budgetWorkflowId(tenantId))
+          .signal(budgetCommandsSignal, [command])
+          .catch(() => undefined);
+        await sleep(1000 / 150);
+      }
+    })();
+    try {
+      for (let round = 0; round < 2; round += 1) {
+        await client.query('BEGIN');
+        await client.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
+        await sleep(1_500);
+        await client.query('ROLLBACK');
+      }
+    } finally {
+      client.release();
+      await flood;
+    }
+  },
+  'authority terminated': async ({ temporal }, chance, tenants) => {
+    const handle = temporal.workflow.getHandle(budgetWorkflowId(someTenant(chance, tenants)));
+    await handle.terminate('by an operator, in a chaos run');
+  },
+  'two authorities at once': async ({ admin, temporal }, _chance, _tenants, look) => {
+    const tenantId = racer;
+    const authorities = [budgetWorkflowId(tenantId), `second-${budgetWorkflowId(tenantId)}`];
+    const tell = (commands: (workflowId: string) => BudgetCommand[]): Promise<unknown> =>
+      Promise.all(
+        authorities.map((workflowId) =>
+          temporal.workflow.signalWithStart('tenantBudget', {
+            workflowId,
+            taskQueue: taskQueues(queuePrefix).budget,
+            args: [{ tenantId }],
+            signal: budgetCommandsSignal,
+            signalArgs: [commands(workflowId)],
+          }),
+        ),
+      );
+    const decided = async (operationIds: string[]): Promise<number> =>
+      (await admin.query('SELECT FROM copilot_internal.reservations WHERE operation_id = ANY ($1)', [operationIds]))
+        .rowCount ?? 0;
+    // Each is asked for what only one of them can grant.
+    for (let round = 0; round < racesMax; round += 1) {
+      const operationIds = new Map(authorities.map((id) => [id, Array.from({ length: 10 }, () => randomUUID())]));
+      await tell((id) => (operationIds.get(id) ?? []).map(dollar));
+      for (let wait = 0; wait < 40 && (await decided([...operationIds.values()].flat())) < 20; wait += 1)
+        await sleep(25);
+      await look();
+      await tell((id) =>
+        (operationIds.get(id) ?? []).map((operationId): BudgetCommand => ({ type: 'release', operationId })),
+      );
+    }
+  },
+  "a period's end": async ({ admin }, chance, tenants) => {
+    await admin.query(dayPasses, [someTenant(chance, tenants)]);
+  },
+  'sandbox creation loses its reply': async ({ e2b }) => {
+    e2b.knobs.loseCreateReplies += 1;
+    await Promise.resolve();
+  },
+  'model call is cut off': async ({ anthropic }) => {
+    anthropic.knobs.failNext.push({ type: 'cut-before-usage' });
+    await Promise.resolve();
+  },
+} satisfies Record<string, Fault>;
+
+export type FaultName = keyof typeof faults;
+export const faultNames = Object.keys(faults) as FaultName[];
+export const inject = (name: FaultName, ...args: Parameters<Fault>): Promise<void> => faults[name](...args);
+
+async function proxied(
+  { proxy }: Installation,
+  mode: 'slow' | 'refuse' | 'disk-full',
+  durationMs: number,
+): Promise<void> {
+  proxy.set(mode);
+  await sleep(durationMs);
+  proxy.set('pass');
+}

@@ -1,0 +1,237 @@
+/**
+ * A whole installation whose every part can be killed: Postgres and the Temporal server on data that they keep, two worker
+ * processes, the API, stand-ins for the providers, and somebody who takes alerts.
+ */
+import { execFile, fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { Client, Connection } from '@temporalio/client';
+import { createApiKey } from '../../store/api-keys';
+import { createPool, type Pool } from '../../store/pool';
+import { freePort } from '../embedded/ports';
+import { startPostgres, type RunningPostgres } from '../embedded/postgres';
+import { startTemporal, type RunningTemporal } from '../embedded/temporal';
+import { appUrlFor, migrate, randomPassword } from '../migrate';
+import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
+import { startDatabaseProxy, type DatabaseProxy } from './database-proxy';
+
+export const queuePrefix = 'chaos';
+const workerCount = 2;
+/** Of an alert webhook on loopback that lives as long as the run. */
+const webhookSecret = 'chaos-on-loopback';
+
+export class Installation {
+  readonly admin: Pool;
+  readonly alerts = new Map<string, number>();
+  /** Children that ended without being told to, as an operator would see. */
+  readonly unexpectedEnds: string[] = [];
+  private readonly workers: ChildProcess[] = [];
+  private api: ChildProcess | undefined;
+  private closing = false;
+
+  private constructor(
+    private readonly dataDir: string,
+    private postgres: RunningPostgres,
+    private temporalServer: RunningTemporal,
+    readonly temporal: Client,
+    readonly proxy: DatabaseProxy,
+    readonly anthropic: AnthropicStandIn,
+    readonly e2b: E2bStandIn,
+    private readonly webhook: Server,
+    private readonly appPassword: string,
+    private readonly bundle: string,
+    private readonly apiPort: number,
+    readonly apiKey: string,
+  ) {
+    this.admin = createPool(postgres.adminUrl, { max: 4 });
+  }
+
+  static async start({ sabotage }: { sabotage?: string | undefined }): Promise<Installation> {
+    const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-chaos-'));
+    await chmod(dataDir, 0o711);
+    const bundle = path.join(dataDir, 'workflows.js');
+    const log = (): void => undefined;
+    const [postgres, temporalServer] = await Promise.all([
+      startPostgres({ dataDir, preferredPort: 0, flags: ['-c', 'max_connections=200'], log }),
+      startTemporal({ dbFile: path.join(dataDir, 'temporal.db'), preferredPort: 0, log }),
+      promisify(execFile)(process.execPath, ['--import', 'tsx', path.join(__dirname, '..', 'bundle.ts'), bundle]),
+    ]);
+    const appPassword = randomPassword();
+    await migrate({ adminUrl: postgres.adminUrl, appPassword });
+    const setUp = createPool(postgres.adminUrl, { max: 1 });
+    if (sabotage !== undefined) await setUp.query(sabotage);
+    await setUp.end();
+    const pool = createPool(appUrlFor(postgres.adminUrl, appPassword), { max: 1 });
+    const { key } = await createApiKey(pool, { label: 'chaos' });
+    await pool.end();
+    const anthropic = await startAnthropicStandIn();
+    const webhook = createServer();
+    await new Promise<void>((resolve) => webhook.listen({ port: 0, host: '127.0.0.1' }, resolve));
+    const installation = new Installation(
+      dataDir,
+      postgres,
+      temporalServer,
+      new Client({ connection: Connection.lazy({ address: temporalServer.address }) }),
+      await startDatabaseProxy(postgres.port),
+      anthropic,
+      await startE2bStandIn({ allowedCode: anthropic.emittedCode }),
+      webhook,
+      appPassword,
+      bundle,
+      await freePort(),
+      key,
+    );
+    installation.takeAlerts();
+    await Promise.all([
+      installation.startApi(),
+      ...Array.from({ length: workerCount }, () => installation.startWorker()),
+    ]);
+    return installation;
+  }
+
+  get apiUrl(): string {
+    return `http://127.0.0.1:${this.apiPort}`;
+  }
+
+  private takeAlerts(): void {
+    this.webhook.on('request', (request, response) => {
+      let body = '';
+      request.on('data', (data: Buffer) => (body += data.toString()));
+      request.on('end', () => {
+        const { alertId } = JSON.parse(body) as { alertId: string };
+        this.alerts.set(alertId, (this.alerts.get(alertId) ?? 0) + 1);
+        response.end();
+      });
+    });
+  }
+
+  private environment(): Record<string, string | undefined> {
+    const url = new URL(appUrlFor(this.postgres.adminUrl, this.appPassword));
+    url.port = String(this.proxy.port);
+    const { port } = this.webhook.address() as AddressInfo;
+    return {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      SPENDLOCK_TEST_BUNDLE: this.bundle,
+      DATABASE_URL: url.toString(),
+      TEMPORAL_ADDRESS: this.temporalServer.address,
+      SPENDLOCK_TASK_QUEUE_PREFIX: queuePrefix,
+      ANTHROPIC_API_KEY: 'stand-in',
+      ANTHROPIC_BASE_URL: this.anthropic.url,
+      E2B_API_KEY: 'stand-in',
+      E2B_API_URL: this.e2b.url,
+      E2B_SANDBOX_URL: this.e2b.url,
+      SPENDLOCK_CODE_LANGUAGES: 'javascript',
+      SPENDLOCK_SHUTDOWN_SECONDS: '3',
+      SPENDLOCK_ALERT_WEBHOOK_URL: `http://127.0.0.1:${port}/`,
+      SPENDLOCK_ALERT_WEBHOOK_SECRET: webhookSecret,
+      API_PORT: String(this.apiPort),
+      LOG_LEVEL: process.env.SPENDLOCK_CHAOS_LOG_LEVEL ?? 'silent',
+    };
+  }
+
+  private spawn(name: string, file: string, again: () => Promise<void>): ChildProcess {
+    const child = fork(path.join(__dirname, '..', '..', file), [], {
+      execArgv: ['--import', 'tsx'],
+      env: this.environment(),
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    // Whoever runs processes starts one that ended again.
+    child.once('exit', (code, signal) => {
+      if (this.closing) return;
+      if (signal !== 'SIGKILL') this.unexpectedEnds.push(`${name} ended with ${signal ?? code ?? 'nothing'}`);
+      void again();
+    });
+    return child;
+  }
+
+  private async startWorker(): Promise<void> {
+    const worker = this.spawn('worker', 'test/support/worker-process.ts', async () => {
+      this.workers.splice(this.workers.indexOf(worker), 1);
+      await this.startWorker();
+    });
+    this.workers.push(worker);
+    await Promise.race([once(worker, 'message'), once(worker, 'exit')]);
+  }
+
+  private async startApi(): Promise<void> {
+    this.api = this.spawn('API', 'api/main.ts', () => this.startApi());
+    for (let look = 0; look < 300 && !this.closing; look += 1) {
+      const response = await fetch(`${this.apiUrl}/healthz`).catch(() => undefined);
+      if (response) return;
+      await sleep(100);
+    }
+  }
+
+  killWorker(index: number): void {
+    this.workers[index % this.workers.length]?.kill('SIGKILL');
+  }
+
+  killApi(): void {
+    this.api?.kill('SIGKILL');
+  }
+
+  /** Kills the server without a word, and starts it on the same data and port. */
+  async killTemporal(): Promise<void> {
+    const port = Number(this.temporalServer.address.split(':')[1]);
+    const exited = once(this.temporalServer.child, 'exit');
+    this.temporalServer.child.kill('SIGKILL');
+    await exited;
+    const options = { dbFile: path.join(this.dataDir, 'temporal.db'), preferredPort: port, log: () => undefined };
+    this.temporalServer = await insist(() => startTemporal(options));
+  }
+
+  async killPostgres(): Promise<void> {
+    const pid = Number((await readFile(path.join(this.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
+    process.kill(pid, 'SIGKILL');
+    // Its children notice and end by themselves; until then the data cannot be opened again.
+    const { port } = this.postgres;
+    await sleep(500);
+    this.postgres = await insist(() =>
+      startPostgres({
+        dataDir: this.dataDir,
+        preferredPort: port,
+        flags: ['-c', 'max_connections=200'],
+        log: () => undefined,
+      }),
+    );
+    if (this.postgres.port !== port) throw new Error('Postgres did not get its port back.');
+  }
+
+  async stop(): Promise<void> {
+    this.closing = true;
+    const children = [...this.workers, this.api].filter((child) => child !== undefined);
+    await Promise.all(
+      children.map(async (child) => {
+        if (child.exitCode !== null || child.signalCode !== null) return;
+        const exited = once(child, 'exit');
+        child.kill('SIGKILL');
+        await exited;
+      }),
+    );
+    this.webhook.close();
+    this.webhook.closeAllConnections();
+    await Promise.all([this.anthropic.stop(), this.e2b.stop(), this.proxy.close(), this.admin.end()]);
+    await this.temporal.connection.close();
+    await Promise.all([this.temporalServer.stop(), this.postgres.stop()]);
+    await rm(this.dataDir, { recursive: true, force: true });
+  }
+}
+
+/** A port or a lock of a killed process may not be free at once. */
+async function insist<T>(start: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await start();
+    } catch (error) {
+      if (attempt === 20) throw error;
+      await sleep(500);
+    }
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * Callers that reserve, commit, release, overrun, die in the middle and repeat themselves, over HTTP and by signals of their
+ * own; and agent runs. Each keeps what it was told, to be compared with the books.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { BudgetCommand, ReserveCommand } from '../../core/commands';
+import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
+import { queuePrefix, type Installation } from './installation';
+import type { Chance } from './random';
+
+export interface Told {
+  tenantId: string;
+  operationId: string;
+  decision?: { status: 'granted' | 'denied'; grantedUsd?: string };
+  /** What an acknowledged commit said it cost. */
+  committedUsd?: string;
+  /** A release was acknowledged. */
+  released?: boolean;
+}
+
+export interface Tenant {
+  tenantId: string;
+  /** By this every request of the tenant is chosen, however the others go. */
+  chance: Chance;
+}
+
+export class Load {
+  readonly told: Told[] = [];
+  readonly runs: { tenantId: string; runId: string }[] = [];
+  readonly answers = new Map<string, number>();
+  private stopping = false;
+  private underWay: Promise<void>[] = [];
+
+  constructor(
+    private readonly installation: Installation,
+    private readonly tenants: readonly Tenant[],
+  ) {}
+
+  start(callersPerTenant: number): void {
+    for (const tenant of this.tenants) {
+      for (let index = 0; index < callersPerTenant; index += 1) this.underWay.push(this.loop(() => this.pair(tenant)));
+      this.underWay.push(this.loop(() => this.run(tenant)));
+    }
+  }
+
+  /** No more is begun; returns when what was begun is over. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    await Promise.all(this.underWay);
+  }
+
+  private async loop(once: () => Promise<void>): Promise<void> {
+    while (!this.stopping) {
+      await once().catch(() => undefined);
+      await sleep(20);
+    }
+  }
+
+  private async pair({ tenantId, chance }: Tenant): Promise<void> {
+    const cents = chance.between(1, 120);
+    const amountUsd = (cents / 100).toFixed(2);
+    const operationId = randomUUID();
+    const body = {
+      operationId,
+      tenantId,
+      userId: chance.oneOf(['ada', 'grace', 'edsger']),
+      resource: 'llm',
+      amountUsd,
+      ...(chance.is(0.2) ? { minimumUsd: (cents / 400).toFixed(4) } : {}),
+      ttlSeconds: chance.between(2, 12),
+      ...(chance.is(0.3) ? { onExpiry: 'settle' } : {}),
+    };
+    const told: Told = { tenantId, operationId };
+    this.told.push(told);
+    if (chance.is(0.15)) this.signalAlongside(tenantId, body as unknown as ReserveCommand, chance);
+    const repeats = chance.is(0.1) ? 2 : 1;
+    const fate = chance.next();
+    const costUsd = ((cents * (fate < 0.1 ? 1.3 : chance.next())) / 100).toFixed(6);
+    const [answer] = await Promise.all(
+      Array.from({ length: repeats }, () => this.call('POST', '/v1/reservations', body)),
+    );
+    if (answer?.status === 201) told.decision = { status: 'granted', grantedUsd: String(answer.body.grantedUsd) };
+    else if (answer?.status === 429) told.decision = { status: 'denied' };
+    if (answer?.status !== 201) {
+      // As callers do: it backs off.
+      await sleep(200);
+      return;
+    }
+    const where = `/v1/reservations/${operationId}`;
+    if (fate > 0.9) return; // The caller died: its hold runs out.
+    await sleep(chance.between(0, 60));
+    if (fate > 0.8) {
+      if ((await this.insist('POST', `${where}/release`, { tenantId }))?.status === 200) told.released = true;
+      return;
+    }
+    if (fate > 0.75) await sleep(13_000); // Its commit comes after the hold has run out.
+    const committed = await this.insist('POST', `${where}/commit`, { tenantId, costUsd });
+    if (committed?.status === 200) told.committedUsd = costUsd;
+  }
+
+  private async run({ tenantId, chance }: Tenant): Promise<void> {
+    const withSandbox = chance.is(0.5);
+    const body = {
+      tenantId,
+      task: withSandbox ? 'Profile this file.' : 'Say something.',
+      ...(withSandbox ? { file: { name: 'a.csv', contentBase64: Buffer.from('a\n1\n').toString('base64') } } : {}),
+      limits: { timeoutSeconds: 120 },
+      sandbox: { windowSeconds: 60 },
+    };
+    const answer = await this.call('POST', '/v1/runs', body);
+    if (answer?.status === 202) this.runs.push({ tenantId, runId: String(answer.body.runId) });
+    await sleep(chance.between(2_000, 5_000));
+  }
+
+  /** The same commands once more, later and in another order, past the API. */
+  private signalAlongside(tenantId: string, body: ReserveCommand, chance: Chance): void {
+    const { operationId } = body;
+    // As the API makes it of the body.
+    const reserve: ReserveCommand = { ...body, priceVersion: 'caller', kind: 'external.call', type: 'reserve' };
+    delete (reserve as { tenantId?: string }).tenantId;
+    const commands: BudgetCommand[] = chance.oneOf([
+      [reserve, reserve],
+      [{ type: 'commit', operationId }, reserve],
+      [reserve, { type: 'extend', operationId, ttlSeconds: 5 }, { type: 'commit', operationId }],
+      [
+        { type: 'extend', operationId: randomUUID(), ttlSeconds: 5 },
+        { type: 'commit', operationId: randomUUID() },
+      ],
+    ]);
+    const { budget: taskQueue } = taskQueues(queuePrefix);
+    const delayMs = chance.between(0, 3_000);
+    const send = async (): Promise<void> => {
+      await sleep(delayMs);
+      await this.installation.temporal.workflow.signalWithStart('tenantBudget', {
+        workflowId: budgetWorkflowId(tenantId),
+        taskQueue,
+        args: [{ tenantId }],
+        signal: budgetCommandsSignal,
+        signalArgs: [commands],
+      });
+    };
+    this.underWay.push(send().catch(() => undefined));
+  }
+
+  private async insist(method: string, where: string, body: object): Promise<Answer | undefined> {
+    for (let attempt = 0; attempt < 30; attempt += 1) {
+      const answer = await this.call(method, where, body);
+      if (answer && answer.status < 500) return answer;
+      await sleep(300);
+    }
+    return undefined;
+  }
+
+  private async call(method: string, where: string, body: object): Promise<Answer | undefined> {
+    const { apiUrl, apiKey } = this.installation;
+    try {
+      const response = await fetch(`${apiUrl}${where}`, {
+        method,
+        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+        signal: AbortSignal.timeout(20_000),
+      });
+      const answer = (await response.json()) as Record<string, unknown>;
+      this.note(`${where.replace(/[0-9a-f-]{36}/, '…')} ${response.status}`);
+      return { status: response.status, body: answer };
+    } catch {
+      this.note(`${where.replace(/[0-9a-f-]{36}/, '…')} no answer`);
+      return undefined;
+    }
+  }
+
+  private note(what: string): void {
+    this.answers.set(what, (this.answers.get(what) ?? 0) + 1);
+  }
+}
+
+interface Answer {
+  status: number;
+  body: Record<string, unknown>;
+}

@@ -1,0 +1,153 @@
+/**
+ * `npm run chaos -- --seed N --minutes M --json`: many tenants and runs on an installation of their own while its parts are
+ * killed, slowed, refused and misled; the promises are checked during it and afterwards.
+ *
+ * The seed fixes what is asked for and what goes wrong, in which order; how they fall together is up to the machine.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { brokenBuildNames, brokenBuilds, type BrokenBuild } from './broken-builds';
+import { Checks } from './checks';
+import { faultNames, inject, racer, type FaultName } from './faults';
+import { Installation } from './installation';
+import { Load, type Tenant } from './load';
+import { Chance } from './random';
+import { print, type ChaosReport } from './report';
+
+interface Options {
+  seed: number;
+  minutes: number;
+  tenants: number;
+  broken?: BrokenBuild;
+  json: boolean;
+}
+
+/** Money for a few dozen calls a day and tenant: limits are met, and days pass. */
+const limitUsd = 15;
+const userLimitUsd = 6;
+const platformLimitUsd = 50;
+const callersPerTenant = 4;
+/** How long everything may take to end once nothing goes wrong any more: more than the longest hold and sandbox. */
+const settleMs = 150_000;
+
+async function main(): Promise<void> {
+  const number = (text: string): number => {
+    const value = Number(text);
+    if (!(value > 0)) throw new InvalidArgumentError('It must be a number above 0.');
+    return value;
+  };
+  const command = new Command('chaos')
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
+    .description('Breaks an installation of its own in every way at random, and checks that no promise is broken.')
+    .option('--seed <n>', 'what is asked for and what goes wrong', number, Date.now() % 1_000_000)
+    .option('--minutes <m>', 'how long faults are injected', number, 1)
+    .option('--tenants <n>', 'how many tenants', number, 5)
+    .addOption(
+      new Option('--broken <build>', 'take one safeguard out first, to see that it is told').choices(brokenBuildNames),
+    )
+    .option('--json', 'the report as one line of JSON', false)
+    .addHelpText(
+      'after',
+      '\nExit code: 0 when no promise was broken, 1 when one was, 2 when the run could not be made.',
+    )
+    .addHelpText('after', '\nExample: npm run chaos -- --seed 7 --minutes 5')
+    .parse();
+  const options = command.opts<Options>();
+  const say = (line: string): void => void process.stderr.write(`${line}\n`);
+  say(`chaos: seed ${options.seed}, ${options.minutes} min, ${options.tenants} tenants; starting an installation`);
+  const installation = await Installation.start({
+    sabotage: options.broken === undefined ? undefined : brokenBuilds[options.broken].sql,
+  });
+  const stop = async (): Promise<void> => {
+    await installation.stop();
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void stop().then(() => process.exit(130)));
+  try {
+    const report = await run(installation, options, say);
+    print(report, options.json);
+    process.exitCode = report.violations === 0 ? 0 : 1;
+  } finally {
+    await stop();
+  }
+}
+
+async function run(installation: Installation, options: Options, say: (line: string) => void): Promise<ChaosReport> {
+  const { seed, minutes, broken } = options;
+  const chance = new Chance(seed);
+  const tenants = await makeTenants(installation, options);
+  const load = new Load(installation, tenants);
+  const checks = new Checks(installation, tenants);
+  // A database that is down cannot be looked at; there will be another look.
+  const look = (): Promise<void> => checks.always().catch(() => undefined);
+  load.start(callersPerTenant);
+  const injected = new Map<FaultName, number>();
+  const endMs = Date.now() + minutes * 60_000;
+  // Each kind comes before any comes again.
+  let deck: FaultName[] = [];
+  while (Date.now() < endMs) {
+    await sleep(chance.between(500, 3_000));
+    if (deck.length === 0) deck = [...faultNames];
+    const [name] = deck.splice(chance.between(0, deck.length - 1), 1);
+    if (!name) continue;
+    say(`chaos: ${name}`);
+    try {
+      await inject(name, installation, chance, tenants, look);
+      injected.set(name, (injected.get(name) ?? 0) + 1);
+    } catch (error) {
+      // An authority that does not run cannot be terminated, a server that is down cannot be asked.
+      say(`chaos: ${name} could not be done: ${String(error)}`);
+    }
+    await look();
+  }
+  say('chaos: no more faults; waiting for everything to end');
+  await load.stop();
+  await checks.settle(load, settleMs);
+  await checks.afterwards(load);
+  return {
+    seed,
+    minutes,
+    ...(broken === undefined ? {} : { broken }),
+    faults: Object.fromEntries(injected),
+    requests: load.told.length,
+    runs: load.runs.length,
+    answers: Object.fromEntries([...load.answers].sort(([a], [b]) => a.localeCompare(b))),
+    alertsSentAgain: [...installation.alerts.values()].reduce((sum, times) => sum + times - 1, 0),
+    unexpectedEnds: installation.unexpectedEnds,
+    checks: checks.made,
+    violations: checks.violations.length,
+    violated: checks.violations,
+  };
+}
+
+/** Tenants whose quotas are by the day, so that days can pass; their users have a default; the platform binds them all. */
+async function makeTenants({ admin }: Installation, { seed, tenants: count }: Options): Promise<Tenant[]> {
+  const tenants: Tenant[] = Array.from({ length: count }, (_, index) => ({
+    tenantId: `chaos-${index + 1}`,
+    chance: new Chance(seed * 1_000 + index),
+  }));
+  for (const tenantId of [...tenants.map((tenant) => tenant.tenantId), racer]) {
+    await admin.query('INSERT INTO copilot_internal.tenants (tenant_id) VALUES ($1)', [tenantId]);
+    await admin.query(
+      `INSERT INTO copilot_internal.user_quota_defaults (tenant_id, resource_type, period, limit_usd) VALUES ($1, 'all', 'day', $2)`,
+      [tenantId, userLimitUsd],
+    );
+  }
+  await admin.query(
+    `UPDATE copilot_internal.cost_quotas q SET period = 'day', limit_usd = $1, period_start = b.period_start, period_end = b.period_end
+     FROM copilot_internal.period_bounds('day', now()) AS b`,
+    [limitUsd],
+  );
+  await admin.query(`SELECT copilot_internal.set_platform_quota('llm', 'day', $1, NULL, NULL)`, [platformLimitUsd]);
+  return tenants;
+}
+
+main().then(
+  () => process.exit(),
+  (error: unknown) => {
+    console.error(
+      `The chaos run could not be made: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    );
+    process.exit(2);
+  },
+);

@@ -1,0 +1,31 @@
+/** What a chaos run says at its end. */
+import type { BrokenBuild } from './broken-builds';
+import type { Violation } from './checks';
+
+export interface ChaosReport {
+  seed: number;
+  minutes: number;
+  broken?: BrokenBuild;
+  faults: Record<string, number>;
+  requests: number;
+  runs: number;
+  answers: Record<string, number>;
+  alertsSentAgain: number;
+  unexpectedEnds: string[];
+  checks: number;
+  violations: number;
+  violated: Violation[];
+}
+
+export function print(report: ChaosReport, json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify(report));
+    return;
+  }
+  const lines = Object.entries(report.faults).map(([name, times]) => `  ${String(times).padStart(4)}  ${name}`);
+  console.log(`seed ${report.seed}, ${report.minutes} min: ${report.requests} requests, ${report.runs} runs`);
+  console.log(`faults injected:\n${lines.join('\n')}`);
+  console.log(`checks made: ${report.checks}`);
+  for (const { promise, what } of report.violated) console.log(`VIOLATED  ${promise}: ${what}`);
+  console.log(`violations: ${report.violations}`);
+}

@@ -1,0 +1,40 @@
+/** A minute of `npm run chaos` with a fixed seed, as a person would run it. Longer ones are in docs/reliability.md. */
+import { execFile } from 'node:child_process';
+import path from 'node:path';
+import type { ChaosReport } from '../../scripts/chaos/report';
+
+const chaos = (...args: string[]): Promise<{ status: number; report: ChaosReport | undefined; said: string }> =>
+  new Promise((resolve) => {
+    const script = path.join(__dirname, '..', '..', 'scripts', 'chaos', 'main.ts');
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', script, ...args],
+      { maxBuffer: 2 ** 24 },
+      (error, stdout, stderr) => {
+        const line = stdout.trim().split('\n').at(-1) ?? '';
+        const report = line.startsWith('{') ? (JSON.parse(line) as ChaosReport) : undefined;
+        resolve({ status: error ? Number(error.code) : 0, report, said: stderr + stdout });
+      },
+    );
+  });
+
+describe('chaos', () => {
+  test('a minute of faults of every kind breaks no promise', async () => {
+    const { status, report, said } = await chaos('--seed', '4', '--minutes', '1', '--json');
+    if (!report) throw new Error(said);
+    expect(report.violated).toEqual([]);
+    expect(report).toMatchObject({ seed: 4, violations: 0, unexpectedEnds: [] });
+    expect(status).toBe(0);
+    // It was about something: faults were injected, money was granted and denied, runs ended.
+    expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(8);
+    expect(report.answers['/v1/reservations 201']).toBeGreaterThan(20);
+    expect(report.checks).toBeGreaterThan(500);
+  }, 420_000);
+
+  test('says how it is used, and refuses what it does not know', async () => {
+    const help = await chaos('--help');
+    expect(help).toMatchObject({ status: 0 });
+    expect(help.said).toContain('npm run chaos -- --seed 7 --minutes 5');
+    expect(await chaos('--broken', 'nothing')).toMatchObject({ status: 2, report: undefined });
+  }, 60_000);
+});
