@@ -22,6 +22,7 @@ const commands = {
   bench: 'scripts/bench/main.ts',
   replay: 'scripts/replay.ts',
   chaos: 'scripts/chaos/main.ts',
+  'test-quota-enforcement': 'scripts/test-quota-enforcement.ts',
   'record-history': 'scripts/record-history.ts',
   'stand-ins': 'scripts/stand-ins/main.ts',
   cli: 'scripts/cli/main.ts',

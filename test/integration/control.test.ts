@@ -48,6 +48,47 @@ describe('control', () => {
     }
   };
 
+  /** `npm run test-quota-enforcement`, against this installation. */
+  const testQuotaEnforcement = (...args: string[]): Promise<{ stdout: string }> => {
+    const script = path.join(__dirname, '..', '..', 'scripts', 'test-quota-enforcement.ts');
+    const env = {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      SPENDLOCK_API_URL: api.url,
+      SPENDLOCK_API_KEY: api.adminKey,
+      SPENDLOCK_ADMIN_DATABASE_URL: stack.database.adminUrl,
+    };
+    return run(process.execPath, ['--import', 'tsx', script, ...args], { env });
+  };
+
+  test('the script for live installations finds quotas enforced, and leaves nothing behind (V2)', async () => {
+    const { stdout } = await testQuotaEnforcement('--json');
+    const report = JSON.parse(stdout) as { ok: boolean; tenantId: string; results: { check: string; ok: boolean }[] };
+    expect(report.results.filter(({ ok }) => !ok)).toEqual([]);
+    expect(report).toMatchObject({ ok: true });
+    expect(report.results).toHaveLength(6);
+    const { rowCount } = await stack.admin.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1', [
+      report.tenantId,
+    ]);
+    expect(rowCount).toBe(0);
+  });
+
+  test('the script tells an installation that does not enforce', async () => {
+    await stack.admin.query(
+      `CREATE FUNCTION copilot_internal.generous() RETURNS trigger LANGUAGE plpgsql AS $$
+       BEGIN NEW.limit_usd = greatest(NEW.limit_usd, 1000); RETURN NEW; END $$;
+       CREATE TRIGGER generous BEFORE UPDATE ON copilot_internal.cost_quotas FOR EACH ROW
+         WHEN (NEW.tenant_id LIKE 'quota-check-%') EXECUTE FUNCTION copilot_internal.generous()`,
+    );
+    try {
+      const failed = testQuotaEnforcement();
+      await expect(failed).rejects.toMatchObject({ code: 1 });
+      await expect(failed).rejects.toHaveProperty('stdout', expect.stringContaining('FAILED  denies what does not'));
+    } finally {
+      await stack.admin.query('DROP FUNCTION copilot_internal.generous() CASCADE');
+    }
+  });
+
   test('raising and lowering a limit, below what is spent too (F21)', async () => {
     const tenantId = await stack.tenant('10');
     const granted = await reserve(tenantId, '8');
