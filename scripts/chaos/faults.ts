@@ -9,8 +9,9 @@ import type { Chance } from './random';
 
 /** A tenant that nobody else asks for money, so that each round begins with all of it. */
 export const racer = 'chaos-race';
-/** Rounds in which two authorities race for the same money. */
+/** Rounds in which two authorities race for the same money, and how long they may take together. */
 const racesMax = 25;
+const racingMs = 6_000;
 
 const dollar = (operationId: string): BudgetCommand => ({
   type: 'reserve',
@@ -115,7 +116,8 @@ export const faults = {
       (await admin.query('SELECT FROM copilot_internal.reservations WHERE operation_id = ANY ($1)', [operationIds]))
         .rowCount ?? 0;
     // Each is asked for what only one of them can grant.
-    for (let round = 0; round < racesMax; round += 1) {
+    const endMs = Date.now() + racingMs;
+    for (let round = 0; round < racesMax && Date.now() < endMs; round += 1) {
       const operationIds = new Map(authorities.map((id) => [id, Array.from({ length: 10 }, () => randomUUID())]));
       await tell((id) => (operationIds.get(id) ?? []).map(dollar));
       for (let wait = 0; wait < 40 && (await decided([...operationIds.values()].flat())) < 20; wait += 1)
