@@ -361,6 +361,7 @@ describe('the API', () => {
       expect(routes.sort()).toEqual([
         'GET /healthz',
         'GET /readyz',
+        'GET /v1/platform/quotas',
         'GET /v1/prices',
         'GET /v1/reservations/{operationId}',
         'GET /v1/runs/{id}',
@@ -384,6 +385,7 @@ describe('the API', () => {
         'POST /v1/tenants/{id}/topups',
         'POST /v1/tenants/{id}/unfreeze',
         'POST /v1/tenants/{id}/user-defaults',
+        'PUT /v1/platform/quotas',
         'PUT /v1/tenants/{id}/quotas',
       ]);
       const page = await (await api.request('/docs', { key: '' })).text();
