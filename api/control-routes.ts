@@ -38,6 +38,12 @@ const showPrice = ({ rates, ...price }: ModelPrice): object => ({
   sourceDate: price.sourceDate,
 });
 
+/** Who orders a change: the person named, or the key when nobody is. */
+const operatorOf = ({ apiKeyId }: { apiKeyId: string }, author = `API key ${apiKeyId}`): Operator => ({
+  apiKeyId,
+  author,
+});
+
 function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): void {
   const path = '/v1/platform/quotas';
   const answer = json(
@@ -62,8 +68,7 @@ function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): vo
     async (c) => {
       requireAdministration(c);
       const { quotas, author } = c.req.valid('json');
-      const { apiKeyId } = c.get('caller');
-      await setPlatformQuotas(pool, { changes: quotas, by: { apiKeyId, author: author ?? `API key ${apiKeyId}` } });
+      await setPlatformQuotas(pool, { changes: quotas, by: operatorOf(c.get('caller'), author) });
       return c.json(await show(), 200);
     },
   );
@@ -212,8 +217,7 @@ export function controlRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
         const param = context.req.valid('param' as never) as Record<string, string>;
         const body = context.req.valid('json' as never) as z.output<S>;
         const tenantId = await tenantFor(c, dependencies, param.id);
-        const { apiKeyId } = c.get('caller');
-        const by = { apiKeyId, author: body.author ?? `API key ${apiKeyId}` };
+        const by = operatorOf(c.get('caller'), body.author);
         return (await once(c, dependencies, { param, body }, async () => {
           const answer = await work({ tenantId, by, body, param });
           authority.reload(tenantId);

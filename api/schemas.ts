@@ -41,6 +41,15 @@ export const quotaView = z.object({
 });
 
 const share = z.number().gt(0).lte(1);
+const author = z.string().trim().min(1).max(200).optional().openapi({ description: 'The person behind the key.' });
+/** What a quota limits, and when it warns. */
+const limits = {
+  resourceType: z.enum(['llm', 'e2b', 'all']),
+  period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
+  limitUsd: amount,
+  warningThreshold: share.optional(),
+  moreWarningThresholds: z.array(share).max(10).optional(),
+};
 
 export const setQuotasBody = z.strictObject({
   quotas: z
@@ -53,11 +62,7 @@ export const setQuotasBody = z.strictObject({
           .max(128)
           .optional()
           .openapi({ description: 'The user. The tenant itself when absent.' }),
-        resourceType: z.enum(['llm', 'e2b', 'all']),
-        period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
-        limitUsd: amount,
-        warningThreshold: share.optional(),
-        moreWarningThresholds: z.array(share).max(10).optional(),
+        ...limits,
       }),
     )
     .min(1)
@@ -68,23 +73,11 @@ export const platformQuotaView = quotaView.extend({
   leasedUsd: z.string().openapi({ description: 'What tenants have drawn of it, spent or not.' }),
 });
 export const setPlatformQuotasBody = z.strictObject({
-  quotas: z
-    .array(
-      z.strictObject({
-        resourceType: z.enum(['llm', 'e2b', 'all']),
-        period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
-        limitUsd: amount,
-        warningThreshold: share.optional(),
-        moreWarningThresholds: z.array(share).max(10).optional(),
-      }),
-    )
-    .min(1)
-    .max(12),
-  author: z.string().trim().min(1).max(200).optional().openapi({ description: 'The person behind the key.' }),
+  quotas: z.array(z.strictObject(limits)).min(1).max(12),
+  author,
 });
 
 const reason = z.string().trim().min(1).max(500);
-const author = z.string().trim().min(1).max(200).optional().openapi({ description: 'The person behind the key.' });
 const quotaKey = {
   scope: z.enum(['tenant', 'user']).default('tenant'),
   scopeId: z.string().min(1).max(128).optional().openapi({ description: 'The user. The tenant itself when absent.' }),

@@ -144,7 +144,7 @@ $$;
 -- Draws for a tenant's leases what they lack of what is needed from them, and a little ahead: a sixty-fourth of what is
 -- free, so that draws are few while the platform has much and fair when it has little. What is idle elsewhere is taken back
 -- before a lease counts as exhausted.
---   p_needs: [{quotaId (of the lease), neededUsd}]
+--   p_needs: [{quotaId (of the lease), neededUsd}]; what names one lease adds up
 -- Answers whether every need was met.
 CREATE FUNCTION copilot_internal.draw_lease(p_tenant_id text, p_needs jsonb) RETURNS boolean
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -163,9 +163,10 @@ BEGIN
   PERFORM 1 FROM cost_quotas WHERE tenant_id IS NULL ORDER BY quota_id FOR UPDATE;
   v_now := clock_timestamp();
   FOR v_need IN
-    SELECT n."quotaId" AS quota_id, n."neededUsd" AS needed_usd, l.lease_of
+    SELECT l.quota_id, sum(n."neededUsd") AS needed_usd, l.lease_of
     FROM jsonb_to_recordset(p_needs) AS n ("quotaId" uuid, "neededUsd" numeric)
     JOIN cost_quotas l ON l.quota_id = n."quotaId" AND l.tenant_id = p_tenant_id AND l.lease_of IS NOT NULL
+    GROUP BY l.quota_id
     ORDER BY l.lease_of
   LOOP
     PERFORM reset_platform_period(v_need.lease_of, v_now);

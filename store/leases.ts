@@ -1,25 +1,18 @@
 /** What tenants draw from the platform's quotas and give back. See `draw_lease` in migration 0006. */
-import type { LeaseNeed } from '../core/batch';
-import { formatUsd } from '../core/money';
 import type { Period } from '../core/periods';
 import type { ResourceType } from '../core/quotas';
 import type { Operator } from './control';
 import { asTenant, inTransaction, type Pool } from './pool';
 import { viewOf, type QuotaRow, type QuotaView } from './tenants';
 
-/** Draws what the leases of a tenant lack. False when the platform did not have all of it; the decision then denies. */
+/** Draws what the leases of a tenant lack, as far as the platform has it. Amounts are decimal strings. */
 export async function drawLease(
   pool: Pool,
-  { tenantId, needs }: { tenantId: string; needs: readonly LeaseNeed[] },
-): Promise<boolean> {
-  const asked = needs.map(({ quotaId, neededUsd }) => ({ quotaId, neededUsd: formatUsd(neededUsd) }));
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ met: boolean }>('SELECT copilot_internal.draw_lease($1, $2) AS met', [
-      tenantId,
-      JSON.stringify(asked),
-    ]);
-    return rows[0]?.met ?? false;
-  });
+  { tenantId, needs }: { tenantId: string; needs: readonly { quotaId: string; neededUsd: string }[] },
+): Promise<void> {
+  await asTenant(pool, tenantId, (client) =>
+    client.query('SELECT copilot_internal.draw_lease($1, $2)', [tenantId, JSON.stringify(needs)]),
+  );
 }
 
 /** Gives back what is idle of a tenant's leases. */

@@ -1,5 +1,4 @@
 /** The platform's quotas: what authorities draw from them and give back, and the look at what sleeps. */
-import { parseUsd } from '../../core/money';
 import type { Coalescer } from '../../authority/coalescer';
 import { drawLease, lookAfter, returnLeases } from '../../store/leases';
 import type { Pool } from '../../store/pool';
@@ -15,15 +14,7 @@ export const createLeaseActivities = ({
   pool: Pool;
   coalescer: Coalescer;
 }): Pick<AuthorityActivities, 'drawLease' | 'returnLeases'> & LookAfterActivities => ({
-  async drawLease({ tenantId, needs }) {
-    // Several commands that were decided one by one may name a lease each.
-    const total = new Map<string, bigint>();
-    for (const { quotaId, neededUsd } of needs) total.set(quotaId, (total.get(quotaId) ?? 0n) + parseUsd(neededUsd));
-    await drawLease(pool, {
-      tenantId,
-      needs: [...total].map(([quotaId, neededUsd]) => ({ quotaId, neededUsd })),
-    });
-  },
+  drawLease: (request) => drawLease(pool, request),
   returnLeases: ({ tenantId }) => returnLeases(pool, tenantId),
   async wakeSleepers() {
     const tenantIds = await lookAfter(pool, wokenMax);

@@ -1,14 +1,8 @@
 /** The promises of docs/architecture.md, asked of what Postgres, Temporal, the stand-ins and the callers hold. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatUsd, parseUsd, sumUsd } from '../../core/money';
-import {
-  budgetCommandsSignal,
-  budgetStateQuery,
-  budgetWorkflowId,
-  runWorkflowId,
-  taskQueues,
-} from '../../workflows/messages';
-import { queuePrefix, type Installation } from './installation';
+import { budgetStateQuery, budgetWorkflowId, runWorkflowId } from '../../workflows/messages';
+import type { Installation } from './installation';
 import type { Load, Tenant } from './load';
 
 export interface Violation {
@@ -163,13 +157,7 @@ export class Checks {
   private async authority(tenantId: string): Promise<void> {
     const { temporal, admin } = this.installation;
     const workflowId = budgetWorkflowId(tenantId);
-    await temporal.workflow.signalWithStart('tenantBudget', {
-      workflowId,
-      taskQueue: taskQueues(queuePrefix).budget,
-      args: [{ tenantId }],
-      signal: budgetCommandsSignal,
-      signalArgs: [[{ type: 'reload' }]],
-    });
+    await this.installation.tell(tenantId, [{ type: 'reload' }]);
     const { rows } = await admin.query<{ resource_type: string; spent: string; reserved: string }>(
       `SELECT resource_type, trim_scale(current_spend_usd)::text AS spent, trim_scale(reserved_usd)::text AS reserved
        FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant' ORDER BY resource_type`,

@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand } from '../../core/commands';
-import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
-import { queuePrefix, type Installation } from './installation';
+import { budgetCommandsSignal, budgetWorkflowId } from '../../workflows/messages';
+import type { Installation } from './installation';
 import type { Tenant } from './load';
 import type { Chance } from './random';
 
@@ -97,24 +97,15 @@ export const faults = {
     const handle = temporal.workflow.getHandle(budgetWorkflowId(someTenant(chance, tenants)));
     await handle.terminate('by an operator, in a chaos run');
   },
-  'two authorities at once': async ({ admin, temporal }, _chance, _tenants, look) => {
+  'two authorities at once': async (installation, _chance, _tenants, look) => {
     const tenantId = racer;
     const authorities = [budgetWorkflowId(tenantId), `second-${budgetWorkflowId(tenantId)}`];
     const tell = (commands: (workflowId: string) => BudgetCommand[]): Promise<unknown> =>
-      Promise.all(
-        authorities.map((workflowId) =>
-          temporal.workflow.signalWithStart('tenantBudget', {
-            workflowId,
-            taskQueue: taskQueues(queuePrefix).budget,
-            args: [{ tenantId }],
-            signal: budgetCommandsSignal,
-            signalArgs: [commands(workflowId)],
-          }),
-        ),
-      );
-    const decided = async (operationIds: string[]): Promise<number> =>
-      (await admin.query('SELECT FROM copilot_internal.reservations WHERE operation_id = ANY ($1)', [operationIds]))
-        .rowCount ?? 0;
+      Promise.all(authorities.map((workflowId) => installation.tell(tenantId, commands(workflowId), workflowId)));
+    const decided = async (operationIds: string[]): Promise<number> => {
+      const sql = 'SELECT FROM copilot_internal.reservations WHERE operation_id = ANY ($1)';
+      return (await installation.admin.query(sql, [operationIds])).rowCount ?? 0;
+    };
     // Each is asked for what only one of them can grant.
     const endMs = Date.now() + racingMs;
     for (let round = 0; round < racesMax && Date.now() < endMs; round += 1) {

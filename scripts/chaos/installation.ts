@@ -12,6 +12,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
+import type { BudgetCommand } from '../../core/commands';
+import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
 import { createApiKey } from '../../store/api-keys';
 import { createPool, type Pool } from '../../store/pool';
 import { freePort } from '../embedded/ports';
@@ -21,7 +23,7 @@ import { appUrlFor, migrate, randomPassword } from '../migrate';
 import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
 import { startDatabaseProxy, type DatabaseProxy } from './database-proxy';
 
-export const queuePrefix = 'chaos';
+const queuePrefix = 'chaos';
 const workerCount = 2;
 /** Of an alert webhook on loopback that lives as long as the run. */
 const webhookSecret = 'chaos-on-loopback';
@@ -167,6 +169,17 @@ export class Installation {
       if (response) return;
       await sleep(100);
     }
+  }
+
+  /** Sends commands to an authority past the API, by default to the tenant's own. */
+  async tell(tenantId: string, commands: BudgetCommand[], workflowId = budgetWorkflowId(tenantId)): Promise<void> {
+    await this.temporal.workflow.signalWithStart('tenantBudget', {
+      workflowId,
+      taskQueue: taskQueues(queuePrefix).budget,
+      args: [{ tenantId }],
+      signal: budgetCommandsSignal,
+      signalArgs: [commands],
+    });
   }
 
   killWorker(index: number): void {

@@ -5,8 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand, ReserveCommand } from '../../core/commands';
-import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
-import { queuePrefix, type Installation } from './installation';
+import type { Installation } from './installation';
 import type { Chance } from './random';
 
 export interface Told {
@@ -128,17 +127,10 @@ export class Load {
         { type: 'commit', operationId: randomUUID() },
       ],
     ]);
-    const { budget: taskQueue } = taskQueues(queuePrefix);
     const delayMs = chance.between(0, 3_000);
     const send = async (): Promise<void> => {
       await sleep(delayMs);
-      await this.installation.temporal.workflow.signalWithStart('tenantBudget', {
-        workflowId: budgetWorkflowId(tenantId),
-        taskQueue,
-        args: [{ tenantId }],
-        signal: budgetCommandsSignal,
-        signalArgs: [commands],
-      });
+      await this.installation.tell(tenantId, commands);
     };
     this.underWay.push(send().catch(() => undefined));
   }

@@ -58,17 +58,14 @@ async function main(): Promise<void> {
   const installation = await Installation.start({
     sabotage: options.broken === undefined ? undefined : brokenBuilds[options.broken].sql,
   });
-  const stop = async (): Promise<void> => {
-    await installation.stop();
-  };
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => void stop().then(() => process.exit(130)));
+    process.once(signal, () => void installation.stop().then(() => process.exit(130)));
   try {
     const report = await run(installation, options, say);
     print(report, options.json);
     process.exitCode = report.violations === 0 ? 0 : 1;
   } finally {
-    await stop();
+    await installation.stop();
   }
 }
 

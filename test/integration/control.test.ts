@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { startTestApi, type TestApi } from '../support/api';
+import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
 const run = promisify(execFile);
@@ -20,14 +20,8 @@ describe('control', () => {
     await stack.stop();
   });
 
-  interface Answer {
-    status: number;
-    body: Record<string, unknown>;
-  }
-  const post = async (where: string, body: unknown, key?: string): Promise<Answer> => {
-    const response = await api.request(where, { method: 'POST', body, ...(key === undefined ? {} : { key }) });
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-  };
+  const post = (where: string, body: unknown, key?: string): Promise<Answer> =>
+    api.call('POST', where, { body, ...(key === undefined ? {} : { key }) });
   const reserve = (tenantId: string, amountUsd: string, more: object = {}): Promise<Answer> =>
     post('/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, ...more });
   /** The command line, as its user calls it. */

@@ -1,6 +1,6 @@
 /** No tenant sees, spends or holds up another's money, and no user another's within a tenant (V3). */
 import { randomUUID } from 'node:crypto';
-import { startTestApi, type TestApi } from '../support/api';
+import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
 describe('isolation', () => {
@@ -15,35 +15,28 @@ describe('isolation', () => {
     await stack.stop();
   });
 
-  interface Answer {
-    status: number;
-    body: Record<string, unknown>;
-  }
-  const call = async (
-    method: string,
-    where: string,
-    options: { key?: string; body?: unknown } = {},
-  ): Promise<Answer> => {
-    const response = await api.request(where, { method, ...options });
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-  };
   const reserve = (key: string, amountUsd: string, more: object = {}): Promise<Answer> => {
     const body = { operationId: randomUUID(), resource: 'llm', amountUsd, ...more };
-    return call('POST', '/v1/reservations', { key, body });
+    return api.call('POST', '/v1/reservations', { key, body });
+  };
+  interface Payer {
+    tenantId: string;
+    key: string;
+  }
+  const payer = async (): Promise<Payer> => {
+    const tenantId = await stack.tenant('5');
+    return { tenantId, key: await api.keyOf(tenantId) };
   };
   /** Two tenants of the same limit, each with a key of its own. */
-  const pair = async (limitUsd = '5'): Promise<{ tenantId: string; key: string }[]> =>
-    Promise.all(
-      [0, 1].map(async () => {
-        const tenantId = await stack.tenant(limitUsd);
-        return { tenantId, key: await api.keyOf(tenantId) };
-      }),
-    );
+  const pair = (): Promise<[Payer, Payer]> => Promise.all([payer(), payer()]);
 
   test('what one spends does not show in another, nor block it', async () => {
-    const [one, other] = (await pair()) as [{ tenantId: string; key: string }, { tenantId: string; key: string }];
+    const [one, other] = await pair();
     const { body } = await reserve(one.key, '5');
-    await call('POST', `/v1/reservations/${String(body.operationId)}/commit`, { key: one.key, body: { costUsd: '5' } });
+    await api.call('POST', `/v1/reservations/${String(body.operationId)}/commit`, {
+      key: one.key,
+      body: { costUsd: '5' },
+    });
     await until('it is folded', async () => (await stack.books(one.tenantId)).openReservations === 0);
     expect((await reserve(one.key, '1')).status).toBe(429);
     expect((await reserve(other.key, '5')).status).toBe(201);
@@ -52,49 +45,52 @@ describe('isolation', () => {
   });
 
   test('a key of one reaches nothing of another: not by name, not by operation', async () => {
-    const [one, other] = (await pair()) as [{ tenantId: string; key: string }, { tenantId: string; key: string }];
+    const [one, other] = await pair();
     const { body } = await reserve(one.key, '2');
     const where = `/v1/reservations/${String(body.operationId)}`;
-    expect((await call('GET', where, { key: other.key })).status).toBe(404);
-    expect((await call('GET', `/v1/tenants/${one.tenantId}/quotas`, { key: other.key })).status).toBeGreaterThanOrEqual(
-      403,
-    );
-    expect((await call('GET', `/v1/tenants/${one.tenantId}/holds`, { key: other.key })).status).toBeGreaterThanOrEqual(
-      403,
-    );
+    expect((await api.call('GET', where, { key: other.key })).status).toBe(404);
+    expect(
+      (await api.call('GET', `/v1/tenants/${one.tenantId}/quotas`, { key: other.key })).status,
+    ).toBeGreaterThanOrEqual(403);
+    expect(
+      (await api.call('GET', `/v1/tenants/${one.tenantId}/holds`, { key: other.key })).status,
+    ).toBeGreaterThanOrEqual(403);
     expect((await reserve(other.key, '1', { tenantId: one.tenantId })).status).toBeGreaterThanOrEqual(403);
     for (const how of ['commit', 'extend', 'release']) {
       const more = how === 'commit' ? { costUsd: '1' } : how === 'extend' ? { ttlSeconds: 60 } : {};
-      const answer = await call('POST', `${where}/${how}`, { key: other.key, body: more });
+      const answer = await api.call('POST', `${where}/${how}`, { key: other.key, body: more });
       // A release of what one does not know leaves a mark of one's own; all else is refused.
       if (how !== 'release') expect(answer.status).toBe(404);
     }
-    expect((await call('GET', where, { key: one.key })).body).toMatchObject({ status: 'granted', grantedUsd: '2' });
+    expect((await api.call('GET', where, { key: one.key })).body).toMatchObject({ status: 'granted', grantedUsd: '2' });
     expect(await stack.books(one.tenantId)).toMatchObject({ reservedUsd: '2', ledgerUsd: '0' });
     expect(await stack.books(other.tenantId)).toMatchObject({ reservedUsd: '0', ledgerUsd: '0' });
   });
 
   test('the same operation id of two tenants is two operations', async () => {
-    const [one, other] = (await pair()) as [{ tenantId: string; key: string }, { tenantId: string; key: string }];
+    const [one, other] = await pair();
     const operationId = randomUUID();
     expect((await reserve(one.key, '2', { operationId })).body).toMatchObject({ grantedUsd: '2' });
     expect((await reserve(other.key, '3', { operationId })).body).toMatchObject({ grantedUsd: '3' });
-    await call('POST', `/v1/reservations/${operationId}/commit`, { key: one.key, body: { costUsd: '1' } });
+    await api.call('POST', `/v1/reservations/${operationId}/commit`, { key: one.key, body: { costUsd: '1' } });
     await until('it is folded', async () => (await stack.books(one.tenantId)).openReservations === 0);
     expect(await stack.books(other.tenantId)).toMatchObject({ reservedUsd: '3', ledgerUsd: '0', openReservations: 1 });
   });
 
   test('the usage of one names nothing of another', async () => {
-    const [one, other] = (await pair()) as [{ tenantId: string; key: string }, { tenantId: string; key: string }];
+    const [one, other] = await pair();
     const { body } = await reserve(one.key, '2', { model: 'a-model-of-one' });
-    await call('POST', `/v1/reservations/${String(body.operationId)}/commit`, { key: one.key, body: { costUsd: '2' } });
+    await api.call('POST', `/v1/reservations/${String(body.operationId)}/commit`, {
+      key: one.key,
+      body: { costUsd: '2' },
+    });
     await until('it is folded', async () => (await stack.books(one.tenantId)).openReservations === 0);
-    expect((await call('GET', '/v1/usage', { key: one.key })).body).toMatchObject({ costUsd: '2' });
-    expect((await call('GET', '/v1/usage', { key: other.key })).body).toMatchObject({ costUsd: '0', lines: [] });
+    expect((await api.call('GET', '/v1/usage', { key: one.key })).body).toMatchObject({ costUsd: '2' });
+    expect((await api.call('GET', '/v1/usage', { key: other.key })).body).toMatchObject({ costUsd: '0', lines: [] });
   });
 
   test('while decisions of one wait for its lock, another is decided', async () => {
-    const [one, other] = (await pair()) as [{ tenantId: string; key: string }, { tenantId: string; key: string }];
+    const [one, other] = await pair();
     const client = await stack.admin.connect();
     try {
       await client.query('BEGIN');
@@ -109,8 +105,8 @@ describe('isolation', () => {
   });
 
   test('a frozen tenant freezes no other, an alert of one is no alert of another', async () => {
-    const [one, other] = (await pair()) as [{ tenantId: string; key: string }, { tenantId: string; key: string }];
-    await call('POST', `/v1/tenants/${one.tenantId}/freeze`, { body: { reason: 'a test' } });
+    const [one, other] = await pair();
+    await api.call('POST', `/v1/tenants/${one.tenantId}/freeze`, { body: { reason: 'a test' } });
     expect((await reserve(one.key, '1')).status).not.toBe(201);
     expect((await reserve(other.key, '6')).status).toBe(429);
     const { rows } = await stack.admin.query(
@@ -124,7 +120,7 @@ describe('isolation', () => {
     const tenantId = await stack.tenant('5');
     const key = await api.keyOf(tenantId);
     const quotas = ['ada', 'grace'].map((scopeId) => ({ scope: 'user', scopeId, resourceType: 'llm', limitUsd: '3' }));
-    await call('PUT', `/v1/tenants/${tenantId}/quotas`, { body: { quotas } });
+    await api.call('PUT', `/v1/tenants/${tenantId}/quotas`, { body: { quotas } });
     expect((await reserve(key, '3', { userId: 'ada' })).status).toBe(201);
     expect(await reserve(key, '1', { userId: 'ada' })).toMatchObject({
       status: 429,

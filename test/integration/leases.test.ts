@@ -1,7 +1,6 @@
 /** The platform's quota spans tenants: each draws leases from it, and all of them together never pass it. */
 import { randomUUID } from 'node:crypto';
-import { createApiKey } from '../../store/api-keys';
-import { startTestApi, type TestApi } from '../support/api';
+import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
 describe('the quota of the platform', () => {
@@ -16,14 +15,7 @@ describe('the quota of the platform', () => {
     await stack.stop();
   });
 
-  interface Answer {
-    status: number;
-    body: Record<string, unknown>;
-  }
-  const call = async (method: string, where: string, body?: unknown): Promise<Answer> => {
-    const response = await api.request(where, { method, ...(body === undefined ? {} : { body }) });
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-  };
+  const call = (method: string, where: string, body?: unknown): Promise<Answer> => api.call(method, where, { body });
   const reserve = (tenantId: string, amountUsd: string, more: object = {}): Promise<Answer> =>
     call('POST', '/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, ...more });
   const setPlatform = (limitUsd: string, more: object = {}): Promise<Answer> =>
@@ -150,7 +142,7 @@ describe('the quota of the platform', () => {
       spentUsd: string;
     }[];
     expect(shown.filter(({ scope }) => scope === 'platform')).toMatchObject([{ spentUsd: '0', reservedUsd: '2' }]);
-    expect((await api.request('/v1/platform/quotas', { key: await tenantKey(second) })).status).toBe(403);
+    expect((await api.request('/v1/platform/quotas', { key: await api.keyOf(second) })).status).toBe(403);
   }, 60_000);
 
   test('decisions of one tenant go on while another holds the platform', async () => {
@@ -172,8 +164,4 @@ describe('the quota of the platform', () => {
       client.release();
     }
   }, 60_000);
-
-  async function tenantKey(tenantId: string): Promise<string> {
-    return (await createApiKey(stack.pool, { tenantId, label: 'test' })).key;
-  }
 });

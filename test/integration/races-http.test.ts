@@ -1,7 +1,7 @@
 /** Callers that race each other for the same money, through two APIs, on the real stack (V4). */
 import { randomUUID } from 'node:crypto';
 import { formatUsd, parseUsd } from '../../core/money';
-import { startTestApi, type TestApi } from '../support/api';
+import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
 describe('races', () => {
@@ -16,17 +16,10 @@ describe('races', () => {
     await stack.stop();
   });
 
-  interface Answer {
-    status: number;
-    body: Record<string, unknown>;
-  }
   let turn = 0;
   /** By one API and the other in turns. */
-  const send = async (method: string, where: string, body: unknown): Promise<Answer> => {
-    const api = apis[(turn += 1) % apis.length] as TestApi;
-    const response = await api.request(where, { method, body });
-    return { status: response.status, body: (await response.json()) as Record<string, unknown> };
-  };
+  const send = (method: string, where: string, body: unknown): Promise<Answer> =>
+    (apis[(turn += 1) % apis.length] as TestApi).call(method, where, { body });
   const reserve = (tenantId: string, amountUsd: string, more: object = {}): Promise<Answer> =>
     send('POST', '/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, ...more });
   const end = (how: 'commit' | 'release', tenantId: string, operationId: unknown, more: object = {}): Promise<Answer> =>

@@ -4,37 +4,54 @@ import { startApi, type RunningApi } from '../../api/server';
 import { createApiKey } from '../../store/api-keys';
 import type { TestStack } from './stack';
 
+export interface RequestOptions {
+  method?: string;
+  key?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+}
+
+/** An answer whose body is a JSON object. */
+export interface Answer {
+  status: number;
+  body: Record<string, unknown>;
+}
+
 export interface TestApi extends RunningApi {
   adminKey: string;
   admin: SpendlockClient;
   keyOf(tenantId: string): Promise<string>;
   clientOf(tenantId: string): Promise<SpendlockClient>;
   /** A plain request, for what the typed client would not send. */
-  request(
-    path: string,
-    options?: { method?: string; key?: string; body?: unknown; headers?: Record<string, string> },
-  ): Promise<Response>;
+  request(path: string, options?: RequestOptions): Promise<Response>;
+  /** The same, and its answer read. */
+  call(method: string, path: string, options?: RequestOptions): Promise<Answer>;
 }
 
 export async function startTestApi(stack: TestStack): Promise<TestApi> {
   const api = await startApi({ ...stack.api, host: '127.0.0.1', port: 0 });
   const { key: adminKey } = await createApiKey(stack.pool, { label: 'test' });
   const keyOf = async (tenantId: string): Promise<string> => (await createApiKey(stack.pool, { tenantId })).key;
+  const request: TestApi['request'] = (path, { method = 'GET', key = adminKey, body, headers = {} } = {}) =>
+    fetch(`${api.url}${path}`, {
+      method,
+      headers: {
+        ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
+        'content-type': 'application/json',
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
   return {
     ...api,
     adminKey,
     admin: createSpendlockClient({ baseUrl: api.url, apiKey: adminKey }),
     keyOf,
     clientOf: async (tenantId) => createSpendlockClient({ baseUrl: api.url, apiKey: await keyOf(tenantId) }),
-    request: (path, { method = 'GET', key = adminKey, body, headers = {} } = {}) =>
-      fetch(`${api.url}${path}`, {
-        method,
-        headers: {
-          ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
-          'content-type': 'application/json',
-          ...headers,
-        },
-        ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
-      }),
+    request,
+    async call(method, path, options = {}) {
+      const response = await request(path, { ...options, method });
+      return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+    },
   };
 }
