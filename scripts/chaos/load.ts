@@ -107,7 +107,8 @@ export class Load {
       limits: { timeoutSeconds: 120 },
       sandbox: { windowSeconds: 60 },
     };
-    const answer = await this.call('POST', '/v1/runs', body);
+    // As the typed client does: asked again under one key until there is an answer, so that a start cut off is gone on with.
+    const answer = await this.insist('POST', '/v1/runs', body, { 'idempotency-key': randomUUID() });
     if (answer?.status === 202) this.runs.push({ tenantId, runId: String(answer.body.runId) });
     await sleep(chance.between(2_000, 5_000));
   }
@@ -135,21 +136,31 @@ export class Load {
     this.underWay.push(send().catch(() => undefined));
   }
 
-  private async insist(method: string, where: string, body: object): Promise<Answer | undefined> {
+  private async insist(
+    method: string,
+    where: string,
+    body: object,
+    headers: Record<string, string> = {},
+  ): Promise<Answer | undefined> {
     for (let attempt = 0; attempt < 30; attempt += 1) {
-      const answer = await this.call(method, where, body);
+      const answer = await this.call(method, where, body, headers);
       if (answer && answer.status < 500) return answer;
       await sleep(300);
     }
     return undefined;
   }
 
-  private async call(method: string, where: string, body: object): Promise<Answer | undefined> {
+  private async call(
+    method: string,
+    where: string,
+    body: object,
+    headers: Record<string, string> = {},
+  ): Promise<Answer | undefined> {
     const { apiUrl, apiKey } = this.installation;
     try {
       const response = await fetch(`${apiUrl}${where}`, {
         method,
-        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...headers },
         body: JSON.stringify(body),
         signal: AbortSignal.timeout(20_000),
       });
