@@ -20,7 +20,11 @@ export interface StartedRun {
   status: 'running';
 }
 
-/** Starts a run. Repeated with the same id it goes on with the same run. */
+/**
+ * Starts a run. Repeated with the same id it goes on with the same run.
+ *
+ * @throws ApiError `run_lost` for a repeat that comes after the run was given up.
+ */
 export async function startRun(
   dependencies: ProcessDependencies,
   { runId, tenantId, body }: { runId: string; tenantId: string; body: StartRunBody },
@@ -33,7 +37,7 @@ export async function startRun(
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = runWorkflowId(runId);
   const options = { limits: body.limits, sandbox: body.sandbox };
-  await createRun(dependencies.pool, {
+  const status = await createRun(dependencies.pool, {
     runId,
     tenantId,
     userId: body.userId,
@@ -43,6 +47,7 @@ export async function startRun(
     options,
     file,
   });
+  if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId });
   const { maxCostUsd, ...limits } = body.limits;
   await startWorkflow(dependencies, workflowId, {
     runId,
@@ -56,6 +61,13 @@ export async function startRun(
     sandboxWindowSeconds: body.sandbox.windowSeconds,
   });
   return { runId, workflowId, status: 'running' };
+}
+
+/** A run that was given up for lost has been reported as failed; it must not begin after that. */
+async function refuseIfLost({ pool }: ProcessDependencies, key: { tenantId: string; runId: string }): Promise<void> {
+  const run = await findRun(pool, key);
+  if (run?.failure?.code !== 'run_lost') return;
+  throw new ApiError('run_lost', `The run ${key.runId} was given up. ${run.failure.message} Nothing was started.`);
 }
 
 /** From the one that lets a step go on to the one that ends it. */
@@ -171,7 +183,7 @@ async function startWorkflow(
     log.error({ workflowId, error: String(error) }, 'a run could not be started');
     throw new ApiError(
       'unavailable',
-      `Temporal did not take the run ${input.runId}. The run is stored and has not begun; send the same request with the same Idempotency-Key to start it.`,
+      `Temporal did not take the run ${input.runId}. The run is stored and has not begun; send the same request with the same Idempotency-Key within two minutes to start it.`,
     );
   }
 }

@@ -114,6 +114,12 @@ export const errorCatalogue = {
     action: 'Nothing: it was asked for. What had been spent stays on record.',
   },
   run_timeout: { httpStatus: 504, retry: false, action: 'Start the run again with a longer timeoutSeconds.' },
+  run_lost: {
+    httpStatus: 409,
+    retry: false,
+    action:
+      'Start it again under a new Idempotency-Key. What it had spent is on record, what it held comes back by itself.',
+  },
   run_ended: { httpStatus: 409, retry: false, action: 'Nothing: the run had ended already.' },
   authority_unavailable: {
     httpStatus: 503,

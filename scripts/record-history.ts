@@ -28,6 +28,7 @@ const cases = {
   cancelled: 'a run that is cancelled while it calls the model',
   leased: "a run whose tenant draws a lease of the platform's quota",
   awake: 'the minutely look at what sleeps',
+  lost: 'the minutely look at what sleeps and at runs without a workflow',
 } as const;
 type CaseName = keyof typeof cases;
 
@@ -71,7 +72,7 @@ async function withStack(work: (stack: Stack) => Promise<void>): Promise<void> {
 
 async function record(stack: Stack, names: CaseName[], dir: string): Promise<void> {
   for (const name of names) {
-    if (name === 'awake') {
+    if (name === 'awake' || name === 'lost') {
       const workflowId = await lookAfterOnce(stack);
       await save(stack.temporal, workflowId, path.join(dir, `${name}.lookAfter.json`));
       console.log(`${name}: recorded`);

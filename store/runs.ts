@@ -39,12 +39,17 @@ export interface Run {
   endedAt?: Date | undefined;
 }
 
-/** Records a run, its file and its first event. A repeat with the same id changes nothing. */
-export async function createRun(pool: Pool, run: NewRun): Promise<void> {
-  await asTenant(pool, run.tenantId, async (client) => {
-    const { rowCount } = await client.query(
-      `INSERT INTO copilot_internal.runs (run_id, tenant_id, user_id, workflow_id, model, task, options)
-       VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+/**
+ * Records a run, its file and its first event. A repeat with the same id is answered with how the run stands, and only says
+ * that its workflow was asked for again.
+ */
+export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
+  return asTenant(pool, run.tenantId, async (client) => {
+    const { rows } = await client.query<{ created: boolean; status: RunStatus }>(
+      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options)
+       VALUES ($1, $2, $3, $4, $5, $6, $7)
+       ON CONFLICT (run_id) DO UPDATE SET seen_at = clock_timestamp()
+       RETURNING r.xmax = 0 AS created, r.status`,
       [
         run.runId,
         run.tenantId,
@@ -55,7 +60,8 @@ export async function createRun(pool: Pool, run: NewRun): Promise<void> {
         JSON.stringify(run.options ?? {}),
       ],
     );
-    if (rowCount === 0) return;
+    const { created = false, status = 'running' } = rows[0] ?? {};
+    if (!created) return status;
     if (run.file) {
       await client.query(
         'INSERT INTO copilot_internal.run_files (run_id, tenant_id, name, content) VALUES ($1, $2, $3, $4)',
@@ -63,6 +69,7 @@ export async function createRun(pool: Pool, run: NewRun): Promise<void> {
       );
     }
     await appendRunEvent(client, run.runId, { key: 'started', type: 'run.started', data: { model: run.model } });
+    return status;
   });
 }
 
@@ -133,17 +140,47 @@ export interface RunEnd {
   failure?: RunFailure | undefined;
 }
 
-/** Ends a run, once, and appends its last event. A repeat changes nothing. */
-export async function endRun(pool: Pool, { tenantId, runId }: RunKey, end: RunEnd): Promise<void> {
-  await asTenant(pool, tenantId, async (client) => {
-    await client.query(
+/**
+ * Ends a run, once, and appends its last event. A repeat changes nothing; nor does an end of a run that was seen after
+ * `lastSeenAt`. Answers whether the run had not ended before.
+ */
+export async function endRun(
+  pool: Pool,
+  { tenantId, runId }: RunKey,
+  end: RunEnd,
+  { lastSeenAt }: { lastSeenAt?: string } = {},
+): Promise<boolean> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rowCount } = await client.query(
       `UPDATE copilot_internal.runs SET status = $2, answer = $3, failure = $4, ended_at = clock_timestamp()
-       WHERE run_id = $1 AND status = 'running'`,
-      [runId, end.status, end.answer ?? null, end.failure ? JSON.stringify(end.failure) : null],
+       WHERE run_id = $1 AND status = 'running' AND seen_at = coalesce($5::timestamptz, seen_at)`,
+      [runId, end.status, end.answer ?? null, end.failure ? JSON.stringify(end.failure) : null, lastSeenAt ?? null],
     );
+    if (rowCount === 0) return false;
     const data = { status: end.status, ...(end.failure ? { failure: end.failure } : {}) };
     await appendRunEvent(client, runId, { key: 'ended', type: 'run.ended', data });
+    return true;
   });
+}
+
+/** A run that is recorded as running, of whose workflow nothing was heard for a while. */
+export interface UnseenRun extends RunKey {
+  workflowId: string;
+  /** When it was taken to be looked up, in Postgres' precision. */
+  seenAt: string;
+}
+
+/** Takes runs of all tenants whose workflow was neither asked for nor seen for so long, to be looked up. */
+export async function takeUnseenRuns(
+  pool: Pool,
+  { unseenForMs, max }: { unseenForMs: number; max: number },
+): Promise<UnseenRun[]> {
+  const { rows } = await pool.query<UnseenRun>(
+    `SELECT tenant_id AS "tenantId", run_id AS "runId", workflow_id AS "workflowId", seen_at AS "seenAt"
+     FROM copilot_internal.take_unseen_runs($1 * interval '1 millisecond', $2)`,
+    [unseenForMs, max],
+  );
+  return rows;
 }
 
 /** One thing that happened in a run. Its number follows the order of commits, from 1 without a gap. */

@@ -14,6 +14,7 @@ import { Coalescer } from '../authority/coalescer';
 import { createDecideBatch } from '../activities/budget/decide';
 import { createBudgetActivities } from '../activities/budget';
 import { createLeaseActivities } from '../activities/budget/leases';
+import { createLookAfterActivities } from '../activities/budget/look-after';
 import { ReplyBoard } from '../authority/reply-board';
 import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
 import { createLedgerActivities } from '../activities/ledger';
@@ -100,7 +101,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     replies,
     holdBack: (tenantId) => coalescer.holdBack(tenantId),
   });
-  const activities = activitiesOf({ options, pool, coalescer, replies, decideBatch });
+  const activities = activitiesOf({ options, pool, client, coalescer, replies, decideBatch });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
   const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleWorkflows(tracing))) : undefined;
 
@@ -146,6 +147,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
 interface Wiring {
   options: StartWorkersOptions;
   pool: ReturnType<typeof createPool>;
+  client: Client;
   coalescer: Coalescer;
   replies: ReplyBoard;
   decideBatch: ReturnType<typeof createDecideBatch>['decideBatch'];
@@ -158,7 +160,7 @@ function notificationsOf({ config, log }: StartWorkersOptions): NotificationServ
 }
 
 /** The activities of each queue. */
-function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring): Record<WorkerRole, object> {
+function activitiesOf({ options, pool, client, coalescer, replies, decideBatch }: Wiring): Record<WorkerRole, object> {
   const { config, log, atPoint, notifications = notificationsOf(options) } = options;
   const { codeLanguages } = config;
   const prices = () => readPrices(pool);
@@ -182,7 +184,8 @@ function activitiesOf({ options, pool, coalescer, replies, decideBatch }: Wiring
       decideBatch,
       nextTask: () => Promise.resolve(),
       sendAlerts: createSendAlerts({ pool, notifications, log }),
-      ...createLeaseActivities({ pool, coalescer }),
+      ...createLeaseActivities({ pool }),
+      ...createLookAfterActivities({ pool, client, coalescer, log }),
     },
     sandbox: createSandboxActivities({ pool, connection: config.e2b, prices, paidStep, log, codeLanguages }),
   };

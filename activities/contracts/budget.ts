@@ -100,4 +100,6 @@ export interface LookAfterActivities {
    * tenants were woken.
    */
   wakeSleepers(): Promise<number>;
+  /** Ends the record of runs that have no workflow any more, or never had one. Answers how many. */
+  endLostRuns(): Promise<number>;
 }

@@ -1,0 +1,62 @@
+/** The minutely look: at authorities that sleep although something is overdue, and at runs whose workflow is gone. */
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { Coalescer } from '../../authority/coalescer';
+import { lookAfter } from '../../store/leases';
+import type { Pool } from '../../store/pool';
+import { endRun, takeUnseenRuns } from '../../store/runs';
+import type { LookAfterActivities } from '../contracts/budget';
+
+/** Tenants woken in one call; the next call wakes the next. */
+const wokenMax = 1_000;
+/** Runs looked up in one call, the longest unseen first. */
+const lookedUpMax = 200;
+/** A start that has not reached Temporal by then never will: its process gives up after ten seconds. */
+const unseenForMs = 120_000;
+
+export const createLookAfterActivities = ({
+  pool,
+  client,
+  coalescer,
+  log,
+}: {
+  pool: Pool;
+  client: Client;
+  coalescer: Coalescer;
+  log: Logger;
+}): LookAfterActivities => ({
+  async wakeSleepers() {
+    const tenantIds = await lookAfter(pool, wokenMax);
+    await Promise.all(tenantIds.map((tenantId) => coalescer.send(tenantId, { type: 'reload' })));
+    return tenantIds.length;
+  },
+
+  async endLostRuns() {
+    const runs = await takeUnseenRuns(pool, { unseenForMs, max: lookedUpMax });
+    const ended = await Promise.all(
+      runs.map(async ({ seenAt, workflowId, ...run }) => {
+        const state = await stateOf(client, workflowId);
+        if (state === 'RUNNING') return false;
+        const message =
+          state === 'absent'
+            ? `The workflow ${workflowId} does not exist: the process that was to start it may have ended, or its history was deleted.`
+            : `The workflow ${workflowId} ended from outside (${state}).`;
+        const failure = { code: 'run_lost', message };
+        const first = await endRun(pool, run, { status: 'failed', failure }, { lastSeenAt: seenAt });
+        if (first) log.warn({ ...run, workflowId, state }, 'a run was lost, and is recorded as failed');
+        return first;
+      }),
+    );
+    return ended.filter(Boolean).length;
+  },
+});
+
+/** A workflow's status in Temporal's words; `absent` where there is none. */
+async function stateOf(client: Client, workflowId: string): Promise<string> {
+  try {
+    return (await client.workflow.getHandle(workflowId).describe()).status.name;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return 'absent';
+    throw error;
+  }
+}

@@ -1,0 +1,92 @@
+/** A run whose workflow never began, or was ended from outside, is ended on record. */
+import { randomUUID } from 'node:crypto';
+import { startRun } from '../../api/runs';
+import { startRunBody } from '../../api/schemas';
+import { createRun, endRun, readRunEvents, takeUnseenRuns, type RunKey } from '../../store/runs';
+import { runWorkflowId, taskQueues } from '../../workflows/messages';
+import { TestStack, until } from '../support/stack';
+
+describe('a run that was lost', () => {
+  let stack: TestStack;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+  });
+  afterAll(() => stack.stop());
+
+  /** As if nothing had been heard of any run for five minutes. */
+  const timePasses = (): Promise<unknown> =>
+    stack.admin.query(`UPDATE copilot_internal.runs SET seen_at = seen_at - interval '5 minutes'`);
+  const look = (): Promise<unknown> =>
+    stack.temporal.workflow.execute('lookAfter', {
+      workflowId: `look/${randomUUID()}`,
+      taskQueue: taskQueues(stack.prefix).budget,
+    });
+  /** The row of a run whose API process ended before it reached Temporal. */
+  const half = async (): Promise<RunKey> => {
+    const tenantId = await stack.tenant('5');
+    const runId = randomUUID();
+    const task = 'Say something.';
+    await createRun(stack.pool, { runId, tenantId, workflowId: runWorkflowId(runId), model: 'claude-haiku-4-5', task });
+    return { runId, tenantId };
+  };
+  const repeat = ({ tenantId, runId }: RunKey): Promise<unknown> =>
+    startRun(stack.api, { tenantId, runId, body: startRunBody.parse({ task: 'Say something.' }) });
+
+  test('before it began: it fails after two minutes, and a late repeat does not begin it', async () => {
+    const run = await half();
+    expect(await look()).toEqual({ woken: 0, lost: 0 });
+    expect((await stack.show(run)).status).toBe('running');
+    await timePasses();
+    expect(await look()).toEqual({ woken: 0, lost: 1 });
+    const shown = await stack.show(run);
+    expect(shown).toMatchObject({ status: 'failed', costUsd: '0', failure: { code: 'run_lost' } });
+    expect(shown.endedAt).not.toBeNull();
+    const events = await readRunEvents(stack.pool, run);
+    expect(events.map(({ type }) => type)).toEqual(['run.started', 'run.ended']);
+    await expect(repeat(run)).rejects.toMatchObject({ code: 'run_lost' });
+    await expect(stack.temporal.workflow.getHandle(runWorkflowId(run.runId)).describe()).rejects.toThrow();
+  });
+
+  test('before it began: a repeat in time begins it', async () => {
+    const run = await half();
+    await timePasses();
+    await repeat(run);
+    await until('it ended', async () => (await stack.show(run)).status === 'completed');
+    expect(await look()).toMatchObject({ lost: 0 });
+  });
+
+  test('a repeat between the look and the end of the record wins', async () => {
+    const run = await half();
+    await timePasses();
+    const taken = await takeUnseenRuns(stack.pool, { unseenForMs: 120_000, max: 10 });
+    const lastSeenAt = taken.find(({ runId }) => runId === run.runId)?.seenAt ?? '';
+    await repeat(run);
+    const failure = { code: 'run_lost', message: '' };
+    expect(await endRun(stack.pool, run, { status: 'failed', failure }, { lastSeenAt })).toBe(false);
+    await until('it ended', async () => (await stack.show(run)).status === 'completed');
+  });
+
+  test('terminated by an operator: the record says so, and its money comes back', async () => {
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.deltaSpacingMs = 60_000;
+    const started = await stack.start({ tenantId });
+    await until('it calls the model', () => stack.anthropic.calls().inFlight === 1);
+    const handle = stack.temporal.workflow.getHandle(started.workflowId);
+    await timePasses();
+    expect(await look()).toMatchObject({ lost: 0 });
+    await handle.terminate('by a test');
+    await timePasses();
+    expect(await look()).toMatchObject({ lost: 1 });
+    stack.anthropic.knobs.deltaSpacingMs = 0;
+    const shown = await stack.show({ tenantId, ...started });
+    expect(shown).toMatchObject({ status: 'failed', failure: { code: 'run_lost' } });
+    expect(shown.failure?.message).toContain('TERMINATED');
+    await stack.admin.query(
+      `UPDATE copilot_internal.reservations SET expires_at = now() - interval '1 minute' WHERE tenant_id = $1 AND status = 'granted'`,
+      [tenantId],
+    );
+    await look();
+    await until('nothing is held', async () => (await stack.books(tenantId)).openReservations === 0);
+    expect((await stack.books(tenantId)).reservedUsd).toBe('0');
+  });
+});
