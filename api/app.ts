@@ -9,6 +9,7 @@ import { createTenant, listQuotas, setQuotas } from '../store/tenants';
 import { readUsage } from '../store/usage';
 import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
 import { controlRoutes } from './control-routes';
+import { priceRoutes } from './price-routes';
 import { denialEvents, Denied } from './denials';
 import { docsPage } from './docs-page';
 import { ApiError, errorBody } from './errors';
@@ -78,6 +79,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   usageRoute(app, dependencies);
   reservationRoutes(app, dependencies);
   controlRoutes(app, dependencies);
+  priceRoutes(app, dependencies);
   app.openapi(
     createRoute({
       method: 'get',

@@ -1,8 +1,6 @@
 /** The routes by which operators steer a tenant's budget. Each takes effect on the next decision. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { formatUsd } from '../core/money';
-import { latestAt, type ModelPrice } from '../core/prices';
 import {
   adjustCost,
   freeze,
@@ -24,22 +22,8 @@ import { release } from './reservations';
 import { showQuota } from './runs';
 import * as schemas from './schemas';
 
-/** A price as the API shows it: US dollars per million tokens. */
-const showPrice = ({ rates, ...price }: ModelPrice): object => ({
-  priceVersion: price.priceVersion,
-  provider: price.provider,
-  model: price.model,
-  effectiveFrom: new Date(price.effectiveFromMs).toISOString(),
-  inputUsd: formatUsd(rates.inputUsd),
-  outputUsd: formatUsd(rates.outputUsd),
-  cacheReadUsd: rates.cacheReadUsd === undefined ? null : formatUsd(rates.cacheReadUsd),
-  notes: price.notes,
-  source: price.source,
-  sourceDate: price.sourceDate,
-});
-
 /** Who orders a change: the person named, or the key when nobody is. */
-const operatorOf = ({ apiKeyId }: { apiKeyId: string }, author = `API key ${apiKeyId}`): Operator => ({
+export const operatorOf = ({ apiKeyId }: { apiKeyId: string }, author = `API key ${apiKeyId}`): Operator => ({
   apiKeyId,
   author,
 });
@@ -108,30 +92,6 @@ export function controlRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       const unverified = c.req.valid('query').unverified === 'true';
       return c.json({ tenantId, holds: await listReservations(pool, { tenantId, unverified }) }, 200);
-    },
-  );
-  app.openapi(
-    createRoute({
-      method: 'get',
-      path: '/v1/prices',
-      security,
-      request: { query: z.object({ all: z.enum(['true', 'false']).optional() }) },
-      responses: { 200: json(z.any(), 'Prices per million tokens: those in force, or every version'), ...failures },
-    }),
-    async (c) => {
-      const { models } = await dependencies.prices();
-      const nowMs = Date.now();
-      const shown =
-        c.req.valid('query').all === 'true'
-          ? models
-          : [...new Set(models.map(({ model }) => model))].flatMap(
-              (model) =>
-                latestAt(
-                  models.filter((price) => price.model === model),
-                  nowMs,
-                ) ?? [],
-            );
-      return c.json({ prices: shown.map(showPrice) }, 200);
     },
   );
   post('topups', schemas.topUpBody, 'The limit is lifted until the period ends', async ({ tenantId, by, body }) => {

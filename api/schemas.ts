@@ -231,3 +231,56 @@ export const claimBody = z.strictObject(tenantOnly);
 export const commitBody = z.strictObject({ ...tenantOnly, costUsd: amount, claimToken, usage: z.unknown().optional() });
 export const releaseBody = z.strictObject({ ...tenantOnly, claimToken });
 export const extendBody = z.strictObject({ ...tenantOnly, ttlSeconds: z.number().gt(0).lte(604_800) });
+
+/** Six decimals per million tokens are a whole number of pico-dollars per token. */
+const rate = z
+  .string({ error: 'must be a decimal string of US dollars per million tokens' })
+  .regex(/^(0|[1-9][0-9]{0,5})([.][0-9]{1,6})?$/, {
+    error: 'must be a plain decimal of 0 or more, below 1000000 and with at most six decimals',
+  })
+  .openapi({ example: '1.25' });
+const optionalRate = rate
+  .nullish()
+  .openapi({ description: 'Null when there is no such thing to bill. "0" is free, which is something else.' });
+const rates = {
+  inputUsd: rate,
+  outputUsd: rate,
+  cacheReadUsd: optionalRate,
+  cacheWrite5mUsd: optionalRate,
+  cacheWrite1hUsd: optionalRate,
+};
+const factors = z.record(
+  z.string().min(1).max(40),
+  z.string().regex(/^(?!0*[.]?0*$)(0|[1-9][0-9]{0,3})([.][0-9]{1,6})?$/, { error: 'must be a decimal above 0' }),
+);
+
+const priceFields = {
+  provider: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, { error: 'must be lower case, such as anthropic' }),
+  model: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, { error: "must be the provider's exact name" }),
+  ...rates,
+  longContext: z
+    .strictObject({ thresholdTokens: z.int().gt(0).lte(2_147_483_647), ...rates })
+    .nullish()
+    .openapi({ description: 'The rates of the whole request when its prompt has more tokens than the threshold.' }),
+  webSearchPerThousandUsd: optionalRate,
+  multipliers: z
+    .strictObject({ serviceTier: factors.optional(), speed: factors.optional(), inferenceGeo: factors.optional() })
+    .optional()
+    .openapi({ description: 'Factors on every token rate.', example: { serviceTier: { batch: '0.5' } } }),
+  notes: z.string().max(1_000).optional(),
+  source: z.string().trim().min(1).max(500).openapi({ description: 'Who published the figures.' }),
+  sourceDate: z.iso.date().openapi({ description: 'The day on which the source said so.' }),
+};
+export const priceView = z.object({ priceVersion: z.string(), effectiveFrom: z.string(), ...priceFields });
+export const addPricesBody = z.strictObject({
+  prices: z
+    .array(
+      z.strictObject({
+        ...priceFields,
+        effectiveFrom: z.iso.datetime({ offset: true }).optional().openapi({ description: 'Now when absent.' }),
+      }),
+    )
+    .min(1)
+    .max(1_000),
+  author,
+});

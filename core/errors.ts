@@ -54,6 +54,11 @@ export const errorCatalogue = {
     action: 'Add a price version that has the missing rate (docs/prices.md).',
   },
   unpriced_sandbox: { httpStatus: 422, retry: false, action: 'Use a priced tier, or add its price (docs/prices.md).' },
+  price_exists: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Prices are never changed: give the new version a later effectiveFrom.',
+  },
   invalid_price: { httpStatus: 500, retry: false, action: 'Insert a corrected price version (docs/prices.md).' },
   // Money.
   quota_exceeded: {

@@ -2,7 +2,7 @@
  * What things cost. A price is a version: it holds from its moment on until a later version of the same name, and is
  * never changed, so that every ledger line can be checked against the version that it names.
  */
-import { MoneyError, parseAmountUsd, PICO_PER_USD, USD_DECIMALS, type Usd } from './money';
+import { formatUsd, MoneyError, parseAmountUsd, PICO_PER_USD, USD_DECIMALS, type Usd } from './money';
 
 /** An exact factor on a price, such as 11/10. */
 export interface Fraction {
@@ -86,7 +86,7 @@ export class UnpricedModelError extends Error {
   ) {
     super(
       `The model ${JSON.stringify(model)} has no price${detail}. No call was made and nothing was reserved. To use it, ` +
-        'add its price as a row of copilot_internal.model_prices; docs/prices.md shows how. Names must match exactly.',
+        'add its price with `npx spendlock prices set`; docs/prices.md shows how. Names must match exactly.',
     );
   }
 }
@@ -172,6 +172,10 @@ function multipliersFrom(value: unknown, context: string): Multipliers {
   };
   return { serviceTier: group('serviceTier'), speed: group('speed'), inferenceGeo: group('inferenceGeo') };
 }
+
+/** A factor as the decimal that it was read from. */
+export const formatFraction = ({ numerator, denominator }: Fraction): string =>
+  formatUsd((numerator * PICO_PER_USD) / denominator);
 
 function fractionOf(text: string, context: string): Fraction {
   const scaled = parseRate(text, { context: `${context}, factor ${text},` });

@@ -2,7 +2,8 @@
  * The price tables, read whole and anew for each use: they are small, and a price that was just added counts at once. A
  * price is never changed, only superseded.
  */
-import { modelPriceFromRow, type ModelPrice, type ModelPriceRow } from '../core/prices';
+import type { Operator } from './control';
+import { modelPriceFromRow, type ModelPrice, type ModelPriceRow, type Multipliers } from '../core/prices';
 import { sandboxPriceFromRow, type SandboxPrice, type SandboxPriceRow } from '../core/sandbox-prices';
 import type { Pool } from './pool';
 
@@ -19,3 +20,66 @@ export async function readPrices(pool: Pool): Promise<PriceList> {
   ]);
   return { models: models.rows.map(modelPriceFromRow), sandboxes: sandboxes.rows.map(sandboxPriceFromRow) };
 }
+
+/** The rates of a price as decimal strings, US dollars per million tokens. What is absent or null has no rate. */
+export interface RateTexts {
+  inputUsd: string;
+  outputUsd: string;
+  cacheReadUsd?: string | null | undefined;
+  cacheWrite5mUsd?: string | null | undefined;
+  cacheWrite1hUsd?: string | null | undefined;
+}
+
+/** One version of one model's price, to be added. */
+export interface NewModelPrice extends RateTexts {
+  provider: string;
+  model: string;
+  effectiveFrom: Date;
+  longContext?: (RateTexts & { thresholdTokens: number }) | null | undefined;
+  webSearchPerThousandUsd?: string | null | undefined;
+  /** Decimal strings by what the request chose. */
+  multipliers?: { [K in keyof Multipliers]?: Record<string, string> | undefined } | undefined;
+  notes?: string | undefined;
+  source: string;
+  /** `YYYY-MM-DD` */
+  sourceDate: string;
+}
+
+/** A day when it begins at midnight in UTC, else the moment. */
+const versionOf = ({ provider, model, effectiveFrom }: NewModelPrice): string =>
+  `${provider}/${model}@${effectiveFrom.toISOString().replace('T00:00:00.000Z', '')}`;
+
+/** Adds price versions with an audit entry, all or none, and names them. */
+export async function addModelPrices(
+  pool: Pool,
+  { prices, by }: { prices: readonly NewModelPrice[]; by: Operator },
+): Promise<string[]> {
+  const rows = prices.map((price) => ({
+    price_version: versionOf(price),
+    provider: price.provider,
+    model: price.model,
+    effective_from: price.effectiveFrom.toISOString(),
+    ...columnsOf(price, ''),
+    long_context_threshold_tokens: price.longContext?.thresholdTokens,
+    ...(price.longContext ? columnsOf(price.longContext, 'long_context_') : {}),
+    web_search_usd_per_thousand: price.webSearchPerThousandUsd,
+    multipliers: price.multipliers,
+    notes: price.notes,
+    source: price.source,
+    source_date: price.sourceDate,
+  }));
+  await pool.query('SELECT copilot_internal.add_model_prices($1, $2, $3)', [
+    JSON.stringify(rows),
+    by.apiKeyId ?? null,
+    by.author,
+  ]);
+  return rows.map((row) => row.price_version);
+}
+
+const columnsOf = (rates: RateTexts, prefix: string): Record<string, string | null | undefined> => ({
+  [`${prefix}input_usd_per_mtok`]: rates.inputUsd,
+  [`${prefix}output_usd_per_mtok`]: rates.outputUsd,
+  [`${prefix}cache_read_usd_per_mtok`]: rates.cacheReadUsd,
+  [`${prefix}cache_write_5m_usd_per_mtok`]: rates.cacheWrite5mUsd,
+  [`${prefix}cache_write_1h_usd_per_mtok`]: rates.cacheWrite1hUsd,
+});

@@ -370,6 +370,7 @@ describe('the API', () => {
         'GET /v1/tenants/{id}/holds',
         'GET /v1/tenants/{id}/quotas',
         'GET /v1/usage',
+        'POST /v1/prices',
         'POST /v1/reservations',
         'POST /v1/reservations/{operationId}/claim',
         'POST /v1/reservations/{operationId}/commit',

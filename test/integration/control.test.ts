@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { spendlock as callSpendlock, type CommandEnd } from '../support/cli';
 import { TestStack, until } from '../support/stack';
 
 const run = promisify(execFile);
@@ -24,23 +25,7 @@ describe('control', () => {
     api.call('POST', where, { body, ...(key === undefined ? {} : { key }) });
   const reserve = (tenantId: string, amountUsd: string, more: object = {}): Promise<Answer> =>
     post('/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, ...more });
-  /** The command line, as its user calls it. */
-  const spendlock = async (...args: string[]): Promise<{ status: number; out: string; err: string }> => {
-    const bin = path.join(__dirname, '..', '..', 'scripts', 'spendlock.cjs');
-    const env = {
-      PATH: process.env.PATH,
-      HOME: process.env.HOME,
-      SPENDLOCK_API_URL: api.url,
-      SPENDLOCK_API_KEY: api.adminKey,
-    };
-    try {
-      const { stdout, stderr } = await run(process.execPath, [bin, ...args], { env });
-      return { status: 0, out: stdout, err: stderr };
-    } catch (error) {
-      const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
-      return { status: code, out: stdout, err: stderr };
-    }
-  };
+  const spendlock = (...args: string[]): Promise<CommandEnd> => callSpendlock(api, ...args);
 
   /** `npm run test-quota-enforcement`, against this installation. */
   const testQuotaEnforcement = (...args: string[]): Promise<{ stdout: string }> => {

@@ -322,7 +322,7 @@ describe('finding a price', () => {
 
   it('names the model and says how to add a price', () => {
     expect(() => find('gpt-99', '2026-06-01T00:00:00Z')).toThrow(
-      /The model "gpt-99" has no price\. No call was made and nothing was reserved\..*model_prices.*docs\/prices\.md/,
+      /The model "gpt-99" has no price\. No call was made and nothing was reserved\..*prices set.*docs\/prices\.md/,
     );
     expect(() => find('model-a-mini', '2026-06-01T00:00:00Z')).toThrow(/there is one for model-a, another name/);
     expect(() => find('model-a', '2026-01-03T00:00:00Z')).toThrow(/no price before 2026-01-04T00:00:00.000Z/);

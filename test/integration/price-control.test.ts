@@ -1,0 +1,185 @@
+/** Prices are added by API and command line, with source and date; the next call uses them, and past ones keep theirs. */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { spendlock, type CommandEnd } from '../support/cli';
+import { TestStack, until } from '../support/stack';
+
+describe('prices', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+
+  const call = (...args: string[]): Promise<CommandEnd> => spendlock(api, 'prices', ...args);
+  interface Price {
+    priceVersion: string;
+    model: string;
+    inputUsd: string;
+    outputUsd: string;
+    cacheReadUsd: string | null;
+    multipliers: { serviceTier: Record<string, string> };
+    source: string;
+  }
+  const priceOf = async (model: string): Promise<Price | undefined> => {
+    const { body } = await api.call('GET', '/v1/prices');
+    return (body.prices as Price[]).find((price) => price.model === model);
+  };
+  const add = (price: object, key?: string): Promise<Answer> =>
+    api.call('POST', '/v1/prices', { body: { prices: [price] }, ...(key === undefined ? {} : { key }) });
+  const example = {
+    provider: 'openai',
+    model: 'gpt-99',
+    inputUsd: '1.25',
+    outputUsd: '10',
+    source: 'https://example.com',
+    sourceDate: '2026-11-26',
+  };
+
+  test('set: the next call uses it, what was not named stays, and past ledger lines keep theirs (F21)', async () => {
+    const tenantId = await stack.tenant('5');
+    const before = await stack.run({ tenantId });
+    const wrong = await priceOf('claude-haiku-4-5');
+    const set = await call(
+      ...['set', 'claude-haiku-4-5', '--output', '10', '--source', 'https://example.com/corrected', '--json'],
+    );
+    expect(set).toMatchObject({ status: 0, err: '' });
+    expect(JSON.parse(set.out)).toMatchObject({
+      changes: [{ model: 'claude-haiku-4-5', what: 'output', before: '$5', after: '$10' }],
+    });
+    expect(await priceOf('claude-haiku-4-5')).toMatchObject({
+      inputUsd: wrong?.inputUsd,
+      outputUsd: '10',
+      cacheReadUsd: wrong?.cacheReadUsd,
+      multipliers: wrong?.multipliers,
+      source: 'https://example.com/corrected',
+    });
+    const after = await stack.run({ tenantId });
+    expect(Number(after.costUsd)).toBeGreaterThan(Number(before.costUsd));
+    const { rows } = await stack.admin.query<{ version: string; cost: string }>(
+      `SELECT price_version AS version, trim_scale(amount_usd)::text AS cost FROM copilot_internal.cost_records
+       WHERE tenant_id = $1 ORDER BY posted_at`,
+      [tenantId],
+    );
+    expect(rows.map(({ cost }) => cost)).toEqual([before.costUsd, after.costUsd]);
+    expect(rows[0]?.version).toBe(wrong?.priceVersion);
+    expect(rows[1]?.version).toMatch(/^anthropic\/claude-haiku-4-5@20\d\d-.*T/);
+    const audit = await stack.admin.query(
+      `SELECT details, author FROM copilot_internal.audit_entries WHERE action = 'add_prices'`,
+    );
+    expect(audit.rows).toMatchObject([{ details: [rows[1]?.version], author: expect.any(String) as string }]);
+  }, 60_000);
+
+  test('a call under way keeps the price that it was reserved at', async () => {
+    const tenantId = await stack.tenant('5');
+    await stack.priceModel('claude-pinned', '10');
+    stack.anthropic.knobs.deltaSpacingMs = 1_000;
+    const started = await stack.start({ tenantId, model: 'claude-pinned' });
+    await until('it calls the model', () => stack.anthropic.calls().inFlight === 1);
+    expect((await call('set', 'claude-pinned', '--output', '1000', '--source', 'a test')).status).toBe(0);
+    stack.anthropic.knobs.deltaSpacingMs = 0;
+    await stack.finish({ tenantId, ...started });
+    const { rows } = await stack.admin.query(
+      'SELECT price_version FROM copilot_internal.cost_records WHERE tenant_id = $1',
+      [tenantId],
+    );
+    expect(rows).toEqual([{ price_version: 'anthropic/claude-pinned@test' }]);
+  }, 60_000);
+
+  test('import: shows what would change, and writes it when told to', async () => {
+    const file = path.join(mkdtempSync(path.join(tmpdir(), 'spendlock-prices-')), 'prices.json');
+    const entry = { litellm_provider: 'openai', mode: 'chat', output_cost_per_token: 1e-5 };
+    writeFileSync(
+      file,
+      JSON.stringify({
+        'gpt-4o': { ...entry, input_cost_per_token: 2.5e-6, source: 'https://example.com/list' },
+        'gpt-4o-mini': {
+          ...entry,
+          input_cost_per_token: 2e-7,
+          output_cost_per_token: 6e-7,
+          source: 'https://example.com/list',
+        },
+        'gpt-new': { ...entry, input_cost_per_token: 1e-6 },
+        'gpt-odd': { ...entry, input_cost_per_token: -1 },
+        other: { litellm_provider: 'someone', mode: 'chat' },
+      }),
+    );
+    const shown = await call('import', file);
+    expect(shown).toMatchObject({ status: 0, err: '' });
+    expect(shown.out).toMatch(/gpt-4o-mini +│ input +│ +\$0\.15 │ +\$0\.2 /);
+    expect(shown.out).toContain('3 models read, 1 of them new or changed; 1 entries are of other providers');
+    expect(shown.out).toContain('left out: gpt-odd: input_cost_per_token is -1, which is no rate');
+    expect(shown.out).toContain('left out: gpt-new: the file names no source for it; --source says who published it');
+    expect(shown.out).toContain('Nothing was written; --yes writes it.');
+    expect(await priceOf('gpt-4o-mini')).toMatchObject({ inputUsd: '0.15' });
+
+    const written = await call('import', file, '--yes', '--source', 'https://example.com/else', '--json');
+    expect(JSON.parse(written.out)).toMatchObject({
+      changed: 2,
+      priceVersions: [
+        expect.stringMatching(/^openai\/gpt-4o-mini@/) as string,
+        expect.stringMatching(/^openai\/gpt-new@/) as string,
+      ],
+    });
+    expect(await priceOf('gpt-4o-mini')).toMatchObject({
+      inputUsd: '0.2',
+      cacheReadUsd: '0.075',
+      source: 'https://example.com/list',
+    });
+    expect(await priceOf('gpt-new')).toMatchObject({ inputUsd: '1', source: 'https://example.com/else' });
+    expect((await call('import', file, '--source', 'https://example.com/else')).out).toContain('Nothing to write.');
+  }, 60_000);
+
+  test.each([
+    ['a model without a price and without rates', ['set', 'gpt-unheard', '--source', 's'], 1, 'has no price yet'],
+    ['a rate that is none', ['set', 'gpt-4o', '--input', '-1', '--source', 's'], 2, 'US dollars per million'],
+    ['no source', ['set', 'gpt-4o', '--input', '1'], 2, '--source'],
+    ['no such file', ['import', 'there-is-no-such-file.json'], 1, 'cannot be read'],
+    [
+      'a file of another kind',
+      ['import', path.join(__dirname, '..', '..', 'package.json')],
+      1,
+      'no prices that are understood',
+    ],
+  ])('refuses %s', async (_name, args, status, words) => {
+    const end = await call(...args);
+    expect(end).toMatchObject({ status, out: '' });
+    expect(end.err).toContain(words);
+  });
+
+  test('by API: all or none, once a moment, and by administrators alone', async () => {
+    const at = { ...example, effectiveFrom: '2026-12-01T00:00:00Z' };
+    expect(await add(at)).toMatchObject({ status: 201, body: { priceVersions: ['openai/gpt-99@2026-12-01'] } });
+    expect(await priceOf('gpt-99')).toBeUndefined();
+    expect(await add(at)).toMatchObject({ status: 409, body: { error: 'price_exists' } });
+    const tenantKey = await api.keyOf(await stack.tenant('5'));
+    expect(await add(example, tenantKey)).toMatchObject({ status: 403, body: { error: 'forbidden' } });
+    const two = [{ ...example, model: 'gpt-98' }, at];
+    expect(await api.call('POST', '/v1/prices', { body: { prices: two } })).toMatchObject({ status: 409 });
+    expect(await priceOf('gpt-98')).toBeUndefined();
+  });
+
+  test.each([
+    ['a negative rate', { inputUsd: '-1' }],
+    ['NaN', { inputUsd: 'NaN' }],
+    ['a number', { inputUsd: 1.25 }],
+    ['a rate that would be rounded', { outputUsd: '0.0000001' }],
+    ['an absurd rate', { outputUsd: '1000000' }],
+    ['a factor of zero', { multipliers: { speed: { fast: '0.0' } } }],
+    ['half a long-context price', { longContext: { thresholdTokens: 1, inputUsd: '1' } }],
+    ['no source', { source: ' ' }],
+    ['a day that is none', { sourceDate: '2026-02-30' }],
+    ['an unknown field', { color: 'red' }],
+  ])('by API: refuses %s', async (_name, wrong) => {
+    const { status, body } = await add({ ...example, ...wrong });
+    expect({ status, error: body.error }).toEqual({ status: 400, error: 'invalid_request' });
+    expect(body.message).toContain('Nothing was');
+  });
+});
