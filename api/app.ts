@@ -26,7 +26,13 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
     defaultHook: (result) => {
       if (result.success) return;
       const problems = result.error.issues.map((issue) => `${issue.path.join('.') || 'the request'}: ${issue.message}`);
-      throw new ApiError('invalid_request', `${problems.join('; ')}. Nothing was done.`);
+      const onlyAmounts = result.error.issues.every(
+        (issue) => issue.code === 'custom' && issue.params?.code === 'invalid_amount',
+      );
+      throw new ApiError(
+        onlyAmounts ? 'invalid_amount' : 'invalid_request',
+        `${problems.map((problem) => problem.replace(/[.]$/, '')).join('; ')}. Nothing was done.`,
+      );
     },
   });
   app.use(async (c, next) => {

@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { z } from '@hono/zod-openapi';
+import { given } from './given';
 import type { quotaView, runView, setQuotasBody, usageView } from './schemas';
 
 /** The API said no. `code` is one of docs/errors.md. */
@@ -76,10 +77,23 @@ export interface MoneyGrant {
   decision: 'granted';
   grantedUsd: string;
   partial: boolean;
-  expiresAt: string;
+  /** Absent when there is no reservation that could run out. */
+  expiresAt?: string;
   /** Let through without a grant, by the tenant's policy. */
   unreserved?: true;
 }
+
+/** What a call cost. */
+export interface MoneySpent {
+  costUsd: string;
+  usage?: unknown;
+  tenantId?: string;
+  /** What the call was, when it was made without a reservation. Taken from tenants whose policy is `allow`. */
+  unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'kind' | 'model'>;
+}
+
+/** How long a cost that nobody takes is sent again. */
+const recordingPatienceMs = 600_000;
 
 /** Thrown by the work of `withReservation` to say that its call was surely not billed. */
 export class NotBilledError extends Error {
@@ -120,12 +134,20 @@ export function createSpendlockClient({ baseUrl, apiKey }: SpendlockClientOption
       }
     }
   }
+  /** Money that is spent already has to be recorded, however long the API is away, up to ten minutes. */
+  async function insistForLong<T>(send: () => Promise<T>): Promise<T> {
+    for (const giveUpMs = performance.now() + recordingPatienceMs; ; await sleep(1_000)) {
+      try {
+        return await send();
+      } catch (error) {
+        if (!isUnavailable(error) || performance.now() > giveUpMs) throw error;
+      }
+    }
+  }
   const reserve = ({ operationId = randomUUID(), ...asked }: ReserveMoney): Promise<MoneyGrant> =>
     insist(() => call<MoneyGrant>('POST', '/v1/reservations', { operationId, ...asked }));
-  const commit = (
-    operationId: string,
-    outcome: { costUsd: string; usage?: unknown; tenantId?: string },
-  ): Promise<object> => insist(() => call<object>('POST', reservation(operationId, 'commit'), outcome));
+  const commit = (operationId: string, outcome: MoneySpent): Promise<object> =>
+    insist(() => call<object>('POST', reservation(operationId, 'commit'), outcome));
   const release = (operationId: string, more: { tenantId?: string } = {}): Promise<object> =>
     insist(() => call<object>('POST', reservation(operationId, 'release'), more));
 
@@ -143,12 +165,18 @@ export function createSpendlockClient({ baseUrl, apiKey }: SpendlockClientOption
      * Makes one paid call with a grant: reserves, works, commits what the work says it cost. A `NotBilledError` releases;
      * after any other error nobody knows, and the grant is charged as unverified when it runs out, unless its cost is
      * committed before.
+     *
+     * With `onUnavailable: 'allow'` the call is made without a grant when nobody answers, and its cost recorded as soon as
+     * somebody does. Until then this process alone knows it.
      */
     async withReservation<T>(
-      asked: ReserveMoney,
+      { onUnavailable = 'fail', ...asked }: ReserveMoney & { onUnavailable?: 'fail' | 'allow' },
       work: (grant: MoneyGrant) => Promise<{ costUsd: string; usage?: unknown; value: T }>,
     ): Promise<T> {
-      const grant = await reserve({ onExpiry: 'settle', ...asked });
+      const grant = await reserve({ onExpiry: 'settle', ...asked }).catch((error: unknown) => {
+        if (onUnavailable === 'allow' && isUnavailable(error)) return grantWithoutReservation(asked);
+        throw error;
+      });
       const tenant = asked.tenantId === undefined ? {} : { tenantId: asked.tenantId };
       let done;
       try {
@@ -158,7 +186,12 @@ export function createSpendlockClient({ baseUrl, apiKey }: SpendlockClientOption
         throw error;
       }
       const { costUsd, usage, value } = done;
-      await commit(grant.operationId, { costUsd, ...(usage === undefined ? {} : { usage }), ...tenant });
+      const spent = { costUsd, ...(usage === undefined ? {} : { usage }), ...tenant };
+      if (grant.unreserved) {
+        const { resource, userId, kind, model } = asked;
+        const unreserved = { resource, ...given({ userId, kind, model }) };
+        await insistForLong(() => commit(grant.operationId, { ...spent, unreserved }));
+      } else await commit(grant.operationId, spent);
       return value;
     },
     /** Makes a tenant. Its API key is in the answer, and nowhere else. */
@@ -211,6 +244,18 @@ export function createSpendlockClient({ baseUrl, apiKey }: SpendlockClientOption
     },
   };
 }
+
+/** Nobody answered, or said that nobody is there to decide. */
+const isUnavailable = (error: unknown): boolean => !(error instanceof SpendlockApiError) || error.status === 503;
+
+/** A new operation id: the one that was asked under may have been denied without anybody hearing of it. */
+const grantWithoutReservation = ({ amountUsd }: ReserveMoney): MoneyGrant => ({
+  operationId: randomUUID(),
+  decision: 'granted',
+  grantedUsd: amountUsd,
+  partial: false,
+  unreserved: true,
+});
 
 async function errorOf(response: Response): Promise<SpendlockApiError> {
   const body = (await response.json().catch(() => ({}))) as Record<string, unknown>;

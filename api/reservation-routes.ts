@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { parseAmountUsd } from '../core/money';
 import { clientGone, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
 import { once } from './idempotency';
+import { given } from './given';
 import { failures, idempotencyHeader, json, security } from './openapi';
 import * as reservations from './reservations';
 import * as schemas from './schemas';
@@ -57,9 +58,9 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
     return { operationId, claimToken };
   });
   ending('commit', schemas.commitBody, 'Recorded', ({ tenantId, operationId, asked }) => {
-    const { costUsd, claimToken, usage } = asked;
+    const { costUsd, claimToken, usage, unreserved } = asked;
     const item = { operationId, costUsd: parseAmountUsd(costUsd), ...given({ claimToken, usage }) };
-    return reservations.commit(dependencies, { tenantId, item });
+    return reservations.commit(dependencies, { tenantId, item, unreserved });
   });
   ending('release', schemas.releaseBody, 'Released', ({ tenantId, operationId, asked: { claimToken } }) =>
     reservations.release(dependencies, { tenantId, item: { operationId, ...given({ claimToken }) } }),
@@ -95,7 +96,3 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
     );
   }
 }
-
-/** The fields that were given. */
-const given = <T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;

@@ -1,6 +1,7 @@
 /** Reservations of callers outside Temporal: the same authority, the same decisions, by HTTP. */
 import type { OnExpiry, ReserveAnswer, ReserveCommand } from '../core/commands';
-import { parseAmountUsd } from '../core/money';
+import { formatUsd, parseAmountUsd } from '../core/money';
+import { allowUnreserved } from '../store/budget-batch';
 import type { OutcomeAnswer, OutcomeItem } from '../store/outcomes';
 import {
   claimReservation,
@@ -13,10 +14,12 @@ import {
 import type { ApiDependencies } from './context';
 import { denialBody, Denied } from './denials';
 import { ApiError } from './errors';
-import type { ReserveBody } from './schemas';
+import type { CommitBody, ReserveBody } from './schemas';
 
 /** How long a release waits for the authority to have left its mark. */
 const releaseTimeoutMs = 5_000;
+/** Between the row of a call without a grant and its cost, which is written at once. */
+const unreservedTtlSeconds = 300;
 
 export interface Granted {
   operationId: string;
@@ -83,15 +86,50 @@ export async function claim({ pool }: ApiDependencies, key: OperationKey & { cla
 const claimedBy = ({ status, claimed }: { status: string; claimed: boolean }): string =>
   status === 'granted' ? (claimed ? ' and claimed by somebody else' : ' and has run out') : '';
 
-/** Records what a call cost. Answers once Postgres holds it; the balances follow within moments. */
+/**
+ * Records what a call cost. Answers once Postgres holds it; the balances follow within moments. A call that was made without
+ * a reservation is taken on record when the tenant's policy allows such calls.
+ */
 export async function commit(
   dependencies: ApiDependencies,
-  { tenantId, item }: { tenantId: string; item: OutcomeItem & { costUsd: bigint } },
+  {
+    tenantId,
+    item,
+    unreserved,
+  }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; unreserved?: CallWithoutGrant | undefined },
 ): Promise<{ operationId: string; status: 'committed' }> {
   const { operationId } = item;
-  const before = await dependencies.authority.writeOutcome(tenantId, item);
+  let before = await dependencies.authority.writeOutcome(tenantId, item);
+  if (before.status === null && unreserved) {
+    await recordUnreserved(dependencies, { tenantId, item, request: unreserved });
+    before = await dependencies.authority.writeOutcome(tenantId, item);
+  }
   if (before.written || isSameCost(before, item.costUsd)) return { operationId, status: 'committed' };
   throw refusalOf(before, { tenantId, operationId });
+}
+
+type CallWithoutGrant = NonNullable<CommitBody['unreserved']>;
+
+async function recordUnreserved(
+  { pool, policies, log }: ApiDependencies,
+  { tenantId, item, request }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; request: CallWithoutGrant },
+): Promise<void> {
+  const { operationId, costUsd } = item;
+  const { onUnavailable } = await policies.of(tenantId);
+  if (onUnavailable !== 'allow') {
+    throw new ApiError(
+      'unknown_operation',
+      `Tenant ${tenantId} has no reservation ${operationId}, and its policy, ${onUnavailable}, does not let calls go on without one. Nothing was recorded.`,
+    );
+  }
+  log.warn({ tenantId, operationId }, 'a call was made without a grant, and its cost is recorded now');
+  const command = commandOf({
+    ...request,
+    operationId,
+    amountUsd: formatUsd(costUsd),
+    ttlSeconds: unreservedTtlSeconds,
+  });
+  await allowUnreserved(pool, { tenantId, command });
 }
 
 const isSameCost = ({ outcome, outcomeUsd }: OutcomeAnswer, costUsd: bigint): boolean =>

@@ -1,5 +1,6 @@
 /** What the API takes and gives, as zod schemas: they check requests and make the OpenAPI document. */
 import { z } from '@hono/zod-openapi';
+import type { ErrorCode } from '../core/errors';
 import { MoneyError, parseAmountUsd } from '../core/money';
 import { usageGroups } from '../store/usage';
 
@@ -7,11 +8,12 @@ import { usageGroups } from '../store/usage';
 export const amount = z
   .string({ error: 'must be a decimal string of US dollars, such as "0.25" (a JSON number would lose digits)' })
   .superRefine((text, context) => {
+    const refuse = (message: string): void =>
+      context.addIssue({ code: 'custom', message, params: { code: 'invalid_amount' satisfies ErrorCode } });
     try {
-      if (parseAmountUsd(text) >= 10n ** 24n)
-        context.addIssue({ code: 'custom', message: 'must be below 1000000000000 US dollars' });
+      if (parseAmountUsd(text) >= 10n ** 24n) refuse('must be below 1000000000000 US dollars');
     } catch (error) {
-      context.addIssue({ code: 'custom', message: error instanceof MoneyError ? error.message : 'is no amount' });
+      refuse(error instanceof MoneyError ? error.message : 'is no amount');
     }
   })
   .openapi({ example: '12.50' });
@@ -204,12 +206,20 @@ export const errorView = z.object({
   requestId: z.string().optional(),
 });
 
+/** What a call is for. */
+const request = {
+  userId: z.string().min(1).max(128).optional(),
+  resource: z.enum(['llm', 'e2b']),
+  kind: z.string().min(1).max(100).default('external.call'),
+  model: z.string().min(1).max(128).optional(),
+  priceVersion: z.string().max(200).default('caller'),
+};
+
 /** Money that a caller outside Temporal asks for. The caller chooses the operation id, and repeats it when it asks again. */
 export const reserveBody = z.strictObject({
   operationId: z.uuid({ error: 'must be a UUID' }),
   tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }),
-  userId: z.string().min(1).max(128).optional(),
-  resource: z.enum(['llm', 'e2b']),
+  ...request,
   amountUsd: amount,
   minimumUsd: amount
     .optional()
@@ -219,16 +229,23 @@ export const reserveBody = z.strictObject({
     .enum(['release', 'settle'])
     .optional()
     .openapi({ description: 'What running out means. When absent: release, or settle once claimed.' }),
-  kind: z.string().min(1).max(100).default('external.call'),
-  model: z.string().min(1).max(128).optional(),
-  priceVersion: z.string().max(200).default('caller'),
 });
 export type ReserveBody = z.output<typeof reserveBody>;
 
 const tenantOnly = { tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }) };
 const claimToken = z.uuid({ error: 'must be a UUID' }).optional();
 export const claimBody = z.strictObject(tenantOnly);
-export const commitBody = z.strictObject({ ...tenantOnly, costUsd: amount, claimToken, usage: z.unknown().optional() });
+export const commitBody = z.strictObject({
+  ...tenantOnly,
+  costUsd: amount,
+  claimToken,
+  usage: z.unknown().optional(),
+  unreserved: z.strictObject(request).optional().openapi({
+    description:
+      'What the call was, when it was made without a reservation since nobody answered. Taken from tenants whose policy is `allow`.',
+  }),
+});
+export type CommitBody = z.output<typeof commitBody>;
 export const releaseBody = z.strictObject({ ...tenantOnly, claimToken });
 export const extendBody = z.strictObject({ ...tenantOnly, ttlSeconds: z.number().gt(0).lte(604_800) });
 

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
+import { given } from '../../api/given';
 import { ApiCallError, connect, type Api } from './api';
 import { author } from './options';
 import { show, table, usd, type Column } from './output';
@@ -127,10 +128,10 @@ async function setPrice(model: string, options: SetOptions): Promise<void> {
       `${model} has no price yet: it needs --provider, --input and --output. Names must match exactly. Nothing was changed.`,
     );
   }
-  const given = {
+  const named = {
     provider: provider ?? current?.provider ?? '',
     model,
-    ...known({
+    ...given({
       inputUsd: input,
       outputUsd: output,
       cacheReadUsd: cacheRead,
@@ -140,10 +141,10 @@ async function setPrice(model: string, options: SetOptions): Promise<void> {
     }),
   };
   const price: PriceFacts = {
-    ...mergePrice(current, given),
+    ...mergePrice(current, named),
     source,
     sourceDate: options.sourceDate ?? today(),
-    ...known({ effectiveFrom: from, notes }),
+    ...given({ effectiveFrom: from, notes }),
   };
   const changes = changesBetween(current, price);
   const { priceVersions } = await addPrices(api, [price]);
@@ -161,20 +162,20 @@ async function importPrices(name: string, options: ImportOptions): Promise<void>
   const leftOut = file.leftOut.filter((one) => one.model.includes(model));
   const additions: PriceFacts[] = [];
   const changes: PriceChange[] = [];
-  for (const { source = options.source, ...given } of named) {
-    const before = current.get(given.model);
-    const price = mergePrice(before, given);
+  for (const { source = options.source, ...priced } of named) {
+    const before = current.get(priced.model);
+    const price = mergePrice(before, priced);
     const changed = changesBetween(before, price);
     if (changed.length === 0) continue;
     if (source === undefined) {
-      leftOut.push({ model: given.model, reason: 'the file names no source for it; --source says who published it' });
+      leftOut.push({ model: priced.model, reason: 'the file names no source for it; --source says who published it' });
       continue;
     }
     additions.push({
       ...price,
       source,
       sourceDate: options.sourceDate ?? today(),
-      ...known({ effectiveFrom: options.from }),
+      ...given({ effectiveFrom: options.from }),
     });
     changes.push(...changed);
   }
@@ -223,7 +224,3 @@ async function agreed(count: number): Promise<boolean> {
   line.close();
   return /^y(es)?$/i.test(answer.trim());
 }
-
-/** The fields that have a value. */
-const known = <T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;

@@ -1,6 +1,7 @@
 /** What happens when the authority does not answer: nobody serves its queue here. */
 import { randomUUID } from 'node:crypto';
-import { startTestApi } from '../support/api';
+import { startApi } from '../../api/server';
+import { startTestApi, type Answer } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
 describe('an authority that does not answer', () => {
@@ -11,17 +12,8 @@ describe('an authority that does not answer', () => {
   });
   afterAll(() => stack.stop());
 
-  const tenantWith = async (onUnavailable: string, answerTimeoutMs = 1_200): Promise<string> => {
-    const tenantId = await stack.tenant('10');
-    await stack.admin.query(
-      'UPDATE copilot_internal.tenants SET on_unavailable = $2, answer_timeout_ms = $3 WHERE tenant_id = $1',
-      [tenantId, onUnavailable, answerTimeoutMs],
-    );
-    return tenantId;
-  };
-
   test('deny: the run ends, no call is made, and nothing is held once it is back', async () => {
-    const tenantId = await tenantWith('deny');
+    const tenantId = await stack.tenantThat('deny');
     const before = stack.anthropic.calls().billable;
     const started = await stack.start({ tenantId });
     const { runId } = started;
@@ -42,7 +34,7 @@ describe('an authority that does not answer', () => {
   }, 60_000);
 
   test('allow: the run goes on without a grant, and what it cost is on record as an overrun', async () => {
-    const tenantId = await tenantWith('allow');
+    const tenantId = await stack.tenantThat('allow');
     const started = await stack.start({ tenantId });
     const { runId } = started;
     await until('the answer is there', async () => {
@@ -72,9 +64,11 @@ describe('an authority that does not answer', () => {
   }, 60_000);
 
   test('a run may be stricter than its tenant, and not laxer', async () => {
-    const tenantId = await tenantWith('wait');
+    const tenantId = await stack.tenantThat('wait');
     await expect(stack.start({ tenantId, onUnavailable: 'allow' })).rejects.toMatchObject({ code: 'invalid_request' });
-    await expect(stack.start({ tenantId: await tenantWith('deny'), onUnavailable: 'wait' })).rejects.toMatchObject({
+    await expect(
+      stack.start({ tenantId: await stack.tenantThat('deny'), onUnavailable: 'wait' }),
+    ).rejects.toMatchObject({
       code: 'invalid_request',
     });
   });
@@ -82,7 +76,7 @@ describe('an authority that does not answer', () => {
   test('a caller outside Temporal is let through by `allow`, and its cost recorded', async () => {
     const api = await startTestApi(stack);
     try {
-      const tenantId = await tenantWith('allow', 300);
+      const tenantId = await stack.tenantThat('allow', 300);
       const operationId = randomUUID();
       const body = { operationId, tenantId, resource: 'llm', amountUsd: '1' };
       const response = await api.request('/v1/reservations', { method: 'POST', body });
@@ -99,6 +93,56 @@ describe('an authority that does not answer', () => {
       expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.7', spentUsd: '0.7', reservedUsd: '0' });
     } finally {
       await api.close();
+    }
+  }, 60_000);
+
+  test('a call that was made without asking is recorded, where the policy allows it', async () => {
+    const api = await startTestApi(stack);
+    try {
+      const commit = async (tenantId: string, operationId: string, unreserved?: object): Promise<Answer> =>
+        api.call('POST', `/v1/reservations/${operationId}/commit`, { body: { tenantId, costUsd: '3', unreserved } });
+      const denying = await stack.tenantThat('deny');
+      const call = { resource: 'llm', model: 'somebody-elses' };
+      expect(await commit(denying, randomUUID(), call)).toMatchObject({
+        status: 404,
+        body: { error: 'unknown_operation', message: expect.stringContaining('deny') as string },
+      });
+      const tenantId = await stack.tenantThat('allow');
+      const operationId = randomUUID();
+      expect(await commit(tenantId, operationId)).toMatchObject({ status: 404, body: { error: 'unknown_operation' } });
+      for (const _again of [1, 2]) expect(await commit(tenantId, operationId, call)).toMatchObject({ status: 200 });
+      const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+      await until('it is folded', async () => (await stack.books(tenantId)).openReservations === 0);
+      await back.stop();
+      expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '3', spentUsd: '3', reservedUsd: '0' });
+      expect(await stack.books(denying)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+    } finally {
+      await api.close();
+    }
+  }, 60_000);
+
+  test('the typed client goes on while no API is there, and records the cost when one is', async () => {
+    const first = await startTestApi(stack);
+    const port = Number(new URL(first.url).port);
+    const tenantId = await stack.tenantThat('allow');
+    const client = await first.clientOf(tenantId);
+    await first.close();
+    const asked = { resource: 'llm' as const, amountUsd: '1', kind: 'fax' };
+    await expect(client.withReservation(asked, () => Promise.reject(new Error('was called')))).rejects.toThrow('fetch');
+    const working = client.withReservation({ ...asked, onUnavailable: 'allow' }, (grant) => {
+      expect(grant).toMatchObject({ unreserved: true, grantedUsd: '1' });
+      return Promise.resolve({ costUsd: '0.4', value: 'sent' });
+    });
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    const second = await startApi({ ...stack.api, host: '127.0.0.1', port });
+    try {
+      expect(await working).toBe('sent');
+      const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+      await until('it is folded', async () => (await stack.books(tenantId)).openReservations === 0);
+      await back.stop();
+      expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.4', spentUsd: '0.4', reservedUsd: '0' });
+    } finally {
+      await second.close();
     }
   }, 60_000);
 });

@@ -152,6 +152,16 @@ export class TestStack {
     return tenantId;
   }
 
+  /** A tenant with $10, and what happens when its authority does not answer. */
+  async tenantThat(onUnavailable: 'wait' | 'deny' | 'allow', answerTimeoutMs = 1_200): Promise<string> {
+    const tenantId = await this.tenant('10');
+    await this.admin.query(
+      'UPDATE copilot_internal.tenants SET on_unavailable = $2, answer_timeout_ms = $3 WHERE tenant_id = $1',
+      [tenantId, onUnavailable, answerTimeoutMs],
+    );
+    return tenantId;
+  }
+
   /** A priced model whose every token of output costs what is given, and whose prompt is free. */
   async priceModel(model: string, outputUsdPerMillionTokens: string): Promise<void> {
     await this.admin.query(
