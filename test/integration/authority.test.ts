@@ -4,7 +4,7 @@ import { createApiKey, authenticate } from '../../store/api-keys';
 import { decideAndRecord } from '../../store/budget-batch';
 import { asTenant, inTransaction } from '../../store/pool';
 import { claimReservation, recordOutcome } from '../../store/reservations';
-import { budgetCommandsSignal, budgetStateQuery, budgetWorkflowId, taskQueues } from '../../workflows/messages';
+import { budgetStateQuery, budgetWorkflowId, taskQueues } from '../../workflows/messages';
 import type { BudgetCommand } from '../../core/commands';
 import { TestStack, until } from '../support/stack';
 
@@ -33,14 +33,6 @@ describe('the authority', () => {
     ttlSeconds: 60,
     kind: 'test',
   });
-  const signal = (tenantId: string, commands: BudgetCommand[]) =>
-    stack.temporal.workflow.signalWithStart('tenantBudget', {
-      workflowId: budgetWorkflowId(tenantId),
-      taskQueue: taskQueues(stack.prefix).budget,
-      args: [{ tenantId }],
-      signal: budgetCommandsSignal,
-      signalArgs: [commands],
-    });
   const decide = (tenantId: string, commands: BudgetCommand[]) =>
     decideAndRecord(stack.pool, { tenantId, commands, enforced: { llm: true, e2b: true }, timeoutMs: 3_000 });
   const reservation = async (operationId: string): Promise<Record<string, unknown> | undefined> => {
@@ -102,7 +94,7 @@ describe('the authority', () => {
   test('sets one bad command aside, and decides the others', async () => {
     const tenantId = await stack.tenant('5');
     const good = randomUUID();
-    await signal(tenantId, [reserve('not-a-uuid', '1'), reserve(good, '2'), reserve(randomUUID(), '-3')]);
+    await stack.signal(tenantId, [reserve('not-a-uuid', '1'), reserve(good, '2'), reserve(randomUUID(), '-3')]);
     await until('the good one is decided', () => reservation(good));
     expect(await reservation(good)).toMatchObject({ status: 'granted', granted_usd: '2.000000000000' });
     expect((await stack.books(tenantId)).reservedUsd).toBe('2');
@@ -111,7 +103,7 @@ describe('the authority', () => {
   test('lets what nobody ends expire, and frees its money without being asked', async () => {
     const tenantId = await stack.tenant('5');
     const operationId = randomUUID();
-    await signal(tenantId, [{ ...reserve(operationId, '2'), ttlSeconds: 1 } as BudgetCommand]);
+    await stack.signal(tenantId, [{ ...reserve(operationId, '2'), ttlSeconds: 1 } as BudgetCommand]);
     await until('it expired', async () => (await reservation(operationId))?.status === 'expired');
     expect((await stack.books(tenantId)).reservedUsd).toBe('0');
   });
@@ -121,7 +113,7 @@ describe('the authority', () => {
     const operations = Array.from({ length: 2_300 }, () => randomUUID());
     for (let from = 0; from < operations.length; from += 40) {
       await Promise.all(
-        operations.slice(from, from + 40).map((operationId) => signal(tenantId, [reserve(operationId, '0.01')])),
+        operations.slice(from, from + 40).map((operationId) => stack.signal(tenantId, [reserve(operationId, '0.01')])),
       );
     }
     await until(
@@ -145,7 +137,7 @@ describe('the authority', () => {
 
   test('raises one alert a quota and kind, however many are refused', async () => {
     const tenantId = await stack.tenant('1');
-    await signal(
+    await stack.signal(
       tenantId,
       Array.from({ length: 5 }, () => reserve(randomUUID(), '2')),
     );

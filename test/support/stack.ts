@@ -8,6 +8,7 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import type { FaultPoint } from '../../activities/budget/paid-step';
 import type { ProcessDependencies } from '../../api/context';
+import type { BudgetCommand } from '../../core/commands';
 import { showRun, startRun, type StartedRun } from '../../api/runs';
 import { startRunBody, type RunView } from '../../api/schemas';
 import {
@@ -22,6 +23,7 @@ import { readPrices } from '../../store/prices';
 import { findRun } from '../../store/runs';
 import { createTenant, setQuotas } from '../../store/tenants';
 import { createLog } from '../../telemetry/log';
+import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
 import { startTracing } from '../../telemetry/tracing';
 import { createTestDatabase, type TestDatabase } from './database';
 
@@ -170,6 +172,17 @@ export class TestStack {
        VALUES ($1, 'anthropic', $2, '2026-01-01', 0, $3, 0, 0, 0, 'for a test', 'test', '2026-01-01')`,
       [`anthropic/${model}@test`, model, outputUsdPerMillionTokens],
     );
+  }
+
+  /** Signals a tenant's authority past the API. */
+  async signal(tenantId: string, commands: BudgetCommand[]): Promise<void> {
+    await this.temporal.workflow.signalWithStart('tenantBudget', {
+      workflowId: budgetWorkflowId(tenantId),
+      taskQueue: taskQueues(this.prefix).budget,
+      args: [{ tenantId }],
+      signal: budgetCommandsSignal,
+      signalArgs: [commands],
+    });
   }
 
   get api(): ProcessDependencies {
