@@ -3,8 +3,6 @@
  * loop; and beside it, in turns, plain Postgres functions behind the same HTTP server. API, worker and clients are
  * processes of their own. Afterwards the books are compared with what the clients were told.
  */
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,12 +12,11 @@ import { createPool, type Pool } from '../../store/pool';
 import type { Backend } from './api-process';
 import { benchTenant } from './bench-tenant';
 import { amountUsd, costUsd } from './load-amounts';
-import type { LoadOrder, LoadResult } from './load-process';
+import { BenchProcesses } from './processes';
+import { perThing, processorMs, type Part, type ProcessorMs } from './processor-time';
 import { median, quantile, type Print } from './report';
 
 const backends: readonly Backend[] = ['authority', 'sql', 'sqlCoalesced'];
-const clientCounts = [1, 10, 50, 200];
-const repetitions = 5;
 const warmUpMs = 1_000;
 const measureMs = 3_000;
 
@@ -27,80 +24,78 @@ export interface AuthorityBench {
   adminUrl: string;
   databaseUrl: string;
   temporalAddress: string;
+  services: Record<string, Part>;
+  clientCounts: readonly number[];
+  repetitions: number;
 }
 
 interface Sample {
   pairsPerSecond: number;
   reserveMs: number[];
+  /** Processor time of each part for one pair; undefined where it cannot be told. */
+  cpuMs: ProcessorMs | undefined;
 }
 
 export async function measureAuthority(
-  { adminUrl, databaseUrl, temporalAddress }: AuthorityBench,
+  { adminUrl, databaseUrl, temporalAddress, services, clientCounts, repetitions }: AuthorityBench,
   print: Print,
 ): Promise<void> {
   await runSql(adminUrl, await readFile(path.join(__dirname, 'plain-sql.sql'), 'utf8'));
   const pool = createPool(databaseUrl);
-  const children: ChildProcess[] = [];
+  const processes = new BenchProcesses();
   try {
     const tenantId = await benchTenant(pool, 'bench-authority');
     await pool.query('INSERT INTO plain.quotas (tenant_id, limit_usd) VALUES ($1, 1000000)', [tenantId]);
     const { key } = await createApiKey(pool, { tenantId, label: 'bench' });
-    const start = async (file: string, argument: object, environment = {}): Promise<ChildProcess> => {
-      const child = fork(path.join(__dirname, file), [JSON.stringify(argument)], {
-        execArgv: ['--import', 'tsx'],
-        env: { ...process.env, ...environment },
-        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-      });
-      children.push(child);
-      return child;
-    };
-    const worker = await start(
-      path.join('..', '..', 'workers', 'main.ts'),
-      {},
-      workerEnvironment(databaseUrl, temporalAddress),
-    );
-    await once(worker, 'message');
+    const worker = await processes.startWorker(databaseUrl, temporalAddress);
     const urls = new Map<Backend, string>();
+    const parts = new Map<Backend, Record<string, Part>>();
     for (const backend of backends) {
-      const api = await start('api-process.ts', { backend, databaseUrl, address: temporalAddress });
-      const [{ url }] = (await once(api, 'message')) as [{ url: string }];
+      const { api, url } = await processes.startApi({ backend, databaseUrl, address: temporalAddress });
       urls.set(backend, url);
+      parts.set(backend, { ...services, worker: { pid: worker.pid ?? 0 }, api: { pid: api.pid ?? 0 } });
     }
-    const load = (await start('load-process.ts', {})).setMaxListeners(50);
-    await once(load, 'message');
+    const load = await processes.startLoad();
 
     const pairs = new Map<Backend, number>(backends.map((backend) => [backend, 0]));
     for (const clients of clientCounts) {
       const samples = new Map<Backend, Sample[]>(backends.map((backend) => [backend, []]));
       for (let repetition = 0; repetition < repetitions; repetition += 1) {
         for (const backend of backends) {
-          const result = await loadOnce(load, { url: urls.get(backend) ?? '', key, clients, warmUpMs, measureMs });
+          const measured = { ...parts.get(backend), clients: { pid: load.pid ?? 0 } };
+          const before = processorMs(measured);
+          const result = await processes.load(load, {
+            url: urls.get(backend) ?? '',
+            key,
+            clients,
+            until: { warmUpMs, measureMs },
+          });
+          const after = processorMs(measured);
           pairs.set(backend, (pairs.get(backend) ?? 0) + result.everyPair);
-          samples.get(backend)?.push({ pairsPerSecond: result.pairs / result.seconds, reserveMs: result.reserveMs });
+          samples.get(backend)?.push({
+            pairsPerSecond: result.pairs / result.seconds,
+            reserveMs: result.reserveMs,
+            cpuMs: before && after && perThing(before, after, result.everyPair),
+          });
         }
       }
-      report(clients, samples, print);
+      report({ clients, repetitions }, samples, print);
     }
     await checkBooks(pool, { adminUrl, tenantId, pairs });
   } finally {
-    for (const child of children.reverse()) await stop(child);
+    await processes.stop();
     await pool.end();
   }
 }
 
-const workerEnvironment = (databaseUrl: string, temporalAddress: string): Record<string, string> => ({
-  DATABASE_URL: databaseUrl,
-  TEMPORAL_ADDRESS: temporalAddress,
-  SPENDLOCK_TASK_QUEUES: 'runs,budget',
-  ANTHROPIC_API_KEY: 'none',
-  LOG_LEVEL: 'warn',
-});
-
-function report(clients: number, samples: ReadonlyMap<Backend, Sample[]>, print: Print): void {
+function report(
+  about: { clients: number; repetitions: number },
+  samples: ReadonlyMap<Backend, Sample[]>,
+  print: Print,
+): void {
   const plain = median((samples.get('sql') ?? []).map(({ pairsPerSecond }) => pairsPerSecond));
   for (const [backend, repeated] of samples) {
     const pairs = median(repeated.map(({ pairsPerSecond }) => pairsPerSecond));
-    const about = { clients, repetitions };
     print(`${backend}.pairs_per_second`, pairs, '1/s', {
       ...about,
       ratioToSql: Math.round((pairs / plain) * 100) / 100,
@@ -113,17 +108,11 @@ function report(clients: number, samples: ReadonlyMap<Backend, Sample[]>, print:
       const ms = median(repeated.map(({ reserveMs }) => quantile(reserveMs, share)));
       print(`${backend}.reserve_${name}_ms`, ms, 'ms', about);
     }
+    const cpu = repeated.flatMap(({ cpuMs }) => (cpuMs ? [cpuMs] : []));
+    const parts = Object.keys(cpu[0] ?? {}).map((part) => [part, median(cpu.map((of) => of[part] ?? 0))] as const);
+    const all = parts.reduce((sum, [, ms]) => sum + ms, 0);
+    if (parts.length > 0) print(`${backend}.cpu_ms_per_pair`, all, 'ms', { ...about, ...Object.fromEntries(parts) });
   }
-}
-
-async function loadOnce(load: ChildProcess, order: LoadOrder): Promise<LoadResult> {
-  const answer = once(load, 'message');
-  load.send(order);
-  const failed = once(load, 'exit').then(() => {
-    throw new Error('The clients of the benchmark failed; what they were told stands above.');
-  });
-  const [result] = (await Promise.race([answer, failed])) as [LoadResult];
-  return result;
 }
 
 /** No decision lost or doubled: the books hold exactly the pairs that the clients made. */
@@ -167,15 +156,6 @@ async function checkBooks(
   } finally {
     await admin.end();
   }
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGTERM');
-  const killer = setTimeout(() => child.kill('SIGKILL'), 10_000);
-  await exited;
-  clearTimeout(killer);
 }
 
 async function runSql(connectionString: string, sql: string): Promise<void> {

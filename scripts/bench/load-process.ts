@@ -1,17 +1,28 @@
-/** The clients of the authority benchmark, in a process of their own: reserve, then commit, each in a closed loop. */
+/** The clients of the benchmarks, in a process of their own: reserve, then commit. */
 import { randomUUID } from 'node:crypto';
 import { Agent, request } from 'node:http';
 import { amountUsd, costUsd } from './load-amounts';
 
-export interface LoadOrder {
+interface Target {
   url: string;
   key: string;
-  clients: number;
-  warmUpMs: number;
-  measureMs: number;
 }
 
-export interface LoadResult {
+/** Clients in a closed loop for a time, or until so many pairs were made. */
+export interface LoopOrder extends Target {
+  clients: number;
+  until: { warmUpMs: number; measureMs: number } | { pairs: number };
+}
+
+/** Reserves of many tenants, all at once. */
+export interface CrowdOrder extends Target {
+  tenantIds: string[];
+  each: number;
+}
+
+export type LoadOrder = LoopOrder | CrowdOrder;
+
+export interface LoopResult {
   pairs: number;
   seconds: number;
   reserveMs: number[];
@@ -19,10 +30,20 @@ export interface LoadResult {
   everyPair: number;
 }
 
-async function run({ url, key, clients, warmUpMs, measureMs }: LoadOrder): Promise<LoadResult> {
+export interface CrowdResult {
+  /** How long each tenant waited for the last of its answers. */
+  waitedMs: number[];
+  seconds: number;
+}
+
+export type LoadResult<O extends LoadOrder> = O extends LoopOrder ? LoopResult : CrowdResult;
+
+type Post = (path: string, body: object, expected: number) => Promise<void>;
+
+/** @throws Error when the answer is not the one that is expected. */
+function poster({ url, key }: Target, agent: Agent): Post {
   const { hostname, port } = new URL(url);
-  const agent = new Agent({ keepAlive: true, maxSockets: clients });
-  const post = (path: string, body: object, expected: number): Promise<void> =>
+  return (path, body, expected) =>
     new Promise((resolve, reject) => {
       const text = JSON.stringify(body);
       const headers = {
@@ -42,29 +63,63 @@ async function run({ url, key, clients, warmUpMs, measureMs }: LoadOrder): Promi
       sent.on('error', reject);
       sent.end(text);
     });
-  const measuredFrom = performance.now() + warmUpMs;
-  const until = measuredFrom + measureMs;
-  const result: LoadResult = { pairs: 0, seconds: measureMs / 1000, reserveMs: [], everyPair: 0 };
+}
+
+async function loop({ clients, until, ...target }: LoopOrder): Promise<LoopResult> {
+  const agent = new Agent({ keepAlive: true, maxSockets: clients });
+  const post = poster(target, agent);
+  const startedMs = performance.now();
+  const timed = 'measureMs' in until;
+  const measuredFrom = startedMs + (timed ? until.warmUpMs : 0);
+  const endMs = timed ? measuredFrom + until.measureMs : Infinity;
+  const pairsMax = timed ? Infinity : until.pairs;
+  const result: LoopResult = { pairs: 0, seconds: 0, reserveMs: [], everyPair: 0 };
+  let begun = 0;
   const client = async (): Promise<void> => {
-    while (performance.now() < until) {
+    while (performance.now() < endMs && begun < pairsMax) {
+      begun += 1;
       const operationId = randomUUID();
-      const startedMs = performance.now();
+      const askedMs = performance.now();
       await post('/v1/reservations', { operationId, resource: 'llm', amountUsd, kind: 'bench' }, 201);
       const reservedMs = performance.now();
       await post(`/v1/reservations/${operationId}/commit`, { costUsd }, 200);
       result.everyPair += 1;
-      if (startedMs < measuredFrom || performance.now() > until) continue;
+      if (askedMs < measuredFrom || performance.now() > endMs) continue;
       result.pairs += 1;
-      result.reserveMs.push(reservedMs - startedMs);
+      result.reserveMs.push(reservedMs - askedMs);
     }
   };
   await Promise.all(Array.from({ length: clients }, client));
   agent.destroy();
+  result.seconds = (timed ? until.measureMs : performance.now() - startedMs) / 1000;
   return result;
 }
 
+async function crowd({ tenantIds, each, ...target }: CrowdOrder): Promise<CrowdResult> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1_000 });
+  const post = poster(target, agent);
+  const startedMs = performance.now();
+  const waitedMs = await Promise.all(
+    tenantIds.map(async (tenantId) => {
+      await Promise.all(
+        Array.from({ length: each }, () =>
+          post(
+            '/v1/reservations',
+            { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, kind: 'bench' },
+            201,
+          ),
+        ),
+      );
+      return performance.now() - startedMs;
+    }),
+  );
+  agent.destroy();
+  return { waitedMs, seconds: (performance.now() - startedMs) / 1000 };
+}
+
 process.on('message', (order: LoadOrder) => {
-  run(order).then(
+  const carriedOut: Promise<LoopResult | CrowdResult> = 'clients' in order ? loop(order) : crowd(order);
+  carriedOut.then(
     (result) => process.send?.(result),
     (error: unknown) => {
       console.error(error);

@@ -17,6 +17,8 @@ export interface RunningPostgres {
   /** Connection string of the superuser. */
   adminUrl: string;
   port: number;
+  /** The postmaster, whose children serve the connections. */
+  pid: number;
   stop(): Promise<void>;
 }
 
@@ -50,7 +52,13 @@ export async function startPostgres({
   });
   if (isNew) await server.initialise();
   await server.start();
-  return { adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`, port, stop: () => server.stop() };
+  const [pid] = (await readFile(path.join(databaseDir, 'postmaster.pid'), 'utf8')).split('\n');
+  return {
+    adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+    port,
+    pid: Number(pid),
+    stop: () => server.stop(),
+  };
 }
 
 const exists = (file: string): Promise<boolean> =>

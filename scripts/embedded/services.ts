@@ -16,7 +16,7 @@ export interface ServicesOptions {
 }
 
 export interface ServiceAddresses {
-  postgres: { adminUrl: string };
+  postgres: { adminUrl: string; pid: number };
   temporal: { address: string; uiUrl?: string; pid: number };
 }
 

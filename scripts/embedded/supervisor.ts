@@ -49,7 +49,7 @@ async function main(): Promise<void> {
     tell({
       type: 'ready',
       services: {
-        postgres: { adminUrl: postgres.adminUrl },
+        postgres: { adminUrl: postgres.adminUrl, pid: postgres.pid },
         temporal: {
           address: temporal.address,
           ...(temporal.uiUrl === undefined ? {} : { uiUrl: temporal.uiUrl }),

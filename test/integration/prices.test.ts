@@ -69,7 +69,7 @@ describe('the price table', () => {
   const costText = (price: ModelPrice, usage: Partial<ModelUsage>): string =>
     formatUsd(costOfUsage(price, usageOf(usage)).costUsd);
 
-  it('prices at least 27 models of OpenAI, Anthropic and Google, each with a source, a date and an exact name', () => {
+  it('prices at least 27 models of OpenAI, Anthropic and Google, each with a source, a date and an exact name (Q7)', () => {
     expect(new Set(rows.map((row) => row.model)).size).toBeGreaterThanOrEqual(27);
     for (const provider of ['openai', 'anthropic', 'google']) {
       expect(rows.filter((row) => row.provider === provider).length).toBeGreaterThanOrEqual(5);
@@ -93,7 +93,7 @@ describe('the price table', () => {
     expect(() => findModelPrice(prices, { model, at: at('2026-01-03T23:59:59Z') })).toThrow(UnpricedModelError);
   });
 
-  it('costs exactly what Postgres calculates, for every token kind of every row', async () => {
+  it('costs exactly what Postgres calculates, for every token kind of every row (V1)', async () => {
     let compared = 0;
     for (const quantity of quantities) {
       const expected = await expectedCosts('', quantity);
@@ -112,7 +112,7 @@ describe('the price table', () => {
     expect(compared).toBe(rows.length * kinds.length * quantities.length);
   });
 
-  it('costs exactly what Postgres calculates above the long-context threshold of every row that has one', async () => {
+  it('costs exactly what Postgres calculates above the long-context threshold of every row that has one (V1)', async () => {
     const long = prices.filter((price) => price.longContext !== undefined);
     expect(long.length).toBeGreaterThan(5);
     for (const price of long) {
@@ -128,7 +128,7 @@ describe('the price table', () => {
     }
   });
 
-  it('costs exactly what Postgres calculates with every factor of every row', async () => {
+  it('costs exactly what Postgres calculates with every factor of every row (V1)', async () => {
     const found = await app.query<{ price_version: string; name: keyof UsageModifiers; value: string; cost: string }>(
       `SELECT p.price_version, kind.key AS name, factor.key AS value,
               trim_scale(ceil(p.input_usd_per_mtok * 98765 / 1000000 * factor.value::numeric * 1e12) / 1e12)::text AS cost
