@@ -8,6 +8,9 @@
  *
  * A command that can wait (a commit whose outcome Postgres already holds) rides with the next one that cannot, or goes
  * by itself soon after: most steps then cost their authority one signal instead of two.
+ *
+ * However many tenants there are, a process has only so many signals on their way to Temporal at once. What waits for its
+ * turn gathers company, and a server that has too much to do is not given more.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client, WorkflowSignalWithStartOptions } from '@temporalio/client';
@@ -27,6 +30,8 @@ export interface CoalescerOptions {
   taskQueue: string;
   /** How long a command that can wait does so for company. */
   lazyMs?: number;
+  /** Signals of this process on their way at once, of all tenants together. */
+  signalsAtOnce?: number;
 }
 
 /** Limits of one signal. The server fails a workflow task above 100 buffered events or 2 MiB of them. */
@@ -73,9 +78,11 @@ export class Coalescer {
   /** Tenants whose authority was running when last signalled. */
   private readonly started = new Set<string>();
   private readonly lazyMs: number;
+  private readonly turns: Turns;
 
   constructor(private readonly options: CoalescerOptions) {
     this.lazyMs = options.lazyMs ?? 50;
+    this.turns = new Turns(options.signalsAtOnce ?? 16);
   }
 
   /**
@@ -159,15 +166,14 @@ export class Coalescer {
     do {
       await this.waitForCompany(lane);
       while (lane.heldUntilMs > performance.now()) await sleep(lane.heldUntilMs - performance.now());
+      await this.turns.mine();
       clearTimeout(lane.lazyTimer);
       lane.lazyTimer = undefined;
       const batch = take(lane);
       const sentAtMs = performance.now();
       try {
-        await this.signal(
-          tenantId,
-          batch.map((waiting) => waiting.command),
-        );
+        const commands = batch.map((waiting) => waiting.command);
+        await this.signal(tenantId, commands).finally(() => this.turns.next());
         for (const waiting of batch) waiting.resolve();
         await this.allAnswered(lane, batch, sentAtMs);
       } catch (error) {
@@ -219,6 +225,7 @@ export class Coalescer {
     }
   }
 
+  /** Has its turn when it begins and when it ends. */
   private async signal(tenantId: string, commands: BudgetCommand[]): Promise<void> {
     const { client, taskQueue } = this.options;
     const options: WorkflowSignalWithStartOptions<[BudgetCommand[]]> & { args: [TenantBudgetInput] } = {
@@ -240,7 +247,10 @@ export class Coalescer {
         return;
       } catch (error) {
         if (attempt >= 8 || !isBackPressure(error)) throw error;
+        // Others need not wait for this tenant's authority.
+        this.turns.next();
         await sleep(Math.min(50 * 2 ** attempt, 2_000) * (0.5 + Math.random() / 2));
+        await this.turns.mine();
       }
     }
   }
@@ -258,6 +268,25 @@ export class Coalescer {
       }
       await sleep(1_000);
     }
+  }
+}
+
+/** So many at once, and the others in the order in which they came. */
+class Turns {
+  private readonly waiting: (() => void)[] = [];
+
+  constructor(private free: number) {}
+
+  /** Resolves when it is one's turn. Whoever had it calls `next`. */
+  async mine(): Promise<void> {
+    if (this.free > 0) this.free -= 1;
+    else await new Promise<void>((resolve) => this.waiting.push(resolve));
+  }
+
+  next(): void {
+    const first = this.waiting.shift();
+    if (first) first();
+    else this.free += 1;
   }
 }
 

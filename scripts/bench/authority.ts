@@ -13,7 +13,7 @@ import type { Backend } from './api-process';
 import { benchTenant } from './bench-tenant';
 import { amountUsd, costUsd } from './load-amounts';
 import { BenchProcesses } from './processes';
-import { perThing, processorMs, type Part, type ProcessorMs } from './processor-time';
+import { perThing, printProcessorMs, processorMs, type Part, type ProcessorMs } from './processor-time';
 import { median, quantile, type Print } from './report';
 
 const backends: readonly Backend[] = ['authority', 'sql', 'sqlCoalesced'];
@@ -110,8 +110,7 @@ function report(
     }
     const cpu = repeated.flatMap(({ cpuMs }) => (cpuMs ? [cpuMs] : []));
     const parts = Object.keys(cpu[0] ?? {}).map((part) => [part, median(cpu.map((of) => of[part] ?? 0))] as const);
-    const all = parts.reduce((sum, [, ms]) => sum + ms, 0);
-    if (parts.length > 0) print(`${backend}.cpu_ms_per_pair`, all, 'ms', { ...about, ...Object.fromEntries(parts) });
+    if (parts.length > 0) printProcessorMs(print, `${backend}.cpu_ms_per_pair`, Object.fromEntries(parts), about);
   }
 }
 

@@ -1,4 +1,5 @@
 /** How much processor time each part took, from /proc. Elsewhere than on Linux there is none to tell. */
+import type { Print } from './report';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 
 /** A process, or a process with all that came from it. */
@@ -34,6 +35,12 @@ export function perThing(before: ProcessorMs, after: ProcessorMs, count: number)
   return Object.fromEntries(
     Object.entries(after).map(([name, ms]) => [name, Math.round(((ms - (before[name] ?? 0)) / count) * 1000) / 1000]),
   );
+}
+
+/** All parts together, and each. */
+export function printProcessorMs(print: Print, name: string, parts: ProcessorMs, about: object): void {
+  const all = Object.values(parts).reduce((sum, ms) => sum + ms, 0);
+  print(name, all, 'ms', { ...about, ...parts });
 }
 
 function statOf(pid: number): { pid: number; parent: number; ms: number; endedMs: number } | undefined {

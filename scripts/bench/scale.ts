@@ -11,24 +11,29 @@ import { budgetWorkflowId } from '../../workflows/messages';
 import type { AuthorityBench } from './authority';
 import { benchTenant } from './bench-tenant';
 import { BenchProcesses } from './processes';
+import { perThing, printProcessorMs, processorMs, type Part } from './processor-time';
 import { quantile, type Print } from './report';
 
 const decisions = 100_000;
-const parts = 10;
+const tenths = 10;
 const clients = 200;
 const tenantCounts = [1_000];
 const decisionsEach = 5;
 /** Longer than anybody waits here: what is measured is when the answer comes, not that one gives up. */
 const answerTimeoutMs = 120_000;
 
-export async function measureScale({ databaseUrl, temporalAddress }: AuthorityBench, print: Print): Promise<void> {
+export async function measureScale(
+  { databaseUrl, temporalAddress, services }: AuthorityBench,
+  print: Print,
+): Promise<void> {
   const pool = createPool(databaseUrl);
   const connection = await Connection.connect({ address: temporalAddress });
   const processes = new BenchProcesses();
   try {
-    await processes.startWorker(databaseUrl, temporalAddress);
-    const { url } = await processes.startApi({ backend: 'authority', databaseUrl, address: temporalAddress });
-    for (const count of tenantCounts) await measureTenants({ processes, pool, url, count }, print);
+    const worker = await processes.startWorker(databaseUrl, temporalAddress);
+    const { api, url } = await processes.startApi({ backend: 'authority', databaseUrl, address: temporalAddress });
+    const parts = { ...services, worker: { pid: worker.pid ?? 0 }, api: { pid: api.pid ?? 0 } };
+    for (const count of tenantCounts) await measureTenants({ processes, pool, url, count, parts }, print);
     await measureEndurance({ processes, pool, url, temporal: new Client({ connection }) }, print);
   } finally {
     await processes.stop();
@@ -39,7 +44,13 @@ export async function measureScale({ databaseUrl, temporalAddress }: AuthorityBe
 
 /** Every tenant asks for several decisions at the same moment. */
 async function measureTenants(
-  { processes, pool, url, count }: { processes: BenchProcesses; pool: Pool; url: string; count: number },
+  {
+    processes,
+    pool,
+    url,
+    count,
+    parts,
+  }: { processes: BenchProcesses; pool: Pool; url: string; count: number; parts: Record<string, Part> },
   print: Print,
 ): Promise<void> {
   const tenantIds = Array.from({ length: count }, (_, index) => `bench-crowd-${count}-${index}`);
@@ -48,11 +59,15 @@ async function measureTenants(
   const { key } = await createApiKey(pool, { label: 'bench' });
   const load = await processes.startLoad();
   for (const state of ['cold', 'warm']) {
+    const before = processorMs(parts);
     const { waitedMs, seconds } = await processes.load(load, { url, key, tenantIds, each: decisionsEach });
+    const after = processorMs(parts);
     const about = { tenants: count, decisionsEach, repetitions: 1 };
     print(`tenants.${state}_max_wait_ms`, Math.max(...waitedMs), 'ms', about);
     print(`tenants.${state}_p50_wait_ms`, quantile(waitedMs, 0.5), 'ms', about);
     print(`tenants.${state}_decisions_per_second`, (count * decisionsEach) / seconds, '1/s', about);
+    if (before && after)
+      printProcessorMs(print, `tenants.${state}_cpu_ms_per_tenant`, perThing(before, after, count), about);
   }
 }
 
@@ -61,7 +76,7 @@ async function setAnswerTimeouts(pool: Pool, tenantIds: readonly string[]): Prom
   for (const tenantId of tenantIds) await setPolicy(pool, { tenantId, by: { author: 'bench' }, policy });
 }
 
-/** One tenant, a closed loop that never pauses, in parts of the same size. */
+/** One tenant, a closed loop that never pauses, in tenths of the same size. */
 async function measureEndurance(
   { processes, pool, url, temporal }: { processes: BenchProcesses; pool: Pool; url: string; temporal: Client },
   print: Print,
@@ -71,12 +86,12 @@ async function measureEndurance(
   const load = await processes.startLoad();
   await processes.load(load, { url, key, clients, until: { pairs: 2_000 } });
   const perSecond: number[] = [];
-  for (let part = 0; part < parts; part += 1) {
-    const { pairs, seconds } = await processes.load(load, { url, key, clients, until: { pairs: decisions / parts } });
+  for (let tenth = 0; tenth < tenths; tenth += 1) {
+    const { pairs, seconds } = await processes.load(load, { url, key, clients, until: { pairs: decisions / tenths } });
     perSecond.push(pairs / seconds);
   }
   const [first = NaN] = perSecond;
-  const last = perSecond[parts - 1] ?? NaN;
+  const last = perSecond[tenths - 1] ?? NaN;
   const about = { decisions, clients, repetitions: 1 };
   print('endurance.pairs_per_second', last, '1/s', {
     ...about,
@@ -92,9 +107,11 @@ async function measureEndurance(
 async function executionsOf(temporal: Client, tenantId: string): Promise<{ executions: number; eventsMax: number }> {
   let executions = 0;
   let eventsMax = 0;
-  for await (const execution of temporal.workflow.list({ query: `WorkflowId = '${budgetWorkflowId(tenantId)}'` })) {
+  const workflowId = budgetWorkflowId(tenantId);
+  for await (const { runId } of temporal.workflow.list({ query: `WorkflowId = '${workflowId}'` })) {
+    const { historyLength } = await temporal.workflow.getHandle(workflowId, runId).describe();
     executions += 1;
-    eventsMax = Math.max(eventsMax, execution.historyLength);
+    eventsMax = Math.max(eventsMax, historyLength);
   }
   return { executions, eventsMax };
 }

@@ -142,7 +142,7 @@ export class Installation {
     const child = fork(path.join(__dirname, '..', '..', file), [], {
       execArgv: ['--import', 'tsx'],
       env: this.environment(),
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      stdio: ['ignore', process.stderr, 'inherit', 'ipc'],
     });
     // Whoever runs processes starts one that ended again.
     child.once('exit', (code, signal) => {
