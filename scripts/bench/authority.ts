@@ -62,7 +62,7 @@ export async function measureAuthority(
       const samples = new Map<Backend, Sample[]>(backends.map((backend) => [backend, []]));
       for (let repetition = 0; repetition < repetitions; repetition += 1) {
         for (const backend of backends) {
-          const measured = { ...parts.get(backend), clients: { pid: load.pid ?? 0 } };
+          const measured = { ...parts.get(backend), callers: { pid: load.pid ?? 0 } };
           const before = processorMs(measured);
           const result = await processes.load(load, {
             url: urls.get(backend) ?? '',

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand } from '../../core/commands';
 import { budgetCommandsSignal, budgetWorkflowId } from '../../workflows/messages';
+import { inTransaction } from '../../store/pool';
 import type { Installation } from './installation';
 import type { Tenant } from './load';
 import type { Chance } from './random';
@@ -38,14 +39,15 @@ const dayPasses = `
   WITH locked AS MATERIALIZED (SELECT tenant_id FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE),
   quotas AS (UPDATE copilot_internal.cost_quotas q SET period_start = period_start - interval '1 day', period_end = period_end - interval '1 day'
              FROM locked WHERE q.tenant_id = locked.tenant_id AND q.period = 'day'),
-  entries AS (UPDATE copilot_internal.cost_records c SET posted_at = posted_at - interval '1 day' FROM locked WHERE c.tenant_id = locked.tenant_id),
-  alerts AS (UPDATE copilot_internal.quota_alerts a SET period_start = period_start - interval '1 day'
-             FROM locked WHERE a.tenant_id = locked.tenant_id)
+  entries AS (UPDATE copilot_internal.cost_records c SET posted_at = posted_at - interval '1 day' FROM locked WHERE c.tenant_id = locked.tenant_id)
   UPDATE copilot_internal.reservations r
   SET posted_at = posted_at - interval '1 day',
       -- A denial is yesterday's, like its alert; an open hold goes on.
       decided_at = CASE WHEN status = 'granted' THEN decided_at ELSE decided_at - interval '1 day' END
   FROM locked WHERE r.tenant_id = locked.tenant_id`;
+/** Alerts are one a period, checked row by row: all of them step aside before they move by a day. */
+const alertsStep = (by: string): string =>
+  `UPDATE copilot_internal.quota_alerts SET period_start = period_start + interval '${by}' WHERE tenant_id = $1`;
 
 export const faults = {
   'worker killed': async (installation, chance) => {
@@ -119,8 +121,12 @@ export const faults = {
       );
     }
   },
-  "a period's end": async ({ admin }, chance, tenants) => {
-    await admin.query(dayPasses, [someTenant(chance, tenants)]);
+  "a period's end": async ({ admin }, _chance, tenants) => {
+    for (const { tenantId } of tenants)
+      await inTransaction(admin, async (client) => {
+        for (const step of [dayPasses, alertsStep('1000 years'), alertsStep('-1000 years -1 day')])
+          await client.query(step, [tenantId]);
+      });
   },
   'sandbox creation loses its reply': async ({ e2b }) => {
     e2b.knobs.loseCreateReplies += 1;

@@ -83,7 +83,7 @@ export class Load {
     else if (answer?.status === 429) told.decision = { status: 'denied' };
     if (answer?.status !== 201) {
       // As callers do: it backs off.
-      await sleep(200);
+      await sleep(chance.between(200, 1_000));
       return;
     }
     const where = `/v1/reservations/${operationId}`;

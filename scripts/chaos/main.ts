@@ -27,8 +27,11 @@ const limitUsd = 15;
 const userLimitUsd = 6;
 const platformLimitUsd = 50;
 const callersPerTenant = 4;
-/** How long everything may take to end once nothing goes wrong any more: more than the longest hold and sandbox. */
-const settleMs = 150_000;
+/**
+ * How long everything may take to end once nothing goes wrong any more: more than the longest hold and sandbox, and than it
+ * takes to find a run lost.
+ */
+const settleMs = 240_000;
 
 async function main(): Promise<void> {
   const number = (text: string): number => {
