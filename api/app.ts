@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { sumUsd, formatUsd, parseUsd } from '../core/money';
+import { isDatabaseAway } from '../store/pool';
 import { createApiKey } from '../store/api-keys';
 import { createTenant, listQuotas, setQuotas } from '../store/tenants';
 import { readUsage } from '../store/usage';
@@ -70,10 +71,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
     }
     if (!(error instanceof ApiError))
       dependencies.log.error({ requestId, path: c.req.path, error: error.message }, 'a request failed');
-    const known =
-      error instanceof ApiError
-        ? error
-        : new ApiError('internal', 'The request failed. What it had stored by then is kept.');
+    const known = knownError(error);
     return c.json(errorBody(known, requestId), known.status as 400);
   });
   app.notFound((c) =>
@@ -124,6 +122,14 @@ function limitBody(maxSize: number): MiddlewareHandler<ApiEnv> {
     if (Number(length) > maxSize) tooLarge(maxSize);
     return next();
   };
+}
+
+/** What a caller may know of an error that nobody foresaw. */
+function knownError(error: Error): ApiError {
+  if (error instanceof ApiError) return error;
+  return isDatabaseAway(error)
+    ? new ApiError('unavailable', 'Postgres did not answer. What the request had stored by then is kept.')
+    : new ApiError('internal', 'The request failed. What it had stored by then is kept.');
 }
 
 function tooLarge(bytes: number): never {

@@ -70,3 +70,21 @@ export function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
 }
+
+/** Codes of a network that lost its other end. */
+const networkCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND']);
+/** What the driver says, without a code, of a connection that ended or that it could not get. */
+const driverWords = /connection terminated|connection error|timeout exceeded when trying to connect|not queryable/i;
+
+/**
+ * Whether it is Postgres that is away (or full, read-only, shutting down, too slow), not what was asked of it: the same
+ * request may succeed later.
+ */
+export function isDatabaseAway(error: unknown): boolean {
+  const { code = '', message = '' } = (error ?? {}) as { code?: string; message?: string };
+  if (networkCodes.has(code)) return true;
+  const state = sqlState(error);
+  // 08 connection, 53 resources, 57 intervention of an operator or a timeout, 25006 read-only.
+  if (state !== undefined) return /^(08|53|57)/.test(state) || state === '25006';
+  return driverWords.test(message);
+}

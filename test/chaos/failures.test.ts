@@ -4,6 +4,8 @@
  */
 import { randomUUID } from 'node:crypto';
 import { startDatabaseProxy, type DatabaseProxy } from '../../scripts/chaos/database-proxy';
+import { startApi } from '../../api/server';
+import { createPool } from '../../store/pool';
 import { budgetWorkflowId } from '../../workflows/messages';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until, type TestWorker } from '../support/stack';
@@ -224,6 +226,37 @@ describe('when something fails', () => {
     },
     60_000,
   );
+
+  test('Postgres is away from the API: it says that it is not available, and goes on after it', async () => {
+    const url = new URL(stack.database.appUrl);
+    url.host = `127.0.0.1:${proxy.port}`;
+    const pool = createPool(url.toString());
+    const away = await startApi({ ...stack.api, pool, host: '127.0.0.1', port: 0 });
+    const tenantId = await stack.tenantThat('deny');
+    const ask = async (where: string, body: object): Promise<Answer> => {
+      const headers = { authorization: `Bearer ${api.adminKey}`, 'content-type': 'application/json' };
+      const response = await fetch(`${away.url}${where}`, { method: 'POST', headers, body: JSON.stringify(body) });
+      return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+    };
+    const operationId = randomUUID();
+    const body = { operationId, tenantId, resource: 'llm', amountUsd: '1' };
+    try {
+      expect((await ask('/v1/reservations', body)).status).toBe(201);
+      for (const mode of ['refuse', 'disk-full'] as const) {
+        proxy.set(mode);
+        const committed = await ask(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd: '1' });
+        expect({ mode, ...committed }).toMatchObject({ mode, status: 503, body: { error: 'unavailable' } });
+        proxy.set('pass');
+      }
+      const again = (): Promise<Answer> => ask(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd: '1' });
+      await until('the commit is taken', async () => (await again()).status === 200);
+      await until('it is in the ledger', async () => (await stack.books(tenantId)).ledgerUsd === '1');
+    } finally {
+      proxy.set('pass');
+      await away.close();
+      await pool.end();
+    }
+  }, 60_000);
 
   test('books agree at every look while the database comes and goes', async () => {
     const tenantId = await stack.tenantThat('wait', 30_000);
