@@ -10,12 +10,23 @@ const entriesMax = 10_000;
 /** Remembers what was found; what was not found is asked for again each time. */
 class Remembered<T> {
   private readonly entries = new Map<string, { value: T; untilMs: number }>();
+  /** Look-ups under way: whoever asks meanwhile waits for the same one. */
+  private readonly asked = new Map<string, Promise<T | undefined>>();
 
   constructor(private readonly find: (name: string) => Promise<T | undefined>) {}
 
   async of(name: string): Promise<T | undefined> {
     const known = this.entries.get(name);
     if (known && known.untilMs > performance.now()) return known.value;
+    let asked = this.asked.get(name);
+    if (!asked) {
+      asked = this.lookUp(name).finally(() => this.asked.delete(name));
+      this.asked.set(name, asked);
+    }
+    return asked;
+  }
+
+  private async lookUp(name: string): Promise<T | undefined> {
     const value = await this.find(name);
     if (this.entries.size >= entriesMax) this.entries.clear();
     if (value === undefined) this.entries.delete(name);

@@ -9,13 +9,17 @@ import { answerFromRecord } from '../core/decision';
 import { readReservations } from '../store/budget-batch';
 import type { Pool } from '../store/pool';
 
-/** How often Postgres is asked for answers that were not posted, unless told otherwise. */
+/** How often Postgres is asked for an answer that was not posted, unless told otherwise: at first. */
 const defaultLookUpMs = 25;
+/** Who has waited long is looked up less often: each time after this share of the wait so far. */
+const lookUpShare = 0.25;
 
 interface Waiting {
   tenantId: string;
   command: ReserveCommand;
   resolve: (answer: ReserveAnswer | undefined) => void;
+  askedAtMs: number;
+  lookUpAtMs: number;
 }
 
 export class ReplyBoard {
@@ -41,6 +45,8 @@ export class ReplyBoard {
       const one: Waiting = {
         tenantId,
         command,
+        askedAtMs: performance.now(),
+        lookUpAtMs: performance.now() + this.lookUpMs,
         resolve: (answer) => {
           clearTimeout(timeout);
           this.forget(operationId, one);
@@ -66,7 +72,7 @@ export class ReplyBoard {
 
   private lookUpLater(): void {
     this.timer ??= setTimeout(() => {
-      this.lookUp([...this.waiting.values()].flat())
+      this.lookUp(this.due())
         .catch((error: unknown) =>
           this.dependencies.log.debug({ error: String(error) }, 'answers could not be looked up'),
         )
@@ -75,6 +81,14 @@ export class ReplyBoard {
           if (this.waiting.size > 0) this.lookUpLater();
         });
     }, this.lookUpMs);
+  }
+
+  /** Who has waited for long enough to be looked up. */
+  private due(): Waiting[] {
+    const nowMs = performance.now();
+    const due = [...this.waiting.values()].flat().filter(({ lookUpAtMs }) => lookUpAtMs <= nowMs);
+    for (const one of due) one.lookUpAtMs = nowMs + Math.max(this.lookUpMs, (nowMs - one.askedAtMs) * lookUpShare);
+    return due;
   }
 
   private async lookUp(asked: readonly Waiting[]): Promise<void> {

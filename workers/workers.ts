@@ -77,6 +77,11 @@ const workflowStackFrames = 2;
  * of the worker's, but not of its type.
  */
 const patience: object = { isolateExecutionTimeout: '60 seconds' };
+/**
+ * Each promise of a workflow costs a little for every other workflow that its thread has in memory (Node 20 hands the stores of
+ * all of them on), and there is an authority for each tenant. So these share the tenants out.
+ */
+const threadsOf: Record<WorkerRole, number> = { runs: 1, budget: 4, sandbox: 1 };
 
 /** Starts the workers of the configured roles in this process. */
 export async function startWorkers(options: StartWorkersOptions): Promise<RunningWorkers> {
@@ -111,7 +116,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       namespace,
       taskQueue: queues[role],
       activities: activities[role],
-      ...(role === 'sandbox' || !workflowBundle ? {} : { workflowBundle }),
+      ...(role === 'sandbox' || !workflowBundle ? {} : { workflowBundle, workflowThreadPoolSize: threadsOf[role] }),
       plugins: [tracing.plugin],
       ...patience,
       shutdownGraceTime: `${config.shutdownSeconds} seconds`,
