@@ -34,17 +34,21 @@ type Fault = (
 
 const someTenant = (chance: Chance, tenants: readonly Tenant[]): string => chance.oneOf(tenants).tenantId;
 
+/**
+ * A statement sees what was there when it began: the lock is waited for before, or what a decision wrote meanwhile would
+ * stay behind.
+ */
+const decisionsWait = 'SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE';
 /** A day passes at once for a tenant: what it holds, spent and was alerted of becomes yesterday's. */
 const dayPasses = `
-  WITH locked AS MATERIALIZED (SELECT tenant_id FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE),
-  quotas AS (UPDATE copilot_internal.cost_quotas q SET period_start = period_start - interval '1 day', period_end = period_end - interval '1 day'
-             FROM locked WHERE q.tenant_id = locked.tenant_id AND q.period = 'day'),
-  entries AS (UPDATE copilot_internal.cost_records c SET posted_at = posted_at - interval '1 day' FROM locked WHERE c.tenant_id = locked.tenant_id)
+  WITH quotas AS (UPDATE copilot_internal.cost_quotas q SET period_start = period_start - interval '1 day', period_end = period_end - interval '1 day'
+             WHERE q.tenant_id = $1 AND q.period = 'day'),
+  entries AS (UPDATE copilot_internal.cost_records c SET posted_at = posted_at - interval '1 day' WHERE c.tenant_id = $1)
   UPDATE copilot_internal.reservations r
   SET posted_at = posted_at - interval '1 day',
       -- A denial is yesterday's, like its alert; an open hold goes on.
       decided_at = CASE WHEN status = 'granted' THEN decided_at ELSE decided_at - interval '1 day' END
-  FROM locked WHERE r.tenant_id = locked.tenant_id`;
+  WHERE r.tenant_id = $1`;
 /** Alerts are one a period, checked row by row: all of them step aside before they move by a day. */
 const alertsStep = (by: string): string =>
   `UPDATE copilot_internal.quota_alerts SET period_start = period_start + interval '${by}' WHERE tenant_id = $1`;
@@ -124,7 +128,7 @@ export const faults = {
   "a period's end": async ({ admin }, _chance, tenants) => {
     for (const { tenantId } of tenants)
       await inTransaction(admin, async (client) => {
-        for (const step of [dayPasses, alertsStep('1000 years'), alertsStep('-1000 years -1 day')])
+        for (const step of [decisionsWait, dayPasses, alertsStep('1000 years'), alertsStep('-1000 years -1 day')])
           await client.query(step, [tenantId]);
       });
   },
