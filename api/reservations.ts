@@ -1,5 +1,5 @@
 /** Reservations of callers outside Temporal: the same authority, the same decisions, by HTTP. */
-import type { OnExpiry, ReserveAnswer, ReserveCommand } from '../core/commands';
+import type { ReserveAnswer, ReserveCommand } from '../core/commands';
 import { formatUsd, parseAmountUsd } from '../core/money';
 import { allowUnreserved } from '../store/budget-batch';
 import type { OutcomeAnswer, OutcomeItem } from '../store/outcomes';
@@ -14,6 +14,7 @@ import {
 import type { ApiDependencies } from './context';
 import { denialBody, Denied } from './denials';
 import { ApiError } from './errors';
+import { given } from './given';
 import type { CommitBody, ReserveBody } from './schemas';
 
 /** How long a release waits for the authority to have left its mark. */
@@ -53,12 +54,9 @@ export async function reserve(
 }
 
 function commandOf(body: ReserveBody): ReserveCommand {
-  const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind } = body;
-  const optional: { userId?: string; minimumUsd?: string; model?: string; onExpiry?: OnExpiry } = {};
-  if (body.userId !== undefined) optional.userId = body.userId;
-  if (body.minimumUsd !== undefined) optional.minimumUsd = body.minimumUsd;
-  if (body.model !== undefined) optional.model = body.model;
-  if (body.onExpiry !== undefined) optional.onExpiry = body.onExpiry;
+  const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, userId, minimumUsd, model, onExpiry } =
+    body;
+  const optional = given({ userId, minimumUsd, model, onExpiry });
   return { type: 'reserve', operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, ...optional };
 }
 

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import type { ErrorCode } from '../core/errors';
 import { MoneyError, parseAmountUsd } from '../core/money';
+import { ratePattern } from '../core/prices';
 import { usageGroups } from '../store/usage';
 
 /** A plain decimal of US dollars, as a string: JSON numbers lose digits. */
@@ -252,7 +253,7 @@ export const extendBody = z.strictObject({ ...tenantOnly, ttlSeconds: z.number()
 /** Six decimals per million tokens are a whole number of pico-dollars per token. */
 const rate = z
   .string({ error: 'must be a decimal string of US dollars per million tokens' })
-  .regex(/^(0|[1-9][0-9]{0,5})([.][0-9]{1,6})?$/, {
+  .regex(ratePattern, {
     error: 'must be a plain decimal of 0 or more, below 1000000 and with at most six decimals',
   })
   .openapi({ example: '1.25' });

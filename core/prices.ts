@@ -94,6 +94,9 @@ export class UnpricedModelError extends Error {
 /** Rates per million tokens have at most six decimals: then each is a whole number of pico-dollars per token. */
 const TOKEN_RATE_DECIMALS = 6;
 
+/** A rate as people and files write it: a plain decimal of 0 or more, below 1,000,000, with at most six decimals. */
+export const ratePattern = /^(0|[1-9][0-9]{0,5})([.][0-9]{1,6})?$/;
+
 /**
  * Reads the rate of a stored price.
  * @throws PriceError unless it is a plain decimal of 0 or more, with at most `decimals` (by default 6) decimals.

@@ -8,6 +8,26 @@ DROP INDEX copilot_internal.reservations_unfolded;
 CREATE INDEX reservations_unfolded ON copilot_internal.reservations (tenant_id, outcome_at)
   WHERE outcome IS NOT NULL AND NOT outcome_folded;
 
+-- The text of a reservation for whoever reads it. A function with settings of its own, such as a search path, is called for each
+-- row; this one has none, so that the planner puts it in place. It names nothing that a search path could change.
+DROP FUNCTION copilot_internal.reservation_as_json(copilot_internal.reservations);
+CREATE FUNCTION copilot_internal.reservation_as_json(r copilot_internal.reservations) RETURNS json
+  LANGUAGE sql STABLE
+AS $$
+  SELECT pg_catalog.json_build_object(
+    'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
+    'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
+    'onExpiry', r.on_expiry, 'unreserved', r.unreserved,
+    'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
+    'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,
+    'decidedAtMs', pg_catalog.floor(extract(epoch FROM r.decided_at) * 1000),
+    'expiresAtMs', pg_catalog.floor(extract(epoch FROM r.expires_at) * 1000),
+    'outcome', r.outcome, 'outcomeUsd', r.outcome_usd::text, 'outcomeFolded', r.outcome_folded,
+    'settlement', r.settlement, 'committedUsd', r.committed_usd::text, 'overrunUsd', r.overrun_usd::text,
+    'postedAtMs', pg_catalog.floor(extract(epoch FROM r.posted_at) * 1000),
+    'endedAtMs', pg_catalog.floor(extract(epoch FROM r.ended_at) * 1000))
+$$;
+
 -- The reading of 0006. It is text to whoever reads it, so it is json.
 DROP FUNCTION copilot_internal.load_budget_batch(text, uuid[], text[], integer);
 CREATE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, p_operation_ids uuid[], p_user_ids text[],
@@ -68,19 +88,7 @@ BEGIN
   ) AS a
   WHERE q.tenant_id = p_tenant_id AND (q.scope <> 'user' OR q.scope_id = ANY (v_user_ids));
 
-  -- As reservation_as_json has it. A function of its own settings is called for each row, which took longer than all the rest.
-  SELECT coalesce(json_agg(json_build_object(
-      'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
-      'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
-      'onExpiry', r.on_expiry, 'unreserved', r.unreserved,
-      'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
-      'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,
-      'decidedAtMs', floor(extract(epoch FROM r.decided_at) * 1000),
-      'expiresAtMs', floor(extract(epoch FROM r.expires_at) * 1000),
-      'outcome', r.outcome, 'outcomeUsd', r.outcome_usd::text, 'outcomeFolded', r.outcome_folded,
-      'settlement', r.settlement, 'committedUsd', r.committed_usd::text, 'overrunUsd', r.overrun_usd::text,
-      'postedAtMs', floor(extract(epoch FROM r.posted_at) * 1000),
-      'endedAtMs', floor(extract(epoch FROM r.ended_at) * 1000))), '[]') INTO v_reservations
+  SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
   FROM (
     SELECT * FROM reservations
     WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
@@ -96,6 +104,12 @@ BEGIN
 END
 $$;
 
-REVOKE EXECUTE ON FUNCTION copilot_internal.load_budget_batch(text, uuid[], text[], integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION copilot_internal.load_budget_batch(text, uuid[], text[], integer) TO spendlock_app;
+REVOKE EXECUTE ON FUNCTION
+  copilot_internal.reservation_as_json(copilot_internal.reservations),
+  copilot_internal.load_budget_batch(text, uuid[], text[], integer)
+  FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+  copilot_internal.reservation_as_json(copilot_internal.reservations),
+  copilot_internal.load_budget_batch(text, uuid[], text[], integer)
+  TO spendlock_app;
 RESET ROLE;

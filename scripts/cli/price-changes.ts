@@ -1,32 +1,12 @@
 /** What a new version of a price would change. */
-import type { FilePrice } from './price-file';
-
-interface Rates {
-  inputUsd: string;
-  outputUsd: string;
-  cacheReadUsd?: string | null;
-  cacheWrite5mUsd?: string | null;
-  cacheWrite1hUsd?: string | null;
-}
+import type { z } from '@hono/zod-openapi';
+import type { addPricesBody, priceView } from '../../api/schemas';
+import type { FilePrice, FileRates } from './price-file';
 
 /** A price to be added, as the API takes it. */
-export interface PriceFacts extends Rates {
-  provider: string;
-  model: string;
-  longContext?: (Rates & { thresholdTokens: number }) | null;
-  webSearchPerThousandUsd?: string | null;
-  multipliers?: Record<string, Record<string, string>>;
-  notes?: string;
-  source: string;
-  sourceDate: string;
-  effectiveFrom?: string;
-}
-
+export type PriceFacts = z.input<typeof addPricesBody>['prices'][number];
 /** A price in force, as the API shows it. */
-export interface Price extends PriceFacts {
-  priceVersion: string;
-  effectiveFrom: string;
-}
+export type Price = z.output<typeof priceView>;
 
 /** One rate, factor or threshold that becomes another. */
 export interface PriceChange {
@@ -41,11 +21,10 @@ export type Rated = Omit<PriceFacts, 'source' | 'sourceDate' | 'effectiveFrom' |
 
 /** What is given over what holds: a list that does not name a rate does not say that there is none. */
 export function mergePrice(current: PriceFacts | undefined, given: Omit<FilePrice, 'source'>): Rated {
-  const { provider, model, inputUsd, outputUsd } = { ...current, ...given };
+  const { provider, model, inputUsd, outputUsd, ...rest } = { ...current, ...given };
   if (inputUsd === undefined || outputUsd === undefined) throw new Error(`${model} has no rate for input or output`);
   const longContext = given.longContext ? { ...current?.longContext, ...given.longContext } : current?.longContext;
-  const rest = { ...current, ...given };
-  const groups = [...Object.keys(current?.multipliers ?? {}), ...Object.keys(given.multipliers ?? {})];
+  const groups = multiplierNames.filter((group) => current?.multipliers?.[group] ?? given.multipliers?.[group]);
   return {
     provider,
     model,
@@ -62,7 +41,9 @@ export function mergePrice(current: PriceFacts | undefined, given: Omit<FilePric
   };
 }
 
-const rateNames: Record<keyof Rates, string> = {
+const multiplierNames = ['serviceTier', 'speed', 'inferenceGeo'] as const;
+
+const rateNames: Record<keyof FileRates, string> = {
   inputUsd: 'input',
   outputUsd: 'output',
   cacheReadUsd: 'cache read',
@@ -76,13 +57,14 @@ function figuresOf(price: Rated): Map<string, string> {
   const add = (what: string, value: string | number | null | undefined, unit = '$'): void => {
     if (value != null) figures.set(what, `${unit}${value}`);
   };
-  for (const [field, name] of Object.entries(rateNames) as [keyof Rates, string][]) add(name, price[field]);
+  for (const [field, name] of Object.entries(rateNames) as [keyof FileRates, string][]) add(name, price[field]);
   add('long context from', price.longContext?.thresholdTokens, '');
-  for (const [field, name] of Object.entries(rateNames) as [keyof Rates, string][])
+  for (const [field, name] of Object.entries(rateNames) as [keyof FileRates, string][])
     add(`${name}, long context`, price.longContext?.[field]);
   add('1,000 web searches', price.webSearchPerThousandUsd);
-  for (const [group, factors] of Object.entries(price.multipliers ?? {}))
-    for (const [value, factor] of Object.entries(factors)) add(`${group} ${value}`, factor, '×');
+  for (const group of multiplierNames)
+    for (const [value, factor] of Object.entries(price.multipliers?.[group] ?? {}))
+      add(`${group} ${value}`, factor, '×');
   return figures;
 }
 

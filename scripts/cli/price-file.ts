@@ -4,6 +4,7 @@
  *
  * What cannot be stated exactly here is left out with the reason, never guessed.
  */
+import { parseUsd } from '../../core/money';
 
 /** Dollars per million tokens as decimal strings. What is absent the file does not say. */
 export interface FileRates {
@@ -20,7 +21,11 @@ export interface FilePrice extends FileRates {
   model: string;
   longContext?: FileRates & { thresholdTokens: number };
   webSearchPerThousandUsd?: string;
-  multipliers?: Record<string, Record<string, string>>;
+  multipliers?: {
+    serviceTier?: Record<string, string>;
+    speed?: Record<string, string>;
+    inferenceGeo?: Record<string, string>;
+  };
   source?: string;
 }
 
@@ -162,7 +167,7 @@ function factorBetween(base: FileRates, other: FileRates): string | undefined {
   if (other.inputUsd === undefined || other.outputUsd === undefined) return undefined;
   const factors = new Set<string | undefined>();
   for (const name of Object.keys(other) as (keyof FileRates)[]) {
-    const [from, to] = [micro(base[name]), micro(other[name])];
+    const [from, to] = [base[name], other[name]].map((rate) => (rate === undefined ? undefined : parseUsd(rate)));
     if (from === 0n && to === 0n) continue;
     const scaled = from === undefined || from === 0n || to === undefined ? undefined : to * 1_000_000n;
     factors.add(
@@ -171,13 +176,6 @@ function factorBetween(base: FileRates, other: FileRates): string | undefined {
   }
   const [only] = factors;
   return factors.size === 1 && only !== '0' ? only : undefined;
-}
-
-/** Millionths of a dollar. */
-function micro(rate: string | undefined): bigint | undefined {
-  if (rate === undefined) return undefined;
-  const [whole = '0', decimals = ''] = rate.split('.');
-  return BigInt(`${whole}${decimals.padEnd(6, '0')}`);
 }
 
 /** A number of the file times a power of ten, as a plain decimal of six decimals at most. */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { given } from '../../api/given';
+import { ratePattern } from '../../core/prices';
 import { ApiCallError, connect, type Api } from './api';
 import { author } from './options';
 import { show, table, usd, type Column } from './output';
@@ -29,7 +30,7 @@ const changeColumns: Column<PriceChange>[] = [
 const namedMax = 10;
 
 const rate = (text: string): string => {
-  if (/^(0|[1-9][0-9]{0,5})([.][0-9]{1,6})?$/.test(text)) return text;
+  if (ratePattern.test(text)) return text;
   throw new InvalidArgumentError('It must be US dollars per million tokens, such as 1.25, with six decimals at most.');
 };
 const moment = (text: string): string => {
