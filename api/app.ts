@@ -3,12 +3,11 @@ import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import { randomUUID } from 'node:crypto';
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { sumUsd, formatUsd, parseUsd } from '../core/money';
 import { isDatabaseAway } from '../store/pool';
 import { createApiKey } from '../store/api-keys';
 import { createTenant, listQuotas, setQuotas } from '../store/tenants';
-import { readUsage } from '../store/usage';
 import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
+import { conversationRoutes } from './conversation-routes';
 import { controlRoutes } from './control-routes';
 import { priceRoutes } from './price-routes';
 import { denialEvents, Denied } from './denials';
@@ -21,6 +20,7 @@ import { health, readiness } from './readiness';
 import { reservationRoutes } from './reservation-routes';
 import { cancelRun, findRunOrFail, showQuota, showRun, startRun } from './runs';
 import * as schemas from './schemas';
+import { usageRoutes } from './usage-routes';
 
 export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   const app = new OpenAPIHono<ApiEnv>({
@@ -80,7 +80,8 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
 
   tenantRoutes(app, dependencies);
   runRoutes(app, dependencies);
-  usageRoute(app, dependencies);
+  conversationRoutes(app, dependencies);
+  usageRoutes(app, dependencies);
   reservationRoutes(app, dependencies);
   controlRoutes(app, dependencies);
   priceRoutes(app, dependencies);
@@ -294,28 +295,6 @@ function runRoutes(app: App, dependencies: ApiDependencies): void {
         await cancelRun(dependencies, run);
         return { status: 202, body: { runId: run.runId, status: 'cancelling' } };
       })) as never;
-    },
-  );
-}
-
-function usageRoute(app: App, dependencies: ApiDependencies): void {
-  app.openapi(
-    createRoute({
-      method: 'get',
-      path: '/v1/usage',
-      security,
-      request: { query: schemas.usageQuery },
-      responses: { 200: json(schemas.usageView, 'What was spent, by group'), ...failures },
-    }),
-    async (c) => {
-      const asked = c.req.valid('query');
-      const tenantId = await tenantFor(c, dependencies, asked.tenantId);
-      const to = asked.to === undefined ? new Date() : new Date(asked.to);
-      const from = asked.from === undefined ? new Date(to.getTime() - 30 * 86_400_000) : new Date(asked.from);
-      if (from >= to) throw new ApiError('invalid_request', 'from: must be before to.');
-      const lines = await readUsage(dependencies.pool, { tenantId, from, to, groupBy: asked.groupBy });
-      const costUsd = formatUsd(sumUsd(lines.map((line) => parseUsd(line.costUsd))));
-      return c.json({ from: from.toISOString(), to: to.toISOString(), groupBy: asked.groupBy, costUsd, lines }, 200);
     },
   );
 }

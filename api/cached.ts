@@ -1,6 +1,7 @@
 /** What nearly every request looks up, remembered for some seconds: a change takes effect within that time. */
 import { authenticate, type KeyOwner } from '../store/api-keys';
 import type { Pool } from '../store/pool';
+import type { PriceList } from '../store/prices';
 import { readPolicy, tenantExists, type TenantPolicy } from '../store/tenants';
 
 /** How long an answer is remembered. */
@@ -46,6 +47,17 @@ export class Callers extends Remembered<KeyOwner> {
 export class Tenants extends Remembered<true> {
   constructor(pool: Pool) {
     super(async (tenantId) => (await tenantExists(pool, tenantId)) || undefined);
+  }
+}
+
+/** The prices, for gates: a call itself is priced by what holds at its moment. */
+export class Prices extends Remembered<PriceList> {
+  constructor(read: () => Promise<PriceList>) {
+    super(read);
+  }
+
+  async list(): Promise<PriceList> {
+    return (await this.of('')) ?? { models: [], sandboxes: [] };
   }
 }
 

@@ -1,6 +1,6 @@
 /** What the API reads from its environment, once. A wrong value stops it at once and is named. */
 import { z } from 'zod';
-import { ConfigError } from '../workers/config';
+import { ConfigError, flag } from '../workers/config';
 import { defaultTaskQueuePrefix } from '../workflows/messages';
 
 /** The model of runs that name none. */
@@ -18,6 +18,8 @@ const schema = z.object({
   TEMPORAL_API_KEY: z.string().min(1).optional(),
   SPENDLOCK_TASK_QUEUE_PREFIX: z.string().min(1).default(defaultTaskQueuePrefix),
   SPENDLOCK_DEFAULT_MODEL: z.string().min(1).default(defaultModel),
+  ENFORCE_COST_QUOTAS: flag,
+  ENFORCE_E2B_QUOTAS: flag,
   API_HOST: z.string().min(1).default('127.0.0.1'),
   API_PORT: z
     .string()

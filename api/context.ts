@@ -3,11 +3,13 @@ import type { HttpBindings } from '@hono/node-server';
 import type { Client } from '@temporalio/client';
 import type { Context } from 'hono';
 import type { Logger } from 'pino';
+import type { Resource } from '../core/commands';
 import type { AuthorityClient } from '../authority/authority-client';
 import type { KeyOwner } from '../store/api-keys';
 import type { Pool } from '../store/pool';
 import type { PriceList } from '../store/prices';
-import type { Callers, Policies, Tenants } from './cached';
+import type { Callers, Policies, Prices, Tenants } from './cached';
+import type { Watchers } from './watchers';
 import { ApiError } from './errors';
 
 /** What a process that serves the API brings. */
@@ -18,6 +20,8 @@ export interface ProcessDependencies {
   taskQueuePrefix: string;
   defaultModel: string;
   prices: () => Promise<PriceList>;
+  /** Whether quotas of a resource bind (requirement Q1). */
+  enforced: Record<Resource, boolean>;
   /** Ends open event streams. */
   closing: AbortSignal;
 }
@@ -30,6 +34,9 @@ export interface ApiDependencies extends ProcessDependencies {
   callers: Callers;
   tenants: Tenants;
   policies: Policies;
+  /** Prices as of some seconds ago, for gates. */
+  recentPrices: Prices;
+  watchers: Watchers;
 }
 
 export interface ApiEnv {

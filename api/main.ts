@@ -26,6 +26,7 @@ async function main(): Promise<void> {
     taskQueuePrefix: config.SPENDLOCK_TASK_QUEUE_PREFIX,
     defaultModel: config.SPENDLOCK_DEFAULT_MODEL,
     prices: () => readPrices(pool),
+    enforced: { llm: config.ENFORCE_COST_QUOTAS, e2b: config.ENFORCE_E2B_QUOTAS },
   });
   log.info({ url: api.url }, 'API started');
   const stop = async (): Promise<void> => {

@@ -2,17 +2,17 @@
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
 import { WorkflowIdReusePolicy } from '@temporalio/common';
 import { parseUsd, formatUsd } from '../core/money';
-import { calculateRetryAfter } from '../core/periods';
 import { findModelPrice, UnpricedModelError } from '../core/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
 import { readRunCost, readRunSteps } from '../store/reservations';
 import { createRun, findRun, type Run } from '../store/runs';
 import { listQuotas, readPolicy, type QuotaView, type TenantPolicy } from '../store/tenants';
-import { runWorkflowId, taskQueues, tenantIdAttribute, type AgentRunInput } from '../workflows/messages';
+import { runWorkflowId, taskQueues, tenantIdAttribute, type AgentRunInput, type ToolRule } from '../workflows/messages';
 import type { ProcessDependencies } from './context';
-import { denialBody, Denied } from './denials';
 import { ApiError } from './errors';
-import { fileBytesMax, taskCharsMax, type RunView, type StartRunBody } from './schemas';
+import { gate } from './gate';
+import { given } from './given';
+import { fileBytesMax, taskCharsMax, type RunView, type StartConversationBody, type StartRunBody } from './schemas';
 
 export interface StartedRun {
   runId: string;
@@ -32,11 +32,12 @@ export async function startRun(
   const model = body.model ?? dependencies.defaultModel;
   const file = body.file && { name: body.file.name, content: Buffer.from(body.file.contentBase64, 'base64') };
   checkSizes(body.task, file?.content.length ?? 0);
-  await checkPrices(dependencies, { model, tier: body.sandbox.tier });
-  await gate(dependencies, { tenantId, userId: body.userId });
+  const models = [model, ...(body.fallbackModels ?? [])];
+  await checkPrices(dependencies, { models, tier: body.sandbox.tier });
+  await gate(dependencies, { tenantId, userId: body.userId, resource: 'llm', what: 'The run was not started.' });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = runWorkflowId(runId);
-  const options = { limits: body.limits, sandbox: body.sandbox };
+  const options = optionsOf(body);
   const status = await createRun(dependencies.pool, {
     runId,
     tenantId,
@@ -48,23 +49,62 @@ export async function startRun(
     file,
   });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId });
-  const { maxCostUsd, ...limits } = body.limits;
-  await startWorkflow(dependencies, workflowId, {
-    runId,
-    tenantId,
-    ...(body.userId === undefined ? {} : { userId: body.userId }),
-    model,
-    ...limits,
-    ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
-    ...(unavailable ? { unavailable } : {}),
-    sandboxTier: body.sandbox.tier,
-    sandboxWindowSeconds: body.sandbox.windowSeconds,
-  });
+  const input = { runId, tenantId, model, ...inputOf(body), ...(unavailable ? { unavailable } : {}) };
+  await startWorkflow(dependencies, { type: 'agentRun', workflowId, input, summary: `Agent run with ${model}` });
   return { runId, workflowId, status: 'running' };
 }
 
+/** What a run or a conversation remembers of how it was asked for. */
+export const optionsOf = ({
+  limits,
+  sandbox,
+  tools,
+  instructions,
+  compaction,
+  fallbackModels,
+  onDenied,
+}: StartRunBody | StartConversationBody): Record<string, unknown> => ({
+  limits,
+  sandbox,
+  compaction,
+  onDenied,
+  ...given({ tools, instructions, fallbackModels }),
+});
+
+/** The part of a workflow's input that follows from how a run or a conversation was asked for. */
+export function inputOf(
+  body: StartRunBody | StartConversationBody,
+): Omit<AgentRunInput, 'runId' | 'tenantId' | 'model' | 'unavailable'> {
+  const { maxCostUsd, ...limits } = body.limits;
+  const { sandbox, compaction, onDenied, fallbackModels, userId } = body;
+  return {
+    ...limits,
+    ...given({ maxCostUsd, userId, fallbackModels }),
+    ...(onDenied === 'wait' ? { onDenied } : {}),
+    ...(compaction.enabled ? { compact: true } : {}),
+    ...toolRules(body.tools),
+    sandboxTier: sandbox.tier,
+    sandboxWindowSeconds: sandbox.windowSeconds,
+    executionSeconds: sandbox.executionSeconds,
+    sandboxIdle: { pauseSeconds: sandbox.pauseAfterSeconds, killSeconds: sandbox.killAfterSeconds },
+  };
+}
+
+/** What a workflow has to know of the tools: which ask a person first, and which have a price. */
+function toolRules(tools: StartRunBody['tools']): Pick<AgentRunInput, 'tools'> {
+  const rules = (tools ?? []).flatMap(({ name, requiresApproval, priceUsd }): [string, ToolRule][] =>
+    requiresApproval || priceUsd !== undefined
+      ? [[name, { ...(requiresApproval ? { requiresApproval } : {}), ...(priceUsd === undefined ? {} : { priceUsd }) }]]
+      : [],
+  );
+  return rules.length === 0 ? {} : { tools: Object.fromEntries(rules) };
+}
+
 /** A run that was given up for lost has been reported as failed; it must not begin after that. */
-async function refuseIfLost({ pool }: ProcessDependencies, key: { tenantId: string; runId: string }): Promise<void> {
+export async function refuseIfLost(
+  { pool }: ProcessDependencies,
+  key: { tenantId: string; runId: string },
+): Promise<void> {
   const run = await findRun(pool, key);
   if (run?.failure?.code !== 'run_lost') return;
   throw new ApiError('run_lost', `The run ${key.runId} was given up. ${run.failure.message} Nothing was started.`);
@@ -74,7 +114,7 @@ async function refuseIfLost({ pool }: ProcessDependencies, key: { tenantId: stri
 const strictness = ['allow', 'wait', 'deny'] as const;
 
 /** A run may be stricter than its tenant, never laxer. Undefined means to wait. */
-async function unavailablePolicy(
+export async function unavailablePolicy(
   { pool }: ProcessDependencies,
   { tenantId, asked }: { tenantId: string; asked: TenantPolicy['onUnavailable'] | undefined },
 ): Promise<AgentRunInput['unavailable']> {
@@ -90,7 +130,7 @@ async function unavailablePolicy(
   return then === 'wait' ? undefined : { then, afterMs: answerTimeoutMs };
 }
 
-function checkSizes(task: string, fileBytes: number): void {
+export function checkSizes(task: string, fileBytes: number): void {
   const nothing = 'Nothing was stored.';
   if (task.length > taskCharsMax) {
     throw new ApiError(
@@ -104,19 +144,13 @@ function checkSizes(task: string, fileBytes: number): void {
 }
 
 /** What has no price is refused before anything is stored. */
-async function checkPrices(
+export async function checkPrices(
   { prices }: ProcessDependencies,
-  { model, tier }: { model: string; tier: string },
+  { models: named, tier }: { models: readonly string[]; tier: string },
 ): Promise<void> {
   const { models, sandboxes } = await prices();
   try {
-    const { provider } = findModelPrice(models, { model, at: Date.now() });
-    if (provider !== 'anthropic') {
-      throw new ApiError(
-        'invalid_request',
-        `model: ${model} is a model of ${provider}; runs call models of anthropic. Nothing was stored.`,
-      );
-    }
+    for (const model of named) findModelPrice(models, { model, at: Date.now() });
     findSandboxPrice(sandboxes, { tier, at: Date.now() });
   } catch (error) {
     if (error instanceof UnpricedModelError) throw new ApiError('unpriced_model', error.message);
@@ -125,58 +159,28 @@ async function checkPrices(
   }
 }
 
-async function gate(
-  { pool }: ProcessDependencies,
-  payer: { tenantId: string; userId: string | undefined },
-): Promise<void> {
-  const quotas = await listQuotas(pool, payer.tenantId);
-  const full = quotas.find(
-    (quota) =>
-      quota.resourceType !== 'e2b' &&
-      // More may be drawn for a lease: that is for the authority to find out.
-      quota.scope !== 'platform' &&
-      (quota.scope !== 'user' || quota.scopeId === payer.userId) &&
-      parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd) <=
-        0n,
-  );
-  if (!full) return;
-  const resetsAt = full.periodEnd.toISOString();
-  throw new Denied(
-    denialBody({
-      message:
-        `The ${full.resourceType} quota of ${full.scope} ${full.scopeId} per ${full.period} has nothing left of $${full.limitUsd} ` +
-        `($${full.spentUsd} spent, $${full.reservedUsd} reserved). The run was not started. It resets at ${resetsAt}.`,
-      resource: 'llm',
-      quota: {
-        scope: full.scope,
-        scopeId: full.scopeId,
-        resourceType: full.resourceType,
-        period: full.period,
-        limitUsd: full.limitUsd,
-        spentUsd: full.spentUsd,
-        reservedUsd: full.reservedUsd,
-        remainingUsd: '0',
-        estimatedUsd: '0',
-        resetsAt,
-      },
-      retryAfterSeconds: calculateRetryAfter(full.period, Date.now()),
-    }),
-  );
+/** A workflow to be started for a run that is stored. */
+export interface NewWorkflow {
+  type: 'agentRun' | 'conversation';
+  workflowId: string;
+  input: AgentRunInput;
+  /** What Temporal UI shows beside its id. */
+  summary: string;
 }
 
-async function startWorkflow(
+/** @throws ApiError `unavailable` when Temporal does not take it; the run is stored. */
+export async function startWorkflow(
   { temporal, taskQueuePrefix, log }: ProcessDependencies,
-  workflowId: string,
-  input: AgentRunInput,
+  { type, workflowId, input, summary }: NewWorkflow,
 ): Promise<void> {
   try {
-    await temporal.workflow.start('agentRun', {
+    await temporal.workflow.start(type, {
       workflowId,
       taskQueue: taskQueues(taskQueuePrefix).runs,
       args: [input],
       workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
       typedSearchAttributes: [{ key: tenantIdAttribute, value: input.tenantId }],
-      staticSummary: `Agent run with ${input.model}`,
+      staticSummary: summary,
     });
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) return;
@@ -200,7 +204,8 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     runId: run.runId,
     tenantId: run.tenantId,
     workflowId: run.workflowId,
-    status: run.status,
+    status: run.status === 'running' && run.waiting ? 'waiting_for_money' : run.status,
+    waitingFor: run.waiting ? { ...run.waiting } : null,
     model: run.model,
     answer: run.answer ?? null,
     failure: run.failure ? { ...run.failure } : null,

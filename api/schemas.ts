@@ -4,6 +4,7 @@ import type { ErrorCode } from '../core/errors';
 import { MoneyError, parseAmountUsd } from '../core/money';
 import { ratePattern } from '../core/prices';
 import { usageGroups } from '../store/usage';
+import { toolNames } from '../workflows/messages';
 
 /** A plain decimal of US dollars, as a string: JSON numbers lose digits. */
 export const amount = z
@@ -119,11 +120,18 @@ export const releaseHoldBody = z.strictObject({ reason, author });
 export const fileBytesMax = 20 * 1024 * 1024;
 export const taskCharsMax = 100_000;
 
-export const startRunBody = z.strictObject({
-  task: z.string().trim().min(1),
+const modelName = z.string().min(1).max(128);
+/** What a run and a conversation have in common. */
+const runOptions = {
   tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }),
   userId: z.string().min(1).max(128).optional(),
-  model: z.string().min(1).max(128).optional(),
+  model: modelName.optional(),
+  fallbackModels: z
+    .array(modelName)
+    .max(5)
+    .optional()
+    .openapi({ description: 'Asked in this order when a provider cannot answer, each at its own price.' }),
+  instructions: z.string().max(20_000).optional().openapi({ description: 'Added to the instructions of the model.' }),
   file: z
     .strictObject({
       name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}$/, {
@@ -132,6 +140,48 @@ export const startRunBody = z.strictObject({
       contentBase64: z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/, { error: 'must be base64' }),
     })
     .optional(),
+  tools: z
+    .array(
+      z.strictObject({
+        name: z.enum(toolNames),
+        requiresApproval: z.boolean().optional().openapi({ description: 'A person is asked before each use.' }),
+        priceUsd: amount.optional().openapi({ description: 'What each use costs, beside the sandbox.' }),
+      }),
+    )
+    .max(toolNames.length)
+    .optional()
+    .openapi({ description: 'The tools that the model may use. When absent: all, and for a task all but ask_person.' }),
+  onUnavailable: z
+    .enum(['wait', 'deny', 'allow'])
+    .optional()
+    .openapi({ description: 'When the budget authority does not answer. May only be stricter than the tenant.' }),
+  onDenied: z
+    .enum(['fail', 'wait'])
+    .default('fail')
+    .openapi({ description: 'When money is refused: end, or hold nothing and wait until there is some.' }),
+  compaction: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      contextTokens: z.number().int().min(1_000).max(10_000_000).optional(),
+      atShare: z.number().gt(0).lte(1).optional(),
+    })
+    .prefault({})
+    .openapi({ description: 'When a context that has grown is summed up: at a share of what the model takes.' }),
+  sandbox: z
+    .strictObject({
+      tier: z.string().default('standard'),
+      template: z.string().min(1).max(128).optional(),
+      windowSeconds: z.number().int().min(10).max(3_600).default(300),
+      executionSeconds: z.number().int().min(1).max(3_600).default(120),
+      pauseAfterSeconds: z.number().int().min(1).max(3_600).default(60),
+      killAfterSeconds: z.number().int().min(1).max(2_592_000).default(86_400),
+    })
+    .prefault({}),
+};
+
+export const startRunBody = z.strictObject({
+  ...runOptions,
+  task: z.string().trim().min(1),
   limits: z
     .strictObject({
       maxSteps: z.number().int().min(1).max(100).default(12),
@@ -140,18 +190,169 @@ export const startRunBody = z.strictObject({
       maxOutputTokens: z.number().int().min(1).max(64_000).default(4_096),
     })
     .prefault({}),
-  onUnavailable: z
-    .enum(['wait', 'deny', 'allow'])
-    .optional()
-    .openapi({ description: 'When the budget authority does not answer. May only be stricter than the tenant.' }),
-  sandbox: z
+});
+export type StartRunBody = z.infer<typeof startRunBody>;
+
+/** The limits of a conversation hold for each of its turns. */
+export const startConversationBody = z.strictObject({
+  ...runOptions,
+  limits: z
     .strictObject({
-      tier: z.string().default('standard'),
-      windowSeconds: z.number().int().min(10).max(3_600).default(300),
+      maxSteps: z.number().int().min(1).max(200).default(25),
+      maxCostUsd: amount.optional(),
+      timeoutSeconds: z.number().int().min(1).max(2_592_000).default(86_400),
+      maxOutputTokens: z.number().int().min(1).max(64_000).default(4_096),
     })
     .prefault({}),
 });
-export type StartRunBody = z.infer<typeof startRunBody>;
+export type StartConversationBody = z.infer<typeof startConversationBody>;
+
+const ofTenant = { tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }) };
+
+export const messageBody = z.strictObject({
+  ...ofTenant,
+  message: z.string().trim().min(1),
+  interruptOnDisconnect: z
+    .boolean()
+    .default(false)
+    .openapi({ description: 'With a streamed answer: stop the turn when the client goes away.' }),
+});
+export type MessageBody = z.infer<typeof messageBody>;
+
+export const interruptBody = z.strictObject({ ...ofTenant, turnId: z.uuid().optional() });
+export const closeBody = z.strictObject(ofTenant);
+
+export const approvalBody = z
+  .strictObject({
+    ...ofTenant,
+    decision: z.enum(['approve', 'refuse', 'answer']),
+    answer: z
+      .string()
+      .trim()
+      .min(1)
+      .max(20_000)
+      .optional()
+      .openapi({ description: 'The answer to a question, or why something is refused.' }),
+    author,
+  })
+  .refine(({ decision, answer }) => decision !== 'answer' || answer !== undefined, {
+    path: ['answer'],
+    error: 'must be there to answer a question',
+  });
+export type ApprovalBody = z.infer<typeof approvalBody>;
+
+export const turnView = z.object({
+  turnId: z.string(),
+  number: z.number(),
+  message: z.string(),
+  status: z.enum(['queued', 'running', 'completed', 'quota_exceeded', 'failed', 'interrupted', 'cancelled']),
+  failure: z.record(z.string(), z.unknown()).nullable(),
+  costUsd: z.string(),
+  createdAt: z.string(),
+  startedAt: z.string().nullable(),
+  endedAt: z.string().nullable(),
+});
+export type TurnView = z.infer<typeof turnView>;
+
+export const conversationView = z.object({
+  conversationId: z.string(),
+  tenantId: z.string(),
+  userId: z.string().nullable(),
+  workflowId: z.string(),
+  status: z.enum(['open', 'waiting_for_money', 'closed', 'cancelled', 'failed']),
+  waitingFor: z.record(z.string(), z.unknown()).nullable(),
+  model: z.string(),
+  costUsd: z.string(),
+  failure: z.record(z.string(), z.unknown()).nullable(),
+  createdAt: z.string(),
+  endedAt: z.string().nullable(),
+});
+export type ConversationView = z.infer<typeof conversationView>;
+
+export const approvalView = z.object({
+  approvalId: z.string(),
+  runId: z.string().openapi({ description: 'The run or conversation.' }),
+  turnId: z.string().nullable(),
+  step: z.number(),
+  tool: z.string(),
+  kind: z.enum(['approval', 'question']),
+  input: z.unknown(),
+  status: z.enum(['pending', 'approved', 'refused', 'answered', 'withdrawn']),
+  answer: z.string().nullable(),
+  decidedBy: z.string().nullable(),
+  createdAt: z.string(),
+  decidedAt: z.string().nullable(),
+});
+export type ApprovalView = z.infer<typeof approvalView>;
+
+/** What is going to be done, for the gate: a sum, a model call, or a sandbox. */
+export const quotaCheckBody = z.strictObject({
+  ...ofTenant,
+  userId: z.string().min(1).max(128).optional(),
+  resource: z.enum(['llm', 'e2b']).default('llm'),
+  estimatedUsd: amount.optional(),
+  call: z
+    .strictObject({
+      model: modelName,
+      inputTokens: z.number().int().min(0).max(100_000_000),
+      maxOutputTokens: z.number().int().min(0).max(100_000_000),
+    })
+    .optional(),
+  sandbox: z
+    .strictObject({ tier: z.string().default('standard'), seconds: z.number().int().min(1).max(86_400).default(300) })
+    .optional(),
+});
+export type QuotaCheckBody = z.infer<typeof quotaCheckBody>;
+
+export const quotaCheckView = z.object({
+  allowed: z.literal(true),
+  resourceType: z.enum(['llm', 'e2b']),
+  estimatedCostUsd: z.string().nullable(),
+  quotas: z.array(quotaView),
+});
+
+export const costRecordsQuery = z.strictObject({
+  tenantId: tenantIdSchema.optional(),
+  from: z.iso.datetime().optional(),
+  to: z.iso.datetime().optional(),
+  userId: z.string().min(1).max(128).optional(),
+  runId: z.uuid().optional(),
+  conversationId: z.uuid().optional(),
+  operationId: z.uuid().optional(),
+  model: modelName.optional(),
+  kind: z.string().min(1).max(100).optional(),
+  resource: z.enum(['llm', 'e2b']).optional(),
+  settlement: z.enum(['actual', 'unverified']).optional(),
+  format: z.enum(['json', 'csv']).default('json').openapi({ description: 'csv: all that match, at most 100,000.' }),
+  after: z
+    .string()
+    .regex(/^\d{1,18}$/, { error: 'must be the `next` of a page' })
+    .optional(),
+  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+});
+export type CostRecordsQuery = z.infer<typeof costRecordsQuery>;
+
+export const costRecordView = z.object({
+  costRecordId: z.string(),
+  operationId: z.string(),
+  entry: z.string(),
+  tenantId: z.string(),
+  userId: z.string().nullable(),
+  runId: z.string().nullable(),
+  conversationId: z.string().nullable(),
+  turnId: z.string().nullable(),
+  kind: z.string(),
+  resource: z.enum(['llm', 'e2b']),
+  model: z.string().nullable(),
+  priceVersion: z.string().nullable(),
+  amountUsd: z.string(),
+  estimatedUsd: z.string().nullable(),
+  settlement: z.enum(['actual', 'unverified']),
+  usage: z.unknown(),
+  postedAt: z.string(),
+  recordedAt: z.string(),
+});
+export type CostRecordView = z.infer<typeof costRecordView>;
 
 export const runStep = z.object({
   operationId: z.string(),
@@ -171,7 +372,8 @@ export const runView = z.object({
   runId: z.string(),
   tenantId: z.string(),
   workflowId: z.string(),
-  status: z.enum(['running', 'completed', 'quota_exceeded', 'failed', 'cancelled']),
+  status: z.enum(['running', 'waiting_for_money', 'completed', 'quota_exceeded', 'failed', 'cancelled']),
+  waitingFor: z.record(z.string(), z.unknown()).nullable(),
   model: z.string(),
   answer: z.string().nullable(),
   failure: z.record(z.string(), z.unknown()).nullable(),
@@ -188,6 +390,7 @@ export const usageQuery = z.strictObject({
   from: z.iso.datetime().optional(),
   to: z.iso.datetime().optional(),
   groupBy: z.enum(usageGroups).default('model'),
+  format: z.enum(['json', 'csv']).default('json'),
 });
 
 export const usageView = z.object({

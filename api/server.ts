@@ -4,8 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { AuthorityClient } from '../authority/authority-client';
 import { taskQueues } from '../workflows/messages';
 import { createApp } from './app';
-import { Callers, Policies, Tenants } from './cached';
+import { Callers, Policies, Prices, Tenants } from './cached';
 import type { Authority, ProcessDependencies } from './context';
+import { Watchers } from './watchers';
 
 export interface RunningApi {
   url: string;
@@ -27,12 +28,15 @@ export async function startApi({ host, port, authority: given, ...dependencies }
   const { pool, temporal, log, taskQueuePrefix } = dependencies;
   const authority =
     given ?? new AuthorityClient({ pool, temporal, taskQueue: taskQueues(taskQueuePrefix).budget, log });
+  const watchers = new Watchers(pool);
   const app = createApp({
     ...dependencies,
     authority,
     callers: new Callers(pool),
     tenants: new Tenants(pool),
     policies: new Policies(pool),
+    recentPrices: new Prices(dependencies.prices),
+    watchers,
     closing: closing.signal,
   });
   return new Promise((resolve, reject) => {
@@ -43,7 +47,7 @@ export async function startApi({ host, port, authority: given, ...dependencies }
         close: () =>
           new Promise((closed) => {
             closing.abort();
-            server.close(() => void authority.close().finally(closed));
+            server.close(() => void Promise.all([authority.close(), watchers.close()]).finally(() => closed()));
             if ('closeIdleConnections' in server) server.closeIdleConnections();
           }),
       });

@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../core/commands';
-import { listenForAnswers, type AnswerListener } from '../store/answers';
+import { listenForAnswers } from '../store/answers';
+import type { Listener } from '../store/listener';
 import { allowUnreserved } from '../store/budget-batch';
 import type { OutcomeAnswer, OutcomeItem } from '../store/outcomes';
 import type { Pool } from '../store/pool';
@@ -26,7 +27,7 @@ export class AuthorityClient {
   private readonly coalescer: Coalescer;
   private readonly replies: ReplyBoard;
   private readonly outcomes: OutcomeWriter;
-  private readonly listener: AnswerListener;
+  private readonly listener: Listener;
   private waiters = 0;
   private readonly channel = `spendlock_answers_${randomBytes(8).toString('hex')}`;
 

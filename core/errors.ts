@@ -125,6 +125,17 @@ export const errorCatalogue = {
     action:
       'Start it again under a new Idempotency-Key. What it had spent is on record, what it held comes back by itself.',
   },
+  conversation_ended: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Begin a new conversation; what was said in this one can still be read.',
+  },
+  turn_interrupted: { httpStatus: 409, retry: false, action: 'Nothing: it was asked for. Send the next message.' },
+  approval_decided: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Nothing: somebody decided it before, or nobody waits for it any more; the message says which.',
+  },
   run_ended: { httpStatus: 409, retry: false, action: 'Nothing: the run had ended already.' },
   authority_unavailable: {
     httpStatus: 503,

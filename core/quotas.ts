@@ -45,7 +45,7 @@ export interface Payer {
 }
 
 /** Whether a quota of the tenant (or of the platform) covers this payer's request. */
-export function covers(quota: Quota, { userId, resource }: Payer): boolean {
+export function covers(quota: Pick<Quota, 'scope' | 'scopeId' | 'resourceType'>, { userId, resource }: Payer): boolean {
   if (quota.resourceType !== 'all' && quota.resourceType !== resource) return false;
   return quota.scope !== 'user' || quota.scopeId === userId;
 }

@@ -2,8 +2,8 @@
  * Answers on their way to the processes that wait for them, by Postgres' NOTIFY. A notification can be lost (nobody
  * listened, or the answer was too long): who waits also looks into the record.
  */
-import { Client } from 'pg';
 import type { ReserveAnswer } from '../core/commands';
+import { listenTo, type Listener } from './listener';
 import type { Pool } from './pool';
 
 /** Postgres takes fewer than 8,000 bytes; some of them name the tenant. */
@@ -67,57 +67,11 @@ function packed(answers: readonly AddressedAnswer[]): string[][] {
   return part.length > 0 ? [...parts, part] : parts;
 }
 
-/** Pause before a listener that lost its connection connects again. */
-const reconnectMs = 500;
-
-export interface AnswerListener {
-  /** Resolves when answers can come. */
-  readonly listening: Promise<void>;
-  stop(): Promise<void>;
-}
-
-/** Hands on the answers that are notified on a channel. Connects again whenever its connection is lost. */
+/** Hands on the answers that are notified on a channel. */
 export function listenForAnswers(
   pool: Pool,
   { channel, onNotice }: { channel: string; onNotice: (notice: AnswerNotice) => void },
-): AnswerListener {
+): Listener {
   if (!isAnswerChannel(channel)) throw new RangeError(`${channel} is no channel for answers.`);
-  let stopped = false;
-  let client: Client | undefined;
-  let wake: (() => void) | undefined;
-  let isListening: () => void;
-  const listening = new Promise<void>((resolve) => (isListening = resolve));
-
-  const listen = async (): Promise<void> => {
-    const ended = new Promise<void>((resolve) => {
-      client = new Client({ connectionString: pool.options.connectionString, keepAlive: true });
-      client.on('error', () => resolve());
-      client.on('end', () => resolve());
-    });
-    client?.on('notification', ({ payload }) => onNotice(JSON.parse(payload ?? '') as AnswerNotice));
-    await client?.connect();
-    await client?.query(`LISTEN ${channel}`);
-    isListening();
-    await ended;
-  };
-  const loop = (async () => {
-    while (!stopped) {
-      await listen().catch(() => undefined);
-      await client?.end().catch(() => undefined);
-      if (stopped) return;
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-        setTimeout(resolve, reconnectMs).unref();
-      });
-    }
-  })();
-  return {
-    listening,
-    async stop() {
-      stopped = true;
-      wake?.();
-      await client?.end().catch(() => undefined);
-      await loop;
-    },
-  };
+  return listenTo(pool, { channel, onPayload: (payload) => onNotice(JSON.parse(payload) as AnswerNotice) });
 }

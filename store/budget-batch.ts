@@ -18,6 +18,8 @@ export interface RecordedBatch {
   decision: BatchDecision;
   nextWakeUpMs?: number;
   alertsDue: number;
+  /** Whether denied steps of the tenant wait for money. */
+  moneyWaiters: boolean;
 }
 
 export interface BatchOptions {
@@ -211,7 +213,7 @@ async function record(
   client: PoolClient,
   tenantId: string,
   decision: BatchDecision,
-): Promise<{ nextWakeUpMs?: number; alertsDue: number }> {
+): Promise<Omit<RecordedBatch, 'decision'>> {
   const batch = {
     changes: decision.changes.map((change) => ({
       ...change,
@@ -227,12 +229,11 @@ async function record(
     })),
     alerts: decision.alerts.map(alertRow),
   };
-  const { rows } = await client.query<{ recorded: { nextWakeUpMs: number | null; alertsDue: number } }>(
-    'SELECT copilot_internal.record_budget_batch($1, $2) AS recorded',
-    [tenantId, JSON.stringify(batch)],
-  );
-  const { nextWakeUpMs = null, alertsDue = 0 } = rows[0]?.recorded ?? {};
-  return { ...(nextWakeUpMs === null ? {} : { nextWakeUpMs }), alertsDue };
+  const { rows } = await client.query<{
+    recorded: { nextWakeUpMs: number | null; alertsDue: number; moneyWaiters: boolean };
+  }>('SELECT copilot_internal.record_budget_batch($1, $2) AS recorded', [tenantId, JSON.stringify(batch)]);
+  const { nextWakeUpMs = null, alertsDue = 0, moneyWaiters = false } = rows[0]?.recorded ?? {};
+  return { ...(nextWakeUpMs === null ? {} : { nextWakeUpMs }), alertsDue, moneyWaiters };
 }
 
 const isoOrNone = (ms: number | undefined): string | undefined =>

@@ -4,8 +4,20 @@ import { asTenant, type Pool, type PoolClient } from './pool';
 
 export type RunStatus = 'running' | 'completed' | 'quota_exceeded' | 'failed' | 'cancelled';
 
+/** A task ends with its answer; a conversation stays open for more messages. */
+export type RunType = 'task' | 'conversation';
+
+/** What a run waits for before its next step: money, of which quota, since and until when. */
+export interface RunWaiting {
+  resource: Resource;
+  quota: BindingQuota;
+  since: string;
+  retryAfterSeconds?: number;
+}
+
 export interface NewRun {
   runId: string;
+  type?: RunType;
   tenantId: string;
   userId?: string | undefined;
   workflowId: string;
@@ -26,11 +38,16 @@ export interface RunFailure {
 
 export interface Run {
   runId: string;
+  type: RunType;
   tenantId: string;
   userId?: string | undefined;
   workflowId: string;
   model: string;
+  /** Empty for a conversation. */
   task: string;
+  /** What was asked for at its start, as the API took it. */
+  options: Record<string, unknown>;
+  waiting?: RunWaiting | undefined;
   fileName?: string | undefined;
   status: RunStatus;
   answer?: string | undefined;
@@ -46,8 +63,8 @@ export interface Run {
 export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
   return asTenant(pool, run.tenantId, async (client) => {
     const { rows } = await client.query<{ created: boolean; status: RunStatus }>(
-      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options)
-       VALUES ($1, $2, $3, $4, $5, $6, $7)
+      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options, type)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
        ON CONFLICT (run_id) DO UPDATE SET seen_at = clock_timestamp()
        RETURNING r.xmax = 0 AS created, r.status`,
       [
@@ -58,6 +75,7 @@ export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
         run.model,
         run.task,
         JSON.stringify(run.options ?? {}),
+        run.type ?? 'task',
       ],
     );
     const { created = false, status = 'running' } = rows[0] ?? {};
@@ -85,6 +103,31 @@ export async function findRun(pool: Pool, { tenantId, runId }: RunKey): Promise<
   });
 }
 
+/** A tenant's conversations, the newest first, with what each has cost. */
+export async function listConversations(
+  pool: Pool,
+  {
+    tenantId,
+    userId,
+    before,
+    limit,
+  }: { tenantId: string; userId?: string | undefined; before?: Date | undefined; limit: number },
+): Promise<(Run & { costUsd: string })[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<RunRow & { cost_usd: string }>(
+      `SELECT r.*, f.name AS file_name,
+              (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
+               WHERE c.run_id = r.run_id) AS cost_usd
+       FROM copilot_internal.runs r LEFT JOIN copilot_internal.run_files f USING (run_id)
+       WHERE r.tenant_id = $1 AND r.type = 'conversation' AND ($2::text IS NULL OR r.user_id = $2)
+         AND ($3::timestamptz IS NULL OR r.created_at < $3)
+       ORDER BY r.created_at DESC LIMIT $4`,
+      [tenantId, userId ?? null, before ?? null, limit],
+    );
+    return rows.map((row) => ({ ...runFrom(row), costUsd: row.cost_usd }));
+  });
+}
+
 export interface RunKey {
   tenantId: string;
   runId: string;
@@ -92,6 +135,9 @@ export interface RunKey {
 
 interface RunRow {
   run_id: string;
+  type: RunType;
+  options: Record<string, unknown>;
+  waiting: RunWaiting | null;
   tenant_id: string;
   user_id: string | null;
   workflow_id: string;
@@ -107,6 +153,9 @@ interface RunRow {
 
 const runFrom = (row: RunRow): Run => ({
   runId: row.run_id,
+  type: row.type,
+  options: row.options,
+  waiting: row.waiting ?? undefined,
   tenantId: row.tenant_id,
   userId: row.user_id ?? undefined,
   workflowId: row.workflow_id,
@@ -152,7 +201,7 @@ export async function endRun(
 ): Promise<boolean> {
   return asTenant(pool, tenantId, async (client) => {
     const { rowCount } = await client.query(
-      `UPDATE copilot_internal.runs SET status = $2, answer = $3, failure = $4, ended_at = clock_timestamp()
+      `UPDATE copilot_internal.runs SET status = $2, answer = $3, failure = $4, waiting = NULL, ended_at = clock_timestamp()
        WHERE run_id = $1 AND status = 'running' AND seen_at = coalesce($5::timestamptz, seen_at)`,
       [runId, end.status, end.answer ?? null, end.failure ? JSON.stringify(end.failure) : null, lastSeenAt ?? null],
     );

@@ -86,22 +86,51 @@ export async function readPolicy(pool: Pool, tenantId: string): Promise<TenantPo
  * its to know. One whose period has ended shows the current period, with nothing spent, as the next decision will make it.
  */
 export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaView[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<QuotaRow>(
-      `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
-              CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.topup_usd)::text END AS topup_usd,
-              q.more_warning_thresholds::float8[] AS more_warning_thresholds,
-              CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.current_spend_usd)::text END AS spent_usd,
-              trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
-              b.period_start, b.period_end
-       FROM copilot_internal.cost_quotas q,
-            copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
-       WHERE q.tenant_id = $1
-       ORDER BY q.scope, q.scope_id, q.resource_type, q.period`,
-      [tenantId],
-    );
-    return rows.map(viewOf);
+  return asTenant(pool, tenantId, (client) => quotasOf(client, tenantId));
+}
+
+/**
+ * The quotas that bind a tenant, and whether a request was answered before under its Idempotency-Key: what a gate needs, in
+ * one round trip.
+ */
+export async function readGate(
+  pool: Pool,
+  {
+    tenantId,
+    repeatOf,
+  }: { tenantId: string; repeatOf: { apiKeyId: string; idempotencyKey: string | undefined } | undefined },
+): Promise<{ quotas: QuotaView[]; answered: boolean }> {
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const both = Promise.all([
+      quotasOf(client, tenantId),
+      repeatOf?.idempotencyKey === undefined
+        ? undefined
+        : client.query(
+            `SELECT FROM copilot_internal.idempotent_requests
+             WHERE api_key_id = $1 AND idempotency_key = $2 AND response_status IS NOT NULL`,
+            [repeatOf.apiKeyId, repeatOf.idempotencyKey],
+          ),
+    ]);
+    const [quotas, answer] = await commitWith(both);
+    return { quotas, answered: (answer?.rowCount ?? 0) > 0 };
   });
+}
+
+async function quotasOf(client: PoolClient, tenantId: string): Promise<QuotaView[]> {
+  const { rows } = await client.query<QuotaRow>(
+    `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
+            CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.topup_usd)::text END AS topup_usd,
+            q.more_warning_thresholds::float8[] AS more_warning_thresholds,
+            CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.current_spend_usd)::text END AS spent_usd,
+            trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
+            b.period_start, b.period_end
+     FROM copilot_internal.cost_quotas q,
+          copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
+     WHERE q.tenant_id = $1
+     ORDER BY q.scope, q.scope_id, q.resource_type, q.period`,
+    [tenantId],
+  );
+  return rows.map(viewOf);
 }
 
 export interface QuotaRow {

@@ -10,7 +10,7 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-const flag = z
+export const flag = z
   .enum(['true', 'false'], { error: 'must be true or false' })
   .default('true')
   .transform((text) => text === 'true');
@@ -52,10 +52,15 @@ const schema = z.object({
   SPENDLOCK_TASK_QUEUES: list(workerRoles),
   ANTHROPIC_API_KEY: secret.optional(),
   ANTHROPIC_BASE_URL: httpUrl.optional(),
+  OPENAI_API_KEY: secret.optional(),
+  OPENAI_BASE_URL: httpUrl.optional(),
+  GEMINI_API_KEY: secret.optional(),
+  GEMINI_BASE_URL: httpUrl.optional(),
   E2B_API_KEY: secret.optional(),
   E2B_API_URL: httpUrl.optional(),
   E2B_SANDBOX_URL: httpUrl.optional(),
   E2B_TEMPLATE: z.string().min(1).optional(),
+  SPENDLOCK_SWEEP_MIN_AGE_SECONDS: count(1, 86_400, 120),
   SPENDLOCK_CODE_LANGUAGES: list(['python', 'javascript']),
   SPENDLOCK_ALERT_WEBHOOK_URL: httpUrl.optional(),
   SPENDLOCK_ALERT_WEBHOOK_SECRET: z.string().min(16, { error: 'must have at least 16 characters' }).optional(),
@@ -65,15 +70,26 @@ const schema = z.object({
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
+/** Where each provider's key and address come from. */
+const modelVariables = {
+  anthropic: { key: 'ANTHROPIC_API_KEY', address: 'ANTHROPIC_BASE_URL' },
+  openai: { key: 'OPENAI_API_KEY', address: 'OPENAI_BASE_URL' },
+  google: { key: 'GEMINI_API_KEY', address: 'GEMINI_BASE_URL' },
+} as const;
+export type ModelProviderName = keyof typeof modelVariables;
+
 export interface WorkerConfig {
   databaseUrl: string;
   databasePoolSize: number;
   temporal: { address: string; namespace: string; apiKey?: string | undefined };
   taskQueuePrefix: string;
   roles: WorkerRole[];
-  anthropic: { apiKey: string; baseURL?: string | undefined };
+  /** The providers of models that there is a key for, by the name that prices use. */
+  models: Partial<Record<ModelProviderName, { apiKey: string; baseURL?: string | undefined }>>;
   e2b: { apiKey: string; apiUrl?: string | undefined; sandboxUrl?: string | undefined; template?: string | undefined };
   codeLanguages: ('python' | 'javascript')[];
+  /** A sandbox that nobody owns is ended once it is as old as this. */
+  sweepMinAgeSeconds: number;
   enforced: { llm: boolean; e2b: boolean };
   alertWebhook?: { url: string; secret: string } | undefined;
   shutdownSeconds: number;
@@ -87,12 +103,11 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     ? []
     : parsed.error.issues.map((issue) => `${issue.path.join('.')} ${explain(issue)}`);
   const roles = parsed.success ? parsed.data.SPENDLOCK_TASK_QUEUES : [];
-  for (const [role, key] of [
-    ['runs', 'ANTHROPIC_API_KEY'],
-    ['sandbox', 'E2B_API_KEY'],
-  ] as const) {
-    if (roles.includes(role) && !environment[key]) problems.push(`${key} is needed by workers of the ${role} queue`);
-  }
+  const modelKeys = Object.values(modelVariables).map(({ key }) => key);
+  if (roles.includes('runs') && modelKeys.every((key) => !environment[key]))
+    problems.push(`${modelKeys.join(' or ')} is needed by workers of the runs queue`);
+  if (roles.includes('sandbox') && !environment.E2B_API_KEY)
+    problems.push('E2B_API_KEY is needed by workers of the sandbox queue');
   if (Boolean(environment.SPENDLOCK_ALERT_WEBHOOK_URL) !== Boolean(environment.SPENDLOCK_ALERT_WEBHOOK_SECRET)) {
     problems.push('SPENDLOCK_ALERT_WEBHOOK_URL and SPENDLOCK_ALERT_WEBHOOK_SECRET are set together or not at all');
   }
@@ -110,7 +125,12 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     temporal: { address: env.TEMPORAL_ADDRESS, namespace: env.TEMPORAL_NAMESPACE, apiKey: env.TEMPORAL_API_KEY },
     taskQueuePrefix: env.SPENDLOCK_TASK_QUEUE_PREFIX,
     roles: env.SPENDLOCK_TASK_QUEUES,
-    anthropic: { apiKey: env.ANTHROPIC_API_KEY ?? '', baseURL: env.ANTHROPIC_BASE_URL },
+    models: Object.fromEntries(
+      Object.entries(modelVariables).flatMap(([name, { key, address: variable }]) => {
+        const apiKey = env[key];
+        return apiKey === undefined ? [] : [[name, { apiKey, baseURL: env[variable] }]];
+      }),
+    ),
     e2b: {
       apiKey: env.E2B_API_KEY ?? '',
       apiUrl: env.E2B_API_URL,
@@ -118,6 +138,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
       template: env.E2B_TEMPLATE,
     },
     codeLanguages: env.SPENDLOCK_CODE_LANGUAGES,
+    sweepMinAgeSeconds: env.SPENDLOCK_SWEEP_MIN_AGE_SECONDS,
     enforced: { llm: env.ENFORCE_COST_QUOTAS, e2b: env.ENFORCE_E2B_QUOTAS },
     shutdownSeconds: env.SPENDLOCK_SHUTDOWN_SECONDS,
     logLevel: env.LOG_LEVEL,

@@ -1,24 +1,36 @@
 import { ScheduleAlreadyRunning, ScheduleOverlapPolicy, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 
+/** What is started again and again for an installation, and how often. */
+const scheduled: { name: string; workflowType: string; every: '1 minute' | '2 minutes' }[] = [
+  { name: 'look-after', workflowType: 'lookAfter', every: '1 minute' },
+  { name: 'sweep-sandboxes', workflowType: 'sweepSandboxes', every: '2 minutes' },
+];
+
 /**
- * Makes sure that the schedule of `lookAfter` exists. It stays when workers end: what it starts then waits for them, one at a
- * time.
+ * Makes sure that the schedules exist. They stay when workers end: what they start then waits for them, one at a time.
  */
 export async function ensureSchedules(
   client: Client,
   { taskQueue, log }: { taskQueue: string; log: Logger },
 ): Promise<void> {
-  const scheduleId = `look-after/${taskQueue}`;
-  try {
-    await client.schedule.create({
-      scheduleId,
-      spec: { intervals: [{ every: '1 minute' }] },
-      policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
-      action: { type: 'startWorkflow', workflowType: 'lookAfter', workflowId: scheduleId, taskQueue, args: [] },
-    });
-  } catch (error) {
-    if (error instanceof ScheduleAlreadyRunning) return;
-    log.warn({ error: String(error), scheduleId }, 'the schedule could not be made: sleeping tenants are not woken');
-  }
+  await Promise.all(
+    scheduled.map(async ({ name, workflowType, every }) => {
+      const scheduleId = `${name}/${taskQueue}`;
+      try {
+        await client.schedule.create({
+          scheduleId,
+          spec: { intervals: [{ every }] },
+          policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
+          action: { type: 'startWorkflow', workflowType, workflowId: scheduleId, taskQueue, args: [] },
+        });
+      } catch (error) {
+        if (error instanceof ScheduleAlreadyRunning) return;
+        log.warn(
+          { error: String(error), scheduleId },
+          'a schedule could not be made: what it looks after is not looked after',
+        );
+      }
+    }),
+  );
 }

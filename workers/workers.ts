@@ -1,6 +1,5 @@
 /** Wires the activities to their dependencies and runs the Temporal workers of a process. */
 import { setFlagsFromString } from 'node:v8';
-import Anthropic from '@anthropic-ai/sdk';
 import { Client } from '@temporalio/client';
 import {
   bundleWorkflowCode,
@@ -18,7 +17,10 @@ import { createLookAfterActivities } from '../activities/budget/look-after';
 import { ReplyBoard } from '../authority/reply-board';
 import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
 import { createLedgerActivities } from '../activities/ledger';
+import { createWakeWaiters } from '../activities/budget/waiters';
 import { createLlmActivities } from '../activities/llm';
+import { modelProviders } from '../activities/llm/providers';
+import { ReplyFeed } from '../activities/llm/reply-feed';
 import { logNotifications, type NotificationService } from '../activities/notify/alerts';
 import { createSendAlerts } from '../activities/notify';
 import { allOf, webhookNotifications } from '../activities/notify/webhook';
@@ -170,28 +172,31 @@ function activitiesOf({ options, pool, client, coalescer, replies, decideBatch }
   const { codeLanguages } = config;
   const prices = () => readPrices(pool);
   const paidStep = new PaidStep({ pool, coalescer, log, atPoint });
-  // Every attempt can bill, so it is the workflow that repeats, with a new reservation: never the SDK.
-  const anthropic = new Anthropic({
-    apiKey: config.anthropic.apiKey || null,
-    authToken: null,
-    ...(config.anthropic.baseURL === undefined ? {} : { baseURL: config.anthropic.baseURL }),
-    maxRetries: 0,
-    logLevel: 'off',
-  });
+  const feed = new ReplyFeed({ pool, log });
+  const providers = modelProviders(config.models);
   return {
     runs: {
       ...createBudgetActivities({ pool, coalescer, replies, log }),
-      ...createLlmActivities({ pool, anthropic, prices, paidStep, log, codeLanguages }),
-      ...createLedgerActivities({ pool }),
+      ...createLlmActivities({ pool, providers, prices, paidStep, log, codeLanguages, feed }),
+      ...createLedgerActivities({ pool, feed }),
       ...options.extraActivities?.({ paidStep }),
     },
     budget: {
       decideBatch,
       nextTask: () => Promise.resolve(),
+      wakeWaiters: createWakeWaiters({ pool, client, log }),
       sendAlerts: createSendAlerts({ pool, notifications, log }),
       ...createLeaseActivities({ pool }),
       ...createLookAfterActivities({ pool, client, coalescer, log }),
     },
-    sandbox: createSandboxActivities({ pool, connection: config.e2b, prices, paidStep, log, codeLanguages }),
+    sandbox: createSandboxActivities({
+      pool,
+      connection: config.e2b,
+      prices,
+      paidStep,
+      log,
+      codeLanguages,
+      sweepMinAgeMs: config.sweepMinAgeSeconds * 1000,
+    }),
   };
 }

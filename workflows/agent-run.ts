@@ -6,7 +6,6 @@
  * reservations is settled before the run is.
  */
 import {
-  ActivityCancellationType,
   CancellationScope,
   proxyActivities,
   setCurrentDetails,
@@ -15,8 +14,9 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
-import type { LlmActivities, ModelReply } from '../activities/contracts/llm';
-import { denialOf, failureOf, failureWith, isCancellation } from './failures';
+import { AgentLoop } from './agent-loop';
+import { ApprovalDesk } from './approvals';
+import { endOf, failureWith, type RunEnd } from './failures';
 import {
   runProgressQuery,
   runStatusAttribute,
@@ -25,13 +25,7 @@ import {
   type RunProgress,
 } from './messages';
 import { SandboxSession } from './sandbox-session';
-import { Budget } from './with-budget';
-
-/** A model call may take this long; its reservation a margin longer. */
-const modelCallSecondsMax = 600;
-const expiryMarginSeconds = 60;
-
-type RunEnd = Omit<Parameters<LedgerActivities['endRun']>[0], 'tenantId' | 'runId'>;
+import { Budget, scopeOf } from './with-budget';
 
 export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const { runId, tenantId } = input;
@@ -43,22 +37,17 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   };
 
   const { taskQueue } = workflowInfo();
-  const { userId, maxCostUsd, unavailable } = input;
-  const budget = new Budget({
-    tenantId,
-    runId,
-    ...(userId === undefined ? {} : { userId }),
-    ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
-    ...(unavailable === undefined ? {} : { unavailable }),
-  });
+  const budget = new Budget(scopeOf(input));
   const sandbox = new SandboxSession(input, budget, taskQueue);
-  let end: RunEnd;
+  budget.beforeWaiting = () => sandbox.pause();
+  const loop = new AgentLoop({ input, budget, sandbox, desk: new ApprovalDesk(input), show });
+  let end: RunEnd<AgentRunResult['status']>;
   try {
-    await CancellationScope.withTimeout(input.timeoutSeconds * 1000, () => work({ input, budget, sandbox, show }));
+    await CancellationScope.withTimeout(input.timeoutSeconds * 1000, () => work(loop, input.maxSteps));
     end = { status: 'completed' };
   } catch (error) {
     // The scope of the time limit is gone here: what is cancelled now is the workflow itself.
-    end = endOf(error, CancellationScope.current().consideredCancelled);
+    end = endOf(error, { what: 'run', cancelled: CancellationScope.current().consideredCancelled });
   }
   await CancellationScope.nonCancellable(async () => {
     show(progress.step, 'settling');
@@ -71,68 +60,12 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   return { runId, status: end.status };
 }
 
-interface Work {
-  input: AgentRunInput;
-  budget: Budget;
-  sandbox: SandboxSession;
-  show: (step: number, doing: string) => void;
-}
-
-async function work({ input, budget, sandbox, show }: Work): Promise<void> {
-  const { tenantId, runId, model, maxOutputTokens, maxSteps } = input;
-  const llm = llmActivities(workflowInfo().taskQueue);
-  for (let step = 1; step <= maxSteps; step += 1) {
-    show(step, 'preparing a model call');
-    const plan = await llm.free.prepareModelCall({ tenantId, runId, model, maxOutputTokens });
-    show(step, 'calling the model');
-    const reply = await budget.withBudget<ModelReply>(
-      {
-        resource: 'llm',
-        kind: 'llm.call',
-        amountUsd: plan.amountUsd,
-        minimumUsd: plan.minimumUsd,
-        priceVersion: plan.priceVersion,
-        ttlSeconds: modelCallSecondsMax + expiryMarginSeconds,
-        step,
-        model,
-      },
-      async ({ operationId, grantedUsd }) => {
-        const answered = await llm.paid.callModel({ tenantId, runId, operationId, step, plan, grantedUsd });
-        budget.noteCost(operationId, answered.costUsd);
-        return answered;
-      },
-    );
-    if (reply.toolCalls.length === 0) {
-      if (reply.stopReason !== 'max_tokens') return;
-      throw failureWith(
-        'run_limit_exceeded',
-        'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
-      );
-    }
-    show(step, 'running code');
-    await sandbox.execute(step);
-  }
+async function work(loop: AgentLoop, maxSteps: number): Promise<void> {
+  for (let step = 1; step <= maxSteps; step += 1) if ((await loop.step(step)) === 'answered') return;
   throw failureWith(
     'run_limit_exceeded',
     `The run made its ${maxSteps} model calls without coming to an answer. What it spent stays on record.`,
   );
-}
-
-function llmActivities(taskQueue: string): { free: LlmActivities; paid: LlmActivities } {
-  return {
-    free: proxyActivities<LlmActivities>({
-      taskQueue,
-      startToCloseTimeout: '60 seconds',
-      retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
-    }),
-    paid: proxyActivities<LlmActivities>({
-      taskQueue,
-      startToCloseTimeout: modelCallSecondsMax * 1000,
-      heartbeatTimeout: '10 seconds',
-      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-      retry: { maximumAttempts: 1 },
-    }),
-  };
 }
 
 const ledger = (taskQueue: string): LedgerActivities =>
@@ -141,37 +74,3 @@ const ledger = (taskQueue: string): LedgerActivities =>
     startToCloseTimeout: '30 seconds',
     retry: { initialInterval: '500 milliseconds', maximumInterval: '15 seconds' },
   });
-
-function endOf(error: unknown, cancelled: boolean): RunEnd {
-  const denial = denialOf(error);
-  if (denial) {
-    return {
-      status: 'quota_exceeded',
-      failure: { code: 'quota_exceeded', message: (error as Error).message, ...denial },
-    };
-  }
-  if (isCancellation(error)) {
-    return cancelled
-      ? {
-          status: 'cancelled',
-          failure: { code: 'run_cancelled', message: 'The run was cancelled. What it had spent stays on record.' },
-        }
-      : {
-          status: 'failed',
-          failure: {
-            code: 'run_timeout',
-            message: 'The run reached its time limit. What it had spent stays on record.',
-          },
-        };
-  }
-  const known = failureOf(error);
-  return {
-    status: 'failed',
-    failure: known
-      ? { code: known.code, message: known.message }
-      : {
-          code: 'internal',
-          message: 'A step failed. What the run had spent stays on record; the workflow in Temporal UI shows the step.',
-        },
-  };
-}

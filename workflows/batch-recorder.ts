@@ -16,6 +16,8 @@ const oneAttempt = { maximumAttempts: 1 };
 const fastMs = 250;
 const fastInARow = 3;
 const pauseMsMax = 10_000;
+/** Between a decision and the look at those that wait for money. */
+const wakeAfterMs = 200;
 
 export class BatchRecorder {
   private readonly local = proxyLocalActivities<AuthorityActivities>({
@@ -37,6 +39,7 @@ export class BatchRecorder {
   /** Fast recordings still to be seen before local ones are tried again; 0 means local. */
   private fastNeeded = 0;
   private sendingAlerts: Promise<void> | undefined;
+  private waking: Promise<void> | undefined;
   private readonly leases = proxyActivities<AuthorityActivities>({
     taskQueue: workflowInfo().taskQueue,
     startToCloseTimeout: '10 seconds',
@@ -57,6 +60,7 @@ export class BatchRecorder {
         const result = await decide({ tenantId, commands, ...(continuing ? { continuing } : {}) });
         if (this.fastNeeded > 0) this.fastNeeded = result.durationMs <= fastMs ? this.fastNeeded - 1 : fastInARow;
         if (result.alertsDue > 0) this.sendAlerts();
+        if (result.moneyWaiters) this.wakeWaiters();
         this.hasIdleLease = result.idleLease ?? false;
         if (result.waiting) this.draw(mailbox, commands, result.waiting);
         return result;
@@ -74,9 +78,10 @@ export class BatchRecorder {
     return this.alerts.nextTask();
   }
 
-  /** Resolves when no alert is under way. */
+  /** Resolves when no alert is under way, and nobody is being woken. */
   async alertsSent(): Promise<void> {
     await this.sendingAlerts;
+    await this.waking;
   }
 
   /** Resolves when no draw is under way: what waited for it is in the mailbox again. */
@@ -107,6 +112,14 @@ export class BatchRecorder {
         mailbox.putBack(commands);
       });
     this.drawing = drawing;
+  }
+
+  /** Looks whom of those that wait for money it would do for now, after a moment in which more may be freed. */
+  private wakeWaiters(): void {
+    this.waking ??= sleep(wakeAfterMs)
+      .then(() => this.alerts.wakeWaiters({ tenantId: this.tenantId }))
+      .catch(() => undefined)
+      .finally(() => (this.waking = undefined));
   }
 
   /** Alerts do not hold up decisions. One that cannot be sent stays due, and is sent after a later batch. */

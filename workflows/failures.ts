@@ -1,6 +1,7 @@
 /** Reading, in workflow code, what an activity said of its failure. */
 import { ActivityFailure, ApplicationFailure, isCancellation } from '@temporalio/workflow';
 import type { AttemptFailureDetails } from '../activities/contracts/failures';
+import type { RunFailureText } from '../activities/contracts/ledger';
 import type { BindingQuota, Resource } from '../core/commands';
 import { isErrorCode, type ErrorCode } from '../core/errors';
 
@@ -44,5 +45,52 @@ export function denialOf(error: unknown): DenialDetails | undefined {
 /** A failure of the workflow's own with a code of the catalogue. */
 export const failureWith = (code: ErrorCode, message: string): ApplicationFailure =>
   ApplicationFailure.create({ type: code, message, nonRetryable: true });
+
+/** How a run, or a turn, ended. */
+export interface RunEnd<S extends string> {
+  status: S;
+  failure?: RunFailureText;
+}
+
+/**
+ * What an error that ended a run or a turn comes to.
+ * @param context.cancelled whether somebody wanted it to stop; without that a cancellation is its time limit.
+ */
+export function endOf(
+  error: unknown,
+  { what, cancelled }: { what: 'run' | 'turn'; cancelled: boolean },
+): RunEnd<'quota_exceeded' | 'cancelled' | 'failed'> {
+  const denial = denialOf(error);
+  if (denial) {
+    return {
+      status: 'quota_exceeded',
+      failure: { code: 'quota_exceeded', message: (error as Error).message, ...denial },
+    };
+  }
+  if (isCancellation(error)) {
+    return cancelled
+      ? {
+          status: 'cancelled',
+          failure: { code: 'run_cancelled', message: `The ${what} was cancelled. What it had spent stays on record.` },
+        }
+      : {
+          status: 'failed',
+          failure: {
+            code: 'run_timeout',
+            message: `The ${what} reached its time limit. What it had spent stays on record.`,
+          },
+        };
+  }
+  const known = failureOf(error);
+  return {
+    status: 'failed',
+    failure: known
+      ? { code: known.code, message: known.message }
+      : {
+          code: 'internal',
+          message: `A step failed. What the ${what} had spent stays on record; the workflow in Temporal UI shows the step.`,
+        },
+  };
+}
 
 export { isCancellation };

@@ -1,4 +1,6 @@
 /** What a worker can be asked to run by name: workflow types, and nothing else. */
 export { agentRun } from './agent-run';
+export { conversation } from './conversation';
 export { lookAfter } from './look-after';
+export { sweepSandboxes } from './sweep-sandboxes';
 export { tenantBudget } from './tenant-budget';

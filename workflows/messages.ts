@@ -3,9 +3,10 @@
  * themselves import it; it holds no behaviour.
  */
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
-import { defineQuery, defineSignal } from '@temporalio/workflow';
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { BudgetCommand } from '../core/commands';
 import type { QuotaState } from '../activities/contracts/budget';
+import type { OpenSandbox, SandboxPlan } from '../activities/contracts/sandbox';
 
 /** Which tenant a workflow works for. Search attributes are never encrypted: ids only, nothing personal. */
 export const tenantIdAttribute = defineSearchAttributeKey('SpendlockTenantId', SearchAttributeType.KEYWORD);
@@ -50,25 +51,49 @@ export interface BudgetState {
 }
 export const budgetStateQuery = defineQuery<BudgetState>('budgetState');
 
+/** The tools that a model can be given. */
+export const toolNames = ['run_code', 'read_file', 'write_file', 'ask_person'] as const;
+export type ToolName = (typeof toolNames)[number];
+
+/** What a workflow has to know of a tool. */
+export interface ToolRule {
+  /** A person is asked before each use. */
+  requiresApproval?: boolean;
+  /** What each use costs, beside the sandbox. Decimal string. */
+  priceUsd?: string;
+}
+
 /** What a run may do. Everything that it reads or says is in Postgres under its id, not here. */
 export interface AgentRunInput {
   runId: string;
   tenantId: string;
   userId?: string;
   model: string;
+  /** Asked in this order when the model's provider cannot answer; each is reserved at its own price. */
+  fallbackModels?: string[];
   /** Output tokens that one model call may ask for. */
   maxOutputTokens: number;
-  /** Model calls that the run may make. */
+  /** Model calls that the run, or one turn of a conversation, may make. */
   maxSteps: number;
-  /** The run's own ceiling: a step that could lift its cost above it is not made, and the run ends. Decimal string. */
+  /** Its own ceiling: a step that could lift the cost above it is not made, and the run or turn ends. Decimal string. */
   maxCostUsd?: string;
   /** What a step does when the authority does not answer; waits when absent. */
   unavailable?: { then: 'deny' | 'allow'; afterMs: number };
-  /** Wall-clock limit. */
+  /** What a denied step does: ends the run or turn when absent, or waits until there is money. */
+  onDenied?: 'wait';
+  /** Whether a context that has grown too large is summed up. */
+  compact?: boolean;
+  /** Tools that are not simply used, by name. */
+  tools?: Partial<Record<string, ToolRule>>;
+  /** Wall-clock limit of the run, or of one turn. */
   timeoutSeconds: number;
   sandboxTier: string;
-  /** How long a sandbox lives, and what its creation reserves money for. */
+  /** How long a sandbox lives before it is extended, and what its creation reserves money for. */
   sandboxWindowSeconds: number;
+  /** How long one program may run. Absent for runs that do not extend their sandbox. */
+  executionSeconds?: number;
+  /** How long a sandbox that nobody uses runs, and stays paused. */
+  sandboxIdle?: { pauseSeconds: number; killSeconds: number };
 }
 
 export interface AgentRunResult {
@@ -82,3 +107,60 @@ export interface RunProgress {
   doing: string;
 }
 export const runProgressQuery = defineQuery<RunProgress>('runProgress');
+
+export const conversationWorkflowId = (conversationId: string): string => `conversation/${conversationId}`;
+
+/** A conversation is a run of that id; its limits hold for each turn. */
+export interface ConversationInput extends AgentRunInput {
+  carried?: CarriedConversation;
+}
+
+/** What one execution of a conversation hands to the next. */
+export interface CarriedConversation {
+  /** The last step that was taken. */
+  step: number;
+  /** The turn that goes on. */
+  turn?: CarriedTurn;
+  sandbox?: CarriedSandbox;
+  /** A message may wait that was not looked for yet. */
+  rung?: true;
+}
+
+export interface CarriedTurn {
+  turnId: string;
+  /** The step of its first model call. */
+  firstStep: number;
+  /** When its time is up, in milliseconds since 1970. */
+  endsAtMs: number;
+  /** What it has cost, for its own limit. */
+  spentUsd: string;
+}
+
+/** A sandbox that runs, or that is paused; with the plan of its window. */
+export interface CarriedSandbox {
+  state: 'open' | 'paused';
+  sandbox: OpenSandbox;
+  plan: SandboxPlan;
+}
+
+/** A message was stored under this turn id. Answers at once; the turn's events tell the rest. */
+export const postMessageUpdate = defineUpdate<{ turnId: string }, [{ turnId: string }]>('postMessage');
+/** Stops the current turn, or only the named one. */
+export const interruptSignal = defineSignal<[{ turnId?: string }]>('interrupt');
+/** Ends a conversation after what it does now was stopped. */
+export const closeSignal = defineSignal('close');
+
+/**
+ * A person decided. With a decision it is recorded, unless somebody was first; without one it was recorded already. In Temporal
+ * UI: `{"approvalId": "…", "decision": "approve" | "refuse" | "answer", "answer": "…", "decidedBy": "…"}`.
+ */
+export const decideApprovalSignal = defineSignal<[ApprovalSignal]>('decideApproval');
+export interface ApprovalSignal {
+  approvalId: string;
+  decision?: 'approve' | 'refuse' | 'answer';
+  answer?: string;
+  decidedBy?: string;
+}
+
+/** There may be money now for a step that waits for it. */
+export const moneyFreedSignal = defineSignal('moneyFreed');

@@ -6,15 +6,17 @@
  *      │                    ├──── fails or is lost, unsettled ──▶ commit: go on with what was bought, or it is charged as
  *      │                    │                                     unverified: perhaps again, newly reserved
  *      │                    └──── refused the claim ────────────▶ again, newly reserved
- *      ├── denied ──▶ `quota_exceeded`, with the quota that bound
+ *      ├── denied ──▶ `quota_exceeded`, with the quota that bound; or, as its policy says, wait and ask again
  *      └── cancelled ──▶ release
  *
  * Each attempt has an operation id and a reservation of its own, because each can be billed.
  */
 import {
   CancellationScope,
+  condition,
   proxyActivities,
   proxyLocalActivities,
+  setHandler,
   sleep,
   uuid4,
   workflowInfo,
@@ -23,6 +25,7 @@ import type { BudgetActivities, ReserveRequest } from '../activities/contracts/b
 import type { ReserveAnswer, Resource } from '../core/commands';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from './failures';
+import { moneyFreedSignal, type AgentRunInput } from './messages';
 
 /** Whose money it is. */
 export interface BudgetScope {
@@ -33,6 +36,27 @@ export interface BudgetScope {
   maxCostUsd?: string;
   /** What to do when the authority does not answer; by default a step waits for as long as it takes. */
   unavailable?: UnavailablePolicy;
+  /** What a denied step does: fails when absent, or holds nothing and waits until there is money. */
+  onDenied?: 'wait' | undefined;
+}
+
+/** The scope of a run, from what it was started with. */
+export function scopeOf({
+  tenantId,
+  runId,
+  userId,
+  maxCostUsd,
+  unavailable,
+  onDenied,
+}: Pick<AgentRunInput, 'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'unavailable' | 'onDenied'>): BudgetScope {
+  return {
+    tenantId,
+    runId,
+    ...(userId === undefined ? {} : { userId }),
+    ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+    ...(unavailable === undefined ? {} : { unavailable }),
+    ...(onDenied === undefined ? {} : { onDenied }),
+  };
 }
 
 /** When the authority has not answered for so long: fail, or go on without a grant, on record. */
@@ -56,6 +80,10 @@ export interface PaidStep {
   model?: string;
   /** Attempts in all, the first included. */
   maxAttempts?: number;
+  /** A provider that asks for a longer pause than this is not asked again. */
+  pauseMsMax?: number;
+  /** A step that does not wait for money, whatever its scope says. */
+  onDenied?: 'fail';
 }
 
 /** The right to act. */
@@ -76,6 +104,8 @@ export interface PaidStepHooks {
 /** First and longest pause before a step is tried again, when the provider names none. */
 const retryPauseMs = 1_000;
 const retryPauseMsMax = 60_000;
+/** Who waits for money asks again at the latest after this long, whatever it was told. */
+const waitForMoneyMsMax = 3_600_000;
 
 /** A reserve as it is sent: the step without what only concerns its repetition. */
 function requestOf(order: {
@@ -87,16 +117,24 @@ function requestOf(order: {
   const { scope, step, operationId, attempt } = order;
   const request = { ...scope, ...step, operationId, attempt };
   delete request.maxAttempts;
+  delete request.pauseMsMax;
+  delete request.onDenied;
   delete request.maxCostUsd;
   delete request.unavailable;
   return request;
 }
 
+type Denial = Extract<ReserveAnswer, { decision: 'denied' }>;
+
+/** The paid steps of one workflow. */
 export class Budget {
+  /** What else is to be put to rest before a step waits for money, so that the wait holds none. */
+  beforeWaiting: (() => Promise<void>) | undefined;
+  private freed = false;
   private readonly operationIds: string[] = [];
   /** What each attempt may have cost at most, until its cost is known. */
   private readonly heldUsd = new Map<string, Usd>();
-  private readonly activities: Pick<BudgetActivities, 'commit' | 'release' | 'confirmSettled' | 'allowUnreserved'>;
+  private readonly activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly'>;
   private readonly patient: Pick<BudgetActivities, 'reserve'>;
   private readonly quick: Pick<BudgetActivities, 'reserveQuickly'>;
 
@@ -120,6 +158,7 @@ export class Budget {
       heartbeatTimeout: '15 seconds',
       retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
     });
+    setHandler(moneyFreedSignal, () => void (this.freed = true));
   }
 
   /**
@@ -127,16 +166,19 @@ export class Budget {
    * @throws ApplicationFailure `quota_exceeded` when the money is refused, and the failure of `act` when it is final.
    */
   async withBudget<T>(step: PaidStep, act: (grant: Grant) => Promise<T>, hooks: PaidStepHooks = {}): Promise<T> {
-    const { maxAttempts = 4 } = step;
-    for (let attempt = 1; ; attempt += 1) {
+    const { maxAttempts = 4, pauseMsMax = Infinity } = step;
+    for (let attempt = 1, counted = 1; ; attempt += 1) {
       const grant = await this.ask(step, attempt);
       try {
         return await act(grant);
       } catch (error) {
         const end = await this.endAttempt(grant, error, hooks);
         if ('bought' in end) return end.bought as T;
-        if (isCancellation(error) || !end.retry || attempt >= maxAttempts) throw error;
-        await sleep(end.pauseMs ?? Math.min(retryPauseMs * 2 ** (attempt - 1), retryPauseMsMax));
+        const pauseMs = end.pauseMs ?? Math.min(retryPauseMs * 2 ** (attempt - 1), retryPauseMsMax);
+        if (isCancellation(error) || !end.retry || counted >= maxAttempts || pauseMs > pauseMsMax) throw error;
+        // Waiting for room is no failed attempt.
+        if (!end.waits) counted += 1;
+        await sleep(pauseMs);
       }
     }
   }
@@ -146,34 +188,58 @@ export class Budget {
     this.heldUsd.set(operationId, parseAmountUsd(costUsd));
   }
 
-  /** Resolves when every reservation that was asked for has ended in Postgres. Not cancellable. */
-  async settled(): Promise<void> {
+  /** What its steps have cost or may cost, for handing `maxCostUsd` on. Decimal string. */
+  get spentUsd(): string {
+    return formatUsd(sumUsd(this.heldUsd.values()));
+  }
+
+  /** Counts against `maxCostUsd` from here on, as if nothing but this had been spent. */
+  countFrom(spentUsd: string): void {
+    this.heldUsd.clear();
+    this.heldUsd.set('before', parseAmountUsd(spentUsd));
+  }
+
+  /**
+   * Resolves when every reservation that was asked for has ended in Postgres, but for those that stay open. Not
+   * cancellable.
+   */
+  async settled(stayOpen: readonly string[] = []): Promise<void> {
     const { tenantId } = this.scope;
-    const operationIds = this.operationIds.splice(0);
+    const operationIds = this.operationIds.splice(0).filter((operationId) => !stayOpen.includes(operationId));
+    this.operationIds.push(...stayOpen);
     if (operationIds.length === 0) return;
     await CancellationScope.nonCancellable(() => this.activities.confirmSettled({ tenantId, operationIds }));
   }
 
+  /** A grant for one attempt; a step that waits asks for as long as it is denied. */
   private async ask(planned: PaidStep, attempt: number): Promise<Grant> {
+    let waiterId: string | undefined;
+    try {
+      for (;;) {
+        const step = this.withinOwnLimit(planned);
+        const answer = await this.askOnce(step, attempt);
+        if (answer.decision === 'granted') return answer;
+        if (this.scope.onDenied !== 'wait' || planned.onDenied === 'fail') throw denied(answer, step);
+        waiterId ??= answer.operationId;
+        await this.waitForMoney(waiterId, answer, step);
+      }
+    } finally {
+      if (waiterId !== undefined) await this.endWaiting(waiterId);
+    }
+  }
+
+  private async askOnce(step: PaidStep, attempt: number): Promise<(Grant & { decision: 'granted' }) | Denial> {
     const { tenantId } = this.scope;
-    const step = this.withinOwnLimit(planned);
     const operationId = uuid4();
     this.operationIds.push(operationId);
     // Held from now on, so that steps side by side cannot pass the limit together.
     this.heldUsd.set(operationId, parseAmountUsd(step.amountUsd));
     try {
       const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt }));
-      if (answer.decision === 'granted') {
-        this.heldUsd.set(operationId, parseAmountUsd(answer.grantedUsd));
-        return answer;
-      }
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
-      const { message, quota, retryAfterSeconds } = answer;
-      throw quotaExceeded(message, {
-        resource: step.resource,
-        quota,
-        ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-      });
+      if (answer.decision === 'granted') this.heldUsd.set(operationId, parseAmountUsd(answer.grantedUsd));
+      else this.heldUsd.delete(operationId);
+      return answer;
     } catch (error) {
       this.heldUsd.delete(operationId);
       // Whoever gives up a reserve says so, or a grant that comes too late would hold money until it expires.
@@ -182,6 +248,33 @@ export class Budget {
       }
       throw error;
     }
+  }
+
+  /** Waits until the authority says that there may be money, or until the same request may fit. Holds nothing meanwhile. */
+  private async waitForMoney(waiterId: string, answer: Denial, step: PaidStep): Promise<void> {
+    const { tenantId, runId, userId } = this.scope;
+    const { quota, retryAfterSeconds } = answer;
+    await this.beforeWaiting?.();
+    this.freed = false;
+    await this.activities.awaitMoney({
+      tenantId,
+      waiterId,
+      workflowId: workflowInfo().workflowId,
+      ...(runId === undefined ? {} : { runId }),
+      ...(userId === undefined ? {} : { userId }),
+      resource: step.resource,
+      neededUsd: step.minimumUsd ?? step.amountUsd,
+      quota,
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    });
+    const longestMs = retryAfterSeconds === undefined ? Infinity : retryAfterSeconds * 1_000 + 100;
+    await condition(() => this.freed, Math.min(longestMs, waitForMoneyMsMax));
+  }
+
+  private async endWaiting(waiterId: string): Promise<void> {
+    const { tenantId, runId } = this.scope;
+    const waiter = { tenantId, waiterId, ...(runId === undefined ? {} : { runId }) };
+    await CancellationScope.nonCancellable(() => this.activities.endWaiting(waiter));
   }
 
   /** The step as the run's own limit leaves room for it: shrunk to what is left where its minimum allows that. */
@@ -230,13 +323,13 @@ export class Budget {
     { operationId }: Grant,
     error: unknown,
     hooks: PaidStepHooks,
-  ): Promise<{ bought: unknown } | { retry: boolean; pauseMs?: number | undefined }> {
+  ): Promise<{ bought: unknown } | { retry: boolean; waits?: boolean; pauseMs?: number | undefined }> {
     const known = failureOf(error);
-    const { settled = false, retry = true, retryAfterSeconds } = known?.details ?? {};
+    const { settled = false, retry = true, waits = false, retryAfterSeconds } = known?.details ?? {};
     const pauseMs = retryAfterSeconds === undefined ? undefined : retryAfterSeconds * 1000;
     if (settled) {
       this.heldUsd.delete(operationId);
-      return { retry, pauseMs };
+      return { retry, waits, pauseMs };
     }
     const end = await CancellationScope.nonCancellable(async () => {
       await hooks.beforeCommit?.(operationId);
@@ -246,4 +339,12 @@ export class Budget {
     if (!known && end.outcome === 'billed' && end.result) return { bought: end.result };
     return { retry: known ? retry && known.details !== undefined : true, pauseMs };
   }
+}
+
+function denied({ message, quota, retryAfterSeconds }: Denial, { resource }: PaidStep): Error {
+  return quotaExceeded(message, {
+    resource,
+    quota,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  });
 }

@@ -82,6 +82,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
       alertsDue: recorded?.alertsDue ?? 0,
       durationMs: Math.round(performance.now() - startedMs),
       ...(waiting ? { waiting } : {}),
+      ...(recorded?.moneyWaiters ? { moneyWaiters: true } : {}),
       ...(recorded?.decision.quotas.some((quota) => quota.lease && headroomUsd(quota) > 0n) ? { idleLease: true } : {}),
     };
   }

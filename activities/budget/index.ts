@@ -3,7 +3,9 @@ import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { context, propagation } from '@opentelemetry/api';
 import type { ReserveAnswer, ReserveCommand } from '../../core/commands';
 import type { Logger } from 'pino';
+import { parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/budget-batch';
+import { addWaiter, removeWaiter } from '../../store/money-waiters';
 import type { Pool } from '../../store/pool';
 import { findOperation, findUnsettled } from '../../store/reservations';
 import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../contracts/budget';
@@ -62,6 +64,18 @@ export function createBudgetActivities({ pool, coalescer, replies, log }: Budget
     async release({ tenantId, operationId }: OperationRef): Promise<void> {
       await coalescer.send(tenantId, { type: 'release', operationId, ...traceContext() });
     },
+
+    async awaitMoney({ quota, retryAfterSeconds, neededUsd, ...waiter }): Promise<void> {
+      log.info(
+        { tenantId: waiter.tenantId, runId: waiter.runId, resource: waiter.resource },
+        'a denied step waits for money',
+      );
+      await addWaiter(pool, { ...waiter, neededUsd: parseAmountUsd(neededUsd) }, { quota, retryAfterSeconds });
+      // What was freed since its denial was freed before anybody knew of it.
+      await coalescer.send(waiter.tenantId, { type: 'reload' });
+    },
+
+    endWaiting: (waiter) => removeWaiter(pool, waiter),
 
     async confirmSettled({ tenantId, operationIds }): Promise<void> {
       for (let waitMs = 5; ; waitMs = Math.min(waitMs * 2, 1_000)) {

@@ -1,10 +1,12 @@
 /** The minutely look: at authorities that sleep although something is overdue, and at runs whose workflow is gone. */
-import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import { WorkflowNotFoundError, WorkflowUpdateStage, type Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { Coalescer } from '../../authority/coalescer';
 import { lookAfter } from '../../store/leases';
 import type { Pool } from '../../store/pool';
 import { endRun, takeUnseenRuns } from '../../store/runs';
+import { findUnansweredConversations } from '../../store/turns';
+import { postMessageUpdate } from '../../workflows/messages';
 import type { LookAfterActivities } from '../contracts/budget';
 
 /** Tenants woken in one call; the next call wakes the next. */
@@ -13,6 +15,8 @@ const wokenMax = 1_000;
 const lookedUpMax = 200;
 /** A start that has not reached Temporal by then never will: its process gives up after ten seconds. */
 const unseenForMs = 120_000;
+/** A message that nobody told its conversation of by then: the process that took it may have ended. */
+const unansweredForMs = 30_000;
 
 export const createLookAfterActivities = ({
   pool,
@@ -29,6 +33,25 @@ export const createLookAfterActivities = ({
     const tenantIds = await lookAfter(pool, wokenMax);
     await Promise.all(tenantIds.map((tenantId) => coalescer.send(tenantId, { type: 'reload' })));
     return tenantIds.length;
+  },
+
+  async ringConversations() {
+    const waiting = await findUnansweredConversations(pool, { waitedMs: unansweredForMs, max: lookedUpMax });
+    await Promise.all(
+      waiting.map(({ workflowId, turnId }) =>
+        client.workflow
+          .getHandle(workflowId)
+          .startUpdate(postMessageUpdate, {
+            args: [{ turnId }],
+            updateId: turnId,
+            waitForStage: WorkflowUpdateStage.ACCEPTED,
+          })
+          .catch((error: unknown) =>
+            log.warn({ workflowId, error: String(error) }, 'a conversation could not be told'),
+          ),
+      ),
+    );
+    return waiting.length;
   },
 
   async endLostRuns() {

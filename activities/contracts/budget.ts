@@ -1,5 +1,5 @@
 /** The budget activities as workflows see them: types only. */
-import type { BindingQuota, BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/commands';
+import type { BindingQuota, BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/commands';
 
 /** A reserve as the workflow fixes it; the activity adds where the answer goes. */
 export interface ReserveRequest extends Omit<ReserveCommand, 'type' | 'replyTo' | 'traceContext'> {
@@ -16,6 +16,21 @@ export interface AttemptEnd {
   /** The call was made and its result is kept: the step can go on with it. */
   outcome: 'billed' | 'not_billed' | 'unknown' | 'not_called';
   result?: unknown;
+}
+
+/** What a denied step waits for. */
+export interface WaitForMoney {
+  tenantId: string;
+  /** The first operation that was denied: it keeps its place in the line under it. */
+  waiterId: string;
+  workflowId: string;
+  runId?: string;
+  userId?: string;
+  resource: Resource;
+  /** The least that it can use. Decimal string. */
+  neededUsd: string;
+  quota: BindingQuota;
+  retryAfterSeconds?: number;
 }
 
 /** Runs on the runs queue. */
@@ -36,6 +51,10 @@ export interface BudgetActivities {
   commit(operation: OperationRef): Promise<AttemptEnd>;
   /** Gives up a reserve that the caller no longer waits for. */
   release(operation: OperationRef): Promise<void>;
+  /** A denied step waits from now on: it is on record, and its authority wakes it when there may be money. */
+  awaitMoney(request: WaitForMoney): Promise<void>;
+  /** The wait is over, or was given up. */
+  endWaiting(request: { tenantId: string; waiterId: string; runId?: string }): Promise<void>;
   /** Reads back that each operation has ended, and tells the authority again until it has. */
   confirmSettled(request: { tenantId: string; operationIds: string[] }): Promise<void>;
 }
@@ -72,6 +91,8 @@ export interface DecideResult {
   waiting?: { operationIds: string[]; needs: LeaseNeedText[] };
   /** Something of the tenant's leases is idle, for the authority to give back when it has nothing to do. */
   idleLease?: true;
+  /** Denied steps wait for money of this tenant. */
+  moneyWaiters?: true;
 }
 
 /** What a lease must have free; the amount is a decimal string. */
@@ -89,6 +110,8 @@ export interface AuthorityActivities {
   returnLeases(request: { tenantId: string }): Promise<void>;
   /** Does nothing: what follows it runs in a workflow task of its own. */
   nextTask(): Promise<void>;
+  /** Wakes the denied steps that wait and that would fit now, in the order in which they began to wait. */
+  wakeWaiters(request: { tenantId: string }): Promise<void>;
   /** Sends the alerts that a tenant's decisions raised. */
   sendAlerts(request: { tenantId: string }): Promise<void>;
 }
@@ -102,4 +125,6 @@ export interface LookAfterActivities {
   wakeSleepers(): Promise<number>;
   /** Ends the record of runs that have no workflow any more, or never had one. Answers how many. */
   endLostRuns(): Promise<number>;
+  /** Tells conversations of messages that wait although nobody told them. Answers how many. */
+  ringConversations(): Promise<number>;
 }

@@ -5,6 +5,8 @@ export interface AttemptFailureDetails {
   settled: boolean;
   /** Whether the same step may succeed when it is tried again, under a new reservation. */
   retry: boolean;
+  /** Nothing is wrong but that there is no room now: it is tried again for as long as it takes. */
+  waits?: boolean;
   /** How long the provider asked to be left alone. */
   retryAfterSeconds?: number;
 }

@@ -1,6 +1,20 @@
 /** The ledger activities as workflows see them: types only. */
 import type { BindingQuota, Resource } from '../../core/commands';
-import type { AgentRunResult } from '../../workflows/messages';
+import type { AgentRunResult, ApprovalSignal } from '../../workflows/messages';
+
+export interface RunFailureText {
+  code: string;
+  message: string;
+  resource?: Resource;
+  quota?: BindingQuota;
+  retryAfterSeconds?: number;
+}
+
+/** A question to a person about a tool call: which, under which id. What the tool would be given is in the transcript. */
+export interface AskedCall {
+  approvalId: string;
+  toolUseId: string;
+}
 
 /** Runs on the runs queue. */
 export interface LedgerActivities {
@@ -9,6 +23,46 @@ export interface LedgerActivities {
     tenantId: string;
     runId: string;
     status: AgentRunResult['status'];
-    failure?: { code: string; message: string; resource?: Resource; quota?: BindingQuota; retryAfterSeconds?: number };
+    failure?: RunFailureText;
   }): Promise<void>;
+  /** Takes the conversation's oldest message that waits, under this step number. Null when there is none. */
+  beginTurn(request: {
+    tenantId: string;
+    runId: string;
+    openingStep: number;
+  }): Promise<{ turnId: string; openingStep: number } | null>;
+  /** Ends a turn in Postgres. A repeat changes nothing. */
+  endTurn(request: {
+    tenantId: string;
+    runId: string;
+    turnId: string;
+    status: 'completed' | 'quota_exceeded' | 'failed' | 'interrupted' | 'cancelled';
+    failure?: RunFailureText;
+  }): Promise<void>;
+  /** Ends a conversation in Postgres, with its messages that were not answered. A repeat changes nothing. */
+  endConversation(request: {
+    tenantId: string;
+    runId: string;
+    status: 'completed' | 'cancelled' | 'failed';
+    failure?: RunFailureText;
+  }): Promise<void>;
+  /** Asks people about tool calls of a step. A repeat asks nothing twice. */
+  openApprovals(request: {
+    tenantId: string;
+    runId: string;
+    turnId?: string;
+    step: number;
+    asked: AskedCall[];
+  }): Promise<void>;
+  /** Records decisions that came by signal; answers which of a step's approvals still wait. */
+  pendingApprovals(request: {
+    tenantId: string;
+    runId: string;
+    step: number;
+    decided: ApprovalSignal[];
+  }): Promise<string[]>;
+  /** Does nothing: what follows it runs in a workflow task of its own. */
+  nextTask(): Promise<void>;
+  /** Nobody waits any more for what people were asked in this run. */
+  withdrawApprovals(request: { tenantId: string; runId: string }): Promise<void>;
 }

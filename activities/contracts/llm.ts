@@ -6,6 +6,8 @@ export interface PrepareModelCall {
   runId: string;
   model: string;
   maxOutputTokens: number;
+  /** Whether to look if the context should be compacted first. */
+  compact?: boolean;
 }
 
 /** What one call needs, fixed before it reserves so that a repeat asks for the same. */
@@ -17,6 +19,24 @@ export interface ModelCallPlan {
   amountUsd: string;
   /** The least of use: the prompt and a short answer. */
   minimumUsd: string;
+  /** The context is too large: sum up what came up to this message first. */
+  compaction?: { throughSequence: number };
+}
+
+export interface PrepareCompaction {
+  tenantId: string;
+  runId: string;
+  model: string;
+  throughSequence: number;
+}
+
+export interface CompactContext {
+  tenantId: string;
+  runId: string;
+  operationId: string;
+  throughSequence: number;
+  plan: ModelCallPlan;
+  grantedUsd: string;
 }
 
 export interface CallModel {
@@ -46,4 +66,8 @@ export interface LlmActivities {
   prepareModelCall(request: PrepareModelCall): Promise<ModelCallPlan>;
   /** The paid call: claims, streams, keeps what came. */
   callModel(request: CallModel): Promise<ModelReply>;
+  /** Counts and prices the call that sums older messages up. */
+  prepareCompaction(request: PrepareCompaction): Promise<ModelCallPlan>;
+  /** The paid call that sums up. */
+  compactContext(request: CompactContext): Promise<{ costUsd: string }>;
 }

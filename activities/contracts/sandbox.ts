@@ -14,22 +14,43 @@ export interface CreateSandbox {
   plan: SandboxPlan;
 }
 
+/** A sandbox that runs, in the window that an operation pays for. */
 export interface OpenSandbox {
   sandboxId: string;
+  /** The operation of its current window. */
   operationId: string;
   /** The price of the shape that it turned out to have. */
   priceVersion: string;
-  /** When it began to be billed, in milliseconds since 1970. */
+  /** When it began to be billed, in milliseconds since 1970: at its creation, or when it was last resumed. */
   startedAtMs: number;
   windowSeconds: number;
+  /** When its current window began, after the first one. */
+  windowStartedAtMs?: number;
+  /** Whole seconds since it began to be billed that earlier windows paid for. */
+  billedSeconds?: number;
+}
+
+/** A new window for a sandbox, or its return from a pause, under an operation of its own. */
+export interface ContinueSandbox extends CreateSandbox {
+  sandbox: OpenSandbox;
+}
+
+/** What a person said of a tool call is in Postgres; which calls cost something comes with the request. */
+export interface RunPaidTools extends ExecuteCode {
+  operationId: string;
+  /** Price per use by tool, decimal strings. */
+  pricesUsd: Record<string, string>;
 }
 
 export interface ExecuteCode {
   tenantId: string;
   runId: string;
-  sandbox: OpenSandbox;
+  /** Absent when none of the step's tools needs one. */
+  sandbox?: OpenSandbox;
   /** The step whose tool calls are run. */
   step: number;
+  /** How long one program may run. */
+  executionSeconds?: number;
 }
 
 export interface TerminateSandbox {
@@ -49,6 +70,22 @@ export interface SandboxActivities {
   createSandbox(request: CreateSandbox): Promise<OpenSandbox>;
   /** Runs the code of a step's tool calls, which it reads from the transcript, and writes their output there. */
   executeCode(request: ExecuteCode): Promise<{ sandboxGone: boolean }>;
+  /** The same, for tools that have a price: it is written with their output. */
+  runPaidTools(request: RunPaidTools): Promise<{ sandboxGone: boolean }>;
   /** Ends the sandbox and writes what it cost. A repeat changes nothing. */
   terminateSandbox(request: TerminateSandbox): Promise<void>;
+  /** Begins a new window now and writes what the one before cost. Claims the new window's operation. */
+  extendSandbox(request: ContinueSandbox): Promise<OpenSandbox>;
+  /** Pauses the sandbox and writes what its window cost. False when it was gone; its cost is written in any case. */
+  pauseSandbox(request: Omit<ContinueSandbox, 'operationId'>): Promise<{ paused: boolean }>;
+  /** Brings a paused sandbox back, for a window. Claims the window's operation. */
+  resumeSandbox(request: ContinueSandbox): Promise<OpenSandbox>;
+  /** Ends a paused sandbox, which costs nothing. */
+  discardSandbox(request: { tenantId: string; runId: string; sandboxId: string }): Promise<void>;
+}
+
+/** Runs on the sandbox queue, started by a schedule. */
+export interface SweepActivities {
+  /** Ends sandboxes of this installation that no open run owns, and writes what they cost. Answers how many. */
+  sweepSandboxes(): Promise<number>;
 }

@@ -1,15 +1,85 @@
-/** What a run leaves in Postgres when it ends. */
+/** What runs, conversations and their turns leave in Postgres, and what people are asked. */
 import type { Pool } from '../../store/pool';
-import { endRun } from '../../store/runs';
-import { readTranscript } from '../../store/transcripts';
+import {
+  decideApproval,
+  openApprovals,
+  readApprovals,
+  withdrawApprovals,
+  type NewApproval,
+} from '../../store/approvals';
+import { endRun, findRun } from '../../store/runs';
+import { readTranscript, replySequence } from '../../store/transcripts';
+import { beginTurn, endQueuedTurns, endTurn } from '../../store/turns';
+import type { ReplyFeed } from '../llm/reply-feed';
+import { attachmentLine } from '../llm/instructions';
+import type { Block } from '../llm/model-provider';
 import type { LedgerActivities } from '../contracts/ledger';
 
-export function createLedgerActivities({ pool }: { pool: Pool }): LedgerActivities {
+export interface LedgerDependencies {
+  pool: Pool;
+  feed: ReplyFeed;
+}
+
+export function createLedgerActivities({ pool, feed }: LedgerDependencies): LedgerActivities {
   return {
     async endRun({ tenantId, runId, status, failure }) {
       const answer = status === 'completed' ? await lastText(pool, { tenantId, runId }) : undefined;
       await endRun(pool, { tenantId, runId }, { status, answer, failure });
+      await withdrawApprovals(pool, { tenantId, runId });
+      feed.tell(runId);
     },
+
+    async beginTurn({ openingStep, ...key }) {
+      const run = await findRun(pool, key);
+      const attachment = attachmentLine(run?.fileName);
+      const turn = await beginTurn(pool, key, { openingStep, attachment });
+      if (turn) feed.tell(key.runId);
+      return turn ?? null;
+    },
+
+    async endTurn({ tenantId, runId, ...turn }) {
+      await endTurn(pool, { tenantId, runId }, turn);
+      feed.tell(runId);
+    },
+
+    async endConversation({ tenantId, runId, status, failure }) {
+      const message = 'The conversation ended before the message was answered.';
+      const unanswered = { status: 'cancelled' as const, failure: { code: 'conversation_ended', message } };
+      await endQueuedTurns(pool, { tenantId, runId }, unanswered);
+      await endRun(pool, { tenantId, runId }, { status, failure });
+      await withdrawApprovals(pool, { tenantId, runId });
+      feed.tell(runId);
+    },
+
+    async openApprovals({ asked, ...key }) {
+      const { tenantId, runId, step } = key;
+      const transcript = await readTranscript(pool, {
+        tenantId,
+        runId,
+        afterSequence: replySequence(step) - 1,
+        limit: 1,
+      });
+      const blocks = (transcript[0]?.content ?? []) as Block[];
+      const approvals = asked.flatMap(({ approvalId, toolUseId }): NewApproval[] => {
+        const use = blocks.find((block) => block.type === 'tool_use' && block.id === toolUseId);
+        if (use?.type !== 'tool_use') return [];
+        const kind = use.name === 'ask_person' ? 'question' : 'approval';
+        return [{ approvalId, toolUseId, tool: use.name, kind, input: use.input }];
+      });
+      await openApprovals(pool, key, approvals);
+      feed.tell(runId);
+    },
+
+    async pendingApprovals({ tenantId, runId, step, decided }) {
+      for (const { approvalId, decision, answer, decidedBy = 'Temporal UI' } of decided) {
+        if (decision) await decideApproval(pool, { tenantId, approvalId }, { decision, answer, decidedBy });
+      }
+      const approvals = await readApprovals(pool, { tenantId, runId, step });
+      return approvals.filter(({ status }) => status === 'pending').map(({ approvalId }) => approvalId);
+    },
+
+    withdrawApprovals: (key) => withdrawApprovals(pool, key),
+    nextTask: () => Promise.resolve(),
   };
 }
 

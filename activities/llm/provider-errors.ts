@@ -1,13 +1,26 @@
 /**
- * What an error of the provider's SDK means for money. Refused before any output: surely not billed. Anything that may
- * have reached the model without an answer: unknown, so the estimate is charged until its cost is known.
+ * What an error of a provider's SDK means for money. Refused before any output: surely not billed. Anything that may have
+ * reached the model without an answer: unknown, so the estimate is charged until its cost is known.
  */
-import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from '@anthropic-ai/sdk';
 import type { ErrorCode } from '../../core/errors';
 
 export type CallFailure =
   | { billed: 'no'; code: ErrorCode; message: string; retry: boolean; retryAfterSeconds?: number }
   | { billed: 'unknown'; code: 'outcome_unknown'; message: string };
+
+/** What can be told of an error, whichever SDK it comes from. */
+export type ErrorFacts =
+  | { kind: 'aborted' | 'timeout' | 'other' }
+  | { kind: 'connection'; error: unknown }
+  | {
+      kind: 'status';
+      status: number | undefined;
+      /** The provider's name for it. */
+      type?: string | null | undefined;
+      requestId?: string | null | undefined;
+      /** Seconds, or a date. */
+      retryAfter?: string | null | undefined;
+    };
 
 const unknown = (what: string): CallFailure => ({
   billed: 'unknown',
@@ -26,33 +39,36 @@ const neverConnected = [
 ];
 
 /** @param outputBegan whether the provider had begun to answer: then nothing is free any more. */
-export function callFailure(error: unknown, { outputBegan }: { outputBegan: boolean }): CallFailure {
+export function callFailure(facts: ErrorFacts, { outputBegan }: { outputBegan: boolean }): CallFailure {
   if (outputBegan) return unknown('The model call broke off before its usage was known.');
-  if (error instanceof APIUserAbortError) return unknown('The model call was stopped before it answered.');
-  if (error instanceof APIConnectionTimeoutError) return unknown('The model call got no answer in time.');
-  if (error instanceof APIConnectionError) {
-    if (!neverConnected.includes(causeCode(error))) return unknown('The connection to the provider broke.');
-    return {
-      billed: 'no',
-      code: 'provider_unavailable',
-      message: notBilled('The provider could not be reached'),
-      retry: true,
-    };
+  switch (facts.kind) {
+    case 'aborted':
+      return unknown('The model call was stopped before it answered.');
+    case 'timeout':
+      return unknown('The model call got no answer in time.');
+    case 'connection':
+      if (!neverConnected.includes(causeCode(facts.error))) return unknown('The connection to the provider broke.');
+      return {
+        billed: 'no',
+        code: 'provider_unavailable',
+        message: notBilled('The provider could not be reached'),
+        retry: true,
+      };
+    case 'status':
+      return statusFailure(facts);
+    case 'other':
+      return unknown('The provider answered something that is no answer.');
   }
-  if (!(error instanceof APIError)) return unknown('The provider answered something that is no answer.');
-  return statusFailure(error as APIError);
 }
 
 const notBilled = (what: string): string => `${what}. Nothing was billed and the reservation was released.`;
 
-function statusFailure(error: APIError): CallFailure {
+function statusFailure({ type, requestId, retryAfter, ...facts }: ErrorFacts & { kind: 'status' }): CallFailure {
   // An error event inside a stream that was accepted has no status of its own.
-  const overloaded = error.type === 'overloaded_error' || error.status === 529 || error.status === 503;
-  const status = error.status ?? (overloaded ? 529 : 500);
+  const overloaded = type === 'overloaded_error' || facts.status === 529 || facts.status === 503;
+  const status = facts.status ?? (overloaded ? 529 : 500);
   // Type and request id only: the provider's text may quote the prompt.
-  const said = `The provider answered ${status}${error.type ? ` (${error.type})` : ''}${
-    error.requestID ? `, request ${error.requestID}` : ''
-  }`;
+  const said = `The provider answered ${status}${type ? ` (${type})` : ''}${requestId ? `, request ${requestId}` : ''}`;
   if (status === 401 || status === 403) {
     return {
       billed: 'no',
@@ -61,8 +77,16 @@ function statusFailure(error: APIError): CallFailure {
       retry: false,
     };
   }
-  const retryAfter = retryAfterSeconds(error);
-  const wait = retryAfter === undefined ? {} : { retryAfterSeconds: retryAfter };
+  if (type === 'insufficient_quota') {
+    return {
+      billed: 'no',
+      code: 'provider_refused',
+      message: notBilled(`${said}: the account is out of credit`),
+      retry: false,
+    };
+  }
+  const seconds = retryAfterSeconds(retryAfter);
+  const wait = seconds === undefined ? {} : { retryAfterSeconds: seconds };
   if (overloaded || status === 429 || status === 408 || status === 409) {
     return { billed: 'no', code: 'provider_unavailable', message: notBilled(said), retry: true, ...wait };
   }
@@ -73,9 +97,9 @@ function statusFailure(error: APIError): CallFailure {
   return unknown(`${said}.`);
 }
 
-function causeCode(error: APIConnectionError): string {
-  let cause: unknown = error.cause;
-  for (let depth = 0; cause && depth < 5; depth += 1) {
+function causeCode(error: unknown): string {
+  let cause: unknown = error;
+  for (let depth = 0; cause && depth < 6; depth += 1) {
     const { code, cause: inner } = cause as { code?: unknown; cause?: unknown };
     if (typeof code === 'string') return code;
     cause = inner;
@@ -84,9 +108,8 @@ function causeCode(error: APIConnectionError): string {
 }
 
 /** The wait that the provider asks for, in seconds; it may be a number or a date. At most a day. */
-function retryAfterSeconds(error: APIError): number | undefined {
-  const header = error.headers?.get('retry-after');
-  if (!header) return undefined;
-  const seconds = /^\d+(\.\d+)?$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
+function retryAfterSeconds(asked: string | null | undefined): number | undefined {
+  if (!asked) return undefined;
+  const seconds = /^\d+(\.\d+)?$/.test(asked) ? Number(asked) : (Date.parse(asked) - Date.now()) / 1000;
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(Math.ceil(seconds), 86_400) : undefined;
 }

@@ -1,58 +1,141 @@
-/** Runs the code of one step's tool calls in a sandbox and turns what it printed into what the model reads. */
+/** Runs one tool call in a sandbox and turns what came of it into what the model reads. */
 import type { Sandbox } from '@e2b/code-interpreter';
-import type { CodeLanguage } from '../llm/agent-prompt';
+import type { Approval } from '../../store/approvals';
+import type { CodeLanguage } from '../llm/instructions';
+import type { Block } from '../llm/model-provider';
 
 /** A tool call as the model wrote it. */
-export interface ToolUse {
-  type: 'tool_use';
-  id: string;
-  name: string;
-  input: unknown;
-}
-
-export interface ToolResult {
-  type: 'tool_result';
-  tool_use_id: string;
-  content: string;
-  is_error?: boolean;
-}
+export type ToolUse = Block & { type: 'tool_use' };
+export type ToolResult = Block & { type: 'tool_result' };
 
 /** More output than this would fill the model's context; the rest is cut, and the cut is said. */
 const outputCharsMax = 20_000;
 
 export interface RunToolOptions {
-  sandbox: Sandbox;
+  sandbox: Sandbox | undefined;
   languages: readonly CodeLanguage[];
   timeoutMs: number;
+  /** What a person said of this call. */
+  approval: Approval | undefined;
+  /** Aborted when the call is to end before its time. */
+  signal: AbortSignal;
+  /** The tools that the run may use. */
+  allowed: ReadonlySet<string>;
 }
 
-/** Runs one tool call. What is wrong with the call itself is told to the model, which can correct it. */
-export async function runTool(use: ToolUse, { sandbox, languages, timeoutMs }: RunToolOptions): Promise<ToolResult> {
-  const refuse = (content: string): ToolResult => ({
+export interface ToolOutcome {
+  result: ToolResult;
+  /** Whether the tool did anything: only then its price is due. */
+  used: boolean;
+}
+
+/** What is wrong with the call itself is told to the model, which can correct it. */
+export async function runTool(use: ToolUse, options: RunToolOptions): Promise<ToolOutcome> {
+  const { approval, allowed, sandbox } = options;
+  const answer = (content: string, isError = false): ToolResult => ({
     type: 'tool_result',
     tool_use_id: use.id,
-    content,
-    is_error: true,
+    content: cut(content),
+    ...(isError ? { is_error: true } : {}),
   });
-  if (use.name !== 'run_code') return refuse(`There is no tool ${JSON.stringify(use.name)}; there is run_code.`);
-  const { code, language = languages[0] } = (use.input ?? {}) as { code?: unknown; language?: unknown };
-  if (typeof code !== 'string' || code.trim() === '')
-    return refuse('run_code needs the program as a string in `code`.');
-  if (!languages.includes(language as CodeLanguage)) {
-    return refuse(`Programs in ${JSON.stringify(language)} cannot run here; these can: ${languages.join(', ')}.`);
+  const refuse = (content: string): ToolOutcome => ({ result: answer(content, true), used: false });
+  if (!allowed.has(use.name))
+    return refuse(`There is no tool ${JSON.stringify(use.name)}; there is ${[...allowed].join(', ')}.`);
+  if (approval?.status === 'refused')
+    return refuse(`A person refused it${approval.answer ? `, and said: ${approval.answer}` : '.'}`);
+  if (approval?.status === 'withdrawn' || approval?.status === 'pending') return refuse('Nobody answered.');
+  const input = (use.input ?? {}) as Record<string, unknown>;
+  if (use.name === 'ask_person') {
+    return approval?.answer === undefined || approval.answer === null
+      ? refuse('Nobody was asked.')
+      : { result: answer(approval.answer), used: true };
   }
-  const execution = await sandbox.runCode(code, { language: language as CodeLanguage, timeoutMs });
-  const { error, logs, results } = execution;
+  if (!sandbox) return refuse('There is no sandbox.');
+  const wrong = wrongInput(use.name, input, options.languages);
+  if (wrong !== undefined) return refuse(wrong);
+  switch (use.name) {
+    case 'read_file':
+      return file(answer, `${String(input.path)} could not be read`, () => sandbox.files.read(String(input.path)));
+    case 'write_file':
+      return file(answer, `${String(input.path)} could not be written`, async () => {
+        await sandbox.files.write(String(input.path), String(input.content));
+        return `Written: ${String(input.path)}, ${String(input.content).length} characters.`;
+      });
+    default:
+      return runCode(sandbox, input, options, answer);
+  }
+}
+
+function wrongInput(
+  tool: string,
+  input: Record<string, unknown>,
+  languages: readonly CodeLanguage[],
+): string | undefined {
+  if (tool === 'read_file' || tool === 'write_file') {
+    if (typeof input.path !== 'string' || !input.path.startsWith('/'))
+      return `${tool} needs an absolute path in \`path\`.`;
+    return tool === 'write_file' && typeof input.content !== 'string'
+      ? 'write_file needs the text in `content`.'
+      : undefined;
+  }
+  const { code, language = languages[0] } = input;
+  if (typeof code !== 'string' || code.trim() === '') return 'run_code needs the program as a string in `code`.';
+  return languages.includes(language as CodeLanguage)
+    ? undefined
+    : `Programs in ${JSON.stringify(language)} cannot run here; these can: ${languages.join(', ')}.`;
+}
+
+type Answer = (content: string, isError?: boolean) => ToolResult;
+
+/** A file that is not there is told to the model; a sandbox that is not is for the caller. */
+async function file(answer: Answer, problem: string, work: () => Promise<string>): Promise<ToolOutcome> {
+  try {
+    return { result: answer(await work()), used: true };
+  } catch (error) {
+    const { name, message } = error as Error;
+    if (!/FileNotFound|InvalidArgument|NotEnoughSpace/.test(name) && !/^(403|404)/.test(message)) throw error;
+    return { result: answer(`${problem}: ${name}.`, true), used: false };
+  }
+}
+
+async function runCode(
+  sandbox: Sandbox,
+  { code, language }: Record<string, unknown>,
+  { languages, timeoutMs, signal }: RunToolOptions,
+  answer: Answer,
+): Promise<ToolOutcome> {
+  const printed: string[] = [];
+  let onStderr = false;
+  const running = sandbox.runCode(String(code), {
+    language: (language ?? languages[0]) as CodeLanguage,
+    timeoutMs,
+    onStdout: ({ line }) => void printed.push(line),
+    onStderr: ({ line }) => {
+      if (!onStderr) printed.push('[stderr]\n');
+      onStderr = true;
+      printed.push(line);
+    },
+  });
+  const stopped = new Promise<'stopped'>((resolve) => {
+    if (signal.aborted) resolve('stopped');
+    signal.addEventListener('abort', () => resolve('stopped'), { once: true });
+  });
+  const ended = await Promise.race([running, stopped]);
+  if (ended === 'stopped') {
+    running.catch(() => undefined);
+    const said = printed.join('');
+    return { result: answer(`${said}\n[It was stopped before its end.]`, true), used: true };
+  }
+  const { error, results } = ended;
   const parts = [
-    ...logs.stdout,
-    ...(logs.stderr.length > 0 ? ['[stderr]\n', ...logs.stderr] : []),
+    ...printed,
     ...results.flatMap((result) => (result.text === undefined ? [] : [`[result]\n${result.text}`])),
     ...(error ? [`[error] ${error.name}: ${error.value}\n${error.traceback}`] : []),
   ];
-  const output = parts.join('') || 'The program printed nothing.';
-  const content =
-    output.length <= outputCharsMax
-      ? output
-      : `${output.slice(0, outputCharsMax)}\n[${output.length - outputCharsMax} more characters were cut]`;
-  return { type: 'tool_result', tool_use_id: use.id, content, ...(error ? { is_error: true } : {}) };
+  return { result: answer(parts.join('') || 'The program printed nothing.', error !== undefined), used: true };
 }
+
+const cut = (output: string): string =>
+  output.length <= outputCharsMax
+    ? output
+    : `${output.slice(0, outputCharsMax)}\n[${output.length - outputCharsMax} more characters were cut]`;

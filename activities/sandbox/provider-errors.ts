@@ -7,6 +7,8 @@ export interface SandboxFailure {
   code: ErrorCode;
   message: string;
   retry: boolean;
+  /** The provider has no room now: to be waited for. */
+  waits?: boolean;
 }
 
 /** Errors that the SDK throws for an answer that says no. Their classes are looked up by name: it is bundled twice. */
@@ -26,7 +28,11 @@ export function createFailure(error: unknown): SandboxFailure {
   const { name, message } = error instanceof Error ? error : { name: '', message: '' };
   const released = 'Nothing was billed and the reservation was released.';
   const refusal = refusals[name];
-  if (refusal) return { made: 'no', code: refusal.code, retry: refusal.retry, message: `${refusal.what}. ${released}` };
+  if (refusal) {
+    const { code, retry, what } = refusal;
+    const waits = name === 'RateLimitError';
+    return { made: 'no', code, retry, message: `${what}. ${released}`, ...(waits ? { waits } : {}) };
+  }
   if (neverConnected(error)) {
     return {
       made: 'no',

@@ -11,8 +11,20 @@ export interface SandboxConnection {
   template?: string | undefined;
 }
 
-/** The label by which a sandbox is found again when the reply to its creation was lost. */
-const operationLabel = 'spendlockOperationId';
+/** The labels of a sandbox: whose it is, and by which operation it is found again when the reply to its creation was lost. */
+const labels = {
+  installation: 'spendlockInstallation',
+  tenant: 'spendlockTenantId',
+  run: 'spendlockRunId',
+  operation: 'spendlockOperationId',
+};
+
+export interface SandboxOwner {
+  installationId: string;
+  tenantId: string;
+  runId: string;
+  operationId: string;
+}
 
 export interface CreatedSandbox {
   sandbox: Sandbox;
@@ -29,12 +41,25 @@ const apiOptions = ({ apiKey, apiUrl, sandboxUrl }: SandboxConnection): Record<s
 /** Creates a sandbox that the provider ends after its window. */
 export async function createSandbox(
   connection: SandboxConnection,
-  { operationId, runId, windowSeconds }: { operationId: string; runId: string; windowSeconds: number },
+  {
+    owner,
+    windowSeconds,
+    template = connection.template,
+  }: {
+    owner: SandboxOwner;
+    windowSeconds: number;
+    template?: string | undefined;
+  },
 ): Promise<CreatedSandbox> {
   const sandbox = await Sandbox.create({
     ...apiOptions(connection),
-    ...(connection.template === undefined ? {} : { template: connection.template }),
-    metadata: { [operationLabel]: operationId, spendlockRunId: runId },
+    ...(template === undefined ? {} : { template }),
+    metadata: {
+      [labels.installation]: owner.installationId,
+      [labels.tenant]: owner.tenantId,
+      [labels.run]: owner.runId,
+      [labels.operation]: owner.operationId,
+    },
     // The sandbox's lifetime; the request has a limit of its own.
     timeoutMs: windowSeconds * 1000,
     requestTimeoutMs: 60_000,
@@ -43,21 +68,44 @@ export async function createSandbox(
   return { sandbox, shape: { vcpu: info.cpuCount, memoryMib: info.memoryMB }, startedAtMs: info.startedAt.getTime() };
 }
 
-/** The running sandboxes of one operation. */
-export async function findByOperation(
-  connection: SandboxConnection,
-  operationId: string,
-): Promise<{ sandboxId: string; startedAtMs: number; shape: SandboxShape }[]> {
-  const pages = Sandbox.list({ ...apiOptions(connection), query: { metadata: { [operationLabel]: operationId } } });
-  const found = [];
+export interface FoundSandbox {
+  sandboxId: string;
+  startedAtMs: number;
+  shape: SandboxShape;
+  isPaused: boolean;
+  owner: Partial<SandboxOwner>;
+}
+
+/** The sandboxes that carry a label, running or paused. */
+async function findByLabel(connection: SandboxConnection, metadata: Record<string, string>): Promise<FoundSandbox[]> {
+  const pages = Sandbox.list({ ...apiOptions(connection), query: { metadata } });
+  const found: FoundSandbox[] = [];
   while (pages.hasNext) {
     for (const info of await pages.nextItems()) {
-      const shape = { vcpu: info.cpuCount, memoryMib: info.memoryMB };
-      found.push({ sandboxId: info.sandboxId, startedAtMs: info.startedAt.getTime(), shape });
+      found.push({
+        sandboxId: info.sandboxId,
+        startedAtMs: info.startedAt.getTime(),
+        shape: { vcpu: info.cpuCount, memoryMib: info.memoryMB },
+        isPaused: info.state === 'paused',
+        owner: {
+          installationId: info.metadata[labels.installation] ?? '',
+          tenantId: info.metadata[labels.tenant] ?? '',
+          runId: info.metadata[labels.run] ?? '',
+          operationId: info.metadata[labels.operation] ?? '',
+        },
+      });
     }
   }
   return found;
 }
+
+/** The sandboxes that one operation created. */
+export const findByOperation = (connection: SandboxConnection, operationId: string): Promise<FoundSandbox[]> =>
+  findByLabel(connection, { [labels.operation]: operationId });
+
+/** All sandboxes of an installation. */
+export const findByInstallation = (connection: SandboxConnection, installationId: string): Promise<FoundSandbox[]> =>
+  findByLabel(connection, { [labels.installation]: installationId });
 
 /** Reaches a running sandbox. `remainingMs` is what is left of its window: connecting must not lengthen its life. */
 export const connectSandbox = (
@@ -65,6 +113,17 @@ export const connectSandbox = (
   { sandboxId, remainingMs }: { sandboxId: string; remainingMs: number },
 ): Promise<Sandbox> =>
   Sandbox.connect(sandboxId, { ...apiOptions(connection), timeoutMs: Math.max(1_000, remainingMs) });
+
+/** Lets a running sandbox live for so long from now. @throws an error that `isGone` tells when there is none. */
+export const setLifetime = (
+  connection: SandboxConnection,
+  { sandboxId, seconds }: { sandboxId: string; seconds: number },
+): Promise<void> => Sandbox.setTimeout(sandboxId, seconds * 1000, apiOptions(connection));
+
+/** Pauses a sandbox: its files and memory stay, and it is not billed. One that is paused already is no error. */
+export async function pauseSandbox(connection: SandboxConnection, sandboxId: string): Promise<void> {
+  await Sandbox.pause(sandboxId, apiOptions(connection));
+}
 
 /** Ends a sandbox. One that has ended already is no error. */
 export async function killSandbox(connection: SandboxConnection, sandboxId: string): Promise<void> {

@@ -26,6 +26,7 @@ async function main(): Promise<void> {
     taskQueuePrefix: defaultTaskQueuePrefix,
     defaultModel: 'none',
     prices: () => Promise.resolve({ models: [], sandboxes: [] }),
+    enforced: { llm: true, e2b: true },
     ...(backend === 'sql' || backend === 'sqlCoalesced' ? { authority: plain[backend](pool) } : {}),
   });
   process.send?.({ url: api.url });

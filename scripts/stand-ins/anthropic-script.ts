@@ -13,6 +13,8 @@ export interface ScriptedReply {
   text: string;
   /** A program to run; absent when the text is the answer. */
   code?: string;
+  /** Calls of other tools. */
+  tools?: { name: string; input: Record<string, unknown> }[];
 }
 
 interface Message {

@@ -175,7 +175,9 @@ interface Message {
   type: 'message';
   role: 'assistant';
   model: unknown;
-  content: ({ type: 'text'; text: string } | { type: 'tool_use'; id: string; name: string; input: { code: string } })[];
+  content: (
+    { type: 'text'; text: string } | { type: 'tool_use'; id: string; name: string; input: Record<string, unknown> }
+  )[];
   stop_reason: string;
   stop_sequence: null;
   usage: Record<string, unknown>;
@@ -184,9 +186,7 @@ interface Message {
 /** The whole reply. An answer longer than `max_tokens` is cut, as a model's would be. */
 function messageOf({ knobs, emittedCode }: StandInState, asked: MessagesRequest, inputTokens: number): Message {
   const fixed = knobs.replies.shift();
-  const reply: ScriptedReply = fixed
-    ? { text: fixed.text ?? '', ...(fixed.code === undefined ? {} : { code: fixed.code }) }
-    : scriptedReply(asked.messages ?? []);
+  const reply: ScriptedReply = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(asked.messages ?? []);
   const tokensMax = asked.max_tokens ?? 0;
   const wanted = tokensIn(reply.text) + (reply.code === undefined ? 0 : tokensIn(reply.code) + 20);
   const isCut = wanted > tokensMax;
@@ -201,13 +201,16 @@ function messageOf({ knobs, emittedCode }: StandInState, asked: MessagesRequest,
       input: { code: reply.code },
     });
   }
+  for (const { name, input } of isCut ? [] : (reply.tools ?? [])) {
+    content.push({ type: 'tool_use', id: `toolu_stand_in_${randomUUID().slice(0, 8)}`, name, input });
+  }
   return {
     id: `msg_stand_in_${randomUUID()}`,
     type: 'message',
     role: 'assistant',
     model: asked.model,
     content,
-    stop_reason: isCut ? 'max_tokens' : reply.code === undefined ? 'end_turn' : 'tool_use',
+    stop_reason: isCut ? 'max_tokens' : content.some(({ type }) => type === 'tool_use') ? 'tool_use' : 'end_turn',
     stop_sequence: null,
     usage: {
       input_tokens: inputTokens,

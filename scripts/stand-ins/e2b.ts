@@ -4,7 +4,7 @@
  * it runs JavaScript only. By default it runs no code but what the Anthropic stand-in wrote.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -19,8 +19,11 @@ export interface E2bCalls {
   refused: number;
   killed: number;
   executed: number;
+  /** Creations refused since as many sandboxes ran as may. */
+  full: number;
   /** Sandboxes that run now. */
   alive: string[];
+  paused: string[];
 }
 
 export interface E2bStandIn extends StandInServer {
@@ -43,6 +46,7 @@ interface StandInSandbox {
   endAtMs: number;
   endTimer: NodeJS.Timeout;
   folder: SandboxFolder;
+  isPaused: boolean;
 }
 
 export async function startE2bStandIn(options: E2bOptions): Promise<E2bStandIn> {
@@ -67,7 +71,7 @@ const refuse = (response: ServerResponse, code: number, message: string): void =
 
 class E2bState {
   private readonly sandboxes = new Map<string, StandInSandbox>();
-  private readonly counts = { created: 0, refused: 0, killed: 0, executed: 0 };
+  private readonly counts = { created: 0, refused: 0, full: 0, killed: 0, executed: 0 };
 
   constructor(
     readonly knobs: E2bKnobs,
@@ -75,7 +79,9 @@ class E2bState {
   ) {}
 
   calls(): E2bCalls {
-    return { ...this.counts, alive: [...this.sandboxes.keys()] };
+    const ids = (isPaused: boolean): string[] =>
+      [...this.sandboxes.values()].filter((sandbox) => sandbox.isPaused === isPaused).map(({ id }) => id);
+    return { ...this.counts, alive: ids(false), paused: ids(true) };
   }
 
   endAll(): void {
@@ -131,11 +137,19 @@ class E2bState {
     } else if (method === 'GET') {
       sendJson(response, 200, this.view(sandbox));
     } else if (action === 'timeout') {
+      if (sandbox.isPaused) return refuse(response, 404, `Sandbox ${id} is paused`);
       this.endAfter(sandbox, seconds);
       response.writeHead(204).end();
+    } else if (action === 'pause') {
+      if (sandbox.isPaused) return refuse(response, 409, `Sandbox ${id} is paused already`);
+      // Its time stops, and it is not billed.
+      clearTimeout(sandbox.endTimer);
+      sandbox.isPaused = true;
+      response.writeHead(204).end();
     } else if (action === 'connect') {
-      // On a running sandbox it only lengthens.
-      if (Date.now() + seconds * 1000 > sandbox.endAtMs) this.endAfter(sandbox, seconds);
+      // A paused sandbox comes back for its new time; on a running one it only lengthens.
+      if (sandbox.isPaused || Date.now() + seconds * 1000 > sandbox.endAtMs) this.endAfter(sandbox, seconds);
+      sandbox.isPaused = false;
       sendJson(response, 200, this.view(sandbox));
     } else {
       refuse(response, 404, 'Not found');
@@ -147,6 +161,11 @@ class E2bState {
     if (failure !== undefined) {
       this.counts.refused += 1;
       return refuse(response, failure, 'The stand-in was told to refuse');
+    }
+    const running = [...this.sandboxes.values()].filter(({ isPaused }) => !isPaused).length;
+    if (running >= this.knobs.concurrentMax) {
+      this.counts.full += 1;
+      return refuse(response, 429, 'You have reached the maximum number of concurrent sandboxes');
     }
     const asked = JSON.parse(body.toString()) as {
       templateID?: string;
@@ -161,6 +180,7 @@ class E2bState {
       endAtMs: 0,
       endTimer: setTimeout(() => undefined, 0),
       folder: new SandboxFolder(),
+      isPaused: false,
     };
     this.endAfter(sandbox, asked.timeout ?? 300);
     this.sandboxes.set(sandbox.id, sandbox);
@@ -204,7 +224,7 @@ class E2bState {
       metadata: sandbox.metadata,
       startedAt: new Date(sandbox.startedAtMs).toISOString(),
       endAt: new Date(sandbox.endAtMs).toISOString(),
-      state: 'running',
+      state: sandbox.isPaused ? 'paused' : 'running',
       cpuCount: this.knobs.cpuCount,
       memoryMB: this.knobs.memoryMb,
       diskSizeMB: 1024,
@@ -214,12 +234,24 @@ class E2bState {
   /** What a sandbox itself serves: its files, and its interpreter. */
   private async inside(sandboxId: string, { method, request, response, url, body }: InsideCall): Promise<void> {
     const sandbox = this.sandboxes.get(sandboxId);
-    if (!sandbox) return refuse(response, 502, `The sandbox ${sandboxId} was not found`);
+    if (!sandbox || sandbox.isPaused) return refuse(response, 502, `The sandbox ${sandboxId} was not found`);
     if (url.pathname === '/health') return void response.writeHead(204).end();
+    if (url.pathname === '/files' && method === 'GET') return this.readFile(sandbox, response, url);
     if (url.pathname === '/files' && method === 'POST')
       return this.writeFile(sandbox, { request, response, url, body });
     if (url.pathname === '/execute' && method === 'POST') return this.execute(sandbox, response, body);
     return refuse(response, 404, 'Not found');
+  }
+
+  private readFile({ folder }: StandInSandbox, response: ServerResponse, url: URL): void {
+    const sandboxPath = url.searchParams.get('path') ?? '';
+    let content: Buffer;
+    try {
+      content = readFileSync(folder.resolve(sandboxPath));
+    } catch {
+      return refuse(response, 404, `path '${sandboxPath}' does not exist`);
+    }
+    response.writeHead(200, { 'content-type': 'application/octet-stream' }).end(content);
   }
 
   private async writeFile(

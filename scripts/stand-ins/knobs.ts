@@ -19,6 +19,8 @@ export type Fault =
 export interface FixedReply {
   text?: string;
   code?: string;
+  /** Calls of other tools than `run_code`. */
+  tools?: { name: string; input: Record<string, unknown> }[];
 }
 
 export interface AnthropicKnobs {
@@ -48,6 +50,8 @@ export interface E2bKnobs {
   failCreateNext: number[];
   /** Creations whose sandbox is made and whose reply is lost. */
   loseCreateReplies: number;
+  /** Sandboxes that may run at once. */
+  concurrentMax: number;
   cpuCount: number;
   memoryMb: number;
 }
@@ -56,6 +60,7 @@ export const e2bKnobs = (): E2bKnobs => ({
   latencyMs: 0,
   failCreateNext: [],
   loseCreateReplies: 0,
+  concurrentMax: 1_000,
   cpuCount: 4,
   memoryMb: 8192,
 });

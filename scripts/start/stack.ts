@@ -99,6 +99,10 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
       taskQueuePrefix: defaultTaskQueuePrefix,
       defaultModel: model,
       prices: () => readPrices(pool),
+      enforced: {
+        llm: process.env.ENFORCE_COST_QUOTAS !== 'false',
+        e2b: process.env.ENFORCE_E2B_QUOTAS !== 'false',
+      },
     }),
   );
   stops.push(() => api.close());

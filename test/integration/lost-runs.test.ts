@@ -34,10 +34,10 @@ describe('a run that was lost', () => {
 
   test('before it began: it fails after two minutes, and a late repeat does not begin it', async () => {
     const run = await half();
-    expect(await look()).toEqual({ woken: 0, lost: 0 });
+    expect(await look()).toEqual({ woken: 0, lost: 0, rung: 0 });
     expect((await stack.show(run)).status).toBe('running');
     await timePasses();
-    expect(await look()).toEqual({ woken: 0, lost: 1 });
+    expect(await look()).toEqual({ woken: 0, lost: 1, rung: 0 });
     const shown = await stack.show(run);
     expect(shown).toMatchObject({ status: 'failed', costUsd: '0', failure: { code: 'run_lost' } });
     expect(shown.endedAt).not.toBeNull();

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import Anthropic from '@anthropic-ai/sdk';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { Coalescer } from '../../authority/coalescer';
 import { PaidStep } from '../../activities/budget/paid-step';
 import type { CallModel } from '../../activities/contracts/llm';
 import { createLlmActivities } from '../../activities/llm';
+import { anthropicProvider } from '../../activities/llm/anthropic';
+import { ReplyFeed } from '../../activities/llm/reply-feed';
 import { decideAndRecord } from '../../store/budget-batch';
 import { readPrices } from '../../store/prices';
 import { createRun } from '../../store/runs';
@@ -23,7 +24,8 @@ describe('the activity that calls the model', () => {
     coalescer = new Coalescer({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget });
     const activities = createLlmActivities({
       pool: stack.pool,
-      anthropic: new Anthropic({ apiKey: 'stand-in', baseURL: stack.anthropic.url, maxRetries: 0 }),
+      providers: { anthropic: anthropicProvider({ apiKey: 'stand-in', baseURL: stack.anthropic.url }) },
+      feed: new ReplyFeed({ pool: stack.pool, log }),
       prices: () => readPrices(stack.pool),
       paidStep: new PaidStep({ pool: stack.pool, coalescer, log }),
       log,

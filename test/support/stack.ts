@@ -193,6 +193,7 @@ export class TestStack {
       taskQueuePrefix: this.prefix,
       defaultModel: 'claude-haiku-4-5',
       prices: () => readPrices(this.pool),
+      enforced: { llm: true, e2b: true },
       closing: this.closing.signal,
     };
   }

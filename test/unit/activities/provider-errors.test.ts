@@ -1,4 +1,5 @@
 import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from '@anthropic-ai/sdk';
+import { errorFacts } from '../../../activities/llm/anthropic';
 import { callFailure } from '../../../activities/llm/provider-errors';
 
 const status = (code: number, headers: Record<string, string> = {}, type = 'api_error'): APIError =>
@@ -28,15 +29,15 @@ describe('an error of the model’s provider', () => {
     ['500', status(500), 'unknown', 'outcome_unknown'],
     ['something else', new Error('what?'), 'unknown', 'outcome_unknown'],
   ])('%s: billed %s', (_name, error, billed, code) => {
-    expect(callFailure(error, { outputBegan: false })).toMatchObject({ billed, code });
+    expect(callFailure(errorFacts(error), { outputBegan: false })).toMatchObject({ billed, code });
   });
 
   test('is never free once output began', () => {
-    expect(callFailure(status(529), { outputBegan: true })).toMatchObject({ billed: 'unknown' });
+    expect(callFailure(errorFacts(status(529)), { outputBegan: true })).toMatchObject({ billed: 'unknown' });
   });
 
   test('is told without the provider’s text, which may quote the prompt', () => {
-    expect(callFailure(status(400), { outputBegan: false }).message).not.toContain('prompt');
+    expect(callFailure(errorFacts(status(400)), { outputBegan: false }).message).not.toContain('prompt');
   });
 
   test.each([
@@ -45,7 +46,7 @@ describe('an error of the model’s provider', () => {
     ['-5', undefined],
     ['soon', undefined],
   ])('asks to wait: retry-after %s', (header, seconds) => {
-    const failed = callFailure(status(429, { 'retry-after': header }), { outputBegan: false });
+    const failed = callFailure(errorFacts(status(429, { 'retry-after': header })), { outputBegan: false });
     expect('retryAfterSeconds' in failed ? failed.retryAfterSeconds : undefined).toBe(seconds);
   });
 });

@@ -1,0 +1,178 @@
+/** Google's Gemini models, through the Gemini API and its official SDK. */
+import {
+  ApiError,
+  FinishReason,
+  GoogleGenAI,
+  type Content,
+  type GenerateContentResponse,
+  type Part,
+} from '@google/genai';
+import { usageFromGoogle } from '../../core/usage-google';
+import type { ProviderAccount } from './anthropic';
+import {
+  IdleLimit,
+  type Block,
+  type ModelProvider,
+  type ModelRequest,
+  type Prompt,
+  type PromptMessage,
+  type StopReason,
+  type StreamedReply,
+  type StreamOptions,
+} from './model-provider';
+import { callFailure, type ErrorFacts } from './provider-errors';
+
+/** The SDK repeats nothing unless told to: every attempt can bill, so it is the workflow that repeats. */
+export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvider {
+  const client = new GoogleGenAI({ apiKey, ...(baseURL === undefined ? {} : { httpOptions: { baseUrl: baseURL } }) });
+  return {
+    async countTokens(model, prompt) {
+      // The Gemini API counts contents only, so instructions and tools are counted as text.
+      const rest = { role: 'user', parts: [{ text: `${prompt.system}\n${JSON.stringify(prompt.tools)}` }] };
+      const { totalTokens = 0 } = await client.models.countTokens({ model, contents: [rest, ...contentsOf(prompt)] });
+      return totalTokens;
+    },
+    stream: (request, options) => stream(client, request, options),
+    usageOf: ({ usage }) => usageFromGoogle(usage),
+    failureOf: (error, state) => callFailure(errorFacts(error), state),
+  };
+}
+
+/** Results name the call that they answer by its tool, so the names are looked up in what was said before. */
+function contentsOf({ messages }: Prompt): Content[] {
+  const names = new Map(
+    messages.flatMap(({ content }) =>
+      content.flatMap((block) => (block.type === 'tool_use' ? [[block.id, block.name] as const] : [])),
+    ),
+  );
+  return messages.map(({ role, content }: PromptMessage) => ({
+    role: role === 'assistant' ? 'model' : 'user',
+    parts: content.flatMap((block) => partsOf(block, names)),
+  }));
+}
+
+function partsOf(block: Block, names: ReadonlyMap<string, string>): Part[] {
+  switch (block.type) {
+    case 'text':
+      return [{ text: block.text }];
+    case 'tool_use': {
+      const { id, name, input, thoughtSignature } = block;
+      const functionCall = { id, name, args: (input ?? {}) as Record<string, unknown> };
+      return [thoughtSignature === undefined ? { functionCall } : { functionCall, thoughtSignature }];
+    }
+    case 'tool_result': {
+      const { tool_use_id: id, content, is_error: isError } = block;
+      const response = isError ? { error: content } : { output: content };
+      return [{ functionResponse: { id, name: names.get(id) ?? 'unknown', response } }];
+    }
+    default:
+      return [];
+  }
+}
+
+const stopReasons: Partial<Record<string, StopReason>> = {
+  [FinishReason.MAX_TOKENS]: 'max_tokens',
+  [FinishReason.SAFETY]: 'refusal',
+  [FinishReason.RECITATION]: 'refusal',
+  [FinishReason.BLOCKLIST]: 'refusal',
+  [FinishReason.PROHIBITED_CONTENT]: 'refusal',
+};
+
+/** Puts the pieces of a streamed answer together. Gemini does not always name its calls: then they are numbered. */
+class Collected {
+  readonly content: Block[] = [];
+  finishReason: string | undefined;
+  constructor(private readonly responseId: string) {}
+
+  add(chunk: GenerateContentResponse, onText?: (text: string) => void): void {
+    const [candidate] = chunk.candidates ?? [];
+    for (const part of candidate?.content?.parts ?? []) this.addPart(part, onText);
+    this.finishReason = candidate?.finishReason ?? this.finishReason;
+  }
+
+  private addPart({ text, thought, functionCall, thoughtSignature }: Part, onText?: (text: string) => void): void {
+    if (functionCall) {
+      const id = functionCall.id ?? `call_${this.responseId}_${this.content.length}`;
+      const { name = '', args: input = {} } = functionCall;
+      this.content.push({ type: 'tool_use', id, name, input, ...(thoughtSignature ? { thoughtSignature } : {}) });
+    } else if (text && !thought) {
+      const last = this.content.at(-1);
+      if (last?.type === 'text') last.text += text;
+      else {
+        // Pieces add up to the text as events tell it: a line for each block.
+        if (this.content.some(({ type }) => type === 'text')) onText?.('\n');
+        this.content.push({ type: 'text', text });
+      }
+      onText?.(text);
+    }
+  }
+}
+
+async function stream(client: GoogleGenAI, request: ModelRequest, options: StreamOptions): Promise<StreamedReply> {
+  const { model, prompt, maxOutputTokens } = request;
+  const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
+  const idle = new IdleLimit(options);
+  try {
+    const chunks = await client.models.generateContentStream({
+      model,
+      contents: contentsOf(prompt),
+      config: {
+        systemInstruction: prompt.system,
+        maxOutputTokens,
+        abortSignal: idle.signal,
+        ...(prompt.tools.length === 0
+          ? {}
+          : {
+              tools: [
+                {
+                  functionDeclarations: prompt.tools.map(({ name, description, inputSchema }) => ({
+                    name,
+                    description,
+                    parametersJsonSchema: inputSchema,
+                  })),
+                },
+              ],
+            }),
+      },
+    });
+    let collected: Collected | undefined;
+    for await (const chunk of chunks) {
+      idle.heard();
+      if (!collected) {
+        collected = new Collected(chunk.responseId ?? String(performance.now()));
+        result.outputBegan = true;
+        await options.onFirstOutput?.();
+      }
+      collected.add(chunk, options.onText);
+      // Cumulative: the last counts.
+      if (chunk.usageMetadata) result.usage = chunk.usageMetadata;
+      // A prompt that is refused ends without a candidate.
+      const blocked = chunk.promptFeedback?.blockReason;
+      if (blocked) collected.finishReason = FinishReason.SAFETY;
+    }
+    if (collected?.finishReason !== undefined && result.usage !== undefined) {
+      result.usageIsFinal = true;
+      result.content = collected.content;
+      const calls = collected.content.some((block) => block.type === 'tool_use');
+      result.stopReason = stopReasons[collected.finishReason] ?? (calls ? 'tool_use' : 'end_turn');
+    } else result.error = new Error('the stream ended early');
+  } catch (error) {
+    result.error = error;
+  } finally {
+    idle.end();
+  }
+  return result;
+}
+
+function errorFacts(error: unknown): ErrorFacts {
+  if (error instanceof ApiError) {
+    // The SDK keeps the body as text and no headers: the wait is in the body's RetryInfo.
+    const retryAfter = /"retryDelay":\s*"(\d+(?:\.\d+)?)s"/.exec(error.message)?.[1];
+    const type = /"status":\s*"([A-Z_]+)"/.exec(error.message)?.[1];
+    return { kind: 'status', status: error.status, type, retryAfter };
+  }
+  const { name, cause } = (error ?? {}) as { name?: string; cause?: unknown };
+  if (name === 'AbortError') return { kind: 'aborted' };
+  if (name === 'TypeError' || cause !== undefined) return { kind: 'connection', error };
+  return { kind: 'other' };
+}

@@ -1,0 +1,84 @@
+/** What the agent is told: its instructions, its tools, and the task as its first message. */
+import type { Run } from '../../store/runs';
+import { toolNames, type ToolName } from '../../workflows/messages';
+import type { ToolSpec } from './model-provider';
+
+/** Where a sandbox finds the run's file. */
+export const attachedFilePath = (fileName: string): string => `/home/user/${fileName}`;
+
+export type CodeLanguage = 'python' | 'javascript';
+
+const ofTools =
+  'When it needs data or arithmetic, write a program and run it with the run_code ' +
+  'tool; never guess what a program could find out. A program sees attached files under the paths given and must print ' +
+  'what you want to know. Print little: summaries, not whole files. When you have the answer, give it in a few plain ' +
+  'sentences with the figures that support it.';
+
+/** The instructions of a run. What its caller adds comes after ours. */
+export function systemPrompt({ type, options }: Pick<Run, 'type' | 'options'>): string {
+  const opening =
+    type === 'conversation'
+      ? 'You help a user in a conversation that may go on for long. '
+      : 'You carry out one task for a user. ';
+  const added = typeof options.instructions === 'string' ? `\n\n${options.instructions}` : '';
+  return `${opening}${ofTools}${added}`;
+}
+
+/** A tool as a run's options have it. */
+export interface ToolOption {
+  name: ToolName;
+  /** A person is asked before each use. */
+  requiresApproval?: boolean;
+  /** What each use costs, beside the sandbox. Decimal string. */
+  priceUsd?: string;
+}
+
+/** The tools that a run may use; a task has nobody at hand to ask unless its caller says so. */
+export function toolsOf({ type, options }: Pick<Run, 'type' | 'options'>): ToolOption[] {
+  if (Array.isArray(options.tools)) return options.tools as ToolOption[];
+  const names = type === 'conversation' ? toolNames : toolNames.filter((name) => name !== 'ask_person');
+  return names.map((name) => ({ name }));
+}
+
+const text = (description: string): Record<string, unknown> => ({ type: 'string', description });
+
+/** What the model is told of a tool, whose sandbox runs these languages. */
+export function toolSpec(name: ToolName, languages: readonly CodeLanguage[]): ToolSpec {
+  const spec = (description: string, properties: Record<string, unknown>, required: string[]): ToolSpec => ({
+    name,
+    description,
+    inputSchema: { type: 'object', properties, required },
+  });
+  switch (name) {
+    case 'run_code':
+      return spec(
+        'Runs a program in a fresh, isolated sandbox and returns what it printed. Files and state remain for later ' +
+          `programs of this task. Languages: ${languages.join(', ')}.`,
+        {
+          code: text('The whole program.'),
+          language: { type: 'string', enum: [...languages], description: `${languages[0]} when absent.` },
+        },
+        ['code'],
+      );
+    case 'read_file':
+      return spec('Returns a text file of the sandbox.', { path: text('Its path, such as /home/user/notes.txt.') }, [
+        'path',
+      ]);
+    case 'write_file':
+      return spec(
+        'Writes a text file into the sandbox, in place of what was there.',
+        { path: text('Its path, such as /home/user/notes.txt.'), content: text('All of its text.') },
+        ['path', 'content'],
+      );
+    case 'ask_person':
+      return spec(
+        'Asks a person a question that only they can answer, and returns the answer. It may take days.',
+        { question: text('The question, in a form that can be answered without knowing this conversation.') },
+        ['question'],
+      );
+  }
+}
+
+/** The line that tells of a run's file. */
+export const attachmentLine = (fileName: string | undefined): string =>
+  fileName === undefined ? '' : `\n\nAttached file: ${attachedFilePath(fileName)}`;

@@ -1,0 +1,102 @@
+/**
+ * What a provider of models is to the rest of the product: it counts a prompt, streams one answer, and says what its
+ * errors mean for money. Transcripts are kept in one form for all of them, Anthropic's content blocks; each provider turns
+ * them into its own. What only one provider understands (a signed thought, say) is kept as `opaque` and goes back to it alone.
+ */
+import type { ModelPrice } from '../../core/prices';
+import type { ModelUsage } from '../../core/usage';
+import type { CallFailure } from './provider-errors';
+
+export type Block =
+  | { type: 'text'; text: string }
+  | { type: 'tool_use'; id: string; name: string; input: unknown; thoughtSignature?: string }
+  | { type: 'tool_result'; tool_use_id: string; content: string; is_error?: boolean }
+  | { type: 'opaque'; provider: string; value: unknown };
+
+export interface PromptMessage {
+  role: 'user' | 'assistant';
+  content: Block[];
+}
+
+/** A tool that the model may call. */
+export interface ToolSpec {
+  name: string;
+  description: string;
+  /** JSON Schema of its input. */
+  inputSchema: Record<string, unknown>;
+}
+
+export interface Prompt {
+  system: string;
+  messages: PromptMessage[];
+  tools: ToolSpec[];
+}
+
+export interface ModelRequest {
+  model: string;
+  prompt: Prompt;
+  maxOutputTokens: number;
+}
+
+export interface StreamOptions {
+  signal: AbortSignal;
+  /** A stream that is silent for this long is ended: a connection may hang without an error. */
+  idleMs: number;
+  onFirstOutput?: () => Promise<void> | void;
+  /** Each piece of the answer's text, as it comes. */
+  onText?: (text: string) => void;
+}
+
+/** Why an answer ended, in one form for all providers. */
+export type StopReason = 'end_turn' | 'tool_use' | 'max_tokens' | 'refusal';
+
+export interface StreamedReply {
+  /** Present when the whole message arrived. */
+  content?: Block[];
+  stopReason?: StopReason;
+  /** The last usage that was reported, as the provider writes it. */
+  usage?: unknown;
+  /** Whether `usage` is final: it came with, or after, the end of the content. */
+  usageIsFinal: boolean;
+  outputBegan: boolean;
+  /** Why the stream ended early. */
+  error?: unknown;
+}
+
+export interface ModelProvider {
+  /** Tokens of a prompt. Free at every provider. */
+  countTokens(model: string, prompt: Prompt): Promise<number>;
+  /** Streams one message. Never throws for what happens on the wire: that is in the result. */
+  stream(request: ModelRequest, options: StreamOptions): Promise<StreamedReply>;
+  /** @throws UsageError when the report cannot be billed. */
+  usageOf(reply: StreamedReply, price: ModelPrice): ModelUsage;
+  /** @param state.outputBegan whether the provider had begun to answer: then nothing is free any more. */
+  failureOf(error: unknown, state: { outputBegan: boolean }): CallFailure;
+}
+
+/** Providers that a worker has a key for, by the name that prices use. */
+export type ModelProviders = Partial<Record<string, ModelProvider>>;
+
+/** Ends a stream that is silent for too long, and hands on the caller's own wish to stop. */
+export class IdleLimit {
+  private readonly idle = new AbortController();
+  private timer: NodeJS.Timeout | undefined;
+  readonly signal: AbortSignal;
+
+  constructor({ signal, idleMs }: StreamOptions) {
+    this.signal = AbortSignal.any([signal, this.idle.signal]);
+    this.idleMs = idleMs;
+    this.heard();
+  }
+  private readonly idleMs: number;
+
+  /** Something came: the silence begins anew. */
+  heard(): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.idle.abort(), this.idleMs);
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+  }
+}

@@ -1,0 +1,191 @@
+/** One model call: priced and counted for free beforehand, then made with a claimed grant, and what came of it written. */
+import { CancelledFailure, Context } from '@temporalio/activity';
+import type { Logger } from 'pino';
+import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
+import { findModelPrice, type ModelPrice } from '../../core/prices';
+import { costOfUsage, estimateModelCall, maxOutputTokensFor } from '../../core/pricing';
+import type { ModelUsage } from '../../core/usage';
+import type { Pool, PoolClient } from '../../store/pool';
+import type { PriceList } from '../../store/prices';
+import type { Claim, PaidStep } from '../budget/paid-step';
+import type { ModelCallPlan, ModelReply } from '../contracts/llm';
+import { asFailure, failure } from '../failures';
+import type { CodeLanguage } from './instructions';
+import type { Block, ModelProvider, ModelProviders, Prompt, StreamedReply } from './model-provider';
+import type { ReplyFeed } from './reply-feed';
+
+export interface LlmDependencies {
+  pool: Pool;
+  providers: ModelProviders;
+  prices: () => Promise<PriceList>;
+  paidStep: PaidStep;
+  log: Logger;
+  codeLanguages: readonly CodeLanguage[];
+  feed: ReplyFeed;
+  /** A stream that is silent for this long is ended. */
+  streamIdleMs?: number;
+}
+
+/** The shortest answer that is of any use. */
+const outputTokensMin = 256;
+
+/** Providers call their count an estimate, so a little is added before it is priced. */
+const withMargin = (tokens: number): number => Math.ceil(tokens * 1.02) + 16;
+
+function providerOf({ providers }: LlmDependencies, { provider, model }: ModelPrice): ModelProvider {
+  const found = providers[provider];
+  if (found) return found;
+  throw failure(
+    'provider_credentials',
+    `The workers have no key of ${provider}, which serves ${model}. No call was made and nothing was reserved.`,
+  );
+}
+
+/** Counts and prices a call. */
+export async function planCall(
+  dependencies: LlmDependencies,
+  { model, maxOutputTokens, prompt }: { model: string; maxOutputTokens: number; prompt: Prompt },
+): Promise<ModelCallPlan> {
+  const { models } = await dependencies.prices();
+  let provider: ModelProvider | undefined;
+  try {
+    // The price first: a model that has none is refused before anybody hears of it.
+    const price = findModelPrice(models, { model, at: Date.now() });
+    provider = providerOf(dependencies, price);
+    const inputTokens = withMargin(await provider.countTokens(model, prompt));
+    const minimumTokens = Math.min(outputTokensMin, maxOutputTokens);
+    return {
+      model,
+      priceVersion: price.priceVersion,
+      inputTokens,
+      maxOutputTokens,
+      amountUsd: formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens })),
+      minimumUsd: formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens: minimumTokens })),
+    };
+  } catch (error) {
+    const known = asFailure(error, ['unpriced_model', 'unpriced_usage', 'invalid_price']);
+    if (known !== error || !provider) throw known;
+    const failed = provider.failureOf(error, { outputBegan: false });
+    if (failed.billed === 'no' && !failed.retry) throw failure(failed.code, failed.message);
+    // Counting is free, so Temporal repeats it.
+    throw new Error(`The prompt could not be counted: ${failed.code}.`, { cause: (error as Error).name });
+  }
+}
+
+/** What a paid call brought. */
+export interface PaidReply {
+  content: Block[];
+  usage: ModelUsage;
+  result: ModelReply;
+  grantedUsd: Usd;
+  /** What it was allowed to answer: fewer than planned when it was granted in part. */
+  maxOutputTokens: number;
+}
+
+export interface PaidCall {
+  tenantId: string;
+  runId: string;
+  operationId: string;
+  plan: ModelCallPlan;
+  prompt: Prompt;
+  onText?: (text: string) => void;
+  /** Written together with the outcome, unless the run has gone on without this call. */
+  keep: (client: PoolClient, reply: PaidReply) => Promise<void>;
+}
+
+/** Claims, calls, and writes the outcome. */
+export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall): Promise<ModelReply> {
+  const { paidStep, prices, streamIdleMs = 60_000 } = dependencies;
+  const { plan, prompt, onText } = call;
+  const { models } = await prices();
+  const price = models.find((candidate) => candidate.priceVersion === plan.priceVersion);
+  if (!price) throw failure('unpriced_model', `The price ${plan.priceVersion} is gone. No call was made.`);
+  const provider = providerOf(dependencies, price);
+  const claim = await paidStep.claim(call);
+  await paidStep.atPoint('llm.claimed');
+  const maxOutputTokens = maxTokens(price, plan, claim);
+  const streamed = await provider.stream(
+    { model: plan.model, prompt, maxOutputTokens },
+    {
+      signal: Context.current().cancellationSignal,
+      idleMs: streamIdleMs,
+      onFirstOutput: () => paidStep.atPoint('llm.streaming'),
+      ...(onText ? { onText } : {}),
+    },
+  );
+  if (!streamed.usageIsFinal) return giveUp(dependencies, { claim, streamed, provider });
+  return keepReply(dependencies, { call, claim, price, provider, streamed, maxOutputTokens });
+}
+
+/** A partial grant shortens the answer so that it fits. */
+function maxTokens(price: ModelPrice, plan: ModelCallPlan, claim: Claim): number {
+  if (claim.grantedUsd >= parseAmountUsd(plan.amountUsd)) return plan.maxOutputTokens;
+  const { inputTokens } = plan;
+  const fitting = maxOutputTokensFor(price, { inputTokens, budgetUsd: claim.grantedUsd });
+  return Math.max(1, Math.min(fitting, plan.maxOutputTokens));
+}
+
+interface Answered {
+  call: PaidCall;
+  claim: Claim;
+  price: ModelPrice;
+  provider: ModelProvider;
+  streamed: StreamedReply;
+  maxOutputTokens: number;
+}
+
+/** Billed and known: writes cost, usage and what the call was for together. */
+async function keepReply(
+  { paidStep, log }: LlmDependencies,
+  { call, claim, price, provider, streamed, maxOutputTokens }: Answered,
+): Promise<ModelReply> {
+  const { tenantId, runId, operationId, keep } = call;
+  const content = streamed.content ?? [];
+  let cost;
+  try {
+    const usage = provider.usageOf(streamed, price);
+    cost = { usage, costUsd: costOfUsage(price, usage).costUsd };
+  } catch (error) {
+    log.error(
+      { tenantId, runId, operationId, error: String(error) },
+      'a model call reported usage that cannot be priced',
+    );
+    throw failure('outcome_unknown', (error as Error).message, { settled: false, retry: true });
+  }
+  const result: ModelReply = {
+    stopReason: streamed.stopReason ?? 'end_turn',
+    toolCalls: content.flatMap((block) =>
+      block.type === 'tool_use' ? [{ toolUseId: block.id, name: block.name }] : [],
+    ),
+    usage: cost.usage,
+    costUsd: formatUsd(cost.costUsd),
+  };
+  const reply = { content, usage: cost.usage, result, grantedUsd: claim.grantedUsd, maxOutputTokens };
+  await paidStep.settle(claim, { billed: true, costUsd: cost.costUsd, usage: cost.usage, result }, (client) =>
+    keep(client, reply),
+  );
+  await paidStep.atPoint('llm.outcome-written');
+  return result;
+}
+
+/** The stream gave no final usage: surely not billed, or unknown. */
+async function giveUp(
+  { paidStep, log }: LlmDependencies,
+  { claim, streamed, provider }: { claim: Claim; streamed: StreamedReply; provider: ModelProvider },
+): Promise<never> {
+  const { outputBegan, error } = streamed;
+  const failed = provider.failureOf(error, { outputBegan });
+  const { tenantId, operationId } = claim;
+  log.warn({ tenantId, operationId, billed: failed.billed, code: failed.code }, 'a model call failed');
+  if (failed.billed === 'no') {
+    await paidStep.settle(claim, { billed: false, reason: failed.code });
+    const { retry, retryAfterSeconds } = failed;
+    throw failure(failed.code, failed.message, {
+      settled: true,
+      retry,
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    });
+  }
+  if (Context.current().cancellationSignal.aborted) throw new CancelledFailure('The model call was cancelled.');
+  throw failure(failed.code, failed.message, { settled: false, retry: true });
+}

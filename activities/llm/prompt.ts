@@ -1,0 +1,104 @@
+/** What a model is shown of a run: the task or the messages, what was said and answered, older parts shortened or summed up. */
+import type { Pool } from '../../store/pool';
+import { findRun, type Run, type RunKey } from '../../store/runs';
+import { readCompactions, readTranscript, type TranscriptMessage } from '../../store/transcripts';
+import { failure } from '../failures';
+import { attachmentLine, systemPrompt, toolsOf, toolSpec, type CodeLanguage } from './instructions';
+import type { Block, Prompt, PromptMessage } from './model-provider';
+
+/** A run as its model is to see it. */
+export interface Context {
+  run: Run;
+  /** The messages that no summary stands for. */
+  messages: readonly TranscriptMessage[];
+  summary?: { throughSequence: number; text: string };
+  /** Tool results up to this message are shortened. */
+  shortenedThrough: number;
+}
+
+export async function readContext(pool: Pool, key: RunKey): Promise<Context> {
+  const [run, compactions] = await Promise.all([findRun(pool, key), readCompactions(pool, key)]);
+  if (!run) throw failure('not_found', `There is no run ${key.runId}. No call was made.`);
+  const messages = await readTranscript(pool, { ...key, afterSequence: compactions.summary?.throughSequence ?? 0 });
+  return { run, messages, ...compactions };
+}
+
+export function promptOf(context: Context, languages: readonly CodeLanguage[]): Prompt {
+  const { run, summary, messages, shortenedThrough } = context;
+  const opening: Block[] = [
+    ...(run.type === 'task' ? [textBlock(`${run.task}${attachmentLine(run.fileName)}`)] : []),
+    ...(summary ? [textBlock(`What was said and done so far, summed up:\n\n${summary.text}`)] : []),
+  ];
+  const said = messages.map(({ sequence, role, content }): PromptMessage => {
+    const blocks = content as Block[];
+    return { role, content: sequence <= shortenedThrough ? blocks.map(shortened) : blocks };
+  });
+  return {
+    system: systemPrompt(run),
+    tools: toolsOf(run).map(({ name }) => toolSpec(name, languages)),
+    messages: wellFormed([{ role: 'user', content: opening }, ...said]),
+  };
+}
+
+export const textBlock = (text: string): Block => ({ type: 'text', text });
+
+/** A tool result longer than this is shortened when the context grows. */
+export const longResultChars = 2_000;
+const headChars = 800;
+const tailChars = 400;
+
+export const isLong = (block: Block): boolean => block.type === 'tool_result' && block.content.length > longResultChars;
+
+function shortened(block: Block): Block {
+  if (block.type !== 'tool_result' || !isLong(block)) return block;
+  const { content } = block;
+  const left = content.length - headChars - tailChars;
+  return {
+    ...block,
+    content: `${content.slice(0, headChars)}\n[${left} characters were left out here]\n${content.slice(-tailChars)}`,
+  };
+}
+
+/**
+ * Providers want turns that alternate, and an answer to each tool call before anything else is said. A turn that was
+ * interrupted leaves calls without one.
+ */
+export function wellFormed(messages: readonly PromptMessage[]): PromptMessage[] {
+  const formed: PromptMessage[] = [];
+  for (const { role, content } of messages) {
+    const last = formed.at(-1);
+    const open = last?.role === 'assistant' ? callsIn(last.content) : [];
+    const answered = new Set(content.flatMap((block) => (block.type === 'tool_result' ? [block.tool_use_id] : [])));
+    const missing = open.filter((id) => !answered.has(id)).map(notRun);
+    if (role === 'user' || missing.length > 0) addTo(formed, 'user', [...missing, ...(role === 'user' ? content : [])]);
+    if (role === 'assistant') addTo(formed, 'assistant', content);
+  }
+  const last = formed.at(-1);
+  if (last?.role === 'assistant') addTo(formed, 'user', callsIn(last.content).map(notRun));
+  return formed;
+}
+
+const callsIn = (content: readonly Block[]): string[] =>
+  content.flatMap((block) => (block.type === 'tool_use' ? [block.id] : []));
+
+const notRun = (id: string): Block => ({
+  type: 'tool_result',
+  tool_use_id: id,
+  content: 'It was not carried out: the turn ended before.',
+  is_error: true,
+});
+
+/** Results come first in what the user says. */
+function addTo(formed: PromptMessage[], role: PromptMessage['role'], content: Block[]): void {
+  if (content.length === 0) return;
+  const last = formed.at(-1);
+  if (last?.role !== role) {
+    formed.push({ role, content });
+    return;
+  }
+  const all = [...last.content, ...content];
+  last.content = [
+    ...all.filter((block) => block.type === 'tool_result'),
+    ...all.filter((block) => block.type !== 'tool_result'),
+  ];
+}

@@ -1,0 +1,71 @@
+/**
+ * Replies on their way to those who watch them while they are written. Pieces are gathered for some milliseconds, so that a
+ * fast model costs a few statements a second. Nobody waits for them: a piece that cannot be written is left out, and the
+ * whole reply is stored in any case.
+ */
+import type { Logger } from 'pino';
+import type { Pool } from '../../store/pool';
+import { notifyWatchers, writeDeltas, type ReplyDelta } from '../../store/reply-deltas';
+
+/** How long pieces are gathered after the first one of a while was written at once. */
+const gatherMs = 30;
+
+interface Reply {
+  tenantId: string;
+  runId: string;
+  operationId: string;
+}
+
+interface Watched extends Reply {
+  /** Characters so far. */
+  position: number;
+  pending: ReplyDelta[];
+  /** Pieces are being written, or gathered. */
+  busy: boolean;
+}
+
+export class ReplyFeed {
+  private readonly replies = new Map<string, Watched>();
+
+  constructor(private readonly dependencies: { pool: Pool; log: Logger }) {}
+
+  /** A piece of a reply's text. */
+  text(reply: Reply, text: string): void {
+    if (text === '') return;
+    const watched = this.replies.get(reply.operationId) ?? { ...reply, position: 0, pending: [], busy: false };
+    this.replies.set(reply.operationId, watched);
+    const last = watched.pending.at(-1);
+    if (last) last.text += text;
+    else watched.pending.push({ operationId: reply.operationId, position: watched.position, text });
+    watched.position += text.length;
+    if (!watched.busy) void this.write(watched);
+  }
+
+  /** The reply is whole, or will never be. */
+  ended({ operationId, runId }: Reply): void {
+    this.replies.delete(operationId);
+    this.tell(runId);
+  }
+
+  /** Something of a run is new. */
+  tell(runId: string): void {
+    notifyWatchers(this.dependencies.pool, runId).catch((error: unknown) => this.note(error));
+  }
+
+  private async write(watched: Watched): Promise<void> {
+    const { tenantId, runId, operationId } = watched;
+    watched.busy = true;
+    while (watched.pending.length > 0 && this.replies.has(operationId)) {
+      const deltas = watched.pending.splice(0);
+      await writeDeltas(this.dependencies.pool, { tenantId, runId, deltas }).catch((error: unknown) =>
+        this.note(error),
+      );
+      await new Promise((resolve) => setTimeout(resolve, gatherMs));
+    }
+    watched.busy = false;
+  }
+
+  private note(error: unknown): void {
+    this.dependencies.log.debug({ error: String(error) }, 'watchers of a reply could not be told');
+  }
+}

@@ -1,0 +1,18 @@
+import type { Logger } from 'pino';
+import type { Pool } from '../../store/pool';
+import type { PriceList } from '../../store/prices';
+import type { PaidStep } from '../budget/paid-step';
+import type { CodeLanguage } from '../llm/instructions';
+import type { SandboxConnection } from './provider';
+
+/** What the sandbox activities work with. */
+export interface SandboxDependencies {
+  pool: Pool;
+  connection: SandboxConnection;
+  prices: () => Promise<PriceList>;
+  paidStep: PaidStep;
+  log: Logger;
+  codeLanguages: readonly CodeLanguage[];
+  /** A younger sandbox is not swept: whoever created it may not have said so yet. */
+  sweepMinAgeMs: number;
+}

@@ -1,0 +1,158 @@
+/** Runs the tool calls of one step and writes their output to the transcript, from which they were read. */
+import { Context } from '@temporalio/activity';
+import type { Sandbox } from '@e2b/code-interpreter';
+import { parseAmountUsd, sumUsd } from '../../core/money';
+import { readApprovals } from '../../store/approvals';
+import { asTenant, type PoolClient } from '../../store/pool';
+import { findOperation } from '../../store/reservations';
+import { appendRunEvent, findRun } from '../../store/runs';
+import { readTranscript, replySequence, toolResultSequence, writeTranscriptMessage } from '../../store/transcripts';
+import type { ExecuteCode, RunPaidTools } from '../contracts/sandbox';
+import { failure } from '../failures';
+import { toolsOf } from '../llm/instructions';
+import type { Block } from '../llm/model-provider';
+import type { SandboxDependencies } from './dependencies';
+import { recordE2BError } from './errors';
+import { runTool, type ToolOutcome, type ToolUse } from './execute';
+import { connectSandbox } from './provider';
+import { isGone } from './provider-errors';
+import { windowEndMs } from './windows';
+
+/** One program may run this long unless the run says otherwise. */
+const executionSecondsDefault = 120;
+
+export async function runTools(
+  dependencies: SandboxDependencies,
+  request: ExecuteCode,
+): Promise<{ sandboxGone: boolean }> {
+  const { outcomes, sandboxGone, stopped } = await carryOut(dependencies, request);
+  await asTenant(dependencies.pool, request.tenantId, (client) => keep(client, request, outcomes));
+  stopIf(stopped);
+  return { sandboxGone };
+}
+
+/** Claims, runs, and writes what was used with its output. */
+export async function runPaidTools(
+  dependencies: SandboxDependencies,
+  request: RunPaidTools,
+): Promise<{ sandboxGone: boolean }> {
+  const { paidStep } = dependencies;
+  const { pricesUsd } = request;
+  const claim = await paidStep.claim(request);
+  const { outcomes, sandboxGone, stopped } = await carryOut(dependencies, request);
+  const used = outcomes.flatMap(({ name, used }) => (used ? [name] : []));
+  const costUsd = sumUsd(used.map((name) => parseAmountUsd(pricesUsd[name] ?? '0')));
+  const result = { sandboxGone };
+  await paidStep.settle(claim, { billed: true, costUsd, usage: { tools: used }, result }, (client) =>
+    keep(client, request, outcomes),
+  );
+  stopIf(stopped);
+  return result;
+}
+
+/** Whoever told the programs to stop is told that they did. */
+function stopIf(stopped: boolean): void {
+  if (stopped) Context.current().cancellationSignal.throwIfAborted();
+}
+
+interface CarriedOut {
+  outcomes: (ToolOutcome & { name: string })[];
+  sandboxGone: boolean;
+  stopped: boolean;
+}
+
+async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode): Promise<CarriedOut> {
+  const { codeLanguages, pool } = dependencies;
+  const { tenantId, runId, sandbox: open, step, executionSeconds = executionSecondsDefault } = request;
+  const [uses, approvals, run] = await Promise.all([
+    toolUses(dependencies, request),
+    readApprovals(pool, request),
+    findRun(pool, request),
+  ]);
+  if (!run) throw failure('not_found', `There is no run ${runId}. Nothing was run.`);
+  const allowed = new Set<string>(toolsOf(run).map(({ name }) => name));
+  const { cancellationSignal: signal } = Context.current();
+  const outcomes: CarriedOut['outcomes'] = [];
+  let sandboxGone = false;
+  try {
+    const sandbox = open && (await reach(dependencies, request));
+    sandboxGone = open !== undefined && sandbox === undefined;
+    for (const use of sandboxGone ? [] : uses) {
+      if (signal.aborted) break;
+      const approval = approvals.find(({ toolUseId }) => toolUseId === use.id);
+      const options = {
+        sandbox,
+        languages: codeLanguages,
+        timeoutMs: executionSeconds * 1000,
+        approval,
+        signal,
+        allowed,
+      };
+      outcomes.push({ name: use.name, ...(await runTool(use, options)) });
+    }
+  } catch (error) {
+    if (!isGone(error)) {
+      const errorType = (error as Error).name;
+      const { sandboxId = '' } = open ?? {};
+      await recordE2BError(dependencies, {
+        tenantId,
+        runId,
+        sandboxId,
+        operation: 'execute',
+        errorType,
+        key: `${step}`,
+      });
+      throw failure('sandbox_failed', `The sandbox did not run the code to its end (${errorType}, stage execution).`);
+    }
+    sandboxGone = true;
+  }
+  if (sandboxGone) {
+    const { sandboxId = '' } = open ?? {};
+    const gone = { tenantId, runId, sandboxId, operation: 'execute', errorType: 'sandbox_gone' } as const;
+    await recordE2BError(dependencies, { ...gone, key: `${step}` });
+  }
+  const why = sandboxGone
+    ? 'The sandbox ended before this program did (stage execution); its files are gone. A new one is made for the next program.'
+    : 'It was not run: the step was stopped before.';
+  for (const { id, name } of uses.slice(outcomes.length)) {
+    const result = { type: 'tool_result' as const, tool_use_id: id, content: why, is_error: true };
+    outcomes.push({ name, used: false, result });
+  }
+  return { outcomes, sandboxGone, stopped: signal.aborted };
+}
+
+/** The sandbox, if it runs and somebody pays for it. */
+async function reach(
+  { connection, pool }: SandboxDependencies,
+  { tenantId, sandbox: open }: ExecuteCode,
+): Promise<Sandbox | undefined> {
+  if (!open) return undefined;
+  const held = await findOperation(pool, { tenantId, operationId: open.operationId });
+  const remainingMs = windowEndMs(open) - Date.now();
+  // Its money is checked before each use: a sandbox whose reservation has ended is not used.
+  if (!held?.claimed || held.status !== 'granted' || remainingMs <= 0) return undefined;
+  return connectSandbox(connection, { sandboxId: open.sandboxId, remainingMs });
+}
+
+async function toolUses({ pool }: SandboxDependencies, { tenantId, runId, step }: ExecuteCode): Promise<ToolUse[]> {
+  const [reply] = await readTranscript(pool, { tenantId, runId, afterSequence: replySequence(step) - 1, limit: 1 });
+  return ((reply?.content ?? []) as Block[]).filter((block): block is ToolUse => block.type === 'tool_use');
+}
+
+async function keep(
+  client: PoolClient,
+  { tenantId, runId, step }: ExecuteCode,
+  outcomes: CarriedOut['outcomes'],
+): Promise<void> {
+  const content = outcomes.map(({ result }) => result);
+  await writeTranscriptMessage(client, {
+    tenantId,
+    runId,
+    sequence: toolResultSequence(step),
+    role: 'user',
+    content,
+  });
+  const failed = content.filter((result) => result.is_error).length;
+  const data = { step, programs: outcomes.length, failed, tools: outcomes.map(({ name }) => name) };
+  await appendRunEvent(client, runId, { key: `code-${step}`, type: 'code.executed', data });
+}

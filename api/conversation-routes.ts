@@ -1,0 +1,321 @@
+/** The routes under /v1/conversations, and /v1/approvals. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { decideApproval, listApprovals, type Approval } from '../store/approvals';
+import type { Run } from '../store/runs';
+import { readTranscript } from '../store/transcripts';
+import { listTurns } from '../store/turns';
+import { decideApprovalSignal } from '../workflows/messages';
+import { clientGone, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import * as conversations from './conversations';
+import { ApiError } from './errors';
+import { streamRunEvents } from './events';
+import { gate } from './gate';
+import { once } from './idempotency';
+import { failures, idempotencyHeader, idParam, json, security } from './openapi';
+import * as schemas from './schemas';
+
+type App = OpenAPIHono<ApiEnv>;
+
+const body = (schema: z.ZodType) => ({ required: true, content: { 'application/json': { schema } } });
+const params = idParam('The conversation');
+const ofTenant = z.object({ tenantId: schemas.tenantIdSchema.optional() });
+const eventStream = {
+  content: { 'text/event-stream': { schema: z.string() } },
+  description: 'Server-sent events, numbered per conversation',
+};
+
+export function conversationRoutes(app: App, dependencies: ApiDependencies): void {
+  beginningAndEnding(app, dependencies);
+  messages(app, dependencies);
+  reading(app, dependencies);
+  approvals(app, dependencies);
+}
+
+/** The conversation that a request is about. */
+async function found(c: ApiContext, dependencies: ApiDependencies, tenantId: string | undefined): Promise<Run> {
+  const tenant = await tenantFor(c, dependencies, tenantId);
+  return conversations.findConversation(dependencies, { tenantId: tenant, conversationId: c.req.param('id') ?? '' });
+}
+
+function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/conversations',
+      security,
+      request: { headers: idempotencyHeader, body: body(schemas.startConversationBody) },
+      responses: {
+        201: json(
+          z.object({ conversationId: z.string(), workflowId: z.string(), status: z.string() }),
+          'The conversation is open',
+        ),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const asked = c.req.valid('json') as schemas.StartConversationBody;
+      const tenantId = await tenantFor(c, dependencies, asked.tenantId);
+      return (await once(c, dependencies, asked, async (conversationId) => ({
+        status: 201,
+        body: await conversations.startConversation(dependencies, { conversationId, tenantId, body: asked }),
+      }))) as never;
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/conversations/{id}/close',
+      security,
+      request: { params, headers: idempotencyHeader, body: body(schemas.closeBody) },
+      responses: { 202: json(z.any(), 'The conversation was asked to end'), ...failures },
+    }),
+    async (c) => {
+      const asked = c.req.valid('json') as z.output<typeof schemas.closeBody>;
+      const run = await found(c as ApiContext, dependencies, asked.tenantId);
+      return (await once(c as ApiContext, dependencies, asked, async () => {
+        await conversations.closeConversation(dependencies, run);
+        return { status: 202, body: { conversationId: run.runId, status: 'closing' } };
+      })) as never;
+    },
+  );
+}
+
+function messages(app: App, dependencies: ApiDependencies): void {
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/conversations/{id}/messages',
+      security,
+      request: { params, headers: idempotencyHeader, body: body(schemas.messageBody) },
+      responses: {
+        202: json(z.any(), 'The message is stored, and is answered in its turn'),
+        200: { ...eventStream, description: 'With `Accept: text/event-stream`: the turn as it happens, to its end' },
+        429: json(z.any(), 'Denied: the quota that bound, and when to try again'),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const asked = c.req.valid('json') as schemas.MessageBody;
+      const context = c as ApiContext;
+      const tenantId = await tenantFor(context, dependencies, asked.tenantId);
+      const conversationId = c.req.valid('param').id;
+      const repeatOf = {
+        apiKeyId: c.get('caller').apiKeyId,
+        idempotencyKey: c.req.header('idempotency-key'),
+      };
+      const what = 'The message was not stored.';
+      await gate(dependencies, { tenantId, resource: 'llm', what }, repeatOf);
+      const response = await once(context, dependencies, asked, async (turnId) => ({
+        status: 202,
+        body: await conversations.sendMessage(dependencies, {
+          tenantId,
+          conversationId,
+          turnId,
+          message: asked.message,
+        }),
+      }));
+      if (!c.req.header('accept')?.includes('text/event-stream')) return response;
+      const { turnId, lastEventId } = (await response.json()) as conversations.SentMessage;
+      const run = await conversations.findConversation(dependencies, { tenantId, conversationId });
+      const gone = clientGone(context);
+      if (asked.interruptOnDisconnect)
+        gone.addEventListener(
+          'abort',
+          () => void conversations.interrupt(dependencies, run, { turnId }).catch(() => undefined),
+        );
+      const stream = streamRunEvents(dependencies, run, { afterSequence: lastEventId, clientGone: gone, turnId });
+      return new Response(stream, { headers: { ...streamHeaders, 'x-turn-id': turnId } });
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/conversations/{id}/interrupt',
+      security,
+      request: { params, headers: idempotencyHeader, body: body(schemas.interruptBody) },
+      responses: { 202: json(z.any(), 'The turn was asked to stop'), ...failures },
+    }),
+    async (c) => {
+      const asked = c.req.valid('json') as z.output<typeof schemas.interruptBody>;
+      const run = await found(c as ApiContext, dependencies, asked.tenantId);
+      return (await once(c as ApiContext, dependencies, asked, async () => ({
+        status: 202,
+        body: await conversations.interrupt(dependencies, run, { turnId: asked.turnId }),
+      }))) as never;
+    },
+  );
+}
+
+const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' };
+
+function reading(app: App, dependencies: ApiDependencies): void {
+  const { pool } = dependencies;
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/conversations',
+      security,
+      request: {
+        query: ofTenant.extend({
+          userId: z.string().min(1).max(128).optional(),
+          before: z.iso.datetime().optional(),
+          limit: z.coerce.number().int().min(1).max(500).default(50),
+        }),
+      },
+      responses: {
+        200: json(z.object({ conversations: z.array(schemas.conversationView) }), 'The newest first'),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const { tenantId: named, before, ...query } = c.req.valid('query');
+      const tenantId = await tenantFor(c, dependencies, named);
+      const asked = { tenantId, ...query, before: before === undefined ? undefined : new Date(before) };
+      return c.json({ conversations: await conversations.showConversations(dependencies, asked) }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/conversations/{id}',
+      security,
+      request: { params, query: ofTenant },
+      responses: { 200: json(schemas.conversationView, 'The conversation'), ...failures },
+    }),
+    async (c) => {
+      const run = await found(c as ApiContext, dependencies, c.req.valid('query').tenantId);
+      return c.json(await conversations.showConversation(dependencies, run), 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/conversations/{id}/messages',
+      security,
+      request: {
+        params,
+        query: ofTenant.extend({
+          after: z.coerce.number().int().min(0).default(0),
+          limit: z.coerce.number().int().min(1).max(500).default(200),
+        }),
+      },
+      responses: {
+        200: json(z.any(), 'What was said, in order, as content blocks; and the turns'),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const { tenantId, after, limit } = c.req.valid('query');
+      const run = await found(c as ApiContext, dependencies, tenantId);
+      const [said, turns] = await Promise.all([
+        readTranscript(pool, { ...run, afterSequence: after, limit }),
+        listTurns(pool, run, { limit: 1_000 }),
+      ]);
+      return c.json(
+        {
+          messages: said,
+          next: said.length === limit ? (said.at(-1)?.sequence ?? null) : null,
+          turns: turns.map(conversations.turnViewOf),
+        },
+        200,
+      );
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/conversations/{id}/events',
+      security,
+      request: { params, query: ofTenant, headers: z.object({ 'last-event-id': z.string().optional() }) },
+      responses: { 200: eventStream, ...failures },
+    }),
+    async (c) => {
+      const run = await found(c as ApiContext, dependencies, c.req.valid('query').tenantId);
+      const last = c.req.header('last-event-id') ?? '0';
+      if (!/^\d{1,9}$/.test(last))
+        throw new ApiError('invalid_request', 'Last-Event-ID: must be the number of an event of this conversation.');
+      const order = { afterSequence: Number(last), clientGone: clientGone(c as ApiContext) };
+      return new Response(streamRunEvents(dependencies, run, order), { headers: streamHeaders });
+    },
+  );
+}
+
+const approvalViewOf = ({ toolUseId: _, ...approval }: Approval): schemas.ApprovalView => ({
+  ...approval,
+  createdAt: approval.createdAt.toISOString(),
+  decidedAt: approval.decidedAt?.toISOString() ?? null,
+});
+
+function approvals(app: App, dependencies: ApiDependencies): void {
+  const { pool, temporal } = dependencies;
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/approvals',
+      security,
+      request: { query: ofTenant.extend({ runId: z.uuid().optional() }) },
+      responses: {
+        200: json(
+          z.object({ approvals: z.array(schemas.approvalView) }),
+          'What people are asked and have not answered; with `runId` all of that run or conversation',
+        ),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const { tenantId: named, runId } = c.req.valid('query');
+      const tenantId = await tenantFor(c, dependencies, named);
+      return c.json({ approvals: (await listApprovals(pool, { tenantId, runId })).map(approvalViewOf) }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/approvals/{id}',
+      security,
+      request: {
+        params: z.object({ id: z.uuid({ error: 'must be a UUID' }) }),
+        headers: idempotencyHeader,
+        body: body(schemas.approvalBody),
+      },
+      responses: { 200: json(schemas.approvalView, 'The decision is recorded'), ...failures },
+    }),
+    async (c) => {
+      const asked = c.req.valid('json') as schemas.ApprovalBody;
+      const tenantId = await tenantFor(c as ApiContext, dependencies, asked.tenantId);
+      const approvalId = c.req.valid('param').id;
+      return (await once(c as ApiContext, dependencies, asked, async () => {
+        const { decision, answer, author = `API key ${c.get('caller').apiKeyId}` } = asked;
+        const decided = await decideApproval(pool, { tenantId, approvalId }, { decision, answer, decidedBy: author });
+        if (!decided) throw new ApiError('not_found', `There is no approval ${approvalId}.`);
+        refuseOther(decided, asked);
+        // What is recorded stands; a workflow that does not hear of it now looks by itself later.
+        await temporal.workflow
+          .getHandle(decided.workflowId)
+          .signal(decideApprovalSignal, { approvalId })
+          .catch((error: unknown) =>
+            dependencies.log.warn({ approvalId, error: String(error) }, 'a decision could not be signalled'),
+          );
+        const { workflowId: _, ...approval } = decided;
+        return { status: 200, body: approvalViewOf(approval) };
+      })) as never;
+    },
+  );
+}
+
+/** @throws ApiError when somebody decided otherwise before, or when it cannot be decided so. */
+function refuseOther(approval: Approval, { decision, answer }: schemas.ApprovalBody): void {
+  const wanted = { approve: 'approved', refuse: 'refused', answer: 'answered' }[decision];
+  if (approval.status === wanted && (answer === undefined || approval.answer === answer)) return;
+  if (approval.status === 'pending')
+    throw new ApiError(
+      'invalid_request',
+      `decision: ${approval.kind === 'question' ? 'a question is answered or refused' : 'an approval is approved or refused'}. Nothing was decided.`,
+    );
+  throw new ApiError(
+    'approval_decided',
+    approval.status === 'withdrawn'
+      ? 'Nobody waits for this decision any more: the turn was stopped, or the run ended.'
+      : `It was ${approval.status} before by ${approval.decidedBy ?? 'somebody'}. That stands.`,
+  );
+}

@@ -1,0 +1,13 @@
+/** Rows as comma-separated values (RFC 4180), with a first line that names the columns. */
+export function csv<K extends string>(columns: readonly K[], rows: readonly Partial<Record<K, unknown>>[]): string {
+  const lines = rows.map((row) => columns.map((column) => cell(row[column])).join(','));
+  return [columns.join(','), ...lines].map((line) => `${line}\r\n`).join('');
+}
+
+function cell(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  const text = typeof value === 'string' ? value : typeof value === 'number' ? String(value) : JSON.stringify(value);
+  // What a spreadsheet would take for a formula is shown as text.
+  const shown = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(shown) ? `"${shown.replaceAll('"', '""')}"` : shown;
+}

@@ -1,0 +1,73 @@
+/** The gate before a request: answers from committed state, in one read, whether it has a chance. The authority has the last word. */
+import type { Resource } from '../core/commands';
+import { formatUsd, parseUsd, type Usd } from '../core/money';
+import { calculateRetryAfter } from '../core/periods';
+import { covers } from '../core/quotas';
+import { readGate, type QuotaView } from '../store/tenants';
+import type { ProcessDependencies } from './context';
+import { denialBody, Denied } from './denials';
+
+export interface GateRequest {
+  tenantId: string;
+  userId?: string | undefined;
+  resource: Resource;
+  /** What it will cost; nothing when that is not known yet. */
+  estimatedUsd?: Usd;
+  /** What was not done, for the message. */
+  what: string;
+}
+
+const headroomOf = (quota: QuotaView): Usd =>
+  parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd);
+
+/** The quota that stands in the way, if one does: the one with the least room. */
+function inTheWay(
+  quotas: readonly QuotaView[],
+  { userId, resource, estimatedUsd = 0n }: GateRequest,
+): QuotaView | undefined {
+  return quotas
+    .filter((quota) => quota.scope !== 'platform' && covers(quota, { userId, resource }))
+    .filter((quota) => headroomOf(quota) <= 0n || headroomOf(quota) < estimatedUsd)
+    .sort((a, b) => (headroomOf(a) < headroomOf(b) ? -1 : 1))[0];
+}
+
+/**
+ * Lets a request pass that some money is left for; more may be drawn for a lease of the platform's quota, so that does not
+ * count. A repeat of a request that was answered before passes too: it gets that answer.
+ * @throws Denied with the quota that stands in the way.
+ */
+export async function gate(
+  { pool, enforced }: ProcessDependencies,
+  request: GateRequest,
+  repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined },
+): Promise<readonly QuotaView[]> {
+  const { tenantId } = request;
+  const { quotas, answered } = await readGate(pool, { tenantId, repeatOf });
+  const full = inTheWay(quotas, request);
+  if (!full || !enforced[request.resource] || answered) return quotas;
+  throw deniedBy(full, request);
+}
+
+function deniedBy(full: QuotaView, { resource, estimatedUsd = 0n, what }: GateRequest): Denied {
+  const resetsAt = full.periodEnd.toISOString();
+  const left = headroomOf(full);
+  const remainingUsd = formatUsd(left > 0n ? left : 0n);
+  const reset = full.period === 'lifetime' ? 'It never resets.' : `It resets at ${resetsAt}.`;
+  const message = `The ${full.resourceType} quota of ${full.scope} ${full.scopeId} per ${full.period} has ${
+    left > 0n ? `$${remainingUsd}` : 'nothing'
+  } left of $${full.limitUsd} ($${full.spentUsd} spent, $${full.reservedUsd} reserved). ${what} ${reset}`;
+  const quota = {
+    scope: full.scope,
+    scopeId: full.scopeId,
+    resourceType: full.resourceType,
+    period: full.period,
+    limitUsd: full.limitUsd,
+    spentUsd: full.spentUsd,
+    reservedUsd: full.reservedUsd,
+    remainingUsd,
+    estimatedUsd: formatUsd(estimatedUsd),
+    resetsAt,
+  };
+  const retryAfterSeconds = calculateRetryAfter(full.period, Date.now());
+  return new Denied(denialBody({ message, resource, quota, retryAfterSeconds }));
+}

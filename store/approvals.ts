@@ -1,0 +1,137 @@
+/** What people are asked: whether a tool may be used, and questions that the model has. What they decide first stands. */
+import { appendRunEvent, type RunKey } from './runs';
+import { asTenant, type Pool } from './pool';
+
+export type ApprovalStatus = 'pending' | 'approved' | 'refused' | 'answered' | 'withdrawn';
+
+export interface NewApproval {
+  approvalId: string;
+  toolUseId: string;
+  tool: string;
+  kind: 'approval' | 'question';
+  /** What the tool would be given, or the question. */
+  input: unknown;
+}
+
+/** A person's word. `answer` is the answer to a question, or the reason of a refusal. */
+export interface ApprovalDecision {
+  decision: 'approve' | 'refuse' | 'answer';
+  answer?: string | undefined;
+  decidedBy: string;
+}
+
+export interface Approval {
+  approvalId: string;
+  runId: string;
+  turnId: string | null;
+  step: number;
+  toolUseId: string;
+  tool: string;
+  kind: 'approval' | 'question';
+  input: unknown;
+  status: ApprovalStatus;
+  answer: string | null;
+  decidedBy: string | null;
+  createdAt: Date;
+  decidedAt: Date | null;
+}
+
+const columns = `approval_id AS "approvalId", run_id AS "runId", turn_id AS "turnId", step, tool_use_id AS "toolUseId", tool, kind,
+  input, status, answer, decided_by AS "decidedBy", created_at AS "createdAt", decided_at AS "decidedAt"`;
+
+/** Asks, once for each tool call of a step, and tells of it. */
+export async function openApprovals(
+  pool: Pool,
+  { tenantId, runId, step, turnId }: RunKey & { step: number; turnId?: string | undefined },
+  asked: readonly NewApproval[],
+): Promise<void> {
+  await asTenant(pool, tenantId, async (client) => {
+    for (const { approvalId, toolUseId, tool, kind, input } of asked) {
+      const { rowCount } = await client.query(
+        `INSERT INTO copilot_internal.approvals (approval_id, run_id, tenant_id, turn_id, step, tool_use_id, tool, kind, input)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
+        [approvalId, runId, tenantId, turnId ?? null, step, toolUseId, tool, kind, JSON.stringify(input ?? {})],
+      );
+      if (rowCount === 0) continue;
+      const data = { approvalId, step, tool, kind, input };
+      await appendRunEvent(client, runId, { key: `approval-${approvalId}`, type: 'approval.requested', data });
+    }
+  });
+}
+
+const statuses = { approve: 'approved', refuse: 'refused', answer: 'answered' } as const;
+
+/**
+ * Records what a person decided, unless it was decided before: then answers how it stands. Undefined when the tenant has
+ * no such approval.
+ */
+export async function decideApproval(
+  pool: Pool,
+  { tenantId, approvalId }: { tenantId: string; approvalId: string },
+  { decision, answer, decidedBy }: ApprovalDecision,
+): Promise<(Approval & { workflowId: string }) | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rowCount } = await client.query(
+      `UPDATE copilot_internal.approvals SET status = $2, answer = $3, decided_by = $4, decided_at = clock_timestamp()
+       WHERE approval_id = $1 AND status = 'pending' AND ($2 <> 'answered' OR kind = 'question') AND ($2 <> 'approved' OR kind = 'approval')`,
+      [approvalId, statuses[decision], answer ?? null, decidedBy],
+    );
+    const { rows } = await client.query<Approval & { workflowId: string }>(
+      `SELECT ${columns}, (SELECT workflow_id FROM copilot_internal.runs r WHERE r.run_id = a.run_id) AS "workflowId"
+       FROM copilot_internal.approvals a WHERE approval_id = $1`,
+      [approvalId],
+    );
+    const approval = rows[0];
+    if (approval && rowCount === 1) {
+      const data = { approvalId, status: approval.status, decidedBy };
+      await appendRunEvent(client, approval.runId, {
+        key: `approval-decided-${approvalId}`,
+        type: 'approval.decided',
+        data,
+      });
+    }
+    return approval;
+  });
+}
+
+/** The approvals of one step of a run. */
+export async function readApprovals(
+  pool: Pool,
+  { tenantId, runId, step }: RunKey & { step: number },
+): Promise<Approval[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<Approval>(
+      `SELECT ${columns} FROM copilot_internal.approvals WHERE run_id = $1 AND step = $2`,
+      [runId, step],
+    );
+    return rows;
+  });
+}
+
+/** Nobody waits for these any more: the turn was interrupted, or the run ended. */
+export async function withdrawApprovals(pool: Pool, { tenantId, runId }: RunKey): Promise<void> {
+  await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(
+      client.query(
+        `UPDATE copilot_internal.approvals SET status = 'withdrawn', decided_at = clock_timestamp()
+         WHERE run_id = $1 AND status = 'pending'`,
+        [runId],
+      ),
+    ),
+  );
+}
+
+/** What a tenant's people are asked and have not answered, the longest waiting first; or all of one run. */
+export async function listApprovals(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId?: string | undefined },
+): Promise<Approval[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<Approval>(
+      `SELECT ${columns} FROM copilot_internal.approvals
+       WHERE CASE WHEN $1::uuid IS NULL THEN status = 'pending' ELSE run_id = $1 END ORDER BY created_at LIMIT 500`,
+      [runId ?? null],
+    );
+    return rows;
+  });
+}

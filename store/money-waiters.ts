@@ -1,0 +1,88 @@
+/** Steps that were denied and wait until there is money: in the order in which they began to. */
+import type { BindingQuota, Resource } from '../core/commands';
+import { formatUsd, parseUsd, type Usd } from '../core/money';
+import { asTenant, type Pool } from './pool';
+import { appendRunEvent } from './runs';
+
+export interface MoneyWaiter {
+  waiterId: string;
+  tenantId: string;
+  workflowId: string;
+  runId?: string | undefined;
+  userId?: string | undefined;
+  resource: Resource;
+  /** The least that it can use. */
+  neededUsd: Usd;
+}
+
+/** A waiter's place in the line is kept however often it asks in vain. Its run says what it waits for. */
+export async function addWaiter(
+  pool: Pool,
+  waiter: MoneyWaiter,
+  { quota, retryAfterSeconds }: { quota: BindingQuota; retryAfterSeconds?: number | undefined },
+): Promise<void> {
+  const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd } = waiter;
+  await asTenant(pool, tenantId, async (client) => {
+    await client.query(
+      `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd)
+       VALUES ($1, $2, $3, $4, $5, $6, $7)
+       ON CONFLICT (waiter_id) DO UPDATE SET needed_usd = excluded.needed_usd`,
+      [waiterId, tenantId, workflowId, runId ?? null, userId ?? null, resource, formatUsd(neededUsd)],
+    );
+    if (runId === undefined) return;
+    const waiting = { resource, quota, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
+    await client.query(
+      `UPDATE copilot_internal.runs SET waiting = jsonb_build_object('since', now()) || coalesce(waiting, '{}') || $2
+       WHERE run_id = $1 AND status = 'running'`,
+      [runId, JSON.stringify(waiting)],
+    );
+    await appendRunEvent(client, runId, { key: `waiting-${waiterId}`, type: 'money.waiting', data: waiting });
+  });
+}
+
+/** The wait is over, or was given up. */
+export async function removeWaiter(
+  pool: Pool,
+  { tenantId, waiterId, runId }: Pick<MoneyWaiter, 'tenantId' | 'waiterId' | 'runId'>,
+): Promise<void> {
+  await asTenant(pool, tenantId, async (client) => {
+    await client.query('DELETE FROM copilot_internal.money_waiters WHERE waiter_id = $1', [waiterId]);
+    if (runId === undefined) return;
+    await client.query('UPDATE copilot_internal.runs SET waiting = NULL WHERE run_id = $1', [runId]);
+    await appendRunEvent(client, runId, { key: `waited-${waiterId}`, type: 'money.waited', data: {} });
+  });
+}
+
+/** A tenant's waiters in order. Who was woken a moment ago is still to ask, and keeps what it was woken for. */
+export async function listWaiters(
+  pool: Pool,
+  { tenantId, wokenAgoMs }: { tenantId: string; wokenAgoMs: number },
+): Promise<(MoneyWaiter & { justWoken: boolean })[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<
+      Omit<MoneyWaiter, 'neededUsd' | 'userId'> & { neededUsd: string; userId: string | null; justWoken: boolean }
+    >(
+      `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
+              resource, needed_usd::text AS "neededUsd",
+              coalesce(woken_at > clock_timestamp() - $2 * interval '1 millisecond', false) AS "justWoken"
+       FROM copilot_internal.money_waiters WHERE tenant_id = $1 ORDER BY waiting_since, waiter_id LIMIT 1000`,
+      [tenantId, wokenAgoMs],
+    );
+    return rows.map((row) => ({ ...row, userId: row.userId ?? undefined, neededUsd: parseUsd(row.neededUsd) }));
+  });
+}
+
+/** Notes who was woken. */
+export async function noteWoken(
+  pool: Pool,
+  { tenantId, waiterIds }: { tenantId: string; waiterIds: readonly string[] },
+): Promise<void> {
+  await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(
+      client.query(
+        'UPDATE copilot_internal.money_waiters SET woken_at = clock_timestamp() WHERE waiter_id = ANY ($1::uuid[])',
+        [waiterIds],
+      ),
+    ),
+  );
+}

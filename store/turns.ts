@@ -1,0 +1,164 @@
+/**
+ * The turns of a conversation: a user's message and what came of it. A message is stored before its workflow hears of it, so
+ * the queue is here: whatever becomes of a process or of a signal, the oldest queued turn is the next.
+ */
+import { appendRunEvent, type RunFailure, type RunKey } from './runs';
+import { asTenant, type Pool } from './pool';
+import { messageSequence, writeTranscriptMessage } from './transcripts';
+
+export type TurnStatus = 'queued' | 'running' | TurnEnd['status'];
+
+export interface TurnEnd {
+  status: 'completed' | 'quota_exceeded' | 'failed' | 'interrupted' | 'cancelled';
+  failure?: RunFailure | undefined;
+}
+
+export interface AddedTurn {
+  turnId: string;
+  number: number;
+  status: TurnStatus;
+  /** The last event of the conversation from before the message. */
+  afterSequence: number;
+}
+
+/**
+ * Stores a message at the end of the queue. A repeat with the same turn id answers with how it stands. Undefined when the
+ * tenant has no such conversation, or it has ended.
+ */
+export async function addTurn(
+  pool: Pool,
+  { tenantId, runId }: RunKey,
+  { turnId, message }: { turnId: string; message: string },
+): Promise<AddedTurn | undefined> {
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const { rows } = await commitWith(
+      client.query<AddedTurn>(
+        `SELECT turn_id AS "turnId", number, status, after_sequence AS "afterSequence"
+         FROM copilot_internal.add_turn($1, $2, $3)`,
+        [runId, turnId, message],
+      ),
+    );
+    return rows[0];
+  });
+}
+
+/**
+ * Takes the oldest queued turn, or again the one that runs: its message becomes part of the transcript, under a step number
+ * of its own. Undefined when none waits.
+ */
+export async function beginTurn(
+  pool: Pool,
+  { tenantId, runId }: RunKey,
+  { openingStep, attachment }: { openingStep: number; attachment: string },
+): Promise<{ turnId: string; openingStep: number } | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ turnId: string; openingStep: number; message: string; number: number }>(
+      `UPDATE copilot_internal.turns SET status = 'running', started_at = coalesce(started_at, clock_timestamp()),
+         opening_step = coalesce(opening_step, $2)
+       WHERE turn_id = (SELECT turn_id FROM copilot_internal.turns WHERE run_id = $1 AND status IN ('running', 'queued')
+                        ORDER BY status = 'running' DESC, number LIMIT 1)
+       RETURNING turn_id AS "turnId", opening_step AS "openingStep", message, number`,
+      [runId, openingStep],
+    );
+    const turn = rows[0];
+    if (!turn) return undefined;
+    const text = turn.number === 1 ? `${turn.message}${attachment}` : turn.message;
+    await writeTranscriptMessage(client, {
+      tenantId,
+      runId,
+      sequence: messageSequence(turn.openingStep),
+      role: 'user',
+      content: [{ type: 'text', text }],
+    });
+    const data = { turnId: turn.turnId, number: turn.number };
+    await appendRunEvent(client, runId, { key: `turn-${turn.turnId}`, type: 'turn.started', data });
+    return { turnId: turn.turnId, openingStep: turn.openingStep };
+  });
+}
+
+/** Ends a turn, once, and appends the event that tells of it. */
+export async function endTurn(
+  pool: Pool,
+  { tenantId, runId }: RunKey,
+  { turnId, status, failure }: TurnEnd & { turnId: string },
+): Promise<void> {
+  await asTenant(pool, tenantId, async (client) => {
+    const { rowCount } = await client.query(
+      `UPDATE copilot_internal.turns SET status = $3, failure = $4, ended_at = clock_timestamp()
+       WHERE turn_id = $1 AND run_id = $2 AND ended_at IS NULL`,
+      [turnId, runId, status, failure ? JSON.stringify(failure) : null],
+    );
+    if (rowCount === 0) return;
+    const data = { turnId, status, ...(failure ? { failure } : {}) };
+    await appendRunEvent(client, runId, { key: `turn-ended-${turnId}`, type: 'turn.ended', data });
+  });
+}
+
+/** Ends turns that have not begun: one, or all of a conversation. Answers which. */
+export async function endQueuedTurns(
+  pool: Pool,
+  { tenantId, runId }: RunKey,
+  { turnId, ...end }: TurnEnd & { turnId?: string | undefined },
+): Promise<string[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ turn_id: string }>(
+      `UPDATE copilot_internal.turns SET status = $3, failure = $4, ended_at = clock_timestamp()
+       WHERE run_id = $1 AND turn_id = coalesce($2::uuid, turn_id) AND status = 'queued' RETURNING turn_id`,
+      [runId, turnId ?? null, end.status, end.failure ? JSON.stringify(end.failure) : null],
+    );
+    for (const { turn_id: ended } of rows) {
+      const data = { turnId: ended, ...end };
+      await appendRunEvent(client, runId, { key: `turn-ended-${ended}`, type: 'turn.ended', data });
+    }
+    return rows.map((row) => row.turn_id);
+  });
+}
+
+export interface TurnView {
+  turnId: string;
+  number: number;
+  message: string;
+  status: TurnStatus;
+  failure: RunFailure | null;
+  /** What its steps have cost so far. */
+  costUsd: string;
+  createdAt: Date;
+  startedAt: Date | null;
+  endedAt: Date | null;
+}
+
+/** A conversation's turns in order, after a number. */
+export async function listTurns(
+  pool: Pool,
+  { tenantId, runId }: RunKey,
+  { afterNumber = 0, limit = 100, turnId }: { afterNumber?: number; limit?: number; turnId?: string } = {},
+): Promise<TurnView[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<TurnView>(
+      `SELECT t.turn_id AS "turnId", t.number, t.message, t.status, t.failure, t.created_at AS "createdAt",
+              t.started_at AS "startedAt", t.ended_at AS "endedAt",
+              (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
+               JOIN copilot_internal.reservations r ON r.tenant_id = c.tenant_id AND r.operation_id = c.operation_id
+               WHERE c.run_id = t.run_id AND r.step >= t.opening_step
+                 AND r.step < coalesce((SELECT min(n.opening_step) FROM copilot_internal.turns n
+                                        WHERE n.run_id = t.run_id AND n.opening_step > t.opening_step), 2147483647)) AS "costUsd"
+       FROM copilot_internal.turns t
+       WHERE t.run_id = $1 AND t.number > $2 AND ($4::uuid IS NULL OR t.turn_id = $4) ORDER BY t.number LIMIT $3`,
+      [runId, afterNumber, limit, turnId ?? null],
+    );
+    return rows;
+  });
+}
+
+/** Conversations of all tenants whose oldest queued turn has waited for so long while none was running. */
+export async function findUnansweredConversations(
+  pool: Pool,
+  { waitedMs, max }: { waitedMs: number; max: number },
+): Promise<{ tenantId: string; workflowId: string; turnId: string }[]> {
+  const { rows } = await pool.query<{ tenantId: string; workflowId: string; turnId: string }>(
+    `SELECT tenant_id AS "tenantId", workflow_id AS "workflowId", turn_id AS "turnId"
+     FROM copilot_internal.unanswered_conversations($1 * interval '1 millisecond', $2)`,
+    [waitedMs, max],
+  );
+  return rows;
+}

@@ -1,0 +1,184 @@
+/**
+ * What a task and a turn of a conversation have in common: one step is a model call, and the tools that it calls for. Words
+ * and files stay in Postgres; a history holds ids, usage and money.
+ *
+ *   plan ── context too large ──▶ compact (a paid step of its own; when it fails or is denied the step goes on without)
+ *    └──▶ call the model ── its provider cannot answer ──▶ the next model, at its own price
+ *            └──▶ answered, or: ask people ──▶ run tools ──▶ the next step
+ */
+import { ActivityCancellationType, proxyActivities, workflowInfo } from '@temporalio/workflow';
+import type { LlmActivities, ModelCallPlan, ModelReply, ToolCall } from '../activities/contracts/llm';
+import type { ErrorCode } from '../core/errors';
+import { formatUsd, parseAmountUsd, sumUsd } from '../core/money';
+import type { ApprovalDesk } from './approvals';
+import { failureOf, failureWith, isCancellation } from './failures';
+import type { AgentRunInput } from './messages';
+import type { SandboxSession } from './sandbox-session';
+import type { Budget, PaidStep } from './with-budget';
+
+/** A model call may take this long; its reservation a margin longer. */
+const modelCallSecondsMax = 600;
+const expiryMarginSeconds = 60;
+/** A model that has others behind it gets fewer attempts, and is not waited for. */
+const withFallback = { maxAttempts: 2, pauseMsMax: 30_000 };
+/** After a compaction that came to nothing, so many steps go on without trying again. */
+const compactionRest = 5;
+
+/** Another model may do where these stood in the way. */
+const fallsBack: readonly ErrorCode[] = ['provider_unavailable', 'provider_credentials', 'outcome_unknown'];
+
+export interface AgentLoopParts {
+  input: AgentRunInput;
+  budget: Budget;
+  sandbox: SandboxSession;
+  desk: ApprovalDesk;
+  show: (step: number, doing: string) => void;
+}
+
+export class AgentLoop {
+  private readonly llm = llmActivities(workflowInfo().taskQueue);
+  private compactFromStep = 0;
+
+  constructor(private readonly parts: AgentLoopParts) {}
+
+  /**
+   * One model call and what it calls for.
+   * @throws ApplicationFailure a denial, `run_limit_exceeded` when the answer was cut off, or the failure of a call.
+   */
+  async step(step: number, turnId?: string): Promise<'answered' | 'goes on'> {
+    const reply = await this.reply(step);
+    if (reply.toolCalls.length === 0) {
+      if (reply.stopReason !== 'max_tokens') return 'answered';
+      throw failureWith(
+        'run_limit_exceeded',
+        'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
+      );
+    }
+    const { desk, sandbox, show } = this.parts;
+    const asked = desk.needed(reply.toolCalls);
+    if (asked.length > 0) {
+      show(step, `waiting for a person: ${asked.map(({ name }) => name).join(', ')}`);
+      await desk.ask({ step, turnId, calls: asked }, (isOver, seconds) => sandbox.idle(isOver, seconds));
+    }
+    show(step, 'running code');
+    await this.runTools(step, reply.toolCalls);
+    return 'goes on';
+  }
+
+  private async reply(step: number): Promise<ModelReply> {
+    const { model, fallbackModels = [] } = this.parts.input;
+    const models = [model, ...fallbackModels];
+    for (const [index, name] of models.entries()) {
+      const isLast = index === models.length - 1;
+      try {
+        return await this.callModel(step, name, isLast ? {} : withFallback);
+      } catch (error) {
+        const known = failureOf(error);
+        if (isLast || !known || !fallsBack.includes(known.code)) throw error;
+      }
+    }
+    throw failureWith('internal', 'There was no model to call.');
+  }
+
+  private async callModel(step: number, model: string, limits: Partial<PaidStep>): Promise<ModelReply> {
+    const { input, budget, show } = this.parts;
+    const { tenantId, runId } = input;
+    const plan = await this.plan(step, model);
+    show(step, 'calling the model');
+    return budget.withBudget<ModelReply>(
+      { ...paidCall('llm.call', step, plan), ...limits },
+      async ({ operationId, grantedUsd }) => {
+        const answered = await this.llm.paid.callModel({ tenantId, runId, operationId, step, plan, grantedUsd });
+        budget.noteCost(operationId, answered.costUsd);
+        return answered;
+      },
+    );
+  }
+
+  private async plan(step: number, model: string): Promise<ModelCallPlan> {
+    const { input, show } = this.parts;
+    const { tenantId, runId, maxOutputTokens } = input;
+    show(step, 'preparing a model call');
+    const request = { tenantId, runId, model, maxOutputTokens };
+    const compact = input.compact === true && step >= this.compactFromStep;
+    const plan = await this.llm.free.prepareModelCall({ ...request, ...(compact ? { compact } : {}) });
+    if (!plan.compaction) return plan;
+    show(step, 'summing up older messages');
+    await this.compact(step, model, plan.compaction.throughSequence);
+    return this.llm.free.prepareModelCall(request);
+  }
+
+  /** Sums older messages up. One that cannot be paid, or fails, leaves the context as it is. */
+  private async compact(step: number, model: string, throughSequence: number): Promise<void> {
+    const { input, budget } = this.parts;
+    const { tenantId, runId } = input;
+    this.compactFromStep = step + compactionRest;
+    try {
+      const plan = await this.llm.free.prepareCompaction({ tenantId, runId, model, throughSequence });
+      await budget.withBudget(
+        { ...paidCall('compaction', step, plan), maxAttempts: 2 },
+        async ({ operationId, grantedUsd }) => {
+          const request = { tenantId, runId, operationId, throughSequence, plan, grantedUsd };
+          const { costUsd } = await this.llm.paid.compactContext(request);
+          budget.noteCost(operationId, costUsd);
+        },
+      );
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+    }
+  }
+
+  private async runTools(step: number, calls: readonly ToolCall[]): Promise<void> {
+    const { input, budget, sandbox } = this.parts;
+    const needs = { count: calls.length, needSandbox: calls.some(({ name }) => name !== 'ask_person') };
+    const pricesUsd = Object.fromEntries(
+      calls.flatMap(({ name }) => {
+        const priceUsd = input.tools?.[name]?.priceUsd;
+        return priceUsd === undefined ? [] : [[name, priceUsd]];
+      }),
+    );
+    if (Object.keys(pricesUsd).length === 0) return sandbox.execute(step, needs);
+    if (needs.needSandbox) await sandbox.ready(step);
+    const amountUsd = formatUsd(sumUsd(calls.map(({ name }) => parseAmountUsd(pricesUsd[name] ?? '0'))));
+    const { executionSeconds = modelCallSecondsMax } = input;
+    await budget.withBudget(
+      {
+        resource: 'e2b',
+        kind: 'tool.call',
+        amountUsd,
+        priceVersion: 'run',
+        ttlSeconds: executionSeconds * calls.length + 2 * expiryMarginSeconds,
+        step,
+      },
+      ({ operationId }) => sandbox.executePaid(step, { operationId, pricesUsd, ...needs }),
+    );
+  }
+}
+
+const paidCall = (kind: string, step: number, plan: ModelCallPlan): PaidStep => ({
+  resource: 'llm',
+  kind,
+  amountUsd: plan.amountUsd,
+  minimumUsd: plan.minimumUsd,
+  priceVersion: plan.priceVersion,
+  ttlSeconds: modelCallSecondsMax + expiryMarginSeconds,
+  step,
+  model: plan.model,
+});
+
+function llmActivities(taskQueue: string): { free: LlmActivities; paid: LlmActivities } {
+  return {
+    free: proxyActivities<LlmActivities>({
+      taskQueue,
+      startToCloseTimeout: '60 seconds',
+      retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
+    }),
+    paid: proxyActivities<LlmActivities>({
+      taskQueue,
+      startToCloseTimeout: modelCallSecondsMax * 1000,
+      heartbeatTimeout: '10 seconds',
+      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+      retry: { maximumAttempts: 1 },
+    }),
+  };
+}

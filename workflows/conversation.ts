@@ -1,0 +1,256 @@
+/**
+ * A conversation: a run that is asked more than once, and that may live for months. Its messages wait in Postgres; an update
+ * only rings, and answers at once. Each turn runs the same loop as a task, within limits of its own.
+ *
+ *   idle ── rung ──▶ a turn: take the oldest message ──▶ steps ──▶ settled, ended ──▶ the next message, or idle
+ *    │                  └── interrupted, denied, failed: the turn ends, the conversation stays
+ *    ├── for long: its sandbox is paused, later ended
+ *    └── closed or cancelled ──▶ its sandbox is ended, all is settled
+ *
+ * Whenever its history has grown it continues as new between two steps, and takes along what is under way.
+ */
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  continueAsNew,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { LedgerActivities } from '../activities/contracts/ledger';
+import { AgentLoop } from './agent-loop';
+import { ApprovalDesk } from './approvals';
+import { endOf, failureWith, isCancellation, type RunEnd } from './failures';
+import {
+  closeSignal,
+  interruptSignal,
+  postMessageUpdate,
+  runProgressQuery,
+  runStatusAttribute,
+  type CarriedTurn,
+  type ConversationInput,
+  type RunProgress,
+} from './messages';
+import { SandboxSession } from './sandbox-session';
+import { Budget, scopeOf } from './with-budget';
+
+/** An execution takes 2,000 updates; it continues as new long before. */
+const messagesMax = 500;
+const historyEventsMax = 2_000;
+const historyBytesMax = 512 * 1024;
+
+type TurnEnd = RunEnd<'completed' | 'quota_exceeded' | 'failed' | 'interrupted' | 'cancelled'>;
+
+export async function conversation(input: ConversationInput): Promise<void> {
+  const { carried, ...options } = input;
+  await new Conversation(options, carried).live();
+}
+
+class Conversation {
+  private rung: boolean;
+  private messages = 0;
+  private closing = false;
+  /** The last step that was taken. */
+  private step: number;
+  private turn: CarriedTurn | undefined;
+  private stopTurn: (() => void) | undefined;
+  private interrupted = false;
+  private readonly progress: RunProgress = { step: 0, doing: 'starting' };
+  private readonly budget: Budget;
+  private readonly sandbox: SandboxSession;
+  private readonly loop: AgentLoop;
+  private readonly ledger: LedgerActivities;
+  private readonly key: { tenantId: string; runId: string };
+
+  constructor(
+    private readonly input: Omit<ConversationInput, 'carried'>,
+    carried: ConversationInput['carried'],
+  ) {
+    const { tenantId, runId } = input;
+    const { taskQueue } = workflowInfo();
+    this.key = { tenantId, runId };
+    this.rung = carried === undefined || carried.rung === true;
+    this.step = carried?.step ?? 0;
+    this.turn = carried?.turn;
+    this.budget = new Budget(scopeOf(input));
+    this.sandbox = new SandboxSession(input, this.budget, taskQueue, carried?.sandbox);
+    this.budget.beforeWaiting = () => this.sandbox.pause();
+    const show = (step: number, doing: string): void => this.show(step, doing);
+    this.loop = new AgentLoop({
+      input,
+      budget: this.budget,
+      sandbox: this.sandbox,
+      desk: new ApprovalDesk(input),
+      show,
+    });
+    this.ledger = proxyActivities<LedgerActivities>({
+      taskQueue,
+      startToCloseTimeout: '30 seconds',
+      retry: { initialInterval: '500 milliseconds', maximumInterval: '15 seconds' },
+    });
+    this.listen();
+  }
+
+  private listen(): void {
+    setHandler(runProgressQuery, () => this.progress);
+    setHandler(
+      postMessageUpdate,
+      ({ turnId }) => {
+        this.messages += 1;
+        this.rung = true;
+        return { turnId };
+      },
+      {
+        validator: (_message: { turnId: string }) => {
+          if (this.closing) throw failureWith('conversation_ended', 'The conversation is being closed.');
+        },
+      },
+    );
+    setHandler(interruptSignal, ({ turnId }) => {
+      if (!this.turn || (turnId !== undefined && turnId !== this.turn.turnId)) return;
+      this.interrupted = true;
+      this.stopTurn?.();
+    });
+    setHandler(closeSignal, () => {
+      this.closing = true;
+      this.stopTurn?.();
+    });
+  }
+
+  async live(): Promise<void> {
+    let end: RunEnd<'completed' | 'cancelled' | 'failed'> = { status: 'completed' };
+    try {
+      while (!this.closing) {
+        if (this.isFull() && !this.mustStop()) await this.startAnew();
+        else if (this.turn) await this.goOn(this.turn);
+        else if (this.rung) await this.takeMessage();
+        else await this.wait();
+      }
+    } catch (error) {
+      if (isCancellation(error)) end = endOf(error, { what: 'run', cancelled: true }) as typeof end;
+      else throw error;
+    }
+    await CancellationScope.nonCancellable(async () => {
+      this.closing = true;
+      await this.sandbox.end();
+      await this.budget.settled();
+      await condition(allHandlersFinished);
+      await this.ledger.endConversation({ ...this.key, ...end });
+    });
+    this.show(this.step, end.status);
+    upsertSearchAttributes([{ key: runStatusAttribute, value: end.status }]);
+  }
+
+  private show(step: number, doing: string): void {
+    Object.assign(this.progress, { step, doing });
+    setCurrentDetails(this.turn ? `Turn ${this.turn.turnId}, step ${step}: ${doing}` : `Step ${step}: ${doing}`);
+  }
+
+  private async wait(): Promise<void> {
+    this.show(this.step, 'waiting for a message');
+    await this.sandbox.idle(() => this.rung || this.closing);
+  }
+
+  /** Begins the turn of the oldest message that waits, if there is one. */
+  private async takeMessage(): Promise<void> {
+    // Whoever rings from now on may have come too late for this look.
+    this.rung = false;
+    const begun = await this.ledger.beginTurn({ ...this.key, openingStep: this.step + 1 });
+    if (!begun) return;
+    this.step = begun.openingStep;
+    this.interrupted = false;
+    this.turn = {
+      turnId: begun.turnId,
+      firstStep: begun.openingStep + 1,
+      endsAtMs: Date.now() + this.input.timeoutSeconds * 1_000,
+      spentUsd: '0',
+    };
+    this.rung = true;
+  }
+
+  /** Takes a turn to its end, or to where this execution is full. */
+  private async goOn(turn: CarriedTurn): Promise<void> {
+    this.budget.countFrom(turn.spentUsd);
+    let end: TurnEnd | undefined;
+    try {
+      const scope = new CancellationScope({ cancellable: true, timeout: Math.max(1, turn.endsAtMs - Date.now()) });
+      this.stopTurn = () => scope.cancel();
+      if (this.interrupted) scope.cancel();
+      end = await scope.run(() => this.steps(turn));
+    } catch (error) {
+      const wanted = this.interrupted || this.closing || CancellationScope.current().consideredCancelled;
+      end = endOf(error, { what: 'turn', cancelled: wanted });
+      if (end.status === 'cancelled' && this.interrupted) end = interruptedEnd;
+    }
+    this.stopTurn = undefined;
+    if (!end) {
+      turn.spentUsd = this.budget.spentUsd;
+      return;
+    }
+    const ended = end;
+    await CancellationScope.nonCancellable(async () => {
+      this.show(this.step, 'settling');
+      await this.budget.settled(this.sandbox.openOperationIds);
+      await this.ledger.endTurn({ ...this.key, turnId: turn.turnId, ...ended });
+    });
+    this.turn = undefined;
+  }
+
+  /** Undefined when the turn is to go on in another execution. */
+  private async steps({ turnId, firstStep }: CarriedTurn): Promise<TurnEnd | undefined> {
+    const lastStep = firstStep + this.input.maxSteps - 1;
+    while (this.step < lastStep) {
+      // Taken even when it fails: what it wrote keeps its number.
+      this.step += 1;
+      if ((await this.loop.step(this.step, turnId)) === 'answered') return { status: 'completed' };
+      if (this.isFull()) return undefined;
+    }
+    throw failureWith(
+      'run_limit_exceeded',
+      `The turn made its ${this.input.maxSteps} model calls without coming to an answer. What it spent stays on record.`,
+    );
+  }
+
+  private mustStop = (): boolean => this.closing || (this.turn !== undefined && this.interrupted);
+
+  private isFull(): boolean {
+    const { historyLength, historySize, continueAsNewSuggested } = workflowInfo();
+    return (
+      this.messages >= messagesMax ||
+      historyLength >= historyEventsMax ||
+      historySize >= historyBytesMax ||
+      continueAsNewSuggested
+    );
+  }
+
+  /**
+   * Continues as new, in a task that does nothing else: what arrives during that task makes it run again, and everything it
+   * did with it.
+   */
+  private async startAnew(): Promise<void> {
+    const sandbox = this.sandbox.carry();
+    await this.budget.settled(this.sandbox.openOperationIds);
+    await this.ledger.nextTask();
+    await condition(allHandlersFinished);
+    // What came meanwhile is not handed on, so it is seen to here first.
+    if (this.mustStop()) return;
+    const { step, turn } = this;
+    await continueAsNew<typeof conversation>({
+      ...this.input,
+      carried: {
+        step,
+        ...(turn ? { turn } : {}),
+        ...(sandbox ? { sandbox } : {}),
+        ...(this.rung ? { rung: true } : {}),
+      },
+    });
+  }
+}
+
+const interruptedEnd: TurnEnd = {
+  status: 'interrupted',
+  failure: { code: 'turn_interrupted', message: 'The turn was interrupted. What it had spent stays on record.' },
+};
