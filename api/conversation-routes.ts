@@ -104,7 +104,8 @@ function messages(app: App, dependencies: ApiDependencies): void {
         idempotencyKey: c.req.header('idempotency-key'),
       };
       const what = 'The message was not stored.';
-      await gate(dependencies, { tenantId, resource: 'llm', what }, repeatOf);
+      const named = uuid.test(conversationId) ? { conversationId } : {};
+      await gate(dependencies, { tenantId, resource: 'llm', what, repeatOf, ...named });
       const response = await once(context, dependencies, asked, async (turnId) => ({
         status: 202,
         body: await conversations.sendMessage(dependencies, {
@@ -146,6 +147,7 @@ function messages(app: App, dependencies: ApiDependencies): void {
   );
 }
 
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' };
 
 function reading(app: App, dependencies: ApiDependencies): void {

@@ -15,6 +15,10 @@ export interface GateRequest {
   estimatedUsd?: Usd;
   /** What was not done, for the message. */
   what: string;
+  /** A repeat of a request that was answered before gets that answer. */
+  repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined };
+  /** One whose policy is to wait for money is let through. */
+  conversationId?: string;
 }
 
 const headroomOf = (quota: QuotaView): Usd =>
@@ -33,18 +37,16 @@ function inTheWay(
 
 /**
  * Lets a request pass that some money is left for; more may be drawn for a lease of the platform's quota, so that does not
- * count. A repeat of a request that was answered before passes too: it gets that answer.
+ * count.
  * @throws Denied with the quota that stands in the way.
  */
 export async function gate(
   { pool, enforced }: ProcessDependencies,
   request: GateRequest,
-  repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined },
 ): Promise<readonly QuotaView[]> {
-  const { tenantId } = request;
-  const { quotas, answered } = await readGate(pool, { tenantId, repeatOf });
+  const { quotas, answered, waits } = await readGate(pool, request);
   const full = inTheWay(quotas, request);
-  if (!full || !enforced[request.resource] || answered) return quotas;
+  if (!full || !enforced[request.resource] || answered || waits) return quotas;
   throw deniedBy(full, request);
 }
 

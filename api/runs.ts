@@ -34,7 +34,9 @@ export async function startRun(
   checkSizes(body.task, file?.content.length ?? 0);
   const models = [model, ...(body.fallbackModels ?? [])];
   await checkPrices(dependencies, { models, tier: body.sandbox.tier });
-  await gate(dependencies, { tenantId, userId: body.userId, resource: 'llm', what: 'The run was not started.' });
+  // One that waits for money is started without any.
+  if (body.onDenied !== 'wait')
+    await gate(dependencies, { tenantId, userId: body.userId, resource: 'llm', what: 'The run was not started.' });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = runWorkflowId(runId);
   const options = optionsOf(body);

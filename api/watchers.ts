@@ -45,14 +45,14 @@ export class Watch {
   async next(timeoutMs: number, signal: AbortSignal): Promise<void> {
     if (!this.isNew && !signal.aborted) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, timeoutMs);
-        const stop = (): void => resolve();
-        signal.addEventListener('abort', stop, { once: true });
-        this.resolve = () => {
+        const over = (): void => {
           clearTimeout(timer);
-          signal.removeEventListener('abort', stop);
+          signal.removeEventListener('abort', over);
           resolve();
         };
+        const timer = setTimeout(over, timeoutMs);
+        signal.addEventListener('abort', over);
+        this.resolve = over;
       });
     }
     this.resolve = undefined;

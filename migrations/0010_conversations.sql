@@ -111,6 +111,9 @@ CREATE TABLE copilot_internal.money_waiters (
   resource text NOT NULL CHECK (resource IN ('llm', 'e2b')),
   -- The least that it can use.
   needed_usd numeric(38, 12) NOT NULL CHECK (needed_usd >= 0),
+  -- Whether its tenant's own quotas stood in the way. What the platform has left its authority cannot tell: then it asks by
+  -- itself.
+  is_woken boolean NOT NULL,
   waiting_since timestamptz NOT NULL DEFAULT clock_timestamp(),
   woken_at timestamptz
 );

@@ -24,10 +24,20 @@ export async function addWaiter(
   const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd } = waiter;
   await asTenant(pool, tenantId, async (client) => {
     await client.query(
-      `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd)
-       VALUES ($1, $2, $3, $4, $5, $6, $7)
-       ON CONFLICT (waiter_id) DO UPDATE SET needed_usd = excluded.needed_usd`,
-      [waiterId, tenantId, workflowId, runId ?? null, userId ?? null, resource, formatUsd(neededUsd)],
+      `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, is_woken)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+       ON CONFLICT (waiter_id) DO UPDATE
+       SET needed_usd = excluded.needed_usd, is_woken = excluded.is_woken, woken_at = NULL`,
+      [
+        waiterId,
+        tenantId,
+        workflowId,
+        runId ?? null,
+        userId ?? null,
+        resource,
+        formatUsd(neededUsd),
+        quota.scope !== 'platform',
+      ],
     );
     if (runId === undefined) return;
     const waiting = { resource, quota, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
@@ -53,7 +63,7 @@ export async function removeWaiter(
   });
 }
 
-/** A tenant's waiters in order. Who was woken a moment ago is still to ask, and keeps what it was woken for. */
+/** A tenant's waiters that its authority wakes, in order. Who was woken a moment ago is still to ask, and keeps what it was woken for. */
 export async function listWaiters(
   pool: Pool,
   { tenantId, wokenAgoMs }: { tenantId: string; wokenAgoMs: number },
@@ -65,7 +75,7 @@ export async function listWaiters(
       `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
               resource, needed_usd::text AS "neededUsd",
               coalesce(woken_at > clock_timestamp() - $2 * interval '1 millisecond', false) AS "justWoken"
-       FROM copilot_internal.money_waiters WHERE tenant_id = $1 ORDER BY waiting_since, waiter_id LIMIT 1000`,
+       FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND is_woken ORDER BY waiting_since, waiter_id LIMIT 1000`,
       [tenantId, wokenAgoMs],
     );
     return rows.map((row) => ({ ...row, userId: row.userId ?? undefined, neededUsd: parseUsd(row.neededUsd) }));

@@ -90,16 +90,21 @@ export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaVie
 }
 
 /**
- * The quotas that bind a tenant, and whether a request was answered before under its Idempotency-Key: what a gate needs, in
- * one round trip.
+ * The quotas that bind a tenant, whether a request was answered before under its Idempotency-Key, and whether a conversation
+ * waits for money instead of being denied: what a gate needs, in one round trip.
  */
 export async function readGate(
   pool: Pool,
   {
     tenantId,
     repeatOf,
-  }: { tenantId: string; repeatOf: { apiKeyId: string; idempotencyKey: string | undefined } | undefined },
-): Promise<{ quotas: QuotaView[]; answered: boolean }> {
+    conversationId,
+  }: {
+    tenantId: string;
+    repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined } | undefined;
+    conversationId?: string | undefined;
+  },
+): Promise<{ quotas: QuotaView[]; answered: boolean; waits: boolean }> {
   return asTenant(pool, tenantId, async (client, commitWith) => {
     const both = Promise.all([
       quotasOf(client, tenantId),
@@ -110,9 +115,14 @@ export async function readGate(
              WHERE api_key_id = $1 AND idempotency_key = $2 AND response_status IS NOT NULL`,
             [repeatOf.apiKeyId, repeatOf.idempotencyKey],
           ),
+      conversationId === undefined
+        ? undefined
+        : client.query(`SELECT FROM copilot_internal.runs WHERE run_id = $1 AND options ->> 'onDenied' = 'wait'`, [
+            conversationId,
+          ]),
     ]);
-    const [quotas, answer] = await commitWith(both);
-    return { quotas, answered: (answer?.rowCount ?? 0) > 0 };
+    const [quotas, answer, waiting] = await commitWith(both);
+    return { quotas, answered: (answer?.rowCount ?? 0) > 0, waits: (waiting?.rowCount ?? 0) > 0 };
   });
 }
 

@@ -190,29 +190,32 @@ export class SandboxSession {
     const { open } = this;
     if (!open) return;
     let finished: { sandboxGone: boolean } | undefined;
+    let isOver = false;
     const programs = new CancellationScope();
-    const running = programs.run(async () => (finished = await work(open.sandbox)));
-    // Looked at below, whichever comes first.
+    const running = programs.run(async () => (finished = await work(open.sandbox))).finally(() => (isOver = true));
     running.catch(() => undefined);
-    let failed = false;
-    running.catch(() => (failed = true));
-    let refused: Error | undefined;
-    while (!finished && !failed && refused === undefined) {
-      const isOver = (): boolean => finished !== undefined || failed;
-      if (await condition(isOver, Math.max(1, this.remainingMs() - this.leadMs()))) break;
-      await this.extend(step).catch((error: Error) => (refused = error));
-    }
-    if (refused !== undefined) {
-      // Told to stop, it keeps what was printed so far.
-      programs.cancel();
-      await running.catch(() => undefined);
-      await this.end();
-      // A run that waits for money goes on: its next step waits.
-      if (denialOf(refused) && this.run.onDenied === 'wait') return;
-      throw refused;
+    try {
+      while (!isOver) {
+        const untilExtended = Math.max(1, this.remainingMs() - this.leadMs());
+        if (await condition(() => isOver, untilExtended)) break;
+        await this.extend(step);
+      }
+    } catch (error) {
+      await this.stopPrograms(programs, running);
+      // A sandbox that is gone is replaced when it is needed; a run that waits for money does so at its next step.
+      const goesOn = denialOf(error) ? this.run.onDenied === 'wait' : failureOf(error)?.code === 'sandbox_failed';
+      if (!goesOn) throw error;
+      return;
     }
     await running;
     if (finished?.sandboxGone) await this.end();
+  }
+
+  /** Programs that are told to stop keep what they printed so far; then the sandbox is ended. */
+  private async stopPrograms(programs: CancellationScope, running: Promise<unknown>): Promise<void> {
+    programs.cancel();
+    await CancellationScope.nonCancellable(() => running.catch(() => undefined));
+    await this.end();
   }
 
   private programs(count: number, retry?: ActivityOptions['retry']): SandboxActivities {

@@ -106,6 +106,8 @@ const retryPauseMs = 1_000;
 const retryPauseMsMax = 60_000;
 /** Who waits for money asks again at the latest after this long, whatever it was told. */
 const waitForMoneyMsMax = 3_600_000;
+/** What the platform has left changes with every tenant, and nobody says so: it is asked again by itself. */
+const waitForPlatformMs = 60_000;
 
 /** A reserve as it is sent: the step without what only concerns its repetition. */
 function requestOf(order: {
@@ -268,7 +270,8 @@ export class Budget {
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     });
     const longestMs = retryAfterSeconds === undefined ? Infinity : retryAfterSeconds * 1_000 + 100;
-    await condition(() => this.freed, Math.min(longestMs, waitForMoneyMsMax));
+    const mostMs = quota.scope === 'platform' ? waitForPlatformMs : waitForMoneyMsMax;
+    await condition(() => this.freed, Math.min(longestMs, mostMs));
   }
 
   private async endWaiting(waiterId: string): Promise<void> {

@@ -2,7 +2,7 @@
  * Compaction: a context that has grown beyond its limit loses the length of its old tool results first, which is free; when
  * that is not enough, a model call of its own sums the older messages up. What is summed up stays in the transcript.
  */
-import { compactionLimit, lastSummarised, type CompactionOptions } from '../../core/compaction';
+import { compactionLimit, lastSummarised } from '../../core/compaction';
 import { contextWindowTokens } from '../../core/context-windows';
 import { asTenant } from '../../store/pool';
 import { appendRunEvent } from '../../store/runs';

@@ -1,5 +1,6 @@
 /** The commands. Each is one call of the API and one answer. */
 import { Command, Option } from 'commander';
+import { approvalsCommands } from './approvals';
 import { budgetCommands } from './budget';
 import { holdsCommands } from './holds';
 import { pricesCommands } from './prices';
@@ -21,9 +22,10 @@ Examples:
   npx spendlock tenants list
   npx spendlock budget show acme
   npx spendlock budget set acme --limit 250 --resource llm
+  npx spendlock approvals list acme
   npx spendlock budget freeze acme --reason "invoice overdue"`,
     );
-  for (const commands of [budgetCommands(), holdsCommands(), pricesCommands(), tenantsCommands()])
+  for (const commands of [budgetCommands(), holdsCommands(), approvalsCommands(), pricesCommands(), tenantsCommands()])
     root.addCommand(inherit(commands));
   return root;
 }

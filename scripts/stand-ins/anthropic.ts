@@ -24,11 +24,13 @@ export interface AnthropicCalls {
 export interface AnthropicStandIn extends StandInServer {
   calls(): AnthropicCalls;
   knobs: AnthropicKnobs;
+  /** The last message call that was accepted. */
+  lastRequest(): MessagesRequest;
   /** SHA-256 of every program that it has written, for a sandbox stand-in that runs no other. */
   emittedCode: Set<string>;
 }
 
-interface MessagesRequest {
+export interface MessagesRequest {
   model?: unknown;
   messages?: { role: string; content: string | { type: string }[] }[];
   max_tokens?: number;
@@ -46,18 +48,19 @@ export async function startAnthropicStandIn(
   const knobs: AnthropicKnobs = { ...anthropicKnobs(), ...options.knobs };
   const calls: AnthropicCalls = { billable: 0, refused: 0, countTokens: 0, aborted: 0, inFlight: 0 };
   const emittedCode = new Set<string>();
-  const standIn: StandInState = { knobs, calls, emittedCode };
+  const standIn: StandInState = { knobs, calls, emittedCode, lastRequest: {} };
   const server = await serve((request, response, url) => handle(standIn, request, response, url), {
     name: 'anthropic',
     ...(options.port === undefined ? {} : { port: options.port }),
   });
-  return { ...server, knobs, emittedCode, calls: () => ({ ...calls }) };
+  return { ...server, knobs, emittedCode, calls: () => ({ ...calls }), lastRequest: () => standIn.lastRequest };
 }
 
 interface StandInState {
   knobs: AnthropicKnobs;
   calls: AnthropicCalls;
   emittedCode: Set<string>;
+  lastRequest: MessagesRequest;
 }
 
 async function handle(
@@ -160,6 +163,7 @@ async function answer(
   }
   if (response.destroyed) return;
   calls.billable += 1;
+  state.lastRequest = asked;
   if (fault?.type === 'nonsense') {
     response.writeHead(200, { 'content-type': 'text/event-stream' });
     response.end('event: message_start\ndata: {"type": "message_st\n\n\u0000\u0001 this is no answer\n\n');

@@ -39,6 +39,8 @@ export interface TestWorker {
 
 export interface StartTestRun {
   onUnavailable?: 'wait' | 'deny' | 'allow';
+  onDenied?: 'fail' | 'wait';
+  fallbackModels?: string[];
   tenantId: string;
   task?: string;
   file?: { name: string; content: string };

@@ -1,0 +1,108 @@
+import { startTestApi, type TestApi } from '../support/api';
+import { TestConversation } from '../support/conversations';
+import { TestStack } from '../support/stack';
+
+describe('compaction', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+  beforeEach(() => {
+    Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
+  });
+
+  const long = 'words that fill the context of the model up to its limit '.repeat(40);
+  const start = (tenantId: string, more: object = {}): Promise<TestConversation> =>
+    TestConversation.start(api, tenantId, { compaction: { contextTokens: 4_000, atShare: 0.7 }, ...more });
+  const records = async (talk: TestConversation, kind: string): Promise<Record<string, unknown>[]> =>
+    (await api.call('GET', `/v1/cost-records?conversationId=${talk.id}&kind=${kind}`, { key: talk.key })).body
+      .records as Record<string, unknown>[];
+  const events = async (talk: TestConversation): Promise<string[]> => {
+    const { rows } = await stack.admin.query<{ type: string }>(
+      'SELECT type FROM copilot_internal.run_events WHERE run_id = $1 ORDER BY sequence',
+      [talk.id],
+    );
+    return rows.map(({ type }) => type);
+  };
+
+  test('sums older messages up with a call of its own, which is billed once, and keeps the newest (F15)', async () => {
+    const tenantId = await stack.tenant('5');
+    const talk = await start(tenantId);
+    for (const answer of ['one', 'two', 'three']) {
+      stack.anthropic.knobs.replies = [{ text: answer }];
+      await talk.say(`${answer}? ${long}`);
+    }
+    stack.anthropic.knobs.replies = [{ text: 'The user asked for one, two and three.' }, { text: 'four' }];
+    await talk.say(`four? ${long}`);
+    expect(await events(talk)).toContain('context.compacted');
+    expect(await records(talk, 'compaction')).toMatchObject([{ entry: 'commit', settlement: 'actual' }]);
+    // The call after it is told the summary, and no longer what that stands for.
+    const asked = stack.anthropic.lastRequest();
+    const text = JSON.stringify(asked.messages);
+    expect(text).toContain('The user asked for one, two and three.');
+    expect(text).toContain('four? ');
+    expect(text).not.toContain('one? ');
+    // The transcript keeps all of it.
+    expect((await talk.messages()).map(({ content }) => content[0]?.text?.slice(0, 6))).toEqual(
+      expect.arrayContaining(['one? w', 'one', 'four']),
+    );
+    await talk.close();
+    const books = await stack.books(tenantId);
+    expect(books).toMatchObject({ ledgerUsd: (await talk.show()).costUsd, reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('shortens old tool results first, which needs no call', async () => {
+    const talk = await start(await stack.tenant('5'), { compaction: { contextTokens: 7_000, atShare: 0.7 } });
+    stack.anthropic.knobs.replies = [
+      { text: '', code: `console.log('x'.repeat(15000))` },
+      { text: 'printed' },
+      { text: 'two' },
+      { text: 'three' },
+    ];
+    await talk.say('Print.');
+    await talk.say('And two?');
+    await talk.say(`And three? ${long}`);
+    expect(await events(talk)).toContain('context.shortened');
+    expect(await records(talk, 'compaction')).toEqual([]);
+    expect(JSON.stringify(stack.anthropic.lastRequest().messages)).toContain('characters were left out here');
+    await talk.close();
+  });
+
+  test('that fails does not lose the conversation', async () => {
+    const talk = await start(await stack.tenant('5'));
+    for (const answer of ['one', 'two', 'three']) {
+      stack.anthropic.knobs.replies = [{ text: answer }];
+      await talk.say(`${answer}? ${long}`);
+    }
+    stack.anthropic.knobs.failNext = [{ type: 'status', status: 400 }];
+    stack.anthropic.knobs.replies = [{ text: 'four' }];
+    expect((await talk.say(`four? ${long}`)).at(-1)?.data).toMatchObject({ status: 'completed' });
+    expect(JSON.stringify(stack.anthropic.lastRequest().messages)).toContain('one? ');
+    await talk.close();
+  });
+
+  test('that is denied does not lose the conversation either', async () => {
+    const tenantId = await stack.tenant('5');
+    const talk = await start(tenantId, { limits: { maxOutputTokens: 64 } });
+    stack.anthropic.knobs.replies = [{ text: 'one' }];
+    await talk.say(`one? ${'x'.repeat(8_000)}`);
+    // Enough for a short answer, not for a summary, which needs more words.
+    const { spentUsd } = await stack.books(tenantId);
+    const limitUsd = (Number(spentUsd) + 0.00335).toFixed(6);
+    await api.admin.setQuotas(tenantId, [{ resourceType: 'llm', limitUsd }]);
+    stack.anthropic.knobs.replies = [{ text: 'two' }];
+    expect((await talk.say(`two? ${'y'.repeat(1_000)}`)).at(-1)?.data).toMatchObject({ status: 'completed' });
+    const { rows } = await stack.admin.query<{ status: string }>(
+      `SELECT status FROM copilot_internal.reservations WHERE run_id = $1 AND kind = 'compaction'`,
+      [talk.id],
+    );
+    expect(rows).toEqual([{ status: 'denied' }]);
+    await talk.close();
+  });
+});

@@ -1,0 +1,94 @@
+import { startTestApi, type TestApi } from '../support/api';
+import { TestConversation } from '../support/conversations';
+import { TestStack, until } from '../support/stack';
+
+describe('waiting for money', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+  beforeEach(() => {
+    Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
+  });
+
+  const raise = (tenantId: string, limitUsd: string): Promise<unknown> =>
+    api.admin.setQuotas(
+      tenantId,
+      (['all', 'llm', 'e2b'] as const).map((resourceType) => ({ resourceType, limitUsd })),
+    );
+
+  test('a turn says so, holds nothing, and goes on when the limit is raised', async () => {
+    const tenantId = await stack.tenant('0.001');
+    const talk = await TestConversation.start(api, tenantId, { onDenied: 'wait' });
+    const calls = stack.anthropic.calls().billable;
+    const turnId = await talk.post('Hello.');
+    await until('it waits', async () => (await talk.show()).status === 'waiting_for_money');
+    expect(await talk.show()).toMatchObject({ waitingFor: { resource: 'llm', quota: { limitUsd: '0.001' } } });
+    expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0', reservedUsd: '0', openReservations: 0 });
+    expect(stack.anthropic.calls().billable).toBe(calls);
+    await raise(tenantId, '5');
+    expect(await talk.ended(turnId)).toBe('completed');
+    expect(await talk.show()).toMatchObject({ status: 'open', waitingFor: null });
+    await talk.close();
+  });
+
+  test('a run waits likewise, and can be cancelled meanwhile', async () => {
+    const tenantId = await stack.tenant('0.001');
+    const started = await stack.start({ tenantId, onDenied: 'wait' });
+    await until('it waits', async () => (await stack.show({ tenantId, ...started })).status === 'waiting_for_money');
+    await stack.temporal.workflow.getHandle(started.workflowId).cancel();
+    const run = await stack.finish({ tenantId, ...started });
+    expect(run).toMatchObject({ status: 'cancelled', costUsd: '0' });
+    const { rows } = await stack.admin.query('SELECT FROM copilot_internal.money_waiters WHERE tenant_id = $1', [
+      tenantId,
+    ]);
+    expect(rows).toEqual([]);
+  });
+
+  test('a run goes on when its period ends', async () => {
+    const tenantId = await stack.tenant('5');
+    await api.admin.setQuotas(tenantId, [{ resourceType: 'llm', period: 'day', limitUsd: '0.05' }]);
+    await stack.admin.query(
+      `UPDATE copilot_internal.cost_quotas SET current_spend_usd = 0.05 WHERE tenant_id = $1 AND period = 'day'`,
+      [tenantId],
+    );
+    const started = await stack.start({ tenantId, onDenied: 'wait' });
+    await until('it waits', async () => (await stack.show({ tenantId, ...started })).status === 'waiting_for_money');
+    // The day ends: what its quota says of its period is moved back by a day, and the authority looks again.
+    await stack.admin.query(
+      `UPDATE copilot_internal.cost_quotas SET period_start = period_start - interval '1 day', period_end = period_end - interval '1 day'
+       WHERE tenant_id = $1 AND period = 'day'`,
+      [tenantId],
+    );
+    await stack.signal(tenantId, [{ type: 'reload' }]);
+    expect((await stack.finish({ tenantId, ...started })).status).toBe('completed');
+  });
+
+  test('those that wait are woken in order, as far as the money goes', async () => {
+    const tenantId = await stack.tenant('0.0001');
+    stack.anthropic.knobs.latencyMs = 1_500;
+    const runs = [];
+    for (let index = 0; index < 3; index += 1) {
+      const started = await stack.start({ tenantId, onDenied: 'wait', limits: { maxOutputTokens: 256 } });
+      await until('it waits', async () => (await stack.show({ tenantId, ...started })).status === 'waiting_for_money');
+      runs.push(started);
+    }
+    // Each may cost $0.0024, and costs $0.0009: there is never room for two at once.
+    await raise(tenantId, '0.0045');
+    for (const started of runs) expect((await stack.finish({ tenantId, ...started })).status).toBe('completed');
+    const { rows } = await stack.admin.query<{ run_id: string }>(
+      `SELECT run_id FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'committed' ORDER BY decided_at`,
+      [tenantId],
+    );
+    expect(rows.map((row) => row.run_id)).toEqual(runs.map(({ runId }) => runId));
+    const books = await stack.books(tenantId);
+    expect(Number(books.spentUsd)).toBeLessThanOrEqual(0.0045);
+    expect(books).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  }, 60_000);
+});

@@ -1,0 +1,182 @@
+/** The life of a sandbox: windows, pauses, loss, and the sweeper. */
+import { randomUUID } from 'node:crypto';
+import { startTestApi, type TestApi } from '../support/api';
+import { TestConversation } from '../support/conversations';
+import { TestStack, until } from '../support/stack';
+import { taskQueues } from '../../workflows/messages';
+
+describe('a sandbox', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start({ worker: false });
+    await stack.startWorker({ environment: { SPENDLOCK_SWEEP_MIN_AGE_SECONDS: '1' } });
+    api = await startTestApi(stack);
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+  beforeEach(() => {
+    Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
+    Object.assign(stack.e2b.knobs, { concurrentMax: 1_000, failCreateNext: [], loseCreateReplies: 0 });
+  });
+
+  const sleepFor = (seconds: number, more = ''): string =>
+    `console.log('begun'); setTimeout(() => console.log('over'), ${seconds * 1000});${more}`;
+  const steps = async (tenantId: string, runId: string): Promise<Record<string, unknown>[]> => {
+    const { rows } = await stack.admin.query<Record<string, unknown>>(
+      `SELECT kind, status, settlement, trim_scale(committed_usd)::text AS cost, outcome_usage AS usage
+       FROM copilot_internal.reservations WHERE tenant_id = $1 AND run_id = $2 AND kind LIKE 'sandbox.%' ORDER BY decided_at`,
+      [tenantId, runId],
+    );
+    return rows;
+  };
+  const event = async (runId: string, type: string): Promise<Record<string, unknown> | undefined> => {
+    const { rows } = await stack.admin.query<{ data: Record<string, unknown> }>(
+      'SELECT data FROM copilot_internal.run_events WHERE run_id = $1 AND type = $2',
+      [runId, type],
+    );
+    return rows[0]?.data;
+  };
+  const result = async (talk: TestConversation): Promise<string> =>
+    (await talk.messages())
+      .flatMap(({ content }) => content as { type: string; content?: string }[])
+      .filter(({ type }) => type === 'tool_result')
+      .map(({ content }) => content ?? '')
+      .join('|');
+
+  test('is extended while a program runs longer than its window, and every second is paid once', async () => {
+    const tenantId = await stack.tenant('5');
+    const sandbox = { windowSeconds: 10, executionSeconds: 60, pauseAfterSeconds: 3_600 };
+    const talk = await TestConversation.start(api, tenantId, { sandbox });
+    stack.anthropic.knobs.replies = [{ text: '', code: sleepFor(15) }, { text: 'done' }];
+    const began = Date.now();
+    await talk.say('Run for long.');
+    expect(await result(talk)).toBe('begun\nover\n');
+    await talk.close();
+    const lived = (Date.now() - began) / 1000;
+    const windows = await steps(tenantId, talk.id);
+    expect(windows.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['sandbox.create', 'sandbox.extend']));
+    expect(windows.every(({ settlement }) => settlement === 'actual')).toBe(true);
+    const seconds = windows.reduce((sum, { usage }) => sum + (usage as { seconds: number }).seconds, 0);
+    expect(seconds).toBeGreaterThanOrEqual(15);
+    expect(seconds).toBeLessThanOrEqual(Math.ceil(lived) + 1);
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  }, 60_000);
+
+  test('that is refused more time ends in order, after what was printed was saved', async () => {
+    const tenantId = await stack.tenant('5');
+    const sandbox = { windowSeconds: 10, executionSeconds: 60 };
+    const talk = await TestConversation.start(api, tenantId, { sandbox });
+    stack.anthropic.knobs.replies = [{ text: '', code: sleepFor(30) }, { text: 'never said' }];
+    const turnId = await talk.post('Run for long.');
+    await until('it runs', () => stack.e2b.calls().alive.length === 1);
+    await api.admin.setQuotas(tenantId, [{ resourceType: 'e2b', limitUsd: '0' }]);
+    expect(await talk.ended(turnId, 30_000)).toBe('quota_exceeded');
+    expect(await result(talk)).toBe('begun\n\n[It was stopped before its end.]');
+    expect(stack.e2b.calls().alive).toEqual([]);
+    await talk.close();
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  }, 60_000);
+
+  test('resumed for a long step lives for its window, not for the provider’s default (F17)', async () => {
+    const tenantId = await stack.tenant('5');
+    const sandbox = { windowSeconds: 1_200, executionSeconds: 1_200, pauseAfterSeconds: 1 };
+    const talk = await TestConversation.start(api, tenantId, { sandbox });
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
+    await talk.say('First.');
+    await until('it is paused', () => stack.e2b.calls().paused.length === 1);
+    stack.anthropic.knobs.replies = [{ text: '', code: sleepFor(3) }, { text: 'two' }];
+    const turnId = await talk.post('Second.');
+    await until('it runs again', () => stack.e2b.calls().alive.length === 1);
+    const [alive = ''] = stack.e2b.calls().alive;
+    const info = await fetch(`${stack.e2b.url}/sandboxes/${alive}`, { headers: { 'x-api-key': 'stand-in' } });
+    const { endAt } = (await info.json()) as { endAt: string };
+    expect((Date.parse(endAt) - Date.now()) / 1000).toBeGreaterThan(1_150);
+    expect(await talk.ended(turnId)).toBe('completed');
+    await talk.close();
+  }, 60_000);
+
+  test('that vanishes is charged for the seconds it lived and replaced, with its stage on record', async () => {
+    const tenantId = await stack.tenant('5');
+    const talk = await TestConversation.start(api, tenantId, { sandbox: { pauseAfterSeconds: 3_600 } });
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
+    await talk.say('First.');
+    const [alive = ''] = stack.e2b.calls().alive;
+    await fetch(`${stack.e2b.url}/sandboxes/${alive}`, { method: 'DELETE', headers: { 'x-api-key': 'outsider' } });
+    stack.anthropic.knobs.replies = [
+      { text: '', code: 'console.log(2)' },
+      { text: '', code: 'console.log(3)' },
+      { text: 'three' },
+    ];
+    await talk.say('Second.');
+    expect(await result(talk)).toMatch(/^1\n\|The sandbox ended before this program did \(stage execution\).*\|3\n$/);
+    expect(await event(talk.id, 'sandbox.failed')).toMatchObject({ operation: 'execute', lifecycleStage: 'execution' });
+    await talk.close();
+    const windows = await steps(tenantId, talk.id);
+    expect(windows).toMatchObject([
+      { kind: 'sandbox.create', settlement: 'actual' },
+      { kind: 'sandbox.create', settlement: 'actual' },
+    ]);
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('waits for room when the provider has none, and does not fail', async () => {
+    const tenantId = await stack.tenant('5');
+    const alive = stack.e2b.calls().alive.length;
+    stack.e2b.knobs.concurrentMax = alive;
+    const talk = await TestConversation.start(api, tenantId);
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log("room")' }, { text: 'done' }];
+    const full = stack.e2b.calls().full;
+    const turnId = await talk.post('Run.');
+    // More refusals than a step has attempts.
+    await until('it was refused often', () => stack.e2b.calls().full >= full + 2, 20_000);
+    await until('nothing is held', async () => (await stack.books(tenantId)).openReservations === 0);
+    stack.e2b.knobs.concurrentMax = 1_000;
+    expect(await talk.ended(turnId, 30_000)).toBe('completed');
+    expect(await result(talk)).toBe('room\n');
+    await talk.close();
+  }, 60_000);
+
+  test('that nobody owns is swept and settled: its run was terminated', async () => {
+    const tenantId = await stack.tenant('5');
+    const talk = await TestConversation.start(api, tenantId, { sandbox: { pauseAfterSeconds: 3_600 } });
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
+    await talk.say('First.');
+    expect(stack.e2b.calls().alive).toHaveLength(1);
+    const sweep = (): Promise<unknown> =>
+      stack.temporal.workflow.execute('sweepSandboxes', {
+        workflowId: `sweep/${randomUUID()}`,
+        taskQueue: taskQueues(stack.prefix).budget,
+      });
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    // Its run goes on and pays for it: it stays.
+    expect(await sweep()).toEqual({ swept: 0 });
+    await stack.temporal.workflow.getHandle(talk.workflowId).terminate('by an operator');
+    await stack.admin.query(`UPDATE copilot_internal.runs SET seen_at = seen_at - interval '5 minutes'`);
+    await stack.temporal.workflow.execute('lookAfter', {
+      workflowId: `look/${randomUUID()}`,
+      taskQueue: taskQueues(stack.prefix).budget,
+    });
+    expect(await talk.show()).toMatchObject({ status: 'failed', failure: { code: 'run_lost' } });
+    expect(await sweep()).toEqual({ swept: 1 });
+    expect(stack.e2b.calls().alive).toEqual([]);
+    await until('it is settled', async () => (await stack.books(tenantId)).reservedUsd === '0');
+    expect(await steps(tenantId, talk.id)).toMatchObject([{ kind: 'sandbox.create', settlement: 'actual' }]);
+  });
+
+  test('of another installation is left alone', async () => {
+    const body = { templateID: 'base', timeout: 60, metadata: { spendlockInstallation: randomUUID() } };
+    await fetch(`${stack.e2b.url}/v2/sandboxes`, {
+      method: 'POST',
+      headers: { 'x-api-key': 'other', 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    const taskQueue = taskQueues(stack.prefix).budget;
+    const options = { workflowId: `sweep/${randomUUID()}`, taskQueue };
+    expect(await stack.temporal.workflow.execute('sweepSandboxes', options)).toEqual({ swept: 0 });
+    expect(stack.e2b.calls().alive).toHaveLength(1);
+  });
+});
