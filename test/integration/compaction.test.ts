@@ -91,10 +91,10 @@ describe('compaction', () => {
     const tenantId = await stack.tenant('5');
     const talk = await start(tenantId, { limits: { maxOutputTokens: 64 } });
     stack.anthropic.knobs.replies = [{ text: 'one' }];
-    await talk.say(`one? ${'x'.repeat(8_000)}`);
+    await talk.say(`one? ${'x'.repeat(9_000)}`);
     // Enough for a short answer, not for a summary, which needs more words.
     const { spentUsd } = await stack.books(tenantId);
-    const limitUsd = (Number(spentUsd) + 0.00335).toFixed(6);
+    const limitUsd = (Number(spentUsd) + 0.0036).toFixed(6);
     await api.admin.setQuotas(tenantId, [{ resourceType: 'llm', limitUsd }]);
     stack.anthropic.knobs.replies = [{ text: 'two' }];
     expect((await talk.say(`two? ${'y'.repeat(1_000)}`)).at(-1)?.data).toMatchObject({ status: 'completed' });

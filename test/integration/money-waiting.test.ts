@@ -72,15 +72,22 @@ describe('waiting for money', () => {
 
   test('those that wait are woken in order, as far as the money goes', async () => {
     const tenantId = await stack.tenant('0.0001');
+    await stack.priceModel('claude-for-those-who-wait', '1000');
     stack.anthropic.knobs.latencyMs = 1_500;
+    stack.anthropic.knobs.replies = [{ text: 'one' }, { text: 'two' }, { text: 'three' }];
     const runs = [];
     for (let index = 0; index < 3; index += 1) {
-      const started = await stack.start({ tenantId, onDenied: 'wait', limits: { maxOutputTokens: 256 } });
+      const started = await stack.start({
+        tenantId,
+        onDenied: 'wait',
+        model: 'claude-for-those-who-wait',
+        limits: { maxOutputTokens: 100 },
+      });
       await until('it waits', async () => (await stack.show({ tenantId, ...started })).status === 'waiting_for_money');
       runs.push(started);
     }
-    // Each may cost $0.0024, and costs $0.0009: there is never room for two at once.
-    await raise(tenantId, '0.0045');
+    // Each may cost $0.10, and costs a few cents at most: there is never room for two at once.
+    await raise(tenantId, '0.19');
     for (const started of runs) expect((await stack.finish({ tenantId, ...started })).status).toBe('completed');
     const { rows } = await stack.admin.query<{ run_id: string }>(
       `SELECT run_id FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'committed' ORDER BY decided_at`,
@@ -88,7 +95,7 @@ describe('waiting for money', () => {
     );
     expect(rows.map((row) => row.run_id)).toEqual(runs.map(({ runId }) => runId));
     const books = await stack.books(tenantId);
-    expect(Number(books.spentUsd)).toBeLessThanOrEqual(0.0045);
+    expect(Number(books.spentUsd)).toBeLessThanOrEqual(0.19);
     expect(books).toMatchObject({ reservedUsd: '0', openReservations: 0 });
   }, 60_000);
 });
