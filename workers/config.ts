@@ -61,6 +61,7 @@ const schema = z.object({
   E2B_SANDBOX_URL: httpUrl.optional(),
   E2B_TEMPLATE: z.string().min(1).optional(),
   SPENDLOCK_SWEEP_MIN_AGE_SECONDS: count(1, 86_400, 120),
+  SPENDLOCK_STREAM_IDLE_SECONDS: count(1, 600, 60),
   SPENDLOCK_CODE_LANGUAGES: list(['python', 'javascript']),
   SPENDLOCK_ALERT_WEBHOOK_URL: httpUrl.optional(),
   SPENDLOCK_ALERT_WEBHOOK_SECRET: z.string().min(16, { error: 'must have at least 16 characters' }).optional(),
@@ -88,6 +89,8 @@ export interface WorkerConfig {
   models: Partial<Record<ModelProviderName, { apiKey: string; baseURL?: string | undefined }>>;
   e2b: { apiKey: string; apiUrl?: string | undefined; sandboxUrl?: string | undefined; template?: string | undefined };
   codeLanguages: ('python' | 'javascript')[];
+  /** A model's stream that is silent for so long is ended. */
+  streamIdleSeconds: number;
   /** A sandbox that nobody owns is ended once it is as old as this. */
   sweepMinAgeSeconds: number;
   enforced: { llm: boolean; e2b: boolean };
@@ -138,6 +141,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
       template: env.E2B_TEMPLATE,
     },
     codeLanguages: env.SPENDLOCK_CODE_LANGUAGES,
+    streamIdleSeconds: env.SPENDLOCK_STREAM_IDLE_SECONDS,
     sweepMinAgeSeconds: env.SPENDLOCK_SWEEP_MIN_AGE_SECONDS,
     enforced: { llm: env.ENFORCE_COST_QUOTAS, e2b: env.ENFORCE_E2B_QUOTAS },
     shutdownSeconds: env.SPENDLOCK_SHUTDOWN_SECONDS,

@@ -177,7 +177,16 @@ function activitiesOf({ options, pool, client, coalescer, replies, decideBatch }
   return {
     runs: {
       ...createBudgetActivities({ pool, coalescer, replies, log }),
-      ...createLlmActivities({ pool, providers, prices, paidStep, log, codeLanguages, feed }),
+      ...createLlmActivities({
+        pool,
+        providers,
+        prices,
+        paidStep,
+        log,
+        codeLanguages,
+        feed,
+        streamIdleMs: config.streamIdleSeconds * 1000,
+      }),
       ...createLedgerActivities({ pool, feed }),
       ...options.extraActivities?.({ paidStep }),
     },

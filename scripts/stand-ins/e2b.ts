@@ -8,7 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { codeHash } from './anthropic';
+import { codeHash } from './model-stand-in';
 import { readBody, sendJson, serve, type StandInServer } from './http';
 import { e2bKnobs, type E2bKnobs } from './knobs';
 import { SandboxFolder } from './sandbox-process';

@@ -23,7 +23,7 @@ export interface FixedReply {
   tools?: { name: string; input: Record<string, unknown> }[];
 }
 
-export interface AnthropicKnobs {
+export interface ModelKnobs {
   /** Before the first byte of an answer. */
   latencyMs: number;
   /** Between two pieces of a streamed answer. */
@@ -36,7 +36,7 @@ export interface AnthropicKnobs {
   replies: FixedReply[];
 }
 
-export const anthropicKnobs = (): AnthropicKnobs => ({
+export const modelKnobs = (): ModelKnobs => ({
   latencyMs: 0,
   deltaSpacingMs: 0,
   failNext: [],

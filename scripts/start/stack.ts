@@ -17,7 +17,14 @@ import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { freePort } from '../embedded/ports';
 import { startServices, type Services } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
-import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
+import {
+  startAnthropicStandIn,
+  startE2bStandIn,
+  startGoogleStandIn,
+  startOpenAiStandIn,
+  type AnthropicStandIn,
+  type E2bStandIn,
+} from '../stand-ins';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
 
@@ -141,11 +148,16 @@ interface StandIns {
 /** A stand-in for each service whose key is not set. */
 async function startStandIns({ allowLocalCode }: StartOptions): Promise<StandIns> {
   const environment: Record<string, string> = {};
-  const anthropic = process.env.ANTHROPIC_API_KEY ? undefined : await startAnthropicStandIn();
+  const emittedCode = new Set<string>();
+  const anthropic = process.env.ANTHROPIC_API_KEY ? undefined : await startAnthropicStandIn({ emittedCode });
   if (anthropic) Object.assign(environment, { ANTHROPIC_API_KEY: 'stand-in', ANTHROPIC_BASE_URL: anthropic.url });
+  const openai = process.env.OPENAI_API_KEY ? undefined : await startOpenAiStandIn({ emittedCode });
+  if (openai) Object.assign(environment, { OPENAI_API_KEY: 'stand-in', OPENAI_BASE_URL: openai.url });
+  const google = process.env.GEMINI_API_KEY ? undefined : await startGoogleStandIn({ emittedCode });
+  if (google) Object.assign(environment, { GEMINI_API_KEY: 'stand-in', GEMINI_BASE_URL: google.url });
   let e2b: E2bStandIn | undefined;
   if (!process.env.E2B_API_KEY) {
-    e2b = await startE2bStandIn({ allowedCode: allowLocalCode ? 'any' : (anthropic?.emittedCode ?? new Set()) });
+    e2b = await startE2bStandIn({ allowedCode: allowLocalCode ? 'any' : emittedCode });
     Object.assign(environment, {
       E2B_API_KEY: 'stand-in',
       E2B_API_URL: e2b.url,
@@ -159,7 +171,7 @@ async function startStandIns({ allowLocalCode }: StartOptions): Promise<StandIns
     ...(anthropic ? { anthropic } : {}),
     ...(e2b ? { e2b } : {}),
     environment,
-    stop: async () => void (await Promise.all([anthropic?.stop(), e2b?.stop()])),
+    stop: async () => void (await Promise.all([anthropic, openai, google, e2b].map((standIn) => standIn?.stop()))),
   };
 }
 
@@ -240,6 +252,7 @@ function stackOf({ services, api, key, pool, standIns, worker, model, stop }: Pa
       isStandIn.anthropic
         ? 'Model: STAND-IN. Its answers are scripted; set ANTHROPIC_API_KEY to call the real one. Its prices are the real ones, its money is not.'
         : `Model: ${model}, the real one. It costs real money.`,
+      'Models of OpenAI and Google: stand-ins too, unless OPENAI_API_KEY or GEMINI_API_KEY is set.',
       isStandIn.e2b
         ? 'Sandbox: STAND-IN. A child process of this machine that runs JavaScript; set E2B_API_KEY to use real sandboxes.'
         : 'Sandbox: E2B, the real one. It costs real money.',

@@ -72,7 +72,7 @@ describe('a run', () => {
     expect(history).toContain(started.runId);
     await worker.stop();
     for (const text of [history, worker.logged()]) {
-      for (const secret of [secretTask, secretCell, 'run_code tool', 'stand-in for the Anthropic', 'Bearer']) {
+      for (const secret of [secretTask, secretCell, 'run_code tool', 'stand-in for a model', 'Bearer']) {
         expect(text).not.toContain(secret);
       }
     }

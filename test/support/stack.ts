@@ -14,8 +14,12 @@ import { startRunBody, type RunView } from '../../api/schemas';
 import {
   startAnthropicStandIn,
   startE2bStandIn,
+  startGoogleStandIn,
+  startOpenAiStandIn,
   type AnthropicStandIn,
   type E2bStandIn,
+  type GoogleStandIn,
+  type OpenAiStandIn,
 } from '../../scripts/stand-ins';
 import { signallingConnection } from '../../authority/connection';
 import { createPool, type Pool } from '../../store/pool';
@@ -64,13 +68,16 @@ export class TestStack {
     readonly temporal: Client,
     readonly anthropic: AnthropicStandIn,
     readonly e2b: E2bStandIn,
+    readonly openai: OpenAiStandIn,
+    readonly google: GoogleStandIn,
   ) {}
 
   static async start({ worker = true }: { worker?: boolean } = {}): Promise<TestStack> {
     const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
     const database = await createTestDatabase();
     const connection = await Connection.connect(signallingConnection(address));
-    const anthropic = await startAnthropicStandIn();
+    const emittedCode = new Set<string>();
+    const anthropic = await startAnthropicStandIn({ emittedCode });
     const stack = new TestStack(
       database,
       createPool(database.appUrl),
@@ -78,7 +85,9 @@ export class TestStack {
       connection,
       new Client({ connection, plugins: [startTracing('test').plugin] }),
       anthropic,
-      await startE2bStandIn({ allowedCode: anthropic.emittedCode }),
+      await startE2bStandIn({ allowedCode: emittedCode }),
+      await startOpenAiStandIn({ emittedCode }),
+      await startGoogleStandIn({ emittedCode }),
     );
     if (worker) await stack.startWorker();
     return stack;
@@ -103,6 +112,10 @@ export class TestStack {
         SPENDLOCK_TASK_QUEUE_PREFIX: this.prefix,
         ANTHROPIC_API_KEY: 'stand-in',
         ANTHROPIC_BASE_URL: this.anthropic.url,
+        OPENAI_API_KEY: 'stand-in',
+        OPENAI_BASE_URL: this.openai.url,
+        GEMINI_API_KEY: 'stand-in',
+        GEMINI_BASE_URL: this.google.url,
         E2B_API_KEY: 'stand-in',
         E2B_API_URL: this.e2b.url,
         E2B_SANDBOX_URL: this.e2b.url,
@@ -248,6 +261,8 @@ export class TestStack {
     await Promise.all(this.workers.map((worker) => worker.stop()));
     await Promise.all([
       this.anthropic.stop(),
+      this.openai.stop(),
+      this.google.stop(),
       this.e2b.stop(),
       this.pool.end(),
       this.admin.end(),

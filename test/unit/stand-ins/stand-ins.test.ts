@@ -34,7 +34,7 @@ describe('the Anthropic stand-in, through the real SDK', () => {
     const message = await ask('Profile it.\n\nAttached file: /home/user/a.csv');
     expect(message.stop_reason).toBe('tool_use');
     expect(message.content.at(-1)).toMatchObject({ type: 'tool_use', name: 'run_code' });
-    expect(JSON.stringify((await ask('Hello')).content)).toContain('stand-in for the Anthropic API');
+    expect(JSON.stringify((await ask('Hello')).content)).toContain('stand-in for a model');
   });
 
   test('cuts an answer that is longer than max_tokens', async () => {

@@ -1,5 +1,5 @@
 /**
- * What the Anthropic stand-in answers. It is a script, not a model: it writes one program that reads the attached file,
+ * What the stand-ins for models answer. It is a script, not a model: it writes one program that reads the attached file,
  * and then puts what the program printed into words. For the demonstration task the program answers its question; for any
  * other it profiles the file, and says that this is all that a stand-in can do.
  */
@@ -17,15 +17,16 @@ export interface ScriptedReply {
   tools?: { name: string; input: Record<string, unknown> }[];
 }
 
-interface Message {
+/** A message as the script reads it. */
+export interface ScriptMessage {
   role: string;
-  content: string | { type: string; text?: string; content?: unknown; is_error?: boolean }[];
+  content: string | { type: string; text?: string; content?: unknown; is_error?: boolean; tool_use_id?: string }[];
 }
 
-const disclosure = 'Note: this is a stand-in for the Anthropic API. Its answers are scripted; no model was called.';
+const disclosure = "Note: this is a stand-in for a model's API. Its answers are scripted; no model was called.";
 
 /** The next reply of a conversation. */
-export function scriptedReply(messages: readonly Message[]): ScriptedReply {
+export function scriptedReply(messages: readonly ScriptMessage[]): ScriptedReply {
   const task = textOf(messages[0]);
   const result = lastToolResult(messages);
   if (result) return { text: answer(task, result) };
@@ -37,13 +38,13 @@ export function scriptedReply(messages: readonly Message[]): ScriptedReply {
   return { text: 'I will read the file with a program.', code: program };
 }
 
-function textOf(message: Message | undefined): string {
+function textOf(message: ScriptMessage | undefined): string {
   if (!message) return '';
   if (typeof message.content === 'string') return message.content;
   return message.content.map((block) => block.text ?? '').join('\n');
 }
 
-function lastToolResult(messages: readonly Message[]): { output: string; isError: boolean } | undefined {
+function lastToolResult(messages: readonly ScriptMessage[]): { output: string; isError: boolean } | undefined {
   const last = messages.at(-1);
   if (!last || typeof last.content === 'string') return undefined;
   const block = last.content.find((candidate) => candidate.type === 'tool_result');

@@ -1,0 +1,116 @@
+/** A stand-in for Google's Gemini API, for tests and for machines without a key: the real wire format, scripted answers. */
+import { randomUUID } from 'node:crypto';
+import { sendJson } from './http';
+import type { ModelKnobs } from './knobs';
+import {
+  pieces,
+  startModelStandIn,
+  type Asked,
+  type ModelStandIn,
+  type ModelStandInOptions,
+  type Reply,
+  type WireFormat,
+} from './model-stand-in';
+import type { ScriptMessage } from './script';
+
+interface Content {
+  role?: string;
+  parts?: { text?: string; functionResponse?: { id?: string; response?: { output?: unknown; error?: unknown } } }[];
+}
+
+export interface GenerateRequest {
+  contents?: Content[];
+  systemInstruction?: unknown;
+  tools?: unknown;
+  generationConfig?: { maxOutputTokens?: number };
+}
+
+export type GoogleStandIn = ModelStandIn<GenerateRequest>;
+
+export const startGoogleStandIn = (options: ModelStandInOptions = {}): Promise<GoogleStandIn> =>
+  startModelStandIn<GenerateRequest>(format, options);
+
+/** Contents as the script reads them. */
+const messageOf = ({ role, parts = [] }: Content): ScriptMessage => ({
+  role: role === 'model' ? 'assistant' : 'user',
+  content: parts.map(({ text, functionResponse }) => {
+    if (!functionResponse) return { type: 'text', text: text ?? '' };
+    const { response = {} } = functionResponse;
+    return { type: 'tool_result', content: response.output ?? response.error, is_error: response.error !== undefined };
+  }),
+});
+
+const statuses: Record<number, string> = {
+  400: 'INVALID_ARGUMENT',
+  401: 'UNAUTHENTICATED',
+  403: 'PERMISSION_DENIED',
+  404: 'NOT_FOUND',
+  429: 'RESOURCE_EXHAUSTED',
+  503: 'UNAVAILABLE',
+};
+
+const format: WireFormat = {
+  name: 'google',
+  namesEvents: false,
+  hasKey: ({ headers }) => Boolean(headers['x-goog-api-key']),
+  read(path, body) {
+    const [, model = '', method] = /^\/v1beta\/models\/([^:/]+):(\w+)$/.exec(path) ?? [];
+    const counts = method === 'countTokens';
+    const stream = method === 'streamGenerateContent';
+    if (!counts && !stream && method !== 'generateContent') return { status: 404, message: 'Not found' };
+    if (!model.startsWith('gemini-')) return { status: 404, message: `models/${model} is not found` };
+    const { contents = [], systemInstruction, tools, generationConfig } = body as GenerateRequest;
+    const messages = contents.map(messageOf);
+    const maxTokens = generationConfig?.maxOutputTokens ?? 8_192;
+    return { counts, model, messages, maxTokens, stream, prompt: [systemInstruction, tools, contents] };
+  },
+  refuse(response, status, message, headers = {}) {
+    const seconds = headers['retry-after'];
+    const details =
+      seconds === undefined ? [] : [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: `${seconds}s` }];
+    const error = { code: status, message, status: statuses[status] ?? 'INTERNAL', details };
+    sendJson(response, status, { error });
+  },
+  counted: (response, tokens) => sendJson(response, 200, { totalTokens: tokens }),
+  whole: (response, asked, reply, knobs) => sendJson(response, 200, chunkOf(asked, reply, knobs, partsOf(reply), true)),
+  stream,
+};
+
+const partsOf = ({ text, toolUses }: Reply): Record<string, unknown>[] => [
+  ...(text === '' ? [] : [{ text }]),
+  ...toolUses.map(({ id, name, input }) => ({ functionCall: { id, name, args: input } })),
+];
+
+/** Usage comes with every chunk, as of then. */
+function chunkOf(
+  { model }: Asked,
+  { isCut, inputTokens, outputTokens }: Reply,
+  knobs: ModelKnobs,
+  parts: Record<string, unknown>[],
+  isLast: boolean,
+): Record<string, unknown> {
+  const finish = isLast ? { finishReason: isCut ? 'MAX_TOKENS' : 'STOP' } : {};
+  const candidatesTokenCount = isLast ? outputTokens : 1;
+  return {
+    candidates: [{ content: { role: 'model', parts }, index: 0, ...finish }],
+    usageMetadata: {
+      promptTokenCount: inputTokens,
+      candidatesTokenCount,
+      totalTokenCount: inputTokens + candidatesTokenCount,
+      ...knobs.usage,
+    },
+    modelVersion: model,
+    responseId: `stand-in-${randomUUID()}`,
+  };
+}
+
+async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['stream']>): Promise<void> {
+  const [first = '', ...more] = pieces(reply.text);
+  const chunk = (parts: Record<string, unknown>[], isLast = false): Promise<void> =>
+    writer.send(chunkOf(asked, reply, knobs, parts, isLast));
+  await chunk([{ text: first }]);
+  if (writer.isBroken()) return;
+  for (const text of more) await chunk([{ text }]);
+  await chunk(partsOf({ ...reply, text: '' }), true);
+  await writer.isCutAtEnd();
+}

@@ -1,0 +1,239 @@
+/**
+ * What the stand-ins for providers of models share: counters, knobs and faults, and what they answer (see script.ts). Each
+ * has a wire format of its own, the real one. Token counts are about four characters each.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readBody, sendJson, serve, type StandInServer } from './http';
+import { modelKnobs, type Fault, type ModelKnobs } from './knobs';
+import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script';
+
+/** What was asked of it. Counting tokens is free and counted apart. */
+export interface ModelCalls {
+  /** Calls that were accepted and began to answer: what a provider would bill. */
+  billable: number;
+  /** Calls that were refused before any output. */
+  refused: number;
+  countTokens: number;
+  /** Streams that the client ended before they were over. */
+  aborted: number;
+  inFlight: number;
+}
+
+export interface ModelStandIn<R = Record<string, unknown>> extends StandInServer {
+  calls(): ModelCalls;
+  knobs: ModelKnobs;
+  /** The last call that was accepted. */
+  lastRequest(): R;
+  /** SHA-256 of every program that it has written, for a sandbox stand-in that runs no other. */
+  emittedCode: Set<string>;
+}
+
+export interface ModelStandInOptions {
+  port?: number;
+  knobs?: Partial<ModelKnobs>;
+  /** Where the programs that it writes are noted; several may share one. */
+  emittedCode?: Set<string>;
+}
+
+/** A request as every provider means it. */
+export interface Asked {
+  /** Counting is free. */
+  counts: boolean;
+  model: string;
+  messages: ScriptMessage[];
+  maxTokens: number;
+  stream: boolean;
+  /** All that is counted as the prompt. */
+  prompt: unknown;
+}
+
+/** The whole answer. One longer than was allowed is cut, as a model's would be. */
+export interface Reply {
+  text: string;
+  toolUses: { id: string; name: string; input: Record<string, unknown> }[];
+  isCut: boolean;
+  inputTokens: number;
+  outputTokens: number;
+}
+
+/** How to write a stream: paced, and broken off where a fault says so. */
+export interface StreamWriter {
+  /** One server-sent event, and the pause after it. */
+  send(event: { type?: string } & Record<string, unknown>): Promise<void>;
+  /** After the first output: whether the stream is broken off or hangs here. */
+  isBroken(): boolean;
+  /** After the final usage: whether the stream is cut off here. */
+  isCutAtEnd(): Promise<boolean>;
+}
+
+/** One provider's API. */
+export interface WireFormat {
+  name: string;
+  /** Whether a request carries a key. */
+  hasKey(request: IncomingMessage): boolean;
+  /** What is asked; a status and a message for what is refused. */
+  read(path: string, body: unknown): Asked | { status: number; message: string };
+  refuse(response: ServerResponse, status: number, message: string, headers?: Record<string, string>): void;
+  counted(response: ServerResponse, tokens: number): void;
+  whole(response: ServerResponse, asked: Asked, reply: Reply, knobs: ModelKnobs): void;
+  /** Whether its events have a name. */
+  namesEvents: boolean;
+  stream(writer: StreamWriter, asked: Asked, reply: Reply, knobs: ModelKnobs): Promise<void>;
+}
+
+export const codeHash = (code: string): string => createHash('sha256').update(code).digest('hex');
+export const tokensIn = (value: unknown): number => Math.max(1, Math.ceil(JSON.stringify(value ?? '').length / 4));
+export const pieces = (text: string): string[] => text.match(/[\s\S]{1,200}/g) ?? [];
+
+export async function startModelStandIn<R>(
+  format: WireFormat,
+  options: ModelStandInOptions = {},
+): Promise<ModelStandIn<R>> {
+  const state = new ModelState(format, { ...modelKnobs(), ...options.knobs }, options.emittedCode ?? new Set());
+  const server = await serve((request, response, url) => state.handle(request, response, url), {
+    name: format.name,
+    ...(options.port === undefined ? {} : { port: options.port }),
+  });
+  return {
+    ...server,
+    knobs: state.knobs,
+    emittedCode: state.emittedCode,
+    calls: () => ({ ...state.calls }),
+    lastRequest: () => state.lastRequest as R,
+  };
+}
+
+class ModelState {
+  readonly calls: ModelCalls = { billable: 0, refused: 0, countTokens: 0, aborted: 0, inFlight: 0 };
+  lastRequest: unknown = {};
+
+  constructor(
+    private readonly format: WireFormat,
+    readonly knobs: ModelKnobs,
+    readonly emittedCode: Set<string>,
+  ) {}
+
+  async handle(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
+    const { pathname } = url;
+    const { format } = this;
+    if (pathname === '/__stand-in/calls') return sendJson(response, 200, this.calls);
+    const text = (await readBody(request)).toString();
+    if (pathname === '/__stand-in/knobs' && request.method === 'PUT') {
+      Object.assign(this.knobs, JSON.parse(text));
+      return sendJson(response, 200, this.knobs);
+    }
+    response.setHeader('request-id', `req_stand_in_${randomUUID()}`);
+    if (!format.hasKey(request)) return format.refuse(response, 401, 'An API key is required');
+    if (request.method !== 'POST') return format.refuse(response, 404, 'Not found');
+    let body: unknown;
+    try {
+      body = JSON.parse(text);
+    } catch {
+      return format.refuse(response, 400, 'The body is not JSON');
+    }
+    const asked = format.read(pathname, body);
+    if ('status' in asked) return format.refuse(response, asked.status, asked.message);
+    const inputTokens = tokensIn(asked.prompt);
+    if (asked.counts) {
+      this.calls.countTokens += 1;
+      return format.counted(response, inputTokens);
+    }
+    if (!(asked.maxTokens > 0)) return format.refuse(response, 400, 'The answer must be allowed at least one token');
+    return this.answer(response, asked, { body, inputTokens });
+  }
+
+  private async answer(
+    response: ServerResponse,
+    asked: Asked,
+    { body, inputTokens }: { body: unknown; inputTokens: number },
+  ): Promise<void> {
+    const { knobs, calls, format } = this;
+    const fault = knobs.failNext.shift();
+    calls.inFlight += 1;
+    response.once('close', () => {
+      calls.inFlight -= 1;
+      if (!response.writableFinished && fault?.type === undefined) calls.aborted += 1;
+    });
+    await sleep(knobs.latencyMs);
+    if (fault?.type === 'status') {
+      calls.refused += 1;
+      const headers: Record<string, string> =
+        fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) };
+      return format.refuse(response, fault.status, 'The stand-in was told to refuse', headers);
+    }
+    if (fault?.type === 'refuse') {
+      calls.refused += 1;
+      response.destroy();
+      return;
+    }
+    if (response.destroyed) return;
+    calls.billable += 1;
+    this.lastRequest = body;
+    if (fault?.type === 'nonsense') {
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.end('event: message_start\ndata: {"type": "message_st\n\n\u0000\u0001 this is no answer\n\n');
+      return;
+    }
+    const reply = this.replyTo(asked, inputTokens);
+    if (!asked.stream) return format.whole(response, asked, reply, knobs);
+    await this.stream(response, asked, reply, fault);
+  }
+
+  private replyTo({ messages, maxTokens }: Asked, inputTokens: number): Reply {
+    const fixed = this.knobs.replies.shift();
+    const reply: ScriptedReply = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(messages);
+    const wanted = tokensIn(reply.text) + (reply.code === undefined ? 0 : tokensIn(reply.code) + 20);
+    const isCut = wanted > maxTokens;
+    const uses = [
+      ...(reply.code === undefined ? [] : [{ name: 'run_code', input: { code: reply.code } }]),
+      ...(reply.tools ?? []),
+    ];
+    if (reply.code !== undefined && !isCut) this.emittedCode.add(codeHash(reply.code));
+    return {
+      text: isCut ? reply.text.slice(0, maxTokens * 4) : reply.text,
+      toolUses: isCut ? [] : uses.map((use) => ({ id: `call_stand_in_${randomUUID().slice(0, 8)}`, ...use })),
+      isCut,
+      inputTokens,
+      outputTokens: Math.min(wanted, maxTokens),
+    };
+  }
+
+  private async stream(response: ServerResponse, asked: Asked, reply: Reply, fault: Fault | undefined): Promise<void> {
+    const { format, knobs } = this;
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    let isOver = false;
+    await format.stream(
+      {
+        async send(event) {
+          if (response.destroyed) return;
+          const name = format.namesEvents ? `event: ${event.type}\n` : '';
+          response.write(`${name}data: ${JSON.stringify(event)}\n\n`);
+          const { deltaSpacingMs } = knobs;
+          if (deltaSpacingMs > 0)
+            await sleep(deltaSpacingMs, undefined, { signal: gone.signal }).catch(() => undefined);
+        },
+        isBroken() {
+          if (fault?.type === 'cut-before-usage') response.destroy();
+          isOver = fault?.type === 'cut-before-usage' || fault?.type === 'hang';
+          return isOver;
+        },
+        async isCutAtEnd() {
+          if (fault?.type !== 'cut-after-usage') return false;
+          // What was written has to arrive before the connection breaks.
+          await sleep(20);
+          response.destroy();
+          isOver = true;
+          return true;
+        },
+      },
+      asked,
+      reply,
+      knobs,
+    );
+    if (!isOver) response.end();
+  }
+}

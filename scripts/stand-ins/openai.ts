@@ -1,0 +1,152 @@
+/** A stand-in for OpenAI's Responses API, for tests and for machines without a key: the real wire format, scripted answers. */
+import { randomUUID } from 'node:crypto';
+import { sendJson } from './http';
+import type { ModelKnobs } from './knobs';
+import {
+  pieces,
+  startModelStandIn,
+  type Asked,
+  type ModelStandIn,
+  type ModelStandInOptions,
+  type Reply,
+  type WireFormat,
+} from './model-stand-in';
+import type { ScriptMessage } from './script';
+
+interface InputItem {
+  type?: string;
+  role?: string;
+  content?: unknown;
+  call_id?: string;
+  output?: unknown;
+}
+
+export interface ResponsesRequest {
+  model?: unknown;
+  input?: InputItem[];
+  instructions?: unknown;
+  tools?: unknown;
+  max_output_tokens?: number;
+  stream?: boolean;
+}
+
+export type OpenAiStandIn = ModelStandIn<ResponsesRequest>;
+
+/** Its address for the SDK ends in `/v1`. */
+export async function startOpenAiStandIn(options: ModelStandInOptions = {}): Promise<OpenAiStandIn> {
+  const standIn = await startModelStandIn<ResponsesRequest>(format, options);
+  return { ...standIn, url: `${standIn.url}/v1` };
+}
+
+/** The items as the script reads them. */
+const messageOf = ({ type, role = 'user', content, call_id: id, output }: InputItem): ScriptMessage => {
+  if (type === 'function_call_output') {
+    return { role: 'user', content: [{ type: 'tool_result', content: output, tool_use_id: String(id) }] };
+  }
+  return { role, content: typeof content === 'string' ? content : JSON.stringify(content ?? '') };
+};
+
+const format: WireFormat = {
+  name: 'openai',
+  namesEvents: true,
+  hasKey: ({ headers }) => Boolean(headers.authorization),
+  read(path, body) {
+    const {
+      model,
+      input = [],
+      instructions,
+      tools,
+      max_output_tokens: maxTokens = 0,
+      stream = false,
+    } = body as ResponsesRequest;
+    const counts = path === '/v1/responses/input_tokens';
+    if (!counts && path !== '/v1/responses') return { status: 404, message: 'Not found' };
+    if (typeof model !== 'string' || !/^(gpt-|o\d)/.test(model))
+      return { status: 404, message: `The model ${String(model)} does not exist` };
+    const messages = input.filter(({ type }) => type !== 'function_call' && type !== 'reasoning').map(messageOf);
+    return { counts, model, messages, maxTokens, stream, prompt: [instructions, tools, input] };
+  },
+  refuse(response, status, message, headers = {}) {
+    const type = status === 401 ? 'invalid_request_error' : status === 429 ? 'requests' : 'invalid_request_error';
+    sendJson(response, status, { error: { message, type, param: null, code: null } }, headers);
+  },
+  counted: (response, tokens) => sendJson(response, 200, { object: 'response.input_tokens', input_tokens: tokens }),
+  whole: (response, asked, reply, knobs) => sendJson(response, 200, responseOf(asked, reply, knobs)),
+  stream,
+};
+
+function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<string, unknown> {
+  const { text, toolUses, isCut, inputTokens, outputTokens } = reply;
+  const message = {
+    type: 'message',
+    id: `msg_stand_in_${randomUUID()}`,
+    role: 'assistant',
+    status: 'completed',
+    content: [{ type: 'output_text', text, annotations: [] }],
+  };
+  const calls = toolUses.map(({ id, name, input }) => ({
+    type: 'function_call',
+    id: `fc_stand_in_${randomUUID()}`,
+    call_id: id,
+    name,
+    arguments: JSON.stringify(input),
+    status: 'completed',
+  }));
+  return {
+    id: `resp_stand_in_${randomUUID()}`,
+    object: 'response',
+    created_at: Math.floor(Date.now() / 1000),
+    model,
+    status: isCut ? 'incomplete' : 'completed',
+    error: null,
+    incomplete_details: isCut ? { reason: 'max_output_tokens' } : null,
+    output: [...(text === '' ? [] : [message]), ...calls],
+    service_tier: 'default',
+    usage: {
+      input_tokens: inputTokens,
+      input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
+      output_tokens: outputTokens,
+      output_tokens_details: { reasoning_tokens: 0 },
+      total_tokens: inputTokens + outputTokens,
+      ...knobs.usage,
+    },
+  };
+}
+
+/** Usage comes with the last event alone. */
+async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['stream']>): Promise<void> {
+  const whole = responseOf(asked, reply, knobs);
+  let sequence_number = 0;
+  const send = (event: { type: string } & Record<string, unknown>): Promise<void> =>
+    writer.send({ ...event, sequence_number: sequence_number++ });
+  const begun = { ...whole, status: 'in_progress', output: [], usage: null, incomplete_details: null };
+  await send({ type: 'response.created', response: begun });
+  await send({ type: 'response.in_progress', response: begun });
+  if (writer.isBroken()) return;
+  for (const [output_index, item] of (whole.output as Record<string, unknown>[]).entries()) {
+    await send({ type: 'response.output_item.added', output_index, item: { ...item, status: 'in_progress' } });
+    const item_id = item.id;
+    if (item.type === 'message') {
+      const part = { type: 'output_text', text: '', annotations: [] };
+      await send({ type: 'response.content_part.added', item_id, output_index, content_index: 0, part });
+      for (const delta of pieces(reply.text)) {
+        await send({
+          type: 'response.output_text.delta',
+          item_id,
+          output_index,
+          content_index: 0,
+          delta,
+          logprobs: [],
+        });
+      }
+      await send({ type: 'response.output_text.done', item_id, output_index, content_index: 0, text: reply.text });
+    } else {
+      for (const delta of pieces(String(item.arguments))) {
+        await send({ type: 'response.function_call_arguments.delta', item_id, output_index, delta });
+      }
+    }
+    await send({ type: 'response.output_item.done', output_index, item });
+  }
+  await send({ type: reply.isCut ? 'response.incomplete' : 'response.completed', response: whole });
+  await writer.isCutAtEnd();
+}
