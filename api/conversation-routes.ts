@@ -228,15 +228,25 @@ function reading(app: App, dependencies: ApiDependencies): void {
       method: 'get',
       path: '/v1/conversations/{id}/events',
       security,
-      request: { params, query: ofTenant, headers: z.object({ 'last-event-id': z.string().optional() }) },
+      request: {
+        params,
+        query: ofTenant.extend({ turnId: z.uuid().optional().openapi({ description: 'Only this turn, to its end.' }) }),
+        headers: z.object({ 'last-event-id': z.string().optional() }),
+      },
       responses: { 200: eventStream, ...failures },
     }),
     async (c) => {
-      const run = await found(c as ApiContext, dependencies, c.req.valid('query').tenantId);
+      const { tenantId, turnId } = c.req.valid('query');
+      const run = await found(c as ApiContext, dependencies, tenantId);
       const last = c.req.header('last-event-id') ?? '0';
       if (!/^\d{1,9}$/.test(last))
         throw new ApiError('invalid_request', 'Last-Event-ID: must be the number of an event of this conversation.');
-      const order = { afterSequence: Number(last), clientGone: clientGone(c as ApiContext) };
+      const afterSequence = Number(last);
+      const order = {
+        afterSequence,
+        clientGone: clientGone(c as ApiContext),
+        ...(turnId === undefined ? {} : { turnId }),
+      };
       return new Response(streamRunEvents(dependencies, run, order), { headers: streamHeaders });
     },
   );

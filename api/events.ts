@@ -4,7 +4,7 @@
  * `model.replied`.
  */
 import { readDeltas } from '../store/reply-deltas';
-import { readRunEvents, type Run, type RunEvent, type RunFailure } from '../store/runs';
+import { findRunEvent, readRunEvents, type Run, type RunEvent, type RunFailure } from '../store/runs';
 import type { ApiDependencies } from './context';
 import { denialBody, denialEvents, sseEvent } from './denials';
 
@@ -73,7 +73,8 @@ class Follower {
     const { tenantId, runId } = run;
     let saidAtMs = Date.now();
     send(': what happens, as it happens\n\n');
-    if (await this.hasEnded()) return;
+    const ended = await this.comeBack();
+    if (ended) return send(endOf(ended));
     while (!signal.aborted) {
       const [events, deltas] = await Promise.all([
         readRunEvents(pool, { tenantId, runId, afterSequence: this.sequence }),
@@ -101,7 +102,7 @@ class Follower {
     if (type === 'model.replied') this.rest(String(data.operationId), String(data.text));
     send(sseEvent({ id: sequence, event: type, data: { sequence, at: createdAt.toISOString(), ...data } }));
     if (type !== 'run.ended' && !isOwnEnd) return false;
-    send(endOf(data as { status: string; failure?: RunFailure }));
+    send(endOf(data as unknown as RunEnded));
     return true;
   }
 
@@ -122,26 +123,32 @@ class Follower {
     this.parts.send(sseEvent({ event: 'delta', data }));
   }
 
-  /** Whether a client came back after the last event. */
-  private async hasEnded(): Promise<boolean> {
-    const { afterSequence } = this.parts.order;
-    if (afterSequence === 0) return false;
-    const { tenantId, runId } = this.parts.run;
-    const [last] = await readRunEvents(this.parts.pool, {
-      tenantId,
-      runId,
-      afterSequence: afterSequence - 1,
-      limit: 1,
-    });
-    return last?.type === 'run.ended' && last.sequence === afterSequence;
+  /** Where a client that comes back is: whether its turn has begun, and the end if it saw even that. */
+  private async comeBack(): Promise<RunEnded | undefined> {
+    const { order, pool, run } = this.parts;
+    const { afterSequence, turnId } = order;
+    if (afterSequence === 0) return undefined;
+    const { tenantId, runId } = run;
+    const seen = async (key: string): Promise<RunEnded | undefined> => {
+      const event = await findRunEvent(pool, { tenantId, runId, key });
+      return event && event.sequence <= afterSequence ? (event.data as unknown as RunEnded) : undefined;
+    };
+    if (turnId === undefined) return seen('ended');
+    this.inScope = (await seen(`turn-${turnId}`)) !== undefined;
+    return (await seen(`turn-ended-${turnId}`)) ?? seen('ended');
   }
+}
+
+interface RunEnded {
+  status: string;
+  failure?: RunFailure;
 }
 
 /** As many as one look brings: more may be there at once. */
 const eventsMax = 500;
 
 /** How a stream ends; a run that was denied midway ends as C5 says. */
-function endOf({ status, failure }: { status: string; failure?: RunFailure }): string {
+function endOf({ status, failure }: RunEnded): string {
   if (status !== 'quota_exceeded') return sseEvent({ event: 'done', data: { status } });
   return denialEvents(
     denialBody({

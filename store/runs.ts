@@ -257,6 +257,20 @@ export async function appendRunEvent(client: PoolClient, runId: string, event: N
   ]);
 }
 
+/** An event of a run by the name under which it was written. */
+export async function findRunEvent(
+  pool: Pool,
+  { tenantId, runId, key }: RunKey & { key: string },
+): Promise<Pick<RunEvent, 'sequence' | 'data'> | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<Pick<RunEvent, 'sequence' | 'data'>>(
+      'SELECT sequence, data FROM copilot_internal.run_events WHERE run_id = $1 AND event_key = $2',
+      [runId, key],
+    );
+    return rows[0];
+  });
+}
+
 /** A run's events after a number, in order. */
 export async function readRunEvents(
   pool: Pool,

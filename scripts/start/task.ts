@@ -100,7 +100,7 @@ export async function runTask(
   progress.line(
     `\nTask: ${plan.task}${plan.file ? `\nFile: ${plan.file.name} (${plan.file.content.length} bytes)` : ''}\n`,
   );
-  const { runId } = await client.startRun({
+  const { runId } = await client.runs.start({
     task: plan.task,
     tenantId,
     model: plan.model,
@@ -108,14 +108,14 @@ export async function runTask(
     ...(plan.maxCostUsd === undefined ? {} : { limits: { maxCostUsd: plan.maxCostUsd } }),
   });
   try {
-    for await (const event of client.events(runId, { tenantId, signal })) tell(progress, event);
+    for await (const event of client.runs.events(runId, { tenantId, signal })) tell(progress, event);
   } catch (error) {
     if (!signal.aborted) throw error;
     // What it has open is settled before the worker goes.
-    await client.cancelRun(runId, tenantId).catch(() => undefined);
+    await client.runs.cancel(runId, tenantId).catch(() => undefined);
     return undefined;
   }
-  const run = await client.getRun(runId, tenantId);
+  const run = await client.runs.get(runId, tenantId);
   const quota = run.quota ?? { limitUsd: '0', spentUsd: '0', reservedUsd: '0' };
   const summary: RunSummary = {
     runId,

@@ -38,7 +38,7 @@ describe('the API', () => {
   describe('tenants and quotas', () => {
     test('a new tenant has its default quotas and a key of its own, shown once', async () => {
       const tenantId = newTenantId();
-      const { apiKey, quotas } = await api.admin.createTenant({ tenantId });
+      const { apiKey, quotas } = await api.admin.tenants.create({ tenantId });
       expect(quotas.map(({ resourceType, limitUsd }) => [resourceType, limitUsd]).sort()).toEqual([
         ['all', '150'],
         ['e2b', '50'],
@@ -46,12 +46,15 @@ describe('the API', () => {
       ]);
       const response = await api.request(`/v1/tenants/${tenantId}/quotas`, { key: apiKey });
       expect(response.status).toBe(200);
-      await expect(api.admin.createTenant({ tenantId })).rejects.toMatchObject({ code: 'tenant_exists', status: 409 });
+      await expect(api.admin.tenants.create({ tenantId })).rejects.toMatchObject({
+        code: 'tenant_exists',
+        status: 409,
+      });
     });
 
     test('a limit is set, audited, and used by the next decision', async () => {
-      const { tenantId } = await api.admin.createTenant({ tenantId: newTenantId() });
-      const { quotas } = await api.admin.setQuotas(tenantId, [
+      const { tenantId } = await api.admin.tenants.create({ tenantId: newTenantId() });
+      const { quotas } = await api.admin.tenants.setQuotas(tenantId, [
         { resourceType: 'all', limitUsd: '0.0001' },
         { scope: 'user', scopeId: 'ada', resourceType: 'llm', period: 'day', limitUsd: '2.5' },
       ]);
@@ -84,7 +87,7 @@ describe('the API', () => {
       const body = await bodyOf(response);
       expect([response.status, body.error]).toEqual([400, code]);
       expect(body.message).toContain('limitUsd');
-      const { quotas } = await api.admin.getQuotas(tenantId);
+      const { quotas } = await api.admin.tenants.quotas(tenantId);
       expect(quotas.find(({ resourceType }) => resourceType === 'all')?.limitUsd).toBe('5');
     });
 
@@ -105,13 +108,13 @@ describe('the API', () => {
     test('a run is started, followed by its events, and shown with its steps', async () => {
       const tenantId = await stack.tenant('5');
       const client = await api.clientOf(tenantId);
-      const { runId, workflowId } = await client.startRun({
+      const { runId, workflowId } = await client.runs.start({
         task: 'Profile it.',
         file: { name: 'a.csv', content: Buffer.from('a\n1\n') },
       });
       expect(workflowId).toBe(`run/${runId}`);
       const events = [];
-      for await (const event of client.events(runId)) events.push(event);
+      for await (const event of client.runs.events(runId)) events.push(event);
       expect(events.map(({ type }) => type)).toEqual([
         'run.started',
         'model.replied',
@@ -122,13 +125,13 @@ describe('the API', () => {
         'done',
       ]);
       expect(events.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6, undefined]);
-      const run = await client.getRun(runId);
+      const run = await client.runs.get(runId);
       expect(run).toMatchObject({
         status: 'completed',
         quota: { limitUsd: '5', spentUsd: run.costUsd, reservedUsd: '0' },
       });
       expect(run.steps).toHaveLength(3);
-      const usage = await client.usage({ groupBy: 'resource' });
+      const usage = await client.usage.summary({ groupBy: 'resource' });
       expect(usage.costUsd).toBe(run.costUsd);
       expect(usage.lines.map(({ group }) => group).sort()).toEqual(['e2b', 'llm']);
     });
@@ -137,7 +140,7 @@ describe('the API', () => {
       const tenantId = await stack.tenant('5');
       const key = await api.keyOf(tenantId);
       const client = await api.clientOf(tenantId);
-      const { runId, workflowId } = await client.startRun({
+      const { runId, workflowId } = await client.runs.start({
         task: 'Profile it.',
         file: { name: 'a.csv', content: Buffer.from('a\n1\n') },
       });
@@ -156,14 +159,15 @@ describe('the API', () => {
       const tenantId = await stack.tenant('5');
       const client = await api.clientOf(tenantId);
       stack.anthropic.knobs.latencyMs = 1_000;
-      const { runId, workflowId } = await client.startRun({ task: 'x' });
+      const { runId, workflowId } = await client.runs.start({ task: 'x' });
       const leaving = new AbortController();
       const follow = async (): Promise<void> => {
-        for await (const event of client.events(runId, { signal: leaving.signal })) if (event.id === 1) leaving.abort();
+        for await (const event of client.runs.events(runId, { signal: leaving.signal }))
+          if (event.id === 1) leaving.abort();
       };
       await expect(follow()).rejects.toThrow();
       await stack.temporal.workflow.getHandle(workflowId).result();
-      const run = await client.getRun(runId);
+      const run = await client.runs.get(runId);
       expect(run).toMatchObject({ status: 'completed', steps: [{ settlement: 'actual', committedUsd: run.costUsd }] });
       expect(Number(run.costUsd)).toBeGreaterThan(0);
     });
@@ -172,7 +176,7 @@ describe('the API', () => {
       const tenantId = await stack.tenant('0.01');
       const key = await api.keyOf(tenantId);
       const client = await api.clientOf(tenantId);
-      const { runId } = await client.startRun({
+      const { runId } = await client.runs.start({
         task: 'Profile it.',
         file: { name: 'a.csv', content: Buffer.from('a\n1\n') },
       });
@@ -223,12 +227,12 @@ describe('the API', () => {
       const tenantId = await stack.tenant('5');
       const client = await api.clientOf(tenantId);
       stack.anthropic.knobs.latencyMs = 20_000;
-      const { runId, workflowId } = await client.startRun({ task: 'x' });
+      const { runId, workflowId } = await client.runs.start({ task: 'x' });
       await until('the call is under way', () => stack.anthropic.calls().inFlight > 0);
-      expect(await client.cancelRun(runId)).toMatchObject({ status: 'cancelling' });
+      expect(await client.runs.cancel(runId)).toMatchObject({ status: 'cancelling' });
       await stack.temporal.workflow.getHandle(workflowId).result();
-      expect(await client.getRun(runId)).toMatchObject({ status: 'cancelled' });
-      await expect(client.cancelRun(runId)).rejects.toMatchObject({ code: 'run_ended', status: 409 });
+      expect(await client.runs.get(runId)).toMatchObject({ status: 'cancelled' });
+      await expect(client.runs.cancel(runId)).rejects.toMatchObject({ code: 'run_ended', status: 409 });
     });
 
     test('a start that is repeated with its Idempotency-Key starts one run, also when ten arrive at once', async () => {
@@ -236,10 +240,10 @@ describe('the API', () => {
       const client = await api.clientOf(tenantId);
       const idempotencyKey = randomUUID();
       const started = await Promise.all(
-        Array.from({ length: 10 }, () => client.startRun({ task: 'x', idempotencyKey })),
+        Array.from({ length: 10 }, () => client.runs.start({ task: 'x', idempotencyKey })),
       );
       expect(new Set(started.map(({ runId }) => runId)).size).toBe(1);
-      await expect(client.startRun({ task: 'y', idempotencyKey })).rejects.toMatchObject({
+      await expect(client.runs.start({ task: 'y', idempotencyKey })).rejects.toMatchObject({
         code: 'idempotency_conflict',
         status: 409,
       });
@@ -306,13 +310,13 @@ describe('the API', () => {
     test('a tenant sees no run, quota or usage of another, and is not told that it exists', async () => {
       const [mine, other] = [await stack.tenant('5'), await stack.tenant('5')];
       const client = await api.clientOf(mine);
-      const { runId } = await (await api.clientOf(other)).startRun({ task: 'x' });
-      await expect(client.getRun(runId)).rejects.toMatchObject({ code: 'not_found' });
-      await expect(client.getRun(randomUUID())).rejects.toMatchObject({ code: 'not_found' });
-      await expect(client.cancelRun(runId)).rejects.toMatchObject({ code: 'not_found' });
-      await expect(client.getRun(runId, other)).rejects.toMatchObject({ code: 'forbidden' });
-      await expect(client.getQuotas(other)).rejects.toMatchObject({ code: 'forbidden' });
-      expect((await client.usage()).costUsd).toBe('0');
+      const { runId } = await (await api.clientOf(other)).runs.start({ task: 'x' });
+      await expect(client.runs.get(runId)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(client.runs.get(randomUUID())).rejects.toMatchObject({ code: 'not_found' });
+      await expect(client.runs.cancel(runId)).rejects.toMatchObject({ code: 'not_found' });
+      await expect(client.runs.get(runId, other)).rejects.toMatchObject({ code: 'forbidden' });
+      await expect(client.tenants.quotas(other)).rejects.toMatchObject({ code: 'forbidden' });
+      expect((await client.usage.summary()).costUsd).toBe('0');
     });
   });
 

@@ -95,7 +95,7 @@ describe('compaction', () => {
     // Enough for a short answer, not for a summary, which needs more words.
     const { spentUsd } = await stack.books(tenantId);
     const limitUsd = (Number(spentUsd) + 0.0036).toFixed(6);
-    await api.admin.setQuotas(tenantId, [{ resourceType: 'llm', limitUsd }]);
+    await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'llm', limitUsd }]);
     stack.anthropic.knobs.replies = [{ text: 'two' }];
     expect((await talk.say(`two? ${'y'.repeat(1_000)}`)).at(-1)?.data).toMatchObject({ status: 'completed' });
     const { rows } = await stack.admin.query<{ status: string }>(

@@ -18,7 +18,7 @@ describe('waiting for money', () => {
   });
 
   const raise = (tenantId: string, limitUsd: string): Promise<unknown> =>
-    api.admin.setQuotas(
+    api.admin.tenants.setQuotas(
       tenantId,
       (['all', 'llm', 'e2b'] as const).map((resourceType) => ({ resourceType, limitUsd })),
     );
@@ -53,7 +53,7 @@ describe('waiting for money', () => {
 
   test('a run goes on when its period ends', async () => {
     const tenantId = await stack.tenant('5');
-    await api.admin.setQuotas(tenantId, [{ resourceType: 'llm', period: 'day', limitUsd: '0.05' }]);
+    await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'llm', period: 'day', limitUsd: '0.05' }]);
     await stack.admin.query(
       `UPDATE copilot_internal.cost_quotas SET current_spend_usd = 0.05 WHERE tenant_id = $1 AND period = 'day'`,
       [tenantId],

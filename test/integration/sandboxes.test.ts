@@ -72,7 +72,7 @@ describe('a sandbox', () => {
     stack.anthropic.knobs.replies = [{ text: '', code: sleepFor(30) }, { text: 'never said' }];
     const turnId = await talk.post('Run for long.');
     await until('it runs', () => stack.e2b.calls().alive.length === 1);
-    await api.admin.setQuotas(tenantId, [{ resourceType: 'e2b', limitUsd: '0' }]);
+    await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'e2b', limitUsd: '0' }]);
     expect(await talk.ended(turnId, 30_000)).toBe('quota_exceeded');
     expect(await result(talk)).toBe('begun\n\n[It was stopped before its end.]');
     expect(stack.e2b.calls().alive).toEqual([]);

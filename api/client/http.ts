@@ -1,0 +1,161 @@
+/** How the client speaks to the API: requests that are safe to repeat, and event streams that are taken up again. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorFrom, SpendlockApiError } from './errors';
+
+export interface SpendlockClientOptions {
+  baseUrl: string;
+  apiKey: string;
+}
+
+/** What a request may say beside its body. */
+export interface RequestOptions {
+  /** With an administration key: for which tenant. */
+  tenantId?: string | undefined;
+  /** A repeat with the same key never does a thing twice. Made up when absent. */
+  idempotencyKey?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface StreamEvent {
+  /** Its number in the run or conversation; pieces of replies and the end of a stream have none. */
+  id?: number;
+  type: string;
+  data: Record<string, unknown>;
+}
+
+export type Query = Record<string, string | number | undefined>;
+
+export interface Http {
+  get<T>(path: string, query?: Query): Promise<T>;
+  text(path: string, query?: Query): Promise<string>;
+  /** Sent once. */
+  put<T>(path: string, body: object): Promise<T>;
+  /** Sent under an Idempotency-Key, and again when its answer was lost. */
+  post<T>(path: string, body: object, options?: RequestOptions): Promise<T>;
+  /** The same for what names its operation: that makes it idempotent, at no cost of a key. */
+  postByOperation<T>(path: string, body: object): Promise<T>;
+  /** All events, to the end of what they tell of. A broken connection is taken up again after the last one seen. */
+  events(
+    path: string,
+    options: { query?: Query; after?: number; signal?: AbortSignal | undefined },
+  ): AsyncGenerator<StreamEvent>;
+}
+
+/** A request whose answer was lost is sent again so often. */
+const attemptsMax = 4;
+
+export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
+  const authorization = `Bearer ${apiKey}`;
+  const url = (path: string, query: Query = {}): string => {
+    const given = Object.entries(query).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, String(value)]],
+    );
+    return `${baseUrl}${path}${given.length === 0 ? '' : `?${new URLSearchParams(given as [string, string][]).toString()}`}`;
+  };
+  const send = async (method: string, to: string, more: RequestInit & { headers?: Record<string, string> } = {}) => {
+    const response = await fetch(to, { ...more, method, headers: { authorization, ...more.headers } });
+    if (!response.ok) throw errorFrom(response.status, await bodyOf(response));
+    return response;
+  };
+  const json = (body: object): { body: string; headers: Record<string, string> } => ({
+    body: JSON.stringify(body),
+    headers: { 'content-type': 'application/json' },
+  });
+
+  const sendBody = (path: string, body: object, { idempotencyKey, signal }: RequestOptions) => {
+    const { body: text, headers } = json(body);
+    return send('POST', url(path), {
+      body: text,
+      headers: {
+        ...headers,
+        'idempotency-key': idempotencyKey ?? randomUUID(),
+      },
+      ...(signal ? { signal } : {}),
+    });
+  };
+
+  return {
+    get: async <T>(path: string, query?: Query) => (await (await send('GET', url(path, query))).json()) as T,
+    text: async (path, query) => (await send('GET', url(path, query))).text(),
+    put: async <T>(path: string, body: object) => (await (await send('PUT', url(path), json(body))).json()) as T,
+    async post<T>(path: string, body: object, { idempotencyKey = randomUUID(), ...options }: RequestOptions = {}) {
+      return insist(
+        async () => (await (await sendBody(path, body, { idempotencyKey, ...options })).json()) as T,
+        options.signal,
+      );
+    },
+    postByOperation: <T>(path: string, body: object) =>
+      insist(async () => (await (await send('POST', url(path), json(body))).json()) as T),
+    async *events(path, { query = {}, after = 0, signal }) {
+      let lastId = after;
+      for (let failures = 0; ;) {
+        try {
+          const headers: Record<string, string> = lastId > 0 ? { 'last-event-id': String(lastId) } : {};
+          const response = await send('GET', url(path, query), { headers, ...(signal ? { signal } : {}) });
+          for await (const event of response.body ? readEvents(response.body) : []) {
+            failures = 0;
+            if (event.id !== undefined) lastId = event.id;
+            yield event;
+            if (event.type === 'done') return;
+          }
+        } catch (error) {
+          if ((error instanceof SpendlockApiError && error.status !== 503) || signal?.aborted) throw error;
+        }
+        failures += 1;
+        await sleep(Math.min(200 * 2 ** failures, 5_000), undefined, signal ? { signal } : {});
+      }
+    },
+  };
+}
+
+/** A request that is the same however often it is sent: sent again when its answer was lost. */
+async function insist<T>(send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await send();
+    } catch (error) {
+      if (error instanceof SpendlockApiError || signal?.aborted || attempt >= attemptsMax) throw error;
+      await sleep(100 * 2 ** attempt);
+    }
+  }
+}
+
+const bodyOf = async (response: Response): Promise<Record<string, unknown>> => {
+  const text = await response.text();
+  if (response.headers.get('content-type')?.includes('text/event-stream')) {
+    // A denial as a stream: its first event has the body.
+    const data = /^data: (.*)$/m.exec(text)?.[1];
+    return data === undefined ? {} : (JSON.parse(data) as Record<string, unknown>);
+  }
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return {};
+  }
+};
+
+/** Reads a stream of server-sent events. */
+async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<StreamEvent> {
+  const decoder = new TextDecoder();
+  let buffered = '';
+  for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
+    buffered += decoder.decode(chunk, { stream: true });
+    for (let end = buffered.indexOf('\n\n'); end >= 0; end = buffered.indexOf('\n\n')) {
+      const block = buffered.slice(0, end);
+      buffered = buffered.slice(end + 2);
+      const fields = Object.fromEntries(
+        block.split('\n').flatMap((line) => {
+          const [, name, value] = /^(\w+): ?(.*)$/.exec(line) ?? [];
+          return name === undefined ? [] : [[name, value ?? '']];
+        }),
+      ) as Record<string, string>;
+      if (fields.data === undefined) continue;
+      yield {
+        ...(fields.id === undefined ? {} : { id: Number(fields.id) }),
+        type: fields.event ?? 'message',
+        data: JSON.parse(fields.data) as Record<string, unknown>,
+      };
+    }
+  }
+}
