@@ -20,7 +20,7 @@ const common = {
     ],
   },
   transformIgnorePatterns: [`/node_modules/(?!(${esmPackages.join('|')})/)`],
-  modulePathIgnorePatterns: ['<rootDir>/.spendlock', '<rootDir>/dist'],
+  modulePathIgnorePatterns: ['<rootDir>/.spendlock'],
 };
 module.exports = {
   testTimeout: 60_000,

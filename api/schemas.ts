@@ -200,7 +200,13 @@ export const startConversationBody = z.strictObject({
     .strictObject({
       maxSteps: z.number().int().min(1).max(200).default(25),
       maxCostUsd: amount.optional(),
-      timeoutSeconds: z.number().int().min(1).max(2_592_000).default(86_400),
+      timeoutSeconds: z
+        .number()
+        .int()
+        .min(1)
+        .max(86_400)
+        .default(3_600)
+        .openapi({ description: 'Of work; waiting for a person or for money does not count.' }),
       maxOutputTokens: z.number().int().min(1).max(64_000).default(4_096),
     })
     .prefault({}),

@@ -14,6 +14,7 @@ import type { ApprovalDesk } from './approvals';
 import { failureOf, failureWith, isCancellation } from './failures';
 import type { AgentRunInput } from './messages';
 import type { SandboxSession } from './sandbox-session';
+import type { TimeLimit } from './time-limit';
 import type { Budget, PaidStep } from './with-budget';
 
 /** A model call may take this long; its reservation a margin longer. */
@@ -32,6 +33,7 @@ export interface AgentLoopParts {
   budget: Budget;
   sandbox: SandboxSession;
   desk: ApprovalDesk;
+  limit: Pick<TimeLimit, 'standStill'>;
   show: (step: number, doing: string) => void;
 }
 
@@ -54,11 +56,13 @@ export class AgentLoop {
         'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
       );
     }
-    const { desk, sandbox, show } = this.parts;
+    const { desk, sandbox, limit, show } = this.parts;
     const asked = desk.needed(reply.toolCalls);
     if (asked.length > 0) {
       show(step, `waiting for a person: ${asked.map(({ name }) => name).join(', ')}`);
-      await desk.ask({ step, turnId, calls: asked }, (isOver, seconds) => sandbox.idle(isOver, seconds));
+      await limit.standStill(() =>
+        desk.ask({ step, turnId, calls: asked }, (isOver, seconds) => sandbox.idle(isOver, seconds)),
+      );
     }
     show(step, 'running code');
     await this.runTools(step, reply.toolCalls);
@@ -71,7 +75,7 @@ export class AgentLoop {
     for (const [index, name] of models.entries()) {
       const isLast = index === models.length - 1;
       try {
-        return await this.callModel(step, name, isLast ? {} : withFallback);
+        return await this.askModel(step, name, isLast ? {} : withFallback);
       } catch (error) {
         const known = failureOf(error);
         if (isLast || !known || !fallsBack.includes(known.code)) throw error;
@@ -80,7 +84,7 @@ export class AgentLoop {
     throw failureWith('internal', 'There was no model to call.');
   }
 
-  private async callModel(step: number, model: string, limits: Partial<PaidStep>): Promise<ModelReply> {
+  private async askModel(step: number, model: string, limits: Partial<PaidStep>): Promise<ModelReply> {
     const { input, budget, show } = this.parts;
     const { tenantId, runId } = input;
     const plan = await this.plan(step, model);

@@ -25,6 +25,7 @@ import {
   type RunProgress,
 } from './messages';
 import { SandboxSession } from './sandbox-session';
+import { TimeLimit } from './time-limit';
 import { Budget, scopeOf } from './with-budget';
 
 export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
@@ -39,11 +40,12 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const { taskQueue } = workflowInfo();
   const budget = new Budget(scopeOf(input));
   const sandbox = new SandboxSession(input, budget, taskQueue);
-  budget.beforeWaiting = () => sandbox.pause();
-  const loop = new AgentLoop({ input, budget, sandbox, desk: new ApprovalDesk(input), show });
+  const limit = new TimeLimit(input.timeoutSeconds * 1000);
+  budget.whileWaiting = (wait) => limit.standStill(() => sandbox.pause().then(wait));
+  const loop = new AgentLoop({ input, budget, sandbox, desk: new ApprovalDesk(input), limit, show });
   let end: RunEnd<AgentRunResult['status']>;
   try {
-    await CancellationScope.withTimeout(input.timeoutSeconds * 1000, () => work(loop, input.maxSteps));
+    await limit.run(() => work(loop, input.maxSteps));
     end = { status: 'completed' };
   } catch (error) {
     // The scope of the time limit is gone here: what is cancelled now is the workflow itself.

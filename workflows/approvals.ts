@@ -2,14 +2,14 @@
  * Asking people, and waiting for them as long as it takes: whether a tool may be used, and questions of the model. What they
  * say is in Postgres; a signal only tells that there is something to look at, or brings a decision from Temporal UI.
  */
-import { CancellationScope, condition, proxyActivities, setHandler, uuid4, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, proxyActivities, setHandler, uuid4, workflowInfo } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
 import type { ToolCall } from '../activities/contracts/llm';
 import { isCancellation } from './failures';
 import { decideApprovalSignal, type AgentRunInput, type ApprovalSignal } from './messages';
 
 /** Decisions are looked up this often even when no signal comes: it may have been lost with the process that was to send it. */
-const lookUpSeconds = 3_600;
+const lookUpSeconds = 6 * 3_600;
 
 export class ApprovalDesk {
   private readonly inbox: ApprovalSignal[] = [];
@@ -64,8 +64,3 @@ export class ApprovalDesk {
     }
   }
 }
-
-/** Waits with nothing to put to rest. */
-export const justWait = async (isOver: () => boolean, seconds: number): Promise<void> => {
-  await condition(isOver, seconds * 1_000);
-};

@@ -12,6 +12,7 @@
 import {
   allHandlersFinished,
   CancellationScope,
+  CancelledFailure,
   condition,
   continueAsNew,
   proxyActivities,
@@ -35,6 +36,7 @@ import {
   type RunProgress,
 } from './messages';
 import { SandboxSession } from './sandbox-session';
+import { TimeLimit } from './time-limit';
 import { Budget, scopeOf } from './with-budget';
 
 /** An execution takes 2,000 updates; it continues as new long before. */
@@ -56,7 +58,8 @@ class Conversation {
   /** The last step that was taken. */
   private step: number;
   private turn: CarriedTurn | undefined;
-  private stopTurn: (() => void) | undefined;
+  /** Of the turn that runs. */
+  private limit = new TimeLimit(0);
   private interrupted = false;
   private readonly progress: RunProgress = { step: 0, doing: 'starting' };
   private readonly budget: Budget;
@@ -77,13 +80,14 @@ class Conversation {
     this.turn = carried?.turn;
     this.budget = new Budget(scopeOf(input));
     this.sandbox = new SandboxSession(input, this.budget, taskQueue, carried?.sandbox);
-    this.budget.beforeWaiting = () => this.sandbox.pause();
+    this.budget.whileWaiting = (wait) => this.limit.standStill(() => this.sandbox.pause().then(wait));
     const show = (step: number, doing: string): void => this.show(step, doing);
     this.loop = new AgentLoop({
       input,
       budget: this.budget,
       sandbox: this.sandbox,
       desk: new ApprovalDesk(input),
+      limit: { standStill: (wait) => this.limit.standStill(wait) },
       show,
     });
     this.ledger = proxyActivities<LedgerActivities>({
@@ -112,11 +116,11 @@ class Conversation {
     setHandler(interruptSignal, ({ turnId }) => {
       if (!this.turn || (turnId !== undefined && turnId !== this.turn.turnId)) return;
       this.interrupted = true;
-      this.stopTurn?.();
+      this.limit.cancel();
     });
     setHandler(closeSignal, () => {
       this.closing = true;
-      this.stopTurn?.();
+      this.limit.cancel();
     });
   }
 
@@ -165,7 +169,7 @@ class Conversation {
     this.turn = {
       turnId: begun.turnId,
       firstStep: begun.openingStep + 1,
-      endsAtMs: Date.now() + this.input.timeoutSeconds * 1_000,
+      leftMs: this.input.timeoutSeconds * 1_000,
       spentUsd: '0',
     };
     this.rung = true;
@@ -176,18 +180,16 @@ class Conversation {
     this.budget.countFrom(turn.spentUsd);
     let end: TurnEnd | undefined;
     try {
-      const scope = new CancellationScope({ cancellable: true, timeout: Math.max(1, turn.endsAtMs - Date.now()) });
-      this.stopTurn = () => scope.cancel();
-      if (this.interrupted) scope.cancel();
-      end = await scope.run(() => this.steps(turn));
+      this.limit = new TimeLimit(turn.leftMs);
+      end = await this.limit.run(() => this.steps(turn));
     } catch (error) {
       const wanted = this.interrupted || this.closing || CancellationScope.current().consideredCancelled;
       end = endOf(error, { what: 'turn', cancelled: wanted });
       if (end.status === 'cancelled' && this.interrupted) end = interruptedEnd;
     }
-    this.stopTurn = undefined;
     if (!end) {
       turn.spentUsd = this.budget.spentUsd;
+      turn.leftMs = this.limit.leftMs;
       return;
     }
     const ended = end;
@@ -203,6 +205,7 @@ class Conversation {
   private async steps({ turnId, firstStep }: CarriedTurn): Promise<TurnEnd | undefined> {
     const lastStep = firstStep + this.input.maxSteps - 1;
     while (this.step < lastStep) {
+      if (this.mustStop()) throw new CancelledFailure('The turn was stopped.');
       // Taken even when it fails: what it wrote keeps its number.
       this.step += 1;
       if ((await this.loop.step(this.step, turnId)) === 'answered') return { status: 'completed' };

@@ -130,8 +130,8 @@ export interface CarriedTurn {
   turnId: string;
   /** The step of its first model call. */
   firstStep: number;
-  /** When its time is up, in milliseconds since 1970. */
-  endsAtMs: number;
+  /** What is left of its time, in milliseconds. */
+  leftMs: number;
   /** What it has cost, for its own limit. */
   spentUsd: string;
 }

@@ -104,9 +104,9 @@ export interface PaidStepHooks {
 /** First and longest pause before a step is tried again, when the provider names none. */
 const retryPauseMs = 1_000;
 const retryPauseMsMax = 60_000;
-/** Who waits for money asks again at the latest after this long, whatever it was told. */
-const waitForMoneyMsMax = 3_600_000;
-/** What the platform has left changes with every tenant, and nobody says so: it is asked again by itself. */
+/** Who waits for money asks again at the latest after this long, whatever it was told: a signal may have been lost. */
+const waitForMoneyMsMax = 6 * 3_600_000;
+/** What the platform has left changes with every tenant, and nobody says so: it is asked again, at first after this long. */
 const waitForPlatformMs = 60_000;
 
 /** A reserve as it is sent: the step without what only concerns its repetition. */
@@ -130,8 +130,8 @@ type Denial = Extract<ReserveAnswer, { decision: 'denied' }>;
 
 /** The paid steps of one workflow. */
 export class Budget {
-  /** What else is to be put to rest before a step waits for money, so that the wait holds none. */
-  beforeWaiting: (() => Promise<void>) | undefined;
+  /** Wraps the wait of a step for money: what else is to be put to rest meanwhile, so that the wait holds none. */
+  whileWaiting: (wait: () => Promise<void>) => Promise<void> = (wait) => wait();
   private freed = false;
   private readonly operationIds: string[] = [];
   /** What each attempt may have cost at most, until its cost is known. */
@@ -217,13 +217,14 @@ export class Budget {
   private async ask(planned: PaidStep, attempt: number): Promise<Grant> {
     let waiterId: string | undefined;
     try {
-      for (;;) {
+      for (let waits = 0; ; waits += 1) {
         const step = this.withinOwnLimit(planned);
         const answer = await this.askOnce(step, attempt);
         if (answer.decision === 'granted') return answer;
         if (this.scope.onDenied !== 'wait' || planned.onDenied === 'fail') throw denied(answer, step);
         waiterId ??= answer.operationId;
-        await this.waitForMoney(waiterId, answer, step);
+        const waiter = { waiterId, waits };
+        await this.whileWaiting(() => this.waitForMoney(waiter, answer, step));
       }
     } finally {
       if (waiterId !== undefined) await this.endWaiting(waiterId);
@@ -253,10 +254,13 @@ export class Budget {
   }
 
   /** Waits until the authority says that there may be money, or until the same request may fit. Holds nothing meanwhile. */
-  private async waitForMoney(waiterId: string, answer: Denial, step: PaidStep): Promise<void> {
+  private async waitForMoney(
+    { waiterId, waits }: { waiterId: string; waits: number },
+    answer: Denial,
+    step: PaidStep,
+  ): Promise<void> {
     const { tenantId, runId, userId } = this.scope;
     const { quota, retryAfterSeconds } = answer;
-    await this.beforeWaiting?.();
     this.freed = false;
     await this.activities.awaitMoney({
       tenantId,
@@ -270,8 +274,8 @@ export class Budget {
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     });
     const longestMs = retryAfterSeconds === undefined ? Infinity : retryAfterSeconds * 1_000 + 100;
-    const mostMs = quota.scope === 'platform' ? waitForPlatformMs : waitForMoneyMsMax;
-    await condition(() => this.freed, Math.min(longestMs, mostMs));
+    const mostMs = quota.scope === 'platform' ? waitForPlatformMs * 2 ** Math.min(waits, 10) : waitForMoneyMsMax;
+    await condition(() => this.freed, Math.min(longestMs, mostMs, waitForMoneyMsMax));
   }
 
   private async endWaiting(waiterId: string): Promise<void> {

@@ -104,22 +104,24 @@ function unseen(event: StreamEvent, seen: Map<string, number>): StreamEvent | un
   return { ...event, data: { operationId, position: position + skip, text: text.slice(skip) } };
 }
 
+/** Who decides. */
+export interface DecidedBy {
+  tenantId?: string;
+  /** The person who decided. */
+  author?: string;
+}
+
 export function approvalsOf(http: Http) {
   const decide = (approvalId: string, body: object): Promise<Approval> =>
     http.post<Approval>(`/v1/approvals/${approvalId}`, body);
-  interface Decision {
-    tenantId?: string;
-    /** The person who decided. */
-    author?: string;
-  }
   return {
     /** What people are asked and have not answered; with `runId` all of that run or conversation. */
     list: (query: { tenantId?: string; runId?: string } = {}) =>
       http.get<{ approvals: Approval[] }>('/v1/approvals', query),
-    approve: (approvalId: string, by: Decision = {}) => decide(approvalId, { decision: 'approve', ...by }),
-    refuse: (approvalId: string, { reason, ...by }: Decision & { reason?: string } = {}) =>
+    approve: (approvalId: string, by: DecidedBy = {}) => decide(approvalId, { decision: 'approve', ...by }),
+    refuse: (approvalId: string, { reason, ...by }: DecidedBy & { reason?: string } = {}) =>
       decide(approvalId, { decision: 'refuse', ...by, ...(reason === undefined ? {} : { answer: reason }) }),
-    answer: (approvalId: string, answer: string, by: Decision = {}) =>
+    answer: (approvalId: string, answer: string, by: DecidedBy = {}) =>
       decide(approvalId, { decision: 'answer', answer, ...by }),
   };
 }

@@ -61,11 +61,11 @@ export interface Reply {
 /** How to write a stream: paced, and broken off where a fault says so. */
 export interface StreamWriter {
   /** One server-sent event, and the pause after it. */
-  send(event: { type?: string } & Record<string, unknown>): Promise<void>;
+  send: (event: { type?: string } & Record<string, unknown>) => Promise<void>;
   /** After the first output: whether the stream is broken off or hangs here. */
-  isBroken(): boolean;
+  isBroken: () => boolean;
   /** After the final usage: whether the stream is cut off here. */
-  isCutAtEnd(): Promise<boolean>;
+  isCutAtEnd: () => Promise<boolean>;
 }
 
 /** One provider's API. */

@@ -171,7 +171,7 @@ async function startStandIns({ allowLocalCode }: StartOptions): Promise<StandIns
     ...(anthropic ? { anthropic } : {}),
     ...(e2b ? { e2b } : {}),
     environment,
-    stop: async () => void (await Promise.all([anthropic, openai, google, e2b].map((standIn) => standIn?.stop()))),
+    stop: async () => void (await Promise.all([anthropic?.stop(), openai?.stop(), google?.stop(), e2b?.stop()])),
   };
 }
 

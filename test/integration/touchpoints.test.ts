@@ -1,0 +1,176 @@
+/**
+ * The touchpoint audit (requirement Q6): nothing reaches a paid provider without a grant. Static: provider SDKs are imported
+ * where their provider is wrapped and nowhere else, and every activity that claims money is called through `withBudget` alone.
+ * Dynamic: with an authority that refuses everything, a long mixed conversation makes no billable call.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import ts from 'typescript';
+import { startTestApi, type TestApi } from '../support/api';
+import { TestConversation } from '../support/conversations';
+import { TestStack } from '../support/stack';
+
+const root = path.join(__dirname, '..', '..');
+const productFolders = ['core', 'workflows', 'activities', 'authority', 'store', 'workers', 'api', 'telemetry'];
+const sources = productFolders.flatMap((folder) =>
+  readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => {
+      const name = path.posix.join(folder, file.split(path.sep).join('/'));
+      return { name, text: readFileSync(path.join(root, name), 'utf8') };
+    }),
+);
+
+/** Each provider's SDK, and the only files that may import it. */
+const touchpoints: Record<string, string[]> = {
+  '@anthropic-ai/sdk': ['activities/llm/anthropic.ts'],
+  openai: ['activities/llm/openai.ts'],
+  '@google/genai': ['activities/llm/google.ts'],
+  '@e2b/code-interpreter': [
+    'activities/sandbox/execute.ts',
+    'activities/sandbox/programs.ts',
+    'activities/sandbox/provider.ts',
+  ],
+  e2b: [],
+};
+
+describe('the touchpoints with paid providers', () => {
+  test.each(Object.entries(touchpoints))('%s is imported where it is wrapped, and nowhere else', (sdk, allowed) => {
+    const imports = new RegExp(`(from|import|require)\\s*\\(?\\s*'${sdk}(/[^']*)?'`);
+    expect(sources.filter(({ text }) => imports.test(text)).map(({ name }) => name)).toEqual(allowed);
+  });
+
+  test('the only other code that speaks HTTP is the webhook of alerts and the client of this API', () => {
+    const speaks = /\bfetch\(|from '(node:)?https?'|axios|undici/;
+    expect(sources.filter(({ text }) => speaks.test(text)).map(({ name }) => name)).toEqual([
+      'activities/notify/webhook.ts',
+      'api/client/http.ts',
+    ]);
+  });
+
+  /** Activities that claim money, by looking for the claim in what implements them. */
+  const claiming = ['callModel', 'compactContext', 'createSandbox', 'extendSandbox', 'resumeSandbox', 'runPaidTools'];
+
+  test('the activities that claim money are these', () => {
+    const files = sources.filter(
+      ({ name, text }) => name.startsWith('activities/') && text.includes('paidStep.claim('),
+    );
+    expect(files.map(({ name }) => name)).toEqual([
+      'activities/llm/paid-call.ts',
+      'activities/sandbox/create.ts',
+      'activities/sandbox/lifetime.ts',
+      'activities/sandbox/programs.ts',
+    ]);
+    const made = sources.filter(({ text }) => /makePaidCall\(dependencies/.test(text)).map(({ name }) => name);
+    expect(made).toEqual(['activities/llm/compaction.ts', 'activities/llm/index.ts', 'activities/llm/paid-call.ts']);
+  });
+
+  /** The calls of a method in workflow code, each with whether it stands in what `withBudget` was given. */
+  function callsOf(method: string): { where: string; isGranted: boolean }[] {
+    return sources
+      .filter(({ name }) => name.startsWith('workflows/'))
+      .flatMap(({ name, text }) => {
+        const found: { where: string; isGranted: boolean }[] = [];
+        const file = ts.createSourceFile(name, text, ts.ScriptTarget.ES2022, true);
+        const visit = (node: ts.Node): void => {
+          if (ts.isCallExpression(node) && nameOf(node) === method)
+            found.push({ where: name, isGranted: standsIn(node, 'withBudget') });
+          ts.forEachChild(node, visit);
+        };
+        visit(file);
+        return found;
+      });
+  }
+  const nameOf = ({ expression }: ts.CallExpression): string =>
+    ts.isPropertyAccessExpression(expression) ? expression.name.text : expression.getText();
+  const standsIn = (node: ts.Node, method: string): boolean => {
+    for (let at: ts.Node = node; at.parent; at = at.parent) {
+      if (ts.isArrowFunction(at) && ts.isCallExpression(at.parent) && nameOf(at.parent) === method) return true;
+      // What a session does under a grant that its caller was given.
+      if (ts.isMethodDeclaration(at) && at.name.getText() === 'executePaid')
+        return callsOf('executePaid').every(({ isGranted }) => isGranted);
+    }
+    return false;
+  };
+
+  test.each([...claiming, 'executePaid'])('%s is called under a grant of withBudget, and not otherwise', (activity) => {
+    const calls = callsOf(activity);
+    expect(calls.length).toBeGreaterThan(0);
+    expect(calls.filter(({ isGranted }) => !isGranted)).toEqual([]);
+  });
+
+  test('a call beside withBudget would be told', () => {
+    const file = ts.createSourceFile('x.ts', 'async () => { await paid.callModel(1); }', ts.ScriptTarget.ES2022, true);
+    const calls: boolean[] = [];
+    const visit = (node: ts.Node): void => {
+      if (ts.isCallExpression(node)) calls.push(standsIn(node, 'withBudget'));
+      ts.forEachChild(node, visit);
+    };
+    visit(file);
+    expect(calls).toEqual([false]);
+  });
+});
+
+describe('with an authority that refuses everything', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+
+  test('a long mixed conversation makes no billable call', async () => {
+    const tenantId = await stack.tenant('5');
+    const file = { name: 'data.csv', contentBase64: Buffer.from('a\n1\n').toString('base64') };
+    const options = {
+      file,
+      compaction: { contextTokens: 1_000, atShare: 0.1 },
+      tools: [{ name: 'run_code', priceUsd: '0.01' }],
+    };
+    const talk = await TestConversation.start(api, tenantId, {
+      ...options,
+      fallbackModels: ['gpt-4o', 'gemini-2.5-flash'],
+    });
+    // Frozen: the gate before a message looks at quotas and lets it through; the authority refuses every reservation.
+    const frozen = await api.call('POST', `/v1/tenants/${tenantId}/freeze`, { body: { reason: 'audit' } });
+    expect(frozen.status).toBeLessThan(300);
+    for (let turn = 0; turn < 12; turn += 1) {
+      const events = await talk.say(`${turn}: profile the file. ${'and so on '.repeat(200)}`);
+      expect(events.at(-1)?.data).toMatchObject({ status: 'failed' });
+    }
+    await stack
+      .start({ tenantId, file: { name: 'a.csv', content: 'a\n1\n' }, task: 'Profile it.' })
+      .then((started) => stack.finish({ tenantId, ...started }));
+    for (const standIn of [stack.anthropic, stack.openai, stack.google])
+      expect(standIn.calls()).toMatchObject({ billable: 0, refused: 0 });
+    expect(stack.e2b.calls()).toMatchObject({ created: 0, executed: 0 });
+    await talk.close();
+    expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0', reservedUsd: '0', openReservations: 0 });
+  }, 120_000);
+
+  test('a denied message costs one read and reaches nobody', async () => {
+    const tenantId = await stack.tenant('0');
+    const key = await api.keyOf(tenantId);
+    const { body } = await api.call('POST', '/v1/conversations', { key, body: {} });
+    const path = `/v1/conversations/${String(body.conversationId)}/messages`;
+    // Whoever asks, and for which tenant, is remembered from here on.
+    await api.call('POST', path, { key, body: { message: 'hello' } });
+    const before = stack.anthropic.calls();
+    const queries = jest.spyOn(stack.pool, 'connect');
+    const answer = await api.call('POST', path, {
+      key,
+      body: { message: 'hello' },
+      headers: { 'idempotency-key': 'k1' },
+    });
+    expect(queries).toHaveBeenCalledTimes(1);
+    queries.mockRestore();
+    expect(answer).toMatchObject({ status: 429, body: { error: 'quota_exceeded', quotaDetails: { limitUsd: 0 } } });
+    expect(stack.anthropic.calls()).toEqual(before);
+    const { rows } = await stack.admin.query('SELECT FROM copilot_internal.turns WHERE tenant_id = $1', [tenantId]);
+    expect(rows).toEqual([]);
+  });
+});

@@ -1,0 +1,102 @@
+/**
+ * `spendlock/worker`: what a worker of your own needs to run paid steps: the budget activities for its task queue, and `paid`,
+ * which a paid activity makes its call with.
+ */
+import type { Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import { createBudgetActivities } from '../activities/budget';
+import { PaidStep } from '../activities/budget/paid-step';
+import type { BudgetActivities } from '../activities/contracts/budget';
+import { failure } from '../activities/failures';
+import { Coalescer } from '../authority/coalescer';
+import { ReplyBoard } from '../authority/reply-board';
+import { formatUsd, parseAmountUsd } from '../core/money';
+import { createPool } from '../store/pool';
+import { createLog } from '../telemetry/log';
+import { defaultTaskQueuePrefix, taskQueues } from '../workflows/messages';
+
+export interface OwnWorkerOptions {
+  /** Of the role `spendlock_app`. */
+  databaseUrl: string;
+  /** Of the namespace in which the budget workers run. */
+  client: Client;
+  /** As the budget workers have it. */
+  taskQueuePrefix?: string;
+  log?: Logger;
+}
+
+/** What a paid call came to. Amounts are decimal strings of US dollars. */
+export interface PaidCallResult<R> {
+  costUsd: string;
+  /** What is returned to the workflow. It is kept with the cost, so that a paid answer survives a crash. */
+  result: R;
+  usage?: unknown;
+}
+
+/** Thrown by a paid call to say that it was surely not billed. */
+export class NotBilledError extends Error {
+  override readonly name = 'NotBilledError';
+  constructor(
+    message: string,
+    /** Whether the same call may succeed when it is tried again. */
+    readonly retry = true,
+  ) {
+    super(message);
+  }
+}
+
+export interface OwnWorker {
+  /** To be registered on the worker's task queue, beside its own activities. */
+  activities: BudgetActivities;
+  /**
+   * Makes one paid call with the grant of an operation: claims it, calls, and writes what it cost before it returns. A
+   * `NotBilledError` releases the money; after any other error the estimate is charged as unverified.
+   * @throws ApplicationFailure that `withBudget` understands.
+   */
+  paid<R>(
+    operation: { tenantId: string; operationId: string },
+    call: (grant: { grantedUsd: string }) => Promise<PaidCallResult<R>>,
+  ): Promise<R>;
+  /** Sends what is still to be sent, and closes the connections. */
+  close(): Promise<void>;
+}
+
+export function budgetForOwnWorker({
+  databaseUrl,
+  client,
+  taskQueuePrefix = defaultTaskQueuePrefix,
+  log = createLog({ name: 'own-worker', level: 'warn' }),
+}: OwnWorkerOptions): OwnWorker {
+  const pool = createPool(databaseUrl);
+  const coalescer = new Coalescer({ client, taskQueue: taskQueues(taskQueuePrefix).budget });
+  const replies = new ReplyBoard({ pool, log });
+  const paidStep = new PaidStep({ pool, coalescer, log });
+  return {
+    activities: createBudgetActivities({ pool, coalescer, replies, log }),
+    async paid(operation, call) {
+      const claim = await paidStep.claim(operation);
+      let done;
+      try {
+        done = await call({ grantedUsd: formatUsd(claim.grantedUsd) });
+      } catch (error) {
+        if (!(error instanceof NotBilledError)) {
+          const message =
+            'The paid call failed, and whether it was billed is unknown: the estimate is charged as unverified.';
+          throw failure('outcome_unknown', message, { settled: false, retry: true });
+        }
+        await paidStep.settle(claim, { billed: false, reason: error.name });
+        throw failure('provider_refused', `${error.message} Nothing was billed.`, {
+          settled: true,
+          retry: error.retry,
+        });
+      }
+      const { costUsd, usage, result } = done;
+      await paidStep.settle(claim, { billed: true, costUsd: parseAmountUsd(costUsd), usage, result });
+      return result;
+    },
+    async close() {
+      await coalescer.drain();
+      await pool.end();
+    },
+  };
+}
