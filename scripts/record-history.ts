@@ -9,17 +9,10 @@ import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
-import { budgetWorkflowId, taskQueues } from '../workflows/messages';
 import type { TestStack } from '../test/support/stack';
-import { setPlatformQuotas } from '../store/leases';
 import { version } from '../package.json';
 import { startServices } from './embedded/services';
 import { migrate } from './migrate';
-
-interface Recorded {
-  tenantId: string;
-  workflowId: string;
-}
 
 const cases = {
   completed: 'a run that answers from its file with a sandbox',
@@ -27,15 +20,34 @@ const cases = {
   retried: 'a run whose first call is refused and whose second is cut off',
   cancelled: 'a run that is cancelled while it calls the model',
   leased: "a run whose tenant draws a lease of the platform's quota",
+  'run-approved': 'a run whose program a person approves',
+  'run-refused': 'a run whose program a person refuses',
+  'run-compacted': 'a run that sums up what it did',
+  'run-waited': 'a run that waits for money until its limit is raised',
+  'run-extended': 'a run whose program outlives the window of its sandbox',
+  'run-paid-tool': 'a run whose tool has a price',
+  'run-fallback': 'a run whose first model cannot be reached',
   awake: 'the minutely look at what sleeps',
   lost: 'the minutely look at what sleeps and at runs without a workflow',
+  rung: 'the same, and at conversations that nobody told of a message',
+  swept: 'the look for sandboxes that nobody owns',
+  'talk-completed': 'a conversation of two turns with a sandbox that rests in between, closed',
+  'talk-denied': 'a conversation whose turn is denied its sandbox',
+  'talk-cancelled': 'a conversation that is cancelled while it calls the model',
+  'talk-interrupted': 'a conversation whose turn is interrupted',
+  'talk-compacted': 'a conversation that sums up its older messages',
+  'talk-approved': 'a conversation in which a person approves a program',
+  'talk-refused': 'a conversation in which a person refuses a program',
+  'talk-waited': 'a conversation that waits for money until its limit is raised',
+  'talk-continued': 'a conversation that continues as new in the middle of a turn: the execution before',
+  'talk-carried': 'the execution after it',
 } as const;
-type CaseName = keyof typeof cases;
+export type CaseName = keyof typeof cases;
 
 async function main(): Promise<void> {
   const names = process.argv.slice(2);
   if (names.includes('--help') || names.some((name) => !(name in cases))) {
-    const list = Object.entries(cases).map(([name, what]) => `  ${name.padEnd(10)} ${what}`);
+    const list = Object.entries(cases).map(([name, what]) => `  ${name.padEnd(18)} ${what}`);
     console.log(
       `Records the golden histories of the named cases, or of all.\n\n${list.join('\n')}\n\nExample: npm run record-history -- denied`,
     );
@@ -48,22 +60,35 @@ async function main(): Promise<void> {
   const recorded = readdirSync(dir);
   const missing = wanted.filter((name) => !recorded.some((file) => file.startsWith(`${name}.`)));
   for (const name of wanted.filter((one) => !missing.includes(one))) console.log(`${name}: recorded already, kept`);
-  if (missing.length > 0) await withStack((stack) => record(stack, missing, dir));
+  for (const isShort of [false, true]) {
+    const some = missing.filter((name) => shortHistories.includes(name) === isShort);
+    if (some.length > 0) await withStack(some, (stack) => record(stack, some, dir));
+  }
 }
 
 type Stack = TestStack;
 
-async function withStack(work: (stack: Stack) => Promise<void>): Promise<void> {
+/** Of cases that are about a long history, the server says so after a short one. */
+const shortHistories = ['talk-continued', 'talk-carried'];
+
+async function withStack(names: readonly CaseName[], work: (stack: Stack) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-record-'));
   await chmod(dataDir, 0o711);
-  const services = await startServices({ dataDir, ports: { postgres: 0, temporal: 0 }, ephemeral: true });
+  const isShort = names.some((name) => shortHistories.includes(name));
+  const services = await startServices({
+    dataDir,
+    ports: { postgres: 0, temporal: 0 },
+    ephemeral: true,
+    ...(isShort ? { temporalSettings: { 'limit.historyCount.suggestContinueAsNew': 120 } } : {}),
+  });
   try {
     process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS = services.temporal.address;
     process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL = services.postgres.adminUrl;
     const { makeTemplate } = await import('../test/support/template.js');
     await makeTemplate(services.postgres.adminUrl, migrate);
     const { TestStack: Stacks } = await import('../test/support/stack.js');
-    const stack = await Stacks.start();
+    const stack = await Stacks.start({ worker: false });
+    await stack.startWorker({ environment: { SPENDLOCK_SWEEP_MIN_AGE_SECONDS: '1' } });
     await work(stack).finally(() => stack.stop());
   } finally {
     await services.stop();
@@ -72,48 +97,21 @@ async function withStack(work: (stack: Stack) => Promise<void>): Promise<void> {
 
 async function record(stack: Stack, names: CaseName[], dir: string): Promise<void> {
   for (const name of names) {
-    if (name === 'awake' || name === 'lost') {
-      const workflowId = await lookAfterOnce(stack);
-      await save(stack.temporal, workflowId, path.join(dir, `${name}.lookAfter.json`));
-      console.log(`${name}: recorded`);
-      continue;
+    const { play } = await import('./record-history/cases.js');
+    for (const { workflowId, runId, type } of await play(stack, name)) {
+      const file = path.join(dir, `${name}.${type}.json`);
+      await save(stack.temporal, { workflowId, ...(runId === undefined ? {} : { runId }) }, file);
     }
-    const { tenantId, workflowId } = await play(stack, name);
-    await save(stack.temporal, workflowId, path.join(dir, `${name}.agentRun.json`));
-    await save(stack.temporal, budgetWorkflowId(tenantId), path.join(dir, `${name}.tenantBudget.json`));
     console.log(`${name}: recorded`);
   }
 }
 
-async function play(stack: Stack, name: CaseName): Promise<Recorded> {
-  const file = { name: 'data.csv', content: 'name,amount\na,1\nb,2\n' };
-  const tenantId = await stack.tenant(name === 'denied' ? '0.01' : '5');
-  if (name === 'retried')
-    stack.anthropic.knobs.failNext = [{ type: 'status', status: 529 }, { type: 'cut-before-usage' }];
-  if (name === 'cancelled') stack.anthropic.knobs.deltaSpacingMs = 30_000;
-  if (name === 'leased') {
-    const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '5' }];
-    await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'recorder' } });
-  }
-  const started = await stack.start({ tenantId, task: 'Profile this file.', file });
-  if (name === 'cancelled') {
-    while (stack.anthropic.calls().inFlight === 0) await new Promise((resolve) => setTimeout(resolve, 50));
-    await stack.temporal.workflow.getHandle(started.workflowId).cancel();
-  }
-  await stack.finish({ tenantId, ...started });
-  stack.anthropic.knobs.deltaSpacingMs = 0;
-  return { tenantId, workflowId: started.workflowId };
-}
-
-async function lookAfterOnce(stack: Stack): Promise<string> {
-  const workflowId = `look-after/${stack.prefix}`;
-  const { budget: taskQueue } = taskQueues(stack.prefix);
-  await stack.temporal.workflow.execute('lookAfter', { workflowId, taskQueue });
-  return workflowId;
-}
-
-async function save(client: Client, workflowId: string, file: string): Promise<void> {
-  const history = await client.workflow.getHandle(workflowId).fetchHistory();
+async function save(
+  client: Client,
+  { workflowId, runId }: { workflowId: string; runId?: string },
+  file: string,
+): Promise<void> {
+  const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
   // Stack traces name files of this machine; the history is about the project alone.
   const root = `${path.resolve(__dirname, '..')}${path.sep}`;
   writeFileSync(file, historyToJSON(history).replaceAll(root, '').replaceAll(`@${hostname()}"`, '@recorder"'));

@@ -1,8 +1,10 @@
 /** The API of the authority benchmark, in a process of its own: as the product runs it, or with a plain alternative behind it. */
 import { Client, Connection } from '@temporalio/client';
+import { defaultModel } from '../../api/config';
 import { startApi } from '../../api/server';
 import { signallingConnection } from '../../authority/connection';
 import { createPool } from '../../store/pool';
+import { readPrices } from '../../store/prices';
 import { createLog } from '../../telemetry/log';
 import { startTracing } from '../../telemetry/tracing';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
@@ -24,8 +26,8 @@ async function main(): Promise<void> {
     temporal,
     log: createLog({ name: 'bench-api', level: 'warn' }),
     taskQueuePrefix: defaultTaskQueuePrefix,
-    defaultModel: 'none',
-    prices: () => Promise.resolve({ models: [], sandboxes: [] }),
+    defaultModel,
+    prices: () => readPrices(pool),
     enforced: { llm: true, e2b: true },
     ...(backend === 'sql' || backend === 'sqlCoalesced' ? { authority: plain[backend](pool) } : {}),
   });

@@ -10,12 +10,13 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { startServices } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
 import { measureAuthority, type AuthorityBench } from './authority';
+import { measureChat } from './chat';
 import { print, type Print } from './report';
 import { measureScale } from './scale';
 import { measureStarts } from './starts';
 import { measureSteps } from './steps';
 
-const parts = ['steps', 'authority', 'scale', 'starts'] as const;
+const parts = ['steps', 'authority', 'chat', 'scale', 'starts'] as const;
 type Part = (typeof parts)[number];
 
 const counts = (text: string): number[] =>
@@ -51,6 +52,7 @@ async function main(): Promise<void> {
   const measures: [Part, (bench: AuthorityBench, print: Print) => Promise<void>][] = [
     ['steps', measureSteps],
     ['authority', measureAuthority],
+    ['chat', measureChat],
     ['scale', measureScale],
   ];
   const wanted = measures.filter(([part]) => wants(part));

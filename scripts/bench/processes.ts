@@ -8,11 +8,15 @@ import type { LoadOrder, LoadResult } from './load-process';
 export class BenchProcesses {
   private readonly children: ChildProcess[] = [];
 
-  async startWorker(databaseUrl: string, temporalAddress: string): Promise<ChildProcess> {
+  async startWorker(
+    databaseUrl: string,
+    temporalAddress: string,
+    more: Record<string, string> = {},
+  ): Promise<ChildProcess> {
     const worker = this.start(
       path.join('..', '..', 'workers', 'main.ts'),
       {},
-      workerEnvironment(databaseUrl, temporalAddress),
+      { ...workerEnvironment(databaseUrl, temporalAddress), ...more },
     );
     await once(worker, 'message');
     return worker;

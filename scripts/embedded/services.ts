@@ -12,6 +12,8 @@ export interface ServicesOptions {
   postgresFlags?: readonly string[];
   /** Whether Temporal keeps its data in memory, and all data is removed when the services stop, however they do. */
   ephemeral?: boolean;
+  /** More settings of Temporal's server (its dynamic configuration). */
+  temporalSettings?: Record<string, number>;
   onProgress?: (line: string) => void;
 }
 

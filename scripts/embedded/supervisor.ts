@@ -38,6 +38,7 @@ async function main(): Promise<void> {
   started.temporal = startTemporal({
     ...(options.ephemeral ? {} : { dbFile: path.join(options.dataDir, 'temporal.db') }),
     preferredPort: options.ports.temporal,
+    ...(options.temporalSettings ? { settings: options.temporalSettings } : {}),
     ...(options.ports.temporalUi === undefined ? {} : { preferredUiPort: options.ports.temporalUi }),
     log: (line) => {
       log('temporal')(line);

@@ -13,6 +13,8 @@ export interface TemporalOptions {
   preferredPort: number;
   /** Port of the Web UI; none when absent. */
   preferredUiPort?: number;
+  /** More dynamic configuration. */
+  settings?: Record<string, number>;
   log: (line: string) => void;
 }
 
@@ -35,7 +37,7 @@ const dynamicConfig = {
 };
 
 export async function startTemporal(options: TemporalOptions): Promise<RunningTemporal> {
-  const { dbFile, preferredPort, preferredUiPort, log } = options;
+  const { dbFile, preferredPort, preferredUiPort, settings = {}, log } = options;
   const cli = await findTemporalCli(log);
   const port = await freePort(preferredPort);
   const uiPort = preferredUiPort === undefined ? undefined : await freePort(preferredUiPort);
@@ -45,7 +47,10 @@ export async function startTemporal(options: TemporalOptions): Promise<RunningTe
       ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
       ...(uiPort === undefined ? ['--headless'] : ['--ui-port', String(uiPort), '--ui-ip', '127.0.0.1']),
       ...(dbFile === undefined ? [] : ['--db-filename', dbFile]),
-      ...Object.entries(dynamicConfig).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]),
+      ...Object.entries({ ...dynamicConfig, ...settings }).flatMap(([key, value]) => [
+        '--dynamic-config-value',
+        `${key}=${value}`,
+      ]),
       ...[tenantIdAttribute, runStatusAttribute].flatMap(({ name }) => ['--search-attribute', `${name}=Keyword`]),
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },

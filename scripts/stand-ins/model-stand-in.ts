@@ -26,6 +26,8 @@ export interface ModelStandIn<R = Record<string, unknown>> extends StandInServer
   knobs: ModelKnobs;
   /** The last call that was accepted. */
   lastRequest(): R;
+  /** When it last began to answer with text, in milliseconds since 1970. */
+  firstTextAtMs(): number;
   /** SHA-256 of every program that it has written, for a sandbox stand-in that runs no other. */
   emittedCode: Set<string>;
 }
@@ -102,12 +104,14 @@ export async function startModelStandIn<R>(
     emittedCode: state.emittedCode,
     calls: () => ({ ...state.calls }),
     lastRequest: () => state.lastRequest as R,
+    firstTextAtMs: () => state.firstTextAtMs,
   };
 }
 
 class ModelState {
   readonly calls: ModelCalls = { billable: 0, refused: 0, countTokens: 0, aborted: 0, inFlight: 0 };
   lastRequest: unknown = {};
+  firstTextAtMs = 0;
 
   constructor(
     private readonly format: WireFormat,
@@ -206,10 +210,17 @@ class ModelState {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     let isOver = false;
+    let began = reply.text === '';
+    const sample = JSON.stringify(reply.text.slice(0, 20)).slice(1, -1);
+    const noteFirstText = (): void => void (this.firstTextAtMs = Date.now());
     await format.stream(
       {
         async send(event) {
           if (response.destroyed) return;
+          if (!began && JSON.stringify(event).includes(sample)) {
+            began = true;
+            noteFirstText();
+          }
           const name = format.namesEvents ? `event: ${event.type}\n` : '';
           response.write(`${name}data: ${JSON.stringify(event)}\n\n`);
           const { deltaSpacingMs } = knobs;

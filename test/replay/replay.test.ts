@@ -38,6 +38,32 @@ describe('recorded histories', () => {
       expect(files.filter((file) => file.endsWith(`.${name}.json`))).not.toEqual([]);
   });
 
+  /** What a run and a conversation can come to, and what only happens then. */
+  test.each([
+    ['completed.agentRun', 'terminateSandbox'],
+    ['denied.agentRun', 'callModel'],
+    ['cancelled.agentRun', 'workflowExecutionCancelRequested'],
+    ['run-approved.agentRun', 'openApprovals'],
+    ['run-refused.agentRun', 'openApprovals'],
+    ['run-compacted.agentRun', 'compactContext'],
+    ['run-waited.agentRun', 'awaitMoney'],
+    ['run-extended.agentRun', 'extendSandbox'],
+    ['run-paid-tool.agentRun', 'runPaidTools'],
+    ['talk-completed.conversation', 'resumeSandbox'],
+    ['talk-denied.conversation', 'endTurn'],
+    ['talk-cancelled.conversation', 'workflowExecutionCancelRequested'],
+    ['talk-interrupted.conversation', 'interrupt'],
+    ['talk-compacted.conversation', 'compactContext'],
+    ['talk-approved.conversation', 'openApprovals'],
+    ['talk-refused.conversation', 'openApprovals'],
+    ['talk-waited.conversation', 'awaitMoney'],
+    ['talk-continued.conversation', 'workflowExecutionContinuedAsNew'],
+    ['talk-carried.conversation', 'continuedExecutionRunId'],
+  ])('there is one of %s, in which that happens', (name, sign) => {
+    const [file] = files.filter((candidate) => candidate.endsWith(`${name}.json`));
+    expect(readFileSync(path.join(histories, file ?? ''), 'utf8')).toContain(sign);
+  });
+
   test('name no file of the machine that recorded them', () => {
     for (const file of files) expect(readFileSync(path.join(histories, file), 'utf8')).not.toMatch(/[ (]\/[\w.-]+\//);
   });
@@ -51,6 +77,7 @@ describe('recorded histories', () => {
 
   test.each([
     ['agentRun', 'completed.agentRun.json', '"callModel"', '"callAnotherModel"'],
+    ['conversation', 'talk-completed.conversation.json', '"beginTurn"', '"beginSpeech"'],
     ['tenantBudget', 'denied.tenantBudget.json', '"sendAlerts"', '"sendLetters"'],
   ])('a changed history of %s is told from the code', async (_type, file, from, to) => {
     const dir = mkdtempSync(path.join(tmpdir(), 'spendlock-replay-'));

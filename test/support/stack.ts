@@ -51,7 +51,9 @@ export interface StartTestRun {
   model?: string;
   userId?: string;
   limits?: { maxSteps?: number; maxCostUsd?: string; timeoutSeconds?: number; maxOutputTokens?: number };
-  sandbox?: { tier?: string; windowSeconds?: number };
+  sandbox?: { tier?: string; windowSeconds?: number; executionSeconds?: number };
+  tools?: { name: string; requiresApproval?: boolean; priceUsd?: string }[];
+  compaction?: { contextTokens?: number; atShare?: number };
 }
 
 export class TestStack {

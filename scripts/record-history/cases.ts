@@ -1,0 +1,237 @@
+/** Plays the named cases on the real stack with stand-ins; what they leave is recorded. */
+import { randomUUID } from 'node:crypto';
+import {
+  closeConversation,
+  findConversation,
+  interrupt,
+  sendMessage,
+  startConversation,
+} from '../../api/conversations';
+import { startConversationBody, type StartConversationBody } from '../../api/schemas';
+import { decideApproval, listApprovals } from '../../store/approvals';
+import { setPlatformQuotas } from '../../store/leases';
+import { setQuotas } from '../../store/tenants';
+import { addTurn, listTurns } from '../../store/turns';
+import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
+import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../workflows/messages';
+import type { CaseName } from '../record-history';
+
+export interface Recorded {
+  workflowId: string;
+  /** Of an execution that is not the last. */
+  runId?: string;
+  type: 'agentRun' | 'conversation' | 'tenantBudget' | 'lookAfter' | 'sweepSandboxes';
+}
+
+const file = { name: 'data.csv', content: 'name,amount\na,1\nb,2\n' };
+const long = 'words that fill the context of the model up to its limit '.repeat(40);
+
+export async function play(stack: TestStack, name: CaseName): Promise<Recorded[]> {
+  Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
+  if (name === 'awake' || name === 'lost' || name === 'rung') return lookAfterOnce(stack, name);
+  if (name === 'swept') return sweepOnce(stack);
+  return name.startsWith('talk-') ? playConversation(stack, name) : playRun(stack, name);
+}
+
+async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
+  const limits: Partial<Record<CaseName, string>> = { denied: '0.01', 'run-waited': '0.001' };
+  const tenantId = await stack.tenant(limits[name] ?? '5');
+  const { knobs } = stack.anthropic;
+  const code = (text: string) => ({ text: '', code: `console.log(${JSON.stringify(text)})` });
+  const more: Partial<Record<CaseName, Omit<StartTestRun, 'tenantId'>>> = {
+    'run-approved': { tools: [{ name: 'run_code', requiresApproval: true }] },
+    'run-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
+    'run-compacted': { compaction: { contextTokens: 3_000, atShare: 0.7 } },
+    'run-waited': { onDenied: 'wait' },
+    'run-extended': { sandbox: { windowSeconds: 10, executionSeconds: 60 } },
+    'run-paid-tool': { tools: [{ name: 'run_code', priceUsd: '0.25' }] },
+    'run-fallback': { fallbackModels: ['gpt-4o'] },
+  };
+  if (name === 'retried') knobs.failNext = [{ type: 'status', status: 529 }, { type: 'cut-before-usage' }];
+  if (name === 'cancelled') knobs.deltaSpacingMs = 30_000;
+  if (name === 'run-fallback') knobs.failNext = [529, 529].map((status) => ({ type: 'status', status }));
+  if (name === 'run-approved' || name === 'run-refused' || name === 'run-paid-tool')
+    knobs.replies = [code('said'), { text: 'done' }];
+  if (name === 'run-extended')
+    knobs.replies = [{ text: '', code: 'setTimeout(() => console.log(1), 12000)' }, { text: 'done' }];
+  if (name === 'run-compacted')
+    knobs.replies = [code(long), code(long), code(long), { text: 'a summary' }, { text: 'done' }];
+  if (name === 'leased') {
+    const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '5' }];
+    await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'recorder' } });
+  }
+  const started = await stack.start({ tenantId, task: 'Profile this file.', file, ...more[name] });
+  const { runId, workflowId } = started;
+  if (name === 'cancelled') {
+    await until('the call began', () => stack.anthropic.calls().inFlight > 0);
+    await stack.temporal.workflow.getHandle(workflowId).cancel();
+  }
+  if (name === 'run-approved' || name === 'run-refused') await decide(stack, { tenantId, runId, workflowId }, name);
+  if (name === 'run-waited') {
+    await until('it waits', async () => (await stack.show({ tenantId, runId })).status === 'waiting_for_money');
+    await raise(stack, tenantId);
+  }
+  await stack.finish({ tenantId, ...started });
+  return [
+    { workflowId, type: 'agentRun' },
+    { workflowId: budgetWorkflowId(tenantId), type: 'tenantBudget' },
+  ];
+}
+
+async function raise(stack: TestStack, tenantId: string): Promise<void> {
+  const resourceTypes = ['all', 'llm', 'e2b'] as const;
+  await setQuotas(stack.pool, {
+    tenantId,
+    changes: resourceTypes.map((resourceType) => ({
+      scope: 'tenant',
+      scopeId: tenantId,
+      resourceType,
+      period: 'month',
+      limitUsd: '5',
+    })),
+  });
+  await stack.signal(tenantId, [{ type: 'reload' }]);
+}
+
+/** Approves or refuses, as the case is named, what is asked next. */
+async function decide(
+  stack: TestStack,
+  { tenantId, runId, workflowId }: { tenantId: string; runId: string; workflowId: string },
+  name: CaseName,
+): Promise<void> {
+  const asked = await until('somebody is asked', async () =>
+    (await listApprovals(stack.pool, { tenantId, runId })).find(({ status }) => status === 'pending'),
+  );
+  const { approvalId } = asked;
+  const decision = name.endsWith('approved') ? 'approve' : 'refuse';
+  await decideApproval(stack.pool, { tenantId, approvalId }, { decision, decidedBy: 'recorder' });
+  await stack.temporal.workflow.getHandle(workflowId).signal(decideApprovalSignal, { approvalId });
+}
+
+async function playConversation(stack: TestStack, name: CaseName): Promise<Recorded[]> {
+  const limits: Partial<Record<CaseName, string>> = { 'talk-denied': '0.025', 'talk-waited': '0.001' };
+  const tenantId = await stack.tenant(limits[name] ?? '5');
+  const options: Partial<Record<CaseName, Partial<StartConversationBody> | object>> = {
+    'talk-completed': { sandbox: { pauseAfterSeconds: 1 } },
+    'talk-approved': { tools: [{ name: 'run_code', requiresApproval: true }] },
+    'talk-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
+    'talk-compacted': { compaction: { contextTokens: 4_000, atShare: 0.7 } },
+    'talk-waited': { onDenied: 'wait' },
+  };
+  const body = startConversationBody.parse(options[name] ?? {});
+  const conversationId = randomUUID();
+  await startConversation(stack.api, { conversationId, tenantId, body });
+  const talk = new Talk(stack, tenantId, conversationId);
+  const { knobs } = stack.anthropic;
+  const code = { text: '', code: 'console.log("said")' };
+  switch (name) {
+    case 'talk-completed':
+      knobs.replies = [code, { text: 'one' }, code, { text: 'two' }];
+      await talk.say('First.');
+      await until('its sandbox rests', () => stack.e2b.calls().paused.length > 0);
+      await talk.say('Second.');
+      break;
+    case 'talk-compacted':
+      for (const text of ['one', 'two', 'three']) {
+        knobs.replies = [{ text }];
+        await talk.say(`${text}? ${long}`);
+      }
+      knobs.replies = [{ text: 'a summary' }, { text: 'four' }];
+      await talk.say(`four? ${long}`);
+      break;
+    case 'talk-cancelled':
+    case 'talk-interrupted': {
+      knobs.deltaSpacingMs = 30_000;
+      await talk.post('Talk.');
+      await until('the call began', () => stack.anthropic.calls().inFlight > 0);
+      const run = await findConversation(stack.api, { tenantId, conversationId });
+      if (name === 'talk-cancelled') await stack.temporal.workflow.getHandle(talk.workflowId).cancel();
+      else await interrupt(stack.api, run, {});
+      await talk.quiet();
+      break;
+    }
+    case 'talk-continued':
+    case 'talk-carried':
+      knobs.replies = [...Array.from({ length: 12 }, () => code), { text: 'done' }];
+      await talk.say('Count.');
+      break;
+    default:
+      knobs.replies = [code, { text: 'done' }];
+      await talk.post('Go on.');
+      if (name === 'talk-approved' || name === 'talk-refused')
+        await decide(stack, { tenantId, runId: conversationId, workflowId: talk.workflowId }, name);
+      if (name === 'talk-waited') {
+        await until(
+          'it waits',
+          async () => (await stack.show({ tenantId, runId: conversationId })).status === 'waiting_for_money',
+        );
+        await raise(stack, tenantId);
+      }
+      await talk.quiet();
+  }
+  if (name !== 'talk-cancelled')
+    await closeConversation(stack.api, await findConversation(stack.api, { tenantId, conversationId }));
+  const { workflowId } = talk;
+  const handle = stack.temporal.workflow.getHandle(workflowId);
+  await handle.result().catch(() => undefined);
+  const last = await handle.fetchHistory();
+  const before = last.events?.[0]?.workflowExecutionStartedEventAttributes?.continuedExecutionRunId;
+  if (name === 'talk-continued') {
+    if (!before) throw new Error('The conversation did not continue as new.');
+    return [{ workflowId, runId: before, type: 'conversation' }];
+  }
+  return [{ workflowId, type: 'conversation' }];
+}
+
+/** A conversation, as the API has it. */
+class Talk {
+  constructor(
+    private readonly stack: TestStack,
+    private readonly tenantId: string,
+    private readonly conversationId: string,
+  ) {}
+
+  get workflowId(): string {
+    return conversationWorkflowId(this.conversationId);
+  }
+
+  async post(message: string): Promise<void> {
+    const { tenantId, conversationId } = this;
+    await sendMessage(this.stack.api, { tenantId, conversationId, turnId: randomUUID(), message });
+  }
+
+  async say(message: string): Promise<void> {
+    await this.post(message);
+    await this.quiet();
+  }
+
+  /** Waits until no message waits for an answer. */
+  async quiet(): Promise<void> {
+    const key = { tenantId: this.tenantId, runId: this.conversationId };
+    await until('all is answered', async () =>
+      (await listTurns(this.stack.pool, key)).every(({ status }) => !['queued', 'running'].includes(status)),
+    );
+  }
+}
+
+async function lookAfterOnce(stack: TestStack, name: CaseName): Promise<Recorded[]> {
+  if (name === 'rung') {
+    const tenantId = await stack.tenant('5');
+    const conversationId = randomUUID();
+    await startConversation(stack.api, { conversationId, tenantId, body: startConversationBody.parse({}) });
+    // A message of a process that died before it told anybody.
+    await addTurn(stack.pool, { tenantId, runId: conversationId }, { turnId: randomUUID(), message: 'Hello?' });
+    await stack.admin.query(`UPDATE copilot_internal.turns SET created_at = created_at - interval '5 minutes'`);
+  }
+  const workflowId = `look-after/${randomUUID()}`;
+  const { budget: taskQueue } = taskQueues(stack.prefix);
+  await stack.temporal.workflow.execute('lookAfter', { workflowId, taskQueue });
+  return [{ workflowId, type: 'lookAfter' }];
+}
+
+async function sweepOnce(stack: TestStack): Promise<Recorded[]> {
+  const workflowId = `sweep/${randomUUID()}`;
+  const { budget: taskQueue } = taskQueues(stack.prefix);
+  await stack.temporal.workflow.execute('sweepSandboxes', { workflowId, taskQueue });
+  return [{ workflowId, type: 'sweepSandboxes' }];
+}
