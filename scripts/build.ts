@@ -6,10 +6,13 @@ import path from 'node:path';
 const root = path.join(__dirname, '..');
 
 /** @throws Error when it does not compile; the compiler's words are printed. */
-export function build(): void {
-  rmSync(path.join(root, 'dist'), { recursive: true, force: true });
+export function build(outDir = path.join(root, 'dist')): void {
+  rmSync(outDir, { recursive: true, force: true });
   const tsc = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-  execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+  execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', outDir], {
+    cwd: root,
+    stdio: 'inherit',
+  });
 }
 
 if (require.main === module) {

@@ -2,6 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { DefaultLogger, Runtime } from '@temporalio/worker';
+import type * as paidApi from '../../examples/paid-api/worker';
 import { build } from '../../scripts/build';
 import { TestStack } from '../support/stack';
 
@@ -14,6 +16,8 @@ describe('a workflow of one’s own', () => {
   beforeAll(async () => {
     // What is tested is what others import: the built package, by its name.
     build();
+    // Refusals are what is tested; Temporal need not tell of them too.
+    Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
     stack = await TestStack.start();
     service = createServer((request, response) => {
       response.setHeader('x-spendlock-stand-in', 'geocoder');
@@ -24,9 +28,7 @@ describe('a workflow of one’s own', () => {
       response.end(JSON.stringify({ position: `position of ${address}` }));
     });
     await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
-    const example = jest.requireActual<typeof import('../../examples/paid-api/worker.js')>(
-      '../../examples/paid-api/worker',
-    );
+    const example = jest.requireActual<typeof paidApi>('../../examples/paid-api/worker');
     worker = await example.startExampleWorker({
       address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '',
       databaseUrl: stack.database.appUrl,
