@@ -2,8 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { admit, forget, keepResponse } from '../store/idempotent-requests';
+import { admit, forget, keepResponse, letGo } from '../store/idempotent-requests';
 import type { ApiContext, ApiDependencies } from './context';
+import { Denied } from './denials';
 import { ApiError } from './errors';
 
 /** How long a repeat waits for the first request before it is told to. */
@@ -70,7 +71,8 @@ async function carryOut(
     return c.json(response.body, response.status);
   } catch (error) {
     // What failed for a reason that passes keeps its seed, so that trying again goes on with the same ids.
-    if (error instanceof ApiError && error.status < 500) await forget(pool, key);
+    if ((error instanceof ApiError && error.status < 500) || error instanceof Denied) await forget(pool, key);
+    else await letGo(pool, key).catch(() => undefined);
     throw error;
   }
 }

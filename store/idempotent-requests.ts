@@ -70,6 +70,15 @@ export async function keepResponse(
   );
 }
 
+/** A request failed that may succeed when it is sent again: the repeat need not wait, and makes the same ids. */
+export async function letGo(pool: Pool, { apiKeyId, idempotencyKey }: IdempotencyKey): Promise<void> {
+  await pool.query(
+    `UPDATE copilot_internal.idempotent_requests SET created_at = clock_timestamp() - make_interval(secs => $3 + 1)
+     WHERE api_key_id = $1 AND idempotency_key = $2 AND response_status IS NULL`,
+    [apiKeyId, idempotencyKey, abandonedSeconds],
+  );
+}
+
 /** Forgets a request that was not carried out, so that it can be sent again at once. */
 export async function forget(pool: Pool, { apiKeyId, idempotencyKey }: IdempotencyKey): Promise<void> {
   await pool.query('DELETE FROM copilot_internal.idempotent_requests WHERE api_key_id = $1 AND idempotency_key = $2', [

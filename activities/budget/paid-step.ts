@@ -12,7 +12,14 @@ import type { Coalescer } from '../../authority/coalescer';
 
 /** Moments at which tests stop, kill or delay a worker. */
 export type FaultPoint =
-  'llm.before-claim' | 'llm.claimed' | 'llm.streaming' | 'llm.outcome-written' | 'sandbox.created';
+  | 'llm.before-claim'
+  | 'llm.claimed'
+  | 'llm.streaming'
+  | 'llm.outcome-written'
+  | 'sandbox.created'
+  | 'sandbox.extended'
+  | 'sandbox.paused'
+  | 'sandbox.resumed';
 
 export interface PaidStepDependencies {
   pool: Pool;

@@ -86,6 +86,7 @@ export async function extend(dependencies: SandboxDependencies, request: Continu
   const claim = await paidStep.claim(request);
   try {
     await setLifetime(connection, { sandboxId, seconds: plan.windowSeconds });
+    await paidStep.atPoint('sandbox.extended');
   } catch (error) {
     throw await refused(dependencies, { request, claim, error, operation: 'reconnect' });
   }
@@ -101,6 +102,7 @@ export async function pause(
   let paused = true;
   try {
     await pauseSandbox(dependencies.connection, sandbox.sandboxId);
+    await dependencies.paidStep.atPoint('sandbox.paused');
   } catch (error) {
     if (!isGone(error)) throw error;
     paused = false;
@@ -121,6 +123,7 @@ export async function resume(dependencies: SandboxDependencies, request: Continu
   const startedAtMs = Date.now();
   try {
     await connectSandbox(connection, { sandboxId, remainingMs: plan.windowSeconds * 1000 });
+    await paidStep.atPoint('sandbox.resumed');
   } catch (error) {
     throw await refused(dependencies, { request, claim, error, operation: 'reconnect' });
   }
