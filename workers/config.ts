@@ -17,6 +17,9 @@ export const flag = z
 const address = (scheme: RegExp, what: string): z.ZodType<string> => z.string().regex(scheme, { error: what });
 const httpUrl = address(/^https?:\/\/.+/, 'must be an http:// or https:// address');
 const secret = z.string().min(1, { error: 'must not be empty' });
+/** A variable that a compose file hands on may be empty: then it is not set. */
+const orEmpty = <T extends z.ZodType>(type: T) =>
+  z.preprocess((text) => (text === '' ? undefined : text), type.optional());
 const list = <T extends string>(allowed: readonly [T, ...T[]]): z.ZodType<T[], string | undefined> =>
   z
     .string()
@@ -52,10 +55,10 @@ const schema = z.object({
   SPENDLOCK_TASK_QUEUES: list(workerRoles),
   ANTHROPIC_API_KEY: secret.optional(),
   ANTHROPIC_BASE_URL: httpUrl.optional(),
-  OPENAI_API_KEY: secret.optional(),
-  OPENAI_BASE_URL: httpUrl.optional(),
-  GEMINI_API_KEY: secret.optional(),
-  GEMINI_BASE_URL: httpUrl.optional(),
+  OPENAI_API_KEY: orEmpty(secret),
+  OPENAI_BASE_URL: orEmpty(httpUrl),
+  GEMINI_API_KEY: orEmpty(secret),
+  GEMINI_BASE_URL: orEmpty(httpUrl),
   E2B_API_KEY: secret.optional(),
   E2B_API_URL: httpUrl.optional(),
   E2B_SANDBOX_URL: httpUrl.optional(),

@@ -60,7 +60,8 @@ function summaryPrompt({ summary, messages, run }: Context, throughSequence: num
   const told = messages
     .filter(({ sequence }) => sequence <= throughSequence)
     .map(
-      ({ role, content }) => `${role === 'user' ? 'User' : 'Assistant'}: ${(content as Block[]).map(told1).join('\n')}`,
+      ({ role, content }) =>
+        `${role === 'user' ? 'User' : 'Assistant'}: ${(content as Block[]).map(asText).join('\n')}`,
     );
   const before = [
     ...(run.type === 'task' ? [`The task: ${run.task}`] : []),
@@ -71,7 +72,7 @@ function summaryPrompt({ summary, messages, run }: Context, throughSequence: num
 }
 
 /** A block as the one who sums up reads it. */
-function told1(block: Block): string {
+function asText(block: Block): string {
   switch (block.type) {
     case 'text':
       return block.text;

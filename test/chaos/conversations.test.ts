@@ -25,7 +25,13 @@ describe('a conversation', () => {
   const code = (seconds: number) => ({ text: '', code: `setTimeout(() => console.log('ran'), ${seconds * 1000})` });
   const books = (tenantId: string): Promise<unknown> => stack.books(tenantId);
 
-  const cases: { moment: string; fault: FaultPoint; options?: Record<string, unknown>; replies: object[]; messages: string[] }[] = [
+  const cases: {
+    moment: string;
+    fault: FaultPoint;
+    options?: Record<string, unknown>;
+    replies: object[];
+    messages: string[];
+  }[] = [
     {
       moment: 'it streams a reply',
       fault: 'llm.streaming',

@@ -84,7 +84,7 @@ describe('the authority', () => {
       workflowId: `look/${tenantId}`,
       taskQueue,
     });
-    expect(woken).toEqual({ woken: 1, lost: 0 });
+    expect(woken).toEqual({ woken: 1, lost: 0, rung: 0 });
     await until('it has expired', async () => (await stack.books(tenantId)).openReservations === 0);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', ledgerUsd: '0' });
     const schedule = await stack.temporal.schedule.getHandle(`look-after/${taskQueue}`).describe();

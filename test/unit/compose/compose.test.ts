@@ -54,7 +54,7 @@ describe('docker-compose.yml', () => {
     for (const [, { ports = [], environment = {} }] of services) {
       for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/);
       for (const [name, value] of Object.entries(environment)) {
-        if (/PASSWORD|PWD|KEY/.test(name)) expect(value).toMatch(/^\$\{\w+:\?/);
+        if (/PASSWORD|PWD|KEY/.test(name)) expect(value).toMatch(/^\$\{\w+:(\?|-\}$)/);
         if (String(value).includes('://')) expect(value).toMatch(/:\$\{\w+:\?[^}]+\}@/);
       }
     }
