@@ -3,24 +3,15 @@ import { randomUUID } from 'node:crypto';
 import type { FaultPoint } from '../../activities/budget/paid-step';
 import { addTurn } from '../../store/turns';
 import { taskQueues } from '../../workflows/messages';
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 describe('a conversation', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start({ worker: false });
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
-  });
+  withInstallation((made) => ({ stack, api } = made), { worker: false });
 
   const code = (seconds: number) => ({ text: '', code: `setTimeout(() => console.log('ran'), ${seconds * 1000})` });
   const books = (tenantId: string): Promise<unknown> => stack.books(tenantId);

@@ -3,8 +3,9 @@ import { Client, Connection } from '@temporalio/client';
 import { startApi } from '../../api/server';
 import { errorCatalogue } from '../../core/errors';
 import { createPool } from '../../store/pool';
-import { startTestApi, type TestApi } from '../support/api';
-import { TestStack, until } from '../support/stack';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 interface Body {
   error: string;
@@ -15,23 +16,7 @@ interface Body {
 describe('the API', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    Object.assign(stack.anthropic.knobs, {
-      failNext: [],
-      replies: [],
-      usage: undefined,
-      latencyMs: 0,
-      deltaSpacingMs: 0,
-    });
-  });
+  withInstallation((made) => ({ stack, api } = made));
   const bodyOf = async (response: Response): Promise<Body> => (await response.json()) as Body;
   const newTenantId = (): string => `api-${randomUUID().slice(0, 8)}`;
 

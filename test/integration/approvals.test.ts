@@ -1,7 +1,8 @@
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 interface Approval {
   approvalId: string;
@@ -14,17 +15,7 @@ interface Approval {
 describe('asking a person', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   const start = async (tools: object[]): Promise<TestConversation> =>
     TestConversation.start(api, await stack.tenant('5'), { tools });

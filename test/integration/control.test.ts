@@ -5,21 +5,15 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { spendlock as callSpendlock, type CommandEnd } from '../support/cli';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 const run = promisify(execFile);
 
 describe('control', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   const post = (where: string, body: unknown, key?: string): Promise<Answer> =>
     api.call('POST', where, { body, ...(key === undefined ? {} : { key }) });

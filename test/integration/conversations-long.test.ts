@@ -1,23 +1,14 @@
 /** Conversations that live long: their history is continued as new, nothing is lost, and it stays small. */
 import { randomUUID } from 'node:crypto';
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import type { TestStack } from '../support/stack';
 
 describe('a conversation that lives long', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   /** The executions of a conversation, with the bytes and events of each history. */
   async function chain(workflowId: string): Promise<{ bytes: number; events: number }[]> {

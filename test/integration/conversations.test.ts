@@ -1,28 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 describe('a conversation', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    Object.assign(stack.anthropic.knobs, {
-      failNext: [],
-      replies: [],
-      usage: undefined,
-      latencyMs: 0,
-      deltaSpacingMs: 0,
-    });
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   test('answers each message in its turn, streams it, and remembers what was said', async () => {
     const tenantId = await stack.tenant('5');

@@ -1,32 +1,17 @@
 /** Requirement V5: end to end through HTTP, against a real Temporal and Postgres. */
 import { randomUUID } from 'node:crypto';
 import { QuotaExceededError } from '../../api/client';
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 type Row = Record<string, unknown>;
 
 describe('end to end (V5)', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    Object.assign(stack.anthropic.knobs, {
-      failNext: [],
-      replies: [],
-      usage: undefined,
-      latencyMs: 0,
-      deltaSpacingMs: 0,
-    });
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   const records = async (key: string, query = ''): Promise<Row[]> =>
     (await api.call('GET', `/v1/cost-records?limit=1000${query}`, { key })).body.records as Row[];

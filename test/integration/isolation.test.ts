@@ -1,19 +1,13 @@
 /** No tenant sees, spends or holds up another's money, and no user another's within a tenant (V3). */
 import { randomUUID } from 'node:crypto';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 describe('isolation', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   const reserve = (key: string, amountUsd: string, more: object = {}): Promise<Answer> => {
     const body = { operationId: randomUUID(), resource: 'llm', amountUsd, ...more };

@@ -1,21 +1,12 @@
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 describe('waiting for money', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   const raise = (tenantId: string, limitUsd: string): Promise<unknown> =>
     api.admin.tenants.setQuotas(

@@ -1,20 +1,14 @@
 /** The calendar of Postgres, which resets periods, is that of the decision; and what happens in the moment a period ends. */
 import { randomUUID } from 'node:crypto';
 import { periodAt, type Period } from '../../core/periods';
-import { startTestApi, type TestApi } from '../support/api';
-import { TestStack, until } from '../support/stack';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 describe('periods', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
+  withInstallation((made) => ({ stack, api } = made));
   const reserve = async (tenantId: string, amountUsd: string): Promise<number> => {
     const body = { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd };
     return (await api.request('/v1/reservations', { method: 'POST', body })).status;

@@ -4,19 +4,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { spendlock, type CommandEnd } from '../support/cli';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 
 describe('prices', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   const call = (...args: string[]): Promise<CommandEnd> => spendlock(api, 'prices', ...args);
   interface Price {

@@ -1,7 +1,8 @@
 /** Three providers behind one interface: the same conversation with each, each with its own usage semantics. */
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import type { TestStack } from '../support/stack';
 import { costOfUsage } from '../../core/pricing';
 import { formatUsd } from '../../core/money';
 import { findModelPrice } from '../../core/prices';
@@ -11,19 +12,7 @@ import { readPrices } from '../../store/prices';
 describe('a model of each provider', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start({ worker: false });
-    await stack.startWorker({ environment: { SPENDLOCK_STREAM_IDLE_SECONDS: '3' } });
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    for (const { knobs } of [stack.anthropic, stack.openai, stack.google])
-      Object.assign(knobs, { failNext: [], replies: [], usage: undefined, latencyMs: 0, deltaSpacingMs: 0 });
-  });
+  withInstallation((made) => ({ stack, api } = made), { environment: { SPENDLOCK_STREAM_IDLE_SECONDS: '3' } });
 
   const models = { anthropic: 'claude-haiku-4-5', openai: 'gpt-4o', google: 'gemini-2.5-flash' } as const;
   type Provider = keyof typeof models;

@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { build } from '../../scripts/build';
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import type { TestStack } from '../support/stack';
 
 const root = path.join(__dirname, '..', '..');
 const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
@@ -16,14 +17,7 @@ const run = promisify(execFile);
 describe('the README', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   test('its client example runs, on the package as it is built', async () => {
     const example = /```ts\n(import [\s\S]*?'spendlock\/client';[\s\S]*?)```/.exec(readme)?.[1] ?? '';

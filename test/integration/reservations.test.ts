@@ -3,19 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NotBilledError } from '../../api/client';
 import { startTestApi, type TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
 import { TestStack } from '../support/stack';
 
 describe('reservations over HTTP', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   interface Answer {
     status: number;

@@ -1,26 +1,15 @@
 /** The life of a sandbox: windows, pauses, loss, and the sweeper. */
 import { randomUUID } from 'node:crypto';
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack, until } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
 import { taskQueues } from '../../workflows/messages';
 
 describe('a sandbox', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start({ worker: false });
-    await stack.startWorker({ environment: { SPENDLOCK_SWEEP_MIN_AGE_SECONDS: '1' } });
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(() => {
-    Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
-    Object.assign(stack.e2b.knobs, { concurrentMax: 1_000, failCreateNext: [], loseCreateReplies: 0 });
-  });
+  withInstallation((made) => ({ stack, api } = made), { environment: { SPENDLOCK_SWEEP_MIN_AGE_SECONDS: '1' } });
 
   const sleepFor = (seconds: number, more = ''): string =>
     `console.log('begun'); setTimeout(() => console.log('over'), ${seconds * 1000});${more}`;

@@ -6,9 +6,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
-import { startTestApi, type TestApi } from '../support/api';
+import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
-import { TestStack } from '../support/stack';
+import { withInstallation } from '../support/installation';
+import type { TestStack } from '../support/stack';
 
 const root = path.join(__dirname, '..', '..');
 const productFolders = ['core', 'workflows', 'activities', 'authority', 'store', 'workers', 'api', 'telemetry'];
@@ -114,14 +115,7 @@ describe('the touchpoints with paid providers', () => {
 describe('with an authority that refuses everything', () => {
   let stack: TestStack;
   let api: TestApi;
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    api = await startTestApi(stack);
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
+  withInstallation((made) => ({ stack, api } = made));
 
   test('a long mixed conversation makes no billable call', async () => {
     const tenantId = await stack.tenant('5');

@@ -1,0 +1,32 @@
+/** What most test files begin with: a stack and its API, and stand-ins that behave anew before each test. */
+import { startTestApi, type TestApi } from './api';
+import { TestStack } from './stack';
+
+export interface Installation {
+  stack: TestStack;
+  api: TestApi;
+}
+
+/** Starts them before the tests of a `describe` and stops them after. With an environment the worker has that too. */
+export function withInstallation(
+  hand: (made: Installation) => void,
+  { environment, worker = true }: { environment?: Record<string, string>; worker?: boolean } = {},
+): void {
+  let stack: TestStack;
+  let api: TestApi;
+  beforeAll(async () => {
+    stack = await TestStack.start({ worker: worker && environment === undefined });
+    if (environment) await stack.startWorker({ environment });
+    api = await startTestApi(stack);
+    hand({ stack, api });
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+  beforeEach(() => {
+    const anew = { failNext: [], replies: [], usage: undefined, latencyMs: 0, deltaSpacingMs: 0 };
+    for (const { knobs } of [stack.anthropic, stack.openai, stack.google]) Object.assign(knobs, anew);
+    Object.assign(stack.e2b.knobs, { concurrentMax: 1_000, failCreateNext: [], loseCreateReplies: 0, latencyMs: 0 });
+  });
+}
