@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { type Answer, type TestApi } from '../support/api';
 import { spendlock as callSpendlock, type CommandEnd } from '../support/cli';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';

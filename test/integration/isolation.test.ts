@@ -1,6 +1,6 @@
 /** No tenant sees, spends or holds up another's money, and no user another's within a tenant (V3). */
 import { randomUUID } from 'node:crypto';
-import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { type Answer, type TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
 

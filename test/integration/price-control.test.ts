@@ -2,7 +2,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { type Answer, type TestApi } from '../support/api';
 import { spendlock, type CommandEnd } from '../support/cli';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
