@@ -5,6 +5,8 @@ import type { Run } from '../store/runs';
 import { readTranscript } from '../store/transcripts';
 import { listTurns } from '../store/turns';
 import { decideApprovalSignal } from '../workflows/messages';
+import { spanNames } from '../telemetry/names';
+import { inSpan } from '../telemetry/spans';
 import { clientGone, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
 import * as conversations from './conversations';
 import { ApiError } from './errors';
@@ -106,15 +108,17 @@ function messages(app: App, dependencies: ApiDependencies): void {
       const what = 'The message was not stored.';
       const named = uuid.test(conversationId) ? { conversationId } : {};
       await gate(dependencies, { tenantId, resource: 'llm', what, repeatOf, ...named });
-      const response = await once(context, dependencies, asked, async (turnId) => ({
-        status: 202,
-        body: await conversations.sendMessage(dependencies, {
-          tenantId,
-          conversationId,
-          turnId,
-          message: asked.message,
-        }),
-      }));
+      const response = await inSpan(spanNames.chat, { conversationId }, () =>
+        once(context, dependencies, asked, async (turnId) => ({
+          status: 202,
+          body: await conversations.sendMessage(dependencies, {
+            tenantId,
+            conversationId,
+            turnId,
+            message: asked.message,
+          }),
+        })),
+      );
       if (!c.req.header('accept')?.includes('text/event-stream')) return response;
       const { turnId, lastEventId } = (await response.json()) as conversations.SentMessage;
       const run = await conversations.findConversation(dependencies, { tenantId, conversationId });

@@ -4,6 +4,8 @@ import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { calculateRetryAfter } from '../core/periods';
 import { covers } from '../core/quotas';
 import { readGate, type QuotaView } from '../store/tenants';
+import { spanNames } from '../telemetry/names';
+import { inSpan } from '../telemetry/spans';
 import type { ProcessDependencies } from './context';
 import { denialBody, Denied } from './denials';
 
@@ -44,10 +46,16 @@ export async function gate(
   { pool, enforced }: ProcessDependencies,
   request: GateRequest,
 ): Promise<readonly QuotaView[]> {
-  const { quotas, answered, waits } = await readGate(pool, request);
-  const full = inTheWay(quotas, request);
-  if (!full || !enforced[request.resource] || answered || waits) return quotas;
-  throw deniedBy(full, request);
+  const { tenantId, resource } = request;
+  return inSpan(spanNames.quotaCheck, { tenantId, resource }, async () => {
+    const { quotas, answered, waits } = await inSpan(spanNames.quotaGet, {}, () => readGate(pool, request));
+    // One whose period has ended is read as the next one begins.
+    const ended = quotas.filter(({ wasEnded }) => wasEnded).length;
+    if (ended > 0) await inSpan(spanNames.quotaReset, { quotas: ended }, () => Promise.resolve());
+    const full = inTheWay(quotas, request);
+    if (!full || !enforced[request.resource] || answered || waits) return quotas;
+    throw deniedBy(full, request);
+  });
 }
 
 function deniedBy(full: QuotaView, { resource, estimatedUsd = 0n, what }: GateRequest): Denied {

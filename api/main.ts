@@ -4,7 +4,7 @@ import { signallingConnection } from '../authority/connection';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
 import { createLog } from '../telemetry/log';
-import { startTracing } from '../telemetry/tracing';
+import { startTelemetry } from '../telemetry/start';
 import { ConfigError } from '../workers/config';
 import { apiConfig } from './config';
 import { startApi } from './server';
@@ -12,10 +12,10 @@ import { startApi } from './server';
 async function main(): Promise<void> {
   const config = apiConfig(process.env);
   const log = createLog({ name: 'api', level: config.LOG_LEVEL });
-  const tracing = startTracing('spendlock-api');
+  const telemetry = startTelemetry('spendlock-api');
   // Lazy: the API comes up, and says on /readyz what is missing, before Temporal does.
   const connection = Connection.lazy(signallingConnection(config.TEMPORAL_ADDRESS, config.TEMPORAL_API_KEY));
-  const temporal = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE, plugins: [tracing.plugin] });
+  const temporal = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE, plugins: [telemetry.plugin] });
   const pool = createPool(config.DATABASE_URL);
   const api = await startApi({
     host: config.API_HOST,
@@ -34,7 +34,7 @@ async function main(): Promise<void> {
     await api.close();
     await pool.end();
     await connection.close();
-    await tracing.shutdown();
+    await telemetry.shutdown();
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop());
 }

@@ -6,6 +6,8 @@ import { estimateModelCall } from '../core/pricing';
 import { estimateSandbox, findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
 import { listCostRecords, type CostRecord } from '../store/cost-records';
 import { readUsage } from '../store/usage';
+import { spanNames } from '../telemetry/names';
+import { inSpan } from '../telemetry/spans';
 import { tenantFor, type ApiDependencies, type ApiEnv } from './context';
 import { csv } from './csv';
 import { ApiError } from './errors';
@@ -110,7 +112,9 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
         to: to === undefined ? undefined : new Date(to),
       };
       if (format === 'json') {
-        const records = await listCostRecords(pool, { tenantId, filter, after, limit });
+        const records = await inSpan(spanNames.costQuery, { tenantId }, () =>
+          inSpan(spanNames.costQueryDb, {}, () => listCostRecords(pool, { tenantId, filter, after, limit })),
+        );
         const next = records.length === limit ? (records.at(-1)?.costRecordId ?? null) : null;
         return c.json({ records: records.map(recordViewOf), next }, 200);
       }

@@ -9,7 +9,7 @@ import { historyFromJSON } from '@temporalio/common/lib/proto-utils';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { History } from '@temporalio/common/lib/proto-utils';
 import { Command } from 'commander';
-import { startTracing } from '../telemetry/tracing';
+import { startTelemetry } from '../telemetry/start';
 import { bundleWorkflows } from '../workers/workers';
 
 export const historiesDir = path.join(__dirname, '..', 'test', 'replay', 'histories');
@@ -54,11 +54,11 @@ export async function replay(
   recordings: readonly Recording[],
   workflowBundle: { code: string },
 ): Promise<Map<string, string | undefined>> {
-  const tracing = startTracing('replay');
+  const telemetry = startTelemetry('replay');
   const results = new Map<string, string | undefined>();
   for (const { name, history, workflowId } of recordings) {
     try {
-      await Worker.runReplayHistory({ workflowBundle, plugins: [tracing.plugin] }, history, workflowId);
+      await Worker.runReplayHistory({ workflowBundle, plugins: [telemetry.plugin] }, history, workflowId);
       results.set(name, undefined);
     } catch (error) {
       const kind =
@@ -92,7 +92,7 @@ async function main(): Promise<void> {
   const recordings =
     workflowId === undefined ? readRecordings(options.dir) : [await fetchHistory({ ...options, workflowId })];
   if (recordings.length === 0) throw new Error(`There is no history in ${options.dir}.`);
-  const results = await replay(recordings, await bundleWorkflows(startTracing('replay')));
+  const results = await replay(recordings, await bundleWorkflows(startTelemetry('replay')));
   if (options.json)
     console.log(
       JSON.stringify([...results].map(([name, problem]) => ({ name, replays: problem === undefined, problem }))),

@@ -9,6 +9,8 @@ import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { utilizationPercent, type Quota } from '../core/quotas';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/reservations';
 import type { Hold } from '../core/retry-after';
+import { spanNames } from '../telemetry/names';
+import { inSpan } from '../telemetry/spans';
 import { asTenant, inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 
 /** How many overdue reservations, and how many unfolded outcomes, one batch settles beside its commands. */
@@ -44,9 +46,12 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
     if (!state) return undefined;
     let decision = decideBatch(state, commands);
     if (decision.needsHolds) decision = decideBatch({ ...state, holds: await loadHolds(client, tenantId) }, commands);
-    return { decision, ...(await commitWith(record(client, tenantId, decision))) };
+    const recording = inSpan(spanNames.quotaAtomicDb, {}, () => record(client, tenantId, decision));
+    return { decision, ...(await commitWith(recording)) };
   };
-  return inTransaction(pool, decideOnce, { statement_timeout: String(Math.ceil(timeoutMs)) });
+  return inSpan(spanNames.quotaAtomic, { tenantId, commands: commands.length }, () =>
+    inTransaction(pool, decideOnce, { statement_timeout: String(Math.ceil(timeoutMs)) }),
+  );
 }
 
 interface LoadedReservation {

@@ -35,3 +35,9 @@ export async function readSandboxOwners(
   );
   return rows;
 }
+
+/** Sandboxes of all tenants that run and are paid for now. */
+export async function countRunningSandboxes(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>('SELECT copilot_internal.count_running_sandboxes() AS count');
+  return rows[0]?.count ?? 0;
+}

@@ -24,6 +24,8 @@ export interface QuotaView {
   moreWarningThresholds: number[];
   periodStart: Date;
   periodEnd: Date;
+  /** Its period had ended, and it is shown as the next one begins. */
+  wasEnded?: boolean;
 }
 
 /** What names a quota of a tenant. */
@@ -133,7 +135,7 @@ async function quotasOf(client: PoolClient, tenantId: string): Promise<QuotaView
             q.more_warning_thresholds::float8[] AS more_warning_thresholds,
             CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.current_spend_usd)::text END AS spent_usd,
             trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
-            b.period_start, b.period_end
+            b.period_start, b.period_end, q.period_end <= now() AS was_ended
      FROM copilot_internal.cost_quotas q,
           copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
      WHERE q.tenant_id = $1
@@ -156,6 +158,7 @@ export interface QuotaRow {
   warning_threshold: number;
   period_start: Date;
   period_end: Date;
+  was_ended?: boolean;
 }
 
 export const viewOf = (row: QuotaRow): QuotaView => ({
@@ -171,6 +174,7 @@ export const viewOf = (row: QuotaRow): QuotaView => ({
   moreWarningThresholds: row.more_warning_thresholds,
   periodStart: row.period_start,
   periodEnd: row.period_end,
+  ...(row.was_ended ? { wasEnded: true } : {}),
 });
 
 /**

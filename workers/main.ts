@@ -1,7 +1,7 @@
 /** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM and SIGINT. */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { createLog } from '../telemetry/log';
-import { startTracing } from '../telemetry/tracing';
+import { startTelemetry } from '../telemetry/start';
 import { ConfigError, workerConfig } from './config';
 import { startWorkers } from './workers';
 
@@ -15,8 +15,8 @@ async function main(): Promise<void> {
     ),
     shutdownSignals: [],
   });
-  const tracing = startTracing('spendlock-worker');
-  const workers = await startWorkers({ config, log, tracing });
+  const telemetry = startTelemetry('spendlock-worker');
+  const workers = await startWorkers({ config, log, telemetry });
   const stop = (signal: string): void => {
     log.info({ signal }, 'draining');
     workers.shutdown().catch(() => undefined);
@@ -28,7 +28,7 @@ async function main(): Promise<void> {
     process.once('disconnect', () => stop('disconnect'));
   }
   await workers.finished;
-  await tracing.shutdown();
+  await telemetry.shutdown();
   log.info('worker stopped');
   if (process.connected) process.disconnect();
 }

@@ -27,8 +27,10 @@ import { allOf, webhookNotifications } from '../activities/notify/webhook';
 import { createSandboxActivities } from '../activities/sandbox';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
+import { countRunningSandboxes } from '../store/sandboxes';
 import type { Logger } from '../telemetry/log';
-import type { Tracing } from '../telemetry/tracing';
+import { observeActiveSandboxes } from '../telemetry/metrics';
+import type { Telemetry } from '../telemetry/start';
 import { taskQueues } from '../workflows/messages';
 import type { WorkerConfig, WorkerRole } from './config';
 import { ensureSchedules } from './schedules';
@@ -39,7 +41,7 @@ export const workflowsPath = require.resolve('../workflows');
 export interface StartWorkersOptions {
   config: WorkerConfig;
   log: Logger;
-  tracing: Tracing;
+  telemetry: Telemetry;
   /** Made once and shared by those that start several sets of workers; bundled when absent. */
   workflowBundle?: WorkflowBundleOption;
   notifications?: NotificationService;
@@ -61,7 +63,7 @@ export interface RunningWorkers {
 }
 
 /** Bundles the workflows with the interceptors that every recorded history has seen. */
-export const bundleWorkflows = ({ plugin }: Tracing, path = workflowsPath): Promise<WorkflowBundleWithSourceMap> =>
+export const bundleWorkflows = ({ plugin }: Telemetry, path = workflowsPath): Promise<WorkflowBundleWithSourceMap> =>
   bundleWorkflowCode({ workflowsPath: path, plugins: [plugin], logger: quiet });
 
 const ignore = (): void => undefined;
@@ -88,14 +90,14 @@ const threadsOf: Record<WorkerRole, number> = { runs: 1, budget: 4, sandbox: 1 }
 /** Starts the workers of the configured roles in this process. */
 export async function startWorkers(options: StartWorkersOptions): Promise<RunningWorkers> {
   setFlagsFromString(`--stack-trace-limit=${workflowStackFrames}`);
-  const { config, log, tracing } = options;
+  const { config, log, telemetry } = options;
   const { address, namespace, apiKey } = config.temporal;
   const connection = await NativeConnection.connect({
     address,
     ...(apiKey === undefined ? {} : { apiKey, tls: true }),
   });
   await ensureSearchAttributes(connection, { namespace, log });
-  const client = new Client({ connection, namespace, plugins: [tracing.plugin] });
+  const client = new Client({ connection, namespace, plugins: [telemetry.plugin] });
   const pool = createPool(config.databaseUrl, { max: config.databasePoolSize });
   const queues = taskQueues(config.taskQueuePrefix);
   const coalescer = new Coalescer({ client, taskQueue: queues.budget });
@@ -110,7 +112,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   });
   const activities = activitiesOf({ options, pool, client, coalescer, replies, decideBatch });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
-  const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleWorkflows(tracing))) : undefined;
+  const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleWorkflows(telemetry))) : undefined;
 
   const create = (role: WorkerRole): Promise<Worker> =>
     Worker.create({
@@ -119,7 +121,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       taskQueue: queues[role],
       activities: activities[role],
       ...(role === 'sandbox' || !workflowBundle ? {} : { workflowBundle, workflowThreadPoolSize: threadsOf[role] }),
-      plugins: [tracing.plugin],
+      plugins: [telemetry.plugin],
       ...patience,
       shutdownGraceTime: `${config.shutdownSeconds} seconds`,
       // A cancelled model call is told within about a second.
@@ -127,6 +129,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       defaultHeartbeatThrottleInterval: '1 second',
       ...options.workerOptions,
     });
+  if (config.roles.includes('sandbox')) observeActiveSandboxes(() => countRunningSandboxes(pool));
   const workers = await Promise.all(config.roles.map(create));
   if (config.roles.includes('budget')) await ensureSchedules(client, { taskQueue: queues.budget, log });
   const running = Promise.all(workers.map((worker) => worker.run()));

@@ -13,6 +13,7 @@ import { asksTheSame } from '../../core/reservations';
 import { decideAndRecord, type RecordedBatch } from '../../store/budget-batch';
 import { notifyAnswers, type AddressedAnswer } from '../../store/answers';
 import { sqlState, type Pool } from '../../store/pool';
+import { countDecision } from '../../telemetry/metrics';
 import type { ReplyBoard } from '../../authority/reply-board';
 import type { DecideRequest, DecideResult, QuotaState } from '../contracts/budget';
 
@@ -76,6 +77,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
       );
       ({ recorded, waiting } = await decideOneByOne(request));
     }
+    if (recorded) measure(tenantId, commands, recorded, (performance.now() - startedMs) / 1000);
     return {
       quotas: (recorded?.decision.quotas ?? []).map(quotaState),
       ...(recorded?.nextWakeUpMs === undefined ? {} : { nextWakeUpMs: recorded.nextWakeUpMs }),
@@ -120,6 +122,24 @@ export function createDecideBatch(dependencies: DecideDependencies): {
       while (underWay.size > 0) await Promise.all(underWay);
     },
   };
+}
+
+/** Counts what a decision came to. */
+function measure(
+  tenantId: string,
+  commands: readonly BudgetCommand[],
+  { decision }: RecordedBatch,
+  seconds: number,
+): void {
+  const answers: Partial<Record<ReserveAnswer['decision'], number>> = {};
+  for (const answer of decision.answers) if (answer) answers[answer.decision] = (answers[answer.decision] ?? 0) + 1;
+  const resources = new Map(decision.reservations.map(({ operationId, request }) => [operationId, request?.resource]));
+  const posted = decision.ledger.map(({ operationId, amountUsd, settlement }) => ({
+    resource: resources.get(operationId) ?? ('llm' as const),
+    amountUsd,
+    isUnverified: settlement === 'unverified',
+  }));
+  countDecision({ tenantId, seconds, commands: commands.length, answers, posted, quotas: decision.quotas });
 }
 
 /** The reserves of a batch that wait for the platform. */

@@ -7,6 +7,8 @@ import type { Logger } from 'pino';
 import type { Usd } from '../../core/money';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
 import { claimReservation, recordOutcome, type NewOutcome, type OperationKey } from '../../store/reservations';
+import { spanNames } from '../../telemetry/names';
+import { inSpan } from '../../telemetry/spans';
 import { failure } from '../failures';
 import type { Coalescer } from '../../authority/coalescer';
 
@@ -65,19 +67,21 @@ export class PaidStep {
   ): Promise<void> {
     const { pool, coalescer, log } = this.dependencies;
     const { tenantId, operationId } = operation;
-    await asTenant(pool, tenantId, async (client, commitWith) => {
-      const writing = Promise.all([
-        client.query<{ status: string }>(
-          'SELECT status FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2 FOR UPDATE',
-          [tenantId, operationId],
-        ),
-        recordOutcome(client, { ...operation, outcome }),
-      ]);
-      const [{ rows }, recorded] = await (alongside ? writing : commitWith(writing));
-      if (!recorded)
-        log.warn({ tenantId, operationId }, 'an outcome was not recorded: another execution holds the claim');
-      if (recorded && rows[0]?.status === 'granted') await alongside?.(client);
-    });
+    const write = (): Promise<void> =>
+      asTenant(pool, tenantId, async (client, commitWith) => {
+        const writing = Promise.all([
+          client.query<{ status: string }>(
+            'SELECT status FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2 FOR UPDATE',
+            [tenantId, operationId],
+          ),
+          inSpan(spanNames.costStoreDb, {}, () => recordOutcome(client, { ...operation, outcome })),
+        ]);
+        const [{ rows }, recorded] = await (alongside ? writing : commitWith(writing));
+        if (!recorded)
+          log.warn({ tenantId, operationId }, 'an outcome was not recorded: another execution holds the claim');
+        if (recorded && rows[0]?.status === 'granted') await alongside?.(client);
+      });
+    await inSpan(spanNames.costStore, { tenantId, operationId }, write);
     // The run does not wait for this, and reads it back at its end.
     coalescer
       .sendLazily(tenantId, { type: 'commit', operationId })

@@ -103,6 +103,7 @@ export async function compactContext(
   const prompt = summaryPrompt(await readContext(dependencies.pool, request), throughSequence);
   const { costUsd } = await makePaidCall(dependencies, {
     ...request,
+    kind: 'compaction',
     prompt,
     keep: async (client, { content, usage, result }) => {
       const summary = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n');

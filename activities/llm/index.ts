@@ -41,6 +41,7 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
   const { tenantId, runId, operationId } = request;
   return makePaidCall(dependencies, {
     ...request,
+    kind: 'llm.call',
     prompt,
     onText: (text) => feed.text({ tenantId, runId, operationId }, text),
     keep: (client, reply) => keep(client, { request, reply }),

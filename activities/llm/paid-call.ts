@@ -7,6 +7,7 @@ import { costOfUsage, estimateModelCall, maxOutputTokensFor } from '../../core/p
 import type { ModelUsage } from '../../core/usage';
 import type { Pool, PoolClient } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
+import { countModelCall } from '../../telemetry/metrics';
 import type { Claim, PaidStep } from '../budget/paid-step';
 import type { ModelCallPlan, ModelReply } from '../contracts/llm';
 import { asFailure, failure } from '../failures';
@@ -86,6 +87,8 @@ export interface PaidCall {
   tenantId: string;
   runId: string;
   operationId: string;
+  /** What the ledger calls it. */
+  kind: 'llm.call' | 'compaction';
   plan: ModelCallPlan;
   prompt: Prompt;
   onText?: (text: string) => void;
@@ -104,6 +107,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   const claim = await paidStep.claim(call);
   await paidStep.atPoint('llm.claimed');
   const maxOutputTokens = maxTokens(price, plan, claim);
+  const startedMs = performance.now();
   const streamed = await provider.stream(
     { model: plan.model, prompt, maxOutputTokens },
     {
@@ -113,8 +117,16 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
       ...(onText ? { onText } : {}),
     },
   );
-  if (!streamed.usageIsFinal) return giveUp(dependencies, { claim, streamed, provider });
-  return keepReply(dependencies, { call, claim, price, provider, streamed, maxOutputTokens });
+  const seconds = (performance.now() - startedMs) / 1000;
+  const counted = { provider: price.provider, model: plan.model, kind: call.kind, seconds };
+  if (!streamed.usageIsFinal) {
+    const { billed } = provider.failureOf(streamed.error, { outputBegan: streamed.outputBegan });
+    countModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' });
+    return giveUp(dependencies, { claim, streamed, provider });
+  }
+  const reply = await keepReply(dependencies, { call, claim, price, provider, streamed, maxOutputTokens });
+  countModelCall({ ...counted, outcome: 'ok', usage: reply.usage });
+  return reply;
 }
 
 /** A partial grant shortens the answer so that it fits. */

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
+import { countAlert } from '../../telemetry/metrics';
 import { createCostAlert, type AlertedQuota, type CostAlertKind, type NotificationService } from './alerts';
 
 export interface NotifyDependencies {
@@ -57,5 +58,6 @@ async function sendNext(
   await client.query('UPDATE copilot_internal.quota_alerts SET sent_at = clock_timestamp() WHERE alert_id = $1', [
     row.alert_id,
   ]);
+  countAlert(row.kind);
   return true;
 }

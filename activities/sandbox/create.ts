@@ -3,6 +3,8 @@ import { estimateSandbox, findSandboxPrice } from '../../core/sandbox-prices';
 import { formatUsd } from '../../core/money';
 import { findRun, readRunFile } from '../../store/runs';
 import { readInstallationId } from '../../store/sandboxes';
+import { spanNames } from '../../telemetry/names';
+import { inSpan } from '../../telemetry/spans';
 import type { CreateSandbox, OpenSandbox, SandboxPlan } from '../contracts/sandbox';
 import { asFailure, failure } from '../failures';
 import { attachedFilePath } from '../llm/instructions';
@@ -35,43 +37,48 @@ export async function create(dependencies: SandboxDependencies, request: CreateS
     prices(),
   ]);
   const { template } = (run?.options.sandbox ?? {}) as { template?: string };
-  const claim = await paidStep.claim(request);
-  let created;
-  try {
-    const owner = { installationId, tenantId, runId, operationId };
-    created = await createSandbox(connection, { owner, windowSeconds: plan.windowSeconds, template });
-    await paidStep.atPoint('sandbox.created');
-  } catch (error) {
-    const failed = createFailure(error);
-    // A provider that is full is no error: the run waits for room.
-    if (!failed.waits) {
-      await recordE2BError(dependencies, {
-        ...{ tenantId, runId, tier: plan.tier, key: operationId },
-        operation: 'create',
-        errorType: failed.code,
-      });
+  return inSpan(spanNames.executionContext, { runId, operationId }, async () => {
+    const claim = await inSpan(spanNames.sandboxQuotaCheck, { operationId }, () => paidStep.claim(request));
+    let created;
+    try {
+      const owner = { installationId, tenantId, runId, operationId };
+      const order = { owner, windowSeconds: plan.windowSeconds, template };
+      created = await inSpan(spanNames.sandboxCreate, { tier: plan.tier }, () => createSandbox(connection, order));
+      await paidStep.atPoint('sandbox.created');
+    } catch (error) {
+      const failed = createFailure(error);
+      // A provider that is full is no error: the run waits for room.
+      if (!failed.waits) {
+        await recordE2BError(dependencies, {
+          ...{ tenantId, runId, tier: plan.tier, key: operationId },
+          operation: 'create',
+          errorType: failed.code,
+        });
+      }
+      if (failed.made === 'no') await paidStep.settle(claim, { billed: false, reason: failed.code });
+      const { retry, waits = false } = failed;
+      throw failure(failed.code, failed.message, { settled: failed.made === 'no', retry, ...(waits ? { waits } : {}) });
     }
-    if (failed.made === 'no') await paidStep.settle(claim, { billed: false, reason: failed.code });
-    const { retry, waits = false } = failed;
-    throw failure(failed.code, failed.message, { settled: failed.made === 'no', retry, ...(waits ? { waits } : {}) });
-  }
-  const { sandbox, shape, startedAtMs } = created;
-  const { sandboxId } = sandbox;
-  try {
-    const price = findSandboxPrice(sandboxes, { ...shape, at: startedAtMs });
-    if (file) await sandbox.files.write(attachedFilePath(file.name), new Blob([new Uint8Array(file.content)]));
-    log.info({ tenantId, runId, operationId, sandboxId }, 'sandbox created');
-    const { windowSeconds } = plan;
-    return { sandboxId, operationId, priceVersion: price.priceVersion, startedAtMs, windowSeconds };
-  } catch (error) {
-    // It runs but is of no use: the workflow ends it, which also writes what its seconds cost.
-    const unpriced = asFailure(error, ['unpriced_sandbox']);
-    const errorType = unpriced === error ? (error as Error).name : 'unpriced_sandbox';
-    const lifecycleStage = 'initialization';
-    const known = { tenantId, runId, sandboxId, tier: plan.tier, key: operationId };
-    await recordE2BError(dependencies, { ...known, operation: 'create', errorType, lifecycleStage });
-    if (unpriced !== error) throw unpriced;
-    const message = 'The file could not be brought into the sandbox, which was ended. Its seconds were charged.';
-    throw failure('sandbox_failed', message, { settled: false, retry: true });
-  }
+    const { sandbox, shape, startedAtMs } = created;
+    const { sandboxId } = sandbox;
+    try {
+      const price = findSandboxPrice(sandboxes, { ...shape, at: startedAtMs });
+      await inSpan(spanNames.sandboxContext, { sandboxId }, async () => {
+        if (file) await sandbox.files.write(attachedFilePath(file.name), new Blob([new Uint8Array(file.content)]));
+      });
+      log.info({ tenantId, runId, operationId, sandboxId }, 'sandbox created');
+      const { windowSeconds } = plan;
+      return { sandboxId, operationId, priceVersion: price.priceVersion, startedAtMs, windowSeconds };
+    } catch (error) {
+      // It runs but is of no use: the workflow ends it, which also writes what its seconds cost.
+      const unpriced = asFailure(error, ['unpriced_sandbox']);
+      const errorType = unpriced === error ? (error as Error).name : 'unpriced_sandbox';
+      const lifecycleStage = 'initialization';
+      const known = { tenantId, runId, sandboxId, tier: plan.tier, key: operationId };
+      await recordE2BError(dependencies, { ...known, operation: 'create', errorType, lifecycleStage });
+      if (unpriced !== error) throw unpriced;
+      const message = 'The file could not be brought into the sandbox, which was ended. Its seconds were charged.';
+      throw failure('sandbox_failed', message, { settled: false, retry: true });
+    }
+  });
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { lifecycleStageOf, type LifecycleStage, type SandboxOperation } from '../../core/sandbox-stages';
 import { asTenant, type Pool } from '../../store/pool';
 import { appendRunEvent } from '../../store/runs';
+import { countSandboxError } from '../../telemetry/metrics';
 
 /** Requirement T4. */
 export interface SandboxError {
@@ -25,6 +26,7 @@ export async function recordE2BError(
 ): Promise<void> {
   const stage = lifecycleStage ?? lifecycleStageOf(error.operation);
   log.warn({ ...error, lifecycleStage: stage }, 'a sandbox failed');
+  countSandboxError({ operation: error.operation, errorType: error.errorType, lifecycleStage: stage });
   const { tenantId, runId, operation, errorType, sandboxId } = error;
   if (tenantId === undefined || runId === undefined) return;
   const data = { operation, errorType, lifecycleStage: stage, ...(sandboxId === undefined ? {} : { sandboxId }) };

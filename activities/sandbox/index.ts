@@ -3,6 +3,7 @@
  * window's reservation stays claimed until the window ends, and the provider ends the sandbox by itself if nobody has extended
  * it by then.
  */
+import { countSandboxOperation, type SandboxMetricOperation } from '../../telemetry/metrics';
 import type { SandboxActivities, SweepActivities } from '../contracts/sandbox';
 import { withHeartbeats } from '../heartbeat';
 import { create, prepare } from './create';
@@ -16,14 +17,29 @@ export type { SandboxDependencies } from './dependencies';
 export function createSandboxActivities(dependencies: SandboxDependencies): SandboxActivities & SweepActivities {
   return {
     prepareSandbox: (request) => prepare(dependencies, request),
-    createSandbox: (request) => withHeartbeats(() => create(dependencies, request)),
-    executeCode: (request) => withHeartbeats(() => runTools(dependencies, request)),
-    runPaidTools: (request) => withHeartbeats(() => runPaidTools(dependencies, request)),
-    terminateSandbox: (request) => withHeartbeats(() => terminate(dependencies, request)),
-    extendSandbox: (request) => withHeartbeats(() => extend(dependencies, request)),
-    pauseSandbox: (request) => withHeartbeats(() => pause(dependencies, request)),
-    resumeSandbox: (request) => withHeartbeats(() => resume(dependencies, request)),
-    discardSandbox: (request) => withHeartbeats(() => discard(dependencies, request)),
-    sweepSandboxes: () => withHeartbeats(() => sweep(dependencies)),
+    createSandbox: (request) => measured('create', () => create(dependencies, request), request.plan.tier),
+    executeCode: (request) => measured('execute', () => runTools(dependencies, request)),
+    runPaidTools: (request) => measured('execute', () => runPaidTools(dependencies, request)),
+    terminateSandbox: (request) => measured('terminate', () => terminate(dependencies, request), request.plan.tier),
+    extendSandbox: (request) => measured('extend', () => extend(dependencies, request), request.plan.tier),
+    pauseSandbox: (request) => measured('pause', () => pause(dependencies, request), request.plan.tier),
+    resumeSandbox: (request) => measured('resume', () => resume(dependencies, request), request.plan.tier),
+    discardSandbox: (request) => measured('terminate', () => discard(dependencies, request)),
+    sweepSandboxes: () => measured('cleanup', () => sweep(dependencies)),
   };
+}
+
+/** Heartbeats while it works, and counts how it went. */
+async function measured<T>(operation: SandboxMetricOperation, work: () => Promise<T>, tier?: string): Promise<T> {
+  const startedMs = performance.now();
+  const count = (ok: boolean): void =>
+    countSandboxOperation(operation, { ok, seconds: (performance.now() - startedMs) / 1000, tier });
+  try {
+    const result = await withHeartbeats(work);
+    count(true);
+    return result;
+  } catch (error) {
+    count(false);
+    throw error;
+  }
 }

@@ -3,6 +3,8 @@ import { formatUsd } from '../../core/money';
 import { costOfSandbox } from '../../core/sandbox-prices';
 import { findOperation } from '../../store/reservations';
 import { appendRunEvent } from '../../store/runs';
+import { spanNames } from '../../telemetry/names';
+import { inSpan } from '../../telemetry/spans';
 import type { ContinueSandbox, OpenSandbox, TerminateSandbox } from '../contracts/sandbox';
 import { failure } from '../failures';
 import type { SandboxDependencies } from './dependencies';
@@ -37,10 +39,12 @@ export async function settleWindow(dependencies: SandboxDependencies, window: En
     );
   const costUsd = costOfSandbox(price, { seconds });
   log.info({ tenantId, runId, operationId, seconds, event }, 'a window of a sandbox ended');
-  await paidStep.settle({ tenantId, operationId }, { billed: true, costUsd, usage: { seconds } }, async (client) => {
-    const data = { operationId, seconds, costUsd: formatUsd(costUsd) };
-    await appendRunEvent(client, runId, { key: `sandbox-ended-${operationId}`, type: event, data });
-  });
+  await inSpan(spanNames.sandboxRecord, { operationId, event }, () =>
+    paidStep.settle({ tenantId, operationId }, { billed: true, costUsd, usage: { seconds } }, async (client) => {
+      const data = { operationId, seconds, costUsd: formatUsd(costUsd) };
+      await appendRunEvent(client, runId, { key: `sandbox-ended-${operationId}`, type: event, data });
+    }),
+  );
 }
 
 const windowOf = (

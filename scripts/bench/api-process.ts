@@ -6,7 +6,7 @@ import { signallingConnection } from '../../authority/connection';
 import { createPool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createLog } from '../../telemetry/log';
-import { startTracing } from '../../telemetry/tracing';
+import { startTelemetry } from '../../telemetry/start';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { coalescedSql, plainSql } from './plain-authority';
 
@@ -17,7 +17,7 @@ async function main(): Promise<void> {
   // Connections that only queue for one row gain nothing: four is the best for the plain alternative.
   const pool = createPool(databaseUrl ?? '', { max: 4 });
   const connection = await Connection.connect(signallingConnection(address ?? ''));
-  const temporal = new Client({ connection, plugins: [startTracing('spendlock-api').plugin] });
+  const temporal = new Client({ connection, plugins: [startTelemetry('spendlock-api').plugin] });
   const plain = { sql: plainSql, sqlCoalesced: coalescedSql };
   const api = await startApi({
     host: '127.0.0.1',

@@ -6,7 +6,7 @@ import type { PaidStep } from '../../activities/budget/paid-step';
 import type { ReserveCommand } from '../../core/commands';
 import { createPool } from '../../store/pool';
 import { createLog } from '../../telemetry/log';
-import { startTracing } from '../../telemetry/tracing';
+import { startTelemetry } from '../../telemetry/start';
 import { workerConfig } from '../../workers/config';
 import { bundleWorkflows, startWorkers, type RunningWorkers } from '../../workers/workers';
 import { taskQueues } from '../../workflows/messages';
@@ -34,7 +34,7 @@ export async function measureSteps(
   { databaseUrl, temporalAddress }: { databaseUrl: string; temporalAddress: string },
   print: Print,
 ): Promise<void> {
-  const tracing = startTracing('bench');
+  const telemetry = startTelemetry('bench');
   const workers = await startWorkers({
     config: workerConfig({
       DATABASE_URL: databaseUrl,
@@ -44,12 +44,12 @@ export async function measureSteps(
       ANTHROPIC_API_KEY: 'none',
     }),
     log: createLog({ name: 'bench', level: 'warn' }),
-    tracing,
-    workflowBundle: await bundleWorkflows(tracing, require.resolve('./workflows')),
+    telemetry,
+    workflowBundle: await bundleWorkflows(telemetry, require.resolve('./workflows')),
     extraActivities: benchActivities,
   });
   const connection = await Connection.connect({ address: temporalAddress });
-  const client = new Client({ connection, plugins: [tracing.plugin] });
+  const client = new Client({ connection, plugins: [telemetry.plugin] });
   const pool = createPool(databaseUrl);
   const tenantId = await benchTenant(pool, 'bench-steps');
   await pool.end();

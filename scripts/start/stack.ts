@@ -12,7 +12,7 @@ import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createTenant } from '../../store/tenants';
 import { createLog } from '../../telemetry/log';
-import { startTracing } from '../../telemetry/tracing';
+import { startTelemetry } from '../../telemetry/start';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { freePort } from '../embedded/ports';
 import { startServices, type Services } from '../embedded/services';
@@ -85,10 +85,10 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
   const standIns = await startStandIns(options);
   stops.push(() => standIns.stop());
   const log = createLog({ name: 'start', level: 'warn', destination: path.join(dataDir, 'spendlock.log') });
-  const tracing = startTracing('spendlock-api');
+  const telemetry = startTelemetry('spendlock-api');
   const connection = await Connection.connect(signallingConnection(services.temporal.address));
   stops.push(() => connection.close());
-  const temporal = new Client({ connection, plugins: [tracing.plugin] });
+  const temporal = new Client({ connection, plugins: [telemetry.plugin] });
   const model = options.model ?? defaultModel;
   throwIfAborted(signal);
 

@@ -28,7 +28,7 @@ import { findRun } from '../../store/runs';
 import { createTenant, setQuotas } from '../../store/tenants';
 import { createLog } from '../../telemetry/log';
 import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
-import { startTracing } from '../../telemetry/tracing';
+import { startTelemetry } from '../../telemetry/start';
 import { createTestDatabase, type TestDatabase } from './database';
 
 export interface TestWorker {
@@ -85,7 +85,7 @@ export class TestStack {
       createPool(database.appUrl),
       createPool(database.adminUrl, { max: 4 }),
       connection,
-      new Client({ connection, plugins: [startTracing('test').plugin] }),
+      new Client({ connection, plugins: [startTelemetry('test').plugin] }),
       anthropic,
       await startE2bStandIn({ allowedCode: emittedCode }),
       await startOpenAiStandIn({ emittedCode }),

@@ -6,7 +6,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import type { FaultPoint } from '../../activities/budget/paid-step';
 import { createLog } from '../../telemetry/log';
-import { startTracing } from '../../telemetry/tracing';
+import { startTelemetry } from '../../telemetry/start';
 import { workerConfig } from '../../workers/config';
 import { startWorkers } from '../../workers/workers';
 
@@ -17,7 +17,7 @@ async function main(): Promise<void> {
   const workers = await startWorkers({
     config,
     log: createLog({ name: 'worker', level: config.logLevel }),
-    tracing: startTracing('test-worker'),
+    telemetry: startTelemetry('test-worker'),
     ...(process.env.SPENDLOCK_TEST_BUNDLE ? { workflowBundle: { codePath: process.env.SPENDLOCK_TEST_BUNDLE } } : {}),
     atPoint: (reached: FaultPoint) => {
       if (reached !== point || !existsSync(file)) return;

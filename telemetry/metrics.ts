@@ -1,0 +1,178 @@
+/**
+ * What is counted and measured. Without a reader (no OTLP endpoint and no Prometheus port) every instrument does nothing.
+ * Money is exact in the ledger; here it is a number, for graphs.
+ */
+import { metrics, type Attributes, type Counter, type Gauge, type Histogram } from '@opentelemetry/api';
+import type { Resource } from '../core/commands';
+import { usdToNumber, type Usd } from '../core/money';
+import type { ModelUsage } from '../core/usage';
+import { labelValuesMax, metricNames, otherLabel } from './names';
+
+interface Instruments {
+  counter(name: string, description: string, unit?: string): Counter;
+  histogram(name: string, description: string, unit: string, boundaries: number[]): Histogram;
+  gauge(name: string, description: string, unit?: string): Gauge;
+}
+
+const secondsBoundaries = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+const countBoundaries = [1, 2, 5, 10, 20, 50, 100, 200, 500];
+const tokenBoundaries = [1, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576];
+
+/** Instruments by name, made when first used: before a reader is set they would do nothing for good. */
+let made = new Map<string, Counter | Histogram | Gauge>();
+let known = new Map<string, Set<string>>();
+
+/** Forgets the instruments of an earlier reader. */
+export function resetMetrics(): void {
+  made = new Map();
+  known = new Map();
+}
+
+function once<T extends Counter | Histogram | Gauge>(name: string, make: () => T): T {
+  const found = made.get(name);
+  if (found) return found as T;
+  const instrument = make();
+  made.set(name, instrument);
+  return instrument;
+}
+
+const meter = () => metrics.getMeter('spendlock');
+const use: Instruments = {
+  counter: (name, description, unit = '1') => once(name, () => meter().createCounter(name, { description, unit })),
+  histogram: (name, description, unit, explicitBucketBoundaries) =>
+    once(name, () => meter().createHistogram(name, { description, unit, advice: { explicitBucketBoundaries } })),
+  gauge: (name, description, unit = '1') => once(name, () => meter().createGauge(name, { description, unit })),
+};
+
+/** A label whose values come from outside: those beyond a bound become one. */
+function bounded(label: string, value: string): string {
+  const values = known.get(label) ?? new Set<string>();
+  known.set(label, values);
+  if (values.has(value)) return value;
+  if (values.size >= labelValuesMax) return otherLabel;
+  values.add(value);
+  return value;
+}
+
+export type SandboxMetricOperation =
+  'create' | 'extend' | 'pause' | 'resume' | 'execute' | 'terminate' | 'cleanup' | 'reconnect';
+
+/** An operation on a sandbox: how it went and how long it took. */
+export function countSandboxOperation(
+  operation: SandboxMetricOperation,
+  { ok, seconds, tier }: { ok: boolean; seconds: number; tier?: string | undefined },
+): void {
+  const labels: Attributes = {
+    operation,
+    status: ok ? 'ok' : 'error',
+    ...(tier === undefined ? {} : { tier: bounded('tier', tier) }),
+  };
+  use.counter(metricNames.sandboxTotal, 'Operations on sandboxes').add(1, labels);
+  use
+    .histogram(metricNames.sandboxDuration, 'How long an operation on a sandbox took', 's', secondsBoundaries)
+    .record(seconds, labels);
+}
+
+export function countSandboxError(error: { operation: string; errorType: string; lifecycleStage: string }): void {
+  use.counter(metricNames.sandboxErrors, 'Errors of sandboxes, by the stage of their life').add(1, {
+    operation: error.operation,
+    error_type: bounded('error_type', error.errorType),
+    lifecycle_stage: error.lifecycleStage,
+  });
+}
+
+/** A model call that is over. Without usage it failed, or nobody knows what it used. */
+export function countModelCall(call: {
+  provider: string;
+  model: string;
+  kind: 'llm.call' | 'compaction';
+  outcome: 'ok' | 'not_billed' | 'unknown';
+  seconds: number;
+  usage?: ModelUsage;
+}): void {
+  const { outcome, kind, seconds, usage } = call;
+  const model = bounded('model', call.model);
+  const provider = bounded('provider', call.provider);
+  const labels = { provider, model, kind, status: outcome };
+  use.counter(metricNames.llmTotal, 'Model calls').add(1, labels);
+  use.histogram(metricNames.llmDuration, 'How long a model call took', 's', secondsBoundaries).record(seconds, labels);
+  if (outcome !== 'ok')
+    use.counter(metricNames.llmErrors, 'Model calls that failed').add(1, { provider, model, error_type: outcome });
+  const genAi = { 'gen_ai.provider.name': provider, 'gen_ai.request.model': model, 'gen_ai.operation.name': 'chat' };
+  use
+    .histogram(metricNames.genAiDuration, 'Duration of a GenAI operation', 's', secondsBoundaries)
+    .record(seconds, { ...genAi, ...(outcome === 'ok' ? {} : { 'error.type': outcome }) });
+  if (!usage) return;
+  const tokens = use.histogram(metricNames.genAiTokens, 'Tokens of a GenAI operation', '{token}', tokenBoundaries);
+  // The convention counts cached tokens as input.
+  const { inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens, outputTokens } = usage;
+  tokens.record(inputTokens + cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens, {
+    ...genAi,
+    'gen_ai.token.type': 'input',
+  });
+  tokens.record(outputTokens, { ...genAi, 'gen_ai.token.type': 'output' });
+}
+
+/** A quota as a decision left it. */
+export interface MeasuredQuota {
+  scope: string;
+  resourceType: Resource | 'all';
+  period: string;
+  spentUsd: Usd;
+  reservedUsd: Usd;
+  limitUsd: Usd;
+}
+
+/** What a decision came to. */
+export function countDecision(decision: {
+  tenantId: string;
+  seconds: number;
+  commands: number;
+  /** How many reserves were answered how. */
+  answers: Partial<Record<'granted' | 'denied' | 'rejected', number>>;
+  /** Costs that were posted to the ledger. */
+  posted: { resource: Resource; amountUsd: Usd; isUnverified: boolean }[];
+  quotas: readonly MeasuredQuota[];
+}): void {
+  const tenant = bounded('tenant', decision.tenantId);
+  use
+    .histogram(metricNames.decisionDuration, 'How long a batch took to be decided and recorded', 's', secondsBoundaries)
+    .record(decision.seconds);
+  use.histogram(metricNames.batchSize, 'Commands of a batch', '{command}', countBoundaries).record(decision.commands);
+  for (const [answer, count] of Object.entries(decision.answers))
+    use.counter(metricNames.decisions, 'Reserves, by what they came to').add(count, { tenant, decision: answer });
+  for (const { resource, amountUsd, isUnverified } of decision.posted) {
+    const [name, what] =
+      resource === 'e2b' ? [metricNames.sandboxCost, 'sandboxes'] : [metricNames.llmCost, 'model calls'];
+    // A correction downwards is no cost that can be counted; the ledger has it.
+    if (amountUsd > 0n) use.counter(name, `What ${what} cost`, 'USD').add(usdToNumber(amountUsd), { tenant });
+    if (isUnverified)
+      use.counter(metricNames.unverified, 'Costs that were charged by estimate').add(1, { tenant, resource });
+  }
+  for (const { scope, resourceType, period, spentUsd, reservedUsd, limitUsd } of decision.quotas) {
+    if (scope !== 'tenant' || limitUsd <= 0n) continue;
+    const share = usdToNumber(spentUsd + reservedUsd) / usdToNumber(limitUsd);
+    const labels = { tenant, resource: resourceType, period };
+    if (resourceType !== 'llm')
+      use.gauge(metricNames.sandboxUtilization, 'Share of a quota that is spent or reserved').record(share, labels);
+    if (resourceType !== 'e2b')
+      use.gauge(metricNames.llmUtilization, 'Share of a quota that is spent or reserved').record(share, labels);
+  }
+}
+
+export function countAlert(kind: string): void {
+  use.counter(metricNames.alerts, 'Alerts that were sent').add(1, { kind });
+}
+
+/** Sandboxes that run and are paid for, asked for whenever somebody reads the metrics. */
+export function observeActiveSandboxes(count: () => Promise<number>): void {
+  const gauge = meter().createObservableGauge(metricNames.sandboxActive, {
+    description: 'Sandboxes that run now',
+    unit: '1',
+  });
+  gauge.addCallback(async (result) => {
+    // A database that is away has no answer, and says so elsewhere.
+    const active = await count().catch(() => undefined);
+    if (active !== undefined) result.observe(active);
+  });
+}

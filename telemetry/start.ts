@@ -1,0 +1,55 @@
+/**
+ * Telemetry of one process. The interceptors are always there, because they take part in replay; traces and metrics leave the
+ * process only when OTEL_EXPORTER_OTLP_ENDPOINT (or its …_TRACES_… and …_METRICS_… variants) says where to, and metrics can be
+ * read by Prometheus when SPENDLOCK_METRICS_PORT names a port. Without any of them nothing is measured.
+ */
+import { metrics } from '@opentelemetry/api';
+import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
+import { resourceFromAttributes, type Resource } from '@opentelemetry/resources';
+import { MeterProvider, PeriodicExportingMetricReader, type IMetricReader } from '@opentelemetry/sdk-metrics';
+import { NodeSDK } from '@opentelemetry/sdk-node';
+import { BatchSpanProcessor, NoopSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { OpenTelemetryPlugin } from '@temporalio/interceptors-opentelemetry-v2';
+import { resetMetrics } from './metrics';
+
+export interface Telemetry {
+  /** For clients, workers and replay. */
+  plugin: OpenTelemetryPlugin;
+  /** Sends what is left. */
+  shutdown(): Promise<void>;
+}
+
+/** Starts telemetry for one process. `serviceName` is what traces and metrics show the process as. */
+export function startTelemetry(serviceName: string, environment: NodeJS.ProcessEnv = process.env): Telemetry {
+  const resource = resourceFromAttributes({ 'service.name': serviceName });
+  const meters = startMetrics(resource, environment);
+  const wanted = environment.OTEL_EXPORTER_OTLP_ENDPOINT ?? environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT;
+  if (!wanted) {
+    return {
+      plugin: new OpenTelemetryPlugin({ resource, spanProcessor: new NoopSpanProcessor() }),
+      shutdown: async () => meters?.shutdown(),
+    };
+  }
+  const spanProcessor = new BatchSpanProcessor(new OTLPTraceExporter());
+  const sdk = new NodeSDK({ resource, spanProcessors: [spanProcessor], metricReaders: [], logRecordProcessors: [] });
+  sdk.start();
+  return {
+    plugin: new OpenTelemetryPlugin({ resource, spanProcessor }),
+    shutdown: async () => void (await Promise.all([sdk.shutdown(), meters?.shutdown()])),
+  };
+}
+
+function startMetrics(resource: Resource, environment: NodeJS.ProcessEnv): MeterProvider | undefined {
+  const readers: IMetricReader[] = [];
+  if (environment.OTEL_EXPORTER_OTLP_ENDPOINT ?? environment.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT)
+    readers.push(new PeriodicExportingMetricReader({ exporter: new OTLPMetricExporter() }));
+  const { SPENDLOCK_METRICS_PORT: port, SPENDLOCK_METRICS_HOST: host = '127.0.0.1' } = environment;
+  if (port) readers.push(new PrometheusExporter({ port: Number(port), host }));
+  if (readers.length === 0) return undefined;
+  const provider = new MeterProvider({ resource, readers });
+  metrics.setGlobalMeterProvider(provider);
+  resetMetrics();
+  return provider;
+}
