@@ -1,16 +1,17 @@
-/** What models cost: the versions in force, and new ones. */
+/** What models and sandboxes cost: the versions in force, and new ones. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { formatUsd, type Usd } from '../core/money';
 import { formatFraction, latestAt, type Fraction, type ModelPrice, type TokenRates } from '../core/prices';
 import { sqlState } from '../store/pool';
-import { addModelPrices, type RateTexts } from '../store/prices';
+import type { SandboxPrice } from '../core/sandbox-prices';
+import { addModelPrices, addSandboxPrice, type RateTexts } from '../store/prices';
 import { operatorOf } from './control-routes';
 import { requireAdministration, type ApiDependencies, type ApiEnv } from './context';
 import { ApiError } from './errors';
 import { once } from './idempotency';
 import { failures, idempotencyHeader, json, security } from './openapi';
-import { addPricesBody, priceView } from './schemas';
+import { addPricesBody, addSandboxPriceBody, priceView, sandboxPriceView } from './schemas';
 
 const textOrNull = (usd: Usd | undefined): string | null => (usd === undefined ? null : formatUsd(usd));
 
@@ -43,10 +44,21 @@ const showPrice = ({ longContext, multipliers, ...price }: ModelPrice): z.input<
   sourceDate: price.sourceDate,
 });
 
-/** The version of each model that holds at a moment. */
-const inForce = (models: readonly ModelPrice[], nowMs: number): ModelPrice[] =>
-  [...new Set(models.map(({ model }) => model))].flatMap((name) => {
-    const versions = models.filter(({ model }) => model === name);
+const showSandboxPrice = ({ effectiveFromMs, ...price }: SandboxPrice): z.input<typeof sandboxPriceView> => ({
+  ...price,
+  effectiveFrom: new Date(effectiveFromMs).toISOString(),
+  vcpuSecondUsd: formatUsd(price.vcpuSecondUsd),
+  gibSecondUsd: formatUsd(price.gibSecondUsd),
+});
+
+/** The version of each model, or tier, that holds at a moment. */
+const inForce = <P extends { effectiveFromMs: number }>(
+  prices: readonly P[],
+  nameOf: (price: P) => string,
+  nowMs: number,
+): P[] =>
+  [...new Set(prices.map(nameOf))].flatMap((name) => {
+    const versions = prices.filter((price) => nameOf(price) === name);
     return latestAt(versions, nowMs) ?? [];
   });
 
@@ -59,16 +71,19 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
       request: { query: z.object({ all: z.enum(['true', 'false']).optional() }) },
       responses: {
         200: json(
-          z.object({ prices: z.array(priceView) }),
-          'Prices per million tokens: those in force, or every version',
+          z.object({ prices: z.array(priceView), sandboxes: z.array(sandboxPriceView) }),
+          'Prices per million tokens and of sandboxes per second: those in force, or every version',
         ),
         ...failures,
       },
     }),
     async (c) => {
-      const { models } = await dependencies.prices();
-      const shown = c.req.valid('query').all === 'true' ? models : inForce(models, Date.now());
-      return c.json({ prices: shown.map(showPrice) }, 200);
+      const { models, sandboxes } = await dependencies.prices();
+      const all = c.req.valid('query').all === 'true';
+      const nowMs = Date.now();
+      const shown = all ? models : inForce(models, ({ model }) => model, nowMs);
+      const tiers = all ? sandboxes : inForce(sandboxes, ({ tier }) => tier, nowMs);
+      return c.json({ prices: shown.map(showPrice), sandboxes: tiers.map(showSandboxPrice) }, 200);
     },
   );
   app.openapi(
@@ -103,6 +118,37 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
           throw new ApiError(
             'price_exists',
             'A model that was named has a version from that very moment already, or was named twice. Nothing was added.',
+          );
+        }
+      })) as never;
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/sandbox-prices',
+      security,
+      request: {
+        headers: idempotencyHeader,
+        body: { required: true, content: { 'application/json': { schema: addSandboxPriceBody } } },
+      },
+      responses: { 201: json(z.object({ priceVersion: z.string() }), 'The version was added'), ...failures },
+    }),
+    async (c) => {
+      requireAdministration(c);
+      const body = c.req.valid('json');
+      const { author, effectiveFrom, ...price } = body;
+      const added = { ...price, effectiveFrom: effectiveFrom === undefined ? new Date() : new Date(effectiveFrom) };
+      return (await once(c, dependencies, body, async () => {
+        try {
+          const by = operatorOf(c.get('caller'), author);
+          const priceVersion = await addSandboxPrice(dependencies.pool, { price: added, by });
+          return { status: 201 as ContentfulStatusCode, body: { priceVersion } };
+        } catch (error) {
+          if (sqlState(error) !== '23505') throw error;
+          throw new ApiError(
+            'price_exists',
+            'The tier has a version from that very moment already. Nothing was added.',
           );
         }
       })) as never;

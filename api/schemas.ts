@@ -511,3 +511,35 @@ export const addPricesBody = z.strictObject({
     .max(1_000),
   author,
 });
+
+/** US dollars for each second: at most twelve decimals, below a dollar. */
+const secondRate = z
+  .string({ error: 'must be a decimal string of US dollars a second' })
+  .regex(/^0([.][0-9]{1,12})?$/, {
+    error: 'must be a plain decimal of 0 or more, below 1 and with at most twelve decimals',
+  })
+  .openapi({ example: '0.000014' });
+const sandboxPriceFields = {
+  provider: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,39}$/, { error: 'must be lower case, such as e2b' })
+    .default('e2b'),
+  tier: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, { error: 'must be lower case, such as standard' }),
+  vcpu: z.int().min(1).max(1_024),
+  memoryMib: z.int().min(1).max(16_777_216),
+  vcpuSecondUsd: secondRate,
+  gibSecondUsd: secondRate,
+  notes: z.string().max(1_000).optional(),
+  source: z.string().trim().min(1).max(500).openapi({ description: 'Who published the figures.' }),
+};
+export const sandboxPriceView = z.object({
+  priceVersion: z.string(),
+  effectiveFrom: z.string(),
+  ...sandboxPriceFields,
+});
+export const addSandboxPriceBody = z.strictObject({
+  ...sandboxPriceFields,
+  sourceDate: z.iso.date().openapi({ description: 'The day on which the source said so.' }),
+  effectiveFrom: z.iso.datetime({ offset: true }).optional().openapi({ description: 'Now when absent.' }),
+  author,
+});

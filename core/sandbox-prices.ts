@@ -41,7 +41,7 @@ export class UnpricedSandboxError extends Error {
     super(
       `There is no price for ${wanted}. No sandbox was created and nothing was reserved. ` +
         `${priced.length === 0 ? 'No tier is priced yet' : `Priced tiers are ${priced.join(', ')}`}. To use another, add its ` +
-        'price as a row of copilot_internal.sandbox_prices; docs/prices.md shows how.',
+        'price with `npx spendlock prices set-sandbox`; docs/prices.md shows how.',
     );
   }
 }

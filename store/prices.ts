@@ -46,8 +46,55 @@ export interface NewModelPrice extends RateTexts {
 }
 
 /** A day when it begins at midnight in UTC, else the moment. */
-const versionOf = ({ provider, model, effectiveFrom }: NewModelPrice): string =>
+const versionOf = ({
+  provider,
+  model,
+  effectiveFrom,
+}: Pick<NewModelPrice, 'provider' | 'model' | 'effectiveFrom'>): string =>
   `${provider}/${model}@${effectiveFrom.toISOString().replace('T00:00:00.000Z', '')}`;
+
+/** One version of one sandbox tier's price, to be added. Amounts are decimal strings for each second. */
+export interface NewSandboxPrice {
+  provider: string;
+  tier: string;
+  vcpu: number;
+  memoryMib: number;
+  effectiveFrom: Date;
+  vcpuSecondUsd: string;
+  gibSecondUsd: string;
+  notes?: string | undefined;
+  source: string;
+  /** `YYYY-MM-DD` */
+  sourceDate: string;
+}
+
+/** Adds a version of a tier's price with an audit entry, and names it. */
+export async function addSandboxPrice(
+  pool: Pool,
+  { price, by }: { price: NewSandboxPrice; by: Operator },
+): Promise<string> {
+  const { provider, tier, effectiveFrom } = price;
+  const priceVersion = versionOf({ provider, model: tier, effectiveFrom });
+  const row = {
+    price_version: priceVersion,
+    provider,
+    tier,
+    vcpu: price.vcpu,
+    memory_mib: price.memoryMib,
+    effective_from: effectiveFrom.toISOString(),
+    vcpu_second_usd: price.vcpuSecondUsd,
+    gib_second_usd: price.gibSecondUsd,
+    notes: price.notes,
+    source: price.source,
+    source_date: price.sourceDate,
+  };
+  await pool.query('SELECT copilot_internal.add_sandbox_price($1, $2, $3)', [
+    JSON.stringify(row),
+    by.apiKeyId ?? null,
+    by.author,
+  ]);
+  return priceVersion;
+}
 
 /** Adds price versions with an audit entry, all or none, and names them. */
 export async function addModelPrices(

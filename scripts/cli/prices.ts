@@ -7,6 +7,7 @@ import { ApiCallError, connect, type Api } from './api';
 import { author } from './options';
 import { show, table, usd, type Column } from './output';
 import { changesBetween, mergePrice, type Price, type PriceChange, type PriceFacts } from './price-changes';
+import { addSandboxPriceCommands } from './sandbox-prices';
 import { PriceFileError, readPriceFile, type PriceFile } from './price-file';
 
 const columns: Column<Price>[] = [
@@ -68,7 +69,7 @@ interface ImportOptions {
 }
 
 export function pricesCommands(): Command {
-  const prices = new Command('prices').description('what models cost');
+  const prices = new Command('prices').description('what models and sandboxes cost');
   prices
     .command('list')
     .description('the prices in force, per million tokens')
@@ -111,6 +112,7 @@ export function pricesCommands(): Command {
     .option('--yes', 'write without asking')
     .addHelpText('after', '\nExample: npx spendlock prices import model_prices_and_context_window.json --known')
     .action(importPrices);
+  addSandboxPriceCommands(prices, { moment, day });
   return prices;
 }
 

@@ -376,6 +376,7 @@ describe('the API', () => {
         'POST /v1/reservations/{operationId}/release',
         'POST /v1/runs',
         'POST /v1/runs/{id}/cancel',
+        'POST /v1/sandbox-prices',
         'POST /v1/tenants',
         'POST /v1/tenants/{id}/adjustments',
         'POST /v1/tenants/{id}/freeze',

@@ -1,6 +1,7 @@
 /** The life of a sandbox: windows, pauses, loss, and the sweeper. */
 import { randomUUID } from 'node:crypto';
 import type { TestApi } from '../support/api';
+import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
@@ -37,9 +38,9 @@ describe('a sandbox', () => {
 
   test('is extended while a program runs longer than its window, and every second is paid once', async () => {
     const tenantId = await stack.tenant('5');
-    const sandbox = { windowSeconds: 10, executionSeconds: 60, pauseAfterSeconds: 3_600 };
+    const sandbox = { windowSeconds: 15, executionSeconds: 60, pauseAfterSeconds: 3_600 };
     const talk = await TestConversation.start(api, tenantId, { sandbox });
-    stack.anthropic.knobs.replies = [{ text: '', code: sleepFor(15) }, { text: 'done' }];
+    stack.anthropic.knobs.replies = [{ text: '', code: sleepFor(18) }, { text: 'done' }];
     const began = Date.now();
     await talk.say('Run for long.');
     expect(await result(talk)).toBe('begun\nover\n');
@@ -49,7 +50,7 @@ describe('a sandbox', () => {
     expect(windows.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['sandbox.create', 'sandbox.extend']));
     expect(windows.every(({ settlement }) => settlement === 'actual')).toBe(true);
     const seconds = windows.reduce((sum, { usage }) => sum + (usage as { seconds: number }).seconds, 0);
-    expect(seconds).toBeGreaterThanOrEqual(15);
+    expect(seconds).toBeGreaterThanOrEqual(18);
     expect(seconds).toBeLessThanOrEqual(Math.ceil(lived) + 1);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
   }, 60_000);
@@ -86,6 +87,64 @@ describe('a sandbox', () => {
     expect(await talk.ended(turnId)).toBe('completed');
     await talk.close();
   }, 60_000);
+
+  test('nobody uses any more is killed, and a new one is made when it is needed', async () => {
+    const tenantId = await stack.tenant('5');
+    const sandbox = { pauseAfterSeconds: 1, killAfterSeconds: 1, template: 'my-template' };
+    const talk = await TestConversation.start(api, tenantId, { sandbox });
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
+    await talk.say('First.');
+    const [alive = ''] = stack.e2b.calls().alive;
+    const info = await fetch(`${stack.e2b.url}/sandboxes/${alive}`, { headers: { 'x-api-key': 'stand-in' } });
+    expect(await info.json()).toMatchObject({ templateID: 'my-template' });
+    await until('it was paused', () => stack.e2b.calls().paused.length === 1);
+    await until('it was killed', () => stack.e2b.calls().paused.length === 0);
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(2)' }, { text: 'two' }];
+    await talk.say('Second.');
+    expect(await result(talk)).toBe('1\n|2\n');
+    await talk.close();
+    expect((await steps(tenantId, talk.id)).map(({ kind }) => kind)).toEqual(['sandbox.create', 'sandbox.create']);
+  });
+
+  test('is priced by the shape that it turns out to have, and by the newest version of its price', async () => {
+    const price = { vcpu: 3, memoryMib: 2_048, vcpuSecondUsd: '0.000021', gibSecondUsd: '0.000005' };
+    const added = await api.call('POST', '/v1/sandbox-prices', {
+      body: { tier: 'odd', ...price, source: 'a test', sourceDate: '2026-11-26' },
+    });
+    expect(added).toMatchObject({ status: 201 });
+    Object.assign(stack.e2b.knobs, { cpuCount: 3, memoryMb: 2_048 });
+    const tenantId = await stack.tenant('5');
+    const talk = await TestConversation.start(api, tenantId, { sandbox: { tier: 'odd' } });
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
+    await talk.say('First.');
+    await talk.close();
+    Object.assign(stack.e2b.knobs, { cpuCount: 4, memoryMb: 8_192 });
+    const [window] = await steps(tenantId, talk.id);
+    const { seconds } = window?.usage as { seconds: number };
+    // 3 vCPU at $0.000021 and 2 GiB at $0.000005 a second: $0.000073.
+    expect(window?.cost).toBe(String((seconds * 73) / 1_000_000));
+    const listed = await spendlock(api, 'prices', 'sandboxes');
+    expect(listed.out).toMatch(/odd.*3.*2.*\$0\.000021.*\$0\.000005/);
+    const set = await spendlock(
+      api,
+      'prices',
+      'set-sandbox',
+      'odd',
+      '--vcpu',
+      '3',
+      '--memory-mib',
+      '2048',
+      '--vcpu-second',
+      '0.1',
+      '--gib-second',
+      '0',
+      '--source',
+      'a test',
+    );
+    expect(set).toMatchObject({ status: 0 });
+    expect(set.out).toContain('Added e2b/odd@');
+  });
 
   test('that vanishes is charged for the seconds it lived and replaced, with its stage on record', async () => {
     const tenantId = await stack.tenant('5');
