@@ -15,10 +15,11 @@ import { docsPage } from './docs-page';
 import { ApiError, errorBody } from './errors';
 import { streamRunEvents } from './events';
 import { once } from './idempotency';
+import { keyRoutes } from './key-routes';
 import { failures, idempotencyHeader, idParam, json, security } from './openapi';
 import { health, readiness } from './readiness';
 import { reservationRoutes } from './reservation-routes';
-import { cancelRun, findRunOrFail, showQuota, showRun, startRun } from './runs';
+import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs';
 import * as schemas from './schemas';
 import { usageRoutes } from './usage-routes';
 
@@ -85,6 +86,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   reservationRoutes(app, dependencies);
   controlRoutes(app, dependencies);
   priceRoutes(app, dependencies);
+  keyRoutes(app, dependencies);
   app.openapi(
     createRoute({
       method: 'get',
@@ -236,6 +238,21 @@ function runRoutes(app: App, dependencies: ApiDependencies): void {
         status: 202,
         body: await startRun(dependencies, { runId, tenantId, body }),
       }))) as never;
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/runs',
+      security,
+      request: { query: schemas.runsQuery },
+      responses: { 200: json(z.object({ runs: z.array(schemas.runSummary) }), 'The newest first'), ...failures },
+    }),
+    async (c) => {
+      const { tenantId: named, before, ...query } = c.req.valid('query');
+      const tenantId = await tenantFor(c, dependencies, named);
+      const asked = { tenantId, ...query, before: before === undefined ? undefined : new Date(before) };
+      return c.json({ runs: await showRuns(dependencies, asked) }, 200);
     },
   );
   const params = idParam('The run');

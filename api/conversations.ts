@@ -1,7 +1,7 @@
 /** Conversations: beginning one, sending a message, stopping a turn, closing. */
 import { WorkflowNotFoundError, WorkflowUpdateFailedError, WorkflowUpdateStage } from '@temporalio/client';
 import { readRunCost } from '../store/reservations';
-import { createRun, findRun, listConversations, type Run, type RunFailure } from '../store/runs';
+import { createRun, findRun, listRuns, type Run, type RunFailure } from '../store/runs';
 import { addTurn, endQueuedTurns, type AddedTurn, type TurnView as StoredTurn } from '../store/turns';
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../workflows/messages';
 import type { ProcessDependencies } from './context';
@@ -190,7 +190,7 @@ export async function showConversations(
   { pool }: ProcessDependencies,
   query: { tenantId: string; userId?: string | undefined; before?: Date | undefined; limit: number },
 ): Promise<ConversationView[]> {
-  return (await listConversations(pool, query)).map(({ costUsd, ...run }) => viewOf(run, costUsd));
+  return (await listRuns(pool, { ...query, type: 'conversation' })).map(({ costUsd, ...run }) => viewOf(run, costUsd));
 }
 
 export const turnViewOf = (turn: StoredTurn & { failure: RunFailure | null }): TurnView => ({

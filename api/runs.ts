@@ -5,14 +5,22 @@ import { parseUsd, formatUsd } from '../core/money';
 import { findModelPrice, UnpricedModelError } from '../core/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
 import { readRunCost, readRunSteps } from '../store/reservations';
-import { createRun, findRun, type Run } from '../store/runs';
+import { createRun, findRun, listRuns, type Run, type RunFilter } from '../store/runs';
 import { listQuotas, readPolicy, type QuotaView, type TenantPolicy } from '../store/tenants';
 import { runWorkflowId, taskQueues, tenantIdAttribute, type AgentRunInput, type ToolRule } from '../workflows/messages';
 import type { ProcessDependencies } from './context';
 import { ApiError } from './errors';
 import { gate } from './gate';
 import { given } from './given';
-import { fileBytesMax, taskCharsMax, type RunView, type StartConversationBody, type StartRunBody } from './schemas';
+import type { z } from '@hono/zod-openapi';
+import {
+  fileBytesMax,
+  taskCharsMax,
+  type runSummary,
+  type RunView,
+  type StartConversationBody,
+  type StartRunBody,
+} from './schemas';
 
 export interface StartedRun {
   runId: string;
@@ -206,7 +214,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     runId: run.runId,
     tenantId: run.tenantId,
     workflowId: run.workflowId,
-    status: run.status === 'running' && run.waiting ? 'waiting_for_money' : run.status,
+    status: statusOf(run),
     waitingFor: run.waiting ? { ...run.waiting } : null,
     model: run.model,
     answer: run.answer ?? null,
@@ -230,6 +238,28 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     endedAt: run.endedAt?.toISOString() ?? null,
   };
 }
+
+/** A tenant's runs without their steps, the newest first. */
+export async function showRuns(
+  { pool }: ProcessDependencies,
+  query: RunFilter & { tenantId: string; limit: number },
+): Promise<z.infer<typeof runSummary>[]> {
+  return (await listRuns(pool, query)).map((run) => ({
+    runId: run.runId,
+    tenantId: run.tenantId,
+    userId: run.userId ?? null,
+    workflowId: run.workflowId,
+    status: statusOf(run),
+    model: run.model,
+    failure: run.failure ? { ...run.failure } : null,
+    costUsd: run.costUsd,
+    createdAt: run.createdAt.toISOString(),
+    endedAt: run.endedAt?.toISOString() ?? null,
+  }));
+}
+
+const statusOf = ({ status, waiting }: Run): RunView['status'] =>
+  status === 'running' && waiting ? 'waiting_for_money' : status;
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

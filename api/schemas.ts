@@ -543,3 +543,41 @@ export const addSandboxPriceBody = z.strictObject({
   effectiveFrom: z.iso.datetime({ offset: true }).optional().openapi({ description: 'Now when absent.' }),
   author,
 });
+
+export const runsQuery = z.strictObject({
+  tenantId: tenantIdSchema.optional(),
+  type: z.enum(['task', 'conversation']).default('task'),
+  status: z.enum(['running', 'completed', 'quota_exceeded', 'failed', 'cancelled']).optional(),
+  userId: z.string().min(1).max(128).optional(),
+  before: z.iso.datetime().optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+});
+/** A run without its steps. */
+export const runSummary = runView.omit({ steps: true, quota: true, answer: true, waitingFor: true }).extend({
+  userId: z.string().nullable(),
+});
+
+export const createKeyBody = z.strictObject({
+  ...ofTenant,
+  label: z.string().trim().max(200).default(''),
+  author,
+});
+export const revokeKeyBody = z.strictObject({ ...ofTenant, author });
+export const rotateKeyBody = z.strictObject({
+  ...ofTenant,
+  graceSeconds: z
+    .number()
+    .int()
+    .min(0)
+    .max(2_592_000)
+    .default(3_600)
+    .openapi({ description: 'How long the old key is still taken.' }),
+  author,
+});
+export const keyView = z.object({
+  apiKeyId: z.string(),
+  tenantId: z.string().nullable().openapi({ description: 'Null for a key of the administration.' }),
+  label: z.string(),
+  createdAt: z.string(),
+  revokedAt: z.string().nullable().openapi({ description: 'From when on it is refused.' }),
+});

@@ -103,15 +103,18 @@ export async function findRun(pool: Pool, { tenantId, runId }: RunKey): Promise<
   });
 }
 
-/** A tenant's conversations, the newest first, with what each has cost. */
-export async function listConversations(
+/** Which runs are asked for. */
+export interface RunFilter {
+  type?: RunType | undefined;
+  status?: RunStatus | undefined;
+  userId?: string | undefined;
+  before?: Date | undefined;
+}
+
+/** A tenant's runs, conversations among them unless asked otherwise, the newest first, with what each has cost. */
+export async function listRuns(
   pool: Pool,
-  {
-    tenantId,
-    userId,
-    before,
-    limit,
-  }: { tenantId: string; userId?: string | undefined; before?: Date | undefined; limit: number },
+  { tenantId, type, status, userId, before, limit }: RunFilter & { tenantId: string; limit: number },
 ): Promise<(Run & { costUsd: string })[]> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<RunRow & { cost_usd: string }>(
@@ -119,10 +122,11 @@ export async function listConversations(
               (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
                WHERE c.run_id = r.run_id) AS cost_usd
        FROM copilot_internal.runs r LEFT JOIN copilot_internal.run_files f USING (run_id)
-       WHERE r.tenant_id = $1 AND r.type = 'conversation' AND ($2::text IS NULL OR r.user_id = $2)
+       WHERE r.tenant_id = $1 AND ($2::text IS NULL OR r.user_id = $2)
          AND ($3::timestamptz IS NULL OR r.created_at < $3)
+         AND ($5::text IS NULL OR r.type = $5) AND ($6::text IS NULL OR r.status = $6)
        ORDER BY r.created_at DESC LIMIT $4`,
-      [tenantId, userId ?? null, before ?? null, limit],
+      [tenantId, userId ?? null, before ?? null, limit, type ?? null, status ?? null],
     );
     return rows.map((row) => ({ ...runFrom(row), costUsd: row.cost_usd }));
   });

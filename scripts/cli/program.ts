@@ -3,7 +3,9 @@ import { Command, Option } from 'commander';
 import { approvalsCommands } from './approvals';
 import { budgetCommands } from './budget';
 import { holdsCommands } from './holds';
+import { keysCommands } from './keys';
 import { pricesCommands } from './prices';
+import { runsCommands } from './runs';
 import { tenantsCommands } from './tenants';
 
 export function program(): Command {
@@ -23,9 +25,18 @@ Examples:
   npx spendlock budget show acme
   npx spendlock budget set acme --limit 250 --resource llm
   npx spendlock approvals list acme
+  npx spendlock runs list acme --status quota_exceeded
   npx spendlock budget freeze acme --reason "invoice overdue"`,
     );
-  for (const commands of [budgetCommands(), holdsCommands(), approvalsCommands(), pricesCommands(), tenantsCommands()])
+  for (const commands of [
+    budgetCommands(),
+    holdsCommands(),
+    approvalsCommands(),
+    runsCommands(),
+    pricesCommands(),
+    tenantsCommands(),
+    keysCommands(),
+  ])
     root.addCommand(inherit(commands));
   return root;
 }

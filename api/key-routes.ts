@@ -1,0 +1,103 @@
+/** The routes under /v1/keys: administration makes, lists, rotates and revokes the keys of tenants and its own. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { createApiKey, listApiKeys, noteKeyChange, revokeApiKey, type ApiKeyView } from '../store/api-keys';
+import { operatorOf } from './control-routes';
+import { requireAdministration, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import { ApiError } from './errors';
+import { once } from './idempotency';
+import { failures, idempotencyHeader, json, security } from './openapi';
+import * as schemas from './schemas';
+
+const show = (key: ApiKeyView): z.infer<typeof schemas.keyView> => ({
+  ...key,
+  createdAt: key.createdAt.toISOString(),
+  revokedAt: key.revokedAt?.toISOString() ?? null,
+});
+
+const body = (schema: z.ZodType) => ({ required: true, content: { 'application/json': { schema } } });
+const params = z.object({ id: z.uuid({ error: 'must be a UUID' }) });
+const newKey = z.object({ apiKeyId: z.string(), apiKey: z.string().openapi({ description: 'Shown only now.' }) });
+
+export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  const { pool } = dependencies;
+  /** The tenant whose keys are meant; none means the administration's own. */
+  const ownerOf = async (c: ApiContext, tenantId: string | undefined): Promise<string | undefined> => {
+    requireAdministration(c);
+    return tenantId === undefined ? undefined : tenantFor(c, dependencies, tenantId);
+  };
+  const note = (c: ApiContext, action: string, tenantId: string | undefined, details: object, author?: string) =>
+    noteKeyChange(pool, { tenantId, by: operatorOf(c.get('caller'), author), action, details });
+
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/keys',
+      security,
+      request: { query: z.object({ tenantId: schemas.tenantIdSchema.optional() }) },
+      responses: { 200: json(z.object({ keys: z.array(schemas.keyView) }), 'The newest first'), ...failures },
+    }),
+    async (c) => {
+      const tenantId = await ownerOf(c as ApiContext, c.req.valid('query').tenantId);
+      return c.json({ keys: (await listApiKeys(pool, tenantId)).map(show) }, 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/keys',
+      security,
+      request: { body: body(schemas.createKeyBody) },
+      responses: { 201: json(newKey, 'The key. A repeat makes another: it is kept nowhere'), ...failures },
+    }),
+    async (c) => {
+      const { tenantId: named, label, author } = c.req.valid('json') as z.output<typeof schemas.createKeyBody>;
+      const tenantId = await ownerOf(c as ApiContext, named);
+      const { key, apiKeyId } = await createApiKey(pool, { label, ...(tenantId === undefined ? {} : { tenantId }) });
+      await note(c as ApiContext, 'create_key', tenantId, { apiKeyId, label }, author);
+      return c.json({ apiKeyId, apiKey: key }, 201);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/keys/{id}/rotate',
+      security,
+      request: { params, body: body(schemas.rotateKeyBody) },
+      responses: {
+        201: json(newKey.extend({ old: schemas.keyView }), 'A new key; the old one is taken for a while longer'),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const { tenantId: named, graceSeconds, author } = c.req.valid('json') as z.output<typeof schemas.rotateKeyBody>;
+      const tenantId = await ownerOf(c as ApiContext, named);
+      const { id } = c.req.valid('param');
+      const old = await revokeApiKey(pool, { tenantId, apiKeyId: id, afterSeconds: graceSeconds });
+      if (!old) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
+      const { label } = old;
+      const { key, apiKeyId } = await createApiKey(pool, { label, ...(tenantId === undefined ? {} : { tenantId }) });
+      await note(c as ApiContext, 'rotate_key', tenantId, { apiKeyId, old: id, graceSeconds }, author);
+      return c.json({ apiKeyId, apiKey: key, old: show(old) }, 201);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/keys/{id}/revoke',
+      security,
+      request: { params, headers: idempotencyHeader, body: body(schemas.revokeKeyBody) },
+      responses: { 200: json(schemas.keyView, 'Refused from now on, within seconds'), ...failures },
+    }),
+    async (c) => {
+      const asked = c.req.valid('json') as z.output<typeof schemas.revokeKeyBody>;
+      const tenantId = await ownerOf(c as ApiContext, asked.tenantId);
+      const { id } = c.req.valid('param');
+      return (await once(c as ApiContext, dependencies, asked, async () => {
+        const revoked = await revokeApiKey(pool, { tenantId, apiKeyId: id });
+        if (!revoked) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
+        await note(c as ApiContext, 'revoke_key', tenantId, { apiKeyId: id }, asked.author);
+        return { status: 200, body: show(revoked) };
+      })) as never;
+    },
+  );
+}

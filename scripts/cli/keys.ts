@@ -1,0 +1,80 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { connect } from './api';
+import { author } from './options';
+import { show, table, type Column } from './output';
+
+interface Key {
+  apiKeyId: string;
+  label: string;
+  createdAt: string;
+  revokedAt: string | null;
+}
+
+const columns: Column<Key>[] = [
+  { name: 'key', of: ({ apiKeyId }) => apiKeyId },
+  { name: 'label', of: ({ label }) => label },
+  { name: 'made', of: ({ createdAt }) => createdAt },
+  { name: 'refused from', of: ({ revokedAt }) => revokedAt ?? '–' },
+];
+
+const tenantOption = (): Option => new Option('--tenant <id>', 'of a tenant; of the administration when absent');
+const seconds = (text: string): number => {
+  if (/^\d{1,7}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a whole number of seconds.');
+};
+
+interface Options {
+  tenant?: string;
+  json?: boolean;
+}
+const ofTenant = ({ tenant }: Options): { tenantId?: string } => (tenant === undefined ? {} : { tenantId: tenant });
+
+export function keysCommands(): Command {
+  const keys = new Command('keys').description('who may speak to the API');
+  keys
+    .command('list')
+    .description('the newest first; a key itself is kept nowhere')
+    .addOption(tenantOption())
+    .action(async ({ json = false, ...options }: Options) => {
+      const query = options.tenant === undefined ? '' : `?tenantId=${encodeURIComponent(options.tenant)}`;
+      const answer = await connect().get<{ keys: Key[] }>(`/v1/keys${query}`);
+      show(json, answer, () => table(columns, answer.keys, 'There is no key.'));
+    });
+  keys
+    .command('create')
+    .description('makes a key, which is shown once')
+    .addOption(tenantOption())
+    .option('--label <words>', 'what it is for')
+    .addHelpText('after', '\nExample: npx spendlock keys create --tenant acme --label "the backend"')
+    .action(async ({ json = false, label = '', ...options }: Options & { label?: string }) => {
+      const body = { ...ofTenant(options), label, author: author() };
+      const answer = await connect().send<{ apiKeyId: string; apiKey: string }>('POST', '/v1/keys', body);
+      show(json, answer, () => `Made ${answer.apiKeyId}. The key, shown only now:\n${answer.apiKey}`);
+    });
+  keys
+    .command('rotate <key>')
+    .description('makes a new key in place of one, which is taken for a while longer')
+    .addOption(tenantOption())
+    .addOption(new Option('--grace <seconds>', 'how long the old one is taken').argParser(seconds).default(3_600))
+    .action(async (key: string, { json = false, grace, ...options }: Options & { grace: number }) => {
+      const body = { ...ofTenant(options), graceSeconds: grace, author: author() };
+      const where = `/v1/keys/${encodeURIComponent(key)}/rotate`;
+      const answer = await connect().send<{ apiKeyId: string; apiKey: string; old: Key }>('POST', where, body);
+      show(
+        json,
+        answer,
+        () =>
+          `Made ${answer.apiKeyId}; ${key} is refused from ${answer.old.revokedAt} on. The key, shown only now:\n${answer.apiKey}`,
+      );
+    });
+  keys
+    .command('revoke <key>')
+    .description('refuses a key from now on')
+    .addOption(tenantOption())
+    .action(async (key: string, { json = false, ...options }: Options) => {
+      const body = { ...ofTenant(options), author: author() };
+      const answer = await connect().send<Key>('POST', `/v1/keys/${encodeURIComponent(key)}/revoke`, body);
+      show(json, answer, () => `${key} is refused.`);
+    });
+  return keys;
+}

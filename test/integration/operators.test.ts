@@ -1,0 +1,80 @@
+/** What operators do with runs and keys, from their command line. */
+import { spendlock } from '../support/cli';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import { until, type TestStack } from '../support/stack';
+
+describe('operators', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+
+  const json = async <T>(...args: string[]): Promise<T> => {
+    const { status, out, err } = await spendlock(api, ...args, '--json');
+    if (status !== 0) throw new Error(err);
+    return JSON.parse(out) as T;
+  };
+
+  test('find out which quota denied a run, and what each step reserved and cost', async () => {
+    const tenantId = await stack.tenant('0.01');
+    const file = { name: 'data.csv', content: 'a\n1\n' };
+    const run = await stack.run({ tenantId, task: 'Profile this file.', file, userId: 'ada' });
+    expect(run.status).toBe('quota_exceeded');
+    await stack.run({ tenantId, userId: 'bob' });
+    const listed = await spendlock(api, 'runs', 'list', tenantId, '--status', 'quota_exceeded');
+    expect(listed.out).toContain(run.runId);
+    expect(listed.out).toMatch(/ada.*quota_exceeded.*claude-haiku-4-5/);
+    expect(listed.out).not.toContain('bob');
+    const shown = await spendlock(api, 'runs', 'show', tenantId, run.runId);
+    expect(shown.out).toContain(`(run/${run.runId} in Temporal UI): quota_exceeded`);
+    expect(shown.out).toMatch(/quota_exceeded: .*\$0\.01/);
+    expect(shown.out).toMatch(/llm\.call.*committed.*\$0\.00/);
+    expect(shown.out).toMatch(/sandbox\.create.*denied/);
+    const { runs } = await json<{ runs: { userId: string }[] }>('runs', 'list', tenantId);
+    expect(runs.map(({ userId }) => userId)).toEqual(['bob', 'ada']);
+  });
+
+  test('cancel a run', async () => {
+    stack.anthropic.knobs.deltaSpacingMs = 20_000;
+    const tenantId = await stack.tenant('5');
+    const started = await stack.start({ tenantId });
+    await until('it runs', () => stack.anthropic.calls().inFlight > 0);
+    expect((await spendlock(api, 'runs', 'cancel', tenantId, started.runId)).out).toContain('was asked to stop');
+    expect((await stack.finish({ tenantId, ...started })).status).toBe('cancelled');
+    expect(await spendlock(api, 'runs', 'cancel', tenantId, started.runId)).toMatchObject({ status: 1 });
+  });
+
+  const tryKey = async (key: string): Promise<number> => (await api.request('/v1/runs', { key })).status;
+
+  test('make, rotate and revoke keys; the old one of a rotation is taken for a while', async () => {
+    const tenantId = await stack.tenant('5');
+    type Made = { apiKeyId: string; apiKey: string };
+    const made = await json<Made>('keys', 'create', '--tenant', tenantId, '--label', 'backend');
+    expect(await tryKey(made.apiKey)).toBe(200);
+    const rotated = await json<Made>('keys', 'rotate', made.apiKeyId, '--tenant', tenantId, '--grace', '2');
+    expect([await tryKey(made.apiKey), await tryKey(rotated.apiKey)]).toEqual([200, 200]);
+    // An API process remembers a key for five seconds.
+    await until('the old key is refused', async () => (await tryKey(made.apiKey)) === 401, 15_000);
+    expect(await tryKey(rotated.apiKey)).toBe(200);
+    await json('keys', 'revoke', rotated.apiKeyId, '--tenant', tenantId);
+    await until('the new key is refused', async () => (await tryKey(rotated.apiKey)) === 401, 15_000);
+    const listed = await spendlock(api, 'keys', 'list', '--tenant', tenantId);
+    expect(listed.out).toContain('backend');
+    expect(listed.out).not.toContain(made.apiKey);
+    const { rows } = await stack.admin.query<{ action: string }>(
+      'SELECT action FROM copilot_internal.audit_entries WHERE tenant_id = $1 ORDER BY audit_entry_id',
+      [tenantId],
+    );
+    expect(rows.map(({ action }) => action).slice(-3)).toEqual(['create_key', 'rotate_key', 'revoke_key']);
+  }, 60_000);
+
+  test('keys of the administration are its own, and no tenant’s key reaches any', async () => {
+    const made = await json<{ apiKeyId: string; apiKey: string }>('keys', 'create', '--label', 'second administrator');
+    expect((await api.request('/v1/tenants', { key: made.apiKey })).status).toBe(200);
+    const key = await api.keyOf(await stack.tenant('5'));
+    expect((await api.request('/v1/keys', { key })).status).toBe(403);
+    const tenantId = await stack.tenant('5');
+    expect((await spendlock(api, 'keys', 'revoke', made.apiKeyId, '--tenant', tenantId)).status).toBe(1);
+    expect((await spendlock(api, 'keys', 'revoke', made.apiKeyId)).status).toBe(0);
+  });
+});
