@@ -22,8 +22,10 @@ const tokenBoundaries = [1, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 
 let made = new Map<string, Counter | Histogram | Gauge>();
 let known = new Map<string, Set<string>>();
 
-/** Forgets the instruments of an earlier reader. */
-export function resetMetrics(): void {
+let isOn = false;
+/** Somebody reads the metrics from here on. Instruments of an earlier reader are forgotten. */
+export function turnMetricsOn(): void {
+  isOn = true;
   made = new Map();
   known = new Map();
 }
@@ -62,6 +64,7 @@ export function countSandboxOperation(
   operation: SandboxMetricOperation,
   { ok, seconds, tier }: { ok: boolean; seconds: number; tier?: string | undefined },
 ): void {
+  if (!isOn) return;
   const labels: Attributes = {
     operation,
     status: ok ? 'ok' : 'error',
@@ -74,6 +77,7 @@ export function countSandboxOperation(
 }
 
 export function countSandboxError(error: { operation: string; errorType: string; lifecycleStage: string }): void {
+  if (!isOn) return;
   use.counter(metricNames.sandboxErrors, 'Errors of sandboxes, by the stage of their life').add(1, {
     operation: error.operation,
     error_type: bounded('error_type', error.errorType),
@@ -90,6 +94,7 @@ export function countModelCall(call: {
   seconds: number;
   usage?: ModelUsage;
 }): void {
+  if (!isOn) return;
   const { outcome, kind, seconds, usage } = call;
   const model = bounded('model', call.model);
   const provider = bounded('provider', call.provider);
@@ -124,7 +129,7 @@ export interface MeasuredQuota {
 }
 
 /** What a decision came to. */
-export function countDecision(decision: {
+export interface MeasuredDecision {
   tenantId: string;
   seconds: number;
   commands: number;
@@ -133,7 +138,12 @@ export function countDecision(decision: {
   /** Costs that were posted to the ledger. */
   posted: { resource: Resource; amountUsd: Usd; isUnverified: boolean }[];
   quotas: readonly MeasuredQuota[];
-}): void {
+}
+
+/** Counts a decision; what it came to is put together only when somebody reads. */
+export function countDecision(measure: () => MeasuredDecision): void {
+  if (!isOn) return;
+  const decision = measure();
   const tenant = bounded('tenant', decision.tenantId);
   use
     .histogram(metricNames.decisionDuration, 'How long a batch took to be decided and recorded', 's', secondsBoundaries)
@@ -161,11 +171,13 @@ export function countDecision(decision: {
 }
 
 export function countAlert(kind: string): void {
+  if (!isOn) return;
   use.counter(metricNames.alerts, 'Alerts that were sent').add(1, { kind });
 }
 
 /** Sandboxes that run and are paid for, asked for whenever somebody reads the metrics. */
 export function observeActiveSandboxes(count: () => Promise<number>): void {
+  if (!isOn) return;
   const gauge = meter().createObservableGauge(metricNames.sandboxActive, {
     description: 'Sandboxes that run now',
     unit: '1',

@@ -12,7 +12,8 @@ import { MeterProvider, PeriodicExportingMetricReader, type IMetricReader } from
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { BatchSpanProcessor, NoopSpanProcessor } from '@opentelemetry/sdk-trace-base';
 import { OpenTelemetryPlugin } from '@temporalio/interceptors-opentelemetry-v2';
-import { resetMetrics } from './metrics';
+import { turnMetricsOn } from './metrics';
+import { turnSpansOn } from './spans';
 
 export interface Telemetry {
   /** For clients, workers and replay. */
@@ -35,6 +36,7 @@ export function startTelemetry(serviceName: string, environment: NodeJS.ProcessE
   const spanProcessor = new BatchSpanProcessor(new OTLPTraceExporter());
   const sdk = new NodeSDK({ resource, spanProcessors: [spanProcessor], metricReaders: [], logRecordProcessors: [] });
   sdk.start();
+  turnSpansOn();
   return {
     plugin: new OpenTelemetryPlugin({ resource, spanProcessor }),
     shutdown: async () => void (await Promise.all([sdk.shutdown(), meters?.shutdown()])),
@@ -50,6 +52,6 @@ function startMetrics(resource: Resource, environment: NodeJS.ProcessEnv): Meter
   if (readers.length === 0) return undefined;
   const provider = new MeterProvider({ resource, readers });
   metrics.setGlobalMeterProvider(provider);
-  resetMetrics();
+  turnMetricsOn();
   return provider;
 }

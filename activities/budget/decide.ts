@@ -13,7 +13,7 @@ import { asksTheSame } from '../../core/reservations';
 import { decideAndRecord, type RecordedBatch } from '../../store/budget-batch';
 import { notifyAnswers, type AddressedAnswer } from '../../store/answers';
 import { sqlState, type Pool } from '../../store/pool';
-import { countDecision } from '../../telemetry/metrics';
+import { countDecision, type MeasuredDecision } from '../../telemetry/metrics';
 import type { ReplyBoard } from '../../authority/reply-board';
 import type { DecideRequest, DecideResult, QuotaState } from '../contracts/budget';
 
@@ -77,7 +77,9 @@ export function createDecideBatch(dependencies: DecideDependencies): {
       );
       ({ recorded, waiting } = await decideOneByOne(request));
     }
-    if (recorded) measure(tenantId, commands, recorded, (performance.now() - startedMs) / 1000);
+    const done = recorded;
+    const seconds = (performance.now() - startedMs) / 1000;
+    if (done) countDecision(() => measured({ tenantId, commands, seconds }, done));
     return {
       quotas: (recorded?.decision.quotas ?? []).map(quotaState),
       ...(recorded?.nextWakeUpMs === undefined ? {} : { nextWakeUpMs: recorded.nextWakeUpMs }),
@@ -124,13 +126,11 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   };
 }
 
-/** Counts what a decision came to. */
-function measure(
-  tenantId: string,
-  commands: readonly BudgetCommand[],
+/** What a decision came to, for the metrics. */
+function measured(
+  { tenantId, commands, seconds }: { tenantId: string; commands: readonly BudgetCommand[]; seconds: number },
   { decision }: RecordedBatch,
-  seconds: number,
-): void {
+): MeasuredDecision {
   const answers: Partial<Record<ReserveAnswer['decision'], number>> = {};
   for (const answer of decision.answers) if (answer) answers[answer.decision] = (answers[answer.decision] ?? 0) + 1;
   const resources = new Map(decision.reservations.map(({ operationId, request }) => [operationId, request?.resource]));
@@ -139,7 +139,7 @@ function measure(
     amountUsd,
     isUnverified: settlement === 'unverified',
   }));
-  countDecision({ tenantId, seconds, commands: commands.length, answers, posted, quotas: decision.quotas });
+  return { tenantId, seconds, commands: commands.length, answers, posted, quotas: decision.quotas };
 }
 
 /** The reserves of a batch that wait for the platform. */

@@ -36,7 +36,23 @@ const dynamicConfig = {
   'matching.numTaskqueueWritePartitions': 1,
 };
 
+/** The server looks for free ports of its own and takes them later: now and then another process is faster, and it ends. */
+const startsMax = 3;
+
 export async function startTemporal(options: TemporalOptions): Promise<RunningTemporal> {
+  for (let start = 1; ; start += 1) {
+    try {
+      return await startOnce(options);
+    } catch (error) {
+      if (!(error instanceof EndedWhileStarting) || start >= startsMax) throw error;
+      options.log(`the Temporal dev server ended while it started; starting it again (${start} of ${startsMax - 1})`);
+    }
+  }
+}
+
+class EndedWhileStarting extends Error {}
+
+async function startOnce(options: TemporalOptions): Promise<RunningTemporal> {
   const { dbFile, preferredPort, preferredUiPort, settings = {}, log } = options;
   const cli = await findTemporalCli(log);
   const port = await freePort(preferredPort);
@@ -83,7 +99,7 @@ async function ready(address: string, child: ChildProcess, said: () => string): 
   const deadlineMs = Date.now() + 30_000;
   for (;;) {
     if (child.exitCode !== null || child.signalCode !== null) {
-      throw new Error(`The Temporal dev server ended while it started. It said:\n${said()}`);
+      throw new EndedWhileStarting(`The Temporal dev server ended while it started. It said:\n${said()}`);
     }
     try {
       const connection = await Connection.connect({ address, connectTimeout: '1 second' });
