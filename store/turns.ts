@@ -94,17 +94,18 @@ export async function endTurn(
   });
 }
 
-/** Ends turns that have not begun: one, or all of a conversation. Answers which. */
+/** Ends turns that have not begun: one, or all of a conversation; where its workflow is gone the one that runs too. Answers which. */
 export async function endQueuedTurns(
   pool: Pool,
   { tenantId, runId }: RunKey,
-  { turnId, ...end }: TurnEnd & { turnId?: string | undefined },
+  { turnId, alsoRunning = false, ...end }: TurnEnd & { turnId?: string | undefined; alsoRunning?: boolean },
 ): Promise<string[]> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ turn_id: string }>(
       `UPDATE copilot_internal.turns SET status = $3, failure = $4, ended_at = clock_timestamp()
-       WHERE run_id = $1 AND turn_id = coalesce($2::uuid, turn_id) AND status = 'queued' RETURNING turn_id`,
-      [runId, turnId ?? null, end.status, end.failure ? JSON.stringify(end.failure) : null],
+       WHERE run_id = $1 AND turn_id = coalesce($2::uuid, turn_id) AND (status = 'queued' OR ($5 AND status = 'running'))
+       RETURNING turn_id`,
+      [runId, turnId ?? null, end.status, end.failure ? JSON.stringify(end.failure) : null, alsoRunning],
     );
     for (const { turn_id: ended } of rows) {
       const data = { turnId: ended, ...end };

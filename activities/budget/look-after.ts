@@ -5,7 +5,8 @@ import type { Coalescer } from '../../authority/coalescer';
 import { lookAfter } from '../../store/leases';
 import type { Pool } from '../../store/pool';
 import { endRun, takeUnseenRuns } from '../../store/runs';
-import { findUnansweredConversations } from '../../store/turns';
+import { withdrawApprovals } from '../../store/approvals';
+import { endQueuedTurns, findUnansweredConversations } from '../../store/turns';
 import { postMessageUpdate } from '../../workflows/messages';
 import type { LookAfterActivities } from '../contracts/budget';
 
@@ -66,8 +67,11 @@ export const createLookAfterActivities = ({
             : `The workflow ${workflowId} ended from outside (${state}).`;
         const failure = { code: 'run_lost', message };
         const first = await endRun(pool, run, { status: 'failed', failure }, { lastSeenAt: seenAt });
-        if (first) log.warn({ ...run, workflowId, state }, 'a run was lost, and is recorded as failed');
-        return first;
+        if (!first) return false;
+        await endQueuedTurns(pool, run, { status: 'cancelled', failure, alsoRunning: true });
+        await withdrawApprovals(pool, run);
+        log.warn({ ...run, workflowId, state }, 'a run was lost, and is recorded as failed');
+        return true;
       }),
     );
     return ended.filter(Boolean).length;

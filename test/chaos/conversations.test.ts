@@ -109,15 +109,26 @@ describe('a conversation', () => {
     await worker.stop();
   });
 
-  test('that was terminated takes no message, and says so', async () => {
+  test('that was terminated takes no message, and says so; what was under way is ended on record', async () => {
     const worker = await stack.startWorker();
     const talk = await TestConversation.start(api, await stack.tenant('5'));
     await talk.say('Hello.');
+    stack.anthropic.knobs.deltaSpacingMs = 20_000;
+    const turnId = await talk.post('Talk.');
+    await until('it talks', () => stack.anthropic.calls().inFlight > 0);
     await stack.temporal.workflow.getHandle(talk.workflowId).terminate('by an operator');
     expect(await talk.call('POST', '/messages', { message: 'Hello?' })).toMatchObject({
       status: 409,
       body: { error: 'conversation_ended' },
     });
+    await stack.admin.query(`UPDATE copilot_internal.runs SET seen_at = seen_at - interval '5 minutes'`);
+    await stack.temporal.workflow.execute('lookAfter', {
+      workflowId: `look/${randomUUID()}`,
+      taskQueue: taskQueues(stack.prefix).budget,
+    });
+    expect(await talk.ended(turnId)).toBe('cancelled');
+    expect((await talk.turns()).map(({ status }) => status)).toEqual(['completed', 'cancelled', 'cancelled']);
+    expect(await talk.show()).toMatchObject({ status: 'failed', failure: { code: 'run_lost' } });
     await worker.stop();
   });
 
