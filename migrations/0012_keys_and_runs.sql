@@ -1,6 +1,7 @@
 -- Up Migration
 -- Keys that end at a moment, so that a new one can be rolled out before the old one is refused; and runs in the order in which
--- operators ask for them.
+-- operators ask for them. The runner's own table says to `npx spendlock doctor` what has been applied.
+GRANT SELECT ON copilot_internal.schema_migrations TO spendlock_app;
 SET LOCAL ROLE spendlock_owner;
 
 CREATE OR REPLACE FUNCTION copilot_internal.authenticate_api_key(p_key_hash bytea)

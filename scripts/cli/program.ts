@@ -2,6 +2,7 @@
 import { Command, Option } from 'commander';
 import { approvalsCommands } from './approvals';
 import { budgetCommands } from './budget';
+import { doctorCommand } from './doctor';
 import { holdsCommands } from './holds';
 import { keysCommands } from './keys';
 import { pricesCommands } from './prices';
@@ -21,6 +22,7 @@ The API is found by SPENDLOCK_API_URL and SPENDLOCK_API_KEY (an administration k
 Every command takes --json, and --help with its options.
 
 Examples:
+  npx spendlock doctor
   npx spendlock tenants list
   npx spendlock budget show acme
   npx spendlock budget set acme --limit 250 --resource llm
@@ -38,6 +40,7 @@ Examples:
     keysCommands(),
   ])
     root.addCommand(inherit(commands));
+  root.addCommand(doctorCommand().exitOverride());
   return root;
 }
 

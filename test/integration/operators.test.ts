@@ -1,5 +1,5 @@
 /** What operators do with runs and keys, from their command line. */
-import { spendlock } from '../support/cli';
+import { command, spendlock } from '../support/cli';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
@@ -66,6 +66,34 @@ describe('operators', () => {
       [tenantId],
     );
     expect(rows.map(({ action }) => action).slice(-3)).toEqual(['create_key', 'rotate_key', 'revoke_key']);
+  }, 60_000);
+
+  test('let the doctor look at an installation: all is well, or what is wrong and what to do', async () => {
+    const healthy = {
+      DATABASE_URL: stack.database.appUrl,
+      TEMPORAL_ADDRESS: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '',
+      SPENDLOCK_TASK_QUEUE_PREFIX: stack.prefix,
+    };
+    const well = await command(['doctor'], healthy);
+    expect(well.out).not.toContain('wrong');
+    expect(well).toMatchObject({ status: 0 });
+    expect(well.out).toMatch(/migrations.*All \d+ are applied/);
+    type Found = { findings: { what: string; state: string; says: string }[] };
+    const ill = await command(['doctor', '--json'], {
+      DATABASE_URL: stack.database.adminUrl,
+      TEMPORAL_ADDRESS: healthy.TEMPORAL_ADDRESS,
+      SPENDLOCK_TASK_QUEUE_PREFIX: 'nobody',
+    });
+    expect(ill.status).toBe(1);
+    const states = Object.fromEntries((JSON.parse(ill.out) as Found).findings.map(({ what, state }) => [what, state]));
+    expect(states).toMatchObject({ Postgres: 'ok', role: 'wrong', Temporal: 'ok', 'workers of nobody-runs': 'wrong' });
+    const away = await command(['doctor'], {
+      DATABASE_URL: 'postgres://spendlock_app@127.0.0.1:1/nothing',
+      TEMPORAL_ADDRESS: '127.0.0.1:1',
+    });
+    expect(away.status).toBe(1);
+    expect(away.out).toMatch(/Postgres.*ECONNREFUSED/);
+    expect(away.out).toMatch(/Temporal.*cannot be reached/);
   }, 60_000);
 
   test('keys of the administration are its own, and no tenant’s key reaches any', async () => {

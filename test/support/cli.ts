@@ -12,13 +12,16 @@ export interface CommandEnd {
   err: string;
 }
 
-export async function spendlock(api: TestApi, ...args: string[]): Promise<CommandEnd> {
+export const spendlock = (api: TestApi, ...args: string[]): Promise<CommandEnd> =>
+  command(args, { SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: api.adminKey });
+
+/** The command in an environment of its own. */
+export async function command(args: string[], environment: Record<string, string>): Promise<CommandEnd> {
   const bin = path.join(__dirname, '..', '..', 'scripts', 'spendlock.cjs');
   const env = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
-    SPENDLOCK_API_URL: api.url,
-    SPENDLOCK_API_KEY: api.adminKey,
+    ...environment,
   };
   try {
     const { stdout, stderr } = await run(process.execPath, [bin, ...args], { env });
