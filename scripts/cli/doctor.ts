@@ -136,7 +136,7 @@ async function keysOf(client: Client): Promise<Finding> {
       ? ok('keys', `The administration has ${rows[0]?.count}.`)
       : wrong(
           'keys',
-          'The administration has none: nobody can steer this installation. docs/architecture.md says how one is made.',
+          'The administration has none: nobody can steer this installation. `npx spendlock keys first` makes one.',
         );
   } catch {
     return skipped('keys', 'They could not be read.');

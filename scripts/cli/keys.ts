@@ -1,4 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { createApiKey, listApiKeys, noteKeyChange } from '../../store/api-keys';
+import { createPool } from '../../store/pool';
 import { connect } from './api';
 import { author } from './options';
 import { show, table, type Column } from './output';
@@ -22,6 +24,28 @@ const seconds = (text: string): number => {
   if (/^\d{1,7}$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It must be a whole number of seconds.');
 };
+
+/** @throws Error when there is one already: whoever has it makes more. */
+async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
+  const { DATABASE_URL: url } = process.env;
+  if (!url) throw new Error('DATABASE_URL is not set. Set it to what the workers use. Nothing was done.');
+  const pool = createPool(url, { max: 1 });
+  try {
+    const inForce = (await listApiKeys(pool, undefined)).filter(
+      ({ revokedAt }) => !revokedAt || revokedAt > new Date(),
+    );
+    if (inForce.length > 0)
+      throw new Error(
+        `The administration has a key already (${inForce[0]?.apiKeyId}). Make more with it: \`npx spendlock keys create\`. Nothing was done.`,
+      );
+    const { key, apiKeyId } = await createApiKey(pool, { label: 'the first' });
+    const by = { author: author() };
+    await noteKeyChange(pool, { tenantId: undefined, by, action: 'create_key', details: { apiKeyId } });
+    return { apiKeyId, apiKey: key };
+  } finally {
+    await pool.end();
+  }
+}
 
 interface Options {
   tenant?: string;
@@ -50,6 +74,14 @@ export function keysCommands(): Command {
       const body = { ...ofTenant(options), label, author: author() };
       const answer = await connect().send<{ apiKeyId: string; apiKey: string }>('POST', '/v1/keys', body);
       show(json, answer, () => `Made ${answer.apiKeyId}. The key, shown only now:\n${answer.apiKey}`);
+    });
+  keys
+    .command('first')
+    .description('makes the first key of the administration, past the API; it needs DATABASE_URL, as workers have it')
+    .addHelpText('after', '\nExample: DATABASE_URL=postgres://… npx spendlock keys first')
+    .action(async ({ json = false }: { json?: boolean }) => {
+      const made = await makeFirstKey();
+      show(json, made, () => `Made ${made.apiKeyId}. The key, shown only now:\n${made.apiKey}`);
     });
   keys
     .command('rotate <key>')

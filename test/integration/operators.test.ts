@@ -96,6 +96,19 @@ describe('operators', () => {
     expect(away.out).toMatch(/Temporal.*cannot be reached/);
   }, 60_000);
 
+  test('make the first key of an installation past the API, once', async () => {
+    const environment = { DATABASE_URL: stack.database.appUrl };
+    // The test's own keys stand in the way, as an administrator's would.
+    const late = await command(['keys', 'first'], environment);
+    expect(late).toMatchObject({ status: 1 });
+    expect(late.err).toContain('has a key already');
+    await stack.admin.query('UPDATE copilot_internal.api_keys SET revoked_at = now() WHERE tenant_id IS NULL');
+    const first = await command(['keys', 'first', '--json'], environment);
+    const { apiKey } = JSON.parse(first.out) as { apiKey: string };
+    expect((await api.request('/v1/tenants', { key: apiKey })).status).toBe(200);
+    await stack.admin.query('UPDATE copilot_internal.api_keys SET revoked_at = NULL WHERE tenant_id IS NULL');
+  });
+
   test('keys of the administration are its own, and no tenant’s key reaches any', async () => {
     const made = await json<{ apiKeyId: string; apiKey: string }>('keys', 'create', '--label', 'second administrator');
     expect((await api.request('/v1/tenants', { key: made.apiKey })).status).toBe(200);
