@@ -11,6 +11,7 @@ import type { History } from '@temporalio/common/lib/proto-utils';
 import { Command } from 'commander';
 import { startTelemetry } from '../telemetry/start';
 import { bundleWorkflows } from '../workers/workers';
+import * as workflows from '../workflows';
 
 export const historiesDir = path.join(__dirname, '..', 'test', 'replay', 'histories');
 
@@ -49,6 +50,45 @@ async function fetchHistory({
   }
 }
 
+/** The workflow types of the product: what else lives in the namespace is not ours to replay. */
+const types = Object.keys(workflows);
+
+/**
+ * The histories of a namespace that a deploy of this code has to go on with: open workflows of every type, the newest first,
+ * and then recently closed ones, up to `sample` of each type.
+ */
+async function fetchOpen({
+  address,
+  namespace,
+  sample,
+}: {
+  address: string;
+  namespace: string;
+  sample: number;
+}): Promise<Recording[]> {
+  const connection = await Connection.connect({ address });
+  try {
+    const client = new Client({ connection, namespace });
+    const recordings: Recording[] = [];
+    for (const type of types) {
+      let taken = 0;
+      for (const status of [`ExecutionStatus = 'Running'`, `ExecutionStatus != 'Running'`]) {
+        for await (const { workflowId, runId } of client.workflow.list({
+          query: `WorkflowType = '${type}' AND ${status}`,
+        })) {
+          if (taken >= sample) break;
+          taken += 1;
+          const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+          recordings.push({ name: `${type} ${workflowId} ${runId}`, history, workflowId });
+        }
+      }
+    }
+    return recordings;
+  } finally {
+    await connection.close();
+  }
+}
+
 /** Replays each history. Answers what is wrong with it, or undefined. */
 export async function replay(
   recordings: readonly Recording[],
@@ -71,27 +111,40 @@ export async function replay(
   return results;
 }
 
+interface ReplayOptions {
+  workflowId?: string;
+  address: string;
+  namespace: string;
+  dir: string;
+  open?: boolean;
+  sample: number;
+}
+
+async function recordingsOf(options: ReplayOptions): Promise<Recording[]> {
+  if (options.workflowId !== undefined) return [await fetchHistory({ ...options, workflowId: options.workflowId })];
+  return options.open ? fetchOpen(options) : readRecordings(options.dir);
+}
+
 async function main(): Promise<void> {
   const command = new Command('npm run replay --')
     .description('Replays recorded histories on the current code.')
     .option('--workflow-id <id>', 'fetch this workflow from a server and replay it')
     .option('--address <host:port>', 'the server', process.env.TEMPORAL_ADDRESS ?? '127.0.0.1:7233')
     .option('--namespace <name>', 'its namespace', process.env.TEMPORAL_NAMESPACE ?? 'default')
-    .option('--dir <folder>', 'other recorded histories', historiesDir)
+    .option('--open', 'fetch the open and recent workflows of a namespace: before a deploy, whether they go on')
+    .option('--sample <n>', 'with --open: how many of each workflow type', (text) => Number.parseInt(text, 10), 200)
+    .option('--dir <folder>', "other recorded histories, such as exports of Temporal's UI and CLI", historiesDir)
     .option('--json', 'print the results as JSON', false)
     .addHelpText(
       'after',
-      '\nExit statuses: 0 all replay, 1 one does not, 2 wrong use.\n\nExample: npm run replay -- --workflow-id run/2f1c…',
+      '\nExit statuses: 0 all replay, 1 one does not, 2 wrong use.\n\nExamples:\n  npm run replay -- --workflow-id run/2f1c…\n  npm run replay -- --open --sample 200 --address temporal.example:7233',
     );
   command.exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
-  const options = command
-    .parse(process.argv)
-    .opts<{ workflowId?: string; address: string; namespace: string; dir: string; json: boolean }>();
+  const options = command.parse(process.argv).opts<ReplayOptions & { json: boolean }>();
   Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const { workflowId } = options;
-  const recordings =
-    workflowId === undefined ? readRecordings(options.dir) : [await fetchHistory({ ...options, workflowId })];
-  if (recordings.length === 0) throw new Error(`There is no history in ${options.dir}.`);
+  const recordings = await recordingsOf(options);
+  if (recordings.length === 0)
+    throw new Error(`There is no history in ${options.open ? `the namespace ${options.namespace}` : options.dir}.`);
   const results = await replay(recordings, await bundleWorkflows(startTelemetry('replay')));
   if (options.json)
     console.log(

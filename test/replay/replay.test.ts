@@ -2,9 +2,10 @@ import { execFile } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import * as workflows from '../../workflows';
 import { budgetWorkflowId } from '../../workflows/messages';
-import { TestStack } from '../support/stack';
+import { TestStack, until } from '../support/stack';
 
 const histories = path.join(__dirname, 'histories');
 
@@ -113,5 +114,26 @@ describe('a history fetched from a server', () => {
     }
     expect(await stack.books(tenantId)).toEqual(books);
     expect(stack.anthropic.calls()).toEqual(calls);
+  });
+
+  test('all that is open in a namespace replays before a deploy; an export of the CLI does too', async () => {
+    const tenantId = await stack.tenant('5');
+    const run = await stack.run({ tenantId });
+    const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
+    await until('it can be listed', async () => {
+      const listed = stack.temporal.workflow.list({ query: `WorkflowId = '${run.workflowId}'` });
+      for await (const { status } of listed) if (status.name === 'COMPLETED') return true;
+      return false;
+    });
+    const { status, results } = await replay('--open', '--sample', '3', '--address', address);
+    expect(results.filter(({ replays }) => !replays)).toEqual([]);
+    expect(results.some(({ name }) => name.startsWith('agentRun '))).toBe(true);
+    expect(results.some(({ name }) => name.startsWith('tenantBudget '))).toBe(true);
+    expect(status).toBe(0);
+    // As `temporal workflow show --output json` prints it: events with names of enums in capitals.
+    const dir = mkdtempSync(path.join(tmpdir(), 'spendlock-export-'));
+    const history = await stack.temporal.workflow.getHandle(run.workflowId).fetchHistory();
+    writeFileSync(path.join(dir, 'exported.json'), historyToJSON(history));
+    expect(await replay('--dir', dir)).toMatchObject({ status: 0, results: [{ replays: true }] });
   });
 });
