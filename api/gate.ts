@@ -19,7 +19,7 @@ export interface GateRequest {
   what: string;
   /** A repeat of a request that was answered before gets that answer. */
   repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined };
-  /** One whose policy is to wait for money is let through. */
+  /** Its user's quotas count too; one whose policy is to wait for money is let through. */
   conversationId?: string;
 }
 
@@ -48,11 +48,11 @@ export async function gate(
 ): Promise<readonly QuotaView[]> {
   const { tenantId, resource } = request;
   return inSpan(spanNames.quotaCheck, { tenantId, resource }, async () => {
-    const { quotas, answered, waits } = await inSpan(spanNames.quotaGet, {}, () => readGate(pool, request));
+    const { quotas, answered, waits, userId } = await inSpan(spanNames.quotaGet, {}, () => readGate(pool, request));
     // One whose period has ended is read as the next one begins.
     const ended = quotas.filter(({ wasEnded }) => wasEnded).length;
     if (ended > 0) await inSpan(spanNames.quotaReset, { quotas: ended }, () => Promise.resolve());
-    const full = inTheWay(quotas, request);
+    const full = inTheWay(quotas, { userId, ...request });
     if (!full || !enforced[request.resource] || answered || waits) return quotas;
     throw deniedBy(full, request);
   });

@@ -92,8 +92,8 @@ export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaVie
 }
 
 /**
- * The quotas that bind a tenant, whether a request was answered before under its Idempotency-Key, and whether a conversation
- * waits for money instead of being denied: what a gate needs, in one round trip.
+ * The quotas that bind a tenant, whether a request was answered before under its Idempotency-Key, and whose a conversation is
+ * and whether it waits for money instead of being denied: what a gate needs, in one round trip.
  */
 export async function readGate(
   pool: Pool,
@@ -106,7 +106,7 @@ export async function readGate(
     repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined } | undefined;
     conversationId?: string | undefined;
   },
-): Promise<{ quotas: QuotaView[]; answered: boolean; waits: boolean }> {
+): Promise<{ quotas: QuotaView[]; answered: boolean; waits: boolean; userId?: string | undefined }> {
   return asTenant(pool, tenantId, async (client, commitWith) => {
     const both = Promise.all([
       quotasOf(client, tenantId),
@@ -119,12 +119,15 @@ export async function readGate(
           ),
       conversationId === undefined
         ? undefined
-        : client.query(`SELECT FROM copilot_internal.runs WHERE run_id = $1 AND options ->> 'onDenied' = 'wait'`, [
-            conversationId,
-          ]),
+        : client.query<{ userId: string | null; waits: boolean }>(
+            `SELECT user_id AS "userId", coalesce(options ->> 'onDenied' = 'wait', false) AS waits
+             FROM copilot_internal.runs WHERE run_id = $1`,
+            [conversationId],
+          ),
     ]);
-    const [quotas, answer, waiting] = await commitWith(both);
-    return { quotas, answered: (answer?.rowCount ?? 0) > 0, waits: (waiting?.rowCount ?? 0) > 0 };
+    const [quotas, answer, conversation] = await commitWith(both);
+    const { userId, waits = false } = conversation?.rows[0] ?? {};
+    return { quotas, answered: (answer?.rowCount ?? 0) > 0, waits, userId: userId ?? undefined };
   });
 }
 

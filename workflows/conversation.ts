@@ -61,6 +61,8 @@ class Conversation {
   /** Of the turn that runs. */
   private limit = new TimeLimit(0);
   private interrupted = false;
+  /** A turn that somebody wants stopped while it is being taken. */
+  private toInterrupt: string | undefined;
   private readonly progress: RunProgress = { step: 0, doing: 'starting' };
   private readonly budget: Budget;
   private readonly sandbox: SandboxSession;
@@ -114,7 +116,10 @@ class Conversation {
       },
     );
     setHandler(interruptSignal, ({ turnId }) => {
-      if (!this.turn || (turnId !== undefined && turnId !== this.turn.turnId)) return;
+      if (!this.turn || (turnId !== undefined && turnId !== this.turn.turnId)) {
+        this.toInterrupt = turnId;
+        return;
+      }
       this.interrupted = true;
       this.limit.cancel();
     });
@@ -165,7 +170,7 @@ class Conversation {
     const begun = await this.ledger.beginTurn({ ...this.key, openingStep: this.step + 1 });
     if (!begun) return;
     this.step = begun.openingStep;
-    this.interrupted = false;
+    this.interrupted = begun.turnId === this.toInterrupt;
     this.turn = {
       turnId: begun.turnId,
       firstStep: begun.openingStep + 1,

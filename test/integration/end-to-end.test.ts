@@ -139,6 +139,16 @@ describe('end to end (V5)', () => {
     await talk.close();
   });
 
+  test('9b a message of a user whose own quota is used up is denied likewise', async () => {
+    const tenantId = await stack.tenant('5', { userLimitUsd: '0' });
+    const talk = await TestConversation.start(api, tenantId, { userId: 'ada' });
+    expect(await talk.call('POST', '/messages', { message: 'Hello.' })).toMatchObject({
+      status: 429,
+      body: { quotaDetails: { scope: 'user', scopeId: 'ada' } },
+    });
+    await talk.close();
+  });
+
   test('10 a cost and its balance are written together or not at all', async () => {
     const tenantId = await stack.tenant('5');
     await stack.admin.query(
