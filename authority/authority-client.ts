@@ -22,6 +22,8 @@ const lookUpMs = 500;
 const foldMs = 250;
 /** How long an ending process tries to send what waits. */
 const drainMsMax = 5_000;
+/** Who has no answer by then asks again, each time after twice as long, give or take a quarter. */
+const askAgainMs = 2_000;
 
 export class AuthorityClient {
   private readonly coalescer: Coalescer;
@@ -63,7 +65,8 @@ export class AuthorityClient {
     const release = (): void => {
       if (!this.replies.isAwaited(operationId)) this.send(tenantId, { type: 'release', operationId });
     };
-    const answer = await waiting;
+    const stopAsking = this.askAgain(tenantId, command, waiting);
+    const answer = await waiting.finally(stopAsking);
     if (!answer && allow && !gone?.aborted) {
       this.dependencies.log.warn(
         { tenantId, operationId },
@@ -73,6 +76,25 @@ export class AuthorityClient {
     }
     if (!answer || gone?.aborted) release();
     return answer;
+  }
+
+  /**
+   * Sends a command again for as long as nobody answers: an authority that was ended took what it had not decided with it. One
+   * that was decided is answered from the record, so sending it again is harmless.
+   */
+  private askAgain(tenantId: string, command: ReserveCommand, answered: Promise<unknown>): () => void {
+    let timer: NodeJS.Timeout | undefined;
+    const after = (ms: number): void => {
+      timer = setTimeout(
+        () => {
+          this.send(tenantId, command, answered);
+          after(ms * 2);
+        },
+        ms * (0.75 + Math.random() / 2),
+      );
+    };
+    after(askAgainMs);
+    return () => clearTimeout(timer);
   }
 
   /** Resolves once Postgres holds the outcome. */

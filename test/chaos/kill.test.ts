@@ -1,6 +1,8 @@
 import { budgetStateQuery, budgetWorkflowId } from '../../workflows/messages';
 import type { FaultPoint } from '../../activities/budget/paid-step';
-import { TestStack } from '../support/stack';
+import { startTestApi } from '../support/api';
+import { TestStack, until } from '../support/stack';
+import { randomUUID } from 'node:crypto';
 
 describe('kill -9 of the worker', () => {
   let stack: TestStack;
@@ -70,4 +72,21 @@ describe('kill -9 of the worker', () => {
     });
     await worker.stop();
   }, 120_000);
+
+  test('an authority that was ended before it decided: whoever waits asks again, and is answered', async () => {
+    const api = await startTestApi(stack);
+    const tenantId = await stack.tenantThat('wait', 30_000);
+    // Temporal takes the request, and nobody is there to decide it.
+    const asking = api.call('POST', '/v1/reservations', {
+      body: { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd: '1' },
+    });
+    const authority = stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId));
+    await until('it was asked', () => authority.describe().catch(() => undefined));
+    await authority.terminate('by a test');
+    const worker = await stack.startWorker();
+    expect(await asking).toMatchObject({ status: 201, body: { grantedUsd: '1' } });
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '1', openReservations: 1 });
+    await worker.stop();
+    await api.close();
+  }, 60_000);
 });
