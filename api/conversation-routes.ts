@@ -1,5 +1,6 @@
 /** The routes under /v1/conversations, and /v1/approvals. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { isUuid } from '../core/uuid';
 import { decideApproval, listApprovals, type Approval } from '../store/approvals';
 import type { Run } from '../store/runs';
 import { readTranscript } from '../store/transcripts';
@@ -13,12 +14,11 @@ import { ApiError } from './errors';
 import { streamRunEvents } from './events';
 import { gate } from './gate';
 import { once } from './idempotency';
-import { failures, idempotencyHeader, idParam, json, security } from './openapi';
+import { body, failures, idempotencyHeader, idParam, json, security } from './openapi';
 import * as schemas from './schemas';
 
 type App = OpenAPIHono<ApiEnv>;
 
-const body = (schema: z.ZodType) => ({ required: true, content: { 'application/json': { schema } } });
 const params = idParam('The conversation');
 const ofTenant = z.object({ tenantId: schemas.tenantIdSchema.optional() });
 const eventStream = {
@@ -106,7 +106,7 @@ function messages(app: App, dependencies: ApiDependencies): void {
         idempotencyKey: c.req.header('idempotency-key'),
       };
       const what = 'The message was not stored.';
-      const named = uuid.test(conversationId) ? { conversationId } : {};
+      const named = isUuid(conversationId) ? { conversationId } : {};
       await gate(dependencies, { tenantId, resource: 'llm', what, repeatOf, ...named });
       const response = await inSpan(spanNames.chat, { conversationId }, () =>
         once(context, dependencies, asked, async (turnId) => ({
@@ -151,7 +151,6 @@ function messages(app: App, dependencies: ApiDependencies): void {
   );
 }
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' };
 
 function reading(app: App, dependencies: ApiDependencies): void {

@@ -1,5 +1,6 @@
 /** Conversations: beginning one, sending a message, stopping a turn, closing. */
 import { WorkflowNotFoundError, WorkflowUpdateFailedError, WorkflowUpdateStage } from '@temporalio/client';
+import { isUuid } from '../core/uuid';
 import { readRunCost } from '../store/reservations';
 import { createRun, findRun, listRuns, type Run, type RunFailure } from '../store/runs';
 import { addTurn, endQueuedTurns, type AddedTurn, type TurnView as StoredTurn } from '../store/turns';
@@ -36,14 +37,12 @@ export async function startConversation(
   return { conversationId, workflowId, status: 'open' };
 }
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 /** @throws ApiError `not_found`, which does not tell whether another tenant has such a conversation. */
 export async function findConversation(
   { pool }: ProcessDependencies,
   { tenantId, conversationId }: { tenantId: string; conversationId: string },
 ): Promise<Run> {
-  const run = uuid.test(conversationId) ? await findRun(pool, { tenantId, runId: conversationId }) : undefined;
+  const run = isUuid(conversationId) ? await findRun(pool, { tenantId, runId: conversationId }) : undefined;
   if (run?.type !== 'conversation')
     throw new ApiError('not_found', `There is no conversation ${JSON.stringify(conversationId)}.`);
   return run;
@@ -78,7 +77,7 @@ export async function sendMessage(
       `message: ${message.length} characters; at most ${taskCharsMax} are taken. Nothing was stored.`,
     );
   const key = { tenantId, runId: conversationId };
-  const added = uuid.test(conversationId) ? await addTurn(dependencies.pool, key, { turnId, message }) : undefined;
+  const added = isUuid(conversationId) ? await addTurn(dependencies.pool, key, { turnId, message }) : undefined;
   if (!added) {
     const run = await findConversation(dependencies, { tenantId, conversationId });
     throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended. Nothing was stored.`);

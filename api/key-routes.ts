@@ -5,7 +5,7 @@ import { operatorOf } from './control-routes';
 import { requireAdministration, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
 import { ApiError } from './errors';
 import { once } from './idempotency';
-import { failures, idempotencyHeader, json, security } from './openapi';
+import { body, failures, idempotencyHeader, json, security } from './openapi';
 import * as schemas from './schemas';
 
 const show = (key: ApiKeyView): z.infer<typeof schemas.keyView> => ({
@@ -14,7 +14,6 @@ const show = (key: ApiKeyView): z.infer<typeof schemas.keyView> => ({
   revokedAt: key.revokedAt?.toISOString() ?? null,
 });
 
-const body = (schema: z.ZodType) => ({ required: true, content: { 'application/json': { schema } } });
 const params = z.object({ id: z.uuid({ error: 'must be a UUID' }) });
 const newKey = z.object({ apiKeyId: z.string(), apiKey: z.string().openapi({ description: 'Shown only now.' }) });
 

@@ -6,6 +6,8 @@ export const json = (schema: z.ZodType, description: string) => ({
   content: { 'application/json': { schema } },
   description,
 });
+/** A request's body, which has to be there. */
+export const body = (schema: z.ZodType) => ({ required: true, content: { 'application/json': { schema } } });
 export const failures = { default: json(schemas.errorView, 'What went wrong, what was kept, and what to do') };
 export const idParam = (description: string) => z.object({ id: z.string().openapi({ description }) });
 export const idempotencyHeader = z.object({

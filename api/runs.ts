@@ -4,6 +4,7 @@ import { WorkflowIdReusePolicy } from '@temporalio/common';
 import { parseUsd, formatUsd } from '../core/money';
 import { findModelPrice, UnpricedModelError } from '../core/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
+import { isUuid } from '../core/uuid';
 import { readRunCost, readRunSteps } from '../store/reservations';
 import { createRun, findRun, listRuns, type Run, type RunFilter } from '../store/runs';
 import { listQuotas, readPolicy, type QuotaView, type TenantPolicy } from '../store/tenants';
@@ -261,14 +262,12 @@ export async function showRuns(
 const statusOf = ({ status, waiting }: Run): RunView['status'] =>
   status === 'running' && waiting ? 'waiting_for_money' : status;
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 /** @throws ApiError `not_found`, which does not tell whether another tenant has such a run. */
 export async function findRunOrFail(
   { pool }: ProcessDependencies,
   key: { tenantId: string; runId: string },
 ): Promise<Run> {
-  const run = uuid.test(key.runId) ? await findRun(pool, key) : undefined;
+  const run = isUuid(key.runId) ? await findRun(pool, key) : undefined;
   if (!run) throw new ApiError('not_found', `There is no run ${JSON.stringify(key.runId)}.`);
   return run;
 }

@@ -2,14 +2,14 @@
  * The sweeper: lists the provider's sandboxes of this installation, ends what no open run owns, and writes what it cost. A
  * sandbox is left behind when a reply was lost and its worker with it, or when somebody terminated its workflow.
  */
+import { isUuid } from '../../core/uuid';
 import { readInstallationId, readSandboxOwners, type SandboxOwnerRow } from '../../store/sandboxes';
 import type { SandboxDependencies } from './dependencies';
 import { settleWindow } from './lifetime';
 import { findByInstallation, killSandbox, type FoundSandbox } from './provider';
 
-const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const uuids = (texts: readonly (string | undefined)[]): string[] =>
-  texts.filter((text): text is string => text !== undefined && uuid.test(text));
+  texts.filter((text): text is string => text !== undefined && isUuid(text));
 
 export async function sweep(dependencies: SandboxDependencies): Promise<number> {
   const { connection, pool, log, sweepMinAgeMs } = dependencies;

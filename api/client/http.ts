@@ -63,13 +63,17 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
     headers: { 'content-type': 'application/json' },
   });
 
-  const sendBody = (path: string, body: object, { idempotencyKey, signal }: RequestOptions) => {
+  const sendBody = (
+    path: string,
+    body: object,
+    { idempotencyKey, signal }: RequestOptions & { idempotencyKey: string },
+  ) => {
     const { body: text, headers } = json(body);
     return send('POST', url(path), {
       body: text,
       headers: {
         ...headers,
-        'idempotency-key': idempotencyKey ?? randomUUID(),
+        'idempotency-key': idempotencyKey,
       },
       ...(signal ? { signal } : {}),
     });
