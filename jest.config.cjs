@@ -30,6 +30,10 @@ module.exports = {
   reporters: ['default', '<rootDir>/test/support/closing-line-reporter.cjs'],
   projects: [
     { ...common, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts'] },
+    // Needs a Chromium: `npm run test:browser`.
+    { ...common, displayName: 'browser', testMatch: ['<rootDir>/test/browser/**/*.test.ts'] },
+    // Needs a Prometheus: `npm run test:prometheus`.
+    { ...common, displayName: 'prometheus', testMatch: ['<rootDir>/test/prometheus/**/*.test.ts'] },
     { ...common, displayName: 'integration', testMatch: ['<rootDir>/test/{integration,replay,chaos}/**/*.test.ts'] },
   ],
 };

@@ -4,23 +4,28 @@ import { randomUUID } from 'node:crypto';
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { isDatabaseAway } from '../store/pool';
-import { createApiKey } from '../store/api-keys';
+import { createApiKey, type KeyOwner } from '../store/api-keys';
 import { createTenant, listQuotas, setQuotas } from '../store/tenants';
 import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
 import { conversationRoutes } from './conversation-routes';
 import { controlRoutes } from './control-routes';
+import { overviewRoutes } from './overview-routes';
+import { limitRate } from './rate-limit';
 import { priceRoutes } from './price-routes';
 import { denialEvents, Denied } from './denials';
+import { dashboard } from './dashboard';
 import { docsPage } from './docs-page';
 import { ApiError, errorBody } from './errors';
 import { streamRunEvents } from './events';
 import { once } from './idempotency';
 import { keyRoutes } from './key-routes';
-import { failures, idempotencyHeader, idParam, json, security } from './openapi';
+import { eventStream, failures, idempotencyHeader, idParam, json, security, streamHeaders } from './openapi';
 import { health, readiness } from './readiness';
+import { requestSpan } from './request-span';
 import { reservationRoutes } from './reservation-routes';
 import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs';
 import * as schemas from './schemas';
+import { tenantEndRoutes } from './tenant-end-routes';
 import { usageRoutes } from './usage-routes';
 
 export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
@@ -41,7 +46,10 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
     c.set('requestId', randomUUID());
     c.header('x-request-id', c.get('requestId'));
     await next();
+    // A process that ends keeps no connection: its client comes back to another.
+    if (dependencies.closing.aborted) c.res.headers.set('connection', 'close');
   });
+  app.use('/v1/*', requestSpan);
   app.use('/v1/*', async (c, next) => {
     const key = /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
     const caller = key === undefined ? undefined : await dependencies.callers.of(key);
@@ -53,10 +61,12 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
     c.set('caller', caller);
     await next();
   });
+  if (dependencies.rateLimitPerSecond !== undefined) app.use('/v1/*', limitRate(dependencies.rateLimitPerSecond));
   // Base64 makes a file a third larger.
   const maxSize = Math.ceil(schemas.fileBytesMax * 1.4) + 1024 * 1024;
   app.use('/v1/*', limitBody(maxSize));
   app.use('/v1/*', async (c, next) => {
+    if (c.req.url.includes('%00')) throw unstorable('The address');
     if (['POST', 'PUT'].includes(c.req.method)) checkJson(await c.req.text(), c.req.path);
     await next();
   });
@@ -71,7 +81,15 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
       return c.json(error.body, 429, headers);
     }
     if (!(error instanceof ApiError))
-      dependencies.log.error({ requestId, path: c.req.path, error: error.message }, 'a request failed');
+      dependencies.log.error(
+        {
+          requestId,
+          tenantId: (c.get('caller') as KeyOwner | undefined)?.tenantId,
+          path: c.req.path,
+          error: error.message,
+        },
+        'a request failed',
+      );
     const known = knownError(error);
     return c.json(errorBody(known, requestId), known.status as 400);
   });
@@ -87,6 +105,8 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   controlRoutes(app, dependencies);
   priceRoutes(app, dependencies);
   keyRoutes(app, dependencies);
+  overviewRoutes(app, dependencies);
+  tenantEndRoutes(app, dependencies);
   app.openapi(
     createRoute({
       method: 'get',
@@ -106,6 +126,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
       return c.json(state, state.status === 'ready' ? 200 : 503);
     },
   );
+  dashboard(app);
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' });
   const document = {
     openapi: '3.1.0',
@@ -131,7 +152,10 @@ function limitBody(maxSize: number): MiddlewareHandler<ApiEnv> {
 function knownError(error: Error): ApiError {
   if (error instanceof ApiError) return error;
   return isDatabaseAway(error)
-    ? new ApiError('unavailable', 'Postgres did not answer. What the request had stored by then is kept.')
+    ? new ApiError(
+        'unavailable',
+        'Postgres could not do it at the moment. What the request had stored by then is kept.',
+      )
     : new ApiError('internal', 'The request failed. What it had stored by then is kept.');
 }
 
@@ -141,12 +165,25 @@ function tooLarge(bytes: number): never {
 
 function checkJson(text: string, path: string): void {
   if (text === '' && path.endsWith('/cancel')) return;
+  let body: unknown;
   try {
-    JSON.parse(text);
+    body = JSON.parse(text);
   } catch (error) {
     throw new ApiError('invalid_json', `The body is not JSON: ${(error as Error).message}. Nothing was done.`);
   }
+  // Only what is written as an escape can be wrong, so that most bodies are not walked.
+  if (/\\u(0000|d[89a-f])/i.test(text) && hasUnstorableText(body)) throw unstorable('The body');
 }
+
+/** Characters that are none: Postgres cannot keep NUL, nor half of a surrogate pair. */
+const hasUnstorableText = (value: unknown): boolean => {
+  if (typeof value === 'string') return value.includes('\0') || /\p{Surrogate}/u.test(value);
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.entries(value).some(([name, inner]) => hasUnstorableText(name) || hasUnstorableText(inner));
+};
+
+const unstorable = (what: string): ApiError =>
+  new ApiError('invalid_request', `${what} has a character U+0000 or half of a surrogate pair. Nothing was done.`);
 
 type App = OpenAPIHono<ApiEnv>;
 
@@ -278,10 +315,7 @@ function runRoutes(app: App, dependencies: ApiDependencies): void {
       security,
       request: { params, query, headers: z.object({ 'last-event-id': z.string().optional() }) },
       responses: {
-        200: {
-          content: { 'text/event-stream': { schema: z.string() } },
-          description: 'Server-sent events, numbered per run',
-        },
+        200: eventStream('Server-sent events, numbered per run'),
         ...failures,
       },
     }),
@@ -292,9 +326,7 @@ function runRoutes(app: App, dependencies: ApiDependencies): void {
       if (!/^\d{1,9}$/.test(last))
         throw new ApiError('invalid_request', 'Last-Event-ID: must be the number of an event of this run.');
       const stream = streamRunEvents(dependencies, run, { afterSequence: Number(last), clientGone: c.req.raw.signal });
-      return new Response(stream, {
-        headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' },
-      });
+      return new Response(stream, { headers: streamHeaders });
     },
   );
   app.openapi(

@@ -1,21 +1,27 @@
 /** What the API reads from its environment, once. A wrong value stops it at once and is named. */
 import { z } from 'zod';
-import { ConfigError, flag } from '../workers/config';
+import type { DataConverter } from '@temporalio/common';
+import { temporalServerFrom, type TemporalServer } from '../authority/connection';
+import { dataConverterFrom } from '../encryption/data-converter';
+import { attempt, ConfigError, count, flag, hostAndPort, orEmpty } from '../workers/config';
 import { defaultTaskQueuePrefix } from '../workflows/messages';
 
 /** The model of runs that name none. */
 export const defaultModel = 'claude-haiku-4-5';
 
+/** An address that the dashboard links to, with the place of an id in it. */
+const link = (place: string) =>
+  orEmpty(
+    z.string().refine((text) => /^https?:\/\//.test(text) && text.includes(place), {
+      error: `must be an http:// or https:// address with ${place} in it`,
+    }),
+  );
+
 const schema = z.object({
   DATABASE_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\/.+/, { error: 'must be a postgres:// connection string of the role spendlock_app' }),
-  TEMPORAL_ADDRESS: z
-    .string()
-    .regex(/^[^/\s]+:\d+$/, { error: 'must be host:port' })
-    .default('127.0.0.1:7233'),
-  TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
-  TEMPORAL_API_KEY: z.string().min(1).optional(),
+  TEMPORAL_ADDRESS: hostAndPort,
   SPENDLOCK_TASK_QUEUE_PREFIX: z.string().min(1).default(defaultTaskQueuePrefix),
   SPENDLOCK_DEFAULT_MODEL: z.string().min(1).default(defaultModel),
   ENFORCE_COST_QUOTAS: flag,
@@ -26,17 +32,26 @@ const schema = z.object({
     .regex(/^\d{1,5}$/, { error: 'must be a port number' })
     .default('8088')
     .transform(Number),
+  SPENDLOCK_WORKFLOW_URL: link('{workflowId}'),
+  SPENDLOCK_TRACE_URL: link('{traceId}'),
+  SPENDLOCK_RATE_LIMIT_PER_SECOND: count(1, 1_000_000, 2_000),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
-export type ApiConfig = z.infer<typeof schema>;
+export type ApiConfig = z.infer<typeof schema> & {
+  temporal: TemporalServer;
+  dataConverter: DataConverter | undefined;
+};
 
 /** @throws ConfigError that names every wrong variable. */
 export function apiConfig(environment: NodeJS.ProcessEnv): ApiConfig {
   const parsed = schema.safeParse(environment);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map(
-    (issue) => `  ${issue.path.join('.')} ${issue.code === 'invalid_type' ? 'is not set' : issue.message}`,
+  const problems = (parsed.error?.issues ?? []).map(
+    (issue) => `${issue.path.join('.')} ${issue.code === 'invalid_type' ? 'is not set' : issue.message}`,
   );
-  throw new ConfigError(`The API was not started; its environment is wrong:\n${problems.join('\n')}`);
+  const temporal = attempt(() => temporalServerFrom(environment), problems);
+  const dataConverter = attempt(() => dataConverterFrom(environment), problems);
+  if (parsed.success && temporal && problems.length === 0) return { ...parsed.data, temporal, dataConverter };
+  const lines = problems.map((problem) => `  ${problem}`).join('\n');
+  throw new ConfigError(`The API was not started; its environment is wrong:\n${lines}`);
 }

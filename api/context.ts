@@ -2,15 +2,22 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Client } from '@temporalio/client';
 import type { Context } from 'hono';
-import type { Logger } from 'pino';
+import type { Logger } from '../telemetry/log';
 import type { Resource } from '../core/commands';
 import type { AuthorityClient } from '../authority/authority-client';
 import type { KeyOwner } from '../store/api-keys';
+import type { Operator } from '../store/control';
 import type { Pool } from '../store/pool';
 import type { PriceList } from '../store/prices';
 import type { Callers, Policies, Prices, Tenants } from './cached';
 import type { Watchers } from './watchers';
 import { ApiError } from './errors';
+
+/** Temporal's UI, and what shows traces. */
+export interface Links {
+  workflow?: string;
+  trace?: string;
+}
 
 /** What a process that serves the API brings. */
 export interface ProcessDependencies {
@@ -22,6 +29,10 @@ export interface ProcessDependencies {
   prices: () => Promise<PriceList>;
   /** Whether quotas of a resource bind (requirement Q1). */
   enforced: Record<Resource, boolean>;
+  /** Where else an operator looks: addresses with {workflowId} or {traceId} in them. */
+  links?: Links | undefined;
+  /** Requests of one key within a second that one process takes; without it they are not counted. */
+  rateLimitPerSecond?: number | undefined;
   /** Ends open event streams. */
   closing: AbortSignal;
 }
@@ -44,6 +55,12 @@ export interface ApiEnv {
   Variables: { requestId: string; caller: KeyOwner };
 }
 export type ApiContext = Context<ApiEnv>;
+
+/** Who orders a change: the person named, or the key when nobody is. */
+export const operatorOf = ({ apiKeyId }: { apiKeyId: string }, author = `API key ${apiKeyId}`): Operator => ({
+  apiKeyId,
+  author,
+});
 
 /** The tenant that a request is about. A tenant's key is for that tenant alone. */
 export async function tenantFor(

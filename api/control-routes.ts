@@ -14,19 +14,20 @@ import {
 } from '../store/control';
 import { listPlatformQuotas, setPlatformQuotas } from '../store/leases';
 import { listReservations, readReservation } from '../store/reservations';
-import { requireAdministration, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import {
+  operatorOf,
+  requireAdministration,
+  tenantFor,
+  type ApiContext,
+  type ApiDependencies,
+  type ApiEnv,
+} from './context';
 import { ApiError } from './errors';
 import { once } from './idempotency';
 import { failures, idempotencyHeader, idParam, json, security } from './openapi';
 import { release } from './reservations';
 import { showQuota } from './runs';
 import * as schemas from './schemas';
-
-/** Who orders a change: the person named, or the key when nobody is. */
-export const operatorOf = ({ apiKeyId }: { apiKeyId: string }, author = `API key ${apiKeyId}`): Operator => ({
-  apiKeyId,
-  author,
-});
 
 function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): void {
   const path = '/v1/platform/quotas';

@@ -14,17 +14,13 @@ import { ApiError } from './errors';
 import { streamRunEvents } from './events';
 import { gate } from './gate';
 import { once } from './idempotency';
-import { body, failures, idempotencyHeader, idParam, json, security } from './openapi';
+import { body, eventStream, failures, idempotencyHeader, idParam, json, security, streamHeaders } from './openapi';
 import * as schemas from './schemas';
 
 type App = OpenAPIHono<ApiEnv>;
 
 const params = idParam('The conversation');
 const ofTenant = z.object({ tenantId: schemas.tenantIdSchema.optional() });
-const eventStream = {
-  content: { 'text/event-stream': { schema: z.string() } },
-  description: 'Server-sent events, numbered per conversation',
-};
 
 export function conversationRoutes(app: App, dependencies: ApiDependencies): void {
   beginningAndEnding(app, dependencies);
@@ -91,7 +87,7 @@ function messages(app: App, dependencies: ApiDependencies): void {
       request: { params, headers: idempotencyHeader, body: body(schemas.messageBody) },
       responses: {
         202: json(z.any(), 'The message is stored, and is answered in its turn'),
-        200: { ...eventStream, description: 'With `Accept: text/event-stream`: the turn as it happens, to its end' },
+        200: eventStream('With `Accept: text/event-stream`: the turn as it happens, to its end'),
         429: json(z.any(), 'Denied: the quota that bound, and when to try again'),
         ...failures,
       },
@@ -150,8 +146,6 @@ function messages(app: App, dependencies: ApiDependencies): void {
     },
   );
 }
-
-const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' };
 
 function reading(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
@@ -236,7 +230,7 @@ function reading(app: App, dependencies: ApiDependencies): void {
         query: ofTenant.extend({ turnId: z.uuid().optional().openapi({ description: 'Only this turn, to its end.' }) }),
         headers: z.object({ 'last-event-id': z.string().optional() }),
       },
-      responses: { 200: eventStream, ...failures },
+      responses: { 200: eventStream('Server-sent events, numbered per conversation'), ...failures },
     }),
     async (c) => {
       const { tenantId, turnId } = c.req.valid('query');
@@ -308,9 +302,7 @@ function approvals(app: App, dependencies: ApiDependencies): void {
         await temporal.workflow
           .getHandle(decided.workflowId)
           .signal(decideApprovalSignal, { approvalId })
-          .catch((error: unknown) =>
-            dependencies.log.warn({ approvalId, error: String(error) }, 'a decision could not be signalled'),
-          );
+          .catch((error: unknown) => dependencies.log.warn({ approvalId, error }, 'a decision could not be signalled'));
         const { workflowId: _, ...approval } = decided;
         return { status: 200, body: approvalViewOf(approval) };
       })) as never;

@@ -1,9 +1,9 @@
 /** Conversations: beginning one, sending a message, stopping a turn, closing. */
-import { WorkflowNotFoundError, WorkflowUpdateFailedError, WorkflowUpdateStage } from '@temporalio/client';
+import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { isUuid } from '../core/uuid';
 import { readRunCost } from '../store/reservations';
 import { createRun, findRun, listRuns, type Run, type RunFailure } from '../store/runs';
-import { addTurn, endQueuedTurns, type AddedTurn, type TurnView as StoredTurn } from '../store/turns';
+import { addTurn, endQueuedTurn, type AddedTurn, type TurnView as StoredTurn } from '../store/turns';
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../workflows/messages';
 import type { ProcessDependencies } from './context';
 import { ApiError } from './errors';
@@ -95,11 +95,10 @@ async function ring(
   const workflowId = conversationWorkflowId(conversationId);
   const update = () =>
     temporal.withDeadline(Date.now() + ringTimeoutMs, () =>
-      temporal.workflow.getHandle(workflowId).startUpdate(postMessageUpdate, {
-        args: [{ turnId }],
-        updateId: turnId,
-        waitForStage: WorkflowUpdateStage.ACCEPTED,
-      }),
+      // Waited for to its end, which comes in the same task: one that is only started does not say that it was refused.
+      temporal.workflow
+        .getHandle(workflowId)
+        .executeUpdate(postMessageUpdate, { args: [{ turnId }], updateId: turnId }),
     );
   try {
     // An execution that continues as new just now refuses; its successor does not.
@@ -113,7 +112,7 @@ async function ring(
         'conversation_ended',
         `The conversation ${conversationId} is ending. The message is not answered.`,
       );
-    log.warn({ workflowId, error: String(error) }, 'a conversation could not be told of a message');
+    log.warn({ workflowId, error }, 'a conversation could not be told of a message');
     throw new ApiError(
       'unavailable',
       'Temporal did not answer. The message is stored and is answered once it does; send it again only with the same Idempotency-Key.',
@@ -131,8 +130,7 @@ export async function interrupt(
     throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended. Nothing was changed.`);
   if (turnId !== undefined) {
     const failure = { code: 'turn_interrupted', message: 'The turn was interrupted before it began.' };
-    const ended = await endQueuedTurns(pool, run, { turnId, status: 'interrupted', failure });
-    if (ended.length > 0) return { interrupted: 'queued' };
+    if (await endQueuedTurn(pool, run, { turnId, status: 'interrupted', failure })) return { interrupted: 'queued' };
   }
   await signal(run, () =>
     temporal.workflow.getHandle(run.workflowId).signal(interruptSignal, turnId === undefined ? {} : { turnId }),

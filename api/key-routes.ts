@@ -1,8 +1,14 @@
 /** The routes under /v1/keys: administration makes, lists, rotates and revokes the keys of tenants and its own. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { createApiKey, listApiKeys, noteKeyChange, revokeApiKey, type ApiKeyView } from '../store/api-keys';
-import { operatorOf } from './control-routes';
-import { requireAdministration, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import {
+  operatorOf,
+  requireAdministration,
+  tenantFor,
+  type ApiContext,
+  type ApiDependencies,
+  type ApiEnv,
+} from './context';
 import { ApiError } from './errors';
 import { once } from './idempotency';
 import { body, failures, idempotencyHeader, json, security } from './openapi';

@@ -7,16 +7,28 @@ import { createLog } from '../telemetry/log';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError } from '../workers/config';
 import { apiConfig } from './config';
+import { given } from './given';
 import { startApi } from './server';
+
+/** No request may keep a connection of the pool for longer: 503 then, and what it did is rolled back. */
+const statementTimeoutMs = 15_000;
 
 async function main(): Promise<void> {
   const config = apiConfig(process.env);
   const log = createLog({ name: 'api', level: config.LOG_LEVEL });
   const telemetry = startTelemetry('spendlock-api');
   // Lazy: the API comes up, and says on /readyz what is missing, before Temporal does.
-  const connection = Connection.lazy(signallingConnection(config.TEMPORAL_ADDRESS, config.TEMPORAL_API_KEY));
-  const temporal = new Client({ connection, namespace: config.TEMPORAL_NAMESPACE, plugins: [telemetry.plugin] });
-  const pool = createPool(config.DATABASE_URL);
+  const connection = Connection.lazy(signallingConnection(config.temporal.connection));
+  const temporal = new Client({
+    connection,
+    namespace: config.temporal.namespace,
+    ...given({ dataConverter: config.dataConverter }),
+    plugins: [telemetry.plugin],
+  });
+  const pool = createPool(config.DATABASE_URL, {
+    application_name: 'spendlock-api',
+    statement_timeout: statementTimeoutMs,
+  });
   const api = await startApi({
     host: config.API_HOST,
     port: config.API_PORT,
@@ -26,6 +38,8 @@ async function main(): Promise<void> {
     taskQueuePrefix: config.SPENDLOCK_TASK_QUEUE_PREFIX,
     defaultModel: config.SPENDLOCK_DEFAULT_MODEL,
     prices: () => readPrices(pool),
+    links: { ...given({ workflow: config.SPENDLOCK_WORKFLOW_URL, trace: config.SPENDLOCK_TRACE_URL }) },
+    rateLimitPerSecond: config.SPENDLOCK_RATE_LIMIT_PER_SECOND,
     enforced: { llm: config.ENFORCE_COST_QUOTAS, e2b: config.ENFORCE_E2B_QUOTAS },
   });
   log.info({ url: api.url }, 'API started');

@@ -17,3 +17,10 @@ export const idempotencyHeader = z.object({
     .openapi({ description: 'A repeat with the same key gets the first answer.' }),
 });
 export const security = [{ bearer: [] }];
+
+/** An answer that goes on: server-sent events. */
+export const eventStream = (description: string) => ({
+  content: { 'text/event-stream': { schema: z.string() } },
+  description,
+});
+export const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' };

@@ -6,8 +6,7 @@ import { formatFraction, latestAt, type Fraction, type ModelPrice, type TokenRat
 import { sqlState } from '../store/pool';
 import type { SandboxPrice } from '../core/sandbox-prices';
 import { addModelPrices, addSandboxPrice, type RateTexts } from '../store/prices';
-import { operatorOf } from './control-routes';
-import { requireAdministration, type ApiDependencies, type ApiEnv } from './context';
+import { operatorOf, requireAdministration, type ApiDependencies, type ApiEnv } from './context';
 import { ApiError } from './errors';
 import { once } from './idempotency';
 import { failures, idempotencyHeader, json, security } from './openapi';

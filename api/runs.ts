@@ -8,7 +8,18 @@ import { isUuid } from '../core/uuid';
 import { readRunCost, readRunSteps } from '../store/reservations';
 import { createRun, findRun, listRuns, type Run, type RunFilter } from '../store/runs';
 import { listQuotas, readPolicy, type QuotaView, type TenantPolicy } from '../store/tenants';
-import { runWorkflowId, taskQueues, tenantIdAttribute, type AgentRunInput, type ToolRule } from '../workflows/messages';
+import {
+  budgetWorkflowId,
+  holdsMoneyAttribute,
+  modelAttribute,
+  runStatusAttribute,
+  runWorkflowId,
+  taskQueues,
+  tenantIdAttribute,
+  userIdAttribute,
+  type AgentRunInput,
+  type ToolRule,
+} from '../workflows/messages';
 import type { ProcessDependencies } from './context';
 import { ApiError } from './errors';
 import { gate } from './gate';
@@ -179,6 +190,16 @@ export interface NewWorkflow {
   summary: string;
 }
 
+/** What Temporal UI shows of it from the start. */
+function detailsOf({ tenantId, userId, model, maxSteps, maxCostUsd, timeoutSeconds, onDenied }: AgentRunInput): string {
+  const lines = [
+    `Tenant **${tenantId}**${userId === undefined ? '' : `, user **${userId}**`}, model **${model}**.`,
+    `At most ${maxSteps} model calls and ${timeoutSeconds} s${maxCostUsd === undefined ? '' : `, and ${maxCostUsd} USD`}.`,
+    `A denied step ${onDenied === 'wait' ? 'waits for money' : 'ends it'}. Its steps: under Current Details. What the tenant has left: workflow \`${budgetWorkflowId(tenantId)}\`.`,
+  ];
+  return lines.join('\n\n');
+}
+
 /** @throws ApiError `unavailable` when Temporal does not take it; the run is stored. */
 export async function startWorkflow(
   { temporal, taskQueuePrefix, log }: ProcessDependencies,
@@ -190,12 +211,21 @@ export async function startWorkflow(
       taskQueue: taskQueues(taskQueuePrefix).runs,
       args: [input],
       workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
-      typedSearchAttributes: [{ key: tenantIdAttribute, value: input.tenantId }],
+      typedSearchAttributes: [
+        { key: tenantIdAttribute, value: input.tenantId },
+        { key: modelAttribute, value: input.model },
+        { key: runStatusAttribute, value: 'running' },
+        { key: holdsMoneyAttribute, value: type === 'agentRun' },
+        ...(input.userId === undefined ? [] : [{ key: userIdAttribute, value: input.userId }]),
+      ],
       staticSummary: summary,
+      staticDetails: detailsOf(input),
     });
+    const { tenantId, runId } = input;
+    log.info({ tenantId, runId, ...(type === 'conversation' ? { conversationId: runId } : {}), type }, 'a run began');
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) return;
-    log.error({ workflowId, error: String(error) }, 'a run could not be started');
+    log.error({ tenantId: input.tenantId, workflowId, error }, 'a run could not be started');
     throw new ApiError(
       'unavailable',
       `Temporal did not take the run ${input.runId}. The run is stored and has not begun; send the same request with the same Idempotency-Key within two minutes to start it.`,
@@ -234,6 +264,9 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
       committedUsd: step.committedUsd ?? null,
       settlement: step.settlement ?? null,
       decidedAt: step.decidedAt.toISOString(),
+      claimedAt: step.claimedAt?.toISOString() ?? null,
+      endedAt: (step.outcomeAt ?? step.endedAt)?.toISOString() ?? null,
+      traceId: step.traceId ?? null,
     })),
     createdAt: run.createdAt.toISOString(),
     endedAt: run.endedAt?.toISOString() ?? null,

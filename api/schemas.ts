@@ -44,7 +44,8 @@ export const quotaView = z.object({
   resetsAt: z.string().nullable().openapi({ description: 'Null when it never resets.' }),
 });
 
-const share = z.number().gt(0).lte(1);
+/** Kept with four decimals. */
+const share = z.number().gte(0.0001).lte(1);
 const author = z.string().trim().min(1).max(200).optional().openapi({ description: 'The person behind the key.' });
 /** What a quota limits, and when it warns. */
 const limits = {
@@ -372,6 +373,9 @@ export const runStep = z.object({
   committedUsd: z.string().nullable(),
   settlement: z.string().nullable(),
   decidedAt: z.string(),
+  claimedAt: z.string().nullable().openapi({ description: 'When its money was first used.' }),
+  endedAt: z.string().nullable().openapi({ description: 'When its call was over, or its money came back.' }),
+  traceId: z.string().nullable(),
 });
 
 export const runView = z.object({
@@ -407,6 +411,79 @@ export const usageView = z.object({
   lines: z.array(
     z.object({ group: z.string(), costUsd: z.string(), unverifiedUsd: z.string(), operations: z.number() }),
   ),
+});
+
+const usageLines = usageView.shape.lines;
+const at = z.string();
+/** What an operation was for, and whose. */
+const operationFields = {
+  operationId: z.string(),
+  runId: z.string().nullable(),
+  userId: z.string().nullable(),
+  kind: z.string(),
+  resource: z.enum(['llm', 'e2b']),
+  model: z.string().nullable(),
+};
+/** How a tenant stands. */
+export const overviewView = z.object({
+  tenantId: z.string(),
+  name: z.string(),
+  frozenReason: z.string().nullable(),
+  quotas: z.array(
+    quotaView.extend({
+      forecast: z
+        .object({ projectedUsd: z.string(), exhaustedAt: z.string().nullable() })
+        .nullable()
+        .openapi({ description: 'Where its spend is heading; null in the first hour of its period.' }),
+    }),
+  ),
+  spend: z.object({ from: at, byDay: usageLines, byModel: usageLines, byUser: usageLines, byKind: usageLines }),
+  denials: z.array(
+    z.object({
+      ...operationFields,
+      requestedUsd: z.string(),
+      reason: z.string(),
+      quota: z
+        .looseObject({ scope: z.string(), scopeId: z.string(), resourceType: z.string(), period: z.string() })
+        .nullable(),
+      deniedAt: at,
+    }),
+  ),
+  alerts: z.array(
+    z.object({
+      alertId: z.string(),
+      kind: z.enum(['quota_warning', 'quota_exceeded']),
+      threshold: z.number().nullable(),
+      details: z.record(z.string(), z.unknown()),
+      raisedAt: at,
+      sentAt: at.nullable(),
+    }),
+  ),
+  holds: z.array(
+    z.object({
+      ...operationFields,
+      claimed: z.boolean(),
+      heldUsd: z.string(),
+      decidedAt: at,
+      expiresAt: at.nullable(),
+    }),
+  ),
+  open: z.object({
+    runs: z.number(),
+    conversations: z.number(),
+    waitingForMoney: z.number(),
+    sandboxes: z.number(),
+    approvals: z.number(),
+  }),
+});
+export type OverviewView = z.infer<typeof overviewView>;
+export type QuotaView = z.infer<typeof quotaView>;
+
+export const currentKeyView = z.object({
+  tenantId: z.string().nullable().openapi({ description: 'Null for a key of the administration.' }),
+  links: z
+    .object({ workflow: z.string().optional(), trace: z.string().optional() })
+    .openapi({ description: 'Addresses with {workflowId} or {traceId} in them.' }),
 });
 
 export const errorView = z.object({
@@ -555,6 +632,12 @@ export const runsQuery = z.strictObject({
 /** A run without its steps. */
 export const runSummary = runView.omit({ steps: true, quota: true, answer: true, waitingFor: true }).extend({
   userId: z.string().nullable(),
+});
+
+export const deleteTenantBody = z.strictObject({
+  confirm: tenantIdSchema.openapi({ description: 'The tenant once more: what is deleted does not come back.' }),
+  reason: z.string().trim().min(1).max(1_000),
+  author,
 });
 
 export const createKeyBody = z.strictObject({

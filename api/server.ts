@@ -1,5 +1,5 @@
 /** Serves the API on a port. */
-import { serve } from '@hono/node-server';
+import { serve, type ServerType } from '@hono/node-server';
 import type { AddressInfo } from 'node:net';
 import { AuthorityClient } from '../authority/authority-client';
 import { taskQueues } from '../workflows/messages';
@@ -22,6 +22,28 @@ export interface ServeOptions extends Omit<ProcessDependencies, 'closing'> {
   authority?: Authority;
 }
 
+/** How long a client may take over its headers and its whole request: a slow one does not keep its connection for good. */
+const serverOptions = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
+
+/** HTTP/1.1, which keeps connections. */
+type HttpServer = Extract<ServerType, { closeIdleConnections: unknown }>;
+
+/** How long requests that are under way may take once the process is to end. */
+const closeMaxMs = 10_000;
+
+/**
+ * Takes no more connections, and ends those that are idle, or become so: a client that keeps its connection, and comes back on
+ * it at once, would keep the server.
+ */
+async function closeServer(server: HttpServer): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  const sweep = setInterval(() => server.closeIdleConnections(), 50);
+  const giveUp = setTimeout(() => server.closeAllConnections(), closeMaxMs);
+  await closed;
+  clearInterval(sweep);
+  clearTimeout(giveUp);
+}
+
 /** @throws Error when the port cannot be had. */
 export async function startApi({ host, port, authority: given, ...dependencies }: ServeOptions): Promise<RunningApi> {
   const closing = new AbortController();
@@ -40,16 +62,15 @@ export async function startApi({ host, port, authority: given, ...dependencies }
     closing: closing.signal,
   });
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch: app.fetch, hostname: host, port }, (address: AddressInfo) => {
+    const server = serve({ fetch: app.fetch, hostname: host, port, serverOptions }, (address: AddressInfo) => {
       resolve({
         url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
         port: address.port,
-        close: () =>
-          new Promise((closed) => {
-            closing.abort();
-            server.close(() => void Promise.all([authority.close(), watchers.close()]).finally(() => closed()));
-            if ('closeIdleConnections' in server) server.closeIdleConnections();
-          }),
+        close: async () => {
+          closing.abort();
+          await closeServer(server as HttpServer);
+          await Promise.all([authority.close(), watchers.close()]);
+        },
       });
     });
     server.once('error', (error: NodeJS.ErrnoException) => {

@@ -24,10 +24,13 @@ export function usageRoutes(app: App, dependencies: ApiDependencies): void {
   quotaChecks(app, dependencies);
 }
 
-/** Thirty days up to now, unless asked for otherwise. */
+const dayMs = 86_400_000;
+
+/** Thirty days and what is over of today, unless asked for otherwise. */
 function span(asked: { from?: string | undefined; to?: string | undefined }): { from: Date; to: Date } {
   const to = asked.to === undefined ? new Date() : new Date(asked.to);
-  const from = asked.from === undefined ? new Date(to.getTime() - 30 * 86_400_000) : new Date(asked.from);
+  const from =
+    asked.from === undefined ? new Date((Math.floor(to.getTime() / dayMs) - 30) * dayMs) : new Date(asked.from);
   if (from >= to) throw new ApiError('invalid_request', 'from: must be before to.');
   return { from, to };
 }

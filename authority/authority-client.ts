@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
-import type { Logger } from 'pino';
+import type { Logger } from '../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../core/commands';
 import { listenForAnswers } from '../store/answers';
 import type { Listener } from '../store/listener';
@@ -126,7 +126,7 @@ export class AuthorityClient {
   }
 
   private note(tenantId: string, error: unknown): void {
-    this.dependencies.log.warn({ tenantId, error: String(error) }, 'a budget command could not be sent');
+    this.dependencies.log.warn({ tenantId, error }, 'a budget command could not be sent');
   }
 }
 

@@ -109,6 +109,13 @@ export class Coalescer {
     this.laneOf(tenantId).heldUntilMs = performance.now() + continuingMs;
   }
 
+  /** How many commands wait to be taken by an authority. */
+  get size(): number {
+    let size = 0;
+    for (const { urgent, lazy } of this.lanes.values()) size += urgent.length + lazy.length;
+    return size;
+  }
+
   /** Sends what waits, and resolves when nothing does. */
   async drain(): Promise<void> {
     for (;;) {
@@ -237,6 +244,7 @@ export class Coalescer {
       workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
       typedSearchAttributes: [{ key: tenantIdAttribute, value: tenantId }],
       staticSummary: 'Budget authority: decides every reservation of its tenant, in one order',
+      staticDetails: 'What the tenant has spent, reserved and left: under Current Details, once they are refreshed.',
     };
     for (let attempt = 1; ; attempt += 1) {
       try {

@@ -3,11 +3,12 @@
  * here after its commit; answers of one elsewhere are looked up in Postgres, all that wait in one query a tenant. A caller
  * that has no answer in time asks in a way that can wait longer: what was decided stays on record.
  */
-import type { Logger } from 'pino';
+import type { Logger } from '../telemetry/log';
 import type { ReserveAnswer, ReserveCommand } from '../core/commands';
 import { answerFromRecord } from '../core/decision';
 import { readReservations } from '../store/budget-batch';
 import type { Pool } from '../store/pool';
+import { measureAnswer } from '../telemetry/metrics';
 
 /** How often Postgres is asked for an answer that was not posted, unless told otherwise: at first. */
 const defaultLookUpMs = 25;
@@ -48,6 +49,7 @@ export class ReplyBoard {
         askedAtMs: performance.now(),
         lookUpAtMs: performance.now() + this.lookUpMs,
         resolve: (answer) => {
+          measureAnswer((performance.now() - one.askedAtMs) / 1_000, answer ? 'answered' : 'none');
           clearTimeout(timeout);
           this.forget(operationId, one);
           resolve(answer);
@@ -73,9 +75,7 @@ export class ReplyBoard {
   private lookUpLater(): void {
     this.timer ??= setTimeout(() => {
       this.lookUp(this.due())
-        .catch((error: unknown) =>
-          this.dependencies.log.debug({ error: String(error) }, 'answers could not be looked up'),
-        )
+        .catch((error: unknown) => this.dependencies.log.debug({ error }, 'answers could not be looked up'))
         .finally(() => {
           this.timer = undefined;
           if (this.waiting.size > 0) this.lookUpLater();

@@ -54,6 +54,8 @@ export interface QuotaAlert {
 export interface BatchDecision {
   /** One for each reserve, in their order; undefined where it waits for money from the platform and is not decided. */
   answers: (ReserveAnswer | undefined)[];
+  /** Those of the answers that only say again what was on record. */
+  repeats: ReadonlySet<ReserveAnswer>;
   reservations: Reservation[];
   changes: BalanceChange[];
   ledger: LedgerEntry[];
@@ -79,6 +81,7 @@ export interface LeaseNeed {
 export class Batch {
   readonly nowMs: number;
   readonly answers: (ReserveAnswer | undefined)[] = [];
+  readonly repeats = new Set<ReserveAnswer>();
   readonly changes: BalanceChange[] = [];
   readonly ledger: LedgerEntry[] = [];
   readonly alerts: QuotaAlert[] = [];
@@ -187,6 +190,7 @@ export class Batch {
   decision(): BatchDecision {
     return {
       answers: this.answers,
+      repeats: this.repeats,
       reservations: [...this.changed].map((id) => this.reservations.get(id) as Reservation),
       changes: this.changes,
       ledger: this.ledger,

@@ -67,7 +67,11 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   const amounts = parseAmounts(command);
   if ('type' in amounts) return answerRefusal(operationId, amounts);
   const known = batch.find(operationId);
-  if (known) return answerAgain(known, command, amounts);
+  if (known) {
+    const answer = answerAgain(known, command, amounts);
+    if (known.request && isSameRequest(known.request, command, amounts)) batch.repeats.add(answer);
+    return answer;
+  }
 
   const request = requestOf(command, amounts);
   const frozen = batch.frozenReason(request);

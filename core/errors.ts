@@ -36,6 +36,11 @@ export const errorCatalogue = {
     action: 'Reserve first (POST /v1/reservations), or check the operation id and the tenant.',
   },
   tenant_exists: { httpStatus: 409, retry: false, action: 'Use the tenant as it is, or choose another id.' },
+  tenant_busy: {
+    httpStatus: 409,
+    retry: true,
+    action: 'Cancel its open runs, close its conversations, release what it holds, and ask again in a minute.',
+  },
   idempotency_conflict: { httpStatus: 409, retry: false, action: 'Use a new Idempotency-Key for a different request.' },
   idempotency_in_progress: {
     httpStatus: 409,
@@ -46,6 +51,11 @@ export const errorCatalogue = {
     httpStatus: 413,
     retry: false,
     action: 'Send a shorter task or a smaller file; the message names the limit.',
+  },
+  rate_limited: {
+    httpStatus: 429,
+    retry: true,
+    action: 'Send the same request again after `retryAfter` seconds, or raise SPENDLOCK_RATE_LIMIT_PER_SECOND.',
   },
   unpriced_model: { httpStatus: 422, retry: false, action: 'Use a priced model, or add its price (docs/prices.md).' },
   unpriced_usage: {

@@ -17,6 +17,8 @@ const commands = {
   start: 'scripts/start.ts',
   test: 'scripts/test.ts',
   check: 'scripts/check.ts',
+  backup: 'scripts/backup.ts',
+  restore: 'scripts/backup.ts',
   migrate: 'scripts/migrate.ts',
   worker: 'workers/main.ts',
   api: 'api/main.ts',
@@ -25,6 +27,7 @@ const commands = {
   chaos: 'scripts/chaos/main.ts',
   'test-quota-enforcement': 'scripts/test-quota-enforcement.ts',
   'record-history': 'scripts/record-history.ts',
+  'codec-server': 'encryption/main.ts',
   'stand-ins': 'scripts/stand-ins/main.ts',
   cli: 'scripts/cli/main.ts',
 };
@@ -104,7 +107,9 @@ function isAlive(pid) {
 
 if (!isInstalled()) install();
 
-const child = spawn(process.execPath, ['--import', 'tsx', path.join(root, commands[command]), ...args], {
+// One program for both ways is told which.
+const named = commands[command] === 'scripts/backup.ts' ? [command] : [];
+const child = spawn(process.execPath, ['--import', 'tsx', path.join(root, commands[command]), ...named, ...args], {
   stdio: 'inherit',
   // tsx is found from here; relative paths among the arguments are read from the caller's folder.
   cwd: root,

@@ -14,6 +14,7 @@ const checks: Check[] = [
   { name: 'lint', command: [bin('eslint'), '.', '--max-warnings', '0'] },
   { name: 'types', command: [bin('tsc'), '-p', 'tsconfig.json'] },
   { name: 'types without Node (core, workflows)', command: [bin('tsc'), '-p', 'tsconfig.workflow.json'] },
+  { name: 'types of the dashboard', command: [bin('tsc'), '-p', 'dashboard/tsconfig.json'] },
   { name: 'format', command: [bin('prettier'), '--check', '--log-level', 'warn', '.'] },
   { name: 'workflow bundle', command: [process.execPath, '--import', 'tsx', path.join(__dirname, 'bundle.ts')] },
 ];

@@ -1,9 +1,10 @@
 /**
  * Records the golden histories: `npm run record-history -- [CASE …]`. Each named case is run on the real stack with
  * stand-ins, and its workflows' histories are written to test/replay/histories/VERSION/. Recorded files are never edited or
- * recorded anew: a new version of the product adds a folder.
+ * recorded anew: a new version of the product adds a folder. SHA256SUMS beside them says which there are, and how they were.
  */
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { mkdtemp, chmod } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
@@ -27,9 +28,12 @@ const cases = {
   'run-extended': 'a run whose program outlives the window of its sandbox',
   'run-paid-tool': 'a run whose tool has a price',
   'run-fallback': 'a run whose first model cannot be reached',
+  'run-shown': 'a run that waits for money, and says so in its search attributes',
   awake: 'the minutely look at what sleeps',
   lost: 'the minutely look at what sleeps and at runs without a workflow',
   rung: 'the same, and at conversations that nobody told of a message',
+  told: 'the same, and at decisions that nobody told a workflow of',
+  forgotten: 'forgetting what is kept no longer',
   swept: 'the look for sandboxes that nobody owns',
   'talk-completed': 'a conversation of two turns with a sandbox that rests in between, closed',
   'talk-denied': 'a conversation whose turn is denied its sandbox',
@@ -39,8 +43,11 @@ const cases = {
   'talk-approved': 'a conversation in which a person approves a program',
   'talk-refused': 'a conversation in which a person refuses a program',
   'talk-waited': 'a conversation that waits for money until its limit is raised',
+  'talk-shown': 'a conversation that says in its search attributes when it holds money, waits for it, and what it cost',
   'talk-continued': 'a conversation that continues as new in the middle of a turn: the execution before',
   'talk-carried': 'the execution after it',
+  'budget-continued': 'an authority that continues as new: the execution before',
+  'budget-carried': 'the execution after it, which wakes for what runs out before anything else comes',
 } as const;
 export type CaseName = keyof typeof cases;
 
@@ -69,7 +76,7 @@ async function main(): Promise<void> {
 type Stack = TestStack;
 
 /** Of cases that are about a long history, the server says so after a short one. */
-const shortHistories = ['talk-continued', 'talk-carried'];
+const shortHistories = ['talk-continued', 'talk-carried', 'budget-continued', 'budget-carried'];
 
 async function withStack(names: readonly CaseName[], work: (stack: Stack) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-record-'));
@@ -114,7 +121,11 @@ async function save(
   const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
   // Stack traces name files of this machine; the history is about the project alone.
   const root = `${path.resolve(__dirname, '..')}${path.sep}`;
-  writeFileSync(file, historyToJSON(history).replaceAll(root, '').replaceAll(`@${hostname()}"`, '@recorder"'));
+  const text = historyToJSON(history).replaceAll(root, '').replaceAll(`@${hostname()}"`, '@recorder"');
+  writeFileSync(file, text);
+  const sums = path.join(path.dirname(file), '..', 'SHA256SUMS');
+  const name = path.join(path.basename(path.dirname(file)), path.basename(file));
+  appendFileSync(sums, `${createHash('sha256').update(text).digest('hex')}  ${name}\n`);
 }
 
 main().catch((error: unknown) => {

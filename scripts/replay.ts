@@ -9,9 +9,12 @@ import { historyFromJSON } from '@temporalio/common/lib/proto-utils';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { History } from '@temporalio/common/lib/proto-utils';
 import { Command } from 'commander';
+import { signallingConnection, temporalServerFrom } from '../authority/connection';
+import { dataConverterFrom } from '../encryption/data-converter';
 import { startTelemetry } from '../telemetry/start';
 import { bundleWorkflows } from '../workers/workers';
 import * as workflows from '../workflows';
+import { defaultTaskQueuePrefix, taskQueues } from '../workflows/messages';
 
 export const historiesDir = path.join(__dirname, '..', 'test', 'replay', 'histories');
 
@@ -32,16 +35,19 @@ export function readRecordings(dir: string): Recording[] {
     }));
 }
 
-async function fetchHistory({
-  workflowId,
-  address,
-  namespace,
-}: {
-  workflowId: string;
+/** Of a server: how to reach it is in the environment too, as for a worker. */
+interface Place {
   address: string;
   namespace: string;
-}): Promise<Recording> {
-  const connection = await Connection.connect({ address });
+}
+
+function connect({ address, namespace }: Place): Promise<Connection> {
+  const environment = { ...process.env, TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace };
+  return Connection.connect(signallingConnection(temporalServerFrom(environment).connection));
+}
+
+async function fetchHistory({ workflowId, address, namespace }: Place & { workflowId: string }): Promise<Recording> {
+  const connection = await connect({ address, namespace });
   try {
     const handle = new Client({ connection, namespace }).workflow.getHandle(workflowId);
     return { name: workflowId, history: await handle.fetchHistory(), workflowId };
@@ -61,12 +67,11 @@ async function fetchOpen({
   address,
   namespace,
   sample,
-}: {
-  address: string;
-  namespace: string;
-  sample: number;
-}): Promise<Recording[]> {
-  const connection = await Connection.connect({ address });
+  taskQueuePrefix,
+}: Place & { sample: number; taskQueuePrefix: string }): Promise<Recording[]> {
+  // Another installation may share the namespace.
+  const queues = Object.values(taskQueues(taskQueuePrefix)).map((queue) => `'${queue}'`);
+  const connection = await connect({ address, namespace });
   try {
     const client = new Client({ connection, namespace });
     const recordings: Recording[] = [];
@@ -74,7 +79,7 @@ async function fetchOpen({
       let taken = 0;
       for (const status of [`ExecutionStatus = 'Running'`, `ExecutionStatus != 'Running'`]) {
         for await (const { workflowId, runId } of client.workflow.list({
-          query: `WorkflowType = '${type}' AND ${status}`,
+          query: `WorkflowType = '${type}' AND ${status} AND TaskQueue IN (${queues.join(', ')})`,
         })) {
           if (taken >= sample) break;
           taken += 1;
@@ -95,10 +100,12 @@ export async function replay(
   workflowBundle: { code: string },
 ): Promise<Map<string, string | undefined>> {
   const telemetry = startTelemetry('replay');
+  const dataConverter = dataConverterFrom(process.env);
+  const options = { workflowBundle, plugins: [telemetry.plugin], ...(dataConverter ? { dataConverter } : {}) };
   const results = new Map<string, string | undefined>();
   for (const { name, history, workflowId } of recordings) {
     try {
-      await Worker.runReplayHistory({ workflowBundle, plugins: [telemetry.plugin] }, history, workflowId);
+      await Worker.runReplayHistory(options, history, workflowId);
       results.set(name, undefined);
     } catch (error) {
       const kind =
@@ -118,6 +125,7 @@ interface ReplayOptions {
   dir: string;
   open?: boolean;
   sample: number;
+  taskQueuePrefix: string;
 }
 
 async function recordingsOf(options: ReplayOptions): Promise<Recording[]> {
@@ -133,19 +141,29 @@ async function main(): Promise<void> {
     .option('--namespace <name>', 'its namespace', process.env.TEMPORAL_NAMESPACE ?? 'default')
     .option('--open', 'fetch the open and recent workflows of a namespace: before a deploy, whether they go on')
     .option('--sample <n>', 'with --open: how many of each workflow type', (text) => Number.parseInt(text, 10), 200)
+    .option(
+      '--task-queue-prefix <prefix>',
+      'with --open: of which installation',
+      process.env.SPENDLOCK_TASK_QUEUE_PREFIX ?? defaultTaskQueuePrefix,
+    )
     .option('--dir <folder>', "other recorded histories, such as exports of Temporal's UI and CLI", historiesDir)
     .option('--json', 'print the results as JSON', false)
     .addHelpText(
       'after',
-      '\nExit statuses: 0 all replay, 1 one does not, 2 wrong use.\n\nExamples:\n  npm run replay -- --workflow-id run/2f1c…\n  npm run replay -- --open --sample 200 --address temporal.example:7233',
+      '\nExit statuses: 0 all replay, 1 one does not, 2 wrong use.\n\nExamples:\n  npm run replay -- --workflow-id run/2f1c…\n  npm run replay -- --open --sample 200 --address temporal.example:7233\n\nTLS, an API key and the keys of encrypted payloads are read from the environment, as a worker does.',
     );
   command.exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
   const options = command.parse(process.argv).opts<ReplayOptions & { json: boolean }>();
   Runtime.install({ logger: new DefaultLogger('ERROR') });
   const recordings = await recordingsOf(options);
   if (recordings.length === 0)
-    throw new Error(`There is no history in ${options.open ? `the namespace ${options.namespace}` : options.dir}.`);
-  const results = await replay(recordings, await bundleWorkflows(startTelemetry('replay')));
+    throw new Error(
+      `There is no history in ${options.open ? `the namespace ${options.namespace} on task queues of ${options.taskQueuePrefix}` : options.dir}.`,
+    );
+  const results = await replay(
+    recordings,
+    await bundleWorkflows(startTelemetry('replay'), { dataConverter: dataConverterFrom(process.env) }),
+  );
   if (options.json)
     console.log(
       JSON.stringify([...results].map(([name, problem]) => ({ name, replays: problem === undefined, problem }))),

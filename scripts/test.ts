@@ -1,6 +1,7 @@
 /**
  * Runs the tests: `npm test`, or `npm test -- --unit` for those that need no server, or with any option of Jest. Starts what
- * they need by itself, and never with a provider's key.
+ * they need by itself, and never with a provider's key. Those that need a system package run by their names only
+ * (`npm run test:browser`, `npm run test:prometheus`).
  */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -18,7 +19,7 @@ const jest = spawn(
   [
     '--max-old-space-size=4096',
     require.resolve('jest/bin/jest'),
-    ...(unitOnly ? ['--selectProjects', 'unit'] : []),
+    ...(args.includes('--selectProjects') ? [] : ['--selectProjects', 'unit', ...(unitOnly ? [] : ['integration'])]),
     ...args.filter((arg) => arg !== '--unit'),
   ],
   {
@@ -29,6 +30,8 @@ const jest = spawn(
       SPENDLOCK_TEST_CLOSING_LINE: closingLine,
       // The reporter's colours would be noise in a log.
       ...(process.stdout.isTTY ? {} : { FORCE_COLOR: '0' }),
+      // Temporal's UI costs a port and a second.
+      ...(args.includes('browser') ? { SPENDLOCK_TEST_TEMPORAL_UI: 'true' } : {}),
       ...(unitOnly ? { SPENDLOCK_TEST_UNIT_ONLY: 'true' } : {}),
     },
   },

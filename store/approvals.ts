@@ -108,6 +108,40 @@ export async function readApprovals(
   });
 }
 
+/** The approvals of one step, for the workflow that asked: what is decided of them counts as told to it. */
+export async function takeDecisions(pool: Pool, key: RunKey & { step: number }): Promise<Approval[]> {
+  const approvals = await readApprovals(pool, key);
+  const decided = approvals.filter(({ decidedAt }) => decidedAt !== null).map(({ approvalId }) => approvalId);
+  if (decided.length > 0) await noteTold(pool, key.tenantId, decided);
+  return approvals;
+}
+
+/** Notes that the workflow which asked knows of these decisions. */
+export async function noteTold(pool: Pool, tenantId: string, approvalIds: readonly string[]): Promise<void> {
+  await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(
+      client.query(
+        `UPDATE copilot_internal.approvals SET told_at = clock_timestamp()
+         WHERE approval_id = ANY ($1) AND told_at IS NULL`,
+        [approvalIds],
+      ),
+    ),
+  );
+}
+
+/** Decisions in open runs of all tenants that were made so long ago without their workflow being told. */
+export async function findUntoldDecisions(
+  pool: Pool,
+  { waitedMs, max }: { waitedMs: number; max: number },
+): Promise<{ tenantId: string; approvalId: string; workflowId: string }[]> {
+  const { rows } = await pool.query<{ tenantId: string; approvalId: string; workflowId: string }>(
+    `SELECT tenant_id AS "tenantId", approval_id AS "approvalId", workflow_id AS "workflowId"
+     FROM copilot_internal.untold_decisions($1 * interval '1 millisecond', $2)`,
+    [waitedMs, max],
+  );
+  return rows;
+}
+
 /** Nobody waits for these any more: the turn was interrupted, or the run ended. */
 export async function withdrawApprovals(pool: Pool, { tenantId, runId }: RunKey): Promise<void> {
   await asTenant(pool, tenantId, (client, commitWith) =>

@@ -77,14 +77,14 @@ const networkCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT'
 const driverWords = /connection terminated|connection error|timeout exceeded when trying to connect|not queryable/i;
 
 /**
- * Whether it is Postgres that is away (or full, read-only, shutting down, too slow), not what was asked of it: the same
- * request may succeed later.
+ * Whether it is Postgres that is away (or full, read-only, shutting down, too slow, or ended this transaction for the sake
+ * of another one), not what was asked of it: the same request may succeed later.
  */
 export function isDatabaseAway(error: unknown): boolean {
   const { code = '', message = '' } = (error ?? {}) as { code?: string; message?: string };
   if (networkCodes.has(code)) return true;
   const state = sqlState(error);
-  // 08 connection, 53 resources, 57 intervention of an operator or a timeout, 25006 read-only.
-  if (state !== undefined) return /^(08|53|57)/.test(state) || state === '25006';
+  // 08 connection, 40 a deadlock, 53 resources, 57 intervention of an operator or a timeout, 25006 read-only.
+  if (state !== undefined) return /^(08|40|53|57)/.test(state) || state === '25006';
   return driverWords.test(message);
 }

@@ -93,6 +93,13 @@ export interface LedgerStep {
   committedUsd?: string | undefined;
   settlement?: Settlement | undefined;
   decidedAt: Date;
+  /** When its money was first used: the call began. */
+  claimedAt?: Date | undefined;
+  /** When its call was over, as far as that is known. */
+  outcomeAt?: Date | undefined;
+  endedAt?: Date | undefined;
+  /** The trace that it was reserved in. */
+  traceId?: string | undefined;
 }
 
 interface StepRow {
@@ -108,6 +115,10 @@ interface StepRow {
   committed_usd: string | null;
   settlement: Settlement | null;
   decided_at: Date;
+  claimed_at: Date | null;
+  outcome_at: Date | null;
+  ended_at: Date | null;
+  trace_id: string | null;
 }
 
 /** Every reservation that a run asked for, refused ones included, in the order decided. */
@@ -118,7 +129,8 @@ export async function readRunSteps(
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<StepRow>(
       `SELECT operation_id, kind, resource, step, attempt, model, status, trim_scale(requested_usd)::text AS requested_usd,
-              trim_scale(granted_usd)::text AS granted_usd, trim_scale(committed_usd)::text AS committed_usd, settlement, decided_at
+              trim_scale(granted_usd)::text AS granted_usd, trim_scale(committed_usd)::text AS committed_usd, settlement, decided_at,
+              claimed_at, outcome_at, ended_at, split_part(trace_context ->> 'traceparent', '-', 2) AS trace_id
        FROM copilot_internal.reservations WHERE run_id = $1 AND resource IS NOT NULL
        ORDER BY decided_at, step, attempt, operation_id`,
       [runId],
@@ -136,6 +148,10 @@ export async function readRunSteps(
       committedUsd: row.committed_usd ?? undefined,
       settlement: row.settlement ?? undefined,
       decidedAt: row.decided_at,
+      claimedAt: row.claimed_at ?? undefined,
+      outcomeAt: row.outcome_at ?? undefined,
+      endedAt: row.ended_at ?? undefined,
+      traceId: row.trace_id ?? undefined,
     }));
   });
 }
@@ -177,6 +193,8 @@ export async function findUnsettled(
 export interface ReservationView {
   operationId: string;
   userId: string | null;
+  /** The run or conversation that it is for. */
+  runId: string | null;
   resource: Resource;
   kind: string;
   model: string | null;
@@ -193,7 +211,7 @@ export interface ReservationView {
   endedAt: Date | null;
 }
 
-const viewColumns = `operation_id AS "operationId", user_id AS "userId", resource, kind, model, status,
+const viewColumns = `operation_id AS "operationId", user_id AS "userId", run_id AS "runId", resource, kind, model, status,
   trim_scale(requested_usd)::text AS "requestedUsd", trim_scale(granted_usd)::text AS "grantedUsd",
   trim_scale(committed_usd)::text AS "committedUsd", trim_scale(overrun_usd)::text AS "overrunUsd", settlement,
   claimed_at IS NOT NULL AS claimed, outcome, decided_at AS "decidedAt", expires_at AS "expiresAt", ended_at AS "endedAt"`;
@@ -215,15 +233,22 @@ export async function listReservations(
   pool: Pool,
   { tenantId, unverified = false }: { tenantId: string; unverified?: boolean },
 ): Promise<ReservationView[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<ReservationView>(
-      `SELECT ${viewColumns} FROM copilot_internal.reservations
-       WHERE tenant_id = $1 AND ${unverified ? `settlement = 'unverified' ORDER BY ended_at` : `status = 'granted' ORDER BY expires_at`}
-       LIMIT 1000`,
-      [tenantId],
-    );
-    return rows;
-  });
+  return asTenant(pool, tenantId, (client) => openReservationsOf(client, tenantId, { unverified }));
+}
+
+/** The same within the caller's transaction. */
+export async function openReservationsOf(
+  client: PoolClient,
+  tenantId: string,
+  { unverified = false, limit = 1_000 }: { unverified?: boolean; limit?: number } = {},
+): Promise<ReservationView[]> {
+  const { rows } = await client.query<ReservationView>(
+    `SELECT ${viewColumns} FROM copilot_internal.reservations
+     WHERE tenant_id = $1 AND ${unverified ? `settlement = 'unverified' ORDER BY ended_at` : `status = 'granted' ORDER BY expires_at`}
+     LIMIT $2`,
+    [tenantId, limit],
+  );
+  return rows;
 }
 
 /** Holds a granted reservation for at least so long from now. Undefined when it is not granted, or has run out. */

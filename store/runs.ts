@@ -187,35 +187,6 @@ export async function readRunFile(
   });
 }
 
-export interface RunEnd {
-  status: Exclude<RunStatus, 'running'>;
-  answer?: string | undefined;
-  failure?: RunFailure | undefined;
-}
-
-/**
- * Ends a run, once, and appends its last event. A repeat changes nothing; nor does an end of a run that was seen after
- * `lastSeenAt`. Answers whether the run had not ended before.
- */
-export async function endRun(
-  pool: Pool,
-  { tenantId, runId }: RunKey,
-  end: RunEnd,
-  { lastSeenAt }: { lastSeenAt?: string } = {},
-): Promise<boolean> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rowCount } = await client.query(
-      `UPDATE copilot_internal.runs SET status = $2, answer = $3, failure = $4, waiting = NULL, ended_at = clock_timestamp()
-       WHERE run_id = $1 AND status = 'running' AND seen_at = coalesce($5::timestamptz, seen_at)`,
-      [runId, end.status, end.answer ?? null, end.failure ? JSON.stringify(end.failure) : null, lastSeenAt ?? null],
-    );
-    if (rowCount === 0) return false;
-    const data = { status: end.status, ...(end.failure ? { failure: end.failure } : {}) };
-    await appendRunEvent(client, runId, { key: 'ended', type: 'run.ended', data });
-    return true;
-  });
-}
-
 /** A run that is recorded as running, of whose workflow nothing was heard for a while. */
 export interface UnseenRun extends RunKey {
   workflowId: string;

@@ -58,9 +58,34 @@ export async function createTenant(
   });
 }
 
+/**
+ * Deletes a tenant with all that is its own, and notes it in the administration's audit. `busy` while a run is open or money is held:
+ * nothing is changed then, nor when there is no such tenant.
+ */
+export async function deleteTenant(
+  pool: Pool,
+  {
+    tenantId,
+    apiKeyId,
+    author,
+    reason,
+  }: { tenantId: string; apiKeyId?: string | undefined; author: string; reason: string },
+): Promise<'deleted' | 'busy' | 'unknown'> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ outcome: 'deleted' | 'busy' | 'unknown' }>(
+      'SELECT copilot_internal.delete_tenant($1, $2, $3, $4) AS outcome',
+      [tenantId, apiKeyId ?? null, author, reason],
+    );
+    return rows[0]?.outcome ?? 'unknown';
+  });
+}
+
 export async function tenantExists(pool: Pool, tenantId: string): Promise<boolean> {
   return asTenant(pool, tenantId, async (client) => {
-    const { rowCount } = await client.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1', [tenantId]);
+    const { rowCount } = await client.query(
+      'SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 AND deleted_at IS NULL',
+      [tenantId],
+    );
     return rowCount === 1;
   });
 }
@@ -131,7 +156,8 @@ export async function readGate(
   });
 }
 
-async function quotasOf(client: PoolClient, tenantId: string): Promise<QuotaView[]> {
+/** `listQuotas` within the caller's transaction. */
+export async function quotasOf(client: PoolClient, tenantId: string): Promise<QuotaView[]> {
   const { rows } = await client.query<QuotaRow>(
     `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
             CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.topup_usd)::text END AS topup_usd,

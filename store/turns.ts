@@ -3,7 +3,7 @@
  * the queue is here: whatever becomes of a process or of a signal, the oldest queued turn is the next.
  */
 import { appendRunEvent, type RunFailure, type RunKey } from './runs';
-import { asTenant, type Pool } from './pool';
+import { asTenant, type Pool, type PoolClient } from './pool';
 import { messageSequence, writeTranscriptMessage } from './transcripts';
 
 export type TurnStatus = 'queued' | 'running' | TurnEnd['status'];
@@ -80,39 +80,47 @@ export async function beginTurn(
 export async function endTurn(
   pool: Pool,
   { tenantId, runId }: RunKey,
-  { turnId, status, failure }: TurnEnd & { turnId: string },
+  { turnId, ...end }: TurnEnd & { turnId: string },
 ): Promise<void> {
-  await asTenant(pool, tenantId, async (client) => {
-    const { rowCount } = await client.query(
-      `UPDATE copilot_internal.turns SET status = $3, failure = $4, ended_at = clock_timestamp()
-       WHERE turn_id = $1 AND run_id = $2 AND ended_at IS NULL`,
-      [turnId, runId, status, failure ? JSON.stringify(failure) : null],
-    );
-    if (rowCount === 0) return;
-    const data = { turnId, status, ...(failure ? { failure } : {}) };
-    await appendRunEvent(client, runId, { key: `turn-ended-${turnId}`, type: 'turn.ended', data });
+  await asTenant(pool, tenantId, (client) =>
+    endTurns(client, runId, end, 'turn_id = $4 AND ended_at IS NULL', [turnId]),
+  );
+}
+
+/** Ends a turn that has not begun. Answers whether it did. */
+export async function endQueuedTurn(
+  pool: Pool,
+  { tenantId, runId }: RunKey,
+  { turnId, ...end }: TurnEnd & { turnId: string },
+): Promise<boolean> {
+  return asTenant(pool, tenantId, async (client) => {
+    const ended = await endTurns(client, runId, end, `turn_id = $4 AND status = 'queued'`, [turnId]);
+    return ended.length > 0;
   });
 }
 
-/** Ends turns that have not begun: one, or all of a conversation; where its workflow is gone the one that runs too. Answers which. */
-export async function endQueuedTurns(
-  pool: Pool,
-  { tenantId, runId }: RunKey,
-  { turnId, alsoRunning = false, ...end }: TurnEnd & { turnId?: string | undefined; alsoRunning?: boolean },
+/** Ends what has not ended of a conversation that ends: what waits, and what was taken from the queue at that very moment. */
+export async function endOpenTurns(client: PoolClient, runId: string, end: TurnEnd): Promise<void> {
+  await endTurns(client, runId, end, 'ended_at IS NULL');
+}
+
+async function endTurns(
+  client: PoolClient,
+  runId: string,
+  { status, failure }: TurnEnd,
+  which: string,
+  parameters: unknown[] = [],
 ): Promise<string[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ turn_id: string }>(
-      `UPDATE copilot_internal.turns SET status = $3, failure = $4, ended_at = clock_timestamp()
-       WHERE run_id = $1 AND turn_id = coalesce($2::uuid, turn_id) AND (status = 'queued' OR ($5 AND status = 'running'))
-       RETURNING turn_id`,
-      [runId, turnId ?? null, end.status, end.failure ? JSON.stringify(end.failure) : null, alsoRunning],
-    );
-    for (const { turn_id: ended } of rows) {
-      const data = { turnId: ended, ...end };
-      await appendRunEvent(client, runId, { key: `turn-ended-${ended}`, type: 'turn.ended', data });
-    }
-    return rows.map((row) => row.turn_id);
-  });
+  const { rows } = await client.query<{ turn_id: string }>(
+    `UPDATE copilot_internal.turns SET status = $2, failure = $3, ended_at = clock_timestamp()
+     WHERE run_id = $1 AND ${which} RETURNING turn_id`,
+    [runId, status, failure ? JSON.stringify(failure) : null, ...parameters],
+  );
+  for (const { turn_id: turnId } of rows) {
+    const data = { turnId, status, ...(failure ? { failure } : {}) };
+    await appendRunEvent(client, runId, { key: `turn-ended-${turnId}`, type: 'turn.ended', data });
+  }
+  return rows.map((row) => row.turn_id);
 }
 
 export interface TurnView {

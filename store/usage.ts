@@ -1,15 +1,22 @@
-/** What was spent, summed from the ledger. */
-import { asTenant, type Pool } from './pool';
+/** What was spent. Whole days are read from their sums, the days at the ends and the spend of single runs from the ledger. */
+import { asTenant, type Pool, type PoolClient } from './pool';
 
 export const usageGroups = ['model', 'resource', 'user', 'run', 'day', 'kind'] as const;
 export type UsageGroup = (typeof usageGroups)[number];
 
-const columns: Record<UsageGroup, string> = {
+const ledgerColumns: Record<UsageGroup, string> = {
   model: "coalesce(model, '')",
   resource: 'resource',
   user: "coalesce(user_id, '')",
   run: "coalesce(run_id::text, '')",
   day: "to_char(posted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+  kind: 'kind',
+};
+const dailyColumns: Record<Exclude<UsageGroup, 'run'>, string> = {
+  model: 'model',
+  resource: 'resource',
+  user: 'user_id',
+  day: "to_char(day, 'YYYY-MM-DD')",
   kind: 'kind',
 };
 
@@ -18,28 +25,47 @@ export interface UsageLine {
   costUsd: string;
   /** Of it, what was charged by estimate and is not verified. */
   unverifiedUsd: string;
+  /** Paid operations; corrections and adjustments are none. */
   operations: number;
 }
 
+export interface UsageAsked {
+  tenantId: string;
+  from: Date;
+  to: Date;
+  groupBy: UsageGroup;
+}
+
 /** The spend of a tenant from one moment to before another, by group, dearest first. */
-export async function readUsage(
-  pool: Pool,
-  { tenantId, from, to, groupBy }: { tenantId: string; from: Date; to: Date; groupBy: UsageGroup },
-): Promise<UsageLine[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ group: string; cost: string; unverified: string; operations: number }>(
-      `SELECT ${columns[groupBy]} AS group, trim_scale(sum(amount_usd))::text AS cost,
-              trim_scale(coalesce(sum(amount_usd) FILTER (WHERE settlement = 'unverified'), 0))::text AS unverified,
-              count(DISTINCT operation_id)::integer AS operations
-       FROM copilot_internal.cost_records WHERE tenant_id = $1 AND posted_at >= $2 AND posted_at < $3
-       GROUP BY 1 ORDER BY sum(amount_usd) DESC, 1 LIMIT 1000`,
-      [tenantId, from, to],
-    );
-    return rows.map((row) => ({
-      group: row.group,
-      costUsd: row.cost,
-      unverifiedUsd: row.unverified,
-      operations: row.operations,
-    }));
-  });
+export async function readUsage(pool: Pool, asked: UsageAsked): Promise<UsageLine[]> {
+  return asTenant(pool, asked.tenantId, (client) => usageOf(client, asked));
+}
+
+const dayMs = 86_400_000;
+
+/** The same within the caller's transaction. */
+export async function usageOf(client: PoolClient, { tenantId, from, to, groupBy }: UsageAsked): Promise<UsageLine[]> {
+  const firstDay = Math.ceil(from.getTime() / dayMs) * dayMs;
+  const endOfDays = Math.floor(to.getTime() / dayMs) * dayMs;
+  const hasDays = groupBy !== 'run' && firstDay < endOfDays;
+  const fromLedger = (between: string): string =>
+    `SELECT ${ledgerColumns[groupBy]} AS name, amount_usd AS cost,
+            CASE WHEN settlement = 'unverified' THEN amount_usd ELSE 0 END AS unverified, (entry = 'commit')::integer AS operations
+     FROM copilot_internal.cost_records WHERE tenant_id = $1 AND ${between}`;
+  const parts = hasDays
+    ? [
+        `SELECT ${dailyColumns[groupBy]}, cost_usd, unverified_usd, operations FROM copilot_internal.daily_costs
+         WHERE tenant_id = $1 AND day >= ($4::timestamptz AT TIME ZONE 'UTC')::date AND day < ($5::timestamptz AT TIME ZONE 'UTC')::date`,
+        fromLedger('posted_at >= $2 AND posted_at < $4'),
+        fromLedger('posted_at >= $5 AND posted_at < $3'),
+      ]
+    : [fromLedger('posted_at >= $2 AND posted_at < $3')];
+  const { rows } = await client.query<UsageLine>(
+    `SELECT name AS "group", trim_scale(sum(cost))::text AS "costUsd", trim_scale(sum(unverified))::text AS "unverifiedUsd",
+            sum(operations)::integer AS operations
+     FROM (${parts.join(' UNION ALL ')}) AS spent (name, cost, unverified, operations)
+     GROUP BY name ORDER BY sum(cost) DESC, name LIMIT 1000`,
+    [tenantId, from, to, ...(hasDays ? [new Date(firstDay), new Date(endOfDays)] : [])],
+  );
+  return rows;
 }

@@ -2,7 +2,7 @@
  * What is counted and measured. Without a reader (no OTLP endpoint and no Prometheus port) every instrument does nothing.
  * Money is exact in the ledger; here it is a number, for graphs.
  */
-import { metrics, type Attributes, type Counter, type Gauge, type Histogram } from '@opentelemetry/api';
+import { metrics, type Attributes, type Counter, type Histogram } from '@opentelemetry/api';
 import type { Resource } from '../core/commands';
 import { usdToNumber, type Usd } from '../core/money';
 import type { ModelUsage } from '../core/usage';
@@ -11,7 +11,6 @@ import { labelValuesMax, metricNames, otherLabel } from './names';
 interface Instruments {
   counter(name: string, description: string, unit?: string): Counter;
   histogram(name: string, description: string, unit: string, boundaries: number[]): Histogram;
-  gauge(name: string, description: string, unit?: string): Gauge;
 }
 
 const secondsBoundaries = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
@@ -19,7 +18,7 @@ const countBoundaries = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const tokenBoundaries = [1, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576];
 
 /** Instruments by name, made when first used: before a reader is set they would do nothing for good. */
-let made = new Map<string, Counter | Histogram | Gauge>();
+let made = new Map<string, Counter | Histogram>();
 let known = new Map<string, Set<string>>();
 
 let isOn = false;
@@ -30,7 +29,7 @@ export function turnMetricsOn(): void {
   known = new Map();
 }
 
-function once<T extends Counter | Histogram | Gauge>(name: string, make: () => T): T {
+function once<T extends Counter | Histogram>(name: string, make: () => T): T {
   const found = made.get(name);
   if (found) return found as T;
   const instrument = make();
@@ -43,7 +42,6 @@ const use: Instruments = {
   counter: (name, description, unit = '1') => once(name, () => meter().createCounter(name, { description, unit })),
   histogram: (name, description, unit, explicitBucketBoundaries) =>
     once(name, () => meter().createHistogram(name, { description, unit, advice: { explicitBucketBoundaries } })),
-  gauge: (name, description, unit = '1') => once(name, () => meter().createGauge(name, { description, unit })),
 };
 
 /** A label whose values come from outside: those beyond a bound become one. */
@@ -118,16 +116,6 @@ export function countModelCall(call: {
   tokens.record(outputTokens, { ...genAi, 'gen_ai.token.type': 'output' });
 }
 
-/** A quota as a decision left it. */
-export interface MeasuredQuota {
-  scope: string;
-  resourceType: Resource | 'all';
-  period: string;
-  spentUsd: Usd;
-  reservedUsd: Usd;
-  limitUsd: Usd;
-}
-
 /** What a decision came to. */
 export interface MeasuredDecision {
   tenantId: string;
@@ -137,7 +125,6 @@ export interface MeasuredDecision {
   answers: Partial<Record<'granted' | 'denied' | 'rejected', number>>;
   /** Costs that were posted to the ledger. */
   posted: { resource: Resource; amountUsd: Usd; isUnverified: boolean }[];
-  quotas: readonly MeasuredQuota[];
 }
 
 /** Counts a decision; what it came to is put together only when somebody reads. */
@@ -159,15 +146,6 @@ export function countDecision(measure: () => MeasuredDecision): void {
     if (isUnverified)
       use.counter(metricNames.unverified, 'Costs that were charged by estimate').add(1, { tenant, resource });
   }
-  for (const { scope, resourceType, period, spentUsd, reservedUsd, limitUsd } of decision.quotas) {
-    if (scope !== 'tenant' || limitUsd <= 0n) continue;
-    const share = usdToNumber(spentUsd + reservedUsd) / usdToNumber(limitUsd);
-    const labels = { tenant, resource: resourceType, period };
-    if (resourceType !== 'llm')
-      use.gauge(metricNames.sandboxUtilization, 'Share of a quota that is spent or reserved').record(share, labels);
-    if (resourceType !== 'e2b')
-      use.gauge(metricNames.llmUtilization, 'Share of a quota that is spent or reserved').record(share, labels);
-  }
 }
 
 export function countAlert(kind: string): void {
@@ -175,16 +153,64 @@ export function countAlert(kind: string): void {
   use.counter(metricNames.alerts, 'Alerts that were sent').add(1, { kind });
 }
 
-/** Sandboxes that run and are paid for, asked for whenever somebody reads the metrics. */
-export function observeActiveSandboxes(count: () => Promise<number>): void {
+/** How long somebody waited for the authority's answer. */
+export function measureAnswer(seconds: number, outcome: 'answered' | 'none'): void {
   if (!isOn) return;
-  const gauge = meter().createObservableGauge(metricNames.sandboxActive, {
-    description: 'Sandboxes that run now',
-    unit: '1',
-  });
-  gauge.addCallback(async (result) => {
-    // A database that is away has no answer, and says so elsewhere.
-    const active = await count().catch(() => undefined);
+  use
+    .histogram(metricNames.answerDuration, 'From asking for money to the answer', 's', secondsBoundaries)
+    .record(seconds, { outcome });
+}
+
+/** What is asked for whenever somebody reads the metrics: of the database, so that every process says the same. */
+export interface Observed {
+  /** Sandboxes that run and are paid for. */
+  activeSandboxes: () => Promise<number>;
+  /** The quotas of tenants, so many. */
+  quotas: (max: number) => Promise<
+    {
+      tenantId: string;
+      resourceType: string;
+      period: string;
+      limitUsd: number;
+      spentUsd: number;
+      reservedUsd: number;
+    }[]
+  >;
+  /** Commands of this process that no authority has taken yet. */
+  backlog: () => number;
+}
+
+export function observe({ activeSandboxes, quotas, backlog }: Observed): void {
+  if (!isOn) return;
+  const gauge = (name: string, description: string, unit = '1') =>
+    meter().createObservableGauge(name, { description, unit });
+  // A database that is away has no answer, and says so elsewhere.
+  gauge(metricNames.sandboxActive, 'Sandboxes that run now').addCallback(async (result) => {
+    const active = await activeSandboxes().catch(() => undefined);
     if (active !== undefined) result.observe(active);
   });
+  gauge(metricNames.backlog, 'Commands that wait to be taken by an authority').addCallback((result) =>
+    result.observe(backlog()),
+  );
+  const share = 'Share of a quota that is spent or reserved';
+  const ofQuotas = {
+    sandbox: gauge(metricNames.sandboxUtilization, share),
+    llm: gauge(metricNames.llmUtilization, share),
+    limit: gauge(metricNames.quotaLimit, 'What a quota allows in its period', 'USD'),
+    spent: gauge(metricNames.quotaSpent, 'What is spent of a quota in its period', 'USD'),
+    reserved: gauge(metricNames.quotaReserved, 'What is reserved of a quota', 'USD'),
+  };
+  meter().addBatchObservableCallback(async (result) => {
+    for (const quota of await quotas(labelValuesMax).catch(() => [])) {
+      const { tenantId, resourceType, period, limitUsd, spentUsd, reservedUsd } = quota;
+      const labels = { tenant: tenantId, resource: resourceType, period };
+      result.observe(ofQuotas.limit, limitUsd, labels);
+      result.observe(ofQuotas.spent, spentUsd, labels);
+      result.observe(ofQuotas.reserved, reservedUsd, labels);
+      if (limitUsd <= 0) continue;
+      const utilization = (spentUsd + reservedUsd) / limitUsd;
+      if (resourceType !== 'llm') result.observe(ofQuotas.sandbox, utilization, labels);
+      if (resourceType !== 'e2b') result.observe(ofQuotas.llm, utilization, labels);
+    }
+  }, Object.values(ofQuotas));
 }

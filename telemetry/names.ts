@@ -39,6 +39,11 @@ export const metricNames = {
   decisions: 'spendlock.decisions.total',
   decisionDuration: 'spendlock.decision.duration',
   batchSize: 'spendlock.decision.batch.size',
+  answerDuration: 'spendlock.answer.duration',
+  backlog: 'spendlock.authority.backlog',
+  quotaLimit: 'spendlock.quota.limit',
+  quotaSpent: 'spendlock.quota.spent',
+  quotaReserved: 'spendlock.quota.reserved',
   unverified: 'spendlock.settlements.unverified.total',
   alerts: 'spendlock.alerts.total',
 } as const;
@@ -46,3 +51,64 @@ export const metricNames = {
 /** Label values beyond a list of so many become `other`, so that no label set grows without bound. */
 export const labelValuesMax = 500;
 export const otherLabel = 'other';
+
+/** What a log line may say beside its text. Ids, codes and figures: nothing that a person or a model wrote. */
+export const logFields = [
+  // In which trace.
+  'traceId',
+  'spanId',
+  // Whose, and of what.
+  'tenantId',
+  'userId',
+  'runId',
+  'conversationId',
+  'turnId',
+  'operationId',
+  'workflowId',
+  'approvalId',
+  'alertId',
+  'sandboxId',
+  'scheduleId',
+  'requestId',
+  'key',
+  // What happened.
+  'operation',
+  'type',
+  'state',
+  'status',
+  'event',
+  'code',
+  'billed',
+  'error',
+  'errorType',
+  'lifecycleStage',
+  'sqlState',
+  'signal',
+  'settlement',
+  'decision',
+  // About what.
+  'resource',
+  'resourceType',
+  'scope',
+  'alert',
+  'model',
+  'tier',
+  'roles',
+  'attributes',
+  'path',
+  'url',
+  'address',
+  'namespace',
+  'buildId',
+  // How much.
+  'commands',
+  'seconds',
+  'step',
+  'amountUsd',
+  'costUsd',
+  'spentUsd',
+  'limitUsd',
+  'utilizationPercent',
+  'removed',
+] as const;
+export type LogField = (typeof logFields)[number];

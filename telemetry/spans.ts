@@ -1,5 +1,5 @@
 /** Spans around what operators look for. Without somewhere to send them nothing is done. */
-import { SpanStatusCode, trace, type Attributes } from '@opentelemetry/api';
+import { context, propagation, SpanKind, SpanStatusCode, trace, type Attributes } from '@opentelemetry/api';
 import type { SpanName } from './names';
 
 let isOn = false;
@@ -17,6 +17,43 @@ export async function inSpan<T>(name: SpanName, attributes: Attributes, work: ()
     } catch (error) {
       span.setStatus({ code: SpanStatusCode.ERROR, message: (error as Error).name });
       throw error;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+/** What is known of a request once it is answered. */
+export interface Answered {
+  /** With its parameters' names, such as /v1/runs/:id. */
+  route: string;
+  path: string;
+  status: number;
+  tenantId: string | undefined;
+}
+
+/**
+ * Answers a request in a span, under the caller's trace if its headers name one. Names and attributes are those of
+ * OpenTelemetry's conventions for HTTP servers. A stream goes on after its span, which ends with the headers.
+ */
+export async function inServerSpan(
+  { method, headers }: { method: string; headers: () => Record<string, string> },
+  answer: () => Promise<Answered>,
+): Promise<void> {
+  if (!isOn) return void (await answer());
+  const parent = propagation.extract(context.active(), headers());
+  await trace.getTracer('spendlock').startActiveSpan(method, { kind: SpanKind.SERVER }, parent, async (span) => {
+    try {
+      const { route, path, status, tenantId } = await answer();
+      span.updateName(`${method} ${route}`);
+      span.setAttributes({
+        'http.request.method': method,
+        'http.route': route,
+        'http.response.status_code': status,
+        'url.path': path,
+        ...(tenantId === undefined ? {} : { tenantId }),
+      });
+      if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR });
     } finally {
       span.end();
     }

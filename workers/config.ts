@@ -1,5 +1,9 @@
 /** What a worker reads from its environment, once. A wrong value stops it at once and is named. */
 import { z } from 'zod';
+import type { DataConverter } from '@temporalio/common';
+import { temporalServerFrom, type TemporalServer } from '../authority/connection';
+import { dataConverterFrom } from '../encryption/data-converter';
+import type { Keep } from '../activities/retention';
 import { defaultTaskQueuePrefix } from '../workflows/messages';
 
 export const workerRoles = ['runs', 'budget', 'sandbox'] as const;
@@ -18,7 +22,7 @@ const address = (scheme: RegExp, what: string): z.ZodType<string> => z.string().
 const httpUrl = address(/^https?:\/\/.+/, 'must be an http:// or https:// address');
 const secret = z.string().min(1, { error: 'must not be empty' });
 /** A variable that a compose file hands on may be empty: then it is not set. */
-const orEmpty = <T extends z.ZodType>(type: T) =>
+export const orEmpty = <T extends z.ZodType>(type: T) =>
   z.preprocess((text) => (text === '' ? undefined : text), type.optional());
 const list = <T extends string>(allowed: readonly [T, ...T[]]): z.ZodType<T[], string | undefined> =>
   z
@@ -26,7 +30,8 @@ const list = <T extends string>(allowed: readonly [T, ...T[]]): z.ZodType<T[], s
     .default(allowed.join(','))
     .transform((text) => text.split(',').map((part) => part.trim()))
     .pipe(z.array(z.enum(allowed, { error: `must be a comma-separated list of ${allowed.join(', ')}` })).min(1));
-const count = (from: number, to: number, preset: number): z.ZodType<number, string | undefined> =>
+/** A whole number within bounds. */
+export const count = (from: number, to: number, preset: number): z.ZodType<number, string | undefined> =>
   z
     .string()
     .regex(/^\d+$/, { error: `must be a whole number from ${from} to ${to}` })
@@ -39,15 +44,23 @@ const count = (from: number, to: number, preset: number): z.ZodType<number, stri
         .max(to, { error: `must be at most ${to}` }),
     );
 
+const days = orEmpty(
+  z
+    .string()
+    .regex(/^[1-9]\d{0,4}$/, { error: 'must be a whole number of days from 1 to 99999' })
+    .transform(Number),
+);
+
+/** Checked here, read with the rest of what concerns Temporal. */
+export const hostAndPort = z
+  .string()
+  .regex(/^[^/\s]+:\d+$/, { error: 'must be host:port' })
+  .optional();
+
 const schema = z.object({
   DATABASE_URL: address(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// connection string of the role spendlock_app'),
   SPENDLOCK_DATABASE_POOL_SIZE: count(1, 100, 8),
-  TEMPORAL_ADDRESS: z
-    .string()
-    .regex(/^[^/\s]+:\d+$/, { error: 'must be host:port' })
-    .default('127.0.0.1:7233'),
-  TEMPORAL_NAMESPACE: z.string().min(1).default('default'),
-  TEMPORAL_API_KEY: secret.optional(),
+  TEMPORAL_ADDRESS: hostAndPort,
   SPENDLOCK_TASK_QUEUE_PREFIX: z
     .string()
     .regex(/^[a-z][a-z0-9-]{0,60}$/, { error: 'must be lower-case letters, digits and hyphens' })
@@ -70,6 +83,11 @@ const schema = z.object({
   SPENDLOCK_ALERT_WEBHOOK_SECRET: z.string().min(16, { error: 'must have at least 16 characters' }).optional(),
   ENFORCE_COST_QUOTAS: flag,
   ENFORCE_E2B_QUOTAS: flag,
+  SPENDLOCK_KEEP_TRANSCRIPTS_DAYS: days,
+  SPENDLOCK_KEEP_EVENTS_DAYS: days,
+  SPENDLOCK_BUILD_ID: orEmpty(
+    z.string().regex(/^[A-Za-z0-9._-]{1,128}$/, { error: 'must be letters, digits, dots, hyphens or underscores' }),
+  ),
   SPENDLOCK_SHUTDOWN_SECONDS: count(1, 600, 30),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
@@ -85,7 +103,9 @@ export type ModelProviderName = keyof typeof modelVariables;
 export interface WorkerConfig {
   databaseUrl: string;
   databasePoolSize: number;
-  temporal: { address: string; namespace: string; apiKey?: string | undefined };
+  temporal: TemporalServer;
+  /** Encrypts what Temporal keeps; undefined when nothing is to be encrypted. */
+  dataConverter: DataConverter | undefined;
   taskQueuePrefix: string;
   roles: WorkerRole[];
   /** The providers of models that there is a key for, by the name that prices use. */
@@ -98,8 +118,22 @@ export interface WorkerConfig {
   sweepMinAgeSeconds: number;
   enforced: { llm: boolean; e2b: boolean };
   alertWebhook?: { url: string; secret: string } | undefined;
+  /** How long what was said and done is kept. */
+  keep: Keep;
+  /** Which version of the code this is, such as its commit. Without it workers have no versions. */
+  buildId: string | undefined;
   shutdownSeconds: number;
   logLevel: string;
+}
+
+/** What is read by itself; a failure is one problem more. */
+export function attempt<T>(read: () => T, problems: string[]): T | undefined {
+  try {
+    return read();
+  } catch (error) {
+    problems.push((error as Error).message);
+    return undefined;
+  }
 }
 
 /** @throws ConfigError that names every wrong variable. Values are not repeated: they may be secrets. */
@@ -117,7 +151,9 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   if (Boolean(environment.SPENDLOCK_ALERT_WEBHOOK_URL) !== Boolean(environment.SPENDLOCK_ALERT_WEBHOOK_SECRET)) {
     problems.push('SPENDLOCK_ALERT_WEBHOOK_URL and SPENDLOCK_ALERT_WEBHOOK_SECRET are set together or not at all');
   }
-  if (!parsed.success || problems.length > 0) {
+  const server = attempt(() => temporalServerFrom(environment), problems);
+  const dataConverter = attempt(() => dataConverterFrom(environment), problems);
+  if (!parsed.success || !server || problems.length > 0) {
     throw new ConfigError(
       `The worker was not started; its environment is wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`,
     );
@@ -128,7 +164,8 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     alertWebhook: url !== undefined && webhookSecret !== undefined ? { url, secret: webhookSecret } : undefined,
     databaseUrl: env.DATABASE_URL,
     databasePoolSize: env.SPENDLOCK_DATABASE_POOL_SIZE,
-    temporal: { address: env.TEMPORAL_ADDRESS, namespace: env.TEMPORAL_NAMESPACE, apiKey: env.TEMPORAL_API_KEY },
+    temporal: server,
+    dataConverter,
     taskQueuePrefix: env.SPENDLOCK_TASK_QUEUE_PREFIX,
     roles: env.SPENDLOCK_TASK_QUEUES,
     models: Object.fromEntries(
@@ -147,6 +184,8 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     streamIdleSeconds: env.SPENDLOCK_STREAM_IDLE_SECONDS,
     sweepMinAgeSeconds: env.SPENDLOCK_SWEEP_MIN_AGE_SECONDS,
     enforced: { llm: env.ENFORCE_COST_QUOTAS, e2b: env.ENFORCE_E2B_QUOTAS },
+    keep: { transcriptsDays: env.SPENDLOCK_KEEP_TRANSCRIPTS_DAYS, eventsDays: env.SPENDLOCK_KEEP_EVENTS_DAYS },
+    buildId: env.SPENDLOCK_BUILD_ID,
     shutdownSeconds: env.SPENDLOCK_SHUTDOWN_SECONDS,
     logLevel: env.LOG_LEVEL,
   };

@@ -1,13 +1,13 @@
 /** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM and SIGINT. */
 import { DefaultLogger, Runtime } from '@temporalio/worker';
-import { createLog } from '../telemetry/log';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError, workerConfig } from './config';
+import { createWorkerLog } from './log';
 import { startWorkers } from './workers';
 
 async function main(): Promise<void> {
   const config = workerConfig(process.env);
-  const log = createLog({ name: 'worker', level: config.logLevel });
+  const log = createWorkerLog(config.logLevel);
   // Temporal's own messages go to the same log. Shutting down is ours to order.
   Runtime.install({
     logger: new DefaultLogger('WARN', ({ level, message, meta }) =>

@@ -1,9 +1,10 @@
 /**
  * `spendlock/worker`: what a worker of your own needs to run paid steps: the budget activities for its task queue, and `paid`,
- * which a paid activity makes its call with.
+ * which a paid activity makes its call with. Where payloads are encrypted, `payloadEncryption` is for its client and worker too.
  */
 import type { Client } from '@temporalio/client';
-import type { Logger } from 'pino';
+import type { DataConverter } from '@temporalio/common';
+import type { Logger } from '../telemetry/log';
 import { createBudgetActivities } from '../activities/budget';
 import { PaidStep } from '../activities/budget/paid-step';
 import type { BudgetActivities } from '../activities/contracts/budget';
@@ -11,9 +12,17 @@ import { failure } from '../activities/failures';
 import { Coalescer } from '../authority/coalescer';
 import { ReplyBoard } from '../authority/reply-board';
 import { formatUsd, parseAmountUsd } from '../core/money';
+import { dataConverterFrom } from '../encryption/data-converter';
 import { createPool } from '../store/pool';
 import { createLog } from '../telemetry/log';
 import { defaultTaskQueuePrefix, taskQueues } from '../workflows/messages';
+
+/**
+ * The `dataConverter` of clients and workers of an installation that encrypts payloads (SPENDLOCK_PAYLOAD_KEYS); undefined of one
+ * that does not. Of a workflow bundle that is made beforehand, its `failureConverterPath` is an option too.
+ */
+export const payloadEncryption = (environment: NodeJS.ProcessEnv = process.env): DataConverter | undefined =>
+  dataConverterFrom(environment);
 
 export interface OwnWorkerOptions {
   /** Of the role `spendlock_app`. */

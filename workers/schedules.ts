@@ -1,11 +1,17 @@
 import { ScheduleAlreadyRunning, ScheduleOverlapPolicy, type Client } from '@temporalio/client';
-import type { Logger } from 'pino';
+import type { Logger } from '../telemetry/log';
+
+export type ScheduledWorkflow = 'lookAfter' | 'sweepSandboxes' | 'forgetOld';
 
 /** What is started again and again for an installation, and how often. */
-const scheduled: { name: string; workflowType: string; every: '1 minute' | '2 minutes' }[] = [
+const scheduled: { name: string; workflowType: ScheduledWorkflow; every: '1 minute' | '2 minutes' | '1 hour' }[] = [
   { name: 'look-after', workflowType: 'lookAfter', every: '1 minute' },
   { name: 'sweep-sandboxes', workflowType: 'sweepSandboxes', every: '2 minutes' },
+  { name: 'forget-old', workflowType: 'forgetOld', every: '1 hour' },
 ];
+
+/** The ids of an installation's schedules. */
+export const scheduleIds = (taskQueue: string): string[] => scheduled.map(({ name }) => `${name}/${taskQueue}`);
 
 /**
  * Makes sure that the schedules exist. They stay when workers end: what they start then waits for them, one at a time.
@@ -26,10 +32,7 @@ export async function ensureSchedules(
         });
       } catch (error) {
         if (error instanceof ScheduleAlreadyRunning) return;
-        log.warn(
-          { error: String(error), scheduleId },
-          'a schedule could not be made: what it looks after is not looked after',
-        );
+        log.warn({ error, scheduleId }, 'a schedule could not be made: what it looks after is not looked after');
       }
     }),
   );

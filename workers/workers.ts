@@ -1,5 +1,6 @@
 /** Wires the activities to their dependencies and runs the Temporal workers of a process. */
 import { setFlagsFromString } from 'node:v8';
+import type { DataConverter } from '@temporalio/common';
 import { Client } from '@temporalio/client';
 import {
   bundleWorkflowCode,
@@ -27,9 +28,11 @@ import { allOf, webhookNotifications } from '../activities/notify/webhook';
 import { createSandboxActivities } from '../activities/sandbox';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
+import { createRetentionActivities } from '../activities/retention';
+import { readQuotaGauges } from '../store/quota-gauges';
 import { countRunningSandboxes } from '../store/sandboxes';
 import type { Logger } from '../telemetry/log';
-import { observeActiveSandboxes } from '../telemetry/metrics';
+import { observe } from '../telemetry/metrics';
 import type { Telemetry } from '../telemetry/start';
 import { taskQueues } from '../workflows/messages';
 import type { WorkerConfig, WorkerRole } from './config';
@@ -63,8 +66,18 @@ export interface RunningWorkers {
 }
 
 /** Bundles the workflows with the interceptors that every recorded history has seen. */
-export const bundleWorkflows = ({ plugin }: Telemetry, path = workflowsPath): Promise<WorkflowBundleWithSourceMap> =>
-  bundleWorkflowCode({ workflowsPath: path, plugins: [plugin], logger: quiet });
+export const bundleWorkflows = (
+  { plugin }: Telemetry,
+  { path = workflowsPath, dataConverter }: { path?: string; dataConverter?: DataConverter | undefined } = {},
+): Promise<WorkflowBundleWithSourceMap> => {
+  const failureConverterPath = dataConverter?.failureConverterPath;
+  return bundleWorkflowCode({
+    workflowsPath: path,
+    plugins: [plugin],
+    logger: quiet,
+    ...(failureConverterPath === undefined ? {} : { failureConverterPath }),
+  });
+};
 
 const ignore = (): void => undefined;
 const quiet = { log: ignore, trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
@@ -87,18 +100,32 @@ const patience: object = { isolateExecutionTimeout: '60 seconds' };
  */
 const threadsOf: Record<WorkerRole, number> = { runs: 1, budget: 4, sandbox: 1 };
 
+/**
+ * A worker with a build id is a version of the installation's deployment: Temporal gives it work once it is made the current one
+ * (`npx spendlock workers promote`). Workflows that live long go on under it; agent runs stay with the version that began them.
+ */
+const versionOf = ({ buildId, taskQueuePrefix }: WorkerConfig): Pick<WorkerOptions, 'workerDeploymentOptions'> =>
+  buildId === undefined
+    ? {}
+    : {
+        workerDeploymentOptions: {
+          version: { deploymentName: taskQueuePrefix, buildId },
+          useWorkerVersioning: true,
+          defaultVersioningBehavior: 'AUTO_UPGRADE',
+        },
+      };
+
 /** Starts the workers of the configured roles in this process. */
 export async function startWorkers(options: StartWorkersOptions): Promise<RunningWorkers> {
   setFlagsFromString(`--stack-trace-limit=${workflowStackFrames}`);
   const { config, log, telemetry } = options;
-  const { address, namespace, apiKey } = config.temporal;
-  const connection = await NativeConnection.connect({
-    address,
-    ...(apiKey === undefined ? {} : { apiKey, tls: true }),
-  });
+  const { connection: server, namespace } = config.temporal;
+  const { address } = server;
+  const converting = config.dataConverter === undefined ? {} : { dataConverter: config.dataConverter };
+  const connection = await NativeConnection.connect(server);
   await ensureSearchAttributes(connection, { namespace, log });
-  const client = new Client({ connection, namespace, plugins: [telemetry.plugin] });
-  const pool = createPool(config.databaseUrl, { max: config.databasePoolSize });
+  const client = new Client({ connection, namespace, ...converting, plugins: [telemetry.plugin] });
+  const pool = createPool(config.databaseUrl, { application_name: 'spendlock-worker', max: config.databasePoolSize });
   const queues = taskQueues(config.taskQueuePrefix);
   const coalescer = new Coalescer({ client, taskQueue: queues.budget });
   const replies = new ReplyBoard({ pool, log });
@@ -112,7 +139,9 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   });
   const activities = activitiesOf({ options, pool, client, coalescer, replies, decideBatch });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
-  const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleWorkflows(telemetry))) : undefined;
+  const workflowBundle = needsWorkflows
+    ? (options.workflowBundle ?? (await bundleWorkflows(telemetry, config)))
+    : undefined;
 
   const create = (role: WorkerRole): Promise<Worker> =>
     Worker.create({
@@ -121,6 +150,8 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       taskQueue: queues[role],
       activities: activities[role],
       ...(role === 'sandbox' || !workflowBundle ? {} : { workflowBundle, workflowThreadPoolSize: threadsOf[role] }),
+      ...converting,
+      ...versionOf(config),
       plugins: [telemetry.plugin],
       ...patience,
       shutdownGraceTime: `${config.shutdownSeconds} seconds`,
@@ -129,11 +160,15 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       defaultHeartbeatThrottleInterval: '1 second',
       ...options.workerOptions,
     });
-  if (config.roles.includes('sandbox')) observeActiveSandboxes(() => countRunningSandboxes(pool));
+  observe({
+    activeSandboxes: () => countRunningSandboxes(pool),
+    quotas: (max) => readQuotaGauges(pool, max),
+    backlog: () => coalescer.size,
+  });
   const workers = await Promise.all(config.roles.map(create));
   if (config.roles.includes('budget')) await ensureSchedules(client, { taskQueue: queues.budget, log });
   const running = Promise.all(workers.map((worker) => worker.run()));
-  log.info({ roles: config.roles, address, namespace }, 'worker started');
+  log.info({ roles: config.roles, address, namespace, buildId: config.buildId }, 'worker started');
 
   const finished = running
     .then(() => undefined)
@@ -190,7 +225,7 @@ function activitiesOf({ options, pool, client, coalescer, replies, decideBatch }
         feed,
         streamIdleMs: config.streamIdleSeconds * 1000,
       }),
-      ...createLedgerActivities({ pool, feed }),
+      ...createLedgerActivities({ pool, feed, log }),
       ...options.extraActivities?.({ paidStep }),
     },
     budget: {
@@ -200,6 +235,7 @@ function activitiesOf({ options, pool, client, coalescer, replies, decideBatch }
       sendAlerts: createSendAlerts({ pool, notifications, log }),
       ...createLeaseActivities({ pool }),
       ...createLookAfterActivities({ pool, client, coalescer, log }),
+      ...createRetentionActivities({ pool, log, keep: config.keep }),
     },
     sandbox: createSandboxActivities({
       pool,

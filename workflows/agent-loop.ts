@@ -6,7 +6,12 @@
  *    └──▶ call the model ── its provider cannot answer ──▶ the next model, at its own price
  *            └──▶ answered, or: ask people ──▶ run tools ──▶ the next step
  */
-import { ActivityCancellationType, proxyActivities, workflowInfo } from '@temporalio/workflow';
+import {
+  ActivityCancellationType,
+  proxyActivities,
+  workflowInfo,
+  type ActivityInterfaceFor,
+} from '@temporalio/workflow';
 import type { LlmActivities, ModelCallPlan, ModelReply, ToolCall } from '../activities/contracts/llm';
 import type { ErrorCode } from '../core/errors';
 import { formatUsd, parseAmountUsd, sumUsd } from '../core/money';
@@ -92,7 +97,9 @@ export class AgentLoop {
     return budget.withBudget<ModelReply>(
       { ...paidCall('llm.call', step, plan), ...limits },
       async ({ operationId, grantedUsd }) => {
-        const answered = await this.llm.paid.callModel({ tenantId, runId, operationId, step, plan, grantedUsd });
+        const summary = `${plan.model}, at most $${grantedUsd}`;
+        const request = { tenantId, runId, operationId, step, plan, grantedUsd };
+        const answered = await this.llm.paid.callModel.executeWithOptions({ summary }, [request]);
         budget.noteCost(operationId, answered.costUsd);
         return answered;
       },
@@ -123,7 +130,8 @@ export class AgentLoop {
         { ...paidCall('compaction', step, plan), maxAttempts: 2 },
         async ({ operationId, grantedUsd }) => {
           const request = { tenantId, runId, operationId, throughSequence, plan, grantedUsd };
-          const { costUsd } = await this.llm.paid.compactContext(request);
+          const summary = `${plan.model} sums up, at most $${grantedUsd}`;
+          const { costUsd } = await this.llm.paid.compactContext.executeWithOptions({ summary }, [request]);
           budget.noteCost(operationId, costUsd);
         },
       );
@@ -170,7 +178,7 @@ const paidCall = (kind: string, step: number, plan: ModelCallPlan): PaidStep => 
   model: plan.model,
 });
 
-function llmActivities(taskQueue: string): { free: LlmActivities; paid: LlmActivities } {
+function llmActivities(taskQueue: string): { free: LlmActivities; paid: ActivityInterfaceFor<LlmActivities> } {
   return {
     free: proxyActivities<LlmActivities>({
       taskQueue,

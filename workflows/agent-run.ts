@@ -5,43 +5,39 @@
  * However it ends (answered, denied, out of its own limits, failed, cancelled), its sandbox is ended and each of its
  * reservations is settled before the run is.
  */
-import {
-  CancellationScope,
-  proxyActivities,
-  setCurrentDetails,
-  setHandler,
-  upsertSearchAttributes,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { CancellationScope, proxyActivities, setHandler, setWorkflowOptions, workflowInfo } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
 import { AgentLoop } from './agent-loop';
 import { ApprovalDesk } from './approvals';
 import { endOf, failureWith, type RunEnd } from './failures';
-import {
-  runProgressQuery,
-  runStatusAttribute,
-  type AgentRunInput,
-  type AgentRunResult,
-  type RunProgress,
-} from './messages';
+import { runProgressQuery, type AgentRunInput, type AgentRunResult } from './messages';
+import { RunPage, showOn } from './run-page';
 import { SandboxSession } from './sandbox-session';
 import { TimeLimit } from './time-limit';
 import { Budget, scopeOf } from './with-budget';
 
+// A run is short: it ends on the version of the workers that it began on. Where workers have no versions the server would not
+// take a pinned run's tasks.
+setWorkflowOptions(
+  () => (workflowInfo().currentDeploymentVersion?.deploymentName ? { versioningBehavior: 'PINNED' } : {}),
+  agentRun,
+);
 export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const { runId, tenantId } = input;
-  const progress: RunProgress = { step: 0, doing: 'starting' };
-  setHandler(runProgressQuery, () => progress);
-  const show = (step: number, doing: string): void => {
-    Object.assign(progress, { step, doing });
-    setCurrentDetails(`Step ${step}: ${doing}`);
-  };
+  const page = new RunPage();
+  setHandler(runProgressQuery, () => page.progress);
+  const show = (step: number, doing: string): void => page.show(step, doing);
 
   const { taskQueue } = workflowInfo();
   const budget = new Budget(scopeOf(input));
   const sandbox = new SandboxSession(input, budget, taskQueue);
   const limit = new TimeLimit(input.timeoutSeconds * 1000);
-  budget.whileWaiting = (wait) => limit.standStill(() => sandbox.pause().then(wait));
+  showOn(page, budget);
+  budget.whileWaiting = (wait) =>
+    limit.standStill(async () => {
+      await sandbox.pause();
+      await page.whileWaiting(wait);
+    });
   const loop = new AgentLoop({ input, budget, sandbox, desk: new ApprovalDesk(input), limit, show });
   let end: RunEnd<AgentRunResult['status']>;
   try {
@@ -51,14 +47,13 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
     // The scope of the time limit is gone here: what is cancelled now is the workflow itself.
     end = endOf(error, { what: 'run', cancelled: CancellationScope.current().consideredCancelled });
   }
-  await CancellationScope.nonCancellable(async () => {
-    show(progress.step, 'settling');
+  const cost = await CancellationScope.nonCancellable(async () => {
+    show(page.progress.step, 'settling');
     await sandbox.end();
     await budget.settled();
-    await ledger(taskQueue).endRun({ tenantId, runId, ...end });
+    return ledger(taskQueue).endRun({ tenantId, runId, ...end });
   });
-  show(progress.step, end.status);
-  upsertSearchAttributes([{ key: runStatusAttribute, value: end.status }]);
+  page.ended({ status: end.status, ...cost });
   return { runId, status: end.status };
 }
 

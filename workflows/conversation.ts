@@ -16,9 +16,7 @@ import {
   condition,
   continueAsNew,
   proxyActivities,
-  setCurrentDetails,
   setHandler,
-  upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
@@ -30,11 +28,10 @@ import {
   interruptSignal,
   postMessageUpdate,
   runProgressQuery,
-  runStatusAttribute,
   type CarriedTurn,
   type ConversationInput,
-  type RunProgress,
 } from './messages';
+import { RunPage, showOn } from './run-page';
 import { SandboxSession } from './sandbox-session';
 import { TimeLimit } from './time-limit';
 import { Budget, scopeOf } from './with-budget';
@@ -63,7 +60,7 @@ class Conversation {
   private interrupted = false;
   /** A turn that somebody wants stopped while it is being taken. */
   private toInterrupt: string | undefined;
-  private readonly progress: RunProgress = { step: 0, doing: 'starting' };
+  private readonly page = new RunPage();
   private readonly budget: Budget;
   private readonly sandbox: SandboxSession;
   private readonly loop: AgentLoop;
@@ -82,7 +79,13 @@ class Conversation {
     this.turn = carried?.turn;
     this.budget = new Budget(scopeOf(input));
     this.sandbox = new SandboxSession(input, this.budget, taskQueue, carried?.sandbox);
-    this.budget.whileWaiting = (wait) => this.limit.standStill(() => this.sandbox.pause().then(wait));
+    showOn(this.page, this.budget);
+    this.budget.whileWaiting = (wait) =>
+      this.limit.standStill(async () => {
+        await this.sandbox.pause();
+        await this.page.whileWaiting(wait);
+      });
+    this.sandbox.onRest = () => this.page.holding(this.turn !== undefined);
     const show = (step: number, doing: string): void => this.show(step, doing);
     this.loop = new AgentLoop({
       input,
@@ -101,7 +104,7 @@ class Conversation {
   }
 
   private listen(): void {
-    setHandler(runProgressQuery, () => this.progress);
+    setHandler(runProgressQuery, () => this.page.progress);
     setHandler(
       postMessageUpdate,
       ({ turnId }) => {
@@ -142,20 +145,18 @@ class Conversation {
       if (isCancellation(error)) end = endOf(error, { what: 'run', cancelled: true }) as typeof end;
       else throw error;
     }
-    await CancellationScope.nonCancellable(async () => {
+    const cost = await CancellationScope.nonCancellable(async () => {
       this.closing = true;
       await this.sandbox.end();
       await this.budget.settled();
       await condition(allHandlersFinished);
-      await this.ledger.endConversation({ ...this.key, ...end });
+      return this.ledger.endConversation({ ...this.key, ...end });
     });
-    this.show(this.step, end.status);
-    upsertSearchAttributes([{ key: runStatusAttribute, value: end.status }]);
+    this.page.ended({ status: end.status, ...cost });
   }
 
   private show(step: number, doing: string): void {
-    Object.assign(this.progress, { step, doing });
-    setCurrentDetails(this.turn ? `Turn ${this.turn.turnId}, step ${step}: ${doing}` : `Step ${step}: ${doing}`);
+    this.page.show(step, doing, this.turn?.turnId);
   }
 
   private async wait(): Promise<void> {
@@ -178,6 +179,7 @@ class Conversation {
       spentUsd: '0',
     };
     this.rung = true;
+    this.page.holding(true);
   }
 
   /** Takes a turn to its end, or to where this execution is full. */
@@ -198,12 +200,13 @@ class Conversation {
       return;
     }
     const ended = end;
-    await CancellationScope.nonCancellable(async () => {
+    const cost = await CancellationScope.nonCancellable(async () => {
       this.show(this.step, 'settling');
       await this.budget.settled(this.sandbox.openOperationIds);
-      await this.ledger.endTurn({ ...this.key, turnId: turn.turnId, ...ended });
+      return this.ledger.endTurn({ ...this.key, turnId: turn.turnId, ...ended });
     });
     this.turn = undefined;
+    this.page.turnEnded({ status: ended.status, ...cost, holdsMoney: this.sandbox.openOperationIds.length > 0 });
   }
 
   /** Undefined when the turn is to go on in another execution. */

@@ -10,8 +10,27 @@ import type { OpenSandbox, SandboxPlan } from '../activities/contracts/sandbox';
 
 /** Which tenant a workflow works for. Search attributes are never encrypted: ids only, nothing personal. */
 export const tenantIdAttribute = defineSearchAttributeKey('SpendlockTenantId', SearchAttributeType.KEYWORD);
-/** How a run ended: completed, quota_exceeded, failed or cancelled. */
+/** For whom within the tenant, as its caller calls them. */
+export const userIdAttribute = defineSearchAttributeKey('SpendlockUserId', SearchAttributeType.KEYWORD);
+export const modelAttribute = defineSearchAttributeKey('SpendlockModel', SearchAttributeType.KEYWORD);
+/** How a run stands or ended: running, waiting_for_money, completed, quota_exceeded, failed or cancelled. */
 export const runStatusAttribute = defineSearchAttributeKey('SpendlockRunStatus', SearchAttributeType.KEYWORD);
+/** What it has cost, as of its end or of its last turn. A number to search by; the ledger has the amount. */
+export const costUsdAttribute = defineSearchAttributeKey('SpendlockCostUsd', SearchAttributeType.DOUBLE);
+/** Whether a step was ever refused its money. */
+export const deniedAttribute = defineSearchAttributeKey('SpendlockDenied', SearchAttributeType.BOOL);
+/** Whether it holds money now: reserved and not yet settled. */
+export const holdsMoneyAttribute = defineSearchAttributeKey('SpendlockHoldsMoney', SearchAttributeType.BOOL);
+/** All of them, which a namespace has to know. */
+export const searchAttributes = [
+  tenantIdAttribute,
+  userIdAttribute,
+  modelAttribute,
+  runStatusAttribute,
+  costUsdAttribute,
+  deniedAttribute,
+  holdsMoneyAttribute,
+];
 
 /** The three queues of an installation. Each can have workers of its own. */
 export const taskQueues = (prefix: string): { runs: string; budget: string; sandbox: string } => ({
@@ -34,6 +53,8 @@ export interface TenantBudgetInput {
   tenantId: string;
   /** Commands that the execution before had not decided. */
   carried?: BudgetCommand[];
+  /** What the execution before believed when it continued as new. */
+  last?: BudgetState;
 }
 
 /** The one way to reach an authority: a list of commands, since signals of different names have no order. */
@@ -108,7 +129,11 @@ export interface RunProgress {
 }
 export const runProgressQuery = defineQuery<RunProgress>('runProgress');
 
-export const conversationWorkflowId = (conversationId: string): string => `conversation/${conversationId}`;
+const conversationPrefix = 'conversation/';
+export const conversationWorkflowId = (conversationId: string): string => `${conversationPrefix}${conversationId}`;
+/** The conversation that a workflow is, if it is one. */
+export const conversationIdOf = (workflowId: string): string | undefined =>
+  workflowId.startsWith(conversationPrefix) ? workflowId.slice(conversationPrefix.length) : undefined;
 
 /** A conversation is a run of that id; its limits hold for each turn. */
 export interface ConversationInput extends AgentRunInput {

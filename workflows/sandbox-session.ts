@@ -30,6 +30,8 @@ const executionSecondsDefault = 120;
 const idleDefault = { pauseSeconds: 60, killSeconds: 86_400 };
 
 export class SandboxSession {
+  /** Told when it holds no money any more, since nobody used it. */
+  onRest: () => void = () => undefined;
   private open: { sandbox: OpenSandbox; plan: SandboxPlan } | undefined;
   private paused: { sandbox: OpenSandbox; plan: SandboxPlan } | undefined;
   private readonly taskQueue: string;
@@ -163,7 +165,10 @@ export class SandboxSession {
       // It is paused before its window ends, or the provider would end it.
       const pauseMs = Math.max(0, Math.min(pauseSeconds * 1_000, this.remainingMs() - this.leadMs() / 2));
       if (await condition(isOver, Math.max(1, Math.min(pauseMs, untilMs - Date.now())))) return;
-      if (Date.now() < untilMs) await this.pause();
+      if (Date.now() < untilMs) {
+        await this.pause();
+        this.onRest();
+      }
     }
     if (this.paused) {
       if (await condition(isOver, Math.max(1, Math.min(killSeconds * 1_000, untilMs - Date.now())))) return;

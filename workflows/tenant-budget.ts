@@ -34,19 +34,20 @@ const idleMs = 60_000;
 /** The shortest wait for an expiry: the clocks of Postgres and of Temporal differ a little. */
 const wakeUpMsMin = 200;
 
-export async function tenantBudget({ tenantId, carried = [] }: TenantBudgetInput): Promise<void> {
+export async function tenantBudget({ tenantId, carried = [], last }: TenantBudgetInput): Promise<void> {
   const mailbox = new Mailbox(carried);
   const recorder = new BatchRecorder(tenantId);
   const alarm = new Alarm();
   let signals = 0;
-  let state: BudgetState = { tenantId, quotas: [], waiting: 0, batches: 0 };
+  let state: BudgetState = { tenantId, quotas: [], waiting: 0, ...last, batches: 0 };
+  if (last) setCurrentDetails(quotaTable(state));
   setHandler(budgetCommandsSignal, (commands: BudgetCommand[]) => {
     signals += 1;
     mailbox.add(commands);
   });
   setHandler(budgetStateQuery, () => ({ ...state, waiting: mailbox.size }));
 
-  let nextWakeUpMs: number | undefined;
+  let nextWakeUpMs = last?.nextWakeUpAt === undefined ? undefined : Date.parse(last.nextWakeUpAt);
   let idleSinceMs = Date.now();
   for (;;) {
     alarm.setFor(nextWakeUpMs === undefined ? idleSinceMs + idleMs : Math.max(nextWakeUpMs, Date.now() + wakeUpMsMin));
@@ -65,7 +66,7 @@ export async function tenantBudget({ tenantId, carried = [] }: TenantBudgetInput
         ...(nextWakeUpMs === undefined ? {} : { nextWakeUpAt: new Date(nextWakeUpMs).toISOString() }),
       };
       setCurrentDetails(quotaTable(state));
-      if (isLast) await startAnew({ tenantId, mailbox, recorder, alarm });
+      if (isLast) await startAnew({ tenantId, mailbox, recorder, alarm, last: state });
     } else if (nextWakeUpMs === undefined && Date.now() >= idleSinceMs + idleMs) {
       await recorder.alertsSent();
       await recorder.drawn();
@@ -90,13 +91,14 @@ async function startAnew(authority: {
   mailbox: Mailbox;
   recorder: BatchRecorder;
   alarm: Alarm;
+  last: BudgetState;
 }): Promise<void> {
-  const { tenantId, mailbox, recorder, alarm } = authority;
+  const { tenantId, mailbox, recorder, alarm, last } = authority;
   await recorder.alertsSent();
   await recorder.drawn();
   alarm.cancel();
   await recorder.nextTask();
-  await continueAsNew<typeof tenantBudget>({ tenantId, carried: mailbox.carry() });
+  await continueAsNew<typeof tenantBudget>({ tenantId, carried: mailbox.carry(), last });
 }
 
 /** One timer at a time, kept while it rings early enough: most batches then need no timer of their own. */
@@ -114,7 +116,7 @@ class Alarm {
     this.scope = scope;
     void scope
       .run(async () => {
-        await sleep(Math.max(1, atMs - Date.now()));
+        await sleep(Math.max(1, atMs - Date.now()), { summary: 'next expiry, or an end for want of work' });
         this.rang = true;
         this.atMs = Infinity;
         this.scope = undefined;

@@ -46,7 +46,7 @@ export class TimeLimit {
     this.timer = timer;
     this.startedAtMs = Date.now();
     timer
-      .run(() => sleep(this.leftMsAtStart))
+      .run(() => sleep(this.leftMsAtStart, { summary: 'time limit' }))
       .then(
         () => scope?.cancel(),
         () => undefined,

@@ -20,12 +20,15 @@ import {
   sleep,
   uuid4,
   workflowInfo,
+  type ActivityInterfaceFor,
+  type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
 import type { BudgetActivities, ReserveRequest } from '../activities/contracts/budget';
 import type { ReserveAnswer, Resource } from '../core/commands';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from './failures';
 import { moneyFreedSignal, type AgentRunInput } from './messages';
+import type { StepLine } from './run-page';
 
 /** Whose money it is. */
 export interface BudgetScope {
@@ -132,13 +135,17 @@ type Denial = Extract<ReserveAnswer, { decision: 'denied' }>;
 export class Budget {
   /** Wraps the wait of a step for money: what else is to be put to rest meanwhile, so that the wait holds none. */
   whileWaiting: (wait: () => Promise<void>) => Promise<void> = (wait) => wait();
+  /** Told how far each attempt has come. */
+  onStep: (line: Partial<StepLine> & { operationId: string }) => void = () => undefined;
+  /** Told of each refusal, in words. */
+  onDenial: (message: string) => void = () => undefined;
   private freed = false;
   private readonly operationIds: string[] = [];
   /** What each attempt may have cost at most, until its cost is known. */
   private readonly heldUsd = new Map<string, Usd>();
   private readonly activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly'>;
-  private readonly patient: Pick<BudgetActivities, 'reserve'>;
-  private readonly quick: Pick<BudgetActivities, 'reserveQuickly'>;
+  private readonly patient: ActivityInterfaceFor<Pick<BudgetActivities, 'reserve'>>;
+  private readonly quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly'>>;
 
   constructor(private readonly scope: BudgetScope) {
     const { taskQueue } = workflowInfo();
@@ -172,15 +179,18 @@ export class Budget {
     for (let attempt = 1, counted = 1; ; attempt += 1) {
       const grant = await this.ask(step, attempt);
       try {
-        return await act(grant);
+        const result = await act(grant);
+        this.onStep({ operationId: grant.operationId, state: 'ended' });
+        return result;
       } catch (error) {
         const end = await this.endAttempt(grant, error, hooks);
+        this.onStep({ operationId: grant.operationId, state: 'ended' });
         if ('bought' in end) return end.bought as T;
         const pauseMs = end.pauseMs ?? Math.min(retryPauseMs * 2 ** (attempt - 1), retryPauseMsMax);
         if (isCancellation(error) || !end.retry || counted >= maxAttempts || pauseMs > pauseMsMax) throw error;
         // Waiting for room is no failed attempt.
         if (!end.waits) counted += 1;
-        await sleep(pauseMs);
+        await sleep(pauseMs, { summary: `pause before attempt ${attempt + 1} of ${step.kind}` });
       }
     }
   }
@@ -188,6 +198,7 @@ export class Budget {
   /** Notes what an attempt really cost, which leaves more of `maxCostUsd` for the next. */
   noteCost(operationId: string, costUsd: string): void {
     this.heldUsd.set(operationId, parseAmountUsd(costUsd));
+    this.onStep({ operationId, costUsd });
   }
 
   /** What its steps have cost or may cost, for handing `maxCostUsd` on. Decimal string. */
@@ -237,11 +248,18 @@ export class Budget {
     this.operationIds.push(operationId);
     // Held from now on, so that steps side by side cannot pass the limit together.
     this.heldUsd.set(operationId, parseAmountUsd(step.amountUsd));
+    this.onStep({ operationId, kind: step.kind, step: step.step, attempt, state: 'asks', askedUsd: step.amountUsd });
     try {
       const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt }));
+      if (answer.decision !== 'granted') this.onStep({ operationId, state: answer.decision });
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
-      if (answer.decision === 'granted') this.heldUsd.set(operationId, parseAmountUsd(answer.grantedUsd));
-      else this.heldUsd.delete(operationId);
+      if (answer.decision === 'granted') {
+        this.heldUsd.set(operationId, parseAmountUsd(answer.grantedUsd));
+        this.onStep({ operationId, state: 'holds', heldUsd: answer.grantedUsd });
+      } else {
+        this.heldUsd.delete(operationId);
+        this.onDenial(answer.message);
+      }
       return answer;
     } catch (error) {
       this.heldUsd.delete(operationId);
@@ -303,12 +321,16 @@ export class Budget {
    * activity that stays open for as long as it takes. Both ask under the same operation id.
    */
   private async answerTo(request: ReserveRequest): Promise<ReserveAnswer> {
-    const answer = await this.quick.reserveQuickly(request).catch((error: unknown) => {
-      if (isCancellation(error)) throw error;
-      return null;
-    });
+    const { kind, amountUsd } = request;
+    const summary = `$${amountUsd} for ${kind}`;
+    const answer = await this.quick.reserveQuickly
+      .executeWithOptions({ summary }, [request])
+      .catch((error: unknown) => {
+        if (isCancellation(error)) throw error;
+        return null;
+      });
     if (answer) return answer;
-    return this.patient.reserve(request).catch((error: unknown) => {
+    return this.patient.reserve.executeWithOptions({ summary }, [request]).catch((error: unknown) => {
       if (isCancellation(error) || !this.scope.unavailable) throw error;
       return this.withoutAnswer(request);
     });

@@ -5,8 +5,9 @@
  */
 import type { Client } from '@temporalio/client';
 import { ActivityNotFoundError } from '@temporalio/client';
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/commands';
+import type { BatchDecision } from '../../core/batch';
 import { formatUsd } from '../../core/money';
 import { headroomUsd, type Quota } from '../../core/quotas';
 import { asksTheSame } from '../../core/reservations';
@@ -79,7 +80,10 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     }
     const done = recorded;
     const seconds = (performance.now() - startedMs) / 1000;
-    if (done) countDecision(() => measured({ tenantId, commands, seconds }, done));
+    if (done) {
+      countDecision(() => measured({ tenantId, commands, seconds }, done));
+      logDenials({ tenantId, log }, done);
+    }
     return {
       quotas: (recorded?.decision.quotas ?? []).map(quotaState),
       ...(recorded?.nextWakeUpMs === undefined ? {} : { nextWakeUpMs: recorded.nextWakeUpMs }),
@@ -132,14 +136,31 @@ function measured(
   { decision }: RecordedBatch,
 ): MeasuredDecision {
   const answers: Partial<Record<ReserveAnswer['decision'], number>> = {};
-  for (const answer of decision.answers) if (answer) answers[answer.decision] = (answers[answer.decision] ?? 0) + 1;
+  for (const answer of newAnswers(decision)) answers[answer.decision] = (answers[answer.decision] ?? 0) + 1;
   const resources = new Map(decision.reservations.map(({ operationId, request }) => [operationId, request?.resource]));
   const posted = decision.ledger.map(({ operationId, amountUsd, settlement }) => ({
     resource: resources.get(operationId) ?? ('llm' as const),
     amountUsd,
     isUnverified: settlement === 'unverified',
   }));
-  return { tenantId, seconds, commands: commands.length, answers, posted, quotas: decision.quotas };
+  return { tenantId, seconds, commands: commands.length, answers, posted };
+}
+
+/** What this batch decided: who asks again is answered from the record, and is neither counted nor logged twice. */
+const newAnswers = ({ answers, repeats }: BatchDecision): ReserveAnswer[] =>
+  answers.filter((answer) => answer !== undefined).filter((answer) => !repeats.has(answer));
+
+/** Who was refused money. What is granted shows in the ledger, and by what is called with it. */
+function logDenials(
+  { tenantId, log }: { tenantId: string; log: DecideDependencies['log'] },
+  { decision }: RecordedBatch,
+) {
+  for (const answer of newAnswers(decision)) {
+    if (answer.decision !== 'denied') continue;
+    const { operationId, quota } = answer;
+    const { scope, resourceType, limitUsd, spentUsd } = quota;
+    log.info({ tenantId, operationId, scope, resourceType, limitUsd, spentUsd }, 'a reservation was denied');
+  }
 }
 
 /** The reserves of a batch that wait for the platform. */
@@ -195,8 +216,7 @@ async function sendAnswers(
   const byChannel = new Map<string, AddressedAnswer[]>();
   const completions: Promise<void>[] = [];
   const note = (error: unknown): void => {
-    if (!(error instanceof ActivityNotFoundError))
-      log.warn({ error: String(error) }, 'an answer could not be delivered');
+    if (!(error instanceof ActivityNotFoundError)) log.warn({ error }, 'an answer could not be delivered');
   };
   // One answer a reserve, in their order: two with one operation id may be answered differently.
   for (const [index, { replyTo }] of reserves.entries()) {

@@ -2,7 +2,7 @@
 import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { context, propagation } from '@opentelemetry/api';
 import type { ReserveAnswer, ReserveCommand } from '../../core/commands';
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 import { parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/budget-batch';
 import { addWaiter, removeWaiter } from '../../store/money-waiters';

@@ -1,13 +1,17 @@
-/** The minutely look: at authorities that sleep although something is overdue, and at runs whose workflow is gone. */
-import { WorkflowNotFoundError, WorkflowUpdateStage, type Client } from '@temporalio/client';
-import type { Logger } from 'pino';
+/**
+ * The minutely look: at authorities that sleep although something is overdue, at runs whose workflow is gone, and at messages
+ * and decisions that did not reach the workflow they are for.
+ */
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import type { Logger } from '../../telemetry/log';
 import type { Coalescer } from '../../authority/coalescer';
+import { findUntoldDecisions, noteTold } from '../../store/approvals';
 import { lookAfter } from '../../store/leases';
 import type { Pool } from '../../store/pool';
-import { endRun, takeUnseenRuns } from '../../store/runs';
-import { withdrawApprovals } from '../../store/approvals';
-import { endQueuedTurns, findUnansweredConversations } from '../../store/turns';
-import { postMessageUpdate } from '../../workflows/messages';
+import { endRun } from '../../store/run-end';
+import { takeUnseenRuns } from '../../store/runs';
+import { findUnansweredConversations } from '../../store/turns';
+import { decideApprovalSignal, postMessageUpdate } from '../../workflows/messages';
 import type { LookAfterActivities } from '../contracts/budget';
 
 /** Tenants woken in one call; the next call wakes the next. */
@@ -16,8 +20,8 @@ const wokenMax = 1_000;
 const lookedUpMax = 200;
 /** A start that has not reached Temporal by then never will: its process gives up after ten seconds. */
 const unseenForMs = 120_000;
-/** A message that nobody told its conversation of by then: the process that took it may have ended. */
-const unansweredForMs = 30_000;
+/** A message or a decision that nobody told its workflow of by then: the process that took it may have ended. */
+const untoldForMs = 30_000;
 
 export const createLookAfterActivities = ({
   pool,
@@ -37,22 +41,33 @@ export const createLookAfterActivities = ({
   },
 
   async ringConversations() {
-    const waiting = await findUnansweredConversations(pool, { waitedMs: unansweredForMs, max: lookedUpMax });
+    const waiting = await findUnansweredConversations(pool, { waitedMs: untoldForMs, max: lookedUpMax });
     await Promise.all(
       waiting.map(({ workflowId, turnId }) =>
         client.workflow
           .getHandle(workflowId)
-          .startUpdate(postMessageUpdate, {
-            args: [{ turnId }],
-            updateId: turnId,
-            waitForStage: WorkflowUpdateStage.ACCEPTED,
-          })
-          .catch((error: unknown) =>
-            log.warn({ workflowId, error: String(error) }, 'a conversation could not be told'),
-          ),
+          .executeUpdate(postMessageUpdate, { args: [{ turnId }], updateId: turnId })
+          .catch((error: unknown) => log.warn({ workflowId, error }, 'a conversation could not be told')),
       ),
     );
     return waiting.length;
+  },
+
+  async tellDecisions() {
+    const untold = await findUntoldDecisions(pool, { waitedMs: untoldForMs, max: lookedUpMax });
+    const told = await Promise.all(
+      untold.map(async ({ tenantId, approvalId, workflowId }) => {
+        try {
+          await client.workflow.getHandle(workflowId).signal(decideApprovalSignal, { approvalId });
+        } catch (error) {
+          log.warn({ workflowId, approvalId, error }, 'a decision could not be signalled');
+          return false;
+        }
+        await noteTold(pool, tenantId, [approvalId]);
+        return true;
+      }),
+    );
+    return told.filter(Boolean).length;
   },
 
   async endLostRuns() {
@@ -66,10 +81,8 @@ export const createLookAfterActivities = ({
             ? `The workflow ${workflowId} does not exist: the process that was to start it may have ended, or its history was deleted.`
             : `The workflow ${workflowId} ended from outside (${state}).`;
         const failure = { code: 'run_lost', message };
-        const first = await endRun(pool, run, { status: 'failed', failure }, { lastSeenAt: seenAt });
-        if (!first) return false;
-        await endQueuedTurns(pool, run, { status: 'cancelled', failure, alsoRunning: true });
-        await withdrawApprovals(pool, run);
+        const end = { status: 'failed' as const, failure, unanswered: failure };
+        if (!(await endRun(pool, run, end, { lastSeenAt: seenAt }))) return false;
         log.warn({ ...run, workflowId, state }, 'a run was lost, and is recorded as failed');
         return true;
       }),

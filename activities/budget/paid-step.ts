@@ -3,7 +3,7 @@
  * no call; with an outcome written, a known cost and a paid answer survive any crash.
  */
 import { randomUUID } from 'node:crypto';
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 import type { Usd } from '../../core/money';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
 import { claimReservation, recordOutcome, type NewOutcome, type OperationKey } from '../../store/reservations';
@@ -85,9 +85,7 @@ export class PaidStep {
     // The run does not wait for this, and reads it back at its end.
     coalescer
       .sendLazily(tenantId, { type: 'commit', operationId })
-      .catch((error: unknown) =>
-        log.warn({ tenantId, operationId, error: String(error) }, 'a commit could not be sent yet'),
-      );
+      .catch((error: unknown) => log.warn({ tenantId, operationId, error }, 'a commit could not be sent yet'));
   }
 
   async atPoint(point: FaultPoint): Promise<void> {

@@ -1,6 +1,6 @@
 /** Waking denied steps that wait for money: by a signal to their workflow, which then asks again. */
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 import { parseUsd } from '../../core/money';
 import { whoFits } from '../../core/waiters';
 import { listWaiters, noteWoken, removeWaiter } from '../../store/money-waiters';
@@ -29,8 +29,7 @@ export const createWakeWaiters =
         } catch (error) {
           // A workflow that is gone waits no more; any other is woken by a later decision, or asks by itself.
           if (error instanceof WorkflowNotFoundError) await removeWaiter(pool, { tenantId, waiterId });
-          else
-            log.warn({ tenantId, workflowId, error: String(error) }, 'a step that waits for money could not be woken');
+          else log.warn({ tenantId, workflowId, error }, 'a step that waits for money could not be woken');
         }
       }),
     );

@@ -127,4 +127,6 @@ export interface LookAfterActivities {
   endLostRuns(): Promise<number>;
   /** Tells conversations of messages that wait although nobody told them. Answers how many. */
   ringConversations(): Promise<number>;
+  /** Tells workflows of decisions of people that nobody told them of. Answers how many decisions. */
+  tellDecisions(): Promise<number>;
 }

@@ -16,6 +16,12 @@ export interface AskedCall {
   toolUseId: string;
 }
 
+/** What a run has cost so far, from the ledger; those who asked before it was told have none. */
+export interface CostSoFar {
+  /** Decimal string. */
+  costUsd: string;
+}
+
 /** Runs on the runs queue. */
 export interface LedgerActivities {
   /** Ends the run in Postgres. The answer is taken from its transcript. A repeat changes nothing. */
@@ -24,7 +30,7 @@ export interface LedgerActivities {
     runId: string;
     status: AgentRunResult['status'];
     failure?: RunFailureText;
-  }): Promise<void>;
+  }): Promise<CostSoFar | undefined>;
   /** Takes the conversation's oldest message that waits, under this step number. Null when there is none. */
   beginTurn(request: {
     tenantId: string;
@@ -38,14 +44,14 @@ export interface LedgerActivities {
     turnId: string;
     status: 'completed' | 'quota_exceeded' | 'failed' | 'interrupted' | 'cancelled';
     failure?: RunFailureText;
-  }): Promise<void>;
+  }): Promise<CostSoFar | undefined>;
   /** Ends a conversation in Postgres, with its messages that were not answered. A repeat changes nothing. */
   endConversation(request: {
     tenantId: string;
     runId: string;
     status: 'completed' | 'cancelled' | 'failed';
     failure?: RunFailureText;
-  }): Promise<void>;
+  }): Promise<CostSoFar | undefined>;
   /** Asks people about tool calls of a step. A repeat asks nothing twice. */
   openApprovals(request: {
     tenantId: string;

@@ -1,15 +1,18 @@
 /** What runs, conversations and their turns leave in Postgres, and what people are asked. */
+import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import {
   decideApproval,
   openApprovals,
-  readApprovals,
+  takeDecisions,
   withdrawApprovals,
   type NewApproval,
 } from '../../store/approvals';
-import { endRun, findRun } from '../../store/runs';
+import { readRunCost } from '../../store/reservations';
+import { endRun } from '../../store/run-end';
+import { findRun } from '../../store/runs';
 import { readTranscript, replySequence } from '../../store/transcripts';
-import { beginTurn, endQueuedTurns, endTurn } from '../../store/turns';
+import { beginTurn, endTurn } from '../../store/turns';
 import type { ReplyFeed } from '../llm/reply-feed';
 import { attachmentLine } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
@@ -18,37 +21,44 @@ import type { LedgerActivities } from '../contracts/ledger';
 export interface LedgerDependencies {
   pool: Pool;
   feed: ReplyFeed;
+  log: Logger;
 }
 
-export function createLedgerActivities({ pool, feed }: LedgerDependencies): LedgerActivities {
+export function createLedgerActivities({ pool, feed, log }: LedgerDependencies): LedgerActivities {
   return {
     async endRun({ tenantId, runId, status, failure }) {
       const answer = status === 'completed' ? await lastText(pool, { tenantId, runId }) : undefined;
       await endRun(pool, { tenantId, runId }, { status, answer, failure });
-      await withdrawApprovals(pool, { tenantId, runId });
+      log.info({ tenantId, runId, status, code: failure?.code }, 'a run ended');
       feed.tell(runId);
+      return { costUsd: await readRunCost(pool, { tenantId, runId }) };
     },
 
     async beginTurn({ openingStep, ...key }) {
       const run = await findRun(pool, key);
       const attachment = attachmentLine(run?.fileName);
       const turn = await beginTurn(pool, key, { openingStep, attachment });
-      if (turn) feed.tell(key.runId);
+      if (turn) {
+        log.info({ tenantId: key.tenantId, runId: key.runId, turnId: turn.turnId }, 'a turn began');
+        feed.tell(key.runId);
+      }
       return turn ?? null;
     },
 
     async endTurn({ tenantId, runId, ...turn }) {
       await endTurn(pool, { tenantId, runId }, turn);
+      log.info({ tenantId, runId, turnId: turn.turnId, status: turn.status, code: turn.failure?.code }, 'a turn ended');
       feed.tell(runId);
+      return { costUsd: await readRunCost(pool, { tenantId, runId }) };
     },
 
     async endConversation({ tenantId, runId, status, failure }) {
       const message = 'The conversation ended before the message was answered.';
-      const unanswered = { status: 'cancelled' as const, failure: { code: 'conversation_ended', message } };
-      await endQueuedTurns(pool, { tenantId, runId }, unanswered);
-      await endRun(pool, { tenantId, runId }, { status, failure });
-      await withdrawApprovals(pool, { tenantId, runId });
+      const unanswered = { code: 'conversation_ended', message };
+      await endRun(pool, { tenantId, runId }, { status, failure, unanswered });
+      log.info({ tenantId, runId, status, code: failure?.code }, 'a conversation ended');
       feed.tell(runId);
+      return { costUsd: await readRunCost(pool, { tenantId, runId }) };
     },
 
     async openApprovals({ asked, ...key }) {
@@ -74,7 +84,7 @@ export function createLedgerActivities({ pool, feed }: LedgerDependencies): Ledg
       for (const { approvalId, decision, answer, decidedBy = 'Temporal UI' } of decided) {
         if (decision) await decideApproval(pool, { tenantId, approvalId }, { decision, answer, decidedBy });
       }
-      const approvals = await readApprovals(pool, { tenantId, runId, step });
+      const approvals = await takeDecisions(pool, { tenantId, runId, step });
       return approvals.filter(({ status }) => status === 'pending').map(({ approvalId }) => approvalId);
     },
 

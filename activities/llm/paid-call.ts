@@ -1,6 +1,6 @@
 /** One model call: priced and counted for free beforehand, then made with a claimed grant, and what came of it written. */
 import { CancelledFailure, Context } from '@temporalio/activity';
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { findModelPrice, type ModelPrice } from '../../core/prices';
 import { costOfUsage, estimateModelCall, maxOutputTokensFor } from '../../core/pricing';
@@ -122,10 +122,13 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   if (!streamed.usageIsFinal) {
     const { billed } = provider.failureOf(streamed.error, { outputBegan: streamed.outputBegan });
     countModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' });
-    return giveUp(dependencies, { claim, streamed, provider });
+    return giveUp(dependencies, { call, claim, streamed, provider });
   }
   const reply = await keepReply(dependencies, { call, claim, price, provider, streamed, maxOutputTokens });
   countModelCall({ ...counted, outcome: 'ok', usage: reply.usage });
+  const { tenantId, runId, operationId } = call;
+  const { costUsd } = reply;
+  dependencies.log.info({ tenantId, runId, operationId, model: plan.model, seconds, costUsd }, 'a model call was paid');
   return reply;
 }
 
@@ -158,10 +161,7 @@ async function keepReply(
     const usage = provider.usageOf(streamed, price);
     cost = { usage, costUsd: costOfUsage(price, usage).costUsd };
   } catch (error) {
-    log.error(
-      { tenantId, runId, operationId, error: String(error) },
-      'a model call reported usage that cannot be priced',
-    );
+    log.error({ tenantId, runId, operationId, error }, 'a model call reported usage that cannot be priced');
     throw failure('outcome_unknown', (error as Error).message, { settled: false, retry: true });
   }
   const result: ModelReply = {
@@ -183,12 +183,12 @@ async function keepReply(
 /** The stream gave no final usage: surely not billed, or unknown. */
 async function giveUp(
   { paidStep, log }: LlmDependencies,
-  { claim, streamed, provider }: { claim: Claim; streamed: StreamedReply; provider: ModelProvider },
+  { call, claim, streamed, provider }: Pick<Answered, 'call' | 'claim' | 'streamed' | 'provider'>,
 ): Promise<never> {
   const { outputBegan, error } = streamed;
   const failed = provider.failureOf(error, { outputBegan });
-  const { tenantId, operationId } = claim;
-  log.warn({ tenantId, operationId, billed: failed.billed, code: failed.code }, 'a model call failed');
+  const { tenantId, runId, operationId } = call;
+  log.warn({ tenantId, runId, operationId, billed: failed.billed, code: failed.code }, 'a model call failed');
   if (failed.billed === 'no') {
     await paidStep.settle(claim, { billed: false, reason: failed.code });
     const { retry, retryAfterSeconds } = failed;

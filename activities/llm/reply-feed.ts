@@ -3,7 +3,7 @@
  * fast model costs a few statements a second. Nobody waits for them: a piece that cannot be written is left out, and the
  * whole reply is stored in any case.
  */
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import { notifyWatchers, writeDeltas, type ReplyDelta } from '../../store/reply-deltas';
 
@@ -66,6 +66,6 @@ export class ReplyFeed {
   }
 
   private note(error: unknown): void {
-    this.dependencies.log.debug({ error: String(error) }, 'watchers of a reply could not be told');
+    this.dependencies.log.debug({ error }, 'watchers of a reply could not be told');
   }
 }

@@ -1,5 +1,5 @@
 /** What an alert says, and where it goes. */
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 
 export type CostAlertKind = 'quota_warning' | 'quota_exceeded';
 

@@ -2,7 +2,7 @@
  * Sends the alerts that decisions raised. Their rows make it one alert a quota, kind, threshold and period; each is sent in a
  * transaction of its own, so that one that cannot be sent does not have the others sent again.
  */
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
 import { countAlert } from '../../telemetry/metrics';
 import { createCostAlert, type AlertedQuota, type CostAlertKind, type NotificationService } from './alerts';
@@ -50,7 +50,7 @@ async function sendNext(
     await notifications.sendAlert(alert);
   } catch (error) {
     log.warn(
-      { tenantId: alert.tenantId, alertId: alert.alertId, alert: alert.kind, error: String(error) },
+      { tenantId: alert.tenantId, alertId: alert.alertId, alert: alert.kind, error },
       `an alert could not be sent and is tried again: ${alert.title}`,
     );
     throw error;

@@ -1,4 +1,4 @@
-import type { Logger } from 'pino';
+import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
 import type { PaidStep } from '../budget/paid-step';

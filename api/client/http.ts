@@ -44,6 +44,11 @@ export interface Http {
 
 /** A request whose answer was lost is sent again so often. */
 const attemptsMax = 4;
+/**
+ * How long a repeat asks again while the first request of its key has not ended. A process that died in the middle of one keeps it
+ * for 30 s; the repeat then goes on where that stopped.
+ */
+const inProgressPatienceMs = 60_000;
 
 export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
   const authorization = `Bearer ${apiKey}`;
@@ -104,7 +109,8 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
             if (event.type === 'done') return;
           }
         } catch (error) {
-          if ((error instanceof SpendlockApiError && error.status !== 503) || signal?.aborted) throw error;
+          const passes = error instanceof SpendlockApiError && (error.status === 503 || error.code === 'rate_limited');
+          if ((error instanceof SpendlockApiError && !passes) || signal?.aborted) throw error;
         }
         failures += 1;
         await sleep(Math.min(200 * 2 ** failures, 5_000), undefined, signal ? { signal } : {});
@@ -113,14 +119,25 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
   };
 }
 
-/** A request that is the same however often it is sent: sent again when its answer was lost. */
+/**
+ * A request that is the same however often it is sent: sent again when its answer was lost, when there were too many, and while
+ * the one before it is still being carried out.
+ */
 async function insist<T>(send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-  for (let attempt = 1; ; attempt += 1) {
+  const giveUpMs = performance.now() + inProgressPatienceMs;
+  for (let attempts = 0; ;) {
     try {
       return await send();
     } catch (error) {
-      if (error instanceof SpendlockApiError || signal?.aborted || attempt >= attemptsMax) throw error;
-      await sleep(100 * 2 ** attempt);
+      if (signal?.aborted) throw error;
+      const answer = error instanceof SpendlockApiError ? error : undefined;
+      if (answer?.code === 'idempotency_in_progress' && performance.now() < giveUpMs) {
+        await sleep(500);
+        continue;
+      }
+      attempts += 1;
+      if ((answer && answer.code !== 'rate_limited') || attempts >= attemptsMax) throw error;
+      await sleep(answer ? (answer.retryAfterSeconds ?? 1) * 1_000 : 100 * 2 ** attempts);
     }
   }
 }

@@ -16,7 +16,7 @@ async function main(): Promise<void> {
   const { backend, databaseUrl, address } = JSON.parse(process.argv[2] ?? '{}') as Record<string, string>;
   // Connections that only queue for one row gain nothing: four is the best for the plain alternative.
   const pool = createPool(databaseUrl ?? '', { max: 4 });
-  const connection = await Connection.connect(signallingConnection(address ?? ''));
+  const connection = await Connection.connect(signallingConnection({ address: address ?? '' }));
   const temporal = new Client({ connection, plugins: [startTelemetry('spendlock-api').plugin] });
   const plain = { sql: plainSql, sqlCoalesced: coalescedSql };
   const api = await startApi({

@@ -1,6 +1,7 @@
 /**
  * Measures Spendlock on this machine: `npm run bench`. Prints one JSON object a line: {name, value, unit, …}. Services are
- * started for it, on loopback, and end with it. What is compared takes turns, so that a busy machine slows both.
+ * started for it, on loopback, and end with it. What is compared takes turns, so that a busy machine slows both; with `--compare` the
+ * figures are set against those that were kept, each as a ratio to fixed work of the same run.
  */
 import { chmod, mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,14 +11,19 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { startServices } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
 import { measureAuthority, type AuthorityBench } from './authority';
+import { compare, comparisonTable, saveBaseline, type Comparison, type Figure } from './baseline';
+import { Calibrator } from './calibration';
 import { measureChat } from './chat';
+import { measureLedger } from './ledger';
 import { print, type Print } from './report';
 import { measureScale } from './scale';
 import { measureStarts } from './starts';
 import { measureSteps } from './steps';
 
-const parts = ['steps', 'authority', 'chat', 'scale', 'starts'] as const;
+const parts = ['steps', 'authority', 'chat', 'scale', 'ledger', 'starts'] as const;
 type Part = (typeof parts)[number];
+/** The parts whose figures are kept. */
+const keptParts: Part[] = ['steps', 'chat'];
 
 const counts = (text: string): number[] =>
   text.split(',').map((one) => {
@@ -33,35 +39,72 @@ async function main(): Promise<void> {
     .option('--clients <counts>', 'how many clients of the authority, in turns', counts, [1, 10, 50, 200])
     .option('--repetitions <n>', 'how often each is measured', (text) => counts(text)[0] ?? 1, 5)
     .option('--no-starts', 'leave out how long npm start takes')
-    .option('--json', 'JSON lines, which is what it always prints')
-    .addHelpText('after', '\nExample: npm run bench -- --only authority')
+    .option('--compare', 'measure what is kept (steps and chat), and report what has become slower')
+    .option('--save-baseline', 'measure the same, and keep it')
+    .option('--json', 'JSON lines, which is what it always prints; with --compare the report too')
+    .addHelpText(
+      'after',
+      '\nExit statuses: 0 measured, 1 not, 3 with --compare: something is slower than it was.\n\nExamples:\n  npm run bench -- --only authority\n  npm run bench -- --compare',
+    )
     .parse();
   const {
     only,
     starts,
     clients: clientCounts,
     repetitions,
+    compare: isCompared = false,
+    saveBaseline: isSaved = false,
+    json = false,
   } = command.opts<{
     only?: Part;
     starts: boolean;
     clients: number[];
     repetitions: number;
+    compare?: boolean;
+    saveBaseline?: boolean;
+    json?: boolean;
   }>();
-  const wants = (part: Part): boolean => only === undefined || only === part;
+  const isKept = isCompared || isSaved;
+  const wants = (part: Part): boolean => (only === undefined ? !isKept || keptParts.includes(part) : only === part);
   Runtime.install({ logger: new DefaultLogger('ERROR') });
   const measures: [Part, (bench: AuthorityBench, print: Print) => Promise<void>][] = [
     ['steps', measureSteps],
     ['authority', measureAuthority],
     ['chat', measureChat],
     ['scale', measureScale],
+    ['ledger', measureLedger],
   ];
   const wanted = measures.filter(([part]) => wants(part));
   if (wanted.length > 0)
     await withServices({ clientCounts, repetitions }, async (services) => {
-      for (const [, measure] of wanted) await measure(services, print);
+      if (!isKept) for (const [, measure] of wanted) await measure(services, print);
+      else {
+        const figures: Figure[] = [];
+        const keep: Print = (name, value, unit, more) => {
+          figures.push({ name, value: Math.round(value * 100) / 100, unit });
+          print(name, value, unit, more);
+        };
+        const calibrator = new Calibrator(services.adminUrl);
+        await calibrator.measure();
+        for (const [, measure] of wanted) {
+          await measure(services, keep);
+          await calibrator.measure();
+        }
+        const { result } = calibrator;
+        print('calibration.processor_ms', result.processorMs, 'ms');
+        print('calibration.database_ms', result.databaseMs, 'ms');
+        if (isSaved) saveBaseline(figures, result);
+        if (isCompared) report(compare(figures, result), json);
+      }
     });
-  if (wants('starts') && starts)
+  if (wants('starts') && starts && !isKept)
     for (const { name, seconds } of await measureStarts()) print(name, seconds, 's', { repetitions: 1 });
+}
+
+/** Says what has become slower. */
+function report(comparisons: Comparison[], json: boolean): void {
+  console.log(json ? JSON.stringify({ comparisons }) : comparisonTable(comparisons));
+  if (comparisons.some(({ verdict }) => verdict === 'WORSE')) process.exitCode = 3;
 }
 
 async function withServices(
@@ -91,7 +134,7 @@ async function withServices(
 }
 
 main().then(
-  () => process.exit(),
+  () => process.exit(process.exitCode),
   (error: unknown) => {
     console.error(
       `The benchmark did not finish. ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,

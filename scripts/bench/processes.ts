@@ -2,6 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { localEnvironment } from '../embedded/local-environment';
 import type { Backend } from './api-process';
 import type { LoadOrder, LoadResult } from './load-process';
 
@@ -56,7 +57,7 @@ export class BenchProcesses {
   private start(file: string, argument: object, environment = {}): ChildProcess {
     const child = fork(path.join(__dirname, file), [JSON.stringify(argument)], {
       execArgv: ['--import', 'tsx'],
-      env: { ...process.env, ...environment },
+      env: { ...localEnvironment(process.env), ...environment },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
     this.children.push(child);

@@ -45,7 +45,7 @@ export async function measureSteps(
     }),
     log: createLog({ name: 'bench', level: 'warn' }),
     telemetry,
-    workflowBundle: await bundleWorkflows(telemetry, require.resolve('./workflows')),
+    workflowBundle: await bundleWorkflows(telemetry, { path: require.resolve('./workflows') }),
     extraActivities: benchActivities,
   });
   const connection = await Connection.connect({ address: temporalAddress });

@@ -1,7 +1,7 @@
 /** The promises of docs/architecture.md, asked of what Postgres, Temporal, the stand-ins and the callers hold. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatUsd, parseUsd, sumUsd } from '../../core/money';
-import { budgetStateQuery, budgetWorkflowId, runWorkflowId } from '../../workflows/messages';
+import { budgetStateQuery, budgetWorkflowId, conversationWorkflowId, runWorkflowId } from '../../workflows/messages';
 import type { Installation } from './installation';
 import type { Load, Tenant } from './load';
 
@@ -9,6 +9,9 @@ export interface Violation {
   promise: string;
   what: string;
 }
+
+/** How often a long wait says what it waits for. */
+const sayEveryMs = 20_000;
 
 export class Checks {
   readonly violations: Violation[] = [];
@@ -57,29 +60,71 @@ export class Checks {
         () => `leased ${leased} of ${limit}, overruns ${formatUsd(over)}`,
       );
     }
+    const { rows: days } = await this.installation.admin.query<{ tenant_id: string; days: string; ledger: string }>(
+      dailySums,
+    );
+    for (const { tenant_id, days: sums, ledger } of days)
+      this.hold('sums by day equal the ledger', sums === ledger, () => `${tenant_id}: ${sums}, ledger ${ledger}`);
     const { rows: twice } = await this.installation.admin.query<{ operation_id: string }>(endedWrongly);
     this.hold('each reservation ends once', twice.length === 0, () => twice.map((row) => row.operation_id).join(', '));
   }
 
-  /** Waits until nothing is under way. What is then still open is a violation. */
-  async settle(load: Load, timeoutMs: number): Promise<void> {
-    let open: string[] = [];
+  /** Waits until nothing is under way, and says now and then for what. What is then still open is a violation. */
+  async settle(load: Load, timeoutMs: number, say: (line: string) => void): Promise<void> {
+    let open: { what: string; workflowId: string | null }[] = [];
+    let sayAtMs = Date.now() + sayEveryMs;
     for (const giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs; await sleep(500)) {
-      const { rows } = await this.installation.admin.query<{ what: string }>(
-        `SELECT tenant_id || ' reservation ' || operation_id AS what FROM copilot_internal.reservations
+      ({ rows: open } = await this.installation.admin.query<{ what: string; workflowId: string | null }>(
+        `SELECT tenant_id || ' reservation ' || operation_id AS what, NULL AS "workflowId" FROM copilot_internal.reservations
          WHERE status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded)
-         UNION ALL SELECT tenant_id || ' run ' || run_id FROM copilot_internal.runs WHERE status = 'running'
-         UNION ALL SELECT 'alert ' || alert_id FROM copilot_internal.quota_alerts WHERE sent_at IS NULL`,
+         UNION ALL SELECT tenant_id || ' run ' || run_id || ', not heard of since ' || seen_at, workflow_id
+         FROM copilot_internal.runs WHERE status = 'running'
+         UNION ALL SELECT tenant_id || ' turn ' || turn_id, NULL FROM copilot_internal.turns WHERE status IN ('queued', 'running')
+         UNION ALL SELECT tenant_id || ' approval ' || approval_id, NULL FROM copilot_internal.approvals WHERE status = 'pending'
+         UNION ALL SELECT tenant_id || ' waiter', workflow_id FROM copilot_internal.money_waiters
+         UNION ALL SELECT 'alert ' || alert_id, NULL FROM copilot_internal.quota_alerts WHERE sent_at IS NULL`,
+      ));
+      const { alive } = this.installation.e2b.calls();
+      if (open.length === 0 && alive.length === 0) break;
+      if (Date.now() < sayAtMs) continue;
+      sayAtMs = Date.now() + sayEveryMs;
+      const named = [...open.map(({ what }) => what), ...alive.map((id) => `sandbox ${id}`)];
+      say(
+        `chaos: still open: ${named.slice(0, 5).join('; ')}${named.length > 5 ? ` and ${named.length - 5} more` : ''}`,
       );
-      open = rows.map(({ what }) => what);
-      if (open.length === 0 && this.installation.e2b.calls().alive.length === 0) break;
     }
-    this.hold('everything ends', open.length === 0, () => open.slice(0, 10).join(', '));
+    const told = await Promise.all(
+      open
+        .slice(0, 10)
+        .map(async ({ what, workflowId }) => what + (workflowId === null ? '' : `: ${await this.stateOf(workflowId)}`)),
+    );
+    this.hold('everything ends', open.length === 0, () => told.join('; '));
     const { alive } = this.installation.e2b.calls();
     this.hold('no sandbox is left', alive.length === 0, () => alive.join(', '));
-    for (const { runId } of load.runs) {
-      const { status } = await this.installation.temporal.workflow.getHandle(runWorkflowId(runId)).describe();
-      this.hold('every run ends', status.name === 'COMPLETED', () => `run ${runId} is ${status.name}`);
+    const workflowIds = [
+      ...load.runs.map(({ runId }) => runWorkflowId(runId)),
+      ...load.conversations.map(({ conversationId }) => conversationWorkflowId(conversationId)),
+    ];
+    for (const workflowId of workflowIds) {
+      const { status } = await this.installation.temporal.workflow.getHandle(workflowId).describe();
+      this.hold('every run ends', status.name === 'COMPLETED', () => `${workflowId} is ${status.name}`);
+    }
+  }
+
+  /** Where a workflow stands, for whoever looks into why it has not ended. */
+  private async stateOf(workflowId: string): Promise<string> {
+    try {
+      const handle = this.installation.temporal.workflow.getHandle(workflowId);
+      const { status, historyLength, raw } = await handle.describe();
+      const activities = (raw.pendingActivities ?? []).map(
+        ({ activityType, attempt, lastFailure }) =>
+          `${activityType?.name} in attempt ${attempt}${lastFailure?.message ? ` (${lastFailure.message})` : ''}`,
+      );
+      const task = raw.pendingWorkflowTask ? [`a workflow task in attempt ${raw.pendingWorkflowTask.attempt}`] : [];
+      const pending = [...activities, ...task].join(', ') || 'nothing';
+      return `${workflowId} is ${status.name} with ${historyLength} events, ${pending} is pending`;
+    } catch (error) {
+      return `${workflowId}: ${String(error)}`;
     }
   }
 
@@ -87,6 +132,7 @@ export class Checks {
   async afterwards(load: Load): Promise<void> {
     await this.always();
     await this.callers(load);
+    await this.messages(load);
     await this.providers();
     await this.alerts();
     for (const { tenantId } of this.tenants) await this.authority(tenantId);
@@ -126,6 +172,29 @@ export class Checks {
           () => `${operationId}: ${JSON.stringify(row)}`,
         );
       }
+    }
+  }
+
+  /** What was taken is answered, once: completed, refused for want of money, failed, or stopped by who asked for that. */
+  private async messages({ messages }: Load): Promise<void> {
+    const { rows } = await this.installation.admin.query<TurnRow>(
+      'SELECT turn_id::text, message, status, failure FROM copilot_internal.turns',
+    );
+    const found = new Map<string, typeof rows>();
+    for (const row of rows) found.set(row.message, [...(found.get(row.message) ?? []), row]);
+    for (const { turnId, message, stopped } of messages) {
+      const turns = found.get(message) ?? [];
+      this.hold(
+        'a message that was taken is one turn',
+        turns.length === 1 && turns[0]?.turn_id === turnId,
+        () => `${turnId}; on record: ${JSON.stringify(turns)}`,
+      );
+      const ends = ['completed', 'quota_exceeded', 'failed', ...(stopped ? ['interrupted', 'cancelled'] : [])];
+      this.hold(
+        'a message that was taken is answered',
+        ends.includes(turns[0]?.status ?? 'not there'),
+        () => `${turnId}; on record: ${JSON.stringify(turns)}`,
+      );
     }
   }
 
@@ -218,6 +287,13 @@ const balances = `
             AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS excess
   FROM copilot_internal.cost_quotas q WHERE q.tenant_id IS NOT NULL`;
 
+/** What is summed by day beside the ledger, whatever the day: a chaos run moves entries between days. */
+const dailySums = `
+  SELECT tenant_id, trim_scale(sum(days))::text AS days, trim_scale(sum(ledger))::text AS ledger
+  FROM (SELECT tenant_id, cost_usd AS days, 0 AS ledger FROM copilot_internal.daily_costs
+        UNION ALL SELECT tenant_id, 0, amount_usd FROM copilot_internal.cost_records) AS amounts
+  GROUP BY tenant_id`;
+
 /** What is leased of each platform quota. A lease that ran over counts in full: that money is gone. */
 const leases = `
   SELECT trim_scale(p.limit_usd)::text AS limit,
@@ -234,6 +310,13 @@ const endedWrongly = `
      OR (r.status IN ('granted', 'denied', 'rejected') AND c.sum <> 0)
      OR (r.status <> 'committed' AND c.commits > 0)
      OR (r.status IN ('committed', 'released', 'expired')) <> (r.ended_at IS NOT NULL)`;
+
+interface TurnRow {
+  turn_id: string;
+  message: string;
+  status: string;
+  failure: { code?: string } | null;
+}
 
 interface OperationRow {
   operation_id: string;

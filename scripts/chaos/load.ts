@@ -1,10 +1,12 @@
 /**
  * Callers that reserve, commit, release, overrun, die in the middle and repeat themselves, over HTTP and by signals of their
- * own; and agent runs. Each keeps what it was told, to be compared with the books.
+ * own; agent runs; and people who talk. Each keeps what it was told, to be compared with the books.
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand, ReserveCommand } from '../../core/commands';
+import { Caller } from './caller';
+import { talk, type ToldMessage } from './conversations';
 import type { Installation } from './installation';
 import type { Chance } from './random';
 
@@ -27,30 +29,35 @@ export interface Tenant {
 export class Load {
   readonly told: Told[] = [];
   readonly runs: { tenantId: string; runId: string }[] = [];
-  readonly answers = new Map<string, number>();
-  private stopping = false;
+  readonly conversations: { tenantId: string; conversationId: string }[] = [];
+  readonly messages: ToldMessage[] = [];
+  readonly caller: Caller;
+  isStopping = false;
   private underWay: Promise<void>[] = [];
 
   constructor(
     private readonly installation: Installation,
     private readonly tenants: readonly Tenant[],
-  ) {}
+  ) {
+    this.caller = new Caller(installation);
+  }
 
   start(callersPerTenant: number): void {
     for (const tenant of this.tenants) {
       for (let index = 0; index < callersPerTenant; index += 1) this.underWay.push(this.loop(() => this.pair(tenant)));
       this.underWay.push(this.loop(() => this.run(tenant)));
+      this.underWay.push(this.loop(() => talk(tenant, this)));
     }
   }
 
   /** No more is begun; returns when what was begun is over. */
   async stop(): Promise<void> {
-    this.stopping = true;
+    this.isStopping = true;
     await Promise.all(this.underWay);
   }
 
   private async loop(once: () => Promise<void>): Promise<void> {
-    while (!this.stopping) {
+    while (!this.isStopping) {
       await once().catch(() => undefined);
       await sleep(20);
     }
@@ -77,7 +84,7 @@ export class Load {
     const fate = chance.next();
     const costUsd = ((cents * (fate < 0.1 ? 1.3 : chance.next())) / 100).toFixed(6);
     const [answer] = await Promise.all(
-      Array.from({ length: repeats }, () => this.call('POST', '/v1/reservations', body)),
+      Array.from({ length: repeats }, () => this.caller.call('POST', '/v1/reservations', body)),
     );
     if (answer?.status === 201) told.decision = { status: 'granted', grantedUsd: String(answer.body.grantedUsd) };
     else if (answer?.status === 429) told.decision = { status: 'denied' };
@@ -90,11 +97,11 @@ export class Load {
     if (fate > 0.9) return; // The caller died: its hold runs out.
     await sleep(chance.between(0, 60));
     if (fate > 0.8) {
-      if ((await this.insist('POST', `${where}/release`, { tenantId }))?.status === 200) told.released = true;
+      if ((await this.caller.insist('POST', `${where}/release`, { tenantId }))?.status === 200) told.released = true;
       return;
     }
     if (fate > 0.75) await sleep(13_000); // Its commit comes after the hold has run out.
-    const committed = await this.insist('POST', `${where}/commit`, { tenantId, costUsd });
+    const committed = await this.caller.insist('POST', `${where}/commit`, { tenantId, costUsd });
     if (committed?.status === 200) told.committedUsd = costUsd;
   }
 
@@ -108,7 +115,7 @@ export class Load {
       sandbox: { windowSeconds: 60 },
     };
     // As the typed client does: asked again under one key until there is an answer, so that a start cut off is gone on with.
-    const answer = await this.insist('POST', '/v1/runs', body, { 'idempotency-key': randomUUID() });
+    const answer = await this.caller.insist('POST', '/v1/runs', body, { 'idempotency-key': randomUUID() });
     if (answer?.status === 202) this.runs.push({ tenantId, runId: String(answer.body.runId) });
     await sleep(chance.between(2_000, 5_000));
   }
@@ -135,50 +142,4 @@ export class Load {
     };
     this.underWay.push(send().catch(() => undefined));
   }
-
-  private async insist(
-    method: string,
-    where: string,
-    body: object,
-    headers: Record<string, string> = {},
-  ): Promise<Answer | undefined> {
-    for (let attempt = 0; attempt < 30; attempt += 1) {
-      const answer = await this.call(method, where, body, headers);
-      if (answer && answer.status < 500) return answer;
-      await sleep(300);
-    }
-    return undefined;
-  }
-
-  private async call(
-    method: string,
-    where: string,
-    body: object,
-    headers: Record<string, string> = {},
-  ): Promise<Answer | undefined> {
-    const { apiUrl, apiKey } = this.installation;
-    try {
-      const response = await fetch(`${apiUrl}${where}`, {
-        method,
-        headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json', ...headers },
-        body: JSON.stringify(body),
-        signal: AbortSignal.timeout(20_000),
-      });
-      const answer = (await response.json()) as Record<string, unknown>;
-      this.note(`${where.replace(/[0-9a-f-]{36}/, '…')} ${response.status}`);
-      return { status: response.status, body: answer };
-    } catch {
-      this.note(`${where.replace(/[0-9a-f-]{36}/, '…')} no answer`);
-      return undefined;
-    }
-  }
-
-  private note(what: string): void {
-    this.answers.set(what, (this.answers.get(what) ?? 0) + 1);
-  }
-}
-
-interface Answer {
-  status: number;
-  body: Record<string, unknown>;
 }

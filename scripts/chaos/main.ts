@@ -102,7 +102,7 @@ async function run(installation: Installation, options: Options, say: (line: str
   }
   say('chaos: no more faults; waiting for everything to end');
   await load.stop();
-  await checks.settle(load, settleMs);
+  await checks.settle(load, settleMs, say);
   await checks.afterwards(load);
   return {
     seed,
@@ -111,7 +111,9 @@ async function run(installation: Installation, options: Options, say: (line: str
     faults: Object.fromEntries(injected),
     requests: load.told.length,
     runs: load.runs.length,
-    answers: Object.fromEntries([...load.answers].sort(([a], [b]) => a.localeCompare(b))),
+    conversations: load.conversations.length,
+    messages: load.messages.length,
+    answers: Object.fromEntries([...load.caller.answers].sort(([a], [b]) => a.localeCompare(b))),
     alertsSentAgain: [...installation.alerts.values()].reduce((sum, times) => sum + times - 1, 0),
     unexpectedEnds: installation.unexpectedEnds,
     checks: checks.made,

@@ -9,6 +9,8 @@ export interface ChaosReport {
   faults: Record<string, number>;
   requests: number;
   runs: number;
+  conversations: number;
+  messages: number;
   answers: Record<string, number>;
   alertsSentAgain: number;
   unexpectedEnds: string[];
@@ -23,7 +25,9 @@ export function print(report: ChaosReport, json: boolean): void {
     return;
   }
   const lines = Object.entries(report.faults).map(([name, times]) => `  ${String(times).padStart(4)}  ${name}`);
-  console.log(`seed ${report.seed}, ${report.minutes} min: ${report.requests} requests, ${report.runs} runs`);
+  console.log(
+    `seed ${report.seed}, ${report.minutes} min: ${report.requests} requests, ${report.runs} runs, ${report.messages} messages in ${report.conversations} conversations`,
+  );
   console.log(`faults injected:\n${lines.join('\n')}`);
   console.log(`checks made: ${report.checks}`);
   for (const { promise, what } of report.violated) console.log(`VIOLATED  ${promise}: ${what}`);

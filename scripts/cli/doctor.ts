@@ -7,7 +7,9 @@ import path from 'node:path';
 import { Connection } from '@temporalio/client';
 import { Command } from 'commander';
 import { Client } from 'pg';
-import { defaultTaskQueuePrefix, runStatusAttribute, taskQueues, tenantIdAttribute } from '../../workflows/messages';
+import { signallingConnection, temporalServerFrom, type TemporalServer } from '../../authority/connection';
+import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../../workflows/messages';
+import { listVersions, type Deployment } from './workers';
 import { show, table, type Column } from './output';
 
 interface Finding {
@@ -156,13 +158,25 @@ async function clockOf(client: Client): Promise<Finding> {
 }
 
 async function lookAtTemporal(environment: NodeJS.ProcessEnv): Promise<Finding[]> {
-  const { TEMPORAL_ADDRESS: address = '127.0.0.1:7233', TEMPORAL_NAMESPACE: namespace = 'default' } = environment;
-  const { TEMPORAL_API_KEY: apiKey, SPENDLOCK_TASK_QUEUE_PREFIX: prefix = defaultTaskQueuePrefix } = environment;
+  const { SPENDLOCK_TASK_QUEUE_PREFIX: prefix = defaultTaskQueuePrefix } = environment;
+  let server: TemporalServer;
+  try {
+    server = temporalServerFrom(environment);
+  } catch (error) {
+    return [wrong('Temporal', `How to connect is not clear: ${(error as Error).message}`)];
+  }
+  const { namespace } = server;
+  const { address } = server.connection;
   let connection: Connection;
   try {
-    connection = await Connection.connect({ address, connectTimeout: 5_000, ...(apiKey ? { apiKey, tls: true } : {}) });
+    connection = await Connection.connect({ ...signallingConnection(server.connection), connectTimeout: 5_000 });
   } catch {
-    return [wrong('Temporal', `${address} cannot be reached. Check TEMPORAL_ADDRESS and that it runs.`)];
+    return [
+      wrong(
+        'Temporal',
+        `${address} cannot be reached. Check TEMPORAL_ADDRESS, TEMPORAL_TLS_… or the API key, and that it runs.`,
+      ),
+    ];
   }
   try {
     const found = [ok('Temporal', `${address} answers.`)];
@@ -178,26 +192,48 @@ async function lookAtTemporal(environment: NodeJS.ProcessEnv): Promise<Finding[]
     found.push(await attributesOf(connection, namespace));
     for (const queue of Object.values(taskQueues(prefix)))
       found.push(await workersOf(connection, { namespace, queue }));
+    found.push(...(await versionsOf({ connection, namespace, deploymentName: prefix })));
     return found;
   } finally {
     await connection.close();
   }
 }
 
+const described = (name: string): string =>
+  `${name} (${searchAttributes.find((attribute) => attribute.name === name)?.type ?? ''})`;
+
 async function attributesOf(connection: Connection, namespace: string): Promise<Finding> {
-  const wanted = [tenantIdAttribute.name, runStatusAttribute.name];
+  const wanted = searchAttributes.map(({ name }) => name);
   try {
     const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
     const missing = wanted.filter((name) => !(name in customAttributes));
     return missing.length === 0
-      ? ok('search attributes', `${wanted.join(' and ')} are registered.`)
-      : wrong('search attributes', `Not registered: ${missing.join(', ')}. Register them as Keyword.`);
+      ? ok('search attributes', `${wanted.length} are registered.`)
+      : wrong(
+          'search attributes',
+          `Not registered: ${missing.map(described).join(', ')}. \`npx spendlock setup\` registers them.`,
+        );
   } catch {
     return skipped(
       'search attributes',
-      `The operator API is not open; ${wanted.join(' and ')} have to be there as Keyword.`,
+      `The operator API is not open; these have to be there: ${wanted.map(described).join(', ')}.`,
     );
   }
+}
+
+/** Workers with versions get no work before one of them is promoted. */
+async function versionsOf(deployment: Deployment): Promise<Finding[]> {
+  const versions = await listVersions(deployment);
+  if (versions.length === 0) return [];
+  const current = versions.filter(({ percent }) => percent > 0).map(({ buildId }) => buildId);
+  return [
+    current.length > 0
+      ? ok('versions', `${current.join(' and ')} of ${versions.length} get the work.`)
+      : wrong(
+          'versions',
+          `No version gets work. Promote one: npx spendlock workers promote ${versions[0]?.buildId ?? ''}`,
+        ),
+  ];
 }
 
 async function workersOf(

@@ -7,7 +7,9 @@ import { holdsCommands } from './holds';
 import { keysCommands } from './keys';
 import { pricesCommands } from './prices';
 import { runsCommands } from './runs';
+import { setupCommand } from './setup';
 import { tenantsCommands } from './tenants';
+import { workersCommands } from './workers';
 
 export function program(): Command {
   const root = new Command('spendlock')
@@ -23,6 +25,7 @@ Every command takes --json, and --help with its options.
 
 Examples:
   npx spendlock doctor
+  npx spendlock setup
   npx spendlock tenants list
   npx spendlock budget show acme
   npx spendlock budget set acme --limit 250 --resource llm
@@ -38,9 +41,11 @@ Examples:
     pricesCommands(),
     tenantsCommands(),
     keysCommands(),
+    workersCommands(),
   ])
     root.addCommand(inherit(commands));
   root.addCommand(doctorCommand().exitOverride());
+  root.addCommand(setupCommand().exitOverride());
   return root;
 }
 

@@ -1,15 +1,12 @@
+import { createReadStream } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
 import { Command } from 'commander';
+import type { TenantSummary } from '../../store/control';
 import { connect } from './api';
 import { show, table, usd, type Column } from './output';
 
-interface Tenant {
-  tenantId: string;
-  name: string;
-  frozenReason: string | null;
-  limitUsd: string | null;
-  spentUsd: string | null;
-  reservedUsd: string | null;
-}
+type Tenant = Omit<TenantSummary, 'createdAt'>;
 
 const columns: Column<Tenant>[] = [
   { name: 'tenant', of: ({ tenantId }) => tenantId },
@@ -38,5 +35,55 @@ export function tenantsCommands(): Command {
       const answer = await connect().send<{ apiKey: string }>('POST', '/v1/tenants', body);
       show(json, answer, () => `${tenantId} is there. Its API key, shown only now:\n${answer.apiKey}`);
     });
+  tenants
+    .command('export <tenant> <file>')
+    .description('writes every row of a tenant to a file, one JSON object a line')
+    .addHelpText('after', '\nExample: npx spendlock tenants export acme acme.ndjson')
+    .action(async (tenantId: string, file: string, { json = false }: { json?: boolean }) => {
+      const rows = await exportTo(tenantId, file);
+      show(json, { tenantId, file, rows }, () => `${rows} rows of ${tenantId} are in ${file}.`);
+    });
+  tenants
+    .command('delete <tenant>')
+    .description('deletes a tenant with all that is its own, after an export')
+    .requiredOption('--export <file>', 'where its rows are written first')
+    .requiredOption('--confirm <tenant>', 'the tenant once more')
+    .requiredOption('--reason <text>', 'why; kept in the audit')
+    .option('--author <name>', 'who deletes it')
+    .addHelpText(
+      'after',
+      '\nIts open runs have to end first. What is deleted does not come back.\n\nExample: npx spendlock tenants delete acme --export acme.ndjson --confirm acme --reason "contract ended"',
+    )
+    .action(async (tenantId: string, options: DeleteOptions) => {
+      const { export: file, confirm, reason, author, json = false } = options;
+      if (confirm !== tenantId) throw new Error(`--confirm must be ${tenantId}. Nothing was deleted.`);
+      const rows = await exportTo(tenantId, file);
+      const body = { confirm, reason, ...(author === undefined ? {} : { author }) };
+      await connect().send('POST', `/v1/tenants/${tenantId}/delete`, body);
+      show(
+        json,
+        { tenantId, deleted: true, file, rows },
+        () => `${tenantId} is deleted. Its ${rows} rows are in ${file}.`,
+      );
+    });
   return tenants;
+}
+
+interface DeleteOptions {
+  export: string;
+  confirm: string;
+  reason: string;
+  author?: string;
+  json?: boolean;
+}
+
+/** Exports, and makes sure that it is whole. Answers how many rows there are. */
+async function exportTo(tenantId: string, file: string): Promise<number> {
+  const target = path.resolve(process.env.SPENDLOCK_CALLER_DIR ?? '.', file);
+  await connect().download(`/v1/tenants/${tenantId}/export`, target);
+  let last = '';
+  for await (const line of createInterface({ input: createReadStream(target) })) last = line;
+  const { end = false, rows = 0 } = JSON.parse(last || '{}') as { end?: boolean; rows?: number };
+  if (!end) throw new Error(`The export in ${target} broke off. Nothing was deleted; remove the file and try again.`);
+  return rows;
 }

@@ -22,6 +22,9 @@ export interface RunningPostgres {
   stop(): Promise<void>;
 }
 
+/** A port that was free is taken later: now and then another process is faster, and Postgres ends. */
+const startsMax = 3;
+
 export async function startPostgres({
   dataDir,
   preferredPort,
@@ -34,31 +37,49 @@ export async function startPostgres({
   await mkdir(dataDir, { recursive: true });
   await checkReach(dataDir);
   const password = await passwordOf(path.join(dataDir, 'postgres-password'));
-  const port = await freePort(preferredPort);
-  const isNew = !(await exists(path.join(databaseDir, 'PG_VERSION')));
+  let said = '';
+  const hear = (message: unknown): void => {
+    const line = String(message).trim();
+    said = `${said}\n${line}`.slice(-4_000);
+    log(line);
+  };
+  const postgresFlags = ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', ...flags];
   const server = new EmbeddedPostgres({
     databaseDir,
     user: 'postgres',
     password,
-    port,
     authMethod: 'scram-sha-256',
     persistent: true,
     // Postgres refuses to run as root.
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ['--encoding=UTF8', '--locale=C'],
-    postgresFlags: ['-c', 'listen_addresses=127.0.0.1', '-c', 'unix_socket_directories=', ...flags],
-    onLog: (message: string) => log(message.trim()),
-    onError: (message: unknown) => log(String(message)),
+    postgresFlags,
+    onLog: hear,
+    onError: hear,
   });
-  if (isNew) await server.initialise();
-  await server.start();
-  const [pid] = (await readFile(path.join(databaseDir, 'postmaster.pid'), 'utf8')).split('\n');
-  return {
-    adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
-    port,
-    pid: Number(pid),
-    stop: () => server.stop(),
-  };
+  if (!(await exists(path.join(databaseDir, 'PG_VERSION')))) await server.initialise();
+  for (let start = 1; ; start += 1) {
+    const port = await freePort(preferredPort);
+    // Of several ports the last counts: the library's own option cannot be changed for another start.
+    postgresFlags.push('-p', String(port));
+    said = '';
+    try {
+      // The library rejects with nothing when the server ends.
+      await server.start();
+    } catch (error) {
+      if (error !== undefined) throw error;
+      if (start >= startsMax) throw new Error(`Postgres ended while it started. Its data is kept. It said:${said}`);
+      log(`Postgres ended while it started; starting it again (${start} of ${startsMax - 1})`);
+      continue;
+    }
+    const [pid] = (await readFile(path.join(databaseDir, 'postmaster.pid'), 'utf8')).split('\n');
+    return {
+      adminUrl: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
+      port,
+      pid: Number(pid),
+      stop: () => server.stop(),
+    };
+  }
 }
 
 const exists = (file: string): Promise<boolean> =>

@@ -25,13 +25,14 @@ export interface RunningTemporal {
   stop(): Promise<void>;
 }
 
-/**
- * An idle shard's tasks are loaded 20 times a second by default, so each hop between two workflows waits up to 50 ms. A
- * cluster has many shards and does not show it; one machine sets this higher.
- */
-const dynamicConfig = {
+/** The server's dynamic configuration. What a cluster needs of it too is in temporal-settings.yml. */
+export const dynamicConfig = {
+  // An idle shard's tasks are loaded 20 times a second by default, so each hop between two workflows waits up to 50 ms. A
+  // cluster has many shards and does not show it; one machine sets this higher.
   'history.transferProcessorMaxPollRPS': 2000,
   'history.timerProcessorMaxPollRPS': 2000,
+  // More than a hundred signals that wait for one workflow task make the server fail that task, unless this is higher.
+  'history.maximumBufferedEventsBatch': 5000,
   'matching.numTaskqueueReadPartitions': 1,
   'matching.numTaskqueueWritePartitions': 1,
 };

@@ -8,7 +8,8 @@ import {
   startConversation,
 } from '../../api/conversations';
 import { startConversationBody, type StartConversationBody } from '../../api/schemas';
-import { decideApproval, listApprovals } from '../../store/approvals';
+import { decideApproval, listApprovals, type Approval } from '../../store/approvals';
+import type { BudgetCommand } from '../../core/commands';
 import { setPlatformQuotas } from '../../store/leases';
 import { setQuotas } from '../../store/tenants';
 import { addTurn, listTurns } from '../../store/turns';
@@ -20,7 +21,7 @@ export interface Recorded {
   workflowId: string;
   /** Of an execution that is not the last. */
   runId?: string;
-  type: 'agentRun' | 'conversation' | 'tenantBudget' | 'lookAfter' | 'sweepSandboxes';
+  type: 'agentRun' | 'conversation' | 'tenantBudget' | 'lookAfter' | 'sweepSandboxes' | 'forgetOld';
 }
 
 const file = { name: 'data.csv', content: 'name,amount\na,1\nb,2\n' };
@@ -28,13 +29,15 @@ const long = 'words that fill the context of the model up to its limit '.repeat(
 
 export async function play(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
-  if (name === 'awake' || name === 'lost' || name === 'rung') return lookAfterOnce(stack, name);
+  if (name === 'awake' || name === 'lost' || name === 'rung' || name === 'told') return lookAfterOnce(stack, name);
   if (name === 'swept') return sweepOnce(stack);
+  if (name === 'forgotten') return forgetOnce(stack);
+  if (name === 'budget-continued' || name === 'budget-carried') return continueAuthority(stack, name);
   return name.startsWith('talk-') ? playConversation(stack, name) : playRun(stack, name);
 }
 
 async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
-  const limits: Partial<Record<CaseName, string>> = { denied: '0.01', 'run-waited': '0.001' };
+  const limits: Partial<Record<CaseName, string>> = { denied: '0.01', 'run-waited': '0.001', 'run-shown': '0.001' };
   const tenantId = await stack.tenant(limits[name] ?? '5');
   const { knobs } = stack.anthropic;
   const code = (text: string) => ({ text: '', code: `console.log(${JSON.stringify(text)})` });
@@ -43,6 +46,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
     'run-compacted': { compaction: { contextTokens: 3_000, atShare: 0.7 } },
     'run-waited': { onDenied: 'wait' },
+    'run-shown': { onDenied: 'wait', userId: 'ada' },
     'run-extended': { sandbox: { windowSeconds: 10, executionSeconds: 60 } },
     'run-paid-tool': { tools: [{ name: 'run_code', priceUsd: '0.25' }] },
     'run-fallback': { fallbackModels: ['gpt-4o'] },
@@ -67,7 +71,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     await stack.temporal.workflow.getHandle(workflowId).cancel();
   }
   if (name === 'run-approved' || name === 'run-refused') await decide(stack, { tenantId, runId, workflowId }, name);
-  if (name === 'run-waited') {
+  if (name === 'run-waited' || name === 'run-shown') {
     await until('it waits', async () => (await stack.show({ tenantId, runId })).status === 'waiting_for_money');
     await raise(stack, tenantId);
   }
@@ -93,23 +97,29 @@ async function raise(stack: TestStack, tenantId: string): Promise<void> {
   await stack.signal(tenantId, [{ type: 'reload' }]);
 }
 
+const askedNext = (stack: TestStack, run: { tenantId: string; runId: string }): Promise<Approval> =>
+  until('somebody is asked', async () =>
+    (await listApprovals(stack.pool, run)).find(({ status }) => status === 'pending'),
+  );
+
 /** Approves or refuses, as the case is named, what is asked next. */
 async function decide(
   stack: TestStack,
   { tenantId, runId, workflowId }: { tenantId: string; runId: string; workflowId: string },
   name: CaseName,
 ): Promise<void> {
-  const asked = await until('somebody is asked', async () =>
-    (await listApprovals(stack.pool, { tenantId, runId })).find(({ status }) => status === 'pending'),
-  );
-  const { approvalId } = asked;
+  const { approvalId } = await askedNext(stack, { tenantId, runId });
   const decision = name.endsWith('approved') ? 'approve' : 'refuse';
   await decideApproval(stack.pool, { tenantId, approvalId }, { decision, decidedBy: 'recorder' });
   await stack.temporal.workflow.getHandle(workflowId).signal(decideApprovalSignal, { approvalId });
 }
 
 async function playConversation(stack: TestStack, name: CaseName): Promise<Recorded[]> {
-  const limits: Partial<Record<CaseName, string>> = { 'talk-denied': '0.025', 'talk-waited': '0.001' };
+  const limits: Partial<Record<CaseName, string>> = {
+    'talk-denied': '0.025',
+    'talk-waited': '0.001',
+    'talk-shown': '0.001',
+  };
   const tenantId = await stack.tenant(limits[name] ?? '5');
   const options: Partial<Record<CaseName, Partial<StartConversationBody> | object>> = {
     'talk-completed': { sandbox: { pauseAfterSeconds: 1 } },
@@ -117,6 +127,7 @@ async function playConversation(stack: TestStack, name: CaseName): Promise<Recor
     'talk-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
     'talk-compacted': { compaction: { contextTokens: 4_000, atShare: 0.7 } },
     'talk-waited': { onDenied: 'wait' },
+    'talk-shown': { onDenied: 'wait', userId: 'ada', sandbox: { pauseAfterSeconds: 1 } },
   };
   const body = startConversationBody.parse(options[name] ?? {});
   const conversationId = randomUUID();
@@ -160,7 +171,7 @@ async function playConversation(stack: TestStack, name: CaseName): Promise<Recor
       await talk.post('Go on.');
       if (name === 'talk-approved' || name === 'talk-refused')
         await decide(stack, { tenantId, runId: conversationId, workflowId: talk.workflowId }, name);
-      if (name === 'talk-waited') {
+      if (name === 'talk-waited' || name === 'talk-shown') {
         await until(
           'it waits',
           async () => (await stack.show({ tenantId, runId: conversationId })).status === 'waiting_for_money',
@@ -168,6 +179,7 @@ async function playConversation(stack: TestStack, name: CaseName): Promise<Recor
         await raise(stack, tenantId);
       }
       await talk.quiet();
+      if (name === 'talk-shown') await until('its sandbox rests', () => stack.e2b.calls().paused.length > 0);
   }
   if (name !== 'talk-cancelled')
     await closeConversation(stack.api, await findConversation(stack.api, { tenantId, conversationId }));
@@ -223,10 +235,22 @@ async function lookAfterOnce(stack: TestStack, name: CaseName): Promise<Recorded
     await addTurn(stack.pool, { tenantId, runId: conversationId }, { turnId: randomUUID(), message: 'Hello?' });
     await stack.admin.query(`UPDATE copilot_internal.turns SET created_at = created_at - interval '5 minutes'`);
   }
+  if (name === 'told') await decideUnheard(stack);
   const workflowId = `look-after/${randomUUID()}`;
   const { budget: taskQueue } = taskQueues(stack.prefix);
   await stack.temporal.workflow.execute('lookAfter', { workflowId, taskQueue });
   return [{ workflowId, type: 'lookAfter' }];
+}
+
+/** A decision whose process died before it told anybody. */
+async function decideUnheard(stack: TestStack): Promise<void> {
+  const tenantId = await stack.tenant('5');
+  stack.anthropic.knobs.replies = [{ text: 'May I?', code: 'console.log(1)' }, { text: 'Done.' }];
+  const { runId, workflowId } = await stack.start({ tenantId, tools: [{ name: 'run_code', requiresApproval: true }] });
+  const { approvalId } = await askedNext(stack, { tenantId, runId });
+  await stack.rests(workflowId);
+  await decideApproval(stack.pool, { tenantId, approvalId }, { decision: 'approve', decidedBy: 'recorder' });
+  await stack.admin.query(`UPDATE copilot_internal.approvals SET decided_at = decided_at - interval '5 minutes'`);
 }
 
 async function sweepOnce(stack: TestStack): Promise<Recorded[]> {
@@ -234,4 +258,46 @@ async function sweepOnce(stack: TestStack): Promise<Recorded[]> {
   const { budget: taskQueue } = taskQueues(stack.prefix);
   await stack.temporal.workflow.execute('sweepSandboxes', { workflowId, taskQueue });
   return [{ workflowId, type: 'sweepSandboxes' }];
+}
+
+async function forgetOnce(stack: TestStack): Promise<Recorded[]> {
+  const workflowId = `forget-old/${randomUUID()}`;
+  const { budget: taskQueue } = taskQueues(stack.prefix);
+  await stack.temporal.workflow.execute('forgetOld', { workflowId, taskQueue });
+  return [{ workflowId, type: 'forgetOld' }];
+}
+
+/** An authority that continues as new while a reservation is open, which runs out under its successor before anything else comes. */
+async function continueAuthority(stack: TestStack, name: CaseName): Promise<Recorded[]> {
+  const tenantId = await stack.tenant('5');
+  const workflowId = budgetWorkflowId(tenantId);
+  const handle = stack.temporal.workflow.getHandle(workflowId);
+  const runIds = new Set<string>();
+  let last = '';
+  while (runIds.size < 2) {
+    last = randomUUID();
+    const reserve: BudgetCommand = {
+      type: 'reserve',
+      operationId: last,
+      resource: 'llm',
+      amountUsd: '0.01',
+      priceVersion: 'recorder',
+      ttlSeconds: 3,
+      kind: 'external.call',
+    };
+    await stack.signal(tenantId, [reserve]);
+    await until('it is decided', async () => (await statusOf(stack, last)) === 'granted');
+    runIds.add((await handle.describe()).runId);
+  }
+  await until('it ran out', async () => (await statusOf(stack, last)) === 'expired');
+  const [before = '', after = ''] = runIds;
+  return [{ workflowId, runId: name === 'budget-continued' ? before : after, type: 'tenantBudget' }];
+}
+
+async function statusOf(stack: TestStack, operationId: string): Promise<string | undefined> {
+  const { rows } = await stack.admin.query<{ status: string }>(
+    'SELECT status FROM copilot_internal.reservations WHERE operation_id = $1',
+    [operationId],
+  );
+  return rows[0]?.status;
 }

@@ -153,8 +153,10 @@ class ModelState {
     asked: Asked,
     { body, inputTokens }: { body: unknown; inputTokens: number },
   ): Promise<void> {
-    const { knobs, calls, format } = this;
-    const fault = knobs.failNext.shift();
+    const { calls, format } = this;
+    // As they are when it is called: what is turned meanwhile is for the next call.
+    const knobs = { ...this.knobs };
+    const fault = this.knobs.failNext.shift();
     calls.inFlight += 1;
     response.once('close', () => {
       calls.inFlight -= 1;
@@ -182,7 +184,7 @@ class ModelState {
     }
     const reply = this.replyTo(asked, inputTokens);
     if (!asked.stream) return format.whole(response, asked, reply, knobs);
-    await this.stream(response, asked, reply, fault);
+    await this.stream(response, asked, reply, { fault, knobs });
   }
 
   private replyTo({ messages, maxTokens }: Asked, inputTokens: number): Reply {
@@ -204,8 +206,13 @@ class ModelState {
     };
   }
 
-  private async stream(response: ServerResponse, asked: Asked, reply: Reply, fault: Fault | undefined): Promise<void> {
-    const { format, knobs } = this;
+  private async stream(
+    response: ServerResponse,
+    asked: Asked,
+    reply: Reply,
+    { fault, knobs }: { fault: Fault | undefined; knobs: ModelKnobs },
+  ): Promise<void> {
+    const { format } = this;
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
     const gone = new AbortController();
     response.once('close', () => gone.abort());
@@ -223,9 +230,8 @@ class ModelState {
           }
           const name = format.namesEvents ? `event: ${event.type}\n` : '';
           response.write(`${name}data: ${JSON.stringify(event)}\n\n`);
-          const { deltaSpacingMs } = knobs;
-          if (deltaSpacingMs > 0)
-            await sleep(deltaSpacingMs, undefined, { signal: gone.signal }).catch(() => undefined);
+          if (knobs.deltaSpacingMs > 0)
+            await sleep(knobs.deltaSpacingMs, undefined, { signal: gone.signal }).catch(() => undefined);
         },
         isBroken() {
           if (fault?.type === 'cut-before-usage') response.destroy();

@@ -45,6 +45,7 @@ export function printRun({ run, summary, seconds }: TaskResult, options: StartOp
 export function printAddresses(stack: Stack, progress: Progress): void {
   progress.lines([
     '',
+    `Dashboard    ${stack.apiUrl}/ (sign in with the API key)`,
     `Temporal UI  ${stack.uiUrl}`,
     `API          ${stack.apiUrl}`,
     `API docs     ${stack.apiUrl}/docs`,

@@ -11,11 +11,13 @@ import { signallingConnection } from '../../authority/connection';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createTenant } from '../../store/tenants';
+import { dataConverterFrom } from '../../encryption/data-converter';
 import { createLog } from '../../telemetry/log';
 import { startTelemetry } from '../../telemetry/start';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { freePort } from '../embedded/ports';
 import { startServices, type Services } from '../embedded/services';
+import { localEnvironment } from '../embedded/local-environment';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
 import {
   startAnthropicStandIn,
@@ -86,9 +88,11 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
   stops.push(() => standIns.stop());
   const log = createLog({ name: 'start', level: 'warn', destination: path.join(dataDir, 'spendlock.log') });
   const telemetry = startTelemetry('spendlock-api');
-  const connection = await Connection.connect(signallingConnection(services.temporal.address));
+  const connection = await Connection.connect(signallingConnection({ address: services.temporal.address }));
   stops.push(() => connection.close());
-  const temporal = new Client({ connection, plugins: [telemetry.plugin] });
+  // The worker reads the same keys.
+  const dataConverter = dataConverterFrom(process.env);
+  const temporal = new Client({ connection, plugins: [telemetry.plugin], ...(dataConverter ? { dataConverter } : {}) });
   const model = options.model ?? defaultModel;
   throwIfAborted(signal);
 
@@ -106,6 +110,7 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
       taskQueuePrefix: defaultTaskQueuePrefix,
       defaultModel: model,
       prices: () => readPrices(pool),
+      links: workflowLink(services),
       enforced: {
         llm: process.env.ENFORCE_COST_QUOTAS !== 'false',
         e2b: process.env.ENFORCE_E2B_QUOTAS !== 'false',
@@ -121,6 +126,10 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
   stops.push(() => rm(addressFile, { force: true }));
   return stackOf({ services, api, key, pool, standIns, worker, model, stop });
 }
+
+/** Where Temporal UI shows a workflow. */
+const workflowLink = ({ temporal: { uiUrl } }: Services): { workflow?: string } =>
+  uiUrl === undefined ? {} : { workflow: `${uiUrl}/namespaces/default/workflows/{workflowId}` };
 
 function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw new Error('Stopped while starting.');
@@ -193,7 +202,7 @@ async function startWorker({
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     env: {
-      ...process.env,
+      ...localEnvironment(process.env),
       ...environment,
       DATABASE_URL: databaseUrl,
       TEMPORAL_ADDRESS: services.temporal.address,

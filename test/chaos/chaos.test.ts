@@ -28,6 +28,7 @@ describe('chaos', () => {
     // It was about something, also where the machine is busy with other tests.
     expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(3);
     expect(report.answers['/v1/reservations 201']).toBeGreaterThan(5);
+    expect(report.messages).toBeGreaterThan(0);
     expect(report.checks).toBeGreaterThan(200);
   }, 420_000);
 

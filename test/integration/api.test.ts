@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
+import { Client as PgClient } from 'pg';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createSpendlockClient } from '../../api/client';
 import { startApi } from '../../api/server';
 import { errorCatalogue } from '../../core/errors';
 import { createPool } from '../../store/pool';
@@ -236,6 +239,29 @@ describe('the API', () => {
       expect(rows).toHaveLength(1);
     });
 
+    test('a start whose first request is still being carried out is waited for, and is the same run', async () => {
+      const tenantId = await stack.tenant('5');
+      const body = { task: 'Say something.' };
+      const headers = { 'idempotency-key': randomUUID() };
+      const other = new PgClient({ connectionString: stack.database.adminUrl });
+      await other.connect();
+      await other.query('BEGIN; LOCK TABLE copilot_internal.runs IN EXCLUSIVE MODE');
+      const key = await api.keyOf(tenantId);
+      const first = api.request('/v1/runs', { method: 'POST', key, body, headers });
+      const again = await api.request('/v1/runs', { method: 'POST', key, body, headers });
+      expect([again.status, (await bodyOf(again)).error]).toEqual([409, 'idempotency_in_progress']);
+      const repeated = createSpendlockClient({ baseUrl: api.url, apiKey: key }).runs.start({
+        ...body,
+        idempotencyKey: headers['idempotency-key'],
+      });
+      await sleep(3_000);
+      await other.end();
+      const { runId } = (await (await first).json()) as { runId: string };
+      expect((await repeated).runId).toBe(runId);
+      const { rows } = await stack.admin.query('SELECT FROM copilot_internal.runs WHERE tenant_id = $1', [tenantId]);
+      expect(rows).toHaveLength(1);
+    });
+
     test.each([
       [
         'an unknown model',
@@ -331,6 +357,37 @@ describe('the API', () => {
       await connection.close();
     });
 
+    test('a transaction that Postgres ends for the sake of another one may be sent again, and has left nothing', async () => {
+      const { tenantId } = await api.admin.tenants.create({ tenantId: newTenantId() });
+      const body = { quotas: [{ resourceType: 'all', limitUsd: '7' }] };
+      const put = () => api.request(`/v1/tenants/${tenantId}/quotas`, { method: 'PUT', body });
+      const other = new PgClient({ connectionString: stack.database.adminUrl });
+      await other.connect();
+      try {
+        // It never gives way itself: the request, which waits for its audit entry, is the one that is ended.
+        await other.query(`SET deadlock_timeout = '1h'; BEGIN; LOCK TABLE copilot_internal.audit_entries`);
+        const asked = put();
+        await until('the request waits', async () => {
+          const { rows } = await stack.admin.query(
+            `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%set_quotas%'`,
+          );
+          return rows.length > 0;
+        });
+        await other.query('UPDATE copilot_internal.cost_quotas SET updated_at = updated_at WHERE tenant_id = $1', [
+          tenantId,
+        ]);
+        const response = await asked;
+        expect(response.status).toBe(503);
+        expect(await bodyOf(response)).toMatchObject({ error: 'unavailable' });
+        await other.query('ROLLBACK');
+        const { quotas } = await api.admin.tenants.quotas(tenantId);
+        expect(quotas.find(({ resourceType }) => resourceType === 'all')).toMatchObject({ limitUsd: '150' });
+      } finally {
+        await other.end();
+      }
+      expect((await put()).status).toBe(200);
+    });
+
     test('a busy port is named', async () => {
       await expect(startApi({ ...stack.api, host: '127.0.0.1', port: api.port })).rejects.toThrow(
         `Port ${api.port} of 127.0.0.1 is taken`,
@@ -354,6 +411,7 @@ describe('the API', () => {
         'GET /v1/conversations/{id}/messages',
         'GET /v1/cost-records',
         'GET /v1/keys',
+        'GET /v1/keys/current',
         'GET /v1/platform/quotas',
         'GET /v1/prices',
         'GET /v1/reservations/{operationId}',
@@ -361,7 +419,11 @@ describe('the API', () => {
         'GET /v1/runs/{id}',
         'GET /v1/runs/{id}/events',
         'GET /v1/tenants',
+        'GET /v1/tenants/events',
+        'GET /v1/tenants/{id}/export',
         'GET /v1/tenants/{id}/holds',
+        'GET /v1/tenants/{id}/overview',
+        'GET /v1/tenants/{id}/overview/events',
         'GET /v1/tenants/{id}/quotas',
         'GET /v1/usage',
         'POST /v1/approvals/{id}',
@@ -384,6 +446,7 @@ describe('the API', () => {
         'POST /v1/sandbox-prices',
         'POST /v1/tenants',
         'POST /v1/tenants/{id}/adjustments',
+        'POST /v1/tenants/{id}/delete',
         'POST /v1/tenants/{id}/freeze',
         'POST /v1/tenants/{id}/holds/{operationId}/release',
         'POST /v1/tenants/{id}/policy',

@@ -1,3 +1,4 @@
+import { decideApproval, findUntoldDecisions } from '../../store/approvals';
 import type { TestApi } from '../support/api';
 import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';
@@ -127,6 +128,39 @@ describe('asking a person', () => {
     });
     // What was not run is told to the model, which would refuse a call without a result.
     expect(await talk.ended(await talk.post('Hello?'))).toBe('completed');
+    await talk.close();
+  });
+
+  test('a decision whose process ended before it told the workflow reaches it with the next look', async () => {
+    const startNow = await stack.takeOverSchedules();
+    const talk = await start([{ name: 'run_code', requiresApproval: true }]);
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log("late")' }, { text: 'Done.' }];
+    const turnId = await talk.post('Compute.');
+    const { approvalId } = await pending(talk);
+    const { tenantId } = talk;
+    await stack.rests(talk.workflowId);
+    await decideApproval(stack.pool, { tenantId, approvalId }, { decision: 'approve', decidedBy: 'ada' });
+    // Whoever decided may still be about to tell it.
+    expect(await startNow('lookAfter')).toMatchObject({ told: 0 });
+    expect(await talk.turns()).toMatchObject([{ turnId, status: 'running' }]);
+    await stack.admin.query(
+      `UPDATE copilot_internal.approvals SET decided_at = decided_at - interval '1 minute' WHERE approval_id = $1`,
+      [approvalId],
+    );
+    expect(await startNow('lookAfter')).toMatchObject({ told: 1 });
+    expect(await talk.ended(turnId)).toBe('completed');
+    expect(await results(talk)).toEqual(['late\n']);
+    expect(await startNow('lookAfter')).toMatchObject({ told: 0 });
+    await talk.close();
+  });
+
+  test('a decision that its workflow has looked up needs no telling', async () => {
+    const talk = await start([{ name: 'run_code', requiresApproval: true }]);
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'Done.' }];
+    const turnId = await talk.post('Compute.');
+    await decide(talk, await pending(talk), { decision: 'approve' });
+    expect(await talk.ended(turnId)).toBe('completed');
+    expect(await findUntoldDecisions(stack.pool, { waitedMs: 0, max: 10 })).toEqual([]);
     await talk.close();
   });
 

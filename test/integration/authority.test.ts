@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { WorkflowNotFoundError } from '@temporalio/client';
+import { temporal } from '@temporalio/proto';
 import { createApiKey, authenticate } from '../../store/api-keys';
 import { decideAndRecord } from '../../store/budget-batch';
 import { asTenant, inTransaction } from '../../store/pool';
@@ -24,13 +25,13 @@ describe('the authority', () => {
     });
   });
 
-  const reserve = (operationId: string, amountUsd: string): BudgetCommand => ({
+  const reserve = (operationId: string, amountUsd: string, ttlSeconds = 60): BudgetCommand => ({
     type: 'reserve',
     operationId,
     resource: 'llm',
     amountUsd,
     priceVersion: 'test',
-    ttlSeconds: 60,
+    ttlSeconds,
     kind: 'test',
   });
   const decide = (tenantId: string, commands: BudgetCommand[]) =>
@@ -71,6 +72,7 @@ describe('the authority', () => {
   });
 
   test('terminated while something is overdue: the minutely look wakes it, and the money comes back', async () => {
+    const startNow = await stack.takeOverSchedules();
     const tenantId = await stack.tenant('10');
     await decide(tenantId, [reserve(randomUUID(), '4')]);
     // Long overdue, and nobody sleeps until then.
@@ -80,11 +82,7 @@ describe('the authority', () => {
     );
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '4', openReservations: 1 });
     const { budget: taskQueue } = taskQueues(stack.prefix);
-    const woken: unknown = await stack.temporal.workflow.execute('lookAfter', {
-      workflowId: `look/${tenantId}`,
-      taskQueue,
-    });
-    expect(woken).toEqual({ woken: 1, lost: 0, rung: 0 });
+    expect(await startNow('lookAfter')).toEqual({ woken: 1, lost: 0, rung: 0, told: 0 });
     await until('it has expired', async () => (await stack.books(tenantId)).openReservations === 0);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', ledgerUsd: '0' });
     const schedule = await stack.temporal.schedule.getHandle(`look-after/${taskQueue}`).describe();
@@ -103,17 +101,19 @@ describe('the authority', () => {
   test('lets what nobody ends expire, and frees its money without being asked', async () => {
     const tenantId = await stack.tenant('5');
     const operationId = randomUUID();
-    await stack.signal(tenantId, [{ ...reserve(operationId, '2'), ttlSeconds: 1 } as BudgetCommand]);
+    await stack.signal(tenantId, [reserve(operationId, '2', 1)]);
     await until('it expired', async () => (await reservation(operationId))?.status === 'expired');
     expect((await stack.books(tenantId)).reservedUsd).toBe('0');
   });
 
-  test('continues as new under a steady stream of signals and loses no command', async () => {
+  test('continues as new under a flood of signals and loses no command; no task fails of it', async () => {
     const tenantId = await stack.tenant('1000');
     const operations = Array.from({ length: 2_300 }, () => randomUUID());
-    for (let from = 0; from < operations.length; from += 40) {
+    for (let from = 0; from < operations.length; from += 100) {
       await Promise.all(
-        operations.slice(from, from + 40).map((operationId) => stack.signal(tenantId, [reserve(operationId, '0.01')])),
+        operations
+          .slice(from, from + 100)
+          .map((operationId) => stack.signal(tenantId, [reserve(operationId, '0.01', 600)])),
       );
     }
     await until(
@@ -126,14 +126,47 @@ describe('the authority', () => {
     const state = await handle.query(budgetStateQuery);
     expect(state.quotas.find(({ resourceType }) => resourceType === 'all')).toMatchObject({ reservedUsd: '23' });
     const runs = stack.temporal.workflow.list({ query: `WorkflowId = "${budgetWorkflowId(tenantId)}"` });
-    const ids = await until('the chain is listed', async () => {
+    const chain = await until('the chain is listed', async () => {
       const found = [];
-      for await (const run of runs) found.push(run.status.name);
+      for await (const { runId, status } of runs) found.push({ runId, status: status.name });
       return found.length > 1 && found;
     });
-    expect(ids).toContain('CONTINUED_AS_NEW');
+    expect(chain.map(({ status }) => status)).toContain('CONTINUED_AS_NEW');
+    const causes = temporal.api.enums.v1.WorkflowTaskFailedCause;
+    const failed = new Set<string>();
+    for (const { runId } of chain) {
+      const { events } = await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId), runId).fetchHistory();
+      for (const { workflowTaskFailedEventAttributes: task } of events ?? [])
+        if (task) failed.add(causes[task.cause ?? 0] ?? '');
+    }
+    // A signal that comes in the task that continues as new makes it run again; nothing else may.
+    expect([...failed].filter((cause) => !cause.endsWith('UNHANDLED_COMMAND'))).toEqual([]);
     await handle.terminate('the test is over');
   }, 120_000);
+
+  test('that continued as new wakes up for what expires, and knows its quotas, before anything else comes', async () => {
+    const tenantId = await stack.tenant('1000');
+    const operations = Array.from({ length: 200 }, () => randomUUID());
+    // As many signals as an execution takes, the last of them for what expires first.
+    for (const [index, operationId] of operations.entries()) {
+      const isLast = index === operations.length - 1;
+      await stack.signal(tenantId, [reserve(operationId, '1', isLast ? 3 : 600)]);
+    }
+    const handle = stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId));
+    const { runId, firstExecutionRunId } = await until('it continued as new', async () => {
+      const { runId, raw } = await handle.describe();
+      const firstExecutionRunId = raw.workflowExecutionInfo?.firstRunId;
+      return runId !== firstExecutionRunId && { runId, firstExecutionRunId };
+    });
+    expect(firstExecutionRunId).toEqual(expect.any(String));
+    const { quotas, nextWakeUpAt } = await handle.query(budgetStateQuery);
+    expect(quotas.map(({ reservedUsd }) => reservedUsd)).toContain('200');
+    expect(nextWakeUpAt).toEqual(expect.any(String));
+    await until('it expired', async () => (await reservation(operations.at(-1) ?? ''))?.status === 'expired', 15_000);
+    expect((await handle.describe()).runId).toBe(runId);
+    expect((await stack.books(tenantId)).reservedUsd).toBe('199');
+    await handle.terminate('the test is over');
+  }, 60_000);
 
   test('raises one alert a quota and kind, however many are refused', async () => {
     const tenantId = await stack.tenant('1');

@@ -93,6 +93,49 @@ describe('a conversation', () => {
     });
   });
 
+  /** Holds a lock until what would need it waits, as a slow database does. */
+  const holding = async (lock: string, parameters: unknown[] = []) => {
+    const client = await stack.admin.connect();
+    await client.query('BEGIN');
+    await client.query(lock, parameters);
+    const waiting = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`;
+    return {
+      waits: (count: number) =>
+        until(`${count} wait`, async () => (await stack.admin.query(waiting)).rowCount === count),
+      async release() {
+        await client.query('COMMIT');
+        client.release();
+      },
+    };
+  };
+  const close = (talk: TestConversation) => talk.call('POST', '/close', {});
+  const unanswered = { status: 'cancelled', failure: { code: 'conversation_ended' } };
+
+  test('closed while a message is being taken from the queue leaves no turn that seems to run', async () => {
+    const talk = await TestConversation.start(api, await stack.tenant('5'));
+    const lock = await holding('LOCK TABLE copilot_internal.transcript_messages IN ACCESS EXCLUSIVE MODE');
+    const turnId = await talk.post('Hello?');
+    await lock.waits(1);
+    expect(await close(talk)).toMatchObject({ status: 202 });
+    await lock.release();
+    await until('it is closed', async () => (await talk.show()).status === 'closed');
+    expect(await talk.turns()).toMatchObject([{ turnId, ...unanswered }]);
+  });
+
+  test('closed while a message is being stored leaves none that waits for ever', async () => {
+    const talk = await TestConversation.start(api, await stack.tenant('5'));
+    await talk.say('Hello.');
+    const lock = await holding('SELECT FROM copilot_internal.runs WHERE run_id = $1 FOR UPDATE', [talk.id]);
+    const posted = talk.call('POST', '/messages', { message: 'And this?' });
+    await lock.waits(1);
+    expect(await close(talk)).toMatchObject({ status: 202 });
+    await lock.waits(2);
+    await lock.release();
+    expect(await posted).toMatchObject({ status: 409, body: { error: 'conversation_ended' } });
+    await until('it is closed', async () => (await talk.show()).status === 'closed');
+    expect(await talk.turns()).toMatchObject([{ status: 'completed' }, { message: 'And this?', ...unanswered }]);
+  });
+
   test('uses its sandbox over several turns, pauses it when idle, and pays by the second', async () => {
     const tenantId = await stack.tenant('5');
     const file = { name: 'data.csv', contentBase64: Buffer.from('name,amount\na,1\nb,2\n').toString('base64') };

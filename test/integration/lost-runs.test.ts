@@ -2,25 +2,24 @@
 import { randomUUID } from 'node:crypto';
 import { startRun } from '../../api/runs';
 import { startRunBody } from '../../api/schemas';
-import { createRun, endRun, readRunEvents, takeUnseenRuns, type RunKey } from '../../store/runs';
-import { runWorkflowId, taskQueues } from '../../workflows/messages';
+import { endRun } from '../../store/run-end';
+import { createRun, readRunEvents, takeUnseenRuns, type RunKey } from '../../store/runs';
+import { runWorkflowId } from '../../workflows/messages';
 import { TestStack, until } from '../support/stack';
 
 describe('a run that was lost', () => {
   let stack: TestStack;
+  let look: () => Promise<unknown>;
   beforeAll(async () => {
     stack = await TestStack.start();
+    const startNow = await stack.takeOverSchedules();
+    look = () => startNow('lookAfter');
   });
   afterAll(() => stack.stop());
 
   /** As if nothing had been heard of any run for five minutes. */
   const timePasses = (): Promise<unknown> =>
     stack.admin.query(`UPDATE copilot_internal.runs SET seen_at = seen_at - interval '5 minutes'`);
-  const look = (): Promise<unknown> =>
-    stack.temporal.workflow.execute('lookAfter', {
-      workflowId: `look/${randomUUID()}`,
-      taskQueue: taskQueues(stack.prefix).budget,
-    });
   /** The row of a run whose API process ended before it reached Temporal. */
   const half = async (): Promise<RunKey> => {
     const tenantId = await stack.tenant('5');
@@ -34,10 +33,10 @@ describe('a run that was lost', () => {
 
   test('before it began: it fails after two minutes, and a late repeat does not begin it', async () => {
     const run = await half();
-    expect(await look()).toEqual({ woken: 0, lost: 0, rung: 0 });
+    expect(await look()).toEqual({ woken: 0, lost: 0, rung: 0, told: 0 });
     expect((await stack.show(run)).status).toBe('running');
     await timePasses();
-    expect(await look()).toEqual({ woken: 0, lost: 1, rung: 0 });
+    expect(await look()).toEqual({ woken: 0, lost: 1, rung: 0, told: 0 });
     const shown = await stack.show(run);
     expect(shown).toMatchObject({ status: 'failed', costUsd: '0', failure: { code: 'run_lost' } });
     expect(shown.endedAt).not.toBeNull();

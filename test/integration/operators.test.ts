@@ -1,4 +1,8 @@
 /** What operators do with runs and keys, from their command line. */
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { command, spendlock } from '../support/cli';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
@@ -95,6 +99,29 @@ describe('operators', () => {
     expect(away.out).toMatch(/Postgres.*ECONNREFUSED/);
     expect(away.out).toMatch(/Temporal.*cannot be reached/);
   }, 60_000);
+
+  test('ready a namespace of a cluster, and keep how to reach it', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-setup-'));
+    const file = path.join(folder, 'temporal.toml');
+    const environment = {
+      TEMPORAL_ADDRESS: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '',
+      TEMPORAL_NAMESPACE: `set-up-${randomUUID().slice(0, 8)}`,
+    };
+    const none = await command(['setup'], environment);
+    expect(none.status).toBe(1);
+    expect(none.out).toMatch(/namespace +There is no set-up/);
+    const made = await command(['setup', '--create-namespace', '--save', file, '--profile', 'cluster'], environment);
+    expect(made).toMatchObject({ status: 0 });
+    expect(made.out).toMatch(/Registered: SpendlockTenantId, .*SpendlockHoldsMoney/);
+    expect(statSync(file).mode & 0o077).toBe(0);
+    // What was saved is enough, and there is nothing left to do.
+    const again = await command(['setup', '--json'], { TEMPORAL_CONFIG_FILE: file, TEMPORAL_PROFILE: 'cluster' });
+    expect(JSON.parse(again.out)).toMatchObject({ isReady: true });
+    expect(again.out).toContain(environment.TEMPORAL_NAMESPACE);
+    expect(again.out).toContain('All are there.');
+    expect((await command(['setup'], { TEMPORAL_ADDRESS: '127.0.0.1:1' })).err).toContain('Nothing was changed');
+    rmSync(folder, { recursive: true });
+  }, 90_000);
 
   test('make the first key of an installation past the API, once', async () => {
     const environment = { DATABASE_URL: stack.database.appUrl };

@@ -74,7 +74,7 @@ describe('prices', () => {
   test('a call under way keeps the price that it was reserved at', async () => {
     const tenantId = await stack.tenant('5');
     await stack.priceModel('claude-pinned', '10');
-    stack.anthropic.knobs.deltaSpacingMs = 1_000;
+    stack.anthropic.knobs.deltaSpacingMs = 500;
     const started = await stack.start({ tenantId, model: 'claude-pinned' });
     await until('it calls the model', () => stack.anthropic.calls().inFlight === 1);
     expect((await call('set', 'claude-pinned', '--output', '1000', '--source', 'a test')).status).toBe(0);

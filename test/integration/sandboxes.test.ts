@@ -5,7 +5,6 @@ import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
-import { taskQueues } from '../../workflows/messages';
 
 describe('a sandbox', () => {
   let stack: TestStack;
@@ -188,33 +187,27 @@ describe('a sandbox', () => {
   }, 60_000);
 
   test('that nobody owns is swept and settled: its run was terminated', async () => {
+    const startNow = await stack.takeOverSchedules();
     const tenantId = await stack.tenant('5');
     const talk = await TestConversation.start(api, tenantId, { sandbox: { pauseAfterSeconds: 3_600 } });
     stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
     await talk.say('First.');
     expect(stack.e2b.calls().alive).toHaveLength(1);
-    const sweep = (): Promise<unknown> =>
-      stack.temporal.workflow.execute('sweepSandboxes', {
-        workflowId: `sweep/${randomUUID()}`,
-        taskQueue: taskQueues(stack.prefix).budget,
-      });
     await new Promise((resolve) => setTimeout(resolve, 1_200));
     // Its run goes on and pays for it: it stays.
-    expect(await sweep()).toEqual({ swept: 0 });
+    expect(await startNow('sweepSandboxes')).toEqual({ swept: 0 });
     await stack.temporal.workflow.getHandle(talk.workflowId).terminate('by an operator');
     await stack.admin.query(`UPDATE copilot_internal.runs SET seen_at = seen_at - interval '5 minutes'`);
-    await stack.temporal.workflow.execute('lookAfter', {
-      workflowId: `look/${randomUUID()}`,
-      taskQueue: taskQueues(stack.prefix).budget,
-    });
+    await startNow('lookAfter');
     expect(await talk.show()).toMatchObject({ status: 'failed', failure: { code: 'run_lost' } });
-    expect(await sweep()).toEqual({ swept: 1 });
+    expect(await startNow('sweepSandboxes')).toEqual({ swept: 1 });
     expect(stack.e2b.calls().alive).toEqual([]);
     await until('it is settled', async () => (await stack.books(tenantId)).reservedUsd === '0');
     expect(await steps(tenantId, talk.id)).toMatchObject([{ kind: 'sandbox.create', settlement: 'actual' }]);
   });
 
   test('of another installation is left alone', async () => {
+    const startNow = await stack.takeOverSchedules();
     const body = { templateID: 'base', timeout: 60, metadata: { spendlockInstallation: randomUUID() } };
     await fetch(`${stack.e2b.url}/v2/sandboxes`, {
       method: 'POST',
@@ -222,9 +215,7 @@ describe('a sandbox', () => {
       body: JSON.stringify(body),
     });
     await new Promise((resolve) => setTimeout(resolve, 1_200));
-    const taskQueue = taskQueues(stack.prefix).budget;
-    const options = { workflowId: `sweep/${randomUUID()}`, taskQueue };
-    expect(await stack.temporal.workflow.execute('sweepSandboxes', options)).toEqual({ swept: 0 });
+    expect(await startNow('sweepSandboxes')).toEqual({ swept: 0 });
     expect(stack.e2b.calls().alive).toHaveLength(1);
   });
 });

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -22,9 +23,10 @@ describe('npm start', () => {
   });
   afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
 
-  function start(...args: string[]): Started {
+  const start = (...args: string[]): Started => startWith({}, ...args);
+  function startWith(more: Record<string, string>, ...args: string[]): Started {
     const child = spawn(process.execPath, [bootstrap, 'start', ...args], {
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, SPENDLOCK_DATA_DIR: dataDir },
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, SPENDLOCK_DATA_DIR: dataDir, ...more },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
@@ -62,6 +64,27 @@ describe('npm start', () => {
     expect(Object.keys(summary.steps[0] ?? {}).sort()).toEqual(
       ['operationId', 'kind', 'resource', 'reservedUsd', 'committedUsd', 'settlement'].sort(),
     );
+  }, 120_000);
+
+  test('is not led astray by an environment that is for another Temporal, and encrypts where there are keys', async () => {
+    // What was encrypted cannot be gone on with once the key is gone: this installation is of its own.
+    const own = mkdtempSync(path.join(tmpdir(), 'spendlock-start-'));
+    chmodSync(own, 0o711);
+    const run = startWith(
+      {
+        SPENDLOCK_DATA_DIR: own,
+        TEMPORAL_ADDRESS: 'elsewhere.example:7233',
+        TEMPORAL_TLS: 'true',
+        TEMPORAL_API_KEY: 'of-another-server',
+        SPENDLOCK_BUILD_ID: 'nobody-promotes-it',
+        SPENDLOCK_PAYLOAD_KEYS: `test:${randomBytes(32).toString('base64')}`,
+      },
+      '--once',
+      '--json',
+    );
+    expect(await run.ended).toBe(0);
+    expect(JSON.parse(lastLine(run.output()))).toMatchObject({ status: 'completed', quota: { reservedUsd: '0' } });
+    rmSync(own, { recursive: true, force: true });
   }, 120_000);
 
   test('runs the user’s own task on the user’s own file, keeps serving, and leaves no process when it is killed', async () => {

@@ -2,10 +2,11 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { randomUUID } from 'node:crypto';
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import protobuf from 'protobufjs';
+import type { BudgetCommand } from '../../core/commands';
 import { createApiKey } from '../../store/api-keys';
 import { freePort } from '../../scripts/embedded/ports';
 import type { TestApi } from '../support/api';
@@ -20,22 +21,41 @@ interface Span {
   name: string;
 }
 
-/** As much of OTLP as is read here: opentelemetry.proto.collector.trace.v1. */
-const requestType = protobuf
-  .parse(
-    `
+/** As much of OTLP as is read here: opentelemetry.proto.collector.{trace,logs}.v1. */
+const types = protobuf.parse(
+  `
   syntax = "proto3";
   message Span { bytes trace_id = 1; bytes span_id = 2; bytes parent_span_id = 4; string name = 5; }
   message ScopeSpans { repeated Span spans = 2; }
   message ResourceSpans { repeated ScopeSpans scope_spans = 2; }
   message Request { repeated ResourceSpans resource_spans = 1; }
+  message AnyValue { string string_value = 1; }
+  message KeyValue { string key = 1; AnyValue value = 2; }
+  message LogRecord { AnyValue body = 5; repeated KeyValue attributes = 6; bytes trace_id = 9; }
+  message ScopeLogs { repeated LogRecord log_records = 2; }
+  message ResourceLogs { repeated ScopeLogs scope_logs = 2; }
+  message LogRequest { repeated ResourceLogs resource_logs = 1; }
 `,
-  )
-  .root.lookupType('Request');
+).root;
+const requestType = types.lookupType('Request');
+const logRequestType = types.lookupType('LogRequest');
 
-/** A collector of traces on loopback. */
-async function startCollector(): Promise<{ url: string; spans: Span[]; received: Buffer[]; server: Server }> {
+interface LogLine {
+  traceId: string;
+  text: string;
+  fields: Record<string, string>;
+}
+
+/** A collector of traces and logs on loopback. */
+async function startCollector(): Promise<{
+  url: string;
+  spans: Span[];
+  lines: LogLine[];
+  received: Buffer[];
+  close: () => Promise<void>;
+}> {
   const spans: Span[] = [];
+  const lines: LogLine[] = [];
   const received: Buffer[] = [];
   const hex = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex');
   const server = createServer((request, response) => {
@@ -53,11 +73,34 @@ async function startCollector(): Promise<{ url: string; spans: Span[]; received:
         ))
           spans.push({ traceId: hex(traceId), spanId: hex(spanId), parentSpanId: hex(parentSpanId), name });
       }
+      if (request.url === '/v1/logs') {
+        interface RawLine {
+          traceId?: Uint8Array;
+          body?: { stringValue: string };
+          attributes: { key: string; value?: { stringValue?: string } }[];
+        }
+        const decoded = logRequestType.decode(Buffer.concat(parts)) as unknown as {
+          resourceLogs: { scopeLogs: { logRecords: RawLine[] }[] }[];
+        };
+        for (const { traceId, body, attributes } of decoded.resourceLogs.flatMap(({ scopeLogs }) =>
+          scopeLogs.flatMap((scope) => scope.logRecords),
+        ))
+          lines.push({
+            traceId: hex(traceId),
+            text: body?.stringValue ?? '',
+            fields: Object.fromEntries(attributes.map(({ key, value }) => [key, value?.stringValue ?? ''])),
+          });
+      }
       response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, spans, received, server };
+  const close = (): Promise<void> =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, spans, lines, received, close };
 }
 
 describe('telemetry', () => {
@@ -87,6 +130,23 @@ describe('telemetry', () => {
     stack.anthropic.knobs.failNext = [{ type: 'cut-before-usage' }];
     await talk.say('Second.');
     await talk.close();
+    // Who asks again is answered again, and counted once.
+    const reserve = (operationId: string, amountUsd: string): BudgetCommand => {
+      return {
+        type: 'reserve',
+        operationId,
+        resource: 'llm',
+        amountUsd,
+        priceVersion: 'test',
+        ttlSeconds: 60,
+        kind: 'test',
+      };
+    };
+    const askedTwice = reserve(randomUUID(), '0.01');
+    await stack.signal(tenantId, [askedTwice]);
+    await stack.signal(tenantId, [askedTwice, reserve(randomUUID(), '100')]);
+    const denied = `spendlock_decisions_total{tenant="${tenantId}",decision="denied"`;
+    await until('both were decided', async () => (await read()).includes(denied));
     const text = await read();
     const value = (pattern: string): number => {
       const lines = text.split('\n').filter((line) => new RegExp(`^${pattern}`).test(line));
@@ -102,7 +162,7 @@ describe('telemetry', () => {
     expect(value('regintel_llm_call_total\\{.*status="ok"')).toBe(4);
     expect(value('regintel_llm_errors_total\\{.*error_type="unknown"')).toBe(1);
     expect(value('gen_ai_client_token_usage_count\\{.*gen_ai_token_type="output"')).toBe(4);
-    expect(value(`spendlock_decisions_total\\{tenant="${tenantId}",decision="granted"`)).toBe(6);
+    expect(value(`spendlock_decisions_total\\{tenant="${tenantId}",decision="granted"`)).toBe(7);
     expect(value('spendlock_settlements_unverified_total')).toBe(1);
     // Spend as the metrics have it is what the ledger has.
     const spent = value(`regintel_(llm|e2b)_cost_total\\{tenant="${tenantId}"`);
@@ -113,28 +173,39 @@ describe('telemetry', () => {
 
   test('one trace leads from the request through workflow and authority to the SQL statement (T3)', async () => {
     const collector = await startCollector();
-    const environment = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_BSP_SCHEDULE_DELAY: '100' };
+    afterwards.push(() => collector.close());
+    const environment = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_BSP_SCHEDULE_DELAY: '100',
+      OTEL_BLRP_SCHEDULE_DELAY: '100',
+      LOG_LEVEL: 'trace',
+    };
     const worker = await stack.startWorker({ environment });
     afterwards.push(() => worker.stop());
     const port = await freePort();
     const server = startApiProcess(stack, { ...environment, API_PORT: String(port) });
+    const written: string[] = [];
+    server.stderr?.on('data', (data: Buffer) => written.push(data.toString()));
     afterwards.push(async () => {
       server.kill('SIGTERM');
       await once(server, 'exit');
-      collector.server.close();
-      collector.server.closeAllConnections();
     });
     const canary = `canary-${randomUUID()}`;
     const { key } = await createApiKey(stack.pool, { tenantId: await stack.tenant('5') });
     const url = `http://127.0.0.1:${port}`;
     await until('the API answers', async () => (await fetch(`${url}/healthz`).catch(() => undefined))?.ok);
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-    const post = async (where: string, body: object): Promise<Record<string, unknown>> => {
-      const answer = await fetch(`${url}${where}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    const post = async (where: string, body: object, more = {}): Promise<Record<string, unknown>> => {
+      const init = { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify(body) };
+      const answer = await fetch(`${url}${where}`, init);
       return (await answer.json()) as Record<string, unknown>;
     };
     stack.anthropic.knobs.replies = [{ text: '', code: `console.log("${canary}")` }, { text: canary }];
-    const { conversationId } = await post('/v1/conversations', {});
+    stack.anthropic.knobs.failNext = [{ type: 'status', status: 529 }];
+    // A backend that traces its own requests sends where it is.
+    const [ofCaller, callersSpan] = ['4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7'];
+    const traceparent = `00-${ofCaller}-${callersSpan}-01`;
+    const { conversationId } = await post('/v1/conversations', {}, { traceparent });
     await post(`/v1/conversations/${String(conversationId)}/messages`, { message: `Hello. ${canary}` });
     await fetch(`${url}/v1/cost-records`, { headers });
     const named = (name: string): Span[] => collector.spans.filter((span) => span.name === name);
@@ -145,7 +216,11 @@ describe('telemetry', () => {
     const parentOf = (span: Span | undefined): Span | undefined =>
       collector.spans.find(({ spanId, traceId }) => spanId === span?.parentSpanId && traceId === span.traceId);
     const nested: [string, string][] = [
+      ['StartWorkflow:conversation', 'POST /v1/conversations'],
+      ['api.chat', 'POST /v1/conversations/:id/messages'],
+      ['quota.check', 'POST /v1/conversations/:id/messages'],
       ['quota.get', 'quota.check'],
+      ['cost.query_records', 'GET /v1/cost-records'],
       ['quota.db.atomic_function', 'quota.check_and_record_atomic'],
       ['cost.db.insert', 'cost.store_record'],
       ['cost.db.query', 'cost.query_records'],
@@ -156,6 +231,8 @@ describe('telemetry', () => {
     for (const [inner, outer] of nested) expect([inner, parentOf(named(inner)[0])?.name]).toEqual([inner, outer]);
     // The conversation was begun by a request, and all that it does is in that request's trace.
     const ofRun = named('e2b.sandbox.create')[0]?.traceId;
+    expect(ofRun).toBe(ofCaller);
+    expect(named('POST /v1/conversations')[0]?.parentSpanId).toBe(callersSpan);
     const inTrace = new Set(collector.spans.filter(({ traceId }) => traceId === ofRun).map(({ name }) => name));
     for (const name of [
       'StartWorkflow:conversation',
@@ -166,16 +243,95 @@ describe('telemetry', () => {
     ])
       expect([name, inTrace.has(name)]).toEqual([name, true]);
     expect(named('api.chat')).toHaveLength(1);
+    // The dashboard finds the trace by what the ledger keeps of it.
+    const shown = (await (await fetch(`${url}/v1/runs/${String(conversationId)}`, { headers })).json()) as {
+      steps: { traceId: string | null }[];
+    };
+    expect(new Set(shown.steps.map((step) => step.traceId))).toEqual(new Set([ofRun]));
+    // Its log lines say in which trace they were written, and of what.
+    const line = (text: string): LogLine | undefined => collector.lines.find((candidate) => candidate.text === text);
+    await until('the last log line arrived', () => line('a conversation ended'), 30_000);
+    expect(line('a model call was paid')).toMatchObject({
+      traceId: ofRun,
+      fields: {
+        runId: conversationId,
+        operationId: expect.any(String) as string,
+        tenantId: expect.any(String) as string,
+      },
+    });
+    for (const text of [
+      'a run began',
+      'a turn began',
+      'sandbox created',
+      'a turn ended',
+      'a window of a sandbox ended',
+    ])
+      expect([text, line(text)?.fields]).toMatchObject([text, { runId: conversationId, conversationId }]);
+    expect(line('a model call failed')).toMatchObject({
+      fields: { runId: conversationId, code: 'provider_unavailable' },
+    });
+    expect(collector.lines.filter(({ fields }) => 'withheld' in fields)).toEqual([]);
+    // A line on standard error is the same, with the trace in it.
+    const [begun] = written
+      .join('')
+      .split('\n')
+      .filter((text) => text.includes('a run began'))
+      .map((text) => JSON.parse(text) as Record<string, unknown>);
+    expect(begun).toMatchObject({ runId: conversationId, traceId: ofRun, spanId: expect.any(String) as string });
+    expect(begun).not.toHaveProperty('withheld');
     // Nothing of what was said, run, printed or authenticated with left the processes.
     const sent = Buffer.concat(collector.received).toString('latin1');
     for (const secret of [canary, key]) expect(sent).not.toContain(secret);
   }, 90_000);
 });
 
+describe('telemetry of a worker that replays every workflow for every task', () => {
+  let stack: TestStack;
+  withInstallation((made) => ({ stack } = made), { worker: false });
+
+  test('counts and traces nothing twice', async () => {
+    const [collector, port] = [await startCollector(), await freePort()];
+    const worker = await stack.startWorker({
+      environment: {
+        SPENDLOCK_TEST_FORGETFUL: 'true',
+        SPENDLOCK_METRICS_PORT: String(port),
+        OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+        OTEL_BSP_SCHEDULE_DELAY: '100',
+        OTEL_BLRP_SCHEDULE_DELAY: '100',
+      },
+    });
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.replies = [
+      { text: '', code: 'console.log(1)' },
+      { text: '', code: 'console.log(2)' },
+      { text: 'two' },
+    ];
+    const run = await stack.run({ tenantId });
+    expect(run.status).toBe('completed');
+    const paid = (): LogLine[] => collector.lines.filter(({ text }) => text === 'a model call was paid');
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    // What it has to send it sends before it ends.
+    await worker.stop();
+    const count = (name: string): number => collector.spans.filter((span) => span.name === name).length;
+    // Each task but the first is a replay of all before it.
+    for (const activity of ['callModel', 'prepareModelCall', 'executeCode', 'createSandbox', 'endRun']) {
+      const times = { callModel: 3, prepareModelCall: 3, executeCode: 2 }[activity] ?? 1;
+      expect([activity, count(`StartActivity:${activity}`), count(`RunActivity:${activity}`)]).toEqual([
+        activity,
+        times,
+        times,
+      ]);
+    }
+    expect(paid()).toHaveLength(3);
+    expect(/^regintel_llm_call_total\{[^}]*status="ok"[^}]*\} (\d+)/m.exec(text)?.[1]).toBe('3');
+    await collector.close();
+  }, 60_000);
+});
+
 function startApiProcess(stack: TestStack, more: Record<string, string>): ChildProcess {
   return fork(path.join(__dirname, '..', '..', 'api', 'main.ts'), [], {
     execArgv: ['--import', 'tsx'],
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     env: {
       PATH: process.env.PATH,
       HOME: process.env.HOME,

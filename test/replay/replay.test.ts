@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -39,6 +40,15 @@ describe('recorded histories', () => {
       expect(files.filter((file) => file.endsWith(`.${name}.json`))).not.toEqual([]);
   });
 
+  test('are all there, as they were recorded', () => {
+    const sums = readFileSync(path.join(histories, 'SHA256SUMS'), 'utf8').trimEnd().split('\n');
+    const found = files.map((file) => {
+      const text = readFileSync(path.join(histories, file));
+      return `${createHash('sha256').update(text).digest('hex')}  ${file}`;
+    });
+    expect(found.sort()).toEqual(sums.sort());
+  });
+
   /** What a run and a conversation can come to, and what only happens then. */
   test.each([
     ['completed.agentRun', 'terminateSandbox'],
@@ -48,6 +58,7 @@ describe('recorded histories', () => {
     ['run-refused.agentRun', 'openApprovals'],
     ['run-compacted.agentRun', 'compactContext'],
     ['run-waited.agentRun', 'awaitMoney'],
+    ['run-shown.agentRun', 'SpendlockHoldsMoney'],
     ['run-extended.agentRun', 'extendSandbox'],
     ['run-paid-tool.agentRun', 'runPaidTools'],
     ['talk-completed.conversation', 'resumeSandbox'],
@@ -58,6 +69,7 @@ describe('recorded histories', () => {
     ['talk-approved.conversation', 'openApprovals'],
     ['talk-refused.conversation', 'openApprovals'],
     ['talk-waited.conversation', 'awaitMoney'],
+    ['talk-shown.conversation', 'SpendlockCostUsd'],
     ['talk-continued.conversation', 'workflowExecutionContinuedAsNew'],
     ['talk-carried.conversation', 'continuedExecutionRunId'],
   ])('there is one of %s, in which that happens', (name, sign) => {
@@ -125,7 +137,15 @@ describe('a history fetched from a server', () => {
       for await (const { status } of listed) if (status.name === 'COMPLETED') return true;
       return false;
     });
-    const { status, results } = await replay('--open', '--sample', '3', '--address', address);
+    const { status, results } = await replay(
+      '--open',
+      '--sample',
+      '3',
+      '--address',
+      address,
+      '--task-queue-prefix',
+      stack.prefix,
+    );
     expect(results.filter(({ replays }) => !replays)).toEqual([]);
     expect(results.some(({ name }) => name.startsWith('agentRun '))).toBe(true);
     expect(results.some(({ name }) => name.startsWith('tenantBudget '))).toBe(true);

@@ -1,6 +1,6 @@
 /** The API on a port of its own, with keys. */
 import { createSpendlockClient, type SpendlockClient } from '../../api/client';
-import { startApi, type RunningApi } from '../../api/server';
+import { startApi, type RunningApi, type ServeOptions } from '../../api/server';
 import { createApiKey } from '../../store/api-keys';
 import type { TestStack } from './stack';
 
@@ -28,8 +28,8 @@ export interface TestApi extends RunningApi {
   call(method: string, path: string, options?: RequestOptions): Promise<Answer>;
 }
 
-export async function startTestApi(stack: TestStack): Promise<TestApi> {
-  const api = await startApi({ ...stack.api, host: '127.0.0.1', port: 0 });
+export async function startTestApi(stack: TestStack, more: Partial<ServeOptions> = {}): Promise<TestApi> {
+  const api = await startApi({ ...stack.api, host: '127.0.0.1', port: 0, ...more });
   const { key: adminKey } = await createApiKey(stack.pool, { label: 'test' });
   const keyOf = async (tenantId: string): Promise<string> => (await createApiKey(stack.pool, { tenantId })).key;
   const request: TestApi['request'] = (path, { method = 'GET', key = adminKey, body, headers = {} } = {}) =>

@@ -30,7 +30,7 @@ export default async function globalSetup(
     await chmod(dataDir, 0o711);
     const services = await startServices({
       dataDir,
-      ports: { postgres: 0, temporal: 0 },
+      ports: { postgres: 0, temporal: 0, ...(process.env.SPENDLOCK_TEST_TEMPORAL_UI ? { temporalUi: 0 } : {}) },
       ephemeral: true,
       // A crash of this machine may lose the data of these tests, and of nothing else.
       postgresFlags: ['-c', 'max_connections=300', '-c', 'fsync=off', '-c', 'synchronous_commit=off'],
@@ -39,6 +39,7 @@ export default async function globalSetup(
     globalThis.spendlockTestServices = services;
     process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS = services.temporal.address;
     process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL = services.postgres.adminUrl;
+    if (services.temporal.uiUrl) process.env.SPENDLOCK_TEST_TEMPORAL_UI = services.temporal.uiUrl;
   }
   const [bundle] = await Promise.all([
     bundleOnce(),

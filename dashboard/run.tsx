@@ -1,0 +1,210 @@
+/** One run or conversation: each paid step over time, with what was estimated, what it cost and what came back. */
+import { useEffect, useState } from 'preact/hooks';
+import type { Api, CurrentKey, Run } from './api';
+import { difference, sum } from './money';
+import { Card, LiveMark, Moment, Problem, Status, Usd } from './parts';
+
+type Step = Run['steps'][number];
+
+interface RunPageProps {
+  api: Api;
+  links: CurrentKey['links'];
+  tenantId: string;
+  runId: string;
+}
+
+export function RunPage({ api, links, tenantId, runId }: RunPageProps) {
+  const { run, isLive, problem } = useRun(api, { tenantId, runId });
+  if (!run) return <Problem text={problem} />;
+  const traceId = run.steps.find((step) => step.traceId !== null)?.traceId;
+  return (
+    <>
+      <div class="title">
+        <h1>Run {run.runId.slice(0, 8)}</h1>
+        <Status status={run.status} />
+        {run.endedAt === null && <LiveMark isLive={isLive} />}
+        <span class="links">
+          {links.workflow !== undefined && (
+            <a
+              href={links.workflow.replace('{workflowId}', encodeURIComponent(run.workflowId))}
+              rel="noreferrer"
+              target="_blank"
+            >
+              Temporal UI
+            </a>
+          )}
+          {links.trace !== undefined && traceId != null && (
+            <a href={links.trace.replace('{traceId}', traceId)} rel="noreferrer" target="_blank">
+              Trace
+            </a>
+          )}
+        </span>
+      </div>
+      <Problem text={problem} />
+      {run.failure && <Problem text={`${String(run.failure.code)}: ${String(run.failure.message)}`} />}
+      {run.waitingFor && <Problem text={`Waits for money: ${JSON.stringify(run.waitingFor.quota)}`} />}
+      <div class="cards">
+        <Card title="What it came to">
+          <dl class="facts">
+            <Fact name="Cost" value={<Usd amount={run.costUsd} />} />
+            <Fact name="Estimated" value={<Usd amount={sum(...run.steps.map(({ requestedUsd }) => requestedUsd))} />} />
+            <Fact name="Held now" value={<Usd amount={sum(...run.steps.map(heldUsd))} />} />
+            <Fact name="Came back" value={<Usd amount={sum(...run.steps.map(releasedUsd))} />} />
+          </dl>
+        </Card>
+        <Card title="What it is">
+          <dl class="facts">
+            <Fact name="Run" value={<code>{run.runId}</code>} />
+            <Fact name="Model" value={run.model} />
+            <Fact name="Begun" value={<Moment at={run.createdAt} />} />
+            <Fact name="Ended" value={<Moment at={run.endedAt} />} />
+          </dl>
+        </Card>
+        <Card title="Steps" wide>
+          <Waterfall run={run} />
+        </Card>
+        {run.answer !== null && (
+          <Card title="Answer" wide>
+            <details>
+              <summary>Show</summary>
+              <pre>{run.answer}</pre>
+            </details>
+          </Card>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: preact.ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{value}</dd>
+    </div>
+  );
+}
+
+const isOpen = ({ status }: Step): boolean => status === 'granted';
+const heldUsd = (step: Step): string => (isOpen(step) ? (step.reservedUsd ?? '0') : '0');
+/** Of what was held, what was not used. */
+function releasedUsd(step: Step): string {
+  if (isOpen(step) || step.reservedUsd === null) return '0';
+  const back = difference(step.reservedUsd, step.committedUsd ?? '0');
+  return back.startsWith('-') ? '0' : back;
+}
+
+function Waterfall({ run }: { run: Run }) {
+  const { steps } = run;
+  if (steps.length === 0) return <p class="faint">It has asked for no money yet.</p>;
+  const time = (at: string): number => Date.parse(at);
+  const ends = steps.map(({ endedAt, decidedAt }) =>
+    endedAt === null ? Date.now() : Math.max(time(endedAt), time(decidedAt)),
+  );
+  const begin = Math.min(time(run.createdAt), ...steps.map(({ decidedAt }) => time(decidedAt)));
+  const length = Math.max(1, Math.max(...ends) - begin);
+  const place = (from: number, to: number): { left: string; width: string } => ({
+    left: `${(100 * (from - begin)) / length}%`,
+    width: `max(3px, ${(100 * Math.max(0, to - from)) / length}%)`,
+  });
+  return (
+    <div class="scroll">
+      <table class="waterfall">
+        <thead>
+          <tr>
+            <th scope="col">Step</th>
+            <th scope="col" class="time">
+              {(length / 1_000).toLocaleString('en-US', { maximumFractionDigits: 1 })} s
+            </th>
+            <th scope="col">Status</th>
+            <th scope="col" class="number">
+              Estimate
+            </th>
+            <th scope="col" class="number">
+              Actual
+            </th>
+            <th scope="col" class="number">
+              Released
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {steps.map((step, index) => {
+            const decided = time(step.decidedAt);
+            const end = ends[index] ?? decided;
+            const claimed = step.claimedAt === null ? end : time(step.claimedAt);
+            const took = `${((end - decided) / 1_000).toFixed(2)} s`;
+            return (
+              <tr key={step.operationId} class={step.status}>
+                <td title={step.operationId}>{stepName(step)}</td>
+                <td class="time" title={`${took}; granted ${step.decidedAt}`}>
+                  <div class="track">
+                    <span class="bar waits" style={place(decided, claimed)} />
+                    {step.claimedAt !== null && <span class={`bar ${step.resource}`} style={place(claimed, end)} />}
+                  </div>
+                  <span class="visually-hidden">{took}</span>
+                </td>
+                <td>
+                  <Status status={step.settlement === 'unverified' ? 'unverified' : step.status} />
+                </td>
+                <td class="number">
+                  <Usd amount={step.requestedUsd} />
+                </td>
+                <td class="number">
+                  <Usd amount={step.committedUsd} />
+                </td>
+                <td class="number">
+                  <Usd amount={isOpen(step) || step.reservedUsd === null ? null : releasedUsd(step)} />
+                </td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+const stepName = ({ kind, step, attempt }: Step): string =>
+  [kind, step === undefined ? '' : `#${step}`, (attempt ?? 1) > 1 ? `attempt ${attempt}` : '']
+    .filter(Boolean)
+    .join(' ');
+
+/** The run as it stands, asked for again at each of its events. */
+function useRun(
+  api: Api,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): { run: Run | undefined; isLive: boolean; problem: string | undefined } {
+  const [run, setRun] = useState<Run>();
+  const [isLive, setIsLive] = useState(false);
+  const [problem, setProblem] = useState<string>();
+  const path = `/v1/runs/${encodeURIComponent(runId)}`;
+  const query = new URLSearchParams({ tenantId }).toString();
+  useEffect(() => {
+    const gone = new AbortController();
+    const read = async (): Promise<void> => {
+      const found = await api.get<Run>(`${path}?${query}`);
+      if (!gone.signal.aborted) setRun(found);
+    };
+    const follow = async (): Promise<void> => {
+      await read();
+      for await (const { type } of api.events(`${path}/events?${query}`, gone.signal, setIsLive))
+        if (type !== 'delta') await read();
+      // Costs are folded into the ledger a moment after the last event.
+      for (const waitMs of [1_000, 4_000]) {
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+        if (!gone.signal.aborted) await read();
+      }
+    };
+    // Reservations come and go between events as well.
+    const timer = setInterval(() => void read().catch(() => undefined), 3_000);
+    follow()
+      .catch((error: Error) => setProblem(error.message))
+      .finally(() => clearInterval(timer));
+    return () => {
+      gone.abort();
+      clearInterval(timer);
+    };
+  }, [path, query]);
+  return { run, isLive, problem };
+}

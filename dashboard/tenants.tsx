@@ -1,0 +1,56 @@
+/** Every tenant at a glance, those nearest to their limit first. */
+import { useState } from 'preact/hooks';
+import { useLive, type Api, type TenantSummary } from './api';
+import { asNumber, difference, sum, usd } from './money';
+import { Meter, Problem, Status, Table, Title, Usd } from './parts';
+import { tenantAddress } from './places';
+
+const use = ({ limitUsd, spentUsd, reservedUsd }: TenantSummary): number =>
+  limitUsd === null ? -1 : (asNumber(spentUsd) + asNumber(reservedUsd)) / Math.max(asNumber(limitUsd), 1e-12);
+
+export function TenantsPage({ api }: { api: Api }) {
+  const { value, isLive, problem } = useLive<{ tenants: TenantSummary[] }>(api, '/v1/tenants/events');
+  const [filter, setFilter] = useState('');
+  if (!value) return <Problem text={problem} />;
+  const wanted = value.tenants
+    .filter(({ tenantId, name }) => `${tenantId} ${name}`.toLowerCase().includes(filter.toLowerCase()))
+    .sort((a, b) => use(b) - use(a) || a.tenantId.localeCompare(b.tenantId));
+  return (
+    <>
+      <Title name="Tenants" isLive={isLive} filters="tenants" filter={filter} onFilter={setFilter} />
+      <Problem text={problem} />
+      <Table
+        rows={wanted}
+        keyOf={({ tenantId }) => tenantId}
+        none={
+          filter === '' ? 'There is no tenant yet. npx spendlock tenants add makes one.' : 'No tenant is called that.'
+        }
+        max={100}
+        columns={[
+          { name: 'Tenant', of: ({ tenantId }) => <a href={tenantAddress(tenantId)}>{tenantId}</a> },
+          { name: 'Name', of: ({ name }) => name },
+          {
+            name: 'Budget used',
+            of: ({ limitUsd, spentUsd, reservedUsd }) =>
+              limitUsd === null ? (
+                <span class="faint">no monthly limit</span>
+              ) : (
+                <Meter limitUsd={limitUsd} spentUsd={spentUsd ?? '0'} reservedUsd={reservedUsd ?? '0'} />
+              ),
+          },
+          { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
+          { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
+          { name: 'Limit', isNumber: true, of: ({ limitUsd }) => <Usd amount={limitUsd} /> },
+          { name: 'Remaining', isNumber: true, of: (tenant) => <Usd amount={remainingOf(tenant)} /> },
+          { name: 'State', of: ({ frozenReason }) => (frozenReason === null ? '' : <Status status="frozen" />) },
+        ]}
+      />
+    </>
+  );
+}
+
+function remainingOf({ limitUsd, spentUsd, reservedUsd }: TenantSummary): string | null {
+  if (limitUsd === null) return null;
+  const remaining = difference(limitUsd, sum(spentUsd ?? '0', reservedUsd ?? '0'));
+  return usd(remaining) > 0n ? remaining : '0';
+}

@@ -1,0 +1,1904 @@
+-- The schema that the migrations come to. Written by scripts/dump-schema.ts; not to be edited.
+
+-- Types
+
+CREATE DOMAIN usd_rate AS numeric CHECK (((VALUE >= (0)::numeric) AND (VALUE < (1000000)::numeric) AND (min_scale(VALUE) <= 6)));
+
+-- Tables, with their constraints
+
+CREATE TABLE api_keys (
+  api_key_id uuid DEFAULT gen_random_uuid() NOT NULL,
+  key_hash bytea NOT NULL,
+  tenant_id text,
+  label text DEFAULT ''::text NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  revoked_at timestamp with time zone,
+  CONSTRAINT api_keys_key_hash_check CHECK ((length(key_hash) = 32)),
+  CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
+  CONSTRAINT api_keys_pkey PRIMARY KEY (api_key_id),
+  CONSTRAINT api_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE approvals (
+  approval_id uuid NOT NULL,
+  run_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  turn_id uuid,
+  step integer NOT NULL,
+  tool_use_id text NOT NULL,
+  tool text NOT NULL,
+  kind text NOT NULL,
+  input jsonb NOT NULL,
+  status text DEFAULT 'pending'::text NOT NULL,
+  answer text,
+  decided_by text,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  decided_at timestamp with time zone,
+  told_at timestamp with time zone,
+  CONSTRAINT approvals_check CHECK (((status = 'pending'::text) = (decided_at IS NULL))),
+  CONSTRAINT approvals_check1 CHECK (((status = 'answered'::text) <= ((answer IS NOT NULL) AND (kind = 'question'::text)))),
+  CONSTRAINT approvals_kind_check CHECK ((kind = ANY (ARRAY['approval'::text, 'question'::text]))),
+  CONSTRAINT approvals_pkey PRIMARY KEY (approval_id),
+  CONSTRAINT approvals_run_id_fkey FOREIGN KEY (run_id) REFERENCES runs(run_id) ON DELETE CASCADE,
+  CONSTRAINT approvals_run_id_step_tool_use_id_key UNIQUE (run_id, step, tool_use_id),
+  CONSTRAINT approvals_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'approved'::text, 'refused'::text, 'answered'::text, 'withdrawn'::text]))),
+  CONSTRAINT approvals_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE audit_entries (
+  audit_entry_id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  tenant_id text,
+  api_key_id uuid,
+  action text NOT NULL,
+  details jsonb NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  author text,
+  CONSTRAINT audit_entries_pkey PRIMARY KEY (audit_entry_id),
+  CONSTRAINT audit_entries_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE context_compactions (
+  run_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  through_sequence integer NOT NULL,
+  summary text,
+  operation_id uuid,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT context_compactions_run_id_fkey FOREIGN KEY (run_id) REFERENCES runs(run_id) ON DELETE CASCADE,
+  CONSTRAINT context_compactions_run_id_through_sequence_operation_id_key UNIQUE NULLS NOT DISTINCT (run_id, through_sequence, operation_id),
+  CONSTRAINT context_compactions_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT context_compactions_through_sequence_check CHECK ((through_sequence > 0))
+);
+
+CREATE TABLE cost_quotas (
+  quota_id uuid DEFAULT gen_random_uuid() NOT NULL,
+  tenant_id text,
+  scope text NOT NULL,
+  scope_id text NOT NULL,
+  resource_type text NOT NULL,
+  period text NOT NULL,
+  limit_usd numeric(38,12) NOT NULL,
+  current_spend_usd numeric(38,12) DEFAULT 0 NOT NULL,
+  reserved_usd numeric(38,12) DEFAULT 0 NOT NULL,
+  period_start timestamp with time zone NOT NULL,
+  period_end timestamp with time zone NOT NULL,
+  warning_threshold numeric(5,4) DEFAULT 0.80 NOT NULL,
+  updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  topup_usd numeric(38,12) DEFAULT 0 NOT NULL,
+  more_warning_thresholds numeric(5,4)[] DEFAULT '{}'::numeric[] NOT NULL,
+  from_default boolean DEFAULT false NOT NULL,
+  lease_of uuid,
+  exhausted_until timestamp with time zone,
+  platform_frees_at timestamp with time zone,
+  CONSTRAINT cost_quotas_check CHECK ((period_end > period_start)),
+  CONSTRAINT cost_quotas_check2 CHECK (((scope <> 'tenant'::text) OR (scope_id = tenant_id))),
+  CONSTRAINT cost_quotas_lease_of_fkey FOREIGN KEY (lease_of) REFERENCES cost_quotas(quota_id) ON DELETE CASCADE,
+  CONSTRAINT cost_quotas_limit_usd_check CHECK (((limit_usd >= (0)::numeric) AND (limit_usd < ('1000000000000'::bigint)::numeric))),
+  CONSTRAINT cost_quotas_more_warning_thresholds_check CHECK ((((0)::numeric < ALL (more_warning_thresholds)) AND ((1)::numeric >= ALL (more_warning_thresholds)) AND (cardinality(more_warning_thresholds) <= 10))),
+  CONSTRAINT cost_quotas_period_check CHECK ((period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text, 'lifetime'::text]))),
+  CONSTRAINT cost_quotas_pkey PRIMARY KEY (quota_id),
+  CONSTRAINT cost_quotas_reserved_usd_check CHECK ((reserved_usd >= (0)::numeric)),
+  CONSTRAINT cost_quotas_resource_type_check CHECK ((resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))),
+  CONSTRAINT cost_quotas_scope_check CHECK ((scope = ANY (ARRAY['platform'::text, 'tenant'::text, 'user'::text]))),
+  CONSTRAINT cost_quotas_scope_id_check CHECK (((length(scope_id) >= 1) AND (length(scope_id) <= 128))),
+  CONSTRAINT cost_quotas_scope_tenant_check CHECK (
+CASE scope
+    WHEN 'platform'::text THEN ((tenant_id IS NULL) = (lease_of IS NULL))
+    ELSE ((tenant_id IS NOT NULL) AND (lease_of IS NULL))
+END),
+  CONSTRAINT cost_quotas_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT cost_quotas_tenant_id_scope_scope_id_resource_type_period_key UNIQUE NULLS NOT DISTINCT (tenant_id, scope, scope_id, resource_type, period),
+  CONSTRAINT cost_quotas_topup_usd_check CHECK (((topup_usd >= (0)::numeric) AND (topup_usd < ('1000000000000'::bigint)::numeric))),
+  CONSTRAINT cost_quotas_warning_threshold_check CHECK (((warning_threshold > (0)::numeric) AND (warning_threshold <= (1)::numeric)))
+);
+
+CREATE TABLE cost_records (
+  cost_record_id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+  tenant_id text NOT NULL,
+  operation_id uuid NOT NULL,
+  entry text NOT NULL,
+  user_id text,
+  run_id uuid,
+  kind text NOT NULL,
+  resource text NOT NULL,
+  model text,
+  price_version text,
+  amount_usd numeric(38,12) NOT NULL,
+  estimated_usd numeric(38,12),
+  settlement text NOT NULL,
+  usage jsonb,
+  posted_at timestamp with time zone NOT NULL,
+  recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  reason text,
+  author text,
+  CONSTRAINT cost_records_amount_check CHECK (((entry <> 'commit'::text) OR (amount_usd >= (0)::numeric))),
+  CONSTRAINT cost_records_author_check CHECK (((entry = 'adjustment'::text) = ((reason IS NOT NULL) AND (author IS NOT NULL)))),
+  CONSTRAINT cost_records_entry_check CHECK ((entry = ANY (ARRAY['commit'::text, 'correction'::text, 'adjustment'::text]))),
+  CONSTRAINT cost_records_pkey PRIMARY KEY (cost_record_id),
+  CONSTRAINT cost_records_resource_check CHECK ((resource = ANY (ARRAY['llm'::text, 'e2b'::text]))),
+  CONSTRAINT cost_records_settlement_check CHECK ((settlement = ANY (ARRAY['actual'::text, 'unverified'::text]))),
+  CONSTRAINT cost_records_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE daily_costs (
+  tenant_id text NOT NULL,
+  day date NOT NULL,
+  resource text NOT NULL,
+  kind text NOT NULL,
+  model text NOT NULL,
+  user_id text NOT NULL,
+  cost_usd numeric(38,12) NOT NULL,
+  unverified_usd numeric(38,12) NOT NULL,
+  operations bigint NOT NULL,
+  CONSTRAINT daily_costs_pkey PRIMARY KEY (tenant_id, day, resource, kind, model, user_id),
+  CONSTRAINT daily_costs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE frozen_users (
+  tenant_id text NOT NULL,
+  user_id text NOT NULL,
+  frozen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  frozen_reason text NOT NULL,
+  CONSTRAINT frozen_users_pkey PRIMARY KEY (tenant_id, user_id),
+  CONSTRAINT frozen_users_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT frozen_users_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 128)))
+);
+
+CREATE TABLE idempotent_requests (
+  api_key_id uuid NOT NULL,
+  idempotency_key text NOT NULL,
+  request_hash bytea NOT NULL,
+  response_status integer,
+  response_body jsonb,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT idempotent_requests_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_keys(api_key_id) ON DELETE CASCADE,
+  CONSTRAINT idempotent_requests_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
+  CONSTRAINT idempotent_requests_pkey PRIMARY KEY (api_key_id, idempotency_key)
+);
+
+CREATE TABLE installation (
+  one_row boolean DEFAULT true NOT NULL,
+  installation_id uuid DEFAULT gen_random_uuid() NOT NULL,
+  CONSTRAINT installation_one_row_check CHECK (one_row),
+  CONSTRAINT installation_pkey PRIMARY KEY (one_row)
+);
+
+CREATE TABLE model_prices (
+  price_version text NOT NULL,
+  provider text NOT NULL,
+  model text NOT NULL,
+  effective_from timestamp with time zone NOT NULL,
+  input_usd_per_mtok usd_rate NOT NULL,
+  output_usd_per_mtok usd_rate NOT NULL,
+  cache_read_usd_per_mtok usd_rate,
+  cache_write_5m_usd_per_mtok usd_rate,
+  cache_write_1h_usd_per_mtok usd_rate,
+  long_context_threshold_tokens integer,
+  long_context_input_usd_per_mtok usd_rate,
+  long_context_output_usd_per_mtok usd_rate,
+  long_context_cache_read_usd_per_mtok usd_rate,
+  long_context_cache_write_5m_usd_per_mtok usd_rate,
+  long_context_cache_write_1h_usd_per_mtok usd_rate,
+  web_search_usd_per_thousand usd_rate,
+  multipliers jsonb DEFAULT '{}'::jsonb NOT NULL,
+  notes text DEFAULT ''::text NOT NULL,
+  source text NOT NULL,
+  source_date date NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT model_prices_check CHECK ((starts_with(price_version, (((provider || '/'::text) || model) || '@'::text)) AND (length(price_version) <= 200))),
+  CONSTRAINT model_prices_check1 CHECK ((num_nulls(long_context_threshold_tokens, long_context_input_usd_per_mtok, long_context_output_usd_per_mtok) = ANY (ARRAY[0, 3]))),
+  CONSTRAINT model_prices_check2 CHECK (((long_context_threshold_tokens IS NOT NULL) OR (num_nonnulls(long_context_cache_read_usd_per_mtok, long_context_cache_write_5m_usd_per_mtok, long_context_cache_write_1h_usd_per_mtok) = 0))),
+  CONSTRAINT model_prices_effective_from_check CHECK (isfinite(effective_from)),
+  CONSTRAINT model_prices_long_context_threshold_tokens_check CHECK ((long_context_threshold_tokens > 0)),
+  CONSTRAINT model_prices_model_check CHECK ((model ~ '^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$'::text)),
+  CONSTRAINT model_prices_model_effective_from_key UNIQUE (model, effective_from),
+  CONSTRAINT model_prices_multipliers_check CHECK (are_price_multipliers(multipliers)),
+  CONSTRAINT model_prices_notes_check CHECK ((length(notes) <= 1000)),
+  CONSTRAINT model_prices_pkey PRIMARY KEY (price_version),
+  CONSTRAINT model_prices_provider_check CHECK ((provider ~ '^[a-z][a-z0-9-]{0,39}$'::text)),
+  CONSTRAINT model_prices_source_check CHECK (((length(source) >= 1) AND (length(source) <= 500)))
+);
+
+CREATE TABLE money_waiters (
+  waiter_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  workflow_id text NOT NULL,
+  run_id uuid,
+  user_id text,
+  resource text NOT NULL,
+  needed_usd numeric(38,12) NOT NULL,
+  is_woken boolean NOT NULL,
+  waiting_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  woken_at timestamp with time zone,
+  CONSTRAINT money_waiters_needed_usd_check CHECK ((needed_usd >= (0)::numeric)),
+  CONSTRAINT money_waiters_pkey PRIMARY KEY (waiter_id),
+  CONSTRAINT money_waiters_resource_check CHECK ((resource = ANY (ARRAY['llm'::text, 'e2b'::text]))),
+  CONSTRAINT money_waiters_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE quota_alerts (
+  alert_id uuid DEFAULT gen_random_uuid() NOT NULL,
+  tenant_id text,
+  quota_id uuid NOT NULL,
+  kind text NOT NULL,
+  period_start timestamp with time zone NOT NULL,
+  details jsonb NOT NULL,
+  raised_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  sent_at timestamp with time zone,
+  threshold numeric(5,4),
+  CONSTRAINT quota_alerts_kind_check CHECK ((kind = ANY (ARRAY['quota_warning'::text, 'quota_exceeded'::text]))),
+  CONSTRAINT quota_alerts_once UNIQUE NULLS NOT DISTINCT (quota_id, kind, period_start, threshold),
+  CONSTRAINT quota_alerts_pkey PRIMARY KEY (alert_id),
+  CONSTRAINT quota_alerts_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES cost_quotas(quota_id) ON DELETE CASCADE,
+  CONSTRAINT quota_alerts_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE reply_deltas (
+  run_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  operation_id uuid NOT NULL,
+  "position" integer NOT NULL,
+  text text NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT reply_deltas_pkey PRIMARY KEY (run_id, operation_id, "position"),
+  CONSTRAINT reply_deltas_position_check CHECK (("position" >= 0))
+);
+
+CREATE TABLE reservations (
+  tenant_id text NOT NULL,
+  operation_id uuid NOT NULL,
+  user_id text,
+  run_id uuid,
+  kind text DEFAULT ''::text NOT NULL,
+  step integer,
+  attempt integer,
+  resource text,
+  model text,
+  price_version text,
+  requested_usd numeric(38,12),
+  minimum_usd numeric(38,12),
+  granted_usd numeric(38,12),
+  status text NOT NULL,
+  refusal jsonb,
+  decided_at timestamp with time zone NOT NULL,
+  expires_at timestamp with time zone,
+  claimed_at timestamp with time zone,
+  claim_token uuid,
+  outcome text,
+  outcome_usd numeric(38,12),
+  outcome_usage jsonb,
+  outcome_result jsonb,
+  outcome_at timestamp with time zone,
+  outcome_folded boolean DEFAULT false NOT NULL,
+  settlement text,
+  committed_usd numeric(38,12),
+  overrun_usd numeric(38,12),
+  posted_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  trace_context jsonb,
+  on_expiry text,
+  unreserved boolean DEFAULT false NOT NULL,
+  CONSTRAINT reservations_check CHECK (((minimum_usd >= (0)::numeric) AND (minimum_usd <= requested_usd))),
+  CONSTRAINT reservations_check1 CHECK (((granted_usd >= (0)::numeric) AND (granted_usd <= requested_usd))),
+  CONSTRAINT reservations_check2 CHECK (((outcome IS NULL) = (outcome_at IS NULL))),
+  CONSTRAINT reservations_check3 CHECK (((outcome = 'billed'::text) = (outcome_usd IS NOT NULL))),
+  CONSTRAINT reservations_check4 CHECK (((status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])) = (settlement IS NOT NULL))),
+  CONSTRAINT reservations_check5 CHECK (((status = 'committed'::text) = (committed_usd IS NOT NULL))),
+  CONSTRAINT reservations_committed_usd_check CHECK ((committed_usd >= (0)::numeric)),
+  CONSTRAINT reservations_on_expiry_check CHECK ((on_expiry = ANY (ARRAY['release'::text, 'settle'::text]))),
+  CONSTRAINT reservations_outcome_check CHECK ((outcome = ANY (ARRAY['billed'::text, 'not_billed'::text]))),
+  CONSTRAINT reservations_outcome_usd_check CHECK ((outcome_usd >= (0)::numeric)),
+  CONSTRAINT reservations_overrun_usd_check CHECK ((overrun_usd > (0)::numeric)),
+  CONSTRAINT reservations_pkey PRIMARY KEY (tenant_id, operation_id),
+  CONSTRAINT reservations_requested_usd_check CHECK ((requested_usd >= (0)::numeric)),
+  CONSTRAINT reservations_resource_check CHECK ((resource = ANY (ARRAY['llm'::text, 'e2b'::text]))),
+  CONSTRAINT reservations_settlement_check CHECK ((settlement = ANY (ARRAY['actual'::text, 'unverified'::text, 'released'::text, 'expired'::text]))),
+  CONSTRAINT reservations_status_check CHECK ((status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text, 'committed'::text, 'released'::text, 'expired'::text]))),
+  CONSTRAINT reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE run_events (
+  run_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  sequence integer NOT NULL,
+  event_key text NOT NULL,
+  type text NOT NULL,
+  data jsonb NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT run_events_pkey PRIMARY KEY (run_id, sequence),
+  CONSTRAINT run_events_run_id_event_key_key UNIQUE (run_id, event_key),
+  CONSTRAINT run_events_run_id_fkey FOREIGN KEY (run_id) REFERENCES runs(run_id) ON DELETE CASCADE,
+  CONSTRAINT run_events_sequence_check CHECK ((sequence > 0)),
+  CONSTRAINT run_events_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE run_files (
+  run_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  name text NOT NULL,
+  content bytea NOT NULL,
+  CONSTRAINT run_files_content_check CHECK ((length(content) <= 20971520)),
+  CONSTRAINT run_files_name_check CHECK ((name ~ '^[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}$'::text)),
+  CONSTRAINT run_files_pkey PRIMARY KEY (run_id, name),
+  CONSTRAINT run_files_run_id_fkey FOREIGN KEY (run_id) REFERENCES runs(run_id) ON DELETE CASCADE,
+  CONSTRAINT run_files_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE runs (
+  run_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  user_id text,
+  workflow_id text NOT NULL,
+  model text NOT NULL,
+  task text NOT NULL,
+  options jsonb DEFAULT '{}'::jsonb NOT NULL,
+  status text DEFAULT 'running'::text NOT NULL,
+  answer text,
+  failure jsonb,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  ended_at timestamp with time zone,
+  seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  type text DEFAULT 'task'::text NOT NULL,
+  waiting jsonb,
+  transcript_forgotten_at timestamp with time zone,
+  events_forgotten_at timestamp with time zone,
+  CONSTRAINT runs_check CHECK (((status = 'running'::text) = (ended_at IS NULL))),
+  CONSTRAINT runs_pkey PRIMARY KEY (run_id),
+  CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'quota_exceeded'::text, 'failed'::text, 'cancelled'::text]))),
+  CONSTRAINT runs_task_check CHECK (((length(task) <= 100000) AND ((type = 'conversation'::text) = (task = ''::text)))),
+  CONSTRAINT runs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT runs_type_check CHECK ((type = ANY (ARRAY['task'::text, 'conversation'::text])))
+);
+
+CREATE TABLE sandbox_prices (
+  price_version text NOT NULL,
+  provider text NOT NULL,
+  tier text NOT NULL,
+  vcpu integer NOT NULL,
+  memory_mib integer NOT NULL,
+  effective_from timestamp with time zone NOT NULL,
+  vcpu_second_usd numeric NOT NULL,
+  gib_second_usd numeric NOT NULL,
+  notes text DEFAULT ''::text NOT NULL,
+  source text NOT NULL,
+  source_date date NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT sandbox_prices_check CHECK ((starts_with(price_version, (((provider || '/'::text) || tier) || '@'::text)) AND (length(price_version) <= 200))),
+  CONSTRAINT sandbox_prices_effective_from_check CHECK (isfinite(effective_from)),
+  CONSTRAINT sandbox_prices_gib_second_usd_check CHECK (((gib_second_usd >= (0)::numeric) AND (gib_second_usd < (1)::numeric) AND (min_scale(gib_second_usd) <= 12))),
+  CONSTRAINT sandbox_prices_memory_mib_check CHECK (((memory_mib >= 1) AND (memory_mib <= 16777216))),
+  CONSTRAINT sandbox_prices_notes_check CHECK ((length(notes) <= 1000)),
+  CONSTRAINT sandbox_prices_pkey PRIMARY KEY (price_version),
+  CONSTRAINT sandbox_prices_provider_check CHECK ((provider ~ '^[a-z][a-z0-9-]{0,39}$'::text)),
+  CONSTRAINT sandbox_prices_provider_tier_effective_from_key UNIQUE (provider, tier, effective_from),
+  CONSTRAINT sandbox_prices_source_check CHECK (((length(source) >= 1) AND (length(source) <= 500))),
+  CONSTRAINT sandbox_prices_tier_check CHECK ((tier ~ '^[a-z][a-z0-9-]{0,39}$'::text)),
+  CONSTRAINT sandbox_prices_vcpu_check CHECK (((vcpu >= 1) AND (vcpu <= 1024))),
+  CONSTRAINT sandbox_prices_vcpu_second_usd_check CHECK (((vcpu_second_usd >= (0)::numeric) AND (vcpu_second_usd < (1)::numeric) AND (min_scale(vcpu_second_usd) <= 12)))
+);
+
+CREATE TABLE tenants (
+  tenant_id text NOT NULL,
+  name text DEFAULT ''::text NOT NULL,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  frozen_at timestamp with time zone,
+  frozen_reason text,
+  on_unavailable text DEFAULT 'wait'::text NOT NULL,
+  answer_timeout_ms integer DEFAULT 5000 NOT NULL,
+  deleted_at timestamp with time zone,
+  CONSTRAINT tenants_answer_timeout_ms_check CHECK (((answer_timeout_ms >= 100) AND (answer_timeout_ms <= 600000))),
+  CONSTRAINT tenants_check CHECK (((frozen_at IS NULL) = (frozen_reason IS NULL))),
+  CONSTRAINT tenants_name_check CHECK ((length(name) <= 200)),
+  CONSTRAINT tenants_on_unavailable_check CHECK ((on_unavailable = ANY (ARRAY['wait'::text, 'deny'::text, 'allow'::text]))),
+  CONSTRAINT tenants_pkey PRIMARY KEY (tenant_id),
+  CONSTRAINT tenants_tenant_id_check CHECK ((tenant_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text))
+);
+
+CREATE TABLE transcript_messages (
+  run_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  sequence integer NOT NULL,
+  role text NOT NULL,
+  content jsonb NOT NULL,
+  operation_id uuid,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT transcript_messages_pkey PRIMARY KEY (run_id, sequence),
+  CONSTRAINT transcript_messages_role_check CHECK ((role = ANY (ARRAY['user'::text, 'assistant'::text]))),
+  CONSTRAINT transcript_messages_run_id_fkey FOREIGN KEY (run_id) REFERENCES runs(run_id) ON DELETE CASCADE,
+  CONSTRAINT transcript_messages_sequence_check CHECK ((sequence >= 0)),
+  CONSTRAINT transcript_messages_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE turns (
+  turn_id uuid NOT NULL,
+  run_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  number integer NOT NULL,
+  message text NOT NULL,
+  status text DEFAULT 'queued'::text NOT NULL,
+  failure jsonb,
+  opening_step integer,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  started_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  CONSTRAINT turns_check CHECK (((status = ANY (ARRAY['queued'::text, 'running'::text])) = (ended_at IS NULL))),
+  CONSTRAINT turns_message_check CHECK (((length(message) >= 1) AND (length(message) <= 100000))),
+  CONSTRAINT turns_number_check CHECK ((number > 0)),
+  CONSTRAINT turns_opening_step_check CHECK ((opening_step > 0)),
+  CONSTRAINT turns_pkey PRIMARY KEY (turn_id),
+  CONSTRAINT turns_run_id_fkey FOREIGN KEY (run_id) REFERENCES runs(run_id) ON DELETE CASCADE,
+  CONSTRAINT turns_run_id_number_key UNIQUE (run_id, number),
+  CONSTRAINT turns_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'quota_exceeded'::text, 'failed'::text, 'interrupted'::text, 'cancelled'::text]))),
+  CONSTRAINT turns_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE user_quota_defaults (
+  tenant_id text NOT NULL,
+  resource_type text NOT NULL,
+  period text NOT NULL,
+  limit_usd numeric(38,12) NOT NULL,
+  warning_threshold numeric(5,4) DEFAULT 0.80 NOT NULL,
+  CONSTRAINT user_quota_defaults_limit_usd_check CHECK (((limit_usd >= (0)::numeric) AND (limit_usd < ('1000000000000'::bigint)::numeric))),
+  CONSTRAINT user_quota_defaults_period_check CHECK ((period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text, 'lifetime'::text]))),
+  CONSTRAINT user_quota_defaults_pkey PRIMARY KEY (tenant_id, resource_type, period),
+  CONSTRAINT user_quota_defaults_resource_type_check CHECK ((resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))),
+  CONSTRAINT user_quota_defaults_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT user_quota_defaults_warning_threshold_check CHECK (((warning_threshold > (0)::numeric) AND (warning_threshold <= (1)::numeric)))
+);
+
+-- Indexes that no constraint brings
+
+CREATE INDEX approvals_pending ON copilot_internal.approvals USING btree (tenant_id, created_at) WHERE (status = 'pending'::text);
+
+CREATE INDEX approvals_untold ON copilot_internal.approvals USING btree (decided_at) WHERE ((told_at IS NULL) AND (status = ANY (ARRAY['approved'::text, 'refused'::text, 'answered'::text])));
+
+CREATE INDEX cost_quotas_leases ON copilot_internal.cost_quotas USING btree (lease_of) WHERE (lease_of IS NOT NULL);
+
+CREATE INDEX cost_records_by_run ON copilot_internal.cost_records USING btree (run_id) WHERE (run_id IS NOT NULL);
+
+CREATE INDEX cost_records_by_tenant ON copilot_internal.cost_records USING btree (tenant_id, posted_at);
+
+CREATE UNIQUE INDEX cost_records_once ON copilot_internal.cost_records USING btree (tenant_id, operation_id, entry) WHERE (entry <> 'adjustment'::text);
+
+CREATE INDEX idempotent_requests_by_age ON copilot_internal.idempotent_requests USING btree (created_at);
+
+CREATE INDEX money_waiters_in_order ON copilot_internal.money_waiters USING btree (tenant_id, waiting_since);
+
+CREATE INDEX quota_alerts_unsent ON copilot_internal.quota_alerts USING btree (tenant_id) WHERE (sent_at IS NULL);
+
+CREATE INDEX reservations_by_run ON copilot_internal.reservations USING btree (run_id, decided_at) WHERE (run_id IS NOT NULL);
+
+CREATE INDEX reservations_denied ON copilot_internal.reservations USING btree (tenant_id, decided_at DESC) WHERE (status = 'denied'::text);
+
+CREATE INDEX reservations_open ON copilot_internal.reservations USING btree (tenant_id, expires_at) WHERE (status = 'granted'::text);
+
+CREATE INDEX reservations_sandboxes ON copilot_internal.reservations USING btree (kind) WHERE ((status = 'granted'::text) AND (outcome IS NULL) AND (kind ~~ 'sandbox.%'::text));
+
+CREATE INDEX reservations_unfolded ON copilot_internal.reservations USING btree (tenant_id, outcome_at) WHERE ((outcome IS NOT NULL) AND (NOT outcome_folded));
+
+CREATE INDEX reservations_unverified ON copilot_internal.reservations USING btree (tenant_id, ended_at) WHERE (settlement = 'unverified'::text);
+
+CREATE INDEX runs_by_status ON copilot_internal.runs USING btree (tenant_id, status, created_at DESC);
+
+CREATE INDEX runs_by_tenant ON copilot_internal.runs USING btree (tenant_id, created_at DESC);
+
+CREATE INDEX runs_unseen ON copilot_internal.runs USING btree (seen_at) WHERE (status = 'running'::text);
+
+CREATE INDEX runs_with_events ON copilot_internal.runs USING btree (ended_at) WHERE ((ended_at IS NOT NULL) AND (events_forgotten_at IS NULL));
+
+CREATE INDEX runs_with_transcript ON copilot_internal.runs USING btree (ended_at) WHERE ((ended_at IS NOT NULL) AND (transcript_forgotten_at IS NULL));
+
+CREATE INDEX turns_queued ON copilot_internal.turns USING btree (run_id, number) WHERE (status = 'queued'::text);
+
+CREATE UNIQUE INDEX turns_running ON copilot_internal.turns USING btree (run_id) WHERE (status = 'running'::text);
+
+-- Row security
+
+ALTER TABLE api_keys FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY administration_keys ON api_keys FOR ALL TO spendlock_app USING (((tenant_id IS NULL) AND (COALESCE(current_setting('spendlock.tenant_id'::text, true), ''::text) = ''::text))) WITH CHECK (((tenant_id IS NULL) AND (COALESCE(current_setting('spendlock.tenant_id'::text, true), ''::text) = ''::text)));
+
+CREATE POLICY one_tenant ON api_keys FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON api_keys FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE approvals FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON approvals FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON approvals FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE audit_entries FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY administration_audit ON audit_entries FOR ALL TO spendlock_app USING (((tenant_id IS NULL) AND (COALESCE(current_setting('spendlock.tenant_id'::text, true), ''::text) = ''::text))) WITH CHECK (((tenant_id IS NULL) AND (COALESCE(current_setting('spendlock.tenant_id'::text, true), ''::text) = ''::text)));
+
+CREATE POLICY one_tenant ON audit_entries FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON audit_entries FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE context_compactions FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON context_compactions FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON context_compactions FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE cost_quotas FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON cost_quotas FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON cost_quotas FOR ALL TO spendlock_owner USING (true);
+
+CREATE POLICY platform_quotas ON cost_quotas FOR SELECT TO spendlock_app USING ((tenant_id IS NULL));
+
+ALTER TABLE cost_records FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON cost_records FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON cost_records FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE daily_costs FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON daily_costs FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON daily_costs FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE frozen_users FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON frozen_users FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON frozen_users FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE money_waiters FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON money_waiters FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON money_waiters FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE quota_alerts FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON quota_alerts FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON quota_alerts FOR ALL TO spendlock_owner USING (true);
+
+CREATE POLICY platform_alerts ON quota_alerts FOR ALL TO spendlock_app USING ((tenant_id IS NULL)) WITH CHECK ((tenant_id IS NULL));
+
+ALTER TABLE reply_deltas FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON reply_deltas FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON reply_deltas FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE reservations FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON reservations FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON reservations FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE run_events FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON run_events FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON run_events FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE run_files FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON run_files FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON run_files FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE runs FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON runs FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON runs FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON tenants FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON tenants FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE transcript_messages FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON transcript_messages FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON transcript_messages FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE turns FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON turns FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON turns FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE user_quota_defaults FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON user_quota_defaults FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON user_quota_defaults FOR ALL TO spendlock_owner USING (true);
+
+-- Triggers
+
+CREATE TRIGGER changed_platform_quota AFTER UPDATE OF limit_usd, topup_usd ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
+
+CREATE TRIGGER new_platform_quota AFTER INSERT ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
+
+CREATE TRIGGER costs_by_day AFTER INSERT ON copilot_internal.cost_records REFERENCING NEW TABLE AS recorded FOR EACH STATEMENT EXECUTE FUNCTION sum_costs_by_day();
+
+CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.model_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
+
+CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.sandbox_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
+
+CREATE TRIGGER initialize_tenant_quotas AFTER INSERT ON copilot_internal.tenants FOR EACH ROW EXECUTE FUNCTION initialize_tenant_quotas();
+
+-- What the application role may do
+
+GRANT EXECUTE ON FUNCTION add_leases(text[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION add_model_prices(jsonb,uuid,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION add_sandbox_price(jsonb,uuid,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION add_turn(uuid,uuid,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION add_user_quotas(text,text[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION adjust_cost(text,uuid,numeric,text,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION allow_unreserved(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION append_run_event(uuid,text,text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION apply_quota_changes(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION are_price_multipliers(jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION authenticate_api_key(bytea) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION check_and_record_quota_atomic(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION count_running_sandboxes() TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION delete_tenant(text,uuid,text,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION draw_lease(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION extend_reservation(text,uuid,numeric) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION forget_events(timestamp with time zone,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION forget_leftovers(timestamp with time zone,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION forget_transcripts(timestamp with time zone,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION list_platform_quotas() TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION list_tenants() TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION load_budget_batch(text,uuid[],text[],integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION lock_quotas(text,text[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION look_after(integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION period_bounds(text,timestamp with time zone) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION quota_gauges(integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION record_budget_batch(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION record_outcome(text,uuid,uuid,text,numeric,jsonb,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION record_outcomes(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION reservation_as_json(reservations) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION reset_ended_periods(text,timestamp with time zone) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION return_leases(text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION sandbox_owners(uuid[],uuid[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION set_platform_quota(text,text,numeric,numeric,numeric[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION untold_decisions(interval,integer) TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON api_keys TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON approvals TO spendlock_app;
+
+GRANT INSERT, SELECT ON audit_entries TO spendlock_app;
+
+GRANT INSERT, SELECT ON context_compactions TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON cost_quotas TO spendlock_app;
+
+GRANT INSERT, SELECT ON cost_records TO spendlock_app;
+
+GRANT SELECT ON daily_costs TO spendlock_app;
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON frozen_users TO spendlock_app;
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON idempotent_requests TO spendlock_app;
+
+GRANT SELECT ON installation TO spendlock_app;
+
+GRANT SELECT ON model_prices TO spendlock_app;
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON money_waiters TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON quota_alerts TO spendlock_app;
+
+GRANT DELETE, INSERT, SELECT ON reply_deltas TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON reservations TO spendlock_app;
+
+GRANT INSERT, SELECT ON run_events TO spendlock_app;
+
+GRANT INSERT, SELECT ON run_files TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON runs TO spendlock_app;
+
+GRANT SELECT ON sandbox_prices TO spendlock_app;
+
+GRANT SELECT ON schema_migrations TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE (answer_timeout_ms, frozen_at, frozen_reason, name, on_unavailable) ON tenants TO spendlock_app;
+
+GRANT INSERT, SELECT ON transcript_messages TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON turns TO spendlock_app;
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON user_quota_defaults TO spendlock_app;
+
+-- Functions
+
+CREATE OR REPLACE FUNCTION copilot_internal.add_default_quotas(p_tenant_id text)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_added integer;
+BEGIN
+  INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, warning_threshold,
+                           period_start, period_end)
+  SELECT p_tenant_id, 'tenant', p_tenant_id, d.resource_type, 'month', d.limit_usd, 0.80, b.period_start, b.period_end
+  FROM (VALUES ('llm', 100), ('e2b', 50), ('all', 150)) AS d (resource_type, limit_usd),
+       period_bounds('month', clock_timestamp()) AS b
+  ON CONFLICT DO NOTHING;
+  GET DIAGNOSTICS v_added = ROW_COUNT;
+  RETURN v_added;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.add_leases(p_tenant_ids text[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, lease_of, period_start, period_end,
+                           limit_usd, current_spend_usd, reserved_usd)
+  SELECT t.tenant_id, 'platform', p.scope_id, p.resource_type, p.period, p.quota_id, b.period_start, b.period_end,
+         h.spent + h.reserved, h.spent, h.reserved
+  FROM unnest(p_tenant_ids) AS t (tenant_id)
+  CROSS JOIN cost_quotas p
+  CROSS JOIN LATERAL period_bounds(p.period, clock_timestamp()) AS b
+  CROSS JOIN LATERAL (
+    SELECT (SELECT coalesce(sum(c.amount_usd), 0) FROM cost_records c
+            WHERE c.tenant_id = t.tenant_id AND p.resource_type IN ('all', c.resource)
+              AND c.posted_at >= b.period_start AND c.posted_at < b.period_end) AS spent,
+           (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
+            WHERE r.tenant_id = t.tenant_id AND p.resource_type IN ('all', r.resource) AND r.status = 'granted') AS reserved
+  ) AS h
+  WHERE p.tenant_id IS NULL
+    AND NOT EXISTS (SELECT FROM cost_quotas l WHERE l.tenant_id = t.tenant_id AND l.lease_of = p.quota_id)
+  ON CONFLICT DO NOTHING
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.add_model_prices(p_prices jsonb, p_api_key_id uuid, p_author text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  INSERT INTO model_prices (
+    price_version, provider, model, effective_from,
+    input_usd_per_mtok, output_usd_per_mtok, cache_read_usd_per_mtok, cache_write_5m_usd_per_mtok, cache_write_1h_usd_per_mtok,
+    long_context_threshold_tokens, long_context_input_usd_per_mtok, long_context_output_usd_per_mtok,
+    long_context_cache_read_usd_per_mtok, long_context_cache_write_5m_usd_per_mtok, long_context_cache_write_1h_usd_per_mtok,
+    web_search_usd_per_thousand, multipliers, notes, source, source_date)
+  SELECT
+    p.price_version, p.provider, p.model, p.effective_from,
+    p.input_usd_per_mtok, p.output_usd_per_mtok, p.cache_read_usd_per_mtok, p.cache_write_5m_usd_per_mtok, p.cache_write_1h_usd_per_mtok,
+    p.long_context_threshold_tokens, p.long_context_input_usd_per_mtok, p.long_context_output_usd_per_mtok,
+    p.long_context_cache_read_usd_per_mtok, p.long_context_cache_write_5m_usd_per_mtok, p.long_context_cache_write_1h_usd_per_mtok,
+    p.web_search_usd_per_thousand, coalesce(p.multipliers, '{}'), coalesce(p.notes, ''), p.source, p.source_date
+  FROM jsonb_populate_recordset(NULL::model_prices, p_prices) AS p;
+  INSERT INTO audit_entries (api_key_id, author, action, details)
+  VALUES (p_api_key_id, p_author, 'add_prices', (SELECT jsonb_agg(p ->> 'price_version') FROM jsonb_array_elements(p_prices) AS p));
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.add_sandbox_price(p_price jsonb, p_api_key_id uuid, p_author text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  INSERT INTO sandbox_prices (price_version, provider, tier, vcpu, memory_mib, effective_from, vcpu_second_usd, gib_second_usd,
+    notes, source, source_date)
+  SELECT p.price_version, p.provider, p.tier, p.vcpu, p.memory_mib, p.effective_from, p.vcpu_second_usd, p.gib_second_usd,
+    coalesce(p.notes, ''), p.source, p.source_date
+  FROM jsonb_populate_record(NULL::sandbox_prices, p_price) AS p;
+  INSERT INTO audit_entries (api_key_id, author, action, details)
+  VALUES (p_api_key_id, p_author, 'add_prices', jsonb_build_array(p_price ->> 'price_version'));
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.add_turn(p_run_id uuid, p_turn_id uuid, p_message text)
+ RETURNS TABLE(turn_id uuid, number integer, status text, after_sequence integer)
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+DECLARE
+  v_tenant_id text;
+BEGIN
+  SELECT r.tenant_id INTO v_tenant_id FROM runs r
+  WHERE r.run_id = p_run_id AND r.type = 'conversation' AND r.status = 'running' FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  INSERT INTO turns (turn_id, run_id, tenant_id, number, message)
+  SELECT p_turn_id, p_run_id, v_tenant_id, coalesce(max(t.number), 0) + 1, p_message FROM turns t WHERE t.run_id = p_run_id
+  ON CONFLICT (turn_id) DO NOTHING;
+  RETURN QUERY
+    SELECT t.turn_id, t.number, t.status,
+           (SELECT coalesce(max(e.sequence), 0) FROM run_events e WHERE e.run_id = p_run_id AND e.created_at < t.created_at)
+    FROM turns t WHERE t.turn_id = p_turn_id AND t.run_id = p_run_id;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.add_user_quotas(p_tenant_id text, p_user_ids text[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, warning_threshold, from_default,
+                           period_start, period_end, current_spend_usd, reserved_usd)
+  SELECT d.tenant_id, 'user', u.user_id, d.resource_type, d.period, d.limit_usd, d.warning_threshold, true,
+         b.period_start, b.period_end,
+         (SELECT coalesce(sum(amount_usd), 0) FROM cost_records c
+          WHERE c.tenant_id = d.tenant_id AND c.user_id = u.user_id AND d.resource_type IN ('all', c.resource)
+            AND c.posted_at >= b.period_start AND c.posted_at < b.period_end),
+         (SELECT coalesce(sum(granted_usd), 0) FROM reservations r
+          WHERE r.tenant_id = d.tenant_id AND r.user_id = u.user_id AND d.resource_type IN ('all', r.resource)
+            AND r.status = 'granted')
+  FROM user_quota_defaults d
+  CROSS JOIN unnest(p_user_ids) AS u (user_id)
+  CROSS JOIN LATERAL period_bounds(d.period, clock_timestamp()) AS b
+  WHERE d.tenant_id = p_tenant_id AND NOT EXISTS (
+    SELECT FROM cost_quotas q WHERE q.tenant_id = d.tenant_id AND q.scope = 'user' AND q.scope_id = u.user_id
+      AND q.resource_type = d.resource_type AND q.period = d.period)
+  ON CONFLICT DO NOTHING
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.adjust_cost(p_tenant_id text, p_operation_id uuid, p_cost_usd numeric, p_reason text, p_author text)
+ RETURNS numeric
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_row reservations;
+  v_entry cost_records;
+  v_difference numeric;
+BEGIN
+  PERFORM lock_quotas(p_tenant_id, ARRAY(
+    SELECT user_id FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND user_id IS NOT NULL));
+  PERFORM reset_ended_periods(p_tenant_id, clock_timestamp());
+  SELECT * INTO v_row FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id FOR UPDATE;
+  SELECT * INTO v_entry FROM cost_records
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id ORDER BY cost_record_id LIMIT 1;
+  IF v_row IS NULL OR v_entry IS NULL OR (v_row.outcome IS NOT NULL AND NOT v_row.outcome_folded) THEN
+    RETURN NULL;
+  END IF;
+  SELECT p_cost_usd - sum(amount_usd) INTO v_difference FROM cost_records
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id;
+  IF v_difference <> 0 THEN
+    INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
+      amount_usd, estimated_usd, settlement, posted_at, reason, author)
+    VALUES (p_tenant_id, p_operation_id, 'adjustment', v_entry.user_id, v_entry.run_id, v_entry.kind, v_entry.resource,
+      v_entry.model, v_entry.price_version, v_difference, v_entry.estimated_usd, 'actual', v_entry.posted_at, p_reason, p_author);
+    PERFORM apply_quota_changes(p_tenant_id, jsonb_build_array(jsonb_build_object('sequence', 0, 'userId', v_entry.user_id,
+      'resource', v_entry.resource, 'reservedDeltaUsd', 0, 'spentDeltaUsd', v_difference, 'postedAt', v_entry.posted_at,
+      'grant', false, 'enforced', false)));
+  END IF;
+  UPDATE reservations SET settlement = 'actual', committed_usd = p_cost_usd,
+    overrun_usd = nullif(greatest(p_cost_usd - granted_usd, 0), 0)
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'committed';
+  RETURN v_difference;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p_command jsonb)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
+    on_expiry, requested_usd, minimum_usd, granted_usd, status, decided_at, expires_at, unreserved)
+  SELECT p_tenant_id, c."operationId", c."userId", c."runId", c.kind, c.step, c.attempt, c.resource, c.model,
+    c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", 0, 'granted', clock_timestamp(),
+    clock_timestamp() + make_interval(secs => c."ttlSeconds"), true
+  FROM jsonb_to_record(p_command) AS c (
+    "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+    "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision)
+  ON CONFLICT DO NOTHING
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.append_run_event(p_run_id uuid, p_event_key text, p_type text, p_data jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_tenant_id text;
+BEGIN
+  SELECT tenant_id INTO v_tenant_id FROM runs WHERE run_id = p_run_id FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  INSERT INTO run_events (run_id, tenant_id, sequence, event_key, type, data)
+  SELECT p_run_id, v_tenant_id, coalesce(max(sequence), 0) + 1, p_event_key, p_type, p_data
+  FROM run_events WHERE run_id = p_run_id
+  ON CONFLICT (run_id, event_key) DO NOTHING;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.apply_quota_changes(p_tenant_id text, p_changes jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_crossed jsonb;
+  v_updated integer;
+BEGIN
+  IF jsonb_array_length(p_changes) = 0 THEN
+    RETURN 0;
+  END IF;
+  WITH effects AS MATERIALIZED (
+    SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
+           c."grant" AND c.enforced AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
+           CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
+           q.current_spend_usd + q.reserved_usd AS held_usd
+    FROM jsonb_to_recordset(p_changes) AS c (
+           sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
+           "postedAt" timestamptz, "grant" boolean, enforced boolean)
+    JOIN cost_quotas q
+      ON (q.resource_type = c.resource OR q.resource_type = 'all')
+     AND q.tenant_id = p_tenant_id AND (q.scope <> 'user' OR q.scope_id = c."userId")
+  ), crossed AS (
+    SELECT * FROM (
+      SELECT e.*, e.held_usd + sum(e.reserved_delta_usd + e.spent_delta_usd)
+               OVER (PARTITION BY e.quota_id ORDER BY e.sequence) AS lifted_to_usd
+      FROM effects e) AS lifted
+    WHERE binds AND lifted_to_usd > limit_usd
+    ORDER BY sequence LIMIT 1
+  ), updated AS (
+    UPDATE cost_quotas q
+    SET reserved_usd = q.reserved_usd + t.reserved_delta_usd,
+        current_spend_usd = q.current_spend_usd + t.spent_delta_usd,
+        updated_at = clock_timestamp()
+    FROM (
+      SELECT quota_id, sum(reserved_delta_usd) AS reserved_delta_usd, sum(spent_delta_usd) AS spent_delta_usd
+      FROM effects GROUP BY quota_id
+    ) AS t
+    WHERE q.quota_id = t.quota_id AND (t.reserved_delta_usd <> 0 OR t.spent_delta_usd <> 0)
+      AND NOT EXISTS (SELECT FROM crossed)
+    RETURNING 1
+  )
+  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT count(*) FROM updated) INTO v_crossed, v_updated;
+  IF v_crossed IS NOT NULL THEN
+    RAISE EXCEPTION 'quota_guard: change % would lift the % quota of % % to % USD, above its limit of % USD; nothing was recorded',
+      v_crossed ->> 'sequence', v_crossed ->> 'resource_type', v_crossed ->> 'scope', v_crossed ->> 'scope_id',
+      v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
+      USING ERRCODE = 'SL001';
+  END IF;
+  RETURN v_updated;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.are_price_multipliers(multipliers jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_kind record;
+  v_factor record;
+BEGIN
+  IF jsonb_typeof(multipliers) <> 'object' THEN
+    RETURN false;
+  END IF;
+  FOR v_kind IN SELECT * FROM jsonb_each(multipliers) LOOP
+    IF v_kind.key NOT IN ('serviceTier', 'speed', 'inferenceGeo') OR jsonb_typeof(v_kind.value) <> 'object' THEN
+      RETURN false;
+    END IF;
+    FOR v_factor IN SELECT * FROM jsonb_each(v_kind.value) LOOP
+      IF jsonb_typeof(v_factor.value) <> 'string'
+        OR v_factor.value #>> '{}' !~ '^(0|[1-9][0-9]{0,3})([.][0-9]{1,6})?$'
+        OR (v_factor.value #>> '{}')::numeric = 0 THEN
+        RETURN false;
+      END IF;
+    END LOOP;
+  END LOOP;
+  RETURN true;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.authenticate_api_key(p_key_hash bytea)
+ RETURNS TABLE(api_key_id uuid, tenant_id text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT k.api_key_id, k.tenant_id FROM api_keys k
+  WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.check_and_record_quota_atomic(p_tenant_id text, p_changes jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_user_ids text[] := ARRAY(
+    SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change WHERE change ? 'userId');
+BEGIN
+  IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id IS NULL) THEN
+    PERFORM draw_lease(p_tenant_id, (
+      SELECT coalesce(jsonb_agg(jsonb_build_object('quotaId', l.quota_id, 'neededUsd', n.needed_usd)), '[]')
+      FROM cost_quotas l
+      CROSS JOIN LATERAL (
+        SELECT sum(c."reservedDeltaUsd" + c."spentDeltaUsd") AS needed_usd
+        FROM jsonb_to_recordset(p_changes) AS c (resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric, "grant" boolean)
+        WHERE c."grant" AND l.resource_type IN ('all', c.resource)) AS n
+      WHERE l.tenant_id = p_tenant_id AND l.lease_of IS NOT NULL AND n.needed_usd > 0));
+  END IF;
+  PERFORM lock_quotas(p_tenant_id, v_user_ids);
+  PERFORM reset_ended_periods(p_tenant_id, clock_timestamp());
+  RETURN apply_quota_changes(p_tenant_id, p_changes);
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid)
+ RETURNS numeric
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE reservations
+  SET claimed_at = coalesce(claimed_at, clock_timestamp()), claim_token = p_claim_token
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted'
+    AND expires_at > clock_timestamp() AND (claim_token IS NULL OR claim_token = p_claim_token)
+  RETURNING CASE WHEN unreserved THEN requested_usd ELSE granted_usd END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.count_running_sandboxes()
+ RETURNS integer
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT count(*)::integer FROM reservations
+  WHERE status = 'granted' AND outcome IS NULL AND kind LIKE 'sandbox.%' AND claimed_at IS NOT NULL
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.delete_tenant(p_tenant_id text, p_api_key_id uuid, p_author text, p_reason text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_table text;
+BEGIN
+  IF NOT lock_quotas(p_tenant_id, '{}') OR EXISTS (SELECT FROM tenants WHERE tenant_id = p_tenant_id AND deleted_at IS NOT NULL) THEN
+    RETURN 'unknown';
+  END IF;
+  IF EXISTS (SELECT FROM runs WHERE tenant_id = p_tenant_id AND status = 'running')
+    OR EXISTS (SELECT FROM reservations WHERE tenant_id = p_tenant_id AND (status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded)))
+  THEN
+    RETURN 'busy';
+  END IF;
+  FOREACH v_table IN ARRAY ARRAY['quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
+    'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'reservations',
+    'user_quota_defaults', 'frozen_users', 'api_keys', 'audit_entries']
+  LOOP
+    EXECUTE format('DELETE FROM copilot_internal.%I WHERE tenant_id = $1', v_table) USING p_tenant_id;
+  END LOOP;
+  -- What it spent of the platform's quotas in a period that still runs stays counted.
+  DELETE FROM cost_quotas WHERE tenant_id = p_tenant_id
+    AND (lease_of IS NULL OR current_spend_usd = 0 OR period_end <= clock_timestamp());
+  UPDATE cost_quotas SET limit_usd = current_spend_usd WHERE tenant_id = p_tenant_id;
+  IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id) THEN
+    UPDATE tenants SET deleted_at = clock_timestamp(), name = '', frozen_at = clock_timestamp(), frozen_reason = 'deleted'
+    WHERE tenant_id = p_tenant_id;
+  ELSE
+    DELETE FROM tenants WHERE tenant_id = p_tenant_id;
+  END IF;
+  INSERT INTO audit_entries (tenant_id, api_key_id, author, action, details)
+  VALUES (NULL, p_api_key_id, p_author, 'delete_tenant', jsonb_build_object('tenantId', p_tenant_id, 'reason', p_reason));
+  RETURN 'deleted';
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.draw_lease(p_tenant_id text, p_needs jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_now timestamptz;
+  v_need record;
+  v_platform cost_quotas;
+  v_lease cost_quotas;
+  v_free numeric;
+  v_short numeric;
+  v_taken numeric;
+  v_met boolean := true;
+BEGIN
+  PERFORM 1 FROM cost_quotas WHERE tenant_id IS NULL ORDER BY quota_id FOR UPDATE;
+  v_now := clock_timestamp();
+  FOR v_need IN
+    SELECT l.quota_id, sum(n."neededUsd") AS needed_usd, l.lease_of
+    FROM jsonb_to_recordset(p_needs) AS n ("quotaId" uuid, "neededUsd" numeric)
+    JOIN cost_quotas l ON l.quota_id = n."quotaId" AND l.tenant_id = p_tenant_id AND l.lease_of IS NOT NULL
+    GROUP BY l.quota_id
+    ORDER BY l.lease_of
+  LOOP
+    PERFORM reset_platform_period(v_need.lease_of, v_now);
+    SELECT * INTO v_platform FROM cost_quotas WHERE quota_id = v_need.lease_of;
+    SELECT * INTO v_lease FROM cost_quotas WHERE quota_id = v_need.quota_id FOR UPDATE;
+    SELECT v_platform.limit_usd + v_platform.topup_usd - coalesce(sum(greatest(limit_usd, current_spend_usd + reserved_usd)), 0)
+    INTO v_free FROM cost_quotas WHERE lease_of = v_platform.quota_id;
+    -- After an overrun a lease holds more than it was given; that much is counted already.
+    v_short := v_need.needed_usd - greatest(v_lease.limit_usd - v_lease.current_spend_usd - v_lease.reserved_usd, 0);
+    IF v_free < v_short THEN
+      v_free := v_free + reclaim_leases(v_platform.quota_id, v_short - v_free, p_tenant_id);
+    END IF;
+    v_taken := greatest(least(v_short + trunc(greatest(v_free - v_short, 0) / 64, 12), v_free), 0);
+    IF v_taken < v_short THEN
+      v_met := false;
+      PERFORM raise_platform_alerts(v_platform.quota_id, v_need.needed_usd);
+    ELSE
+      PERFORM raise_platform_alerts(v_platform.quota_id);
+    END IF;
+    UPDATE cost_quotas
+    SET limit_usd = greatest(limit_usd, current_spend_usd + reserved_usd) + v_taken, updated_at = v_now,
+        exhausted_until = CASE WHEN v_taken < v_short THEN clock_timestamp() + interval '1 second' END,
+        platform_frees_at = CASE WHEN v_taken < v_short THEN (
+          SELECT min(r.expires_at) FROM reservations r
+          WHERE r.status = 'granted' AND r.outcome IS NULL AND coalesce(r.on_expiry = 'release', r.claimed_at IS NULL)
+            AND v_platform.resource_type IN ('all', r.resource)) END
+    WHERE quota_id = v_need.quota_id;
+  END LOOP;
+  RETURN v_met;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.extend_reservation(p_tenant_id text, p_operation_id uuid, p_ttl_seconds numeric)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE reservations
+  SET expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => p_ttl_seconds::double precision))
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted' AND expires_at > clock_timestamp()
+  RETURNING expires_at
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.follow_platform_quota()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_over numeric;
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    PERFORM 1 FROM tenants ORDER BY tenant_id FOR UPDATE;
+    PERFORM add_leases(ARRAY(SELECT tenant_id FROM tenants));
+    RETURN NULL;
+  END IF;
+  SELECT coalesce(sum(greatest(limit_usd, current_spend_usd + reserved_usd)), 0) - NEW.limit_usd - NEW.topup_usd
+  INTO v_over FROM cost_quotas WHERE lease_of = NEW.quota_id;
+  IF v_over > 0 THEN
+    PERFORM reclaim_leases(NEW.quota_id, v_over, NULL);
+  ELSE
+    UPDATE cost_quotas SET exhausted_until = NULL WHERE lease_of = NEW.quota_id AND exhausted_until IS NOT NULL;
+  END IF;
+  RETURN NULL;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.forget_events(p_ended_before timestamp with time zone, p_max integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_runs uuid[] := ARRAY(
+    SELECT run_id FROM runs WHERE ended_at < p_ended_before AND events_forgotten_at IS NULL
+    ORDER BY ended_at LIMIT p_max FOR UPDATE SKIP LOCKED);
+BEGIN
+  DELETE FROM run_events WHERE run_id = ANY (v_runs);
+  UPDATE runs SET events_forgotten_at = clock_timestamp() WHERE run_id = ANY (v_runs);
+  RETURN cardinality(v_runs);
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.forget_leftovers(p_requests_before timestamp with time zone, p_max integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_count integer;
+BEGIN
+  DELETE FROM idempotent_requests WHERE (api_key_id, idempotency_key) IN (
+    SELECT api_key_id, idempotency_key FROM idempotent_requests WHERE created_at < p_requests_before LIMIT p_max);
+  GET DIAGNOSTICS v_count = ROW_COUNT;
+  DELETE FROM tenants t WHERE deleted_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM cost_quotas q WHERE q.tenant_id = t.tenant_id AND q.current_spend_usd > 0 AND q.period_end > clock_timestamp());
+  RETURN v_count;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.forget_transcripts(p_ended_before timestamp with time zone, p_max integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_runs uuid[] := ARRAY(
+    SELECT run_id FROM runs WHERE ended_at < p_ended_before AND transcript_forgotten_at IS NULL
+    ORDER BY ended_at LIMIT p_max FOR UPDATE SKIP LOCKED);
+BEGIN
+  DELETE FROM transcript_messages WHERE run_id = ANY (v_runs);
+  DELETE FROM context_compactions WHERE run_id = ANY (v_runs);
+  DELETE FROM run_files WHERE run_id = ANY (v_runs);
+  DELETE FROM reply_deltas WHERE run_id = ANY (v_runs);
+  UPDATE turns SET message = '(forgotten)' WHERE run_id = ANY (v_runs);
+  UPDATE approvals SET input = '{}', answer = CASE WHEN answer IS NOT NULL THEN '(forgotten)' END
+  WHERE run_id = ANY (v_runs);
+  -- Events tell of steps; what they quote goes.
+  UPDATE run_events SET data = data - ARRAY['text', 'output', 'code', 'message', 'answer', 'input', 'question', 'summary']
+  WHERE run_id = ANY (v_runs) AND data ?| ARRAY['text', 'output', 'code', 'message', 'answer', 'input', 'question', 'summary'];
+  UPDATE runs
+  SET task = CASE type WHEN 'task' THEN '(forgotten)' ELSE '' END, answer = NULL, options = options - 'instructions',
+      transcript_forgotten_at = clock_timestamp()
+  WHERE run_id = ANY (v_runs);
+  RETURN cardinality(v_runs);
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.initialize_existing_tenant_quotas()
+ RETURNS integer
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT coalesce(sum(add_default_quotas(tenant_id)), 0)::integer FROM tenants
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.initialize_tenant_quotas()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM add_default_quotas(NEW.tenant_id);
+  RETURN NULL;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.list_platform_quotas()
+ RETURNS TABLE(scope text, scope_id text, resource_type text, period text, limit_usd numeric, topup_usd numeric, spent_usd numeric, reserved_usd numeric, leased_usd numeric, warning_threshold numeric, more_warning_thresholds numeric[], period_start timestamp with time zone, period_end timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT p.scope, p.scope_id, p.resource_type, p.period, p.limit_usd,
+         CASE WHEN p.period_end <= now() THEN 0 ELSE p.topup_usd END, l.spent, l.reserved, l.leased, p.warning_threshold,
+         p.more_warning_thresholds, b.period_start, b.period_end
+  FROM cost_quotas p
+  CROSS JOIN LATERAL period_bounds(p.period, greatest(now(), p.period_start)) AS b
+  CROSS JOIN LATERAL (
+    SELECT coalesce(sum(current_spend_usd) FILTER (WHERE period_end > now()), 0) AS spent,
+           coalesce(sum(reserved_usd), 0) AS reserved,
+           coalesce(sum(CASE WHEN period_end > now() THEN greatest(limit_usd, current_spend_usd + reserved_usd)
+                             ELSE reserved_usd END), 0) AS leased
+    FROM cost_quotas WHERE lease_of = p.quota_id) AS l
+  WHERE p.tenant_id IS NULL
+  ORDER BY p.resource_type, p.period
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.list_tenants()
+ RETURNS TABLE(tenant_id text, name text, frozen_reason text, limit_usd numeric, spent_usd numeric, reserved_usd numeric, created_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT t.tenant_id, t.name, t.frozen_reason,
+         q.limit_usd + CASE WHEN q.period_end <= now() THEN 0 ELSE q.topup_usd END,
+         CASE WHEN q.period_end <= now() THEN 0 ELSE q.current_spend_usd END, q.reserved_usd, t.created_at
+  FROM tenants t
+  LEFT JOIN cost_quotas q ON q.tenant_id = t.tenant_id AND q.scope = 'tenant' AND q.resource_type = 'all' AND q.period = 'month'
+  WHERE t.deleted_at IS NULL
+  ORDER BY t.tenant_id
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, p_operation_ids uuid[], p_user_ids text[], p_due_max integer)
+ RETURNS json
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_now timestamptz;
+  v_quotas json;
+  v_reservations json;
+  v_operation_ids uuid[];
+  v_user_ids text[];
+BEGIN
+  PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
+  -- Whom it concerns is looked up before the locks, since quotas are locked before reservations. A user never changes.
+  v_operation_ids := ARRAY(
+    SELECT unnest(p_operation_ids)
+    UNION (SELECT operation_id FROM reservations
+           WHERE tenant_id = p_tenant_id AND status = 'granted' AND expires_at <= clock_timestamp()
+           ORDER BY expires_at LIMIT p_due_max)
+    UNION (SELECT operation_id FROM reservations
+           WHERE tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
+           ORDER BY outcome_at LIMIT p_due_max));
+  v_user_ids := ARRAY(
+    SELECT unnest(p_user_ids)
+    UNION SELECT user_id FROM reservations
+    WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids) AND user_id IS NOT NULL);
+  IF NOT lock_quotas(p_tenant_id, v_user_ids) THEN
+    RETURN NULL;
+  END IF;
+  PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
+  -- The clock is read under the locks, so that moments follow the order of decisions.
+  v_now := clock_timestamp();
+  IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND period_end <= v_now) THEN
+    PERFORM reset_ended_periods(p_tenant_id, v_now);
+  END IF;
+
+  SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
+      'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
+      'period', q.period, 'limitUsd', (q.limit_usd + q.topup_usd)::text, 'spentUsd', q.current_spend_usd::text,
+      'reservedUsd', q.reserved_usd::text,
+      'periodStartMs', extract(epoch FROM q.period_start) * 1000, 'periodEndMs', extract(epoch FROM q.period_end) * 1000,
+      'thresholdsBasisPoints', CASE WHEN q.lease_of IS NOT NULL THEN '[]' ELSE (
+         SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,
+      'warnedBasisPoints', a.warned, 'exceeded', a.exceeded,
+      'lease', CASE WHEN q.lease_of IS NOT NULL THEN json_build_object(
+         'platformLimitUsd', (SELECT (p.limit_usd + p.topup_usd)::text FROM cost_quotas p WHERE p.quota_id = q.lease_of),
+         'exhausted', coalesce(q.exhausted_until > v_now, false),
+         'freesAtMs', floor(extract(epoch FROM q.platform_frees_at) * 1000)) END)) ORDER BY q.quota_id), '[]')
+  INTO v_quotas
+  FROM cost_quotas q
+  CROSS JOIN LATERAL (
+    SELECT coalesce(json_agg((threshold * 10000)::integer) FILTER (WHERE kind = 'quota_warning'), '[]') AS warned,
+           coalesce(bool_or(kind = 'quota_exceeded'), false) AS exceeded
+    FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
+  ) AS a
+  WHERE q.tenant_id = p_tenant_id AND (q.scope <> 'user' OR q.scope_id = ANY (v_user_ids));
+
+  SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
+  FROM (
+    SELECT * FROM reservations
+    WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+    ORDER BY operation_id
+    FOR UPDATE
+  ) AS r;
+
+  RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'quotas', v_quotas,
+    'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
+    'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
+                    WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
+    'reservations', v_reservations);
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.lock_quotas(p_tenant_id text, p_user_ids text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_known boolean;
+BEGIN
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR UPDATE;
+  v_known := FOUND;
+  IF NOT v_known THEN
+    RETURN false;
+  END IF;
+  PERFORM add_leases(ARRAY[p_tenant_id])
+  WHERE EXISTS (SELECT FROM cost_quotas p WHERE p.tenant_id IS NULL
+    AND NOT EXISTS (SELECT FROM cost_quotas l WHERE l.tenant_id = p_tenant_id AND l.lease_of = p.quota_id));
+  IF cardinality(p_user_ids) > 0 THEN
+    PERFORM add_user_quotas(p_tenant_id, p_user_ids);
+  END IF;
+  PERFORM 1 FROM cost_quotas
+  WHERE tenant_id = p_tenant_id AND (scope <> 'user' OR scope_id = ANY (p_user_ids))
+  ORDER BY quota_id FOR UPDATE;
+  RETURN v_known;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.look_after(p_max integer)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM raise_platform_alerts(quota_id) FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp();
+  RETURN QUERY
+    SELECT tenant_id FROM (
+      SELECT r.tenant_id FROM reservations r WHERE r.status = 'granted' AND r.expires_at < clock_timestamp() - interval '5 seconds'
+      UNION
+      SELECT r.tenant_id FROM reservations r
+      WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
+      UNION
+      SELECT a.tenant_id FROM quota_alerts a WHERE a.sent_at IS NULL AND a.raised_at < clock_timestamp() - interval '30 seconds'
+    ) AS waiting
+    WHERE tenant_id IS NOT NULL
+    LIMIT p_max;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.period_bounds(period text, at timestamp with time zone, OUT period_start timestamp with time zone, OUT period_end timestamp with time zone)
+ RETURNS record
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT CASE period WHEN 'lifetime' THEN timestamptz '1970-01-01 00:00:00+00' ELSE date_trunc(period, at, 'UTC') END,
+         CASE period WHEN 'lifetime' THEN timestamptz '9999-12-31 00:00:00+00'
+                     ELSE (date_trunc(period, at AT TIME ZONE 'UTC') + ('1 ' || period)::interval) AT TIME ZONE 'UTC' END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.quota_gauges(p_max integer)
+ RETURNS TABLE(tenant_id text, resource_type text, period text, limit_usd numeric, spent_usd numeric, reserved_usd numeric)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT q.tenant_id, q.resource_type, q.period, g.limit_usd, g.spent_usd, q.reserved_usd
+  FROM cost_quotas q, LATERAL (
+    SELECT q.limit_usd + CASE WHEN q.period_end <= now() THEN 0 ELSE q.topup_usd END AS limit_usd,
+           CASE WHEN q.period_end <= now() THEN 0 ELSE q.current_spend_usd END AS spent_usd) g
+  WHERE q.scope = 'tenant'
+  ORDER BY (g.spent_usd + q.reserved_usd) / greatest(g.limit_usd, 0.000000000001) DESC, q.tenant_id, q.resource_type, q.period
+  LIMIT p_max
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.raise_platform_alerts(p_platform_quota_id uuid, p_refused_usd numeric DEFAULT NULL::numeric)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  WITH platform AS (
+    SELECT p.*, p.limit_usd + p.topup_usd AS ceiling_usd, l.spent, l.reserved
+    FROM cost_quotas p
+    CROSS JOIN LATERAL (
+      SELECT coalesce(sum(current_spend_usd) FILTER (WHERE period_start = p.period_start), 0) AS spent,
+             coalesce(sum(reserved_usd), 0) AS reserved
+      FROM cost_quotas WHERE lease_of = p.quota_id) AS l
+    WHERE p.quota_id = p_platform_quota_id AND p.tenant_id IS NULL
+  )
+  INSERT INTO quota_alerts (quota_id, kind, threshold, period_start, details)
+  SELECT p.quota_id, a.kind, a.threshold, p.period_start, jsonb_strip_nulls(jsonb_build_object(
+           'scope', 'platform', 'scopeId', p.scope_id, 'resourceType', p.resource_type, 'period', p.period,
+           'limitUsd', trim_scale(p.ceiling_usd)::text, 'spentUsd', trim_scale(p.spent)::text,
+           'reservedUsd', trim_scale(p.reserved)::text,
+           'utilizationPercent', CASE p.ceiling_usd WHEN 0 THEN 100 ELSE trunc(p.spent * 100 / p.ceiling_usd, 2) END,
+           'estimatedUsd', CASE a.kind WHEN 'quota_exceeded' THEN trim_scale(p_refused_usd)::text END))
+  FROM platform p
+  CROSS JOIN LATERAL (
+    SELECT 'quota_warning' AS kind, t AS threshold FROM unnest(p.warning_threshold || p.more_warning_thresholds) AS t
+    WHERE p.spent > 0 AND p.spent >= p.ceiling_usd * t
+    UNION ALL
+    SELECT 'quota_exceeded', NULL WHERE p_refused_usd IS NOT NULL OR p.spent + p.reserved > p.ceiling_usd
+  ) AS a
+  ON CONFLICT DO NOTHING
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.reclaim_leases(p_platform_quota_id uuid, p_missing_usd numeric, p_except_tenant_id text)
+ RETURNS numeric
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_freed numeric := 0;
+  v_quota_id uuid;
+  v_lease cost_quotas;
+  v_waits boolean;
+BEGIN
+  FOREACH v_waits IN ARRAY ARRAY[false, true] LOOP
+    FOR v_quota_id IN
+      SELECT quota_id FROM cost_quotas
+      WHERE lease_of = p_platform_quota_id AND tenant_id IS DISTINCT FROM p_except_tenant_id
+        AND limit_usd > current_spend_usd + reserved_usd
+      ORDER BY limit_usd - current_spend_usd - reserved_usd DESC
+    LOOP
+      EXIT WHEN v_freed >= p_missing_usd;
+      IF v_waits THEN
+        SELECT * INTO v_lease FROM cost_quotas WHERE quota_id = v_quota_id FOR UPDATE;
+      ELSE
+        SELECT * INTO v_lease FROM cost_quotas WHERE quota_id = v_quota_id FOR UPDATE SKIP LOCKED;
+      END IF;
+      CONTINUE WHEN NOT FOUND OR v_lease.limit_usd <= v_lease.current_spend_usd + v_lease.reserved_usd;
+      UPDATE cost_quotas SET limit_usd = current_spend_usd + reserved_usd, updated_at = clock_timestamp()
+      WHERE quota_id = v_quota_id;
+      v_freed := v_freed + v_lease.limit_usd - v_lease.current_spend_usd - v_lease.reserved_usd;
+    END LOOP;
+    EXIT WHEN v_freed >= p_missing_usd;
+  END LOOP;
+  RETURN v_freed;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.record_budget_batch(p_tenant_id text, p_batch jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  -- Named in an array too, so that each row is found by its key whatever the planner believes of the table's size.
+  v_operation_ids uuid[] := ARRAY(
+    SELECT (entry ->> 'operationId')::uuid FROM jsonb_array_elements(p_batch -> 'ledger') AS entry);
+BEGIN
+  -- load_budget_batch took the locks in this transaction.
+  IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
+    RAISE EXCEPTION 'record_budget_batch comes after load_budget_batch, in one transaction; nothing was recorded';
+  END IF;
+  PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');
+
+  INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
+    on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
+    committed_usd, overrun_usd, posted_at, ended_at, trace_context)
+  SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
+    c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
+    c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
+    c."traceContext"
+  FROM jsonb_to_recordset(p_batch -> 'reservations') AS c (
+    "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+    "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
+    refusal jsonb, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
+    "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb)
+  ON CONFLICT (tenant_id, operation_id) DO UPDATE SET
+    status = excluded.status, expires_at = excluded.expires_at, outcome_folded = excluded.outcome_folded,
+    settlement = excluded.settlement, committed_usd = excluded.committed_usd, overrun_usd = excluded.overrun_usd,
+    posted_at = excluded.posted_at, ended_at = excluded.ended_at;
+
+  INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
+    amount_usd, estimated_usd, settlement, usage, posted_at)
+  SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
+    c."amountUsd", r.granted_usd, c.settlement, r.outcome_usage, c."postedAt"
+  FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
+    "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
+  JOIN reservations r
+    ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId";
+
+  INSERT INTO quota_alerts (tenant_id, quota_id, kind, threshold, period_start, details)
+  SELECT q.tenant_id, q.quota_id, c.kind, c."thresholdBasisPoints" / 10000.0, q.period_start, c.details
+  FROM jsonb_to_recordset(p_batch -> 'alerts') AS c (
+    "quotaId" uuid, kind text, "thresholdBasisPoints" numeric, details jsonb)
+  JOIN cost_quotas q ON q.quota_id = c."quotaId"
+  ON CONFLICT DO NOTHING;
+
+  RETURN jsonb_build_object(
+    'nextWakeUpMs', (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
+                     WHERE tenant_id = p_tenant_id AND status = 'granted'),
+    'alertsDue', (SELECT count(*) FROM quota_alerts
+                  WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND sent_at IS NULL),
+    'moneyWaiters', EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id));
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.record_outcome(p_tenant_id text, p_operation_id uuid, p_claim_token uuid, p_outcome text, p_cost_usd numeric, p_usage jsonb, p_result jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  WITH written AS (
+    UPDATE reservations
+    SET outcome = p_outcome, outcome_usd = p_cost_usd, outcome_usage = p_usage, outcome_result = p_result,
+        outcome_at = clock_timestamp()
+    WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NULL
+    RETURNING 1)
+  SELECT EXISTS (SELECT FROM written) OR EXISTS (
+    SELECT FROM reservations
+    WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NOT NULL)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.record_outcomes(p_tenant_id text, p_items jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_operation_ids uuid[] := ARRAY(
+    SELECT (item ->> 'operationId')::uuid FROM jsonb_array_elements(p_items) AS item);
+  v_answers jsonb;
+BEGIN
+  PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
+  PERFORM 1 FROM reservations
+  WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+  ORDER BY operation_id FOR UPDATE;
+  WITH asked AS MATERIALIZED (
+    SELECT i.*, r.status, r.outcome, r.outcome_usd,
+           r.resource IS NOT NULL AND r.status IN ('granted', 'committed', 'released', 'expired')
+             AND (r.claim_token IS NULL OR i."claimToken" IS NOT DISTINCT FROM r.claim_token OR i."anyClaim")
+             AND (r.outcome IS NULL OR (r.outcome = 'not_billed' AND i."costUsd" IS NOT NULL))
+             AND (i."costUsd" IS NOT NULL OR r.status = 'granted') AS writes,
+           r.claim_token IS NOT NULL AND i."claimToken" IS DISTINCT FROM r.claim_token AND i."anyClaim" IS NOT TRUE AS claimed_elsewhere
+    FROM jsonb_to_recordset(p_items) AS i (
+           "operationId" uuid, "costUsd" numeric, "claimToken" uuid, "anyClaim" boolean, usage jsonb, result jsonb)
+    LEFT JOIN reservations r
+      ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = i."operationId"
+  ), written AS (
+    UPDATE reservations r
+    SET claimed_at = coalesce(r.claimed_at, clock_timestamp()),
+        outcome = CASE WHEN a."costUsd" IS NULL THEN 'not_billed' ELSE 'billed' END, outcome_usd = a."costUsd",
+        outcome_usage = a.usage, outcome_result = a.result, outcome_at = clock_timestamp(), outcome_folded = false
+    FROM asked a
+    WHERE a.writes AND r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids)
+      AND r.operation_id = a."operationId"
+    RETURNING 1)
+  SELECT coalesce(jsonb_agg(jsonb_build_object('operationId', a."operationId", 'status', a.status, 'outcome', a.outcome,
+    'outcomeUsd', trim_scale(a.outcome_usd)::text, 'written', coalesce(a.writes, false),
+    'claimedElsewhere', coalesce(a.claimed_elsewhere, false))), '[]')
+  INTO v_answers FROM asked a;
+  RETURN v_answers;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.refuse_price_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'a price in % is never changed or deleted, since ledger lines name its version; nothing was changed', TG_TABLE_NAME
+    USING ERRCODE = 'SL002', HINT = 'Insert a new version with a later effective_from.';
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.reservation_as_json(r reservations)
+ RETURNS json
+ LANGUAGE sql
+ STABLE
+AS $function$
+  SELECT pg_catalog.json_build_object(
+    'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
+    'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
+    'onExpiry', r.on_expiry, 'unreserved', r.unreserved,
+    'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
+    'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,
+    'decidedAtMs', pg_catalog.floor(extract(epoch FROM r.decided_at) * 1000),
+    'expiresAtMs', pg_catalog.floor(extract(epoch FROM r.expires_at) * 1000),
+    'outcome', r.outcome, 'outcomeUsd', r.outcome_usd::text, 'outcomeFolded', r.outcome_folded,
+    'settlement', r.settlement, 'committedUsd', r.committed_usd::text, 'overrunUsd', r.overrun_usd::text,
+    'postedAtMs', pg_catalog.floor(extract(epoch FROM r.posted_at) * 1000),
+    'endedAtMs', pg_catalog.floor(extract(epoch FROM r.ended_at) * 1000))
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.reset_ended_periods(p_tenant_id text, p_now timestamp with time zone)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE cost_quotas q
+  SET current_spend_usd = 0, topup_usd = 0, period_start = b.period_start, period_end = b.period_end, updated_at = p_now,
+      limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
+  FROM cost_quotas old, period_bounds(old.period, p_now) AS b
+  WHERE old.quota_id = q.quota_id AND q.tenant_id = p_tenant_id AND q.period_end <= p_now
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.reset_platform_period(p_platform_quota_id uuid, p_now timestamp with time zone)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE cost_quotas q
+  SET current_spend_usd = 0, topup_usd = 0, period_start = b.period_start, period_end = b.period_end, updated_at = p_now,
+      limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
+  FROM period_bounds((SELECT period FROM cost_quotas WHERE quota_id = p_platform_quota_id), p_now) AS b
+  WHERE (q.quota_id = p_platform_quota_id OR q.lease_of = p_platform_quota_id) AND q.period_end <= p_now
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.return_leases(p_tenant_id text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE cost_quotas SET limit_usd = current_spend_usd + reserved_usd, updated_at = clock_timestamp()
+  WHERE tenant_id = p_tenant_id AND lease_of IS NOT NULL AND limit_usd > current_spend_usd + reserved_usd
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.sandbox_owners(p_operation_ids uuid[], p_run_ids uuid[])
+ RETURNS TABLE(run_id uuid, tenant_id text, run_status text, operation_id uuid, kind text, price_version text, claimed_at timestamp with time zone, is_open boolean)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT r.run_id, r.tenant_id, r.status, o.operation_id, o.kind, o.price_version, o.claimed_at,
+         o.status = 'granted' AND o.claimed_at IS NOT NULL AND o.outcome IS NULL
+  FROM runs r
+  LEFT JOIN reservations o ON o.run_id = r.run_id AND o.tenant_id = r.tenant_id AND o.kind LIKE 'sandbox.%' AND o.claimed_at IS NOT NULL
+    AND (o.operation_id = ANY (p_operation_ids) OR (o.status = 'granted' AND o.outcome IS NULL))
+  WHERE r.run_id = ANY (p_run_ids)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.set_platform_quota(p_resource_type text, p_period text, p_limit_usd numeric, p_warning_threshold numeric, p_more_warning_thresholds numeric[])
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  INSERT INTO cost_quotas AS q (scope, scope_id, resource_type, period, limit_usd, warning_threshold,
+                                more_warning_thresholds, period_start, period_end)
+  SELECT 'platform', 'platform', p_resource_type, p_period, p_limit_usd, coalesce(p_warning_threshold, 0.80),
+         coalesce(p_more_warning_thresholds, '{}'), b.period_start, b.period_end
+  FROM period_bounds(p_period, clock_timestamp()) AS b
+  ON CONFLICT (tenant_id, scope, scope_id, resource_type, period) DO UPDATE
+  SET limit_usd = excluded.limit_usd, warning_threshold = coalesce(p_warning_threshold, q.warning_threshold),
+      more_warning_thresholds = coalesce(p_more_warning_thresholds, q.more_warning_thresholds), updated_at = clock_timestamp()
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.sum_costs_by_day()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations)
+  SELECT tenant_id, (posted_at AT TIME ZONE 'UTC')::date, resource, kind, coalesce(model, ''), coalesce(user_id, ''),
+         sum(amount_usd), coalesce(sum(amount_usd) FILTER (WHERE settlement = 'unverified'), 0),
+         count(*) FILTER (WHERE entry = 'commit')
+  FROM recorded GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
+  ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
+  SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
+      operations = d.operations + excluded.operations;
+  RETURN NULL;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.take_unseen_runs(p_unseen_for interval, p_max integer)
+ RETURNS TABLE(tenant_id text, run_id uuid, workflow_id text, seen_at text)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE runs r SET seen_at = clock_timestamp()
+  FROM (
+    SELECT u.run_id FROM runs u WHERE u.status = 'running' AND u.seen_at < clock_timestamp() - p_unseen_for
+    ORDER BY u.seen_at LIMIT p_max FOR UPDATE SKIP LOCKED
+  ) AS unseen
+  WHERE r.run_id = unseen.run_id
+  RETURNING r.tenant_id, r.run_id, r.workflow_id, r.seen_at::text
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.unanswered_conversations(p_for interval, p_max integer)
+ RETURNS TABLE(tenant_id text, run_id uuid, workflow_id text, turn_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT DISTINCT ON (t.run_id) t.tenant_id, t.run_id, r.workflow_id, t.turn_id
+  FROM turns t JOIN runs r ON r.run_id = t.run_id AND r.status = 'running'
+  WHERE t.status = 'queued' AND t.created_at < clock_timestamp() - p_for
+    AND NOT EXISTS (SELECT FROM turns b WHERE b.run_id = t.run_id AND b.status = 'running')
+  ORDER BY t.run_id, t.number LIMIT p_max
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.untold_decisions(p_for interval, p_max integer)
+ RETURNS TABLE(tenant_id text, approval_id uuid, workflow_id text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT a.tenant_id, a.approval_id, r.workflow_id
+  FROM approvals a JOIN runs r ON r.run_id = a.run_id AND r.status = 'running'
+  WHERE a.told_at IS NULL AND a.status IN ('approved', 'refused', 'answered') AND a.decided_at < clock_timestamp() - p_for
+  ORDER BY a.decided_at LIMIT p_max
+$function$
+;

@@ -1,0 +1,124 @@
+/** How a tenant stands: what an operator looks at first, read in one transaction so that its figures fit each other. */
+import type { BindingQuota, Resource } from '../core/commands';
+import { asTenant, type Pool, type PoolClient } from './pool';
+import { openReservationsOf, type ReservationView } from './reservations';
+import { quotasOf, type QuotaView } from './tenants';
+import { usageOf, type UsageLine } from './usage';
+
+/** A request that was refused money. */
+export interface DenialRecord {
+  operationId: string;
+  runId: string | null;
+  userId: string | null;
+  kind: string;
+  resource: Resource;
+  model: string | null;
+  requestedUsd: string;
+  /** In words. */
+  reason: string;
+  /** The quota that stood in the way. */
+  quota: BindingQuota | null;
+  deniedAt: Date;
+}
+
+export interface AlertRecord {
+  alertId: string;
+  kind: 'quota_warning' | 'quota_exceeded';
+  /** What was crossed, of a warning. */
+  threshold: number | null;
+  details: Record<string, unknown>;
+  raisedAt: Date;
+  sentAt: Date | null;
+}
+
+export interface TenantOverview {
+  tenantId: string;
+  name: string;
+  frozenReason: string | null;
+  quotas: QuotaView[];
+  /** Since `from`. */
+  spend: { from: Date; byDay: UsageLine[]; byModel: UsageLine[]; byUser: UsageLine[]; byKind: UsageLine[] };
+  denials: DenialRecord[];
+  alerts: AlertRecord[];
+  holds: ReservationView[];
+  open: { runs: number; conversations: number; waitingForMoney: number; sandboxes: number; approvals: number };
+}
+
+const latestMax = 20;
+const holdsMax = 100;
+
+/** Undefined when there is no such tenant. Spend is summed from `from`, a day's beginning in UTC, to `now`. */
+export async function readOverview(
+  pool: Pool,
+  { tenantId, from, now }: { tenantId: string; from: Date; now: Date },
+): Promise<TenantOverview | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    // What is posted while this is read belongs to it too.
+    const to = new Date(Math.ceil(now.getTime() / 86_400_000) * 86_400_000);
+    const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>
+      usageOf(client, { tenantId, from, to, groupBy });
+    const [tenant, quotas, byDay, byModel, byUser, byKind, denials, alerts, holds, open] = await Promise.all([
+      client.query<{ name: string; frozenReason: string | null }>(
+        `SELECT name, CASE WHEN frozen_at IS NOT NULL THEN frozen_reason END AS "frozenReason"
+         FROM copilot_internal.tenants WHERE tenant_id = $1`,
+        [tenantId],
+      ),
+      quotasOf(client, tenantId),
+      usage('day'),
+      usage('model'),
+      usage('user'),
+      usage('kind'),
+      latestDenials(client, tenantId),
+      latestAlerts(client, tenantId),
+      openReservationsOf(client, tenantId, { limit: holdsMax }),
+      countOpen(client, tenantId),
+    ]);
+    const [found] = tenant.rows;
+    if (!found) return undefined;
+    return {
+      tenantId,
+      ...found,
+      quotas,
+      spend: { from, byDay, byModel, byUser, byKind },
+      denials,
+      alerts,
+      holds,
+      open,
+    };
+  });
+}
+
+async function latestDenials(client: PoolClient, tenantId: string): Promise<DenialRecord[]> {
+  const { rows } = await client.query<DenialRecord>(
+    `SELECT operation_id AS "operationId", run_id AS "runId", user_id AS "userId", kind, resource, model,
+            trim_scale(requested_usd)::text AS "requestedUsd", refusal ->> 'message' AS reason, refusal -> 'quota' AS quota,
+            decided_at AS "deniedAt"
+     FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'denied'
+     ORDER BY decided_at DESC LIMIT ${latestMax}`,
+    [tenantId],
+  );
+  return rows;
+}
+
+async function latestAlerts(client: PoolClient, tenantId: string): Promise<AlertRecord[]> {
+  const { rows } = await client.query<AlertRecord>(
+    `SELECT alert_id AS "alertId", kind, threshold::float8 AS threshold, details, raised_at AS "raisedAt", sent_at AS "sentAt"
+     FROM copilot_internal.quota_alerts WHERE tenant_id = $1 ORDER BY raised_at DESC LIMIT ${latestMax}`,
+    [tenantId],
+  );
+  return rows;
+}
+
+async function countOpen(client: PoolClient, tenantId: string): Promise<TenantOverview['open']> {
+  const { rows } = await client.query<TenantOverview['open']>(
+    `SELECT count(*) FILTER (WHERE type = 'task')::integer AS runs,
+            count(*) FILTER (WHERE type = 'conversation')::integer AS conversations,
+            count(*) FILTER (WHERE waiting IS NOT NULL)::integer AS "waitingForMoney",
+            (SELECT count(*)::integer FROM copilot_internal.reservations
+             WHERE tenant_id = $1 AND status = 'granted' AND kind LIKE 'sandbox.%' AND claimed_at IS NOT NULL AND outcome IS NULL) AS sandboxes,
+            (SELECT count(*)::integer FROM copilot_internal.approvals WHERE tenant_id = $1 AND status = 'pending') AS approvals
+     FROM copilot_internal.runs WHERE tenant_id = $1 AND status = 'running'`,
+    [tenantId],
+  );
+  return rows[0] ?? { runs: 0, conversations: 0, waitingForMoney: 0, sandboxes: 0, approvals: 0 };
+}

@@ -1,0 +1,180 @@
+/** The dashboard as a person uses it, in a real Chromium. */
+import { randomUUID } from 'node:crypto';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { createApiKey } from '../../store/api-keys';
+import { startTestApi, type TestApi } from '../support/api';
+import { picture, startBrowser } from '../support/browser';
+import { makeScene, type Scene } from '../support/scene';
+import { TestStack } from '../support/stack';
+
+describe('the dashboard', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  let adminKey: string;
+  let scene: Scene;
+  let browser: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  const links = {
+    workflow: `${process.env.SPENDLOCK_TEST_TEMPORAL_UI ?? ''}/namespaces/default/workflows/{workflowId}`,
+  };
+  /** What a page asked for, and what it complained of. */
+  let asked: string[];
+  let complaints: string[];
+
+  beforeAll(async () => {
+    [stack, browser] = await Promise.all([TestStack.start(), startBrowser()]);
+    api = await startTestApi(stack, { links });
+    ({ adminKey } = api);
+    scene = await makeScene(stack, api, 'acme');
+  }, 120_000);
+  afterAll(async () => {
+    await browser.close();
+    await api.close();
+    await stack.stop();
+  });
+  beforeEach(async () => {
+    // What runs in the page is text here: this program knows no document.
+    context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: 'light' });
+    page = await context.newPage();
+    asked = [];
+    complaints = [];
+    page.on('request', (request) => asked.push(request.url()));
+    page.on('console', (message) => {
+      if (message.type() === 'error') complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => complaints.push(String(error)));
+  });
+  afterEach(() => context.close());
+
+  const signIn = async (key: string, place = ''): Promise<void> => {
+    await page.goto(`${api.url}/${place}`);
+    await page.getByLabel('API key').fill(key);
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  };
+  const post = (path: string, body: object) => api.call('POST', path, { body });
+  const linkTo = (name: string) => page.getByRole('link', { name, exact: true });
+
+  test('refuses a key that is none, and asks again', async () => {
+    await page.goto(api.url);
+    await page.getByLabel('API key').fill('slk_nonsense');
+    await page.keyboard.press('Enter');
+    expect(await page.getByRole('alert').textContent()).toContain('The API key is not known');
+    await picture(page, 'sign-in');
+    expect(await page.getByLabel('API key').isVisible()).toBe(true);
+  });
+
+  test('shows the administration every tenant, the nearest to its limit first, and finds one', async () => {
+    await signIn(adminKey);
+    await linkTo(scene.tenantId).waitFor();
+    const names = await page.locator('tbody td:first-child').allTextContents();
+    expect(names.indexOf(scene.tenantId)).toBeLessThan(names.indexOf(scene.calmTenantId));
+    await picture(page, 'tenants');
+    await page.keyboard.press('/');
+    await page.keyboard.type(scene.calmTenantId);
+    await expect(page.locator('tbody tr').count()).resolves.toBe(1);
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('j');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { level: 1, name: scene.calmTenantId }).waitFor();
+    await page.keyboard.press('u');
+    await page.getByRole('heading', { name: 'Tenants' }).waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  test('shows a tenant: what is left, where it goes, who was refused and why, who holds money', async () => {
+    await signIn(adminKey, `#/tenants/${scene.tenantId}`);
+    const section = (name: string) => page.getByRole('region', { name });
+    const quota = section('Quotas').getByRole('row').filter({ hasText: 'tenant · all · month' });
+    await quota.waitFor();
+    expect(await quota.getByRole('meter').getAttribute('aria-label')).toMatch(/^8\d|^9\d/);
+    expect(await section('Denials').textContent()).toContain(scene.deniedUser);
+    expect(await section('Denials').textContent()).toMatch(/user · all · day|user \S+ · all · day/);
+    expect(await section('Money held now').textContent()).toContain('external.call');
+    expect(await section('Alerts').textContent()).toContain('% used');
+    expect(await section('Spend by model').textContent()).toContain('claude-haiku-4-5');
+    expect(await section('Runs and conversations').textContent()).toContain('conversation');
+    expect(await page.locator('canvas').count()).toBe(2);
+    await page.waitForTimeout(300);
+    await picture(page, 'tenant');
+    expect(complaints).toEqual([]);
+  });
+
+  test('follows what happens without being reloaded, and comes back after the API was away', async () => {
+    const tenantId = await stack.tenant('10');
+    await signIn(adminKey, `#/tenants/${tenantId}`);
+    await page.getByText('Nothing is held.').waitFor();
+    const operationId = randomUUID();
+    await post('/v1/reservations', { operationId, tenantId, resource: 'llm', amountUsd: '2' });
+    await page.getByRole('region', { name: 'Money held now' }).getByText('$2.00').waitFor();
+    const { port } = api;
+    await api.close();
+    await page.getByText('reconnecting …').waitFor();
+    api = await startTestApi(stack, { port, links });
+    await page.getByText('live', { exact: true }).waitFor({ timeout: 20_000 });
+    await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd: '1.25' });
+    await page.getByRole('region', { name: 'Quotas' }).getByText('$1.25').first().waitFor();
+    await page.getByText('Nothing is held.').waitFor();
+  }, 60_000);
+
+  test('shows a run: each step over time, what it was to cost, cost, and gave back', async () => {
+    await signIn(adminKey, `#/tenants/${scene.tenantId}`);
+    await page
+      .getByRole('link', { name: scene.runId.slice(0, 8) })
+      .first()
+      .click();
+    await page.getByRole('heading', { level: 1, name: `Run ${scene.runId.slice(0, 8)}` }).waitFor();
+    const steps = page.getByRole('region', { name: 'Steps' });
+    await steps.getByText('llm.call #1').waitFor();
+    expect(await steps.getByRole('row').count()).toBeGreaterThanOrEqual(4);
+    expect(await steps.textContent()).toContain('committed');
+    const link = await page.getByRole('link', { name: 'Temporal UI' }).getAttribute('href');
+    expect(link).toContain(`/workflows/${encodeURIComponent(scene.workflowId)}`);
+    await page.waitForTimeout(300);
+    await picture(page, 'run');
+    expect(complaints).toEqual([]);
+  });
+
+  test('shows a tenant’s key that tenant and no other', async () => {
+    const { key } = await createApiKey(stack.pool, { tenantId: scene.calmTenantId });
+    await signIn(key, `#/tenants/${scene.tenantId}`);
+    await page.getByRole('heading', { level: 1, name: scene.calmTenantId }).waitFor();
+    expect(await page.content()).not.toContain(scene.deniedUser);
+    await page.goto(`${api.url}/#/tenants/${scene.tenantId}/runs/${scene.runId}`);
+    await page.getByRole('alert').filter({ hasText: 'another tenant' }).waitFor();
+  });
+
+  test('is readable in the dark, on a narrow screen, and chooses by itself until told', async () => {
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await signIn(adminKey, `#/tenants/${scene.tenantId}`);
+    await page.getByRole('region', { name: 'Quotas' }).waitFor();
+    const ground = () => page.evaluate('getComputedStyle(document.body).backgroundColor');
+    const dark = await ground();
+    await page.waitForTimeout(300);
+    await picture(page, 'tenant-dark');
+    await page.keyboard.press('d');
+    expect(await ground()).not.toBe(dark);
+    await page.keyboard.press('d');
+    expect(await ground()).toBe(dark);
+    await page.setViewportSize({ width: 420, height: 900 });
+    await page.waitForTimeout(200);
+    const overflow = await page.evaluate('document.documentElement.scrollWidth - window.innerWidth');
+    expect(overflow).toBeLessThanOrEqual(0);
+    await picture(page, 'tenant-narrow');
+  });
+
+  test('asks nobody but its API, keeps its key out of addresses, and forgets it on leaving', async () => {
+    await signIn(adminKey, `#/tenants/${scene.tenantId}`);
+    await page.getByRole('region', { name: 'Quotas' }).waitFor();
+    expect(asked.filter((url) => !url.startsWith(`${api.url}/`))).toEqual([]);
+    expect(asked.filter((url) => url.includes(adminKey))).toEqual([]);
+    await page.reload();
+    await page.getByRole('region', { name: 'Quotas' }).waitFor();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('API key').waitFor();
+    await page.reload();
+    await page.getByLabel('API key').waitFor();
+    expect(await page.evaluate('JSON.stringify([{ ...sessionStorage }, { ...localStorage }])')).not.toContain('slk_');
+  });
+});

@@ -1,0 +1,111 @@
+/** An installation that encrypts payloads: it works as any other, and Temporal holds nothing of what it does in the clear. */
+import { randomBytes } from 'node:crypto';
+import { Client } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils';
+import type { RunView } from '../../api/schemas';
+import { dataConverterFrom } from '../../encryption/data-converter';
+import { budgetWorkflowId } from '../../workflows/messages';
+import { startTestApi, type TestApi } from '../support/api';
+import { TestConversation } from '../support/conversations';
+import { TestStack, until } from '../support/stack';
+
+describe('an installation that encrypts payloads', () => {
+  const environment = { SPENDLOCK_PAYLOAD_KEYS: `test:${randomBytes(32).toString('base64')}` };
+  let stack: TestStack;
+  let api: TestApi;
+  let seeing: Client;
+  beforeAll(async () => {
+    stack = await TestStack.start({ worker: false });
+    // The bundle that the other tests share has another converter of failures.
+    await stack.startWorker({ environment: { ...environment, SPENDLOCK_TEST_BUNDLE: '' } });
+    const dataConverter = dataConverterFrom(environment);
+    if (!dataConverter) throw new Error('There are keys, and no converter.');
+    seeing = new Client({ connection: stack.temporal.connection, dataConverter });
+    api = await startTestApi(stack, { temporal: seeing });
+  }, 60_000);
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+
+  const ended = (run: { tenantId: string; runId: string }): Promise<RunView> =>
+    until(
+      'it ended',
+      async () => {
+        const shown = await stack.show(run);
+        return shown.endedAt === null ? undefined : shown;
+      },
+      20_000,
+    );
+  /** All that the server has of a workflow, as text, with its payloads as they are kept. */
+  const kept = async (workflowId: string): Promise<string> => {
+    const history = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
+    return JSON.stringify(JSON.parse(historyToJSON(history)), (_name, value: unknown) => {
+      const isText = typeof value === 'string' && /^[A-Za-z0-9+/]{8,}={0,2}$/.test(value);
+      return isText ? `${value} ${Buffer.from(value, 'base64').toString('latin1')}` : value;
+    });
+  };
+  /** Every payload of a history that is not ciphertext, by where it stands. */
+  const clearPayloads = async (workflowId: string): Promise<string[]> => {
+    const history = JSON.parse(
+      historyToJSON(await stack.temporal.workflow.getHandle(workflowId).fetchHistory()),
+    ) as unknown;
+    const found: string[] = [];
+    const walk = (value: unknown, path: string): void => {
+      if (typeof value !== 'object' || value === null) return;
+      const encoding = (value as { metadata?: { encoding?: string } }).metadata?.encoding;
+      if (encoding !== undefined && Buffer.from(encoding, 'base64').toString() !== 'binary/encrypted') found.push(path);
+      for (const [name, inner] of Object.entries(value)) walk(inner, `${path}.${name}`);
+    };
+    walk(history, '');
+    // What Temporal itself works with: what it searches by, and its own marks of patches and local activities.
+    return found.filter((path) => !/searchAttributes|header|details\.(data|patch-data|version)/.test(path));
+  };
+
+  test('runs a task to its end, and its history shows no amount, plan, result or summary', async () => {
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
+    const { runId } = await api.admin.runs.start({ tenantId, task: 'Say one.' });
+    const run = await ended({ tenantId, runId });
+    expect(run.status).toBe('completed');
+    expect((await stack.books(tenantId)).ledgerUsd).toBe(run.costUsd);
+    for (const workflowId of [run.workflowId, budgetWorkflowId(tenantId)]) {
+      expect(await clearPayloads(workflowId)).toEqual([]);
+      expect(await kept(workflowId)).not.toMatch(/amountUsd|grantedUsd|maxOutputTokens|priceVersion|at most \$/);
+    }
+    const { staticSummary } = (await seeing.workflow.getHandle(run.workflowId).describe()) as never as {
+      staticSummary: () => Promise<string>;
+    };
+    expect(await staticSummary()).toContain('claude-haiku-4-5');
+  }, 60_000);
+
+  test('keeps the words of failures to itself as well', async () => {
+    const tenantId = await stack.tenant('0.001');
+    stack.anthropic.knobs.replies = [{ text: 'never' }];
+    const { runId } = await api.admin.runs.start({ tenantId, task: 'Say something.' });
+    const run = await ended({ tenantId, runId });
+    expect(run.failure).toMatchObject({
+      code: 'quota_exceeded',
+      message: expect.stringContaining('quota of tenant') as string,
+    });
+    expect(await kept(run.workflowId)).not.toContain('quota of tenant');
+    stack.anthropic.knobs.failNext = [{ type: 'status', status: 400 }];
+    const rich = await stack.tenant('5');
+    const second = await api.admin.runs.start({ tenantId: rich, task: 'Say something.' });
+    const failed = await ended({ tenantId: rich, runId: second.runId });
+    expect(failed.failure?.code).toBe('provider_refused');
+    const text = await kept(failed.workflowId);
+    expect(text).toContain('Encoded failure');
+    expect(text).not.toContain(String(failed.failure?.message).slice(0, 25));
+  }, 60_000);
+
+  test('holds a conversation, with updates and signals', async () => {
+    const tenantId = await stack.tenant('5');
+    const talk = await TestConversation.start(api, tenantId);
+    stack.anthropic.knobs.replies = [{ text: 'Hello.' }];
+    const events = await talk.say('Hello?');
+    expect(events.at(-1)).toMatchObject({ event: 'done', data: { status: 'completed' } });
+    await talk.close();
+    expect(await clearPayloads(talk.workflowId)).toEqual([]);
+  }, 60_000);
+});

@@ -1,0 +1,35 @@
+import { difference, showUsd, sum } from '../../../dashboard/money';
+import { placeOf, runAddress, tenantAddress } from '../../../dashboard/places';
+
+describe('amounts as the dashboard shows them', () => {
+  test.each([
+    ['0', '$0'],
+    ['0.000000000001', '$0.000000000001'],
+    ['0.000493', '$0.000493'],
+    ['0.0004931', '$0.000493'],
+    ['0.0225', '$0.0225'],
+    ['0.4', '$0.40'],
+    ['0.5555', '$0.556'],
+    ['1', '$1.00'],
+    ['1234567.891', '$1,234,567.89'],
+    ['-2.5', '−$2.50'],
+  ])('%s is %s', (amount, shown) => {
+    expect(showUsd(amount)).toBe(shown);
+  });
+
+  test('add up exactly', () => {
+    expect(sum('0.1', '0.2')).toBe('0.3');
+    expect(sum()).toBe('0');
+    expect(difference('0.000000000003', '0.000000000001')).toBe('0.000000000002');
+  });
+});
+
+describe('places of the dashboard', () => {
+  test('have addresses that lead back to them', () => {
+    expect(placeOf(tenantAddress('a.b-c'))).toEqual({ name: 'tenant', tenantId: 'a.b-c' });
+    expect(placeOf(runAddress('a', '1-2'))).toEqual({ name: 'run', tenantId: 'a', runId: '1-2' });
+  });
+  test.each(['', '#/', '#/nowhere', '#/tenants/'])('%j is the list of tenants', (hash) => {
+    expect(placeOf(hash)).toEqual({ name: 'tenants' });
+  });
+});

@@ -1,0 +1,37 @@
+/**
+ * Every change of what workflows do that an open history has to be led around: `isPatched` answers no where the history was
+ * written before the change. A workflow that lives long goes on under new code, so its changes are here; an agent run is pinned to
+ * the version that began it where workers have versions (docs/operations.md), and replays on later ones all the same.
+ *
+ * An entry may go, with the code behind `isPatched`, in a version whose oldest open history was begun after `since`: until then
+ * replace the question by `deprecatePatch`. Golden histories with and without each patch are in test/replay.
+ */
+import { patched } from '@temporalio/workflow';
+
+export const patches = {
+  'lost-runs': {
+    workflow: 'lookAfter',
+    since: '0.1.0',
+    change: 'Runs whose workflow is gone are ended on record, beside waking sleeping authorities.',
+  },
+  conversations: {
+    workflow: 'lookAfter',
+    since: '0.1.0',
+    change: 'Conversations are told of messages that nobody told them of.',
+  },
+  decisions: {
+    workflow: 'lookAfter',
+    since: '0.1.0',
+    change: 'Workflows are told of decisions of people that nobody told them of.',
+  },
+  'run-page': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change: 'Search attributes say while it goes on whether it holds money, was denied, waits, and what it cost.',
+  },
+} as const;
+
+export type PatchId = keyof typeof patches;
+
+/** Whether this execution does what the patch brought. Each answer is part of its history. */
+export const isPatched = (patchId: PatchId): boolean => patched(patchId);
