@@ -39,7 +39,7 @@ describe('Temporal UI of an installation that encrypts payloads', () => {
     await until('it ended', async () => (await stack.show({ tenantId, runId })).endedAt !== null);
     const { runId: executionId } = await stack.temporal.workflow.getHandle(runWorkflowId(runId)).describe();
     runPage = `${ui}/namespaces/default/workflows/${encodeURIComponent(runWorkflowId(runId))}/${executionId}/timeline`;
-  }, 120_000);
+  });
   afterAll(async () => {
     await browser.close();
     await codecServer.close();
@@ -60,5 +60,5 @@ describe('Temporal UI of an installation that encrypts payloads', () => {
     await page.reload();
     await input.first().waitFor();
     await page.getByText('"completed"').first().waitFor();
-  }, 60_000);
+  });
 });

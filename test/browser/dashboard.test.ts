@@ -27,7 +27,7 @@ describe('the dashboard', () => {
     api = await startTestApi(stack, { links });
     ({ adminKey } = api);
     scene = await makeScene(stack, api, 'acme');
-  }, 120_000);
+  });
   afterAll(async () => {
     await browser.close();
     await api.close();
@@ -116,7 +116,7 @@ describe('the dashboard', () => {
     await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd: '1.25' });
     await page.getByRole('region', { name: 'Quotas' }).getByText('$1.25').first().waitFor();
     await page.getByText('Nothing is held.').waitFor();
-  }, 60_000);
+  });
 
   test('shows a run: each step over time, what it was to cost, cost, and gave back', async () => {
     await signIn(adminKey, `#/tenants/${scene.tenantId}`);

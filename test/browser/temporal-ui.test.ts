@@ -19,7 +19,7 @@ describe('Temporal UI', () => {
     api = await startTestApi(stack);
     scene = await makeScene(stack, api, 'globex');
     page = await (await browser.newContext({ viewport: { width: 1440, height: 1000 } })).newPage();
-  }, 120_000);
+  });
   afterAll(async () => {
     await browser.close();
     await api.close();
@@ -58,7 +58,7 @@ describe('Temporal UI', () => {
     await open(`workflows/${encodeURIComponent(denied.workflowId)}/${runId}/user-metadata`);
     await shown('quota of user grace per day has 0.001 USD left of 0.001 USD');
     await picture(page, 'temporal-run', { fullPage: false });
-  }, 60_000);
+  });
 
   test('shows what a tenant has left on the page of its authority', async () => {
     const workflowId = budgetWorkflowId(scene.tenantId);
@@ -66,7 +66,7 @@ describe('Temporal UI', () => {
     await open(`workflows/${encodeURIComponent(workflowId)}/${runId}/user-metadata`);
     await shown('left USD');
     await picture(page, 'temporal-budget', { fullPage: false });
-  }, 60_000);
+  });
 
   test('lists who holds money now', async () => {
     stack.anthropic.knobs.latencyMs = 20_000;
@@ -82,5 +82,5 @@ describe('Temporal UI', () => {
     await picture(page, 'temporal-holding', { fullPage: false });
     await stack.temporal.workflow.getHandle(run.workflowId).cancel();
     await stack.finish({ tenantId: scene.tenantId, ...run });
-  }, 60_000);
+  });
 });

@@ -37,5 +37,5 @@ describe('chaos', () => {
     expect(help).toMatchObject({ status: 0 });
     expect(help.said).toContain('npm run chaos -- --seed 7 --minutes 5');
     expect(await chaos('--broken', 'nothing')).toMatchObject({ status: 2, report: undefined });
-  }, 60_000);
+  });
 });

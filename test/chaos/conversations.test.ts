@@ -76,7 +76,7 @@ describe('a conversation', () => {
         turns.push(await talk.post(message));
         // The sandbox rests before the next message.
         if (messages.length > 1 && turns.length === 1)
-          await until('it rests', () => stack.e2b.calls().paused.length === 1, 30_000);
+          await until('it rests', () => stack.e2b.calls().paused.length === 1);
       }
       await doomed.gone;
       const worker = await stack.startWorker();
@@ -148,5 +148,5 @@ describe('a conversation', () => {
     expect(await talk.turns()).toHaveLength(2);
     await talk.close();
     await back.stop();
-  }, 60_000);
+  });
 });

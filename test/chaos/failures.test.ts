@@ -26,7 +26,7 @@ describe('when something fails', () => {
     proxy = await startDatabaseProxy(Number(new URL(stack.database.appUrl).port));
     api = await startTestApi(stack);
     worker = await startWorker();
-  }, 60_000);
+  });
   afterAll(async () => {
     await api.close();
     await stack.stop();
@@ -45,7 +45,7 @@ describe('when something fails', () => {
 
   /** Recovery: asked again until it is granted, and the books then hold exactly that. */
   async function recovers(tenantId: string, heldUsd = 0): Promise<void> {
-    await until('a reserve is granted again', async () => (await reserve(tenantId)).status === 201, 40_000);
+    await until('a reserve is granted again', async () => (await reserve(tenantId)).status === 201);
     await settled(tenantId, String(heldUsd + 1));
     expect(await stack.books(tenantId)).toMatchObject({ spentUsd: (await stack.books(tenantId)).ledgerUsd });
   }
@@ -77,7 +77,7 @@ describe('when something fails', () => {
       await stack.admin.query(`GRANT ${check} TO spendlock_app`);
     }
     await recovers(tenantId);
-  }, 60_000);
+  });
 
   test('updates of balances fail: nothing of the decision is written, and it recovers', async () => {
     const tenantId = await stack.tenantThat('deny');
@@ -94,7 +94,7 @@ describe('when something fails', () => {
       },
     );
     await recovers(tenantId);
-  }, 60_000);
+  });
 
   test('the ledger refuses: a cost that was acknowledged is not lost', async () => {
     const tenantId = await stack.tenantThat('deny');
@@ -108,9 +108,9 @@ describe('when something fails', () => {
         expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', spentUsd: '0', reservedUsd: '2' });
       },
     );
-    await until('it is in the ledger', async () => (await stack.books(tenantId)).ledgerUsd === '1.5', 40_000);
+    await until('it is in the ledger', async () => (await stack.books(tenantId)).ledgerUsd === '1.5');
     expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '1.5', reservedUsd: '0', openReservations: 0 });
-  }, 60_000);
+  });
 
   test('corrupted balances: what cannot be is refused by the table, what can be is never to the good of the spender', async () => {
     const tenantId = await stack.tenantThat('deny');
@@ -122,7 +122,7 @@ describe('when something fails', () => {
     expect(await reserve(tenantId)).toMatchObject({ status: 429, body: { quotaDetails: { remainingUsd: 0 } } });
     await corrupt('current_spend_usd = 0');
     await recovers(tenantId);
-  }, 60_000);
+  });
 
   test('negative costs are refused, by the API and past it', async () => {
     const tenantId = await stack.tenantThat('deny');
@@ -154,16 +154,19 @@ describe('when something fails', () => {
     const client = await stack.admin.connect();
     await client.query('BEGIN');
     await client.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
+    let isFree = false;
     const free = new Promise<void>((resolve) =>
-      setTimeout(() => void client.query('ROLLBACK').then(() => resolve()), 5_000),
+      setTimeout(() => {
+        isFree = true;
+        void client.query('ROLLBACK').then(() => resolve());
+      }, 5_000),
     );
-    const askedMs = performance.now();
     expect(await reserve(tenantId, '3')).toMatchObject(unavailable);
-    expect(performance.now() - askedMs).toBeLessThan(4_000);
+    expect(isFree).toBe(false);
     await free;
     client.release();
     await recovers(tenantId);
-  }, 60_000);
+  });
 
   test('every second write fails: every request is answered, exactly the limit is granted', async () => {
     const tenantId = await stack.tenantThat('wait', 30_000);
@@ -174,7 +177,7 @@ describe('when something fails', () => {
       expect([count(answers, 201), count(answers, 429)]).toEqual([10, 10]);
     });
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '10', openReservations: 10 });
-  }, 90_000);
+  });
 
   test('one command of a batch fails: it is told so, the others are granted', async () => {
     const tenantId = await stack.tenantThat('deny', 10_000);
@@ -189,7 +192,7 @@ describe('when something fails', () => {
       expect(count(others, 201)).toBe(8);
     });
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '8', openReservations: 8 });
-  }, 60_000);
+  });
 
   test('the authority is down while Postgres works: denied for safety, quotas can still be read, and it recovers', async () => {
     const tenantId = await stack.tenantThat('deny');
@@ -198,7 +201,7 @@ describe('when something fails', () => {
     expect(await api.call('GET', `/v1/tenants/${tenantId}/quotas`)).toMatchObject({ status: 200 });
     worker = await startWorker();
     await recovers(tenantId);
-  }, 60_000);
+  });
 
   test('the authority is down and the policy is `allow`: the call goes on, on record, and counts once it is back', async () => {
     const tenantId = await stack.tenantThat('allow');
@@ -210,7 +213,7 @@ describe('when something fails', () => {
     await until('it is in the ledger', async () => (await stack.books(tenantId)).ledgerUsd === '3');
     expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '3', reservedUsd: '0', openReservations: 0 });
     expect(await reserve(tenantId, '8')).toMatchObject({ status: 429 });
-  }, 60_000);
+  });
 
   test.each(['refuse', 'disk-full'] as const)(
     'Postgres is away from the authority (%s): denied for safety, and it recovers',
@@ -256,7 +259,7 @@ describe('when something fails', () => {
       await away.close();
       await pool.end();
     }
-  }, 60_000);
+  });
 
   test('books agree at every look while the database comes and goes', async () => {
     const tenantId = await stack.tenantThat('wait', 30_000);
@@ -279,9 +282,9 @@ describe('when something fails', () => {
     }
     proxy.set('pass');
     expect(await pairs).toEqual(Array.from({ length: 12 }, () => 201));
-    await until('all is folded', async () => (await stack.books(tenantId)).openReservations === 0, 40_000);
+    await until('all is folded', async () => (await stack.books(tenantId)).openReservations === 0);
     expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '3', spentUsd: '3', reservedUsd: '0' });
-  }, 90_000);
+  });
 
   test('a run that meets an outage waits for its grant, goes on after it, and is charged once', async () => {
     const tenantId = await stack.tenantThat('wait');
@@ -297,7 +300,7 @@ describe('when something fails', () => {
       reservedUsd: '0',
       openReservations: 0,
     });
-  }, 90_000);
+  });
 
   test('the authority is terminated with requests under way: each is answered, none is granted twice', async () => {
     const tenantId = await stack.tenantThat('wait', 30_000);
@@ -309,5 +312,5 @@ describe('when something fails', () => {
     expect(answers.filter(({ status }) => status !== 201 && status !== 429)).toEqual([]);
     expect([count(answers, 201), count(answers, 429)]).toEqual([9, 6]);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '10', openReservations: 10 });
-  }, 60_000);
+  });
 });

@@ -71,7 +71,7 @@ describe('kill -9 of the worker', () => {
       openReservations: 0,
     });
     await worker.stop();
-  }, 120_000);
+  });
 
   test('an authority that was ended before it decided: whoever waits asks again, and is answered', async () => {
     const api = await startTestApi(stack);
@@ -88,5 +88,5 @@ describe('kill -9 of the worker', () => {
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '1', openReservations: 1 });
     await worker.stop();
     await api.close();
-  }, 60_000);
+  });
 });

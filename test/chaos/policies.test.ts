@@ -31,7 +31,7 @@ describe('an authority that does not answer', () => {
     expect(run).toMatchObject({ status: 'failed', failure: { code: 'authority_unavailable' } });
     expect(stack.anthropic.calls().billable).toBe(before);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', ledgerUsd: '0', openReservations: 0 });
-  }, 60_000);
+  });
 
   test('allow: the run goes on without a grant, and what it cost is on record as an overrun', async () => {
     const tenantId = await stack.tenantThat('allow');
@@ -61,7 +61,7 @@ describe('an authority that does not answer', () => {
       [runId],
     );
     expect(rows).toEqual([{ difference: '0' }]);
-  }, 60_000);
+  });
 
   test('a run may be stricter than its tenant, and not laxer', async () => {
     const tenantId = await stack.tenantThat('wait');
@@ -94,7 +94,7 @@ describe('an authority that does not answer', () => {
     } finally {
       await api.close();
     }
-  }, 60_000);
+  });
 
   test('a call that was made without asking is recorded, where the policy allows it', async () => {
     const api = await startTestApi(stack);
@@ -120,7 +120,7 @@ describe('an authority that does not answer', () => {
     } finally {
       await api.close();
     }
-  }, 60_000);
+  });
 
   test('the typed client goes on while no API is there, and records the cost when one is', async () => {
     const first = await startTestApi(stack);
@@ -145,5 +145,5 @@ describe('an authority that does not answer', () => {
     } finally {
       await second.close();
     }
-  }, 60_000);
+  });
 });

@@ -142,7 +142,7 @@ describe('the authority', () => {
     // A signal that comes in the task that continues as new makes it run again; nothing else may.
     expect([...failed].filter((cause) => !cause.endsWith('UNHANDLED_COMMAND'))).toEqual([]);
     await handle.terminate('the test is over');
-  }, 120_000);
+  });
 
   test('that continued as new wakes up for what expires, and knows its quotas, before anything else comes', async () => {
     const tenantId = await stack.tenant('1000');
@@ -166,7 +166,7 @@ describe('the authority', () => {
     expect((await handle.describe()).runId).toBe(runId);
     expect((await stack.books(tenantId)).reservedUsd).toBe('199');
     await handle.terminate('the test is over');
-  }, 60_000);
+  });
 
   test('raises one alert a quota and kind, however many are refused', async () => {
     const tenantId = await stack.tenant('1');

@@ -156,7 +156,7 @@ describe('a backup', () => {
       status: 'granted',
     });
     await target.stop();
-  }, 240_000);
+  });
 
   test('is not made over another, nor restored over data, nor taken for one when it broke off', async () => {
     const dataDir = path.join(folder, 'first');
@@ -171,5 +171,5 @@ describe('a backup', () => {
     expect(JSON.parse(readFileSync(path.join(folder, 'cold', 'manifest.json'), 'utf8'))).toMatchObject({
       wasRunning: false,
     });
-  }, 60_000);
+  });
 });

@@ -21,4 +21,4 @@ test('a Postgres that ends while it starts is started again, and at last what it
     'starting it again (2 of 2)',
   ]);
   rmSync(dataDir, { recursive: true, force: true });
-}, 60_000);
+});

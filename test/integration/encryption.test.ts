@@ -22,7 +22,7 @@ describe('an installation that encrypts payloads', () => {
     if (!dataConverter) throw new Error('There are keys, and no converter.');
     seeing = new Client({ connection: stack.temporal.connection, dataConverter });
     api = await startTestApi(stack, { temporal: seeing });
-  }, 60_000);
+  });
   afterAll(async () => {
     await api.close();
     await stack.stop();
@@ -77,7 +77,7 @@ describe('an installation that encrypts payloads', () => {
       staticSummary: () => Promise<string>;
     };
     expect(await staticSummary()).toContain('claude-haiku-4-5');
-  }, 60_000);
+  });
 
   test('keeps the words of failures to itself as well', async () => {
     const tenantId = await stack.tenant('0.001');
@@ -97,7 +97,7 @@ describe('an installation that encrypts payloads', () => {
     const text = await kept(failed.workflowId);
     expect(text).toContain('Encoded failure');
     expect(text).not.toContain(String(failed.failure?.message).slice(0, 25));
-  }, 60_000);
+  });
 
   test('holds a conversation, with updates and signals', async () => {
     const tenantId = await stack.tenant('5');
@@ -107,5 +107,5 @@ describe('an installation that encrypts payloads', () => {
     expect(events.at(-1)).toMatchObject({ event: 'done', data: { status: 'completed' } });
     await talk.close();
     expect(await clearPayloads(talk.workflowId)).toEqual([]);
-  }, 60_000);
+  });
 });

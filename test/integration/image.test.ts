@@ -91,7 +91,7 @@ describe('the image', () => {
     const baseUrl = `http://127.0.0.1:${port}`;
     const isReady = async (): Promise<boolean> =>
       (await fetch(`${baseUrl}/readyz`).catch(() => undefined))?.ok ?? false;
-    await until(`the API is ready`, isReady, 60_000).catch(() => {
+    await until(`the API is ready`, isReady).catch(() => {
       throw new Error(`The API is not ready. It said:\n${api.said()}`);
     });
     const page = await (await fetch(baseUrl)).text();
@@ -105,7 +105,7 @@ describe('the image', () => {
     const { tenantId } = await client.tenants.create({ tenantId: `image-${randomUUID().slice(0, 8)}` });
     // Until the worker has registered its search attributes Temporal takes no run; the answer says to ask again.
     const start = { tenantId, task: 'Say something.', idempotencyKey: randomUUID() };
-    const started = until('the run began', () => client.runs.start(start).catch(() => undefined), 60_000);
+    const started = until('the run began', () => client.runs.start(start).catch(() => undefined));
     const { runId } = await started.catch(() => {
       throw new Error(`The run did not begin. The API said:\n${api.said()}`);
     });
@@ -117,5 +117,5 @@ describe('the image', () => {
     await ended.catch(() => {
       throw new Error(`The run did not end. The worker said:\n${worker.said()}`);
     });
-  }, 240_000);
+  });
 });

@@ -77,7 +77,7 @@ describe('a migration under running workers', () => {
     } finally {
       await stack.stop();
     }
-  }, 120_000);
+  });
 
   describe('meets a transaction that', () => {
     let database: TestDatabase;
@@ -119,7 +119,7 @@ describe('a migration under running workers', () => {
       expect(lines[0]).toMatch(
         /^Somebody else uses a table; trying again\. The longest, for \d+ s, is process \d+ \(a-report\) on .*reservations/,
       );
-    }, 60_000);
+    });
 
     test('does not end: the migration says who is in the way, leaves the schema as it was, and can be repeated', async () => {
       await other.query('BEGIN');
@@ -132,6 +132,6 @@ describe('a migration under running workers', () => {
       await other.query('COMMIT');
       await migrate(options);
       expect(await migrated()).toBe(true);
-    }, 60_000);
+    });
   });
 });

@@ -88,5 +88,5 @@ describe('waiting for money', () => {
     const books = await stack.books(tenantId);
     expect(Number(books.spentUsd)).toBeLessThanOrEqual(0.19);
     expect(books).toMatchObject({ reservedUsd: '0', openReservations: 0 });
-  }, 60_000);
+  });
 });

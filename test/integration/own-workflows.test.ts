@@ -36,7 +36,7 @@ describe('a workflow of one’s own', () => {
       taskQueue,
       taskQueuePrefix: stack.prefix,
     });
-  }, 120_000);
+  });
   afterAll(async () => {
     await worker.shutdown();
     await stack.stop();

@@ -69,7 +69,7 @@ describe('prices', () => {
       `SELECT details, author FROM copilot_internal.audit_entries WHERE action = 'add_prices'`,
     );
     expect(audit.rows).toMatchObject([{ details: [rows[1]?.version], author: expect.any(String) as string }]);
-  }, 60_000);
+  });
 
   test('a call under way keeps the price that it was reserved at', async () => {
     const tenantId = await stack.tenant('5');
@@ -85,7 +85,7 @@ describe('prices', () => {
       [tenantId],
     );
     expect(rows).toEqual([{ price_version: 'anthropic/claude-pinned@test' }]);
-  }, 60_000);
+  });
 
   test('import: shows what would change, and writes it when told to', async () => {
     const file = path.join(mkdtempSync(path.join(tmpdir(), 'spendlock-prices-')), 'prices.json');
@@ -129,7 +129,7 @@ describe('prices', () => {
     });
     expect(await priceOf('gpt-new')).toMatchObject({ inputUsd: '1', source: 'https://example.com/else' });
     expect((await call('import', file, '--source', 'https://example.com/else')).out).toContain('Nothing to write.');
-  }, 60_000);
+  });
 
   test.each([
     ['a model without a price and without rates', ['set', 'gpt-unheard', '--source', 's'], 1, 'has no price yet'],

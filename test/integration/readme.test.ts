@@ -38,7 +38,7 @@ describe('the README', () => {
     expect(stdout).toMatch(/stand-in for a model's API[\s\S]*\n\(cost: \$0\.\d+\)/);
     expect(stdout).toContain('The task is done.\nThe file has 2 rows and 2 columns.');
     expect(stdout).toMatch(/It was \d+ characters long\.\n$/);
-  }, 120_000);
+  });
 
   /** Without what differs from one time to the next: ids, times, and in how many pieces a reply came. */
   function timeless(text: string): string {

@@ -61,7 +61,7 @@ describe('retention', () => {
     // Its events still tell what happened, and what it cost.
     expect(text).toMatch(/"type":"model.replied"/);
     expect(await forget()).toMatchObject({ transcripts: 0 });
-  }, 60_000);
+  });
 
   test('what is younger is kept, and so is a conversation that is open; events go later', async () => {
     const tenantId = await stack.tenant('5');
@@ -86,7 +86,7 @@ describe('retention', () => {
     ]);
     expect(rows).toHaveLength(0);
     await open.close();
-  }, 60_000);
+  });
 
   describe('the end of a tenant', () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-export-'));
@@ -158,7 +158,7 @@ describe('retention', () => {
       expect(audit).toEqual([{ details: { tenantId, reason: 'over' } }]);
       const { status } = await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId)).describe();
       expect(status.name).not.toBe('RUNNING');
-    }, 60_000);
+    });
 
     test('waits until nothing of it is under way, and wants its name twice', async () => {
       const tenantId = await stack.tenant('5');
@@ -178,7 +178,7 @@ describe('retention', () => {
         body: { confirm: tenantId, reason: 'x' },
       });
       expect(own.status).toBe(403);
-    }, 60_000);
+    });
 
     test('does not give the platform back what it has spent', async () => {
       const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '50' }];
@@ -202,6 +202,6 @@ describe('retention', () => {
       );
       await forget();
       expect(await rowsOf(tenantId)).toEqual({});
-    }, 60_000);
+    });
   });
 });

@@ -52,7 +52,7 @@ describe('a sandbox', () => {
     expect(seconds).toBeGreaterThanOrEqual(18);
     expect(seconds).toBeLessThanOrEqual(Math.ceil(lived) + 1);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
-  }, 60_000);
+  });
 
   test('that is refused more time ends in order, after what was printed was saved', async () => {
     const tenantId = await stack.tenant('5');
@@ -67,7 +67,7 @@ describe('a sandbox', () => {
     expect(stack.e2b.calls().alive).toEqual([]);
     await talk.close();
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
-  }, 60_000);
+  });
 
   test('resumed for a long step lives for its window, not for the provider’s default (F17)', async () => {
     const tenantId = await stack.tenant('5');
@@ -85,7 +85,7 @@ describe('a sandbox', () => {
     expect((Date.parse(endAt) - Date.now()) / 1000).toBeGreaterThan(1_150);
     expect(await talk.ended(turnId)).toBe('completed');
     await talk.close();
-  }, 60_000);
+  });
 
   test('nobody uses any more is killed, and a new one is made when it is needed', async () => {
     const tenantId = await stack.tenant('5');
@@ -184,7 +184,7 @@ describe('a sandbox', () => {
     expect(await talk.ended(turnId, 30_000)).toBe('completed');
     expect(await result(talk)).toBe('room\n');
     await talk.close();
-  }, 60_000);
+  });
 
   test('that nobody owns is swept and settled: its run was terminated', async () => {
     const startNow = await stack.takeOverSchedules();

@@ -64,7 +64,7 @@ describe('npm start', () => {
     expect(Object.keys(summary.steps[0] ?? {}).sort()).toEqual(
       ['operationId', 'kind', 'resource', 'reservedUsd', 'committedUsd', 'settlement'].sort(),
     );
-  }, 120_000);
+  });
 
   test('is not led astray by an environment that is for another Temporal, and encrypts where there are keys', async () => {
     // What was encrypted cannot be gone on with once the key is gone: this installation is of its own.
@@ -85,7 +85,7 @@ describe('npm start', () => {
     expect(await run.ended).toBe(0);
     expect(JSON.parse(lastLine(run.output()))).toMatchObject({ status: 'completed', quota: { reservedUsd: '0' } });
     rmSync(own, { recursive: true, force: true });
-  }, 120_000);
+  });
 
   test('runs the user’s own task on the user’s own file, keeps serving, and leaves no process when it is killed', async () => {
     const file = path.join(dataDir, 'my file.csv');
@@ -103,7 +103,7 @@ describe('npm start', () => {
     for (const pid of children) process.kill(pid, 'SIGTERM');
     await run.ended;
     await until('the services are gone', () => !isAlive(supervisor));
-  }, 180_000);
+  });
 
   test.each([
     [['--budget', '-1'], /not an amount|negative|"-1"/],

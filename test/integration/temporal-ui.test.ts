@@ -72,7 +72,7 @@ describe('Temporal UI', () => {
     await talk.ended(turnId, 20_000);
     await until('its sandbox rests, and it holds none', async () => (await found(query)).length === 0, 20_000);
     await talk.close();
-  }, 60_000);
+  });
 
   test('what a tenant has left', async () => {
     const tenantId = await stack.tenant('5');

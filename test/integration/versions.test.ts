@@ -72,7 +72,7 @@ describe('versions of workers', () => {
   };
   /** Makes a version current once the server knows of its workers. */
   const promote = (buildId: string): Promise<unknown> =>
-    until(`${buildId} is promoted`, () => workers('promote', buildId).catch(() => undefined), 30_000);
+    until(`${buildId} is promoted`, () => workers('promote', buildId).catch(() => undefined));
   /** Which versions took the tasks of a workflow, in order, and the summaries of its timers. */
   const tasksOf = async (workflowId: string): Promise<{ versions: string[]; isNew: boolean }> => {
     const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
@@ -125,7 +125,7 @@ describe('versions of workers', () => {
     await talk.close();
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
     await young.stop();
-  }, 120_000);
+  });
 
   test('a version that there is not cannot be promoted', async () => {
     await expect(workers('promote', 'nothing')).rejects.toThrow('There is no version "nothing"');

@@ -314,11 +314,14 @@ export class TestStack {
 /** The example file that ships with the repository. */
 export const ordersCsv = (): string => readFileSync(path.join(__dirname, '..', '..', 'examples', 'orders.csv'), 'utf8');
 
-/** Waits until a condition holds. @throws Error when it does not within the time. */
+/**
+ * Waits until a condition holds, as long as a busy machine may take; a time is given where one is promised.
+ * @throws Error when it does not within the time.
+ */
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
 ): Promise<T> {
   for (const giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs;) {
     const found = await look();
