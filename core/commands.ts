@@ -78,8 +78,8 @@ export interface ReloadCommand {
 
 export type BudgetCommand = ReserveCommand | CommitCommand | ReleaseCommand | ExtendCommand | ReloadCommand;
 
-/** The quota that stood in the way, with amounts as decimal strings. */
-export interface BindingQuota {
+/** How a quota stands. Amounts are decimal strings. */
+export interface QuotaState {
   scope: 'platform' | 'tenant' | 'user';
   scopeId: string;
   resourceType: Resource | 'all';
@@ -88,9 +88,13 @@ export interface BindingQuota {
   spentUsd: string;
   reservedUsd: string;
   remainingUsd: string;
+  resetsAt: string;
+}
+
+/** The quota that stood in the way. */
+export interface BindingQuota extends QuotaState {
   /** What was asked for. */
   estimatedUsd: string;
-  resetsAt: string;
 }
 
 export type RejectionCode =

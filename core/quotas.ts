@@ -1,4 +1,4 @@
-import type { BindingQuota, Resource } from './commands';
+import type { BindingQuota, QuotaState, Resource } from './commands';
 import { formatUsd, type Usd } from './money';
 import { periodAt, type Period } from './periods';
 
@@ -93,8 +93,8 @@ export function utilizationPercent({ spentUsd, limitUsd }: Pick<Quota, 'spentUsd
   return Number((spentUsd * 10_000n) / limitUsd) / 100;
 }
 
-/** What a denial says of the quota that bound. */
-export function bindingQuota(quota: Quota, estimatedUsd: Usd): BindingQuota {
+/** A quota as it is shown: what is overdrawn has nothing left. */
+export function quotaState(quota: Quota): QuotaState {
   const remaining = headroomUsd(quota);
   return {
     scope: quota.scope,
@@ -105,7 +105,12 @@ export function bindingQuota(quota: Quota, estimatedUsd: Usd): BindingQuota {
     spentUsd: formatUsd(quota.spentUsd),
     reservedUsd: formatUsd(quota.reservedUsd),
     remainingUsd: formatUsd(remaining > 0n ? remaining : 0n),
-    estimatedUsd: formatUsd(estimatedUsd),
     resetsAt: new Date(quota.periodEndMs).toISOString(),
   };
 }
+
+/** What a denial says of the quota that bound. */
+export const bindingQuota = (quota: Quota, estimatedUsd: Usd): BindingQuota => ({
+  ...quotaState(quota),
+  estimatedUsd: formatUsd(estimatedUsd),
+});

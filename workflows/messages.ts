@@ -4,8 +4,7 @@
  */
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { BudgetCommand } from '../core/commands';
-import type { QuotaState } from '../activities/contracts/budget';
+import type { BudgetCommand, QuotaState } from '../core/commands';
 import type { OpenSandbox, SandboxPlan } from '../activities/contracts/sandbox';
 
 /** Which tenant a workflow works for. Search attributes are never encrypted: ids only, nothing personal. */

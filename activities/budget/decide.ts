@@ -9,14 +9,14 @@ import type { Logger } from '../../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/commands';
 import type { BatchDecision } from '../../core/batch';
 import { formatUsd } from '../../core/money';
-import { headroomUsd, type Quota } from '../../core/quotas';
+import { headroomUsd, quotaState } from '../../core/quotas';
 import { asksTheSame } from '../../core/reservations';
 import { decideAndRecord, type RecordedBatch } from '../../store/budget-batch';
 import { notifyAnswers, type AddressedAnswer } from '../../store/answers';
 import { sqlState, type Pool } from '../../store/pool';
 import { countDecision, type MeasuredDecision } from '../../telemetry/metrics';
 import type { ReplyBoard } from '../../authority/reply-board';
-import type { DecideRequest, DecideResult, QuotaState } from '../contracts/budget';
+import type { DecideRequest, DecideResult } from '../contracts/budget';
 
 export interface DecideDependencies {
   pool: Pool;
@@ -231,19 +231,4 @@ async function sendAnswers(
   }
   if (byChannel.size > 0) completions.push(notifyAnswers(pool, { tenantId, continuing, byChannel }).catch(note));
   await Promise.all(completions);
-}
-
-function quotaState(quota: Quota): QuotaState {
-  const remaining = headroomUsd(quota);
-  return {
-    scope: quota.scope,
-    scopeId: quota.scopeId,
-    resourceType: quota.resourceType,
-    period: quota.period,
-    limitUsd: formatUsd(quota.limitUsd),
-    spentUsd: formatUsd(quota.spentUsd),
-    reservedUsd: formatUsd(quota.reservedUsd),
-    remainingUsd: formatUsd(remaining > 0n ? remaining : 0n),
-    resetsAt: new Date(quota.periodEndMs).toISOString(),
-  };
 }

@@ -1,5 +1,12 @@
 /** The budget activities as workflows see them: types only. */
-import type { BindingQuota, BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/commands';
+import type {
+  BindingQuota,
+  BudgetCommand,
+  QuotaState,
+  ReserveAnswer,
+  ReserveCommand,
+  Resource,
+} from '../../core/commands';
 
 /** A reserve as the workflow fixes it; the activity adds where the answer goes. */
 export interface ReserveRequest extends Omit<ReserveCommand, 'type' | 'replyTo' | 'traceContext'> {
@@ -57,19 +64,6 @@ export interface BudgetActivities {
   endWaiting(request: { tenantId: string; waiterId: string; runId?: string }): Promise<void>;
   /** Reads back that each operation has ended, and tells the authority again until it has. */
   confirmSettled(request: { tenantId: string; operationIds: string[] }): Promise<void>;
-}
-
-/** A quota as an authority shows it. Amounts are decimal strings. */
-export interface QuotaState {
-  scope: BindingQuota['scope'];
-  scopeId: string;
-  resourceType: BindingQuota['resourceType'];
-  period: BindingQuota['period'];
-  limitUsd: string;
-  spentUsd: string;
-  reservedUsd: string;
-  remainingUsd: string;
-  resetsAt: string;
 }
 
 export interface DecideRequest {
