@@ -97,7 +97,7 @@ describe('when something fails', () => {
   });
 
   test('the ledger refuses: a cost that was acknowledged is not lost', async () => {
-    const tenantId = await stack.tenantThat('deny');
+    const tenantId = await stack.tenant('10');
     const operationId = randomUUID();
     expect((await reserve(tenantId, '2', operationId)).status).toBe(201);
     await withTrigger(
@@ -113,7 +113,7 @@ describe('when something fails', () => {
   });
 
   test('corrupted balances: what cannot be is refused by the table, what can be is never to the good of the spender', async () => {
-    const tenantId = await stack.tenantThat('deny');
+    const tenantId = await stack.tenant('10');
     const corrupt = (assignment: string): Promise<unknown> =>
       stack.admin.query(`UPDATE copilot_internal.cost_quotas SET ${assignment} WHERE tenant_id = $1`, [tenantId]);
     for (const nonsense of ["limit_usd = 'NaN'", 'limit_usd = -1', 'reserved_usd = -1', 'period_end = period_start'])
@@ -125,7 +125,7 @@ describe('when something fails', () => {
   });
 
   test('negative costs are refused, by the API and past it', async () => {
-    const tenantId = await stack.tenantThat('deny');
+    const tenantId = await stack.tenant('10');
     const operationId = randomUUID();
     await reserve(tenantId, '2', operationId);
     expect(await commit(tenantId, operationId, '-5')).toMatchObject({ status: 400, body: { error: 'invalid_amount' } });
@@ -139,7 +139,7 @@ describe('when something fails', () => {
   });
 
   test('an extreme cost is recorded to the last digit, as an overrun, and then nothing more is granted', async () => {
-    const tenantId = await stack.tenantThat('deny');
+    const tenantId = await stack.tenant('10');
     const operationId = randomUUID();
     await reserve(tenantId, '1', operationId);
     const costUsd = '999999999999.999999999999';
@@ -212,7 +212,7 @@ describe('when something fails', () => {
     worker = await startWorker();
     await until('it is in the ledger', async () => (await stack.books(tenantId)).ledgerUsd === '3');
     expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '3', reservedUsd: '0', openReservations: 0 });
-    expect(await reserve(tenantId, '8')).toMatchObject({ status: 429 });
+    await until('it counts', async () => (await reserve(tenantId, '8')).status === 429);
   });
 
   test.each(['refuse', 'disk-full'] as const)(
@@ -227,7 +227,6 @@ describe('when something fails', () => {
       }
       await recovers(tenantId);
     },
-    60_000,
   );
 
   test('Postgres is away from the API: it says that it is not available, and goes on after it', async () => {
@@ -235,7 +234,7 @@ describe('when something fails', () => {
     url.host = `127.0.0.1:${proxy.port}`;
     const pool = createPool(url.toString());
     const away = await startApi({ ...stack.api, pool, host: '127.0.0.1', port: 0 });
-    const tenantId = await stack.tenantThat('deny');
+    const tenantId = await stack.tenant('10');
     const ask = async (where: string, body: object): Promise<Answer> => {
       const headers = { authorization: `Bearer ${api.adminKey}`, 'content-type': 'application/json' };
       const response = await fetch(`${away.url}${where}`, { method: 'POST', headers, body: JSON.stringify(body) });

@@ -45,7 +45,6 @@ describe('kill -9 of the worker', () => {
       expect(all).toMatchObject({ spentUsd: books.spentUsd, reservedUsd: '0' });
       await worker.stop();
     },
-    120_000,
   );
 
   test('while a sandbox is made: it is found and ended, and its seconds are paid', async () => {

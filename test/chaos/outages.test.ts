@@ -33,7 +33,6 @@ describe('an installation under stress', () => {
       // The next one is decided as if nothing had been.
       expect((await stack.run({ tenantId })).status).toBe('completed');
     },
-    90_000,
   );
 
   test('runs with its queues split over three workers', async () => {

@@ -245,19 +245,29 @@ describe('the API', () => {
       const headers = { 'idempotency-key': randomUUID() };
       const other = new PgClient({ connectionString: stack.database.adminUrl });
       await other.connect();
-      await other.query('BEGIN; LOCK TABLE copilot_internal.runs IN EXCLUSIVE MODE');
-      const key = await api.keyOf(tenantId);
-      const first = api.request('/v1/runs', { method: 'POST', key, body, headers });
-      const again = await api.request('/v1/runs', { method: 'POST', key, body, headers });
-      expect([again.status, (await bodyOf(again)).error]).toEqual([409, 'idempotency_in_progress']);
-      const repeated = createSpendlockClient({ baseUrl: api.url, apiKey: key }).runs.start({
-        ...body,
-        idempotencyKey: headers['idempotency-key'],
-      });
-      await sleep(3_000);
-      await other.end();
-      const { runId } = (await (await first).json()) as { runId: string };
-      expect((await repeated).runId).toBe(runId);
+      try {
+        await other.query('BEGIN; LOCK TABLE copilot_internal.runs IN EXCLUSIVE MODE');
+        const key = await api.keyOf(tenantId);
+        const first = api.request('/v1/runs', { method: 'POST', key, body, headers });
+        await until('the first request waits', async () => {
+          const { rows } = await stack.admin.query(
+            `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO copilot_internal.runs%'`,
+          );
+          return rows.length > 0;
+        });
+        const again = await api.request('/v1/runs', { method: 'POST', key, body, headers });
+        expect([again.status, (await bodyOf(again)).error]).toEqual([409, 'idempotency_in_progress']);
+        const repeated = createSpendlockClient({ baseUrl: api.url, apiKey: key }).runs.start({
+          ...body,
+          idempotencyKey: headers['idempotency-key'],
+        });
+        await sleep(3_000);
+        await other.query('ROLLBACK');
+        const { runId } = (await (await first).json()) as { runId: string };
+        expect((await repeated).runId).toBe(runId);
+      } finally {
+        await other.end();
+      }
       const { rows } = await stack.admin.query('SELECT FROM copilot_internal.runs WHERE tenant_id = $1', [tenantId]);
       expect(rows).toHaveLength(1);
     });

@@ -116,11 +116,7 @@ describe('the authority', () => {
           .map((operationId) => stack.signal(tenantId, [reserve(operationId, '0.01', 600)])),
       );
     }
-    await until(
-      'all are decided',
-      async () => (await stack.books(tenantId)).openReservations === operations.length,
-      60_000,
-    );
+    await until('all are decided', async () => (await stack.books(tenantId)).openReservations === operations.length);
     expect((await stack.books(tenantId)).reservedUsd).toBe('23');
     const handle = stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId));
     const state = await handle.query(budgetStateQuery);

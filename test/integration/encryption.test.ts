@@ -29,14 +29,10 @@ describe('an installation that encrypts payloads', () => {
   });
 
   const ended = (run: { tenantId: string; runId: string }): Promise<RunView> =>
-    until(
-      'it ended',
-      async () => {
-        const shown = await stack.show(run);
-        return shown.endedAt === null ? undefined : shown;
-      },
-      20_000,
-    );
+    until('it ended', async () => {
+      const shown = await stack.show(run);
+      return shown.endedAt === null ? undefined : shown;
+    });
   /** All that the server has of a workflow, as text, with its payloads as they are kept. */
   const kept = async (workflowId: string): Promise<string> => {
     const history = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();

@@ -109,11 +109,7 @@ describe('the image', () => {
     const { runId } = await started.catch(() => {
       throw new Error(`The run did not begin. The API said:\n${api.said()}`);
     });
-    const ended = until(
-      'the run ended',
-      async () => (await client.runs.get(runId, tenantId)).status === 'completed',
-      90_000,
-    );
+    const ended = until('the run ended', async () => (await client.runs.get(runId, tenantId)).status === 'completed');
     await ended.catch(() => {
       throw new Error(`The run did not end. The worker said:\n${worker.said()}`);
     });

@@ -126,7 +126,7 @@ describe('a migration under running workers', () => {
       await other.query('SELECT FROM copilot_internal.tenants');
       const options = { adminUrl: database.adminUrl, appPassword: testAppPassword };
       await expect(migrate({ ...options, patienceMs: 1_500 })).rejects.toThrow(
-        /in the way for 2 s\. The longest, for \d+ s, is process \d+ \(a-report\) on copilot_internal\.tenants\. The schema is as it was\./,
+        /in the way for \d+ s\. The longest, for \d+ s, is process \d+ \(a-report\) on copilot_internal\.tenants\. The schema is as it was\./,
       );
       expect(await migrated()).toBe(false);
       await other.query('COMMIT');

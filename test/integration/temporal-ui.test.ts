@@ -65,12 +65,12 @@ describe('Temporal UI', () => {
     stack.anthropic.knobs.deltaSpacingMs = 700;
     stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one two three' }];
     const turnId = await talk.post('Count.');
-    await until('it holds money', async () => (await found(query))[0] === talk.workflowId, 20_000);
+    await until('it holds money', async () => (await found(query))[0] === talk.workflowId);
     await until('its table says how much', async () =>
       /\| holds \| [\d.]+ \| [\d.]+ \|/.test(await details(talk.workflowId)),
     );
-    await talk.ended(turnId, 20_000);
-    await until('its sandbox rests, and it holds none', async () => (await found(query)).length === 0, 20_000);
+    await talk.ended(turnId);
+    await until('its sandbox rests, and it holds none', async () => (await found(query)).length === 0);
     await talk.close();
   });
 

@@ -163,7 +163,7 @@ export class TestStack {
     return worker;
   }
 
-  /** A tenant whose quotas all have this limit for the month. */
+  /** A tenant whose quotas all have this limit for the month, and who waits for an answer as long as a busy machine may take. */
   async tenant(limitUsd: string, { userLimitUsd }: { userLimitUsd?: string } = {}): Promise<string> {
     const tenantId = `t-${randomUUID().slice(0, 8)}`;
     await createTenant(this.pool, { tenantId });
@@ -174,6 +174,7 @@ export class TestStack {
       period: 'month' as const,
       limitUsd,
     }));
+    await this.setPolicy(tenantId, 'wait', 30_000);
     const user = { scope: 'user' as const, scopeId: 'ada', resourceType: 'all' as const, period: 'day' as const };
     await setQuotas(this.pool, {
       tenantId,
@@ -185,11 +186,15 @@ export class TestStack {
   /** A tenant with $10, and what happens when its authority does not answer. */
   async tenantThat(onUnavailable: 'wait' | 'deny' | 'allow', answerTimeoutMs = 1_200): Promise<string> {
     const tenantId = await this.tenant('10');
+    await this.setPolicy(tenantId, onUnavailable, answerTimeoutMs);
+    return tenantId;
+  }
+
+  private async setPolicy(tenantId: string, onUnavailable: string, answerTimeoutMs: number): Promise<void> {
     await this.admin.query(
       'UPDATE copilot_internal.tenants SET on_unavailable = $2, answer_timeout_ms = $3 WHERE tenant_id = $1',
       [tenantId, onUnavailable, answerTimeoutMs],
     );
-    return tenantId;
   }
 
   /** A priced model whose every token of output costs what is given, and whose prompt is free. */
