@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { DataConverter } from '@temporalio/common';
 import { temporalServerFrom, type TemporalServer } from '../authority/connection';
 import { dataConverterFrom } from '../encryption/data-converter';
-import { attempt, ConfigError, count, flag, hostAndPort, orEmpty } from '../workers/config';
+import { attempt, commonVariables, count, orEmpty, port, problemsOf, wrongEnvironment } from '../workers/config';
 import { defaultTaskQueuePrefix } from '../workflows/messages';
 
 /** The model of runs that name none. */
@@ -18,24 +18,14 @@ const link = (place: string) =>
   );
 
 const schema = z.object({
-  DATABASE_URL: z
-    .string()
-    .regex(/^postgres(ql)?:\/\/.+/, { error: 'must be a postgres:// connection string of the role spendlock_app' }),
-  TEMPORAL_ADDRESS: hostAndPort,
+  ...commonVariables,
   SPENDLOCK_TASK_QUEUE_PREFIX: z.string().min(1).default(defaultTaskQueuePrefix),
   SPENDLOCK_DEFAULT_MODEL: z.string().min(1).default(defaultModel),
-  ENFORCE_COST_QUOTAS: flag,
-  ENFORCE_E2B_QUOTAS: flag,
   API_HOST: z.string().min(1).default('127.0.0.1'),
-  API_PORT: z
-    .string()
-    .regex(/^\d{1,5}$/, { error: 'must be a port number' })
-    .default('8088')
-    .transform(Number),
+  API_PORT: port(8088),
   SPENDLOCK_WORKFLOW_URL: link('{workflowId}'),
   SPENDLOCK_TRACE_URL: link('{traceId}'),
   SPENDLOCK_RATE_LIMIT_PER_SECOND: count(1, 1_000_000, 2_000),
-  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
 export type ApiConfig = z.infer<typeof schema> & {
@@ -46,12 +36,9 @@ export type ApiConfig = z.infer<typeof schema> & {
 /** @throws ConfigError that names every wrong variable. */
 export function apiConfig(environment: NodeJS.ProcessEnv): ApiConfig {
   const parsed = schema.safeParse(environment);
-  const problems = (parsed.error?.issues ?? []).map(
-    (issue) => `${issue.path.join('.')} ${issue.code === 'invalid_type' ? 'is not set' : issue.message}`,
-  );
+  const problems = problemsOf(parsed.error);
   const temporal = attempt(() => temporalServerFrom(environment), problems);
   const dataConverter = attempt(() => dataConverterFrom(environment), problems);
   if (parsed.success && temporal && problems.length === 0) return { ...parsed.data, temporal, dataConverter };
-  const lines = problems.map((problem) => `  ${problem}`).join('\n');
-  throw new ConfigError(`The API was not started; its environment is wrong:\n${lines}`);
+  throw wrongEnvironment('The API', problems);
 }

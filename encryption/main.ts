@@ -1,22 +1,18 @@
 /** The codec server as a process: `npm run codec-server`. Configured by its environment. */
 import { z } from 'zod';
+import { httpUrl, port, problemsOf, wrongEnvironment } from '../workers/config';
 import { payloadKeysFrom } from './keys';
 import { EncryptingCodec } from './payload-codec';
 import { startCodecServer } from './codec-server';
 
-const url = z.string().regex(/^https?:\/\/.+/, { error: 'must be an http:// or https:// address' });
 const schema = z.object({
   SPENDLOCK_CODEC_HOST: z.string().min(1).default('127.0.0.1'),
-  SPENDLOCK_CODEC_PORT: z
-    .string()
-    .regex(/^\d{1,5}$/, { error: 'must be a port number' })
-    .default('8089')
-    .transform(Number),
+  SPENDLOCK_CODEC_PORT: port(8089),
   SPENDLOCK_CODEC_UI_ORIGINS: z
     .string()
     .default('http://127.0.0.1:8233,http://localhost:8233')
     .transform((text) => text.split(',')),
-  SPENDLOCK_CODEC_JWKS_URL: url.optional(),
+  SPENDLOCK_CODEC_JWKS_URL: httpUrl.optional(),
   SPENDLOCK_CODEC_ISSUER: z.string().min(1).optional(),
   SPENDLOCK_CODEC_AUDIENCE: z.string().min(1).optional(),
 });
@@ -38,10 +34,7 @@ async function main(): Promise<void> {
     return;
   }
   const parsed = schema.safeParse(process.env);
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map(({ path, message }) => `  ${path.join('.')} ${message}`);
-    throw new Error(`The codec server was not started; its environment is wrong:\n${problems.join('\n')}`);
-  }
+  if (!parsed.success) throw wrongEnvironment('The codec server', problemsOf(parsed.error));
   const keys = payloadKeysFrom(process.env);
   if (!keys) throw new Error('The codec server was not started: SPENDLOCK_PAYLOAD_KEYS is not set.');
   const env = parsed.data;

@@ -14,12 +14,12 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-export const flag = z
+const flag = z
   .enum(['true', 'false'], { error: 'must be true or false' })
   .default('true')
   .transform((text) => text === 'true');
 const address = (scheme: RegExp, what: string): z.ZodType<string> => z.string().regex(scheme, { error: what });
-const httpUrl = address(/^https?:\/\/.+/, 'must be an http:// or https:// address');
+export const httpUrl = address(/^https?:\/\/.+/, 'must be an http:// or https:// address');
 const secret = z.string().min(1, { error: 'must not be empty' });
 /** A variable that a compose file hands on may be empty: then it is not set. */
 export const orEmpty = <T extends z.ZodType>(type: T) =>
@@ -51,16 +51,27 @@ const days = orEmpty(
     .transform(Number),
 );
 
-/** Checked here, read with the rest of what concerns Temporal. */
-export const hostAndPort = z
-  .string()
-  .regex(/^[^/\s]+:\d+$/, { error: 'must be host:port' })
-  .optional();
+/** What every process of an installation reads. */
+export const commonVariables = {
+  DATABASE_URL: address(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// connection string of the role spendlock_app'),
+  /** Checked here, read with the rest of what concerns Temporal. */
+  TEMPORAL_ADDRESS: address(/^[^/\s]+:\d+$/, 'must be host:port').optional(),
+  ENFORCE_COST_QUOTAS: flag,
+  ENFORCE_E2B_QUOTAS: flag,
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+};
+
+/** The port that a server listens on. */
+export const port = (preset: number): z.ZodType<number, string | undefined> =>
+  z
+    .string()
+    .regex(/^\d{1,5}$/, { error: 'must be a port number' })
+    .default(String(preset))
+    .transform(Number);
 
 const schema = z.object({
-  DATABASE_URL: address(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// connection string of the role spendlock_app'),
+  ...commonVariables,
   SPENDLOCK_DATABASE_POOL_SIZE: count(1, 100, 8),
-  TEMPORAL_ADDRESS: hostAndPort,
   SPENDLOCK_TASK_QUEUE_PREFIX: z
     .string()
     .regex(/^[a-z][a-z0-9-]{0,60}$/, { error: 'must be lower-case letters, digits and hyphens' })
@@ -81,15 +92,12 @@ const schema = z.object({
   SPENDLOCK_CODE_LANGUAGES: list(['python', 'javascript']),
   SPENDLOCK_ALERT_WEBHOOK_URL: httpUrl.optional(),
   SPENDLOCK_ALERT_WEBHOOK_SECRET: z.string().min(16, { error: 'must have at least 16 characters' }).optional(),
-  ENFORCE_COST_QUOTAS: flag,
-  ENFORCE_E2B_QUOTAS: flag,
   SPENDLOCK_KEEP_TRANSCRIPTS_DAYS: days,
   SPENDLOCK_KEEP_EVENTS_DAYS: days,
   SPENDLOCK_BUILD_ID: orEmpty(
     z.string().regex(/^[A-Za-z0-9._-]{1,128}$/, { error: 'must be letters, digits, dots, hyphens or underscores' }),
   ),
   SPENDLOCK_SHUTDOWN_SECONDS: count(1, 600, 30),
-  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
 /** Where each provider's key and address come from. */
@@ -126,6 +134,17 @@ export interface WorkerConfig {
   logLevel: string;
 }
 
+/** What is wrong, variable by variable. Values are not repeated: they may be secrets. */
+export const problemsOf = (error: z.ZodError | undefined): string[] =>
+  (error?.issues ?? []).map(
+    ({ path, code, message }) => `${path.join('.')} ${code === 'invalid_type' ? 'is not set' : message}`,
+  );
+
+export const wrongEnvironment = (what: string, problems: readonly string[]): ConfigError =>
+  new ConfigError(
+    `${what} was not started; its environment is wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`,
+  );
+
 /** What is read by itself; a failure is one problem more. */
 export function attempt<T>(read: () => T, problems: string[]): T | undefined {
   try {
@@ -139,9 +158,7 @@ export function attempt<T>(read: () => T, problems: string[]): T | undefined {
 /** @throws ConfigError that names every wrong variable. Values are not repeated: they may be secrets. */
 export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const parsed = schema.safeParse(environment);
-  const problems = parsed.success
-    ? []
-    : parsed.error.issues.map((issue) => `${issue.path.join('.')} ${explain(issue)}`);
+  const problems = problemsOf(parsed.error);
   const roles = parsed.success ? parsed.data.SPENDLOCK_TASK_QUEUES : [];
   const modelKeys = Object.values(modelVariables).map(({ key }) => key);
   if (roles.includes('runs') && modelKeys.every((key) => !environment[key]))
@@ -154,9 +171,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const server = attempt(() => temporalServerFrom(environment), problems);
   const dataConverter = attempt(() => dataConverterFrom(environment), problems);
   if (!parsed.success || !server || problems.length > 0) {
-    throw new ConfigError(
-      `The worker was not started; its environment is wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`,
-    );
+    throw wrongEnvironment('The worker', problems);
   }
   const env = parsed.data;
   const { SPENDLOCK_ALERT_WEBHOOK_URL: url, SPENDLOCK_ALERT_WEBHOOK_SECRET: webhookSecret } = env;
@@ -190,6 +205,3 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     logLevel: env.LOG_LEVEL,
   };
 }
-
-const explain = (issue: z.core.$ZodIssue): string =>
-  issue.code === 'invalid_type' && issue.input === undefined ? 'is not set' : issue.message;
