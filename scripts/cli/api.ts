@@ -36,34 +36,30 @@ function address(): Address {
 
 export function connect(): Api {
   const { apiUrl, apiKey } = address();
-  async function call<T>(method: string, where: string, body?: object): Promise<T> {
+  async function ask(where: string, { headers, ...init }: RequestInit & { headers?: Record<string, string> } = {}) {
     const response = await fetch(`${apiUrl}${where}`, {
-      method,
-      headers: {
-        authorization: `Bearer ${apiKey}`,
-        ...(body ? { 'content-type': 'application/json', 'idempotency-key': randomUUID() } : {}),
-      },
-      ...(body ? { body: JSON.stringify(body) } : {}),
+      ...init,
+      headers: { authorization: `Bearer ${apiKey}`, ...headers },
     }).catch((error: Error) => {
       throw new ApiCallError(
         `${apiUrl} cannot be reached (${error.cause instanceof Error ? error.cause.message : error.message}). Nothing is known to be done.`,
       );
     });
-    const answer = (await response.json()) as T & { error?: string; message?: string; action?: string };
-    if (response.ok) return answer;
-    throw new ApiCallError([`${answer.error}: ${answer.message}`, answer.action].filter(Boolean).join('\n'));
+    if (response.ok) return response;
+    const { error, message, action } = (await response.json()) as Record<string, string | undefined>;
+    throw new ApiCallError([`${error}: ${message}`, action].filter(Boolean).join('\n'));
   }
   return {
-    get: (where) => call('GET', where),
-    send: (method, where, body) => call(method, where, body),
+    get: async (where) => (await ask(where)).json() as never,
+    async send(method, where, body) {
+      const headers = { 'content-type': 'application/json', 'idempotency-key': randomUUID() };
+      return (await ask(where, { method, headers, body: JSON.stringify(body) })).json() as never;
+    },
     async download(where, file) {
-      const response = await fetch(`${apiUrl}${where}`, { headers: { authorization: `Bearer ${apiKey}` } });
-      if (!response.ok || !response.body) {
-        const { error = 'internal', message = '' } = (await response.json()) as { error?: string; message?: string };
-        throw new ApiCallError(`${error}: ${message}`);
-      }
+      const { body } = await ask(where);
       // For its owner alone: it holds what people said.
-      await pipeline(Readable.fromWeb(response.body as never), createWriteStream(file, { flags: 'wx', mode: 0o600 }));
+      const target = createWriteStream(file, { flags: 'wx', mode: 0o600 });
+      await pipeline(Readable.fromWeb(body as never), target);
     },
   };
 }

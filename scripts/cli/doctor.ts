@@ -4,13 +4,15 @@
  */
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { Connection } from '@temporalio/client';
+import type { Connection } from '@temporalio/client';
 import { Command } from 'commander';
 import { Client } from 'pg';
-import { signallingConnection, temporalServerFrom, type TemporalServer } from '../../authority/connection';
+import { temporalServerFrom, type TemporalServer } from '../../authority/connection';
 import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../../workflows/messages';
+import { missingSearchAttributes } from '../../workers/search-attributes';
 import { listVersions, type Deployment } from './workers';
 import { show, table, type Column } from './output';
+import { connectToTemporal } from './temporal';
 
 interface Finding {
   what: string;
@@ -169,7 +171,7 @@ async function lookAtTemporal(environment: NodeJS.ProcessEnv): Promise<Finding[]
   const { address } = server.connection;
   let connection: Connection;
   try {
-    connection = await Connection.connect({ ...signallingConnection(server.connection), connectTimeout: 5_000 });
+    connection = await connectToTemporal(server.connection, 5_000);
   } catch {
     return [
       wrong(
@@ -199,24 +201,20 @@ async function lookAtTemporal(environment: NodeJS.ProcessEnv): Promise<Finding[]
   }
 }
 
-const described = (name: string): string =>
-  `${name} (${searchAttributes.find((attribute) => attribute.name === name)?.type ?? ''})`;
+const described = (attributes: typeof searchAttributes): string =>
+  attributes.map(({ name, type }) => `${name} (${type})`).join(', ');
 
 async function attributesOf(connection: Connection, namespace: string): Promise<Finding> {
-  const wanted = searchAttributes.map(({ name }) => name);
   try {
     const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-    const missing = wanted.filter((name) => !(name in customAttributes));
+    const missing = missingSearchAttributes(customAttributes);
     return missing.length === 0
-      ? ok('search attributes', `${wanted.length} are registered.`)
-      : wrong(
-          'search attributes',
-          `Not registered: ${missing.map(described).join(', ')}. \`npx spendlock setup\` registers them.`,
-        );
+      ? ok('search attributes', `${searchAttributes.length} are registered.`)
+      : wrong('search attributes', `Not registered: ${described(missing)}. \`npx spendlock setup\` registers them.`);
   } catch {
     return skipped(
       'search attributes',
-      `The operator API is not open; these have to be there: ${wanted.map(described).join(', ')}.`,
+      `The operator API is not open; these have to be there: ${described(searchAttributes)}.`,
     );
   }
 }

@@ -3,13 +3,15 @@
  * to reach it as a profile. What is there already is left as it is.
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { Connection, isGrpcServiceError } from '@temporalio/client';
+import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import { clientConfigToToml, loadClientConfig, loadClientConfigProfile } from '@temporalio/envconfig';
 import { msToTs } from '@temporalio/common/lib/time';
 import { Command, InvalidArgumentError } from 'commander';
-import { signallingConnection, temporalServerFrom } from '../../authority/connection';
+import { temporalServerFrom } from '../../authority/connection';
+import { dayMs } from '../../core/periods';
 import { missingSearchAttributes, registerSearchAttributes } from '../../workers/search-attributes';
 import { show } from './output';
+import { connectToTemporal, isNotFound } from './temporal';
 
 interface SetupOptions {
   createNamespace?: boolean;
@@ -19,10 +21,8 @@ interface SetupOptions {
   json?: boolean;
 }
 
-const notFound = 5;
 /** The operator API is not for us: permission denied, unimplemented, unauthenticated. */
 const closedCodes = [7, 12, 16];
-const dayMs = 86_400_000;
 
 export function setupCommand(): Command {
   return new Command('setup')
@@ -71,13 +71,11 @@ async function setUp({
     done.steps.push({ what, says });
     done.isReady &&= ok;
   };
-  const connection = await Connection.connect({ ...signallingConnection(server), connectTimeout: 10_000 }).catch(
-    (error: unknown) => {
-      throw new Error(
-        `${server.address} cannot be reached (${(error as Error).message.split('\n')[0]}). Check TEMPORAL_ADDRESS, and TLS or the API key. Nothing was changed.`,
-      );
-    },
-  );
+  const connection = await connectToTemporal(server).catch((error: unknown) => {
+    throw new Error(
+      `${server.address} cannot be reached (${(error as Error).message.split('\n')[0]}). Check TEMPORAL_ADDRESS, and TLS or the API key. Nothing was changed.`,
+    );
+  });
   try {
     note('server', `${server.address} answers${server.tls ? ', by TLS' : ''}.`);
     if (!(await hasNamespace(connection, namespace))) {
@@ -119,7 +117,7 @@ async function hasNamespace(connection: Connection, namespace: string): Promise<
     await connection.workflowService.describeNamespace({ namespace });
     return true;
   } catch (error) {
-    if (isGrpcServiceError(error) && Number(error.code) === notFound) return false;
+    if (isNotFound(error)) return false;
     throw error;
   }
 }
@@ -130,7 +128,7 @@ async function register(connection: Connection, namespace: string): Promise<stri
     try {
       return await registerSearchAttributes(connection, namespace);
     } catch (error) {
-      if (!isGrpcServiceError(error) || Number(error.code) !== notFound || tries >= 60) throw error;
+      if (!isNotFound(error) || tries >= 60) throw error;
       await new Promise((resolve) => setTimeout(resolve, 500));
     }
   }

@@ -1,10 +1,11 @@
 /** `npx spendlock workers`: the versions of a deployment's workers, and which one gets the work. Talks to Temporal. */
-import { Connection, isGrpcServiceError } from '@temporalio/client';
+import type { Connection } from '@temporalio/client';
 import { temporal as proto } from '@temporalio/proto';
 import { Command, InvalidArgumentError } from 'commander';
-import { signallingConnection, temporalServerFrom } from '../../authority/connection';
+import { temporalServerFrom } from '../../authority/connection';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { show, table, type Column } from './output';
+import { connectToTemporal, isNotFound } from './temporal';
 
 const help = `
 Workers that are started with SPENDLOCK_BUILD_ID are versions. It reads TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and the rest of how a
@@ -76,7 +77,7 @@ export interface Deployment {
 async function withDeployment<T>(work: (deployment: Deployment) => Promise<T>): Promise<T> {
   const { connection: server, namespace } = temporalServerFrom(process.env);
   const deploymentName = process.env.SPENDLOCK_TASK_QUEUE_PREFIX ?? defaultTaskQueuePrefix;
-  const connection = await Connection.connect({ ...signallingConnection(server), connectTimeout: 10_000 });
+  const connection = await connectToTemporal(server);
   try {
     return await work({ connection, namespace, deploymentName });
   } finally {
@@ -86,14 +87,13 @@ async function withDeployment<T>(work: (deployment: Deployment) => Promise<T>): 
 
 const statuses = proto.api.enums.v1.WorkerDeploymentVersionStatus;
 const drainage = proto.api.enums.v1.VersionDrainageStatus;
-const notFound = 5;
 
 /** The versions that a deployment has, and how much of the new work each gets. */
 export async function listVersions({ connection, namespace, deploymentName }: Deployment): Promise<Version[]> {
   const found = await connection.workflowService
     .describeWorkerDeployment({ namespace, deploymentName })
     .catch((error: unknown) => {
-      if (isGrpcServiceError(error) && Number(error.code) === notFound) return undefined;
+      if (isNotFound(error)) return undefined;
       throw error;
     });
   const info = found?.workerDeploymentInfo;
