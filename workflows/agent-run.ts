@@ -32,12 +32,7 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const budget = new Budget(scopeOf(input));
   const sandbox = new SandboxSession(input, budget, taskQueue);
   const limit = new TimeLimit(input.timeoutSeconds * 1000);
-  showOn(page, budget);
-  budget.whileWaiting = (wait) =>
-    limit.standStill(async () => {
-      await sandbox.pause();
-      await page.whileWaiting(wait);
-    });
+  showOn(page, { budget, limit, sandbox });
   const loop = new AgentLoop({ input, budget, sandbox, desk: new ApprovalDesk(input), limit, show });
   let end: RunEnd<AgentRunResult['status']>;
   try {

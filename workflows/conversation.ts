@@ -79,12 +79,9 @@ class Conversation {
     this.turn = carried?.turn;
     this.budget = new Budget(scopeOf(input));
     this.sandbox = new SandboxSession(input, this.budget, taskQueue, carried?.sandbox);
-    showOn(this.page, this.budget);
-    this.budget.whileWaiting = (wait) =>
-      this.limit.standStill(async () => {
-        await this.sandbox.pause();
-        await this.page.whileWaiting(wait);
-      });
+    // Each turn has a limit of its own.
+    const limit: Pick<TimeLimit, 'standStill'> = { standStill: (wait) => this.limit.standStill(wait) };
+    showOn(this.page, { budget: this.budget, limit, sandbox: this.sandbox });
     this.sandbox.onRest = () => this.page.holding(this.turn !== undefined);
     const show = (step: number, doing: string): void => this.show(step, doing);
     this.loop = new AgentLoop({
@@ -92,7 +89,7 @@ class Conversation {
       budget: this.budget,
       sandbox: this.sandbox,
       desk: new ApprovalDesk(input),
-      limit: { standStill: (wait) => this.limit.standStill(wait) },
+      limit,
       show,
     });
     this.ledger = proxyActivities<LedgerActivities>({

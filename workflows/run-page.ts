@@ -14,6 +14,8 @@ import {
   type RunProgress,
 } from './messages';
 import { isPatched } from './patches';
+import type { SandboxSession } from './sandbox-session';
+import type { TimeLimit } from './time-limit';
 
 /** One attempt of a paid step. Amounts are decimal strings. */
 export interface StepLine {
@@ -39,10 +41,29 @@ const columns = [
 /** The page has the latest steps; all of them are in Postgres. */
 const linesMax = 25;
 
-/** Has a page show what becomes of the steps of a budget. */
-export function showOn(page: RunPage, budget: Pick<Budget, 'onStep' | 'onDenial'>): void {
+/**
+ * Has a page show what becomes of the steps of a budget. While one of them waits for money the time limit stands still and the
+ * sandbox rests.
+ */
+export function showOn(
+  page: RunPage,
+  {
+    budget,
+    limit,
+    sandbox,
+  }: {
+    budget: Pick<Budget, 'onStep' | 'onDenial' | 'whileWaiting'>;
+    limit: Pick<TimeLimit, 'standStill'>;
+    sandbox: Pick<SandboxSession, 'pause'>;
+  },
+): void {
   budget.onStep = (line) => page.note(line);
   budget.onDenial = (message) => page.noteDenial(message);
+  budget.whileWaiting = (wait) =>
+    limit.standStill(async () => {
+      await sandbox.pause();
+      await page.whileWaiting(wait);
+    });
 }
 
 export class RunPage {
