@@ -86,7 +86,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
           requestId,
           tenantId: (c.get('caller') as KeyOwner | undefined)?.tenantId,
           path: c.req.path,
-          error: error.message,
+          error,
         },
         'a request failed',
       );

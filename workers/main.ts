@@ -11,7 +11,7 @@ async function main(): Promise<void> {
   // Temporal's own messages go to the same log. Shutting down is ours to order.
   Runtime.install({
     logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
-      log[level === 'ERROR' ? 'error' : 'warn']({ ...(meta?.error ? { error: String(meta.error) } : {}) }, message),
+      log[level === 'ERROR' ? 'error' : 'warn']({ ...(meta?.error ? { error: meta.error } : {}) }, message),
     ),
     shutdownSignals: [],
   });

@@ -36,5 +36,5 @@ export async function recordE2BError(
       type: 'sandbox.failed',
       data,
     }),
-  ).catch((failed: unknown) => log.warn({ error: String(failed) }, 'a sandbox error could not be put on record'));
+  ).catch((failed: unknown) => log.warn({ error: failed }, 'a sandbox error could not be put on record'));
 }
