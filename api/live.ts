@@ -22,20 +22,22 @@ export async function streamChanges(
   const stopped = AbortSignal.any([c.req.raw.signal, closing]);
   const encoder = new TextEncoder();
   // Read once before the answer begins, so that a refusal is one.
-  let last = JSON.stringify(await read());
+  const first = await read();
   const stream = new ReadableStream<Uint8Array>({
     async start(controller) {
       const send = (text: string): void => controller.enqueue(encoder.encode(text));
       let saidAtMs = Date.now();
       try {
-        send(sseEvent({ event, data: JSON.parse(last) }));
+        send(sseEvent({ event, data: first }));
+        let sent = JSON.stringify(first);
         while (!stopped.aborted) {
           await sleep(everyMs, undefined, { signal: stopped });
-          const now = JSON.stringify(await read());
-          if (now !== last) send(sseEvent({ event, data: JSON.parse(now) }));
+          const view = await read();
+          const now = JSON.stringify(view);
+          if (now !== sent) send(sseEvent({ event, data: view }));
           else if (Date.now() - saidAtMs > aliveMs) send(': alive\n\n');
           else continue;
-          last = now;
+          sent = now;
           saidAtMs = Date.now();
         }
       } catch (error) {

@@ -1,6 +1,7 @@
 /** What was spent: sums, the ledger line by line, and the gate that tells beforehand what would fit. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { formatUsd, parseAmountUsd, parseUsd, sumUsd, type Usd } from '../core/money';
+import { dayMs } from '../core/periods';
 import { findModelPrice, UnpricedModelError } from '../core/prices';
 import { estimateModelCall } from '../core/pricing';
 import { estimateSandbox, findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
@@ -23,8 +24,6 @@ export function usageRoutes(app: App, dependencies: ApiDependencies): void {
   costRecords(app, dependencies);
   quotaChecks(app, dependencies);
 }
-
-const dayMs = 86_400_000;
 
 /** Thirty days and what is over of today, unless asked for otherwise. */
 function span(asked: { from?: string | undefined; to?: string | undefined }): { from: Date; to: Date } {

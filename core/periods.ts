@@ -13,7 +13,7 @@ export interface PeriodBounds {
   end: Date;
 }
 
-const dayMs = 86_400_000;
+export const dayMs = 86_400_000;
 const secondMs = 1000;
 
 /** The calendar moves whole days in UTC: there is no daylight saving there, so a day is always 24 hours. */

@@ -6,7 +6,10 @@ import { asNumber, sum } from './money';
 type Quota = Overview['quotas'][number];
 
 const dayS = 86_400;
-const secondsOf = (day: string): number => Date.parse(`${day}T00:00:00Z`) / 1_000;
+type ByDay = Overview['spend']['byDay'];
+/** Dollars by the second at which their day begins. */
+const spendOf = (byDay: ByDay): Map<number, number> =>
+  new Map(byDay.map(({ group, costUsd }) => [Date.parse(`${group}T00:00:00Z`) / 1_000, asNumber(costUsd)]));
 
 /** The quota that the chart is about: the tenant's for everything in the month, or the nearest to that. */
 export const mainQuota = (quotas: readonly Quota[]): Quota | undefined =>
@@ -14,13 +17,13 @@ export const mainQuota = (quotas: readonly Quota[]): Quota | undefined =>
     ({ scope, resourceType, period }) => scope === 'tenant' && resourceType === 'all' && period === 'month',
   ) ?? quotas.find(({ scope, period }) => scope === 'tenant' && period === 'month');
 
-export function BurnDown({ quota, byDay }: { quota: Quota; byDay: Overview['spend']['byDay'] }) {
+export function BurnDown({ quota, byDay }: { quota: Quota; byDay: ByDay }) {
   if (quota.resetsAt === null) return null;
   const end = Date.parse(quota.resetsAt) / 1_000;
   const ends = new Date(quota.resetsAt);
   const start = Date.UTC(ends.getUTCFullYear(), ends.getUTCMonth() - 1, 1) / 1_000;
   const now = Math.min(end, Date.now() / 1_000);
-  const spentOn = new Map(byDay.map(({ group, costUsd }) => [secondsOf(group), asNumber(costUsd)]));
+  const spentOn = spendOf(byDay);
   const limit = asNumber(sum(quota.limitUsd, quota.topupUsd));
   const times: number[] = [];
   const left: (number | null)[] = [];
@@ -56,8 +59,8 @@ export function BurnDown({ quota, byDay }: { quota: Quota; byDay: Overview['spen
   );
 }
 
-export function SpendByDay({ byDay, from }: { byDay: Overview['spend']['byDay']; from: string }) {
-  const spentOn = new Map(byDay.map(({ group, costUsd }) => [secondsOf(group), asNumber(costUsd)]));
+export function SpendByDay({ byDay, from }: { byDay: ByDay; from: string }) {
+  const spentOn = spendOf(byDay);
   const first = Date.parse(from) / 1_000;
   const times = Array.from({ length: 31 }, (_, day) => first + day * dayS);
   const values = times.map((time) => spentOn.get(time) ?? 0);

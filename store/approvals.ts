@@ -1,6 +1,6 @@
 /** What people are asked: whether a tool may be used, and questions that the model has. What they decide first stands. */
 import { appendRunEvent, type RunKey } from './runs';
-import { asTenant, type Pool } from './pool';
+import { asTenant, type Pool, type PoolClient } from './pool';
 
 export type ApprovalStatus = 'pending' | 'approved' | 'refused' | 'answered' | 'withdrawn';
 
@@ -144,16 +144,16 @@ export async function findUntoldDecisions(
 
 /** Nobody waits for these any more: the turn was interrupted, or the run ended. */
 export async function withdrawApprovals(pool: Pool, { tenantId, runId }: RunKey): Promise<void> {
-  await asTenant(pool, tenantId, (client, commitWith) =>
-    commitWith(
-      client.query(
-        `UPDATE copilot_internal.approvals SET status = 'withdrawn', decided_at = clock_timestamp()
-         WHERE run_id = $1 AND status = 'pending'`,
-        [runId],
-      ),
-    ),
-  );
+  await asTenant(pool, tenantId, (client, commitWith) => commitWith(withdrawApprovalsOf(client, runId)));
 }
+
+/** The same within the caller's transaction. */
+export const withdrawApprovalsOf = (client: PoolClient, runId: string): Promise<unknown> =>
+  client.query(
+    `UPDATE copilot_internal.approvals SET status = 'withdrawn', decided_at = clock_timestamp()
+     WHERE run_id = $1 AND status = 'pending'`,
+    [runId],
+  );
 
 /** What a tenant's people are asked and have not answered, the longest waiting first; or all of one run. */
 export async function listApprovals(

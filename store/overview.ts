@@ -1,7 +1,8 @@
 /** How a tenant stands: what an operator looks at first, read in one transaction so that its figures fit each other. */
 import type { BindingQuota, Resource } from '../core/commands';
+import { dayMs } from '../core/periods';
 import { asTenant, type Pool, type PoolClient } from './pool';
-import { openReservationsOf, type ReservationView } from './reservations';
+import { reservationsOf, type ReservationView } from './reservations';
 import { quotasOf, type QuotaView } from './tenants';
 import { usageOf, type UsageLine } from './usage';
 
@@ -54,7 +55,7 @@ export async function readOverview(
 ): Promise<TenantOverview | undefined> {
   return asTenant(pool, tenantId, async (client) => {
     // What is posted while this is read belongs to it too.
-    const to = new Date(Math.ceil(now.getTime() / 86_400_000) * 86_400_000);
+    const to = new Date(Math.ceil(now.getTime() / dayMs) * dayMs);
     const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>
       usageOf(client, { tenantId, from, to, groupBy });
     const [tenant, quotas, byDay, byModel, byUser, byKind, denials, alerts, holds, open] = await Promise.all([
@@ -70,7 +71,7 @@ export async function readOverview(
       usage('kind'),
       latestDenials(client, tenantId),
       latestAlerts(client, tenantId),
-      openReservationsOf(client, tenantId, { limit: holdsMax }),
+      reservationsOf(client, tenantId, { limit: holdsMax }),
       countOpen(client, tenantId),
     ]);
     const [found] = tenant.rows;

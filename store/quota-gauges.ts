@@ -1,14 +1,6 @@
 /** What the metrics say of quotas: all processes read the same, whoever decided last. */
+import type { QuotaGauge } from '../telemetry/metrics';
 import type { Pool } from './pool';
-
-export interface QuotaGauge {
-  tenantId: string;
-  resourceType: 'llm' | 'e2b' | 'all';
-  period: string;
-  limitUsd: number;
-  spentUsd: number;
-  reservedUsd: number;
-}
 
 /** The quotas of tenants, those nearest to their limit first. Floats, for graphs. */
 export async function readQuotaGauges(pool: Pool, max: number): Promise<QuotaGauge[]> {

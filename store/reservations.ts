@@ -233,11 +233,11 @@ export async function listReservations(
   pool: Pool,
   { tenantId, unverified = false }: { tenantId: string; unverified?: boolean },
 ): Promise<ReservationView[]> {
-  return asTenant(pool, tenantId, (client) => openReservationsOf(client, tenantId, { unverified }));
+  return asTenant(pool, tenantId, (client) => reservationsOf(client, tenantId, { unverified }));
 }
 
 /** The same within the caller's transaction. */
-export async function openReservationsOf(
+export async function reservationsOf(
   client: PoolClient,
   tenantId: string,
   { unverified = false, limit = 1_000 }: { unverified?: boolean; limit?: number } = {},

@@ -1,4 +1,5 @@
 /** The end of a run or a conversation on record: what was still open of it ends with it, in one transaction. */
+import { withdrawApprovalsOf } from './approvals';
 import { asTenant, type Pool } from './pool';
 import { appendRunEvent, type RunFailure, type RunKey, type RunStatus } from './runs';
 import { endOpenTurns } from './turns';
@@ -27,9 +28,6 @@ export async function endRun(
       `WITH run AS (
          UPDATE copilot_internal.runs SET status = $2, answer = $3, failure = $4, waiting = NULL, ended_at = clock_timestamp()
          WHERE run_id = $1 AND status = 'running' AND seen_at = coalesce($5::timestamptz, seen_at) RETURNING run_id
-       ), withdrawn AS (
-         UPDATE copilot_internal.approvals SET status = 'withdrawn', decided_at = clock_timestamp()
-         WHERE run_id = (SELECT run_id FROM run) AND status = 'pending'
        ), gone AS (
          DELETE FROM copilot_internal.money_waiters WHERE run_id = (SELECT run_id FROM run)
        )
@@ -37,6 +35,7 @@ export async function endRun(
       [runId, status, answer ?? null, failure ? JSON.stringify(failure) : null, lastSeenAt ?? null],
     );
     if (rows.length === 0) return false;
+    await withdrawApprovalsOf(client, runId);
     if (unanswered) await endOpenTurns(client, runId, { status: 'cancelled', failure: unanswered });
     const data = { status, ...(failure ? { failure } : {}) };
     await appendRunEvent(client, runId, { key: 'ended', type: 'run.ended', data });

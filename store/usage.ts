@@ -1,4 +1,5 @@
 /** What was spent. Whole days are read from their sums, the days at the ends and the spend of single runs from the ledger. */
+import { dayMs } from '../core/periods';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 export const usageGroups = ['model', 'resource', 'user', 'run', 'day', 'kind'] as const;
@@ -40,8 +41,6 @@ export interface UsageAsked {
 export async function readUsage(pool: Pool, asked: UsageAsked): Promise<UsageLine[]> {
   return asTenant(pool, asked.tenantId, (client) => usageOf(client, asked));
 }
-
-const dayMs = 86_400_000;
 
 /** The same within the caller's transaction. */
 export async function usageOf(client: PoolClient, { tenantId, from, to, groupBy }: UsageAsked): Promise<UsageLine[]> {

@@ -161,21 +161,22 @@ export function measureAnswer(seconds: number, outcome: 'answered' | 'none'): vo
     .record(seconds, { outcome });
 }
 
+/** A quota in its period. Floats, for graphs. */
+export interface QuotaGauge {
+  tenantId: string;
+  resourceType: Resource | 'all';
+  period: string;
+  limitUsd: number;
+  spentUsd: number;
+  reservedUsd: number;
+}
+
 /** What is asked for whenever somebody reads the metrics: of the database, so that every process says the same. */
 export interface Observed {
   /** Sandboxes that run and are paid for. */
   activeSandboxes: () => Promise<number>;
   /** The quotas of tenants, so many. */
-  quotas: (max: number) => Promise<
-    {
-      tenantId: string;
-      resourceType: string;
-      period: string;
-      limitUsd: number;
-      spentUsd: number;
-      reservedUsd: number;
-    }[]
-  >;
+  quotas: (max: number) => Promise<QuotaGauge[]>;
   /** Commands of this process that no authority has taken yet. */
   backlog: () => number;
 }

@@ -32,8 +32,7 @@ export function startTelemetry(serviceName: string, environment: NodeJS.ProcessE
   const resource = resourceFromAttributes({ 'service.name': serviceName });
   const meters = startMetrics(resource, environment);
   const lines = startLogExport(resource, environment);
-  const wanted = environment.OTEL_EXPORTER_OTLP_ENDPOINT ?? environment.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT;
-  if (!wanted) {
+  if (!isSent('TRACES', environment)) {
     return {
       plugin: new OpenTelemetryPlugin({ resource, spanProcessor: new NoopSpanProcessor() }),
       shutdown: async () => void (await Promise.all([meters?.shutdown(), lines?.shutdown()])),
@@ -49,10 +48,13 @@ export function startTelemetry(serviceName: string, environment: NodeJS.ProcessE
   };
 }
 
+/** Whether the environment says where traces, metrics or logs are to go. */
+const isSent = (signal: 'TRACES' | 'METRICS' | 'LOGS', environment: NodeJS.ProcessEnv): boolean =>
+  Boolean(environment.OTEL_EXPORTER_OTLP_ENDPOINT ?? environment[`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]);
+
 function startMetrics(resource: Resource, environment: NodeJS.ProcessEnv): MeterProvider | undefined {
   const readers: IMetricReader[] = [];
-  const wanted = environment.OTEL_EXPORTER_OTLP_ENDPOINT ?? environment.OTEL_EXPORTER_OTLP_METRICS_ENDPOINT;
-  if (wanted && environment.OTEL_METRICS_EXPORTER !== 'none')
+  if (isSent('METRICS', environment) && environment.OTEL_METRICS_EXPORTER !== 'none')
     readers.push(new PeriodicExportingMetricReader({ exporter: new OTLPMetricExporter() }));
   const { SPENDLOCK_METRICS_PORT: port, SPENDLOCK_METRICS_HOST: host = '127.0.0.1' } = environment;
   if (port) readers.push(new PrometheusExporter({ port: Number(port), host }));
@@ -64,7 +66,7 @@ function startMetrics(resource: Resource, environment: NodeJS.ProcessEnv): Meter
 }
 
 function startLogExport(resource: Resource, environment: NodeJS.ProcessEnv): LoggerProvider | undefined {
-  if (!(environment.OTEL_EXPORTER_OTLP_ENDPOINT ?? environment.OTEL_EXPORTER_OTLP_LOGS_ENDPOINT)) return undefined;
+  if (!isSent('LOGS', environment)) return undefined;
   const processors = [new BatchLogRecordProcessor({ exporter: new OTLPLogExporter() })];
   const provider = new LoggerProvider({ resource, processors });
   logs.setGlobalLoggerProvider(provider);

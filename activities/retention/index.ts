@@ -1,5 +1,6 @@
 /** Forgetting: what was said and done in runs that ended long ago. Steps and costs stay in the ledger. */
 import { Context } from '@temporalio/activity';
+import { dayMs } from '../../core/periods';
 import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import { forgetEvents, forgetLeftovers, forgetTranscripts } from '../../store/retention';
@@ -15,7 +16,6 @@ export interface Keep {
 const requestsDays = 1;
 /** Runs of one statement: short enough to hold nobody up. */
 const atOnce = 200;
-const dayMs = 86_400_000;
 
 export function createRetentionActivities({
   pool,

@@ -3,6 +3,7 @@
  * and what a decision of that tenant costs beside them.
  */
 import { Client as Postgres } from 'pg';
+import { dayMs } from '../../core/periods';
 import { listCostRecords } from '../../store/cost-records';
 import { readOverview } from '../../store/overview';
 import { createPool, type Pool } from '../../store/pool';
@@ -18,7 +19,6 @@ const sizes = [100_000, 1_000_000, 10_000_000];
 const others = 100;
 const large = 'bench-ledger';
 const queries = 40;
-const dayMs = 86_400_000;
 
 export async function measureLedger(
   { adminUrl, databaseUrl, temporalAddress }: AuthorityBench,

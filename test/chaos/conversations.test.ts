@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto';
 import type { FaultPoint } from '../../activities/budget/paid-step';
 import { addTurn } from '../../store/turns';
-import { taskQueues } from '../../workflows/messages';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
@@ -91,6 +90,7 @@ describe('a conversation', () => {
 
   test('that nobody told of a message, since the API ended in between, is told within a minute', async () => {
     const worker = await stack.startWorker();
+    const startNow = await stack.takeOverSchedules();
     const talk = await TestConversation.start(api, await stack.tenant('5'));
     await until('it waits', async () => {
       const progress = await stack.temporal.workflow.getHandle(talk.workflowId).query<{ doing: string }>('runProgress');
@@ -99,10 +99,7 @@ describe('a conversation', () => {
     const turnId = randomUUID();
     await addTurn(stack.pool, { tenantId: talk.tenantId, runId: talk.id }, { turnId, message: 'Is anybody there?' });
     await stack.admin.query(`UPDATE copilot_internal.turns SET created_at = created_at - interval '1 minute'`);
-    await stack.temporal.workflow.execute('lookAfter', {
-      workflowId: `look/${randomUUID()}`,
-      taskQueue: taskQueues(stack.prefix).budget,
-    });
+    await startNow('lookAfter');
     expect(await talk.ended(turnId)).toBe('completed');
     await talk.close();
     await worker.stop();
@@ -110,6 +107,7 @@ describe('a conversation', () => {
 
   test('that was terminated takes no message, and says so; what was under way is ended on record', async () => {
     const worker = await stack.startWorker();
+    const startNow = await stack.takeOverSchedules();
     const talk = await TestConversation.start(api, await stack.tenant('5'));
     await talk.say('Hello.');
     stack.anthropic.knobs.deltaSpacingMs = 20_000;
@@ -121,10 +119,7 @@ describe('a conversation', () => {
       body: { error: 'conversation_ended' },
     });
     await stack.admin.query(`UPDATE copilot_internal.runs SET seen_at = seen_at - interval '5 minutes'`);
-    await stack.temporal.workflow.execute('lookAfter', {
-      workflowId: `look/${randomUUID()}`,
-      taskQueue: taskQueues(stack.prefix).budget,
-    });
+    await startNow('lookAfter');
     expect(await talk.ended(turnId)).toBe('cancelled');
     expect((await talk.turns()).map(({ status }) => status)).toEqual(['completed', 'cancelled', 'cancelled']);
     expect(await talk.show()).toMatchObject({ status: 'failed', failure: { code: 'run_lost' } });
