@@ -6,7 +6,7 @@
  * rounds the factored rate per token up before it multiplies, so it is never below the cost that it stands for.
  */
 import { divideRoundUp, maxUsd, sumUsd, type Usd } from './money';
-import { reduced, type Fraction, type ModelPrice, type TokenRates } from './prices';
+import { latestAt, reduced, type Fraction, type ModelPrice, type TokenRates } from './prices';
 import {
   checkCount,
   checkUsage,
@@ -59,43 +59,99 @@ const kindNames: Record<CostKind, string> = {
   web_search: 'web searches',
 };
 
-/**
- * The exact cost of a call. Usage of zero costs nothing. A prompt above the long-context threshold pays the higher
- * rates for all of its request; a compaction inside the call is a request of its own.
- * @throws UnpricedUsageError for a modifier or a kind of use that the price has no rate for.
- * @throws UsageError for counts that are no counts.
- */
-export function costOfUsage(price: ModelPrice, usage: ModelUsage): Cost {
-  checkUsage(usage);
-  const factor = factorOf(price, usage.modifiers);
-  const lines = [usage, ...usage.compactions].flatMap((counts) => tokenLines(price, counts, factor));
-  if (usage.webSearchRequests > 0) {
-    const rateUsd = rateFor(price, 'web_search', price.webSearchPerThousandUsd);
-    const quantity = usage.webSearchRequests;
-    lines.push({ kind: 'web_search', quantity, rateUsd, amountUsd: (BigInt(quantity) * rateUsd) / searchesPerRate });
-  }
-  return { costUsd: sumUsd(lines.map((line) => line.amountUsd)), lines };
+/** Where the prices of other models are looked up: a call may have been served by several. */
+export interface PriceBook {
+  prices: readonly ModelPrice[];
+  at: Date | number;
 }
 
-function tokenLines(price: ModelPrice, counts: TokenCounts, factor: Fraction): CostLine[] {
-  const { longContext } = price;
+/** What a call cost as far as there are prices, and the first thing that has none. */
+export interface Bill extends Cost {
+  unpriced: UnpricedUsageError | undefined;
+}
+
+/**
+ * The exact cost of a call. Usage of zero costs nothing. A prompt above the long-context threshold pays the higher
+ * rates for all of its request; a compaction inside the call is a request of its own, and so is what another model
+ * served, at that model's price.
+ * @param book prices of other models; without it, usage of one is refused.
+ * @throws UnpricedUsageError for a modifier, a model or a kind of use that there is no rate for.
+ * @throws UsageError for counts that are no counts.
+ */
+export function costOfUsage(price: ModelPrice, usage: ModelUsage, book?: PriceBook): Cost {
+  const { unpriced, ...cost } = billOf(price, usage, book);
+  if (unpriced) throw unpriced;
+  return cost;
+}
+
+/** As {@link costOfUsage}, but leaves out what has no rate. @throws UsageError for counts that are no counts. */
+export function billOf(price: ModelPrice, usage: ModelUsage, book?: PriceBook): Bill {
+  checkUsage(usage);
+  const lines: CostLine[] = [];
+  let unpriced: UnpricedUsageError | undefined;
+  const add = (line: () => CostLine | undefined): void => {
+    try {
+      const priced = line();
+      if (priced) lines.push(priced);
+    } catch (error) {
+      if (!(error instanceof UnpricedUsageError)) throw error;
+      unpriced ??= error;
+    }
+  };
+  const addTokens = (of: ModelPrice, counts: TokenCounts): void => {
+    for (const used of tokensUsed(of, counts)) add(() => tokenLine(of, used, usage.modifiers));
+  };
+  // Also of usage of zero: what it was served with has to be known.
+  add(() => void factorOf(price, usage.modifiers));
+  for (const counts of [usage, ...usage.compactions]) addTokens(price, counts);
+  for (const counts of usage.otherModels ?? []) {
+    const found = findOther(price, counts.model, book);
+    if (found) addTokens(found, counts);
+    else unpriced ??= new UnpricedUsageError(price, `${JSON.stringify(counts.model)}, which served a part of the call`);
+  }
+  if (usage.webSearchRequests > 0) add(() => searchLine(price, usage.webSearchRequests));
+  const [tool] = Object.entries(usage.otherTools ?? {}).find(([, count]) => count > 0) ?? [];
+  if (tool !== undefined) unpriced ??= new UnpricedUsageError(price, `the provider's tool ${tool}`);
+  return { costUsd: sumUsd(lines.map((line) => line.amountUsd)), lines, unpriced };
+}
+
+const findOther = ({ provider }: ModelPrice, model: string, book: PriceBook | undefined): ModelPrice | undefined =>
+  book &&
+  latestAt(
+    book.prices.filter((candidate) => candidate.provider === provider && candidate.model === model),
+    book.at,
+  );
+
+function searchLine(price: ModelPrice, quantity: number): CostLine {
+  const rateUsd = rateFor(price, 'web_search', price.webSearchPerThousandUsd);
+  return { kind: 'web_search', quantity, rateUsd, amountUsd: (BigInt(quantity) * rateUsd) / searchesPerRate };
+}
+
+interface TokensUsed {
+  kind: CostKind;
+  quantity: number;
+  rate: Usd | undefined;
+}
+
+function tokensUsed({ rates: plain, longContext }: ModelPrice, counts: TokenCounts): TokensUsed[] {
   const isLong = longContext !== undefined && promptTokens(counts) > longContext.thresholdTokens;
-  const rates = isLong ? longContext.rates : price.rates;
-  const used: [CostKind, number, Usd | undefined][] = [
-    ['input', counts.inputTokens, rates.inputUsd],
-    ['cache_read', counts.cacheReadTokens, rates.cacheReadUsd],
-    ['cache_write_5m', counts.cacheWrite5mTokens, rates.cacheWrite5mUsd],
-    ['cache_write_1h', counts.cacheWrite1hTokens, rates.cacheWrite1hUsd],
-    ['output', counts.outputTokens, rates.outputUsd],
+  const rates = isLong ? longContext.rates : plain;
+  const all: TokensUsed[] = [
+    { kind: 'input', quantity: counts.inputTokens, rate: rates.inputUsd },
+    { kind: 'cache_read', quantity: counts.cacheReadTokens, rate: rates.cacheReadUsd },
+    { kind: 'cache_write_5m', quantity: counts.cacheWrite5mTokens, rate: rates.cacheWrite5mUsd },
+    { kind: 'cache_write_1h', quantity: counts.cacheWrite1hTokens, rate: rates.cacheWrite1hUsd },
+    { kind: 'output', quantity: counts.outputTokens, rate: rates.outputUsd },
   ];
-  return used
-    .filter(([, quantity]) => quantity > 0)
-    .map(([kind, quantity, rate]) => {
-      const rateUsd = rateFor(price, kind, rate);
-      const dividend = BigInt(quantity) * rateUsd * factor.numerator;
-      const amountUsd = divideRoundUp({ dividend, divisor: tokensPerRate * factor.denominator });
-      return { kind, quantity, rateUsd, amountUsd };
-    });
+  return all.filter(({ quantity }) => quantity > 0);
+}
+
+function tokenLine(price: ModelPrice, { kind, quantity, rate }: TokensUsed, modifiers: UsageModifiers): CostLine {
+  const factor = factorOf(price, modifiers);
+  const rateUsd = rateFor(price, kind, rate);
+  const dividend = BigInt(quantity) * rateUsd * factor.numerator;
+  const amountUsd = divideRoundUp({ dividend, divisor: tokensPerRate * factor.denominator });
+  return { kind, quantity, rateUsd, amountUsd };
 }
 
 function rateFor(price: ModelPrice, kind: CostKind, rate: Usd | undefined): Usd {

@@ -24,6 +24,12 @@ export interface UsageModifiers {
   inferenceGeo?: string;
 }
 
+/** A request inside the call that another model served, at that model's price. */
+export interface OtherModelUsage extends TokenCounts {
+  /** The exact name in the provider's API. */
+  model: string;
+}
+
 /** Usage of one call, as it is priced, stored with the outcome and sent over the wire: plain JSON. */
 export interface ModelUsage extends TokenCounts {
   /** Web searches that the provider ran for the call. */
@@ -31,6 +37,10 @@ export interface ModelUsage extends TokenCounts {
   /** Requests inside the call that summarised its context. They are billed, and are no part of the counts above. */
   compactions: readonly TokenCounts[];
   modifiers: UsageModifiers;
+  /** Requests inside the call that other models served. They are no part of the counts above. Absent for none. */
+  otherModels?: readonly OtherModelUsage[];
+  /** Paid tools of the provider that a price list has no column for, by name: how often each ran. Absent for none. */
+  otherTools?: Readonly<Record<string, number>>;
 }
 
 /** More than this in one count is no usage but a mistake: the largest context is some millions of tokens. */
@@ -40,11 +50,25 @@ export const MAX_COUNT = 100_000_000;
 export class UsageError extends Error {
   override readonly name = 'UsageError';
   readonly code = 'invalid_usage';
+  /** @param known what was used in any case, where a report contradicts itself. */
+  constructor(
+    message: string,
+    readonly known?: ModelUsage,
+  ) {
+    super(message);
+  }
 }
 
 /** Prompt tokens of a request, cached or not: what a long-context threshold is compared with. */
 export const promptTokens = (counts: TokenCounts): number =>
   counts.inputTokens + counts.cacheReadTokens + counts.cacheWrite5mTokens + counts.cacheWrite1hTokens;
+
+/** Every request that a call consisted of: its own, its compactions, and what other models served. */
+export const requestsOf = (usage: ModelUsage): readonly TokenCounts[] => [
+  usage,
+  ...usage.compactions,
+  ...(usage.otherModels ?? []),
+];
 
 /** Usage of zero, with the given counts filled in. */
 export function usageOf(counts: Partial<ModelUsage> = {}): ModelUsage {
@@ -73,7 +97,7 @@ export function checkCount(value: unknown, name: string): number {
 
 /** Checks every count of usage that came from elsewhere, such as a stored outcome. @throws UsageError */
 export function checkUsage(usage: ModelUsage): void {
-  for (const counts of [usage, ...usage.compactions]) {
+  for (const counts of requestsOf(usage)) {
     checkCount(counts.inputTokens, 'inputTokens');
     checkCount(counts.outputTokens, 'outputTokens');
     checkCount(counts.cacheReadTokens, 'cacheReadTokens');
@@ -81,4 +105,5 @@ export function checkUsage(usage: ModelUsage): void {
     checkCount(counts.cacheWrite1hTokens, 'cacheWrite1hTokens');
   }
   checkCount(usage.webSearchRequests, 'webSearchRequests');
+  for (const [tool, count] of Object.entries(usage.otherTools ?? {})) checkCount(count, tool);
 }
