@@ -5,7 +5,7 @@ import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { isDatabaseAway } from '../store/pool';
 import { createApiKey, type KeyOwner } from '../store/api-keys';
-import { createTenant, listQuotas, setQuotas } from '../store/tenants';
+import { createTenant, readBudget, setQuotas } from '../store/tenants';
 import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
 import { conversationRoutes } from './conversation-routes';
 import { controlRoutes } from './control-routes';
@@ -189,6 +189,10 @@ type App = OpenAPIHono<ApiEnv>;
 
 function tenantRoutes(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
+  const budgetOf = async (tenantId: string) => {
+    const { quotas, ...frozen } = await readBudget(pool, tenantId);
+    return { tenantId, quotas: quotas.map((quota) => showQuota(quota) as schemas.QuotaView), ...frozen };
+  };
   app.openapi(
     createRoute({
       method: 'post',
@@ -208,14 +212,14 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
         const tenant = await createTenant(pool, { tenantId, ...(name === undefined ? {} : { name }) });
         if (!tenant) throw new ApiError('tenant_exists', `There is a tenant ${tenantId} already. Nothing was changed.`);
         const { key } = await createApiKey(pool, { tenantId, label: 'made with the tenant' });
-        const quotas = (await listQuotas(pool, tenantId)).map(showQuota);
+        const { quotas } = await budgetOf(tenantId);
         return { status: 201, body: { tenantId, name: tenant.name, apiKey: key, quotas } };
       }) as never;
     },
   );
   const quotasBody = json(
-    z.object({ tenantId: z.string(), quotas: z.array(schemas.quotaView) }),
-    'The quotas that bind the tenant',
+    z.object({ tenantId: z.string(), quotas: z.array(schemas.quotaView), ...schemas.frozenFields }),
+    'The quotas of the tenant, and who is frozen',
   );
   const path = '/v1/tenants/{id}/quotas';
   const params = idParam('The tenant');
@@ -223,7 +227,7 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
     createRoute({ method: 'get', path, security, request: { params }, responses: { 200: quotasBody, ...failures } }),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
-      return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200);
+      return c.json(await budgetOf(tenantId), 200);
     },
   );
   app.openapi(
@@ -248,7 +252,7 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
       });
       await setQuotas(pool, { tenantId, changes, apiKeyId: c.get('caller').apiKeyId });
       dependencies.authority.reload(tenantId);
-      return c.json({ tenantId, quotas: (await listQuotas(pool, tenantId)).map(showQuota) }, 200);
+      return c.json(await budgetOf(tenantId), 200);
     },
   );
 }

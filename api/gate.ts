@@ -1,5 +1,6 @@
 /** The gate before a request: answers from committed state, in one read, whether it has a chance. The authority has the last word. */
 import type { Resource } from '../core/commands';
+import { frozenMessage } from '../core/decision';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { calculateRetryAfter } from '../core/periods';
 import { covers } from '../core/quotas';
@@ -8,6 +9,7 @@ import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import type { ProcessDependencies } from './context';
 import { denialBody, Denied } from './denials';
+import { ApiError } from './errors';
 
 export interface GateRequest {
   tenantId: string;
@@ -32,7 +34,7 @@ function inTheWay(
   { userId, resource, estimatedUsd = 0n }: GateRequest,
 ): QuotaView | undefined {
   return quotas
-    .filter((quota) => quota.scope !== 'platform' && covers(quota, { userId, resource }))
+    .filter((quota) => covers(quota, { userId, resource }))
     .filter((quota) => headroomOf(quota) <= 0n || headroomOf(quota) < estimatedUsd)
     .sort((a, b) => (headroomOf(a) < headroomOf(b) ? -1 : 1))[0];
 }
@@ -40,7 +42,7 @@ function inTheWay(
 /**
  * Lets a request pass that some money is left for; more may be drawn for a lease of the platform's quota, so that does not
  * count.
- * @throws Denied with the quota that stands in the way.
+ * @throws Denied with the quota that stands in the way, ApiError `budget_frozen` with the reason.
  */
 export async function gate(
   { pool, enforced }: ProcessDependencies,
@@ -48,10 +50,15 @@ export async function gate(
 ): Promise<readonly QuotaView[]> {
   const { tenantId, resource } = request;
   return inSpan(spanNames.quotaCheck, { tenantId, resource }, async () => {
-    const { quotas, answered, waits, userId } = await inSpan(spanNames.quotaGet, {}, () => readGate(pool, request));
+    const { quotas, answered, waits, userId, frozenReason } = await inSpan(spanNames.quotaGet, {}, () =>
+      readGate(pool, request),
+    );
     // One whose period has ended is read as the next one begins.
     const ended = quotas.filter(({ wasEnded }) => wasEnded).length;
     if (ended > 0) await inSpan(spanNames.quotaReset, { quotas: ended }, () => Promise.resolve());
+    // The authority refuses whoever is frozen, enforcement or not, and nobody waits for that to pass.
+    if (frozenReason !== undefined && !answered)
+      throw new ApiError('budget_frozen', frozenMessage(frozenReason, request.what));
     const full = inTheWay(quotas, { userId, ...request });
     if (!full || !enforced[request.resource] || answered || waits) return quotas;
     throw deniedBy(full, request);

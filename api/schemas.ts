@@ -74,6 +74,17 @@ export const setQuotasBody = z.strictObject({
     .max(100),
 });
 
+/** Who may not reserve for now. */
+export const frozenFields = {
+  frozenReason: z
+    .string()
+    .nullable()
+    .openapi({ description: 'Why the tenant may not reserve for now; null when it may.' }),
+  frozenUsers: z
+    .array(z.object({ userId: z.string(), reason: z.string() }))
+    .openapi({ description: 'Users that are frozen themselves, the first hundred by name.' }),
+};
+
 export const platformQuotaView = quotaView.extend({
   leasedUsd: z.string().openapi({ description: 'What tenants have drawn of it, spent or not.' }),
 });
@@ -428,7 +439,7 @@ const operationFields = {
 export const overviewView = z.object({
   tenantId: z.string(),
   name: z.string(),
-  frozenReason: z.string().nullable(),
+  ...frozenFields,
   quotas: z.array(
     quotaView.extend({
       forecast: z
@@ -452,7 +463,7 @@ export const overviewView = z.object({
   alerts: z.array(
     z.object({
       alertId: z.string(),
-      kind: z.enum(['quota_warning', 'quota_exceeded']),
+      kind: z.enum(['quota_warning', 'quota_exceeded', 'overrun']),
       threshold: z.number().nullable(),
       details: z.record(z.string(), z.unknown()),
       raisedAt: at,

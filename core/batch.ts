@@ -1,6 +1,6 @@
 import type { ReserveAnswer, Resource } from './commands';
 import type { Usd } from './money';
-import { covers, rollOver, thresholdsReached, type Quota } from './quotas';
+import { covers, rollOver, thresholdsReached, tightest, type Quota } from './quotas';
 import { isReleasedByExpiry, type Reservation } from './reservations';
 import { retryAfterSeconds, type Hold } from './retry-after';
 
@@ -42,12 +42,21 @@ export interface LedgerEntry {
 }
 
 export interface QuotaAlert {
-  kind: 'quota_warning' | 'quota_exceeded';
+  kind: 'quota_warning' | 'quota_exceeded' | 'overrun';
   quota: Quota;
   /** The threshold that a warning is about. */
   thresholdBasisPoints?: number | undefined;
   /** What was asked for when the quota refused. */
   estimatedUsd?: Usd | undefined;
+  /** The call that cost more than was granted. */
+  overrun?: Overrun | undefined;
+}
+
+/** A call that cost more than its grant: no grant passes a limit, what a provider bills may. */
+export interface Overrun {
+  operationId: string;
+  grantedUsd: Usd;
+  costUsd: Usd;
 }
 
 /** What a decision comes to: what to answer, and what to write before anything is answered. */
@@ -185,6 +194,12 @@ export class Batch {
     if (quota.exceeded || quota.lease) return;
     quota.exceeded = true;
     this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota }, estimatedUsd });
+  }
+
+  /** Raises an alert about a call that cost more than was granted: the first of a period, for the quota that has least left. */
+  overran(payer: { userId?: string | undefined; resource: Resource }, overrun: Overrun): void {
+    const quota = tightest(this.quotasFor(payer).filter(({ lease }) => !lease));
+    if (quota) this.alerts.push({ kind: 'overrun', quota: { ...quota }, overrun });
   }
 
   decision(): BatchDecision {

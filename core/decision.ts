@@ -48,6 +48,10 @@ function apply(batch: Batch, command: BudgetCommand): void {
   }
 }
 
+/** What a payer is told that may not reserve for now. */
+export const frozenMessage = (reason: string, what: string): string =>
+  `The budget is frozen: ${reason}. ${what} An operator can unfreeze it.`;
+
 /** The mark that a release leaves when it comes before its reserve: the late reserve is refused. */
 function tombstone(batch: Batch, operationId: string): Reservation {
   return {
@@ -76,7 +80,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   const request = requestOf(command, amounts);
   const frozen = batch.frozenReason(request);
   if (frozen !== undefined) {
-    const message = `The budget is frozen: ${frozen}. Nothing was reserved. An operator can unfreeze it.`;
+    const message = frozenMessage(frozen, 'Nothing was reserved.');
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'budget_frozen', message } });
   }
   const quotas = batch.quotasFor(request);

@@ -78,6 +78,16 @@ function commit(
     postedAtMs: batch.nowMs,
   });
   batch.move(request, { reservedUsd: -grantedUsd, spentUsd: costUsd });
+  tellOverrun(batch, reservation, costUsd);
+}
+
+/** What was called without a grant, as its policy allowed, has none to pass. */
+function tellOverrun(
+  batch: Batch,
+  { operationId, request, grantedUsd = 0n, unreserved }: Reservation,
+  costUsd: Usd,
+): void {
+  if (request && !unreserved && costUsd > grantedUsd) batch.overran(request, { operationId, grantedUsd, costUsd });
 }
 
 interface FreeDetails {
@@ -119,4 +129,5 @@ function correct(batch: Batch, reservation: Reservation, request: ReservationReq
     postedAtMs,
   });
   batch.move(request, { spentUsd: amountUsd, postedAtMs });
+  tellOverrun(batch, reservation, costUsd);
 }

@@ -1,7 +1,15 @@
 /** What the pages are made of. */
 import type { ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { asNumber, showUsd } from './money';
+
+/** What the tab and the history call this page: the narrowest place first. */
+export function useTitle(...names: string[]): void {
+  const title = [...names, 'Spendlock'].join(' · ');
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
+}
 
 export function Usd({ amount }: { amount: string | null | undefined }) {
   if (amount === null || amount === undefined) return <span class="faint">–</span>;
@@ -93,10 +101,12 @@ interface TableProps<T> {
   /** Said when there are no rows. */
   none: string;
   max?: number;
+  /** Fetches more rows; absent when these are all. */
+  onMore?: (() => void) | undefined;
 }
 
-/** A table; a long one shows its beginning until asked for all. */
-export function Table<T>({ columns, rows, keyOf, none, max = 10 }: TableProps<T>) {
+/** A table; a long one shows its beginning until asked for all that is here, and then for what is not. */
+export function Table<T>({ columns, rows, keyOf, none, max = 10, onMore }: TableProps<T>) {
   const [isWhole, setIsWhole] = useState(false);
   if (rows.length === 0) return <p class="faint">{none}</p>;
   const shown = isWhole ? rows : rows.slice(0, max);
@@ -116,7 +126,7 @@ export function Table<T>({ columns, rows, keyOf, none, max = 10 }: TableProps<T>
           {shown.map((row) => (
             <tr key={keyOf(row)}>
               {columns.map(({ name, of, isNumber }) => (
-                <td key={name} class={isNumber ? 'number' : ''}>
+                <td key={name} class={isNumber ? 'number' : ''} data-name={name}>
                   {of(row)}
                 </td>
               ))}
@@ -126,7 +136,12 @@ export function Table<T>({ columns, rows, keyOf, none, max = 10 }: TableProps<T>
       </table>
       {rows.length > max && (
         <button class="quiet" onClick={() => setIsWhole(!isWhole)}>
-          {isWhole ? 'Show fewer' : `Show all ${rows.length}`}
+          {isWhole ? 'Show fewer' : onMore ? `Show the latest ${rows.length}` : `Show all ${rows.length}`}
+        </button>
+      )}
+      {onMore && (isWhole || rows.length <= max) && (
+        <button class="quiet" onClick={onMore}>
+          Show older
         </button>
       )}
     </div>

@@ -2,7 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Api, CurrentKey, Run } from './api';
 import { difference, sum } from './money';
-import { Card, LiveMark, Moment, Problem, Status, Usd } from './parts';
+import { Card, LiveMark, Moment, Problem, Status, Usd, useTitle } from './parts';
 
 type Step = Run['steps'][number];
 
@@ -15,6 +15,7 @@ interface RunPageProps {
 
 export function RunPage({ api, links, tenantId, runId }: RunPageProps) {
   const { run, isLive, problem } = useRun(api, { tenantId, runId });
+  useTitle(`Run ${runId.slice(0, 8)}`, tenantId);
   if (!run) return <Problem text={problem} />;
   const traceId = run.steps.find((step) => step.traceId !== null)?.traceId;
   return (
@@ -49,6 +50,7 @@ export function RunPage({ api, links, tenantId, runId }: RunPageProps) {
             <Fact name="Cost" value={<Usd amount={run.costUsd} />} />
             <Fact name="Estimated" value={<Usd amount={sum(...run.steps.map(({ requestedUsd }) => requestedUsd))} />} />
             <Fact name="Held now" value={<Usd amount={sum(...run.steps.map(heldUsd))} />} />
+            <Fact name="Unverified" value={<Usd amount={sum(...run.steps.map(unverifiedUsd))} />} />
             <Fact name="Came back" value={<Usd amount={sum(...run.steps.map(releasedUsd))} />} />
           </dl>
         </Card>
@@ -87,6 +89,9 @@ function Fact({ name, value }: { name: string; value: preact.ComponentChildren }
 
 const isOpen = ({ status }: Step): boolean => status === 'granted';
 const heldUsd = (step: Step): string => (isOpen(step) ? (step.reservedUsd ?? '0') : '0');
+/** What was charged by estimate, since nobody knows what the call cost. */
+const unverifiedUsd = ({ settlement, committedUsd }: Step): string =>
+  settlement === 'unverified' ? (committedUsd ?? '0') : '0';
 /** Of what was held, what was not used. */
 function releasedUsd(step: Step): string {
   if (isOpen(step) || step.reservedUsd === null) return '0';
@@ -98,9 +103,7 @@ function Waterfall({ run }: { run: Run }) {
   const { steps } = run;
   if (steps.length === 0) return <p class="faint">It has asked for no money yet.</p>;
   const time = (at: string): number => Date.parse(at);
-  const ends = steps.map(({ endedAt, decidedAt }) =>
-    endedAt === null ? Date.now() : Math.max(time(endedAt), time(decidedAt)),
-  );
+  const ends = steps.map((step) => endOf(step, run));
   const begin = Math.min(time(run.createdAt), ...steps.map(({ decidedAt }) => time(decidedAt)));
   const length = Math.max(1, Math.max(...ends) - begin);
   const place = (from: number, to: number): { left: string; width: string } => ({
@@ -136,24 +139,31 @@ function Waterfall({ run }: { run: Run }) {
             const took = `${((end - decided) / 1_000).toFixed(2)} s`;
             return (
               <tr key={step.operationId} class={step.status}>
-                <td title={step.operationId}>{stepName(step)}</td>
-                <td class="time" title={`${took}; granted ${step.decidedAt}`}>
+                <td title={step.operationId} data-name="Step">
+                  {stepName(step)}
+                </td>
+                <td class="time" data-name="Time" title={`${took}; granted ${step.decidedAt}`}>
                   <div class="track">
                     <span class="bar waits" style={place(decided, claimed)} />
                     {step.claimedAt !== null && <span class={`bar ${step.resource}`} style={place(claimed, end)} />}
                   </div>
                   <span class="visually-hidden">{took}</span>
                 </td>
-                <td>
+                <td data-name="Status">
                   <Status status={step.settlement === 'unverified' ? 'unverified' : step.status} />
                 </td>
-                <td class="number">
+                <td class="number" data-name="Estimate">
                   <Usd amount={step.requestedUsd} />
                 </td>
-                <td class="number">
+                <td class="number" data-name="Actual">
                   <Usd amount={step.committedUsd} />
+                  {overrunUsd(step) !== undefined && (
+                    <div class="status overrun" title="It cost more than was granted, and is recorded in full.">
+                      <Usd amount={overrunUsd(step)} /> over
+                    </div>
+                  )}
                 </td>
-                <td class="number">
+                <td class="number" data-name="Released">
                   <Usd amount={isOpen(step) || step.reservedUsd === null ? null : releasedUsd(step)} />
                 </td>
               </tr>
@@ -163,6 +173,21 @@ function Waterfall({ run }: { run: Run }) {
       </table>
     </div>
   );
+}
+
+/** Where a step's bar ends: one that was refused took no time, and one that is not settled goes on only as long as its run. */
+function endOf({ endedAt, decidedAt, status }: Step, run: Run): number {
+  const decided = Date.parse(decidedAt);
+  if (endedAt !== null) return Math.max(Date.parse(endedAt), decided);
+  if (status === 'denied' || status === 'rejected') return decided;
+  return run.endedAt === null ? Date.now() : Math.max(Date.parse(run.endedAt), decided);
+}
+
+/** What a call cost beyond its grant. */
+function overrunUsd({ reservedUsd, committedUsd }: Step): string | undefined {
+  if (reservedUsd === null || committedUsd === null) return undefined;
+  const over = difference(committedUsd, reservedUsd);
+  return over === '0' || over.startsWith('-') ? undefined : over;
 }
 
 const stepName = ({ kind, step, attempt }: Step): string =>

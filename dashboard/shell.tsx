@@ -25,12 +25,13 @@ export function Shell({ place, session, onSignOut, children }: ShellProps) {
       const act = keys(place, session)[event.key];
       if (event.key === '?') setIsHelpShown((was) => !was);
       else if (!act) return;
+      else if (event.key === 'Escape' && !isTyping && isHelpShown) setIsHelpShown(false);
       else act.do();
       event.preventDefault();
     };
     window.addEventListener('keydown', onKey);
     return () => window.removeEventListener('keydown', onKey);
-  }, [place, session]);
+  }, [place, session, isHelpShown]);
   const isAdministration = session.tenantId === null;
   return (
     <>
@@ -49,7 +50,7 @@ export function Shell({ place, session, onSignOut, children }: ShellProps) {
             Light / dark
           </button>
           <button class="quiet" aria-expanded={isHelpShown} onClick={() => setIsHelpShown(!isHelpShown)}>
-            Keys
+            Shortcuts
           </button>
           <button class="quiet" onClick={onSignOut}>
             Sign out
@@ -57,7 +58,7 @@ export function Shell({ place, session, onSignOut, children }: ShellProps) {
         </div>
       </header>
       {isHelpShown && (
-        <dl class="keys" aria-label="Keys">
+        <dl class="keys" aria-label="Shortcuts">
           {Object.entries(keys(place, session)).map(([key, { what }]) => (
             <div key={key}>
               <dt>
@@ -71,7 +72,7 @@ export function Shell({ place, session, onSignOut, children }: ShellProps) {
       <main>{children}</main>
       <footer class="faint">
         Amounts are US dollars; hold the pointer over one for all its digits. Periods are in UTC, times in yours.{' '}
-        <kbd>?</kbd> shows the keys.
+        <kbd>?</kbd> shows the shortcuts.
       </footer>
     </>
   );
@@ -95,7 +96,10 @@ function keys(place: Place, { tenantId }: CurrentKey): Record<string, Key> {
       },
     },
     d: { what: 'light or dark', do: switchTheme },
-    Escape: { what: 'leaves a field', do: () => (document.activeElement as HTMLElement | null)?.blur() },
+    Escape: {
+      what: 'leaves a field, or these shortcuts',
+      do: () => (document.activeElement as HTMLElement | null)?.blur(),
+    },
   };
 }
 

@@ -30,7 +30,8 @@ export function SignIn({ problem, onKey }: { problem: string | undefined; onKey:
         <Problem text={problem} />
         <p class="faint">
           A tenant’s key shows that tenant, a key of the administration all of them. <code>npm start</code> shows one,{' '}
-          <code>npx spendlock keys create</code> makes one. It is kept until this tab is closed.
+          <code>npx spendlock keys create</code> (with <code>--tenant</code> or <code>--admin</code>) makes one. It is
+          kept until this tab is closed.
         </p>
       </form>
     </main>

@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { useLive, type Api, type Overview, type RunSummary } from './api';
 import { BurnDown, mainQuota, SpendByDay } from './burn-down';
 import { sum } from './money';
-import { Card, Meter, Moment, Problem, Shares, Status, Table, Title, Usd } from './parts';
+import { Card, Meter, Moment, Problem, Shares, Status, Table, Title, Usd, useTitle } from './parts';
 import { runAddress } from './places';
 
 type Quota = Overview['quotas'][number];
@@ -14,7 +14,8 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
     `/v1/tenants/${encodeURIComponent(tenantId)}/overview/events`,
   );
   const [filter, setFilter] = useState('');
-  const runs = useRuns(api, tenantId, value);
+  const { runs, onMore } = useRuns(api, tenantId, value);
+  useTitle(tenantId);
   if (!value) return <Problem text={problem} />;
   const { quotas, spend, denials, alerts, holds, open } = value;
   const main = mainQuota(quotas);
@@ -27,6 +28,11 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
       </Title>
       <Problem text={problem} />
       {value.frozenReason !== null && <Problem text={`Frozen: ${value.frozenReason}. Nothing new is granted.`} />}
+      {value.frozenUsers.length > 0 && (
+        <Problem
+          text={`Frozen users: ${value.frozenUsers.map(({ userId, reason }) => `${userId} (${reason})`).join(', ')}.`}
+        />
+      )}
       <ul class="counts" aria-label="Now">
         <Count n={open.runs} of="open runs" />
         <Count n={open.conversations} of="open conversations" />
@@ -46,6 +52,11 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
         )}
         <Card title="Spend by day">
           <SpendByDay byDay={spend.byDay} from={spend.from} />
+          <p class="faint">
+            <Usd amount={sum(...spend.byDay.map(({ costUsd }) => costUsd))} /> in 31 days, of it{' '}
+            <Usd amount={sum(...spend.byDay.map(({ unverifiedUsd }) => unverifiedUsd))} /> unverified: charged by
+            estimate, since nobody knows yet what was billed.
+          </p>
         </Card>
         <Card title="Spend by model, 31 days">
           <Shares lines={spend.byModel} none="Nothing was spent." />
@@ -58,6 +69,7 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
             rows={runs.filter(({ runId, userId, model, status }) => contains(runId, userId, model, status))}
             keyOf={({ runId }) => runId}
             none="There is none."
+            onMore={onMore}
             columns={[
               { name: 'Run', of: ({ runId }) => <a href={runAddress(tenantId, runId)}>{runId.slice(0, 8)}</a> },
               { name: 'Kind', of: ({ kind }) => kind },
@@ -110,7 +122,11 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
               {
                 name: 'What',
                 of: ({ kind, threshold }) =>
-                  kind === 'quota_warning' ? `${Math.round((threshold ?? 0) * 100)} % used` : 'refused',
+                  kind === 'quota_warning'
+                    ? `${Math.round((threshold ?? 0) * 100)} % used`
+                    : kind === 'overrun'
+                      ? 'a call cost more than was granted'
+                      : 'refused',
               },
               { name: 'Quota', of: ({ details }) => quotaName(details as QuotaName) },
               { name: 'Sent', of: ({ sentAt }) => (sentAt ? <Moment at={sentAt} /> : 'not yet') },
@@ -172,19 +188,45 @@ function forecastInWords({ forecast }: Quota): string {
 
 type ListedRun = RunSummary & { kind: 'task' | 'conversation' };
 
-/** The latest runs, asked for again when the overview changes. */
-function useRuns(api: Api, tenantId: string, overview: Overview | undefined): ListedRun[] {
+/** As many are asked for at once, and are shown at the most. */
+const runsMax = 50;
+const runsShownMax = 2_000;
+const newestFirst = (runs: readonly ListedRun[]): ListedRun[] =>
+  [...runs].sort((a, b) => b.createdAt.localeCompare(a.createdAt));
+
+/** The latest runs, asked for again when the overview changes, and as many older ones as were asked for. */
+function useRuns(
+  api: Api,
+  tenantId: string,
+  overview: Overview | undefined,
+): { runs: ListedRun[]; onMore: (() => void) | undefined } {
   const [runs, setRuns] = useState<ListedRun[]>([]);
+  const [hasMore, setHasMore] = useState<boolean>();
+  const list = async (kind: ListedRun['kind'], before?: string): Promise<ListedRun[]> => {
+    const query = new URLSearchParams({ tenantId, type: kind, limit: String(runsMax), ...(before && { before }) });
+    const { runs: found } = await api.get<{ runs: RunSummary[] }>(`/v1/runs?${query.toString()}`);
+    return found.map((run) => ({ ...run, kind }));
+  };
+  /** Of both kinds the newest, as far as both are known. */
+  const page = async (before?: string): Promise<{ found: ListedRun[]; isFull: boolean }> => {
+    const both = await Promise.all([list('task', before), list('conversation', before)]);
+    const found = newestFirst(both.flat());
+    return {
+      found: found.slice(0, runsMax),
+      isFull: found.length > runsMax || both.some((one) => one.length === runsMax),
+    };
+  };
+  const add = (found: readonly ListedRun[]): void => {
+    const ids = new Set(found.map(({ runId }) => runId));
+    setRuns((known) => newestFirst([...found, ...known.filter(({ runId }) => !ids.has(runId))]).slice(0, runsShownMax));
+  };
   useEffect(() => {
     let isCurrent = true;
-    const list = async (kind: ListedRun['kind']): Promise<ListedRun[]> => {
-      const query = new URLSearchParams({ tenantId, type: kind, limit: '50' });
-      const { runs: found } = await api.get<{ runs: RunSummary[] }>(`/v1/runs?${query.toString()}`);
-      return found.map((run) => ({ ...run, kind }));
-    };
-    Promise.all([list('task'), list('conversation')])
-      .then((found) => {
-        if (isCurrent) setRuns(found.flat().sort((a, b) => b.createdAt.localeCompare(a.createdAt)));
+    page()
+      .then(({ found, isFull }) => {
+        if (!isCurrent) return;
+        add(found);
+        setHasMore((had) => had ?? isFull);
       })
       // The stream says that the API is away, and brings us back here.
       .catch(() => undefined);
@@ -192,5 +234,13 @@ function useRuns(api: Api, tenantId: string, overview: Overview | undefined): Li
       isCurrent = false;
     };
   }, [overview]);
-  return runs;
+  const onMore = (): void => {
+    page(runs.at(-1)?.createdAt)
+      .then(({ found, isFull }) => {
+        add(found);
+        setHasMore(isFull);
+      })
+      .catch(() => undefined);
+  };
+  return { runs, onMore: hasMore && runs.length < runsShownMax ? onMore : undefined };
 }

@@ -1,8 +1,8 @@
 /** Every tenant at a glance, those nearest to their limit first. */
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { useLive, type Api, type TenantSummary } from './api';
 import { asNumber, difference, sum, usd } from './money';
-import { Meter, Problem, Status, Table, Title, Usd } from './parts';
+import { Card, Meter, Problem, Status, Table, Title, Usd, useTitle } from './parts';
 import { tenantAddress } from './places';
 
 const use = ({ limitUsd, spentUsd, reservedUsd }: TenantSummary): number =>
@@ -11,6 +11,7 @@ const use = ({ limitUsd, spentUsd, reservedUsd }: TenantSummary): number =>
 export function TenantsPage({ api }: { api: Api }) {
   const { value, isLive, problem } = useLive<{ tenants: TenantSummary[] }>(api, '/v1/tenants/events');
   const [filter, setFilter] = useState('');
+  useTitle('Tenants');
   if (!value) return <Problem text={problem} />;
   const wanted = value.tenants
     .filter(({ tenantId, name }) => `${tenantId} ${name}`.toLowerCase().includes(filter.toLowerCase()))
@@ -19,6 +20,7 @@ export function TenantsPage({ api }: { api: Api }) {
     <>
       <Title name="Tenants" isLive={isLive} filters="tenants" filter={filter} onFilter={setFilter} />
       <Problem text={problem} />
+      <Platform api={api} tenants={value.tenants} />
       <Table
         rows={wanted}
         keyOf={({ tenantId }) => tenantId}
@@ -46,6 +48,48 @@ export function TenantsPage({ api }: { api: Api }) {
         ]}
       />
     </>
+  );
+}
+
+interface PlatformQuota {
+  resourceType: string;
+  period: string;
+  limitUsd: string;
+  topupUsd: string;
+  spentUsd: string;
+  reservedUsd: string;
+  leasedUsd: string;
+  remainingUsd: string;
+}
+
+/** What binds all tenants together, asked for again when one of them changes. Nothing where there is no such limit. */
+function Platform({ api, tenants }: { api: Api; tenants: readonly TenantSummary[] }) {
+  const [quotas, setQuotas] = useState<PlatformQuota[]>([]);
+  useEffect(() => {
+    // A passing failure leaves what was shown; the list of tenants says that the API is away.
+    api.get<{ quotas: PlatformQuota[] }>('/v1/platform/quotas').then(
+      (answer) => setQuotas(answer.quotas),
+      () => undefined,
+    );
+  }, [tenants]);
+  if (quotas.length === 0) return null;
+  return (
+    <Card title="All tenants together">
+      <Table
+        rows={quotas}
+        keyOf={({ resourceType, period }) => `${resourceType} ${period}`}
+        none=""
+        columns={[
+          { name: 'Quota', of: ({ resourceType, period }) => `platform · ${resourceType} · ${period}` },
+          { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={sum(quota.limitUsd, quota.topupUsd)} /> },
+          { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
+          { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
+          { name: 'Leased', isNumber: true, of: ({ leasedUsd }) => <Usd amount={leasedUsd} /> },
+          { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} /> },
+          { name: 'Limit', isNumber: true, of: ({ limitUsd, topupUsd }) => <Usd amount={sum(limitUsd, topupUsd)} /> },
+        ]}
+      />
+    </Card>
   );
 }
 

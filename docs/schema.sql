@@ -246,7 +246,7 @@ CREATE TABLE quota_alerts (
   raised_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   sent_at timestamp with time zone,
   threshold numeric(5,4),
-  CONSTRAINT quota_alerts_kind_check CHECK ((kind = ANY (ARRAY['quota_warning'::text, 'quota_exceeded'::text]))),
+  CONSTRAINT quota_alerts_kind_check CHECK ((kind = ANY (ARRAY['quota_warning'::text, 'quota_exceeded'::text, 'overrun'::text]))),
   CONSTRAINT quota_alerts_once UNIQUE NULLS NOT DISTINCT (quota_id, kind, period_start, threshold),
   CONSTRAINT quota_alerts_pkey PRIMARY KEY (alert_id),
   CONSTRAINT quota_alerts_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES cost_quotas(quota_id) ON DELETE CASCADE,
@@ -488,9 +488,9 @@ CREATE INDEX quota_alerts_unsent ON copilot_internal.quota_alerts USING btree (t
 
 CREATE INDEX reservations_by_run ON copilot_internal.reservations USING btree (run_id, decided_at) WHERE (run_id IS NOT NULL);
 
-CREATE INDEX reservations_denied ON copilot_internal.reservations USING btree (tenant_id, decided_at DESC) WHERE (status = 'denied'::text);
-
 CREATE INDEX reservations_open ON copilot_internal.reservations USING btree (tenant_id, expires_at) WHERE (status = 'granted'::text);
+
+CREATE INDEX reservations_refused ON copilot_internal.reservations USING btree (tenant_id, decided_at DESC) WHERE (status = ANY (ARRAY['denied'::text, 'rejected'::text]));
 
 CREATE INDEX reservations_sandboxes ON copilot_internal.reservations USING btree (kind) WHERE ((status = 'granted'::text) AND (outcome IS NULL) AND (kind ~~ 'sandbox.%'::text));
 

@@ -9,7 +9,8 @@ import { historyFromJSON } from '@temporalio/common/lib/proto-utils';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { History } from '@temporalio/common/lib/proto-utils';
 import { Command } from 'commander';
-import { signallingConnection, temporalServerFrom } from '../authority/connection';
+import { signallingConnection } from '../authority/connection';
+import { temporalTarget } from './cli/target';
 import { dataConverterFrom } from '../encryption/data-converter';
 import { startTelemetry } from '../telemetry/start';
 import { bundleWorkflows } from '../workers/workers';
@@ -43,7 +44,7 @@ interface Place {
 
 function connect({ address, namespace }: Place): Promise<Connection> {
   const environment = { ...process.env, TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace };
-  return Connection.connect(signallingConnection(temporalServerFrom(environment).connection));
+  return Connection.connect(signallingConnection(temporalTarget(environment).connection));
 }
 
 async function fetchHistory({ workflowId, address, namespace }: Place & { workflowId: string }): Promise<Recording> {

@@ -269,7 +269,7 @@ function reservationRow(reservation: Reservation): Record<string, unknown> {
 }
 
 /** What the alert will say, kept as it was at that moment. */
-function alertRow({ kind, quota, thresholdBasisPoints, estimatedUsd }: QuotaAlert): Record<string, unknown> {
+function alertRow({ kind, quota, thresholdBasisPoints, estimatedUsd, overrun }: QuotaAlert): Record<string, unknown> {
   return {
     quotaId: quota.quotaId,
     kind,
@@ -284,6 +284,11 @@ function alertRow({ kind, quota, thresholdBasisPoints, estimatedUsd }: QuotaAler
       reservedUsd: formatUsd(quota.reservedUsd),
       utilizationPercent: utilizationPercent(quota),
       estimatedUsd: textOrNone(estimatedUsd),
+      ...(overrun && {
+        operationId: overrun.operationId,
+        grantedUsd: formatUsd(overrun.grantedUsd),
+        costUsd: formatUsd(overrun.costUsd),
+      }),
     },
   };
 }

@@ -3,10 +3,10 @@ import type { BindingQuota, Resource } from '../core/commands';
 import { dayMs } from '../core/periods';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { reservationsOf, type ReservationView } from './reservations';
-import { quotasOf, type QuotaView } from './tenants';
+import { frozenOf, isOwn, quotasOf, type Frozen, type QuotaView } from './tenants';
 import { usageOf, type UsageLine } from './usage';
 
-/** A request that was refused money. */
+/** A request that was refused money: by a quota, or because its payer is frozen. */
 export interface DenialRecord {
   operationId: string;
   runId: string | null;
@@ -24,7 +24,7 @@ export interface DenialRecord {
 
 export interface AlertRecord {
   alertId: string;
-  kind: 'quota_warning' | 'quota_exceeded';
+  kind: 'quota_warning' | 'quota_exceeded' | 'overrun';
   /** What was crossed, of a warning. */
   threshold: number | null;
   details: Record<string, unknown>;
@@ -32,10 +32,10 @@ export interface AlertRecord {
   sentAt: Date | null;
 }
 
-export interface TenantOverview {
+export interface TenantOverview extends Frozen {
   tenantId: string;
   name: string;
-  frozenReason: string | null;
+  /** Its own; leases of the platform's quotas are left out. */
   quotas: QuotaView[];
   /** Since `from`. */
   spend: { from: Date; byDay: UsageLine[]; byModel: UsageLine[]; byUser: UsageLine[]; byKind: UsageLine[] };
@@ -58,12 +58,9 @@ export async function readOverview(
     const to = new Date(Math.ceil(now.getTime() / dayMs) * dayMs);
     const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>
       usageOf(client, { tenantId, from, to, groupBy });
-    const [tenant, quotas, byDay, byModel, byUser, byKind, denials, alerts, holds, open] = await Promise.all([
-      client.query<{ name: string; frozenReason: string | null }>(
-        `SELECT name, CASE WHEN frozen_at IS NOT NULL THEN frozen_reason END AS "frozenReason"
-         FROM copilot_internal.tenants WHERE tenant_id = $1`,
-        [tenantId],
-      ),
+    const [tenant, frozen, quotas, byDay, byModel, byUser, byKind, denials, alerts, holds, open] = await Promise.all([
+      client.query<{ name: string }>('SELECT name FROM copilot_internal.tenants WHERE tenant_id = $1', [tenantId]),
+      frozenOf(client, tenantId),
       quotasOf(client, tenantId),
       usage('day'),
       usage('model'),
@@ -79,7 +76,8 @@ export async function readOverview(
     return {
       tenantId,
       ...found,
-      quotas,
+      ...frozen,
+      quotas: quotas.filter(isOwn),
       spend: { from, byDay, byModel, byUser, byKind },
       denials,
       alerts,
@@ -94,7 +92,9 @@ async function latestDenials(client: PoolClient, tenantId: string): Promise<Deni
     `SELECT operation_id AS "operationId", run_id AS "runId", user_id AS "userId", kind, resource, model,
             trim_scale(requested_usd)::text AS "requestedUsd", refusal ->> 'message' AS reason, refusal -> 'quota' AS quota,
             decided_at AS "deniedAt"
-     FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'denied'
+     FROM copilot_internal.reservations
+     WHERE tenant_id = $1 AND status IN ('denied', 'rejected')
+       AND (status = 'denied' OR refusal ->> 'code' = 'budget_frozen')
      ORDER BY decided_at DESC LIMIT ${latestMax}`,
     [tenantId],
   );

@@ -28,6 +28,17 @@ export interface QuotaView {
   wasEnded?: boolean;
 }
 
+/** Who may not reserve for now, and why. */
+export interface Frozen {
+  /** Of the whole tenant; null when it is not frozen. */
+  frozenReason: string | null;
+  /** Its users that are frozen themselves, the first hundred by name. */
+  frozenUsers: { userId: string; reason: string }[];
+}
+
+/** Not a lease of the platform's quota, which is drawn as it is needed and so is no limit of the tenant's. */
+export const isOwn = ({ scope }: Pick<QuotaView, 'scope'>): boolean => scope !== 'platform';
+
 /** What names a quota of a tenant. */
 export interface QuotaKey {
   scope: 'tenant' | 'user';
@@ -116,22 +127,52 @@ export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaVie
   return asTenant(pool, tenantId, (client) => quotasOf(client, tenantId));
 }
 
+/** The tenant's own quotas and who is frozen, as they stand together. Its leases of the platform's quotas are no limits of its own. */
+export async function readBudget(pool: Pool, tenantId: string): Promise<Frozen & { quotas: QuotaView[] }> {
+  return asTenant(pool, tenantId, async (client) => {
+    const [quotas, frozen] = await Promise.all([quotasOf(client, tenantId), frozenOf(client, tenantId)]);
+    return { quotas: quotas.filter(isOwn), ...frozen };
+  });
+}
+
+/** Who is frozen, within the caller's transaction. */
+export async function frozenOf(client: PoolClient, tenantId: string): Promise<Frozen> {
+  const { rows } = await client.query<Frozen>(
+    `SELECT CASE WHEN t.frozen_at IS NOT NULL THEN coalesce(t.frozen_reason, '') END AS "frozenReason",
+            coalesce((SELECT jsonb_agg(jsonb_build_object('userId', f.user_id, 'reason', f.frozen_reason) ORDER BY f.user_id)
+                      FROM (SELECT user_id, frozen_reason FROM copilot_internal.frozen_users
+                            WHERE tenant_id = t.tenant_id ORDER BY user_id LIMIT 100) AS f),
+                     '[]') AS "frozenUsers"
+     FROM copilot_internal.tenants t WHERE t.tenant_id = $1`,
+    [tenantId],
+  );
+  return rows[0] ?? { frozenReason: null, frozenUsers: [] };
+}
+
 /**
- * The quotas that bind a tenant, whether a request was answered before under its Idempotency-Key, and whose a conversation is
- * and whether it waits for money instead of being denied: what a gate needs, in one round trip.
+ * The tenant's own quotas, whether a request was answered before under its Idempotency-Key, and whose a conversation is
+ * and whether it waits for money instead of being denied, and who is frozen: what a gate needs, in one round trip.
  */
 export async function readGate(
   pool: Pool,
   {
     tenantId,
+    userId: payer,
     repeatOf,
     conversationId,
   }: {
     tenantId: string;
+    userId?: string | undefined;
     repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined } | undefined;
     conversationId?: string | undefined;
   },
-): Promise<{ quotas: QuotaView[]; answered: boolean; waits: boolean; userId?: string | undefined }> {
+): Promise<{
+  quotas: QuotaView[];
+  answered: boolean;
+  waits: boolean;
+  userId?: string | undefined;
+  frozenReason?: string | undefined;
+}> {
   return asTenant(pool, tenantId, async (client, commitWith) => {
     const both = Promise.all([
       quotasOf(client, tenantId),
@@ -149,10 +190,24 @@ export async function readGate(
              FROM copilot_internal.runs WHERE run_id = $1`,
             [conversationId],
           ),
+      client.query<{ reason: string | null }>(
+        `SELECT CASE WHEN t.frozen_at IS NOT NULL THEN coalesce(t.frozen_reason, '')
+                ELSE (SELECT f.frozen_reason FROM copilot_internal.frozen_users f
+                      WHERE f.tenant_id = t.tenant_id AND f.user_id =
+                        coalesce($2, (SELECT r.user_id FROM copilot_internal.runs r WHERE r.run_id = $3::uuid))) END AS reason
+         FROM copilot_internal.tenants t WHERE t.tenant_id = $1`,
+        [tenantId, payer ?? null, conversationId ?? null],
+      ),
     ]);
-    const [quotas, answer, conversation] = await commitWith(both);
+    const [quotas, answer, conversation, frozen] = await commitWith(both);
     const { userId, waits = false } = conversation?.rows[0] ?? {};
-    return { quotas, answered: (answer?.rowCount ?? 0) > 0, waits, userId: userId ?? undefined };
+    return {
+      quotas: quotas.filter(isOwn),
+      answered: (answer?.rowCount ?? 0) > 0,
+      waits,
+      userId: userId ?? undefined,
+      frozenReason: frozen.rows[0]?.reason ?? undefined,
+    };
   });
 }
 

@@ -125,6 +125,8 @@ export interface MeasuredDecision {
   answers: Partial<Record<'granted' | 'denied' | 'rejected', number>>;
   /** Costs that were posted to the ledger. */
   posted: { resource: Resource; amountUsd: Usd; isUnverified: boolean }[];
+  /** Calls that cost more than was granted. */
+  overruns: Resource[];
 }
 
 /** Counts a decision; what it came to is put together only when somebody reads. */
@@ -146,6 +148,8 @@ export function countDecision(measure: () => MeasuredDecision): void {
     if (isUnverified)
       use.counter(metricNames.unverified, 'Costs that were charged by estimate').add(1, { tenant, resource });
   }
+  for (const resource of decision.overruns)
+    use.counter(metricNames.overruns, 'Calls that cost more than was granted').add(1, { tenant, resource });
 }
 
 export function countAlert(kind: string): void {

@@ -45,6 +45,7 @@ export const metricNames = {
   quotaSpent: 'spendlock.quota.spent',
   quotaReserved: 'spendlock.quota.reserved',
   unverified: 'spendlock.settlements.unverified.total',
+  overruns: 'spendlock.settlements.overrun.total',
   alerts: 'spendlock.alerts.total',
 } as const;
 

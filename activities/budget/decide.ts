@@ -143,7 +143,10 @@ function measured(
     amountUsd,
     isUnverified: settlement === 'unverified',
   }));
-  return { tenantId, seconds, commands: commands.length, answers, posted };
+  const overruns = decision.alerts.flatMap(({ kind, overrun }) =>
+    kind === 'overrun' && overrun ? [resources.get(overrun.operationId) ?? ('llm' as const)] : [],
+  );
+  return { tenantId, seconds, commands: commands.length, answers, posted, overruns };
 }
 
 /** What this batch decided: who asks again is answered from the record, and is neither counted nor logged twice. */

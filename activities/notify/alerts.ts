@@ -1,7 +1,7 @@
 /** What an alert says, and where it goes. */
 import type { Logger } from '../../telemetry/log';
 
-export type CostAlertKind = 'quota_warning' | 'quota_exceeded';
+export type CostAlertKind = 'quota_warning' | 'quota_exceeded' | 'overrun';
 
 /** The quota that an alert is about, as it was at that moment. Amounts are decimal strings. */
 export interface AlertedQuota {
@@ -16,6 +16,10 @@ export interface AlertedQuota {
   estimatedUsd?: string;
   /** The share of the limit that a warning is about. */
   threshold?: number;
+  /** The call that cost more than was granted, of an overrun. */
+  operationId?: string;
+  grantedUsd?: string;
+  costUsd?: string;
 }
 
 export interface CostAlert {
@@ -33,15 +37,20 @@ export interface NotificationService {
   sendAlert(alert: CostAlert): Promise<void>;
 }
 
+const titles: Record<CostAlertKind, (what: string, quota: AlertedQuota) => string> = {
+  quota_warning: (what, { utilizationPercent, limitUsd }) => `${what} is at ${utilizationPercent} % of $${limitUsd}`,
+  quota_exceeded: (what, { spentUsd, limitUsd, reservedUsd }) =>
+    `${what} refused a request: $${spentUsd} of $${limitUsd} is spent and $${reservedUsd} reserved`,
+  overrun: (what, { operationId, costUsd, grantedUsd, spentUsd, limitUsd }) =>
+    `The call ${operationId} cost $${costUsd}, more than the $${grantedUsd} that was granted. It is recorded in full. ${what} has $${spentUsd} of $${limitUsd} spent`,
+};
+
 export function createCostAlert(kind: CostAlertKind, quota: AlertedQuota, tenantId?: string): CostAlert {
   const what = `The ${quota.resourceType} quota of ${quota.scope} ${quota.scopeId} per ${quota.period}`;
   return {
     kind,
-    severity: kind === 'quota_warning' ? 'warning' : 'error',
-    title:
-      kind === 'quota_warning'
-        ? `${what} is at ${quota.utilizationPercent} % of $${quota.limitUsd}`
-        : `${what} refused a request: $${quota.spentUsd} of $${quota.limitUsd} is spent and $${quota.reservedUsd} reserved`,
+    severity: kind === 'quota_exceeded' ? 'error' : 'warning',
+    title: titles[kind](what, quota),
     tenantId,
     quota,
   };

@@ -1,10 +1,9 @@
 /** How the command line reaches the API. */
 import { randomUUID } from 'node:crypto';
-import { createWriteStream, readFileSync } from 'node:fs';
-import path from 'node:path';
+import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { dataDirOf } from '../data-dir';
+import { apiTarget } from './target';
 
 /** The API said no, or could not be reached. The message says what to do. */
 export class ApiCallError extends Error {}
@@ -16,26 +15,8 @@ export interface Api {
   download(path: string, file: string): Promise<void>;
 }
 
-interface Address {
-  apiUrl: string;
-  apiKey: string;
-}
-
-/** Where the API is: the environment says so, or `npm start` of this checkout does while it runs. */
-function address(): Address {
-  const { SPENDLOCK_API_URL: apiUrl, SPENDLOCK_API_KEY: apiKey } = process.env;
-  if (apiKey !== undefined) return { apiUrl: apiUrl ?? 'http://127.0.0.1:8088', apiKey };
-  try {
-    return JSON.parse(readFileSync(path.join(dataDirOf(process.env), 'api.json'), 'utf8')) as Address;
-  } catch {
-    throw new ApiCallError(
-      'No API to speak to. Set SPENDLOCK_API_URL and SPENDLOCK_API_KEY (an administration key), or run `npm start` here. Nothing was done.',
-    );
-  }
-}
-
 export function connect(): Api {
-  const { apiUrl, apiKey } = address();
+  const { apiUrl, apiKey } = apiTarget(process.env);
   async function ask(where: string, { headers, ...init }: RequestInit & { headers?: Record<string, string> } = {}) {
     const response = await fetch(`${apiUrl}${where}`, {
       ...init,

@@ -1,10 +1,11 @@
-import { Command } from 'commander';
+import { Command, InvalidArgumentError } from 'commander';
 import { ApiCallError, connect } from './api';
 import {
   amount,
   author,
   periodOption,
   platformOption,
+  positiveAmount,
   reasonOption,
   resourceOption,
   scopeOf,
@@ -50,7 +51,14 @@ const columns: Column<Quota>[] = [
 interface PlatformQuota extends Quota {
   leasedUsd: string;
 }
-type SetOptions = QuotaOptions & Json & { limit: string; warnAt?: string[]; platform?: boolean };
+type SetOptions = QuotaOptions & Json & { limit: string; warnAt?: number[]; platform?: boolean };
+
+/** One more of the shares that are given. */
+function shares(text: string, before: number[] = []): number[] {
+  const share = Number(text);
+  if (!(share > 0 && share <= 1)) throw new InvalidArgumentError('It must be above 0 and at most 1, such as 0.8.');
+  return [...before, share];
+}
 
 const platformOnly = 'platform';
 /** Whom a command is about. @throws Error when it is nobody, or two. */
@@ -67,6 +75,15 @@ const platformTable = (quotas: PlatformQuota[]): string =>
     'No platform quota: tenants are bound by their own only.',
   );
 const leasedColumn: Column<PlatformQuota>[] = [{ name: 'leased', of: ({ leasedUsd }) => usd(leasedUsd), right: true }];
+interface Budget {
+  quotas: Quota[];
+  frozenReason: string | null;
+  frozenUsers: { userId: string; reason: string }[];
+}
+const frozenLines = ({ frozenReason, frozenUsers }: Budget): string[] => [
+  ...(frozenReason === null ? [] : [`FROZEN: ${frozenReason}. Nothing new is granted.`]),
+  ...frozenUsers.map(({ userId, reason }) => `FROZEN: user ${userId}: ${reason}.`),
+];
 const quotaTable = (quotas: Quota[]): string => table(columns, quotas, 'No quota: nothing can be reserved.');
 
 export function budgetCommands(): Command {
@@ -80,8 +97,8 @@ export function budgetCommands(): Command {
         const answer = await connect().get<{ quotas: PlatformQuota[] }>('/v1/platform/quotas');
         return show(json, answer, () => platformTable(answer.quotas));
       }
-      const answer = await connect().get<{ quotas: Quota[] }>(tenantPath(tenantId ?? '', 'quotas'));
-      show(json, answer, () => quotaTable(answer.quotas));
+      const answer = await connect().get<Budget>(tenantPath(tenantId ?? '', 'quotas'));
+      show(json, answer, () => [...frozenLines(answer), quotaTable(answer.quotas)].join('\n'));
     });
   budget
     .command('set [tenant]')
@@ -91,10 +108,10 @@ export function budgetCommands(): Command {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
-    .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8')
+    .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8', shares)
     .addHelpText('after', '\nExample: npx spendlock budget set acme --limit 250 --resource llm --warn-at 0.5 0.8')
     .action(async (tenantId: string | undefined, options: SetOptions) => {
-      const [warningThreshold, ...moreWarningThresholds] = (options.warnAt ?? []).map(Number);
+      const [warningThreshold, ...moreWarningThresholds] = options.warnAt ?? [];
       const limits = {
         resourceType: options.resource,
         period: options.period,
@@ -112,7 +129,9 @@ export function budgetCommands(): Command {
       show(options.json ?? false, answer, () => quotaTable(answer.quotas));
     });
   budget
-    .command('topup <tenant> <usd>')
+    .command('topup')
+    .argument('<tenant>')
+    .argument('<usd>', 'US dollars, more than 0', positiveAmount)
     .description('lifts a limit once, until its period ends')
     .addOption(resourceOption)
     .addOption(periodOption)
@@ -124,7 +143,7 @@ export function budgetCommands(): Command {
         ...scopeOf(options),
         resourceType: options.resource,
         period: options.period,
-        amountUsd: amount(usdText),
+        amountUsd: usdText,
         reason: options.reason,
         author: author(),
       });
@@ -150,12 +169,18 @@ export function budgetCommands(): Command {
     );
   }
   budget
-    .command('adjust <tenant> <operation> <usd>')
+    .command('adjust')
+    .argument('<tenant>')
+    .argument('<operation>')
+    .argument('<usd>', 'what it cost in US dollars', amount)
     .description('corrects what an operation cost, by an entry of the difference')
     .addOption(reasonOption())
     .action(correct);
   budget
-    .command('reconcile <tenant> [operation] [usd]')
+    .command('reconcile')
+    .argument('<tenant>')
+    .argument('[operation]')
+    .argument('[usd]', 'what the provider billed in US dollars', amount)
     .description('lists the settlements whose cost nobody knows, or settles one at what the provider billed')
     .option('--reason <words>', 'why, for the audit', 'reconciled with the provider')
     .addHelpText('after', '\nExample: npx spendlock budget reconcile acme 6f1c… 0.0173 --reason "invoice 2026-11"')
@@ -166,7 +191,11 @@ export function budgetCommands(): Command {
         usdText: string | undefined,
         options: Json & { reason: string },
       ) => {
-        if (operation !== undefined && usdText !== undefined) return correct(tenantId, operation, usdText, options);
+        if (operation !== undefined) {
+          if (usdText === undefined)
+            throw new InvalidArgumentError('Say what the operation cost: reconcile TENANT OPERATION USD.');
+          return correct(tenantId, operation, usdText, options);
+        }
         const answer = await connect().get<{ holds: Unverified[] }>(tenantPath(tenantId, 'holds?unverified=true'));
         show(options.json ?? false, answer, () => table(unverifiedColumns, answer.holds, 'Every settlement is known.'));
       },
@@ -180,7 +209,7 @@ async function correct(
   usdText: string,
   { reason, json = false }: Json & { reason: string },
 ): Promise<void> {
-  const body = { operationId, costUsd: amount(usdText), reason, author: author() };
+  const body = { operationId, costUsd: usdText, reason, author: author() };
   const answer = await connect().send<{ differenceUsd: string }>('POST', tenantPath(tenantId, 'adjustments'), body);
   show(json, answer, () =>
     answer.differenceUsd === '0'

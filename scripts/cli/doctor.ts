@@ -7,11 +7,12 @@ import path from 'node:path';
 import type { Connection } from '@temporalio/client';
 import { Command } from 'commander';
 import { Client } from 'pg';
-import { temporalServerFrom, type TemporalServer } from '../../authority/connection';
+import type { TemporalServer } from '../../authority/connection';
 import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../../workflows/messages';
 import { missingSearchAttributes } from '../../workers/search-attributes';
 import { listVersions, type Deployment } from './workers';
 import { show, table, type Column } from './output';
+import { temporalTarget, workerEnvironment } from './target';
 import { connectToTemporal } from './temporal';
 
 interface Finding {
@@ -42,20 +43,25 @@ export function doctorCommand(): Command {
     .addHelpText(
       'after',
       `
-It reads DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and SPENDLOCK_TASK_QUEUE_PREFIX as a worker does.
+It reads DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and SPENDLOCK_TASK_QUEUE_PREFIX as a worker does; where none of
+them is set, it looks at the running \`npm start\` of this checkout.
 Exit statuses: 0 all is well, 1 something is wrong.
 
 Example: DATABASE_URL=postgres://… TEMPORAL_ADDRESS=127.0.0.1:7233 npx spendlock doctor`,
     )
     .action(async ({ json = false }: { json?: boolean }) => {
-      const findings = [...(await lookAtPostgres(process.env)), ...(await lookAtTemporal(process.env))];
+      const findings = [
+        ...(await lookAtPostgres(workerEnvironment(process.env))),
+        ...(await lookAtTemporal(process.env)),
+      ];
       show(json, { findings }, () => table(columns, findings, ''));
       if (findings.some(({ state }) => state === 'wrong')) process.exitCode = 1;
     });
 }
 
 async function lookAtPostgres({ DATABASE_URL: url }: NodeJS.ProcessEnv): Promise<Finding[]> {
-  if (!url) return [wrong('Postgres', 'DATABASE_URL is not set. Set it to what the workers use.')];
+  if (!url)
+    return [wrong('Postgres', 'DATABASE_URL is not set. Set it to what the workers use, or run `npm start` here.')];
   const client = new Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
   client.on('error', () => undefined);
   try {
@@ -163,7 +169,7 @@ async function lookAtTemporal(environment: NodeJS.ProcessEnv): Promise<Finding[]
   const { SPENDLOCK_TASK_QUEUE_PREFIX: prefix = defaultTaskQueuePrefix } = environment;
   let server: TemporalServer;
   try {
-    server = temporalServerFrom(environment);
+    server = temporalTarget(environment);
   } catch (error) {
     return [wrong('Temporal', `How to connect is not clear: ${(error as Error).message}`)];
   }

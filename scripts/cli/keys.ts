@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { createApiKey, listApiKeys, noteKeyChange } from '../../store/api-keys';
 import { createPool } from '../../store/pool';
-import { connect } from './api';
+import { ApiCallError, connect } from './api';
 import { author } from './options';
 import { show, table, type Column } from './output';
 
@@ -36,7 +36,7 @@ async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
     );
     if (inForce.length > 0)
       throw new Error(
-        `The administration has a key already (${inForce[0]?.apiKeyId}). Make more with it: \`npx spendlock keys create\`. Nothing was done.`,
+        `The administration has a key already (${inForce[0]?.apiKeyId}). Make more with it: \`npx spendlock keys create --admin\`. Nothing was done.`,
       );
     const { key, apiKeyId } = await createApiKey(pool, { label: 'the first' });
     const by = { author: author() };
@@ -51,6 +51,21 @@ interface Options {
   tenant?: string;
   json?: boolean;
 }
+interface NewKeyOptions {
+  admin?: boolean;
+  label?: string;
+}
+
+/** @throws ApiCallError when nobody could steer the installation without this key. */
+async function refuseTheLast(key: string): Promise<void> {
+  const { keys } = await connect().get<{ keys: Key[] }>('/v1/keys');
+  const lasting = keys.filter(({ revokedAt }) => revokedAt === null);
+  if (lasting.length !== 1 || lasting[0]?.apiKeyId !== key.toLowerCase()) return;
+  throw new ApiCallError(
+    `${key} is the last key of the administration: without it nobody can steer this installation. Make another first (\`npx spendlock keys create --admin\`), or say --yes; then \`npx spendlock keys first\`, with DATABASE_URL, makes a new one. Nothing was done.`,
+  );
+}
+
 const ofTenant = ({ tenant }: Options): { tenantId?: string } => (tenant === undefined ? {} : { tenantId: tenant });
 
 export function keysCommands(): Command {
@@ -67,10 +82,15 @@ export function keysCommands(): Command {
   keys
     .command('create')
     .description('makes a key, which is shown once')
-    .addOption(tenantOption())
+    .option('--tenant <id>', 'a key of this tenant')
+    .option('--admin', 'a key of the administration, which may do everything to every tenant')
     .option('--label <words>', 'what it is for')
     .addHelpText('after', '\nExample: npx spendlock keys create --tenant acme --label "the backend"')
-    .action(async ({ json = false, label = '', ...options }: Options & { label?: string }) => {
+    .action(async ({ json = false, label = '', admin = false, ...options }: Options & NewKeyOptions) => {
+      if (admin === (options.tenant !== undefined))
+        throw new InvalidArgumentError(
+          'Say --tenant ID for a key of a tenant, or --admin for one of the administration.',
+        );
       const body = { ...ofTenant(options), label, author: author() };
       const answer = await connect().send<{ apiKeyId: string; apiKey: string }>('POST', '/v1/keys', body);
       show(json, answer, () => `Made ${answer.apiKeyId}. The key, shown only now:\n${answer.apiKey}`);
@@ -103,7 +123,9 @@ export function keysCommands(): Command {
     .command('revoke <key>')
     .description('refuses a key from now on')
     .addOption(tenantOption())
-    .action(async (key: string, { json = false, ...options }: Options) => {
+    .option('--yes', 'also the last key of the administration')
+    .action(async (key: string, { json = false, yes = false, ...options }: Options & { yes?: boolean }) => {
+      if (options.tenant === undefined && !yes) await refuseTheLast(key);
       const body = { ...ofTenant(options), author: author() };
       const answer = await connect().send<Key>('POST', `/v1/keys/${encodeURIComponent(key)}/revoke`, body);
       show(json, answer, () => `${key} is refused.`);

@@ -4,15 +4,15 @@
  *
  * Exit statuses: 0 done, 1 refused or failed, 2 wrong use.
  */
-import { CommanderError } from 'commander';
-import { ApiCallError } from './api';
+import { CommanderError, InvalidArgumentError } from 'commander';
 import { program } from './program';
 
 program()
   .parseAsync()
   .catch((error: unknown) => {
+    // Commander has said what it found by itself, but for what an action threw.
+    if (error instanceof InvalidArgumentError) console.error(`error: ${error.message} Nothing was done.`);
     if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
-    if (error instanceof ApiCallError) console.error(error.message);
-    else console.error(error instanceof Error ? error.message : String(error));
+    console.error(error instanceof Error ? error.message : String(error));
     process.exit(1);
   });

@@ -12,6 +12,12 @@ export const amount = (text: string): string => {
   }
 };
 
+/** An amount that does something: nothing is lifted by 0. */
+export const positiveAmount = (text: string): string => {
+  if (parseAmountUsd(amount(text)) > 0n) return text;
+  throw new InvalidArgumentError('It must be more than 0.');
+};
+
 export interface QuotaOptions {
   user?: string;
   resource: 'llm' | 'e2b' | 'all';

@@ -7,10 +7,10 @@ import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import { clientConfigToToml, loadClientConfig, loadClientConfigProfile } from '@temporalio/envconfig';
 import { msToTs } from '@temporalio/common/lib/time';
 import { Command, InvalidArgumentError } from 'commander';
-import { temporalServerFrom } from '../../authority/connection';
 import { dayMs } from '../../core/periods';
 import { missingSearchAttributes, registerSearchAttributes } from '../../workers/search-attributes';
 import { show } from './output';
+import { temporalTarget } from './target';
 import { connectToTemporal, isNotFound } from './temporal';
 
 interface SetupOptions {
@@ -65,7 +65,7 @@ async function setUp({
   save,
   profile,
 }: Omit<SetupOptions, 'json'>): Promise<Done> {
-  const { connection: server, namespace } = temporalServerFrom(process.env);
+  const { connection: server, namespace } = temporalTarget(process.env);
   const done: Done = { isReady: true, steps: [] };
   const note = (what: string, says: string, ok = true): void => {
     done.steps.push({ what, says });

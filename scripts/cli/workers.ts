@@ -2,10 +2,10 @@
 import type { Connection } from '@temporalio/client';
 import { temporal as proto } from '@temporalio/proto';
 import { Command, InvalidArgumentError } from 'commander';
-import { temporalServerFrom } from '../../authority/connection';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { show, table, type Column } from './output';
 import { connectToTemporal, isNotFound } from './temporal';
+import { temporalTarget } from './target';
 
 const help = `
 Workers that are started with SPENDLOCK_BUILD_ID are versions. It reads TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and the rest of how a
@@ -75,7 +75,7 @@ export interface Deployment {
 }
 
 async function withDeployment<T>(work: (deployment: Deployment) => Promise<T>): Promise<T> {
-  const { connection: server, namespace } = temporalServerFrom(process.env);
+  const { connection: server, namespace } = temporalTarget(process.env);
   const deploymentName = process.env.SPENDLOCK_TASK_QUEUE_PREFIX ?? defaultTaskQueuePrefix;
   const connection = await connectToTemporal(server);
   try {

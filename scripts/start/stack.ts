@@ -27,6 +27,7 @@ import {
   type AnthropicStandIn,
   type E2bStandIn,
 } from '../stand-ins';
+import { localInstallationFile, type LocalInstallation } from '../cli/target';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
 
@@ -121,8 +122,14 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
   await createTenant(pool, { tenantId: demoTenantId, name: 'The tenant of npm start' });
   const { key } = await createApiKey(pool, { label: 'npm start' });
   // For the command line of this checkout, as long as this runs.
-  const addressFile = path.join(dataDir, 'api.json');
-  await writeFile(addressFile, JSON.stringify({ apiUrl: api.url, apiKey: key }), { mode: 0o600 });
+  const addressFile = localInstallationFile(dataDir);
+  const local: LocalInstallation = {
+    apiUrl: api.url,
+    apiKey: key,
+    databaseUrl,
+    temporalAddress: services.temporal.address,
+  };
+  await writeFile(addressFile, JSON.stringify(local), { mode: 0o600 });
   stops.push(() => rm(addressFile, { force: true }));
   return stackOf({ services, api, key, pool, standIns, worker, model, stop });
 }

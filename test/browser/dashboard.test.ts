@@ -136,6 +136,49 @@ describe('the dashboard', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('XE8: a refused step takes no time, however long one looks at it, and an overrun is marked', async () => {
+    const tenantId = await stack.tenant('0.01');
+    const file = { name: 'data.csv', content: 'a\n1\n' };
+    const { runId } = await stack.run({ tenantId, task: 'Profile this file.', file });
+    await signIn(adminKey, `#/tenants/${tenantId}/runs/${runId}`);
+    const denied = page.locator('tr.denied .bar').first();
+    await denied.waitFor();
+    const share = () =>
+      denied.evaluate((bar) =>
+        parseFloat((bar as unknown as { style: { width: string } }).style.width.replace(/.*?([\d.]+)%.*/, '$1')),
+      );
+    expect(await share()).toBeLessThan(5);
+    await page.waitForTimeout(4_000);
+    expect(await share()).toBeLessThan(5);
+    expect(await page.title()).toBe(`Run ${runId.slice(0, 8)} · ${tenantId} · Spendlock`);
+  });
+
+  test('XE8: leads to older runs, says what is unverified, names each page, and Escape closes the shortcuts', async () => {
+    const tenantId = await stack.tenant('10');
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.runs (run_id, tenant_id, workflow_id, model, task, status, options, created_at, ended_at)
+       SELECT gen_random_uuid(), $1, 'run/old-' || n, 'claude-haiku-4-5', 'x', 'completed', '{}', now() - make_interval(mins => n), now()
+       FROM generate_series(1, 70) AS n`,
+      [tenantId],
+    );
+    await signIn(adminKey, `#/tenants/${tenantId}`);
+    const runs = page.getByRole('region', { name: 'Runs and conversations' });
+    await runs.getByRole('button', { name: 'Show the latest 50' }).click();
+    await runs.getByRole('button', { name: 'Show older' }).click();
+    await runs.getByRole('row').nth(70).waitFor();
+    expect(await runs.getByRole('row').count()).toBe(71);
+    expect(await runs.getByRole('button', { name: 'Show older' }).count()).toBe(0);
+    expect(await page.getByRole('region', { name: 'Spend by day' }).textContent()).toContain('unverified');
+    expect(await page.title()).toBe(`${tenantId} · Spendlock`);
+    await page.getByRole('button', { name: 'Shortcuts' }).click();
+    await page.getByLabel('Shortcuts').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByLabel('Shortcuts').waitFor({ state: 'detached' });
+    await page.goto(`${api.url}/#/`);
+    await page.getByRole('heading', { name: 'Tenants' }).waitFor();
+    expect(await page.title()).toBe('Tenants · Spendlock');
+  });
+
   test('shows a tenant’s key that tenant and no other', async () => {
     const { key } = await createApiKey(stack.pool, { tenantId: scene.calmTenantId });
     await signIn(key, `#/tenants/${scene.tenantId}`);
@@ -157,11 +200,24 @@ describe('the dashboard', () => {
     expect(await ground()).not.toBe(dark);
     await page.keyboard.press('d');
     expect(await ground()).toBe(dark);
-    await page.setViewportSize({ width: 420, height: 900 });
+    await page.setViewportSize({ width: 390, height: 900 });
     await page.waitForTimeout(200);
     const overflow = await page.evaluate('document.documentElement.scrollWidth - window.innerWidth');
     expect(overflow).toBeLessThanOrEqual(0);
+    // XE8: no figure is cut off, in any table.
+    const cutOff = (): Promise<unknown> =>
+      page.evaluate(
+        `[...document.querySelectorAll('td .number, td time')].filter((one) => {
+           const { left, right, width } = one.getBoundingClientRect();
+           return width > 0 && (left < 0 || right > window.innerWidth);
+         }).map((one) => one.textContent)`,
+      );
+    expect(await cutOff()).toEqual([]);
     await picture(page, 'tenant-narrow');
+    await page.goto(`${api.url}/#/tenants/${scene.tenantId}/runs/${scene.runId}`);
+    await page.getByRole('region', { name: 'Steps' }).getByText('llm.call #1').waitFor();
+    expect(await cutOff()).toEqual([]);
+    await picture(page, 'run-narrow');
   });
 
   test('asks nobody but its API, keeps its key out of addresses, and forgets it on leaving', async () => {

@@ -111,6 +111,59 @@ describe('control', () => {
     expect(await reserve(tenantId, '20')).toMatchObject({ status: 201 });
   });
 
+  test('XE2: a freeze is met at the gate with its reason, and shows wherever quotas do', async () => {
+    const tenantId = await stack.tenant('10');
+    const key = await api.keyOf(tenantId);
+    const check = (more: object = {}): Promise<Answer> =>
+      post('/v1/quota-checks', { resource: 'llm', estimatedUsd: '0.01', ...more }, key);
+    await post(`/v1/tenants/${tenantId}/freeze`, { userId: 'ada', reason: 'suspected leak' });
+    expect(await check({ userId: 'ada' })).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
+    expect(await check({ userId: 'grace' })).toMatchObject({ status: 200 });
+    const talk = await post('/v1/conversations', { userId: 'ada' }, key);
+    const say = await post(`/v1/conversations/${String(talk.body.conversationId)}/messages`, { message: 'Hello?' }, key);
+    expect(say).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
+    // One that got past the gate is on the list of denials, as who was refused by a quota is.
+    await reserve(tenantId, '1', { userId: 'ada' });
+    await post(`/v1/tenants/${tenantId}/freeze`, { reason: 'invoice overdue' });
+    const started = await post('/v1/runs', { task: 'What is 2 + 2?' }, key);
+    expect(started).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
+    expect(started.body.message).toContain('invoice overdue');
+    expect(started.body.message).toContain('The run was not started.');
+    expect((await api.call('GET', `/v1/tenants/${tenantId}/quotas`, { key })).body).toMatchObject({
+      frozenReason: 'invoice overdue',
+      frozenUsers: [{ userId: 'ada', reason: 'suspected leak' }],
+    });
+    const shown = await spendlock('budget', 'show', tenantId);
+    expect(shown.out).toMatch(/FROZEN: invoice overdue.*\nFROZEN: user ada: suspected leak/);
+    const { body } = await api.call('GET', `/v1/tenants/${tenantId}/overview`, { key });
+    expect(body).toMatchObject({
+      frozenReason: 'invoice overdue',
+      denials: [{ userId: 'ada', quota: null, reason: expect.stringContaining('suspected leak') as string }],
+    });
+    await post(`/v1/tenants/${tenantId}/unfreeze`, {});
+    expect((await api.call('GET', `/v1/tenants/${tenantId}/quotas`, { key })).body.frozenReason).toBeNull();
+    expect((await post('/v1/runs', { task: 'What is 2 + 2?' }, key)).status).toBe(202);
+  });
+
+  test('XE7: a call that cost more than was granted is told: an alert once a period, and in what operators read', async () => {
+    const tenantId = await stack.tenant('10');
+    const overrun = async (grantedUsd: string, costUsd: string): Promise<void> => {
+      const { body } = await reserve(tenantId, grantedUsd);
+      await post(`/v1/reservations/${String(body.operationId)}/commit`, { tenantId, costUsd });
+    };
+    const alerts = async (): Promise<Record<string, unknown>[]> =>
+      ((await api.call('GET', `/v1/tenants/${tenantId}/overview`)).body.alerts as Record<string, unknown>[]).filter(
+        ({ kind }) => kind === 'overrun',
+      );
+    await overrun('1', '1');
+    await overrun('0.50', '2');
+    await until('it is told and sent', async () => (await alerts()).some(({ sentAt }) => sentAt !== null));
+    await overrun('0.50', '1');
+    expect(await alerts()).toMatchObject([
+      { threshold: null, details: { grantedUsd: '0.5', costUsd: '2', operationId: expect.any(String) as string } },
+    ]);
+  });
+
   test('a frozen tenant, and a frozen user, reserve nothing; what is reserved goes on', async () => {
     const tenantId = await stack.tenant('10');
     const before = await reserve(tenantId, '1');

@@ -137,7 +137,13 @@ describe('operators', () => {
   });
 
   test('keys of the administration are its own, and no tenant’s key reaches any', async () => {
-    const made = await json<{ apiKeyId: string; apiKey: string }>('keys', 'create', '--label', 'second administrator');
+    const made = await json<{ apiKeyId: string; apiKey: string }>(
+      'keys',
+      'create',
+      '--admin',
+      '--label',
+      'second administrator',
+    );
     expect((await api.request('/v1/tenants', { key: made.apiKey })).status).toBe(200);
     const key = await api.keyOf(await stack.tenant('5'));
     expect((await api.request('/v1/keys', { key })).status).toBe(403);

@@ -1,0 +1,112 @@
+/** Where the command line goes, and what it says of wrong words: never elsewhere than it was told, never nothing. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { command, spendlock } from '../support/cli';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import type { TestStack } from '../support/stack';
+
+describe('the command line', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+
+  /** A folder as a running `npm start` leaves it. */
+  async function withLocal<T>(work: (dataDir: string) => Promise<T>): Promise<T> {
+    const dataDir = mkdtempSync(path.join(tmpdir(), 'spendlock-local-'));
+    const local = {
+      apiUrl: api.url,
+      apiKey: api.adminKey,
+      databaseUrl: stack.database.appUrl,
+      temporalAddress: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS,
+    };
+    writeFileSync(path.join(dataDir, 'api.json'), JSON.stringify(local));
+    try {
+      return await work(dataDir);
+    } finally {
+      rmSync(dataDir, { recursive: true });
+    }
+  }
+
+  test('XE4: goes to the running npm start, or where the environment says and then says so; half of it is an error', () =>
+    withLocal(async (dataDir) => {
+      const here = { SPENDLOCK_DATA_DIR: dataDir };
+      const local = await command(['tenants', 'list'], here);
+      expect(local).toMatchObject({ status: 0, err: '' });
+      const elsewhere = 'http://127.0.0.1:1';
+      const half = await command(['tenants', 'list'], { ...here, SPENDLOCK_API_URL: elsewhere });
+      expect(half).toMatchObject({ status: 1, out: '' });
+      expect(half.err).toContain('SPENDLOCK_API_URL is set and SPENDLOCK_API_KEY is not');
+      expect(half.err).toContain('Nothing was done');
+      const otherHalf = await command(['tenants', 'list'], { ...here, SPENDLOCK_API_KEY: api.adminKey });
+      expect(otherHalf.err).toContain('SPENDLOCK_API_KEY is set and SPENDLOCK_API_URL is not');
+      const named = await command(['tenants', 'list'], {
+        ...here,
+        SPENDLOCK_API_URL: elsewhere,
+        SPENDLOCK_API_KEY: api.adminKey,
+      });
+      expect(named.status).toBe(1);
+      expect(named.err.split('\n')[0]).toBe(`API: ${elsewhere} (SPENDLOCK_API_URL)`);
+    }));
+
+  test('XE4: doctor and workers look at the Temporal and the Postgres of the running npm start', () =>
+    withLocal(async (dataDir) => {
+      const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
+      const here = { SPENDLOCK_DATA_DIR: dataDir, SPENDLOCK_TASK_QUEUE_PREFIX: stack.prefix };
+      const doctor = await command(['doctor'], here);
+      expect(doctor.out).toContain(`${address} answers`);
+      expect(doctor).toMatchObject({ status: 0, err: '' });
+      expect(await command(['workers', 'list'], here)).toMatchObject({ status: 0, err: '' });
+      const other = await command(['workers', 'list'], { ...here, TEMPORAL_ADDRESS: '127.0.0.1:1' });
+      expect(other.status).toBe(1);
+      expect(other.err.split('\n')[0]).toContain('127.0.0.1:1');
+    }));
+
+  test('XE5: a key of the administration is made when it is said, and its last one is not taken away unasked', async () => {
+    const neither = await spendlock(api, 'keys', 'create', '--label', 'x');
+    expect(neither.status).toBe(2);
+    expect(neither.err).toContain('--admin');
+    const tenantId = await stack.tenant('5');
+    expect((await spendlock(api, 'keys', 'create', '--admin', '--tenant', tenantId)).status).toBe(2);
+    const list = await spendlock(api, 'keys', 'list', '--json');
+    const inForce = (JSON.parse(list.out) as { keys: { apiKeyId: string; revokedAt: string | null }[] }).keys.filter(
+      ({ revokedAt }) => revokedAt === null,
+    );
+    expect(inForce).toHaveLength(1);
+    const last = inForce[0]?.apiKeyId ?? '';
+    const kept = await spendlock(api, 'keys', 'revoke', last);
+    expect(kept).toMatchObject({ status: 1, out: '' });
+    expect(kept.err).toContain('keys first');
+    expect((await spendlock(api, 'tenants', 'list')).status).toBe(0);
+    const made = await spendlock(api, 'keys', 'create', '--admin', '--json');
+    const second = JSON.parse(made.out) as { apiKeyId: string; apiKey: string };
+    expect((await spendlock(api, 'keys', 'revoke', second.apiKeyId)).status).toBe(0);
+  });
+
+  test('XE6: amounts that are none get a message each, and nothing is lifted by 0', async () => {
+    const tenantId = await stack.tenant('5');
+    const operation = 'b7a3b8de-2a8e-4b8e-8f0e-0d6d9a1f9c11';
+    const wrong = [
+      ['budget', 'topup', tenantId, 'abc', '--reason', 'x'],
+      ['budget', 'topup', tenantId, '-5', '--reason', 'x'],
+      ['budget', 'topup', tenantId, '0', '--reason', 'x'],
+      ['budget', 'topup', tenantId, '1e3', '--reason', 'x'],
+      ['budget', 'adjust', tenantId, operation, 'abc', '--reason', 'x'],
+      ['budget', 'adjust', tenantId, operation, '-1', '--reason', 'x'],
+      ['budget', 'reconcile', tenantId, operation],
+      ['budget', 'reconcile', tenantId, operation, '-1'],
+      ['budget', 'set', tenantId, '--limit', 'abc'],
+      ['budget', 'set', tenantId, '--limit', '5', '--warn-at', 'half'],
+    ];
+    for (const words of wrong) {
+      const { status, out, err } = await spendlock(api, ...words);
+      expect([words, status, out, err.length > 20]).toEqual([words, 2, '', true]);
+    }
+    const topups = await stack.admin.query(
+      `SELECT FROM copilot_internal.audit_entries WHERE tenant_id = $1 AND action IN ('top_up', 'adjust_cost')`,
+      [tenantId],
+    );
+    expect(topups.rowCount).toBe(0);
+  });
+});
