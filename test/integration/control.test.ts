@@ -120,7 +120,11 @@ describe('control', () => {
     expect(await check({ userId: 'ada' })).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
     expect(await check({ userId: 'grace' })).toMatchObject({ status: 200 });
     const talk = await post('/v1/conversations', { userId: 'ada' }, key);
-    const say = await post(`/v1/conversations/${String(talk.body.conversationId)}/messages`, { message: 'Hello?' }, key);
+    const say = await post(
+      `/v1/conversations/${String(talk.body.conversationId)}/messages`,
+      { message: 'Hello?' },
+      key,
+    );
     expect(say).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
     // One that got past the gate is on the list of denials, as who was refused by a quota is.
     await reserve(tenantId, '1', { userId: 'ada' });
