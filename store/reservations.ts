@@ -156,6 +156,34 @@ export async function readRunSteps(
   });
 }
 
+/** A page shows so many steps. */
+const settledStepsMax = 25;
+
+/**
+ * What the latest steps of a run, or of one turn, cost in the end: those of sandboxes, and those whose cost
+ * is an estimate because nobody knows what became of them.
+ */
+export async function readSettledSteps(
+  pool: Pool,
+  { tenantId, runId, turnId }: { tenantId: string; runId: string; turnId?: string },
+): Promise<{ operationId: string; costUsd: string; unverified?: true }[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ operation_id: string; cost: string; unverified: boolean }>(
+      `SELECT operation_id, trim_scale(coalesce(committed_usd, 0))::text AS cost, settlement = 'unverified' AS unverified
+       FROM copilot_internal.reservations
+       WHERE run_id = $1 AND ended_at IS NOT NULL AND granted_usd IS NOT NULL AND (resource = 'e2b' OR settlement = 'unverified')
+         AND ($2::uuid IS NULL OR step > (SELECT opening_step FROM copilot_internal.turns WHERE run_id = $1 AND turn_id = $2))
+       ORDER BY decided_at DESC LIMIT ${settledStepsMax}`,
+      [runId, turnId ?? null],
+    );
+    return rows.map((row) => ({
+      operationId: row.operation_id,
+      costUsd: row.cost,
+      ...(row.unverified ? { unverified: true as const } : {}),
+    }));
+  });
+}
+
 /** What a run has cost so far, from the ledger. A decimal string. */
 export async function readRunCost(
   pool: Pool,

@@ -1,20 +1,14 @@
 /** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM and SIGINT. */
-import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError, workerConfig } from './config';
 import { createWorkerLog } from './log';
+import { installRuntime } from './runtime';
 import { startWorkers } from './workers';
 
 async function main(): Promise<void> {
   const config = workerConfig(process.env);
   const log = createWorkerLog(config.logLevel);
-  // Temporal's own messages go to the same log. Shutting down is ours to order.
-  Runtime.install({
-    logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
-      log[level === 'ERROR' ? 'error' : 'warn']({ ...(meta?.error ? { error: meta.error } : {}) }, message),
-    ),
-    shutdownSignals: [],
-  });
+  installRuntime(log);
   const telemetry = startTelemetry('spendlock-worker');
   const workers = await startWorkers({ config, log, telemetry });
   const stop = (signal: string): void => {

@@ -17,6 +17,7 @@ import { createLeaseActivities } from '../activities/budget/leases';
 import { createLookAfterActivities } from '../activities/budget/look-after';
 import { ReplyBoard } from '../authority/reply-board';
 import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
+import { heartbeatMs } from '../activities/heartbeat';
 import { createLedgerActivities } from '../activities/ledger';
 import { createWakeWaiters } from '../activities/budget/waiters';
 import { createLlmActivities } from '../activities/llm';
@@ -73,6 +74,7 @@ export const bundleWorkflows = (
   const failureConverterPath = dataConverter?.failureConverterPath;
   return bundleWorkflowCode({
     workflowsPath: path,
+    payloadConverterPath: require.resolve('../workflows/payload-converter'),
     plugins: [plugin],
     logger: quiet,
     ...(failureConverterPath === undefined ? {} : { failureConverterPath }),
@@ -155,9 +157,9 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       plugins: [telemetry.plugin],
       ...patience,
       shutdownGraceTime: `${config.shutdownSeconds} seconds`,
-      // A cancelled model call is told within about a second.
-      maxHeartbeatThrottleInterval: '1 second',
-      defaultHeartbeatThrottleInterval: '1 second',
+      // A cancelled model call is told within about five seconds.
+      maxHeartbeatThrottleInterval: heartbeatMs,
+      defaultHeartbeatThrottleInterval: heartbeatMs,
       ...options.workerOptions,
     });
   observe({

@@ -188,7 +188,7 @@ function llmActivities(taskQueue: string): { free: LlmActivities; paid: Activity
     paid: proxyActivities<LlmActivities>({
       taskQueue,
       startToCloseTimeout: modelCallSecondsMax * 1000,
-      heartbeatTimeout: '10 seconds',
+      heartbeatTimeout: '15 seconds',
       cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
       retry: { maximumAttempts: 1 },
     }),

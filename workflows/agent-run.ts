@@ -3,14 +3,16 @@
  * files stay in Postgres; this history holds ids, usage and money.
  *
  * However it ends (answered, denied, out of its own limits, failed, cancelled), its sandbox is ended and each of its
- * reservations is settled before the run is.
+ * reservations is settled before the run is. Its workflow then ends as what it came to: Completed, Failed with the code of what
+ * stood in the way, or Cancelled.
  */
 import { CancellationScope, proxyActivities, setHandler, setWorkflowOptions, workflowInfo } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
 import { AgentLoop } from './agent-loop';
 import { ApprovalDesk } from './approvals';
-import { endOf, failureWith, type RunEnd } from './failures';
+import { endingOf, endOf, failureWith, type RunEnd } from './failures';
 import { runProgressQuery, type AgentRunInput, type AgentRunResult } from './messages';
+import { isPatched } from './patches';
 import { RunPage, showOn } from './run-page';
 import { SandboxSession } from './sandbox-session';
 import { TimeLimit } from './time-limit';
@@ -32,8 +34,9 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const budget = new Budget(scopeOf(input));
   const sandbox = new SandboxSession(input, budget, taskQueue);
   const limit = new TimeLimit(input.timeoutSeconds * 1000);
-  showOn(page, { budget, limit, sandbox });
-  const loop = new AgentLoop({ input, budget, sandbox, desk: new ApprovalDesk(input), limit, show });
+  const desk = new ApprovalDesk(input);
+  showOn(page, { budget, limit, sandbox, desk });
+  const loop = new AgentLoop({ input, budget, sandbox, desk, limit, show });
   let end: RunEnd<AgentRunResult['status']>;
   try {
     await limit.run(() => work(loop, input.maxSteps));
@@ -49,6 +52,7 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
     return ledger(taskQueue).endRun({ tenantId, runId, ...end });
   });
   page.ended({ status: end.status, ...cost });
+  if (end.status !== 'completed' && isPatched('endings')) throw endingOf(runId, end);
   return { runId, status: end.status };
 }
 

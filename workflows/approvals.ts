@@ -5,14 +5,21 @@
 import { CancellationScope, proxyActivities, setHandler, uuid4, workflowInfo } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
 import type { ToolCall } from '../activities/contracts/llm';
+import { isUnreadable, readApprovalSignal, type ApprovalSignal } from '../core/signals';
 import { isCancellation } from './failures';
-import { decideApprovalSignal, type AgentRunInput, type ApprovalSignal } from './messages';
+import { decideApprovalSignal, type AgentRunInput } from './messages';
 
 /** Decisions are looked up this often even when no signal comes: it may have been lost with the process that was to send it. */
 const lookUpSeconds = 6 * 3_600;
 
 export class ApprovalDesk {
+  /** Told of each signal what was wrong with it; of nothing when it was taken. */
+  onHeard: (problem: string | undefined) => void = () => undefined;
   private readonly inbox: ApprovalSignal[] = [];
+  /** Signals since the last look, nonsense among them: it wakes too, as it always did. */
+  private heard = 0;
+  /** What people are asked now. */
+  private readonly asked = new Map<string, 'approval' | 'question'>();
   private readonly activities: LedgerActivities;
 
   constructor(private readonly run: Pick<AgentRunInput, 'tenantId' | 'runId' | 'tools'>) {
@@ -21,7 +28,24 @@ export class ApprovalDesk {
       startToCloseTimeout: '30 seconds',
       retry: { initialInterval: '500 milliseconds', maximumInterval: '15 seconds' },
     });
-    setHandler(decideApprovalSignal, (signal: ApprovalSignal) => void this.inbox.push(signal));
+    setHandler(decideApprovalSignal, (given: unknown) => this.hear(given));
+  }
+
+  /** A signal that cannot be meant is refused here: to pass it on would stop the turn. */
+  private hear(given: unknown): void {
+    this.heard += 1;
+    const signal = readApprovalSignal(given);
+    const problem = isUnreadable(signal) ? signal.problem : this.objectionTo(signal);
+    if (problem === undefined) this.inbox.push(signal as ApprovalSignal);
+    this.onHeard(problem === undefined ? undefined : `decideApproval: ${problem}.`);
+  }
+
+  private objectionTo({ approvalId, decision }: ApprovalSignal): string | undefined {
+    if (decision === undefined) return undefined;
+    const kind = this.asked.get(approvalId);
+    if (kind === undefined) return `nobody is asked ${approvalId} now`;
+    if (kind === 'approval' && decision === 'answer') return 'a tool is decided on by approve or refuse';
+    return kind === 'question' && decision === 'approve' ? 'a question is decided by answer or refuse' : undefined;
   }
 
   /** Which calls a person is asked about first. */
@@ -39,6 +63,8 @@ export class ApprovalDesk {
   ): Promise<void> {
     const { tenantId, runId } = this.run;
     const asked = calls.map(({ toolUseId }) => ({ approvalId: uuid4(), toolUseId }));
+    for (const [index, { name }] of calls.entries())
+      this.asked.set(asked[index]?.approvalId ?? '', name === 'ask_person' ? 'question' : 'approval');
     try {
       await this.activities.openApprovals({
         tenantId,
@@ -48,6 +74,7 @@ export class ApprovalDesk {
         ...(turnId === undefined ? {} : { turnId }),
       });
       for (;;) {
+        this.heard = 0;
         const pending = await this.activities.pendingApprovals({
           tenantId,
           runId,
@@ -55,12 +82,14 @@ export class ApprovalDesk {
           decided: this.inbox.splice(0),
         });
         if (pending.length === 0) return;
-        await whileWaiting(() => this.inbox.length > 0, lookUpSeconds);
+        await whileWaiting(() => this.heard > 0, lookUpSeconds);
       }
     } catch (error) {
       if (isCancellation(error))
         await CancellationScope.nonCancellable(() => this.activities.withdrawApprovals({ tenantId, runId }));
       throw error;
+    } finally {
+      this.asked.clear();
     }
   }
 }

@@ -5,7 +5,7 @@
  *   idle ── rung ──▶ a turn: take the oldest message ──▶ steps ──▶ settled, ended ──▶ the next message, or idle
  *    │                  └── interrupted, denied, failed: the turn ends, the conversation stays
  *    ├── for long: its sandbox is paused, later ended
- *    └── closed or cancelled ──▶ its sandbox is ended, all is settled
+ *    └── closed, cancelled or failed ──▶ its sandbox is ended, all is settled; the workflow ends as Completed, Cancelled or Failed
  *
  * Whenever its history has grown it continues as new between two steps, and takes along what is under way.
  */
@@ -17,12 +17,14 @@ import {
   continueAsNew,
   proxyActivities,
   setHandler,
+  TemporalFailure,
   workflowInfo,
 } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
+import { isUnreadable, readTurn } from '../core/signals';
 import { AgentLoop } from './agent-loop';
 import { ApprovalDesk } from './approvals';
-import { endOf, failureWith, isCancellation, type RunEnd } from './failures';
+import { endingOf, endOf, failureWith, isCancellation, type RunEnd } from './failures';
 import {
   closeSignal,
   interruptSignal,
@@ -31,6 +33,7 @@ import {
   type CarriedTurn,
   type ConversationInput,
 } from './messages';
+import { isPatched } from './patches';
 import { RunPage, showOn } from './run-page';
 import { SandboxSession } from './sandbox-session';
 import { TimeLimit } from './time-limit';
@@ -81,14 +84,15 @@ class Conversation {
     this.sandbox = new SandboxSession(input, this.budget, taskQueue, carried?.sandbox);
     // Each turn has a limit of its own.
     const limit: Pick<TimeLimit, 'standStill'> = { standStill: (wait) => this.limit.standStill(wait) };
-    showOn(this.page, { budget: this.budget, limit, sandbox: this.sandbox });
+    const desk = new ApprovalDesk(input);
+    showOn(this.page, { budget: this.budget, limit, sandbox: this.sandbox, desk });
     this.sandbox.onRest = () => this.page.holding(this.turn !== undefined);
     const show = (step: number, doing: string): void => this.show(step, doing);
     this.loop = new AgentLoop({
       input,
       budget: this.budget,
       sandbox: this.sandbox,
-      desk: new ApprovalDesk(input),
+      desk,
       limit,
       show,
     });
@@ -110,12 +114,19 @@ class Conversation {
         return { turnId };
       },
       {
-        validator: (_message: { turnId: string }) => {
+        validator: (message: unknown) => {
+          const read = readTurn(message);
+          const problem = isUnreadable(read) || read.turnId === undefined ? 'it has to be an object with a turnId' : '';
+          if (problem) throw failureWith('invalid_request', `postMessage: ${problem}. Nothing was changed.`);
           if (this.closing) throw failureWith('conversation_ended', 'The conversation is being closed.');
         },
       },
     );
-    setHandler(interruptSignal, ({ turnId }) => {
+    setHandler(interruptSignal, (given: unknown) => {
+      const read = readTurn(given);
+      this.page.noteNotTaken(isUnreadable(read) ? `interrupt: ${read.problem}.` : undefined);
+      if (isUnreadable(read)) return;
+      const { turnId } = read;
       if (!this.turn || (turnId !== undefined && turnId !== this.turn.turnId)) {
         this.toInterrupt = turnId;
         return;
@@ -139,8 +150,9 @@ class Conversation {
         else await this.wait();
       }
     } catch (error) {
-      if (isCancellation(error)) end = endOf(error, { what: 'run', cancelled: true }) as typeof end;
-      else throw error;
+      // What no code of ours was ready for stays the task's, which is tried again, and can be mended by a new version.
+      if (!isCancellation(error) && !(error instanceof TemporalFailure && isPatched('endings'))) throw error;
+      end = endOf(error, { what: 'run', cancelled: true }) as typeof end;
     }
     const cost = await CancellationScope.nonCancellable(async () => {
       this.closing = true;
@@ -150,6 +162,7 @@ class Conversation {
       return this.ledger.endConversation({ ...this.key, ...end });
     });
     this.page.ended({ status: end.status, ...cost });
+    if (end.status !== 'completed' && isPatched('endings')) throw endingOf(this.input.runId, end);
   }
 
   private show(step: number, doing: string): void {

@@ -1,5 +1,12 @@
 /** Reading, in workflow code, what an activity said of its failure. */
-import { ActivityFailure, ApplicationFailure, isCancellation } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  ChildWorkflowFailure,
+  isCancellation,
+  type TemporalFailure,
+} from '@temporalio/workflow';
 import type { AttemptFailureDetails } from '../activities/contracts/failures';
 import type { RunFailureText } from '../activities/contracts/ledger';
 import type { BindingQuota, Resource } from '../core/commands';
@@ -11,9 +18,13 @@ export interface KnownFailure {
   details?: AttemptFailureDetails | undefined;
 }
 
-/** What a paid activity said; undefined when it never got to say anything (timeout, lost worker). */
+/** What is behind the failure of an activity or of a child workflow. */
+const causeOf = (error: unknown): unknown =>
+  error instanceof ActivityFailure || error instanceof ChildWorkflowFailure ? error.cause : error;
+
+/** What a paid activity said, or a run as a child; undefined when it never got to say anything (timeout, lost worker). */
 export function failureOf(error: unknown): KnownFailure | undefined {
-  const cause = error instanceof ActivityFailure ? error.cause : error;
+  const cause = causeOf(error);
   if (!(cause instanceof ApplicationFailure) || !cause.type || !isErrorCode(cause.type)) return undefined;
   const details = cause.details?.[0] as AttemptFailureDetails | undefined;
   return { code: cause.type, message: cause.message, details };
@@ -37,8 +48,9 @@ export const quotaExceeded = (message: string, details: DenialDetails): Applicat
   });
 
 export function denialOf(error: unknown): DenialDetails | undefined {
-  return error instanceof ApplicationFailure && error.type === 'quota_exceeded'
-    ? (error.details?.[0] as DenialDetails | undefined)
+  const cause = error instanceof ChildWorkflowFailure ? error.cause : error;
+  return cause instanceof ApplicationFailure && cause.type === 'quota_exceeded'
+    ? (cause.details?.[0] as DenialDetails | undefined)
     : undefined;
 }
 
@@ -91,6 +103,23 @@ export function endOf(
           message: `A step failed. What the ${what} had spent stays on record; the workflow in Temporal UI shows the step.`,
         },
   };
+}
+
+/** What the failure of a workflow carries, for a parent or a client that waits for it. */
+export interface EndDetails extends Partial<DenialDetails> {
+  runId: string;
+  status: string;
+}
+
+/**
+ * The error that ends a workflow as what it came to: Failed, with a code of the catalogue as its type, or Cancelled. All is settled
+ * and on record by then.
+ */
+export function endingOf(runId: string, { status, failure }: RunEnd<string>): TemporalFailure {
+  const { code = 'internal', message = 'It did not complete.', ...denial } = failure ?? {};
+  if (status === 'cancelled') return new CancelledFailure(message);
+  const details: EndDetails = { runId, status, ...denial };
+  return ApplicationFailure.create({ type: code, message, nonRetryable: true, details: [details] });
 }
 
 export { isCancellation };

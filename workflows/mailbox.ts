@@ -18,7 +18,8 @@ export class Mailbox {
   }
 
   add(commands: readonly BudgetCommand[]): void {
-    this.commands.push(...commands);
+    // One by one: as arguments of one call there may be too many.
+    for (const command of commands) this.commands.push(command);
   }
 
   /** Takes the next batch out. */

@@ -5,6 +5,7 @@
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { BudgetCommand, QuotaState } from '../core/commands';
+import type { ApprovalSignal } from '../core/signals';
 import type { OpenSandbox, SandboxPlan } from '../activities/contracts/sandbox';
 
 /** Which tenant a workflow works for. Search attributes are never encrypted: ids only, nothing personal. */
@@ -179,12 +180,7 @@ export const closeSignal = defineSignal('close');
  * UI: `{"approvalId": "…", "decision": "approve" | "refuse" | "answer", "answer": "…", "decidedBy": "…"}`.
  */
 export const decideApprovalSignal = defineSignal<[ApprovalSignal]>('decideApproval');
-export interface ApprovalSignal {
-  approvalId: string;
-  decision?: 'approve' | 'refuse' | 'answer';
-  answer?: string;
-  decidedBy?: string;
-}
+export type { ApprovalSignal };
 
 /** There may be money now for a step that waits for it. */
 export const moneyFreedSignal = defineSignal('moneyFreed');

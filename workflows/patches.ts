@@ -29,6 +29,12 @@ export const patches = {
     since: '0.1.0',
     change: 'Search attributes say while it goes on whether it holds money, was denied, waits, and what it cost.',
   },
+  endings: {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change:
+      'What was denied or failed ends its workflow as Failed, with the code as its type; what was cancelled, as Cancelled.',
+  },
 } as const;
 
 export type PatchId = keyof typeof patches;

@@ -4,7 +4,9 @@
  */
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
 import type { SearchAttributePair } from '@temporalio/common';
+import type { CostSoFar, SettledStep } from '../activities/contracts/ledger';
 import { markdownTable, withoutDollarSigns } from './markdown';
+import type { ApprovalDesk } from './approvals';
 import type { Budget } from './with-budget';
 import {
   costUsdAttribute,
@@ -26,8 +28,10 @@ export interface StepLine {
   state: 'asks' | 'holds' | 'denied' | 'rejected' | 'ended';
   askedUsd: string;
   heldUsd?: string | undefined;
-  /** Where the workflow knows it: that of a sandbox is in the ledger. */
+  /** As soon as the workflow knows it. */
   costUsd?: string | undefined;
+  /** Charged by its estimate. */
+  unverified?: true | undefined;
 }
 
 const columns = [
@@ -51,13 +55,16 @@ export function showOn(
     budget,
     limit,
     sandbox,
+    desk,
   }: {
     budget: Pick<Budget, 'onStep' | 'onDenial' | 'whileWaiting'>;
     limit: Pick<TimeLimit, 'standStill'>;
     sandbox: Pick<SandboxSession, 'pause'>;
+    desk: Pick<ApprovalDesk, 'onHeard'>;
   },
 ): void {
   budget.onStep = (line) => page.note(line);
+  desk.onHeard = (problem) => page.noteNotTaken(problem);
   budget.onDenial = (message) => page.noteDenial(message);
   budget.whileWaiting = (wait) =>
     limit.standStill(async () => {
@@ -71,6 +78,7 @@ export class RunPage {
   private turnId: string | undefined;
   private readonly lines = new Map<string, StepLine>();
   private denial: string | undefined;
+  private notTaken: string | undefined;
   private holdsMoney: boolean | undefined;
 
   /** What is being done now. */
@@ -93,6 +101,13 @@ export class RunPage {
   /** A step was refused its money. */
   noteDenial(message: string): void {
     this.denial = message;
+    this.render();
+  }
+
+  /** What somebody sent by hand and was not taken, or that what came last was. */
+  noteNotTaken(problem: string | undefined): void {
+    if (this.notTaken === problem) return;
+    this.notTaken = problem;
     this.render();
   }
 
@@ -121,12 +136,10 @@ export class RunPage {
   turnEnded({
     status,
     costUsd,
+    steps,
     holdsMoney,
-  }: {
-    status: string;
-    costUsd?: string | undefined;
-    holdsMoney: boolean;
-  }): void {
+  }: Partial<CostSoFar> & { status: string; holdsMoney: boolean }): void {
+    this.settled(steps);
     this.holding(holdsMoney, [
       ...costOf(costUsd),
       ...(status === 'quota_exceeded' ? [{ key: deniedAttribute, value: true } as SearchAttributePair] : []),
@@ -134,7 +147,8 @@ export class RunPage {
   }
 
   /** The end. Old histories have this command with the status alone. */
-  ended({ status, costUsd }: { status: string; costUsd?: string | undefined }): void {
+  ended({ status, costUsd, steps }: Partial<CostSoFar> & { status: string }): void {
+    this.settled(steps);
     this.show(this.progress.step, status, this.turnId);
     upsertSearchAttributes([
       { key: runStatusAttribute, value: status },
@@ -144,18 +158,23 @@ export class RunPage {
     ]);
   }
 
+  private settled(steps: readonly SettledStep[] = []): void {
+    for (const step of steps) this.note(step);
+  }
+
   private render(): void {
     const { step, doing } = this.progress;
     const now = this.turnId === undefined ? `Step ${step}: ${doing}` : `Turn ${this.turnId}, step ${step}: ${doing}`;
-    const rows = [...this.lines.values()].map(({ step: at, kind, attempt, state, askedUsd, heldUsd, costUsd }) => [
+    const rows = [...this.lines.values()].map(({ step: at, kind, attempt, state, ...amounts }) => [
       `${at === undefined ? '' : `${at} `}${kind}${attempt > 1 ? `, attempt ${attempt}` : ''}`,
       state,
-      askedUsd,
-      state === 'holds' ? (heldUsd ?? '') : '',
-      costUsd ?? '',
+      amounts.askedUsd,
+      state === 'holds' ? (amounts.heldUsd ?? '') : '',
+      `${amounts.costUsd ?? ''}${amounts.unverified ? ' unverified' : ''}`,
     ]);
     const parts = [`**${now}**`];
     if (this.denial !== undefined) parts.push(`**Refused:** ${withoutDollarSigns(this.denial)}`);
+    if (this.notTaken !== undefined) parts.push(`**Not taken:** ${this.notTaken}`);
     if (rows.length > 0) parts.push(markdownTable(columns, rows));
     setCurrentDetails(parts.join('\n\n'));
   }

@@ -49,7 +49,7 @@ export class SandboxSession {
     this.paid = proxyActivities<SandboxActivities>({
       taskQueue: this.taskQueue,
       startToCloseTimeout: '2 minutes',
-      heartbeatTimeout: '10 seconds',
+      heartbeatTimeout: '15 seconds',
       cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
       retry: { maximumAttempts: 1 },
     });
@@ -150,9 +150,10 @@ export class SandboxSession {
     const { open } = this;
     if (!open) return;
     const { tenantId, runId } = this.run;
-    const { paused } = await CancellationScope.nonCancellable(() =>
+    const { paused, costUsd } = await CancellationScope.nonCancellable(() =>
       this.free.pauseSandbox({ tenantId, runId, ...open }),
     );
+    if (costUsd !== undefined) this.budget.onStep({ operationId: open.sandbox.operationId, costUsd });
     this.open = undefined;
     if (paused) this.paused = open;
   }

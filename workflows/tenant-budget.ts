@@ -17,7 +17,7 @@ import {
   sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { BudgetCommand } from '../core/commands';
+import { readCommands } from '../core/signals';
 import { BatchRecorder } from './batch-recorder';
 import { Mailbox } from './mailbox';
 import { budgetCommandsSignal, budgetStateQuery, type BudgetState, type TenantBudgetInput } from './messages';
@@ -41,9 +41,14 @@ export async function tenantBudget({ tenantId, carried = [], last }: TenantBudge
   let signals = 0;
   let state: BudgetState = { tenantId, quotas: [], waiting: 0, ...last, batches: 0 };
   if (last) setCurrentDetails(quotaTable(state));
-  setHandler(budgetCommandsSignal, (commands: BudgetCommand[]) => {
+  let notTaken = 0;
+  const show = (): void => setCurrentDetails(`${quotaTable(state)}${notTakenLine(notTaken)}`);
+  setHandler(budgetCommandsSignal, (given: unknown) => {
     signals += 1;
-    mailbox.add(commands);
+    const read = readCommands(given);
+    notTaken += read.notTaken;
+    if (read.notTaken > 0) show();
+    mailbox.add(read.commands);
   });
   setHandler(budgetStateQuery, () => ({ ...state, waiting: mailbox.size }));
 
@@ -65,7 +70,7 @@ export async function tenantBudget({ tenantId, carried = [], last }: TenantBudge
         batches: state.batches + 1,
         ...(nextWakeUpMs === undefined ? {} : { nextWakeUpAt: new Date(nextWakeUpMs).toISOString() }),
       };
-      setCurrentDetails(quotaTable(state));
+      show();
       if (isLast) await startAnew({ tenantId, mailbox, recorder, alarm, last: state });
     } else if (nextWakeUpMs === undefined && Date.now() >= idleSinceMs + idleMs) {
       await recorder.alertsSent();
@@ -77,6 +82,10 @@ export async function tenantBudget({ tenantId, carried = [], last }: TenantBudge
     }
   }
 }
+
+/** Of what somebody sent past the product. */
+const notTakenLine = (count: number): string =>
+  count === 0 ? '' : `\n\n**Not taken:** ${count} of what came by signal, which was no command.`;
 
 const isFull = (signals: number): boolean =>
   signals >= signalsMax || workflowInfo().historySize >= historyBytesMax || workflowInfo().continueAsNewSuggested;

@@ -47,9 +47,10 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     answers.forEach((given, index) => {
       if (given) replies.post(given, (command) => asksTheSame(command, reserves[index] as ReserveCommand));
     });
-    const sending = sendAnswers(dependencies, { tenantId, continuing, commands, answers }).finally(() =>
-      underWay.delete(sending),
-    );
+    const sending = sendAnswers(dependencies, { tenantId, continuing, commands, answers })
+      // Nobody waits for this promise: unheard, its error would end the process.
+      .catch((error: unknown) => log.warn({ tenantId, error }, 'answers could not be sent'))
+      .finally(() => underWay.delete(sending));
     underWay.add(sending);
   };
 

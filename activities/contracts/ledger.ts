@@ -20,6 +20,17 @@ export interface AskedCall {
 export interface CostSoFar {
   /** Decimal string. */
   costUsd: string;
+  /** What those steps came to whose cost the workflow was not told: of sandboxes, and of attempts that nobody knows of. */
+  steps?: SettledStep[];
+}
+
+/** What a step cost in the end. */
+export interface SettledStep {
+  operationId: string;
+  /** Decimal string. */
+  costUsd: string;
+  /** Charged by its estimate, since nobody knows whether it was billed. */
+  unverified?: true;
 }
 
 /** Runs on the runs queue. */

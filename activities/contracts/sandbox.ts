@@ -77,7 +77,7 @@ export interface SandboxActivities {
   /** Begins a new window now and writes what the one before cost. Claims the new window's operation. */
   extendSandbox(request: ContinueSandbox): Promise<OpenSandbox>;
   /** Pauses the sandbox and writes what its window cost. False when it was gone; its cost is written in any case. */
-  pauseSandbox(request: Omit<ContinueSandbox, 'operationId'>): Promise<{ paused: boolean }>;
+  pauseSandbox(request: Omit<ContinueSandbox, 'operationId'>): Promise<{ paused: boolean; costUsd?: string }>;
   /** Brings a paused sandbox back, for a window. Claims the window's operation. */
   resumeSandbox(request: ContinueSandbox): Promise<OpenSandbox>;
   /** Ends a paused sandbox, which costs nothing. */

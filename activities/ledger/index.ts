@@ -1,4 +1,5 @@
 /** What runs, conversations and their turns leave in Postgres, and what people are asked. */
+import { isUnreadable, readApprovalSignal } from '../../core/signals';
 import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import {
@@ -8,7 +9,7 @@ import {
   withdrawApprovals,
   type NewApproval,
 } from '../../store/approvals';
-import { readRunCost } from '../../store/reservations';
+import { readRunCost, readSettledSteps } from '../../store/reservations';
 import { endRun } from '../../store/run-end';
 import { findRun } from '../../store/runs';
 import { readTranscript, replySequence } from '../../store/transcripts';
@@ -16,7 +17,7 @@ import { beginTurn, endTurn } from '../../store/turns';
 import type { ReplyFeed } from '../llm/reply-feed';
 import { attachmentLine } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
-import type { LedgerActivities } from '../contracts/ledger';
+import type { CostSoFar, LedgerActivities } from '../contracts/ledger';
 
 export interface LedgerDependencies {
   pool: Pool;
@@ -31,7 +32,7 @@ export function createLedgerActivities({ pool, feed, log }: LedgerDependencies):
       await endRun(pool, { tenantId, runId }, { status, answer, failure });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a run ended');
       feed.tell(runId);
-      return { costUsd: await readRunCost(pool, { tenantId, runId }) };
+      return costSoFar(pool, { tenantId, runId });
     },
 
     async beginTurn({ openingStep, ...key }) {
@@ -49,7 +50,7 @@ export function createLedgerActivities({ pool, feed, log }: LedgerDependencies):
       await endTurn(pool, { tenantId, runId }, turn);
       log.info({ tenantId, runId, turnId: turn.turnId, status: turn.status, code: turn.failure?.code }, 'a turn ended');
       feed.tell(runId);
-      return { costUsd: await readRunCost(pool, { tenantId, runId }) };
+      return costSoFar(pool, { tenantId, runId, turnId: turn.turnId });
     },
 
     async endConversation({ tenantId, runId, status, failure }) {
@@ -58,7 +59,7 @@ export function createLedgerActivities({ pool, feed, log }: LedgerDependencies):
       await endRun(pool, { tenantId, runId }, { status, failure, unanswered });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a conversation ended');
       feed.tell(runId);
-      return { costUsd: await readRunCost(pool, { tenantId, runId }) };
+      return costSoFar(pool, { tenantId, runId });
     },
 
     async openApprovals({ asked, ...key }) {
@@ -81,7 +82,14 @@ export function createLedgerActivities({ pool, feed, log }: LedgerDependencies):
     },
 
     async pendingApprovals({ tenantId, runId, step, decided }) {
-      for (const { approvalId, decision, answer, decidedBy = 'Temporal UI' } of decided) {
+      for (const given of decided) {
+        const signal = readApprovalSignal(given);
+        // A workflow of an earlier version passed on whatever somebody had sent.
+        if (isUnreadable(signal)) {
+          log.warn({ tenantId, runId, signal: 'decideApproval' }, `a decision was not taken: ${signal.problem}`);
+          continue;
+        }
+        const { approvalId, decision, answer, decidedBy = 'Temporal UI' } = signal;
         if (decision) await decideApproval(pool, { tenantId, approvalId }, { decision, answer, decidedBy });
       }
       const approvals = await takeDecisions(pool, { tenantId, runId, step });
@@ -91,6 +99,12 @@ export function createLedgerActivities({ pool, feed, log }: LedgerDependencies):
     withdrawApprovals: (key) => withdrawApprovals(pool, key),
     nextTask: () => Promise.resolve(),
   };
+}
+
+/** What the workflow shows on its page: what all has cost, and single steps that it does not know. */
+async function costSoFar(pool: Pool, run: { tenantId: string; runId: string; turnId?: string }): Promise<CostSoFar> {
+  const [costUsd, steps] = await Promise.all([readRunCost(pool, run), readSettledSteps(pool, run)]);
+  return { costUsd, ...(steps.length > 0 ? { steps } : {}) };
 }
 
 /** The text of the last reply. */

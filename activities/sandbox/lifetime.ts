@@ -24,12 +24,18 @@ export interface EndedWindow {
   event: 'sandbox.extended' | 'sandbox.paused' | 'sandbox.ended' | 'sandbox.swept';
 }
 
-/** Writes what a window cost, unless it is written. @throws ApplicationFailure when its price is gone. */
-export async function settleWindow(dependencies: SandboxDependencies, window: EndedWindow): Promise<void> {
+/**
+ * Writes what a window cost, unless it is written; answers it when it was written now.
+ * @throws ApplicationFailure when its price is gone.
+ */
+export async function settleWindow(
+  dependencies: SandboxDependencies,
+  window: EndedWindow,
+): Promise<{ costUsd?: string }> {
   const { paidStep, pool, prices, log } = dependencies;
   const { tenantId, runId, operationId, priceVersion, seconds, event } = window;
   const held = await findOperation(pool, { tenantId, operationId });
-  if (!held?.claimed || held.outcome !== undefined) return;
+  if (!held?.claimed || held.outcome !== undefined) return {};
   const { sandboxes } = await prices();
   const price = sandboxes.find((candidate) => candidate.priceVersion === priceVersion);
   if (!price)
@@ -45,6 +51,7 @@ export async function settleWindow(dependencies: SandboxDependencies, window: En
       await appendRunEvent(client, runId, { key: `sandbox-ended-${operationId}`, type: event, data });
     }),
   );
+  return { costUsd: formatUsd(costUsd) };
 }
 
 const windowOf = (
@@ -102,7 +109,7 @@ export async function extend(dependencies: SandboxDependencies, request: Continu
 export async function pause(
   dependencies: SandboxDependencies,
   { tenantId, runId, sandbox }: Omit<ContinueSandbox, 'operationId'>,
-): Promise<{ paused: boolean }> {
+): Promise<{ paused: boolean; costUsd?: string }> {
   let paused = true;
   try {
     await pauseSandbox(dependencies.connection, sandbox.sandboxId);
@@ -114,8 +121,8 @@ export async function pause(
     const gone = { tenantId, runId, sandboxId: sandbox.sandboxId, errorType: 'sandbox_gone', lifecycleStage } as const;
     await recordE2BError(dependencies, { ...gone, operation: 'cleanup' });
   }
-  await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, paused ? 'sandbox.paused' : 'sandbox.ended'));
-  return { paused };
+  const window = windowOf({ tenantId, runId, sandbox }, paused ? 'sandbox.paused' : 'sandbox.ended');
+  return { paused, ...(await settleWindow(dependencies, window)) };
 }
 
 /** Its lifetime is the window from now; the provider's own default, and the limit of the request, are something else. */

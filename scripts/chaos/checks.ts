@@ -13,6 +13,10 @@ export interface Violation {
 /** How often a long wait says what it waits for. */
 const sayEveryMs = 20_000;
 
+/** How Temporal shows a run that ended like this on record. */
+const workflowEndOf = (status: string): string =>
+  ({ completed: 'COMPLETED', cancelled: 'CANCELLED', quota_exceeded: 'FAILED', failed: 'FAILED' })[status] ?? 'none';
+
 export class Checks {
   readonly violations: Violation[] = [];
   made = 0;
@@ -107,8 +111,18 @@ export class Checks {
     ];
     for (const workflowId of workflowIds) {
       const { status } = await this.installation.temporal.workflow.getHandle(workflowId).describe();
-      this.hold('every run ends', status.name === 'COMPLETED', () => `${workflowId} is ${status.name}`);
+      const recorded = await this.recordedOf(workflowId);
+      const isRight = status.name === workflowEndOf(recorded);
+      this.hold('every run ends', isRight, () => `${workflowId} is ${status.name}, and on record ${recorded}`);
     }
+  }
+
+  private async recordedOf(workflowId: string): Promise<string> {
+    const { rows } = await this.installation.admin.query<{ status: string }>(
+      'SELECT status FROM copilot_internal.runs WHERE workflow_id = $1',
+      [workflowId],
+    );
+    return rows[0]?.status ?? 'absent';
   }
 
   /** Where a workflow stands, for whoever looks into why it has not ended. */

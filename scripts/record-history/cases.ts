@@ -37,7 +37,12 @@ export async function play(stack: TestStack, name: CaseName): Promise<Recorded[]
 }
 
 async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
-  const limits: Partial<Record<CaseName, string>> = { denied: '0.01', 'run-waited': '0.001', 'run-shown': '0.001' };
+  const limits: Partial<Record<CaseName, string>> = {
+    denied: '0.01',
+    'ended-denied': '0.001',
+    'run-waited': '0.001',
+    'run-shown': '0.001',
+  };
   const tenantId = await stack.tenant(limits[name] ?? '5');
   const { knobs } = stack.anthropic;
   const code = (text: string) => ({ text: '', code: `console.log(${JSON.stringify(text)})` });
@@ -50,10 +55,13 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-extended': { sandbox: { windowSeconds: 10, executionSeconds: 60 } },
     'run-paid-tool': { tools: [{ name: 'run_code', priceUsd: '0.25' }] },
     'run-fallback': { fallbackModels: ['gpt-4o'] },
+    'ended-failed': { limits: { maxSteps: 1 } },
   };
   if (name === 'retried') knobs.failNext = [{ type: 'status', status: 529 }, { type: 'cut-before-usage' }];
-  if (name === 'cancelled') knobs.deltaSpacingMs = 30_000;
+  const isCancelled = name === 'cancelled' || name === 'ended-cancelled';
+  if (isCancelled) knobs.deltaSpacingMs = 30_000;
   if (name === 'run-fallback') knobs.failNext = [529, 529].map((status) => ({ type: 'status', status }));
+  if (name === 'ended-failed') knobs.replies = [code('said')];
   if (name === 'run-approved' || name === 'run-refused' || name === 'run-paid-tool')
     knobs.replies = [code('said'), { text: 'done' }];
   if (name === 'run-extended')
@@ -66,7 +74,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   }
   const started = await stack.start({ tenantId, task: 'Profile this file.', file, ...more[name] });
   const { runId, workflowId } = started;
-  if (name === 'cancelled') {
+  if (isCancelled) {
     await until('the call began', () => stack.anthropic.calls().inFlight > 0);
     await stack.temporal.workflow.getHandle(workflowId).cancel();
   }
@@ -151,12 +159,13 @@ async function playConversation(stack: TestStack, name: CaseName): Promise<Recor
       await talk.say(`four? ${long}`);
       break;
     case 'talk-cancelled':
+    case 'talk-ended-cancelled':
     case 'talk-interrupted': {
       knobs.deltaSpacingMs = 30_000;
       await talk.post('Talk.');
       await until('the call began', () => stack.anthropic.calls().inFlight > 0);
       const run = await findConversation(stack.api, { tenantId, conversationId });
-      if (name === 'talk-cancelled') await stack.temporal.workflow.getHandle(talk.workflowId).cancel();
+      if (name !== 'talk-interrupted') await stack.temporal.workflow.getHandle(talk.workflowId).cancel();
       else await interrupt(stack.api, run, {});
       await talk.quiet();
       break;
@@ -181,7 +190,7 @@ async function playConversation(stack: TestStack, name: CaseName): Promise<Recor
       await talk.quiet();
       if (name === 'talk-shown') await until('its sandbox rests', () => stack.e2b.calls().paused.length > 0);
   }
-  if (name !== 'talk-cancelled')
+  if (name !== 'talk-cancelled' && name !== 'talk-ended-cancelled')
     await closeConversation(stack.api, await findConversation(stack.api, { tenantId, conversationId }));
   const { workflowId } = talk;
   const handle = stack.temporal.workflow.getHandle(workflowId);

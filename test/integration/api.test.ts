@@ -132,7 +132,7 @@ describe('the API', () => {
         task: 'Profile it.',
         file: { name: 'a.csv', content: Buffer.from('a\n1\n') },
       });
-      await stack.temporal.workflow.getHandle(workflowId).result();
+      await stack.ended(workflowId);
       for (const last of [0, 1, 4, 5]) {
         const text = await (
           await api.request(`/v1/runs/${runId}/events`, { key, headers: { 'last-event-id': String(last) } })
@@ -154,7 +154,7 @@ describe('the API', () => {
           if (event.id === 1) leaving.abort();
       };
       await expect(follow()).rejects.toThrow();
-      await stack.temporal.workflow.getHandle(workflowId).result();
+      await stack.ended(workflowId);
       const run = await client.runs.get(runId);
       expect(run).toMatchObject({ status: 'completed', steps: [{ settlement: 'actual', committedUsd: run.costUsd }] });
       expect(Number(run.costUsd)).toBeGreaterThan(0);
@@ -218,7 +218,7 @@ describe('the API', () => {
       const { runId, workflowId } = await client.runs.start({ task: 'x' });
       await until('the call is under way', () => stack.anthropic.calls().inFlight > 0);
       expect(await client.runs.cancel(runId)).toMatchObject({ status: 'cancelling' });
-      await stack.temporal.workflow.getHandle(workflowId).result();
+      await stack.ended(workflowId);
       expect(await client.runs.get(runId)).toMatchObject({ status: 'cancelled' });
       await expect(client.runs.cancel(runId)).rejects.toMatchObject({ code: 'run_ended', status: 409 });
     });

@@ -58,6 +58,48 @@ describe('Temporal UI', () => {
     );
   });
 
+  /** What the page says that a step cost, by the amounts that its line asks for. */
+  const costs = async (workflowId: string): Promise<string[]> =>
+    (await details(workflowId))
+      .split('\n')
+      .filter((line) => /^\| \d/.test(line))
+      .map((line) => line.split('|').at(-2)?.trim() ?? '');
+
+  test('XE11: what each sandbox and each attempt cost that nobody knows of', async () => {
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.failNext = [{ type: 'cut-before-usage' }];
+    stack.anthropic.knobs.replies = [{ text: 'cut off' }, { text: '', code: 'console.log(1)' }, { text: 'one' }];
+    const run = await stack.run({ tenantId });
+    expect(run.status).toBe('completed');
+    expect(run.steps.map(({ settlement }) => settlement)).toEqual(['unverified', 'actual', 'actual', 'actual']);
+    expect(await costs(run.workflowId)).toEqual(
+      run.steps.map(
+        ({ committedUsd, settlement }) => `${committedUsd}${settlement === 'unverified' ? ' unverified' : ''}`,
+      ),
+    );
+  });
+
+  test('XE11: what the sandbox of a conversation cost, when it rests and when it was ended', async () => {
+    const tenantId = await stack.tenant('5');
+    const talk = await TestConversation.start(api, tenantId, { sandbox: { pauseAfterSeconds: 1 } });
+    for (const text of ['one', 'two']) {
+      stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text }];
+      expect(await talk.ended(await talk.post('Count.'))).toBe('completed');
+      await until('its sandbox rests, and all costs are shown', async () =>
+        (await costs(talk.workflowId)).every((cost) => Number(cost) > 0),
+      );
+    }
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'three' }];
+    expect(await talk.ended(await talk.post('Count.'))).toBe('completed');
+    await talk.close();
+    await stack.ended(talk.workflowId);
+    const shown = await costs(talk.workflowId);
+    expect(shown).toHaveLength(9);
+    const { body } = await api.call('GET', `/v1/cost-records?conversationId=${talk.id}`, { key: talk.key });
+    const booked = (body.records as { amountUsd: string }[]).map(({ amountUsd }) => amountUsd);
+    expect([...shown].sort()).toEqual([...booked].sort());
+  });
+
   test('which runs hold money now', async () => {
     const tenantId = await stack.tenant('5');
     const query = `SpendlockTenantId = "${tenantId}" AND SpendlockHoldsMoney = true AND ExecutionStatus = "Running"`;

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
 import type { FaultPoint } from '../../activities/budget/paid-step';
 import type { ProcessDependencies } from '../../api/context';
 import type { BudgetCommand } from '../../core/commands';
@@ -163,6 +163,11 @@ export class TestStack {
     return worker;
   }
 
+  /** What all workers have logged. */
+  workerLog(): string {
+    return this.workers.map((worker) => worker.logged()).join('');
+  }
+
   /** A tenant whose quotas all have this limit for the month, and who waits for an answer as long as a busy machine may take. */
   async tenant(limitUsd: string, { userLimitUsd }: { userLimitUsd?: string } = {}): Promise<string> {
     const tenantId = `t-${randomUUID().slice(0, 8)}`;
@@ -269,8 +274,18 @@ export class TestStack {
 
   /** Waits for a run's end and shows it as the API does. */
   async finish({ tenantId, runId, workflowId }: StartedRun & { tenantId: string }): Promise<RunView> {
-    await this.temporal.workflow.getHandle(workflowId).result();
+    await this.ended(workflowId);
     return this.show({ tenantId, runId });
+  }
+
+  /** Waits until a workflow has ended, however that was. */
+  async ended(workflowId: string): Promise<void> {
+    await this.temporal.workflow
+      .getHandle(workflowId)
+      .result()
+      .catch((error: unknown) => {
+        if (!(error instanceof WorkflowFailedError)) throw error;
+      });
   }
 
   async show({ tenantId, runId }: { tenantId: string; runId: string }): Promise<RunView> {

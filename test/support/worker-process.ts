@@ -4,21 +4,22 @@
  * workflow in memory, and so replays each from its history for every task.
  */
 import { existsSync, rmSync } from 'node:fs';
-import { DefaultLogger, Runtime } from '@temporalio/worker';
 import type { FaultPoint } from '../../activities/budget/paid-step';
 import { startTelemetry } from '../../telemetry/start';
 import { workerConfig } from '../../workers/config';
 import { createWorkerLog } from '../../workers/log';
+import { installRuntime } from '../../workers/runtime';
 import { startWorkers } from '../../workers/workers';
 
 async function main(): Promise<void> {
-  Runtime.install({ logger: new DefaultLogger('ERROR'), shutdownSignals: [] });
   const config = workerConfig(process.env);
   const [point, file = ''] = (process.env.SPENDLOCK_TEST_FAULT ?? '').split(':');
+  const log = createWorkerLog(config.logLevel);
+  installRuntime(log);
   const telemetry = startTelemetry('test-worker');
   const workers = await startWorkers({
     config,
-    log: createWorkerLog(config.logLevel),
+    log,
     telemetry,
     ...(process.env.SPENDLOCK_TEST_BUNDLE ? { workflowBundle: { codePath: process.env.SPENDLOCK_TEST_BUNDLE } } : {}),
     ...(process.env.SPENDLOCK_TEST_FORGETFUL ? { workerOptions: { maxCachedWorkflows: 0 } } : {}),
