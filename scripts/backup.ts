@@ -7,8 +7,9 @@ import { existsSync } from 'node:fs';
 import { chmod, chown, copyFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Command } from 'commander';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { version } from '../package.json';
+import { connectTo as connectToPostgres, databaseLimits } from '../store/connections';
 import { dataDirOf } from './data-dir';
 
 /** What a backup is made of, beside the database's files. */
@@ -75,11 +76,10 @@ async function connectTo(dataDir: string): Promise<Client | undefined> {
   if (lock === undefined) return undefined;
   const port = Number(lock.split('\n')[3]);
   const password = (await readFile(path.join(dataDir, 'postgres-password'), 'utf8')).trim();
-  const client = new Client({ host: '127.0.0.1', port, user: 'postgres', password, database: 'postgres' });
-  client.on('error', () => undefined);
   try {
-    await client.connect();
-    return client;
+    const to = { host: '127.0.0.1', port, user: 'postgres', password, database: 'postgres' };
+    // A backup begins with a checkpoint.
+    return await connectToPostgres(to, { statementMs: databaseLimits.longStatementMs });
   } catch (error) {
     // A lock that was left behind by a process that is gone.
     if ((error as { code?: string }).code === 'ECONNREFUSED') return undefined;

@@ -1,13 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { PG_MIGRATE_LOCK_ID, runner, type RunnerOption } from 'node-pg-migrate';
-import { Client, escapeIdentifier, escapeLiteral } from 'pg';
+import { escapeIdentifier, escapeLiteral, type Client } from 'pg';
+import { connectTo } from '../store/connections';
 import { sqlState } from '../store/pool';
 
 const migrationsDir = path.join(__dirname, '..', 'migrations');
 
 /** How long a migration waits for one table before it lets those go on who wait behind it, in milliseconds. */
 const tableLockTimeoutMs = 500;
+/** A migration may have much to rewrite; it is not to hold every table for ever all the same. */
+const limits = { statementMs: 600_000, idleInTransactionMs: 60_000 };
 
 /** Where to migrate and which password the application role gets. */
 export interface MigrateOptions {
@@ -32,10 +35,7 @@ export async function migrate({
   patienceMs = 120_000,
   log = () => undefined,
 }: MigrateOptions): Promise<void> {
-  const client = new Client({ connectionString: adminUrl, application_name: 'spendlock-migrate' });
-  // A connection that breaks rejects the query that needs it.
-  client.on('error', () => undefined);
-  await client.connect();
+  const client = await connectTo({ connectionString: adminUrl, application_name: 'spendlock-migrate' }, limits);
   try {
     // The lock of node-pg-migrate itself, held until the connection ends.
     await client.query(`SELECT pg_advisory_lock(${PG_MIGRATE_LOCK_ID})`);

@@ -9,8 +9,9 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { formatUsd, parseUsd } from '../core/money';
+import { connectTo } from '../store/connections';
 import { ApiCallError, connect, type Api } from './cli/api';
 import { dataDirOf } from './data-dir';
 
@@ -38,8 +39,7 @@ async function main(): Promise<number> {
     .parse()
     .opts<{ json?: boolean }>();
   const api = connect();
-  const database = new Client({ connectionString: adminUrl() });
-  await database.connect();
+  const database = await connectTo({ connectionString: adminUrl() });
   const tenantId = `quota-check-${randomUUID().slice(0, 8)}`;
   try {
     const results = await check(api, database, tenantId);

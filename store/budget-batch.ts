@@ -50,7 +50,7 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
     return { decision, ...(await commitWith(recording)) };
   };
   return inSpan(spanNames.quotaAtomic, { tenantId, commands: commands.length }, () =>
-    inTransaction(pool, decideOnce, { statement_timeout: String(Math.ceil(timeoutMs)) }),
+    inTransaction(pool, decideOnce, { withinMs: timeoutMs }),
   );
 }
 

@@ -1,9 +1,16 @@
-/** Listening to a channel of Postgres' NOTIFY, on a connection of its own that is made again whenever it is lost. */
-import { Client, escapeIdentifier } from 'pg';
+/**
+ * Listening to a channel of Postgres' NOTIFY, on a connection of its own that is made again whenever it is lost. A connection that
+ * went silent looks like one on which nothing happens, so it is asked now and then.
+ */
+import { escapeIdentifier, type Client } from 'pg';
+import { BoundedClient, boundedConfig, cutOff } from './connections';
 import type { Pool } from './pool';
 
 /** Pause before a listener that lost its connection connects again. */
 const reconnectMs = 500;
+/** How often a listener's connection is asked whether it is there, and how long it may take to answer. */
+const askMs = 5_000;
+const answerMs = 2_000;
 
 export interface Listener {
   /** Resolves when notifications can come. */
@@ -23,16 +30,21 @@ export function listenTo(
   const listening = new Promise<void>((resolve) => (isListening = resolve));
 
   const listen = async (): Promise<void> => {
-    const ended = new Promise<void>((resolve) => {
-      client = new Client({ connectionString: pool.options.connectionString, keepAlive: true });
-      client.on('error', () => resolve());
-      client.on('end', () => resolve());
+    const connection = new BoundedClient({
+      ...boundedConfig({ statementMs: answerMs }),
+      connectionString: pool.options.connectionString,
     });
-    client?.on('notification', ({ payload }) => onPayload(payload ?? ''));
-    await client?.connect();
-    await client?.query(`LISTEN ${escapeIdentifier(channel)}`);
+    client = connection;
+    const ended = new Promise<void>((resolve) => {
+      connection.on('error', () => resolve());
+      connection.on('end', () => resolve());
+    });
+    connection.on('notification', ({ payload }) => onPayload(payload ?? ''));
+    await connection.connect();
+    await connection.query(`LISTEN ${escapeIdentifier(channel)}`);
     isListening();
-    await ended;
+    const asking = setInterval(() => connection.query('SELECT').catch(() => cutOff(connection)), askMs);
+    await ended.finally(() => clearInterval(asking));
   };
   const loop = (async () => {
     while (!stopped) {

@@ -1,7 +1,8 @@
 /** How a tenant stands: what an operator looks at first, read in one transaction so that its figures fit each other. */
 import type { BindingQuota, Resource } from '../core/commands';
 import { dayMs } from '../core/periods';
-import { asTenant, type Pool, type PoolClient } from './pool';
+import { databaseLimits } from './connections';
+import { asTenantTaking, type Pool, type PoolClient } from './pool';
 import { reservationsOf, type ReservationView } from './reservations';
 import { frozenOf, isOwn, quotasOf, type Frozen, type QuotaView } from './tenants';
 import { usageOf, type UsageLine } from './usage';
@@ -53,7 +54,7 @@ export async function readOverview(
   pool: Pool,
   { tenantId, from, now }: { tenantId: string; from: Date; now: Date },
 ): Promise<TenantOverview | undefined> {
-  return asTenant(pool, tenantId, async (client) => {
+  return asTenantTaking(databaseLimits.reportMs)(pool, tenantId, async (client) => {
     // What is posted while this is read belongs to it too.
     const to = new Date(Math.ceil(now.getTime() / dayMs) * dayMs);
     const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>

@@ -2,7 +2,17 @@
  * Postgres, as the application role sees it. Every tenant's rows are reached inside a transaction that names the tenant:
  * row security then hides everybody else's, so a forgotten WHERE shows nothing instead of too much.
  */
-import { escapeLiteral, Pool, type PoolClient, type PoolConfig } from 'pg';
+import { Pool, type PoolClient, type PoolConfig } from 'pg';
+import {
+  BoundedClient,
+  boundedConfig,
+  cutOff,
+  databaseLimits,
+  giveStatements,
+  sessionSettings,
+  settingsOf,
+  type ConnectionLimits,
+} from './connections';
 
 export type { Pool, PoolClient } from 'pg';
 
@@ -10,32 +20,78 @@ export type { Pool, PoolClient } from 'pg';
  * A pool of the application role. An idle connection that breaks is replaced; the query that finds none says so. Queries
  * of one connection are sent without waiting for the answers before them: a transaction then takes fewer round trips.
  */
-export function createPool(connectionString: string, config: PoolConfig = {}): Pool {
-  const pool = new Pool({ connectionString, max: 8, connectionTimeoutMillis: 5_000, pipeline: true, ...config });
+export function createPool(
+  connectionString: string,
+  { limits = {}, ...config }: PoolConfig & { limits?: ConnectionLimits } = {},
+): Pool {
+  const pool = new Pool({
+    connectionString,
+    max: 8,
+    pipeline: true,
+    Client: BoundedClient,
+    ...boundedConfig(limits),
+    ...config,
+  });
+  const idle = new Set<PoolClient>();
   pool.on('error', () => undefined);
-  // One that breaks between two queries of a transaction says so too; the next query rejects, and that is handled.
-  pool.on('connect', (client) => client.on('error', () => undefined));
+  pool.on('connect', (client) => {
+    // One that breaks between two queries of a transaction says so too; the next query rejects, and that is handled.
+    client.on('error', () => undefined);
+    // Sent ahead of whatever comes first. Without its bounds no connection is used.
+    client.query(sessionSettings(limits)).catch(() => cutOff(client));
+  });
+  pool.on('acquire', (client) => idle.delete(client));
+  pool.on('remove', (client) => idle.delete(client));
+  pool.on('release', (error, client) => {
+    if (!(error as Error | undefined)) idle.add(client);
+    // Where one connection went silent or broke, others of the pool will have: who comes next need not find it out.
+    else if (isConnectionLost(error)) for (const other of idle) cutOff(other);
+  });
   return pool;
 }
 
 /** Commits together with the last query of a transaction, in one round trip. Nothing may follow it. */
 export type CommitWith = <R>(lastQuery: Promise<R>) => Promise<R>;
 
+export interface TransactionOptions {
+  /** Settings of the transaction, sent along with its beginning. */
+  settings?: Record<string, string>;
+  /** Statements that may take longer than others have this time each. */
+  statementMs?: number;
+  /** The whole transaction is over by then, whoever stands still: nobody waits for its locks for longer. */
+  withinMs?: number;
+}
+
+/** What Postgres is told of a transaction's time. Its bound of the whole is known from version 17 on. */
+const timesOf = ({ statementMs, withinMs }: TransactionOptions): Record<string, string> =>
+  withinMs !== undefined
+    ? {
+        statement_timeout: String(Math.ceil(withinMs)),
+        idle_in_transaction_session_timeout: String(Math.ceil(withinMs)),
+        transaction_timeout: String(Math.ceil(withinMs)),
+      }
+    : statementMs !== undefined
+      ? { statement_timeout: String(statementMs) }
+      : {};
+
 /** Runs `work` in one transaction: committed when it returns, rolled back when it throws. */
 export async function inTransaction<T>(
   pool: Pool,
   work: (client: PoolClient, commitWith: CommitWith) => Promise<T>,
-  /** Settings of the transaction, sent along with its beginning. */
-  settings: Record<string, string> = {},
+  options: TransactionOptions = {},
 ): Promise<T> {
+  const { withinMs, statementMs } = options;
   const client = await pool.connect();
   let broken: Error | undefined;
   let committed: Promise<unknown> | undefined;
+  const usualMs = (pool.options.query_timeout ?? 0) - databaseLimits.graceMs;
+  if (statementMs !== undefined) giveStatements(client, statementMs);
+  // Postgres gives it up first; when that is not heard, nobody waits for the connection any longer.
+  const timer =
+    withinMs === undefined ? undefined : setTimeout(() => cutOff(client), withinMs + databaseLimits.graceMs);
   try {
-    const local = Object.entries(settings).map(
-      ([name, value]) => `SELECT set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, true)`,
-    );
-    const begun = client.query(['BEGIN', ...local].join('; '));
+    const settings = settingsOf({ ...timesOf(options), ...options.settings }, { isLocal: true });
+    const begun = client.query(settings === '' ? 'BEGIN' : `BEGIN; ${settings}`);
     const commitWith: CommitWith = async (lastQuery) => {
       // Postgres answers COMMIT with ROLLBACK when a query before it failed, and that query has rejected.
       committed = client.query('COMMIT');
@@ -49,11 +105,25 @@ export async function inTransaction<T>(
     return done.value;
   } catch (error) {
     await committed?.catch(() => undefined);
-    await client.query('ROLLBACK').catch((rollbackError: Error) => (broken = rollbackError));
+    broken = await rolledBack(client);
     throw error;
   } finally {
+    clearTimeout(timer);
+    if (statementMs !== undefined) giveStatements(client, usualMs);
     client.release(broken);
   }
+}
+
+/** Rolls back; what it answers is why the connection is of no more use. One that is late with it is cut off. */
+async function rolledBack(client: PoolClient): Promise<Error | undefined> {
+  const timer = setTimeout(() => cutOff(client), databaseLimits.rollbackMs);
+  return client
+    .query('ROLLBACK')
+    .then(
+      () => undefined,
+      (error: Error) => error,
+    )
+    .finally(() => clearTimeout(timer));
 }
 
 /** Runs `work` in a transaction that sees one tenant's rows. */
@@ -61,9 +131,19 @@ export async function asTenant<T>(
   pool: Pool,
   tenantId: string,
   work: (client: PoolClient, commitWith: CommitWith) => Promise<T>,
+  options: TransactionOptions = {},
 ): Promise<T> {
-  return inTransaction(pool, work, { 'spendlock.tenant_id': tenantId });
+  return inTransaction(pool, work, {
+    ...options,
+    settings: { ...options.settings, 'spendlock.tenant_id': tenantId },
+  });
 }
+
+/** The same, for statements that may take longer than others. */
+export const asTenantTaking =
+  (statementMs: number): typeof asTenant =>
+  (pool, tenantId, work, options) =>
+    asTenant(pool, tenantId, work, { statementMs, ...options });
 
 /** The SQLSTATE of a database error; undefined for any other error. */
 export function sqlState(error: unknown): string | undefined {
@@ -74,17 +154,23 @@ export function sqlState(error: unknown): string | undefined {
 /** Codes of a network that lost its other end. */
 const networkCodes = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND']);
 /** What the driver says, without a code, of a connection that ended or that it could not get. */
-const driverWords = /connection terminated|connection error|timeout exceeded when trying to connect|not queryable/i;
+const driverWords =
+  /connection terminated|connection error|timeout exceeded when trying to connect|timeout expired|read timeout|not queryable/i;
+
+/** Whether the connection itself was lost, or said nothing for too long. */
+export function isConnectionLost(error: unknown): boolean {
+  const { code = '', message = '' } = (error ?? {}) as { code?: string; message?: string };
+  return networkCodes.has(code) || (sqlState(error) === undefined && driverWords.test(message));
+}
 
 /**
  * Whether it is Postgres that is away (or full, read-only, shutting down, too slow, or ended this transaction for the sake
  * of another one), not what was asked of it: the same request may succeed later.
  */
 export function isDatabaseAway(error: unknown): boolean {
-  const { code = '', message = '' } = (error ?? {}) as { code?: string; message?: string };
-  if (networkCodes.has(code)) return true;
+  if (isConnectionLost(error)) return true;
   const state = sqlState(error);
-  // 08 connection, 40 a deadlock, 53 resources, 57 intervention of an operator or a timeout, 25006 read-only.
-  if (state !== undefined) return /^(08|40|53|57)/.test(state) || state === '25006';
-  return driverWords.test(message);
+  // 08 connection, 40 a deadlock, 53 resources, 57 intervention of an operator or a timeout, 25006 read-only, 25P03 and 25P04 a
+  // transaction that took too long.
+  return state !== undefined && (/^(08|40|53|57)/.test(state) || ['25006', '25P03', '25P04'].includes(state));
 }

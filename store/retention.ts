@@ -1,11 +1,12 @@
 /** Forgetting what is kept no longer. See migration 0014. */
-import type { Pool } from './pool';
+import { databaseLimits } from './connections';
+import { inTransaction, type Pool } from './pool';
 
 async function count(pool: Pool, call: string, before: Date, max: number): Promise<number> {
-  const { rows } = await pool.query<{ forgotten: number }>(`SELECT copilot_internal.${call}($1, $2) AS forgotten`, [
-    before,
-    max,
-  ]);
+  const forget = `SELECT copilot_internal.${call}($1, $2) AS forgotten`;
+  const { rows } = await inTransaction(pool, (client) => client.query<{ forgotten: number }>(forget, [before, max]), {
+    statementMs: databaseLimits.longStatementMs,
+  });
   return rows[0]?.forgotten ?? 0;
 }
 

@@ -9,6 +9,8 @@ export type ExportLine =
   | { end: true; rows: number };
 
 const rowsAtOnce = 500;
+/** How long a reader may take for one piece. */
+const readerMs = 60_000;
 
 /** Reads in one snapshot, a few hundred rows at a time, so that a large tenant needs no more memory than a small one. */
 export async function* exportTenant(pool: Pool, tenantId: string): AsyncGenerator<ExportLine> {
@@ -16,6 +18,8 @@ export async function* exportTenant(pool: Pool, tenantId: string): AsyncGenerato
   let broken: Error | undefined;
   try {
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+    // Between two pieces it waits for who reads them.
+    await client.query(`SET LOCAL idle_in_transaction_session_timeout = ${readerMs}`);
     await client.query("SELECT set_config('spendlock.tenant_id', $1, true)", [tenantId]);
     const { rows: found } = await client.query<{ name: string }>(
       `SELECT c.relname AS name FROM pg_class c

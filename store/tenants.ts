@@ -1,7 +1,8 @@
 /** Tenants and their quotas. A new tenant gets its default quotas from a trigger. */
 import type { BindingQuota } from '../core/commands';
 import type { Period } from '../core/periods';
-import { asTenant, type Pool, type PoolClient } from './pool';
+import { databaseLimits } from './connections';
+import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 
 export interface Tenant {
   tenantId: string;
@@ -82,7 +83,7 @@ export async function deleteTenant(
     reason,
   }: { tenantId: string; apiKeyId?: string | undefined; author: string; reason: string },
 ): Promise<'deleted' | 'busy' | 'unknown'> {
-  return asTenant(pool, tenantId, async (client) => {
+  return asTenantTaking(databaseLimits.longStatementMs)(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ outcome: 'deleted' | 'busy' | 'unknown' }>(
       'SELECT copilot_internal.delete_tenant($1, $2, $3, $4) AS outcome',
       [tenantId, apiKeyId ?? null, author, reason],

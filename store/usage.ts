@@ -1,6 +1,7 @@
 /** What was spent. Whole days are read from their sums, the days at the ends and the spend of single runs from the ledger. */
 import { dayMs } from '../core/periods';
-import { asTenant, type Pool, type PoolClient } from './pool';
+import { databaseLimits } from './connections';
+import { asTenantTaking, type Pool, type PoolClient } from './pool';
 
 export const usageGroups = ['model', 'resource', 'user', 'run', 'day', 'kind'] as const;
 export type UsageGroup = (typeof usageGroups)[number];
@@ -39,7 +40,7 @@ export interface UsageAsked {
 
 /** The spend of a tenant from one moment to before another, by group, dearest first. */
 export async function readUsage(pool: Pool, asked: UsageAsked): Promise<UsageLine[]> {
-  return asTenant(pool, asked.tenantId, (client) => usageOf(client, asked));
+  return asTenantTaking(databaseLimits.reportMs)(pool, asked.tenantId, (client) => usageOf(client, asked));
 }
 
 /** The same within the caller's transaction. */

@@ -3,7 +3,7 @@
  * figure divided by it can be compared with one of another machine, or of another hour of this one.
  */
 import { createHash } from 'node:crypto';
-import { Client } from 'pg';
+import { connectTo } from '../../store/connections';
 import { median } from './report';
 
 /** Milliseconds that the fixed work took; the median of all times it was done. */
@@ -25,8 +25,7 @@ export class Calibrator {
 
   /** Does the work once more. */
   async measure(): Promise<void> {
-    const client = new Client({ connectionString: this.adminUrl });
-    await client.connect();
+    const client = await connectTo({ connectionString: this.adminUrl });
     await client.query('CREATE TABLE IF NOT EXISTS public.calibration (id integer PRIMARY KEY, value bigint)');
     await client.query('INSERT INTO public.calibration VALUES (1, 0) ON CONFLICT DO NOTHING');
     for (let round = 0; round < rounds; round += 1) {

@@ -1,11 +1,17 @@
-/** What workers and API take for Postgres: it passes everything on, until it is told to be slow, away or out of disk. */
+/**
+ * What workers and API take for Postgres: it passes everything on, until it is told to be slow, away, out of disk or silent.
+ * While it is silent nothing gets through in either direction, new connections are taken and not answered, and no end of a
+ * connection is told to the other side, as on a network that lost its way. What was open then stays silent for good.
+ */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-export type ProxyMode = 'pass' | 'slow' | 'refuse' | 'disk-full';
+export type ProxyMode = 'pass' | 'slow' | 'refuse' | 'disk-full' | 'silent';
 
 export interface DatabaseProxy {
   port: number;
   set(mode: ProxyMode): void;
+  /** The next connection that sends this text goes silent with it, as if its host were lost in the middle of a transaction. */
+  silenceAt(text: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -15,6 +21,8 @@ const slowMs = 400;
 export async function startDatabaseProxy(targetPort: number): Promise<DatabaseProxy> {
   let mode: ProxyMode = 'pass';
   const sockets = new Set<Socket>();
+  const connections = new Set<{ silent: boolean }>();
+  let awaited: { text: string; heard: () => void } | undefined;
   const keep = (socket: Socket): void => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket)).on('error', () => socket.destroy());
@@ -27,10 +35,21 @@ export async function startDatabaseProxy(targetPort: number): Promise<DatabasePr
     }
     const target = connect({ port: targetPort, host: '127.0.0.1' });
     keep(target);
-    client.on('close', () => target.destroy());
-    target.on('close', () => client.destroy());
-    target.on('data', (data) => client.write(data));
+    const connection = { silent: mode === 'silent' };
+    connections.add(connection);
+    client.on('close', () => connection.silent || target.destroy());
+    target.on('close', () => {
+      connections.delete(connection);
+      if (!connection.silent) client.destroy();
+    });
+    target.on('data', (data) => connection.silent || client.write(data));
     client.on('data', (data) => {
+      if (awaited && data.includes(awaited.text)) {
+        connection.silent = true;
+        awaited.heard();
+        awaited = undefined;
+      }
+      if (connection.silent) return;
       if (mode === 'disk-full') client.end(outOfDisk());
       else if (mode === 'slow') setTimeout(() => target.writable && target.write(data), slowMs);
       else target.write(data);
@@ -42,7 +61,9 @@ export async function startDatabaseProxy(targetPort: number): Promise<DatabasePr
     set(next) {
       mode = next;
       if (mode === 'refuse') for (const socket of sockets) socket.destroy();
+      if (mode === 'silent') for (const connection of connections) connection.silent = true;
     },
+    silenceAt: (text) => new Promise((heard) => (awaited = { text, heard })),
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -51,7 +51,10 @@ export class Installation {
     private readonly apiPort: number,
     readonly apiKey: string,
   ) {
-    this.admin = createPool(postgres.adminUrl, { max: 4 });
+    this.admin = createPool(postgres.adminUrl, {
+      max: 4,
+      limits: { statementMs: 120_000, idleInTransactionMs: 120_000 },
+    });
   }
 
   static async start({ sabotage }: { sabotage?: string | undefined }): Promise<Installation> {

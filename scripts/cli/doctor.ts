@@ -6,10 +6,11 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Connection } from '@temporalio/client';
 import { Command } from 'commander';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import type { TemporalServer } from '../../authority/connection';
 import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../../workflows/messages';
 import { missingSearchAttributes } from '../../workers/search-attributes';
+import { connectTo } from '../../store/connections';
 import { listVersions, type Deployment } from './workers';
 import { show, table, type Column } from './output';
 import { temporalTarget, workerEnvironment } from './target';
@@ -62,10 +63,9 @@ Example: DATABASE_URL=postgres://… TEMPORAL_ADDRESS=127.0.0.1:7233 npx spendlo
 async function lookAtPostgres({ DATABASE_URL: url }: NodeJS.ProcessEnv): Promise<Finding[]> {
   if (!url)
     return [wrong('Postgres', 'DATABASE_URL is not set. Set it to what the workers use, or run `npm start` here.')];
-  const client = new Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  client.on('error', () => undefined);
+  let client: Client;
   try {
-    await client.connect();
+    client = await connectTo({ connectionString: url });
   } catch (error) {
     const { code, message } = error as { code?: string; message: string };
     return [wrong('Postgres', `It cannot be reached (${code ?? message}). Check DATABASE_URL and that it runs.`)];

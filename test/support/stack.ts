@@ -87,7 +87,7 @@ export class TestStack {
     const stack = new TestStack(
       database,
       createPool(database.appUrl),
-      createPool(database.adminUrl, { max: 4 }),
+      createPool(database.adminUrl, { max: 4, limits: { statementMs: 120_000, idleInTransactionMs: 120_000 } }),
       connection,
       new Client({ connection, plugins: [startTelemetry('test').plugin] }),
       anthropic,
