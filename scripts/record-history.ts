@@ -29,6 +29,7 @@ const cases = {
   'run-paid-tool': 'a run whose tool has a price',
   'run-fallback': 'a run whose first model cannot be reached',
   'run-shown': 'a run that waits for money, and says so in its search attributes',
+  'run-refused-nothing-made': 'a run whose program a person refuses, and for which nothing is made',
   'ended-denied': 'a run that is denied, and whose workflow fails with that',
   'ended-failed': 'a run that makes its model calls without an answer, and whose workflow fails with that',
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',

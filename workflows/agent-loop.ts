@@ -17,7 +17,8 @@ import type { ErrorCode } from '../core/errors';
 import { formatUsd, parseAmountUsd, sumUsd } from '../core/money';
 import type { ApprovalDesk } from './approvals';
 import { failureOf, failureWith, isCancellation } from './failures';
-import type { AgentRunInput } from './messages';
+import { toolNames, type AgentRunInput } from './messages';
+import { isPatched } from './patches';
 import type { SandboxSession } from './sandbox-session';
 import type { TimeLimit } from './time-limit';
 import type { Budget, PaidStep } from './with-budget';
@@ -63,14 +64,19 @@ export class AgentLoop {
     }
     const { desk, sandbox, limit, show } = this.parts;
     const asked = desk.needed(reply.toolCalls);
+    let calls: readonly ToolCall[] = reply.toolCalls;
     if (asked.length > 0) {
       show(step, `waiting for a person: ${asked.map(({ name }) => name).join(', ')}`);
       await limit.standStill(() =>
         desk.ask({ step, turnId, calls: asked }, (isOver, seconds) => sandbox.idle(isOver, seconds)),
       );
+      if (isPatched('refused-tools')) {
+        const refused = await desk.refused(step);
+        calls = calls.filter(({ toolUseId }) => !refused.has(toolUseId));
+      }
     }
     show(step, 'running code');
-    await this.runTools(step, reply.toolCalls);
+    await this.runTools(step, calls);
     return 'goes on';
   }
 
@@ -142,7 +148,7 @@ export class AgentLoop {
 
   private async runTools(step: number, calls: readonly ToolCall[]): Promise<void> {
     const { input, budget, sandbox } = this.parts;
-    const needs = { count: calls.length, needSandbox: calls.some(({ name }) => name !== 'ask_person') };
+    const needs = { count: calls.length, needSandbox: calls.some(needsSandbox) };
     const pricesUsd = Object.fromEntries(
       calls.flatMap(({ name }) => {
         const priceUsd = input.tools?.[name]?.priceUsd;
@@ -166,6 +172,10 @@ export class AgentLoop {
     );
   }
 }
+
+/** What only answers, or is no tool at all, needs none. */
+const needsSandbox = ({ name }: ToolCall): boolean =>
+  name !== 'ask_person' && ((toolNames as readonly string[]).includes(name) || !isPatched('refused-tools'));
 
 const paidCall = (kind: string, step: number, plan: ModelCallPlan): PaidStep => ({
   resource: 'llm',

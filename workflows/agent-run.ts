@@ -48,7 +48,7 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const cost = await CancellationScope.nonCancellable(async () => {
     show(page.progress.step, 'settling');
     await sandbox.end();
-    await budget.settled();
+    await budget.settled(sandbox.openOperationIds);
     return ledger(taskQueue).endRun({ tenantId, runId, ...end });
   });
   page.ended({ status: end.status, ...cost });

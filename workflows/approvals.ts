@@ -53,6 +53,12 @@ export class ApprovalDesk {
     return calls.filter(({ name }) => name === 'ask_person' || this.run.tools?.[name]?.requiresApproval === true);
   }
 
+  /** Of the calls that people were asked about, those that they did not allow. */
+  async refused(step: number): Promise<ReadonlySet<string>> {
+    const { tenantId, runId } = this.run;
+    return new Set(await this.activities.refusedCalls({ tenantId, runId, step }));
+  }
+
   /**
    * Asks, and returns when all is decided.
    * @param whileWaiting waits until the given condition holds or the time is over; the sandbox rests meanwhile.

@@ -157,7 +157,7 @@ class Conversation {
     const cost = await CancellationScope.nonCancellable(async () => {
       this.closing = true;
       await this.sandbox.end();
-      await this.budget.settled();
+      await this.budget.settled(this.sandbox.openOperationIds);
       await condition(allHandlersFinished);
       return this.ledger.endConversation({ ...this.key, ...end });
     });

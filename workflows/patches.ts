@@ -35,6 +35,11 @@ export const patches = {
     change:
       'What was denied or failed ends its workflow as Failed, with the code as its type; what was cancelled, as Cancelled.',
   },
+  'refused-tools': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change: 'Calls that people refused, and calls of tools that there are not, get no sandbox and no reservation.',
+  },
 } as const;
 
 export type PatchId = keyof typeof patches;

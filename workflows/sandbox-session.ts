@@ -9,12 +9,13 @@
  */
 import {
   ActivityCancellationType,
+  ActivityFailure,
   CancellationScope,
   condition,
   proxyActivities,
   type ActivityOptions,
 } from '@temporalio/workflow';
-import type { OpenSandbox, SandboxActivities, SandboxPlan } from '../activities/contracts/sandbox';
+import type { Executed, OpenSandbox, SandboxActivities, SandboxPlan } from '../activities/contracts/sandbox';
 import { denialOf, failureOf } from './failures';
 import { siblingQueues, type AgentRunInput, type CarriedSandbox } from './messages';
 import type { Budget, PaidStep } from './with-budget';
@@ -29,6 +30,22 @@ const executionSecondsDefault = 120;
 /** How long a sandbox runs and stays paused while nobody uses it, unless the run says otherwise. */
 const idleDefault = { pauseSeconds: 60, killSeconds: 86_400 };
 
+/** A provider that is ill fails no workflow. False when what was asked of it is left undone. Not cancellable. */
+async function unlessIll(ask: () => Promise<void>): Promise<boolean> {
+  try {
+    await CancellationScope.nonCancellable(ask);
+    return true;
+  } catch (error) {
+    // Also what a worker of the version before says after its ten tries.
+    if (error instanceof ActivityFailure) return false;
+    throw error;
+  }
+}
+
+/** The provider did not let a sandbox go on, or does not say whether it did. */
+const cannotLiveOn = (error: unknown): boolean =>
+  ['sandbox_failed', 'outcome_unknown'].includes(failureOf(error)?.code ?? '');
+
 export class SandboxSession {
   /** Told when it holds no money any more, since nobody used it. */
   onRest: () => void = () => undefined;
@@ -36,6 +53,10 @@ export class SandboxSession {
   private paused: { sandbox: OpenSandbox; plan: SandboxPlan } | undefined;
   private readonly taskQueue: string;
   private readonly free: SandboxActivities;
+  /** They give up on a provider by themselves; anything else that fails them passes. */
+  private readonly ending: SandboxActivities;
+  /** Windows whose sandbox the provider neither ended nor paused: settled by the sweeper, or when they run out. */
+  private left: { operationId: string; untilMs: number }[] = [];
   private readonly paid: SandboxActivities;
 
   constructor(
@@ -46,6 +67,10 @@ export class SandboxSession {
   ) {
     this.taskQueue = siblingQueues(runsQueue).sandbox;
     this.free = this.activities({ startToCloseTimeout: '5 minutes' });
+    this.ending = this.activities({
+      startToCloseTimeout: '2 minutes',
+      retry: { initialInterval: '500 milliseconds', maximumInterval: '10 seconds' },
+    });
     this.paid = proxyActivities<SandboxActivities>({
       taskQueue: this.taskQueue,
       startToCloseTimeout: '2 minutes',
@@ -65,9 +90,11 @@ export class SandboxSession {
     });
   }
 
-  /** The operation of the window that is open: it ends with the sandbox, not with the turn. */
+  /** The operations of windows that go on: they end with their sandboxes, not with the turn. */
   get openOperationIds(): string[] {
-    return this.open ? [this.open.sandbox.operationId] : [];
+    this.left = this.left.filter(({ untilMs }) => untilMs > Date.now());
+    const open = this.open ? [this.open.sandbox.operationId] : [];
+    return [...this.left.map(({ operationId }) => operationId), ...open];
   }
 
   /** What the next execution goes on with. */
@@ -127,35 +154,48 @@ export class SandboxSession {
     this.open ??= await this.create(step);
   }
 
-  /** Ends the sandbox, if there is one, and writes what it cost. Not cancellable. */
+  /**
+   * Ends the sandbox, if there is one, and writes what it cost. One that the provider does not end is left to its window and to
+   * the sweeper. Not cancellable.
+   */
   async end(): Promise<void> {
     const { tenantId, runId } = this.run;
-    await CancellationScope.nonCancellable(async () => {
-      if (this.open) {
-        const { sandbox, plan } = this.open;
-        const { operationId } = sandbox;
-        await this.free.terminateSandbox({ tenantId, runId, operationId, plan, sandbox });
-      }
-      if (this.paused) {
-        const { sandboxId } = this.paused.sandbox;
-        await this.free.discardSandbox({ tenantId, runId, sandboxId });
-      }
-    });
+    const { open, paused } = this;
+    if (open) {
+      const { sandbox, plan } = open;
+      const { operationId } = sandbox;
+      const isEnded = await unlessIll(() =>
+        this.ending.terminateSandbox({ tenantId, runId, operationId, plan, sandbox }),
+      );
+      if (!isEnded) this.leave(operationId);
+    }
     this.open = undefined;
+    if (paused) {
+      const { sandboxId } = paused.sandbox;
+      await unlessIll(() => this.ending.discardSandbox({ tenantId, runId, sandboxId }));
+    }
     this.paused = undefined;
   }
 
-  /** Pauses the sandbox, if it runs, and writes what its window cost. Not cancellable. */
+  /**
+   * Pauses the sandbox, if it runs, and writes what its window cost. One that the provider does not pause stays open until its
+   * window ends it. Not cancellable.
+   */
   async pause(): Promise<void> {
     const { open } = this;
     if (!open) return;
     const { tenantId, runId } = this.run;
-    const { paused, costUsd } = await CancellationScope.nonCancellable(() =>
-      this.free.pauseSandbox({ tenantId, runId, ...open }),
-    );
-    if (costUsd !== undefined) this.budget.onStep({ operationId: open.sandbox.operationId, costUsd });
-    this.open = undefined;
-    if (paused) this.paused = open;
+    await unlessIll(async () => {
+      const { paused, costUsd } = await this.ending.pauseSandbox({ tenantId, runId, ...open });
+      if (costUsd !== undefined) this.budget.onStep({ operationId: open.sandbox.operationId, costUsd });
+      this.open = undefined;
+      if (paused) this.paused = open;
+    });
+  }
+
+  private leave(operationId: string): void {
+    const mostSeconds = this.run.sandboxWindowSeconds + expiryMarginSeconds;
+    this.left.push({ operationId, untilMs: Date.now() + mostSeconds * 1_000 });
   }
 
   /** Waits until a condition holds, at most so long. A sandbox that nobody uses meanwhile is paused, and later ended. */
@@ -168,7 +208,7 @@ export class SandboxSession {
       if (await condition(isOver, Math.max(1, Math.min(pauseMs, untilMs - Date.now())))) return;
       if (Date.now() < untilMs) {
         await this.pause();
-        this.onRest();
+        if (!this.open) this.onRest();
       }
     }
     if (this.paused) {
@@ -184,18 +224,16 @@ export class SandboxSession {
     const { tenantId, runId } = this.run;
     this.open ??= await this.create(step);
     const { sandbox } = this.open;
-    const { sandboxGone } = await this.free.executeCode({ tenantId, runId, sandbox, step });
-    if (sandboxGone) await this.end();
+    const executed = await this.free.executeCode({ tenantId, runId, sandbox, step });
+    this.saw(executed);
+    if (executed.sandboxGone) await this.end();
   }
 
   /** Runs a step's programs in the open sandbox, and extends it for as long as they take. */
-  private async whileExtending(
-    step: number,
-    work: (sandbox: OpenSandbox) => Promise<{ sandboxGone: boolean }>,
-  ): Promise<void> {
+  private async whileExtending(step: number, work: (sandbox: OpenSandbox) => Promise<Executed>): Promise<void> {
     const { open } = this;
     if (!open) return;
-    let finished: { sandboxGone: boolean } | undefined;
+    let finished: Executed | undefined;
     let isOver = false;
     const programs = new CancellationScope();
     const running = programs.run(async () => (finished = await work(open.sandbox))).finally(() => (isOver = true));
@@ -208,13 +246,20 @@ export class SandboxSession {
       }
     } catch (error) {
       await this.stopPrograms(programs, running);
-      // A sandbox that is gone is replaced when it is needed; a run that waits for money does so at its next step.
-      const goesOn = denialOf(error) ? this.run.onDenied === 'wait' : failureOf(error)?.code === 'sandbox_failed';
+      // A sandbox that cannot live on is replaced when it is needed; a run that waits for money does so at its next step.
+      const goesOn = denialOf(error) ? this.run.onDenied === 'wait' : cannotLiveOn(error);
       if (!goesOn) throw error;
       return;
     }
     await running;
+    if (finished) this.saw(finished);
     if (finished?.sandboxGone) await this.end();
+  }
+
+  /** Keeps when the open sandbox was last seen. */
+  private saw({ lastSeenAtMs }: Executed): void {
+    if (this.open && lastSeenAtMs !== undefined)
+      this.open = { ...this.open, sandbox: { ...this.open.sandbox, lastSeenAtMs } };
   }
 
   /** Programs that are told to stop keep what they printed so far; then the sandbox is ended. */
@@ -265,7 +310,11 @@ export class SandboxSession {
       this.paidStep('sandbox.create', step, plan),
       ({ operationId }) => this.paid.createSandbox({ tenantId, runId, operationId, plan }),
       // Whether a sandbox runs that nobody was told of is found out, and it is ended, before its cost is settled.
-      { beforeCommit: (operationId) => this.free.terminateSandbox({ tenantId, runId, operationId, plan }) },
+      {
+        beforeCommit: async (operationId) => {
+          await unlessIll(() => this.ending.terminateSandbox({ tenantId, runId, operationId, plan }));
+        },
+      },
     );
     return { sandbox, plan };
   }
@@ -295,7 +344,7 @@ export class SandboxSession {
       );
       this.open = { sandbox, plan };
     } catch (error) {
-      if (failureOf(error)?.code !== 'sandbox_failed') throw error;
+      if (!cannotLiveOn(error)) throw error;
     }
     this.paused = undefined;
   }

@@ -78,6 +78,8 @@ export interface LedgerActivities {
     step: number;
     decided: ApprovalSignal[];
   }): Promise<string[]>;
+  /** The calls of a step that people did not allow: by their ids in the model's reply. */
+  refusedCalls(request: { tenantId: string; runId: string; step: number }): Promise<string[]>;
   /** Does nothing: what follows it runs in a workflow task of its own. */
   nextTask(): Promise<void>;
   /** Nobody waits any more for what people were asked in this run. */

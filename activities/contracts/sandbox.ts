@@ -28,6 +28,15 @@ export interface OpenSandbox {
   windowStartedAtMs?: number;
   /** Whole seconds since it began to be billed that earlier windows paid for. */
   billedSeconds?: number;
+  /** When it was last seen to run: as far as it is charged when it turns out to be gone. */
+  lastSeenAtMs?: number;
+}
+
+/** What came of a step's tool calls in the sandbox. */
+export interface Executed {
+  sandboxGone: boolean;
+  /** When the sandbox was last seen to run, if it was. */
+  lastSeenAtMs?: number;
 }
 
 /** A new window for a sandbox, or its return from a pause, under an operation of its own. */
@@ -69,16 +78,19 @@ export interface SandboxActivities {
   /** Creates a sandbox that ends by itself after its window, with the run's file in it. It stays claimed until it ends. */
   createSandbox(request: CreateSandbox): Promise<OpenSandbox>;
   /** Runs the code of a step's tool calls, which it reads from the transcript, and writes their output there. */
-  executeCode(request: ExecuteCode): Promise<{ sandboxGone: boolean }>;
+  executeCode(request: ExecuteCode): Promise<Executed>;
   /** The same, for tools that have a price: it is written with their output. */
-  runPaidTools(request: RunPaidTools): Promise<{ sandboxGone: boolean }>;
-  /** Ends the sandbox and writes what it cost. A repeat changes nothing. */
+  runPaidTools(request: RunPaidTools): Promise<Executed>;
+  /** Ends the sandbox and writes what it cost. A repeat changes nothing. Fails as `sandbox_failed` when the provider does not end it. */
   terminateSandbox(request: TerminateSandbox): Promise<void>;
   /** Begins a new window now and writes what the one before cost. Claims the new window's operation. */
   extendSandbox(request: ContinueSandbox): Promise<OpenSandbox>;
-  /** Pauses the sandbox and writes what its window cost. False when it was gone; its cost is written in any case. */
+  /**
+   * Pauses the sandbox and writes what its window cost. False when it was gone; its cost is written in any case. Fails as
+   * `sandbox_failed` when the provider does neither.
+   */
   pauseSandbox(request: Omit<ContinueSandbox, 'operationId'>): Promise<{ paused: boolean; costUsd?: string }>;
-  /** Brings a paused sandbox back, for a window. Claims the window's operation. */
+  /** Brings a paused sandbox back, for a window. Claims the window's operation. Fails as `sandbox_failed` when it does not come back. */
   resumeSandbox(request: ContinueSandbox): Promise<OpenSandbox>;
   /** Ends a paused sandbox, which costs nothing. */
   discardSandbox(request: { tenantId: string; runId: string; sandboxId: string }): Promise<void>;

@@ -81,6 +81,12 @@ export function createLedgerActivities({ pool, feed, log }: LedgerDependencies):
       feed.tell(runId);
     },
 
+    async refusedCalls({ tenantId, runId, step }) {
+      const approvals = await takeDecisions(pool, { tenantId, runId, step });
+      return approvals
+        .filter(({ status }) => status === 'refused' || status === 'withdrawn')
+        .map(({ toolUseId }) => toolUseId);
+    },
     async pendingApprovals({ tenantId, runId, step, decided }) {
       for (const given of decided) {
         const signal = readApprovalSignal(given);

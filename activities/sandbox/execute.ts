@@ -1,8 +1,10 @@
 /** Runs one tool call in a sandbox and turns what came of it into what the model reads. */
-import type { Sandbox } from '@e2b/code-interpreter';
+import type { Execution, OutputMessage, Sandbox } from '@e2b/code-interpreter';
 import type { Approval } from '../../store/approvals';
 import type { CodeLanguage } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
+import { patiently } from './patience';
+import { isGone, isOverItsTime, neverConnected } from './provider-errors';
 
 /** A tool call as the model wrote it. */
 export type ToolUse = Block & { type: 'tool_use' };
@@ -10,6 +12,9 @@ export type ToolResult = Block & { type: 'tool_result' };
 
 /** More output than this would fill the model's context; the rest is cut, and the cut is said. */
 const outputCharsMax = 20_000;
+
+/** A sandbox that does not answer is asked again for so long. */
+const againMs = 5_000;
 
 export interface RunToolOptions {
   sandbox: Sandbox | undefined;
@@ -27,6 +32,8 @@ export interface ToolOutcome {
   result: ToolResult;
   /** Whether the tool did anything: only then its price is due. */
   used: boolean;
+  /** Whether the sandbox was asked to do something. */
+  ran: boolean;
 }
 
 /** What is wrong with the call itself is told to the model, which can correct it. */
@@ -38,7 +45,7 @@ export async function runTool(use: ToolUse, options: RunToolOptions): Promise<To
     content: cut(content),
     ...(isError ? { is_error: true } : {}),
   });
-  const refuse = (content: string): ToolOutcome => ({ result: answer(content, true), used: false });
+  const refuse = (content: string): ToolOutcome => ({ result: answer(content, true), used: false, ran: false });
   if (!allowed.has(use.name))
     return refuse(`There is no tool ${JSON.stringify(use.name)}; there is ${[...allowed].join(', ')}.`);
   if (approval?.status === 'refused')
@@ -48,7 +55,7 @@ export async function runTool(use: ToolUse, options: RunToolOptions): Promise<To
   if (use.name === 'ask_person') {
     return approval?.answer === undefined || approval.answer === null
       ? refuse('Nobody was asked.')
-      : { result: answer(approval.answer), used: true };
+      : { result: answer(approval.answer), used: true, ran: false };
   }
   if (!sandbox) return refuse('There is no sandbox.');
   const wrong = wrongInput(use.name, input, options.languages);
@@ -90,11 +97,11 @@ type Answer = (content: string, isError?: boolean) => ToolResult;
 /** A file that is not there is told to the model; a sandbox that is not is for the caller. */
 async function file(answer: Answer, problem: string, work: () => Promise<string>): Promise<ToolOutcome> {
   try {
-    return { result: answer(await work()), used: true };
+    // Reading or writing a file twice is the same as once.
+    return { result: answer(await patiently(work, { forMs: againMs })), used: true, ran: true };
   } catch (error) {
-    const { name, message } = error as Error;
-    if (!/FileNotFound|InvalidArgument|NotEnoughSpace/.test(name) && !/^(403|404)/.test(message)) throw error;
-    return { result: answer(`${problem}: ${name}.`, true), used: false };
+    if (isGone(error)) throw error;
+    return { result: answer(`${problem}: ${(error as Error).name}.`, true), used: false, ran: true };
   }
 }
 
@@ -106,25 +113,46 @@ async function runCode(
 ): Promise<ToolOutcome> {
   const printed: string[] = [];
   let onStderr = false;
-  const running = sandbox.runCode(String(code), {
+  const options = {
     language: (language ?? languages[0]) as CodeLanguage,
     timeoutMs,
-    onStdout: ({ line }) => void printed.push(line),
-    onStderr: ({ line }) => {
+    onStdout: ({ line }: OutputMessage) => void printed.push(line),
+    onStderr: ({ line }: OutputMessage) => {
       if (!onStderr) printed.push('[stderr]\n');
       onStderr = true;
       printed.push(line);
     },
-  });
+  };
+  // Only a request that never reached the sandbox is made again: what it asks for has surely not begun.
+  const running = patiently(() => sandbox.runCode(String(code), options), { forMs: againMs, when: neverConnected });
   const stopped = new Promise<'stopped'>((resolve) => {
     if (signal.aborted) resolve('stopped');
     signal.addEventListener('abort', () => resolve('stopped'), { once: true });
   });
-  const ended = await Promise.race([running, stopped]);
+  const unfinished = (why: string): ToolOutcome => ({
+    result: answer(`${printed.join('')}\n[${why}]`, true),
+    used: true,
+    ran: true,
+  });
+  let ended: Execution | 'stopped';
+  try {
+    ended = await Promise.race([running, stopped]);
+  } catch (error) {
+    if (isGone(error) || !(await isAlive(sandbox))) throw gone(error);
+    if (isOverItsTime(error)) {
+      await endPrograms(sandbox);
+      return unfinished(
+        `It was ended after ${timeoutMs / 1_000} s, which is as long as one program may take. The sandbox and its files are as they were.`,
+      );
+    }
+    // It is not run a second time: it may have done something.
+    return unfinished(
+      `The connection to the sandbox was cut (${(error as Error).name}): whether the program went on is not known. It was not run again.`,
+    );
+  }
   if (ended === 'stopped') {
     running.catch(() => undefined);
-    const said = printed.join('');
-    return { result: answer(`${said}\n[It was stopped before its end.]`, true), used: true };
+    return unfinished('It was stopped before its end.');
   }
   const { error, results } = ended;
   const parts = [
@@ -132,7 +160,31 @@ async function runCode(
     ...results.flatMap((result) => (result.text === undefined ? [] : [`[result]\n${result.text}`])),
     ...(error ? [`[error] ${error.name}: ${error.value}\n${error.traceback}`] : []),
   ];
-  return { result: answer(parts.join('') || 'The program printed nothing.', error !== undefined), used: true };
+  return {
+    result: answer(parts.join('') || 'The program printed nothing.', error !== undefined),
+    used: true,
+    ran: true,
+  };
+}
+
+const isAlive = (sandbox: Sandbox): Promise<boolean> =>
+  patiently(() => sandbox.isRunning(), { forMs: againMs }).catch(() => true);
+
+/** What `isGone` tells, of a sandbox that was looked for and is not there. */
+function gone(error: unknown): Error {
+  if (isGone(error)) return error as Error;
+  return Object.assign(new Error('The sandbox is not there any more.', { cause: error }), {
+    name: 'SandboxNotFoundError',
+  });
+}
+
+/** Ends what runs in the interpreter; what a program left in its memory goes with it. One that cannot is left to the window. */
+async function endPrograms(sandbox: Sandbox): Promise<void> {
+  try {
+    for (const { id } of await sandbox.listCodeContexts()) await sandbox.restartCodeContext(id);
+  } catch {
+    // The next program says what it meets.
+  }
 }
 
 const cut = (output: string): string =>

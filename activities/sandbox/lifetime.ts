@@ -1,4 +1,5 @@
 /** What becomes of a sandbox after it was made: new windows, a pause, its return, its end; and what each window cost. */
+import { Context } from '@temporalio/activity';
 import { formatUsd } from '../../core/money';
 import { costOfSandbox } from '../../core/sandbox-prices';
 import { findOperation } from '../../store/reservations';
@@ -9,9 +10,10 @@ import type { ContinueSandbox, OpenSandbox, TerminateSandbox } from '../contract
 import { failure } from '../failures';
 import type { SandboxDependencies } from './dependencies';
 import { recordE2BError } from './errors';
-import { connectSandbox, findByOperation, killSandbox, pauseSandbox, setLifetime } from './provider';
-import { isGone } from './provider-errors';
-import { nextWindow, windowSeconds } from './windows';
+import { patiently } from './patience';
+import { connectSandbox, findByOperation, killSandbox, lookUpSandbox, pauseSandbox, setLifetime } from './provider';
+import { isGone, mayPass } from './provider-errors';
+import { goneAtMs, nextWindow, windowEndMs, windowSeconds } from './windows';
 
 /** A window that is over: what it cost is written once, and the run's events tell of it. */
 export interface EndedWindow {
@@ -54,17 +56,57 @@ export async function settleWindow(
   return { costUsd: formatUsd(costUsd) };
 }
 
+/** A window that is over at that moment. */
 const windowOf = (
   { tenantId, runId, sandbox }: { tenantId: string; runId: string; sandbox: OpenSandbox },
   event: EndedWindow['event'],
+  untilMs = Date.now(),
 ): EndedWindow => ({
   tenantId,
   runId,
   operationId: sandbox.operationId,
   priceVersion: sandbox.priceVersion,
-  seconds: windowSeconds(sandbox, Date.now()),
+  seconds: windowSeconds(sandbox, untilMs),
   event,
 });
+
+/** As long is a provider asked that does not answer: what ends or rests a sandbox, and what somebody waits for. */
+const endingMs = 10_000;
+const askingMs = 20_000;
+const lookingUpMs = 60_000;
+
+/** Ends a sandbox. False when it had ended before. @throws ApplicationFailure `sandbox_failed` when the provider does not. */
+async function end(
+  dependencies: SandboxDependencies,
+  { tenantId, runId, sandboxId }: { tenantId: string; runId: string; sandboxId: string },
+): Promise<boolean> {
+  // A repeat meets what an earlier try may have ended, whose reply was lost.
+  let isRepeat = Context.current().info.attempt > 1;
+  const kill = async (): Promise<boolean> => {
+    const wasThere = isRepeat;
+    isRepeat = true;
+    return (await killSandbox(dependencies.connection, sandboxId)) || wasThere;
+  };
+  try {
+    return await patiently(kill, { forMs: endingMs });
+  } catch (error) {
+    throw await left(dependencies, { tenantId, runId, sandboxId, error }, 'ended');
+  }
+}
+
+/** The provider neither ended nor paused a sandbox: its window ends it, or the sweeper does. */
+async function left(
+  dependencies: SandboxDependencies,
+  { error, ...whose }: { tenantId: string; runId: string; sandboxId: string; error: unknown },
+  what: 'ended' | 'paused',
+): Promise<Error> {
+  const errorType = (error as Error).name;
+  await recordE2BError(dependencies, { ...whose, operation: 'cleanup', errorType });
+  return failure(
+    'sandbox_failed',
+    `The sandbox ${whose.sandboxId} could not be ${what} (${errorType}). It ends with its window, or the sweeper ends it; its cost is written then.`,
+  );
+}
 
 export async function terminate(dependencies: SandboxDependencies, request: TerminateSandbox): Promise<void> {
   const { connection, pool } = dependencies;
@@ -72,17 +114,19 @@ export async function terminate(dependencies: SandboxDependencies, request: Term
   const held = await findOperation(pool, { tenantId, operationId });
   if (!held?.claimed || held.outcome !== undefined) return;
   if (sandbox) {
-    await killSandbox(connection, sandbox.sandboxId);
-    await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, 'sandbox.ended'));
+    const { sandboxId } = sandbox;
+    const wasThere = await end(dependencies, { tenantId, runId, sandboxId });
+    const untilMs = wasThere ? Date.now() : goneAtMs(sandbox, Date.now());
+    await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, 'sandbox.ended', untilMs));
     return;
   }
   // The reply to its creation was lost. None to be found, and nobody knows whether there was one: the commit charges the
   // estimate as unverified.
-  const running = await findByOperation(connection, operationId);
+  const running = await patiently(() => findByOperation(connection, operationId), { forMs: endingMs });
   if (running.length === 0) return;
   let seconds = 0;
   for (const { sandboxId, startedAtMs } of running) {
-    await killSandbox(connection, sandboxId);
+    await end(dependencies, { tenantId, runId, sandboxId });
     seconds += Math.min(Math.max(0, Math.ceil((Date.now() - startedAtMs) / 1000)), plan.windowSeconds);
   }
   const { priceVersion } = plan;
@@ -96,12 +140,16 @@ export async function extend(dependencies: SandboxDependencies, request: Continu
   const { sandboxId } = sandbox;
   const claim = await paidStep.claim(request);
   try {
-    await setLifetime(connection, { sandboxId, seconds: plan.windowSeconds });
+    await patiently(() => setLifetime(connection, { sandboxId, seconds: plan.windowSeconds }), { forMs: askingMs });
     await paidStep.atPoint('sandbox.extended');
   } catch (error) {
-    throw await refused(dependencies, { request, claim, error, operation: 'reconnect' });
+    const found = await stateAfter(dependencies, { sandboxId, error });
+    const thirdMs = (sandbox.windowSeconds * 1_000) / 3;
+    const isExtended = found?.endAtMs !== undefined && found.endAtMs > windowEndMs(sandbox) + thirdMs;
+    if (!isExtended) throw await refused(dependencies, { request, claim, error, found });
   }
-  const next = nextWindow(sandbox, { operationId, seconds: plan.windowSeconds, nowMs: Date.now() });
+  const nowMs = Date.now();
+  const next = nextWindow({ ...sandbox, lastSeenAtMs: nowMs }, { operationId, seconds: plan.windowSeconds, nowMs });
   await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, 'sandbox.extended'));
   return next;
 }
@@ -110,19 +158,22 @@ export async function pause(
   dependencies: SandboxDependencies,
   { tenantId, runId, sandbox }: Omit<ContinueSandbox, 'operationId'>,
 ): Promise<{ paused: boolean; costUsd?: string }> {
-  let paused = true;
+  const { sandboxId } = sandbox;
+  let untilMs: number | undefined;
   try {
-    await pauseSandbox(dependencies.connection, sandbox.sandboxId);
+    await patiently(() => pauseSandbox(dependencies.connection, sandboxId), { forMs: endingMs });
     await dependencies.paidStep.atPoint('sandbox.paused');
   } catch (error) {
-    if (!isGone(error)) throw error;
-    paused = false;
+    if (!isGone(error)) throw await left(dependencies, { tenantId, runId, sandboxId, error }, 'paused');
+    untilMs = goneAtMs(sandbox, Date.now());
     const lifecycleStage = 'monitoring';
-    const gone = { tenantId, runId, sandboxId: sandbox.sandboxId, errorType: 'sandbox_gone', lifecycleStage } as const;
+    const gone = { tenantId, runId, sandboxId, errorType: 'sandbox_gone', lifecycleStage } as const;
     await recordE2BError(dependencies, { ...gone, operation: 'cleanup' });
   }
-  const window = windowOf({ tenantId, runId, sandbox }, paused ? 'sandbox.paused' : 'sandbox.ended');
-  return { paused, ...(await settleWindow(dependencies, window)) };
+  const paused = untilMs === undefined;
+  const event = paused ? 'sandbox.paused' : 'sandbox.ended';
+  const settled = await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, event, untilMs));
+  return { paused, ...settled };
 }
 
 /** Its lifetime is the window from now; the provider's own default, and the limit of the request, are something else. */
@@ -136,49 +187,74 @@ export async function resume(dependencies: SandboxDependencies, request: Continu
     await connectSandbox(connection, { sandboxId, remainingMs: plan.windowSeconds * 1000 });
     await paidStep.atPoint('sandbox.resumed');
   } catch (error) {
-    throw await refused(dependencies, { request, claim, error, operation: 'reconnect' });
+    const found = await stateAfter(dependencies, { sandboxId, error });
+    if (found?.isPaused !== false) throw await refused(dependencies, { request, claim, error, found });
   }
   log.info({ tenantId, runId, operationId, sandboxId }, 'sandbox resumed');
-  return { sandboxId, operationId, priceVersion, startedAtMs, windowSeconds: plan.windowSeconds };
+  const lastSeenAtMs = Date.now();
+  return { sandboxId, operationId, priceVersion, startedAtMs, windowSeconds: plan.windowSeconds, lastSeenAtMs };
 }
 
-export const discard = ({ connection }: SandboxDependencies, { sandboxId }: { sandboxId: string }): Promise<void> =>
-  killSandbox(connection, sandboxId);
+interface State {
+  /** Absent of a sandbox that is not there. */
+  isPaused?: boolean;
+  endAtMs?: number;
+}
+
+/** How a sandbox stands after a request that failed. Undefined when nobody knows, since the provider does not say. */
+async function stateAfter(
+  { connection }: SandboxDependencies,
+  { sandboxId, error }: { sandboxId: string; error: unknown },
+): Promise<State | undefined> {
+  if (isGone(error)) return {};
+  return patiently(async () => (await lookUpSandbox(connection, sandboxId)) ?? {}, { forMs: lookingUpMs }).catch(
+    () => undefined,
+  );
+}
+
+export async function discard(
+  dependencies: SandboxDependencies,
+  sandbox: { tenantId: string; runId: string; sandboxId: string },
+): Promise<void> {
+  await end(dependencies, sandbox);
+}
 
 interface Refused {
   request: ContinueSandbox;
   claim: Parameters<SandboxDependencies['paidStep']['settle']>[0];
   error: unknown;
-  operation: 'reconnect';
+  /** How the sandbox was found afterwards. */
+  found: State | undefined;
 }
 
-/** The provider did not let the sandbox live on: surely, and nothing is billed for the new window; or nobody knows. */
-async function refused(
-  dependencies: SandboxDependencies,
-  { request, claim, error, operation }: Refused,
-): Promise<Error> {
+/**
+ * The sandbox does not live on. Surely, since the provider said so or the sandbox is as it was: nothing is billed for the new
+ * window. Or nobody knows: then the window is charged once, and no other one is tried.
+ */
+async function refused(dependencies: SandboxDependencies, { request, claim, error, found }: Refused): Promise<Error> {
   const { tenantId, runId, operationId, sandbox } = request;
-  const { name, message } = error as Error;
-  const surely = isGone(error) || /^4\d\d\b/.test(message) || name === 'InvalidArgumentError';
-  const errorType = isGone(error) ? 'sandbox_gone' : name;
   const { sandboxId } = sandbox;
-  await recordE2BError(dependencies, { tenantId, runId, sandboxId, operation, errorType, key: operationId });
-  if (!surely)
+  const isThere = found?.isPaused !== undefined;
+  const errorType = isGone(error) || (found && !isThere) ? 'sandbox_gone' : (error as Error).name;
+  await recordE2BError(dependencies, {
+    tenantId,
+    runId,
+    sandboxId,
+    operation: 'reconnect',
+    errorType,
+    key: operationId,
+  });
+  if (!found && mayPass(error))
     return failure(
       'outcome_unknown',
-      `The sandbox provider did not answer (${name}). The estimate is charged as unverified.`,
-      {
-        settled: false,
-        retry: true,
-      },
+      `The sandbox provider did not answer (${errorType}). The estimate is charged as unverified.`,
+      { settled: false, retry: false },
     );
   await dependencies.paidStep.settle(claim, { billed: false, reason: errorType });
   return failure(
     'sandbox_failed',
     `The sandbox cannot live on (${errorType}, stage connection). Nothing was billed for it.`,
-    {
-      settled: true,
-      retry: false,
-    },
+    // One that is there and was not let back may be so in a moment.
+    { settled: true, retry: isThere && mayPass(error) },
   );
 }

@@ -7,42 +7,38 @@ import { asTenant, type PoolClient } from '../../store/pool';
 import { findOperation } from '../../store/reservations';
 import { appendRunEvent, findRun } from '../../store/runs';
 import { readTranscript, replySequence, toolResultSequence, writeTranscriptMessage } from '../../store/transcripts';
-import type { ExecuteCode, RunPaidTools } from '../contracts/sandbox';
+import type { ExecuteCode, Executed, RunPaidTools } from '../contracts/sandbox';
 import { failure } from '../failures';
 import { toolsOf } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
 import type { SandboxDependencies } from './dependencies';
 import { recordE2BError } from './errors';
 import { runTool, type ToolOutcome, type ToolUse } from './execute';
+import { patiently } from './patience';
 import { connectSandbox } from './provider';
 import { isGone } from './provider-errors';
 import { windowEndMs } from './windows';
 
+/** A provider that does not answer is asked again for so long before the model is told. */
+const reachingMs = 20_000;
 /** One program may run this long unless the run says otherwise. */
 const executionSecondsDefault = 120;
 
-export async function runTools(
-  dependencies: SandboxDependencies,
-  request: ExecuteCode,
-): Promise<{ sandboxGone: boolean }> {
-  const { outcomes, sandboxGone, stopped } = await carryOut(dependencies, request);
+export async function runTools(dependencies: SandboxDependencies, request: ExecuteCode): Promise<Executed> {
+  const { outcomes, stopped, executed } = await carryOut(dependencies, request);
   await asTenant(dependencies.pool, request.tenantId, (client) => keep(client, request, outcomes));
   stopIf(stopped);
-  return { sandboxGone };
+  return executed;
 }
 
 /** Claims, runs, and writes what was used with its output. */
-export async function runPaidTools(
-  dependencies: SandboxDependencies,
-  request: RunPaidTools,
-): Promise<{ sandboxGone: boolean }> {
+export async function runPaidTools(dependencies: SandboxDependencies, request: RunPaidTools): Promise<Executed> {
   const { paidStep } = dependencies;
   const { pricesUsd } = request;
   const claim = await paidStep.claim(request);
-  const { outcomes, sandboxGone, stopped } = await carryOut(dependencies, request);
+  const { outcomes, stopped, executed: result } = await carryOut(dependencies, request);
   const used = outcomes.flatMap(({ name, used }) => (used ? [name] : []));
   const costUsd = sumUsd(used.map((name) => parseAmountUsd(pricesUsd[name] ?? '0')));
-  const result = { sandboxGone };
   await paidStep.settle(claim, { billed: true, costUsd, usage: { tools: used }, result }, (client) =>
     keep(client, request, outcomes),
   );
@@ -57,7 +53,7 @@ function stopIf(stopped: boolean): void {
 
 interface CarriedOut {
   outcomes: (ToolOutcome & { name: string })[];
-  sandboxGone: boolean;
+  executed: Executed;
   stopped: boolean;
 }
 
@@ -74,9 +70,12 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
   const { cancellationSignal: signal } = Context.current();
   const outcomes: CarriedOut['outcomes'] = [];
   let sandboxGone = false;
+  let lastSeenAtMs: number | undefined;
+  let why = 'It was not run: the step was stopped before.';
   try {
     const sandbox = open && (await reach(dependencies, request));
     sandboxGone = open !== undefined && sandbox === undefined;
+    if (sandbox) lastSeenAtMs = Date.now();
     for (const use of sandboxGone ? [] : uses) {
       if (signal.aborted) break;
       const approval = approvals.find(({ toolUseId }) => toolUseId === use.id);
@@ -89,11 +88,13 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
         allowed,
       };
       outcomes.push({ name: use.name, ...(await runTool(use, options)) });
+      if (sandbox) lastSeenAtMs = Date.now();
     }
   } catch (error) {
-    if (!isGone(error)) {
-      const errorType = (error as Error).name;
-      const { sandboxId = '' } = open ?? {};
+    const { sandboxId = '' } = open ?? {};
+    sandboxGone = isGone(error);
+    const errorType = (error as Error).name;
+    if (!sandboxGone) {
       await recordE2BError(dependencies, {
         tenantId,
         runId,
@@ -102,23 +103,22 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
         errorType,
         key: `${step}`,
       });
-      throw failure('sandbox_failed', `The sandbox did not run the code to its end (${errorType}, stage execution).`);
+      why = `The sandbox did not answer (${errorType}, stage execution): it was not run. Try again.`;
     }
-    sandboxGone = true;
   }
   if (sandboxGone) {
     const { sandboxId = '' } = open ?? {};
     const gone = { tenantId, runId, sandboxId, operation: 'execute', errorType: 'sandbox_gone' } as const;
     await recordE2BError(dependencies, { ...gone, key: `${step}` });
+    why =
+      'The sandbox ended before this program did (stage execution); its files are gone. A new one is made for the next program.';
   }
-  const why = sandboxGone
-    ? 'The sandbox ended before this program did (stage execution); its files are gone. A new one is made for the next program.'
-    : 'It was not run: the step was stopped before.';
   for (const { id, name } of uses.slice(outcomes.length)) {
     const result = { type: 'tool_result' as const, tool_use_id: id, content: why, is_error: true };
-    outcomes.push({ name, used: false, result });
+    outcomes.push({ name, used: false, ran: sandboxGone, result });
   }
-  return { outcomes, sandboxGone, stopped: signal.aborted };
+  const executed = { sandboxGone, ...(lastSeenAtMs === undefined ? {} : { lastSeenAtMs }) };
+  return { outcomes, executed, stopped: signal.aborted };
 }
 
 /** The sandbox, if it runs and somebody pays for it. */
@@ -131,7 +131,7 @@ async function reach(
   const remainingMs = windowEndMs(open) - Date.now();
   // Its money is checked before each use: a sandbox whose reservation has ended is not used.
   if (!held?.claimed || held.status !== 'granted' || remainingMs <= 0) return undefined;
-  return connectSandbox(connection, { sandboxId: open.sandboxId, remainingMs });
+  return patiently(() => connectSandbox(connection, { sandboxId: open.sandboxId, remainingMs }), { forMs: reachingMs });
 }
 
 async function toolUses({ pool }: SandboxDependencies, { tenantId, runId, step }: ExecuteCode): Promise<ToolUse[]> {
@@ -153,6 +153,9 @@ async function keep(
     content,
   });
   const failed = content.filter((result) => result.is_error).length;
-  const data = { step, programs: outcomes.length, failed, tools: outcomes.map(({ name }) => name) };
-  await appendRunEvent(client, runId, { key: `code-${step}`, type: 'code.executed', data });
+  const programs = outcomes.filter(({ ran }) => ran).length;
+  const data = { step, programs, failed, tools: outcomes.map(({ name }) => name) };
+  // Where a person answered, or the call itself or a person stood in its way, nobody is told that code ran.
+  const type = programs > 0 ? 'code.executed' : 'tools.answered';
+  await appendRunEvent(client, runId, { key: `code-${step}`, type, data });
 }

@@ -58,7 +58,8 @@ export function createFailure(error: unknown): SandboxFailure {
   };
 }
 
-function neverConnected(error: unknown): boolean {
+/** Whether a request never reached its other end. */
+export function neverConnected(error: unknown): boolean {
   let cause: unknown = error;
   for (let depth = 0; cause && depth < 5; depth += 1) {
     const { code, cause: inner } = cause as { code?: unknown; cause?: unknown };
@@ -68,8 +69,24 @@ function neverConnected(error: unknown): boolean {
   return false;
 }
 
-/** Whether an error means that the sandbox is not there any more. */
-export const isGone = (error: unknown): boolean =>
+/**
+ * Whether an error says that the sandbox is not there any more. The SDK's `TimeoutError` is also that of a request, or of a program,
+ * that took too long: those say nothing of the sandbox.
+ */
+export function isGone(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { name, message } = error;
+  if (/NotFoundError|SandboxNotFound/.test(name)) return !/FileNotFound/.test(name);
+  return name === 'TimeoutError' && /sandbox timeout|sandbox was killed/i.test(message);
+}
+
+/** Whether a program took longer than it may. */
+export const isOverItsTime = (error: unknown): boolean =>
+  error instanceof Error && error.name === 'TimeoutError' && /execution timed out/i.test(error.message);
+
+/** Whether the same request may succeed in a moment: the provider is ill, or the connection was cut, and it did not say no. */
+export const mayPass = (error: unknown): boolean =>
   error instanceof Error &&
-  /NotFoundError|SandboxNotFound|TimeoutError/.test(error.name) &&
-  !/FileNotFound/.test(error.name);
+  !isGone(error) &&
+  !/AuthenticationError|InvalidArgument|TemplateError|FileNotFound|NotEnoughSpace/.test(error.name) &&
+  !/^4(?!29)\d\d\b/.test(error.message);

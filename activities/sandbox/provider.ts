@@ -1,6 +1,7 @@
 /** The E2B SDK as the sandbox activities use it. */
 import { Sandbox } from '@e2b/code-interpreter';
 import type { SandboxShape } from '../../core/sandbox-prices';
+import { isGone } from './provider-errors';
 
 export interface SandboxConnection {
   apiKey: string;
@@ -32,8 +33,16 @@ export interface CreatedSandbox {
   startedAtMs: number;
 }
 
-const apiOptions = ({ apiKey, apiUrl, sandboxUrl }: SandboxConnection): Record<string, string> => ({
+/** One request that is answered from what the provider knows. Making a sandbox has a limit of its own. */
+const requestTimeoutMs = 15_000;
+
+const apiOptions = ({
   apiKey,
+  apiUrl,
+  sandboxUrl,
+}: SandboxConnection): { apiKey: string; apiUrl?: string; sandboxUrl?: string; requestTimeoutMs: number } => ({
+  apiKey,
+  requestTimeoutMs,
   ...(apiUrl === undefined ? {} : { apiUrl }),
   ...(sandboxUrl === undefined ? {} : { sandboxUrl }),
 });
@@ -114,6 +123,20 @@ export const connectSandbox = (
 ): Promise<Sandbox> =>
   Sandbox.connect(sandboxId, { ...apiOptions(connection), timeoutMs: Math.max(1_000, remainingMs) });
 
+/** How a sandbox stands; undefined when there is none of that id. */
+export async function lookUpSandbox(
+  connection: SandboxConnection,
+  sandboxId: string,
+): Promise<{ isPaused: boolean; endAtMs: number } | undefined> {
+  try {
+    const { state, endAt } = await Sandbox.getInfo(sandboxId, apiOptions(connection));
+    return { isPaused: state === 'paused', endAtMs: endAt.getTime() };
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
 /** Lets a running sandbox live for so long from now. @throws an error that `isGone` tells when there is none. */
 export const setLifetime = (
   connection: SandboxConnection,
@@ -125,7 +148,6 @@ export async function pauseSandbox(connection: SandboxConnection, sandboxId: str
   await Sandbox.pause(sandboxId, apiOptions(connection));
 }
 
-/** Ends a sandbox. One that has ended already is no error. */
-export async function killSandbox(connection: SandboxConnection, sandboxId: string): Promise<void> {
-  await Sandbox.kill(sandboxId, apiOptions(connection));
-}
+/** Ends a sandbox. False when it had ended already. */
+export const killSandbox = (connection: SandboxConnection, sandboxId: string): Promise<boolean> =>
+  Sandbox.kill(sandboxId, apiOptions(connection));

@@ -19,6 +19,10 @@ export function windowSeconds(sandbox: OpenSandbox, nowMs: number): number {
   return Math.max(0, Math.ceil((endMs - startedAtMs) / 1000) - billedSeconds);
 }
 
+/** Until when a sandbox that is gone is charged: as far as it was seen to run, or to the end of its window when that is over. */
+export const goneAtMs = (sandbox: OpenSandbox, nowMs: number): number =>
+  nowMs >= windowEndMs(sandbox) ? nowMs : Math.max(windowStartMs(sandbox), sandbox.lastSeenAtMs ?? 0);
+
 /** The sandbox in a new window that begins now. */
 export const nextWindow = (
   sandbox: OpenSandbox,

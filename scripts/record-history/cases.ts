@@ -49,6 +49,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   const more: Partial<Record<CaseName, Omit<StartTestRun, 'tenantId'>>> = {
     'run-approved': { tools: [{ name: 'run_code', requiresApproval: true }] },
     'run-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
+    'run-refused-nothing-made': { tools: [{ name: 'run_code', requiresApproval: true, priceUsd: '0.25' }] },
     'run-compacted': { compaction: { contextTokens: 3_000, atShare: 0.7 } },
     'run-waited': { onDenied: 'wait' },
     'run-shown': { onDenied: 'wait', userId: 'ada' },
@@ -62,8 +63,8 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (isCancelled) knobs.deltaSpacingMs = 30_000;
   if (name === 'run-fallback') knobs.failNext = [529, 529].map((status) => ({ type: 'status', status }));
   if (name === 'ended-failed') knobs.replies = [code('said')];
-  if (name === 'run-approved' || name === 'run-refused' || name === 'run-paid-tool')
-    knobs.replies = [code('said'), { text: 'done' }];
+  const asksPerson = name === 'run-approved' || name.startsWith('run-refused');
+  if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
   if (name === 'run-extended')
     knobs.replies = [{ text: '', code: 'setTimeout(() => console.log(1), 12000)' }, { text: 'done' }];
   if (name === 'run-compacted')
@@ -78,7 +79,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     await until('the call began', () => stack.anthropic.calls().inFlight > 0);
     await stack.temporal.workflow.getHandle(workflowId).cancel();
   }
-  if (name === 'run-approved' || name === 'run-refused') await decide(stack, { tenantId, runId, workflowId }, name);
+  if (asksPerson) await decide(stack, { tenantId, runId, workflowId }, name);
   if (name === 'run-waited' || name === 'run-shown') {
     await until('it waits', async () => (await stack.show({ tenantId, runId })).status === 'waiting_for_money');
     await raise(stack, tenantId);

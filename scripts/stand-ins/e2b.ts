@@ -104,6 +104,8 @@ class E2bState {
     }
     if (!request.headers['x-api-key']) return refuse(response, 401, 'Invalid API key');
     await sleep(this.knobs.latencyMs);
+    if (this.knobs.illWith !== undefined)
+      return refuse(response, this.knobs.illWith, 'The stand-in was told to be ill');
     return this.outside({ method, response, url, body });
   }
 
@@ -147,9 +149,12 @@ class E2bState {
       sandbox.isPaused = true;
       response.writeHead(204).end();
     } else if (action === 'connect') {
+      const failure = sandbox.isPaused ? this.knobs.failResumeNext.shift() : undefined;
+      if (failure && failure.after !== true) return refuse(response, failure.status, 'The stand-in was told to refuse');
       // A paused sandbox comes back for its new time; on a running one it only lengthens.
       if (sandbox.isPaused || Date.now() + seconds * 1000 > sandbox.endAtMs) this.endAfter(sandbox, seconds);
       sandbox.isPaused = false;
+      if (failure) return refuse(response, failure.status, 'The stand-in was told to say so');
       sendJson(response, 200, this.view(sandbox));
     } else {
       refuse(response, 404, 'Not found');
@@ -240,6 +245,12 @@ class E2bState {
     if (url.pathname === '/files' && method === 'POST')
       return this.writeFile(sandbox, { request, response, url, body });
     if (url.pathname === '/execute' && method === 'POST') return this.execute(sandbox, response, body);
+    if (url.pathname === '/contexts' && method === 'GET')
+      return sendJson(response, 200, [{ id: 'default', language: 'javascript', cwd: '/home/user' }]);
+    if (url.pathname === '/contexts/default/restart' && method === 'POST') {
+      sandbox.folder.endPrograms();
+      return void response.writeHead(204).end();
+    }
     return refuse(response, 404, 'Not found');
   }
 
@@ -275,7 +286,14 @@ class E2bState {
   private async execute({ folder }: StandInSandbox, response: ServerResponse, body: Buffer): Promise<void> {
     const { code, language } = JSON.parse(body.toString()) as { code: string; language?: string };
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
-    const send = (event: unknown): void => void (response.destroyed || response.write(`${JSON.stringify(event)}\n`));
+    const isCut = this.knobs.cutExecutions > 0;
+    if (isCut) this.knobs.cutExecutions -= 1;
+    const send = (event: unknown): void => {
+      if (response.destroyed) return;
+      response.write(`${JSON.stringify(event)}\n`);
+      // A moment later, so that what was printed arrives.
+      if (isCut) setTimeout(() => response.destroy(), 200);
+    };
     const refusal = this.refusalOf(code, language);
     if (refusal === undefined) {
       this.counts.executed += 1;

@@ -50,6 +50,12 @@ export interface E2bKnobs {
   failCreateNext: number[];
   /** Creations whose sandbox is made and whose reply is lost. */
   loseCreateReplies: number;
+  /** While it is set, every request but creations' own knobs is answered with this status: the provider is ill. */
+  illWith: number | undefined;
+  /** One HTTP status a resumption, in order; with `after` the sandbox comes back and the reply says that it did not. */
+  failResumeNext: { status: number; after?: boolean }[];
+  /** Programs whose connection is cut after their first output. */
+  cutExecutions: number;
   /** Sandboxes that may run at once. */
   concurrentMax: number;
   cpuCount: number;
@@ -60,6 +66,9 @@ export const e2bKnobs = (): E2bKnobs => ({
   latencyMs: 0,
   failCreateNext: [],
   loseCreateReplies: 0,
+  illWith: undefined,
+  failResumeNext: [],
+  cutExecutions: 0,
   concurrentMax: 1_000,
   cpuCount: 4,
   memoryMb: 8192,

@@ -81,9 +81,13 @@ export class SandboxFolder {
     });
   }
 
+  endPrograms(): void {
+    for (const child of this.children) child.kill('SIGKILL');
+  }
+
   /** Ends every program and removes the folder. */
   remove(): void {
-    for (const child of this.children) child.kill('SIGKILL');
+    this.endPrograms();
     rmSync(this.root, { recursive: true, force: true });
   }
 }
