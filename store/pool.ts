@@ -45,9 +45,15 @@ export function createPool(
   pool.on('release', (error, client) => {
     if (!(error as Error | undefined)) idle.add(client);
     // Where one connection went silent or broke, others of the pool will have: who comes next need not find it out.
-    else if (isConnectionLost(error)) for (const other of idle) cutOff(other);
+    else if (isConnectionLost(error)) for (const other of idle) leave(other);
   });
   return pool;
+}
+
+/** Has a pool give up an idle connection at once: it does so for one that says it broke. */
+function leave(client: PoolClient): void {
+  client.emit('error', new Error('Connection terminated: another of its pool was lost'));
+  cutOff(client);
 }
 
 /** Commits together with the last query of a transaction, in one round trip. Nothing may follow it. */
