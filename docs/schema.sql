@@ -131,6 +131,7 @@ CREATE TABLE cost_records (
   recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   reason text,
   author text,
+  unverified_usd numeric(38,12) DEFAULT 0 NOT NULL,
   CONSTRAINT cost_records_amount_check CHECK (((entry <> 'commit'::text) OR (amount_usd >= (0)::numeric))),
   CONSTRAINT cost_records_author_check CHECK (((entry = 'adjustment'::text) = ((reason IS NOT NULL) AND (author IS NOT NULL)))),
   CONSTRAINT cost_records_entry_check CHECK ((entry = ANY (ARRAY['commit'::text, 'correction'::text, 'adjustment'::text]))),
@@ -644,6 +645,8 @@ CREATE TRIGGER new_platform_quota AFTER INSERT ON copilot_internal.cost_quotas F
 
 CREATE TRIGGER costs_by_day AFTER INSERT ON copilot_internal.cost_records REFERENCING NEW TABLE AS recorded FOR EACH STATEMENT EXECUTE FUNCTION sum_costs_by_day();
 
+CREATE TRIGGER unverified_costs BEFORE INSERT ON copilot_internal.cost_records FOR EACH ROW WHEN (((new.settlement = 'unverified'::text) OR (new.entry <> 'commit'::text))) EXECUTE FUNCTION count_unverified();
+
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.model_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.sandbox_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
@@ -877,7 +880,7 @@ DECLARE
   v_tenant_id text;
 BEGIN
   SELECT r.tenant_id INTO v_tenant_id FROM runs r
-  WHERE r.run_id = p_run_id AND r.type = 'conversation' AND r.status = 'running' FOR UPDATE;
+  WHERE r.run_id = p_run_id AND r.type = 'conversation' AND r.status = 'running' FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RETURN;
   END IF;
@@ -926,6 +929,7 @@ DECLARE
   v_row reservations;
   v_entry cost_records;
   v_difference numeric;
+  v_unverified numeric;
 BEGIN
   PERFORM lock_quotas(p_tenant_id, ARRAY(
     SELECT user_id FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND user_id IS NOT NULL));
@@ -936,9 +940,9 @@ BEGIN
   IF v_row IS NULL OR v_entry IS NULL OR (v_row.outcome IS NOT NULL AND NOT v_row.outcome_folded) THEN
     RETURN NULL;
   END IF;
-  SELECT p_cost_usd - sum(amount_usd) INTO v_difference FROM cost_records
+  SELECT p_cost_usd - sum(amount_usd), sum(unverified_usd) INTO v_difference, v_unverified FROM cost_records
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id;
-  IF v_difference <> 0 THEN
+  IF v_difference <> 0 OR v_unverified <> 0 THEN
     INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
       amount_usd, estimated_usd, settlement, posted_at, reason, author)
     VALUES (p_tenant_id, p_operation_id, 'adjustment', v_entry.user_id, v_entry.run_id, v_entry.kind, v_entry.resource,
@@ -980,7 +984,7 @@ AS $function$
 DECLARE
   v_tenant_id text;
 BEGIN
-  SELECT tenant_id INTO v_tenant_id FROM runs WHERE run_id = p_run_id FOR UPDATE;
+  SELECT tenant_id INTO v_tenant_id FROM runs WHERE run_id = p_run_id FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RETURN;
   END IF;
@@ -1138,11 +1142,29 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.count_unverified()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  NEW.unverified_usd := CASE
+    WHEN NEW.entry = 'commit' THEN NEW.amount_usd
+    ELSE -coalesce((SELECT sum(unverified_usd) FROM cost_records
+                    WHERE tenant_id = NEW.tenant_id AND operation_id = NEW.operation_id), 0)
+  END;
+  RETURN NEW;
+END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.delete_tenant(p_tenant_id text, p_api_key_id uuid, p_author text, p_reason text)
  RETURNS text
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+ SET lock_timeout TO '2s'
 AS $function$
 DECLARE
   v_table text;
@@ -1150,9 +1172,14 @@ BEGIN
   IF NOT lock_quotas(p_tenant_id, '{}') OR EXISTS (SELECT FROM tenants WHERE tenant_id = p_tenant_id AND deleted_at IS NOT NULL) THEN
     RETURN 'unknown';
   END IF;
-  IF EXISTS (SELECT FROM runs WHERE tenant_id = p_tenant_id AND status = 'running')
-    OR EXISTS (SELECT FROM reservations WHERE tenant_id = p_tenant_id AND (status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded)))
-  THEN
+  IF is_busy(p_tenant_id) THEN
+    RETURN 'busy';
+  END IF;
+  PERFORM 1 FROM reservations WHERE tenant_id = p_tenant_id ORDER BY operation_id FOR UPDATE;
+  PERFORM 1 FROM runs WHERE tenant_id = p_tenant_id ORDER BY run_id FOR UPDATE;
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR UPDATE;
+  -- What came in between is there by now, and nothing more comes.
+  IF is_busy(p_tenant_id) THEN
     RETURN 'busy';
   END IF;
   FOREACH v_table IN ARRAY ARRAY['quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
@@ -1174,6 +1201,8 @@ BEGIN
   INSERT INTO audit_entries (tenant_id, api_key_id, author, action, details)
   VALUES (NULL, p_api_key_id, p_author, 'delete_tenant', jsonb_build_object('tenantId', p_tenant_id, 'reason', p_reason));
   RETURN 'deleted';
+EXCEPTION WHEN lock_not_available THEN
+  RETURN 'busy';
 END
 $function$
 ;
@@ -1194,7 +1223,8 @@ DECLARE
   v_taken numeric;
   v_met boolean := true;
 BEGIN
-  PERFORM 1 FROM cost_quotas WHERE tenant_id IS NULL ORDER BY quota_id FOR UPDATE;
+  PERFORM lock_platform();
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
   v_now := clock_timestamp();
   FOR v_need IN
     SELECT l.quota_id, sum(n."neededUsd") AS needed_usd, l.lease_of
@@ -1205,7 +1235,7 @@ BEGIN
   LOOP
     PERFORM reset_platform_period(v_need.lease_of, v_now);
     SELECT * INTO v_platform FROM cost_quotas WHERE quota_id = v_need.lease_of;
-    SELECT * INTO v_lease FROM cost_quotas WHERE quota_id = v_need.quota_id FOR UPDATE;
+    SELECT * INTO v_lease FROM cost_quotas WHERE quota_id = v_need.quota_id FOR NO KEY UPDATE;
     SELECT v_platform.limit_usd + v_platform.topup_usd - coalesce(sum(greatest(limit_usd, current_spend_usd + reserved_usd)), 0)
     INTO v_free FROM cost_quotas WHERE lease_of = v_platform.quota_id;
     -- After an overrun a lease holds more than it was given; that much is counted already.
@@ -1256,7 +1286,8 @@ DECLARE
   v_over numeric;
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    PERFORM 1 FROM tenants ORDER BY tenant_id FOR UPDATE;
+    PERFORM lock_platform();
+    PERFORM 1 FROM tenants ORDER BY tenant_id FOR NO KEY UPDATE;
     PERFORM add_leases(ARRAY(SELECT tenant_id FROM tenants));
     RETURN NULL;
   END IF;
@@ -1265,6 +1296,9 @@ BEGIN
   IF v_over > 0 THEN
     PERFORM reclaim_leases(NEW.quota_id, v_over, NULL);
   ELSE
+    PERFORM 1 FROM tenants WHERE tenant_id IN (
+      SELECT tenant_id FROM cost_quotas WHERE lease_of = NEW.quota_id AND exhausted_until IS NOT NULL)
+    ORDER BY tenant_id FOR NO KEY UPDATE;
     UPDATE cost_quotas SET exhausted_until = NULL WHERE lease_of = NEW.quota_id AND exhausted_until IS NOT NULL;
   END IF;
   RETURN NULL;
@@ -1281,7 +1315,7 @@ AS $function$
 DECLARE
   v_runs uuid[] := ARRAY(
     SELECT run_id FROM runs WHERE ended_at < p_ended_before AND events_forgotten_at IS NULL
-    ORDER BY ended_at LIMIT p_max FOR UPDATE SKIP LOCKED);
+    ORDER BY ended_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED);
 BEGIN
   DELETE FROM run_events WHERE run_id = ANY (v_runs);
   UPDATE runs SET events_forgotten_at = clock_timestamp() WHERE run_id = ANY (v_runs);
@@ -1302,8 +1336,10 @@ BEGIN
   DELETE FROM idempotent_requests WHERE (api_key_id, idempotency_key) IN (
     SELECT api_key_id, idempotency_key FROM idempotent_requests WHERE created_at < p_requests_before LIMIT p_max);
   GET DIAGNOSTICS v_count = ROW_COUNT;
-  DELETE FROM tenants t WHERE deleted_at IS NOT NULL AND NOT EXISTS (
-    SELECT FROM cost_quotas q WHERE q.tenant_id = t.tenant_id AND q.current_spend_usd > 0 AND q.period_end > clock_timestamp());
+  DELETE FROM tenants WHERE tenant_id = ANY (ARRAY(
+    SELECT tenant_id FROM tenants t WHERE deleted_at IS NOT NULL AND NOT EXISTS (
+      SELECT FROM cost_quotas q WHERE q.tenant_id = t.tenant_id AND q.current_spend_usd > 0 AND q.period_end > clock_timestamp())
+    ORDER BY tenant_id FOR UPDATE SKIP LOCKED));
   RETURN v_count;
 END
 $function$
@@ -1318,7 +1354,7 @@ AS $function$
 DECLARE
   v_runs uuid[] := ARRAY(
     SELECT run_id FROM runs WHERE ended_at < p_ended_before AND transcript_forgotten_at IS NULL
-    ORDER BY ended_at LIMIT p_max FOR UPDATE SKIP LOCKED);
+    ORDER BY ended_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED);
 BEGIN
   DELETE FROM transcript_messages WHERE run_id = ANY (v_runs);
   DELETE FROM context_compactions WHERE run_id = ANY (v_runs);
@@ -1359,6 +1395,18 @@ BEGIN
   PERFORM add_default_quotas(NEW.tenant_id);
   RETURN NULL;
 END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.is_busy(p_tenant_id text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM runs WHERE tenant_id = p_tenant_id AND status = 'running')
+    OR EXISTS (SELECT FROM reservations
+               WHERE tenant_id = p_tenant_id AND (status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded)))
 $function$
 ;
 
@@ -1474,17 +1522,24 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.lock_platform()
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT FROM cost_quotas WHERE tenant_id IS NULL ORDER BY quota_id FOR NO KEY UPDATE
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.lock_quotas(p_tenant_id text, p_user_ids text[])
  RETURNS boolean
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-DECLARE
-  v_known boolean;
 BEGIN
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR UPDATE;
-  v_known := FOUND;
-  IF NOT v_known THEN
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
     RETURN false;
   END IF;
   PERFORM add_leases(ARRAY[p_tenant_id])
@@ -1495,8 +1550,8 @@ BEGIN
   END IF;
   PERFORM 1 FROM cost_quotas
   WHERE tenant_id = p_tenant_id AND (scope <> 'user' OR scope_id = ANY (p_user_ids))
-  ORDER BY quota_id FOR UPDATE;
-  RETURN v_known;
+  ORDER BY quota_id FOR NO KEY UPDATE;
+  RETURN true;
 END
 $function$
 ;
@@ -1592,26 +1647,28 @@ CREATE OR REPLACE FUNCTION copilot_internal.reclaim_leases(p_platform_quota_id u
 AS $function$
 DECLARE
   v_freed numeric := 0;
-  v_quota_id uuid;
+  v_idle record;
   v_lease cost_quotas;
   v_waits boolean;
 BEGIN
   FOREACH v_waits IN ARRAY ARRAY[false, true] LOOP
-    FOR v_quota_id IN
-      SELECT quota_id FROM cost_quotas
+    FOR v_idle IN
+      SELECT quota_id, tenant_id FROM cost_quotas
       WHERE lease_of = p_platform_quota_id AND tenant_id IS DISTINCT FROM p_except_tenant_id
         AND limit_usd > current_spend_usd + reserved_usd
       ORDER BY limit_usd - current_spend_usd - reserved_usd DESC
     LOOP
       EXIT WHEN v_freed >= p_missing_usd;
       IF v_waits THEN
-        SELECT * INTO v_lease FROM cost_quotas WHERE quota_id = v_quota_id FOR UPDATE;
+        PERFORM 1 FROM tenants WHERE tenant_id = v_idle.tenant_id FOR NO KEY UPDATE;
       ELSE
-        SELECT * INTO v_lease FROM cost_quotas WHERE quota_id = v_quota_id FOR UPDATE SKIP LOCKED;
+        PERFORM 1 FROM tenants WHERE tenant_id = v_idle.tenant_id FOR NO KEY UPDATE SKIP LOCKED;
       END IF;
+      CONTINUE WHEN NOT FOUND;
+      SELECT * INTO v_lease FROM cost_quotas WHERE quota_id = v_idle.quota_id FOR NO KEY UPDATE;
       CONTINUE WHEN NOT FOUND OR v_lease.limit_usd <= v_lease.current_spend_usd + v_lease.reserved_usd;
       UPDATE cost_quotas SET limit_usd = current_spend_usd + reserved_usd, updated_at = clock_timestamp()
-      WHERE quota_id = v_quota_id;
+      WHERE quota_id = v_idle.quota_id;
       v_freed := v_freed + v_lease.limit_usd - v_lease.current_spend_usd - v_lease.reserved_usd;
     END LOOP;
     EXIT WHEN v_freed >= p_missing_usd;
@@ -1787,24 +1844,32 @@ $function$
 
 CREATE OR REPLACE FUNCTION copilot_internal.reset_platform_period(p_platform_quota_id uuid, p_now timestamp with time zone)
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
+BEGIN
+  PERFORM 1 FROM tenants WHERE tenant_id IN (
+    SELECT tenant_id FROM cost_quotas WHERE lease_of = p_platform_quota_id AND period_end <= p_now)
+  ORDER BY tenant_id FOR NO KEY UPDATE;
   UPDATE cost_quotas q
   SET current_spend_usd = 0, topup_usd = 0, period_start = b.period_start, period_end = b.period_end, updated_at = p_now,
       limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
   FROM period_bounds((SELECT period FROM cost_quotas WHERE quota_id = p_platform_quota_id), p_now) AS b
-  WHERE (q.quota_id = p_platform_quota_id OR q.lease_of = p_platform_quota_id) AND q.period_end <= p_now
+  WHERE (q.quota_id = p_platform_quota_id OR q.lease_of = p_platform_quota_id) AND q.period_end <= p_now;
+END
 $function$
 ;
 
 CREATE OR REPLACE FUNCTION copilot_internal.return_leases(p_tenant_id text)
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
+BEGIN
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
   UPDATE cost_quotas SET limit_usd = current_spend_usd + reserved_usd, updated_at = clock_timestamp()
-  WHERE tenant_id = p_tenant_id AND lease_of IS NOT NULL AND limit_usd > current_spend_usd + reserved_usd
+  WHERE tenant_id = p_tenant_id AND lease_of IS NOT NULL AND limit_usd > current_spend_usd + reserved_usd;
+END
 $function$
 ;
 
@@ -1825,10 +1890,13 @@ $function$
 
 CREATE OR REPLACE FUNCTION copilot_internal.set_platform_quota(p_resource_type text, p_period text, p_limit_usd numeric, p_warning_threshold numeric, p_more_warning_thresholds numeric[])
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('spendlock.set_platform_quota'));
+  PERFORM lock_platform();
   INSERT INTO cost_quotas AS q (scope, scope_id, resource_type, period, limit_usd, warning_threshold,
                                 more_warning_thresholds, period_start, period_end)
   SELECT 'platform', 'platform', p_resource_type, p_period, p_limit_usd, coalesce(p_warning_threshold, 0.80),
@@ -1836,7 +1904,8 @@ AS $function$
   FROM period_bounds(p_period, clock_timestamp()) AS b
   ON CONFLICT (tenant_id, scope, scope_id, resource_type, period) DO UPDATE
   SET limit_usd = excluded.limit_usd, warning_threshold = coalesce(p_warning_threshold, q.warning_threshold),
-      more_warning_thresholds = coalesce(p_more_warning_thresholds, q.more_warning_thresholds), updated_at = clock_timestamp()
+      more_warning_thresholds = coalesce(p_more_warning_thresholds, q.more_warning_thresholds), updated_at = clock_timestamp();
+END
 $function$
 ;
 
@@ -1849,8 +1918,7 @@ AS $function$
 BEGIN
   INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations)
   SELECT tenant_id, (posted_at AT TIME ZONE 'UTC')::date, resource, kind, coalesce(model, ''), coalesce(user_id, ''),
-         sum(amount_usd), coalesce(sum(amount_usd) FILTER (WHERE settlement = 'unverified'), 0),
-         count(*) FILTER (WHERE entry = 'commit')
+         sum(amount_usd), sum(unverified_usd), count(*) FILTER (WHERE entry = 'commit')
   FROM recorded GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
   ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
   SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
@@ -1869,7 +1937,7 @@ AS $function$
   UPDATE runs r SET seen_at = clock_timestamp()
   FROM (
     SELECT u.run_id FROM runs u WHERE u.status = 'running' AND u.seen_at < clock_timestamp() - p_unseen_for
-    ORDER BY u.seen_at LIMIT p_max FOR UPDATE SKIP LOCKED
+    ORDER BY u.seen_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED
   ) AS unseen
   WHERE r.run_id = unseen.run_id
   RETURNING r.tenant_id, r.run_id, r.workflow_id, r.seen_at::text

@@ -71,6 +71,12 @@ export async function decideApproval(
   { decision, answer, decidedBy }: ApprovalDecision,
 ): Promise<(Approval & { workflowId: string }) | undefined> {
   return asTenant(pool, tenantId, async (client) => {
+    // The run comes before what belongs to it.
+    await client.query(
+      `SELECT FROM copilot_internal.runs
+       WHERE run_id = (SELECT run_id FROM copilot_internal.approvals WHERE approval_id = $1) FOR NO KEY UPDATE`,
+      [approvalId],
+    );
     const { rowCount } = await client.query(
       `UPDATE copilot_internal.approvals SET status = $2, answer = $3, decided_by = $4, decided_at = clock_timestamp()
        WHERE approval_id = $1 AND status = 'pending' AND ($2 <> 'answered' OR kind = 'question') AND ($2 <> 'approved' OR kind = 'approval')`,

@@ -2,7 +2,7 @@
 import type { BindingQuota, Resource } from '../core/commands';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { asTenant, type Pool } from './pool';
-import { appendRunEvent } from './runs';
+import { appendRunEvent, lockRun } from './runs';
 
 export interface MoneyWaiter {
   waiterId: string;
@@ -23,6 +23,7 @@ export async function addWaiter(
 ): Promise<void> {
   const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd } = waiter;
   await asTenant(pool, tenantId, async (client) => {
+    if (runId !== undefined) await lockRun(client, runId);
     await client.query(
       `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, is_woken)
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -56,6 +57,7 @@ export async function removeWaiter(
   { tenantId, waiterId, runId }: Pick<MoneyWaiter, 'tenantId' | 'waiterId' | 'runId'>,
 ): Promise<void> {
   await asTenant(pool, tenantId, async (client) => {
+    if (runId !== undefined) await lockRun(client, runId);
     await client.query('DELETE FROM copilot_internal.money_waiters WHERE waiter_id = $1', [waiterId]);
     if (runId === undefined) return;
     await client.query('UPDATE copilot_internal.runs SET waiting = NULL WHERE run_id = $1', [runId]);

@@ -222,6 +222,14 @@ export interface NewRunEvent {
   data: Record<string, unknown>;
 }
 
+/**
+ * Locks a run, inside the caller's transaction. Whoever changes what belongs to a run (its turns, questions, waiters) locks the
+ * run first: see "The order of locks" in docs/architecture.md.
+ */
+export async function lockRun(client: PoolClient, runId: string): Promise<void> {
+  await client.query('SELECT FROM copilot_internal.runs WHERE run_id = $1 FOR NO KEY UPDATE', [runId]);
+}
+
 /** Appends an event, inside the caller's transaction. */
 export async function appendRunEvent(client: PoolClient, runId: string, event: NewRunEvent): Promise<void> {
   await client.query('SELECT copilot_internal.append_run_event($1, $2, $3, $4)', [

@@ -2,7 +2,7 @@
  * The turns of a conversation: a user's message and what came of it. A message is stored before its workflow hears of it, so
  * the queue is here: whatever becomes of a process or of a signal, the oldest queued turn is the next.
  */
-import { appendRunEvent, type RunFailure, type RunKey } from './runs';
+import { appendRunEvent, lockRun, type RunFailure, type RunKey } from './runs';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { messageSequence, writeTranscriptMessage } from './transcripts';
 
@@ -52,6 +52,7 @@ export async function beginTurn(
   { openingStep, attachment }: { openingStep: number; attachment: string },
 ): Promise<{ turnId: string; openingStep: number } | undefined> {
   return asTenant(pool, tenantId, async (client) => {
+    await lockRun(client, runId);
     const { rows } = await client.query<{ turnId: string; openingStep: number; message: string; number: number }>(
       `UPDATE copilot_internal.turns SET status = 'running', started_at = coalesce(started_at, clock_timestamp()),
          opening_step = coalesce(opening_step, $2)
@@ -111,6 +112,7 @@ async function endTurns(
   which: string,
   parameters: unknown[] = [],
 ): Promise<string[]> {
+  await lockRun(client, runId);
   const { rows } = await client.query<{ turn_id: string }>(
     `UPDATE copilot_internal.turns SET status = $2, failure = $3, ended_at = clock_timestamp()
      WHERE run_id = $1 AND ${which} RETURNING turn_id`,

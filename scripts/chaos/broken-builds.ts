@@ -7,7 +7,7 @@ export const brokenBuilds = {
     what: 'decisions of a tenant no longer lock its rows, on a database that takes 20 ms to write them',
     // Without the wait the guard in SQL, which is one statement, leaves a window of about a millisecond.
     sql:
-      replaceInFunction('lock_quotas', ' FOR UPDATE', '') +
+      replaceInFunction('lock_quotas', ' FOR NO KEY UPDATE', '') +
       replaceInFunction(
         'record_budget_batch',
         "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');",
