@@ -4,12 +4,12 @@
  *   granted ── outcome billed ────────────────▶ committed (actual), whatever was asked: commit, release or expiry
  *           ── outcome "surely not billed" ───▶ released
  *           ── unclaimed, commit or release ──▶ released          unclaimed, overdue ──▶ expired
- *           ── claimed, no outcome, commit or overdue ──▶ committed at the grant (unverified)
- *           ── overdue, when its request says what then ──▶ expired, or committed at the grant (unverified)
+ *           ── claimed, no outcome, commit or overdue ──▶ committed at the estimate (unverified)
+ *           ── overdue, when its request says what then ──▶ expired, or committed at the estimate (unverified)
  *           ── claimed, no outcome, release ──▶ stays granted: the call may be under way, so its outcome decides
  *
  * An outcome that comes after the end is still recorded: it corrects the ledger, in the period of the entry that it
- * corrects, and changes nothing of the end itself.
+ * corrects, and changes nothing of the end itself. The estimate is the grant; of what goes on without one, what it asked for.
  */
 import type { Batch } from './batch';
 import type { Usd } from './money';
@@ -43,7 +43,8 @@ export function settle(batch: Batch, reservation: Reservation, trigger: Trigger)
   } else if (trigger === 'expiry' ? isReleasedByExpiry(reservation) : !reservation.claimed) {
     free(batch, reservation, { request, grantedUsd, status: trigger === 'expiry' ? 'expired' : 'released' });
   } else if (trigger === 'commit' || trigger === 'expiry') {
-    commit(batch, reservation, { request, grantedUsd, costUsd: grantedUsd, settlement: 'unverified' });
+    const costUsd = reservation.unreserved ? request.requestedUsd : grantedUsd;
+    commit(batch, reservation, { request, grantedUsd, costUsd, settlement: 'unverified' });
   }
 }
 
@@ -120,7 +121,8 @@ function correct(batch: Batch, reservation: Reservation, request: ReservationReq
     ...(costUsd > 0n ? { postedAtMs } : {}),
   });
   const amountUsd = costUsd - committedUsd;
-  if (amountUsd === 0n) return;
+  // An estimate that proves right is not unverified any more, and the ledger says so.
+  if (amountUsd === 0n && reservation.settlement !== 'unverified') return;
   batch.ledger.push({
     operationId: reservation.operationId,
     entry: 'correction',

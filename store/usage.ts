@@ -25,7 +25,7 @@ const dailyColumns: Record<Exclude<UsageGroup, 'run'>, string> = {
 export interface UsageLine {
   group: string;
   costUsd: string;
-  /** Of it, what was charged by estimate and is not verified. */
+  /** Of it, what was charged by estimate and has not been corrected or confirmed since. */
   unverifiedUsd: string;
   /** Paid operations; corrections and adjustments are none. */
   operations: number;
@@ -50,7 +50,7 @@ export async function usageOf(client: PoolClient, { tenantId, from, to, groupBy 
   const hasDays = groupBy !== 'run' && firstDay < endOfDays;
   const fromLedger = (between: string): string =>
     `SELECT ${ledgerColumns[groupBy]} AS name, amount_usd AS cost,
-            CASE WHEN settlement = 'unverified' THEN amount_usd ELSE 0 END AS unverified, (entry = 'commit')::integer AS operations
+            unverified_usd AS unverified, (entry = 'commit')::integer AS operations
      FROM copilot_internal.cost_records WHERE tenant_id = $1 AND ${between}`;
   const parts = hasDays
     ? [

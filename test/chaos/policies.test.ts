@@ -59,6 +59,27 @@ describe('an authority that does not answer', () => {
     expect(rows).toEqual([{ difference: '0' }]);
   });
 
+  test('allow: a call without a grant whose cost nobody learns is charged at what it asked for (XA4)', async () => {
+    const tenantId = await stack.tenantThat('allow');
+    stack.anthropic.knobs.failNext = [{ type: 'cut-before-usage' }];
+    const started = await stack.start({ tenantId });
+    await until('the answer is there', async () => {
+      const { rows } = await stack.admin.query(
+        `SELECT FROM copilot_internal.reservations WHERE run_id = $1 AND unreserved AND outcome = 'billed'`,
+        [started.runId],
+      );
+      return rows.length > 0;
+    });
+    const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+    const run = await stack.finish({ ...started, tenantId });
+    await back.stop();
+    const cut = run.steps.find(({ settlement }) => settlement === 'unverified');
+    expect(Number(cut?.requestedUsd)).toBeGreaterThan(0);
+    expect(cut).toMatchObject({ status: 'committed', committedUsd: cut?.requestedUsd });
+    const books = await stack.books(tenantId);
+    expect(books).toMatchObject({ ledgerUsd: run.costUsd, spentUsd: run.costUsd, reservedUsd: '0' });
+  });
+
   test('a run may be stricter than its tenant, and not laxer', async () => {
     const tenantId = await stack.tenantThat('wait');
     await expect(stack.start({ tenantId, onUnavailable: 'allow' })).rejects.toMatchObject({ code: 'invalid_request' });

@@ -224,6 +224,44 @@ describe('control', () => {
     });
   });
 
+  test('what is unverified falls with its correction, in the usage and in the overview (XD9)', async () => {
+    const tenantId = await stack.tenant('10');
+    /** A claimed call of which nobody says what it cost. */
+    const estimated = async (amountUsd: string): Promise<{ operationId: string; claimToken: string }> => {
+      const granted = await reserve(tenantId, amountUsd, { ttlSeconds: 1, onExpiry: 'settle' });
+      const operationId = String(granted.body.operationId);
+      const claimed = await post(`/v1/reservations/${operationId}/claim`, { tenantId });
+      return { operationId, claimToken: String(claimed.body.claimToken) };
+    };
+    const operations = [await estimated('1'), await estimated('2'), await estimated('4')] as const;
+    const spent = async (): Promise<unknown> => {
+      const usage = await api.call('GET', `/v1/usage?tenantId=${tenantId}&groupBy=run`);
+      const [line] = usage.body.lines as { costUsd: string; unverifiedUsd: string }[];
+      const overview = await api.call('GET', `/v1/tenants/${tenantId}/overview`);
+      const { byDay } = overview.body.spend as { byDay: { costUsd: string; unverifiedUsd: string }[] };
+      expect(byDay).toMatchObject([{ costUsd: line?.costUsd, unverifiedUsd: line?.unverifiedUsd }]);
+      return [line?.costUsd, line?.unverifiedUsd];
+    };
+    await until('all are settled at their estimates', async () => (await stack.books(tenantId)).ledgerUsd === '7');
+    expect(await spent()).toEqual(['7', '7']);
+    const adjust = async (operationId: string, costUsd: string): Promise<void> => {
+      const order = { operationId, costUsd, reason: 'invoice', author: 'ada' };
+      expect(await post(`/v1/tenants/${tenantId}/adjustments`, order)).toMatchObject({ status: 200 });
+    };
+    await adjust(operations[0].operationId, '0.6');
+    expect(await spent()).toEqual(['6.6', '6']);
+    // An estimate that proves right is known as well.
+    await adjust(operations[1].operationId, '2');
+    expect(await spent()).toEqual(['6.6', '4']);
+    // Its caller is heard of after all.
+    const { operationId, claimToken } = operations[2];
+    await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd: '3.5', claimToken });
+    await until('it is corrected', async () => (await stack.books(tenantId)).ledgerUsd === '6.1');
+    expect(await spent()).toEqual(['6.1', '0']);
+    await adjust(operationId, '3');
+    expect(await spent()).toEqual(['5.6', '0']);
+  });
+
   test('each threshold warns once', async () => {
     const tenantId = await stack.tenant('10');
     const quotas = [{ resourceType: 'llm', limitUsd: '10', warningThreshold: 0.5, moreWarningThresholds: [0.9] }];

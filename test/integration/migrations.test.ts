@@ -1,4 +1,5 @@
 /** Migrations under running workers: what works on meanwhile is not lost, and what is summed for the first time is whole. */
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { runner } from 'node-pg-migrate';
@@ -10,7 +11,11 @@ import { TestStack, until } from '../support/stack';
 /** The version whose installations 0013 and later find: with a ledger, and workers that write it. */
 const before = 12;
 
-async function databaseOfBefore(): Promise<TestDatabase> {
+const dir = path.join(__dirname, '..', '..', 'migrations');
+/** How many migrations there are before one. */
+const countBefore = (file: string): number => readdirSync(dir).filter((other) => other < file).length;
+
+async function databaseOfBefore(count = before): Promise<TestDatabase> {
   const server = process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL ?? '';
   const name = `test_before_${randomUUID().replaceAll('-', '')}`;
   const admin = new Client({ connectionString: server });
@@ -21,9 +26,9 @@ async function databaseOfBefore(): Promise<TestDatabase> {
   url.pathname = `/${name}`;
   await runner({
     databaseUrl: url.toString(),
-    dir: path.join(__dirname, '..', '..', 'migrations'),
+    dir,
     direction: 'up',
-    count: before,
+    count,
     migrationsTable: 'schema_migrations',
     migrationsSchema: 'copilot_internal',
     createMigrationsSchema: true,
@@ -134,4 +139,52 @@ describe('a migration under running workers', () => {
       expect(await migrated()).toBe(true);
     });
   });
+});
+
+test('what is unverified is counted anew: an estimate that was corrected or confirmed is not (XD9)', async () => {
+  const database = await databaseOfBefore(countBefore('0017'));
+  const admin = new Client({ connectionString: database.adminUrl });
+  await admin.connect();
+  try {
+    const unverified = async (): Promise<unknown[]> => {
+      const { rows } = await admin.query(
+        `SELECT day::text AS day, trim_scale(cost_usd)::text AS cost, trim_scale(unverified_usd)::text AS unverified
+         FROM copilot_internal.daily_costs ORDER BY day`,
+      );
+      return rows;
+    };
+    await admin.query(`INSERT INTO copilot_internal.tenants (tenant_id) VALUES ('acme')`);
+    const [open, corrected, confirmed, actual] = Array.from({ length: 4 }, () => randomUUID());
+    const known = [
+      [open, 'unverified', 2],
+      [corrected, 'actual', 0.6],
+      [confirmed, 'actual', 4],
+      [actual, 'actual', 8],
+    ];
+    for (const [operationId, settlement, committedUsd] of known)
+      await admin.query(
+        `INSERT INTO copilot_internal.reservations (tenant_id, operation_id, status, decided_at, settlement, committed_usd)
+         VALUES ('acme', $1, 'committed', now(), $2, $3)`,
+        [operationId, settlement, committedUsd],
+      );
+    const entries = [
+      [open, 'commit', 2, 'unverified'],
+      [corrected, 'commit', 1, 'unverified'],
+      [corrected, 'correction', -0.4, 'actual'],
+      [confirmed, 'commit', 4, 'unverified'],
+      [actual, 'commit', 8, 'actual'],
+    ];
+    for (const [operationId, entry, amountUsd, settlement] of entries)
+      await admin.query(
+        `INSERT INTO copilot_internal.cost_records (tenant_id, operation_id, entry, kind, resource, amount_usd, settlement, posted_at)
+         VALUES ('acme', $1, $2, 'llm.call', 'llm', $3, $4, timestamptz '2026-03-01 12:00Z')`,
+        [operationId, entry, amountUsd, settlement],
+      );
+    expect(await unverified()).toEqual([{ day: '2026-03-01', cost: '14.6', unverified: '7' }]);
+    await migrate({ adminUrl: database.adminUrl, appPassword: testAppPassword });
+    expect(await unverified()).toEqual([{ day: '2026-03-01', cost: '14.6', unverified: '2' }]);
+  } finally {
+    await admin.end();
+    await database.drop();
+  }
 });

@@ -1,5 +1,6 @@
 import type { BudgetCommand } from '../../../core/commands';
 import type { Quota } from '../../../core/quotas';
+import type { Reservation } from '../../../core/reservations';
 import { BudgetModel, commit, extend, release, reserve, usd } from '../../support/budget-model';
 
 const noon = Date.UTC(2026, 10, 25, 12);
@@ -62,6 +63,40 @@ describe('a decision', () => {
     model.claim('a');
     model.decide(commit('a'));
     expect(model.reservations.get('a')).toMatchObject({ settlement: 'unverified', committedUsd: usd('6') });
+    expect(model.balance()).toEqual({ spentUsd: usd('6'), reservedUsd: 0n });
+  });
+
+  test.each([
+    ['commit', [commit('a')]],
+    ['expiry', []],
+  ])('charges what was asked for, unverified, at the %s of what went on without a grant (XA4)', (_name, commands) => {
+    model.decide(reserve('a', '6'));
+    const granted = model.reservations.get('a') as Reservation;
+    // As `allow_unreserved` writes it: nothing is held for it.
+    model.reservations.set('a', { ...granted, grantedUsd: 0n, unreserved: true, claimed: true });
+    for (const quota of model.quotas) quota.reservedUsd = 0n;
+    model.nowMs += 61_000;
+    model.decide(...commands);
+    expect(model.reservations.get('a')).toMatchObject({ settlement: 'unverified', committedUsd: usd('6') });
+    expect(model.ledger).toMatchObject([{ entry: 'commit', amountUsd: usd('6'), settlement: 'unverified' }]);
+    expect(model.balance()).toEqual({ spentUsd: usd('6'), reservedUsd: 0n });
+    // What it cost, known late, corrects it.
+    model.outcome('a', billed('2'));
+    model.decide();
+    expect(model.reservations.get('a')).toMatchObject({ settlement: 'actual', committedUsd: usd('2') });
+    expect(model.balance()).toEqual({ spentUsd: usd('2'), reservedUsd: 0n });
+  });
+
+  test('says in the ledger that an estimate proved right (XD9)', () => {
+    model.decide(reserve('a', '6'));
+    model.claim('a');
+    model.decide(commit('a'));
+    model.outcome('a', billed('6'));
+    model.decide();
+    expect(model.ledger).toMatchObject([
+      { entry: 'commit', amountUsd: usd('6'), settlement: 'unverified' },
+      { entry: 'correction', amountUsd: 0n, settlement: 'actual' },
+    ]);
     expect(model.balance()).toEqual({ spentUsd: usd('6'), reservedUsd: 0n });
   });
 
