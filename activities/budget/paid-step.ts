@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../telemetry/log';
-import type { Usd } from '../../core/money';
+import { formatUsd, type Usd } from '../../core/money';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
 import { claimReservation, recordOutcome, type NewOutcome, type OperationKey } from '../../store/reservations';
 import { spanNames } from '../../telemetry/names';
@@ -78,7 +78,10 @@ export class PaidStep {
         ]);
         const [{ rows }, recorded] = await (alongside ? writing : commitWith(writing));
         if (!recorded)
-          log.warn({ tenantId, operationId }, 'an outcome was not recorded: another execution holds the claim');
+          log.error(
+            { tenantId, operationId, costUsd: formatUsd(outcome.billed ? outcome.costUsd : 0n) },
+            'an outcome was not recorded: another execution holds the claim, or the claim is lost',
+          );
         if (recorded && rows[0]?.status === 'granted') await alongside?.(client);
       });
     await inSpan(spanNames.costStore, { tenantId, operationId }, write);
