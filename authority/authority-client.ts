@@ -74,7 +74,9 @@ export class AuthorityClient {
       );
       return allowUnreserved(this.dependencies.pool, { tenantId, command: asked });
     }
-    if (!answer || gone?.aborted) release();
+    // One that was left behind may still come by a repeat that is on its way.
+    const isLeft = answer?.decision === 'rejected' && answer.code === 'authority_unavailable';
+    if (!answer || isLeft || gone?.aborted) release();
     return answer;
   }
 

@@ -105,7 +105,8 @@ export type RejectionCode =
   | 'unknown_tenant'
   | 'quota_missing'
   | 'budget_frozen'
-  | 'command_failed';
+  | 'command_failed'
+  | 'authority_unavailable';
 
 /** The answer to a reserve. It is given only after Postgres holds it, and a repeat gets the same one. */
 export type ReserveAnswer =

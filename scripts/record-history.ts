@@ -53,6 +53,7 @@ const cases = {
   'talk-carried': 'the execution after it',
   'budget-continued': 'an authority that continues as new: the execution before',
   'budget-carried': 'the execution after it, which wakes for what runs out before anything else comes',
+  'budget-drained': 'an authority that continues as new once what waits can be handed over',
 } as const;
 export type CaseName = keyof typeof cases;
 
@@ -81,7 +82,7 @@ async function main(): Promise<void> {
 type Stack = TestStack;
 
 /** Of cases that are about a long history, the server says so after a short one. */
-const shortHistories = ['talk-continued', 'talk-carried', 'budget-continued', 'budget-carried'];
+const shortHistories = ['talk-continued', 'talk-carried', 'budget-continued', 'budget-carried', 'budget-drained'];
 
 async function withStack(names: readonly CaseName[], work: (stack: Stack) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-record-'));

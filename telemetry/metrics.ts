@@ -152,6 +152,23 @@ export function countDecision(measure: () => MeasuredDecision): void {
     use.counter(metricNames.overruns, 'Calls that cost more than was granted').add(1, { tenant, resource });
 }
 
+/** Commands that an authority could neither decide nor hand to its next execution. */
+export function countLeftBehind({
+  tenantId,
+  reserves,
+  others,
+}: {
+  tenantId: string;
+  reserves: number;
+  others: number;
+}): void {
+  if (!isOn) return;
+  const tenant = bounded('tenant', tenantId);
+  const counter = use.counter(metricNames.leftBehind, 'Commands that an authority left undecided');
+  if (reserves > 0) counter.add(reserves, { tenant, type: 'reserve' });
+  if (others > 0) counter.add(others, { tenant, type: 'other' });
+}
+
 export function countAlert(kind: string): void {
   if (!isOn) return;
   use.counter(metricNames.alerts, 'Alerts that were sent').add(1, { kind });

@@ -41,6 +41,7 @@ export const metricNames = {
   batchSize: 'spendlock.decision.batch.size',
   answerDuration: 'spendlock.answer.duration',
   backlog: 'spendlock.authority.backlog',
+  leftBehind: 'spendlock.authority.left.behind.total',
   quotaLimit: 'spendlock.quota.limit',
   quotaSpent: 'spendlock.quota.spent',
   quotaReserved: 'spendlock.quota.reserved',

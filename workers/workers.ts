@@ -12,6 +12,7 @@ import {
 } from '@temporalio/worker';
 import { Coalescer } from '../authority/coalescer';
 import { createDecideBatch } from '../activities/budget/decide';
+import { createLeaveBehind } from '../activities/budget/left-behind';
 import { createBudgetActivities } from '../activities/budget';
 import { createLeaseActivities } from '../activities/budget/leases';
 import { createLookAfterActivities } from '../activities/budget/look-after';
@@ -233,6 +234,7 @@ function activitiesOf({ options, pool, client, coalescer, replies, decideBatch }
     budget: {
       decideBatch,
       nextTask: () => Promise.resolve(),
+      leaveBehind: createLeaveBehind({ pool, client, log }),
       wakeWaiters: createWakeWaiters({ pool, client, log }),
       sendAlerts: createSendAlerts({ pool, notifications, log }),
       ...createLeaseActivities({ pool }),

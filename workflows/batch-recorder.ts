@@ -2,7 +2,7 @@
  * Has batches decided and recorded. While that is fast it runs as a local activity: signals that arrive meanwhile wait at
  * the server and come as one batch. When it fails or is slow it runs as an ordinary activity until it is fast again. After
  * a failure the batch goes back to the mailbox, and what is decided next is whatever waits then: an old batch is never
- * resent.
+ * resent. So does what a slow recording had no time for: what it did decide stays decided.
  */
 import { proxyActivities, proxyLocalActivities, sleep, workflowInfo } from '@temporalio/workflow';
 import type { AuthorityActivities, DecideResult } from '../activities/contracts/budget';
@@ -16,6 +16,8 @@ const oneAttempt = { maximumAttempts: 1 };
 const fastMs = 250;
 const fastInARow = 3;
 const pauseMsMax = 10_000;
+/** Commands left behind that one activity is told of. */
+const leftAtOnce = 1_000;
 /** Between a decision and the look at those that wait for money. */
 const wakeAfterMs = 200;
 
@@ -57,7 +59,8 @@ export class BatchRecorder {
       const commands = mailbox.take();
       try {
         const decide = this.fastNeeded === 0 ? this.local.decideBatch : this.ordinary.decideBatch;
-        const result = await decide({ tenantId, commands, ...(continuing ? { continuing } : {}) });
+        const result = await decide({ tenantId, commands, mayLeaveRest: true, ...(continuing ? { continuing } : {}) });
+        if (result.undecided) mailbox.putBack(commands.slice(-result.undecided));
         if (this.fastNeeded > 0) this.fastNeeded = result.durationMs <= fastMs ? this.fastNeeded - 1 : fastInARow;
         if (result.alertsDue > 0) this.sendAlerts();
         if (result.moneyWaiters) this.wakeWaiters();
@@ -71,6 +74,18 @@ export class BatchRecorder {
         if (failures > 0) await sleep(Math.min(250 * 2 ** failures, pauseMsMax));
       }
     }
+  }
+
+  /** Tells those whose commands are left behind, as far as that can be done, and puts it on record. */
+  async leaveBehind(commands: readonly BudgetCommand[]): Promise<void> {
+    const { tenantId } = this;
+    const left = commands.map((command) => ({
+      type: command.type,
+      ...('operationId' in command ? { operationId: command.operationId } : {}),
+      ...('replyTo' in command && command.replyTo ? { replyTo: command.replyTo } : {}),
+    }));
+    for (let from = 0; from < left.length; from += leftAtOnce)
+      await this.leases.leaveBehind({ tenantId, commands: left.slice(from, from + leftAtOnce) }).catch(() => undefined);
   }
 
   /** Returns in a workflow task of its own. */

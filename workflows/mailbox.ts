@@ -32,6 +32,11 @@ export class Mailbox {
     this.commands = [...batch, ...this.commands];
   }
 
+  /** Whether the next execution can be given all of it. */
+  get fits(): boolean {
+    return this.carry().length === this.commands.length;
+  }
+
   /**
    * What the next execution is given. Beyond its limit reserves are left behind first, since their callers repeat them;
    * so are, if they must be, the others, which each run reads back at its end.
@@ -47,5 +52,13 @@ export class Mailbox {
       kept.add(command);
     }
     return this.commands.filter((command) => kept.has(command));
+  }
+
+  /** Takes out what the next execution cannot be given. */
+  takeExcess(): BudgetCommand[] {
+    const kept = new Set(this.carry());
+    const excess = this.commands.filter((command) => !kept.has(command));
+    this.commands = this.commands.filter((command) => kept.has(command));
+    return excess;
   }
 }

@@ -40,6 +40,12 @@ export const patches = {
     since: '0.1.0',
     change: 'Calls that people refused, and calls of tools that there are not, get no sandbox and no reservation.',
   },
+  drained: {
+    workflow: 'tenantBudget',
+    since: '0.1.0',
+    change:
+      'An authority decides what the next execution cannot be given before it continues as new, in the place of leaving it behind.',
+  },
 } as const;
 
 export type PatchId = keyof typeof patches;

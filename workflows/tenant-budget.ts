@@ -5,7 +5,9 @@
  * passed on and when.
  *
  * Commands that arrive while a batch is being recorded form the next one. An authority with nothing to do completes; the
- * next signal starts it again.
+ * next signal starts it again. One that has taken many signals continues as new, and hands over what waits: when that is more
+ * than the next execution can be given, it goes on deciding until it is not. Meanwhile the server takes 10,000 signals in all and
+ * refuses the next, so that gets there however many come.
  */
 import {
   allHandlersFinished,
@@ -20,6 +22,7 @@ import {
 import { readCommands } from '../core/signals';
 import { BatchRecorder } from './batch-recorder';
 import { Mailbox } from './mailbox';
+import { isPatched } from './patches';
 import { budgetCommandsSignal, budgetStateQuery, type BudgetState, type TenantBudgetInput } from './messages';
 import { quotaTable } from './quota-table';
 
@@ -29,6 +32,8 @@ import { quotaTable } from './quota-table';
  */
 const signalsMax = 200;
 const historyBytesMax = 8 * 1024 * 1024;
+/** From this size on it continues as new whatever it leaves behind: the server ends an execution at 50 MB, with all that waits. */
+const historyBytesLast = 32 * 1024 * 1024;
 /** An authority with nothing open and nothing to do completes after this long. */
 const idleMs = 60_000;
 /** The shortest wait for an expiry: the clocks of Postgres and of Temporal differ a little. */
@@ -93,7 +98,7 @@ const isFull = (signals: number): boolean =>
 /**
  * Continues as new in a task that does nothing else: a signal that arrives during that task makes it run again, and
  * everything it did with it. An activity that does nothing comes before; a short timer would do, but servers fire timers up
- * to a second late.
+ * to a second late. Returns when there is more to decide first.
  */
 async function startAnew(authority: {
   tenantId: string;
@@ -103,10 +108,15 @@ async function startAnew(authority: {
   last: BudgetState;
 }): Promise<void> {
   const { tenantId, mailbox, recorder, alarm, last } = authority;
+  const losesNothing = isPatched('drained');
+  const mustDecide = (): boolean => losesNothing && !mailbox.fits && workflowInfo().historySize < historyBytesLast;
+  if (mustDecide()) return;
   await recorder.alertsSent();
   await recorder.drawn();
   alarm.cancel();
   await recorder.nextTask();
+  if (mustDecide()) return;
+  while (losesNothing && !mailbox.fits) await recorder.leaveBehind(mailbox.takeExcess());
   await continueAsNew<typeof tenantBudget>({ tenantId, carried: mailbox.carry(), last });
 }
 

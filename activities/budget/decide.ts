@@ -5,6 +5,7 @@
  */
 import type { Client } from '@temporalio/client';
 import { ActivityNotFoundError } from '@temporalio/client';
+import { Context } from '@temporalio/activity';
 import type { Logger } from '../../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/commands';
 import type { BatchDecision } from '../../core/batch';
@@ -17,6 +18,7 @@ import { sqlState, type Pool } from '../../store/pool';
 import { countDecision, type MeasuredDecision } from '../../telemetry/metrics';
 import type { ReplyBoard } from '../../authority/reply-board';
 import type { DecideRequest, DecideResult } from '../contracts/budget';
+import { decideInParts, PartSizes } from './in-parts';
 
 export interface DecideDependencies {
   pool: Pool;
@@ -30,6 +32,10 @@ export interface DecideDependencies {
 
 /** Postgres gives a batch up after this long; a healthy one takes a few milliseconds. */
 const recordingTimeoutMs = 3_000;
+/** No part of a batch is begun later than this share of the activity's time: what it was decided has to be said in time. */
+const beginningShare = 0.7;
+/** As many commands as an authority puts into a batch. */
+const batchMax = 500;
 
 export function createDecideBatch(dependencies: DecideDependencies): {
   decideBatch: (request: DecideRequest) => Promise<DecideResult>;
@@ -37,6 +43,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
 } {
   const { pool, log, enforced, replies } = dependencies;
   const underWay = new Set<Promise<void>>();
+  const partSizes = new PartSizes(batchMax);
 
   const answer = (
     { tenantId, continuing = false }: DecideRequest,
@@ -54,73 +61,70 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     underWay.add(sending);
   };
 
-  const decide = (tenantId: string, commands: readonly BudgetCommand[]): Promise<RecordedBatch | undefined> =>
-    decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs: recordingTimeoutMs });
+  /** Decides some commands, records them, and answers and counts them. Postgres holds them when it returns. */
+  async function decidePart(
+    request: DecideRequest,
+    commands: readonly BudgetCommand[],
+    timeoutMs = recordingTimeoutMs,
+  ): Promise<Decided> {
+    const { tenantId } = request;
+    const startedMs = performance.now();
+    const recorded = await decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs });
+    if (!recorded) {
+      const unknown = commands.flatMap((command) => unknownTenant(tenantId, command));
+      answer(request, commands, unknown);
+      return { recorded, waiting: undefined };
+    }
+    answer(request, commands, recorded.decision.answers);
+    const seconds = (performance.now() - startedMs) / 1000;
+    countDecision(() => measured({ tenantId, commands, seconds }, recorded));
+    logDenials({ tenantId, log }, recorded);
+    return { recorded, waiting: waitingIn(commands, recorded) };
+  }
 
   async function decideBatch(request: DecideRequest): Promise<DecideResult> {
     const { tenantId, commands, continuing } = request;
     if (continuing) dependencies.holdBack(tenantId);
     const startedMs = performance.now();
-    let recorded: RecordedBatch | undefined;
-    let waiting: DecideResult['waiting'];
-    try {
-      recorded = await decide(tenantId, commands);
-      waiting = waitingIn(commands, recorded);
-      answer(
-        request,
-        commands,
-        recorded ? recorded.decision.answers : commands.flatMap((command) => unknownTenant(tenantId, command)),
-      );
-    } catch (error) {
-      if (!isCommandsFault(error)) throw error;
-      log.warn(
-        { tenantId, commands: commands.length, sqlState: sqlState(error) },
-        'a batch was refused by Postgres; deciding its commands one by one',
-      );
-      ({ recorded, waiting } = await decideOneByOne(request));
-    }
-    const done = recorded;
-    const seconds = (performance.now() - startedMs) / 1000;
-    if (done) {
-      countDecision(() => measured({ tenantId, commands, seconds }, done));
-      logDenials({ tenantId, log }, done);
-    }
+    const decided: Decided[] = [];
+    const endMs = startedMs + Context.current().info.startToCloseTimeoutMs;
+    let tries = 0;
+    // Those after the first have what is left of the time.
+    const timeoutMs = (): number =>
+      (tries += 1) === 1 ? recordingTimeoutMs : Math.min(recordingTimeoutMs, Math.max(endMs - performance.now(), 1));
+    const { done, size, error } = await decideInParts({
+      commands,
+      size: partSizes.of(tenantId),
+      decide: async (part) => void decided.push(await decidePart(request, part, timeoutMs())),
+      setAside: (command, refusal) => setAside(request, command, refusal),
+      isRefusal: isCommandsFault,
+      isTooSlow,
+      hasTime: () => performance.now() < startedMs + (endMs - startedMs) * beginningShare,
+    });
+    partSizes.note(tenantId, size);
+    const undecided = commands.length - done;
+    if (undecided > 0)
+      log.warn({ tenantId, commands: undecided, sqlState: sqlState(error) }, 'commands were left to the next batch');
+    // Nobody takes back what is left of a batch that was said to be done.
+    if ((error !== undefined && done === 0) || (undecided > 0 && !request.mayLeaveRest))
+      throw error instanceof Error ? error : new Error(`There was no time for ${undecided} commands.`);
+    const last = decided.at(-1) ?? (await decidePart(request, []));
     return {
-      quotas: (recorded?.decision.quotas ?? []).map(quotaState),
-      ...(recorded?.nextWakeUpMs === undefined ? {} : { nextWakeUpMs: recorded.nextWakeUpMs }),
-      alertsDue: recorded?.alertsDue ?? 0,
+      ...resultOf(last.recorded, decided),
       durationMs: Math.round(performance.now() - startedMs),
-      ...(waiting ? { waiting } : {}),
-      ...(recorded?.moneyWaiters ? { moneyWaiters: true } : {}),
-      ...(recorded?.decision.quotas.some((quota) => quota.lease && headroomUsd(quota) > 0n) ? { idleLease: true } : {}),
+      ...(undecided > 0 ? { undecided } : {}),
     };
   }
 
   /** One bad command never stops a tenant: it is answered `rejected`, the others are decided. */
-  async function decideOneByOne(
-    request: DecideRequest,
-  ): Promise<{ recorded: RecordedBatch | undefined; waiting: DecideResult['waiting'] }> {
+  function setAside(request: DecideRequest, command: BudgetCommand, error: unknown): void {
     const { tenantId } = request;
-    const waiting: NonNullable<DecideResult['waiting']> = { operationIds: [], needs: [] };
-    for (const command of request.commands) {
-      try {
-        const recorded = await decide(tenantId, [command]);
-        const undecided = waitingIn([command], recorded);
-        waiting.operationIds.push(...(undecided?.operationIds ?? []));
-        waiting.needs.push(...(undecided?.needs ?? []));
-        answer(request, [command], recorded?.decision.answers ?? unknownTenant(tenantId, command));
-      } catch (error) {
-        if (!isCommandsFault(error)) throw error;
-        const operationId = 'operationId' in command ? command.operationId : undefined;
-        log.error(
-          { tenantId, operationId, type: command.type, sqlState: sqlState(error) },
-          'a budget command failed and was set aside',
-        );
-        if (command.type === 'reserve') answer(request, [command], [failed(command)]);
-      }
-    }
-    const recorded = await decide(tenantId, []);
-    return { recorded, waiting: waiting.operationIds.length > 0 ? waiting : undefined };
+    const operationId = 'operationId' in command ? command.operationId : undefined;
+    log.error(
+      { tenantId, operationId, type: command.type, sqlState: sqlState(error) },
+      'a budget command failed and was set aside',
+    );
+    if (command.type === 'reserve') answer(request, [command], [failed(command)]);
   }
 
   return {
@@ -128,6 +132,33 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     async drainAnswers() {
       while (underWay.size > 0) await Promise.all(underWay);
     },
+  };
+}
+
+/** What became of a part of a batch. Nothing is recorded of a tenant that is not there. */
+interface Decided {
+  recorded: RecordedBatch | undefined;
+  waiting: DecideResult['waiting'];
+}
+
+/** What the authority is told: how the tenant stands after the last part, and what waits of all of them. */
+function resultOf(recorded: RecordedBatch | undefined, decided: readonly Decided[]): Omit<DecideResult, 'durationMs'> {
+  const waiting = decided.flatMap((part) => part.waiting ?? []);
+  const quotas = recorded?.decision.quotas ?? [];
+  return {
+    quotas: quotas.map(quotaState),
+    ...(recorded?.nextWakeUpMs === undefined ? {} : { nextWakeUpMs: recorded.nextWakeUpMs }),
+    alertsDue: recorded?.alertsDue ?? 0,
+    ...(waiting.length > 0
+      ? {
+          waiting: {
+            operationIds: waiting.flatMap(({ operationIds }) => operationIds),
+            needs: waiting.flatMap(({ needs }) => needs),
+          },
+        }
+      : {}),
+    ...(recorded?.moneyWaiters ? { moneyWaiters: true } : {}),
+    ...(quotas.some((quota) => quota.lease && headroomUsd(quota) > 0n) ? { idleLease: true } : {}),
   };
 }
 
@@ -183,6 +214,14 @@ function isCommandsFault(error: unknown): boolean {
   const state = sqlState(error);
   if (state !== undefined) return state.startsWith('22') || state.startsWith('23') || state === 'SL001';
   return error instanceof RangeError || error instanceof TypeError;
+}
+
+/** Whether Postgres, or whoever waits for it, gave up for the time that it took: 57014 a statement's, 25P04 a transaction's. */
+function isTooSlow(error: unknown): boolean {
+  const state = sqlState(error);
+  return (
+    state === '57014' || state === '25P04' || /query read timeout/i.test(error instanceof Error ? error.message : '')
+  );
 }
 
 const failed = ({ operationId }: ReserveCommand): ReserveAnswer => ({

@@ -3,6 +3,7 @@ import type {
   BindingQuota,
   BudgetCommand,
   QuotaState,
+  ReplyAddress,
   ReserveAnswer,
   ReserveCommand,
   Resource,
@@ -71,6 +72,8 @@ export interface DecideRequest {
   commands: BudgetCommand[];
   /** The authority continues as new after this batch: callers nearby hold their signals back for a moment. */
   continuing?: boolean;
+  /** Whoever asks has the rest decided next when there is no time for all. */
+  mayLeaveRest?: true;
 }
 
 /** What a decision tells its authority. The answers went to the callers already. */
@@ -83,6 +86,8 @@ export interface DecideResult {
   durationMs: number;
   /** Reserves that were not decided, since they wait for money from the platform, and what they need. */
   waiting?: { operationIds: string[]; needs: LeaseNeedText[] };
+  /** The last so many commands were not decided: there was no time for them. */
+  undecided?: number;
   /** Something of the tenant's leases is idle, for the authority to give back when it has nothing to do. */
   idleLease?: true;
   /** Denied steps wait for money of this tenant. */
@@ -95,6 +100,13 @@ export interface LeaseNeedText {
   neededUsd: string;
 }
 
+/** A command that an authority could neither decide nor hand over. */
+export interface LeftCommand {
+  type: BudgetCommand['type'];
+  operationId?: string;
+  replyTo?: ReplyAddress;
+}
+
 /** Runs on the budget queue. */
 export interface AuthorityActivities {
   decideBatch(request: DecideRequest): Promise<DecideResult>;
@@ -102,6 +114,8 @@ export interface AuthorityActivities {
   drawLease(request: { tenantId: string; needs: LeaseNeedText[] }): Promise<void>;
   /** Gives back to the platform what is idle of a tenant's leases. */
   returnLeases(request: { tenantId: string }): Promise<void>;
+  /** Tells whoever waits for an answer that there will be none, and says what was left behind in the log and the metrics. */
+  leaveBehind(request: { tenantId: string; commands: LeftCommand[] }): Promise<void>;
   /** Does nothing: what follows it runs in a workflow task of its own. */
   nextTask(): Promise<void>;
   /** Wakes the denied steps that wait and that would fit now, in the order in which they began to wait. */

@@ -32,7 +32,8 @@ export async function play(stack: TestStack, name: CaseName): Promise<Recorded[]
   if (name === 'awake' || name === 'lost' || name === 'rung' || name === 'told') return lookAfterOnce(stack, name);
   if (name === 'swept') return sweepOnce(stack);
   if (name === 'forgotten') return forgetOnce(stack);
-  if (name === 'budget-continued' || name === 'budget-carried') return continueAuthority(stack, name);
+  if (name === 'budget-continued' || name === 'budget-carried' || name === 'budget-drained')
+    return continueAuthority(stack, name);
   return name.startsWith('talk-') ? playConversation(stack, name) : playRun(stack, name);
 }
 
@@ -301,7 +302,7 @@ async function continueAuthority(stack: TestStack, name: CaseName): Promise<Reco
   }
   await until('it ran out', async () => (await statusOf(stack, last)) === 'expired');
   const [before = '', after = ''] = runIds;
-  return [{ workflowId, runId: name === 'budget-continued' ? before : after, type: 'tenantBudget' }];
+  return [{ workflowId, runId: name === 'budget-carried' ? after : before, type: 'tenantBudget' }];
 }
 
 async function statusOf(stack: TestStack, operationId: string): Promise<string | undefined> {

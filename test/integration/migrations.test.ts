@@ -147,7 +147,7 @@ test('what is unverified is counted anew: an estimate that was corrected or conf
   await admin.connect();
   try {
     const unverified = async (): Promise<unknown[]> => {
-      const { rows } = await admin.query(
+      const { rows } = await admin.query<{ day: string; cost: string; unverified: string }>(
         `SELECT day::text AS day, trim_scale(cost_usd)::text AS cost, trim_scale(unverified_usd)::text AS unverified
          FROM copilot_internal.daily_costs ORDER BY day`,
       );

@@ -25,4 +25,15 @@ describe('a mailbox', () => {
     expect(JSON.stringify(carried).length).toBeLessThanOrEqual(1_010_000);
     expect(carried).toEqual(commands.filter((command) => carried.includes(command)));
   });
+
+  test('says whether all of it can be carried, and gives out what cannot (XF7)', () => {
+    const commands: BudgetCommand[] = Array.from({ length: 200 }, (_, index) =>
+      reserve(`r-${index}`, '1', { model: 'x'.repeat(8_000) }),
+    );
+    const mailbox = new Mailbox(commands);
+    expect([mailbox.fits, new Mailbox(commands.slice(0, 100)).fits]).toEqual([false, true]);
+    const excess = mailbox.takeExcess();
+    expect(mailbox.fits).toBe(true);
+    expect([...mailbox.carry(), ...excess]).toEqual(commands);
+  });
 });

@@ -1,0 +1,66 @@
+/** A command that Postgres refuses among many, and a Postgres that is too slow for many at once: everybody is answered all the same. */
+import { randomUUID } from 'node:crypto';
+import type { BudgetCommand } from '../../core/commands';
+import { TestStack, until } from '../support/stack';
+
+describe('a batch of 500 commands (XA5)', () => {
+  let stack: TestStack;
+  beforeEach(async () => {
+    stack = await TestStack.start();
+  });
+  afterEach(() => stack.stop());
+
+  const reserve = (operationId: string, more: object = {}): BudgetCommand => ({
+    type: 'reserve',
+    operationId,
+    resource: 'llm',
+    amountUsd: '0.01',
+    priceVersion: 'test',
+    ttlSeconds: 3_600,
+    kind: 'test',
+    ...more,
+  });
+  const states = async (operationIds: string[]): Promise<number> => {
+    const { rows } = await stack.admin.query<{ granted: number }>(
+      `SELECT count(*)::integer AS granted FROM copilot_internal.reservations WHERE operation_id = ANY ($1::uuid[]) AND status = 'granted'`,
+      [operationIds],
+    );
+    return rows[0]?.granted ?? 0;
+  };
+  /** Each transaction of a decision takes so much longer: five hundred of them take half a minute. */
+  const slowTransactions = `
+    ALTER FUNCTION copilot_internal.lock_quotas(text, text[]) RENAME TO lock_quotas_at_once;
+    CREATE FUNCTION copilot_internal.lock_quotas(p_tenant_id text, p_user_ids text[]) RETURNS boolean LANGUAGE plpgsql AS $slow$
+    BEGIN
+      PERFORM pg_sleep(0.06);
+      RETURN copilot_internal.lock_quotas_at_once(p_tenant_id, p_user_ids);
+    END $slow$;
+    GRANT EXECUTE ON FUNCTION copilot_internal.lock_quotas(text, text[]) TO spendlock_app`;
+  /** Each row takes so much longer: five hundred of them take ten seconds, and Postgres gives up after three. */
+  const slowRows = `
+    CREATE FUNCTION copilot_internal.slow() RETURNS trigger LANGUAGE plpgsql AS $slow$
+    BEGIN
+      PERFORM pg_sleep(0.02);
+      RETURN NEW;
+    END $slow$;
+    CREATE TRIGGER slow BEFORE INSERT ON copilot_internal.reservations FOR EACH ROW EXECUTE FUNCTION copilot_internal.slow()`;
+
+  test.each([
+    ['whose transactions are slow, one of them refused', slowTransactions, 1],
+    ['that is too slow for all of them at once', slowRows, 0],
+  ])('is decided by a database %s', async (_, slow, refused) => {
+    const tenantId = await stack.tenant('100');
+    await stack.admin.query(slow);
+    const operationIds = Array.from({ length: 500 - refused }, () => randomUUID());
+    const commands = operationIds.map((operationId) => reserve(operationId));
+    // Postgres has no integer for such a step.
+    if (refused > 0) commands.splice(347, 0, reserve(randomUUID(), { step: 3_000_000_000 }));
+    await stack.signal(tenantId, commands);
+    const later = randomUUID();
+    await until('all are decided', async () => (await states(operationIds)) === operationIds.length, 100_000);
+    await stack.signal(tenantId, [reserve(later)]);
+    await until('so is the next one', async () => (await states([later])) === 1);
+    const reservedUsd = String((operationIds.length + 1) / 100);
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd, openReservations: operationIds.length + 1 });
+  });
+});
