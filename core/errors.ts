@@ -110,7 +110,7 @@ export const errorCatalogue = {
   outcome_unknown: {
     httpStatus: 502,
     retry: true,
-    action: 'The estimate was charged as `unverified`; it is corrected when the cost becomes known.',
+    action: 'The ledger has what was charged: the cost where it is known, else the estimate as `unverified`.',
   },
   sandbox_failed: {
     httpStatus: 502,

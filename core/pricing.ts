@@ -176,6 +176,16 @@ function factorOf(price: ModelPrice, modifiers: UsageModifiers): Fraction {
   return factor;
 }
 
+/** The choice of a kind that costs most, for an estimate of a call that leaves it open; none where all cost the standard. */
+export function dearestModifiers(price: ModelPrice, kind: keyof UsageModifiers): UsageModifiers {
+  let dearest: { value: string; factor: Fraction } | undefined;
+  for (const [value, factor] of Object.entries(price.multipliers[kind])) {
+    const than = dearest?.factor ?? { numerator: 1n, denominator: 1n };
+    if (factor.numerator * than.denominator > than.numerator * factor.denominator) dearest = { value, factor };
+  }
+  return dearest ? { [kind]: dearest.value } : {};
+}
+
 /** What is known of a call before it is made. */
 export interface PlannedCall {
   /** All tokens of the prompt, cached or not. An estimate of the caller's should err on the high side. */

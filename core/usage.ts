@@ -107,3 +107,28 @@ export function checkUsage(usage: ModelUsage): void {
   checkCount(usage.webSearchRequests, 'webSearchRequests');
   for (const [tool, count] of Object.entries(usage.otherTools ?? {})) checkCount(count, tool);
 }
+
+/** Whether it is an object with named fields. */
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/**
+ * What a stream's reports say together, field by field. Counts are cumulative: they are never added up, and they never
+ * fall, since some endpoints repeat zeros at the end for what they counted at the start. So the largest value of each count
+ * holds; of what is no count the later, and of lists the longer one. What a report leaves out, or nulls, stays as it was.
+ */
+export function laterReport(earlier: unknown, later: unknown): unknown {
+  if (later === null || later === undefined) return earlier;
+  if (earlier === null || earlier === undefined) return later;
+  if (Array.isArray(earlier) && Array.isArray(later)) return later.length < earlier.length ? earlier : later;
+  if (isRecord(earlier) && isRecord(later)) {
+    const names = new Set([...Object.keys(earlier), ...Object.keys(later)]);
+    return Object.fromEntries([...names].map((name) => [name, laterReport(earlier[name], later[name])]));
+  }
+  if (typeof earlier === 'string' && typeof later === 'string') return later;
+  // A count that cannot be read stays, whichever came first: the whole report cannot be billed.
+  if (!isCount(earlier)) return earlier;
+  return isCount(later) ? Math.max(earlier, later) : later;
+}
+
+const isCount = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;

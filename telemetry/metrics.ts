@@ -88,9 +88,9 @@ export function countModelCall(call: {
   provider: string;
   model: string;
   kind: 'llm.call' | 'compaction';
-  outcome: 'ok' | 'not_billed' | 'unknown';
+  outcome: 'ok' | 'failed' | 'not_billed' | 'unknown';
   seconds: number;
-  usage?: ModelUsage;
+  usage?: ModelUsage | undefined;
 }): void {
   if (!isOn) return;
   const { outcome, kind, seconds, usage } = call;

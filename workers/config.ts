@@ -79,6 +79,9 @@ const schema = z.object({
   SPENDLOCK_TASK_QUEUES: list(workerRoles),
   ANTHROPIC_API_KEY: secret.optional(),
   ANTHROPIC_BASE_URL: httpUrl.optional(),
+  SPENDLOCK_ANTHROPIC_INFERENCE_GEO: orEmpty(
+    z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, { error: 'must be a region such as global or us, or workspace' }),
+  ),
   OPENAI_API_KEY: orEmpty(secret),
   OPENAI_BASE_URL: orEmpty(httpUrl),
   GEMINI_API_KEY: orEmpty(secret),
@@ -117,7 +120,9 @@ export interface WorkerConfig {
   taskQueuePrefix: string;
   roles: WorkerRole[];
   /** The providers of models that there is a key for, by the name that prices use. */
-  models: Partial<Record<ModelProviderName, { apiKey: string; baseURL?: string | undefined }>>;
+  models: Partial<
+    Record<ModelProviderName, { apiKey: string; baseURL?: string | undefined; inferenceGeo?: string | undefined }>
+  >;
   e2b: { apiKey: string; apiUrl?: string | undefined; sandboxUrl?: string | undefined; template?: string | undefined };
   codeLanguages: ('python' | 'javascript')[];
   /** A model's stream that is silent for so long is ended. */
@@ -186,7 +191,9 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     models: Object.fromEntries(
       Object.entries(modelVariables).flatMap(([name, { key, address: variable }]) => {
         const apiKey = env[key];
-        return apiKey === undefined ? [] : [[name, { apiKey, baseURL: env[variable] }]];
+        const { SPENDLOCK_ANTHROPIC_INFERENCE_GEO: inferenceGeo } = env;
+        const geo = name === 'anthropic' && inferenceGeo !== undefined ? { inferenceGeo } : {};
+        return apiKey === undefined ? [] : [[name, { apiKey, baseURL: env[variable], ...geo }]];
       }),
     ),
     e2b: {

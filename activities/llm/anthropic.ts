@@ -1,10 +1,14 @@
 /** Anthropic's models, through the Messages API and its official SDK. */
 import Anthropic, {
+  AnthropicError,
   APIConnectionError,
   APIConnectionTimeoutError,
   APIError,
   APIUserAbortError,
 } from '@anthropic-ai/sdk';
+import type { ModelPrice } from '../../core/prices';
+import { dearestModifiers } from '../../core/pricing';
+import { UsageError } from '../../core/usage';
 import { mergeStreamUsage, usageFromAnthropic, type AnthropicUsage } from '../../core/usage-anthropic';
 import {
   IdleLimit,
@@ -24,8 +28,16 @@ export interface ProviderAccount {
   baseURL?: string | undefined;
 }
 
+/** The region that requests ask for, or `workspace`: whatever is the default of the key's workspace. */
+export const workspaceGeo = 'workspace';
+
+export interface AnthropicAccount extends ProviderAccount {
+  /** `global` unless it is set. */
+  inferenceGeo?: string | undefined;
+}
+
 /** Every attempt can bill, so it is the workflow that repeats, with a new reservation: never the SDK. */
-export function anthropicProvider({ apiKey, baseURL }: ProviderAccount): ModelProvider {
+export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: AnthropicAccount): ModelProvider {
   const client = new Anthropic({
     apiKey: apiKey || null,
     authToken: null,
@@ -38,11 +50,22 @@ export function anthropicProvider({ apiKey, baseURL }: ProviderAccount): ModelPr
       const { input_tokens: inputTokens } = await client.messages.countTokens({ model, ...paramsOf(prompt) });
       return inputTokens;
     },
-    stream: (request, options) => stream(client, request, options),
-    usageOf: ({ usage }) => usageFromAnthropic(usage),
+    modifiersFor(price) {
+      if (inferenceGeo === workspaceGeo) return dearestModifiers(price, 'inferenceGeo');
+      return inferenceGeo === 'global' || !choosesGeo(price) ? {} : { inferenceGeo };
+    },
+    stream: (request, options) => stream(client, request, { ...options, inferenceGeo }),
+    usageOf({ usage, doubt }, { model }) {
+      const read = usageFromAnthropic(usage, model);
+      if (doubt !== undefined) throw new UsageError(doubt, read);
+      return read;
+    },
     failureOf: (error, state) => callFailure(errorFacts(error), state),
   };
 }
+
+/** Models from before regions could be chosen refuse the choice; they have no price for one either. */
+const choosesGeo = ({ multipliers }: ModelPrice): boolean => Object.keys(multipliers.inferenceGeo).length > 0;
 
 type Params = Required<Pick<Anthropic.MessageCreateParams, 'messages' | 'system'>> & { tools?: Anthropic.Tool[] };
 
@@ -83,21 +106,31 @@ const stopReasons: Partial<Record<string, StopReason>> = {
   refusal: 'refusal',
 };
 
-async function stream(client: Anthropic, request: ModelRequest, options: StreamOptions): Promise<StreamedReply> {
-  const { model, prompt, maxOutputTokens } = request;
+const twoMessages =
+  'The usage cannot be billed: the stream began a second message, so what it reports is not all. The call is settled at its ' +
+  'estimate until its cost is corrected.';
+
+async function stream(
+  client: Anthropic,
+  { model, price, prompt, maxOutputTokens }: ModelRequest,
+  { inferenceGeo, ...options }: StreamOptions & { inferenceGeo: string },
+): Promise<StreamedReply> {
   const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
   const idle = new IdleLimit(options);
   const hooks: Promise<void>[] = [];
   let textBlocks = 0;
+  const geo = choosesGeo(price) && inferenceGeo !== workspaceGeo ? { inference_geo: inferenceGeo } : {};
   const events = client.messages.stream(
-    { model, max_tokens: maxOutputTokens, ...paramsOf(prompt) },
+    // What is left open may follow a default of the account, at another price than the estimate's.
+    { model, max_tokens: maxOutputTokens, service_tier: 'standard_only', ...geo, ...paramsOf(prompt) },
     { signal: idle.signal },
   );
   events.on('streamEvent', (event, snapshot) => {
     idle.heard();
     if (event.type === 'message_start') {
+      if (result.outputBegan) result.doubt = twoMessages;
       result.outputBegan = true;
-      result.usage = mergeStreamUsage(undefined, event.message.usage);
+      result.usage = mergeStreamUsage(result.usage as AnthropicUsage | undefined, event.message.usage);
       hooks.push(Promise.resolve(options.onFirstOutput?.()));
     } else if (event.type === 'content_block_start' && event.content_block.type === 'text') {
       // Pieces add up to the text as events tell it: a line for each block.
@@ -117,12 +150,17 @@ async function stream(client: Anthropic, request: ModelRequest, options: StreamO
     await events.finalMessage();
   } catch (error) {
     result.error = error;
+    if (isSecondMessage(error)) result.doubt = twoMessages;
   } finally {
     idle.end();
   }
   await Promise.all(hooks);
   return result;
 }
+
+/** The SDK refuses a `message_start` within a message. */
+const isSecondMessage = (error: unknown): boolean =>
+  error instanceof AnthropicError && error.message.includes('got message_start before receiving "message_stop"');
 
 export function errorFacts(error: unknown): ErrorFacts {
   if (error instanceof APIUserAbortError) return { kind: 'aborted' };

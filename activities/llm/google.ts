@@ -5,9 +5,10 @@ import {
   GoogleGenAI,
   type Content,
   type GenerateContentResponse,
+  type GroundingMetadata,
   type Part,
 } from '@google/genai';
-import { usageFromGoogle } from '../../core/usage-google';
+import { groundingFrom, mergeGoogleUsage, usageFromGoogle, type GoogleUsage } from '../../core/usage-google';
 import type { ProviderAccount } from './anthropic';
 import {
   IdleLimit,
@@ -32,10 +33,21 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
       const { totalTokens = 0 } = await client.models.countTokens({ model, contents: [rest, ...contentsOf(prompt)] });
       return totalTokens;
     },
+    // A tier is chosen by the request alone: no default of an account changes what one that says nothing costs.
+    modifiersFor: () => ({}),
     stream: (request, options) => stream(client, request, options),
-    usageOf: ({ usage }) => usageFromGoogle(usage),
+    usageOf({ usage }, { model }) {
+      const { counts, grounding } = usage as Billed;
+      return usageFromGoogle(counts, groundingFrom(grounding, model));
+    },
     failureOf: (error, state) => callFailure(errorFacts(error), state),
   };
+}
+
+/** What of a response says what it costs. */
+interface Billed {
+  counts: GoogleUsage | undefined;
+  grounding: GroundingMetadata[];
 }
 
 /** Results name the call that they answer by its tool, so the names are looked up in what was said before. */
@@ -81,13 +93,22 @@ const stopReasons: Partial<Record<string, StopReason>> = {
 /** Puts the pieces of a streamed answer together. Gemini does not always name its calls: then they are numbered. */
 class Collected {
   readonly content: Block[] = [];
+  readonly usage: Billed = { counts: undefined, grounding: [] };
   finishReason: string | undefined;
+  /** Whether usage came with the end of the answer: it is whole then, whatever happens to the connection. */
+  isWhole = false;
   constructor(private readonly responseId: string) {}
 
   add(chunk: GenerateContentResponse, onText?: (text: string) => void): void {
     const [candidate] = chunk.candidates ?? [];
     for (const part of candidate?.content?.parts ?? []) this.addPart(part, onText);
+    if (candidate?.groundingMetadata) this.usage.grounding.push(candidate.groundingMetadata);
     this.finishReason = candidate?.finishReason ?? this.finishReason;
+    // A prompt that is refused ends without a candidate.
+    if (chunk.promptFeedback?.blockReason) this.finishReason = FinishReason.SAFETY;
+    if (!chunk.usageMetadata) return;
+    this.usage.counts = mergeGoogleUsage(this.usage.counts, chunk.usageMetadata);
+    this.isWhole = this.finishReason !== undefined;
   }
 
   private addPart({ text, thought, functionCall, thoughtSignature }: Part, onText?: (text: string) => void): void {
@@ -112,6 +133,12 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
   const { model, prompt, maxOutputTokens } = request;
   const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
   const idle = new IdleLimit(options);
+  let collected: Collected | undefined;
+  const keep = ({ usage, content, finishReason = '' }: Collected): void => {
+    const calls = content.some((block) => block.type === 'tool_use');
+    const stopReason = stopReasons[finishReason] ?? (calls ? 'tool_use' : 'end_turn');
+    Object.assign(result, { usageIsFinal: true, usage, content, stopReason } satisfies Partial<StreamedReply>);
+  };
   try {
     const chunks = await client.models.generateContentStream({
       model,
@@ -135,7 +162,6 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
             }),
       },
     });
-    let collected: Collected | undefined;
     for await (const chunk of chunks) {
       idle.heard();
       if (!collected) {
@@ -144,18 +170,10 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
         await options.onFirstOutput?.();
       }
       collected.add(chunk, options.onText);
-      // Cumulative: the last counts.
-      if (chunk.usageMetadata) result.usage = chunk.usageMetadata;
-      // A prompt that is refused ends without a candidate.
-      const blocked = chunk.promptFeedback?.blockReason;
-      if (blocked) collected.finishReason = FinishReason.SAFETY;
+      if (collected.isWhole) keep(collected);
     }
-    if (collected?.finishReason !== undefined && result.usage !== undefined) {
-      result.usageIsFinal = true;
-      result.content = collected.content;
-      const calls = collected.content.some((block) => block.type === 'tool_use');
-      result.stopReason = stopReasons[collected.finishReason] ?? (calls ? 'tool_use' : 'end_turn');
-    } else result.error = new Error('the stream ended early');
+    if (collected?.finishReason !== undefined) keep(collected);
+    else result.error = new Error('the stream ended early');
   } catch (error) {
     result.error = error;
   } finally {

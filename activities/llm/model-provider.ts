@@ -4,7 +4,7 @@
  * them into its own. What only one provider understands (a signed thought, say) is kept as `opaque` and goes back to it alone.
  */
 import type { ModelPrice } from '../../core/prices';
-import type { ModelUsage } from '../../core/usage';
+import type { ModelUsage, UsageModifiers } from '../../core/usage';
 import type { CallFailure } from './provider-errors';
 
 export type Block =
@@ -34,6 +34,8 @@ export interface Prompt {
 
 export interface ModelRequest {
   model: string;
+  /** What the call was priced with: some choices exist only for models that have a price for them. */
+  price: ModelPrice;
   prompt: Prompt;
   maxOutputTokens: number;
 }
@@ -58,6 +60,11 @@ export interface StreamedReply {
   usage?: unknown;
   /** Whether `usage` is final: it came with, or after, the end of the content. */
   usageIsFinal: boolean;
+  /** The provider ended the response as failed and said what it used: that is billed, and there is no answer. */
+  hasFailed?: boolean;
+  /** Why `usage` cannot be all that is billed, although it is final. */
+  doubt?: string;
+  /** Whether something was generated: before that, a refusal is surely not billed. */
   outputBegan: boolean;
   /** Why the stream ended early. */
   error?: unknown;
@@ -66,6 +73,8 @@ export interface StreamedReply {
 export interface ModelProvider {
   /** Tokens of a prompt. Free at every provider. */
   countTokens(model: string, prompt: Prompt): Promise<number>;
+  /** What its requests may be served with beyond the standard, as far as that changes their price: for the estimate. */
+  modifiersFor(price: ModelPrice): UsageModifiers;
   /** Streams one message. Never throws for what happens on the wire: that is in the result. */
   stream(request: ModelRequest, options: StreamOptions): Promise<StreamedReply>;
   /** @throws UsageError when the report cannot be billed. */

@@ -19,7 +19,7 @@ import {
   type StreamedReply,
   type StreamOptions,
 } from './model-provider';
-import { callFailure, type ErrorFacts } from './provider-errors';
+import { callFailure, waitIn, type ErrorFacts } from './provider-errors';
 
 /** Every attempt can bill, so it is the workflow that repeats, with a new reservation: never the SDK. */
 export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvider {
@@ -34,14 +34,19 @@ export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
       const { input_tokens: inputTokens } = await client.responses.inputTokens.count({ model, ...paramsOf(prompt) });
       return inputTokens;
     },
+    modifiersFor: () => ({}),
     stream: (request, options) => stream(client, request, options),
     usageOf({ usage }, price) {
-      const { usage: counts, service_tier: serviceTier } = usage as Pick<Response, 'usage' | 'service_tier'>;
-      return usageFromOpenAi(counts, { billsCacheWrites: price.rates.cacheWrite5mUsd !== undefined, serviceTier });
+      const { usage: counts, service_tier: serviceTier, output } = usage as Billed;
+      const billsCacheWrites = price.rates.cacheWrite5mUsd !== undefined;
+      return usageFromOpenAi(counts, { billsCacheWrites, serviceTier, output });
     },
     failureOf: (error, state) => callFailure(errorFacts(error), state),
   };
 }
+
+/** What of a response says what it costs. */
+type Billed = Pick<Response, 'output'> & { usage: unknown; service_tier: string | null | undefined };
 
 function paramsOf({ system, messages, tools }: Prompt): {
   instructions: string;
@@ -110,6 +115,19 @@ function stopReasonOf(response: Response): StopReason {
   return response.output.some((item) => item.type === 'function_call') ? 'tool_use' : 'end_turn';
 }
 
+/** A response that the provider ended as failed. Its text may quote the prompt, so no message of ours repeats it. */
+class ResponseFailed extends Error {
+  readonly code: string | null;
+  readonly retryAfter: string | undefined;
+  constructor({ code, message }: { code: string | null; message: string } = { code: null, message: '' }) {
+    super('the response failed');
+    this.code = code;
+    this.retryAfter = waitIn(message);
+  }
+}
+
+const billedOf = ({ usage, service_tier, output }: Response): Billed => ({ usage, service_tier, output });
+
 async function stream(client: OpenAI, request: ModelRequest, options: StreamOptions): Promise<StreamedReply> {
   const { model, prompt, maxOutputTokens } = request;
   const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
@@ -123,6 +141,8 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
         max_output_tokens: maxOutputTokens,
         stream: true,
         store: false,
+        // Left open, it would follow the project's default, at another price than the estimate's.
+        service_tier: 'default',
         include: ['reasoning.encrypted_content'],
       },
       { signal: idle.signal },
@@ -130,8 +150,9 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
     for await (const event of events) {
       idle.heard();
       if (event.type === 'response.created') {
-        result.outputBegan = true;
         await options.onFirstOutput?.();
+      } else if (event.type === 'response.output_item.added') {
+        result.outputBegan = true;
       } else if (event.type === 'response.content_part.added') {
         // Pieces add up to the text as events tell it: a line for each part.
         if (parts > 0) options.onText?.('\n');
@@ -142,10 +163,17 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
         const { response } = event;
         result.content = response.output.flatMap(blocksOf);
         result.stopReason = stopReasonOf(response);
-        result.usage = { usage: response.usage, service_tier: response.service_tier };
-        result.usageIsFinal = response.usage != null;
-      } else if (event.type === 'response.failed' || event.type === 'error') {
-        result.error = new Error('the response failed');
+        result.usage = billedOf(response);
+        result.usageIsFinal = true;
+      } else if (event.type === 'response.failed') {
+        // Billed all the same, when it says for what.
+        if (event.response.usage != null) {
+          result.usage = billedOf(event.response);
+          result.usageIsFinal = result.hasFailed = true;
+        }
+        result.error = new ResponseFailed(event.response.error ?? undefined);
+      } else if (event.type === 'error') {
+        result.error = new ResponseFailed(event);
       }
     }
   } catch (error) {
@@ -162,14 +190,14 @@ function errorFacts(error: unknown): ErrorFacts {
   if (error instanceof APIUserAbortError) return { kind: 'aborted' };
   if (error instanceof APIConnectionTimeoutError) return { kind: 'timeout' };
   if (error instanceof APIConnectionError) return { kind: 'connection', error };
+  if (error instanceof ResponseFailed) {
+    const { code, retryAfter } = error;
+    return { kind: 'status', status: undefined, type: code, retryAfter };
+  }
   if (!(error instanceof APIError)) return { kind: 'other' };
-  const { status, type, code, requestID, headers } = error as APIError;
-  const retryAfter = headers?.get('retry-after');
-  return {
-    kind: 'status',
-    status,
-    type: code === 'insufficient_quota' ? code : type,
-    requestId: requestID,
-    retryAfter,
-  };
+  const { status, type, code, requestID, headers, message } = error as APIError;
+  const retryAfter = headers?.get('retry-after') ?? waitIn(message);
+  // Without a status it came as an event of the stream: its code says more than its type.
+  const named = code === 'insufficient_quota' || (status === undefined && code) ? code : type;
+  return { kind: 'status', status, type: named, requestId: requestID, retryAfter };
 }

@@ -3,7 +3,8 @@ import { CancelledFailure, Context } from '@temporalio/activity';
 import type { Logger } from '../../telemetry/log';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { findModelPrice, type ModelPrice } from '../../core/prices';
-import { costOfUsage, estimateModelCall, maxOutputTokensFor } from '../../core/pricing';
+import { priceCall, type PricedCall } from '../../core/price-call';
+import { estimateModelCall, maxOutputTokensFor } from '../../core/pricing';
 import type { ModelUsage } from '../../core/usage';
 import type { Pool, PoolClient } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
@@ -12,6 +13,7 @@ import type { Claim, PaidStep } from '../budget/paid-step';
 import type { ModelCallPlan, ModelReply } from '../contracts/llm';
 import { asFailure, failure } from '../failures';
 import type { CodeLanguage } from './instructions';
+import { failBilled } from './failed-call';
 import type { Block, ModelProvider, ModelProviders, Prompt, StreamedReply } from './model-provider';
 import type { ReplyFeed } from './reply-feed';
 
@@ -55,13 +57,14 @@ export async function planCall(
     provider = providerOf(dependencies, price);
     const inputTokens = withMargin(await provider.countTokens(model, prompt));
     const minimumTokens = Math.min(outputTokensMin, maxOutputTokens);
+    const modifiers = provider.modifiersFor(price);
     return {
       model,
       priceVersion: price.priceVersion,
       inputTokens,
       maxOutputTokens,
-      amountUsd: formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens })),
-      minimumUsd: formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens: minimumTokens })),
+      amountUsd: formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens, modifiers })),
+      minimumUsd: formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens: minimumTokens, modifiers })),
     };
   } catch (error) {
     const known = asFailure(error, ['unpriced_model', 'unpriced_usage', 'invalid_price']);
@@ -106,10 +109,10 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   const provider = providerOf(dependencies, price);
   const claim = await paidStep.claim(call);
   await paidStep.atPoint('llm.claimed');
-  const maxOutputTokens = maxTokens(price, plan, claim);
+  const maxOutputTokens = maxTokens({ price, provider }, plan, claim);
   const startedMs = performance.now();
   const streamed = await provider.stream(
-    { model: plan.model, prompt, maxOutputTokens },
+    { model: plan.model, price, prompt, maxOutputTokens },
     {
       signal: Context.current().cancellationSignal,
       idleMs: streamIdleMs,
@@ -119,12 +122,20 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   );
   const seconds = (performance.now() - startedMs) / 1000;
   const counted = { provider: price.provider, model: plan.model, kind: call.kind, seconds };
-  if (!streamed.usageIsFinal) {
+  const priced = streamed.usageIsFinal
+    ? priceCall(() => provider.usageOf(streamed, price), { price, prices: models, at: Date.now() })
+    : undefined;
+  if (priced && streamed.hasFailed) {
+    countModelCall({ ...counted, outcome: 'failed', usage: priced.usage });
+    const { retryAfterSeconds } = provider.failureOf(streamed.error, { outputBegan: false });
+    return failBilled(dependencies, { claim, runId: call.runId, priced, retryAfterSeconds });
+  }
+  if (!priced) {
     const { billed } = provider.failureOf(streamed.error, { outputBegan: streamed.outputBegan });
     countModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' });
     return giveUp(dependencies, { call, claim, streamed, provider });
   }
-  const reply = await keepReply(dependencies, { call, claim, price, provider, streamed, maxOutputTokens });
+  const reply = await keepReply(dependencies, { call, claim, priced, streamed, maxOutputTokens });
   countModelCall({ ...counted, outcome: 'ok', usage: reply.usage });
   const { tenantId, runId, operationId } = call;
   const { costUsd } = reply;
@@ -133,17 +144,22 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
 }
 
 /** A partial grant shortens the answer so that it fits. */
-function maxTokens(price: ModelPrice, plan: ModelCallPlan, claim: Claim): number {
+function maxTokens(
+  { price, provider }: { price: ModelPrice; provider: ModelProvider },
+  plan: ModelCallPlan,
+  claim: Claim,
+): number {
   if (claim.grantedUsd >= parseAmountUsd(plan.amountUsd)) return plan.maxOutputTokens;
   const { inputTokens } = plan;
-  const fitting = maxOutputTokensFor(price, { inputTokens, budgetUsd: claim.grantedUsd });
+  const modifiers = provider.modifiersFor(price);
+  const fitting = maxOutputTokensFor(price, { inputTokens, modifiers, budgetUsd: claim.grantedUsd });
   return Math.max(1, Math.min(fitting, plan.maxOutputTokens));
 }
 
 interface Answered {
   call: PaidCall;
   claim: Claim;
-  price: ModelPrice;
+  priced: PricedCall;
   provider: ModelProvider;
   streamed: StreamedReply;
   maxOutputTokens: number;
@@ -152,30 +168,29 @@ interface Answered {
 /** Billed and known: writes cost, usage and what the call was for together. */
 async function keepReply(
   { paidStep, log }: LlmDependencies,
-  { call, claim, price, provider, streamed, maxOutputTokens }: Answered,
+  { call, claim, priced, streamed, maxOutputTokens }: Omit<Answered, 'provider'>,
 ): Promise<ModelReply> {
   const { tenantId, runId, operationId, keep } = call;
   const content = streamed.content ?? [];
-  let cost;
-  try {
-    const usage = provider.usageOf(streamed, price);
-    cost = { usage, costUsd: costOfUsage(price, usage).costUsd };
-  } catch (error) {
-    log.error({ tenantId, runId, operationId, error }, 'a model call reported usage that cannot be priced');
-    throw failure('outcome_unknown', (error as Error).message, { settled: false, retry: true });
+  if (!priced.isPriced) {
+    const { reason } = priced;
+    log.error(
+      { tenantId, runId, operationId, error: new Error(reason) },
+      'a model call reported usage that cannot be priced',
+    );
+    throw failure('outcome_unknown', reason, { settled: false, retry: true });
   }
+  const { usage, costUsd } = priced;
   const result: ModelReply = {
     stopReason: streamed.stopReason ?? 'end_turn',
     toolCalls: content.flatMap((block) =>
       block.type === 'tool_use' ? [{ toolUseId: block.id, name: block.name }] : [],
     ),
-    usage: cost.usage,
-    costUsd: formatUsd(cost.costUsd),
+    usage,
+    costUsd: formatUsd(costUsd),
   };
-  const reply = { content, usage: cost.usage, result, grantedUsd: claim.grantedUsd, maxOutputTokens };
-  await paidStep.settle(claim, { billed: true, costUsd: cost.costUsd, usage: cost.usage, result }, (client) =>
-    keep(client, reply),
-  );
+  const reply = { content, usage, result, grantedUsd: claim.grantedUsd, maxOutputTokens };
+  await paidStep.settle(claim, { billed: true, costUsd, usage, result }, (client) => keep(client, reply));
   await paidStep.atPoint('llm.outcome-written');
   return result;
 }

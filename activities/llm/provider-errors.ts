@@ -6,7 +6,7 @@ import type { ErrorCode } from '../../core/errors';
 
 export type CallFailure =
   | { billed: 'no'; code: ErrorCode; message: string; retry: boolean; retryAfterSeconds?: number }
-  | { billed: 'unknown'; code: 'outcome_unknown'; message: string };
+  | { billed: 'unknown'; code: 'outcome_unknown'; message: string; retryAfterSeconds?: undefined };
 
 /** What can be told of an error, whichever SDK it comes from. */
 export type ErrorFacts =
@@ -27,6 +27,33 @@ const unknown = (what: string): CallFailure => ({
   code: 'outcome_unknown',
   message: `${what} Whether the provider billed it is unknown: the estimate is charged as unverified.`,
 });
+
+/** The status of errors that come as an event of a stream which was accepted: by type or code, as providers name them. */
+const statusOfType: Partial<Record<string, number>> = {
+  // Anthropic
+  invalid_request_error: 400,
+  authentication_error: 401,
+  billing_error: 402,
+  permission_error: 403,
+  not_found_error: 404,
+  request_too_large: 413,
+  rate_limit_error: 429,
+  overloaded_error: 529,
+  // OpenAI
+  rate_limit_exceeded: 429,
+  insufficient_quota: 429,
+  slow_down: 503,
+  server_is_overloaded: 503,
+};
+
+/** The wait in a text such as "Please try again in 1m2.5s", in seconds. */
+export function waitIn(text: string): string | undefined {
+  const match = /try again in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)(ms|s))?/i.exec(text);
+  if (!match) return undefined;
+  const [, hours = 0, minutes = 0, rest = 0, unit] = match;
+  const seconds = Number(hours) * 3_600 + Number(minutes) * 60 + Number(rest) / (unit === 'ms' ? 1_000 : 1);
+  return seconds > 0 ? String(seconds) : undefined;
+}
 
 /** Connections that were never made: the request left no machine. */
 const neverConnected = [
@@ -65,8 +92,8 @@ const notBilled = (what: string): string => `${what}. Nothing was billed and the
 
 function statusFailure({ type, requestId, retryAfter, ...facts }: ErrorFacts & { kind: 'status' }): CallFailure {
   // An error event inside a stream that was accepted has no status of its own.
-  const overloaded = type === 'overloaded_error' || facts.status === 529 || facts.status === 503;
-  const status = facts.status ?? (overloaded ? 529 : 500);
+  const status = facts.status ?? statusOfType[type ?? ''] ?? 500;
+  const overloaded = type === 'overloaded_error' || status === 529 || status === 503;
   // Type and request id only: the provider's text may quote the prompt.
   const said = `The provider answered ${status}${type ? ` (${type})` : ''}${requestId ? `, request ${requestId}` : ''}`;
   if (status === 401 || status === 403) {

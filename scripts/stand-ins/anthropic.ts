@@ -102,20 +102,19 @@ function messageOf(
 }
 
 /** Usage is cumulative: the last event holds all of it. */
-async function stream(
-  ...[{ send, isBroken, isCutAtEnd }, asked, reply, knobs]: Parameters<WireFormat['stream']>
-): Promise<void> {
+async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['stream']>): Promise<void> {
+  const { send, isBroken, isCutAtEnd, errorAt, hasSecond } = writer;
+  const failing = async (after: 'nothing' | 'output'): Promise<boolean> => {
+    const error = errorAt(after);
+    if (error) await send({ type: 'error', error: { type: error.name, message: 'The stand-in was told to fail' } });
+    return error !== undefined;
+  };
+  if (await failing('nothing')) return;
   const message = messageOf(asked, reply, knobs);
   const { output_tokens: outputTokens, ...inputUsage } = message.usage;
-  await send({
-    type: 'message_start',
-    message: {
-      ...message,
-      content: [],
-      stop_reason: null,
-      usage: { ...inputUsage, output_tokens: Math.min(1, Number(outputTokens)) },
-    },
-  });
+  const usage = { ...inputUsage, output_tokens: Math.min(1, Number(outputTokens)), ...knobs.usageAtStart };
+  const start = { type: 'message_start', message: { ...message, content: [], stop_reason: null, usage } };
+  await send(start);
   await send({ type: 'ping' });
   if (isBroken()) return;
   for (const [index, block] of message.content.entries()) {
@@ -126,10 +125,12 @@ async function stream(
       const delta = isText ? { type: 'text_delta', text: piece } : { type: 'input_json_delta', partial_json: piece };
       await send({ type: 'content_block_delta', index, delta });
     }
+    if (await failing('output')) return;
     await send({ type: 'content_block_stop', index });
   }
   const delta = { stop_reason: message.stop_reason, stop_sequence: null };
   await send({ type: 'message_delta', delta, usage: message.usage });
+  if (hasSecond()) return send(start);
   if (await isCutAtEnd()) return;
   await send({ type: 'message_stop' });
 }

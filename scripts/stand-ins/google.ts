@@ -49,6 +49,9 @@ const statuses: Record<number, string> = {
   503: 'UNAVAILABLE',
 };
 
+const retryInfo = (seconds: string | number | undefined): unknown[] =>
+  seconds === undefined ? [] : [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: `${seconds}s` }];
+
 const format: WireFormat = {
   name: 'google',
   namesEvents: false,
@@ -65,9 +68,7 @@ const format: WireFormat = {
     return { counts, model, messages, maxTokens, stream, prompt: [systemInstruction, tools, contents] };
   },
   refuse(response, status, message, headers = {}) {
-    const seconds = headers['retry-after'];
-    const details =
-      seconds === undefined ? [] : [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: `${seconds}s` }];
+    const details = retryInfo(headers['retry-after']);
     const error = { code: status, message, status: statuses[status] ?? 'INTERNAL', details };
     sendJson(response, status, { error });
   },
@@ -91,14 +92,18 @@ function chunkOf(
 ): Record<string, unknown> {
   const finish = isLast ? { finishReason: isCut ? 'MAX_TOKENS' : 'STOP' } : {};
   const candidatesTokenCount = isLast ? outputTokens : 1;
+  const counts: Record<string, unknown> = {
+    promptTokenCount: inputTokens,
+    candidatesTokenCount,
+    ...knobs.usage,
+    ...(isLast ? {} : knobs.usageAtStart),
+  };
+  const all = ['promptTokenCount', 'candidatesTokenCount', 'thoughtsTokenCount', 'toolUsePromptTokenCount'];
+  const totalTokenCount = all.reduce((sum, name) => sum + Number(counts[name] ?? 0), 0);
+  const extra = isLast ? knobs.extra?.candidate : {};
   return {
-    candidates: [{ content: { role: 'model', parts }, index: 0, ...finish }],
-    usageMetadata: {
-      promptTokenCount: inputTokens,
-      candidatesTokenCount,
-      totalTokenCount: inputTokens + candidatesTokenCount,
-      ...knobs.usage,
-    },
+    candidates: [{ content: { role: 'model', parts }, index: 0, ...finish, ...extra }],
+    usageMetadata: { totalTokenCount, ...counts },
     modelVersion: model,
     responseId: `stand-in-${randomUUID()}`,
   };
@@ -108,7 +113,18 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
   const [first = '', ...more] = pieces(reply.text);
   const chunk = (parts: Record<string, unknown>[], isLast = false): Promise<void> =>
     writer.send(chunkOf(asked, reply, knobs, parts, isLast));
+  const fail = async (after: 'nothing' | 'output'): Promise<boolean> => {
+    const error = writer.errorAt(after);
+    if (error) {
+      const code = Number(Object.keys(statuses).find((status) => statuses[Number(status)] === error.name) ?? 500);
+      const details = retryInfo(error.retryAfterSeconds);
+      await writer.send({ error: { code, message: 'The stand-in was told to fail', status: error.name, details } });
+    }
+    return error !== undefined;
+  };
+  if (await fail('nothing')) return;
   await chunk([{ text: first }]);
+  if (await fail('output')) return;
   if (writer.isBroken()) return;
   for (const text of more) await chunk([{ text }]);
   await chunk(partsOf({ ...reply, text: '' }), true);

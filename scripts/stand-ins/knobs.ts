@@ -1,5 +1,11 @@
 /** How a stand-in can be made to misbehave, in-process or by `PUT /__stand-in/knobs`. */
 
+/** An error by the provider's own name for it, and how long it asks to be left alone. */
+export interface NamedError {
+  name: string;
+  retryAfterSeconds?: number;
+}
+
 /** What happens to the next billable call. */
 export type Fault =
   /** An HTTP error before any output, in the provider's own shape. */
@@ -12,6 +18,12 @@ export type Fault =
   | { type: 'cut-after-usage' }
   /** Silence after the first output. */
   | { type: 'hang' }
+  /** An error of that name as an event of the stream, before any output or after the first, in the provider's own shape. */
+  | ({ type: 'error-event'; after?: 'nothing' | 'output' } & NamedError)
+  /** The answer ends as failed, with the usage that it is billed for (OpenAI). */
+  | ({ type: 'failed' } & NamedError)
+  /** The stream begins a second message once the first is whole (Anthropic). */
+  | { type: 'second-message' }
   /** Bytes that are no answer. */
   | { type: 'nonsense' };
 
@@ -32,6 +44,10 @@ export interface ModelKnobs {
   failNext: Fault[];
   /** Merged over the usage that is reported. */
   usage: Record<string, unknown> | undefined;
+  /** Merged over the first report of a stream that makes several. */
+  usageAtStart: Record<string, unknown> | undefined;
+  /** Merged over the answer: output items of OpenAI, a candidate of Google. */
+  extra: { items?: Record<string, unknown>[]; candidate?: Record<string, unknown>; serviceTier?: string } | undefined;
   /** One fixed reply a call, in order. */
   replies: FixedReply[];
 }
@@ -41,6 +57,8 @@ export const modelKnobs = (): ModelKnobs => ({
   deltaSpacingMs: 0,
   failNext: [],
   usage: undefined,
+  usageAtStart: undefined,
+  extra: undefined,
   replies: [],
 });
 

@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readBody, sendJson, serve, type StandInServer } from './http';
-import { modelKnobs, type Fault, type ModelKnobs } from './knobs';
+import { modelKnobs, type Fault, type ModelKnobs, type NamedError } from './knobs';
 import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script';
 
 /** What was asked of it. Counting tokens is free and counted apart. */
@@ -66,6 +66,12 @@ export interface StreamWriter {
   send: (event: { type?: string } & Record<string, unknown>) => Promise<void>;
   /** After the first output: whether the stream is broken off or hangs here. */
   isBroken: () => boolean;
+  /** The error that the stream is to end with here. */
+  errorAt: (after: 'nothing' | 'output') => NamedError | undefined;
+  /** What the whole answer is to end as. */
+  failsAs: () => NamedError | undefined;
+  /** Whether a second message is to follow. */
+  hasSecond: () => boolean;
   /** After the final usage: whether the stream is cut off here. */
   isCutAtEnd: () => Promise<boolean>;
 }
@@ -175,7 +181,8 @@ class ModelState {
       return;
     }
     if (response.destroyed) return;
-    calls.billable += 1;
+    if (fault?.type === 'error-event' && fault.after !== 'output') calls.refused += 1;
+    else calls.billable += 1;
     this.lastRequest = body;
     if (fault?.type === 'nonsense') {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -238,6 +245,9 @@ class ModelState {
           isOver = fault?.type === 'cut-before-usage' || fault?.type === 'hang';
           return isOver;
         },
+        errorAt: (after) => (fault?.type === 'error-event' && (fault.after ?? 'nothing') === after ? fault : undefined),
+        failsAs: () => (fault?.type === 'failed' ? fault : undefined),
+        hasSecond: () => fault?.type === 'second-message',
         async isCutAtEnd() {
           if (fault?.type !== 'cut-after-usage') return false;
           // What was written has to arrive before the connection breaks.

@@ -1,7 +1,7 @@
 /** A stand-in for OpenAI's Responses API, for tests and for machines without a key: the real wire format, scripted answers. */
 import { randomUUID } from 'node:crypto';
 import { sendJson } from './http';
-import type { ModelKnobs } from './knobs';
+import type { ModelKnobs, NamedError } from './knobs';
 import {
   pieces,
   startModelStandIn,
@@ -100,18 +100,24 @@ function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<s
     status: isCut ? 'incomplete' : 'completed',
     error: null,
     incomplete_details: isCut ? { reason: 'max_output_tokens' } : null,
-    output: [...(text === '' ? [] : [message]), ...calls],
-    service_tier: 'default',
-    usage: {
-      input_tokens: inputTokens,
-      input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
-      output_tokens: outputTokens,
-      output_tokens_details: { reasoning_tokens: 0 },
-      total_tokens: inputTokens + outputTokens,
-      ...knobs.usage,
-    },
+    output: [...(knobs.extra?.items ?? []), ...(text === '' ? [] : [message]), ...calls],
+    service_tier: knobs.extra?.serviceTier ?? 'default',
+    usage: usageOf({ input_tokens: inputTokens, output_tokens: outputTokens, ...knobs.usage }),
   };
 }
+
+const usageOf = (counts: Record<string, unknown>): Record<string, unknown> => ({
+  input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
+  output_tokens_details: { reasoning_tokens: 0 },
+  total_tokens: Number(counts.input_tokens) + Number(counts.output_tokens),
+  ...counts,
+});
+
+/** The wait is in the text. */
+const errorOf = ({ name, retryAfterSeconds }: NamedError): { code: string; message: string } => ({
+  code: name,
+  message: `The stand-in was told to fail.${retryAfterSeconds === undefined ? '' : ` Please try again in ${retryAfterSeconds}s.`}`,
+});
 
 /** Usage comes with the last event alone. */
 async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['stream']>): Promise<void> {
@@ -123,6 +129,12 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
   await send({ type: 'response.created', response: begun });
   await send({ type: 'response.in_progress', response: begun });
   if (writer.isBroken()) return;
+  /** Before any output as OpenAI refuses, later as a stream that breaks down. */
+  const refused = writer.errorAt('nothing');
+  if (refused) {
+    const error = errorOf(refused);
+    return send({ type: 'response.failed', response: { ...begun, status: 'failed', error } });
+  }
   for (const [output_index, item] of (whole.output as Record<string, unknown>[]).entries()) {
     await send({ type: 'response.output_item.added', output_index, item: { ...item, status: 'in_progress' } });
     const item_id = item.id;
@@ -145,7 +157,14 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
         await send({ type: 'response.function_call_arguments.delta', item_id, output_index, delta });
       }
     }
+    const broken = writer.errorAt('output');
+    if (broken) return send({ type: 'error', ...errorOf(broken), param: null });
     await send({ type: 'response.output_item.done', output_index, item });
+  }
+  const failed = writer.failsAs();
+  if (failed) {
+    const error = errorOf(failed);
+    return send({ type: 'response.failed', response: { ...whole, status: 'failed', error } });
   }
   await send({ type: reply.isCut ? 'response.incomplete' : 'response.completed', response: whole });
   await writer.isCutAtEnd();

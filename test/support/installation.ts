@@ -1,4 +1,5 @@
 /** What most test files begin with: a stack and its API, and stand-ins that behave anew before each test. */
+import { modelKnobs } from '../../scripts/stand-ins/knobs';
 import { startTestApi, type TestApi } from './api';
 import { TestStack } from './stack';
 
@@ -25,8 +26,7 @@ export function withInstallation(
     await stack.stop();
   });
   beforeEach(() => {
-    const anew = { failNext: [], replies: [], usage: undefined, latencyMs: 0, deltaSpacingMs: 0 };
-    for (const { knobs } of [stack.anthropic, stack.openai, stack.google]) Object.assign(knobs, anew);
+    for (const { knobs } of [stack.anthropic, stack.openai, stack.google]) Object.assign(knobs, modelKnobs());
     Object.assign(stack.e2b.knobs, { concurrentMax: 1_000, failCreateNext: [], loseCreateReplies: 0, latencyMs: 0 });
   });
 }
