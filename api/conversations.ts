@@ -7,7 +7,17 @@ import { addTurn, endQueuedTurn, type AddedTurn, type TurnView as StoredTurn } f
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../workflows/messages';
 import type { ProcessDependencies } from './context';
 import { ApiError } from './errors';
-import { checkPrices, checkSizes, inputOf, optionsOf, refuseIfLost, startWorkflow, unavailablePolicy } from './runs';
+import {
+  checkPrices,
+  checkSizes,
+  checkText,
+  fileOf,
+  inputOf,
+  optionsOf,
+  refuseIfLost,
+  startWorkflow,
+  unavailablePolicy,
+} from './runs';
 import { taskCharsMax, type ConversationView, type StartConversationBody, type TurnView } from './schemas';
 
 /** How long a request waits for Temporal to take a message on. */
@@ -19,8 +29,9 @@ export async function startConversation(
   { conversationId, tenantId, body }: { conversationId: string; tenantId: string; body: StartConversationBody },
 ): Promise<{ conversationId: string; workflowId: string; status: 'open' }> {
   const model = body.model ?? dependencies.defaultModel;
-  const file = body.file && { name: body.file.name, content: Buffer.from(body.file.contentBase64, 'base64') };
+  const file = fileOf(body);
   checkSizes('', file?.content.length ?? 0);
+  checkText(file);
   await checkPrices(dependencies, { models: [model, ...(body.fallbackModels ?? [])], tier: body.sandbox.tier });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = conversationWorkflowId(conversationId);

@@ -3,12 +3,16 @@ import { Client, Connection } from '@temporalio/client';
 import { signallingConnection } from '../authority/connection';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
+import { endWithin } from '../telemetry/end-within';
 import { createLog } from '../telemetry/log';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError } from '../workers/config';
 import { apiConfig } from './config';
 import { given } from './given';
 import { startApi } from './server';
+
+/** Requests that are under way have 10 s of it; what hangs after that is left to hang. */
+const stopMaxMs = 20_000;
 
 async function main(): Promise<void> {
   const config = apiConfig(process.env);
@@ -40,6 +44,7 @@ async function main(): Promise<void> {
   log.info({ url: api.url }, 'API started');
   const stop = async (): Promise<void> => {
     log.info('API stopping');
+    endWithin(stopMaxMs, log);
     await api.close();
     await pool.end();
     await connection.close();

@@ -33,6 +33,7 @@ import {
   type StartConversationBody,
   type StartRunBody,
 } from './schemas';
+import { whyNoText } from './text-file';
 
 export interface StartedRun {
   runId: string;
@@ -50,8 +51,9 @@ export async function startRun(
   { runId, tenantId, body }: { runId: string; tenantId: string; body: StartRunBody },
 ): Promise<StartedRun> {
   const model = body.model ?? dependencies.defaultModel;
-  const file = body.file && { name: body.file.name, content: Buffer.from(body.file.contentBase64, 'base64') };
+  const file = fileOf(body);
   checkSizes(body.task, file?.content.length ?? 0);
+  checkText(file);
   const models = [model, ...(body.fallbackModels ?? [])];
   await checkPrices(dependencies, { models, tier: body.sandbox.tier });
   // One that waits for money is started without any.
@@ -163,6 +165,16 @@ export function checkSizes(task: string, fileBytes: number): void {
   if (fileBytes > fileBytesMax) {
     throw new ApiError('payload_too_large', `file: ${fileBytes} bytes; at most ${fileBytesMax} are taken. ${nothing}`);
   }
+}
+
+/** The file that comes with a run or a conversation. */
+export const fileOf = ({ file }: Pick<StartRunBody, 'file'>): { name: string; content: Buffer } | undefined =>
+  file && { name: file.name, content: Buffer.from(file.contentBase64, 'base64') };
+
+/** What a program cannot read as text is refused before it costs anything. */
+export function checkText(file: { name: string; content: Buffer } | undefined): void {
+  const why = file && whyNoText(file);
+  if (why !== undefined) throw new ApiError('invalid_request', `file: ${why} Nothing was stored.`);
 }
 
 /** What has no price is refused before anything is stored. */

@@ -149,7 +149,10 @@ const runOptions = {
       name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}$/, {
         error: 'must be a plain file name of letters, digits, spaces, dots, hyphens and underscores',
       }),
-      contentBase64: z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/, { error: 'must be base64' }),
+      contentBase64: z
+        .string()
+        .regex(/^[A-Za-z0-9+/]*={0,2}$/, { error: 'must be base64' })
+        .openapi({ description: 'Text, in UTF-8 or an encoding that has ASCII in it.' }),
     })
     .optional(),
   tools: z

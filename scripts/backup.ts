@@ -11,6 +11,8 @@ import type { Client } from 'pg';
 import { version } from '../package.json';
 import { connectTo as connectToPostgres, databaseLimits } from '../store/connections';
 import { dataDirOf } from './data-dir';
+import { openDataFolder } from './data-folder';
+import { handOver, postgresUser } from './embedded/postgres-user';
 
 /** What a backup is made of, beside the database's files. */
 const passwords = ['postgres-password', 'app-password'];
@@ -64,8 +66,11 @@ export async function restore(from: string, dataDir: string): Promise<Manifest> 
     throw new Error(
       `${dataDir} has a database already. Move it away first, or set SPENDLOCK_DATA_DIR. Nothing was restored.`,
     );
-  await mkdir(dataDir, { recursive: true });
+  await openDataFolder(dataDir);
   await copyTree(path.join(from, 'postgres'), path.join(dataDir, 'postgres'), new Set());
+  // On another machine its number may be somebody else's.
+  const user = await postgresUser();
+  if (user) await handOver(path.join(dataDir, 'postgres'), user);
   for (const file of passwords) await copyWithOwner(path.join(from, file), path.join(dataDir, file)).catch(ignoreGone);
   return JSON.parse(text) as Manifest;
 }

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { appendFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { mkdtemp, chmod } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
@@ -86,7 +86,6 @@ const shortHistories = ['talk-continued', 'talk-carried', 'budget-continued', 'b
 
 async function withStack(names: readonly CaseName[], work: (stack: Stack) => Promise<void>): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-record-'));
-  await chmod(dataDir, 0o711);
   const isShort = names.some((name) => shortHistories.includes(name));
   const services = await startServices({
     dataDir,

@@ -4,31 +4,52 @@
  * reserved and cost; and serves until Ctrl-C.
  */
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { whyNoText } from '../api/text-file';
 import { ConfigError } from '../workers/config';
 import { parseStartOptions, UsageError, type StartOptions } from './start/options';
 import { startStack, type Stack } from './start/stack';
 import { exitStatusOf, planTask, runTask, type RunSummary } from './start/task';
+import { endingWith } from './start/stops';
 import { Progress } from './start/progress';
 import { printRun, printAddresses } from './start/report';
+
+/** One Ctrl-C may arrive more than once: from the terminal, and handed on by npm. */
+const oneSignalMs = 300;
 
 async function main(): Promise<number> {
   const options = parseStartOptions(process.argv.slice(2));
   const progress = new Progress(options);
+  // What it writes is its user's alone.
+  process.umask(0o077);
   if (options.file !== undefined && !existsSync(options.file)) {
     throw new UsageError(`There is no file ${options.file}. Nothing was started.`);
+  }
+  if (options.file !== undefined) {
+    const why = whyNoText({ name: options.file, content: await readFile(options.file) });
+    if (why !== undefined) throw new UsageError(`${why} Nothing was started.`);
   }
   let stack: Stack | undefined;
   let ended: Ended;
   const interrupted = new AbortController();
+  const atOnce = new AbortController();
+  let firstMs = 0;
   const interrupt = (): void => {
-    if (interrupted.signal.aborted) return;
-    progress.line('Stopping …');
-    interrupted.abort();
+    if (!interrupted.signal.aborted) {
+      firstMs = Date.now();
+      progress.line('Stopping … (again: at once)');
+      interrupted.abort();
+    } else if (Date.now() - firstMs > oneSignalMs) {
+      progress.line('Stopped at once. What was paid for is kept; what was under way is settled at the next start.');
+      atOnce.abort();
+      process.exit(130);
+    }
   };
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   try {
-    stack = await startStack(options, progress, interrupted.signal);
-    ended = await useStack(stack, options, progress, interrupted.signal);
+    stack = await startStack(options, progress, { signal: interrupted.signal, atOnce: atOnce.signal });
+    const used = useStack(stack, options, progress, interrupted.signal);
+    ended = await endingWith(interrupted.signal, used, 'The run had not ended when this was stopped.');
   } finally {
     if (stack) {
       await stack.stop();

@@ -1,9 +1,13 @@
 /** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM and SIGINT. */
+import { endWithin } from '../telemetry/end-within';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError, workerConfig } from './config';
 import { createWorkerLog } from './log';
 import { installRuntime } from './runtime';
 import { startWorkers } from './workers';
+
+/** After what is under way was given its time: what is left is cancelled and told, and connections are closed. */
+const closeMaxSeconds = 15;
 
 async function main(): Promise<void> {
   const config = workerConfig(process.env);
@@ -13,6 +17,7 @@ async function main(): Promise<void> {
   const workers = await startWorkers({ config, log, telemetry });
   const stop = (signal: string): void => {
     log.info({ signal }, 'draining');
+    endWithin((config.shutdownSeconds + closeMaxSeconds) * 1000, log);
     workers.shutdown().catch(() => undefined);
   };
   process.once('SIGTERM', stop).once('SIGINT', stop);

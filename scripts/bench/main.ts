@@ -3,7 +3,7 @@
  * started for it, on loopback, and end with it. What is compared takes turns, so that a busy machine slows both; with `--compare` the
  * figures are set against those that were kept, each as a ratio to fixed work of the same run.
  */
-import { chmod, mkdtemp } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
@@ -112,7 +112,6 @@ async function withServices(
   work: (bench: AuthorityBench) => Promise<void>,
 ): Promise<void> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-bench-'));
-  await chmod(dataDir, 0o711);
   const services = await startServices({ dataDir, ports: { postgres: 0, temporal: 0 }, ephemeral: true });
   try {
     const { adminUrl } = services.postgres;

@@ -1,12 +1,11 @@
 /** How long `npm start` takes to its first finished run: cold, with no data, and warm, with the data of the first. */
 import { spawn } from 'node:child_process';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 export async function measureStarts(): Promise<{ name: string; seconds: number }[]> {
   const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-start-'));
-  await chmod(dataDir, 0o711);
   try {
     const cold = await startOnce(dataDir);
     const warm = await startOnce(dataDir);

@@ -4,7 +4,7 @@
  */
 import { execFile, fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -59,7 +59,6 @@ export class Installation {
 
   static async start({ sabotage }: { sabotage?: string | undefined }): Promise<Installation> {
     const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-chaos-'));
-    await chmod(dataDir, 0o711);
     const bundle = path.join(dataDir, 'workflows.js');
     const log = (): void => undefined;
     const [postgres, temporalServer] = await Promise.all([

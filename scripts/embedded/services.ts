@@ -1,8 +1,9 @@
 /** Postgres and Temporal for one machine: started together, stopped together, never left behind. */
 import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { openDataFolder } from '../data-folder';
+import { stopChild } from './stop-child';
 
 export interface ServicesOptions {
   /** Where their data and their log are kept. */
@@ -24,10 +25,18 @@ export interface ServiceAddresses {
 
 export interface Services extends ServiceAddresses {
   supervisorPid: number;
+  /** Ends them within a minute, whatever hangs. */
   stop(): Promise<void>;
+  /** Has them end at once, and does not wait. What Postgres has committed is kept. */
+  abandon(): void;
   /** Calls back when a service ends by itself. */
   onFailure(listener: (message: string) => void): void;
 }
+
+/** Within this the supervisor has ended what it started, by asking or by killing it. */
+export const supervisorStopMaxMs = 40_000;
+/** Tells the supervisor to end everything at once. */
+export const abandonSignal = 'SIGQUIT';
 
 export type SupervisorMessage =
   | { type: 'progress'; line: string }
@@ -36,7 +45,7 @@ export type SupervisorMessage =
 
 /** Starts both. @throws Error when one does not start, or when another process runs on the same data. */
 export async function startServices({ onProgress, ...options }: ServicesOptions): Promise<Services> {
-  await mkdir(options.dataDir, { recursive: true });
+  await openDataFolder(options.dataDir);
   const lockFile = path.join(options.dataDir, 'services.pid');
   await refuseSecond(lockFile, options.dataDir);
   const supervisor = fork(path.join(__dirname, 'supervisor.ts'), [JSON.stringify(options)], {
@@ -44,7 +53,7 @@ export async function startServices({ onProgress, ...options }: ServicesOptions)
     execArgv: ['--import', 'tsx'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  await writeFile(lockFile, String(supervisor.pid));
+  await writeFile(lockFile, String(supervisor.pid), { mode: 0o600 });
   const addresses = await ready(supervisor, onProgress);
   return {
     ...addresses,
@@ -55,13 +64,10 @@ export async function startServices({ onProgress, ...options }: ServicesOptions)
       });
     },
     async stop() {
-      if (supervisor.exitCode === null && supervisor.signalCode === null) {
-        const exited = once(supervisor, 'exit');
-        if (supervisor.connected) supervisor.send('stop');
-        await exited;
-      }
+      await stopChild(supervisor, [{ ask: () => supervisor.send('stop'), forMs: supervisorStopMaxMs + 5_000 }]);
       await rm(lockFile, { force: true });
     },
+    abandon: () => void supervisor.kill(abandonSignal),
   };
 }
 

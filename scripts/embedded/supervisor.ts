@@ -6,28 +6,50 @@ import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { startPostgres, type RunningPostgres } from './postgres';
 import { startTemporal, type RunningTemporal } from './temporal';
-import type { ServicesOptions, SupervisorMessage } from './services';
+import { abandonSignal, supervisorStopMaxMs, type ServicesOptions, type SupervisorMessage } from './services';
+
+/** Postgres gives its children 5 s before it kills them. */
+const abandonMaxMs = 8_000;
+
+/** The last resort, when something does not end or does not even get started: all that this process started, and itself. */
+function endGroup(clean: () => void): void {
+  try {
+    clean();
+  } finally {
+    process.kill(-process.pid, 'SIGKILL');
+  }
+}
 
 async function main(): Promise<void> {
   const options = JSON.parse(process.argv[2] ?? '{}') as Omit<ServicesOptions, 'onProgress'>;
-  mkdirSync(options.dataDir, { recursive: true });
+  // What these write is their user's alone: Temporal's data and the logs hold what people asked and were answered.
+  process.umask(0o077);
+  mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
   const logFile = createWriteStream(path.join(options.dataDir, 'services.log'), { flags: 'a' });
   const log = (service: string) => (line: string) =>
     void logFile.write(`${new Date().toISOString()} ${service} ${line}\n`);
   const tell = (message: SupervisorMessage): void => void (process.connected && process.send?.(message));
 
   const started: { postgres?: Promise<RunningPostgres>; temporal?: Promise<RunningTemporal> } = {};
+  const clean = (): void => void (options.ephemeral && rmSync(options.dataDir, { recursive: true, force: true }));
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> =>
     (stopping ??= (async () => {
+      setTimeout(() => endGroup(clean), supervisorStopMaxMs);
       const ending = [started.temporal, started.postgres].map(async (service) => (await service)?.stop());
       await Promise.allSettled(ending);
-      if (options.ephemeral) rmSync(options.dataDir, { recursive: true, force: true });
+      clean();
       process.exit(0);
     })());
   process.on('disconnect', () => void stop());
   process.on('message', () => void stop());
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void stop());
+  process.on(abandonSignal, () => {
+    setTimeout(() => endGroup(clean), abandonMaxMs);
+    void started.temporal?.then(({ child }) => child.kill('SIGKILL')).catch(() => undefined);
+    void started.postgres?.then(({ child }) => child.kill('SIGQUIT')).catch(() => undefined);
+    void stop();
+  });
 
   started.postgres = startPostgres({
     dataDir: options.dataDir,
@@ -58,13 +80,13 @@ async function main(): Promise<void> {
         },
       },
     });
-    temporal.child.once('exit', () => {
-      if (!stopping)
-        tell({
-          type: 'failed',
-          message: `The Temporal dev server ended; see ${path.join(options.dataDir, 'services.log')}.`,
-        });
-    });
+    for (const [name, child] of [
+      ['The Temporal dev server', temporal.child],
+      ['Postgres', postgres.child],
+    ] as const) {
+      const said = `${name} ended; see ${path.join(options.dataDir, 'services.log')}.`;
+      child.once('exit', () => void (stopping || tell({ type: 'failed', message: said })));
+    }
   } catch (error) {
     tell({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
     await stop();

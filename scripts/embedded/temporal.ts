@@ -1,10 +1,10 @@
 /** A Temporal dev server on loopback, with the settings that an embedded installation needs. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
 import { runStatusAttribute, tenantIdAttribute } from '../../workflows/messages';
 import { freePort } from './ports';
+import { stopChild } from './stop-child';
 import { findTemporalCli } from './temporal-binary';
 
 export interface TemporalOptions {
@@ -85,14 +85,7 @@ async function startOnce(options: TemporalOptions): Promise<RunningTemporal> {
     address,
     ...(uiPort === undefined ? {} : { uiUrl: `http://127.0.0.1:${uiPort}` }),
     child,
-    async stop() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const exited = once(child, 'exit');
-      child.kill('SIGTERM');
-      const killer = setTimeout(() => child.kill('SIGKILL'), 5_000);
-      await exited;
-      clearTimeout(killer);
-    },
+    stop: () => stopChild(child, [{ signal: 'SIGTERM', forMs: 5_000 }]),
   };
 }
 

@@ -1,6 +1,6 @@
 /** A stand-in for the Anthropic HTTP API, for machines without a key and for tests: the real wire format, scripted answers. */
 import { randomUUID } from 'node:crypto';
-import { sendJson } from './http';
+import { bearerOf, sendJson } from './http';
 import type { ModelKnobs } from './knobs';
 import {
   pieces,
@@ -41,7 +41,7 @@ const format: WireFormat = {
   name: 'anthropic',
   namesEvents: true,
   // The SDK sends the key as a bearer token; other clients use x-api-key.
-  hasKey: ({ headers }) => Boolean(headers['x-api-key'] ?? headers.authorization),
+  keyOf: (request) => request.headers['x-api-key']?.toString() ?? bearerOf(request),
   read(path, body) {
     const { model, messages, max_tokens: maxTokens = 0, stream = false, system, tools } = body as MessagesRequest;
     const counts = path === '/v1/messages/count_tokens';

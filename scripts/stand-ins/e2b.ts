@@ -3,13 +3,12 @@
  * talks to it. Its sandboxes are folders of this machine, and their programs child processes (see sandbox-process.ts), so
  * it runs JavaScript only. By default it runs no code but what the Anthropic stand-in wrote.
  */
-import { randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomBytes, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeHash } from './model-stand-in';
-import { readBody, sendJson, serve, type StandInServer } from './http';
+import { isKnown, readBody, sendJson, serve, type StandInAccess, type StandInServer } from './http';
 import { e2bKnobs, type E2bKnobs } from './knobs';
 import { SandboxFolder } from './sandbox-process';
 
@@ -31,7 +30,7 @@ export interface E2bStandIn extends StandInServer {
   knobs: E2bKnobs;
 }
 
-export interface E2bOptions {
+export interface E2bOptions extends StandInAccess {
   port?: number;
   knobs?: Partial<E2bKnobs>;
   /** The code that may run: hashes of what a stand-in wrote, or any. */
@@ -40,6 +39,8 @@ export interface E2bOptions {
 
 interface StandInSandbox {
   id: string;
+  /** What those who may use it bring: told to whoever made it. */
+  accessToken: string;
   templateId: string;
   metadata: Record<string, string>;
   startedAtMs: number;
@@ -50,7 +51,7 @@ interface StandInSandbox {
 }
 
 export async function startE2bStandIn(options: E2bOptions): Promise<E2bStandIn> {
-  const standIn = new E2bState({ ...e2bKnobs(), ...options.knobs }, options.allowedCode);
+  const standIn = new E2bState({ ...e2bKnobs(), ...options.knobs }, options);
   const server = await serve((request, response, url) => standIn.handle(request, response, url), {
     name: 'e2b',
     ...(options.port === undefined ? {} : { port: options.port }),
@@ -75,7 +76,7 @@ class E2bState {
 
   constructor(
     readonly knobs: E2bKnobs,
-    private readonly allowedCode: ReadonlySet<string> | 'any',
+    private readonly options: E2bOptions,
   ) {}
 
   calls(): E2bCalls {
@@ -91,18 +92,18 @@ class E2bState {
   async handle(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const { pathname } = url;
     const method = request.method ?? 'GET';
-    if (pathname === '/__stand-in/calls') return sendJson(response, 200, this.calls());
+    // The sandbox's own services are told apart by a header, since one address serves all.
+    const sandboxId = request.headers['e2b-sandbox-id'];
+    if (typeof sandboxId === 'string' && !pathname.includes('/sandboxes'))
+      return this.inside(sandboxId, { method, request, response, url });
+    if (!isKnown(request.headers['x-api-key']?.toString(), this.options))
+      return refuse(response, 401, 'Invalid API key');
     const body = await readBody(request);
-    if (pathname === '/__stand-in/knobs' && method === 'PUT') {
+    if (this.options.isSteerable && pathname === '/__stand-in/calls') return sendJson(response, 200, this.calls());
+    if (this.options.isSteerable && pathname === '/__stand-in/knobs' && method === 'PUT') {
       Object.assign(this.knobs, JSON.parse(body.toString()));
       return sendJson(response, 200, this.knobs);
     }
-    // The sandbox's own services are told apart by a header, since one address serves all.
-    const sandboxId = request.headers['e2b-sandbox-id'];
-    if (typeof sandboxId === 'string' && !pathname.includes('/sandboxes')) {
-      return this.inside(sandboxId, { method, request, response, url, body });
-    }
-    if (!request.headers['x-api-key']) return refuse(response, 401, 'Invalid API key');
     await sleep(this.knobs.latencyMs);
     if (this.knobs.illWith !== undefined)
       return refuse(response, this.knobs.illWith, 'The stand-in was told to be ill');
@@ -179,6 +180,7 @@ class E2bState {
     };
     const sandbox: StandInSandbox = {
       id: `standin${randomUUID().replaceAll('-', '').slice(0, 16)}`,
+      accessToken: randomBytes(16).toString('hex'),
       templateId: asked.templateID ?? 'base',
       metadata: asked.metadata ?? {},
       startedAtMs: Date.now(),
@@ -225,7 +227,7 @@ class E2bState {
       templateID: sandbox.templateId,
       clientID: 'stand-in',
       envdVersion: '0.5.7',
-      envdAccessToken: 'stand-in',
+      envdAccessToken: sandbox.accessToken,
       metadata: sandbox.metadata,
       startedAt: new Date(sandbox.startedAtMs).toISOString(),
       endAt: new Date(sandbox.endAtMs).toISOString(),
@@ -237,10 +239,13 @@ class E2bState {
   }
 
   /** What a sandbox itself serves: its files, and its interpreter. */
-  private async inside(sandboxId: string, { method, request, response, url, body }: InsideCall): Promise<void> {
+  private async inside(sandboxId: string, { method, request, response, url }: InsideCall): Promise<void> {
     const sandbox = this.sandboxes.get(sandboxId);
     if (!sandbox || sandbox.isPaused) return refuse(response, 502, `The sandbox ${sandboxId} was not found`);
     if (url.pathname === '/health') return void response.writeHead(204).end();
+    if (!isKnown(request.headers['x-access-token']?.toString(), { key: sandbox.accessToken }))
+      return refuse(response, 401, 'Invalid access token');
+    const body = await readBody(request);
     if (url.pathname === '/files' && method === 'GET') return this.readFile(sandbox, response, url);
     if (url.pathname === '/files' && method === 'POST')
       return this.writeFile(sandbox, { request, response, url, body });
@@ -258,7 +263,7 @@ class E2bState {
     const sandboxPath = url.searchParams.get('path') ?? '';
     let content: Buffer;
     try {
-      content = readFileSync(folder.resolve(sandboxPath));
+      content = folder.read(sandboxPath);
     } catch {
       return refuse(response, 404, `path '${sandboxPath}' does not exist`);
     }
@@ -267,7 +272,7 @@ class E2bState {
 
   private async writeFile(
     { folder }: StandInSandbox,
-    { request, response, url, body }: Omit<InsideCall, 'method'>,
+    { request, response, url, body }: Omit<InsideCall, 'method'> & { body: Buffer },
   ): Promise<void> {
     const type = request.headers['content-type'] ?? '';
     const sandboxPath = url.searchParams.get('path') ?? '';
@@ -277,10 +282,8 @@ class E2bState {
       const file = form.get('file');
       if (file instanceof Blob) content = Buffer.from(await file.arrayBuffer());
     }
-    const target = folder.resolve(sandboxPath);
-    mkdirSync(path.dirname(target), { recursive: true });
-    writeFileSync(target, content);
-    sendJson(response, 200, [{ name: path.basename(target), type: 'file', path: sandboxPath }]);
+    folder.write(sandboxPath, content);
+    sendJson(response, 200, [{ name: path.basename(sandboxPath), type: 'file', path: sandboxPath }]);
   }
 
   private async execute({ folder }: StandInSandbox, response: ServerResponse, body: Buffer): Promise<void> {
@@ -308,7 +311,8 @@ class E2bState {
     if (language !== undefined && !/^(javascript|js)$/.test(language)) {
       return { name: 'LanguageNotAvailable', value: `This sandbox stand-in runs JavaScript, not ${language}.` };
     }
-    if (this.allowedCode === 'any' || this.allowedCode.has(codeHash(code))) return undefined;
+    const { allowedCode } = this.options;
+    if (allowedCode === 'any' || allowedCode.has(codeHash(code))) return undefined;
     return {
       name: 'CodeRefused',
       value:
@@ -323,5 +327,4 @@ interface InsideCall {
   request: IncomingMessage;
   response: ServerResponse;
   url: URL;
-  body: Buffer;
 }

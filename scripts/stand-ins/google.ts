@@ -55,7 +55,7 @@ const retryInfo = (seconds: string | number | undefined): unknown[] =>
 const format: WireFormat = {
   name: 'google',
   namesEvents: false,
-  hasKey: ({ headers }) => Boolean(headers['x-goog-api-key']),
+  keyOf: ({ headers }) => headers['x-goog-api-key']?.toString(),
   read(path, body) {
     const [, model = '', method] = /^\/v1beta\/models\/([^:/]+):(\w+)$/.exec(path) ?? [];
     const counts = method === 'countTokens';

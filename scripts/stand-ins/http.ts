@@ -1,4 +1,5 @@
 /** What both stand-ins share: a small HTTP server on loopback that can be stopped whole. */
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -9,6 +10,25 @@ export interface StandInServer {
 }
 
 export type Handler = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void>;
+
+/** Who may speak to a stand-in, and turn its knobs. */
+export interface StandInAccess {
+  /** The key of those who may; whoever brings any key when absent. */
+  key?: string;
+  /** Whether its knobs and counters are served too, as tests ask for. */
+  isSteerable?: boolean;
+}
+
+/** Whether a request brings the key that is asked for. */
+export function isKnown(given: string | undefined, { key }: StandInAccess): boolean {
+  if (!given) return false;
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return key === undefined || timingSafeEqual(digest(given), digest(key));
+}
+
+/** The key of an `Authorization: Bearer` header. */
+export const bearerOf = ({ headers }: IncomingMessage): string | undefined =>
+  /^Bearer (.+)$/i.exec(headers.authorization ?? '')?.[1];
 
 /** Serves on 127.0.0.1; any free port when none is given. */
 export async function serve(

@@ -1,4 +1,4 @@
-/** How a stand-in can be made to misbehave, in-process or by `PUT /__stand-in/knobs`. */
+/** How a stand-in can be made to misbehave, in-process or, where it is asked for, by `PUT /__stand-in/knobs`. */
 
 /** An error by the provider's own name for it, and how long it asks to be left alone. */
 export interface NamedError {

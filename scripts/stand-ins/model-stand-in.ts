@@ -5,7 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readBody, sendJson, serve, type StandInServer } from './http';
+import { isKnown, readBody, sendJson, serve, type StandInAccess, type StandInServer } from './http';
 import { modelKnobs, type Fault, type ModelKnobs, type NamedError } from './knobs';
 import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script';
 
@@ -32,7 +32,7 @@ export interface ModelStandIn<R = Record<string, unknown>> extends StandInServer
   emittedCode: Set<string>;
 }
 
-export interface ModelStandInOptions {
+export interface ModelStandInOptions extends StandInAccess {
   port?: number;
   knobs?: Partial<ModelKnobs>;
   /** Where the programs that it writes are noted; several may share one. */
@@ -79,8 +79,8 @@ export interface StreamWriter {
 /** One provider's API. */
 export interface WireFormat {
   name: string;
-  /** Whether a request carries a key. */
-  hasKey(request: IncomingMessage): boolean;
+  /** The key that a request brings. */
+  keyOf(request: IncomingMessage): string | undefined;
   /** What is asked; a status and a message for what is refused. */
   read(path: string, body: unknown): Asked | { status: number; message: string };
   refuse(response: ServerResponse, status: number, message: string, headers?: Record<string, string>): void;
@@ -99,7 +99,7 @@ export async function startModelStandIn<R>(
   format: WireFormat,
   options: ModelStandInOptions = {},
 ): Promise<ModelStandIn<R>> {
-  const state = new ModelState(format, { ...modelKnobs(), ...options.knobs }, options.emittedCode ?? new Set());
+  const state = new ModelState(format, { ...modelKnobs(), ...options.knobs }, options);
   const server = await serve((request, response, url) => state.handle(request, response, url), {
     name: format.name,
     ...(options.port === undefined ? {} : { port: options.port }),
@@ -118,24 +118,28 @@ class ModelState {
   readonly calls: ModelCalls = { billable: 0, refused: 0, countTokens: 0, aborted: 0, inFlight: 0 };
   lastRequest: unknown = {};
   firstTextAtMs = 0;
+  readonly emittedCode: Set<string>;
 
   constructor(
     private readonly format: WireFormat,
     readonly knobs: ModelKnobs,
-    readonly emittedCode: Set<string>,
-  ) {}
+    private readonly options: ModelStandInOptions,
+  ) {
+    this.emittedCode = options.emittedCode ?? new Set();
+  }
 
   async handle(request: IncomingMessage, response: ServerResponse, url: URL): Promise<void> {
     const { pathname } = url;
-    const { format } = this;
-    if (pathname === '/__stand-in/calls') return sendJson(response, 200, this.calls);
+    const { format, options } = this;
+    response.setHeader('request-id', `req_stand_in_${randomUUID()}`);
+    if (!isKnown(format.keyOf(request), options))
+      return format.refuse(response, 401, 'An API key is required, the one that this stand-in was started with');
     const text = (await readBody(request)).toString();
-    if (pathname === '/__stand-in/knobs' && request.method === 'PUT') {
+    if (options.isSteerable && pathname === '/__stand-in/calls') return sendJson(response, 200, this.calls);
+    if (options.isSteerable && pathname === '/__stand-in/knobs' && request.method === 'PUT') {
       Object.assign(this.knobs, JSON.parse(text));
       return sendJson(response, 200, this.knobs);
     }
-    response.setHeader('request-id', `req_stand_in_${randomUUID()}`);
-    if (!format.hasKey(request)) return format.refuse(response, 401, 'An API key is required');
     if (request.method !== 'POST') return format.refuse(response, 404, 'Not found');
     let body: unknown;
     try {

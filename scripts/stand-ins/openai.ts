@@ -1,6 +1,6 @@
 /** A stand-in for OpenAI's Responses API, for tests and for machines without a key: the real wire format, scripted answers. */
 import { randomUUID } from 'node:crypto';
-import { sendJson } from './http';
+import { bearerOf, sendJson } from './http';
 import type { ModelKnobs, NamedError } from './knobs';
 import {
   pieces,
@@ -49,7 +49,7 @@ const messageOf = ({ type, role = 'user', content, call_id: id, output }: InputI
 const format: WireFormat = {
   name: 'openai',
   namesEvents: true,
-  hasKey: ({ headers }) => Boolean(headers.authorization),
+  keyOf: bearerOf,
   read(path, body) {
     const {
       model,

@@ -1,15 +1,38 @@
 /** Really runs a program, in a child process under Node's permission model, with the sandbox's own folder and nothing else. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { Readable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
 
 export type ExecutionEvent =
   | { type: 'stdout' | 'stderr'; text: string; timestamp: string }
-  | { type: 'error'; name: string; value: string; traceback: string }
+  | ProgramError
   | { type: 'number_of_executions'; execution_count: number };
 
+interface ProgramError {
+  type: 'error';
+  name: string;
+  value: string;
+  traceback: string;
+}
+
 const outputCharsMax = 1_000_000;
+/** What a program may say on the channel of its error, which is the preload's to write. */
+const errorBytesMax = 1_000_000;
 const permissionFlag = process.allowedNodeEnvironmentFlags.has('--permission')
   ? '--permission'
   : '--experimental-permission';
@@ -26,22 +49,87 @@ export class SandboxFolder {
     cpSync(path.join(__dirname, 'sandbox-preload.cjs'), path.join(this.root, 'run', 'preload.cjs'));
   }
 
-  /** Where a path of the sandbox lies on this machine. @throws Error for one outside the sandbox's home. */
-  resolve(sandboxPath: string): string {
-    const relative = sandboxPath.replace(/^\/home\/user\/?/, '');
-    const resolved = path.resolve(this.home, relative);
-    if (resolved !== this.home && !resolved.startsWith(this.home + path.sep)) {
-      throw new Error(`${sandboxPath} is outside the sandbox's home`);
+  /** @throws Error for a file that is not there, or not in the sandbox's home. */
+  read(sandboxPath: string): Buffer {
+    const file = realpathSync(this.resolve(sandboxPath));
+    this.checkInside(file, sandboxPath);
+    return readFileSync(file);
+  }
+
+  /** @throws Error for a place outside the sandbox's home, by whatever way. */
+  write(sandboxPath: string, content: Buffer): void {
+    const file = this.resolve(sandboxPath);
+    const folder = path.dirname(file);
+    let there = folder;
+    while (!existsSync(there)) there = path.dirname(there);
+    this.checkInside(realpathSync(there), sandboxPath);
+    mkdirSync(folder, { recursive: true });
+    const { O_CREAT, O_NOFOLLOW = 0, O_TRUNC, O_WRONLY } = constants;
+    const opened = openSync(file, O_CREAT | O_NOFOLLOW | O_TRUNC | O_WRONLY, 0o600);
+    try {
+      writeFileSync(opened, content);
+    } finally {
+      closeSync(opened);
     }
+  }
+
+  /** Where a path of the sandbox lies on this machine. */
+  private resolve(sandboxPath: string): string {
+    const resolved = path.resolve(this.home, sandboxPath.replace(/^\/home\/user\/?/, ''));
+    this.checkInside(resolved, sandboxPath);
     return resolved;
   }
 
-  /** Runs a JavaScript program and tells what it prints as it prints it. */
+  private checkInside(file: string, sandboxPath: string): void {
+    if (file !== this.home && !file.startsWith(this.home + path.sep))
+      throw new Error(`${sandboxPath} is outside the sandbox's home`);
+  }
+
+  /** Runs a JavaScript program and tells what it prints as it prints it. Nothing that it prints or throws is trusted. */
   execute(code: string, onEvent: (event: ExecutionEvent) => void): Promise<void> {
     this.executions += 1;
+    const executionCount = this.executions;
+    const child = this.start(code);
+    this.children.add(child);
+    const [, stdout, stderr, errors] = child.stdio as [null, Readable, Readable, Readable];
+    let chars = 0;
+    const relay = (type: 'stdout' | 'stderr', stream: Readable): void => {
+      // A character may lie across two pieces.
+      const decoder = new StringDecoder();
+      stream.on('error', ignore).on('data', (data: Buffer) => {
+        chars += data.length;
+        if (chars > outputCharsMax) child.kill('SIGKILL');
+        else onEvent({ type, text: decoder.write(data), timestamp: new Date().toISOString() });
+      });
+    };
+    relay('stdout', stdout);
+    relay('stderr', stderr);
+    let told = '';
+    errors.on('error', ignore).on('data', (data: Buffer) => {
+      if (told.length + data.length > errorBytesMax) child.kill('SIGKILL');
+      else told += data.toString();
+    });
+    return new Promise((resolve) => {
+      const end = (failure: ProgramError | undefined): void => {
+        if (!this.children.delete(child)) return;
+        if (failure) onEvent(failure);
+        onEvent({ type: 'number_of_executions', execution_count: executionCount });
+        resolve();
+      };
+      child.once('error', ({ message }) => end(errorOf('ProgramFailed', message)));
+      child.once('close', (status, signal) => {
+        const why = chars > outputCharsMax ? 'it printed too much' : `it was ended by ${signal}`;
+        if (signal) end(errorOf('ProgramEnded', why));
+        else if (status === 0) end(undefined);
+        else end(readError(told) ?? errorOf('ProgramFailed', `exit status ${status}`));
+      });
+    });
+  }
+
+  private start(code: string): ChildProcess {
     const program = path.join(this.root, 'run', `program-${this.executions}.cjs`);
     writeFileSync(program, code);
-    const child = spawn(
+    return spawn(
       process.execPath,
       [
         permissionFlag,
@@ -53,32 +141,13 @@ export class SandboxFolder {
         path.join(this.root, 'run', 'preload.cjs'),
         program,
       ],
-      // No key of the surrounding process is handed on.
-      { cwd: this.home, env: { SANDBOX_HOME: this.home, PATH: '', TZ: 'UTC' }, stdio: ['ignore', 'pipe', 'pipe'] },
+      {
+        cwd: this.home,
+        // No key of the surrounding process is handed on.
+        env: { SANDBOX_HOME: this.home, PATH: '', TZ: 'UTC' },
+        stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+      },
     );
-    this.children.add(child);
-    let chars = 0;
-    const relay = (type: 'stdout' | 'stderr') => (data: Buffer) => {
-      chars += data.length;
-      if (chars > outputCharsMax) child.kill('SIGKILL');
-      else for (const event of eventsOf(type, data.toString())) onEvent(event);
-    };
-    child.stdout.on('data', relay('stdout'));
-    child.stderr.on('data', relay('stderr'));
-    const executionCount = this.executions;
-    return new Promise((resolve) => {
-      child.on('close', (status, signal) => {
-        this.children.delete(child);
-        if (signal) {
-          const value = chars > outputCharsMax ? 'it printed too much' : `it was ended by ${signal}`;
-          onEvent({ type: 'error', name: 'ProgramEnded', value, traceback: '' });
-        } else if (status !== 0 && status !== 1) {
-          onEvent({ type: 'error', name: 'ProgramFailed', value: `exit status ${status}`, traceback: '' });
-        }
-        onEvent({ type: 'number_of_executions', execution_count: executionCount });
-        resolve();
-      });
-    });
   }
 
   endPrograms(): void {
@@ -92,15 +161,16 @@ export class SandboxFolder {
   }
 }
 
-function eventsOf(type: 'stdout' | 'stderr', text: string): ExecutionEvent[] {
-  const timestamp = new Date().toISOString();
-  if (type === 'stdout') return [{ type, text, timestamp }];
-  const [before = '', ...errors] = text.split('\u0000');
-  return [
-    ...(before === '' ? [] : [{ type, text: before, timestamp }]),
-    ...errors.map((line) => ({
-      type: 'error' as const,
-      ...(JSON.parse(line) as { name: string; value: string; traceback: string }),
-    })),
-  ];
+const ignore = (): void => undefined;
+
+const errorOf = (name: string, value: string): ProgramError => ({ type: 'error', name, value, traceback: '' });
+
+/** The error that the preload told; undefined when it is none. */
+function readError(told: string): ProgramError | undefined {
+  try {
+    const { name, value, traceback } = JSON.parse(told.split('\n')[0] ?? '') as Record<string, unknown>;
+    return { type: 'error', name: String(name), value: String(value), traceback: String(traceback) };
+  } catch {
+    return undefined;
+  }
 }

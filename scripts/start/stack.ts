@@ -1,12 +1,11 @@
 /** Everything that `npm start` starts, and how it is stopped: workers drain first, the services that they need end last. */
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { startApi, type RunningApi } from '../../api/server';
 import { defaultModel } from '../../api/config';
-import { createApiKey } from '../../store/api-keys';
 import { signallingConnection } from '../../authority/connection';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
@@ -16,8 +15,7 @@ import { createLog } from '../../telemetry/log';
 import { startTelemetry } from '../../telemetry/start';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { freePort } from '../embedded/ports';
-import { startServices, type Services } from '../embedded/services';
-import { localEnvironment } from '../embedded/local-environment';
+import { startServices, supervisorStopMaxMs, type Services } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
 import {
   startAnthropicStandIn,
@@ -28,8 +26,11 @@ import {
   type E2bStandIn,
 } from '../stand-ins';
 import { localInstallationFile, type LocalInstallation } from '../cli/target';
+import { makeStartKey, revokeStartKey } from './key';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
+import { endingWith, Stops } from './stops';
+import { startWorker, stopWorker, workerStopMaxMs } from './worker';
 
 /** The tenant of runs without `--budget`. */
 export const demoTenantId = 'demo';
@@ -49,29 +50,33 @@ export interface Stack {
   stop(): Promise<void>;
 }
 
+export interface StartSignals {
+  /** Ends what is under way, and then stops. */
+  signal: AbortSignal;
+  /** Does not wait for anything any more. */
+  atOnce: AbortSignal;
+}
+
 /** Starts everything. What had started is stopped again when something does not. */
-export async function startStack(options: StartOptions, progress: Progress, signal: AbortSignal): Promise<Stack> {
-  const stops: (() => Promise<unknown>)[] = [];
-  const stop = async (): Promise<void> => {
-    for (const one of stops.splice(0).reverse()) await one().catch(() => undefined);
-  };
+export async function startStack(options: StartOptions, progress: Progress, signals: StartSignals): Promise<Stack> {
+  const stops = new Stops();
   try {
-    return await start(options, progress, { stops, stop, signal });
+    return await endingWith(signals.signal, start(options, progress, { stops, ...signals }), stoppedWhileStarting);
   } catch (error) {
-    await stop();
+    await stops.run((line) => progress.line(line));
     throw error;
   }
 }
 
-interface Starting {
-  stops: (() => Promise<unknown>)[];
-  stop: () => Promise<void>;
-  signal: AbortSignal;
-}
+/** Requests that are under way are given 10 s of it. */
+const apiStopMaxMs = 15_000;
 
-async function start(options: StartOptions, progress: Progress, { stops, stop, signal }: Starting): Promise<Stack> {
+async function start(
+  options: StartOptions,
+  progress: Progress,
+  { stops, signal, atOnce }: StartSignals & { stops: Stops },
+): Promise<Stack> {
   const { dataDir } = options;
-  await mkdir(dataDir, { recursive: true });
   const services = await progress.step('Temporal and Postgres', () =>
     startServices({
       dataDir,
@@ -79,18 +84,19 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
       onProgress: (line) => progress.line(line),
     }),
   );
-  stops.push(() => services.stop());
+  stops.add('Temporal and Postgres', () => services.stop(), supervisorStopMaxMs + 10_000);
+  atOnce.addEventListener('abort', () => services.abandon());
   throwIfAborted(signal);
   const databaseUrl = await progress.step('migrations', () => prepareDatabase(services, dataDir));
   const pool = createPool(databaseUrl);
-  stops.push(() => pool.end());
+  stops.add('A query', () => pool.end());
 
   const standIns = await startStandIns(options);
-  stops.push(() => standIns.stop());
+  stops.add('A stand-in', () => standIns.stop());
   const log = createLog({ name: 'start', level: 'warn', destination: path.join(dataDir, 'spendlock.log') });
   const telemetry = startTelemetry('spendlock-api');
   const connection = await Connection.connect(signallingConnection({ address: services.temporal.address }));
-  stops.push(() => connection.close());
+  stops.add('A call of Temporal', () => connection.close());
   // The worker reads the same keys.
   const dataConverter = dataConverterFrom(process.env);
   const temporal = new Client({ connection, plugins: [telemetry.plugin], ...(dataConverter ? { dataConverter } : {}) });
@@ -98,9 +104,15 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
   throwIfAborted(signal);
 
   const worker = await progress.step('worker', () =>
-    startWorker({ services, databaseUrl, dataDir, environment: standIns.environment }),
+    startWorker({
+      temporalAddress: services.temporal.address,
+      databaseUrl,
+      dataDir,
+      environment: standIns.environment,
+    }),
   );
-  stops.push(() => stopWorker(worker));
+  stops.add('The worker', () => stopWorker(worker), workerStopMaxMs);
+  atOnce.addEventListener('abort', () => worker.kill('SIGKILL'));
   const api = await progress.step('API', async () =>
     startApi({
       host: '127.0.0.1',
@@ -118,9 +130,10 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
       },
     }),
   );
-  stops.push(() => api.close());
+  stops.add('The API', () => api.close(), apiStopMaxMs);
   await createTenant(pool, { tenantId: demoTenantId, name: 'The tenant of npm start' });
-  const { key } = await createApiKey(pool, { label: 'npm start' });
+  const { key, apiKeyId } = await makeStartKey(pool);
+  stops.add('Revoking the key', () => revokeStartKey(databaseUrl, apiKeyId));
   // For the command line of this checkout, as long as this runs.
   const addressFile = localInstallationFile(dataDir);
   const local: LocalInstallation = {
@@ -130,7 +143,8 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
     temporalAddress: services.temporal.address,
   };
   await writeFile(addressFile, JSON.stringify(local), { mode: 0o600 });
-  stops.push(() => rm(addressFile, { force: true }));
+  stops.add('The file for the command line', () => rm(addressFile, { force: true }));
+  const stop = (): Promise<void> => stops.run((line) => progress.line(line));
   return stackOf({ services, api, key, pool, standIns, worker, model, stop });
 }
 
@@ -138,8 +152,10 @@ async function start(options: StartOptions, progress: Progress, { stops, stop, s
 const workflowLink = ({ temporal: { uiUrl } }: Services): { workflow?: string } =>
   uiUrl === undefined ? {} : { workflow: `${uiUrl}/namespaces/default/workflows/{workflowId}` };
 
+const stoppedWhileStarting = 'Stopped while starting.';
+
 function throwIfAborted(signal: AbortSignal): void {
-  if (signal.aborted) throw new Error('Stopped while starting.');
+  if (signal.aborted) throw new Error(stoppedWhileStarting);
 }
 
 /** Migrates, and answers how the application connects. Its password is made once and kept beside the data. */
@@ -161,21 +177,25 @@ interface StandIns {
   stop(): Promise<void>;
 }
 
-/** A stand-in for each service whose key is not set. */
+/**
+ * A stand-in for each service whose key is not set. They answer this start's worker only: whoever may set what a model answers
+ * may run programs here.
+ */
 async function startStandIns({ allowLocalCode }: StartOptions): Promise<StandIns> {
   const environment: Record<string, string> = {};
-  const emittedCode = new Set<string>();
-  const anthropic = process.env.ANTHROPIC_API_KEY ? undefined : await startAnthropicStandIn({ emittedCode });
-  if (anthropic) Object.assign(environment, { ANTHROPIC_API_KEY: 'stand-in', ANTHROPIC_BASE_URL: anthropic.url });
-  const openai = process.env.OPENAI_API_KEY ? undefined : await startOpenAiStandIn({ emittedCode });
-  if (openai) Object.assign(environment, { OPENAI_API_KEY: 'stand-in', OPENAI_BASE_URL: openai.url });
-  const google = process.env.GEMINI_API_KEY ? undefined : await startGoogleStandIn({ emittedCode });
-  if (google) Object.assign(environment, { GEMINI_API_KEY: 'stand-in', GEMINI_BASE_URL: google.url });
+  const key = `stand-in-${randomBytes(24).toString('base64url')}`;
+  const shared = { key, emittedCode: new Set<string>() };
+  const anthropic = process.env.ANTHROPIC_API_KEY ? undefined : await startAnthropicStandIn(shared);
+  if (anthropic) Object.assign(environment, { ANTHROPIC_API_KEY: key, ANTHROPIC_BASE_URL: anthropic.url });
+  const openai = process.env.OPENAI_API_KEY ? undefined : await startOpenAiStandIn(shared);
+  if (openai) Object.assign(environment, { OPENAI_API_KEY: key, OPENAI_BASE_URL: openai.url });
+  const google = process.env.GEMINI_API_KEY ? undefined : await startGoogleStandIn(shared);
+  if (google) Object.assign(environment, { GEMINI_API_KEY: key, GEMINI_BASE_URL: google.url });
   let e2b: E2bStandIn | undefined;
   if (!process.env.E2B_API_KEY) {
-    e2b = await startE2bStandIn({ allowedCode: allowLocalCode ? 'any' : emittedCode });
+    e2b = await startE2bStandIn({ key, allowedCode: allowLocalCode ? 'any' : shared.emittedCode });
     Object.assign(environment, {
-      E2B_API_KEY: 'stand-in',
+      E2B_API_KEY: key,
       E2B_API_URL: e2b.url,
       E2B_SANDBOX_URL: e2b.url,
       SPENDLOCK_CODE_LANGUAGES: 'javascript',
@@ -189,59 +209,6 @@ async function startStandIns({ allowLocalCode }: StartOptions): Promise<StandIns
     environment,
     stop: async () => void (await Promise.all([anthropic?.stop(), openai?.stop(), google?.stop(), e2b?.stop()])),
   };
-}
-
-/** The worker is a process of its own, as it is in production; it ends when this one does. */
-async function startWorker({
-  services,
-  databaseUrl,
-  dataDir,
-  environment,
-}: {
-  services: Services;
-  databaseUrl: string;
-  dataDir: string;
-  environment: Record<string, string>;
-}): Promise<ChildProcess> {
-  const child = fork(path.join(__dirname, '..', '..', 'workers', 'main.ts'), [], {
-    execArgv: ['--import', 'tsx'],
-    // Ctrl-C is for this process, which then stops the worker in its turn.
-    detached: true,
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    env: {
-      ...localEnvironment(process.env),
-      ...environment,
-      DATABASE_URL: databaseUrl,
-      TEMPORAL_ADDRESS: services.temporal.address,
-      TEMPORAL_NAMESPACE: 'default',
-      SPENDLOCK_TASK_QUEUE_PREFIX: defaultTaskQueuePrefix,
-      SPENDLOCK_SHUTDOWN_SECONDS: '10',
-    },
-  });
-  let said = '';
-  const { createWriteStream } = await import('node:fs');
-  const logFile = createWriteStream(path.join(dataDir, 'spendlock.log'), { flags: 'a' });
-  child.stderr?.on('data', (data: Buffer) => {
-    said = (said + data.toString()).slice(-2_000);
-    logFile.write(data);
-  });
-  await new Promise<void>((resolve, reject) => {
-    child.once('message', () => resolve());
-    child.once('exit', (code) =>
-      reject(new Error(`The worker ended while it started (status ${code ?? 'none'}):\n${said}`)),
-    );
-  });
-  child.removeAllListeners('exit');
-  return child;
-}
-
-async function stopWorker(worker: ChildProcess): Promise<void> {
-  if (worker.exitCode !== null || worker.signalCode !== null) return;
-  const exited = once(worker, 'exit');
-  worker.kill('SIGTERM');
-  const killer = setTimeout(() => worker.kill('SIGKILL'), 15_000);
-  await exited;
-  clearTimeout(killer);
 }
 
 interface Parts {

@@ -296,6 +296,13 @@ describe('the API', () => {
         'invalid_request',
         /file\.name/,
       ],
+      [
+        'XE1: a file that is no text',
+        { task: 'x', file: { name: 'a.csv', contentBase64: Buffer.from('a,b\n1,2\n', 'utf16le').toString('base64') } },
+        400,
+        'invalid_request',
+        /^file: a\.csv is no text that can be read: it is in UTF-16\. Save it in UTF-8\. Nothing was stored\./,
+      ],
       ['a field that nobody knows', { task: 'x', budgett: '1' }, 400, 'invalid_request', /budgett/],
       ['malformed JSON', '{"task": ', 400, 'invalid_json', /not JSON/],
     ])('%s is refused, and nothing is stored', async (_name, body, status, code, message) => {

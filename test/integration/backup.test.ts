@@ -2,7 +2,7 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -20,7 +20,6 @@ interface Installation {
 
 describe('a backup', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-backup-'));
-  chmodSync(folder, 0o711);
   const running: Installation[] = [];
   afterAll(async () => {
     for (const installation of running) await installation.stop();

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -19,7 +19,6 @@ describe('npm start', () => {
   let dataDir: string;
   beforeAll(() => {
     dataDir = mkdtempSync(path.join(tmpdir(), 'spendlock-start-'));
-    chmodSync(dataDir, 0o711);
   });
   afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
 
@@ -69,7 +68,6 @@ describe('npm start', () => {
   test('is not led astray by an environment that is for another Temporal, and encrypts where there are keys', async () => {
     // What was encrypted cannot be gone on with once the key is gone: this installation is of its own.
     const own = mkdtempSync(path.join(tmpdir(), 'spendlock-start-'));
-    chmodSync(own, 0o711);
     const run = startWith(
       {
         SPENDLOCK_DATA_DIR: own,
@@ -110,6 +108,7 @@ describe('npm start', () => {
     [['--budget', 'NaN'], /NaN/],
     [['--task', 'x', '--file', '/no/such/file'], /\/no\/such\/file/],
     [['--file', 'x'], /--task/],
+    [['--task', 'x', '--file', process.execPath], /\S+ is no text that can be read: it is binary/],
     [['--bugdet', '1'], /bugdet/],
   ])('used wrongly (%j) says how, starts nothing, and ends with status 2', async (args, message) => {
     const run = start('--once', ...args);

@@ -4,7 +4,7 @@
  * SPENDLOCK_TEST_POSTGRES_ADMIN_URL.
  */
 import { execFile } from 'node:child_process';
-import { chmod, mkdtemp } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -26,8 +26,6 @@ export default async function globalSetup(
   if (process.env.SPENDLOCK_TEST_UNIT_ONLY === 'true' && project) return;
   if (!process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS || !process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL) {
     const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-test-'));
-    // The user that Postgres runs as has to get through.
-    await chmod(dataDir, 0o711);
     const services = await startServices({
       dataDir,
       ports: { postgres: 0, temporal: 0, ...(process.env.SPENDLOCK_TEST_TEMPORAL_UI ? { temporalUi: 0 } : {}) },

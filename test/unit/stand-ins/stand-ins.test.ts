@@ -4,6 +4,8 @@ import {
   DEMO_TASK,
   startAnthropicStandIn,
   startE2bStandIn,
+  startGoogleStandIn,
+  startOpenAiStandIn,
   type AnthropicStandIn,
   type E2bStandIn,
 } from '../../../scripts/stand-ins';
@@ -98,6 +100,40 @@ describe('the E2B stand-in, through the real SDK', () => {
     ['other programs', "require('child_process').execSync('id')"],
     ['threads', "new (require('worker_threads').Worker)('1', { eval: true })"],
     ['connections', "require('net').connect(80, '127.0.0.1')"],
+    ['XC3: connections by a constructor', "new (require('net').Socket)().connect(80, '127.0.0.1')"],
+    ['XC3: datagrams', "require('dgram').createSocket('udp4').send('x', 53, '127.0.0.1')"],
+    ['XC3: datagrams by the class', "new (require('node:dgram').Socket)('udp4').bind(0)"],
+    ['XC3: sockets of its own', "require('net')._createServerHandle('127.0.0.1', 0, 4)"],
+    ['XC3: the classes of its output', 'new process.stdout._handle.constructor(0)'],
+    ['XC3: names of machines', "require('dns').promises.lookup('localhost')"],
+    ['XC3: names, by their own module', "require('dns/promises').resolve('localhost')"],
+    ['XC3: a resolver', "new (require('dns').Resolver)().resolve('localhost', () => undefined)"],
+    ['XC3: servers', "require('http').createServer().listen(0)"],
+    ['XC3: TLS', "require('tls').connect(443, '127.0.0.1')"],
+    ['XC3: HTTP/2', "require('http2').connect('http://127.0.0.1')"],
+    ['XC3: signals to who started it', 'process.kill(process.ppid, 0)'],
+    ['XC3: signals by the inner function', 'process._kill(process.ppid, 0)'],
+    ['XC3: a debugger for another process', 'process._debugProcess(process.ppid)'],
+    ['XC3: the priority of others', "require('os').setPriority(process.ppid, 19)"],
+    ['XC3: inner parts of Node', "process.binding('tcp_wrap')"],
+    ['XC3: linked parts of Node', "process._linkedBinding('tcp_wrap')"],
+    ['XC3: addons', "process.dlopen({ exports: {} }, '/lib/x86_64-linux-gnu/libc.so.6')"],
+    ['XC3: the inspector', "require('inspector').open(0)"],
+    ['XC3: an inspector of itself', "new (require('node:inspector').Session)().connect()"],
+    ['XC3: flags of the engine', "require('v8').setFlagsFromString('--allow-natives-syntax')"],
+    ['XC3: dumps', "require('v8').writeHeapSnapshot('/tmp/spendlock-x')"],
+    ['XC3: reports', "process.report.writeReport('/tmp/spendlock-x')"],
+    ['XC3: other programs by a cluster', "require('cluster').fork()"],
+    ['XC3: another context', "require('vm').runInNewContext('1')"],
+    ['XC3: WASI', "new (require('wasi').WASI)({ version: 'preview1' })"],
+    ['XC3: loaders', "require('module').register('data:text/javascript,')"],
+    ['XC3: hooks that see the inside', "require('async_hooks').createHook({ init() {} }).enable()"],
+    ['XC3: links to files', "require('fs').symlinkSync('/etc/passwd', '/home/user/link')"],
+    ['XC3: hard links', "require('fs').linkSync('/etc/passwd', '/home/user/hard')"],
+    ['XC3: files by a buffer', "require('fs').readFileSync(Buffer.from('/etc/passwd'))"],
+    ['XC3: files by a URL', "require('fs').readFileSync(new URL('file:///etc/passwd'))"],
+    ['XC3: a descriptor of a file outside', "require('fs').openSync('/proc/self/environ')"],
+    ['XC3: built-ins by their function', "process.getBuiltinModule('net').connect(80, '127.0.0.1')"],
   ])('keeps a program from %s', async (_what, code) => {
     const { error, output } = await run(`${code}; console.log('reached')`);
     expect(output).not.toContain('reached');
@@ -110,6 +146,71 @@ describe('the E2B stand-in, through the real SDK', () => {
     );
     expect(output).toContain('no network');
     expect(output).not.toMatch(/KEY|TOKEN|HOME/);
+  });
+
+  test.each(['net', 'node:net', 'node:dgram', 'node:dns/promises', 'node:child_process', 'node:http'])(
+    'XC3: keeps a program from %s by import too',
+    async (name) => {
+      const { output } = await run(`
+        import(${JSON.stringify(name)}).then((found) => {
+          for (const [key, value] of [...Object.entries(found), ...Object.entries(found.default)]) {
+            if (typeof value !== 'function') continue;
+            try { value(); console.log('reached', key); } catch (error) {
+              if (!error.message.startsWith('This sandbox stand-in has no')) console.log('reached', key, error.message);
+            }
+          }
+          console.log('looked');
+        });`);
+      expect(output).toBe('looked\n');
+    },
+  );
+
+  test.each([
+    ['throws an error of 200,000 characters', "throw new Error('x'.repeat(200_000))", 'Error'],
+    [
+      'throws one whose name and stack are as long',
+      "const e = new Error('x'.repeat(200_000)); e.name = 'n'.repeat(200_000); e.stack = '\\u0000'.repeat(200_000); throw e",
+      'nnnn',
+    ],
+    ['throws nothing', 'throw null', 'Error'],
+    ['throws what cannot be read', "throw { get name() { throw new Error('no'); } }", 'Error'],
+    ['throws what has no text', 'throw Object.create(null)', 'Error'],
+    [
+      'writes what looks like an error',
+      "process.stderr.write('\\u0000{not json\\u0000\\n'); process.exit(1)",
+      'ProgramFailed',
+    ],
+    [
+      'writes nonsense where its error is told',
+      "require('fs').writeSync(3, '{\\u0000'); process.exit(1)",
+      'ProgramFailed',
+    ],
+    [
+      'writes without end where its error is told',
+      "for (;;) require('fs').writeSync(3, 'x'.repeat(60_000))",
+      'ProgramEnded',
+    ],
+    ['prints without end', "for (;;) console.log('x'.repeat(10_000))", 'ProgramEnded'],
+    ['takes all memory', 'const all = []; for (;;) all.push(new Array(1e6).fill({}))', 'ProgramEnded'],
+    [
+      'removes the handler of its errors',
+      "process.removeAllListeners('uncaughtException'); throw new Error('x')",
+      'ProgramFailed',
+    ],
+    ['ends itself', 'process.reallyExit(77)', 'ProgramFailed'],
+  ])('XC3: a program that %s ends nothing but itself', async (_what, code, name) => {
+    const { error } = await run(code);
+    expect(error?.name.slice(0, 20)).toContain(name);
+    expect((error?.value ?? '').length).toBeLessThanOrEqual(20_000);
+    expect(await run("console.log('the next one runs')")).toMatchObject({ output: 'the next one runs\n' });
+  });
+
+  test('tells characters whole that lie across two pieces of its output', async () => {
+    const { output, errors } = await run(
+      "for (const out of [process.stdout, process.stderr]) out.write('ä€😀'.repeat(30_000))",
+    );
+    expect(output === 'ä€😀'.repeat(30_000)).toBe(true);
+    expect(errors === 'ä€😀'.repeat(30_000)).toBe(true);
   });
 
   test('ends a sandbox at the end of its lifetime, and finds it by its metadata before', async () => {
@@ -145,5 +246,56 @@ describe('the E2B stand-in, through the real SDK', () => {
     expect(JSON.parse(before.output)).toMatchObject({ region: 'West', netUsd: '273363.61' });
     expect(JSON.parse(after.output)).not.toEqual(JSON.parse(before.output));
     await model.stop();
+  });
+});
+
+describe('XC3: a stand-in of a start', () => {
+  test('answers nobody without the key of that start, and has no knobs', async () => {
+    const key = 'of-this-start';
+    const emittedCode = new Set<string>();
+    const models = [
+      await startAnthropicStandIn({ key, emittedCode }),
+      await startOpenAiStandIn({ key, emittedCode }),
+      await startGoogleStandIn({ key, emittedCode }),
+    ];
+    const e2b = await startE2bStandIn({ key, allowedCode: emittedCode });
+    const headersOf = (given: string) => ({
+      'x-api-key': given,
+      'x-goog-api-key': given,
+      authorization: `Bearer ${given}`,
+    });
+    const replies = [{ text: '', code: "console.log('mine')" }];
+    for (const { url, knobs } of [...models, e2b]) {
+      const before = JSON.stringify(knobs);
+      for (const headers of [{}, headersOf('stand-in'), headersOf(key)]) {
+        const answer = await fetch(`${url}/__stand-in/knobs`, {
+          method: 'PUT',
+          headers,
+          body: JSON.stringify({ replies }),
+        });
+        expect(answer.status).toBe(
+          headersOf(key)['x-api-key'] === (headers as { 'x-api-key'?: string })['x-api-key'] ? 404 : 401,
+        );
+        expect((await fetch(`${url}/__stand-in/calls`, { headers })).status).toBeGreaterThanOrEqual(401);
+      }
+      expect(JSON.stringify(knobs)).toBe(before);
+    }
+    const body = JSON.stringify({
+      model: 'claude-haiku-4-5',
+      max_tokens: 9,
+      messages: [{ role: 'user', content: 'x' }],
+    });
+    const ask = async (given: string) =>
+      (await fetch(`${models[0]?.url}/v1/messages`, { method: 'POST', headers: headersOf(given), body })).status;
+    expect([await ask('stand-in'), await ask(key)]).toEqual([401, 200]);
+
+    const sandbox = await Sandbox.create({ apiKey: key, apiUrl: e2b.url, sandboxUrl: e2b.url });
+    await sandbox.files.write('/home/user/secret', 'of a run');
+    const inside = { 'e2b-sandbox-id': sandbox.sandboxId, 'x-access-token': 'stand-in' };
+    expect((await fetch(`${e2b.url}/files?path=/home/user/secret`, { headers: inside })).status).toBe(401);
+    const program = { method: 'POST', headers: inside, body: JSON.stringify({ code: '1', language: 'javascript' }) };
+    expect((await fetch(`${e2b.url}/execute`, program)).status).toBe(401);
+    expect(await sandbox.files.read('/home/user/secret')).toBe('of a run');
+    await Promise.all([...models, e2b].map((standIn) => standIn.stop()));
   });
 });

@@ -1,0 +1,57 @@
+/** The worker of `npm start`: a process of its own, as it is in production; it ends when this one does. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import path from 'node:path';
+import { defaultTaskQueuePrefix } from '../../workflows/messages';
+import { localEnvironment } from '../embedded/local-environment';
+import { stopChild } from '../embedded/stop-child';
+
+export interface StartWorkerOptions {
+  databaseUrl: string;
+  temporalAddress: string;
+  dataDir: string;
+  environment: Record<string, string>;
+}
+
+/** @throws Error with what it said when it ends while it starts. */
+export async function startWorker(options: StartWorkerOptions): Promise<ChildProcess> {
+  const { databaseUrl, temporalAddress, dataDir, environment } = options;
+  const child = fork(path.join(__dirname, '..', '..', 'workers', 'main.ts'), [], {
+    execArgv: ['--import', 'tsx'],
+    // Ctrl-C is for this process, which then stops the worker in its turn.
+    detached: true,
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    env: {
+      ...localEnvironment(process.env),
+      ...environment,
+      DATABASE_URL: databaseUrl,
+      TEMPORAL_ADDRESS: temporalAddress,
+      TEMPORAL_NAMESPACE: 'default',
+      SPENDLOCK_TASK_QUEUE_PREFIX: defaultTaskQueuePrefix,
+      SPENDLOCK_SHUTDOWN_SECONDS: String(drainSeconds),
+    },
+  });
+  let said = '';
+  const logFile = createWriteStream(path.join(dataDir, 'spendlock.log'), { flags: 'a', mode: 0o600 });
+  child.stderr?.on('data', (data: Buffer) => {
+    said = (said + data.toString()).slice(-2_000);
+    logFile.write(data);
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once('message', () => resolve());
+    child.once('exit', (code) =>
+      reject(new Error(`The worker ended while it started (status ${code ?? 'none'}):\n${said}`)),
+    );
+  });
+  child.removeAllListeners('exit');
+  return child;
+}
+
+const drainSeconds = 10;
+/** It drains, and is killed when it does not end. */
+const drainMaxMs = (drainSeconds + 5) * 1_000;
+/** What stopping it takes at most: a little more than until it is killed. */
+export const workerStopMaxMs = drainMaxMs + 5_000;
+
+export const stopWorker = (worker: ChildProcess): Promise<void> =>
+  stopChild(worker, [{ signal: 'SIGTERM', forMs: drainMaxMs }]);

@@ -1,0 +1,49 @@
+import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { whyNoText } from '../../../api/text-file';
+
+const why = (content: Uint8Array): string | undefined => whyNoText({ name: 'orders.csv', content });
+const csv = 'id,name,amount\n1,Zoë,3\n2,Ada,4\n';
+const swapped = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16();
+const marked = (content: Buffer, ...mark: number[]): Buffer => Buffer.concat([Buffer.from(mark), content]);
+
+describe('XE1: a file that comes with a run', () => {
+  test.each([
+    ['UTF-16 with its mark', marked(Buffer.from(csv, 'utf16le'), 0xff, 0xfe), 'in UTF-16. Save it in UTF-8.'],
+    ['UTF-16 the other way round', marked(swapped(csv), 0xfe, 0xff), 'in UTF-16. Save it in UTF-8.'],
+    ['UTF-16 without a mark', Buffer.from(csv, 'utf16le'), 'in UTF-16. Save it in UTF-8.'],
+    ['the same the other way round', swapped(csv), 'in UTF-16. Save it in UTF-8.'],
+    ['an XLSX', Buffer.from('504b0304140006000800', 'hex'), 'a ZIP archive, as XLSX and DOCX are. Save it as CSV'],
+    ['an XLS', Buffer.from('d0cf11e0a1b11ae1', 'hex'), 'such as XLS. Save it as CSV'],
+    ['a PDF', Buffer.from('%PDF-1.7\n'), 'a PDF. Save its text.'],
+    ['gzip', gzipSync(csv), 'compressed by gzip. Unpack it.'],
+    ['a program', Buffer.from('7f454c460201010000000000', 'hex'), 'binary.'],
+    ['text with one zero in it', Buffer.from(`${csv}\0`), 'binary.'],
+    ['bytes that are no letters', Buffer.from([0x80, 0x81, 0x01, 0xfe, 0x02]), 'binary.'],
+  ])('%s is said to be none, by name', (_what, content, said) => {
+    expect(why(content)).toMatch(/^orders\.csv is no text that can be read: it is /);
+    expect(why(content)).toContain(said);
+  });
+
+  test.each([
+    ['nothing', Buffer.alloc(0)],
+    ['UTF-8', Buffer.from(csv)],
+    ['UTF-8 with its mark', marked(Buffer.from(csv), 0xef, 0xbb, 0xbf)],
+    ['Latin-1', Buffer.from(csv, 'latin1')],
+    ['Windows’ quotation marks', Buffer.from([0x93, 0x41, 0x94, 0x0d, 0x0a])],
+    ['a terminal’s log', Buffer.from('\u001b[31mred\u001b[0m\b\f\n')],
+  ])('%s is text', (_what, content) => expect(why(content)).toBeUndefined());
+
+  test('what is taken never has a zero in it, and all text without one is taken', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (content) => why(content) !== undefined || !content.includes(0)),
+    );
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        const plain = text.replaceAll('\0', '');
+        fc.pre(!/^(PK|%PDF|GIF8)/.test(plain));
+        return why(Buffer.from(plain)) === undefined;
+      }),
+    );
+  });
+});
