@@ -122,7 +122,9 @@ class E2bState {
     url: URL;
     body: Buffer;
   }): void {
-    const [, id, action] = /^(?:\/v2)?\/sandboxes(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(url.pathname) ?? [];
+    const asked = /^(?:\/v2)?\/sandboxes(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(url.pathname);
+    if (!asked) return refuse(response, 404, 'Not found');
+    const [, id, action] = asked;
     if (id === undefined) {
       if (method === 'POST') return this.create(response, body);
       if (method === 'GET') return sendJson(response, 200, this.list(url.searchParams.get('metadata')));

@@ -91,7 +91,7 @@ export class SandboxFolder {
     const executionCount = this.executions;
     const child = this.start(code);
     this.children.add(child);
-    const [, stdout, stderr, errors] = child.stdio as [null, Readable, Readable, Readable];
+    const [, stdout, stderr, errors] = child.stdio as unknown as [null, Readable, Readable, Readable];
     let chars = 0;
     const relay = (type: 'stdout' | 'stderr', stream: Readable): void => {
       // A character may lie across two pieces.

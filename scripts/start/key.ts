@@ -18,7 +18,7 @@ export async function makeStartKey(pool: Pool): Promise<{ key: string; apiKeyId:
 
 /** By a connection of its own: those of the API may all be in use. */
 export async function revokeStartKey(databaseUrl: string, apiKeyId: string): Promise<void> {
-  const pool = createPool(databaseUrl, { max: 1, statement_timeout: 2_000 });
+  const pool = createPool(databaseUrl, { max: 1 });
   try {
     await revoke(pool, apiKeyId);
   } finally {

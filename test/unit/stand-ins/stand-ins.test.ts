@@ -9,6 +9,7 @@ import {
   type AnthropicStandIn,
   type E2bStandIn,
 } from '../../../scripts/stand-ins';
+import { SandboxFolder } from '../../../scripts/stand-ins/sandbox-process';
 import { ordersCsv } from '../../support/stack';
 
 describe('the Anthropic stand-in, through the real SDK', () => {
@@ -206,11 +207,15 @@ describe('the E2B stand-in, through the real SDK', () => {
   });
 
   test('tells characters whole that lie across two pieces of its output', async () => {
-    const { output, errors } = await run(
-      "for (const out of [process.stdout, process.stderr]) out.write('ä€😀'.repeat(30_000))",
-    );
-    expect(output === 'ä€😀'.repeat(30_000)).toBe(true);
-    expect(errors === 'ä€😀'.repeat(30_000)).toBe(true);
+    const folder = new SandboxFolder();
+    const told = { stdout: '', stderr: '' };
+    const code = "for (const out of [process.stdout, process.stderr]) out.write('ä€😀'.repeat(30_000))";
+    await folder.execute(code, (event) => {
+      if (event.type === 'stdout' || event.type === 'stderr') told[event.type] += event.text;
+    });
+    folder.remove();
+    const whole = 'ä€😀'.repeat(30_000);
+    expect([told.stdout === whole, told.stderr === whole]).toEqual([true, true]);
   });
 
   test('ends a sandbox at the end of its lifetime, and finds it by its metadata before', async () => {
