@@ -1,5 +1,6 @@
 /** Conversations: beginning one, sending a message, stopping a turn, closing. */
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { namespaceIdOf } from '../authority/namespace';
 import { isUuid } from '../core/uuid';
 import { readRunCost } from '../store/reservations';
 import { createRun, findRun, listRuns, type Run, type RunFailure } from '../store/runs';
@@ -36,7 +37,8 @@ export async function startConversation(
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = conversationWorkflowId(conversationId);
   const { userId } = body;
-  const run = { runId: conversationId, tenantId, userId, workflowId, model, task: '', file };
+  const namespace = await namespaceIdOf(dependencies.temporal);
+  const run = { runId: conversationId, tenantId, userId, workflowId, namespace, model, task: '', file };
   const status = await createRun(dependencies.pool, { ...run, type: 'conversation', options: optionsOf(body) });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId: conversationId });
   await startWorkflow(dependencies, {

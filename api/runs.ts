@@ -1,6 +1,7 @@
 /** Starting, showing and cancelling runs. */
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
 import { WorkflowIdReusePolicy } from '@temporalio/common';
+import { namespaceIdOf } from '../authority/namespace';
 import { parseUsd, formatUsd } from '../core/money';
 import { findModelPrice, UnpricedModelError } from '../core/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
@@ -67,6 +68,7 @@ export async function startRun(
     tenantId,
     userId: body.userId,
     workflowId,
+    namespace: await namespaceIdOf(dependencies.temporal),
     model,
     task: body.task,
     options,

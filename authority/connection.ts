@@ -43,6 +43,15 @@ const resourceExhausted = 8;
 const turnedAwayMs = 100;
 const turnedAwayMsMax = 1_000;
 
+/** Longer than the server lets any call wait. The library's own calls have no end unless they are given one. */
+const callMs = 75_000;
+
+type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
+
+/** Gives each try of a call that has no deadline one. */
+const withinTime: Interceptor = (options, nextCall) =>
+  nextCall({ ...options, deadline: options.deadline ?? Date.now() + callMs }) as ReturnType<Interceptor>;
+
 /** Options of a connection that tries again soon when the server says that there is too much to do. */
 export function signallingConnection(server: TemporalServer['connection']): ConnectionOptions {
   const usual = defaultGrpcRetryOptions();
@@ -56,6 +65,7 @@ export function signallingConnection(server: TemporalServer['connection']): Conn
             ? Math.min(turnedAwayMsMax, turnedAwayMs * 1.7 ** (attempt - 1)) * (0.8 + 0.4 * Math.random())
             : usual.delayFunction(attempt, status),
       }),
+      withinTime,
     ],
   };
 }

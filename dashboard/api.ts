@@ -2,6 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { z } from '@hono/zod-openapi';
 import type { currentKeyView, OverviewView, RunView, runSummary } from '../api/schemas';
+import { Patience, streamSilentMs } from '../api/client/patience';
 import type { TenantSummary as StoredTenant } from '../store/control';
 
 export type CurrentKey = z.infer<typeof currentKeyView>;
@@ -9,6 +10,9 @@ export type Overview = OverviewView;
 export type Run = RunView;
 export type RunSummary = z.infer<typeof runSummary>;
 export type TenantSummary = Omit<StoredTenant, 'createdAt'>;
+
+/** How long an answer may take. */
+const answerMs = 60_000;
 
 /** The API said no, in words for the reader. */
 export class ApiRefusal extends Error {
@@ -34,16 +38,19 @@ export class Api {
   /** Events of a stream, again from the start when it breaks. Ends when the signal says so, or the API refuses. */
   async *events(path: string, signal: AbortSignal, onState: (isLive: boolean) => void): AsyncGenerator<StreamEvent> {
     for (let failures = 0; !signal.aborted;) {
+      const patience = new Patience(streamSilentMs, signal);
       try {
-        const { body } = await this.ask(path, signal);
+        const { body } = await this.ask(path, patience.signal);
         onState(true);
-        for await (const event of body ? readEvents(body) : []) {
+        for await (const event of body ? readEvents(patience.of(body)) : []) {
           failures = 0;
           yield event;
           if (event.type === 'done') return;
         }
       } catch (error) {
         if (error instanceof ApiRefusal && error.status < 500 && error.status !== 429) throw error;
+      } finally {
+        patience.end();
       }
       if (signal.aborted) return;
       onState(false);
@@ -52,9 +59,9 @@ export class Api {
     }
   }
 
-  private async ask(path: string, signal?: AbortSignal): Promise<Response> {
+  private async ask(path: string, signal = AbortSignal.timeout(answerMs)): Promise<Response> {
     const headers = { authorization: `Bearer ${this.apiKey}` };
-    const response = await fetch(path, { headers, ...(signal ? { signal } : {}) });
+    const response = await fetch(path, { headers, signal });
     if (response.ok) return response;
     if (response.status === 401) this.onRefused();
     const { message = `The API answered ${response.status}.`, action = '' } = (await response

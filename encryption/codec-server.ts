@@ -27,6 +27,8 @@ interface JsonPayload {
 }
 
 const bodyBytesMax = 16 * 1024 * 1024;
+/** How long a client may take over its headers and its whole request. */
+const serverOptions = { headersTimeout: 10_000, requestTimeout: 30_000 };
 const isLoopback = (host: string): boolean => ['127.0.0.1', '::1', 'localhost'].includes(host);
 
 /** @throws Error when it would serve others than this machine without asking who they are. */
@@ -40,7 +42,7 @@ export function startCodecServer(options: CodecServerOptions): Promise<{ url: st
   }
   const app = codecApp(options);
   return new Promise((resolve, reject) => {
-    const server = serve({ fetch: app.fetch, hostname: host, port }, (address) => {
+    const server = serve({ fetch: app.fetch, hostname: host, port, serverOptions }, (address) => {
       const close = (): Promise<void> => new Promise((closed) => server.close(() => closed()));
       resolve({ url: `http://${host}:${address.port}`, close });
     });

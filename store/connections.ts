@@ -12,8 +12,8 @@ export const databaseLimits = {
   connectMs: 5_000,
   /** One statement, waiting for locks included. */
   statementMs: 5_000,
-  /** One that adds up what a tenant has. */
-  reportMs: 15_000,
+  /** One that adds up what a tenant has, or that begins a run, which somebody would have to begin anew. */
+  patientMs: 15_000,
   /** One that clears away what is kept no longer, or copies a database. */
   longStatementMs: 60_000,
   /** How much later than Postgres the client gives a statement up. */

@@ -54,7 +54,7 @@ export async function readOverview(
   pool: Pool,
   { tenantId, from, now }: { tenantId: string; from: Date; now: Date },
 ): Promise<TenantOverview | undefined> {
-  return asTenantTaking(databaseLimits.reportMs)(pool, tenantId, async (client) => {
+  return asTenantTaking(databaseLimits.patientMs)(pool, tenantId, async (client) => {
     // What is posted while this is read belongs to it too.
     const to = new Date(Math.ceil(now.getTime() / dayMs) * dayMs);
     const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>

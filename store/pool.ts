@@ -112,6 +112,8 @@ export async function inTransaction<T>(
   } catch (error) {
     await committed?.catch(() => undefined);
     broken = await rolledBack(client);
+    // A connection that Postgres itself ended, for the time that this took, says nothing of the others.
+    if (broken && sqlState(error) !== undefined) broken = error as Error;
     throw error;
   } finally {
     clearTimeout(timer);

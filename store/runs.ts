@@ -1,6 +1,7 @@
 /** Runs: what was asked, the file that came with it, what happened, and the answer. None of it is in a workflow history. */
 import type { BindingQuota, Resource } from '../core/commands';
-import { asTenant, type Pool, type PoolClient } from './pool';
+import { databaseLimits } from './connections';
+import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 
 export type RunStatus = 'running' | 'completed' | 'quota_exceeded' | 'failed' | 'cancelled';
 
@@ -21,6 +22,8 @@ export interface NewRun {
   tenantId: string;
   userId?: string | undefined;
   workflowId: string;
+  /** Of Temporal, in which its workflow is started. */
+  namespace?: string | undefined;
   model: string;
   task: string;
   options?: Record<string, unknown>;
@@ -61,11 +64,11 @@ export interface Run {
  * that its workflow was asked for again.
  */
 export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
-  return asTenant(pool, run.tenantId, async (client) => {
+  return asTenantTaking(databaseLimits.patientMs)(pool, run.tenantId, async (client) => {
     const { rows } = await client.query<{ created: boolean; status: RunStatus }>(
-      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options, type)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-       ON CONFLICT (run_id) DO UPDATE SET seen_at = clock_timestamp()
+      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options, type, namespace)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+       ON CONFLICT (run_id) DO UPDATE SET seen_at = clock_timestamp(), namespace = coalesce(excluded.namespace, r.namespace)
        RETURNING r.xmax = 0 AS created, r.status`,
       [
         run.runId,
@@ -76,6 +79,7 @@ export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
         run.task,
         JSON.stringify(run.options ?? {}),
         run.type ?? 'task',
+        run.namespace ?? null,
       ],
     );
     const { created = false, status = 'running' } = rows[0] ?? {};
@@ -194,15 +198,15 @@ export interface UnseenRun extends RunKey {
   seenAt: string;
 }
 
-/** Takes runs of all tenants whose workflow was neither asked for nor seen for so long, to be looked up. */
+/** Takes runs of all tenants, started in this namespace, whose workflow was neither asked for nor seen for so long, to be looked up. */
 export async function takeUnseenRuns(
   pool: Pool,
-  { unseenForMs, max }: { unseenForMs: number; max: number },
+  { namespace, unseenForMs, max }: { namespace: string; unseenForMs: number; max: number },
 ): Promise<UnseenRun[]> {
   const { rows } = await pool.query<UnseenRun>(
     `SELECT tenant_id AS "tenantId", run_id AS "runId", workflow_id AS "workflowId", seen_at AS "seenAt"
-     FROM copilot_internal.take_unseen_runs($1 * interval '1 millisecond', $2)`,
-    [unseenForMs, max],
+     FROM copilot_internal.take_unseen_runs($1 * interval '1 millisecond', $2, $3)`,
+    [unseenForMs, max, namespace],
   );
   return rows;
 }

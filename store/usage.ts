@@ -40,7 +40,7 @@ export interface UsageAsked {
 
 /** The spend of a tenant from one moment to before another, by group, dearest first. */
 export async function readUsage(pool: Pool, asked: UsageAsked): Promise<UsageLine[]> {
-  return asTenantTaking(databaseLimits.reportMs)(pool, asked.tenantId, (client) => usageOf(client, asked));
+  return asTenantTaking(databaseLimits.patientMs)(pool, asked.tenantId, (client) => usageOf(client, asked));
 }
 
 /** The same within the caller's transaction. */

@@ -25,7 +25,7 @@ import { createLlmActivities } from '../activities/llm';
 import { modelProviders } from '../activities/llm/providers';
 import { ReplyFeed } from '../activities/llm/reply-feed';
 import { logNotifications, type NotificationService } from '../activities/notify/alerts';
-import { createSendAlerts } from '../activities/notify';
+import { AlertSender } from '../activities/notify';
 import { allOf, webhookNotifications } from '../activities/notify/webhook';
 import { createSandboxActivities } from '../activities/sandbox';
 import { createPool } from '../store/pool';
@@ -132,6 +132,8 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   const queues = taskQueues(config.taskQueuePrefix);
   const coalescer = new Coalescer({ client, taskQueue: queues.budget });
   const replies = new ReplyBoard({ pool, log });
+  const { notifications = notificationsOf(options) } = options;
+  const alerts = new AlertSender({ pool, notifications, log });
   const { decideBatch, drainAnswers } = createDecideBatch({
     pool,
     client,
@@ -139,8 +141,9 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     enforced: config.enforced,
     replies,
     holdBack: (tenantId) => coalescer.holdBack(tenantId),
+    alertsRaised: () => alerts.wake(),
   });
-  const activities = activitiesOf({ options, pool, client, coalescer, replies, decideBatch });
+  const activities = activitiesOf({ options, pool, client, coalescer, replies, decideBatch, alerts });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
   const workflowBundle = needsWorkflows
     ? (options.workflowBundle ?? (await bundleWorkflows(telemetry, config)))
@@ -169,7 +172,11 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     backlog: () => coalescer.size,
   });
   const workers = await Promise.all(config.roles.map(create));
-  if (config.roles.includes('budget')) await ensureSchedules(client, { taskQueue: queues.budget, log });
+  if (config.roles.includes('budget')) {
+    await ensureSchedules(client, { taskQueue: queues.budget, log });
+    // What a process that ended had left.
+    alerts.wake();
+  }
   const running = Promise.all(workers.map((worker) => worker.run()));
   log.info({ roles: config.roles, address, namespace, buildId: config.buildId }, 'worker started');
 
@@ -178,6 +185,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     .finally(async () => {
       await coalescer.drain();
       await drainAnswers();
+      await alerts.stop();
       await pool.end();
       await connection.close();
     });
@@ -199,6 +207,7 @@ interface Wiring {
   coalescer: Coalescer;
   replies: ReplyBoard;
   decideBatch: ReturnType<typeof createDecideBatch>['decideBatch'];
+  alerts: AlertSender;
 }
 
 /** The log, and before it the webhook where there is one. */
@@ -208,8 +217,16 @@ function notificationsOf({ config, log }: StartWorkersOptions): NotificationServ
 }
 
 /** The activities of each queue. */
-function activitiesOf({ options, pool, client, coalescer, replies, decideBatch }: Wiring): Record<WorkerRole, object> {
-  const { config, log, atPoint, notifications = notificationsOf(options) } = options;
+function activitiesOf({
+  options,
+  pool,
+  client,
+  coalescer,
+  replies,
+  decideBatch,
+  alerts,
+}: Wiring): Record<WorkerRole, object> {
+  const { config, log, atPoint } = options;
   const { codeLanguages } = config;
   const prices = () => readPrices(pool);
   const paidStep = new PaidStep({ pool, coalescer, log, atPoint });
@@ -236,9 +253,9 @@ function activitiesOf({ options, pool, client, coalescer, replies, decideBatch }
       nextTask: () => Promise.resolve(),
       leaveBehind: createLeaveBehind({ pool, client, log }),
       wakeWaiters: createWakeWaiters({ pool, client, log }),
-      sendAlerts: createSendAlerts({ pool, notifications, log }),
+      sendAlerts: () => Promise.resolve(alerts.wake()),
       ...createLeaseActivities({ pool }),
-      ...createLookAfterActivities({ pool, client, coalescer, log }),
+      ...createLookAfterActivities({ pool, client, coalescer, alerts, log }),
       ...createRetentionActivities({ pool, log, keep: config.keep }),
     },
     sandbox: createSandboxActivities({

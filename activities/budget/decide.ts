@@ -28,6 +28,8 @@ export interface DecideDependencies {
   replies: ReplyBoard;
   /** Holds this process's signals to an authority back for a moment. */
   holdBack: (tenantId: string) => void;
+  /** There are alerts to send, by somebody who does not decide. */
+  alertsRaised: () => void;
 }
 
 /** Postgres gives a batch up after this long; a healthy one takes a few milliseconds. */
@@ -76,6 +78,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
       return { recorded, waiting: undefined };
     }
     answer(request, commands, recorded.decision.answers);
+    if (recorded.alertsDue > 0) dependencies.alertsRaised();
     const seconds = (performance.now() - startedMs) / 1000;
     countDecision(() => measured({ tenantId, commands, seconds }, recorded));
     logDenials({ tenantId, log }, recorded);
@@ -148,7 +151,8 @@ function resultOf(recorded: RecordedBatch | undefined, decided: readonly Decided
   return {
     quotas: quotas.map(quotaState),
     ...(recorded?.nextWakeUpMs === undefined ? {} : { nextWakeUpMs: recorded.nextWakeUpMs }),
-    alertsDue: recorded?.alertsDue ?? 0,
+    // They are this process's to send: the authority neither does it nor waits for it.
+    alertsDue: 0,
     ...(waiting.length > 0
       ? {
           waiting: {

@@ -4,6 +4,7 @@
  */
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from '../../telemetry/log';
+import { namespaceIdOf } from '../../authority/namespace';
 import type { Coalescer } from '../../authority/coalescer';
 import { findUntoldDecisions, noteTold } from '../../store/approvals';
 import { lookAfter } from '../../store/leases';
@@ -27,15 +28,20 @@ export const createLookAfterActivities = ({
   pool,
   client,
   coalescer,
+  alerts,
   log,
 }: {
   pool: Pool;
   client: Client;
   coalescer: Coalescer;
+  /** Who sends alerts. */
+  alerts: { wake(): void };
   log: Logger;
 }): LookAfterActivities => ({
   async wakeSleepers() {
     const tenantIds = await lookAfter(pool, wokenMax);
+    // The platform's, which were raised just now, and what others left.
+    alerts.wake();
     await Promise.all(tenantIds.map((tenantId) => coalescer.send(tenantId, { type: 'reload' })));
     return tenantIds.length;
   },
@@ -71,7 +77,12 @@ export const createLookAfterActivities = ({
   },
 
   async endLostRuns() {
-    const runs = await takeUnseenRuns(pool, { unseenForMs, max: lookedUpMax });
+    const namespace = await namespaceIdOf(client);
+    if (namespace === undefined) {
+      log.warn('the namespace of these workers is not known: no run is looked up that may be lost');
+      return 0;
+    }
+    const runs = await takeUnseenRuns(pool, { namespace, unseenForMs, max: lookedUpMax });
     const ended = await Promise.all(
       runs.map(async ({ seenAt, workflowId, ...run }) => {
         const state = await stateOf(client, workflowId);

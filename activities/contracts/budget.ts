@@ -81,7 +81,7 @@ export interface DecideResult {
   quotas: QuotaState[];
   /** When the next reservation runs out, by Postgres' clock. */
   nextWakeUpMs?: number;
-  /** Alerts that wait to be sent. */
+  /** Alerts for the authority to have sent. Always 0 now; histories have others. */
   alertsDue: number;
   durationMs: number;
   /** Reserves that were not decided, since they wait for money from the platform, and what they need. */
@@ -120,7 +120,7 @@ export interface AuthorityActivities {
   nextTask(): Promise<void>;
   /** Wakes the denied steps that wait and that would fit now, in the order in which they began to wait. */
   wakeWaiters(request: { tenantId: string }): Promise<void>;
-  /** Sends the alerts that a tenant's decisions raised. */
+  /** Says that a tenant's decisions raised alerts. Only authorities of the version before ask for it. */
   sendAlerts(request: { tenantId: string }): Promise<void>;
 }
 

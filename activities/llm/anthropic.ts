@@ -19,6 +19,7 @@ import {
   type StopReason,
   type StreamedReply,
   type StreamOptions,
+  providerLimits,
 } from './model-provider';
 import { callFailure, type ErrorFacts } from './provider-errors';
 
@@ -43,11 +44,15 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
     authToken: null,
     ...(baseURL === undefined ? {} : { baseURL }),
     maxRetries: 0,
+    timeout: providerLimits.callMs,
     logLevel: 'off',
   });
   return {
     async countTokens(model, prompt) {
-      const { input_tokens: inputTokens } = await client.messages.countTokens({ model, ...paramsOf(prompt) });
+      const { input_tokens: inputTokens } = await client.messages.countTokens(
+        { model, ...paramsOf(prompt) },
+        { timeout: providerLimits.countMs },
+      );
       return inputTokens;
     },
     modifiersFor(price) {

@@ -20,6 +20,7 @@ import {
   type StopReason,
   type StreamedReply,
   type StreamOptions,
+  providerLimits,
 } from './model-provider';
 import { callFailure, type ErrorFacts } from './provider-errors';
 
@@ -30,7 +31,11 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
     async countTokens(model, prompt) {
       // The Gemini API counts contents only, so instructions and tools are counted as text.
       const rest = { role: 'user', parts: [{ text: `${prompt.system}\n${JSON.stringify(prompt.tools)}` }] };
-      const { totalTokens = 0 } = await client.models.countTokens({ model, contents: [rest, ...contentsOf(prompt)] });
+      const { totalTokens = 0 } = await client.models.countTokens({
+        model,
+        contents: [rest, ...contentsOf(prompt)],
+        config: { abortSignal: AbortSignal.timeout(providerLimits.countMs) },
+      });
       return totalTokens;
     },
     // A tier is chosen by the request alone: no default of an account changes what one that says nothing costs.

@@ -70,6 +70,9 @@ export interface StreamedReply {
   error?: unknown;
 }
 
+/** How long a provider may take until it begins to answer, and for counting tokens. What follows has its own limits: see paid-call. */
+export const providerLimits = { callMs: 600_000, countMs: 30_000 } as const;
+
 export interface ModelProvider {
   /** Tokens of a prompt. Free at every provider. */
   countTokens(model: string, prompt: Prompt): Promise<number>;

@@ -18,6 +18,7 @@ import {
   type StopReason,
   type StreamedReply,
   type StreamOptions,
+  providerLimits,
 } from './model-provider';
 import { callFailure, waitIn, type ErrorFacts } from './provider-errors';
 
@@ -27,11 +28,15 @@ export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
     apiKey,
     ...(baseURL === undefined ? {} : { baseURL }),
     maxRetries: 0,
+    timeout: providerLimits.callMs,
     logLevel: 'off',
   });
   return {
     async countTokens(model, prompt) {
-      const { input_tokens: inputTokens } = await client.responses.inputTokens.count({ model, ...paramsOf(prompt) });
+      const { input_tokens: inputTokens } = await client.responses.inputTokens.count(
+        { model, ...paramsOf(prompt) },
+        { timeout: providerLimits.countMs },
+      );
       return inputTokens;
     },
     modifiersFor: () => ({}),

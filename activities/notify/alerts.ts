@@ -32,9 +32,9 @@ export interface CostAlert {
   quota: AlertedQuota;
 }
 
-/** Sends alerts to people. Throws when it could not: the alert is then sent again. */
+/** Sends alerts to people. Throws when it could not, or when the signal gave it up: the alert is then sent again. */
 export interface NotificationService {
-  sendAlert(alert: CostAlert): Promise<void>;
+  sendAlert(alert: CostAlert, signal?: AbortSignal): Promise<void>;
 }
 
 const titles: Record<CostAlertKind, (what: string, quota: AlertedQuota) => string> = {

@@ -1,9 +1,11 @@
 /**
- * Sends the alerts that decisions raised. Their rows make it one alert a quota, kind, threshold and period; each is sent in a
- * transaction of its own, so that one that cannot be sent does not have the others sent again.
+ * Sends the alerts that decisions raised. Nobody who decides waits for it: a process that is told of one takes what is due, of any
+ * tenant, by a lease in its row; sends it with no transaction open; and says in the row what became of it. Rows make it one alert a
+ * quota, kind, threshold and period, and the lease one sender at a time; one whose sender ended in the middle is sent again.
  */
 import type { Logger } from '../../telemetry/log';
-import { asTenant, type Pool, type PoolClient } from '../../store/pool';
+import { endAlert, takeDueAlerts, type DueAlert } from '../../store/alerts';
+import type { Pool } from '../../store/pool';
 import { countAlert } from '../../telemetry/metrics';
 import { createCostAlert, type AlertedQuota, type CostAlertKind, type NotificationService } from './alerts';
 
@@ -13,51 +15,98 @@ export interface NotifyDependencies {
   log: Logger;
 }
 
-interface AlertRow {
-  alert_id: string;
-  tenant_id: string | null;
-  kind: CostAlertKind;
-  threshold: number | null;
-  details: AlertedQuota;
-}
+/** Alerts of one process under way at once. */
+const atOnce = 4;
+/** Longer than sending one may take. */
+const leaseMs = 30_000;
+/** Between two looks: what is raised meanwhile is seen by the second. */
+const togetherMs = 50;
+/** Before the next try: twice as long each time. */
+const retryMs = 1_000;
+const retryMsMax = 600_000;
+/** How long a process that ends lets what is under way go on. */
+const drainMs = 2_000;
 
-/** Alerts of one call; more wait for the next. */
-const alertsMax = 100;
+export class AlertSender {
+  private readonly underWay = new Set<Promise<void>>();
+  private readonly ending = new AbortController();
+  private timer: NodeJS.Timeout | undefined;
+  private timerAtMs = Infinity;
 
-export const createSendAlerts =
-  ({ pool, notifications, log }: NotifyDependencies) =>
-  async ({ tenantId }: { tenantId: string }): Promise<void> => {
-    for (let sent = 0; sent < alertsMax; sent += 1) {
-      const isSent = await asTenant(pool, tenantId, (client) => sendNext(client, { notifications, log }));
-      if (!isSent) return;
-    }
-  };
+  constructor(private readonly dependencies: NotifyDependencies) {}
 
-/** Sends the oldest alert that nobody else is sending. False when there is none. */
-async function sendNext(
-  client: PoolClient,
-  { notifications, log }: Pick<NotifyDependencies, 'notifications' | 'log'>,
-): Promise<boolean> {
-  const { rows } = await client.query<AlertRow>(
-    `SELECT alert_id, tenant_id, kind, threshold::float8 AS threshold, details FROM copilot_internal.quota_alerts
-     WHERE sent_at IS NULL ORDER BY raised_at LIMIT 1 FOR UPDATE SKIP LOCKED`,
-  );
-  const row = rows[0];
-  if (!row) return false;
-  const quota = row.threshold === null ? row.details : { ...row.details, threshold: row.threshold };
-  const alert = { alertId: row.alert_id, ...createCostAlert(row.kind, quota, row.tenant_id ?? undefined) };
-  try {
-    await notifications.sendAlert(alert);
-  } catch (error) {
-    log.warn(
-      { tenantId: alert.tenantId, alertId: alert.alertId, alert: alert.kind, error },
-      `an alert could not be sent and is tried again: ${alert.title}`,
-    );
-    throw error;
+  /** Something may be due. A later look that an earlier one stands in for is made up for by the next minute's upkeep. */
+  wake(afterMs = togetherMs): void {
+    const atMs = performance.now() + afterMs;
+    if (this.ending.signal.aborted || atMs >= this.timerAtMs) return;
+    clearTimeout(this.timer);
+    this.timerAtMs = atMs;
+    this.timer = setTimeout(() => {
+      this.timerAtMs = Infinity;
+      void this.look();
+    }, afterMs).unref();
   }
-  await client.query('UPDATE copilot_internal.quota_alerts SET sent_at = clock_timestamp() WHERE alert_id = $1', [
-    row.alert_id,
-  ]);
-  countAlert(row.kind);
-  return true;
+
+  /** Takes no more, and lets what is under way end, or gives it up: it is sent again then. */
+  async stop(): Promise<void> {
+    clearTimeout(this.timer);
+    this.timerAtMs = -Infinity;
+    const giveUp = setTimeout(() => this.ending.abort(), drainMs);
+    while (this.underWay.size > 0) await Promise.all(this.underWay);
+    clearTimeout(giveUp);
+    this.ending.abort();
+  }
+
+  private async look(): Promise<void> {
+    const room = atOnce - this.underWay.size;
+    // Whoever ends looks again.
+    if (room <= 0) return;
+    const looking = this.takeAndSend(room).finally(() => this.underWay.delete(looking));
+    this.underWay.add(looking);
+    await looking;
+  }
+
+  private async takeAndSend(room: number): Promise<void> {
+    const { pool, log } = this.dependencies;
+    const due = await takeDueAlerts(pool, { max: room, leaseMs }).catch((error: unknown) => {
+      log.warn({ error }, 'it could not be looked which alerts are due');
+      this.wake(retryMs);
+      return [];
+    });
+    for (const alert of due) {
+      const sending = this.send(alert).finally(() => {
+        this.underWay.delete(sending);
+        this.wake(0);
+      });
+      this.underWay.add(sending);
+    }
+  }
+
+  private async send(row: DueAlert): Promise<void> {
+    const { pool, notifications, log } = this.dependencies;
+    const kind = row.kind as CostAlertKind;
+    const details = row.details as AlertedQuota;
+    const quota = row.threshold === null ? details : { ...details, threshold: row.threshold };
+    const alert = { alertId: row.alertId, ...createCostAlert(kind, quota, row.tenantId ?? undefined) };
+    try {
+      try {
+        await notifications.sendAlert(alert, this.ending.signal);
+      } catch (error) {
+        const nextTryMs = Math.min(retryMs * 2 ** (row.tries - 1), retryMsMax);
+        const { tenantId, alertId, title } = alert;
+        log.warn(
+          { tenantId, alertId, alert: kind, attempt: row.tries, error },
+          `an alert could not be sent and is tried again: ${title}`,
+        );
+        await endAlert(pool, row, { nextTryMs });
+        this.wake(nextTryMs + togetherMs);
+        return;
+      }
+      await endAlert(pool, row, 'sent');
+      countAlert(kind);
+    } catch (error) {
+      // Its lease runs out, and it is sent again.
+      log.warn({ alertId: alert.alertId, error }, 'what became of an alert could not be recorded');
+    }
+  }
 }

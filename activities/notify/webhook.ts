@@ -6,6 +6,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { CostAlert, NotificationService } from './alerts';
 
+/** Connecting, sending and the answer together. */
 const timeoutMs = 10_000;
 
 export const signatureOf = ({ body, secret, atSeconds }: { body: string; secret: string; atSeconds: number }): string =>
@@ -36,7 +37,7 @@ export function webhookNotifications({
   nowMs?: () => number;
 }): NotificationService {
   return {
-    async sendAlert(alert: CostAlert) {
+    async sendAlert(alert: CostAlert, signal?: AbortSignal) {
       const body = JSON.stringify(alert);
       const response = await fetch(url, {
         method: 'POST',
@@ -46,7 +47,7 @@ export function webhookNotifications({
         },
         body,
         redirect: 'error',
-        signal: AbortSignal.timeout(timeoutMs),
+        signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]),
       });
       await response.body?.cancel();
       if (!response.ok) throw new Error(`The webhook answered ${response.status}.`);
@@ -56,7 +57,7 @@ export function webhookNotifications({
 
 /** Sends through one channel after the other; when one fails, all are tried again. The one that can fail goes first. */
 export const allOf = (channels: readonly NotificationService[]): NotificationService => ({
-  async sendAlert(alert) {
-    for (const channel of channels) await channel.sendAlert(alert);
+  async sendAlert(alert, signal) {
+    for (const channel of channels) await channel.sendAlert(alert, signal);
   },
 });

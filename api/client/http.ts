@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorFrom, SpendlockApiError } from './errors';
+import { Patience, streamSilentMs } from './patience';
 
 export interface SpendlockClientOptions {
   baseUrl: string;
@@ -42,6 +43,8 @@ export interface Http {
   ): AsyncGenerator<StreamEvent>;
 }
 
+/** How long an answer may take, all of it: longer than a tenant may let a reservation wait for its own. */
+const answerMs = 660_000;
 /** A request whose answer was lost is sent again so often. */
 const attemptsMax = 4;
 /**
@@ -58,8 +61,12 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
     );
     return `${baseUrl}${path}${given.length === 0 ? '' : `?${new URLSearchParams(given as [string, string][]).toString()}`}`;
   };
-  const send = async (method: string, to: string, more: RequestInit & { headers?: Record<string, string> } = {}) => {
-    const response = await fetch(to, { ...more, method, headers: { authorization, ...more.headers } });
+  const send = async (
+    method: string,
+    to: string,
+    { signal = AbortSignal.timeout(answerMs), ...more }: RequestInit & { headers?: Record<string, string> } = {},
+  ) => {
+    const response = await fetch(to, { ...more, signal, method, headers: { authorization, ...more.headers } });
     if (!response.ok) throw errorFrom(response.status, await bodyOf(response));
     return response;
   };
@@ -80,7 +87,7 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
         ...headers,
         'idempotency-key': idempotencyKey,
       },
-      ...(signal ? { signal } : {}),
+      signal: AbortSignal.any([AbortSignal.timeout(answerMs), ...(signal ? [signal] : [])]),
     });
   };
 
@@ -99,10 +106,11 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
     async *events(path, { query = {}, after = 0, signal }) {
       let lastId = after;
       for (let failures = 0; ;) {
+        const patience = new Patience(streamSilentMs, signal);
         try {
           const headers: Record<string, string> = lastId > 0 ? { 'last-event-id': String(lastId) } : {};
-          const response = await send('GET', url(path, query), { headers, ...(signal ? { signal } : {}) });
-          for await (const event of response.body ? readEvents(response.body) : []) {
+          const response = await send('GET', url(path, query), { headers, signal: patience.signal });
+          for await (const event of response.body ? readEvents(patience.of(response.body)) : []) {
             failures = 0;
             if (event.id !== undefined) lastId = event.id;
             yield event;
@@ -111,6 +119,8 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
         } catch (error) {
           const passes = error instanceof SpendlockApiError && (error.status === 503 || error.code === 'rate_limited');
           if ((error instanceof SpendlockApiError && !passes) || signal?.aborted) throw error;
+        } finally {
+          patience.end();
         }
         failures += 1;
         await sleep(Math.min(200 * 2 ** failures, 5_000), undefined, signal ? { signal } : {});

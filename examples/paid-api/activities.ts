@@ -8,7 +8,9 @@ export interface GeocodingActivities {
 export const createGeocodingActivities = (budget: OwnWorker, serviceUrl: string): GeocodingActivities => ({
   geocode: ({ address, ...operation }) =>
     budget.paid(operation, async () => {
-      const response = await fetch(`${serviceUrl}/lookup?address=${encodeURIComponent(address)}`);
+      const response = await fetch(`${serviceUrl}/lookup?address=${encodeURIComponent(address)}`, {
+        signal: AbortSignal.timeout(10_000),
+      });
       if (response.status === 429) throw new NotBilledError('The geocoding service asked to slow down.');
       if (response.status === 404) throw new NotBilledError('The address is not known.', false);
       const { position } = (await response.json()) as { position: string };

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { Patience } from '../../api/client/patience';
 import { apiTarget } from './target';
 
 /** The API said no, or could not be reached. The message says what to do. */
@@ -15,11 +16,23 @@ export interface Api {
   download(path: string, file: string): Promise<void>;
 }
 
+/** How long an answer may take, and how long one of any size may pause. */
+const answerMs = 120_000;
+const silentMs = 60_000;
+
 export function connect(): Api {
   const { apiUrl, apiKey } = apiTarget(process.env);
-  async function ask(where: string, { headers, ...init }: RequestInit & { headers?: Record<string, string> } = {}) {
+  async function ask(
+    where: string,
+    {
+      headers,
+      signal = AbortSignal.timeout(answerMs),
+      ...init
+    }: RequestInit & { headers?: Record<string, string> } = {},
+  ) {
     const response = await fetch(`${apiUrl}${where}`, {
       ...init,
+      signal,
       headers: { authorization: `Bearer ${apiKey}`, ...headers },
     }).catch((error: Error) => {
       throw new ApiCallError(
@@ -37,10 +50,12 @@ export function connect(): Api {
       return (await ask(where, { method, headers, body: JSON.stringify(body) })).json() as never;
     },
     async download(where, file) {
-      const { body } = await ask(where);
+      const patience = new Patience(silentMs);
+      const { body } = await ask(where, { signal: patience.signal });
+      if (!body) throw new ApiCallError(`${apiUrl} answered with nothing.`);
       // For its owner alone: it holds what people said.
       const target = createWriteStream(file, { flags: 'wx', mode: 0o600 });
-      await pipeline(Readable.fromWeb(body as never), target);
+      await pipeline(Readable.fromWeb(patience.of(body) as never), target).finally(() => patience.end());
     },
   };
 }

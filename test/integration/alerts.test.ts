@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { isSignedBy } from '../../activities/notify/webhook';
+import { budgetWorkflowId } from '../../workflows/messages';
 import { startTestApi, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
@@ -13,7 +14,13 @@ describe('alerts by webhook', () => {
   let api: TestApi;
   let receiver: Server;
   let refuse = 0;
+  let slowMs = 0;
   const received: { body: string; signature: string; alert: Record<string, unknown> }[] = [];
+
+  const webhook = (): Record<string, string> => ({
+    SPENDLOCK_ALERT_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/alerts`,
+    SPENDLOCK_ALERT_WEBHOOK_SECRET: secret,
+  });
 
   beforeAll(async () => {
     receiver = createServer((request, response) => {
@@ -27,17 +34,12 @@ describe('alerts by webhook', () => {
         }
         const alert = JSON.parse(body) as Record<string, unknown>;
         received.push({ body, signature: String(request.headers['x-spendlock-signature']), alert });
-        response.writeHead(204).end();
+        setTimeout(() => response.writeHead(204).end(), slowMs);
       });
     });
     await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve));
     stack = await TestStack.start({ worker: false });
-    await stack.startWorker({
-      environment: {
-        SPENDLOCK_ALERT_WEBHOOK_URL: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/alerts`,
-        SPENDLOCK_ALERT_WEBHOOK_SECRET: secret,
-      },
-    });
+    await stack.startWorker({ environment: webhook() });
     api = await startTestApi(stack);
   });
   afterAll(async () => {
@@ -81,14 +83,58 @@ describe('alerts by webhook', () => {
     expect(isSignedBy(secret, { body, signature, nowSeconds: nowSeconds + 3_600 })).toBe(false);
   });
 
-  test('a webhook that hangs holds up no decision', async () => {
-    const tenantId = await stack.tenant('1');
+  /** From here on the webhook takes requests and does not answer. Answers what it holds. */
+  const hang = (): IncomingMessage[] => {
+    const held: IncomingMessage[] = [];
     receiver.removeAllListeners('request');
-    const hanging = new Promise<IncomingMessage>((resolve) => receiver.once('request', resolve));
+    receiver.on('request', (request: IncomingMessage) => held.push(request));
+    return held;
+  };
+
+  test('each is sent once, though two workers send at once and sending takes its time (XB2)', async () => {
+    const second = await stack.startWorker({ environment: webhook() });
+    const tenantIds = await Promise.all(Array.from({ length: 12 }, () => stack.tenant('1')));
+    slowMs = 300;
+    await Promise.all(tenantIds.map((tenantId) => reserve(tenantId, '2')));
+    await until('all are on record as sent', async () => {
+      const { rows } = await stack.admin.query(
+        'SELECT FROM copilot_internal.quota_alerts WHERE tenant_id = ANY ($1) AND sent_at IS NOT NULL',
+        [tenantIds],
+      );
+      return rows.length === tenantIds.length;
+    });
+    slowMs = 0;
+    await second.stop();
+    for (const tenantId of tenantIds) expect(ofTenant(tenantId)).toHaveLength(1);
+  });
+
+  test('a webhook that hangs holds up no decision, nor its authority when that continues as new (XB2)', async () => {
+    const tenantId = await stack.tenant('1');
+    const held = hang();
     expect((await reserve(tenantId, '2')).status).toBe(429);
-    const { socket } = await hanging;
-    for (let call = 0; call < 5; call += 1) expect((await reserve(tenantId, '0.1')).status).toBe(201);
+    await until('it is asked', () => held.length > 0);
+    const { runId: before } = await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId)).describe();
+    await Promise.all(Array.from({ length: 220 }, () => stack.signal(tenantId, [{ type: 'reload' }])));
+    await until('it continued as new, and decides', async () => {
+      const { status } = await reserve(tenantId, '0.01');
+      const { runId } = await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId)).describe();
+      return status === 201 && runId !== before;
+    });
     // The webhook is still being waited for.
-    expect(socket.destroyed).toBe(false);
+    expect(held[0]?.socket.destroyed).toBe(false);
+  });
+
+  test('ten tenants whose alerts hang hold no connection, and no eleventh up (XB2)', async () => {
+    const held = hang();
+    for (let tenant = 0; tenant < 10; tenant += 1)
+      expect((await reserve(await stack.tenant('1'), '2')).status).toBe(429);
+    await until('it is asked', () => held.length >= 4);
+    expect((await reserve(await stack.tenant('1'), '0.1')).status).toBe(201);
+    expect(held.at(-1)?.socket.destroyed).toBe(false);
+    const { rows } = await stack.admin.query<{ open: number }>(
+      `SELECT count(*)::integer AS open FROM pg_stat_activity
+       WHERE datname = current_database() AND state LIKE 'idle in transaction%' AND state_change < now() - interval '1 second'`,
+    );
+    expect(rows).toEqual([{ open: 0 }]);
   });
 });

@@ -1,10 +1,13 @@
 /** A run whose workflow never began, or was ended from outside, is ended on record. */
 import { randomUUID } from 'node:crypto';
+import { Client } from '@temporalio/client';
+import { msToTs } from '@temporalio/common/lib/time';
 import { startRun } from '../../api/runs';
+import { namespaceIdOf } from '../../authority/namespace';
 import { startRunBody } from '../../api/schemas';
 import { endRun } from '../../store/run-end';
 import { createRun, readRunEvents, takeUnseenRuns, type RunKey } from '../../store/runs';
-import { runWorkflowId } from '../../workflows/messages';
+import { runWorkflowId, taskQueues } from '../../workflows/messages';
 import { TestStack, until } from '../support/stack';
 
 describe('a run that was lost', () => {
@@ -25,7 +28,9 @@ describe('a run that was lost', () => {
     const tenantId = await stack.tenant('5');
     const runId = randomUUID();
     const task = 'Say something.';
-    await createRun(stack.pool, { runId, tenantId, workflowId: runWorkflowId(runId), model: 'claude-haiku-4-5', task });
+    const namespace = await namespaceIdOf(stack.temporal);
+    const workflowId = runWorkflowId(runId);
+    await createRun(stack.pool, { runId, tenantId, workflowId, namespace, model: 'claude-haiku-4-5', task });
     return { runId, tenantId };
   };
   const repeat = ({ tenantId, runId }: RunKey): Promise<unknown> =>
@@ -57,7 +62,8 @@ describe('a run that was lost', () => {
   test('a repeat between the look and the end of the record wins', async () => {
     const run = await half();
     await timePasses();
-    const taken = await takeUnseenRuns(stack.pool, { unseenForMs: 120_000, max: 10 });
+    const namespace = (await namespaceIdOf(stack.temporal)) ?? '';
+    const taken = await takeUnseenRuns(stack.pool, { namespace, unseenForMs: 120_000, max: 10 });
     const lastSeenAt = taken.find(({ runId }) => runId === run.runId)?.seenAt ?? '';
     await repeat(run);
     const failure = { code: 'run_lost', message: '' };
@@ -87,5 +93,31 @@ describe('a run that was lost', () => {
     await look();
     await until('nothing is held', async () => (await stack.books(tenantId)).openReservations === 0);
     expect((await stack.books(tenantId)).reservedUsd).toBe('0');
+  });
+
+  test('is none for workers of another namespace (XB10)', async () => {
+    const elsewhere = `elsewhere-${randomUUID().slice(0, 8)}`;
+    await stack.connection.workflowService.registerNamespace({
+      namespace: elsewhere,
+      workflowExecutionRetentionPeriod: msToTs('1 day'),
+    });
+    const there = new Client({ connection: stack.connection, namespace: elsewhere });
+    const worker = await until('the namespace is known to every part of the server', () =>
+      stack.startWorker({ environment: { TEMPORAL_NAMESPACE: elsewhere } }).catch(() => undefined),
+    );
+    const run = await half();
+    // Of a version that did not write where: it is taken only where all others are.
+    const old = await half();
+    await stack.admin.query('UPDATE copilot_internal.runs SET namespace = NULL WHERE run_id = $1', [old.runId]);
+    await timePasses();
+    const lookThere = (): Promise<unknown> =>
+      there.workflow.execute('lookAfter', {
+        workflowId: `lookAfter/${randomUUID()}`,
+        taskQueue: taskQueues(stack.prefix).budget,
+      });
+    expect(await lookThere()).toMatchObject({ lost: 0 });
+    for (const key of [run, old]) expect((await stack.show(key)).status).toBe('running');
+    await worker.stop();
+    expect(await look()).toMatchObject({ lost: 2 });
   });
 });

@@ -1,0 +1,61 @@
+/** Everything that waits for somebody else has an end: what makes a connection, a request or a stream says which. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { endlessWaits } from '../support/endless-waits';
+
+const root = path.join(__dirname, '..', '..');
+const page = readFileSync(path.join(root, 'docs', 'reliability.md'), 'utf8');
+const folders = [
+  ...['activities', 'api', 'authority', 'dashboard', 'encryption', 'store', 'telemetry', 'workers', 'workflows'],
+  ...['scripts/cli', 'scripts/start', 'scripts/embedded', 'examples'],
+];
+const isSource = (file: string): boolean => /\.tsx?$/.test(file) && !/\.test\.tsx?$|\.d\.ts$/.test(file);
+const filesOf = (folder: string): string[] =>
+  readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter(isSource)
+    .map((file) => path.posix.join(folder, file));
+const alone = readdirSync(path.join(root, 'scripts')).filter(isSource);
+
+describe('time limits', () => {
+  test('no wait of the product is without one', () => {
+    const files = [...folders.flatMap(filesOf), ...alone.map((file) => `scripts/${file}`)];
+    expect(files.length).toBeGreaterThan(150);
+    // The example has no connection of its own to look after: Temporal's defaults do.
+    const product = files.filter((file) => file !== 'examples/paid-api/worker.ts');
+    expect(product.flatMap((file) => endlessWaits(file, readFileSync(path.join(root, file), 'utf8')))).toEqual([]);
+  });
+
+  test.each([
+    ['a request', `await fetch(url, { method: 'POST' });`],
+    ['a request without options', `await fetch(url);`],
+    ['a request of Node', `import http from 'node:http'; http.get(url, done);`],
+    ['a socket', `import { connect } from 'node:net'; connect({ port: 1 });`],
+    ['a pool', `import { Pool } from 'pg'; const pool = new Pool({ max: 1 });`],
+    ['a pool of the whole module', `import pg from 'pg'; const pool = new pg.Pool({ max: 1 });`],
+    ['a connection', `import { Client } from 'pg'; const client = new Client(url);`],
+    ['an SDK', `const client = new Anthropic({ maxRetries: 0 });`],
+    ['a count', `await client.messages.countTokens({ model });`],
+    ['a sandbox', `await Sandbox.kill(sandboxId, { apiKey });`],
+    ['Temporal', `import { Connection } from '@temporalio/client'; await Connection.connect({ address });`],
+    ['a server', `import { serve } from '@hono/node-server'; serve({ fetch: app.fetch, port });`],
+    ['a stream', `new ReadableStream({ pull: (to) => to.enqueue(next()) });`],
+  ])('%s without one is told', (_what, source) => {
+    expect(endlessWaits('api/any.ts', source)).toHaveLength(1);
+  });
+
+  test('what has one is not told', () => {
+    const source = `import { Client } from '@temporalio/client'; import { request } from './http';
+      new Client({ connection }); request(url); await fetch(url, { signal: AbortSignal.timeout(1) });`;
+    expect(endlessWaits('api/any.ts', source)).toEqual([]);
+  });
+
+  test('the places that the table of docs/reliability.md names have what it names', () => {
+    const table = page.slice(page.indexOf('## Time limits'), page.indexOf('## Faults that were found'));
+    const named = [...table.matchAll(/`([\w./-]+\.ts)`, `(\w+)`/g)];
+    expect(named.length).toBeGreaterThan(45);
+    const missing = named.filter(
+      ([, file = '', name = '']) => !new RegExp(`\\b${name}\\b`).test(readFileSync(path.join(root, file), 'utf8')),
+    );
+    expect(missing.map(([place]) => place)).toEqual([]);
+  });
+});
