@@ -2,6 +2,7 @@
 import type { Period } from '../core/periods';
 import type { ResourceType } from '../core/quotas';
 import type { Operator } from './control';
+import { databaseLimits } from './connections';
 import { asTenant, inTransaction, type Pool } from './pool';
 import { viewOf, type QuotaRow, type QuotaView } from './tenants';
 
@@ -22,10 +23,10 @@ export async function returnLeases(pool: Pool, tenantId: string): Promise<void> 
 
 /** Raises the platform's alerts, and names tenants whose authority has something to do and may be asleep. */
 export async function lookAfter(pool: Pool, tenantsMax: number): Promise<string[]> {
-  const { rows } = await pool.query<{ tenant_id: string }>(
-    'SELECT tenant_id FROM copilot_internal.look_after($1) AS tenant_id',
-    [tenantsMax],
-  );
+  const look = 'SELECT tenant_id FROM copilot_internal.look_after($1) AS tenant_id';
+  const { rows } = await inTransaction(pool, (client) => client.query<{ tenant_id: string }>(look, [tenantsMax]), {
+    statementMs: databaseLimits.patientMs,
+  });
   return rows.map(({ tenant_id }) => tenant_id);
 }
 
