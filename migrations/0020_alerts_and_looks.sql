@@ -73,7 +73,7 @@ AS $$
     WHERE u.status = 'running' AND u.seen_at < clock_timestamp() - p_unseen_for
       AND (u.namespace = p_namespace OR u.namespace IS NULL AND (
         SELECT min(n.namespace) = p_namespace AND max(n.namespace) = p_namespace FROM runs n WHERE n.namespace IS NOT NULL))
-    ORDER BY u.seen_at LIMIT p_max FOR UPDATE SKIP LOCKED
+    ORDER BY u.seen_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED
   ) AS unseen
   WHERE r.run_id = unseen.run_id
   RETURNING r.tenant_id, r.run_id, r.workflow_id, r.seen_at::text

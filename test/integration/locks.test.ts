@@ -80,8 +80,8 @@ describe('locks', () => {
     ];
     await setUserDefaults(pool, { tenantId: ada, by, defaults });
     const run = { model: 'claude-haiku-4-5', userId: 'user' };
-    await createRun(pool, { ...talk, ...run, type: 'conversation', workflowId: 'talk', task: '' });
-    await createRun(pool, { ...over, ...run, workflowId: 'over', task: 'Done.' });
+    await createRun(pool, { ...talk, ...run, type: 'conversation', workflowId: 'talk', namespace: 'here', task: '' });
+    await createRun(pool, { ...over, ...run, workflowId: 'over', namespace: 'here', task: 'Done.' });
     for (const turnId of [running, queued]) await addTurn(pool, talk, { turnId, message: 'Hello.' });
     await beginTurn(pool, talk, { openingStep: 1, attachment: '' });
     const asked = { approvalId: approval, toolUseId: 'one', tool: 'run_code', kind: 'approval' as const, input: {} };
@@ -267,7 +267,7 @@ describe('locks', () => {
         { ...talk, sequence: 8, role: 'user', content: [] },
         { key: 'told', type: 'tool.finished', data: {} },
       ),
-    'the look for lost runs': (stepping) => takeUnseenRuns(stepping, { unseenForMs: 0, max: 10 }),
+    'the look for lost runs': (stepping) => takeUnseenRuns(stepping, { namespace: 'here', unseenForMs: 0, max: 10 }),
     'transcripts forgotten': (stepping) => forgetTranscripts(stepping, new Date(), 10),
     'events forgotten': (stepping) => forgetEvents(stepping, new Date(), 10),
   };
