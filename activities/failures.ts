@@ -4,6 +4,7 @@
  * the prompt, and would stay in the history.
  */
 import { ApplicationFailure } from '@temporalio/common';
+import { storableText } from '../core/storable';
 import type { ErrorCode } from '../core/errors';
 import type { AttemptFailureDetails } from './contracts/failures';
 
@@ -11,7 +12,8 @@ import type { AttemptFailureDetails } from './contracts/failures';
 export function failure(code: ErrorCode, message: string, details?: AttemptFailureDetails): ApplicationFailure {
   return ApplicationFailure.create({
     type: code,
-    message,
+    // It may name what a provider or a program called its error, and is stored with the run.
+    message: storableText(message),
     nonRetryable: true,
     ...(details ? { details: [details] } : {}),
   });

@@ -1,4 +1,5 @@
 import { Context } from '@temporalio/activity';
+import { noteBeginning } from './own-time';
 
 /**
  * Beats come this often at most, and so a cancellation is heard this soon at the latest; each is a request to Temporal, and an
@@ -18,6 +19,7 @@ export const beatEveryMs = (timeoutMs: number | undefined): number =>
  */
 export async function withHeartbeats<T>(work: () => Promise<T>): Promise<T> {
   const activity = Context.current();
+  noteBeginning(activity);
   const timer = setInterval(() => activity.heartbeat(), beatEveryMs(activity.info.heartbeatTimeoutMs));
   try {
     return await work();

@@ -122,6 +122,11 @@ export const errorCatalogue = {
     retry: false,
     action: "Set E2B_API_KEY, or allow a model's code to run on this machine with --allow-local-code.",
   },
+  superseded: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Nothing: the run went on without this reply. What it cost is on record.',
+  },
   // Runs and the system itself.
   run_cancelled: {
     httpStatus: 409,

@@ -30,6 +30,8 @@ const cases = {
   'run-fallback': 'a run whose first model cannot be reached',
   'run-shown': 'a run that waits for money, and says so in its search attributes',
   'run-refused-nothing-made': 'a run whose program a person refuses, and for which nothing is made',
+  'run-planned-again': 'a run that waits for money, and whose step is then planned at the prices of then',
+  'run-held-compacted': 'a run whose step holds its money while what it did is summed up',
   'ended-denied': 'a run that is denied, and whose workflow fails with that',
   'ended-failed': 'a run that makes its model calls without an answer, and whose workflow fails with that',
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',

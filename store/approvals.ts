@@ -1,4 +1,5 @@
 /** What people are asked: whether a tool may be used, and questions that the model has. What they decide first stands. */
+import { storableText } from '../core/storable';
 import { appendRunEvent, type RunKey } from './runs';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
@@ -80,7 +81,7 @@ export async function decideApproval(
     const { rowCount } = await client.query(
       `UPDATE copilot_internal.approvals SET status = $2, answer = $3, decided_by = $4, decided_at = clock_timestamp()
        WHERE approval_id = $1 AND status = 'pending' AND ($2 <> 'answered' OR kind = 'question') AND ($2 <> 'approved' OR kind = 'approval')`,
-      [approvalId, statuses[decision], answer ?? null, decidedBy],
+      [approvalId, statuses[decision], answer === undefined ? null : storableText(answer), storableText(decidedBy)],
     );
     const { rows } = await client.query<Approval & { workflowId: string }>(
       `SELECT ${columns}, (SELECT workflow_id FROM copilot_internal.runs r WHERE r.run_id = a.run_id) AS "workflowId"

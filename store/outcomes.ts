@@ -1,6 +1,7 @@
 /** What callers outside Temporal say of their calls, written into their reservations' rows. */
 import { formatUsd, type Usd } from '../core/money';
 import type { ReservationStatus } from '../core/reservations';
+import { storable } from '../core/storable';
 import type { Pool } from './pool';
 
 export interface OutcomeItem {
@@ -31,7 +32,9 @@ export async function recordOutcomes(
   items: readonly OutcomeItem[],
 ): Promise<OutcomeAnswer[]> {
   const json = JSON.stringify(
-    items.map(({ costUsd, ...item }) => (costUsd === undefined ? item : { ...item, costUsd: formatUsd(costUsd) })),
+    items.map(({ costUsd, ...item }) =>
+      costUsd === undefined ? storable(item) : { ...storable(item), costUsd: formatUsd(costUsd) },
+    ),
   );
   const { rows } = await pool.query<{ answers: OutcomeAnswer[] }>(
     'SELECT copilot_internal.record_outcomes($1, $2) AS answers',

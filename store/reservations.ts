@@ -2,6 +2,7 @@
 import type { Resource } from '../core/commands';
 import { formatUsd, parseAmountUsd, type Usd } from '../core/money';
 import type { ReservationStatus, Settlement } from '../core/reservations';
+import { storable } from '../core/storable';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 export interface OperationKey {
@@ -10,18 +11,24 @@ export interface OperationKey {
 }
 
 /**
- * Claims a reservation for one execution. Succeeds once, for a granted and unexpired one, and again for the same token.
+ * Claims a reservation for one execution. Succeeds once, for a granted and unexpired one, and again for the same token. From
+ * then on it lasts as long as it was asked for once more, or as the call may take where that is longer.
  * Undefined means that there is nothing to spend: no call may be made.
  */
 export async function claimReservation(
   pool: Pool,
-  { tenantId, operationId, claimToken }: OperationKey & { claimToken: string },
+  {
+    tenantId,
+    operationId,
+    claimToken,
+    callSeconds,
+  }: OperationKey & { claimToken: string; callSeconds?: number | undefined },
 ): Promise<Usd | undefined> {
   return asTenant(pool, tenantId, async (client, commitWith) => {
     const { rows } = await commitWith(
       client.query<{ granted: string | null }>(
-        'SELECT copilot_internal.claim_reservation($1, $2, $3)::text AS granted',
-        [tenantId, operationId, claimToken],
+        'SELECT copilot_internal.claim_reservation($1, $2, $3, $4)::text AS granted',
+        [tenantId, operationId, claimToken, callSeconds ?? null],
       ),
     );
     const granted = rows[0]?.granted;
@@ -51,11 +58,33 @@ export async function recordOutcome(
       claimToken ?? null,
       outcome.billed ? 'billed' : 'not_billed',
       outcome.billed ? formatUsd(outcome.costUsd) : null,
-      outcome.billed && outcome.usage !== undefined ? JSON.stringify(outcome.usage) : null,
-      JSON.stringify(outcome.billed ? (outcome.result ?? null) : { reason: outcome.reason }),
+      outcome.billed && outcome.usage !== undefined ? JSON.stringify(storable(outcome.usage)) : null,
+      JSON.stringify(storable(outcome.billed ? (outcome.result ?? null) : { reason: outcome.reason })),
     ],
   );
   return rows[0]?.recorded ?? false;
+}
+
+/**
+ * Keeps what a claimed call brought whose cost nobody can tell, inside the caller's transaction: without an outcome it is
+ * settled at its grant, as unverified. The same answer as that of `recordOutcome`.
+ */
+export async function recordUnpriced(
+  client: PoolClient,
+  {
+    tenantId,
+    operationId,
+    claimToken,
+    usage,
+    result,
+  }: OperationKey & { claimToken: string; usage: unknown; result: unknown },
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `UPDATE copilot_internal.reservations SET outcome_usage = $4, outcome_result = $5
+     WHERE tenant_id = $1 AND operation_id = $2 AND claim_token = $3 AND outcome IS NULL`,
+    [tenantId, operationId, claimToken, JSON.stringify(storable(usage ?? null)), JSON.stringify(storable(result))],
+  );
+  return (rowCount ?? 0) > 0;
 }
 
 /** How far one operation has come. */

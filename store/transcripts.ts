@@ -86,6 +86,65 @@ export async function writeTranscriptMessage(
   );
 }
 
+/** Whose reply a step goes on with. */
+export type KeptReply = { kept: true } | { kept: false; usedInstead?: string | undefined };
+
+/**
+ * Writes the reply of a step, inside the caller's transaction, unless the run goes on with another one: a reply of the same step
+ * was written before (by another attempt, or before the workflow was reset), or something came after it. Then tells whose.
+ */
+export async function writeReply(
+  client: PoolClient,
+  { tenantId, runId, operationId, step, content }: RunKey & { operationId: string; step: number; content: unknown[] },
+): Promise<KeptReply> {
+  const sequence = replySequence(step);
+  await client.query(
+    `INSERT INTO copilot_internal.transcript_messages (run_id, tenant_id, sequence, role, content, operation_id)
+     SELECT $1, $2, $3, 'assistant', $4, $5
+     WHERE NOT EXISTS (SELECT FROM copilot_internal.transcript_messages WHERE run_id = $1 AND sequence >= $3) ON CONFLICT DO NOTHING`,
+    [runId, tenantId, sequence, JSON.stringify(content), operationId],
+  );
+  const { rows } = await client.query<{ operation_id: string | null }>(
+    'SELECT operation_id FROM copilot_internal.transcript_messages WHERE run_id = $1 AND sequence = $2',
+    [runId, sequence],
+  );
+  const winner = rows[0]?.operation_id ?? undefined;
+  return winner === operationId ? { kept: true } : { kept: false, usedInstead: winner };
+}
+
+/** What the transcript has of a step. */
+export interface StepRecord {
+  /** Its reply: what the operation that bought it answered to its workflow; its content where that is not on record. */
+  reply?: { operationId: string | undefined; result: unknown; content: unknown[] };
+  toolsAnswered: boolean;
+  /** The run has gone on beyond this step without a reply of it. */
+  isPast: boolean;
+}
+
+export async function readStep(pool: Pool, { tenantId, runId, step }: RunKey & { step: number }): Promise<StepRecord> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{
+      sequence: number;
+      operationId: string | null;
+      result: unknown;
+      content: unknown[];
+    }>(
+      `SELECT m.sequence, m.operation_id AS "operationId", CASE WHEN m.sequence = $2 THEN m.content END AS content,
+              CASE WHEN m.sequence = $2 AND r.outcome_result ? 'stopReason' THEN r.outcome_result END AS result
+       FROM copilot_internal.transcript_messages m
+       LEFT JOIN copilot_internal.reservations r ON r.tenant_id = m.tenant_id AND r.operation_id = m.operation_id
+       WHERE m.run_id = $1 AND m.sequence >= $2 ORDER BY m.sequence LIMIT 2`,
+      [runId, replySequence(step)],
+    );
+    const reply = rows.find(({ sequence }) => sequence === replySequence(step));
+    return {
+      ...(reply ? { reply: { ...reply, operationId: reply.operationId ?? undefined } } : {}),
+      toolsAnswered: rows.some(({ sequence }) => sequence === toolResultSequence(step)),
+      isPast: rows.length > 0 && !reply,
+    };
+  });
+}
+
 /** Writes one message and the event that tells of it. */
 export async function appendToTranscript(
   pool: Pool,

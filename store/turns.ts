@@ -44,7 +44,7 @@ export async function addTurn(
 
 /**
  * Takes the oldest queued turn, or again the one that runs: its message becomes part of the transcript, under a step number
- * of its own. Undefined when none waits.
+ * of its own, behind all that was said: a workflow that was reset may have counted less. Undefined when none waits.
  */
 export async function beginTurn(
   pool: Pool,
@@ -55,7 +55,8 @@ export async function beginTurn(
     await lockRun(client, runId);
     const { rows } = await client.query<{ turnId: string; openingStep: number; message: string; number: number }>(
       `UPDATE copilot_internal.turns SET status = 'running', started_at = coalesce(started_at, clock_timestamp()),
-         opening_step = coalesce(opening_step, $2)
+         opening_step = coalesce(opening_step, greatest($2, (
+           SELECT (coalesce(max(sequence), 0) + 1) / 2 + 1 FROM copilot_internal.transcript_messages WHERE run_id = $1)))
        WHERE turn_id = (SELECT turn_id FROM copilot_internal.turns WHERE run_id = $1 AND status IN ('running', 'queued')
                         ORDER BY status = 'running' DESC, number LIMIT 1)
        RETURNING turn_id AS "turnId", opening_step AS "openingStep", message, number`,

@@ -88,7 +88,7 @@ export function countModelCall(call: {
   provider: string;
   model: string;
   kind: 'llm.call' | 'compaction';
-  outcome: 'ok' | 'failed' | 'not_billed' | 'unknown';
+  outcome: 'ok' | 'unpriced' | 'failed' | 'not_billed' | 'unknown';
   seconds: number;
   usage?: ModelUsage | undefined;
 }): void {

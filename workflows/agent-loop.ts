@@ -2,9 +2,10 @@
  * What a task and a turn of a conversation have in common: one step is a model call, and the tools that it calls for. Words
  * and files stay in Postgres; a history holds ids, usage and money.
  *
- *   plan ── context too large ──▶ compact (a paid step of its own; when it fails or is denied the step goes on without)
- *    └──▶ call the model ── its provider cannot answer ──▶ the next model, at its own price
- *            └──▶ answered, or: ask people ──▶ run tools ──▶ the next step
+ *   plan ── bought already (late, or before a reset) ──▶ gone on with
+ *    └──▶ hold the money ── context too large ──▶ compact (a paid step of its own; when it fails or is denied the step goes on without)
+ *            └──▶ call the model ── its provider cannot answer ──▶ the next model, at its own price
+ *                    └──▶ answered, or: ask people ──▶ run tools ──▶ the next step
  */
 import {
   ActivityCancellationType,
@@ -12,7 +13,14 @@ import {
   workflowInfo,
   type ActivityInterfaceFor,
 } from '@temporalio/workflow';
-import type { LlmActivities, ModelCallPlan, ModelReply, ToolCall } from '../activities/contracts/llm';
+import type {
+  BoughtReply,
+  LlmActivities,
+  ModelCallPlan,
+  ModelReply,
+  PrepareModelCall,
+  ToolCall,
+} from '../activities/contracts/llm';
 import type { ErrorCode } from '../core/errors';
 import { formatUsd, parseAmountUsd, sumUsd } from '../core/money';
 import type { ApprovalDesk } from './approvals';
@@ -23,8 +31,9 @@ import type { SandboxSession } from './sandbox-session';
 import type { TimeLimit } from './time-limit';
 import type { Budget, PaidStep } from './with-budget';
 
-/** A model call may take this long; its reservation a margin longer. */
+/** A model call may take this long; its activity has as long again as writing may take, its reservation a margin more. */
 const modelCallSecondsMax = 600;
+const writingSecondsMax = 300;
 const expiryMarginSeconds = 60;
 /** A model that has others behind it gets fewer attempts, and is not waited for. */
 const withFallback = { maxAttempts: 2, pauseMsMax: 30_000 };
@@ -43,6 +52,8 @@ export interface AgentLoopParts {
   show: (step: number, doing: string) => void;
 }
 
+type StepReply = ModelReply & Pick<BoughtReply, 'toolsAnswered'>;
+
 export class AgentLoop {
   private readonly llm = llmActivities(workflowInfo().taskQueue);
   private compactFromStep = 0;
@@ -55,6 +66,7 @@ export class AgentLoop {
    */
   async step(step: number, turnId?: string): Promise<'answered' | 'goes on'> {
     const reply = await this.reply(step);
+    if (reply.toolsAnswered) return 'goes on';
     if (reply.toolCalls.length === 0) {
       if (reply.stopReason !== 'max_tokens') return 'answered';
       throw failureWith(
@@ -80,7 +92,7 @@ export class AgentLoop {
     return 'goes on';
   }
 
-  private async reply(step: number): Promise<ModelReply> {
+  private async reply(step: number): Promise<StepReply> {
     const { model, fallbackModels = [] } = this.parts.input;
     const models = [model, ...fallbackModels];
     for (const [index, name] of models.entries()) {
@@ -95,54 +107,111 @@ export class AgentLoop {
     throw failureWith('internal', 'There was no model to call.');
   }
 
-  private async askModel(step: number, model: string, limits: Partial<PaidStep>): Promise<ModelReply> {
+  private async askModel(step: number, model: string, limits: Partial<PaidStep>): Promise<StepReply> {
     const { input, budget, show } = this.parts;
     const { tenantId, runId } = input;
-    const plan = await this.plan(step, model);
+    let plan = await this.plan(step, model);
+    if (plan.bought) {
+      const { operationId, reply, toolsAnswered = false } = plan.bought;
+      if (operationId !== undefined) budget.noteBought(operationId, reply.costUsd);
+      return { ...reply, toolsAnswered };
+    }
+    const asked = (): PaidStep => ({ ...paidCall('llm.call', step, plan), ...limits });
+    const planAgain = async (): Promise<PaidStep> => {
+      const { compaction, inputTokens } = plan;
+      const priced = await this.llm.free.prepareModelCall({ ...this.request(model), inputTokens });
+      plan = { ...priced, ...(compaction ? { compaction } : {}) };
+      return asked();
+    };
     show(step, 'calling the model');
     return budget.withBudget<ModelReply>(
-      { ...paidCall('llm.call', step, plan), ...limits },
+      asked(),
       async ({ operationId, grantedUsd }) => {
+        if (plan.compaction) plan = await this.compacted(step, plan, plan.compaction);
         const summary = `${plan.model}, at most $${grantedUsd}`;
         const request = { tenantId, runId, operationId, step, plan, grantedUsd };
         const answered = await this.llm.paid.callModel.executeWithOptions({ summary }, [request]);
         budget.noteCost(operationId, answered.costUsd);
         return answered;
       },
+      { planAgain },
     );
+  }
+
+  private request(model: string): PrepareModelCall {
+    const { tenantId, runId, maxOutputTokens } = this.parts.input;
+    return { tenantId, runId, model, maxOutputTokens };
   }
 
   private async plan(step: number, model: string): Promise<ModelCallPlan> {
     const { input, show } = this.parts;
-    const { tenantId, runId, maxOutputTokens } = input;
     show(step, 'preparing a model call');
-    const request = { tenantId, runId, model, maxOutputTokens };
+    const request = { ...this.request(model), step };
     const compact = input.compact === true && step >= this.compactFromStep;
     const plan = await this.llm.free.prepareModelCall({ ...request, ...(compact ? { compact } : {}) });
-    if (!plan.compaction) return plan;
-    show(step, 'summing up older messages');
-    await this.compact(step, model, plan.compaction.throughSequence);
+    if (!plan.compaction || isPatched('held-before-compacted')) return plan;
+    await this.compact(step, model, plan.compaction, { maxAttempts: 2 });
     return this.llm.free.prepareModelCall(request);
   }
 
-  /** Sums older messages up. One that cannot be paid, or fails, leaves the context as it is. */
-  private async compact(step: number, model: string, throughSequence: number): Promise<void> {
-    const { input, budget } = this.parts;
+  /**
+   * The call as it is after older messages were summed up, with the money that is held for the step: what the summary costs comes
+   * on top, all of it or none, so that it never takes what the answer needs.
+   */
+  private async compacted(
+    step: number,
+    { compaction: _, ...plan }: ModelCallPlan,
+    through: { throughSequence: number },
+  ): Promise<ModelCallPlan> {
+    const { show } = this.parts;
+    const isSummedUp = await this.compact(step, plan.model, through, {
+      maxAttempts: 2,
+      onDenied: 'fail',
+      isWhole: true,
+    });
+    show(step, 'calling the model');
+    if (!isSummedUp) return plan;
+    const { inputTokens } = await this.llm.free.prepareModelCall(this.request(plan.model));
+    return { ...plan, inputTokens };
+  }
+
+  /** Sums older messages up. One that cannot be paid, or fails, leaves the context as it is. Answers whether it was made. */
+  private async compact(
+    step: number,
+    model: string,
+    { throughSequence }: { throughSequence: number },
+    { isWhole = false, ...limits }: Partial<PaidStep> & { isWhole?: boolean },
+  ): Promise<boolean> {
+    const { input, budget, show } = this.parts;
     const { tenantId, runId } = input;
+    show(step, 'summing up older messages');
     this.compactFromStep = step + compactionRest;
     try {
-      const plan = await this.llm.free.prepareCompaction({ tenantId, runId, model, throughSequence });
+      const request = { tenantId, runId, model, throughSequence };
+      let plan = await this.llm.free.prepareCompaction(request);
+      const asked = (): PaidStep => {
+        const { minimumUsd, ...whole } = { ...paidCall('compaction', step, plan), ...limits };
+        return isWhole || minimumUsd === undefined ? whole : { ...whole, minimumUsd };
+      };
+      const planAgain = async (): Promise<PaidStep> => {
+        plan = await this.llm.free.prepareCompaction({ ...request, inputTokens: plan.inputTokens });
+        return asked();
+      };
       await budget.withBudget(
-        { ...paidCall('compaction', step, plan), maxAttempts: 2 },
+        asked(),
         async ({ operationId, grantedUsd }) => {
-          const request = { tenantId, runId, operationId, throughSequence, plan, grantedUsd };
           const summary = `${plan.model} sums up, at most $${grantedUsd}`;
-          const { costUsd } = await this.llm.paid.compactContext.executeWithOptions({ summary }, [request]);
+          const { costUsd } = await this.llm.paid.compactContext.executeWithOptions({ summary }, [
+            { tenantId, runId, operationId, throughSequence, plan, grantedUsd },
+          ]);
           budget.noteCost(operationId, costUsd);
         },
+        { planAgain },
       );
+      return true;
     } catch (error) {
       if (isCancellation(error)) throw error;
+      return false;
     }
   }
 
@@ -183,7 +252,8 @@ const paidCall = (kind: string, step: number, plan: ModelCallPlan): PaidStep => 
   amountUsd: plan.amountUsd,
   minimumUsd: plan.minimumUsd,
   priceVersion: plan.priceVersion,
-  ttlSeconds: modelCallSecondsMax + expiryMarginSeconds,
+  // Its context may be summed up first, in two attempts.
+  ttlSeconds: (modelCallSecondsMax + writingSecondsMax) * (plan.compaction ? 3 : 1) + expiryMarginSeconds,
   step,
   model: plan.model,
 });
@@ -197,7 +267,7 @@ function llmActivities(taskQueue: string): { free: LlmActivities; paid: Activity
     }),
     paid: proxyActivities<LlmActivities>({
       taskQueue,
-      startToCloseTimeout: modelCallSecondsMax * 1000,
+      startToCloseTimeout: (modelCallSecondsMax + writingSecondsMax) * 1_000,
       heartbeatTimeout: '15 seconds',
       cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
       retry: { maximumAttempts: 1 },

@@ -46,6 +46,16 @@ export const patches = {
     change:
       'An authority decides what the next execution cannot be given before it continues as new, in the place of leaving it behind.',
   },
+  'planned-again': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change: 'A step that waited for money, or paused, is planned at the prices of now before it is asked for again.',
+  },
+  'held-before-compacted': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change: 'The money of a step is held before its context is summed up, with what is left and in full or not at all.',
+  },
 } as const;
 
 export type PatchId = keyof typeof patches;

@@ -24,6 +24,8 @@ import type { Budget, PaidStep } from './with-budget';
 const expiryMarginSeconds = 180;
 /** A new window is asked for this long before the end of the last, or for a third of a short one. */
 const leadSeconds = 30;
+/** What its activities need beyond their work: Postgres may be away when they are to write what it cost. */
+const writingSecondsMax = 300;
 /** What one program may take of a run that does not say so. */
 const executionSecondsDefault = 120;
 
@@ -66,14 +68,14 @@ export class SandboxSession {
     carried?: CarriedSandbox,
   ) {
     this.taskQueue = siblingQueues(runsQueue).sandbox;
-    this.free = this.activities({ startToCloseTimeout: '5 minutes' });
+    this.free = this.activities({ startToCloseTimeout: (300 + writingSecondsMax) * 1_000 });
     this.ending = this.activities({
-      startToCloseTimeout: '2 minutes',
+      startToCloseTimeout: (120 + writingSecondsMax) * 1_000,
       retry: { initialInterval: '500 milliseconds', maximumInterval: '10 seconds' },
     });
     this.paid = proxyActivities<SandboxActivities>({
       taskQueue: this.taskQueue,
-      startToCloseTimeout: '2 minutes',
+      startToCloseTimeout: (120 + writingSecondsMax) * 1_000,
       heartbeatTimeout: '15 seconds',
       cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
       retry: { maximumAttempts: 1 },
@@ -272,7 +274,7 @@ export class SandboxSession {
   private programs(count: number, retry?: ActivityOptions['retry']): SandboxActivities {
     const { executionSeconds = executionSecondsDefault } = this.run;
     return this.activities({
-      startToCloseTimeout: (executionSeconds * Math.max(1, count) + 120) * 1_000,
+      startToCloseTimeout: (executionSeconds * Math.max(1, count) + 120 + writingSecondsMax) * 1_000,
       cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
       ...(retry ? { retry } : {}),
     });
@@ -305,7 +307,7 @@ export class SandboxSession {
 
   private async create(step: number): Promise<{ sandbox: OpenSandbox; plan: SandboxPlan }> {
     const { tenantId, runId } = this.run;
-    const plan = await this.prepare();
+    let plan = await this.prepare();
     const sandbox = await this.budget.withBudget(
       this.paidStep('sandbox.create', step, plan),
       ({ operationId }) => this.paid.createSandbox({ tenantId, runId, operationId, plan }),
@@ -314,6 +316,7 @@ export class SandboxSession {
         beforeCommit: async (operationId) => {
           await unlessIll(() => this.ending.terminateSandbox({ tenantId, runId, operationId, plan }));
         },
+        planAgain: async () => this.paidStep('sandbox.create', step, (plan = await this.prepare())),
       },
     );
     return { sandbox, plan };
@@ -324,10 +327,17 @@ export class SandboxSession {
     const { open } = this;
     if (!open) return;
     const { tenantId, runId } = this.run;
-    const plan = await this.prepare();
+    let plan = await this.prepare();
+    const asked = (): PaidStep => ({ ...this.paidStep('sandbox.extend', step, plan), onDenied: 'fail' });
     const sandbox = await this.budget.withBudget(
-      { ...this.paidStep('sandbox.extend', step, plan), onDenied: 'fail' },
+      asked(),
       ({ operationId }) => this.paid.extendSandbox({ tenantId, runId, operationId, plan, sandbox: open.sandbox }),
+      {
+        planAgain: async () => {
+          plan = await this.prepare();
+          return asked();
+        },
+      },
     );
     this.open = { sandbox, plan };
   }
@@ -337,10 +347,12 @@ export class SandboxSession {
     const { paused } = this;
     if (!paused) return;
     const { tenantId, runId } = this.run;
-    const plan = await this.prepare();
+    let plan = await this.prepare();
     try {
-      const sandbox = await this.budget.withBudget(this.paidStep('sandbox.resume', step, plan), ({ operationId }) =>
-        this.paid.resumeSandbox({ tenantId, runId, operationId, plan, sandbox: paused.sandbox }),
+      const sandbox = await this.budget.withBudget(
+        this.paidStep('sandbox.resume', step, plan),
+        ({ operationId }) => this.paid.resumeSandbox({ tenantId, runId, operationId, plan, sandbox: paused.sandbox }),
+        { planAgain: async () => this.paidStep('sandbox.resume', step, (plan = await this.prepare())) },
       );
       this.open = { sandbox, plan };
     } catch (error) {

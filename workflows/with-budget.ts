@@ -28,6 +28,7 @@ import type { ReserveAnswer, Resource } from '../core/commands';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from './failures';
 import { moneyFreedSignal, type AgentRunInput } from './messages';
+import { isPatched } from './patches';
 import type { StepLine } from './run-page';
 
 /** Whose money it is. */
@@ -68,7 +69,7 @@ export interface UnavailablePolicy {
   afterMs: number;
 }
 
-/** What a paid step asks for. All of it is fixed before the first attempt. */
+/** What a paid step asks for. All of it is fixed before it asks. */
 export interface PaidStep {
   resource: Resource;
   /** What people read in reports, such as `llm.call`. */
@@ -102,6 +103,11 @@ export interface PaidStepHooks {
    * ending a sandbox whose creation was not acknowledged.
    */
   beforeCommit?: (operationId: string) => Promise<void>;
+  /**
+   * The step at the prices of now: before it is asked for again, after it waited for money or paused. What it asked for first may
+   * have another price by then.
+   */
+  planAgain?: () => Promise<PaidStep>;
 }
 
 /** First and longest pause before a step is tried again, when the provider names none. */
@@ -174,10 +180,11 @@ export class Budget {
    * Runs `act` with a grant, and again with a new one when it failed in a way that may pass.
    * @throws ApplicationFailure `quota_exceeded` when the money is refused, and the failure of `act` when it is final.
    */
-  async withBudget<T>(step: PaidStep, act: (grant: Grant) => Promise<T>, hooks: PaidStepHooks = {}): Promise<T> {
-    const { maxAttempts = 4, pauseMsMax = Infinity } = step;
+  async withBudget<T>(planned: PaidStep, act: (grant: Grant) => Promise<T>, hooks: PaidStepHooks = {}): Promise<T> {
+    const { maxAttempts = 4, pauseMsMax = Infinity } = planned;
+    let step = planned;
     for (let attempt = 1, counted = 1; ; attempt += 1) {
-      const grant = await this.ask(step, attempt);
+      const grant = await this.ask(step, attempt, hooks);
       try {
         const result = await act(grant);
         this.onStep({ operationId: grant.operationId, state: 'ended' });
@@ -191,6 +198,7 @@ export class Budget {
         // Waiting for room is no failed attempt.
         if (!end.waits) counted += 1;
         await sleep(pauseMs, { summary: `pause before attempt ${attempt + 1} of ${step.kind}` });
+        step = await plannedAgain(step, hooks);
       }
     }
   }
@@ -199,6 +207,12 @@ export class Budget {
   noteCost(operationId: string, costUsd: string): void {
     this.heldUsd.set(operationId, parseAmountUsd(costUsd));
     this.onStep({ operationId, costUsd });
+  }
+
+  /** Notes what was bought before, by an execution that this one goes on for: it counts, and is read back at the end. */
+  noteBought(operationId: string, costUsd: string): void {
+    this.operationIds.push(operationId);
+    this.noteCost(operationId, costUsd);
   }
 
   /** What its steps have cost or may cost, for handing `maxCostUsd` on. Decimal string. */
@@ -225,7 +239,8 @@ export class Budget {
   }
 
   /** A grant for one attempt; a step that waits asks for as long as it is denied. */
-  private async ask(planned: PaidStep, attempt: number): Promise<Grant> {
+  private async ask(asked: PaidStep, attempt: number, hooks: PaidStepHooks): Promise<Grant> {
+    let planned = asked;
     let waiterId: string | undefined;
     try {
       for (let waits = 0; ; waits += 1) {
@@ -236,6 +251,7 @@ export class Budget {
         waiterId ??= answer.operationId;
         const waiter = { waiterId, waits };
         await this.whileWaiting(() => this.waitForMoney(waiter, answer, step));
+        planned = await plannedAgain(planned, hooks);
       }
     } finally {
       if (waiterId !== undefined) await this.endWaiting(waiterId);
@@ -364,11 +380,14 @@ export class Budget {
       await hooks.beforeCommit?.(operationId);
       return this.activities.commit({ tenantId: this.scope.tenantId, operationId });
     });
-    // A lost activity's answer was paid for and kept: the step goes on with it.
-    if (!known && end.outcome === 'billed' && end.result) return { bought: end.result };
+    // A lost activity's answer was paid for and kept, perhaps at a cost that nobody can tell: the step goes on with it.
+    if (!known && end.outcome !== 'not_billed' && end.result) return { bought: end.result };
     return { retry: known ? retry && known.details !== undefined : true, pauseMs };
   }
 }
+
+const plannedAgain = (step: PaidStep, { planAgain }: PaidStepHooks): PaidStep | Promise<PaidStep> =>
+  planAgain && isPatched('planned-again') ? planAgain() : step;
 
 function denied({ message, quota, retryAfterSeconds }: Denial, { resource }: PaidStep): Error {
   return quotaExceeded(message, {

@@ -57,7 +57,7 @@ export function createBudgetActivities({ pool, coalescer, replies, log }: Budget
       const found = await findOperation(pool, { tenantId, operationId });
       await coalescer.send(tenantId, { type: found?.claimed ? 'commit' : 'release', operationId, ...traceContext() });
       if (!found?.claimed) return { outcome: 'not_called' };
-      if (!found.outcome) return { outcome: 'unknown' };
+      if (!found.outcome) return { outcome: 'unknown', ...(found.result == null ? {} : { result: found.result }) };
       return { outcome: found.outcome, result: found.result };
     },
 

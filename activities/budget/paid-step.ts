@@ -6,10 +6,17 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../telemetry/log';
 import { formatUsd, type Usd } from '../../core/money';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
-import { claimReservation, recordOutcome, type NewOutcome, type OperationKey } from '../../store/reservations';
+import {
+  claimReservation,
+  recordOutcome,
+  recordUnpriced,
+  type NewOutcome,
+  type OperationKey,
+} from '../../store/reservations';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
 import { failure } from '../failures';
+import { activityMsLeft, mayPass, noteBeginning, patiently } from '../own-time';
 import type { Coalescer } from '../../authority/coalescer';
 
 /** Moments at which tests stop, kill or delay a worker. */
@@ -30,6 +37,34 @@ export interface PaidStepDependencies {
   atPoint?: ((point: FaultPoint) => Promise<void> | void) | undefined;
 }
 
+/** What a call brought that was billed, nobody can tell how much: it is settled at its grant, as unverified. */
+export interface UnpricedOutcome {
+  billed: 'unknown';
+  usage?: unknown;
+  result?: unknown;
+}
+
+/** The reservation lasts longer than the activity that claims it by this. */
+const expiryMarginSeconds = 60;
+
+/** How long a call that is claimed now may take; undefined where nothing says so. */
+function callSecondsMax(): number | undefined {
+  const leftMs = activityMsLeft();
+  return leftMs === undefined ? undefined : leftMs / 1_000 + expiryMarginSeconds;
+}
+
+/** True when the outcome is recorded, now or before. */
+const record = (
+  client: PoolClient,
+  { outcome, ...operation }: OperationKey & { claimToken?: string; outcome: NewOutcome | UnpricedOutcome },
+): Promise<boolean> =>
+  outcome.billed === 'unknown'
+    ? recordUnpriced(client, { claimToken: '', ...operation, usage: outcome.usage, result: outcome.result })
+    : recordOutcome(client, { ...operation, outcome });
+
+/** What is written in one transaction with an outcome. */
+type Alongside = (client: PoolClient) => Promise<void>;
+
 /** A claimed reservation: the right to make one call, and the duty to say what became of it. */
 export interface Claim extends OperationKey {
   claimToken: string;
@@ -41,9 +76,10 @@ export class PaidStep {
 
   /** @throws ApplicationFailure `claim_refused` when there is nothing to spend: no call may be made. */
   async claim({ tenantId, operationId }: OperationKey): Promise<Claim> {
+    noteBeginning();
     const claimToken = randomUUID();
     const claim = (): Promise<Usd | undefined> =>
-      claimReservation(this.dependencies.pool, { tenantId, operationId, claimToken });
+      claimReservation(this.dependencies.pool, { tenantId, operationId, claimToken, callSeconds: callSecondsMax() });
     // A lost reply is asked for once more: the token makes the repeat the same claim.
     const grantedUsd = await claim().catch(claim);
     if (grantedUsd === undefined) {
@@ -57,38 +93,65 @@ export class PaidStep {
   }
 
   /**
-   * Writes the outcome and, in the same transaction, what `alongside` writes, unless the reservation has ended meanwhile:
-   * then the run has gone on without this execution, and only the money is put right. The authority learns of it soon.
+   * Writes the outcome and, in the same transaction, what `alongside` writes, also when the reservation has ended meanwhile: what
+   * was paid for is kept, and the money is put right. The authority learns of it soon. While Postgres is away it is tried until
+   * the activity's time is over.
+   * @throws ApplicationFailure `internal` when what `alongside` writes is refused; the money is put right even then.
    */
   async settle(
     operation: OperationKey & { claimToken?: string },
-    outcome: NewOutcome,
-    alongside?: (client: PoolClient) => Promise<void>,
+    outcome: NewOutcome | UnpricedOutcome,
+    alongside?: Alongside,
   ): Promise<void> {
     const { pool, coalescer, log } = this.dependencies;
     const { tenantId, operationId } = operation;
-    const write = (): Promise<void> =>
+    const write = (outcome: NewOutcome | UnpricedOutcome, beside?: Alongside): Promise<void> =>
       asTenant(pool, tenantId, async (client, commitWith) => {
-        const writing = Promise.all([
-          client.query<{ status: string }>(
-            'SELECT status FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2 FOR UPDATE',
-            [tenantId, operationId],
-          ),
-          inSpan(spanNames.costStoreDb, {}, () => recordOutcome(client, { ...operation, outcome })),
-        ]);
-        const [{ rows }, recorded] = await (alongside ? writing : commitWith(writing));
+        const writing = inSpan(spanNames.costStoreDb, {}, () => record(client, { ...operation, outcome }));
+        const recorded = await (beside ? writing : commitWith(writing));
         if (!recorded)
           log.error(
-            { tenantId, operationId, costUsd: formatUsd(outcome.billed ? outcome.costUsd : 0n) },
+            { tenantId, operationId, costUsd: formatUsd(outcome.billed === true ? outcome.costUsd : 0n) },
             'an outcome was not recorded: another execution holds the claim, or the claim is lost',
           );
-        if (recorded && rows[0]?.status === 'granted') await alongside?.(client);
+        // What was brought is kept all the same.
+        await beside?.(client);
       });
-    await inSpan(spanNames.costStore, { tenantId, operationId }, write);
+    const what = 'the outcome of a paid step';
+    await inSpan(spanNames.costStore, { tenantId, operationId }, async () => {
+      try {
+        await this.patiently(what, () => write(outcome, alongside));
+      } catch (error) {
+        if (!alongside || mayPass(error)) throw error;
+        log.error(
+          { tenantId, operationId, error },
+          'what a paid step brought was refused by Postgres; its cost is kept',
+        );
+        await this.patiently(what, () => write('result' in outcome ? { ...outcome, result: undefined } : outcome));
+        throw failure(
+          'internal',
+          'What the step brought could not be stored. What it cost is on record, and it is not bought again.',
+          { settled: true, retry: false },
+        );
+      }
+    });
     // The run does not wait for this, and reads it back at its end.
     coalescer
       .sendLazily(tenantId, { type: 'commit', operationId })
       .catch((error: unknown) => log.warn({ tenantId, operationId, error }, 'a commit could not be sent yet'));
+  }
+
+  /** Gives up a reservation that was granted and is not needed: nothing was claimed. The authority learns of it soon. */
+  giveBack({ tenantId, operationId }: OperationKey): void {
+    const { coalescer, log } = this.dependencies;
+    coalescer
+      .sendLazily(tenantId, { type: 'release', operationId })
+      .catch((error: unknown) => log.warn({ tenantId, operationId, error }, 'a release could not be sent yet'));
+  }
+
+  /** Does what has to be done in Postgres for a paid step, for as long as its activity has time. */
+  patiently<T>(what: string, work: () => Promise<T>): Promise<T> {
+    return patiently(work, { log: this.dependencies.log, what });
   }
 
   async atPoint(point: FaultPoint): Promise<void> {

@@ -6,8 +6,21 @@ export interface PrepareModelCall {
   runId: string;
   model: string;
   maxOutputTokens: number;
+  /** The step that the call is for: a reply that was bought for it is used. Workflows of the version before do not say. */
+  step?: number;
+  /** The prompt's tokens as an earlier plan of this call counted them: it is priced anew, and not counted again. */
+  inputTokens?: number;
   /** Whether to look if the context should be compacted first. */
   compact?: boolean;
+}
+
+/** A step's reply that is there. */
+export interface BoughtReply {
+  /** Absent where nobody knows who bought it. */
+  operationId?: string;
+  reply: ModelReply;
+  /** What its tools answered is there too: nothing is to be asked or run. */
+  toolsAnswered?: boolean;
 }
 
 /** What one call needs, fixed before it reserves so that a repeat asks for the same. */
@@ -21,6 +34,8 @@ export interface ModelCallPlan {
   minimumUsd: string;
   /** The context is too large: sum up what came up to this message first. */
   compaction?: { throughSequence: number };
+  /** The step has its reply already (it came late, or before the workflow was reset): nothing is to be called. */
+  bought?: BoughtReply;
 }
 
 export interface PrepareCompaction {
@@ -28,6 +43,8 @@ export interface PrepareCompaction {
   runId: string;
   model: string;
   throughSequence: number;
+  /** As with {@link PrepareModelCall}. */
+  inputTokens?: number;
 }
 
 export interface CompactContext {
@@ -58,6 +75,8 @@ export interface ModelReply {
   toolCalls: ToolCall[];
   usage: ModelUsage;
   costUsd: string;
+  /** Its cost cannot be told: it counts as what was granted, unverified. */
+  isUnverified?: boolean;
 }
 
 /** Runs on the runs queue. */

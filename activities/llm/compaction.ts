@@ -4,6 +4,7 @@
  */
 import { compactionLimit, lastSummarised } from '../../core/compaction';
 import { contextWindowTokens } from '../../core/context-windows';
+import { storableText } from '../../core/storable';
 import { asTenant } from '../../store/pool';
 import { appendRunEvent } from '../../store/runs';
 import { writeCompaction } from '../../store/transcripts';
@@ -12,8 +13,12 @@ import { makePaidCall, planCall, type LlmDependencies } from './paid-call';
 import { isLong, readContext, textBlock, type Context } from './prompt';
 import type { Block, Prompt } from './model-provider';
 
-/** The longest summary, in tokens. */
-const summaryTokensMax = 2_048;
+/** A summary may be as long as a part of what it sums up, within these bounds: a cap that it hits makes it worthless. */
+const summaryShare = 8;
+const summaryTokensMin = 2_048;
+const summaryTokensMax = 8_192;
+/** What a token is in characters, roughly, and rather too few. */
+const charsPerToken = 3;
 
 const instructions =
   'You sum up the earlier part of a conversation between a user and an assistant, so that the assistant can go on with the ' +
@@ -77,9 +82,9 @@ function asText(block: Block): string {
     case 'text':
       return block.text;
     case 'tool_use':
-      return `[calls ${block.name}: ${JSON.stringify(block.input).slice(0, 2_000)}]`;
+      return `[calls ${block.name}: ${storableText(JSON.stringify(block.input).slice(0, 2_000))}]`;
     case 'tool_result':
-      return `[result: ${block.content.slice(0, 2_000)}]`;
+      return `[result: ${storableText(block.content.slice(0, 2_000))}]`;
     case 'opaque':
       return '';
   }
@@ -89,9 +94,12 @@ export async function prepareCompaction(
   dependencies: LlmDependencies,
   request: PrepareCompaction,
 ): Promise<ModelCallPlan> {
-  const { model, throughSequence } = request;
+  const { model, throughSequence, inputTokens } = request;
   const prompt = summaryPrompt(await readContext(dependencies.pool, request), throughSequence);
-  return planCall(dependencies, { model, maxOutputTokens: summaryTokensMax, prompt });
+  const chars = prompt.messages.flatMap(({ content }) => content).reduce((sum, block) => sum + asText(block).length, 0);
+  const fitting = Math.ceil(chars / charsPerToken / summaryShare);
+  const maxOutputTokens = Math.min(summaryTokensMax, Math.max(summaryTokensMin, fitting));
+  return planCall(dependencies, { model, maxOutputTokens, prompt: inputTokens ?? prompt });
 }
 
 /** The paid call; answers whether there is a summary now. */
@@ -107,9 +115,11 @@ export async function compactContext(
     prompt,
     keep: async (client, { content, usage, result }) => {
       const summary = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n');
-      const usable = summary.trim() !== '' && result.stopReason !== 'refusal';
+      // One that hit its cap is a stump: it is paid, told of, and stands for nothing.
+      const usable = summary.trim() !== '' && result.stopReason === 'end_turn';
       if (usable) await writeCompaction(client, { tenantId, runId, operationId, throughSequence, summary });
-      const data = { operationId, throughSequence, model: plan.model, usage, costUsd: result.costUsd };
+      const { stopReason } = result;
+      const data = { operationId, throughSequence, model: plan.model, stopReason, usage, costUsd: result.costUsd };
       await appendRunEvent(client, runId, {
         key: `compacted-${operationId}`,
         type: usable ? 'context.compacted' : 'context.compaction-failed',

@@ -1,12 +1,23 @@
 /** The model activities: plan a call (free), make it (paid), keep what came. */
 import { formatUsd } from '../../core/money';
+import { usageOf } from '../../core/usage';
+import type { Pool } from '../../store/pool';
 import { appendRunEvent, type RunKey } from '../../store/runs';
 import { dropDeltas } from '../../store/reply-deltas';
-import { replySequence, writeTranscriptMessage } from '../../store/transcripts';
-import type { CallModel, LlmActivities, ModelCallPlan, ModelReply, PrepareModelCall } from '../contracts/llm';
+import { readStep, writeReply, type KeptReply, type StepRecord } from '../../store/transcripts';
+import type {
+  BoughtReply,
+  CallModel,
+  LlmActivities,
+  ModelCallPlan,
+  ModelReply,
+  PrepareModelCall,
+} from '../contracts/llm';
+import { failure } from '../failures';
 import { withHeartbeats } from '../heartbeat';
 import { compactContext, findCompaction, prepareCompaction } from './compaction';
-import { makePaidCall, planCall, type LlmDependencies, type PaidReply } from './paid-call';
+import type { Block } from './model-provider';
+import { makePaidCall, planCall, toolCallsIn, type LlmDependencies, type PaidReply } from './paid-call';
 import { promptOf, readContext } from './prompt';
 
 export type { LlmDependencies } from './paid-call';
@@ -22,8 +33,14 @@ export function createLlmActivities(dependencies: LlmDependencies): LlmActivitie
 
 async function prepareModelCall(dependencies: LlmDependencies, request: PrepareModelCall): Promise<ModelCallPlan> {
   const { pool, codeLanguages } = dependencies;
-  const { model, maxOutputTokens, compact = false } = request;
+  const { tenantId, runId, step, model, maxOutputTokens, inputTokens, compact = false } = request;
+  const known = step === undefined ? undefined : await stepOnRecord(pool, { tenantId, runId, step });
+  if (known) {
+    const nothing = { priceVersion: '', inputTokens: 0, maxOutputTokens, amountUsd: '0', minimumUsd: '0' };
+    return { model, ...nothing, bought: known };
+  }
   const planFor = async (): Promise<ModelCallPlan> => {
+    if (inputTokens !== undefined) return planCall(dependencies, { model, maxOutputTokens, prompt: inputTokens });
     const context = await readContext(pool, request);
     const plan = await planCall(dependencies, { model, maxOutputTokens, prompt: promptOf(context, codeLanguages) });
     const compaction = compact ? await findCompaction(dependencies, { context, plan }) : undefined;
@@ -33,31 +50,77 @@ async function prepareModelCall(dependencies: LlmDependencies, request: PrepareM
   return planFor();
 }
 
+/** The reply of a step that is there already. @throws ApplicationFailure `superseded` when the run has gone on without one. */
+async function stepOnRecord(pool: Pool, key: RunKey & { step: number }): Promise<BoughtReply | undefined> {
+  const { reply, toolsAnswered, isPast } = await readStep(pool, key);
+  if (isPast) throw gone(key.step, 'No call was made.');
+  if (!reply) return undefined;
+  const { operationId } = reply;
+  return { reply: modelReplyOf(reply), toolsAnswered, ...(operationId === undefined ? {} : { operationId }) };
+}
+
+const gone = (step: number, what: string): Error =>
+  failure('superseded', `The run went on without a reply of step ${step}. ${what}`, { settled: true, retry: false });
+
+/** What was answered to the workflow; where that is not on record, what the content says of it. */
+function modelReplyOf({ result, content }: NonNullable<StepRecord['reply']>): ModelReply {
+  if (result) return result as ModelReply;
+  const toolCalls = toolCallsIn(content as Block[]);
+  return { stopReason: toolCalls.length > 0 ? 'tool_use' : 'end_turn', toolCalls, usage: usageOf(), costUsd: '0' };
+}
+
 async function callModel(dependencies: LlmDependencies, request: CallModel): Promise<ModelReply> {
   const { paidStep, pool, feed, codeLanguages } = dependencies;
   await paidStep.atPoint('llm.before-claim');
+  // An earlier attempt's reply may have come after all: it is not bought a second time.
+  const bought = await stepOnRecord(pool, request).catch((error: unknown) => {
+    paidStep.giveBack(request);
+    throw error;
+  });
+  if (bought?.operationId === request.operationId) return bought.reply;
+  if (bought) {
+    paidStep.giveBack(request);
+    return { ...bought.reply, costUsd: '0' };
+  }
   // Everything that can fail for free comes before the claim.
   const prompt = promptOf(await readContext(pool, request), codeLanguages);
   const { tenantId, runId, operationId } = request;
-  return makePaidCall(dependencies, {
+  let kept: KeptReply = { kept: true };
+  const reply = await makePaidCall(dependencies, {
     ...request,
     kind: 'llm.call',
     prompt,
     onText: (text) => feed.text({ tenantId, runId, operationId }, text),
-    keep: (client, reply) => keep(client, { request, reply }),
+    keep: async (client, made) => void (kept = await keep(client, { request, reply: made })),
   }).finally(() => feed.ended({ tenantId, runId, operationId }));
+  return kept.kept ? reply : replyInstead(dependencies, request, reply);
+}
+
+/**
+ * Another attempt's reply was there first, and the run goes on with that one; what this one cost is on record.
+ * @throws ApplicationFailure `superseded` when the run has gone on without a reply of this step.
+ */
+async function replyInstead(
+  { paidStep, pool, log }: LlmDependencies,
+  request: CallModel,
+  { costUsd }: ModelReply,
+): Promise<ModelReply> {
+  const { tenantId, runId, operationId, step } = request;
+  log.warn({ tenantId, runId, operationId, costUsd }, 'a reply came second: another one of its step is used');
+  const { reply } = await paidStep.patiently('the reply of a step', () => readStep(pool, request));
+  if (reply) return { ...modelReplyOf(reply), costUsd };
+  throw gone(step, `Its reply is not used; it cost $${costUsd}, which is on record.`);
 }
 
 /** Writes the message and the event that tells of it. */
 async function keep(
   client: Parameters<typeof appendRunEvent>[0],
   { request, reply }: { request: CallModel & RunKey; reply: PaidReply },
-): Promise<void> {
+): Promise<KeptReply> {
   const { tenantId, runId, operationId, step, plan } = request;
-  const { content, maxOutputTokens, grantedUsd, usage, result } = reply;
-  const message = { sequence: replySequence(step), role: 'assistant' as const, content };
-  await writeTranscriptMessage(client, { tenantId, runId, operationId, ...message });
-  await dropDeltas(client, runId);
+  const { content, maxOutputTokens, grantedUsd, usage, result, unpriced } = reply;
+  const kept = await writeReply(client, { tenantId, runId, operationId, step, content });
+  if (kept.kept) await dropDeltas(client, runId);
   const text = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n');
   const lowered = maxOutputTokens < plan.maxOutputTokens;
   const data = {
@@ -68,11 +131,15 @@ async function keep(
     costUsd: result.costUsd,
     usage,
     text,
+    ...(unpriced === undefined ? {} : { unpriced }),
+    ...(kept.kept ? {} : { usedInstead: kept.usedInstead ?? null }),
     ...(result.toolCalls.length === 0 ? {} : { tools: result.toolCalls.map(({ name }) => name) }),
     // Less money was left than asked for: the answer was kept short to fit it.
     ...(lowered
       ? { maxOutputTokens, plannedOutputTokens: plan.maxOutputTokens, grantedUsd: formatUsd(grantedUsd) }
       : {}),
   };
-  await appendRunEvent(client, runId, { key: `reply-${operationId}`, type: 'model.replied', data });
+  const type = kept.kept ? 'model.replied' : 'model.superseded';
+  await appendRunEvent(client, runId, { key: `reply-${operationId}`, type, data });
+  return kept;
 }

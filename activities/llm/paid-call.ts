@@ -1,17 +1,19 @@
 /** One model call: priced and counted for free beforehand, then made with a claimed grant, and what came of it written. */
 import { CancelledFailure, Context } from '@temporalio/activity';
 import type { Logger } from '../../telemetry/log';
-import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
+import { formatUsd, maxUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { findModelPrice, type ModelPrice } from '../../core/prices';
 import { priceCall, type PricedCall } from '../../core/price-call';
 import { estimateModelCall, maxOutputTokensFor } from '../../core/pricing';
-import type { ModelUsage } from '../../core/usage';
+import { storable } from '../../core/storable';
+import { usageOf, type ModelUsage } from '../../core/usage';
 import type { Pool, PoolClient } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
 import { countModelCall } from '../../telemetry/metrics';
 import type { Claim, PaidStep } from '../budget/paid-step';
-import type { ModelCallPlan, ModelReply } from '../contracts/llm';
+import type { ModelCallPlan, ModelReply, ToolCall } from '../contracts/llm';
 import { asFailure, failure } from '../failures';
+import { callSignal } from '../own-time';
 import type { CodeLanguage } from './instructions';
 import { failBilled } from './failed-call';
 import type { Block, ModelProvider, ModelProviders, Prompt, StreamedReply } from './model-provider';
@@ -44,10 +46,10 @@ function providerOf({ providers }: LlmDependencies, { provider, model }: ModelPr
   );
 }
 
-/** Counts and prices a call. */
+/** Counts and prices a call; one that was counted before, by the number, is priced anew. */
 export async function planCall(
   dependencies: LlmDependencies,
-  { model, maxOutputTokens, prompt }: { model: string; maxOutputTokens: number; prompt: Prompt },
+  { model, maxOutputTokens, prompt }: { model: string; maxOutputTokens: number; prompt: Prompt | number },
 ): Promise<ModelCallPlan> {
   const { models } = await dependencies.prices();
   let provider: ModelProvider | undefined;
@@ -55,7 +57,7 @@ export async function planCall(
     // The price first: a model that has none is refused before anybody hears of it.
     const price = findModelPrice(models, { model, at: Date.now() });
     provider = providerOf(dependencies, price);
-    const inputTokens = withMargin(await provider.countTokens(model, prompt));
+    const inputTokens = typeof prompt === 'number' ? prompt : withMargin(await provider.countTokens(model, prompt));
     const minimumTokens = Math.min(outputTokensMin, maxOutputTokens);
     const modifiers = provider.modifiersFor(price);
     return {
@@ -84,6 +86,8 @@ export interface PaidReply {
   grantedUsd: Usd;
   /** What it was allowed to answer: fewer than planned when it was granted in part. */
   maxOutputTokens: number;
+  /** Why its cost cannot be told; absent where it can. */
+  unpriced?: string;
 }
 
 export interface PaidCall {
@@ -95,7 +99,7 @@ export interface PaidCall {
   plan: ModelCallPlan;
   prompt: Prompt;
   onText?: (text: string) => void;
-  /** Written together with the outcome, unless the run has gone on without this call. */
+  /** Written together with the outcome. */
   keep: (client: PoolClient, reply: PaidReply) => Promise<void>;
 }
 
@@ -114,7 +118,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   const streamed = await provider.stream(
     { model: plan.model, price, prompt, maxOutputTokens },
     {
-      signal: Context.current().cancellationSignal,
+      signal: callSignal(),
       idleMs: streamIdleMs,
       onFirstOutput: () => paidStep.atPoint('llm.streaming'),
       ...(onText ? { onText } : {}),
@@ -124,7 +128,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   const counted = { provider: price.provider, model: plan.model, kind: call.kind, seconds };
   const priced = streamed.usageIsFinal
     ? priceCall(() => provider.usageOf(streamed, price), { price, prices: models, at: Date.now() })
-    : undefined;
+    : wholeWithoutUsage(streamed);
   if (priced && streamed.hasFailed) {
     countModelCall({ ...counted, outcome: 'failed', usage: priced.usage });
     const { retryAfterSeconds } = provider.failureOf(streamed.error, { outputBegan: false });
@@ -136,7 +140,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
     return giveUp(dependencies, { call, claim, streamed, provider });
   }
   const reply = await keepReply(dependencies, { call, claim, priced, streamed, maxOutputTokens });
-  countModelCall({ ...counted, outcome: 'ok', usage: reply.usage });
+  countModelCall({ ...counted, outcome: priced.isPriced ? 'ok' : 'unpriced', usage: reply.usage });
   const { tenantId, runId, operationId } = call;
   const { costUsd } = reply;
   dependencies.log.info({ tenantId, runId, operationId, model: plan.model, seconds, costUsd }, 'a model call was paid');
@@ -156,6 +160,17 @@ function maxTokens(
   return Math.max(1, Math.min(fitting, plan.maxOutputTokens));
 }
 
+/** An answer that is all there, of which the provider did not say what it used. */
+const wholeWithoutUsage = ({ content, hasFailed }: StreamedReply): PricedCall | undefined =>
+  content && !hasFailed
+    ? {
+        isPriced: false,
+        code: 'invalid_usage',
+        reason: 'The provider reported no usage with its answer.',
+        knownUsd: 0n,
+      }
+    : undefined;
+
 interface Answered {
   call: PaidCall;
   claim: Claim;
@@ -165,32 +180,51 @@ interface Answered {
   maxOutputTokens: number;
 }
 
-/** Billed and known: writes cost, usage and what the call was for together. */
+/** The tools that an answer calls for. */
+export const toolCallsIn = (content: readonly Block[]): ToolCall[] =>
+  content.flatMap((block) => (block.type === 'tool_use' ? [{ toolUseId: block.id, name: block.name }] : []));
+
+/**
+ * A whole answer: writes cost, usage and what the call was for together. One whose cost nobody can tell is used like any other:
+ * it is settled once, unverified, at its grant, or at what is known of its cost where that is more.
+ */
 async function keepReply(
   { paidStep, log }: LlmDependencies,
   { call, claim, priced, streamed, maxOutputTokens }: Omit<Answered, 'provider'>,
 ): Promise<ModelReply> {
   const { tenantId, runId, operationId, keep } = call;
-  const content = streamed.content ?? [];
-  if (!priced.isPriced) {
-    const { reason } = priced;
-    log.error(
-      { tenantId, runId, operationId, error: new Error(reason) },
-      'a model call reported usage that cannot be priced',
-    );
-    throw failure('outcome_unknown', reason, { settled: false, retry: true });
-  }
-  const { usage, costUsd } = priced;
+  const { grantedUsd } = claim;
+  const content = storable(streamed.content ?? []);
+  const unpriced = priced.isPriced ? undefined : priced.reason;
+  const costUsd = priced.isPriced ? priced.costUsd : maxUsd(priced.knownUsd, grantedUsd);
+  const usage = priced.usage ?? usageOf();
   const result: ModelReply = {
     stopReason: streamed.stopReason ?? 'end_turn',
-    toolCalls: content.flatMap((block) =>
-      block.type === 'tool_use' ? [{ toolUseId: block.id, name: block.name }] : [],
-    ),
+    toolCalls: toolCallsIn(content),
     usage,
     costUsd: formatUsd(costUsd),
+    ...(unpriced === undefined ? {} : { isUnverified: true }),
   };
-  const reply = { content, usage, result, grantedUsd: claim.grantedUsd, maxOutputTokens };
-  await paidStep.settle(claim, { billed: true, costUsd, usage, result }, (client) => keep(client, reply));
+  const reply = {
+    content,
+    usage,
+    result,
+    grantedUsd,
+    maxOutputTokens,
+    ...(unpriced === undefined ? {} : { unpriced }),
+  };
+  if (unpriced !== undefined) {
+    const error = new Error(unpriced);
+    log.warn(
+      { tenantId, runId, operationId, costUsd: result.costUsd, error },
+      'a model call cannot be priced: its answer is used',
+    );
+  }
+  const outcome =
+    unpriced === undefined || costUsd > grantedUsd
+      ? { billed: true as const, costUsd, usage: unpriced === undefined ? usage : { ...usage, unpriced }, result }
+      : { billed: 'unknown' as const, usage: { ...usage, unpriced, reported: streamed.usage }, result };
+  await paidStep.settle(claim, outcome, (client) => keep(client, reply));
   await paidStep.atPoint('llm.outcome-written');
   return result;
 }

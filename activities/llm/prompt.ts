@@ -1,4 +1,5 @@
 /** What a model is shown of a run: the task or the messages, what was said and answered, older parts shortened or summed up. */
+import { storableText } from '../../core/storable';
 import type { Pool } from '../../store/pool';
 import { findRun, type Run, type RunKey } from '../../store/runs';
 import { readCompactions, readTranscript, type TranscriptMessage } from '../../store/transcripts';
@@ -55,7 +56,9 @@ function shortened(block: Block): Block {
   const left = content.length - headChars - tailChars;
   return {
     ...block,
-    content: `${content.slice(0, headChars)}\n[${left} characters were left out here]\n${content.slice(-tailChars)}`,
+    content: storableText(
+      `${content.slice(0, headChars)}\n[${left} characters were left out here]\n${content.slice(-tailChars)}`,
+    ),
   };
 }
 

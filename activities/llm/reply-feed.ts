@@ -5,6 +5,7 @@
  */
 import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
+import { storableText } from '../../core/storable';
 import { notifyWatchers, writeDeltas, type ReplyDelta } from '../../store/reply-deltas';
 
 /** How long pieces are gathered after the first one of a while was written at once. */
@@ -19,6 +20,8 @@ interface Reply {
 interface Watched extends Reply {
   /** Characters so far. */
   position: number;
+  /** The first half of a pair of surrogates, whose other half has not come. */
+  half: string;
   pending: ReplyDelta[];
   /** Pieces are being written, or gathered. */
   busy: boolean;
@@ -30,10 +33,20 @@ export class ReplyFeed {
   constructor(private readonly dependencies: { pool: Pool; log: Logger }) {}
 
   /** A piece of a reply's text. */
-  text(reply: Reply, text: string): void {
-    if (text === '') return;
-    const watched = this.replies.get(reply.operationId) ?? { ...reply, position: 0, pending: [], busy: false };
+  text(reply: Reply, piece: string): void {
+    const watched = this.replies.get(reply.operationId) ?? {
+      ...reply,
+      position: 0,
+      half: '',
+      pending: [],
+      busy: false,
+    };
     this.replies.set(reply.operationId, watched);
+    // A piece may end in the middle of a pair: its half waits for the other one.
+    const all = watched.half + piece;
+    watched.half = /[\ud800-\udbff]$/.exec(all)?.[0] ?? '';
+    const text = storableText(all.slice(0, all.length - watched.half.length));
+    if (text === '') return;
     const last = watched.pending.at(-1);
     if (last) last.text += text;
     else watched.pending.push({ operationId: reply.operationId, position: watched.position, text });

@@ -1,5 +1,6 @@
 /** Runs one tool call in a sandbox and turns what came of it into what the model reads. */
 import type { Execution, OutputMessage, Sandbox } from '@e2b/code-interpreter';
+import { cutAt, replacementCharacter, storableText, unstorableIn } from '../../core/storable';
 import type { Approval } from '../../store/approvals';
 import type { CodeLanguage } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
@@ -22,6 +23,8 @@ export interface RunToolOptions {
   timeoutMs: number;
   /** What a person said of this call. */
   approval: Approval | undefined;
+  /** It runs only if a person allowed it. */
+  needsApproval: boolean;
   /** Aborted when the call is to end before its time. */
   signal: AbortSignal;
   /** The tools that the run may use. */
@@ -42,7 +45,7 @@ export async function runTool(use: ToolUse, options: RunToolOptions): Promise<To
   const answer = (content: string, isError = false): ToolResult => ({
     type: 'tool_result',
     tool_use_id: use.id,
-    content: cut(content),
+    content: cut(readable(content)),
     ...(isError ? { is_error: true } : {}),
   });
   const refuse = (content: string): ToolOutcome => ({ result: answer(content, true), used: false, ran: false });
@@ -51,6 +54,9 @@ export async function runTool(use: ToolUse, options: RunToolOptions): Promise<To
   if (approval?.status === 'refused')
     return refuse(`A person refused it${approval.answer ? `, and said: ${approval.answer}` : '.'}`);
   if (approval?.status === 'withdrawn' || approval?.status === 'pending') return refuse('Nobody answered.');
+  // No question on record is no permission either.
+  if (options.needsApproval && approval?.status !== 'approved')
+    return refuse('Nobody was asked whether it may be used.');
   const input = (use.input ?? {}) as Record<string, unknown>;
   if (use.name === 'ask_person') {
     return approval?.answer === undefined || approval.answer === null
@@ -187,7 +193,16 @@ async function endPrograms(sandbox: Sandbox): Promise<void> {
   }
 }
 
-const cut = (output: string): string =>
-  output.length <= outputCharsMax
+function cut(output: string): string {
+  if (output.length <= outputCharsMax) return output;
+  const end = cutAt(output, outputCharsMax);
+  return `${output.slice(0, end)}\n[${output.length - end} more characters were cut]`;
+}
+
+/** What was said, as it can be stored and read: what is no text is replaced, and that is said. */
+function readable(output: string): string {
+  const count = unstorableIn(output);
+  return count === 0
     ? output
-    : `${output.slice(0, outputCharsMax)}\n[${output.length - outputCharsMax} more characters were cut]`;
+    : `${storableText(output)}\n[${count} characters that are no text (U+0000, or half a character) were replaced by ${replacementCharacter}]`;
+}

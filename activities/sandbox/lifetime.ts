@@ -36,9 +36,10 @@ export async function settleWindow(
 ): Promise<{ costUsd?: string }> {
   const { paidStep, pool, prices, log } = dependencies;
   const { tenantId, runId, operationId, priceVersion, seconds, event } = window;
-  const held = await findOperation(pool, { tenantId, operationId });
+  const what = 'what a sandbox cost';
+  const held = await paidStep.patiently(what, () => findOperation(pool, { tenantId, operationId }));
   if (!held?.claimed || held.outcome !== undefined) return {};
-  const { sandboxes } = await prices();
+  const { sandboxes } = await paidStep.patiently(what, prices);
   const price = sandboxes.find((candidate) => candidate.priceVersion === priceVersion);
   if (!price)
     throw failure(
@@ -109,9 +110,9 @@ async function left(
 }
 
 export async function terminate(dependencies: SandboxDependencies, request: TerminateSandbox): Promise<void> {
-  const { connection, pool } = dependencies;
+  const { connection, pool, paidStep } = dependencies;
   const { tenantId, runId, operationId, plan, sandbox } = request;
-  const held = await findOperation(pool, { tenantId, operationId });
+  const held = await paidStep.patiently('the end of a sandbox', () => findOperation(pool, { tenantId, operationId }));
   if (!held?.claimed || held.outcome !== undefined) return;
   if (sandbox) {
     const { sandboxId } = sandbox;

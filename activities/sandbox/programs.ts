@@ -6,7 +6,13 @@ import { readApprovals } from '../../store/approvals';
 import { asTenant, type PoolClient } from '../../store/pool';
 import { findOperation } from '../../store/reservations';
 import { appendRunEvent, findRun } from '../../store/runs';
-import { readTranscript, replySequence, toolResultSequence, writeTranscriptMessage } from '../../store/transcripts';
+import {
+  readStep,
+  readTranscript,
+  replySequence,
+  toolResultSequence,
+  writeTranscriptMessage,
+} from '../../store/transcripts';
 import type { ExecuteCode, Executed, RunPaidTools } from '../contracts/sandbox';
 import { failure } from '../failures';
 import { toolsOf } from '../llm/instructions';
@@ -25,8 +31,12 @@ const reachingMs = 20_000;
 const executionSecondsDefault = 120;
 
 export async function runTools(dependencies: SandboxDependencies, request: ExecuteCode): Promise<Executed> {
+  if (await haveRun(dependencies, request)) return { sandboxGone: false };
   const { outcomes, stopped, executed } = await carryOut(dependencies, request);
-  await asTenant(dependencies.pool, request.tenantId, (client) => keep(client, request, outcomes));
+  // They have run: they are not run again because nobody could write down what they said.
+  await dependencies.paidStep.patiently('what programs said', () =>
+    asTenant(dependencies.pool, request.tenantId, (client) => keep(client, request, outcomes)),
+  );
   stopIf(stopped);
   return executed;
 }
@@ -35,6 +45,10 @@ export async function runTools(dependencies: SandboxDependencies, request: Execu
 export async function runPaidTools(dependencies: SandboxDependencies, request: RunPaidTools): Promise<Executed> {
   const { paidStep } = dependencies;
   const { pricesUsd } = request;
+  if (await haveRun(dependencies, request)) {
+    paidStep.giveBack(request);
+    return { sandboxGone: false };
+  }
   const claim = await paidStep.claim(request);
   const { outcomes, stopped, executed: result } = await carryOut(dependencies, request);
   const used = outcomes.flatMap(({ name, used }) => (used ? [name] : []));
@@ -45,6 +59,10 @@ export async function runPaidTools(dependencies: SandboxDependencies, request: R
   stopIf(stopped);
   return result;
 }
+
+/** A repeat (after a lost worker, or a workflow that was reset) goes on with what was said: nothing runs twice. */
+const haveRun = ({ paidStep, pool }: SandboxDependencies, request: ExecuteCode): Promise<boolean> =>
+  paidStep.patiently('what programs said', async () => (await readStep(pool, request)).toolsAnswered);
 
 /** Whoever told the programs to stop is told that they did. */
 function stopIf(stopped: boolean): void {
@@ -58,15 +76,14 @@ interface CarriedOut {
 }
 
 async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode): Promise<CarriedOut> {
-  const { codeLanguages, pool } = dependencies;
+  const { codeLanguages, pool, paidStep } = dependencies;
   const { tenantId, runId, sandbox: open, step, executionSeconds = executionSecondsDefault } = request;
-  const [uses, approvals, run] = await Promise.all([
-    toolUses(dependencies, request),
-    readApprovals(pool, request),
-    findRun(pool, request),
-  ]);
+  const [uses, approvals, run] = await paidStep.patiently('what is to be run', () =>
+    Promise.all([toolUses(dependencies, request), readApprovals(pool, request), findRun(pool, request)]),
+  );
   if (!run) throw failure('not_found', `There is no run ${runId}. Nothing was run.`);
-  const allowed = new Set<string>(toolsOf(run).map(({ name }) => name));
+  const tools = toolsOf(run);
+  const allowed = new Set<string>(tools.map(({ name }) => name));
   const { cancellationSignal: signal } = Context.current();
   const outcomes: CarriedOut['outcomes'] = [];
   let sandboxGone = false;
@@ -84,6 +101,7 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
         languages: codeLanguages,
         timeoutMs: executionSeconds * 1000,
         approval,
+        needsApproval: tools.some(({ name, requiresApproval }) => name === use.name && requiresApproval === true),
         signal,
         allowed,
       };
@@ -123,11 +141,12 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
 
 /** The sandbox, if it runs and somebody pays for it. */
 async function reach(
-  { connection, pool }: SandboxDependencies,
+  { connection, pool, paidStep }: SandboxDependencies,
   { tenantId, sandbox: open }: ExecuteCode,
 ): Promise<Sandbox | undefined> {
   if (!open) return undefined;
-  const held = await findOperation(pool, { tenantId, operationId: open.operationId });
+  const { operationId } = open;
+  const held = await paidStep.patiently('the money of a sandbox', () => findOperation(pool, { tenantId, operationId }));
   const remainingMs = windowEndMs(open) - Date.now();
   // Its money is checked before each use: a sandbox whose reservation has ended is not used.
   if (!held?.claimed || held.status !== 'granted' || remainingMs <= 0) return undefined;

@@ -42,6 +42,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     denied: '0.01',
     'ended-denied': '0.001',
     'run-waited': '0.001',
+    'run-planned-again': '0.001',
     'run-shown': '0.001',
   };
   const tenantId = await stack.tenant(limits[name] ?? '5');
@@ -52,7 +53,9 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
     'run-refused-nothing-made': { tools: [{ name: 'run_code', requiresApproval: true, priceUsd: '0.25' }] },
     'run-compacted': { compaction: { contextTokens: 3_000, atShare: 0.7 } },
+    'run-held-compacted': { compaction: { contextTokens: 3_000, atShare: 0.7 } },
     'run-waited': { onDenied: 'wait' },
+    'run-planned-again': { onDenied: 'wait' },
     'run-shown': { onDenied: 'wait', userId: 'ada' },
     'run-extended': { sandbox: { windowSeconds: 10, executionSeconds: 60 } },
     'run-paid-tool': { tools: [{ name: 'run_code', priceUsd: '0.25' }] },
@@ -68,7 +71,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
   if (name === 'run-extended')
     knobs.replies = [{ text: '', code: 'setTimeout(() => console.log(1), 12000)' }, { text: 'done' }];
-  if (name === 'run-compacted')
+  if (name === 'run-compacted' || name === 'run-held-compacted')
     knobs.replies = [code(long), code(long), code(long), { text: 'a summary' }, { text: 'done' }];
   if (name === 'leased') {
     const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '5' }];
@@ -81,7 +84,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     await stack.temporal.workflow.getHandle(workflowId).cancel();
   }
   if (asksPerson) await decide(stack, { tenantId, runId, workflowId }, name);
-  if (name === 'run-waited' || name === 'run-shown') {
+  if (name === 'run-waited' || name === 'run-shown' || name === 'run-planned-again') {
     await until('it waits', async () => (await stack.show({ tenantId, runId })).status === 'waiting_for_money');
     await raise(stack, tenantId);
   }

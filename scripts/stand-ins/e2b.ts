@@ -23,6 +23,8 @@ export interface E2bCalls {
   /** Sandboxes that run now. */
   alive: string[];
   paused: string[];
+  /** Requests to make, change or end sandboxes that wait for their answer. */
+  inFlight: number;
 }
 
 export interface E2bStandIn extends StandInServer {
@@ -72,6 +74,7 @@ const refuse = (response: ServerResponse, code: number, message: string): void =
 
 class E2bState {
   private readonly sandboxes = new Map<string, StandInSandbox>();
+  private inFlight = 0;
   private readonly counts = { created: 0, refused: 0, full: 0, killed: 0, executed: 0 };
 
   constructor(
@@ -82,7 +85,7 @@ class E2bState {
   calls(): E2bCalls {
     const ids = (isPaused: boolean): string[] =>
       [...this.sandboxes.values()].filter((sandbox) => sandbox.isPaused === isPaused).map(({ id }) => id);
-    return { ...this.counts, alive: ids(false), paused: ids(true) };
+    return { ...this.counts, alive: ids(false), paused: ids(true), inFlight: this.inFlight };
   }
 
   endAll(): void {
@@ -104,6 +107,8 @@ class E2bState {
       Object.assign(this.knobs, JSON.parse(body.toString()));
       return sendJson(response, 200, this.knobs);
     }
+    this.inFlight += 1;
+    response.once('close', () => (this.inFlight -= 1));
     await sleep(this.knobs.latencyMs);
     if (this.knobs.illWith !== undefined)
       return refuse(response, this.knobs.illWith, 'The stand-in was told to be ill');

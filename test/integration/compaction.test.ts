@@ -96,4 +96,45 @@ describe('compaction', () => {
     expect(rows).toEqual([{ status: 'denied' }]);
     await talk.close();
   });
+
+  test('that hits its cap is paid and told of, and stands for nothing (XD5)', async () => {
+    const tenantId = await stack.tenant('5');
+    const talk = await start(tenantId);
+    for (const answer of ['one', 'two', 'three']) {
+      stack.anthropic.knobs.replies = [{ text: answer }];
+      await talk.say(`${answer}? ${long}`);
+    }
+    stack.anthropic.knobs.replies = [{ text: 'A summary without an end '.repeat(2_000) }, { text: 'four' }];
+    expect((await talk.say(`four? ${long}`)).at(-1)?.data).toMatchObject({ status: 'completed' });
+    const text = JSON.stringify(stack.anthropic.lastRequest().messages);
+    expect(text).toContain('one? ');
+    expect(text).not.toContain('A summary without an end');
+    expect(await records(talk, 'compaction')).toMatchObject([{ entry: 'commit', settlement: 'actual' }]);
+    expect(await events(talk)).toContain('context.compaction-failed');
+    await talk.close();
+  });
+
+  test('takes no money that the answer needs (XD5)', async () => {
+    await stack.priceModel('claude-two-dollars', '2000');
+    const tenantId = await stack.tenant('6');
+    stack.anthropic.knobs.usage = { output_tokens: 700 };
+    const code = (text: string): { text: string; code: string } => ({
+      text: '',
+      code: `console.log(${JSON.stringify(text)})`,
+    });
+    stack.anthropic.knobs.replies = [code(long), code(long), code(long), { text: 'The answer.' }];
+    // Three steps cost $1.40 each. Of the $1.80 that are left the answer needs $1.40, and a summary would cost as much.
+    const run = await stack.run({
+      tenantId,
+      model: 'claude-two-dollars',
+      limits: { maxOutputTokens: 900 },
+      compaction: { contextTokens: 3_000, atShare: 0.7 },
+    });
+    expect(run).toMatchObject({ status: 'completed', answer: 'The answer.' });
+    const { rows } = await stack.admin.query<{ status: string }>(
+      `SELECT status FROM copilot_internal.reservations WHERE tenant_id = $1 AND kind = 'compaction'`,
+      [tenantId],
+    );
+    expect(rows).toEqual([{ status: 'denied' }]);
+  });
 });

@@ -89,4 +89,51 @@ describe('waiting for money', () => {
     expect(Number(books.spentUsd)).toBeLessThanOrEqual(0.19);
     expect(books).toMatchObject({ reservedUsd: '0', openReservations: 0 });
   });
+
+  /** A newer version of a test model's price, in force from now on. */
+  const reprice = (model: string, outputUsdPerMillionTokens: string): Promise<unknown> =>
+    stack.admin.query(
+      `INSERT INTO copilot_internal.model_prices (price_version, provider, model, effective_from, input_usd_per_mtok,
+         output_usd_per_mtok, cache_read_usd_per_mtok, cache_write_5m_usd_per_mtok, cache_write_1h_usd_per_mtok, notes, source, source_date)
+       VALUES ($1, 'anthropic', $2, clock_timestamp(), 0, $3, 0, 0, 0, 'for a test', 'test', '2026-01-01')`,
+      [`anthropic/${model}@test-2`, model, outputUsdPerMillionTokens],
+    );
+  const calls = async (tenantId: string): Promise<Record<string, unknown>[]> => {
+    const { rows } = await stack.admin.query<Record<string, unknown>>(
+      `SELECT price_version AS price, trim_scale(requested_usd)::text AS asked, trim_scale(committed_usd)::text AS cost
+       FROM copilot_internal.reservations WHERE tenant_id = $1 AND kind = 'llm.call' AND granted_usd IS NOT NULL ORDER BY decided_at`,
+      [tenantId],
+    );
+    return rows;
+  };
+
+  test('a step that waited across a change of its price is held and paid at the new one (XD8)', async () => {
+    const model = 'claude-repriced-for-who-waits';
+    await stack.priceModel(model, '1000');
+    stack.anthropic.knobs.usage = { output_tokens: 100 };
+    const tenantId = await stack.tenant('0.0001');
+    const started = await stack.start({ tenantId, model, onDenied: 'wait', limits: { maxOutputTokens: 500 } });
+    await until('it waits', async () => (await stack.show({ tenantId, ...started })).status === 'waiting_for_money');
+    await reprice(model, '3000');
+    await raise(tenantId, '5');
+    expect(await stack.finish({ tenantId, ...started })).toMatchObject({ status: 'completed', costUsd: '0.3' });
+    expect(await calls(tenantId)).toEqual([{ price: `anthropic/${model}@test-2`, asked: '1.5', cost: '0.3' }]);
+  });
+
+  test('a step that paused because its provider asked for it, likewise (XD8)', async () => {
+    const model = 'claude-repriced-for-who-pauses';
+    await stack.priceModel(model, '1000');
+    stack.anthropic.knobs.usage = { output_tokens: 100 };
+    stack.anthropic.knobs.failNext = [{ type: 'status', status: 429, retryAfterSeconds: 3 }];
+    const tenantId = await stack.tenant('5');
+    const { refused } = stack.anthropic.calls();
+    const started = await stack.start({ tenantId, model, limits: { maxOutputTokens: 500 } });
+    await until('it was refused', () => stack.anthropic.calls().refused > refused);
+    await reprice(model, '3000');
+    expect(await stack.finish({ tenantId, ...started })).toMatchObject({ status: 'completed', costUsd: '0.3' });
+    expect(await calls(tenantId)).toEqual([
+      { price: `anthropic/${model}@test`, asked: '0.5', cost: null },
+      { price: `anthropic/${model}@test-2`, asked: '1.5', cost: '0.3' },
+    ]);
+  });
 });

@@ -58,6 +58,8 @@ describe('recorded histories', () => {
     ['run-refused.agentRun', 'openApprovals'],
     ['run-compacted.agentRun', 'compactContext'],
     ['run-waited.agentRun', 'awaitMoney'],
+    ['run-planned-again.agentRun', 'planned-again'],
+    ['run-held-compacted.agentRun', 'held-before-compacted'],
     ['run-shown.agentRun', 'SpendlockHoldsMoney'],
     ['run-extended.agentRun', 'extendSandbox'],
     ['run-paid-tool.agentRun', 'runPaidTools'],
