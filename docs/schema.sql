@@ -180,6 +180,7 @@ CREATE TABLE idempotent_requests (
 CREATE TABLE installation (
   one_row boolean DEFAULT true NOT NULL,
   installation_id uuid DEFAULT gen_random_uuid() NOT NULL,
+  looked_at_tenant text DEFAULT ''::text NOT NULL,
   CONSTRAINT installation_one_row_check CHECK (one_row),
   CONSTRAINT installation_pkey PRIMARY KEY (one_row)
 );
@@ -247,6 +248,8 @@ CREATE TABLE quota_alerts (
   raised_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   sent_at timestamp with time zone,
   threshold numeric(5,4),
+  next_try_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  tries integer DEFAULT 0 NOT NULL,
   CONSTRAINT quota_alerts_kind_check CHECK ((kind = ANY (ARRAY['quota_warning'::text, 'quota_exceeded'::text, 'overrun'::text]))),
   CONSTRAINT quota_alerts_once UNIQUE NULLS NOT DISTINCT (quota_id, kind, period_start, threshold),
   CONSTRAINT quota_alerts_pkey PRIMARY KEY (alert_id),
@@ -363,6 +366,7 @@ CREATE TABLE runs (
   waiting jsonb,
   transcript_forgotten_at timestamp with time zone,
   events_forgotten_at timestamp with time zone,
+  namespace text,
   CONSTRAINT runs_check CHECK (((status = 'running'::text) = (ended_at IS NULL))),
   CONSTRAINT runs_pkey PRIMARY KEY (run_id),
   CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'quota_exceeded'::text, 'failed'::text, 'cancelled'::text]))),
@@ -485,6 +489,8 @@ CREATE INDEX idempotent_requests_by_age ON copilot_internal.idempotent_requests 
 
 CREATE INDEX money_waiters_in_order ON copilot_internal.money_waiters USING btree (tenant_id, waiting_since);
 
+CREATE INDEX quota_alerts_due ON copilot_internal.quota_alerts USING btree (next_try_at, raised_at) WHERE (sent_at IS NULL);
+
 CREATE INDEX quota_alerts_unsent ON copilot_internal.quota_alerts USING btree (tenant_id) WHERE (sent_at IS NULL);
 
 CREATE INDEX reservations_by_run ON copilot_internal.reservations USING btree (run_id, decided_at) WHERE (run_id IS NOT NULL);
@@ -498,6 +504,8 @@ CREATE INDEX reservations_sandboxes ON copilot_internal.reservations USING btree
 CREATE INDEX reservations_unfolded ON copilot_internal.reservations USING btree (tenant_id, outcome_at) WHERE ((outcome IS NOT NULL) AND (NOT outcome_folded));
 
 CREATE INDEX reservations_unverified ON copilot_internal.reservations USING btree (tenant_id, ended_at) WHERE (settlement = 'unverified'::text);
+
+CREATE INDEX runs_by_namespace ON copilot_internal.runs USING btree (namespace) WHERE (namespace IS NOT NULL);
 
 CREATE INDEX runs_by_status ON copilot_internal.runs USING btree (tenant_id, status, created_at DESC);
 
@@ -725,7 +733,11 @@ GRANT EXECUTE ON FUNCTION sandbox_owners(uuid[],uuid[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION set_platform_quota(text,text,numeric,numeric,numeric[]) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION take_due_alerts(integer,interval) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
 
@@ -1564,19 +1576,26 @@ CREATE OR REPLACE FUNCTION copilot_internal.look_after(p_max integer)
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
+DECLARE
+  v_last text;
+  v_waiting text[];
 BEGIN
   PERFORM raise_platform_alerts(quota_id) FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp();
-  RETURN QUERY
+  -- Two looks at once take turns.
+  SELECT looked_at_tenant INTO v_last FROM installation FOR UPDATE;
+  v_waiting := ARRAY(
     SELECT tenant_id FROM (
       SELECT r.tenant_id FROM reservations r WHERE r.status = 'granted' AND r.expires_at < clock_timestamp() - interval '5 seconds'
       UNION
       SELECT r.tenant_id FROM reservations r
       WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
-      UNION
-      SELECT a.tenant_id FROM quota_alerts a WHERE a.sent_at IS NULL AND a.raised_at < clock_timestamp() - interval '30 seconds'
     ) AS waiting
-    WHERE tenant_id IS NOT NULL
-    LIMIT p_max;
+    ORDER BY tenant_id <= v_last, tenant_id
+    LIMIT p_max);
+  IF cardinality(v_waiting) > 0 THEN
+    UPDATE installation SET looked_at_tenant = v_waiting[cardinality(v_waiting)];
+  END IF;
+  RETURN QUERY SELECT unnest(v_waiting);
 END
 $function$
 ;
@@ -1930,6 +1949,22 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.take_due_alerts(p_max integer, p_lease interval)
+ RETURNS TABLE(alert_id uuid, tenant_id text, kind text, threshold numeric, details jsonb, tries integer)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE quota_alerts a SET tries = a.tries + 1, next_try_at = clock_timestamp() + p_lease
+  FROM (
+    SELECT u.alert_id FROM quota_alerts u WHERE u.sent_at IS NULL AND u.next_try_at <= clock_timestamp()
+    ORDER BY u.next_try_at, u.raised_at LIMIT p_max FOR UPDATE SKIP LOCKED
+  ) AS due
+  WHERE a.alert_id = due.alert_id
+  RETURNING a.alert_id, a.tenant_id, a.kind, a.threshold, a.details, a.tries
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.take_unseen_runs(p_unseen_for interval, p_max integer)
  RETURNS TABLE(tenant_id text, run_id uuid, workflow_id text, seen_at text)
  LANGUAGE sql
@@ -1939,6 +1974,25 @@ AS $function$
   UPDATE runs r SET seen_at = clock_timestamp()
   FROM (
     SELECT u.run_id FROM runs u WHERE u.status = 'running' AND u.seen_at < clock_timestamp() - p_unseen_for
+    ORDER BY u.seen_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED
+  ) AS unseen
+  WHERE r.run_id = unseen.run_id
+  RETURNING r.tenant_id, r.run_id, r.workflow_id, r.seen_at::text
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.take_unseen_runs(p_unseen_for interval, p_max integer, p_namespace text)
+ RETURNS TABLE(tenant_id text, run_id uuid, workflow_id text, seen_at text)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE runs r SET seen_at = clock_timestamp()
+  FROM (
+    SELECT u.run_id FROM runs u
+    WHERE u.status = 'running' AND u.seen_at < clock_timestamp() - p_unseen_for
+      AND (u.namespace = p_namespace OR u.namespace IS NULL AND (
+        SELECT min(n.namespace) = p_namespace AND max(n.namespace) = p_namespace FROM runs n WHERE n.namespace IS NOT NULL))
     ORDER BY u.seen_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED
   ) AS unseen
   WHERE r.run_id = unseen.run_id
