@@ -19,7 +19,7 @@ import { ApiError, errorBody } from './errors';
 import { streamRunEvents } from './events';
 import { once } from './idempotency';
 import { keyRoutes } from './key-routes';
-import { eventStream, failures, idempotencyHeader, idParam, json, security, streamHeaders } from './openapi';
+import { eventStream, failures, idempotencyHeader, idParam, json, security, streamHeaders, uuidParam } from './openapi';
 import { health, readiness } from './readiness';
 import { requestSpan } from './request-span';
 import { reservationRoutes } from './reservation-routes';
@@ -296,7 +296,7 @@ function runRoutes(app: App, dependencies: ApiDependencies): void {
       return c.json({ runs: await showRuns(dependencies, asked) }, 200);
     },
   );
-  const params = idParam('The run');
+  const params = uuidParam('The run');
   const query = z.object({ tenantId: schemas.tenantIdSchema.optional() });
   app.openapi(
     createRoute({

@@ -24,6 +24,7 @@ import {
 } from './context';
 import { ApiError } from './errors';
 import { once } from './idempotency';
+import { operationIdSchema } from './ids';
 import { failures, idempotencyHeader, idParam, json, security } from './openapi';
 import { release } from './reservations';
 import { showQuota } from './runs';
@@ -158,7 +159,7 @@ export function controlRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
     work: (order: Order<z.output<S>>) => Promise<object>,
   ): void {
     const params = path.includes('{operationId}')
-      ? idParam('The tenant').extend({ operationId: z.uuid({ error: 'must be a UUID' }) })
+      ? idParam('The tenant').extend({ operationId: operationIdSchema })
       : idParam('The tenant');
     app.openapi(
       createRoute({

@@ -1,6 +1,6 @@
 /** The routes under /v1/conversations, and /v1/approvals. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { isUuid } from '../core/uuid';
+import { isUuid } from '../core/ids';
 import { decideApproval, listApprovals, type Approval } from '../store/approvals';
 import type { Run } from '../store/runs';
 import { readTranscript } from '../store/transcripts';
@@ -14,12 +14,13 @@ import { ApiError } from './errors';
 import { streamRunEvents } from './events';
 import { gate } from './gate';
 import { once } from './idempotency';
-import { body, eventStream, failures, idempotencyHeader, idParam, json, security, streamHeaders } from './openapi';
+import { approvalIdSchema, runIdSchema, turnIdSchema } from './ids';
+import { body, eventStream, failures, idempotencyHeader, json, security, streamHeaders, uuidParam } from './openapi';
 import * as schemas from './schemas';
 
 type App = OpenAPIHono<ApiEnv>;
 
-const params = idParam('The conversation');
+const params = uuidParam('The conversation');
 const ofTenant = z.object({ tenantId: schemas.tenantIdSchema.optional() });
 
 export function conversationRoutes(app: App, dependencies: ApiDependencies): void {
@@ -227,7 +228,9 @@ function reading(app: App, dependencies: ApiDependencies): void {
       security,
       request: {
         params,
-        query: ofTenant.extend({ turnId: z.uuid().optional().openapi({ description: 'Only this turn, to its end.' }) }),
+        query: ofTenant.extend({
+          turnId: turnIdSchema.optional().openapi({ description: 'Only this turn, to its end.' }),
+        }),
         headers: z.object({ 'last-event-id': z.string().optional() }),
       },
       responses: { 200: eventStream('Server-sent events, numbered per conversation'), ...failures },
@@ -262,7 +265,7 @@ function approvals(app: App, dependencies: ApiDependencies): void {
       method: 'get',
       path: '/v1/approvals',
       security,
-      request: { query: ofTenant.extend({ runId: z.uuid().optional() }) },
+      request: { query: ofTenant.extend({ runId: runIdSchema.optional() }) },
       responses: {
         200: json(
           z.object({ approvals: z.array(schemas.approvalView) }),
@@ -283,7 +286,7 @@ function approvals(app: App, dependencies: ApiDependencies): void {
       path: '/v1/approvals/{id}',
       security,
       request: {
-        params: z.object({ id: z.uuid({ error: 'must be a UUID' }) }),
+        params: z.object({ id: approvalIdSchema }),
         headers: idempotencyHeader,
         body: body(schemas.approvalBody),
       },

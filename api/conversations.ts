@@ -1,7 +1,7 @@
 /** Conversations: beginning one, sending a message, stopping a turn, closing. */
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { namespaceIdOf } from '../authority/namespace';
-import { isUuid } from '../core/uuid';
+import { inOneSpelling, isUuid, parseUuid } from '../core/ids';
 import { readRunCost } from '../store/reservations';
 import { createRun, findRun, listRuns, type Run, type RunFailure } from '../store/runs';
 import { addTurn, endQueuedTurn, type AddedTurn, type TurnView as StoredTurn } from '../store/turns';
@@ -55,7 +55,8 @@ export async function findConversation(
   { pool }: ProcessDependencies,
   { tenantId, conversationId }: { tenantId: string; conversationId: string },
 ): Promise<Run> {
-  const run = isUuid(conversationId) ? await findRun(pool, { tenantId, runId: conversationId }) : undefined;
+  const runId = parseUuid(conversationId);
+  const run = runId === undefined ? undefined : await findRun(pool, { tenantId, runId });
   if (run?.type !== 'conversation')
     throw new ApiError('not_found', `There is no conversation ${JSON.stringify(conversationId)}.`);
   return run;
@@ -79,7 +80,7 @@ export async function sendMessage(
   dependencies: ProcessDependencies,
   {
     tenantId,
-    conversationId,
+    conversationId: named,
     turnId,
     message,
   }: { tenantId: string; conversationId: string; turnId: string; message: string },
@@ -89,6 +90,7 @@ export async function sendMessage(
       'payload_too_large',
       `message: ${message.length} characters; at most ${taskCharsMax} are taken. Nothing was stored.`,
     );
+  const conversationId = inOneSpelling(named);
   const key = { tenantId, runId: conversationId };
   const added = isUuid(conversationId) ? await addTurn(dependencies.pool, key, { turnId, message }) : undefined;
   if (!added) {

@@ -29,7 +29,7 @@ export async function once(
     throw new ApiError('invalid_request', 'Idempotency-Key: must be 1 to 255 characters. Nothing was done.');
   }
   const key = { apiKeyId: c.get('caller').apiKeyId, idempotencyKey };
-  const text = `${c.req.method} ${c.req.path} ${JSON.stringify(request)}`;
+  const text = `${c.req.method} ${pathOf(c)} ${JSON.stringify(request)}`;
   for (const giveUpMs = Date.now() + waitMs; ; await sleep(50)) {
     const admission = await admit(pool, key, text);
     switch (admission.type) {
@@ -51,6 +51,15 @@ export async function once(
         return carryOut(c, { pool, key, work: () => work(admission.seed) });
     }
   }
+}
+
+/** The path with the ids in it as they were read: a repeat may spell them in another way. */
+function pathOf(c: ApiContext): string {
+  const read = c.req.valid('param' as never) as Record<string, string> | undefined;
+  return Object.entries(read ?? {}).reduce((path, [name, id]) => {
+    const given = c.req.param(name as never) as string | undefined;
+    return given === undefined || given === id ? path : path.replace(given, id);
+  }, c.req.path);
 }
 
 async function carryOut(

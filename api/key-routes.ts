@@ -11,6 +11,7 @@ import {
 } from './context';
 import { ApiError } from './errors';
 import { once } from './idempotency';
+import { keyIdSchema } from './ids';
 import { body, failures, idempotencyHeader, json, security } from './openapi';
 import * as schemas from './schemas';
 
@@ -20,7 +21,7 @@ const show = (key: ApiKeyView): z.infer<typeof schemas.keyView> => ({
   revokedAt: key.revokedAt?.toISOString() ?? null,
 });
 
-const params = z.object({ id: z.uuid({ error: 'must be a UUID' }) });
+const params = z.object({ id: keyIdSchema });
 const newKey = z.object({ apiKeyId: z.string(), apiKey: z.string().openapi({ description: 'Shown only now.' }) });
 
 export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {

@@ -1,5 +1,6 @@
 /** What the routes share in describing themselves. */
 import { z } from '@hono/zod-openapi';
+import { pathIdSchema } from './ids';
 import * as schemas from './schemas';
 
 export const json = (schema: z.ZodType, description: string) => ({
@@ -10,6 +11,8 @@ export const json = (schema: z.ZodType, description: string) => ({
 export const body = (schema: z.ZodType) => ({ required: true, content: { 'application/json': { schema } } });
 export const failures = { default: json(schemas.errorView, 'What went wrong, what was kept, and what to do') };
 export const idParam = (description: string) => z.object({ id: z.string().openapi({ description }) });
+/** Of what has a UUID. */
+export const uuidParam = (description: string) => z.object({ id: pathIdSchema(description) });
 export const idempotencyHeader = z.object({
   'idempotency-key': z
     .string()

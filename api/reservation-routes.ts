@@ -5,13 +5,12 @@ import { parseAmountUsd } from '../core/money';
 import { clientGone, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
 import { once } from './idempotency';
 import { given } from './given';
+import { operationIdSchema } from './ids';
 import { body, failures, idempotencyHeader, json, security } from './openapi';
 import * as reservations from './reservations';
 import * as schemas from './schemas';
 
-const operation = z.object({
-  operationId: z.uuid({ error: 'must be a UUID' }).openapi({ description: 'The operation, as it was reserved.' }),
-});
+const operation = z.object({ operationId: operationIdSchema });
 
 export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(

@@ -5,7 +5,7 @@ import { namespaceIdOf } from '../authority/namespace';
 import { parseUsd, formatUsd } from '../core/money';
 import { findModelPrice, UnpricedModelError } from '../core/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
-import { isUuid } from '../core/uuid';
+import { parseUuid } from '../core/ids';
 import { readRunCost, readRunSteps } from '../store/reservations';
 import { createRun, findRun, listRuns, type Run, type RunFilter } from '../store/runs';
 import { listQuotas, readPolicy, type QuotaView, type TenantPolicy } from '../store/tenants';
@@ -312,10 +312,11 @@ const statusOf = ({ status, waiting }: Run): RunView['status'] =>
 /** @throws ApiError `not_found`, which does not tell whether another tenant has such a run. */
 export async function findRunOrFail(
   { pool }: ProcessDependencies,
-  key: { tenantId: string; runId: string },
+  { tenantId, runId: named }: { tenantId: string; runId: string },
 ): Promise<Run> {
-  const run = isUuid(key.runId) ? await findRun(pool, key) : undefined;
-  if (!run) throw new ApiError('not_found', `There is no run ${JSON.stringify(key.runId)}.`);
+  const runId = parseUuid(named);
+  const run = runId === undefined ? undefined : await findRun(pool, { tenantId, runId });
+  if (!run) throw new ApiError('not_found', `There is no run ${JSON.stringify(named)}.`);
   return run;
 }
 

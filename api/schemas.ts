@@ -5,6 +5,9 @@ import { MoneyError, parseAmountUsd } from '../core/money';
 import { ratePattern } from '../core/prices';
 import { usageGroups } from '../store/usage';
 import { toolNames } from '../workflows/messages';
+import { claimTokenSchema, operationIdSchema, runIdSchema, tenantIdSchema, turnIdSchema, userIdSchema } from './ids';
+
+export { tenantIdSchema } from './ids';
 
 /** A plain decimal of US dollars, as a string: JSON numbers lose digits. */
 export const amount = z
@@ -19,13 +22,6 @@ export const amount = z
     }
   })
   .openapi({ example: '12.50' });
-
-export const tenantIdSchema = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
-    error: 'must be 1 to 64 letters, digits, dots, hyphens or underscores',
-  })
-  .openapi({ example: 'acme' });
 
 export const createTenantBody = z.strictObject({ tenantId: tenantIdSchema, name: z.string().max(200).optional() });
 
@@ -61,12 +57,7 @@ export const setQuotasBody = z.strictObject({
     .array(
       z.strictObject({
         scope: z.enum(['tenant', 'user']).default('tenant'),
-        scopeId: z
-          .string()
-          .min(1)
-          .max(128)
-          .optional()
-          .openapi({ description: 'The user. The tenant itself when absent.' }),
+        scopeId: userIdSchema.optional().openapi({ description: 'The user. The tenant itself when absent.' }),
         ...limits,
       }),
     )
@@ -96,13 +87,13 @@ export const setPlatformQuotasBody = z.strictObject({
 const reason = z.string().trim().min(1).max(500);
 const quotaKey = {
   scope: z.enum(['tenant', 'user']).default('tenant'),
-  scopeId: z.string().min(1).max(128).optional().openapi({ description: 'The user. The tenant itself when absent.' }),
+  scopeId: userIdSchema.optional().openapi({ description: 'The user. The tenant itself when absent.' }),
   resourceType: z.enum(['llm', 'e2b', 'all']).default('all'),
   period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
 };
 export const topUpBody = z.strictObject({ ...quotaKey, amountUsd: amount, reason, author });
-export const freezeBody = z.strictObject({ userId: z.string().min(1).max(128).optional(), reason, author });
-export const unfreezeBody = z.strictObject({ userId: z.string().min(1).max(128).optional(), author });
+export const freezeBody = z.strictObject({ userId: userIdSchema.optional(), reason, author });
+export const unfreezeBody = z.strictObject({ userId: userIdSchema.optional(), author });
 export const policyBody = z.strictObject({
   onUnavailable: z.enum(['wait', 'deny', 'allow']),
   answerTimeoutMs: z.number().int().min(100).max(600_000).default(5_000),
@@ -122,7 +113,7 @@ export const userDefaultsBody = z.strictObject({
   author,
 });
 export const adjustmentBody = z.strictObject({
-  operationId: z.uuid({ error: 'must be a UUID' }),
+  operationId: operationIdSchema,
   costUsd: amount.openapi({ description: 'What the operation really cost, in all.' }),
   reason,
   author,
@@ -136,7 +127,7 @@ const modelName = z.string().min(1).max(128);
 /** What a run and a conversation have in common. */
 const runOptions = {
   tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }),
-  userId: z.string().min(1).max(128).optional(),
+  userId: userIdSchema.optional(),
   model: modelName.optional(),
   fallbackModels: z
     .array(modelName)
@@ -240,7 +231,7 @@ export const messageBody = z.strictObject({
 });
 export type MessageBody = z.infer<typeof messageBody>;
 
-export const interruptBody = z.strictObject({ ...ofTenant, turnId: z.uuid().optional() });
+export const interruptBody = z.strictObject({ ...ofTenant, turnId: turnIdSchema.optional() });
 export const closeBody = z.strictObject(ofTenant);
 
 export const approvalBody = z
@@ -309,7 +300,7 @@ export type ApprovalView = z.infer<typeof approvalView>;
 /** What is going to be done, for the gate: a sum, a model call, or a sandbox. */
 export const quotaCheckBody = z.strictObject({
   ...ofTenant,
-  userId: z.string().min(1).max(128).optional(),
+  userId: userIdSchema.optional(),
   resource: z.enum(['llm', 'e2b']).default('llm'),
   estimatedUsd: amount.optional(),
   call: z
@@ -336,10 +327,10 @@ export const costRecordsQuery = z.strictObject({
   tenantId: tenantIdSchema.optional(),
   from: z.iso.datetime().optional(),
   to: z.iso.datetime().optional(),
-  userId: z.string().min(1).max(128).optional(),
-  runId: z.uuid().optional(),
-  conversationId: z.uuid().optional(),
-  operationId: z.uuid().optional(),
+  userId: userIdSchema.optional(),
+  runId: runIdSchema.optional(),
+  conversationId: runIdSchema.optional(),
+  operationId: operationIdSchema.optional(),
   model: modelName.optional(),
   kind: z.string().min(1).max(100).optional(),
   resource: z.enum(['llm', 'e2b']).optional(),
@@ -509,7 +500,7 @@ export const errorView = z.object({
 
 /** What a call is for. */
 const request = {
-  userId: z.string().min(1).max(128).optional(),
+  userId: userIdSchema.optional(),
   resource: z.enum(['llm', 'e2b']),
   kind: z.string().min(1).max(100).default('external.call'),
   model: z.string().min(1).max(128).optional(),
@@ -518,7 +509,7 @@ const request = {
 
 /** Money that a caller outside Temporal asks for. The caller chooses the operation id, and repeats it when it asks again. */
 export const reserveBody = z.strictObject({
-  operationId: z.uuid({ error: 'must be a UUID' }),
+  operationId: operationIdSchema,
   tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }),
   ...request,
   amountUsd: amount,
@@ -534,7 +525,7 @@ export const reserveBody = z.strictObject({
 export type ReserveBody = z.output<typeof reserveBody>;
 
 const tenantOnly = { tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }) };
-const claimToken = z.uuid({ error: 'must be a UUID' }).optional();
+const claimToken = claimTokenSchema.optional();
 export const claimBody = z.strictObject(tenantOnly);
 export const commitBody = z.strictObject({
   ...tenantOnly,
@@ -639,7 +630,7 @@ export const runsQuery = z.strictObject({
   tenantId: tenantIdSchema.optional(),
   type: z.enum(['task', 'conversation']).default('task'),
   status: z.enum(['running', 'completed', 'quota_exceeded', 'failed', 'cancelled']).optional(),
-  userId: z.string().min(1).max(128).optional(),
+  userId: userIdSchema.optional(),
   before: z.iso.datetime().optional(),
   limit: z.coerce.number().int().min(1).max(500).default(50),
 });

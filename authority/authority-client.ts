@@ -43,7 +43,7 @@ export class AuthorityClient {
       onNotice: ({ tenantId, continuing, answers }) => {
         if (continuing) this.coalescer.holdBack(tenantId);
         for (const { waiter, answer } of answers)
-          this.replies.post(answer, ({ replyTo }) => waiterOf(replyTo) === waiter);
+          this.replies.post(tenantId, answer, ({ replyTo }) => waiterOf(replyTo) === waiter);
       },
     });
   }
@@ -63,7 +63,7 @@ export class AuthorityClient {
     const { operationId } = command;
     // A caller that went away, or gave up, will never use what it is granted, unless it asked again meanwhile.
     const release = (): void => {
-      if (!this.replies.isAwaited(operationId)) this.send(tenantId, { type: 'release', operationId });
+      if (!this.replies.isAwaited(tenantId, operationId)) this.send(tenantId, { type: 'release', operationId });
     };
     const stopAsking = this.askAgain(tenantId, command, waiting);
     const answer = await waiting.finally(stopAsking);

@@ -2,6 +2,7 @@
  * Writes what callers say of their calls into the reservations' rows. Per tenant one statement is under way at a time;
  * what is said meanwhile goes into the next. An outcome is safe once its row holds it: the authority folds it afterwards.
  */
+import { inOneSpelling } from '../core/ids';
 import { recordOutcomes, type OutcomeItem, type OutcomeAnswer } from '../store/outcomes';
 import type { Pool } from '../store/pool';
 
@@ -20,7 +21,8 @@ export class OutcomeWriter {
   constructor(private readonly pool: Pool) {}
 
   /** Resolves once Postgres holds the outcome, with how the reservation stood before. */
-  write(tenantId: string, item: OutcomeItem): Promise<OutcomeAnswer> {
+  write(tenantId: string, given: OutcomeItem): Promise<OutcomeAnswer> {
+    const item = { ...given, operationId: inOneSpelling(given.operationId) };
     return new Promise((resolve, reject) => {
       const waiting = { item, resolve, reject };
       const lane = this.lanes.get(tenantId);

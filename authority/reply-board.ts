@@ -6,6 +6,7 @@
 import type { Logger } from '../telemetry/log';
 import type { ReserveAnswer, ReserveCommand } from '../core/commands';
 import { answerFromRecord } from '../core/decision';
+import { inOneSpelling } from '../core/ids';
 import { readReservations } from '../store/budget-batch';
 import type { Pool } from '../store/pool';
 import { measureAnswer } from '../telemetry/metrics';
@@ -23,8 +24,11 @@ interface Waiting {
   lookUpAtMs: number;
 }
 
+/** Tenants choose the ids of their operations, so two may choose the same. A tenant's id has no space in it. */
+const placeOf = (tenantId: string, operationId: string): string => `${tenantId} ${inOneSpelling(operationId)}`;
+
 export class ReplyBoard {
-  /** By operation. Several may wait for one, even with different requests: each gets its own answer. */
+  /** By tenant and operation. Several may wait for one, even with different requests: each gets its own answer. */
   private readonly waiting = new Map<string, Waiting[]>();
   private timer: NodeJS.Timeout | undefined;
   private readonly lookUpMs: number;
@@ -34,14 +38,14 @@ export class ReplyBoard {
   }
 
   /** Hands on the answer to a command whose decision has committed. One that nobody waits for here is left alone. */
-  post(answer: ReserveAnswer, isAnswered: (command: ReserveCommand) => boolean): void {
-    const waiting = this.waiting.get(answer.operationId) ?? [];
+  post(tenantId: string, answer: ReserveAnswer, isAnswered: (command: ReserveCommand) => boolean): void {
+    const waiting = this.waiting.get(placeOf(tenantId, answer.operationId)) ?? [];
     for (const one of [...waiting]) if (isAnswered(one.command)) one.resolve(answer);
   }
 
   /** The answer to a command; undefined when there was none in time. Begin to wait before the command is sent. */
   wait(tenantId: string, command: ReserveCommand, timeoutMs: number): Promise<ReserveAnswer | undefined> {
-    const { operationId } = command;
+    const place = placeOf(tenantId, command.operationId);
     return new Promise((resolve) => {
       const one: Waiting = {
         tenantId,
@@ -51,25 +55,25 @@ export class ReplyBoard {
         resolve: (answer) => {
           measureAnswer((performance.now() - one.askedAtMs) / 1_000, answer ? 'answered' : 'none');
           clearTimeout(timeout);
-          this.forget(operationId, one);
+          this.forget(place, one);
           resolve(answer);
         },
       };
       const timeout = setTimeout(() => one.resolve(undefined), timeoutMs);
-      this.waiting.set(operationId, [...(this.waiting.get(operationId) ?? []), one]);
+      this.waiting.set(place, [...(this.waiting.get(place) ?? []), one]);
       this.lookUpLater();
     });
   }
 
   /** Whether somebody here waits for an operation's answer. */
-  isAwaited(operationId: string): boolean {
-    return this.waiting.has(operationId);
+  isAwaited(tenantId: string, operationId: string): boolean {
+    return this.waiting.has(placeOf(tenantId, operationId));
   }
 
-  private forget(operationId: string, one: Waiting): void {
-    const left = (this.waiting.get(operationId) ?? []).filter((other) => other !== one);
-    if (left.length > 0) this.waiting.set(operationId, left);
-    else this.waiting.delete(operationId);
+  private forget(place: string, one: Waiting): void {
+    const left = (this.waiting.get(place) ?? []).filter((other) => other !== one);
+    if (left.length > 0) this.waiting.set(place, left);
+    else this.waiting.delete(place);
   }
 
   private lookUpLater(): void {
@@ -99,7 +103,7 @@ export class ReplyBoard {
       const found = await readReservations(this.dependencies.pool, { tenantId, operationIds });
       const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));
       for (const { command, resolve } of all) {
-        const reservation = byId.get(command.operationId);
+        const reservation = byId.get(inOneSpelling(command.operationId));
         if (reservation) resolve(answerFromRecord(reservation, command));
       }
     }

@@ -4,12 +4,13 @@
  *
  * First what is due is settled (outcomes written since the last batch, reservations overdue), so that the money it
  * frees counts; then the commands are applied in order. A grant never exceeds the headroom of any quota that covers it,
- * and every command is idempotent on its operation id.
+ * and every command is idempotent on its operation id, however that is spelled.
  */
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, ExtendCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
 import { formatUsd, parseAmountUsd, MoneyError, type Usd } from './money';
 import { bindingQuota, headroomUsd, tightest, type Quota } from './quotas';
+import { spelled } from './read-command';
 import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
 import { settle, settleWhatIsDue } from './settlement';
 
@@ -20,7 +21,7 @@ export const ttlSecondsMax = 7 * 24 * 3600;
 export function decideBatch(state: BatchState, commands: readonly BudgetCommand[]): BatchDecision {
   const batch = new Batch(state);
   settleWhatIsDue(batch);
-  for (const command of commands) apply(batch, command);
+  for (const command of commands) apply(batch, spelled(command));
   return batch.decision();
 }
 
@@ -171,7 +172,7 @@ function parseAmounts(command: ReserveCommand): Amounts | Refusal {
 /** The answer that a recorded reservation gives to a command of its operation id, as the decision itself would. */
 export function answerFromRecord(known: Reservation, command: ReserveCommand): ReserveAnswer {
   const amounts = parseAmounts(command);
-  return 'type' in amounts ? answerRefusal(command.operationId, amounts) : answerAgain(known, command, amounts);
+  return 'type' in amounts ? answerRefusal(known.operationId, amounts) : answerAgain(known, command, amounts);
 }
 
 function requestOf(command: ReserveCommand, { amountUsd, minimumUsd }: Amounts): ReservationRequest {
@@ -235,7 +236,7 @@ function denial({
 
 /** The record answers a repeat; a different request under the same id is a conflict and changes nothing. */
 function answerAgain(known: Reservation, command: ReserveCommand, amounts: Amounts): ReserveAnswer {
-  const { operationId } = command;
+  const { operationId } = known;
   if (!known.request) {
     const message =
       'This operation was released before its reserve arrived. Nothing was reserved. Reserve under a new operation id.';

@@ -3,7 +3,7 @@
  * CLI: whatever comes, a workflow has to go on, so nothing here throws, and what is wrong is said in words that quote nothing.
  */
 import type { BudgetCommand } from './commands';
-import { isUuid } from './uuid';
+import { inOneSpelling, parseUuid } from './ids';
 
 /** What a person decided, as it travels; without a decision it was recorded already. */
 export interface ApprovalSignal {
@@ -37,8 +37,8 @@ export function readApprovalSignal(given: unknown): ApprovalSignal | Unreadable 
   const fields = fieldsOf(given);
   if (!fields) return { problem: 'it has to be an object with approvalId and decision' };
   const { decision, answer, decidedBy } = fields;
-  const approvalId = typeof fields.approvalId === 'string' ? fields.approvalId.toLowerCase() : '';
-  if (!isUuid(approvalId)) return { problem: 'approvalId has to be the id of what is asked, a UUID' };
+  const approvalId = parseUuid(fields.approvalId);
+  if (approvalId === undefined) return { problem: 'approvalId has to be the id of what is asked, a UUID' };
   const decided = decisions.find((one) => one === decision);
   if (decision != null && decided === undefined)
     return { problem: `decision has to be one of ${decisions.join(', ')}` };
@@ -61,7 +61,7 @@ export function readTurn(given: unknown): { turnId?: string } | Unreadable {
   const turnId = fieldsOf(given)?.turnId;
   if (fieldsOf(given) && turnId == null) return {};
   return typeof turnId === 'string' && turnId.length <= nameCharsMax
-    ? { turnId }
+    ? { turnId: inOneSpelling(turnId) }
     : { problem: 'it has to be an object with a turnId, or nothing' };
 }
 
@@ -79,7 +79,7 @@ function isCommand(one: unknown): one is BudgetCommand {
   const { type, operationId, replyTo } = fieldsOf(one) ?? {};
   if (type === 'reload') return true;
   if (typeof type !== 'string' || !named.includes(type)) return false;
-  return typeof operationId === 'string' && isUuid(operationId.toLowerCase()) && isReplyTo(replyTo);
+  return parseUuid(operationId) !== undefined && isReplyTo(replyTo);
 }
 
 /**

@@ -657,6 +657,8 @@ CREATE TRIGGER unverified_costs BEFORE INSERT ON copilot_internal.cost_records F
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.model_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
+CREATE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW WHEN (((CURRENT_USER = 'spendlock_app'::name) AND (NOT ((NOT ((((((((((new.tenant_id IS DISTINCT FROM old.tenant_id) OR (new.operation_id IS DISTINCT FROM old.operation_id)) OR (new.user_id IS DISTINCT FROM old.user_id)) OR (new.run_id IS DISTINCT FROM old.run_id)) OR (new.resource IS DISTINCT FROM old.resource)) OR (new.requested_usd IS DISTINCT FROM old.requested_usd)) OR (new.minimum_usd IS DISTINCT FROM old.minimum_usd)) OR (new.granted_usd IS DISTINCT FROM old.granted_usd)) OR (new.unreserved IS DISTINCT FROM old.unreserved)) OR (new.decided_at IS DISTINCT FROM old.decided_at))) AND ((new.status = old.status) OR ((old.status = 'granted'::text) AND (new.status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])))) AND ((old.ended_at IS NULL) OR (NOT (new.ended_at IS DISTINCT FROM old.ended_at))) AND ((new.ended_at IS NULL) = (new.status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text]))) AND ((old.posted_at IS NULL) OR (NOT (new.posted_at IS DISTINCT FROM old.posted_at))) AND ((old.status <> 'granted'::text) OR (new.status <> 'granted'::text) OR (new.expires_at >= old.expires_at)) AND ((NOT (old.settlement IS DISTINCT FROM new.settlement)) OR (old.settlement IS NULL) OR ((old.settlement = 'unverified'::text) AND (new.settlement = 'actual'::text))) AND ((NOT ((new.outcome IS DISTINCT FROM old.outcome) OR (new.outcome_usd IS DISTINCT FROM old.outcome_usd))) OR (old.outcome IS NULL) OR ((old.outcome = 'not_billed'::text) AND (new.outcome = 'billed'::text))) AND ((NOT new.outcome_folded) OR (new.outcome IS NOT NULL)) AND (new.outcome_folded OR (NOT old.outcome_folded) OR (new.outcome IS DISTINCT FROM old.outcome)))))) EXECUTE FUNCTION refuse_reservation_change();
+
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.sandbox_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
 CREATE TRIGGER initialize_tenant_quotas AFTER INSERT ON copilot_internal.tenants FOR EACH ROW EXECUTE FUNCTION initialize_tenant_quotas();
@@ -1708,6 +1710,11 @@ DECLARE
   -- Named in an array too, so that each row is found by its key whatever the planner believes of the table's size.
   v_operation_ids uuid[] := ARRAY(
     SELECT (entry ->> 'operationId')::uuid FROM jsonb_array_elements(p_batch -> 'ledger') AS entry);
+  v_reservation_ids uuid[] := ARRAY(
+    SELECT (reservation ->> 'operationId')::uuid FROM jsonb_array_elements(p_batch -> 'reservations') AS reservation);
+  v_changed uuid[];
+  v_added uuid[];
+  v_wrong text;
 BEGIN
   -- load_budget_batch took the locks in this transaction.
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
@@ -1715,22 +1722,108 @@ BEGIN
   END IF;
   PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');
 
-  INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-    on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
-    committed_usd, overrun_usd, posted_at, ended_at, trace_context)
-  SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
-    c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
-    c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
-    c."traceContext"
-  FROM jsonb_to_recordset(p_batch -> 'reservations') AS c (
-    "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
-    "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
-    refusal jsonb, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
-    "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb)
-  ON CONFLICT (tenant_id, operation_id) DO UPDATE SET
-    status = excluded.status, expires_at = excluded.expires_at, outcome_folded = excluded.outcome_folded,
-    settlement = excluded.settlement, committed_usd = excluded.committed_usd, overrun_usd = excluded.overrun_usd,
-    posted_at = excluded.posted_at, ended_at = excluded.ended_at;
+  WITH asked AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(p_batch -> 'reservations') AS c (
+      "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+      "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
+      refusal jsonb, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
+      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb)
+  ), changed AS (
+    UPDATE reservations r SET
+      status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
+      settlement = c.settlement, committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
+      posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt")
+    FROM asked c, reservations o
+    WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_reservation_ids) AND r.operation_id = c."operationId"
+      AND o.tenant_id = p_tenant_id AND o.operation_id = ANY (v_reservation_ids) AND o.operation_id = r.operation_id
+      AND (r.user_id, r.run_id, r.resource, r.requested_usd, r.minimum_usd, r.granted_usd, date_trunc('milliseconds', r.decided_at))
+        IS NOT DISTINCT FROM
+        (c."userId", c."runId", c.resource, c."requestedUsd", c."minimumUsd", c."grantedUsd", c."decidedAt")
+      AND CASE
+        WHEN r.status = 'granted' AND c.status = 'granted' THEN
+          NOT c."outcomeFolded" AND r.outcome IS NULL AND c."expiresAt" >= date_trunc('milliseconds', r.expires_at)
+          AND num_nonnulls(c.settlement, c."committedUsd", c."postedAt", c."endedAt") = 0
+        WHEN r.status = 'granted' AND c.status = 'committed' AND r.outcome IS NULL THEN
+          NOT c."outcomeFolded" AND c.settlement = 'unverified' AND num_nulls(c."postedAt", c."endedAt") = 0
+          AND (r.claimed_at IS NOT NULL OR r.on_expiry = 'settle')
+          AND (c."committedUsd" = r.granted_usd OR (r.unreserved AND c."committedUsd" = r.requested_usd))
+        WHEN r.status = 'granted' AND c.status = 'committed' THEN
+          c."outcomeFolded" AND c.settlement = 'actual' AND num_nulls(c."postedAt", c."endedAt") = 0
+          AND r.outcome = 'billed' AND c."committedUsd" = r.outcome_usd
+        WHEN r.status = 'granted' AND c.status IN ('released', 'expired') THEN
+          c.settlement = c.status AND c."endedAt" IS NOT NULL AND num_nonnulls(c."committedUsd", c."postedAt") = 0
+          AND c."outcomeFolded" = (r.outcome IS NOT NULL) AND r.outcome IS DISTINCT FROM 'billed'
+          AND CASE WHEN r.outcome IS NOT NULL THEN c.status = 'released'
+                   WHEN c.status = 'released' THEN r.claimed_at IS NULL
+                   ELSE date_trunc('milliseconds', r.expires_at) <= c."endedAt" END
+        WHEN r.status IN ('committed', 'released', 'expired') AND c.status = r.status THEN
+          r.outcome IS NOT NULL AND NOT r.outcome_folded AND c."outcomeFolded"
+          AND c.settlement = CASE r.status WHEN 'committed' THEN 'actual' ELSE r.settlement END
+          AND c."committedUsd" IS NOT DISTINCT FROM CASE r.status WHEN 'committed' THEN coalesce(r.outcome_usd, 0) END
+        ELSE false
+      END
+    RETURNING r.operation_id, r.user_id, r.resource, o.status AS was, r.status, r.granted_usd, r.committed_usd,
+      coalesce(r.outcome_usd, 0) - coalesce(o.committed_usd, 0) AS corrected_by_usd
+  ), added AS (
+    INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
+      on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context)
+    SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
+      c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
+      c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
+      c."traceContext"
+    FROM asked c
+    WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
+      WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
+        AND c."grantedUsd" >= coalesce(c."minimumUsd", c."requestedUsd") AND c."endedAt" IS NULL
+      WHEN 'released' THEN c.settlement = 'released' AND c."endedAt" IS NOT NULL
+      WHEN 'denied' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
+      WHEN 'rejected' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
+      ELSE false END
+    ON CONFLICT DO NOTHING
+    RETURNING operation_id, user_id, resource, status, granted_usd
+  ), lines AS (
+    SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
+      "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
+  ), due AS (
+    -- Each end at a cost brings a commit, each outcome that came later a correction by the difference.
+    SELECT operation_id, CASE was WHEN 'granted' THEN 'commit' ELSE 'correction' END AS entry,
+           CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd
+    FROM changed WHERE CASE was WHEN 'granted' THEN status = 'committed' ELSE corrected_by_usd <> 0 END
+  ), moved AS (
+    SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at, -granted_usd AS amount_usd
+    FROM changed WHERE was = 'granted' AND status <> 'granted'
+    UNION ALL
+    SELECT user_id, resource, 'reserved', NULL, granted_usd FROM added WHERE status = 'granted'
+    UNION ALL
+    SELECT c.user_id, c.resource, 'spent', l."postedAt", l."amountUsd"
+    FROM lines l JOIN changed c ON c.operation_id = l."operationId"
+    UNION ALL
+    SELECT c."userId", c.resource, w.what, w.at, -w.amount_usd
+    FROM jsonb_to_recordset(p_batch -> 'changes') AS c (
+      "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric, "postedAt" timestamptz)
+    CROSS JOIN LATERAL (VALUES ('reserved', NULL, c."reservedDeltaUsd"), ('spent', c."postedAt", c."spentDeltaUsd"))
+      AS w (what, at, amount_usd)
+  )
+  SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
+    (SELECT format('the ledger would get a %s of %s USD for %s, and %s USD is due', l.entry, l."amountUsd",
+              coalesce(l."operationId", d.operation_id), coalesce(d.amount_usd, 0))
+     FROM lines l FULL JOIN due d ON d.operation_id = l."operationId" AND d.entry = l.entry
+     WHERE l."amountUsd" IS DISTINCT FROM d.amount_usd LIMIT 1),
+    (SELECT format('%s USD of %s would be %s by no row', -sum(amount_usd), resource, what)
+     FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1))
+  INTO v_changed, v_added, v_wrong;
+  IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
+    v_wrong := (
+      SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
+      FROM jsonb_array_elements(p_batch -> 'reservations') AS c
+      LEFT JOIN reservations r ON r.tenant_id = p_tenant_id AND r.operation_id = (c ->> 'operationId')::uuid
+      WHERE (c ->> 'operationId')::uuid <> ALL (v_changed || v_added) LIMIT 1);
+    v_wrong := coalesce(v_wrong, 'a reservation would be recorded twice');
+  END IF;
+  IF v_wrong IS NOT NULL THEN
+    RAISE EXCEPTION 'reservation_guard: %; nothing was recorded', v_wrong USING ERRCODE = 'SL001';
+  END IF;
 
   INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
     amount_usd, estimated_usd, settlement, usage, posted_at)
@@ -1826,6 +1919,18 @@ AS $function$
 BEGIN
   RAISE EXCEPTION 'a price in % is never changed or deleted, since ledger lines name its version; nothing was changed', TG_TABLE_NAME
     USING ERRCODE = 'SL002', HINT = 'Insert a new version with a later effective_from.';
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.refuse_reservation_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'reservation_guard: the reservation % of % is % and cannot become what was asked (%); nothing was recorded',
+    OLD.operation_id, OLD.tenant_id, OLD.status, NEW.status USING ERRCODE = 'SL001';
 END
 $function$
 ;

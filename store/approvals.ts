@@ -1,4 +1,5 @@
 /** What people are asked: whether a tool may be used, and questions that the model has. What they decide first stands. */
+import { inOneSpelling } from '../core/ids';
 import { storableText } from '../core/storable';
 import { appendRunEvent, type RunKey } from './runs';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -68,9 +69,11 @@ const statuses = { approve: 'approved', refuse: 'refused', answer: 'answered' } 
  */
 export async function decideApproval(
   pool: Pool,
-  { tenantId, approvalId }: { tenantId: string; approvalId: string },
+  { tenantId, approvalId: named }: { tenantId: string; approvalId: string },
   { decision, answer, decidedBy }: ApprovalDecision,
 ): Promise<(Approval & { workflowId: string }) | undefined> {
+  // A signal from Temporal UI has the spelling of who typed it.
+  const approvalId = inOneSpelling(named);
   return asTenant(pool, tenantId, async (client) => {
     // The run comes before what belongs to it.
     await client.query(

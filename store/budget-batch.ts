@@ -5,6 +5,7 @@
 import type { BatchDecision, BatchState, QuotaAlert } from '../core/batch';
 import type { BudgetCommand, OnExpiry, ReserveAnswer, ReserveCommand, Resource } from '../core/commands';
 import { answerFromRecord, decideBatch } from '../core/decision';
+import { inOneSpelling } from '../core/ids';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { utilizationPercent, type Quota } from '../core/quotas';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/reservations';
@@ -30,19 +31,30 @@ export interface BatchOptions {
   enforced: Record<Resource, boolean>;
   /** Postgres gives up after this long, and the batch is undecided. */
   timeoutMs: number;
+  /** What is due of the tenant and settled beside the commands: all of it unless it is left, or only one is taken. */
+  due?: 'left' | { only: string };
 }
 
 /** Decides a batch and records it. Undefined when there is no such tenant: nothing was recorded then. */
 export async function decideAndRecord(pool: Pool, options: BatchOptions): Promise<RecordedBatch | undefined> {
-  const { tenantId, commands, enforced, timeoutMs } = options;
+  const { tenantId, commands, enforced, timeoutMs, due } = options;
   const operationIds = [
-    ...new Set(commands.flatMap((command) => ('operationId' in command ? [command.operationId] : []))),
+    ...new Set([
+      ...commands.flatMap((command) => ('operationId' in command ? [inOneSpelling(command.operationId)] : [])),
+      ...(typeof due === 'object' ? [due.only] : []),
+    ]),
   ];
   const userIds = [
     ...new Set(commands.flatMap((command) => ('userId' in command && command.userId ? [command.userId] : []))),
   ];
   const decideOnce = async (client: PoolClient, commitWith: CommitWith): Promise<RecordedBatch | undefined> => {
-    const state = await load(client, { tenantId, operationIds, userIds, enforced });
+    const state = await load(client, {
+      tenantId,
+      operationIds,
+      userIds,
+      enforced,
+      dueMax: due === undefined ? dueMax : 0,
+    });
     if (!state) return undefined;
     let decision = decideBatch(state, commands);
     if (decision.needsHolds) decision = decideBatch({ ...state, holds: await loadHolds(client, tenantId) }, commands);
@@ -96,7 +108,14 @@ async function load(
     operationIds,
     userIds,
     enforced,
-  }: { tenantId: string; operationIds: string[]; userIds: string[]; enforced: Record<Resource, boolean> },
+    dueMax,
+  }: {
+    tenantId: string;
+    operationIds: string[];
+    userIds: string[];
+    enforced: Record<Resource, boolean>;
+    dueMax: number;
+  },
 ): Promise<BatchState | undefined> {
   const { rows } = await client.query<{
     state: {
@@ -139,6 +158,23 @@ async function loadHolds(client: PoolClient, tenantId: string): Promise<Hold[]> 
     [tenantId],
   );
   return rows.map((row) => ({ ...row, userId: row.userId ?? undefined, grantedUsd: parseUsd(row.grantedUsd) }));
+}
+
+/** Some of what is due of a tenant, in no order: reservations that are overdue, and those with an outcome to fold. */
+export async function listDue(pool: Pool, tenantId: string, limit: number): Promise<string[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ operation_id: string }>(
+      `SELECT operation_id FROM (
+         (SELECT operation_id FROM copilot_internal.reservations
+          WHERE tenant_id = $1 AND status = 'granted' AND expires_at <= clock_timestamp() ORDER BY expires_at LIMIT $3)
+         UNION
+         (SELECT operation_id FROM copilot_internal.reservations
+          WHERE tenant_id = $1 AND outcome IS NOT NULL AND NOT outcome_folded ORDER BY outcome_at LIMIT $3)) AS due
+       ORDER BY random() LIMIT $2`,
+      [tenantId, limit, dueMax],
+    );
+    return rows.map((row) => row.operation_id);
+  });
 }
 
 /** Reservations as they are recorded, for answering who asks again. */

@@ -7,6 +7,7 @@
 import { proxyActivities, proxyLocalActivities, sleep, workflowInfo } from '@temporalio/workflow';
 import type { AuthorityActivities, DecideResult } from '../activities/contracts/budget';
 import type { BudgetCommand } from '../core/commands';
+import { inOneSpelling } from '../core/ids';
 import type { Mailbox } from './mailbox';
 
 type Waiting = NonNullable<DecideResult['waiting']>;
@@ -115,8 +116,10 @@ export class BatchRecorder {
    * meanwhile; what needs money from the platform during a draw waits for the next one.
    */
   private draw(mailbox: Mailbox, batch: readonly BudgetCommand[], { operationIds, needs }: Waiting): void {
-    const waiting = new Set(operationIds);
-    const commands = batch.filter((command) => command.type === 'reserve' && waiting.has(command.operationId));
+    const waiting = new Set(operationIds.map(inOneSpelling));
+    const commands = batch.filter(
+      (command) => command.type === 'reserve' && waiting.has(inOneSpelling(command.operationId)),
+    );
     const before = this.drawing ?? Promise.resolve();
     const drawing = before
       .then(() => this.leases.drawLease({ tenantId: this.tenantId, needs }))

@@ -10,14 +10,16 @@ import type { Logger } from '../../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/commands';
 import type { BatchDecision } from '../../core/batch';
 import { formatUsd } from '../../core/money';
+import { readCommand } from '../../core/read-command';
 import { headroomUsd, quotaState } from '../../core/quotas';
 import { asksTheSame } from '../../core/reservations';
-import { decideAndRecord, type RecordedBatch } from '../../store/budget-batch';
+import { decideAndRecord, type BatchOptions, type RecordedBatch } from '../../store/budget-batch';
 import { notifyAnswers, type AddressedAnswer } from '../../store/answers';
 import { sqlState, type Pool } from '../../store/pool';
 import { countDecision, type MeasuredDecision } from '../../telemetry/metrics';
 import type { ReplyBoard } from '../../authority/reply-board';
 import type { DecideRequest, DecideResult } from '../contracts/budget';
+import { canSettle, laterThan } from './due';
 import { decideInParts, PartSizes } from './in-parts';
 
 export interface DecideDependencies {
@@ -54,7 +56,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   ): void => {
     const reserves = commands.filter((command) => command.type === 'reserve');
     answers.forEach((given, index) => {
-      if (given) replies.post(given, (command) => asksTheSame(command, reserves[index] as ReserveCommand));
+      if (given) replies.post(tenantId, given, (command) => asksTheSame(command, reserves[index] as ReserveCommand));
     });
     const sending = sendAnswers(dependencies, { tenantId, continuing, commands, answers })
       // Nobody waits for this promise: unheard, its error would end the process.
@@ -67,11 +69,17 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   async function decidePart(
     request: DecideRequest,
     commands: readonly BudgetCommand[],
-    timeoutMs = recordingTimeoutMs,
+    { timeoutMs = recordingTimeoutMs, due }: Partial<Pick<BatchOptions, 'timeoutMs' | 'due'>> = {},
   ): Promise<Decided> {
     const { tenantId } = request;
     const startedMs = performance.now();
-    const recorded = await decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs });
+    const recorded = await decideAndRecord(pool, {
+      tenantId,
+      commands,
+      enforced,
+      timeoutMs,
+      ...(due === undefined ? {} : { due }),
+    });
     if (!recorded) {
       const unknown = commands.flatMap((command) => unknownTenant(tenantId, command));
       answer(request, commands, unknown);
@@ -85,7 +93,52 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     return { recorded, waiting: waitingIn(commands, recorded) };
   }
 
-  async function decideBatch(request: DecideRequest): Promise<DecideResult> {
+  /** What came, read. What is no command counts as a look at what is due, and is refused where somebody waits for an answer. */
+  const read = (request: DecideRequest): DecideRequest => {
+    const commands = request.commands.map((came): BudgetCommand => {
+      const one = readCommand(came);
+      if ('command' in one) return one.command;
+      log.warn(
+        { tenantId: request.tenantId },
+        `a signal held what is no budget command, and it was set aside: ${one.problem}`,
+      );
+      if (one.reserve) answer(request, [one.reserve], [unreadable(one.reserve, one.problem)]);
+      return { type: 'reload' };
+    });
+    return { ...request, commands };
+  };
+
+  /** Decides parts of one batch: without what is due from where that turns out to keep them from being recorded. */
+  function partsOf(
+    request: DecideRequest,
+    timeoutMs: () => number,
+  ): (part: readonly BudgetCommand[]) => Promise<Decided> {
+    let due: 'left' | undefined;
+    let looked = false;
+    const decide = async (part: readonly BudgetCommand[]): Promise<Decided> => {
+      const decided = await decidePart(request, part, { timeoutMs: timeoutMs(), ...(due ? { due } : {}) });
+      const { recorded } = decided;
+      if (due && recorded?.nextWakeUpMs !== undefined) recorded.nextWakeUpMs = laterThan(recorded.nextWakeUpMs);
+      return decided;
+    };
+    return async (part) => {
+      try {
+        return await decide(part);
+      } catch (error) {
+        if (looked || !isCommandsFault(error)) throw error;
+        looked = true;
+        const { tenantId } = request;
+        const settle = (only: BatchOptions['due']): Promise<Decided> =>
+          decidePart(request, [], { timeoutMs: timeoutMs(), ...(only === undefined ? {} : { due: only }) });
+        if (await canSettle({ pool, log, tenantId, settle, isRefusal: isCommandsFault })) throw error;
+        due = 'left';
+        return decide(part);
+      }
+    };
+  }
+
+  async function decideBatch(came: DecideRequest): Promise<DecideResult> {
+    const request = read(came);
     const { tenantId, commands, continuing } = request;
     if (continuing) dependencies.holdBack(tenantId);
     const startedMs = performance.now();
@@ -95,10 +148,11 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     // Those after the first have what is left of the time.
     const timeoutMs = (): number =>
       (tries += 1) === 1 ? recordingTimeoutMs : Math.min(recordingTimeoutMs, Math.max(endMs - performance.now(), 1));
+    const decide = partsOf(request, timeoutMs);
     const { done, size, error } = await decideInParts({
       commands,
       size: partSizes.of(tenantId),
-      decide: async (part) => void decided.push(await decidePart(request, part, timeoutMs())),
+      decide: async (part) => void decided.push(await decide(part)),
       setAside: (command, refusal) => setAside(request, command, refusal),
       isRefusal: isCommandsFault,
       isTooSlow,
@@ -111,7 +165,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     // Nobody takes back what is left of a batch that was said to be done.
     if ((error !== undefined && done === 0) || (undecided > 0 && !request.mayLeaveRest))
       throw error instanceof Error ? error : new Error(`There was no time for ${undecided} commands.`);
-    const last = decided.at(-1) ?? (await decidePart(request, []));
+    const last = decided.at(-1) ?? (await decide([]));
     return {
       ...resultOf(last.recorded, decided),
       durationMs: Math.round(performance.now() - startedMs),
@@ -233,6 +287,13 @@ const failed = ({ operationId }: ReserveCommand): ReserveAnswer => ({
   operationId,
   code: 'command_failed',
   message: 'The request could not be recorded. Nothing was reserved. The log of the budget worker names the operation.',
+});
+
+const unreadable = ({ operationId }: ReserveCommand, problem: string): ReserveAnswer => ({
+  decision: 'rejected',
+  operationId,
+  code: 'invalid_request',
+  message: `The request could not be read: ${problem}. Nothing was reserved.`,
 });
 
 function unknownTenant(tenantId: string, command: BudgetCommand): ReserveAnswer[] {

@@ -2,14 +2,14 @@
  * The sweeper: lists the provider's sandboxes of this installation, ends what no open run owns, and writes what it cost. A
  * sandbox is left behind when a reply was lost and its worker with it, or when somebody terminated its workflow.
  */
-import { isUuid } from '../../core/uuid';
+import { parseUuid } from '../../core/ids';
 import { readInstallationId, readSandboxOwners, type SandboxOwnerRow } from '../../store/sandboxes';
 import type { SandboxDependencies } from './dependencies';
 import { settleWindow } from './lifetime';
 import { findByInstallation, killSandbox, type FoundSandbox } from './provider';
 
-const uuids = (texts: readonly (string | undefined)[]): string[] =>
-  texts.filter((text): text is string => text !== undefined && isUuid(text));
+/** What a provider says of a sandbox's owner came from outside again. */
+const uuids = (texts: readonly (string | undefined)[]): string[] => texts.flatMap((text) => parseUuid(text) ?? []);
 
 export async function sweep(dependencies: SandboxDependencies): Promise<number> {
   const { connection, pool, log, sweepMinAgeMs } = dependencies;
@@ -22,7 +22,7 @@ export async function sweep(dependencies: SandboxDependencies): Promise<number> 
   });
   let swept = 0;
   for (const sandbox of old) {
-    const windows = owners.filter(({ runId }) => runId === sandbox.owner.runId);
+    const windows = owners.filter(({ runId }) => runId === parseUuid(sandbox.owner.runId));
     if (isOwned(sandbox, windows)) continue;
     swept += 1;
     await killSandbox(connection, sandbox.sandboxId);

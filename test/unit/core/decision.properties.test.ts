@@ -1,25 +1,30 @@
 /**
- * Random histories of a tenant: commands in any order and more than once, claims and outcomes in between, time passing
- * over the ends of periods. SPENDLOCK_TEST_SEED repeats a run.
+ * Random histories of a tenant: commands in any order, more than once and with their ids in any spelling, claims and
+ * outcomes in between, time passing over the ends of periods. SPENDLOCK_TEST_SEED repeats a run.
  */
 import fc from 'fast-check';
+import { parseUuid } from '../../../core/ids';
 import { sumUsd, type Usd } from '../../../core/money';
 import { covers } from '../../../core/quotas';
 import { BudgetModel, commit, extend, release, reserve, usd } from '../../support/budget-model';
+import { spellingOf, spellingsOf } from '../../support/spellings';
 
 const seed = Number(process.env.SPENDLOCK_TEST_SEED ?? Date.now() % 2 ** 31);
-const operationIds = Array.from({ length: 8 }, (_, index) => `op-${index}`);
+const operationIds = Array.from({ length: 8 }, (_, index) => `abcdef0${index}-aaaa-4bbb-8ccc-ddddddddddd${index}`);
 const amounts = ['0', '0.000000000001', '0.5', '1', '3', '7.25', '20'];
 const users = [undefined, 'ada', 'bob'];
 
 const operation = fc.constantFrom(...operationIds);
+/** What commands name; rows have the one spelling. */
+const spelled = operation.chain(spellingOf);
 const amount = fc.constantFrom(...amounts);
 const step = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
       do: fc.constant('reserve' as const),
-      operation,
+      operation: spelled,
+      again: fc.nat(7),
       amount,
       minimum: fc.option(amount),
       user: fc.constantFrom(...users),
@@ -27,8 +32,14 @@ const step = fc.oneof(
       ttl: fc.constantFrom(1, 60, 86_400),
     }),
   },
-  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('commit' as const, 'release' as const), operation }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('extend' as const), operation, ttl: fc.constantFrom(1, 3600) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constantFrom('commit' as const, 'release' as const), operation: spelled }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('extend' as const), operation: spelled, ttl: fc.constantFrom(1, 3600) }),
+  },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('claim' as const), operation }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('outcome' as const), operation, cost: fc.option(amount) }) },
   {
@@ -86,7 +97,8 @@ function act(model: BudgetModel, asked: Step): void {
         if (held > (heldBefore.get(one.quotaId) ?? 0n)) expect(held <= one.limitUsd).toBe(true);
       }
       const balances = JSON.stringify(model.quotas, text);
-      const again = model.decide(command);
+      const spelling = spellingsOf(parseUuid(asked.operation) ?? '')[asked.again] ?? asked.operation;
+      const again = model.decide({ ...command, operationId: spelling });
       expect(again.answers).toEqual(first.answers);
       expect(again.changes).toEqual([]);
       expect(JSON.stringify(model.quotas, text)).toBe(balances);
@@ -148,6 +160,7 @@ describe('whatever happens to a tenant', () => {
               else if (status !== 'granted') ended.set(operationId, status);
             }
           }
+          expect([...model.reservations.keys()].filter((id) => !operationIds.includes(id))).toEqual([]);
           // Each operation has at most one commit in the ledger.
           const commits = model.ledger.filter(({ entry }) => entry === 'commit').map(({ operationId }) => operationId);
           expect(new Set(commits).size).toBe(commits.length);
