@@ -7,6 +7,7 @@ import { isDatabaseAway } from '../store/pool';
 import { createApiKey, type KeyOwner } from '../store/api-keys';
 import { createTenant, readBudget, setQuotas } from '../store/tenants';
 import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
+import { booksRoutes } from './books-routes';
 import { conversationRoutes } from './conversation-routes';
 import { controlRoutes } from './control-routes';
 import { overviewRoutes } from './overview-routes';
@@ -103,6 +104,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   usageRoutes(app, dependencies);
   reservationRoutes(app, dependencies);
   controlRoutes(app, dependencies);
+  booksRoutes(app, dependencies);
   priceRoutes(app, dependencies);
   keyRoutes(app, dependencies);
   overviewRoutes(app, dependencies);

@@ -119,6 +119,7 @@ export const adjustmentBody = z.strictObject({
   author,
 });
 export const releaseHoldBody = z.strictObject({ reason, author });
+export const repairBody = z.strictObject({ reason, author });
 
 export const fileBytesMax = 20 * 1024 * 1024;
 export const taskCharsMax = 100_000;

@@ -1,6 +1,7 @@
 /** The promises of docs/architecture.md, asked of what Postgres, Temporal, the stand-ins and the callers hold. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatUsd, parseUsd, sumUsd } from '../../core/money';
+import { endedWrongly, ledgerOfQuota, openOfQuota } from '../../store/books-sql';
 import { budgetStateQuery, budgetWorkflowId, conversationWorkflowId, runWorkflowId } from '../../workflows/messages';
 import type { Installation } from './installation';
 import type { Load, Tenant } from './load';
@@ -69,7 +70,9 @@ export class Checks {
     );
     for (const { tenant_id, days: sums, ledger } of days)
       this.hold('sums by day equal the ledger', sums === ledger, () => `${tenant_id}: ${sums}, ledger ${ledger}`);
-    const { rows: twice } = await this.installation.admin.query<{ operation_id: string }>(endedWrongly);
+    const { rows: twice } = await this.installation.admin.query<{ operation_id: string }>(
+      endedWrongly('copilot_internal.reservations'),
+    );
     this.hold('each reservation ends once', twice.length === 0, () => twice.map((row) => row.operation_id).join(', '));
   }
 
@@ -290,12 +293,7 @@ const balances = `
   SELECT q.tenant_id, q.scope, q.scope_id, q.resource_type,
          trim_scale(q.limit_usd + q.topup_usd)::text AS limit, trim_scale(q.current_spend_usd)::text AS spent,
          trim_scale(q.reserved_usd)::text AS reserved,
-         (SELECT trim_scale(coalesce(sum(amount_usd), 0))::text FROM entries e
-          WHERE e.tenant_id = q.tenant_id AND q.resource_type IN ('all', e.resource) AND (q.scope <> 'user' OR e.user_id = q.scope_id)
-            AND e.posted_at >= q.period_start AND e.posted_at < q.period_end) AS ledger,
-         (SELECT trim_scale(coalesce(sum(granted_usd), 0))::text FROM copilot_internal.reservations r
-          WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
-            AND (q.scope <> 'user' OR r.user_id = q.scope_id)) AS open,
+         trim_scale(${ledgerOfQuota})::text AS ledger, trim_scale(${openOfQuota})::text AS open,
          (SELECT trim_scale(coalesce(sum(excess), 0))::text FROM costs c
           WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
             AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS excess
@@ -314,16 +312,6 @@ const leases = `
          trim_scale(coalesce(sum(CASE WHEN l.period_end > now() THEN greatest(l.limit_usd, l.current_spend_usd + l.reserved_usd)
                                       ELSE l.reserved_usd END), 0))::text AS leased
   FROM copilot_internal.cost_quotas p JOIN copilot_internal.cost_quotas l ON l.lease_of = p.quota_id GROUP BY p.quota_id`;
-
-/** Ended reservations whose end and ledger do not tell the same. */
-const endedWrongly = `
-  SELECT r.operation_id FROM copilot_internal.reservations r
-  LEFT JOIN LATERAL (SELECT coalesce(sum(amount_usd), 0) AS sum, count(*) FILTER (WHERE entry = 'commit') AS commits
-                     FROM copilot_internal.cost_records c WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id) AS c ON true
-  WHERE (r.status = 'committed' AND (c.commits <> 1 OR c.sum <> r.committed_usd))
-     OR (r.status IN ('granted', 'denied', 'rejected') AND c.sum <> 0)
-     OR (r.status <> 'committed' AND c.commits > 0)
-     OR (r.status IN ('committed', 'released', 'expired')) <> (r.ended_at IS NOT NULL)`;
 
 interface TurnRow {
   turn_id: string;

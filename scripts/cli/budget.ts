@@ -14,6 +14,7 @@ import {
   type QuotaOptions,
 } from './options';
 import { show, table, usd, type Column } from './output';
+import { repairCommand } from './repair';
 
 interface Quota {
   scope: string;
@@ -200,6 +201,7 @@ export function budgetCommands(): Command {
         show(options.json ?? false, answer, () => table(unverifiedColumns, answer.holds, 'Every settlement is known.'));
       },
     );
+  budget.addCommand(repairCommand());
   return budget;
 }
 

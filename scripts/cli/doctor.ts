@@ -12,6 +12,7 @@ import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../../work
 import { missingSearchAttributes } from '../../workers/search-attributes';
 import { connectTo } from '../../store/connections';
 import { listVersions, type Deployment } from './workers';
+import { lookAtAllBooks } from './doctor-books';
 import { show, table, type Column } from './output';
 import { temporalTarget, workerEnvironment } from './target';
 import { connectToTemporal } from './temporal';
@@ -41,6 +42,10 @@ export function doctorCommand(): Command {
   return new Command('doctor')
     .description('looks whether Temporal, Postgres, prices, workers and clocks are as they should be')
     .option('--json', 'one JSON value instead of a table')
+    .option(
+      '--books',
+      "look at every tenant's books instead: whether rows, balances, ledger, sums by day and leases agree",
+    )
     .addHelpText(
       'after',
       `
@@ -50,7 +55,11 @@ Exit statuses: 0 all is well, 1 something is wrong.
 
 Example: DATABASE_URL=postgres://… TEMPORAL_ADDRESS=127.0.0.1:7233 npx spendlock doctor`,
     )
-    .action(async ({ json = false }: { json?: boolean }) => {
+    .action(async ({ json = false, books = false }: { json?: boolean; books?: boolean }) => {
+      if (books) {
+        if (!(await lookAtAllBooks({ json }))) process.exitCode = 1;
+        return;
+      }
       const findings = [
         ...(await lookAtPostgres(workerEnvironment(process.env))),
         ...(await lookAtTemporal(process.env)),

@@ -1,0 +1,34 @@
+/**
+ * What has to agree in the books, as SQL: the doctor asks it of one tenant after the other, in pieces, and a chaos run of all at once.
+ */
+
+/** What the ledger says was spent in the period of a quota `q`. */
+export const ledgerOfQuota = `(
+  SELECT coalesce(sum(c.amount_usd), 0) FROM copilot_internal.cost_records c
+  WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
+    AND c.posted_at >= q.period_start AND c.posted_at < q.period_end)`;
+
+/** What open reservations hold of a quota `q`. */
+export const openOfQuota = `(
+  SELECT coalesce(sum(r.granted_usd), 0) FROM copilot_internal.reservations r
+  WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
+    AND (q.scope <> 'user' OR r.user_id = q.scope_id))`;
+
+/** Reservations among the given ones whose end and ledger do not tell the same. */
+export const endedWrongly = (reservations: string): string => `
+  SELECT r.operation_id::text AS operation_id, r.status, trim_scale(r.committed_usd)::text AS committed,
+         trim_scale(c.sum + a.sum)::text AS ledger, c.commits::integer, c.corrections::integer
+  FROM ${reservations} r
+  -- By two conditions that have an index each.
+  CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_usd), 0) AS sum, count(*) FILTER (WHERE entry = 'commit') AS commits,
+           count(*) FILTER (WHERE entry = 'correction') AS corrections
+    FROM copilot_internal.cost_records c WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id AND c.entry <> 'adjustment') AS c
+  CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_usd), 0) AS sum FROM copilot_internal.cost_records c
+    WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id AND c.entry = 'adjustment') AS a
+  WHERE (r.status = 'committed' AND (c.commits <> 1 OR c.sum + a.sum <> r.committed_usd))
+     OR (r.status IN ('granted', 'denied', 'rejected') AND c.sum + a.sum <> 0)
+     OR (r.status <> 'committed' AND c.commits > 0)
+     OR (c.corrections > 0 AND NOT r.outcome_folded)
+     OR (r.status IN ('committed', 'released', 'expired')) <> (r.ended_at IS NOT NULL)`;
