@@ -1,12 +1,19 @@
 /** The API as a Hono application: routes, authentication, errors and the OpenAPI document. */
 import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi';
 import { randomUUID } from 'node:crypto';
-import type { MiddlewareHandler } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
-import { isDatabaseAway } from '../store/pool';
-import { createApiKey, type KeyOwner } from '../store/api-keys';
-import { createTenant, readBudget, setQuotas } from '../store/tenants';
-import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
+import { HTTPException } from 'hono/http-exception';
+import { isDatabaseAway, passesColumn, sqlState } from '../store/pool';
+import { KeyEndedError, keyFrom, orderApiKey, type KeyOwner } from '../store/api-keys';
+import { orderTenant, readBudget, setQuotas } from '../store/tenants';
+import {
+  bearerOf,
+  operatorOf,
+  requireAdministration,
+  tenantFor,
+  withFileHash,
+  type ApiDependencies,
+  type ApiEnv,
+} from './context';
 import { booksRoutes } from './books-routes';
 import { conversationRoutes } from './conversation-routes';
 import { controlRoutes } from './control-routes';
@@ -14,14 +21,18 @@ import { overviewRoutes } from './overview-routes';
 import { limitRate } from './rate-limit';
 import { priceRoutes } from './price-routes';
 import { denialEvents, Denied } from './denials';
+import { authentication } from './authentication';
+import { limitBodies, readJson } from './bodies';
 import { dashboard } from './dashboard';
-import { docsPage } from './docs-page';
+import { docsPage, docsPolicy } from './docs-page';
 import { ApiError, errorBody } from './errors';
 import { streamRunEvents } from './events';
 import { once } from './idempotency';
 import { keyRoutes } from './key-routes';
-import { eventStream, failures, idempotencyHeader, idParam, json, security, streamHeaders, uuidParam } from './openapi';
+import { eventStream, failures, idempotencyHeader, idParam, json, security, uuidParam } from './openapi';
 import { health, readiness } from './readiness';
+import { RepeatedFailures } from './repeated-failures';
+import { securityHeaders } from './security-headers';
 import { requestSpan } from './request-span';
 import { reservationRoutes } from './reservation-routes';
 import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs';
@@ -47,30 +58,19 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
     c.set('requestId', randomUUID());
     c.header('x-request-id', c.get('requestId'));
     await next();
+    for (const [name, value] of Object.entries(securityHeaders))
+      if (!c.res.headers.has(name)) c.res.headers.set(name, value);
     // A process that ends keeps no connection: its client comes back to another.
     if (dependencies.closing.aborted) c.res.headers.set('connection', 'close');
+    // HEAD is answered by what answers GET, without its body: what was begun for one ends here.
+    if (c.req.method === 'HEAD') await c.res.body?.cancel();
   });
   app.use('/v1/*', requestSpan);
-  app.use('/v1/*', async (c, next) => {
-    const key = /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
-    const caller = key === undefined ? undefined : await dependencies.callers.of(key);
-    if (!caller)
-      throw new ApiError(
-        'unauthorized',
-        key === undefined ? 'No API key came with the request.' : 'The API key is not known.',
-      );
-    c.set('caller', caller);
-    await next();
-  });
+  app.use('/v1/*', authentication(dependencies));
   if (dependencies.rateLimitPerSecond !== undefined) app.use('/v1/*', limitRate(dependencies.rateLimitPerSecond));
-  // Base64 makes a file a third larger.
-  const maxSize = Math.ceil(schemas.fileBytesMax * 1.4) + 1024 * 1024;
-  app.use('/v1/*', limitBody(maxSize));
-  app.use('/v1/*', async (c, next) => {
-    if (c.req.url.includes('%00')) throw unstorable('The address');
-    if (['POST', 'PUT'].includes(c.req.method)) checkJson(await c.req.text(), c.req.path);
-    await next();
-  });
+  app.use('/v1/*', limitBodies());
+  app.use('/v1/*', readJson);
+  const failureLog = new RepeatedFailures(dependencies.log, 'a request failed');
   app.onError((error, c) => {
     const requestId = c.get('requestId');
     if (error instanceof Denied) {
@@ -81,17 +81,11 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
       }
       return c.json(error.body, 429, headers);
     }
-    if (!(error instanceof ApiError))
-      dependencies.log.error(
-        {
-          requestId,
-          tenantId: (c.get('caller') as KeyOwner | undefined)?.tenantId,
-          path: c.req.path,
-          error,
-        },
-        'a request failed',
-      );
     const known = knownError(error);
+    if (known !== error && known.status >= 500) {
+      const tenantId = (c.get('caller') as KeyOwner | undefined)?.tenantId;
+      failureLog.add(error, { requestId, tenantId, path: c.req.path, error });
+    }
     return c.json(errorBody(known, requestId), known.status as 400);
   });
   app.notFound((c) =>
@@ -135,24 +129,25 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
     info: { title: 'Spendlock', version: '1', description: 'Agent runs that cannot overspend.' },
   };
   app.doc31('/openapi.json', document);
-  app.get('/docs', (c) => c.html(docsPage(app.getOpenAPI31Document(document))));
+  app.get('/docs', (c) => {
+    c.header('content-security-policy', docsPolicy);
+    return c.html(docsPage(app.getOpenAPI31Document(document)));
+  });
   return app;
-}
-
-/** A body that says how long it is is measured by that: reading it through a stream costs most of a small request. */
-function limitBody(maxSize: number): MiddlewareHandler<ApiEnv> {
-  const whileReading = bodyLimit({ maxSize, onError: () => tooLarge(maxSize) });
-  return async (c, next) => {
-    const length = c.req.header('content-length');
-    if (length === undefined || c.req.header('transfer-encoding') !== undefined) return whileReading(c, next);
-    if (Number(length) > maxSize) tooLarge(maxSize);
-    return next();
-  };
 }
 
 /** What a caller may know of an error that nobody foresaw. */
 function knownError(error: Error): ApiError {
   if (error instanceof ApiError) return error;
+  if (error instanceof KeyEndedError) return new ApiError('unauthorized', 'The API key was revoked. Nothing was done.');
+  // What the validators refuse by themselves.
+  if (error instanceof HTTPException && error.status === 415)
+    return new ApiError('unsupported_media_type', 'The Content-Type is not one of JSON. Nothing was done.');
+  if (error instanceof HTTPException && error.status < 500)
+    return new ApiError('invalid_request', `${error.message || 'The request cannot be read'}. Nothing was done.`);
+  // A sum, or a moment, that passes what its column can hold.
+  if (passesColumn(error))
+    return new ApiError('invalid_request', 'A number or a moment is outside of what can be kept. Nothing was done.');
   return isDatabaseAway(error)
     ? new ApiError(
         'unavailable',
@@ -160,32 +155,6 @@ function knownError(error: Error): ApiError {
       )
     : new ApiError('internal', 'The request failed. What it had stored by then is kept.');
 }
-
-function tooLarge(bytes: number): never {
-  throw new ApiError('payload_too_large', `The body is larger than ${bytes} bytes. Nothing was stored.`);
-}
-
-function checkJson(text: string, path: string): void {
-  if (text === '' && path.endsWith('/cancel')) return;
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch (error) {
-    throw new ApiError('invalid_json', `The body is not JSON: ${(error as Error).message}. Nothing was done.`);
-  }
-  // Only what is written as an escape can be wrong, so that most bodies are not walked.
-  if (/\\u(0000|d[89a-f])/i.test(text) && hasUnstorableText(body)) throw unstorable('The body');
-}
-
-/** Characters that are none: Postgres cannot keep NUL, nor half of a surrogate pair. */
-const hasUnstorableText = (value: unknown): boolean => {
-  if (typeof value === 'string') return value.includes('\0') || /\p{Surrogate}/u.test(value);
-  if (typeof value !== 'object' || value === null) return false;
-  return Object.entries(value).some(([name, inner]) => hasUnstorableText(name) || hasUnstorableText(inner));
-};
-
-const unstorable = (what: string): ApiError =>
-  new ApiError('invalid_request', `${what} has a character U+0000 or half of a surrogate pair. Nothing was done.`);
 
 type App = OpenAPIHono<ApiEnv>;
 
@@ -209,13 +178,24 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
     (c) => {
       requireAdministration(c);
       const body = c.req.valid('json');
-      return once(c, dependencies, body, async () => {
-        const { tenantId, name } = body;
-        const tenant = await createTenant(pool, { tenantId, ...(name === undefined ? {} : { name }) });
-        if (!tenant) throw new ApiError('tenant_exists', `There is a tenant ${tenantId} already. Nothing was changed.`);
-        const { key } = await createApiKey(pool, { tenantId, label: 'made with the tenant' });
+      const { tenantId, name } = body;
+      const by = operatorOf(c.get('caller'));
+      const keyOf = (seed: string): string => keyFrom(bearerOf(c) ?? '', seed);
+      const make = async (seed: string) => {
+        if ((await orderTenant(pool, { tenantId, name, by, key: keyOf(seed) })) === 'exists')
+          throw new ApiError('tenant_exists', `There is a tenant ${tenantId} already. Nothing was changed.`);
         const { quotas } = await budgetOf(tenantId);
-        return { status: 201, body: { tenantId, name: tenant.name, apiKey: key, quotas } };
+        return { status: 201 as const, body: { tenantId, name: name ?? '', quotas } };
+      };
+      // A repeat that comes with another key than the request before it is shown a key of its own.
+      return once(c, dependencies, body, make, async (seed) => {
+        const apiKey = keyOf(seed);
+        const order = { tenantId, by, key: apiKey, label: 'made with the tenant' };
+        await orderApiKey(pool, order).catch((error: unknown) => {
+          if (sqlState(error) !== '23503') throw error;
+          throw new ApiError('unknown_tenant', `The tenant ${tenantId} was deleted since. Nothing was done.`);
+        });
+        return { apiKey };
       }) as never;
     },
   );
@@ -277,9 +257,10 @@ function runRoutes(app: App, dependencies: ApiDependencies): void {
     async (c) => {
       const body = c.req.valid('json');
       const tenantId = await tenantFor(c, dependencies, body.tenantId);
-      return (await once(c, dependencies, body, async (runId) => ({
+      const content = c.get('file')?.content;
+      return (await once(c, dependencies, withFileHash(c, body), async (runId) => ({
         status: 202,
-        body: await startRun(dependencies, { runId, tenantId, body }),
+        body: await startRun(dependencies, { runId, tenantId, body, content }),
       }))) as never;
     },
   );
@@ -331,8 +312,7 @@ function runRoutes(app: App, dependencies: ApiDependencies): void {
       const last = c.req.header('last-event-id') ?? '0';
       if (!/^\d{1,9}$/.test(last))
         throw new ApiError('invalid_request', 'Last-Event-ID: must be the number of an event of this run.');
-      const stream = streamRunEvents(dependencies, run, { afterSequence: Number(last), clientGone: c.req.raw.signal });
-      return new Response(stream, { headers: streamHeaders });
+      return streamRunEvents(c, dependencies, { run, order: { afterSequence: Number(last) } });
     },
   );
   app.openapi(

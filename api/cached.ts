@@ -1,5 +1,4 @@
 /** What nearly every request looks up, remembered for some seconds: a change takes effect within that time. */
-import { authenticate, type KeyOwner } from '../store/api-keys';
 import type { Pool } from '../store/pool';
 import type { PriceList } from '../store/prices';
 import { readPolicy, tenantExists, type TenantPolicy } from '../store/tenants';
@@ -33,13 +32,6 @@ class Remembered<T> {
     if (value === undefined) this.entries.delete(name);
     else this.entries.set(name, { value, untilMs: performance.now() + rememberMs });
     return value;
-  }
-}
-
-/** Whom an API key speaks for. A revoked key is refused within seconds. */
-export class Callers extends Remembered<KeyOwner> {
-  constructor(pool: Pool) {
-    super((key) => authenticate(pool, key));
   }
 }
 

@@ -25,7 +25,7 @@ const schema = z.object({
   API_PORT: port(8088),
   SPENDLOCK_WORKFLOW_URL: link('{workflowId}'),
   SPENDLOCK_TRACE_URL: link('{traceId}'),
-  SPENDLOCK_RATE_LIMIT_PER_SECOND: count(1, 1_000_000, 2_000),
+  SPENDLOCK_RATE_LIMIT_PER_SECOND: count(1, 1_000_000, 5_000),
 });
 
 export type ApiConfig = z.infer<typeof schema> & {

@@ -9,7 +9,11 @@ import type { KeyOwner } from '../store/api-keys';
 import type { Operator } from '../store/control';
 import type { Pool } from '../store/pool';
 import type { PriceList } from '../store/prices';
-import type { Callers, Policies, Prices, Tenants } from './cached';
+import type { Policies, Prices, Tenants } from './cached';
+import type { Callers } from './callers';
+import type { LargeBody } from './large-bodies';
+import type { LiveViews } from './live';
+import type { LongAnswers, LongKind, LongLimits } from './long-answers';
 import type { Watchers } from './watchers';
 import { ApiError } from './errors';
 
@@ -33,6 +37,8 @@ export interface ProcessDependencies {
   links?: Links | undefined;
   /** Requests of one key within a second that one process takes; without it they are not counted. */
   rateLimitPerSecond?: number | undefined;
+  /** How many event streams and exports may be open, and how long; set apart in tests. */
+  longLimits?: Record<LongKind, LongLimits> | undefined;
   /** Ends open event streams. */
   closing: AbortSignal;
 }
@@ -48,19 +54,26 @@ export interface ApiDependencies extends ProcessDependencies {
   /** Prices as of some seconds ago, for gates. */
   recentPrices: Prices;
   watchers: Watchers;
+  /** What many watch is read once. */
+  views: LiveViews;
+  /** Event streams and exports, all of which are made by it. */
+  longAnswers: LongAnswers;
+  /** Connections of event streams, and of exports: what nobody reads, or many watch, takes none that others need. */
+  streamPool: Pool;
+  exportPool: Pool;
 }
 
 export interface ApiEnv {
   Bindings: HttpBindings;
-  Variables: { requestId: string; caller: KeyOwner };
+  Variables: { requestId: string; caller: KeyOwner; file?: LargeBody['file'] };
 }
 export type ApiContext = Context<ApiEnv>;
 
 /** Who orders a change: the person named, or the key when nobody is. */
-export const operatorOf = ({ apiKeyId }: { apiKeyId: string }, author = `API key ${apiKeyId}`): Operator => ({
-  apiKeyId,
-  author,
-});
+export const operatorOf = (
+  { apiKeyId }: { apiKeyId: string },
+  author = `API key ${apiKeyId}`,
+): Operator & { apiKeyId: string } => ({ apiKeyId, author });
 
 /** The tenant that a request is about. A tenant's key is for that tenant alone. */
 export async function tenantFor(
@@ -87,6 +100,16 @@ export function requireAdministration(c: ApiContext): void {
     throw new ApiError('forbidden', 'This needs an administration key. Nothing was done.');
   }
 }
+
+/** The API key itself, as it came. */
+export const bearerOf = (c: ApiContext): string | undefined =>
+  /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
+
+/** What a request with a file asks for, as a repeat of it has to be the same: of a large file that is its hash. */
+export const withFileHash = (c: ApiContext, body: object): object => {
+  const file = c.get('file');
+  return file ? { ...body, fileSha256: file.sha256 } : body;
+};
 
 /** Aborted when the client goes away before it is answered. The request's own signal would cost most of a small request. */
 export function clientGone(c: ApiContext): AbortSignal {

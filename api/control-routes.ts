@@ -13,6 +13,7 @@ import {
   type Operator,
 } from '../store/control';
 import { listPlatformQuotas, setPlatformQuotas } from '../store/leases';
+import { passesColumn } from '../store/pool';
 import { listReservations, readReservation } from '../store/reservations';
 import {
   operatorOf,
@@ -102,7 +103,12 @@ export function controlRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
       throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
     }
     const quota = { scope, scopeId: scope === 'tenant' ? tenantId : (body.scopeId ?? ''), resourceType, period };
-    if (await topUp(pool, { tenantId, by, quota, amountUsd, reason })) return { tenantId, ...quota, amountUsd };
+    const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, reason }).catch((error: unknown) => {
+      if (!passesColumn(error)) throw error;
+      const message = 'amountUsd: with what was added before it is more than an amount can be. Nothing was changed.';
+      throw new ApiError('invalid_amount', message);
+    });
+    if (isThere) return { tenantId, ...quota, amountUsd };
     throw new ApiError(
       'quota_missing',
       `${tenantId} has no ${resourceType} quota of ${scope} ${quota.scopeId} per ${period}. Nothing was changed.`,

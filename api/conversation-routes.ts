@@ -8,15 +8,16 @@ import { listTurns } from '../store/turns';
 import { decideApprovalSignal } from '../workflows/messages';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
-import { clientGone, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import { clientGone, tenantFor, withFileHash, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
 import * as conversations from './conversations';
 import { ApiError } from './errors';
 import { streamRunEvents } from './events';
 import { gate } from './gate';
 import { once } from './idempotency';
 import { approvalIdSchema, runIdSchema, turnIdSchema } from './ids';
-import { body, eventStream, failures, idempotencyHeader, json, security, streamHeaders, uuidParam } from './openapi';
+import { body, eventStream, failures, idempotencyHeader, json, security, uuidParam } from './openapi';
 import * as schemas from './schemas';
+import { plainText } from './text';
 
 type App = OpenAPIHono<ApiEnv>;
 
@@ -54,9 +55,10 @@ function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
     async (c) => {
       const asked = c.req.valid('json') as schemas.StartConversationBody;
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
-      return (await once(c, dependencies, asked, async (conversationId) => ({
+      const content = c.get('file')?.content;
+      return (await once(c, dependencies, withFileHash(c, asked), async (conversationId) => ({
         status: 201,
-        body: await conversations.startConversation(dependencies, { conversationId, tenantId, body: asked }),
+        body: await conversations.startConversation(dependencies, { conversationId, tenantId, body: asked, content }),
       }))) as never;
     },
   );
@@ -99,34 +101,48 @@ function messages(app: App, dependencies: ApiDependencies): void {
       const tenantId = await tenantFor(context, dependencies, asked.tenantId);
       const conversationId = c.req.valid('param').id;
       const repeatOf = {
-        apiKeyId: c.get('caller').apiKeyId,
+        tenantId: c.get('caller').tenantId,
         idempotencyKey: c.req.header('idempotency-key'),
       };
       const what = 'The message was not stored.';
       const named = isUuid(conversationId) ? { conversationId } : {};
       await gate(dependencies, { tenantId, resource: 'llm', what, repeatOf, ...named });
-      const response = await inSpan(spanNames.chat, { conversationId }, () =>
-        once(context, dependencies, asked, async (turnId) => ({
-          status: 202,
-          body: await conversations.sendMessage(dependencies, {
-            tenantId,
-            conversationId,
-            turnId,
-            message: asked.message,
-          }),
-        })),
-      );
-      if (!c.req.header('accept')?.includes('text/event-stream')) return response;
-      const { turnId, lastEventId } = (await response.json()) as conversations.SentMessage;
-      const run = await conversations.findConversation(dependencies, { tenantId, conversationId });
-      const gone = clientGone(context);
-      if (asked.interruptOnDisconnect)
-        gone.addEventListener(
-          'abort',
-          () => void conversations.interrupt(dependencies, run, { turnId }).catch(() => undefined),
+      const isStreamed = c.req.header('accept')?.includes('text/event-stream') === true;
+      // Refused before the message is stored, when there is no place for its stream.
+      const place = isStreamed ? dependencies.longAnswers.place(context, 'events') : undefined;
+      try {
+        const response = await inSpan(spanNames.chat, { conversationId }, () =>
+          once(context, dependencies, asked, async (turnId) => ({
+            status: 202,
+            body: await conversations.sendMessage(dependencies, {
+              tenantId,
+              conversationId,
+              turnId,
+              message: asked.message,
+            }),
+          })),
         );
-      const stream = streamRunEvents(dependencies, run, { afterSequence: lastEventId, clientGone: gone, turnId });
-      return new Response(stream, { headers: { ...streamHeaders, 'x-turn-id': turnId } });
+        if (!place) return response;
+        const { turnId, lastEventId } = (await response.json()) as conversations.SentMessage;
+        const run = await conversations.findConversation(dependencies, { tenantId, conversationId });
+        const gone = clientGone(context);
+        if (asked.interruptOnDisconnect)
+          gone.addEventListener(
+            'abort',
+            () => void conversations.interrupt(dependencies, run, { turnId }).catch(() => undefined),
+          );
+        const order = { afterSequence: lastEventId, turnId };
+        return await streamRunEvents(context, dependencies, {
+          run,
+          order,
+          headers: { 'x-turn-id': turnId },
+          place,
+          gone,
+        });
+      } catch (error) {
+        place?.release();
+        throw error;
+      }
     },
   );
   app.openapi(
@@ -157,8 +173,8 @@ function reading(app: App, dependencies: ApiDependencies): void {
       security,
       request: {
         query: ofTenant.extend({
-          userId: z.string().min(1).max(128).optional(),
-          before: z.iso.datetime().optional(),
+          userId: plainText(128).optional(),
+          before: schemas.moment.optional(),
           limit: z.coerce.number().int().min(1).max(500).default(50),
         }),
       },
@@ -195,7 +211,7 @@ function reading(app: App, dependencies: ApiDependencies): void {
       request: {
         params,
         query: ofTenant.extend({
-          after: z.coerce.number().int().min(0).default(0),
+          after: z.coerce.number().int().min(0).max(2_147_483_647).default(0),
           limit: z.coerce.number().int().min(1).max(500).default(200),
         }),
       },
@@ -242,12 +258,8 @@ function reading(app: App, dependencies: ApiDependencies): void {
       if (!/^\d{1,9}$/.test(last))
         throw new ApiError('invalid_request', 'Last-Event-ID: must be the number of an event of this conversation.');
       const afterSequence = Number(last);
-      const order = {
-        afterSequence,
-        clientGone: clientGone(c as ApiContext),
-        ...(turnId === undefined ? {} : { turnId }),
-      };
-      return new Response(streamRunEvents(dependencies, run, order), { headers: streamHeaders });
+      const order = { afterSequence, ...(turnId === undefined ? {} : { turnId }) };
+      return streamRunEvents(c as ApiContext, dependencies, { run, order });
     },
   );
 }

@@ -27,10 +27,15 @@ const ringTimeoutMs = 5_000;
 /** Begins a conversation. Repeated with the same id it goes on with the same one. */
 export async function startConversation(
   dependencies: ProcessDependencies,
-  { conversationId, tenantId, body }: { conversationId: string; tenantId: string; body: StartConversationBody },
+  {
+    conversationId,
+    tenantId,
+    body,
+    content,
+  }: { conversationId: string; tenantId: string; body: StartConversationBody; content?: Buffer | undefined },
 ): Promise<{ conversationId: string; workflowId: string; status: 'open' }> {
   const model = body.model ?? dependencies.defaultModel;
-  const file = fileOf(body);
+  const file = fileOf(body, content);
   checkSizes('', file?.content.length ?? 0);
   checkText(file);
   await checkPrices(dependencies, { models: [model, ...(body.fallbackModels ?? [])], tier: body.sandbox.tier });

@@ -1,8 +1,13 @@
 /** Rows as comma-separated values (RFC 4180), with a first line that names the columns. */
 export function csv<K extends string>(columns: readonly K[], rows: readonly Partial<Record<K, unknown>>[]): string {
-  const lines = rows.map((row) => columns.map((column) => cell(row[column])).join(','));
-  return [columns.join(','), ...lines].map((line) => `${line}\r\n`).join('');
+  return `${columns.join(',')}\r\n${csvLines(columns, rows)}`;
 }
+
+/** The same without the first line. */
+export const csvLines = <K extends string>(
+  columns: readonly K[],
+  rows: readonly Partial<Record<K, unknown>>[],
+): string => rows.map((row) => `${columns.map((column) => cell(row[column])).join(',')}\r\n`).join('');
 
 function cell(value: unknown): string {
   if (value === null || value === undefined) return '';

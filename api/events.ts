@@ -5,53 +5,64 @@
  */
 import { readDeltas } from '../store/reply-deltas';
 import { findRunEvent, readRunEvents, type Run, type RunEvent, type RunFailure } from '../store/runs';
-import type { ApiDependencies } from './context';
+import type { Pool } from '../store/pool';
+import type { ApiContext, ApiDependencies } from './context';
 import { denialBody, denialEvents, sseEvent } from './denials';
+import type { LongOrder } from './long-answers';
+import { streamHeaders } from './openapi';
+import type { Watch } from './watchers';
 
-/** How often Postgres is asked without being told that something is new, and how often a silent stream says that it lives. */
-const pollMs = 500;
+/** How often a stream looks without being told that something is new, and how often a silent one says that it lives. */
+const lookMs = 5_000;
 const aliveMs = 15_000;
 
 export interface StreamOrder {
   afterSequence: number;
-  clientGone: AbortSignal;
   /** Only this turn of a conversation, and only to its end. */
   turnId?: string;
 }
 
-export function streamRunEvents(
-  { pool, closing, watchers }: ApiDependencies,
+/** What happens in a run, as the pieces of an answer. */
+export async function* runEvents(
+  { streamPool: pool, watchers }: Pick<ApiDependencies, 'streamPool' | 'watchers'>,
   run: Run,
-  order: StreamOrder,
-): ReadableStream<Uint8Array> {
-  const stopped = AbortSignal.any([order.clientGone, closing]);
-  const encoder = new TextEncoder();
-  const watch = watchers.watch(run.runId);
-  return new ReadableStream({
-    async start(controller) {
-      const send = (text: string): void => controller.enqueue(encoder.encode(text));
-      try {
-        await new Follower({ pool, watch, run, order, send }).follow(stopped);
-      } catch (error) {
-        // A client that left is no error, and a stream that broke is taken up again by its number.
-        if (!stopped.aborted) send(`: the stream broke (${(error as Error).name}); come back with Last-Event-ID\n\n`);
-      }
-      watch.end();
-      try {
-        controller.close();
-      } catch {
-        // The client closed it first.
-      }
-    },
+  { stopped, ...order }: StreamOrder & { stopped: AbortSignal },
+): AsyncGenerator<string, void> {
+  const watch = watchers.watch(run);
+  try {
+    yield* new Follower({ pool, watch, run, order }).follow(stopped);
+  } catch (error) {
+    // A client that left is no error, and a stream that broke is taken up again by its number.
+    if (!stopped.aborted) yield `: the stream broke (${(error as Error).name}); come back with Last-Event-ID\n\n`;
+  } finally {
+    watch.end();
+  }
+}
+
+/** The same as an answer. */
+export const streamRunEvents = (
+  c: ApiContext,
+  dependencies: ApiDependencies,
+  { run, order, headers = {}, ...more }: EventsAnswer,
+): Promise<Response> =>
+  dependencies.longAnswers.answer(c, {
+    kind: 'events',
+    headers: { ...streamHeaders, ...headers },
+    pieces: (stopped) => runEvents(dependencies, run, { ...order, stopped }),
+    ...more,
   });
+
+export interface EventsAnswer extends Pick<LongOrder, 'place' | 'gone'> {
+  run: Run;
+  order: StreamOrder;
+  headers?: Record<string, string>;
 }
 
 interface FollowerParts {
-  pool: ApiDependencies['pool'];
-  watch: ReturnType<ApiDependencies['watchers']['watch']>;
+  pool: Pool;
+  watch: Watch;
   run: Run;
   order: StreamOrder;
-  send: (text: string) => void;
 }
 
 class Follower {
@@ -61,6 +72,8 @@ class Follower {
   /** Characters of each reply that were sent. */
   private readonly sent = new Map<string, number>();
   private readonly replied = new Set<string>();
+  /** What is to be sent next. */
+  private written = '';
 
   constructor(private readonly parts: FollowerParts) {
     const { afterSequence, turnId } = parts.order;
@@ -68,41 +81,59 @@ class Follower {
     this.inScope = turnId === undefined;
   }
 
-  async follow(signal: AbortSignal): Promise<void> {
-    const { pool, run, watch, send } = this.parts;
+  /** Looks again when what it found was taken: a reader that is slow makes it slow. */
+  async *follow(signal: AbortSignal): AsyncGenerator<string, void> {
+    const { pool, run, watch } = this.parts;
     const { tenantId, runId } = run;
     let saidAtMs = Date.now();
-    send(': what happens, as it happens\n\n');
+    yield ': what happens, as it happens\n\n';
     const ended = await this.comeBack();
-    if (ended) return send(endOf(ended));
+    if (ended) {
+      yield endOf(ended);
+      return;
+    }
     while (!signal.aborted) {
       const [events, deltas] = await Promise.all([
         readRunEvents(pool, { tenantId, runId, afterSequence: this.sequence }),
         readDeltas(pool, { tenantId, runId }),
       ]);
       // Pieces of a reply belong before the event that has it whole.
-      for (const event of events) if (this.pass(event)) return;
-      for (const delta of deltas) this.piece(delta);
-      if (events.length > 0 || deltas.length > 0) saidAtMs = Date.now();
-      if (Date.now() - saidAtMs > aliveMs) {
-        saidAtMs = Date.now();
-        send(': alive\n\n');
+      for (const event of events) {
+        if (!this.pass(event)) continue;
+        yield this.taken();
+        return;
       }
-      if (events.length < eventsMax) await watch.next(pollMs, signal);
+      for (const delta of deltas) this.piece(delta);
+      if (this.written === '' && Date.now() - saidAtMs > aliveMs) this.written = ': alive\n\n';
+      if (this.written !== '') {
+        saidAtMs = Date.now();
+        yield this.taken();
+      }
+      if (events.length < eventsMax) await watch.next(lookMs, signal);
     }
+  }
+
+  private taken(): string {
+    const taken = this.written;
+    this.written = '';
+    return taken;
+  }
+
+  private send(text: string): void {
+    this.written += text;
   }
 
   /** Sends an event. True when it was the last one. */
   private pass({ sequence, type, data, createdAt }: RunEvent): boolean {
-    const { send, order } = this.parts;
+    const { order } = this.parts;
     this.sequence = sequence;
     if (type === 'turn.started' && data.turnId === order.turnId) this.inScope = true;
     const isOwnEnd = type === 'turn.ended' && data.turnId === order.turnId;
     if (!this.inScope && !isOwnEnd && type !== 'run.ended') return false;
     if (type === 'model.replied') this.rest(String(data.operationId), String(data.text));
-    send(sseEvent({ id: sequence, event: type, data: { sequence, at: createdAt.toISOString(), ...data } }));
+    this.send(sseEvent({ id: sequence, event: type, data: { sequence, at: createdAt.toISOString(), ...data } }));
     if (type !== 'run.ended' && !isOwnEnd) return false;
-    send(endOf(data as unknown as RunEnded));
+    this.send(endOf(data as unknown as RunEnded));
     return true;
   }
 
@@ -120,7 +151,7 @@ class Follower {
     this.sent.set(operationId, end);
     const from = Math.max(0, sent - position);
     const data = { operationId, position: position + from, text: text.slice(from) };
-    this.parts.send(sseEvent({ event: 'delta', data }));
+    this.send(sseEvent({ event: 'delta', data }));
   }
 
   /** Where a client that comes back is: whether its turn has begun, and the end if it saw even that. */

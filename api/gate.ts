@@ -4,7 +4,7 @@ import { frozenMessage } from '../core/decision';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { calculateRetryAfter } from '../core/periods';
 import { covers } from '../core/quotas';
-import { readGate, type QuotaView } from '../store/tenants';
+import { readGate, type QuotaView, type RepeatOf } from '../store/tenants';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import type { ProcessDependencies } from './context';
@@ -20,7 +20,7 @@ export interface GateRequest {
   /** What was not done, for the message. */
   what: string;
   /** A repeat of a request that was answered before gets that answer. */
-  repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined };
+  repeatOf?: RepeatOf;
   /** Its user's quotas count too; one whose policy is to wait for money is let through. */
   conversationId?: string;
 }

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { admit, forget, keepResponse, letGo } from '../store/idempotent-requests';
+import { admit, forget, keepResponse, letGo, type IdempotencyKey } from '../store/idempotent-requests';
 import type { ApiContext, ApiDependencies } from './context';
 import { Denied } from './denials';
 import { ApiError } from './errors';
@@ -19,23 +19,30 @@ export async function once(
   { pool }: ApiDependencies,
   request: unknown,
   work: (seed: string) => Promise<{ status: ContentfulStatusCode; body: object }>,
+  /** What is shown beside the answer and never stored: made again from the seed for a repeat. */
+  secrets: (seed: string) => Promise<object> | object = () => ({}),
 ): Promise<Response> {
   const idempotencyKey = c.req.header('idempotency-key');
   if (idempotencyKey === undefined) {
-    const { status, body } = await work(randomUUID());
-    return c.json(body, status);
+    const seed = randomUUID();
+    const { status, body } = await work(seed);
+    return c.json({ ...body, ...(await secrets(seed)) }, status);
   }
   if (idempotencyKey.length === 0 || idempotencyKey.length > 255) {
     throw new ApiError('invalid_request', 'Idempotency-Key: must be 1 to 255 characters. Nothing was done.');
   }
-  const key = { apiKeyId: c.get('caller').apiKeyId, idempotencyKey };
+  const { tenantId, apiKeyId } = c.get('caller');
+  const key = { tenantId, apiKeyId, idempotencyKey };
   const text = `${c.req.method} ${pathOf(c)} ${JSON.stringify(request)}`;
   for (const giveUpMs = Date.now() + waitMs; ; await sleep(50)) {
     const admission = await admit(pool, key, text);
     switch (admission.type) {
       case 'answered':
         c.header('idempotent-replayed', 'true');
-        return c.json(admission.response.body as object, admission.response.status as ContentfulStatusCode);
+        return c.json(
+          { ...(admission.response.body as object), ...(await secrets(admission.seed)) },
+          admission.response.status as ContentfulStatusCode,
+        );
       case 'conflict':
         throw new ApiError(
           'idempotency_conflict',
@@ -48,7 +55,7 @@ export async function once(
           'The first request with this Idempotency-Key is still being carried out.',
         );
       case 'proceed':
-        return carryOut(c, { pool, key, work: () => work(admission.seed) });
+        return carryOut(c, { pool, key, work: () => work(admission.seed), secrets: () => secrets(admission.seed) });
     }
   }
 }
@@ -68,16 +75,18 @@ async function carryOut(
     pool,
     key,
     work,
+    secrets,
   }: {
     pool: ApiDependencies['pool'];
-    key: { apiKeyId: string; idempotencyKey: string };
+    key: IdempotencyKey;
     work: () => Promise<{ status: ContentfulStatusCode; body: object }>;
+    secrets: () => Promise<object> | object;
   },
 ): Promise<Response> {
   try {
     const response = await work();
     await keepResponse(pool, key, response);
-    return c.json(response.body, response.status);
+    return c.json({ ...response.body, ...(await secrets()) }, response.status);
   } catch (error) {
     // What failed for a reason that passes keeps its seed, so that trying again goes on with the same ids.
     if ((error instanceof ApiError && error.status < 500) || error instanceof Denied) await forget(pool, key);

@@ -1,6 +1,7 @@
 /** The ids that requests name. Each is brought to its one spelling here, so that all that follows sees no other. */
 import { z } from '@hono/zod-openapi';
 import { inOneSpelling, isUuid, tenantIdPattern, userIdCharsMax } from '../core/ids';
+import { plainText } from './text';
 
 const uuid = (description: string) =>
   z
@@ -24,4 +25,4 @@ export const tenantIdSchema = z
   .regex(tenantIdPattern, { error: 'must be 1 to 64 letters, digits, dots, hyphens or underscores' })
   .openapi({ example: 'acme' });
 
-export const userIdSchema = z.string().min(1).max(userIdCharsMax);
+export const userIdSchema = plainText(userIdCharsMax);

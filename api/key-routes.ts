@@ -1,7 +1,16 @@
 /** The routes under /v1/keys: administration makes, lists, rotates and revokes the keys of tenants and its own. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { createApiKey, listApiKeys, noteKeyChange, revokeApiKey, type ApiKeyView } from '../store/api-keys';
 import {
+  keyFrom,
+  listApiKeys,
+  noteKeyChange,
+  orderApiKey,
+  revokeApiKey,
+  rotateApiKey,
+  type ApiKeyView,
+} from '../store/api-keys';
+import {
+  bearerOf,
   operatorOf,
   requireAdministration,
   tenantFor,
@@ -52,15 +61,19 @@ export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
       method: 'post',
       path: '/v1/keys',
       security,
-      request: { body: body(schemas.createKeyBody) },
-      responses: { 201: json(newKey, 'The key. A repeat makes another: it is kept nowhere'), ...failures },
+      request: { headers: idempotencyHeader, body: body(schemas.createKeyBody) },
+      responses: { 201: json(newKey, 'The key. It is kept nowhere, and shown again to a repeat alone'), ...failures },
     }),
     async (c) => {
-      const { tenantId: named, label, author } = c.req.valid('json') as z.output<typeof schemas.createKeyBody>;
-      const tenantId = await ownerOf(c as ApiContext, named);
-      const { key, apiKeyId } = await createApiKey(pool, { label, ...(tenantId === undefined ? {} : { tenantId }) });
-      await note(c as ApiContext, 'create_key', tenantId, { apiKeyId, label }, author);
-      return c.json({ apiKeyId, apiKey: key }, 201);
+      const asked = c.req.valid('json') as z.output<typeof schemas.createKeyBody>;
+      const context = c as ApiContext;
+      const tenantId = await ownerOf(context, asked.tenantId);
+      const order = { tenantId, by: operatorOf(c.get('caller'), asked.author), label: asked.label };
+      const nothing = () => Promise.resolve({ status: 201 as const, body: {} });
+      return (await once(context, dependencies, asked, nothing, async (seed) => {
+        const apiKey = keyFrom(bearerOf(context) ?? '', seed);
+        return { apiKeyId: await orderApiKey(pool, { ...order, key: apiKey }), apiKey };
+      })) as never;
     },
   );
   app.openapi(
@@ -68,22 +81,32 @@ export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
       method: 'post',
       path: '/v1/keys/{id}/rotate',
       security,
-      request: { params, body: body(schemas.rotateKeyBody) },
+      request: { params, headers: idempotencyHeader, body: body(schemas.rotateKeyBody) },
       responses: {
         201: json(newKey.extend({ old: schemas.keyView }), 'A new key; the old one is taken for a while longer'),
         ...failures,
       },
     }),
     async (c) => {
-      const { tenantId: named, graceSeconds, author } = c.req.valid('json') as z.output<typeof schemas.rotateKeyBody>;
-      const tenantId = await ownerOf(c as ApiContext, named);
+      const asked = c.req.valid('json') as z.output<typeof schemas.rotateKeyBody>;
+      const context = c as ApiContext;
+      const tenantId = await ownerOf(context, asked.tenantId);
       const { id } = c.req.valid('param');
-      const old = await revokeApiKey(pool, { tenantId, apiKeyId: id, afterSeconds: graceSeconds });
-      if (!old) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
-      const { label } = old;
-      const { key, apiKeyId } = await createApiKey(pool, { label, ...(tenantId === undefined ? {} : { tenantId }) });
-      await note(c as ApiContext, 'rotate_key', tenantId, { apiKeyId, old: id, graceSeconds }, author);
-      return c.json({ apiKeyId, apiKey: key, old: show(old) }, 201);
+      const order = { tenantId, by: operatorOf(c.get('caller'), asked.author) };
+      const keyOf = (seed: string): string => keyFrom(bearerOf(context) ?? '', seed);
+      let label = 'made again for a repeat';
+      const rotate = async (seed: string) => {
+        const { graceSeconds } = asked;
+        const rotated = await rotateApiKey(pool, { ...order, key: keyOf(seed), old: id, graceSeconds });
+        if (!rotated) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
+        label = rotated.old.label;
+        return { status: 201 as const, body: { old: show(rotated.old) } };
+      };
+      // A repeat that comes with another key than the request before it is shown a key of its own.
+      return (await once(context, dependencies, { id, ...asked }, rotate, async (seed) => {
+        const apiKey = keyOf(seed);
+        return { apiKeyId: await orderApiKey(pool, { ...order, key: apiKey, label }), apiKey };
+      })) as never;
     },
   );
   app.openapi(
@@ -92,7 +115,7 @@ export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
       path: '/v1/keys/{id}/revoke',
       security,
       request: { params, headers: idempotencyHeader, body: body(schemas.revokeKeyBody) },
-      responses: { 200: json(schemas.keyView, 'Refused from now on, within seconds'), ...failures },
+      responses: { 200: json(schemas.keyView, 'Refused from now on, everywhere'), ...failures },
     }),
     async (c) => {
       const asked = c.req.valid('json') as z.output<typeof schemas.revokeKeyBody>;

@@ -4,6 +4,7 @@ import { forecast } from '../core/forecast';
 import { formatUsd, parseUsd } from '../core/money';
 import { listTenants } from '../store/control';
 import { readOverview, type TenantOverview } from '../store/overview';
+import type { Pool } from '../store/pool';
 import type { QuotaView } from '../store/tenants';
 import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from './context';
 import { ApiError } from './errors';
@@ -13,7 +14,7 @@ import { showQuota } from './runs';
 import * as schemas from './schemas';
 
 export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
-  const { pool, links } = dependencies;
+  const { pool, streamPool, links } = dependencies;
   app.openapi(
     createRoute({
       method: 'get',
@@ -32,14 +33,14 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
     }),
     (c) => {
       requireAdministration(c);
-      const read = async (): Promise<object> => ({ tenants: await listTenants(pool) });
-      return streamChanges(c, dependencies, { event: 'tenants', everyMs: 2_000, read });
+      const read = async (): Promise<object> => ({ tenants: await listTenants(streamPool) });
+      return streamChanges(c, dependencies, { event: 'tenants', of: '', everyMs: 2_000, read });
     },
   );
   const params = idParam('The tenant');
-  const overviewOf = async (tenantId: string, now: Date): Promise<schemas.OverviewView> => {
+  const overviewOf = async (reader: Pool, tenantId: string, now: Date): Promise<schemas.OverviewView> => {
     const from = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - 30));
-    const overview = await readOverview(pool, { tenantId, from, now });
+    const overview = await readOverview(reader, { tenantId, from, now });
     if (!overview) throw new ApiError('unknown_tenant', `There is no tenant ${JSON.stringify(tenantId)}.`);
     return show(overview, now);
   };
@@ -56,7 +57,7 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
     }),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
-      return c.json(await overviewOf(tenantId, new Date()), 200);
+      return c.json(await overviewOf(pool, tenantId, new Date()), 200);
     },
   );
   app.openapi(
@@ -71,8 +72,8 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       // A forecast moves with the clock; to the minute is as fine as anybody reads it.
       const toTheMinute = (): Date => new Date(Math.floor(Date.now() / 60_000) * 60_000);
-      const read = (): Promise<object> => overviewOf(tenantId, toTheMinute());
-      return streamChanges(c, dependencies, { event: 'overview', everyMs: 1_000, read });
+      const read = (): Promise<object> => overviewOf(streamPool, tenantId, toTheMinute());
+      return streamChanges(c, dependencies, { event: 'overview', of: tenantId, everyMs: 1_000, read });
     },
   );
 }

@@ -49,10 +49,21 @@ export interface StartedRun {
  */
 export async function startRun(
   dependencies: ProcessDependencies,
-  { runId, tenantId, body }: { runId: string; tenantId: string; body: StartRunBody },
+  {
+    runId,
+    tenantId,
+    body,
+    content,
+  }: {
+    runId: string;
+    tenantId: string;
+    body: StartRunBody;
+    /** Of its file, when it was large and is not in the body. */
+    content?: Buffer | undefined;
+  },
 ): Promise<StartedRun> {
   const model = body.model ?? dependencies.defaultModel;
-  const file = fileOf(body);
+  const file = fileOf(body, content);
   checkSizes(body.task, file?.content.length ?? 0);
   checkText(file);
   const models = [model, ...(body.fallbackModels ?? [])];
@@ -169,9 +180,12 @@ export function checkSizes(task: string, fileBytes: number): void {
   }
 }
 
-/** The file that comes with a run or a conversation. */
-export const fileOf = ({ file }: Pick<StartRunBody, 'file'>): { name: string; content: Buffer } | undefined =>
-  file && { name: file.name, content: Buffer.from(file.contentBase64, 'base64') };
+/** The file that comes with a run or a conversation; the content of a large one comes beside the body. */
+export const fileOf = (
+  { file }: Pick<StartRunBody, 'file'>,
+  content?: Buffer,
+): { name: string; content: Buffer } | undefined =>
+  file && { name: file.name, content: content ?? Buffer.from(file.contentBase64, 'base64') };
 
 /** What a program cannot read as text is refused before it costs anything. */
 export function checkText(file: { name: string; content: Buffer } | undefined): void {

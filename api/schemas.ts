@@ -6,6 +6,7 @@ import { ratePattern } from '../core/prices';
 import { usageGroups } from '../store/usage';
 import { toolNames } from '../workflows/messages';
 import { claimTokenSchema, operationIdSchema, runIdSchema, tenantIdSchema, turnIdSchema, userIdSchema } from './ids';
+import { plainText } from './text';
 
 export { tenantIdSchema } from './ids';
 
@@ -23,7 +24,19 @@ export const amount = z
   })
   .openapi({ example: '12.50' });
 
-export const createTenantBody = z.strictObject({ tenantId: tenantIdSchema, name: z.string().max(200).optional() });
+/** A moment of these centuries: others are mistakes, and not all of them can be kept. */
+const isOfTheseCenturies = (text: string): boolean => {
+  const year = new Date(text).getUTCFullYear();
+  return year >= 1970 && year <= 9999;
+};
+const centuries = { error: 'must be of the years 1970 to 9999' };
+export const moment = z.iso.datetime({ offset: true }).refine(isOfTheseCenturies, centuries);
+const day = z.iso.date().refine(isOfTheseCenturies, centuries);
+
+export const createTenantBody = z.strictObject({
+  tenantId: tenantIdSchema,
+  name: z.union([z.literal(''), plainText(200)]).optional(),
+});
 
 export const quotaView = z.object({
   scope: z.enum(['platform', 'tenant', 'user']),
@@ -42,7 +55,7 @@ export const quotaView = z.object({
 
 /** Kept with four decimals. */
 const share = z.number().gte(0.0001).lte(1);
-const author = z.string().trim().min(1).max(200).optional().openapi({ description: 'The person behind the key.' });
+const author = plainText(200).trim().optional().openapi({ description: 'The person behind the key.' });
 /** What a quota limits, and when it warns. */
 const limits = {
   resourceType: z.enum(['llm', 'e2b', 'all']),
@@ -124,7 +137,7 @@ export const repairBody = z.strictObject({ reason, author });
 export const fileBytesMax = 20 * 1024 * 1024;
 export const taskCharsMax = 100_000;
 
-const modelName = z.string().min(1).max(128);
+const modelName = plainText(128);
 /** What a run and a conversation have in common. */
 const runOptions = {
   tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }),
@@ -177,7 +190,7 @@ const runOptions = {
   sandbox: z
     .strictObject({
       tier: z.string().default('standard'),
-      template: z.string().min(1).max(128).optional(),
+      template: plainText(128).optional(),
       windowSeconds: z.number().int().min(10).max(3_600).default(300),
       executionSeconds: z.number().int().min(1).max(3_600).default(120),
       pauseAfterSeconds: z.number().int().min(1).max(3_600).default(60),
@@ -326,17 +339,17 @@ export const quotaCheckView = z.object({
 
 export const costRecordsQuery = z.strictObject({
   tenantId: tenantIdSchema.optional(),
-  from: z.iso.datetime().optional(),
-  to: z.iso.datetime().optional(),
+  from: moment.optional(),
+  to: moment.optional(),
   userId: userIdSchema.optional(),
   runId: runIdSchema.optional(),
   conversationId: runIdSchema.optional(),
   operationId: operationIdSchema.optional(),
   model: modelName.optional(),
-  kind: z.string().min(1).max(100).optional(),
+  kind: plainText(100).optional(),
   resource: z.enum(['llm', 'e2b']).optional(),
   settlement: z.enum(['actual', 'unverified']).optional(),
-  format: z.enum(['json', 'csv']).default('json').openapi({ description: 'csv: all that match, at most 100,000.' }),
+  format: z.enum(['json', 'csv']).default('json').openapi({ description: 'csv: all that match.' }),
   after: z
     .string()
     .regex(/^\d{1,18}$/, { error: 'must be the `next` of a page' })
@@ -403,8 +416,8 @@ export type RunView = z.infer<typeof runView>;
 
 export const usageQuery = z.strictObject({
   tenantId: tenantIdSchema.optional(),
-  from: z.iso.datetime().optional(),
-  to: z.iso.datetime().optional(),
+  from: moment.optional(),
+  to: moment.optional(),
   groupBy: z.enum(usageGroups).default('model'),
   format: z.enum(['json', 'csv']).default('json'),
 });
@@ -413,7 +426,9 @@ export const usageView = z.object({
   from: z.string(),
   to: z.string(),
   groupBy: z.enum(usageGroups),
-  costUsd: z.string(),
+  costUsd: z.string().openapi({ description: 'Of all groups, also of those that `lines` leaves out.' }),
+  groups: z.number().openapi({ description: 'How many there are.' }),
+  isCut: z.boolean().openapi({ description: 'Whether `lines` has only the dearest 1,000; csv has all.' }),
   lines: z.array(
     z.object({ group: z.string(), costUsd: z.string(), unverifiedUsd: z.string(), operations: z.number() }),
   ),
@@ -504,7 +519,7 @@ const request = {
   userId: userIdSchema.optional(),
   resource: z.enum(['llm', 'e2b']),
   kind: z.string().min(1).max(100).default('external.call'),
-  model: z.string().min(1).max(128).optional(),
+  model: plainText(128).optional(),
   priceVersion: z.string().max(200).default('caller'),
 };
 
@@ -579,7 +594,7 @@ const priceFields = {
     .openapi({ description: 'Factors on every token rate.', example: { serviceTier: { batch: '0.5' } } }),
   notes: z.string().max(1_000).optional(),
   source: z.string().trim().min(1).max(500).openapi({ description: 'Who published the figures.' }),
-  sourceDate: z.iso.date().openapi({ description: 'The day on which the source said so.' }),
+  sourceDate: day.openapi({ description: 'The day on which the source said so.' }),
 };
 export const priceView = z.object({ priceVersion: z.string(), effectiveFrom: z.string(), ...priceFields });
 export const addPricesBody = z.strictObject({
@@ -587,7 +602,7 @@ export const addPricesBody = z.strictObject({
     .array(
       z.strictObject({
         ...priceFields,
-        effectiveFrom: z.iso.datetime({ offset: true }).optional().openapi({ description: 'Now when absent.' }),
+        effectiveFrom: moment.optional().openapi({ description: 'Now when absent.' }),
       }),
     )
     .min(1)
@@ -622,8 +637,8 @@ export const sandboxPriceView = z.object({
 });
 export const addSandboxPriceBody = z.strictObject({
   ...sandboxPriceFields,
-  sourceDate: z.iso.date().openapi({ description: 'The day on which the source said so.' }),
-  effectiveFrom: z.iso.datetime({ offset: true }).optional().openapi({ description: 'Now when absent.' }),
+  sourceDate: day.openapi({ description: 'The day on which the source said so.' }),
+  effectiveFrom: moment.optional().openapi({ description: 'Now when absent.' }),
   author,
 });
 
@@ -632,7 +647,7 @@ export const runsQuery = z.strictObject({
   type: z.enum(['task', 'conversation']).default('task'),
   status: z.enum(['running', 'completed', 'quota_exceeded', 'failed', 'cancelled']).optional(),
   userId: userIdSchema.optional(),
-  before: z.iso.datetime().optional(),
+  before: moment.optional(),
   limit: z.coerce.number().int().min(1).max(500).default(50),
 });
 /** A run without its steps. */
@@ -648,7 +663,7 @@ export const deleteTenantBody = z.strictObject({
 
 export const createKeyBody = z.strictObject({
   ...ofTenant,
-  label: z.string().trim().max(200).default(''),
+  label: z.union([z.literal(''), plainText(200).trim()]).default(''),
   author,
 });
 export const revokeKeyBody = z.strictObject({ ...ofTenant, author });

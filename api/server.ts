@@ -4,8 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { AuthorityClient } from '../authority/authority-client';
 import { taskQueues } from '../workflows/messages';
 import { createApp } from './app';
-import { Callers, Policies, Prices, Tenants } from './cached';
+import { databaseLimits } from '../store/connections';
+import { shareFairly } from '../store/fair-share';
+import { createPool, type Pool } from '../store/pool';
+import { Policies, Prices, Tenants } from './cached';
+import { Callers } from './callers';
 import type { Authority, ProcessDependencies } from './context';
+import { LiveViews } from './live';
+import { LongAnswers, longLimits } from './long-answers';
 import { Watchers } from './watchers';
 
 export interface RunningApi {
@@ -44,21 +50,46 @@ async function closeServer(server: HttpServer): Promise<void> {
   clearTimeout(giveUp);
 }
 
+/** How long connections may take to end. */
+const endMaxMs = 5_000;
+
+async function endPool(pool: Pool): Promise<void> {
+  const late = new Promise((resolve) => setTimeout(resolve, endMaxMs).unref());
+  await Promise.race([pool.end(), late]);
+}
+
+/** Connections beside those that requests are answered with, made when they are needed. */
+const poolBeside = (pool: Pool, name: string, max: number, statementMs: number = databaseLimits.patientMs): Pool =>
+  createPool(pool.options.connectionString ?? '', {
+    application_name: `spendlock-${name}`,
+    max,
+    limits: { statementMs },
+    idleTimeoutMillis: 10_000,
+  });
+
 /** @throws Error when the port cannot be had. */
 export async function startApi({ host, port, authority: given, ...dependencies }: ServeOptions): Promise<RunningApi> {
   const closing = new AbortController();
   const { pool, temporal, log, taskQueuePrefix } = dependencies;
   const authority =
     given ?? new AuthorityClient({ pool, temporal, taskQueue: taskQueues(taskQueuePrefix).budget, log });
-  const watchers = new Watchers(pool);
+  shareFairly(pool, { left: 2 });
+  const streamPool = poolBeside(pool, 'streams', 3);
+  const exportPool = poolBeside(pool, 'exports', longLimits.export.all, databaseLimits.longStatementMs);
+  const watchers = new Watchers(streamPool);
+  const callers = new Callers(pool);
   const app = createApp({
     ...dependencies,
     authority,
-    callers: new Callers(pool),
+    callers,
     tenants: new Tenants(pool),
     policies: new Policies(pool),
     recentPrices: new Prices(dependencies.prices),
     watchers,
+    views: new LiveViews(),
+    longAnswers: new LongAnswers(callers, closing.signal, dependencies.longLimits),
+    streamPool,
+    exportPool,
     closing: closing.signal,
   });
   return new Promise((resolve, reject) => {
@@ -69,12 +100,13 @@ export async function startApi({ host, port, authority: given, ...dependencies }
         close: async () => {
           closing.abort();
           await closeServer(server as HttpServer);
-          await Promise.all([authority.close(), watchers.close()]);
+          await Promise.all([authority.close(), watchers.close(), callers.close()]);
+          await Promise.all([endPool(streamPool), endPool(exportPool)]);
         },
       });
     });
     server.once('error', (error: NodeJS.ErrnoException) => {
-      void authority.close();
+      void Promise.all([authority.close(), callers.close()]);
       reject(
         error.code === 'EADDRINUSE'
           ? new Error(`Port ${port} of ${host} is taken. Choose another with API_PORT. The API was not started.`)

@@ -37,21 +37,13 @@ export function tenantEndRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepen
     }),
     (async (c: ApiContext) => {
       const tenantId = await tenantFor(c, dependencies, c.req.param('id'));
-      const lines = exportTenant(pool, tenantId);
-      const encoder = new TextEncoder();
-      const stream = new ReadableStream<Uint8Array>({
-        async pull(controller) {
-          const next = await lines.next();
-          if (next.done) controller.close();
-          else controller.enqueue(encoder.encode(`${JSON.stringify(next.value)}\n`));
-        },
-        cancel: async () => void (await lines.return(undefined)),
-      });
-      return new Response(stream, {
+      return dependencies.longAnswers.answer(c, {
+        kind: 'export',
         headers: {
           'content-type': 'application/x-ndjson',
           'content-disposition': `attachment; filename="${tenantId}.ndjson"`,
         },
+        pieces: () => exportTenant(dependencies.exportPool, tenantId),
       });
     }) as never,
   );

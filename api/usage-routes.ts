@@ -1,18 +1,20 @@
 /** What was spent: sums, the ledger line by line, and the gate that tells beforehand what would fit. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { formatUsd, parseAmountUsd, parseUsd, sumUsd, type Usd } from '../core/money';
+import { formatUsd, parseAmountUsd, type Usd } from '../core/money';
 import { dayMs } from '../core/periods';
 import { findModelPrice, UnpricedModelError } from '../core/prices';
 import { estimateModelCall } from '../core/pricing';
 import { estimateSandbox, findSandboxPrice, UnpricedSandboxError } from '../core/sandbox-prices';
-import { listCostRecords, type CostRecord } from '../store/cost-records';
-import { readUsage } from '../store/usage';
+import { listCostRecords, type CostRecord, type CostRecordFilter } from '../store/cost-records';
+import type { Pool } from '../store/pool';
+import { allUsage, readUsage, type UsageAsked } from '../store/usage';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
-import { tenantFor, type ApiDependencies, type ApiEnv } from './context';
-import { csv } from './csv';
+import { tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from './context';
+import { csv, csvLines } from './csv';
 import { ApiError } from './errors';
 import { gate } from './gate';
+import type { Pieces } from './long-answers';
 import { failures, idempotencyHeader, json, security } from './openapi';
 import { showQuota } from './runs';
 import * as schemas from './schemas';
@@ -48,18 +50,25 @@ function usage(app: App, dependencies: ApiDependencies): void {
       const { groupBy, format } = asked;
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
       const { from, to } = span(asked);
-      const lines = await readUsage(dependencies.pool, { tenantId, from, to, groupBy });
-      if (format === 'csv') return csvFile(`usage-by-${groupBy}.csv`, csv(usageColumns, lines)) as never;
-      const costUsd = formatUsd(sumUsd(lines.map((line) => parseUsd(line.costUsd))));
-      return c.json({ from: from.toISOString(), to: to.toISOString(), groupBy, costUsd, lines }, 200);
+      if (format === 'csv')
+        return csvFile(c, dependencies, `usage-by-${groupBy}.csv`, () =>
+          usageLines(dependencies.exportPool, { tenantId, from, to, groupBy }),
+        ) as never;
+      const { lines, costUsd, groups } = await readUsage(dependencies.pool, { tenantId, from, to, groupBy });
+      const isCut = groups > lines.length;
+      return c.json({ from: from.toISOString(), to: to.toISOString(), groupBy, costUsd, groups, isCut, lines }, 200);
     },
   );
 }
 
+async function* usageLines(pool: Pool, asked: UsageAsked): AsyncGenerator<string, void> {
+  yield csv(usageColumns, []);
+  for await (const lines of allUsage(pool, asked)) yield csvLines(usageColumns, lines);
+}
+
 const usageColumns = ['group', 'costUsd', 'unverifiedUsd', 'operations'] as const;
 
-/** As many lines as one export has at most, and as are read at once. */
-const exportMax = 100_000;
+/** As many lines of an export as are read at once. */
 const readMax = 1_000;
 
 const recordViewOf = (record: CostRecord): schemas.CostRecordView => ({
@@ -120,21 +129,32 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
         const next = records.length === limit ? (records.at(-1)?.costRecordId ?? null) : null;
         return c.json({ records: records.map(recordViewOf), next }, 200);
       }
-      const all: schemas.CostRecordView[] = [];
-      for (let last = after; all.length < exportMax;) {
-        const page = await listCostRecords(pool, { tenantId, filter, after: last, limit: readMax });
-        all.push(...page.map(recordViewOf));
-        last = page.at(-1)?.costRecordId;
-        if (page.length < readMax) break;
-      }
-      return csvFile('cost-records.csv', csv(recordColumns, all)) as never;
+      return csvFile(c, dependencies, 'cost-records.csv', () =>
+        ledgerLines(dependencies.exportPool, { tenantId, filter, after }),
+      ) as never;
     },
   );
 }
 
-const csvFile = (name: string, text: string): Response =>
-  new Response(text, {
+/** The ledger page by page, to its end. */
+async function* ledgerLines(
+  pool: Pool,
+  { after, ...asked }: { tenantId: string; filter: CostRecordFilter; after?: string | undefined },
+): AsyncGenerator<string, void> {
+  yield csv(recordColumns, []);
+  for (let last = after; ;) {
+    const page = await listCostRecords(pool, { ...asked, after: last, limit: readMax });
+    if (page.length > 0) yield csvLines(recordColumns, page.map(recordViewOf));
+    if (page.length < readMax) return;
+    last = page.at(-1)?.costRecordId;
+  }
+}
+
+const csvFile = (c: ApiContext, { longAnswers }: ApiDependencies, name: string, pieces: Pieces): Promise<Response> =>
+  longAnswers.answer(c, {
+    kind: 'export',
     headers: { 'content-type': 'text/csv; charset=utf-8', 'content-disposition': `attachment; filename="${name}"` },
+    pieces,
   });
 
 function quotaChecks(app: App, dependencies: ApiDependencies): void {

@@ -57,6 +57,12 @@ export const errorCatalogue = {
     retry: true,
     action: 'Send the same request again after `retryAfter` seconds, or raise SPENDLOCK_RATE_LIMIT_PER_SECOND.',
   },
+  too_much_at_once: {
+    httpStatus: 429,
+    retry: true,
+    action: 'Send the same request again after `retryAfter` seconds, when something of yours that is open has ended.',
+  },
+  unsupported_media_type: { httpStatus: 415, retry: false, action: 'Send JSON with `Content-Type: application/json`.' },
   unpriced_model: { httpStatus: 422, retry: false, action: 'Use a priced model, or add its price (docs/prices.md).' },
   unpriced_usage: {
     httpStatus: 422,

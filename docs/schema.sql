@@ -172,6 +172,8 @@ CREATE TABLE idempotent_requests (
   response_status integer,
   response_body jsonb,
   created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  tenant_id text,
+  seed uuid,
   CONSTRAINT idempotent_requests_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_keys(api_key_id) ON DELETE CASCADE,
   CONSTRAINT idempotent_requests_idempotency_key_check CHECK (((length(idempotency_key) >= 1) AND (length(idempotency_key) <= 255))),
   CONSTRAINT idempotent_requests_pkey PRIMARY KEY (api_key_id, idempotency_key)
@@ -180,7 +182,6 @@ CREATE TABLE idempotent_requests (
 CREATE TABLE installation (
   one_row boolean DEFAULT true NOT NULL,
   installation_id uuid DEFAULT gen_random_uuid() NOT NULL,
-  looked_at_tenant text DEFAULT ''::text NOT NULL,
   CONSTRAINT installation_one_row_check CHECK (one_row),
   CONSTRAINT installation_pkey PRIMARY KEY (one_row)
 );
@@ -248,8 +249,6 @@ CREATE TABLE quota_alerts (
   raised_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   sent_at timestamp with time zone,
   threshold numeric(5,4),
-  next_try_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-  tries integer DEFAULT 0 NOT NULL,
   CONSTRAINT quota_alerts_kind_check CHECK ((kind = ANY (ARRAY['quota_warning'::text, 'quota_exceeded'::text, 'overrun'::text]))),
   CONSTRAINT quota_alerts_once UNIQUE NULLS NOT DISTINCT (quota_id, kind, period_start, threshold),
   CONSTRAINT quota_alerts_pkey PRIMARY KEY (alert_id),
@@ -366,7 +365,6 @@ CREATE TABLE runs (
   waiting jsonb,
   transcript_forgotten_at timestamp with time zone,
   events_forgotten_at timestamp with time zone,
-  namespace text,
   CONSTRAINT runs_check CHECK (((status = 'running'::text) = (ended_at IS NULL))),
   CONSTRAINT runs_pkey PRIMARY KEY (run_id),
   CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'quota_exceeded'::text, 'failed'::text, 'cancelled'::text]))),
@@ -487,9 +485,9 @@ CREATE UNIQUE INDEX cost_records_once ON copilot_internal.cost_records USING btr
 
 CREATE INDEX idempotent_requests_by_age ON copilot_internal.idempotent_requests USING btree (created_at);
 
-CREATE INDEX money_waiters_in_order ON copilot_internal.money_waiters USING btree (tenant_id, waiting_since);
+CREATE UNIQUE INDEX idempotent_requests_once ON copilot_internal.idempotent_requests USING btree (tenant_id, idempotency_key) NULLS NOT DISTINCT WHERE (seed IS NOT NULL);
 
-CREATE INDEX quota_alerts_due ON copilot_internal.quota_alerts USING btree (next_try_at, raised_at) WHERE (sent_at IS NULL);
+CREATE INDEX money_waiters_in_order ON copilot_internal.money_waiters USING btree (tenant_id, waiting_since);
 
 CREATE INDEX quota_alerts_unsent ON copilot_internal.quota_alerts USING btree (tenant_id) WHERE (sent_at IS NULL);
 
@@ -504,8 +502,6 @@ CREATE INDEX reservations_sandboxes ON copilot_internal.reservations USING btree
 CREATE INDEX reservations_unfolded ON copilot_internal.reservations USING btree (tenant_id, outcome_at) WHERE ((outcome IS NOT NULL) AND (NOT outcome_folded));
 
 CREATE INDEX reservations_unverified ON copilot_internal.reservations USING btree (tenant_id, ended_at) WHERE (settlement = 'unverified'::text);
-
-CREATE INDEX runs_by_namespace ON copilot_internal.runs USING btree (namespace) WHERE (namespace IS NOT NULL);
 
 CREATE INDEX runs_by_status ON copilot_internal.runs USING btree (tenant_id, status, created_at DESC);
 
@@ -577,6 +573,14 @@ CREATE POLICY one_tenant ON frozen_users FOR ALL TO spendlock_app USING ((tenant
 
 CREATE POLICY owner_sees_all ON frozen_users FOR ALL TO spendlock_owner USING (true);
 
+ALTER TABLE idempotent_requests FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY administration_answers ON idempotent_requests FOR ALL TO spendlock_app USING (((tenant_id IS NULL) AND (COALESCE(current_setting('spendlock.tenant_id'::text, true), ''::text) = ''::text))) WITH CHECK (((tenant_id IS NULL) AND (COALESCE(current_setting('spendlock.tenant_id'::text, true), ''::text) = ''::text)));
+
+CREATE POLICY one_tenant ON idempotent_requests FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON idempotent_requests FOR ALL TO spendlock_owner USING (true);
+
 ALTER TABLE money_waiters FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON money_waiters FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -647,6 +651,8 @@ CREATE POLICY owner_sees_all ON user_quota_defaults FOR ALL TO spendlock_owner U
 
 -- Triggers
 
+CREATE TRIGGER key_changed AFTER DELETE OR UPDATE OF revoked_at ON copilot_internal.api_keys FOR EACH ROW EXECUTE FUNCTION tell_key_changed();
+
 CREATE TRIGGER changed_platform_quota AFTER UPDATE OF limit_usd, topup_usd ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
 
 CREATE TRIGGER new_platform_quota AFTER INSERT ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
@@ -654,6 +660,8 @@ CREATE TRIGGER new_platform_quota AFTER INSERT ON copilot_internal.cost_quotas F
 CREATE TRIGGER costs_by_day AFTER INSERT ON copilot_internal.cost_records REFERENCING NEW TABLE AS recorded FOR EACH STATEMENT EXECUTE FUNCTION sum_costs_by_day();
 
 CREATE TRIGGER unverified_costs BEFORE INSERT ON copilot_internal.cost_records FOR EACH ROW WHEN (((new.settlement = 'unverified'::text) OR (new.entry <> 'commit'::text))) EXECUTE FUNCTION count_unverified();
+
+CREATE TRIGGER keep_no_key BEFORE INSERT OR UPDATE ON copilot_internal.idempotent_requests FOR EACH ROW EXECUTE FUNCTION keep_no_key();
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.model_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
@@ -697,13 +705,19 @@ GRANT EXECUTE ON FUNCTION delete_tenant(text,uuid,text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION draw_lease(text,jsonb) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION ends_of_api_keys(uuid[]) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION extend_reservation(text,uuid,numeric) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION find_api_key(bytea) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION forget_events(timestamp with time zone,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION forget_leftovers(timestamp with time zone,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION forget_transcripts(timestamp with time zone,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION hold_api_key(uuid) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION list_platform_quotas() TO spendlock_app;
 
@@ -735,11 +749,7 @@ GRANT EXECUTE ON FUNCTION sandbox_owners(uuid[],uuid[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION set_platform_quota(text,text,numeric,numeric,numeric[]) TO spendlock_app;
 
-GRANT EXECUTE ON FUNCTION take_due_alerts(integer,interval) TO spendlock_app;
-
 GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer) TO spendlock_app;
-
-GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
 
@@ -1280,6 +1290,18 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.ends_of_api_keys(p_api_key_ids uuid[])
+ RETURNS TABLE(api_key_id uuid, revoked_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT asked.api_key_id, coalesce(k.revoked_at, 'epoch')
+  FROM unnest(p_api_key_ids) AS asked (api_key_id) LEFT JOIN api_keys k USING (api_key_id)
+  WHERE k.api_key_id IS NULL OR k.revoked_at IS NOT NULL
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.extend_reservation(p_tenant_id text, p_operation_id uuid, p_ttl_seconds numeric)
  RETURNS timestamp with time zone
  LANGUAGE sql
@@ -1289,6 +1311,17 @@ AS $function$
   SET expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => p_ttl_seconds::double precision))
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted' AND expires_at > clock_timestamp()
   RETURNING expires_at
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.find_api_key(p_key_hash bytea)
+ RETURNS TABLE(api_key_id uuid, tenant_id text, revoked_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT k.api_key_id, k.tenant_id, k.revoked_at FROM api_keys k
+  WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())
 $function$
 ;
 
@@ -1391,6 +1424,20 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.hold_api_key(p_api_key_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM FROM api_keys
+  WHERE api_key_id = p_api_key_id AND (revoked_at IS NULL OR revoked_at > clock_timestamp()) FOR SHARE;
+  RETURN FOUND;
+END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.initialize_existing_tenant_quotas()
  RETURNS integer
  LANGUAGE sql
@@ -1423,6 +1470,20 @@ AS $function$
   SELECT EXISTS (SELECT FROM runs WHERE tenant_id = p_tenant_id AND status = 'running')
     OR EXISTS (SELECT FROM reservations
                WHERE tenant_id = p_tenant_id AND (status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded)))
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.keep_no_key()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  IF jsonb_typeof(NEW.response_body) = 'object' THEN
+    NEW.response_body := NEW.response_body - 'apiKey';
+  END IF;
+  RETURN NEW;
+END
 $function$
 ;
 
@@ -1578,26 +1639,19 @@ CREATE OR REPLACE FUNCTION copilot_internal.look_after(p_max integer)
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-DECLARE
-  v_last text;
-  v_waiting text[];
 BEGIN
   PERFORM raise_platform_alerts(quota_id) FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp();
-  -- Two looks at once take turns.
-  SELECT looked_at_tenant INTO v_last FROM installation FOR UPDATE;
-  v_waiting := ARRAY(
+  RETURN QUERY
     SELECT tenant_id FROM (
       SELECT r.tenant_id FROM reservations r WHERE r.status = 'granted' AND r.expires_at < clock_timestamp() - interval '5 seconds'
       UNION
       SELECT r.tenant_id FROM reservations r
       WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
+      UNION
+      SELECT a.tenant_id FROM quota_alerts a WHERE a.sent_at IS NULL AND a.raised_at < clock_timestamp() - interval '30 seconds'
     ) AS waiting
-    ORDER BY tenant_id <= v_last, tenant_id
-    LIMIT p_max);
-  IF cardinality(v_waiting) > 0 THEN
-    UPDATE installation SET looked_at_tenant = v_waiting[cardinality(v_waiting)];
-  END IF;
-  RETURN QUERY SELECT unnest(v_waiting);
+    WHERE tenant_id IS NOT NULL
+    LIMIT p_max;
 END
 $function$
 ;
@@ -2054,22 +2108,6 @@ END
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION copilot_internal.take_due_alerts(p_max integer, p_lease interval)
- RETURNS TABLE(alert_id uuid, tenant_id text, kind text, threshold numeric, details jsonb, tries integer)
- LANGUAGE sql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
-AS $function$
-  UPDATE quota_alerts a SET tries = a.tries + 1, next_try_at = clock_timestamp() + p_lease
-  FROM (
-    SELECT u.alert_id FROM quota_alerts u WHERE u.sent_at IS NULL AND u.next_try_at <= clock_timestamp()
-    ORDER BY u.next_try_at, u.raised_at LIMIT p_max FOR UPDATE SKIP LOCKED
-  ) AS due
-  WHERE a.alert_id = due.alert_id
-  RETURNING a.alert_id, a.tenant_id, a.kind, a.threshold, a.details, a.tries
-$function$
-;
-
 CREATE OR REPLACE FUNCTION copilot_internal.take_unseen_runs(p_unseen_for interval, p_max integer)
  RETURNS TABLE(tenant_id text, run_id uuid, workflow_id text, seen_at text)
  LANGUAGE sql
@@ -2086,22 +2124,15 @@ AS $function$
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION copilot_internal.take_unseen_runs(p_unseen_for interval, p_max integer, p_namespace text)
- RETURNS TABLE(tenant_id text, run_id uuid, workflow_id text, seen_at text)
- LANGUAGE sql
- SECURITY DEFINER
+CREATE OR REPLACE FUNCTION copilot_internal.tell_key_changed()
+ RETURNS trigger
+ LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  UPDATE runs r SET seen_at = clock_timestamp()
-  FROM (
-    SELECT u.run_id FROM runs u
-    WHERE u.status = 'running' AND u.seen_at < clock_timestamp() - p_unseen_for
-      AND (u.namespace = p_namespace OR u.namespace IS NULL AND (
-        SELECT min(n.namespace) = p_namespace AND max(n.namespace) = p_namespace FROM runs n WHERE n.namespace IS NOT NULL))
-    ORDER BY u.seen_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED
-  ) AS unseen
-  WHERE r.run_id = unseen.run_id
-  RETURNING r.tenant_id, r.run_id, r.workflow_id, r.seen_at::text
+BEGIN
+  PERFORM pg_notify('spendlock_keys', OLD.api_key_id::text);
+  RETURN NULL;
+END
 $function$
 ;
 

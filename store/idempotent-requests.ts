@@ -1,8 +1,11 @@
 /** The first answer to each Idempotency-Key. */
 import { createHash, randomUUID } from 'node:crypto';
-import type { Pool } from './pool';
+import { asTenant, sqlState, type Pool, type PoolClient } from './pool';
 
+/** A key counts for a tenant, or for the administration when there is none: whoever rotates its API key goes on with it. */
 export interface IdempotencyKey {
+  tenantId: string | undefined;
+  /** By whom it was sent first. */
   apiKeyId: string;
   idempotencyKey: string;
 }
@@ -15,7 +18,7 @@ export interface StoredResponse {
 export type Admission =
   /** Carry the request out. A repeat of one that was not finished gets the same seed, so that it makes the same ids. */
   | { type: 'proceed'; seed: string }
-  | { type: 'answered'; response: StoredResponse }
+  | { type: 'answered'; seed: string; response: StoredResponse }
   | { type: 'in_progress' }
   | { type: 'conflict' };
 
@@ -25,64 +28,102 @@ const abandonedSeconds = 30;
 /** Admits a request, or tells what became of the first one with its key. */
 export async function admit(
   pool: Pool,
-  { apiKeyId, idempotencyKey }: IdempotencyKey,
+  { tenantId, apiKeyId, idempotencyKey }: IdempotencyKey,
   request: string,
 ): Promise<Admission> {
   const hash = createHash('sha256').update(request).digest();
-  const { rows } = await pool.query<Row>(
-    `INSERT INTO copilot_internal.idempotent_requests AS r (api_key_id, idempotency_key, request_hash, response_body)
-     VALUES ($1, $2, $3, $4)
-     ON CONFLICT (api_key_id, idempotency_key) DO UPDATE SET created_at = clock_timestamp()
-       WHERE r.response_status IS NULL AND r.request_hash = $3
-         AND r.created_at < clock_timestamp() - make_interval(secs => $5)
-     RETURNING request_hash, response_status, response_body`,
-    [apiKeyId, idempotencyKey, hash, JSON.stringify({ seed: randomUUID() }), abandonedSeconds],
-  );
-  const admitted = rows[0];
-  if (admitted) return { type: 'proceed', seed: (admitted.response_body as { seed: string }).seed };
-  const existing = await pool.query<Row>(
-    'SELECT request_hash, response_status, response_body FROM copilot_internal.idempotent_requests WHERE api_key_id = $1 AND idempotency_key = $2',
-    [apiKeyId, idempotencyKey],
-  );
-  const row = existing.rows[0];
-  if (!row) return { type: 'in_progress' };
-  if (!row.request_hash.equals(hash)) return { type: 'conflict' };
-  if (row.response_status === null) return { type: 'in_progress' };
-  return { type: 'answered', response: { status: row.response_status, body: row.response_body } };
+  const answer = asTenant(pool, tenantId ?? '', async (client, commitWith): Promise<Admission> => {
+    const { rows } = await commitWith(
+      client.query<Row & { admitted: boolean }>(
+        `WITH admitted AS (
+           INSERT INTO copilot_internal.idempotent_requests AS r (api_key_id, tenant_id, idempotency_key, request_hash, seed)
+           VALUES ($1, $2, $3, $4, $5)
+           ON CONFLICT (tenant_id, idempotency_key) WHERE seed IS NOT NULL DO UPDATE SET created_at = clock_timestamp()
+             WHERE r.response_status IS NULL AND r.request_hash = $4
+               AND r.created_at < clock_timestamp() - make_interval(secs => $6)
+           RETURNING request_hash, response_status, response_body, seed)
+         SELECT true AS admitted, * FROM admitted
+         UNION ALL
+         SELECT false, request_hash, response_status, response_body, seed FROM copilot_internal.idempotent_requests
+         WHERE tenant_id IS NOT DISTINCT FROM $2 AND idempotency_key = $3 AND seed IS NOT NULL
+           AND NOT EXISTS (SELECT FROM admitted)`,
+        [apiKeyId, tenantId ?? null, idempotencyKey, hash, randomUUID(), abandonedSeconds],
+      ),
+    );
+    const row = rows[0];
+    if (!row) return { type: 'in_progress' };
+    if (row.admitted) return { type: 'proceed', seed: row.seed };
+    if (!row.request_hash.equals(hash)) return { type: 'conflict' };
+    if (row.response_status === null) return { type: 'in_progress' };
+    return { type: 'answered', seed: row.seed, response: { status: row.response_status, body: row.response_body } };
+  });
+  return answer.catch((error: unknown): Admission => {
+    // A process of the version before carries it out, or did: what it answered counts for its key alone.
+    if (sqlState(error) === '23505') return { type: 'in_progress' };
+    throw error;
+  });
 }
 
 interface Row {
   request_hash: Buffer;
   response_status: number | null;
   response_body: unknown;
+  seed: string;
+}
+
+/** Runs one statement on the row of a key. */
+async function onRequest(
+  pool: Pool,
+  { tenantId, idempotencyKey }: IdempotencyKey,
+  statement: string,
+  values: readonly unknown[] = [],
+): Promise<void> {
+  await asTenant(pool, tenantId ?? '', (client, commitWith) =>
+    commitWith(
+      client.query(`${statement} tenant_id IS NOT DISTINCT FROM $1 AND idempotency_key = $2 AND seed IS NOT NULL`, [
+        tenantId ?? null,
+        idempotencyKey,
+        ...values,
+      ]),
+    ),
+  );
 }
 
 /** Keeps the answer for repeats. */
-export async function keepResponse(
-  pool: Pool,
-  { apiKeyId, idempotencyKey }: IdempotencyKey,
-  response: StoredResponse,
-): Promise<void> {
-  await pool.query(
-    `UPDATE copilot_internal.idempotent_requests SET response_status = $3, response_body = $4
-     WHERE api_key_id = $1 AND idempotency_key = $2`,
-    [apiKeyId, idempotencyKey, response.status, JSON.stringify(response.body)],
+export async function keepResponse(pool: Pool, key: IdempotencyKey, response: StoredResponse): Promise<void> {
+  await onRequest(
+    pool,
+    key,
+    'UPDATE copilot_internal.idempotent_requests SET response_status = $3, response_body = $4 WHERE',
+    [response.status, JSON.stringify(response.body)],
   );
 }
 
 /** A request failed that may succeed when it is sent again: the repeat need not wait, and makes the same ids. */
-export async function letGo(pool: Pool, { apiKeyId, idempotencyKey }: IdempotencyKey): Promise<void> {
-  await pool.query(
+export async function letGo(pool: Pool, key: IdempotencyKey): Promise<void> {
+  await onRequest(
+    pool,
+    key,
     `UPDATE copilot_internal.idempotent_requests SET created_at = clock_timestamp() - make_interval(secs => $3 + 1)
-     WHERE api_key_id = $1 AND idempotency_key = $2 AND response_status IS NULL`,
-    [apiKeyId, idempotencyKey, abandonedSeconds],
+     WHERE response_status IS NULL AND`,
+    [abandonedSeconds],
   );
 }
 
 /** Forgets a request that was not carried out, so that it can be sent again at once. */
-export async function forget(pool: Pool, { apiKeyId, idempotencyKey }: IdempotencyKey): Promise<void> {
-  await pool.query('DELETE FROM copilot_internal.idempotent_requests WHERE api_key_id = $1 AND idempotency_key = $2', [
-    apiKeyId,
-    idempotencyKey,
-  ]);
+export async function forget(pool: Pool, key: IdempotencyKey): Promise<void> {
+  await onRequest(pool, key, 'DELETE FROM copilot_internal.idempotent_requests WHERE');
+}
+
+/** Whether a request was answered before. */
+export async function wasAnswered(
+  client: PoolClient,
+  { tenantId, idempotencyKey }: Omit<IdempotencyKey, 'apiKeyId'>,
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `SELECT FROM copilot_internal.idempotent_requests
+     WHERE tenant_id IS NOT DISTINCT FROM $1 AND idempotency_key = $2 AND seed IS NOT NULL AND response_status IS NOT NULL`,
+    [tenantId ?? null, idempotencyKey],
+  );
+  return (rowCount ?? 0) > 0;
 }

@@ -9,25 +9,42 @@ import type { Pool } from './pool';
 /** Pause before a listener that lost its connection connects again. */
 const reconnectMs = 500;
 /** How often a listener's connection is asked whether it is there, and how long it may take to answer. */
-const askMs = 5_000;
+const askMs = 2_000;
 const answerMs = 2_000;
 
 export interface Listener {
   /** Resolves when notifications can come. */
   readonly listening: Promise<void>;
+  /** Whether they can come now: what was notified while it was false is lost. */
+  isListening(): boolean;
   stop(): Promise<void>;
 }
 
 /** Hands on what is notified on a channel. What was notified while nobody listened is lost: who waits also looks by itself. */
 export function listenTo(
   pool: Pool,
-  { channel, onPayload }: { channel: string; onPayload: (payload: string) => void },
+  {
+    channel,
+    onPayload,
+    onChange = () => undefined,
+  }: {
+    channel: string;
+    onPayload: (payload: string) => void;
+    /** It begins to listen, or its connection is lost. */
+    onChange?: (isListening: boolean) => void;
+  },
 ): Listener {
   let stopped = false;
   let client: Client | undefined;
   let wake: (() => void) | undefined;
-  let isListening: () => void;
-  const listening = new Promise<void>((resolve) => (isListening = resolve));
+  let isUp = false;
+  let began: () => void;
+  const listening = new Promise<void>((resolve) => (began = resolve));
+  const change = (now: boolean): void => {
+    if (isUp === now) return;
+    isUp = now;
+    onChange(now);
+  };
 
   const listen = async (): Promise<void> => {
     const connection = new BoundedClient({
@@ -42,9 +59,13 @@ export function listenTo(
     connection.on('notification', ({ payload }) => onPayload(payload ?? ''));
     await connection.connect();
     await connection.query(`LISTEN ${escapeIdentifier(channel)}`);
-    isListening();
+    began();
+    change(true);
     const asking = setInterval(() => connection.query('SELECT').catch(() => cutOff(connection)), askMs);
-    await ended.finally(() => clearInterval(asking));
+    await ended.finally(() => {
+      clearInterval(asking);
+      change(false);
+    });
   };
   const loop = (async () => {
     while (!stopped) {
@@ -59,6 +80,7 @@ export function listenTo(
   })();
   return {
     listening,
+    isListening: () => isUp,
     async stop() {
       stopped = true;
       wake?.();

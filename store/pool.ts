@@ -13,6 +13,7 @@ import {
   settingsOf,
   type ConnectionLimits,
 } from './connections';
+import { withinShare } from './fair-share';
 
 export type { Pool, PoolClient } from 'pg';
 
@@ -141,10 +142,8 @@ export async function asTenant<T>(
   work: (client: PoolClient, commitWith: CommitWith) => Promise<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
-  return inTransaction(pool, work, {
-    ...options,
-    settings: { ...options.settings, 'spendlock.tenant_id': tenantId },
-  });
+  const settings = { ...options.settings, 'spendlock.tenant_id': tenantId };
+  return withinShare(pool, tenantId, () => inTransaction(pool, work, { ...options, settings }));
 }
 
 /** The same, for statements that may take longer than others. */
@@ -157,6 +156,13 @@ export const asTenantTaking =
 export function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown } | null)?.code;
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+/** Whether what was to be stored is a number, an amount or a moment beyond what its column holds. */
+export function passesColumn(error: unknown): boolean {
+  const { constraint = '' } = (error ?? {}) as { constraint?: string };
+  const state = sqlState(error) ?? '';
+  return ['22003', '22008'].includes(state) || (state === '23514' && /_usd_check$/.test(constraint));
 }
 
 /** Codes of a network that lost its other end. */

@@ -277,3 +277,22 @@ export async function readRunEvents(
     return rows.map(({ created_at: createdAt, ...event }) => ({ ...event, createdAt }));
   });
 }
+
+/** The number of the last event of each of these runs; a run without one is left out. */
+export async function lastSequences(
+  pool: Pool,
+  { tenantId, runIds }: { tenantId: string; runIds: readonly string[] },
+): Promise<Map<string, number>> {
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const { rows } = await commitWith(
+      client.query<{ runId: string; sequence: number }>(
+        `SELECT asked.run_id AS "runId", last.sequence
+         FROM unnest($1::uuid[]) AS asked (run_id), LATERAL (
+           SELECT e.sequence FROM copilot_internal.run_events e
+           WHERE e.run_id = asked.run_id ORDER BY e.sequence DESC LIMIT 1) AS last`,
+        [runIds],
+      ),
+    );
+    return new Map(rows.map(({ runId, sequence }) => [runId, sequence]));
+  });
+}

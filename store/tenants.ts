@@ -1,7 +1,9 @@
 /** Tenants and their quotas. A new tenant gets its default quotas from a trigger. */
 import type { BindingQuota } from '../core/commands';
 import type { Period } from '../core/periods';
+import { addApiKey, hasApiKey, holdApiKey } from './api-keys';
 import { databaseLimits } from './connections';
+import { wasAnswered } from './idempotent-requests';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 
 export interface Tenant {
@@ -56,17 +58,46 @@ export interface QuotaChange extends QuotaKey {
 }
 
 /** Makes a tenant. Undefined when there is one of that id already; nothing is changed then. */
-export async function createTenant(
+export async function createTenant(pool: Pool, order: NewTenant): Promise<Tenant | undefined> {
+  return asTenant(pool, order.tenantId, (client) => addTenant(client, order));
+}
+
+export interface NewTenant {
+  tenantId: string;
+  name?: string | undefined;
+}
+
+async function addTenant(client: PoolClient, { tenantId, name = '' }: NewTenant): Promise<Tenant | undefined> {
+  const { rows } = await client.query<{ created_at: Date }>(
+    `INSERT INTO copilot_internal.tenants (tenant_id, name) VALUES ($1, $2)
+     ON CONFLICT DO NOTHING RETURNING created_at`,
+    [tenantId, name],
+  );
+  return rows[0] && { tenantId, name, createdAt: rows[0].created_at };
+}
+
+/**
+ * Makes a tenant with its first key for an operator, and notes it: all of it or nothing. `exists` when there is one of that id
+ * that this same order did not make.
+ * @throws KeyEndedError when the operator's own key is revoked.
+ */
+export async function orderTenant(
   pool: Pool,
-  { tenantId, name = '' }: { tenantId: string; name?: string },
-): Promise<Tenant | undefined> {
+  { by, key, ...order }: NewTenant & { by: { apiKeyId: string; author: string }; key: string },
+): Promise<'made' | 'exists'> {
+  const { tenantId, name } = order;
   return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ created_at: Date }>(
-      `INSERT INTO copilot_internal.tenants (tenant_id, name) VALUES ($1, $2)
-       ON CONFLICT DO NOTHING RETURNING created_at`,
-      [tenantId, name],
+    await holdApiKey(client, by.apiKeyId);
+    const made = await addTenant(client, order);
+    // A repeat of an order that was not answered finds its own key.
+    if (!made) return (await hasApiKey(client, key)) ? 'made' : 'exists';
+    await addApiKey(client, { tenantId, key, label: 'made with the tenant' });
+    await client.query(
+      `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
+       VALUES ($1, $2, $3, 'create_tenant', $4)`,
+      [tenantId, by.apiKeyId, by.author, JSON.stringify({ tenantId, ...(name === undefined ? {} : { name }) })],
     );
-    return rows[0] && { tenantId, name, createdAt: rows[0].created_at };
+    return 'made';
   });
 }
 
@@ -164,7 +195,7 @@ export async function readGate(
   }: {
     tenantId: string;
     userId?: string | undefined;
-    repeatOf?: { apiKeyId: string; idempotencyKey: string | undefined } | undefined;
+    repeatOf?: RepeatOf | undefined;
     conversationId?: string | undefined;
   },
 ): Promise<{
@@ -174,16 +205,18 @@ export async function readGate(
   userId?: string | undefined;
   frozenReason?: string | undefined;
 }> {
-  return asTenant(pool, tenantId, async (client, commitWith) => {
+  const repeat =
+    repeatOf?.idempotencyKey === undefined ? undefined : { ...repeatOf, idempotencyKey: repeatOf.idempotencyKey };
+  const isTenants = repeat?.tenantId === tenantId;
+  // What the administration was answered is not the tenant's to see.
+  const answeredElsewhere =
+    repeat && !isTenants
+      ? asTenant(pool, repeat.tenantId ?? '', (client, commitWith) => commitWith(wasAnswered(client, repeat)))
+      : false;
+  const gate = asTenant(pool, tenantId, async (client, commitWith) => {
     const both = Promise.all([
       quotasOf(client, tenantId),
-      repeatOf?.idempotencyKey === undefined
-        ? undefined
-        : client.query(
-            `SELECT FROM copilot_internal.idempotent_requests
-             WHERE api_key_id = $1 AND idempotency_key = $2 AND response_status IS NOT NULL`,
-            [repeatOf.apiKeyId, repeatOf.idempotencyKey],
-          ),
+      repeat && isTenants ? wasAnswered(client, repeat) : false,
       conversationId === undefined
         ? undefined
         : client.query<{ userId: string | null; waits: boolean }>(
@@ -200,16 +233,24 @@ export async function readGate(
         [tenantId, payer ?? null, conversationId ?? null],
       ),
     ]);
-    const [quotas, answer, conversation, frozen] = await commitWith(both);
+    const [quotas, answered, conversation, frozen] = await commitWith(both);
     const { userId, waits = false } = conversation?.rows[0] ?? {};
     return {
       quotas: quotas.filter(isOwn),
-      answered: (answer?.rowCount ?? 0) > 0,
+      answered,
       waits,
       userId: userId ?? undefined,
       frozenReason: frozen.rows[0]?.reason ?? undefined,
     };
   });
+  const [read, elsewhere] = await Promise.all([gate, answeredElsewhere]);
+  return { ...read, answered: read.answered || elsewhere };
+}
+
+/** The Idempotency-Key of a request, if it has one, and whose it is: a tenant's, or the administration's. */
+export interface RepeatOf {
+  tenantId: string | undefined;
+  idempotencyKey: string | undefined;
 }
 
 /** `listQuotas` within the caller's transaction. */
@@ -268,7 +309,17 @@ export const viewOf = (row: QuotaRow): QuotaView => ({
  */
 export async function setQuotas(
   pool: Pool,
-  { tenantId, changes, apiKeyId }: { tenantId: string; changes: readonly QuotaChange[]; apiKeyId?: string | undefined },
+  {
+    tenantId,
+    changes,
+    apiKeyId,
+    author = apiKeyId === undefined ? undefined : `API key ${apiKeyId}`,
+  }: {
+    tenantId: string;
+    changes: readonly QuotaChange[];
+    apiKeyId?: string | undefined;
+    author?: string | undefined;
+  },
 ): Promise<boolean> {
   return asTenant(pool, tenantId, async (client) => {
     const userIds = [...new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])))];
@@ -279,8 +330,9 @@ export async function setQuotas(
     if (!rows[0]?.known) return false;
     for (const change of changes) await setQuota(client, tenantId, change);
     await client.query(
-      `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, action, details) VALUES ($1, $2, 'set_quotas', $3)`,
-      [tenantId, apiKeyId ?? null, JSON.stringify(changes)],
+      `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
+       VALUES ($1, $2, $3, 'set_quotas', $4)`,
+      [tenantId, apiKeyId ?? null, author ?? null, JSON.stringify(changes)],
     );
     return true;
   });

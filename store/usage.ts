@@ -38,13 +38,72 @@ export interface UsageAsked {
   groupBy: UsageGroup;
 }
 
-/** The spend of a tenant from one moment to before another, by group, dearest first. */
-export async function readUsage(pool: Pool, asked: UsageAsked): Promise<UsageLine[]> {
-  return asTenantTaking(databaseLimits.patientMs)(pool, asked.tenantId, (client) => usageOf(client, asked));
+export interface Usage {
+  /** The dearest groups, at most `linesMax`. */
+  lines: UsageLine[];
+  /** Of all groups. */
+  costUsd: string;
+  groups: number;
 }
 
-/** The same within the caller's transaction. */
-export async function usageOf(client: PoolClient, { tenantId, from, to, groupBy }: UsageAsked): Promise<UsageLine[]> {
+/** As many groups as are answered at once. */
+export const linesMax = 1_000;
+
+/** The spend of a tenant from one moment to before another, by group, dearest first. */
+export async function readUsage(pool: Pool, asked: UsageAsked): Promise<Usage> {
+  return asTenantTaking(databaseLimits.patientMs)(pool, asked.tenantId, async (client) => {
+    const { text, values } = usageQuery(asked);
+    const { rows } = await client.query<UsageLine & { total: string; groups: number }>(
+      `WITH spent AS (${text})
+       SELECT "group", "costUsd", "unverifiedUsd", operations, trim_scale(sum(cost) OVER ())::text AS total,
+              (count(*) OVER ())::integer AS groups
+       FROM spent ORDER BY cost DESC, "group" LIMIT ${linesMax}`,
+      values,
+    );
+    const lines = rows.map(({ total: _, groups: __, ...line }) => line);
+    return { lines, costUsd: rows[0]?.total ?? '0', groups: rows[0]?.groups ?? 0 };
+  });
+}
+
+/** All groups, dearest first, some at a time. */
+export async function* allUsage(pool: Pool, asked: UsageAsked): AsyncGenerator<UsageLine[], void> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    const { text, values } = usageQuery(asked);
+    await client.query('BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 60000');
+    await client.query("SELECT set_config('spendlock.tenant_id', $1, true)", [asked.tenantId]);
+    await client.query(
+      `DECLARE lines NO SCROLL CURSOR FOR SELECT "group", "costUsd", "unverifiedUsd", operations
+       FROM (${text}) AS spent ORDER BY cost DESC, "group"`,
+      values,
+    );
+    for (;;) {
+      const { rows } = await client.query<UsageLine>(`FETCH ${linesMax} FROM lines`);
+      if (rows.length > 0) yield rows;
+      if (rows.length < linesMax) return;
+    }
+  } catch (error) {
+    broken = error as Error;
+    throw error;
+  } finally {
+    await client.query('ROLLBACK').catch((error: Error) => (broken = error));
+    client.release(broken);
+  }
+}
+
+/** The dearest groups, within the caller's transaction. */
+export async function usageOf(client: PoolClient, asked: UsageAsked): Promise<UsageLine[]> {
+  const { text, values } = usageQuery(asked);
+  const { rows } = await client.query<UsageLine>(
+    `SELECT "group", "costUsd", "unverifiedUsd", operations FROM (${text}) AS spent ORDER BY cost DESC, "group" LIMIT ${linesMax}`,
+    values,
+  );
+  return rows;
+}
+
+/** What was spent by each group. */
+function usageQuery({ tenantId, from, to, groupBy }: UsageAsked): { text: string; values: unknown[] } {
   const firstDay = Math.ceil(from.getTime() / dayMs) * dayMs;
   const endOfDays = Math.floor(to.getTime() / dayMs) * dayMs;
   const hasDays = groupBy !== 'run' && firstDay < endOfDays;
@@ -60,12 +119,10 @@ export async function usageOf(client: PoolClient, { tenantId, from, to, groupBy 
         fromLedger('posted_at >= $5 AND posted_at < $3'),
       ]
     : [fromLedger('posted_at >= $2 AND posted_at < $3')];
-  const { rows } = await client.query<UsageLine>(
-    `SELECT name AS "group", trim_scale(sum(cost))::text AS "costUsd", trim_scale(sum(unverified))::text AS "unverifiedUsd",
-            sum(operations)::integer AS operations
-     FROM (${parts.join(' UNION ALL ')}) AS spent (name, cost, unverified, operations)
-     GROUP BY name ORDER BY sum(cost) DESC, name LIMIT 1000`,
-    [tenantId, from, to, ...(hasDays ? [new Date(firstDay), new Date(endOfDays)] : [])],
-  );
-  return rows;
+  return {
+    text: `SELECT name AS "group", trim_scale(sum(cost))::text AS "costUsd", trim_scale(sum(unverified))::text AS "unverifiedUsd",
+            sum(operations)::integer AS operations, sum(cost) AS cost
+     FROM (${parts.join(' UNION ALL ')}) AS spent (name, cost, unverified, operations) GROUP BY name`,
+    values: [tenantId, from, to, ...(hasDays ? [new Date(firstDay), new Date(endOfDays)] : [])],
+  };
 }

@@ -116,5 +116,6 @@ export const logFields = [
   'limitUsd',
   'utilizationPercent',
   'removed',
+  'repeats',
 ] as const;
 export type LogField = (typeof logFields)[number];

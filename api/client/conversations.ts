@@ -60,8 +60,6 @@ export function conversationsOf(http: Http) {
       { idempotencyKey = randomUUID(), signal, ...message }: SendMessage,
     ): AsyncGenerator<StreamEvent> {
       const { tenantId } = message;
-      let lastId: number | undefined;
-      const seen = new Map<string, number>();
       const sent = await post<SentMessage>(path(conversationId, '/messages'), message, { idempotencyKey, signal });
       const stream = http.events(path(conversationId, '/events'), {
         query: { tenantId, turnId: sent.turnId },
@@ -69,11 +67,8 @@ export function conversationsOf(http: Http) {
         signal,
       });
       for await (const event of stream) {
-        if (event.id !== undefined && lastId !== undefined && event.id <= lastId) continue;
-        lastId = event.id ?? lastId;
         if (event.type === 'error') throw errorFrom(429, event.data);
-        const piece = event.type === 'delta' ? unseen(event, seen) : event;
-        if (piece) yield piece;
+        yield event;
       }
     },
     messages: (conversationId: string, query: { tenantId?: string; after?: number; limit?: number } = {}) =>
@@ -91,17 +86,6 @@ export function conversationsOf(http: Http) {
     close: (conversationId: string, body: { tenantId?: string } = {}) =>
       post<{ conversationId: string; status: 'closing' }>(path(conversationId, '/close'), body),
   };
-}
-
-/** A piece without what was seen of it before its connection broke. */
-function unseen(event: StreamEvent, seen: Map<string, number>): StreamEvent | undefined {
-  const { operationId, position, text } = event.data as { operationId: string; position: number; text: string };
-  const from = seen.get(operationId) ?? 0;
-  const end = position + text.length;
-  if (end <= from) return undefined;
-  seen.set(operationId, end);
-  const skip = Math.max(0, from - position);
-  return { ...event, data: { operationId, position: position + skip, text: text.slice(skip) } };
 }
 
 /** Who decides. */

@@ -36,7 +36,10 @@ export interface Http {
   post<T>(path: string, body: object, options?: RequestOptions): Promise<T>;
   /** The same for what names its operation: that makes it idempotent, at no cost of a key. */
   postByOperation<T>(path: string, body: object): Promise<T>;
-  /** All events, to the end of what they tell of. A broken connection is taken up again after the last one seen. */
+  /**
+   * All events, to the end of what they tell of. A broken connection is taken up again after the last one seen, and in the
+   * middle of a reply: nothing comes twice.
+   */
   events(
     path: string,
     options: { query?: Query; after?: number; signal?: AbortSignal | undefined },
@@ -93,7 +96,7 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
 
   return {
     get: async <T>(path: string, query?: Query) => (await (await send('GET', url(path, query))).json()) as T,
-    text: async (path, query) => (await send('GET', url(path, query))).text(),
+    text: async (path, query) => insist(async () => (await send('GET', url(path, query))).text()),
     put: async <T>(path: string, body: object) => (await (await send('PUT', url(path), json(body))).json()) as T,
     async post<T>(path: string, body: object, { idempotencyKey = randomUUID(), ...options }: RequestOptions = {}) {
       return insist(
@@ -105,6 +108,7 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
       insist(async () => (await (await send('POST', url(path), json(body))).json()) as T),
     async *events(path, { query = {}, after = 0, signal }) {
       let lastId = after;
+      const seen = new Map<string, number>();
       for (let failures = 0; ;) {
         const patience = new Patience(streamSilentMs, signal);
         try {
@@ -112,12 +116,14 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
           const response = await send('GET', url(path, query), { headers, signal: patience.signal });
           for await (const event of response.body ? readEvents(patience.of(response.body)) : []) {
             failures = 0;
-            if (event.id !== undefined) lastId = event.id;
-            yield event;
+            if (event.id !== undefined && event.id <= lastId) continue;
+            lastId = event.id ?? lastId;
+            const fresh = event.type === 'delta' ? unseen(event, seen) : event;
+            if (fresh) yield fresh;
             if (event.type === 'done') return;
           }
         } catch (error) {
-          const passes = error instanceof SpendlockApiError && (error.status === 503 || error.code === 'rate_limited');
+          const passes = error instanceof SpendlockApiError && (error.status === 503 || isPassing(error));
           if ((error instanceof SpendlockApiError && !passes) || signal?.aborted) throw error;
         } finally {
           patience.end();
@@ -128,6 +134,9 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
     },
   };
 }
+
+/** Refused for now: there were too many, or too much is open. */
+const isPassing = ({ code }: SpendlockApiError): boolean => code === 'rate_limited' || code === 'too_much_at_once';
 
 /**
  * A request that is the same however often it is sent: sent again when its answer was lost, when there were too many, and while
@@ -146,7 +155,7 @@ async function insist<T>(send: () => Promise<T>, signal?: AbortSignal): Promise<
         continue;
       }
       attempts += 1;
-      if ((answer && answer.code !== 'rate_limited') || attempts >= attemptsMax) throw error;
+      if ((answer && !isPassing(answer)) || attempts >= attemptsMax) throw error;
       await sleep(answer ? (answer.retryAfterSeconds ?? 1) * 1_000 : 100 * 2 ** attempts);
     }
   }
@@ -165,6 +174,17 @@ const bodyOf = async (response: Response): Promise<Record<string, unknown>> => {
     return {};
   }
 };
+
+/** A piece without what was seen of it before its connection broke. */
+function unseen(event: StreamEvent, seen: Map<string, number>): StreamEvent | undefined {
+  const { operationId, position, text } = event.data as { operationId: string; position: number; text: string };
+  const from = seen.get(operationId) ?? 0;
+  const end = position + text.length;
+  if (end <= from) return undefined;
+  seen.set(operationId, end);
+  const skip = Math.max(0, from - position);
+  return { ...event, data: { operationId, position: position + skip, text: text.slice(skip) } };
+}
 
 /** Reads a stream of server-sent events. */
 async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<StreamEvent> {

@@ -9,6 +9,17 @@ export function usd(text: string | null | undefined): string {
   return fixed.startsWith('-') ? `-$${fixed.slice(1)}` : `$${fixed}`;
 }
 
+/**
+ * Text that others chose, so that a terminal shows it and does not obey it: control characters, and marks that turn text around,
+ * are written as escapes. Line breaks stay where lines are meant.
+ */
+export const printable = (text: string, { lines = false }: { lines?: boolean } = {}): string =>
+  text.replace(/[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (character) =>
+    lines && (character === '\n' || character === '\t')
+      ? character
+      : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+
 export interface Column<T> {
   name: string;
   of: (row: T) => string;
@@ -23,11 +34,11 @@ export function table<T>(columns: readonly Column<T>[], rows: readonly T[], none
     colAligns: columns.map(({ right }) => (right ? 'right' : 'left')),
     style: { head: [], border: [] },
   });
-  for (const row of rows) drawn.push(columns.map(({ of }) => of(row)));
+  for (const row of rows) drawn.push(columns.map(({ of }) => printable(of(row))));
   return drawn.toString();
 }
 
 /** What the command found or did: as one JSON value, or as words. */
 export function show(asJson: boolean, value: unknown, words: () => string): void {
-  console.log(asJson ? JSON.stringify(value) : words());
+  console.log(printable(asJson ? JSON.stringify(value) : words(), { lines: true }));
 }

@@ -1,5 +1,6 @@
 /** What protects the API from its callers: rates, sizes and times, and requests that nobody would send on purpose. */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import fc from 'fast-check';
@@ -10,6 +11,8 @@ import { isErrorCode } from '../../core/errors';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import type { TestStack } from '../support/stack';
+
+const deepUsage = `{"costUsd":"1","usage":${'['.repeat(5_000)}${']'.repeat(5_000)}}`;
 
 describe('limits of the API', () => {
   let stack: TestStack;
@@ -56,7 +59,7 @@ describe('limits of the API', () => {
       return fc.record({
         method: fc.constant(method),
         path: fc
-          .tuple(...names.map(() => fc.oneof(fc.constant(tenantId), fc.uuid(), awkwardText)))
+          .tuple(...names.map(() => fc.oneof(fc.constant(tenantId), spelledUuid, awkwardText)))
           .map((values) =>
             values.reduce(
               (to, value, at) => to.replace(`{${names[at]}}`, encodeURIComponent(Buffer.from(value).toString())),
@@ -105,7 +108,193 @@ describe('limits of the API', () => {
     // The requests were not all turned away at the door.
     expect((statuses.get(200) ?? 0) + (statuses.get(201) ?? 0)).toBeGreaterThan(50);
   });
+
+  test('no method, content type or doubled key makes the API fail, on any route', async () => {
+    const described = (await (await api.request('/openapi.json', { key: '' })).json()) as OpenApi;
+    const tenantId = await stack.tenant('1000');
+    const keys = [api.adminKey, await api.keyOf(tenantId), '', 'slk_none', 'x'.repeat(3_000)];
+    const path = fc
+      .constantFrom(...Object.keys(described.paths), '/', '/docs', '/nothing', '/v1/nothing')
+      .chain((to) => fc.constantFrom(tenantId, randomUUID()).map((id) => to.replaceAll(/\{\w+\}/g, id)));
+    const request = fc.record({
+      path,
+      method: fc.constantFrom('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'PROPFIND'),
+      type: fc.constantFrom(
+        ...[
+          'application/json',
+          'application/json;',
+          'application/json; charset=x; ;',
+          'application/JSON',
+          'text/plain',
+        ],
+        ...['', 'application/vnd.x+json', 'application/x1+json', 'multipart/form-data', 'application/json, text/html'],
+      ),
+      body: fc.constantFrom(
+        ...['', '{}', 'null', '[]', '"x"', '1', '{"tenantId":"a","tenantId":"b"}', '{"__proto__":{"a":1}}', '\ufeff{}'],
+        `{"amountUsd":"1","amountUsd":"2","operationId":"${randomUUID()}","resource":"llm","tenantId":"${tenantId}"}`,
+        '['.repeat(100_000),
+        `{"usage":${'['.repeat(5_000)}${']'.repeat(5_000)},"costUsd":"1"}`,
+      ),
+      key: fc.constantFrom(...keys),
+    });
+    await fc.assert(
+      fc.asyncProperty(request, async ({ path: to, method, type, body, key }) => {
+        const isSent = !['GET', 'HEAD', 'TRACE', 'OPTIONS'].includes(method);
+        const answer = await raw(`${api.url}${to}`, {
+          method,
+          headers: {
+            ...(key === '' ? {} : { authorization: `Bearer ${key}` }),
+            ...(type === '' ? {} : { 'content-type': type }),
+            ...(isSent ? { 'content-length': String(Buffer.byteLength(body)) } : {}),
+          },
+          body: isSent ? body : '',
+        });
+        if (answer.status >= 500) throw new Error(`${answer.status}: ${answer.body}`);
+      }),
+      { numRuns: 1_500 },
+    );
+  });
+
+  test.each([
+    ['another Content-Type', { 'content-type': 'text/plain' }, '{}', 415, 'unsupported_media_type'],
+    ['none', { 'content-type': '' }, '{}', 415, 'unsupported_media_type'],
+    ['a nesting of 5,000', { 'content-type': 'application/json' }, deepUsage, 400, 'invalid_request'],
+  ])('XC5: a body with %s is refused in words', async (_name, headers, body, status, error) => {
+    const tenantId = await stack.tenant('1');
+    const path = `/v1/reservations/${randomUUID()}/commit`;
+    const given = Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== ''));
+    const answer = await raw(`${api.url}${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${await api.keyOf(tenantId)}`, ...given },
+      body,
+    });
+    expect({ status: answer.status, error: (JSON.parse(answer.body) as { error: string }).error }).toEqual({
+      status,
+      error,
+    });
+  });
+
+  test('XC5: what passes a column is refused in words', async () => {
+    const tenantId = await stack.tenant('10');
+    const topUp = () =>
+      api.call('POST', `/v1/tenants/${tenantId}/topups`, {
+        body: { resourceType: 'all', amountUsd: '999999999999', reason: 'a test' },
+      });
+    expect((await topUp()).status).toBe(200);
+    const second = await topUp();
+    expect([second.status, second.body.error]).toEqual([400, 'invalid_amount']);
+    const run = randomUUID();
+    for (const path of [`/v1/conversations/${run}/messages?after=2147483648&tenantId=${tenantId}`]) {
+      const { status, body } = await api.call('GET', path);
+      expect([status, body.error]).toEqual([400, 'invalid_request']);
+    }
+    const price = await api.call('POST', '/v1/sandbox-prices', {
+      body: {
+        tier: 'old',
+        vcpu: 1,
+        memoryMib: 512,
+        vcpuSecondUsd: '0.1',
+        gibSecondUsd: '0.1',
+        source: 'a test',
+        sourceDate: '2026-01-01',
+        effectiveFrom: '0000-01-01T00:00:00Z',
+      },
+    });
+    expect([price.status, price.body.error]).toEqual([400, 'invalid_request']);
+  });
+
+  test('XF8: commits and releases are not refused for their rate', async () => {
+    const limited = await startApi({ ...stack.api, host: '127.0.0.1', port: 0, rateLimitPerSecond: 5 });
+    const key = await api.keyOf(await stack.tenant('5'));
+    const send = async (path: string, body: object): Promise<number> => {
+      const response = await fetch(`${limited.url}${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      return response.status;
+    };
+    const many = <T>(work: () => Promise<T>): Promise<T[]> => Promise.all(Array.from({ length: 40 }, work));
+    expect(await many(() => send('/v1/quota-checks', {}))).toContain(429);
+    expect(await many(() => send(`/v1/reservations/${randomUUID()}/release`, {}))).not.toContain(429);
+    expect(await many(() => send(`/v1/reservations/${randomUUID()}/commit`, { costUsd: '0' }))).not.toContain(429);
+    await limited.close();
+  });
+
+  test('XB8: a large file arrives as it was sent, whole or in chunks, and a repeat is the same run', async () => {
+    const tenantId = await stack.tenant('1000');
+    const content = randomBytes(3 * 1024 * 1024);
+    const body = JSON.stringify({
+      tenantId,
+      task: 'Say something \u00fc.',
+      file: { name: 'large.bin', contentBase64: content.toString('base64') },
+    });
+    const key = api.adminKey;
+    const headers = {
+      authorization: `Bearer ${key}`,
+      'content-type': 'application/json',
+      'idempotency-key': randomUUID(),
+    };
+    const send = async (sent: string | ReadableStream): Promise<Record<string, unknown>> => {
+      const response = await fetch(`${api.url}/v1/runs`, {
+        method: 'POST',
+        headers,
+        body: sent,
+        duplex: 'half',
+      } as never);
+      expect(response.status).toBe(202);
+      return (await response.json()) as Record<string, unknown>;
+    };
+    const { runId } = await send(body);
+    expect(await send(new Blob([body]).stream() as ReadableStream)).toMatchObject({ runId });
+    const { rows } = await stack.admin.query<{ content: Buffer; task: string }>(
+      'SELECT f.content, r.task FROM copilot_internal.run_files f JOIN copilot_internal.runs r USING (run_id) WHERE run_id = $1',
+      [runId],
+    );
+    expect(rows[0]?.content.equals(content)).toBe(true);
+    expect(rows[0]?.task).toBe('Say something ü.');
+    const broken = await api.call('POST', '/v1/runs', { body: `${body}}` });
+    expect([broken.status, broken.body.error]).toEqual([400, 'invalid_json']);
+    const other = { tenantId, task: 'x', file: { name: 'a.bin', contentBase64: '!'.repeat(600_000) } };
+    const wrong = await api.call('POST', '/v1/runs', { body: other });
+    expect([wrong.status, wrong.body.error]).toEqual([400, 'invalid_request']);
+  });
+
+  test('XB8: bodies have a bound of their own where no file is taken', async () => {
+    const answer = await api.call('POST', '/v1/quota-checks', { body: ' '.repeat(3 * 1024 * 1024) });
+    expect([answer.status, answer.body.error]).toEqual([413, 'payload_too_large']);
+  });
+
+  test('XC6: answers tell a browser what it may do with them', async () => {
+    for (const path of ['/', '/docs', '/openapi.json', '/healthz', '/v1/keys', '/nothing']) {
+      const { headers } = await api.request(path);
+      expect(headers.get('x-content-type-options')).toBe('nosniff');
+      expect(headers.get('referrer-policy')).toBe('no-referrer');
+      expect(headers.get('content-security-policy')).toMatch(/default-src 'none'.*frame-ancestors 'none'/);
+    }
+  });
 });
+
+/** A request as it is, past what `fetch` would correct or refuse. */
+const raw = (
+  url: string,
+  { method, headers, body }: { method: string; headers: Record<string, string>; body: string },
+): Promise<{ status: number; body: string }> =>
+  new Promise((resolve, reject) => {
+    const sent = httpRequest(url, { method, headers, agent: false }, (answer) => {
+      let text = '';
+      const done = (): void => resolve({ status: answer.statusCode ?? 0, body: text });
+      answer.on('data', (piece: Buffer) => (text += piece.toString()));
+      answer.on('end', done).on('error', done);
+      // What goes on is not waited for.
+      if (answer.headers['content-type']?.includes('event-stream')) {
+        done();
+        sent.destroy();
+      }
+    });
+    sent.on('error', reject);
+    sent.end(body);
+  });
 
 interface Schema {
   $ref?: string;
@@ -138,7 +327,26 @@ interface OpenApi {
   components?: { schemas?: Record<string, Schema> };
 }
 
+/** Spellings that Postgres takes for one id. */
+const spelledUuid = fc
+  .uuid()
+  .chain((id) => fc.constantFrom(id, `{${id}}`, id.replaceAll('-', ''), ` ${id}`, `${id}\n`, id.slice(0, -1)));
+const nested = fc.constantFrom(63, 64, 65, 1_000).map((depth) => {
+  let value: unknown = 1;
+  for (let at = 0; at < depth; at += 1) value = at % 2 === 0 ? [value] : { a: value };
+  return value;
+});
+const bound = fc.constantFrom(
+  ...[2 ** 31 - 1, 2 ** 31, -(2 ** 31) - 1, 2 ** 32, 2 ** 53 - 1, 2 ** 53, 1e308, -1, 0, 1.5, 5e-324],
+);
 const awkwardText = fc.constantFrom(
+  '0000-01-01T00:00:00Z',
+  '-000001-01-01T00:00:00Z',
+  '+010000-01-01T00:00:00.000Z',
+  '2026-11-26T23:59:60Z',
+  '2147483648',
+  '9223372036854775808',
+  'a\u001b[2Jb',
   '',
   ' ',
   '\0',
@@ -160,7 +368,16 @@ const awkwardText = fc.constantFrom(
   '__proto__',
   '{}',
 );
-const awkwardValue = fc.oneof(awkwardText, fc.integer(), fc.double(), fc.constant(null), fc.boolean(), fc.jsonValue());
+const awkwardValue = fc.oneof(
+  awkwardText,
+  nested,
+  bound,
+  fc.integer(),
+  fc.double(),
+  fc.constant(null),
+  fc.boolean(),
+  fc.jsonValue(),
+);
 
 /** Mostly what a schema asks for; now and then something else in one of its places. */
 function like(schema: Schema, document: OpenApi): fc.Arbitrary<unknown> {
@@ -196,7 +413,7 @@ function rightly(schema: Schema, document: OpenApi): fc.Arbitrary<unknown> {
     case 'boolean':
       return fc.boolean();
     case 'string':
-      if (schema.format === 'uuid') return fc.uuid();
+      if (schema.format === 'uuid') return fc.oneof({ weight: 4, arbitrary: fc.uuid() }, spelledUuid);
       if (schema.format === 'date-time')
         return fc
           .date({ noInvalidDate: true, min: new Date(0), max: new Date('2100-01-01') })

@@ -56,7 +56,7 @@ describe('the API', () => {
         'SELECT action FROM copilot_internal.audit_entries WHERE tenant_id = $1',
         [tenantId],
       );
-      expect(rows).toEqual([{ action: 'set_quotas' }]);
+      expect(rows).toEqual([{ action: 'create_tenant' }, { action: 'set_quotas' }]);
       const run = await stack.run({ tenantId });
       expect(run.status).toBe('quota_exceeded');
     });
@@ -261,7 +261,8 @@ describe('the API', () => {
           ...body,
           idempotencyKey: headers['idempotency-key'],
         });
-        await sleep(3_000);
+        // Shorter than a statement may wait for a lock.
+        await sleep(1_500);
         await other.query('ROLLBACK');
         const { runId } = (await (await first).json()) as { runId: string };
         expect((await repeated).runId).toBe(runId);

@@ -59,7 +59,7 @@ describe('retention', () => {
     expect(after.steps).toEqual(before.steps);
     expect(await stack.books(tenantId)).toEqual(books);
     // Its events still tell what happened, and what it cost.
-    expect(text).toMatch(/"type":"model.replied"/);
+    expect(text).toMatch(/"type": ?"model.replied"/);
     expect(await forget()).toMatchObject({ transcripts: 0 });
   });
 
@@ -148,7 +148,9 @@ describe('retention', () => {
         .map((line) => JSON.parse(line) as Record<string, unknown>);
       const exported: Record<string, number> = {};
       for (const { table } of lines) if (typeof table === 'string') exported[table] = (exported[table] ?? 0) + 1;
-      expect(exported).toEqual(counts);
+      // Answers that are kept for repeats, for a day, are not taken along.
+      const { idempotent_requests: _, ...kept } = counts;
+      expect(exported).toEqual(kept);
       expect(lines.at(-1)).toEqual({ end: true, rows: lines.length - 2 });
       expect(JSON.stringify(lines)).not.toContain('key_hash');
       const { rows: audit } = await stack.admin.query(

@@ -1,0 +1,149 @@
+/**
+ * What comes in as a body, before any route sees it: whether there is room for it, that it is JSON, and that it can be kept.
+ * Who sends it is known by then.
+ */
+import type { MiddlewareHandler } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import type { ApiContext, ApiEnv } from './context';
+import { ApiError } from './errors';
+import { largeBytes, readLarge, type LargeBody } from './large-bodies';
+import { fileBytesMax } from './schemas';
+
+const MiB = 1024 * 1024;
+
+export interface BodyLimits {
+  /** One body, on the routes that take a file (base64 makes it a third larger), and on the others. */
+  withFileBytes: number;
+  otherBytes: number;
+  /** All bodies that are under way, of one owner and in this process. */
+  perOwnerBytes: number;
+  allBytes: number;
+}
+
+export const bodyLimits: BodyLimits = {
+  withFileBytes: Math.ceil(fileBytesMax * 1.4) + MiB,
+  otherBytes: 2 * MiB,
+  perOwnerBytes: 40 * MiB,
+  allBytes: 120 * MiB,
+};
+
+const takesFile = (path: string): boolean => path === '/v1/runs' || path === '/v1/conversations';
+
+/** Bodies deeper than this are refused: nothing that is asked for is nearly as deep, and some that read it cannot go so far. */
+const depthMax = 64;
+
+/**
+ * Admits bodies while there is room for them; one that does not say how long it is counts for the longest.
+ * @throws ApiError `payload_too_large` or `too_much_at_once`, before anything of it is read.
+ */
+export function limitBodies(limits: BodyLimits = bodyLimits): MiddlewareHandler<ApiEnv> {
+  const owned = new Map<string, number>();
+  let all = 0;
+  const whileReading = {
+    withFile: bodyLimit({ maxSize: limits.withFileBytes, onError: () => tooLarge(limits.withFileBytes) }),
+    other: bodyLimit({ maxSize: limits.otherBytes, onError: () => tooLarge(limits.otherBytes) }),
+  };
+  return async (c, next) => {
+    const file = takesFile(c.req.path);
+    const maxBytes = file ? limits.withFileBytes : limits.otherBytes;
+    const said = c.req.header('transfer-encoding') === undefined ? c.req.header('content-length') : undefined;
+    const isOpen = said === undefined && !['GET', 'HEAD'].includes(c.req.method);
+    const bytes = isOpen ? maxBytes : Number(said ?? 0);
+    if (bytes > maxBytes) tooLarge(maxBytes);
+    const { tenantId, apiKeyId } = c.get('caller');
+    const owner = tenantId ?? apiKeyId;
+    const own = owned.get(owner) ?? 0;
+    // Whoever has nothing under way is always let in as far as the owner's share goes.
+    if (bytes > 0 && ((own > 0 && own + bytes > limits.perOwnerBytes) || all + bytes > limits.allBytes)) full(c);
+    owned.set(owner, own + bytes);
+    all += bytes;
+    try {
+      // Reading through a counting stream costs most of a small request: only where nothing else says the length.
+      if (!isOpen) return await next();
+      return await (file ? whileReading.withFile : whileReading.other)(c, next);
+    } finally {
+      all -= bytes;
+      const left = (owned.get(owner) ?? 0) - bytes;
+      if (left > 0) owned.set(owner, left);
+      else owned.delete(owner);
+    }
+  };
+}
+
+function tooLarge(bytes: number): never {
+  throw new ApiError('payload_too_large', `The body is larger than ${bytes} bytes. Nothing was stored.`);
+}
+
+function full(c: ApiContext): never {
+  c.header('retry-after', '1');
+  const message = 'Bodies that are being read already take all the room there is. Nothing of this one was stored.';
+  throw new ApiError('too_much_at_once', message, { retryAfter: 1 });
+}
+
+const jsonType = /^application\/([\w.-]+\+)?json$/i;
+
+/** Reads a body once, for all who ask for it later. @throws ApiError when it is no JSON that can be kept. */
+export const readJson: MiddlewareHandler<ApiEnv> = async (c, next) => {
+  if (c.req.url.includes('%00')) throw unstorable('The address');
+  if (['POST', 'PUT'].includes(c.req.method)) {
+    const isEmpty = c.req.path.endsWith('/cancel') && (await c.req.text()) === '';
+    if (!isEmpty) {
+      checkType(c);
+      const { text, file } = await read(c);
+      c.set('file', file);
+      const body = jsonFrom(text);
+      c.req.json = <T>() => Promise.resolve(body as T);
+    }
+  }
+  await next();
+};
+
+async function read(c: ApiContext): Promise<LargeBody> {
+  const mayBeLarge = takesFile(c.req.path) && Number(c.req.header('content-length') ?? Infinity) >= largeBytes;
+  if (!mayBeLarge) return { text: await c.req.text() };
+  const bytes = await c.req.arrayBuffer();
+  return bytes.byteLength >= largeBytes ? readLarge(bytes) : { text: new TextDecoder().decode(bytes) };
+}
+
+function checkType(c: ApiContext): void {
+  const type = c.req.header('content-type')?.split(';', 1)[0]?.trim() ?? '';
+  if (jsonType.test(type)) return;
+  const came = type === '' ? 'without a Content-Type' : `as ${JSON.stringify(type)}`;
+  throw new ApiError('unsupported_media_type', `The body came ${came}. Nothing was done.`);
+}
+
+function jsonFrom(text: string): unknown {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch (error) {
+    throw new ApiError('invalid_json', `The body is not JSON: ${(error as Error).message}. Nothing was done.`);
+  }
+  if (isDeep(body))
+    throw new ApiError('invalid_request', `The body is nested more than ${depthMax} deep. Nothing was done.`);
+  // Only what is written as an escape can be wrong, so that most bodies are not walked.
+  if (/\\u(0000|d[89a-f])/i.test(text) && hasUnstorableText(body)) throw unstorable('The body');
+  return body;
+}
+
+const isContainer = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+/** Level by level, so that a deep one is no deep recursion. */
+function isDeep(body: unknown): boolean {
+  let level = [body].filter(isContainer);
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth >= depthMax) return true;
+    level = level.flatMap((value) => Object.values(value as Record<string, unknown>).filter(isContainer));
+  }
+  return false;
+}
+
+/** Characters that are none: Postgres cannot keep NUL, nor half of a surrogate pair. */
+const hasUnstorableText = (value: unknown): boolean => {
+  if (typeof value === 'string') return value.includes('\0') || /\p{Surrogate}/u.test(value);
+  if (!isContainer(value)) return false;
+  return Object.entries(value).some(([name, inner]) => hasUnstorableText(name) || hasUnstorableText(inner));
+};
+
+const unstorable = (what: string): ApiError =>
+  new ApiError('invalid_request', `${what} has a character U+0000 or half of a surrogate pair. Nothing was done.`);

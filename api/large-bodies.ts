@@ -1,0 +1,102 @@
+/**
+ * Reading large bodies on a thread of its own: decoding and checking twenty megabytes takes most of a second, in which nobody else
+ * would be answered. What comes back is the body without its file, and the file's bytes.
+ */
+import { Worker } from 'node:worker_threads';
+import { ApiError } from './errors';
+
+/** Smaller ones are read at once. */
+export const largeBytes = 256 * 1024;
+/** How long one may take, those before it included. */
+const readMaxMs = 20_000;
+
+export interface LargeBody {
+  /** JSON, in which the file's content is empty. */
+  text: string;
+  file?: { content: Buffer; sha256: string } | undefined;
+}
+
+/** Plain JavaScript, so that a thread needs no compiler, wherever the product runs from. */
+const threadSource = `
+const { parentPort } = require('node:worker_threads');
+const { createHash } = require('node:crypto');
+parentPort.on('message', ({ id, bytes }) => {
+  try {
+    const body = JSON.parse(new TextDecoder().decode(bytes));
+    const encoded = body && body.file && typeof body.file === 'object' ? body.file.contentBase64 : undefined;
+    if (typeof encoded !== 'string' || !/^[A-Za-z0-9+/]*={0,2}$/.test(encoded)) {
+      parentPort.postMessage({ id, text: JSON.stringify(body) });
+      return;
+    }
+    const content = new Uint8Array(Buffer.from(encoded, 'base64'));
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    body.file.contentBase64 = '';
+    parentPort.postMessage({ id, text: JSON.stringify(body), content, sha256 }, [content.buffer]);
+  } catch (error) {
+    parentPort.postMessage({ id, problem: error.message });
+  }
+});
+`;
+
+interface FromThread {
+  id: number;
+  text?: string;
+  content?: Uint8Array;
+  sha256?: string;
+  problem?: string;
+}
+
+interface Waiting {
+  resolve: (body: LargeBody) => void;
+  reject: (error: Error) => void;
+}
+
+let thread: Worker | undefined;
+let lastId = 0;
+const waiting = new Map<number, Waiting>();
+
+function ended(ofThread: Worker): void {
+  if (thread !== ofThread) return;
+  thread = undefined;
+  for (const { reject } of waiting.values()) reject(unread());
+  waiting.clear();
+}
+
+const unread = (): ApiError =>
+  new ApiError('unavailable', 'The body could not be read in time. Nothing of it was stored.');
+
+function startThread(): Worker {
+  const started = new Worker(threadSource, { eval: true, execArgv: [] });
+  started.unref();
+  started.on('message', ({ id, text = '', content, sha256 = '', problem }: FromThread) => {
+    const asked = waiting.get(id);
+    if (problem !== undefined)
+      asked?.reject(new ApiError('invalid_json', `The body is not JSON: ${problem}. Nothing was done.`));
+    else asked?.resolve({ text, file: content && { content: Buffer.from(content.buffer), sha256 } });
+  });
+  started.on('error', () => ended(started));
+  started.on('exit', () => ended(started));
+  return started;
+}
+
+/** @throws ApiError `invalid_json`, or `unavailable` when it takes too long. The bytes are gone afterwards. */
+export async function readLarge(bytes: ArrayBuffer): Promise<LargeBody> {
+  thread ??= startThread();
+  const reader = thread;
+  const id = (lastId += 1);
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    return await new Promise<LargeBody>((resolve, reject) => {
+      waiting.set(id, { resolve, reject });
+      // One that hangs is ended with all that wait for it, and another begun for those who come.
+      timer = setTimeout(() => {
+        ended(reader);
+        void reader.terminate();
+      }, readMaxMs);
+      reader.postMessage({ id, bytes }, [bytes]);
+    });
+  } finally {
+    clearTimeout(timer);
+    waiting.delete(id);
+  }
+}
