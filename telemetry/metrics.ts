@@ -1,11 +1,11 @@
 /**
  * What is counted and measured. Without a reader (no OTLP endpoint and no Prometheus port) every instrument does nothing.
- * Money is exact in the ledger; here it is a number, for graphs.
+ * Money is exact in the ledger; here a sum is a whole number of micro-dollars, and a gauge a float, for graphs.
  */
 import { metrics, type Attributes, type Counter, type Histogram } from '@opentelemetry/api';
 import type { Resource } from '../core/commands';
-import { usdToNumber, type Usd } from '../core/money';
-import type { ModelUsage } from '../core/usage';
+import { PICO_PER_USD, type Usd } from '../core/money';
+import { promptTokens, requestsOf, type ModelUsage, type TokenCounts } from '../core/usage';
 import { labelValuesMax, metricNames, otherLabel } from './names';
 
 interface Instruments {
@@ -20,6 +20,8 @@ const tokenBoundaries = [1, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 
 /** Instruments by name, made when first used: before a reader is set they would do nothing for good. */
 let made = new Map<string, Counter | Histogram>();
 let known = new Map<string, Set<string>>();
+/** What of a cost was less than a micro-dollar and is not counted yet, by counter and tenant. */
+let uncounted = new Map<string, Usd>();
 
 let isOn = false;
 /** Somebody reads the metrics from here on. Instruments of an earlier reader are forgotten. */
@@ -27,6 +29,7 @@ export function turnMetricsOn(): void {
   isOn = true;
   made = new Map();
   known = new Map();
+  uncounted = new Map();
 }
 
 function once<T extends Counter | Histogram>(name: string, make: () => T): T {
@@ -52,6 +55,16 @@ function bounded(label: string, value: string): string {
   if (values.size >= labelValuesMax) return otherLabel;
   values.add(value);
   return value;
+}
+
+const picoPerMicro = PICO_PER_USD / 1_000_000n;
+
+/** Adds a cost to a counter of whole micro-dollars: a sum of floats would drift. What is left over is added to the next. */
+function addCost(name: string, description: string, { amountUsd, tenant }: { amountUsd: Usd; tenant: string }): void {
+  const key = `${name} ${tenant}`;
+  const owed = (uncounted.get(key) ?? 0n) + amountUsd;
+  uncounted.set(key, owed % picoPerMicro);
+  use.counter(name, `${description}, in micro-dollars`, 'uUSD').add(Number(owed / picoPerMicro), { tenant });
 }
 
 export type SandboxMetricOperation =
@@ -107,13 +120,14 @@ export function countModelCall(call: {
     .record(seconds, { ...genAi, ...(outcome === 'ok' ? {} : { 'error.type': outcome }) });
   if (!usage) return;
   const tokens = use.histogram(metricNames.genAiTokens, 'Tokens of a GenAI operation', '{token}', tokenBoundaries);
-  // The convention counts cached tokens as input.
-  const { inputTokens, cacheReadTokens, cacheWrite5mTokens, cacheWrite1hTokens, outputTokens } = usage;
-  tokens.record(inputTokens + cacheReadTokens + cacheWrite5mTokens + cacheWrite1hTokens, {
-    ...genAi,
-    'gen_ai.token.type': 'input',
-  });
-  tokens.record(outputTokens, { ...genAi, 'gen_ai.token.type': 'output' });
+  // The convention counts cached tokens as input. A call may consist of several requests: a compaction inside it, a fallback.
+  const requests = requestsOf(usage);
+  const sum = (count: (request: TokenCounts) => number): number => requests.reduce((all, each) => all + count(each), 0);
+  tokens.record(sum(promptTokens), { ...genAi, 'gen_ai.token.type': 'input' });
+  tokens.record(
+    sum(({ outputTokens }) => outputTokens),
+    { ...genAi, 'gen_ai.token.type': 'output' },
+  );
 }
 
 /** What a decision came to. */
@@ -144,7 +158,7 @@ export function countDecision(measure: () => MeasuredDecision): void {
     const [name, what] =
       resource === 'e2b' ? [metricNames.sandboxCost, 'sandboxes'] : [metricNames.llmCost, 'model calls'];
     // A correction downwards is no cost that can be counted; the ledger has it.
-    if (amountUsd > 0n) use.counter(name, `What ${what} cost`, 'USD').add(usdToNumber(amountUsd), { tenant });
+    if (amountUsd > 0n) addCost(name, `What ${what} cost`, { amountUsd, tenant });
     if (isUnverified)
       use.counter(metricNames.unverified, 'Costs that were charged by estimate').add(1, { tenant, resource });
   }
