@@ -45,10 +45,11 @@ const fields = [
  * never fall: some endpoints repeat zeros at the end for what they counted at the start, so the largest value of each
  * count holds. Of what is no count, a later value replaces an earlier one. What an event leaves out stays as it was.
  * @param earlier what this function answered for the event before, undefined at `message_start`.
- * @throws UsageError when the event's usage is no object.
+ * @throws UsageError when the event's usage is no object; an event may have none.
  */
 export function mergeStreamUsage(earlier: AnthropicUsage | undefined, later: unknown): AnthropicUsage {
   const merged: AnthropicUsage = { ...earlier };
+  if (later === null || later === undefined) return merged;
   const reported = asRecord(later, 'usage');
   for (const field of fields) merged[field] = laterReport(merged[field], reported[field]);
   return merged;

@@ -12,6 +12,7 @@ import { UsageError } from '../../core/usage';
 import { mergeStreamUsage, usageFromAnthropic, type AnthropicUsage } from '../../core/usage-anthropic';
 import {
   IdleLimit,
+  noLastReport,
   type Block,
   type ModelProvider,
   type ModelRequest,
@@ -130,6 +131,11 @@ async function stream(
     { model, max_tokens: maxOutputTokens, service_tier: 'standard_only', ...geo, ...paramsOf(prompt) },
     { signal: idle.signal },
   );
+  const keep = ({ content, stop_reason: stopReason }: Anthropic.Message): void => {
+    result.usageIsFinal = true;
+    result.content = content.map(blockOf);
+    result.stopReason = stopReasons[stopReason ?? ''] ?? 'end_turn';
+  };
   events.on('streamEvent', (event, snapshot) => {
     idle.heard();
     if (event.type === 'message_start') {
@@ -146,9 +152,7 @@ async function stream(
     } else if (event.type === 'message_delta') {
       // It comes after every content block: from here on the answer is whole, whatever happens to the connection.
       result.usage = mergeStreamUsage(result.usage as AnthropicUsage | undefined, event.usage);
-      result.usageIsFinal = true;
-      result.content = snapshot.content.map(blockOf);
-      result.stopReason = stopReasons[event.delta.stop_reason ?? ''] ?? 'end_turn';
+      keep(snapshot);
     }
   });
   try {
@@ -156,6 +160,12 @@ async function stream(
   } catch (error) {
     result.error = error;
     if (isSecondMessage(error)) result.doubt = twoMessages;
+    // The SDK stumbles over a last event without usage. The answer is whole by then, and was paid for.
+    const { currentMessage } = events;
+    if (!result.usageIsFinal && currentMessage?.stop_reason != null) {
+      keep(currentMessage);
+      result.doubt ??= noLastReport;
+    }
   } finally {
     idle.end();
   }

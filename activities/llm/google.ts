@@ -8,10 +8,12 @@ import {
   type GroundingMetadata,
   type Part,
 } from '@google/genai';
+import { UsageError } from '../../core/usage';
 import { groundingFrom, mergeGoogleUsage, usageFromGoogle, type GoogleUsage } from '../../core/usage-google';
 import type { ProviderAccount } from './anthropic';
 import {
   IdleLimit,
+  noLastReport,
   type Block,
   type ModelProvider,
   type ModelRequest,
@@ -41,9 +43,11 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
     // A tier is chosen by the request alone: no default of an account changes what one that says nothing costs.
     modifiersFor: () => ({}),
     stream: (request, options) => stream(client, request, options),
-    usageOf({ usage }, { model }) {
+    usageOf({ usage, doubt }, { model }) {
       const { counts, grounding } = usage as Billed;
-      return usageFromGoogle(counts, groundingFrom(grounding, model));
+      const read = usageFromGoogle(counts, groundingFrom(grounding, model));
+      if (doubt !== undefined) throw new UsageError(doubt, read);
+      return read;
     },
     failureOf: (error, state) => callFailure(errorFacts(error), state),
   };
@@ -177,8 +181,10 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
       collected.add(chunk, options.onText);
       if (collected.isWhole) keep(collected);
     }
-    if (collected?.finishReason !== undefined) keep(collected);
-    else result.error = new Error('the stream ended early');
+    if (collected?.finishReason !== undefined) {
+      keep(collected);
+      if (!collected.isWhole) result.doubt = noLastReport;
+    } else result.error = new Error('the stream ended early');
   } catch (error) {
     result.error = error;
   } finally {

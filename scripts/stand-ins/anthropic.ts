@@ -113,7 +113,11 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
   const message = messageOf(asked, reply, knobs);
   const { output_tokens: outputTokens, ...inputUsage } = message.usage;
   const usage = { ...inputUsage, output_tokens: Math.min(1, Number(outputTokens)), ...knobs.usageAtStart };
-  const start = { type: 'message_start', message: { ...message, content: [], stop_reason: null, usage } };
+  const began = { ...message, content: [], stop_reason: null };
+  const start = {
+    type: 'message_start',
+    message: { ...began, usage: knobs.usageAtStart === null ? undefined : usage },
+  };
   await send(start);
   await send({ type: 'ping' });
   if (isBroken()) return;
@@ -129,7 +133,7 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
     await send({ type: 'content_block_stop', index });
   }
   const delta = { stop_reason: message.stop_reason, stop_sequence: null };
-  await send({ type: 'message_delta', delta, usage: message.usage });
+  await send({ type: 'message_delta', delta, usage: knobs.usage === null ? undefined : message.usage });
   if (hasSecond()) return send(start);
   if (await isCutAtEnd()) return;
   await send({ type: 'message_stop' });

@@ -103,7 +103,7 @@ function chunkOf(
   const extra = isLast ? knobs.extra?.candidate : {};
   return {
     candidates: [{ content: { role: 'model', parts }, index: 0, ...finish, ...extra }],
-    usageMetadata: { totalTokenCount, ...counts },
+    usageMetadata: (isLast ? knobs.usage : knobs.usageAtStart) === null ? undefined : { totalTokenCount, ...counts },
     modelVersion: model,
     responseId: `stand-in-${randomUUID()}`,
   };

@@ -42,10 +42,10 @@ export interface ModelKnobs {
   deltaSpacingMs: number;
   /** One fault a call, in order. */
   failNext: Fault[];
-  /** Merged over the usage that is reported. */
-  usage: Record<string, unknown> | undefined;
-  /** Merged over the first report of a stream that makes several. */
-  usageAtStart: Record<string, unknown> | undefined;
+  /** Merged over the usage that is reported; null leaves the last report of a stream out. */
+  usage: Record<string, unknown> | undefined | null;
+  /** Merged over the first report of a stream that makes several; null leaves it out. */
+  usageAtStart: Record<string, unknown> | undefined | null;
   /** Merged over the answer: output items of OpenAI, a candidate of Google. */
   extra: { items?: Record<string, unknown>[]; candidate?: Record<string, unknown>; serviceTier?: string } | undefined;
   /** One fixed reply a call, in order. */

@@ -102,7 +102,8 @@ function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<s
     incomplete_details: isCut ? { reason: 'max_output_tokens' } : null,
     output: [...(knobs.extra?.items ?? []), ...(text === '' ? [] : [message]), ...calls],
     service_tier: knobs.extra?.serviceTier ?? 'default',
-    usage: usageOf({ input_tokens: inputTokens, output_tokens: outputTokens, ...knobs.usage }),
+    usage:
+      knobs.usage === null ? null : usageOf({ input_tokens: inputTokens, output_tokens: outputTokens, ...knobs.usage }),
   };
 }
 

@@ -102,6 +102,92 @@ describe('what a provider reports of a call', () => {
     expect((await ask('google', { ...knobs, usage })).billed).toEqual(['0.0008 actual']);
   });
 
+  /** An answer that is paid for and kept, at a cost that nobody can tell: once, at the estimate. */
+  const unverified = { billed: [expect.stringMatching(/^0[.]\d+ unverified$/)], status: 'completed', text: 'one' };
+
+  test.each<[string, Provider, Partial<ModelKnobs>]>([
+    ['a last event without usage', 'anthropic', { usage: null }],
+    ['a first event without usage', 'anthropic', { usageAtStart: null }],
+    ['a second message', 'anthropic', { failNext: [{ type: 'second-message' }] }],
+    ['a negative count', 'anthropic', { usage: { output_tokens: -5 } }],
+    ['a count as text', 'anthropic', { usage: { input_tokens: '12' } }],
+    ['a huge count', 'anthropic', { usage: { cache_read_input_tokens: 1e15 } }],
+    ['a count that is an object', 'anthropic', { usage: { server_tool_use: { web_search_requests: { all: 1 } } } }],
+    ['another tier', 'anthropic', { usage: { service_tier: 'priority' } }],
+    [
+      'requests that add up to more',
+      'anthropic',
+      { usage: { iterations: [{ type: 'message', input_tokens: 9e6, output_tokens: 1 }] } },
+    ],
+    ['no usage', 'openai', { usage: null }],
+    ['a total that is no sum', 'openai', { usage: { ...openAiUsage, total_tokens: 20_000 } }],
+    ['another tier', 'openai', { extra: { serviceTier: 'priority' } }],
+    ['no usage', 'google', { usage: null, usageAtStart: null }],
+    ['usage before its end only', 'google', { usage: null }],
+    [
+      'thinking that no field has',
+      'google',
+      { usage: { promptTokenCount: 41, candidatesTokenCount: 5, totalTokenCount: 389 } },
+    ],
+    ['a fraction', 'google', { usage: { candidatesTokenCount: 0.5 } }],
+  ])('XD3: an answer is kept, and unverified once, with %s (%s)', async (_what, provider, knobs) => {
+    expect(await ask(provider, knobs)).toEqual(unverified);
+  });
+
+  test.each<[string, Provider, Partial<ModelKnobs>]>([
+    [
+      'a search',
+      'openai',
+      {
+        extra: {
+          items: [{ type: 'web_search_call', id: 'ws', status: 'completed', action: { type: 'search', query: 'x' } }],
+        },
+      },
+    ],
+    [
+      'a search in files',
+      'openai',
+      { extra: { items: [{ type: 'file_search_call', id: 'fs', status: 'completed', queries: ['x'] }] } },
+    ],
+    ['a search', 'google', { extra: { candidate: { groundingMetadata: { webSearchQueries: ['x'] } } } }],
+  ])('XF10: %s without a price in an answer of %s is no cost of zero', async (_what, provider, knobs) => {
+    expect(await ask(provider, knobs)).toEqual(unverified);
+  });
+
+  test.each<[Provider, Partial<ModelKnobs>, string]>([
+    [
+      'openai',
+      {
+        usage: { input_tokens: 1_000, output_tokens: 100 },
+        extra: {
+          items: [{ type: 'web_search_call', id: 'ws', status: 'completed', action: { type: 'search', query: 'x' } }],
+        },
+      },
+      // 1,000 × 1.25 + 100 × 10 in micro-dollars, and a cent.
+      '0.01225 actual',
+    ],
+    [
+      'google',
+      {
+        usage: { promptTokenCount: 1_000, candidatesTokenCount: 200 },
+        extra: { candidate: { groundingMetadata: { webSearchQueries: ['x', 'y'] } } },
+      },
+      // As without, and one answer that was grounded.
+      '0.0108 actual',
+    ],
+  ])('XF10: a search of %s is billed where the price has a rate', async (provider, knobs, expected) => {
+    const model = `${models[provider]}-searched`;
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.model_prices (price_version, provider, model, effective_from, input_usd_per_mtok,
+         output_usd_per_mtok, cache_read_usd_per_mtok, web_search_usd_per_thousand, notes, source, source_date)
+       SELECT provider || '/' || $2 || '@2026-01-04', provider, $2, effective_from, input_usd_per_mtok,
+         output_usd_per_mtok, cache_read_usd_per_mtok, 10, '', 'a test', '2026-01-04'
+       FROM copilot_internal.model_prices WHERE model = $1`,
+      [models[provider], model],
+    );
+    expect(await ask(provider, knobs, model)).toEqual({ billed: [expected], status: 'completed', text: 'one' });
+  });
+
   const iterations = [
     {
       type: 'message',

@@ -232,8 +232,9 @@ describe('usage in a stream', () => {
     expect(before.output_tokens).toBe(1);
   });
 
-  it('is refused when an event has none', () => {
-    expect(() => mergeStreamUsage(start, undefined)).toThrow(UsageError);
+  it('stays as it was when an event has none, and is refused when it is none', () => {
+    expect(mergeStreamUsage(start, undefined)).toEqual(start);
+    expect(() => mergeStreamUsage(start, 'none')).toThrow(UsageError);
   });
 });
 
