@@ -49,7 +49,7 @@ export function startTelemetry(serviceName: string, environment: NodeJS.ProcessE
 }
 
 /** Whether the environment says where traces, metrics or logs are to go. */
-const isSent = (signal: 'TRACES' | 'METRICS' | 'LOGS', environment: NodeJS.ProcessEnv): boolean =>
+export const isSent = (signal: 'TRACES' | 'METRICS' | 'LOGS', environment: NodeJS.ProcessEnv): boolean =>
   Boolean(environment.OTEL_EXPORTER_OTLP_ENDPOINT ?? environment[`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]);
 
 function startMetrics(resource: Resource, environment: NodeJS.ProcessEnv): MeterProvider | undefined {

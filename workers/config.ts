@@ -71,6 +71,13 @@ export const port = (preset: number): z.ZodType<number, string | undefined> =>
 
 const schema = z.object({
   ...commonVariables,
+  SPENDLOCK_TEMPORAL_METRICS_PORT: orEmpty(
+    z
+      .string()
+      .regex(/^[1-9]\d{0,4}$/, { error: 'must be a port number' })
+      .transform(Number)
+      .pipe(z.number().max(65_535, { error: 'must be a port number, at most 65535' })),
+  ),
   SPENDLOCK_DATABASE_POOL_SIZE: count(1, 100, 8),
   SPENDLOCK_TASK_QUEUE_PREFIX: z
     .string()
@@ -136,6 +143,8 @@ export interface WorkerConfig {
   /** Which version of the code this is, such as its commit. Without it workers have no versions. */
   buildId: string | undefined;
   shutdownSeconds: number;
+  /** Where Prometheus reads what Temporal's SDK keeps of this worker. */
+  temporalMetricsPort: number | undefined;
   logLevel: string;
 }
 
@@ -209,6 +218,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     keep: { transcriptsDays: env.SPENDLOCK_KEEP_TRANSCRIPTS_DAYS, eventsDays: env.SPENDLOCK_KEEP_EVENTS_DAYS },
     buildId: env.SPENDLOCK_BUILD_ID,
     shutdownSeconds: env.SPENDLOCK_SHUTDOWN_SECONDS,
+    temporalMetricsPort: env.SPENDLOCK_TEMPORAL_METRICS_PORT,
     logLevel: env.LOG_LEVEL,
   };
 }

@@ -12,7 +12,7 @@ const closeMaxSeconds = 15;
 async function main(): Promise<void> {
   const config = workerConfig(process.env);
   const log = createWorkerLog(config.logLevel);
-  installRuntime(log);
+  installRuntime(log, config);
   const telemetry = startTelemetry('spendlock-worker');
   const workers = await startWorkers({ config, log, telemetry });
   const stop = (signal: string): void => {

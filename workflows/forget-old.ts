@@ -1,6 +1,8 @@
 /** Forgets what an installation keeps no longer: words after so many days, answers to requests that nobody repeats. Hourly. */
 import { proxyActivities } from '@temporalio/workflow';
 import type { Forgotten, RetentionActivities } from '../activities/contracts/retention';
+import { isPatched } from './patches';
+import { keepUp, type UpkeepInput } from './upkeep';
 
 const activities = proxyActivities<RetentionActivities>({
   startToCloseTimeout: '50 minutes',
@@ -8,6 +10,7 @@ const activities = proxyActivities<RetentionActivities>({
   heartbeatTimeout: '60 seconds',
 });
 
-export async function forgetOld(): Promise<Forgotten> {
-  return activities.forgetOld();
+export async function forgetOld(input?: UpkeepInput): Promise<Forgotten> {
+  const round = (): Promise<Forgotten> => activities.forgetOld();
+  return isPatched('upkeep') ? keepUp(input, { everySeconds: 3_600, round }) : round();
 }

@@ -1,19 +1,26 @@
 /**
- * What an installation does for its tenants beside their own authorities. A schedule starts it every minute: an authority
+ * What an installation does for its tenants beside their own authorities, every minute: an authority
  * that was terminated, or whose timer was lost with it, is woken when something of its tenant is overdue, the platform's
  * spend is compared with its thresholds, runs whose workflow is gone are ended on record, and workflows are told of
  * messages and decisions of people that nobody told them of.
  */
 import { proxyActivities } from '@temporalio/workflow';
-import type { LookAfterActivities } from '../activities/contracts/budget';
+import type { LookAfterActivities, LookedAfter } from '../activities/contracts/budget';
 import { isPatched } from './patches';
+import { keepUp, type UpkeepInput } from './upkeep';
 
-const { wakeSleepers, endLostRuns, ringConversations, tellDecisions } = proxyActivities<LookAfterActivities>({
-  startToCloseTimeout: '30 seconds',
-  scheduleToCloseTimeout: '50 seconds',
-});
+const { lookAround, wakeSleepers, endLostRuns, ringConversations, tellDecisions } =
+  proxyActivities<LookAfterActivities>({
+    startToCloseTimeout: '30 seconds',
+    scheduleToCloseTimeout: '50 seconds',
+  });
 
-export async function lookAfter(): Promise<{ woken: number; lost?: number; rung?: number; told?: number }> {
+export async function lookAfter(input?: UpkeepInput): Promise<Partial<LookedAfter>> {
+  return isPatched('upkeep') ? keepUp(input, { everySeconds: 60, round: () => lookAround() }) : lookOnce();
+}
+
+/** As it was when each look had an activity of its own, and each minute a workflow. */
+async function lookOnce(): Promise<Partial<LookedAfter>> {
   if (!isPatched('lost-runs')) return { woken: await wakeSleepers() };
   if (!isPatched('conversations')) {
     const [woken, lost] = await Promise.all([wakeSleepers(), endLostRuns()]);

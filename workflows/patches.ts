@@ -29,6 +29,12 @@ export const patches = {
     since: '0.1.0',
     change: 'Search attributes say while it goes on whether it holds money, was denied, waits, and what it cost.',
   },
+  upkeep: {
+    workflow: 'lookAfter, sweepSandboxes, forgetOld',
+    since: '0.1.0',
+    change:
+      'One workflow goes on for good and continues as new, in the place of one for each round; a look after is one activity.',
+  },
   endings: {
     workflow: 'agentRun, conversation',
     since: '0.1.0',

@@ -1,14 +1,17 @@
-/** Ends sandboxes that were left behind. A schedule starts it every two minutes. */
+/** Ends sandboxes that were left behind, every two minutes. */
 import { proxyActivities, workflowInfo } from '@temporalio/workflow';
 import type { SweepActivities } from '../activities/contracts/sandbox';
 import { siblingQueues } from './messages';
+import { isPatched } from './patches';
+import { keepUp, type UpkeepInput } from './upkeep';
 
-export async function sweepSandboxes(): Promise<{ swept: number }> {
+export async function sweepSandboxes(input?: UpkeepInput): Promise<{ swept: number }> {
   const activities = proxyActivities<SweepActivities>({
     taskQueue: siblingQueues(workflowInfo().taskQueue).sandbox,
     startToCloseTimeout: '90 seconds',
     scheduleToCloseTimeout: '110 seconds',
     heartbeatTimeout: '15 seconds',
   });
-  return { swept: await activities.sweepSandboxes() };
+  const round = async (): Promise<{ swept: number }> => ({ swept: await activities.sweepSandboxes() });
+  return isPatched('upkeep') ? keepUp(input, { everySeconds: 120, round }) : round();
 }

@@ -24,20 +24,44 @@ const unseenForMs = 120_000;
 /** A message or a decision that nobody told its workflow of by then: the process that took it may have ended. */
 const untoldForMs = 30_000;
 
-export const createLookAfterActivities = ({
-  pool,
-  client,
-  coalescer,
-  alerts,
-  log,
-}: {
+interface LookAfterDependencies {
   pool: Pool;
   client: Client;
   coalescer: Coalescer;
   /** Who sends alerts. */
   alerts: { wake(): void };
   log: Logger;
-}): LookAfterActivities => ({
+}
+
+export function createLookAfterActivities(dependencies: LookAfterDependencies): LookAfterActivities {
+  const looks = createLooks(dependencies);
+  return {
+    ...looks,
+    async lookAround() {
+      const [woken, lost, rung, told] = await allOf([
+        looks.wakeSleepers(),
+        looks.endLostRuns(),
+        looks.ringConversations(),
+        looks.tellDecisions(),
+      ]);
+      return { woken, lost, rung, told };
+    },
+  };
+}
+
+/** Waits for all of them, and then throws what the first that failed threw. */
+async function allOf(looks: [Promise<number>, Promise<number>, Promise<number>, Promise<number>]) {
+  await Promise.allSettled(looks);
+  return Promise.all(looks);
+}
+
+const createLooks = ({
+  pool,
+  client,
+  coalescer,
+  alerts,
+  log,
+}: LookAfterDependencies): Omit<LookAfterActivities, 'lookAround'> => ({
   async wakeSleepers() {
     const tenantIds = await lookAfter(pool, wokenMax);
     // The platform's, which were raised just now, and what others left.

@@ -124,8 +124,18 @@ export interface AuthorityActivities {
   sendAlerts(request: { tenantId: string }): Promise<void>;
 }
 
-/** Runs on the budget queue, started by a schedule. */
+/** How many were seen to, of what. */
+export interface LookedAfter {
+  woken: number;
+  lost: number;
+  rung: number;
+  told: number;
+}
+
+/** Runs on the budget queue, once a minute. */
 export interface LookAfterActivities {
+  /** All of the following, side by side. One that fails does not keep the others; then all are done again. */
+  lookAround(): Promise<LookedAfter>;
   /**
    * Wakes the authority of each tenant that has something overdue, and raises the platform's alerts. Answers how many
    * tenants were woken.

@@ -10,6 +10,8 @@ import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { startServices } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
+import { freePort } from '../embedded/ports';
+import { measureActions } from './actions';
 import { measureAuthority, type AuthorityBench } from './authority';
 import { compare, comparisonTable, saveBaseline, type Comparison, type Figure } from './baseline';
 import { Calibrator } from './calibration';
@@ -20,8 +22,10 @@ import { measureScale } from './scale';
 import { measureStarts } from './starts';
 import { measureSteps } from './steps';
 
-const parts = ['steps', 'authority', 'chat', 'scale', 'ledger', 'starts'] as const;
+const parts = ['steps', 'authority', 'chat', 'scale', 'ledger', 'starts', 'actions'] as const;
 type Part = (typeof parts)[number];
+/** Counts, which are the same on every machine: measured when it is asked for, with Temporal's SDK keeping its metrics. */
+const askedForOnly: Part[] = ['actions'];
 /** The parts whose figures are kept. */
 const keptParts: Part[] = ['steps', 'chat'];
 
@@ -44,7 +48,7 @@ async function main(): Promise<void> {
     .option('--json', 'JSON lines, which is what it always prints; with --compare the report too')
     .addHelpText(
       'after',
-      '\nExit statuses: 0 measured, 1 not, 3 with --compare: something is slower than it was.\n\nExamples:\n  npm run bench -- --only authority\n  npm run bench -- --compare',
+      '\nExit statuses: 0 measured, 1 not, 3 with --compare: something is slower than it was.\n\nExamples:\n  npm run bench -- --only authority\n  npm run bench -- --only actions\n  npm run bench -- --compare',
     )
     .parse();
   const {
@@ -65,14 +69,22 @@ async function main(): Promise<void> {
     json?: boolean;
   }>();
   const isKept = isCompared || isSaved;
-  const wants = (part: Part): boolean => (only === undefined ? !isKept || keptParts.includes(part) : only === part);
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
+  const wants = (part: Part): boolean =>
+    only === undefined ? (!isKept || keptParts.includes(part)) && !askedForOnly.includes(part) : only === part;
+  const metricsAddress = wants('actions') ? `127.0.0.1:${await freePort()}` : undefined;
+  Runtime.install({
+    logger: new DefaultLogger('ERROR'),
+    ...(metricsAddress === undefined
+      ? {}
+      : { telemetryOptions: { metrics: { prometheus: { bindAddress: metricsAddress } } } }),
+  });
   const measures: [Part, (bench: AuthorityBench, print: Print) => Promise<void>][] = [
     ['steps', measureSteps],
     ['authority', measureAuthority],
     ['chat', measureChat],
     ['scale', measureScale],
     ['ledger', measureLedger],
+    ['actions', (bench, tell) => measureActions(bench, tell, `http://${metricsAddress}/metrics`)],
   ];
   const wanted = measures.filter(([part]) => wants(part));
   if (wanted.length > 0)

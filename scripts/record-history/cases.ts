@@ -30,6 +30,9 @@ const long = 'words that fill the context of the model up to its limit '.repeat(
 export async function play(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
   if (name === 'awake' || name === 'lost' || name === 'rung' || name === 'told') return lookAfterOnce(stack, name);
+  if (name === 'kept-looking') return upkeepOf(stack, 'lookAfter');
+  if (name === 'kept-sweeping') return upkeepOf(stack, 'sweepSandboxes');
+  if (name === 'kept-forgetting') return upkeepOf(stack, 'forgetOld');
   if (name === 'swept') return sweepOnce(stack);
   if (name === 'forgotten') return forgetOnce(stack);
   if (name === 'budget-continued' || name === 'budget-carried' || name === 'budget-drained')
@@ -252,7 +255,7 @@ async function lookAfterOnce(stack: TestStack, name: CaseName): Promise<Recorded
   if (name === 'told') await decideUnheard(stack);
   const workflowId = `look-after/${randomUUID()}`;
   const { budget: taskQueue } = taskQueues(stack.prefix);
-  await stack.temporal.workflow.execute('lookAfter', { workflowId, taskQueue });
+  await stack.temporal.workflow.execute('lookAfter', { workflowId, taskQueue, args: [{ once: true }] });
   return [{ workflowId, type: 'lookAfter' }];
 }
 
@@ -267,17 +270,36 @@ async function decideUnheard(stack: TestStack): Promise<void> {
   await stack.admin.query(`UPDATE copilot_internal.approvals SET decided_at = decided_at - interval '5 minutes'`);
 }
 
+/** Some rounds of what goes on for good, until it is cancelled. */
+async function upkeepOf(stack: TestStack, type: 'lookAfter' | 'sweepSandboxes' | 'forgetOld'): Promise<Recorded[]> {
+  const { budget: taskQueue } = taskQueues(stack.prefix);
+  const handle = await stack.temporal.workflow.start(type, {
+    workflowId: `${type}/${randomUUID()}`,
+    taskQueue,
+    args: [{ everySeconds: 1, rounds: 3 }],
+  });
+  const latest = stack.temporal.workflow.getHandle(handle.workflowId);
+  await until('it continued as new', async () => (await latest.describe()).runId !== handle.firstExecutionRunId);
+  await until('it did a round', async () => (await latest.describe()).historyLength > 12);
+  await latest.cancel();
+  await latest.result().catch(() => undefined);
+  const [first, last] = [handle.firstExecutionRunId, (await latest.describe()).runId];
+  return type === 'lookAfter'
+    ? [{ workflowId: handle.workflowId, runId: last, type }]
+    : [{ workflowId: handle.workflowId, runId: first, type }];
+}
+
 async function sweepOnce(stack: TestStack): Promise<Recorded[]> {
   const workflowId = `sweep/${randomUUID()}`;
   const { budget: taskQueue } = taskQueues(stack.prefix);
-  await stack.temporal.workflow.execute('sweepSandboxes', { workflowId, taskQueue });
+  await stack.temporal.workflow.execute('sweepSandboxes', { workflowId, taskQueue, args: [{ once: true }] });
   return [{ workflowId, type: 'sweepSandboxes' }];
 }
 
 async function forgetOnce(stack: TestStack): Promise<Recorded[]> {
   const workflowId = `forget-old/${randomUUID()}`;
   const { budget: taskQueue } = taskQueues(stack.prefix);
-  await stack.temporal.workflow.execute('forgetOld', { workflowId, taskQueue });
+  await stack.temporal.workflow.execute('forgetOld', { workflowId, taskQueue, args: [{ once: true }] });
   return [{ workflowId, type: 'forgetOld' }];
 }
 

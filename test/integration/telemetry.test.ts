@@ -9,6 +9,7 @@ import protobuf from 'protobufjs';
 import type { BudgetCommand } from '../../core/commands';
 import { createApiKey } from '../../store/api-keys';
 import { freePort } from '../../scripts/embedded/ports';
+import { temporalMetrics } from '../../telemetry/temporal';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
@@ -111,6 +112,44 @@ describe('telemetry', () => {
   const afterwards: (() => Promise<unknown>)[] = [];
   afterEach(async () => {
     for (const end of afterwards.splice(0).reverse()) await end();
+  });
+
+  test("Temporal's SDK tells what a worker does, at a port of its own", async () => {
+    const port = await freePort();
+    const worker = await stack.startWorker({ environment: { SPENDLOCK_TEMPORAL_METRICS_PORT: String(port) } });
+    afterwards.push(() => worker.stop());
+    await stack.run({ tenantId: await stack.tenant('5') });
+    await stack.run({ tenantId: await stack.tenant('0.001') });
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    expect(text).toMatch(/^temporal_request\{[^}]*operation="RespondWorkflowTaskCompleted"[^}]*\} \d+$/m);
+    expect(text).toMatch(/^temporal_workflow_failed\{[^}]*workflow_type="agentRun"[^}]*\} 1$/m);
+    expect(text).toMatch(/^temporal_worker_task_slots_available\{/m);
+    expect(text).toMatch(/^temporal_activity_schedule_to_start_latency_bucket\{/m);
+    // By tenant, run or conversation there would be no end of them.
+    expect(text).not.toMatch(/workflow_id|run\/|budget\//);
+  });
+
+  test("Temporal's SDK tells a collector too, and nobody when nothing is configured", async () => {
+    const collector = await startCollector();
+    afterwards.push(() => collector.close());
+    const worker = await stack.startWorker({
+      environment: { OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `${collector.url}/v1/metrics` },
+    });
+    await stack.run({ tenantId: await stack.tenant('5') });
+    await worker.stop();
+    await until('they arrive', () => Buffer.concat(collector.received).includes('temporal_request'));
+    expect(temporalMetrics({}, undefined)).toBeUndefined();
+    expect(
+      temporalMetrics({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318', OTEL_METRICS_EXPORTER: 'none' }, undefined),
+    ).toBeUndefined();
+    expect(
+      temporalMetrics(
+        { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://x:4318/', OTEL_EXPORTER_OTLP_HEADERS: 'a=b%20c, d=e' },
+        undefined,
+      ),
+    ).toMatchObject({
+      otel: { url: 'http://x:4318/v1/metrics', headers: { a: 'b c', d: 'e' } },
+    });
   });
 
   test('metrics say what was called, decided, spent and broken, with bounded labels (T1, T4)', async () => {

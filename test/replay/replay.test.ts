@@ -78,6 +78,9 @@ describe('recorded histories', () => {
     ['talk-shown.conversation', 'SpendlockCostUsd'],
     ['talk-continued.conversation', 'workflowExecutionContinuedAsNew'],
     ['talk-carried.conversation', 'continuedExecutionRunId'],
+    ['kept-looking.lookAfter', 'continuedExecutionRunId'],
+    ['kept-sweeping.sweepSandboxes', 'workflowExecutionContinuedAsNew'],
+    ['kept-forgetting.forgetOld', 'workflowExecutionContinuedAsNew'],
   ])('there is one of %s, in which that happens', (name, sign) => {
     const [file] = files.filter((candidate) => candidate.endsWith(`${name}.json`));
     expect(readFileSync(path.join(histories, file ?? ''), 'utf8')).toContain(sign);

@@ -240,12 +240,19 @@ export class TestStack {
     for (const scheduleId of scheduleIds(taskQueue)) {
       const schedule = this.temporal.schedule.getHandle(scheduleId);
       await schedule.pause();
-      await until('none is under way', async () => (await schedule.describe()).info.runningActions.length === 0);
+      const goesOn = async (): Promise<string[]> =>
+        (await schedule.describe()).info.runningActions.map(({ workflow }) => workflow.workflowId);
+      for (const workflowId of await goesOn()) {
+        await this.rests(workflowId);
+        await this.temporal.workflow.getHandle(workflowId).terminate();
+      }
+      await until('none is under way', async () => (await goesOn()).length === 0);
     }
     return async <R>(workflowType: ScheduledWorkflow) =>
       (await this.temporal.workflow.execute(workflowType, {
         workflowId: `${workflowType}/${randomUUID()}`,
         taskQueue,
+        args: [{ once: true }],
       })) as R;
   }
 

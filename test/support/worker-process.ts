@@ -15,7 +15,7 @@ async function main(): Promise<void> {
   const config = workerConfig(process.env);
   const [point, file = ''] = (process.env.SPENDLOCK_TEST_FAULT ?? '').split(':');
   const log = createWorkerLog(config.logLevel);
-  installRuntime(log);
+  installRuntime(log, config);
   const telemetry = startTelemetry('test-worker');
   const workers = await startWorkers({
     config,
