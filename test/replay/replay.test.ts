@@ -6,6 +6,7 @@ import path from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import * as workflows from '../../workflows';
 import { budgetWorkflowId } from '../../workflows/messages';
+import type { PatchId } from '../../workflows/patches';
 import { TestStack, until } from '../support/stack';
 
 const histories = path.join(__dirname, 'histories');
@@ -49,6 +50,9 @@ describe('recorded histories', () => {
     expect(found.sort()).toEqual(sums.sort());
   });
 
+  /** What the answer to `isPatched` leaves in a history. */
+  const patchMark = (id: PatchId): string => Buffer.from(JSON.stringify({ id, deprecated: false })).toString('base64');
+
   /** What a run and a conversation can come to, and what only happens then. */
   test.each([
     ['completed.agentRun', 'terminateSandbox'],
@@ -58,8 +62,8 @@ describe('recorded histories', () => {
     ['run-refused.agentRun', 'openApprovals'],
     ['run-compacted.agentRun', 'compactContext'],
     ['run-waited.agentRun', 'awaitMoney'],
-    ['run-planned-again.agentRun', 'planned-again'],
-    ['run-held-compacted.agentRun', 'held-before-compacted'],
+    ['run-planned-again.agentRun', patchMark('planned-again')],
+    ['run-held-compacted.agentRun', patchMark('held-before-compacted')],
     ['run-shown.agentRun', 'SpendlockHoldsMoney'],
     ['run-extended.agentRun', 'extendSandbox'],
     ['run-paid-tool.agentRun', 'runPaidTools'],
