@@ -34,7 +34,7 @@ export function mergeGoogleUsage(earlier: GoogleUsage | undefined, later: unknow
 const sumOfParts = (usage: GoogleUsage): number => parts.reduce((sum, part) => sum + Number(usage[part] ?? 0), 0);
 
 /** What the response says beside its usage. */
-interface GoogleDetails {
+export interface GoogleDetails {
   /** Searches that are billed; see {@link groundingFrom}. */
   webSearchRequests?: number;
   otherTools?: Readonly<Record<string, number>>;

@@ -9,7 +9,13 @@ import {
   type Part,
 } from '@google/genai';
 import { UsageError } from '../../core/usage';
-import { groundingFrom, mergeGoogleUsage, usageFromGoogle, type GoogleUsage } from '../../core/usage-google';
+import {
+  groundingFrom,
+  mergeGoogleUsage,
+  usageFromGoogle,
+  type GoogleDetails,
+  type GoogleUsage,
+} from '../../core/usage-google';
 import type { ProviderAccount } from './anthropic';
 import {
   IdleLimit,
@@ -43,9 +49,9 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
     // A tier is chosen by the request alone: no default of an account changes what one that says nothing costs.
     modifiersFor: () => ({}),
     stream: (request, options) => stream(client, request, options),
-    usageOf({ usage, doubt }, { model }) {
-      const { counts, grounding } = usage as Billed;
-      const read = usageFromGoogle(counts, groundingFrom(grounding, model));
+    usageOf({ usage, doubt }) {
+      const { counts, ...details } = usage as Billed;
+      const read = usageFromGoogle(counts, details);
       if (doubt !== undefined) throw new UsageError(doubt, read);
       return read;
     },
@@ -53,11 +59,8 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
   };
 }
 
-/** What of a response says what it costs. */
-interface Billed {
-  counts: GoogleUsage | undefined;
-  grounding: GroundingMetadata[];
-}
+/** What of a response says what it costs: no words, which are no part of what is kept with a cost. */
+type Billed = GoogleDetails & { counts: GoogleUsage | undefined };
 
 /** Results name the call that they answer by its tool, so the names are looked up in what was said before. */
 function contentsOf({ messages }: Prompt): Content[] {
@@ -102,7 +105,8 @@ const stopReasons: Partial<Record<string, StopReason>> = {
 /** Puts the pieces of a streamed answer together. Gemini does not always name its calls: then they are numbered. */
 class Collected {
   readonly content: Block[] = [];
-  readonly usage: Billed = { counts: undefined, grounding: [] };
+  counts: GoogleUsage | undefined;
+  readonly grounding: GroundingMetadata[] = [];
   finishReason: string | undefined;
   /** Whether usage came with the end of the answer: it is whole then, whatever happens to the connection. */
   isWhole = false;
@@ -111,12 +115,12 @@ class Collected {
   add(chunk: GenerateContentResponse, onText?: (text: string) => void): void {
     const [candidate] = chunk.candidates ?? [];
     for (const part of candidate?.content?.parts ?? []) this.addPart(part, onText);
-    if (candidate?.groundingMetadata) this.usage.grounding.push(candidate.groundingMetadata);
+    if (candidate?.groundingMetadata) this.grounding.push(candidate.groundingMetadata);
     this.finishReason = candidate?.finishReason ?? this.finishReason;
     // A prompt that is refused ends without a candidate.
     if (chunk.promptFeedback?.blockReason) this.finishReason = FinishReason.SAFETY;
     if (!chunk.usageMetadata) return;
-    this.usage.counts = mergeGoogleUsage(this.usage.counts, chunk.usageMetadata);
+    this.counts = mergeGoogleUsage(this.counts, chunk.usageMetadata);
     this.isWhole = this.finishReason !== undefined;
   }
 
@@ -143,7 +147,8 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
   const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
   const idle = new IdleLimit(options);
   let collected: Collected | undefined;
-  const keep = ({ usage, content, finishReason = '' }: Collected): void => {
+  const keep = ({ counts, grounding, content, finishReason = '' }: Collected): void => {
+    const usage: Billed = { counts, ...groundingFrom(grounding, model) };
     const calls = content.some((block) => block.type === 'tool_use');
     const stopReason = stopReasons[finishReason] ?? (calls ? 'tool_use' : 'end_turn');
     Object.assign(result, { usageIsFinal: true, usage, content, stopReason } satisfies Partial<StreamedReply>);

@@ -51,7 +51,11 @@ export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
 }
 
 /** What of a response says what it costs. */
-type Billed = Pick<Response, 'output'> & { usage: unknown; service_tier: string | null | undefined };
+interface Billed {
+  usage: unknown;
+  service_tier: string | null | undefined;
+  output: { type: string; action?: { type: string | undefined } }[];
+}
 
 function paramsOf({ system, messages, tools }: Prompt): {
   instructions: string;
@@ -131,7 +135,15 @@ class ResponseFailed extends Error {
   }
 }
 
-const billedOf = ({ usage, service_tier, output }: Response): Billed => ({ usage, service_tier, output });
+/** Of the output only what its items are: their words are no part of what is kept with a cost. */
+const billedOf = ({ usage, service_tier, output }: Response): Billed => ({
+  usage,
+  service_tier,
+  output: output.map((item) => ({
+    type: item.type,
+    ...(item.type === 'web_search_call' ? { action: { type: item.action?.type } } : {}),
+  })),
+});
 
 async function stream(client: OpenAI, request: ModelRequest, options: StreamOptions): Promise<StreamedReply> {
   const { model, prompt, maxOutputTokens } = request;
