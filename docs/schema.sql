@@ -697,7 +697,7 @@ GRANT EXECUTE ON FUNCTION authenticate_api_key(bytea) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION check_and_record_quota_atomic(text,jsonb) TO spendlock_app;
 
-GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid,numeric) TO spendlock_app;
+GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION count_running_sandboxes() TO spendlock_app;
 
@@ -1142,15 +1142,15 @@ END
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid, p_call_seconds numeric DEFAULT NULL::numeric)
+CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid)
  RETURNS numeric
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
   UPDATE reservations
   SET claimed_at = coalesce(claimed_at, clock_timestamp()), claim_token = p_claim_token,
-      expires_at = CASE WHEN claimed_at IS NULL THEN greatest(expires_at, clock_timestamp() + greatest(expires_at - decided_at,
-        make_interval(secs => p_call_seconds::double precision))) ELSE expires_at END
+      expires_at = CASE WHEN claimed_at IS NULL
+        THEN greatest(expires_at, clock_timestamp() + (expires_at - decided_at)) ELSE expires_at END
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted'
     AND expires_at > clock_timestamp() AND (claim_token IS NULL OR claim_token = p_claim_token)
   RETURNING CASE WHEN unreserved THEN requested_usd ELSE granted_usd END

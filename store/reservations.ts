@@ -27,7 +27,10 @@ export async function claimReservation(
   return asTenant(pool, tenantId, async (client, commitWith) => {
     const { rows } = await commitWith(
       client.query<{ granted: string | null }>(
-        'SELECT copilot_internal.claim_reservation($1, $2, $3, $4)::text AS granted',
+        // The claim first: only what is claimed is held for longer. Both functions are older than this version.
+        `SELECT granted, CASE WHEN granted IS NOT NULL AND $4::numeric IS NOT NULL
+           THEN copilot_internal.extend_reservation($1, $2, $4::numeric) END
+         FROM (SELECT copilot_internal.claim_reservation($1, $2, $3)::text AS granted OFFSET 0) AS claim`,
         [tenantId, operationId, claimToken, callSeconds ?? null],
       ),
     );

@@ -33,8 +33,8 @@ export const brokenBuilds = {
   claim: {
     what: 'a call is made without its claim being written',
     sql: `
-      CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid,
-          p_call_seconds numeric DEFAULT NULL) RETURNS numeric LANGUAGE sql VOLATILE AS $claim$
+      CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid)
+        RETURNS numeric LANGUAGE sql VOLATILE AS $claim$
         SELECT granted_usd FROM copilot_internal.reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id
       $claim$;`,
   },
