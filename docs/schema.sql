@@ -182,6 +182,7 @@ CREATE TABLE idempotent_requests (
 CREATE TABLE installation (
   one_row boolean DEFAULT true NOT NULL,
   installation_id uuid DEFAULT gen_random_uuid() NOT NULL,
+  looked_at_tenant text DEFAULT ''::text NOT NULL,
   CONSTRAINT installation_one_row_check CHECK (one_row),
   CONSTRAINT installation_pkey PRIMARY KEY (one_row)
 );
@@ -249,6 +250,8 @@ CREATE TABLE quota_alerts (
   raised_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   sent_at timestamp with time zone,
   threshold numeric(5,4),
+  next_try_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+  tries integer DEFAULT 0 NOT NULL,
   CONSTRAINT quota_alerts_kind_check CHECK ((kind = ANY (ARRAY['quota_warning'::text, 'quota_exceeded'::text, 'overrun'::text]))),
   CONSTRAINT quota_alerts_once UNIQUE NULLS NOT DISTINCT (quota_id, kind, period_start, threshold),
   CONSTRAINT quota_alerts_pkey PRIMARY KEY (alert_id),
@@ -365,6 +368,7 @@ CREATE TABLE runs (
   waiting jsonb,
   transcript_forgotten_at timestamp with time zone,
   events_forgotten_at timestamp with time zone,
+  namespace text,
   CONSTRAINT runs_check CHECK (((status = 'running'::text) = (ended_at IS NULL))),
   CONSTRAINT runs_pkey PRIMARY KEY (run_id),
   CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'quota_exceeded'::text, 'failed'::text, 'cancelled'::text]))),
@@ -477,6 +481,8 @@ CREATE INDEX approvals_untold ON copilot_internal.approvals USING btree (decided
 
 CREATE INDEX cost_quotas_leases ON copilot_internal.cost_quotas USING btree (lease_of) WHERE (lease_of IS NOT NULL);
 
+CREATE INDEX cost_records_adjustments ON copilot_internal.cost_records USING btree (tenant_id, operation_id) WHERE (entry = 'adjustment'::text);
+
 CREATE INDEX cost_records_by_run ON copilot_internal.cost_records USING btree (run_id) WHERE (run_id IS NOT NULL);
 
 CREATE INDEX cost_records_by_tenant ON copilot_internal.cost_records USING btree (tenant_id, posted_at);
@@ -488,6 +494,8 @@ CREATE INDEX idempotent_requests_by_age ON copilot_internal.idempotent_requests 
 CREATE UNIQUE INDEX idempotent_requests_once ON copilot_internal.idempotent_requests USING btree (tenant_id, idempotency_key) NULLS NOT DISTINCT WHERE (seed IS NOT NULL);
 
 CREATE INDEX money_waiters_in_order ON copilot_internal.money_waiters USING btree (tenant_id, waiting_since);
+
+CREATE INDEX quota_alerts_due ON copilot_internal.quota_alerts USING btree (next_try_at, raised_at) WHERE (sent_at IS NULL);
 
 CREATE INDEX quota_alerts_unsent ON copilot_internal.quota_alerts USING btree (tenant_id) WHERE (sent_at IS NULL);
 
@@ -502,6 +510,8 @@ CREATE INDEX reservations_sandboxes ON copilot_internal.reservations USING btree
 CREATE INDEX reservations_unfolded ON copilot_internal.reservations USING btree (tenant_id, outcome_at) WHERE ((outcome IS NOT NULL) AND (NOT outcome_folded));
 
 CREATE INDEX reservations_unverified ON copilot_internal.reservations USING btree (tenant_id, ended_at) WHERE (settlement = 'unverified'::text);
+
+CREATE INDEX runs_by_namespace ON copilot_internal.runs USING btree (namespace) WHERE (namespace IS NOT NULL);
 
 CREATE INDEX runs_by_status ON copilot_internal.runs USING btree (tenant_id, status, created_at DESC);
 
@@ -719,6 +729,8 @@ GRANT EXECUTE ON FUNCTION forget_transcripts(timestamp with time zone,integer) T
 
 GRANT EXECUTE ON FUNCTION hold_api_key(uuid) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION lease_sums() TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION list_platform_quotas() TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION list_tenants() TO spendlock_app;
@@ -739,6 +751,8 @@ GRANT EXECUTE ON FUNCTION record_outcome(text,uuid,uuid,text,numeric,jsonb,jsonb
 
 GRANT EXECUTE ON FUNCTION record_outcomes(text,jsonb) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION repair_books(text,uuid[],date[],uuid,text,text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION reservation_as_json(reservations) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION reset_ended_periods(text,timestamp with time zone) TO spendlock_app;
@@ -749,7 +763,11 @@ GRANT EXECUTE ON FUNCTION sandbox_owners(uuid[],uuid[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION set_platform_quota(text,text,numeric,numeric,numeric[]) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION take_due_alerts(integer,interval) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
 
@@ -1487,6 +1505,21 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.lease_sums()
+ RETURNS TABLE(resource_type text, period text, limit_usd numeric, given_usd numeric, used_usd numeric)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT p.resource_type, p.period, p.limit_usd + CASE WHEN p.period_end <= now() THEN 0 ELSE p.topup_usd END,
+         coalesce(sum(CASE WHEN l.period_end > now() THEN l.limit_usd ELSE l.reserved_usd END), 0),
+         coalesce(sum(CASE WHEN l.period_end > now() THEN l.current_spend_usd ELSE 0 END + l.reserved_usd), 0)
+  FROM cost_quotas p LEFT JOIN cost_quotas l ON l.lease_of = p.quota_id
+  WHERE p.tenant_id IS NULL
+  GROUP BY p.quota_id
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.list_platform_quotas()
  RETURNS TABLE(scope text, scope_id text, resource_type text, period text, limit_usd numeric, topup_usd numeric, spent_usd numeric, reserved_usd numeric, leased_usd numeric, warning_threshold numeric, more_warning_thresholds numeric[], period_start timestamp with time zone, period_end timestamp with time zone)
  LANGUAGE sql
@@ -1639,19 +1672,26 @@ CREATE OR REPLACE FUNCTION copilot_internal.look_after(p_max integer)
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
+DECLARE
+  v_last text;
+  v_waiting text[];
 BEGIN
   PERFORM raise_platform_alerts(quota_id) FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp();
-  RETURN QUERY
+  -- Two looks at once take turns.
+  SELECT looked_at_tenant INTO v_last FROM installation FOR UPDATE;
+  v_waiting := ARRAY(
     SELECT tenant_id FROM (
       SELECT r.tenant_id FROM reservations r WHERE r.status = 'granted' AND r.expires_at < clock_timestamp() - interval '5 seconds'
       UNION
       SELECT r.tenant_id FROM reservations r
       WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
-      UNION
-      SELECT a.tenant_id FROM quota_alerts a WHERE a.sent_at IS NULL AND a.raised_at < clock_timestamp() - interval '30 seconds'
     ) AS waiting
-    WHERE tenant_id IS NOT NULL
-    LIMIT p_max;
+    ORDER BY tenant_id <= v_last, tenant_id
+    LIMIT p_max);
+  IF cardinality(v_waiting) > 0 THEN
+    UPDATE installation SET looked_at_tenant = v_waiting[cardinality(v_waiting)];
+  END IF;
+  RETURN QUERY SELECT unnest(v_waiting);
 END
 $function$
 ;
@@ -1840,10 +1880,10 @@ BEGIN
     SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
   ), due AS (
-    -- Each end at a cost brings a commit, each outcome that came later a correction by the difference.
+    -- Each end at a cost brings a commit, each outcome that came later a correction by the difference. One by nothing may be left out.
     SELECT operation_id, CASE was WHEN 'granted' THEN 'commit' ELSE 'correction' END AS entry,
            CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd
-    FROM changed WHERE CASE was WHEN 'granted' THEN status = 'committed' ELSE corrected_by_usd <> 0 END
+    FROM changed WHERE was <> 'granted' OR status = 'committed'
   ), moved AS (
     SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at, -granted_usd AS amount_usd
     FROM changed WHERE was = 'granted' AND status <> 'granted'
@@ -1861,9 +1901,10 @@ BEGIN
   )
   SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
     (SELECT format('the ledger would get a %s of %s USD for %s, and %s USD is due', l.entry, l."amountUsd",
-              coalesce(l."operationId", d.operation_id), coalesce(d.amount_usd, 0))
+              coalesce(l."operationId", d.operation_id), d.amount_usd)
      FROM lines l FULL JOIN due d ON d.operation_id = l."operationId" AND d.entry = l.entry
-     WHERE l."amountUsd" IS DISTINCT FROM d.amount_usd LIMIT 1),
+     WHERE d.operation_id IS NULL OR l."amountUsd" <> d.amount_usd
+        OR (l."operationId" IS NULL AND (d.entry = 'commit' OR d.amount_usd <> 0)) LIMIT 1),
     (SELECT format('%s USD of %s would be %s by no row', -sum(amount_usd), resource, what)
      FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1))
   INTO v_changed, v_added, v_wrong;
@@ -1989,6 +2030,100 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.repair_books(p_tenant_id text, p_operation_ids uuid[], p_days date[], p_api_key_id uuid, p_author text, p_reason text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_changes jsonb;
+BEGIN
+  IF NOT lock_quotas(p_tenant_id, ARRAY(
+    SELECT DISTINCT scope_id FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'user')) THEN
+    RETURN NULL;
+  END IF;
+
+  -- A row whose commit is in the ledger has ended by it, whatever the row says; a correction in the ledger was folded.
+  WITH ledger AS (
+    SELECT r.operation_id, sum(c.amount_usd) AS cost_usd, min(c.posted_at) AS posted_at, min(c.recorded_at) AS recorded_at,
+           count(*) FILTER (WHERE c.entry = 'commit') AS commits, count(*) FILTER (WHERE c.entry = 'correction') AS corrections,
+           (array_agg(c.settlement ORDER BY c.cost_record_id DESC))[1] AS settlement
+    FROM reservations r JOIN cost_records c ON c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id
+    WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (p_operation_ids)
+    GROUP BY r.operation_id HAVING sum(c.amount_usd) >= 0
+  ), mended AS (
+    UPDATE reservations r SET
+      status = CASE WHEN l.commits = 1 THEN 'committed' ELSE r.status END,
+      settlement = CASE WHEN l.commits = 1 THEN l.settlement ELSE r.settlement END,
+      committed_usd = CASE WHEN l.commits = 1 THEN l.cost_usd END,
+      overrun_usd = CASE WHEN l.commits = 1 THEN nullif(greatest(l.cost_usd - r.granted_usd, 0), 0) END,
+      posted_at = coalesce(r.posted_at, l.posted_at), ended_at = coalesce(r.ended_at, l.recorded_at),
+      outcome_folded = r.outcome_folded OR (r.outcome IS NOT NULL AND (l.corrections > 0 OR l.settlement = 'actual'))
+    FROM ledger l, reservations o
+    WHERE r.tenant_id = p_tenant_id AND r.operation_id = l.operation_id
+      AND o.tenant_id = r.tenant_id AND o.operation_id = r.operation_id
+      AND ((l.commits = 1 AND r.granted_usd IS NOT NULL
+            AND (r.status <> 'committed' OR r.committed_usd <> l.cost_usd))
+        OR (l.corrections > 0 AND NOT r.outcome_folded AND r.outcome IS NOT NULL AND r.status IN ('committed', 'released', 'expired')))
+    RETURNING r.operation_id, o.status AS was, o.committed_usd AS was_usd, r.status, r.committed_usd
+  )
+  SELECT coalesce(jsonb_agg(jsonb_build_object('what', 'reservation', 'name', operation_id,
+    'from', concat_ws(' at ', was, trim_scale(was_usd)::text), 'to', concat_ws(' at ', status, trim_scale(committed_usd)::text))), '[]')
+  INTO v_changes FROM mended;
+
+  WITH sums AS (
+    SELECT q.quota_id, q.current_spend_usd AS spent_usd, q.reserved_usd,
+           (SELECT coalesce(sum(c.amount_usd), 0) FROM cost_records c
+            WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
+              AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS ledger_usd,
+           (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
+            WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
+              AND (q.scope <> 'user' OR r.user_id = q.scope_id)) AS open_usd
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id
+  ), mended AS (
+    UPDATE cost_quotas q SET current_spend_usd = s.ledger_usd, reserved_usd = s.open_usd, updated_at = clock_timestamp()
+    FROM sums s WHERE q.quota_id = s.quota_id AND (s.spent_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
+    RETURNING concat_ws(' ', q.scope, CASE WHEN q.scope <> 'tenant' THEN q.scope_id END, q.resource_type, q.period) AS name, s.*
+  )
+  SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'balance', 'name', name,
+    'from', format('spent %s, reserved %s', trim_scale(spent_usd), trim_scale(reserved_usd)),
+    'to', format('spent %s, reserved %s', trim_scale(ledger_usd), trim_scale(open_usd))) ORDER BY name), '[]')
+  INTO v_changes FROM mended;
+
+  WITH ledger AS (
+    SELECT (posted_at AT TIME ZONE 'UTC')::date AS day, resource, kind, coalesce(model, '') AS model, coalesce(user_id, '') AS user_id,
+           sum(amount_usd) AS cost_usd, coalesce(sum(amount_usd) FILTER (WHERE settlement = 'unverified'), 0) AS unverified_usd,
+           count(*) FILTER (WHERE entry = 'commit') AS operations
+    FROM cost_records, unnest(p_days) AS d (of)
+    WHERE tenant_id = p_tenant_id AND posted_at >= d.of::timestamp AT TIME ZONE 'UTC' AND posted_at < (d.of + 1)::timestamp AT TIME ZONE 'UTC'
+    GROUP BY 1, 2, 3, 4, 5
+  ), summed AS (
+    SELECT * FROM daily_costs WHERE tenant_id = p_tenant_id AND day = ANY (p_days)
+  ), differences AS (
+    SELECT day, resource, kind, model, user_id, s.cost_usd AS was_usd, coalesce(l.cost_usd, 0) AS cost_usd,
+           coalesce(l.operations, 0) AS operations, coalesce(s.unverified_usd, l.unverified_usd) AS unverified_usd
+    FROM ledger l FULL JOIN summed s USING (day, resource, kind, model, user_id)
+    WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0)) <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0))
+  ), mended AS (
+    INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations)
+    SELECT p_tenant_id, day, resource, kind, model, user_id, cost_usd, least(unverified_usd, cost_usd), operations FROM differences
+    ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
+    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations
+  )
+  SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'day', 'name', concat_ws(' ', day, kind, nullif(model, ''), nullif(user_id, '')),
+    'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, kind, model, user_id), '[]')
+  INTO v_changes FROM differences;
+
+  IF jsonb_array_length(v_changes) > 0 THEN
+    INSERT INTO audit_entries (tenant_id, api_key_id, author, action, details)
+    VALUES (p_tenant_id, p_api_key_id, p_author, 'repair_books', jsonb_build_object('reason', p_reason, 'changes', v_changes));
+  END IF;
+  RETURN v_changes;
+END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.reservation_as_json(r reservations)
  RETURNS json
  LANGUAGE sql
@@ -2108,6 +2243,22 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.take_due_alerts(p_max integer, p_lease interval)
+ RETURNS TABLE(alert_id uuid, tenant_id text, kind text, threshold numeric, details jsonb, tries integer)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE quota_alerts a SET tries = a.tries + 1, next_try_at = clock_timestamp() + p_lease
+  FROM (
+    SELECT u.alert_id FROM quota_alerts u WHERE u.sent_at IS NULL AND u.next_try_at <= clock_timestamp()
+    ORDER BY u.next_try_at, u.raised_at LIMIT p_max FOR UPDATE SKIP LOCKED
+  ) AS due
+  WHERE a.alert_id = due.alert_id
+  RETURNING a.alert_id, a.tenant_id, a.kind, a.threshold, a.details, a.tries
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.take_unseen_runs(p_unseen_for interval, p_max integer)
  RETURNS TABLE(tenant_id text, run_id uuid, workflow_id text, seen_at text)
  LANGUAGE sql
@@ -2117,6 +2268,25 @@ AS $function$
   UPDATE runs r SET seen_at = clock_timestamp()
   FROM (
     SELECT u.run_id FROM runs u WHERE u.status = 'running' AND u.seen_at < clock_timestamp() - p_unseen_for
+    ORDER BY u.seen_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED
+  ) AS unseen
+  WHERE r.run_id = unseen.run_id
+  RETURNING r.tenant_id, r.run_id, r.workflow_id, r.seen_at::text
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.take_unseen_runs(p_unseen_for interval, p_max integer, p_namespace text)
+ RETURNS TABLE(tenant_id text, run_id uuid, workflow_id text, seen_at text)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE runs r SET seen_at = clock_timestamp()
+  FROM (
+    SELECT u.run_id FROM runs u
+    WHERE u.status = 'running' AND u.seen_at < clock_timestamp() - p_unseen_for
+      AND (u.namespace = p_namespace OR u.namespace IS NULL AND (
+        SELECT min(n.namespace) = p_namespace AND max(n.namespace) = p_namespace FROM runs n WHERE n.namespace IS NOT NULL))
     ORDER BY u.seen_at LIMIT p_max FOR NO KEY UPDATE SKIP LOCKED
   ) AS unseen
   WHERE r.run_id = unseen.run_id
