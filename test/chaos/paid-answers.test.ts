@@ -39,7 +39,7 @@ describe('Postgres refuses while a paid answer arrives', () => {
     stack.anthropic.knobs.latencyMs = 1_000;
     stack.anthropic.knobs.replies = [{ text: 'An answer that was paid for.' }];
     const started = await stack.start({ tenantId });
-    const { calls } = stack.anthropic;
+    const calls = () => stack.anthropic.calls();
     await awayDuring(
       'the call',
       () => calls().inFlight > 0,
@@ -62,7 +62,7 @@ describe('Postgres refuses while a paid answer arrives', () => {
       const tenantId = await stack.tenant('5');
       const code = "setTimeout(() => console.log('ran'), 1500);";
       stack.anthropic.knobs.replies = [{ text: '', code }, { text: 'done' }];
-      const { calls } = stack.e2b;
+      const calls = () => stack.e2b.calls();
       const { executed } = calls();
       const tools = [{ name: 'run_code', ...(priceUsd === undefined ? {} : { priceUsd }) }];
       const started = await stack.start({ tenantId, tools });
@@ -83,7 +83,7 @@ describe('Postgres refuses while a paid answer arrives', () => {
   test('a sandbox costs until it was ended, not until that could be written', async () => {
     const tenantId = await stack.tenant('5');
     stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'done' }];
-    const { calls } = stack.e2b;
+    const calls = () => stack.e2b.calls();
     const { executed, killed } = calls();
     const started = await stack.start({ tenantId });
     await until('the program ran', () => calls().executed > executed);

@@ -38,9 +38,9 @@ describe('a paid answer', () => {
       ['google', 'gemini-2.5-flash'],
     ] as const)('of %s is stored with U+FFFD in their place, and bought once', async (provider, model) => {
       const tenantId = await stack.tenant('5');
-      const { knobs, calls } = stack[provider];
-      const before = calls().billable;
-      knobs.replies = [
+      const standIn = stack[provider];
+      const before = standIn.calls().billable;
+      standIn.knobs.replies = [
         {
           text: `It begins with ${nul}.`,
           tools: [{ name: 'read_file', input: { path: `/a${nul}b`, [`k${half}`]: [nul] } }],
@@ -49,7 +49,7 @@ describe('a paid answer', () => {
       ];
       const run = await stack.run({ tenantId, model, tools: [{ name: 'read_file' }] });
       expect(run).toMatchObject({ status: 'completed', answer: `The file says ${replaced} and ${replaced}.` });
-      expect(calls().billable - before).toBe(2);
+      expect(standIn.calls().billable - before).toBe(2);
       const said = await transcript(run.runId);
       expect(said).toContain(`It begins with ${replaced}.`);
       expect(said).toContain(`"path":"/a${replaced}b"`);
@@ -126,13 +126,13 @@ describe('a paid answer', () => {
     expect(run).toMatchObject({ status: 'completed', answer: 'A whole answer.' });
     expect(run.steps).toMatchObject([{ attempt: 1, settlement: 'unverified' }]);
     expect(stack.anthropic.calls().billable - before).toBe(1);
-    expect(await events(run.runId, 'model.replied')).toMatchObject([{ unpriced: expect.any(String) }]);
+    expect(await events(run.runId, 'model.replied')).toMatchObject([{ unpriced: expect.any(String) as string }]);
     const { rows } = await stack.admin.query<{ granted: string; committed: string; usage: { unpriced?: string } }>(
       `SELECT granted_usd::text AS granted, committed_usd::text AS committed, outcome_usage AS usage
        FROM copilot_internal.reservations WHERE tenant_id = $1`,
       [tenantId],
     );
-    expect(rows).toMatchObject([{ committed: rows[0]?.granted, usage: { unpriced: expect.any(String) } }]);
+    expect(rows).toMatchObject([{ committed: rows[0]?.granted, usage: { unpriced: expect.any(String) as string } }]);
     await settled(tenantId, run.costUsd);
   });
 
