@@ -37,7 +37,7 @@ export class Caller {
     headers: Record<string, string> = {},
   ): Promise<Answer | undefined> {
     const { apiUrl, apiKey } = this.installation;
-    const path = where.replace(/\?.*/, '').replace(/[0-9a-f-]{36}/, '…');
+    const path = where.replace(/\?.*/, '').replace(/[0-9a-f-]{36}/i, '…');
     try {
       const response = await fetch(`${apiUrl}${where}`, {
         method,

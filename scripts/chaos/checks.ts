@@ -27,12 +27,12 @@ export class Checks {
     private readonly tenants: readonly Tenant[],
   ) {}
 
-  private hold(promise: string, isKept: boolean, what: () => string): void {
+  hold = (promise: string, isKept: boolean, what: () => string): void => {
     this.made += 1;
     // The first of each kind say what there is to know.
     if (!isKept && this.violations.filter((one) => one.promise === promise).length < 20)
       this.violations.push({ promise, what: what() });
-  }
+  };
 
   /** What holds at every moment. */
   async always(): Promise<void> {
@@ -108,13 +108,16 @@ export class Checks {
     this.hold('everything ends', open.length === 0, () => told.join('; '));
     const { alive } = this.installation.e2b.calls();
     this.hold('no sandbox is left', alive.length === 0, () => alive.join(', '));
+    const isKept = ({ atMs }: { atMs: number }): boolean => !this.installation.wasLost(atMs);
     const workflowIds = [
-      ...load.runs.map(({ runId }) => runWorkflowId(runId)),
-      ...load.conversations.map(({ conversationId }) => conversationWorkflowId(conversationId)),
+      ...load.runs.filter(isKept).map(({ runId }) => runWorkflowId(runId)),
+      ...load.conversations.filter(isKept).map(({ conversationId }) => conversationWorkflowId(conversationId)),
     ];
     for (const workflowId of workflowIds) {
       const { status } = await this.installation.temporal.workflow.getHandle(workflowId).describe();
       const recorded = await this.recordedOf(workflowId);
+      // Its row was lost with the Postgres that had it.
+      if (recorded === 'absent' && this.installation.lost.length > 0) continue;
       const isRight = status.name === workflowEndOf(recorded);
       this.hold('every run ends', isRight, () => `${workflowId} is ${status.name}, and on record ${recorded}`);
     }
@@ -161,7 +164,8 @@ export class Checks {
   private async callers({ told }: Load): Promise<void> {
     const { rows } = await this.installation.admin.query<OperationRow>(operations);
     const found = new Map(rows.map((row) => [row.operation_id, row]));
-    for (const { operationId, decision, committedUsd, released } of told) {
+    for (const { operationId, decision, committedUsd, released, atMs } of told) {
+      if (atMs !== undefined && this.installation.wasLost(atMs)) continue;
       const row = found.get(operationId);
       if (decision?.status === 'granted') {
         this.hold(
@@ -199,7 +203,8 @@ export class Checks {
     );
     const found = new Map<string, typeof rows>();
     for (const row of rows) found.set(row.message, [...(found.get(row.message) ?? []), row]);
-    for (const { turnId, message, stopped } of messages) {
+    for (const { turnId, message, stopped, atMs } of messages) {
+      if (this.installation.wasLost(atMs)) continue;
       const turns = found.get(message) ?? [];
       this.hold(
         'a message that was taken is one turn',
@@ -215,15 +220,29 @@ export class Checks {
     }
   }
 
-  /** No paid call without a claim. */
+  /** No paid call without a claim, and no whole answer thrown away. */
   private async providers(): Promise<void> {
-    const { rows } = await this.installation.admin.query<{ claims: number }>(
-      `SELECT count(*)::integer AS claims FROM copilot_internal.reservations
-       WHERE kind LIKE 'llm%' AND run_id IS NOT NULL AND claimed_at IS NOT NULL`,
+    const { rows } = await this.installation.admin.query<{ claims: number; kept: number }>(
+      `SELECT count(*)::integer AS claims,
+              count(*) FILTER (WHERE outcome = 'billed' AND outcome_result IS NOT NULL)::integer AS kept
+       FROM copilot_internal.reservations
+       WHERE kind IN ('llm.call', 'compaction') AND run_id IS NOT NULL AND claimed_at IS NOT NULL`,
     );
-    const { billable } = this.installation.anthropic.calls();
-    const claims = rows[0]?.claims ?? 0;
-    this.hold('no paid call without a claim', billable <= claims, () => `${billable} calls, ${claims} claims`);
+    const { billable, answered } = this.installation.anthropic.calls();
+    const { claims = 0, kept = 0 } = rows[0] ?? {};
+    // A claim that Postgres lost was made all the same.
+    const { answersAtRisk, lost } = this.installation;
+    this.hold(
+      'no paid call without a claim',
+      billable <= claims + (lost.length > 0 ? answersAtRisk : 0),
+      () => `${billable} calls, ${claims} claims`,
+    );
+    // What arrives at a process while that is killed nobody can keep.
+    this.hold(
+      'a paid answer is kept',
+      answered - kept <= answersAtRisk,
+      () => `${answered} whole answers, ${kept} kept; ${answersAtRisk} met a process that was killed or stopped`,
+    );
   }
 
   private async alerts(): Promise<void> {
@@ -234,7 +253,11 @@ export class Checks {
     for (const alertId of due)
       this.hold('no alert is missing', this.installation.alerts.has(alertId), () => `alert ${alertId} did not arrive`);
     for (const alertId of this.installation.alerts.keys())
-      this.hold('no alert without a reason', due.has(alertId), () => `alert ${alertId} is on no record`);
+      this.hold(
+        'no alert without a reason',
+        due.has(alertId) || this.installation.lost.length > 0,
+        () => `alert ${alertId} is on no record`,
+      );
     const { rows: missing } = await this.installation.admin.query<{ what: string }>(missingAlerts);
     this.hold('no alert is missing', missing.length === 0, () => missing.map(({ what }) => what).join(', '));
   }
@@ -347,4 +370,8 @@ const missingAlerts = `
   ) AS a
   WHERE q.tenant_id IS NOT NULL AND q.lease_of IS NULL AND NOT EXISTS (
     SELECT FROM copilot_internal.quota_alerts x
-    WHERE x.quota_id = q.quota_id AND x.kind = a.kind AND x.period_start = q.period_start)`;
+    WHERE x.quota_id = q.quota_id AND x.kind = a.kind AND x.period_start = q.period_start)
+  UNION ALL
+  SELECT t.tenant_id || ' overrun' FROM copilot_internal.tenants t
+  WHERE EXISTS (SELECT FROM copilot_internal.reservations r WHERE r.tenant_id = t.tenant_id AND r.overrun_usd > 0 AND NOT r.unreserved)
+    AND NOT EXISTS (SELECT FROM copilot_internal.quota_alerts x WHERE x.tenant_id = t.tenant_id AND x.kind = 'overrun')`;

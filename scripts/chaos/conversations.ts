@@ -11,6 +11,8 @@ export interface ToldMessage {
   message: string;
   /** Somebody asked for its turn to stop, or closed the conversation over it. */
   stopped: boolean;
+  /** When it was taken, in milliseconds since 1970. */
+  atMs: number;
 }
 
 /** How long a person waits for an answer before closing: longer than any fault. */
@@ -31,7 +33,7 @@ export async function talk({ tenantId, chance }: Tenant, load: Load): Promise<vo
   );
   if (opened?.status !== 201) return void (await sleep(1_000));
   const conversationId = String(opened.body.conversationId);
-  conversations.push({ tenantId, conversationId });
+  conversations.push({ tenantId, conversationId, atMs: Date.now() });
   const where = `/v1/conversations/${conversationId}`;
   const said: ToldMessage[] = [];
   for (let left = chance.between(1, 4); left > 0 && !load.isStopping; left -= 1) {
@@ -43,7 +45,8 @@ export async function talk({ tenantId, chance }: Tenant, load: Load): Promise<vo
       await sleep(chance.between(200, 1_000));
       continue;
     }
-    const told = { tenantId, conversationId, turnId: String(answer.body.turnId), message, stopped: false };
+    const turnId = String(answer.body.turnId);
+    const told = { tenantId, conversationId, turnId, message, stopped: false, atMs: Date.now() };
     said.push(told);
     messages.push(told);
     if (isInterrupted) {

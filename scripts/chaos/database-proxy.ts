@@ -10,6 +10,8 @@ export type ProxyMode = 'pass' | 'slow' | 'refuse' | 'disk-full' | 'silent';
 export interface DatabaseProxy {
   port: number;
   set(mode: ProxyMode): void;
+  /** Leads new connections to another server; those that are open end. */
+  leadTo(port: number): void;
   /** The next connection that sends this text goes silent with it, as if its host were lost in the middle of a transaction. */
   silenceAt(text: string): Promise<void>;
   close(): Promise<void>;
@@ -18,8 +20,9 @@ export interface DatabaseProxy {
 /** How much later each packet arrives while it is slow. */
 const slowMs = 400;
 
-export async function startDatabaseProxy(targetPort: number): Promise<DatabaseProxy> {
+export async function startDatabaseProxy(firstPort: number): Promise<DatabaseProxy> {
   let mode: ProxyMode = 'pass';
+  let targetPort = firstPort;
   const sockets = new Set<Socket>();
   const connections = new Set<{ silent: boolean }>();
   let awaited: { text: string; heard: () => void } | undefined;
@@ -62,6 +65,10 @@ export async function startDatabaseProxy(targetPort: number): Promise<DatabasePr
       mode = next;
       if (mode === 'refuse') for (const socket of sockets) socket.destroy();
       if (mode === 'silent') for (const connection of connections) connection.silent = true;
+    },
+    leadTo(port) {
+      targetPort = port;
+      for (const socket of sockets) socket.destroy();
     },
     silenceAt: (text) => new Promise((heard) => (awaited = { text, heard })),
     close: () =>

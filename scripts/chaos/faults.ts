@@ -4,8 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand } from '../../core/commands';
 import { budgetCommandsSignal, budgetWorkflowId } from '../../workflows/messages';
 import { inTransaction } from '../../store/pool';
+import { keyRevoked, longAnswersUnread, workflowReset } from './attacks';
+import type { Checks } from './checks';
+import type { ProxyMode } from './database-proxy';
 import type { Installation } from './installation';
-import type { Tenant } from './load';
+import type { Load, Tenant } from './load';
 import type { Chance } from './random';
 
 /** A tenant that nobody else asks for money, so that each round begins with all of it. */
@@ -24,13 +27,17 @@ const dollar = (operationId: string): BudgetCommand => ({
   kind: 'external.call',
 });
 
-type Fault = (
-  installation: Installation,
-  chance: Chance,
-  tenants: readonly Tenant[],
+/** What a fault is told of the run that it happens to. */
+export interface Scene {
+  tenants: readonly Tenant[];
+  load: Pick<Load, 'runs' | 'conversations'>;
   /** Checks what holds at every moment, for faults that are over too soon for the look after them. */
-  look: () => Promise<void>,
-) => Promise<void>;
+  look: () => Promise<void>;
+  /** Checks what holds of this fault alone. */
+  hold: Checks['hold'];
+}
+
+type Fault = (installation: Installation, chance: Chance, scene: Scene) => Promise<void>;
 
 const someTenant = (chance: Chance, tenants: readonly Tenant[]): string => chance.oneOf(tenants).tenantId;
 
@@ -64,6 +71,7 @@ export const faults = {
   },
   'Temporal server killed': (installation) => installation.killTemporal(),
   'Postgres killed': (installation) => installation.killPostgres(),
+  'a copy of Postgres takes over without the last second': (installation) => installation.failOver(),
   'Postgres slow': (installation, chance) => proxied(installation, 'slow', chance.between(500, 3_000)),
   'Postgres refuses connections': (installation, chance) => proxied(installation, 'refuse', chance.between(300, 2_000)),
   'Postgres out of disk': (installation, chance) => proxied(installation, 'disk-full', chance.between(300, 2_000)),
@@ -74,7 +82,7 @@ export const faults = {
     await admin.query('ALTER ROLE spendlock_app RESET default_transaction_read_only');
     await admin.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'spendlock_app'`);
   },
-  'recordings take 1.5 s under 150 signals a second': async ({ admin, temporal }, chance, tenants) => {
+  'recordings take 1.5 s under 150 signals a second': async ({ admin, temporal }, chance, { tenants }) => {
     const tenantId = someTenant(chance, tenants);
     const client = await admin.connect();
     const flood = (async () => {
@@ -99,11 +107,11 @@ export const faults = {
       await flood;
     }
   },
-  'authority terminated': async ({ temporal }, chance, tenants) => {
+  'authority terminated': async ({ temporal }, chance, { tenants }) => {
     const handle = temporal.workflow.getHandle(budgetWorkflowId(someTenant(chance, tenants)));
     await handle.terminate('by an operator, in a chaos run');
   },
-  'two authorities at once': async (installation, _chance, _tenants, look) => {
+  'two authorities at once': async (installation, _chance, { look }) => {
     const tenantId = racer;
     const authorities = [budgetWorkflowId(tenantId), `second-${budgetWorkflowId(tenantId)}`];
     const tell = (commands: (workflowId: string) => BudgetCommand[]): Promise<unknown> =>
@@ -125,13 +133,39 @@ export const faults = {
       );
     }
   },
-  "a period's end": async ({ admin }, _chance, tenants) => {
+  "a period's end": async ({ admin }, _chance, { tenants }) => {
     for (const { tenantId } of tenants)
       await inTransaction(admin, async (client) => {
         for (const step of [decisionsWait, dayPasses, alertsStep('1000 years'), alertsStep('-1000 years -1 day')])
           await client.query(step, [tenantId]);
       });
   },
+  'Postgres goes silent': (installation, chance) => proxied(installation, 'silent', chance.between(500, 3_000)),
+  'a decision’s connection goes silent in its transaction': async ({ proxy }) => {
+    await Promise.race([proxy.silenceAt('record_budget_batch'), sleep(5_000)]);
+  },
+  'worker stopped': (installation, chance) =>
+    installation.stopProcess(chance.between(0, 1), chance.between(1_000, 6_000)),
+  'API stopped': (installation, chance) => installation.stopProcess('API', chance.between(1_000, 4_000)),
+  'alert webhook hangs': async (installation, chance) => {
+    installation.webhookHangs = true;
+    await sleep(chance.between(2_000, 8_000));
+    installation.webhookHangs = false;
+  },
+  'sandbox provider ill': async ({ e2b }, chance) => {
+    e2b.knobs.illWith = 503;
+    // Most minutes of illness are short; what outlasts an activity's patience comes too.
+    await sleep(chance.is(0.2) ? 60_000 : chance.between(2_000, 15_000));
+    e2b.knobs.illWith = undefined;
+  },
+  'usage that cannot be priced': async ({ anthropic }, chance) => {
+    anthropic.knobs.usage = { service_tier: 'of-another-world' };
+    await sleep(chance.between(500, 2_000));
+    anthropic.knobs.usage = undefined;
+  },
+  'a workflow reset': workflowReset,
+  'a key revoked': keyRevoked,
+  'HEAD and answers that nobody reads': longAnswersUnread,
   'sandbox creation loses its reply': async ({ e2b }) => {
     e2b.knobs.loseCreateReplies += 1;
     await Promise.resolve();
@@ -146,11 +180,7 @@ export type FaultName = keyof typeof faults;
 export const faultNames = Object.keys(faults) as FaultName[];
 export const inject = (name: FaultName, ...args: Parameters<Fault>): Promise<void> => faults[name](...args);
 
-async function proxied(
-  { proxy }: Installation,
-  mode: 'slow' | 'refuse' | 'disk-full',
-  durationMs: number,
-): Promise<void> {
+async function proxied({ proxy }: Installation, mode: Exclude<ProxyMode, 'pass'>, durationMs: number): Promise<void> {
   proxy.set(mode);
   await sleep(durationMs);
   proxy.set('pass');

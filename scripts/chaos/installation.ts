@@ -4,7 +4,7 @@
  */
 import { execFile, fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -22,20 +22,30 @@ import { startTemporal, type RunningTemporal } from '../embedded/temporal';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
 import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
 import { startDatabaseProxy, type DatabaseProxy } from './database-proxy';
+import { startStandby } from './standby';
 
 const queuePrefix = 'chaos';
 const workerCount = 2;
+const postgresFlags = ['-c', 'max_connections=200'];
 /** Of an alert webhook on loopback that lives as long as the run. */
 const webhookSecret = 'chaos-on-loopback';
 
 export class Installation {
-  readonly admin: Pool;
+  admin: Pool;
+  /** When what Postgres had acknowledged was lost with it: no promise of ours reaches further than what Postgres keeps. */
+  readonly lost: { fromMs: number; toMs: number }[] = [];
   readonly alerts = new Map<string, number>();
   /** Children that ended without being told to, as an operator would see. */
   readonly unexpectedEnds: string[] = [];
   private readonly workers: ChildProcess[] = [];
   private api: ChildProcess | undefined;
   private closing = false;
+  private postgresDir: string;
+  /** While it is set, whoever takes alerts takes the connection and says nothing. */
+  webhookHangs = false;
+  /** Whole answers of the model that may have been lost with a process that was killed or stopped while they arrived. */
+  answersAtRisk = 0;
+  private answeredBefore = 0;
 
   private constructor(
     private readonly dataDir: string,
@@ -51,10 +61,8 @@ export class Installation {
     private readonly apiPort: number,
     readonly apiKey: string,
   ) {
-    this.admin = createPool(postgres.adminUrl, {
-      max: 4,
-      limits: { statementMs: 120_000, idleInTransactionMs: 120_000 },
-    });
+    this.postgresDir = dataDir;
+    this.admin = adminPool(postgres.adminUrl);
   }
 
   static async start({ sabotage }: { sabotage?: string | undefined }): Promise<Installation> {
@@ -62,7 +70,7 @@ export class Installation {
     const bundle = path.join(dataDir, 'workflows.js');
     const log = (): void => undefined;
     const [postgres, temporalServer] = await Promise.all([
-      startPostgres({ dataDir, preferredPort: 0, flags: ['-c', 'max_connections=200'], log }),
+      startPostgres({ dataDir, preferredPort: 0, flags: postgresFlags, log }),
       startTemporal({ dbFile: path.join(dataDir, 'temporal.db'), preferredPort: 0, log }),
       promisify(execFile)(process.execPath, ['--import', 'tsx', path.join(__dirname, '..', 'bundle.ts'), bundle]),
     ]);
@@ -92,6 +100,7 @@ export class Installation {
       key,
     );
     installation.takeAlerts();
+    installation.noteAnswers();
     await Promise.all([
       installation.startApi(),
       ...Array.from({ length: workerCount }, () => installation.startWorker()),
@@ -103,11 +112,21 @@ export class Installation {
     return `http://127.0.0.1:${this.apiPort}`;
   }
 
+  /** Remembers how many whole answers there were two seconds ago: those are written by now. */
+  private noteAnswers(): void {
+    const timer = setInterval(() => {
+      const { answered } = this.anthropic.calls();
+      setTimeout(() => (this.answeredBefore = answered), 2_000).unref();
+    }, 200);
+    timer.unref();
+  }
+
   private takeAlerts(): void {
     this.webhook.on('request', (request, response) => {
       let body = '';
       request.on('data', (data: Buffer) => (body += data.toString()));
       request.on('end', () => {
+        if (this.webhookHangs) return;
         const { alertId } = JSON.parse(body) as { alertId: string };
         this.alerts.set(alertId, (this.alerts.get(alertId) ?? 0) + 1);
         response.end();
@@ -185,7 +204,25 @@ export class Installation {
   }
 
   killWorker(index: number): void {
+    this.riskAnswers();
     this.workers[index % this.workers.length]?.kill('SIGKILL');
+  }
+
+  /** What is on its way from the model to a process that is killed now, or that stands still beyond its time. */
+  private riskAnswers(): void {
+    const { inFlight, answered } = this.anthropic.calls();
+    // And what has just arrived and is not written yet.
+    this.answersAtRisk += inFlight + answered - this.answeredBefore;
+  }
+
+  /** Takes a process's time away, as a machine that sleeps does, and gives it back. */
+  async stopProcess(which: 'API' | number, forMs: number): Promise<void> {
+    const child = which === 'API' ? this.api : this.workers[which % this.workers.length];
+    if (!child) return;
+    if (which !== 'API') this.riskAnswers();
+    child.kill('SIGSTOP');
+    await sleep(forMs);
+    child.kill('SIGCONT');
   }
 
   killApi(): void {
@@ -203,20 +240,54 @@ export class Installation {
   }
 
   async killPostgres(): Promise<void> {
-    const pid = Number((await readFile(path.join(this.dataDir, 'postgres', 'postmaster.pid'), 'utf8')).split('\n')[0]);
-    process.kill(pid, 'SIGKILL');
+    process.kill(this.postgres.pid, 'SIGKILL');
     // Its children notice and end by themselves; until then the data cannot be opened again.
     const { port } = this.postgres;
     await sleep(500);
     this.postgres = await insist(() =>
       startPostgres({
-        dataDir: this.dataDir,
+        dataDir: this.postgresDir,
         preferredPort: port,
-        flags: ['-c', 'max_connections=200'],
+        flags: postgresFlags,
         log: () => undefined,
       }),
     );
     if (this.postgres.port !== port) throw new Error('Postgres did not get its port back.');
+  }
+
+  /** A copy of Postgres takes over, without the last second of what the first had committed; the first never comes back. */
+  async failOver(): Promise<void> {
+    const { postgres, dataDir } = this;
+    const standbyDir = await mkdtemp(path.join(tmpdir(), 'spendlock-chaos-'));
+    const standby = await startStandby({
+      primary: postgres,
+      dataDir: this.postgresDir,
+      standbyDir,
+      flags: postgresFlags,
+    });
+    this.riskAnswers();
+    const fromMs = Date.now();
+    standby.cutOff();
+    await sleep(1_000);
+    // Fenced first: nobody reaches the first one any more, and then it is not there any more.
+    this.proxy.set('refuse');
+    process.kill(postgres.pid, 'SIGKILL');
+    this.postgres = await standby.promote();
+    const before = this.admin;
+    this.admin = adminPool(this.postgres.adminUrl);
+    this.proxy.leadTo(this.postgres.port);
+    this.proxy.set('pass');
+    this.riskAnswers();
+    this.lost.push({ fromMs, toMs: Date.now() });
+    await before.end().catch(() => undefined);
+    await rm(path.join(this.postgresDir, 'postgres'), { recursive: true, force: true });
+    if (this.postgresDir !== dataDir) await rm(this.postgresDir, { recursive: true, force: true });
+    this.postgresDir = standbyDir;
+  }
+
+  /** Whether what was acknowledged then was lost with the Postgres that had kept it. */
+  wasLost(atMs: number): boolean {
+    return this.lost.some(({ fromMs, toMs }) => atMs >= fromMs && atMs <= toMs);
   }
 
   async stop(): Promise<void> {
@@ -235,9 +306,12 @@ export class Installation {
     await Promise.all([this.anthropic.stop(), this.e2b.stop(), this.proxy.close(), this.admin.end()]);
     await this.temporal.connection.close();
     await Promise.all([this.temporalServer.stop(), this.postgres.stop()]);
-    await rm(this.dataDir, { recursive: true, force: true });
+    for (const dir of new Set([this.postgresDir, this.dataDir])) await rm(dir, { recursive: true, force: true });
   }
 }
+
+const adminPool = (url: string): Pool =>
+  createPool(url, { max: 4, limits: { statementMs: 120_000, idleInTransactionMs: 120_000 } });
 
 /** A port or a lock of a killed process may not be free at once. */
 async function insist<T>(start: () => Promise<T>): Promise<T> {

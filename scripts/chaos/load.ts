@@ -14,6 +14,8 @@ export interface Told {
   tenantId: string;
   operationId: string;
   decision?: { status: 'granted' | 'denied'; grantedUsd?: string };
+  /** When the last of it was acknowledged, in milliseconds since 1970. */
+  atMs?: number;
   /** What an acknowledged commit said it cost. */
   committedUsd?: string;
   /** A release was acknowledged. */
@@ -28,8 +30,8 @@ export interface Tenant {
 
 export class Load {
   readonly told: Told[] = [];
-  readonly runs: { tenantId: string; runId: string }[] = [];
-  readonly conversations: { tenantId: string; conversationId: string }[] = [];
+  readonly runs: { tenantId: string; runId: string; atMs: number }[] = [];
+  readonly conversations: { tenantId: string; conversationId: string; atMs: number }[] = [];
   readonly messages: ToldMessage[] = [];
   readonly caller: Caller;
   isStopping = false;
@@ -80,12 +82,17 @@ export class Load {
     const told: Told = { tenantId, operationId };
     this.told.push(told);
     if (chance.is(0.15)) this.signalAlongside(tenantId, body as unknown as ReserveCommand, chance);
+    // One id has many spellings; a repeat, a commit or a release may come in another.
+    const spelt = (): string => (chance.is(0.15) ? operationId.toUpperCase() : operationId);
     const repeats = chance.is(0.1) ? 2 : 1;
     const fate = chance.next();
     const costUsd = ((cents * (fate < 0.1 ? 1.3 : chance.next())) / 100).toFixed(6);
     const [answer] = await Promise.all(
-      Array.from({ length: repeats }, () => this.caller.call('POST', '/v1/reservations', body)),
+      Array.from({ length: repeats }, () =>
+        this.caller.call('POST', '/v1/reservations', { ...body, operationId: spelt() }),
+      ),
     );
+    told.atMs = Date.now();
     if (answer?.status === 201) told.decision = { status: 'granted', grantedUsd: String(answer.body.grantedUsd) };
     else if (answer?.status === 429) told.decision = { status: 'denied' };
     if (answer?.status !== 201) {
@@ -93,16 +100,18 @@ export class Load {
       await sleep(chance.between(200, 1_000));
       return;
     }
-    const where = `/v1/reservations/${operationId}`;
+    const where = `/v1/reservations/${spelt()}`;
     if (fate > 0.9) return; // The caller died: its hold runs out.
     await sleep(chance.between(0, 60));
     if (fate > 0.8) {
       if ((await this.caller.insist('POST', `${where}/release`, { tenantId }))?.status === 200) told.released = true;
+      told.atMs = Date.now();
       return;
     }
     if (fate > 0.75) await sleep(13_000); // Its commit comes after the hold has run out.
     const committed = await this.caller.insist('POST', `${where}/commit`, { tenantId, costUsd });
     if (committed?.status === 200) told.committedUsd = costUsd;
+    told.atMs = Date.now();
   }
 
   private async run({ tenantId, chance }: Tenant): Promise<void> {
@@ -116,15 +125,21 @@ export class Load {
     };
     // As the typed client does: asked again under one key until there is an answer, so that a start cut off is gone on with.
     const answer = await this.caller.insist('POST', '/v1/runs', body, { 'idempotency-key': randomUUID() });
-    if (answer?.status === 202) this.runs.push({ tenantId, runId: String(answer.body.runId) });
+    if (answer?.status === 202) this.runs.push({ tenantId, runId: String(answer.body.runId), atMs: Date.now() });
     await sleep(chance.between(2_000, 5_000));
   }
 
   /** The same commands once more, later and in another order, past the API. */
   private signalAlongside(tenantId: string, body: ReserveCommand, chance: Chance): void {
-    const { operationId } = body;
+    const operationId = chance.is(0.3) ? body.operationId.toUpperCase() : body.operationId;
     // As the API makes it of the body.
-    const reserve: ReserveCommand = { ...body, priceVersion: 'caller', kind: 'external.call', type: 'reserve' };
+    const reserve: ReserveCommand = {
+      ...body,
+      operationId,
+      priceVersion: 'caller',
+      kind: 'external.call',
+      type: 'reserve',
+    };
     delete (reserve as { tenantId?: string }).tenantId;
     const commands: BudgetCommand[] = chance.oneOf([
       [reserve, reserve],

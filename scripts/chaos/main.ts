@@ -92,7 +92,7 @@ async function run(installation: Installation, options: Options, say: (line: str
     if (!name) continue;
     say(`chaos: ${name}`);
     try {
-      await inject(name, installation, chance, tenants, look);
+      await inject(name, installation, chance, { tenants, load, look, hold: checks.hold });
       injected.set(name, (injected.get(name) ?? 0) + 1);
     } catch (error) {
       // An authority that does not run cannot be terminated, a server that is down cannot be asked.

@@ -167,7 +167,7 @@ async function isReady(child: ChildProcess, hear: (message: unknown) => void): P
     child.stderr?.on('data', (data: Buffer) => {
       hear(data);
       said = (said + data.toString()).slice(-4_000);
-      if (said.includes('database system is ready to accept connections')) end(true);
+      if (/database system is ready to accept (read-only )?connections/.test(said)) end(true);
     });
     child.stdout?.on('data', hear);
     child.once('error', (error) => {

@@ -13,6 +13,8 @@ import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script'
 export interface ModelCalls {
   /** Calls that were accepted and began to answer: what a provider would bill. */
   billable: number;
+  /** Answers that were written to their end, to a client that was still there. */
+  answered: number;
   /** Calls that were refused before any output. */
   refused: number;
   countTokens: number;
@@ -115,7 +117,7 @@ export async function startModelStandIn<R>(
 }
 
 class ModelState {
-  readonly calls: ModelCalls = { billable: 0, refused: 0, countTokens: 0, aborted: 0, inFlight: 0 };
+  readonly calls: ModelCalls = { billable: 0, answered: 0, refused: 0, countTokens: 0, aborted: 0, inFlight: 0 };
   lastRequest: unknown = {};
   firstTextAtMs = 0;
   readonly emittedCode: Set<string>;
@@ -171,7 +173,9 @@ class ModelState {
     response.once('close', () => {
       calls.inFlight -= 1;
       if (!response.writableFinished && fault?.type === undefined) calls.aborted += 1;
+      if (response.writableFinished && isWhole) calls.answered += 1;
     });
+    let isWhole = false;
     await sleep(knobs.latencyMs);
     if (fault?.type === 'status') {
       calls.refused += 1;
@@ -194,6 +198,7 @@ class ModelState {
       return;
     }
     const reply = this.replyTo(asked, inputTokens);
+    isWhole = fault === undefined;
     if (!asked.stream) return format.whole(response, asked, reply, knobs);
     await this.stream(response, asked, reply, { fault, knobs });
   }

@@ -1,0 +1,121 @@
+/** What a caller with a key, or an operator, does to an installation. Each says what has to hold of it. */
+import { randomUUID } from 'node:crypto';
+import { request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { conversationWorkflowId, runWorkflowId } from '../../workflows/messages';
+import type { Scene } from './faults';
+import type { Installation } from './installation';
+import type { Chance } from './random';
+
+/** A revocation is in force by then in every process that runs. */
+const revokedMs = 1_000;
+/** Whoever is not attacked is answered by then, also while something else is wrong. */
+const answeredMs = 5_000;
+
+const call = (
+  { apiUrl }: Installation,
+  where: string,
+  { key, ...init }: RequestInit & { key: string },
+): Promise<Response | undefined> =>
+  fetch(`${apiUrl}${where}`, {
+    ...init,
+    headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+    signal: AbortSignal.timeout(10_000),
+  }).catch(() => undefined);
+
+/** A key with an open stream is revoked: the stream ends and the key is refused, in a moment. */
+export async function keyRevoked(installation: Installation, chance: Chance, { tenants, hold }: Scene): Promise<void> {
+  const { tenantId } = chance.oneOf(tenants);
+  const admin = installation.apiKey;
+  const post = async (where: string, body: object): Promise<Record<string, string> | undefined> => {
+    const answer = await call(installation, where, { key: admin, method: 'POST', body: JSON.stringify(body) });
+    return answer?.ok ? ((await answer.json()) as Record<string, string>) : undefined;
+  };
+  const made = await post('/v1/keys', { tenantId, label: 'to be revoked', author: 'chaos' });
+  const { apiKey: key, apiKeyId } = made ?? {};
+  if (key === undefined) return;
+  const gone = new AbortController();
+  const stream = await fetch(`${installation.apiUrl}/v1/tenants/${tenantId}/overview/events`, {
+    headers: { authorization: `Bearer ${key}` },
+    signal: gone.signal,
+  }).catch(() => undefined);
+  let isOver = stream?.body == null;
+  const reading = (async () => {
+    for await (const _ of stream?.body ?? []) if (isOver) return;
+  })()
+    .catch(() => undefined)
+    .finally(() => (isOver = true));
+  const revoked = await post(`/v1/keys/${apiKeyId}/revoke`, { tenantId, author: 'chaos' });
+  if (revoked) {
+    await sleep(revokedMs);
+    const after = await call(installation, `/v1/tenants/${tenantId}/quotas`, { key });
+    hold(
+      'a revoked key is refused',
+      after === undefined || after.status === 401 || after.status >= 500,
+      () => `${apiKeyId} was answered ${after?.status} after its revocation`,
+    );
+    await Promise.race([reading, sleep(answeredMs)]);
+    hold('a revoked key\u2019s streams end', isOver, () => `a stream of ${apiKeyId} goes on`);
+  }
+  gone.abort();
+  await reading;
+}
+
+/** One tenant\u2019s key asks for everything and reads nothing; somebody else has to be answered meanwhile. */
+export async function longAnswersUnread(
+  installation: Installation,
+  chance: Chance,
+  { tenants, hold }: Scene,
+): Promise<void> {
+  const { tenantId } = chance.oneOf(tenants);
+  const other = tenants.find((tenant) => tenant.tenantId !== tenantId)?.tenantId ?? tenantId;
+  const headers = { authorization: `Bearer ${installation.apiKey}` };
+  const open = (method: string, where: string) => {
+    const sent = request(`${installation.apiUrl}${where}`, { method, headers });
+    sent.on('response', (response) => response.pause()).on('error', () => undefined);
+    sent.end();
+    return sent;
+  };
+  const paths = ['export', 'overview/events'].map((what) => `/v1/tenants/${tenantId}/${what}`);
+  const requests = paths.flatMap((where) =>
+    Array.from({ length: 8 }, (_, index) => open(index % 2 === 0 ? 'HEAD' : 'GET', where)),
+  );
+  await sleep(1_000);
+  // A process that is down answers nobody: asked again until it is there.
+  let answer: Response | undefined;
+  const askedMs = performance.now();
+  for (let tries = 0; tries < 3 && !answer; tries += 1)
+    answer = await call(installation, `/v1/tenants/${other}/quotas`, { key: installation.apiKey });
+  const tookMs = performance.now() - askedMs;
+  hold(
+    'nobody stands still for another',
+    answer === undefined || (answer.status === 200 && tookMs < answeredMs),
+    () => `${other} was answered ${answer?.status} after ${Math.round(tookMs)} ms`,
+  );
+  for (const one of requests) one.destroy();
+}
+
+/** An operator resets a run or a conversation to one of its workflow tasks. */
+export async function workflowReset({ temporal }: Installation, chance: Chance, { load }: Scene): Promise<void> {
+  const workflowIds = [
+    ...load.runs.slice(-10).map(({ runId }) => runWorkflowId(runId)),
+    ...load.conversations.slice(-10).map(({ conversationId }) => conversationWorkflowId(conversationId)),
+  ];
+  while (workflowIds.length > 0) {
+    const [workflowId = ''] = workflowIds.splice(chance.between(0, workflowIds.length - 1), 1);
+    const handle = temporal.workflow.getHandle(workflowId);
+    const { status, runId } = await handle.describe();
+    if (status.name !== 'RUNNING') continue;
+    const { events } = await handle.fetchHistory();
+    const tasks = (events ?? []).filter(({ workflowTaskCompletedEventAttributes: done }) => done != null);
+    if (tasks.length === 0) continue;
+    await temporal.workflowService.resetWorkflowExecution({
+      namespace: 'default',
+      workflowExecution: { workflowId, runId },
+      workflowTaskFinishEventId: chance.oneOf(tasks).eventId ?? null,
+      requestId: randomUUID(),
+      reason: 'by an operator, in a chaos run',
+    });
+    return;
+  }
+}
