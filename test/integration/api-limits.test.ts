@@ -223,11 +223,12 @@ describe('limits of the API', () => {
 
   test('XB8: a large file arrives as it was sent, whole or in chunks, and a repeat is the same run', async () => {
     const tenantId = await stack.tenant('1000');
-    const content = randomBytes(3 * 1024 * 1024);
+    // Text, since a file that is none is refused.
+    const content = Buffer.from(randomBytes(2_250_000).toString('base64'));
     const body = JSON.stringify({
       tenantId,
       task: 'Say something \u00fc.',
-      file: { name: 'large.bin', contentBase64: content.toString('base64') },
+      file: { name: 'large.txt', contentBase64: content.toString('base64') },
     });
     const key = api.adminKey;
     const headers = {
@@ -330,7 +331,9 @@ interface OpenApi {
 /** Spellings that Postgres takes for one id. */
 const spelledUuid = fc
   .uuid()
-  .chain((id) => fc.constantFrom(id, `{${id}}`, id.replaceAll('-', ''), ` ${id}`, `${id}\n`, id.slice(0, -1)));
+  .chain((id) =>
+    fc.constantFrom(id, id.toUpperCase(), `{${id}}`, id.replaceAll('-', ''), ` ${id}`, `${id}\n`, id.slice(0, -1)),
+  );
 const nested = fc.constantFrom(63, 64, 65, 1_000).map((depth) => {
   let value: unknown = 1;
   for (let at = 0; at < depth; at += 1) value = at % 2 === 0 ? [value] : { a: value };
