@@ -4,6 +4,7 @@
  */
 import type { BudgetCommand, ReserveCommand } from './commands';
 import { inOneSpelling, parseUuid, userIdCharsMax } from './ids';
+import { unstorableIn } from './storable';
 
 /** A command that can be decided, with its ids in their one spelling; or what is wrong with it. */
 export type ReadCommand = { command: BudgetCommand } | { problem: string; reserve?: ReserveCommand };
@@ -13,8 +14,8 @@ type Check = (value: unknown) => boolean;
 
 const isObject = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
-/** Text that Postgres can keep: no U+0000, no half of a surrogate pair. */
-const isText: Check = (value) => typeof value === 'string' && !value.includes('\0') && !/\p{Surrogate}/u.test(value);
+/** Text that Postgres can keep. */
+const isText: Check = (value) => typeof value === 'string' && unstorableIn(value) === 0;
 const isUserId: Check = (value) => isText(value) && (value as string).length <= userIdCharsMax;
 const isInteger: Check = (value) => Number.isInteger(value) && Math.abs(value as number) < 2 ** 31;
 const isId: Check = (value) => parseUuid(value) !== undefined;

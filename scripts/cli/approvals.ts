@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { connect } from './api';
-import { author } from './options';
+import { author, uuid } from './options';
 import { show, table, type Column } from './output';
 
 interface Approval {
@@ -45,7 +45,11 @@ export function approvalsCommands(): Command {
   return approvals;
 
   function decision(verb: 'approve' | 'refuse' | 'answer', description: string, option?: Option): void {
-    const command = approvals.command(`${verb} <tenant> <approval>`).description(description);
+    const command = approvals
+      .command(verb)
+      .argument('<tenant>')
+      .argument('<approval>', 'its id', uuid)
+      .description(description);
     if (option) command.addOption(option);
     command.action(
       async (

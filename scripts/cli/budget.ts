@@ -11,6 +11,7 @@ import {
   scopeOf,
   tenantPath,
   userOption,
+  uuid,
   type QuotaOptions,
 } from './options';
 import { show, table, usd, type Column } from './output';
@@ -172,7 +173,7 @@ export function budgetCommands(): Command {
   budget
     .command('adjust')
     .argument('<tenant>')
-    .argument('<operation>')
+    .argument('<operation>', 'its id', uuid)
     .argument('<usd>', 'what it cost in US dollars', amount)
     .description('corrects what an operation cost, by an entry of the difference')
     .addOption(reasonOption())
@@ -180,7 +181,7 @@ export function budgetCommands(): Command {
   budget
     .command('reconcile')
     .argument('<tenant>')
-    .argument('[operation]')
+    .argument('[operation]', 'its id', uuid)
     .argument('[usd]', 'what the provider billed in US dollars', amount)
     .description('lists the settlements whose cost nobody knows, or settles one at what the provider billed')
     .option('--reason <words>', 'why, for the audit', 'reconciled with the provider')

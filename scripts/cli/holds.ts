@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { connect } from './api';
-import { author, reasonOption, tenantPath } from './options';
+import { author, reasonOption, tenantPath, uuid } from './options';
 import { show, table, usd, type Column } from './output';
 
 interface Hold {
@@ -31,7 +31,9 @@ export function holdsCommands(): Command {
       show(json, answer, () => table(columns, answer.holds, 'Nothing is reserved.'));
     });
   holds
-    .command('release <tenant> <operation>')
+    .command('release')
+    .argument('<tenant>')
+    .argument('<operation>', 'its id', uuid)
     .description('gives a reservation up, also a claimed one: its call was surely not billed')
     .addOption(reasonOption())
     .action(

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { createApiKey, listApiKeys, noteKeyChange } from '../../store/api-keys';
 import { createPool } from '../../store/pool';
 import { ApiCallError, connect } from './api';
-import { author } from './options';
+import { author, uuid } from './options';
 import { show, table, type Column } from './output';
 
 interface Key {
@@ -104,7 +104,8 @@ export function keysCommands(): Command {
       show(json, made, () => `Made ${made.apiKeyId}. The key, shown only now:\n${made.apiKey}`);
     });
   keys
-    .command('rotate <key>')
+    .command('rotate')
+    .argument('<key>', 'its id', uuid)
     .description('makes a new key in place of one, which is taken for a while longer')
     .addOption(tenantOption())
     .addOption(new Option('--grace <seconds>', 'how long the old one is taken').argParser(seconds).default(3_600))
@@ -120,7 +121,8 @@ export function keysCommands(): Command {
       );
     });
   keys
-    .command('revoke <key>')
+    .command('revoke')
+    .argument('<key>', 'its id', uuid)
     .description('refuses a key from now on')
     .addOption(tenantOption())
     .option('--yes', 'also the last key of the administration')

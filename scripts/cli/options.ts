@@ -1,6 +1,7 @@
 /** Options that several commands share. */
 import { userInfo } from 'node:os';
 import { InvalidArgumentError, Option } from 'commander';
+import { parseUuid } from '../../core/ids';
 import { MoneyError, parseAmountUsd } from '../../core/money';
 
 export const amount = (text: string): string => {
@@ -16,6 +17,13 @@ export const amount = (text: string): string => {
 export const positiveAmount = (text: string): string => {
   if (parseAmountUsd(amount(text)) > 0n) return text;
   throw new InvalidArgumentError('It must be more than 0.');
+};
+
+/** An id that the installation gave or was given, in its one spelling. */
+export const uuid = (text: string): string => {
+  const id = parseUuid(text);
+  if (id === undefined) throw new InvalidArgumentError('It is no UUID.');
+  return id;
 };
 
 export interface QuotaOptions {

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
 import { connect } from './api';
+import { uuid } from './options';
 import { show, table, usd, type Column } from './output';
 
 interface Run {
@@ -82,7 +83,9 @@ export function runsCommands(): Command {
       show(json, answer, () => table(columns, answer.runs, 'There is no such run.'));
     });
   runs
-    .command('show <tenant> <run>')
+    .command('show')
+    .argument('<tenant>')
+    .argument('<run>', 'its id', uuid)
     .description('a run, what it came to, and each of its steps with what it reserved and cost')
     .action(async (tenantId: string, runId: string, { json = false }: { json?: boolean }) => {
       const where = `/v1/runs/${encodeURIComponent(runId)}?${query({ tenantId })}`;
@@ -96,7 +99,9 @@ export function runsCommands(): Command {
       );
     });
   runs
-    .command('cancel <tenant> <run>')
+    .command('cancel')
+    .argument('<tenant>')
+    .argument('<run>', 'its id', uuid)
     .description('stops a run: its call and its sandbox end, and its reservations are settled')
     .action(async (tenantId: string, runId: string, { json = false }: { json?: boolean }) => {
       const where = `/v1/runs/${encodeURIComponent(runId)}/cancel?${query({ tenantId })}`;

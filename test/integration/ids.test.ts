@@ -5,6 +5,7 @@ import { parseUuid } from '../../core/ids';
 import type { BudgetCommand, ReserveCommand } from '../../core/commands';
 import { budgetStateQuery, budgetWorkflowId } from '../../workflows/messages';
 import type { Answer, TestApi } from '../support/api';
+import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { spellingOf, spellingsOf } from '../support/spellings';
@@ -259,6 +260,18 @@ describe('an id, however it is spelled', () => {
       status: 200,
       body: { apiKeyId },
     });
+  });
+
+  test('the command line takes any spelling, and says what is no id', async () => {
+    const tenantId = await stack.tenant('10');
+    const id = newId();
+    await reserve(tenantId, id, '1');
+    const wrong = await spendlock(api, 'holds', 'release', tenantId, `${id}0`, '--reason', 'a test');
+    expect(wrong).toMatchObject({ status: 2 });
+    expect(wrong.err).toContain('It is no UUID.');
+    const released = await spendlock(api, 'holds', 'release', tenantId, `{${id.toUpperCase()}}`, '--reason', 'a test');
+    expect(released).toMatchObject({ status: 0, out: `${id} is released.\n` });
+    expect(await settled(tenantId)).toMatchObject({ reservedUsd: '0' });
   });
 
   test('the parser takes what Postgres takes, and writes what Postgres writes', async () => {
