@@ -224,7 +224,8 @@ export class Checks {
   private async providers(): Promise<void> {
     const { rows } = await this.installation.admin.query<{ claims: number; kept: number }>(
       `SELECT count(*)::integer AS claims,
-              count(*) FILTER (WHERE outcome = 'billed' AND outcome_result IS NOT NULL)::integer AS kept
+              -- One that could not be priced is kept without an outcome, and settled at its estimate.
+              count(*) FILTER (WHERE outcome IS DISTINCT FROM 'not_billed' AND outcome_result ? 'stopReason')::integer AS kept
        FROM copilot_internal.reservations
        WHERE kind IN ('llm.call', 'compaction') AND run_id IS NOT NULL AND claimed_at IS NOT NULL`,
     );
