@@ -12,6 +12,8 @@ const encoding = 'binary/encrypted';
 const keyIdName = 'encryption-key-id';
 const nonceBytes = 12;
 const tagBytes = 16;
+/** No other length of a tag is taken: a short one could be guessed. */
+const tag = { authTagLength: tagBytes };
 
 const bytes = (text: string): Uint8Array => Buffer.from(text);
 const text = (value: Uint8Array | null | undefined): string | undefined =>
@@ -40,7 +42,7 @@ export class EncryptingCodec implements PayloadCodec {
   private encrypt(payload: Payload): Payload {
     const { currentId } = this.keys;
     const nonce = randomBytes(nonceBytes);
-    const cipher = createCipheriv('aes-256-gcm', this.keyOf(currentId), nonce);
+    const cipher = createCipheriv('aes-256-gcm', this.keyOf(currentId), nonce, tag);
     // The key's id is part of what is vouched for.
     cipher.setAAD(bytes(currentId));
     const clear = temporal.api.common.v1.Payload.encode(payload).finish();
@@ -51,15 +53,19 @@ export class EncryptingCodec implements PayloadCodec {
   private decrypt({ metadata, data }: Payload): Payload {
     const keyId = text(metadata?.[keyIdName]) ?? '';
     const sealed = Buffer.from(data ?? []);
+    const misfit = new PayloadDecryptionError(
+      `A payload that the key ${keyId} is named for does not fit it, or was changed.`,
+    );
+    if (sealed.length < nonceBytes + tagBytes) throw misfit;
     try {
-      const decipher = createDecipheriv('aes-256-gcm', this.keyOf(keyId), sealed.subarray(0, nonceBytes));
+      const decipher = createDecipheriv('aes-256-gcm', this.keyOf(keyId), sealed.subarray(0, nonceBytes), tag);
       decipher.setAAD(bytes(keyId));
       decipher.setAuthTag(sealed.subarray(-tagBytes));
       const clear = Buffer.concat([decipher.update(sealed.subarray(nonceBytes, -tagBytes)), decipher.final()]);
       return temporal.api.common.v1.Payload.decode(clear);
     } catch (error) {
       if (error instanceof PayloadDecryptionError) throw error;
-      throw new PayloadDecryptionError(`A payload that the key ${keyId} is named for does not fit it, or was changed.`);
+      throw misfit;
     }
   }
 

@@ -63,6 +63,16 @@ describe('encrypted payloads', () => {
     await expect(codec.decode([renamed])).rejects.toThrow(PayloadDecryptionError);
   });
 
+  test('XC7: are refused where nonce and tag are not whole', async () => {
+    const codec = codecOf(`a:${first}`);
+    const [sealed] = await codec.encode([payloadOf('money')]);
+    const { metadata = {}, data } = sealed as Payload;
+    for (let length = 0; length < 28; length += 1) {
+      const cut = { metadata, data: Buffer.from(data ?? []).subarray(0, length) };
+      await expect(codec.decode([cut])).rejects.toThrow(PayloadDecryptionError);
+    }
+  });
+
   test('and such as were never encrypted are read side by side', async () => {
     const plain = payloadOf({ of: 'before' });
     expect(await codecOf(`a:${first}`).decode([plain])).toEqual([plain]);
