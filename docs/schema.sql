@@ -1676,7 +1676,9 @@ DECLARE
   v_last text;
   v_waiting text[];
 BEGIN
-  PERFORM raise_platform_alerts(quota_id) FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp();
+  -- In the order in which leases are drawn, so that two that raise the same alerts do not wait for each other.
+  PERFORM raise_platform_alerts(p.quota_id) FROM (
+    SELECT quota_id FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp() ORDER BY quota_id) AS p;
   -- Two looks at once take turns.
   SELECT looked_at_tenant INTO v_last FROM installation FOR UPDATE;
   v_waiting := ARRAY(
@@ -2093,7 +2095,7 @@ BEGIN
 
   WITH ledger AS (
     SELECT (posted_at AT TIME ZONE 'UTC')::date AS day, resource, kind, coalesce(model, '') AS model, coalesce(user_id, '') AS user_id,
-           sum(amount_usd) AS cost_usd, coalesce(sum(amount_usd) FILTER (WHERE settlement = 'unverified'), 0) AS unverified_usd,
+           sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd,
            count(*) FILTER (WHERE entry = 'commit') AS operations
     FROM cost_records, unnest(p_days) AS d (of)
     WHERE tenant_id = p_tenant_id AND posted_at >= d.of::timestamp AT TIME ZONE 'UTC' AND posted_at < (d.of + 1)::timestamp AT TIME ZONE 'UTC'
@@ -2102,12 +2104,13 @@ BEGIN
     SELECT * FROM daily_costs WHERE tenant_id = p_tenant_id AND day = ANY (p_days)
   ), differences AS (
     SELECT day, resource, kind, model, user_id, s.cost_usd AS was_usd, coalesce(l.cost_usd, 0) AS cost_usd,
-           coalesce(l.operations, 0) AS operations, coalesce(s.unverified_usd, l.unverified_usd) AS unverified_usd
+           coalesce(l.operations, 0) AS operations, coalesce(l.unverified_usd, 0) AS unverified_usd
     FROM ledger l FULL JOIN summed s USING (day, resource, kind, model, user_id)
-    WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0)) <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0))
+    WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0))
+       <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0))
   ), mended AS (
     INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations)
-    SELECT p_tenant_id, day, resource, kind, model, user_id, cost_usd, least(unverified_usd, cost_usd), operations FROM differences
+    SELECT p_tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations FROM differences
     ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
     SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations
   )

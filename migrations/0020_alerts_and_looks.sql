@@ -38,7 +38,9 @@ DECLARE
   v_last text;
   v_waiting text[];
 BEGIN
-  PERFORM raise_platform_alerts(quota_id) FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp();
+  -- In the order in which leases are drawn, so that two that raise the same alerts do not wait for each other.
+  PERFORM raise_platform_alerts(p.quota_id) FROM (
+    SELECT quota_id FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp() ORDER BY quota_id) AS p;
   -- Two looks at once take turns.
   SELECT looked_at_tenant INTO v_last FROM installation FOR UPDATE;
   v_waiting := ARRAY(
