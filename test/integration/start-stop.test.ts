@@ -43,10 +43,12 @@ describe('a stop of npm start', () => {
   let output: string;
   const clients: Client[] = [];
   const stopped: number[] = [];
+  let asking: AbortController;
 
   beforeEach(async () => {
     dataDir = mkdtempSync(path.join(tmpdir(), 'spendlock-stop-'));
     output = '';
+    asking = new AbortController();
     child = spawn(process.execPath, [bootstrap, 'start'], {
       env: { PATH: process.env.PATH, HOME: process.env.HOME, SPENDLOCK_DATA_DIR: dataDir },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -58,6 +60,7 @@ describe('a stop of npm start', () => {
     expect(output).toContain('Serving until Ctrl-C');
   });
   afterEach(async () => {
+    asking.abort();
     for (const client of clients.splice(0)) await client.end().catch(() => undefined);
     for (const pid of stopped.splice(0)) if (isAlive(pid)) process.kill(pid, 'SIGCONT');
     if (child.exitCode === null) child.kill('SIGKILL');
@@ -85,14 +88,20 @@ describe('a stop of npm start', () => {
     const holder = await connect();
     await holder.query('BEGIN');
     await holder.query('LOCK TABLE copilot_internal.tenants, copilot_internal.cost_quotas, copilot_internal.api_keys');
-    for (let at = 0; at < 12; at += 1)
-      void fetch(`${apiUrl}/v1/tenants/demo/quotas?at=${at}`, { headers }).catch(() => undefined);
+    // A request that is told that the database is slow comes back at once.
+    const keepAsking = async (): Promise<void> => {
+      while (!asking.signal.aborted) {
+        await fetch(`${apiUrl}/v1/tenants/demo/quotas`, { headers, signal: asking.signal }).catch(() => undefined);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    };
+    for (let at = 0; at < 12; at += 1) void keepAsking();
     const watcher = await connect();
     await until('requests wait for the lock', async () => {
       const { rows } = await watcher.query<{ waiting: number }>(
         "SELECT count(*)::integer AS waiting FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
       );
-      return (rows[0]?.waiting ?? 0) >= 3;
+      return (rows[0]?.waiting ?? 0) > 0;
     });
     const { rows } = await holder.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     pause(rows[0]?.pid ?? 0);
