@@ -44,7 +44,10 @@ describe('prices', () => {
     const set = await call(
       ...['set', 'claude-haiku-4-5', '--output', '10', '--source', 'https://example.com/corrected', '--json'],
     );
-    expect(set).toMatchObject({ status: 0, err: '' });
+    expect(set).toMatchObject({
+      status: 0,
+      err: expect.stringMatching(/^API: \S+ \(SPENDLOCK_API_URL\)\n$/) as string,
+    });
     expect(JSON.parse(set.out)).toMatchObject({
       changes: [{ model: 'claude-haiku-4-5', what: 'output', before: '$5', after: '$10' }],
     });
@@ -106,7 +109,10 @@ describe('prices', () => {
       }),
     );
     const shown = await call('import', file);
-    expect(shown).toMatchObject({ status: 0, err: '' });
+    expect(shown).toMatchObject({
+      status: 0,
+      err: expect.stringMatching(/^API: \S+ \(SPENDLOCK_API_URL\)\n$/) as string,
+    });
     expect(shown.out).toMatch(/gpt-4o-mini +│ input +│ +\$0\.15 │ +\$0\.2 /);
     expect(shown.out).toContain('3 models read, 1 of them new or changed; 1 entries are of other providers');
     expect(shown.out).toContain('left out: gpt-odd: input_cost_per_token is -1, which is no rate');
