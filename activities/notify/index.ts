@@ -24,6 +24,8 @@ const togetherMs = 50;
 /** Before the next try: twice as long each time. */
 const retryMs = 1_000;
 const retryMsMax = 600_000;
+/** As many moments of another look are remembered. */
+const wakesMax = 100;
 /** How long a process that ends lets what is under way go on. */
 const drainMs = 2_000;
 
@@ -31,26 +33,38 @@ export class AlertSender {
   private readonly underWay = new Set<Promise<void>>();
   private readonly ending = new AbortController();
   private timer: NodeJS.Timeout | undefined;
-  private timerAtMs = Infinity;
+  private isStopping = false;
+  /** When something may be due, the next first: an earlier look does not stand in for a later one. */
+  private wakes: number[] = [];
 
   constructor(private readonly dependencies: NotifyDependencies) {}
 
-  /** Something may be due. A later look that an earlier one stands in for is made up for by the next minute's upkeep. */
+  /** Something may be due then. What is beyond the bound is made up for by the next minute's upkeep. */
   wake(afterMs = togetherMs): void {
-    const atMs = performance.now() + afterMs;
-    if (this.ending.signal.aborted || atMs >= this.timerAtMs) return;
+    const wakes = [...this.wakes, performance.now() + afterMs].sort((one, other) => one - other);
+    this.wakes = wakes.slice(0, wakesMax);
+    this.arm();
+  }
+
+  private arm(): void {
     clearTimeout(this.timer);
-    this.timerAtMs = atMs;
-    this.timer = setTimeout(() => {
-      this.timerAtMs = Infinity;
-      void this.look();
-    }, afterMs).unref();
+    const [nextMs] = this.wakes;
+    if (nextMs === undefined || this.ending.signal.aborted || this.isStopping) return;
+    this.timer = setTimeout(
+      () => {
+        const nowMs = performance.now();
+        this.wakes = this.wakes.filter((atMs) => atMs > nowMs);
+        void this.look();
+        this.arm();
+      },
+      Math.max(0, nextMs - performance.now()) + 1,
+    ).unref();
   }
 
   /** Takes no more, and lets what is under way end, or gives it up: it is sent again then. */
   async stop(): Promise<void> {
+    this.isStopping = true;
     clearTimeout(this.timer);
-    this.timerAtMs = -Infinity;
     const giveUp = setTimeout(() => this.ending.abort(), drainMs);
     while (this.underWay.size > 0) await Promise.all(this.underWay);
     clearTimeout(giveUp);
