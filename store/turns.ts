@@ -2,8 +2,9 @@
  * The turns of a conversation: a user's message and what came of it. A message is stored before its workflow hears of it, so
  * the queue is here: whatever becomes of a process or of a signal, the oldest queued turn is the next.
  */
+import { databaseLimits } from './connections';
 import { appendRunEvent, lockRun, type RunFailure, type RunKey } from './runs';
-import { asTenant, type Pool, type PoolClient } from './pool';
+import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 import { messageSequence, writeTranscriptMessage } from './transcripts';
 
 export type TurnStatus = 'queued' | 'running' | TurnEnd['status'];
@@ -30,7 +31,7 @@ export async function addTurn(
   { tenantId, runId }: RunKey,
   { turnId, message }: { turnId: string; message: string },
 ): Promise<AddedTurn | undefined> {
-  return asTenant(pool, tenantId, async (client, commitWith) => {
+  return asTenantTaking(databaseLimits.patientMs)(pool, tenantId, async (client, commitWith) => {
     const { rows } = await commitWith(
       client.query<AddedTurn>(
         `SELECT turn_id AS "turnId", number, status, after_sequence AS "afterSequence"

@@ -114,6 +114,7 @@ describe('a run that was lost', () => {
       there.workflow.execute('lookAfter', {
         workflowId: `lookAfter/${randomUUID()}`,
         taskQueue: taskQueues(stack.prefix).budget,
+        args: [{ once: true }],
       });
     expect(await lookThere()).toMatchObject({ lost: 0 });
     for (const key of [run, old]) expect((await stack.show(key)).status).toBe('running');
