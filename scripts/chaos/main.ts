@@ -28,10 +28,10 @@ const userLimitUsd = 6;
 const platformLimitUsd = 50;
 const callersPerTenant = 4;
 /**
- * How long everything may take to end once nothing goes wrong any more: more than the longest hold and sandbox, and than it
- * takes to find a run lost.
+ * How long everything may take to end once nothing goes wrong any more: more than the longest hold, than it takes to find a run lost,
+ * and than a sandbox that its provider did not end holds its money, which is its window and three minutes.
  */
-const settleMs = 240_000;
+const settleMs = 330_000;
 
 async function main(): Promise<void> {
   const number = (text: string): number => {

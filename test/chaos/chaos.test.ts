@@ -30,7 +30,7 @@ describe('chaos', () => {
     expect(report.answers['/v1/reservations 201']).toBeGreaterThan(5);
     expect(report.messages).toBeGreaterThan(0);
     expect(report.checks).toBeGreaterThan(200);
-  }, 420_000);
+  }, 600_000);
 
   test('says how it is used, and refuses what it does not know', async () => {
     const help = await chaos('--help');
