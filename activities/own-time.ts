@@ -49,7 +49,17 @@ export function callSignal(): AbortSignal {
   const { forCall } = leftMs();
   // Timers take no longer time than this; no activity does.
   if (forCall >= 2 ** 31) return cancellationSignal;
-  return AbortSignal.any([cancellationSignal, AbortSignal.timeout(Math.max(1, Math.floor(forCall)))]);
+  return abortedAfter(Math.max(1, Math.floor(forCall)), cancellationSignal);
+}
+
+/**
+ * Aborted after so many milliseconds, or with the signal. The timer holds on to what it aborts: `AbortSignal.any` alone holds on to
+ * none of its sources, so that one of `AbortSignal.timeout` is collected before its time and never aborts anything (Node 20).
+ */
+export function abortedAfter(ms: number, signal?: AbortSignal): AbortSignal {
+  const over = new AbortController();
+  setTimeout(() => over.abort(new DOMException(`It took longer than ${ms} ms.`, 'TimeoutError')), ms).unref();
+  return signal ? AbortSignal.any([signal, over.signal]) : over.signal;
 }
 
 /**

@@ -34,6 +34,8 @@ export class AlertSender {
   private readonly ending = new AbortController();
   private timer: NodeJS.Timeout | undefined;
   private isStopping = false;
+  /** Whether a look found no room: the next that ends makes up for it. */
+  private isMissed = false;
   /** When something may be due, the next first: an earlier look does not stand in for a later one. */
   private wakes: number[] = [];
 
@@ -73,9 +75,12 @@ export class AlertSender {
 
   private async look(): Promise<void> {
     const room = atOnce - this.underWay.size;
-    // Whoever ends looks again.
-    if (room <= 0) return;
-    const looking = this.takeAndSend(room).finally(() => this.underWay.delete(looking));
+    this.isMissed = room <= 0;
+    if (this.isMissed) return;
+    const looking = this.takeAndSend(room).finally(() => {
+      this.underWay.delete(looking);
+      if (this.isMissed) this.wake(0);
+    });
     this.underWay.add(looking);
     await looking;
   }

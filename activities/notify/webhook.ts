@@ -4,6 +4,7 @@
  * repeat: one whose answer was lost is sent again.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { abortedAfter } from '../own-time';
 import type { CostAlert, NotificationService } from './alerts';
 
 /** Connecting, sending and the answer together. */
@@ -47,7 +48,7 @@ export function webhookNotifications({
         },
         body,
         redirect: 'error',
-        signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])]),
+        signal: abortedAfter(timeoutMs, signal),
       });
       await response.body?.cancel();
       if (!response.ok) throw new Error(`The webhook answered ${response.status}.`);

@@ -78,20 +78,23 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
     headers: { 'content-type': 'application/json' },
   });
 
-  const sendBody = (
+  const sendOnce = async <T>(
     path: string,
     body: object,
     { idempotencyKey, signal }: RequestOptions & { idempotencyKey: string },
-  ) => {
+  ): Promise<T> => {
     const { body: text, headers } = json(body);
-    return send('POST', url(path), {
-      body: text,
-      headers: {
-        ...headers,
-        'idempotency-key': idempotencyKey,
-      },
-      signal: AbortSignal.any([AbortSignal.timeout(answerMs), ...(signal ? [signal] : [])]),
-    });
+    const patience = new Patience(answerMs, signal);
+    try {
+      const response = await send('POST', url(path), {
+        body: text,
+        headers: { ...headers, 'idempotency-key': idempotencyKey },
+        signal: patience.signal,
+      });
+      return (await response.json()) as T;
+    } finally {
+      patience.end();
+    }
   };
 
   return {
@@ -99,10 +102,7 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
     text: async (path, query) => insist(async () => (await send('GET', url(path, query))).text()),
     put: async <T>(path: string, body: object) => (await (await send('PUT', url(path), json(body))).json()) as T,
     async post<T>(path: string, body: object, { idempotencyKey = randomUUID(), ...options }: RequestOptions = {}) {
-      return insist(
-        async () => (await (await sendBody(path, body, { idempotencyKey, ...options })).json()) as T,
-        options.signal,
-      );
+      return insist(() => sendOnce<T>(path, body, { idempotencyKey, ...options }), options.signal);
     },
     postByOperation: <T>(path: string, body: object) =>
       insist(async () => (await (await send('POST', url(path), json(body))).json()) as T),

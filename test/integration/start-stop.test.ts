@@ -88,10 +88,13 @@ describe('a stop of npm start', () => {
     const holder = await connect();
     await holder.query('BEGIN');
     await holder.query('LOCK TABLE copilot_internal.tenants, copilot_internal.cost_quotas, copilot_internal.api_keys');
-    // A request that is told that the database is slow comes back at once.
+    // A request that is told that the database is slow comes back at once. The signal is this test's: the next test has its own.
+    const { signal } = asking;
     const keepAsking = async (): Promise<void> => {
-      while (!asking.signal.aborted) {
-        await fetch(`${apiUrl}/v1/tenants/demo/quotas`, { headers, signal: asking.signal }).catch(() => undefined);
+      while (!signal.aborted) {
+        await fetch(`${apiUrl}/v1/tenants/demo/quotas`, { headers, signal: AbortSignal.any([signal]) }).catch(
+          () => undefined,
+        );
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     };

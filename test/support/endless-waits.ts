@@ -73,6 +73,8 @@ function ofCall(node: ts.CallExpression, modules: Map<string, string>): string |
   const given = argumentsOf(node);
   const [object = '', method = ''] = name.split('.');
   const module = modules.get(object);
+  if (name === 'AbortSignal.any' && given.includes('AbortSignal.timeout'))
+    return 'an AbortSignal.any of a timeout that nothing holds on to: use abortedAfter, or Patience';
   if (/^(globalThis\.)?fetch$/.test(name) && !bounds.http.test(given)) return 'a fetch without a signal';
   if (
     /^(node:)?(http|https|http2|net|tls)$/.test(module ?? '') &&

@@ -38,6 +38,7 @@ describe('time limits', () => {
     ['a sandbox', `await Sandbox.kill(sandboxId, { apiKey });`],
     ['Temporal', `import { Connection } from '@temporalio/client'; await Connection.connect({ address });`],
     ['a server', `import { serve } from '@hono/node-server'; serve({ fetch: app.fetch, port });`],
+    ['a timeout that is collected', `const signal = AbortSignal.any([mine, AbortSignal.timeout(1)]);`],
     ['a stream', `new ReadableStream({ pull: (to) => to.enqueue(next()) });`],
   ])('%s without one is told', (_what, source) => {
     expect(endlessWaits('api/any.ts', source)).toHaveLength(1);
