@@ -2,10 +2,10 @@
  * Whom an API key speaks for, remembered for some seconds. Postgres tells when a key was revoked: it is forgotten then, and
  * what is open under it ends. While nobody would hear of that nothing is remembered.
  */
-import { RateLimiterMemory } from 'rate-limiter-flexible';
-import { authenticate, isKeyShaped, keyChannel, readKeyEnds, type FoundKey, type KeyOwner } from '../store/api-keys';
+import { isKeyShaped, keyChannel, readKeyEnds, type FoundKey, type KeyOwner } from '../store/api-keys';
 import { listenTo, type Listener } from '../store/listener';
 import type { Pool } from '../store/pool';
+import { KeyLookups } from './key-lookups';
 
 /** How long a key is remembered, and how many. */
 const rememberMs = 5_000;
@@ -14,14 +14,8 @@ const entriesMax = 10_000;
 const lookMs = 1_000;
 /** The longest that a timer is set for: a later end is looked up again. */
 const timerMaxMs = 86_400_000;
-/** So many keys that nobody knows may come from one address within a second; each costs a query. */
-const unknownPerSecond = 20;
-/** So many keys that were never known are looked up at once, and wait for it. */
-const guessesMax = 4;
-const waitingMax = 5_000;
-
-/** Too many unknown keys came from one address. */
-export class TooManyUnknownKeys extends Error {}
+/** How far apart statements begin that look up keys which nobody knew before: what a flood of them costs at most. */
+const unknownApartMs = 20;
 
 interface Remembered {
   owner: FoundKey;
@@ -37,18 +31,16 @@ interface Open {
 
 export class Callers {
   private readonly known = new Map<string, Remembered>();
-  /** Look-ups under way: whoever asks meanwhile waits for the same one. */
-  private readonly asked = new Map<string, Promise<FoundKey | undefined>>();
+  /** Whoever was known a while ago does not wait with those whom nobody knows. */
+  private readonly lookups: { known: KeyLookups; unknown: KeyLookups };
   private readonly open = new Map<string, Open>();
-  private readonly unknown = new RateLimiterMemory({ points: unknownPerSecond, duration: 1 });
-  private guessing = 0;
-  private readonly waiting: (() => void)[] = [];
   private readonly listener: Listener;
   private readonly looking: NodeJS.Timeout;
   /** Grows with each change that was told: what was read before it is not remembered. */
   private changes = 0;
 
   constructor(private readonly pool: Pool) {
+    this.lookups = { known: new KeyLookups(pool, 0), unknown: new KeyLookups(pool, unknownApartMs) };
     this.listener = listenTo(pool, {
       channel: keyChannel,
       onPayload: (apiKeyId) => this.changed(apiKeyId),
@@ -60,13 +52,12 @@ export class Callers {
     this.looking.unref();
   }
 
-  /** Whom a key speaks for; undefined when it is none. @throws TooManyUnknownKeys before anything is asked. */
-  async of(key: string, address = ''): Promise<KeyOwner | undefined> {
+  /** Whom a key speaks for; undefined when it is none. */
+  async of(key: string): Promise<KeyOwner | undefined> {
     if (!isKeyShaped(key)) return undefined;
     const known = this.known.get(key);
     if (known && known.untilMs > Date.now() && this.listener.isListening()) return known.owner;
-    // Whoever was known a while ago does not wait for those who guess.
-    return known ? this.lookUpOnce(key) : this.guess(key, address);
+    return this.lookUp(key, known ? this.lookups.known : this.lookups.unknown);
   }
 
   /**
@@ -98,42 +89,9 @@ export class Callers {
     await this.listener.stop();
   }
 
-  /** Looks up what was never known, few at a time: one address is refused once many of its keys turned out to be none. */
-  private async guess(key: string, address: string): Promise<FoundKey | undefined> {
-    await this.mayGuess(address);
-    if (this.guessing >= guessesMax) {
-      if (this.waiting.length >= waitingMax) throw new TooManyUnknownKeys();
-      await new Promise<void>((resolve) => this.waiting.push(resolve));
-    } else this.guessing += 1;
-    try {
-      await this.mayGuess(address);
-      const owner = await this.lookUpOnce(key);
-      if (!owner) await this.unknown.penalty(address, 1);
-      return owner;
-    } finally {
-      const next = this.waiting.shift();
-      if (next) next();
-      else this.guessing -= 1;
-    }
-  }
-
-  private async mayGuess(address: string): Promise<void> {
-    const counted = await this.unknown.get(address);
-    if (counted && counted.consumedPoints >= unknownPerSecond) throw new TooManyUnknownKeys();
-  }
-
-  private lookUpOnce(key: string): Promise<FoundKey | undefined> {
-    let asked = this.asked.get(key);
-    if (!asked) {
-      asked = this.lookUp(key).finally(() => this.asked.delete(key));
-      this.asked.set(key, asked);
-    }
-    return asked;
-  }
-
-  private async lookUp(key: string): Promise<FoundKey | undefined> {
+  private async lookUp(key: string, lookups: KeyLookups): Promise<FoundKey | undefined> {
     const { changes } = this;
-    const owner = await authenticate(this.pool, key);
+    const owner = await lookups.of(key);
     if (!owner) {
       this.known.delete(key);
       return undefined;

@@ -90,15 +90,20 @@ const foundKey = (row: { api_key_id: string; tenant_id: string | null; revoked_a
   revokedAt: row.revoked_at ?? undefined,
 });
 
-/** Whom a key speaks for; undefined when it is none, or was revoked. */
-export async function authenticate(pool: Pool, key: string): Promise<FoundKey | undefined> {
-  if (!isKeyShaped(key)) return undefined;
-  const { rows } = await pool.query<{ api_key_id: string; tenant_id: string | null; revoked_at: Date | null }>(
-    'SELECT * FROM copilot_internal.find_api_key($1)',
-    [hashOf(key)],
+/** Whom each of these keys speaks for, in one statement; undefined for one that is none, or was revoked. */
+export async function authenticate(pool: Pool, keys: readonly string[]): Promise<(FoundKey | undefined)[]> {
+  const { rows } = await pool.query<{
+    at: string;
+    api_key_id: string;
+    tenant_id: string | null;
+    revoked_at: Date | null;
+  }>(
+    `SELECT asked.at, found.* FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (key_hash, at)
+     CROSS JOIN LATERAL copilot_internal.find_api_key(asked.key_hash) AS found`,
+    [keys.map(hashOf)],
   );
-  const row = rows[0];
-  return row && foundKey(row);
+  const found = new Map(rows.map(({ at, ...row }) => [Number(at) - 1, foundKey(row)]));
+  return keys.map((_key, at) => found.get(at));
 }
 
 /** The channel on which Postgres tells the id of each key that was revoked, or is to end. */

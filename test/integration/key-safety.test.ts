@@ -1,10 +1,10 @@
 /** Keys are shown once and stored never; an Idempotency-Key outlives the key that it was sent with (XC1, XC6, XD7). */
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { createApiKey, revokeApiKey } from '../../store/api-keys';
 import { asTenant } from '../../store/pool';
 import type { Answer, TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
-import type { TestStack } from '../support/stack';
+import { until, type TestStack } from '../support/stack';
 
 describe('safety of keys', () => {
   let stack: TestStack;
@@ -98,7 +98,7 @@ describe('safety of keys', () => {
     const start = (key: string): Promise<Answer> =>
       api.call('POST', '/v1/runs', { key, body: { task: 'Say something.' }, headers: named('one-run') });
     const first = await start(old);
-    expect(first.status).toBe(202);
+    expect(first).toMatchObject({ status: 202, body: { runId: expect.any(String) as string } });
     expect(await start(rotated)).toEqual(first);
     const another = await stack.tenant('10');
     const theirs = await start(await api.keyOf(another));
@@ -153,17 +153,71 @@ describe('safety of keys', () => {
     ]);
   });
 
-  test('XC6: keys that nobody knows cost no queries without end', async () => {
-    const guess = (): string =>
-      `slk_${Buffer.from(randomUUID() + randomUUID())
-        .toString('base64url')
-        .slice(0, 43)}`;
-    const answers = await Promise.all(
-      Array.from({ length: 300 }, async () => (await api.request('/v1/keys/current', { key: guess() })).status),
-    );
-    expect(answers.filter((status) => status === 429).length).toBeGreaterThan(200);
-    expect(answers.filter((status) => ![401, 429].includes(status))).toEqual([]);
-    // What was known before is served meanwhile.
+  const guess = (): string => `slk_${randomBytes(32).toString('base64url')}`;
+  const statusOf = async (key: string): Promise<number> => (await api.request('/v1/keys/current', { key })).status;
+  /** How many statements look keys up while something is done, and how long that takes. */
+  const lookUpsOf = async (work: () => Promise<void>): Promise<{ statements: number; tookMs: number }> => {
+    const statements = jest.spyOn(stack.pool, 'query');
+    const startedMs = performance.now();
+    try {
+      await work();
+      const asked = statements.mock.calls.filter(([text]) => /find_api_key/.test(String(text)));
+      return { statements: asked.length, tookMs: performance.now() - startedMs };
+    } finally {
+      statements.mockRestore();
+    }
+  };
+
+  test('XC6: keys that nobody knows cost few statements, and are told what they are', async () => {
+    let answers: number[] = [];
+    const { statements, tookMs } = await lookUpsOf(async () => {
+      answers = await Promise.all(Array.from({ length: 2_000 }, () => statusOf(guess())));
+    });
+    expect(answers.filter((status) => status !== 401)).toEqual([]);
+    expect(statements).toBeGreaterThan(0);
+    expect(statements).toBeLessThan(10 + tookMs / 20);
+  });
+
+  test('XC6: a client that goes on with a revoked key, one request after the other, costs few statements', async () => {
+    const tenantId = await stack.tenant('1');
+    const { key, apiKeyId } = await createApiKey(stack.pool, { tenantId });
+    await revokeApiKey(stack.pool, { tenantId, apiKeyId });
+    const { statements, tookMs } = await lookUpsOf(async () => {
+      for (let at = 0; at < 100; at += 1) expect(await statusOf(key)).toBe(401);
+    });
+    expect(statements).toBeLessThan(10 + tookMs / 20);
+  });
+
+  test('XC6: no good key is refused for the bad ones of others, not even one that the process has not seen', async () => {
+    const tenantId = await stack.tenant('1');
+    const good = await Promise.all(Array.from({ length: 200 }, () => api.keyOf(tenantId)));
+    const { key: revoked, apiKeyId } = await createApiKey(stack.pool, { tenantId });
+    await revokeApiKey(stack.pool, { tenantId, apiKeyId });
+    const tookMs: number[] = [];
+    const answers: number[] = [];
+    const told: number[] = [];
+    let isOver = false;
+    // All of them come from one address.
+    const flood = async (): Promise<void> => {
+      while (!isOver) told.push(await statusOf(told.length % 2 ? guess() : revoked));
+    };
+    const flooding = Promise.all(Array.from({ length: 32 }, flood));
+    const flooded = await lookUpsOf(async () => {
+      await until('the flood has begun', () => Promise.resolve(told.length > 100));
+      for (const key of good) {
+        const startedMs = performance.now();
+        answers.push(await statusOf(key));
+        tookMs.push(performance.now() - startedMs);
+      }
+    });
+    isOver = true;
+    await flooding;
+    expect(answers.filter((status) => status !== 200)).toEqual([]);
+    expect(told.filter((status) => status !== 401)).toEqual([]);
+    expect(told.length).toBeGreaterThan(1_000);
+    expect(flooded.statements).toBeLessThan(10 + flooded.tookMs / 20);
+    expect([...tookMs].sort((a, b) => a - b)[Math.floor(0.99 * tookMs.length)]).toBeLessThan(1_000);
+    // The same beside a known one.
     expect(await works(api.adminKey)).toBe(true);
   });
 });

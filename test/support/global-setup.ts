@@ -8,9 +8,11 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { Connection } from '@temporalio/client';
 import type { Config } from 'jest';
 import { startServices, type Services } from '../../scripts/embedded/services';
 import { migrate } from '../../scripts/migrate';
+import { registerSearchAttributes } from '../../workers/search-attributes';
 import { makeTemplate } from './template';
 import { dropProviderKeys } from './environment';
 
@@ -42,8 +44,15 @@ export default async function globalSetup(
   const [bundle] = await Promise.all([
     bundleOnce(),
     makeTemplate(process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL, migrate),
+    registerAttributes(process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS),
   ]);
   process.env.SPENDLOCK_TEST_BUNDLE = bundle;
+}
+
+/** Workers make them known; a test file without a worker starts runs too, alone or before any other. */
+async function registerAttributes(address: string): Promise<void> {
+  const connection = await Connection.connect({ address });
+  await registerSearchAttributes(connection, 'default').finally(() => connection.close());
 }
 
 /** The workflow bundle, made once for all workers of the run. */
