@@ -111,8 +111,14 @@ export function billOf(price: ModelPrice, usage: ModelUsage, book?: PriceBook): 
   }
   if (usage.webSearchRequests > 0) add(() => searchLine(price, usage.webSearchRequests));
   const [tool] = Object.entries(usage.otherTools ?? {}).find(([, count]) => count > 0) ?? [];
-  if (tool !== undefined) unpriced ??= new UnpricedUsageError(price, `the provider's tool ${tool}`);
+  if (tool !== undefined) unpriced ??= new UnpricedUsageError(price, nameOfOther(tool));
   return { costUsd: sumUsd(lines.map((line) => line.amountUsd)), lines, unpriced };
+}
+
+/** A tool, or tokens that are no text: `audio_input`. */
+function nameOfOther(tool: string): string {
+  const [, modality, side] = /^([a-z]+)_(input|output)$/.exec(tool) ?? [];
+  return modality === undefined ? `the provider's tool ${tool}` : `${modality} ${side} tokens`;
 }
 
 const findOther = ({ provider }: ModelPrice, model: string, book: PriceBook | undefined): ModelPrice | undefined =>

@@ -63,11 +63,9 @@ export function mergeStreamUsage(earlier: AnthropicUsage | undefined, later: unk
  */
 export function usageFromAnthropic(raw: unknown, model?: string): ModelUsage {
   const usage = asRecord(raw, 'usage');
-  const tools = usage.server_tool_use ?? undefined;
   const stated = usageOf({
     ...countsFrom(usage, 'usage'),
-    webSearchRequests:
-      tools === undefined ? 0 : optionalCount(asRecord(tools, 'server_tool_use'), 'web_search_requests'),
+    ...toolsFrom(usage.server_tool_use),
     modifiers: modifiersFrom(usage),
   });
   const { output_tokens_details: details } = usage;
@@ -86,6 +84,19 @@ export function usageFromAnthropic(raw: unknown, model?: string): ModelUsage {
     );
   }
   return withIterations(stated, usage.iterations, model);
+}
+
+/** Fetches of pages are free. Whatever else ran is named, such as code, whose containers are billed by their time. */
+function toolsFrom(reported: unknown): Pick<ModelUsage, 'webSearchRequests' | 'otherTools'> {
+  if (reported === null || reported === undefined) return { webSearchRequests: 0 };
+  const tools = asRecord(reported, 'server_tool_use');
+  const others = Object.keys(tools).filter((name) => !['web_search_requests', 'web_fetch_requests'].includes(name));
+  const counts = others.map((name) => [name.replace(/_requests$/, ''), optionalCount(tools, name)] as const);
+  const otherTools = Object.fromEntries(counts.filter(([, count]) => count > 0));
+  return {
+    webSearchRequests: optionalCount(tools, 'web_search_requests'),
+    ...(Object.keys(otherTools).length > 0 ? { otherTools } : {}),
+  };
 }
 
 /** Keeps what differs from the standard. `not_available` is the answer of models that cannot choose a region. */

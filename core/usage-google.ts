@@ -12,10 +12,21 @@ export interface GoogleUsage {
   thoughtsTokenCount?: unknown;
   totalTokenCount?: unknown;
   serviceTier?: unknown;
+  /** The counts once more, by modality. */
+  promptTokensDetails?: unknown;
+  cacheTokensDetails?: unknown;
+  toolUsePromptTokensDetails?: unknown;
+  candidatesTokensDetails?: unknown;
 }
 
 const parts = ['promptTokenCount', 'toolUsePromptTokenCount', 'candidatesTokenCount', 'thoughtsTokenCount'] as const;
-const others = ['cachedContentTokenCount', 'serviceTier'] as const;
+const details = [
+  'promptTokensDetails',
+  'cacheTokensDetails',
+  'toolUsePromptTokensDetails',
+  'candidatesTokensDetails',
+] as const;
+const others = ['cachedContentTokenCount', 'serviceTier', ...details] as const;
 
 /**
  * Adds what a chunk of a stream reports to what was reported before; see {@link laterReport}. A total is that of its own
@@ -81,13 +92,14 @@ export function usageFromGoogle(raw: unknown, { webSearchRequests = 0, otherTool
   const outputTokens =
     checkCount(usage.candidatesTokenCount ?? 0, 'candidatesTokenCount') +
     checkCount(usage.thoughtsTokenCount ?? 0, 'thoughtsTokenCount');
+  const dear = dearModalities(usage);
   const read = usageOf({
     inputTokens: prompt - cacheReadTokens + toolInput,
     outputTokens,
     cacheReadTokens,
     webSearchRequests: checkCount(webSearchRequests, 'webSearchRequests'),
     modifiers: modifiersFrom(usage),
-    ...(otherTools ? { otherTools } : {}),
+    ...(otherTools || dear ? { otherTools: { ...otherTools, ...dear } } : {}),
   });
   const all = prompt + toolInput + outputTokens;
   const total = checkCount(usage.totalTokenCount ?? all, 'totalTokenCount');
@@ -98,6 +110,26 @@ export function usageFromGoogle(raw: unknown, { webSearchRequests = 0, otherTool
     // At least what both agree on.
     { ...read, outputTokens: Math.max(0, Math.min(outputTokens, total - prompt - toolInput)) },
   );
+}
+
+/** What is read of a prompt at the rate of text, and what of an answer: other modalities have rates of their own. */
+const atTheRateOfText = { prompt: ['TEXT', 'IMAGE', 'VIDEO', 'DOCUMENT'], answer: ['TEXT'] };
+
+/** Tokens of modalities that a price has no rate for, by name; undefined for none. */
+function dearModalities(usage: GoogleUsage): Record<string, number> | undefined {
+  const found: Record<string, number> = {};
+  for (const field of details) {
+    const plain = field === 'candidatesTokensDetails' ? atTheRateOfText.answer : atTheRateOfText.prompt;
+    const entries = Array.isArray(usage[field]) ? (usage[field] as unknown[]).filter(isRecord) : [];
+    for (const { modality, tokenCount } of entries) {
+      const count = checkCount(tokenCount ?? 0, field);
+      const name = typeof modality === 'string' ? modality : 'MODALITY_UNSPECIFIED';
+      if (count === 0 || name === 'MODALITY_UNSPECIFIED' || plain.includes(name)) continue;
+      const tool = `${name.toLowerCase()}_${field === 'candidatesTokensDetails' ? 'output' : 'input'}`;
+      found[tool] = (found[tool] ?? 0) + count;
+    }
+  }
+  return Object.keys(found).length > 0 ? found : undefined;
 }
 
 /** The tier that it was served at, where that is not the standard one. */

@@ -39,7 +39,7 @@ export interface ModelUsage extends TokenCounts {
   modifiers: UsageModifiers;
   /** Requests inside the call that other models served. They are no part of the counts above. Absent for none. */
   otherModels?: readonly OtherModelUsage[];
-  /** Paid tools of the provider that a price list has no column for, by name: how often each ran. Absent for none. */
+  /** What a price list has no column for, by name: paid tools of the provider and how often each ran, tokens that are no text. Absent for none. */
   otherTools?: Readonly<Record<string, number>>;
 }
 

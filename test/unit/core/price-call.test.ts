@@ -113,6 +113,8 @@ describe('the price of a call that was made', () => {
       reason: expect.stringContaining('tool file_search') as string,
       knownUsd: 10_000_000n,
     });
+    const heard = priced({ inputTokens: 1, otherTools: { audio_input: 2 } });
+    expect(heard).toMatchObject({ isPriced: false, reason: expect.stringContaining('audio input tokens') as string });
     expect(priced({ inputTokens: 1, otherTools: { file_search: 0 } })).toMatchObject({ isPriced: true });
     expect(() => costOfUsage(fable, usageOf({ otherTools: { file_search: 2 } }))).toThrow(/tool file_search/);
   });

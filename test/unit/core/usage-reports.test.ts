@@ -51,6 +51,17 @@ describe('Anthropic', () => {
     expect(merge(...reports)).toMatchObject({ inputTokens: 12_000, outputTokens: 500 });
   });
 
+  it('counts searches, takes fetches for free, and names whatever else ran on the server, such as code', () => {
+    const tools = { web_search_requests: 2, web_fetch_requests: 3, code_execution_requests: 0 };
+    expect(merge({ ...total, server_tool_use: tools })).toMatchObject({ webSearchRequests: 2 });
+    expect(merge({ ...total, server_tool_use: tools })).not.toHaveProperty('otherTools');
+    expect(merge({ ...total, server_tool_use: { ...tools, code_execution_requests: 1 } })).toMatchObject({
+      webSearchRequests: 2,
+      otherTools: { code_execution: 1 },
+    });
+    expect(failureOf(() => merge({ ...total, server_tool_use: { new_tool: 'often' } }))).toBeInstanceOf(UsageError);
+  });
+
   it('a count that cannot be read is not mended by another event', () => {
     for (const wrong of [-1, 1.5, '12000', {}, [], true, 1e12]) {
       const right = { input_tokens: 12_000, output_tokens: 5 };
@@ -182,6 +193,31 @@ describe('Google', () => {
     const at = (serviceTier: unknown) => merge({ promptTokenCount: 1, serviceTier }).modifiers;
     expect(at('standard')).toEqual({});
     expect(at('PRIORITY')).toEqual({ serviceTier: 'priority' });
+  });
+
+  it('names tokens that are no text, which have rates of their own, and says nothing of those at the rate of text', () => {
+    const audio = {
+      promptTokenCount: 10_000,
+      candidatesTokenCount: 10,
+      promptTokensDetails: [
+        { modality: 'AUDIO', tokenCount: 9_900 },
+        { modality: 'TEXT', tokenCount: 100 },
+      ],
+      candidatesTokensDetails: [{ modality: 'TEXT', tokenCount: 10 }],
+    };
+    expect(merge(audio, { promptTokenCount: 10_000, candidatesTokenCount: 10 })).toMatchObject({
+      otherTools: { audio_input: 9_900 },
+    });
+    const drawn = [{ modality: 'IMAGE', tokenCount: 10 }];
+    expect(merge({ ...audio, promptTokensDetails: drawn })).not.toHaveProperty('otherTools');
+    expect(merge({ ...audio, promptTokensDetails: null, candidatesTokensDetails: drawn })).toMatchObject({
+      otherTools: { image_output: 10 },
+    });
+    expect(merge({ ...audio, promptTokensDetails: [{ modality: 'AUDIO' }, null, {}] })).not.toHaveProperty(
+      'otherTools',
+    );
+    const absurd = { ...audio, promptTokensDetails: [{ modality: 'AUDIO', tokenCount: -1 }] };
+    expect(failureOf(() => merge(absurd))).toBeInstanceOf(UsageError);
   });
 
   it('counts queries, or answers up to Gemini 2.5', () => {
