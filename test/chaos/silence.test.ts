@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { startDatabaseProxy, type DatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { listenTo } from '../../store/listener';
+import { asTenant } from '../../store/pool';
 import { startTestApi, type TestApi } from '../support/api';
 import { createTestDatabase } from '../support/database';
 import { TestStack, until, type TestWorker } from '../support/stack';
@@ -73,6 +74,34 @@ describe('a database that goes silent', () => {
     expect(await msUntilFree(tenantId)).toBeLessThan(10_000);
     await isServed(tenantId);
     expect([201, 503]).toContain(await call);
+  });
+
+  test('a transaction that decides nothing gives its locks up too when its host is lost, and its caller goes on (XB1)', async () => {
+    const tenantId = await tenant();
+    const lost = proxy.silenceAt('more of this transaction');
+    const startedMs = performance.now();
+    const call = asTenant(stack.pool, tenantId, async (client) => {
+      await client.query('SELECT copilot_internal.lock_quotas($1, $2)', [tenantId, []]);
+      await client.query(`SELECT 'more of this transaction'`);
+    });
+    const refused = expect(call).rejects.toThrow(/timeout|terminated/i);
+    await lost;
+    // The statement's time, a second more, and that of the ROLLBACK.
+    await refused;
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
+    expect(await msUntilFree(tenantId)).toBeLessThan(20_000);
+  });
+
+  test('each connection asks, and is asked by Postgres, whether the other side is there (XB1)', async () => {
+    const kept = await asTenant(stack.pool, 'any', async (client) => {
+      const { rows } = await client.query<Record<string, string>>(
+        `SELECT current_setting('tcp_keepalives_idle') AS idle, current_setting('tcp_keepalives_interval') AS interval,
+           current_setting('tcp_keepalives_count') AS count, current_setting('tcp_user_timeout') AS unacknowledged`,
+      );
+      return rows;
+    });
+    expect(kept).toEqual([{ idle: '10', interval: '5', count: '3', unacknowledged: '30000' }]);
+    expect(stack.pool.options).toMatchObject({ keepAlive: true, keepAliveInitialDelayMillis: 10_000 });
   });
 
   test('a worker that is stopped inside its transaction holds nobody up beyond its bound (XB1)', async () => {
