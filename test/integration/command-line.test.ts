@@ -1,4 +1,5 @@
 /** Where the command line goes, and what it says of wrong words: never elsewhere than it was told, never nothing. */
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -60,7 +61,7 @@ describe('the command line', () => {
       expect(await command(['workers', 'list'], here)).toMatchObject({ status: 0, err: '' });
       const other = await command(['workers', 'list'], { ...here, TEMPORAL_ADDRESS: '127.0.0.1:1' });
       expect(other.status).toBe(1);
-      expect(other.err.split('\n')[0]).toContain('127.0.0.1:1');
+      expect(other.err.split('\n')[0]).toBe('Temporal: 127.0.0.1:1, namespace default (from the environment)');
     }));
 
   test('XE5: a key of the administration is made when it is said, and its last one is not taken away unasked', async () => {
@@ -108,5 +109,29 @@ describe('the command line', () => {
       [tenantId],
     );
     expect(topups.rowCount).toBe(0);
+  });
+
+  test('XC6: control characters of names are not taken, and those that are there do not reach the terminal', async () => {
+    const tenantId = await stack.tenant('5');
+    const awkward = 'ada\u001b[2J';
+    const body = { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd: '1', userId: awkward };
+    expect((await api.call('POST', '/v1/reservations', { body })).status).toBe(400);
+    expect((await api.call('POST', '/v1/tenants', { body: { tenantId: awkward } })).status).toBe(400);
+    expect((await api.call('POST', '/v1/tenants', { body: { tenantId: 'plain', name: awkward } })).status).toBe(400);
+    // As a version before took them.
+    await stack.admin.query('UPDATE copilot_internal.tenants SET name = $2 WHERE tenant_id = $1', [tenantId, awkward]);
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.frozen_users (tenant_id, user_id, frozen_reason) VALUES ($1, $2, 'test')`,
+      [tenantId, awkward],
+    );
+    const list = await spendlock(api, 'tenants', 'list');
+    const shown = await spendlock(api, 'budget', 'show', tenantId);
+    for (const { out } of [list, shown]) {
+      expect(out).toContain('ada\\u001b[2J');
+      expect(out).not.toContain('\u001b');
+    }
+    const refused = await spendlock(api, 'budget', 'show', awkward);
+    expect(refused.status).toBe(1);
+    expect(refused.err).not.toContain('\u001b');
   });
 });

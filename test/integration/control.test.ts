@@ -111,14 +111,12 @@ describe('control', () => {
     expect(await reserve(tenantId, '20')).toMatchObject({ status: 201 });
   });
 
-  test('XE2: a freeze is met at the gate with its reason, and shows wherever quotas do', async () => {
+  test('XE2: a freeze is met at the gate with its reason, of a tenant and of a user', async () => {
     const tenantId = await stack.tenant('10');
     const key = await api.keyOf(tenantId);
     const check = (more: object = {}): Promise<Answer> =>
       post('/v1/quota-checks', { resource: 'llm', estimatedUsd: '0.01', ...more }, key);
     await post(`/v1/tenants/${tenantId}/freeze`, { userId: 'ada', reason: 'suspected leak' });
-    expect(await check({ userId: 'ada' })).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
-    expect(await check({ userId: 'grace' })).toMatchObject({ status: 200 });
     const talk = await post('/v1/conversations', { userId: 'ada' }, key);
     const say = await post(
       `/v1/conversations/${String(talk.body.conversationId)}/messages`,
@@ -126,27 +124,42 @@ describe('control', () => {
       key,
     );
     expect(say).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
-    // One that got past the gate is on the list of denials, as who was refused by a quota is.
-    await reserve(tenantId, '1', { userId: 'ada' });
+    expect(await check({ userId: 'ada' })).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
+    expect(await check({ userId: 'grace' })).toMatchObject({ status: 200 });
     await post(`/v1/tenants/${tenantId}/freeze`, { reason: 'invoice overdue' });
     const started = await post('/v1/runs', { task: 'What is 2 + 2?' }, key);
     expect(started).toMatchObject({ status: 403, body: { error: 'budget_frozen' } });
     expect(started.body.message).toContain('invoice overdue');
     expect(started.body.message).toContain('The run was not started.');
-    expect((await api.call('GET', `/v1/tenants/${tenantId}/quotas`, { key })).body).toMatchObject({
+    await post(`/v1/tenants/${tenantId}/unfreeze`, {});
+    expect((await post('/v1/runs', { task: 'What is 2 + 2?' }, key)).status).toBe(202);
+  });
+
+  test('XE2: a freeze shows wherever quotas do', async () => {
+    const tenantId = await stack.tenant('10');
+    const key = await api.keyOf(tenantId);
+    await post(`/v1/tenants/${tenantId}/freeze`, { userId: 'ada', reason: 'suspected leak' });
+    await post(`/v1/tenants/${tenantId}/freeze`, { reason: 'invoice overdue' });
+    const frozen = {
       frozenReason: 'invoice overdue',
       frozenUsers: [{ userId: 'ada', reason: 'suspected leak' }],
-    });
+    };
+    expect((await api.call('GET', `/v1/tenants/${tenantId}/overview`, { key })).body).toMatchObject(frozen);
+    expect((await api.call('GET', `/v1/tenants/${tenantId}/quotas`, { key })).body).toMatchObject(frozen);
     const shown = await spendlock('budget', 'show', tenantId);
     expect(shown.out).toMatch(/FROZEN: invoice overdue.*\nFROZEN: user ada: suspected leak/);
-    const { body } = await api.call('GET', `/v1/tenants/${tenantId}/overview`, { key });
-    expect(body).toMatchObject({
-      frozenReason: 'invoice overdue',
-      denials: [{ userId: 'ada', quota: null, reason: expect.stringContaining('suspected leak') as string }],
-    });
     await post(`/v1/tenants/${tenantId}/unfreeze`, {});
     expect((await api.call('GET', `/v1/tenants/${tenantId}/quotas`, { key })).body.frozenReason).toBeNull();
-    expect((await post('/v1/runs', { task: 'What is 2 + 2?' }, key)).status).toBe(202);
+  });
+
+  test('XE2: who was refused by a freeze is among the denials, with its reason', async () => {
+    const tenantId = await stack.tenant('10');
+    await post(`/v1/tenants/${tenantId}/freeze`, { userId: 'ada', reason: 'suspected leak' });
+    expect((await reserve(tenantId, '1', { userId: 'ada' })).status).toBe(403);
+    const { body } = await api.call('GET', `/v1/tenants/${tenantId}/overview`);
+    expect(body.denials).toMatchObject([
+      { userId: 'ada', quota: null, reason: expect.stringContaining('suspected leak') as string },
+    ]);
   });
 
   test('XE7: a call that cost more than was granted is told: an alert once a period, and in what operators read', async () => {

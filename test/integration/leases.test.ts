@@ -1,6 +1,7 @@
 /** The platform's quota spans tenants: each draws leases from it, and all of them together never pass it. */
 import { randomUUID } from 'node:crypto';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { spendlock } from '../support/cli';
 import { TestStack, until } from '../support/stack';
 
 describe('the quota of the platform', () => {
@@ -144,6 +145,7 @@ describe('the quota of the platform', () => {
       expect(shown.length).toBeGreaterThan(0);
     }
     expect(await platform()).toMatchObject({ spentUsd: '6', reservedUsd: '2' });
+    expect((await spendlock(api, 'budget', 'show', '--platform')).out).toMatch(/\$6\.00.*\$2\.00/);
     expect((await api.request('/v1/platform/quotas', { key: await api.keyOf(second) })).status).toBe(403);
   });
 

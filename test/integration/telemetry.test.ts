@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import protobuf from 'protobufjs';
 import type { BudgetCommand } from '../../core/commands';
+import { startDatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { createApiKey } from '../../store/api-keys';
 import { freePort } from '../../scripts/embedded/ports';
 import { temporalMetrics } from '../../telemetry/temporal';
@@ -209,6 +210,42 @@ describe('telemetry', () => {
     expect(spent / 1e6).toBeCloseTo(Number((await talk.show()).costUsd), 5);
     // Nothing of what was said is a label.
     expect(text).not.toMatch(/First|Second|console/);
+  });
+
+  test("XE22: what the native part of Temporal's SDK says is a line of the worker's log", async () => {
+    const { hostname, port } = new URL(`tcp://${process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? ''}`);
+    const proxy = await startDatabaseProxy(Number(port));
+    afterwards.push(() => proxy.close());
+    const worker = await stack.startWorker({ environment: { TEMPORAL_ADDRESS: `${hostname}:${proxy.port}` } });
+    afterwards.push(() => worker.stop());
+    proxy.set('refuse');
+    const line = await until('it tells that Temporal is away', () =>
+      worker
+        .logged()
+        .split('\n')
+        .find((text) => text.includes('gRPC call')),
+    );
+    expect(JSON.parse(line)).toMatchObject({ name: 'worker', msg: expect.stringContaining('gRPC call') as string });
+    proxy.set('pass');
+  });
+
+  test('XE7: calls that cost more than was granted are counted', async () => {
+    const port = await freePort();
+    const worker = await stack.startWorker({ environment: { SPENDLOCK_METRICS_PORT: String(port) } });
+    afterwards.push(() => worker.stop());
+    const tenantId = await stack.tenant('5');
+    for (const costUsd of ['1', '1.5', '2']) {
+      const operationId = randomUUID();
+      const body = { operationId, tenantId, resource: 'llm', amountUsd: '1' };
+      await api.call('POST', '/v1/reservations', { body });
+      await api.call('POST', `/v1/reservations/${operationId}/commit`, { body: { tenantId, costUsd } });
+    }
+    const counted = new RegExp(
+      `^spendlock_settlements_overrun_total\\{tenant="${tenantId}",resource="llm"[^}]*\\} 2$`,
+      'm',
+    );
+    const read = async (): Promise<string> => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    await until('both are counted', async () => counted.test(await read()));
   });
 
   test('one trace leads from the request through workflow and authority to the SQL statement (T3)', async () => {
