@@ -2,15 +2,28 @@
 import { randomUUID } from 'node:crypto';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { temporal as protocol } from '@temporalio/proto';
 import { conversationWorkflowId, runWorkflowId } from '../../workflows/messages';
 import type { Scene } from './faults';
 import type { Installation } from './installation';
 import type { Chance } from './random';
 
-/** A revocation is in force by then in every process that runs. */
-const revokedMs = 1_000;
+type HistoryEvent = protocol.api.history.v1.IHistoryEvent;
+
+/** A revocation is in force by then in every process that runs: sooner than what a process remembers would run out. */
+const revokedMs = 3_000;
 /** Whoever is not attacked is answered by then, also while something else is wrong. */
 const answeredMs = 5_000;
+/** Everybody is served again by then once Postgres can be reached, on a machine that is busy too. */
+const servedAgainMs = 30_000;
+
+/** A tenant that has much and asks for little: what it exports fits into no buffer. */
+export const hoarder = 'chaos-hoarder';
+/** Text that takes little room in Postgres. */
+const hoard = `
+  INSERT INTO copilot_internal.audit_entries (tenant_id, author, action, details)
+  SELECT $1, 'chaos', 'hoard', jsonb_build_object('text', repeat('x', 8000)) FROM generate_series(1, 4000)
+  WHERE NOT EXISTS (SELECT FROM copilot_internal.audit_entries WHERE tenant_id = $1)`;
 
 const call = (
   { apiUrl }: Installation,
@@ -47,8 +60,9 @@ export async function keyRevoked(installation: Installation, chance: Chance, { t
     .finally(() => (isOver = true));
   const revoked = await post(`/v1/keys/${apiKeyId}/revoke`, { tenantId, author: 'chaos' });
   if (revoked) {
-    await sleep(revokedMs);
-    const after = await call(installation, `/v1/tenants/${tenantId}/quotas`, { key });
+    let after: Response | undefined;
+    for (const endMs = Date.now() + revokedMs; after?.status !== 401 && Date.now() < endMs; await sleep(200))
+      after = await call(installation, `/v1/tenants/${tenantId}/quotas`, { key });
     hold(
       'a revoked key is refused',
       after === undefined || after.status === 401 || after.status >= 500,
@@ -67,8 +81,8 @@ export async function longAnswersUnread(
   chance: Chance,
   { tenants, hold }: Scene,
 ): Promise<void> {
-  const { tenantId } = chance.oneOf(tenants);
-  const other = tenants.find((tenant) => tenant.tenantId !== tenantId)?.tenantId ?? tenantId;
+  const other = chance.oneOf(tenants).tenantId;
+  await installation.admin.query(hoard, [hoarder]);
   const headers = { authorization: `Bearer ${installation.apiKey}` };
   const open = (method: string, where: string) => {
     const sent = request(`${installation.apiUrl}${where}`, { method, headers });
@@ -76,9 +90,9 @@ export async function longAnswersUnread(
     sent.end();
     return sent;
   };
-  const paths = ['export', 'overview/events'].map((what) => `/v1/tenants/${tenantId}/${what}`);
+  const paths = ['export', 'overview/events'].map((what) => `/v1/tenants/${hoarder}/${what}`);
   const requests = paths.flatMap((where) =>
-    Array.from({ length: 8 }, (_, index) => open(index % 2 === 0 ? 'HEAD' : 'GET', where)),
+    Array.from({ length: 16 }, (_, index) => open(index % 2 === 0 ? 'HEAD' : 'GET', where)),
   );
   await sleep(1_000);
   // A process that is down answers nobody: asked again until it is there.
@@ -95,8 +109,29 @@ export async function longAnswersUnread(
   for (const one of requests) one.destroy();
 }
 
+/** Whatever was silent, everybody is answered soon after Postgres can be reached again. */
+export async function servedAgain(installation: Installation, { tenants, hold }: Scene): Promise<void> {
+  const isAnswered = async ({ tenantId }: { tenantId: string }): Promise<boolean> => {
+    const order = { tenantId, resource: 'e2b', amountUsd: '0.01', ttlSeconds: 2 };
+    for (const endMs = Date.now() + servedAgainMs; Date.now() < endMs; await sleep(200)) {
+      const body = JSON.stringify({ ...order, operationId: randomUUID() });
+      const answer = await call(installation, '/v1/reservations', { key: installation.apiKey, method: 'POST', body });
+      if (answer && answer.status < 500) return true;
+    }
+    return false;
+  };
+  const answered = await Promise.all(tenants.map(isAnswered));
+  const without = tenants.filter((_, index) => !answered[index]).map(({ tenantId }) => tenantId);
+  hold(
+    'everybody is served again',
+    without.length === 0,
+    () => `${without.join(', ')}: no answer for ${servedAgainMs} ms`,
+  );
+}
+
 /** An operator resets a run or a conversation to one of its workflow tasks. */
-export async function workflowReset({ temporal }: Installation, chance: Chance, { load }: Scene): Promise<void> {
+export async function workflowReset(installation: Installation, chance: Chance, { load }: Scene): Promise<void> {
+  const { temporal, resetInCall } = installation;
   const workflowIds = [
     ...load.runs.slice(-10).map(({ runId }) => runWorkflowId(runId)),
     ...load.conversations.slice(-10).map(({ conversationId }) => conversationWorkflowId(conversationId)),
@@ -116,6 +151,24 @@ export async function workflowReset({ temporal }: Installation, chance: Chance, 
       requestId: randomUUID(),
       reason: 'by an operator, in a chaos run',
     });
+    const before = await temporal.workflow.getHandle(workflowId, runId).fetchHistory();
+    if (isInCall(before)) resetInCall.set(workflowId, (resetInCall.get(workflowId) ?? 0) + 1);
     return;
   }
+}
+
+/** Whether a model was being asked when a history ended. */
+function isInCall({ events }: { events?: readonly HistoryEvent[] | null }): boolean {
+  const open = new Set<string>();
+  for (const event of events ?? []) {
+    const { activityTaskScheduledEventAttributes: scheduled } = event;
+    if (scheduled?.activityType?.name === 'callModel') open.add(String(event.eventId));
+    const ended =
+      event.activityTaskCompletedEventAttributes ??
+      event.activityTaskFailedEventAttributes ??
+      event.activityTaskTimedOutEventAttributes ??
+      event.activityTaskCanceledEventAttributes;
+    if (ended) open.delete(String(ended.scheduledEventId));
+  }
+  return open.size > 0;
 }

@@ -1,25 +1,66 @@
 /**
- * Builds that are broken on purpose, to show that a chaos run tells: each takes one safeguard out of the database that the
- * run makes for itself.
+ * Builds that are broken on purpose, to show that a chaos run tells: each takes one safeguard out of the run's own installation, of
+ * its database or of the sources as its processes read them. One whose text has changed cannot be made, and says so.
  */
-export const brokenBuilds = {
+import { beforeUpdate, replaceInFunction, type BrokenBuild } from './breaking';
+
+/** The guard of migration 0016, in the recording and of the table, is not asked, and a row that is there is written over. */
+const withoutGuard =
+  'DROP TRIGGER refuse_reservation_change ON copilot_internal.reservations;' +
+  replaceInFunction('record_budget_batch', 'IF v_wrong IS NOT NULL THEN', 'IF false THEN') +
+  replaceInFunction(
+    'record_budget_batch',
+    'ON CONFLICT DO NOTHING\n    RETURNING operation_id',
+    `ON CONFLICT (tenant_id, operation_id) DO UPDATE SET status = excluded.status, granted_usd = excluded.granted_usd,
+      expires_at = excluded.expires_at, ended_at = excluded.ended_at
+    RETURNING operation_id`,
+  );
+
+const knownUnread = replaceInFunction(
+  'load_budget_batch',
+  "'reservations', v_reservations",
+  "'reservations', '[]'::jsonb",
+);
+
+const manyBuilds = {
   'row-lock': {
-    what: 'decisions of a tenant no longer lock its rows, on a database that takes 20 ms to write them',
+    what: 'decisions of a tenant no longer lock its rows, on a database that takes 0.5 s to write them',
+    told: 'no grant passes a limit',
     // Without the wait the guard in SQL, which is one statement, leaves a window of about a millisecond.
     sql:
       replaceInFunction('lock_quotas', ' FOR NO KEY UPDATE', '') +
       replaceInFunction(
         'record_budget_batch',
         "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');",
-        "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes'); PERFORM pg_sleep(0.02);",
+        "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes'); PERFORM pg_sleep(0.5);",
       ),
+    faults: ['two authorities at once'],
   },
   dedupe: {
     what: 'a repeated command is decided again: known reservations are not read',
-    sql: replaceInFunction('load_budget_batch', "'reservations', v_reservations", "'reservations', '[]'::jsonb"),
+    told: 'everything ends',
+    sql: knownUnread,
+  },
+  recording: {
+    what: 'a repeated command is decided again, and the recording writes over the row that is there',
+    told: 'reserved equals the open reservations',
+    sql: withoutGuard + knownUnread,
+  },
+  spelling: {
+    what: 'an id in capitals is another id, and the recording writes over the row that is there',
+    told: 'reserved equals the open reservations',
+    sql: withoutGuard,
+    sources: [
+      {
+        file: 'core/ids.ts',
+        from: 'if (asWritten.test(text)) return text;',
+        to: 'if (asRead.test(text)) return text;',
+      },
+    ],
   },
   expiry: {
     what: 'what an expired reservation held is not freed',
+    told: 'reserved equals the open reservations',
     sql: `
       CREATE FUNCTION copilot_internal.leak() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $leak$
       BEGIN
@@ -32,26 +73,139 @@ export const brokenBuilds = {
   },
   claim: {
     what: 'a call is made without its claim being written',
+    told: 'no paid call without a claim',
     sql: `
       CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid)
         RETURNS numeric LANGUAGE sql VOLATILE AS $claim$
         SELECT granted_usd FROM copilot_internal.reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id
       $claim$;`,
+    faults: ['model call is cut off'],
   },
-} as const;
+  'claim-lasts': {
+    what: 'a claim leaves its reservation the time that is left of it',
+    told: 'a claim lasts as long as its call may',
+    sql: beforeUpdate('NEW.claim_token IS NOT NULL', 'NEW.expires_at := OLD.expires_at'),
+    faults: ['Postgres slow'],
+  },
+  'kept-answer': {
+    what: 'what a model answered is not kept with its cost',
+    told: 'a paid answer is kept',
+    sql: beforeUpdate("NEW.outcome_result ? 'stopReason'", 'NEW.outcome_result := NULL'),
+    faults: ['Postgres slow'],
+  },
+  patience: {
+    what: 'the outcome of a paid call is written once, or never',
+    told: 'a paid answer is kept',
+    sources: [
+      {
+        file: 'activities/own-time.ts',
+        from: 'if (!mayPass(error) || performance.now() + pauseMs >= untilMs) throw error;',
+        to: 'throw error;',
+      },
+    ],
+    faults: ['Postgres refuses connections'],
+  },
+  unpriced: {
+    what: 'an answer that cannot be priced is thrown away',
+    told: 'a paid answer is kept',
+    sources: [
+      {
+        file: 'activities/llm/paid-call.ts',
+        from: 'const content = storable(streamed.content ?? []);',
+        to: 'if (!priced.isPriced) throw failure(priced.code, priced.reason);\n  const content = storable(streamed.content ?? []);',
+      },
+    ],
+    faults: ['usage that cannot be priced'],
+  },
+  bought: {
+    what: 'a step does not look whether its answer was bought already',
+    told: 'no answer is bought twice',
+    sources: [
+      {
+        file: 'activities/llm/index.ts',
+        from: 'if (!reply) return undefined;',
+        to: 'if (reply || !reply) return undefined;',
+      },
+    ],
+    faults: ['a workflow reset'],
+  },
+  'alert-lease': {
+    what: 'an alert that somebody is sending is taken by others too',
+    told: 'an alert has one sender at a time',
+    sql: replaceInFunction('take_due_alerts', 'clock_timestamp() + p_lease', 'clock_timestamp()'),
+    faults: ["a period's end"],
+  },
+  revocation: {
+    what: 'a revoked key speaks for its tenant',
+    told: 'a revoked key is refused',
+    sql: replaceInFunction('find_api_key', ' AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())', ''),
+    faults: ['a key revoked'],
+  },
+  'revocation-told': {
+    what: 'a revocation is not told to the processes that remember the key',
+    told: 'a revoked key is refused',
+    sql: 'DROP TRIGGER key_changed ON copilot_internal.api_keys;',
+    faults: ['a key revoked'],
+  },
+  'long-answers': {
+    what: 'exports take the connections of everybody, as many as are asked for, and nobody is cut off',
+    told: 'nobody stands still for another',
+    sources: [
+      {
+        file: 'api/tenant-end-routes.ts',
+        from: 'exportTenant(dependencies.exportPool, tenantId)',
+        to: 'exportTenant(dependencies.pool, tenantId)',
+      },
+      {
+        file: 'api/long-answers.ts',
+        from: 'export: { perOwner: 1, all: 4, unreadMs: 30_000, lastMs: 15 * 60_000 },',
+        to: 'export: { perOwner: 500, all: 5_000, unreadMs: 600_000, lastMs: 15 * 60_000 },',
+      },
+    ],
+    faults: ['HEAD and answers that nobody reads'],
+  },
+  silence: {
+    what: 'a connection to Postgres that says nothing is waited for without end',
+    told: 'everybody is served again',
+    sources: [
+      {
+        file: 'store/connections.ts',
+        from: 'query_timeout: statementMs + databaseLimits.graceMs,',
+        to: 'query_timeout: 0,',
+      },
+      {
+        file: 'store/connections.ts',
+        from: '(client as Inside).connection.stream.destroy();',
+        to: 'void client;',
+      },
+    ],
+    faults: ['Postgres goes silent'],
+  },
+  'transaction-time': {
+    what: 'a decision holds its locks for as long as its client is silent',
+    told: 'everybody is served again',
+    sources: [
+      {
+        file: 'store/pool.ts',
+        from: 'transaction_timeout: String(Math.ceil(withinMs)),',
+        to: '',
+      },
+      {
+        file: 'store/pool.ts',
+        from: 'idle_in_transaction_session_timeout: String(Math.ceil(withinMs)),',
+        to: "idle_in_transaction_session_timeout: '0',",
+      },
+    ],
+    faults: ['a decision’s connection goes silent in its transaction'],
+  },
+  fence: {
+    what: 'a copy of Postgres takes over while the first one still answers',
+    told: 'no acknowledged decision is lost',
+    isUnfenced: true,
+    faults: ['a copy of Postgres takes over without the last second'],
+  },
+} satisfies Record<string, BrokenBuild>;
 
-export type BrokenBuild = keyof typeof brokenBuilds;
-export const brokenBuildNames = Object.keys(brokenBuilds) as BrokenBuild[];
-
-/** Changes the text of a function as it stands, and fails when the text is not there. */
-function replaceInFunction(name: string, from: string, to: string): string {
-  const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;
-  return `
-    DO $change$
-    DECLARE
-      v_old text := (SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = ${quote(name)});
-    BEGIN
-      IF position(${quote(from)} IN v_old) = 0 THEN RAISE EXCEPTION '${name} has changed: break it in another way'; END IF;
-      EXECUTE replace(v_old, ${quote(from)}, ${quote(to)});
-    END $change$;`;
-}
+export type BrokenBuildName = keyof typeof manyBuilds;
+export const brokenBuilds: Record<BrokenBuildName, BrokenBuild> = manyBuilds;
+export const brokenBuildNames = Object.keys(manyBuilds) as BrokenBuildName[];

@@ -1,8 +1,21 @@
 /** The promises of docs/architecture.md, asked of what Postgres, Temporal, the stand-ins and the callers hold. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatUsd, parseUsd, sumUsd } from '../../core/money';
-import { endedWrongly, ledgerOfQuota, openOfQuota } from '../../store/books-sql';
+import { endedWrongly } from '../../store/books-sql';
 import { budgetStateQuery, budgetWorkflowId, conversationWorkflowId, runWorkflowId } from '../../workflows/messages';
+import {
+  balances,
+  boughtAgain,
+  dailySums,
+  leases,
+  missingAlerts,
+  operations,
+  underWay,
+  type BalanceRow,
+  type OpenRow,
+  type OperationRow,
+  type TurnRow,
+} from './checks-sql';
 import type { Installation } from './installation';
 import type { Load, Tenant } from './load';
 
@@ -13,6 +26,13 @@ export interface Violation {
 
 /** How often a long wait says what it waits for. */
 const sayEveryMs = 20_000;
+/** What runs out is settled by upkeep, which looks once a minute, at the latest. */
+const upkeepMs = 90_000;
+
+/** What an answer of a model and its writing may take, and the margin after it: workflows/agent-loop.ts. */
+const callSeconds = 960;
+/** Whoever sends an alert has it for 30 s. Some of them may go by before it is on its way. */
+const leaseMsMin = 15_000;
 
 /** How Temporal shows a run that ended like this on record. */
 const workflowEndOf = (status: string): string =>
@@ -74,30 +94,26 @@ export class Checks {
       endedWrongly('copilot_internal.reservations'),
     );
     this.hold('each reservation ends once', twice.length === 0, () => twice.map((row) => row.operation_id).join(', '));
+    await this.bought();
+    await this.holds();
+    this.senders();
   }
 
   /** Waits until nothing is under way, and says now and then for what. What is then still open is a violation. */
   async settle(load: Load, timeoutMs: number, say: (line: string) => void): Promise<void> {
-    let open: { what: string; workflowId: string | null }[] = [];
+    let open: OpenRow[] = [];
     let sayAtMs = Date.now() + sayEveryMs;
-    for (const giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs; await sleep(500)) {
-      ({ rows: open } = await this.installation.admin.query<{ what: string; workflowId: string | null }>(
-        `SELECT tenant_id || ' reservation ' || operation_id AS what, NULL AS "workflowId" FROM copilot_internal.reservations
-         WHERE status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded)
-         UNION ALL SELECT tenant_id || ' run ' || run_id || ', not heard of since ' || seen_at, workflow_id
-         FROM copilot_internal.runs WHERE status = 'running'
-         UNION ALL SELECT tenant_id || ' turn ' || turn_id, NULL FROM copilot_internal.turns WHERE status IN ('queued', 'running')
-         UNION ALL SELECT tenant_id || ' approval ' || approval_id, NULL FROM copilot_internal.approvals WHERE status = 'pending'
-         UNION ALL SELECT tenant_id || ' waiter', workflow_id FROM copilot_internal.money_waiters
-         UNION ALL SELECT 'alert ' || alert_id, NULL FROM copilot_internal.quota_alerts WHERE sent_at IS NULL`,
-      ));
+    for (let giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs; await sleep(500)) {
+      ({ rows: open } = await this.installation.admin.query<OpenRow>(underWay));
       const { alive } = this.installation.e2b.calls();
       if (open.length === 0 && alive.length === 0) break;
+      giveUpMs = Math.max(giveUpMs, ...open.map(({ endsAtMs }) => (endsAtMs ?? 0) + upkeepMs));
       if (Date.now() < sayAtMs) continue;
       sayAtMs = Date.now() + sayEveryMs;
       const named = [...open.map(({ what }) => what), ...alive.map((id) => `sandbox ${id}`)];
+      const left = Math.ceil((giveUpMs - Date.now()) / 1_000);
       say(
-        `chaos: still open: ${named.slice(0, 5).join('; ')}${named.length > 5 ? ` and ${named.length - 5} more` : ''}`,
+        `chaos: still open, for ${left} s at most: ${named.slice(0, 5).join('; ')}${named.length > 5 ? ` and ${named.length - 5} more` : ''}`,
       );
     }
     const told = await Promise.all(
@@ -246,6 +262,43 @@ export class Checks {
     );
   }
 
+  /** What a step was answered is bought once, but for what was on its way as its run was reset. */
+  private async bought(): Promise<void> {
+    const { rows } = await this.installation.admin.query<{ workflow_id: string; again: number }>(boughtAgain);
+    for (const { workflow_id: workflowId, again } of rows) {
+      const inCall = this.installation.resetInCall.get(workflowId) ?? 0;
+      this.hold(
+        'no answer is bought twice',
+        again <= inCall,
+        () => `${workflowId}: ${again} answers more than steps; it was reset ${inCall} times while a model answered`,
+      );
+    }
+  }
+
+  /** A paid call has the time that it may take: what it holds does not run out under it. */
+  private async holds(): Promise<void> {
+    const { rows } = await this.installation.admin.query<{ operation_id: string; seconds: number }>(
+      `SELECT operation_id, extract(epoch FROM expires_at - claimed_at)::float8 AS seconds
+       FROM copilot_internal.reservations WHERE kind IN ('llm.call', 'compaction') AND run_id IS NOT NULL AND claimed_at IS NOT NULL`,
+    );
+    for (const { operation_id: operationId, seconds } of rows)
+      this.hold(
+        'a claim lasts as long as its call may',
+        seconds > callSeconds - 0.1,
+        () => `${operationId}: ${seconds} s from its claim on, and ${callSeconds} s are due`,
+      );
+  }
+
+  /** Whoever sends an alert has it for a while. */
+  private senders(): void {
+    // What a copy of Postgres that takes over does not know was sent is sent by it.
+    if (this.installation.lost.length > 0) return;
+    for (const [alertId, atMs] of this.installation.alerts) {
+      const isTwice = atMs.some((ms, index) => index > 0 && ms - (atMs[index - 1] ?? 0) < leaseMsMin);
+      this.hold('an alert has one sender at a time', !isTwice, () => `alert ${alertId}: ${atMs.join(', ')}`);
+    }
+  }
+
   private async alerts(): Promise<void> {
     const { rows } = await this.installation.admin.query<{ alert_id: string }>(
       'SELECT alert_id FROM copilot_internal.quota_alerts',
@@ -290,89 +343,3 @@ export class Checks {
     );
   }
 }
-
-interface BalanceRow {
-  tenant_id: string;
-  scope: string;
-  scope_id: string;
-  resource_type: string;
-  limit: string;
-  spent: string;
-  reserved: string;
-  ledger: string;
-  open: string;
-  excess: string;
-}
-
-/** Each quota of a tenant beside its ledger entries and open reservations, added up from rows, in one snapshot. */
-const balances = `
-  WITH entries AS (
-    SELECT c.tenant_id, c.operation_id, c.resource, c.user_id, c.posted_at, c.amount_usd FROM copilot_internal.cost_records c
-  ), costs AS (
-    SELECT e.tenant_id, e.operation_id, e.resource, e.user_id, min(e.posted_at) AS posted_at,
-           greatest(sum(e.amount_usd) - CASE WHEN min(r.status) = 'committed' THEN min(r.granted_usd) ELSE 0 END, 0) AS excess
-    FROM entries e JOIN copilot_internal.reservations r USING (tenant_id, operation_id)
-    GROUP BY 1, 2, 3, 4
-  )
-  SELECT q.tenant_id, q.scope, q.scope_id, q.resource_type,
-         trim_scale(q.limit_usd + q.topup_usd)::text AS limit, trim_scale(q.current_spend_usd)::text AS spent,
-         trim_scale(q.reserved_usd)::text AS reserved,
-         trim_scale(${ledgerOfQuota})::text AS ledger, trim_scale(${openOfQuota})::text AS open,
-         (SELECT trim_scale(coalesce(sum(excess), 0))::text FROM costs c
-          WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
-            AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS excess
-  FROM copilot_internal.cost_quotas q WHERE q.tenant_id IS NOT NULL`;
-
-/** What is summed by day beside the ledger, whatever the day: a chaos run moves entries between days. */
-const dailySums = `
-  SELECT tenant_id, trim_scale(sum(days))::text AS days, trim_scale(sum(ledger))::text AS ledger
-  FROM (SELECT tenant_id, cost_usd AS days, 0 AS ledger FROM copilot_internal.daily_costs
-        UNION ALL SELECT tenant_id, 0, amount_usd FROM copilot_internal.cost_records) AS amounts
-  GROUP BY tenant_id`;
-
-/** What is leased of each platform quota. A lease that ran over counts in full: that money is gone. */
-const leases = `
-  SELECT trim_scale(p.limit_usd)::text AS limit,
-         trim_scale(coalesce(sum(CASE WHEN l.period_end > now() THEN greatest(l.limit_usd, l.current_spend_usd + l.reserved_usd)
-                                      ELSE l.reserved_usd END), 0))::text AS leased
-  FROM copilot_internal.cost_quotas p JOIN copilot_internal.cost_quotas l ON l.lease_of = p.quota_id GROUP BY p.quota_id`;
-
-interface TurnRow {
-  turn_id: string;
-  message: string;
-  status: string;
-  failure: { code?: string } | null;
-}
-
-interface OperationRow {
-  operation_id: string;
-  status: string;
-  granted: string | null;
-  ledger: string;
-}
-const operations = `
-  SELECT r.operation_id::text, r.status, trim_scale(r.granted_usd)::text AS granted,
-         (SELECT trim_scale(coalesce(sum(amount_usd), 0))::text FROM copilot_internal.cost_records c
-          WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id) AS ledger
-  FROM copilot_internal.reservations r`;
-
-/** Quotas that refused or passed their threshold in their period, and raised nothing. */
-const missingAlerts = `
-  SELECT q.tenant_id || ' ' || q.resource_type || ' ' || a.kind AS what
-  FROM copilot_internal.cost_quotas q
-  CROSS JOIN LATERAL (
-    SELECT 'quota_warning' AS kind WHERE q.current_spend_usd > 0 AND q.current_spend_usd >= q.limit_usd * q.warning_threshold
-    UNION ALL
-    SELECT 'quota_exceeded' WHERE EXISTS (
-      SELECT FROM copilot_internal.reservations r
-      WHERE r.tenant_id = q.tenant_id AND r.status = 'denied' AND r.decided_at >= q.period_start
-        AND r.refusal #>> '{quota,scope}' = q.scope AND r.refusal #>> '{quota,scopeId}' = q.scope_id
-        AND r.refusal #>> '{quota,resourceType}' = q.resource_type AND r.refusal #>> '{quota,period}' = q.period)
-  ) AS a
-  WHERE q.tenant_id IS NOT NULL AND q.lease_of IS NULL AND NOT EXISTS (
-    SELECT FROM copilot_internal.quota_alerts x
-    WHERE x.quota_id = q.quota_id AND x.kind = a.kind AND x.period_start = q.period_start)
-  UNION ALL
-  SELECT t.tenant_id || ' overrun' FROM copilot_internal.tenants t
-  WHERE EXISTS (SELECT FROM copilot_internal.reservations r WHERE r.tenant_id = t.tenant_id AND r.overrun_usd > 0 AND NOT r.unreserved)
-    AND NOT EXISTS (SELECT FROM copilot_internal.quota_alerts x WHERE x.tenant_id = t.tenant_id AND x.kind = 'overrun')`;

@@ -10,8 +10,8 @@ export type ProxyMode = 'pass' | 'slow' | 'refuse' | 'disk-full' | 'silent';
 export interface DatabaseProxy {
   port: number;
   set(mode: ProxyMode): void;
-  /** Leads new connections to another server; those that are open end. */
-  leadTo(port: number): void;
+  /** Leads new connections to another server; those that are open end, unless they are not to. */
+  leadTo(port: number, options?: { endOpen?: boolean }): void;
   /** The next connection that sends this text goes silent with it, as if its host were lost in the middle of a transaction. */
   silenceAt(text: string): Promise<void>;
   close(): Promise<void>;
@@ -66,8 +66,9 @@ export async function startDatabaseProxy(firstPort: number): Promise<DatabasePro
       if (mode === 'refuse') for (const socket of sockets) socket.destroy();
       if (mode === 'silent') for (const connection of connections) connection.silent = true;
     },
-    leadTo(port) {
+    leadTo(port, { endOpen = true } = {}) {
       targetPort = port;
+      if (!endOpen) return;
       for (const socket of sockets) socket.destroy();
     },
     silenceAt: (text) => new Promise((heard) => (awaited = { text, heard })),

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand } from '../../core/commands';
 import { budgetCommandsSignal, budgetWorkflowId } from '../../workflows/messages';
 import { inTransaction } from '../../store/pool';
-import { keyRevoked, longAnswersUnread, workflowReset } from './attacks';
+import { keyRevoked, longAnswersUnread, servedAgain, workflowReset } from './attacks';
 import type { Checks } from './checks';
 import type { ProxyMode } from './database-proxy';
 import type { Installation } from './installation';
@@ -125,7 +125,7 @@ export const faults = {
     for (let round = 0; round < racesMax && Date.now() < endMs; round += 1) {
       const operationIds = new Map(authorities.map((id) => [id, Array.from({ length: 10 }, () => randomUUID())]));
       await tell((id) => (operationIds.get(id) ?? []).map(dollar));
-      for (let wait = 0; wait < 40 && (await decided([...operationIds.values()].flat())) < 20; wait += 1)
+      for (let wait = 0; wait < 200 && (await decided([...operationIds.values()].flat())) < 20; wait += 1)
         await sleep(25);
       await look();
       await tell((id) =>
@@ -140,9 +140,13 @@ export const faults = {
           await client.query(step, [tenantId]);
       });
   },
-  'Postgres goes silent': (installation, chance) => proxied(installation, 'silent', chance.between(500, 3_000)),
-  'a decision’s connection goes silent in its transaction': async ({ proxy }) => {
-    await Promise.race([proxy.silenceAt('record_budget_batch'), sleep(5_000)]);
+  'Postgres goes silent': async (installation, chance, scene) => {
+    await proxied(installation, 'silent', chance.between(500, 3_000));
+    await servedAgain(installation, scene);
+  },
+  'a decision’s connection goes silent in its transaction': async (installation, _chance, scene) => {
+    await Promise.race([installation.proxy.silenceAt('record_budget_batch'), sleep(5_000)]);
+    await servedAgain(installation, scene);
   },
   'worker stopped': (installation, chance) =>
     installation.stopProcess(chance.between(0, 1), chance.between(1_000, 6_000)),

@@ -21,20 +21,29 @@ import { startPostgres, type RunningPostgres } from '../embedded/postgres';
 import { startTemporal, type RunningTemporal } from '../embedded/temporal';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
 import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
+import { assertApplied, assertSources, brokenSource, type BrokenBuild } from './breaking';
 import { startDatabaseProxy, type DatabaseProxy } from './database-proxy';
 import { startStandby } from './standby';
+
+/** What is broken on purpose of it, if anything. */
+type Broken = Partial<BrokenBuild>;
 
 const queuePrefix = 'chaos';
 const workerCount = 2;
 const postgresFlags = ['-c', 'max_connections=200'];
 /** Of an alert webhook on loopback that lives as long as the run. */
 const webhookSecret = 'chaos-on-loopback';
+/** How long whoever takes alerts thinks about each. */
+const webhookMs = 500;
 
 export class Installation {
   admin: Pool;
   /** When what Postgres had acknowledged was lost with it: no promise of ours reaches further than what Postgres keeps. */
   readonly lost: { fromMs: number; toMs: number }[] = [];
-  readonly alerts = new Map<string, number>();
+  /** When each alert arrived, in milliseconds since 1970. */
+  readonly alerts = new Map<string, number[]>();
+  /** How often a run was reset while a model answered it, by its workflow: that answer may be bought twice. */
+  readonly resetInCall = new Map<string, number>();
   /** Children that ended without being told to, as an operator would see. */
   readonly unexpectedEnds: string[] = [];
   private readonly workers: ChildProcess[] = [];
@@ -60,12 +69,14 @@ export class Installation {
     private readonly bundle: string,
     private readonly apiPort: number,
     readonly apiKey: string,
+    private readonly broken: Broken,
   ) {
     this.postgresDir = dataDir;
     this.admin = adminPool(postgres.adminUrl);
   }
 
-  static async start({ sabotage }: { sabotage?: string | undefined }): Promise<Installation> {
+  static async start(broken: Broken): Promise<Installation> {
+    await assertSources(broken);
     const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-chaos-'));
     const bundle = path.join(dataDir, 'workflows.js');
     const log = (): void => undefined;
@@ -77,7 +88,7 @@ export class Installation {
     const appPassword = randomPassword();
     await migrate({ adminUrl: postgres.adminUrl, appPassword });
     const setUp = createPool(postgres.adminUrl, { max: 1 });
-    if (sabotage !== undefined) await setUp.query(sabotage);
+    if (broken.sql !== undefined) await setUp.query(broken.sql);
     await setUp.end();
     const pool = createPool(appUrlFor(postgres.adminUrl, appPassword), { max: 1 });
     const { key } = await createApiKey(pool, { label: 'chaos' });
@@ -98,6 +109,7 @@ export class Installation {
       bundle,
       await freePort(),
       key,
+      broken,
     );
     installation.takeAlerts();
     installation.noteAnswers();
@@ -106,6 +118,16 @@ export class Installation {
       ...Array.from({ length: workerCount }, () => installation.startWorker()),
     ]);
     return installation;
+  }
+
+  /** What processes note of each source that they read in its broken form. */
+  private get appliedFile(): string {
+    return path.join(this.dataDir, 'broken');
+  }
+
+  /** @throws Error when a build that was to be broken is not. */
+  async assertBroken(): Promise<void> {
+    await assertApplied(this.broken, this.appliedFile);
   }
 
   get apiUrl(): string {
@@ -128,8 +150,8 @@ export class Installation {
       request.on('end', () => {
         if (this.webhookHangs) return;
         const { alertId } = JSON.parse(body) as { alertId: string };
-        this.alerts.set(alertId, (this.alerts.get(alertId) ?? 0) + 1);
-        response.end();
+        this.alerts.set(alertId, [...(this.alerts.get(alertId) ?? []), Date.now()]);
+        setTimeout(() => response.end(), webhookMs);
       });
     });
   }
@@ -160,9 +182,10 @@ export class Installation {
   }
 
   private spawn(name: string, file: string, again: () => Promise<void>): ChildProcess {
+    const { execArgv, env } = brokenSource(this.broken, this.appliedFile);
     const child = fork(path.join(__dirname, '..', '..', file), [], {
-      execArgv: ['--import', 'tsx'],
-      env: this.environment(),
+      execArgv: [...execArgv, '--import', 'tsx'],
+      env: { ...this.environment(), ...env },
       stdio: ['ignore', process.stderr, 'inherit', 'ipc'],
     });
     // Whoever runs processes starts one that ended again.
@@ -270,19 +293,28 @@ export class Installation {
     standby.cutOff();
     await sleep(1_000);
     // Fenced first: nobody reaches the first one any more, and then it is not there any more.
-    this.proxy.set('refuse');
-    process.kill(postgres.pid, 'SIGKILL');
+    if (!this.broken.isUnfenced) {
+      this.proxy.set('refuse');
+      process.kill(postgres.pid, 'SIGKILL');
+    }
     this.postgres = await standby.promote();
     const before = this.admin;
     this.admin = adminPool(this.postgres.adminUrl);
-    this.proxy.leadTo(this.postgres.port);
+    this.proxy.leadTo(this.postgres.port, { endOpen: !this.broken.isUnfenced });
     this.proxy.set('pass');
     this.riskAnswers();
     this.lost.push({ fromMs, toMs: Date.now() });
+    if (this.broken.isUnfenced) await this.answerBeside(postgres);
     await before.end().catch(() => undefined);
     await rm(path.join(this.postgresDir, 'postgres'), { recursive: true, force: true });
     if (this.postgresDir !== dataDir) await rm(this.postgresDir, { recursive: true, force: true });
     this.postgresDir = standbyDir;
+  }
+
+  /** The first Postgres goes on answering whoever is connected to it, for some seconds, beside the one that took over. */
+  private async answerBeside(first: RunningPostgres): Promise<void> {
+    await sleep(5_000);
+    process.kill(first.pid, 'SIGKILL');
   }
 
   /** Whether what was acknowledged then was lost with the Postgres that had kept it. */

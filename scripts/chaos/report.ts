@@ -1,11 +1,13 @@
 /** What a chaos run says at its end. */
-import type { BrokenBuild } from './broken-builds';
+import type { BrokenBuildName } from './broken-builds';
 import type { Violation } from './checks';
 
 export interface ChaosReport {
   seed: number;
   minutes: number;
-  broken?: BrokenBuild;
+  broken?: BrokenBuildName;
+  /** Whether the promise was broken that the safeguard is there for. */
+  isTold?: boolean;
   faults: Record<string, number>;
   requests: number;
   runs: number;
@@ -32,4 +34,5 @@ export function print(report: ChaosReport, json: boolean): void {
   console.log(`checks made: ${report.checks}`);
   for (const { promise, what } of report.violated) console.log(`VIOLATED  ${promise}: ${what}`);
   console.log(`violations: ${report.violations}`);
+  if (report.broken !== undefined) console.log(`${report.broken} is ${report.isTold ? 'told' : 'NOT TOLD'}`);
 }
