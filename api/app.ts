@@ -160,9 +160,9 @@ type App = OpenAPIHono<ApiEnv>;
 
 function tenantRoutes(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
-  const budgetOf = async (tenantId: string) => {
-    const { quotas, ...frozen } = await readBudget(pool, tenantId);
-    return { tenantId, quotas: quotas.map((quota) => showQuota(quota) as schemas.QuotaView), ...frozen };
+  const budgetOf = async (tenantId: string, userIds?: readonly string[]) => {
+    const { quotas, ...rest } = await readBudget(pool, tenantId, userIds);
+    return { tenantId, quotas: quotas.map((quota) => showQuota(quota) as schemas.QuotaView), ...rest };
   };
   app.openapi(
     createRoute({
@@ -200,16 +200,28 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
     },
   );
   const quotasBody = json(
-    z.object({ tenantId: z.string(), quotas: z.array(schemas.quotaView), ...schemas.frozenFields }),
+    z.object({
+      tenantId: z.string(),
+      quotas: z.array(schemas.quotaView),
+      ...schemas.moreUserQuotas,
+      ...schemas.frozenFields,
+    }),
     'The quotas of the tenant, and who is frozen',
   );
   const path = '/v1/tenants/{id}/quotas';
   const params = idParam('The tenant');
   app.openapi(
-    createRoute({ method: 'get', path, security, request: { params }, responses: { 200: quotasBody, ...failures } }),
+    createRoute({
+      method: 'get',
+      path,
+      security,
+      request: { params, query: schemas.quotasQuery },
+      responses: { 200: quotasBody, ...failures },
+    }),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
-      return c.json(await budgetOf(tenantId), 200);
+      const { userId } = c.req.valid('query');
+      return c.json(await budgetOf(tenantId, userId === undefined ? undefined : [userId]), 200);
     },
   );
   app.openapi(
@@ -234,7 +246,8 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
       });
       await setQuotas(pool, { tenantId, changes, apiKeyId: c.get('caller').apiKeyId });
       dependencies.authority.reload(tenantId);
-      return c.json(await budgetOf(tenantId), 200);
+      const users = new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])));
+      return c.json(await budgetOf(tenantId, users.size === 0 ? undefined : [...users]), 200);
     },
   );
 }

@@ -266,7 +266,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
   const [steps, costUsd, quotas] = await Promise.all([
     readRunSteps(pool, run),
     readRunCost(pool, run),
-    listQuotas(pool, run.tenantId),
+    listQuotas(pool, run.tenantId, []),
   ]);
   const all = quotas.find((quota) => quota.scope === 'tenant' && quota.resourceType === 'all');
   return {

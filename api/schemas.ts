@@ -78,6 +78,15 @@ export const setQuotasBody = z.strictObject({
     .max(100),
 });
 
+export const quotasQuery = z.strictObject({
+  userId: userIdSchema.optional().openapi({ description: 'The tenant and this user alone.' }),
+});
+export const moreUserQuotas = {
+  moreUserQuotas: z.number().int().openapi({
+    description: 'Quotas of users beyond the 500 quotas that are shown; `userId` shows those of one user.',
+  }),
+};
+
 /** Who may not reserve for now. */
 export const frozenFields = {
   frozenReason: z
@@ -450,6 +459,7 @@ export const overviewView = z.object({
   tenantId: z.string(),
   name: z.string(),
   ...frozenFields,
+  ...moreUserQuotas,
   quotas: z.array(
     quotaView.extend({
       forecast: z

@@ -43,6 +43,9 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
       <div class="cards">
         <Card title="Quotas" wide>
           <Quotas quotas={quotas} />
+          {value.moreUserQuotas > 0 && (
+            <p class="faint">and {value.moreUserQuotas} more quotas of users; the API shows those of each</p>
+          )}
         </Card>
         {main && (
           <Card title={`Burn-down of the month (${main.resourceType})`}>

@@ -755,7 +755,7 @@ GRANT EXECUTE ON FUNCTION repair_books(text,uuid[],date[],uuid,text,text) TO spe
 
 GRANT EXECUTE ON FUNCTION reservation_as_json(reservations) TO spendlock_app;
 
-GRANT EXECUTE ON FUNCTION reset_ended_periods(text,timestamp with time zone) TO spendlock_app;
+GRANT EXECUTE ON FUNCTION reset_ended_periods(text,timestamp with time zone,text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION return_leases(text) TO spendlock_app;
 
@@ -975,7 +975,8 @@ DECLARE
 BEGIN
   PERFORM lock_quotas(p_tenant_id, ARRAY(
     SELECT user_id FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND user_id IS NOT NULL));
-  PERFORM reset_ended_periods(p_tenant_id, clock_timestamp());
+  PERFORM reset_ended_periods(p_tenant_id, clock_timestamp(), ARRAY(
+    SELECT user_id FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND user_id IS NOT NULL));
   SELECT * INTO v_row FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id FOR UPDATE;
   SELECT * INTO v_entry FROM cost_records
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id ORDER BY cost_record_id LIMIT 1;
@@ -1060,7 +1061,7 @@ BEGIN
            "postedAt" timestamptz, "grant" boolean, enforced boolean)
     JOIN cost_quotas q
       ON (q.resource_type = c.resource OR q.resource_type = 'all')
-     AND q.tenant_id = p_tenant_id AND (q.scope <> 'user' OR q.scope_id = c."userId")
+     AND q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = c."userId"))
   ), crossed AS (
     SELECT * FROM (
       SELECT e.*, e.held_usd + sum(e.reserved_delta_usd + e.spent_delta_usd)
@@ -1154,7 +1155,7 @@ BEGIN
       WHERE l.tenant_id = p_tenant_id AND l.lease_of IS NOT NULL AND n.needed_usd > 0));
   END IF;
   PERFORM lock_quotas(p_tenant_id, v_user_ids);
-  PERFORM reset_ended_periods(p_tenant_id, clock_timestamp());
+  PERFORM reset_ended_periods(p_tenant_id, clock_timestamp(), v_user_ids);
   RETURN apply_quota_changes(p_tenant_id, p_changes);
 END
 $function$
@@ -1590,8 +1591,9 @@ BEGIN
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
-  IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND period_end <= v_now) THEN
-    PERFORM reset_ended_periods(p_tenant_id, v_now);
+  IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND period_end <= v_now
+    AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (v_user_ids)))) THEN
+    PERFORM reset_ended_periods(p_tenant_id, v_now, v_user_ids);
   END IF;
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
@@ -1613,7 +1615,7 @@ BEGIN
            coalesce(bool_or(kind = 'quota_exceeded'), false) AS exceeded
     FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
   ) AS a
-  WHERE q.tenant_id = p_tenant_id AND (q.scope <> 'user' OR q.scope_id = ANY (v_user_ids));
+  WHERE q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = ANY (v_user_ids)));
 
   SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
   FROM (
@@ -1659,7 +1661,7 @@ BEGIN
     PERFORM add_user_quotas(p_tenant_id, p_user_ids);
   END IF;
   PERFORM 1 FROM cost_quotas
-  WHERE tenant_id = p_tenant_id AND (scope <> 'user' OR scope_id = ANY (p_user_ids))
+  WHERE tenant_id = p_tenant_id AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (p_user_ids)))
   ORDER BY quota_id FOR NO KEY UPDATE;
   RETURN true;
 END
@@ -2147,7 +2149,7 @@ AS $function$
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION copilot_internal.reset_ended_periods(p_tenant_id text, p_now timestamp with time zone)
+CREATE OR REPLACE FUNCTION copilot_internal.reset_ended_periods(p_tenant_id text, p_now timestamp with time zone, p_user_ids text[] DEFAULT NULL::text[])
  RETURNS void
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
@@ -2156,7 +2158,8 @@ AS $function$
   SET current_spend_usd = 0, topup_usd = 0, period_start = b.period_start, period_end = b.period_end, updated_at = p_now,
       limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
   FROM cost_quotas old, period_bounds(old.period, p_now) AS b
-  WHERE old.quota_id = q.quota_id AND q.tenant_id = p_tenant_id AND q.period_end <= p_now
+  WHERE old.quota_id = q.quota_id AND q.tenant_id = p_tenant_id AND q.period_end <= p_now AND old.tenant_id = p_tenant_id
+    AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND (p_user_ids IS NULL OR q.scope_id = ANY (p_user_ids))))
 $function$
 ;
 

@@ -15,7 +15,7 @@ import { inSpan } from '../telemetry/spans';
 import { asTenant, inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 
 /** How many overdue reservations, and how many unfolded outcomes, one batch settles beside its commands. */
-const dueMax = 500;
+export const dueAtOnceMax = 500;
 
 export interface RecordedBatch {
   decision: BatchDecision;
@@ -31,13 +31,14 @@ export interface BatchOptions {
   enforced: Record<Resource, boolean>;
   /** Postgres gives up after this long, and the batch is undecided. */
   timeoutMs: number;
-  /** What is due of the tenant and settled beside the commands: all of it unless it is left, or only one is taken. */
+  /** What is due of the tenant and settled beside the commands: as much as is said, or none or only one of it. */
   due?: 'left' | { only: string };
+  dueMax?: number;
 }
 
 /** Decides a batch and records it. Undefined when there is no such tenant: nothing was recorded then. */
 export async function decideAndRecord(pool: Pool, options: BatchOptions): Promise<RecordedBatch | undefined> {
-  const { tenantId, commands, enforced, timeoutMs, due } = options;
+  const { tenantId, commands, enforced, timeoutMs, due, dueMax = dueAtOnceMax } = options;
   const operationIds = [
     ...new Set([
       ...commands.flatMap((command) => ('operationId' in command ? [inOneSpelling(command.operationId)] : [])),
@@ -171,7 +172,7 @@ export async function listDue(pool: Pool, tenantId: string, limit: number): Prom
          (SELECT operation_id FROM copilot_internal.reservations
           WHERE tenant_id = $1 AND outcome IS NOT NULL AND NOT outcome_folded ORDER BY outcome_at LIMIT $3)) AS due
        ORDER BY random() LIMIT $2`,
-      [tenantId, limit, dueMax],
+      [tenantId, limit, dueAtOnceMax],
     );
     return rows.map((row) => row.operation_id);
   });

@@ -52,7 +52,7 @@ export async function topUp(
   const userIds = quota.scope === 'user' ? [quota.scopeId] : [];
   const details = { ...quota, amountUsd, reason };
   const done = await change(pool, { tenantId, by, action: 'top_up', details, userIds }, async (client) => {
-    await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp())', [tenantId]);
+    await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
     const { rowCount } = await client.query(
       `UPDATE copilot_internal.cost_quotas SET topup_usd = topup_usd + $6::numeric, updated_at = clock_timestamp()
        WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5`,

@@ -4,7 +4,7 @@ import { dayMs } from '../core/periods';
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
 import { reservationsOf, type ReservationView } from './reservations';
-import { frozenOf, isOwn, quotasOf, type Frozen, type QuotaView } from './tenants';
+import { frozenOf, ownQuotasOf, type Frozen, type OwnQuotas } from './tenants';
 import { usageOf, type UsageLine } from './usage';
 
 /** A request that was refused money: by a quota, or because its payer is frozen. */
@@ -33,11 +33,9 @@ export interface AlertRecord {
   sentAt: Date | null;
 }
 
-export interface TenantOverview extends Frozen {
+export interface TenantOverview extends Frozen, OwnQuotas {
   tenantId: string;
   name: string;
-  /** Its own; leases of the platform's quotas are left out. */
-  quotas: QuotaView[];
   /** Since `from`. */
   spend: { from: Date; byDay: UsageLine[]; byModel: UsageLine[]; byUser: UsageLine[]; byKind: UsageLine[] };
   denials: DenialRecord[];
@@ -59,10 +57,10 @@ export async function readOverview(
     const to = new Date(Math.ceil(now.getTime() / dayMs) * dayMs);
     const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>
       usageOf(client, { tenantId, from, to, groupBy });
-    const [tenant, frozen, quotas, byDay, byModel, byUser, byKind, denials, alerts, holds, open] = await Promise.all([
+    const [tenant, frozen, own, byDay, byModel, byUser, byKind, denials, alerts, holds, open] = await Promise.all([
       client.query<{ name: string }>('SELECT name FROM copilot_internal.tenants WHERE tenant_id = $1', [tenantId]),
       frozenOf(client, tenantId),
-      quotasOf(client, tenantId),
+      ownQuotasOf(client, tenantId),
       usage('day'),
       usage('model'),
       usage('user'),
@@ -78,7 +76,7 @@ export async function readOverview(
       tenantId,
       ...found,
       ...frozen,
-      quotas: quotas.filter(isOwn),
+      ...own,
       spend: { from, byDay, byModel, byUser, byKind },
       denials,
       alerts,

@@ -152,18 +152,29 @@ export async function readPolicy(pool: Pool, tenantId: string): Promise<TenantPo
 }
 
 /**
- * The quotas that bind a tenant. One of scope `platform` is its own lease of the platform's quota: what others spend is not
- * its to know. One whose period has ended shows the current period, with nothing spent, as the next decision will make it.
+ * The quotas that bind a tenant and these users of it. One of scope `platform` is its own lease of the platform's quota: what others
+ * spend is not its to know. One whose period has ended shows the current period, with nothing spent, as the next decision will make it.
  */
-export async function listQuotas(pool: Pool, tenantId: string): Promise<QuotaView[]> {
-  return asTenant(pool, tenantId, (client) => quotasOf(client, tenantId));
+export async function listQuotas(pool: Pool, tenantId: string, userIds: readonly string[]): Promise<QuotaView[]> {
+  return asTenant(pool, tenantId, (client) => quotasOf(client, tenantId, userIds));
 }
 
-/** The tenant's own quotas and who is frozen, as they stand together. Its leases of the platform's quotas are no limits of its own. */
-export async function readBudget(pool: Pool, tenantId: string): Promise<Frozen & { quotas: QuotaView[] }> {
+/** A tenant's own quotas, as far as they are shown at once. Leases of the platform's quotas are no limits of its own. */
+export interface OwnQuotas {
+  quotas: QuotaView[];
+  /** How many quotas of users there are beyond those. */
+  moreUserQuotas: number;
+}
+
+/** The tenant's own quotas, of these users or of the first by name, and who is frozen, as they stand together. */
+export async function readBudget(
+  pool: Pool,
+  tenantId: string,
+  userIds?: readonly string[],
+): Promise<Frozen & OwnQuotas> {
   return asTenant(pool, tenantId, async (client) => {
-    const [quotas, frozen] = await Promise.all([quotasOf(client, tenantId), frozenOf(client, tenantId)]);
-    return { quotas: quotas.filter(isOwn), ...frozen };
+    const [own, frozen] = await Promise.all([ownQuotasOf(client, tenantId, userIds), frozenOf(client, tenantId)]);
+    return { ...own, ...frozen };
   });
 }
 
@@ -215,7 +226,7 @@ export async function readGate(
       : false;
   const gate = asTenant(pool, tenantId, async (client, commitWith) => {
     const both = Promise.all([
-      quotasOf(client, tenantId),
+      gateQuotasOf(client, { tenantId, payer, conversationId }),
       repeat && isTenants ? wasAnswered(client, repeat) : false,
       conversationId === undefined
         ? undefined
@@ -253,8 +264,12 @@ export interface RepeatOf {
   idempotencyKey: string | undefined;
 }
 
-/** `listQuotas` within the caller's transaction. */
-export async function quotasOf(client: PoolClient, tenantId: string): Promise<QuotaView[]> {
+/** Quotas of a tenant; of which users, a condition on `q.scope_id` says, whose parameters follow the tenant. */
+async function selectQuotas(
+  client: PoolClient,
+  tenantId: string,
+  { ofUsers, values = [], max }: { ofUsers: string; values?: readonly unknown[]; max?: number },
+): Promise<QuotaView[]> {
   const { rows } = await client.query<QuotaRow>(
     `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
             CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.topup_usd)::text END AS topup_usd,
@@ -264,11 +279,50 @@ export async function quotasOf(client: PoolClient, tenantId: string): Promise<Qu
             b.period_start, b.period_end, q.period_end <= now() AS was_ended
      FROM copilot_internal.cost_quotas q,
           copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
-     WHERE q.tenant_id = $1
-     ORDER BY q.scope, q.scope_id, q.resource_type, q.period`,
-    [tenantId],
+     WHERE q.tenant_id = $1 AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}))
+     ORDER BY q.scope, q.scope_id, q.resource_type, q.period ${max === undefined ? '' : `LIMIT ${max}`}`,
+    [tenantId, ...values],
   );
   return rows.map(viewOf);
+}
+
+/** `listQuotas` within the caller's transaction. */
+const quotasOf = (client: PoolClient, tenantId: string, userIds: readonly string[]): Promise<QuotaView[]> =>
+  selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = ANY ($2)', values: [userIds] });
+
+/** Those that bind one payer, who may be known by the conversation only. */
+const gateQuotasOf = (
+  client: PoolClient,
+  {
+    tenantId,
+    payer,
+    conversationId,
+  }: { tenantId: string; payer?: string | undefined; conversationId?: string | undefined },
+): Promise<QuotaView[]> =>
+  selectQuotas(client, tenantId, {
+    ofUsers: 'q.scope_id = coalesce($2, (SELECT r.user_id FROM copilot_internal.runs r WHERE r.run_id = $3::uuid))',
+    values: [payer ?? null, conversationId ?? null],
+  });
+
+/** As many quotas are shown at once. Those of the tenant itself come first, and are fewer. */
+const shownMax = 500;
+
+/** The tenant's own, and those of these users, or the first by name. */
+export async function ownQuotasOf(
+  client: PoolClient,
+  tenantId: string,
+  userIds?: readonly string[],
+): Promise<OwnQuotas> {
+  if (userIds) return { quotas: (await quotasOf(client, tenantId, userIds)).filter(isOwn), moreUserQuotas: 0 };
+  const [all, counted] = await Promise.all([
+    selectQuotas(client, tenantId, { ofUsers: 'true', max: shownMax }),
+    client.query<{ ofUsers: number }>(
+      `SELECT count(*)::integer AS "ofUsers" FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'user'`,
+      [tenantId],
+    ),
+  ]);
+  const shown = all.filter(({ scope }) => scope === 'user').length;
+  return { quotas: all.filter(isOwn), moreUserQuotas: (counted.rows[0]?.ofUsers ?? 0) - shown };
 }
 
 export interface QuotaRow {

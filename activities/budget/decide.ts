@@ -13,13 +13,13 @@ import { formatUsd } from '../../core/money';
 import { readCommand } from '../../core/read-command';
 import { headroomUsd, quotaState } from '../../core/quotas';
 import { asksTheSame } from '../../core/reservations';
-import { decideAndRecord, type BatchOptions, type RecordedBatch } from '../../store/budget-batch';
+import { decideAndRecord, dueAtOnceMax, type BatchOptions, type RecordedBatch } from '../../store/budget-batch';
 import { notifyAnswers, type AddressedAnswer } from '../../store/answers';
 import { sqlState, type Pool } from '../../store/pool';
 import { countDecision, type MeasuredDecision } from '../../telemetry/metrics';
 import type { ReplyBoard } from '../../authority/reply-board';
 import type { DecideRequest, DecideResult } from '../contracts/budget';
-import { canSettle, laterThan } from './due';
+import { canSettle, DueSizes, laterThan } from './due';
 import { decideInParts, PartSizes } from './in-parts';
 
 export interface DecideDependencies {
@@ -48,6 +48,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   const { pool, log, enforced, replies } = dependencies;
   const underWay = new Set<Promise<void>>();
   const partSizes = new PartSizes(batchMax);
+  const due = new DueSizes(dueAtOnceMax, recordingTimeoutMs);
 
   const answer = (
     { tenantId, continuing = false }: DecideRequest,
@@ -69,17 +70,13 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   async function decidePart(
     request: DecideRequest,
     commands: readonly BudgetCommand[],
-    { timeoutMs = recordingTimeoutMs, due }: Partial<Pick<BatchOptions, 'timeoutMs' | 'due'>> = {},
+    { timeoutMs = recordingTimeoutMs, ...settled }: Partial<Pick<BatchOptions, 'timeoutMs' | 'due'>> = {},
   ): Promise<Decided> {
     const { tenantId } = request;
     const startedMs = performance.now();
-    const recorded = await decideAndRecord(pool, {
-      tenantId,
-      commands,
-      enforced,
-      timeoutMs,
-      ...(due === undefined ? {} : { due }),
-    });
+    const recorded = await due.settling(tenantId, isTooSlow, (dueMax) =>
+      decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs, dueMax, ...settled }),
+    );
     if (!recorded) {
       const unknown = commands.flatMap((command) => unknownTenant(tenantId, command));
       answer(request, commands, unknown);

@@ -6,6 +6,7 @@
 import { listDue, type BatchOptions } from '../../store/budget-batch';
 import { sqlState, type Pool } from '../../store/pool';
 import type { Logger } from '../../telemetry/log';
+import { PartSizes } from './in-parts';
 
 /** How much of it is tried by itself, for how long, and when it is next looked at. */
 const operationsMax = 50;
@@ -53,4 +54,40 @@ export async function canSettle({
       log.error({ tenantId, operationId, sqlState: sqlState(one) }, 'the end of a reservation cannot be recorded');
   }
   return false;
+}
+
+/** Of what is settled with a batch that was too slow, one in so many is settled with the next. */
+const fewer = 8;
+
+/**
+ * How much of what is due is settled with a batch, by tenant. It may be what takes a batch too long (many users, whose quotas are
+ * read with it), so that less of it comes with the next one: a tenant always gets on. One that was quick lets it grow again.
+ */
+export class DueSizes {
+  private readonly sizes: PartSizes;
+
+  constructor(
+    dueMax: number,
+    private readonly timeoutMs: number,
+  ) {
+    this.sizes = new PartSizes(dueMax);
+  }
+
+  /** Decides and records a batch that settles so much. */
+  async settling<T>(
+    tenantId: string,
+    isTooSlow: (error: unknown) => boolean,
+    decide: (dueMax: number) => Promise<T>,
+  ): Promise<T> {
+    const dueMax = this.sizes.of(tenantId);
+    const startedMs = performance.now();
+    try {
+      const decided = await decide(dueMax);
+      if (performance.now() - startedMs < this.timeoutMs / 4) this.sizes.note(tenantId, Math.max(1, dueMax * 2));
+      return decided;
+    } catch (error) {
+      if (isTooSlow(error)) this.sizes.note(tenantId, Math.floor(dueMax / fewer));
+      throw error;
+    }
+  }
 }

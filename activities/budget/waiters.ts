@@ -15,10 +15,10 @@ const wokenAgoMs = 3_000;
 export const createWakeWaiters =
   ({ pool, client, log }: { pool: Pool; client: Client; log: Logger }): AuthorityActivities['wakeWaiters'] =>
   async ({ tenantId }) => {
-    const [quotas, waiters] = await Promise.all([
-      listQuotas(pool, tenantId),
-      listWaiters(pool, { tenantId, wokenAgoMs }),
-    ]);
+    const waiters = await listWaiters(pool, { tenantId, wokenAgoMs });
+    if (waiters.length === 0) return;
+    const payers = new Set(waiters.flatMap(({ userId }) => userId ?? []));
+    const quotas = await listQuotas(pool, tenantId, [...payers]);
     const toWake = whoFits(quotas.map(roomOf), waiters).filter(({ justWoken }) => !justWoken);
     if (toWake.length === 0) return;
     await noteWoken(pool, { tenantId, waiterIds: toWake.map(({ waiterId }) => waiterId) });

@@ -16,6 +16,8 @@ export type UsageView = z.infer<typeof usageView>;
 export interface TenantQuotas {
   tenantId: string;
   quotas: QuotaView[];
+  /** How many quotas of users there are beyond those that are shown. */
+  moreUserQuotas: number;
 }
 
 export function tenantsOf(http: Http) {
@@ -24,7 +26,8 @@ export function tenantsOf(http: Http) {
     /** Makes a tenant. Its API key is in the answer, and nowhere else. */
     create: (tenant: { tenantId: string; name?: string }) =>
       http.post<TenantQuotas & { apiKey: string }>('/v1/tenants', tenant),
-    quotas: (tenantId: string) => http.get<TenantQuotas>(path(tenantId)),
+    /** Those of the tenant, and of its first users by name or of the one that is named. */
+    quotas: (tenantId: string, query: { userId?: string } = {}) => http.get<TenantQuotas>(path(tenantId), query),
     setQuotas: (tenantId: string, quotas: z.input<typeof setQuotasBody>['quotas']) =>
       http.put<TenantQuotas>(path(tenantId), { quotas }),
   };

@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { ApiCallError, connect } from './api';
 import {
   amount,
@@ -53,6 +53,7 @@ const columns: Column<Quota>[] = [
 interface PlatformQuota extends Quota {
   leasedUsd: string;
 }
+type ShowOptions = Json & { platform?: boolean; user?: string };
 type SetOptions = QuotaOptions & Json & { limit: string; warnAt?: number[]; platform?: boolean };
 
 /** One more of the shares that are given. */
@@ -79,6 +80,7 @@ const platformTable = (quotas: PlatformQuota[]): string =>
 const leasedColumn: Column<PlatformQuota>[] = [{ name: 'leased', of: ({ leasedUsd }) => usd(leasedUsd), right: true }];
 interface Budget {
   quotas: Quota[];
+  moreUserQuotas: number;
   frozenReason: string | null;
   frozenUsers: { userId: string; reason: string }[];
 }
@@ -87,6 +89,8 @@ const frozenLines = ({ frozenReason, frozenUsers }: Budget): string[] => [
   ...frozenUsers.map(({ userId, reason }) => `FROZEN: user ${userId}: ${reason}.`),
 ];
 const quotaTable = (quotas: Quota[]): string => table(columns, quotas, 'No quota: nothing can be reserved.');
+const moreLines = ({ moreUserQuotas }: Budget): string[] =>
+  moreUserQuotas === 0 ? [] : [`and ${moreUserQuotas} more quotas of users; --user shows those of one`];
 
 export function budgetCommands(): Command {
   const budget = new Command('budget').description('limits, top-ups, freezes and corrections');
@@ -94,13 +98,15 @@ export function budgetCommands(): Command {
     .command('show [tenant]')
     .description('the quotas that bind a tenant, or with --platform those that bind all tenants together')
     .addOption(platformOption)
-    .action(async (tenantId: string | undefined, { json = false, platform = false }: Json & { platform?: boolean }) => {
+    .addOption(new Option('--user <id>', 'the tenant and this user alone'))
+    .action(async (tenantId: string | undefined, { json = false, platform = false, user }: ShowOptions) => {
       if (oneOf(tenantId, platform) === platformOnly) {
         const answer = await connect().get<{ quotas: PlatformQuota[] }>('/v1/platform/quotas');
         return show(json, answer, () => platformTable(answer.quotas));
       }
-      const answer = await connect().get<Budget>(tenantPath(tenantId ?? '', 'quotas'));
-      show(json, answer, () => [...frozenLines(answer), quotaTable(answer.quotas)].join('\n'));
+      const query = user === undefined ? '' : `?${new URLSearchParams({ userId: user }).toString()}`;
+      const answer = await connect().get<Budget>(tenantPath(tenantId ?? '', 'quotas') + query);
+      show(json, answer, () => [...frozenLines(answer), quotaTable(answer.quotas), ...moreLines(answer)].join('\n'));
     });
   budget
     .command('set [tenant]')

@@ -63,4 +63,27 @@ describe('a batch of 500 commands (XA5)', () => {
     const reservedUsd = String((operationIds.length + 1) / 100);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd, openReservations: operationIds.length + 1 });
   });
+
+  test('with what is due of many, which takes too long at once, is decided, and all of it is settled', async () => {
+    const tenantId = await stack.tenant('100');
+    const operationIds = Array.from({ length: 400 }, () => randomUUID());
+    await stack.signal(
+      tenantId,
+      operationIds.map((operationId) => reserve(operationId, { ttlSeconds: 5 })),
+    );
+    await until('all are granted', async () => (await states(operationIds)) === operationIds.length);
+    // The end of each takes so much longer: eight seconds for all at once.
+    await stack.admin.query(`${slowRows};
+      DROP TRIGGER slow ON copilot_internal.reservations;
+      CREATE TRIGGER slow AFTER UPDATE ON copilot_internal.reservations FOR EACH ROW EXECUTE FUNCTION copilot_internal.slow()`);
+    const later = randomUUID();
+    await until('they are due', async () => {
+      const { rows } = await stack.admin.query('SELECT FROM copilot_internal.reservations WHERE expires_at > now()');
+      return rows.length === 0;
+    });
+    await stack.signal(tenantId, [reserve(later)]);
+    await until('it is decided', async () => (await states([later])) === 1);
+    await until('nothing else is held', async () => (await states(operationIds)) === 0);
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0.01', openReservations: 1 });
+  });
 });

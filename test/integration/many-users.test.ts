@@ -1,0 +1,91 @@
+/** A tenant whose application names very many users, each with quotas of its own: what concerns one of them reads no others. */
+import { randomUUID } from 'node:crypto';
+import { startTestApi, type TestApi } from '../support/api';
+import { TestStack } from '../support/stack';
+
+const users = 50_000;
+
+describe('a tenant of very many users', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  let tenantId: string;
+
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    api = await startTestApi(stack);
+    tenantId = await stack.tenant('10');
+    // Three quotas each, of a period that has ended; its last decision was in it.
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, current_spend_usd,
+         period_start, period_end)
+       SELECT $1, 'user', 'user-' || n, resource, 'month', 5, 3, b.period_start, b.period_end
+       FROM generate_series(1, ${users}) AS n, unnest(ARRAY['llm', 'e2b', 'all']) AS resource,
+            copilot_internal.period_bounds('month', now() - interval '35 days') AS b`,
+      [tenantId],
+    );
+    await stack.admin.query('ANALYZE copilot_internal.cost_quotas');
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+
+  const reserve = (userId: string, amountUsd: string): Promise<Response> =>
+    api.request('/v1/reservations', {
+      method: 'POST',
+      body: { operationId: randomUUID(), tenantId, userId, resource: 'llm', amountUsd },
+    });
+  const show = async (query = ''): Promise<{ quotas: Record<string, string>[]; moreUserQuotas: number }> => {
+    const answer = await api.request(`/v1/tenants/${tenantId}/quotas${query}`);
+    expect(answer.status).toBe(200);
+    return (await answer.json()) as never;
+  };
+
+  test('is decided for when the period of all of them has ended, and each begins its own anew', async () => {
+    expect((await reserve('user-7', '4')).status).toBe(201);
+    expect((await reserve('user-7', '4')).status).toBe(429);
+    const { rows } = await stack.admin.query<{ scope_id: string; reserved_usd: string; current_spend_usd: string }>(
+      `SELECT scope_id, trim_scale(reserved_usd)::text AS reserved_usd, trim_scale(current_spend_usd)::text AS current_spend_usd
+       FROM copilot_internal.cost_quotas
+       WHERE tenant_id = $1 AND scope = 'user' AND resource_type = 'all' AND scope_id IN ('user-7', 'user-8') ORDER BY scope_id`,
+      [tenantId],
+    );
+    expect(rows).toEqual([
+      { scope_id: 'user-7', reserved_usd: '4', current_spend_usd: '0' },
+      // Nobody asked for it yet. Whoever looks sees it as its next decision will find it.
+      { scope_id: 'user-8', reserved_usd: '0', current_spend_usd: '3' },
+    ]);
+    expect((await show('?userId=user-8')).quotas).toContainEqual(
+      expect.objectContaining({ scope: 'user', scopeId: 'user-8', resourceType: 'all', spentUsd: '0' }),
+    );
+  });
+
+  test('a look at its quotas shows the first of them and how many there are more, or those of one user', async () => {
+    const all = await show();
+    expect(all.quotas).toHaveLength(500);
+    expect(all.quotas.filter(({ scope }) => scope === 'tenant').length).toBeGreaterThan(0);
+    expect(all.moreUserQuotas).toBe(3 * users - all.quotas.filter(({ scope }) => scope === 'user').length);
+
+    const one = await show('?userId=user-49999');
+    expect(new Set(one.quotas.map(({ scopeId }) => scopeId))).toEqual(new Set([tenantId, 'user-49999']));
+    expect(one.moreUserQuotas).toBe(0);
+  });
+
+  test('the gate reads those of the payer alone', async () => {
+    const check = await api.request('/v1/quota-checks', {
+      method: 'POST',
+      body: { tenantId, userId: 'user-12', resource: 'llm', estimatedUsd: '1' },
+    });
+    const { quotas } = (await check.json()) as { quotas: { scopeId: string }[] };
+    expect({ status: check.status, of: new Set(quotas.map(({ scopeId }) => scopeId)) }).toEqual({
+      status: 200,
+      of: new Set([tenantId, 'user-12']),
+    });
+  });
+
+  test('its overview is as small as that of another tenant', async () => {
+    const answer = await api.request(`/v1/tenants/${tenantId}/overview`);
+    expect(answer.status).toBe(200);
+    expect((await answer.text()).length).toBeLessThan(300_000);
+  });
+});
