@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { startDatabaseProxy, type DatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { listenTo } from '../../store/listener';
-import { asTenant } from '../../store/pool';
+import { asTenant, createPool, inTransaction } from '../../store/pool';
 import { startTestApi, type TestApi } from '../support/api';
 import { createTestDatabase } from '../support/database';
 import { TestStack, until, type TestWorker } from '../support/stack';
@@ -90,6 +90,25 @@ describe('a database that goes silent', () => {
     await refused;
     expect(performance.now() - startedMs).toBeLessThan(20_000);
     expect(await msUntilFree(tenantId)).toBeLessThan(20_000);
+  });
+
+  test('who finds a connection silent waits once, and who comes next does not (XB1)', async () => {
+    const pool = createPool(stack.database.appUrl, { max: 4 });
+    const ask = async (): Promise<number> => {
+      const startedMs = performance.now();
+      await inTransaction(pool, (client) => client.query('SELECT')).catch(() => undefined);
+      return performance.now() - startedMs;
+    };
+    // Four idle connections.
+    await Promise.all(Array.from({ length: 4 }, () => pool.query('SELECT pg_sleep(0.5)')));
+    expect(pool.idleCount).toBe(4);
+    proxy.set('silent');
+    proxy.set('pass');
+    // The statement's six seconds, and one for its ROLLBACK.
+    expect(await ask()).toBeLessThan(10_000);
+    expect(await ask()).toBeLessThan(5_000);
+    expect(pool.idleCount).toBe(1);
+    await pool.end();
   });
 
   test('each connection asks, and is asked by Postgres, whether the other side is there (XB1)', async () => {
