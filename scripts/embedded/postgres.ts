@@ -2,11 +2,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { access, chmod, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { freePort } from './ports';
 import { findPrograms } from './postgres-programs';
 import { handOver, ownerOf, postgresUser, type PostgresUser } from './postgres-user';
+import { secretIn } from './secret-file';
 import { stopChild } from './stop-child';
 
 export interface PostgresOptions {
@@ -65,7 +66,7 @@ export async function startPostgres({
   let user = await postgresUser();
   const bin = await findPrograms(user, log);
   if (user && !reachesByOwnFolder) await checkReach(dataDir);
-  const password = await passwordOf(path.join(dataDir, 'postgres-password'));
+  const password = await secretIn(path.join(dataDir, 'postgres-password'), () => randomBytes(24).toString('base64url'));
   let said = '';
   const hear = (message: unknown): void => {
     const line = String(message).trim();
@@ -183,12 +184,6 @@ const exists = (file: string): Promise<boolean> =>
     () => true,
     () => false,
   );
-
-/** The superuser's password: made once, readable by its owner only. */
-async function passwordOf(file: string): Promise<string> {
-  if (!(await exists(file))) await writeFile(file, randomBytes(24).toString('base64url'), { mode: 0o600, flag: 'wx' });
-  return (await readFile(file, 'utf8')).trim();
-}
 
 /** Where a process cannot name its own folder, the user that Postgres runs as has to get through to its data. */
 async function checkReach(dataDir: string): Promise<void> {

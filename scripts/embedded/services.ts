@@ -89,7 +89,7 @@ async function refuseSecond(lockFile: string, dataDir: string): Promise<void> {
   const pid = Number(await readFile(lockFile, 'utf8').catch(() => ''));
   if (!pid) return;
   for (let look = 0; look < 50; look += 1) {
-    if (!isAlive(pid)) return;
+    if (!(await isSupervisor(pid))) return;
     // The one before may be stopping at this moment.
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -99,11 +99,14 @@ async function refuseSecond(lockFile: string, dataDir: string): Promise<void> {
   );
 }
 
-function isAlive(pid: number): boolean {
+/** Whether it is alive and may be a supervisor: after a crash or in a new container another process may have its number. */
+async function isSupervisor(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0);
-    return true;
   } catch {
     return false;
   }
+  const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined);
+  // Where there is no /proc nothing tells them apart.
+  return line === undefined || line.includes('supervisor');
 }

@@ -1,7 +1,7 @@
 /** Everything that `npm start` starts, and how it is stopped: workers drain first, the services that they need end last. */
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { startApi, type RunningApi } from '../../api/server';
@@ -15,6 +15,7 @@ import { createLog } from '../../telemetry/log';
 import { startTelemetry } from '../../telemetry/start';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { freePort } from '../embedded/ports';
+import { secretIn } from '../embedded/secret-file';
 import { startServices, supervisorStopMaxMs, type Services } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
 import {
@@ -160,11 +161,7 @@ function throwIfAborted(signal: AbortSignal): void {
 
 /** Migrates, and answers how the application connects. Its password is made once and kept beside the data. */
 async function prepareDatabase({ postgres }: Services, dataDir: string): Promise<string> {
-  const file = path.join(dataDir, 'app-password');
-  await writeFile(file, randomPassword(), { mode: 0o600, flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
-  const appPassword = await readFile(file, 'utf8');
+  const appPassword = await secretIn(path.join(dataDir, 'app-password'), randomPassword);
   await migrate({ adminUrl: postgres.adminUrl, appPassword });
   return appUrlFor(postgres.adminUrl, appPassword);
 }

@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
+import { secretIn } from '../../scripts/embedded/secret-file';
 import { startServices } from '../../scripts/embedded/services';
 
 test('a Postgres that ends while it starts is started again, and at last what it said is told', async () => {
@@ -73,5 +74,23 @@ test('XC6: what an installation keeps is its user’s alone, also what an earlie
   const open = ['.', ...names].filter((name) => (modeOf(name) & 0o077) !== 0);
   expect(open).toEqual([]);
   await services.stop();
+  rmSync(dataDir, { recursive: true, force: true });
+});
+
+test('a start that was killed leaves nothing that keeps the next from starting: passwords that were never written, a number that another process has now', async () => {
+  const dataDir = mkdtempSync(path.join(tmpdir(), 'spendlock-embedded-'));
+  writeFileSync(path.join(dataDir, 'postgres-password'), '');
+  writeFileSync(path.join(dataDir, 'services.pid'), String(process.pid));
+  const services = await startServices({ dataDir, ports: { postgres: 0, temporal: 0 } });
+  const client = new Client({ connectionString: services.postgres.adminUrl });
+  await client.connect();
+  await client.end();
+  await expect(startServices({ dataDir, ports: { postgres: 0, temporal: 0 } })).rejects.toThrow(
+    'already runs on the data',
+  );
+  await services.stop();
+  const password = readFileSync(path.join(dataDir, 'postgres-password'), 'utf8');
+  expect(await secretIn(path.join(dataDir, 'postgres-password'), () => 'another')).toBe(password);
+  expect(readdirSync(dataDir).filter((name) => name.endsWith('-new'))).toEqual([]);
   rmSync(dataDir, { recursive: true, force: true });
 });
