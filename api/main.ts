@@ -1,4 +1,4 @@
-/** The API as a process: `npm run api`. Configured by its environment; drains on SIGTERM and SIGINT. */
+/** The API as a process: `npm run api`. Configured by its environment; drains on SIGTERM, SIGINT and SIGHUP. */
 import { Client, Connection } from '@temporalio/client';
 import { signallingConnection } from '../authority/connection';
 import { createPool } from '../store/pool';
@@ -50,7 +50,7 @@ async function main(): Promise<void> {
     await connection.close();
     await telemetry.shutdown();
   };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop());
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => void stop());
 }
 
 main().catch((error: unknown) => {

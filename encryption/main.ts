@@ -49,7 +49,7 @@ async function main(): Promise<void> {
     tokens: jwksUrl && issuer && audience ? { jwksUrl, issuer, audience } : undefined,
   });
   process.stdout.write(`The codec server listens at ${server.url}.\n`);
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void server.close());
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => void server.close());
 }
 
 main().catch((error: unknown) => {

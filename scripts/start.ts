@@ -45,7 +45,10 @@ async function main(): Promise<number> {
       process.exit(130);
     }
   };
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  // The terminal that is closed, and the reader of a pipe that has read enough, stop it as Ctrl-C does: what is paid for is kept.
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt).on('SIGHUP', interrupt);
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', () => void (interrupted.signal.aborted || interrupt()));
   try {
     stack = await startStack(options, progress, { signal: interrupted.signal, atOnce: atOnce.signal });
     const used = useStack(stack, options, progress, interrupted.signal);

@@ -1,4 +1,4 @@
-/** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM and SIGINT. */
+/** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM, SIGINT and SIGHUP. */
 import { endWithin } from '../telemetry/end-within';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError, workerConfig } from './config';
@@ -20,7 +20,7 @@ async function main(): Promise<void> {
     endWithin((config.shutdownSeconds + closeMaxSeconds) * 1000, log);
     workers.shutdown().catch(() => undefined);
   };
-  process.once('SIGTERM', stop).once('SIGINT', stop);
+  process.once('SIGTERM', stop).once('SIGINT', stop).once('SIGHUP', stop);
   // Whoever started it learns when it is ready, and takes it along when it goes.
   if (process.send) {
     process.send('ready');

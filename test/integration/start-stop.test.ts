@@ -1,7 +1,7 @@
 /** What `npm start` leaves behind when it is stopped, and how long that takes, when what it runs does not want to end. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from 'pg';
@@ -147,6 +147,8 @@ describe('a stop of npm start', () => {
       if (line.includes('scripts/start.ts')) process.kill(pid, 'SIGKILL');
     await ended;
     await until('its services are gone', () => !isAlive(services), 60_000);
+    // One that is killed earlier leaves an empty file.
+    writeFileSync(path.join(dataDir, 'app-password'), '');
 
     child = spawn(process.execPath, [bootstrap, 'start'], {
       env: { PATH: process.env.PATH, HOME: process.env.HOME, SPENDLOCK_DATA_DIR: dataDir },
@@ -173,6 +175,31 @@ describe('a stop of npm start', () => {
     const seen = await keysInDatabase();
     expect(seen.length).toBeGreaterThanOrEqual(2);
     expect(seen.filter(({ revoked }) => !revoked)).toEqual([]);
+  });
+
+  test.each([
+    [
+      'the terminal is closed',
+      () =>
+        descendants(child.pid ?? 0)
+          .filter(({ line }) => line.includes('start.ts'))
+          .forEach(({ pid }) => process.kill(pid, 'SIGHUP')),
+    ],
+    [
+      'nobody reads what it says any more',
+      () => {
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+        child.kill('SIGTERM');
+      },
+    ],
+  ])('is the same when %s: everything ends in its order, and the key is revoked', async (_when, close) => {
+    const all = descendants(child.pid ?? 0);
+    close();
+    await ended;
+    await until('all are gone', () => all.every(({ pid }) => !isAlive(pid)), 60_000);
+    expect(readData('spendlock.log')).toMatch(/"signal":"SIGTERM".*draining[^]*worker stopped/);
+    expect((await keysInDatabase()).filter(({ revoked }) => !revoked)).toEqual([]);
   });
 
   async function keysInDatabase(): Promise<{ revoked: boolean }[]> {
