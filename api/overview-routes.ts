@@ -78,12 +78,15 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
   );
 }
 
-function show({ spend, denials, alerts, holds, ...overview }: TenantOverview, now: Date): schemas.OverviewView {
+function show(
+  { spend, denials, alerts, holds, createdAt, ...overview }: TenantOverview,
+  now: Date,
+): schemas.OverviewView {
   return {
     ...overview,
     quotas: overview.quotas.map((quota) => ({
       ...(showQuota(quota) as schemas.QuotaView),
-      forecast: forecastOf(quota, now),
+      forecast: forecastOf(quota, { since: createdAt, now }),
     })),
     spend: { ...spend, from: spend.from.toISOString() },
     denials: denials.map(({ quota, deniedAt, ...denial }) => ({
@@ -107,13 +110,17 @@ function show({ spend, denials, alerts, holds, ...overview }: TenantOverview, no
   };
 }
 
-function forecastOf(quota: QuotaView, now: Date): schemas.OverviewView['quotas'][number]['forecast'] {
+/** @param at.since when its tenant was made: nothing was spent before, which says nothing of how it will go on. */
+function forecastOf(
+  quota: QuotaView,
+  { since, now }: { since: Date; now: Date },
+): schemas.OverviewView['quotas'][number]['forecast'] {
   if (quota.period === 'lifetime') return null;
   const found = forecast(
     {
       limitUsd: parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd),
       spentUsd: parseUsd(quota.spentUsd),
-      periodStartMs: quota.periodStart.getTime(),
+      periodStartMs: Math.max(quota.periodStart.getTime(), since.getTime()),
       periodEndMs: quota.periodEnd.getTime(),
     },
     now.getTime(),

@@ -9,6 +9,7 @@ export interface SpendSoFar {
   /** Top-ups included. */
   limitUsd: Usd;
   spentUsd: Usd;
+  /** Or when spending could begin, where that was later. */
   periodStartMs: number;
   periodEndMs: number;
 }

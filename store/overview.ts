@@ -36,6 +36,8 @@ export interface AlertRecord {
 export interface TenantOverview extends Frozen, OwnQuotas {
   tenantId: string;
   name: string;
+  /** When it was made. */
+  createdAt: Date;
   /** Since `from`. */
   spend: { from: Date; byDay: UsageLine[]; byModel: UsageLine[]; byUser: UsageLine[]; byKind: UsageLine[] };
   denials: DenialRecord[];
@@ -58,7 +60,10 @@ export async function readOverview(
     const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>
       usageOf(client, { tenantId, from, to, groupBy });
     const [tenant, frozen, own, byDay, byModel, byUser, byKind, denials, alerts, holds, open] = await Promise.all([
-      client.query<{ name: string }>('SELECT name FROM copilot_internal.tenants WHERE tenant_id = $1', [tenantId]),
+      client.query<{ name: string; createdAt: Date }>(
+        'SELECT name, created_at AS "createdAt" FROM copilot_internal.tenants WHERE tenant_id = $1',
+        [tenantId],
+      ),
       frozenOf(client, tenantId),
       ownQuotasOf(client, tenantId),
       usage('day'),

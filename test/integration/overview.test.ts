@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import type { z } from '@hono/zod-openapi';
 import type { OverviewView, usageView } from '../../api/schemas';
+import { forecast as forecastFrom } from '../../core/forecast';
 import { parseUsd, sumUsd } from '../../core/money';
 import { usageGroups } from '../../store/usage';
 import type { TestApi } from '../support/api';
@@ -33,6 +34,35 @@ describe('the overview of a tenant', () => {
     if (!found) throw new Error('There is no quota of the tenant over all.');
     return found;
   };
+
+  test('forecasts from when the tenant was made, not from the beginning of a period in which it was not there', async () => {
+    const tenantId = await stack.tenant('10');
+    await pay(tenantId, { costUsd: '4' });
+    await until('everything is folded', async () => (await stack.books(tenantId)).ledgerUsd === '4');
+    const { rows } = await stack.admin.query<{ made: Date; starts: Date; ends: Date }>(
+      `UPDATE copilot_internal.tenants SET created_at = now() - interval '2 hours' WHERE tenant_id = $1
+       RETURNING created_at AS made, date_trunc('month', now(), 'UTC') AS starts,
+                 date_trunc('month', now(), 'UTC') + interval '1 month' AS ends`,
+      [tenantId],
+    );
+    const { made = new Date(0), starts = new Date(0), ends = new Date(0) } = rows[0] ?? {};
+    const { forecast } = allQuotaOf(await overviewOf(tenantId));
+    // $4 in two hours: $10 last for five, where the month lasts as long.
+    const expected = forecastFrom(
+      {
+        limitUsd: parseUsd('10'),
+        spentUsd: parseUsd('4'),
+        periodStartMs: Math.max(made.getTime(), starts.getTime()),
+        periodEndMs: ends.getTime(),
+      },
+      Date.now(),
+    );
+    expect(forecast === null).toBe(expected === undefined);
+    const exhausted = forecast?.exhaustedAt ?? undefined;
+    expect(exhausted === undefined).toBe(expected?.exhaustedAtMs === undefined);
+    if (exhausted !== undefined)
+      expect(Math.abs(Date.parse(exhausted) - (expected?.exhaustedAtMs ?? 0))).toBeLessThan(300_000);
+  });
 
   test('says what is spent, held, refused and warned of, and where it is heading', async () => {
     const tenantId = await stack.tenant('10');
