@@ -279,7 +279,9 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     answer: run.answer ?? null,
     failure: run.failure ? { ...run.failure } : null,
     costUsd,
-    quota: all ? { limitUsd: all.limitUsd, spentUsd: all.spentUsd, reservedUsd: all.reservedUsd } : null,
+    quota: all
+      ? { limitUsd: all.limitUsd, topupUsd: all.topupUsd, spentUsd: all.spentUsd, reservedUsd: all.reservedUsd }
+      : null,
     steps: steps.map((step) => ({
       operationId: step.operationId,
       kind: step.kind,

@@ -416,7 +416,9 @@ export const runView = z.object({
   answer: z.string().nullable(),
   failure: z.record(z.string(), z.unknown()).nullable(),
   costUsd: z.string(),
-  quota: z.object({ limitUsd: z.string(), spentUsd: z.string(), reservedUsd: z.string() }).nullable(),
+  quota: z
+    .object({ limitUsd: z.string(), topupUsd: z.string(), spentUsd: z.string(), reservedUsd: z.string() })
+    .nullable(),
   steps: z.array(runStep),
   createdAt: z.string(),
   endedAt: z.string().nullable(),

@@ -1,6 +1,6 @@
 /** What a person reads after the run. */
 import Table from 'cli-table3';
-import { formatUsdFixed, parseUsd } from '../../core/money';
+import { formatUsd, formatUsdFixed, parseUsd } from '../../core/money';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
 import type { Stack } from './stack';
@@ -17,8 +17,9 @@ export function printRun({ run, summary, seconds }: TaskResult, options: StartOp
     style: { head: [], border: [] },
     colAligns: ['right', 'left', 'left', 'right', 'right', 'left', 'right'],
   });
-  let leftUsd =
-    parseUsd(summary.quota.limitUsd) - parseUsd(summary.quota.spentUsd) - parseUsd(summary.quota.reservedUsd);
+  const { topupUsd, spentUsd, reservedUsd } = summary.quota;
+  const limitUsd = formatUsd(parseUsd(summary.quota.limitUsd) + parseUsd(topupUsd));
+  let leftUsd = parseUsd(limitUsd) - parseUsd(spentUsd) - parseUsd(reservedUsd);
   const before = run.steps.reduce((sum, step) => sum + parseUsd(step.committedUsd ?? '0'), leftUsd);
   leftUsd = before;
   for (const step of run.steps) {
@@ -34,7 +35,6 @@ export function printRun({ run, summary, seconds }: TaskResult, options: StartOp
     ]);
   }
   progress.line(table.toString());
-  const { limitUsd, spentUsd, reservedUsd } = summary.quota;
   progress.line(
     `The run ${run.status} in ${seconds.toFixed(1)} s and cost ${usd(summary.costUsd)}. Budget of tenant ${run.tenantId}: ${usd(limitUsd)}, ` +
       `${usd(spentUsd)} spent, ${usd(reservedUsd)} reserved.`,

@@ -28,7 +28,7 @@ export interface RunSummary {
   workflowId: string;
   status: RunView['status'];
   costUsd: string;
-  quota: { limitUsd: string; spentUsd: string; reservedUsd: string };
+  quota: { limitUsd: string; topupUsd: string; spentUsd: string; reservedUsd: string };
   steps: {
     operationId: string;
     kind: string;
@@ -116,7 +116,7 @@ export async function runTask(
     return undefined;
   }
   const run = await client.runs.get(runId, tenantId);
-  const quota = run.quota ?? { limitUsd: '0', spentUsd: '0', reservedUsd: '0' };
+  const quota = run.quota ?? { limitUsd: '0', topupUsd: '0', spentUsd: '0', reservedUsd: '0' };
   const summary: RunSummary = {
     runId,
     workflowId: run.workflowId,

@@ -116,7 +116,7 @@ describe('the API', () => {
       const run = await client.runs.get(runId);
       expect(run).toMatchObject({
         status: 'completed',
-        quota: { limitUsd: '5', spentUsd: run.costUsd, reservedUsd: '0' },
+        quota: { limitUsd: '5', topupUsd: '0', spentUsd: run.costUsd, reservedUsd: '0' },
       });
       expect(run.steps).toHaveLength(3);
       const usage = await client.usage.summary({ groupBy: 'resource' });
