@@ -2,6 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
+import { axisDollars, showDollars } from './money';
 
 export interface Line {
   label: string;
@@ -51,8 +52,7 @@ export function Chart({ label, times, lines }: ChartProps) {
 function optionsFor(element: HTMLElement, lines: Line[]): uPlot.Options {
   const colour = (name: string): string => colourOf(element, name);
   const axis = { stroke: colour('faint'), grid: { stroke: colour('rule'), width: 1 }, ticks: { show: false } };
-  const dollars = (value: number | null): string =>
-    value === null ? '–' : `$${value.toLocaleString('en-US', { maximumSignificantDigits: 4 })}`;
+  const dollars = (value: number | null): string => (value === null ? '–' : showDollars(value));
   return {
     width: element.clientWidth,
     height,
@@ -72,7 +72,7 @@ function optionsFor(element: HTMLElement, lines: Line[]): uPlot.Options {
           [3_600, '{HH}:{mm}', null, null, null, null, null, null, 1],
         ],
       },
-      { ...axis, size: 64, values: (_chart, ticks) => ticks.map(dollars) },
+      { ...axis, size: 64, values: (_chart, ticks) => ticks.map(axisDollars) },
     ],
     series: [
       { label: 'Day', value: '{YYYY}-{MM}-{DD}' },

@@ -6,13 +6,21 @@ export const usd = (text: string | null | undefined): Usd => parseUsd(text ?? '0
 export const asNumber = (text: string | null | undefined): number => usdToNumber(usd(text));
 
 /** Two decimals from a dollar on; below that the first three digits that are not zero, and at least two decimals. */
-export function showUsd(text: string): string {
-  const value = asNumber(text);
+export const showUsd = (text: string): string => showDollars(asNumber(text));
+
+/** The same of a place on a chart. */
+export function showDollars(value: number): string {
   const size = Math.abs(value);
   if (size === 0) return '$0';
   const sign = value < 0 ? '−' : '';
   const decimals = size >= 1 ? 2 : Math.min(12, Math.max(2, 2 - Math.floor(Math.log10(size))));
   return `${sign}$${size.toLocaleString('en-US', { minimumFractionDigits: 2, maximumFractionDigits: decimals })}`;
+}
+
+/** Short enough for an axis: from a hundred thousand on as $150K, $2.5M. */
+export function axisDollars(value: number): string {
+  if (Math.abs(value) < 100_000) return `$${value.toLocaleString('en-US', { maximumSignificantDigits: 4 })}`;
+  return `$${value.toLocaleString('en-US', { notation: 'compact', maximumSignificantDigits: 4 })}`;
 }
 
 export const difference = (from: string, less: string): string => formatUsd(usd(from) - usd(less));

@@ -93,7 +93,10 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
               { name: 'For', of: ({ kind, model }) => (model ? `${kind} · ${model}` : kind) },
               { name: 'Run', of: ({ runId }) => <RunLink tenantId={tenantId} runId={runId} /> },
               { name: 'User', of: ({ userId }) => userId ?? <span class="faint">–</span> },
-              { name: 'State', of: ({ claimed }) => (claimed ? 'in use' : 'not used yet') },
+              {
+                name: 'State',
+                of: ({ claimed, runId }) => (claimed ? 'in use' : runId === null ? 'not told' : 'not used yet'),
+              },
               { name: 'Since', of: ({ decidedAt }) => <Moment at={decidedAt} /> },
               { name: 'Until', of: ({ expiresAt }) => <Moment at={expiresAt} /> },
               { name: 'Held', isNumber: true, of: ({ heldUsd }) => <Usd amount={heldUsd} /> },

@@ -5,6 +5,8 @@ import { show, table, usd, type Column } from './output';
 
 interface Hold {
   operationId: string;
+  /** Null for a caller outside Temporal, who need not tell that its call is under way. */
+  runId: string | null;
   kind: string;
   userId: string | null;
   grantedUsd: string;
@@ -17,7 +19,7 @@ const columns: Column<Hold>[] = [
   { name: 'what', of: ({ kind }) => kind },
   { name: 'user', of: ({ userId }) => userId ?? '–' },
   { name: 'held', of: ({ grantedUsd }) => usd(grantedUsd), right: true },
-  { name: 'call', of: ({ claimed }) => (claimed ? 'under way' : 'not begun') },
+  { name: 'call', of: ({ claimed, runId }) => (claimed ? 'under way' : runId === null ? 'not told' : 'not begun') },
   { name: 'runs out', of: ({ expiresAt }) => expiresAt },
 ];
 

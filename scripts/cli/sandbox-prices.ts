@@ -1,8 +1,9 @@
 /** What sandboxes cost: `prices sandboxes` and `prices set-sandbox`. */
 import { InvalidArgumentError, type Command } from 'commander';
+import { formatUsd, parseUsd } from '../../core/money';
 import { connect } from './api';
 import { author } from './options';
-import { show, table, usd, type Column } from './output';
+import { show, table, type Column } from './output';
 
 interface SandboxPrice {
   priceVersion: string;
@@ -15,14 +16,17 @@ interface SandboxPrice {
   gibSecondUsd: string;
 }
 
+/** With every digit that it has: a rate is multiplied by many seconds. */
+const rate = (text: string): string => `$${formatUsd(parseUsd(text))}`;
+
 const columns: Column<SandboxPrice>[] = [
   { name: 'provider', of: ({ provider }) => provider },
   { name: 'tier', of: ({ tier }) => tier },
   { name: 'since', of: ({ effectiveFrom }) => effectiveFrom.slice(0, 10) },
   { name: 'vCPU', of: ({ vcpu }) => String(vcpu), right: true },
   { name: 'GiB', of: ({ memoryMib }) => String(memoryMib / 1024), right: true },
-  { name: 'vCPU second', of: ({ vcpuSecondUsd }) => usd(vcpuSecondUsd), right: true },
-  { name: 'GiB second', of: ({ gibSecondUsd }) => usd(gibSecondUsd), right: true },
+  { name: 'vCPU second', of: ({ vcpuSecondUsd }) => rate(vcpuSecondUsd), right: true },
+  { name: 'GiB second', of: ({ gibSecondUsd }) => rate(gibSecondUsd), right: true },
 ];
 
 const whole = (text: string): number => {

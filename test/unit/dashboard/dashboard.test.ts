@@ -1,4 +1,4 @@
-import { difference, showUsd, sum } from '../../../dashboard/money';
+import { axisDollars, difference, showUsd, sum } from '../../../dashboard/money';
 import { placeOf, runAddress, tenantAddress } from '../../../dashboard/places';
 
 describe('amounts as the dashboard shows them', () => {
@@ -15,6 +15,21 @@ describe('amounts as the dashboard shows them', () => {
     ['-2.5', '−$2.50'],
   ])('%s is %s', (amount, shown) => {
     expect(showUsd(amount)).toBe(shown);
+  });
+
+  test.each([
+    [0, '$0'],
+    [0.0005, '$0.0005'],
+    [12.5, '$12.5'],
+    [50_000, '$50,000'],
+    [150_000, '$150K'],
+    [2_500_000, '$2.5M'],
+    [800_000_000_000, '$800B'],
+    [-250_000, '$-250K'],
+  ])('%s has room on an axis as %s', (value, shown) => {
+    expect(axisDollars(value)).toBe(shown);
+    // As wide as the axis is.
+    expect(shown.length).toBeLessThanOrEqual(8);
   });
 
   test('add up exactly', () => {
