@@ -148,7 +148,10 @@ class E2bState {
       sendJson(response, 200, this.view(sandbox));
     } else if (action === 'timeout') {
       if (sandbox.isPaused) return refuse(response, 404, `Sandbox ${id} is paused`);
+      const failure = this.knobs.failExtendNext.shift();
+      if (failure && failure.after !== true) return refuse(response, failure.status, 'The stand-in was told to refuse');
       this.endAfter(sandbox, seconds);
+      if (failure) return refuse(response, failure.status, 'The stand-in was told to say so');
       response.writeHead(204).end();
     } else if (action === 'pause') {
       if (sandbox.isPaused) return refuse(response, 409, `Sandbox ${id} is paused already`);

@@ -72,6 +72,8 @@ export interface E2bKnobs {
   illWith: number | undefined;
   /** One HTTP status a resumption, in order; with `after` the sandbox comes back and the reply says that it did not. */
   failResumeNext: { status: number; after?: boolean }[];
+  /** The same of extensions. */
+  failExtendNext: { status: number; after?: boolean }[];
   /** Programs whose connection is cut after their first output. */
   cutExecutions: number;
   /** Sandboxes that may run at once. */
@@ -86,6 +88,7 @@ export const e2bKnobs = (): E2bKnobs => ({
   loseCreateReplies: 0,
   illWith: undefined,
   failResumeNext: [],
+  failExtendNext: [],
   cutExecutions: 0,
   concurrentMax: 1_000,
   cpuCount: 4,

@@ -15,7 +15,9 @@ describe('a sandbox provider that is ill', () => {
   let stack: TestStack;
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made), { environment: { SPENDLOCK_SWEEP_MIN_AGE_SECONDS: '1' } });
-  afterEach(() => Object.assign(stack.e2b.knobs, { illWith: undefined, failResumeNext: [], cutExecutions: 0 }));
+  afterEach(() =>
+    Object.assign(stack.e2b.knobs, { illWith: undefined, failResumeNext: [], failExtendNext: [], cutExecutions: 0 }),
+  );
 
   const windows = async (runId: string): Promise<Window[]> => {
     const { rows } = await stack.admin.query<Window>(
@@ -126,6 +128,22 @@ describe('a sandbox provider that is ill', () => {
     expect(await stack.books(talk.tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
   });
 
+  test('XF4: an extension that was made and denied is looked up: the sandbox lives on, and each second is paid once', async () => {
+    const talk = await talkWith({ pauseAfterSeconds: 3_600, windowSeconds: 15, executionSeconds: 60 });
+    stack.e2b.knobs.failExtendNext = Array.from({ length: 5 }, () => ({ status: 409, after: true }));
+    const long = `console.log('begun'); setTimeout(() => console.log('over'), 18_000)`;
+    stack.anthropic.knobs.replies = [{ text: '', code: long }, { text: 'done' }];
+    const { created } = stack.e2b.calls();
+    await talk.say('Run for long.');
+    expect(await results(talk)).toEqual(['begun\nover\n']);
+    expect(stack.e2b.calls().created).toBe(created + 1);
+    await talk.close();
+    const paid = await windows(talk.id);
+    expect(paid.map(({ kind }) => kind)).toContain('sandbox.extend');
+    expect(paid.every(({ settlement }) => settlement === 'actual')).toBe(true);
+    expect(await stack.books(talk.tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
   test('XF4: a program over its time is ended; the sandbox stays, with its files', async () => {
     const talk = await talkWith({ pauseAfterSeconds: 3_600, executionSeconds: 3 });
     const forEver = `require('fs').writeFileSync('kept.txt', 'kept'); console.log('begun'); setInterval(() => {}, 1000);`;
@@ -179,6 +197,19 @@ describe('a sandbox provider that is ill', () => {
     );
     expect(rows).toEqual([{ kind: 'llm.call' }]);
     expect(await events(talk.id)).not.toContain('code.executed');
+    await talk.close();
+  });
+
+  test('XE3: a call of a tool that there is not makes no sandbox, reserves nothing, and is told to the model', async () => {
+    const talk = await talkWith({});
+    stack.anthropic.knobs.replies = [{ text: '', tools: [{ name: 'fly', input: {} }] }, { text: 'Then not.' }];
+    const { created } = stack.e2b.calls();
+    await talk.say('Fly.');
+    expect(await results(talk)).toEqual([expect.stringContaining('There is no tool "fly"')]);
+    expect(stack.e2b.calls().created).toBe(created);
+    expect(await windows(talk.id)).toEqual([]);
+    expect(await events(talk.id)).not.toContain('code.executed');
+    expect(await events(talk.id)).toContain('tools.answered');
     await talk.close();
   });
 });
