@@ -12,8 +12,8 @@ export interface SourceChange {
 
 export interface BrokenBuild {
   what: string;
-  /** The promise that is broken without the safeguard: that has to be told. */
-  told: string;
+  /** The promises that are broken without the safeguard: one of them has to be told. */
+  told: readonly string[];
   sql?: string;
   sources?: readonly SourceChange[];
   /** A standby takes over while the first Postgres still answers. */

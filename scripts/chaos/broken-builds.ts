@@ -25,7 +25,7 @@ const knownUnread = replaceInFunction(
 const manyBuilds = {
   'row-lock': {
     what: 'decisions of a tenant no longer lock its rows, on a database that takes 0.5 s to write them',
-    told: 'no grant passes a limit',
+    told: ['no grant passes a limit'],
     // Without the wait the guard in SQL, which is one statement, leaves a window of about a millisecond.
     sql:
       replaceInFunction('lock_quotas', ' FOR NO KEY UPDATE', '') +
@@ -38,17 +38,17 @@ const manyBuilds = {
   },
   dedupe: {
     what: 'a repeated command is decided again: known reservations are not read',
-    told: 'everything ends',
+    told: ['everything ends'],
     sql: knownUnread,
   },
   recording: {
     what: 'a repeated command is decided again, and the recording writes over the row that is there',
-    told: 'reserved equals the open reservations',
+    told: ['reserved equals the open reservations'],
     sql: withoutGuard + knownUnread,
   },
   spelling: {
     what: 'an id in capitals is another id, and the recording writes over the row that is there',
-    told: 'reserved equals the open reservations',
+    told: ['reserved equals the open reservations'],
     sql: withoutGuard,
     sources: [
       {
@@ -60,7 +60,7 @@ const manyBuilds = {
   },
   expiry: {
     what: 'what an expired reservation held is not freed',
-    told: 'reserved equals the open reservations',
+    told: ['reserved equals the open reservations'],
     sql: `
       CREATE FUNCTION copilot_internal.leak() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $leak$
       BEGIN
@@ -73,7 +73,7 @@ const manyBuilds = {
   },
   claim: {
     what: 'a call is made without its claim being written',
-    told: 'no paid call without a claim',
+    told: ['no paid call without a claim'],
     sql: `
       CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid)
         RETURNS numeric LANGUAGE sql VOLATILE AS $claim$
@@ -83,19 +83,19 @@ const manyBuilds = {
   },
   'claim-lasts': {
     what: 'a claim leaves its reservation the time that is left of it',
-    told: 'a claim lasts as long as its call may',
+    told: ['a claim lasts as long as its call may'],
     sql: beforeUpdate('NEW.claim_token IS NOT NULL', 'NEW.expires_at := OLD.expires_at'),
     faults: ['Postgres slow'],
   },
   'kept-answer': {
     what: 'what a model answered is not kept with its cost',
-    told: 'a paid answer is kept',
+    told: ['a paid answer is kept'],
     sql: beforeUpdate("NEW.outcome_result ? 'stopReason'", 'NEW.outcome_result := NULL'),
     faults: ['Postgres slow'],
   },
   patience: {
     what: 'the outcome of a paid call is written once, or never',
-    told: 'a paid answer is kept',
+    told: ['a paid answer is kept'],
     sources: [
       {
         file: 'activities/own-time.ts',
@@ -107,7 +107,7 @@ const manyBuilds = {
   },
   unpriced: {
     what: 'an answer that cannot be priced is thrown away',
-    told: 'a paid answer is kept',
+    told: ['a paid answer is kept'],
     sources: [
       {
         file: 'activities/llm/paid-call.ts',
@@ -119,7 +119,7 @@ const manyBuilds = {
   },
   bought: {
     what: 'a step does not look whether its answer was bought already',
-    told: 'no answer is bought twice',
+    told: ['no answer is bought twice'],
     sources: [
       {
         file: 'activities/llm/index.ts',
@@ -131,25 +131,25 @@ const manyBuilds = {
   },
   'alert-lease': {
     what: 'an alert that somebody is sending is taken by others too',
-    told: 'an alert has one sender at a time',
+    told: ['an alert has one sender at a time'],
     sql: replaceInFunction('take_due_alerts', 'clock_timestamp() + p_lease', 'clock_timestamp()'),
     faults: ["a period's end"],
   },
   revocation: {
     what: 'a revoked key speaks for its tenant',
-    told: 'a revoked key is refused',
+    told: ['a revoked key is refused'],
     sql: replaceInFunction('find_api_key', ' AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())', ''),
     faults: ['a key revoked'],
   },
   'revocation-told': {
     what: 'a revocation is not told to the processes that remember the key',
-    told: 'a revoked key is refused',
+    told: ['a revoked key is refused'],
     sql: 'DROP TRIGGER key_changed ON copilot_internal.api_keys;',
     faults: ['a key revoked'],
   },
   'long-answers': {
     what: 'exports take the connections of everybody, as many as are asked for, and nobody is cut off',
-    told: 'nobody stands still for another',
+    told: ['nobody stands still for another'],
     sources: [
       {
         file: 'api/tenant-end-routes.ts',
@@ -166,7 +166,7 @@ const manyBuilds = {
   },
   silence: {
     what: 'a connection to Postgres that says nothing is waited for without end',
-    told: 'everybody is served again',
+    told: ['everybody is served again'],
     sources: [
       {
         file: 'store/connections.ts',
@@ -183,7 +183,7 @@ const manyBuilds = {
   },
   'transaction-time': {
     what: 'a decision holds its locks for as long as its client is silent',
-    told: 'everybody is served again',
+    told: ['everybody is served again'],
     sources: [
       {
         file: 'store/pool.ts',
@@ -200,7 +200,7 @@ const manyBuilds = {
   },
   fence: {
     what: 'a copy of Postgres takes over while the first one still answers',
-    told: 'no acknowledged decision is lost',
+    told: ['no acknowledged decision is lost', 'a message that was taken is one turn'],
     isUnfenced: true,
     faults: ['a copy of Postgres takes over without the last second'],
   },

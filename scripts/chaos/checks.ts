@@ -100,14 +100,18 @@ export class Checks {
   }
 
   /** Waits until nothing is under way, and says now and then for what. What is then still open is a violation. */
-  async settle(load: Load, timeoutMs: number, say: (line: string) => void): Promise<void> {
+  async settle(
+    load: Load,
+    { timeoutMs, waitsForHolds }: { timeoutMs: number; waitsForHolds: boolean },
+    say: (line: string) => void,
+  ): Promise<void> {
     let open: OpenRow[] = [];
     let sayAtMs = Date.now() + sayEveryMs;
     for (let giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs; await sleep(500)) {
       ({ rows: open } = await this.installation.admin.query<OpenRow>(underWay));
       const { alive } = this.installation.e2b.calls();
       if (open.length === 0 && alive.length === 0) break;
-      giveUpMs = Math.max(giveUpMs, ...open.map(({ endsAtMs }) => (endsAtMs ?? 0) + upkeepMs));
+      if (waitsForHolds) giveUpMs = Math.max(giveUpMs, ...open.map(({ endsAtMs }) => (endsAtMs ?? 0) + upkeepMs));
       if (Date.now() < sayAtMs) continue;
       sayAtMs = Date.now() + sayEveryMs;
       const named = [...open.map(({ what }) => what), ...alive.map((id) => `sandbox ${id}`)];

@@ -28,6 +28,11 @@ export interface Tenant {
   chance: Chance;
 }
 
+/** How long somebody waits for a run before the next. */
+const runPatienceMs = 60_000;
+/** How many wait so, of each tenant. */
+const runnersPerTenant = 2;
+
 export class Load {
   readonly told: Told[] = [];
   readonly runs: { tenantId: string; runId: string; atMs: number }[] = [];
@@ -47,7 +52,7 @@ export class Load {
   start(callersPerTenant: number): void {
     for (const tenant of this.tenants) {
       for (let index = 0; index < callersPerTenant; index += 1) this.underWay.push(this.loop(() => this.pair(tenant)));
-      this.underWay.push(this.loop(() => this.run(tenant)));
+      for (let index = 0; index < runnersPerTenant; index += 1) this.underWay.push(this.loop(() => this.run(tenant)));
       this.underWay.push(this.loop(() => talk(tenant, this)));
     }
   }
@@ -125,8 +130,14 @@ export class Load {
     };
     // As the typed client does: asked again under one key until there is an answer, so that a start cut off is gone on with.
     const answer = await this.caller.insist('POST', '/v1/runs', body, { 'idempotency-key': randomUUID() });
-    if (answer?.status === 202) this.runs.push({ tenantId, runId: String(answer.body.runId), atMs: Date.now() });
+    const runId = answer?.status === 202 ? String(answer.body.runId) : undefined;
+    if (runId !== undefined) this.runs.push({ tenantId, runId, atMs: Date.now() });
     await sleep(chance.between(2_000, 5_000));
+    if (runId === undefined) return;
+    // One that takes long is not waited for: but a machine that is slow is not asked for ever more.
+    const where = `/v1/runs/${runId}?tenantId=${tenantId}`;
+    for (const giveUpMs = Date.now() + runPatienceMs; Date.now() < giveUpMs && !this.isStopping; await sleep(1_000))
+      if (((await this.caller.call('GET', where))?.body.status ?? 'running') !== 'running') return;
   }
 
   /** The same commands once more, later and in another order, past the API. */

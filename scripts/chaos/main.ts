@@ -96,7 +96,7 @@ async function run(installation: Installation, options: Options, say: (line: str
   const all = (broken === undefined ? undefined : brokenBuilds[broken].faults) ?? faultNames;
   // A build that is broken on purpose has been told by then, for what was broken.
   const isTold = (): boolean =>
-    broken !== undefined && checks.violations.some(({ promise }) => brokenBuilds[broken].told === promise);
+    broken !== undefined && checks.violations.some(({ promise }) => brokenBuilds[broken].told.includes(promise));
   while (Date.now() < endMs && !isTold()) {
     await sleep(chance.between(500, 3_000));
     if (deck.length === 0) deck = [...all];
@@ -115,7 +115,8 @@ async function run(installation: Installation, options: Options, say: (line: str
   if (!isTold()) {
     say('chaos: no more faults; waiting for everything to end');
     await load.stop();
-    await checks.settle(load, broken === undefined ? settleMs : brokenSettleMs, say);
+    const isWhole = broken === undefined;
+    await checks.settle(load, { timeoutMs: isWhole ? settleMs : brokenSettleMs, waitsForHolds: isWhole }, say);
     if (!isTold()) await checks.afterwards(load);
   }
   await installation.assertBroken();

@@ -24,7 +24,7 @@ describe('a broken build', () => {
   test('that takes out what is not there is refused', async () => {
     const changed: BrokenBuild = {
       what: 'nothing',
-      told: 'nothing',
+      told: [],
       sources: [{ file: 'core/ids.ts', from: 'no such text', to: '' }],
     };
     await expect(assertSources(changed)).rejects.toThrow('core/ids.ts has what is broken 0 times');
