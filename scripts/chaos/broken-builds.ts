@@ -24,7 +24,7 @@ const knownUnread = replaceInFunction(
 
 const manyBuilds = {
   'row-lock': {
-    what: 'decisions of a tenant no longer lock its rows, on a database that takes 0.5 s to write them',
+    what: 'decisions no longer lock the rows of their tenant, on a database that takes 1.2 s to write those of the racer',
     told: ['no grant passes a limit'],
     // Without the wait the guard in SQL, which is one statement, leaves a window of about a millisecond.
     sql:
@@ -32,7 +32,7 @@ const manyBuilds = {
       replaceInFunction(
         'record_budget_batch',
         "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');",
-        "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes'); PERFORM pg_sleep(0.5);",
+        "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes'); PERFORM pg_sleep(CASE p_tenant_id WHEN 'chaos-race' THEN 1.2 ELSE 0 END);",
       ),
     faults: ['two authorities at once'],
   },
@@ -40,6 +40,7 @@ const manyBuilds = {
     what: 'a repeated command is decided again: known reservations are not read',
     told: ['everything ends'],
     sql: knownUnread,
+    faults: ['Postgres slow'],
   },
   recording: {
     what: 'a repeated command is decided again, and the recording writes over the row that is there',
