@@ -108,7 +108,7 @@ export class Checks {
     let open: OpenRow[] = [];
     let sayAtMs = Date.now() + sayEveryMs;
     for (let giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs; await sleep(500)) {
-      ({ rows: open } = await this.installation.admin.query<OpenRow>(underWay));
+      ({ rows: open } = await this.installation.admin.query<OpenRow>(underWay, [[...this.installation.wereReset]]));
       const { alive } = this.installation.e2b.calls();
       if (open.length === 0 && alive.length === 0) break;
       if (waitsForHolds) giveUpMs = Math.max(giveUpMs, ...open.map(({ endsAtMs }) => (endsAtMs ?? 0) + upkeepMs));
