@@ -15,7 +15,7 @@ const revokedMs = 3_000;
 /** Whoever is not attacked is answered by then, also while something else is wrong. */
 const answeredMs = 5_000;
 /** Everybody is served again by then once Postgres can be reached, on a machine that is busy too. */
-const servedAgainMs = 30_000;
+const servedAgainMs = 60_000;
 
 /** A tenant that has much and asks for little: what it exports fits into no buffer. */
 export const hoarder = 'chaos-hoarder';

@@ -35,6 +35,8 @@ const postgresFlags = ['-c', 'max_connections=200'];
 const webhookSecret = 'chaos-on-loopback';
 /** How long whoever takes alerts thinks about each. */
 const webhookMs = 500;
+/** An answer that was given by a Postgres that is lost arrives by then. */
+const onItsWayMs = 5_000;
 
 export class Installation {
   admin: Pool;
@@ -305,7 +307,7 @@ export class Installation {
     this.proxy.leadTo(this.postgres.port, { endOpen: !this.broken.isUnfenced });
     this.proxy.set('pass');
     this.riskAnswers();
-    this.lost.push({ fromMs, toMs: Date.now() });
+    this.lost.push({ fromMs: Math.min(fromMs, await lastOf(this.admin)), toMs: Date.now() });
     if (this.broken.isUnfenced) await this.answerBeside(postgres);
     await before.end().catch(() => undefined);
     await rm(path.join(this.postgresDir, 'postgres'), { recursive: true, force: true });
@@ -315,13 +317,13 @@ export class Installation {
 
   /** The first Postgres goes on answering whoever is connected to it, for some seconds, beside the one that took over. */
   private async answerBeside(first: RunningPostgres): Promise<void> {
-    await sleep(5_000);
+    await sleep(15_000);
     process.kill(first.pid, 'SIGKILL');
   }
 
   /** Whether what was acknowledged then was lost with the Postgres that had kept it. */
   wasLost(atMs: number): boolean {
-    return this.lost.some(({ fromMs, toMs }) => atMs >= fromMs && atMs <= toMs);
+    return this.lost.some(({ fromMs, toMs }) => atMs >= fromMs && atMs <= toMs + onItsWayMs);
   }
 
   async stop(): Promise<void> {
@@ -346,6 +348,14 @@ export class Installation {
 
 const adminPool = (url: string): Pool =>
   createPool(url, { max: 4, limits: { statementMs: 120_000, idleInTransactionMs: 120_000 } });
+
+/** When the last of what a copy of Postgres has was committed, in milliseconds since 1970: it may lag behind the first. */
+async function lastOf(copy: Pool): Promise<number> {
+  const { rows } = await copy.query<{ ms: number | null }>(
+    'SELECT floor(extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000)::float8 AS ms',
+  );
+  return rows[0]?.ms ?? Infinity;
+}
 
 /** A port or a lock of a killed process may not be free at once. */
 async function insist<T>(start: () => Promise<T>): Promise<T> {

@@ -14,8 +14,8 @@ export interface Told {
   tenantId: string;
   operationId: string;
   decision?: { status: 'granted' | 'denied'; grantedUsd?: string };
-  /** When the last of it was acknowledged, in milliseconds since 1970. */
-  atMs?: number;
+  /** When each of it was acknowledged, in milliseconds since 1970. */
+  readonly atMs: number[];
   /** What an acknowledged commit said it cost. */
   committedUsd?: string;
   /** A release was acknowledged. */
@@ -84,7 +84,7 @@ export class Load {
       ttlSeconds: chance.between(2, 12),
       ...(chance.is(0.3) ? { onExpiry: 'settle' } : {}),
     };
-    const told: Told = { tenantId, operationId };
+    const told: Told = { tenantId, operationId, atMs: [] };
     this.told.push(told);
     if (chance.is(0.15)) this.signalAlongside(tenantId, body as unknown as ReserveCommand, chance);
     // One id has many spellings; a repeat, a commit or a release may come in another.
@@ -97,7 +97,7 @@ export class Load {
         this.caller.call('POST', '/v1/reservations', { ...body, operationId: spelt() }),
       ),
     );
-    told.atMs = Date.now();
+    told.atMs.push(Date.now());
     if (answer?.status === 201) told.decision = { status: 'granted', grantedUsd: String(answer.body.grantedUsd) };
     else if (answer?.status === 429) told.decision = { status: 'denied' };
     if (answer?.status !== 201) {
@@ -110,13 +110,13 @@ export class Load {
     await sleep(chance.between(0, 60));
     if (fate > 0.8) {
       if ((await this.caller.insist('POST', `${where}/release`, { tenantId }))?.status === 200) told.released = true;
-      told.atMs = Date.now();
+      told.atMs.push(Date.now());
       return;
     }
     if (fate > 0.75) await sleep(13_000); // Its commit comes after the hold has run out.
     const committed = await this.caller.insist('POST', `${where}/commit`, { tenantId, costUsd });
     if (committed?.status === 200) told.committedUsd = costUsd;
-    told.atMs = Date.now();
+    told.atMs.push(Date.now());
   }
 
   private async run({ tenantId, chance }: Tenant): Promise<void> {
