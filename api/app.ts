@@ -31,7 +31,7 @@ import { once } from './idempotency';
 import { keyRoutes } from './key-routes';
 import { eventStream, failures, idempotencyHeader, idParam, json, security, uuidParam } from './openapi';
 import { health, readiness } from './readiness';
-import { RepeatedFailures } from './repeated-failures';
+import { RepeatedFailures } from '../telemetry/repeated-failures';
 import { securityHeaders } from './security-headers';
 import { requestSpan } from './request-span';
 import { reservationRoutes } from './reservation-routes';

@@ -13,6 +13,8 @@ export class PayloadKeysError extends Error {
 }
 
 const keyBytes = 32;
+/** What an id of a key looks like; a payload may claim anything. */
+export const isKeyId = (id: string): boolean => /^[A-Za-z0-9._-]{1,64}$/.test(id);
 
 /**
  * Reads `id:key[,id:key…]`: the first encrypts, all decrypt, so that a new key is put before the old one. A key is 32 bytes in
@@ -29,8 +31,7 @@ export function payloadKeysFrom({ SPENDLOCK_PAYLOAD_KEYS: text }: NodeJS.Process
       new PayloadKeysError(
         `SPENDLOCK_PAYLOAD_KEYS: entry ${index + 1} ${what}. Make a key with: openssl rand -base64 32`,
       );
-    if (!/^[A-Za-z0-9._-]{1,64}$/.test(id) || rest.length > 0)
-      throw wrong('must be id:key, the id of letters and digits');
+    if (!isKeyId(id) || rest.length > 0) throw wrong('must be id:key, the id of letters and digits');
     const decoded = Buffer.from(key, 'base64');
     if (decoded.length !== keyBytes || decoded.toString('base64') !== key) throw wrong('must have 32 bytes in base64');
     if (byId.has(id)) throw wrong(`repeats the id ${id}`);

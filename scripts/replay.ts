@@ -33,7 +33,14 @@ export function readRecordings(dir: string): Recording[] {
     .map((file) => ({
       name: file,
       history: historyFromJSON(JSON.parse(readFileSync(path.join(dir, file), 'utf8'))),
-    }));
+    }))
+    .map((recording) => ({ ...recording, ...(workflowIdIn(recording.history) ?? {}) }));
+}
+
+/** Whose history it is, as its first event says: encrypted payloads are read by nobody else. */
+function workflowIdIn({ events }: History): { workflowId: string } | undefined {
+  const workflowId = events?.[0]?.workflowExecutionStartedEventAttributes?.workflowId;
+  return workflowId ? { workflowId } : undefined;
 }
 
 /** Of a server: how to reach it is in the environment too, as for a worker. */
@@ -99,10 +106,17 @@ async function fetchOpen({
 export async function replay(
   recordings: readonly Recording[],
   workflowBundle: { code: string },
+  /** Where the histories are from: what was encrypted there is read nowhere else. The option is not of the replayer's type. */
+  where: { namespace?: string } = {},
 ): Promise<Map<string, string | undefined>> {
   const telemetry = startTelemetry('replay');
   const dataConverter = dataConverterFrom(process.env);
-  const options = { workflowBundle, plugins: [telemetry.plugin], ...(dataConverter ? { dataConverter } : {}) };
+  const options = {
+    workflowBundle,
+    plugins: [telemetry.plugin],
+    ...(dataConverter ? { dataConverter } : {}),
+    ...where,
+  };
   const results = new Map<string, string | undefined>();
   for (const { name, history, workflowId } of recordings) {
     try {
@@ -164,6 +178,7 @@ async function main(): Promise<void> {
   const results = await replay(
     recordings,
     await bundleWorkflows(startTelemetry('replay'), { dataConverter: dataConverterFrom(process.env) }),
+    { namespace: options.namespace },
   );
   if (options.json)
     console.log(

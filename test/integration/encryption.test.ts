@@ -1,5 +1,9 @@
 /** An installation that encrypts payloads: it works as any other, and Temporal holds nothing of what it does in the clear. */
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import type { RunView } from '../../api/schemas';
@@ -75,6 +79,31 @@ describe('an installation that encrypts payloads', () => {
     expect(await staticSummary()).toContain('claude-haiku-4-5');
   });
 
+  test('XC7: its histories replay, fetched or exported, and not as those of another namespace', async () => {
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.replies = [{ text: 'one' }];
+    const { runId } = await api.admin.runs.start({ tenantId, task: 'Say one.' });
+    const { workflowId } = await ended({ tenantId, runId });
+    const dir = mkdtempSync(path.join(tmpdir(), 'spendlock-replay-'));
+    const exported = historyToJSON(await stack.temporal.workflow.getHandle(workflowId).fetchHistory());
+    writeFileSync(path.join(dir, 'exported.json'), exported);
+    const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
+    const replay = (...args: string[]): Promise<string> =>
+      new Promise((resolve) => {
+        const script = path.join(__dirname, '..', '..', 'scripts', 'replay.ts');
+        const env = { ...process.env, ...environment };
+        execFile(process.execPath, ['--import', 'tsx', script, '--json', ...args], { env }, (_error, stdout, stderr) =>
+          resolve(stdout.trim().split('\n').at(-1) || stderr),
+        );
+      });
+    for (const args of [
+      ['--workflow-id', workflowId, '--address', address],
+      ['--dir', dir],
+    ])
+      expect(JSON.parse(await replay(...args))).toMatchObject([{ replays: true }]);
+    expect(await replay('--dir', dir, '--namespace', 'another')).toContain('"replays":false');
+  });
+
   test('keeps the words of failures to itself as well', async () => {
     const tenantId = await stack.tenant('0.001');
     stack.anthropic.knobs.replies = [{ text: 'never' }];
@@ -103,5 +132,51 @@ describe('an installation that encrypts payloads', () => {
     expect(events.at(-1)).toMatchObject({ event: 'done', data: { status: 'completed' } });
     await talk.close();
     expect(await clearPayloads(talk.workflowId)).toEqual([]);
+  });
+});
+
+describe('a payload of a key that a process does not have', () => {
+  const newKey = (): string => randomBytes(32).toString('base64');
+  const [former, current] = [`2026-10:${newKey()}`, `2026-11:${newKey()}`];
+
+  test('XC7: waits for that key, is said in words, and does not fill the log', async () => {
+    const stack = await TestStack.start({ worker: false });
+    const dataConverter = dataConverterFrom({ SPENDLOCK_PAYLOAD_KEYS: former });
+    if (!dataConverter) throw new Error('There are keys, and no converter.');
+    const api = await startTestApi(stack, {
+      temporal: new Client({ connection: stack.temporal.connection, dataConverter }),
+    });
+    const without = await stack.startWorker({
+      environment: { SPENDLOCK_PAYLOAD_KEYS: current, SPENDLOCK_TEST_BUNDLE: '' },
+    });
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.replies = Array.from({ length: 6 }, () => ({ text: 'one' }));
+    const runs = await Promise.all(
+      Array.from({ length: 6 }, () => api.admin.runs.start({ tenantId, task: 'Say one.' })),
+    );
+    const lines = (): { error?: string; repeats?: number }[] =>
+      without
+        .logged()
+        .split('\n')
+        .filter((line) => line.includes('was encrypted under'))
+        .map((line) => JSON.parse(line) as { error: string });
+    const counted = await until('the others are counted', () =>
+      Promise.resolve(lines().find(({ repeats }) => repeats !== undefined)),
+    );
+    // Each is tried at once, and again after ten seconds.
+    expect(counted.repeats).toBeGreaterThanOrEqual(runs.length - 1);
+    expect(lines()).toHaveLength(2);
+    expect(lines()[0]?.error).toMatch(
+      /in the workflow run\/\S+ .* under the key 2026-10, and SPENDLOCK_PAYLOAD_KEYS .* only 2026-11\. Put that key back/,
+    );
+    await without.stop();
+    expect(without.process.exitCode).toBe(0);
+    await stack.startWorker({
+      environment: { SPENDLOCK_PAYLOAD_KEYS: `${current},${former}`, SPENDLOCK_TEST_BUNDLE: '' },
+    });
+    for (const { runId } of runs)
+      await until('it ended', async () => (await stack.show({ tenantId, runId })).status === 'completed');
+    await api.close();
+    await stack.stop();
   });
 });

@@ -1,12 +1,13 @@
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { defaultPayloadConverter, type Payload } from '@temporalio/common';
+import { defaultPayloadConverter, type Payload, type SerializationContext } from '@temporalio/common';
+import { temporal } from '@temporalio/proto';
 import fc from 'fast-check';
 import { sign } from 'hono/jwt';
 import { codecApp, startCodecServer } from '../../encryption/codec-server';
 import { payloadKeysFrom } from '../../encryption/keys';
-import { EncryptingCodec, PayloadDecryptionError } from '../../encryption/payload-codec';
+import { EncryptingCodec, PayloadDecryptionError, PayloadMovedError } from '../../encryption/payload-codec';
 
 const newKey = (): string => randomBytes(32).toString('base64');
 const codecOf = (text: string): EncryptingCodec => {
@@ -15,6 +16,8 @@ const codecOf = (text: string): EncryptingCodec => {
   return new EncryptingCodec(keys);
 };
 const payloadOf = (value: unknown): Payload => defaultPayloadConverter.toPayload<unknown>(value);
+const valuesOf = (payloads: Payload[]): unknown[] =>
+  payloads.map((payload) => defaultPayloadConverter.fromPayload(payload));
 
 describe('encrypted payloads', () => {
   const [first, second] = [newKey(), newKey()];
@@ -46,7 +49,9 @@ describe('encrypted payloads', () => {
     expect(defaultPayloadConverter.fromPayload(clear as Payload)).toBe('kept');
     const [renewed] = await codecOf(`new:${second},old:${first}`).encode([payloadOf('x')]);
     expect(Buffer.from(renewed?.metadata?.['encryption-key-id'] ?? []).toString()).toBe('new');
-    await expect(codecOf(`new:${second}`).decode(sealed)).rejects.toThrow(/under the key "old".*has only new/);
+    await expect(codecOf(`new:${second}`).decode(sealed)).rejects.toThrow(
+      /under the key old,.*has only new\. Put that key back/,
+    );
     await expect(codecOf(`old:${second}`).decode(sealed)).rejects.toThrow(PayloadDecryptionError);
   });
 
@@ -71,6 +76,75 @@ describe('encrypted payloads', () => {
       const cut = { metadata, data: Buffer.from(data ?? []).subarray(0, length) };
       await expect(codec.decode([cut])).rejects.toThrow(PayloadDecryptionError);
     }
+  });
+
+  /** As the version before did it, and as its processes do while a new one is rolled out. */
+  const before = {
+    seal(clear: Uint8Array): Payload {
+      const nonce = randomBytes(12);
+      const cipher = createCipheriv('aes-256-gcm', Buffer.from(first, 'base64'), nonce);
+      cipher.setAAD(Buffer.from('a'));
+      const data = Buffer.concat([nonce, cipher.update(clear), cipher.final(), cipher.getAuthTag()]);
+      const metadata = { encoding: Buffer.from('binary/encrypted'), 'encryption-key-id': Buffer.from('a') };
+      return { metadata, data };
+    },
+    open({ data }: Payload): Uint8Array {
+      const sealed = Buffer.from(data ?? []);
+      const key = Buffer.from(first, 'base64');
+      const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, 12), { authTagLength: 16 });
+      decipher.setAAD(Buffer.from('a'));
+      decipher.setAuthTag(sealed.subarray(-16));
+      return Buffer.concat([decipher.update(sealed.subarray(12, -16)), decipher.final()]);
+    },
+  };
+  const proto = temporal.api.common.v1.Payload;
+  const workflow = (workflowId: string, namespace = 'default'): SerializationContext => ({
+    type: 'workflow',
+    namespace,
+    workflowId,
+  });
+
+  test('XC7: of the version before are read, and that version reads new ones', async () => {
+    const codec = codecOf(`a:${first}`);
+    const old = before.seal(proto.encode(payloadOf('yesterday')).finish());
+    const [read] = await codec.decode([old], workflow('w'));
+    expect(defaultPayloadConverter.fromPayload(read as Payload)).toBe('yesterday');
+    const [sealed] = await codec.encode([payloadOf('today')], workflow('w'));
+    expect(defaultPayloadConverter.fromPayload(proto.decode(before.open(sealed as Payload)))).toBe('today');
+  });
+
+  test('XC7: that a process of the version before takes along into another workflow are read there', async () => {
+    const codec = codecOf(`a:${first}`);
+    const [ofChild] = await codec.encode([payloadOf('failed')], workflow('child'));
+    // A child's failure is handed on as it was read.
+    const ofParent = before.seal(before.open(ofChild as Payload));
+    const [read] = await codec.decode([ofParent], workflow('parent'));
+    expect(valuesOf([read as Payload])).toEqual(['failed']);
+  });
+
+  test('XC7: are refused in another workflow or namespace, and read in activities of their own and where no workflow is known', async () => {
+    const codec = codecOf(`a:${first}`);
+    const sealed = await codec.encode([payloadOf('money')], workflow('run/1'));
+    const activity = { type: 'activity', namespace: 'default', workflowId: 'run/1', isLocal: false } as const;
+    for (const context of [workflow('run/1'), activity, undefined, workflow('run/1-2026-11-27T10:00:00Z')])
+      expect(valuesOf(await codec.decode(sealed, context))).toEqual(['money']);
+    for (const context of [workflow('run/2'), workflow('run/1', 'other'), { ...activity, workflowId: 'run/2' }])
+      await expect(codec.decode(sealed, context)).rejects.toThrow(PayloadMovedError);
+    const toNobody = await codec.encode([payloadOf('by a person')]);
+    expect(valuesOf(await codec.decode(toNobody, workflow('run/1')))).toEqual(['by a person']);
+  });
+
+  test('XC7: of a key that nobody has name it, but nothing that only claims to be one', async () => {
+    const [sealed] = await codecOf(`old:${first}`).encode([payloadOf('x')]);
+    const claims = (id: string) => ({
+      ...sealed,
+      metadata: { ...sealed?.metadata, 'encryption-key-id': Buffer.from(id) },
+    });
+    const codec = codecOf(`a:${first}`);
+    await expect(codec.decode([claims('2026-10')], workflow('w'))).rejects.toThrow(
+      /^A payload in the workflow w \(namespace default\) was encrypted under the key 2026-10, /,
+    );
+    await expect(codec.decode([claims('\u001b[2J'.repeat(9_999))])).rejects.toThrow(/the key \(no id of a key\)/);
   });
 
   test('and such as were never encrypted are read side by side', async () => {

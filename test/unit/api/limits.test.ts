@@ -1,5 +1,5 @@
 /** Bounds that need no server: the failures that are logged, and what a terminal is shown. */
-import { RepeatedFailures } from '../../../api/repeated-failures';
+import { RepeatedFailures } from '../../../telemetry/repeated-failures';
 import { plainText } from '../../../api/text';
 import { printable, table } from '../../../scripts/cli/output';
 

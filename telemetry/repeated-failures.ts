@@ -1,5 +1,5 @@
 /** Failures that repeat are one line with a count: who makes a request fail does not fill the log. */
-import type { LogFields, Logger } from '../telemetry/log';
+import type { LogFields, Logger } from './log';
 
 /** How long the same failure is counted before it is said again, and how many kinds are told apart. */
 const quietMs = 10_000;
