@@ -1,13 +1,16 @@
 /**
  * Writes what callers say of their calls into the reservations' rows. Per tenant one statement is under way at a time;
- * what is said meanwhile goes into the next. An outcome is safe once its row holds it: the authority folds it afterwards.
+ * what is said meanwhile goes into the next. One that Postgres refuses is told to its caller alone. An outcome is safe once its row holds it: the authority folds it afterwards.
  */
+import { decideInParts, PartSizes } from '../activities/budget/in-parts';
 import { inOneSpelling } from '../core/ids';
 import { recordOutcomes, type OutcomeItem, type OutcomeAnswer } from '../store/outcomes';
-import type { Pool } from '../store/pool';
+import { isRefused, isTooSlow, type Pool } from '../store/pool';
 
 /** Outcomes of one statement. */
 const itemsMax = 200;
+/** How long one batch is tried in ever smaller parts. */
+const batchMs = 20_000;
 
 interface Waiting {
   item: OutcomeItem;
@@ -17,6 +20,7 @@ interface Waiting {
 
 export class OutcomeWriter {
   private readonly lanes = new Map<string, Waiting[]>();
+  private readonly partSizes = new PartSizes(itemsMax);
 
   constructor(private readonly pool: Pool) {}
 
@@ -41,19 +45,34 @@ export class OutcomeWriter {
     await new Promise(setImmediate);
     while (lane.length > 0) {
       const batch = takeBatch(lane);
-      try {
-        const answers = await recordOutcomes(
-          this.pool,
-          tenantId,
-          batch.map(({ item }) => item),
-        );
-        const byId = new Map(answers.map((answer) => [answer.operationId, answer]));
-        for (const { item, resolve } of batch) resolve(byId.get(item.operationId) as OutcomeAnswer);
-      } catch (error) {
-        for (const { reject } of batch) reject(error);
-      }
+      const endMs = performance.now() + batchMs;
+      const { done, size, error } = await decideInParts({
+        commands: batch,
+        size: this.partSizes.of(tenantId),
+        decide: (part) => this.writePart(tenantId, part),
+        setAside: ({ reject }, refusal) => reject(refusal),
+        isRefusal: isRefused,
+        isTooSlow,
+        hasTime: () => performance.now() < endMs,
+      });
+      this.partSizes.note(tenantId, size);
+      const left = batch.slice(done);
+      // What there was no time for comes first next time; where Postgres is away everybody is told.
+      if (error === undefined) lane.unshift(...left);
+      else for (const { reject } of left) reject(error);
     }
     this.lanes.delete(tenantId);
+  }
+
+  /** Records outcomes together and tells their callers; one that is refused keeps all of them from being recorded. */
+  private async writePart(tenantId: string, part: readonly Waiting[]): Promise<void> {
+    const answers = await recordOutcomes(
+      this.pool,
+      tenantId,
+      part.map(({ item }) => item),
+    );
+    const byId = new Map(answers.map((answer) => [answer.operationId, answer]));
+    for (const { item, resolve } of part) resolve(byId.get(item.operationId) as OutcomeAnswer);
   }
 }
 

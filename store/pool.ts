@@ -158,6 +158,21 @@ export function sqlState(error: unknown): string | undefined {
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
 }
 
+/** Whether it is what was asked that Postgres refuses, not Postgres that is away: 22 is data, 23 a constraint, SL001 the guard. */
+export function isRefused(error: unknown): boolean {
+  const state = sqlState(error);
+  if (state !== undefined) return state.startsWith('22') || state.startsWith('23') || state === 'SL001';
+  return error instanceof RangeError || error instanceof TypeError;
+}
+
+/** Whether Postgres, or whoever waits for it, gave up for the time that it took: 57014 a statement's, 25P04 a transaction's. */
+export function isTooSlow(error: unknown): boolean {
+  const state = sqlState(error);
+  return (
+    state === '57014' || state === '25P04' || /query read timeout/i.test(error instanceof Error ? error.message : '')
+  );
+}
+
 /** Whether what was to be stored is a number, an amount or a moment beyond what its column holds. */
 export function passesColumn(error: unknown): boolean {
   const { constraint = '' } = (error ?? {}) as { constraint?: string };

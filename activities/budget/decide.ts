@@ -15,7 +15,7 @@ import { headroomUsd, quotaState } from '../../core/quotas';
 import { asksTheSame } from '../../core/reservations';
 import { decideAndRecord, dueAtOnceMax, type BatchOptions, type RecordedBatch } from '../../store/budget-batch';
 import { notifyAnswers, type AddressedAnswer } from '../../store/answers';
-import { sqlState, type Pool } from '../../store/pool';
+import { isRefused, isTooSlow, sqlState, type Pool } from '../../store/pool';
 import { countDecision, type MeasuredDecision } from '../../telemetry/metrics';
 import type { ReplyBoard } from '../../authority/reply-board';
 import type { DecideRequest, DecideResult } from '../contracts/budget';
@@ -122,12 +122,12 @@ export function createDecideBatch(dependencies: DecideDependencies): {
       try {
         return await decide(part);
       } catch (error) {
-        if (looked || !isCommandsFault(error)) throw error;
+        if (looked || !isRefused(error)) throw error;
         looked = true;
         const { tenantId } = request;
         const settle = (only: BatchOptions['due']): Promise<Decided> =>
           decidePart(request, [], { timeoutMs: timeoutMs(), ...(only === undefined ? {} : { due: only }) });
-        if (await canSettle({ pool, log, tenantId, settle, isRefusal: isCommandsFault })) throw error;
+        if (await canSettle({ pool, log, tenantId, settle, isRefusal: isRefused })) throw error;
         due = 'left';
         return decide(part);
       }
@@ -151,7 +151,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
       size: partSizes.of(tenantId),
       decide: async (part) => void decided.push(await decide(part)),
       setAside: (command, refusal) => setAside(request, command, refusal),
-      isRefusal: isCommandsFault,
+      isRefusal: isRefused,
       isTooSlow,
       hasTime: () => performance.now() < startedMs + (endMs - startedMs) * beginningShare,
     });
@@ -262,21 +262,6 @@ function waitingIn(commands: readonly BudgetCommand[], recorded: RecordedBatch |
     operationIds: reserves.flatMap(({ operationId }, index) => (answers[index] ? [] : [operationId])),
     needs: leaseNeeds.map(({ quotaId, neededUsd }) => ({ quotaId, neededUsd: formatUsd(neededUsd) })),
   };
-}
-
-/** Whether it is what was asked that Postgres refuses, not Postgres that is away: 22 is data, 23 a constraint, SL001 the guard. */
-function isCommandsFault(error: unknown): boolean {
-  const state = sqlState(error);
-  if (state !== undefined) return state.startsWith('22') || state.startsWith('23') || state === 'SL001';
-  return error instanceof RangeError || error instanceof TypeError;
-}
-
-/** Whether Postgres, or whoever waits for it, gave up for the time that it took: 57014 a statement's, 25P04 a transaction's. */
-function isTooSlow(error: unknown): boolean {
-  const state = sqlState(error);
-  return (
-    state === '57014' || state === '25P04' || /query read timeout/i.test(error instanceof Error ? error.message : '')
-  );
 }
 
 const failed = ({ operationId }: ReserveCommand): ReserveAnswer => ({
