@@ -8,8 +8,11 @@ import { formatUsd, type Usd } from './money';
 export type ReservationStatus = 'granted' | 'denied' | 'rejected' | 'committed' | 'released' | 'expired';
 export type Settlement = 'actual' | 'unverified' | 'released' | 'expired';
 
-/** What the paid execution wrote of its call: what the provider billed, or that it surely billed nothing. */
-export type Outcome = { billed: true; costUsd: Usd } | { billed: false };
+/**
+ * What the paid execution wrote of its call: what the provider billed, or that it surely billed nothing. An unverified one is the part
+ * that is known of what was billed: nobody can price the rest.
+ */
+export type Outcome = { billed: true; costUsd: Usd; isUnverified?: boolean } | { billed: false };
 
 /** Why a reserve got no money. */
 export type Refusal =

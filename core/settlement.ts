@@ -2,6 +2,7 @@
  * How a granted reservation ends, exactly once.
  *
  *   granted ── outcome billed ────────────────▶ committed (actual), whatever was asked: commit, release or expiry
+ *           ── outcome billed, known in part ──▶ committed at that part (unverified)
  *           ── outcome "surely not billed" ───▶ released
  *           ── unclaimed, commit or release ──▶ released          unclaimed, overdue ──▶ expired
  *           ── claimed, no outcome, commit or overdue ──▶ committed at the estimate (unverified)
@@ -13,7 +14,7 @@
  */
 import type { Batch } from './batch';
 import type { Usd } from './money';
-import { isReleasedByExpiry, type Reservation, type ReservationRequest } from './reservations';
+import { isReleasedByExpiry, type Outcome, type Reservation, type ReservationRequest } from './reservations';
 
 type Trigger = 'commit' | 'release' | 'expiry' | 'outcome';
 
@@ -38,7 +39,7 @@ export function settle(batch: Batch, reservation: Reservation, trigger: Trigger)
   }
   if (outcome) {
     if (outcome.billed)
-      commit(batch, reservation, { request, grantedUsd, costUsd: outcome.costUsd, settlement: 'actual' });
+      commit(batch, reservation, { request, grantedUsd, costUsd: outcome.costUsd, settlement: settlementOf(outcome) });
     else free(batch, reservation, { request, grantedUsd, status: 'released' });
   } else if (trigger === 'expiry' ? isReleasedByExpiry(reservation) : !reservation.claimed) {
     free(batch, reservation, { request, grantedUsd, status: trigger === 'expiry' ? 'expired' : 'released' });
@@ -47,6 +48,9 @@ export function settle(batch: Batch, reservation: Reservation, trigger: Trigger)
     commit(batch, reservation, { request, grantedUsd, costUsd, settlement: 'unverified' });
   }
 }
+
+const settlementOf = (outcome: Outcome | undefined): 'actual' | 'unverified' =>
+  outcome?.billed && outcome.isUnverified ? 'unverified' : 'actual';
 
 interface CommitDetails {
   request: ReservationRequest;
@@ -112,12 +116,13 @@ function free(batch: Batch, reservation: Reservation, { request, grantedUsd, sta
 function correct(batch: Batch, reservation: Reservation, request: ReservationRequest): void {
   const { outcome, committedUsd = 0n } = reservation;
   const costUsd = outcome?.billed ? outcome.costUsd : 0n;
+  const settlement = settlementOf(outcome);
   const postedAtMs = reservation.postedAtMs ?? batch.nowMs;
   const isCommitted = reservation.status === 'committed';
   batch.put({
     ...reservation,
     outcomeFolded: true,
-    ...(isCommitted ? { committedUsd: costUsd, settlement: 'actual' as const } : {}),
+    ...(isCommitted ? { committedUsd: costUsd, settlement } : {}),
     ...(costUsd > 0n ? { postedAtMs } : {}),
   });
   const amountUsd = costUsd - committedUsd;
@@ -127,7 +132,7 @@ function correct(batch: Batch, reservation: Reservation, request: ReservationReq
     operationId: reservation.operationId,
     entry: 'correction',
     amountUsd,
-    settlement: 'actual',
+    settlement,
     postedAtMs,
   });
   batch.move(request, { spentUsd: amountUsd, postedAtMs });

@@ -304,6 +304,7 @@ CREATE TABLE reservations (
   trace_context jsonb,
   on_expiry text,
   unreserved boolean DEFAULT false NOT NULL,
+  outcome_unverified boolean DEFAULT false NOT NULL,
   CONSTRAINT reservations_check CHECK (((minimum_usd >= (0)::numeric) AND (minimum_usd <= requested_usd))),
   CONSTRAINT reservations_check1 CHECK (((granted_usd >= (0)::numeric) AND (granted_usd <= requested_usd))),
   CONSTRAINT reservations_check2 CHECK (((outcome IS NULL) = (outcome_at IS NULL))),
@@ -320,7 +321,8 @@ CREATE TABLE reservations (
   CONSTRAINT reservations_resource_check CHECK ((resource = ANY (ARRAY['llm'::text, 'e2b'::text]))),
   CONSTRAINT reservations_settlement_check CHECK ((settlement = ANY (ARRAY['actual'::text, 'unverified'::text, 'released'::text, 'expired'::text]))),
   CONSTRAINT reservations_status_check CHECK ((status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text, 'committed'::text, 'released'::text, 'expired'::text]))),
-  CONSTRAINT reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+  CONSTRAINT reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT reservations_unverified_outcome CHECK (((NOT outcome_unverified) OR (outcome = 'billed'::text))) NOT VALID
 );
 
 CREATE TABLE run_events (
@@ -510,6 +512,8 @@ CREATE INDEX reservations_sandboxes ON copilot_internal.reservations USING btree
 CREATE INDEX reservations_unfolded ON copilot_internal.reservations USING btree (tenant_id, outcome_at) WHERE ((outcome IS NOT NULL) AND (NOT outcome_folded));
 
 CREATE INDEX reservations_unverified ON copilot_internal.reservations USING btree (tenant_id, ended_at) WHERE (settlement = 'unverified'::text);
+
+CREATE INDEX reservations_unverified_outcomes ON copilot_internal.reservations USING btree (tenant_id, ended_at) WHERE outcome_unverified;
 
 CREATE INDEX runs_by_namespace ON copilot_internal.runs USING btree (namespace) WHERE (namespace IS NOT NULL);
 
@@ -748,6 +752,8 @@ GRANT EXECUTE ON FUNCTION quota_gauges(integer) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION record_budget_batch(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION record_outcome(text,uuid,uuid,text,numeric,jsonb,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION record_outcome(text,uuid,uuid,text,numeric,jsonb,jsonb,boolean) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION record_outcomes(text,jsonb) TO spendlock_app;
 
@@ -997,6 +1003,8 @@ BEGIN
   UPDATE reservations SET settlement = 'actual', committed_usd = p_cost_usd,
     overrun_usd = nullif(greatest(p_cost_usd - granted_usd, 0), 0)
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'committed';
+  UPDATE reservations SET outcome_unverified = false
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND outcome_unverified;
   RETURN v_difference;
 END
 $function$
@@ -1195,7 +1203,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.count_unverified()
 AS $function$
 BEGIN
   NEW.unverified_usd := CASE
-    WHEN NEW.entry = 'commit' THEN NEW.amount_usd
+    WHEN NEW.settlement = 'unverified' THEN NEW.amount_usd
     ELSE -coalesce((SELECT sum(unverified_usd) FROM cost_records
                     WHERE tenant_id = NEW.tenant_id AND operation_id = NEW.operation_id), 0)
   END;
@@ -1829,7 +1837,8 @@ BEGIN
   ), changed AS (
     UPDATE reservations r SET
       status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
-      settlement = c.settlement, committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
+      settlement = CASE WHEN c.status = 'committed' AND c."outcomeFolded" AND r.outcome_unverified THEN 'unverified' ELSE c.settlement END,
+      committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
       posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt")
     FROM asked c, reservations o
     WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_reservation_ids) AND r.operation_id = c."operationId"
@@ -1846,7 +1855,8 @@ BEGIN
           AND (r.claimed_at IS NOT NULL OR r.on_expiry = 'settle')
           AND (c."committedUsd" = r.granted_usd OR (r.unreserved AND c."committedUsd" = r.requested_usd))
         WHEN r.status = 'granted' AND c.status = 'committed' THEN
-          c."outcomeFolded" AND c.settlement = 'actual' AND num_nulls(c."postedAt", c."endedAt") = 0
+          c."outcomeFolded" AND (c.settlement = 'actual' OR (c.settlement = 'unverified' AND r.outcome_unverified))
+          AND num_nulls(c."postedAt", c."endedAt") = 0
           AND r.outcome = 'billed' AND c."committedUsd" = r.outcome_usd
         WHEN r.status = 'granted' AND c.status IN ('released', 'expired') THEN
           c.settlement = c.status AND c."endedAt" IS NOT NULL AND num_nonnulls(c."committedUsd", c."postedAt") = 0
@@ -1856,7 +1866,8 @@ BEGIN
                    ELSE date_trunc('milliseconds', r.expires_at) <= c."endedAt" END
         WHEN r.status IN ('committed', 'released', 'expired') AND c.status = r.status THEN
           r.outcome IS NOT NULL AND NOT r.outcome_folded AND c."outcomeFolded"
-          AND c.settlement = CASE r.status WHEN 'committed' THEN 'actual' ELSE r.settlement END
+          AND (c.settlement = CASE r.status WHEN 'committed' THEN 'actual' ELSE r.settlement END
+            OR (c.settlement = 'unverified' AND r.status = 'committed' AND r.outcome_unverified))
           AND c."committedUsd" IS NOT DISTINCT FROM CASE r.status WHEN 'committed' THEN coalesce(r.outcome_usd, 0) END
         ELSE false
       END
@@ -1927,7 +1938,7 @@ BEGIN
   INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
     amount_usd, estimated_usd, settlement, usage, posted_at)
   SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
-    c."amountUsd", r.granted_usd, c.settlement, r.outcome_usage, c."postedAt"
+    c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt"
   FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
     "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
   JOIN reservations r
@@ -1959,6 +1970,23 @@ AS $function$
     UPDATE reservations
     SET outcome = p_outcome, outcome_usd = p_cost_usd, outcome_usage = p_usage, outcome_result = p_result,
         outcome_at = clock_timestamp()
+    WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NULL
+    RETURNING 1)
+  SELECT EXISTS (SELECT FROM written) OR EXISTS (
+    SELECT FROM reservations
+    WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NOT NULL)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.record_outcome(p_tenant_id text, p_operation_id uuid, p_claim_token uuid, p_outcome text, p_cost_usd numeric, p_usage jsonb, p_result jsonb, p_unverified boolean)
+ RETURNS boolean
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  WITH written AS (
+    UPDATE reservations
+    SET outcome = p_outcome, outcome_usd = p_cost_usd, outcome_usage = p_usage, outcome_result = p_result,
+        outcome_unverified = p_unverified, outcome_at = clock_timestamp()
     WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NULL
     RETURNING 1)
   SELECT EXISTS (SELECT FROM written) OR EXISTS (
@@ -2143,6 +2171,7 @@ AS $function$
     'decidedAtMs', pg_catalog.floor(extract(epoch FROM r.decided_at) * 1000),
     'expiresAtMs', pg_catalog.floor(extract(epoch FROM r.expires_at) * 1000),
     'outcome', r.outcome, 'outcomeUsd', r.outcome_usd::text, 'outcomeFolded', r.outcome_folded,
+    'outcomeUnverified', r.outcome_unverified,
     'settlement', r.settlement, 'committedUsd', r.committed_usd::text, 'overrunUsd', r.overrun_usd::text,
     'postedAtMs', pg_catalog.floor(extract(epoch FROM r.posted_at) * 1000),
     'endedAtMs', pg_catalog.floor(extract(epoch FROM r.ended_at) * 1000))

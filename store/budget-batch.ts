@@ -90,6 +90,7 @@ interface LoadedReservation {
   outcome: 'billed' | 'not_billed' | null;
   outcomeUsd: string | null;
   outcomeFolded: boolean;
+  outcomeUnverified: boolean;
   settlement: Settlement | null;
   committedUsd: string | null;
   overrunUsd: string | null;
@@ -246,9 +247,10 @@ function reservationFrom(row: LoadedReservation): Reservation {
   };
 }
 
-function outcomeFrom({ outcome, outcomeUsd }: LoadedReservation): Reservation['outcome'] {
+function outcomeFrom({ outcome, outcomeUsd, outcomeUnverified }: LoadedReservation): Reservation['outcome'] {
   if (outcome === null) return undefined;
-  return outcome === 'billed' ? { billed: true, costUsd: parseUsd(outcomeUsd ?? '') } : { billed: false };
+  if (outcome !== 'billed') return { billed: false };
+  return { billed: true, costUsd: parseUsd(outcomeUsd ?? ''), ...(outcomeUnverified ? { isUnverified: true } : {}) };
 }
 
 async function record(

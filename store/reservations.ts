@@ -39,9 +39,13 @@ export async function claimReservation(
   });
 }
 
-/** What became of a paid call. `result` is what the step returns; it is kept so that a paid answer survives a crash. */
+/**
+ * What became of a paid call. `result` is what the step returns; it is kept so that a paid answer survives a crash. Of an unverified one
+ * the cost is the part that is known: it was at least so much.
+ */
 export type NewOutcome =
-  { billed: true; costUsd: Usd; usage?: unknown; result?: unknown } | { billed: false; reason: string };
+  | { billed: true; costUsd: Usd; isUnverified?: boolean; usage?: unknown; result?: unknown }
+  | { billed: false; reason: string };
 
 /**
  * Writes the outcome of a claimed reservation, inside the caller's transaction. Without a token it writes for whoever
@@ -51,10 +55,12 @@ export async function recordOutcome(
   client: PoolClient,
   { tenantId, operationId, claimToken, outcome }: OperationKey & { claimToken?: string; outcome: NewOutcome },
 ): Promise<boolean> {
+  // Any other is written as the version before wrote it: its schema takes that as well.
+  const isPart = outcome.billed && outcome.isUnverified === true;
   const { rows } = await client.query<{ recorded: boolean }>(
     `SELECT copilot_internal.record_outcome($1, $2,
        coalesce($3::uuid, (SELECT claim_token FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2)),
-       $4, $5, $6, $7) AS recorded`,
+       $4, $5, $6, $7${isPart ? ', true' : ''}) AS recorded`,
     [
       tenantId,
       operationId,
@@ -296,6 +302,9 @@ export async function listReservations(
   return asTenant(pool, tenantId, (client) => reservationsOf(client, tenantId, { unverified }));
 }
 
+/** Also what had ended at no cost before a part of its cost came to be known. */
+const isUnverified = `(settlement = 'unverified' OR (outcome_unverified AND status IN ('released', 'expired')))`;
+
 /** The same within the caller's transaction. */
 export async function reservationsOf(
   client: PoolClient,
@@ -304,7 +313,7 @@ export async function reservationsOf(
 ): Promise<ReservationView[]> {
   const { rows } = await client.query<ReservationView>(
     `SELECT ${viewColumns} FROM copilot_internal.reservations
-     WHERE tenant_id = $1 AND ${unverified ? `settlement = 'unverified' ORDER BY ended_at` : `status = 'granted' ORDER BY expires_at`}
+     WHERE tenant_id = $1 AND ${unverified ? `${isUnverified} ORDER BY ended_at` : `status = 'granted' ORDER BY expires_at`}
      LIMIT $2`,
     [tenantId, limit],
   );

@@ -22,7 +22,15 @@ export async function failBilled(
   const details = { settled: false, retry: true, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
   const said = 'The provider ended the response as failed';
   if (!priced.isPriced) {
-    const { reason } = priced;
+    const { reason, knownUsd, usage } = priced;
+    // Without an outcome it is settled at its grant, which is less than it surely cost.
+    if (knownUsd > claim.grantedUsd)
+      await paidStep.settle(claim, {
+        billed: true,
+        costUsd: knownUsd,
+        isUnverified: true,
+        usage: { ...usage, unpriced: reason },
+      });
     log.error({ tenantId, runId, operationId, error: new Error(reason) }, 'a failed model call cannot be priced');
     throw failure('outcome_unknown', `${said}. ${reason}`, details);
   }

@@ -8,9 +8,10 @@ import { estimateModelCall, maxOutputTokensFor } from '../../core/pricing';
 import { storable } from '../../core/storable';
 import { usageOf, type ModelUsage } from '../../core/usage';
 import type { Pool, PoolClient } from '../../store/pool';
+import type { NewOutcome } from '../../store/reservations';
 import type { PriceList } from '../../store/prices';
 import { countModelCall } from '../../telemetry/metrics';
-import type { Claim, PaidStep } from '../budget/paid-step';
+import type { Claim, PaidStep, UnpricedOutcome } from '../budget/paid-step';
 import type { ModelCallPlan, ModelReply, ToolCall } from '../contracts/llm';
 import { asFailure, failure } from '../failures';
 import { callSignal } from '../own-time';
@@ -220,10 +221,14 @@ async function keepReply(
       'a model call cannot be priced: its answer is used',
     );
   }
-  const outcome =
-    unpriced === undefined || costUsd > grantedUsd
-      ? { billed: true as const, costUsd, usage: unpriced === undefined ? usage : { ...usage, unpriced }, result }
-      : { billed: 'unknown' as const, usage: { ...usage, unpriced, reported: streamed.usage }, result };
+  const outcome: NewOutcome | UnpricedOutcome =
+    unpriced === undefined
+      ? { billed: true, costUsd, usage, result }
+      : {
+          ...(costUsd > grantedUsd ? { billed: true, costUsd, isUnverified: true } : { billed: 'unknown' }),
+          usage: { ...usage, unpriced, reported: streamed.usage },
+          result,
+        };
   await paidStep.settle(claim, outcome, (client) => keep(client, reply));
   await paidStep.atPoint('llm.outcome-written');
   return result;

@@ -90,6 +90,16 @@ describe('what a provider reports of a call', () => {
     expect(failed).toMatchObject({ status: 'completed', text: 'two' });
   });
 
+  test('XD3: what is known of a failed response’s cost is booked at least, unverified, and so is an answer’s', async () => {
+    // More tokens than were granted, and a tool without a price.
+    const usage = { input_tokens: 1_000_000, output_tokens: 100 };
+    const items = [{ type: 'file_search_call', id: 'fs', status: 'completed', queries: ['x'] }];
+    const failNext = [{ type: 'failed' as const, name: 'server_error' }];
+    const failed = await ask('openai', { usage, extra: { items }, failNext });
+    expect(failed.billed).toEqual(['1.251 unverified', '1.251 unverified']);
+    expect(failed).toMatchObject({ status: 'completed', text: 'two' });
+  });
+
   test('XD2: an answer whose usage came is whole and billed, although its connection then breaks (google)', async () => {
     const usage = { promptTokenCount: 1_000, candidatesTokenCount: 200 };
     const cut = await ask('google', { usage, failNext: [{ type: 'cut-after-usage' }] });
