@@ -61,6 +61,43 @@ const inForce = <P extends { effectiveFromMs: number }>(
     return latestAt(versions, nowMs) ?? [];
   });
 
+/**
+ * A version that begins before the one in force would never hold, and its rates would only look as if they did.
+ * @throws ApiError that names the one in force.
+ */
+function refuseSuperseded<P extends { effectiveFromMs: number; priceVersion: string }>(
+  added: { name: string; field: string; effectiveFrom: Date },
+  versions: readonly P[],
+  now: Date,
+): void {
+  const holding = latestAt(versions, now);
+  if (!holding || added.effectiveFrom.getTime() >= holding.effectiveFromMs) return;
+  throw new ApiError(
+    'invalid_request',
+    `${added.field}: ${holding.priceVersion} is in force since ${new Date(holding.effectiveFromMs).toISOString()}; a version of ` +
+      `${added.name} from ${added.effectiveFrom.toISOString()} would never hold. Leave it out for one that holds from now on. Nothing was added.`,
+  );
+}
+
+/** @throws ApiError for a price that would never hold, or that would send the calls of a model to another provider. */
+function refuseUnfit(
+  prices: readonly { provider: string; model: string; effectiveFrom: Date }[],
+  models: readonly ModelPrice[],
+  now: Date,
+): void {
+  for (const [at, { model: name, provider, effectiveFrom }] of prices.entries()) {
+    const versions = models.filter(({ model }) => model === name);
+    const other = versions.find((version) => version.provider !== provider);
+    // Calls name a model, and its price says whom to call.
+    if (other)
+      throw new ApiError(
+        'invalid_request',
+        `prices.${at}.provider: ${name} has a price as a model of ${other.provider}; its calls would go to ${provider}. Nothing was added.`,
+      );
+    refuseSuperseded({ name, field: `prices.${at}.effectiveFrom`, effectiveFrom }, versions, now);
+  }
+}
+
 export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
     createRoute({
@@ -108,6 +145,8 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
         effectiveFrom: effectiveFrom === undefined ? now : new Date(effectiveFrom),
       }));
       return (await once(c, dependencies, body, async () => {
+        const { models } = await dependencies.prices();
+        refuseUnfit(prices, models, now);
         try {
           const by = operatorOf(c.get('caller'), body.author);
           const priceVersions = await addModelPrices(dependencies.pool, { prices, by });
@@ -137,8 +176,16 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
       requireAdministration(c);
       const body = c.req.valid('json');
       const { author, effectiveFrom, ...price } = body;
-      const added = { ...price, effectiveFrom: effectiveFrom === undefined ? new Date() : new Date(effectiveFrom) };
+      const now = new Date();
+      const added = { ...price, effectiveFrom: effectiveFrom === undefined ? now : new Date(effectiveFrom) };
       return (await once(c, dependencies, body, async () => {
+        const { sandboxes } = await dependencies.prices();
+        const versions = sandboxes.filter(({ tier }) => tier === added.tier);
+        refuseSuperseded(
+          { name: added.tier, field: 'effectiveFrom', effectiveFrom: added.effectiveFrom },
+          versions,
+          now,
+        );
         try {
           const by = operatorOf(c.get('caller'), author);
           const priceVersion = await addSandboxPrice(dependencies.pool, { price: added, by });

@@ -182,4 +182,37 @@ describe('prices', () => {
     expect({ status, error: body.error }).toEqual({ status: 400, error: 'invalid_request' });
     expect(body.message).toContain('Nothing was');
   });
+
+  test('a version that begins before the one in force is refused: it would never hold, and so is one that would send calls elsewhere', async () => {
+    const before = await priceOf('claude-sonnet-4-6');
+    const past = ['--from', '2026-02-01T00:00:00Z'];
+    const source = ['--source', 'https://example.com'];
+    const now = await call('set', 'claude-sonnet-4-6', '--input', '4', ...source);
+    expect(now.status).toBe(0);
+    const late = await call('set', 'claude-sonnet-4-6', '--input', '5', ...source, ...past);
+    expect(late).toMatchObject({ status: 1, out: '' });
+    expect(late.err).toMatch(
+      /prices\.0\.effectiveFrom: anthropic\/claude-sonnet-4-6@\S+ is in force since .*Nothing was added/,
+    );
+    const { body } = await api.call('GET', '/v1/prices?all=true');
+    const versions = (body.prices as Price[]).filter(({ model }) => model === 'claude-sonnet-4-6');
+    const inputs = versions.map(({ inputUsd }) => inputUsd);
+    expect(inputs).toEqual(expect.arrayContaining([before?.inputUsd, '4']));
+    expect(inputs).not.toContain('5');
+    // The first version of a model may begin whenever it did, and one to come may be announced.
+    const first = { ...example, model: 'gpt-first', effectiveFrom: '2026-02-01T00:00:00Z' };
+    expect(await add(first)).toMatchObject({ status: 201 });
+    expect(await add({ ...first, effectiveFrom: '2099-01-01T00:00:00Z' })).toMatchObject({ status: 201 });
+    const elsewhere = await call('set', 'claude-sonnet-4-6', '--provider', 'openai', ...source);
+    expect(elsewhere).toMatchObject({
+      status: 1,
+      err: expect.stringContaining('claude-sonnet-4-6 has a price as a model of anthropic') as string,
+    });
+    const rates = ['--vcpu-second', '0.1', '--gib-second', '0'];
+    const tier = ['set-sandbox', 'standard', '--vcpu', '4', '--memory-mib', '8192', ...rates, ...source];
+    expect(await call(...tier, '--from', '2026-01-01T00:00:00Z')).toMatchObject({
+      status: 1,
+      err: expect.stringContaining('is in force since') as string,
+    });
+  });
 });
