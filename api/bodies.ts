@@ -15,7 +15,7 @@ export interface BodyLimits {
   /** One body, on the routes that take a file (base64 makes it a third larger), and on the others. */
   withFileBytes: number;
   otherBytes: number;
-  /** All bodies that are under way, of one owner and in this process. */
+  /** All bodies that are under way, of one owner; the large ones in this process. */
   perOwnerBytes: number;
   allBytes: number;
 }
@@ -53,16 +53,19 @@ export function limitBodies(limits: BodyLimits = bodyLimits): MiddlewareHandler<
     const { tenantId, apiKeyId } = c.get('caller');
     const owner = tenantId ?? apiKeyId;
     const own = owned.get(owner) ?? 0;
-    // Whoever has nothing under way is always let in as far as the owner's share goes.
-    if (bytes > 0 && ((own > 0 && own + bytes > limits.perOwnerBytes) || all + bytes > limits.allBytes)) full(c);
+    // Whoever has nothing under way is always let in as far as the owner's share goes; and small ones are not refused for
+    // what is large of others.
+    const counted = bytes > largeBytes ? bytes : 0;
+    if (bytes > 0 && own > 0 && own + bytes > limits.perOwnerBytes) full(c);
+    if (counted > 0 && all + counted > limits.allBytes) full(c);
     owned.set(owner, own + bytes);
-    all += bytes;
+    all += counted;
     try {
       // Reading through a counting stream costs most of a small request: only where nothing else says the length.
       if (!isOpen) return await next();
       return await (file ? whileReading.withFile : whileReading.other)(c, next);
     } finally {
-      all -= bytes;
+      all -= counted;
       const left = (owned.get(owner) ?? 0) - bytes;
       if (left > 0) owned.set(owner, left);
       else owned.delete(owner);
@@ -101,8 +104,27 @@ export const readJson: MiddlewareHandler<ApiEnv> = async (c, next) => {
 async function read(c: ApiContext): Promise<LargeBody> {
   const mayBeLarge = takesFile(c.req.path) && Number(c.req.header('content-length') ?? Infinity) >= largeBytes;
   if (!mayBeLarge) return { text: await c.req.text() };
-  const bytes = await c.req.arrayBuffer();
-  return bytes.byteLength >= largeBytes ? readLarge(bytes) : { text: new TextDecoder().decode(bytes) };
+  const coming = piecesOf(c);
+  const first: Uint8Array[] = [];
+  let bytes = 0;
+  // One that does not say its length may be small.
+  while (bytes < largeBytes) {
+    const { done, value } = await coming.next();
+    if (done) return { text: new TextDecoder().decode(Buffer.concat(first)) };
+    first.push(value);
+    bytes += value.length;
+  }
+  return readLarge(
+    (async function* () {
+      yield* first;
+      yield* coming;
+    })(),
+  );
+}
+
+async function* piecesOf(c: ApiContext): AsyncGenerator<Uint8Array, void> {
+  const { body } = c.req.raw;
+  if (body) yield* body as unknown as AsyncIterable<Uint8Array>;
 }
 
 function checkType(c: ApiContext): void {

@@ -37,7 +37,7 @@ export async function startConversation(
   const model = body.model ?? dependencies.defaultModel;
   const file = fileOf(body, content);
   checkSizes('', file?.content.length ?? 0);
-  checkText(file);
+  await checkText(file);
   await checkPrices(dependencies, { models: [model, ...(body.fallbackModels ?? [])], tier: body.sandbox.tier });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = conversationWorkflowId(conversationId);

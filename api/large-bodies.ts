@@ -1,13 +1,14 @@
 /**
  * Reading large bodies on a thread of its own: decoding and checking twenty megabytes takes most of a second, in which nobody else
- * would be answered. What comes back is the body without its file, and the file's bytes.
+ * would be answered. It is given the body piece by piece, as it comes, so that the whole of it is only there. What comes back is
+ * the body without its file, and the file's bytes.
  */
 import { Worker } from 'node:worker_threads';
 import { ApiError } from './errors';
 
 /** Smaller ones are read at once. */
 export const largeBytes = 256 * 1024;
-/** How long one may take, those before it included. */
+/** How long one that has come whole may take, those before it included. */
 const readMaxMs = 20_000;
 
 export interface LargeBody {
@@ -16,22 +17,34 @@ export interface LargeBody {
   file?: { content: Buffer; sha256: string } | undefined;
 }
 
-/** Plain JavaScript, so that a thread needs no compiler, wherever the product runs from. */
+/**
+ * Plain JavaScript, so that a thread needs no compiler, wherever the product runs from. Where a thread has a priority of its own, that
+ * of requests is higher.
+ */
 const threadSource = `
 const { parentPort } = require('node:worker_threads');
 const { createHash } = require('node:crypto');
-parentPort.on('message', ({ id, bytes }) => {
+if (process.platform === 'linux') require('node:os').setPriority(10);
+const pieces = new Map();
+function read(id) {
+  const bytes = Buffer.concat(pieces.get(id) ?? []);
+  pieces.delete(id);
+  const body = JSON.parse(new TextDecoder().decode(bytes));
+  const encoded = body && body.file && typeof body.file === 'object' ? body.file.contentBase64 : undefined;
+  if (typeof encoded !== 'string' || !/^[A-Za-z0-9+/]*={0,2}$/.test(encoded)) {
+    parentPort.postMessage({ id, text: JSON.stringify(body) });
+    return;
+  }
+  const content = new Uint8Array(Buffer.from(encoded, 'base64'));
+  const sha256 = createHash('sha256').update(content).digest('hex');
+  body.file.contentBase64 = '';
+  parentPort.postMessage({ id, text: JSON.stringify(body), content, sha256 }, [content.buffer]);
+}
+parentPort.on('message', ({ id, piece, isDropped }) => {
+  if (isDropped) return void pieces.delete(id);
+  if (piece) return void (pieces.has(id) ? pieces.get(id).push(piece) : pieces.set(id, [piece]));
   try {
-    const body = JSON.parse(new TextDecoder().decode(bytes));
-    const encoded = body && body.file && typeof body.file === 'object' ? body.file.contentBase64 : undefined;
-    if (typeof encoded !== 'string' || !/^[A-Za-z0-9+/]*={0,2}$/.test(encoded)) {
-      parentPort.postMessage({ id, text: JSON.stringify(body) });
-      return;
-    }
-    const content = new Uint8Array(Buffer.from(encoded, 'base64'));
-    const sha256 = createHash('sha256').update(content).digest('hex');
-    body.file.contentBase64 = '';
-    parentPort.postMessage({ id, text: JSON.stringify(body), content, sha256 }, [content.buffer]);
+    read(id);
   } catch (error) {
     parentPort.postMessage({ id, problem: error.message });
   }
@@ -67,7 +80,6 @@ const unread = (): ApiError =>
 
 function startThread(): Worker {
   const started = new Worker(threadSource, { eval: true, execArgv: [] });
-  started.unref();
   started.on('message', ({ id, text = '', content, sha256 = '', problem }: FromThread) => {
     const asked = waiting.get(id);
     if (problem !== undefined)
@@ -76,25 +88,36 @@ function startThread(): Worker {
   });
   started.on('error', () => ended(started));
   started.on('exit', () => ended(started));
+  // Last, since listening to it would keep the process again.
+  started.unref();
   return started;
 }
 
-/** @throws ApiError `invalid_json`, or `unavailable` when it takes too long. The bytes are gone afterwards. */
-export async function readLarge(bytes: ArrayBuffer): Promise<LargeBody> {
+/** @throws ApiError `invalid_json`, or `unavailable` when it takes too long; what the reading of its pieces throws. */
+export async function readLarge(pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<LargeBody> {
   thread ??= startThread();
   const reader = thread;
   const id = (lastId += 1);
+  const read = new Promise<LargeBody>((resolve, reject) => waiting.set(id, { resolve, reject }));
+  // The thread may end before the last piece has come.
+  read.catch(() => undefined);
   let timer: NodeJS.Timeout | undefined;
   try {
-    return await new Promise<LargeBody>((resolve, reject) => {
-      waiting.set(id, { resolve, reject });
-      // One that hangs is ended with all that wait for it, and another begun for those who come.
-      timer = setTimeout(() => {
-        ended(reader);
-        void reader.terminate();
-      }, readMaxMs);
-      reader.postMessage({ id, bytes }, [bytes]);
-    });
+    for await (const piece of pieces) {
+      // What came is part of a larger buffer, which is not given away.
+      const own = new Uint8Array(piece);
+      reader.postMessage({ id, piece: own }, [own.buffer]);
+    }
+    // One that hangs is ended with all that wait for it, and another begun for those who come.
+    timer = setTimeout(() => {
+      ended(reader);
+      void reader.terminate();
+    }, readMaxMs);
+    reader.postMessage({ id });
+    return await read;
+  } catch (error) {
+    reader.postMessage({ id, isDropped: true });
+    throw error;
   } finally {
     clearTimeout(timer);
     waiting.delete(id);

@@ -65,7 +65,7 @@ export async function startRun(
   const model = body.model ?? dependencies.defaultModel;
   const file = fileOf(body, content);
   checkSizes(body.task, file?.content.length ?? 0);
-  checkText(file);
+  await checkText(file);
   const models = [model, ...(body.fallbackModels ?? [])];
   await checkPrices(dependencies, { models, tier: body.sandbox.tier });
   // One that waits for money is started without any.
@@ -188,8 +188,8 @@ export const fileOf = (
   file && { name: file.name, content: content ?? Buffer.from(file.contentBase64, 'base64') };
 
 /** What a program cannot read as text is refused before it costs anything. */
-export function checkText(file: { name: string; content: Buffer } | undefined): void {
-  const why = file && whyNoText(file);
+export async function checkText(file: { name: string; content: Buffer } | undefined): Promise<void> {
+  const why = file && (await whyNoText(file));
   if (why !== undefined) throw new ApiError('invalid_request', `file: ${why} Nothing was stored.`);
 }
 

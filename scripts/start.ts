@@ -26,7 +26,7 @@ async function main(): Promise<number> {
     throw new UsageError(`There is no file ${options.file}. Nothing was started.`);
   }
   if (options.file !== undefined) {
-    const why = whyNoText({ name: options.file, content: await readFile(options.file) });
+    const why = await whyNoText({ name: options.file, content: await readFile(options.file) });
     if (why !== undefined) throw new UsageError(`${why} Nothing was started.`);
   }
   let stack: Stack | undefined;

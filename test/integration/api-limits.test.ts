@@ -266,6 +266,25 @@ describe('limits of the API', () => {
     expect([answer.status, answer.body.error]).toEqual([413, 'payload_too_large']);
   });
 
+  test('XB8: where large bodies of others take all the room, small ones are taken', async () => {
+    const sockets = await Promise.all(
+      Array.from({ length: 6 }, async () => {
+        const key = await api.keyOf(await stack.tenant('1'));
+        const socket = connect(api.port, '127.0.0.1').on('error', () => undefined);
+        // Of a body that is said to come nothing comes.
+        socket.write(`POST /v1/runs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\n`);
+        socket.write(`content-type: application/json\r\ncontent-length: ${29_000_000}\r\n\r\n`);
+        return socket;
+      }),
+    );
+    const [refused] = (await Promise.race(sockets.map((socket) => once(socket, 'data')))) as [Buffer];
+    expect(refused.toString()).toMatch(/^HTTP\/1.1 429/);
+    const key = await api.keyOf(await stack.tenant('1'));
+    const answer = await api.call('POST', '/v1/quota-checks', { key, body: {} });
+    for (const socket of sockets) socket.destroy();
+    expect(answer).toMatchObject({ status: 200 });
+  });
+
   test('XC6: answers tell a browser what it may do with them', async () => {
     for (const path of ['/', '/docs', '/openapi.json', '/healthz', '/v1/keys', '/nothing']) {
       const { headers } = await api.request(path);

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { whyNoText } from '../../../api/text-file';
 
-const why = (content: Uint8Array): string | undefined => whyNoText({ name: 'orders.csv', content });
+const why = (content: Uint8Array): Promise<string | undefined> => whyNoText({ name: 'orders.csv', content });
 const csv = 'id,name,amount\n1,Zoë,3\n2,Ada,4\n';
 const swapped = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16();
 const marked = (content: Buffer, ...mark: number[]): Buffer => Buffer.concat([Buffer.from(mark), content]);
@@ -20,9 +20,9 @@ describe('XE1: a file that comes with a run', () => {
     ['a program', Buffer.from('7f454c460201010000000000', 'hex'), 'binary.'],
     ['text with one zero in it', Buffer.from(`${csv}\0`), 'binary.'],
     ['bytes that are no letters', Buffer.from([0x80, 0x81, 0x01, 0xfe, 0x02]), 'binary.'],
-  ])('%s is said to be none, by name', (_what, content, said) => {
-    expect(why(content)).toMatch(/^orders\.csv is no text that can be read: it is /);
-    expect(why(content)).toContain(said);
+  ])('%s is said to be none, by name', async (_what, content, said) => {
+    expect(await why(content)).toMatch(/^orders\.csv is no text that can be read: it is /);
+    expect(await why(content)).toContain(said);
   });
 
   test.each([
@@ -32,18 +32,32 @@ describe('XE1: a file that comes with a run', () => {
     ['Latin-1', Buffer.from(csv, 'latin1')],
     ['Windows’ quotation marks', Buffer.from([0x93, 0x41, 0x94, 0x0d, 0x0a])],
     ['a terminal’s log', Buffer.from('\u001b[31mred\u001b[0m\b\f\n')],
-  ])('%s is text', (_what, content) => expect(why(content)).toBeUndefined());
+  ])('%s is text', async (_what, content) => expect(await why(content)).toBeUndefined());
 
-  test('what is taken never has a zero in it, and all text without one is taken', () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 300 }), (content) => why(content) !== undefined || !content.includes(0)),
+  test('what is taken never has a zero in it, and all text without one is taken', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 300 }),
+        async (content) => (await why(content)) !== undefined || !content.includes(0),
+      ),
     );
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
+    await fc.assert(
+      fc.asyncProperty(fc.string({ unit: 'binary' }), async (text) => {
         const plain = text.replaceAll('\0', '');
         fc.pre(!/^(PK|%PDF|GIF8)/.test(plain));
-        return why(Buffer.from(plain)) === undefined;
+        return (await why(Buffer.from(plain))) === undefined;
       }),
     );
+  });
+
+  test('a large file is looked through in stretches, and others are served between them', async () => {
+    const content = Buffer.alloc(20 * 1024 * 1024, 0xe4);
+    let turns = 0;
+    const turn = setInterval(() => (turns += 1), 0);
+    expect(await why(content)).toBeUndefined();
+    content[content.length - 1] = 1;
+    expect(await why(content)).toContain('binary.');
+    clearInterval(turn);
+    expect(turns).toBeGreaterThan(10);
   });
 });
