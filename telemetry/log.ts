@@ -6,6 +6,7 @@
 import { trace } from '@opentelemetry/api';
 import { logs, SeverityNumber, type LogAttributes } from '@opentelemetry/api-logs';
 import pino from 'pino';
+import { LineWriter } from './line-writer';
 import { logFields, type LogField } from './names';
 
 export type LogFields = { [Field in LogField]?: unknown };
@@ -43,7 +44,7 @@ export const createLog = ({ name, level, destination = 2, about }: LogOptions): 
     },
     pino.multistream(
       [
-        { level: 'trace', stream: pino.destination({ dest: destination, sync: false }) },
+        { level: 'trace', stream: new LineWriter(destination) },
         { level: 'trace', stream: { write: (line) => exportLine(line) } },
       ],
       { dedupe: false },

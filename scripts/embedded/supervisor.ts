@@ -2,8 +2,9 @@
  * A process of its own that runs Postgres and the Temporal dev server, and ends both when its parent goes, however the
  * parent goes. It has its own process group, so that Ctrl-C reaches the parent alone, which drains before it stops these.
  */
-import { createWriteStream, mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
+import { LineWriter } from '../../telemetry/line-writer';
 import { startPostgres, type RunningPostgres } from './postgres';
 import { startTemporal, type RunningTemporal } from './temporal';
 import { abandonSignal, supervisorStopMaxMs, type ServicesOptions, type SupervisorMessage } from './services';
@@ -25,9 +26,8 @@ async function main(): Promise<void> {
   // What these write is their user's alone: Temporal's data and the logs hold what people asked and were answered.
   process.umask(0o077);
   mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
-  const logFile = createWriteStream(path.join(options.dataDir, 'services.log'), { flags: 'a' });
-  const log = (service: string) => (line: string) =>
-    void logFile.write(`${new Date().toISOString()} ${service} ${line}\n`);
+  const logFile = new LineWriter(path.join(options.dataDir, 'services.log'));
+  const log = (service: string) => (line: string) => logFile.write(`${new Date().toISOString()} ${service} ${line}\n`);
   const tell = (message: SupervisorMessage): void => void (process.connected && process.send?.(message));
 
   const started: { postgres?: Promise<RunningPostgres>; temporal?: Promise<RunningTemporal> } = {};

@@ -1,7 +1,7 @@
 /** The worker of `npm start`: a process of its own, as it is in production; it ends when this one does. */
 import { fork, type ChildProcess } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
 import path from 'node:path';
+import { LineWriter } from '../../telemetry/line-writer';
 import { defaultTaskQueuePrefix } from '../../workflows/messages';
 import { localEnvironment } from '../embedded/local-environment';
 import { stopChild } from '../embedded/stop-child';
@@ -32,10 +32,10 @@ export async function startWorker(options: StartWorkerOptions): Promise<ChildPro
     },
   });
   let said = '';
-  const logFile = createWriteStream(path.join(dataDir, 'spendlock.log'), { flags: 'a', mode: 0o600 });
+  const logFile = new LineWriter(path.join(dataDir, 'spendlock.log'));
   child.stderr?.on('data', (data: Buffer) => {
     said = (said + data.toString()).slice(-2_000);
-    logFile.write(data);
+    logFile.write(data.toString());
   });
   await new Promise<void>((resolve, reject) => {
     child.once('message', () => resolve());
