@@ -1,8 +1,9 @@
 /** Postgres and Temporal for one machine: started together, stopped together, never left behind. */
 import { fork, type ChildProcess } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { openDataFolder } from '../data-folder';
+import { endLeftBehind, isSupervisor, lockText, readLock } from './left-behind';
 import { stopChild } from './stop-child';
 
 export interface ServicesOptions {
@@ -47,24 +48,35 @@ export type SupervisorMessage =
 export async function startServices({ onProgress, ...options }: ServicesOptions): Promise<Services> {
   await openDataFolder(options.dataDir);
   const lockFile = path.join(options.dataDir, 'services.pid');
-  await refuseSecond(lockFile, options.dataDir);
+  await refuseSecond(options.dataDir);
+  for (const name of await endLeftBehind(options.dataDir))
+    onProgress?.(`${name} was still running: the start before was killed. It was ended; its data is kept.`);
   const supervisor = fork(path.join(__dirname, 'supervisor.ts'), [JSON.stringify(options)], {
     detached: true,
     execArgv: ['--import', 'tsx'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  await writeFile(lockFile, String(supervisor.pid), { mode: 0o600 });
+  const supervisorPid = supervisor.pid ?? 0;
+  await writeFile(lockFile, lockText({ supervisor: supervisorPid }), { mode: 0o600 });
   const addresses = await ready(supervisor, onProgress);
+  await writeFile(lockFile, lockText({ supervisor: supervisorPid, temporal: addresses.temporal.pid }));
+  const failure = new FirstFailure();
+  supervisor.on('message', (message: SupervisorMessage) => {
+    if (message.type === 'failed') failure.note(message.message);
+  });
+  supervisor.once('exit', (code, signal) =>
+    failure.note(
+      `The process that runs Postgres and Temporal ended (${signal ?? `status ${code}`}). Start again: what was paid for is kept.`,
+    ),
+  );
   return {
     ...addresses,
-    supervisorPid: supervisor.pid ?? 0,
-    onFailure(listener) {
-      supervisor.on('message', (message: SupervisorMessage) => {
-        if (message.type === 'failed') listener(message.message);
-      });
-    },
+    supervisorPid,
+    onFailure: (listener) => failure.tell(listener),
     async stop() {
       await stopChild(supervisor, [{ ask: () => supervisor.send('stop'), forMs: supervisorStopMaxMs + 5_000 }]);
+      // Of one that was killed before it could end them.
+      await endLeftBehind(options.dataDir);
       await rm(lockFile, { force: true });
     },
     abandon: () => void supervisor.kill(abandonSignal),
@@ -84,29 +96,34 @@ function ready(supervisor: ChildProcess, onProgress?: (line: string) => void): P
   });
 }
 
+/** The first failure of the services, for whoever listens, early or late. */
+class FirstFailure {
+  private message: string | undefined;
+  private readonly listeners: ((message: string) => void)[] = [];
+
+  note(message: string): void {
+    if (this.message !== undefined) return;
+    this.message = message;
+    for (const listener of this.listeners) listener(message);
+  }
+
+  tell(listener: (message: string) => void): void {
+    if (this.message === undefined) this.listeners.push(listener);
+    else listener(this.message);
+  }
+}
+
 /** One set of services per data directory: a second would damage the data of the first. */
-async function refuseSecond(lockFile: string, dataDir: string): Promise<void> {
-  const pid = Number(await readFile(lockFile, 'utf8').catch(() => ''));
-  if (!pid) return;
+async function refuseSecond(dataDir: string): Promise<void> {
+  const { supervisor } = await readLock(dataDir);
+  if (!supervisor) return;
   for (let look = 0; look < 50; look += 1) {
-    if (!(await isSupervisor(pid))) return;
+    if (!(await isSupervisor(supervisor))) return;
     // The one before may be stopping at this moment.
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   throw new Error(
-    `Spendlock already runs on the data in ${dataDir} (process ${pid}). Use that one, stop it with Ctrl-C, or choose another ` +
+    `Spendlock already runs on the data in ${dataDir} (process ${supervisor}). Use that one, stop it with Ctrl-C, or choose another ` +
       'folder with SPENDLOCK_DATA_DIR. Nothing was started.',
   );
-}
-
-/** Whether it is alive and may be a supervisor: after a crash or in a new container another process may have its number. */
-async function isSupervisor(pid: number): Promise<boolean> {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-  const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined);
-  // Where there is no /proc nothing tells them apart.
-  return line === undefined || line.includes('supervisor');
 }

@@ -146,7 +146,7 @@ async function start(
   await writeFile(addressFile, JSON.stringify(local), { mode: 0o600 });
   stops.add('The file for the command line', () => rm(addressFile, { force: true }));
   const stop = (): Promise<void> => stops.run((line) => progress.line(line));
-  return stackOf({ services, api, key, pool, standIns, worker, model, stop });
+  return stackOf({ services, api, key, pool, standIns, worker, model, dataDir, stop });
 }
 
 /** Where Temporal UI shows a workflow. */
@@ -216,10 +216,11 @@ interface Parts {
   standIns: StandIns;
   worker: ChildProcess;
   model: string;
+  dataDir: string;
   stop: () => Promise<void>;
 }
 
-function stackOf({ services, api, key, pool, standIns, worker, model, stop }: Parts): Stack {
+function stackOf({ services, api, key, pool, standIns, worker, model, dataDir, stop }: Parts): Stack {
   const isStandIn = { anthropic: standIns.anthropic !== undefined, e2b: standIns.e2b !== undefined };
   return {
     apiUrl: api.url,
@@ -242,8 +243,13 @@ function stackOf({ services, api, key, pool, standIns, worker, model, stop }: Pa
         if (signal.aborted) resolve();
         signal.addEventListener('abort', () => resolve(), { once: true });
         services.onFailure((message) => reject(new Error(message)));
-        worker.once('exit', (code) => {
-          if (!signal.aborted) reject(new Error(`The worker ended (status ${code ?? 'none'}).`));
+        worker.once('exit', (code, by) => {
+          if (signal.aborted) return;
+          reject(
+            new Error(
+              `The worker ended (${by ?? `status ${code}`}), so all was stopped. See ${path.join(dataDir, 'spendlock.log')}, and start again.`,
+            ),
+          );
         });
       }),
     stop,

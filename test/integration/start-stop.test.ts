@@ -138,10 +138,44 @@ describe('a stop of npm start', () => {
     expect(output).toContain('Stopped at once');
   });
 
+  test('a supervisor that is killed is noticed, and Postgres and Temporal are not left behind', async () => {
+    const all = descendants(child.pid ?? 0);
+    for (const { pid, line } of all) if (line.includes('embedded/supervisor')) process.kill(pid, 'SIGKILL');
+    await ended;
+    expect(output).toMatch(/process that runs Postgres and Temporal ended \(SIGKILL\)/);
+    await until('all are gone', () => all.every(({ pid }) => !isAlive(pid)), 30_000);
+  });
+
+  test('what a start left running whose supervisor was killed too is ended by the next one, which finds its data', async () => {
+    const all = descendants(child.pid ?? 0);
+    const services = all.filter(({ line }) => /postgres -D|start-dev/.test(line));
+    expect(services).toHaveLength(2);
+    // The one that would end the others first.
+    for (const named of ['embedded/supervisor', 'scripts/start.ts', 'workers/main.ts'])
+      for (const { pid, line } of all) if (line.includes(named)) process.kill(pid, 'SIGKILL');
+    await ended;
+    expect(isAlive(services.find(({ line }) => line.includes('postgres'))?.pid ?? 0)).toBe(true);
+    // Its number belongs to somebody else by now.
+    const [, ...rest] = readData('services.pid').split('\n');
+    writeFileSync(path.join(dataDir, 'services.pid'), [process.pid, ...rest].join('\n'));
+    output = '';
+    child = spawn(process.execPath, [bootstrap, 'start', '--once'], {
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, SPENDLOCK_DATA_DIR: dataDir },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    ended = once(child, 'exit');
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (data: Buffer) => (output += data.toString()));
+    await ended;
+    expect({ status: child.exitCode, output }).toMatchObject({ status: 0 });
+    expect(output).toMatch(/Postgres was still running/);
+    for (const { pid } of services) expect(isAlive(pid)).toBe(false);
+  });
+
   test('XC4: its administration key is revoked, and that of a start that was killed is at the next start', async () => {
     const keyOf = (): string => (JSON.parse(readData('api.json')) as { apiKey: string }).apiKey;
     const killed = keyOf();
-    const services = Number(readData('services.pid'));
+    const services = Number.parseInt(readData('services.pid'));
     // The process of the start itself is the child of the one that installs.
     for (const { pid, line } of descendants(child.pid ?? 0))
       if (line.includes('scripts/start.ts')) process.kill(pid, 'SIGKILL');

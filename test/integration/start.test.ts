@@ -93,7 +93,7 @@ describe('npm start', () => {
     expect(run.output()).toContain('people: number, 126 to 330, mean 228');
     expect(run.output()).toContain('all that a stand-in can do');
     expect(run.output()).toMatch(/STAND-IN/);
-    const supervisor = Number(readFileSync(path.join(dataDir, 'services.pid'), 'utf8'));
+    const supervisor = Number.parseInt(readFileSync(path.join(dataDir, 'services.pid'), 'utf8'));
     const second = start('--once');
     expect(await second.ended).toBe(1);
     expect(second.output()).toContain('Spendlock already runs on the data');
