@@ -13,6 +13,7 @@ import { mergeStreamUsage, usageFromAnthropic, type AnthropicUsage } from '../..
 import {
   IdleLimit,
   noLastReport,
+  noRedirects,
   type Block,
   type ModelProvider,
   type ModelRequest,
@@ -46,6 +47,7 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
     ...(baseURL === undefined ? {} : { baseURL }),
     maxRetries: 0,
     timeout: providerLimits.callMs,
+    fetchOptions: noRedirects,
     logLevel: 'off',
   });
   return {

@@ -20,6 +20,7 @@ import type { ProviderAccount } from './anthropic';
 import {
   IdleLimit,
   noLastReport,
+  noRedirects,
   type Block,
   type ModelProvider,
   type ModelRequest,
@@ -32,9 +33,25 @@ import {
 } from './model-provider';
 import { callFailure, type ErrorFacts } from './provider-errors';
 
+/** The SDK tells what leads elsewhere from no other error, so it is told here. */
+const fetchHere: typeof fetch = async (input, init) => {
+  const signal = init?.signal ?? AbortSignal.timeout(providerLimits.callMs);
+  const response = await fetch(input, { ...init, ...noRedirects, signal });
+  const { status } = response;
+  if (status < 300 || status >= 400) return response;
+  await response.body?.cancel();
+  throw new ApiError({ message: '', status });
+};
+
 /** The SDK repeats nothing unless told to: every attempt can bill, so it is the workflow that repeats. */
 export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvider {
-  const client = new GoogleGenAI({ apiKey, ...(baseURL === undefined ? {} : { httpOptions: { baseUrl: baseURL } }) });
+  const client = new GoogleGenAI({
+    apiKey,
+    httpOptions: {
+      fetch: fetchHere,
+      ...(baseURL === undefined ? {} : { baseUrl: baseURL }),
+    },
+  });
   return {
     async countTokens(model, prompt) {
       // The Gemini API counts contents only, so instructions and tools are counted as text.

@@ -73,6 +73,12 @@ export interface StreamedReply {
 /** How long a provider may take until it begins to answer, and for counting tokens. What follows has its own limits: see paid-call. */
 export const providerLimits = { callMs: 600_000, countMs: 30_000 } as const;
 
+/**
+ * Of every request to a provider: a redirect is an answer like any other. Followed, it would take prompt and key to whoever it names, up to
+ * twenty times over.
+ */
+export const noRedirects = { redirect: 'manual' } as const;
+
 /** A doubt about usage whose last report came before the end of the answer. */
 export const noLastReport =
   'The usage cannot be billed: the stream did not say at its end what was used. The call is settled at its estimate until its ' +

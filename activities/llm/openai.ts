@@ -10,6 +10,7 @@ import { usageFromOpenAi } from '../../core/usage-openai';
 import type { ProviderAccount } from './anthropic';
 import {
   IdleLimit,
+  noRedirects,
   type Block,
   type ModelProvider,
   type ModelRequest,
@@ -29,6 +30,7 @@ export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
     ...(baseURL === undefined ? {} : { baseURL }),
     maxRetries: 0,
     timeout: providerLimits.callMs,
+    fetchOptions: noRedirects,
     logLevel: 'off',
   });
   return {

@@ -104,6 +104,12 @@ function statusFailure({ type, requestId, retryAfter, ...facts }: ErrorFacts & {
       retry: false,
     };
   }
+  if (status >= 300 && status < 400) {
+    const message = notBilled(
+      `${said}: it leads elsewhere, which is not followed. Look at the address of the provider`,
+    );
+    return { billed: 'no', code: 'provider_unavailable', message, retry: true };
+  }
   if (type === 'insufficient_quota') {
     return {
       billed: 'no',
