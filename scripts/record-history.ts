@@ -58,6 +58,7 @@ const cases = {
   'talk-carried': 'the execution after it',
   'budget-continued': 'an authority that continues as new: the execution before',
   'budget-carried': 'the execution after it, which wakes for what runs out before anything else comes',
+  nonsense: 'workflows that somebody started by hand with what they cannot work on, and that failed with that',
   'budget-drained': 'an authority that continues as new once what waits can be handed over',
 } as const;
 export type CaseName = keyof typeof cases;

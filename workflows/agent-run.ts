@@ -8,10 +8,12 @@
  */
 import { CancellationScope, proxyActivities, setHandler, setWorkflowOptions, workflowInfo } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
+import { problemOfRun } from '../core/workflow-inputs';
 import { AgentLoop } from './agent-loop';
 import { ApprovalDesk } from './approvals';
 import { endingOf, endOf, failureWith, type RunEnd } from './failures';
-import { runProgressQuery, type AgentRunInput, type AgentRunResult } from './messages';
+import { refuseNonsense } from './inputs';
+import { runProgressQuery, runWorkflowId, type AgentRunInput, type AgentRunResult } from './messages';
 import { isPatched } from './patches';
 import { RunPage, showOn } from './run-page';
 import { SandboxSession } from './sandbox-session';
@@ -25,6 +27,7 @@ setWorkflowOptions(
   agentRun,
 );
 export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
+  refuseNonsense(problemOfRun(input), { prefix: runWorkflowId(''), field: 'runId', id: input?.runId });
   const { runId, tenantId } = input;
   const page = new RunPage();
   setHandler(runProgressQuery, () => page.progress);

@@ -22,11 +22,14 @@ import {
 } from '@temporalio/workflow';
 import type { LedgerActivities } from '../activities/contracts/ledger';
 import { isUnreadable, readTurn } from '../core/signals';
+import { problemOfConversation } from '../core/workflow-inputs';
 import { AgentLoop } from './agent-loop';
 import { ApprovalDesk } from './approvals';
 import { endingOf, endOf, failureWith, isCancellation, type RunEnd } from './failures';
+import { refuseNonsense } from './inputs';
 import {
   closeSignal,
+  conversationWorkflowId,
   interruptSignal,
   postMessageUpdate,
   runProgressQuery,
@@ -47,6 +50,11 @@ const historyBytesMax = 512 * 1024;
 type TurnEnd = RunEnd<'completed' | 'quota_exceeded' | 'failed' | 'interrupted' | 'cancelled'>;
 
 export async function conversation(input: ConversationInput): Promise<void> {
+  refuseNonsense(problemOfConversation(input), {
+    prefix: conversationWorkflowId(''),
+    field: 'runId',
+    id: input?.runId,
+  });
   const { carried, ...options } = input;
   await new Conversation(options, carried).live();
 }

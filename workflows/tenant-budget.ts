@@ -20,10 +20,18 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { readCommands } from '../core/signals';
+import { problemOfBudget } from '../core/workflow-inputs';
 import { BatchRecorder } from './batch-recorder';
+import { refuseNonsense } from './inputs';
 import { Mailbox } from './mailbox';
 import { isPatched } from './patches';
-import { budgetCommandsSignal, budgetStateQuery, type BudgetState, type TenantBudgetInput } from './messages';
+import {
+  budgetCommandsSignal,
+  budgetStateQuery,
+  budgetWorkflowId,
+  type BudgetState,
+  type TenantBudgetInput,
+} from './messages';
 import { quotaTable } from './quota-table';
 
 /**
@@ -39,8 +47,10 @@ const idleMs = 60_000;
 /** The shortest wait for an expiry: the clocks of Postgres and of Temporal differ a little. */
 const wakeUpMsMin = 200;
 
-export async function tenantBudget({ tenantId, carried = [], last }: TenantBudgetInput): Promise<void> {
-  const mailbox = new Mailbox(carried);
+export async function tenantBudget(input: TenantBudgetInput): Promise<void> {
+  refuseNonsense(problemOfBudget(input), { prefix: budgetWorkflowId(''), field: 'tenantId', id: input?.tenantId });
+  const { tenantId, carried = [], last } = input;
+  const mailbox = new Mailbox(readCommands(carried).commands);
   const recorder = new BatchRecorder(tenantId);
   const alarm = new Alarm();
   let signals = 0;

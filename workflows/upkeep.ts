@@ -6,6 +6,8 @@
  * A round that fails is said in the current details; the next one comes all the same.
  */
 import { continueAsNew, isCancellation, setCurrentDetails, sleep, workflowInfo } from '@temporalio/workflow';
+import { problemOfUpkeep } from '../core/workflow-inputs';
+import { refuseNonsense } from './inputs';
 
 /** What a schedule starts without anything; by hand it may be something else. */
 export interface UpkeepInput {
@@ -25,6 +27,7 @@ export async function keepUp<R extends object>(
   input: UpkeepInput | null | undefined,
   { everySeconds, round }: { everySeconds: number; round: () => Promise<R> },
 ): Promise<R> {
+  refuseNonsense(problemOfUpkeep(input));
   if (input?.once) return round();
   const most = Math.max(1, Number(input?.rounds) || roundsMax);
   const everyMs = Math.max(1, Number(input?.everySeconds) || everySeconds) * 1_000;

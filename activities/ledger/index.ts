@@ -18,6 +18,7 @@ import type { ReplyFeed } from '../llm/reply-feed';
 import { attachmentLine } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
 import type { CostSoFar, LedgerActivities } from '../contracts/ledger';
+import { failure } from '../failures';
 
 export interface LedgerDependencies {
   pool: Pool;
@@ -37,7 +38,12 @@ export function createLedgerActivities({ pool, feed, log }: LedgerDependencies):
 
     async beginTurn({ openingStep, ...key }) {
       const run = await findRun(pool, key);
-      const attachment = attachmentLine(run?.fileName);
+      // Nobody can send it a message any more: waiting for one would be for good.
+      if (run?.type !== 'conversation')
+        throw failure('not_found', `There is no conversation ${JSON.stringify(key.runId)} on record.`);
+      if (run.status !== 'running')
+        throw failure('conversation_ended', `The conversation ${key.runId} has ended on record: no turn was begun.`);
+      const attachment = attachmentLine(run.fileName);
       const turn = await beginTurn(pool, key, { openingStep, attachment });
       if (turn) {
         log.info({ tenantId: key.tenantId, runId: key.runId, turnId: turn.turnId }, 'a turn began');

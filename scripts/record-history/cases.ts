@@ -37,7 +37,22 @@ export async function play(stack: TestStack, name: CaseName): Promise<Recorded[]
   if (name === 'forgotten') return forgetOnce(stack);
   if (name === 'budget-continued' || name === 'budget-carried' || name === 'budget-drained')
     return continueAuthority(stack, name);
+  if (name === 'nonsense') return startNonsense(stack);
   return name.startsWith('talk-') ? playConversation(stack, name) : playRun(stack, name);
+}
+
+async function startNonsense(stack: TestStack): Promise<Recorded[]> {
+  const { runs, budget } = taskQueues(stack.prefix);
+  const queues = { agentRun: runs, conversation: runs, tenantBudget: budget, lookAfter: budget };
+  const types = Object.keys(queues) as (keyof typeof queues)[];
+  return Promise.all(
+    types.map(async (type) => {
+      const workflowId = `nonsense/${randomUUID()}`;
+      await stack.temporal.workflow.start(type, { workflowId, taskQueue: queues[type], args: ['nonsense'] });
+      await stack.ended(workflowId);
+      return { workflowId, type };
+    }),
+  );
 }
 
 async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {

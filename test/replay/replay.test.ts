@@ -70,6 +70,10 @@ describe('recorded histories', () => {
     ['ended-denied.agentRun', 'workflowExecutionFailedEventAttributes'],
     ['ended-failed.agentRun', 'workflowExecutionFailedEventAttributes'],
     ['ended-cancelled.agentRun', 'workflowExecutionCanceledEventAttributes'],
+    ...['agentRun', 'conversation', 'tenantBudget', 'lookAfter'].map((type) => [
+      `nonsense.${type}`,
+      patchMark('inputs-read'),
+    ]),
     ['talk-ended-cancelled.conversation', 'workflowExecutionCanceledEventAttributes'],
     ['talk-completed.conversation', 'resumeSandbox'],
     ['talk-denied.conversation', 'endTurn'],
