@@ -51,13 +51,20 @@ export async function createApiKey(pool: Pool, order: NewKey): Promise<{ key: st
 }
 
 /**
- * The same inside the caller's transaction, which names the tenant. One that is there already is answered as it is.
+ * The same inside the caller's transaction, which names the tenant. One that is there already is answered as it is, also when the
+ * key that ordered it has ended since: who rotates the key that it asks with is shown the new one.
  * @throws KeyEndedError when the key that orders it is revoked.
  */
 export async function addApiKey(
   client: PoolClient,
   { tenantId, label = '', key = newKey(), by }: NewKey,
 ): Promise<{ key: string; apiKeyId: string; isNew: boolean }> {
+  const hash = hashOf(key);
+  const { rows: there } = await client.query<{ api_key_id: string }>(
+    'SELECT api_key_id FROM copilot_internal.api_keys WHERE key_hash = $1',
+    [hash],
+  );
+  if (there[0]) return { key, apiKeyId: there[0].api_key_id, isNew: false };
   if (by !== undefined) await holdApiKey(client, by);
   const { rows } = await client.query<{ api_key_id: string; is_new: boolean }>(
     `WITH added AS (
@@ -65,7 +72,7 @@ export async function addApiKey(
        ON CONFLICT (key_hash) DO NOTHING RETURNING api_key_id)
      SELECT api_key_id, true AS is_new FROM added
      UNION ALL SELECT api_key_id, false FROM copilot_internal.api_keys WHERE key_hash = $1`,
-    [hashOf(key), tenantId ?? null, label],
+    [hash, tenantId ?? null, label],
   );
   return { key, apiKeyId: rows[0]?.api_key_id ?? '', isNew: rows[0]?.is_new ?? false };
 }

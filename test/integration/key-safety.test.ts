@@ -92,6 +92,19 @@ describe('safety of keys', () => {
     expect(await seen('')).toBeGreaterThan(0);
   });
 
+  test('a key that is rotated by itself, to end at once, answers with the new one', async () => {
+    const { body: own } = await api.call('POST', '/v1/keys', { body: { label: 'own' } });
+    const rotated = await api.call('POST', `/v1/keys/${String(own.apiKeyId)}/rotate`, {
+      key: String(own.apiKey),
+      body: { graceSeconds: 0 },
+    });
+    expect(rotated.status).toBe(201);
+    expect((await api.call('GET', '/v1/keys/current', { key: String(rotated.body.apiKey) })).status).toBe(200);
+    expect((await api.call('GET', '/v1/keys/current', { key: String(own.apiKey) })).status).toBe(401);
+    const { body } = await api.call('GET', '/v1/keys');
+    expect((body.keys as { label: string }[]).filter(({ label }) => label === 'own')).toHaveLength(2);
+  });
+
   test('XC6: an Idempotency-Key counts for the tenant, so that a rotated key starts nothing twice', async () => {
     const tenantId = await stack.tenant('10');
     const [old, rotated] = [await api.keyOf(tenantId), await api.keyOf(tenantId)];
