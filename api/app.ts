@@ -24,7 +24,7 @@ import { denialEvents, Denied } from './denials';
 import { authentication } from './authentication';
 import { limitBodies, readJson } from './bodies';
 import { dashboard } from './dashboard';
-import { docsPage, docsPolicy } from './docs-page';
+import { documents } from './documents';
 import { ApiError, errorBody } from './errors';
 import { streamRunEvents } from './events';
 import { once } from './idempotency';
@@ -33,6 +33,7 @@ import { eventStream, failures, idempotencyHeader, idParam, json, security, uuid
 import { health, readiness } from './readiness';
 import { RepeatedFailures } from '../telemetry/repeated-failures';
 import { securityHeaders } from './security-headers';
+import { limitAnswers, limitPages } from './sockets';
 import { requestSpan } from './request-span';
 import { reservationRoutes } from './reservation-routes';
 import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs';
@@ -68,6 +69,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   app.use('/v1/*', requestSpan);
   app.use('/v1/*', authentication(dependencies));
   if (dependencies.rateLimitPerSecond !== undefined) app.use('/v1/*', limitRate(dependencies.rateLimitPerSecond));
+  app.get('/v1/*', limitAnswers(dependencies.untaken));
   app.use('/v1/*', limitBodies());
   app.use('/v1/*', readJson);
   const failureLog = new RepeatedFailures(dependencies.log, 'a request failed');
@@ -122,17 +124,10 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
       return c.json(state, state.status === 'ready' ? 200 : 503);
     },
   );
-  dashboard(app);
+  const pages = limitPages(dependencies.untaken);
+  dashboard(app, pages);
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' });
-  const document = {
-    openapi: '3.1.0',
-    info: { title: 'Spendlock', version: '1', description: 'Agent runs that cannot overspend.' },
-  };
-  app.doc31('/openapi.json', document);
-  app.get('/docs', (c) => {
-    c.header('content-security-policy', docsPolicy);
-    return c.html(docsPage(app.getOpenAPI31Document(document)));
-  });
+  documents(app, pages);
   return app;
 }
 

@@ -14,6 +14,7 @@ import type { Callers } from './callers';
 import type { LargeBody } from './large-bodies';
 import type { LiveViews } from './live';
 import type { LongAnswers, LongKind, LongLimits } from './long-answers';
+import type { SocketLimits, UntakenAnswers } from './sockets';
 import type { Watchers } from './watchers';
 import { ApiError } from './errors';
 
@@ -39,6 +40,8 @@ export interface ProcessDependencies {
   rateLimitPerSecond?: number | undefined;
   /** How many event streams and exports may be open, and how long; set apart in tests. */
   longLimits?: Record<LongKind, LongLimits> | undefined;
+  /** What a connection may have under way, and answers that nobody has read; set apart in tests. */
+  socketLimits?: SocketLimits | undefined;
   /** Ends open event streams. */
   closing: AbortSignal;
 }
@@ -58,6 +61,8 @@ export interface ApiDependencies extends ProcessDependencies {
   views: LiveViews;
   /** Event streams and exports, all of which are made by it. */
   longAnswers: LongAnswers;
+  /** Answers that were made and are not read yet. */
+  untaken: UntakenAnswers;
   /** Connections of event streams, and of exports: what nobody reads, or many watch, takes none that others need. */
   streamPool: Pool;
   exportPool: Pool;

@@ -3,7 +3,7 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { isUuid } from '../core/ids';
 import { decideApproval, listApprovals, type Approval } from '../store/approvals';
 import type { Run } from '../store/runs';
-import { readTranscript } from '../store/transcripts';
+import { readTranscriptPage } from '../store/transcripts';
 import { listTurns } from '../store/turns';
 import { decideApprovalSignal } from '../workflows/messages';
 import { spanNames } from '../telemetry/names';
@@ -164,6 +164,9 @@ function messages(app: App, dependencies: ApiDependencies): void {
   );
 }
 
+/** As many turns as one answer has. */
+const turnsMax = 1_000;
+
 function reading(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
   app.openapi(
@@ -213,6 +216,9 @@ function reading(app: App, dependencies: ApiDependencies): void {
         query: ofTenant.extend({
           after: z.coerce.number().int().min(0).max(2_147_483_647).default(0),
           limit: z.coerce.number().int().min(1).max(500).default(200),
+          turnsAfter: z.coerce.number().int().min(0).max(2_147_483_647).default(0).openapi({
+            description: 'Turns after this number: a page has as many as fit.',
+          }),
         }),
       },
       responses: {
@@ -221,16 +227,16 @@ function reading(app: App, dependencies: ApiDependencies): void {
       },
     }),
     async (c) => {
-      const { tenantId, after, limit } = c.req.valid('query');
+      const { tenantId, after, limit, turnsAfter } = c.req.valid('query');
       const run = await found(c as ApiContext, dependencies, tenantId);
-      const [said, turns] = await Promise.all([
-        readTranscript(pool, { ...run, afterSequence: after, limit }),
-        listTurns(pool, run, { limit: 1_000 }),
+      const [{ messages: said, hasMore }, turns] = await Promise.all([
+        readTranscriptPage(pool, { ...run, afterSequence: after, limit }),
+        listTurns(pool, run, { afterNumber: turnsAfter, limit: turnsMax }),
       ]);
       return c.json(
         {
           messages: said,
-          next: said.length === limit ? (said.at(-1)?.sequence ?? null) : null,
+          next: hasMore ? (said.at(-1)?.sequence ?? null) : null,
           turns: turns.map(conversations.turnViewOf),
         },
         200,

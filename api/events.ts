@@ -93,7 +93,7 @@ class Follower {
       return;
     }
     while (!signal.aborted) {
-      const [events, deltas] = await Promise.all([
+      const [{ events, hasMore }, deltas] = await Promise.all([
         readRunEvents(pool, { tenantId, runId, afterSequence: this.sequence }),
         readDeltas(pool, { tenantId, runId }),
       ]);
@@ -109,7 +109,7 @@ class Follower {
         saidAtMs = Date.now();
         yield this.taken();
       }
-      if (events.length < eventsMax) await watch.next(lookMs, signal);
+      if (!hasMore) await watch.next(lookMs, signal);
     }
   }
 
@@ -174,9 +174,6 @@ interface RunEnded {
   status: string;
   failure?: RunFailure;
 }
-
-/** As many as one look brings: more may be there at once. */
-const eventsMax = 500;
 
 /** How a stream ends; a run that was denied midway ends as C5 says. */
 function endOf({ status, failure }: RunEnded): string {

@@ -11,7 +11,17 @@ export interface Readiness {
   temporal: 'ok' | 'missing';
 }
 
-export async function readiness({ pool, temporal }: ApiDependencies): Promise<Readiness> {
+/** Anybody may ask: those who ask at the same time are answered by one look. */
+const looks = new WeakMap<object, Promise<Readiness>>();
+
+export function readiness(dependencies: ApiDependencies): Promise<Readiness> {
+  const { pool } = dependencies;
+  const under = looks.get(pool) ?? look(dependencies).finally(() => looks.delete(pool));
+  looks.set(pool, under);
+  return under;
+}
+
+async function look({ pool, temporal }: ApiDependencies): Promise<Readiness> {
   const [postgres, server] = await Promise.all([
     answers(pool.query('SELECT 1')),
     answers(

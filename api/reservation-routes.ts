@@ -12,6 +12,14 @@ import * as schemas from './schemas';
 
 const operation = z.object({ operationId: operationIdSchema });
 
+/** What a call used is kept in the ledger's line, which people list by the thousand. Its cost is taken whatever comes with it. */
+function keptUsage(usage: unknown): unknown {
+  if (usage === undefined) return undefined;
+  const bytes = Buffer.byteLength(JSON.stringify(usage));
+  if (bytes <= schemas.usageBytesMax) return usage;
+  return { leftOut: `${bytes} bytes; at most ${schemas.usageBytesMax} are kept` };
+}
+
 export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
     createRoute({
@@ -57,7 +65,7 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
   });
   ending('commit', schemas.commitBody, 'Recorded', ({ tenantId, operationId, asked }) => {
     const { costUsd, claimToken, usage, unreserved } = asked;
-    const item = { operationId, costUsd: parseAmountUsd(costUsd), ...given({ claimToken, usage }) };
+    const item = { operationId, costUsd: parseAmountUsd(costUsd), ...given({ claimToken, usage: keptUsage(usage) }) };
     return reservations.commit(dependencies, { tenantId, item, unreserved });
   });
   ending('release', schemas.releaseBody, 'Released', ({ tenantId, operationId, asked: { claimToken } }) =>

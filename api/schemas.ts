@@ -555,11 +555,15 @@ export type ReserveBody = z.output<typeof reserveBody>;
 const tenantOnly = { tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }) };
 const claimToken = claimTokenSchema.optional();
 export const claimBody = z.strictObject(tenantOnly);
+/** Of JSON that says what a call used. */
+export const usageBytesMax = 16 * 1024;
 export const commitBody = z.strictObject({
   ...tenantOnly,
   costUsd: amount,
   claimToken,
-  usage: z.unknown().optional(),
+  usage: z.unknown().optional().openapi({
+    description: 'What the call used, for the ledger. More than 16 KiB of it is left out; the cost is taken.',
+  }),
   unreserved: z.strictObject(request).optional().openapi({
     description:
       'What the call was, when it was made without a reservation since nobody answered. Taken from tenants whose policy is `allow`.',

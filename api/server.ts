@@ -12,6 +12,7 @@ import { Callers } from './callers';
 import type { Authority, ProcessDependencies } from './context';
 import { LiveViews } from './live';
 import { LongAnswers, longLimits } from './long-answers';
+import { UntakenAnswers } from './sockets';
 import { Watchers } from './watchers';
 
 export interface RunningApi {
@@ -78,6 +79,7 @@ export async function startApi({ host, port, authority: given, ...dependencies }
   const exportPool = poolBeside(pool, 'exports', longLimits.export.all, databaseLimits.longStatementMs);
   const watchers = new Watchers(streamPool);
   const callers = new Callers(pool);
+  const untaken = new UntakenAnswers(dependencies.socketLimits);
   const app = createApp({
     ...dependencies,
     authority,
@@ -88,6 +90,7 @@ export async function startApi({ host, port, authority: given, ...dependencies }
     watchers,
     views: new LiveViews(),
     longAnswers: new LongAnswers(callers, closing.signal, dependencies.longLimits),
+    untaken,
     streamPool,
     exportPool,
     closing: closing.signal,
@@ -105,6 +108,7 @@ export async function startApi({ host, port, authority: given, ...dependencies }
         },
       });
     });
+    untaken.watch(server);
     server.once('error', (error: NodeJS.ErrnoException) => {
       void Promise.all([authority.close(), callers.close()]);
       reject(

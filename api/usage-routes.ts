@@ -123,10 +123,10 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
         to: to === undefined ? undefined : new Date(to),
       };
       if (format === 'json') {
-        const records = await inSpan(spanNames.costQuery, { tenantId }, () =>
+        const { records, hasMore } = await inSpan(spanNames.costQuery, { tenantId }, () =>
           inSpan(spanNames.costQueryDb, {}, () => listCostRecords(pool, { tenantId, filter, after, limit })),
         );
-        const next = records.length === limit ? (records.at(-1)?.costRecordId ?? null) : null;
+        const next = hasMore ? (records.at(-1)?.costRecordId ?? null) : null;
         return c.json({ records: records.map(recordViewOf), next }, 200);
       }
       return csvFile(c, dependencies, 'cost-records.csv', () =>
@@ -143,10 +143,10 @@ async function* ledgerLines(
 ): AsyncGenerator<string, void> {
   yield csv(recordColumns, []);
   for (let last = after; ;) {
-    const page = await listCostRecords(pool, { ...asked, after: last, limit: readMax });
-    if (page.length > 0) yield csvLines(recordColumns, page.map(recordViewOf));
-    if (page.length < readMax) return;
-    last = page.at(-1)?.costRecordId;
+    const { records, hasMore } = await listCostRecords(pool, { ...asked, after: last, limit: readMax });
+    if (records.length > 0) yield csvLines(recordColumns, records.map(recordViewOf));
+    if (!hasMore) return;
+    last = records.at(-1)?.costRecordId;
   }
 }
 

@@ -2,6 +2,7 @@
 import { inOneSpelling } from '../core/ids';
 import { storableText } from '../core/storable';
 import { appendRunEvent, type RunKey } from './runs';
+import { readPage } from './pages';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 export type ApprovalStatus = 'pending' | 'approved' | 'refused' | 'answered' | 'withdrawn';
@@ -165,17 +166,17 @@ export const withdrawApprovalsOf = (client: PoolClient, runId: string): Promise<
     [runId],
   );
 
+/** As many as are listed. */
+const listMax = 500;
+
 /** What a tenant's people are asked and have not answered, the longest waiting first; or all of one run. */
 export async function listApprovals(
   pool: Pool,
   { tenantId, runId }: { tenantId: string; runId?: string | undefined },
 ): Promise<Approval[]> {
   return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<Approval>(
-      `SELECT ${columns} FROM copilot_internal.approvals
-       WHERE CASE WHEN $1::uuid IS NULL THEN status = 'pending' ELSE run_id = $1 END ORDER BY created_at LIMIT 500`,
-      [runId ?? null],
-    );
-    return rows;
+    const text = `SELECT ${columns}, octet_length(input::text) AS bytes FROM copilot_internal.approvals
+       WHERE CASE WHEN $1::uuid IS NULL THEN status = 'pending' ELSE run_id = $1 END ORDER BY created_at LIMIT ${listMax}`;
+    return (await readPage<Approval>(client, { text, values: [runId ?? null] }, { limit: listMax })).rows;
   });
 }

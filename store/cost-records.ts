@@ -1,5 +1,6 @@
 /** The ledger, line by line. */
 import type { Resource } from '../core/commands';
+import { readPage } from './pages';
 import { asTenant, type Pool } from './pool';
 
 export interface CostRecordFilter {
@@ -39,7 +40,7 @@ export interface CostRecord {
   recordedAt: Date;
 }
 
-/** A tenant's ledger lines that match, in the order in which they were written, after a line. */
+/** A tenant's ledger lines that match, in the order in which they were written, after a line; a page of them. */
 export async function listCostRecords(
   pool: Pool,
   {
@@ -48,18 +49,17 @@ export async function listCostRecords(
     after,
     limit,
   }: { tenantId: string; filter: CostRecordFilter; after?: string | undefined; limit: number },
-): Promise<CostRecord[]> {
+): Promise<{ records: CostRecord[]; hasMore: boolean }> {
   const { from, to, userId, runId, conversationId, operationId, model, kind, resource, settlement } = filter;
   return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<CostRecord>(
-      `SELECT c.cost_record_id::text AS "costRecordId", c.operation_id AS "operationId", c.entry, c.tenant_id AS "tenantId",
+    const text = `SELECT c.cost_record_id::text AS "costRecordId", c.operation_id AS "operationId", c.entry, c.tenant_id AS "tenantId",
               c.user_id AS "userId", CASE WHEN u.type = 'conversation' THEN NULL ELSE c.run_id END AS "runId",
               CASE WHEN u.type = 'conversation' THEN c.run_id END AS "conversationId",
               (SELECT t.turn_id FROM copilot_internal.turns t
                WHERE t.run_id = c.run_id AND t.opening_step < r.step ORDER BY t.opening_step DESC LIMIT 1) AS "turnId",
               c.kind, c.resource, c.model, c.price_version AS "priceVersion", trim_scale(c.amount_usd)::text AS "amountUsd",
               trim_scale(c.estimated_usd)::text AS "estimatedUsd", c.settlement, c.usage, c.posted_at AS "postedAt",
-              c.recorded_at AS "recordedAt"
+              c.recorded_at AS "recordedAt", 400 + coalesce(octet_length(c.usage::text), 0) AS bytes
        FROM copilot_internal.cost_records c
        LEFT JOIN copilot_internal.runs u ON u.run_id = c.run_id
        LEFT JOIN copilot_internal.reservations r ON r.tenant_id = c.tenant_id AND r.operation_id = c.operation_id
@@ -70,23 +70,23 @@ export async function listCostRecords(
          AND ($8::uuid IS NULL OR c.operation_id = $8) AND ($9::text IS NULL OR c.model = $9)
          AND ($10::text IS NULL OR c.kind = $10) AND ($11::text IS NULL OR c.resource = $11)
          AND ($12::text IS NULL OR c.settlement = $12)
-       ORDER BY c.cost_record_id LIMIT $13`,
-      [
-        tenantId,
-        after ?? null,
-        from ?? null,
-        to ?? null,
-        userId ?? null,
-        runId ?? null,
-        conversationId ?? null,
-        operationId ?? null,
-        model ?? null,
-        kind ?? null,
-        resource ?? null,
-        settlement ?? null,
-        limit,
-      ],
-    );
-    return rows;
+       ORDER BY c.cost_record_id LIMIT $13`;
+    const values = [
+      tenantId,
+      after ?? null,
+      from ?? null,
+      to ?? null,
+      userId ?? null,
+      runId ?? null,
+      conversationId ?? null,
+      operationId ?? null,
+      model ?? null,
+      kind ?? null,
+      resource ?? null,
+      settlement ?? null,
+      limit,
+    ];
+    const { rows: records, isCut } = await readPage<CostRecord>(client, { text, values }, { limit });
+    return { records, hasMore: isCut || records.length === limit };
   });
 }

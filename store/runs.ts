@@ -1,6 +1,7 @@
 /** Runs: what was asked, the file that came with it, what happened, and the answer. None of it is in a workflow history. */
 import type { BindingQuota, Resource } from '../core/commands';
 import { databaseLimits } from './connections';
+import { readPage } from './pages';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 
 export type RunStatus = 'running' | 'completed' | 'quota_exceeded' | 'failed' | 'cancelled';
@@ -115,14 +116,15 @@ export interface RunFilter {
   before?: Date | undefined;
 }
 
-/** A tenant's runs, conversations among them unless asked otherwise, the newest first, with what each has cost. */
+/** A tenant's runs, conversations among them unless asked otherwise, the newest first, with what each has cost, without what was asked and answered. */
 export async function listRuns(
   pool: Pool,
   { tenantId, type, status, userId, before, limit }: RunFilter & { tenantId: string; limit: number },
 ): Promise<(Run & { costUsd: string })[]> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<RunRow & { cost_usd: string }>(
-      `SELECT r.*, f.name AS file_name,
+      `SELECT r.run_id, r.type, r.tenant_id, r.user_id, r.workflow_id, r.model, r.waiting, r.status, r.failure, r.created_at, r.ended_at,
+              '' AS task, '{}'::jsonb AS options, NULL AS answer, f.name AS file_name,
               (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
                WHERE c.run_id = r.run_id) AS cost_usd
        FROM copilot_internal.runs r LEFT JOIN copilot_internal.run_files f USING (run_id)
@@ -258,23 +260,20 @@ export async function findRunEvent(
   });
 }
 
-/** A run's events after a number, in order. */
+/** Many streams may read at the same time. */
+const eventsBytesMax = 1024 * 1024;
+
+/** A run's events after a number, in order, as many as are to be in memory at once. */
 export async function readRunEvents(
   pool: Pool,
   { tenantId, runId, afterSequence = 0, limit = 500 }: RunKey & { afterSequence?: number; limit?: number },
-): Promise<RunEvent[]> {
+): Promise<{ events: RunEvent[]; hasMore: boolean }> {
   return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{
-      sequence: number;
-      type: string;
-      data: Record<string, unknown>;
-      created_at: Date;
-    }>(
-      `SELECT sequence, type, data, created_at FROM copilot_internal.run_events
-       WHERE run_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3`,
-      [runId, afterSequence, limit],
-    );
-    return rows.map(({ created_at: createdAt, ...event }) => ({ ...event, createdAt }));
+    const text = `SELECT sequence, type, data, created_at AS "createdAt", octet_length(data::text) AS bytes
+       FROM copilot_internal.run_events WHERE run_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3`;
+    const values = [runId, afterSequence, limit];
+    const page = await readPage<RunEvent>(client, { text, values }, { limit, bytesMax: eventsBytesMax });
+    return { events: page.rows, hasMore: page.isCut || page.rows.length === limit };
   });
 }
 

@@ -5,6 +5,7 @@
  * number of its own, which has no reply.
  */
 import { appendRunEvent, type NewRunEvent, type RunKey } from './runs';
+import { readPage } from './pages';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 export interface TranscriptMessage {
@@ -71,6 +72,20 @@ export async function readTranscript(
       [runId, afterSequence, limit],
     );
     return rows;
+  });
+}
+
+/** The same for whoever pages through them: as many as one answer holds. */
+export async function readTranscriptPage(
+  pool: Pool,
+  { tenantId, runId, afterSequence, limit }: RunKey & { afterSequence: number; limit: number },
+): Promise<{ messages: TranscriptMessage[]; hasMore: boolean }> {
+  return asTenant(pool, tenantId, async (client) => {
+    const text = `SELECT sequence, role, content, octet_length(content::text) AS bytes FROM copilot_internal.transcript_messages
+       WHERE run_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3`;
+    const values = [runId, afterSequence, limit];
+    const { rows: messages, isCut } = await readPage<TranscriptMessage>(client, { text, values }, { limit });
+    return { messages, hasMore: isCut || messages.length === limit };
   });
 }
 

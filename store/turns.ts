@@ -4,6 +4,7 @@
  */
 import { databaseLimits } from './connections';
 import { appendRunEvent, lockRun, type RunFailure, type RunKey } from './runs';
+import { readPage } from './pages';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 import { messageSequence, writeTranscriptMessage } from './transcripts';
 
@@ -140,26 +141,25 @@ export interface TurnView {
   endedAt: Date | null;
 }
 
-/** A conversation's turns in order, after a number. */
+/** A conversation's turns in order, after a number, as many as one answer holds. */
 export async function listTurns(
   pool: Pool,
   { tenantId, runId }: RunKey,
   { afterNumber = 0, limit = 100, turnId }: { afterNumber?: number; limit?: number; turnId?: string } = {},
 ): Promise<TurnView[]> {
   return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<TurnView>(
-      `SELECT t.turn_id AS "turnId", t.number, t.message, t.status, t.failure, t.created_at AS "createdAt",
+    const text = `SELECT t.turn_id AS "turnId", t.number, t.message, t.status, t.failure, t.created_at AS "createdAt",
               t.started_at AS "startedAt", t.ended_at AS "endedAt",
               (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
                JOIN copilot_internal.reservations r ON r.tenant_id = c.tenant_id AND r.operation_id = c.operation_id
                WHERE c.run_id = t.run_id AND r.step >= t.opening_step
                  AND r.step < coalesce((SELECT min(n.opening_step) FROM copilot_internal.turns n
-                                        WHERE n.run_id = t.run_id AND n.opening_step > t.opening_step), 2147483647)) AS "costUsd"
+                                        WHERE n.run_id = t.run_id AND n.opening_step > t.opening_step), 2147483647)) AS "costUsd",
+              500 + octet_length(t.message) AS bytes
        FROM copilot_internal.turns t
-       WHERE t.run_id = $1 AND t.number > $2 AND ($4::uuid IS NULL OR t.turn_id = $4) ORDER BY t.number LIMIT $3`,
-      [runId, afterNumber, limit, turnId ?? null],
-    );
-    return rows;
+       WHERE t.run_id = $1 AND t.number > $2 AND ($4::uuid IS NULL OR t.turn_id = $4) ORDER BY t.number LIMIT $3`;
+    const values = [runId, afterNumber, limit, turnId ?? null];
+    return (await readPage<TurnView>(client, { text, values }, { limit })).rows;
   });
 }
 

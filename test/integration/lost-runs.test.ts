@@ -45,7 +45,7 @@ describe('a run that was lost', () => {
     const shown = await stack.show(run);
     expect(shown).toMatchObject({ status: 'failed', costUsd: '0', failure: { code: 'run_lost' } });
     expect(shown.endedAt).not.toBeNull();
-    const events = await readRunEvents(stack.pool, run);
+    const { events } = await readRunEvents(stack.pool, run);
     expect(events.map(({ type }) => type)).toEqual(['run.started', 'run.ended']);
     await expect(repeat(run)).rejects.toMatchObject({ code: 'run_lost' });
     await expect(stack.temporal.workflow.getHandle(runWorkflowId(run.runId)).describe()).rejects.toThrow();

@@ -1,0 +1,197 @@
+/** What one client takes of a process that answers all: requests that it does not wait for, answers that it does not read, large ones. */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { bodyLimits } from '../../api/bodies';
+import { startApi } from '../../api/server';
+import { socketLimits } from '../../api/sockets';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import { until, type TestStack } from '../support/stack';
+
+const MiB = 1024 * 1024;
+/** Where a list goes on. */
+type Place = string | number | null | undefined;
+
+describe('a client that takes much', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+
+  /** Processor time of this process, which serves the API, for a hundred answers. */
+  const costOf = async (path: string): Promise<number> => {
+    const ask = async (): Promise<void> => {
+      const response = await api.request(path, { key: '' });
+      expect(response.status).toBe(200);
+      await response.arrayBuffer();
+    };
+    await ask();
+    const before = process.cpuUsage();
+    for (let at = 0; at < 100; at += 1) await ask();
+    const { user, system } = process.cpuUsage(before);
+    return user + system;
+  };
+  /** A connection that asks many times in one write; what it reads is counted when it is read. */
+  const asking = (path: string, times: number, { key, port = api.port }: { key?: string; port?: number } = {}) => {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    const authorization = key === undefined ? '' : `authorization: Bearer ${key}\r\n`;
+    socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\n${authorization}\r\n`.repeat(times));
+    return socket;
+  };
+  const answersOf = async (socket: Socket, enough: number): Promise<number> => {
+    let text = '';
+    socket.on('data', (data: Buffer) => (text += data.toString('latin1')));
+    const count = (): number => text.split('HTTP/1.1 200').length - 1;
+    await until('enough is answered, or it is ended', () => Promise.resolve(count() >= enough || socket.closed));
+    return count();
+  };
+  /** A conversation with turns and messages of a hundred thousand characters each. */
+  const longConversation = async (tenantId: string, count: number): Promise<string> => {
+    const runId = randomUUID();
+    await stack.admin.query(
+      `WITH made AS (
+         INSERT INTO copilot_internal.runs (run_id, tenant_id, workflow_id, model, task, options, type, status, ended_at)
+         VALUES ($1::uuid, $2::text, 'none/' || $1::text, 'm', '', '{}', 'conversation', 'completed', now())),
+       turns AS (
+         INSERT INTO copilot_internal.turns (turn_id, run_id, tenant_id, number, message, status, ended_at)
+         SELECT gen_random_uuid(), $1::uuid, $2, n, repeat(md5(n::text), 3125), 'completed', now() FROM generate_series(1, $3::integer) AS n),
+       events AS (
+         INSERT INTO copilot_internal.run_events (run_id, tenant_id, sequence, event_key, type, data)
+         SELECT $1::uuid, $2, n, 'e' || n, 'model.replied', jsonb_build_object('operationId', gen_random_uuid(), 'text', repeat(md5(n::text), 3125))
+         FROM generate_series(1, $3::integer) AS n)
+       INSERT INTO copilot_internal.transcript_messages (run_id, tenant_id, sequence, role, content)
+       SELECT $1::uuid, $2, n, 'user', jsonb_build_array(jsonb_build_object('type', 'text', 'text', repeat(md5(n::text), 3125)))
+       FROM generate_series(1, $3::integer) AS n`,
+      [runId, tenantId, count],
+    );
+    return runId;
+  };
+
+  test('asks for documents that are made once: they cost about what any answer does', async () => {
+    const plain = await costOf('/healthz');
+    for (const path of ['/openapi.json', '/docs']) expect(await costOf(path)).toBeLessThan(plain * 5);
+  });
+
+  test('sends a few requests ahead of their answers, and is ended for very many', async () => {
+    const few = asking('/healthz', 10);
+    expect(await answersOf(few, 10)).toBe(10);
+    few.destroy();
+    const many = asking('/healthz', 1_000);
+    expect(await answersOf(many, 1_000)).toBeLessThanOrEqual(socketLimits.pipelinedMax);
+    await until('the connection is ended', () => Promise.resolve(many.closed));
+    expect((await api.request('/healthz', { key: '' })).status).toBe(200);
+  });
+
+  test('does not read: what it asks for next is refused, others are answered, and its connections end', async () => {
+    const limits = { ...socketLimits, takenMs: 6_000, perOwnerBytes: 4 * MiB };
+    const limited = await startApi({ ...stack.api, host: '127.0.0.1', port: 0, socketLimits: limits });
+    const [tenantId, other] = [await stack.tenant('10'), await stack.tenant('10')];
+    const [key, others] = await Promise.all([api.keyOf(tenantId), api.keyOf(other)]);
+    const path = `/v1/conversations/${await longConversation(tenantId, 60)}/messages?limit=500`;
+    const sockets = [1, 2, 3].map(() => asking(path, 4, { key, port: limited.port }).pause());
+    const ends = sockets.map((socket) => once(socket, 'close'));
+    const ask = (as: string): Promise<Response> =>
+      fetch(`${limited.url}/v1/usage`, { headers: { authorization: `Bearer ${as}` } });
+    await until('it is refused', async () => (await ask(key)).status === 429);
+    expect((await ask(others)).status).toBe(200);
+    await until('it is let in again', async () => (await ask(key)).status === 200);
+    for (const socket of sockets) socket.resume();
+    await Promise.all(ends);
+    await limited.close();
+  });
+
+  test('says that large bodies come, with others, until there is no room: small ones of everybody are taken', async () => {
+    const tenants = await Promise.all(Array.from({ length: 6 }, () => stack.tenant('10')));
+    const keys = await Promise.all(tenants.map((tenantId) => api.keyOf(tenantId)));
+    const announced = (path: string, key: string, bytes: number): Socket => {
+      const socket = connect(api.port, '127.0.0.1').on('error', () => undefined);
+      const headers = `host: x\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\ncontent-length: ${bytes}`;
+      socket.write(`POST ${path} HTTP/1.1\r\n${headers}\r\n\r\n{`);
+      return socket;
+    };
+    const [calm = '', other = '', ...large] = keys;
+    const rest = bodyLimits.allBytes - 4 * 30_000_000;
+    const sockets = [
+      ...large.map((key) => announced('/v1/runs', key, 30_000_000)),
+      announced('/v1/conversations', other, rest),
+    ];
+    const reserve = (more: object): Promise<{ status: number }> =>
+      api.call('POST', '/v1/reservations', {
+        key: calm,
+        body: { operationId: randomUUID(), resource: 'llm', amountUsd: '0.1', ...more },
+      });
+    await until('there is no room', async () => (await reserve({ kind: 'x'.repeat(400_000) })).status === 429);
+    expect((await reserve({})).status).toBe(201);
+    for (const socket of sockets) socket.destroy();
+    await until('there is room', async () => (await reserve({ kind: 'x'.repeat(400_000) })).status === 400);
+  });
+
+  test('says much of what its calls used: the cost is taken, and not all that comes with it is kept', async () => {
+    const tenantId = await stack.tenant('10');
+    const key = await api.keyOf(tenantId);
+    const operationId = randomUUID();
+    const commit = (usage: unknown): Promise<{ status: number }> =>
+      api.call('POST', `/v1/reservations/${operationId}/commit`, { key, body: { costUsd: '0.2', usage } });
+    const body = { operationId, resource: 'llm', amountUsd: '1' };
+    expect((await api.call('POST', '/v1/reservations', { key, body })).status).toBe(201);
+    expect((await commit({ text: 'x'.repeat(1_900_000) })).status).toBe(200);
+    await until('it is in the ledger', async () => {
+      const { body: ledger } = await api.call('GET', '/v1/cost-records', { key });
+      const [record] = ledger.records as { amountUsd: string; usage: unknown }[];
+      if (record === undefined) return false;
+      expect(record).toMatchObject({
+        amountUsd: '0.2',
+        usage: { leftOut: expect.stringContaining('16384') as string },
+      });
+      return true;
+    });
+  });
+
+  test('stored much: lists of it come in pages of some megabytes, and all of it comes', async () => {
+    const tenantId = await stack.tenant('10');
+    const key = await api.keyOf(tenantId);
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.cost_records
+         (tenant_id, operation_id, entry, kind, resource, amount_usd, settlement, usage, posted_at)
+       SELECT $1, gen_random_uuid(), 'commit', 'k', 'llm', 0.01, 'actual', jsonb_build_object('x', repeat('y', 1000000)), now()
+       FROM generate_series(1, 30)`,
+      [tenantId],
+    );
+    const runId = await longConversation(tenantId, 200);
+    /** Follows a list to its end; answers how many there were, and the largest answer. */
+    const follow = async (path: string, list: string, next: (body: Record<string, unknown>) => Place) => {
+      let [count, largest] = [0, 0];
+      for (let after: Place = 0; after !== null && after !== undefined;) {
+        const text = await (await api.request(`${path}${after}`, { key })).text();
+        const body = JSON.parse(text) as Record<string, unknown>;
+        count += (body[list] as unknown[]).length;
+        largest = Math.max(largest, text.length);
+        after = next(body);
+      }
+      return { count, isSmall: largest < 18 * MiB };
+    };
+    const ledger = await follow('/v1/cost-records?limit=1000&after=', 'records', ({ next }) => next as Place);
+    expect(ledger).toEqual({ count: 30, isSmall: true });
+    const messages = `/v1/conversations/${runId}/messages?limit=500`;
+    expect(await follow(`${messages}&after=`, 'messages', ({ next }) => next as Place)).toEqual({
+      count: 200,
+      isSmall: true,
+    });
+    const lastTurn = ({ turns }: Record<string, unknown>): Place => (turns as { number: number }[]).at(-1)?.number;
+    expect(await follow(`${messages}&after=500&turnsAfter=`, 'turns', lastTurn)).toEqual({ count: 200, isSmall: true });
+    const csv = await api.request('/v1/cost-records?format=csv', { key });
+    expect((await csv.text()).trim().split('\r\n')).toHaveLength(31);
+    const events = await api.request(`/v1/conversations/${runId}/events`, { key });
+    let [seen, tail] = [0, ''];
+    const reader = events.body?.pipeThrough(new TextDecoderStream()).getReader();
+    while (reader && seen < 200) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const parts = (tail + value).split('event: model.replied\n');
+      seen += parts.length - 1;
+      tail = (parts.at(-1) ?? '').slice(-30);
+    }
+    expect(seen).toBe(200);
+    await reader?.cancel();
+  });
+});
