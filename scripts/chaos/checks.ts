@@ -224,8 +224,9 @@ export class Checks {
     );
     const found = new Map<string, typeof rows>();
     for (const row of rows) found.set(row.message, [...(found.get(row.message) ?? []), row]);
-    for (const { turnId, message, stopped, atMs } of messages) {
-      if (this.installation.wasLost(atMs)) continue;
+    for (const { turnId, message, stopped, atMs, closedAtMs } of messages) {
+      // It, or its answer, may have been lost with the Postgres that had it.
+      if (this.installation.lostBetween(atMs, closedAtMs ?? atMs)) continue;
       const turns = found.get(message) ?? [];
       this.hold(
         'a message that was taken is one turn',

@@ -13,6 +13,8 @@ export interface ToldMessage {
   stopped: boolean;
   /** When it was taken, in milliseconds since 1970. */
   atMs: number;
+  /** When its conversation was closed: until then its end was seen, if it had one. */
+  closedAtMs?: number;
 }
 
 /** How long a person waits for an answer before closing: longer than any fault. */
@@ -60,6 +62,7 @@ export async function talk({ tenantId, chance }: Tenant, load: Load): Promise<vo
   // One that waits for money may wait for days.
   if (!(await ended(said, caller))) for (const told of said) told.stopped = true;
   await caller.insist('POST', `${where}/close`, { tenantId }, named());
+  for (const told of said) told.closedAtMs = Date.now();
 }
 
 /** Waits for the turns of some messages of one conversation to end. False when they do not for long. */

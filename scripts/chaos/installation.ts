@@ -323,7 +323,12 @@ export class Installation {
 
   /** Whether what was acknowledged then was lost with the Postgres that had kept it. */
   wasLost(atMs: number): boolean {
-    return this.lost.some(({ fromMs, toMs }) => atMs >= fromMs && atMs <= toMs + onItsWayMs);
+    return this.lostBetween(atMs, atMs);
+  }
+
+  /** Whether something of this time was. */
+  lostBetween(firstMs: number, lastMs: number): boolean {
+    return this.lost.some(({ fromMs, toMs }) => lastMs >= fromMs && firstMs <= toMs + onItsWayMs);
   }
 
   async stop(): Promise<void> {
