@@ -63,7 +63,7 @@ export const patches = {
     change: 'The money of a step is held before its context is summed up, with what is left and in full or not at all.',
   },
   'inputs-read': {
-    workflow: 'all',
+    workflow: 'agentRun, conversation, tenantBudget',
     since: '0.1.0',
     change:
       'An input that cannot be used ends its workflow as Failed at once (`invalid_request`). Asked of such inputs only: others have no mark.',

@@ -170,7 +170,7 @@ describe('the overview of a tenant', () => {
           >;
           const { rows } = await stack.admin.query<{ total: string; unverified: string; operations: number }>(
             `SELECT trim_scale(coalesce(sum(amount_usd), 0))::text AS total, count(*) FILTER (WHERE entry = 'commit')::integer AS operations,
-             trim_scale(coalesce(sum(amount_usd) FILTER (WHERE settlement = 'unverified' AND entry = 'commit'), 0))::text AS unverified
+             trim_scale(coalesce(sum(amount_usd) FILTER (WHERE settlement = 'unverified'), 0))::text AS unverified
            FROM copilot_internal.cost_records WHERE tenant_id = $1 AND posted_at >= $2 AND posted_at < $3`,
             [tenantId, from, to],
           );
