@@ -149,8 +149,7 @@ describe('shares of tenants', () => {
     expect(all[429]).toBeGreaterThan(30);
     // Before, each of them was in the process several times.
     expect((rssMaxBytes - rssBytes) / 2 ** 20).toBeLessThan(500);
-    // Wanted are three times. Three pairs gave 1.3 to 2.3 on a busy machine; until a quiet one has shown it, this tells a stall (CHANGELOG).
-    expect(ratio).toBeLessThan(20);
+    expect(ratio).toBeLessThan(3);
   });
 
   test('two hundred open streams are not felt', async () => {
