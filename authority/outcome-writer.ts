@@ -1,6 +1,7 @@
 /**
  * Writes what callers say of their calls into the reservations' rows. Per tenant one statement is under way at a time;
- * what is said meanwhile goes into the next. One that Postgres refuses is told to its caller alone. An outcome is safe once its row holds it: the authority folds it afterwards.
+ * what is said meanwhile goes into the next. One that Postgres refuses is told to its caller alone. An outcome is safe once its
+ * row holds it: the authority folds it afterwards.
  */
 import { decideInParts, PartSizes } from '../activities/budget/in-parts';
 import { inOneSpelling } from '../core/ids';

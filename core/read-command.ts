@@ -5,15 +5,13 @@
 import type { BudgetCommand, ReserveCommand } from './commands';
 import { inOneSpelling, parseUuid, userIdCharsMax } from './ids';
 import { unstorableIn } from './storable';
+import { isRecord } from './usage';
 
 /** A command that can be decided, with its ids in their one spelling; or what is wrong with it. */
 export type ReadCommand = { command: BudgetCommand } | { problem: string; reserve?: ReserveCommand };
 
-type Fields = Readonly<Record<string, unknown>>;
 type Check = (value: unknown) => boolean;
 
-const isObject = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 /** Text that Postgres can keep. */
 const isText: Check = (value) => typeof value === 'string' && unstorableIn(value) === 0;
 const isUserId: Check = (value) => isText(value) && (value as string).length <= userIdCharsMax;
@@ -23,9 +21,9 @@ const isOneOf =
   (...values: readonly string[]): Check =>
   (value) =>
     values.includes(value as string);
-const isTexts: Check = (value) => isObject(value) && Object.entries(value).flat().every(isText);
+const isTexts: Check = (value) => isRecord(value) && Object.entries(value).flat().every(isText);
 const isReplyAddress: Check = (value) =>
-  isObject(value) &&
+  isRecord(value) &&
   ('channel' in value
     ? isText(value.channel) && typeof value.waiter === 'number'
     : [value.workflowId, value.runId, value.activityId].every(isText));
@@ -56,7 +54,7 @@ const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
 
 /** Reads what came as a command. */
 export function readCommand(value: unknown): ReadCommand {
-  if (!isObject(value)) return { problem: 'it is no object' };
+  if (!isRecord(value)) return { problem: 'it is no object' };
   switch (value.type) {
     case 'reload':
       return { command: { type: 'reload' } };

@@ -6,6 +6,7 @@
 import { parseUuid, tenantIdPattern, userIdCharsMax } from './ids';
 import { parseAmountUsd } from './money';
 import { unstorableIn } from './storable';
+import { isRecord } from './usage';
 
 type Fields = Readonly<Record<string, unknown>>;
 /** Whether a field may hold a value; what it has to be is said where it may not. */
@@ -15,8 +16,6 @@ interface Field {
   what: string;
 }
 
-const isObject = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const isText: Check = (value) => typeof value === 'string' && value !== '' && unstorableIn(value) === 0;
 const isAmount: Check = (value) => {
   try {
@@ -37,7 +36,7 @@ const isStep: Check = (value) => value === 0 || isCount(value);
 const allOf =
   (fields: Readonly<Record<string, Field>>): Check =>
   (value) =>
-    isObject(value) && problemIn(value, fields) === undefined;
+    isRecord(value) && problemIn(value, fields) === undefined;
 
 const text: Field = { is: isText, what: 'a text' };
 const uuid: Field = { is: (value) => parseUuid(value) !== undefined, what: 'a UUID' };
@@ -77,7 +76,7 @@ const runFields: Record<string, Field> = {
   onDenied: optional(oneOf('wait', 'fail')),
   compact: optional(yes),
   tools: optional({
-    is: (value) => isObject(value) && Object.values(value).every((rule) => rule === undefined || toolRule(rule)),
+    is: (value) => isRecord(value) && Object.values(value).every((rule) => rule === undefined || toolRule(rule)),
     what: 'an object of rules with requiresApproval (true or false) and priceUsd, by name of the tool',
   }),
   timeoutSeconds: seconds,
@@ -102,7 +101,7 @@ const carriedSandbox = allOf({
     }),
     what: '',
   },
-  plan: { is: isObject, what: '' },
+  plan: { is: isRecord, what: '' },
 });
 const carriedTurn = allOf({ turnId: text, firstStep: count, leftMs: milliseconds, spentUsd: amount });
 
@@ -156,7 +155,7 @@ function problemIn(given: Fields, fields: Readonly<Record<string, Field>>): stri
 const reader =
   (fields: Readonly<Record<string, Field>>) =>
   (given: unknown): string | undefined =>
-    isObject(given) ? problemIn(given, fields) : `it has to be an object with ${Object.keys(fields)[0] ?? ''} and more`;
+    isRecord(given) ? problemIn(given, fields) : `it has to be an object with ${Object.keys(fields)[0] ?? ''} and more`;
 
 /** What is wrong with the input of `agentRun`; undefined when nothing is. */
 export const problemOfRun = reader(runFields);
@@ -166,4 +165,4 @@ export const problemOfConversation = reader(conversationFields);
 export const problemOfBudget = reader(budgetFields);
 /** The same of upkeep, which a schedule starts without any. */
 export const problemOfUpkeep = (given: unknown): string | undefined =>
-  given == null ? undefined : isObject(given) ? problemIn(given, upkeepFields) : 'it has to be an object, or nothing';
+  given == null ? undefined : isRecord(given) ? problemIn(given, upkeepFields) : 'it has to be an object, or nothing';

@@ -74,7 +74,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   ): Promise<Decided> {
     const { tenantId } = request;
     const startedMs = performance.now();
-    const recorded = await due.settling(tenantId, isTooSlow, (dueMax) =>
+    const recorded = await due.settling(tenantId, (dueMax) =>
       decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs, dueMax, ...settled }),
     );
     if (!recorded) {
@@ -127,7 +127,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
         const { tenantId } = request;
         const settle = (only: BatchOptions['due']): Promise<Decided> =>
           decidePart(request, [], { timeoutMs: timeoutMs(), ...(only === undefined ? {} : { due: only }) });
-        if (await canSettle({ pool, log, tenantId, settle, isRefusal: isRefused })) throw error;
+        if (await canSettle({ pool, log, tenantId, settle })) throw error;
         due = 'left';
         return decide(part);
       }

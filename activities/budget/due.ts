@@ -4,7 +4,7 @@
  * it: what stays refused waits for somebody to look at the books.
  */
 import { listDue, type BatchOptions } from '../../store/budget-batch';
-import { sqlState, type Pool } from '../../store/pool';
+import { isRefused, isTooSlow, sqlState, type Pool } from '../../store/pool';
 import type { Logger } from '../../telemetry/log';
 import { PartSizes } from './in-parts';
 
@@ -22,13 +22,11 @@ export async function canSettle({
   log,
   tenantId,
   settle,
-  isRefusal,
 }: {
   pool: Pool;
   log: Logger;
   tenantId: string;
   settle: (due?: BatchOptions['due']) => Promise<unknown>;
-  isRefusal: (error: unknown) => boolean;
 }): Promise<boolean> {
   /** What kept it from being recorded. */
   const refusal = async (due?: BatchOptions['due']): Promise<unknown> => {
@@ -36,7 +34,7 @@ export async function canSettle({
       await settle(due);
       return undefined;
     } catch (error) {
-      if (!isRefusal(error)) throw error;
+      if (!isRefused(error)) throw error;
       return error;
     }
   };
@@ -74,11 +72,7 @@ export class DueSizes {
   }
 
   /** Decides and records a batch that settles so much. */
-  async settling<T>(
-    tenantId: string,
-    isTooSlow: (error: unknown) => boolean,
-    decide: (dueMax: number) => Promise<T>,
-  ): Promise<T> {
+  async settling<T>(tenantId: string, decide: (dueMax: number) => Promise<T>): Promise<T> {
     const dueMax = this.sizes.of(tenantId);
     const startedMs = performance.now();
     try {
