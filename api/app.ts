@@ -33,7 +33,7 @@ import { eventStream, failures, idempotencyHeader, idParam, json, security, uuid
 import { health, readiness } from './readiness';
 import { RepeatedFailures } from '../telemetry/repeated-failures';
 import { securityHeaders } from './security-headers';
-import { limitAnswers, limitPages } from './sockets';
+import { limitAnswers } from './sockets';
 import { requestSpan } from './request-span';
 import { reservationRoutes } from './reservation-routes';
 import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs';
@@ -68,8 +68,8 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   });
   app.use('/v1/*', requestSpan);
   app.use('/v1/*', authentication(dependencies));
+  app.use('/v1/*', limitAnswers(dependencies.untaken));
   if (dependencies.rateLimitPerSecond !== undefined) app.use('/v1/*', limitRate(dependencies.rateLimitPerSecond));
-  app.get('/v1/*', limitAnswers(dependencies.untaken));
   app.use('/v1/*', limitBodies());
   app.use('/v1/*', readJson);
   const failureLog = new RepeatedFailures(dependencies.log, 'a request failed');
@@ -124,10 +124,9 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
       return c.json(state, state.status === 'ready' ? 200 : 503);
     },
   );
-  const pages = limitPages(dependencies.untaken);
-  dashboard(app, pages);
+  dashboard(app);
   app.openAPIRegistry.registerComponent('securitySchemes', 'bearer', { type: 'http', scheme: 'bearer' });
-  documents(app, pages);
+  documents(app);
   return app;
 }
 

@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { build } from 'esbuild';
-import type { MiddlewareHandler } from 'hono';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { ApiEnv } from './context';
 
@@ -29,10 +28,10 @@ interface PageFile {
   etag: string;
 }
 
-export function dashboard(app: OpenAPIHono<ApiEnv>, limited: MiddlewareHandler<ApiEnv>): void {
+export function dashboard(app: OpenAPIHono<ApiEnv>): void {
   let files: Promise<Map<string, PageFile>> | undefined;
   const serve = (name: string, address: string): void => {
-    app.get(address, limited, async (c) => {
+    app.get(address, async (c) => {
       files ??= bundle();
       const file = (
         await files.catch((error: unknown) => {

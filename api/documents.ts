@@ -1,5 +1,4 @@
 /** The API's description, as a document and as a page. Both are made once: anybody may ask for them, as often as they like. */
-import type { MiddlewareHandler } from 'hono';
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { ApiEnv } from './context';
 import { docsPage, docsPolicy } from './docs-page';
@@ -10,14 +9,14 @@ const description = {
 };
 
 /** Serves what describes all the routes that `app` has by the first time that somebody asks. */
-export function documents(app: OpenAPIHono<ApiEnv>, limited: MiddlewareHandler<ApiEnv>): void {
+export function documents(app: OpenAPIHono<ApiEnv>): void {
   let made: { json: string; html: string } | undefined;
   const make = (): { json: string; html: string } => {
     const document = app.getOpenAPI31Document(description);
     return { json: JSON.stringify(document), html: docsPage(document) };
   };
-  app.get('/openapi.json', limited, (c) => c.body((made ??= make()).json, 200, { 'content-type': 'application/json' }));
-  app.get('/docs', limited, (c) => {
+  app.get('/openapi.json', (c) => c.body((made ??= make()).json, 200, { 'content-type': 'application/json' }));
+  app.get('/docs', (c) => {
     c.header('content-security-policy', docsPolicy);
     return c.html((made ??= make()).html);
   });

@@ -1,6 +1,10 @@
 /**
  * What one connection may have under way, and how long an answer may wait for who reads it. Without these bounds one write of
  * a client is a thousand requests, and answers that nobody reads stay in memory for as long as their connections.
+ *
+ * There are two rooms for what is unread: one for whoever has a key, and a smaller one for all who have none. Where one is full,
+ * whoever leaves most in it loses the oldest: a newcomer is served, and nobody is refused for what others leave. A tenant that
+ * has its share is refused more reads, so that it can take what it has.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
@@ -15,9 +19,11 @@ export interface SocketLimits {
   pipelinedMax: number;
   /** How long a whole answer may wait to be taken. */
   takenMs: number;
-  /** Of answers that were made and are not taken yet: those of one owner, and all. */
+  /** Of answers that were made and are not taken yet: those of one owner (a tenant, or a key of the administration), and all. */
   perOwnerBytes: number;
   allBytes: number;
+  /** The same of all that came without a good key. */
+  keylessBytes: number;
 }
 
 export const socketLimits: SocketLimits = {
@@ -25,23 +31,35 @@ export const socketLimits: SocketLimits = {
   takenMs: 60_000,
   perOwnerBytes: 32 * MiB,
   allBytes: 256 * MiB,
+  keylessBytes: 32 * MiB,
 };
 
 const lookMs = 250;
+/** What is known of them is no older when a request comes, or an answer is made. */
+const staleMs = 25;
 
 interface Answer {
+  socket: Socket;
+  /** Once it is known. */
   owner?: string;
   /** When it was first seen to be whole and not taken. */
   wholeSinceMs?: number;
 }
+
+/** What one owner, or one address without a key, leaves unread: its connections with their bytes, the oldest first. */
+interface Unread {
+  bytes: number;
+  sockets: Map<Socket, number>;
+}
+type Room = Map<string, Unread>;
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** The answers of a process that are under way. */
 export class UntakenAnswers {
   private readonly open = new Map<ServerResponse, Answer>();
-  private readonly owned = new Map<string, number>();
-  private all = 0;
+  private owned: Room = new Map();
+  private lookedAtMs = -Infinity;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly limits: SocketLimits = socketLimits) {}
@@ -66,57 +84,89 @@ export class UntakenAnswers {
       // The rest of what was read with it comes here too, and is not carried out.
       if (own.size >= this.limits.pipelinedMax) return void socket.destroy();
       own.add(response);
-      this.open.set(response, {});
+      this.open.set(response, { socket });
       response.once('close', () => {
         own.delete(response);
         this.open.delete(response);
       });
       this.timer ??= setInterval(() => this.look(), lookMs).unref();
+      this.lookAgain();
       for (const listener of listeners) listener.call(server, request, response);
     }) satisfies Listener);
     server.once('close', () => clearInterval(this.timer));
   }
 
-  /** @throws ApiError `too_much_at_once` while answers of the same owner, or of all, wait for somebody to read them. */
-  admit(c: ApiContext, owner: string): void {
-    const answer = this.open.get(c.env.outgoing);
+  /** From here on its answer counts for this owner. */
+  own(response: ApiContext['env']['outgoing'], owner: string): void {
+    const answer = this.open.get(response);
     if (answer) answer.owner = owner;
-    if ((this.owned.get(owner) ?? 0) <= this.limits.perOwnerBytes && this.all <= this.limits.allBytes) return;
+  }
+
+  /** @throws ApiError `too_much_at_once` while answers of the same owner wait for somebody to read them. */
+  admit(c: ApiContext, owner: string): void {
+    if ((this.owned.get(owner)?.bytes ?? 0) <= this.limits.perOwnerBytes) return;
     c.header('retry-after', '1');
     const message =
       'Answers that were made before and nobody has read yet take all the room there is. Nothing was done.';
     throw new ApiError('too_much_at_once', message, { retryAfter: 1 });
   }
 
+  /** Many can be made between two looks. */
+  lookAgain(): void {
+    if (performance.now() - this.lookedAtMs >= staleMs) this.look();
+  }
+
   private look(): void {
-    const nowMs = performance.now();
-    this.owned.clear();
-    this.all = 0;
+    const nowMs = (this.lookedAtMs = performance.now());
+    const keyless: Room = new Map();
+    this.owned = new Map();
     for (const [response, answer] of this.open) {
+      const { socket, owner } = answer;
       // One that goes on is bounded where it is made.
-      if (!response.writableEnded) continue;
+      if (!response.writableEnded || socket.destroyed) continue;
       answer.wholeSinceMs ??= nowMs;
-      if (nowMs - answer.wholeSinceMs > this.limits.takenMs) response.destroy();
-      const bytes = response.writableLength;
-      this.all += bytes;
-      if (answer.owner !== undefined) this.owned.set(answer.owner, (this.owned.get(answer.owner) ?? 0) + bytes);
+      // Not the response: one that waits for the one before it would not end.
+      if (nowMs - answer.wholeSinceMs > this.limits.takenMs) socket.destroy();
+      else if (owner === undefined) count(keyless, socket.remoteAddress ?? '', socket, response.writableLength);
+      else count(this.owned, owner, socket, response.writableLength);
     }
+    makeRoom(keyless, this.limits.keylessBytes);
+    makeRoom(this.owned, this.limits.allBytes);
   }
 }
 
-/** For what is asked with a key. */
+function count(room: Room, owner: string, socket: Socket, bytes: number): void {
+  if (bytes === 0) return;
+  const unread = room.get(owner) ?? { bytes: 0, sockets: new Map<Socket, number>() };
+  room.set(owner, unread);
+  unread.bytes += bytes;
+  unread.sockets.set(socket, (unread.sockets.get(socket) ?? 0) + bytes);
+}
+
+/** Ends the oldest connection of whoever leaves most, until what is left has room. */
+function makeRoom(room: Room, bytesMax: number): void {
+  const all = [...room.values()];
+  let left = all.reduce((sum, { bytes }) => sum + bytes, 0);
+  while (left > bytesMax) {
+    const most = all.reduce((one, other) => (other.bytes > one.bytes ? other : one));
+    const [oldest] = most.sockets;
+    if (!oldest) return;
+    const [socket, bytes] = oldest;
+    socket.destroy();
+    most.sockets.delete(socket);
+    most.bytes -= bytes;
+    left -= bytes;
+  }
+}
+
+/** For what is asked with a key. Only reads are refused: reservations, their ends and stops have to get through. */
 export const limitAnswers =
   (untaken: UntakenAnswers): MiddlewareHandler<ApiEnv> =>
   async (c, next) => {
     const { tenantId, apiKeyId } = c.get('caller');
-    untaken.admit(c, tenantId ?? apiKeyId);
+    const owner = tenantId ?? apiKeyId;
+    untaken.own(c.env.outgoing, owner);
+    if (c.req.method === 'GET' || c.req.method === 'HEAD') untaken.admit(c, owner);
     await next();
-  };
-
-/** For pages that anybody may ask for, by where they are asked from. */
-export const limitPages =
-  (untaken: UntakenAnswers): MiddlewareHandler<ApiEnv> =>
-  async (c, next) => {
-    untaken.admit(c, `from ${c.env.incoming.socket.remoteAddress ?? ''}`);
-    await next();
+    untaken.lookAgain();
   };
