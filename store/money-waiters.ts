@@ -15,7 +15,10 @@ export interface MoneyWaiter {
   neededUsd: Usd;
 }
 
-/** A waiter's place in the line is kept however often it asks in vain. Its run says what it waits for. */
+/**
+ * A waiter's place in the line is kept however often it asks in vain. Its run says what it waits for. Changes nothing where the
+ * wait or its run has ended meanwhile: a call that was given up may still reach Postgres, after what followed it.
+ */
 export async function addWaiter(
   pool: Pool,
   waiter: MoneyWaiter,
@@ -23,7 +26,15 @@ export async function addWaiter(
 ): Promise<void> {
   const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd } = waiter;
   await asTenant(pool, tenantId, async (client) => {
-    if (runId !== undefined) await lockRun(client, runId);
+    if (runId !== undefined) {
+      await lockRun(client, runId);
+      const { rows } = await client.query(
+        `SELECT FROM copilot_internal.runs WHERE run_id = $1 AND status <> 'running'
+         UNION ALL SELECT FROM copilot_internal.run_events WHERE run_id = $1 AND event_key = $2`,
+        [runId, waitedKey(waiterId)],
+      );
+      if (rows.length > 0) return;
+    }
     await client.query(
       `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, is_woken)
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
@@ -61,9 +72,12 @@ export async function removeWaiter(
     await client.query('DELETE FROM copilot_internal.money_waiters WHERE waiter_id = $1', [waiterId]);
     if (runId === undefined) return;
     await client.query('UPDATE copilot_internal.runs SET waiting = NULL WHERE run_id = $1', [runId]);
-    await appendRunEvent(client, runId, { key: `waited-${waiterId}`, type: 'money.waited', data: {} });
+    await appendRunEvent(client, runId, { key: waitedKey(waiterId), type: 'money.waited', data: {} });
   });
 }
+
+/** The event that says that a wait is over. */
+const waitedKey = (waiterId: string): string => `waited-${waiterId}`;
 
 /** A tenant's waiters that its authority wakes, in order. Who was woken a moment ago is still to ask, and keeps what it was woken for. */
 export async function listWaiters(

@@ -255,6 +255,24 @@ export async function findUnsettled(
   });
 }
 
+/**
+ * What steps of a run hold and have not begun to use. A reservation that a caller of the API made is the caller's own, whatever
+ * becomes of the run that it names.
+ */
+export async function findUnbegun(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<string[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ operation_id: string }>(
+      `SELECT operation_id FROM copilot_internal.reservations
+       WHERE tenant_id = $1 AND run_id = $2 AND status = 'granted' AND claimed_at IS NULL AND on_expiry IS NULL`,
+      [tenantId, runId],
+    );
+    return rows.map((row) => row.operation_id);
+  });
+}
+
 /** A reservation as its caller sees it. Amounts are decimal strings. */
 export interface ReservationView {
   operationId: string;

@@ -245,7 +245,7 @@ function activitiesOf({
         feed,
         streamIdleMs: config.streamIdleSeconds * 1000,
       }),
-      ...createLedgerActivities({ pool, feed, log }),
+      ...createLedgerActivities({ pool, coalescer, feed, log }),
       ...options.extraActivities?.({ paidStep }),
     },
     budget: {

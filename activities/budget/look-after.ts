@@ -14,6 +14,7 @@ import { takeUnseenRuns } from '../../store/runs';
 import { findUnansweredConversations } from '../../store/turns';
 import { decideApprovalSignal, postMessageUpdate } from '../../workflows/messages';
 import type { LookAfterActivities } from '../contracts/budget';
+import { releaseUnbegun } from './unbegun';
 
 /** Tenants woken in one call; the next call wakes the next. */
 const wokenMax = 1_000;
@@ -118,6 +119,7 @@ const createLooks = ({
         const failure = { code: 'run_lost', message };
         const end = { status: 'failed' as const, failure, unanswered: failure };
         if (!(await endRun(pool, run, end, { lastSeenAt: seenAt }))) return false;
+        await releaseUnbegun({ pool, coalescer }, run);
         log.warn({ ...run, workflowId, state }, 'a run was lost, and is recorded as failed');
         return true;
       }),

@@ -1,5 +1,6 @@
 /** What runs, conversations and their turns leave in Postgres, and what people are asked. */
 import { isUnreadable, readApprovalSignal } from '../../core/signals';
+import type { Coalescer } from '../../authority/coalescer';
 import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import {
@@ -18,19 +19,22 @@ import type { ReplyFeed } from '../llm/reply-feed';
 import { attachmentLine } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
 import type { CostSoFar, LedgerActivities } from '../contracts/ledger';
+import { releaseUnbegun } from '../budget/unbegun';
 import { failure } from '../failures';
 
 export interface LedgerDependencies {
   pool: Pool;
+  coalescer: Coalescer;
   feed: ReplyFeed;
   log: Logger;
 }
 
-export function createLedgerActivities({ pool, feed, log }: LedgerDependencies): LedgerActivities {
+export function createLedgerActivities({ pool, coalescer, feed, log }: LedgerDependencies): LedgerActivities {
   return {
     async endRun({ tenantId, runId, status, failure }) {
       const answer = status === 'completed' ? await lastText(pool, { tenantId, runId }) : undefined;
       await endRun(pool, { tenantId, runId }, { status, answer, failure });
+      await releaseUnbegun({ pool, coalescer }, { tenantId, runId });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a run ended');
       feed.tell(runId);
       return costSoFar(pool, { tenantId, runId });
@@ -63,6 +67,7 @@ export function createLedgerActivities({ pool, feed, log }: LedgerDependencies):
       const message = 'The conversation ended before the message was answered.';
       const unanswered = { code: 'conversation_ended', message };
       await endRun(pool, { tenantId, runId }, { status, failure, unanswered });
+      await releaseUnbegun({ pool, coalescer }, { tenantId, runId });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a conversation ended');
       feed.tell(runId);
       return costSoFar(pool, { tenantId, runId });

@@ -131,7 +131,7 @@ export async function servedAgain(installation: Installation, { tenants, hold }:
 
 /** An operator resets a run or a conversation to one of its workflow tasks. */
 export async function workflowReset(installation: Installation, chance: Chance, { load }: Scene): Promise<void> {
-  const { temporal, resetInCall, wereReset } = installation;
+  const { temporal, resetInCall } = installation;
   const workflowIds = [
     ...load.runs.slice(-10).map(({ runId }) => runWorkflowId(runId)),
     ...load.conversations.slice(-10).map(({ conversationId }) => conversationWorkflowId(conversationId)),
@@ -151,7 +151,6 @@ export async function workflowReset(installation: Installation, chance: Chance, 
       requestId: randomUUID(),
       reason: 'by an operator, in a chaos run',
     });
-    wereReset.add(workflowId);
     const before = await temporal.workflow.getHandle(workflowId, runId).fetchHistory();
     if (isInCall(before)) resetInCall.set(workflowId, (resetInCall.get(workflowId) ?? 0) + 1);
     return;

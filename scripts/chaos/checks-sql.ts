@@ -13,11 +13,8 @@ export const underWay = `
   SELECT tenant_id || ' ' || kind || ' ' || operation_id || ' until ' || to_char(expires_at, 'HH24:MI:SS') AS what,
          NULL AS "workflowId",
          CASE WHEN kind LIKE 'sandbox.%' AND status = 'granted' THEN extract(epoch FROM expires_at)::float8 * 1000 END AS "endsAtMs"
-  FROM copilot_internal.reservations r
-  WHERE (status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded))
-    -- What an execution held as its workflow was reset, and did not claim, is nobody's: it ends by its time, a quarter of an hour later.
-    AND NOT (status = 'granted' AND claimed_at IS NULL AND expires_at > clock_timestamp() AND EXISTS (
-      SELECT FROM copilot_internal.runs e WHERE e.run_id = r.run_id AND e.status <> 'running' AND e.workflow_id = ANY ($1)))
+  FROM copilot_internal.reservations
+  WHERE status = 'granted' OR (outcome IS NOT NULL AND NOT outcome_folded)
   UNION ALL SELECT tenant_id || ' run ' || run_id || ', not heard of since ' || seen_at, workflow_id, NULL
   FROM copilot_internal.runs WHERE status = 'running'
   UNION ALL SELECT tenant_id || ' turn ' || turn_id, NULL, NULL FROM copilot_internal.turns WHERE status IN ('queued', 'running')

@@ -46,8 +46,6 @@ export class Installation {
   readonly alerts = new Map<string, number[]>();
   /** How often a run was reset while a model answered it, by its workflow: that answer may be bought twice. */
   readonly resetInCall = new Map<string, number>();
-  /** The workflows that were reset. */
-  readonly wereReset = new Set<string>();
   /** Children that ended without being told to, as an operator would see. */
   readonly unexpectedEnds: string[] = [];
   private readonly workers: ChildProcess[] = [];

@@ -95,6 +95,33 @@ describe('a run that was lost', () => {
     expect((await stack.books(tenantId)).reservedUsd).toBe('0');
   });
 
+  test('what its steps held and had not begun comes back with its end, and a hold of a caller of the API stays', async () => {
+    const run = await half();
+    const { tenantId, runId } = run;
+    const [ofStep, ofCaller] = [randomUUID(), randomUUID()];
+    const held = {
+      type: 'reserve',
+      runId,
+      resource: 'llm',
+      kind: 'llm.call',
+      amountUsd: '0.5',
+      ttlSeconds: 600,
+    } as const;
+    await stack.signal(tenantId, [
+      { ...held, operationId: ofStep, priceVersion: 'test' },
+      { ...held, operationId: ofCaller, priceVersion: 'test', onExpiry: 'release' },
+    ]);
+    await until('both hold', async () => (await stack.books(tenantId)).reservedUsd === '1');
+    await timePasses();
+    expect(await look()).toMatchObject({ lost: 1 });
+    await until("the step's is given back", async () => (await stack.books(tenantId)).reservedUsd === '0.5');
+    const { rows } = await stack.admin.query<{ operation_id: string }>(
+      `SELECT operation_id FROM copilot_internal.reservations WHERE run_id = $1 AND status = 'granted'`,
+      [runId],
+    );
+    expect(rows).toEqual([{ operation_id: ofCaller }]);
+  });
+
   test('is none for workers of another namespace (XB10)', async () => {
     const elsewhere = `elsewhere-${randomUUID().slice(0, 8)}`;
     await stack.connection.workflowService.registerNamespace({

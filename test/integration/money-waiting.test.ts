@@ -1,3 +1,7 @@
+import { randomUUID } from 'node:crypto';
+import type { BindingQuota } from '../../core/commands';
+import { addWaiter, listWaiters } from '../../store/money-waiters';
+import { readRunEvents } from '../../store/runs';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
@@ -40,6 +44,31 @@ describe('waiting for money', () => {
       tenantId,
     ]);
     expect(rows).toEqual([]);
+  });
+
+  test('a call that was given up, and reaches Postgres after what followed it, begins no wait again', async () => {
+    const tenantId = await stack.tenant('0.001');
+    const talk = await TestConversation.start(api, tenantId, { onDenied: 'wait' });
+    const turnId = await talk.post('Hello.');
+    await until('it waits', async () => (await talk.show()).status === 'waiting_for_money');
+    const [waiter] = await listWaiters(stack.pool, { tenantId, wokenAgoMs: 0 });
+    if (!waiter) throw new Error('nobody waits');
+    const { quota } = (await talk.show()).waitingFor as { quota: BindingQuota };
+    const late = async (one = waiter): Promise<unknown> => {
+      await addWaiter(stack.pool, one, { quota });
+      return (await stack.admin.query('SELECT FROM copilot_internal.money_waiters WHERE tenant_id = $1', [tenantId]))
+        .rows;
+    };
+    expect(await late()).toHaveLength(1);
+    expect(await talk.call('POST', '/interrupt', { turnId })).toMatchObject({ status: 202 });
+    expect(await talk.ended(turnId)).toBe('interrupted');
+    expect(await late()).toEqual([]);
+    expect(await talk.show()).toMatchObject({ status: 'open', waitingFor: null });
+    const another = { ...waiter, waiterId: randomUUID() };
+    await talk.close();
+    const before = await readRunEvents(stack.pool, { tenantId, runId: talk.id });
+    for (const one of [waiter, another]) expect(await late(one)).toEqual([]);
+    expect(await readRunEvents(stack.pool, { tenantId, runId: talk.id })).toEqual(before);
   });
 
   test('a run goes on when its period ends', async () => {

@@ -2,12 +2,13 @@
 import { randomUUID } from 'node:crypto';
 import { type temporal } from '@temporalio/proto';
 import { createLedgerActivities } from '../../activities/ledger';
+import { Coalescer } from '../../authority/coalescer';
 import { ReplyFeed } from '../../activities/llm/reply-feed';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId, taskQueues } from '../../workflows/messages';
 
 describe('nonsense that a person sends by hand', () => {
   let stack: TestStack;
@@ -87,6 +88,7 @@ describe('nonsense that a person sends by hand', () => {
     const { log } = stack.api;
     const activities = createLedgerActivities({
       pool: stack.pool,
+      coalescer: new Coalescer({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget }),
       log,
       feed: new ReplyFeed({ pool: stack.pool, log }),
     });
