@@ -21,12 +21,12 @@ COPY telemetry telemetry
 COPY encryption encryption
 COPY dashboard dashboard
 COPY migrations migrations
-COPY scripts/migrate.ts scripts/data-dir.ts scripts/
+COPY scripts/run.cjs scripts/migrate.ts scripts/data-dir.ts scripts/
 COPY scripts/cli scripts/cli
 USER node
 # Which version of the code this is, such as its commit: docker build --build-arg SPENDLOCK_BUILD_ID=$(git rev-parse --short HEAD)
 ARG SPENDLOCK_BUILD_ID=""
 ENV SPENDLOCK_BUILD_ID=$SPENDLOCK_BUILD_ID
 # worker: workers/main.ts   API: api/main.ts   migration: scripts/migrate.ts   operators' command line: scripts/cli/main.ts
-ENTRYPOINT ["node", "--import", "tsx"]
+ENTRYPOINT ["node", "scripts/run.cjs"]
 CMD ["workers/main.ts"]

@@ -109,12 +109,16 @@ if (!isInstalled()) install();
 
 // One program for both ways is told which.
 const named = commands[command] === 'scripts/backup.ts' ? [command] : [];
-const child = spawn(process.execPath, ['--import', 'tsx', path.join(root, commands[command]), ...named, ...args], {
-  stdio: 'inherit',
-  // tsx is found from here; relative paths among the arguments are read from the caller's folder.
-  cwd: root,
-  env: { ...process.env, SPENDLOCK_CALLER_DIR: process.env.INIT_CWD ?? process.cwd() },
-});
+const child = spawn(
+  process.execPath,
+  [path.join(__dirname, 'run.cjs'), path.join(root, commands[command]), ...named, ...args],
+  {
+    stdio: 'inherit',
+    // Relative paths among the arguments are read from the caller's folder.
+    cwd: root,
+    env: { ...process.env, SPENDLOCK_CALLER_DIR: process.env.INIT_CWD ?? process.cwd() },
+  },
+);
 // Ctrl-C reaches the child by itself, as it is in the same group; what is sent to this process alone is passed on.
 process.on('SIGINT', () => undefined);
 for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));

@@ -16,7 +16,10 @@ const checks: Check[] = [
   { name: 'types without Node (core, workflows)', command: [bin('tsc'), '-p', 'tsconfig.workflow.json'] },
   { name: 'types of the dashboard', command: [bin('tsc'), '-p', 'dashboard/tsconfig.json'] },
   { name: 'format', command: [bin('prettier'), '--check', '--log-level', 'warn', '.'] },
-  { name: 'workflow bundle', command: [process.execPath, '--import', 'tsx', path.join(__dirname, 'bundle.ts')] },
+  {
+    name: 'workflow bundle',
+    command: [process.execPath, path.join(__dirname, 'run.cjs'), path.join(__dirname, 'bundle.ts')],
+  },
 ];
 
 /** How many run at once; each takes about one core. */

@@ -10,10 +10,12 @@ import { hostname, tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
-import type { TestStack } from '../test/support/stack';
+import { TestStack } from '../test/support/stack';
+import { makeTemplate } from '../test/support/template';
 import { version } from '../package.json';
 import { startServices } from './embedded/services';
 import { migrate } from './migrate';
+import { play } from './record-history/cases';
 
 const cases = {
   completed: 'a run that answers from its file with a sandbox',
@@ -102,10 +104,8 @@ async function withStack(names: readonly CaseName[], work: (stack: Stack) => Pro
   try {
     process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS = services.temporal.address;
     process.env.SPENDLOCK_TEST_POSTGRES_ADMIN_URL = services.postgres.adminUrl;
-    const { makeTemplate } = await import('../test/support/template.js');
     await makeTemplate(services.postgres.adminUrl, migrate);
-    const { TestStack: Stacks } = await import('../test/support/stack.js');
-    const stack = await Stacks.start({ worker: false });
+    const stack = await TestStack.start({ worker: false });
     await stack.startWorker({ environment: { SPENDLOCK_SWEEP_MIN_AGE_SECONDS: '1' } });
     await work(stack).finally(() => stack.stop());
   } finally {
@@ -115,7 +115,6 @@ async function withStack(names: readonly CaseName[], work: (stack: Stack) => Pro
 
 async function record(stack: Stack, names: CaseName[], dir: string): Promise<void> {
   for (const name of names) {
-    const { play } = await import('./record-history/cases.js');
     for (const { workflowId, runId, type } of await play(stack, name)) {
       const file = path.join(dir, `${name}.${type}.json`);
       await save(stack.temporal, { workflowId, ...(runId === undefined ? {} : { runId }) }, file);

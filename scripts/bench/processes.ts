@@ -55,8 +55,8 @@ export class BenchProcesses {
   }
 
   private start(file: string, argument: object, environment = {}): ChildProcess {
-    const child = fork(path.join(__dirname, file), [JSON.stringify(argument)], {
-      execArgv: ['--import', 'tsx'],
+    const child = fork(path.join(__dirname, '..', 'run.cjs'), [path.join(__dirname, file), JSON.stringify(argument)], {
+      execArgv: [],
       env: { ...localEnvironment(process.env), ...environment },
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });

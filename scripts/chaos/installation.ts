@@ -30,6 +30,7 @@ type Broken = Partial<BrokenBuild>;
 
 const queuePrefix = 'chaos';
 const workerCount = 2;
+const runner = path.join(__dirname, '..', 'run.cjs');
 const postgresFlags = ['-c', 'max_connections=200'];
 /** Of an alert webhook on loopback that lives as long as the run. */
 const webhookSecret = 'chaos-on-loopback';
@@ -85,7 +86,7 @@ export class Installation {
     const [postgres, temporalServer] = await Promise.all([
       startPostgres({ dataDir, preferredPort: 0, flags: postgresFlags, log }),
       startTemporal({ dbFile: path.join(dataDir, 'temporal.db'), preferredPort: 0, log }),
-      promisify(execFile)(process.execPath, ['--import', 'tsx', path.join(__dirname, '..', 'bundle.ts'), bundle]),
+      promisify(execFile)(process.execPath, [runner, path.join(__dirname, '..', 'bundle.ts'), bundle]),
     ]);
     const appPassword = randomPassword();
     await migrate({ adminUrl: postgres.adminUrl, appPassword });
@@ -185,8 +186,8 @@ export class Installation {
 
   private spawn(name: string, file: string, again: () => Promise<void>): ChildProcess {
     const { execArgv, env } = brokenSource(this.broken, this.appliedFile);
-    const child = fork(path.join(__dirname, '..', '..', file), [], {
-      execArgv: [...execArgv, '--import', 'tsx'],
+    const child = fork(runner, [path.join(__dirname, '..', '..', file)], {
+      execArgv,
       env: { ...this.environment(), ...env },
       stdio: ['ignore', process.stderr, 'inherit', 'ipc'],
     });

@@ -51,11 +51,15 @@ export async function startServices({ onProgress, ...options }: ServicesOptions)
   await refuseSecond(options.dataDir);
   for (const name of await endLeftBehind(options.dataDir))
     onProgress?.(`${name} was still running: the start before was killed. It was ended; its data is kept.`);
-  const supervisor = fork(path.join(__dirname, 'supervisor.ts'), [JSON.stringify(options)], {
-    detached: true,
-    execArgv: ['--import', 'tsx'],
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  });
+  const supervisor = fork(
+    path.join(__dirname, '..', 'run.cjs'),
+    [path.join(__dirname, 'supervisor.ts'), JSON.stringify(options)],
+    {
+      detached: true,
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    },
+  );
   const supervisorPid = supervisor.pid ?? 0;
   await writeFile(lockFile, lockText({ supervisor: supervisorPid }), { mode: 0o600 });
   const addresses = await ready(supervisor, onProgress);

@@ -16,8 +16,8 @@ export interface StartWorkerOptions {
 /** @throws Error with what it said when it ends while it starts. */
 export async function startWorker(options: StartWorkerOptions): Promise<ChildProcess> {
   const { databaseUrl, temporalAddress, dataDir, environment } = options;
-  const child = fork(path.join(__dirname, '..', '..', 'workers', 'main.ts'), [], {
-    execArgv: ['--import', 'tsx'],
+  const child = fork(path.join(__dirname, '..', 'run.cjs'), [path.join(__dirname, '..', '..', 'workers', 'main.ts')], {
+    execArgv: [],
     // Ctrl-C is for this process, which then stops the worker in its turn.
     detached: true,
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

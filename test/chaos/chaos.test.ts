@@ -8,7 +8,7 @@ const chaos = (...args: string[]): Promise<{ status: number; report: ChaosReport
     const script = path.join(__dirname, '..', '..', 'scripts', 'chaos', 'main.ts');
     execFile(
       process.execPath,
-      ['--import', 'tsx', script, ...args],
+      [path.join(__dirname, '..', '..', 'scripts', 'run.cjs'), script, ...args],
       { maxBuffer: 2 ** 24 },
       (error, stdout, stderr) => {
         const line = stdout.trim().split('\n').at(-1) ?? '';

@@ -31,7 +31,7 @@ describe('control', () => {
       SPENDLOCK_API_KEY: api.adminKey,
       SPENDLOCK_ADMIN_DATABASE_URL: stack.database.adminUrl,
     };
-    return run(process.execPath, ['--import', 'tsx', script, ...args], { env });
+    return run(process.execPath, [path.join(__dirname, '..', '..', 'scripts', 'run.cjs'), script, ...args], { env });
   };
 
   test('the script for live installations finds quotas enforced, and leaves nothing behind (V2)', async () => {

@@ -92,8 +92,11 @@ describe('an installation that encrypts payloads', () => {
       new Promise((resolve) => {
         const script = path.join(__dirname, '..', '..', 'scripts', 'replay.ts');
         const env = { ...process.env, ...environment };
-        execFile(process.execPath, ['--import', 'tsx', script, '--json', ...args], { env }, (_error, stdout, stderr) =>
-          resolve(stdout.trim().split('\n').at(-1) || stderr),
+        execFile(
+          process.execPath,
+          [path.join(__dirname, '..', '..', 'scripts', 'run.cjs'), script, '--json', ...args],
+          { env },
+          (_error, stdout, stderr) => resolve(stdout.trim().split('\n').at(-1) || stderr),
         );
       });
     for (const args of [

@@ -69,7 +69,7 @@ describe('the image', () => {
 
     const run = (command: string, environment: NodeJS.ProcessEnv): { child: ChildProcess; said: () => string } => {
       const { PATH, HOME } = process.env;
-      const child = spawn(process.execPath, ['--import', 'tsx', ...command.split(' ')], {
+      const child = spawn(process.execPath, ['scripts/run.cjs', ...command.split(' ')], {
         cwd: image,
         env: { PATH, HOME, NODE_ENV: 'production', ...environment },
       });

@@ -25,10 +25,14 @@ describe('a disk that is full', () => {
   /** A process of the product whose standard error takes nothing. */
   function start(file: string, environment: Record<string, string> = {}): ChildProcess {
     const full = openSync('/dev/full', 'w');
-    const child = spawn(process.execPath, ['--import', 'tsx', path.join(__dirname, '..', '..', file)], {
-      env: { ...stack.workerEnvironment, LOG_LEVEL: 'info', ...environment },
-      stdio: ['ignore', 'ignore', full],
-    });
+    const child = spawn(
+      process.execPath,
+      [path.join(__dirname, '..', '..', 'scripts', 'run.cjs'), path.join(__dirname, '..', '..', file)],
+      {
+        env: { ...stack.workerEnvironment, LOG_LEVEL: 'info', ...environment },
+        stdio: ['ignore', 'ignore', full],
+      },
+    );
     closeSync(full);
     children.push(child);
     return child;

@@ -406,17 +406,21 @@ describe('telemetry of a worker that replays every workflow for every task', () 
 });
 
 function startApiProcess(stack: TestStack, more: Record<string, string>): ChildProcess {
-  return fork(path.join(__dirname, '..', '..', 'api', 'main.ts'), [], {
-    execArgv: ['--import', 'tsx'],
-    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    env: {
-      PATH: process.env.PATH,
-      HOME: process.env.HOME,
-      DATABASE_URL: stack.database.appUrl,
-      TEMPORAL_ADDRESS: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS,
-      SPENDLOCK_TASK_QUEUE_PREFIX: stack.prefix,
-      LOG_LEVEL: 'silent',
-      ...more,
+  return fork(
+    path.join(__dirname, '..', '..', 'scripts', 'run.cjs'),
+    [path.join(__dirname, '..', '..', 'api', 'main.ts')],
+    {
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: {
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
+        DATABASE_URL: stack.database.appUrl,
+        TEMPORAL_ADDRESS: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS,
+        SPENDLOCK_TASK_QUEUE_PREFIX: stack.prefix,
+        LOG_LEVEL: 'silent',
+        ...more,
+      },
     },
-  });
+  );
 }

@@ -41,8 +41,7 @@ async function bundleOfNextVersion(): Promise<string> {
   change('workflows/conversation.ts', '  continueAsNew,\n', '  continueAsNew,\n  patched,\n  sleep,\n');
   const file = path.join(folder, 'bundle.js');
   const args = [
-    '--import',
-    'tsx',
+    path.join(root, 'scripts', 'run.cjs'),
     path.join(root, 'scripts', 'bundle.ts'),
     file,
     path.join(folder, 'workflows', 'index.ts'),

@@ -77,9 +77,9 @@ describe('shares of tenants', () => {
     port: number,
     use: (tell: (order: LoadOrder) => void, caller: ChildProcess) => Promise<T>,
   ): Promise<T> => {
-    const caller = fork(path.join(__dirname, '..', 'support', 'load-process.ts'), [String(port), busy.key], {
-      execArgv: ['--import', 'tsx'],
-    });
+    const runner = path.join(__dirname, '..', '..', 'scripts', 'run.cjs');
+    const program = path.join(__dirname, '..', 'support', 'load-process.ts');
+    const caller = fork(runner, [program, String(port), busy.key], { execArgv: [] });
     const gone = once(caller, 'exit');
     await once(caller, 'message');
     try {

@@ -22,7 +22,7 @@ function replay(...args: string[]): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', script, '--json', ...args],
+      [path.join(__dirname, '..', '..', 'scripts', 'run.cjs'), script, '--json', ...args],
       { maxBuffer: 2 ** 24 },
       (error, stdout, stderr) => {
         const line = stdout.trim().split('\n').at(-1) ?? '';

@@ -59,8 +59,7 @@ async function registerAttributes(address: string): Promise<void> {
 async function bundleOnce(): Promise<string> {
   const file = path.join(await mkdtemp(path.join(tmpdir(), 'spendlock-bundle-')), 'workflows.js');
   await promisify(execFile)(process.execPath, [
-    '--import',
-    'tsx',
+    path.join(__dirname, '..', '..', 'scripts', 'run.cjs'),
     path.join(__dirname, '..', '..', 'scripts', 'bundle.ts'),
     file,
   ]);

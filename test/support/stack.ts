@@ -32,6 +32,8 @@ import { scheduleIds, type ScheduledWorkflow } from '../../workers/schedules';
 import { startTelemetry } from '../../telemetry/start';
 import { createTestDatabase, type TestDatabase } from './database';
 
+const runner = path.join(__dirname, '..', '..', 'scripts', 'run.cjs');
+
 export interface TestWorker {
   process: ChildProcess;
   /** Resolves when it is gone. */
@@ -129,8 +131,8 @@ export class TestStack {
   }: { fault?: FaultPoint; environment?: Record<string, string> } = {}): Promise<TestWorker> {
     const faultFile = path.join(mkdtempSync(path.join(tmpdir(), 'spendlock-fault-')), 'armed');
     if (fault) writeFileSync(faultFile, '');
-    const child = fork(path.join(__dirname, 'worker-process.ts'), [], {
-      execArgv: ['--import', 'tsx'],
+    const child = fork(runner, [path.join(__dirname, 'worker-process.ts')], {
+      execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: {
         ...this.workerEnvironment,

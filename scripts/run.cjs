@@ -1,0 +1,33 @@
+/**
+ * Runs a TypeScript program of this repository: `node scripts/run.cjs FILE ARGUMENTS`. The sources are compiled as they are
+ * asked for, and packages are left as they are. A loader that Node is given by an option (`--import tsx`) looks at every file of
+ * every package as well, and starts again in each of Temporal's workflow threads, which have no TypeScript to load: it was half of
+ * what the start of a worker cost. A Node that cannot `require` an ES module has it all the same.
+ */
+'use strict';
+const { readFileSync } = require('node:fs');
+const Module = require('node:module');
+const path = require('node:path');
+
+const options = {
+  swcrc: false,
+  sourceMaps: 'inline',
+  jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
+  module: { type: 'commonjs' },
+};
+
+function compileTypeScript() {
+  const { transformSync } = require('@swc/core');
+  // Errors name the lines of the sources.
+  process.setSourceMapsEnabled(true);
+  Module._extensions['.ts'] = (module, filename) => {
+    const { code } = transformSync(readFileSync(filename, 'utf8'), { ...options, filename });
+    module._compile(code, filename);
+  };
+}
+
+if (process.features.require_module) compileTypeScript();
+else require('tsx/cjs');
+process.argv.splice(1, 1);
+process.argv[1] = path.resolve(process.argv[1]);
+Module.runMain();
