@@ -1,7 +1,8 @@
 /**
  * A worker in a process of its own, as in production, that tests can kill. With SPENDLOCK_TEST_FAULT=point:file it ends
  * itself with SIGKILL when it reaches that point, once: the file is removed first. With SPENDLOCK_TEST_FORGETFUL it keeps no
- * workflow in memory, and so replays each from its history for every task.
+ * workflow in memory, and so replays each from its history for every task. A test has few tenants: the workflows of a queue share
+ * one thread, which starts sooner than production's four; those are there with SPENDLOCK_TEST_ALL_THREADS.
  */
 import { existsSync, rmSync } from 'node:fs';
 import type { FaultPoint } from '../../activities/budget/paid-step';
@@ -22,7 +23,10 @@ async function main(): Promise<void> {
     log,
     telemetry,
     ...(process.env.SPENDLOCK_TEST_BUNDLE ? { workflowBundle: { codePath: process.env.SPENDLOCK_TEST_BUNDLE } } : {}),
-    ...(process.env.SPENDLOCK_TEST_FORGETFUL ? { workerOptions: { maxCachedWorkflows: 0 } } : {}),
+    workerOptions: {
+      ...(process.env.SPENDLOCK_TEST_ALL_THREADS ? {} : { workflowThreadPoolSize: 1 }),
+      ...(process.env.SPENDLOCK_TEST_FORGETFUL ? { maxCachedWorkflows: 0 } : {}),
+    },
     atPoint: (reached: FaultPoint) => {
       if (reached !== point || !existsSync(file)) return;
       rmSync(file);
