@@ -25,7 +25,9 @@ const common = {
 module.exports = {
   // Patience with a busy machine, not a promise; what is promised in seconds is asserted.
   testTimeout: 300_000,
-  maxWorkers: 2,
+  // They wait more than they compute.
+  maxWorkers: 4,
+  testSequencer: '<rootDir>/test/support/longest-first.cjs',
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   reporters: ['default', '<rootDir>/test/support/counts-reporter.cjs'],
