@@ -18,8 +18,17 @@ const options = {
 
 function compileTypeScript() {
   const { transformSync } = require('@swc/core');
-  // Errors name the lines of the sources.
+  // Errors name the lines of our sources; the maps of packages, of which there are a thousand, are not read.
   process.setSourceMapsEnabled(true);
+  const { '.js': loadScript } = Module._extensions;
+  Module._extensions['.js'] = (module, filename) => {
+    process.setSourceMapsEnabled(false);
+    try {
+      loadScript(module, filename);
+    } finally {
+      process.setSourceMapsEnabled(true);
+    }
+  };
   Module._extensions['.ts'] = (module, filename) => {
     const { code } = transformSync(readFileSync(filename, 'utf8'), { ...options, filename });
     module._compile(code, filename);
