@@ -386,6 +386,7 @@ export const costRecordView = z.object({
   usage: z.unknown(),
   postedAt: z.string(),
   recordedAt: z.string(),
+  reason: z.string().nullable().openapi({ description: 'Why a person corrected it, of an entry `adjustment`.' }),
 });
 export type CostRecordView = z.infer<typeof costRecordView>;
 

@@ -96,6 +96,7 @@ const recordColumns = [
   'estimatedUsd',
   'settlement',
   'usage',
+  'reason',
 ] as const satisfies readonly (keyof schemas.CostRecordView)[];
 
 function costRecords(app: App, dependencies: ApiDependencies): void {

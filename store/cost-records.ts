@@ -38,6 +38,8 @@ export interface CostRecord {
   usage: unknown;
   postedAt: Date;
   recordedAt: Date;
+  /** Why a person corrected it, of an adjustment. */
+  reason: string | null;
 }
 
 /** A tenant's ledger lines that match, in the order in which they were written, after a line; a page of them. */
@@ -59,7 +61,8 @@ export async function listCostRecords(
                WHERE t.run_id = c.run_id AND t.opening_step < r.step ORDER BY t.opening_step DESC LIMIT 1) AS "turnId",
               c.kind, c.resource, c.model, c.price_version AS "priceVersion", trim_scale(c.amount_usd)::text AS "amountUsd",
               trim_scale(c.estimated_usd)::text AS "estimatedUsd", c.settlement, c.usage, c.posted_at AS "postedAt",
-              c.recorded_at AS "recordedAt", 400 + coalesce(octet_length(c.usage::text), 0) AS bytes
+              c.recorded_at AS "recordedAt", c.reason,
+              400 + coalesce(octet_length(c.usage::text), 0) + coalesce(octet_length(c.reason), 0) AS bytes
        FROM copilot_internal.cost_records c
        LEFT JOIN copilot_internal.runs u ON u.run_id = c.run_id
        LEFT JOIN copilot_internal.reservations r ON r.tenant_id = c.tenant_id AND r.operation_id = c.operation_id

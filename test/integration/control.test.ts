@@ -232,6 +232,15 @@ describe('control', () => {
       { entry: 'adjustment', amount: '-2.5', reason: 'invoice', author: 'ada' },
       { entry: 'adjustment', amount: '0.5', reason: 'invoice', author: 'ada' },
     ]);
+    const { usage } = await api.clientOf(tenantId);
+    const { records } = await usage.records();
+    expect(records.map(({ entry, amountUsd, reason }) => ({ entry, amountUsd, reason }))).toEqual([
+      { entry: 'commit', amountUsd: '4', reason: null },
+      { entry: 'adjustment', amountUsd: '-2.5', reason: 'invoice' },
+      { entry: 'adjustment', amountUsd: '0.5', reason: 'invoice' },
+    ]);
+    const lines = (await usage.exportCsv()).trim().split('\r\n');
+    expect(lines.map((line) => line.split(',').at(-1))).toEqual(['reason', '', 'invoice', 'invoice']);
     expect(await post(`/v1/tenants/${tenantId}/adjustments`, { ...order, costUsd: '-1' })).toMatchObject({
       status: 400,
     });
