@@ -35,6 +35,7 @@ import { RepeatedFailures } from '../telemetry/repeated-failures';
 import { securityHeaders } from './security-headers';
 import { limitAnswers } from './sockets';
 import { requestSpan } from './request-span';
+import { takeTurns } from './turns';
 import { reservationRoutes } from './reservation-routes';
 import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs';
 import * as schemas from './schemas';
@@ -69,6 +70,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   app.use('/v1/*', requestSpan);
   app.use('/v1/*', authentication(dependencies));
   app.use('/v1/*', limitAnswers(dependencies.untaken));
+  app.use('/v1/*', takeTurns());
   if (dependencies.rateLimitPerSecond !== undefined) app.use('/v1/*', limitRate(dependencies.rateLimitPerSecond));
   app.use('/v1/*', limitBodies());
   app.use('/v1/*', readJson);

@@ -1,4 +1,5 @@
 /** How many requests a key may send: a caller that runs away is told to wait, and the others do not feel it. */
+import { setTimeout } from 'node:timers/promises';
 import type { MiddlewareHandler } from 'hono';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { ApiEnv } from './context';
@@ -7,8 +8,11 @@ import { ApiError } from './errors';
 /** What gives money back, or says what was spent: refusing it would leave money held that nobody uses. */
 const givesBack = /^\/v1\/reservations\/[^/]+\/(commit|release)$/;
 
+/** A caller that asks again at once, on many connections, would keep the process busy with refusals alone. */
+const refusedAfterMs = 200;
+
 /**
- * Counts each key's requests in this process, second by second.
+ * Counts each key's requests in this process, second by second. A refusal takes a moment.
  * @throws ApiError `rate_limited` for those beyond `perSecond`, with the seconds to wait as `retryAfter` and `Retry-After`.
  */
 export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
@@ -19,6 +23,7 @@ export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
       await limiter.consume(c.get('caller').apiKeyId);
     } catch (refusal) {
       if (!(refusal instanceof RateLimiterRes)) throw refusal;
+      await setTimeout(refusedAfterMs);
       const retryAfter = Math.max(1, Math.ceil(refusal.msBeforeNext / 1_000));
       const message = `This key sent more than ${perSecond} requests within a second. Nothing was done.`;
       c.header('retry-after', String(retryAfter));

@@ -48,6 +48,8 @@ async function run(projects: string[]): Promise<Counts> {
       '--max-old-space-size=4096',
       require.resolve('jest/bin/jest'),
       ...(projects.length > 0 ? ['--selectProjects', ...projects] : []),
+      // What measures is not measured beside another.
+      ...(projects.join() === 'performance' || options.includes('performance') ? ['--maxWorkers', '1'] : []),
       ...options,
     ],
     {

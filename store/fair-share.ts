@@ -2,18 +2,21 @@
 import type { Pool } from 'pg';
 import { databaseLimits } from './connections';
 
+/** Whoever asked within so long shares the pool. */
+const besideMs = 1_000;
+
 class Share {
   private taken = 0;
   private readonly waiting = new Set<() => void>();
 
-  constructor(private readonly max: number) {}
+  constructor(private readonly maxNow: () => number) {}
 
   get isIdle(): boolean {
     return this.taken === 0 && this.waiting.size === 0;
   }
 
   async take(): Promise<void> {
-    if (this.taken < this.max) {
+    if (this.taken < this.maxNow()) {
       this.taken += 1;
       return;
     }
@@ -34,39 +37,59 @@ class Share {
   }
 
   give(): void {
-    const [next] = this.waiting;
-    if (!next) {
-      this.taken -= 1;
-      return;
+    this.taken -= 1;
+    const max = this.maxNow();
+    for (const next of this.waiting) {
+      if (this.taken >= max) return;
+      this.taken += 1;
+      this.waiting.delete(next);
+      next();
     }
-    this.waiting.delete(next);
-    next();
   }
 }
 
-interface Shares {
-  max: number;
-  byTenant: Map<string, Share>;
+class Shares {
+  private readonly byTenant = new Map<string, Share>();
+  /** Who asked last, and who asked last of all others. */
+  private last = { tenantId: '', atMs: -Infinity };
+  private other = this.last;
+
+  constructor(private readonly max: { alone: number; beside: number }) {}
+
+  async within<T>(tenantId: string, work: () => Promise<T>): Promise<T> {
+    if (this.last.tenantId !== tenantId) this.other = this.last;
+    this.last = { tenantId, atMs: performance.now() };
+    const share = this.byTenant.get(tenantId) ?? new Share(() => this.maxOf(tenantId));
+    this.byTenant.set(tenantId, share);
+    await share.take();
+    try {
+      return await work();
+    } finally {
+      share.give();
+      if (share.isIdle) this.byTenant.delete(tenantId);
+    }
+  }
+
+  private maxOf(tenantId: string): number {
+    const { atMs } = this.last.tenantId === tenantId ? this.other : this.last;
+    return performance.now() - atMs < besideMs ? this.max.beside : this.max.alone;
+  }
 }
 
 const pools = new WeakMap<Pool, Shares>();
 
-/** From here on a tenant has at most all but `left` of the pool's connections at once. */
+/**
+ * From here on a tenant has at most all but `left` of the pool's connections at once, and a fifth of them, at least two, while
+ * others ask too: each of its statements that runs takes processor time from theirs.
+ */
 export function shareFairly(pool: Pool, { left }: { left: number }): void {
-  pools.set(pool, { max: Math.max(1, (pool.options.max ?? 10) - left), byTenant: new Map() });
+  const max = pool.options.max ?? 10;
+  const alone = Math.max(1, max - left);
+  pools.set(pool, new Shares({ alone, beside: Math.min(alone, Math.max(2, Math.floor(max / 5))) }));
 }
 
 /** Runs work that takes a connection, when the tenant's share lets it. Who names no tenant is not counted. */
 export async function withinShare<T>(pool: Pool, tenantId: string, work: () => Promise<T>): Promise<T> {
   const shares = pools.get(pool);
-  if (!shares || tenantId === '') return work();
-  const share = shares.byTenant.get(tenantId) ?? new Share(shares.max);
-  shares.byTenant.set(tenantId, share);
-  await share.take();
-  try {
-    return await work();
-  } finally {
-    share.give();
-    if (share.isIdle) shares.byTenant.delete(tenantId);
-  }
+  return !shares || tenantId === '' ? work() : shares.within(tenantId, work);
 }

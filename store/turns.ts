@@ -148,15 +148,22 @@ export async function listTurns(
   { afterNumber = 0, limit = 100, turnId }: { afterNumber?: number; limit?: number; turnId?: string } = {},
 ): Promise<TurnView[]> {
   return asTenant(pool, tenantId, async (client) => {
-    const text = `SELECT t.turn_id AS "turnId", t.number, t.message, t.status, t.failure, t.created_at AS "createdAt",
-              t.started_at AS "startedAt", t.ended_at AS "endedAt",
-              (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
-               JOIN copilot_internal.reservations r ON r.tenant_id = c.tenant_id AND r.operation_id = c.operation_id
-               WHERE c.run_id = t.run_id AND r.step >= t.opening_step
-                 AND r.step < coalesce((SELECT min(n.opening_step) FROM copilot_internal.turns n
-                                        WHERE n.run_id = t.run_id AND n.opening_step > t.opening_step), 2147483647)) AS "costUsd",
+    // Each cost is looked at once, however many turns there are: a turn has the steps from its first to the next one's.
+    const text = `WITH opened AS (
+         SELECT turn_id, row_number() OVER (ORDER BY opening_step) AS place
+         FROM copilot_internal.turns WHERE run_id = $1 AND opening_step IS NOT NULL
+       ), costs AS (
+         SELECT width_bucket(r.step, ARRAY(SELECT opening_step FROM copilot_internal.turns
+                                           WHERE run_id = $1 AND opening_step IS NOT NULL ORDER BY opening_step)) AS place,
+                sum(c.amount_usd) AS usd
+         FROM copilot_internal.cost_records c
+         JOIN copilot_internal.reservations r ON r.tenant_id = c.tenant_id AND r.operation_id = c.operation_id
+         WHERE c.run_id = $1 GROUP BY 1
+       )
+       SELECT t.turn_id AS "turnId", t.number, t.message, t.status, t.failure, t.created_at AS "createdAt",
+              t.started_at AS "startedAt", t.ended_at AS "endedAt", trim_scale(coalesce(costs.usd, 0))::text AS "costUsd",
               500 + octet_length(t.message) AS bytes
-       FROM copilot_internal.turns t
+       FROM copilot_internal.turns t LEFT JOIN opened USING (turn_id) LEFT JOIN costs USING (place)
        WHERE t.run_id = $1 AND t.number > $2 AND ($4::uuid IS NULL OR t.turn_id = $4) ORDER BY t.number LIMIT $3`;
     const values = [runId, afterNumber, limit, turnId ?? null];
     return (await readPage<TurnView>(client, { text, values }, { limit })).rows;
