@@ -171,21 +171,25 @@ describe('long answers', () => {
     const stuck = Array.from({ length: 24 }, () =>
       api.call('POST', '/v1/runs', { key, body: { task: 'Say something.' } }),
     );
-    await until('they wait', async () => {
-      const { rows } = await stack.admin.query<{ count: number }>(
-        `SELECT count(*)::integer AS count FROM pg_stat_activity
-         WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO copilot_internal.runs%'`,
+    try {
+      // Six where nobody else asked within the last second, two otherwise.
+      await until('they wait', async () => {
+        const { rows } = await stack.admin.query<{ count: number }>(
+          `SELECT count(*)::integer AS count FROM pg_stat_activity
+           WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO copilot_internal.runs%'`,
+        );
+        return (rows[0]?.count ?? 0) >= 2;
+      });
+      const startedMs = performance.now();
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, () => statusOf(`/v1/tenants/${other}/quotas`, others)),
       );
-      return (rows[0]?.count ?? 0) >= 4;
-    });
-    const startedMs = performance.now();
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, () => statusOf(`/v1/tenants/${other}/quotas`, others)),
-    );
-    expect(answers.filter((status) => status !== 200)).toEqual([]);
-    expect(performance.now() - startedMs).toBeLessThan(3_000);
-    await locker.query('ROLLBACK');
-    locker.release();
+      expect(answers.filter((status) => status !== 200)).toEqual([]);
+      expect(performance.now() - startedMs).toBeLessThan(3_000);
+    } finally {
+      await locker.query('ROLLBACK');
+      locker.release();
+    }
     await Promise.all(stuck);
   });
 
