@@ -4,7 +4,7 @@
  */
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import type { ApiContext, ApiEnv } from './context';
+import { ownerOf, type ApiContext, type ApiEnv } from './context';
 import { ApiError } from './errors';
 import { largeBytes, readLarge, type LargeBody } from './large-bodies';
 import { fileBytesMax } from './schemas';
@@ -50,8 +50,7 @@ export function limitBodies(limits: BodyLimits = bodyLimits): MiddlewareHandler<
     const isOpen = said === undefined && !['GET', 'HEAD'].includes(c.req.method);
     const bytes = isOpen ? maxBytes : Number(said ?? 0);
     if (bytes > maxBytes) tooLarge(maxBytes);
-    const { tenantId, apiKeyId } = c.get('caller');
-    const owner = tenantId ?? apiKeyId;
+    const owner = ownerOf(c.get('caller'));
     const own = owned.get(owner) ?? 0;
     // Whoever has nothing under way is always let in as far as the owner's share goes; and small ones are not refused for
     // what is large of others.

@@ -106,6 +106,9 @@ export function requireAdministration(c: ApiContext): void {
   }
 }
 
+/** Whose share a request takes: its tenant's, or that of a key of the administration. */
+export const ownerOf = ({ tenantId, apiKeyId }: KeyOwner): string => tenantId ?? apiKeyId;
+
 /** The API key itself, as it came. */
 export const bearerOf = (c: ApiContext): string | undefined =>
   /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];

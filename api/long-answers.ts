@@ -2,7 +2,7 @@
  * Answers that go on: event streams and exports. All of them are made here, so that each has an end: its reader left or reads no
  * more, its time is over, its key was revoked, the process stops. They are counted, for each owner and in all. HEAD makes none.
  */
-import type { ApiContext } from './context';
+import { ownerOf, type ApiContext } from './context';
 import { clientGone } from './context';
 import type { Callers } from './callers';
 import { ApiError } from './errors';
@@ -49,13 +49,14 @@ export class LongAnswers {
    * @throws ApiError `too_much_at_once` when there is none.
    */
   place(c: ApiContext, kind: LongKind): Place {
-    const { tenantId, apiKeyId } = c.get('caller');
-    const owner = tenantId ?? apiKeyId;
+    const { caller } = c.var;
+    const owner = ownerOf(caller);
     const { perOwner, all } = this.limits[kind];
     const own = this.counts[kind].get(owner) ?? 0;
     if (own >= perOwner || this.open[kind] >= all) {
       c.header('retry-after', '5');
-      const what = own >= perOwner ? `${own} ${words[kind]} of ${tenantId ?? 'this key'}` : `${all} ${words[kind]}`;
+      const what =
+        own >= perOwner ? `${own} ${words[kind]} of ${caller.tenantId ?? 'this key'}` : `${all} ${words[kind]}`;
       throw new ApiError('too_much_at_once', `There are ${what} open already. Nothing was begun.`, { retryAfter: 5 });
     }
     this.counts[kind].set(owner, own + 1);

@@ -9,7 +9,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { MiddlewareHandler } from 'hono';
-import type { ApiContext, ApiEnv } from './context';
+import { ownerOf, type ApiContext, type ApiEnv } from './context';
 import { ApiError } from './errors';
 
 const MiB = 1024 * 1024;
@@ -163,8 +163,7 @@ function makeRoom(room: Room, bytesMax: number): void {
 export const limitAnswers =
   (untaken: UntakenAnswers): MiddlewareHandler<ApiEnv> =>
   async (c, next) => {
-    const { tenantId, apiKeyId } = c.get('caller');
-    const owner = tenantId ?? apiKeyId;
+    const owner = ownerOf(c.get('caller'));
     untaken.own(c.env.outgoing, owner);
     if (c.req.method === 'GET' || c.req.method === 'HEAD') untaken.admit(c, owner);
     await next();

@@ -3,7 +3,7 @@
  * What came in with a flood is read before what Postgres answers others, so it would all be begun before that too.
  */
 import type { MiddlewareHandler } from 'hono';
-import type { ApiEnv } from './context';
+import { ownerOf, type ApiEnv } from './context';
 
 /** So many requests of one owner (a tenant, or a key of the administration) begin between two looks at what came in. */
 const perTurn = 2;
@@ -32,8 +32,7 @@ export function takeTurns(): MiddlewareHandler<ApiEnv> {
     });
   };
   return async (c, next) => {
-    const { tenantId, apiKeyId } = c.get('caller');
-    const name = tenantId ?? apiKeyId;
+    const name = ownerOf(c.get('caller'));
     const owner = owners.get(name) ?? { begun: 0, waiting: [] };
     owners.set(name, owner);
     plan();

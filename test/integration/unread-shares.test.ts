@@ -6,6 +6,7 @@ import { startApi, type RunningApi } from '../../api/server';
 import { socketLimits, type SocketLimits } from '../../api/sockets';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
+import { spendInLargeRows } from '../support/large-rows';
 import { until, type TestStack } from '../support/stack';
 
 const MiB = 1024 * 1024;
@@ -52,13 +53,7 @@ describe('answers that are left unread', () => {
   /** A tenant whose ledger comes in pages of eight megabytes. */
   const tenantOfLargePages = async (): Promise<string> => {
     const tenantId = await stack.tenant('10');
-    await stack.admin.query(
-      `INSERT INTO copilot_internal.cost_records
-         (tenant_id, operation_id, entry, kind, resource, amount_usd, settlement, usage, posted_at)
-       SELECT $1, gen_random_uuid(), 'commit', 'k', 'llm', 0.01, 'actual', jsonb_build_object('x', repeat('y', 1000000)), now()
-       FROM generate_series(1, 9)`,
-      [tenantId],
-    );
+    await spendInLargeRows(stack, tenantId, 9);
     return tenantId;
   };
 

@@ -7,6 +7,7 @@ import { startApi } from '../../api/server';
 import { socketLimits } from '../../api/sockets';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
+import { spendInLargeRows } from '../support/large-rows';
 import { until, type TestStack } from '../support/stack';
 
 const MiB = 1024 * 1024;
@@ -150,13 +151,7 @@ describe('a client that takes much', () => {
   test('stored much: lists of it come in pages of some megabytes, and all of it comes', async () => {
     const tenantId = await stack.tenant('10');
     const key = await api.keyOf(tenantId);
-    await stack.admin.query(
-      `INSERT INTO copilot_internal.cost_records
-         (tenant_id, operation_id, entry, kind, resource, amount_usd, settlement, usage, posted_at)
-       SELECT $1, gen_random_uuid(), 'commit', 'k', 'llm', 0.01, 'actual', jsonb_build_object('x', repeat('y', 1000000)), now()
-       FROM generate_series(1, 30)`,
-      [tenantId],
-    );
+    await spendInLargeRows(stack, tenantId, 30);
     const runId = await longConversation(tenantId, 200);
     /** Follows a list to its end; answers how many there were, and the largest answer. */
     const follow = async (path: string, list: string, next: (body: Record<string, unknown>) => Place) => {
