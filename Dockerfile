@@ -11,22 +11,24 @@ WORKDIR /app
 COPY --from=packages /app/node_modules node_modules
 COPY package.json tsconfig.json ./
 COPY core core
+COPY contracts contracts
 COPY workflows workflows
-COPY activities activities
 COPY authority authority
+COPY activities activities
 COPY store store
+COPY temporal temporal
 COPY workers workers
 COPY api api
-COPY telemetry telemetry
-COPY encryption encryption
+COPY client client
+COPY cli cli
 COPY dashboard dashboard
+COPY telemetry telemetry
 COPY migrations migrations
 COPY scripts/run.cjs scripts/migrate.ts scripts/data-dir.ts scripts/
-COPY scripts/cli scripts/cli
 USER node
 # Which version of the code this is, such as its commit: docker build --build-arg SPENDLOCK_BUILD_ID=$(git rev-parse --short HEAD)
 ARG SPENDLOCK_BUILD_ID=""
 ENV SPENDLOCK_BUILD_ID=$SPENDLOCK_BUILD_ID
-# worker: workers/main.ts   API: api/main.ts   migration: scripts/migrate.ts   operators' command line: scripts/cli/main.ts
+# worker: workers/main.ts   API: api/main.ts   migration: scripts/migrate.ts   operators' command line: cli/main.ts
 ENTRYPOINT ["node", "scripts/run.cjs"]
 CMD ["workers/main.ts"]

@@ -29,7 +29,7 @@ export default tseslint.config(
     },
   },
   {
-    // core ← workflows: core imports nothing but core, workflows import core and the activity contracts.
+    // core ← workflows: core imports nothing but core, workflows import core and the contracts.
     files: ['core/**/*.ts'],
     rules: {
       'no-restricted-imports': [
@@ -63,18 +63,8 @@ export default tseslint.config(
         {
           patterns: [
             deny(
-              [
-                '**/activities/**',
-                '!**/activities/contracts',
-                '!**/activities/contracts/**',
-                '**/workers/**',
-                '**/api/**',
-                '**/telemetry/**',
-                '**/scripts/**',
-                'node:*',
-                'pg',
-              ],
-              'Workflow code imports core/ and activities/contracts only.',
+              ['**/activities/**', '**/workers/**', '**/api/**', '**/telemetry/**', '**/scripts/**', 'node:*', 'pg'],
+              'Workflow code imports core/ and contracts/ only.',
             ),
           ],
         },
@@ -82,17 +72,21 @@ export default tseslint.config(
     },
   },
   {
-    files: ['activities/contracts/**/*.ts'],
+    files: ['contracts/**/*.ts'],
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [deny(['**/llm/**', '**/workers/**', '**/api/**', 'node:*', 'pg'], 'Contracts are types only.')] },
+        {
+          patterns: [
+            deny(['**/activities/**', '**/workers/**', '**/api/**', 'node:*', 'pg'], 'Contracts are types only.'),
+          ],
+        },
       ],
     },
   },
   {
     // Programs that talk to a person at a terminal print; the rest logs.
-    files: ['scripts/**/*.ts', 'test/**/*.ts'],
+    files: ['cli/**/*.ts', 'scripts/**/*.ts', 'test/**/*.ts'],
     rules: { 'no-console': 'off' },
   },
 );

@@ -6,7 +6,7 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { storableText } from '../core/storable';
 import type { ErrorCode } from '../core/errors';
-import type { AttemptFailureDetails } from './contracts/failures';
+import type { AttemptFailureDetails } from '../contracts/failures';
 
 /** A failure that its activity is not retried for. What happens next is the workflow's to say. */
 export function failure(code: ErrorCode, message: string, details?: AttemptFailureDetails): ApplicationFailure {

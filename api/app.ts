@@ -13,34 +13,34 @@ import {
   withFileHash,
   type ApiDependencies,
   type ApiEnv,
-} from './context';
-import { booksRoutes } from './books-routes';
-import { conversationRoutes } from './conversation-routes';
-import { controlRoutes } from './control-routes';
-import { overviewRoutes } from './overview-routes';
-import { limitRate } from './rate-limit';
-import { priceRoutes } from './price-routes';
-import { denialEvents, Denied } from './denials';
-import { authentication } from './authentication';
-import { limitBodies, readJson } from './bodies';
+} from './http/context';
+import { booksRoutes } from './books/routes';
+import { conversationRoutes } from './conversations/routes';
+import { controlRoutes } from './tenants/budget-routes';
+import { overviewRoutes } from './tenants/overview-routes';
+import { limitRate } from './http/rate-limit';
+import { priceRoutes } from './prices/routes';
+import { denialEvents, Denied } from './http/denials';
+import { authentication } from './http/authentication';
+import { limitBodies, readJson } from './http/bodies';
 import { dashboard } from './dashboard';
-import { documents } from './documents';
-import { ApiError, errorBody } from './errors';
-import { streamRunEvents } from './events';
-import { once } from './idempotency';
-import { keyRoutes } from './key-routes';
-import { eventStream, failures, idempotencyHeader, idParam, json, security, uuidParam } from './openapi';
-import { health, readiness } from './readiness';
+import { documents } from './http/documents';
+import { ApiError, errorBody } from './http/errors';
+import { streamRunEvents } from './runs/events';
+import { once } from './http/idempotency';
+import { keyRoutes } from './keys/routes';
+import { eventStream, failures, idempotencyHeader, idParam, json, security, uuidParam } from './http/openapi';
+import { health, readiness } from './http/readiness';
 import { RepeatedFailures } from '../telemetry/repeated-failures';
-import { securityHeaders } from './security-headers';
-import { limitAnswers } from './sockets';
-import { requestSpan } from './request-span';
-import { takeTurns } from './turns';
-import { reservationRoutes } from './reservation-routes';
-import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs';
-import * as schemas from './schemas';
-import { tenantEndRoutes } from './tenant-end-routes';
-import { usageRoutes } from './usage-routes';
+import { securityHeaders } from './http/security-headers';
+import { limitAnswers } from './http/sockets';
+import { requestSpan } from './http/request-span';
+import { takeTurns } from './http/turns';
+import { reservationRoutes } from './reservations/routes';
+import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs/service';
+import * as schemas from './http/schemas';
+import { tenantEndRoutes } from './tenants/deletion-routes';
+import { usageRoutes } from './usage/routes';
 
 export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   const app = new OpenAPIHono<ApiEnv>({

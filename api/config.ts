@@ -1,10 +1,10 @@
 /** What the API reads from its environment, once. A wrong value stops it at once and is named. */
 import { z } from 'zod';
 import type { DataConverter } from '@temporalio/common';
-import { temporalServerFrom, type TemporalServer } from '../authority/connection';
-import { dataConverterFrom } from '../encryption/data-converter';
+import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
+import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { attempt, commonVariables, count, orEmpty, port, problemsOf, wrongEnvironment } from '../workers/config';
-import { defaultTaskQueuePrefix } from '../workflows/messages';
+import { defaultTaskQueuePrefix } from '../contracts/messages';
 
 /** The model of runs that name none. */
 export const defaultModel = 'claude-haiku-4-5';

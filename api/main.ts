@@ -1,6 +1,6 @@
 /** The API as a process: `npm run api`. Configured by its environment; drains on SIGTERM, SIGINT and SIGHUP. */
 import { Client, Connection } from '@temporalio/client';
-import { signallingConnection } from '../authority/connection';
+import { signallingConnection } from '../temporal/connection';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
 import { endWithin } from '../telemetry/end-within';
@@ -8,7 +8,7 @@ import { createLog } from '../telemetry/log';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError } from '../workers/config';
 import { apiConfig } from './config';
-import { given } from './given';
+import { given } from '../core/omit-undefined';
 import { startApi } from './server';
 
 /** Requests that are under way have 10 s of it; what hangs after that is left to hang. */

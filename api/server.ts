@@ -1,19 +1,19 @@
 /** Serves the API on a port. */
 import { serve, type ServerType } from '@hono/node-server';
 import type { AddressInfo } from 'node:net';
-import { AuthorityClient } from '../authority/authority-client';
-import { taskQueues } from '../workflows/messages';
+import { AuthorityClient } from '../authority/client/authority-client';
+import { taskQueues } from '../contracts/messages';
 import { createApp } from './app';
 import { databaseLimits } from '../store/connections';
 import { shareFairly } from '../store/fair-share';
 import { createPool, type Pool } from '../store/pool';
-import { Policies, Prices, Tenants } from './cached';
-import { Callers } from './callers';
-import type { Authority, ProcessDependencies } from './context';
-import { LiveViews } from './live';
-import { LongAnswers, longLimits } from './long-answers';
-import { UntakenAnswers } from './sockets';
-import { Watchers } from './watchers';
+import { Policies, Prices, Tenants } from './http/lookups';
+import { Callers } from './http/callers';
+import type { Authority, ProcessDependencies } from './http/context';
+import { LiveViews } from './http/live-views';
+import { LongAnswers, longLimits } from './http/long-answers';
+import { UntakenAnswers } from './http/sockets';
+import { Watchers } from './runs/run-watchers';
 
 export interface RunningApi {
   url: string;

@@ -1,9 +1,9 @@
 /** The API as the page asks it: answers, and views that stay live through a connection that breaks. */
 import { useEffect, useState } from 'preact/hooks';
 import type { z } from '@hono/zod-openapi';
-import type { currentKeyView, OverviewView, RunView, runSummary } from '../api/schemas';
-import { Patience, streamSilentMs } from '../api/client/patience';
-import type { TenantSummary as StoredTenant } from '../store/control';
+import type { currentKeyView, OverviewView, RunView, runSummary } from '../api/http/schemas';
+import { Patience, streamSilentMs } from '../client/patience';
+import type { TenantSummary as StoredTenant } from '../store/operator-changes';
 
 export type CurrentKey = z.infer<typeof currentKeyView>;
 export type Overview = OverviewView;

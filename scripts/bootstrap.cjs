@@ -27,9 +27,9 @@ const commands = {
   chaos: 'scripts/chaos/main.ts',
   'test-quota-enforcement': 'scripts/test-quota-enforcement.ts',
   'record-history': 'scripts/record-history.ts',
-  'codec-server': 'encryption/main.ts',
+  'codec-server': 'temporal/encryption/main.ts',
   'stand-ins': 'scripts/stand-ins/main.ts',
-  cli: 'scripts/cli/main.ts',
+  cli: 'cli/main.ts',
 };
 const [command, ...args] = process.argv.slice(2);
 

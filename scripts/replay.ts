@@ -9,13 +9,13 @@ import { historyFromJSON } from '@temporalio/common/lib/proto-utils';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { History } from '@temporalio/common/lib/proto-utils';
 import { Command } from 'commander';
-import { signallingConnection } from '../authority/connection';
-import { temporalTarget } from './cli/target';
-import { dataConverterFrom } from '../encryption/data-converter';
+import { signallingConnection } from '../temporal/connection';
+import { temporalTarget } from '../cli/target';
+import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { startTelemetry } from '../telemetry/start';
 import { bundleWorkflows } from '../workers/workers';
 import * as workflows from '../workflows';
-import { defaultTaskQueuePrefix, taskQueues } from '../workflows/messages';
+import { defaultTaskQueuePrefix, taskQueues } from '../contracts/messages';
 
 export const historiesDir = path.join(__dirname, '..', 'test', 'replay', 'histories');
 

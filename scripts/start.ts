@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { whyNoText } from '../api/text-file';
+import { whyNoText } from '../api/runs/text-file';
 import { ConfigError } from '../workers/config';
 import { parseStartOptions, UsageError, type StartOptions } from './start/options';
 import { startStack, type Stack } from './start/stack';

@@ -12,7 +12,7 @@ import { Command } from 'commander';
 import type { Client } from 'pg';
 import { formatUsd, parseUsd } from '../core/money';
 import { connectTo } from '../store/connections';
-import { ApiCallError, connect, type Api } from './cli/api';
+import { ApiCallError, connect, type Api } from '../cli/api';
 import { dataDirOf } from './data-dir';
 
 interface Quota {

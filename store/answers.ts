@@ -2,7 +2,7 @@
  * Answers on their way to the processes that wait for them, by Postgres' NOTIFY. A notification can be lost (nobody
  * listened, or the answer was too long): who waits also looks into the record.
  */
-import type { ReserveAnswer } from '../core/commands';
+import type { ReserveAnswer } from '../core/budget/commands';
 import { listenTo, type Listener } from './listener';
 import type { Pool } from './pool';
 

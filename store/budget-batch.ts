@@ -2,14 +2,14 @@
  * One decision as one transaction: lock and read what Postgres holds of a tenant, let `core` decide, write what it
  * decided. Nothing is answered before this has committed.
  */
-import type { BatchDecision, BatchState, QuotaAlert } from '../core/batch';
-import type { BudgetCommand, OnExpiry, ReserveAnswer, ReserveCommand, Resource } from '../core/commands';
-import { answerFromRecord, decideBatch } from '../core/decision';
+import type { BatchDecision, BatchState, QuotaAlert } from '../core/budget/batch';
+import type { BudgetCommand, OnExpiry, ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
+import { answerFromRecord, decideBatch } from '../core/budget/decision';
 import { inOneSpelling } from '../core/ids';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
-import { utilizationPercent, type Quota } from '../core/quotas';
-import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/reservations';
-import type { Hold } from '../core/retry-after';
+import { utilizationPercent, type Quota } from '../core/budget/quotas';
+import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/budget/reservations';
+import type { Hold } from '../core/budget/retry-after';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import { asTenant, inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';

@@ -1,5 +1,5 @@
 /** The ledger, line by line. */
-import type { Resource } from '../core/commands';
+import type { Resource } from '../core/budget/commands';
 import { readPage } from './pages';
 import { asTenant, type Pool } from './pool';
 

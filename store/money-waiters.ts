@@ -1,5 +1,5 @@
 /** Steps that were denied and wait until there is money: in the order in which they began to. */
-import type { BindingQuota, Resource } from '../core/commands';
+import type { BindingQuota, Resource } from '../core/budget/commands';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { asTenant, type Pool } from './pool';
 import { appendRunEvent, lockRun } from './runs';

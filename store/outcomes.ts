@@ -1,6 +1,6 @@
 /** What callers outside Temporal say of their calls, written into their reservations' rows. */
 import { formatUsd, type Usd } from '../core/money';
-import type { ReservationStatus } from '../core/reservations';
+import type { ReservationStatus } from '../core/budget/reservations';
 import { storable } from '../core/storable';
 import type { Pool } from './pool';
 

@@ -1,6 +1,6 @@
 /** How a tenant stands: what an operator looks at first, read in one transaction so that its figures fit each other. */
-import type { BindingQuota, Resource } from '../core/commands';
-import { dayMs } from '../core/periods';
+import type { BindingQuota, Resource } from '../core/budget/commands';
+import { dayMs } from '../core/budget/periods';
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
 import { reservationsOf, type ReservationView } from './reservations';

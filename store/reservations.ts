@@ -1,7 +1,7 @@
 /** A reservation's row as the paid step sees it: claimed once, given its outcome once, read back at the end. */
-import type { Resource } from '../core/commands';
+import type { Resource } from '../core/budget/commands';
 import { formatUsd, parseAmountUsd, type Usd } from '../core/money';
-import type { ReservationStatus, Settlement } from '../core/reservations';
+import type { ReservationStatus, Settlement } from '../core/budget/reservations';
 import { storable } from '../core/storable';
 import { asTenant, type Pool, type PoolClient } from './pool';
 

@@ -1,5 +1,5 @@
 /** Runs: what was asked, the file that came with it, what happened, and the answer. None of it is in a workflow history. */
-import type { BindingQuota, Resource } from '../core/commands';
+import type { BindingQuota, Resource } from '../core/budget/commands';
 import { databaseLimits } from './connections';
 import { readPage } from './pages';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';

@@ -1,6 +1,6 @@
 /** Tenants and their quotas. A new tenant gets its default quotas from a trigger. */
-import type { BindingQuota } from '../core/commands';
-import type { Period } from '../core/periods';
+import type { BindingQuota } from '../core/budget/commands';
+import type { Period } from '../core/budget/periods';
 import { addApiKey, hasApiKey, holdApiKey } from './api-keys';
 import { databaseLimits } from './connections';
 import { wasAnswered } from './idempotent-requests';

@@ -1,5 +1,5 @@
 /** What was spent. Whole days are read from their sums, the days at the ends and the spend of single runs from the ledger. */
-import { dayMs } from '../core/periods';
+import { dayMs } from '../core/budget/periods';
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
 

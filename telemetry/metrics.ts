@@ -3,9 +3,9 @@
  * Money is exact in the ledger; here a sum is a whole number of micro-dollars, and a gauge a float, for graphs.
  */
 import { metrics, type Attributes, type Counter, type Histogram } from '@opentelemetry/api';
-import type { Resource } from '../core/commands';
+import type { Resource } from '../core/budget/commands';
 import { PICO_PER_USD, type Usd } from '../core/money';
-import { promptTokens, requestsOf, type ModelUsage, type TokenCounts } from '../core/usage';
+import { promptTokens, requestsOf, type ModelUsage, type TokenCounts } from '../core/prices/usage';
 import { labelValuesMax, metricNames, otherLabel } from './names';
 
 interface Instruments {

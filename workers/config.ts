@@ -1,10 +1,10 @@
 /** What a worker reads from its environment, once. A wrong value stops it at once and is named. */
 import { z } from 'zod';
 import type { DataConverter } from '@temporalio/common';
-import { temporalServerFrom, type TemporalServer } from '../authority/connection';
-import { dataConverterFrom } from '../encryption/data-converter';
-import type { Keep } from '../activities/retention';
-import { defaultTaskQueuePrefix } from '../workflows/messages';
+import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
+import { dataConverterFrom } from '../temporal/encryption/data-converter';
+import type { Keep } from '../activities/upkeep/retention';
+import { defaultTaskQueuePrefix } from '../contracts/messages';
 
 export const workerRoles = ['runs', 'budget', 'sandbox'] as const;
 export type WorkerRole = (typeof workerRoles)[number];

@@ -1,10 +1,10 @@
 /** The log of a worker: a line that an activity writes says for which workflow, and for which conversation if it is one. */
 import { asyncLocalStorage } from '@temporalio/activity';
 import type { LogEntry } from '@temporalio/worker';
-import { PayloadDecryptionError } from '../encryption/payload-codec';
+import { PayloadDecryptionError } from '../temporal/encryption/payload-codec';
 import { createLog, type LogFields, type Logger } from '../telemetry/log';
 import { RepeatedFailures } from '../telemetry/repeated-failures';
-import { conversationIdOf } from '../workflows/messages';
+import { conversationIdOf } from '../contracts/messages';
 
 export const createWorkerLog = (level: string): Logger => createLog({ name: 'worker', level, about: currentWorkflow });
 

@@ -7,15 +7,15 @@ import type { DataConverter } from '@temporalio/common';
 import type { Logger } from '../telemetry/log';
 import { createBudgetActivities } from '../activities/budget';
 import { PaidStep } from '../activities/budget/paid-step';
-import type { BudgetActivities } from '../activities/contracts/budget';
+import type { BudgetActivities } from '../contracts/budget';
 import { failure } from '../activities/failures';
-import { Coalescer } from '../authority/coalescer';
-import { ReplyBoard } from '../authority/reply-board';
+import { Coalescer } from '../authority/client/coalescer';
+import { ReplyBoard } from '../authority/client/pending-replies';
 import { formatUsd, parseAmountUsd } from '../core/money';
-import { dataConverterFrom } from '../encryption/data-converter';
+import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { createPool } from '../store/pool';
 import { createLog } from '../telemetry/log';
-import { defaultTaskQueuePrefix, taskQueues } from '../workflows/messages';
+import { defaultTaskQueuePrefix, taskQueues } from '../contracts/messages';
 
 /**
  * The `dataConverter` of clients and workers of an installation that encrypts payloads (SPENDLOCK_PAYLOAD_KEYS); undefined of one

@@ -2,7 +2,7 @@
 import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import type { NativeConnection } from '@temporalio/worker';
 import type { Logger } from '../telemetry/log';
-import { searchAttributes } from '../workflows/messages';
+import { searchAttributes } from '../contracts/messages';
 
 /** As the server's API numbers them. */
 const typeNumbers = { TEXT: 1, KEYWORD: 2, INT: 3, DOUBLE: 4, BOOL: 5, DATETIME: 6, KEYWORD_LIST: 7 };

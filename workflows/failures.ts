@@ -7,9 +7,9 @@ import {
   isCancellation,
   type TemporalFailure,
 } from '@temporalio/workflow';
-import type { AttemptFailureDetails } from '../activities/contracts/failures';
-import type { RunFailureText } from '../activities/contracts/ledger';
-import type { BindingQuota, Resource } from '../core/commands';
+import type { AttemptFailureDetails } from '../contracts/failures';
+import type { RunFailureText } from '../contracts/runs';
+import type { BindingQuota, Resource } from '../core/budget/commands';
 import { isErrorCode, type ErrorCode } from '../core/errors';
 
 export interface KnownFailure {

@@ -10,5 +10,5 @@ export {
   type PaidStep,
   type PaidStepHooks,
   type UnavailablePolicy,
-} from './with-budget';
+} from './budget/with-budget';
 export { denialOf, failureOf, type DenialDetails, type KnownFailure } from './failures';

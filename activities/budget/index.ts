@@ -1,16 +1,16 @@
 /** The run's side of the budget: reserve, commit, release, and the reading back at its end. */
 import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { context, propagation } from '@opentelemetry/api';
-import type { ReserveAnswer, ReserveCommand } from '../../core/commands';
+import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import type { Logger } from '../../telemetry/log';
 import { parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/budget-batch';
 import { addWaiter, removeWaiter } from '../../store/money-waiters';
 import type { Pool } from '../../store/pool';
 import { findOperation, findUnsettled } from '../../store/reservations';
-import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../contracts/budget';
-import type { Coalescer } from '../../authority/coalescer';
-import type { ReplyBoard } from '../../authority/reply-board';
+import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../../contracts/budget';
+import type { Coalescer } from '../../authority/client/coalescer';
+import type { ReplyBoard } from '../../authority/client/pending-replies';
 
 export interface BudgetDependencies {
   pool: Pool;

@@ -17,7 +17,7 @@ import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
 import { failure } from '../failures';
 import { activityMsLeft, mayPass, noteBeginning, patiently } from '../own-time';
-import type { Coalescer } from '../../authority/coalescer';
+import type { Coalescer } from '../../authority/client/coalescer';
 
 /** Moments at which tests stop, kill or delay a worker. */
 export type FaultPoint =

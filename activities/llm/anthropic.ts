@@ -6,10 +6,10 @@ import Anthropic, {
   APIError,
   APIUserAbortError,
 } from '@anthropic-ai/sdk';
-import type { ModelPrice } from '../../core/prices';
-import { dearestModifiers } from '../../core/pricing';
-import { UsageError } from '../../core/usage';
-import { mergeStreamUsage, usageFromAnthropic, type AnthropicUsage } from '../../core/usage-anthropic';
+import type { ModelPrice } from '../../core/prices/prices';
+import { dearestModifiers } from '../../core/prices/pricing';
+import { UsageError } from '../../core/prices/usage';
+import { mergeStreamUsage, usageFromAnthropic, type AnthropicUsage } from '../../core/prices/usage-anthropic';
 import {
   IdleLimit,
   noLastReport,

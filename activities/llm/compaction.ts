@@ -2,13 +2,13 @@
  * Compaction: a context that has grown beyond its limit loses the length of its old tool results first, which is free; when
  * that is not enough, a model call of its own sums the older messages up. What is summed up stays in the transcript.
  */
-import { compactionLimit, lastSummarised } from '../../core/compaction';
-import { contextWindowTokens } from '../../core/context-windows';
+import { compactionLimit, lastSummarised } from '../../core/agent/compaction';
+import { contextWindowTokens } from '../../core/agent/context-windows';
 import { storableText } from '../../core/storable';
 import { asTenant } from '../../store/pool';
 import { appendRunEvent } from '../../store/runs';
 import { writeCompaction } from '../../store/transcripts';
-import type { CompactContext, ModelCallPlan, PrepareCompaction } from '../contracts/llm';
+import type { CompactContext, ModelCallPlan, PrepareCompaction } from '../../contracts/llm';
 import { makePaidCall, planCall, type LlmDependencies } from './paid-call';
 import { isLong, readContext, textBlock, type Context } from './prompt';
 import type { Block, Prompt } from './model-provider';

@@ -1,6 +1,6 @@
 /** What becomes of a call whose provider ended it as failed and said what it used. */
 import { formatUsd } from '../../core/money';
-import type { PricedCall } from '../../core/price-call';
+import type { PricedCall } from '../../core/prices/price-call';
 import type { Logger } from '../../telemetry/log';
 import type { Claim, PaidStep } from '../budget/paid-step';
 import { failure } from '../failures';

@@ -8,14 +8,14 @@ import {
   type GroundingMetadata,
   type Part,
 } from '@google/genai';
-import { UsageError } from '../../core/usage';
+import { UsageError } from '../../core/prices/usage';
 import {
   groundingFrom,
   mergeGoogleUsage,
   usageFromGoogle,
   type GoogleDetails,
   type GoogleUsage,
-} from '../../core/usage-google';
+} from '../../core/prices/usage-google';
 import type { ProviderAccount } from './anthropic';
 import {
   IdleLimit,

@@ -1,6 +1,6 @@
 /** The model activities: plan a call (free), make it (paid), keep what came. */
 import { formatUsd } from '../../core/money';
-import { usageOf } from '../../core/usage';
+import { usageOf } from '../../core/prices/usage';
 import type { Pool } from '../../store/pool';
 import { appendRunEvent, type RunKey } from '../../store/runs';
 import { dropDeltas } from '../../store/reply-deltas';
@@ -12,7 +12,7 @@ import type {
   ModelCallPlan,
   ModelReply,
   PrepareModelCall,
-} from '../contracts/llm';
+} from '../../contracts/llm';
 import { failure } from '../failures';
 import { withHeartbeats } from '../heartbeat';
 import { compactContext, findCompaction, prepareCompaction } from './compaction';

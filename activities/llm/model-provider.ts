@@ -3,8 +3,8 @@
  * errors mean for money. Transcripts are kept in one form for all of them, Anthropic's content blocks; each provider turns
  * them into its own. What only one provider understands (a signed thought, say) is kept as `opaque` and goes back to it alone.
  */
-import type { ModelPrice } from '../../core/prices';
-import type { ModelUsage, UsageModifiers } from '../../core/usage';
+import type { ModelPrice } from '../../core/prices/prices';
+import type { ModelUsage, UsageModifiers } from '../../core/prices/usage';
 import type { CallFailure } from './provider-errors';
 
 export type Block =

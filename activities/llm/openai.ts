@@ -6,7 +6,7 @@ import type {
   ResponseOutputItem,
   FunctionTool,
 } from 'openai/resources/responses/responses';
-import { usageFromOpenAi } from '../../core/usage-openai';
+import { usageFromOpenAi } from '../../core/prices/usage-openai';
 import type { ProviderAccount } from './anthropic';
 import {
   IdleLimit,

@@ -1,11 +1,11 @@
 /** Making a sandbox, with the run's file in it. */
-import { estimateSandbox, findSandboxPrice } from '../../core/sandbox-prices';
+import { estimateSandbox, findSandboxPrice } from '../../core/prices/sandbox-prices';
 import { formatUsd } from '../../core/money';
 import { findRun, readRunFile } from '../../store/runs';
 import { readInstallationId } from '../../store/sandboxes';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
-import type { CreateSandbox, OpenSandbox, SandboxPlan } from '../contracts/sandbox';
+import type { CreateSandbox, OpenSandbox, SandboxPlan } from '../../contracts/sandbox';
 import { asFailure, failure } from '../failures';
 import { attachedFilePath } from '../llm/instructions';
 import type { SandboxDependencies } from './dependencies';

@@ -1,6 +1,6 @@
 /** Errors of sandboxes on record: a log line, and an event of the run, each with the stage of the sandbox's life. */
 import type { Logger } from '../../telemetry/log';
-import { lifecycleStageOf, type LifecycleStage, type SandboxOperation } from '../../core/sandbox-stages';
+import { lifecycleStageOf, type LifecycleStage, type SandboxOperation } from '../../core/agent/sandbox-stages';
 import { asTenant, type Pool } from '../../store/pool';
 import { appendRunEvent } from '../../store/runs';
 import { countSandboxError } from '../../telemetry/metrics';

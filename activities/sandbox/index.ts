@@ -4,7 +4,7 @@
  * it by then.
  */
 import { countSandboxOperation, type SandboxMetricOperation } from '../../telemetry/metrics';
-import type { SandboxActivities, SweepActivities } from '../contracts/sandbox';
+import type { SandboxActivities, SweepActivities } from '../../contracts/sandbox';
 import { withHeartbeats } from '../heartbeat';
 import { create, prepare } from './create';
 import type { SandboxDependencies } from './dependencies';

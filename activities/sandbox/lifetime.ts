@@ -1,12 +1,12 @@
 /** What becomes of a sandbox after it was made: new windows, a pause, its return, its end; and what each window cost. */
 import { Context } from '@temporalio/activity';
 import { formatUsd } from '../../core/money';
-import { costOfSandbox } from '../../core/sandbox-prices';
+import { costOfSandbox } from '../../core/prices/sandbox-prices';
 import { findOperation } from '../../store/reservations';
 import { appendRunEvent } from '../../store/runs';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
-import type { ContinueSandbox, OpenSandbox, TerminateSandbox } from '../contracts/sandbox';
+import type { ContinueSandbox, OpenSandbox, TerminateSandbox } from '../../contracts/sandbox';
 import { failure } from '../failures';
 import type { SandboxDependencies } from './dependencies';
 import { recordE2BError } from './errors';

@@ -13,7 +13,7 @@ import {
   toolResultSequence,
   writeTranscriptMessage,
 } from '../../store/transcripts';
-import type { ExecuteCode, Executed, RunPaidTools } from '../contracts/sandbox';
+import type { ExecuteCode, Executed, RunPaidTools } from '../../contracts/sandbox';
 import { failure } from '../failures';
 import { toolsOf } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';

@@ -1,6 +1,6 @@
 /** The E2B SDK as the sandbox activities use it. */
 import { Sandbox } from '@e2b/code-interpreter';
-import type { SandboxShape } from '../../core/sandbox-prices';
+import type { SandboxShape } from '../../core/prices/sandbox-prices';
 import { isGone } from './provider-errors';
 
 export interface SandboxConnection {

@@ -3,7 +3,7 @@
  * ends. A provider bills whole seconds of the time since the sandbox began to run, so a window pays for those that no earlier
  * one has paid for.
  */
-import type { OpenSandbox } from '../contracts/sandbox';
+import type { OpenSandbox } from '../../contracts/sandbox';
 
 /** When the current window began, in milliseconds since 1970. */
 export const windowStartMs = ({ windowStartedAtMs, startedAtMs }: OpenSandbox): number =>

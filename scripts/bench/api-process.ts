@@ -2,12 +2,12 @@
 import { Client, Connection } from '@temporalio/client';
 import { defaultModel } from '../../api/config';
 import { startApi } from '../../api/server';
-import { signallingConnection } from '../../authority/connection';
+import { signallingConnection } from '../../temporal/connection';
 import { createPool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createLog } from '../../telemetry/log';
 import { startTelemetry } from '../../telemetry/start';
-import { defaultTaskQueuePrefix } from '../../workflows/messages';
+import { defaultTaskQueuePrefix } from '../../contracts/messages';
 import { coalescedSql, plainSql } from './plain-authority';
 
 export type Backend = 'authority' | 'sql' | 'sqlCoalesced';

@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { table } from '../cli/output';
+import { table } from '../../cli/output';
 import type { Calibration } from './calibration';
 
 export const baselineFile = path.join(__dirname, '..', '..', 'docs', 'performance-baseline.json');

@@ -3,10 +3,10 @@
  * sandboxes are stand-ins; worker and API are processes of their own.
  */
 import { Client, Connection } from '@temporalio/client';
-import { createSpendlockClient, type SpendlockClient } from '../../api/client';
+import { createSpendlockClient, type SpendlockClient } from '../../client';
 import { createApiKey } from '../../store/api-keys';
 import { createPool, type Pool } from '../../store/pool';
-import { conversationWorkflowId } from '../../workflows/messages';
+import { conversationWorkflowId } from '../../contracts/messages';
 import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
 import type { AuthorityBench } from './authority';
 import { benchTenant } from './bench-tenant';

@@ -3,7 +3,7 @@
  * and what a decision of that tenant costs beside them.
  */
 import { Client as Postgres } from 'pg';
-import { dayMs } from '../../core/periods';
+import { dayMs } from '../../core/budget/periods';
 import { listCostRecords } from '../../store/cost-records';
 import { readOverview } from '../../store/overview';
 import { createPool, type Pool } from '../../store/pool';

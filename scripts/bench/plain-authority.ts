@@ -1,6 +1,6 @@
 /** The plain alternatives to an authority, behind the same HTTP server: Postgres decides each call under a row lock. */
-import type { Authority } from '../../api/context';
-import type { ReserveAnswer, ReserveCommand } from '../../core/commands';
+import type { Authority } from '../../api/http/context';
+import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { formatUsd } from '../../core/money';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';

@@ -5,9 +5,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import { createApiKey } from '../../store/api-keys';
-import { setPolicy } from '../../store/control';
+import { setPolicy } from '../../store/operator-changes';
 import { asTenant, createPool, type Pool } from '../../store/pool';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId } from '../../contracts/messages';
 import type { AuthorityBench } from './authority';
 import { benchTenant } from './bench-tenant';
 import { BenchProcesses } from './processes';

@@ -1,6 +1,6 @@
 /** The workflow that is measured, with and without `withBudget`, and the authority that it needs. */
 import { proxyActivities, workflowInfo } from '@temporalio/workflow';
-import { Budget } from '../../workflows/with-budget';
+import { Budget } from '../../workflows/budget/with-budget';
 
 export * from '../../workflows';
 

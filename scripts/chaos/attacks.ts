@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { temporal as protocol } from '@temporalio/proto';
-import { conversationWorkflowId, runWorkflowId } from '../../workflows/messages';
+import { conversationWorkflowId, runWorkflowId } from '../../contracts/messages';
 import type { Scene } from './faults';
 import type { Installation } from './installation';
 import type { Chance } from './random';

@@ -153,12 +153,12 @@ const manyBuilds = {
     told: ['nobody stands still for another'],
     sources: [
       {
-        file: 'api/tenant-end-routes.ts',
+        file: 'api/tenants/deletion-routes.ts',
         from: 'exportTenant(dependencies.exportPool, tenantId)',
         to: 'exportTenant(dependencies.pool, tenantId)',
       },
       {
-        file: 'api/long-answers.ts',
+        file: 'api/http/long-answers.ts',
         from: 'export: { perOwner: 1, all: 4, unreadMs: 30_000, lastMs: 15 * 60_000 },',
         to: 'export: { perOwner: 500, all: 5_000, unreadMs: 600_000, lastMs: 15 * 60_000 },',
       },

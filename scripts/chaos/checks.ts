@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatUsd, parseUsd, sumUsd } from '../../core/money';
 import { endedWrongly } from '../../store/books-sql';
-import { budgetStateQuery, budgetWorkflowId, conversationWorkflowId, runWorkflowId } from '../../workflows/messages';
+import { budgetStateQuery, budgetWorkflowId, conversationWorkflowId, runWorkflowId } from '../../contracts/messages';
 import {
   balances,
   boughtAgain,
@@ -29,7 +29,7 @@ const sayEveryMs = 20_000;
 /** What runs out is settled by upkeep, which looks once a minute, at the latest. */
 const upkeepMs = 90_000;
 
-/** What an answer of a model and its writing may take, and the margin after it: workflows/agent-loop.ts. */
+/** What an answer of a model and its writing may take, and the margin after it: workflows/agent/agent-loop.ts. */
 const callSeconds = 960;
 /** Whoever sends an alert has it for 30 s. Some of them may go by before it is on its way. */
 const leaseMsMin = 15_000;

@@ -1,8 +1,8 @@
 /** What goes wrong, one thing after the other, chosen by chance. Each ends healed. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BudgetCommand } from '../../core/commands';
-import { budgetCommandsSignal, budgetWorkflowId } from '../../workflows/messages';
+import type { BudgetCommand } from '../../core/budget/commands';
+import { budgetCommandsSignal, budgetWorkflowId } from '../../contracts/messages';
 import { inTransaction } from '../../store/pool';
 import { keyRevoked, longAnswersUnread, servedAgain, workflowReset } from './attacks';
 import type { Checks } from './checks';

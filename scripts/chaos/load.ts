@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BudgetCommand, ReserveCommand } from '../../core/commands';
+import type { BudgetCommand, ReserveCommand } from '../../core/budget/commands';
 import { Caller } from './caller';
 import { talk, type ToldMessage } from './conversations';
 import type { Installation } from './installation';

@@ -2,7 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Connection } from '@temporalio/client';
-import { runStatusAttribute, tenantIdAttribute } from '../../workflows/messages';
+import { runStatusAttribute, tenantIdAttribute } from '../../contracts/messages';
 import { freePort } from './ports';
 import { stopChild } from './stop-child';
 import { findTemporalCli } from './temporal-binary';
@@ -25,7 +25,7 @@ export interface RunningTemporal {
   stop(): Promise<void>;
 }
 
-/** The server's dynamic configuration. What a cluster needs of it too is in temporal-settings.yml. */
+/** The server's dynamic configuration. What a cluster needs of it too is in deploy/temporal-settings.yml. */
 export const dynamicConfig = {
   // An idle shard's tasks are loaded 20 times a second by default, so each hop between two workflows waits up to 50 ms. A
   // cluster has many shards and does not show it; one machine sets this higher.

@@ -6,15 +6,15 @@ import {
   interrupt,
   sendMessage,
   startConversation,
-} from '../../api/conversations';
-import { startConversationBody, type StartConversationBody } from '../../api/schemas';
+} from '../../api/conversations/service';
+import { startConversationBody, type StartConversationBody } from '../../api/http/schemas';
 import { decideApproval, listApprovals, type Approval } from '../../store/approvals';
-import type { BudgetCommand } from '../../core/commands';
+import type { BudgetCommand } from '../../core/budget/commands';
 import { setPlatformQuotas } from '../../store/leases';
 import { setQuotas } from '../../store/tenants';
 import { addTurn, listTurns } from '../../store/turns';
 import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
-import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../workflows/messages';
+import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../contracts/messages';
 import type { CaseName } from '../record-history';
 
 export interface Recorded {

@@ -6,14 +6,14 @@ import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { startApi, type RunningApi } from '../../api/server';
 import { defaultModel } from '../../api/config';
-import { signallingConnection } from '../../authority/connection';
+import { signallingConnection } from '../../temporal/connection';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createTenant } from '../../store/tenants';
-import { dataConverterFrom } from '../../encryption/data-converter';
+import { dataConverterFrom } from '../../temporal/encryption/data-converter';
 import { createLog } from '../../telemetry/log';
 import { startTelemetry } from '../../telemetry/start';
-import { defaultTaskQueuePrefix } from '../../workflows/messages';
+import { defaultTaskQueuePrefix } from '../../contracts/messages';
 import { freePort } from '../embedded/ports';
 import { secretIn } from '../embedded/secret-file';
 import { startServices, supervisorStopMaxMs, type Services } from '../embedded/services';
@@ -26,7 +26,7 @@ import {
   type AnthropicStandIn,
   type E2bStandIn,
 } from '../stand-ins';
-import { localInstallationFile, type LocalInstallation } from '../cli/target';
+import { localInstallationFile, type LocalInstallation } from '../../cli/target';
 import { makeStartKey, revokeStartKey } from './key';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';

@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { createSpendlockClient, type RunView } from '../../api/client';
+import { createSpendlockClient, type RunView } from '../../client';
 import { formatUsdFixed, parseUsd } from '../../core/money';
-import { findModelPrice } from '../../core/prices';
+import { findModelPrice } from '../../core/prices/prices';
 import { readPrices } from '../../store/prices';
 import { createTenant, setQuotas } from '../../store/tenants';
 import { DEMO_FILE, DEMO_TASK } from '../stand-ins';

@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import path from 'node:path';
 import { LineWriter } from '../../telemetry/line-writer';
-import { defaultTaskQueuePrefix } from '../../workflows/messages';
+import { defaultTaskQueuePrefix } from '../../contracts/messages';
 import { localEnvironment } from '../embedded/local-environment';
 import { stopChild } from '../embedded/stop-child';
 

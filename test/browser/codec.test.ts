@@ -2,11 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Browser, Page } from 'playwright-core';
 import { Client } from '@temporalio/client';
-import { startCodecServer } from '../../encryption/codec-server';
-import { dataConverterFrom } from '../../encryption/data-converter';
-import { payloadKeysFrom } from '../../encryption/keys';
-import { EncryptingCodec } from '../../encryption/payload-codec';
-import { runWorkflowId } from '../../workflows/messages';
+import { startCodecServer } from '../../temporal/encryption/codec-server';
+import { dataConverterFrom } from '../../temporal/encryption/data-converter';
+import { payloadKeysFrom } from '../../temporal/encryption/keys';
+import { EncryptingCodec } from '../../temporal/encryption/payload-codec';
+import { runWorkflowId } from '../../contracts/messages';
 import { startTestApi, type TestApi } from '../support/api';
 import { startBrowser } from '../support/browser';
 import { TestStack, until } from '../support/stack';

@@ -1,6 +1,6 @@
 /** What an operator sees in Temporal UI itself: the questions of docs/operations.md, answered on its pages. */
 import type { Browser, Page } from 'playwright-core';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId } from '../../contracts/messages';
 import { startTestApi, type TestApi } from '../support/api';
 import { picture, startBrowser } from '../support/browser';
 import { makeScene, type Scene } from '../support/scene';

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { startDatabaseProxy, type DatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { startApi } from '../../api/server';
 import { createPool } from '../../store/pool';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId } from '../../contracts/messages';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until, type TestWorker } from '../support/stack';
 

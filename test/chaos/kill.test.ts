@@ -1,4 +1,4 @@
-import { budgetStateQuery, budgetWorkflowId } from '../../workflows/messages';
+import { budgetStateQuery, budgetWorkflowId } from '../../contracts/messages';
 import type { FaultPoint } from '../../activities/budget/paid-step';
 import { startTestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';

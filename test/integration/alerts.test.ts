@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { isSignedBy } from '../../activities/notify/webhook';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId } from '../../contracts/messages';
 import { startTestApi, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import fc from 'fast-check';
 import { startApi } from '../../api/server';
-import { createSpendlockClient } from '../../api/client';
+import { createSpendlockClient } from '../../client';
 import { createApiKey } from '../../store/api-keys';
 import { isErrorCode } from '../../core/errors';
 import type { TestApi } from '../support/api';

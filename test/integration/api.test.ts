@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import { Client as PgClient } from 'pg';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createSpendlockClient } from '../../api/client';
+import { createSpendlockClient } from '../../client';
 import { startApi } from '../../api/server';
 import { errorCatalogue } from '../../core/errors';
 import { createPool } from '../../store/pool';

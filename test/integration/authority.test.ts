@@ -5,8 +5,8 @@ import { createApiKey, authenticate } from '../../store/api-keys';
 import { decideAndRecord } from '../../store/budget-batch';
 import { asTenant, inTransaction } from '../../store/pool';
 import { claimReservation, recordOutcome } from '../../store/reservations';
-import { budgetStateQuery, budgetWorkflowId, taskQueues } from '../../workflows/messages';
-import type { BudgetCommand } from '../../core/commands';
+import { budgetStateQuery, budgetWorkflowId, taskQueues } from '../../contracts/messages';
+import type { BudgetCommand } from '../../core/budget/commands';
 import { TestStack, until } from '../support/stack';
 
 describe('the authority', () => {

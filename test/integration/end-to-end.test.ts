@@ -1,6 +1,6 @@
 /** Requirement V5: end to end through HTTP, against a real Temporal and Postgres. */
 import { randomUUID } from 'node:crypto';
-import { QuotaExceededError } from '../../api/client';
+import { QuotaExceededError } from '../../client';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';

@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { parseUuid } from '../../core/ids';
-import type { BudgetCommand, ReserveCommand } from '../../core/commands';
-import { budgetStateQuery, budgetWorkflowId } from '../../workflows/messages';
+import type { BudgetCommand, ReserveCommand } from '../../core/budget/commands';
+import { budgetStateQuery, budgetWorkflowId } from '../../contracts/messages';
 import type { Answer, TestApi } from '../support/api';
 import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';

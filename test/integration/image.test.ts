@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createSpendlockClient } from '../../api/client';
+import { createSpendlockClient } from '../../client';
 import { freePort } from '../../scripts/embedded/ports';
 import { testAppPassword } from '../support/database';
 import { TestStack, until } from '../support/stack';
@@ -98,7 +98,7 @@ describe('the image', () => {
     expect(page).toContain('/dashboard/main.js');
     expect((await fetch(`${baseUrl}/dashboard/main.js`)).status).toBe(200);
 
-    const first = run('scripts/cli/main.ts keys first --json', stack.workerEnvironment);
+    const first = run('cli/main.ts keys first --json', stack.workerEnvironment);
     await once(first.child, 'exit');
     const { apiKey } = JSON.parse(first.said()) as { apiKey: string };
     const client = createSpendlockClient({ baseUrl, apiKey });

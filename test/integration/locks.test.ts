@@ -4,11 +4,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { PaidStep } from '../../activities/budget/paid-step';
-import type { Coalescer } from '../../authority/coalescer';
-import type { BudgetCommand } from '../../core/commands';
+import type { Coalescer } from '../../authority/client/coalescer';
+import type { BudgetCommand } from '../../core/budget/commands';
 import { decideApproval, openApprovals, withdrawApprovals } from '../../store/approvals';
 import { decideAndRecord } from '../../store/budget-batch';
-import { adjustCost, freeze, setUserDefaults, topUp } from '../../store/control';
+import { adjustCost, freeze, setUserDefaults, topUp } from '../../store/operator-changes';
 import { drawLease, lookAfter, returnLeases, setPlatformQuotas } from '../../store/leases';
 import { addWaiter, noteWoken, removeWaiter } from '../../store/money-waiters';
 import { recordOutcomes } from '../../store/outcomes';

@@ -1,7 +1,7 @@
 /** Answers that go on, and who else stands still meanwhile: HEAD, exports that nobody reads, streams, revoked keys (XB3, XB4, XC2). */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { longLimits } from '../../api/long-answers';
+import { longLimits } from '../../api/http/long-answers';
 import { startApi } from '../../api/server';
 import { createApiKey, revokeApiKey } from '../../store/api-keys';
 import { createPool } from '../../store/pool';

@@ -2,12 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time';
-import { startRun } from '../../api/runs';
-import { namespaceIdOf } from '../../authority/namespace';
-import { startRunBody } from '../../api/schemas';
+import { startRun } from '../../api/runs/service';
+import { namespaceIdOf } from '../../temporal/namespace';
+import { startRunBody } from '../../api/http/schemas';
 import { endRun } from '../../store/run-end';
 import { createRun, readRunEvents, takeUnseenRuns, type RunKey } from '../../store/runs';
-import { runWorkflowId, taskQueues } from '../../workflows/messages';
+import { runWorkflowId, taskQueues } from '../../contracts/messages';
 import { TestStack, until } from '../support/stack';
 
 describe('a run that was lost', () => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { BindingQuota } from '../../core/commands';
+import type { BindingQuota } from '../../core/budget/commands';
 import { addWaiter, listWaiters } from '../../store/money-waiters';
 import { readRunEvents } from '../../store/runs';
 import type { TestApi } from '../support/api';

@@ -5,7 +5,7 @@ import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
-import { budgetWorkflowId, conversationWorkflowId, runWorkflowId, taskQueues } from '../../workflows/messages';
+import { budgetWorkflowId, conversationWorkflowId, runWorkflowId, taskQueues } from '../../contracts/messages';
 
 describe('a workflow that a person starts by hand', () => {
   let stack: TestStack;

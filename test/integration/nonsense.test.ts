@@ -1,14 +1,14 @@
 /** What a person may send by hand from Temporal UI or its CLI: whatever it is, nothing stands still for it. */
 import { randomUUID } from 'node:crypto';
 import { type temporal } from '@temporalio/proto';
-import { createLedgerActivities } from '../../activities/ledger';
-import { Coalescer } from '../../authority/coalescer';
+import { createLedgerActivities } from '../../activities/runs';
+import { Coalescer } from '../../authority/client/coalescer';
 import { ReplyFeed } from '../../activities/llm/reply-feed';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
-import { budgetWorkflowId, taskQueues } from '../../workflows/messages';
+import { budgetWorkflowId, taskQueues } from '../../contracts/messages';
 
 describe('nonsense that a person sends by hand', () => {
   let stack: TestStack;

@@ -1,6 +1,6 @@
 /** What is said of many calls at once, on the real Postgres: one that it refuses is its own caller's alone. */
 import { randomUUID } from 'node:crypto';
-import { OutcomeWriter } from '../../authority/outcome-writer';
+import { OutcomeWriter } from '../../authority/client/outcome-writer';
 import type { Usd } from '../../core/money';
 import { sqlState } from '../../store/pool';
 import type { TestApi } from '../support/api';

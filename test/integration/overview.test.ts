@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import type { z } from '@hono/zod-openapi';
-import type { OverviewView, usageView } from '../../api/schemas';
-import { forecast as forecastFrom } from '../../core/forecast';
+import type { OverviewView, usageView } from '../../api/http/schemas';
+import { forecast as forecastFrom } from '../../core/budget/forecast';
 import { parseUsd, sumUsd } from '../../core/money';
 import { usageGroups } from '../../store/usage';
 import type { TestApi } from '../support/api';

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { Coalescer } from '../../authority/coalescer';
+import { Coalescer } from '../../authority/client/coalescer';
 import { PaidStep } from '../../activities/budget/paid-step';
-import type { CallModel } from '../../activities/contracts/llm';
+import type { CallModel } from '../../contracts/llm';
 import { createLlmActivities } from '../../activities/llm';
 import { anthropicProvider } from '../../activities/llm/anthropic';
 import { ReplyFeed } from '../../activities/llm/reply-feed';
@@ -11,7 +11,7 @@ import { decideAndRecord } from '../../store/budget-batch';
 import { readPrices } from '../../store/prices';
 import { createRun } from '../../store/runs';
 import { createLog } from '../../telemetry/log';
-import { runWorkflowId, taskQueues } from '../../workflows/messages';
+import { runWorkflowId, taskQueues } from '../../contracts/messages';
 import { TestStack } from '../support/stack';
 
 describe('the activity that calls the model', () => {

@@ -6,9 +6,9 @@ import { ApplicationFailure, RawValue, type Payload, type SerializationContext }
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import { temporal } from '@temporalio/proto';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type LogEntry } from '@temporalio/worker';
-import { dataConverterFrom } from '../../encryption/data-converter';
-import { payloadKeysFrom } from '../../encryption/keys';
-import { EncryptingCodec, PayloadMovedError } from '../../encryption/payload-codec';
+import { dataConverterFrom } from '../../temporal/encryption/data-converter';
+import { payloadKeysFrom } from '../../temporal/encryption/keys';
+import { EncryptingCodec, PayloadMovedError } from '../../temporal/encryption/payload-codec';
 import { bundleWorkflows } from '../../workers/workers';
 import { startTelemetry } from '../../telemetry/start';
 import type { BindingActivities } from '../support/binding-workflows';

@@ -1,6 +1,6 @@
 /** The calendar of Postgres, which resets periods, is that of the decision; and what happens in the moment a period ends. */
 import { randomUUID } from 'node:crypto';
-import { periodAt, type Period } from '../../core/periods';
+import { periodAt, type Period } from '../../core/budget/periods';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';

@@ -6,10 +6,15 @@ import {
   UnpricedModelError,
   type ModelPrice,
   type ModelPriceRow,
-} from '../../core/prices';
-import { costOfUsage, type CostKind } from '../../core/pricing';
-import { costOfSandbox, findSandboxPrice, sandboxPriceFromRow, type SandboxPriceRow } from '../../core/sandbox-prices';
-import { usageOf, type ModelUsage, type UsageModifiers } from '../../core/usage';
+} from '../../core/prices/prices';
+import { costOfUsage, type CostKind } from '../../core/prices/pricing';
+import {
+  costOfSandbox,
+  findSandboxPrice,
+  sandboxPriceFromRow,
+  type SandboxPriceRow,
+} from '../../core/prices/sandbox-prices';
+import { usageOf, type ModelUsage, type UsageModifiers } from '../../core/prices/usage';
 import { createTestDatabase } from '../support/database';
 
 type TokenKind = Exclude<CostKind, 'web_search'>;

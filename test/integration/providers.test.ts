@@ -3,10 +3,10 @@ import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import type { TestStack } from '../support/stack';
-import { costOfUsage } from '../../core/pricing';
+import { costOfUsage } from '../../core/prices/pricing';
 import { formatUsd } from '../../core/money';
-import { findModelPrice } from '../../core/prices';
-import type { ModelUsage } from '../../core/usage';
+import { findModelPrice } from '../../core/prices/prices';
+import type { ModelUsage } from '../../core/prices/usage';
 import { readPrices } from '../../store/prices';
 
 describe('a model of each provider', () => {

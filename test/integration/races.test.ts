@@ -1,4 +1,4 @@
-import { budgetStateQuery, budgetWorkflowId } from '../../workflows/messages';
+import { budgetStateQuery, budgetWorkflowId } from '../../contracts/messages';
 import { TestStack } from '../support/stack';
 
 describe('ten runs race for the last dollars', () => {

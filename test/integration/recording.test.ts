@@ -1,6 +1,6 @@
 /** The recording keeps what has ended as it is, whatever decides: the database itself knows what may become of a reservation. */
 import { randomUUID } from 'node:crypto';
-import type { BudgetCommand, ReserveCommand } from '../../core/commands';
+import type { BudgetCommand, ReserveCommand } from '../../core/budget/commands';
 import { decideAndRecord } from '../../store/budget-batch';
 import { asTenant, inTransaction, sqlState } from '../../store/pool';
 import { claimReservation } from '../../store/reservations';

@@ -1,7 +1,7 @@
 /** Reservations of callers outside Temporal, over HTTP, on the real stack. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NotBilledError } from '../../api/client';
+import { NotBilledError } from '../../client';
 import { startTestApi, type TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { TestStack } from '../support/stack';

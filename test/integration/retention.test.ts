@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setPlatformQuotas } from '../../store/leases';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId } from '../../contracts/messages';
 import type { TestApi } from '../support/api';
 import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';

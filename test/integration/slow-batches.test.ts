@@ -1,6 +1,6 @@
 /** A command that Postgres refuses among many, and a Postgres that is too slow for many at once: everybody is answered all the same. */
 import { randomUUID } from 'node:crypto';
-import type { BudgetCommand } from '../../core/commands';
+import type { BudgetCommand } from '../../core/budget/commands';
 import { TestStack, until } from '../support/stack';
 
 describe('a batch of 500 commands (XA5)', () => {

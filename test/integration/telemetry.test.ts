@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import protobuf from 'protobufjs';
-import type { BudgetCommand } from '../../core/commands';
+import type { BudgetCommand } from '../../core/budget/commands';
 import { startDatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { createApiKey } from '../../store/api-keys';
 import { freePort } from '../../scripts/embedded/ports';

@@ -4,7 +4,7 @@ import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId } from '../../contracts/messages';
 
 describe('Temporal UI', () => {
   let stack: TestStack;

@@ -14,14 +14,16 @@ import type { TestStack } from '../support/stack';
 const root = path.join(__dirname, '..', '..');
 const productFolders = [
   'core',
+  'contracts',
   'workflows',
-  'activities',
   'authority',
+  'activities',
   'store',
+  'temporal',
   'workers',
   'api',
+  'client',
   'telemetry',
-  'encryption',
 ];
 const sources = productFolders.flatMap((folder) =>
   readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
@@ -56,7 +58,7 @@ describe('the touchpoints with paid providers', () => {
     expect(sources.filter(({ text }) => speaks.test(text)).map(({ name }) => name)).toEqual([
       'activities/llm/google.ts',
       'activities/notify/webhook.ts',
-      'api/client/http.ts',
+      'client/http.ts',
     ]);
   });
 

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { startApi, type RunningApi } from '../../api/server';
-import { socketLimits, type SocketLimits } from '../../api/sockets';
+import { socketLimits, type SocketLimits } from '../../api/http/sockets';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { spendInLargeRows } from '../support/large-rows';

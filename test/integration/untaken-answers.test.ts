@@ -2,9 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { bodyLimits } from '../../api/bodies';
+import { bodyLimits } from '../../api/http/bodies';
 import { startApi } from '../../api/server';
-import { socketLimits } from '../../api/sockets';
+import { socketLimits } from '../../api/http/sockets';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { spendInLargeRows } from '../support/large-rows';

@@ -4,7 +4,7 @@ import { ScheduleOverlapPolicy } from '@temporalio/client';
 import type { temporal } from '@temporalio/proto';
 import { TestStack, until } from '../support/stack';
 import { scheduleIds } from '../../workers/schedules';
-import { taskQueues } from '../../workflows/messages';
+import { taskQueues } from '../../contracts/messages';
 
 describe('upkeep', () => {
   let stack: TestStack;

@@ -1,7 +1,7 @@
 /** What is summed and exported is all of it (XD4), and a stream that is taken up again repeats nothing (XD10). */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createSpendlockClient } from '../../api/client';
+import { createSpendlockClient } from '../../client';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import type { TestStack } from '../support/stack';

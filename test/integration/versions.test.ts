@@ -4,7 +4,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { listApprovals } from '../../store/approvals';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId } from '../../contracts/messages';
 import type { TestApi } from '../support/api';
 import { command } from '../support/cli';
 import { TestConversation } from '../support/conversations';
@@ -20,7 +20,7 @@ const root = path.join(__dirname, '..', '..');
 async function bundleOfNextVersion(): Promise<string> {
   const folder = path.join(root, '.spendlock', `next-version-${process.pid}`);
   mkdirSync(folder, { recursive: true });
-  for (const part of ['workflows', 'core', 'activities/contracts', 'tsconfig.json', 'package.json'])
+  for (const part of ['workflows', 'core', 'contracts', 'tsconfig.json', 'package.json'])
     cpSync(path.join(root, part), path.join(folder, part), { recursive: true });
   const change = (file: string, from: string, to: string): void => {
     const text = readFileSync(path.join(folder, file), 'utf8');
@@ -28,17 +28,17 @@ async function bundleOfNextVersion(): Promise<string> {
     writeFileSync(path.join(folder, file), text.replace(from, to));
   };
   change(
-    'workflows/agent-run.ts',
+    'workflows/agent/agent-run.ts',
     '    await limit.run(',
     "    await sleep(1, { summary: 'new in this version' });\n    await limit.run(",
   );
-  change('workflows/agent-run.ts', 'import { CancellationScope,', 'import { sleep, CancellationScope,');
+  change('workflows/agent/agent-run.ts', 'import { CancellationScope,', 'import { sleep, CancellationScope,');
   change(
-    'workflows/conversation.ts',
+    'workflows/agent/conversation.ts',
     '    this.rung = false;',
     "    if (patched('next')) await sleep(1, { summary: 'new in this version' });\n    this.rung = false;",
   );
-  change('workflows/conversation.ts', '  continueAsNew,\n', '  continueAsNew,\n  patched,\n  sleep,\n');
+  change('workflows/agent/conversation.ts', '  continueAsNew,\n', '  continueAsNew,\n  patched,\n  sleep,\n');
   const file = path.join(folder, 'bundle.js');
   const args = [
     path.join(root, 'scripts', 'run.cjs'),

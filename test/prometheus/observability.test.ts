@@ -13,7 +13,7 @@ import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
 
-const folder = path.join(__dirname, '..', '..', 'observability');
+const folder = path.join(__dirname, '..', '..', 'deploy', 'observability');
 const run = promisify(execFile);
 
 interface Rule {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import * as workflows from '../../workflows';
-import { budgetWorkflowId } from '../../workflows/messages';
+import { budgetWorkflowId } from '../../contracts/messages';
 import type { PatchId } from '../../workflows/patches';
 import { TestStack, until } from '../support/stack';
 

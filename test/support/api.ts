@@ -1,5 +1,5 @@
 /** The API on a port of its own, with keys. */
-import { createSpendlockClient, type SpendlockClient } from '../../api/client';
+import { createSpendlockClient, type SpendlockClient } from '../../client';
 import { startApi, type RunningApi, type ServeOptions } from '../../api/server';
 import { createApiKey } from '../../store/api-keys';
 import type { TestStack } from './stack';

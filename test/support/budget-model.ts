@@ -1,11 +1,11 @@
 /** Decisions without a database: the effects of a batch applied to plain values, as Postgres applies them to rows. */
-import type { BatchDecision, BatchState, LedgerEntry } from '../../core/batch';
-import type { BudgetCommand, ReserveCommand, Resource } from '../../core/commands';
-import { decideBatch } from '../../core/decision';
+import type { BatchDecision, BatchState, LedgerEntry } from '../../core/budget/batch';
+import type { BudgetCommand, ReserveCommand, Resource } from '../../core/budget/commands';
+import { decideBatch } from '../../core/budget/decision';
 import { parseUsd, type Usd } from '../../core/money';
-import { periodAt, type Period } from '../../core/periods';
-import type { Quota, ResourceType, Scope } from '../../core/quotas';
-import type { Outcome, Reservation } from '../../core/reservations';
+import { periodAt, type Period } from '../../core/budget/periods';
+import type { Quota, ResourceType, Scope } from '../../core/budget/quotas';
+import type { Outcome, Reservation } from '../../core/budget/reservations';
 
 export const usd = (text: string): Usd => parseUsd(text);
 

@@ -1,6 +1,6 @@
 /** A conversation over HTTP, as a backend has one. */
 import { randomUUID } from 'node:crypto';
-import { conversationWorkflowId } from '../../workflows/messages';
+import { conversationWorkflowId } from '../../contracts/messages';
 import type { TestApi } from './api';
 import { until } from './stack';
 

@@ -7,10 +7,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
 import type { FaultPoint } from '../../activities/budget/paid-step';
-import type { ProcessDependencies } from '../../api/context';
-import type { BudgetCommand } from '../../core/commands';
-import { showRun, startRun, type StartedRun } from '../../api/runs';
-import { startRunBody, type RunView } from '../../api/schemas';
+import type { ProcessDependencies } from '../../api/http/context';
+import type { BudgetCommand } from '../../core/budget/commands';
+import { showRun, startRun, type StartedRun } from '../../api/runs/service';
+import { startRunBody, type RunView } from '../../api/http/schemas';
 import {
   startAnthropicStandIn,
   startE2bStandIn,
@@ -21,13 +21,13 @@ import {
   type GoogleStandIn,
   type OpenAiStandIn,
 } from '../../scripts/stand-ins';
-import { signallingConnection } from '../../authority/connection';
+import { signallingConnection } from '../../temporal/connection';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { findRun } from '../../store/runs';
 import { createTenant, setQuotas } from '../../store/tenants';
 import { createLog } from '../../telemetry/log';
-import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../workflows/messages';
+import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../contracts/messages';
 import { scheduleIds, type ScheduledWorkflow } from '../../workers/schedules';
 import { startTelemetry } from '../../telemetry/start';
 import { createTestDatabase, type TestDatabase } from './database';

@@ -6,8 +6,20 @@ import { endlessWaits } from '../support/endless-waits';
 const root = path.join(__dirname, '..', '..');
 const page = readFileSync(path.join(root, 'docs', 'reliability.md'), 'utf8');
 const folders = [
-  ...['activities', 'api', 'authority', 'dashboard', 'encryption', 'store', 'telemetry', 'workers', 'workflows'],
-  ...['scripts/cli', 'scripts/start', 'scripts/embedded', 'examples'],
+  ...[
+    'activities',
+    'api',
+    'authority',
+    'cli',
+    'client',
+    'dashboard',
+    'store',
+    'telemetry',
+    'temporal',
+    'workers',
+    'workflows',
+  ],
+  ...['scripts/start', 'scripts/embedded', 'examples'],
 ];
 const isSource = (file: string): boolean => /\.tsx?$/.test(file) && !/\.test\.tsx?$|\.d\.ts$/.test(file);
 const filesOf = (folder: string): string[] =>

@@ -1,4 +1,4 @@
-import { denialBody, denialEvents, quotaDetails } from '../../../api/denials';
+import { denialBody, denialEvents, quotaDetails } from '../../../api/http/denials';
 
 const quota = {
   scope: 'user' as const,

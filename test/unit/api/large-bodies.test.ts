@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { readLarge } from '../../../api/large-bodies';
+import { readLarge } from '../../../api/http/large-bodies';
 
 const root = path.join(__dirname, '..', '..', '..');
 
@@ -34,7 +34,7 @@ test('one that is cut off is told to who reads it, and the next one is whole', a
 });
 
 test('a process that has read one ends by itself', async () => {
-  const script = `const { readLarge } = require('./api/large-bodies.ts'); void readLarge([Buffer.from('{"task":1}')]).then(({ text }) => console.log(text));`;
+  const script = `const { readLarge } = require('./api/http/large-bodies.ts'); void readLarge([Buffer.from('{"task":1}')]).then(({ text }) => console.log(text));`;
   const ended = await promisify(execFile)(process.execPath, ['--import', 'tsx', '--eval', script], {
     cwd: root,
     timeout: 60_000,

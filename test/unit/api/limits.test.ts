@@ -1,7 +1,7 @@
 /** Bounds that need no server: the failures that are logged, and what a terminal is shown. */
 import { RepeatedFailures } from '../../../telemetry/repeated-failures';
-import { plainText } from '../../../api/text';
-import { printable, table } from '../../../scripts/cli/output';
+import { plainText } from '../../../api/http/text';
+import { printable, table } from '../../../cli/output';
 
 test('a failure that repeats is logged with a count', async () => {
   const lines: object[] = [];

@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { whyNoText } from '../../../api/text-file';
+import { whyNoText } from '../../../api/runs/text-file';
 
 const why = (content: Uint8Array): Promise<string | undefined> => whyNoText({ name: 'orders.csv', content });
 const csv = 'id,name,amount\n1,Zoë,3\n2,Ada,4\n';

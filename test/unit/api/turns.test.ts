@@ -1,7 +1,7 @@
 /** Whose request is begun next. */
 import { Hono } from 'hono';
-import type { ApiEnv } from '../../../api/context';
-import { takeTurns } from '../../../api/turns';
+import type { ApiEnv } from '../../../api/http/context';
+import { takeTurns } from '../../../api/http/turns';
 
 test('a request does not wait for all that another owner sent before it', async () => {
   const begun: string[] = [];

@@ -1,5 +1,5 @@
-import { changesBetween, mergePrice } from '../../../scripts/cli/price-changes';
-import { PriceFileError, readPriceFile, type PriceFile } from '../../../scripts/cli/price-file';
+import { changesBetween, mergePrice } from '../../../cli/price-changes';
+import { PriceFileError, readPriceFile, type PriceFile } from '../../../cli/price-file';
 
 const read = (entries: Record<string, unknown>): PriceFile => readPriceFile(JSON.stringify(entries));
 const plain = {

@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import { parseUuid } from '../../../core/ids';
 import { sumUsd, type Usd } from '../../../core/money';
-import { covers } from '../../../core/quotas';
+import { covers } from '../../../core/budget/quotas';
 import { BudgetModel, commit, extend, release, reserve, usd } from '../../support/budget-model';
 import { spellingOf, spellingsOf } from '../../support/spellings';
 

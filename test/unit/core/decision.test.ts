@@ -1,6 +1,6 @@
-import type { BudgetCommand } from '../../../core/commands';
-import type { Quota } from '../../../core/quotas';
-import type { Reservation } from '../../../core/reservations';
+import type { BudgetCommand } from '../../../core/budget/commands';
+import type { Quota } from '../../../core/budget/quotas';
+import type { Reservation } from '../../../core/budget/reservations';
 import { BudgetModel, commit, extend, release, reserve, usd } from '../../support/budget-model';
 
 const noon = Date.UTC(2026, 10, 25, 12);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { forecast } from '../../../core/forecast';
+import { forecast } from '../../../core/budget/forecast';
 import { parseUsd } from '../../../core/money';
 
 const day = 86_400_000;

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { calculateRetryAfter, periodAt, type Period } from '../../../core/periods';
+import { calculateRetryAfter, periodAt, type Period } from '../../../core/budget/periods';
 
 const at = (iso: string): number => Date.parse(iso);
 const bounds = (period: Period, iso: string): [string, string] => {

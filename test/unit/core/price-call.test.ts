@@ -1,8 +1,8 @@
 import { formatUsd } from '../../../core/money';
-import { priceCall } from '../../../core/price-call';
-import { modelPriceFromRow, type ModelPriceRow } from '../../../core/prices';
-import { costOfUsage } from '../../../core/pricing';
-import { usageOf, UsageError, type ModelUsage } from '../../../core/usage';
+import { priceCall } from '../../../core/prices/price-call';
+import { modelPriceFromRow, type ModelPriceRow } from '../../../core/prices/prices';
+import { costOfUsage } from '../../../core/prices/pricing';
+import { usageOf, UsageError, type ModelUsage } from '../../../core/prices/usage';
 
 const row = (model: string, rates: [string, string, string, string], rest: Partial<ModelPriceRow> = {}) =>
   modelPriceFromRow({

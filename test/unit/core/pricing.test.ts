@@ -7,14 +7,14 @@ import {
   UnpricedModelError,
   type ModelPrice,
   type ModelPriceRow,
-} from '../../../core/prices';
+} from '../../../core/prices/prices';
 import {
   costOfUsage,
   estimateModelCall,
   maxOutputTokensFor,
   UnpricedUsageError,
   type PlannedCall,
-} from '../../../core/pricing';
+} from '../../../core/prices/pricing';
 import {
   costOfSandbox,
   estimateSandbox,
@@ -22,8 +22,8 @@ import {
   sandboxPriceFromRow,
   UnpricedSandboxError,
   type SandboxPriceRow,
-} from '../../../core/sandbox-prices';
-import { MAX_COUNT, promptTokens, usageOf, UsageError, type ModelUsage } from '../../../core/usage';
+} from '../../../core/prices/sandbox-prices';
+import { MAX_COUNT, promptTokens, usageOf, UsageError, type ModelUsage } from '../../../core/prices/usage';
 
 const row: ModelPriceRow = {
   price_version: 'anthropic/model-a@2026-01-04',

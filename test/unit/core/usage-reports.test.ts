@@ -1,8 +1,8 @@
 /** Reports that contradict themselves, repeat themselves or say more than tokens: what each provider's converter makes of them. */
-import { mergeStreamUsage, usageFromAnthropic } from '../../../core/usage-anthropic';
-import { groundingFrom, mergeGoogleUsage, usageFromGoogle, type GoogleUsage } from '../../../core/usage-google';
-import { usageFromOpenAi } from '../../../core/usage-openai';
-import { UsageError, type ModelUsage } from '../../../core/usage';
+import { mergeStreamUsage, usageFromAnthropic } from '../../../core/prices/usage-anthropic';
+import { groundingFrom, mergeGoogleUsage, usageFromGoogle, type GoogleUsage } from '../../../core/prices/usage-google';
+import { usageFromOpenAi } from '../../../core/prices/usage-openai';
+import { UsageError, type ModelUsage } from '../../../core/prices/usage';
 
 const failureOf = (read: () => ModelUsage): UsageError => {
   try {

@@ -1,5 +1,5 @@
-import { checkUsage, MAX_COUNT, promptTokens, UsageError, usageOf } from '../../../core/usage';
-import { mergeStreamUsage, usageFromAnthropic } from '../../../core/usage-anthropic';
+import { checkUsage, MAX_COUNT, promptTokens, UsageError, usageOf } from '../../../core/prices/usage';
+import { mergeStreamUsage, usageFromAnthropic } from '../../../core/prices/usage-anthropic';
 
 const plain = { input_tokens: 10, output_tokens: 20 };
 

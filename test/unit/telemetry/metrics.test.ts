@@ -5,7 +5,7 @@ import {
   MeterProvider,
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
-import { usageOf } from '../../../core/usage';
+import { usageOf } from '../../../core/prices/usage';
 import { countDecision, countModelCall, turnMetricsOn } from '../../../telemetry/metrics';
 import { metricNames } from '../../../telemetry/names';
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { temporalServerFrom } from '../../../authority/connection';
+import { temporalServerFrom } from '../../../temporal/connection';
 
 describe('the server that the environment names', () => {
   const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-temporal-'));

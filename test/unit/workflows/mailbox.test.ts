@@ -1,5 +1,5 @@
-import type { BudgetCommand } from '../../../core/commands';
-import { Mailbox } from '../../../workflows/mailbox';
+import type { BudgetCommand } from '../../../core/budget/commands';
+import { Mailbox } from '../../../workflows/budget/mailbox';
 import { reserve, commit } from '../../support/budget-model';
 
 describe('a mailbox', () => {

@@ -1,0 +1,219 @@
+/** Conversations: beginning one, sending a message, stopping a turn, closing. */
+import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { namespaceIdOf } from '../../temporal/namespace';
+import { inOneSpelling, isUuid, parseUuid } from '../../core/ids';
+import { readRunCost } from '../../store/reservations';
+import { createRun, findRun, listRuns, type Run, type RunFailure } from '../../store/runs';
+import { addTurn, endQueuedTurn, type AddedTurn, type TurnView as StoredTurn } from '../../store/turns';
+import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';
+import type { ProcessDependencies } from '../http/context';
+import { ApiError } from '../http/errors';
+import {
+  checkPrices,
+  checkSizes,
+  checkText,
+  fileOf,
+  inputOf,
+  optionsOf,
+  refuseIfLost,
+  startWorkflow,
+  unavailablePolicy,
+} from '../runs/service';
+import { taskCharsMax, type ConversationView, type StartConversationBody, type TurnView } from '../http/schemas';
+
+/** How long a request waits for Temporal to take a message on. */
+const ringTimeoutMs = 5_000;
+
+/** Begins a conversation. Repeated with the same id it goes on with the same one. */
+export async function startConversation(
+  dependencies: ProcessDependencies,
+  {
+    conversationId,
+    tenantId,
+    body,
+    content,
+  }: { conversationId: string; tenantId: string; body: StartConversationBody; content?: Buffer | undefined },
+): Promise<{ conversationId: string; workflowId: string; status: 'open' }> {
+  const model = body.model ?? dependencies.defaultModel;
+  const file = fileOf(body, content);
+  checkSizes('', file?.content.length ?? 0);
+  await checkText(file);
+  await checkPrices(dependencies, { models: [model, ...(body.fallbackModels ?? [])], tier: body.sandbox.tier });
+  const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
+  const workflowId = conversationWorkflowId(conversationId);
+  const { userId } = body;
+  const namespace = await namespaceIdOf(dependencies.temporal);
+  const run = { runId: conversationId, tenantId, userId, workflowId, namespace, model, task: '', file };
+  const status = await createRun(dependencies.pool, { ...run, type: 'conversation', options: optionsOf(body) });
+  if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId: conversationId });
+  await startWorkflow(dependencies, {
+    type: 'conversation',
+    workflowId,
+    input: { runId: conversationId, tenantId, model, ...inputOf(body), ...(unavailable ? { unavailable } : {}) },
+    summary: `Conversation with ${model}`,
+  });
+  return { conversationId, workflowId, status: 'open' };
+}
+
+/** @throws ApiError `not_found`, which does not tell whether another tenant has such a conversation. */
+export async function findConversation(
+  { pool }: ProcessDependencies,
+  { tenantId, conversationId }: { tenantId: string; conversationId: string },
+): Promise<Run> {
+  const runId = parseUuid(conversationId);
+  const run = runId === undefined ? undefined : await findRun(pool, { tenantId, runId });
+  if (run?.type !== 'conversation')
+    throw new ApiError('not_found', `There is no conversation ${JSON.stringify(conversationId)}.`);
+  return run;
+}
+
+/** A message that is stored: its turn, and the last event before it. */
+export interface SentMessage {
+  turnId: string;
+  status: AddedTurn['status'];
+  number: number;
+  lastEventId: number;
+}
+
+/**
+ * Stores a message and tells its conversation. A repeat with the same turn id changes nothing.
+ *
+ * @throws ApiError `conversation_ended`, or `unavailable` when Temporal does not answer: the message is stored then, and
+ * answered when it does.
+ */
+export async function sendMessage(
+  dependencies: ProcessDependencies,
+  {
+    tenantId,
+    conversationId: named,
+    turnId,
+    message,
+  }: { tenantId: string; conversationId: string; turnId: string; message: string },
+): Promise<SentMessage> {
+  if (message.length > taskCharsMax)
+    throw new ApiError(
+      'payload_too_large',
+      `message: ${message.length} characters; at most ${taskCharsMax} are taken. Nothing was stored.`,
+    );
+  const conversationId = inOneSpelling(named);
+  const key = { tenantId, runId: conversationId };
+  const added = isUuid(conversationId) ? await addTurn(dependencies.pool, key, { turnId, message }) : undefined;
+  if (!added) {
+    const run = await findConversation(dependencies, { tenantId, conversationId });
+    throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended. Nothing was stored.`);
+  }
+  if (added.status === 'queued') await ring(dependencies, { conversationId, turnId });
+  const { status, number, afterSequence } = added;
+  return { turnId, status, number, lastEventId: afterSequence };
+}
+
+/** Tells a conversation of a message, and waits until it knows. */
+async function ring(
+  { temporal, log }: ProcessDependencies,
+  { conversationId, turnId }: { conversationId: string; turnId: string },
+): Promise<void> {
+  const workflowId = conversationWorkflowId(conversationId);
+  const update = () =>
+    temporal.withDeadline(Date.now() + ringTimeoutMs, () =>
+      // Waited for to its end, which comes in the same task: one that is only started does not say that it was refused.
+      temporal.workflow
+        .getHandle(workflowId)
+        .executeUpdate(postMessageUpdate, { args: [{ turnId }], updateId: turnId }),
+    );
+  try {
+    // An execution that continues as new just now refuses; its successor does not.
+    await update().catch((error: unknown) => {
+      if (error instanceof WorkflowUpdateFailedError) throw error;
+      return update();
+    });
+  } catch (error) {
+    if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowNotFoundError)
+      throw new ApiError(
+        'conversation_ended',
+        `The conversation ${conversationId} is ending. The message is not answered.`,
+      );
+    log.warn({ workflowId, error }, 'a conversation could not be told of a message');
+    throw new ApiError(
+      'unavailable',
+      'Temporal did not answer. The message is stored and is answered once it does; send it again only with the same Idempotency-Key.',
+    );
+  }
+}
+
+/** Stops a turn: one that has not begun is not begun, the one that runs ends its call and its programs. */
+export async function interrupt(
+  { pool, temporal }: ProcessDependencies,
+  run: Run,
+  { turnId }: { turnId?: string | undefined },
+): Promise<{ interrupted: 'queued' | 'asked' }> {
+  if (run.status !== 'running')
+    throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended. Nothing was changed.`);
+  if (turnId !== undefined) {
+    const failure = { code: 'turn_interrupted', message: 'The turn was interrupted before it began.' };
+    if (await endQueuedTurn(pool, run, { turnId, status: 'interrupted', failure })) return { interrupted: 'queued' };
+  }
+  await signal(run, () =>
+    temporal.workflow.getHandle(run.workflowId).signal(interruptSignal, turnId === undefined ? {} : { turnId }),
+  );
+  return { interrupted: 'asked' };
+}
+
+/** Ends a conversation: its turn is stopped, its sandbox ended, all is settled. */
+export async function closeConversation({ temporal }: ProcessDependencies, run: Run): Promise<void> {
+  if (run.status !== 'running')
+    throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended already. Nothing was changed.`);
+  await signal(run, () => temporal.workflow.getHandle(run.workflowId).signal(closeSignal));
+}
+
+async function signal(run: Run, send: () => Promise<void>): Promise<void> {
+  try {
+    await send();
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError)
+      throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended. Nothing was changed.`);
+    throw new ApiError('unavailable', 'Temporal did not take it. Nothing was changed; try again.');
+  }
+}
+
+const statusOf = ({ status, waiting }: Run): ConversationView['status'] => {
+  if (status === 'running') return waiting ? 'waiting_for_money' : 'open';
+  return status === 'completed' ? 'closed' : status === 'cancelled' ? 'cancelled' : 'failed';
+};
+
+const asRecord = (value: object | null | undefined): Record<string, unknown> | null => (value ? { ...value } : null);
+
+export async function showConversation({ pool }: ProcessDependencies, run: Run): Promise<ConversationView> {
+  return viewOf(run, await readRunCost(pool, run));
+}
+
+function viewOf(run: Run, costUsd: string): ConversationView {
+  return {
+    conversationId: run.runId,
+    tenantId: run.tenantId,
+    userId: run.userId ?? null,
+    workflowId: run.workflowId,
+    status: statusOf(run),
+    waitingFor: asRecord(run.waiting),
+    model: run.model,
+    costUsd,
+    failure: asRecord(run.failure),
+    createdAt: run.createdAt.toISOString(),
+    endedAt: run.endedAt?.toISOString() ?? null,
+  };
+}
+
+/** A tenant's conversations, the newest first. */
+export async function showConversations(
+  { pool }: ProcessDependencies,
+  query: { tenantId: string; userId?: string | undefined; before?: Date | undefined; limit: number },
+): Promise<ConversationView[]> {
+  return (await listRuns(pool, { ...query, type: 'conversation' })).map(({ costUsd, ...run }) => viewOf(run, costUsd));
+}
+
+export const turnViewOf = (turn: StoredTurn & { failure: RunFailure | null }): TurnView => ({
+  ...turn,
+  failure: asRecord(turn.failure),
+  createdAt: turn.createdAt.toISOString(),
+  startedAt: turn.startedAt?.toISOString() ?? null,
+  endedAt: turn.endedAt?.toISOString() ?? null,
+});

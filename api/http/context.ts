@@ -1,0 +1,130 @@
+/** What every route is given, and who is asking. */
+import type { HttpBindings } from '@hono/node-server';
+import type { Client } from '@temporalio/client';
+import type { Context } from 'hono';
+import type { Logger } from '../../telemetry/log';
+import type { Resource } from '../../core/budget/commands';
+import type { AuthorityClient } from '../../authority/client/authority-client';
+import type { KeyOwner } from '../../store/api-keys';
+import type { Operator } from '../../store/operator-changes';
+import type { Pool } from '../../store/pool';
+import type { PriceList } from '../../store/prices';
+import type { Policies, Prices, Tenants } from './lookups';
+import type { Callers } from './callers';
+import type { LargeBody } from './large-bodies';
+import type { LiveViews } from './live-views';
+import type { LongAnswers, LongKind, LongLimits } from './long-answers';
+import type { SocketLimits, UntakenAnswers } from './sockets';
+import type { Watchers } from '../runs/run-watchers';
+import { ApiError } from './errors';
+
+/** Temporal's UI, and what shows traces. */
+export interface Links {
+  workflow?: string;
+  trace?: string;
+}
+
+/** What a process that serves the API brings. */
+export interface ProcessDependencies {
+  pool: Pool;
+  temporal: Client;
+  log: Logger;
+  taskQueuePrefix: string;
+  defaultModel: string;
+  prices: () => Promise<PriceList>;
+  /** Whether quotas of a resource bind (requirement Q1). */
+  enforced: Record<Resource, boolean>;
+  /** Where else an operator looks: addresses with {workflowId} or {traceId} in them. */
+  links?: Links | undefined;
+  /** Requests of one key within a second that one process takes; without it they are not counted. */
+  rateLimitPerSecond?: number | undefined;
+  /** How many event streams and exports may be open, and how long; set apart in tests. */
+  longLimits?: Record<LongKind, LongLimits> | undefined;
+  /** What a connection may have under way, and answers that nobody has read; set apart in tests. */
+  socketLimits?: SocketLimits | undefined;
+  /** Ends open event streams. */
+  closing: AbortSignal;
+}
+
+/** What the routes ask of the authorities. */
+export type Authority = Pick<AuthorityClient, 'reserve' | 'writeOutcome' | 'send' | 'reload' | 'close'>;
+
+export interface ApiDependencies extends ProcessDependencies {
+  authority: Authority;
+  callers: Callers;
+  tenants: Tenants;
+  policies: Policies;
+  /** Prices as of some seconds ago, for gates. */
+  recentPrices: Prices;
+  watchers: Watchers;
+  /** What many watch is read once. */
+  views: LiveViews;
+  /** Event streams and exports, all of which are made by it. */
+  longAnswers: LongAnswers;
+  /** Answers that were made and are not read yet. */
+  untaken: UntakenAnswers;
+  /** Connections of event streams, and of exports: what nobody reads, or many watch, takes none that others need. */
+  streamPool: Pool;
+  exportPool: Pool;
+}
+
+export interface ApiEnv {
+  Bindings: HttpBindings;
+  Variables: { requestId: string; caller: KeyOwner; file?: LargeBody['file'] };
+}
+export type ApiContext = Context<ApiEnv>;
+
+/** Who orders a change: the person named, or the key when nobody is. */
+export const operatorOf = (
+  { apiKeyId }: { apiKeyId: string },
+  author = `API key ${apiKeyId}`,
+): Operator & { apiKeyId: string } => ({ apiKeyId, author });
+
+/** The tenant that a request is about. A tenant's key is for that tenant alone. */
+export async function tenantFor(
+  c: ApiContext,
+  { tenants }: ApiDependencies,
+  named: string | undefined,
+): Promise<string> {
+  const { tenantId: own } = c.get('caller');
+  if (own !== undefined) {
+    if (named !== undefined && named !== own)
+      throw new ApiError('forbidden', 'This key is for another tenant. Nothing was done.');
+    return own;
+  }
+  if (named === undefined)
+    throw new ApiError('invalid_request', 'tenantId: an administration key has to name the tenant. Nothing was done.');
+  if (!(await tenants.of(named))) {
+    throw new ApiError('unknown_tenant', `There is no tenant ${JSON.stringify(named)}. Nothing was done.`);
+  }
+  return named;
+}
+
+export function requireAdministration(c: ApiContext): void {
+  if (c.get('caller').tenantId !== undefined) {
+    throw new ApiError('forbidden', 'This needs an administration key. Nothing was done.');
+  }
+}
+
+/** Whose share a request takes: its tenant's, or that of a key of the administration. */
+export const ownerOf = ({ tenantId, apiKeyId }: KeyOwner): string => tenantId ?? apiKeyId;
+
+/** The API key itself, as it came. */
+export const bearerOf = (c: ApiContext): string | undefined =>
+  /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
+
+/** What a request with a file asks for, as a repeat of it has to be the same: of a large file that is its hash. */
+export const withFileHash = (c: ApiContext, body: object): object => {
+  const file = c.get('file');
+  return file ? { ...body, fileSha256: file.sha256 } : body;
+};
+
+/** Aborted when the client goes away before it is answered. The request's own signal would cost most of a small request. */
+export function clientGone(c: ApiContext): AbortSignal {
+  const gone = new AbortController();
+  const { outgoing } = c.env;
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) gone.abort();
+  });
+  return gone.signal;
+}

@@ -1,0 +1,197 @@
+/** Reservations of callers outside Temporal: the same authority, the same decisions, by HTTP. */
+import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import { formatUsd, parseAmountUsd } from '../../core/money';
+import { allowUnreserved } from '../../store/budget-batch';
+import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
+import {
+  claimReservation,
+  extendReservation,
+  findOperation,
+  readReservation,
+  type OperationKey,
+  type ReservationView,
+} from '../../store/reservations';
+import type { ApiDependencies } from '../http/context';
+import { denialBody, Denied } from '../http/denials';
+import { ApiError } from '../http/errors';
+import { given } from '../../core/omit-undefined';
+import type { CommitBody, ReserveBody } from '../http/schemas';
+
+/** How long a release waits for the authority to have left its mark. */
+const releaseTimeoutMs = 5_000;
+/** Between the row of a call without a grant and its cost, which is written at once. */
+const unreservedTtlSeconds = 300;
+
+export interface Granted {
+  operationId: string;
+  decision: 'granted';
+  grantedUsd: string;
+  partial: boolean;
+  expiresAt: string;
+  /** Let through without a grant, since the authority did not answer and the tenant's policy allows it. */
+  unreserved?: true;
+}
+
+/** Asks the tenant's authority, and waits for its answer as long as the tenant's policy says. */
+export async function reserve(
+  { authority, policies }: ApiDependencies,
+  { tenantId, body, gone }: { tenantId: string; body: ReserveBody; gone: AbortSignal },
+): Promise<Granted> {
+  const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
+  const answer = await authority.reserve(tenantId, commandOf(body), {
+    timeoutMs: answerTimeoutMs,
+    allow: onUnavailable === 'allow',
+    gone,
+  });
+  if (!answer) {
+    throw new ApiError(
+      'authority_unavailable',
+      `The tenant's budget authority did not answer within ${answerTimeoutMs} ms. The request was released: nothing is held.`,
+      { operationId: body.operationId },
+    );
+  }
+  return grantOf(answer, body.resource);
+}
+
+function commandOf(body: ReserveBody): ReserveCommand {
+  const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, userId, minimumUsd, model, onExpiry } =
+    body;
+  const optional = given({ userId, minimumUsd, model, onExpiry });
+  return { type: 'reserve', operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, ...optional };
+}
+
+function grantOf(answer: ReserveAnswer, resource: ReserveBody['resource']): Granted {
+  switch (answer.decision) {
+    case 'granted':
+      return answer;
+    case 'denied': {
+      const { message, quota, retryAfterSeconds, operationId } = answer;
+      throw new Denied({ ...denialBody({ message, resource, quota, retryAfterSeconds }), operationId });
+    }
+    case 'rejected':
+      throw new ApiError(answer.code, answer.message, { operationId: answer.operationId });
+  }
+}
+
+/** Claims: from then on the call may be made, and running out means that its estimate is charged unless said otherwise. */
+export async function claim({ pool }: ApiDependencies, key: OperationKey & { claimToken: string }): Promise<void> {
+  if ((await claimReservation(pool, key)) !== undefined) return;
+  const found = await findOperation(pool, key);
+  if (!found) throw noSuchReservation(key);
+  throw new ApiError('claim_refused', `The reservation is ${found.status}${claimedBy(found)}. No call may be made.`);
+}
+
+const claimedBy = ({ status, claimed }: { status: string; claimed: boolean }): string =>
+  status === 'granted' ? (claimed ? ' and claimed by somebody else' : ' and has run out') : '';
+
+/**
+ * Records what a call cost. Answers once Postgres holds it; the balances follow within moments. A call that was made without
+ * a reservation is taken on record when the tenant's policy allows such calls.
+ */
+export async function commit(
+  dependencies: ApiDependencies,
+  {
+    tenantId,
+    item,
+    unreserved,
+  }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; unreserved?: CallWithoutGrant | undefined },
+): Promise<{ operationId: string; status: 'committed' }> {
+  const { operationId } = item;
+  let before = await dependencies.authority.writeOutcome(tenantId, item);
+  if (before.status === null && unreserved) {
+    await recordUnreserved(dependencies, { tenantId, item, request: unreserved });
+    before = await dependencies.authority.writeOutcome(tenantId, item);
+  }
+  if (before.written || isSameCost(before, item.costUsd)) return { operationId, status: 'committed' };
+  throw refusalOf(before, { tenantId, operationId });
+}
+
+type CallWithoutGrant = NonNullable<CommitBody['unreserved']>;
+
+async function recordUnreserved(
+  { pool, policies, log }: ApiDependencies,
+  { tenantId, item, request }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; request: CallWithoutGrant },
+): Promise<void> {
+  const { operationId, costUsd } = item;
+  const { onUnavailable } = await policies.of(tenantId);
+  if (onUnavailable !== 'allow') {
+    throw new ApiError(
+      'unknown_operation',
+      `Tenant ${tenantId} has no reservation ${operationId}, and its policy, ${onUnavailable}, does not let calls go on without one. Nothing was recorded.`,
+    );
+  }
+  log.warn({ tenantId, operationId }, 'a call was made without a grant, and its cost is recorded now');
+  const command = commandOf({
+    ...request,
+    operationId,
+    amountUsd: formatUsd(costUsd),
+    ttlSeconds: unreservedTtlSeconds,
+  });
+  await allowUnreserved(pool, { tenantId, command });
+}
+
+const isSameCost = ({ outcome, outcomeUsd }: OutcomeAnswer, costUsd: bigint): boolean =>
+  outcome === 'billed' && outcomeUsd !== null && parseAmountUsd(outcomeUsd) === costUsd;
+
+/** Gives a reservation up: its call was not made, or surely not billed. A reserve that comes later is refused. */
+export async function release(
+  { authority, pool }: ApiDependencies,
+  { tenantId, item }: { tenantId: string; item: OutcomeItem },
+): Promise<{ operationId: string; status: 'released' }> {
+  const { operationId } = item;
+  const before = await authority.writeOutcome(tenantId, item);
+  const isReleased =
+    before.outcome !== 'billed' &&
+    (before.status === 'released' || before.status === 'expired' || before.outcome !== null);
+  if (before.written || isReleased) return { operationId, status: 'released' };
+  if (before.status !== null) throw refusalOf(before, { tenantId, operationId });
+  // Nobody has heard of it yet: the authority leaves the mark that its reserve will meet.
+  authority.send(tenantId, { type: 'release', operationId });
+  for (const giveUpMs = performance.now() + releaseTimeoutMs; performance.now() < giveUpMs;) {
+    if (await findOperation(pool, { tenantId, operationId })) return { operationId, status: 'released' };
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new ApiError(
+    'authority_unavailable',
+    'The authority did not answer. The release was sent and holds once it does.',
+  );
+}
+
+function refusalOf(before: OutcomeAnswer, key: OperationKey): ApiError {
+  if (before.status === null) return noSuchReservation(key);
+  if (before.claimedElsewhere) {
+    return new ApiError(
+      'claim_refused',
+      'Somebody else claimed this reservation. Nothing was recorded; send the claimToken.',
+    );
+  }
+  const cost = before.outcomeUsd === null ? '' : ` with a cost of $${before.outcomeUsd}`;
+  return new ApiError(
+    'operation_conflict',
+    `The reservation is ${before.outcome === 'billed' ? 'committed' : before.status}${cost}. It stands; nothing was changed.`,
+  );
+}
+
+/** Holds a reservation for longer. */
+export async function extend(
+  { pool }: ApiDependencies,
+  key: OperationKey & { ttlSeconds: number },
+): Promise<{ operationId: string; expiresAt: string }> {
+  const expiresAt = await extendReservation(pool, key);
+  if (expiresAt) return { operationId: key.operationId, expiresAt: expiresAt.toISOString() };
+  const found = await findOperation(pool, key);
+  if (!found) throw noSuchReservation(key);
+  throw new ApiError(
+    'claim_refused',
+    `The reservation is ${found.status === 'granted' ? 'overdue' : found.status}; it was not extended.`,
+  );
+}
+
+export async function show({ pool }: ApiDependencies, key: OperationKey): Promise<ReservationView> {
+  const found = await readReservation(pool, key);
+  if (!found) throw noSuchReservation(key);
+  return found;
+}
+
+const noSuchReservation = ({ tenantId, operationId }: OperationKey): ApiError =>
+  new ApiError('unknown_operation', `Tenant ${tenantId} has no reservation ${operationId}. Nothing was recorded.`);

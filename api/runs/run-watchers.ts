@@ -1,0 +1,118 @@
+/**
+ * Who watches runs in this process, and waking them when something of their run is new: one LISTEN for all tells of pieces of
+ * replies, and one look for all the watched runs of a tenant tells of events.
+ */
+import { listenTo, type Listener } from '../../store/listener';
+import type { Pool } from '../../store/pool';
+import { deltaChannel } from '../../store/reply-deltas';
+import { lastSequences } from '../../store/runs';
+
+/** How often Postgres is asked for events, of which nobody tells. */
+const lookMs = 500;
+
+export interface WatchedRun {
+  tenantId: string;
+  runId: string;
+}
+
+interface Watched {
+  tenantId: string;
+  wakers: Set<() => void>;
+  sequence: number;
+}
+
+export class Watchers {
+  private readonly watched = new Map<string, Watched>();
+  private listener: Listener | undefined;
+  private looking: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private isClosed = false;
+
+  constructor(private readonly pool: Pool) {}
+
+  /** Begins to watch a run. */
+  watch({ tenantId, runId }: WatchedRun): Watch {
+    this.listener ??= listenTo(this.pool, { channel: deltaChannel, onPayload: (payload) => this.wake(payload) });
+    const watched = this.watched.get(runId) ?? { tenantId, wakers: new Set(), sequence: 0 };
+    const watch = new Watch(() => {
+      watched.wakers.delete(watch.wake);
+      if (watched.wakers.size === 0 && this.watched.get(runId) === watched) this.watched.delete(runId);
+    });
+    watched.wakers.add(watch.wake);
+    this.watched.set(runId, watched);
+    this.plan();
+    return watch;
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    clearTimeout(this.timer);
+    await Promise.all([this.listener?.stop(), this.looking]);
+  }
+
+  private wake(runId: string): void {
+    for (const wake of this.watched.get(runId)?.wakers ?? []) wake();
+  }
+
+  private plan(): void {
+    if (this.timer || this.looking || this.isClosed || this.watched.size === 0) return;
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      this.looking = this.look().finally(() => {
+        this.looking = undefined;
+        this.plan();
+      });
+    }, lookMs);
+  }
+
+  /** Wakes those whose run has a new event; while nobody tells of pieces of replies, and when the look fails, all. */
+  private async look(): Promise<void> {
+    const byTenant = new Map<string, string[]>();
+    for (const [runId, { tenantId }] of this.watched)
+      byTenant.set(tenantId, [...(byTenant.get(tenantId) ?? []), runId]);
+    const isTold = this.listener?.isListening() === true;
+    for (const [tenantId, runIds] of byTenant) {
+      const sequences = isTold
+        ? await lastSequences(this.pool, { tenantId, runIds }).catch(() => undefined)
+        : undefined;
+      for (const runId of runIds) {
+        const watched = this.watched.get(runId);
+        if (!watched) continue;
+        const sequence = sequences?.get(runId) ?? 0;
+        if (sequences && sequence <= watched.sequence) continue;
+        watched.sequence = Math.max(sequence, watched.sequence);
+        this.wake(runId);
+      }
+    }
+  }
+}
+
+export class Watch {
+  private isNew = false;
+  private resolve: (() => void) | undefined;
+
+  constructor(readonly end: () => void) {}
+
+  readonly wake = (): void => {
+    this.isNew = true;
+    this.resolve?.();
+  };
+
+  /** Resolves when something is new since the last call, when the time is over, or when the signal says so. */
+  async next(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    if (!this.isNew && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        const over = (): void => {
+          clearTimeout(timer);
+          signal.removeEventListener('abort', over);
+          resolve();
+        };
+        const timer = setTimeout(over, timeoutMs);
+        signal.addEventListener('abort', over);
+        this.resolve = over;
+      });
+    }
+    this.resolve = undefined;
+    this.isNew = false;
+  }
+}

@@ -1,0 +1,134 @@
+/** How tenants stand, for the dashboard and whoever builds one: in one answer, or as a stream that tells of every change. */
+import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
+import { forecast } from '../../core/budget/forecast';
+import { formatUsd, parseUsd } from '../../core/money';
+import { listTenants } from '../../store/operator-changes';
+import { readOverview, type TenantOverview } from '../../store/overview';
+import type { Pool } from '../../store/pool';
+import type { QuotaView } from '../../store/tenants';
+import { requireAdministration, tenantFor, type ApiDependencies, type ApiEnv } from '../http/context';
+import { ApiError } from '../http/errors';
+import { streamChanges } from '../http/live-views';
+import { eventStream, failures, idParam, json, security } from '../http/openapi';
+import { showQuota } from '../runs/service';
+import * as schemas from '../http/schemas';
+
+export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  const { pool, streamPool, links } = dependencies;
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/keys/current',
+      security,
+      responses: { 200: json(schemas.currentKeyView, 'Whom the key speaks for, and where else to look'), ...failures },
+    }),
+    (c) => c.json({ tenantId: c.get('caller').tenantId ?? null, links: links ?? {} }, 200),
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/tenants/events',
+      security,
+      responses: { 200: eventStream('`tenants`: every tenant, at once and whenever one changes'), ...failures },
+    }),
+    (c) => {
+      requireAdministration(c);
+      const read = async (): Promise<object> => ({ tenants: await listTenants(streamPool) });
+      return streamChanges(c, dependencies, { event: 'tenants', of: '', everyMs: 2_000, read });
+    },
+  );
+  const params = idParam('The tenant');
+  const overviewOf = async (reader: Pool, tenantId: string, now: Date): Promise<schemas.OverviewView> => {
+    const from = new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() - 30));
+    const overview = await readOverview(reader, { tenantId, from, now });
+    if (!overview) throw new ApiError('unknown_tenant', `There is no tenant ${JSON.stringify(tenantId)}.`);
+    return show(overview, now);
+  };
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/tenants/{id}/overview',
+      security,
+      request: { params },
+      responses: {
+        200: json(schemas.overviewView, 'Quotas with a forecast, spend of 31 days, denials, alerts, holds'),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      return c.json(await overviewOf(pool, tenantId, new Date()), 200);
+    },
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/tenants/{id}/overview/events',
+      security,
+      request: { params },
+      responses: { 200: eventStream('`overview`: the same, at once and whenever it changes'), ...failures },
+    }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      // A forecast moves with the clock; to the minute is as fine as anybody reads it.
+      const toTheMinute = (): Date => new Date(Math.floor(Date.now() / 60_000) * 60_000);
+      const read = (): Promise<object> => overviewOf(streamPool, tenantId, toTheMinute());
+      return streamChanges(c, dependencies, { event: 'overview', of: tenantId, everyMs: 1_000, read });
+    },
+  );
+}
+
+function show(
+  { spend, denials, alerts, holds, createdAt, ...overview }: TenantOverview,
+  now: Date,
+): schemas.OverviewView {
+  return {
+    ...overview,
+    quotas: overview.quotas.map((quota) => ({
+      ...(showQuota(quota) as schemas.QuotaView),
+      forecast: forecastOf(quota, { since: createdAt, now }),
+    })),
+    spend: { ...spend, from: spend.from.toISOString() },
+    denials: denials.map(({ quota, deniedAt, ...denial }) => ({
+      ...denial,
+      quota: quota && { ...quota },
+      deniedAt: deniedAt.toISOString(),
+    })),
+    alerts: alerts.map((alert) => ({
+      ...alert,
+      raisedAt: alert.raisedAt.toISOString(),
+      sentAt: alert.sentAt?.toISOString() ?? null,
+    })),
+    holds: holds.map(
+      ({ operationId, runId, userId, kind, resource, model, grantedUsd, claimed, decidedAt, expiresAt }) => ({
+        ...{ operationId, runId, userId, kind, resource, model, claimed },
+        heldUsd: grantedUsd ?? '0',
+        decidedAt: decidedAt.toISOString(),
+        expiresAt: expiresAt?.toISOString() ?? null,
+      }),
+    ),
+  };
+}
+
+/** @param at.since when its tenant was made: nothing was spent before, which says nothing of how it will go on. */
+function forecastOf(
+  quota: QuotaView,
+  { since, now }: { since: Date; now: Date },
+): schemas.OverviewView['quotas'][number]['forecast'] {
+  if (quota.period === 'lifetime') return null;
+  const found = forecast(
+    {
+      limitUsd: parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd),
+      spentUsd: parseUsd(quota.spentUsd),
+      periodStartMs: Math.max(quota.periodStart.getTime(), since.getTime()),
+      periodEndMs: quota.periodEnd.getTime(),
+    },
+    now.getTime(),
+  );
+  if (!found) return null;
+  const { projectedUsd, exhaustedAtMs } = found;
+  return {
+    projectedUsd: formatUsd(projectedUsd),
+    exhaustedAt: exhaustedAtMs === undefined ? null : new Date(exhaustedAtMs).toISOString(),
+  };
+}

@@ -1,0 +1,215 @@
+/** What was spent: sums, the ledger line by line, and the gate that tells beforehand what would fit. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
+import { dayMs } from '../../core/budget/periods';
+import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
+import { estimateModelCall } from '../../core/prices/pricing';
+import { estimateSandbox, findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
+import { listCostRecords, type CostRecord, type CostRecordFilter } from '../../store/cost-records';
+import type { Pool } from '../../store/pool';
+import { allUsage, readUsage, type UsageAsked } from '../../store/usage';
+import { spanNames } from '../../telemetry/names';
+import { inSpan } from '../../telemetry/spans';
+import { tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from '../http/context';
+import { csv, csvLines } from '../http/csv';
+import { ApiError } from '../http/errors';
+import { gate } from '../tenants/gate';
+import type { Pieces } from '../http/long-answers';
+import { failures, idempotencyHeader, json, security } from '../http/openapi';
+import { showQuota } from '../runs/service';
+import * as schemas from '../http/schemas';
+
+type App = OpenAPIHono<ApiEnv>;
+
+export function usageRoutes(app: App, dependencies: ApiDependencies): void {
+  usage(app, dependencies);
+  costRecords(app, dependencies);
+  quotaChecks(app, dependencies);
+}
+
+/** Thirty days and what is over of today, unless asked for otherwise. */
+function span(asked: { from?: string | undefined; to?: string | undefined }): { from: Date; to: Date } {
+  const to = asked.to === undefined ? new Date() : new Date(asked.to);
+  const from =
+    asked.from === undefined ? new Date((Math.floor(to.getTime() / dayMs) - 30) * dayMs) : new Date(asked.from);
+  if (from >= to) throw new ApiError('invalid_request', 'from: must be before to.');
+  return { from, to };
+}
+
+function usage(app: App, dependencies: ApiDependencies): void {
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/usage',
+      security,
+      request: { query: schemas.usageQuery },
+      responses: { 200: json(schemas.usageView, 'What was spent, by group'), ...failures },
+    }),
+    async (c) => {
+      const asked = c.req.valid('query');
+      const { groupBy, format } = asked;
+      const tenantId = await tenantFor(c, dependencies, asked.tenantId);
+      const { from, to } = span(asked);
+      if (format === 'csv')
+        return csvFile(c, dependencies, `usage-by-${groupBy}.csv`, () =>
+          usageLines(dependencies.exportPool, { tenantId, from, to, groupBy }),
+        ) as never;
+      const { lines, costUsd, groups } = await readUsage(dependencies.pool, { tenantId, from, to, groupBy });
+      const isCut = groups > lines.length;
+      return c.json({ from: from.toISOString(), to: to.toISOString(), groupBy, costUsd, groups, isCut, lines }, 200);
+    },
+  );
+}
+
+async function* usageLines(pool: Pool, asked: UsageAsked): AsyncGenerator<string, void> {
+  yield csv(usageColumns, []);
+  for await (const lines of allUsage(pool, asked)) yield csvLines(usageColumns, lines);
+}
+
+const usageColumns = ['group', 'costUsd', 'unverifiedUsd', 'operations'] as const;
+
+/** As many lines of an export as are read at once. */
+const readMax = 1_000;
+
+const recordViewOf = (record: CostRecord): schemas.CostRecordView => ({
+  ...record,
+  postedAt: record.postedAt.toISOString(),
+  recordedAt: record.recordedAt.toISOString(),
+});
+
+const recordColumns = [
+  'costRecordId',
+  'postedAt',
+  'recordedAt',
+  'tenantId',
+  'userId',
+  'runId',
+  'conversationId',
+  'turnId',
+  'operationId',
+  'entry',
+  'kind',
+  'resource',
+  'model',
+  'priceVersion',
+  'amountUsd',
+  'estimatedUsd',
+  'settlement',
+  'usage',
+  'reason',
+] as const satisfies readonly (keyof schemas.CostRecordView)[];
+
+function costRecords(app: App, dependencies: ApiDependencies): void {
+  const { pool } = dependencies;
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/cost-records',
+      security,
+      request: { query: schemas.costRecordsQuery },
+      responses: {
+        200: json(
+          z.object({ records: z.array(schemas.costRecordView), next: z.string().nullable() }),
+          'Ledger lines that match, oldest first; `next` is the `after` of the next page',
+        ),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const { tenantId: named, from, to, format, after, limit, ...filters } = c.req.valid('query');
+      const tenantId = await tenantFor(c, dependencies, named);
+      const filter = {
+        ...filters,
+        from: from === undefined ? undefined : new Date(from),
+        to: to === undefined ? undefined : new Date(to),
+      };
+      if (format === 'json') {
+        const { records, hasMore } = await inSpan(spanNames.costQuery, { tenantId }, () =>
+          inSpan(spanNames.costQueryDb, {}, () => listCostRecords(pool, { tenantId, filter, after, limit })),
+        );
+        const next = hasMore ? (records.at(-1)?.costRecordId ?? null) : null;
+        return c.json({ records: records.map(recordViewOf), next }, 200);
+      }
+      return csvFile(c, dependencies, 'cost-records.csv', () =>
+        ledgerLines(dependencies.exportPool, { tenantId, filter, after }),
+      ) as never;
+    },
+  );
+}
+
+/** The ledger page by page, to its end. */
+async function* ledgerLines(
+  pool: Pool,
+  { after, ...asked }: { tenantId: string; filter: CostRecordFilter; after?: string | undefined },
+): AsyncGenerator<string, void> {
+  yield csv(recordColumns, []);
+  for (let last = after; ;) {
+    const { records, hasMore } = await listCostRecords(pool, { ...asked, after: last, limit: readMax });
+    if (records.length > 0) yield csvLines(recordColumns, records.map(recordViewOf));
+    if (!hasMore) return;
+    last = records.at(-1)?.costRecordId;
+  }
+}
+
+const csvFile = (c: ApiContext, { longAnswers }: ApiDependencies, name: string, pieces: Pieces): Promise<Response> =>
+  longAnswers.answer(c, {
+    kind: 'export',
+    headers: { 'content-type': 'text/csv; charset=utf-8', 'content-disposition': `attachment; filename="${name}"` },
+    pieces,
+  });
+
+function quotaChecks(app: App, dependencies: ApiDependencies): void {
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/quota-checks',
+      security,
+      request: {
+        headers: idempotencyHeader,
+        body: { required: true, content: { 'application/json': { schema: schemas.quotaCheckBody } } },
+      },
+      responses: {
+        200: json(schemas.quotaCheckView, 'It has a chance: money for it is there now. Nothing is reserved'),
+        429: json(z.any(), 'It has none: the quota that stands in the way, and when it resets'),
+        ...failures,
+      },
+    }),
+    async (c) => {
+      const asked = c.req.valid('json');
+      const { userId, resource } = asked;
+      const tenantId = await tenantFor(c, dependencies, asked.tenantId);
+      const estimatedUsd = await estimateOf(dependencies, asked);
+      const request = { tenantId, userId, resource, what: 'Nothing was reserved.' };
+      const quotas = await gate(dependencies, { ...request, ...(estimatedUsd === undefined ? {} : { estimatedUsd }) });
+      return c.json(
+        {
+          allowed: true as const,
+          resourceType: resource,
+          estimatedCostUsd: estimatedUsd === undefined ? null : formatUsd(estimatedUsd),
+          quotas: quotas.map(showQuota) as z.infer<typeof schemas.quotaView>[],
+        },
+        200,
+      );
+    },
+  );
+}
+
+/** What it may cost at most. A sandbox that is not described is the standard one for five minutes (requirement Q6). */
+async function estimateOf(
+  { recentPrices }: ApiDependencies,
+  { estimatedUsd, call, sandbox, resource }: schemas.QuotaCheckBody,
+): Promise<Usd | undefined> {
+  if (estimatedUsd !== undefined) return parseAmountUsd(estimatedUsd);
+  if (resource === 'llm' && !call) return undefined;
+  const { models, sandboxes } = await recentPrices.list();
+  const at = Date.now();
+  try {
+    if (resource === 'llm' && call) return estimateModelCall(findModelPrice(models, { model: call.model, at }), call);
+    const { tier, seconds } = sandbox ?? { tier: 'standard', seconds: 300 };
+    return estimateSandbox(findSandboxPrice(sandboxes, { tier, at }), { seconds });
+  } catch (error) {
+    if (error instanceof UnpricedModelError) throw new ApiError('unpriced_model', error.message);
+    if (error instanceof UnpricedSandboxError) throw new ApiError('unpriced_sandbox', error.message);
+    throw error;
+  }
+}

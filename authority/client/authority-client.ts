@@ -1,0 +1,136 @@
+/**
+ * How a process beside the workers reaches its tenants' authorities: commands go by coalesced signals, answers come back
+ * by notification, outcomes are written to Postgres and folded by the authority.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '@temporalio/client';
+import type { Logger } from '../../telemetry/log';
+import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import { listenForAnswers } from '../../store/answers';
+import type { Listener } from '../../store/listener';
+import { allowUnreserved } from '../../store/budget-batch';
+import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
+import type { Pool } from '../../store/pool';
+import { Coalescer } from './coalescer';
+import { OutcomeWriter } from './outcome-writer';
+import { ReplyBoard } from './pending-replies';
+
+/** Notifications are the rule; this is how long a lost one is missed. */
+const lookUpMs = 500;
+/** Every decision folds the outcomes that wait; this is how long they wait for one. */
+const foldMs = 250;
+/** How long an ending process tries to send what waits. */
+const drainMsMax = 5_000;
+/** Who has no answer by then asks again, each time after twice as long, give or take a quarter. */
+const askAgainMs = 2_000;
+
+export class AuthorityClient {
+  private readonly coalescer: Coalescer;
+  private readonly replies: ReplyBoard;
+  private readonly outcomes: OutcomeWriter;
+  private readonly listener: Listener;
+  private waiters = 0;
+  private readonly channel = `spendlock_answers_${randomBytes(8).toString('hex')}`;
+
+  constructor(private readonly dependencies: { pool: Pool; temporal: Client; taskQueue: string; log: Logger }) {
+    const { pool, temporal, taskQueue, log } = dependencies;
+    this.coalescer = new Coalescer({ client: temporal, taskQueue, lazyMs: foldMs });
+    this.replies = new ReplyBoard({ pool, log, lookUpMs });
+    this.outcomes = new OutcomeWriter(pool);
+    this.listener = listenForAnswers(pool, {
+      channel: this.channel,
+      onNotice: ({ tenantId, continuing, answers }) => {
+        if (continuing) this.coalescer.holdBack(tenantId);
+        for (const { waiter, answer } of answers)
+          this.replies.post(tenantId, answer, ({ replyTo }) => waiterOf(replyTo) === waiter);
+      },
+    });
+  }
+
+  /**
+   * Asks for money. When the authority does not answer in time, the call is let through without a grant, on record, where
+   * `allow` says so; otherwise undefined: nothing is held then, the request was released.
+   */
+  async reserve(
+    tenantId: string,
+    asked: ReserveCommand,
+    { timeoutMs, allow = false, gone }: { timeoutMs: number; allow?: boolean; gone?: AbortSignal },
+  ): Promise<ReserveAnswer | undefined> {
+    const command = { ...asked, replyTo: { channel: this.channel, waiter: (this.waiters += 1) } };
+    const waiting = this.replies.wait(tenantId, command, timeoutMs);
+    this.send(tenantId, command, waiting);
+    const { operationId } = command;
+    // A caller that went away, or gave up, will never use what it is granted, unless it asked again meanwhile.
+    const release = (): void => {
+      if (!this.replies.isAwaited(tenantId, operationId)) this.send(tenantId, { type: 'release', operationId });
+    };
+    const stopAsking = this.askAgain(tenantId, command, waiting);
+    const answer = await waiting.finally(stopAsking);
+    if (!answer && allow && !gone?.aborted) {
+      this.dependencies.log.warn(
+        { tenantId, operationId },
+        'a call goes on without a grant: its authority did not answer, and its policy allows it',
+      );
+      return allowUnreserved(this.dependencies.pool, { tenantId, command: asked });
+    }
+    // One that was left behind may still come by a repeat that is on its way.
+    const isLeft = answer?.decision === 'rejected' && answer.code === 'authority_unavailable';
+    if (!answer || isLeft || gone?.aborted) release();
+    return answer;
+  }
+
+  /**
+   * Sends a command again for as long as nobody answers: an authority that was ended took what it had not decided with it. One
+   * that was decided is answered from the record, so sending it again is harmless.
+   */
+  private askAgain(tenantId: string, command: ReserveCommand, answered: Promise<unknown>): () => void {
+    let timer: NodeJS.Timeout | undefined;
+    const after = (ms: number): void => {
+      timer = setTimeout(
+        () => {
+          this.send(tenantId, command, answered);
+          after(ms * 2);
+        },
+        ms * (0.75 + Math.random() / 2),
+      );
+    };
+    after(askAgainMs);
+    return () => clearTimeout(timer);
+  }
+
+  /** Resolves once Postgres holds the outcome. */
+  async writeOutcome(tenantId: string, item: OutcomeItem): Promise<OutcomeAnswer> {
+    const answer = await this.outcomes.write(tenantId, item);
+    if (answer.written) this.coalescer.nudge(tenantId).catch((error: unknown) => this.note(tenantId, error));
+    return answer;
+  }
+
+  /** Sends a command that nobody waits for. One that Temporal refuses is logged: the record and its expiry remain. */
+  send(tenantId: string, command: BudgetCommand, answered?: Promise<unknown>): void {
+    this.coalescer.send(tenantId, command, answered).catch((error: unknown) => this.note(tenantId, error));
+  }
+
+  /** Says that limits changed. They hold without it: every decision reads them. */
+  reload(tenantId: string): void {
+    this.send(tenantId, { type: 'reload' });
+  }
+
+  /** Sends what waits, for some seconds at most, then listens no longer. What is not sent is in Postgres, or runs out. */
+  async close(): Promise<void> {
+    const givenUp = new AbortController();
+    await Promise.race([
+      this.coalescer.drain(),
+      sleep(drainMsMax, undefined, { signal: givenUp.signal }).catch(() => undefined),
+    ]);
+    givenUp.abort();
+    await this.listener.stop();
+  }
+
+  private note(tenantId: string, error: unknown): void {
+    this.dependencies.log.warn({ tenantId, error }, 'a budget command could not be sent');
+  }
+}
+
+const waiterOf = (replyTo: ReserveCommand['replyTo']): number | undefined =>
+  replyTo && 'waiter' in replyTo ? replyTo.waiter : undefined;

@@ -1,0 +1,111 @@
+/**
+ * Where the callers of one process wait for their answers. An authority that decides in the same process posts them
+ * here after its commit; answers of one elsewhere are looked up in Postgres, all that wait in one query a tenant. A caller
+ * that has no answer in time asks in a way that can wait longer: what was decided stays on record.
+ */
+import type { Logger } from '../../telemetry/log';
+import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import { answerFromRecord } from '../../core/budget/decision';
+import { inOneSpelling } from '../../core/ids';
+import { readReservations } from '../../store/budget-batch';
+import type { Pool } from '../../store/pool';
+import { measureAnswer } from '../../telemetry/metrics';
+
+/** How often Postgres is asked for an answer that was not posted, unless told otherwise: at first. */
+const defaultLookUpMs = 25;
+/** Who has waited long is looked up less often: each time after this share of the wait so far. */
+const lookUpShare = 0.25;
+
+interface Waiting {
+  tenantId: string;
+  command: ReserveCommand;
+  resolve: (answer: ReserveAnswer | undefined) => void;
+  askedAtMs: number;
+  lookUpAtMs: number;
+}
+
+/** Tenants choose the ids of their operations, so two may choose the same. A tenant's id has no space in it. */
+const placeOf = (tenantId: string, operationId: string): string => `${tenantId} ${inOneSpelling(operationId)}`;
+
+export class ReplyBoard {
+  /** By tenant and operation. Several may wait for one, even with different requests: each gets its own answer. */
+  private readonly waiting = new Map<string, Waiting[]>();
+  private timer: NodeJS.Timeout | undefined;
+  private readonly lookUpMs: number;
+
+  constructor(private readonly dependencies: { pool: Pool; log: Logger; lookUpMs?: number }) {
+    this.lookUpMs = dependencies.lookUpMs ?? defaultLookUpMs;
+  }
+
+  /** Hands on the answer to a command whose decision has committed. One that nobody waits for here is left alone. */
+  post(tenantId: string, answer: ReserveAnswer, isAnswered: (command: ReserveCommand) => boolean): void {
+    const waiting = this.waiting.get(placeOf(tenantId, answer.operationId)) ?? [];
+    for (const one of [...waiting]) if (isAnswered(one.command)) one.resolve(answer);
+  }
+
+  /** The answer to a command; undefined when there was none in time. Begin to wait before the command is sent. */
+  wait(tenantId: string, command: ReserveCommand, timeoutMs: number): Promise<ReserveAnswer | undefined> {
+    const place = placeOf(tenantId, command.operationId);
+    return new Promise((resolve) => {
+      const one: Waiting = {
+        tenantId,
+        command,
+        askedAtMs: performance.now(),
+        lookUpAtMs: performance.now() + this.lookUpMs,
+        resolve: (answer) => {
+          measureAnswer((performance.now() - one.askedAtMs) / 1_000, answer ? 'answered' : 'none');
+          clearTimeout(timeout);
+          this.forget(place, one);
+          resolve(answer);
+        },
+      };
+      const timeout = setTimeout(() => one.resolve(undefined), timeoutMs);
+      this.waiting.set(place, [...(this.waiting.get(place) ?? []), one]);
+      this.lookUpLater();
+    });
+  }
+
+  /** Whether somebody here waits for an operation's answer. */
+  isAwaited(tenantId: string, operationId: string): boolean {
+    return this.waiting.has(placeOf(tenantId, operationId));
+  }
+
+  private forget(place: string, one: Waiting): void {
+    const left = (this.waiting.get(place) ?? []).filter((other) => other !== one);
+    if (left.length > 0) this.waiting.set(place, left);
+    else this.waiting.delete(place);
+  }
+
+  private lookUpLater(): void {
+    this.timer ??= setTimeout(() => {
+      this.lookUp(this.due())
+        .catch((error: unknown) => this.dependencies.log.debug({ error }, 'answers could not be looked up'))
+        .finally(() => {
+          this.timer = undefined;
+          if (this.waiting.size > 0) this.lookUpLater();
+        });
+    }, this.lookUpMs);
+  }
+
+  /** Who has waited for long enough to be looked up. */
+  private due(): Waiting[] {
+    const nowMs = performance.now();
+    const due = [...this.waiting.values()].flat().filter(({ lookUpAtMs }) => lookUpAtMs <= nowMs);
+    for (const one of due) one.lookUpAtMs = nowMs + Math.max(this.lookUpMs, (nowMs - one.askedAtMs) * lookUpShare);
+    return due;
+  }
+
+  private async lookUp(asked: readonly Waiting[]): Promise<void> {
+    const byTenant = new Map<string, Waiting[]>();
+    for (const waiting of asked) byTenant.set(waiting.tenantId, [...(byTenant.get(waiting.tenantId) ?? []), waiting]);
+    for (const [tenantId, all] of byTenant) {
+      const operationIds = [...new Set(all.map(({ command }) => command.operationId))];
+      const found = await readReservations(this.dependencies.pool, { tenantId, operationIds });
+      const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));
+      for (const { command, resolve } of all) {
+        const reservation = byId.get(inOneSpelling(command.operationId));
+        if (reservation) resolve(answerFromRecord(reservation, command));
+      }
+    }
+  }
+}

@@ -1,0 +1,42 @@
+/** Waking denied steps that wait for money: by a signal to their workflow, which then asks again. */
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import type { Logger } from '../telemetry/log';
+import { parseUsd } from '../core/money';
+import { whoFits } from '../core/budget/waiters';
+import { listWaiters, noteWoken, removeWaiter } from '../store/money-waiters';
+import type { Pool } from '../store/pool';
+import { listQuotas, type QuotaView } from '../store/tenants';
+import { moneyFreedSignal } from '../contracts/messages';
+import type { AuthorityActivities } from '../contracts/budget';
+
+/** Who was woken is given this long to ask, and what it was woken for is kept for it meanwhile. */
+const wokenAgoMs = 3_000;
+
+export const createWakeWaiters =
+  ({ pool, client, log }: { pool: Pool; client: Client; log: Logger }): AuthorityActivities['wakeWaiters'] =>
+  async ({ tenantId }) => {
+    const waiters = await listWaiters(pool, { tenantId, wokenAgoMs });
+    if (waiters.length === 0) return;
+    const payers = new Set(waiters.flatMap(({ userId }) => userId ?? []));
+    const quotas = await listQuotas(pool, tenantId, [...payers]);
+    const toWake = whoFits(quotas.map(roomOf), waiters).filter(({ justWoken }) => !justWoken);
+    if (toWake.length === 0) return;
+    await noteWoken(pool, { tenantId, waiterIds: toWake.map(({ waiterId }) => waiterId) });
+    await Promise.all(
+      toWake.map(async ({ waiterId, workflowId }) => {
+        try {
+          await client.workflow.getHandle(workflowId).signal(moneyFreedSignal);
+        } catch (error) {
+          // A workflow that is gone waits no more; any other is woken by a later decision, or asks by itself.
+          if (error instanceof WorkflowNotFoundError) await removeWaiter(pool, { tenantId, waiterId });
+          else log.warn({ tenantId, workflowId, error }, 'a step that waits for money could not be woken');
+        }
+      }),
+    );
+  };
+
+const roomOf = (quota: QuotaView) => ({
+  ...quota,
+  headroomUsd:
+    parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd),
+});

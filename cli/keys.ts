@@ -1,0 +1,136 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { createApiKey, listApiKeys, noteKeyChange } from '../store/api-keys';
+import { createPool } from '../store/pool';
+import { ApiCallError, connect } from './api';
+import { author, uuid } from './options';
+import { show, table, type Column } from './output';
+
+interface Key {
+  apiKeyId: string;
+  label: string;
+  createdAt: string;
+  revokedAt: string | null;
+}
+
+const columns: Column<Key>[] = [
+  { name: 'key', of: ({ apiKeyId }) => apiKeyId },
+  { name: 'label', of: ({ label }) => label },
+  { name: 'made', of: ({ createdAt }) => createdAt },
+  { name: 'refused from', of: ({ revokedAt }) => revokedAt ?? '–' },
+];
+
+const tenantOption = (): Option => new Option('--tenant <id>', 'of a tenant; of the administration when absent');
+const seconds = (text: string): number => {
+  if (/^\d{1,7}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It must be a whole number of seconds.');
+};
+
+/** @throws Error when there is one already: whoever has it makes more. */
+async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
+  const { DATABASE_URL: url } = process.env;
+  if (!url) throw new Error('DATABASE_URL is not set. Set it to what the workers use. Nothing was done.');
+  const pool = createPool(url, { max: 1 });
+  try {
+    const inForce = (await listApiKeys(pool, undefined)).filter(
+      ({ revokedAt }) => !revokedAt || revokedAt > new Date(),
+    );
+    if (inForce.length > 0)
+      throw new Error(
+        `The administration has a key already (${inForce[0]?.apiKeyId}). Make more with it: \`npx spendlock keys create --admin\`. Nothing was done.`,
+      );
+    const { key, apiKeyId } = await createApiKey(pool, { label: 'the first' });
+    const by = { author: author() };
+    await noteKeyChange(pool, { tenantId: undefined, by, action: 'create_key', details: { apiKeyId } });
+    return { apiKeyId, apiKey: key };
+  } finally {
+    await pool.end();
+  }
+}
+
+interface Options {
+  tenant?: string;
+  json?: boolean;
+}
+interface NewKeyOptions {
+  admin?: boolean;
+  label?: string;
+}
+
+/** @throws ApiCallError when nobody could steer the installation without this key. */
+async function refuseTheLast(key: string): Promise<void> {
+  const { keys } = await connect().get<{ keys: Key[] }>('/v1/keys');
+  const lasting = keys.filter(({ revokedAt }) => revokedAt === null);
+  if (lasting.length !== 1 || lasting[0]?.apiKeyId !== key.toLowerCase()) return;
+  throw new ApiCallError(
+    `${key} is the last key of the administration: without it nobody can steer this installation. Make another first (\`npx spendlock keys create --admin\`), or say --yes; then \`npx spendlock keys first\`, with DATABASE_URL, makes a new one. Nothing was done.`,
+  );
+}
+
+const ofTenant = ({ tenant }: Options): { tenantId?: string } => (tenant === undefined ? {} : { tenantId: tenant });
+
+export function keysCommands(): Command {
+  const keys = new Command('keys').description('who may speak to the API');
+  keys
+    .command('list')
+    .description('the newest first; a key itself is kept nowhere')
+    .addOption(tenantOption())
+    .action(async ({ json = false, ...options }: Options) => {
+      const query = options.tenant === undefined ? '' : `?tenantId=${encodeURIComponent(options.tenant)}`;
+      const answer = await connect().get<{ keys: Key[] }>(`/v1/keys${query}`);
+      show(json, answer, () => table(columns, answer.keys, 'There is no key.'));
+    });
+  keys
+    .command('create')
+    .description('makes a key, which is shown once')
+    .option('--tenant <id>', 'a key of this tenant')
+    .option('--admin', 'a key of the administration, which may do everything to every tenant')
+    .option('--label <words>', 'what it is for')
+    .addHelpText('after', '\nExample: npx spendlock keys create --tenant acme --label "the backend"')
+    .action(async ({ json = false, label = '', admin = false, ...options }: Options & NewKeyOptions) => {
+      if (admin === (options.tenant !== undefined))
+        throw new InvalidArgumentError(
+          'Say --tenant ID for a key of a tenant, or --admin for one of the administration.',
+        );
+      const body = { ...ofTenant(options), label, author: author() };
+      const answer = await connect().send<{ apiKeyId: string; apiKey: string }>('POST', '/v1/keys', body);
+      show(json, answer, () => `Made ${answer.apiKeyId}. The key, shown only now:\n${answer.apiKey}`);
+    });
+  keys
+    .command('first')
+    .description('makes the first key of the administration, past the API; it needs DATABASE_URL, as workers have it')
+    .addHelpText('after', '\nExample: DATABASE_URL=postgres://… npx spendlock keys first')
+    .action(async ({ json = false }: { json?: boolean }) => {
+      const made = await makeFirstKey();
+      show(json, made, () => `Made ${made.apiKeyId}. The key, shown only now:\n${made.apiKey}`);
+    });
+  keys
+    .command('rotate')
+    .argument('<key>', 'its id', uuid)
+    .description('makes a new key in place of one, which is taken for a while longer')
+    .addOption(tenantOption())
+    .addOption(new Option('--grace <seconds>', 'how long the old one is taken').argParser(seconds).default(3_600))
+    .action(async (key: string, { json = false, grace, ...options }: Options & { grace: number }) => {
+      const body = { ...ofTenant(options), graceSeconds: grace, author: author() };
+      const where = `/v1/keys/${encodeURIComponent(key)}/rotate`;
+      const answer = await connect().send<{ apiKeyId: string; apiKey: string; old: Key }>('POST', where, body);
+      show(
+        json,
+        answer,
+        () =>
+          `Made ${answer.apiKeyId}; ${key} is refused from ${answer.old.revokedAt} on. The key, shown only now:\n${answer.apiKey}`,
+      );
+    });
+  keys
+    .command('revoke')
+    .argument('<key>', 'its id', uuid)
+    .description('refuses a key from now on')
+    .addOption(tenantOption())
+    .option('--yes', 'also the last key of the administration')
+    .action(async (key: string, { json = false, yes = false, ...options }: Options & { yes?: boolean }) => {
+      if (options.tenant === undefined && !yes) await refuseTheLast(key);
+      const body = { ...ofTenant(options), author: author() };
+      const answer = await connect().send<Key>('POST', `/v1/keys/${encodeURIComponent(key)}/revoke`, body);
+      show(json, answer, () => `${key} is refused.`);
+    });
+  return keys;
+}

@@ -1,0 +1,229 @@
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline/promises';
+import { Command, InvalidArgumentError } from 'commander';
+import { given } from '../core/omit-undefined';
+import { ratePattern } from '../core/prices/prices';
+import { ApiCallError, connect, type Api } from './api';
+import { author } from './options';
+import { show, table, usd, type Column } from './output';
+import { changesBetween, mergePrice, type Price, type PriceChange, type PriceFacts } from './price-changes';
+import { addSandboxPriceCommands } from './sandbox-prices';
+import { PriceFileError, readPriceFile, type PriceFile } from './price-file';
+
+const columns: Column<Price>[] = [
+  { name: 'provider', of: ({ provider }) => provider },
+  { name: 'model', of: ({ model }) => model },
+  { name: 'since', of: ({ effectiveFrom }) => effectiveFrom.slice(0, 10) },
+  { name: 'in / Mtok', of: ({ inputUsd }) => usd(inputUsd), right: true },
+  { name: 'out / Mtok', of: ({ outputUsd }) => usd(outputUsd), right: true },
+  { name: 'cached', of: ({ cacheReadUsd }) => usd(cacheReadUsd), right: true },
+  { name: 'as of', of: ({ sourceDate }) => sourceDate },
+];
+
+const changeColumns: Column<PriceChange>[] = [
+  { name: 'model', of: ({ model }) => model },
+  { name: 'what', of: ({ what }) => what },
+  { name: 'now', of: ({ before }) => before ?? '–', right: true },
+  { name: 'becomes', of: ({ after }) => after, right: true },
+];
+
+/** Left-out models that are named to a person; `--json` names all. */
+const namedMax = 10;
+
+const rate = (text: string): string => {
+  if (ratePattern.test(text)) return text;
+  throw new InvalidArgumentError('It must be US dollars per million tokens, such as 1.25, with six decimals at most.');
+};
+const moment = (text: string): string => {
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms))
+    throw new InvalidArgumentError('It must be a moment, such as 2026-12-01 or 2026-12-01T08:00:00Z.');
+  return new Date(ms).toISOString();
+};
+const day = (text: string): string => moment(text).slice(0, 10);
+const today = (): string => new Date().toISOString().slice(0, 10);
+
+interface SetOptions {
+  provider?: string;
+  input?: string;
+  output?: string;
+  cacheRead?: string;
+  cacheWrite5m?: string;
+  cacheWrite1h?: string;
+  webSearch?: string;
+  source: string;
+  sourceDate?: string;
+  from?: string;
+  notes?: string;
+  json?: boolean;
+}
+
+interface ImportOptions {
+  model?: string;
+  known?: boolean;
+  source?: string;
+  sourceDate?: string;
+  from?: string;
+  yes?: boolean;
+  json?: boolean;
+}
+
+export function pricesCommands(): Command {
+  const prices = new Command('prices').description('what models and sandboxes cost');
+  prices
+    .command('list')
+    .description('the prices in force, per million tokens')
+    .option('--model <name>', 'those whose name contains this')
+    .option('--all', 'every version, also past and announced ones')
+    .action(async ({ model = '', all = false, json = false }: { model?: string; all?: boolean; json?: boolean }) => {
+      const found = await readPrices(connect(), { all });
+      const wanted = found.filter((price) => price.model.includes(model));
+      show(json, wanted, () =>
+        table(columns, wanted, 'No such price. Names must match exactly; `prices set` adds one.'),
+      );
+    });
+  prices
+    .command('set <model>')
+    .description('adds a version of a price; what is not given stays as it is. The next call uses it')
+    .option('--provider <name>', 'for a model without a price yet: anthropic, openai, google')
+    .option('--input <usd>', 'per million tokens', rate)
+    .option('--output <usd>', 'per million tokens', rate)
+    .option('--cache-read <usd>', 'per million tokens', rate)
+    .option('--cache-write5m <usd>', 'per million tokens kept for five minutes', rate)
+    .option('--cache-write1h <usd>', 'per million tokens kept for an hour', rate)
+    .option('--web-search <usd>', 'per thousand searches', rate)
+    .requiredOption('--source <url>', 'who published the figures')
+    .option('--source-date <day>', 'when the source said so; today when absent', day)
+    .option('--from <moment>', 'when it begins to hold; now when absent', moment)
+    .option('--notes <words>', 'what a reader should know')
+    .addHelpText(
+      'after',
+      '\nExample: npx spendlock prices set gpt-99 --provider openai --input 1.25 --output 10 --source https://platform.openai.com/docs/pricing',
+    )
+    .action(setPrice);
+  prices
+    .command('import <file>')
+    .description("takes prices from LiteLLM's model_prices_and_context_window.json; shows what would change first")
+    .option('--model <name>', 'those whose name contains this')
+    .option('--known', 'only models that have a price already')
+    .option('--source <url>', 'who published the figures, for entries of the file that do not say so')
+    .option('--source-date <day>', 'when the file was read from its publisher; today when absent', day)
+    .option('--from <moment>', 'when the prices begin to hold; now when absent', moment)
+    .option('--yes', 'write without asking')
+    .addHelpText('after', '\nExample: npx spendlock prices import model_prices_and_context_window.json --known')
+    .action(importPrices);
+  addSandboxPriceCommands(prices, { moment, day });
+  return prices;
+}
+
+const readPrices = async (api: Api, { all = false } = {}): Promise<Price[]> =>
+  (await api.get<{ prices: Price[] }>(`/v1/prices${all ? '?all=true' : ''}`)).prices;
+
+const addPrices = (api: Api, prices: readonly PriceFacts[]): Promise<{ priceVersions: string[] }> =>
+  api.send('POST', '/v1/prices', { prices, author: author() });
+
+async function setPrice(model: string, options: SetOptions): Promise<void> {
+  const { provider, input, output, cacheRead, cacheWrite5m, cacheWrite1h, webSearch, source, from, notes } = options;
+  const api = connect();
+  const current = (await readPrices(api)).find((price) => price.model === model);
+  if (!current && (provider === undefined || input === undefined || output === undefined)) {
+    throw new ApiCallError(
+      `${model} has no price yet: it needs --provider, --input and --output. Names must match exactly. Nothing was changed.`,
+    );
+  }
+  const named = {
+    provider: provider ?? current?.provider ?? '',
+    model,
+    ...given({
+      inputUsd: input,
+      outputUsd: output,
+      cacheReadUsd: cacheRead,
+      cacheWrite5mUsd: cacheWrite5m,
+      cacheWrite1hUsd: cacheWrite1h,
+      webSearchPerThousandUsd: webSearch,
+    }),
+  };
+  const price: PriceFacts = {
+    ...mergePrice(current, named),
+    source,
+    sourceDate: options.sourceDate ?? today(),
+    ...given({ effectiveFrom: from, notes }),
+  };
+  const changes = changesBetween(current, price);
+  const { priceVersions } = await addPrices(api, [price]);
+  show(options.json ?? false, { priceVersions, changes }, () =>
+    [table(changeColumns, changes, 'The same rates as before.'), `Added ${priceVersions.join(', ')}.`].join('\n'),
+  );
+}
+
+async function importPrices(name: string, options: ImportOptions): Promise<void> {
+  const { model = '', known: onlyKnown = false, json = false, yes = false } = options;
+  const file = readPriceFile(readFile(name));
+  const api = connect();
+  const current = new Map((await readPrices(api)).map((price) => [price.model, price]));
+  const named = file.prices.filter((price) => price.model.includes(model) && (!onlyKnown || current.has(price.model)));
+  const leftOut = file.leftOut.filter((one) => one.model.includes(model));
+  const additions: PriceFacts[] = [];
+  const changes: PriceChange[] = [];
+  for (const { source = options.source, ...priced } of named) {
+    const before = current.get(priced.model);
+    const price = mergePrice(before, priced);
+    const changed = changesBetween(before, price);
+    if (changed.length === 0) continue;
+    if (source === undefined) {
+      leftOut.push({ model: priced.model, reason: 'the file names no source for it; --source says who published it' });
+      continue;
+    }
+    additions.push({
+      ...price,
+      source,
+      sourceDate: options.sourceDate ?? today(),
+      ...given({ effectiveFrom: options.from }),
+    });
+    changes.push(...changed);
+  }
+  const summary = { read: named.length, changed: additions.length, leftOut, otherEntries: file.otherEntries, changes };
+  // Before anything is written, what would be.
+  if (!json) console.log(words(summary));
+  const write = additions.length > 0 && (yes || (!json && (await agreed(additions.length))));
+  const { priceVersions } = write ? await addPrices(api, additions) : { priceVersions: [] };
+  show(json, { ...summary, priceVersions }, () => {
+    if (write) return `Added ${priceVersions.length} versions.`;
+    return additions.length === 0 ? 'Nothing to write.' : 'Nothing was written; --yes writes it.';
+  });
+}
+
+function readFile(name: string): string {
+  try {
+    return readFileSync(name, 'utf8');
+  } catch (error) {
+    throw new PriceFileError(`${name} cannot be read (${(error as Error).message}). Nothing was changed.`);
+  }
+}
+
+interface Summary {
+  read: number;
+  changed: number;
+  leftOut: PriceFile['leftOut'];
+  otherEntries: number;
+  changes: PriceChange[];
+}
+
+function words({ read, changed, leftOut, otherEntries, changes }: Summary): string {
+  const more = leftOut.length - namedMax;
+  return [
+    table(changeColumns, changes, 'No price differs.'),
+    `${read} models read, ${changed} of them new or changed; ${otherEntries} entries are of other providers or kinds.`,
+    ...leftOut.slice(0, namedMax).map((one) => `left out: ${one.model}: ${one.reason}`),
+    ...(more > 0 ? [`left out: ${more} more (--json names them)`] : []),
+  ].join('\n');
+}
+
+/** Asks a person; where nobody sits the answer is no. */
+async function agreed(count: number): Promise<boolean> {
+  if (!process.stdin.isTTY) return false;
+  const line = createInterface({ input: process.stdin, output: process.stdout });
+  const answer = await line.question(`Add ${count} price versions? (y/N) `);
+  line.close();
+  return /^y(es)?$/i.test(answer.trim());
+}

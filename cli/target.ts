@@ -1,0 +1,85 @@
+/**
+ * Which installation a command is about: the one that the environment names, or else the `npm start` of this checkout, while it
+ * runs. Never half of the one and half of the other. Where it is not the latter, the first line on standard error says so.
+ */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
+import { dataDirOf } from '../scripts/data-dir';
+
+/** What `npm start` writes of itself, for the commands of its checkout; gone when it has stopped. */
+export interface LocalInstallation {
+  apiUrl: string;
+  apiKey: string;
+  databaseUrl: string;
+  temporalAddress: string;
+}
+
+export const localInstallationFile = (dataDir: string): string => path.join(dataDir, 'api.json');
+
+/** What the environment says of where to go cannot be used. The message says what to do. */
+export class TargetError extends Error {}
+
+const isSet = (environment: NodeJS.ProcessEnv, name: string): boolean => (environment[name] ?? '') !== '';
+
+function localInstallation(environment: NodeJS.ProcessEnv): LocalInstallation | undefined {
+  try {
+    return JSON.parse(readFileSync(localInstallationFile(dataDirOf(environment)), 'utf8')) as LocalInstallation;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Said once a process, however many requests a command makes. */
+const said = new Set<string>();
+function say(line: string): void {
+  if (said.has(line)) return;
+  said.add(line);
+  console.error(line);
+}
+
+/** Where the API is. @throws TargetError when nothing names one, or only half of what is needed. */
+export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; apiKey: string } {
+  const [apiUrl, apiKey] = [environment.SPENDLOCK_API_URL ?? '', environment.SPENDLOCK_API_KEY ?? ''];
+  if (apiUrl !== '' && apiKey !== '') {
+    say(`API: ${apiUrl} (SPENDLOCK_API_URL)`);
+    return { apiUrl: apiUrl.replace(/\/+$/, ''), apiKey };
+  }
+  if (apiUrl !== '' || apiKey !== '') {
+    const [there, missing] =
+      apiUrl === '' ? ['SPENDLOCK_API_KEY', 'SPENDLOCK_API_URL'] : ['SPENDLOCK_API_URL', 'SPENDLOCK_API_KEY'];
+    throw new TargetError(
+      `${there} is set and ${missing} is not. Set both, or neither to speak to the \`npm start\` of this checkout. Nothing was done.`,
+    );
+  }
+  const local = localInstallation(environment);
+  if (local) return local;
+  throw new TargetError(
+    'No API to speak to. Set SPENDLOCK_API_URL and SPENDLOCK_API_KEY (an administration key), or run `npm start` here. Nothing was done.',
+  );
+}
+
+/** Whether the environment says where Postgres or Temporal are. */
+const namesServers = (environment: NodeJS.ProcessEnv): boolean =>
+  Object.keys(environment).some(
+    (name) => (name === 'DATABASE_URL' || name.startsWith('TEMPORAL_')) && isSet(environment, name),
+  );
+
+/**
+ * The environment of a worker of the installation: the one that the command has where it names a database or a Temporal, and
+ * otherwise that of the running `npm start`.
+ */
+export function workerEnvironment(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  if (namesServers(environment)) return environment;
+  const local = localInstallation(environment);
+  if (!local) return environment;
+  return { ...environment, DATABASE_URL: local.databaseUrl, TEMPORAL_ADDRESS: local.temporalAddress };
+}
+
+/** The Temporal of the installation. @throws Error when the environment names a file that says nothing that could be used. */
+export function temporalTarget(environment: NodeJS.ProcessEnv): TemporalServer {
+  const server = temporalServerFrom(workerEnvironment(environment));
+  if (namesServers(environment))
+    say(`Temporal: ${server.connection.address}, namespace ${server.namespace} (from the environment)`);
+  return server;
+}

@@ -1,0 +1,128 @@
+/** Paid calls outside any workflow: reserve, call, commit. */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { given } from '../core/omit-undefined';
+import { SpendlockApiError } from './errors';
+import type { Http } from './http';
+
+/** Money that a call outside Temporal asks for. Amounts are decimal strings of US dollars. */
+export interface ReserveMoney {
+  resource: 'llm' | 'e2b';
+  amountUsd: string;
+  /** The least of use: when less than all is left, that is granted. */
+  minimumUsd?: string;
+  ttlSeconds?: number;
+  /** What running out without a word means: nothing was billed, or the amount is charged as unverified. */
+  onExpiry?: 'release' | 'settle';
+  tenantId?: string;
+  userId?: string;
+  kind?: string;
+  model?: string;
+  /** Made up when absent. Asking again under the same id gets the same answer. */
+  operationId?: string;
+}
+
+export interface MoneyGrant {
+  operationId: string;
+  decision: 'granted';
+  grantedUsd: string;
+  partial: boolean;
+  /** Absent when there is no reservation that could run out. */
+  expiresAt?: string;
+  /** Let through without a grant, by the tenant's policy. */
+  unreserved?: true;
+}
+
+/** What a call cost. */
+export interface MoneySpent {
+  costUsd: string;
+  usage?: unknown;
+  tenantId?: string;
+  /** What the call was, when it was made without a reservation. Taken from tenants whose policy is `allow`. */
+  unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'kind' | 'model'>;
+}
+
+/** How long a cost that nobody takes is sent again. */
+const recordingPatienceMs = 600_000;
+
+/** Thrown by the work of `withReservation` to say that its call was surely not billed. */
+export class NotBilledError extends Error {
+  override readonly name = 'NotBilledError';
+}
+
+export function reservationsOf(http: Http) {
+  const path = (operationId: string, verb: string): string => `/v1/reservations/${operationId}/${verb}`;
+  /** Money that is spent already has to be recorded, however long the API is away, up to ten minutes. */
+  async function insistForLong<T>(send: () => Promise<T>): Promise<T> {
+    for (const giveUpMs = performance.now() + recordingPatienceMs; ; await sleep(1_000)) {
+      try {
+        return await send();
+      } catch (error) {
+        if (!isUnavailable(error) || performance.now() > giveUpMs) throw error;
+      }
+    }
+  }
+  const reserve = ({ operationId = randomUUID(), ...asked }: ReserveMoney): Promise<MoneyGrant> =>
+    http.postByOperation<MoneyGrant>('/v1/reservations', { operationId, ...asked });
+  const commit = (operationId: string, outcome: MoneySpent): Promise<object> =>
+    http.postByOperation<object>(path(operationId, 'commit'), outcome);
+  const release = (operationId: string, more: { tenantId?: string } = {}): Promise<object> =>
+    http.postByOperation<object>(path(operationId, 'release'), more);
+
+  return {
+    /** Asks for money. @throws QuotaExceededError with the quota and `retryAfterSeconds`, among others. */
+    reserve,
+    /** Records what a call cost. */
+    commit,
+    /** Gives a reservation up: its call was not made, or surely not billed. */
+    release,
+    /** Holds a reservation for at least so long from now. */
+    extend: (operationId: string, order: { ttlSeconds: number; tenantId?: string }) =>
+      http.postByOperation<{ expiresAt: string }>(path(operationId, 'extend'), order),
+    /**
+     * Makes one paid call with a grant: reserves, works, commits what the work says it cost. A `NotBilledError` releases;
+     * after any other error nobody knows, and the grant is charged as unverified when it runs out, unless its cost is
+     * committed before.
+     *
+     * With `onUnavailable: 'allow'` the call is made without a grant when nobody answers, and its cost recorded as soon as
+     * somebody does. Until then this process alone knows it.
+     */
+    async withReservation<T>(
+      { onUnavailable = 'fail', ...asked }: ReserveMoney & { onUnavailable?: 'fail' | 'allow' },
+      work: (grant: MoneyGrant) => Promise<{ costUsd: string; usage?: unknown; value: T }>,
+    ): Promise<T> {
+      const grant = await reserve({ onExpiry: 'settle', ...asked }).catch((error: unknown) => {
+        if (onUnavailable === 'allow' && isUnavailable(error)) return grantWithoutReservation(asked);
+        throw error;
+      });
+      const tenant = asked.tenantId === undefined ? {} : { tenantId: asked.tenantId };
+      let done;
+      try {
+        done = await work(grant);
+      } catch (error) {
+        if (error instanceof NotBilledError) await release(grant.operationId, tenant);
+        throw error;
+      }
+      const { costUsd, usage, value } = done;
+      const spent = { costUsd, ...(usage === undefined ? {} : { usage }), ...tenant };
+      if (grant.unreserved) {
+        const { resource, userId, kind, model } = asked;
+        const unreserved = { resource, ...given({ userId, kind, model }) };
+        await insistForLong(() => commit(grant.operationId, { ...spent, unreserved }));
+      } else await commit(grant.operationId, spent);
+      return value;
+    },
+  };
+}
+
+/** Nobody answered, or said that nobody is there to decide. */
+const isUnavailable = (error: unknown): boolean => !(error instanceof SpendlockApiError) || error.status === 503;
+
+/** A new operation id: the one that was asked under may have been denied without anybody hearing of it. */
+const grantWithoutReservation = ({ amountUsd }: ReserveMoney): MoneyGrant => ({
+  operationId: randomUUID(),
+  decision: 'granted',
+  grantedUsd: amountUsd,
+  partial: false,
+  unreserved: true,
+});

@@ -1,0 +1,41 @@
+/** Tasks of an agent. */
+import type { z } from '@hono/zod-openapi';
+import type { runView, startRunBody } from '../api/http/schemas';
+import type { Http, RequestOptions, StreamEvent } from './http';
+
+export type RunView = z.infer<typeof runView>;
+export interface AttachedFile {
+  name: string;
+  content: Uint8Array;
+}
+export type StartRun = Omit<z.input<typeof startRunBody>, 'file'> & { file?: AttachedFile } & Pick<
+    RequestOptions,
+    'idempotencyKey'
+  >;
+
+/** A body with its file as it travels. */
+export const withFile = <T extends object>({ file, ...rest }: T & { file?: AttachedFile }): object => ({
+  ...rest,
+  ...(file ? { file: { name: file.name, contentBase64: Buffer.from(file.content).toString('base64') } } : {}),
+});
+
+export function runsOf(http: Http) {
+  return {
+    /** Starts a run. @throws QuotaExceededError when nothing is left, among others. */
+    start: ({ idempotencyKey, ...run }: StartRun) =>
+      http.post<{ runId: string; workflowId: string; status: 'running' }>('/v1/runs', withFile(run), {
+        idempotencyKey,
+      }),
+    get: (runId: string, tenantId?: string) => http.get<RunView>(`/v1/runs/${runId}`, { tenantId }),
+    cancel: (runId: string, tenantId?: string) =>
+      http.post<{ runId: string; status: string }>(
+        `/v1/runs/${runId}/cancel${tenantId === undefined ? '' : `?tenantId=${encodeURIComponent(tenantId)}`}`,
+        {},
+      ),
+    /** A run's events to its end. A broken connection is taken up again after the last event that was seen. */
+    events: (
+      runId: string,
+      { tenantId, signal }: Pick<RequestOptions, 'tenantId' | 'signal'> = {},
+    ): AsyncGenerator<StreamEvent> => http.events(`/v1/runs/${runId}/events`, { query: { tenantId }, signal }),
+  };
+}

@@ -1,0 +1,92 @@
+/** The model activities as workflows see them: types only. Ids, usage and money cross here; words never do. */
+import type { ModelUsage } from '../core/prices/usage';
+
+export interface PrepareModelCall {
+  tenantId: string;
+  runId: string;
+  model: string;
+  maxOutputTokens: number;
+  /** The step that the call is for: a reply that was bought for it is used. Workflows of the version before do not say. */
+  step?: number;
+  /** The prompt's tokens as an earlier plan of this call counted them: it is priced anew, and not counted again. */
+  inputTokens?: number;
+  /** Whether to look if the context should be compacted first. */
+  compact?: boolean;
+}
+
+/** A step's reply that is there. */
+export interface BoughtReply {
+  /** Absent where nobody knows who bought it. */
+  operationId?: string;
+  reply: ModelReply;
+  /** What its tools answered is there too: nothing is to be asked or run. */
+  toolsAnswered?: boolean;
+}
+
+/** What one call needs, fixed before it reserves so that a repeat asks for the same. */
+export interface ModelCallPlan {
+  model: string;
+  priceVersion: string;
+  inputTokens: number;
+  maxOutputTokens: number;
+  amountUsd: string;
+  /** The least of use: the prompt and a short answer. */
+  minimumUsd: string;
+  /** The context is too large: sum up what came up to this message first. */
+  compaction?: { throughSequence: number };
+  /** The step has its reply already (it came late, or before the workflow was reset): nothing is to be called. */
+  bought?: BoughtReply;
+}
+
+export interface PrepareCompaction {
+  tenantId: string;
+  runId: string;
+  model: string;
+  throughSequence: number;
+  /** As with {@link PrepareModelCall}. */
+  inputTokens?: number;
+}
+
+export interface CompactContext {
+  tenantId: string;
+  runId: string;
+  operationId: string;
+  throughSequence: number;
+  plan: ModelCallPlan;
+  grantedUsd: string;
+}
+
+export interface CallModel {
+  tenantId: string;
+  runId: string;
+  operationId: string;
+  step: number;
+  plan: ModelCallPlan;
+  grantedUsd: string;
+}
+
+export interface ToolCall {
+  toolUseId: string;
+  name: string;
+}
+
+export interface ModelReply {
+  stopReason: string;
+  toolCalls: ToolCall[];
+  usage: ModelUsage;
+  costUsd: string;
+  /** Its cost cannot be told: it counts as what was granted, unverified. */
+  isUnverified?: boolean;
+}
+
+/** Runs on the runs queue. */
+export interface LlmActivities {
+  /** Counts the prompt's tokens (free) and prices the call. */
+  prepareModelCall(request: PrepareModelCall): Promise<ModelCallPlan>;
+  /** The paid call: claims, streams, keeps what came. */
+  callModel(request: CallModel): Promise<ModelReply>;
+  /** Counts and prices the call that sums older messages up. */
+  prepareCompaction(request: PrepareCompaction): Promise<ModelCallPlan>;
+  /** The paid call that sums up. */
+  compactContext(request: CompactContext): Promise<{ costUsd: string }>;
+}

@@ -1,0 +1,186 @@
+/**
+ * How to reach the workflows: their names, ids, inputs, signals and queries. Clients, workers and the workflows
+ * themselves import it; it holds no behaviour.
+ */
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { BudgetCommand, QuotaState } from '../core/budget/commands';
+import type { ApprovalSignal } from '../core/inputs/read-signals';
+import type { OpenSandbox, SandboxPlan } from './sandbox';
+
+/** Which tenant a workflow works for. Search attributes are never encrypted: ids only, nothing personal. */
+export const tenantIdAttribute = defineSearchAttributeKey('SpendlockTenantId', SearchAttributeType.KEYWORD);
+/** For whom within the tenant, as its caller calls them. */
+export const userIdAttribute = defineSearchAttributeKey('SpendlockUserId', SearchAttributeType.KEYWORD);
+export const modelAttribute = defineSearchAttributeKey('SpendlockModel', SearchAttributeType.KEYWORD);
+/** How a run stands or ended: running, waiting_for_money, completed, quota_exceeded, failed or cancelled. */
+export const runStatusAttribute = defineSearchAttributeKey('SpendlockRunStatus', SearchAttributeType.KEYWORD);
+/** What it has cost, as of its end or of its last turn. A number to search by; the ledger has the amount. */
+export const costUsdAttribute = defineSearchAttributeKey('SpendlockCostUsd', SearchAttributeType.DOUBLE);
+/** Whether a step was ever refused its money. */
+export const deniedAttribute = defineSearchAttributeKey('SpendlockDenied', SearchAttributeType.BOOL);
+/** Whether it holds money now: reserved and not yet settled. */
+export const holdsMoneyAttribute = defineSearchAttributeKey('SpendlockHoldsMoney', SearchAttributeType.BOOL);
+/** All of them, which a namespace has to know. */
+export const searchAttributes = [
+  tenantIdAttribute,
+  userIdAttribute,
+  modelAttribute,
+  runStatusAttribute,
+  costUsdAttribute,
+  deniedAttribute,
+  holdsMoneyAttribute,
+];
+
+/** The three queues of an installation. Each can have workers of its own. */
+export const taskQueues = (prefix: string): { runs: string; budget: string; sandbox: string } => ({
+  runs: `${prefix}-runs`,
+  budget: `${prefix}-budget`,
+  sandbox: `${prefix}-sandbox`,
+});
+
+/** The queues beside the one that a workflow runs on. */
+export const siblingQueues = (queue: string): ReturnType<typeof taskQueues> =>
+  taskQueues(queue.replace(/-[a-z]+$/, ''));
+
+export const defaultTaskQueuePrefix = 'spendlock';
+
+/** The authority of a tenant: one workflow, started by its first signal. */
+export const budgetWorkflowId = (tenantId: string): string => `budget/${tenantId}`;
+export const runWorkflowId = (runId: string): string => `run/${runId}`;
+
+export interface TenantBudgetInput {
+  tenantId: string;
+  /** Commands that the execution before had not decided. */
+  carried?: BudgetCommand[];
+  /** What the execution before believed when it continued as new. */
+  last?: BudgetState;
+}
+
+/** The one way to reach an authority: a list of commands, since signals of different names have no order. */
+export const budgetCommandsSignal = defineSignal<[BudgetCommand[]]>('budgetCommands');
+
+/** What an authority believes, as of its last decision. */
+export interface BudgetState {
+  tenantId: string;
+  quotas: QuotaState[];
+  /** Commands that wait for the next decision. */
+  waiting: number;
+  /** Decisions since this execution began. */
+  batches: number;
+  nextWakeUpAt?: string;
+}
+export const budgetStateQuery = defineQuery<BudgetState>('budgetState');
+
+/** The tools that a model can be given. */
+export const toolNames = ['run_code', 'read_file', 'write_file', 'ask_person'] as const;
+export type ToolName = (typeof toolNames)[number];
+
+/** What a workflow has to know of a tool. */
+export interface ToolRule {
+  /** A person is asked before each use. */
+  requiresApproval?: boolean;
+  /** What each use costs, beside the sandbox. Decimal string. */
+  priceUsd?: string;
+}
+
+/** What a run may do. Everything that it reads or says is in Postgres under its id, not here. */
+export interface AgentRunInput {
+  runId: string;
+  tenantId: string;
+  userId?: string;
+  model: string;
+  /** Asked in this order when the model's provider cannot answer; each is reserved at its own price. */
+  fallbackModels?: string[];
+  /** Output tokens that one model call may ask for. */
+  maxOutputTokens: number;
+  /** Model calls that the run, or one turn of a conversation, may make. */
+  maxSteps: number;
+  /** Its own ceiling: a step that could lift the cost above it is not made, and the run or turn ends. Decimal string. */
+  maxCostUsd?: string;
+  /** What a step does when the authority does not answer; waits when absent. */
+  unavailable?: { then: 'deny' | 'allow'; afterMs: number };
+  /** What a denied step does: ends the run or turn when absent, or waits until there is money. */
+  onDenied?: 'wait';
+  /** Whether a context that has grown too large is summed up. */
+  compact?: boolean;
+  /** Tools that are not simply used, by name. */
+  tools?: Partial<Record<string, ToolRule>>;
+  /** Wall-clock limit of the run, or of one turn. */
+  timeoutSeconds: number;
+  sandboxTier: string;
+  /** How long a sandbox lives before it is extended, and what its creation reserves money for. */
+  sandboxWindowSeconds: number;
+  /** How long one program may run. Absent for runs that do not extend their sandbox. */
+  executionSeconds?: number;
+  /** How long a sandbox that nobody uses runs, and stays paused. */
+  sandboxIdle?: { pauseSeconds: number; killSeconds: number };
+}
+
+export interface AgentRunResult {
+  runId: string;
+  status: 'completed' | 'quota_exceeded' | 'failed' | 'cancelled';
+}
+
+/** Which model call or sandbox the run is at, for queries and Temporal UI. */
+export interface RunProgress {
+  step: number;
+  doing: string;
+}
+export const runProgressQuery = defineQuery<RunProgress>('runProgress');
+
+const conversationPrefix = 'conversation/';
+export const conversationWorkflowId = (conversationId: string): string => `${conversationPrefix}${conversationId}`;
+/** The conversation that a workflow is, if it is one. */
+export const conversationIdOf = (workflowId: string): string | undefined =>
+  workflowId.startsWith(conversationPrefix) ? workflowId.slice(conversationPrefix.length) : undefined;
+
+/** A conversation is a run of that id; its limits hold for each turn. */
+export interface ConversationInput extends AgentRunInput {
+  carried?: CarriedConversation;
+}
+
+/** What one execution of a conversation hands to the next. */
+export interface CarriedConversation {
+  /** The last step that was taken. */
+  step: number;
+  /** The turn that goes on. */
+  turn?: CarriedTurn;
+  sandbox?: CarriedSandbox;
+  /** A message may wait that was not looked for yet. */
+  rung?: true;
+}
+
+export interface CarriedTurn {
+  turnId: string;
+  /** The step of its first model call. */
+  firstStep: number;
+  /** What is left of its time, in milliseconds. */
+  leftMs: number;
+  /** What it has cost, for its own limit. */
+  spentUsd: string;
+}
+
+/** A sandbox that runs, or that is paused; with the plan of its window. */
+export interface CarriedSandbox {
+  state: 'open' | 'paused';
+  sandbox: OpenSandbox;
+  plan: SandboxPlan;
+}
+
+/** A message was stored under this turn id. Answers at once; the turn's events tell the rest. */
+export const postMessageUpdate = defineUpdate<{ turnId: string }, [{ turnId: string }]>('postMessage');
+/** Stops the current turn, or only the named one. */
+export const interruptSignal = defineSignal<[{ turnId?: string }]>('interrupt');
+/** Ends a conversation after what it does now was stopped. */
+export const closeSignal = defineSignal('close');
+
+/**
+ * A person decided. With a decision it is recorded, unless somebody was first; without one it was recorded already. In Temporal
+ * UI: `{"approvalId": "…", "decision": "approve" | "refuse" | "answer", "answer": "…", "decidedBy": "…"}`.
+ */
+export const decideApprovalSignal = defineSignal<[ApprovalSignal]>('decideApproval');
+export type { ApprovalSignal };
+
+/** There may be money now for a step that waits for it. */
+export const moneyFreedSignal = defineSignal('moneyFreed');

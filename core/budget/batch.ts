@@ -1,0 +1,218 @@
+import type { ReserveAnswer, Resource } from './commands';
+import type { Usd } from '../money';
+import { covers, rollOver, thresholdsReached, tightest, type Quota } from './quotas';
+import { isReleasedByExpiry, type Reservation } from './reservations';
+import { retryAfterSeconds, type Hold } from './retry-after';
+
+/** What a decision is made from: everything that Postgres held, under lock, at `nowMs`. */
+export interface BatchState {
+  nowMs: number;
+  quotas: readonly Quota[];
+  /** The reservations that the commands name, and those of the tenant that are overdue or have an outcome to fold. */
+  reservations: readonly Reservation[];
+  /** Whether limits bind. Where they do not, everything is granted and still recorded and alerted. */
+  enforced: Record<Resource, boolean>;
+  /** Why the tenant may not reserve for now; absent when it may. */
+  frozen?: string | undefined;
+  /** The same of its users, by user. */
+  frozenUsers?: Readonly<Record<string, string>>;
+  /** The tenant's open reservations that their expiry releases. Only a denial needs them: see `needsHolds`. */
+  holds?: readonly Hold[];
+}
+
+/** One step of the tenant's balances, in the order decided. The SQL guard replays these. */
+export interface BalanceChange {
+  sequence: number;
+  userId?: string | undefined;
+  resource: Resource;
+  reservedDeltaUsd: Usd;
+  spentDeltaUsd: Usd;
+  postedAtMs: number;
+  grant: boolean;
+  enforced: boolean;
+}
+
+/** One line of the ledger. Only a correction may be negative. */
+export interface LedgerEntry {
+  operationId: string;
+  entry: 'commit' | 'correction';
+  amountUsd: Usd;
+  settlement: 'actual' | 'unverified';
+  postedAtMs: number;
+}
+
+export interface QuotaAlert {
+  kind: 'quota_warning' | 'quota_exceeded' | 'overrun';
+  quota: Quota;
+  /** The threshold that a warning is about. */
+  thresholdBasisPoints?: number | undefined;
+  /** What was asked for when the quota refused. */
+  estimatedUsd?: Usd | undefined;
+  /** The call that cost more than was granted. */
+  overrun?: Overrun | undefined;
+}
+
+/** A call that cost more than its grant: no grant passes a limit, what a provider bills may. */
+export interface Overrun {
+  operationId: string;
+  grantedUsd: Usd;
+  costUsd: Usd;
+}
+
+/** What a decision comes to: what to answer, and what to write before anything is answered. */
+export interface BatchDecision {
+  /** One for each reserve, in their order; undefined where it waits for money from the platform and is not decided. */
+  answers: (ReserveAnswer | undefined)[];
+  /** Those of the answers that only say again what was on record. */
+  repeats: ReadonlySet<ReserveAnswer>;
+  reservations: Reservation[];
+  changes: BalanceChange[];
+  ledger: LedgerEntry[];
+  alerts: QuotaAlert[];
+  /** The quotas as they stand after the batch. */
+  quotas: Quota[];
+  /** Something was denied without knowing the holds: decide again with them, to say when to try again. */
+  needsHolds: boolean;
+  /** What the undecided reserves need of the tenant's leases. */
+  leaseNeeds: LeaseNeed[];
+}
+
+/** What a lease must have free for the reserves that wait for it. */
+export interface LeaseNeed {
+  quotaId: string;
+  neededUsd: Usd;
+}
+
+/**
+ * The working copy of one batch. Commands are applied to it one after the other, so each sees what the earlier ones
+ * did; the state it came from is left as it was.
+ */
+export class Batch {
+  readonly nowMs: number;
+  readonly answers: (ReserveAnswer | undefined)[] = [];
+  readonly repeats = new Set<ReserveAnswer>();
+  readonly changes: BalanceChange[] = [];
+  readonly ledger: LedgerEntry[] = [];
+  readonly alerts: QuotaAlert[] = [];
+  private readonly quotas: Quota[];
+  private readonly reservations = new Map<string, Reservation>();
+  private readonly changed = new Set<string>();
+  private readonly leaseNeeds = new Map<string, Usd>();
+  private needsHolds = false;
+
+  constructor(private readonly state: BatchState) {
+    this.nowMs = state.nowMs;
+    this.quotas = state.quotas.map((quota) => ({ ...rollOver(quota, state.nowMs) }));
+    for (const reservation of state.reservations) this.reservations.set(reservation.operationId, reservation);
+  }
+
+  isEnforced(resource: Resource): boolean {
+    return this.state.enforced[resource];
+  }
+
+  quotasFor(payer: { userId?: string | undefined; resource: Resource }): Quota[] {
+    return this.quotas.filter((quota) => covers(quota, payer));
+  }
+
+  allReservations(): Reservation[] {
+    return [...this.reservations.values()];
+  }
+
+  find(operationId: string): Reservation | undefined {
+    return this.reservations.get(operationId);
+  }
+
+  put(reservation: Reservation): void {
+    this.reservations.set(reservation.operationId, reservation);
+    this.changed.add(reservation.operationId);
+  }
+
+  /** Moves the balances of every quota that covers the payer, and notes the step for the guard. */
+  move(
+    payer: { userId?: string | undefined; resource: Resource },
+    delta: { reservedUsd?: Usd; spentUsd?: Usd; postedAtMs?: number; grant?: boolean },
+  ): void {
+    const { reservedUsd = 0n, spentUsd = 0n, postedAtMs = this.nowMs, grant = false } = delta;
+    if (reservedUsd === 0n && spentUsd === 0n) return;
+    for (const quota of this.quotasFor(payer)) {
+      quota.reservedUsd += reservedUsd;
+      if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
+      if (spentUsd > 0n) this.warn(quota);
+    }
+    this.changes.push({
+      sequence: this.changes.length,
+      userId: payer.userId,
+      resource: payer.resource,
+      reservedDeltaUsd: reservedUsd,
+      spentDeltaUsd: spentUsd,
+      postedAtMs,
+      grant,
+      enforced: this.isEnforced(payer.resource),
+    });
+  }
+
+  /** Raises one alert for each threshold that the quota's spend reaches for the first time in its period. */
+  private warn(quota: Quota): void {
+    for (const thresholdBasisPoints of thresholdsReached(quota)) {
+      quota.warnedBasisPoints = [...quota.warnedBasisPoints, thresholdBasisPoints];
+      this.alerts.push({ kind: 'quota_warning', quota: { ...quota }, thresholdBasisPoints });
+    }
+  }
+
+  /** Why the payer may not reserve for now; undefined when it may. */
+  frozenReason({ userId }: { userId?: string | undefined }): string | undefined {
+    const { frozen, frozenUsers = {} } = this.state;
+    return frozen ?? (userId !== undefined && Object.hasOwn(frozenUsers, userId) ? frozenUsers[userId] : undefined);
+  }
+
+  /** When the payer's request would fit. */
+  retryAfterSeconds(payer: { userId?: string | undefined; resource: Resource }, neededUsd: Usd): number | undefined {
+    this.needsHolds = this.state.holds === undefined;
+    const quotas = this.quotasFor(payer);
+    return retryAfterSeconds({ quotas, holds: this.holds(), neededUsd, nowMs: this.nowMs });
+  }
+
+  /** Those that were there before this batch and are still held, and those that it granted. */
+  private holds(): Hold[] {
+    const holds = (this.state.holds ?? []).filter(({ operationId }) => !this.reservations.has(operationId));
+    for (const { operationId, request, status, claimed, grantedUsd, expiresAtMs } of this.reservations.values()) {
+      if (status !== 'granted' || !request || grantedUsd === undefined || expiresAtMs === undefined) continue;
+      if (isReleasedByExpiry({ request, claimed }))
+        holds.push({ operationId, userId: request.userId, resource: request.resource, grantedUsd, expiresAtMs });
+    }
+    return holds;
+  }
+
+  /** Notes that a reserve waits until its lease has this much free; for all together no more than the tenant may spend. */
+  needOfLease({ quotaId }: Quota, { neededUsd, mostUsd }: { neededUsd: Usd; mostUsd: Usd | undefined }): void {
+    const sum = (this.leaseNeeds.get(quotaId) ?? 0n) + neededUsd;
+    this.leaseNeeds.set(quotaId, mostUsd !== undefined && mostUsd < sum ? mostUsd : sum);
+  }
+
+  /** Raises the alert of a quota's first refusal in its period. The platform's are raised where leases are drawn. */
+  refuse(quota: Quota, estimatedUsd: Usd): void {
+    if (quota.exceeded || quota.lease) return;
+    quota.exceeded = true;
+    this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota }, estimatedUsd });
+  }
+
+  /** Raises an alert about a call that cost more than was granted: the first of a period, for the quota that has least left. */
+  overran(payer: { userId?: string | undefined; resource: Resource }, overrun: Overrun): void {
+    const quota = tightest(this.quotasFor(payer).filter(({ lease }) => !lease));
+    if (quota) this.alerts.push({ kind: 'overrun', quota: { ...quota }, overrun });
+  }
+
+  decision(): BatchDecision {
+    return {
+      answers: this.answers,
+      repeats: this.repeats,
+      reservations: [...this.changed].map((id) => this.reservations.get(id) as Reservation),
+      changes: this.changes,
+      ledger: this.ledger,
+      alerts: this.alerts,
+      quotas: this.quotas,
+      needsHolds: this.needsHolds,
+      leaseNeeds: [...this.leaseNeeds].map(([quotaId, neededUsd]) => ({ quotaId, neededUsd })),
+    };
+  }
+}

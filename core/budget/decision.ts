@@ -1,0 +1,280 @@
+/**
+ * The decision: what becomes of a batch of commands, given everything that Postgres holds of their tenant. One pure
+ * function, called inside the transaction that records what it decides.
+ *
+ * First what is due is settled (outcomes written since the last batch, reservations overdue), so that the money it
+ * frees counts; then the commands are applied in order. A grant never exceeds the headroom of any quota that covers it,
+ * and every command is idempotent on its operation id, however that is spelled.
+ */
+import { Batch, type BatchDecision, type BatchState } from './batch';
+import type { BudgetCommand, ExtendCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
+import { formatUsd, parseAmountUsd, MoneyError, type Usd } from '../money';
+import { bindingQuota, headroomUsd, tightest, type Quota } from './quotas';
+import { spelled } from '../inputs/read-command';
+import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
+import { settle, settleWhatIsDue } from './settlement';
+
+/** The longest that one reservation may hold money without being extended: a week. */
+export const ttlSecondsMax = 7 * 24 * 3600;
+
+/** Decides one batch. The state is not changed; what to write and what to answer is in the result. */
+export function decideBatch(state: BatchState, commands: readonly BudgetCommand[]): BatchDecision {
+  const batch = new Batch(state);
+  settleWhatIsDue(batch);
+  for (const command of commands) apply(batch, spelled(command));
+  return batch.decision();
+}
+
+function apply(batch: Batch, command: BudgetCommand): void {
+  switch (command.type) {
+    case 'reserve':
+      batch.answers.push(reserve(batch, command));
+      return;
+    case 'commit': {
+      const reservation = batch.find(command.operationId);
+      if (reservation) settle(batch, reservation, 'commit');
+      return;
+    }
+    case 'release': {
+      const reservation = batch.find(command.operationId);
+      if (reservation) settle(batch, reservation, 'release');
+      else batch.put(tombstone(batch, command.operationId));
+      return;
+    }
+    case 'extend':
+      extend(batch, command);
+      return;
+    case 'reload':
+      return;
+  }
+}
+
+/** What a payer is told that may not reserve for now. */
+export const frozenMessage = (reason: string, what: string): string =>
+  `The budget is frozen: ${reason}. ${what} An operator can unfreeze it.`;
+
+/** The mark that a release leaves when it comes before its reserve: the late reserve is refused. */
+function tombstone(batch: Batch, operationId: string): Reservation {
+  return {
+    operationId,
+    status: 'released',
+    settlement: 'released',
+    decidedAtMs: batch.nowMs,
+    endedAtMs: batch.nowMs,
+    claimed: false,
+    outcomeFolded: false,
+  };
+}
+
+/** Undefined when it is not decided, since it waits for money from the platform. */
+function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefined {
+  const { operationId } = command;
+  const amounts = parseAmounts(command);
+  if ('type' in amounts) return answerRefusal(operationId, amounts);
+  const known = batch.find(operationId);
+  if (known) {
+    const answer = answerAgain(known, command, amounts);
+    if (known.request && isSameRequest(known.request, command, amounts)) batch.repeats.add(answer);
+    return answer;
+  }
+
+  const request = requestOf(command, amounts);
+  const frozen = batch.frozenReason(request);
+  if (frozen !== undefined) {
+    const message = frozenMessage(frozen, 'Nothing was reserved.');
+    return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'budget_frozen', message } });
+  }
+  const quotas = batch.quotasFor(request);
+  const tight = binding(quotas, amounts.minimumUsd ?? amounts.amountUsd);
+  if (!tight) {
+    const message = `No quota of the tenant covers ${request.resource}. Nothing was reserved. Set one (PUT /v1/tenants/{id}/quotas).`;
+    return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'quota_missing', message } });
+  }
+  const minimum = amounts.minimumUsd ?? amounts.amountUsd;
+  if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: amounts.amountUsd }))
+    return undefined;
+  const headroom = headroomUsd(tight);
+  if (batch.isEnforced(request.resource) && headroom < minimum) {
+    batch.refuse(tight, amounts.amountUsd);
+    return record(batch, {
+      operationId,
+      request,
+      refusal: denial({ quota: tight, amounts, retryAfterSeconds: batch.retryAfterSeconds(request, minimum) }),
+    });
+  }
+  if (headroom < minimum) batch.refuse(tight, amounts.amountUsd);
+  const fits = headroom >= amounts.amountUsd || !batch.isEnforced(request.resource);
+  const grantedUsd = fits ? amounts.amountUsd : headroom;
+  const granted: Reservation = {
+    operationId,
+    request,
+    status: 'granted',
+    grantedUsd,
+    decidedAtMs: batch.nowMs,
+    expiresAtMs: batch.nowMs + command.ttlSeconds * 1000,
+    claimed: false,
+    outcomeFolded: false,
+  };
+  batch.put(granted);
+  batch.move(request, { reservedUsd: grantedUsd, grant: true });
+  return answerOf(granted);
+}
+
+/** The quota with the least headroom. A lease binds only what fits the tenant's own quotas, since more might be drawn. */
+function binding(quotas: Quota[], minimum: Usd): Quota | undefined {
+  const own = tightest(quotas.filter(({ lease }) => !lease));
+  return own && headroomUsd(own) < minimum ? own : tightest(quotas);
+}
+
+/**
+ * Whether a request has to wait for the platform: it fits the tenant's own quotas, its lease is too small, and the platform
+ * may have more. The rest of the batch does not wait.
+ */
+function mustDraw(batch: Batch, { quotas, minimum, amount }: { quotas: Quota[]; minimum: Usd; amount: Usd }): boolean {
+  const own = tightest(quotas.filter(({ lease }) => !lease));
+  const ownHeadroom = own ? headroomUsd(own) : amount;
+  const wanted = ownHeadroom < amount ? ownHeadroom : amount;
+  if (wanted < minimum) return false;
+  const short = quotas.filter((quota) => quota.lease && headroomUsd(quota) < wanted);
+  // Where one platform quota has no more, drawing on the others changes nothing.
+  if (short.length === 0 || short.some(({ lease }) => lease?.exhausted)) return false;
+  const shared = tightest(quotas.filter(({ scope }) => scope === 'tenant'));
+  const mostUsd = shared && headroomUsd(shared);
+  for (const quota of short) batch.needOfLease(quota, { neededUsd: wanted, mostUsd });
+  return true;
+}
+
+/** Checks what a reserve asks for. A nonsensical amount is refused; it is never a credit. */
+function parseAmounts(command: ReserveCommand): Amounts | Refusal {
+  const invalid = (code: RejectionCode, message: string): Refusal => ({ type: 'rejected', code, message });
+  if (!(command.ttlSeconds > 0 && command.ttlSeconds <= ttlSecondsMax)) {
+    return invalid(
+      'invalid_request',
+      `ttlSeconds must be more than 0 and at most ${ttlSecondsMax}, not ${command.ttlSeconds}. Nothing was reserved.`,
+    );
+  }
+  try {
+    const amountUsd = parseAmountUsd(command.amountUsd);
+    const minimumUsd = command.minimumUsd === undefined ? undefined : parseAmountUsd(command.minimumUsd);
+    if (minimumUsd !== undefined && minimumUsd > amountUsd) {
+      return invalid(
+        'invalid_amount',
+        `minimumUsd ${command.minimumUsd} is above amountUsd ${command.amountUsd}. Nothing was reserved.`,
+      );
+    }
+    return { amountUsd, minimumUsd };
+  } catch (error) {
+    if (error instanceof MoneyError) return invalid('invalid_amount', `${error.message} Nothing was reserved.`);
+    throw error;
+  }
+}
+
+/** The answer that a recorded reservation gives to a command of its operation id, as the decision itself would. */
+export function answerFromRecord(known: Reservation, command: ReserveCommand): ReserveAnswer {
+  const amounts = parseAmounts(command);
+  return 'type' in amounts ? answerRefusal(known.operationId, amounts) : answerAgain(known, command, amounts);
+}
+
+function requestOf(command: ReserveCommand, { amountUsd, minimumUsd }: Amounts): ReservationRequest {
+  return {
+    userId: command.userId,
+    resource: command.resource,
+    requestedUsd: amountUsd,
+    minimumUsd,
+    priceVersion: command.priceVersion,
+    runId: command.runId,
+    kind: command.kind,
+    step: command.step,
+    attempt: command.attempt,
+    model: command.model,
+    onExpiry: command.onExpiry,
+    traceContext: command.traceContext,
+  };
+}
+
+/** A refusal is recorded too: the same reserve asked again gets the same answer. */
+function record(
+  batch: Batch,
+  { operationId, request, refusal }: { operationId: string; request: ReservationRequest; refusal: Refusal },
+): ReserveAnswer {
+  const refused: Reservation = {
+    operationId,
+    request,
+    status: refusal.type,
+    refusal,
+    decidedAtMs: batch.nowMs,
+    claimed: false,
+    outcomeFolded: false,
+  };
+  batch.put(refused);
+  return answerOf(refused);
+}
+
+function denial({
+  quota,
+  amounts: { amountUsd, minimumUsd },
+  retryAfterSeconds,
+}: {
+  quota: Quota;
+  amounts: Amounts;
+  retryAfterSeconds: number | undefined;
+}): Refusal {
+  const binding = bindingQuota(quota, amountUsd);
+  const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
+  const reset = quota.period === 'lifetime' ? 'It never resets.' : `It resets at ${binding.resetsAt}.`;
+  return {
+    type: 'denied',
+    quota: binding,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    message:
+      (quota.lease ? 'The platform has no more to lease to this tenant. ' : '') +
+      `The ${binding.resourceType} quota of ${binding.scope} ${binding.scopeId} per ${binding.period} has ` +
+      `$${binding.remainingUsd} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved); ` +
+      `$${binding.estimatedUsd}${least} was asked for. Nothing was reserved. ${reset}`,
+  };
+}
+
+/** The record answers a repeat; a different request under the same id is a conflict and changes nothing. */
+function answerAgain(known: Reservation, command: ReserveCommand, amounts: Amounts): ReserveAnswer {
+  const { operationId } = known;
+  if (!known.request) {
+    const message =
+      'This operation was released before its reserve arrived. Nothing was reserved. Reserve under a new operation id.';
+    return { decision: 'rejected', operationId, code: 'operation_released', message };
+  }
+  if (!isSameRequest(known.request, command, amounts)) {
+    const message =
+      'Another request was decided under this operation id; it stands. Use a new operation id for this one.';
+    return { decision: 'rejected', operationId, code: 'operation_conflict', message };
+  }
+  return answerOf(known);
+}
+
+function answerOf(reservation: Reservation): ReserveAnswer {
+  const { operationId, refusal, request, grantedUsd = 0n, expiresAtMs = 0 } = reservation;
+  if (refusal) return answerRefusal(operationId, refusal);
+  const expiresAt = new Date(expiresAtMs).toISOString();
+  if (reservation.unreserved && request) {
+    const allowedUsd = formatUsd(request.requestedUsd);
+    return { decision: 'granted', operationId, grantedUsd: allowedUsd, partial: false, expiresAt, unreserved: true };
+  }
+  return {
+    decision: 'granted',
+    operationId,
+    grantedUsd: formatUsd(grantedUsd),
+    partial: request !== undefined && grantedUsd < request.requestedUsd,
+    expiresAt,
+  };
+}
+
+function answerRefusal(operationId: string, refusal: Refusal): ReserveAnswer {
+  const { type, ...rest } = refusal;
+  return { decision: type, operationId, ...rest } as ReserveAnswer;
+}
+
+function extend(batch: Batch, { operationId, ttlSeconds }: ExtendCommand): void {
+  const reservation = batch.find(operationId);
+  if (reservation?.status !== 'granted' || !(ttlSeconds > 0 && ttlSeconds <= ttlSecondsMax)) return;
+  const expiresAtMs = Math.max(reservation.expiresAtMs ?? 0, batch.nowMs + ttlSeconds * 1000);
+  batch.put({ ...reservation, expiresAtMs });
+}

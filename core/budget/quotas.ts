@@ -1,0 +1,116 @@
+import type { BindingQuota, QuotaState, Resource } from './commands';
+import { formatUsd, type Usd } from '../money';
+import { periodAt, type Period } from './periods';
+
+export type Scope = 'platform' | 'tenant' | 'user';
+export type ResourceType = Resource | 'all';
+
+/** One limit on one scope's spend of one resource in one period, with what is spent and reserved of it. */
+export interface Quota {
+  quotaId: string;
+  scope: Scope;
+  scopeId: string;
+  resourceType: ResourceType;
+  period: Period;
+  /** The limit with what it was topped up by in this period. */
+  limitUsd: Usd;
+  /** Sum of the ledger entries posted in the period. */
+  spentUsd: Usd;
+  /** Sum of the open reservations that the quota covers, whenever they were made. */
+  reservedUsd: Usd;
+  periodStartMs: number;
+  periodEndMs: number;
+  /** Shares of the limit at which its people are warned, in ten-thousandths: 8000 is 80 %. */
+  thresholdsBasisPoints: readonly number[];
+  /** Alerts already raised in this period: the thresholds warned of, and whether it has refused. */
+  warnedBasisPoints: readonly number[];
+  exceeded: boolean;
+  /** Set when this is the tenant's lease of a platform quota: its limit is what was drawn, and more may be drawn. */
+  lease?: Lease | undefined;
+}
+
+/** What a lease knows of the platform quota that it is part of. */
+export interface Lease {
+  platformLimitUsd: Usd;
+  /** The platform was asked a moment ago and had no more. */
+  exhausted: boolean;
+  /** When the next hold of any tenant may make room on an exhausted platform. */
+  freesAtMs?: number | undefined;
+}
+
+/** Who pays for what: what decides which quotas a request must fit. */
+export interface Payer {
+  userId?: string | undefined;
+  resource: Resource;
+}
+
+/** Whether a quota of the tenant (or of the platform) covers this payer's request. */
+export function covers(quota: Pick<Quota, 'scope' | 'scopeId' | 'resourceType'>, { userId, resource }: Payer): boolean {
+  if (quota.resourceType !== 'all' && quota.resourceType !== resource) return false;
+  return quota.scope !== 'user' || quota.scopeId === userId;
+}
+
+/** What a grant may still take: limit − spent − reserved. Negative after an overrun or a lowered limit. */
+export const headroomUsd = (quota: Quota): Usd => quota.limitUsd - quota.spentUsd - quota.reservedUsd;
+
+/** The quota with the least headroom, the narrower scope first on a tie. */
+export function tightest(quotas: readonly Quota[]): Quota | undefined {
+  const width = { user: 0, tenant: 1, platform: 2 };
+  return [...quotas].sort((a, b) => {
+    const difference = headroomUsd(a) - headroomUsd(b);
+    if (difference !== 0n) return difference < 0n ? -1 : 1;
+    return width[a.scope] - width[b.scope];
+  })[0];
+}
+
+/** The quota in the period around `nowMs`: spend and alerts start anew, open reservations carry over. */
+export function rollOver(quota: Quota, nowMs: number): Quota {
+  if (nowMs < quota.periodEndMs) return quota;
+  const { start, end } = periodAt(quota.period, nowMs);
+  return {
+    ...quota,
+    spentUsd: 0n,
+    warnedBasisPoints: [],
+    exceeded: false,
+    // What a lease holds beyond its reservations is lost at its period's end.
+    ...(quota.lease ? { limitUsd: quota.reservedUsd, lease: { ...quota.lease, exhausted: false } } : {}),
+    periodStartMs: start.getTime(),
+    periodEndMs: end.getTime(),
+  };
+}
+
+/** The thresholds that spend has reached and nobody was warned of. A limit of zero is at all once anything is spent. */
+export function thresholdsReached(quota: Quota): number[] {
+  if (quota.spentUsd <= 0n) return [];
+  return quota.thresholdsBasisPoints.filter(
+    (share) => quota.spentUsd * 10_000n >= quota.limitUsd * BigInt(share) && !quota.warnedBasisPoints.includes(share),
+  );
+}
+
+/** Spend as a share of the limit, in per cent with two decimals, for people. 100 when the limit is zero. */
+export function utilizationPercent({ spentUsd, limitUsd }: Pick<Quota, 'spentUsd' | 'limitUsd'>): number {
+  if (limitUsd === 0n) return 100;
+  return Number((spentUsd * 10_000n) / limitUsd) / 100;
+}
+
+/** A quota as it is shown: what is overdrawn has nothing left. */
+export function quotaState(quota: Quota): QuotaState {
+  const remaining = headroomUsd(quota);
+  return {
+    scope: quota.scope,
+    scopeId: quota.scopeId,
+    resourceType: quota.resourceType,
+    period: quota.period,
+    limitUsd: formatUsd(quota.limitUsd),
+    spentUsd: formatUsd(quota.spentUsd),
+    reservedUsd: formatUsd(quota.reservedUsd),
+    remainingUsd: formatUsd(remaining > 0n ? remaining : 0n),
+    resetsAt: new Date(quota.periodEndMs).toISOString(),
+  };
+}
+
+/** What a denial says of the quota that bound. */
+export const bindingQuota = (quota: Quota, estimatedUsd: Usd): BindingQuota => ({
+  ...quotaState(quota),
+  estimatedUsd: formatUsd(estimatedUsd),
+});

@@ -1,0 +1,93 @@
+import type { BindingQuota, OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
+import { formatUsd, type Usd } from '../money';
+
+/**
+ * A reservation is the row of one paid attempt. It is granted, denied or rejected once; a granted one ends once:
+ * committed (at its actual cost, or at its estimate as unverified), released, or expired.
+ */
+export type ReservationStatus = 'granted' | 'denied' | 'rejected' | 'committed' | 'released' | 'expired';
+export type Settlement = 'actual' | 'unverified' | 'released' | 'expired';
+
+/**
+ * What the paid execution wrote of its call: what the provider billed, or that it surely billed nothing. An unverified one is the part
+ * that is known of what was billed: nobody can price the rest.
+ */
+export type Outcome = { billed: true; costUsd: Usd; isUnverified?: boolean } | { billed: false };
+
+/** Why a reserve got no money. */
+export type Refusal =
+  | { type: 'denied'; quota: BindingQuota; retryAfterSeconds?: number; message: string }
+  | { type: 'rejected'; code: RejectionCode; message: string };
+
+/** What was asked for. Absent on a tombstone, whose reserve never came. */
+export interface ReservationRequest {
+  userId?: string | undefined;
+  resource: Resource;
+  requestedUsd: Usd;
+  minimumUsd?: Usd | undefined;
+  priceVersion: string;
+  runId?: string | undefined;
+  kind: string;
+  step?: number | undefined;
+  attempt?: number | undefined;
+  model?: string | undefined;
+  onExpiry?: OnExpiry | undefined;
+  traceContext?: TraceContext | undefined;
+}
+
+export interface Reservation {
+  operationId: string;
+  request?: ReservationRequest | undefined;
+  status: ReservationStatus;
+  refusal?: Refusal | undefined;
+  grantedUsd?: Usd | undefined;
+  /** It goes on without a grant, since the authority did not answer and the policy allows it. It holds nothing. */
+  unreserved?: boolean | undefined;
+  decidedAtMs: number;
+  expiresAtMs?: number | undefined;
+  claimed: boolean;
+  outcome?: Outcome | undefined;
+  outcomeFolded: boolean;
+  settlement?: Settlement | undefined;
+  committedUsd?: Usd | undefined;
+  /** By how much the cost passed the grant. */
+  overrunUsd?: Usd | undefined;
+  /** The moment its ledger entry counts at. */
+  postedAtMs?: number | undefined;
+  endedAtMs?: number | undefined;
+}
+
+/** Whether running out with nothing known of its call releases a reservation; otherwise it is charged. */
+export const isReleasedByExpiry = ({ request, claimed }: Pick<Reservation, 'request' | 'claimed'>): boolean =>
+  request?.onExpiry === undefined ? !claimed : request.onExpiry === 'release';
+
+/** Whether a repeated reserve asks for the same thing as the recorded one. */
+export function isSameRequest(request: ReservationRequest, command: ReserveCommand, amounts: Amounts): boolean {
+  return (
+    request.userId === command.userId &&
+    request.resource === command.resource &&
+    request.requestedUsd === amounts.amountUsd &&
+    request.minimumUsd === amounts.minimumUsd &&
+    request.priceVersion === command.priceVersion
+  );
+}
+
+/** Whether two reserves ask for the same thing, before anything is parsed. */
+export const asksTheSame = (a: ReserveCommand, b: ReserveCommand): boolean =>
+  a.userId === b.userId &&
+  a.resource === b.resource &&
+  a.amountUsd === b.amountUsd &&
+  a.minimumUsd === b.minimumUsd &&
+  a.priceVersion === b.priceVersion;
+
+/** The amounts of a reserve, parsed. */
+export interface Amounts {
+  amountUsd: Usd;
+  minimumUsd?: Usd | undefined;
+}
+
+/** A reservation in a few words, for messages. */
+export const describe = (reservation: Reservation): string =>
+  `${reservation.operationId} (${reservation.status}${
+    reservation.grantedUsd === undefined ? '' : `, granted $${formatUsd(reservation.grantedUsd)}`
+  })`;

@@ -1,0 +1,89 @@
+/**
+ * Commands as they come: a signal can be sent by anybody who reaches the server, and histories hold what older versions sent. What
+ * is no command is told from what is one before anything is looked up, so that it never costs others their decision.
+ */
+import type { BudgetCommand, ReserveCommand } from '../budget/commands';
+import { inOneSpelling, parseUuid, userIdCharsMax } from '../ids';
+import { unstorableIn } from '../storable';
+import { isRecord } from '../prices/usage';
+
+/** A command that can be decided, with its ids in their one spelling; or what is wrong with it. */
+export type ReadCommand = { command: BudgetCommand } | { problem: string; reserve?: ReserveCommand };
+
+type Check = (value: unknown) => boolean;
+
+/** Text that Postgres can keep. */
+const isText: Check = (value) => typeof value === 'string' && unstorableIn(value) === 0;
+const isUserId: Check = (value) => isText(value) && (value as string).length <= userIdCharsMax;
+const isInteger: Check = (value) => Number.isInteger(value) && Math.abs(value as number) < 2 ** 31;
+const isId: Check = (value) => parseUuid(value) !== undefined;
+const isOneOf =
+  (...values: readonly string[]): Check =>
+  (value) =>
+    values.includes(value as string);
+const isTexts: Check = (value) => isRecord(value) && Object.entries(value).flat().every(isText);
+const isReplyAddress: Check = (value) =>
+  isRecord(value) &&
+  ('channel' in value
+    ? isText(value.channel) && typeof value.waiter === 'number'
+    : [value.workflowId, value.runId, value.activityId].every(isText));
+
+const optional =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || value === null || check(value);
+
+/** What the fields of a reserve hold. Amounts and times that make no sense are answered by the decision. */
+const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
+  operationId: isId,
+  userId: optional(isUserId),
+  resource: isOneOf('llm', 'e2b'),
+  amountUsd: isText,
+  minimumUsd: optional(isText),
+  priceVersion: isText,
+  ttlSeconds: (value) => typeof value === 'number',
+  onExpiry: optional(isOneOf('release', 'settle')),
+  runId: optional(isId),
+  kind: isText,
+  step: optional(isInteger),
+  attempt: optional(isInteger),
+  model: optional(isText),
+  replyTo: optional(isReplyAddress),
+  traceContext: optional(isTexts),
+};
+
+/** Reads what came as a command. */
+export function readCommand(value: unknown): ReadCommand {
+  if (!isRecord(value)) return { problem: 'it is no object' };
+  switch (value.type) {
+    case 'reload':
+      return { command: { type: 'reload' } };
+    case 'reserve': {
+      const wrong = Object.entries(reserveFields).find(([field, check]) => !check(value[field]))?.[0];
+      const reserve = value as unknown as ReserveCommand;
+      if (wrong === undefined) return { command: spelled(withoutNulls(reserve)) };
+      // Who waits for an answer is told, where it can be told who that is.
+      const isAnswerable = isText(value.operationId) && isReplyAddress(value.replyTo);
+      return { problem: `its ${wrong} cannot be used`, ...(isAnswerable ? { reserve } : {}) };
+    }
+    case 'commit':
+    case 'release':
+    case 'extend':
+      if (!isId(value.operationId)) return { problem: 'its operationId is no UUID' };
+      if (value.type === 'extend' && typeof value.ttlSeconds !== 'number')
+        return { problem: 'its ttlSeconds is no number' };
+      return { command: spelled(value as unknown as BudgetCommand) };
+    default:
+      return { problem: 'its type is none' };
+  }
+}
+
+const withoutNulls = (command: ReserveCommand): ReserveCommand =>
+  Object.fromEntries(Object.entries(command).filter(([, value]) => value !== null)) as unknown as ReserveCommand;
+
+/** The same command with its ids in their one spelling: two that name one row are then about one operation. */
+export function spelled<C extends BudgetCommand>(command: C): C {
+  if (!('operationId' in command)) return command;
+  const runId = 'runId' in command && command.runId !== undefined ? { runId: inOneSpelling(command.runId) } : {};
+  return { ...command, operationId: inOneSpelling(command.operationId), ...runId };
+}

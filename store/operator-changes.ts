@@ -1,0 +1,197 @@
+/**
+ * What operators steer: written with its audit entry in one transaction, under the locks of a decision, so that the next
+ * decision sees it.
+ */
+import type { Period } from '../core/budget/periods';
+import type { ResourceType } from '../core/budget/quotas';
+import { asTenant, type Pool, type PoolClient } from './pool';
+import type { QuotaKey, TenantPolicy } from './tenants';
+
+/** Who orders a change: an API key, and the name of the person behind it. */
+export interface Operator {
+  apiKeyId?: string | undefined;
+  author: string;
+}
+
+interface Change {
+  tenantId: string;
+  by: Operator;
+  action: string;
+  details: object;
+  userIds?: string[];
+}
+
+/** Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant: nothing is changed then. */
+async function change<T>(
+  pool: Pool,
+  { tenantId, by, action, details, userIds = [] }: Change,
+  work: (client: PoolClient) => Promise<T>,
+): Promise<T | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
+      tenantId,
+      userIds,
+    ]);
+    if (!rows[0]?.known) return undefined;
+    const result = await work(client);
+    await client.query(
+      `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
+       VALUES ($1, $2, $3, $4, $5)`,
+      [tenantId, by.apiKeyId ?? null, by.author, action, JSON.stringify(details)],
+    );
+    return result;
+  });
+}
+
+/** Lifts a quota's limit until its period ends; a lifetime's for good. False when there is no such quota. */
+export async function topUp(
+  pool: Pool,
+  order: { tenantId: string; by: Operator; quota: QuotaKey; amountUsd: string; reason: string },
+): Promise<boolean> {
+  const { tenantId, by, quota, amountUsd, reason } = order;
+  const userIds = quota.scope === 'user' ? [quota.scopeId] : [];
+  const details = { ...quota, amountUsd, reason };
+  const done = await change(pool, { tenantId, by, action: 'top_up', details, userIds }, async (client) => {
+    await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
+    const { rowCount } = await client.query(
+      `UPDATE copilot_internal.cost_quotas SET topup_usd = topup_usd + $6::numeric, updated_at = clock_timestamp()
+       WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5`,
+      [tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period, amountUsd],
+    );
+    return rowCount === 1;
+  });
+  return done ?? false;
+}
+
+/** Keeps a tenant, or one of its users, from reserving. What is reserved goes on. */
+export async function freeze(
+  pool: Pool,
+  { tenantId, by, userId, reason }: { tenantId: string; by: Operator; userId?: string | undefined; reason: string },
+): Promise<void> {
+  await change(pool, { tenantId, by, action: 'freeze', details: { userId, reason } }, (client) =>
+    userId === undefined
+      ? client.query(
+          `UPDATE copilot_internal.tenants SET frozen_at = coalesce(frozen_at, clock_timestamp()), frozen_reason = $2
+           WHERE tenant_id = $1`,
+          [tenantId, reason],
+        )
+      : client.query(
+          `INSERT INTO copilot_internal.frozen_users (tenant_id, user_id, frozen_reason) VALUES ($1, $2, $3)
+           ON CONFLICT (tenant_id, user_id) DO UPDATE SET frozen_reason = excluded.frozen_reason`,
+          [tenantId, userId, reason],
+        ),
+  );
+}
+
+export async function unfreeze(
+  pool: Pool,
+  { tenantId, by, userId }: { tenantId: string; by: Operator; userId?: string | undefined },
+): Promise<void> {
+  await change(pool, { tenantId, by, action: 'unfreeze', details: { userId } }, (client) =>
+    userId === undefined
+      ? client.query(
+          'UPDATE copilot_internal.tenants SET frozen_at = NULL, frozen_reason = NULL WHERE tenant_id = $1',
+          [tenantId],
+        )
+      : client.query('DELETE FROM copilot_internal.frozen_users WHERE tenant_id = $1 AND user_id = $2', [
+          tenantId,
+          userId,
+        ]),
+  );
+}
+
+export async function setPolicy(
+  pool: Pool,
+  { tenantId, by, policy }: { tenantId: string; by: Operator; policy: TenantPolicy },
+): Promise<void> {
+  await change(pool, { tenantId, by, action: 'set_policy', details: policy }, (client) =>
+    client.query(
+      'UPDATE copilot_internal.tenants SET on_unavailable = $2, answer_timeout_ms = $3 WHERE tenant_id = $1',
+      [tenantId, policy.onUnavailable, policy.answerTimeoutMs],
+    ),
+  );
+}
+
+/** What a user gets whom nobody has named before. */
+export interface UserDefault {
+  resourceType: ResourceType;
+  period: Period;
+  limitUsd: string;
+  warningThreshold: number;
+}
+
+/** Sets the defaults of a tenant's users, also of those who have them already; quotas set for a user himself stay. */
+export async function setUserDefaults(
+  pool: Pool,
+  { tenantId, by, defaults }: { tenantId: string; by: Operator; defaults: readonly UserDefault[] },
+): Promise<void> {
+  await change(pool, { tenantId, by, action: 'set_user_defaults', details: { defaults } }, async (client) => {
+    await client.query('DELETE FROM copilot_internal.user_quota_defaults WHERE tenant_id = $1', [tenantId]);
+    for (const { resourceType, period, limitUsd, warningThreshold } of defaults) {
+      const values = [tenantId, resourceType, period, limitUsd, warningThreshold];
+      await client.query(
+        `INSERT INTO copilot_internal.user_quota_defaults (tenant_id, resource_type, period, limit_usd, warning_threshold)
+         VALUES ($1, $2, $3, $4, $5)`,
+        values,
+      );
+      await client.query(
+        `UPDATE copilot_internal.cost_quotas SET limit_usd = $4, warning_threshold = $5, updated_at = clock_timestamp()
+         WHERE tenant_id = $1 AND scope = 'user' AND from_default AND resource_type = $2 AND period = $3`,
+        values,
+      );
+    }
+  });
+}
+
+export interface Adjustment {
+  operationId: string;
+  costUsd: string;
+  reason: string;
+}
+
+/**
+ * Corrects what an operation cost, by an entry of the difference; an unverified settlement counts as known from then on.
+ * Answers the difference as a decimal string; undefined when the operation has no settled cost.
+ */
+export async function adjustCost(
+  pool: Pool,
+  { tenantId, by, adjustment }: { tenantId: string; by: Operator; adjustment: Adjustment },
+): Promise<string | undefined> {
+  const { operationId, costUsd, reason } = adjustment;
+  return change(pool, { tenantId, by, action: 'adjust_cost', details: adjustment }, async (client) => {
+    const { rows } = await client.query<{ difference: string | null }>(
+      'SELECT trim_scale(copilot_internal.adjust_cost($1, $2, $3, $4, $5))::text AS difference',
+      [tenantId, operationId, costUsd, reason, by.author],
+    );
+    return rows[0]?.difference ?? undefined;
+  });
+}
+
+/** Notes what was done to a tenant by other means. */
+export async function noteInAudit(
+  pool: Pool,
+  { tenantId, by, action, details }: { tenantId: string; by: Operator; action: string; details: object },
+): Promise<void> {
+  await change(pool, { tenantId, by, action, details }, () => Promise.resolve());
+}
+
+/** A tenant in a list of them. */
+export interface TenantSummary {
+  tenantId: string;
+  name: string;
+  frozenReason: string | null;
+  limitUsd: string | null;
+  spentUsd: string | null;
+  reservedUsd: string | null;
+  createdAt: Date;
+}
+
+/** Every tenant with its monthly `all` quota. Administration's look across tenants: see `list_tenants` in 0005. */
+export async function listTenants(pool: Pool): Promise<TenantSummary[]> {
+  const { rows } = await pool.query<TenantSummary>(
+    `SELECT tenant_id AS "tenantId", name, frozen_reason AS "frozenReason", trim_scale(limit_usd)::text AS "limitUsd",
+            trim_scale(spent_usd)::text AS "spentUsd", trim_scale(reserved_usd)::text AS "reservedUsd", created_at AS "createdAt"
+     FROM copilot_internal.list_tenants()`,
+  );
+  return rows;
+}

@@ -1,0 +1,276 @@
+/**
+ * What a task and a turn of a conversation have in common: one step is a model call, and the tools that it calls for. Words
+ * and files stay in Postgres; a history holds ids, usage and money.
+ *
+ *   plan ── bought already (late, or before a reset) ──▶ gone on with
+ *    └──▶ hold the money ── context too large ──▶ compact (a paid step of its own; when it fails or is denied the step goes on without)
+ *            └──▶ call the model ── its provider cannot answer ──▶ the next model, at its own price
+ *                    └──▶ answered, or: ask people ──▶ run tools ──▶ the next step
+ */
+import {
+  ActivityCancellationType,
+  proxyActivities,
+  workflowInfo,
+  type ActivityInterfaceFor,
+} from '@temporalio/workflow';
+import type {
+  BoughtReply,
+  LlmActivities,
+  ModelCallPlan,
+  ModelReply,
+  PrepareModelCall,
+  ToolCall,
+} from '../../contracts/llm';
+import type { ErrorCode } from '../../core/errors';
+import { formatUsd, parseAmountUsd, sumUsd } from '../../core/money';
+import type { ApprovalDesk } from './approvals';
+import { failureOf, failureWith, isCancellation } from '../failures';
+import { toolNames, type AgentRunInput } from '../../contracts/messages';
+import { isPatched } from '../patches';
+import type { SandboxSession } from './sandbox-session';
+import type { TimeLimit } from './time-limit';
+import type { Budget, PaidStep } from '../budget/with-budget';
+
+/** A model call may take this long; its activity has as long again as writing may take, its reservation a margin more. */
+const modelCallSecondsMax = 600;
+const writingSecondsMax = 300;
+const expiryMarginSeconds = 60;
+/** A model that has others behind it gets fewer attempts, and is not waited for. */
+const withFallback = { maxAttempts: 2, pauseMsMax: 30_000 };
+/** After a compaction that came to nothing, so many steps go on without trying again. */
+const compactionRest = 5;
+
+/** Another model may do where these stood in the way. */
+const fallsBack: readonly ErrorCode[] = ['provider_unavailable', 'provider_credentials', 'outcome_unknown'];
+
+export interface AgentLoopParts {
+  input: AgentRunInput;
+  budget: Budget;
+  sandbox: SandboxSession;
+  desk: ApprovalDesk;
+  limit: Pick<TimeLimit, 'standStill'>;
+  show: (step: number, doing: string) => void;
+}
+
+type StepReply = ModelReply & Pick<BoughtReply, 'toolsAnswered'>;
+
+export class AgentLoop {
+  private readonly llm = llmActivities(workflowInfo().taskQueue);
+  private compactFromStep = 0;
+
+  constructor(private readonly parts: AgentLoopParts) {}
+
+  /**
+   * One model call and what it calls for.
+   * @throws ApplicationFailure a denial, `run_limit_exceeded` when the answer was cut off, or the failure of a call.
+   */
+  async step(step: number, turnId?: string): Promise<'answered' | 'goes on'> {
+    const reply = await this.reply(step);
+    if (reply.toolsAnswered) return 'goes on';
+    if (reply.toolCalls.length === 0) {
+      if (reply.stopReason !== 'max_tokens') return 'answered';
+      throw failureWith(
+        'run_limit_exceeded',
+        'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
+      );
+    }
+    const { desk, sandbox, limit, show } = this.parts;
+    const asked = desk.needed(reply.toolCalls);
+    let calls: readonly ToolCall[] = reply.toolCalls;
+    if (asked.length > 0) {
+      show(step, `waiting for a person: ${asked.map(({ name }) => name).join(', ')}`);
+      await limit.standStill(() =>
+        desk.ask({ step, turnId, calls: asked }, (isOver, seconds) => sandbox.idle(isOver, seconds)),
+      );
+      if (isPatched('refused-tools')) {
+        const refused = await desk.refused(step);
+        calls = calls.filter(({ toolUseId }) => !refused.has(toolUseId));
+      }
+    }
+    show(step, 'running code');
+    await this.runTools(step, calls);
+    return 'goes on';
+  }
+
+  private async reply(step: number): Promise<StepReply> {
+    const { model, fallbackModels = [] } = this.parts.input;
+    const models = [model, ...fallbackModels];
+    for (const [index, name] of models.entries()) {
+      const isLast = index === models.length - 1;
+      try {
+        return await this.askModel(step, name, isLast ? {} : withFallback);
+      } catch (error) {
+        const known = failureOf(error);
+        if (isLast || !known || !fallsBack.includes(known.code)) throw error;
+      }
+    }
+    throw failureWith('internal', 'There was no model to call.');
+  }
+
+  private async askModel(step: number, model: string, limits: Partial<PaidStep>): Promise<StepReply> {
+    const { input, budget, show } = this.parts;
+    const { tenantId, runId } = input;
+    let plan = await this.plan(step, model);
+    if (plan.bought) {
+      const { operationId, reply, toolsAnswered = false } = plan.bought;
+      if (operationId !== undefined) budget.noteBought(operationId, reply.costUsd);
+      return { ...reply, toolsAnswered };
+    }
+    const asked = (): PaidStep => ({ ...paidCall('llm.call', step, plan), ...limits });
+    const planAgain = async (): Promise<PaidStep> => {
+      const { compaction, inputTokens } = plan;
+      const priced = await this.llm.free.prepareModelCall({ ...this.request(model), inputTokens });
+      plan = { ...priced, ...(compaction ? { compaction } : {}) };
+      return asked();
+    };
+    show(step, 'calling the model');
+    return budget.withBudget<ModelReply>(
+      asked(),
+      async ({ operationId, grantedUsd }) => {
+        if (plan.compaction) plan = await this.compacted(step, plan, plan.compaction);
+        const summary = `${plan.model}, at most $${grantedUsd}`;
+        const request = { tenantId, runId, operationId, step, plan, grantedUsd };
+        const answered = await this.llm.paid.callModel.executeWithOptions({ summary }, [request]);
+        budget.noteCost(operationId, answered.costUsd);
+        return answered;
+      },
+      { planAgain },
+    );
+  }
+
+  private request(model: string): PrepareModelCall {
+    const { tenantId, runId, maxOutputTokens } = this.parts.input;
+    return { tenantId, runId, model, maxOutputTokens };
+  }
+
+  private async plan(step: number, model: string): Promise<ModelCallPlan> {
+    const { input, show } = this.parts;
+    show(step, 'preparing a model call');
+    const request = { ...this.request(model), step };
+    const compact = input.compact === true && step >= this.compactFromStep;
+    const plan = await this.llm.free.prepareModelCall({ ...request, ...(compact ? { compact } : {}) });
+    if (!plan.compaction || isPatched('held-before-compacted')) return plan;
+    await this.compact(step, model, plan.compaction, { maxAttempts: 2 });
+    return this.llm.free.prepareModelCall(request);
+  }
+
+  /**
+   * The call as it is after older messages were summed up, with the money that is held for the step: what the summary costs comes
+   * on top, all of it or none, so that it never takes what the answer needs.
+   */
+  private async compacted(
+    step: number,
+    { compaction: _, ...plan }: ModelCallPlan,
+    through: { throughSequence: number },
+  ): Promise<ModelCallPlan> {
+    const { show } = this.parts;
+    const isSummedUp = await this.compact(step, plan.model, through, {
+      maxAttempts: 2,
+      onDenied: 'fail',
+      isWhole: true,
+    });
+    show(step, 'calling the model');
+    if (!isSummedUp) return plan;
+    const { inputTokens } = await this.llm.free.prepareModelCall(this.request(plan.model));
+    return { ...plan, inputTokens };
+  }
+
+  /** Sums older messages up. One that cannot be paid, or fails, leaves the context as it is. Answers whether it was made. */
+  private async compact(
+    step: number,
+    model: string,
+    { throughSequence }: { throughSequence: number },
+    { isWhole = false, ...limits }: Partial<PaidStep> & { isWhole?: boolean },
+  ): Promise<boolean> {
+    const { input, budget, show } = this.parts;
+    const { tenantId, runId } = input;
+    show(step, 'summing up older messages');
+    this.compactFromStep = step + compactionRest;
+    try {
+      const request = { tenantId, runId, model, throughSequence };
+      let plan = await this.llm.free.prepareCompaction(request);
+      const asked = (): PaidStep => {
+        const { minimumUsd, ...whole } = { ...paidCall('compaction', step, plan), ...limits };
+        return isWhole || minimumUsd === undefined ? whole : { ...whole, minimumUsd };
+      };
+      const planAgain = async (): Promise<PaidStep> => {
+        plan = await this.llm.free.prepareCompaction({ ...request, inputTokens: plan.inputTokens });
+        return asked();
+      };
+      await budget.withBudget(
+        asked(),
+        async ({ operationId, grantedUsd }) => {
+          const summary = `${plan.model} sums up, at most $${grantedUsd}`;
+          const { costUsd } = await this.llm.paid.compactContext.executeWithOptions({ summary }, [
+            { tenantId, runId, operationId, throughSequence, plan, grantedUsd },
+          ]);
+          budget.noteCost(operationId, costUsd);
+        },
+        { planAgain },
+      );
+      return true;
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      return false;
+    }
+  }
+
+  private async runTools(step: number, calls: readonly ToolCall[]): Promise<void> {
+    const { input, budget, sandbox } = this.parts;
+    const needs = { count: calls.length, needSandbox: calls.some(needsSandbox) };
+    const pricesUsd = Object.fromEntries(
+      calls.flatMap(({ name }) => {
+        const priceUsd = input.tools?.[name]?.priceUsd;
+        return priceUsd === undefined ? [] : [[name, priceUsd]];
+      }),
+    );
+    if (Object.keys(pricesUsd).length === 0) return sandbox.execute(step, needs);
+    if (needs.needSandbox) await sandbox.ready(step);
+    const amountUsd = formatUsd(sumUsd(calls.map(({ name }) => parseAmountUsd(pricesUsd[name] ?? '0'))));
+    const { executionSeconds = modelCallSecondsMax } = input;
+    await budget.withBudget(
+      {
+        resource: 'e2b',
+        kind: 'tool.call',
+        amountUsd,
+        priceVersion: 'run',
+        ttlSeconds: executionSeconds * calls.length + 2 * expiryMarginSeconds,
+        step,
+      },
+      ({ operationId }) => sandbox.executePaid(step, { operationId, pricesUsd, ...needs }),
+    );
+  }
+}
+
+/** What only answers, or is no tool at all, needs none. */
+const needsSandbox = ({ name }: ToolCall): boolean =>
+  name !== 'ask_person' && ((toolNames as readonly string[]).includes(name) || !isPatched('refused-tools'));
+
+const paidCall = (kind: string, step: number, plan: ModelCallPlan): PaidStep => ({
+  resource: 'llm',
+  kind,
+  amountUsd: plan.amountUsd,
+  minimumUsd: plan.minimumUsd,
+  priceVersion: plan.priceVersion,
+  // Its context may be summed up first, in two attempts.
+  ttlSeconds: (modelCallSecondsMax + writingSecondsMax) * (plan.compaction ? 3 : 1) + expiryMarginSeconds,
+  step,
+  model: plan.model,
+});
+
+function llmActivities(taskQueue: string): { free: LlmActivities; paid: ActivityInterfaceFor<LlmActivities> } {
+  return {
+    free: proxyActivities<LlmActivities>({
+      taskQueue,
+      startToCloseTimeout: '60 seconds',
+      retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
+    }),
+    paid: proxyActivities<LlmActivities>({
+      taskQueue,
+      startToCloseTimeout: (modelCallSecondsMax + writingSecondsMax) * 1_000,
+      heartbeatTimeout: '15 seconds',
+      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+      retry: { maximumAttempts: 1 },
+    }),
+  };
+}

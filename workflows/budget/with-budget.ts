@@ -1,0 +1,398 @@
+/**
+ * The one way to a paid step: reserve, act, and see the reservation ended.
+ *
+ *   reserve ── granted ──▶ act ── returns ──────────────────────▶ the activity wrote its outcome and told the authority
+ *      │                    ├──── fails, settled ───────────────▶ surely not billed: perhaps again, newly reserved
+ *      │                    ├──── fails or is lost, unsettled ──▶ commit: go on with what was bought, or it is charged as
+ *      │                    │                                     unverified: perhaps again, newly reserved
+ *      │                    └──── refused the claim ────────────▶ again, newly reserved
+ *      ├── denied ──▶ `quota_exceeded`, with the quota that bound; or, as its policy says, wait and ask again
+ *      └── cancelled ──▶ release
+ *
+ * Each attempt has an operation id and a reservation of its own, because each can be billed.
+ */
+import {
+  CancellationScope,
+  condition,
+  proxyActivities,
+  proxyLocalActivities,
+  setHandler,
+  sleep,
+  uuid4,
+  workflowInfo,
+  type ActivityInterfaceFor,
+  type LocalActivityInterfaceFor,
+} from '@temporalio/workflow';
+import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
+import type { ReserveAnswer, Resource } from '../../core/budget/commands';
+import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
+import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
+import { moneyFreedSignal, type AgentRunInput } from '../../contracts/messages';
+import { isPatched } from '../patches';
+import type { StepLine } from '../agent/run-page';
+
+/** Whose money it is. */
+export interface BudgetScope {
+  tenantId: string;
+  userId?: string;
+  runId?: string;
+  /** The most that all its steps may cost together, whatever the quotas allow. Decimal string. */
+  maxCostUsd?: string;
+  /** What to do when the authority does not answer; by default a step waits for as long as it takes. */
+  unavailable?: UnavailablePolicy;
+  /** What a denied step does: fails when absent, or holds nothing and waits until there is money. */
+  onDenied?: 'wait' | undefined;
+}
+
+/** The scope of a run, from what it was started with. */
+export function scopeOf({
+  tenantId,
+  runId,
+  userId,
+  maxCostUsd,
+  unavailable,
+  onDenied,
+}: Pick<AgentRunInput, 'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'unavailable' | 'onDenied'>): BudgetScope {
+  return {
+    tenantId,
+    runId,
+    ...(userId === undefined ? {} : { userId }),
+    ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+    ...(unavailable === undefined ? {} : { unavailable }),
+    ...(onDenied === undefined ? {} : { onDenied }),
+  };
+}
+
+/** When the authority has not answered for so long: fail, or go on without a grant, on record. */
+export interface UnavailablePolicy {
+  then: 'deny' | 'allow';
+  afterMs: number;
+}
+
+/** What a paid step asks for. All of it is fixed before it asks. */
+export interface PaidStep {
+  resource: Resource;
+  /** What people read in reports, such as `llm.call`. */
+  kind: string;
+  amountUsd: string;
+  /** The least that is of use; the act shrinks its work to what it was granted. */
+  minimumUsd?: string;
+  priceVersion: string;
+  /** How long the act may take, with a margin: the reservation expires after it. */
+  ttlSeconds: number;
+  step?: number;
+  model?: string;
+  /** Attempts in all, the first included. */
+  maxAttempts?: number;
+  /** A provider that asks for a longer pause than this is not asked again. */
+  pauseMsMax?: number;
+  /** A step that does not wait for money, whatever its scope says. */
+  onDenied?: 'fail';
+}
+
+/** The right to act. */
+export interface Grant {
+  operationId: string;
+  grantedUsd: string;
+  partial: boolean;
+}
+
+export interface PaidStepHooks {
+  /**
+   * Runs before an attempt is committed that failed without saying what was billed: the chance to find out, such as
+   * ending a sandbox whose creation was not acknowledged.
+   */
+  beforeCommit?: (operationId: string) => Promise<void>;
+  /**
+   * The step at the prices of now: before it is asked for again, after it waited for money or paused. What it asked for first may
+   * have another price by then.
+   */
+  planAgain?: () => Promise<PaidStep>;
+}
+
+/** First and longest pause before a step is tried again, when the provider names none. */
+const retryPauseMs = 1_000;
+const retryPauseMsMax = 60_000;
+/** Who waits for money asks again at the latest after this long, whatever it was told: a signal may have been lost. */
+const waitForMoneyMsMax = 6 * 3_600_000;
+/** What the platform has left changes with every tenant, and nobody says so: it is asked again, at first after this long. */
+const waitForPlatformMs = 60_000;
+
+/** A reserve as it is sent: the step without what only concerns its repetition. */
+function requestOf(order: {
+  scope: BudgetScope;
+  step: PaidStep;
+  operationId: string;
+  attempt: number;
+}): ReserveRequest {
+  const { scope, step, operationId, attempt } = order;
+  const request = { ...scope, ...step, operationId, attempt };
+  delete request.maxAttempts;
+  delete request.pauseMsMax;
+  delete request.onDenied;
+  delete request.maxCostUsd;
+  delete request.unavailable;
+  return request;
+}
+
+type Denial = Extract<ReserveAnswer, { decision: 'denied' }>;
+
+/** The paid steps of one workflow. */
+export class Budget {
+  /** Wraps the wait of a step for money: what else is to be put to rest meanwhile, so that the wait holds none. */
+  whileWaiting: (wait: () => Promise<void>) => Promise<void> = (wait) => wait();
+  /** Told how far each attempt has come. */
+  onStep: (line: Partial<StepLine> & { operationId: string }) => void = () => undefined;
+  /** Told of each refusal, in words. */
+  onDenial: (message: string) => void = () => undefined;
+  private freed = false;
+  private readonly operationIds: string[] = [];
+  /** What each attempt may have cost at most, until its cost is known. */
+  private readonly heldUsd = new Map<string, Usd>();
+  private readonly activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly'>;
+  private readonly patient: ActivityInterfaceFor<Pick<BudgetActivities, 'reserve'>>;
+  private readonly quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly'>>;
+
+  constructor(private readonly scope: BudgetScope) {
+    const { taskQueue } = workflowInfo();
+    // Nothing else notices a lost request, so a reserve is repeated until it is answered. Each repeat is answered from the record.
+    const { unavailable } = scope;
+    this.patient = proxyActivities<BudgetActivities>({
+      taskQueue,
+      startToCloseTimeout: '30 seconds',
+      ...(unavailable ? { scheduleToCloseTimeout: unavailable.afterMs } : {}),
+      retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
+    });
+    this.quick = proxyLocalActivities<BudgetActivities>({
+      startToCloseTimeout: '2 seconds',
+      retry: { maximumAttempts: 1 },
+    });
+    this.activities = proxyActivities<BudgetActivities>({
+      taskQueue,
+      startToCloseTimeout: '60 seconds',
+      heartbeatTimeout: '15 seconds',
+      retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
+    });
+    setHandler(moneyFreedSignal, () => void (this.freed = true));
+  }
+
+  /**
+   * Runs `act` with a grant, and again with a new one when it failed in a way that may pass.
+   * @throws ApplicationFailure `quota_exceeded` when the money is refused, and the failure of `act` when it is final.
+   */
+  async withBudget<T>(planned: PaidStep, act: (grant: Grant) => Promise<T>, hooks: PaidStepHooks = {}): Promise<T> {
+    const { maxAttempts = 4, pauseMsMax = Infinity } = planned;
+    let step = planned;
+    for (let attempt = 1, counted = 1; ; attempt += 1) {
+      const grant = await this.ask(step, attempt, hooks);
+      try {
+        const result = await act(grant);
+        this.onStep({ operationId: grant.operationId, state: 'ended' });
+        return result;
+      } catch (error) {
+        const end = await this.endAttempt(grant, error, hooks);
+        this.onStep({ operationId: grant.operationId, state: 'ended' });
+        if ('bought' in end) return end.bought as T;
+        const pauseMs = end.pauseMs ?? Math.min(retryPauseMs * 2 ** (attempt - 1), retryPauseMsMax);
+        if (isCancellation(error) || !end.retry || counted >= maxAttempts || pauseMs > pauseMsMax) throw error;
+        // Waiting for room is no failed attempt.
+        if (!end.waits) counted += 1;
+        await sleep(pauseMs, { summary: `pause before attempt ${attempt + 1} of ${step.kind}` });
+        step = await plannedAgain(step, hooks);
+      }
+    }
+  }
+
+  /** Notes what an attempt really cost, which leaves more of `maxCostUsd` for the next. */
+  noteCost(operationId: string, costUsd: string): void {
+    this.heldUsd.set(operationId, parseAmountUsd(costUsd));
+    this.onStep({ operationId, costUsd });
+  }
+
+  /** Notes what was bought before, by an execution that this one goes on for: it counts, and is read back at the end. */
+  noteBought(operationId: string, costUsd: string): void {
+    this.operationIds.push(operationId);
+    this.noteCost(operationId, costUsd);
+  }
+
+  /** What its steps have cost or may cost, for handing `maxCostUsd` on. Decimal string. */
+  get spentUsd(): string {
+    return formatUsd(sumUsd(this.heldUsd.values()));
+  }
+
+  /** Counts against `maxCostUsd` from here on, as if nothing but this had been spent. */
+  countFrom(spentUsd: string): void {
+    this.heldUsd.clear();
+    this.heldUsd.set('before', parseAmountUsd(spentUsd));
+  }
+
+  /**
+   * Resolves when every reservation that was asked for has ended in Postgres, but for those that stay open. Not
+   * cancellable.
+   */
+  async settled(stayOpen: readonly string[] = []): Promise<void> {
+    const { tenantId } = this.scope;
+    const operationIds = this.operationIds.splice(0).filter((operationId) => !stayOpen.includes(operationId));
+    this.operationIds.push(...stayOpen);
+    if (operationIds.length === 0) return;
+    await CancellationScope.nonCancellable(() => this.activities.confirmSettled({ tenantId, operationIds }));
+  }
+
+  /** A grant for one attempt; a step that waits asks for as long as it is denied. */
+  private async ask(asked: PaidStep, attempt: number, hooks: PaidStepHooks): Promise<Grant> {
+    let planned = asked;
+    let waiterId: string | undefined;
+    try {
+      for (let waits = 0; ; waits += 1) {
+        const step = this.withinOwnLimit(planned);
+        const answer = await this.askOnce(step, attempt);
+        if (answer.decision === 'granted') return answer;
+        if (this.scope.onDenied !== 'wait' || planned.onDenied === 'fail') throw denied(answer, step);
+        waiterId ??= answer.operationId;
+        const waiter = { waiterId, waits };
+        await this.whileWaiting(() => this.waitForMoney(waiter, answer, step));
+        planned = await plannedAgain(planned, hooks);
+      }
+    } finally {
+      if (waiterId !== undefined) await this.endWaiting(waiterId);
+    }
+  }
+
+  private async askOnce(step: PaidStep, attempt: number): Promise<(Grant & { decision: 'granted' }) | Denial> {
+    const { tenantId } = this.scope;
+    const operationId = uuid4();
+    this.operationIds.push(operationId);
+    // Held from now on, so that steps side by side cannot pass the limit together.
+    this.heldUsd.set(operationId, parseAmountUsd(step.amountUsd));
+    this.onStep({ operationId, kind: step.kind, step: step.step, attempt, state: 'asks', askedUsd: step.amountUsd });
+    try {
+      const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt }));
+      if (answer.decision !== 'granted') this.onStep({ operationId, state: answer.decision });
+      if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
+      if (answer.decision === 'granted') {
+        this.heldUsd.set(operationId, parseAmountUsd(answer.grantedUsd));
+        this.onStep({ operationId, state: 'holds', heldUsd: answer.grantedUsd });
+      } else {
+        this.heldUsd.delete(operationId);
+        this.onDenial(answer.message);
+      }
+      return answer;
+    } catch (error) {
+      this.heldUsd.delete(operationId);
+      // Whoever gives up a reserve says so, or a grant that comes too late would hold money until it expires.
+      if (isCancellation(error)) {
+        await CancellationScope.nonCancellable(() => this.activities.release({ tenantId, operationId }));
+      }
+      throw error;
+    }
+  }
+
+  /** Waits until the authority says that there may be money, or until the same request may fit. Holds nothing meanwhile. */
+  private async waitForMoney(
+    { waiterId, waits }: { waiterId: string; waits: number },
+    answer: Denial,
+    step: PaidStep,
+  ): Promise<void> {
+    const { tenantId, runId, userId } = this.scope;
+    const { quota, retryAfterSeconds } = answer;
+    this.freed = false;
+    await this.activities.awaitMoney({
+      tenantId,
+      waiterId,
+      workflowId: workflowInfo().workflowId,
+      ...(runId === undefined ? {} : { runId }),
+      ...(userId === undefined ? {} : { userId }),
+      resource: step.resource,
+      neededUsd: step.minimumUsd ?? step.amountUsd,
+      quota,
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+    });
+    const longestMs = retryAfterSeconds === undefined ? Infinity : retryAfterSeconds * 1_000 + 100;
+    const mostMs = quota.scope === 'platform' ? waitForPlatformMs * 2 ** Math.min(waits, 10) : waitForMoneyMsMax;
+    await condition(() => this.freed, Math.min(longestMs, mostMs, waitForMoneyMsMax));
+  }
+
+  private async endWaiting(waiterId: string): Promise<void> {
+    const { tenantId, runId } = this.scope;
+    const waiter = { tenantId, waiterId, ...(runId === undefined ? {} : { runId }) };
+    await CancellationScope.nonCancellable(() => this.activities.endWaiting(waiter));
+  }
+
+  /** The step as the run's own limit leaves room for it: shrunk to what is left where its minimum allows that. */
+  private withinOwnLimit(step: PaidStep): PaidStep {
+    const { maxCostUsd } = this.scope;
+    if (maxCostUsd === undefined) return step;
+    const { amountUsd, minimumUsd = amountUsd, kind } = step;
+    const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
+    if (parseAmountUsd(amountUsd) <= leftUsd) return step;
+    if (parseAmountUsd(minimumUsd) <= leftUsd) return { ...step, amountUsd: formatUsd(leftUsd) };
+    throw failureWith(
+      'run_limit_exceeded',
+      `The next step (${kind}) may cost $${amountUsd}, and $${formatUsd(leftUsd > 0n ? leftUsd : 0n)} is left of the run's own limit of $${maxCostUsd}. It was not made.`,
+    );
+  }
+
+  /**
+   * The authority's answer: within the task that asks when it comes at once, as it nearly always does, and otherwise by an
+   * activity that stays open for as long as it takes. Both ask under the same operation id.
+   */
+  private async answerTo(request: ReserveRequest): Promise<ReserveAnswer> {
+    const { kind, amountUsd } = request;
+    const summary = `$${amountUsd} for ${kind}`;
+    const answer = await this.quick.reserveQuickly
+      .executeWithOptions({ summary }, [request])
+      .catch((error: unknown) => {
+        if (isCancellation(error)) throw error;
+        return null;
+      });
+    if (answer) return answer;
+    return this.patient.reserve.executeWithOptions({ summary }, [request]).catch((error: unknown) => {
+      if (isCancellation(error) || !this.scope.unavailable) throw error;
+      return this.withoutAnswer(request);
+    });
+  }
+
+  /** The authority did not answer in time: the policy's turn. What it decides after all is released, or found on record. */
+  private async withoutAnswer(request: ReserveRequest): Promise<ReserveAnswer> {
+    const { tenantId, unavailable } = this.scope;
+    if (unavailable?.then === 'allow') return this.activities.allowUnreserved(request);
+    await this.activities.release({ tenantId, operationId: request.operationId });
+    throw failureWith(
+      'authority_unavailable',
+      `The budget authority did not answer within ${unavailable?.afterMs} ms, and the policy is to stop then. Nothing is held.`,
+    );
+  }
+
+  /** What became of a failed attempt: what it bought after all, or whether to try again. */
+  private async endAttempt(
+    { operationId }: Grant,
+    error: unknown,
+    hooks: PaidStepHooks,
+  ): Promise<{ bought: unknown } | { retry: boolean; waits?: boolean; pauseMs?: number | undefined }> {
+    const known = failureOf(error);
+    const { settled = false, retry = true, waits = false, retryAfterSeconds } = known?.details ?? {};
+    const pauseMs = retryAfterSeconds === undefined ? undefined : retryAfterSeconds * 1000;
+    if (settled) {
+      this.heldUsd.delete(operationId);
+      return { retry, waits, pauseMs };
+    }
+    const end = await CancellationScope.nonCancellable(async () => {
+      await hooks.beforeCommit?.(operationId);
+      return this.activities.commit({ tenantId: this.scope.tenantId, operationId });
+    });
+    // A lost activity's answer was paid for and kept, perhaps at a cost that nobody can tell: the step goes on with it.
+    if (!known && end.outcome !== 'not_billed' && end.result) return { bought: end.result };
+    return { retry: known ? retry && known.details !== undefined : true, pauseMs };
+  }
+}
+
+const plannedAgain = (step: PaidStep, { planAgain }: PaidStepHooks): PaidStep | Promise<PaidStep> =>
+  planAgain && isPatched('planned-again') ? planAgain() : step;
+
+function denied({ message, quota, retryAfterSeconds }: Denial, { resource }: PaidStep): Error {
+  return quotaExceeded(message, {
+    resource,
+    quota,
+    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+  });
+}
