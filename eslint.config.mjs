@@ -1,18 +1,30 @@
-import importX from 'eslint-plugin-import-x';
+import { readFileSync } from 'node:fs';
+import importX, { createNodeResolver } from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
 
-/** Folders that run inside the workflow sandbox or are pure: nothing from the outside world may be imported there. */
-const outside = ['**/activities/**', '**/workers/**', '**/api/**', '**/telemetry/**', '**/scripts/**'];
 const deny = (group, message) => ({ group, message });
+
+/** Which folder may import which. Whether only types are imported, where only types may be, a test looks at. */
+const { product, around } = JSON.parse(readFileSync(new URL('scripts/folders.json', import.meta.url), 'utf8'));
+const names = [...product, ...around].map(({ name }) => name);
+const zones = [...product, ...around].map(({ name, imports, typesOf = [] }) => ({
+  target: `./${name}`,
+  from: names.filter((other) => ![name, ...imports, ...typesOf].includes(other)).map((other) => `./${other}`),
+  message: `${name}/ may import ${imports.join(', ') || 'no other folder'} (scripts/folders.json).`,
+}));
+/** What runs in the workflow sandbox speaks to nothing. */
+const outside = ['node:*', 'pg'];
+const sandboxed = product.filter((folder) => folder.sandboxed).map(({ name }) => `${name}/**/*.ts`);
 
 export default tseslint.config(
   { ignores: ['node_modules', '.spendlock', 'coverage', 'dist', '**/*.cjs', '**/*.mjs'] },
   ...tseslint.configs.recommendedTypeChecked,
   {
     plugins: { 'import-x': importX },
+    settings: { 'import-x/resolver-next': [createNodeResolver({ extensions: ['.ts', '.tsx', '.cjs', '.json'] })] },
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
-      'import-x/no-cycle': ['error', { ignoreExternal: true }],
+      'import-x/no-restricted-paths': ['error', { zones, basePath: import.meta.dirname }],
       '@typescript-eslint/no-floating-promises': 'error',
       '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: false }],
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
@@ -29,19 +41,17 @@ export default tseslint.config(
     },
   },
   {
-    // core ← workflows: core imports nothing but core, workflows import core and the contracts.
+    files: sandboxed,
+    rules: {
+      'no-restricted-imports': ['error', { patterns: [deny(outside, 'This runs in the workflow sandbox: no I/O.')] }],
+    },
+  },
+  {
     files: ['core/**/*.ts'],
     rules: {
       'no-restricted-imports': [
         'error',
-        {
-          patterns: [
-            deny(
-              [...outside, '**/workflows/**', 'node:*', 'pg', '@temporalio/*'],
-              'core/ is pure: no I/O, clock or randomness.',
-            ),
-          ],
-        },
+        { patterns: [deny([...outside, '@temporalio/*'], 'core/ is pure: no I/O, clock or randomness.')] },
       ],
       'no-restricted-globals': ['error', 'process', 'fetch', 'setTimeout', 'crypto'],
       'no-restricted-properties': [
@@ -52,35 +62,6 @@ export default tseslint.config(
       'no-restricted-syntax': [
         'error',
         { selector: "NewExpression[callee.name='Date'][arguments.length=0]", message: 'The clock is an argument.' },
-      ],
-    },
-  },
-  {
-    files: ['workflows/**/*.ts'],
-    rules: {
-      'no-restricted-imports': [
-        'error',
-        {
-          patterns: [
-            deny(
-              ['**/activities/**', '**/workers/**', '**/api/**', '**/telemetry/**', '**/scripts/**', 'node:*', 'pg'],
-              'Workflow code imports core/ and contracts/ only.',
-            ),
-          ],
-        },
-      ],
-    },
-  },
-  {
-    files: ['contracts/**/*.ts'],
-    rules: {
-      'no-restricted-imports': [
-        'error',
-        {
-          patterns: [
-            deny(['**/activities/**', '**/workers/**', '**/api/**', 'node:*', 'pg'], 'Contracts are types only.'),
-          ],
-        },
       ],
     },
   },

@@ -5,15 +5,8 @@ import { HTTPException } from 'hono/http-exception';
 import { isDatabaseAway, passesColumn, sqlState } from '../store/pool';
 import { KeyEndedError, keyFrom, orderApiKey, type KeyOwner } from '../store/api-keys';
 import { orderTenant, readBudget, setQuotas } from '../store/tenants';
-import {
-  bearerOf,
-  operatorOf,
-  requireAdministration,
-  tenantFor,
-  withFileHash,
-  type ApiDependencies,
-  type ApiEnv,
-} from './http/context';
+import { operatorOf, tenantFor, type ApiDependencies } from './http/context';
+import { bearerOf, requireAdministration, withFileHash, type ApiEnv } from './http/request';
 import { booksRoutes } from './books/routes';
 import { conversationRoutes } from './conversations/routes';
 import { controlRoutes } from './tenants/budget-routes';

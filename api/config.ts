@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { DataConverter } from '@temporalio/common';
 import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
-import { attempt, commonVariables, count, orEmpty, port, problemsOf, wrongEnvironment } from '../workers/config';
+import { attempt, commonVariables, count, orEmpty, port, problemsOf, wrongEnvironment } from '../temporal/environment';
 import { defaultTaskQueuePrefix } from '../contracts/messages';
 
 /** The model of runs that name none. */

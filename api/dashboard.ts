@@ -7,7 +7,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { build } from 'esbuild';
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import type { ApiEnv } from './http/context';
+import type { ApiEnv } from './http/request';
 
 const folder = path.join(__dirname, '..', 'dashboard');
 

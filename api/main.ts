@@ -6,7 +6,7 @@ import { readPrices } from '../store/prices';
 import { endWithin } from '../telemetry/end-within';
 import { createLog } from '../telemetry/log';
 import { startTelemetry } from '../telemetry/start';
-import { ConfigError } from '../workers/config';
+import { ConfigError } from '../temporal/environment';
 import { apiConfig } from './config';
 import { given } from '../core/omit-undefined';
 import { startApi } from './server';

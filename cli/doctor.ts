@@ -9,7 +9,7 @@ import { Command } from 'commander';
 import type { Client } from 'pg';
 import type { TemporalServer } from '../temporal/connection';
 import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../contracts/messages';
-import { missingSearchAttributes } from '../workers/search-attributes';
+import { missingSearchAttributes } from '../temporal/search-attributes';
 import { connectTo } from '../store/connections';
 import { listVersions, type Deployment } from './workers';
 import { lookAtAllBooks } from './doctor-books';

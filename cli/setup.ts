@@ -8,7 +8,7 @@ import { clientConfigToToml, loadClientConfig, loadClientConfigProfile } from '@
 import { msToTs } from '@temporalio/common/lib/time';
 import { Command, InvalidArgumentError } from 'commander';
 import { dayMs } from '../core/budget/periods';
-import { missingSearchAttributes, registerSearchAttributes } from '../workers/search-attributes';
+import { missingSearchAttributes, registerSearchAttributes } from '../temporal/search-attributes';
 import { show } from './output';
 import { temporalTarget } from './target';
 import { connectToTemporal, isNotFound } from './temporal';

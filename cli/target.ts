@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
-import { dataDirOf } from '../scripts/data-dir';
+import { dataDirOf } from './data-dir';
 
 /** What `npm start` writes of itself, for the commands of its checkout; gone when it has stopped. */
 export interface LocalInstallation {

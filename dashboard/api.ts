@@ -1,15 +1,14 @@
 /** The API as the page asks it: answers, and views that stay live through a connection that breaks. */
 import { useEffect, useState } from 'preact/hooks';
 import type { z } from '@hono/zod-openapi';
-import type { currentKeyView, OverviewView, RunView, runSummary } from '../api/http/schemas';
+import type { currentKeyView, OverviewView, RunView, runSummary, tenantSummary } from '../api/http/schemas';
 import { Patience, streamSilentMs } from '../client/patience';
-import type { TenantSummary as StoredTenant } from '../store/operator-changes';
 
 export type CurrentKey = z.infer<typeof currentKeyView>;
 export type Overview = OverviewView;
 export type Run = RunView;
 export type RunSummary = z.infer<typeof runSummary>;
-export type TenantSummary = Omit<StoredTenant, 'createdAt'>;
+export type TenantSummary = Omit<z.infer<typeof tenantSummary>, 'createdAt'>;
 
 /** How long an answer may take. */
 const answerMs = 60_000;

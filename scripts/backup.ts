@@ -10,7 +10,7 @@ import { Command } from 'commander';
 import type { Client } from 'pg';
 import { version } from '../package.json';
 import { connectTo as connectToPostgres, databaseLimits } from '../store/connections';
-import { dataDirOf } from './data-dir';
+import { dataDirOf } from '../cli/data-dir';
 import { openDataFolder } from './data-folder';
 import { handOver, postgresUser } from './embedded/postgres-user';
 

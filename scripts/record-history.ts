@@ -16,54 +16,7 @@ import { version } from '../package.json';
 import { startServices } from './embedded/services';
 import { migrate } from './migrate';
 import { play } from './record-history/cases';
-
-const cases = {
-  completed: 'a run that answers from its file with a sandbox',
-  denied: 'a run that is denied its sandbox',
-  retried: 'a run whose first call is refused and whose second is cut off',
-  cancelled: 'a run that is cancelled while it calls the model',
-  leased: "a run whose tenant draws a lease of the platform's quota",
-  'run-approved': 'a run whose program a person approves',
-  'run-refused': 'a run whose program a person refuses',
-  'run-compacted': 'a run that sums up what it did',
-  'run-waited': 'a run that waits for money until its limit is raised',
-  'run-extended': 'a run whose program outlives the window of its sandbox',
-  'run-paid-tool': 'a run whose tool has a price',
-  'run-fallback': 'a run whose first model cannot be reached',
-  'run-shown': 'a run that waits for money, and says so in its search attributes',
-  'run-refused-nothing-made': 'a run whose program a person refuses, and for which nothing is made',
-  'run-planned-again': 'a run that waits for money, and whose step is then planned at the prices of then',
-  'run-held-compacted': 'a run whose step holds its money while what it did is summed up',
-  'ended-denied': 'a run that is denied, and whose workflow fails with that',
-  'ended-failed': 'a run that makes its model calls without an answer, and whose workflow fails with that',
-  'ended-cancelled': 'a run that is cancelled, and whose workflow is',
-  awake: 'the minutely look at what sleeps',
-  lost: 'the minutely look at what sleeps and at runs without a workflow',
-  rung: 'the same, and at conversations that nobody told of a message',
-  told: 'the same, and at decisions that nobody told a workflow of',
-  'kept-looking': 'the look after everything, which goes on: the execution after one that continued as new',
-  'kept-sweeping': 'the look for sandboxes that nobody owns, which goes on',
-  'kept-forgetting': 'forgetting what is kept no longer, which goes on',
-  forgotten: 'forgetting what is kept no longer',
-  swept: 'the look for sandboxes that nobody owns',
-  'talk-completed': 'a conversation of two turns with a sandbox that rests in between, closed',
-  'talk-denied': 'a conversation whose turn is denied its sandbox',
-  'talk-cancelled': 'a conversation that is cancelled while it calls the model',
-  'talk-ended-cancelled': 'a conversation that is cancelled, and whose workflow is',
-  'talk-interrupted': 'a conversation whose turn is interrupted',
-  'talk-compacted': 'a conversation that sums up its older messages',
-  'talk-approved': 'a conversation in which a person approves a program',
-  'talk-refused': 'a conversation in which a person refuses a program',
-  'talk-waited': 'a conversation that waits for money until its limit is raised',
-  'talk-shown': 'a conversation that says in its search attributes when it holds money, waits for it, and what it cost',
-  'talk-continued': 'a conversation that continues as new in the middle of a turn: the execution before',
-  'talk-carried': 'the execution after it',
-  'budget-continued': 'an authority that continues as new: the execution before',
-  'budget-carried': 'the execution after it, which wakes for what runs out before anything else comes',
-  nonsense: 'workflows that somebody started by hand with what they cannot work on, and that failed with that',
-  'budget-drained': 'an authority that continues as new once what waits can be handed over',
-} as const;
-export type CaseName = keyof typeof cases;
+import { cases, type CaseName } from './record-history/names';
 
 async function main(): Promise<void> {
   const names = process.argv.slice(2);

@@ -6,7 +6,7 @@
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { whyNoText } from '../api/runs/text-file';
-import { ConfigError } from '../workers/config';
+import { ConfigError } from '../temporal/environment';
 import { parseStartOptions, UsageError, type StartOptions } from './start/options';
 import { startStack, type Stack } from './start/stack';
 import { exitStatusOf, planTask, runTask, type RunSummary } from './start/task';

@@ -13,7 +13,7 @@ import type { Client } from 'pg';
 import { formatUsd, parseUsd } from '../core/money';
 import { connectTo } from '../store/connections';
 import { ApiCallError, connect, type Api } from '../cli/api';
-import { dataDirOf } from './data-dir';
+import { dataDirOf } from '../cli/data-dir';
 
 interface Quota {
   scope: string;

@@ -1,6 +1,6 @@
 /** API keys: 256 random bits, shown once; only their SHA-256 is kept. */
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import type { Operator } from './operator-changes';
+import type { Operator } from './operator';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 /** Whom a key speaks for: one tenant, or, without one, the administration. */

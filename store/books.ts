@@ -1,5 +1,5 @@
 /** Whether a tenant's rows, balances, ledger, sums by day and leases agree; and the mending of what does not. */
-import type { Operator } from './operator-changes';
+import type { Operator } from './operator';
 import { endedWrongly, ledgerOfQuota, openOfQuota } from './books-sql';
 import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
 

@@ -1,7 +1,7 @@
 /** What tenants draw from the platform's quotas and give back. See `draw_lease` in migration 0006. */
 import type { Period } from '../core/budget/periods';
 import type { ResourceType } from '../core/budget/quotas';
-import type { Operator } from './operator-changes';
+import type { Operator } from './operator';
 import { databaseLimits } from './connections';
 import { asTenant, inTransaction, type Pool } from './pool';
 import { viewOf, type QuotaRow, type QuotaView } from './tenants';

@@ -5,13 +5,8 @@
 import type { Period } from '../core/budget/periods';
 import type { ResourceType } from '../core/budget/quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
+import type { Operator } from './operator';
 import type { QuotaKey, TenantPolicy } from './tenants';
-
-/** Who orders a change: an API key, and the name of the person behind it. */
-export interface Operator {
-  apiKeyId?: string | undefined;
-  author: string;
-}
 
 interface Change {
   tenantId: string;

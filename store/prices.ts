@@ -2,7 +2,7 @@
  * The price tables, read whole and anew for each use: they are small, and a price that was just added counts at once. A
  * price is never changed, only superseded.
  */
-import type { Operator } from './operator-changes';
+import type { Operator } from './operator';
 import { modelPriceFromRow, type ModelPrice, type ModelPriceRow, type Multipliers } from '../core/prices/prices';
 import { sandboxPriceFromRow, type SandboxPrice, type SandboxPriceRow } from '../core/prices/sandbox-prices';
 import type { Pool } from './pool';

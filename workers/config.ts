@@ -3,71 +3,34 @@ import { z } from 'zod';
 import type { DataConverter } from '@temporalio/common';
 import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
+import {
+  attempt,
+  commonVariables,
+  count,
+  httpUrl,
+  orEmpty,
+  problemsOf,
+  wrongEnvironment,
+} from '../temporal/environment';
 import type { Keep } from '../activities/upkeep/retention';
 import { defaultTaskQueuePrefix } from '../contracts/messages';
 
 export const workerRoles = ['runs', 'budget', 'sandbox'] as const;
 export type WorkerRole = (typeof workerRoles)[number];
 
-/** The environment is wrong: which variables, and how. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
-}
-
-const flag = z
-  .enum(['true', 'false'], { error: 'must be true or false' })
-  .default('true')
-  .transform((text) => text === 'true');
-const address = (scheme: RegExp, what: string): z.ZodType<string> => z.string().regex(scheme, { error: what });
-export const httpUrl = address(/^https?:\/\/.+/, 'must be an http:// or https:// address');
 const secret = z.string().min(1, { error: 'must not be empty' });
-/** A variable that a compose file hands on may be empty: then it is not set. */
-export const orEmpty = <T extends z.ZodType>(type: T) =>
-  z.preprocess((text) => (text === '' ? undefined : text), type.optional());
 const list = <T extends string>(allowed: readonly [T, ...T[]]): z.ZodType<T[], string | undefined> =>
   z
     .string()
     .default(allowed.join(','))
     .transform((text) => text.split(',').map((part) => part.trim()))
     .pipe(z.array(z.enum(allowed, { error: `must be a comma-separated list of ${allowed.join(', ')}` })).min(1));
-/** A whole number within bounds. */
-export const count = (from: number, to: number, preset: number): z.ZodType<number, string | undefined> =>
-  z
-    .string()
-    .regex(/^\d+$/, { error: `must be a whole number from ${from} to ${to}` })
-    .default(String(preset))
-    .transform(Number)
-    .pipe(
-      z
-        .number()
-        .min(from, { error: `must be at least ${from}` })
-        .max(to, { error: `must be at most ${to}` }),
-    );
-
 const days = orEmpty(
   z
     .string()
     .regex(/^[1-9]\d{0,4}$/, { error: 'must be a whole number of days from 1 to 99999' })
     .transform(Number),
 );
-
-/** What every process of an installation reads. */
-export const commonVariables = {
-  DATABASE_URL: address(/^postgres(ql)?:\/\/.+/, 'must be a postgres:// connection string of the role spendlock_app'),
-  /** Checked here, read with the rest of what concerns Temporal. */
-  TEMPORAL_ADDRESS: address(/^[^/\s]+:\d+$/, 'must be host:port').optional(),
-  ENFORCE_COST_QUOTAS: flag,
-  ENFORCE_E2B_QUOTAS: flag,
-  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-};
-
-/** The port that a server listens on. */
-export const port = (preset: number): z.ZodType<number, string | undefined> =>
-  z
-    .string()
-    .regex(/^\d{1,5}$/, { error: 'must be a port number' })
-    .default(String(preset))
-    .transform(Number);
 
 const schema = z.object({
   ...commonVariables,
@@ -146,27 +109,6 @@ export interface WorkerConfig {
   /** Where Prometheus reads what Temporal's SDK keeps of this worker. */
   temporalMetricsPort: number | undefined;
   logLevel: string;
-}
-
-/** What is wrong, variable by variable. Values are not repeated: they may be secrets. */
-export const problemsOf = (error: z.ZodError | undefined): string[] =>
-  (error?.issues ?? []).map(
-    ({ path, code, message }) => `${path.join('.')} ${code === 'invalid_type' ? 'is not set' : message}`,
-  );
-
-export const wrongEnvironment = (what: string, problems: readonly string[]): ConfigError =>
-  new ConfigError(
-    `${what} was not started; its environment is wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`,
-  );
-
-/** What is read by itself; a failure is one problem more. */
-export function attempt<T>(read: () => T, problems: string[]): T | undefined {
-  try {
-    return read();
-  } catch (error) {
-    problems.push((error as Error).message);
-    return undefined;
-  }
 }
 
 /** @throws ConfigError that names every wrong variable. Values are not repeated: they may be secrets. */

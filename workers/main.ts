@@ -1,7 +1,8 @@
 /** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM, SIGINT and SIGHUP. */
 import { endWithin } from '../telemetry/end-within';
 import { startTelemetry } from '../telemetry/start';
-import { ConfigError, workerConfig } from './config';
+import { ConfigError } from '../temporal/environment';
+import { workerConfig } from './config';
 import { createWorkerLog } from './log';
 import { installRuntime } from './runtime';
 import { startWorkers } from './workers';

@@ -39,7 +39,7 @@ import type { Telemetry } from '../telemetry/start';
 import { taskQueues } from '../contracts/messages';
 import type { WorkerConfig, WorkerRole } from './config';
 import { ensureSchedules } from './schedules';
-import { ensureSearchAttributes } from './search-attributes';
+import { ensureSearchAttributes } from '../temporal/search-attributes';
 
 export const workflowsPath = require.resolve('../workflows');
 

@@ -1,14 +1,8 @@
 /** The routes by which administration looks at a tenant's books, and has them mended. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { lookAtBooks, repairBooks } from '../../store/books';
-import {
-  operatorOf,
-  requireAdministration,
-  tenantFor,
-  type ApiContext,
-  type ApiDependencies,
-  type ApiEnv,
-} from '../http/context';
+import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
+import { requireAdministration, type ApiContext, type ApiEnv } from '../http/request';
 import { once } from '../http/idempotency';
 import { body, failures, idempotencyHeader, idParam, json, security } from '../http/openapi';
 import * as schemas from '../http/schemas';

@@ -8,14 +8,8 @@ import { listTurns } from '../../store/turns';
 import { decideApprovalSignal } from '../../contracts/messages';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
-import {
-  clientGone,
-  tenantFor,
-  withFileHash,
-  type ApiContext,
-  type ApiDependencies,
-  type ApiEnv,
-} from '../http/context';
+import { tenantFor, type ApiDependencies } from '../http/context';
+import { clientGone, withFileHash, type ApiContext, type ApiEnv } from '../http/request';
 import * as conversations from './service';
 import { ApiError } from '../http/errors';
 import { streamRunEvents } from '../runs/events';

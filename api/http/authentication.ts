@@ -1,6 +1,7 @@
 /** Who asks, before anything of a request is read. */
 import type { MiddlewareHandler } from 'hono';
-import { bearerOf, type ApiDependencies, type ApiEnv } from './context';
+import type { ApiDependencies } from './context';
+import { bearerOf, type ApiEnv } from './request';
 import { ApiError } from './errors';
 
 /** @throws ApiError `unauthorized`, or `unavailable` when the key cannot be looked up at the moment. */

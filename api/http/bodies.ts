@@ -4,7 +4,7 @@
  */
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { ownerOf, type ApiContext, type ApiEnv } from './context';
+import { ownerOf, type ApiContext, type ApiEnv } from './request';
 import { ApiError } from './errors';
 import { largeBytes, readLarge, type LargeBody } from './large-bodies';
 import { fileBytesMax } from './schemas';

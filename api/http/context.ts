@@ -1,17 +1,14 @@
-/** What every route is given, and who is asking. */
-import type { HttpBindings } from '@hono/node-server';
+/** What every route is given: its process' connections and what is shared by all requests. */
 import type { Client } from '@temporalio/client';
-import type { Context } from 'hono';
 import type { Logger } from '../../telemetry/log';
 import type { Resource } from '../../core/budget/commands';
 import type { AuthorityClient } from '../../authority/client/authority-client';
-import type { KeyOwner } from '../../store/api-keys';
-import type { Operator } from '../../store/operator-changes';
+import type { Operator } from '../../store/operator';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
 import type { Policies, Prices, Tenants } from './lookups';
 import type { Callers } from './callers';
-import type { LargeBody } from './large-bodies';
+import type { ApiContext } from './request';
 import type { LiveViews } from './live-views';
 import type { LongAnswers, LongKind, LongLimits } from './long-answers';
 import type { SocketLimits, UntakenAnswers } from './sockets';
@@ -68,12 +65,6 @@ export interface ApiDependencies extends ProcessDependencies {
   exportPool: Pool;
 }
 
-export interface ApiEnv {
-  Bindings: HttpBindings;
-  Variables: { requestId: string; caller: KeyOwner; file?: LargeBody['file'] };
-}
-export type ApiContext = Context<ApiEnv>;
-
 /** Who orders a change: the person named, or the key when nobody is. */
 export const operatorOf = (
   { apiKeyId }: { apiKeyId: string },
@@ -98,33 +89,4 @@ export async function tenantFor(
     throw new ApiError('unknown_tenant', `There is no tenant ${JSON.stringify(named)}. Nothing was done.`);
   }
   return named;
-}
-
-export function requireAdministration(c: ApiContext): void {
-  if (c.get('caller').tenantId !== undefined) {
-    throw new ApiError('forbidden', 'This needs an administration key. Nothing was done.');
-  }
-}
-
-/** Whose share a request takes: its tenant's, or that of a key of the administration. */
-export const ownerOf = ({ tenantId, apiKeyId }: KeyOwner): string => tenantId ?? apiKeyId;
-
-/** The API key itself, as it came. */
-export const bearerOf = (c: ApiContext): string | undefined =>
-  /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
-
-/** What a request with a file asks for, as a repeat of it has to be the same: of a large file that is its hash. */
-export const withFileHash = (c: ApiContext, body: object): object => {
-  const file = c.get('file');
-  return file ? { ...body, fileSha256: file.sha256 } : body;
-};
-
-/** Aborted when the client goes away before it is answered. The request's own signal would cost most of a small request. */
-export function clientGone(c: ApiContext): AbortSignal {
-  const gone = new AbortController();
-  const { outgoing } = c.env;
-  outgoing.once('close', () => {
-    if (!outgoing.writableFinished) gone.abort();
-  });
-  return gone.signal;
 }

@@ -1,6 +1,6 @@
 /** The API's description, as a document and as a page. Both are made once: anybody may ask for them, as often as they like. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import type { ApiEnv } from './context';
+import type { ApiEnv } from './request';
 import { docsPage, docsPolicy } from './docs-page';
 
 const description = {

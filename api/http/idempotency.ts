@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { admit, forget, keepResponse, letGo, type IdempotencyKey } from '../../store/idempotent-requests';
-import type { ApiContext, ApiDependencies } from './context';
+import type { ApiDependencies } from './context';
+import type { ApiContext } from './request';
 import { Denied } from './denials';
 import { ApiError } from './errors';
 

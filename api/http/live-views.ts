@@ -3,9 +3,11 @@
  * view is read once for all who watch it in this process.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ApiContext, ApiDependencies } from './context';
+import type { Logger } from '../../telemetry/log';
 import { sseEvent } from './denials';
+import type { LongAnswers } from './long-answers';
 import { streamHeaders } from './openapi';
+import type { ApiContext } from './request';
 
 /** How often a stream with nothing new says that it lives. */
 const aliveMs = 15_000;
@@ -55,8 +57,14 @@ export class LiveViews {
   }
 }
 
+interface LiveDependencies {
+  views: LiveViews;
+  longAnswers: LongAnswers;
+  log: Logger;
+}
+
 /** The stream of a view. It ends when the client goes, the process stops, or reading fails: the client then comes back. */
-export function streamChanges(c: ApiContext, dependencies: ApiDependencies, view: LiveView): Promise<Response> {
+export function streamChanges(c: ApiContext, dependencies: LiveDependencies, view: LiveView): Promise<Response> {
   return dependencies.longAnswers.answer(c, {
     kind: 'events',
     headers: streamHeaders,
@@ -65,7 +73,7 @@ export function streamChanges(c: ApiContext, dependencies: ApiDependencies, view
 }
 
 async function* changes(
-  { views, log }: ApiDependencies,
+  { views, log }: LiveDependencies,
   view: LiveView,
   stopped: AbortSignal,
 ): AsyncGenerator<string, void> {

@@ -2,8 +2,8 @@
  * Answers that go on: event streams and exports. All of them are made here, so that each has an end: its reader left or reads no
  * more, its time is over, its key was revoked, the process stops. They are counted, for each owner and in all. HEAD makes none.
  */
-import { ownerOf, type ApiContext } from './context';
-import { clientGone } from './context';
+import { ownerOf, type ApiContext } from './request';
+import { clientGone } from './request';
 import type { Callers } from './callers';
 import { ApiError } from './errors';
 

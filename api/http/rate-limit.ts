@@ -2,7 +2,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { MiddlewareHandler } from 'hono';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
-import type { ApiEnv } from './context';
+import type { ApiEnv } from './request';
 import { ApiError } from './errors';
 
 /** What gives money back, or says what was spent: refusing it would leave money held that nobody uses. */

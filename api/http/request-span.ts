@@ -2,7 +2,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { routePath } from 'hono/route';
 import { inServerSpan } from '../../telemetry/spans';
-import type { ApiEnv } from './context';
+import type { ApiEnv } from './request';
 
 export const requestSpan: MiddlewareHandler<ApiEnv> = (c, next) =>
   inServerSpan({ method: c.req.method, headers: () => c.req.header() }, async () => {

@@ -458,6 +458,16 @@ const operationFields = {
   model: z.string().nullable(),
 };
 /** How a tenant stands. */
+/** A tenant in a list of them, with its monthly quota for everything. Amounts are decimal strings. */
+export const tenantSummary = z.object({
+  tenantId: z.string(),
+  name: z.string(),
+  frozenReason: z.string().nullable(),
+  limitUsd: z.string().nullable(),
+  spentUsd: z.string().nullable(),
+  reservedUsd: z.string().nullable(),
+  createdAt: at,
+});
 export const overviewView = z.object({
   tenantId: z.string(),
   name: z.string(),

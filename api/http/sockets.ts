@@ -9,7 +9,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server, Socket } from 'node:net';
 import type { MiddlewareHandler } from 'hono';
-import { ownerOf, type ApiContext, type ApiEnv } from './context';
+import { ownerOf, type ApiContext, type ApiEnv } from './request';
 import { ApiError } from './errors';
 
 const MiB = 1024 * 1024;

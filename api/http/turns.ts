@@ -3,7 +3,7 @@
  * What came in with a flood is read before what Postgres answers others, so it would all be begun before that too.
  */
 import type { MiddlewareHandler } from 'hono';
-import { ownerOf, type ApiEnv } from './context';
+import { ownerOf, type ApiEnv } from './request';
 
 /** So many requests of one owner (a tenant, or a key of the administration) begin between two looks at what came in. */
 const perTurn = 2;

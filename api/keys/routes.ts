@@ -9,15 +9,8 @@ import {
   rotateApiKey,
   type ApiKeyView,
 } from '../../store/api-keys';
-import {
-  bearerOf,
-  operatorOf,
-  requireAdministration,
-  tenantFor,
-  type ApiContext,
-  type ApiDependencies,
-  type ApiEnv,
-} from '../http/context';
+import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
+import { bearerOf, requireAdministration, type ApiContext, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { keyIdSchema } from '../http/ids';

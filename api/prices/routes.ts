@@ -6,7 +6,8 @@ import { formatFraction, latestAt, type Fraction, type ModelPrice, type TokenRat
 import { sqlState } from '../../store/pool';
 import type { SandboxPrice } from '../../core/prices/sandbox-prices';
 import { addModelPrices, addSandboxPrice, type RateTexts } from '../../store/prices';
-import { operatorOf, requireAdministration, type ApiDependencies, type ApiEnv } from '../http/context';
+import { operatorOf, type ApiDependencies } from '../http/context';
+import { requireAdministration, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { failures, idempotencyHeader, json, security } from '../http/openapi';

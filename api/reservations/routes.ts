@@ -2,7 +2,8 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { randomUUID } from 'node:crypto';
 import { parseAmountUsd } from '../../core/money';
-import { clientGone, tenantFor, type ApiContext, type ApiDependencies, type ApiEnv } from '../http/context';
+import { tenantFor, type ApiDependencies } from '../http/context';
+import { clientGone, type ApiContext, type ApiEnv } from '../http/request';
 import { once } from '../http/idempotency';
 import { given } from '../../core/omit-undefined';
 import { operationIdSchema } from '../http/ids';

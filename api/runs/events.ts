@@ -6,7 +6,8 @@
 import { readDeltas } from '../../store/reply-deltas';
 import { findRunEvent, readRunEvents, type Run, type RunEvent, type RunFailure } from '../../store/runs';
 import type { Pool } from '../../store/pool';
-import type { ApiContext, ApiDependencies } from '../http/context';
+import type { ApiDependencies } from '../http/context';
+import type { ApiContext } from '../http/request';
 import { denialBody, denialEvents, sseEvent } from '../http/denials';
 import type { LongOrder } from '../http/long-answers';
 import { streamHeaders } from '../http/openapi';

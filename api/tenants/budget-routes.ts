@@ -10,19 +10,13 @@ import {
   setUserDefaults,
   topUp,
   unfreeze,
-  type Operator,
 } from '../../store/operator-changes';
 import { listPlatformQuotas, setPlatformQuotas } from '../../store/leases';
+import type { Operator } from '../../store/operator';
 import { passesColumn } from '../../store/pool';
 import { listReservations, readReservation } from '../../store/reservations';
-import {
-  operatorOf,
-  requireAdministration,
-  tenantFor,
-  type ApiContext,
-  type ApiDependencies,
-  type ApiEnv,
-} from '../http/context';
+import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
+import { requireAdministration, type ApiContext, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { operationIdSchema } from '../http/ids';
@@ -75,11 +69,18 @@ export function controlRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
       method: 'get',
       path: '/v1/tenants',
       security,
-      responses: { 200: json(z.any(), 'Every tenant, with its monthly quota'), ...failures },
+      responses: {
+        200: json(z.object({ tenants: z.array(schemas.tenantSummary) }), 'Every tenant, with its monthly quota'),
+        ...failures,
+      },
     }),
     async (c) => {
       requireAdministration(c);
-      return c.json({ tenants: await listTenants(pool) }, 200);
+      const tenants = await listTenants(pool);
+      return c.json(
+        { tenants: tenants.map((tenant) => ({ ...tenant, createdAt: tenant.createdAt.toISOString() })) },
+        200,
+      );
     },
   );
   platformRoutes(app, dependencies);

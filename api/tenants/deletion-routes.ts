@@ -3,14 +3,8 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { exportTenant } from '../../store/tenant-export';
 import { deleteTenant } from '../../store/tenants';
 import { budgetWorkflowId } from '../../contracts/messages';
-import {
-  operatorOf,
-  requireAdministration,
-  tenantFor,
-  type ApiContext,
-  type ApiDependencies,
-  type ApiEnv,
-} from '../http/context';
+import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
+import { requireAdministration, type ApiContext, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { body, failures, idempotencyHeader, idParam, json, security } from '../http/openapi';

@@ -4,9 +4,9 @@ import { request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { temporal as protocol } from '@temporalio/proto';
 import { conversationWorkflowId, runWorkflowId } from '../../contracts/messages';
-import type { Scene } from './faults';
 import type { Installation } from './installation';
 import type { Chance } from './random';
+import type { Scene } from './scene';
 
 type HistoryEvent = protocol.api.history.v1.IHistoryEvent;
 

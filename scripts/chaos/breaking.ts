@@ -1,7 +1,6 @@
 /** How a build is broken on purpose: the text of its functions, its triggers, and its sources as its processes read them. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import type { FaultName } from './faults';
 
 /** Text of a source file, which is there once, and what stands there instead. */
 export interface SourceChange {
@@ -10,7 +9,8 @@ export interface SourceChange {
   to: string;
 }
 
-export interface BrokenBuild {
+/** A build that is broken on purpose; `Fault` names what can be injected. */
+export interface BrokenBuild<Fault extends string = string> {
   what: string;
   /** The promises that are broken without the safeguard: one of them has to be told. */
   told: readonly string[];
@@ -19,7 +19,7 @@ export interface BrokenBuild {
   /** A standby takes over while the first Postgres still answers. */
   isUnfenced?: boolean;
   /** What the safeguard is for: nothing else is injected. All faults where none are named. */
-  faults?: readonly FaultName[];
+  faults?: readonly Fault[];
 }
 
 const root = path.join(__dirname, '..', '..');

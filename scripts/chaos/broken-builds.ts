@@ -2,7 +2,10 @@
  * Builds that are broken on purpose, to show that a chaos run tells: each takes one safeguard out of the run's own installation, of
  * its database or of the sources as its processes read them. One whose text has changed cannot be made, and says so.
  */
-import { beforeUpdate, replaceInFunction, type BrokenBuild } from './breaking';
+import { beforeUpdate, replaceInFunction, type BrokenBuild as AnyBrokenBuild } from './breaking';
+import type { FaultName } from './faults';
+
+type BrokenBuild = AnyBrokenBuild<FaultName>;
 
 /** The guard of migration 0016, in the recording and of the table, is not asked, and a row that is there is written over. */
 const withoutGuard =

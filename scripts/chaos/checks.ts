@@ -17,7 +17,8 @@ import {
   type TurnRow,
 } from './checks-sql';
 import type { Installation } from './installation';
-import type { Load, Tenant } from './load';
+import type { Load } from './load';
+import type { Hold, Tenant } from './scene';
 
 export interface Violation {
   promise: string;
@@ -47,7 +48,7 @@ export class Checks {
     private readonly tenants: readonly Tenant[],
   ) {}
 
-  hold = (promise: string, isKept: boolean, what: () => string): void => {
+  hold: Hold = (promise, isKept, what) => {
     this.made += 1;
     // The first of each kind say what there is to know.
     if (!isKept && this.violations.filter((one) => one.promise === promise).length < 20)

@@ -1,26 +1,13 @@
 /** People who talk: a conversation of a few messages, some sent before the last was answered, some interrupted, then closed. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Load, Tenant } from './load';
-
-export interface ToldMessage {
-  tenantId: string;
-  conversationId: string;
-  turnId: string;
-  /** What was said, which nobody else says. */
-  message: string;
-  /** Somebody asked for its turn to stop, or closed the conversation over it. */
-  stopped: boolean;
-  /** When it was taken, in milliseconds since 1970. */
-  atMs: number;
-  /** When its conversation was closed: until then its end was seen, if it had one. */
-  closedAtMs?: number;
-}
+import type { Caller } from './caller';
+import type { Talking, Tenant, ToldMessage } from './scene';
 
 /** How long a person waits for an answer before closing: longer than any fault. */
 const patienceMs = 30_000;
 
-export async function talk({ tenantId, chance }: Tenant, load: Load): Promise<void> {
+export async function talk({ tenantId, chance }: Tenant, load: Talking): Promise<void> {
   const { caller, conversations, messages } = load;
   const named = (): Record<string, string> => ({ 'idempotency-key': randomUUID() });
   const opened = await caller.insist(
@@ -66,7 +53,7 @@ export async function talk({ tenantId, chance }: Tenant, load: Load): Promise<vo
 }
 
 /** Waits for the turns of some messages of one conversation to end. False when they do not for long. */
-async function ended(said: readonly ToldMessage[], caller: Load['caller']): Promise<boolean> {
+async function ended(said: readonly ToldMessage[], caller: Caller): Promise<boolean> {
   const [first] = said;
   if (!first) return true;
   const where = `/v1/conversations/${first.conversationId}/messages?tenantId=${first.tenantId}`;

@@ -5,11 +5,10 @@ import type { BudgetCommand } from '../../core/budget/commands';
 import { budgetCommandsSignal, budgetWorkflowId } from '../../contracts/messages';
 import { inTransaction } from '../../store/pool';
 import { keyRevoked, longAnswersUnread, servedAgain, workflowReset } from './attacks';
-import type { Checks } from './checks';
 import type { ProxyMode } from './database-proxy';
 import type { Installation } from './installation';
-import type { Load, Tenant } from './load';
 import type { Chance } from './random';
+import type { Scene, Tenant } from './scene';
 
 /** A tenant that nobody else asks for money, so that each round begins with all of it. */
 export const racer = 'chaos-race';
@@ -26,16 +25,6 @@ const dollar = (operationId: string): BudgetCommand => ({
   ttlSeconds: 4,
   kind: 'external.call',
 });
-
-/** What a fault is told of the run that it happens to. */
-export interface Scene {
-  tenants: readonly Tenant[];
-  load: Pick<Load, 'runs' | 'conversations'>;
-  /** Checks what holds at every moment, for faults that are over too soon for the look after them. */
-  look: () => Promise<void>;
-  /** Checks what holds of this fault alone. */
-  hold: Checks['hold'];
-}
 
 type Fault = (installation: Installation, chance: Chance, scene: Scene) => Promise<void>;
 

@@ -6,9 +6,10 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand, ReserveCommand } from '../../core/budget/commands';
 import { Caller } from './caller';
-import { talk, type ToldMessage } from './conversations';
+import { talk } from './conversations';
 import type { Installation } from './installation';
 import type { Chance } from './random';
+import type { Begun, Talking, Tenant, ToldMessage } from './scene';
 
 export interface Told {
   tenantId: string;
@@ -22,21 +23,15 @@ export interface Told {
   released?: boolean;
 }
 
-export interface Tenant {
-  tenantId: string;
-  /** By this every request of the tenant is chosen, however the others go. */
-  chance: Chance;
-}
-
 /** How long somebody waits for a run before the next. */
 const runPatienceMs = 60_000;
 /** How many wait so, of each tenant. */
 const runnersPerTenant = 2;
 
-export class Load {
+export class Load implements Begun, Talking {
   readonly told: Told[] = [];
-  readonly runs: { tenantId: string; runId: string; atMs: number }[] = [];
-  readonly conversations: { tenantId: string; conversationId: string; atMs: number }[] = [];
+  readonly runs: Begun['runs'] = [];
+  readonly conversations: Begun['conversations'] = [];
   readonly messages: ToldMessage[] = [];
   readonly caller: Caller;
   isStopping = false;

@@ -11,9 +11,10 @@ import { Checks } from './checks';
 import { hoarder } from './attacks';
 import { faultNames, inject, racer, type FaultName } from './faults';
 import { Installation } from './installation';
-import { Load, type Tenant } from './load';
+import { Load } from './load';
 import { Chance } from './random';
 import { print, type ChaosReport } from './report';
+import type { Tenant } from './scene';
 
 interface Options {
   seed: number;

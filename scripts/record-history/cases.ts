@@ -15,7 +15,7 @@ import { setQuotas } from '../../store/tenants';
 import { addTurn, listTurns } from '../../store/turns';
 import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
 import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../contracts/messages';
-import type { CaseName } from '../record-history';
+import type { CaseName } from './names';
 
 export interface Recorded {
   workflowId: string;

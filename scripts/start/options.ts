@@ -1,7 +1,7 @@
 /** The command line of `npm start`. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import path from 'node:path';
-import { dataDirOf } from '../data-dir';
+import { dataDirOf } from '../../cli/data-dir';
 import { parseAmountUsd } from '../../core/money';
 
 export interface StartOptions {

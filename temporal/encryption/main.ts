@@ -1,6 +1,6 @@
 /** The codec server as a process: `npm run codec-server`. Configured by its environment. */
 import { z } from 'zod';
-import { httpUrl, port, problemsOf, wrongEnvironment } from '../../workers/config';
+import { httpUrl, port, problemsOf, wrongEnvironment } from '../environment';
 import { payloadKeysFrom } from './keys';
 import { EncryptingCodec } from './payload-codec';
 import { startCodecServer } from './codec-server';

@@ -3,36 +3,20 @@
  * where their provider is wrapped and nowhere else, and every activity that claims money is called through `withBudget` alone.
  * Dynamic: with an authority that refuses everything, a long mixed conversation makes no billable call.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import ts from 'typescript';
+import list from '../../scripts/folders.json';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
+import { sourcesOf } from '../support/import-graph';
 import { withInstallation } from '../support/installation';
 import type { TestStack } from '../support/stack';
 
 const root = path.join(__dirname, '..', '..');
-const productFolders = [
-  'core',
-  'contracts',
-  'workflows',
-  'authority',
-  'activities',
-  'store',
-  'temporal',
-  'workers',
-  'api',
-  'client',
-  'telemetry',
-];
-const sources = productFolders.flatMap((folder) =>
-  readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
-    .map((file) => {
-      const name = path.posix.join(folder, file.split(path.sep).join('/'));
-      return { name, text: readFileSync(path.join(root, name), 'utf8') };
-    }),
-);
+const sources = list.product
+  .flatMap(({ name }) => sourcesOf(name))
+  .map((name) => ({ name, text: readFileSync(path.join(root, name), 'utf8') }));
 
 /** Each provider's SDK, and the only files that may import it. */
 const touchpoints: Record<string, string[]> = {

@@ -12,7 +12,7 @@ import { Connection } from '@temporalio/client';
 import type { Config } from 'jest';
 import { startServices, type Services } from '../../scripts/embedded/services';
 import { migrate } from '../../scripts/migrate';
-import { registerSearchAttributes } from '../../workers/search-attributes';
+import { registerSearchAttributes } from '../../temporal/search-attributes';
 import { makeTemplate } from './template';
 import { dropProviderKeys } from './environment';
 

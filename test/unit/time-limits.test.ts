@@ -1,36 +1,20 @@
 /** Everything that waits for somebody else has an end: what makes a connection, a request or a stream says which. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import list from '../../scripts/folders.json';
 import { endlessWaits } from '../support/endless-waits';
+import { sourcesOf } from '../support/import-graph';
 
 const root = path.join(__dirname, '..', '..');
 const page = readFileSync(path.join(root, 'docs', 'reliability.md'), 'utf8');
-const folders = [
-  ...[
-    'activities',
-    'api',
-    'authority',
-    'cli',
-    'client',
-    'dashboard',
-    'store',
-    'telemetry',
-    'temporal',
-    'workers',
-    'workflows',
-  ],
-  ...['scripts/start', 'scripts/embedded', 'examples'],
-];
-const isSource = (file: string): boolean => /\.tsx?$/.test(file) && !/\.test\.tsx?$|\.d\.ts$/.test(file);
-const filesOf = (folder: string): string[] =>
-  readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter(isSource)
-    .map((file) => path.posix.join(folder, file));
-const alone = readdirSync(path.join(root, 'scripts')).filter(isSource);
+/** What an installation runs, and the scripts that people run. */
+const waiting = list.product.filter(({ name }) => name !== 'core' && name !== 'contracts').map(({ name }) => name);
+const folders = [...waiting, 'scripts/start', 'scripts/embedded', 'examples'];
+const alone = sourcesOf('scripts').filter((file) => file.split('/').length === 2);
 
 describe('time limits', () => {
   test('no wait of the product is without one', () => {
-    const files = [...folders.flatMap(filesOf), ...alone.map((file) => `scripts/${file}`)];
+    const files = [...folders.flatMap(sourcesOf), ...alone];
     expect(files.length).toBeGreaterThan(150);
     // The example has no connection of its own to look after: Temporal's defaults do.
     const product = files.filter((file) => file !== 'examples/paid-api/worker.ts');

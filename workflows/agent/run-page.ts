@@ -7,6 +7,7 @@ import type { SearchAttributePair } from '@temporalio/common';
 import type { CostSoFar, SettledStep } from '../../contracts/runs';
 import { markdownTable, withoutDollarSigns } from '../markdown';
 import type { ApprovalDesk } from './approvals';
+import type { StepLine } from '../budget/step-line';
 import type { Budget } from '../budget/with-budget';
 import {
   costUsdAttribute,
@@ -18,21 +19,6 @@ import {
 import { isPatched } from '../patches';
 import type { SandboxSession } from './sandbox-session';
 import type { TimeLimit } from './time-limit';
-
-/** One attempt of a paid step. Amounts are decimal strings. */
-export interface StepLine {
-  operationId: string;
-  kind: string;
-  step?: number | undefined;
-  attempt: number;
-  state: 'asks' | 'holds' | 'denied' | 'rejected' | 'ended';
-  askedUsd: string;
-  heldUsd?: string | undefined;
-  /** As soon as the workflow knows it. */
-  costUsd?: string | undefined;
-  /** Charged by its estimate. */
-  unverified?: true | undefined;
-}
 
 const columns = [
   { name: 'step', isText: true },

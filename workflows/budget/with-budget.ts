@@ -29,7 +29,7 @@ import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
 import { moneyFreedSignal, type AgentRunInput } from '../../contracts/messages';
 import { isPatched } from '../patches';
-import type { StepLine } from '../agent/run-page';
+import type { StepLine } from './step-line';
 
 /** Whose money it is. */
 export interface BudgetScope {

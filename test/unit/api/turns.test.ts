@@ -1,6 +1,6 @@
 /** Whose request is begun next. */
 import { Hono } from 'hono';
-import type { ApiEnv } from '../../../api/http/context';
+import type { ApiEnv } from '../../../api/http/request';
 import { takeTurns } from '../../../api/http/turns';
 
 test('a request does not wait for all that another owner sent before it', async () => {

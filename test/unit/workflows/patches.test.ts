@@ -2,21 +2,18 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { patches } from '../../../workflows/patches';
+import { sourcesOf, textOf } from '../../support/import-graph';
 
-const workflows = path.join(__dirname, '..', '..', '..', 'workflows');
 const histories = path.join(__dirname, '..', '..', 'replay', 'histories');
 
 describe('patches', () => {
-  const sources = readdirSync(workflows).map((file) => ({
-    file,
-    text: readFileSync(path.join(workflows, file), 'utf8'),
-  }));
+  const sources = sourcesOf('workflows').map((file) => ({ file, text: textOf(file) }));
 
   test('are asked about by the registry alone, and each of them is', () => {
     const direct = sources.filter(({ text }) =>
       /\b(patched|deprecatePatch)\b.*@temporalio\/workflow/.test(text.replaceAll('\n', ' ').slice(0, 4_000)),
     );
-    expect(direct.map(({ file }) => file)).toEqual(['patches.ts']);
+    expect(direct.map(({ file }) => file)).toEqual(['workflows/patches.ts']);
     const used = sources.flatMap(({ text }) => [...text.matchAll(/isPatched\('([^']+)'\)/g)].map(([, id]) => id));
     expect(new Set(used)).toEqual(new Set(Object.keys(patches)));
   });
