@@ -1,3 +1,4 @@
+/** How often a long activity tells Temporal that it lives, and so how soon it hears that it is cancelled. */
 import { Context } from '@temporalio/activity';
 import { noteBeginning } from './own-time';
 

@@ -1,3 +1,4 @@
+/** `npx spendlock approvals`: what agents ask of people, and the answers. */
 import { Command, Option } from 'commander';
 import { connect } from './api';
 import { author, uuid } from './options';

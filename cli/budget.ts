@@ -1,3 +1,4 @@
+/** `npx spendlock budget`: a tenant’s quotas, and the orders that change them. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { ApiCallError, connect } from './api';
 import {

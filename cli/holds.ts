@@ -1,3 +1,4 @@
+/** `npx spendlock holds`: the reservations that hold money, and giving one back. */
 import { Command } from 'commander';
 import { connect } from './api';
 import { author, reasonOption, tenantPath, uuid } from './options';

@@ -1,3 +1,4 @@
+/** `npx spendlock keys`: API keys are made, listed, rotated and revoked. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { createApiKey, listApiKeys, noteKeyChange } from '../store/api-keys';
 import { createPool } from '../store/pool';

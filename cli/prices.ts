@@ -1,3 +1,4 @@
+/** `npx spendlock prices`: what models cost, and new prices from a file. */
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';

@@ -1,3 +1,4 @@
+/** `npx spendlock runs`: runs and their paid steps, and ending one. */
 import { Command, Option } from 'commander';
 import { connect } from './api';
 import { uuid } from './options';

@@ -1,3 +1,4 @@
+/** `npx spendlock tenants`: whose money there is. */
 import { createReadStream } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';

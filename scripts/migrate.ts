@@ -1,3 +1,4 @@
+/** Brings a database to the schema of this version: `npm run migrate`. */
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { PG_MIGRATE_LOCK_ID, runner, type RunnerOption } from 'node-pg-migrate';

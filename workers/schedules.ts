@@ -1,3 +1,4 @@
+/** Keeps what goes on for good in an installation running: its upkeep workflows. */
 import { ScheduleAlreadyRunning, ScheduleOverlapPolicy, type Client } from '@temporalio/client';
 import type { Logger } from '../telemetry/log';
 

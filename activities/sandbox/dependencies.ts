@@ -1,3 +1,4 @@
+/** What the sandbox activities are made with. */
 import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';

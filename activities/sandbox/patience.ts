@@ -1,3 +1,4 @@
+/** Asking a sandbox provider again while it is ill for a moment. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { mayPass } from './provider-errors';
 

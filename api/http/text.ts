@@ -1,3 +1,4 @@
+/** Which text the API takes where people will read it. */
 import { z } from '@hono/zod-openapi';
 
 /** Text that people read in lists and terminals: no control characters, line breaks, or marks that turn text around. */

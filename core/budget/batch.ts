@@ -1,3 +1,4 @@
+/** What goes into a decision and what comes out of it. */
 import type { ReserveAnswer, Resource } from './commands';
 import type { Usd } from '../money';
 import { covers, rollOver, thresholdsReached, tightest, type Quota } from './quotas';

@@ -1,3 +1,4 @@
+/** What a quota is, which quotas a request has to fit, and how much is left of one. */
 import type { BindingQuota, QuotaState, Resource } from './commands';
 import { formatUsd, type Usd } from '../money';
 import { periodAt, type Period } from './periods';

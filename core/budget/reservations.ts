@@ -1,3 +1,4 @@
+/** What a reservation is, and how one ends. */
 import type { BindingQuota, OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
 import { formatUsd, type Usd } from '../money';
 

@@ -1,3 +1,4 @@
+/** What a sandbox costs: by the second, for what is allocated. */
 import { divideRoundUp, USD_DECIMALS, type Usd } from '../money';
 import { latestAt, momentMs, parseRate } from './prices';
 

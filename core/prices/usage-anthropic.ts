@@ -1,3 +1,4 @@
+/** Reads the usage that Anthropic reports. */
 import { isRecord, laterReport, UsageError, usageOf, type ModelUsage, type UsageModifiers } from './usage';
 import { asRecord, countsFrom, optionalCount } from './usage-anthropic-counts';
 import { withIterations } from './usage-anthropic-iterations';

@@ -1,3 +1,4 @@
+/** Reads the usage that Gemini reports. */
 import { checkCount, isRecord, laterReport, UsageError, usageOf, type ModelUsage, type UsageModifiers } from './usage';
 
 /**

@@ -1,3 +1,4 @@
+/** Reads the usage that OpenAI reports. */
 import { checkCount, isRecord, UsageError, usageOf, type ModelUsage } from './usage';
 
 /**

@@ -1,3 +1,4 @@
+/** Finds free ports of the loopback interface. */
 import { createServer } from 'node:net';
 
 /** The preferred port of the loopback interface when it is free, any free one otherwise. */
