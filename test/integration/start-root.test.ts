@@ -121,7 +121,7 @@ describe('XE21: npm start in a folder that others may not enter', () => {
     try {
       await until('it serves', () => output.includes('Serving until Ctrl-C') || child.exitCode !== null, 120_000);
       expect(output).toContain('Serving until Ctrl-C');
-      const spendlock = path.join(link, 'scripts', 'spendlock.cjs');
+      const spendlock = path.join(link, 'cli', 'spendlock.cjs');
       const { stdout } = await run(process.execPath, [spendlock, 'keys', 'list'], { env: environment() });
       expect(stdout).toContain('npm start');
       await command(['backup', '--to', backup]);

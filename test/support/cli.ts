@@ -17,7 +17,7 @@ export const spendlock = (api: TestApi, ...args: string[]): Promise<CommandEnd> 
 
 /** The command in an environment of its own. */
 export async function command(args: string[], environment: Record<string, string>): Promise<CommandEnd> {
-  const bin = path.join(__dirname, '..', '..', 'scripts', 'spendlock.cjs');
+  const bin = path.join(__dirname, '..', '..', 'cli', 'spendlock.cjs');
   const env = {
     PATH: process.env.PATH,
     HOME: process.env.HOME,
