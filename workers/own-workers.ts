@@ -11,6 +11,7 @@ import type { BudgetActivities } from '../contracts/budget';
 import { failure } from '../activities/failures';
 import { Coalescer } from '../authority/client/coalescer';
 import { ReplyBoard } from '../authority/client/pending-replies';
+import { TemporalSignals } from '../authority/client/signals';
 import { formatUsd, parseAmountUsd } from '../core/money';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { createPool } from '../store/pool';
@@ -77,7 +78,9 @@ export function budgetForOwnWorker({
   log = createLog({ name: 'own-worker', level: 'warn' }),
 }: OwnWorkerOptions): OwnWorker {
   const pool = createPool(databaseUrl);
-  const coalescer = new Coalescer({ client, taskQueue: taskQueues(taskQueuePrefix).budget });
+  const coalescer = new Coalescer({
+    signals: new TemporalSignals({ client, taskQueue: taskQueues(taskQueuePrefix).budget }),
+  });
   const replies = new ReplyBoard({ pool, log });
   const paidStep = new PaidStep({ pool, coalescer, log });
   return {

@@ -17,6 +17,7 @@ import { createBudgetActivities } from '../activities/budget';
 import { createLeaseActivities } from '../authority/leases';
 import { createLookAfterActivities } from '../activities/upkeep';
 import { ReplyBoard } from '../authority/client/pending-replies';
+import { TemporalSignals } from '../authority/client/signals';
 import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
 import { heartbeatMs } from '../activities/heartbeat';
 import { createLedgerActivities } from '../activities/runs';
@@ -130,7 +131,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   const client = new Client({ connection, namespace, ...converting, plugins: [telemetry.plugin] });
   const pool = createPool(config.databaseUrl, { application_name: 'spendlock-worker', max: config.databasePoolSize });
   const queues = taskQueues(config.taskQueuePrefix);
-  const coalescer = new Coalescer({ client, taskQueue: queues.budget });
+  const coalescer = new Coalescer({ signals: new TemporalSignals({ client, taskQueue: queues.budget }) });
   const replies = new ReplyBoard({ pool, log });
   const { notifications = notificationsOf(options) } = options;
   const alerts = new AlertSender({ pool, notifications, log });

@@ -15,6 +15,7 @@ import type { Pool } from '../../store/pool';
 import { Coalescer } from './coalescer';
 import { OutcomeWriter } from './outcome-writer';
 import { ReplyBoard } from './pending-replies';
+import { TemporalSignals } from './signals';
 
 /** Notifications are the rule; this is how long a lost one is missed. */
 const lookUpMs = 500;
@@ -35,7 +36,7 @@ export class AuthorityClient {
 
   constructor(private readonly dependencies: { pool: Pool; temporal: Client; taskQueue: string; log: Logger }) {
     const { pool, temporal, taskQueue, log } = dependencies;
-    this.coalescer = new Coalescer({ client: temporal, taskQueue, lazyMs: foldMs });
+    this.coalescer = new Coalescer({ signals: new TemporalSignals({ client: temporal, taskQueue }), lazyMs: foldMs });
     this.replies = new ReplyBoard({ pool, log, lookUpMs });
     this.outcomes = new OutcomeWriter(pool);
     this.listener = listenForAnswers(pool, {

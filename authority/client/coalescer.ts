@@ -12,26 +12,19 @@
  * However many tenants there are, a process has only so many signals on their way to Temporal at once. What waits for its
  * turn gathers company, and a server that has too much to do is not given more.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Client, WorkflowSignalWithStartOptions } from '@temporalio/client';
-import { isGrpcServiceError, WorkflowNotFoundError } from '@temporalio/client';
-import { WorkflowIdReusePolicy } from '@temporalio/common';
 import type { BudgetCommand } from '../../core/budget/commands';
-import {
-  budgetCommandsSignal,
-  budgetWorkflowId,
-  tenantIdAttribute,
-  type TenantBudgetInput,
-} from '../../contracts/messages';
+import { processClock, settledWithin, sleepBy, type Clock } from './clock';
+import { isBackPressure, type AuthoritySignals } from './signals';
 
 export interface CoalescerOptions {
-  client: Client;
-  /** The queue of the authorities. */
-  taskQueue: string;
+  signals: AuthoritySignals;
   /** How long a command that can wait does so for company. */
   lazyMs?: number;
   /** Signals of this process on their way at once, of all tenants together. */
   signalsAtOnce?: number;
+  clock?: Clock;
+  /** From 0 to 1: those who were turned away do not all come back at once. */
+  random?: () => number;
 }
 
 /** Limits of one signal. The server fails a workflow task above 100 buffered events or 2 MiB of them. */
@@ -45,6 +38,9 @@ const continuingMs = 100;
 const historyBytesMax = 10 * 1024 * 1024;
 /** A signal whose reserves are not answered holds the next one back no longer than this. */
 const answeredMsMax = 1_000;
+/** How often a signal is sent that the server turns away for having too much to do, and the longest pause between. */
+const attemptsMax = 8;
+const pauseMsMax = 2_000;
 /** How long a signal waits for company: a share of what the last one took to be answered, and no longer than this. */
 const companyShare = 0.25;
 const companyMsMax = 20;
@@ -62,7 +58,8 @@ interface Lane {
   urgent: Waiting[];
   lazy: Waiting[];
   running: Promise<void> | undefined;
-  lazyTimer: NodeJS.Timeout | undefined;
+  /** Cancels the call by which commands that can wait go by themselves; absent when none is due. */
+  cancelLazy: (() => void) | undefined;
   signals: number;
   /** Reserves of the last signal, how long they took to be answered, and when that was. */
   company: number;
@@ -75,14 +72,19 @@ interface Lane {
 
 export class Coalescer {
   private readonly lanes = new Map<string, Lane>();
-  /** Tenants whose authority was running when last signalled. */
-  private readonly started = new Set<string>();
+  private readonly signals: AuthoritySignals;
+  private readonly clock: Clock;
+  private readonly random: () => number;
   private readonly lazyMs: number;
   private readonly turns: Turns;
 
-  constructor(private readonly options: CoalescerOptions) {
-    this.lazyMs = options.lazyMs ?? 50;
-    this.turns = new Turns(options.signalsAtOnce ?? 16);
+  constructor(options: CoalescerOptions) {
+    const { signals, clock = processClock, random = Math.random, lazyMs = 50, signalsAtOnce = 16 } = options;
+    this.signals = signals;
+    this.clock = clock;
+    this.random = random;
+    this.lazyMs = lazyMs;
+    this.turns = new Turns(signalsAtOnce);
   }
 
   /**
@@ -106,7 +108,7 @@ export class Coalescer {
 
   /** Keeps this process's signals to an authority back while it continues as new. */
   holdBack(tenantId: string): void {
-    this.laneOf(tenantId).heldUntilMs = performance.now() + continuingMs;
+    this.laneOf(tenantId).heldUntilMs = this.clock.nowMs() + continuingMs;
   }
 
   /** How many commands wait to be taken by an authority. */
@@ -134,10 +136,10 @@ export class Coalescer {
   ): Promise<void> {
     return new Promise((resolve, reject) => {
       const lane = this.laneOf(tenantId);
-      lane[urgency].push({ command, bytes: Buffer.byteLength(JSON.stringify(command)), answered, resolve, reject });
+      lane[urgency].push({ command, bytes: bytesOf(command), answered, resolve, reject });
       if (lane.urgent.length >= lane.company) lane.enough?.();
       if (urgency === 'urgent') this.run(tenantId, lane);
-      else lane.lazyTimer ??= setTimeout(() => this.run(tenantId, lane), this.lazyMs);
+      else lane.cancelLazy ??= this.clock.after(this.lazyMs, () => this.runLazy(tenantId, lane));
     });
   }
 
@@ -148,7 +150,7 @@ export class Coalescer {
         urgent: [],
         lazy: [],
         running: undefined,
-        lazyTimer: undefined,
+        cancelLazy: undefined,
         signals: 0,
         company: 0,
         answerMs: 0,
@@ -162,43 +164,48 @@ export class Coalescer {
   }
 
   private run(tenantId: string, lane: Lane): void {
-    lane.running ??= this.sendAll(tenantId, lane).finally(() => {
+    lane.running ??= this.sendNext(tenantId, lane).finally(() => {
       lane.running = undefined;
-      if (lane.urgent.length + lane.lazy.length > 0) this.run(tenantId, lane);
-      else if (lane.signals === 0) this.lanes.delete(tenantId);
+      // What may still wait for company does: its time has not come.
+      if (lane.urgent.length > 0 || (lane.lazy.length > 0 && !lane.cancelLazy)) this.run(tenantId, lane);
     });
   }
 
-  private async sendAll(tenantId: string, lane: Lane): Promise<void> {
-    do {
-      await this.waitForCompany(lane);
-      while (lane.heldUntilMs > performance.now()) await sleep(lane.heldUntilMs - performance.now());
-      await this.turns.mine();
-      clearTimeout(lane.lazyTimer);
-      lane.lazyTimer = undefined;
-      const batch = take(lane);
-      const sentAtMs = performance.now();
-      try {
-        const commands = batch.map((waiting) => waiting.command);
-        await this.signal(tenantId, commands).finally(() => this.turns.next());
-        for (const waiting of batch) waiting.resolve();
-        await this.allAnswered(lane, batch, sentAtMs);
-      } catch (error) {
-        for (const waiting of batch) waiting.reject(error);
-      }
-      lane.signals += 1;
-      if (lane.signals % signalsPerLook === 0) await this.holdBackIfFull(tenantId);
-    } while (lane.urgent.length > 0);
+  /** Commands that can wait have waited long enough: they go now, or after the signal that is under way. */
+  private runLazy(tenantId: string, lane: Lane): void {
+    lane.cancelLazy = undefined;
+    this.run(tenantId, lane);
+  }
+
+  /** Sends one signal, and resolves when the next may go. */
+  private async sendNext(tenantId: string, lane: Lane): Promise<void> {
+    await this.waitForCompany(lane);
+    while (lane.heldUntilMs > this.clock.nowMs()) await sleepBy(this.clock, lane.heldUntilMs - this.clock.nowMs());
+    await this.turns.mine();
+    lane.cancelLazy?.();
+    lane.cancelLazy = undefined;
+    const batch = take(lane);
+    const sentAtMs = this.clock.nowMs();
+    try {
+      const commands = batch.map((waiting) => waiting.command);
+      await this.signal(tenantId, commands).finally(() => this.turns.next());
+      for (const waiting of batch) waiting.resolve();
+      await this.allAnswered(lane, batch, sentAtMs);
+    } catch (error) {
+      for (const waiting of batch) waiting.reject(error);
+    }
+    lane.signals += 1;
+    if (lane.signals % signalsPerLook === 0) await this.holdBackIfFull(tenantId);
   }
 
   /** Waits for those who were answered together, as long as that may pay. */
   private async waitForCompany(lane: Lane): Promise<void> {
-    const waitMs = Math.min(companyMsMax, lane.answerMs * companyShare) - (performance.now() - lane.answeredAtMs);
+    const waitMs = Math.min(companyMsMax, lane.answerMs * companyShare) - (this.clock.nowMs() - lane.answeredAtMs);
     if (waitMs <= 0 || lane.urgent.length >= lane.company) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, waitMs);
+      const cancel = this.clock.after(waitMs, resolve);
       lane.enough = () => {
-        clearTimeout(timer);
+        cancel();
         resolve();
       };
     });
@@ -208,56 +215,23 @@ export class Coalescer {
   private async allAnswered(lane: Lane, batch: readonly Waiting[], sentAtMs: number): Promise<void> {
     const answers = batch.flatMap(({ answered }) => (answered ? [answered.catch(() => undefined)] : []));
     if (answers.length === 0) return;
-    const givenUp = new AbortController();
-    await Promise.race([
-      Promise.all(answers),
-      sleep(answeredMsMax, undefined, { signal: givenUp.signal }).catch(() => undefined),
-    ]);
-    givenUp.abort();
+    await settledWithin(this.clock, answeredMsMax, Promise.all(answers));
     lane.company = answers.length;
-    lane.answeredAtMs = performance.now();
+    lane.answeredAtMs = this.clock.nowMs();
     lane.answerMs = lane.answeredAtMs - sentAtMs;
-  }
-
-  /** A plain signal costs the server less, but an authority that is idle has completed. False when it has. */
-  private async signalRunning(tenantId: string, commands: BudgetCommand[]): Promise<boolean> {
-    if (!this.started.has(tenantId)) return false;
-    try {
-      await this.options.client.workflow.getHandle(budgetWorkflowId(tenantId)).signal(budgetCommandsSignal, commands);
-      return true;
-    } catch (error) {
-      if (!(error instanceof WorkflowNotFoundError)) throw error;
-      this.started.delete(tenantId);
-      return false;
-    }
   }
 
   /** Has its turn when it begins and when it ends. */
   private async signal(tenantId: string, commands: BudgetCommand[]): Promise<void> {
-    const { client, taskQueue } = this.options;
-    const options: WorkflowSignalWithStartOptions<[BudgetCommand[]]> & { args: [TenantBudgetInput] } = {
-      workflowId: budgetWorkflowId(tenantId),
-      taskQueue,
-      args: [{ tenantId }],
-      signal: budgetCommandsSignal,
-      signalArgs: [commands],
-      workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,
-      typedSearchAttributes: [{ key: tenantIdAttribute, value: tenantId }],
-      staticSummary: 'Budget authority: decides every reservation of its tenant, in one order',
-      staticDetails: 'What the tenant has spent, reserved and left: under Current Details, once they are refreshed.',
-    };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        if (!(await this.signalRunning(tenantId, commands))) {
-          await client.workflow.signalWithStart('tenantBudget', options);
-          this.started.add(tenantId);
-        }
+        await this.signals.signal(tenantId, commands);
         return;
       } catch (error) {
-        if (attempt >= 8 || !isBackPressure(error)) throw error;
+        if (attempt >= attemptsMax || !isBackPressure(error)) throw error;
         // Others need not wait for this tenant's authority.
         this.turns.next();
-        await sleep(Math.min(50 * 2 ** attempt, 2_000) * (0.5 + Math.random() / 2));
+        await sleepBy(this.clock, Math.min(50 * 2 ** attempt, pauseMsMax) * (0.5 + this.random() / 2));
         await this.turns.mine();
       }
     }
@@ -267,14 +241,12 @@ export class Coalescer {
   private async holdBackIfFull(tenantId: string): Promise<void> {
     for (let look = 0; look < 5; look += 1) {
       try {
-        const { historyLength, historySize = 0 } = await this.options.client.workflow
-          .getHandle(budgetWorkflowId(tenantId))
-          .describe();
-        if (historyLength < historyEventsMax && historySize < historyBytesMax) return;
+        const { events, bytes } = await this.signals.historyOf(tenantId);
+        if (events < historyEventsMax && bytes < historyBytesMax) return;
       } catch {
         return;
       }
-      await sleep(1_000);
+      await sleepBy(this.clock, 1_000);
     }
   }
 }
@@ -298,10 +270,13 @@ class Turns {
   }
 }
 
+/** What a command takes in its signal, with the comma or bracket beside it. */
+const bytesOf = (command: BudgetCommand): number => Buffer.byteLength(JSON.stringify(command)) + 1;
+
 /** The next signal: what is urgent first, then company, within the limits of a signal. */
 function take(lane: Lane): Waiting[] {
   const batch: Waiting[] = [];
-  let bytes = 0;
+  let bytes = 1;
   for (const queue of [lane.urgent, lane.lazy]) {
     while (queue.length > 0 && batch.length < commandsMax) {
       const next = queue[0] as Waiting;
@@ -312,18 +287,4 @@ function take(lane: Lane): Waiting[] {
     }
   }
   return batch;
-}
-
-/**
- * Whether the server turned a signal away because there is too much to do. A full history (50 MB, or 10,000 signals)
- * comes as INVALID_ARGUMENT, although trying again is right: the authority continues as new.
- */
-function isBackPressure(error: unknown): boolean {
-  const cause = error instanceof Error && isGrpcServiceError(error.cause) ? error.cause : error;
-  if (!isGrpcServiceError(cause)) return false;
-  const resourceExhausted = 8;
-  const invalidArgument = 3;
-  const code = Number(cause.code);
-  if (code === resourceExhausted) return true;
-  return code === invalidArgument && /exceed|limit|too many|terminated/i.test(cause.details);
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { type temporal } from '@temporalio/proto';
 import { createLedgerActivities } from '../../activities/runs';
 import { Coalescer } from '../../authority/client/coalescer';
+import { TemporalSignals } from '../../authority/client/signals';
 import { ReplyFeed } from '../../activities/llm/reply-feed';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
@@ -88,7 +89,9 @@ describe('nonsense that a person sends by hand', () => {
     const { log } = stack.api;
     const activities = createLedgerActivities({
       pool: stack.pool,
-      coalescer: new Coalescer({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget }),
+      coalescer: new Coalescer({
+        signals: new TemporalSignals({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget }),
+      }),
       log,
       feed: new ReplyFeed({ pool: stack.pool, log }),
     });

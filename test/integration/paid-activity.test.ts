@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { Coalescer } from '../../authority/client/coalescer';
+import { TemporalSignals } from '../../authority/client/signals';
 import { PaidStep } from '../../activities/budget/paid-step';
 import type { CallModel } from '../../contracts/llm';
 import { createLlmActivities } from '../../activities/llm';
@@ -21,7 +22,9 @@ describe('the activity that calls the model', () => {
   beforeAll(async () => {
     stack = await TestStack.start();
     const log = createLog({ name: 'test', level: 'silent' });
-    coalescer = new Coalescer({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget });
+    coalescer = new Coalescer({
+      signals: new TemporalSignals({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget }),
+    });
     const activities = createLlmActivities({
       pool: stack.pool,
       providers: { anthropic: anthropicProvider({ apiKey: 'stand-in', baseURL: stack.anthropic.url }) },

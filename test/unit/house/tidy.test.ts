@@ -13,7 +13,6 @@ const longFiles: Record<string, number> = {
   'api/conversations/routes.ts': 350,
   'api/http/schemas.ts': 714,
   'api/runs/service.ts': 372,
-  'authority/client/coalescer.ts': 329,
   'authority/decide.ts': 324,
   'scripts/chaos/checks.ts': 358,
   'scripts/chaos/installation.ts': 374,
