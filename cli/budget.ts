@@ -12,9 +12,9 @@ import {
   scopeOf,
   tenantPath,
   userOption,
-  uuid,
   type QuotaOptions,
 } from './options';
+import { addCorrections } from './corrections';
 import { show, table, usd, type Column } from './output';
 import { repairCommand } from './repair';
 
@@ -95,6 +95,16 @@ const moreLines = ({ moreUserQuotas }: Budget): string[] =>
 
 export function budgetCommands(): Command {
   const budget = new Command('budget').description('limits, top-ups, freezes and corrections');
+  addShow(budget);
+  addSet(budget);
+  addTopUp(budget);
+  addFreezes(budget);
+  addCorrections(budget);
+  budget.addCommand(repairCommand());
+  return budget;
+}
+
+function addShow(budget: Command): void {
   budget
     .command('show [tenant]')
     .description('the quotas that bind a tenant, or with --platform those that bind all tenants together')
@@ -109,6 +119,9 @@ export function budgetCommands(): Command {
       const answer = await connect().get<Budget>(tenantPath(tenantId ?? '', 'quotas') + query);
       show(json, answer, () => [...frozenLines(answer), quotaTable(answer.quotas), ...moreLines(answer)].join('\n'));
     });
+}
+
+function addSet(budget: Command): void {
   budget
     .command('set [tenant]')
     .description('sets a limit of a tenant, or with --platform of all together; the next decision goes by it')
@@ -137,6 +150,9 @@ export function budgetCommands(): Command {
       });
       show(options.json ?? false, answer, () => quotaTable(answer.quotas));
     });
+}
+
+function addTopUp(budget: Command): void {
   budget
     .command('topup')
     .argument('<tenant>')
@@ -158,6 +174,9 @@ export function budgetCommands(): Command {
       });
       show(options.json ?? false, answer, () => `Topped up by ${usd(usdText)} until the ${options.period} ends.`);
     });
+}
+
+function addFreezes(budget: Command): void {
   for (const verb of ['freeze', 'unfreeze'] as const) {
     const command = budget
       .command(`${verb} <tenant>`)
@@ -177,67 +196,4 @@ export function budgetCommands(): Command {
       },
     );
   }
-  budget
-    .command('adjust')
-    .argument('<tenant>')
-    .argument('<operation>', 'its id', uuid)
-    .argument('<usd>', 'what it cost in US dollars', amount)
-    .description('corrects what an operation cost, by an entry of the difference')
-    .addOption(reasonOption())
-    .action(correct);
-  budget
-    .command('reconcile')
-    .argument('<tenant>')
-    .argument('[operation]', 'its id', uuid)
-    .argument('[usd]', 'what the provider billed in US dollars', amount)
-    .description('lists the settlements whose cost nobody knows, or settles one at what the provider billed')
-    .option('--reason <words>', 'why, for the audit', 'reconciled with the provider')
-    .addHelpText('after', '\nExample: npx spendlock budget reconcile acme 6f1c… 0.0173 --reason "invoice 2026-11"')
-    .action(
-      async (
-        tenantId: string,
-        operation: string | undefined,
-        usdText: string | undefined,
-        options: Json & { reason: string },
-      ) => {
-        if (operation !== undefined) {
-          if (usdText === undefined)
-            throw new InvalidArgumentError('Say what the operation cost: reconcile TENANT OPERATION USD.');
-          return correct(tenantId, operation, usdText, options);
-        }
-        const answer = await connect().get<{ holds: Unverified[] }>(tenantPath(tenantId, 'holds?unverified=true'));
-        show(options.json ?? false, answer, () => table(unverifiedColumns, answer.holds, 'Every settlement is known.'));
-      },
-    );
-  budget.addCommand(repairCommand());
-  return budget;
 }
-
-async function correct(
-  tenantId: string,
-  operationId: string,
-  usdText: string,
-  { reason, json = false }: Json & { reason: string },
-): Promise<void> {
-  const body = { operationId, costUsd: usdText, reason, author: author() };
-  const answer = await connect().send<{ differenceUsd: string }>('POST', tenantPath(tenantId, 'adjustments'), body);
-  show(json, answer, () =>
-    answer.differenceUsd === '0'
-      ? `${operationId} cost ${usd(usdText)}, as recorded; it counts as known now.`
-      : `${operationId} cost ${usd(usdText)}: ${usd(answer.differenceUsd)} was added to the ledger.`,
-  );
-}
-
-interface Unverified {
-  operationId: string;
-  kind: string;
-  model: string | null;
-  committedUsd: string;
-  endedAt: string;
-}
-const unverifiedColumns: Column<Unverified>[] = [
-  { name: 'operation', of: ({ operationId }) => operationId },
-  { name: 'what', of: ({ kind, model }) => [kind, model].filter(Boolean).join(' ') },
-  { name: 'charged', of: ({ committedUsd }) => usd(committedUsd), right: true },
-  { name: 'since', of: ({ endedAt }) => endedAt },
-];

@@ -32,8 +32,6 @@ const longFunctions: Record<string, number> = {
   'api/prices/routes.ts priceRoutes': 103,
   'api/tenants/budget-routes.ts controlRoutes': 134,
   'authority/decide.ts createDecideBatch': 147,
-  'cli/budget.ts budgetCommands': 119,
-  'dashboard/tenant.tsx TenantPage': 135,
 };
 
 const programs = [...list.product.map(({ name }) => name), 'scripts'].flatMap((folder) => sourcesOf(folder));

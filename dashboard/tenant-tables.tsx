@@ -1,0 +1,160 @@
+/** The tables of a tenant's page. */
+import type { Overview } from './api';
+import { sum } from './money';
+import { Meter, Moment, Status, Table, Usd } from './parts';
+import { runAddress } from './places';
+import type { ListedRun } from './run-list';
+
+/** Whether one of the texts has what the reader looks for. */
+export type Contains = (...texts: (string | null)[]) => boolean;
+type Quota = Overview['quotas'][number];
+
+export function Quotas({ quotas }: { quotas: readonly Quota[] }) {
+  return (
+    <Table
+      rows={quotas}
+      keyOf={quotaName}
+      none="There is no quota: nothing is granted until one is set."
+      columns={[
+        { name: 'Quota', of: quotaName },
+        { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={sum(quota.limitUsd, quota.topupUsd)} /> },
+        { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
+        { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
+        { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} /> },
+        { name: 'Limit', isNumber: true, of: ({ limitUsd, topupUsd }) => <Usd amount={sum(limitUsd, topupUsd)} /> },
+        { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
+        { name: 'Forecast', of: (quota) => forecastInWords(quota) },
+      ]}
+    />
+  );
+}
+
+export function forecastInWords({ forecast }: Quota): string {
+  if (!forecast) return 'no forecast yet';
+  if (forecast.exhaustedAt === null) return 'lasts until it resets';
+  const day = new Date(forecast.exhaustedAt).toLocaleDateString('en-GB', {
+    day: 'numeric',
+    month: 'long',
+    timeZone: 'UTC',
+  });
+  return Date.parse(forecast.exhaustedAt) <= Date.now() ? 'used up' : `used up around ${day}`;
+}
+
+export function Runs({
+  tenantId,
+  runs,
+  contains,
+  onMore,
+}: {
+  tenantId: string;
+  runs: readonly ListedRun[];
+  contains: Contains;
+  onMore: (() => void) | undefined;
+}) {
+  return (
+    <Table
+      rows={runs.filter(({ runId, userId, model, status }) => contains(runId, userId, model, status))}
+      keyOf={({ runId }) => runId}
+      none="There is none."
+      onMore={onMore}
+      columns={[
+        { name: 'Run', of: ({ runId }) => <a href={runAddress(tenantId, runId)}>{runId.slice(0, 8)}</a> },
+        { name: 'Kind', of: ({ kind }) => kind },
+        { name: 'Status', of: ({ status }) => <Status status={status} /> },
+        { name: 'User', of: ({ userId }) => userId ?? <span class="faint">–</span> },
+        { name: 'Model', of: ({ model }) => model },
+        { name: 'Begun', of: ({ createdAt }) => <Moment at={createdAt} /> },
+        { name: 'Cost', isNumber: true, of: ({ costUsd }) => <Usd amount={costUsd} /> },
+      ]}
+    />
+  );
+}
+
+export function Holds({
+  tenantId,
+  holds,
+  contains,
+}: {
+  tenantId: string;
+  holds: Overview['holds'];
+  contains: Contains;
+}) {
+  return (
+    <Table
+      rows={holds.filter(({ runId, userId, model, kind }) => contains(runId, userId, model, kind))}
+      keyOf={({ operationId }) => operationId}
+      none="Nothing is held."
+      columns={[
+        { name: 'For', of: ({ kind, model }) => (model ? `${kind} · ${model}` : kind) },
+        { name: 'Run', of: ({ runId }) => <RunLink tenantId={tenantId} runId={runId} /> },
+        { name: 'User', of: ({ userId }) => userId ?? <span class="faint">–</span> },
+        {
+          name: 'State',
+          of: ({ claimed, runId }) => (claimed ? 'in use' : runId === null ? 'not told' : 'not used yet'),
+        },
+        { name: 'Since', of: ({ decidedAt }) => <Moment at={decidedAt} /> },
+        { name: 'Until', of: ({ expiresAt }) => <Moment at={expiresAt} /> },
+        { name: 'Held', isNumber: true, of: ({ heldUsd }) => <Usd amount={heldUsd} /> },
+      ]}
+    />
+  );
+}
+
+export function Denials({
+  tenantId,
+  denials,
+  contains,
+}: {
+  tenantId: string;
+  denials: Overview['denials'];
+  contains: Contains;
+}) {
+  return (
+    <Table
+      rows={denials.filter(({ runId, userId, model, reason }) => contains(runId, userId, model, reason))}
+      keyOf={({ operationId }) => operationId}
+      none="Nobody was refused."
+      columns={[
+        { name: 'When', of: ({ deniedAt }) => <Moment at={deniedAt} /> },
+        { name: 'Run', of: ({ runId }) => <RunLink tenantId={tenantId} runId={runId} /> },
+        { name: 'User', of: ({ userId }) => userId ?? <span class="faint">–</span> },
+        { name: 'Asked for', isNumber: true, of: ({ requestedUsd }) => <Usd amount={requestedUsd} /> },
+        { name: 'Quota in the way', of: ({ quota }) => (quota ? quotaName(quota) : '–') },
+        { name: 'Why', of: ({ reason }) => reason },
+      ]}
+    />
+  );
+}
+
+export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
+  return (
+    <Table
+      rows={alerts}
+      keyOf={({ alertId }) => alertId}
+      none="No alert was raised."
+      columns={[
+        { name: 'When', of: ({ raisedAt }) => <Moment at={raisedAt} /> },
+        {
+          name: 'What',
+          of: ({ kind, threshold }) =>
+            kind === 'quota_warning'
+              ? `${Math.round((threshold ?? 0) * 100)} % used`
+              : kind === 'overrun'
+                ? 'a call cost more than was granted'
+                : 'refused',
+        },
+        { name: 'Quota', of: ({ details }) => quotaName(details as QuotaName) },
+        { name: 'Sent', of: ({ sentAt }) => (sentAt ? <Moment at={sentAt} /> : 'not yet') },
+      ]}
+    />
+  );
+}
+
+function RunLink({ tenantId, runId }: { tenantId: string; runId: string | null }) {
+  if (runId === null) return <span class="faint">from outside</span>;
+  return <a href={runAddress(tenantId, runId)}>{runId.slice(0, 8)}</a>;
+}
+
+type QuotaName = Record<'scope' | 'scopeId' | 'resourceType' | 'period', string>;
+const quotaName = ({ scope, scopeId, resourceType, period }: QuotaName): string =>
+  `${scope === 'user' ? `user ${scopeId}` : scope} · ${resourceType} · ${period}`;
