@@ -14,6 +14,7 @@ import { ReplyBoard } from '../authority/client/pending-replies';
 import { TemporalSignals } from '../authority/client/signals';
 import { formatUsd, parseAmountUsd } from '../core/money';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
+import { readReservations } from '../store/budget-batch';
 import { createPool } from '../store/pool';
 import { createLog } from '../telemetry/log';
 import { defaultTaskQueuePrefix, taskQueues } from '../contracts/messages';
@@ -81,7 +82,7 @@ export function budgetForOwnWorker({
   const coalescer = new Coalescer({
     signals: new TemporalSignals({ client, taskQueue: taskQueues(taskQueuePrefix).budget }),
   });
-  const replies = new ReplyBoard({ pool, log });
+  const replies = new ReplyBoard({ read: (asked) => readReservations(pool, asked), log });
   const paidStep = new PaidStep({ pool, coalescer, log });
   return {
     activities: createBudgetActivities({ pool, coalescer, replies, log }),

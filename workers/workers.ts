@@ -29,6 +29,7 @@ import { logNotifications, type NotificationService } from '../activities/notify
 import { AlertSender } from '../activities/notify';
 import { allOf, webhookNotifications } from '../activities/notify/webhook';
 import { createSandboxActivities } from '../activities/sandbox';
+import { readReservations } from '../store/budget-batch';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
 import { createRetentionActivities } from '../activities/upkeep/retention';
@@ -132,7 +133,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   const pool = createPool(config.databaseUrl, { application_name: 'spendlock-worker', max: config.databasePoolSize });
   const queues = taskQueues(config.taskQueuePrefix);
   const coalescer = new Coalescer({ signals: new TemporalSignals({ client, taskQueue: queues.budget }) });
-  const replies = new ReplyBoard({ pool, log });
+  const replies = new ReplyBoard({ read: (asked) => readReservations(pool, asked), log });
   const { notifications = notificationsOf(options) } = options;
   const alerts = new AlertSender({ pool, notifications, log });
   const { decideBatch, drainAnswers } = createDecideBatch({

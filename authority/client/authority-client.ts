@@ -9,7 +9,7 @@ import type { Logger } from '../../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { listenForAnswers } from '../../store/answers';
 import type { Listener } from '../../store/listener';
-import { allowUnreserved } from '../../store/budget-batch';
+import { allowUnreserved, readReservations } from '../../store/budget-batch';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';
 import { Coalescer } from './coalescer';
@@ -37,7 +37,7 @@ export class AuthorityClient {
   constructor(private readonly dependencies: { pool: Pool; temporal: Client; taskQueue: string; log: Logger }) {
     const { pool, temporal, taskQueue, log } = dependencies;
     this.coalescer = new Coalescer({ signals: new TemporalSignals({ client: temporal, taskQueue }), lazyMs: foldMs });
-    this.replies = new ReplyBoard({ pool, log, lookUpMs });
+    this.replies = new ReplyBoard({ read: (asked) => readReservations(pool, asked), log, lookUpMs });
     this.outcomes = new OutcomeWriter(pool);
     this.listener = listenForAnswers(pool, {
       channel: this.channel,

@@ -7,14 +7,22 @@ import type { Logger } from '../../telemetry/log';
 import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { answerFromRecord } from '../../core/budget/decision';
 import { inOneSpelling } from '../../core/ids';
-import { readReservations } from '../../store/budget-batch';
-import type { Pool } from '../../store/pool';
+import type { Reservation } from '../../core/budget/reservations';
 import { measureAnswer } from '../../telemetry/metrics';
+import { processClock, type Clock } from './clock';
 
 /** How often Postgres is asked for an answer that was not posted, unless told otherwise: at first. */
 const defaultLookUpMs = 25;
 /** Who has waited long is looked up less often: each time after this share of the wait so far. */
 const lookUpShare = 0.25;
+
+export interface PendingRepliesOptions {
+  /** Looks operations of a tenant up in Postgres. */
+  read: (asked: { tenantId: string; operationIds: readonly string[] }) => Promise<Reservation[]>;
+  log: Logger;
+  lookUpMs?: number;
+  clock?: Clock;
+}
 
 interface Waiting {
   tenantId: string;
@@ -30,11 +38,18 @@ const placeOf = (tenantId: string, operationId: string): string => `${tenantId} 
 export class ReplyBoard {
   /** By tenant and operation. Several may wait for one, even with different requests: each gets its own answer. */
   private readonly waiting = new Map<string, Waiting[]>();
-  private timer: NodeJS.Timeout | undefined;
+  /** Whether a look into Postgres is due or under way. */
+  private looks = false;
+  private readonly read: PendingRepliesOptions['read'];
+  private readonly log: Logger;
   private readonly lookUpMs: number;
+  private readonly clock: Clock;
 
-  constructor(private readonly dependencies: { pool: Pool; log: Logger; lookUpMs?: number }) {
-    this.lookUpMs = dependencies.lookUpMs ?? defaultLookUpMs;
+  constructor({ read, log, lookUpMs = defaultLookUpMs, clock = processClock }: PendingRepliesOptions) {
+    this.read = read;
+    this.log = log;
+    this.lookUpMs = lookUpMs;
+    this.clock = clock;
   }
 
   /** Hands on the answer to a command whose decision has committed. One that nobody waits for here is left alone. */
@@ -44,25 +59,28 @@ export class ReplyBoard {
   }
 
   /** The answer to a command; undefined when there was none in time. Begin to wait before the command is sent. */
-  wait(tenantId: string, command: ReserveCommand, timeoutMs: number): Promise<ReserveAnswer | undefined> {
+  async wait(tenantId: string, command: ReserveCommand, timeoutMs: number): Promise<ReserveAnswer | undefined> {
+    const askedAtMs = this.clock.nowMs();
     const place = placeOf(tenantId, command.operationId);
-    return new Promise((resolve) => {
+    const answer = await new Promise<ReserveAnswer | undefined>((resolve) => {
       const one: Waiting = {
         tenantId,
         command,
-        askedAtMs: performance.now(),
-        lookUpAtMs: performance.now() + this.lookUpMs,
-        resolve: (answer) => {
-          measureAnswer((performance.now() - one.askedAtMs) / 1_000, answer ? 'answered' : 'none');
-          clearTimeout(timeout);
+        askedAtMs,
+        lookUpAtMs: askedAtMs + this.lookUpMs,
+        resolve: (given) => {
+          cancelTimeout();
           this.forget(place, one);
-          resolve(answer);
+          resolve(given);
         },
       };
-      const timeout = setTimeout(() => one.resolve(undefined), timeoutMs);
+      const cancelTimeout = this.clock.after(timeoutMs, () => one.resolve(undefined));
       this.waiting.set(place, [...(this.waiting.get(place) ?? []), one]);
       this.lookUpLater();
     });
+    // Counted once, also where an answer comes twice or after the time.
+    measureAnswer((this.clock.nowMs() - askedAtMs) / 1_000, answer ? 'answered' : 'none');
+    return answer;
   }
 
   /** Whether somebody here waits for an operation's answer. */
@@ -77,21 +95,21 @@ export class ReplyBoard {
   }
 
   private lookUpLater(): void {
-    this.timer ??= setTimeout(() => {
-      this.lookUp(this.due())
-        .catch((error: unknown) => this.dependencies.log.debug({ error }, 'answers could not be looked up'))
-        .finally(() => {
-          this.timer = undefined;
-          if (this.waiting.size > 0) this.lookUpLater();
-        });
-    }, this.lookUpMs);
+    if (this.looks) return;
+    this.looks = true;
+    this.clock.after(this.lookUpMs, () => {
+      void this.lookUp(this.due()).finally(() => {
+        this.looks = false;
+        if (this.waiting.size > 0) this.lookUpLater();
+      });
+    });
   }
 
   /** Who has waited for long enough to be looked up. */
   private due(): Waiting[] {
-    const nowMs = performance.now();
+    const nowMs = this.clock.nowMs();
     const due = [...this.waiting.values()].flat().filter(({ lookUpAtMs }) => lookUpAtMs <= nowMs);
-    for (const one of due) one.lookUpAtMs = nowMs + Math.max(this.lookUpMs, (nowMs - one.askedAtMs) * lookUpShare);
+    for (const one of due) one.lookUpAtMs = nowMs + (nowMs - one.askedAtMs) * lookUpShare;
     return due;
   }
 
@@ -99,13 +117,20 @@ export class ReplyBoard {
     const byTenant = new Map<string, Waiting[]>();
     for (const waiting of asked) byTenant.set(waiting.tenantId, [...(byTenant.get(waiting.tenantId) ?? []), waiting]);
     for (const [tenantId, all] of byTenant) {
-      const operationIds = [...new Set(all.map(({ command }) => command.operationId))];
-      const found = await readReservations(this.dependencies.pool, { tenantId, operationIds });
-      const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));
-      for (const { command, resolve } of all) {
-        const reservation = byId.get(inOneSpelling(command.operationId));
-        if (reservation) resolve(answerFromRecord(reservation, command));
-      }
+      // A tenant whose answers cannot be read keeps no other from its own.
+      await this.lookUpOf(tenantId, all).catch((error: unknown) =>
+        this.log.debug({ tenantId, error }, 'answers could not be looked up'),
+      );
+    }
+  }
+
+  private async lookUpOf(tenantId: string, all: readonly Waiting[]): Promise<void> {
+    const operationIds = [...new Set(all.map(({ command }) => inOneSpelling(command.operationId)))];
+    const found = await this.read({ tenantId, operationIds });
+    const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));
+    for (const { command, resolve } of all) {
+      const reservation = byId.get(inOneSpelling(command.operationId));
+      if (reservation) resolve(answerFromRecord(reservation, command));
     }
   }
 }
