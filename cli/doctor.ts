@@ -11,6 +11,7 @@ import type { TemporalServer } from '../temporal/connection';
 import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../contracts/messages';
 import { missingSearchAttributes } from '../temporal/search-attributes';
 import { connectTo } from '../store/connections';
+import { functionsOf } from '../store/function-files';
 import { listVersions, type Deployment } from './workers';
 import { lookAtAllBooks } from './doctor-books';
 import { show, table, type Column } from './output';
@@ -121,7 +122,15 @@ async function migrationsOf(client: Client): Promise<Finding> {
     const applied = new Set(rows.map(({ name }) => name));
     const missing = files.filter((file) => !applied.has(file));
     if (missing.length > 0) return wrong('migrations', `Not applied: ${missing.join(', ')}. Run \`npm run migrate\`.`);
-    const newer = [...applied].filter((name) => !files.includes(name));
+    const { changed, newerVersion } = await functionsOf(client);
+    if (changed.length > 0 && newerVersion === undefined) {
+      const names = changed.map(({ name }) => name).join(', ');
+      return wrong('migrations', `Functions that are not those of this version: ${names}. Run \`npm run migrate\`.`);
+    }
+    const newer = [
+      ...[...applied].filter((name) => !files.includes(name)),
+      ...(newerVersion === undefined ? [] : [`functions of ${newerVersion}`]),
+    ];
     return newer.length === 0
       ? ok('migrations', `All ${files.length} are applied.`)
       : ok('migrations', `All ${files.length} are applied, and of a newer version: ${newer.join(', ')}.`);

@@ -406,6 +406,14 @@ CREATE TABLE sandbox_prices (
   CONSTRAINT sandbox_prices_vcpu_second_usd_check CHECK (((vcpu_second_usd >= (0)::numeric) AND (vcpu_second_usd < (1)::numeric) AND (min_scale(vcpu_second_usd) <= 12)))
 );
 
+CREATE TABLE schema_functions (
+  name text NOT NULL,
+  checksum text NOT NULL,
+  spendlock_version text NOT NULL,
+  applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT schema_functions_pkey PRIMARY KEY (name)
+);
+
 CREATE TABLE tenants (
   tenant_id text NOT NULL,
   name text DEFAULT ''::text NOT NULL,
@@ -816,6 +824,8 @@ GRANT INSERT, SELECT ON run_files TO spendlock_app;
 GRANT INSERT, SELECT, UPDATE ON runs TO spendlock_app;
 
 GRANT SELECT ON sandbox_prices TO spendlock_app;
+
+GRANT SELECT ON schema_functions TO spendlock_app;
 
 GRANT SELECT ON schema_migrations TO spendlock_app;
 

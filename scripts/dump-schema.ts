@@ -1,5 +1,5 @@
 /**
- * The schema as Postgres describes it, in one text: what docs/schema.sql holds. A test compares the two, so that a migration
+ * The schema as Postgres describes it, in one text: what docs/schema.sql holds. A test compares the two, so that a change
  * shows in a review what it comes to. `SPENDLOCK_WRITE_SCHEMA=true npm test -- --testPathPatterns schema` writes it anew.
  */
 import type { Client } from 'pg';

@@ -1,10 +1,13 @@
 /** Brings a database to the schema of this version: `npm run migrate`. */
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { PG_MIGRATE_LOCK_ID, runner, type RunnerOption } from 'node-pg-migrate';
 import { escapeIdentifier, escapeLiteral, type Client } from 'pg';
 import { connectTo } from '../store/connections';
+import { applyFunctions, functionFiles, functionsOf } from '../store/function-files';
 import { sqlState } from '../store/pool';
+import { takeOverOlder } from './migrate-older';
 
 const migrationsDir = path.join(__dirname, '..', 'migrations');
 
@@ -25,10 +28,11 @@ export interface MigrateOptions {
 }
 
 /**
- * Brings a database to the newest schema and sets the application role's password. Several migrators at once wait for
- * each other; a database that is up to date is left as it is. Everything happens in one transaction, which first takes
- * every table or none: it then waits for nobody who waits for it, so neither it nor a running worker is ended as a
- * deadlock. A transaction of somebody else that stays in the way longer than `patienceMs` is named in the error.
+ * Brings a database to the newest schema and sets the application role's password: by the numbered files that it lacks, and after
+ * them by the functions whose files have changed. Several migrators at once wait for each other; a database that is up to date is
+ * left as it is. Everything happens in one transaction, which first takes every table or none: it then waits for nobody who waits
+ * for it, so neither it nor a running worker is ended as a deadlock. A transaction of somebody else that stays in the way longer
+ * than `patienceMs` is named in the error.
  */
 export async function migrate({
   adminUrl,
@@ -40,6 +44,8 @@ export async function migrate({
   try {
     // The lock of node-pg-migrate itself, held until the connection ends.
     await client.query(`SELECT pg_advisory_lock(${PG_MIGRATE_LOCK_ID})`);
+    if (await takeOverOlder(client))
+      log('The migrations of the older version are there; those of this one stand for them.');
     const giveUpAtMs = performance.now() + patienceMs;
     for (let pauseMs = 250; !(await appliedAll(client, log)); pauseMs = Math.min(2 * pauseMs, 5_000)) {
       const inTheWay = await longestTransactionOn(client);
@@ -59,25 +65,41 @@ export async function migrate({
   }
 }
 
+const optionsFor = (dbClient: Client): RunnerOption => ({
+  dbClient,
+  noLock: true,
+  dir: migrationsDir,
+  direction: 'up',
+  migrationsTable: 'schema_migrations',
+  migrationsSchema: 'copilot_internal',
+  createMigrationsSchema: true,
+  log: () => undefined,
+});
+
 /** Applies what is missing; false when somebody else's transaction held a table, and nothing is changed then. */
 async function appliedAll(client: Client, log: (line: string) => void): Promise<boolean> {
-  const options: RunnerOption = {
-    dbClient: client,
-    noLock: true,
-    dir: migrationsDir,
-    direction: 'up',
-    migrationsTable: 'schema_migrations',
-    migrationsSchema: 'copilot_internal',
-    createMigrationsSchema: true,
-    singleTransaction: true,
-  };
-  const missing = await runner({ ...options, dryRun: true, log: () => undefined });
-  if (missing.length === 0) return true;
+  const missing = await runner({ ...optionsFor(client), dryRun: true });
+  const { changed, newerVersion } = await functionsOf(client);
+  // A numbered file may have dropped or made a function whose own file is as it was.
+  const functions = missing.length > 0 ? functionFiles() : changed;
+  if (newerVersion !== undefined && changed.length > 0)
+    log(`Functions are of the newer version ${newerVersion}, and stay as they are.`);
+  const isCurrent = newerVersion !== undefined || functions.length === 0;
+  if (missing.length === 0 && isCurrent) return true;
   try {
-    // The runner's own BEGIN changes nothing then; its COMMIT, or ROLLBACK, ends this transaction.
     await client.query('BEGIN');
     await lockAllTables(client);
-    await runner({ ...options, log });
+    for (const { name, path: file } of missing) {
+      log(`migrations/${name}.sql`);
+      await client.query(await readFile(file, 'utf8'));
+    }
+    // Remembers them as applied, and runs none.
+    if (missing.length > 0) await runner({ ...optionsFor(client), fake: true });
+    if (!isCurrent) {
+      for (const { name } of changed) log(`migrations/functions/${name}.sql`);
+      await applyFunctions(client, functions);
+    }
+    await client.query('COMMIT');
     return true;
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined);

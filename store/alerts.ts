@@ -1,4 +1,4 @@
-/** Alerts on their way: taken by whoever sends them, and what became of them. See migration 0020. */
+/** Alerts on their way: taken by whoever sends them, and what became of them. See `take_due_alerts` in migrations/functions. */
 import { asTenant, type Pool } from './pool';
 
 /** An alert that is to be sent now, by whoever took it. */

@@ -1,4 +1,4 @@
-/** What tenants draw from the platform's quotas and give back. See `draw_lease` in migration 0006. */
+/** What tenants draw from the platform's quotas and give back. See `draw_lease` in migrations/functions. */
 import type { Period } from '../core/budget/periods';
 import type { ResourceType } from '../core/budget/quotas';
 import type { Operator } from './operator';

@@ -181,7 +181,7 @@ export interface TenantSummary {
   createdAt: Date;
 }
 
-/** Every tenant with its monthly `all` quota. Administration's look across tenants: see `list_tenants` in 0005. */
+/** Every tenant with its monthly `all` quota. Administration's look across tenants: see `list_tenants` in migrations/functions. */
 export async function listTenants(pool: Pool): Promise<TenantSummary[]> {
   const { rows } = await pool.query<TenantSummary>(
     `SELECT tenant_id AS "tenantId", name, frozen_reason AS "frozenReason", trim_scale(limit_usd)::text AS "limitUsd",

@@ -1,4 +1,4 @@
-/** Forgetting what is kept no longer. See migration 0014. */
+/** Forgetting what is kept no longer. See `forget_transcripts`, `forget_events` and `forget_leftovers` in migrations/functions. */
 import { databaseLimits } from './connections';
 import { inTransaction, type Pool } from './pool';
 

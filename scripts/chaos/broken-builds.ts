@@ -7,7 +7,7 @@ import type { FaultName } from './faults';
 
 type BrokenBuild = AnyBrokenBuild<FaultName>;
 
-/** The guard of migration 0016, in the recording and of the table, is not asked, and a row that is there is written over. */
+/** Neither the guard of `record_budget_batch` nor the table's is asked, and a row that is there is written over. */
 const withoutGuard =
   'DROP TRIGGER refuse_reservation_change ON copilot_internal.reservations;' +
   replaceInFunction('record_budget_batch', 'IF v_wrong IS NOT NULL THEN', 'IF false THEN') +

@@ -1,0 +1,18 @@
+-- Lets an operation go on without a grant: a row that holds nothing, whose cost is recorded in full. What the authority
+-- has decided meanwhile stands.
+CREATE OR REPLACE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p_command jsonb) RETURNS void
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+  INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
+    on_expiry, requested_usd, minimum_usd, granted_usd, status, decided_at, expires_at, unreserved)
+  SELECT p_tenant_id, c."operationId", c."userId", c."runId", c.kind, c.step, c.attempt, c.resource, c.model,
+    c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", 0, 'granted', clock_timestamp(),
+    clock_timestamp() + make_interval(secs => c."ttlSeconds"), true
+  FROM jsonb_to_record(p_command) AS c (
+    "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+    "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision)
+  ON CONFLICT DO NOTHING
+$$;
+REVOKE EXECUTE ON FUNCTION copilot_internal.allow_unreserved(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION copilot_internal.allow_unreserved(text, jsonb) TO spendlock_app;

@@ -1,0 +1,58 @@
+-- The guard below `core`, for a transaction that holds the tenant's locks: it finds the quotas of each change by itself (the
+-- tenant's leases among them), replays the batch in order, and refuses when a grant lifts spent + reserved above a limit,
+-- whoever asked for it. A spend counts in the period that holds its moment. Answers how many quotas changed. Raises SL001
+-- (quota_guard) and changes nothing when it refuses.
+CREATE OR REPLACE FUNCTION copilot_internal.apply_quota_changes(p_tenant_id text, p_changes jsonb) RETURNS integer
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+DECLARE
+  v_crossed jsonb;
+  v_updated integer;
+BEGIN
+  IF jsonb_array_length(p_changes) = 0 THEN
+    RETURN 0;
+  END IF;
+  WITH effects AS MATERIALIZED (
+    SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
+           c."grant" AND c.enforced AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
+           CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
+           q.current_spend_usd + q.reserved_usd AS held_usd
+    FROM jsonb_to_recordset(p_changes) AS c (
+           sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
+           "postedAt" timestamptz, "grant" boolean, enforced boolean)
+    JOIN cost_quotas q
+      ON (q.resource_type = c.resource OR q.resource_type = 'all')
+     AND q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = c."userId"))
+  ), crossed AS (
+    SELECT * FROM (
+      SELECT e.*, e.held_usd + sum(e.reserved_delta_usd + e.spent_delta_usd)
+               OVER (PARTITION BY e.quota_id ORDER BY e.sequence) AS lifted_to_usd
+      FROM effects e) AS lifted
+    WHERE binds AND lifted_to_usd > limit_usd
+    ORDER BY sequence LIMIT 1
+  ), updated AS (
+    UPDATE cost_quotas q
+    SET reserved_usd = q.reserved_usd + t.reserved_delta_usd,
+        current_spend_usd = q.current_spend_usd + t.spent_delta_usd,
+        updated_at = clock_timestamp()
+    FROM (
+      SELECT quota_id, sum(reserved_delta_usd) AS reserved_delta_usd, sum(spent_delta_usd) AS spent_delta_usd
+      FROM effects GROUP BY quota_id
+    ) AS t
+    WHERE q.quota_id = t.quota_id AND (t.reserved_delta_usd <> 0 OR t.spent_delta_usd <> 0)
+      AND NOT EXISTS (SELECT FROM crossed)
+    RETURNING 1
+  )
+  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT count(*) FROM updated) INTO v_crossed, v_updated;
+  IF v_crossed IS NOT NULL THEN
+    RAISE EXCEPTION 'quota_guard: change % would lift the % quota of % % to % USD, above its limit of % USD; nothing was recorded',
+      v_crossed ->> 'sequence', v_crossed ->> 'resource_type', v_crossed ->> 'scope', v_crossed ->> 'scope_id',
+      v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
+      USING ERRCODE = 'SL001';
+  END IF;
+  RETURN v_updated;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION copilot_internal.apply_quota_changes(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION copilot_internal.apply_quota_changes(text, jsonb) TO spendlock_app;

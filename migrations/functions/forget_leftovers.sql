@@ -1,0 +1,21 @@
+-- Forgets what nobody can ask for any more: answers kept for repeated requests, and tenants that were deleted in a period that
+-- is over. Deleted tenants that somebody holds are left for the next time. Answers how many answers it forgot.
+CREATE OR REPLACE FUNCTION copilot_internal.forget_leftovers(p_requests_before timestamptz, p_max integer) RETURNS integer
+  LANGUAGE plpgsql SECURITY DEFINER
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+DECLARE
+  v_count integer;
+BEGIN
+  DELETE FROM idempotent_requests WHERE (api_key_id, idempotency_key) IN (
+    SELECT api_key_id, idempotency_key FROM idempotent_requests WHERE created_at < p_requests_before LIMIT p_max);
+  GET DIAGNOSTICS v_count = ROW_COUNT;
+  DELETE FROM tenants WHERE tenant_id = ANY (ARRAY(
+    SELECT tenant_id FROM tenants t WHERE deleted_at IS NOT NULL AND NOT EXISTS (
+      SELECT FROM cost_quotas q WHERE q.tenant_id = t.tenant_id AND q.current_spend_usd > 0 AND q.period_end > clock_timestamp())
+    ORDER BY tenant_id FOR UPDATE SKIP LOCKED));
+  RETURN v_count;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION copilot_internal.forget_leftovers(timestamptz, integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION copilot_internal.forget_leftovers(timestamptz, integer) TO spendlock_app;

@@ -1,0 +1,80 @@
+-- The first half of a decision's transaction: locks a tenant's budget (tenant, quotas, reservations by id) and reads what a
+-- batch is decided from: its quotas and those of the named users, the named reservations, and those that are overdue or have an
+-- outcome to fold, the oldest first. Null when there is no such tenant. Between it and record_budget_batch, in the same
+-- transaction, runs core's decideBatch. It is text to whoever reads it, so it is json.
+CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, p_operation_ids uuid[], p_user_ids text[],
+    p_due_max integer)
+  RETURNS json
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+DECLARE
+  v_now timestamptz;
+  v_quotas json;
+  v_reservations json;
+  v_operation_ids uuid[];
+  v_user_ids text[];
+BEGIN
+  PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
+  -- Whom it concerns is looked up before the locks, since quotas are locked before reservations. A user never changes.
+  v_operation_ids := ARRAY(
+    SELECT unnest(p_operation_ids)
+    UNION (SELECT operation_id FROM reservations
+           WHERE tenant_id = p_tenant_id AND status = 'granted' AND expires_at <= clock_timestamp()
+           ORDER BY expires_at LIMIT p_due_max)
+    UNION (SELECT operation_id FROM reservations
+           WHERE tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
+           ORDER BY outcome_at LIMIT p_due_max));
+  v_user_ids := ARRAY(
+    SELECT unnest(p_user_ids)
+    UNION SELECT user_id FROM reservations
+    WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids) AND user_id IS NOT NULL);
+  IF NOT lock_quotas(p_tenant_id, v_user_ids) THEN
+    RETURN NULL;
+  END IF;
+  PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
+  -- The clock is read under the locks, so that moments follow the order of decisions.
+  v_now := clock_timestamp();
+  IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND period_end <= v_now
+    AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (v_user_ids)))) THEN
+    PERFORM reset_ended_periods(p_tenant_id, v_now, v_user_ids);
+  END IF;
+
+  SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
+      'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
+      'period', q.period, 'limitUsd', (q.limit_usd + q.topup_usd)::text, 'spentUsd', q.current_spend_usd::text,
+      'reservedUsd', q.reserved_usd::text,
+      'periodStartMs', extract(epoch FROM q.period_start) * 1000, 'periodEndMs', extract(epoch FROM q.period_end) * 1000,
+      'thresholdsBasisPoints', CASE WHEN q.lease_of IS NOT NULL THEN '[]' ELSE (
+         SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,
+      'warnedBasisPoints', a.warned, 'exceeded', a.exceeded,
+      'lease', CASE WHEN q.lease_of IS NOT NULL THEN json_build_object(
+         'platformLimitUsd', (SELECT (p.limit_usd + p.topup_usd)::text FROM cost_quotas p WHERE p.quota_id = q.lease_of),
+         'exhausted', coalesce(q.exhausted_until > v_now, false),
+         'freesAtMs', floor(extract(epoch FROM q.platform_frees_at) * 1000)) END)) ORDER BY q.quota_id), '[]')
+  INTO v_quotas
+  FROM cost_quotas q
+  CROSS JOIN LATERAL (
+    SELECT coalesce(json_agg((threshold * 10000)::integer) FILTER (WHERE kind = 'quota_warning'), '[]') AS warned,
+           coalesce(bool_or(kind = 'quota_exceeded'), false) AS exceeded
+    FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
+  ) AS a
+  WHERE q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = ANY (v_user_ids)));
+
+  SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
+  FROM (
+    SELECT * FROM reservations
+    WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+    ORDER BY operation_id
+    FOR UPDATE
+  ) AS r;
+
+  RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'quotas', v_quotas,
+    'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
+    'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
+                    WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
+    'reservations', v_reservations);
+END
+$$;
+REVOKE EXECUTE ON FUNCTION copilot_internal.load_budget_batch(text, uuid[], text[], integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION copilot_internal.load_budget_batch(text, uuid[], text[], integer) TO spendlock_app;

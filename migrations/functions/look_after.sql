@@ -1,0 +1,33 @@
+-- What an installation looks after beside its tenants' decisions: raises the platform's alerts, and names tenants whose
+-- authority has something to do and may be asleep: an overdue reservation, or an outcome that waits. It goes round: where more
+-- tenants wait than one look takes, the next goes on behind the last.
+CREATE OR REPLACE FUNCTION copilot_internal.look_after(p_max integer) RETURNS SETOF text
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+DECLARE
+  v_last text;
+  v_waiting text[];
+BEGIN
+  -- In the order in which leases are drawn, so that two that raise the same alerts do not wait for each other.
+  PERFORM raise_platform_alerts(p.quota_id) FROM (
+    SELECT quota_id FROM cost_quotas WHERE tenant_id IS NULL AND period_end > clock_timestamp() ORDER BY quota_id) AS p;
+  -- Two looks at once take turns.
+  SELECT looked_at_tenant INTO v_last FROM installation FOR UPDATE;
+  v_waiting := ARRAY(
+    SELECT tenant_id FROM (
+      SELECT r.tenant_id FROM reservations r WHERE r.status = 'granted' AND r.expires_at < clock_timestamp() - interval '5 seconds'
+      UNION
+      SELECT r.tenant_id FROM reservations r
+      WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
+    ) AS waiting
+    ORDER BY tenant_id <= v_last, tenant_id
+    LIMIT p_max);
+  IF cardinality(v_waiting) > 0 THEN
+    UPDATE installation SET looked_at_tenant = v_waiting[cardinality(v_waiting)];
+  END IF;
+  RETURN QUERY SELECT unnest(v_waiting);
+END
+$$;
+REVOKE EXECUTE ON FUNCTION copilot_internal.look_after(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION copilot_internal.look_after(integer) TO spendlock_app;

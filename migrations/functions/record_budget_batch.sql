@@ -1,0 +1,166 @@
+-- Records what was decided. The locks are those of load_budget_batch, in the same transaction. What is written follows from what is
+-- there: a row that is known is only changed from a status that the change comes from, a new one never replaces one that is
+-- there, each end brings its line of the ledger, and the balances move by exactly what both say. Anything else is refused as a
+-- whole (SL001), and the rows, the ledger and the balances stay as they were. Of an outcome of which only a part is known the row and
+-- the ledger say so, whatever the decision calls it: one of the version before calls it actual.
+--
+--   from                  to          when
+--   nothing               granted, denied, rejected; released, by a release of the same batch, or by one that came first
+--   granted               granted     it holds for longer
+--   granted               committed   at what was billed, or at the known part of it; unbilled and claimed, or charged by its expiry, at its grant
+--   granted               released    unclaimed, or surely not billed
+--   granted               expired     overdue
+--   any end               the same    once more, by an outcome that is not folded yet
+CREATE OR REPLACE FUNCTION copilot_internal.record_budget_batch(p_tenant_id text, p_batch jsonb) RETURNS jsonb
+  LANGUAGE plpgsql
+  SET search_path = pg_catalog, copilot_internal, pg_temp
+AS $$
+DECLARE
+  -- Named in an array too, so that each row is found by its key whatever the planner believes of the table's size.
+  v_operation_ids uuid[] := ARRAY(
+    SELECT (entry ->> 'operationId')::uuid FROM jsonb_array_elements(p_batch -> 'ledger') AS entry);
+  v_reservation_ids uuid[] := ARRAY(
+    SELECT (reservation ->> 'operationId')::uuid FROM jsonb_array_elements(p_batch -> 'reservations') AS reservation);
+  v_changed uuid[];
+  v_added uuid[];
+  v_wrong text;
+BEGIN
+  -- load_budget_batch took the locks in this transaction.
+  IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
+    RAISE EXCEPTION 'record_budget_batch comes after load_budget_batch, in one transaction; nothing was recorded';
+  END IF;
+  PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');
+
+  WITH asked AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(p_batch -> 'reservations') AS c (
+      "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+      "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
+      refusal jsonb, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
+      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb)
+  ), changed AS (
+    UPDATE reservations r SET
+      status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
+      settlement = CASE WHEN c.status = 'committed' AND c."outcomeFolded" AND r.outcome_unverified THEN 'unverified' ELSE c.settlement END,
+      committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
+      posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt")
+    FROM asked c, reservations o
+    WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_reservation_ids) AND r.operation_id = c."operationId"
+      AND o.tenant_id = p_tenant_id AND o.operation_id = ANY (v_reservation_ids) AND o.operation_id = r.operation_id
+      AND (r.user_id, r.run_id, r.resource, r.requested_usd, r.minimum_usd, r.granted_usd, date_trunc('milliseconds', r.decided_at))
+        IS NOT DISTINCT FROM
+        (c."userId", c."runId", c.resource, c."requestedUsd", c."minimumUsd", c."grantedUsd", c."decidedAt")
+      AND CASE
+        WHEN r.status = 'granted' AND c.status = 'granted' THEN
+          NOT c."outcomeFolded" AND r.outcome IS NULL AND c."expiresAt" >= date_trunc('milliseconds', r.expires_at)
+          AND num_nonnulls(c.settlement, c."committedUsd", c."postedAt", c."endedAt") = 0
+        WHEN r.status = 'granted' AND c.status = 'committed' AND r.outcome IS NULL THEN
+          NOT c."outcomeFolded" AND c.settlement = 'unverified' AND num_nulls(c."postedAt", c."endedAt") = 0
+          AND (r.claimed_at IS NOT NULL OR r.on_expiry = 'settle')
+          AND (c."committedUsd" = r.granted_usd OR (r.unreserved AND c."committedUsd" = r.requested_usd))
+        WHEN r.status = 'granted' AND c.status = 'committed' THEN
+          c."outcomeFolded" AND (c.settlement = 'actual' OR (c.settlement = 'unverified' AND r.outcome_unverified))
+          AND num_nulls(c."postedAt", c."endedAt") = 0
+          AND r.outcome = 'billed' AND c."committedUsd" = r.outcome_usd
+        WHEN r.status = 'granted' AND c.status IN ('released', 'expired') THEN
+          c.settlement = c.status AND c."endedAt" IS NOT NULL AND num_nonnulls(c."committedUsd", c."postedAt") = 0
+          AND c."outcomeFolded" = (r.outcome IS NOT NULL) AND r.outcome IS DISTINCT FROM 'billed'
+          AND CASE WHEN r.outcome IS NOT NULL THEN c.status = 'released'
+                   WHEN c.status = 'released' THEN r.claimed_at IS NULL
+                   ELSE date_trunc('milliseconds', r.expires_at) <= c."endedAt" END
+        WHEN r.status IN ('committed', 'released', 'expired') AND c.status = r.status THEN
+          r.outcome IS NOT NULL AND NOT r.outcome_folded AND c."outcomeFolded"
+          AND (c.settlement = CASE r.status WHEN 'committed' THEN 'actual' ELSE r.settlement END
+            OR (c.settlement = 'unverified' AND r.status = 'committed' AND r.outcome_unverified))
+          AND c."committedUsd" IS NOT DISTINCT FROM CASE r.status WHEN 'committed' THEN coalesce(r.outcome_usd, 0) END
+        ELSE false
+      END
+    RETURNING r.operation_id, r.user_id, r.resource, o.status AS was, r.status, r.granted_usd, r.committed_usd,
+      coalesce(r.outcome_usd, 0) - coalesce(o.committed_usd, 0) AS corrected_by_usd
+  ), added AS (
+    INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
+      on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context)
+    SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
+      c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
+      c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
+      c."traceContext"
+    FROM asked c
+    WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
+      WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
+        AND c."grantedUsd" >= coalesce(c."minimumUsd", c."requestedUsd") AND c."endedAt" IS NULL
+      WHEN 'released' THEN c.settlement = 'released' AND c."endedAt" IS NOT NULL
+      WHEN 'denied' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
+      WHEN 'rejected' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
+      ELSE false END
+    ON CONFLICT DO NOTHING
+    RETURNING operation_id, user_id, resource, status, granted_usd
+  ), lines AS (
+    SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
+      "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
+  ), due AS (
+    -- Each end at a cost brings a commit, each outcome that came later a correction by the difference. One by nothing may be left out.
+    SELECT operation_id, CASE was WHEN 'granted' THEN 'commit' ELSE 'correction' END AS entry,
+           CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd
+    FROM changed WHERE was <> 'granted' OR status = 'committed'
+  ), moved AS (
+    SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at, -granted_usd AS amount_usd
+    FROM changed WHERE was = 'granted' AND status <> 'granted'
+    UNION ALL
+    SELECT user_id, resource, 'reserved', NULL, granted_usd FROM added WHERE status = 'granted'
+    UNION ALL
+    SELECT c.user_id, c.resource, 'spent', l."postedAt", l."amountUsd"
+    FROM lines l JOIN changed c ON c.operation_id = l."operationId"
+    UNION ALL
+    SELECT c."userId", c.resource, w.what, w.at, -w.amount_usd
+    FROM jsonb_to_recordset(p_batch -> 'changes') AS c (
+      "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric, "postedAt" timestamptz)
+    CROSS JOIN LATERAL (VALUES ('reserved', NULL, c."reservedDeltaUsd"), ('spent', c."postedAt", c."spentDeltaUsd"))
+      AS w (what, at, amount_usd)
+  )
+  SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
+    (SELECT format('the ledger would get a %s of %s USD for %s, and %s USD is due', l.entry, l."amountUsd",
+              coalesce(l."operationId", d.operation_id), d.amount_usd)
+     FROM lines l FULL JOIN due d ON d.operation_id = l."operationId" AND d.entry = l.entry
+     WHERE d.operation_id IS NULL OR l."amountUsd" <> d.amount_usd
+        OR (l."operationId" IS NULL AND (d.entry = 'commit' OR d.amount_usd <> 0)) LIMIT 1),
+    (SELECT format('%s USD of %s would be %s by no row', -sum(amount_usd), resource, what)
+     FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1))
+  INTO v_changed, v_added, v_wrong;
+  IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
+    v_wrong := (
+      SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
+      FROM jsonb_array_elements(p_batch -> 'reservations') AS c
+      LEFT JOIN reservations r ON r.tenant_id = p_tenant_id AND r.operation_id = (c ->> 'operationId')::uuid
+      WHERE (c ->> 'operationId')::uuid <> ALL (v_changed || v_added) LIMIT 1);
+    v_wrong := coalesce(v_wrong, 'a reservation would be recorded twice');
+  END IF;
+  IF v_wrong IS NOT NULL THEN
+    RAISE EXCEPTION 'reservation_guard: %; nothing was recorded', v_wrong USING ERRCODE = 'SL001';
+  END IF;
+
+  INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
+    amount_usd, estimated_usd, settlement, usage, posted_at)
+  SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
+    c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt"
+  FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
+    "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
+  JOIN reservations r
+    ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId";
+
+  INSERT INTO quota_alerts (tenant_id, quota_id, kind, threshold, period_start, details)
+  SELECT q.tenant_id, q.quota_id, c.kind, c."thresholdBasisPoints" / 10000.0, q.period_start, c.details
+  FROM jsonb_to_recordset(p_batch -> 'alerts') AS c (
+    "quotaId" uuid, kind text, "thresholdBasisPoints" numeric, details jsonb)
+  JOIN cost_quotas q ON q.quota_id = c."quotaId"
+  ON CONFLICT DO NOTHING;
+
+  RETURN jsonb_build_object(
+    'nextWakeUpMs', (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
+                     WHERE tenant_id = p_tenant_id AND status = 'granted'),
+    'alertsDue', (SELECT count(*) FROM quota_alerts
+                  WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND sent_at IS NULL),
+    'moneyWaiters', EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id));
+END
+$$;
+REVOKE EXECUTE ON FUNCTION copilot_internal.record_budget_batch(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION copilot_internal.record_budget_batch(text, jsonb) TO spendlock_app;
