@@ -4,7 +4,8 @@ import { randomUUID } from 'node:crypto';
 import { HTTPException } from 'hono/http-exception';
 import { isDatabaseAway, passesColumn, sqlState } from '../store/pool';
 import { KeyEndedError, keyFrom, orderApiKey, type KeyOwner } from '../store/api-keys';
-import { orderTenant, readBudget, setQuotas } from '../store/tenants';
+import { readBudget, setQuotas } from '../store/quotas';
+import { orderTenant } from '../store/tenants';
 import { operatorOf, tenantFor, type ApiDependencies } from './http/context';
 import { bearerOf, requireAdministration, withFileHash, type ApiEnv } from './http/request';
 import { booksRoutes } from './books/routes';
@@ -30,7 +31,8 @@ import { limitAnswers } from './http/sockets';
 import { requestSpan } from './http/request-span';
 import { takeTurns } from './http/turns';
 import { reservationRoutes } from './reservations/routes';
-import { cancelRun, findRunOrFail, showQuota, showRun, showRuns, startRun } from './runs/service';
+import { cancelRun, findRunOrFail, showRun, showRuns, startRun } from './runs/service';
+import { showQuota } from './tenants/quota-view';
 import * as schemas from './http/schemas';
 import { tenantEndRoutes } from './tenants/deletion-routes';
 import { usageRoutes } from './usage/routes';
@@ -151,7 +153,7 @@ function tenantRoutes(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
   const budgetOf = async (tenantId: string, userIds?: readonly string[]) => {
     const { quotas, ...rest } = await readBudget(pool, tenantId, userIds);
-    return { tenantId, quotas: quotas.map((quota) => showQuota(quota) as schemas.QuotaView), ...rest };
+    return { tenantId, quotas: quotas.map(showQuota), ...rest };
   };
   app.openapi(
     createRoute({

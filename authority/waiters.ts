@@ -1,11 +1,11 @@
 /** Waking denied steps that wait for money: by a signal to their workflow, which then asks again. */
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from '../telemetry/log';
-import { parseUsd } from '../core/money';
+import { standingOf } from '../core/budget/quotas';
 import { whoFits } from '../core/budget/waiters';
 import { listWaiters, noteWoken, removeWaiter } from '../store/money-waiters';
 import type { Pool } from '../store/pool';
-import { listQuotas, type QuotaView } from '../store/tenants';
+import { listQuotas } from '../store/quotas';
 import { moneyFreedSignal } from '../contracts/messages';
 import type { AuthorityActivities } from '../contracts/budget';
 
@@ -19,7 +19,7 @@ export const createWakeWaiters =
     if (waiters.length === 0) return;
     const payers = new Set(waiters.flatMap(({ userId }) => userId ?? []));
     const quotas = await listQuotas(pool, tenantId, [...payers]);
-    const toWake = whoFits(quotas.map(roomOf), waiters).filter(({ justWoken }) => !justWoken);
+    const toWake = whoFits(quotas.map(standingOf), waiters).filter(({ justWoken }) => !justWoken);
     if (toWake.length === 0) return;
     await noteWoken(pool, { tenantId, waiterIds: toWake.map(({ waiterId }) => waiterId) });
     await Promise.all(
@@ -34,9 +34,3 @@ export const createWakeWaiters =
       }),
     );
   };
-
-const roomOf = (quota: QuotaView) => ({
-  ...quota,
-  headroomUsd:
-    parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd) - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd),
-});

@@ -1,7 +1,7 @@
 /** What is left of a monthly limit from day to day, and where it is heading. */
 import type { Overview } from './api';
 import { Chart } from './chart';
-import { asNumber, sum } from './money';
+import { asNumber, wholeLimitUsd } from './money';
 
 type Quota = Overview['quotas'][number];
 
@@ -24,7 +24,7 @@ export function BurnDown({ quota, byDay }: { quota: Quota; byDay: ByDay }) {
   const start = Date.UTC(ends.getUTCFullYear(), ends.getUTCMonth() - 1, 1) / 1_000;
   const now = Math.min(end, Date.now() / 1_000);
   const spentOn = spendOf(byDay);
-  const limit = asNumber(sum(quota.limitUsd, quota.topupUsd));
+  const limit = asNumber(wholeLimitUsd(quota));
   const times: number[] = [];
   const left: (number | null)[] = [];
   let remaining = limit;

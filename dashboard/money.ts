@@ -1,4 +1,5 @@
 /** Amounts as people read them. What is exact stays in the tooltip; a float is only ever a place on a screen. */
+import { balanceOf, remainingUsd, type QuotaAmounts } from '../core/budget/quotas';
 import { formatUsd, parseUsd, usdToNumber, type Usd } from '../core/money';
 
 export const usd = (text: string | null | undefined): Usd => parseUsd(text ?? '0');
@@ -24,4 +25,8 @@ export function axisDollars(value: number): string {
 }
 
 export const difference = (from: string, less: string): string => formatUsd(usd(from) - usd(less));
+/** A limit with what it was topped up by. */
+export const wholeLimitUsd = (quota: QuotaAmounts): string => formatUsd(balanceOf(quota).limitUsd);
+/** What is left of a quota. */
+export const leftUsd = (quota: QuotaAmounts): string => formatUsd(remainingUsd(balanceOf(quota)));
 export const sum = (...amounts: string[]): string => formatUsd(amounts.reduce((total, one) => total + usd(one), 0n));

@@ -1,6 +1,6 @@
 /** The tables of a tenant's page. */
 import type { Overview } from './api';
-import { sum } from './money';
+import { wholeLimitUsd } from './money';
 import { Meter, Moment, Status, Table, Usd } from './parts';
 import { runAddress } from './places';
 import type { ListedRun } from './run-list';
@@ -17,11 +17,11 @@ export function Quotas({ quotas }: { quotas: readonly Quota[] }) {
       none="There is no quota: nothing is granted until one is set."
       columns={[
         { name: 'Quota', of: quotaName },
-        { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={sum(quota.limitUsd, quota.topupUsd)} /> },
+        { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={wholeLimitUsd(quota)} /> },
         { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
         { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
         { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} /> },
-        { name: 'Limit', isNumber: true, of: ({ limitUsd, topupUsd }) => <Usd amount={sum(limitUsd, topupUsd)} /> },
+        { name: 'Limit', isNumber: true, of: (quota) => <Usd amount={wholeLimitUsd(quota)} /> },
         { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
         { name: 'Forecast', of: (quota) => forecastInWords(quota) },
       ]}

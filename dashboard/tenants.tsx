@@ -1,7 +1,7 @@
 /** Every tenant at a glance, those nearest to their limit first. */
 import { useEffect, useState } from 'preact/hooks';
 import { useLive, type Api, type TenantSummary } from './api';
-import { asNumber, difference, sum, usd } from './money';
+import { asNumber, leftUsd, wholeLimitUsd } from './money';
 import { Card, Meter, Problem, Status, Table, Title, Usd, useTitle } from './parts';
 import { tenantAddress } from './places';
 
@@ -81,20 +81,19 @@ function Platform({ api, tenants }: { api: Api; tenants: readonly TenantSummary[
         none=""
         columns={[
           { name: 'Quota', of: ({ resourceType, period }) => `platform · ${resourceType} · ${period}` },
-          { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={sum(quota.limitUsd, quota.topupUsd)} /> },
+          { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={wholeLimitUsd(quota)} /> },
           { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
           { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
           { name: 'Leased', isNumber: true, of: ({ leasedUsd }) => <Usd amount={leasedUsd} /> },
           { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} /> },
-          { name: 'Limit', isNumber: true, of: ({ limitUsd, topupUsd }) => <Usd amount={sum(limitUsd, topupUsd)} /> },
+          { name: 'Limit', isNumber: true, of: (quota) => <Usd amount={wholeLimitUsd(quota)} /> },
         ]}
       />
     </Card>
   );
 }
 
-function remainingOf({ limitUsd, spentUsd, reservedUsd }: TenantSummary): string | null {
-  if (limitUsd === null) return null;
-  const remaining = difference(limitUsd, sum(spentUsd ?? '0', reservedUsd ?? '0'));
-  return usd(remaining) > 0n ? remaining : '0';
-}
+const remainingOf = ({ limitUsd, spentUsd, reservedUsd }: TenantSummary): string | null =>
+  limitUsd === null
+    ? null
+    : leftUsd({ limitUsd, topupUsd: '0', spentUsd: spentUsd ?? '0', reservedUsd: reservedUsd ?? '0' });

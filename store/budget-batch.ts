@@ -9,9 +9,9 @@ import { inOneSpelling } from '../core/ids';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { utilizationPercent, type Quota } from '../core/budget/quotas';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/budget/reservations';
-import type { Hold } from '../core/budget/retry-after';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
+import { holdsOf } from './holds';
 import { asTenant, inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 
 /** How many overdue reservations, and how many unfolded outcomes, one batch settles beside its commands. */
@@ -58,7 +58,7 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
     });
     if (!state) return undefined;
     let decision = decideBatch(state, commands);
-    if (decision.needsHolds) decision = decideBatch({ ...state, holds: await loadHolds(client, tenantId) }, commands);
+    if (decision.needsHolds) decision = decideBatch({ ...state, holds: await holdsOf(client, tenantId) }, commands);
     const recording = inSpan(spanNames.quotaAtomicDb, {}, () => record(client, tenantId, decision));
     return { decision, ...(await commitWith(recording)) };
   };
@@ -144,22 +144,6 @@ async function load(
     })),
     reservations: state.reservations.map(reservationFrom),
   };
-}
-
-/** The tenant's holds, those that run out first. More than these are not needed to say when room is made. */
-async function loadHolds(client: PoolClient, tenantId: string): Promise<Hold[]> {
-  const { rows } = await client.query<
-    Omit<Hold, 'grantedUsd' | 'userId'> & { grantedUsd: string; userId: string | null }
-  >(
-    `SELECT operation_id AS "operationId", user_id AS "userId", resource, granted_usd::text AS "grantedUsd",
-            (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAtMs"
-     FROM copilot_internal.reservations
-     WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL
-       AND coalesce(on_expiry = 'release', claimed_at IS NULL)
-     ORDER BY expires_at LIMIT 1000`,
-    [tenantId],
-  );
-  return rows.map((row) => ({ ...row, userId: row.userId ?? undefined, grantedUsd: parseUsd(row.grantedUsd) }));
 }
 
 /** Some of what is due of a tenant, in no order: reservations that are overdue, and those with an outcome to fold. */

@@ -4,7 +4,7 @@ import type { ResourceType } from '../core/budget/quotas';
 import type { Operator } from './operator';
 import { databaseLimits } from './connections';
 import { asTenant, inTransaction, type Pool } from './pool';
-import { viewOf, type QuotaRow, type QuotaView } from './tenants';
+import { viewOf, type QuotaRow, type QuotaView } from './quotas';
 
 /** Draws what the leases of a tenant lack, as far as the platform has it. Amounts are decimal strings. */
 export async function drawLease(

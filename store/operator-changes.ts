@@ -6,7 +6,8 @@ import type { Period } from '../core/budget/periods';
 import type { ResourceType } from '../core/budget/quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { Operator } from './operator';
-import type { QuotaKey, TenantPolicy } from './tenants';
+import type { QuotaKey } from './quotas';
+import type { TenantPolicy } from './tenants';
 
 interface Change {
   tenantId: string;

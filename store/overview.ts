@@ -4,7 +4,8 @@ import { dayMs } from '../core/budget/periods';
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
 import { reservationsOf, type ReservationView } from './reservations';
-import { frozenOf, ownQuotasOf, type Frozen, type OwnQuotas } from './tenants';
+import { frozenOf, type Frozen } from './frozen';
+import { ownQuotasOf, type OwnQuotas } from './quotas';
 import { usageOf, type UsageLine } from './usage';
 
 /** A request that was refused money: by a quota, or because its payer is frozen. */

@@ -2,13 +2,13 @@
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError } from '@temporalio/client';
 import { WorkflowIdReusePolicy } from '@temporalio/common';
 import { namespaceIdOf } from '../../temporal/namespace';
-import { parseUsd, formatUsd } from '../../core/money';
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import { parseUuid } from '../../core/ids';
 import { readRunCost, readRunSteps } from '../../store/reservations';
 import { createRun, findRun, listRuns, type Run, type RunFilter } from '../../store/runs';
-import { listQuotas, readPolicy, type QuotaView, type TenantPolicy } from '../../store/tenants';
+import { listQuotas } from '../../store/quotas';
+import { readPolicy, type TenantPolicy } from '../../store/tenants';
 import {
   budgetWorkflowId,
   holdsMoneyAttribute,
@@ -349,24 +349,4 @@ export async function cancelRun({ temporal }: ProcessDependencies, run: Run): Pr
     if (error instanceof WorkflowNotFoundError) throw ended;
     throw new ApiError('unavailable', 'Temporal did not take the cancellation. The run goes on; try again.');
   }
-}
-
-/** A quota as the API shows it. */
-export function showQuota(quota: QuotaView): Record<string, unknown> {
-  const limitUsd = parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd);
-  const headroom = limitUsd - parseUsd(quota.spentUsd) - parseUsd(quota.reservedUsd);
-  return {
-    scope: quota.scope,
-    scopeId: quota.scopeId,
-    resourceType: quota.resourceType,
-    period: quota.period,
-    limitUsd: quota.limitUsd,
-    topupUsd: quota.topupUsd,
-    spentUsd: quota.spentUsd,
-    reservedUsd: quota.reservedUsd,
-    remainingUsd: formatUsd(headroom > 0n ? headroom : 0n),
-    warningThreshold: quota.warningThreshold,
-    moreWarningThresholds: quota.moreWarningThresholds,
-    resetsAt: quota.period === 'lifetime' ? null : quota.periodEnd.toISOString(),
-  };
 }

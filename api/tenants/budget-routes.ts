@@ -22,7 +22,7 @@ import { once } from '../http/idempotency';
 import { operationIdSchema } from '../http/ids';
 import { failures, idempotencyHeader, idParam, json, security } from '../http/openapi';
 import { release } from '../reservations/service';
-import { showQuota } from '../runs/service';
+import { showQuota } from './quota-view';
 import * as schemas from '../http/schemas';
 
 function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): void {
@@ -31,7 +31,7 @@ function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): vo
     z.object({ quotas: z.array(schemas.platformQuotaView) }),
     'The quotas that bind all tenants together, with what they spent, reserved and leased',
   );
-  const show = async (): Promise<{ quotas: Record<string, unknown>[] }> => ({
+  const show = async (): Promise<{ quotas: z.infer<typeof schemas.platformQuotaView>[] }> => ({
     quotas: (await listPlatformQuotas(pool)).map((quota) => ({ ...showQuota(quota), leasedUsd: quota.leasedUsd })),
   });
   app.openapi(createRoute({ method: 'get', path, security, responses: { 200: answer, ...failures } }), async (c) => {

@@ -1,17 +1,18 @@
 /** How tenants stand, for the dashboard and whoever builds one: in one answer, or as a stream that tells of every change. */
 import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
 import { forecast } from '../../core/budget/forecast';
-import { formatUsd, parseUsd } from '../../core/money';
+import { formatUsd } from '../../core/money';
+import { balanceOf } from '../../core/budget/quotas';
 import { listTenants } from '../../store/operator-changes';
 import { readOverview, type TenantOverview } from '../../store/overview';
 import type { Pool } from '../../store/pool';
-import type { QuotaView } from '../../store/tenants';
+import type { QuotaView } from '../../store/quotas';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { requireAdministration, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { streamChanges } from '../http/live-views';
 import { eventStream, failures, idParam, json, security } from '../http/openapi';
-import { showQuota } from '../runs/service';
+import { showQuota } from './quota-view';
 import * as schemas from '../http/schemas';
 
 export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
@@ -86,7 +87,7 @@ function show(
   return {
     ...overview,
     quotas: overview.quotas.map((quota) => ({
-      ...(showQuota(quota) as schemas.QuotaView),
+      ...showQuota(quota),
       forecast: forecastOf(quota, { since: createdAt, now }),
     })),
     spend: { ...spend, from: spend.from.toISOString() },
@@ -119,8 +120,7 @@ function forecastOf(
   if (quota.period === 'lifetime') return null;
   const found = forecast(
     {
-      limitUsd: parseUsd(quota.limitUsd) + parseUsd(quota.topupUsd),
-      spentUsd: parseUsd(quota.spentUsd),
+      ...balanceOf(quota),
       periodStartMs: Math.max(quota.periodStart.getTime(), since.getTime()),
       periodEndMs: quota.periodEnd.getTime(),
     },

@@ -17,7 +17,7 @@ import { ApiError } from '../http/errors';
 import { gate } from '../tenants/gate';
 import type { Pieces } from '../http/long-answers';
 import { failures, idempotencyHeader, json, security } from '../http/openapi';
-import { showQuota } from '../runs/service';
+import { showQuota } from '../tenants/quota-view';
 import * as schemas from '../http/schemas';
 
 type App = OpenAPIHono<ApiEnv>;
@@ -187,7 +187,7 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
           allowed: true as const,
           resourceType: resource,
           estimatedCostUsd: estimatedUsd === undefined ? null : formatUsd(estimatedUsd),
-          quotas: quotas.map(showQuota) as z.infer<typeof schemas.quotaView>[],
+          quotas: quotas.map(showQuota),
         },
         200,
       );

@@ -9,13 +9,16 @@
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, ExtendCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
 import { formatUsd, parseAmountUsd, MoneyError, type Usd } from '../money';
-import { bindingQuota, headroomUsd, tightest, type Quota } from './quotas';
+import { frozenMessage, quotaDenial } from './denials';
+import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
 import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
 import { settle, settleWhatIsDue } from './settlement';
 
 /** The longest that one reservation may hold money without being extended: a week. */
 export const ttlSecondsMax = 7 * 24 * 3600;
+
+const nothingReserved = 'Nothing was reserved.';
 
 /** Decides one batch. The state is not changed; what to write and what to answer is in the result. */
 export function decideBatch(state: BatchState, commands: readonly BudgetCommand[]): BatchDecision {
@@ -49,10 +52,6 @@ function apply(batch: Batch, command: BudgetCommand): void {
   }
 }
 
-/** What a payer is told that may not reserve for now. */
-export const frozenMessage = (reason: string, what: string): string =>
-  `The budget is frozen: ${reason}. ${what} An operator can unfreeze it.`;
-
 /** The mark that a release leaves when it comes before its reserve: the late reserve is refused. */
 function tombstone(batch: Batch, operationId: string): Reservation {
   return {
@@ -81,7 +80,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   const request = requestOf(command, amounts);
   const frozen = batch.frozenReason(request);
   if (frozen !== undefined) {
-    const message = frozenMessage(frozen, 'Nothing was reserved.');
+    const message = frozenMessage(frozen, nothingReserved);
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'budget_frozen', message } });
   }
   const quotas = batch.quotasFor(request);
@@ -96,11 +95,9 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   const headroom = headroomUsd(tight);
   if (batch.isEnforced(request.resource) && headroom < minimum) {
     batch.refuse(tight, amounts.amountUsd);
-    return record(batch, {
-      operationId,
-      request,
-      refusal: denial({ quota: tight, amounts, retryAfterSeconds: batch.retryAfterSeconds(request, minimum) }),
-    });
+    const retryAfterSeconds = batch.retryAfterSeconds(request, minimum);
+    const denial = quotaDenial({ quota: tight, ...amounts, retryAfterSeconds, what: nothingReserved });
+    return record(batch, { operationId, request, refusal: { type: 'denied', ...denial } });
   }
   if (headroom < minimum) batch.refuse(tight, amounts.amountUsd);
   const fits = headroom >= amounts.amountUsd || !batch.isEnforced(request.resource);
@@ -208,30 +205,6 @@ function record(
   };
   batch.put(refused);
   return answerOf(refused);
-}
-
-function denial({
-  quota,
-  amounts: { amountUsd, minimumUsd },
-  retryAfterSeconds,
-}: {
-  quota: Quota;
-  amounts: Amounts;
-  retryAfterSeconds: number | undefined;
-}): Refusal {
-  const binding = bindingQuota(quota, amountUsd);
-  const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
-  const reset = quota.period === 'lifetime' ? 'It never resets.' : `It resets at ${binding.resetsAt}.`;
-  return {
-    type: 'denied',
-    quota: binding,
-    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-    message:
-      (quota.lease ? 'The platform has no more to lease to this tenant. ' : '') +
-      `The ${binding.resourceType} quota of ${binding.scope} ${binding.scopeId} per ${binding.period} has ` +
-      `$${binding.remainingUsd} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved); ` +
-      `$${binding.estimatedUsd}${least} was asked for. Nothing was reserved. ${reset}`,
-  };
 }
 
 /** The record answers a repeat; a different request under the same id is a conflict and changes nothing. */

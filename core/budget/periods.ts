@@ -63,6 +63,8 @@ export function calculateRetryAfter(period: 'day' | 'week' | 'month', nowMs: num
 export function calculateRetryAfter(period: Period, nowMs: number): number | undefined;
 export function calculateRetryAfter(period: Period, nowMs: number): number | undefined {
   if (period === 'lifetime') return undefined;
-  const { end } = periodAt(period, nowMs);
-  return Math.max(1, Math.ceil((end.getTime() - nowMs) / secondMs));
+  return secondsUntil(periodAt(period, nowMs).end.getTime(), nowMs);
 }
+
+/** Whole seconds until a moment, at least 1: whoever waits that long is past it. */
+export const secondsUntil = (atMs: number, nowMs: number): number => Math.max(1, Math.ceil((atMs - nowMs) / secondMs));

@@ -1,6 +1,6 @@
 /** What a quota is, which quotas a request has to fit, and how much is left of one. */
-import type { BindingQuota, QuotaState, Resource } from './commands';
-import { formatUsd, type Usd } from '../money';
+import type { QuotaState, Resource } from './commands';
+import { formatUsd, parseUsd, type Usd } from '../money';
 import { periodAt, type Period } from './periods';
 
 export type Scope = 'platform' | 'tenant' | 'user';
@@ -51,18 +51,66 @@ export function covers(quota: Pick<Quota, 'scope' | 'scopeId' | 'resourceType'>,
   return quota.scope !== 'user' || quota.scopeId === userId;
 }
 
-/** What a grant may still take: limit − spent − reserved. Negative after an overrun or a lowered limit. */
-export const headroomUsd = (quota: Quota): Usd => quota.limitUsd - quota.spentUsd - quota.reservedUsd;
+/** What a quota allows and what is taken of it. */
+export type Balance = Pick<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd'>;
 
-/** The quota with the least headroom, the narrower scope first on a tie. */
-export function tightest(quotas: readonly Quota[]): Quota | undefined {
-  const width = { user: 0, tenant: 1, platform: 2 };
-  return [...quotas].sort((a, b) => {
+/** What a grant may still take: limit − spent − reserved. Negative after an overrun or a lowered limit. */
+export const headroomUsd = ({ limitUsd, spentUsd, reservedUsd }: Balance): Usd => limitUsd - spentUsd - reservedUsd;
+
+/** What is left of a quota, as people are told: of one that is overdrawn, nothing. */
+export function remainingUsd(balance: Balance): Usd {
+  const headroom = headroomUsd(balance);
+  return headroom > 0n ? headroom : 0n;
+}
+
+/** A quota's amounts as they are stored and shown: decimal strings, with what the limit was topped up by apart from it. */
+export interface QuotaAmounts {
+  limitUsd: string;
+  topupUsd: string;
+  spentUsd: string;
+  reservedUsd: string;
+}
+
+/** The same as a decision counts: what a limit was topped up by belongs to it. */
+export const balanceOf = ({ limitUsd, topupUsd, spentUsd, reservedUsd }: QuotaAmounts): Balance => ({
+  limitUsd: parseUsd(limitUsd) + parseUsd(topupUsd),
+  spentUsd: parseUsd(spentUsd),
+  reservedUsd: parseUsd(reservedUsd),
+});
+
+/** How a quota stands in its period: what a request is judged by, apart from the alerts. */
+export interface Standing
+  extends Balance, Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'periodEndMs'> {
+  lease?: Lease | undefined;
+}
+
+/** How a quota stands that was read to be shown. */
+export const standingOf = ({
+  scope,
+  scopeId,
+  resourceType,
+  period,
+  periodEnd,
+  ...amounts
+}: Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period'> & { periodEnd: Date } & QuotaAmounts): Standing => ({
+  ...{ scope, scopeId, resourceType, period },
+  periodEndMs: periodEnd.getTime(),
+  ...balanceOf(amounts),
+});
+
+const width = { user: 0, tenant: 1, platform: 2 };
+
+/**
+ * The quota with the least headroom; on a tie that of the narrower scope, then that of one resource, then the one that resets
+ * last: whoever asks, and in whatever order the quotas were read, the same one binds.
+ */
+export const tightest = <Q extends Standing>(quotas: readonly Q[]): Q | undefined =>
+  [...quotas].sort((a, b) => {
     const difference = headroomUsd(a) - headroomUsd(b);
     if (difference !== 0n) return difference < 0n ? -1 : 1;
-    return width[a.scope] - width[b.scope];
+    const breadth = (quota: Q): number => Number(quota.resourceType === 'all');
+    return width[a.scope] - width[b.scope] || breadth(a) - breadth(b) || b.periodEndMs - a.periodEndMs;
   })[0];
-}
 
 /** The quota in the period around `nowMs`: spend and alerts start anew, open reservations carry over. */
 export function rollOver(quota: Quota, nowMs: number): Quota {
@@ -95,8 +143,7 @@ export function utilizationPercent({ spentUsd, limitUsd }: Pick<Quota, 'spentUsd
 }
 
 /** A quota as it is shown: what is overdrawn has nothing left. */
-export function quotaState(quota: Quota): QuotaState {
-  const remaining = headroomUsd(quota);
+export function quotaState(quota: Standing): QuotaState {
   return {
     scope: quota.scope,
     scopeId: quota.scopeId,
@@ -105,13 +152,7 @@ export function quotaState(quota: Quota): QuotaState {
     limitUsd: formatUsd(quota.limitUsd),
     spentUsd: formatUsd(quota.spentUsd),
     reservedUsd: formatUsd(quota.reservedUsd),
-    remainingUsd: formatUsd(remaining > 0n ? remaining : 0n),
+    remainingUsd: formatUsd(remainingUsd(quota)),
     resetsAt: new Date(quota.periodEndMs).toISOString(),
   };
 }
-
-/** What a denial says of the quota that bound. */
-export const bindingQuota = (quota: Quota, estimatedUsd: Usd): BindingQuota => ({
-  ...quotaState(quota),
-  estimatedUsd: formatUsd(estimatedUsd),
-});

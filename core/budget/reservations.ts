@@ -1,5 +1,6 @@
 /** What a reservation is, and how one ends. */
-import type { BindingQuota, OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
+import type { QuotaDenial } from './denials';
+import type { OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
 import { formatUsd, type Usd } from '../money';
 
 /**
@@ -16,9 +17,7 @@ export type Settlement = 'actual' | 'unverified' | 'released' | 'expired';
 export type Outcome = { billed: true; costUsd: Usd; isUnverified?: boolean } | { billed: false };
 
 /** Why a reserve got no money. */
-export type Refusal =
-  | { type: 'denied'; quota: BindingQuota; retryAfterSeconds?: number; message: string }
-  | { type: 'rejected'; code: RejectionCode; message: string };
+export type Refusal = ({ type: 'denied' } & QuotaDenial) | { type: 'rejected'; code: RejectionCode; message: string };
 
 /** What was asked for. Absent on a tombstone, whose reserve never came. */
 export interface ReservationRequest {

@@ -1,6 +1,7 @@
 /** A tenant that no benchmark exhausts. */
 import type { Pool } from '../../store/pool';
-import { createTenant, setQuotas } from '../../store/tenants';
+import { setQuotas } from '../../store/quotas';
+import { createTenant } from '../../store/tenants';
 
 export async function benchTenant(pool: Pool, tenantId: string): Promise<string> {
   await createTenant(pool, { tenantId });

@@ -11,7 +11,7 @@ import { startConversationBody, type StartConversationBody } from '../../api/htt
 import { decideApproval, listApprovals, type Approval } from '../../store/approvals';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { setPlatformQuotas } from '../../store/leases';
-import { setQuotas } from '../../store/tenants';
+import { setQuotas } from '../../store/quotas';
 import { addTurn, listTurns } from '../../store/turns';
 import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
 import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../contracts/messages';

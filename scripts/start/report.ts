@@ -1,12 +1,14 @@
 /** What a person reads after the run. */
 import Table from 'cli-table3';
-import { formatUsd, formatUsdFixed, parseUsd } from '../../core/money';
+import { balanceOf, headroomUsd } from '../../core/budget/quotas';
+import { formatUsdFixed, parseUsd, type Usd } from '../../core/money';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
 import type { Stack } from './stack';
 import type { TaskResult } from './task';
 
-const usd = (text: string | null): string => (text === null ? '–' : `$${formatUsdFixed(parseUsd(text), 6)}`);
+const dollars = (amount: Usd): string => `$${formatUsdFixed(amount, 6)}`;
+const usd = (text: string | null): string => (text === null ? '–' : dollars(parseUsd(text)));
 
 export function printRun({ run, summary, seconds }: TaskResult, options: StartOptions, progress: Progress): void {
   if (run.answer !== null) progress.line(`\nAnswer:\n${run.answer}\n`);
@@ -17,11 +19,9 @@ export function printRun({ run, summary, seconds }: TaskResult, options: StartOp
     style: { head: [], border: [] },
     colAligns: ['right', 'left', 'left', 'right', 'right', 'left', 'right'],
   });
-  const { topupUsd, spentUsd, reservedUsd } = summary.quota;
-  const limitUsd = formatUsd(parseUsd(summary.quota.limitUsd) + parseUsd(topupUsd));
-  let leftUsd = parseUsd(limitUsd) - parseUsd(spentUsd) - parseUsd(reservedUsd);
-  const before = run.steps.reduce((sum, step) => sum + parseUsd(step.committedUsd ?? '0'), leftUsd);
-  leftUsd = before;
+  const balance = balanceOf(summary.quota);
+  // Before the run, and then step by step.
+  let leftUsd = run.steps.reduce((sum, step) => sum + parseUsd(step.committedUsd ?? '0'), headroomUsd(balance));
   for (const step of run.steps) {
     leftUsd -= parseUsd(step.committedUsd ?? '0');
     table.push([
@@ -31,13 +31,13 @@ export function printRun({ run, summary, seconds }: TaskResult, options: StartOp
       step.reservedUsd === null ? `refused ${usd(step.requestedUsd)}` : usd(step.reservedUsd),
       usd(step.committedUsd),
       step.settlement ?? step.status,
-      `$${formatUsdFixed(leftUsd, 6)}`,
+      dollars(leftUsd),
     ]);
   }
   progress.line(table.toString());
   progress.line(
-    `The run ${run.status} in ${seconds.toFixed(1)} s and cost ${usd(summary.costUsd)}. Budget of tenant ${run.tenantId}: ${usd(limitUsd)}, ` +
-      `${usd(spentUsd)} spent, ${usd(reservedUsd)} reserved.`,
+    `The run ${run.status} in ${seconds.toFixed(1)} s and cost ${usd(summary.costUsd)}. Budget of tenant ${run.tenantId}: ` +
+      `${dollars(balance.limitUsd)}, ${dollars(balance.spentUsd)} spent, ${dollars(balance.reservedUsd)} reserved.`,
   );
   if (options.once) progress.line(`Ready and done ${progress.seconds} s after the start.`);
 }

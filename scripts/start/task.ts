@@ -3,10 +3,12 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createSpendlockClient, type RunView } from '../../client';
+import type { QuotaAmounts } from '../../core/budget/quotas';
 import { formatUsdFixed, parseUsd } from '../../core/money';
 import { findModelPrice } from '../../core/prices/prices';
 import { readPrices } from '../../store/prices';
-import { createTenant, setQuotas } from '../../store/tenants';
+import { setQuotas } from '../../store/quotas';
+import { createTenant } from '../../store/tenants';
 import { DEMO_FILE, DEMO_TASK } from '../stand-ins';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
@@ -28,7 +30,7 @@ export interface RunSummary {
   workflowId: string;
   status: RunView['status'];
   costUsd: string;
-  quota: { limitUsd: string; topupUsd: string; spentUsd: string; reservedUsd: string };
+  quota: QuotaAmounts;
   steps: {
     operationId: string;
     kind: string;

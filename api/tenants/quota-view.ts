@@ -1,0 +1,21 @@
+/** A quota as the API shows it. */
+import type { z } from '@hono/zod-openapi';
+import { formatUsd } from '../../core/money';
+import { balanceOf, remainingUsd } from '../../core/budget/quotas';
+import type { QuotaView } from '../../store/quotas';
+import type { quotaView } from '../http/schemas';
+
+export const showQuota = (quota: QuotaView): z.infer<typeof quotaView> => ({
+  scope: quota.scope,
+  scopeId: quota.scopeId,
+  resourceType: quota.resourceType,
+  period: quota.period,
+  limitUsd: quota.limitUsd,
+  topupUsd: quota.topupUsd,
+  spentUsd: quota.spentUsd,
+  reservedUsd: quota.reservedUsd,
+  remainingUsd: formatUsd(remainingUsd(balanceOf(quota))),
+  warningThreshold: quota.warningThreshold,
+  moreWarningThresholds: quota.moreWarningThresholds,
+  resetsAt: quota.period === 'lifetime' ? null : quota.periodEnd.toISOString(),
+});

@@ -1,0 +1,106 @@
+/** What a gate needs to know of a tenant before it lets a request in. */
+import { wasAnswered } from './idempotent-requests';
+import { asTenant, type Pool, type PoolClient } from './pool';
+import { isOwn, selectQuotas, type QuotaView } from './quotas';
+
+/** The Idempotency-Key of a request, if it has one, and whose it is: a tenant's, or the administration's. */
+export interface RepeatOf {
+  tenantId: string | undefined;
+  idempotencyKey: string | undefined;
+}
+
+/** Who asks at a gate. A payer may be known by the conversation only. */
+interface GateQuery {
+  tenantId: string;
+  userId?: string | undefined;
+  repeatOf?: RepeatOf | undefined;
+  conversationId?: string | undefined;
+}
+
+/** How the payer of a request stands. */
+export interface GateState {
+  /** Those of the tenant's own quotas that bind it. */
+  quotas: QuotaView[];
+  /** Whether the request was answered before, under its Idempotency-Key. */
+  answered: boolean;
+  /** Whether its conversation waits for money instead of being denied. */
+  waits: boolean;
+  /** Whose the conversation is. */
+  userId?: string | undefined;
+  frozenReason?: string | undefined;
+  /** The moment of all this, by Postgres' clock. */
+  nowMs: number;
+}
+
+/** All that a gate needs, in one round trip. */
+export async function readGate(pool: Pool, query: GateQuery): Promise<GateState> {
+  const { tenantId, repeatOf } = query;
+  const repeat =
+    repeatOf?.idempotencyKey === undefined ? undefined : { ...repeatOf, idempotencyKey: repeatOf.idempotencyKey };
+  const isTenants = repeat?.tenantId === tenantId;
+  // What the administration was answered is not the tenant's to see.
+  const answeredElsewhere =
+    repeat && !isTenants
+      ? asTenant(pool, repeat.tenantId ?? '', (client, commitWith) => commitWith(wasAnswered(client, repeat)))
+      : false;
+  const gate = asTenant(pool, tenantId, async (client, commitWith) => {
+    const [quotas, answered, conversation, payer] = await commitWith(
+      Promise.all([
+        quotasOfPayer(client, query),
+        repeat && isTenants ? wasAnswered(client, repeat) : false,
+        conversationOf(client, query),
+        payerOf(client, query),
+      ]),
+    );
+    const { userId, waits = false } = conversation ?? {};
+    return {
+      quotas: quotas.filter(isOwn),
+      answered,
+      waits,
+      userId: userId ?? undefined,
+      frozenReason: payer?.frozenReason ?? undefined,
+      nowMs: payer?.nowMs ?? Date.now(),
+    };
+  });
+  const [read, elsewhere] = await Promise.all([gate, answeredElsewhere]);
+  return { ...read, answered: read.answered || elsewhere };
+}
+
+/** Who pays, in SQL: the user that is named, or else the conversation's. */
+const payer = (userId: string, conversationId: string): string =>
+  `coalesce(${userId}, (SELECT r.user_id FROM copilot_internal.runs r WHERE r.run_id = ${conversationId}::uuid))`;
+
+const quotasOfPayer = (client: PoolClient, { tenantId, userId, conversationId }: GateQuery): Promise<QuotaView[]> =>
+  selectQuotas(client, tenantId, {
+    ofUsers: `q.scope_id = ${payer('$2', '$3')}`,
+    values: [userId ?? null, conversationId ?? null],
+  });
+
+async function conversationOf(
+  client: PoolClient,
+  { conversationId }: GateQuery,
+): Promise<{ userId: string | null; waits: boolean } | undefined> {
+  if (conversationId === undefined) return undefined;
+  const { rows } = await client.query<{ userId: string | null; waits: boolean }>(
+    `SELECT user_id AS "userId", coalesce(options ->> 'onDenied' = 'wait', false) AS waits
+     FROM copilot_internal.runs WHERE run_id = $1`,
+    [conversationId],
+  );
+  return rows[0];
+}
+
+/** Undefined when there is no such tenant. */
+async function payerOf(
+  client: PoolClient,
+  { tenantId, userId, conversationId }: GateQuery,
+): Promise<{ frozenReason: string | null; nowMs: number } | undefined> {
+  const { rows } = await client.query<{ frozenReason: string | null; nowMs: number }>(
+    `SELECT CASE WHEN t.frozen_at IS NOT NULL THEN coalesce(t.frozen_reason, '')
+            ELSE (SELECT f.frozen_reason FROM copilot_internal.frozen_users f
+                  WHERE f.tenant_id = t.tenant_id AND f.user_id = ${payer('$2', '$3')}) END AS "frozenReason",
+            floor(extract(epoch FROM now()) * 1000)::float8 AS "nowMs"
+     FROM copilot_internal.tenants t WHERE t.tenant_id = $1`,
+    [tenantId, userId ?? null, conversationId ?? null],
+  );
+  return rows[0];
+}

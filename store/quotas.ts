@@ -1,0 +1,208 @@
+/** The quotas of a tenant and of its users: read to be shown and to wake who waits, and set. */
+import type { BindingQuota } from '../core/budget/commands';
+import type { Period } from '../core/budget/periods';
+import type { QuotaAmounts } from '../core/budget/quotas';
+import { frozenOf, type Frozen } from './frozen';
+import { asTenant, type Pool, type PoolClient } from './pool';
+
+/** A quota as people read it: in the period around now. What is topped up is added to the limit until the period ends. */
+export interface QuotaView extends QuotaAmounts {
+  scope: BindingQuota['scope'];
+  scopeId: string;
+  resourceType: BindingQuota['resourceType'];
+  period: Period;
+  warningThreshold: number;
+  moreWarningThresholds: number[];
+  periodStart: Date;
+  periodEnd: Date;
+  /** Its period had ended, and it is shown as the next one begins. */
+  wasEnded?: boolean;
+}
+
+/** Not a lease of the platform's quota, which is drawn as it is needed and so is no limit of the tenant's. */
+export const isOwn = ({ scope }: Pick<QuotaView, 'scope'>): boolean => scope !== 'platform';
+
+/** What names a quota of a tenant. */
+export interface QuotaKey {
+  scope: 'tenant' | 'user';
+  scopeId: string;
+  resourceType: QuotaView['resourceType'];
+  period: Period;
+}
+
+export interface QuotaChange extends QuotaKey {
+  limitUsd: string;
+  warningThreshold?: number | undefined;
+  /** More thresholds to warn at. */
+  moreWarningThresholds?: readonly number[] | undefined;
+}
+
+/**
+ * The quotas that bind a tenant and these users of it. One of scope `platform` is its own lease of the platform's quota: what others
+ * spend is not its to know. One whose period has ended shows the current period, with nothing spent, as the next decision will make it.
+ */
+export async function listQuotas(pool: Pool, tenantId: string, userIds: readonly string[]): Promise<QuotaView[]> {
+  return asTenant(pool, tenantId, (client) => quotasOf(client, tenantId, userIds));
+}
+
+/** A tenant's own quotas, as far as they are shown at once. Leases of the platform's quotas are no limits of its own. */
+export interface OwnQuotas {
+  quotas: QuotaView[];
+  /** How many quotas of users there are beyond those. */
+  moreUserQuotas: number;
+}
+
+/** The tenant's own quotas, of these users or of the first by name, and who is frozen, as they stand together. */
+export async function readBudget(
+  pool: Pool,
+  tenantId: string,
+  userIds?: readonly string[],
+): Promise<Frozen & OwnQuotas> {
+  return asTenant(pool, tenantId, async (client) => {
+    const [own, frozen] = await Promise.all([ownQuotasOf(client, tenantId, userIds), frozenOf(client, tenantId)]);
+    return { ...own, ...frozen };
+  });
+}
+
+/** Quotas of a tenant; of which users, a condition on `q.scope_id` says, whose parameters follow the tenant. */
+export async function selectQuotas(
+  client: PoolClient,
+  tenantId: string,
+  { ofUsers, values = [], max }: { ofUsers: string; values?: readonly unknown[]; max?: number },
+): Promise<QuotaView[]> {
+  const { rows } = await client.query<QuotaRow>(
+    `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
+            CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.topup_usd)::text END AS topup_usd,
+            q.more_warning_thresholds::float8[] AS more_warning_thresholds,
+            CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.current_spend_usd)::text END AS spent_usd,
+            trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
+            b.period_start, b.period_end, q.period_end <= now() AS was_ended
+     FROM copilot_internal.cost_quotas q,
+          copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
+     WHERE q.tenant_id = $1 AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}))
+     ORDER BY q.scope, q.scope_id, q.resource_type, q.period ${max === undefined ? '' : `LIMIT ${max}`}`,
+    [tenantId, ...values],
+  );
+  return rows.map(viewOf);
+}
+
+/** `listQuotas` within the caller's transaction. */
+const quotasOf = (client: PoolClient, tenantId: string, userIds: readonly string[]): Promise<QuotaView[]> =>
+  selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = ANY ($2)', values: [userIds] });
+
+/** As many quotas are shown at once. Those of the tenant itself come first, and are fewer. */
+const shownMax = 500;
+
+/** The tenant's own, and those of these users, or the first by name. */
+export async function ownQuotasOf(
+  client: PoolClient,
+  tenantId: string,
+  userIds?: readonly string[],
+): Promise<OwnQuotas> {
+  if (userIds) return { quotas: (await quotasOf(client, tenantId, userIds)).filter(isOwn), moreUserQuotas: 0 };
+  const [all, counted] = await Promise.all([
+    selectQuotas(client, tenantId, { ofUsers: 'true', max: shownMax }),
+    client.query<{ ofUsers: number }>(
+      `SELECT count(*)::integer AS "ofUsers" FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'user'`,
+      [tenantId],
+    ),
+  ]);
+  const shown = all.filter(({ scope }) => scope === 'user').length;
+  return { quotas: all.filter(isOwn), moreUserQuotas: (counted.rows[0]?.ofUsers ?? 0) - shown };
+}
+
+export interface QuotaRow {
+  scope: QuotaView['scope'];
+  scope_id: string;
+  resource_type: QuotaView['resourceType'];
+  period: Period;
+  limit_usd: string;
+  topup_usd: string;
+  more_warning_thresholds: number[];
+  spent_usd: string;
+  reserved_usd: string;
+  warning_threshold: number;
+  period_start: Date;
+  period_end: Date;
+  was_ended?: boolean;
+}
+
+export const viewOf = (row: QuotaRow): QuotaView => ({
+  scope: row.scope,
+  scopeId: row.scope_id,
+  resourceType: row.resource_type,
+  period: row.period,
+  limitUsd: row.limit_usd,
+  spentUsd: row.spent_usd,
+  reservedUsd: row.reserved_usd,
+  topupUsd: row.topup_usd,
+  warningThreshold: row.warning_threshold,
+  moreWarningThresholds: row.more_warning_thresholds,
+  periodStart: row.period_start,
+  periodEnd: row.period_end,
+  ...(row.was_ended ? { wasEnded: true } : {}),
+});
+
+/**
+ * Sets limits, with an audit entry, all or none. A quota that is new starts with what its payers have already spent in
+ * the period and hold reserved, so that making one late does not forget. False when there is no such tenant.
+ */
+export async function setQuotas(
+  pool: Pool,
+  {
+    tenantId,
+    changes,
+    apiKeyId,
+    author = apiKeyId === undefined ? undefined : `API key ${apiKeyId}`,
+  }: {
+    tenantId: string;
+    changes: readonly QuotaChange[];
+    apiKeyId?: string | undefined;
+    author?: string | undefined;
+  },
+): Promise<boolean> {
+  return asTenant(pool, tenantId, async (client) => {
+    const userIds = [...new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])))];
+    const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
+      tenantId,
+      userIds,
+    ]);
+    if (!rows[0]?.known) return false;
+    for (const change of changes) await setQuota(client, tenantId, change);
+    await client.query(
+      `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
+       VALUES ($1, $2, $3, 'set_quotas', $4)`,
+      [tenantId, apiKeyId ?? null, author ?? null, JSON.stringify(changes)],
+    );
+    return true;
+  });
+}
+
+async function setQuota(client: PoolClient, tenantId: string, change: QuotaChange): Promise<void> {
+  await client.query(
+    `INSERT INTO copilot_internal.cost_quotas AS q (tenant_id, scope, scope_id, resource_type, period, limit_usd,
+       warning_threshold, more_warning_thresholds, period_start, period_end, current_spend_usd, reserved_usd)
+     SELECT $1, $2, $3, $4, $5, $6::numeric, coalesce($7::numeric, 0.80), coalesce($8::numeric[], '{}'), b.period_start, b.period_end,
+       (SELECT coalesce(sum(amount_usd), 0) FROM copilot_internal.cost_records
+        WHERE tenant_id = $1 AND posted_at >= b.period_start AND posted_at < b.period_end
+          AND ($4 = 'all' OR resource = $4) AND ($2 = 'tenant' OR user_id = $3)),
+       (SELECT coalesce(sum(granted_usd), 0) FROM copilot_internal.reservations
+        WHERE tenant_id = $1 AND status = 'granted'
+          AND ($4 = 'all' OR resource = $4) AND ($2 = 'tenant' OR user_id = $3))
+     FROM copilot_internal.period_bounds($5, clock_timestamp()) AS b
+     ON CONFLICT (tenant_id, scope, scope_id, resource_type, period) DO UPDATE
+     SET limit_usd = excluded.limit_usd, warning_threshold = coalesce($7::numeric, q.warning_threshold),
+         more_warning_thresholds = coalesce($8::numeric[], q.more_warning_thresholds), from_default = false,
+         updated_at = clock_timestamp()`,
+    [
+      tenantId,
+      change.scope,
+      change.scopeId,
+      change.resourceType,
+      change.period,
+      change.limitUsd,
+      change.warningThreshold ?? null,
+      change.moreWarningThresholds ?? null,
+    ],
+  );
+}

@@ -1,0 +1,104 @@
+/** XA9, XF5: the gate before a request and the authority that decides it say the same of one that has no money. */
+import { randomUUID } from 'node:crypto';
+import { calculateRetryAfter } from '../../core/budget/periods';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import { type TestStack, until } from '../support/stack';
+
+interface Denied {
+  status: number;
+  retryAfter: string | null;
+  body: { message: string; retryAfter?: number; quotaDetails: Record<string, unknown> };
+}
+
+describe('the gate and the authority', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+
+  const post = async (path: string, body: object): Promise<Denied> => {
+    const response = await api.request(path, { method: 'POST', body });
+    return {
+      status: response.status,
+      retryAfter: response.headers.get('retry-after'),
+      body: (await response.json()) as Denied['body'],
+    };
+  };
+  const reserve = (tenantId: string, amountUsd: string, more: object = {}): Promise<Denied> =>
+    post('/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd, ...more });
+  const spend = async (tenantId: string, costUsd: string): Promise<void> => {
+    const operationId = randomUUID();
+    await reserve(tenantId, costUsd, { operationId });
+    await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd });
+    await until('it is settled', async () => (await stack.books(tenantId)).openReservations === 0);
+  };
+  const setQuotas = (tenantId: string, quotas: object[]): Promise<unknown> =>
+    api.request(`/v1/tenants/${tenantId}/quotas`, { method: 'PUT', body: { quotas } });
+
+  /** What each says of the same request, a moment apart. */
+  async function bothDeny(tenantId: string, amountUsd: string): Promise<[gate: Denied, authority: Denied]> {
+    const gate = await post('/v1/quota-checks', { tenantId, resource: 'llm', estimatedUsd: amountUsd });
+    const authority = await reserve(tenantId, amountUsd);
+    expect([gate.status, authority.status]).toEqual([429, 429]);
+    expect(gate.body.message).toBe(authority.body.message);
+    expect(gate.body.quotaDetails).toEqual(authority.body.quotaDetails);
+    expect(gate.retryAfter === null).toBe(authority.retryAfter === null);
+    const apart = Number(gate.retryAfter) - Number(authority.retryAfter);
+    expect(Math.abs(apart)).toBeLessThanOrEqual(2);
+    for (const { retryAfter, body } of [gate, authority])
+      expect(body.retryAfter ?? null).toBe(retryAfter && +retryAfter);
+    return [gate, authority];
+  }
+
+  test('say when a hold makes room', async () => {
+    const tenantId = await stack.tenant('10');
+    await reserve(tenantId, '9', { ttlSeconds: 90 });
+    const [gate] = await bothDeny(tenantId, '2');
+    expect(Number(gate.retryAfter)).toBeGreaterThan(60);
+    expect(Number(gate.retryAfter)).toBeLessThanOrEqual(90);
+  });
+
+  test('do not count on a hold whose running out is charged', async () => {
+    const tenantId = await stack.tenant('10');
+    await reserve(tenantId, '9', { ttlSeconds: 90, onExpiry: 'settle' });
+    const claimed = randomUUID();
+    await reserve(tenantId, '0.5', { operationId: claimed, ttlSeconds: 120 });
+    await post(`/v1/reservations/${claimed}/claim`, { tenantId });
+    const [gate] = await bothDeny(tenantId, '2');
+    expect(Number(gate.retryAfter)).not.toBe(90);
+    expect(Number(gate.retryAfter)).not.toBe(120);
+  });
+
+  test('wait for the last of several quotas that are used up', async () => {
+    const tenantId = await stack.tenant('1');
+    await setQuotas(tenantId, [
+      { resourceType: 'llm', period: 'day', limitUsd: '0.5' },
+      { resourceType: 'llm', period: 'week', limitUsd: '0.75' },
+    ]);
+    await spend(tenantId, '0.5');
+    const [gate] = await bothDeny(tenantId, '0.3');
+    expect(gate.body.quotaDetails).toMatchObject({ remainingUsd: 0, period: 'day' });
+    expect(Math.abs(Number(gate.retryAfter) - calculateRetryAfter('week', Date.now()))).toBeLessThanOrEqual(5);
+  });
+
+  test('know of no moment for what is more than a limit', async () => {
+    const tenantId = await stack.tenant('10');
+    const [gate, authority] = await bothDeny(tenantId, '10.5');
+    expect([gate.retryAfter, authority.retryAfter]).toEqual([null, null]);
+  });
+
+  test('count a top-up to the limit', async () => {
+    const tenantId = await stack.tenant('10');
+    for (const resourceType of ['llm', 'all'])
+      await post(`/v1/tenants/${tenantId}/topups`, { resourceType, amountUsd: '5', reason: 'launch' });
+    await spend(tenantId, '12');
+    const [gate] = await bothDeny(tenantId, '4');
+    expect(gate.body.quotaDetails).toMatchObject({
+      limitUsd: 15,
+      currentSpendUsd: 12,
+      remainingUsd: 3,
+      utilizationPercent: 80,
+    });
+    expect(gate.body.message).toContain('$3 left of $15');
+  });
+});
