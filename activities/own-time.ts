@@ -7,7 +7,7 @@ import type { Logger } from '../telemetry/log';
 import { isDatabaseAway, sqlState } from '../store/pool';
 
 /** Kept for writing, or a third of a shorter timeout. Workflows add it to what a call may take. */
-export const writingSecondsMax = 300;
+const writingSecondsMax = 300;
 /** The server counts from a moment before the activity began, and what was written has to be told before its time is over. */
 const tellingMs = 2_000;
 

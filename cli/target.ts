@@ -18,7 +18,7 @@ export interface LocalInstallation {
 export const localInstallationFile = (dataDir: string): string => path.join(dataDir, 'api.json');
 
 /** What the environment says of where to go cannot be used. The message says what to do. */
-export class TargetError extends Error {}
+class TargetError extends Error {}
 
 const isSet = (environment: NodeJS.ProcessEnv, name: string): boolean => (environment[name] ?? '') !== '';
 

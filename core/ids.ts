@@ -10,17 +10,6 @@
  * Ids of tenants and users are their callers' own text. They are kept and compared as they are: `acme` and `Acme` are two.
  */
 
-/** A paid attempt, named by who asks for the money. */
-export type OperationId = string;
-/** A run, or a conversation, which is a run of the same id. */
-export type RunId = string;
-/** A message in a conversation, and what is done to answer it. */
-export type TurnId = string;
-/** What a person is asked. */
-export type ApprovalId = string;
-/** An API key's name; the key itself is kept nowhere. */
-export type ApiKeyId = string;
-
 const asWritten = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const asRead = /^(?:[0-9a-f]{4}-?){7}[0-9a-f]{4}$/i;
 

@@ -2,7 +2,7 @@
 import { balanceOf, remainingUsd, type QuotaAmounts } from '../core/budget/quotas';
 import { formatUsd, parseUsd, usdToNumber, type Usd } from '../core/money';
 
-export const usd = (text: string | null | undefined): Usd => parseUsd(text ?? '0');
+const usd = (text: string | null | undefined): Usd => parseUsd(text ?? '0');
 /** For bars and axes. */
 export const asNumber = (text: string | null | undefined): number => usdToNumber(usd(text));
 

@@ -15,6 +15,7 @@ const checks: Check[] = [
   { name: 'types', command: [bin('tsc'), '-p', 'tsconfig.json'] },
   { name: 'types without Node (core, workflows)', command: [bin('tsc'), '-p', 'tsconfig.workflow.json'] },
   { name: 'types of the dashboard', command: [bin('tsc'), '-p', 'dashboard/tsconfig.json'] },
+  { name: 'nothing unused', command: [bin('knip'), '--no-progress', '--treat-config-hints-as-errors'] },
   { name: 'format', command: [bin('prettier'), '--check', '--log-level', 'warn', '.'] },
   {
     name: 'workflow bundle',

@@ -5,7 +5,7 @@
 import type { Client } from 'pg';
 
 /** The numbered files of older versions, in their order. */
-export const olderMigrations = [
+const olderMigrations = [
   '0001_foundation',
   '0002_ledger_and_runs',
   '0003_prices',

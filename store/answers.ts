@@ -22,7 +22,7 @@ export interface AnswerNotice {
   answers: AddressedAnswer[];
 }
 
-export const isAnswerChannel = (channel: string): boolean => /^spendlock_answers_[a-z0-9]{1,32}$/.test(channel);
+const isAnswerChannel = (channel: string): boolean => /^spendlock_answers_[a-z0-9]{1,32}$/.test(channel);
 
 /** Notifies each channel of its answers: a transaction of its own, since a NOTIFY holds a lock of the cluster until it commits. */
 export async function notifyAnswers(

@@ -2,7 +2,7 @@
 import type { PoolClient } from './pool';
 
 /** About as much as one answer has of what tenants store. */
-export const pageBytesMax = 8 * 1024 * 1024;
+const pageBytesMax = 8 * 1024 * 1024;
 /** Read at once: few rows until it is known how large they are, then as many as this holds. */
 const rowsFirst = 16;
 const bytesAtOnce = 1024 * 1024;

@@ -187,7 +187,7 @@ const driverWords =
   /connection terminated|connection error|timeout exceeded when trying to connect|timeout expired|read timeout|not queryable/i;
 
 /** Whether the connection itself was lost, or said nothing for too long. */
-export function isConnectionLost(error: unknown): boolean {
+function isConnectionLost(error: unknown): boolean {
   const { code = '', message = '' } = (error ?? {}) as { code?: string; message?: string };
   return networkCodes.has(code) || (sqlState(error) === undefined && driverWords.test(message));
 }

@@ -47,7 +47,7 @@ export interface Usage {
 }
 
 /** As many groups as are answered at once. */
-export const linesMax = 1_000;
+const linesMax = 1_000;
 
 /** The spend of a tenant from one moment to before another, by group, dearest first. */
 export async function readUsage(pool: Pool, asked: UsageAsked): Promise<Usage> {

@@ -43,7 +43,7 @@ import type { WorkerConfig, WorkerRole } from './config';
 import { ensureSchedules } from './schedules';
 import { ensureSearchAttributes } from '../temporal/search-attributes';
 
-export const workflowsPath = require.resolve('../workflows');
+const workflowsPath = require.resolve('../workflows');
 
 export interface StartWorkersOptions {
   config: WorkerConfig;

@@ -32,7 +32,7 @@ export interface ProviderAccount {
 }
 
 /** The region that requests ask for, or `workspace`: whatever is the default of the key's workspace. */
-export const workspaceGeo = 'workspace';
+const workspaceGeo = 'workspace';
 
 export interface AnthropicAccount extends ProviderAccount {
   /** `global` unless it is set. */

@@ -44,7 +44,7 @@ export function promptOf(context: Context, languages: readonly CodeLanguage[]): 
 export const textBlock = (text: string): Block => ({ type: 'text', text });
 
 /** A tool result longer than this is shortened when the context grows. */
-export const longResultChars = 2_000;
+const longResultChars = 2_000;
 const headChars = 800;
 const tailChars = 400;
 
@@ -66,7 +66,7 @@ function shortened(block: Block): Block {
  * Providers want turns that alternate, and an answer to each tool call before anything else is said. A turn that was
  * interrupted leaves calls without one.
  */
-export function wellFormed(messages: readonly PromptMessage[]): PromptMessage[] {
+function wellFormed(messages: readonly PromptMessage[]): PromptMessage[] {
   const formed: PromptMessage[] = [];
   for (const { role, content } of messages) {
     const last = formed.at(-1);

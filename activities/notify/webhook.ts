@@ -10,7 +10,7 @@ import type { CostAlert, NotificationService } from './alerts';
 /** Connecting, sending and the answer together. */
 const timeoutMs = 10_000;
 
-export const signatureOf = ({ body, secret, atSeconds }: { body: string; secret: string; atSeconds: number }): string =>
+const signatureOf = ({ body, secret, atSeconds }: { body: string; secret: string; atSeconds: number }): string =>
   `t=${atSeconds},v1=${createHmac('sha256', secret).update(`${atSeconds}.${body}`).digest('hex')}`;
 
 /** Whether a signature is that of the body under the secret, and no older than `maxAgeSeconds`. For receivers. */

@@ -6,8 +6,7 @@
 import type { OpenSandbox } from '../../contracts/sandbox';
 
 /** When the current window began, in milliseconds since 1970. */
-export const windowStartMs = ({ windowStartedAtMs, startedAtMs }: OpenSandbox): number =>
-  windowStartedAtMs ?? startedAtMs;
+const windowStartMs = ({ windowStartedAtMs, startedAtMs }: OpenSandbox): number => windowStartedAtMs ?? startedAtMs;
 
 /** When the provider ends the sandbox by itself. */
 export const windowEndMs = (sandbox: OpenSandbox): number => windowStartMs(sandbox) + sandbox.windowSeconds * 1000;

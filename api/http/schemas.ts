@@ -11,7 +11,7 @@ import { plainText } from './text';
 export { tenantIdSchema } from './ids';
 
 /** A plain decimal of US dollars, as a string: JSON numbers lose digits. */
-export const amount = z
+const amount = z
   .string({ error: 'must be a decimal string of US dollars, such as "0.25" (a JSON number would lose digits)' })
   .superRefine((text, context) => {
     const refuse = (message: string): void =>
@@ -365,7 +365,6 @@ export const costRecordsQuery = z.strictObject({
     .optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
 });
-export type CostRecordsQuery = z.infer<typeof costRecordsQuery>;
 
 export const costRecordView = z.object({
   costRecordId: z.string(),
@@ -390,7 +389,7 @@ export const costRecordView = z.object({
 });
 export type CostRecordView = z.infer<typeof costRecordView>;
 
-export const runStep = z.object({
+const runStep = z.object({
   operationId: z.string(),
   kind: z.string(),
   resource: z.enum(['llm', 'e2b']),
@@ -521,7 +520,6 @@ export const overviewView = z.object({
   }),
 });
 export type OverviewView = z.infer<typeof overviewView>;
-export type QuotaView = z.infer<typeof quotaView>;
 
 export const currentKeyView = z.object({
   tenantId: z.string().nullable().openapi({ description: 'Null for a key of the administration.' }),

@@ -24,7 +24,7 @@ export interface StreamOrder {
 }
 
 /** What happens in a run, as the pieces of an answer. */
-export async function* runEvents(
+async function* runEvents(
   { streamPool: pool, watchers }: Pick<ApiDependencies, 'streamPool' | 'watchers'>,
   run: Run,
   { stopped, ...order }: StreamOrder & { stopped: AbortSignal },

@@ -16,7 +16,7 @@ import { isSameRequest, type Amounts, type Refusal, type Reservation, type Reser
 import { settle, settleWhatIsDue } from './settlement';
 
 /** The longest that one reservation may hold money without being extended: a week. */
-export const ttlSecondsMax = 7 * 24 * 3600;
+const ttlSecondsMax = 7 * 24 * 3600;
 
 const nothingReserved = 'Nothing was reserved.';
 

@@ -1,7 +1,7 @@
 /** What a reservation is, and how one ends. */
 import type { QuotaDenial } from './denials';
 import type { OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
-import { formatUsd, type Usd } from '../money';
+import type { Usd } from '../money';
 
 /**
  * A reservation is the row of one paid attempt. It is granted, denied or rejected once; a granted one ends once:
@@ -85,9 +85,3 @@ export interface Amounts {
   amountUsd: Usd;
   minimumUsd?: Usd | undefined;
 }
-
-/** A reservation in a few words, for messages. */
-export const describe = (reservation: Reservation): string =>
-  `${reservation.operationId} (${reservation.status}${
-    reservation.grantedUsd === undefined ? '' : `, granted $${formatUsd(reservation.grantedUsd)}`
-  })`;

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { table } from '../../cli/output';
 import type { Calibration } from './calibration';
 
-export const baselineFile = path.join(__dirname, '..', '..', 'docs', 'performance-baseline.json');
+const baselineFile = path.join(__dirname, '..', '..', 'docs', 'performance-baseline.json');
 
 /** What a figure is divided by, and which way is better. */
 type Yardstick = { by: 'processor' | 'database' | 'none'; better: 'lower' | 'higher' };

@@ -24,7 +24,7 @@ const wheelSha256: Record<string, string> = {
     '3cca23d0d2caaa2f1273b78be7a01e8c2c65da435a3d286395814c1a90b71e5a',
 };
 
-export const cacheDir = (environment: NodeJS.ProcessEnv = process.env): string =>
+const cacheDir = (environment: NodeJS.ProcessEnv = process.env): string =>
   environment.SPENDLOCK_CACHE_DIR ??
   path.join(environment.XDG_CACHE_HOME ?? path.join(homedir(), '.cache'), 'spendlock');
 

@@ -4,4 +4,4 @@ export { DEMO_FILE, DEMO_TASK } from './script';
 export { startGoogleStandIn, type GoogleStandIn } from './google';
 export { startOpenAiStandIn, type OpenAiStandIn } from './openai';
 export { startE2bStandIn, type E2bStandIn } from './e2b';
-export type { ModelKnobs, E2bKnobs, Fault } from './knobs';
+export type { ModelKnobs } from './knobs';

@@ -94,7 +94,7 @@ export interface WireFormat {
 }
 
 export const codeHash = (code: string): string => createHash('sha256').update(code).digest('hex');
-export const tokensIn = (value: unknown): number => Math.max(1, Math.ceil(JSON.stringify(value ?? '').length / 4));
+const tokensIn = (value: unknown): number => Math.max(1, Math.ceil(JSON.stringify(value ?? '').length / 4));
 export const pieces = (text: string): string[] => text.match(/[\s\S]{1,200}/g) ?? [];
 
 export async function startModelStandIn<R>(

@@ -8,7 +8,7 @@ export interface PayloadKeys {
 }
 
 /** SPENDLOCK_PAYLOAD_KEYS does not hold keys. */
-export class PayloadKeysError extends Error {
+class PayloadKeysError extends Error {
   override readonly name = 'PayloadKeysError';
 }
 

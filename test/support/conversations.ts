@@ -11,7 +11,7 @@ export interface SseEvent {
 }
 
 /** Reads a finished stream of server-sent events. */
-export function parseEvents(text: string): SseEvent[] {
+function parseEvents(text: string): SseEvent[] {
   return text.split('\n\n').flatMap((block) => {
     const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
     const event = field('event');
