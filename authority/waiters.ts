@@ -15,22 +15,37 @@ const wokenAgoMs = 3_000;
 export const createWakeWaiters =
   ({ pool, client, log }: { pool: Pool; client: Client; log: Logger }): AuthorityActivities['wakeWaiters'] =>
   async ({ tenantId }) => {
-    const waiters = await listWaiters(pool, { tenantId, wokenAgoMs });
-    if (waiters.length === 0) return;
-    const payers = new Set(waiters.flatMap(({ userId }) => userId ?? []));
-    const quotas = await listQuotas(pool, tenantId, [...payers]);
-    const toWake = whoFits(quotas.map(standingOf), waiters).filter(({ justWoken }) => !justWoken);
-    if (toWake.length === 0) return;
-    await noteWoken(pool, { tenantId, waiterIds: toWake.map(({ waiterId }) => waiterId) });
-    await Promise.all(
-      toWake.map(async ({ waiterId, workflowId }) => {
-        try {
-          await client.workflow.getHandle(workflowId).signal(moneyFreedSignal);
-        } catch (error) {
-          // A workflow that is gone waits no more; any other is woken by a later decision, or asks by itself.
-          if (error instanceof WorkflowNotFoundError) await removeWaiter(pool, { tenantId, waiterId });
-          else log.warn({ tenantId, workflowId, error }, 'a step that waits for money could not be woken');
-        }
-      }),
-    );
+    // Those that are not there any more are taken out of the line, and what they had been woken for is the next one's.
+    while (await wakeOnce({ pool, client, log }, tenantId));
   };
+
+/** Wakes those that fit now. Answers whether some of them were not there any more. */
+async function wakeOnce(
+  { pool, client, log }: { pool: Pool; client: Client; log: Logger },
+  tenantId: string,
+): Promise<boolean> {
+  const waiters = await listWaiters(pool, { tenantId, wokenAgoMs });
+  if (waiters.length === 0) return false;
+  const payers = new Set(waiters.flatMap(({ userId }) => userId ?? []));
+  const quotas = await listQuotas(pool, tenantId, [...payers]);
+  const toWake = whoFits(quotas.map(standingOf), waiters).filter(({ justWoken }) => !justWoken);
+  if (toWake.length === 0) return false;
+  await noteWoken(pool, { tenantId, waiterIds: toWake.map(({ waiterId }) => waiterId) });
+  const gone = await Promise.all(
+    toWake.map(async ({ waiterId, workflowId }) => {
+      try {
+        await client.workflow.getHandle(workflowId).signal(moneyFreedSignal);
+        return false;
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) {
+          await removeWaiter(pool, { tenantId, waiterId });
+          return true;
+        }
+        // Upkeep has it told again.
+        log.warn({ tenantId, workflowId, error }, 'a step that waits for money could not be woken');
+        return false;
+      }
+    }),
+  );
+  return gone.includes(true);
+}

@@ -1707,6 +1707,8 @@ BEGIN
       UNION
       SELECT r.tenant_id FROM reservations r
       WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
+      UNION
+      SELECT w.tenant_id FROM money_waiters w WHERE w.woken_at < clock_timestamp() - interval '30 seconds'
     ) AS waiting
     ORDER BY tenant_id <= v_last, tenant_id
     LIMIT p_max);

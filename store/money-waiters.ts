@@ -98,6 +98,17 @@ export async function listWaiters(
   });
 }
 
+/** Whether somebody of a tenant waits for money. */
+export async function isAwaited(pool: Pool, tenantId: string): Promise<boolean> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ awaited: boolean }>(
+      'SELECT EXISTS (SELECT FROM copilot_internal.money_waiters WHERE tenant_id = $1) AS awaited',
+      [tenantId],
+    );
+    return rows[0]?.awaited ?? false;
+  });
+}
+
 /** Notes who was woken. */
 export async function noteWoken(
   pool: Pool,

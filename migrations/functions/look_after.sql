@@ -1,6 +1,6 @@
 -- What an installation looks after beside its tenants' decisions: raises the platform's alerts, and names tenants whose
--- authority has something to do and may be asleep: an overdue reservation, or an outcome that waits. It goes round: where more
--- tenants wait than one look takes, the next goes on behind the last.
+-- authority has something to do and may be asleep: an overdue reservation, an outcome that waits, or somebody who was woken for
+-- money and did not hear it. It goes round: where more tenants wait than one look takes, the next goes on behind the last.
 CREATE OR REPLACE FUNCTION copilot_internal.look_after(p_max integer) RETURNS SETOF text
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER
   SET search_path = pg_catalog, copilot_internal, pg_temp
@@ -20,6 +20,8 @@ BEGIN
       UNION
       SELECT r.tenant_id FROM reservations r
       WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
+      UNION
+      SELECT w.tenant_id FROM money_waiters w WHERE w.woken_at < clock_timestamp() - interval '30 seconds'
     ) AS waiting
     ORDER BY tenant_id <= v_last, tenant_id
     LIMIT p_max);

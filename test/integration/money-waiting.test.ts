@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { BindingQuota } from '../../core/budget/commands';
 import { addWaiter, listWaiters } from '../../store/money-waiters';
 import { readRunEvents } from '../../store/runs';
+import type { StartedRun } from '../../api/runs/service';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
@@ -117,6 +118,88 @@ describe('waiting for money', () => {
     const books = await stack.books(tenantId);
     expect(Number(books.spentUsd)).toBeLessThanOrEqual(0.19);
     expect(books).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
+  describe('money that the first in the line does not take goes to the next:', () => {
+    const model = 'claude-for-who-is-second';
+    const line = 'copilot_internal.money_waiters';
+    beforeAll(() => stack.priceModel(model, '1000'));
+
+    /** Two runs that wait for the same ten cents. */
+    const two = async (): Promise<{ tenantId: string; first: StartedRun; next: StartedRun }> => {
+      const tenantId = await stack.tenant('0.0001');
+      stack.anthropic.knobs.latencyMs = 0;
+      const begun: StartedRun[] = [];
+      for (let index = 0; index < 2; index += 1) {
+        const started = await stack.start({ tenantId, onDenied: 'wait', model, limits: { maxOutputTokens: 100 } });
+        await until(
+          'it waits',
+          async () => (await stack.show({ tenantId, ...started })).status === 'waiting_for_money',
+        );
+        begun.push(started);
+      }
+      const [first, next] = begun as [StartedRun, StartedRun];
+      return { tenantId, first, next };
+    };
+    /** Woken at this moment, and a second later still on its way to ask, so that the money is kept for it. */
+    const isWoken = ({ runId }: Pick<StartedRun, 'runId'>): Promise<unknown> =>
+      stack.admin.query(`UPDATE ${line} SET woken_at = clock_timestamp() + interval '1 hour' WHERE run_id = $1`, [
+        runId,
+      ]);
+    const goesOn = async (tenantId: string, started: StartedRun): Promise<void> =>
+      expect((await stack.finish({ tenantId, ...started })).status).toBe('completed');
+
+    test('it was cancelled after it was woken', async () => {
+      const { tenantId, first, next } = await two();
+      await isWoken(first);
+      await raise(tenantId, '0.19');
+      expect((await stack.show({ tenantId, ...next })).status).toBe('waiting_for_money');
+      await stack.temporal.workflow.getHandle(first.workflowId).cancel();
+      await goesOn(tenantId, next);
+    });
+
+    test('its turn was interrupted after it was woken', async () => {
+      const tenantId = await stack.tenant('0.0001');
+      stack.anthropic.knobs.latencyMs = 0;
+      const limits = { maxOutputTokens: 100 };
+      const talk = await TestConversation.start(api, tenantId, { onDenied: 'wait', model, limits });
+      const turnId = await talk.post('Hello.');
+      await until('it waits', async () => (await talk.show()).status === 'waiting_for_money');
+      const next = await stack.start({ tenantId, onDenied: 'wait', model, limits });
+      await until('it waits', async () => (await stack.show({ tenantId, ...next })).status === 'waiting_for_money');
+      await isWoken({ runId: talk.id });
+      await raise(tenantId, '0.19');
+      expect(await talk.call('POST', '/interrupt', { turnId })).toMatchObject({ status: 202 });
+      await goesOn(tenantId, next);
+      await talk.close();
+    });
+
+    test('it is not there any more', async () => {
+      const { tenantId, first, next } = await two();
+      await stack.temporal.workflow.getHandle(first.workflowId).terminate();
+      await raise(tenantId, '0.19');
+      await goesOn(tenantId, next);
+    });
+
+    test('upkeep ends what was terminated after it was woken, and tells again who did not hear', async () => {
+      const [ended, unheard] = await Promise.all([two(), two()]);
+      await isWoken(ended.first);
+      await raise(ended.tenantId, '0.19');
+      await stack.temporal.workflow.getHandle(ended.first.workflowId).terminate();
+      await stack.admin.query(
+        `UPDATE copilot_internal.runs SET seen_at = seen_at - interval '1 hour' WHERE run_id = $1`,
+        [ended.first.runId],
+      );
+      // There is money, of which a word went to the first that got lost; nothing else is decided for this tenant.
+      await stack.admin.query('UPDATE copilot_internal.cost_quotas SET limit_usd = 0.19 WHERE tenant_id = $1', [
+        unheard.tenantId,
+      ]);
+      await stack.admin.query(
+        `UPDATE ${line} SET woken_at = clock_timestamp() - interval '1 minute' WHERE run_id = $1`,
+        [unheard.first.runId],
+      );
+      await Promise.all([goesOn(ended.tenantId, ended.next), goesOn(unheard.tenantId, unheard.next)]);
+    });
   });
 
   /** A newer version of a test model's price, in force from now on. */
