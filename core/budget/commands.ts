@@ -63,20 +63,12 @@ export interface ReleaseCommand {
   traceContext?: TraceContext;
 }
 
-/** Makes a granted reservation hold for longer, counted from the decision. Never shortens it. */
-export interface ExtendCommand {
-  type: 'extend';
-  operationId: string;
-  ttlSeconds: number;
-  traceContext?: TraceContext;
-}
-
 /** Look at what Postgres holds: quotas were changed, or outcomes written. */
 export interface ReloadCommand {
   type: 'reload';
 }
 
-export type BudgetCommand = ReserveCommand | CommitCommand | ReleaseCommand | ExtendCommand | ReloadCommand;
+export type BudgetCommand = ReserveCommand | CommitCommand | ReleaseCommand | ReloadCommand;
 
 /** How a quota stands. Amounts are decimal strings. */
 export interface QuotaState {

@@ -7,7 +7,7 @@
  * and every command is idempotent on its operation id, however that is spelled.
  */
 import { Batch, type BatchDecision, type BatchState } from './batch';
-import type { BudgetCommand, ExtendCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
+import type { BudgetCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
 import { formatUsd, parseAmountUsd, MoneyError, type Usd } from '../money';
 import { frozenMessage, quotaDenial } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
@@ -44,9 +44,6 @@ function apply(batch: Batch, command: BudgetCommand): void {
       else batch.put(tombstone(batch, command.operationId));
       return;
     }
-    case 'extend':
-      extend(batch, command);
-      return;
     case 'reload':
       return;
   }
@@ -243,11 +240,4 @@ function answerOf(reservation: Reservation): ReserveAnswer {
 function answerRefusal(operationId: string, refusal: Refusal): ReserveAnswer {
   const { type, ...rest } = refusal;
   return { decision: type, operationId, ...rest } as ReserveAnswer;
-}
-
-function extend(batch: Batch, { operationId, ttlSeconds }: ExtendCommand): void {
-  const reservation = batch.find(operationId);
-  if (reservation?.status !== 'granted' || !(ttlSeconds > 0 && ttlSeconds <= ttlSecondsMax)) return;
-  const expiresAtMs = Math.max(reservation.expiresAtMs ?? 0, batch.nowMs + ttlSeconds * 1000);
-  batch.put({ ...reservation, expiresAtMs });
 }

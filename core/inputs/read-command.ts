@@ -57,6 +57,8 @@ export function readCommand(value: unknown): ReadCommand {
   if (!isRecord(value)) return { problem: 'it is no object' };
   switch (value.type) {
     case 'reload':
+    // A command once, which a history or a sender of the version before may hold. A hold is prolonged in its row.
+    case 'extend':
       return { command: { type: 'reload' } };
     case 'reserve': {
       const wrong = Object.entries(reserveFields).find(([field, check]) => !check(value[field]))?.[0];
@@ -68,10 +70,7 @@ export function readCommand(value: unknown): ReadCommand {
     }
     case 'commit':
     case 'release':
-    case 'extend':
       if (!isId(value.operationId)) return { problem: 'its operationId is no UUID' };
-      if (value.type === 'extend' && typeof value.ttlSeconds !== 'number')
-        return { problem: 'its ttlSeconds is no number' };
       return { command: spelled(value as unknown as BudgetCommand) };
     default:
       return { problem: 'its type is none' };

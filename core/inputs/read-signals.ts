@@ -65,6 +65,7 @@ export function readTurn(given: unknown): { turnId?: string } | Unreadable {
     : { problem: 'it has to be an object with a turnId, or nothing' };
 }
 
+/** Commands that name an operation. `extend` is none any more; a history that has one replays as it was. */
 const named = ['reserve', 'commit', 'release', 'extend'];
 
 /** Where an answer goes, or nothing: the worker that decides hands it on as it is. */

@@ -150,9 +150,9 @@ export class Load implements Begun, Talking {
     const commands: BudgetCommand[] = chance.oneOf([
       [reserve, reserve],
       [{ type: 'commit', operationId }, reserve],
-      [reserve, { type: 'extend', operationId, ttlSeconds: 5 }, { type: 'commit', operationId }],
+      [reserve, { type: 'reload' }, { type: 'commit', operationId }],
       [
-        { type: 'extend', operationId: randomUUID(), ttlSeconds: 5 },
+        { type: 'release', operationId: randomUUID() },
         { type: 'commit', operationId: randomUUID() },
       ],
     ]);

@@ -174,7 +174,9 @@ describe('an id, however it is spelled', () => {
         await until('it is granted', async () =>
           (await rows(tenantId)).some((row) => row.operation_id === operationId && row.status === 'granted'),
         );
-        await stack.signal(tenantId, [command(third), { type: 'extend', operationId: fourth, ttlSeconds: 900 }]);
+        // No command any more: who still sends it is heard, and nothing comes of it.
+        const extend = { type: 'extend', operationId: fourth, ttlSeconds: 900 } as unknown as BudgetCommand;
+        await stack.signal(tenantId, [command(third), extend]);
         expect(await end(tenantId, operationId, 'claim')).toMatchObject({ status: 200 });
         await stack.signal(tenantId, [
           { type: 'commit', operationId: fifth },

@@ -158,6 +158,8 @@ describe('reservations over HTTP', () => {
     expect(await end(granted, 'commit', { tenantId, costUsd: '1' })).toMatchObject({ status: 409 });
     const extended = await end(granted, 'extend', { tenantId, ttlSeconds: 60 });
     expect(Date.parse(String(extended.body.expiresAt))).toBeGreaterThan(Date.now() + 50_000);
+    // Never for less long.
+    expect(await end(granted, 'extend', { tenantId, ttlSeconds: 5 })).toMatchObject({ body: extended.body });
     await sleep(1_300);
     expect(await end(granted, 'commit', { tenantId, costUsd: '1', claimToken })).toMatchObject({ status: 200 });
     expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '1', reservedUsd: '0' });

@@ -74,6 +74,14 @@ export class BudgetModel {
     return true;
   }
 
+  /** What its caller does to the row: holds it for longer, and never for less long. */
+  extend(operationId: string, ttlSeconds: number): void {
+    const reservation = this.reservations.get(operationId);
+    if (reservation?.status !== 'granted' || (reservation.expiresAtMs ?? 0) <= this.nowMs) return;
+    const expiresAtMs = Math.max(reservation.expiresAtMs ?? 0, this.nowMs + ttlSeconds * 1000);
+    this.reservations.set(operationId, { ...reservation, expiresAtMs });
+  }
+
   /** What the paid execution does to the row: writes its outcome, once. */
   outcome(operationId: string, outcome: Outcome): void {
     const reservation = this.reservations.get(operationId);
@@ -104,8 +112,3 @@ export const reserve = (
 });
 export const commit = (operationId: string): BudgetCommand => ({ type: 'commit', operationId });
 export const release = (operationId: string): BudgetCommand => ({ type: 'release', operationId });
-export const extend = (operationId: string, ttlSeconds: number): BudgetCommand => ({
-  type: 'extend',
-  operationId,
-  ttlSeconds,
-});

@@ -1,5 +1,5 @@
 /**
- * The budget authority of one tenant: every reserve, commit, release and extend of the tenant comes here as a signal, and
+ * The budget authority of one tenant: every reserve, commit and release of the tenant comes here as a signal, and
  * all are decided in one order. The workflow orders, batches and times; each batch is decided and recorded in Postgres by
  * one activity, which also answers the callers. So there is one copy of the state, and this history only says what was
  * passed on and when.

@@ -1,7 +1,7 @@
 import type { BudgetCommand } from '../../../core/budget/commands';
 import type { Quota } from '../../../core/budget/quotas';
 import type { Reservation } from '../../../core/budget/reservations';
-import { BudgetModel, commit, extend, release, reserve, usd } from '../../support/budget-model';
+import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
 
 const noon = Date.UTC(2026, 10, 25, 12);
 
@@ -179,12 +179,19 @@ describe('a decision', () => {
     },
   );
 
-  test('extends, and never shortens', () => {
+  test('goes by when a reservation runs out that was held for longer meanwhile', () => {
     model.decide(reserve('a', '6', { ttlSeconds: 60 }));
-    model.decide(extend('a', 10));
-    expect(model.reservations.get('a')?.expiresAtMs).toBe(noon + 60_000);
-    model.decide(extend('a', 100));
-    expect(model.reservations.get('a')?.expiresAtMs).toBe(noon + 100_000);
+    model.extend('a', 10);
+    model.nowMs = noon + 59_999;
+    model.decide();
+    expect(model.reservations.get('a')).toMatchObject({ status: 'granted', expiresAtMs: noon + 60_000 });
+    model.extend('a', 100);
+    model.nowMs = noon + 159_998;
+    model.decide();
+    expect(model.reservations.get('a')?.status).toBe('granted');
+    model.nowMs = noon + 159_999;
+    model.decide();
+    expect(model.reservations.get('a')?.status).toBe('expired');
   });
 
   test('names the tightest of the quotas that apply, with its figures and its reset (F12)', () => {
