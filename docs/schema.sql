@@ -723,6 +723,8 @@ GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION count_running_sandboxes() TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION current_quota(cost_quotas) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION delete_tenant(text,uuid,text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION draw_lease(text,jsonb) TO spendlock_app;
@@ -740,6 +742,8 @@ GRANT EXECUTE ON FUNCTION forget_leftovers(timestamp with time zone,integer) TO 
 GRANT EXECUTE ON FUNCTION forget_transcripts(timestamp with time zone,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION hold_api_key(uuid) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION is_released_by_expiry(reservations) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION lease_sums() TO spendlock_app;
 
@@ -1222,6 +1226,20 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.current_quota(q cost_quotas)
+ RETURNS TABLE(limit_usd numeric, topup_usd numeric, whole_limit_usd numeric, spent_usd numeric, was_ended boolean)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  SELECT CASE WHEN q.period_end <= pg_catalog.now() AND q.lease_of IS NOT NULL THEN q.reserved_usd ELSE q.limit_usd END,
+         CASE WHEN q.period_end <= pg_catalog.now() THEN 0 ELSE q.topup_usd END,
+         CASE WHEN q.period_end > pg_catalog.now() THEN q.limit_usd + q.topup_usd
+              WHEN q.lease_of IS NOT NULL THEN q.reserved_usd ELSE q.limit_usd END,
+         CASE WHEN q.period_end <= pg_catalog.now() THEN 0 ELSE q.current_spend_usd END,
+         q.period_end <= pg_catalog.now()
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.delete_tenant(p_tenant_id text, p_api_key_id uuid, p_author text, p_reason text)
  RETURNS text
  LANGUAGE plpgsql
@@ -1318,7 +1336,7 @@ BEGIN
         exhausted_until = CASE WHEN v_taken < v_short THEN clock_timestamp() + interval '1 second' END,
         platform_frees_at = CASE WHEN v_taken < v_short THEN (
           SELECT min(r.expires_at) FROM reservations r
-          WHERE r.status = 'granted' AND r.outcome IS NULL AND coalesce(r.on_expiry = 'release', r.claimed_at IS NULL)
+          WHERE r.status = 'granted' AND r.outcome IS NULL AND is_released_by_expiry(r)
             AND v_platform.resource_type IN ('all', r.resource)) END
     WHERE quota_id = v_need.quota_id;
   END LOOP;
@@ -1510,6 +1528,15 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.is_released_by_expiry(r reservations)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  SELECT coalesce(r.on_expiry = 'release', r.claimed_at IS NULL)
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.keep_no_key()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1530,12 +1557,13 @@ CREATE OR REPLACE FUNCTION copilot_internal.lease_sums()
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  SELECT p.resource_type, p.period, p.limit_usd + CASE WHEN p.period_end <= now() THEN 0 ELSE p.topup_usd END,
-         coalesce(sum(CASE WHEN l.period_end > now() THEN l.limit_usd ELSE l.reserved_usd END), 0),
-         coalesce(sum(CASE WHEN l.period_end > now() THEN l.current_spend_usd ELSE 0 END + l.reserved_usd), 0)
-  FROM cost_quotas p LEFT JOIN cost_quotas l ON l.lease_of = p.quota_id
+  SELECT p.resource_type, p.period, c.whole_limit_usd, l.given_usd, l.used_usd
+  FROM cost_quotas p
+  CROSS JOIN LATERAL current_quota(p) AS c
+  CROSS JOIN LATERAL (
+    SELECT coalesce(sum(now.limit_usd), 0) AS given_usd, coalesce(sum(now.spent_usd + lease.reserved_usd), 0) AS used_usd
+    FROM cost_quotas lease, LATERAL current_quota(lease) AS now WHERE lease.lease_of = p.quota_id) AS l
   WHERE p.tenant_id IS NULL
-  GROUP BY p.quota_id
 $function$
 ;
 
@@ -1546,16 +1574,15 @@ CREATE OR REPLACE FUNCTION copilot_internal.list_platform_quotas()
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
   SELECT p.scope, p.scope_id, p.resource_type, p.period, p.limit_usd,
-         CASE WHEN p.period_end <= now() THEN 0 ELSE p.topup_usd END, l.spent, l.reserved, l.leased, p.warning_threshold,
+         c.topup_usd, l.spent, l.reserved, l.leased, p.warning_threshold,
          p.more_warning_thresholds, b.period_start, b.period_end
   FROM cost_quotas p
+  CROSS JOIN LATERAL current_quota(p) AS c
   CROSS JOIN LATERAL period_bounds(p.period, greatest(now(), p.period_start)) AS b
   CROSS JOIN LATERAL (
-    SELECT coalesce(sum(current_spend_usd) FILTER (WHERE period_end > now()), 0) AS spent,
-           coalesce(sum(reserved_usd), 0) AS reserved,
-           coalesce(sum(CASE WHEN period_end > now() THEN greatest(limit_usd, current_spend_usd + reserved_usd)
-                             ELSE reserved_usd END), 0) AS leased
-    FROM cost_quotas WHERE lease_of = p.quota_id) AS l
+    SELECT coalesce(sum(now.spent_usd), 0) AS spent, coalesce(sum(lease.reserved_usd), 0) AS reserved,
+           coalesce(sum(greatest(now.limit_usd, now.spent_usd + lease.reserved_usd)), 0) AS leased
+    FROM cost_quotas lease, LATERAL current_quota(lease) AS now WHERE lease.lease_of = p.quota_id) AS l
   WHERE p.tenant_id IS NULL
   ORDER BY p.resource_type, p.period
 $function$
@@ -1567,11 +1594,10 @@ CREATE OR REPLACE FUNCTION copilot_internal.list_tenants()
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  SELECT t.tenant_id, t.name, t.frozen_reason,
-         q.limit_usd + CASE WHEN q.period_end <= now() THEN 0 ELSE q.topup_usd END,
-         CASE WHEN q.period_end <= now() THEN 0 ELSE q.current_spend_usd END, q.reserved_usd, t.created_at
+  SELECT t.tenant_id, t.name, t.frozen_reason, c.whole_limit_usd, c.spent_usd, q.reserved_usd, t.created_at
   FROM tenants t
   LEFT JOIN cost_quotas q ON q.tenant_id = t.tenant_id AND q.scope = 'tenant' AND q.resource_type = 'all' AND q.period = 'month'
+  LEFT JOIN LATERAL current_quota(q) AS c ON q.quota_id IS NOT NULL
   WHERE t.deleted_at IS NULL
   ORDER BY t.tenant_id
 $function$
@@ -1738,12 +1764,10 @@ CREATE OR REPLACE FUNCTION copilot_internal.quota_gauges(p_max integer)
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  SELECT q.tenant_id, q.resource_type, q.period, g.limit_usd, g.spent_usd, q.reserved_usd
-  FROM cost_quotas q, LATERAL (
-    SELECT q.limit_usd + CASE WHEN q.period_end <= now() THEN 0 ELSE q.topup_usd END AS limit_usd,
-           CASE WHEN q.period_end <= now() THEN 0 ELSE q.current_spend_usd END AS spent_usd) g
+  SELECT q.tenant_id, q.resource_type, q.period, c.whole_limit_usd, c.spent_usd, q.reserved_usd
+  FROM cost_quotas q, LATERAL current_quota(q) AS c
   WHERE q.scope = 'tenant'
-  ORDER BY (g.spent_usd + q.reserved_usd) / greatest(g.limit_usd, 0.000000000001) DESC, q.tenant_id, q.resource_type, q.period
+  ORDER BY (c.spent_usd + q.reserved_usd) / greatest(c.whole_limit_usd, 0.000000000001) DESC, q.tenant_id, q.resource_type, q.period
   LIMIT p_max
 $function$
 ;
@@ -1978,15 +2002,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.record_outcome(p_tenant_id text, p_o
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  WITH written AS (
-    UPDATE reservations
-    SET outcome = p_outcome, outcome_usd = p_cost_usd, outcome_usage = p_usage, outcome_result = p_result,
-        outcome_at = clock_timestamp()
-    WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NULL
-    RETURNING 1)
-  SELECT EXISTS (SELECT FROM written) OR EXISTS (
-    SELECT FROM reservations
-    WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NOT NULL)
+  SELECT record_outcome(p_tenant_id, p_operation_id, p_claim_token, p_outcome, p_cost_usd, p_usage, p_result, false)
 $function$
 ;
 

@@ -3,6 +3,9 @@ import type { Hold } from '../core/budget/retry-after';
 import { parseUsd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
+/** `is_released_by_expiry`, which the schema of the version before does not have: use that a version later. */
+const isReleasedByExpiry = `coalesce(on_expiry = 'release', claimed_at IS NULL)`;
+
 /** The tenant's holds, those that run out first. More than these are not needed to say when room is made. */
 export async function holdsOf(client: PoolClient, tenantId: string): Promise<Hold[]> {
   const { rows } = await client.query<
@@ -12,7 +15,7 @@ export async function holdsOf(client: PoolClient, tenantId: string): Promise<Hol
             (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAtMs"
      FROM copilot_internal.reservations
      WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL
-       AND coalesce(on_expiry = 'release', claimed_at IS NULL)
+       AND ${isReleasedByExpiry}
      ORDER BY expires_at LIMIT 1000`,
     [tenantId],
   );

@@ -1,7 +1,7 @@
 /** The quotas of a tenant and of its users: read to be shown and to wake who waits, and set. */
 import type { BindingQuota } from '../core/budget/commands';
 import type { Period } from '../core/budget/periods';
-import type { QuotaAmounts } from '../core/budget/quotas';
+import { startAnew, type QuotaAmounts } from '../core/budget/quotas';
 import { frozenOf, type Frozen } from './frozen';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
@@ -72,11 +72,10 @@ export async function selectQuotas(
 ): Promise<QuotaView[]> {
   const { rows } = await client.query<QuotaRow>(
     `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
-            CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.topup_usd)::text END AS topup_usd,
-            q.more_warning_thresholds::float8[] AS more_warning_thresholds,
-            CASE WHEN q.period_end <= now() THEN '0' ELSE trim_scale(q.current_spend_usd)::text END AS spent_usd,
+            trim_scale(q.topup_usd)::text AS topup_usd, trim_scale(q.current_spend_usd)::text AS spent_usd,
             trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
-            b.period_start, b.period_end, q.period_end <= now() AS was_ended
+            q.more_warning_thresholds::float8[] AS more_warning_thresholds, b.period_start, b.period_end,
+            q.period_end <= now() AS was_ended
      FROM copilot_internal.cost_quotas q,
           copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
      WHERE q.tenant_id = $1 AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}))
@@ -127,15 +126,22 @@ export interface QuotaRow {
   was_ended?: boolean;
 }
 
+function amountsOf(row: QuotaRow): QuotaAmounts {
+  const amounts = {
+    limitUsd: row.limit_usd,
+    topupUsd: row.topup_usd,
+    spentUsd: row.spent_usd,
+    reservedUsd: row.reserved_usd,
+  };
+  return row.was_ended ? startAnew(amounts, { isLease: row.scope === 'platform' }) : amounts;
+}
+
 export const viewOf = (row: QuotaRow): QuotaView => ({
   scope: row.scope,
   scopeId: row.scope_id,
   resourceType: row.resource_type,
   period: row.period,
-  limitUsd: row.limit_usd,
-  spentUsd: row.spent_usd,
-  reservedUsd: row.reserved_usd,
-  topupUsd: row.topup_usd,
+  ...amountsOf(row),
   warningThreshold: row.warning_threshold,
   moreWarningThresholds: row.more_warning_thresholds,
   periodStart: row.period_start,

@@ -112,6 +112,14 @@ export const tightest = <Q extends Standing>(quotas: readonly Q[]): Q | undefine
     return width[a.scope] - width[b.scope] || breadth(a) - breadth(b) || b.periodEndMs - a.periodEndMs;
   })[0];
 
+/** What amounts that are read from a period that has ended are in the next one, as `rollOver` and the next decision make them. */
+export const startAnew = (amounts: QuotaAmounts, { isLease }: { isLease: boolean }): QuotaAmounts => ({
+  limitUsd: isLease ? amounts.reservedUsd : amounts.limitUsd,
+  topupUsd: '0',
+  spentUsd: '0',
+  reservedUsd: amounts.reservedUsd,
+});
+
 /** The quota in the period around `nowMs`: spend and alerts start anew, open reservations carry over. */
 export function rollOver(quota: Quota, nowMs: number): Quota {
   if (nowMs < quota.periodEndMs) return quota;

@@ -49,7 +49,7 @@ BEGIN
         exhausted_until = CASE WHEN v_taken < v_short THEN clock_timestamp() + interval '1 second' END,
         platform_frees_at = CASE WHEN v_taken < v_short THEN (
           SELECT min(r.expires_at) FROM reservations r
-          WHERE r.status = 'granted' AND r.outcome IS NULL AND coalesce(r.on_expiry = 'release', r.claimed_at IS NULL)
+          WHERE r.status = 'granted' AND r.outcome IS NULL AND is_released_by_expiry(r)
             AND v_platform.resource_type IN ('all', r.resource)) END
     WHERE quota_id = v_need.quota_id;
   END LOOP;

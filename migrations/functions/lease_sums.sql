@@ -4,12 +4,13 @@ CREATE OR REPLACE FUNCTION copilot_internal.lease_sums()
   LANGUAGE sql STABLE SECURITY DEFINER
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
-  SELECT p.resource_type, p.period, p.limit_usd + CASE WHEN p.period_end <= now() THEN 0 ELSE p.topup_usd END,
-         coalesce(sum(CASE WHEN l.period_end > now() THEN l.limit_usd ELSE l.reserved_usd END), 0),
-         coalesce(sum(CASE WHEN l.period_end > now() THEN l.current_spend_usd ELSE 0 END + l.reserved_usd), 0)
-  FROM cost_quotas p LEFT JOIN cost_quotas l ON l.lease_of = p.quota_id
+  SELECT p.resource_type, p.period, c.whole_limit_usd, l.given_usd, l.used_usd
+  FROM cost_quotas p
+  CROSS JOIN LATERAL current_quota(p) AS c
+  CROSS JOIN LATERAL (
+    SELECT coalesce(sum(now.limit_usd), 0) AS given_usd, coalesce(sum(now.spent_usd + lease.reserved_usd), 0) AS used_usd
+    FROM cost_quotas lease, LATERAL current_quota(lease) AS now WHERE lease.lease_of = p.quota_id) AS l
   WHERE p.tenant_id IS NULL
-  GROUP BY p.quota_id
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.lease_sums() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION copilot_internal.lease_sums() TO spendlock_app;

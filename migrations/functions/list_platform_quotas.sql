@@ -7,16 +7,15 @@ CREATE OR REPLACE FUNCTION copilot_internal.list_platform_quotas()
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
   SELECT p.scope, p.scope_id, p.resource_type, p.period, p.limit_usd,
-         CASE WHEN p.period_end <= now() THEN 0 ELSE p.topup_usd END, l.spent, l.reserved, l.leased, p.warning_threshold,
+         c.topup_usd, l.spent, l.reserved, l.leased, p.warning_threshold,
          p.more_warning_thresholds, b.period_start, b.period_end
   FROM cost_quotas p
+  CROSS JOIN LATERAL current_quota(p) AS c
   CROSS JOIN LATERAL period_bounds(p.period, greatest(now(), p.period_start)) AS b
   CROSS JOIN LATERAL (
-    SELECT coalesce(sum(current_spend_usd) FILTER (WHERE period_end > now()), 0) AS spent,
-           coalesce(sum(reserved_usd), 0) AS reserved,
-           coalesce(sum(CASE WHEN period_end > now() THEN greatest(limit_usd, current_spend_usd + reserved_usd)
-                             ELSE reserved_usd END), 0) AS leased
-    FROM cost_quotas WHERE lease_of = p.quota_id) AS l
+    SELECT coalesce(sum(now.spent_usd), 0) AS spent, coalesce(sum(lease.reserved_usd), 0) AS reserved,
+           coalesce(sum(greatest(now.limit_usd, now.spent_usd + lease.reserved_usd)), 0) AS leased
+    FROM cost_quotas lease, LATERAL current_quota(lease) AS now WHERE lease.lease_of = p.quota_id) AS l
   WHERE p.tenant_id IS NULL
   ORDER BY p.resource_type, p.period
 $$;

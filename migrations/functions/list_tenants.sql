@@ -5,11 +5,10 @@ CREATE OR REPLACE FUNCTION copilot_internal.list_tenants()
   LANGUAGE sql STABLE SECURITY DEFINER
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
-  SELECT t.tenant_id, t.name, t.frozen_reason,
-         q.limit_usd + CASE WHEN q.period_end <= now() THEN 0 ELSE q.topup_usd END,
-         CASE WHEN q.period_end <= now() THEN 0 ELSE q.current_spend_usd END, q.reserved_usd, t.created_at
+  SELECT t.tenant_id, t.name, t.frozen_reason, c.whole_limit_usd, c.spent_usd, q.reserved_usd, t.created_at
   FROM tenants t
   LEFT JOIN cost_quotas q ON q.tenant_id = t.tenant_id AND q.scope = 'tenant' AND q.resource_type = 'all' AND q.period = 'month'
+  LEFT JOIN LATERAL current_quota(q) AS c ON q.quota_id IS NOT NULL
   WHERE t.deleted_at IS NULL
   ORDER BY t.tenant_id
 $$;

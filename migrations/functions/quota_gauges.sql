@@ -4,12 +4,10 @@ CREATE OR REPLACE FUNCTION copilot_internal.quota_gauges(p_max integer)
   LANGUAGE sql STABLE SECURITY DEFINER
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
-  SELECT q.tenant_id, q.resource_type, q.period, g.limit_usd, g.spent_usd, q.reserved_usd
-  FROM cost_quotas q, LATERAL (
-    SELECT q.limit_usd + CASE WHEN q.period_end <= now() THEN 0 ELSE q.topup_usd END AS limit_usd,
-           CASE WHEN q.period_end <= now() THEN 0 ELSE q.current_spend_usd END AS spent_usd) g
+  SELECT q.tenant_id, q.resource_type, q.period, c.whole_limit_usd, c.spent_usd, q.reserved_usd
+  FROM cost_quotas q, LATERAL current_quota(q) AS c
   WHERE q.scope = 'tenant'
-  ORDER BY (g.spent_usd + q.reserved_usd) / greatest(g.limit_usd, 0.000000000001) DESC, q.tenant_id, q.resource_type, q.period
+  ORDER BY (c.spent_usd + q.reserved_usd) / greatest(c.whole_limit_usd, 0.000000000001) DESC, q.tenant_id, q.resource_type, q.period
   LIMIT p_max
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.quota_gauges(integer) FROM PUBLIC;

@@ -26,15 +26,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.record_outcome(p_tenant_id text, p_o
   LANGUAGE sql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
-  WITH written AS (
-    UPDATE reservations
-    SET outcome = p_outcome, outcome_usd = p_cost_usd, outcome_usage = p_usage, outcome_result = p_result,
-        outcome_at = clock_timestamp()
-    WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NULL
-    RETURNING 1)
-  SELECT EXISTS (SELECT FROM written) OR EXISTS (
-    SELECT FROM reservations
-    WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND claim_token = p_claim_token AND outcome IS NOT NULL)
+  SELECT record_outcome(p_tenant_id, p_operation_id, p_claim_token, p_outcome, p_cost_usd, p_usage, p_result, false)
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.record_outcome(text, uuid, uuid, text, numeric, jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION copilot_internal.record_outcome(text, uuid, uuid, text, numeric, jsonb, jsonb) TO spendlock_app;

@@ -1,6 +1,8 @@
 /** XA9, XF5: the gate before a request and the authority that decides it say the same of one that has no money. */
 import { randomUUID } from 'node:crypto';
 import { calculateRetryAfter } from '../../core/budget/periods';
+import { isReleasedByExpiry } from '../../core/budget/reservations';
+import { readHolds } from '../../store/holds';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
@@ -67,6 +69,29 @@ describe('the gate and the authority', () => {
     const [gate] = await bothDeny(tenantId, '2');
     expect(Number(gate.retryAfter)).not.toBe(90);
     expect(Number(gate.retryAfter)).not.toBe(120);
+  });
+
+  test('agree with the database which holds come back by themselves', async () => {
+    const tenantId = await stack.tenant('10');
+    const expected: string[] = [];
+    for (const onExpiry of [undefined, 'release', 'settle'] as const) {
+      for (const claimed of [false, true]) {
+        const operationId = randomUUID();
+        await reserve(tenantId, '0.1', { operationId, ttlSeconds: 600, ...(onExpiry && { onExpiry }) });
+        if (claimed) await post(`/v1/reservations/${operationId}/claim`, { tenantId });
+        const request = { resource: 'llm', requestedUsd: 1n, priceVersion: '', kind: '', onExpiry } as const;
+        if (isReleasedByExpiry({ request, claimed })) expected.push(operationId);
+      }
+    }
+    expect(expected).toHaveLength(3);
+    const { rows } = await stack.admin.query<{ id: string }>(
+      `SELECT operation_id AS id FROM copilot_internal.reservations r
+       WHERE tenant_id = $1 AND copilot_internal.is_released_by_expiry(r)`,
+      [tenantId],
+    );
+    expect(rows.map(({ id }) => id).sort()).toEqual([...expected].sort());
+    const holds = await readHolds(stack.pool, tenantId);
+    expect(holds.map(({ operationId }) => operationId).sort()).toEqual([...expected].sort());
   });
 
   test('wait for the last of several quotas that are used up', async () => {
