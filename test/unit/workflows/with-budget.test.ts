@@ -1,0 +1,699 @@
+/**
+ * A paid step by Temporal's own runtime, with a clock of the test's: what it asks for, what its attempts come to, what is tried again
+ * and when, and what its tenant has spent and reserved afterwards. The answers are those of `core`.
+ */
+import { failing, WorkflowScene, type Call, type Reply } from '../../support/workflow-scene';
+import { proxyActivities, sleep } from '@temporalio/workflow';
+import type { AttemptEnd, ReserveRequest } from '../../../contracts/budget';
+import { moneyFreedSignal } from '../../../contracts/messages';
+import { formatUsd, parseUsd } from '../../../core/money';
+import {
+  Budget,
+  type BudgetScope,
+  type Grant,
+  type PaidStep,
+  type PaidStepHooks,
+} from '../../../workflows/budget/with-budget';
+import { BudgetModel, commit, release, reserve, type QuotaSpec } from '../../support/budget-model';
+
+/** What the paid activity of an attempt does. */
+type Attempt =
+  /** It is billed as much. */
+  | `costs $${string}`
+  /** It is billed as much, its result is kept, and it dies before it returns. */
+  | `dies having paid $${string}`
+  /** It dies in its call, and nobody knows more. */
+  | 'dies'
+  /** It dies before its call. */
+  | 'dies unclaimed'
+  | 'refused the claim'
+  /** The provider says no, in a way that may pass; perhaps after so many seconds. */
+  | `overloaded${'' | ` for ${number} s`}`
+  /** There is no room at the provider. */
+  | 'has to wait'
+  | 'fails for good'
+  /** It fails with a code and nothing else. */
+  | 'fails'
+  /** It goes on until it is cancelled. */
+  | 'goes on';
+
+/** How an authority is: what becomes of requests of either kind, one after the other; the last holds for all that follow. */
+type Reserving = 'answers' | 'answers late' | 'dies' | 'is silent' | `conflicts`;
+
+interface World {
+  quotas?: QuotaSpec[];
+  attempts?: Attempt[];
+  quickly?: Reserving[];
+  patiently?: Reserving[];
+}
+
+const letters = 'abcdefghijklmnop';
+
+class MoneyScene extends WorkflowScene {
+  readonly model: BudgetModel;
+  readonly log: string[] = [];
+  private readonly names = new Map<string, string>();
+  private readonly kept = new Map<string, unknown>();
+  private readonly attempts: Attempt[];
+  private readonly quickly: Reserving[];
+  private readonly patiently: Reserving[];
+
+  constructor({
+    quotas = [{ limitUsd: '10' }],
+    attempts = ['costs $0.4'],
+    quickly = ['answers'],
+    patiently = ['answers'],
+  }: World) {
+    super((call) => this.act(call));
+    this.model = new BudgetModel(0, quotas);
+    this.attempts = [...attempts];
+    this.quickly = [...quickly];
+    this.patiently = [...patiently];
+  }
+
+  nameOf(operationId: string): string {
+    const name = this.names.get(operationId) ?? letters[this.names.size];
+    this.names.set(operationId, name);
+    return name;
+  }
+
+  note(text: string): void {
+    this.log.push(`${this.nowMs} ${text}`);
+  }
+
+  /** What is spent and reserved of the first quota. */
+  balance(index = 0): string {
+    const { spentUsd, reservedUsd } = this.model.balance(index);
+    return `$${formatUsd(spentUsd)} spent, $${formatUsd(reservedUsd)} reserved`;
+  }
+
+  private act({ type, request }: Call): Reply {
+    const { operationId, waiterId, operationIds } = request as Record<string, string> & { operationIds: string[] };
+    const name = operationId === undefined ? '' : this.nameOf(operationId);
+    this.model.nowMs = this.nowMs;
+    switch (type) {
+      case 'reserveQuickly':
+      case 'reserve': {
+        // What only concerns the repetition of a step is no part of what is asked.
+        expect(Object.keys(request as object)).not.toEqual(
+          expect.arrayContaining([expect.stringMatching(/^(maxAttempts|pauseMsMax|onDenied|maxCostUsd|unavailable)$/)]),
+        );
+        const { tenantId: _tenant, ...asked } = request as ReserveRequest;
+        const amounts =
+          asked.minimumUsd === undefined ? asked.amountUsd : `${asked.amountUsd}, at least $${asked.minimumUsd}`;
+        this.note(`${type === 'reserve' ? 'reserve patiently' : 'reserve'} ${name} $${amounts}`);
+        return this.decide(type === 'reserve' ? this.patiently : this.quickly, asked);
+      }
+      case 'pay':
+        return this.pay(operationId as string, this.attempts.length > 1 ? this.attempts.shift() : this.attempts[0]);
+      case 'commit':
+        this.note(`commit ${name}`);
+        return { returns: this.commit(operationId as string) };
+      case 'release':
+        this.note(`release ${name}`);
+        this.model.decide(release(operationId as string));
+        return { returns: undefined };
+      case 'allowUnreserved':
+        this.note(`allow ${name}`);
+        return {
+          returns: {
+            decision: 'granted',
+            operationId,
+            grantedUsd: '1',
+            partial: false,
+            expiresAt: '',
+            unreserved: true,
+          },
+        };
+      case 'awaitMoney':
+        this.note(`wait as ${this.nameOf(waiterId as string)}`);
+        return { returns: undefined };
+      case 'endWaiting':
+        this.note(`end waiting as ${this.nameOf(waiterId as string)}`);
+        return { returns: undefined };
+      case 'confirmSettled':
+        this.note(`confirm ${operationIds.map((id) => this.nameOf(id)).join(' ')}`);
+        return { returns: undefined };
+      default:
+        throw new Error(`There is no activity ${type}.`);
+    }
+  }
+
+  private decide(script: Reserving[], asked: Omit<ReserveRequest, 'tenantId'>): Reply {
+    const how = script.length > 1 ? script.shift() : script[0];
+    if (how === 'is silent') return { open: true };
+    if (how === 'dies') return { lost: true };
+    if (how === 'answers late') return { returns: null, afterMs: 700 };
+    const { operationId, amountUsd, ...more } = asked;
+    if (how === 'conflicts') this.model.decide(reserve(operationId, '9.9'));
+    const [answer] = this.model.decide(reserve(operationId, amountUsd, more)).answers;
+    return { returns: answer };
+  }
+
+  private pay(operationId: string, attempt: Attempt = 'costs $0.4'): Reply {
+    const name = this.nameOf(operationId);
+    this.note(`pay ${name}`);
+    const free = (details: Parameters<typeof failing>[1]): Reply => {
+      this.model.outcome(operationId, { billed: false });
+      this.model.decide(commit(operationId));
+      return failing('provider_unavailable', details);
+    };
+    if (attempt === 'dies unclaimed') return { lost: true, afterMs: 100 };
+    if (attempt === 'refused the claim') {
+      this.model.decide(release(operationId));
+      return failing('claim_refused', { settled: true, retry: true });
+    }
+    this.model.claim(operationId);
+    const [costUsd] = /[\d.]+$/.exec(attempt) ?? [];
+    if (attempt.includes('$')) {
+      this.model.outcome(operationId, { billed: true, costUsd: parseUsd(costUsd as string) });
+      this.kept.set(operationId, { costUsd });
+      if (!attempt.startsWith('dies')) this.model.decide(commit(operationId));
+      return attempt.startsWith('dies') ? { lost: true, afterMs: 100 } : { returns: { costUsd }, afterMs: 100 };
+    }
+    switch (attempt) {
+      case 'overloaded':
+        return free({ settled: true, retry: true });
+      case 'has to wait':
+        return free({ settled: true, retry: true, waits: true, retryAfterSeconds: 5 });
+      case 'fails for good':
+        return free({ settled: true, retry: false });
+      case 'fails':
+        return failing('internal');
+      case 'goes on':
+        return { open: true };
+      case 'dies':
+        return { lost: true, afterMs: 100 };
+      default:
+        return free({ settled: true, retry: true, retryAfterSeconds: Number(attempt.split(' ')[2]) });
+    }
+  }
+
+  private commit(operationId: string): AttemptEnd {
+    const found = this.model.reservations.get(operationId);
+    this.model.decide(found?.claimed ? commit(operationId) : release(operationId));
+    if (!found?.claimed) return { outcome: 'not_called' };
+    if (!found.outcome) return { outcome: 'unknown' };
+    return found.outcome.billed ? { outcome: 'billed', result: this.kept.get(operationId) } : { outcome: 'not_billed' };
+  }
+
+  /** How the workflow ended, in a line. */
+  get end(): string {
+    if (!this.ended) return 'goes on';
+    if ('result' in this.ended) return JSON.stringify(this.ended.result);
+    const { type, message, cause } = this.ended.error as Error & {
+      type?: string;
+      cause?: { type?: string; message: string };
+    };
+    return type ?? cause?.type ?? cause?.message ?? message;
+  }
+}
+
+/** The paid activity. Its proxy can be made within a workflow only. */
+const pay = (operationId: string): Promise<{ costUsd: string }> =>
+  proxyActivities<{ pay: (request: { operationId: string }) => Promise<{ costUsd: string }> }>({
+    startToCloseTimeout: '1 minute',
+    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+    retry: { maximumAttempts: 1 },
+  }).pay({ operationId });
+
+const step = (more: Partial<PaidStep> = {}): PaidStep => ({
+  resource: 'llm',
+  kind: 'llm.call',
+  amountUsd: '1',
+  priceVersion: 'p1',
+  ttlSeconds: 60,
+  ...more,
+});
+
+type Program = (budget: Budget, scene: MoneyScene) => Promise<unknown>;
+interface Options {
+  scope?: Partial<BudgetScope>;
+  more?: Partial<PaidStep>;
+  hooks?: PaidStepHooks;
+  program?: Program;
+}
+
+/** Begins a workflow of one paid step, or of what a test says. */
+async function begin(world: World, { scope, more, hooks, program }: Options = {}): Promise<MoneyScene> {
+  const scene = new MoneyScene(world);
+  const oneStep: Program = (budget) =>
+    budget.withBudget(step(more), ({ operationId }: Grant) => pay(operationId), hooks);
+  await scene.start(() => {
+    const budget = new Budget({ tenantId: 'acme', runId: 'run', ...scope });
+    budget.onDenial = () => scene.note('denied');
+    return (program ?? oneStep)(budget, scene);
+  });
+  return scene;
+}
+
+interface Case extends World, Options {
+  what: string;
+  log: string;
+  end: string;
+  balance: string;
+}
+
+const unavailable = (then: 'deny' | 'allow'): Partial<BudgetScope> => ({ unavailable: { then, afterMs: 5_000 } });
+
+const cases: Case[] = [
+  {
+    what: 'reserves, acts, and returns what it bought',
+    log: '0 reserve a $1 | 0 pay a',
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'takes what is left where that is enough',
+    quotas: [{ limitUsd: '0.7' }],
+    more: { minimumUsd: '0.5' },
+    log: '0 reserve a $1, at least $0.5 | 0 pay a',
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'is refused where less is left than it can use, and nothing is called',
+    quotas: [{ limitUsd: '0.7' }],
+    more: { minimumUsd: '0.8' },
+    log: '0 reserve a $1, at least $0.8 | 0 denied',
+    end: 'quota_exceeded',
+    balance: '$0 spent, $0 reserved',
+  },
+  {
+    what: 'fails with what a request is rejected for',
+    quickly: ['conflicts'],
+    log: '0 reserve a $1',
+    end: 'operation_conflict',
+    balance: '$0 spent, $9.9 reserved',
+  },
+  {
+    what: 'asks patiently, under the same id, where no answer comes at once',
+    quickly: ['answers late'],
+    log: '0 reserve a $1 | 700 reserve patiently a $1 | 700 pay a',
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'asks patiently where the worker that asked is gone',
+    quickly: ['dies'],
+    log: '0 reserve a $1 | 0 reserve patiently a $1 | 0 pay a',
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'gives up when the authority is silent for longer than its policy lets it, and holds nothing',
+    quickly: ['answers late'],
+    patiently: ['is silent'],
+    scope: unavailable('deny'),
+    log: '0 reserve a $1 | 700 reserve patiently a $1 | 5700 release a',
+    end: 'authority_unavailable',
+    balance: '$0 spent, $0 reserved',
+  },
+  {
+    what: 'goes on without a grant, on record, when its policy lets it',
+    quickly: ['answers late'],
+    patiently: ['is silent'],
+    scope: unavailable('allow'),
+    log: '0 reserve a $1 | 700 reserve patiently a $1 | 5700 allow a | 5700 pay a',
+    end: '{"costUsd":"0.4"}',
+    balance: '$0 spent, $0 reserved',
+  },
+  {
+    what: 'reserves again for each attempt after a pause that doubles, four times in all',
+    attempts: ['overloaded'],
+    log: '0 reserve a $1 | 0 pay a | 1000 reserve b $1 | 1000 pay b | 3000 reserve c $1 | 3000 pay c | 7000 reserve d $1 | 7000 pay d',
+    end: 'provider_unavailable',
+    balance: '$0 spent, $0 reserved',
+  },
+  {
+    what: 'pauses for as long as the provider asks',
+    attempts: ['overloaded for 30 s', 'costs $0.4'],
+    log: '0 reserve a $1 | 0 pay a | 30000 reserve b $1 | 30000 pay b',
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'does not pause for longer than it may',
+    attempts: ['overloaded for 30 s'],
+    more: { pauseMsMax: 29_999 },
+    log: '0 reserve a $1 | 0 pay a',
+    end: 'provider_unavailable',
+    balance: '$0 spent, $0 reserved',
+  },
+  {
+    what: 'waits for room at the provider for as long as it takes',
+    attempts: [...Array<Attempt>(5).fill('has to wait'), 'costs $0.4'],
+    log: Array.from(
+      'abcdef',
+      (name, index) => `${index * 5_000} reserve ${name} $1 | ${index * 5_000} pay ${name}`,
+    ).join(' | '),
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'reserves again where its claim is refused',
+    attempts: ['refused the claim', 'costs $0.4'],
+    log: '0 reserve a $1 | 0 pay a | 1000 reserve b $1 | 1000 pay b',
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'is not tried again after what is final',
+    attempts: ['fails for good'],
+    log: '0 reserve a $1 | 0 pay a',
+    end: 'provider_unavailable',
+    balance: '$0 spent, $0 reserved',
+  },
+  {
+    what: 'charges the grant of an attempt that failed without a word on its cost, and is not tried again',
+    attempts: ['fails'],
+    log: '0 reserve a $1 | 0 pay a | 0 commit a',
+    end: 'internal',
+    balance: '$1 spent, $0 reserved',
+  },
+  {
+    what: 'charges the grant of an attempt that was lost in its call, and reserves again',
+    attempts: ['dies', 'costs $0.4'],
+    log: '0 reserve a $1 | 0 pay a | 100 commit a | 1100 reserve b $1 | 1100 pay b',
+    end: '{"costUsd":"0.4"}',
+    balance: '$1.4 spent, $0 reserved',
+  },
+  {
+    what: 'charges nothing for an attempt that was lost before its call',
+    attempts: ['dies unclaimed', 'costs $0.4'],
+    log: '0 reserve a $1 | 0 pay a | 100 commit a | 1100 reserve b $1 | 1100 pay b',
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'goes on with what a lost attempt had bought, and does not buy it again',
+    attempts: ['dies having paid $0.3', 'costs $0.4'],
+    log: '0 reserve a $1 | 0 pay a | 100 commit a',
+    end: '{"costUsd":"0.3"}',
+    balance: '$0.3 spent, $0 reserved',
+  },
+];
+
+describe('a paid step', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  test.each(cases)('$what', async ({ log, end, balance, scope, more, ...world }) => {
+    const scene = await begin(world, { ...(scope ? { scope } : {}), ...(more ? { more } : {}) });
+    await scene.finish();
+    expect({ log: scene.log.join(' | '), end: scene.end, balance: scene.balance() }).toEqual({ log, end, balance });
+  });
+
+  test('is told what it was granted, and how far each attempt came', async () => {
+    const lines: unknown[] = [];
+    const grants: Grant[] = [];
+    const scene = await begin(
+      { quotas: [{ limitUsd: '0.7' }], attempts: ['overloaded', 'costs $0.4'] },
+      {
+        program: (budget, scene) => {
+          budget.onStep = ({ operationId, state, heldUsd }) =>
+            lines.push([scene.nameOf(operationId), state, ...(heldUsd === undefined ? [] : [heldUsd])].join(' '));
+          return budget.withBudget(step({ minimumUsd: '0.5' }), (grant) => {
+            grants.push(grant);
+            return pay(grant.operationId);
+          });
+        },
+      },
+    );
+    await scene.finish();
+    expect(lines).toEqual(['a asks', 'a holds 0.7', 'a ended', 'b asks', 'b holds 0.7', 'b ended']);
+    expect(grants).toMatchObject([{ grantedUsd: '0.7', partial: true }, { partial: true }]);
+  });
+
+  test('finds out what became of a lost attempt before it is charged, and of no other', async () => {
+    const scene = await begin(
+      { attempts: ['overloaded', 'dies', 'costs $0.4'] },
+      {
+        program: (budget, scene) =>
+          budget.withBudget(step(), ({ operationId }) => pay(operationId), {
+            beforeCommit: async (operationId) => scene.note(`look after ${scene.nameOf(operationId)}`),
+          }),
+      },
+    );
+    await scene.finish();
+    expect(scene.log.join(' | ')).toContain('1000 pay b | 1100 look after b | 1100 commit b');
+    expect(scene.log.join(' | ')).not.toContain('look after a');
+  });
+
+  test('is planned again at the prices of now after each pause, and not before the first attempt', async () => {
+    let priceUsd = 1;
+    const planAgain = async () => step({ amountUsd: `${(priceUsd += 1)}` });
+    const scene = await begin({ attempts: ['overloaded', 'dies', 'costs $0.4'] }, { hooks: { planAgain } });
+    await scene.finish();
+    expect(scene.log.filter((line) => line.includes('reserve'))).toEqual([
+      '0 reserve a $1',
+      '1000 reserve b $2',
+      '3100 reserve c $3',
+    ]);
+  });
+});
+
+describe('a paid step that waits for money', () => {
+  afterEach(() => jest.restoreAllMocks());
+  const waiting: Options = { scope: { onDenied: 'wait' } };
+  const day = 86_400_000;
+  const spend = (scene: MoneyScene, amountUsd: string): void => {
+    scene.model.decide(reserve('other', amountUsd));
+    scene.model.claim('other');
+    scene.model.outcome('other', { billed: true, costUsd: parseUsd(amountUsd) });
+    scene.model.decide(commit('other'));
+  };
+
+  test('holds none, asks anew when it is told of some, and leaves the line', async () => {
+    const scene = await begin({ quotas: [{ limitUsd: '0.5' }] }, waiting);
+    expect(scene.balance()).toBe('$0 spent, $0 reserved');
+    await scene.moveTo(60_000);
+    // Somebody else was faster: it waits on, under the first id.
+    await scene.signal(moneyFreedSignal.name);
+    await scene.moveTo(90_000);
+    Object.assign(scene.model.quotas[0] as object, { limitUsd: parseUsd('5') });
+    await scene.signal(moneyFreedSignal.name);
+    await scene.finish();
+    expect(scene.log.filter((line) => !line.includes('denied')).join(' | ')).toBe(
+      '0 reserve a $1 | 0 wait as a | 60000 reserve b $1 | 60000 wait as a | 90000 reserve c $1 | 90000 end waiting as a | 90000 pay c',
+    );
+    expect([scene.end, scene.balance()]).toEqual(['{"costUsd":"0.4"}', '$0.4 spent, $0 reserved']);
+  });
+
+  test('asks again at its time although every signal is lost: when its period ends, and every six hours until then', async () => {
+    const scene = await begin(
+      { quotas: [{ limitUsd: '1', period: 'day' }], attempts: ['costs $0.4'] },
+      {
+        ...waiting,
+        program: async (budget, scene) => {
+          spend(scene, '1');
+          await sleep('1 hour');
+          return budget.withBudget(step(), ({ operationId }) => pay(operationId));
+        },
+      },
+    );
+    await scene.finish();
+    const asked = scene.log.filter((line) => line.includes('reserve')).map((line) => Number(line.split(' ')[0]));
+    expect(asked).toEqual([...[1, 7, 13, 19].map((hours) => (hours * day) / 24), day + 100]);
+    expect(scene.end).toBe('{"costUsd":"0.4"}');
+  });
+
+  test('asks the platform after a minute, then after pauses that double', async () => {
+    const quotas: QuotaSpec[] = [{ limitUsd: '0.5', scope: 'platform', scopeId: '*' }];
+    const scene = await begin({ quotas }, waiting);
+    await scene.moveTo(15 * 60_000);
+    const asked = scene.log.filter((line) => line.includes('reserve')).map((line) => Number(line.split(' ')[0]));
+    expect(asked).toEqual([0, 60_000, 180_000, 420_000, 900_000]);
+    await scene.moveTo(4 * day);
+    const [before, last] = scene.log.filter((line) => line.includes('reserve')).slice(-2);
+    expect(parseInt(last as string) - parseInt(before as string)).toBe(day / 4);
+  });
+
+  test('is planned again at the prices of now', async () => {
+    const planAgain = async () => step({ amountUsd: '0.5' });
+    const scene = await begin({ quotas: [{ limitUsd: '0.5' }] }, { ...waiting, hooks: { planAgain } });
+    await scene.moveTo(1_000);
+    await scene.signal(moneyFreedSignal.name);
+    await scene.finish();
+    expect(scene.log.join(' | ')).toContain('1000 reserve b $0.5 | 1000 end waiting as a | 1000 pay b');
+  });
+
+  test('does not where it says so itself', async () => {
+    const scene = await begin({ quotas: [{ limitUsd: '0.5' }] }, { ...waiting, more: { onDenied: 'fail' } });
+    expect([scene.end, scene.log.length]).toEqual(['quota_exceeded', 2]);
+  });
+
+  test('has the rest of its run put to rest meanwhile', async () => {
+    const scene = await begin(
+      { quotas: [{ limitUsd: '0.5' }] },
+      {
+        ...waiting,
+        program: (budget, scene) => {
+          budget.whileWaiting = async (wait) => {
+            scene.note('rest');
+            await wait();
+            scene.note('go on');
+          };
+          return budget.withBudget(step(), ({ operationId }) => pay(operationId));
+        },
+      },
+    );
+    await scene.moveTo(1_000);
+    Object.assign(scene.model.quotas[0] as object, { limitUsd: parseUsd('5') });
+    await scene.signal(moneyFreedSignal.name);
+    await scene.finish();
+    expect(scene.log.join(' | ')).toMatch(/0 rest \| 0 wait as a \| 1000 go on \| 1000 reserve b/);
+  });
+
+  test('leaves the line when it is cancelled, and asks no more', async () => {
+    const scene = await begin({ quotas: [{ limitUsd: '0.5' }] }, waiting);
+    await scene.moveTo(60_000);
+    await scene.cancel();
+    expect(scene.log.at(-1)).toBe('60000 end waiting as a');
+    expect([scene.end, scene.balance()]).toEqual(['cancelled', '$0 spent, $0 reserved']);
+  });
+});
+
+describe('a paid step that is cancelled', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  test('while it asks gives its request up, also where the answer is on its way', async () => {
+    const scene = await begin({ quickly: ['answers late'], patiently: ['is silent'] });
+    await scene.moveTo(1_000);
+    await scene.cancel();
+    expect(scene.log.join(' | ')).toBe('0 reserve a $1 | 700 reserve patiently a $1 | 1000 release a');
+    expect(scene.end).toBe('cancelled');
+    // The release overtook the reserve, and leaves a tombstone.
+    const [operationId] = [...scene.model.reservations.keys()];
+    const late = scene.model.decide(reserve(operationId as string, '1'));
+    expect([late.answers, scene.balance()]).toMatchObject([[{ code: 'operation_released' }], '$0 spent, $0 reserved']);
+  });
+
+  test('while it asks within its task does so too', async () => {
+    const scene = await begin({ quickly: ['is silent'] });
+    await scene.cancel();
+    expect([scene.log.join(' | '), scene.end]).toEqual(['0 reserve a $1 | 0 release a', 'cancelled']);
+  });
+
+  test('in its call is charged, and not tried again', async () => {
+    const scene = await begin({ attempts: ['goes on', 'costs $0.4'] });
+    await scene.moveTo(50);
+    expect(scene.balance()).toBe('$0 spent, $1 reserved');
+    await scene.cancel();
+    expect(scene.log.join(' | ')).toBe('0 reserve a $1 | 0 pay a | 50 commit a');
+    expect([scene.end, scene.balance()]).toEqual(['cancelled', '$1 spent, $0 reserved']);
+  });
+
+  test('between two attempts ends there', async () => {
+    const scene = await begin({ attempts: ['overloaded'] });
+    await scene.moveTo(500);
+    await scene.cancel();
+    await scene.moveTo(100_000);
+    expect([scene.log.join(' | '), scene.end]).toEqual(['0 reserve a $1 | 0 pay a', 'cancelled']);
+  });
+});
+
+describe('the own limit of a run', () => {
+  afterEach(() => jest.restoreAllMocks());
+  const limited = (program: Program): Options => ({ scope: { maxCostUsd: '1' }, program });
+  const buy = (budget: Budget, amountUsd: string, more: Partial<PaidStep> = {}) =>
+    budget.withBudget(step({ amountUsd, ...more }), async ({ operationId }) => {
+      const { costUsd } = await pay(operationId);
+      budget.noteCost(operationId, costUsd);
+      return costUsd;
+    });
+
+  test('holds for steps side by side together', async () => {
+    const scene = await begin(
+      {},
+      limited((budget) =>
+        Promise.all([buy(budget, '0.6'), buy(budget, '0.6').catch((error: { type?: string }) => error.type)]),
+      ),
+    );
+    await scene.finish();
+    expect([scene.end, scene.log.join(' | ')]).toEqual(['["0.4","run_limit_exceeded"]', '0 reserve a $0.6 | 0 pay a']);
+  });
+
+  test('gives back what a step did not cost', async () => {
+    const scene = await begin(
+      {},
+      limited(async (budget) => [await buy(budget, '0.6'), await buy(budget, '0.6'), budget.spentUsd]),
+    );
+    await scene.finish();
+    expect(scene.end).toBe('["0.4","0.4","0.8"]');
+  });
+
+  test('shrinks a step to what is left, where that is enough', async () => {
+    const scene = await begin(
+      {},
+      limited(async (budget) => [await buy(budget, '0.6'), await buy(budget, '0.8', { minimumUsd: '0.5' })]),
+    );
+    await scene.finish();
+    expect(scene.log.filter((line) => line.includes('reserve'))).toEqual([
+      '0 reserve a $0.6',
+      '100 reserve b $0.6, at least $0.5',
+    ]);
+  });
+
+  test('is not touched by what was rejected, denied, released or refused its claim', async () => {
+    const scene = await begin(
+      {
+        quotas: [{ limitUsd: '0.9' }],
+        attempts: ['refused the claim', 'fails for good'],
+        quickly: ['conflicts', 'answers'],
+      },
+      limited(async (budget) => {
+        const ends = [];
+        for (const amountUsd of ['0.7', '1', '0.8'])
+          ends.push(await buy(budget, amountUsd).catch((error: Error) => error.message));
+        return budget.spentUsd;
+      }),
+    );
+    await scene.finish();
+    expect(scene.end).toBe('"0"');
+  });
+
+  test('counts the grant of an attempt whose cost nobody knows', async () => {
+    const scene = await begin(
+      { attempts: ['dies', 'costs $0.4'] },
+      limited(async (budget) => [await buy(budget, '0.4'), budget.spentUsd]),
+    );
+    await scene.finish();
+    expect(scene.end).toBe('["0.4","0.8"]');
+  });
+
+  test('goes on where the execution before had come to, or anew', async () => {
+    const scene = await begin(
+      {},
+      limited(async (budget) => {
+        budget.noteBought('earlier', '0.9');
+        const first = await buy(budget, '0.2').catch((error: Error & { type?: string }) => error.type);
+        budget.countFrom('0.5');
+        return [first, await buy(budget, '0.5'), budget.spentUsd];
+      }),
+    );
+    await scene.finish();
+    expect(scene.end).toBe('["run_limit_exceeded","0.4","0.9"]');
+  });
+});
+
+describe('the end of a run', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  test('reads back once that each of its operations has ended, but for those that stay open', async () => {
+    const scene = await begin(
+      { attempts: ['overloaded', 'costs $0.4'] },
+      {
+        program: async (budget) => {
+          let open = '';
+          await budget.withBudget(step(), ({ operationId }) => pay((open = operationId)));
+          await budget.settled([open]);
+          await budget.withBudget(step(), ({ operationId }) => pay(operationId));
+          await budget.settled();
+          await budget.settled();
+        },
+      },
+    );
+    await scene.finish();
+    expect(scene.log.filter((line) => line.includes('confirm'))).toEqual(['1100 confirm a', '1200 confirm b c']);
+  });
+});
