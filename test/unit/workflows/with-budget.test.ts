@@ -72,7 +72,7 @@ class MoneyScene extends WorkflowScene {
   }
 
   nameOf(operationId: string): string {
-    const name = this.names.get(operationId) ?? letters[this.names.size];
+    const name = this.names.get(operationId) ?? letters.charAt(this.names.size);
     this.names.set(operationId, name);
     return name;
   }
