@@ -30,6 +30,9 @@ module.exports = {
   testSequencer: '<rootDir>/test/support/longest-first.cjs',
   globalSetup: '<rootDir>/test/support/global-setup.ts',
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+  // `npm run coverage`: the branches of what decides. What runs in processes that a test starts is not counted (CONTRIBUTING.md).
+  collectCoverageFrom: ['{core,authority,workflows}/**/*.ts'],
+  coverageReporters: ['text', 'html'],
   reporters: ['default', '<rootDir>/test/support/counts-reporter.cjs'],
   projects: [
     { ...common, displayName: 'unit', testMatch: ['<rootDir>/test/unit/**/*.test.ts'] },

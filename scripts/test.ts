@@ -18,9 +18,12 @@ const rounds = options.includes('--selectProjects')
   ? [[]]
   : unitOnly
     ? [['unit']]
-    : options.length > 0
-      ? [['unit', 'integration', 'performance']]
-      : [['unit', 'integration'], ['performance']];
+    : // What measures is not measured while branches are counted.
+      options.join() === '--coverage'
+      ? [['unit', 'integration']]
+      : options.length > 0
+        ? [['unit', 'integration', 'performance']]
+        : [['unit', 'integration'], ['performance']];
 dropProviderKeys(process.env);
 const scratch = mkdtempSync(path.join(tmpdir(), 'spendlock-test-run-'));
 const countsFile = path.join(scratch, 'counts.json');
