@@ -6,7 +6,7 @@ import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { ownerOf, type ApiContext, type ApiEnv } from './request';
 import { ApiError } from './errors';
-import { largeBytes, readLarge, type LargeBody } from './large-bodies';
+import { largeBytes, readLarge, restBytesMax, type LargeBody } from './large-bodies';
 import { fileBytesMax } from './schemas';
 
 const MiB = 1024 * 1024;
@@ -22,12 +22,15 @@ export interface BodyLimits {
 
 export const bodyLimits: BodyLimits = {
   withFileBytes: Math.ceil(fileBytesMax * 1.4) + MiB,
-  otherBytes: 2 * MiB,
+  otherBytes: restBytesMax,
   perOwnerBytes: 40 * MiB,
   allBytes: 120 * MiB,
 };
 
 const takesFile = (path: string): boolean => path === '/v1/runs' || path === '/v1/conversations';
+
+/** Bodies of more values are refused: each costs its reader many times what it costs its sender, and nothing that is asked for has nearly as many. */
+const valuesMax = 50_000;
 
 /** Bodies deeper than this are refused: nothing that is asked for is nearly as deep, and some that read it cannot go so far. */
 const depthMax = 64;
@@ -134,6 +137,10 @@ function checkType(c: ApiContext): void {
 }
 
 function jsonFrom(text: string): unknown {
+  if (hasManyValues(text)) {
+    const message = `The body has more than ${valuesMax} values. Nothing was done.`;
+    throw new ApiError('payload_too_large', message);
+  }
   let body: unknown;
   try {
     body = JSON.parse(text);
@@ -145,6 +152,25 @@ function jsonFrom(text: string): unknown {
   // Only what is written as an escape can be wrong, so that most bodies are not walked.
   if (/\\u(0000|d[89a-f])/i.test(text) && hasUnstorableText(body)) throw unstorable('The body');
   return body;
+}
+
+/** Whether there are too many, counted without taking the text apart: each but the first follows a comma or opens something. */
+function hasManyValues(text: string): boolean {
+  if (text.length <= valuesMax) return false;
+  let values = 1;
+  let isString = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text[at];
+    if (isString) {
+      if (character === '\\') at += 1;
+      else if (character === '"') isString = false;
+    } else if (character === '"') isString = true;
+    else if (character === ',' || character === '[' || character === '{') {
+      values += 1;
+      if (values > valuesMax) return true;
+    }
+  }
+  return false;
 }
 
 const isContainer = (value: unknown): value is object => typeof value === 'object' && value !== null;

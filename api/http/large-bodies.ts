@@ -8,6 +8,8 @@ import { ApiError } from './errors';
 
 /** Smaller ones are read at once. */
 export const largeBytes = 256 * 1024;
+/** What may stand beside a file: other bodies are no longer either. Taking it apart must not be felt by whoever waits for the thread. */
+export const restBytesMax = 2 * 1024 * 1024;
 /** How long one that has come whole may take, those before it included. */
 const readMaxMs = 20_000;
 
@@ -29,10 +31,19 @@ const pieces = new Map();
 function read(id) {
   const bytes = Buffer.concat(pieces.get(id) ?? []);
   pieces.delete(id);
-  const body = JSON.parse(new TextDecoder().decode(bytes));
+  const whole = new TextDecoder().decode(bytes);
+  // Without what may be a file's content, which costs next to nothing to take apart.
+  if (whole.replace(/"[A-Za-z0-9+\\/=\\\\]{1000,}"/g, '""').length > ${restBytesMax}) {
+    parentPort.postMessage({ id, isTooLarge: true });
+    return;
+  }
+  const body = JSON.parse(whole);
   const encoded = body && body.file && typeof body.file === 'object' ? body.file.contentBase64 : undefined;
   if (typeof encoded !== 'string' || !/^[A-Za-z0-9+/]*={0,2}$/.test(encoded)) {
-    parentPort.postMessage({ id, text: JSON.stringify(body) });
+    // A content that is wrong is so by its beginning too.
+    if (typeof encoded === 'string') body.file.contentBase64 = encoded.slice(0, 1000) + '!';
+    const text = JSON.stringify(body);
+    parentPort.postMessage(text.length > ${restBytesMax} ? { id, isTooLarge: true } : { id, text });
     return;
   }
   const content = new Uint8Array(Buffer.from(encoded, 'base64'));
@@ -57,6 +68,7 @@ interface FromThread {
   content?: Uint8Array;
   sha256?: string;
   problem?: string;
+  isTooLarge?: boolean;
 }
 
 interface Waiting {
@@ -78,12 +90,19 @@ function ended(ofThread: Worker): void {
 const unread = (): ApiError =>
   new ApiError('unavailable', 'The body could not be read in time. Nothing of it was stored.');
 
+const tooLargeBeside = (): ApiError =>
+  new ApiError(
+    'payload_too_large',
+    `The body is larger than ${restBytesMax} bytes beside file.contentBase64, which has to be base64 without line breaks or a prefix. Nothing was stored.`,
+  );
+
 function startThread(): Worker {
   const started = new Worker(threadSource, { eval: true, execArgv: [] });
-  started.on('message', ({ id, text = '', content, sha256 = '', problem }: FromThread) => {
+  started.on('message', ({ id, text = '', content, sha256 = '', problem, isTooLarge }: FromThread) => {
     const asked = waiting.get(id);
     if (problem !== undefined)
       asked?.reject(new ApiError('invalid_json', `The body is not JSON: ${problem}. Nothing was done.`));
+    else if (isTooLarge) asked?.reject(tooLargeBeside());
     else asked?.resolve({ text, file: content && { content: Buffer.from(content.buffer), sha256 } });
   });
   started.on('error', () => ended(started));

@@ -1,10 +1,11 @@
 /** Reservations of callers outside Temporal, over HTTP, on the real stack. */
 import { randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NotBilledError } from '../../client';
 import { startTestApi, type TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
-import { TestStack } from '../support/stack';
+import { TestStack, until } from '../support/stack';
 
 describe('reservations over HTTP', () => {
   let stack: TestStack;
@@ -200,6 +201,31 @@ describe('reservations over HTTP', () => {
       code: 'quota_exceeded',
       status: 429,
     });
+  });
+
+  test('callers that go before their request is begun leave nothing held', async () => {
+    const tenantId = await stack.tenant('1000');
+    const key = await api.keyOf(tenantId);
+    const cut = async (): Promise<void> => {
+      const body = JSON.stringify({ operationId: randomUUID(), resource: 'llm', amountUsd: '1', ttlSeconds: 600 });
+      const socket = connect(api.port, '127.0.0.1').on('error', () => undefined);
+      socket.write(
+        `POST /v1/reservations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${key}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+      );
+      await new Promise<void>((resolve) => socket.end(resolve));
+      socket.destroy();
+    };
+    await Promise.all(Array.from({ length: 400 }, cut));
+    const rows = async (status: string): Promise<number> => {
+      const { rows: found } = await stack.admin.query<{ n: number }>(
+        'SELECT count(*)::integer AS n FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = $2',
+        [tenantId, status],
+      );
+      return found[0]?.n ?? 0;
+    };
+    await until('some were begun', async () => (await rows('released')) > 0);
+    await until('nothing is held', async () => (await rows('granted')) === 0);
+    expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0', reservedUsd: '0' });
   });
 
   test('200 callers at once against a limit that fits 50: exactly 50 are granted', async () => {
