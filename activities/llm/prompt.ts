@@ -63,18 +63,19 @@ function shortened(block: Block): Block {
 }
 
 /**
- * Providers want turns that alternate, and an answer to each tool call before anything else is said. A turn that was
- * interrupted leaves calls without one.
+ * Providers want turns that alternate, and one answer to each tool call before anything else is said. A turn that was
+ * interrupted leaves calls without one; an answer to no call is left out, since a prompt that has one is refused for good.
  */
-function wellFormed(messages: readonly PromptMessage[]): PromptMessage[] {
+export function wellFormed(messages: readonly PromptMessage[]): PromptMessage[] {
   const formed: PromptMessage[] = [];
   for (const { role, content } of messages) {
     const last = formed.at(-1);
     const open = last?.role === 'assistant' ? callsIn(last.content) : [];
-    const answered = new Set(content.flatMap((block) => (block.type === 'tool_result' ? [block.tool_use_id] : [])));
+    const said = content.filter((block) => block.type !== 'tool_result' || open.includes(block.tool_use_id));
+    const answered = new Set(said.flatMap((block) => (block.type === 'tool_result' ? [block.tool_use_id] : [])));
     const missing = open.filter((id) => !answered.has(id)).map(notRun);
-    if (role === 'user' || missing.length > 0) addTo(formed, 'user', [...missing, ...(role === 'user' ? content : [])]);
-    if (role === 'assistant') addTo(formed, 'assistant', content);
+    if (role === 'user' || missing.length > 0) addTo(formed, 'user', [...missing, ...(role === 'user' ? said : [])]);
+    if (role === 'assistant') addTo(formed, 'assistant', said);
   }
   const last = formed.at(-1);
   if (last?.role === 'assistant') addTo(formed, 'user', callsIn(last.content).map(notRun));
@@ -95,13 +96,12 @@ const notRun = (id: string): Block => ({
 function addTo(formed: PromptMessage[], role: PromptMessage['role'], content: Block[]): void {
   if (content.length === 0) return;
   const last = formed.at(-1);
-  if (last?.role !== role) {
-    formed.push({ role, content });
-    return;
-  }
-  const all = [...last.content, ...content];
-  last.content = [
+  const isJoined = last?.role === role;
+  const all = isJoined ? [...last.content, ...content] : content;
+  const ordered = [
     ...all.filter((block) => block.type === 'tool_result'),
     ...all.filter((block) => block.type !== 'tool_result'),
   ];
+  if (isJoined) last.content = ordered;
+  else formed.push({ role, content: ordered });
 }
