@@ -4,23 +4,23 @@
  * record.
  */
 import type { Client } from '@temporalio/client';
-import { ActivityNotFoundError } from '@temporalio/client';
 import { Context } from '@temporalio/activity';
 import type { Logger } from '../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
-import type { BatchDecision } from '../core/budget/batch';
 import { formatUsd } from '../core/money';
 import { readCommand } from '../core/inputs/read-command';
 import { headroomUsd, quotaState } from '../core/budget/quotas';
 import { asksTheSame } from '../core/budget/reservations';
-import { decideAndRecord, dueAtOnceMax, type BatchOptions, type RecordedBatch } from '../store/budget-batch';
-import { notifyAnswers, type AddressedAnswer } from '../store/answers';
+import { decideAndRecord, type BatchOptions, type RecordedBatch } from '../store/budget-batch';
+import { dueAtOnceMax } from '../store/holds';
 import { isRefused, isTooSlow, sqlState, type Pool } from '../store/pool';
-import { countDecision, type MeasuredDecision } from '../telemetry/metrics';
+import { countDecision } from '../telemetry/metrics';
 import type { ReplyBoard } from './client/pending-replies';
 import type { DecideRequest, DecideResult } from '../contracts/budget';
+import { failed, tellAnswers, unknownTenant, unreadable } from './answers';
 import { canSettle, DueSizes, laterThan } from './due';
 import { decideInParts, PartSizes } from './in-parts';
+import { logDenials, measured } from './noted';
 
 export interface DecideDependencies {
   pool: Pool;
@@ -45,26 +45,10 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   decideBatch: (request: DecideRequest) => Promise<DecideResult>;
   drainAnswers: () => Promise<void>;
 } {
-  const { pool, log, enforced, replies } = dependencies;
-  const underWay = new Set<Promise<void>>();
+  const { pool, log, enforced } = dependencies;
+  const { answer, drain } = answering(dependencies);
   const partSizes = new PartSizes(batchMax);
   const due = new DueSizes(dueAtOnceMax, recordingTimeoutMs);
-
-  const answer = (
-    { tenantId, continuing = false }: DecideRequest,
-    commands: readonly BudgetCommand[],
-    answers: readonly (ReserveAnswer | undefined)[],
-  ): void => {
-    const reserves = commands.filter((command) => command.type === 'reserve');
-    answers.forEach((given, index) => {
-      if (given) replies.post(tenantId, given, (command) => asksTheSame(command, reserves[index] as ReserveCommand));
-    });
-    const sending = sendAnswers(dependencies, { tenantId, continuing, commands, answers })
-      // Nobody waits for this promise: unheard, its error would end the process.
-      .catch((error: unknown) => log.warn({ tenantId, error }, 'answers could not be sent'))
-      .finally(() => underWay.delete(sending));
-    underWay.add(sending);
-  };
 
   /** Decides some commands, records them, and answers and counts them. Postgres holds them when it returns. */
   async function decidePart(
@@ -181,13 +165,37 @@ export function createDecideBatch(dependencies: DecideDependencies): {
     if (command.type === 'reserve') answer(request, [command], [failed(command)]);
   }
 
-  return {
-    decideBatch,
-    async drainAnswers() {
-      while (underWay.size > 0) await Promise.all(underWay);
-    },
-  };
+  return { decideBatch, drainAnswers: drain };
 }
+
+/** Answers who waits, here and elsewhere; `drain` waits until all of them are told. */
+function answering(dependencies: DecideDependencies): { answer: Answer; drain: () => Promise<void> } {
+  const { log, replies } = dependencies;
+  const underWay = new Set<Promise<void>>();
+  const answer: Answer = ({ tenantId, continuing = false }, commands, answers) => {
+    const reserves = commands.filter((command) => command.type === 'reserve');
+    answers.forEach((given, index) => {
+      if (given) replies.post(tenantId, given, (command) => asksTheSame(command, reserves[index] as ReserveCommand));
+    });
+    const told = reserves.map(({ replyTo }, index) => ({ replyTo, answer: answers[index] }));
+    const sending = tellAnswers(dependencies, { tenantId, continuing, told })
+      // Nobody waits for this promise: unheard, its error would end the process.
+      .catch((error: unknown) => log.warn({ tenantId, error }, 'answers could not be sent'))
+      .finally(() => underWay.delete(sending));
+    underWay.add(sending);
+  };
+  const drain = async (): Promise<void> => {
+    while (underWay.size > 0) await Promise.all(underWay);
+  };
+  return { answer, drain };
+}
+
+/** Answers the reserves among commands, in their order. */
+type Answer = (
+  request: DecideRequest,
+  commands: readonly BudgetCommand[],
+  answers: readonly (ReserveAnswer | undefined)[],
+) => void;
 
 /** What became of a part of a batch. Nothing is recorded of a tenant that is not there. */
 interface Decided {
@@ -217,42 +225,6 @@ function resultOf(recorded: RecordedBatch | undefined, decided: readonly Decided
   };
 }
 
-/** What a decision came to, for the metrics. */
-function measured(
-  { tenantId, commands, seconds }: { tenantId: string; commands: readonly BudgetCommand[]; seconds: number },
-  { decision }: RecordedBatch,
-): MeasuredDecision {
-  const answers: Partial<Record<ReserveAnswer['decision'], number>> = {};
-  for (const answer of newAnswers(decision)) answers[answer.decision] = (answers[answer.decision] ?? 0) + 1;
-  const resources = new Map(decision.reservations.map(({ operationId, request }) => [operationId, request?.resource]));
-  const posted = decision.ledger.map(({ operationId, amountUsd, settlement }) => ({
-    resource: resources.get(operationId) ?? ('llm' as const),
-    amountUsd,
-    isUnverified: settlement === 'unverified',
-  }));
-  const overruns = decision.alerts.flatMap(({ kind, overrun }) =>
-    kind === 'overrun' && overrun ? [resources.get(overrun.operationId) ?? ('llm' as const)] : [],
-  );
-  return { tenantId, seconds, commands: commands.length, answers, posted, overruns };
-}
-
-/** What this batch decided: who asks again is answered from the record, and is neither counted nor logged twice. */
-const newAnswers = ({ answers, repeats }: BatchDecision): ReserveAnswer[] =>
-  answers.filter((answer) => answer !== undefined).filter((answer) => !repeats.has(answer));
-
-/** Who was refused money. What is granted shows in the ledger, and by what is called with it. */
-function logDenials(
-  { tenantId, log }: { tenantId: string; log: DecideDependencies['log'] },
-  { decision }: RecordedBatch,
-) {
-  for (const answer of newAnswers(decision)) {
-    if (answer.decision !== 'denied') continue;
-    const { operationId, quota } = answer;
-    const { scope, resourceType, limitUsd, spentUsd } = quota;
-    log.info({ tenantId, operationId, scope, resourceType, limitUsd, spentUsd }, 'a reservation was denied');
-  }
-}
-
 /** The reserves of a batch that wait for the platform. */
 function waitingIn(commands: readonly BudgetCommand[], recorded: RecordedBatch | undefined): DecideResult['waiting'] {
   if (!recorded || recorded.decision.leaseNeeds.length === 0) return undefined;
@@ -262,63 +234,4 @@ function waitingIn(commands: readonly BudgetCommand[], recorded: RecordedBatch |
     operationIds: reserves.flatMap(({ operationId }, index) => (answers[index] ? [] : [operationId])),
     needs: leaseNeeds.map(({ quotaId, neededUsd }) => ({ quotaId, neededUsd: formatUsd(neededUsd) })),
   };
-}
-
-const failed = ({ operationId }: ReserveCommand): ReserveAnswer => ({
-  decision: 'rejected',
-  operationId,
-  code: 'command_failed',
-  message: 'The request could not be recorded. Nothing was reserved. The log of the budget worker names the operation.',
-});
-
-const unreadable = ({ operationId }: ReserveCommand, problem: string): ReserveAnswer => ({
-  decision: 'rejected',
-  operationId,
-  code: 'invalid_request',
-  message: `The request could not be read: ${problem}. Nothing was reserved.`,
-});
-
-function unknownTenant(tenantId: string, command: BudgetCommand): ReserveAnswer[] {
-  if (command.type !== 'reserve') return [];
-  const message = `There is no tenant ${JSON.stringify(tenantId)}. Nothing was reserved. Create it first (POST /v1/tenants).`;
-  return [{ decision: 'rejected', operationId: command.operationId, code: 'unknown_tenant', message }];
-}
-
-/**
- * Answers who waits elsewhere: activities are completed, processes that listen are notified. One that is gone (cancelled,
- * timed out, retried) is no error: the decision is on record, and whoever asks again is answered from it.
- */
-async function sendAnswers(
-  { client, log, pool }: DecideDependencies,
-  {
-    tenantId,
-    continuing,
-    commands,
-    answers,
-  }: {
-    tenantId: string;
-    continuing: boolean;
-    commands: readonly BudgetCommand[];
-    answers: readonly (ReserveAnswer | undefined)[];
-  },
-): Promise<void> {
-  const reserves = commands.filter((command) => command.type === 'reserve');
-  const byChannel = new Map<string, AddressedAnswer[]>();
-  const completions: Promise<void>[] = [];
-  const note = (error: unknown): void => {
-    if (!(error instanceof ActivityNotFoundError)) log.warn({ error }, 'an answer could not be delivered');
-  };
-  // One answer a reserve, in their order: two with one operation id may be answered differently.
-  for (const [index, { replyTo }] of reserves.entries()) {
-    const given = answers[index];
-    if (!replyTo || !given) continue;
-    if ('channel' in replyTo) {
-      const { channel, waiter } = replyTo;
-      const addressed = byChannel.get(channel) ?? [];
-      addressed.push({ waiter, answer: given });
-      byChannel.set(channel, addressed);
-    } else completions.push(client.activity.complete(replyTo, given).catch(note));
-  }
-  if (byChannel.size > 0) completions.push(notifyAnswers(pool, { tenantId, continuing, byChannel }).catch(note));
-  await Promise.all(completions);
 }

@@ -3,7 +3,8 @@
  * it asks for. Where the recording refuses it, each is tried by itself, for a while, and the commands are decided without
  * it: what stays refused waits for somebody to look at the books.
  */
-import { listDue, type BatchOptions } from '../store/budget-batch';
+import type { BatchOptions } from '../store/budget-batch';
+import { listDue } from '../store/holds';
 import { isRefused, isTooSlow, sqlState, type Pool } from '../store/pool';
 import type { Logger } from '../telemetry/log';
 import { PartSizes } from './in-parts';

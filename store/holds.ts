@@ -1,4 +1,4 @@
-/** What of a tenant's money comes back by itself, and when. */
+/** What of a tenant's money comes back by itself, and when; and what is due to be settled. */
 import type { Hold } from '../core/budget/retry-after';
 import { parseUsd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -25,3 +25,23 @@ export async function holdsOf(client: PoolClient, tenantId: string): Promise<Hol
 /** The same, by itself. */
 export const readHolds = (pool: Pool, tenantId: string): Promise<Hold[]> =>
   asTenant(pool, tenantId, (client, commitWith) => commitWith(holdsOf(client, tenantId)));
+
+/** How many overdue reservations, and how many unfolded outcomes, one batch settles beside its commands. */
+export const dueAtOnceMax = 500;
+
+/** Some of what is due of a tenant, in no order: reservations that are overdue, and those with an outcome to fold. */
+export async function listDue(pool: Pool, tenantId: string, limit: number): Promise<string[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ operation_id: string }>(
+      `SELECT operation_id FROM (
+         (SELECT operation_id FROM copilot_internal.reservations
+          WHERE tenant_id = $1 AND status = 'granted' AND expires_at <= clock_timestamp() ORDER BY expires_at LIMIT $3)
+         UNION
+         (SELECT operation_id FROM copilot_internal.reservations
+          WHERE tenant_id = $1 AND outcome IS NOT NULL AND NOT outcome_folded ORDER BY outcome_at LIMIT $3)) AS due
+       ORDER BY random() LIMIT $2`,
+      [tenantId, limit, dueAtOnceMax],
+    );
+    return rows.map((row) => row.operation_id);
+  });
+}

@@ -1,8 +1,69 @@
-/** What callers outside Temporal say of their calls, written into their reservations' rows. */
+/**
+ * How the outcome of a paid call is written into its reservation's row: once by the paid step, under its claim; and in bulk what
+ * callers outside Temporal say of their calls.
+ */
 import { formatUsd, type Usd } from '../core/money';
-import type { ReservationStatus } from '../core/budget/reservations';
 import { storable } from '../core/storable';
-import type { Pool } from './pool';
+import type { Pool, PoolClient } from './pool';
+import type { ReservationRow } from './reservation-rows';
+import type { OperationKey } from './reservations';
+
+/**
+ * What became of a paid call. `result` is what the step returns; it is kept so that a paid answer survives a crash. Of an unverified one
+ * the cost is the part that is known: it was at least so much.
+ */
+export type NewOutcome =
+  | { billed: true; costUsd: Usd; isUnverified?: boolean; usage?: unknown; result?: unknown }
+  | { billed: false; reason: string };
+
+/**
+ * Writes the outcome of a claimed reservation, inside the caller's transaction. Without a token it writes for whoever
+ * claimed. True when the outcome is recorded, now or before; false when another execution holds the claim.
+ */
+export async function recordOutcome(
+  client: PoolClient,
+  { tenantId, operationId, claimToken, outcome }: OperationKey & { claimToken?: string; outcome: NewOutcome },
+): Promise<boolean> {
+  // Any other is written as the version before wrote it: its schema takes that as well.
+  const isPart = outcome.billed && outcome.isUnverified === true;
+  const { rows } = await client.query<{ recorded: boolean }>(
+    `SELECT copilot_internal.record_outcome($1, $2,
+       coalesce($3::uuid, (SELECT claim_token FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2)),
+       $4, $5, $6, $7${isPart ? ', true' : ''}) AS recorded`,
+    [
+      tenantId,
+      operationId,
+      claimToken ?? null,
+      outcome.billed ? 'billed' : 'not_billed',
+      outcome.billed ? formatUsd(outcome.costUsd) : null,
+      outcome.billed && outcome.usage !== undefined ? JSON.stringify(storable(outcome.usage)) : null,
+      JSON.stringify(storable(outcome.billed ? (outcome.result ?? null) : { reason: outcome.reason })),
+    ],
+  );
+  return rows[0]?.recorded ?? false;
+}
+
+/**
+ * Keeps what a claimed call brought whose cost nobody can tell, inside the caller's transaction: without an outcome it is
+ * settled at its grant, as unverified. The same answer as that of `recordOutcome`.
+ */
+export async function recordUnpriced(
+  client: PoolClient,
+  {
+    tenantId,
+    operationId,
+    claimToken,
+    usage,
+    result,
+  }: OperationKey & { claimToken: string; usage: unknown; result: unknown },
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `UPDATE copilot_internal.reservations SET outcome_usage = $4, outcome_result = $5
+     WHERE tenant_id = $1 AND operation_id = $2 AND claim_token = $3 AND outcome IS NULL`,
+    [tenantId, operationId, claimToken, JSON.stringify(storable(usage ?? null)), JSON.stringify(storable(result))],
+  );
+  return (rowCount ?? 0) > 0;
+}
 
 export interface OutcomeItem {
   operationId: string;
@@ -16,11 +77,8 @@ export interface OutcomeItem {
 }
 
 /** How the reservation stood before. Without a status there is none. */
-export interface OutcomeAnswer {
-  operationId: string;
-  status: ReservationStatus | null;
-  outcome: 'billed' | 'not_billed' | null;
-  outcomeUsd: string | null;
+export interface OutcomeAnswer extends Pick<ReservationRow, 'operationId' | 'outcome' | 'outcomeUsd'> {
+  status: ReservationRow['status'] | null;
   written: boolean;
   claimedElsewhere: boolean;
 }

@@ -1,9 +1,7 @@
-/** A reservation's row as the paid step sees it: claimed once, given its outcome once, read back at the end. */
-import type { Resource } from '../core/budget/commands';
-import { formatUsd, parseAmountUsd, type Usd } from '../core/money';
-import type { ReservationStatus, Settlement } from '../core/budget/reservations';
-import { storable } from '../core/storable';
+/** Reservations one by one: claimed once, held for longer, looked up and listed. */
+import { parseAmountUsd, type Usd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
+import { columnsOf, type RequestView, type ReservationRow } from './reservation-rows';
 
 export interface OperationKey {
   tenantId: string;
@@ -39,272 +37,35 @@ export async function claimReservation(
   });
 }
 
-/**
- * What became of a paid call. `result` is what the step returns; it is kept so that a paid answer survives a crash. Of an unverified one
- * the cost is the part that is known: it was at least so much.
- */
-export type NewOutcome =
-  | { billed: true; costUsd: Usd; isUnverified?: boolean; usage?: unknown; result?: unknown }
-  | { billed: false; reason: string };
-
-/**
- * Writes the outcome of a claimed reservation, inside the caller's transaction. Without a token it writes for whoever
- * claimed. True when the outcome is recorded, now or before; false when another execution holds the claim.
- */
-export async function recordOutcome(
-  client: PoolClient,
-  { tenantId, operationId, claimToken, outcome }: OperationKey & { claimToken?: string; outcome: NewOutcome },
-): Promise<boolean> {
-  // Any other is written as the version before wrote it: its schema takes that as well.
-  const isPart = outcome.billed && outcome.isUnverified === true;
-  const { rows } = await client.query<{ recorded: boolean }>(
-    `SELECT copilot_internal.record_outcome($1, $2,
-       coalesce($3::uuid, (SELECT claim_token FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2)),
-       $4, $5, $6, $7${isPart ? ', true' : ''}) AS recorded`,
-    [
-      tenantId,
-      operationId,
-      claimToken ?? null,
-      outcome.billed ? 'billed' : 'not_billed',
-      outcome.billed ? formatUsd(outcome.costUsd) : null,
-      outcome.billed && outcome.usage !== undefined ? JSON.stringify(storable(outcome.usage)) : null,
-      JSON.stringify(storable(outcome.billed ? (outcome.result ?? null) : { reason: outcome.reason })),
-    ],
-  );
-  return rows[0]?.recorded ?? false;
-}
-
-/**
- * Keeps what a claimed call brought whose cost nobody can tell, inside the caller's transaction: without an outcome it is
- * settled at its grant, as unverified. The same answer as that of `recordOutcome`.
- */
-export async function recordUnpriced(
-  client: PoolClient,
-  {
-    tenantId,
-    operationId,
-    claimToken,
-    usage,
-    result,
-  }: OperationKey & { claimToken: string; usage: unknown; result: unknown },
-): Promise<boolean> {
-  const { rowCount } = await client.query(
-    `UPDATE copilot_internal.reservations SET outcome_usage = $4, outcome_result = $5
-     WHERE tenant_id = $1 AND operation_id = $2 AND claim_token = $3 AND outcome IS NULL`,
-    [tenantId, operationId, claimToken, JSON.stringify(storable(usage ?? null)), JSON.stringify(storable(result))],
-  );
-  return (rowCount ?? 0) > 0;
-}
+const stateFields = ['status', 'claimed', 'outcome', 'result'] as const;
 
 /** How far one operation has come. */
-export interface OperationState {
-  status: ReservationStatus;
-  claimed: boolean;
-  outcome?: 'billed' | 'not_billed' | undefined;
-  result?: unknown;
-}
+export type OperationState = Pick<ReservationRow, (typeof stateFields)[number]>;
 
 /** Undefined when there is no such operation. */
 export async function findOperation(pool: Pool, key: OperationKey): Promise<OperationState | undefined> {
   return asTenant(pool, key.tenantId, async (client) => {
     const { rows } = await client.query<OperationState>(
-      `SELECT status, claimed_at IS NOT NULL AS claimed, outcome, outcome_result AS result
-       FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2`,
+      `SELECT ${columnsOf(stateFields)} FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2`,
       [key.tenantId, key.operationId],
     );
-    const row = rows[0];
-    return row && { ...row, outcome: row.outcome ?? undefined };
+    return rows[0];
   });
 }
 
-/** One step of a run in the ledger's words. Amounts are decimal strings. */
-export interface LedgerStep {
-  operationId: string;
-  kind: string;
-  resource: Resource;
-  step?: number | undefined;
-  attempt?: number | undefined;
-  model?: string | undefined;
-  status: ReservationStatus;
-  requestedUsd: string;
-  reservedUsd?: string | undefined;
-  committedUsd?: string | undefined;
-  settlement?: Settlement | undefined;
-  decidedAt: Date;
-  /** When its money was first used: the call began. */
-  claimedAt?: Date | undefined;
-  /** When its call was over, as far as that is known. */
-  outcomeAt?: Date | undefined;
-  endedAt?: Date | undefined;
-  /** The trace that it was reserved in. */
-  traceId?: string | undefined;
-}
+const viewFields = [
+  ...(['operationId', 'userId', 'runId', 'resource', 'kind', 'model', 'status', 'requestedUsd', 'grantedUsd'] as const),
+  ...(['committedUsd', 'overrunUsd', 'settlement', 'claimed', 'outcome', 'decidedAt', 'expiresAt', 'endedAt'] as const),
+] as const;
 
-interface StepRow {
-  operation_id: string;
-  kind: string;
-  resource: Resource;
-  step: number | null;
-  attempt: number | null;
-  model: string | null;
-  status: ReservationStatus;
-  requested_usd: string;
-  granted_usd: string | null;
-  committed_usd: string | null;
-  settlement: Settlement | null;
-  decided_at: Date;
-  claimed_at: Date | null;
-  outcome_at: Date | null;
-  ended_at: Date | null;
-  trace_id: string | null;
-}
-
-/** Every reservation that a run asked for, refused ones included, in the order decided. */
-export async function readRunSteps(
-  pool: Pool,
-  { tenantId, runId }: { tenantId: string; runId: string },
-): Promise<LedgerStep[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<StepRow>(
-      `SELECT operation_id, kind, resource, step, attempt, model, status, trim_scale(requested_usd)::text AS requested_usd,
-              trim_scale(granted_usd)::text AS granted_usd, trim_scale(committed_usd)::text AS committed_usd, settlement, decided_at,
-              claimed_at, outcome_at, ended_at, split_part(trace_context ->> 'traceparent', '-', 2) AS trace_id
-       FROM copilot_internal.reservations WHERE run_id = $1 AND resource IS NOT NULL
-       ORDER BY decided_at, step, attempt, operation_id`,
-      [runId],
-    );
-    return rows.map((row) => ({
-      operationId: row.operation_id,
-      kind: row.kind,
-      resource: row.resource,
-      step: row.step ?? undefined,
-      attempt: row.attempt ?? undefined,
-      model: row.model ?? undefined,
-      status: row.status,
-      requestedUsd: row.requested_usd,
-      reservedUsd: row.granted_usd ?? undefined,
-      committedUsd: row.committed_usd ?? undefined,
-      settlement: row.settlement ?? undefined,
-      decidedAt: row.decided_at,
-      claimedAt: row.claimed_at ?? undefined,
-      outcomeAt: row.outcome_at ?? undefined,
-      endedAt: row.ended_at ?? undefined,
-      traceId: row.trace_id ?? undefined,
-    }));
-  });
-}
-
-/** A page shows so many steps. */
-const settledStepsMax = 25;
-
-/**
- * What the latest steps of a run, or of one turn, cost in the end: those of sandboxes, and those whose cost
- * is an estimate because nobody knows what became of them.
- */
-export async function readSettledSteps(
-  pool: Pool,
-  { tenantId, runId, turnId }: { tenantId: string; runId: string; turnId?: string },
-): Promise<{ operationId: string; costUsd: string; unverified?: true }[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ operation_id: string; cost: string; unverified: boolean }>(
-      `SELECT operation_id, trim_scale(coalesce(committed_usd, 0))::text AS cost, settlement = 'unverified' AS unverified
-       FROM copilot_internal.reservations
-       WHERE run_id = $1 AND ended_at IS NOT NULL AND granted_usd IS NOT NULL AND (resource = 'e2b' OR settlement = 'unverified')
-         AND ($2::uuid IS NULL OR step > (SELECT opening_step FROM copilot_internal.turns WHERE run_id = $1 AND turn_id = $2))
-       ORDER BY decided_at DESC LIMIT ${settledStepsMax}`,
-      [runId, turnId ?? null],
-    );
-    return rows.map((row) => ({
-      operationId: row.operation_id,
-      costUsd: row.cost,
-      ...(row.unverified ? { unverified: true as const } : {}),
-    }));
-  });
-}
-
-/** What a run has cost so far, from the ledger. A decimal string. */
-export async function readRunCost(
-  pool: Pool,
-  { tenantId, runId }: { tenantId: string; runId: string },
-): Promise<string> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ cost: string }>(
-      'SELECT trim_scale(coalesce(sum(amount_usd), 0))::text AS cost FROM copilot_internal.cost_records WHERE run_id = $1',
-      [runId],
-    );
-    return rows[0]?.cost ?? '0';
-  });
-}
-
-/**
- * Of the given operations, those that have not ended: still granted, with an outcome that is not folded, or never heard
- * of by the authority.
- */
-export async function findUnsettled(
-  pool: Pool,
-  { tenantId, operationIds }: { tenantId: string; operationIds: readonly string[] },
-): Promise<string[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ operation_id: string }>(
-      `SELECT asked.operation_id FROM unnest($2::uuid[]) AS asked (operation_id)
-       LEFT JOIN copilot_internal.reservations r ON r.tenant_id = $1 AND r.operation_id = asked.operation_id
-       WHERE r.operation_id IS NULL OR r.status = 'granted' OR (r.outcome IS NOT NULL AND NOT r.outcome_folded)`,
-      [tenantId, operationIds],
-    );
-    return rows.map((row) => row.operation_id);
-  });
-}
-
-/**
- * What steps of a run hold and have not begun to use. A reservation that a caller of the API made is the caller's own, whatever
- * becomes of the run that it names.
- */
-export async function findUnbegun(
-  pool: Pool,
-  { tenantId, runId }: { tenantId: string; runId: string },
-): Promise<string[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ operation_id: string }>(
-      `SELECT operation_id FROM copilot_internal.reservations
-       WHERE tenant_id = $1 AND run_id = $2 AND status = 'granted' AND claimed_at IS NULL AND on_expiry IS NULL`,
-      [tenantId, runId],
-    );
-    return rows.map((row) => row.operation_id);
-  });
-}
-
-/** A reservation as its caller sees it. Amounts are decimal strings. */
-export interface ReservationView {
-  operationId: string;
-  userId: string | null;
-  /** The run or conversation that it is for. */
-  runId: string | null;
-  resource: Resource;
-  kind: string;
-  model: string | null;
-  status: ReservationStatus;
-  requestedUsd: string;
-  grantedUsd: string | null;
-  committedUsd: string | null;
-  overrunUsd: string | null;
-  settlement: Settlement | null;
-  claimed: boolean;
-  outcome: 'billed' | 'not_billed' | null;
-  decidedAt: Date;
-  expiresAt: Date | null;
-  endedAt: Date | null;
-}
-
-const viewColumns = `operation_id AS "operationId", user_id AS "userId", run_id AS "runId", resource, kind, model, status,
-  trim_scale(requested_usd)::text AS "requestedUsd", trim_scale(granted_usd)::text AS "grantedUsd",
-  trim_scale(committed_usd)::text AS "committedUsd", trim_scale(overrun_usd)::text AS "overrunUsd", settlement,
-  claimed_at IS NOT NULL AS claimed, outcome, decided_at AS "decidedAt", expires_at AS "expiresAt", ended_at AS "endedAt"`;
+/** A reservation as its caller sees it. */
+export type ReservationView = RequestView<(typeof viewFields)[number]>;
 
 /** Undefined when there is none, and for the mark of a release that came before its reserve. */
 export async function readReservation(pool: Pool, key: OperationKey): Promise<ReservationView | undefined> {
   return asTenant(pool, key.tenantId, async (client) => {
     const { rows } = await client.query<ReservationView>(
-      `SELECT ${viewColumns} FROM copilot_internal.reservations
+      `SELECT ${columnsOf(viewFields)} FROM copilot_internal.reservations
        WHERE tenant_id = $1 AND operation_id = $2 AND resource IS NOT NULL`,
       [key.tenantId, key.operationId],
     );
@@ -330,7 +91,7 @@ export async function reservationsOf(
   { unverified = false, limit = 1_000 }: { unverified?: boolean; limit?: number } = {},
 ): Promise<ReservationView[]> {
   const { rows } = await client.query<ReservationView>(
-    `SELECT ${viewColumns} FROM copilot_internal.reservations
+    `SELECT ${columnsOf(viewFields)} FROM copilot_internal.reservations
      WHERE tenant_id = $1 AND ${unverified ? `${isUnverified} ORDER BY ended_at` : `status = 'granted' ORDER BY expires_at`}
      LIMIT $2`,
     [tenantId, limit],

@@ -14,7 +14,7 @@ import { ReplyBoard } from '../authority/client/pending-replies';
 import { TemporalSignals } from '../authority/client/signals';
 import { formatUsd, parseAmountUsd } from '../core/money';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
-import { readReservations } from '../store/budget-batch';
+import { readReservations } from '../store/decided';
 import { createPool } from '../store/pool';
 import { createLog } from '../telemetry/log';
 import { defaultTaskQueuePrefix, taskQueues } from '../contracts/messages';

@@ -29,7 +29,7 @@ import { logNotifications, type NotificationService } from '../activities/notify
 import { AlertSender } from '../activities/notify';
 import { allOf, webhookNotifications } from '../activities/notify/webhook';
 import { createSandboxActivities } from '../activities/sandbox';
-import { readReservations } from '../store/budget-batch';
+import { readReservations } from '../store/decided';
 import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
 import { createRetentionActivities } from '../activities/upkeep/retention';

@@ -6,13 +6,8 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../telemetry/log';
 import { formatUsd, type Usd } from '../../core/money';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
-import {
-  claimReservation,
-  recordOutcome,
-  recordUnpriced,
-  type NewOutcome,
-  type OperationKey,
-} from '../../store/reservations';
+import { recordOutcome, recordUnpriced, type NewOutcome } from '../../store/outcomes';
+import { claimReservation, type OperationKey } from '../../store/reservations';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
 import { failure } from '../failures';

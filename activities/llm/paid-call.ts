@@ -8,7 +8,7 @@ import { estimateModelCall, maxOutputTokensFor } from '../../core/prices/pricing
 import { storable } from '../../core/storable';
 import { usageOf, type ModelUsage } from '../../core/prices/usage';
 import type { Pool, PoolClient } from '../../store/pool';
-import type { NewOutcome } from '../../store/reservations';
+import type { NewOutcome } from '../../store/outcomes';
 import type { PriceList } from '../../store/prices';
 import { countModelCall } from '../../telemetry/metrics';
 import type { Claim, PaidStep, UnpricedOutcome } from '../budget/paid-step';

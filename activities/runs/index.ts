@@ -10,7 +10,7 @@ import {
   withdrawApprovals,
   type NewApproval,
 } from '../../store/approvals';
-import { readRunCost, readSettledSteps } from '../../store/reservations';
+import { readRunCost, readSettledSteps } from '../../store/run-steps';
 import { endRun } from '../../store/run-end';
 import { findRun } from '../../store/runs';
 import { readTranscript, replySequence } from '../../store/transcripts';

@@ -2,7 +2,7 @@
 import type { Coalescer } from '../../authority/client/coalescer';
 import { isAwaited } from '../../store/money-waiters';
 import type { Pool } from '../../store/pool';
-import { findUnbegun } from '../../store/reservations';
+import { findUnbegun } from '../../store/run-steps';
 import type { RunKey } from '../../store/runs';
 
 /**

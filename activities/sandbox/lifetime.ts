@@ -38,7 +38,7 @@ export async function settleWindow(
   const { tenantId, runId, operationId, priceVersion, seconds, event } = window;
   const what = 'what a sandbox cost';
   const held = await paidStep.patiently(what, () => findOperation(pool, { tenantId, operationId }));
-  if (!held?.claimed || held.outcome !== undefined) return {};
+  if (!held?.claimed || held.outcome !== null) return {};
   const { sandboxes } = await paidStep.patiently(what, prices);
   const price = sandboxes.find((candidate) => candidate.priceVersion === priceVersion);
   if (!price)
@@ -113,7 +113,7 @@ export async function terminate(dependencies: SandboxDependencies, request: Term
   const { connection, pool, paidStep } = dependencies;
   const { tenantId, runId, operationId, plan, sandbox } = request;
   const held = await paidStep.patiently('the end of a sandbox', () => findOperation(pool, { tenantId, operationId }));
-  if (!held?.claimed || held.outcome !== undefined) return;
+  if (!held?.claimed || held.outcome !== null) return;
   if (sandbox) {
     const { sandboxId } = sandbox;
     const wasThere = await end(dependencies, { tenantId, runId, sandboxId });

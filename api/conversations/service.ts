@@ -2,7 +2,7 @@
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { namespaceIdOf } from '../../temporal/namespace';
 import { inOneSpelling, isUuid, parseUuid } from '../../core/ids';
-import { readRunCost } from '../../store/reservations';
+import { readRunCost } from '../../store/run-steps';
 import { createRun, findRun, listRuns, type Run, type RunFailure } from '../../store/runs';
 import { addTurn, endQueuedTurn, type AddedTurn, type TurnView as StoredTurn } from '../../store/turns';
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';

@@ -1,7 +1,7 @@
 /** Reservations of callers outside Temporal: the same authority, the same decisions, by HTTP. */
 import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { formatUsd, parseAmountUsd } from '../../core/money';
-import { allowUnreserved } from '../../store/budget-batch';
+import { allowUnreserved } from '../../store/decided';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import {
   claimReservation,

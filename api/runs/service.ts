@@ -5,7 +5,7 @@ import { namespaceIdOf } from '../../temporal/namespace';
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import { parseUuid } from '../../core/ids';
-import { readRunCost, readRunSteps } from '../../store/reservations';
+import { readRunCost, readRunSteps } from '../../store/run-steps';
 import { createRun, findRun, listRuns, type Run, type RunFilter } from '../../store/runs';
 import { listQuotas } from '../../store/quotas';
 import { readPolicy, type TenantPolicy } from '../../store/tenants';
@@ -282,21 +282,13 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     quota: all
       ? { limitUsd: all.limitUsd, topupUsd: all.topupUsd, spentUsd: all.spentUsd, reservedUsd: all.reservedUsd }
       : null,
-    steps: steps.map((step) => ({
-      operationId: step.operationId,
-      kind: step.kind,
-      resource: step.resource,
-      ...(step.step === undefined ? {} : { step: step.step }),
-      ...(step.attempt === undefined ? {} : { attempt: step.attempt }),
-      status: step.status,
-      requestedUsd: step.requestedUsd,
-      reservedUsd: step.reservedUsd ?? null,
-      committedUsd: step.committedUsd ?? null,
-      settlement: step.settlement ?? null,
-      decidedAt: step.decidedAt.toISOString(),
-      claimedAt: step.claimedAt?.toISOString() ?? null,
-      endedAt: (step.outcomeAt ?? step.endedAt)?.toISOString() ?? null,
-      traceId: step.traceId ?? null,
+    steps: steps.map(({ step, attempt, grantedUsd, decidedAt, claimedAt, outcomeAt, endedAt, ...more }) => ({
+      ...more,
+      ...given({ step: step ?? undefined, attempt: attempt ?? undefined }),
+      reservedUsd: grantedUsd,
+      decidedAt: decidedAt.toISOString(),
+      claimedAt: claimedAt?.toISOString() ?? null,
+      endedAt: (outcomeAt ?? endedAt)?.toISOString() ?? null,
     })),
     createdAt: run.createdAt.toISOString(),
     endedAt: run.endedAt?.toISOString() ?? null,

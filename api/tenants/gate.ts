@@ -64,7 +64,9 @@ async function denyWithoutMoney(
   // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.
   const neededUsd = estimatedUsd === 0n ? undefined : estimatedUsd;
   if (!full || fits(headroomUsd(full), neededUsd)) return;
-  const seconds = retryAfterSeconds({ quotas: binding, holds: await readHolds(pool, tenantId), neededUsd, nowMs });
+  // Where nothing is reserved no hold can make room, and one read was enough.
+  const holds = binding.some(({ reservedUsd }) => reservedUsd > 0n) ? await readHolds(pool, tenantId) : [];
+  const seconds = retryAfterSeconds({ quotas: binding, holds, neededUsd, nowMs });
   const denial = quotaDenial({ quota: full, amountUsd: neededUsd, retryAfterSeconds: seconds, what });
   throw new Denied(denialBody({ ...denial, resource }));
 }

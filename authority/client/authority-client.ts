@@ -9,7 +9,7 @@ import type { Logger } from '../../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { listenForAnswers } from '../../store/answers';
 import type { Listener } from '../../store/listener';
-import { allowUnreserved, readReservations } from '../../store/budget-batch';
+import { allowUnreserved, readReservations } from '../../store/decided';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';
 import { Coalescer } from './coalescer';

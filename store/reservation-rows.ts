@@ -1,0 +1,177 @@
+/**
+ * A reservation's row, in its one shape here: how SQL reads it, and how the decision's own reservation is made of it and becomes
+ * one. Whoever needs less reads a view: some of the same fields, by `columnsOf`.
+ */
+import type { OnExpiry, Resource } from '../core/budget/commands';
+import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/budget/reservations';
+import { formatUsd, parseUsd, type Usd } from '../core/money';
+
+/** Amounts are decimal strings. What was asked for is absent on a tombstone, whose reserve never came. */
+export interface ReservationRow {
+  operationId: string;
+  userId: string | null;
+  /** The run or conversation that it is for. */
+  runId: string | null;
+  kind: string;
+  step: number | null;
+  attempt: number | null;
+  resource: Resource | null;
+  model: string | null;
+  onExpiry: OnExpiry | null;
+  priceVersion: string | null;
+  requestedUsd: string | null;
+  minimumUsd: string | null;
+  grantedUsd: string | null;
+  unreserved: boolean;
+  status: ReservationStatus;
+  refusal: Refusal | null;
+  claimed: boolean;
+  /** When its money was first used: the call began. */
+  claimedAt: Date | null;
+  decidedAt: Date;
+  expiresAt: Date | null;
+  outcome: 'billed' | 'not_billed' | null;
+  outcomeUsd: string | null;
+  /** When its call was over, as far as that is known. */
+  outcomeAt: Date | null;
+  /** What the paid step returned. */
+  result: unknown;
+  outcomeFolded: boolean;
+  outcomeUnverified: boolean;
+  settlement: Settlement | null;
+  committedUsd: string | null;
+  overrunUsd: string | null;
+  postedAt: Date | null;
+  endedAt: Date | null;
+  /** The trace that it was reserved in. */
+  traceId: string | null;
+}
+
+/** A view of rows that hold a request. */
+export type RequestView<K extends keyof ReservationRow> = Pick<ReservationRow, K> & {
+  [Field in K & ('resource' | 'requestedUsd')]: NonNullable<ReservationRow[Field]>;
+};
+
+const amount = (column: string): string => `trim_scale(${column})::text`;
+/** What each field is in SQL, of the table's columns. */
+const columns: Record<keyof ReservationRow, string> = {
+  operationId: 'operation_id',
+  userId: 'user_id',
+  runId: 'run_id',
+  kind: 'kind',
+  step: 'step',
+  attempt: 'attempt',
+  resource: 'resource',
+  model: 'model',
+  onExpiry: 'on_expiry',
+  priceVersion: 'price_version',
+  requestedUsd: amount('requested_usd'),
+  minimumUsd: amount('minimum_usd'),
+  grantedUsd: amount('granted_usd'),
+  unreserved: 'unreserved',
+  status: 'status',
+  refusal: 'refusal',
+  claimed: 'claimed_at IS NOT NULL',
+  claimedAt: 'claimed_at',
+  decidedAt: 'decided_at',
+  expiresAt: 'expires_at',
+  outcome: 'outcome',
+  outcomeUsd: amount('outcome_usd'),
+  outcomeAt: 'outcome_at',
+  result: 'outcome_result',
+  outcomeFolded: 'outcome_folded',
+  outcomeUnverified: 'outcome_unverified',
+  settlement: 'settlement',
+  committedUsd: amount('committed_usd'),
+  overrunUsd: amount('overrun_usd'),
+  postedAt: 'posted_at',
+  endedAt: 'ended_at',
+  traceId: `split_part(trace_context ->> 'traceparent', '-', 2)`,
+};
+
+/** What a query selects to read these fields. */
+export const columnsOf = (fields: readonly (keyof ReservationRow)[]): string =>
+  fields.map((field) => `${columns[field]} AS "${field}"`).join(', ');
+
+type Moment = 'decidedAt' | 'expiresAt' | 'postedAt' | 'endedAt';
+
+/** The row as `reservation_as_json` gives it to the decision: with moments in milliseconds. */
+export type ReservationJson = Omit<ReservationRow, Moment | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId'> & {
+  [Field in Moment as `${Field}Ms`]: null extends ReservationRow[Field] ? number | null : number;
+};
+
+const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));
+
+/** The decision's reservation, of a row. */
+export function reservationFrom(row: ReservationJson): Reservation {
+  return {
+    operationId: row.operationId,
+    request: requestFrom(row),
+    status: row.status,
+    refusal: row.refusal ?? undefined,
+    grantedUsd: usdOrNone(row.grantedUsd),
+    unreserved: row.unreserved,
+    decidedAtMs: row.decidedAtMs,
+    expiresAtMs: row.expiresAtMs ?? undefined,
+    claimed: row.claimed,
+    outcome: outcomeFrom(row),
+    outcomeFolded: row.outcomeFolded,
+    settlement: row.settlement ?? undefined,
+    committedUsd: usdOrNone(row.committedUsd),
+    overrunUsd: usdOrNone(row.overrunUsd),
+    postedAtMs: row.postedAtMs ?? undefined,
+    endedAtMs: row.endedAtMs ?? undefined,
+  };
+}
+
+function requestFrom(row: ReservationJson): Reservation['request'] {
+  const { resource, requestedUsd } = row;
+  if (resource === null || requestedUsd === null) return undefined;
+  return {
+    userId: row.userId ?? undefined,
+    resource,
+    requestedUsd: parseUsd(requestedUsd),
+    minimumUsd: usdOrNone(row.minimumUsd),
+    priceVersion: row.priceVersion ?? '',
+    runId: row.runId ?? undefined,
+    kind: row.kind,
+    step: row.step ?? undefined,
+    attempt: row.attempt ?? undefined,
+    model: row.model ?? undefined,
+    onExpiry: row.onExpiry ?? undefined,
+  };
+}
+
+function outcomeFrom({ outcome, outcomeUsd, outcomeUnverified }: ReservationJson): Reservation['outcome'] {
+  if (outcome === null) return undefined;
+  if (outcome !== 'billed') return { billed: false };
+  return { billed: true, costUsd: parseUsd(outcomeUsd ?? ''), ...(outcomeUnverified ? { isUnverified: true } : {}) };
+}
+
+const isoOrNone = (ms: number | undefined): string | undefined =>
+  ms === undefined ? undefined : new Date(ms).toISOString();
+const textOrNone = (usd: Usd | undefined): string | undefined => (usd === undefined ? undefined : formatUsd(usd));
+
+/** What the recording takes of a decided reservation. */
+export function recordedReservation(reservation: Reservation): Record<string, unknown> {
+  const { request } = reservation;
+  return {
+    operationId: reservation.operationId,
+    status: reservation.status,
+    refusal: reservation.refusal,
+    grantedUsd: textOrNone(reservation.grantedUsd),
+    decidedAt: isoOrNone(reservation.decidedAtMs),
+    expiresAt: isoOrNone(reservation.expiresAtMs),
+    outcomeFolded: reservation.outcomeFolded,
+    settlement: reservation.settlement,
+    committedUsd: textOrNone(reservation.committedUsd),
+    overrunUsd: textOrNone(reservation.overrunUsd),
+    postedAt: isoOrNone(reservation.postedAtMs),
+    endedAt: isoOrNone(reservation.endedAtMs),
+    ...(request && {
+      ...request,
+      requestedUsd: formatUsd(request.requestedUsd),
+      minimumUsd: textOrNone(request.minimumUsd),
+    }),
+  };
+}
