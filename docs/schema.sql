@@ -1734,7 +1734,14 @@ BEGIN
       SELECT r.tenant_id FROM reservations r
       WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
       UNION
-      SELECT w.tenant_id FROM money_waiters w WHERE w.woken_at < clock_timestamp() - interval '30 seconds'
+      -- Whether the money is there for it is decided by whoever wakes it: this only leaves out what surely has to wait on.
+      SELECT w.tenant_id FROM money_waiters w
+      WHERE w.is_woken AND coalesce(w.woken_at, w.waiting_since) < clock_timestamp() - interval '30 seconds'
+        AND NOT EXISTS (
+          SELECT FROM cost_quotas q, current_quota(q) AS c
+          WHERE q.tenant_id = w.tenant_id AND q.lease_of IS NULL AND q.resource_type IN ('all', w.resource)
+            AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = w.user_id))
+            AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd)
     ) AS waiting
     ORDER BY tenant_id <= v_last, tenant_id
     LIMIT p_max);

@@ -15,13 +15,16 @@ export interface MoneyWaiter {
   neededUsd: Usd;
 }
 
+/** A wait of one execution of a workflow: one that was reset waits once more for what the execution before it got. */
+export type Wait = Pick<MoneyWaiter, 'tenantId' | 'waiterId' | 'runId'> & { executionId?: string | undefined };
+
 /**
  * A waiter's place in the line is kept however often it asks in vain. Its run says what it waits for. Changes nothing where the
  * wait or its run has ended meanwhile: a call that was given up may still reach Postgres, after what followed it.
  */
 export async function addWaiter(
   pool: Pool,
-  waiter: MoneyWaiter,
+  waiter: MoneyWaiter & Wait,
   { quota, retryAfterSeconds }: { quota: BindingQuota; retryAfterSeconds?: number | undefined },
 ): Promise<void> {
   const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd } = waiter;
@@ -31,7 +34,7 @@ export async function addWaiter(
       const { rows } = await client.query(
         `SELECT FROM copilot_internal.runs WHERE run_id = $1 AND status <> 'running'
          UNION ALL SELECT FROM copilot_internal.run_events WHERE run_id = $1 AND event_key = $2`,
-        [runId, waitedKey(waiterId)],
+        [runId, `waited-${waitOf(waiter)}`],
       );
       if (rows.length > 0) return;
     }
@@ -58,26 +61,24 @@ export async function addWaiter(
        WHERE run_id = $1 AND status = 'running'`,
       [runId, JSON.stringify(waiting)],
     );
-    await appendRunEvent(client, runId, { key: `waiting-${waiterId}`, type: 'money.waiting', data: waiting });
+    await appendRunEvent(client, runId, { key: `waiting-${waitOf(waiter)}`, type: 'money.waiting', data: waiting });
   });
 }
 
 /** The wait is over, or was given up. */
-export async function removeWaiter(
-  pool: Pool,
-  { tenantId, waiterId, runId }: Pick<MoneyWaiter, 'tenantId' | 'waiterId' | 'runId'>,
-): Promise<void> {
+export async function removeWaiter(pool: Pool, wait: Wait): Promise<void> {
+  const { tenantId, waiterId, runId } = wait;
   await asTenant(pool, tenantId, async (client) => {
     if (runId !== undefined) await lockRun(client, runId);
     await client.query('DELETE FROM copilot_internal.money_waiters WHERE waiter_id = $1', [waiterId]);
     if (runId === undefined) return;
     await client.query('UPDATE copilot_internal.runs SET waiting = NULL WHERE run_id = $1', [runId]);
-    await appendRunEvent(client, runId, { key: waitedKey(waiterId), type: 'money.waited', data: {} });
+    await appendRunEvent(client, runId, { key: `waited-${waitOf(wait)}`, type: 'money.waited', data: {} });
   });
 }
 
-/** The event that says that a wait is over. */
-const waitedKey = (waiterId: string): string => `waited-${waiterId}`;
+const waitOf = ({ waiterId, executionId }: Wait): string =>
+  executionId === undefined ? waiterId : `${waiterId}-${executionId}`;
 
 /** A tenant's waiters that its authority wakes, in order. Who was woken a moment ago is still to ask, and keeps what it was woken for. */
 export async function listWaiters(

@@ -71,12 +71,13 @@ export function createBudgetActivities({ pool, coalescer, replies, log }: Budget
         { tenantId: waiter.tenantId, runId: waiter.runId, resource: waiter.resource },
         'a denied step waits for money',
       );
-      await addWaiter(pool, { ...waiter, neededUsd: parseAmountUsd(neededUsd) }, { quota, retryAfterSeconds });
+      const wait = { ...waiter, executionId: executionId(), neededUsd: parseAmountUsd(neededUsd) };
+      await addWaiter(pool, wait, { quota, retryAfterSeconds });
       // What was freed since its denial was freed before anybody knew of it.
       await coalescer.send(waiter.tenantId, { type: 'reload' });
     },
 
-    endWaiting: (waiter) => removeWaiter(pool, waiter),
+    endWaiting: (waiter) => removeWaiter(pool, { ...waiter, executionId: executionId() }),
 
     async confirmSettled({ tenantId, operationIds }): Promise<void> {
       for (let waitMs = 5; ; waitMs = Math.min(waitMs * 2, 1_000)) {
@@ -94,6 +95,9 @@ export function createBudgetActivities({ pool, coalescer, replies, log }: Budget
     },
   };
 }
+
+/** Which execution of its workflow asks: one that was reset has another. */
+const executionId = (): string | undefined => Context.current().info.workflowExecution?.runId;
 
 /** The active span, as it travels with a command. Nothing when tracing is off. */
 function traceContext(): { traceContext?: Record<string, string> } {

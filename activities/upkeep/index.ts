@@ -111,7 +111,7 @@ const createLooks = ({
     const ended = await Promise.all(
       runs.map(async ({ seenAt, workflowId, ...run }) => {
         const state = await stateOf(client, workflowId);
-        if (state === 'RUNNING') return false;
+        if (!endedStates.includes(state)) return false;
         const message =
           state === 'absent'
             ? `The workflow ${workflowId} does not exist: the process that was to start it may have ended, or its history was deleted.`
@@ -127,6 +127,9 @@ const createLooks = ({
     return ended.filter(Boolean).length;
   },
 });
+
+/** What is told of a workflow that does nothing more. One that somebody paused is not among them. */
+const endedStates = ['absent', 'COMPLETED', 'FAILED', 'CANCELLED', 'TERMINATED', 'CONTINUED_AS_NEW', 'TIMED_OUT'];
 
 /** A workflow's status in Temporal's words; `absent` where there is none. */
 async function stateOf(client: Client, workflowId: string): Promise<string> {

@@ -55,8 +55,10 @@ describe('waiting for money', () => {
     const [waiter] = await listWaiters(stack.pool, { tenantId, wokenAgoMs: 0 });
     if (!waiter) throw new Error('nobody waits');
     const { quota } = (await talk.show()).waitingFor as { quota: BindingQuota };
-    const late = async (one = waiter): Promise<unknown> => {
-      await addWaiter(stack.pool, one, { quota });
+    const workflow = stack.temporal.workflow.getHandle(waiter.workflowId);
+    const { runId: executionId } = await workflow.describe();
+    const late = async (one: object = {}): Promise<unknown> => {
+      await addWaiter(stack.pool, { ...waiter, executionId, ...one }, { quota });
       return (await stack.admin.query('SELECT FROM copilot_internal.money_waiters WHERE tenant_id = $1', [tenantId]))
         .rows;
     };
@@ -65,10 +67,12 @@ describe('waiting for money', () => {
     expect(await talk.ended(turnId)).toBe('interrupted');
     expect(await late()).toEqual([]);
     expect(await talk.show()).toMatchObject({ status: 'open', waitingFor: null });
-    const another = { ...waiter, waiterId: randomUUID() };
+    // An execution that was reset waits for it once more.
+    expect(await late({ executionId: randomUUID() })).toHaveLength(1);
+    const another = { waiterId: randomUUID() };
     await talk.close();
     const before = await readRunEvents(stack.pool, { tenantId, runId: talk.id });
-    for (const one of [waiter, another]) expect(await late(one)).toEqual([]);
+    for (const one of [{}, another]) expect(await late(one)).toEqual([]);
     expect(await readRunEvents(stack.pool, { tenantId, runId: talk.id })).toEqual(before);
   });
 
@@ -182,7 +186,7 @@ describe('waiting for money', () => {
     });
 
     test('upkeep ends what was terminated after it was woken, and tells again who did not hear', async () => {
-      const [ended, unheard] = await Promise.all([two(), two()]);
+      const [ended, unheard, unwoken] = await Promise.all([two(), two(), two()]);
       await isWoken(ended.first);
       await raise(ended.tenantId, '0.19');
       await stack.temporal.workflow.getHandle(ended.first.workflowId).terminate();
@@ -198,7 +202,11 @@ describe('waiting for money', () => {
         `UPDATE ${line} SET woken_at = clock_timestamp() - interval '1 minute' WHERE run_id = $1`,
         [unheard.first.runId],
       );
-      await Promise.all([goesOn(ended.tenantId, ended.next), goesOn(unheard.tenantId, unheard.next)]);
+      // And here nobody was woken at all.
+      await stack.admin.query('UPDATE copilot_internal.cost_quotas SET limit_usd = 0.19 WHERE tenant_id = $1', [
+        unwoken.tenantId,
+      ]);
+      await Promise.all([ended, unheard, unwoken].map(({ tenantId, next }) => goesOn(tenantId, next)));
     });
   });
 
