@@ -46,9 +46,9 @@ describe('a prompt', () => {
   });
 
   test('tells the model that a call was not carried out, as an error', () => {
-    expect(wellFormed([assistant(call('a'))]).at(-1)?.content).toEqual([
-      { type: 'tool_result', tool_use_id: 'a', content: expect.stringContaining('not carried out'), is_error: true },
-    ]);
+    const [answer] = wellFormed([assistant(call('a'))]).at(-1)?.content ?? [];
+    expect(answer).toMatchObject({ type: 'tool_result', tool_use_id: 'a', is_error: true });
+    expect(JSON.stringify(answer)).toContain('not carried out');
   });
 });
 
@@ -56,7 +56,7 @@ describe('a prompt of a run', () => {
   const run = (more: Partial<Run> = {}): Run =>
     ({ type: 'task', task: 'Count.', options: {}, ...more }) as Partial<Run> as Run;
   const said = (...messages: PromptMessage[]): TranscriptMessage[] =>
-    messages.map(({ role, content }, index) => ({ sequence: index + 1, role, content }) as TranscriptMessage);
+    messages.map(({ role, content }, index) => ({ sequence: index + 1, role, content }));
   const prompt = (context: Partial<Context>) =>
     promptOf({ run: run(), messages: [], shortenedThrough: 0, ...context }, ['python']);
   const firstResult = (context: Partial<Context>): string => {
