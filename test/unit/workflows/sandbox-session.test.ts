@@ -49,7 +49,8 @@ class SandboxScene extends WorkflowScene {
   }
 
   private act({ type, request }: Call): Reply {
-    const { operationId = '', sandbox, plan } = request as Partial<ContinueSandbox>;
+    const continued = request as Partial<ContinueSandbox>;
+    const { sandbox } = continued;
     this.model.nowMs = this.nowMs;
     if (type === 'reserveQuickly') {
       const { operationId, amountUsd, ...more } = request as ReserveRequest;
@@ -65,7 +66,7 @@ class SandboxScene extends WorkflowScene {
     const scripted = this.script[type]?.shift();
     if (scripted) return scripted;
     return {
-      returns: this.usual(type, { operationId, sandbox, plan }),
+      returns: this.usual(type, continued),
       ...(type === 'executeCode' ? { afterMs: 1_000 } : {}),
     };
   }
