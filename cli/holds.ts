@@ -1,19 +1,15 @@
 /** `npx spendlock holds`: the reservations that hold money, and giving one back. */
 import { Command } from 'commander';
+import type { ReservationView } from '../store/reservations';
 import { connect } from './api';
 import { author, reasonOption, tenantPath, uuid } from './options';
 import { show, table, usd, type Column } from './output';
 
-interface Hold {
-  operationId: string;
-  /** Null for a caller outside Temporal, who need not tell that its call is under way. */
-  runId: string | null;
-  kind: string;
-  userId: string | null;
+/** A reservation as the API tells it. `runId` is null for a caller outside Temporal, who need not tell that its call is under way. */
+type Hold = Pick<ReservationView, 'operationId' | 'runId' | 'kind' | 'userId' | 'claimed'> & {
   grantedUsd: string;
-  claimed: boolean;
   expiresAt: string;
-}
+};
 
 const columns: Column<Hold>[] = [
   { name: 'operation', of: ({ operationId }) => operationId },

@@ -1,5 +1,6 @@
 /** `npx spendlock runs`: runs and their paid steps, and ending one. */
 import { Command, Option } from 'commander';
+import type { RunView } from '../api/http/schemas';
 import { connect } from './api';
 import { uuid } from './options';
 import { show, table, usd, type Column } from './output';
@@ -16,15 +17,7 @@ interface Run {
   endedAt: string | null;
 }
 
-interface Step {
-  step?: number;
-  attempt?: number;
-  kind: string;
-  status: string;
-  reservedUsd: string | null;
-  committedUsd: string | null;
-  settlement: string | null;
-}
+type Step = RunView['steps'][number];
 
 const columns: Column<Run>[] = [
   { name: 'run', of: ({ runId }) => runId },

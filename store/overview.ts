@@ -1,22 +1,18 @@
 /** How a tenant stands: what an operator looks at first, read in one transaction so that its figures fit each other. */
-import type { BindingQuota, Resource } from '../core/budget/commands';
+import type { BindingQuota } from '../core/budget/commands';
 import { dayMs } from '../core/budget/periods';
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
+import { columnsOf, type RequestView } from './reservation-rows';
 import { reservationsOf, type ReservationView } from './reservations';
 import { frozenOf, type Frozen } from './frozen';
 import { ownQuotasOf, type OwnQuotas } from './quotas';
 import { usageOf, type UsageLine } from './usage';
 
+const denialFields = ['operationId', 'runId', 'userId', 'kind', 'resource', 'model', 'requestedUsd'] as const;
+
 /** A request that was refused money: by a quota, or because its payer is frozen. */
-export interface DenialRecord {
-  operationId: string;
-  runId: string | null;
-  userId: string | null;
-  kind: string;
-  resource: Resource;
-  model: string | null;
-  requestedUsd: string;
+export interface DenialRecord extends RequestView<(typeof denialFields)[number]> {
   /** In words. */
   reason: string;
   /** The quota that stood in the way. */
@@ -94,9 +90,7 @@ export async function readOverview(
 
 async function latestDenials(client: PoolClient, tenantId: string): Promise<DenialRecord[]> {
   const { rows } = await client.query<DenialRecord>(
-    `SELECT operation_id AS "operationId", run_id AS "runId", user_id AS "userId", kind, resource, model,
-            trim_scale(requested_usd)::text AS "requestedUsd", refusal ->> 'message' AS reason, refusal -> 'quota' AS quota,
-            decided_at AS "deniedAt"
+    `SELECT ${columnsOf(denialFields)}, refusal ->> 'message' AS reason, refusal -> 'quota' AS quota, decided_at AS "deniedAt"
      FROM copilot_internal.reservations
      WHERE tenant_id = $1 AND status IN ('denied', 'rejected')
        AND (status = 'denied' OR refusal ->> 'code' = 'budget_frozen')
