@@ -153,7 +153,7 @@ describe('waiting for money', () => {
     const goesOn = async (tenantId: string, started: StartedRun): Promise<void> =>
       expect((await stack.finish({ tenantId, ...started })).status).toBe('completed');
 
-    test('it was cancelled after it was woken', async () => {
+    test('that one was cancelled after it was woken', async () => {
       const { tenantId, first, next } = await two();
       await isWoken(first);
       await raise(tenantId, '0.19');
@@ -178,7 +178,7 @@ describe('waiting for money', () => {
       await talk.close();
     });
 
-    test('it is not there any more', async () => {
+    test('that one is not there any more', async () => {
       const { tenantId, first, next } = await two();
       await stack.temporal.workflow.getHandle(first.workflowId).terminate();
       await raise(tenantId, '0.19');
