@@ -10,7 +10,7 @@ import { operatorOf, tenantFor, type ApiDependencies } from './http/context';
 import { bearerOf, requireAdministration, withFileHash, type ApiEnv } from './http/request';
 import { booksRoutes } from './books/routes';
 import { conversationRoutes } from './conversations/routes';
-import { controlRoutes } from './tenants/budget-routes';
+import { budgetRoutes } from './tenants/budget-routes';
 import { overviewRoutes } from './tenants/overview-routes';
 import { limitRate } from './http/rate-limit';
 import { priceRoutes } from './prices/routes';
@@ -34,7 +34,7 @@ import { reservationRoutes } from './reservations/routes';
 import { cancelRun, findRunOrFail, showRun, showRuns, startRun } from './runs/service';
 import { showQuota } from './tenants/quota-view';
 import * as schemas from './http/schemas';
-import { tenantEndRoutes } from './tenants/deletion-routes';
+import { deletionRoutes } from './tenants/deletion-routes';
 import { usageRoutes } from './usage/routes';
 
 export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
@@ -96,12 +96,12 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   conversationRoutes(app, dependencies);
   usageRoutes(app, dependencies);
   reservationRoutes(app, dependencies);
-  controlRoutes(app, dependencies);
+  budgetRoutes(app, dependencies);
   booksRoutes(app, dependencies);
   priceRoutes(app, dependencies);
   keyRoutes(app, dependencies);
   overviewRoutes(app, dependencies);
-  tenantEndRoutes(app, dependencies);
+  deletionRoutes(app, dependencies);
   app.openapi(
     createRoute({
       method: 'get',

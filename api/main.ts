@@ -8,7 +8,7 @@ import { createLog } from '../telemetry/log';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError } from '../temporal/environment';
 import { apiConfig } from './config';
-import { given } from '../core/omit-undefined';
+import { omitUndefined } from '../core/omit-undefined';
 import { startApi } from './server';
 
 /** Requests that are under way have 10 s of it; what hangs after that is left to hang. */
@@ -23,7 +23,7 @@ async function main(): Promise<void> {
   const temporal = new Client({
     connection,
     namespace: config.temporal.namespace,
-    ...given({ dataConverter: config.dataConverter }),
+    ...omitUndefined({ dataConverter: config.dataConverter }),
     plugins: [telemetry.plugin],
   });
   // A statement that is late is a 503, and what the request did is rolled back.
@@ -37,7 +37,7 @@ async function main(): Promise<void> {
     taskQueuePrefix: config.SPENDLOCK_TASK_QUEUE_PREFIX,
     defaultModel: config.SPENDLOCK_DEFAULT_MODEL,
     prices: () => readPrices(pool),
-    links: { ...given({ workflow: config.SPENDLOCK_WORKFLOW_URL, trace: config.SPENDLOCK_TRACE_URL }) },
+    links: { ...omitUndefined({ workflow: config.SPENDLOCK_WORKFLOW_URL, trace: config.SPENDLOCK_TRACE_URL }) },
     rateLimitPerSecond: config.SPENDLOCK_RATE_LIMIT_PER_SECOND,
     enforced: { llm: config.ENFORCE_COST_QUOTAS, e2b: config.ENFORCE_E2B_QUOTAS },
   });

@@ -13,7 +13,7 @@ import type { Authority, ProcessDependencies } from './http/context';
 import { LiveViews } from './http/live-views';
 import { LongAnswers, longLimits } from './http/long-answers';
 import { UntakenAnswers } from './http/sockets';
-import { Watchers } from './runs/run-watchers';
+import { RunWatchers } from './runs/run-watchers';
 
 export interface RunningApi {
   url: string;
@@ -77,7 +77,7 @@ export async function startApi({ host, port, authority: given, ...dependencies }
   shareFairly(pool, { left: 2 });
   const streamPool = poolBeside(pool, 'streams', 3);
   const exportPool = poolBeside(pool, 'exports', longLimits.export.all, databaseLimits.longStatementMs);
-  const watchers = new Watchers(streamPool);
+  const watchers = new RunWatchers(streamPool);
   const callers = new Callers(pool);
   const untaken = new UntakenAnswers(dependencies.socketLimits);
   const app = createApp({

@@ -15,7 +15,7 @@ import { decideAndRecord, type BatchOptions, type RecordedBatch } from '../store
 import { dueAtOnceMax } from '../store/holds';
 import { isRefused, isTooSlow, sqlState, type Pool } from '../store/pool';
 import { countDecision } from '../telemetry/metrics';
-import type { ReplyBoard } from './client/pending-replies';
+import type { PendingReplies } from './client/pending-replies';
 import type { DecideRequest, DecideResult } from '../contracts/budget';
 import { failed, tellAnswers, unknownTenant, unreadable } from './answers';
 import { canSettle, DueSizes, laterThan } from './due';
@@ -27,7 +27,7 @@ export interface DecideDependencies {
   client: Client;
   log: Logger;
   enforced: Record<Resource, boolean>;
-  replies: ReplyBoard;
+  replies: PendingReplies;
   /** Holds this process's signals to an authority back for a moment. */
   holdBack: (tenantId: string) => void;
   /** There are alerts to send, by somebody who does not decide. */

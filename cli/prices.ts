@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
-import { given } from '../core/omit-undefined';
+import { omitUndefined } from '../core/omit-undefined';
 import { ratePattern } from '../core/prices/prices';
 import { ApiCallError, connect, type Api } from './api';
 import { author } from './options';
@@ -135,7 +135,7 @@ async function setPrice(model: string, options: SetOptions): Promise<void> {
   const named = {
     provider: provider ?? current?.provider ?? '',
     model,
-    ...given({
+    ...omitUndefined({
       inputUsd: input,
       outputUsd: output,
       cacheReadUsd: cacheRead,
@@ -148,7 +148,7 @@ async function setPrice(model: string, options: SetOptions): Promise<void> {
     ...mergePrice(current, named),
     source,
     sourceDate: options.sourceDate ?? today(),
-    ...given({ effectiveFrom: from, notes }),
+    ...omitUndefined({ effectiveFrom: from, notes }),
   };
   const changes = changesBetween(current, price);
   const { priceVersions } = await addPrices(api, [price]);
@@ -179,7 +179,7 @@ async function importPrices(name: string, options: ImportOptions): Promise<void>
       ...price,
       source,
       sourceDate: options.sourceDate ?? today(),
-      ...given({ effectiveFrom: options.from }),
+      ...omitUndefined({ effectiveFrom: options.from }),
     });
     changes.push(...changed);
   }

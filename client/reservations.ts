@@ -1,7 +1,7 @@
 /** Paid calls outside any workflow: reserve, call, commit. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { given } from '../core/omit-undefined';
+import { omitUndefined } from '../core/omit-undefined';
 import { SpendlockApiError } from './errors';
 import type { Http } from './http';
 
@@ -107,7 +107,7 @@ export function reservationsOf(http: Http) {
       const spent = { costUsd, ...(usage === undefined ? {} : { usage }), ...tenant };
       if (grant.unreserved) {
         const { resource, userId, kind, model } = asked;
-        const unreserved = { resource, ...given({ userId, kind, model }) };
+        const unreserved = { resource, ...omitUndefined({ userId, kind, model }) };
         await insistForLong(() => commit(grant.operationId, { ...spent, unreserved }));
       } else await commit(grant.operationId, spent);
       return value;

@@ -125,7 +125,7 @@ export interface AuthorityActivities {
 }
 
 /** How many were seen to, of what. */
-export interface LookedAfter {
+export interface UpkeepCounts {
   woken: number;
   lost: number;
   rung: number;
@@ -133,9 +133,9 @@ export interface LookedAfter {
 }
 
 /** Runs on the budget queue, once a minute. */
-export interface LookAfterActivities {
+export interface UpkeepActivities {
   /** All of the following, side by side. One that fails does not keep the others; then all are done again. */
-  lookAround(): Promise<LookedAfter>;
+  lookAround(): Promise<UpkeepCounts>;
   /**
    * Wakes the authority of each tenant that has something overdue, and raises the platform's alerts. Answers how many
    * tenants were woken.

@@ -34,7 +34,7 @@ export interface SettledStep {
 }
 
 /** Runs on the runs queue. */
-export interface LedgerActivities {
+export interface RunActivities {
   /** Ends the run in Postgres. The answer is taken from its transcript. A repeat changes nothing. */
   endRun(request: {
     tenantId: string;

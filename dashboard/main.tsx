@@ -7,7 +7,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { Api, ApiRefusal, type CurrentKey } from './api';
 import { Shell } from './shell';
 import { placeOf, type Place } from './places';
-import { RunPage } from './run';
+import { RunDetails } from './run';
 import { SignIn } from './sign-in';
 import { TenantPage } from './tenant';
 import { TenantsPage } from './tenants';
@@ -62,7 +62,7 @@ function App() {
 }
 
 function Page({ place, session: { api, key } }: { place: Place; session: Session }) {
-  if (place.name === 'run') return <RunPage key={place.runId} api={api} links={key.links} {...place} />;
+  if (place.name === 'run') return <RunDetails key={place.runId} api={api} links={key.links} {...place} />;
   // A tenant's key has one tenant to show.
   const tenantId = key.tenantId ?? (place.name === 'tenant' ? place.tenantId : undefined);
   return tenantId === undefined ? (

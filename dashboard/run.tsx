@@ -13,7 +13,7 @@ interface RunPageProps {
   runId: string;
 }
 
-export function RunPage({ api, links, tenantId, runId }: RunPageProps) {
+export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
   const { run, isLive, problem } = useRun(api, { tenantId, runId });
   useTitle(`Run ${runId.slice(0, 8)}`, tenantId);
   if (!run) return <Problem text={problem} />;

@@ -1,7 +1,7 @@
 /** What a gate needs to know of a tenant before it lets a request in. */
 import { wasAnswered } from './idempotent-requests';
 import { asTenant, type Pool, type PoolClient } from './pool';
-import { isOwn, selectQuotas, type QuotaView } from './quotas';
+import { isOwn, selectQuotas, type StoredQuota } from './quotas';
 
 /** The Idempotency-Key of a request, if it has one, and whose it is: a tenant's, or the administration's. */
 export interface RepeatOf {
@@ -20,7 +20,7 @@ interface GateQuery {
 /** How the payer of a request stands. */
 export interface GateState {
   /** Those of the tenant's own quotas that bind it. */
-  quotas: QuotaView[];
+  quotas: StoredQuota[];
   /** Whether the request was answered before, under its Idempotency-Key. */
   answered: boolean;
   /** Whether its conversation waits for money instead of being denied. */
@@ -70,7 +70,7 @@ export async function readGate(pool: Pool, query: GateQuery): Promise<GateState>
 const payer = (userId: string, conversationId: string): string =>
   `coalesce(${userId}, (SELECT r.user_id FROM copilot_internal.runs r WHERE r.run_id = ${conversationId}::uuid))`;
 
-const quotasOfPayer = (client: PoolClient, { tenantId, userId, conversationId }: GateQuery): Promise<QuotaView[]> =>
+const quotasOfPayer = (client: PoolClient, { tenantId, userId, conversationId }: GateQuery): Promise<StoredQuota[]> =>
   selectQuotas(client, tenantId, {
     ofUsers: `q.scope_id = ${payer('$2', '$3')}`,
     values: [userId ?? null, conversationId ?? null],

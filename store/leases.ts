@@ -4,7 +4,7 @@ import type { ResourceType } from '../core/budget/quotas';
 import type { Operator } from './operator';
 import { databaseLimits } from './connections';
 import { asTenant, inTransaction, type Pool } from './pool';
-import { viewOf, type QuotaRow, type QuotaView } from './quotas';
+import { viewOf, type QuotaRow, type StoredQuota } from './quotas';
 
 /** Draws what the leases of a tenant lack, as far as the platform has it. Amounts are decimal strings. */
 export async function drawLease(
@@ -31,7 +31,7 @@ export async function lookAfter(pool: Pool, tenantsMax: number): Promise<string[
 }
 
 /** A platform quota, with what all tenants have spent, reserved and leased of it. */
-export type PlatformQuota = QuotaView & { leasedUsd: string };
+export type PlatformQuota = StoredQuota & { leasedUsd: string };
 
 /** Administration's look across tenants. */
 export async function listPlatformQuotas(pool: Pool): Promise<PlatformQuota[]> {

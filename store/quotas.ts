@@ -6,7 +6,7 @@ import { frozenOf, type Frozen } from './frozen';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 /** A quota as people read it: in the period around now. What is topped up is added to the limit until the period ends. */
-export interface QuotaView extends QuotaAmounts {
+export interface StoredQuota extends QuotaAmounts {
   scope: BindingQuota['scope'];
   scopeId: string;
   resourceType: BindingQuota['resourceType'];
@@ -20,13 +20,13 @@ export interface QuotaView extends QuotaAmounts {
 }
 
 /** Not a lease of the platform's quota, which is drawn as it is needed and so is no limit of the tenant's. */
-export const isOwn = ({ scope }: Pick<QuotaView, 'scope'>): boolean => scope !== 'platform';
+export const isOwn = ({ scope }: Pick<StoredQuota, 'scope'>): boolean => scope !== 'platform';
 
 /** What names a quota of a tenant. */
 export interface QuotaKey {
   scope: 'tenant' | 'user';
   scopeId: string;
-  resourceType: QuotaView['resourceType'];
+  resourceType: StoredQuota['resourceType'];
   period: Period;
 }
 
@@ -41,13 +41,13 @@ export interface QuotaChange extends QuotaKey {
  * The quotas that bind a tenant and these users of it. One of scope `platform` is its own lease of the platform's quota: what others
  * spend is not its to know. One whose period has ended shows the current period, with nothing spent, as the next decision will make it.
  */
-export async function listQuotas(pool: Pool, tenantId: string, userIds: readonly string[]): Promise<QuotaView[]> {
+export async function listQuotas(pool: Pool, tenantId: string, userIds: readonly string[]): Promise<StoredQuota[]> {
   return asTenant(pool, tenantId, (client) => quotasOf(client, tenantId, userIds));
 }
 
 /** A tenant's own quotas, as far as they are shown at once. Leases of the platform's quotas are no limits of its own. */
 export interface OwnQuotas {
-  quotas: QuotaView[];
+  quotas: StoredQuota[];
   /** How many quotas of users there are beyond those. */
   moreUserQuotas: number;
 }
@@ -69,7 +69,7 @@ export async function selectQuotas(
   client: PoolClient,
   tenantId: string,
   { ofUsers, values = [], max }: { ofUsers: string; values?: readonly unknown[]; max?: number },
-): Promise<QuotaView[]> {
+): Promise<StoredQuota[]> {
   const { rows } = await client.query<QuotaRow>(
     `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
             trim_scale(q.topup_usd)::text AS topup_usd, trim_scale(q.current_spend_usd)::text AS spent_usd,
@@ -86,7 +86,7 @@ export async function selectQuotas(
 }
 
 /** `listQuotas` within the caller's transaction. */
-const quotasOf = (client: PoolClient, tenantId: string, userIds: readonly string[]): Promise<QuotaView[]> =>
+const quotasOf = (client: PoolClient, tenantId: string, userIds: readonly string[]): Promise<StoredQuota[]> =>
   selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = ANY ($2)', values: [userIds] });
 
 /** As many quotas are shown at once. Those of the tenant itself come first, and are fewer. */
@@ -111,9 +111,9 @@ export async function ownQuotasOf(
 }
 
 export interface QuotaRow {
-  scope: QuotaView['scope'];
+  scope: StoredQuota['scope'];
   scope_id: string;
-  resource_type: QuotaView['resourceType'];
+  resource_type: StoredQuota['resourceType'];
   period: Period;
   limit_usd: string;
   topup_usd: string;
@@ -136,7 +136,7 @@ function amountsOf(row: QuotaRow): QuotaAmounts {
   return row.was_ended ? startAnew(amounts, { isLease: row.scope === 'platform' }) : amounts;
 }
 
-export const viewOf = (row: QuotaRow): QuotaView => ({
+export const viewOf = (row: QuotaRow): StoredQuota => ({
   scope: row.scope,
   scopeId: row.scope_id,
   resourceType: row.resource_type,

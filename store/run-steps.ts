@@ -90,7 +90,7 @@ export async function findUnsettled(
  * What steps of a run hold and have not begun to use. A reservation that a caller of the API made is the caller's own, whatever
  * becomes of the run that it names.
  */
-export async function findUnbegun(
+export async function findUnclaimed(
   pool: Pool,
   { tenantId, runId }: { tenantId: string; runId: string },
 ): Promise<string[]> {

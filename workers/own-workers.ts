@@ -6,11 +6,11 @@ import type { Client } from '@temporalio/client';
 import type { DataConverter } from '@temporalio/common';
 import type { Logger } from '../telemetry/log';
 import { createBudgetActivities } from '../activities/budget';
-import { PaidStep } from '../activities/budget/paid-step';
+import { PaidCalls } from '../activities/budget/paid-calls';
 import type { BudgetActivities } from '../contracts/budget';
 import { failure } from '../activities/failures';
 import { Coalescer } from '../authority/client/coalescer';
-import { ReplyBoard } from '../authority/client/pending-replies';
+import { PendingReplies } from '../authority/client/pending-replies';
 import { TemporalSignals } from '../authority/client/signals';
 import { formatUsd, parseAmountUsd } from '../core/money';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
@@ -82,12 +82,12 @@ export function budgetForOwnWorker({
   const coalescer = new Coalescer({
     signals: new TemporalSignals({ client, taskQueue: taskQueues(taskQueuePrefix).budget }),
   });
-  const replies = new ReplyBoard({ read: (asked) => readReservations(pool, asked), log });
-  const paidStep = new PaidStep({ pool, coalescer, log });
+  const replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log });
+  const paidCalls = new PaidCalls({ pool, coalescer, log });
   return {
     activities: createBudgetActivities({ pool, coalescer, replies, log }),
     async paid(operation, call) {
-      const claim = await paidStep.claim(operation);
+      const claim = await paidCalls.claim(operation);
       let done;
       try {
         done = await call({ grantedUsd: formatUsd(claim.grantedUsd) });
@@ -97,14 +97,14 @@ export function budgetForOwnWorker({
             'The paid call failed, and whether it was billed is unknown: the estimate is charged as unverified.';
           throw failure('outcome_unknown', message, { settled: false, retry: true });
         }
-        await paidStep.settle(claim, { billed: false, reason: error.name });
+        await paidCalls.settle(claim, { billed: false, reason: error.name });
         throw failure('provider_refused', `${error.message} Nothing was billed.`, {
           settled: true,
           retry: error.retry,
         });
       }
       const { costUsd, usage, result } = done;
-      await paidStep.settle(claim, { billed: true, costUsd: parseAmountUsd(costUsd), usage, result });
+      await paidCalls.settle(claim, { billed: true, costUsd: parseAmountUsd(costUsd), usage, result });
       return result;
     },
     async close() {

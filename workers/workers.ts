@@ -15,12 +15,12 @@ import { createDecideBatch } from '../authority/decide';
 import { createLeaveBehind } from '../authority/left-behind';
 import { createBudgetActivities } from '../activities/budget';
 import { createLeaseActivities } from '../authority/leases';
-import { createLookAfterActivities } from '../activities/upkeep';
-import { ReplyBoard } from '../authority/client/pending-replies';
+import { createUpkeepActivities } from '../activities/upkeep';
+import { PendingReplies } from '../authority/client/pending-replies';
 import { TemporalSignals } from '../authority/client/signals';
-import { PaidStep, type FaultPoint } from '../activities/budget/paid-step';
+import { PaidCalls, type FaultPoint } from '../activities/budget/paid-calls';
 import { heartbeatMs } from '../activities/heartbeat';
-import { createLedgerActivities } from '../activities/runs';
+import { createRunActivities } from '../activities/runs';
 import { createWakeWaiters } from '../authority/waiters';
 import { createLlmActivities } from '../activities/llm';
 import { modelProviders } from '../activities/llm/providers';
@@ -57,12 +57,12 @@ export interface StartWorkersOptions {
   /** More options for each Temporal worker, for tests and benchmarks. */
   workerOptions?: Partial<WorkerOptions>;
   /** More activities on the runs queue, for benchmarks: they are given what paid activities need. */
-  extraActivities?: (dependencies: { paidStep: PaidStep }) => object;
+  extraActivities?: (dependencies: { paidCalls: PaidCalls }) => object;
 }
 
 export interface RunningWorkers {
   /** How this process asks for money, for callers beside its workflows. */
-  budget: { coalescer: Coalescer; replies: ReplyBoard };
+  budget: { coalescer: Coalescer; replies: PendingReplies };
   /** Takes no more work, lets activities end, then closes every connection. */
   shutdown(): Promise<void>;
   /** Rejects when a worker fails; resolves after a shutdown. */
@@ -133,7 +133,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   const pool = createPool(config.databaseUrl, { application_name: 'spendlock-worker', max: config.databasePoolSize });
   const queues = taskQueues(config.taskQueuePrefix);
   const coalescer = new Coalescer({ signals: new TemporalSignals({ client, taskQueue: queues.budget }) });
-  const replies = new ReplyBoard({ read: (asked) => readReservations(pool, asked), log });
+  const replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log });
   const { notifications = notificationsOf(options) } = options;
   const alerts = new AlertSender({ pool, notifications, log });
   const { decideBatch, drainAnswers } = createDecideBatch({
@@ -207,7 +207,7 @@ interface Wiring {
   pool: ReturnType<typeof createPool>;
   client: Client;
   coalescer: Coalescer;
-  replies: ReplyBoard;
+  replies: PendingReplies;
   decideBatch: ReturnType<typeof createDecideBatch>['decideBatch'];
   alerts: AlertSender;
 }
@@ -231,7 +231,7 @@ function activitiesOf({
   const { config, log, atPoint } = options;
   const { codeLanguages } = config;
   const prices = () => readPrices(pool);
-  const paidStep = new PaidStep({ pool, coalescer, log, atPoint });
+  const paidCalls = new PaidCalls({ pool, coalescer, log, atPoint });
   const feed = new ReplyFeed({ pool, log });
   const providers = modelProviders(config.models);
   return {
@@ -241,14 +241,14 @@ function activitiesOf({
         pool,
         providers,
         prices,
-        paidStep,
+        paidCalls,
         log,
         codeLanguages,
         feed,
         streamIdleMs: config.streamIdleSeconds * 1000,
       }),
-      ...createLedgerActivities({ pool, coalescer, feed, log }),
-      ...options.extraActivities?.({ paidStep }),
+      ...createRunActivities({ pool, coalescer, feed, log }),
+      ...options.extraActivities?.({ paidCalls }),
     },
     budget: {
       decideBatch,
@@ -257,14 +257,14 @@ function activitiesOf({
       wakeWaiters: createWakeWaiters({ pool, client, log }),
       sendAlerts: () => Promise.resolve(alerts.wake()),
       ...createLeaseActivities({ pool }),
-      ...createLookAfterActivities({ pool, client, coalescer, alerts, log }),
+      ...createUpkeepActivities({ pool, client, coalescer, alerts, log }),
       ...createRetentionActivities({ pool, log, keep: config.keep }),
     },
     sandbox: createSandboxActivities({
       pool,
       connection: config.e2b,
       prices,
-      paidStep,
+      paidCalls,
       log,
       codeLanguages,
       sweepMinAgeMs: config.sweepMinAgeSeconds * 1000,

@@ -11,12 +11,12 @@ import { findOperation } from '../../store/reservations';
 import { findUnsettled } from '../../store/run-steps';
 import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../../contracts/budget';
 import type { Coalescer } from '../../authority/client/coalescer';
-import type { ReplyBoard } from '../../authority/client/pending-replies';
+import type { PendingReplies } from '../../authority/client/pending-replies';
 
 export interface BudgetDependencies {
   pool: Pool;
   coalescer: Coalescer;
-  replies: ReplyBoard;
+  replies: PendingReplies;
   log: Logger;
 }
 

@@ -2,7 +2,7 @@
 import { formatUsd } from '../../core/money';
 import type { PricedCall } from '../../core/prices/price-call';
 import type { Logger } from '../../telemetry/log';
-import type { Claim, PaidStep } from '../budget/paid-step';
+import type { Claim, PaidCalls } from '../budget/paid-calls';
 import { failure } from '../failures';
 
 interface FailedCall {
@@ -14,7 +14,7 @@ interface FailedCall {
 
 /** It is billed all the same: the cost is known, and the step fails. */
 export async function failBilled(
-  { paidStep, log }: { paidStep: PaidStep; log: Logger },
+  { paidCalls, log }: { paidCalls: PaidCalls; log: Logger },
   { claim, runId, priced, retryAfterSeconds }: FailedCall,
 ): Promise<never> {
   const { tenantId, operationId } = claim;
@@ -25,7 +25,7 @@ export async function failBilled(
     const { reason, knownUsd, usage } = priced;
     // Without an outcome it is settled at its grant, which is less than it surely cost.
     if (knownUsd > claim.grantedUsd)
-      await paidStep.settle(claim, {
+      await paidCalls.settle(claim, {
         billed: true,
         costUsd: knownUsd,
         isUnverified: true,
@@ -36,7 +36,7 @@ export async function failBilled(
   }
   const { usage } = priced;
   const costUsd = formatUsd(priced.costUsd);
-  await paidStep.settle(claim, { billed: true, costUsd: priced.costUsd, usage });
+  await paidCalls.settle(claim, { billed: true, costUsd: priced.costUsd, usage });
   log.warn({ tenantId, runId, operationId, costUsd }, 'a model call failed, and was billed');
   throw failure('outcome_unknown', `${said}, and bills what it used: $${costUsd} were charged.`, details);
 }

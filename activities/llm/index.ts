@@ -70,16 +70,16 @@ function modelReplyOf({ result, content }: NonNullable<StepRecord['reply']>): Mo
 }
 
 async function callModel(dependencies: LlmDependencies, request: CallModel): Promise<ModelReply> {
-  const { paidStep, pool, feed, codeLanguages } = dependencies;
-  await paidStep.atPoint('llm.before-claim');
+  const { paidCalls, pool, feed, codeLanguages } = dependencies;
+  await paidCalls.atPoint('llm.before-claim');
   // An earlier attempt's reply may have come after all: it is not bought a second time.
   const bought = await stepOnRecord(pool, request).catch((error: unknown) => {
-    paidStep.giveBack(request);
+    paidCalls.giveBack(request);
     throw error;
   });
   if (bought?.operationId === request.operationId) return bought.reply;
   if (bought) {
-    paidStep.giveBack(request);
+    paidCalls.giveBack(request);
     return { ...bought.reply, costUsd: '0' };
   }
   // Everything that can fail for free comes before the claim.
@@ -101,13 +101,13 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
  * @throws ApplicationFailure `superseded` when the run has gone on without a reply of this step.
  */
 async function replyInstead(
-  { paidStep, pool, log }: LlmDependencies,
+  { paidCalls, pool, log }: LlmDependencies,
   request: CallModel,
   { costUsd }: ModelReply,
 ): Promise<ModelReply> {
   const { tenantId, runId, operationId, step } = request;
   log.warn({ tenantId, runId, operationId, costUsd }, 'a reply came second: another one of its step is used');
-  const { reply } = await paidStep.patiently('the reply of a step', () => readStep(pool, request));
+  const { reply } = await paidCalls.patiently('the reply of a step', () => readStep(pool, request));
   if (reply) return { ...modelReplyOf(reply), costUsd };
   throw gone(step, `Its reply is not used; it cost $${costUsd}, which is on record.`);
 }

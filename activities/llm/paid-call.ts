@@ -11,7 +11,7 @@ import type { Pool, PoolClient } from '../../store/pool';
 import type { NewOutcome } from '../../store/outcomes';
 import type { PriceList } from '../../store/prices';
 import { countModelCall } from '../../telemetry/metrics';
-import type { Claim, PaidStep, UnpricedOutcome } from '../budget/paid-step';
+import type { Claim, PaidCalls, UnpricedOutcome } from '../budget/paid-calls';
 import type { ModelCallPlan, ModelReply, ToolCall } from '../../contracts/llm';
 import { asFailure, failure } from '../failures';
 import { callSignal } from '../own-time';
@@ -24,7 +24,7 @@ export interface LlmDependencies {
   pool: Pool;
   providers: ModelProviders;
   prices: () => Promise<PriceList>;
-  paidStep: PaidStep;
+  paidCalls: PaidCalls;
   log: Logger;
   codeLanguages: readonly CodeLanguage[];
   feed: ReplyFeed;
@@ -106,14 +106,14 @@ export interface PaidCall {
 
 /** Claims, calls, and writes the outcome. */
 export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall): Promise<ModelReply> {
-  const { paidStep, prices, streamIdleMs = 60_000 } = dependencies;
+  const { paidCalls, prices, streamIdleMs = 60_000 } = dependencies;
   const { plan, prompt, onText } = call;
   const { models } = await prices();
   const price = models.find((candidate) => candidate.priceVersion === plan.priceVersion);
   if (!price) throw failure('unpriced_model', `The price ${plan.priceVersion} is gone. No call was made.`);
   const provider = providerOf(dependencies, price);
-  const claim = await paidStep.claim(call);
-  await paidStep.atPoint('llm.claimed');
+  const claim = await paidCalls.claim(call);
+  await paidCalls.atPoint('llm.claimed');
   const maxOutputTokens = maxTokens({ price, provider }, plan, claim);
   const startedMs = performance.now();
   const streamed = await provider.stream(
@@ -121,7 +121,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
     {
       signal: callSignal(),
       idleMs: streamIdleMs,
-      onFirstOutput: () => paidStep.atPoint('llm.streaming'),
+      onFirstOutput: () => paidCalls.atPoint('llm.streaming'),
       ...(onText ? { onText } : {}),
     },
   );
@@ -190,7 +190,7 @@ export const toolCallsIn = (content: readonly Block[]): ToolCall[] =>
  * it is settled once, unverified, at its grant, or at what is known of its cost where that is more.
  */
 async function keepReply(
-  { paidStep, log }: LlmDependencies,
+  { paidCalls, log }: LlmDependencies,
   { call, claim, priced, streamed, maxOutputTokens }: Omit<Answered, 'provider'>,
 ): Promise<ModelReply> {
   const { tenantId, runId, operationId, keep } = call;
@@ -229,14 +229,14 @@ async function keepReply(
           usage: { ...usage, unpriced, reported: streamed.usage },
           result,
         };
-  await paidStep.settle(claim, outcome, (client) => keep(client, reply));
-  await paidStep.atPoint('llm.outcome-written');
+  await paidCalls.settle(claim, outcome, (client) => keep(client, reply));
+  await paidCalls.atPoint('llm.outcome-written');
   return result;
 }
 
 /** The stream gave no final usage: surely not billed, or unknown. */
 async function giveUp(
-  { paidStep, log }: LlmDependencies,
+  { paidCalls, log }: LlmDependencies,
   { call, claim, streamed, provider }: Pick<Answered, 'call' | 'claim' | 'streamed' | 'provider'>,
 ): Promise<never> {
   const { outputBegan, error } = streamed;
@@ -244,7 +244,7 @@ async function giveUp(
   const { tenantId, runId, operationId } = call;
   log.warn({ tenantId, runId, operationId, billed: failed.billed, code: failed.code }, 'a model call failed');
   if (failed.billed === 'no') {
-    await paidStep.settle(claim, { billed: false, reason: failed.code });
+    await paidCalls.settle(claim, { billed: false, reason: failed.code });
     const { retry, retryAfterSeconds } = failed;
     throw failure(failed.code, failed.message, {
       settled: true,

@@ -18,23 +18,23 @@ import { beginTurn, endTurn } from '../../store/turns';
 import type { ReplyFeed } from '../llm/reply-feed';
 import { attachmentLine } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
-import type { CostSoFar, LedgerActivities } from '../../contracts/runs';
-import { releaseUnbegun } from './release-unclaimed';
+import type { CostSoFar, RunActivities } from '../../contracts/runs';
+import { releaseUnclaimed } from './release-unclaimed';
 import { failure } from '../failures';
 
-export interface LedgerDependencies {
+export interface RunDependencies {
   pool: Pool;
   coalescer: Coalescer;
   feed: ReplyFeed;
   log: Logger;
 }
 
-export function createLedgerActivities({ pool, coalescer, feed, log }: LedgerDependencies): LedgerActivities {
+export function createRunActivities({ pool, coalescer, feed, log }: RunDependencies): RunActivities {
   return {
     async endRun({ tenantId, runId, status, failure }) {
       const answer = status === 'completed' ? await lastText(pool, { tenantId, runId }) : undefined;
       await endRun(pool, { tenantId, runId }, { status, answer, failure });
-      await releaseUnbegun({ pool, coalescer }, { tenantId, runId });
+      await releaseUnclaimed({ pool, coalescer }, { tenantId, runId });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a run ended');
       feed.tell(runId);
       return costSoFar(pool, { tenantId, runId });
@@ -67,7 +67,7 @@ export function createLedgerActivities({ pool, coalescer, feed, log }: LedgerDep
       const message = 'The conversation ended before the message was answered.';
       const unanswered = { code: 'conversation_ended', message };
       await endRun(pool, { tenantId, runId }, { status, failure, unanswered });
-      await releaseUnbegun({ pool, coalescer }, { tenantId, runId });
+      await releaseUnclaimed({ pool, coalescer }, { tenantId, runId });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a conversation ended');
       feed.tell(runId);
       return costSoFar(pool, { tenantId, runId });

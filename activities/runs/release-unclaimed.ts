@@ -2,7 +2,7 @@
 import type { Coalescer } from '../../authority/client/coalescer';
 import { isAwaited } from '../../store/money-waiters';
 import type { Pool } from '../../store/pool';
-import { findUnbegun } from '../../store/run-steps';
+import { findUnclaimed } from '../../store/run-steps';
 import type { RunKey } from '../../store/runs';
 
 /**
@@ -10,12 +10,12 @@ import type { RunKey } from '../../store/runs';
  * is gone. A step that begins at this moment finds its hold gone and calls nobody, or keeps it. Where others of the tenant wait
  * for money they are looked at again: the run may have been woken for some. Harmless when repeated.
  */
-export async function releaseUnbegun(
+export async function releaseUnclaimed(
   { pool, coalescer }: { pool: Pool; coalescer: Coalescer },
   run: RunKey,
 ): Promise<void> {
   const { tenantId } = run;
-  const operationIds = await findUnbegun(pool, run);
+  const operationIds = await findUnclaimed(pool, run);
   await Promise.all(operationIds.map((operationId) => coalescer.send(tenantId, { type: 'release', operationId })));
   if (operationIds.length === 0 && (await isAwaited(pool, tenantId)))
     await coalescer.send(tenantId, { type: 'reload' });

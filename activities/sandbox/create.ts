@@ -28,7 +28,7 @@ export async function prepare(
 }
 
 export async function create(dependencies: SandboxDependencies, request: CreateSandbox): Promise<OpenSandbox> {
-  const { connection, paidStep, log, pool, prices } = dependencies;
+  const { connection, paidCalls, log, pool, prices } = dependencies;
   const { tenantId, runId, operationId, plan } = request;
   const [file, run, installationId, { sandboxes }] = await Promise.all([
     readRunFile(pool, request),
@@ -38,13 +38,13 @@ export async function create(dependencies: SandboxDependencies, request: CreateS
   ]);
   const { template } = (run?.options.sandbox ?? {}) as { template?: string };
   return inSpan(spanNames.executionContext, { runId, operationId }, async () => {
-    const claim = await inSpan(spanNames.sandboxQuotaCheck, { operationId }, () => paidStep.claim(request));
+    const claim = await inSpan(spanNames.sandboxQuotaCheck, { operationId }, () => paidCalls.claim(request));
     let created;
     try {
       const owner = { installationId, tenantId, runId, operationId };
       const order = { owner, windowSeconds: plan.windowSeconds, template };
       created = await inSpan(spanNames.sandboxCreate, { tier: plan.tier }, () => createSandbox(connection, order));
-      await paidStep.atPoint('sandbox.created');
+      await paidCalls.atPoint('sandbox.created');
     } catch (error) {
       const failed = createFailure(error);
       // A provider that is full is no error: the run waits for room.
@@ -55,7 +55,7 @@ export async function create(dependencies: SandboxDependencies, request: CreateS
           errorType: failed.code,
         });
       }
-      if (failed.made === 'no') await paidStep.settle(claim, { billed: false, reason: failed.code });
+      if (failed.made === 'no') await paidCalls.settle(claim, { billed: false, reason: failed.code });
       const { retry, waits = false } = failed;
       throw failure(failed.code, failed.message, { settled: failed.made === 'no', retry, ...(waits ? { waits } : {}) });
     }

@@ -2,7 +2,7 @@
 import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
-import type { PaidStep } from '../budget/paid-step';
+import type { PaidCalls } from '../budget/paid-calls';
 import type { CodeLanguage } from '../llm/instructions';
 import type { SandboxConnection } from './provider';
 
@@ -11,7 +11,7 @@ export interface SandboxDependencies {
   pool: Pool;
   connection: SandboxConnection;
   prices: () => Promise<PriceList>;
-  paidStep: PaidStep;
+  paidCalls: PaidCalls;
   log: Logger;
   codeLanguages: readonly CodeLanguage[];
   /** A younger sandbox is not swept: whoever created it may not have said so yet. */

@@ -34,12 +34,12 @@ export async function settleWindow(
   dependencies: SandboxDependencies,
   window: EndedWindow,
 ): Promise<{ costUsd?: string }> {
-  const { paidStep, pool, prices, log } = dependencies;
+  const { paidCalls, pool, prices, log } = dependencies;
   const { tenantId, runId, operationId, priceVersion, seconds, event } = window;
   const what = 'what a sandbox cost';
-  const held = await paidStep.patiently(what, () => findOperation(pool, { tenantId, operationId }));
+  const held = await paidCalls.patiently(what, () => findOperation(pool, { tenantId, operationId }));
   if (!held?.claimed || held.outcome !== null) return {};
-  const { sandboxes } = await paidStep.patiently(what, prices);
+  const { sandboxes } = await paidCalls.patiently(what, prices);
   const price = sandboxes.find((candidate) => candidate.priceVersion === priceVersion);
   if (!price)
     throw failure(
@@ -49,7 +49,7 @@ export async function settleWindow(
   const costUsd = costOfSandbox(price, { seconds });
   log.info({ tenantId, runId, operationId, seconds, event }, 'a window of a sandbox ended');
   await inSpan(spanNames.sandboxRecord, { operationId, event }, () =>
-    paidStep.settle({ tenantId, operationId }, { billed: true, costUsd, usage: { seconds } }, async (client) => {
+    paidCalls.settle({ tenantId, operationId }, { billed: true, costUsd, usage: { seconds } }, async (client) => {
       const data = { operationId, seconds, costUsd: formatUsd(costUsd) };
       await appendRunEvent(client, runId, { key: `sandbox-ended-${operationId}`, type: event, data });
     }),
@@ -110,9 +110,9 @@ async function left(
 }
 
 export async function terminate(dependencies: SandboxDependencies, request: TerminateSandbox): Promise<void> {
-  const { connection, pool, paidStep } = dependencies;
+  const { connection, pool, paidCalls } = dependencies;
   const { tenantId, runId, operationId, plan, sandbox } = request;
-  const held = await paidStep.patiently('the end of a sandbox', () => findOperation(pool, { tenantId, operationId }));
+  const held = await paidCalls.patiently('the end of a sandbox', () => findOperation(pool, { tenantId, operationId }));
   if (!held?.claimed || held.outcome !== null) return;
   if (sandbox) {
     const { sandboxId } = sandbox;
@@ -136,13 +136,13 @@ export async function terminate(dependencies: SandboxDependencies, request: Term
 
 /** Begins a new window now. What the one before cost is written once the sandbox lives on. */
 export async function extend(dependencies: SandboxDependencies, request: ContinueSandbox): Promise<OpenSandbox> {
-  const { connection, paidStep } = dependencies;
+  const { connection, paidCalls } = dependencies;
   const { tenantId, runId, operationId, plan, sandbox } = request;
   const { sandboxId } = sandbox;
-  const claim = await paidStep.claim(request);
+  const claim = await paidCalls.claim(request);
   try {
     await patiently(() => setLifetime(connection, { sandboxId, seconds: plan.windowSeconds }), { forMs: askingMs });
-    await paidStep.atPoint('sandbox.extended');
+    await paidCalls.atPoint('sandbox.extended');
   } catch (error) {
     const found = await stateAfter(dependencies, { sandboxId, error });
     const thirdMs = (sandbox.windowSeconds * 1_000) / 3;
@@ -163,7 +163,7 @@ export async function pause(
   let untilMs: number | undefined;
   try {
     await patiently(() => pauseSandbox(dependencies.connection, sandboxId), { forMs: endingMs });
-    await dependencies.paidStep.atPoint('sandbox.paused');
+    await dependencies.paidCalls.atPoint('sandbox.paused');
   } catch (error) {
     if (!isGone(error)) throw await left(dependencies, { tenantId, runId, sandboxId, error }, 'paused');
     untilMs = goneAtMs(sandbox, Date.now());
@@ -179,14 +179,14 @@ export async function pause(
 
 /** Its lifetime is the window from now; the provider's own default, and the limit of the request, are something else. */
 export async function resume(dependencies: SandboxDependencies, request: ContinueSandbox): Promise<OpenSandbox> {
-  const { connection, paidStep, log } = dependencies;
+  const { connection, paidCalls, log } = dependencies;
   const { tenantId, runId, operationId, plan, sandbox } = request;
   const { sandboxId, priceVersion } = sandbox;
-  const claim = await paidStep.claim(request);
+  const claim = await paidCalls.claim(request);
   const startedAtMs = Date.now();
   try {
     await connectSandbox(connection, { sandboxId, remainingMs: plan.windowSeconds * 1000 });
-    await paidStep.atPoint('sandbox.resumed');
+    await paidCalls.atPoint('sandbox.resumed');
   } catch (error) {
     const found = await stateAfter(dependencies, { sandboxId, error });
     if (found?.isPaused !== false) throw await refused(dependencies, { request, claim, error, found });
@@ -222,7 +222,7 @@ export async function discard(
 
 interface Refused {
   request: ContinueSandbox;
-  claim: Parameters<SandboxDependencies['paidStep']['settle']>[0];
+  claim: Parameters<SandboxDependencies['paidCalls']['settle']>[0];
   error: unknown;
   /** How the sandbox was found afterwards. */
   found: State | undefined;
@@ -251,7 +251,7 @@ async function refused(dependencies: SandboxDependencies, { request, claim, erro
       `The sandbox provider did not answer (${errorType}). The estimate is charged as unverified.`,
       { settled: false, retry: false },
     );
-  await dependencies.paidStep.settle(claim, { billed: false, reason: errorType });
+  await dependencies.paidCalls.settle(claim, { billed: false, reason: errorType });
   return failure(
     'sandbox_failed',
     `The sandbox cannot live on (${errorType}, stage connection). Nothing was billed for it.`,

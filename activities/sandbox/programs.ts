@@ -34,7 +34,7 @@ export async function runTools(dependencies: SandboxDependencies, request: Execu
   if (await haveRun(dependencies, request)) return { sandboxGone: false };
   const { outcomes, stopped, executed } = await carryOut(dependencies, request);
   // They have run: they are not run again because nobody could write down what they said.
-  await dependencies.paidStep.patiently('what programs said', () =>
+  await dependencies.paidCalls.patiently('what programs said', () =>
     asTenant(dependencies.pool, request.tenantId, (client) => keep(client, request, outcomes)),
   );
   stopIf(stopped);
@@ -43,17 +43,17 @@ export async function runTools(dependencies: SandboxDependencies, request: Execu
 
 /** Claims, runs, and writes what was used with its output. */
 export async function runPaidTools(dependencies: SandboxDependencies, request: RunPaidTools): Promise<Executed> {
-  const { paidStep } = dependencies;
+  const { paidCalls } = dependencies;
   const { pricesUsd } = request;
   if (await haveRun(dependencies, request)) {
-    paidStep.giveBack(request);
+    paidCalls.giveBack(request);
     return { sandboxGone: false };
   }
-  const claim = await paidStep.claim(request);
+  const claim = await paidCalls.claim(request);
   const { outcomes, stopped, executed: result } = await carryOut(dependencies, request);
   const used = outcomes.flatMap(({ name, used }) => (used ? [name] : []));
   const costUsd = sumUsd(used.map((name) => parseAmountUsd(pricesUsd[name] ?? '0')));
-  await paidStep.settle(claim, { billed: true, costUsd, usage: { tools: used }, result }, (client) =>
+  await paidCalls.settle(claim, { billed: true, costUsd, usage: { tools: used }, result }, (client) =>
     keep(client, request, outcomes),
   );
   stopIf(stopped);
@@ -61,8 +61,8 @@ export async function runPaidTools(dependencies: SandboxDependencies, request: R
 }
 
 /** A repeat (after a lost worker, or a workflow that was reset) goes on with what was said: nothing runs twice. */
-const haveRun = ({ paidStep, pool }: SandboxDependencies, request: ExecuteCode): Promise<boolean> =>
-  paidStep.patiently('what programs said', async () => (await readStep(pool, request)).toolsAnswered);
+const haveRun = ({ paidCalls, pool }: SandboxDependencies, request: ExecuteCode): Promise<boolean> =>
+  paidCalls.patiently('what programs said', async () => (await readStep(pool, request)).toolsAnswered);
 
 /** Whoever told the programs to stop is told that they did. */
 function stopIf(stopped: boolean): void {
@@ -76,9 +76,9 @@ interface CarriedOut {
 }
 
 async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode): Promise<CarriedOut> {
-  const { codeLanguages, pool, paidStep } = dependencies;
+  const { codeLanguages, pool, paidCalls } = dependencies;
   const { tenantId, runId, sandbox: open, step, executionSeconds = executionSecondsDefault } = request;
-  const [uses, approvals, run] = await paidStep.patiently('what is to be run', () =>
+  const [uses, approvals, run] = await paidCalls.patiently('what is to be run', () =>
     Promise.all([toolUses(dependencies, request), readApprovals(pool, request), findRun(pool, request)]),
   );
   if (!run) throw failure('not_found', `There is no run ${runId}. Nothing was run.`);
@@ -141,12 +141,14 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
 
 /** The sandbox, if it runs and somebody pays for it. */
 async function reach(
-  { connection, pool, paidStep }: SandboxDependencies,
+  { connection, pool, paidCalls }: SandboxDependencies,
   { tenantId, sandbox: open }: ExecuteCode,
 ): Promise<Sandbox | undefined> {
   if (!open) return undefined;
   const { operationId } = open;
-  const held = await paidStep.patiently('the money of a sandbox', () => findOperation(pool, { tenantId, operationId }));
+  const held = await paidCalls.patiently('the money of a sandbox', () =>
+    findOperation(pool, { tenantId, operationId }),
+  );
   const remainingMs = windowEndMs(open) - Date.now();
   // Its money is checked before each use: a sandbox whose reservation has ended is not used.
   if (!held?.claimed || held.status !== 'granted' || remainingMs <= 0) return undefined;

@@ -13,8 +13,8 @@ import { endRun } from '../../store/run-end';
 import { takeUnseenRuns } from '../../store/runs';
 import { findUnansweredConversations } from '../../store/turns';
 import { decideApprovalSignal, postMessageUpdate } from '../../contracts/messages';
-import type { LookAfterActivities } from '../../contracts/budget';
-import { releaseUnbegun } from '../runs/release-unclaimed';
+import type { UpkeepActivities } from '../../contracts/budget';
+import { releaseUnclaimed } from '../runs/release-unclaimed';
 
 /** Tenants woken in one call; the next call wakes the next. */
 const wokenMax = 1_000;
@@ -25,7 +25,7 @@ const unseenForMs = 120_000;
 /** A message or a decision that nobody told its workflow of by then: the process that took it may have ended. */
 const untoldForMs = 30_000;
 
-interface LookAfterDependencies {
+interface UpkeepDependencies {
   pool: Pool;
   client: Client;
   coalescer: Coalescer;
@@ -34,7 +34,7 @@ interface LookAfterDependencies {
   log: Logger;
 }
 
-export function createLookAfterActivities(dependencies: LookAfterDependencies): LookAfterActivities {
+export function createUpkeepActivities(dependencies: UpkeepDependencies): UpkeepActivities {
   const looks = createLooks(dependencies);
   return {
     ...looks,
@@ -62,7 +62,7 @@ const createLooks = ({
   coalescer,
   alerts,
   log,
-}: LookAfterDependencies): Omit<LookAfterActivities, 'lookAround'> => ({
+}: UpkeepDependencies): Omit<UpkeepActivities, 'lookAround'> => ({
   async wakeSleepers() {
     const tenantIds = await lookAfter(pool, wokenMax);
     // The platform's, which were raised just now, and what others left.
@@ -119,7 +119,7 @@ const createLooks = ({
         const failure = { code: 'run_lost', message };
         const end = { status: 'failed' as const, failure, unanswered: failure };
         if (!(await endRun(pool, run, end, { lastSeenAt: seenAt }))) return false;
-        await releaseUnbegun({ pool, coalescer }, run);
+        await releaseUnclaimed({ pool, coalescer }, run);
         log.warn({ ...run, workflowId, state }, 'a run was lost, and is recorded as failed');
         return true;
       }),

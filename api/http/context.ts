@@ -12,7 +12,7 @@ import type { ApiContext } from './request';
 import type { LiveViews } from './live-views';
 import type { LongAnswers, LongKind, LongLimits } from './long-answers';
 import type { SocketLimits, UntakenAnswers } from './sockets';
-import type { Watchers } from '../runs/run-watchers';
+import type { RunWatchers } from '../runs/run-watchers';
 import { ApiError } from './errors';
 
 /** Temporal's UI, and what shows traces. */
@@ -53,7 +53,7 @@ export interface ApiDependencies extends ProcessDependencies {
   policies: Policies;
   /** Prices as of some seconds ago, for gates. */
   recentPrices: Prices;
-  watchers: Watchers;
+  watchers: RunWatchers;
   /** What many watch is read once. */
   views: LiveViews;
   /** Event streams and exports, all of which are made by it. */

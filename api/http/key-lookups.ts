@@ -12,7 +12,7 @@ const keysMax = 1_000;
 const statementsMax = 4;
 const waitingMax = 10_000;
 
-interface Waiting {
+interface PendingLookup {
   found: Promise<FoundKey | undefined>;
   resolve: (found: FoundKey | undefined) => void;
   reject: (error: unknown) => void;
@@ -20,7 +20,7 @@ interface Waiting {
 }
 
 export class KeyLookups {
-  private readonly waiting = new Map<string, Waiting>();
+  private readonly waiting = new Map<string, PendingLookup>();
   private underWay = 0;
   private begunAtMs = -Infinity;
   private later: NodeJS.Timeout | undefined;

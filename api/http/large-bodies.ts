@@ -71,14 +71,14 @@ interface FromThread {
   isTooLarge?: boolean;
 }
 
-interface Waiting {
+interface PendingBody {
   resolve: (body: LargeBody) => void;
   reject: (error: Error) => void;
 }
 
 let thread: Worker | undefined;
 let lastId = 0;
-const waiting = new Map<number, Waiting>();
+const waiting = new Map<number, PendingBody>();
 
 function ended(ofThread: Worker): void {
   if (thread !== ofThread) return;

@@ -5,7 +5,7 @@ import { parseAmountUsd } from '../../core/money';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { clientGone, type ApiContext, type ApiEnv } from '../http/request';
 import { once } from '../http/idempotency';
-import { given } from '../../core/omit-undefined';
+import { omitUndefined } from '../../core/omit-undefined';
 import { operationIdSchema } from '../http/ids';
 import { body, failures, idempotencyHeader, json, security } from '../http/openapi';
 import * as reservations from './service';
@@ -66,11 +66,15 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
   });
   ending('commit', schemas.commitBody, 'Recorded', ({ tenantId, operationId, asked }) => {
     const { costUsd, claimToken, usage, unreserved } = asked;
-    const item = { operationId, costUsd: parseAmountUsd(costUsd), ...given({ claimToken, usage: keptUsage(usage) }) };
+    const item = {
+      operationId,
+      costUsd: parseAmountUsd(costUsd),
+      ...omitUndefined({ claimToken, usage: keptUsage(usage) }),
+    };
     return reservations.commit(dependencies, { tenantId, item, unreserved });
   });
   ending('release', schemas.releaseBody, 'Released', ({ tenantId, operationId, asked: { claimToken } }) =>
-    reservations.release(dependencies, { tenantId, item: { operationId, ...given({ claimToken }) } }),
+    reservations.release(dependencies, { tenantId, item: { operationId, ...omitUndefined({ claimToken }) } }),
   );
   ending('extend', schemas.extendBody, 'Held for longer', ({ tenantId, operationId, asked: { ttlSeconds } }) =>
     reservations.extend(dependencies, { tenantId, operationId, ttlSeconds }),

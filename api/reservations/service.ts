@@ -14,7 +14,7 @@ import {
 import type { ApiDependencies } from '../http/context';
 import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
-import { given } from '../../core/omit-undefined';
+import { omitUndefined } from '../../core/omit-undefined';
 import type { CommitBody, ReserveBody } from '../http/schemas';
 
 /** How long a release waits for the authority to have left its mark. */
@@ -56,7 +56,7 @@ export async function reserve(
 function commandOf(body: ReserveBody): ReserveCommand {
   const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, userId, minimumUsd, model, onExpiry } =
     body;
-  const optional = given({ userId, minimumUsd, model, onExpiry });
+  const optional = omitUndefined({ userId, minimumUsd, model, onExpiry });
   return { type: 'reserve', operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, ...optional };
 }
 

@@ -11,7 +11,7 @@ import type { ApiContext } from '../http/request';
 import { denialBody, denialEvents, sseEvent } from '../http/denials';
 import type { LongOrder } from '../http/long-answers';
 import { streamHeaders } from '../http/openapi';
-import type { Watch } from './run-watchers';
+import type { RunWatch } from './run-watchers';
 
 /** How often a stream looks without being told that something is new, and how often a silent one says that it lives. */
 const lookMs = 5_000;
@@ -61,7 +61,7 @@ export interface EventsAnswer extends Pick<LongOrder, 'place' | 'gone'> {
 
 interface FollowerParts {
   pool: Pool;
-  watch: Watch;
+  watch: RunWatch;
   run: Run;
   order: StreamOrder;
 }

@@ -21,7 +21,7 @@ interface Watched {
   sequence: number;
 }
 
-export class Watchers {
+export class RunWatchers {
   private readonly watched = new Map<string, Watched>();
   private listener: Listener | undefined;
   private looking: Promise<void> | undefined;
@@ -31,10 +31,10 @@ export class Watchers {
   constructor(private readonly pool: Pool) {}
 
   /** Begins to watch a run. */
-  watch({ tenantId, runId }: WatchedRun): Watch {
+  watch({ tenantId, runId }: WatchedRun): RunWatch {
     this.listener ??= listenTo(this.pool, { channel: deltaChannel, onPayload: (payload) => this.wake(payload) });
     const watched = this.watched.get(runId) ?? { tenantId, wakers: new Set(), sequence: 0 };
-    const watch = new Watch(() => {
+    const watch = new RunWatch(() => {
       watched.wakers.delete(watch.wake);
       if (watched.wakers.size === 0 && this.watched.get(runId) === watched) this.watched.delete(runId);
     });
@@ -87,7 +87,7 @@ export class Watchers {
   }
 }
 
-export class Watch {
+export class RunWatch {
   private isNew = false;
   private resolve: (() => void) | undefined;
 

@@ -24,7 +24,7 @@ import {
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { gate } from '../tenants/gate';
-import { given } from '../../core/omit-undefined';
+import { omitUndefined } from '../../core/omit-undefined';
 import type { z } from '@hono/zod-openapi';
 import {
   fileBytesMax,
@@ -105,7 +105,7 @@ export const optionsOf = ({
   sandbox,
   compaction,
   onDenied,
-  ...given({ tools, instructions, fallbackModels }),
+  ...omitUndefined({ tools, instructions, fallbackModels }),
 });
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */
@@ -116,7 +116,7 @@ export function inputOf(
   const { sandbox, compaction, onDenied, fallbackModels, userId } = body;
   return {
     ...limits,
-    ...given({ maxCostUsd, userId, fallbackModels }),
+    ...omitUndefined({ maxCostUsd, userId, fallbackModels }),
     ...(onDenied === 'wait' ? { onDenied } : {}),
     ...(compaction.enabled ? { compact: true } : {}),
     ...toolRules(body.tools),
@@ -284,7 +284,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
       : null,
     steps: steps.map(({ step, attempt, grantedUsd, decidedAt, claimedAt, outcomeAt, endedAt, ...more }) => ({
       ...more,
-      ...given({ step: step ?? undefined, attempt: attempt ?? undefined }),
+      ...omitUndefined({ step: step ?? undefined, attempt: attempt ?? undefined }),
       reservedUsd: grantedUsd,
       decidedAt: decidedAt.toISOString(),
       claimedAt: claimedAt?.toISOString() ?? null,

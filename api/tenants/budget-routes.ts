@@ -62,7 +62,7 @@ interface Order<B> {
   param: Record<string, string>;
 }
 
-export function controlRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool, authority } = dependencies;
   app.openapi(
     createRoute({

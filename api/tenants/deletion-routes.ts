@@ -12,7 +12,7 @@ import * as schemas from '../http/schemas';
 
 const params = idParam('The tenant');
 
-export function tenantEndRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+export function deletionRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool, temporal, log } = dependencies;
   app.openapi(
     createRoute({

@@ -7,7 +7,7 @@ import { fits, retryAfterSeconds } from '../../core/budget/retry-after';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
 import { readHolds } from '../../store/holds';
 import type { Pool } from '../../store/pool';
-import type { QuotaView } from '../../store/quotas';
+import type { StoredQuota } from '../../store/quotas';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
 import type { ProcessDependencies } from '../http/context';
@@ -36,7 +36,7 @@ export interface GateRequest {
 export async function gate(
   { pool, enforced }: ProcessDependencies,
   request: GateRequest,
-): Promise<readonly QuotaView[]> {
+): Promise<readonly StoredQuota[]> {
   const { tenantId, resource } = request;
   return inSpan(spanNames.quotaCheck, { tenantId, resource }, async () => {
     const state = await inSpan(spanNames.quotaGet, {}, () => readGate(pool, request));

@@ -6,7 +6,7 @@ import { balanceOf } from '../../core/budget/quotas';
 import { listTenants } from '../../store/operator-changes';
 import { readOverview, type TenantOverview } from '../../store/overview';
 import type { Pool } from '../../store/pool';
-import type { QuotaView } from '../../store/quotas';
+import type { StoredQuota } from '../../store/quotas';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { requireAdministration, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
@@ -114,7 +114,7 @@ function show(
 
 /** @param at.since when its tenant was made: nothing was spent before, which says nothing of how it will go on. */
 function forecastOf(
-  quota: QuotaView,
+  quota: StoredQuota,
   { since, now }: { since: Date; now: Date },
 ): schemas.OverviewView['quotas'][number]['forecast'] {
   if (quota.period === 'lifetime') return null;

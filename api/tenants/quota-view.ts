@@ -2,10 +2,10 @@
 import type { z } from '@hono/zod-openapi';
 import { formatUsd } from '../../core/money';
 import { balanceOf, remainingUsd } from '../../core/budget/quotas';
-import type { QuotaView } from '../../store/quotas';
+import type { StoredQuota } from '../../store/quotas';
 import type { quotaView } from '../http/schemas';
 
-export const showQuota = (quota: QuotaView): z.infer<typeof quotaView> => ({
+export const showQuota = (quota: StoredQuota): z.infer<typeof quotaView> => ({
   scope: quota.scope,
   scopeId: quota.scopeId,
   resourceType: quota.resourceType,

@@ -14,7 +14,7 @@ import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';
 import { Coalescer } from './coalescer';
 import { OutcomeWriter } from './outcome-writer';
-import { ReplyBoard } from './pending-replies';
+import { PendingReplies } from './pending-replies';
 import { TemporalSignals } from './signals';
 
 /** Notifications are the rule; this is how long a lost one is missed. */
@@ -28,7 +28,7 @@ const askAgainMs = 2_000;
 
 export class AuthorityClient {
   private readonly coalescer: Coalescer;
-  private readonly replies: ReplyBoard;
+  private readonly replies: PendingReplies;
   private readonly outcomes: OutcomeWriter;
   private readonly listener: Listener;
   private waiters = 0;
@@ -37,7 +37,7 @@ export class AuthorityClient {
   constructor(private readonly dependencies: { pool: Pool; temporal: Client; taskQueue: string; log: Logger }) {
     const { pool, temporal, taskQueue, log } = dependencies;
     this.coalescer = new Coalescer({ signals: new TemporalSignals({ client: temporal, taskQueue }), lazyMs: foldMs });
-    this.replies = new ReplyBoard({ read: (asked) => readReservations(pool, asked), log, lookUpMs });
+    this.replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log, lookUpMs });
     this.outcomes = new OutcomeWriter(pool);
     this.listener = listenForAnswers(pool, {
       channel: this.channel,

@@ -45,7 +45,7 @@ const pauseMsMax = 2_000;
 const companyShare = 0.25;
 const companyMsMax = 20;
 
-interface Waiting {
+interface QueuedCommand {
   command: BudgetCommand;
   bytes: number;
   /** Settles when the authority has answered. */
@@ -55,8 +55,8 @@ interface Waiting {
 }
 
 interface Lane {
-  urgent: Waiting[];
-  lazy: Waiting[];
+  urgent: QueuedCommand[];
+  lazy: QueuedCommand[];
   running: Promise<void> | undefined;
   /** Cancels the call by which commands that can wait go by themselves; absent when none is due. */
   cancelLazy: (() => void) | undefined;
@@ -76,7 +76,7 @@ export class Coalescer {
   private readonly clock: Clock;
   private readonly random: () => number;
   private readonly lazyMs: number;
-  private readonly turns: Turns;
+  private readonly turns: Slots;
 
   constructor(options: CoalescerOptions) {
     const { signals, clock = processClock, random = Math.random, lazyMs = 50, signalsAtOnce = 16 } = options;
@@ -84,7 +84,7 @@ export class Coalescer {
     this.clock = clock;
     this.random = random;
     this.lazyMs = lazyMs;
-    this.turns = new Turns(signalsAtOnce);
+    this.turns = new Slots(signalsAtOnce);
   }
 
   /**
@@ -181,14 +181,14 @@ export class Coalescer {
   private async sendNext(tenantId: string, lane: Lane): Promise<void> {
     await this.waitForCompany(lane);
     while (lane.heldUntilMs > this.clock.nowMs()) await sleepBy(this.clock, lane.heldUntilMs - this.clock.nowMs());
-    await this.turns.mine();
+    await this.turns.acquire();
     lane.cancelLazy?.();
     lane.cancelLazy = undefined;
     const batch = take(lane);
     const sentAtMs = this.clock.nowMs();
     try {
       const commands = batch.map((waiting) => waiting.command);
-      await this.signal(tenantId, commands).finally(() => this.turns.next());
+      await this.signal(tenantId, commands).finally(() => this.turns.release());
       for (const waiting of batch) waiting.resolve();
       await this.allAnswered(lane, batch, sentAtMs);
     } catch (error) {
@@ -212,7 +212,7 @@ export class Coalescer {
     lane.enough = undefined;
   }
 
-  private async allAnswered(lane: Lane, batch: readonly Waiting[], sentAtMs: number): Promise<void> {
+  private async allAnswered(lane: Lane, batch: readonly QueuedCommand[], sentAtMs: number): Promise<void> {
     const answers = batch.flatMap(({ answered }) => (answered ? [answered.catch(() => undefined)] : []));
     if (answers.length === 0) return;
     await settledWithin(this.clock, answeredMsMax, Promise.all(answers));
@@ -230,9 +230,9 @@ export class Coalescer {
       } catch (error) {
         if (attempt >= attemptsMax || !isBackPressure(error)) throw error;
         // Others need not wait for this tenant's authority.
-        this.turns.next();
+        this.turns.release();
         await sleepBy(this.clock, Math.min(50 * 2 ** attempt, pauseMsMax) * (0.5 + this.random() / 2));
-        await this.turns.mine();
+        await this.turns.acquire();
       }
     }
   }
@@ -252,18 +252,18 @@ export class Coalescer {
 }
 
 /** So many at once, and the others in the order in which they came. */
-class Turns {
+class Slots {
   private readonly waiting: (() => void)[] = [];
 
   constructor(private free: number) {}
 
   /** Resolves when it is one's turn. Whoever had it calls `next`. */
-  async mine(): Promise<void> {
+  async acquire(): Promise<void> {
     if (this.free > 0) this.free -= 1;
     else await new Promise<void>((resolve) => this.waiting.push(resolve));
   }
 
-  next(): void {
+  release(): void {
     const first = this.waiting.shift();
     if (first) first();
     else this.free += 1;
@@ -274,12 +274,12 @@ class Turns {
 const bytesOf = (command: BudgetCommand): number => Buffer.byteLength(JSON.stringify(command)) + 1;
 
 /** The next signal: what is urgent first, then company, within the limits of a signal. */
-function take(lane: Lane): Waiting[] {
-  const batch: Waiting[] = [];
+function take(lane: Lane): QueuedCommand[] {
+  const batch: QueuedCommand[] = [];
   let bytes = 1;
   for (const queue of [lane.urgent, lane.lazy]) {
     while (queue.length > 0 && batch.length < commandsMax) {
-      const next = queue[0] as Waiting;
+      const next = queue[0] as QueuedCommand;
       if (batch.length > 0 && bytes + next.bytes > bytesMax) break;
       bytes += next.bytes;
       batch.push(next);

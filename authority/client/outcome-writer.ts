@@ -13,14 +13,14 @@ const itemsMax = 200;
 /** How long one batch is tried in ever smaller parts. */
 const batchMs = 20_000;
 
-interface Waiting {
+interface QueuedOutcome {
   item: OutcomeItem;
   resolve: (answer: OutcomeAnswer) => void;
   reject: (error: unknown) => void;
 }
 
 export class OutcomeWriter {
-  private readonly lanes = new Map<string, Waiting[]>();
+  private readonly lanes = new Map<string, QueuedOutcome[]>();
   private readonly partSizes = new PartSizes(itemsMax);
 
   constructor(private readonly pool: Pool) {}
@@ -41,7 +41,7 @@ export class OutcomeWriter {
     });
   }
 
-  private async writeAll(tenantId: string, lane: Waiting[]): Promise<void> {
+  private async writeAll(tenantId: string, lane: QueuedOutcome[]): Promise<void> {
     // What comes in the same turn of the event loop is company.
     await new Promise(setImmediate);
     while (lane.length > 0) {
@@ -66,7 +66,7 @@ export class OutcomeWriter {
   }
 
   /** Records outcomes together and tells their callers; one that is refused keeps all of them from being recorded. */
-  private async writePart(tenantId: string, part: readonly Waiting[]): Promise<void> {
+  private async writePart(tenantId: string, part: readonly QueuedOutcome[]): Promise<void> {
     const answers = await recordOutcomes(
       this.pool,
       tenantId,
@@ -78,11 +78,11 @@ export class OutcomeWriter {
 }
 
 /** The next statement's outcomes: one an operation, so that each sees what the one before it did. */
-function takeBatch(lane: Waiting[]): Waiting[] {
+function takeBatch(lane: QueuedOutcome[]): QueuedOutcome[] {
   const seen = new Set<string>();
-  const batch: Waiting[] = [];
+  const batch: QueuedOutcome[] = [];
   for (let index = 0; index < lane.length && batch.length < itemsMax;) {
-    const { operationId } = (lane[index] as Waiting).item;
+    const { operationId } = (lane[index] as QueuedOutcome).item;
     if (seen.has(operationId)) {
       index += 1;
       continue;

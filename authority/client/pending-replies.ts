@@ -24,7 +24,7 @@ export interface PendingRepliesOptions {
   clock?: Clock;
 }
 
-interface Waiting {
+interface PendingReply {
   tenantId: string;
   command: ReserveCommand;
   resolve: (answer: ReserveAnswer | undefined) => void;
@@ -35,9 +35,9 @@ interface Waiting {
 /** Tenants choose the ids of their operations, so two may choose the same. A tenant's id has no space in it. */
 const placeOf = (tenantId: string, operationId: string): string => `${tenantId} ${inOneSpelling(operationId)}`;
 
-export class ReplyBoard {
+export class PendingReplies {
   /** By tenant and operation. Several may wait for one, even with different requests: each gets its own answer. */
-  private readonly waiting = new Map<string, Waiting[]>();
+  private readonly waiting = new Map<string, PendingReply[]>();
   /** Whether a look into Postgres is due or under way. */
   private looks = false;
   private readonly read: PendingRepliesOptions['read'];
@@ -63,7 +63,7 @@ export class ReplyBoard {
     const askedAtMs = this.clock.nowMs();
     const place = placeOf(tenantId, command.operationId);
     const answer = await new Promise<ReserveAnswer | undefined>((resolve) => {
-      const one: Waiting = {
+      const one: PendingReply = {
         tenantId,
         command,
         askedAtMs,
@@ -88,7 +88,7 @@ export class ReplyBoard {
     return this.waiting.has(placeOf(tenantId, operationId));
   }
 
-  private forget(place: string, one: Waiting): void {
+  private forget(place: string, one: PendingReply): void {
     const left = (this.waiting.get(place) ?? []).filter((other) => other !== one);
     if (left.length > 0) this.waiting.set(place, left);
     else this.waiting.delete(place);
@@ -106,15 +106,15 @@ export class ReplyBoard {
   }
 
   /** Who has waited for long enough to be looked up. */
-  private due(): Waiting[] {
+  private due(): PendingReply[] {
     const nowMs = this.clock.nowMs();
     const due = [...this.waiting.values()].flat().filter(({ lookUpAtMs }) => lookUpAtMs <= nowMs);
     for (const one of due) one.lookUpAtMs = nowMs + (nowMs - one.askedAtMs) * lookUpShare;
     return due;
   }
 
-  private async lookUp(asked: readonly Waiting[]): Promise<void> {
-    const byTenant = new Map<string, Waiting[]>();
+  private async lookUp(asked: readonly PendingReply[]): Promise<void> {
+    const byTenant = new Map<string, PendingReply[]>();
     for (const waiting of asked) byTenant.set(waiting.tenantId, [...(byTenant.get(waiting.tenantId) ?? []), waiting]);
     for (const [tenantId, all] of byTenant) {
       // A tenant whose answers cannot be read keeps no other from its own.
@@ -124,7 +124,7 @@ export class ReplyBoard {
     }
   }
 
-  private async lookUpOf(tenantId: string, all: readonly Waiting[]): Promise<void> {
+  private async lookUpOf(tenantId: string, all: readonly PendingReply[]): Promise<void> {
     const operationIds = [...new Set(all.map(({ command }) => inOneSpelling(command.operationId)))];
     const found = await this.read({ tenantId, operationIds });
     const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
 import type { History } from '@temporalio/common/lib/proto-utils';
-import type { PaidStep } from '../../activities/budget/paid-step';
+import type { PaidCalls } from '../../activities/budget/paid-calls';
 import { withHeartbeats } from '../../activities/heartbeat';
 import { createSpendlockClient, type SpendlockClient } from '../../client';
 import { createApiKey } from '../../store/api-keys';
@@ -83,12 +83,12 @@ export async function measureActions(
 }
 
 /** A paid activity as any other, which takes its time. */
-const slowActivities = ({ paidStep }: { paidStep: PaidStep }): BenchActivities => ({
+const slowActivities = ({ paidCalls }: { paidCalls: PaidCalls }): BenchActivities => ({
   benchCall: ({ tenantId, operationId = '' }) =>
     withHeartbeats(async () => {
-      const claim = await paidStep.claim({ tenantId, operationId });
+      const claim = await paidCalls.claim({ tenantId, operationId });
       await sleep(stepMs);
-      await paidStep.settle(claim, { billed: true, costUsd: 8_000_000_000n });
+      await paidCalls.settle(claim, { billed: true, costUsd: 8_000_000_000n });
       return { costUsd: '0.008' };
     }),
 });

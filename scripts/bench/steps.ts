@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection } from '@temporalio/client';
-import type { PaidStep } from '../../activities/budget/paid-step';
+import type { PaidCalls } from '../../activities/budget/paid-calls';
 import type { ReserveCommand } from '../../core/budget/commands';
 import { createPool } from '../../store/pool';
 import { createLog } from '../../telemetry/log';
@@ -69,11 +69,11 @@ export async function measureSteps(
 }
 
 /** The measured activity. Budgeted, it does what every paid activity does around its call. */
-const benchActivities = ({ paidStep }: { paidStep: PaidStep }): BenchActivities => ({
+const benchActivities = ({ paidCalls }: { paidCalls: PaidCalls }): BenchActivities => ({
   async benchCall({ tenantId, operationId }) {
-    const claim = operationId === undefined ? undefined : await paidStep.claim({ tenantId, operationId });
+    const claim = operationId === undefined ? undefined : await paidCalls.claim({ tenantId, operationId });
     await sleep(providerMs);
-    if (claim) await paidStep.settle(claim, { billed: true, costUsd: 8_000_000_000n });
+    if (claim) await paidCalls.settle(claim, { billed: true, costUsd: 8_000_000_000n });
     return { costUsd: '0.008' };
   },
 });

@@ -1,6 +1,6 @@
 /** Conversations whose worker, API or workflow is lost at the worst moment: they go on, and the books are right. */
 import { randomUUID } from 'node:crypto';
-import type { FaultPoint } from '../../activities/budget/paid-step';
+import type { FaultPoint } from '../../activities/budget/paid-calls';
 import { addTurn } from '../../store/turns';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';

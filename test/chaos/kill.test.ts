@@ -1,5 +1,5 @@
 import { budgetStateQuery, budgetWorkflowId } from '../../contracts/messages';
-import type { FaultPoint } from '../../activities/budget/paid-step';
+import type { FaultPoint } from '../../activities/budget/paid-calls';
 import { startTestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 import { randomUUID } from 'node:crypto';

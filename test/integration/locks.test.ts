@@ -3,7 +3,7 @@
  * each other: each pair of them is tried, one stopped after each of its steps while the other runs into it.
  */
 import { randomUUID } from 'node:crypto';
-import { PaidStep } from '../../activities/budget/paid-step';
+import { PaidCalls } from '../../activities/budget/paid-calls';
 import type { Coalescer } from '../../authority/client/coalescer';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { decideApproval, openApprovals, withdrawApprovals } from '../../store/approvals';
@@ -174,8 +174,8 @@ describe('locks', () => {
     ({ tenantId, runId }: { tenantId: string; runId: string }, operationId: string): Transaction =>
     (stepping) => {
       const coalescer = { sendLazily: () => Promise.resolve() } as unknown as Coalescer;
-      const paidStep = new PaidStep({ pool: stepping, coalescer, log: createLog({ name: 'test', level: 'silent' }) });
-      return paidStep.settle(
+      const paidCalls = new PaidCalls({ pool: stepping, coalescer, log: createLog({ name: 'test', level: 'silent' }) });
+      return paidCalls.settle(
         { tenantId, operationId, claimToken },
         { billed: true, costUsd: 5n, result: {} },
         async (client) => {

@@ -1,7 +1,7 @@
 /** What a person may send by hand from Temporal UI or its CLI: whatever it is, nothing stands still for it. */
 import { randomUUID } from 'node:crypto';
 import { type temporal } from '@temporalio/proto';
-import { createLedgerActivities } from '../../activities/runs';
+import { createRunActivities } from '../../activities/runs';
 import { Coalescer } from '../../authority/client/coalescer';
 import { TemporalSignals } from '../../authority/client/signals';
 import { ReplyFeed } from '../../activities/llm/reply-feed';
@@ -87,7 +87,7 @@ describe('nonsense that a person sends by hand', () => {
   test('XB6: a decision whose nonsense reached its activity under an earlier version does not stop the turn', async () => {
     const tenantId = await stack.tenant('5');
     const { log } = stack.api;
-    const activities = createLedgerActivities({
+    const activities = createRunActivities({
       pool: stack.pool,
       coalescer: new Coalescer({
         signals: new TemporalSignals({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget }),

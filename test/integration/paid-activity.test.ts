@@ -3,7 +3,7 @@ import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { Coalescer } from '../../authority/client/coalescer';
 import { TemporalSignals } from '../../authority/client/signals';
-import { PaidStep } from '../../activities/budget/paid-step';
+import { PaidCalls } from '../../activities/budget/paid-calls';
 import type { CallModel } from '../../contracts/llm';
 import { createLlmActivities } from '../../activities/llm';
 import { anthropicProvider } from '../../activities/llm/anthropic';
@@ -30,7 +30,7 @@ describe('the activity that calls the model', () => {
       providers: { anthropic: anthropicProvider({ apiKey: 'stand-in', baseURL: stack.anthropic.url }) },
       feed: new ReplyFeed({ pool: stack.pool, log }),
       prices: () => readPrices(stack.pool),
-      paidStep: new PaidStep({ pool: stack.pool, coalescer, log }),
+      paidCalls: new PaidCalls({ pool: stack.pool, coalescer, log }),
       log,
       codeLanguages: ['javascript'],
     });

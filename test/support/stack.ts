@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
-import type { FaultPoint } from '../../activities/budget/paid-step';
+import type { FaultPoint } from '../../activities/budget/paid-calls';
 import type { ProcessDependencies } from '../../api/http/context';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { showRun, startRun, type StartedRun } from '../../api/runs/service';

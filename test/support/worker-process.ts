@@ -5,7 +5,7 @@
  * one thread, which starts sooner than production's four; those are there with SPENDLOCK_TEST_ALL_THREADS.
  */
 import { existsSync, rmSync } from 'node:fs';
-import type { FaultPoint } from '../../activities/budget/paid-step';
+import type { FaultPoint } from '../../activities/budget/paid-calls';
 import { startTelemetry } from '../../telemetry/start';
 import { workerConfig } from '../../workers/config';
 import { createWorkerLog } from '../../workers/log';

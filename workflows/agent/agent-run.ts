@@ -7,7 +7,7 @@
  * stood in the way, or Cancelled.
  */
 import { CancellationScope, proxyActivities, setHandler, setWorkflowOptions, workflowInfo } from '@temporalio/workflow';
-import type { LedgerActivities } from '../../contracts/runs';
+import type { RunActivities } from '../../contracts/runs';
 import { problemOfRun } from '../../core/inputs/workflow-inputs';
 import { AgentLoop } from './agent-loop';
 import { ApprovalDesk } from './approvals';
@@ -67,8 +67,8 @@ async function work(loop: AgentLoop, maxSteps: number): Promise<void> {
   );
 }
 
-const ledger = (taskQueue: string): LedgerActivities =>
-  proxyActivities<LedgerActivities>({
+const ledger = (taskQueue: string): RunActivities =>
+  proxyActivities<RunActivities>({
     taskQueue,
     startToCloseTimeout: '30 seconds',
     retry: { initialInterval: '500 milliseconds', maximumInterval: '15 seconds' },

@@ -3,7 +3,7 @@
  * say is in Postgres; a signal only tells that there is something to look at, or brings a decision from Temporal UI.
  */
 import { CancellationScope, proxyActivities, setHandler, uuid4, workflowInfo } from '@temporalio/workflow';
-import type { LedgerActivities } from '../../contracts/runs';
+import type { RunActivities } from '../../contracts/runs';
 import type { ToolCall } from '../../contracts/llm';
 import { isUnreadable, readApprovalSignal, type ApprovalSignal } from '../../core/inputs/read-signals';
 import { isCancellation } from '../failures';
@@ -20,10 +20,10 @@ export class ApprovalDesk {
   private heard = 0;
   /** What people are asked now. */
   private readonly asked = new Map<string, 'approval' | 'question'>();
-  private readonly activities: LedgerActivities;
+  private readonly activities: RunActivities;
 
   constructor(private readonly run: Pick<AgentRunInput, 'tenantId' | 'runId' | 'tools'>) {
-    this.activities = proxyActivities<LedgerActivities>({
+    this.activities = proxyActivities<RunActivities>({
       taskQueue: workflowInfo().taskQueue,
       startToCloseTimeout: '30 seconds',
       retry: { initialInterval: '500 milliseconds', maximumInterval: '15 seconds' },

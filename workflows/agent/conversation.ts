@@ -20,7 +20,7 @@ import {
   TemporalFailure,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { LedgerActivities } from '../../contracts/runs';
+import type { RunActivities } from '../../contracts/runs';
 import { isUnreadable, readTurn } from '../../core/inputs/read-signals';
 import { problemOfConversation } from '../../core/inputs/workflow-inputs';
 import { AgentLoop } from './agent-loop';
@@ -75,7 +75,7 @@ class Conversation {
   private readonly budget: Budget;
   private readonly sandbox: SandboxSession;
   private readonly loop: AgentLoop;
-  private readonly ledger: LedgerActivities;
+  private readonly ledger: RunActivities;
   private readonly key: { tenantId: string; runId: string };
 
   constructor(
@@ -104,7 +104,7 @@ class Conversation {
       limit,
       show,
     });
-    this.ledger = proxyActivities<LedgerActivities>({
+    this.ledger = proxyActivities<RunActivities>({
       taskQueue,
       startToCloseTimeout: '30 seconds',
       retry: { initialInterval: '500 milliseconds', maximumInterval: '15 seconds' },

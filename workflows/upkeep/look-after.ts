@@ -5,22 +5,21 @@
  * messages and decisions of people that nobody told them of.
  */
 import { proxyActivities } from '@temporalio/workflow';
-import type { LookAfterActivities, LookedAfter } from '../../contracts/budget';
+import type { UpkeepActivities, UpkeepCounts } from '../../contracts/budget';
 import { isPatched } from '../patches';
 import { keepUp, type UpkeepInput } from './rounds';
 
-const { lookAround, wakeSleepers, endLostRuns, ringConversations, tellDecisions } =
-  proxyActivities<LookAfterActivities>({
-    startToCloseTimeout: '30 seconds',
-    scheduleToCloseTimeout: '50 seconds',
-  });
+const { lookAround, wakeSleepers, endLostRuns, ringConversations, tellDecisions } = proxyActivities<UpkeepActivities>({
+  startToCloseTimeout: '30 seconds',
+  scheduleToCloseTimeout: '50 seconds',
+});
 
-export async function lookAfter(input?: UpkeepInput): Promise<Partial<LookedAfter>> {
+export async function lookAfter(input?: UpkeepInput): Promise<Partial<UpkeepCounts>> {
   return isPatched('upkeep') ? keepUp(input, { everySeconds: 60, round: () => lookAround() }) : lookOnce();
 }
 
 /** As it was when each look had an activity of its own, and each minute a workflow. */
-async function lookOnce(): Promise<Partial<LookedAfter>> {
+async function lookOnce(): Promise<Partial<UpkeepCounts>> {
   if (!isPatched('lost-runs')) return { woken: await wakeSleepers() };
   if (!isPatched('conversations')) {
     const [woken, lost] = await Promise.all([wakeSleepers(), endLostRuns()]);

@@ -6,7 +6,7 @@ import {
   MeterProvider,
   PeriodicExportingMetricReader,
 } from '@opentelemetry/sdk-metrics';
-import { ReplyBoard } from '../../../authority/client/pending-replies';
+import { PendingReplies } from '../../../authority/client/pending-replies';
 import type { ReserveAnswer, ReserveCommand } from '../../../core/budget/commands';
 import { inOneSpelling } from '../../../core/ids';
 import { asksTheSame } from '../../../core/budget/reservations';
@@ -36,7 +36,7 @@ function scene({ lookMs = 0, broken }: Postgres = {}) {
     money.set(tenantId, model);
     return model;
   };
-  const replies = new ReplyBoard({
+  const replies = new PendingReplies({
     clock,
     log: createLog({ name: 'test', level: 'silent' }),
     async read({ tenantId, operationIds }) {

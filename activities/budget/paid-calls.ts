@@ -25,7 +25,7 @@ export type FaultPoint =
   | 'sandbox.paused'
   | 'sandbox.resumed';
 
-export interface PaidStepDependencies {
+export interface PaidCallsDependencies {
   pool: Pool;
   coalescer: Coalescer;
   log: Logger;
@@ -66,8 +66,8 @@ export interface Claim extends OperationKey {
   grantedUsd: Usd;
 }
 
-export class PaidStep {
-  constructor(private readonly dependencies: PaidStepDependencies) {}
+export class PaidCalls {
+  constructor(private readonly dependencies: PaidCallsDependencies) {}
 
   /** @throws ApplicationFailure `claim_refused` when there is nothing to spend: no call may be made. */
   async claim({ tenantId, operationId }: OperationKey): Promise<Claim> {
