@@ -8,7 +8,8 @@ import Anthropic, {
 } from '@anthropic-ai/sdk';
 import type { ModelPrice } from '../../core/prices/prices';
 import { dearestModifiers } from '../../core/prices/pricing';
-import { UsageError } from '../../core/prices/usage';
+import { billingOfRefusal } from '../../core/prices/refusals-anthropic';
+import { UsageError, usageOf as usageOfCounts } from '../../core/prices/usage';
 import { mergeStreamUsage, usageFromAnthropic, type AnthropicUsage } from '../../core/prices/usage-anthropic';
 import {
   IdleLimit,
@@ -63,7 +64,8 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
       return inferenceGeo === 'global' || !choosesGeo(price) ? {} : { inferenceGeo };
     },
     stream: (request, options) => stream(client, request, { ...options, inferenceGeo }),
-    usageOf({ usage, doubt }, { model }) {
+    usageOf({ usage, doubt, isNotBilled }, { model }) {
+      if (isNotBilled) return usageOfCounts();
       const read = usageFromAnthropic(usage, model);
       if (doubt !== undefined) throw new UsageError(doubt, read);
       return read;
@@ -114,6 +116,10 @@ const stopReasons: Partial<Record<string, StopReason>> = {
   refusal: 'refusal',
 };
 
+const unknownRefusal =
+  'The model refused before it wrote anything, in a category of which it is not known whether it is billed. The call is settled ' +
+  'at its estimate until its cost is corrected.';
+
 const twoMessages =
   'The usage cannot be billed: the stream began a second message, so what it reports is not all. The call is settled at its ' +
   'estimate until its cost is corrected.';
@@ -133,10 +139,14 @@ async function stream(
     { model, max_tokens: maxOutputTokens, service_tier: 'standard_only', ...geo, ...paramsOf(prompt) },
     { signal: idle.signal },
   );
-  const keep = ({ content, stop_reason: stopReason }: Anthropic.Message): void => {
+  const keep = ({ content, stop_reason: stopReason, stop_details: details }: Anthropic.Message): void => {
     result.usageIsFinal = true;
     result.content = content.map(blockOf);
     result.stopReason = stopReasons[stopReason ?? ''] ?? 'end_turn';
+    if (stopReason !== 'refusal' || content.length > 0) return;
+    const billing = billingOfRefusal(details?.category);
+    if (billing === 'not_billed') result.isNotBilled = true;
+    else if (billing === 'unknown') result.doubt ??= unknownRefusal;
   };
   events.on('streamEvent', (event, snapshot) => {
     idle.heard();

@@ -64,6 +64,8 @@ export interface StreamedReply {
   hasFailed?: boolean;
   /** Why `usage` cannot be all that is billed, although it is final. */
   doubt?: string;
+  /** The provider counted what `usage` says and bills nothing of it. */
+  isNotBilled?: boolean;
   /** Whether something was generated: before that, a refusal is surely not billed. */
   outputBegan: boolean;
   /** Why the stream ended early. */
