@@ -127,11 +127,10 @@ function messages(app: App, dependencies: ApiDependencies): void {
         const { turnId, lastEventId } = (await response.json()) as conversations.SentMessage;
         const run = await conversations.findConversation(dependencies, { tenantId, conversationId });
         const gone = clientGone(context);
-        if (asked.interruptOnDisconnect)
-          gone.addEventListener(
-            'abort',
-            () => void conversations.interrupt(dependencies, run, { turnId }).catch(() => undefined),
-          );
+        const interrupt = (): void =>
+          void conversations.interrupt(dependencies, run, { turnId }).catch(() => undefined);
+        if (asked.interruptOnDisconnect && gone.aborted) interrupt();
+        else if (asked.interruptOnDisconnect) gone.addEventListener('abort', interrupt);
         const order = { afterSequence: lastEventId, turnId };
         return await streamRunEvents(context, dependencies, {
           run,

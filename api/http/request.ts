@@ -33,7 +33,9 @@ export const withFileHash = (c: ApiContext, body: object): object => {
 /** Aborted when the client goes away before it is answered. The request's own signal would cost most of a small request. */
 export function clientGone(c: ApiContext): AbortSignal {
   const gone = new AbortController();
-  const { outgoing } = c.env;
+  const { incoming, outgoing } = c.env;
+  // It may have gone while the request waited for its turn.
+  if (incoming.socket.destroyed) gone.abort();
   outgoing.once('close', () => {
     if (!outgoing.writableFinished) gone.abort();
   });

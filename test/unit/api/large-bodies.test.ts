@@ -22,6 +22,12 @@ test('a body is the same however it is cut', async () => {
   }
 });
 
+test('the content of a file may be as large as a file', async () => {
+  const contentBase64 = 'a'.repeat(25 * 2 ** 20);
+  const { file } = await readLarge([Buffer.from(JSON.stringify({ task: 'x', file: { name: 'a', contentBase64 } }))]);
+  expect(file?.content.length).toBe((contentBase64.length * 3) / 4);
+});
+
 test('one that is cut off is told to who reads it, and the next one is whole', async () => {
   const cut = (async function* () {
     yield Buffer.from('{"task":');
