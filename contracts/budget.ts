@@ -23,6 +23,8 @@ export interface OperationRef {
 export interface AttemptEnd {
   /** The call was made and its result is kept: the step can go on with it. */
   outcome: 'billed' | 'not_billed' | 'unknown' | 'not_called';
+  /** What it cost; absent where nobody knows. Decimal string. */
+  costUsd?: string;
   result?: unknown;
 }
 

@@ -113,6 +113,11 @@ export const errorCatalogue = {
     retry: false,
     action: 'Check the provider key of the workers; nothing was billed.',
   },
+  model_refused: {
+    httpStatus: 502,
+    retry: false,
+    action: 'Put the task in other words, or name another model. What the provider bills of it is on record.',
+  },
   outcome_unknown: {
     httpStatus: 502,
     retry: true,

@@ -37,7 +37,7 @@ export async function claimReservation(
   });
 }
 
-const stateFields = ['status', 'claimed', 'outcome', 'result'] as const;
+const stateFields = ['status', 'claimed', 'outcome', 'outcomeUsd', 'result'] as const;
 
 /** How far one operation has come. */
 export type OperationState = Pick<ReservationRow, (typeof stateFields)[number]>;

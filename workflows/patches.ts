@@ -68,6 +68,17 @@ export const patches = {
     change:
       'An input that cannot be used ends its workflow as Failed at once (`invalid_request`). Asked of such inputs only: others have no mark.',
   },
+  refusals: {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change:
+      'An answer in which the model refuses ends its run or turn as failed (`model_refused`), and no tool that it called is run.',
+  },
+  'room-waited-for': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change: 'A step whose last attempt found no room at its provider waits for some, as those before it did.',
+  },
 } as const;
 
 export type PatchId = keyof typeof patches;

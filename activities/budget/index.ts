@@ -57,9 +57,9 @@ export function createBudgetActivities({ pool, coalescer, replies, log }: Budget
     async commit({ tenantId, operationId }: OperationRef): Promise<AttemptEnd> {
       const found = await findOperation(pool, { tenantId, operationId });
       await coalescer.send(tenantId, { type: found?.claimed ? 'commit' : 'release', operationId, ...traceContext() });
-      if (!found?.claimed) return { outcome: 'not_called' };
+      if (!found?.claimed) return { outcome: 'not_called', costUsd: '0' };
       if (!found.outcome) return { outcome: 'unknown', ...(found.result == null ? {} : { result: found.result }) };
-      return { outcome: found.outcome, result: found.result };
+      return { outcome: found.outcome, costUsd: found.outcomeUsd ?? '0', result: found.result };
     },
 
     async release({ tenantId, operationId }: OperationRef): Promise<void> {

@@ -8,21 +8,16 @@ import {
   startConversation,
 } from '../../api/conversations/service';
 import { startConversationBody, type StartConversationBody } from '../../api/http/schemas';
-import { decideApproval, listApprovals, type Approval } from '../../store/approvals';
+import { decideApproval } from '../../store/approvals';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { setPlatformQuotas } from '../../store/leases';
 import { setQuotas } from '../../store/quotas';
-import { addTurn, listTurns } from '../../store/turns';
+import { listTurns } from '../../store/turns';
 import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
 import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../contracts/messages';
 import type { CaseName } from './names';
-
-export interface Recorded {
-  workflowId: string;
-  /** Of an execution that is not the last. */
-  runId?: string;
-  type: 'agentRun' | 'conversation' | 'tenantBudget' | 'lookAfter' | 'sweepSandboxes' | 'forgetOld';
-}
+import { askedNext, type Recorded } from './recorded';
+import { forgetOnce, lookAfterOnce, sweepOnce, upkeepOf } from './upkeep-cases';
 
 const file = { name: 'data.csv', content: 'name,amount\na,1\nb,2\n' };
 const long = 'words that fill the context of the model up to its limit '.repeat(40);
@@ -85,6 +80,8 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (isCancelled) knobs.deltaSpacingMs = 30_000;
   if (name === 'run-fallback') knobs.failNext = [529, 529].map((status) => ({ type: 'status', status }));
   if (name === 'ended-failed') knobs.replies = [code('said')];
+  if (name === 'run-room-waited') stack.e2b.knobs.failCreateNext = [503, 503, 503, 429];
+  if (name === 'run-model-refused') knobs.replies = [{ text: 'I', isRefusal: true }];
   const asksPerson = name === 'run-approved' || name.startsWith('run-refused');
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
   if (name === 'run-extended')
@@ -127,11 +124,6 @@ async function raise(stack: TestStack, tenantId: string): Promise<void> {
   });
   await stack.signal(tenantId, [{ type: 'reload' }]);
 }
-
-const askedNext = (stack: TestStack, run: { tenantId: string; runId: string }): Promise<Approval> =>
-  until('somebody is asked', async () =>
-    (await listApprovals(stack.pool, run)).find(({ status }) => status === 'pending'),
-  );
 
 /** Approves or refuses, as the case is named, what is asked next. */
 async function decide(
@@ -256,66 +248,6 @@ class Talk {
       (await listTurns(this.stack.pool, key)).every(({ status }) => !['queued', 'running'].includes(status)),
     );
   }
-}
-
-async function lookAfterOnce(stack: TestStack, name: CaseName): Promise<Recorded[]> {
-  if (name === 'rung') {
-    const tenantId = await stack.tenant('5');
-    const conversationId = randomUUID();
-    await startConversation(stack.api, { conversationId, tenantId, body: startConversationBody.parse({}) });
-    // A message of a process that died before it told anybody.
-    await addTurn(stack.pool, { tenantId, runId: conversationId }, { turnId: randomUUID(), message: 'Hello?' });
-    await stack.admin.query(`UPDATE copilot_internal.turns SET created_at = created_at - interval '5 minutes'`);
-  }
-  if (name === 'told') await decideUnheard(stack);
-  const workflowId = `look-after/${randomUUID()}`;
-  const { budget: taskQueue } = taskQueues(stack.prefix);
-  await stack.temporal.workflow.execute('lookAfter', { workflowId, taskQueue, args: [{ once: true }] });
-  return [{ workflowId, type: 'lookAfter' }];
-}
-
-/** A decision whose process died before it told anybody. */
-async function decideUnheard(stack: TestStack): Promise<void> {
-  const tenantId = await stack.tenant('5');
-  stack.anthropic.knobs.replies = [{ text: 'May I?', code: 'console.log(1)' }, { text: 'Done.' }];
-  const { runId, workflowId } = await stack.start({ tenantId, tools: [{ name: 'run_code', requiresApproval: true }] });
-  const { approvalId } = await askedNext(stack, { tenantId, runId });
-  await stack.rests(workflowId);
-  await decideApproval(stack.pool, { tenantId, approvalId }, { decision: 'approve', decidedBy: 'recorder' });
-  await stack.admin.query(`UPDATE copilot_internal.approvals SET decided_at = decided_at - interval '5 minutes'`);
-}
-
-/** Some rounds of what goes on for good, until it is cancelled. */
-async function upkeepOf(stack: TestStack, type: 'lookAfter' | 'sweepSandboxes' | 'forgetOld'): Promise<Recorded[]> {
-  const { budget: taskQueue } = taskQueues(stack.prefix);
-  const handle = await stack.temporal.workflow.start(type, {
-    workflowId: `${type}/${randomUUID()}`,
-    taskQueue,
-    args: [{ everySeconds: 1, rounds: 3 }],
-  });
-  const latest = stack.temporal.workflow.getHandle(handle.workflowId);
-  await until('it continued as new', async () => (await latest.describe()).runId !== handle.firstExecutionRunId);
-  await until('it did a round', async () => (await latest.describe()).historyLength > 12);
-  await latest.cancel();
-  await latest.result().catch(() => undefined);
-  const [first, last] = [handle.firstExecutionRunId, (await latest.describe()).runId];
-  return type === 'lookAfter'
-    ? [{ workflowId: handle.workflowId, runId: last, type }]
-    : [{ workflowId: handle.workflowId, runId: first, type }];
-}
-
-async function sweepOnce(stack: TestStack): Promise<Recorded[]> {
-  const workflowId = `sweep/${randomUUID()}`;
-  const { budget: taskQueue } = taskQueues(stack.prefix);
-  await stack.temporal.workflow.execute('sweepSandboxes', { workflowId, taskQueue, args: [{ once: true }] });
-  return [{ workflowId, type: 'sweepSandboxes' }];
-}
-
-async function forgetOnce(stack: TestStack): Promise<Recorded[]> {
-  const workflowId = `forget-old/${randomUUID()}`;
-  const { budget: taskQueue } = taskQueues(stack.prefix);
-  await stack.temporal.workflow.execute('forgetOld', { workflowId, taskQueue, args: [{ once: true }] });
-  return [{ workflowId, type: 'forgetOld' }];
 }
 
 /** An authority that continues as new while a reservation is open, which runs out under its successor before anything else comes. */

@@ -18,6 +18,8 @@ export const cases = {
   'run-held-compacted': 'a run whose step holds its money while what it did is summed up',
   'ended-denied': 'a run that is denied, and whose workflow fails with that',
   'ended-failed': 'a run that makes its model calls without an answer, and whose workflow fails with that',
+  'run-room-waited': 'a run whose last attempt at a sandbox finds no room, and that waits for some',
+  'run-model-refused': 'a run whose model refuses, and whose workflow fails with that',
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',
   awake: 'the minutely look at what sleeps',
   lost: 'the minutely look at what sleeps and at runs without a workflow',

@@ -71,12 +71,13 @@ interface Message {
   )[];
   stop_reason: string;
   stop_sequence: null;
+  stop_details?: Record<string, unknown>;
   usage: Record<string, unknown>;
 }
 
 function messageOf(
   { model }: Asked,
-  { text, toolUses, isCut, inputTokens, outputTokens }: Reply,
+  { text, toolUses, isCut, isRefusal, inputTokens, outputTokens }: Reply,
   knobs: ModelKnobs,
 ): Message {
   return {
@@ -88,8 +89,9 @@ function messageOf(
       ...(text === '' ? [] : [{ type: 'text' as const, text }]),
       ...toolUses.map((use) => ({ type: 'tool_use' as const, ...use })),
     ],
-    stop_reason: isCut ? 'max_tokens' : toolUses.length > 0 ? 'tool_use' : 'end_turn',
+    stop_reason: isRefusal ? 'refusal' : isCut ? 'max_tokens' : toolUses.length > 0 ? 'tool_use' : 'end_turn',
     stop_sequence: null,
+    ...(isRefusal ? { stop_details: { type: 'refusal', category: 'cyber', explanation: null } } : {}),
     usage: {
       input_tokens: inputTokens,
       output_tokens: outputTokens,
@@ -113,7 +115,7 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
   const message = messageOf(asked, reply, knobs);
   const { output_tokens: outputTokens, ...inputUsage } = message.usage;
   const usage = { ...inputUsage, output_tokens: Math.min(1, Number(outputTokens)), ...knobs.usageAtStart };
-  const began = { ...message, content: [], stop_reason: null };
+  const began = { ...message, content: [], stop_reason: null, stop_details: undefined };
   const start = {
     type: 'message_start',
     message: { ...began, usage: knobs.usageAtStart === null ? undefined : usage },
@@ -132,7 +134,8 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
     if (await failing('output')) return;
     await send({ type: 'content_block_stop', index });
   }
-  const delta = { stop_reason: message.stop_reason, stop_sequence: null };
+  const { stop_reason, stop_sequence, stop_details } = message;
+  const delta = { stop_reason, stop_sequence, stop_details };
   await send({ type: 'message_delta', delta, usage: knobs.usage === null ? undefined : message.usage });
   if (hasSecond()) return send(start);
   if (await isCutAtEnd()) return;

@@ -85,12 +85,12 @@ const partsOf = ({ text, toolUses }: Reply): Record<string, unknown>[] => [
 /** Usage comes with every chunk, as of then. */
 function chunkOf(
   { model }: Asked,
-  { isCut, inputTokens, outputTokens }: Reply,
+  { isCut, isRefusal, inputTokens, outputTokens }: Reply,
   knobs: ModelKnobs,
   parts: Record<string, unknown>[],
   isLast: boolean,
 ): Record<string, unknown> {
-  const finish = isLast ? { finishReason: isCut ? 'MAX_TOKENS' : 'STOP' } : {};
+  const finish = isLast ? { finishReason: isRefusal ? 'SAFETY' : isCut ? 'MAX_TOKENS' : 'STOP' } : {};
   const candidatesTokenCount = isLast ? outputTokens : 1;
   const counts: Record<string, unknown> = {
     promptTokenCount: inputTokens,

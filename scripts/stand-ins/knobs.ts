@@ -33,6 +33,8 @@ export interface FixedReply {
   code?: string;
   /** Calls of other tools than `run_code`. */
   tools?: { name: string; input: Record<string, unknown> }[];
+  /** The model refuses after the text, or before any. */
+  isRefusal?: true;
 }
 
 export interface ModelKnobs {

@@ -58,6 +58,7 @@ export interface Reply {
   text: string;
   toolUses: { id: string; name: string; input: Record<string, unknown> }[];
   isCut: boolean;
+  isRefusal: boolean;
   inputTokens: number;
   outputTokens: number;
 }
@@ -217,6 +218,7 @@ class ModelState {
       text: isCut ? reply.text.slice(0, maxTokens * 4) : reply.text,
       toolUses: isCut ? [] : uses.map((use) => ({ id: `call_stand_in_${randomUUID().slice(0, 8)}`, ...use })),
       isCut,
+      isRefusal: fixed?.isRefusal ?? false,
       inputTokens,
       outputTokens: Math.min(wanted, maxTokens),
     };

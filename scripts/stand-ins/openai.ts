@@ -76,7 +76,8 @@ const format: WireFormat = {
 };
 
 function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<string, unknown> {
-  const { text, toolUses, isCut, inputTokens, outputTokens } = reply;
+  const { text, toolUses, isCut, isRefusal, inputTokens, outputTokens } = reply;
+  const cutBy = isRefusal ? 'content_filter' : isCut ? 'max_output_tokens' : undefined;
   const message = {
     type: 'message',
     id: `msg_stand_in_${randomUUID()}`,
@@ -97,9 +98,9 @@ function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<s
     object: 'response',
     created_at: Math.floor(Date.now() / 1000),
     model,
-    status: isCut ? 'incomplete' : 'completed',
+    status: cutBy ? 'incomplete' : 'completed',
     error: null,
-    incomplete_details: isCut ? { reason: 'max_output_tokens' } : null,
+    incomplete_details: cutBy ? { reason: cutBy } : null,
     output: [...(knobs.extra?.items ?? []), ...(text === '' ? [] : [message]), ...calls],
     service_tier: knobs.extra?.serviceTier ?? 'default',
     usage:
@@ -167,6 +168,6 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
     const error = errorOf(failed);
     return send({ type: 'response.failed', response: { ...whole, status: 'failed', error } });
   }
-  await send({ type: reply.isCut ? 'response.incomplete' : 'response.completed', response: whole });
+  await send({ type: whole.status === 'incomplete' ? 'response.incomplete' : 'response.completed', response: whole });
   await writer.isCutAtEnd();
 }

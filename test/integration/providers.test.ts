@@ -98,6 +98,27 @@ describe('a model of each provider', () => {
     },
   );
 
+  test.each(each)('%s: a refusal fails its turn, runs no tool, and is no end of the conversation', async (provider) => {
+    const talk = await TestConversation.start(api, await stack.tenant('5'), { model: models[provider] });
+    const { knobs } = stack[provider];
+    knobs.replies = [{ text: 'I cannot', code: 'console.log(1)', isRefusal: true }];
+    await talk.say('Do it.');
+    expect(await talk.turns()).toMatchObject([{ status: 'failed', failure: { code: 'model_refused' } }]);
+    knobs.replies = [{ text: 'one' }];
+    expect((await talk.say('Something else.')).at(-1)?.data).toMatchObject({ status: 'completed' });
+    expect((await records(talk)).map(({ settlement }) => settlement)).toEqual(['actual', 'actual']);
+    expect(await records(talk, 'e2b')).toEqual([]);
+    await talk.close();
+  });
+
+  test('a run whose model refuses before it writes anything fails, and costs what Anthropic bills of it', async () => {
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.replies = [{ isRefusal: true }];
+    const run = await stack.run({ tenantId, task: 'Do it.' });
+    expect(await stack.show(run)).toMatchObject({ status: 'failed', failure: { code: 'model_refused' } });
+    expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0', reservedUsd: '0', openReservations: 0 });
+  });
+
   test.each(each)('%s: a stream that hangs is ended, and settled as unknown (F24)', async (provider) => {
     const talk = await TestConversation.start(api, await stack.tenant('5'), { model: models[provider] });
     stack[provider].knobs.failNext = [{ type: 'hang' }];

@@ -69,6 +69,8 @@ describe('recorded histories', () => {
     ['run-paid-tool.agentRun', 'runPaidTools'],
     ['ended-denied.agentRun', 'workflowExecutionFailedEventAttributes'],
     ['ended-failed.agentRun', 'workflowExecutionFailedEventAttributes'],
+    ['run-room-waited.agentRun', patchMark('room-waited-for')],
+    ['run-model-refused.agentRun', patchMark('refusals')],
     ['ended-cancelled.agentRun', 'workflowExecutionCanceledEventAttributes'],
     ...['agentRun', 'conversation', 'tenantBudget', 'lookAfter'].map((type) => [
       `nonsense.${type}`,

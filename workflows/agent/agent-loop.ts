@@ -29,7 +29,8 @@ import { toolNames, type AgentRunInput } from '../../contracts/messages';
 import { isPatched } from '../patches';
 import type { SandboxSession } from './sandbox-session';
 import type { TimeLimit } from './time-limit';
-import type { Budget, PaidStep } from '../budget/with-budget';
+import type { PaidStep } from '../budget/paid-step';
+import type { Budget } from '../budget/with-budget';
 
 /** A model call may take this long; its activity has as long again as writing may take, its reservation a margin more. */
 const modelCallSecondsMax = 600;
@@ -62,11 +63,18 @@ export class AgentLoop {
 
   /**
    * One model call and what it calls for.
-   * @throws ApplicationFailure a denial, `run_limit_exceeded` when the answer was cut off, or the failure of a call.
+   * @throws ApplicationFailure a denial, `run_limit_exceeded` when the answer was cut off, `model_refused` when the model refused, or
+   * the failure of a call.
    */
   async step(step: number, turnId?: string): Promise<'answered' | 'goes on'> {
     const reply = await this.reply(step);
     if (reply.toolsAnswered) return 'goes on';
+    if (reply.stopReason === 'refusal' && isPatched('refusals')) {
+      throw failureWith(
+        'model_refused',
+        'The model refused to answer. What it wrote before is kept, no tool was run for it, and what it cost is on record.',
+      );
+    }
     if (reply.toolCalls.length === 0) {
       if (reply.stopReason !== 'max_tokens') return 'answered';
       throw failureWith(

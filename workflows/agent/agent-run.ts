@@ -18,7 +18,8 @@ import { isPatched } from '../patches';
 import { RunPage, showOn } from './run-page';
 import { SandboxSession } from './sandbox-session';
 import { TimeLimit } from './time-limit';
-import { Budget, scopeOf } from '../budget/with-budget';
+import { scopeOf } from '../budget/paid-step';
+import { Budget } from '../budget/with-budget';
 
 // A run is short: it ends on the version of the workers that it began on. Where workers have no versions the server would not
 // take a pinned run's tasks.

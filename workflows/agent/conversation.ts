@@ -40,7 +40,8 @@ import { isPatched } from '../patches';
 import { RunPage, showOn } from './run-page';
 import { SandboxSession } from './sandbox-session';
 import { TimeLimit } from './time-limit';
-import { Budget, scopeOf } from '../budget/with-budget';
+import { scopeOf } from '../budget/paid-step';
+import { Budget } from '../budget/with-budget';
 
 /** An execution takes 2,000 updates; it continues as new long before. */
 const messagesMax = 500;

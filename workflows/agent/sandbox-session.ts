@@ -18,7 +18,8 @@ import {
 import type { Executed, OpenSandbox, SandboxActivities, SandboxPlan } from '../../contracts/sandbox';
 import { denialOf, failureOf } from '../failures';
 import { siblingQueues, type AgentRunInput, type CarriedSandbox } from '../../contracts/messages';
-import type { Budget, PaidStep } from '../budget/with-budget';
+import type { PaidStep } from '../budget/paid-step';
+import type { Budget } from '../budget/with-budget';
 
 /** Beyond its window a reservation lives on for as long as ending the sandbox may take. */
 const expiryMarginSeconds = 180;
@@ -28,7 +29,6 @@ const leadSeconds = 30;
 const writingSecondsMax = 300;
 /** What one program may take of a run that does not say so. */
 const executionSecondsDefault = 120;
-
 /** How long a sandbox runs and stays paused while nobody uses it, unless the run says otherwise. */
 const idleDefault = { pauseSeconds: 60, killSeconds: 86_400 };
 

@@ -24,78 +24,13 @@ import {
   type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
 import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
-import type { ReserveAnswer, Resource } from '../../core/budget/commands';
+import type { ReserveAnswer } from '../../core/budget/commands';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
-import { moneyFreedSignal, type AgentRunInput } from '../../contracts/messages';
+import { moneyFreedSignal } from '../../contracts/messages';
 import { isPatched } from '../patches';
+import { requestOf, type BudgetScope, type Grant, type PaidStep } from './paid-step';
 import type { StepLine } from './step-line';
-
-/** Whose money it is. */
-export interface BudgetScope {
-  tenantId: string;
-  userId?: string;
-  runId?: string;
-  /** The most that all its steps may cost together, whatever the quotas allow. Decimal string. */
-  maxCostUsd?: string;
-  /** What to do when the authority does not answer; by default a step waits for as long as it takes. */
-  unavailable?: UnavailablePolicy;
-  /** What a denied step does: fails when absent, or holds nothing and waits until there is money. */
-  onDenied?: 'wait' | undefined;
-}
-
-/** The scope of a run, from what it was started with. */
-export function scopeOf({
-  tenantId,
-  runId,
-  userId,
-  maxCostUsd,
-  unavailable,
-  onDenied,
-}: Pick<AgentRunInput, 'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'unavailable' | 'onDenied'>): BudgetScope {
-  return {
-    tenantId,
-    runId,
-    ...(userId === undefined ? {} : { userId }),
-    ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
-    ...(unavailable === undefined ? {} : { unavailable }),
-    ...(onDenied === undefined ? {} : { onDenied }),
-  };
-}
-
-/** When the authority has not answered for so long: fail, or go on without a grant, on record. */
-export interface UnavailablePolicy {
-  then: 'deny' | 'allow';
-  afterMs: number;
-}
-
-/** What a paid step asks for. All of it is fixed before it asks. */
-export interface PaidStep {
-  resource: Resource;
-  /** What people read in reports, such as `llm.call`. */
-  kind: string;
-  amountUsd: string;
-  /** The least that is of use; the act shrinks its work to what it was granted. */
-  minimumUsd?: string;
-  priceVersion: string;
-  /** How long the act may take, with a margin: the reservation expires after it. */
-  ttlSeconds: number;
-  step?: number;
-  model?: string;
-  /** Attempts in all, the first included. */
-  maxAttempts?: number;
-  /** A provider that asks for a longer pause than this is not asked again. */
-  pauseMsMax?: number;
-  /** A step that does not wait for money, whatever its scope says. */
-  onDenied?: 'fail';
-}
-
-/** The right to act. */
-export interface Grant {
-  operationId: string;
-  grantedUsd: string;
-  partial: boolean;
-}
 
 export interface PaidStepHooks {
   /**
@@ -117,23 +52,6 @@ const retryPauseMsMax = 60_000;
 const waitForMoneyMsMax = 6 * 3_600_000;
 /** What the platform has left changes with every tenant, and nobody says so: it is asked again, at first after this long. */
 const waitForPlatformMs = 60_000;
-
-/** A reserve as it is sent: the step without what only concerns its repetition. */
-function requestOf(order: {
-  scope: BudgetScope;
-  step: PaidStep;
-  operationId: string;
-  attempt: number;
-}): ReserveRequest {
-  const { scope, step, operationId, attempt } = order;
-  const request = { ...scope, ...step, operationId, attempt };
-  delete request.maxAttempts;
-  delete request.pauseMsMax;
-  delete request.onDenied;
-  delete request.maxCostUsd;
-  delete request.unavailable;
-  return request;
-}
 
 type Denial = Extract<ReserveAnswer, { decision: 'denied' }>;
 
@@ -194,7 +112,8 @@ export class Budget {
         this.onStep({ operationId: grant.operationId, state: 'ended' });
         if ('bought' in end) return end.bought as T;
         const pauseMs = end.pauseMs ?? Math.min(retryPauseMs * 2 ** (attempt - 1), retryPauseMsMax);
-        if (isCancellation(error) || !end.retry || counted >= maxAttempts || pauseMs > pauseMsMax) throw error;
+        if (isCancellation(error) || !end.retry || pauseMs > pauseMsMax) throw error;
+        if (counted >= maxAttempts && !(end.waits && isPatched('room-waited-for'))) throw error;
         // Waiting for room is no failed attempt.
         if (!end.waits) counted += 1;
         await sleep(pauseMs, { summary: `pause before attempt ${attempt + 1} of ${step.kind}` });
@@ -380,6 +299,7 @@ export class Budget {
       await hooks.beforeCommit?.(operationId);
       return this.activities.commit({ tenantId: this.scope.tenantId, operationId });
     });
+    if (end.costUsd !== undefined) this.noteCost(operationId, end.costUsd);
     // A lost activity's answer was paid for and kept, perhaps at a cost that nobody can tell: the step goes on with it.
     if (!known && end.outcome !== 'not_billed' && end.result) return { bought: end.result };
     return { retry: known ? retry && known.details !== undefined : true, pauseMs };

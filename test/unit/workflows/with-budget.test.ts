@@ -7,13 +7,8 @@ import { proxyActivities, sleep } from '@temporalio/workflow';
 import type { AttemptEnd, ReserveRequest } from '../../../contracts/budget';
 import { moneyFreedSignal } from '../../../contracts/messages';
 import { formatUsd, parseUsd } from '../../../core/money';
-import {
-  Budget,
-  type BudgetScope,
-  type Grant,
-  type PaidStep,
-  type PaidStepHooks,
-} from '../../../workflows/budget/with-budget';
+import type { BudgetScope, Grant, PaidStep } from '../../../workflows/budget/paid-step';
+import { Budget, type PaidStepHooks } from '../../../workflows/budget/with-budget';
 import { BudgetModel, commit, release, reserve, type QuotaSpec } from '../../support/budget-model';
 
 /** What the paid activity of an attempt does. */
@@ -192,9 +187,10 @@ class MoneyScene extends WorkflowScene {
   private commit(operationId: string): AttemptEnd {
     const found = this.model.reservations.get(operationId);
     this.model.decide(found?.claimed ? commit(operationId) : release(operationId));
-    if (!found?.claimed) return { outcome: 'not_called' };
+    if (!found?.claimed) return { outcome: 'not_called', costUsd: '0' };
     if (!found.outcome) return { outcome: 'unknown' };
-    return found.outcome.billed ? { outcome: 'billed', result: this.kept.get(operationId) } : { outcome: 'not_billed' };
+    if (!found.outcome.billed) return { outcome: 'not_billed', costUsd: '0' };
+    return { outcome: 'billed', costUsd: formatUsd(found.outcome.costUsd), result: this.kept.get(operationId) };
   }
 
   /** How the workflow ended, in a line. */
@@ -347,6 +343,15 @@ const cases: Case[] = [
       'abcdef',
       (name, index) => `${index * 5_000} reserve ${name} $1 | ${index * 5_000} pay ${name}`,
     ).join(' | '),
+    end: '{"costUsd":"0.4"}',
+    balance: '$0.4 spent, $0 reserved',
+  },
+  {
+    what: 'waits for room after the last of its attempts as before it',
+    attempts: ['overloaded', 'overloaded', 'overloaded', 'has to wait', 'has to wait', 'costs $0.4'],
+    log: [0, 1_000, 3_000, 7_000, 12_000, 17_000]
+      .map((at, index) => `${at} reserve ${letters.charAt(index)} $1 | ${at} pay ${letters.charAt(index)}`)
+      .join(' | '),
     end: '{"costUsd":"0.4"}',
     balance: '$0.4 spent, $0 reserved',
   },
@@ -659,6 +664,27 @@ describe('the own limit of a run', () => {
     );
     await scene.finish();
     expect(scene.end).toBe('["0.4","0.8"]');
+  });
+
+  test('is not touched by an attempt that was lost before its call', async () => {
+    const scene = await begin(
+      { attempts: ['dies unclaimed', 'costs $0.4'] },
+      limited(async (budget) => [await buy(budget, '0.8'), budget.spentUsd]),
+    );
+    await scene.finish();
+    expect(scene.end).toBe('["0.4","0.4"]');
+  });
+
+  test('counts what a lost attempt had bought at its cost', async () => {
+    const scene = await begin(
+      { attempts: ['dies having paid $0.3'] },
+      limited(async (budget) => {
+        await budget.withBudget(step({ amountUsd: '0.8' }), ({ operationId }) => pay(operationId));
+        return budget.spentUsd;
+      }),
+    );
+    await scene.finish();
+    expect(scene.end).toBe('"0.3"');
   });
 
   test('goes on where the execution before had come to, or anew', async () => {

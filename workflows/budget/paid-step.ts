@@ -1,0 +1,87 @@
+/** What a paid step is: whose money it asks for, how much, and what it gets. */
+import type { ReserveRequest } from '../../contracts/budget';
+import type { AgentRunInput } from '../../contracts/messages';
+import type { Resource } from '../../core/budget/commands';
+
+/** Whose money it is. */
+export interface BudgetScope {
+  tenantId: string;
+  userId?: string;
+  runId?: string;
+  /** The most that all its steps may cost together, whatever the quotas allow. Decimal string. */
+  maxCostUsd?: string;
+  /** What to do when the authority does not answer; by default a step waits for as long as it takes. */
+  unavailable?: UnavailablePolicy;
+  /** What a denied step does: fails when absent, or holds nothing and waits until there is money. */
+  onDenied?: 'wait' | undefined;
+}
+
+/** The scope of a run, from what it was started with. */
+export function scopeOf({
+  tenantId,
+  runId,
+  userId,
+  maxCostUsd,
+  unavailable,
+  onDenied,
+}: Pick<AgentRunInput, 'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'unavailable' | 'onDenied'>): BudgetScope {
+  return {
+    tenantId,
+    runId,
+    ...(userId === undefined ? {} : { userId }),
+    ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+    ...(unavailable === undefined ? {} : { unavailable }),
+    ...(onDenied === undefined ? {} : { onDenied }),
+  };
+}
+
+/** When the authority has not answered for so long: fail, or go on without a grant, on record. */
+export interface UnavailablePolicy {
+  then: 'deny' | 'allow';
+  afterMs: number;
+}
+
+/** What a paid step asks for. All of it is fixed before it asks. */
+export interface PaidStep {
+  resource: Resource;
+  /** What people read in reports, such as `llm.call`. */
+  kind: string;
+  amountUsd: string;
+  /** The least that is of use; the act shrinks its work to what it was granted. */
+  minimumUsd?: string;
+  priceVersion: string;
+  /** How long the act may take, with a margin: the reservation expires after it. */
+  ttlSeconds: number;
+  step?: number;
+  model?: string;
+  /** Attempts in all, the first included. */
+  maxAttempts?: number;
+  /** A provider that asks for a longer pause than this is not asked again. */
+  pauseMsMax?: number;
+  /** A step that does not wait for money, whatever its scope says. */
+  onDenied?: 'fail';
+}
+
+/** The right to act. */
+export interface Grant {
+  operationId: string;
+  grantedUsd: string;
+  partial: boolean;
+}
+
+/** A reserve as it is sent: the step without what only concerns its repetition. */
+export function requestOf(order: {
+  scope: BudgetScope;
+  step: PaidStep;
+  operationId: string;
+  attempt: number;
+}): ReserveRequest {
+  const { scope, step, operationId, attempt } = order;
+  const request = { ...scope, ...step, operationId, attempt };
+  delete request.maxAttempts;
+  delete request.pauseMsMax;
+  delete request.onDenied;
+  delete request.maxCostUsd;
+  delete request.unavailable;
+  return request;
+}
