@@ -12,6 +12,14 @@ import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../contrac
 import { missingSearchAttributes } from '../temporal/search-attributes';
 import { connectTo } from '../store/connections';
 import { functionsOf } from '../store/function-files';
+import {
+  appliedMigrations,
+  clockMs,
+  connectedRole,
+  countAdministrationKeys,
+  countPrices,
+  serverVersion,
+} from '../store/installation';
 import { listVersions, type Deployment } from './workers';
 import { lookAtAllBooks } from './doctor-books';
 import { show, table, type Column } from './output';
@@ -95,20 +103,15 @@ async function lookAtPostgres({ DATABASE_URL: url }: NodeJS.ProcessEnv): Promise
 }
 
 async function versionOf(client: Client): Promise<Finding> {
-  const { rows } = await client.query<{ version: string }>(`SELECT current_setting('server_version') AS version`);
-  const version = rows[0]?.version ?? '';
+  const version = await serverVersion(client);
   return Number.parseInt(version, 10) >= postgresMajorMin
     ? ok('Postgres', `It answers: ${version}.`)
     : wrong('Postgres', `It is ${version}; ${postgresMajorMin} or newer is needed.`);
 }
 
-/** Row security does not bind a superuser or a role that may pass it by. */
 async function roleOf(client: Client): Promise<Finding> {
-  const { rows } = await client.query<{ role: string; unbound: boolean }>(
-    `SELECT rolname AS role, rolsuper OR rolbypassrls AS unbound FROM pg_roles WHERE rolname = current_user`,
-  );
-  const { role = '?', unbound = true } = rows[0] ?? {};
-  return unbound || role !== 'spendlock_app'
+  const { role, isUnbound } = await connectedRole(client);
+  return isUnbound || role !== 'spendlock_app'
     ? wrong('role', `It connects as ${role}. Processes connect as spendlock_app, which row security binds.`)
     : ok('role', 'It connects as spendlock_app, which row security binds.');
 }
@@ -118,8 +121,7 @@ async function migrationsOf(client: Client): Promise<Finding> {
     .filter((file) => file.endsWith('.sql'))
     .map((file) => file.replace(/[.]sql$/, ''));
   try {
-    const { rows } = await client.query<{ name: string }>('SELECT name FROM copilot_internal.schema_migrations');
-    const applied = new Set(rows.map(({ name }) => name));
+    const applied = await appliedMigrations(client);
     const missing = files.filter((file) => !applied.has(file));
     if (missing.length > 0) return wrong('migrations', `Not applied: ${missing.join(', ')}. Run \`npm run migrate\`.`);
     const { changed, newerVersion } = await functionsOf(client);
@@ -141,11 +143,7 @@ async function migrationsOf(client: Client): Promise<Finding> {
 
 async function pricesOf(client: Client): Promise<Finding> {
   try {
-    const { rows } = await client.query<{ models: number; tiers: number }>(
-      `SELECT (SELECT count(DISTINCT model) FROM copilot_internal.model_prices WHERE effective_from <= now())::integer AS models,
-              (SELECT count(DISTINCT tier) FROM copilot_internal.sandbox_prices WHERE effective_from <= now())::integer AS tiers`,
-    );
-    const { models = 0, tiers = 0 } = rows[0] ?? {};
+    const { models, tiers } = await countPrices(client);
     return models > 0 && tiers > 0
       ? ok('prices', `${models} models and ${tiers} sandbox tiers have one in force.`)
       : wrong('prices', 'There are none: calls are refused. `npx spendlock prices set` and `set-sandbox` add them.');
@@ -156,12 +154,9 @@ async function pricesOf(client: Client): Promise<Finding> {
 
 async function keysOf(client: Client): Promise<Finding> {
   try {
-    const { rows } = await client.query<{ count: number }>(
-      `SELECT count(*)::integer AS count FROM copilot_internal.api_keys
-       WHERE tenant_id IS NULL AND (revoked_at IS NULL OR revoked_at > now())`,
-    );
-    return (rows[0]?.count ?? 0) > 0
-      ? ok('keys', `The administration has ${rows[0]?.count}.`)
+    const count = await countAdministrationKeys(client);
+    return count > 0
+      ? ok('keys', `The administration has ${count}.`)
       : wrong(
           'keys',
           'The administration has none: nobody can steer this installation. `npx spendlock keys first` makes one.',
@@ -173,11 +168,9 @@ async function keysOf(client: Client): Promise<Finding> {
 
 async function clockOf(client: Client): Promise<Finding> {
   const sentMs = Date.now();
-  const { rows } = await client.query<{ nowMs: number }>(
-    'SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS "nowMs"',
-  );
+  const nowMs = await clockMs(client);
   const middleMs = (sentMs + Date.now()) / 2;
-  const differenceMs = Math.round(Math.abs((rows[0]?.nowMs ?? 0) - middleMs));
+  const differenceMs = Math.round(Math.abs(nowMs - middleMs));
   return differenceMs <= clockMsMax
     ? ok('clock', `Postgres' and this machine's differ by ${differenceMs} ms.`)
     : wrong('clock', `Postgres' and this machine's differ by ${differenceMs} ms. Have both follow NTP.`);

@@ -1,4 +1,5 @@
 /** Whether the process lives, and whether what it needs answers. */
+import { ping } from '../../store/installation';
 import type { ApiDependencies } from './context';
 
 export const health = (): { status: string } => ({ status: 'alive' });
@@ -23,7 +24,7 @@ export function readiness(dependencies: ApiDependencies): Promise<Readiness> {
 
 async function look({ pool, temporal }: ApiDependencies): Promise<Readiness> {
   const [postgres, server] = await Promise.all([
-    answers(pool.query('SELECT 1')),
+    answers(ping(pool)),
     answers(
       temporal.connection.withDeadline(Date.now() + patienceMs, () => temporal.workflowService.getSystemInfo({})),
     ),

@@ -105,6 +105,14 @@ describe('every file', () => {
     ).toEqual([]);
   });
 
+  test('speaks SQL in the store alone', () => {
+    const rooms = list.product.map(({ name }) => name).filter((name) => name !== 'store');
+    const speaking = rooms
+      .flatMap((room) => sourcesOf(room))
+      .filter((file) => /\.query(<[^(]*>)?\(/.test(textOf(file)));
+    expect(speaking).toEqual([]);
+  });
+
   test('of tests names them by sentences', () => {
     const names = tests.flatMap((file) => testNamesOf(file).map((name) => `${file}: ${name}`));
     expect(names.length).toBeGreaterThan(600);
