@@ -1,7 +1,7 @@
 /** Steps that were denied and wait until there is money: in the order in which they began to. */
 import type { BindingQuota, Resource } from '../core/budget/commands';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
-import { asTenant, type Pool } from './pool';
+import { asTenant, type Pool, type PoolClient } from './pool';
 import { appendRunEvent, lockRun } from './runs';
 
 export interface MoneyWaiter {
@@ -77,25 +77,42 @@ export async function removeWaiter(pool: Pool, wait: Wait): Promise<void> {
   });
 }
 
+/** Nothing of a run waits any more. */
+export async function endWaits(client: PoolClient, runId: string): Promise<void> {
+  await client.query('DELETE FROM copilot_internal.money_waiters WHERE run_id = $1', [runId]);
+  await client.query('UPDATE copilot_internal.runs SET waiting = NULL WHERE run_id = $1 AND waiting IS NOT NULL', [
+    runId,
+  ]);
+}
+
 const waitOf = ({ waiterId, executionId }: Wait): string =>
   executionId === undefined ? waiterId : `${waiterId}-${executionId}`;
 
-/** A tenant's waiters that its authority wakes, in order. Who was woken a moment ago is still to ask, and keeps what it was woken for. */
+/** A tenant's waiters that its authority wakes, in order, and how long ago each was woken that has not asked since. */
 export async function listWaiters(
   pool: Pool,
-  { tenantId, wokenAgoMs }: { tenantId: string; wokenAgoMs: number },
-): Promise<(MoneyWaiter & { justWoken: boolean })[]> {
+  tenantId: string,
+): Promise<(MoneyWaiter & { sinceWokenMs: number | undefined })[]> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<
-      Omit<MoneyWaiter, 'neededUsd' | 'userId'> & { neededUsd: string; userId: string | null; justWoken: boolean }
+      Omit<MoneyWaiter, 'neededUsd' | 'userId'> & {
+        neededUsd: string;
+        userId: string | null;
+        sinceWokenMs: number | null;
+      }
     >(
       `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
               resource, needed_usd::text AS "neededUsd",
-              coalesce(woken_at > clock_timestamp() - $2 * interval '1 millisecond', false) AS "justWoken"
+              (extract(epoch FROM clock_timestamp() - woken_at) * 1000)::float8 AS "sinceWokenMs"
        FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND is_woken ORDER BY waiting_since, waiter_id LIMIT 1000`,
-      [tenantId, wokenAgoMs],
+      [tenantId],
     );
-    return rows.map((row) => ({ ...row, userId: row.userId ?? undefined, neededUsd: parseUsd(row.neededUsd) }));
+    return rows.map((row) => ({
+      ...row,
+      userId: row.userId ?? undefined,
+      neededUsd: parseUsd(row.neededUsd),
+      sinceWokenMs: row.sinceWokenMs ?? undefined,
+    }));
   });
 }
 
@@ -110,16 +127,17 @@ export async function isAwaited(pool: Pool, tenantId: string): Promise<boolean> 
   });
 }
 
-/** Notes who was woken. */
+/** Notes who was woken, and how long ago. */
 export async function noteWoken(
   pool: Pool,
-  { tenantId, waiterIds }: { tenantId: string; waiterIds: readonly string[] },
+  { tenantId, waiterIds, agoMs = 0 }: { tenantId: string; waiterIds: readonly string[]; agoMs?: number },
 ): Promise<void> {
   await asTenant(pool, tenantId, (client, commitWith) =>
     commitWith(
       client.query(
-        'UPDATE copilot_internal.money_waiters SET woken_at = clock_timestamp() WHERE waiter_id = ANY ($1::uuid[])',
-        [waiterIds],
+        `UPDATE copilot_internal.money_waiters SET woken_at = clock_timestamp() - $2 * interval '1 millisecond'
+         WHERE waiter_id = ANY ($1::uuid[])`,
+        [waiterIds, agoMs],
       ),
     ),
   );

@@ -3,6 +3,7 @@
  * the queue is here: whatever becomes of a process or of a signal, the oldest queued turn is the next.
  */
 import { databaseLimits } from './connections';
+import { endWaits } from './money-waiters';
 import { appendRunEvent, lockRun, type RunFailure, type RunKey } from './runs';
 import { readPage } from './pages';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
@@ -86,9 +87,11 @@ export async function endTurn(
   { tenantId, runId }: RunKey,
   { turnId, ...end }: TurnEnd & { turnId: string },
 ): Promise<void> {
-  await asTenant(pool, tenantId, (client) =>
-    endTurns(client, runId, end, 'turn_id = $4 AND ended_at IS NULL', [turnId]),
-  );
+  await asTenant(pool, tenantId, async (client) => {
+    const ended = await endTurns(client, runId, end, 'turn_id = $4 AND ended_at IS NULL', [turnId]);
+    // A wait of an execution that was reset before it began to wait: nobody else ends it.
+    if (ended.length > 0) await endWaits(client, runId);
+  });
 }
 
 /** Ends a turn that has not begun. Answers whether it did. */

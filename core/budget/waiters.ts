@@ -5,6 +5,8 @@ import { covers, headroomUsd, type Payer, type Standing } from './quotas';
 export interface MoneyWaiter extends Payer {
   /** The least that it can use. */
   neededUsd: Usd;
+  /** Whether it was woken a while ago and did not ask: then nothing is kept for it, and those behind it get what there is. */
+  isSilent?: boolean;
 }
 
 /**
@@ -16,7 +18,7 @@ export function whoFits<W extends MoneyWaiter>(quotas: readonly Standing[], wait
   return waiters.filter((waiter) => {
     const binding = own.filter((quota) => covers(quota, waiter));
     if (binding.some((quota) => headroomUsd(quota) < waiter.neededUsd)) return false;
-    for (const quota of binding) quota.reservedUsd += waiter.neededUsd;
+    if (!waiter.isSilent) for (const quota of binding) quota.reservedUsd += waiter.neededUsd;
     return true;
   });
 }

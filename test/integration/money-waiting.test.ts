@@ -52,7 +52,7 @@ describe('waiting for money', () => {
     const talk = await TestConversation.start(api, tenantId, { onDenied: 'wait' });
     const turnId = await talk.post('Hello.');
     await until('it waits', async () => (await talk.show()).status === 'waiting_for_money');
-    const [waiter] = await listWaiters(stack.pool, { tenantId, wokenAgoMs: 0 });
+    const [waiter] = await listWaiters(stack.pool, tenantId);
     if (!waiter) throw new Error('nobody waits');
     const { quota } = (await talk.show()).waitingFor as { quota: BindingQuota };
     const workflow = stack.temporal.workflow.getHandle(waiter.workflowId);
@@ -183,6 +183,51 @@ describe('waiting for money', () => {
       await stack.temporal.workflow.getHandle(first.workflowId).terminate();
       await raise(tenantId, '0.19');
       await goesOn(tenantId, next);
+    });
+
+    test('that one does not ask: its workflow was reset before it began to wait, and the place that it had is left over', async () => {
+      const tenantId = await stack.tenant('0.0001');
+      stack.anthropic.knobs.latencyMs = 0;
+      stack.anthropic.knobs.usage = { output_tokens: 100 };
+      const limits = { maxOutputTokens: 100 };
+      const talk = await TestConversation.start(api, tenantId, { onDenied: 'wait', model, limits });
+      const turnId = await talk.post('Hello.');
+      await until('it waits', async () => (await talk.show()).status === 'waiting_for_money');
+      const next = await stack.start({ tenantId, onDenied: 'wait', model, limits });
+      await until('it waits', async () => (await stack.show({ tenantId, ...next })).status === 'waiting_for_money');
+      const places = async (): Promise<number> => (await listWaiters(stack.pool, tenantId)).length;
+      const { workflowId } = talk;
+      const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
+      const first = events?.find(({ workflowTaskCompletedEventAttributes: done }) => done);
+      await stack.temporal.workflowService.resetWorkflowExecution({
+        namespace: 'default',
+        workflowExecution: { workflowId },
+        reason: 'a test',
+        workflowTaskFinishEventId: first?.eventId ?? null,
+        requestId: randomUUID(),
+      });
+      await until('it waits once more', async () => (await places()) === 3);
+      // Enough for one call, which is behind the place that nobody is at.
+      stack.anthropic.knobs.latencyMs = 20_000;
+      await raise(tenantId, '0.12');
+      const decided = async (): Promise<string[]> => {
+        const { rows } = await stack.admin.query<{ run_id: string }>(
+          `SELECT run_id FROM copilot_internal.reservations WHERE tenant_id = $1 AND granted_usd IS NOT NULL ORDER BY decided_at`,
+          [tenantId],
+        );
+        return rows.map((row) => row.run_id);
+      };
+      await until('the first has its money', async () => (await decided()).length === 1);
+      expect(await decided()).toEqual([talk.id]);
+      await until('its call is under way', () => stack.anthropic.calls().inFlight > 0);
+      stack.anthropic.knobs.latencyMs = 0;
+      await raise(tenantId, '0.22');
+      await until('the next has its money', async () => (await decided()).length === 2, 15_000);
+      await goesOn(tenantId, next);
+      expect(await talk.call('POST', '/interrupt', { turnId })).toMatchObject({ status: 202 });
+      expect(await talk.ended(turnId)).toBe('interrupted');
+      expect(await places()).toBe(0);
+      await talk.close();
     });
 
     test('upkeep ends what was terminated after it was woken, and tells again who did not hear', async () => {
