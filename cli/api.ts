@@ -1,9 +1,9 @@
-/** How the command line reaches the API. */
-import { randomUUID } from 'node:crypto';
+/** How the command line reaches the API: by the typed client's own requests, with refusals in words for a terminal. */
 import { createWriteStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { Patience } from '../client/patience';
+import { SpendlockApiError } from '../client/errors';
+import { connect as connectClient } from '../client/http';
 import { apiTarget } from './target';
 
 /** The API said no, or could not be reached. The message says what to do. */
@@ -22,40 +22,27 @@ const silentMs = 60_000;
 
 export function connect(): Api {
   const { apiUrl, apiKey } = apiTarget(process.env);
-  async function ask(
-    where: string,
-    {
-      headers,
-      signal = AbortSignal.timeout(answerMs),
-      ...init
-    }: RequestInit & { headers?: Record<string, string> } = {},
-  ) {
-    const response = await fetch(`${apiUrl}${where}`, {
-      ...init,
-      signal,
-      headers: { authorization: `Bearer ${apiKey}`, ...headers },
-    }).catch((error: Error) => {
-      throw new ApiCallError(
-        `${apiUrl} cannot be reached (${error.cause instanceof Error ? error.cause.message : error.message}). Nothing is known to be done.`,
-      );
+  const http = connectClient({ baseUrl: apiUrl, apiKey }, answerMs);
+  const inWords = (error: unknown): Error => {
+    if (error instanceof SpendlockApiError) {
+      const { code, message, action } = error;
+      return new ApiCallError([`${code}: ${message}`, action].filter(Boolean).join('\n'));
+    }
+    if (!(error instanceof TypeError)) return error as Error;
+    const why = error.cause instanceof Error ? error.cause.message : error.message;
+    return new ApiCallError(`${apiUrl} cannot be reached (${why}). Nothing is known to be done.`);
+  };
+  const told = <T>(asked: Promise<T>): Promise<T> =>
+    asked.catch((error: unknown) => {
+      throw inWords(error);
     });
-    if (response.ok) return response;
-    const { error, message, action } = (await response.json()) as Record<string, string | undefined>;
-    throw new ApiCallError([`${error}: ${message}`, action].filter(Boolean).join('\n'));
-  }
   return {
-    get: async (where) => (await ask(where)).json() as never,
-    async send(method, where, body) {
-      const headers = { 'content-type': 'application/json', 'idempotency-key': randomUUID() };
-      return (await ask(where, { method, headers, body: JSON.stringify(body) })).json() as never;
-    },
+    get: (where) => told(http.get(where)),
+    send: (method, where, body) => told(method === 'PUT' ? http.put(where, body) : http.post(where, body)),
     async download(where, file) {
-      const patience = new Patience(silentMs);
-      const { body } = await ask(where, { signal: patience.signal });
-      if (!body) throw new ApiCallError(`${apiUrl} answered with nothing.`);
+      const body = await told(http.body(where, silentMs));
       // For its owner alone: it holds what people said.
-      const target = createWriteStream(file, { flags: 'wx', mode: 0o600 });
-      await pipeline(Readable.fromWeb(patience.of(body) as never), target).finally(() => patience.end());
+      await pipeline(Readable.fromWeb(body as never), createWriteStream(file, { flags: 'wx', mode: 0o600 }));
     },
   };
 }

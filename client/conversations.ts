@@ -1,9 +1,10 @@
 /** Conversations, and what people are asked in them. */
-import { randomUUID } from 'node:crypto';
 import type { z } from '@hono/zod-openapi';
 import type { approvalView, ConversationView, messageBody, startConversationBody, TurnView } from '../api/http/schemas';
 import { errorFrom } from './errors';
-import type { Http, RequestOptions, StreamEvent } from './http';
+import type { StreamEvent } from './events';
+import type { Http, RequestOptions } from './http';
+import { newUuid } from './ids';
 import { withFile, type AttachedFile } from './runs';
 
 export type Approval = z.infer<typeof approvalView>;
@@ -57,7 +58,7 @@ export function conversationsOf(http: Http) {
      */
     async *stream(
       conversationId: string,
-      { idempotencyKey = randomUUID(), signal, ...message }: SendMessage,
+      { idempotencyKey = newUuid(), signal, ...message }: SendMessage,
     ): AsyncGenerator<StreamEvent> {
       const { tenantId } = message;
       const sent = await post<SentMessage>(path(conversationId, '/messages'), message, { idempotencyKey, signal });

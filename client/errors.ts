@@ -12,6 +12,10 @@ export class SpendlockApiError extends Error {
   ) {
     super(message);
   }
+  /** What the reader can do, if the API said so. */
+  get action(): string | undefined {
+    return typeof this.body.action === 'string' ? this.body.action : undefined;
+  }
   /** When to try again, if the API said so. */
   get retryAfterSeconds(): number | undefined {
     return typeof this.body.retryAfter === 'number' ? this.body.retryAfter : undefined;

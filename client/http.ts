@@ -1,8 +1,11 @@
-/** How the client speaks to the API: requests that are safe to repeat, and event streams that are taken up again. */
-import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+/**
+ * How whoever uses the API speaks to it, the command line and the dashboard too: requests that are safe to repeat, and event streams that
+ * are taken up again. It runs in browsers as well.
+ */
 import { errorFrom, SpendlockApiError } from './errors';
-import { Patience, streamSilentMs } from './patience';
+import { readEvents, unseen, type StreamEvent } from './events';
+import { newUuid } from './ids';
+import { Patience, pause, streamSilentMs } from './patience';
 
 export interface SpendlockClientOptions {
   baseUrl: string;
@@ -18,18 +21,13 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
 }
 
-export interface StreamEvent {
-  /** Its number in the run or conversation; pieces of replies and the end of a stream have none. */
-  id?: number;
-  type: string;
-  data: Record<string, unknown>;
-}
-
 export type Query = Record<string, string | number | undefined>;
 
 export interface Http {
   get<T>(path: string, query?: Query): Promise<T>;
   text(path: string, query?: Query): Promise<string>;
+  /** An answer of any size, as it comes. It is given up when nothing of it came for so long. */
+  body(path: string, silentMs: number): Promise<ReadableStream<Uint8Array>>;
   /** Sent once. */
   put<T>(path: string, body: object): Promise<T>;
   /** Sent under an Idempotency-Key, and again when its answer was lost. */
@@ -42,12 +40,18 @@ export interface Http {
    */
   events(
     path: string,
-    options: { query?: Query; after?: number; signal?: AbortSignal | undefined },
+    options: {
+      query?: Query;
+      after?: number;
+      signal?: AbortSignal | undefined;
+      /** Told when the stream is open, and when it broke. */
+      onState?: (isLive: boolean) => void;
+    },
   ): AsyncGenerator<StreamEvent>;
 }
 
 /** How long an answer may take, all of it: longer than a tenant may let a reservation wait for its own. */
-const answerMs = 660_000;
+const answerMsDefault = 660_000;
 /** A request whose answer was lost is sent again so often. */
 const attemptsMax = 4;
 /**
@@ -56,7 +60,7 @@ const attemptsMax = 4;
  */
 const inProgressPatienceMs = 60_000;
 
-export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
+export function connect({ baseUrl, apiKey }: SpendlockClientOptions, answerMs = answerMsDefault): Http {
   const authorization = `Bearer ${apiKey}`;
   const url = (path: string, query: Query = {}): string => {
     const given = Object.entries(query).flatMap(([name, value]) =>
@@ -100,40 +104,62 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions): Http {
   return {
     get: async <T>(path: string, query?: Query) => (await (await send('GET', url(path, query))).json()) as T,
     text: async (path, query) => insist(async () => (await send('GET', url(path, query))).text()),
+    async body(path, silentMs) {
+      const patience = new Patience(silentMs);
+      try {
+        const { body } = await send('GET', url(path), { signal: patience.signal });
+        if (!body) throw new Error('The API answered with nothing.');
+        return patience.of(body);
+      } catch (error) {
+        patience.end();
+        throw error;
+      }
+    },
     put: async <T>(path: string, body: object) => (await (await send('PUT', url(path), json(body))).json()) as T,
-    async post<T>(path: string, body: object, { idempotencyKey = randomUUID(), ...options }: RequestOptions = {}) {
+    async post<T>(path: string, body: object, { idempotencyKey = newUuid(), ...options }: RequestOptions = {}) {
       return insist(() => sendOnce<T>(path, body, { idempotencyKey, ...options }), options.signal);
     },
     postByOperation: <T>(path: string, body: object) =>
       insist(async () => (await (await send('POST', url(path), json(body))).json()) as T),
-    async *events(path, { query = {}, after = 0, signal }) {
-      let lastId = after;
-      const seen = new Map<string, number>();
-      for (let failures = 0; ;) {
-        const patience = new Patience(streamSilentMs, signal);
-        try {
-          const headers: Record<string, string> = lastId > 0 ? { 'last-event-id': String(lastId) } : {};
-          const response = await send('GET', url(path, query), { headers, signal: patience.signal });
-          for await (const event of response.body ? readEvents(patience.of(response.body)) : []) {
-            failures = 0;
-            if (event.id !== undefined && event.id <= lastId) continue;
-            lastId = event.id ?? lastId;
-            const fresh = event.type === 'delta' ? unseen(event, seen) : event;
-            if (fresh) yield fresh;
-            if (event.type === 'done') return;
-          }
-        } catch (error) {
-          const passes = error instanceof SpendlockApiError && (error.status === 503 || isPassing(error));
-          if ((error instanceof SpendlockApiError && !passes) || signal?.aborted) throw error;
-        } finally {
-          patience.end();
-        }
-        failures += 1;
-        await sleep(Math.min(200 * 2 ** failures, 5_000), undefined, signal ? { signal } : {});
-      }
-    },
+    events: (path, { query, ...options }) =>
+      follow((headers, signal) => send('GET', url(path, query), { headers, signal }), options),
   };
 }
+
+/** The events of a stream, which is opened again after the last one seen when it breaks. */
+async function* follow(
+  open: (headers: Record<string, string>, signal: AbortSignal) => Promise<Response>,
+  { after = 0, signal, onState = () => undefined }: Omit<Parameters<Http['events']>[1], 'query'>,
+): AsyncGenerator<StreamEvent> {
+  let lastId = after;
+  const seen = new Map<string, number>();
+  for (let failures = 0; ;) {
+    const patience = new Patience(streamSilentMs, signal);
+    try {
+      const { body } = await open(lastId > 0 ? { 'last-event-id': String(lastId) } : {}, patience.signal);
+      onState(true);
+      for await (const event of body ? readEvents(patience.of(body)) : []) {
+        failures = 0;
+        if (event.id !== undefined && event.id <= lastId) continue;
+        lastId = event.id ?? lastId;
+        const fresh = event.type === 'delta' ? unseen(event, seen) : event;
+        if (fresh) yield fresh;
+        if (event.type === 'done') return;
+      }
+    } catch (error) {
+      const passes = error instanceof SpendlockApiError && (isAway(error) || isPassing(error));
+      if ((error instanceof SpendlockApiError && !passes) || signal?.aborted) throw error;
+    } finally {
+      patience.end();
+    }
+    onState(false);
+    failures += 1;
+    await pause(Math.min(200 * 2 ** failures, 5_000), signal);
+  }
+}
+
+/** The API is away, or whoever stands before it says so. */
+const isAway = ({ status }: SpendlockApiError): boolean => status >= 502 && status <= 504;
 
 /** Refused for now: there were too many, or too much is open. */
 const isPassing = ({ code }: SpendlockApiError): boolean => code === 'rate_limited' || code === 'too_much_at_once';
@@ -151,12 +177,12 @@ async function insist<T>(send: () => Promise<T>, signal?: AbortSignal): Promise<
       if (signal?.aborted) throw error;
       const answer = error instanceof SpendlockApiError ? error : undefined;
       if (answer?.code === 'idempotency_in_progress' && performance.now() < giveUpMs) {
-        await sleep(500);
+        await pause(500);
         continue;
       }
       attempts += 1;
       if ((answer && !isPassing(answer)) || attempts >= attemptsMax) throw error;
-      await sleep(answer ? (answer.retryAfterSeconds ?? 1) * 1_000 : 100 * 2 ** attempts);
+      await pause(answer ? (answer.retryAfterSeconds ?? 1) * 1_000 : 100 * 2 ** attempts);
     }
   }
 }
@@ -174,39 +200,3 @@ const bodyOf = async (response: Response): Promise<Record<string, unknown>> => {
     return {};
   }
 };
-
-/** A piece without what was seen of it before its connection broke. */
-function unseen(event: StreamEvent, seen: Map<string, number>): StreamEvent | undefined {
-  const { operationId, position, text } = event.data as { operationId: string; position: number; text: string };
-  const from = seen.get(operationId) ?? 0;
-  const end = position + text.length;
-  if (end <= from) return undefined;
-  seen.set(operationId, end);
-  const skip = Math.max(0, from - position);
-  return { ...event, data: { operationId, position: position + skip, text: text.slice(skip) } };
-}
-
-/** Reads a stream of server-sent events. */
-async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<StreamEvent> {
-  const decoder = new TextDecoder();
-  let buffered = '';
-  for await (const chunk of body as unknown as AsyncIterable<Uint8Array>) {
-    buffered += decoder.decode(chunk, { stream: true });
-    for (let end = buffered.indexOf('\n\n'); end >= 0; end = buffered.indexOf('\n\n')) {
-      const block = buffered.slice(0, end);
-      buffered = buffered.slice(end + 2);
-      const fields = Object.fromEntries(
-        block.split('\n').flatMap((line) => {
-          const [, name, value] = /^(\w+): ?(.*)$/.exec(line) ?? [];
-          return name === undefined ? [] : [[name, value ?? '']];
-        }),
-      ) as Record<string, string>;
-      if (fields.data === undefined) continue;
-      yield {
-        ...(fields.id === undefined ? {} : { id: Number(fields.id) }),
-        type: fields.event ?? 'message',
-        data: JSON.parse(fields.data) as Record<string, unknown>,
-      };
-    }
-  }
-}

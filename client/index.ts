@@ -22,7 +22,8 @@ export {
 } from './errors';
 export { NotBilledError, type MoneyGrant, type MoneySpent, type ReserveMoney } from './reservations';
 export type { Approval, SendMessage, SentMessage, StartConversation, Transcript } from './conversations';
-export type { SpendlockClientOptions, StreamEvent } from './http';
+export type { StreamEvent } from './events';
+export type { SpendlockClientOptions } from './http';
 export type { AttachedFile, RunView, StartRun } from './runs';
 export type { QuotaView, TenantQuotas, UsageView } from './tenants';
 export type { ConversationView, CostRecordView, TurnView } from '../api/http/schemas';

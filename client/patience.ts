@@ -1,3 +1,5 @@
+/** How long a client waits: for an answer, and between two tries. */
+
 /** Waiting for an answer, but not for ever: it is given up when nothing of it came for so long. */
 export class Patience {
   readonly signal: AbortSignal;
@@ -30,6 +32,7 @@ export class Patience {
           this.heard();
           to.enqueue(piece);
         },
+        flush: () => this.end(),
       }),
     );
   }
@@ -42,3 +45,19 @@ export class Patience {
 
 /** A stream says every 15 s that it is there. */
 export const streamSilentMs = 45_000;
+
+/** Resolves after a while. @throws the reason of the signal that ends it sooner. */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const ended = (): void => {
+      clearTimeout(timer);
+      reject(signal?.reason instanceof Error ? signal.reason : new Error('The wait was given up.'));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', ended);
+      resolve();
+    }, ms);
+    if (signal?.aborted) ended();
+    else signal?.addEventListener('abort', ended, { once: true });
+  });
+}

@@ -1,9 +1,9 @@
 /** Paid calls outside any workflow: reserve, call, commit. */
-import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { omitUndefined } from '../core/omit-undefined';
 import { SpendlockApiError } from './errors';
 import type { Http } from './http';
+import { newUuid } from './ids';
+import { pause } from './patience';
 
 /** Money that a call outside Temporal asks for. Amounts are decimal strings of US dollars. */
 export interface ReserveMoney {
@@ -54,7 +54,7 @@ export function reservationsOf(http: Http) {
   const path = (operationId: string, verb: string): string => `/v1/reservations/${operationId}/${verb}`;
   /** Money that is spent already has to be recorded, however long the API is away, up to ten minutes. */
   async function insistForLong<T>(send: () => Promise<T>): Promise<T> {
-    for (const giveUpMs = performance.now() + recordingPatienceMs; ; await sleep(1_000)) {
+    for (const giveUpMs = performance.now() + recordingPatienceMs; ; await pause(1_000)) {
       try {
         return await send();
       } catch (error) {
@@ -62,7 +62,7 @@ export function reservationsOf(http: Http) {
       }
     }
   }
-  const reserve = ({ operationId = randomUUID(), ...asked }: ReserveMoney): Promise<MoneyGrant> =>
+  const reserve = ({ operationId = newUuid(), ...asked }: ReserveMoney): Promise<MoneyGrant> =>
     http.postByOperation<MoneyGrant>('/v1/reservations', { operationId, ...asked });
   const commit = (operationId: string, outcome: MoneySpent): Promise<object> =>
     http.postByOperation<object>(path(operationId, 'commit'), outcome);
@@ -120,7 +120,7 @@ const isUnavailable = (error: unknown): boolean => !(error instanceof SpendlockA
 
 /** A new operation id: the one that was asked under may have been denied without anybody hearing of it. */
 const grantWithoutReservation = ({ amountUsd }: ReserveMoney): MoneyGrant => ({
-  operationId: randomUUID(),
+  operationId: newUuid(),
   decision: 'granted',
   grantedUsd: amountUsd,
   partial: false,

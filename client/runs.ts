@@ -1,7 +1,8 @@
 /** Tasks of an agent. */
 import type { z } from '@hono/zod-openapi';
 import type { runView, startRunBody } from '../api/http/schemas';
-import type { Http, RequestOptions, StreamEvent } from './http';
+import type { StreamEvent } from './events';
+import type { Http, RequestOptions } from './http';
 
 export type RunView = z.infer<typeof runView>;
 export interface AttachedFile {

@@ -4,7 +4,7 @@
  */
 import { render } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { Api, ApiRefusal, type CurrentKey } from './api';
+import { Api, inWords, type CurrentKey } from './api';
 import { Shell } from './shell';
 import { placeOf, type Place } from './places';
 import { RunDetails } from './run';
@@ -44,7 +44,7 @@ function App() {
       setProblem(undefined);
       setSession({ api, key });
     } catch (error) {
-      signOut(error instanceof ApiRefusal ? error.message : 'The API did not answer. Is it running?');
+      signOut(inWords(error));
     }
   };
   useEffect(() => {

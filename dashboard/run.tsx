@@ -1,6 +1,6 @@
 /** One run or conversation: each paid step over time, with what was estimated, what it cost and what came back. */
 import { useEffect, useState } from 'preact/hooks';
-import type { Api, CurrentKey, Run } from './api';
+import { inWords, type Api, type CurrentKey, type Run } from './api';
 import { difference, sum } from './money';
 import { Card, LiveMark, Moment, Problem, Status, Usd, useTitle } from './parts';
 
@@ -224,7 +224,7 @@ function useRun(
     // Reservations come and go between events as well.
     const timer = setInterval(() => void read().catch(() => undefined), 3_000);
     follow()
-      .catch((error: Error) => setProblem(error.message))
+      .catch((error: unknown) => setProblem(inWords(error)))
       .finally(() => clearInterval(timer));
     return () => {
       gone.abort();
