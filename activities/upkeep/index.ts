@@ -118,7 +118,10 @@ const createLooks = ({
             : `The workflow ${workflowId} ended from outside (${state}).`;
         const failure = { code: 'run_lost', message };
         const end = { status: 'failed' as const, failure, unanswered: failure };
+        // First what it holds: nobody looks for that once the run has ended, were this process to end in between.
+        await releaseUnclaimed({ pool, coalescer }, run);
         if (!(await endRun(pool, run, end, { lastSeenAt: seenAt }))) return false;
+        // And its place in the line for money, which goes with its end.
         await releaseUnclaimed({ pool, coalescer }, run);
         log.warn({ ...run, workflowId, state }, 'a run was lost, and is recorded as failed');
         return true;

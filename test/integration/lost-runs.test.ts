@@ -3,6 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { Client } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time';
 import { startRun } from '../../api/runs/service';
+import { createUpkeepActivities } from '../../activities/upkeep';
+import type { Coalescer } from '../../authority/client/coalescer';
 import { namespaceIdOf } from '../../temporal/namespace';
 import { startRunBody } from '../../api/http/schemas';
 import { endRun } from '../../store/run-end';
@@ -120,6 +122,34 @@ describe('a run that was lost', () => {
       [runId],
     );
     expect(rows).toEqual([{ operation_id: ofCaller }]);
+  });
+
+  test('and whose look was cut short is found by the next one, with what it holds', async () => {
+    const run = await half();
+    const { tenantId, runId } = run;
+    const asked = {
+      resource: 'llm',
+      kind: 'llm.call',
+      amountUsd: '0.5',
+      ttlSeconds: 600,
+      priceVersion: 'test',
+    } as const;
+    await stack.signal(tenantId, [{ type: 'reserve', runId, operationId: randomUUID(), ...asked }]);
+    await until('it holds', async () => (await stack.books(tenantId)).reservedUsd === '0.5');
+    await timePasses();
+    // As if its process had ended before the authority was told.
+    const send = (): Promise<void> => Promise.reject(new Error('ended'));
+    const cut = createUpkeepActivities({
+      pool: stack.pool,
+      client: stack.temporal,
+      coalescer: { send } as unknown as Coalescer,
+      alerts: { wake: () => undefined },
+      log: stack.api.log,
+    });
+    await expect(cut.endLostRuns()).rejects.toThrow('ended');
+    await timePasses();
+    expect(await look()).toMatchObject({ lost: 1 });
+    await until('it is given back', async () => (await stack.books(tenantId)).reservedUsd === '0');
   });
 
   test('is none for workers of another namespace (XB10)', async () => {
