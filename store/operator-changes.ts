@@ -9,18 +9,20 @@ import type { Operator } from './operator';
 import type { QuotaKey } from './quotas';
 import type { TenantPolicy } from './tenants';
 
-interface Change {
+interface Change<T> {
   tenantId: string;
   by: Operator;
   action: string;
   details: object;
   userIds?: string[];
+  /** What comes last in the transaction. */
+  finish?: ((client: PoolClient, result: T) => Promise<void>) | undefined;
 }
 
 /** Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant: nothing is changed then. */
 async function change<T>(
   pool: Pool,
-  { tenantId, by, action, details, userIds = [] }: Change,
+  { tenantId, by, action, details, userIds = [], finish }: Change<T>,
   work: (client: PoolClient) => Promise<T>,
 ): Promise<T | undefined> {
   return asTenant(pool, tenantId, async (client) => {
@@ -35,6 +37,7 @@ async function change<T>(
        VALUES ($1, $2, $3, $4, $5)`,
       [tenantId, by.apiKeyId ?? null, by.author, action, JSON.stringify(details)],
     );
+    await finish?.(client, result);
     return result;
   });
 }
@@ -42,12 +45,23 @@ async function change<T>(
 /** Lifts a quota's limit until its period ends; a lifetime's for good. False when there is no such quota. */
 export async function topUp(
   pool: Pool,
-  order: { tenantId: string; by: Operator; quota: QuotaKey; amountUsd: string; reason: string },
+  order: {
+    tenantId: string;
+    by: Operator;
+    quota: QuotaKey;
+    amountUsd: string;
+    reason: string;
+    /** The last statement of the transaction: each time would lift it again. */
+    keepWith?: (client: PoolClient) => Promise<void>;
+  },
 ): Promise<boolean> {
-  const { tenantId, by, quota, amountUsd, reason } = order;
+  const { tenantId, by, quota, amountUsd, reason, keepWith } = order;
   const userIds = quota.scope === 'user' ? [quota.scopeId] : [];
   const details = { ...quota, amountUsd, reason };
-  const done = await change(pool, { tenantId, by, action: 'top_up', details, userIds }, async (client) => {
+  const finish = (client: PoolClient, isThere: boolean): Promise<void> =>
+    isThere && keepWith ? keepWith(client) : Promise.resolve();
+  const lifting = { tenantId, by, action: 'top_up', details, userIds, finish };
+  const done = await change(pool, lifting, async (client) => {
     await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
     const { rowCount } = await client.query(
       `UPDATE copilot_internal.cost_quotas SET topup_usd = topup_usd + $6::numeric, updated_at = clock_timestamp()
@@ -151,10 +165,24 @@ export interface Adjustment {
  */
 export async function adjustCost(
   pool: Pool,
-  { tenantId, by, adjustment }: { tenantId: string; by: Operator; adjustment: Adjustment },
+  {
+    tenantId,
+    by,
+    adjustment,
+    keepWith,
+  }: {
+    tenantId: string;
+    by: Operator;
+    adjustment: Adjustment;
+    /** The last statement of the transaction: one that comes late would undo a later correction. */
+    keepWith?: (client: PoolClient, differenceUsd: string) => Promise<void>;
+  },
 ): Promise<string | undefined> {
   const { operationId, costUsd, reason } = adjustment;
-  return change(pool, { tenantId, by, action: 'adjust_cost', details: adjustment }, async (client) => {
+  const finish = (client: PoolClient, difference: string | undefined): Promise<void> =>
+    difference !== undefined && keepWith ? keepWith(client, difference) : Promise.resolve();
+  const adjusting = { tenantId, by, action: 'adjust_cost', details: adjustment, finish };
+  return change(pool, adjusting, async (client) => {
     const { rows } = await client.query<{ difference: string | null }>(
       'SELECT trim_scale(copilot_internal.adjust_cost($1, $2, $3, $4, $5))::text AS difference',
       [tenantId, operationId, costUsd, reason, by.author],

@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import { admit, forget, keepResponse, letGo, type IdempotencyKey } from '../../store/idempotent-requests';
+import { admit, forget, keepResponse, keepResponseWith, letGo, type Turn } from '../../store/idempotent-requests';
+import type { PoolClient } from '../../store/pool';
 import type { ApiDependencies } from './context';
 import type { ApiContext } from './request';
 import { Denied } from './denials';
@@ -10,6 +11,21 @@ import { ApiError } from './errors';
 
 /** How long a repeat waits for the first request before it is told to. */
 const waitMs = 2_000;
+
+interface Done {
+  status: ContentfulStatusCode;
+  body: object;
+}
+
+/**
+ * Keeps the answer in the transaction of what it tells of, as its last statement. What would have an effect each time has to be
+ * carried out with it: a repeat of a request that died before its answer was kept carries it out again.
+ *
+ * @throws TakenOver when a repeat has taken the request over, so that nothing of the transaction stays.
+ */
+type KeepWith = (client: PoolClient, done: Done) => Promise<void>;
+
+class TakenOver extends Error {}
 
 /**
  * Carries a request out once per key. `seed` is the same for a repeat of a request that died halfway, so that ids made from
@@ -19,14 +35,14 @@ export async function once(
   c: ApiContext,
   { pool }: ApiDependencies,
   request: unknown,
-  work: (seed: string) => Promise<{ status: ContentfulStatusCode; body: object }>,
+  work: (seed: string, keepWith: KeepWith) => Promise<Done>,
   /** What is shown beside the answer and never stored: made again from the seed for a repeat. */
   secrets: (seed: string) => Promise<object> | object = () => ({}),
 ): Promise<Response> {
   const idempotencyKey = c.req.header('idempotency-key');
   if (idempotencyKey === undefined) {
     const seed = randomUUID();
-    const { status, body } = await work(seed);
+    const { status, body } = await work(seed, () => Promise.resolve());
     return c.json({ ...body, ...(await secrets(seed)) }, status);
   }
   if (idempotencyKey.length === 0 || idempotencyKey.length > 255) {
@@ -55,8 +71,11 @@ export async function once(
           'idempotency_in_progress',
           'The first request with this Idempotency-Key is still being carried out.',
         );
-      case 'proceed':
-        return carryOut(c, { pool, key, work: () => work(admission.seed), secrets: () => secrets(admission.seed) });
+      case 'proceed': {
+        const { seed, turn } = admission;
+        const done = await carryOut(pool, turn, (keepWith) => work(seed, keepWith));
+        if (done) return c.json({ ...done.body, ...(await secrets(seed)) }, done.status);
+      }
     }
   }
 }
@@ -70,28 +89,26 @@ function pathOf(c: ApiContext): string {
   }, c.req.path);
 }
 
+/** Undefined when a repeat has taken it over, and what this process did came to nothing. */
 async function carryOut(
-  c: ApiContext,
-  {
-    pool,
-    key,
-    work,
-    secrets,
-  }: {
-    pool: ApiDependencies['pool'];
-    key: IdempotencyKey;
-    work: () => Promise<{ status: ContentfulStatusCode; body: object }>;
-    secrets: () => Promise<object> | object;
-  },
-): Promise<Response> {
+  pool: ApiDependencies['pool'],
+  turn: Turn,
+  work: (keepWith: KeepWith) => Promise<Done>,
+): Promise<Done | undefined> {
+  let isKept = false;
   try {
-    const response = await work();
-    await keepResponse(pool, key, response);
-    return c.json({ ...response.body, ...(await secrets()) }, response.status);
+    const done = await work(async (client, done) => {
+      if (!(await keepResponseWith(client, turn, done))) throw new TakenOver();
+      isKept = true;
+    });
+    if (!isKept) await keepResponse(pool, turn, done);
+    return done;
   } catch (error) {
+    if (error instanceof TakenOver) return undefined;
     // What failed for a reason that passes keeps its seed, so that trying again goes on with the same ids.
-    if ((error instanceof ApiError && error.status < 500) || error instanceof Denied) await forget(pool, key);
-    else await letGo(pool, key).catch(() => undefined);
+    if ((error instanceof ApiError && error.status < 500) || error instanceof Denied) {
+      if (!(await forget(pool, turn))) return undefined;
+    } else await letGo(pool, turn).catch(() => undefined);
     throw error;
   }
 }

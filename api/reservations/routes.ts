@@ -1,6 +1,5 @@
 /** The routes under /v1/reservations. */
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { randomUUID } from 'node:crypto';
 import { parseAmountUsd } from '../../core/money';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { clientGone, type ApiContext, type ApiEnv } from '../http/request';
@@ -39,7 +38,13 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
       return (await once(c, dependencies, asked, async () => ({
         status: 201,
-        body: await reservations.reserve(dependencies, { tenantId, body: asked, gone: clientGone(c as ApiContext) }),
+        body: await reservations.reserve(dependencies, {
+          tenantId,
+          body: asked,
+          gone: clientGone(c as ApiContext),
+          // A repeat is told of the grant: it must be there.
+          comesBack: c.req.header('idempotency-key') !== undefined,
+        }),
       }))) as never;
     },
   );
@@ -59,8 +64,9 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
       );
     },
   );
-  ending('claim', schemas.claimBody, 'Claimed: the call may be made', async ({ tenantId, operationId }) => {
-    const claimToken = randomUUID();
+  ending('claim', schemas.claimBody, 'Claimed: the call may be made', async ({ tenantId, operationId, seed }) => {
+    // A repeat of a claim whose answer was lost is told the same token.
+    const claimToken = seed;
     await reservations.claim(dependencies, { tenantId, operationId, claimToken });
     return { operationId, claimToken };
   });
@@ -85,7 +91,7 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
     verb: string,
     schema: S,
     description: string,
-    work: (order: { tenantId: string; operationId: string; asked: z.output<S> }) => Promise<object>,
+    work: (order: { tenantId: string; operationId: string; asked: z.output<S>; seed: string }) => Promise<object>,
   ): void {
     app.openapi(
       createRoute({
@@ -99,9 +105,9 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
         const asked = c.req.valid('json' as never) as z.output<S>;
         const { operationId } = c.req.valid('param');
         const tenantId = await tenantFor(c as ApiContext, dependencies, asked.tenantId);
-        return (await once(c as ApiContext, dependencies, asked, async () => ({
+        return (await once(c as ApiContext, dependencies, asked, async (seed) => ({
           status: 200,
-          body: await work({ tenantId, operationId, asked }),
+          body: await work({ tenantId, operationId, asked, seed }),
         }))) as never;
       },
     );

@@ -35,13 +35,24 @@ export interface Granted {
 /** Asks the tenant's authority, and waits for its answer as long as the tenant's policy says. */
 export async function reserve(
   { authority, policies }: ApiDependencies,
-  { tenantId, body, gone }: { tenantId: string; body: ReserveBody; gone: AbortSignal },
+  {
+    tenantId,
+    body,
+    gone,
+    comesBack,
+  }: {
+    tenantId: string;
+    body: ReserveBody;
+    gone: AbortSignal;
+    /** For its answer, when it is gone. */ comesBack: boolean;
+  },
 ): Promise<Granted> {
   const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
   const answer = await authority.reserve(tenantId, commandOf(body), {
     timeoutMs: answerTimeoutMs,
     allow: onUnavailable === 'allow',
     gone,
+    comesBack,
   });
   if (!answer) {
     throw new ApiError(

@@ -13,7 +13,7 @@ import {
 } from '../../store/operator-changes';
 import { listPlatformQuotas, setPlatformQuotas } from '../../store/leases';
 import type { Operator } from '../../store/operator';
-import { passesColumn } from '../../store/pool';
+import { passesColumn, type PoolClient } from '../../store/pool';
 import { listReservations, readReservation } from '../../store/reservations';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
 import { requireAdministration, type ApiContext, type ApiEnv } from '../http/request';
@@ -60,6 +60,8 @@ interface Order<B> {
   by: Operator;
   body: B;
   param: Record<string, string>;
+  /** Keeps the answer for repeats in the transaction of what it tells of. */
+  keepAnswer: (client: PoolClient, answer: object) => Promise<void>;
 }
 
 export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
@@ -98,23 +100,31 @@ export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
       return c.json({ tenantId, holds: await listReservations(pool, { tenantId, unverified }) }, 200);
     },
   );
-  post('topups', schemas.topUpBody, 'The limit is lifted until the period ends', async ({ tenantId, by, body }) => {
-    const { scope, resourceType, period, amountUsd, reason } = body;
-    if (scope === 'user' && body.scopeId === undefined) {
-      throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
-    }
-    const quota = { scope, scopeId: scope === 'tenant' ? tenantId : (body.scopeId ?? ''), resourceType, period };
-    const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, reason }).catch((error: unknown) => {
-      if (!passesColumn(error)) throw error;
-      const message = 'amountUsd: with what was added before it is more than an amount can be. Nothing was changed.';
-      throw new ApiError('invalid_amount', message);
-    });
-    if (isThere) return { tenantId, ...quota, amountUsd };
-    throw new ApiError(
-      'quota_missing',
-      `${tenantId} has no ${resourceType} quota of ${scope} ${quota.scopeId} per ${period}. Nothing was changed.`,
-    );
-  });
+  post(
+    'topups',
+    schemas.topUpBody,
+    'The limit is lifted until the period ends',
+    async ({ tenantId, by, body, keepAnswer }) => {
+      const { scope, resourceType, period, amountUsd, reason } = body;
+      if (scope === 'user' && body.scopeId === undefined) {
+        throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
+      }
+      const quota = { scope, scopeId: scope === 'tenant' ? tenantId : (body.scopeId ?? ''), resourceType, period };
+      const answer = { tenantId, ...quota, amountUsd };
+      const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
+      const order = { tenantId, by, quota, amountUsd, reason, keepWith };
+      const isThere = await topUp(pool, order).catch((error: unknown) => {
+        if (!passesColumn(error)) throw error;
+        const message = 'amountUsd: with what was added before it is more than an amount can be. Nothing was changed.';
+        throw new ApiError('invalid_amount', message);
+      });
+      if (isThere) return answer;
+      throw new ApiError(
+        'quota_missing',
+        `${tenantId} has no ${resourceType} quota of ${scope} ${quota.scopeId} per ${period}. Nothing was changed.`,
+      );
+    },
+  );
   post('freeze', schemas.freezeBody, 'Nothing more is reserved', async ({ tenantId, by, body: { userId, reason } }) => {
     await freeze(pool, { tenantId, by, userId, reason });
     return { tenantId, userId, frozen: true };
@@ -137,12 +147,26 @@ export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
     await setUserDefaults(pool, { tenantId, by, defaults: quotas });
     return { tenantId, quotas };
   });
-  post('adjustments', schemas.adjustmentBody, 'The ledger holds the difference', async ({ tenantId, by, body }) => {
-    const { operationId, costUsd, reason } = body;
-    const differenceUsd = await adjustCost(pool, { tenantId, by, adjustment: { operationId, costUsd, reason } });
-    if (differenceUsd !== undefined) return { tenantId, operationId, costUsd, differenceUsd };
-    throw new ApiError('unknown_operation', `${operationId} of ${tenantId} has no settled cost. Nothing was changed.`);
-  });
+  post(
+    'adjustments',
+    schemas.adjustmentBody,
+    'The ledger holds the difference',
+    async ({ tenantId, by, body, keepAnswer }) => {
+      const { operationId, costUsd, reason } = body;
+      const answer = { tenantId, operationId, costUsd };
+      const differenceUsd = await adjustCost(pool, {
+        tenantId,
+        by,
+        adjustment: { operationId, costUsd, reason },
+        keepWith: (client, differenceUsd) => keepAnswer(client, { ...answer, differenceUsd }),
+      });
+      if (differenceUsd !== undefined) return { ...answer, differenceUsd };
+      throw new ApiError(
+        'unknown_operation',
+        `${operationId} of ${tenantId} has no settled cost. Nothing was changed.`,
+      );
+    },
+  );
   post(
     'holds/{operationId}/release',
     schemas.releaseHoldBody,
@@ -187,8 +211,10 @@ export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
         const body = context.req.valid('json' as never) as z.output<S>;
         const tenantId = await tenantFor(c, dependencies, param.id);
         const by = operatorOf(c.get('caller'), body.author);
-        return (await once(c, dependencies, { param, body }, async () => {
-          const answer = await work({ tenantId, by, body, param });
+        return (await once(c, dependencies, { param, body }, async (_seed, keepWith) => {
+          const keepAnswer = (client: PoolClient, answer: object): Promise<void> =>
+            keepWith(client, { status: 200, body: answer });
+          const answer = await work({ tenantId, by, body, param, keepAnswer });
           authority.reload(tenantId);
           return { status: 200 as ContentfulStatusCode, body: answer };
         })) as never;

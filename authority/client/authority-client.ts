@@ -51,12 +51,18 @@ export class AuthorityClient {
 
   /**
    * Asks for money. When the authority does not answer in time, the call is let through without a grant, on record, where
-   * `allow` says so; otherwise undefined: nothing is held then, the request was released.
+   * `allow` says so; otherwise undefined: nothing is held then, the request was released. What a caller that is gone was granted is
+   * released too, unless it `comesBack` for the answer.
    */
   async reserve(
     tenantId: string,
     asked: ReserveCommand,
-    { timeoutMs, allow = false, gone }: { timeoutMs: number; allow?: boolean; gone?: AbortSignal },
+    {
+      timeoutMs,
+      allow = false,
+      gone,
+      comesBack = false,
+    }: { timeoutMs: number; allow?: boolean; gone?: AbortSignal; comesBack?: boolean },
   ): Promise<ReserveAnswer | undefined> {
     const command = { ...asked, replyTo: { channel: this.channel, waiter: (this.waiters += 1) } };
     const waiting = this.replies.wait(tenantId, command, timeoutMs);
@@ -77,7 +83,7 @@ export class AuthorityClient {
     }
     // One that was left behind may still come by a repeat that is on its way.
     const isLeft = answer?.decision === 'rejected' && answer.code === 'authority_unavailable';
-    if (!answer || isLeft || gone?.aborted) release();
+    if (!answer || isLeft || (gone?.aborted && !comesBack)) release();
     return answer;
   }
 
