@@ -1,6 +1,7 @@
 /**
  * Every error that a caller can meet: its code, the HTTP status that carries it, whether the same request may succeed
- * when sent again, and what the reader can do. `docs/errors.md` has the same list; a test keeps the two equal.
+ * when sent again, and what the reader can do. `docs/errors.md` has the same list; a test keeps the two equal. Which codes another model
+ * may help with is `fallsBack` (workflows/agent/agent-loop.ts), which the client waits for `isPassing` (client/http.ts).
  */
 export interface ErrorEntry {
   httpStatus: number;

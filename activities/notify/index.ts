@@ -21,9 +21,11 @@ const atOnce = 4;
 const leaseMs = 30_000;
 /** Between two looks: what is raised meanwhile is seen by the second. */
 const togetherMs = 50;
-/** Before the next try: twice as long each time. */
-const retryMs = 1_000;
+/** Before an alert that was not taken is sent again: twice as long each time. */
+const firstRetryMs = 1_000;
 const retryMsMax = 600_000;
+/** Before alerts that are due are looked for again, when Postgres did not answer. */
+const lookAgainMs = 1_000;
 /** As many moments of another look are remembered. */
 const wakesMax = 100;
 /** How long a process that ends lets what is under way go on. */
@@ -89,7 +91,7 @@ export class AlertSender {
     const { pool, log } = this.dependencies;
     const due = await takeDueAlerts(pool, { max: room, leaseMs }).catch((error: unknown) => {
       log.warn({ error }, 'it could not be looked which alerts are due');
-      this.wake(retryMs);
+      this.wake(lookAgainMs);
       return [];
     });
     for (const alert of due) {
@@ -111,7 +113,7 @@ export class AlertSender {
       try {
         await notifications.sendAlert(alert, this.ending.signal);
       } catch (error) {
-        const nextTryMs = Math.min(retryMs * 2 ** (row.tries - 1), retryMsMax);
+        const nextTryMs = Math.min(firstRetryMs * 2 ** (row.tries - 1), retryMsMax);
         const { tenantId, alertId, title } = alert;
         log.warn(
           { tenantId, alertId, alert: kind, attempt: row.tries, error },
