@@ -61,8 +61,11 @@ export interface BudgetActivities {
   commit(operation: OperationRef): Promise<AttemptEnd>;
   /** Gives up a reserve that the caller no longer waits for. */
   release(operation: OperationRef): Promise<void>;
-  /** A denied step waits from now on: it is on record, and its authority wakes it when there may be money. */
-  awaitMoney(request: WaitForMoney): Promise<void>;
+  /**
+   * A denied step waits from now on: it is on record, and its authority wakes it when there may be money. Those that wait
+   * for the same moment ask in their order: answers how long after it is this one's turn; a worker of the version before answers nothing.
+   */
+  awaitMoney(request: WaitForMoney): Promise<{ afterMs: number } | null>;
   /** The wait is over, or was given up. */
   endWaiting(request: { tenantId: string; waiterId: string; runId?: string }): Promise<void>;
   /** Reads back that each operation has ended, and tells the authority again until it has. */

@@ -15,20 +15,24 @@ export interface MoneyWaiter {
   neededUsd: Usd;
 }
 
+/** Of those before a waiter in the line so many are counted. */
+const countedMax = 20;
+
 /** A wait of one execution of a workflow: one that was reset waits once more for what the execution before it got. */
 export type Wait = Pick<MoneyWaiter, 'tenantId' | 'waiterId' | 'runId'> & { executionId?: string | undefined };
 
 /**
  * A waiter's place in the line is kept however often it asks in vain. Its run says what it waits for. Changes nothing where the
- * wait or its run has ended meanwhile: a call that was given up may still reach Postgres, after what followed it.
+ * wait or its run has ended meanwhile: a call that was given up may still reach Postgres, after what followed it. Answers how many are
+ * before it, up to `countedMax`.
  */
 export async function addWaiter(
   pool: Pool,
   waiter: MoneyWaiter & Wait,
   { quota, retryAfterSeconds }: { quota: BindingQuota; retryAfterSeconds?: number | undefined },
-): Promise<void> {
+): Promise<number> {
   const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd } = waiter;
-  await asTenant(pool, tenantId, async (client) => {
+  return asTenant(pool, tenantId, async (client) => {
     if (runId !== undefined) {
       await lockRun(client, runId);
       const { rows } = await client.query(
@@ -36,7 +40,7 @@ export async function addWaiter(
          UNION ALL SELECT FROM copilot_internal.run_events WHERE run_id = $1 AND event_key = $2`,
         [runId, `waited-${waitOf(waiter)}`],
       );
-      if (rows.length > 0) return;
+      if (rows.length > 0) return 0;
     }
     await client.query(
       `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, is_woken)
@@ -54,7 +58,8 @@ export async function addWaiter(
         quota.scope !== 'platform',
       ],
     );
-    if (runId === undefined) return;
+    const before = await countBefore(client, waiterId);
+    if (runId === undefined) return before;
     const waiting = { resource, quota, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
     await client.query(
       `UPDATE copilot_internal.runs SET waiting = jsonb_build_object('since', now()) || coalesce(waiting, '{}') || $2
@@ -62,7 +67,19 @@ export async function addWaiter(
       [runId, JSON.stringify(waiting)],
     );
     await appendRunEvent(client, runId, { key: `waiting-${waitOf(waiter)}`, type: 'money.waiting', data: waiting });
+    return before;
   });
+}
+
+async function countBefore(client: PoolClient, waiterId: string): Promise<number> {
+  const { rows } = await client.query<{ before: number }>(
+    `SELECT count(*)::integer AS before FROM (
+       SELECT FROM copilot_internal.money_waiters AS w, copilot_internal.money_waiters AS own
+       WHERE own.waiter_id = $1 AND w.tenant_id = own.tenant_id
+         AND (w.waiting_since, w.waiter_id) < (own.waiting_since, own.waiter_id) LIMIT $2) AS those`,
+    [waiterId, countedMax],
+  );
+  return rows[0]?.before ?? 0;
 }
 
 /** The wait is over, or was given up. */

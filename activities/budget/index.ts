@@ -22,6 +22,8 @@ export interface BudgetDependencies {
 
 /** A decision takes some milliseconds. Whoever has no answer by then asks again and waits as long as it takes. */
 const quickReplyMs = 700;
+/** Those that wait for the same moment, such as the end of a period, ask in their order, each so long after the one before it. */
+const inTurnMs = 2_000;
 
 export function createBudgetActivities({ pool, coalescer, replies, log }: BudgetDependencies): BudgetActivities {
   return {
@@ -66,15 +68,16 @@ export function createBudgetActivities({ pool, coalescer, replies, log }: Budget
       await coalescer.send(tenantId, { type: 'release', operationId, ...traceContext() });
     },
 
-    async awaitMoney({ quota, retryAfterSeconds, neededUsd, ...waiter }): Promise<void> {
+    async awaitMoney({ quota, retryAfterSeconds, neededUsd, ...waiter }) {
       log.info(
         { tenantId: waiter.tenantId, runId: waiter.runId, resource: waiter.resource },
         'a denied step waits for money',
       );
       const wait = { ...waiter, executionId: executionId(), neededUsd: parseAmountUsd(neededUsd) };
-      await addWaiter(pool, wait, { quota, retryAfterSeconds });
+      const before = await addWaiter(pool, wait, { quota, retryAfterSeconds });
       // What was freed since its denial was freed before anybody knew of it.
       await coalescer.send(waiter.tenantId, { type: 'reload' });
+      return { afterMs: before * inTurnMs };
     },
 
     endWaiting: (waiter) => removeWaiter(pool, { ...waiter, executionId: executionId() }),

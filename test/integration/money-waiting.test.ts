@@ -4,6 +4,7 @@ import { addWaiter, listWaiters } from '../../store/money-waiters';
 import { readRunEvents } from '../../store/runs';
 import type { StartedRun } from '../../api/runs/service';
 import type { TestApi } from '../support/api';
+import { budgetWorkflowId } from '../../contracts/messages';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
@@ -122,6 +123,45 @@ describe('waiting for money', () => {
     const books = await stack.books(tenantId);
     expect(Number(books.spentUsd)).toBeLessThanOrEqual(0.19);
     expect(books).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('those that wait for a hold to run out ask in their order, where no authority is there to wake them', async () => {
+    const model = 'claude-for-who-asks-in-turn';
+    await stack.priceModel(model, '1000');
+    stack.anthropic.knobs.usage = { output_tokens: 100 };
+    /** Answers the runs in the order in which they began to wait, and in that in which they got their money. */
+    const line = async (): Promise<[string[], string[]]> => {
+      const tenantId = await stack.tenant('0.12');
+      const held = { resource: 'llm', kind: 'llm.call', amountUsd: '0.1', priceVersion: 'test' } as const;
+      const operationId = randomUUID();
+      await stack.signal(tenantId, [{ type: 'reserve', operationId, ...held, ttlSeconds: 30, onExpiry: 'release' }]);
+      await until('it is held', async () => (await stack.books(tenantId)).reservedUsd === '0.1');
+      const runs: StartedRun[] = [];
+      for (let index = 0; index < 3; index += 1) {
+        const started = await stack.start({ tenantId, onDenied: 'wait', model, limits: { maxOutputTokens: 100 } });
+        runs.push(started);
+        await until(
+          'it waits',
+          async () => (await stack.show({ tenantId, ...started })).status === 'waiting_for_money',
+        );
+        await stack.rests(started.workflowId);
+      }
+      await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId)).terminate();
+      const granted = async (): Promise<string[]> => {
+        const { rows } = await stack.admin.query<{ run_id: string }>(
+          `SELECT run_id FROM copilot_internal.reservations WHERE tenant_id = $1 AND run_id IS NOT NULL AND granted_usd IS NOT NULL
+           ORDER BY decided_at`,
+          [tenantId],
+        );
+        return rows.map((row) => row.run_id);
+      };
+      await until('one has its money', async () => (await granted()).length > 0);
+      await raise(tenantId, '5');
+      for (const started of runs) await stack.finish({ tenantId, ...started });
+      return [runs.map(({ runId }) => runId), await granted()];
+    };
+    for (const [waited, granted] of await Promise.all([line(), line(), line(), line()]))
+      expect(granted[0]).toBe(waited[0]);
   });
 
   describe('money that the first in the line does not take goes to the next:', () => {

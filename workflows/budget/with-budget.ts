@@ -215,7 +215,7 @@ export class Budget {
     const { tenantId, runId, userId } = this.scope;
     const { quota, retryAfterSeconds } = answer;
     this.freed = false;
-    await this.activities.awaitMoney({
+    const turn = await this.activities.awaitMoney({
       tenantId,
       waiterId,
       workflowId: workflowInfo().workflowId,
@@ -226,7 +226,7 @@ export class Budget {
       quota,
       ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     });
-    const longestMs = retryAfterSeconds === undefined ? Infinity : retryAfterSeconds * 1_000 + 100;
+    const longestMs = (retryAfterSeconds ?? Infinity) * 1_000 + 100 + (turn?.afterMs ?? 0);
     const mostMs = quota.scope === 'platform' ? waitForPlatformMs * 2 ** Math.min(waits, 10) : waitForMoneyMsMax;
     await condition(() => this.freed, Math.min(longestMs, mostMs, waitForMoneyMsMax));
   }

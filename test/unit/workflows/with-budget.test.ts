@@ -40,6 +40,8 @@ interface World {
   attempts?: Attempt[];
   quickly?: Reserving[];
   patiently?: Reserving[];
+  /** How long after others that wait for the same moment it asks. */
+  afterMs?: number;
 }
 
 const letters = 'abcdefghijklmnop';
@@ -52,18 +54,21 @@ class MoneyScene extends WorkflowScene {
   private readonly attempts: Attempt[];
   private readonly quickly: Reserving[];
   private readonly patiently: Reserving[];
+  private readonly afterMs: number | undefined;
 
   constructor({
     quotas = [{ limitUsd: '10' }],
     attempts = ['costs $0.4'],
     quickly = ['answers'],
     patiently = ['answers'],
+    afterMs,
   }: World) {
     super((call) => this.act(call));
     this.model = new BudgetModel(0, quotas);
     this.attempts = [...attempts];
     this.quickly = [...quickly];
     this.patiently = [...patiently];
+    this.afterMs = afterMs;
   }
 
   nameOf(operationId: string): string {
@@ -122,7 +127,8 @@ class MoneyScene extends WorkflowScene {
         };
       case 'awaitMoney':
         this.note(`wait as ${this.nameOf(waiterId as string)}`);
-        return { returns: undefined };
+        // As a worker of the version before it says nothing.
+        return { returns: this.afterMs === undefined ? undefined : { afterMs: this.afterMs } };
       case 'endWaiting':
         this.note(`end waiting as ${this.nameOf(waiterId as string)}`);
         return { returns: undefined };
@@ -500,6 +506,23 @@ describe('a paid step that waits for money', () => {
     const asked = scene.log.filter((line) => line.includes('reserve')).map((line) => Number(line.split(' ')[0]));
     expect(asked).toEqual([...[1, 7, 13, 19].map((hours) => (hours * day) / 24), day + 100]);
     expect(scene.end).toBe('{"costUsd":"0.4"}');
+  });
+
+  test('asks in its turn at a moment that others wait for too', async () => {
+    const scene = await begin(
+      { quotas: [{ limitUsd: '1', period: 'day' }], afterMs: 4_000 },
+      {
+        ...waiting,
+        program: async (budget, scene) => {
+          spend(scene, '1');
+          await sleep('20 hours');
+          return budget.withBudget(step(), ({ operationId }) => pay(operationId));
+        },
+      },
+    );
+    await scene.finish();
+    const asked = scene.log.filter((line) => line.includes('reserve')).map((line) => Number(line.split(' ')[0]));
+    expect(asked).toEqual([(20 * day) / 24, day + 4_100]);
   });
 
   test('asks the platform after a minute, then after pauses that double', async () => {
