@@ -16,7 +16,7 @@ import { limitRate } from './http/rate-limit';
 import { priceRoutes } from './prices/routes';
 import { denialEvents, Denied } from './http/denials';
 import { authentication } from './http/authentication';
-import { limitBodies, readJson } from './http/bodies';
+import { cutRequest, limitBodies, readJson } from './http/bodies';
 import { dashboard } from './dashboard';
 import { documents } from './http/documents';
 import { ApiError, errorBody } from './http/errors';
@@ -80,7 +80,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
       }
       return c.json(error.body, 429, headers);
     }
-    const known = knownError(error);
+    const known = cutRequest(c) ?? knownError(error);
     if (known !== error && known.status >= 500) {
       const tenantId = (c.get('caller') as KeyOwner | undefined)?.tenantId;
       failureLog.add(error, { requestId, tenantId, path: c.req.path, error });

@@ -1,5 +1,6 @@
 /** Serves the API on a port. */
 import { serve, type ServerType } from '@hono/node-server';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AuthorityClient } from '../authority/client/authority-client';
 import { taskQueues } from '../contracts/messages';
@@ -10,8 +11,11 @@ import { createPool, type Pool } from '../store/pool';
 import { Policies, Prices, Tenants } from './http/lookups';
 import { Callers } from './http/callers';
 import type { Authority, ProcessDependencies } from './http/context';
+import { requestMaxMs } from './http/body-room';
+import { KeylessTurns } from './http/keyless-turns';
 import { LiveViews } from './http/live-views';
 import { LongAnswers, longLimits } from './http/long-answers';
+import { bearerIn } from './http/request';
 import { UntakenAnswers } from './http/sockets';
 import { RunWatchers } from './runs/run-watchers';
 
@@ -30,7 +34,7 @@ export interface ServeOptions extends Omit<ProcessDependencies, 'closing'> {
 }
 
 /** How long a client may take over its headers and its whole request: a slow one does not keep its connection for good. */
-const serverOptions = { headersTimeout: 10_000, requestTimeout: 30_000, connectionsCheckingInterval: 1_000 };
+const serverOptions = { headersTimeout: 10_000, requestTimeout: requestMaxMs, connectionsCheckingInterval: 1_000 };
 
 /** HTTP/1.1, which keeps connections. */
 type HttpServer = Extract<ServerType, { closeIdleConnections: unknown }>;
@@ -108,6 +112,10 @@ export async function startApi({ host, port, authority: given, ...dependencies }
         },
       });
     });
+    // Where owners take turns.
+    const isKnown = ({ url, headers }: IncomingMessage): boolean =>
+      url?.startsWith('/v1/') === true && callers.wasKnown(bearerIn(headers.authorization) ?? '');
+    new KeylessTurns(isKnown).watch(server as HttpServer);
     untaken.watch(server);
     server.once('error', (error: NodeJS.ErrnoException) => {
       void Promise.all([authority.close(), callers.close()]);

@@ -6,26 +6,14 @@ import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { ownerOf, type ApiContext, type ApiEnv } from './request';
 import { ApiError } from './errors';
+import { BodyRoom } from './body-room';
 import { largeBytes, readLarge, restBytesMax, type LargeBody } from './large-bodies';
 import { fileBytesMax } from './schemas';
 
 const MiB = 1024 * 1024;
 
-export interface BodyLimits {
-  /** One body, on the routes that take a file (base64 makes it a third larger), and on the others. */
-  withFileBytes: number;
-  otherBytes: number;
-  /** All bodies that are under way, of one owner; the large ones in this process. */
-  perOwnerBytes: number;
-  allBytes: number;
-}
-
-export const bodyLimits: BodyLimits = {
-  withFileBytes: Math.ceil(fileBytesMax * 1.4) + MiB,
-  otherBytes: restBytesMax,
-  perOwnerBytes: 40 * MiB,
-  allBytes: 120 * MiB,
-};
+/** One body, on the routes that take a file (base64 makes it a third larger), and on the others. */
+export const bodyLimits = { withFileBytes: Math.ceil(fileBytesMax * 1.4) + MiB, otherBytes: restBytesMax };
 
 const takesFile = (path: string): boolean => path === '/v1/runs' || path === '/v1/conversations';
 
@@ -36,41 +24,33 @@ const valuesMax = 50_000;
 const depthMax = 64;
 
 /**
- * Admits bodies while there is room for them; one that does not say how long it is counts for the longest.
+ * Admits bodies while there is room for them; one that does not say how long it is counts for the longest until it has come.
  * @throws ApiError `payload_too_large` or `too_much_at_once`, before anything of it is read.
  */
-export function limitBodies(limits: BodyLimits = bodyLimits): MiddlewareHandler<ApiEnv> {
-  const owned = new Map<string, number>();
-  let all = 0;
+export function limitBodies(room = new BodyRoom()): MiddlewareHandler<ApiEnv> {
   const whileReading = {
-    withFile: bodyLimit({ maxSize: limits.withFileBytes, onError: () => tooLarge(limits.withFileBytes) }),
-    other: bodyLimit({ maxSize: limits.otherBytes, onError: () => tooLarge(limits.otherBytes) }),
+    withFile: bodyLimit({ maxSize: bodyLimits.withFileBytes, onError: () => tooLarge(bodyLimits.withFileBytes) }),
+    other: bodyLimit({ maxSize: bodyLimits.otherBytes, onError: () => tooLarge(bodyLimits.otherBytes) }),
   };
   return async (c, next) => {
     const file = takesFile(c.req.path);
-    const maxBytes = file ? limits.withFileBytes : limits.otherBytes;
+    const maxBytes = file ? bodyLimits.withFileBytes : bodyLimits.otherBytes;
     const said = c.req.header('transfer-encoding') === undefined ? c.req.header('content-length') : undefined;
     const isOpen = said === undefined && !['GET', 'HEAD'].includes(c.req.method);
     const bytes = isOpen ? maxBytes : Number(said ?? 0);
     if (bytes > maxBytes) tooLarge(maxBytes);
+    if (bytes === 0) return next();
     const owner = ownerOf(c.get('caller'));
-    const own = owned.get(owner) ?? 0;
-    // Whoever has nothing under way is always let in as far as the owner's share goes; and small ones are not refused for
-    // what is large of others.
-    const counted = bytes > largeBytes ? bytes : 0;
-    if (bytes > 0 && own > 0 && own + bytes > limits.perOwnerBytes) full(c);
-    if (counted > 0 && all + counted > limits.allBytes) full(c);
-    owned.set(owner, own + bytes);
-    all += counted;
+    const body = room.take({ owner, bytes, requestId: c.get('requestId'), env: c.env }) ?? full(c);
     try {
       // Reading through a counting stream costs most of a small request: only where nothing else says the length.
       if (!isOpen) return await next();
-      return await (file ? whileReading.withFile : whileReading.other)(c, next);
+      return await (file ? whileReading.withFile : whileReading.other)(c, () => {
+        body.isWhole();
+        return next();
+      });
     } finally {
-      all -= counted;
-      const left = (owned.get(owner) ?? 0) - bytes;
-      if (left > 0) owned.set(owner, left);
-      else owned.delete(owner);
+      body.release();
     }
   };
 }
@@ -194,3 +174,9 @@ const hasUnstorableText = (value: unknown): boolean => {
 
 const unstorable = (what: string): ApiError =>
   new ApiError('invalid_request', `${what} has a character U+0000 or half of a surrogate pair. Nothing was done.`);
+
+/** Why it failed, where the client went before the request had come whole. */
+export const cutRequest = ({ env: { incoming } }: ApiContext): ApiError | undefined =>
+  incoming?.destroyed && !incoming.complete
+    ? new ApiError('invalid_request', 'The connection ended before the request had come whole. Nothing was done.')
+    : undefined;

@@ -52,6 +52,11 @@ export class Callers {
     this.looking.unref();
   }
 
+  /** Whether it was good when it was last looked up. */
+  wasKnown(key: string): boolean {
+    return this.known.has(key);
+  }
+
   /** Whom a key speaks for; undefined when it is none. */
   async of(key: string): Promise<KeyOwner | undefined> {
     if (!isKeyShaped(key)) return undefined;

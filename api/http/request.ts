@@ -21,8 +21,9 @@ export function requireAdministration(c: ApiContext): void {
 export const ownerOf = ({ tenantId, apiKeyId }: KeyOwner): string => tenantId ?? apiKeyId;
 
 /** The API key itself, as it came. */
-export const bearerOf = (c: ApiContext): string | undefined =>
-  /^Bearer (\S+)$/.exec(c.req.header('authorization') ?? '')?.[1];
+export const bearerOf = (c: ApiContext): string | undefined => bearerIn(c.req.header('authorization'));
+
+export const bearerIn = (authorization = ''): string | undefined => /^Bearer (\S+)$/.exec(authorization)?.[1];
 
 /** What a request with a file asks for, as a repeat of it has to be the same: of a large file that is its hash. */
 export const withFileHash = (c: ApiContext, body: object): object => {

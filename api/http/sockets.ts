@@ -46,7 +46,11 @@ interface Answer {
   wholeSinceMs?: number;
 }
 
-/** What one owner, or one address without a key, leaves unread: its connections with their bytes, the oldest first. */
+/** Where a socket comes from. In IPv6 that is a network: whoever has one address of it has all of them. */
+export const networkOf = ({ remoteAddress = '' }: Pick<Socket, 'remoteAddress'>): string =>
+  remoteAddress.includes('.') ? remoteAddress : remoteAddress.split(':').slice(0, 4).join(':');
+
+/** What one owner, or one network without a key, leaves unread: its connections with their bytes, the oldest first. */
 interface Unread {
   bytes: number;
   sockets: Map<Socket, number>;
@@ -127,7 +131,7 @@ export class UntakenAnswers {
       answer.wholeSinceMs ??= nowMs;
       // Not the response: one that waits for the one before it would not end.
       if (nowMs - answer.wholeSinceMs > this.limits.takenMs) socket.destroy();
-      else if (owner === undefined) count(keyless, socket.remoteAddress ?? '', socket, response.writableLength);
+      else if (owner === undefined) count(keyless, networkOf(socket), socket, response.writableLength);
       else count(this.owned, owner, socket, response.writableLength);
     }
     makeRoom(keyless, this.limits.keylessBytes);

@@ -218,6 +218,25 @@ describe('shares of tenants', () => {
     expect(ratio).toBeLessThan(feltWhereCoresAreBusyFrom);
   });
 
+  test('floods: whoever has no key and sends sixteen requests at once over a hundred connections is not felt', async () => {
+    const own = await startApiProcess(stack);
+    const all: Statuses = {};
+    const ratio = await withCaller(own.port, (tell, caller) =>
+      ratioBeside(() => {
+        const answered = statusesOf(caller);
+        tell({ kind: 'pipelined', connections: 100, path: '/nothing' });
+        return Promise.resolve(async () => {
+          tell({ kind: 'end' });
+          add(all, await answered);
+        });
+      }, own.url),
+    );
+    await own.stop();
+    expect(Object.keys(all)).toEqual(['404']);
+    expect(all[404]).toBeGreaterThan(1_000);
+    expect(ratio).toBeLessThan(feltWhereCoresAreBusyFrom);
+  });
+
   test('two hundred open streams are not felt', async () => {
     const ratio = await ratioBeside(async () => {
       const sockets = Array.from({ length: 200 }, () => {

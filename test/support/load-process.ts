@@ -11,7 +11,9 @@ import { setPriority } from 'node:os';
 export type LoadOrder =
   | { kind: 'bodies'; count: number; bytes: number }
   | { kind: 'flood'; connections: number; requests: LoadRequest[] }
-  /** Ends a flood. */
+  /** Without a key, sixteen in one write. */
+  | { kind: 'pipelined'; connections: number; path: string }
+  /** Ends either. */
   | { kind: 'end' };
 
 /** `$ID` stands for a new id in each request. */
@@ -63,6 +65,27 @@ async function flood({ connections, requests }: { connections: number; requests:
   return statuses;
 }
 
+async function pipelined({ connections, path }: { connections: number; path: string }): Promise<Statuses> {
+  const statuses: Statuses = {};
+  const requests = `GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`.repeat(16);
+  const one = async (): Promise<void> => {
+    const socket = connect(Number(port), '127.0.0.1').on('error', () => undefined);
+    let answered = 0;
+    socket.on('data', (data: Buffer) => {
+      for (const [, status] of data.toString('latin1').matchAll(/HTTP\/1.1 (\d+)/g)) {
+        statuses[Number(status)] = (statuses[Number(status)] ?? 0) + 1;
+        answered += 1;
+        if (answered % 16 === 0 && !isOver) socket.write(requests);
+      }
+    });
+    socket.write(requests);
+    while (!isOver && !socket.closed) await new Promise((resolve) => setTimeout(resolve, 20));
+    socket.destroy();
+  };
+  await Promise.all(Array.from({ length: connections }, one));
+  return statuses;
+}
+
 const send = (agent: Agent, { method, path, body }: LoadRequest): Promise<number> =>
   new Promise((resolve) => {
     const text = body && JSON.stringify(body).replaceAll('$ID', randomUUID());
@@ -82,8 +105,10 @@ process.on('message', (order: LoadOrder) => {
     return;
   }
   isOver = false;
-  const done = order.kind === 'bodies' ? sendBodies(order) : flood(order);
-  void done.then((statuses) => process.send?.(statuses));
+  const work = { bodies: sendBodies, flood, pipelined };
+  void (work[order.kind] as (order: LoadOrder) => Promise<Statuses>)(order).then((statuses) =>
+    process.send?.(statuses),
+  );
 });
 process.on('disconnect', () => process.exit());
 process.send?.('ready');
