@@ -8,6 +8,7 @@ import { ownerOf, type ApiContext, type ApiEnv } from './request';
 import { ApiError } from './errors';
 import { BodyRoom } from './body-room';
 import { largeBytes, readLarge, restBytesMax, type LargeBody } from './large-bodies';
+import { LongBodyTurns } from './long-bodies';
 import { fileBytesMax } from './schemas';
 
 const MiB = 1024 * 1024;
@@ -18,7 +19,7 @@ export const bodyLimits = { withFileBytes: Math.ceil(fileBytesMax * 1.4) + MiB, 
 const takesFile = (path: string): boolean => path === '/v1/runs' || path === '/v1/conversations';
 
 /** Bodies of more values are refused: each costs its reader many times what it costs its sender, and nothing that is asked for has nearly as many. */
-const valuesMax = 50_000;
+const valuesMax = 20_000;
 
 /** Bodies deeper than this are refused: nothing that is asked for is nearly as deep, and some that read it cannot go so far. */
 const depthMax = 64;
@@ -67,6 +68,8 @@ function full(c: ApiContext): never {
 
 const jsonType = /^application\/([\w.-]+\+)?json$/i;
 
+const longBodies = new LongBodyTurns();
+
 /** Reads a body once, for all who ask for it later. @throws ApiError when it is no JSON that can be kept. */
 export const readJson: MiddlewareHandler<ApiEnv> = async (c, next) => {
   if (c.req.url.includes('%00')) throw unstorable('The address');
@@ -76,6 +79,7 @@ export const readJson: MiddlewareHandler<ApiEnv> = async (c, next) => {
       checkType(c);
       const { text, file } = await read(c);
       c.set('file', file);
+      await longBodies.wait(ownerOf(c.get('caller')), text.length);
       const body = jsonFrom(text);
       c.req.json = <T>() => Promise.resolve(body as T);
     }
