@@ -17,7 +17,8 @@ export interface SandboxOwnerRow {
   operationId: string | null;
   kind: string | null;
   priceVersion: string | null;
-  claimedAt: Date | null;
+  /** Since it was claimed, by Postgres' clock. */
+  seconds: number | null;
   /** Claimed, and nothing is known of its end. */
   isOpen: boolean | null;
 }
@@ -29,7 +30,8 @@ export async function readSandboxOwners(
 ): Promise<SandboxOwnerRow[]> {
   const { rows } = await pool.query<SandboxOwnerRow>(
     `SELECT run_id AS "runId", tenant_id AS "tenantId", run_status AS "runStatus", operation_id AS "operationId", kind,
-            price_version AS "priceVersion", claimed_at AS "claimedAt", is_open AS "isOpen"
+            price_version AS "priceVersion", is_open AS "isOpen",
+            ceil(extract(epoch FROM clock_timestamp() - claimed_at))::float8 AS seconds
      FROM copilot_internal.sandbox_owners($1::uuid[], $2::uuid[])`,
     [operationIds, runIds],
   );

@@ -18,6 +18,7 @@ import { createLeaseActivities } from '../authority/leases';
 import { createUpkeepActivities } from '../activities/upkeep';
 import { PendingReplies } from '../authority/client/pending-replies';
 import { TemporalSignals } from '../authority/client/signals';
+import { DatabaseClock } from '../store/database-clock';
 import { PaidCalls, type FaultPoint } from '../activities/budget/paid-calls';
 import { heartbeatMs } from '../activities/heartbeat';
 import { createRunActivities } from '../activities/runs';
@@ -265,6 +266,7 @@ function activitiesOf({
       connection: config.e2b,
       prices,
       paidCalls,
+      clock: new DatabaseClock(pool),
       log,
       codeLanguages,
       sweepMinAgeMs: config.sweepMinAgeSeconds * 1000,

@@ -14,12 +14,12 @@ import { createSandbox } from './provider';
 import { createFailure } from './provider-errors';
 
 export async function prepare(
-  { prices }: SandboxDependencies,
+  { prices, clock }: SandboxDependencies,
   { tier, windowSeconds }: { tier: string; windowSeconds: number },
 ): Promise<SandboxPlan> {
   const { sandboxes } = await prices();
   try {
-    const price = findSandboxPrice(sandboxes, { tier, at: Date.now() });
+    const price = findSandboxPrice(sandboxes, { tier, at: clock.nowMs() });
     const amountUsd = formatUsd(estimateSandbox(price, { seconds: windowSeconds }));
     return { tier, windowSeconds, priceVersion: price.priceVersion, amountUsd };
   } catch (error) {

@@ -1,5 +1,6 @@
 /** What the sandbox activities are made with. */
 import type { Logger } from '../../telemetry/log';
+import type { DatabaseClock } from '../../store/database-clock';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
 import type { PaidCalls } from '../budget/paid-calls';
@@ -12,6 +13,8 @@ export interface SandboxDependencies {
   connection: SandboxConnection;
   prices: () => Promise<PriceList>;
   paidCalls: PaidCalls;
+  /** What a sandbox costs goes by it: one worker makes what another ends. */
+  clock: DatabaseClock;
   log: Logger;
   codeLanguages: readonly CodeLanguage[];
   /** A younger sandbox is not swept: whoever created it may not have said so yet. */

@@ -15,6 +15,10 @@ import { sweep } from './sweep';
 export type { SandboxDependencies } from './dependencies';
 
 export function createSandboxActivities(dependencies: SandboxDependencies): SandboxActivities & SweepActivities {
+  const measured = async <T>(operation: SandboxMetricOperation, work: () => Promise<T>, tier?: string): Promise<T> => {
+    await dependencies.clock.look();
+    return measure(operation, work, tier);
+  };
   return {
     prepareSandbox: (request) => prepare(dependencies, request),
     createSandbox: (request) => measured('create', () => create(dependencies, request), request.plan.tier),
@@ -30,7 +34,7 @@ export function createSandboxActivities(dependencies: SandboxDependencies): Sand
 }
 
 /** Heartbeats while it works, and counts how it went. */
-async function measured<T>(operation: SandboxMetricOperation, work: () => Promise<T>, tier?: string): Promise<T> {
+async function measure<T>(operation: SandboxMetricOperation, work: () => Promise<T>, tier?: string): Promise<T> {
   const startedMs = performance.now();
   const count = (ok: boolean): void =>
     countSandboxOperation(operation, { ok, seconds: (performance.now() - startedMs) / 1000, tier });

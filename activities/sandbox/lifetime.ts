@@ -61,7 +61,7 @@ export async function settleWindow(
 const windowOf = (
   { tenantId, runId, sandbox }: { tenantId: string; runId: string; sandbox: OpenSandbox },
   event: EndedWindow['event'],
-  untilMs = Date.now(),
+  untilMs: number,
 ): EndedWindow => ({
   tenantId,
   runId,
@@ -117,7 +117,8 @@ export async function terminate(dependencies: SandboxDependencies, request: Term
   if (sandbox) {
     const { sandboxId } = sandbox;
     const wasThere = await end(dependencies, { tenantId, runId, sandboxId });
-    const untilMs = wasThere ? Date.now() : goneAtMs(sandbox, Date.now());
+    const nowMs = dependencies.clock.nowMs();
+    const untilMs = wasThere ? nowMs : goneAtMs(sandbox, nowMs);
     await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, 'sandbox.ended', untilMs));
     return;
   }
@@ -128,7 +129,7 @@ export async function terminate(dependencies: SandboxDependencies, request: Term
   let seconds = 0;
   for (const { sandboxId, startedAtMs } of running) {
     await end(dependencies, { tenantId, runId, sandboxId });
-    seconds += Math.min(Math.max(0, Math.ceil((Date.now() - startedAtMs) / 1000)), plan.windowSeconds);
+    seconds += Math.min(Math.max(0, Math.ceil((dependencies.clock.nowMs() - startedAtMs) / 1000)), plan.windowSeconds);
   }
   const { priceVersion } = plan;
   await settleWindow(dependencies, { tenantId, runId, operationId, priceVersion, seconds, event: 'sandbox.ended' });
@@ -149,9 +150,9 @@ export async function extend(dependencies: SandboxDependencies, request: Continu
     const isExtended = found?.endAtMs !== undefined && found.endAtMs > windowEndMs(sandbox) + thirdMs;
     if (!isExtended) throw await refused(dependencies, { request, claim, error, found });
   }
-  const nowMs = Date.now();
+  const nowMs = dependencies.clock.nowMs();
   const next = nextWindow({ ...sandbox, lastSeenAtMs: nowMs }, { operationId, seconds: plan.windowSeconds, nowMs });
-  await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, 'sandbox.extended'));
+  await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, 'sandbox.extended', nowMs));
   return next;
 }
 
@@ -166,14 +167,17 @@ export async function pause(
     await dependencies.paidCalls.atPoint('sandbox.paused');
   } catch (error) {
     if (!isGone(error)) throw await left(dependencies, { tenantId, runId, sandboxId, error }, 'paused');
-    untilMs = goneAtMs(sandbox, Date.now());
+    untilMs = goneAtMs(sandbox, dependencies.clock.nowMs());
     const lifecycleStage = 'monitoring';
     const gone = { tenantId, runId, sandboxId, errorType: 'sandbox_gone', lifecycleStage } as const;
     await recordE2BError(dependencies, { ...gone, operation: 'cleanup' });
   }
   const paused = untilMs === undefined;
   const event = paused ? 'sandbox.paused' : 'sandbox.ended';
-  const settled = await settleWindow(dependencies, windowOf({ tenantId, runId, sandbox }, event, untilMs));
+  const settled = await settleWindow(
+    dependencies,
+    windowOf({ tenantId, runId, sandbox }, event, untilMs ?? dependencies.clock.nowMs()),
+  );
   return { paused, ...settled };
 }
 
@@ -183,7 +187,7 @@ export async function resume(dependencies: SandboxDependencies, request: Continu
   const { tenantId, runId, operationId, plan, sandbox } = request;
   const { sandboxId, priceVersion } = sandbox;
   const claim = await paidCalls.claim(request);
-  const startedAtMs = Date.now();
+  const startedAtMs = dependencies.clock.nowMs();
   try {
     await connectSandbox(connection, { sandboxId, remainingMs: plan.windowSeconds * 1000 });
     await paidCalls.atPoint('sandbox.resumed');
@@ -192,7 +196,7 @@ export async function resume(dependencies: SandboxDependencies, request: Continu
     if (found?.isPaused !== false) throw await refused(dependencies, { request, claim, error, found });
   }
   log.info({ tenantId, runId, operationId, sandboxId }, 'sandbox resumed');
-  const lastSeenAtMs = Date.now();
+  const lastSeenAtMs = dependencies.clock.nowMs();
   return { sandboxId, operationId, priceVersion, startedAtMs, windowSeconds: plan.windowSeconds, lastSeenAtMs };
 }
 

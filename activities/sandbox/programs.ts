@@ -76,7 +76,7 @@ interface CarriedOut {
 }
 
 async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode): Promise<CarriedOut> {
-  const { codeLanguages, pool, paidCalls } = dependencies;
+  const { codeLanguages, pool, paidCalls, clock } = dependencies;
   const { tenantId, runId, sandbox: open, step, executionSeconds = executionSecondsDefault } = request;
   const [uses, approvals, run] = await paidCalls.patiently('what is to be run', () =>
     Promise.all([toolUses(dependencies, request), readApprovals(pool, request), findRun(pool, request)]),
@@ -92,7 +92,7 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
   try {
     const sandbox = open && (await reach(dependencies, request));
     sandboxGone = open !== undefined && sandbox === undefined;
-    if (sandbox) lastSeenAtMs = Date.now();
+    if (sandbox) lastSeenAtMs = clock.nowMs();
     for (const use of sandboxGone ? [] : uses) {
       if (signal.aborted) break;
       const approval = approvals.find(({ toolUseId }) => toolUseId === use.id);
@@ -106,7 +106,7 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
         allowed,
       };
       outcomes.push({ name: use.name, ...(await runTool(use, options)) });
-      if (sandbox) lastSeenAtMs = Date.now();
+      if (sandbox) lastSeenAtMs = clock.nowMs();
     }
   } catch (error) {
     const { sandboxId = '' } = open ?? {};
@@ -141,7 +141,7 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
 
 /** The sandbox, if it runs and somebody pays for it. */
 async function reach(
-  { connection, pool, paidCalls }: SandboxDependencies,
+  { connection, pool, paidCalls, clock }: SandboxDependencies,
   { tenantId, sandbox: open }: ExecuteCode,
 ): Promise<Sandbox | undefined> {
   if (!open) return undefined;
@@ -149,7 +149,7 @@ async function reach(
   const held = await paidCalls.patiently('the money of a sandbox', () =>
     findOperation(pool, { tenantId, operationId }),
   );
-  const remainingMs = windowEndMs(open) - Date.now();
+  const remainingMs = windowEndMs(open) - clock.nowMs();
   // Its money is checked before each use: a sandbox whose reservation has ended is not used.
   if (!held?.claimed || held.status !== 'granted' || remainingMs <= 0) return undefined;
   return patiently(() => connectSandbox(connection, { sandboxId: open.sandboxId, remainingMs }), { forMs: reachingMs });

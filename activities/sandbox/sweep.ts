@@ -12,9 +12,9 @@ import { findByInstallation, killSandbox, type FoundSandbox } from './provider';
 const uuids = (texts: readonly (string | undefined)[]): string[] => texts.flatMap((text) => parseUuid(text) ?? []);
 
 export async function sweep(dependencies: SandboxDependencies): Promise<number> {
-  const { connection, pool, log, sweepMinAgeMs } = dependencies;
+  const { connection, pool, log, clock, sweepMinAgeMs } = dependencies;
   const found = await findByInstallation(connection, await readInstallationId(pool));
-  const old = found.filter(({ startedAtMs }) => startedAtMs < Date.now() - sweepMinAgeMs);
+  const old = found.filter(({ startedAtMs }) => startedAtMs < clock.nowMs() - sweepMinAgeMs);
   if (old.length === 0) return 0;
   const owners = await readSandboxOwners(pool, {
     operationIds: uuids(old.map(({ owner }) => owner.operationId)),
@@ -37,8 +37,7 @@ const isOwned = ({ isPaused }: FoundSandbox, windows: readonly SandboxOwnerRow[]
   windows.some(({ runStatus, isOpen }) => runStatus === 'running' && (isPaused || isOpen === true));
 
 async function settle(dependencies: SandboxDependencies, window: SandboxOwnerRow): Promise<void> {
-  const { runId, tenantId, operationId, priceVersion, claimedAt, isOpen } = window;
-  if (!isOpen || operationId === null || priceVersion === null || claimedAt === null) return;
-  const seconds = Math.max(0, Math.ceil((Date.now() - claimedAt.getTime()) / 1000));
+  const { runId, tenantId, operationId, priceVersion, seconds, isOpen } = window;
+  if (!isOpen || operationId === null || priceVersion === null || seconds === null) return;
   await settleWindow(dependencies, { tenantId, runId, operationId, priceVersion, seconds, event: 'sandbox.swept' });
 }

@@ -46,10 +46,11 @@ export function limitBodies(room = new BodyRoom()): MiddlewareHandler<ApiEnv> {
     try {
       // Reading through a counting stream costs most of a small request: only where nothing else says the length.
       if (!isOpen) return await next();
-      return await (file ? whileReading.withFile : whileReading.other)(c, () => {
+      const reading = (file ? whileReading.withFile : whileReading.other)(c, () => {
         body.isWhole();
         return next();
       });
+      return await arrived(c, reading);
     } finally {
       body.release();
     }
@@ -74,10 +75,10 @@ const longBodies = new LongBodyTurns();
 export const readJson: MiddlewareHandler<ApiEnv> = async (c, next) => {
   if (c.req.url.includes('%00')) throw unstorable('The address');
   if (['POST', 'PUT'].includes(c.req.method)) {
-    const isEmpty = c.req.path.endsWith('/cancel') && (await c.req.text()) === '';
+    const isEmpty = c.req.path.endsWith('/cancel') && (await arrived(c, c.req.text())) === '';
     if (!isEmpty) {
       checkType(c);
-      const { text, file } = await read(c);
+      const { text, file } = await arrived(c, read(c));
       c.set('file', file);
       await longBodies.wait(ownerOf(c.get('caller')), text.length);
       const body = jsonFrom(text);
@@ -86,6 +87,16 @@ export const readJson: MiddlewareHandler<ApiEnv> = async (c, next) => {
   }
   await next();
 };
+
+/** @throws ApiError `invalid_request` when its sender goes before all of a body has come: that is no failure of this process. */
+async function arrived<T>(c: ApiContext, reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof ApiError || c.env.incoming.complete) throw error;
+    throw new ApiError('invalid_request', 'The connection ended before all of the body had come. Nothing was done.');
+  }
+}
 
 async function read(c: ApiContext): Promise<LargeBody> {
   const mayBeLarge = takesFile(c.req.path) && Number(c.req.header('content-length') ?? Infinity) >= largeBytes;
@@ -114,6 +125,11 @@ async function* piecesOf(c: ApiContext): AsyncGenerator<Uint8Array, void> {
 }
 
 function checkType(c: ApiContext): void {
+  const encoding = c.req.header('content-encoding')?.trim() ?? '';
+  if (!/^(identity)?$/i.test(encoding)) {
+    const message = `The body came with the Content-Encoding ${JSON.stringify(encoding)}; it is taken as it is. Nothing was done.`;
+    throw new ApiError('unsupported_media_type', message);
+  }
   const type = c.req.header('content-type')?.split(';', 1)[0]?.trim() ?? '';
   if (jsonType.test(type)) return;
   const came = type === '' ? 'without a Content-Type' : `as ${JSON.stringify(type)}`;

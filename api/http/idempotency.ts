@@ -51,7 +51,7 @@ export async function once(
   const { tenantId, apiKeyId } = c.get('caller');
   const key = { tenantId, apiKeyId, idempotencyKey };
   const text = `${c.req.method} ${pathOf(c)} ${JSON.stringify(request)}`;
-  for (const giveUpMs = Date.now() + waitMs; ; await sleep(50)) {
+  for (let giveUpMs = Date.now() + waitMs; ; await sleep(50)) {
     const admission = await admit(pool, key, text);
     switch (admission.type) {
       case 'answered':
@@ -75,6 +75,7 @@ export async function once(
         const { seed, turn } = admission;
         const done = await carryOut(pool, turn, (keepWith) => work(seed, keepWith));
         if (done) return c.json({ ...done.body, ...(await secrets(seed)) }, done.status);
+        giveUpMs = Date.now() + waitMs;
       }
     }
   }

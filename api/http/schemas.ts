@@ -165,7 +165,9 @@ const runOptions = {
       }),
       contentBase64: z
         .string()
-        .regex(/^[A-Za-z0-9+/]*={0,2}$/, { error: 'must be base64' })
+        .regex(/^[A-Za-z0-9+/]*={0,2}$/, {
+          error: 'must be base64 of A-Z, a-z, 0-9, + and /, without line breaks, blanks or a prefix such as data:',
+        })
         .openapi({ description: 'Text, in UTF-8 or an encoding that has ASCII in it.' }),
     })
     .optional(),

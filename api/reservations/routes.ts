@@ -20,6 +20,12 @@ function keptUsage(usage: unknown): unknown {
   return { leftOut: `${bytes} bytes; at most ${schemas.usageBytesMax} are kept` };
 }
 
+/** Whether the caller is there for its answer. A repeat is told of the grant: it must be there then. */
+const whoWaits = (c: ApiContext): { gone: AbortSignal; comesBack: boolean } => ({
+  gone: clientGone(c),
+  comesBack: c.req.header('idempotency-key') !== undefined,
+});
+
 export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
     createRoute({
@@ -38,13 +44,7 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
       return (await once(c, dependencies, asked, async () => ({
         status: 201,
-        body: await reservations.reserve(dependencies, {
-          tenantId,
-          body: asked,
-          gone: clientGone(c as ApiContext),
-          // A repeat is told of the grant: it must be there.
-          comesBack: c.req.header('idempotency-key') !== undefined,
-        }),
+        body: await reservations.reserve(dependencies, { tenantId, body: asked, ...whoWaits(c as ApiContext) }),
       }))) as never;
     },
   );
@@ -65,10 +65,8 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
     },
   );
   ending('claim', schemas.claimBody, 'Claimed: the call may be made', async ({ tenantId, operationId, seed }) => {
-    // A repeat of a claim whose answer was lost is told the same token.
-    const claimToken = seed;
-    await reservations.claim(dependencies, { tenantId, operationId, claimToken });
-    return { operationId, claimToken };
+    await reservations.claim(dependencies, { tenantId, operationId, claimToken: seed });
+    return { operationId, claimToken: seed };
   });
   ending('commit', schemas.commitBody, 'Recorded', ({ tenantId, operationId, asked }) => {
     const { costUsd, claimToken, usage, unreserved } = asked;
@@ -86,7 +84,7 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
     reservations.extend(dependencies, { tenantId, operationId, ttlSeconds }),
   );
 
-  /** A POST on one reservation. */
+  /** A POST on one reservation. Its `seed` is the same for a repeat of one whose answer was lost, which is told the same claim token. */
   function ending<S extends z.ZodType<{ tenantId?: string | undefined }>>(
     verb: string,
     schema: S,

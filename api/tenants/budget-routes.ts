@@ -13,7 +13,7 @@ import {
 } from '../../store/operator-changes';
 import { listPlatformQuotas, setPlatformQuotas } from '../../store/leases';
 import type { Operator } from '../../store/operator';
-import { passesColumn, type PoolClient } from '../../store/pool';
+import { passesColumn, type Pool, type PoolClient } from '../../store/pool';
 import { listReservations, readReservation } from '../../store/reservations';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
 import { requireAdministration, type ApiContext, type ApiEnv } from '../http/request';
@@ -64,6 +64,45 @@ interface Order<B> {
   keepAnswer: (client: PoolClient, answer: object) => Promise<void>;
 }
 
+async function lift(
+  pool: Pool,
+  { tenantId, by, body, keepAnswer }: Order<z.output<typeof schemas.topUpBody>>,
+): Promise<object> {
+  const { scope, resourceType, period, amountUsd, reason } = body;
+  if (scope === 'user' && body.scopeId === undefined) {
+    throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
+  }
+  const quota = { scope, scopeId: scope === 'tenant' ? tenantId : (body.scopeId ?? ''), resourceType, period };
+  const answer = { tenantId, ...quota, amountUsd };
+  const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
+  const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, reason, keepWith }).catch((error: unknown) => {
+    if (!passesColumn(error)) throw error;
+    const message = 'amountUsd: with what was added before it is more than an amount can be. Nothing was changed.';
+    throw new ApiError('invalid_amount', message);
+  });
+  if (isThere) return answer;
+  throw new ApiError(
+    'quota_missing',
+    `${tenantId} has no ${resourceType} quota of ${scope} ${quota.scopeId} per ${period}. Nothing was changed.`,
+  );
+}
+
+async function correct(
+  pool: Pool,
+  { tenantId, by, body, keepAnswer }: Order<z.output<typeof schemas.adjustmentBody>>,
+): Promise<object> {
+  const { operationId, costUsd, reason } = body;
+  const answer = { tenantId, operationId, costUsd };
+  const differenceUsd = await adjustCost(pool, {
+    tenantId,
+    by,
+    adjustment: { operationId, costUsd, reason },
+    keepWith: (client, differenceUsd) => keepAnswer(client, { ...answer, differenceUsd }),
+  });
+  if (differenceUsd !== undefined) return { ...answer, differenceUsd };
+  throw new ApiError('unknown_operation', `${operationId} of ${tenantId} has no settled cost. Nothing was changed.`);
+}
+
 export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool, authority } = dependencies;
   app.openapi(
@@ -100,31 +139,7 @@ export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
       return c.json({ tenantId, holds: await listReservations(pool, { tenantId, unverified }) }, 200);
     },
   );
-  post(
-    'topups',
-    schemas.topUpBody,
-    'The limit is lifted until the period ends',
-    async ({ tenantId, by, body, keepAnswer }) => {
-      const { scope, resourceType, period, amountUsd, reason } = body;
-      if (scope === 'user' && body.scopeId === undefined) {
-        throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
-      }
-      const quota = { scope, scopeId: scope === 'tenant' ? tenantId : (body.scopeId ?? ''), resourceType, period };
-      const answer = { tenantId, ...quota, amountUsd };
-      const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
-      const order = { tenantId, by, quota, amountUsd, reason, keepWith };
-      const isThere = await topUp(pool, order).catch((error: unknown) => {
-        if (!passesColumn(error)) throw error;
-        const message = 'amountUsd: with what was added before it is more than an amount can be. Nothing was changed.';
-        throw new ApiError('invalid_amount', message);
-      });
-      if (isThere) return answer;
-      throw new ApiError(
-        'quota_missing',
-        `${tenantId} has no ${resourceType} quota of ${scope} ${quota.scopeId} per ${period}. Nothing was changed.`,
-      );
-    },
-  );
+  post('topups', schemas.topUpBody, 'The limit is lifted until the period ends', (order) => lift(pool, order));
   post('freeze', schemas.freezeBody, 'Nothing more is reserved', async ({ tenantId, by, body: { userId, reason } }) => {
     await freeze(pool, { tenantId, by, userId, reason });
     return { tenantId, userId, frozen: true };
@@ -147,26 +162,7 @@ export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
     await setUserDefaults(pool, { tenantId, by, defaults: quotas });
     return { tenantId, quotas };
   });
-  post(
-    'adjustments',
-    schemas.adjustmentBody,
-    'The ledger holds the difference',
-    async ({ tenantId, by, body, keepAnswer }) => {
-      const { operationId, costUsd, reason } = body;
-      const answer = { tenantId, operationId, costUsd };
-      const differenceUsd = await adjustCost(pool, {
-        tenantId,
-        by,
-        adjustment: { operationId, costUsd, reason },
-        keepWith: (client, differenceUsd) => keepAnswer(client, { ...answer, differenceUsd }),
-      });
-      if (differenceUsd !== undefined) return { ...answer, differenceUsd };
-      throw new ApiError(
-        'unknown_operation',
-        `${operationId} of ${tenantId} has no settled cost. Nothing was changed.`,
-      );
-    },
-  );
+  post('adjustments', schemas.adjustmentBody, 'The ledger holds the difference', (order) => correct(pool, order));
   post(
     'holds/{operationId}/release',
     schemas.releaseHoldBody,

@@ -1,6 +1,10 @@
 /** What is asked wrongly: each has its own code, says that nothing was done, and changes nothing. */
 import { randomUUID } from 'node:crypto';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { gzipSync } from 'node:zlib';
 import { errorCatalogue } from '../../core/errors';
+import { createLog } from '../../telemetry/log';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
@@ -126,6 +130,37 @@ describe('bad input', () => {
     const { status, body } = await send();
     expect({ status, error: body.error }).toEqual({ status: errorCatalogue[code].httpStatus, error: code });
     expect(String(body.message).length).toBeGreaterThan(20);
+  });
+
+  test('unsupported_media_type: a body that is compressed, and it says so', async () => {
+    const body = gzipSync(JSON.stringify({ tenantId, task: 'Say something.' }));
+    const headers = {
+      authorization: `Bearer ${api.adminKey}`,
+      'content-type': 'application/json',
+      'content-encoding': 'gzip',
+    };
+    const answer = await fetch(`${api.url}/v1/runs`, { method: 'POST', headers, body });
+    expect(answer.status).toBe(415);
+    expect(((await answer.json()) as { message: string }).message).toContain('gzip');
+  });
+
+  test('a body whose sender goes before its end is no failure of the API, and its log has no word of it', async () => {
+    const failures: unknown[] = [];
+    const log = createLog({ name: 'api', level: 'silent' });
+    log.error = (...failure: unknown[]) => void failures.push(failure);
+    const own = await startTestApi(stack, { log });
+    for (const head of ['content-length: 100', 'transfer-encoding: chunked']) {
+      const socket = connect(own.port, '127.0.0.1');
+      socket.write(
+        `POST /v1/runs HTTP/1.1\r\nhost: api\r\nauthorization: Bearer ${own.adminKey}\r\ncontent-type: application/json\r\n${head}\r\n\r\n5\r\n{"tas`,
+      );
+      await sleep(200);
+      socket.destroy();
+    }
+    await sleep(200);
+    expect((await own.request('/healthz')).status).toBe(200);
+    expect(failures).toEqual([]);
+    await own.close();
   });
 
   test('the same operation id and body is the same operation, not an error', async () => {

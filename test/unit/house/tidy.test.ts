@@ -25,7 +25,7 @@ const longFunctions: Record<string, number> = {
   'api/conversations/routes.ts reading': 102,
   'api/keys/routes.ts keyRoutes': 97,
   'api/prices/routes.ts priceRoutes': 103,
-  'api/tenants/budget-routes.ts budgetRoutes': 134,
+  'api/tenants/budget-routes.ts budgetRoutes': 115,
   'authority/decide.ts createDecideBatch': 126,
 };
 
