@@ -18,8 +18,11 @@ export const bodyLimits = { withFileBytes: Math.ceil(fileBytesMax * 1.4) + MiB, 
 
 const takesFile = (path: string): boolean => path === '/v1/runs' || path === '/v1/conversations';
 
-/** Bodies of more values are refused: each costs its reader many times what it costs its sender, and nothing that is asked for has nearly as many. */
-const valuesMax = 20_000;
+/**
+ * Bodies of more values are refused: each costs its reader many times what it costs its sender. What has most of all that is asked for
+ * is a list of a thousand prices, each with some twenty.
+ */
+const valuesMax = 32_000;
 
 /** Bodies deeper than this are refused: nothing that is asked for is nearly as deep, and some that read it cannot go so far. */
 const depthMax = 64;

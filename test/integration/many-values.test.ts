@@ -57,6 +57,25 @@ describe('a body of very many values', () => {
     });
   });
 
+  test('is not what a thousand prices are, each with all that a price can say', async () => {
+    const rates = { inputUsd: '1', outputUsd: '2', cacheReadUsd: '1', cacheWrite5mUsd: '1', cacheWrite1hUsd: '1' };
+    const price = {
+      provider: 'anthropic',
+      model: 'claude-of-tomorrow',
+      ...rates,
+      longContext: { thresholdTokens: 200_000, ...rates },
+      webSearchPerThousandUsd: '10',
+      multipliers: { serviceTier: { batch: '0.5' }, speed: { fast: '6' }, inferenceGeo: { us: '1.1' } },
+      notes: 'n',
+      source: 'their page',
+      sourceDate: '2026-11-01',
+      effectiveFrom: '2027-01-01T00:00:00Z',
+    };
+    // Read whole, and then refused to whoever is no administrator.
+    const body = JSON.stringify({ prices: Array(1_000).fill(price), author: 'me' });
+    expect(await send('/v1/prices', body)).toMatchObject({ status: 403, error: 'forbidden' });
+  });
+
   test('is not what a large file is, whatever is wrong with it', async () => {
     const lines = 'YWJj\\r\\n'.repeat(200_000);
     const answer = await send('/v1/runs', `{"task":"x","file":{"name":"a.txt","contentBase64":"${lines}"}}`);
