@@ -1,6 +1,6 @@
 /** What a new version of a price would change. */
 import type { z } from '@hono/zod-openapi';
-import type { addPricesBody, priceView } from '../api/http/schemas';
+import type { addPricesBody, priceView } from '../api/prices/schemas';
 import type { FilePrice, FileRates } from './price-file';
 
 /** A price to be added, as the API takes it. */

@@ -1,6 +1,6 @@
 /** `npx spendlock runs`: runs and their paid steps, and ending one. */
 import { Command, Option } from 'commander';
-import type { RunView } from '../api/http/schemas';
+import type { RunView } from '../api/runs/schemas';
 import { connect } from './api';
 import { uuid } from './options';
 import { show, table, usd, type Column } from './output';

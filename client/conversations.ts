@@ -1,6 +1,12 @@
 /** Conversations, and what people are asked in them. */
 import type { z } from '@hono/zod-openapi';
-import type { approvalView, ConversationView, messageBody, startConversationBody, TurnView } from '../api/http/schemas';
+import type {
+  approvalView,
+  ConversationView,
+  messageBody,
+  startConversationBody,
+  TurnView,
+} from '../api/conversations/schemas';
 import { errorFrom } from './errors';
 import type { StreamEvent } from './events';
 import type { Http, RequestOptions } from './http';

@@ -26,7 +26,8 @@ export type { StreamEvent } from './events';
 export type { SpendlockClientOptions } from './http';
 export type { AttachedFile, RunView, StartRun } from './runs';
 export type { QuotaView, TenantQuotas, UsageView } from './tenants';
-export type { ConversationView, CostRecordView, TurnView } from '../api/http/schemas';
+export type { ConversationView, TurnView } from '../api/conversations/schemas';
+export type { CostRecordView } from '../api/usage/schemas';
 export type { QuotaDetails } from '../api/http/denials';
 
 export type SpendlockClient = ReturnType<typeof createSpendlockClient>;

@@ -1,6 +1,6 @@
 /** Tasks of an agent. */
 import type { z } from '@hono/zod-openapi';
-import type { runView, startRunBody } from '../api/http/schemas';
+import type { runView, startRunBody } from '../api/runs/schemas';
 import type { StreamEvent } from './events';
 import type { Http, RequestOptions } from './http';
 

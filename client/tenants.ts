@@ -1,14 +1,7 @@
 /** Tenants, their quotas, and what they spent. */
 import type { z } from '@hono/zod-openapi';
-import type {
-  CostRecordView,
-  costRecordsQuery,
-  quotaCheckBody,
-  quotaCheckView,
-  quotaView,
-  setQuotasBody,
-  usageView,
-} from '../api/http/schemas';
+import type { quotaView, setQuotasBody } from '../api/tenants/schemas';
+import type { CostRecordView, costRecordsQuery, quotaCheckBody, quotaCheckView, usageView } from '../api/usage/schemas';
 import type { Http } from './http';
 
 export type QuotaView = z.infer<typeof quotaView>;

@@ -1,7 +1,9 @@
 /** The API as the page asks it: answers, and views that stay live through a connection that breaks. */
 import { useEffect, useState } from 'preact/hooks';
 import type { z } from '@hono/zod-openapi';
-import type { currentKeyView, OverviewView, RunView, runSummary, tenantSummary } from '../api/http/schemas';
+import type { currentKeyView } from '../api/keys/schemas';
+import type { RunView, runSummary } from '../api/runs/schemas';
+import type { OverviewView, tenantSummary } from '../api/tenants/overview-schemas';
 import { SpendlockApiError } from '../client/errors';
 import type { StreamEvent } from '../client/events';
 import { connect, type Http } from '../client/http';

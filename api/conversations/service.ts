@@ -1,25 +1,18 @@
 /** Conversations: beginning one, sending a message, stopping a turn, closing. */
+import type { z } from '@hono/zod-openapi';
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { namespaceIdOf } from '../../temporal/namespace';
 import { inOneSpelling, isUuid, parseUuid } from '../../core/ids';
 import { readRunCost } from '../../store/run-steps';
 import { createRun, findRun, listRuns, type Run, type RunFailure } from '../../store/runs';
-import { addTurn, endQueuedTurn, type AddedTurn, type TurnView as StoredTurn } from '../../store/turns';
+import { addTurn, endQueuedTurn, type TurnView as StoredTurn } from '../../store/turns';
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
-import {
-  checkPrices,
-  checkSizes,
-  checkText,
-  fileOf,
-  inputOf,
-  optionsOf,
-  refuseIfLost,
-  startWorkflow,
-  unavailablePolicy,
-} from '../runs/service';
-import { taskCharsMax, type ConversationView, type StartConversationBody, type TurnView } from '../http/schemas';
+import { checkPrices, checkSizes, checkText, fileOf, inputOf, optionsOf, unavailablePolicy } from '../runs/request';
+import { refuseIfLost, startWorkflow } from '../runs/starting';
+import { taskCharsMax } from '../http/schemas';
+import type { ConversationView, sentMessageView, StartConversationBody, TurnView } from './schemas';
 
 /** How long a request waits for Temporal to take a message on. */
 const ringTimeoutMs = 5_000;
@@ -68,12 +61,7 @@ export async function findConversation(
 }
 
 /** A message that is stored: its turn, and the last event before it. */
-export interface SentMessage {
-  turnId: string;
-  status: AddedTurn['status'];
-  number: number;
-  lastEventId: number;
-}
+export type SentMessage = z.infer<typeof sentMessageView>;
 
 /**
  * Stores a message and tells its conversation. A repeat with the same turn id changes nothing.

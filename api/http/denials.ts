@@ -1,33 +1,35 @@
 /** A refused request as callers see it: requirements C1 to C3. */
+import { z } from '@hono/zod-openapi';
 import type { BindingQuota, Resource } from '../../core/budget/commands';
 import { parseUsd, usdToNumber } from '../../core/money';
-import type { Period } from '../../core/budget/periods';
 import { utilizationPercent } from '../../core/budget/quotas';
 
 /** C1. Its amounts are JSON numbers, as clients of this format expect; they are for display. */
-export interface QuotaDetails {
-  scope: BindingQuota['scope'];
-  scopeId: string;
-  resourceType: BindingQuota['resourceType'];
-  limitUsd: number;
-  currentSpendUsd: number;
-  estimatedCostUsd?: number;
-  remainingUsd: number;
-  period: Period;
-  utilizationPercent: number;
-}
+export const quotaDetailsView = z.object({
+  scope: z.enum(['platform', 'tenant', 'user']),
+  scopeId: z.string(),
+  resourceType: z.enum(['llm', 'e2b', 'all']),
+  limitUsd: z.number(),
+  currentSpendUsd: z.number(),
+  estimatedCostUsd: z.number().optional(),
+  remainingUsd: z.number(),
+  period: z.enum(['day', 'week', 'month', 'lifetime']),
+  utilizationPercent: z.number(),
+});
+export type QuotaDetails = z.infer<typeof quotaDetailsView>;
 
 /** C2. */
-export interface DenialBody {
-  error: 'quota_exceeded';
-  message: string;
-  resourceType: Resource;
-  quotaDetails?: QuotaDetails;
-  /** Seconds until the same request may fit. Absent where waiting cannot help. */
-  retryAfter?: number;
-  /** The refused operation, when the caller named one. */
-  operationId?: string;
-}
+export const denialView = z.object({
+  error: z.literal('quota_exceeded'),
+  message: z.string(),
+  resourceType: z.enum(['llm', 'e2b']),
+  quotaDetails: quotaDetailsView.optional(),
+  retryAfter: z.number().optional().openapi({
+    description: 'Seconds until the same request may fit. Absent where waiting cannot help.',
+  }),
+  operationId: z.string().optional().openapi({ description: 'The refused operation, when the caller named one.' }),
+});
+export type DenialBody = z.infer<typeof denialView>;
 
 /** A request that money was refused for. */
 export class Denied extends Error {

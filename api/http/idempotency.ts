@@ -1,20 +1,21 @@
 /** Every POST takes an Idempotency-Key: a repeat of the same request gets the first one's answer. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomUUID } from 'node:crypto';
+import type { Context, TypedResponse } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { JSONParsed } from 'hono/utils/types';
 import { admit, forget, keepResponse, keepResponseWith, letGo, type Turn } from '../../store/idempotent-requests';
-import type { PoolClient } from '../../store/pool';
-import type { ApiDependencies } from './context';
-import type { ApiContext } from './request';
+import type { Pool, PoolClient } from '../../store/pool';
+import type { ApiContext, ApiEnv } from './request';
 import { Denied } from './denials';
 import { ApiError } from './errors';
 
 /** How long a repeat waits for the first request before it is told to. */
 const waitMs = 2_000;
 
-interface Done {
-  status: ContentfulStatusCode;
-  body: object;
+interface Answer<S, B> {
+  status: S;
+  body: B;
 }
 
 /**
@@ -23,27 +24,45 @@ interface Done {
  *
  * @throws TakenOver when a repeat has taken the request over, so that nothing of the transaction stays.
  */
-type KeepWith = (client: PoolClient, done: Done) => Promise<void>;
+type KeepWith = (client: PoolClient, done: Answer<ContentfulStatusCode, object>) => Promise<void>;
 
 class TakenOver extends Error {}
+
+/** An answer of JSON, of which the compiler knows what is in it. */
+type JsonAnswer<S extends ContentfulStatusCode, B> = Response & TypedResponse<JSONParsed<B>, S, 'json'>;
 
 /**
  * Carries a request out once per key. `seed` is the same for a repeat of a request that died halfway, so that ids made from
  * it are too. An error is not kept: what was wrong may be put right and sent again.
  */
-export async function once(
+export async function once<S extends ContentfulStatusCode, const B extends object, M extends object = object>(
   c: ApiContext,
-  { pool }: ApiDependencies,
+  dependencies: { pool: Pool },
   request: unknown,
-  work: (seed: string, keepWith: KeepWith) => Promise<Done>,
+  work: (seed: string, keepWith: KeepWith) => Promise<Answer<S, B>>,
   /** What is shown beside the answer and never stored: made again from the seed for a repeat. */
-  secrets: (seed: string) => Promise<object> | object = () => ({}),
-): Promise<Response> {
+  secrets?: (seed: string) => Promise<M>,
+): Promise<JsonAnswer<S, B & M>> {
+  const { status, body } = await answerOnce(c, dependencies, request, work, secrets);
+  return c.json(body, status);
+}
+
+/** The same, of which the answer goes on in another way than as JSON. */
+export async function answerOnce<S extends ContentfulStatusCode, const B extends object, M extends object = object>(
+  c: ApiContext,
+  { pool }: { pool: Pool },
+  request: unknown,
+  work: (seed: string, keepWith: KeepWith) => Promise<Answer<S, B>>,
+  secrets?: (seed: string) => Promise<M>,
+): Promise<Answer<S, B & M>> {
+  const shown = async (seed: string, { status, body }: Answer<S, B>): Promise<Answer<S, B & M>> => ({
+    status,
+    body: { ...body, ...((await secrets?.(seed)) as M) },
+  });
   const idempotencyKey = c.req.header('idempotency-key');
   if (idempotencyKey === undefined) {
     const seed = randomUUID();
-    const { status, body } = await work(seed, () => Promise.resolve());
-    return c.json({ ...body, ...(await secrets(seed)) }, status);
+    return shown(seed, await work(seed, () => Promise.resolve()));
   }
   if (idempotencyKey.length === 0 || idempotencyKey.length > 255) {
     throw new ApiError('invalid_request', 'Idempotency-Key: must be 1 to 255 characters. Nothing was done.');
@@ -56,10 +75,8 @@ export async function once(
     switch (admission.type) {
       case 'answered':
         c.header('idempotent-replayed', 'true');
-        return c.json(
-          { ...(admission.response.body as object), ...(await secrets(admission.seed)) },
-          admission.response.status as ContentfulStatusCode,
-        );
+        // It was kept as the same route answered it.
+        return shown(admission.seed, admission.response as Answer<S, B>);
       case 'conflict':
         throw new ApiError(
           'idempotency_conflict',
@@ -74,7 +91,7 @@ export async function once(
       case 'proceed': {
         const { seed, turn } = admission;
         const done = await carryOut(pool, turn, (keepWith) => work(seed, keepWith));
-        if (done) return c.json({ ...done.body, ...(await secrets(seed)) }, done.status);
+        if (done) return shown(seed, done);
         giveUpMs = Date.now() + waitMs;
       }
     }
@@ -83,19 +100,25 @@ export async function once(
 
 /** The path with the ids in it as they were read: a repeat may spell them in another way. */
 function pathOf(c: ApiContext): string {
-  const read = c.req.valid('param' as never) as Record<string, string> | undefined;
-  return Object.entries(read ?? {}).reduce((path, [name, id]) => {
-    const given = c.req.param(name as never) as string | undefined;
-    return given === undefined || given === id ? path : path.replace(given, id);
+  const ids = (c as Context<ApiEnv, string, WithIds>).req.valid('param') ?? {};
+  const sent: Record<string, string | undefined> = c.req.param();
+  return Object.entries(ids).reduce((path, [name, id]) => {
+    const spelt = sent[name];
+    return spelt === undefined || spelt === id ? path : path.replace(spelt, id);
   }, c.req.path);
 }
 
+/** What a route that has ids in its path made of them. */
+interface WithIds {
+  out: { param: Record<string, string> | undefined };
+}
+
 /** Undefined when a repeat has taken it over, and what this process did came to nothing. */
-async function carryOut(
-  pool: ApiDependencies['pool'],
+async function carryOut<D extends Answer<ContentfulStatusCode, object>>(
+  pool: Pool,
   turn: Turn,
-  work: (keepWith: KeepWith) => Promise<Done>,
-): Promise<Done | undefined> {
+  work: (keepWith: KeepWith) => Promise<D>,
+): Promise<D | undefined> {
   let isKept = false;
   try {
     const done = await work(async (client, done) => {

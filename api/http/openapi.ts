@@ -1,29 +1,65 @@
-/** What the routes share in describing themselves. */
-import { z } from '@hono/zod-openapi';
+/** How a route describes itself: what it takes, and every answer that it gives. Its code is held to that by the compiler. */
+import { createRoute, z, type RouteConfig } from '@hono/zod-openapi';
+import { denialView } from './denials';
 import { pathIdSchema } from './ids';
-import * as schemas from './schemas';
+import { errorView } from './schemas';
 
-export const json = (schema: z.ZodType, description: string) => ({
+export const json = <S extends z.ZodType>(schema: S, description: string) => ({
   content: { 'application/json': { schema } },
   description,
 });
 /** A request's body, which has to be there. */
-export const body = (schema: z.ZodType) => ({ required: true, content: { 'application/json': { schema } } });
-export const failures = { default: json(schemas.errorView, 'What went wrong, what was kept, and what to do') };
+export const body = <S extends z.ZodType>(schema: S) => ({
+  required: true as const,
+  content: { 'application/json': { schema } },
+});
 export const idParam = (description: string) => z.object({ id: z.string().openapi({ description }) });
 /** Of what has a UUID. */
 export const uuidParam = (description: string) => z.object({ id: pathIdSchema(description) });
-export const idempotencyHeader = z.object({
+
+const failures = { default: json(errorView, 'What went wrong, what was kept, and what to do') };
+const security = [{ bearer: [] }];
+const idempotencyHeader = z.object({
   'idempotency-key': z
     .string()
     .optional()
     .openapi({ description: 'A repeat with the same key gets the first answer.' }),
 });
-export const security = [{ bearer: [] }];
 
-/** An answer that goes on: server-sent events. */
-export const eventStream = (description: string) => ({
-  content: { 'text/event-stream': { schema: z.string() } },
+/** A route that needs a key, as all under /v1 do: it may fail as any of them. */
+export const route = <P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(config: R) =>
+  createRoute({ ...config, security, responses: { ...config.responses, ...failures } });
+
+/** A POST under a key, which a repeat may be sent of. */
+export const postRoute = <
+  P extends string,
+  Q extends NonNullable<RouteConfig['request']>,
+  A extends RouteConfig['responses'],
+>(config: {
+  path: P;
+  request: Q;
+  responses: A;
+}) => route({ ...config, method: 'post', request: { ...config.request, headers: idempotencyHeader } });
+
+/**
+ * An answer of a medium of its own, piece by piece. Of a name that ends in json, which this is not, `string` keeps the compiler
+ * from asking for a value.
+ */
+export const medium = <M extends string>(type: M, description: string) => ({
+  content: { [type]: { schema: z.string() } } as Record<M, { schema: z.ZodString }>,
   description,
 });
+/** An answer that goes on: server-sent events. */
+export const eventStream = (description: string) => medium('text/event-stream', description);
 export const streamHeaders = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' };
+
+/** The answer to a request that money was refused for, or that there were too many of; as events where those were asked for. */
+export const denied = {
+  429: {
+    description: 'Denied: the quota that stands in the way, and when to try again; or too many requests',
+    content: {
+      ...json(z.union([denialView, errorView]), '').content,
+      ...medium('text/event-stream', '').content,
+    },
+  },
+};

@@ -1,21 +1,46 @@
 /** Whether the process lives, and whether what it needs answers. */
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { ping } from '../../store/installation';
 import type { ApiDependencies } from './context';
+import { json } from './openapi';
+import type { ApiEnv } from './request';
 
-export const health = (): { status: string } => ({ status: 'alive' });
+/** Adds what orchestrators ask for. Neither needs a key. */
+export function readinessRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/healthz',
+      responses: { 200: json(z.object({ status: z.literal('alive') }), 'The process lives') },
+    }),
+    (c) => c.json({ status: 'alive' as const }, 200),
+  );
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/readyz',
+      responses: { 200: json(readinessView, 'Everything answers'), 503: json(readinessView, 'What does not') },
+    }),
+    async (c) => {
+      const state = await readiness(dependencies);
+      return c.json(state, state.status === 'ready' ? 200 : 503);
+    },
+  );
+}
 
 const patienceMs = 2_000;
 
-export interface Readiness {
-  status: 'ready' | 'unavailable';
-  postgres: 'ok' | 'missing';
-  temporal: 'ok' | 'missing';
-}
+const readinessView = z.object({
+  status: z.enum(['ready', 'unavailable']),
+  postgres: z.enum(['ok', 'missing']),
+  temporal: z.enum(['ok', 'missing']),
+});
+type Readiness = z.infer<typeof readinessView>;
 
 /** Anybody may ask: those who ask at the same time are answered by one look. */
 const looks = new WeakMap<object, Promise<Readiness>>();
 
-export function readiness(dependencies: ApiDependencies): Promise<Readiness> {
+function readiness(dependencies: ApiDependencies): Promise<Readiness> {
   const { pool } = dependencies;
   const under = looks.get(pool) ?? look(dependencies).finally(() => looks.delete(pool));
   looks.set(pool, under);

@@ -1,5 +1,5 @@
 /** The routes under /v1/keys: administration makes, lists, rotates and revokes the keys of tenants and its own. */
-import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import {
   keyFrom,
   listApiKeys,
@@ -14,8 +14,9 @@ import { bearerOf, requireAdministration, type ApiContext, type ApiEnv } from '.
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { keyIdSchema } from '../http/ids';
-import { body, failures, idempotencyHeader, json, security } from '../http/openapi';
-import * as schemas from '../http/schemas';
+import { body, json, postRoute, route } from '../http/openapi';
+import { tenantQuery } from '../http/schemas';
+import * as schemas from './schemas';
 
 const show = (key: ApiKeyView): z.infer<typeof schemas.keyView> => ({
   ...key,
@@ -24,7 +25,6 @@ const show = (key: ApiKeyView): z.infer<typeof schemas.keyView> => ({
 });
 
 const params = z.object({ id: keyIdSchema });
-const newKey = z.object({ apiKeyId: z.string(), apiKey: z.string().openapi({ description: 'Shown only now.' }) });
 
 export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
@@ -37,56 +37,48 @@ export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
     noteKeyChange(pool, { tenantId, by: operatorOf(c.get('caller'), author), action, details });
 
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/keys',
-      security,
-      request: { query: z.object({ tenantId: schemas.tenantIdSchema.optional() }) },
-      responses: { 200: json(z.object({ keys: z.array(schemas.keyView) }), 'The newest first'), ...failures },
+      request: { query: tenantQuery },
+      responses: { 200: json(z.object({ keys: z.array(schemas.keyView) }), 'The newest first') },
     }),
     async (c) => {
-      const tenantId = await ownerOf(c as ApiContext, c.req.valid('query').tenantId);
+      const tenantId = await ownerOf(c, c.req.valid('query').tenantId);
       return c.json({ keys: (await listApiKeys(pool, tenantId)).map(show) }, 200);
     },
   );
   app.openapi(
-    createRoute({
-      method: 'post',
+    postRoute({
       path: '/v1/keys',
-      security,
-      request: { headers: idempotencyHeader, body: body(schemas.createKeyBody) },
-      responses: { 201: json(newKey, 'The key. It is kept nowhere, and shown again to a repeat alone'), ...failures },
+      request: { body: body(schemas.createKeyBody) },
+      responses: { 201: json(schemas.newKeyView, 'The key. It is kept nowhere, and shown again to a repeat alone') },
     }),
     async (c) => {
-      const asked = c.req.valid('json') as z.output<typeof schemas.createKeyBody>;
-      const context = c as ApiContext;
-      const tenantId = await ownerOf(context, asked.tenantId);
+      const asked = c.req.valid('json');
+      const tenantId = await ownerOf(c, asked.tenantId);
       const order = { tenantId, by: operatorOf(c.get('caller'), asked.author), label: asked.label };
       const nothing = () => Promise.resolve({ status: 201 as const, body: {} });
-      return (await once(context, dependencies, asked, nothing, async (seed) => {
-        const apiKey = keyFrom(bearerOf(context) ?? '', seed);
+      return once(c, dependencies, asked, nothing, async (seed) => {
+        const apiKey = keyFrom(bearerOf(c) ?? '', seed);
         return { apiKeyId: await orderApiKey(pool, { ...order, key: apiKey }), apiKey };
-      })) as never;
+      });
     },
   );
   app.openapi(
-    createRoute({
-      method: 'post',
+    postRoute({
       path: '/v1/keys/{id}/rotate',
-      security,
-      request: { params, headers: idempotencyHeader, body: body(schemas.rotateKeyBody) },
+      request: { params, body: body(schemas.rotateKeyBody) },
       responses: {
-        201: json(newKey.extend({ old: schemas.keyView }), 'A new key; the old one is taken for a while longer'),
-        ...failures,
+        201: json(schemas.rotatedKeyView, 'A new key; the old one is taken for a while longer'),
       },
     }),
     async (c) => {
-      const asked = c.req.valid('json') as z.output<typeof schemas.rotateKeyBody>;
-      const context = c as ApiContext;
-      const tenantId = await ownerOf(context, asked.tenantId);
+      const asked = c.req.valid('json');
+      const tenantId = await ownerOf(c, asked.tenantId);
       const { id } = c.req.valid('param');
       const order = { tenantId, by: operatorOf(c.get('caller'), asked.author) };
-      const keyOf = (seed: string): string => keyFrom(bearerOf(context) ?? '', seed);
+      const keyOf = (seed: string): string => keyFrom(bearerOf(c) ?? '', seed);
       let label = 'made again for a repeat';
       const rotate = async (seed: string) => {
         const { graceSeconds } = asked;
@@ -96,30 +88,28 @@ export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
         return { status: 201 as const, body: { old: show(rotated.old) } };
       };
       // A repeat that comes with another key than the request before it is shown a key of its own.
-      return (await once(context, dependencies, { id, ...asked }, rotate, async (seed) => {
+      return once(c, dependencies, { id, ...asked }, rotate, async (seed) => {
         const apiKey = keyOf(seed);
         return { apiKeyId: await orderApiKey(pool, { ...order, key: apiKey, label }), apiKey };
-      })) as never;
+      });
     },
   );
   app.openapi(
-    createRoute({
-      method: 'post',
+    postRoute({
       path: '/v1/keys/{id}/revoke',
-      security,
-      request: { params, headers: idempotencyHeader, body: body(schemas.revokeKeyBody) },
-      responses: { 200: json(schemas.keyView, 'Refused from now on, everywhere'), ...failures },
+      request: { params, body: body(schemas.revokeKeyBody) },
+      responses: { 200: json(schemas.keyView, 'Refused from now on, everywhere') },
     }),
     async (c) => {
-      const asked = c.req.valid('json') as z.output<typeof schemas.revokeKeyBody>;
-      const tenantId = await ownerOf(c as ApiContext, asked.tenantId);
+      const asked = c.req.valid('json');
+      const tenantId = await ownerOf(c, asked.tenantId);
       const { id } = c.req.valid('param');
-      return (await once(c as ApiContext, dependencies, asked, async () => {
+      return once(c, dependencies, asked, async () => {
         const revoked = await revokeApiKey(pool, { tenantId, apiKeyId: id });
         if (!revoked) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
-        await note(c as ApiContext, 'revoke_key', tenantId, { apiKeyId: id }, asked.author);
+        await note(c, 'revoke_key', tenantId, { apiKeyId: id }, asked.author);
         return { status: 200, body: show(revoked) };
-      })) as never;
+      });
     },
   );
 }

@@ -1,6 +1,5 @@
 /** What models and sandboxes cost: the versions in force, and new ones. */
-import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { formatUsd, type Usd } from '../../core/money';
 import { formatFraction, latestAt, type Fraction, type ModelPrice, type TokenRates } from '../../core/prices/prices';
 import { sqlState } from '../../store/pool';
@@ -10,8 +9,8 @@ import { operatorOf, type ApiDependencies } from '../http/context';
 import { requireAdministration, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
-import { failures, idempotencyHeader, json, security } from '../http/openapi';
-import { addPricesBody, addSandboxPriceBody, priceView, sandboxPriceView } from '../http/schemas';
+import { body, json, postRoute, route } from '../http/openapi';
+import { addPricesBody, addSandboxPriceBody, priceView, sandboxPriceView } from './schemas';
 
 const textOrNull = (usd: Usd | undefined): string | null => (usd === undefined ? null : formatUsd(usd));
 
@@ -26,7 +25,7 @@ const showRates = (rates: TokenRates): RateTexts => ({
 const showFactors = (factors: Readonly<Record<string, Fraction>>): Record<string, string> =>
   Object.fromEntries(Object.entries(factors).map(([value, factor]) => [value, formatFraction(factor)]));
 
-const showPrice = ({ longContext, multipliers, ...price }: ModelPrice): z.input<typeof priceView> => ({
+const showPrice = ({ longContext, multipliers, ...price }: ModelPrice): z.infer<typeof priceView> => ({
   priceVersion: price.priceVersion,
   provider: price.provider,
   model: price.model,
@@ -44,7 +43,7 @@ const showPrice = ({ longContext, multipliers, ...price }: ModelPrice): z.input<
   sourceDate: price.sourceDate,
 });
 
-const showSandboxPrice = ({ effectiveFromMs, ...price }: SandboxPrice): z.input<typeof sandboxPriceView> => ({
+const showSandboxPrice = ({ effectiveFromMs, ...price }: SandboxPrice): z.infer<typeof sandboxPriceView> => ({
   ...price,
   effectiveFrom: new Date(effectiveFromMs).toISOString(),
   vcpuSecondUsd: formatUsd(price.vcpuSecondUsd),
@@ -101,17 +100,15 @@ function refuseUnfit(
 
 export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/prices',
-      security,
       request: { query: z.object({ all: z.enum(['true', 'false']).optional() }) },
       responses: {
         200: json(
           z.object({ prices: z.array(priceView), sandboxes: z.array(sandboxPriceView) }),
           'Prices per million tokens and of sandboxes per second: those in force, or every version',
         ),
-        ...failures,
       },
     }),
     async (c) => {
@@ -124,34 +121,28 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
     },
   );
   app.openapi(
-    createRoute({
-      method: 'post',
+    postRoute({
       path: '/v1/prices',
-      security,
-      request: {
-        headers: idempotencyHeader,
-        body: { required: true, content: { 'application/json': { schema: addPricesBody } } },
-      },
+      request: { body: body(addPricesBody) },
       responses: {
         201: json(z.object({ priceVersions: z.array(z.string()) }), 'The versions were added, all of them'),
-        ...failures,
       },
     }),
     async (c) => {
       requireAdministration(c);
-      const body = c.req.valid('json');
+      const asked = c.req.valid('json');
       const now = new Date();
-      const prices = body.prices.map(({ effectiveFrom, ...price }) => ({
+      const prices = asked.prices.map(({ effectiveFrom, ...price }) => ({
         ...price,
         effectiveFrom: effectiveFrom === undefined ? now : new Date(effectiveFrom),
       }));
-      return (await once(c, dependencies, body, async () => {
+      return once(c, dependencies, asked, async () => {
         const { models } = await dependencies.prices();
         refuseUnfit(prices, models, now);
         try {
-          const by = operatorOf(c.get('caller'), body.author);
+          const by = operatorOf(c.get('caller'), asked.author);
           const priceVersions = await addModelPrices(dependencies.pool, { prices, by });
-          return { status: 201 as ContentfulStatusCode, body: { priceVersions } };
+          return { status: 201 as const, body: { priceVersions } };
         } catch (error) {
           if (sqlState(error) !== '23505') throw error;
           throw new ApiError(
@@ -159,27 +150,22 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
             'A model that was named has a version from that very moment already, or was named twice. Nothing was added.',
           );
         }
-      })) as never;
+      });
     },
   );
   app.openapi(
-    createRoute({
-      method: 'post',
+    postRoute({
       path: '/v1/sandbox-prices',
-      security,
-      request: {
-        headers: idempotencyHeader,
-        body: { required: true, content: { 'application/json': { schema: addSandboxPriceBody } } },
-      },
-      responses: { 201: json(z.object({ priceVersion: z.string() }), 'The version was added'), ...failures },
+      request: { body: body(addSandboxPriceBody) },
+      responses: { 201: json(z.object({ priceVersion: z.string() }), 'The version was added') },
     }),
     async (c) => {
       requireAdministration(c);
-      const body = c.req.valid('json');
-      const { author, effectiveFrom, ...price } = body;
+      const asked = c.req.valid('json');
+      const { author, effectiveFrom, ...price } = asked;
       const now = new Date();
       const added = { ...price, effectiveFrom: effectiveFrom === undefined ? now : new Date(effectiveFrom) };
-      return (await once(c, dependencies, body, async () => {
+      return once(c, dependencies, asked, async () => {
         const { sandboxes } = await dependencies.prices();
         const versions = sandboxes.filter(({ tier }) => tier === added.tier);
         refuseSuperseded(
@@ -190,7 +176,7 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
         try {
           const by = operatorOf(c.get('caller'), author);
           const priceVersion = await addSandboxPrice(dependencies.pool, { price: added, by });
-          return { status: 201 as ContentfulStatusCode, body: { priceVersion } };
+          return { status: 201 as const, body: { priceVersion } };
         } catch (error) {
           if (sqlState(error) !== '23505') throw error;
           throw new ApiError(
@@ -198,7 +184,7 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
             'The tier has a version from that very moment already. Nothing was added.',
           );
         }
-      })) as never;
+      });
     },
   );
 }

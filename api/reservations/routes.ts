@@ -1,16 +1,18 @@
 /** The routes under /v1/reservations. */
-import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { parseAmountUsd } from '../../core/money';
-import { tenantFor, type ApiDependencies } from '../http/context';
-import { clientGone, type ApiContext, type ApiEnv } from '../http/request';
-import { once } from '../http/idempotency';
 import { omitUndefined } from '../../core/omit-undefined';
+import type { OperationKey } from '../../store/reservations';
+import { tenantFor, type ApiDependencies } from '../http/context';
+import { once } from '../http/idempotency';
 import { operationIdSchema } from '../http/ids';
-import { body, failures, idempotencyHeader, json, security } from '../http/openapi';
+import { body, denied, json, postRoute, route } from '../http/openapi';
+import { clientGone, type ApiContext, type ApiEnv } from '../http/request';
+import { tenantQuery } from '../http/schemas';
+import * as schemas from './schemas';
 import * as reservations from './service';
-import * as schemas from '../http/schemas';
 
-const operation = z.object({ operationId: operationIdSchema });
+const params = z.object({ operationId: operationIdSchema });
 
 /** What a call used is kept in the ledger's line, which people list by the thousand. Its cost is taken whatever comes with it. */
 function keptUsage(usage: unknown): unknown {
@@ -28,86 +30,95 @@ const whoWaits = (c: ApiContext): { gone: AbortSignal; comesBack: boolean } => (
 
 export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    createRoute({
-      method: 'post',
+    postRoute({
       path: '/v1/reservations',
-      security,
-      request: { headers: idempotencyHeader, body: body(schemas.reserveBody) },
-      responses: {
-        201: json(z.any(), 'Granted; in part when `partial` is true'),
-        429: json(z.any(), 'Denied: the quota that bound, and when to try again'),
-        ...failures,
-      },
+      request: { body: body(schemas.reserveBody) },
+      responses: { 201: json(schemas.grantView, 'Granted; in part when `partial` is true'), ...denied },
     }),
     async (c) => {
-      const asked = c.req.valid('json') as schemas.ReserveBody;
+      const asked = c.req.valid('json');
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
-      return (await once(c, dependencies, asked, async () => ({
+      return once(c, dependencies, asked, async () => ({
         status: 201,
-        body: await reservations.reserve(dependencies, { tenantId, body: asked, ...whoWaits(c as ApiContext) }),
-      }))) as never;
+        body: await reservations.reserve(dependencies, { tenantId, body: asked, ...whoWaits(c) }),
+      }));
     },
   );
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/reservations/{operationId}',
-      security,
-      request: { params: operation, query: z.object({ tenantId: schemas.tenantIdSchema.optional() }) },
-      responses: { 200: json(z.any(), 'The reservation as it stands'), ...failures },
+      request: { params, query: tenantQuery },
+      responses: { 200: json(schemas.reservationView, 'The reservation as it stands') },
     }),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
-      return c.json(
-        await reservations.show(dependencies, { tenantId, operationId: c.req.valid('param').operationId }),
-        200,
-      );
+      const { operationId } = c.req.valid('param');
+      return c.json(await reservations.show(dependencies, { tenantId, operationId }), 200);
     },
   );
-  ending('claim', schemas.claimBody, 'Claimed: the call may be made', async ({ tenantId, operationId, seed }) => {
-    await reservations.claim(dependencies, { tenantId, operationId, claimToken: seed });
-    return { operationId, claimToken: seed };
-  });
-  ending('commit', schemas.commitBody, 'Recorded', ({ tenantId, operationId, asked }) => {
-    const { costUsd, claimToken, usage, unreserved } = asked;
-    const item = {
-      operationId,
-      costUsd: parseAmountUsd(costUsd),
-      ...omitUndefined({ claimToken, usage: keptUsage(usage) }),
-    };
-    return reservations.commit(dependencies, { tenantId, item, unreserved });
-  });
-  ending('release', schemas.releaseBody, 'Released', ({ tenantId, operationId, asked: { claimToken } }) =>
-    reservations.release(dependencies, { tenantId, item: { operationId, ...omitUndefined({ claimToken }) } }),
-  );
-  ending('extend', schemas.extendBody, 'Held for longer', ({ tenantId, operationId, asked: { ttlSeconds } }) =>
-    reservations.extend(dependencies, { tenantId, operationId, ttlSeconds }),
-  );
+  endings(app, dependencies);
+}
 
-  /** A POST on one reservation. Its `seed` is the same for a repeat of one whose answer was lost, which is told the same claim token. */
-  function ending<S extends z.ZodType<{ tenantId?: string | undefined }>>(
-    verb: string,
-    schema: S,
-    description: string,
-    work: (order: { tenantId: string; operationId: string; asked: z.output<S>; seed: string }) => Promise<object>,
-  ): void {
-    app.openapi(
-      createRoute({
-        method: 'post',
-        path: `/v1/reservations/{operationId}/${verb}`,
-        security,
-        request: { headers: idempotencyHeader, params: operation, body: body(schema) },
-        responses: { 200: json(z.any(), description), ...failures },
+/** What is done with one reservation, to its end. */
+function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  app.openapi(ending('claim', schemas.claimBody, json(schemas.claimView, 'Claimed: the call may be made')), (c) =>
+    end(c, c.req.valid('param'), c.req.valid('json'), async (key, claimToken) => {
+      // A repeat of a claim whose answer was lost is told the same token.
+      await reservations.claim(dependencies, { ...key, claimToken });
+      return { operationId: key.operationId, claimToken };
+    }),
+  );
+  app.openapi(ending('commit', schemas.commitBody, json(schemas.committedView, 'Recorded')), (c) => {
+    const asked = c.req.valid('json');
+    return end(c, c.req.valid('param'), asked, ({ tenantId, operationId }) => {
+      const { costUsd, claimToken, usage, unreserved } = asked;
+      const item = {
+        operationId,
+        costUsd: parseAmountUsd(costUsd),
+        ...omitUndefined({ claimToken, usage: keptUsage(usage) }),
+      };
+      return reservations.commit(dependencies, { tenantId, item, unreserved });
+    });
+  });
+  app.openapi(ending('release', schemas.releaseBody, json(schemas.releasedView, 'Released')), (c) => {
+    const asked = c.req.valid('json');
+    return end(c, c.req.valid('param'), asked, ({ tenantId, operationId }) =>
+      reservations.release(dependencies, {
+        tenantId,
+        item: { operationId, ...omitUndefined({ claimToken: asked.claimToken }) },
       }),
-      async (c) => {
-        const asked = c.req.valid('json' as never) as z.output<S>;
-        const { operationId } = c.req.valid('param');
-        const tenantId = await tenantFor(c as ApiContext, dependencies, asked.tenantId);
-        return (await once(c as ApiContext, dependencies, asked, async (seed) => ({
-          status: 200,
-          body: await work({ tenantId, operationId, asked, seed }),
-        }))) as never;
-      },
     );
+  });
+  app.openapi(ending('extend', schemas.extendBody, json(schemas.extendedView, 'Held for longer')), (c) => {
+    const asked = c.req.valid('json');
+    return end(c, c.req.valid('param'), asked, (key) =>
+      reservations.extend(dependencies, { ...key, ttlSeconds: asked.ttlSeconds }),
+    );
+  });
+
+  async function end<B extends object>(
+    c: ApiContext,
+    { operationId }: { operationId: string },
+    asked: { tenantId?: string | undefined },
+    work: (key: OperationKey, seed: string) => Promise<B>,
+  ) {
+    const tenantId = await tenantFor(c, dependencies, asked.tenantId);
+    return once(c, dependencies, asked, async (seed) => ({
+      status: 200,
+      body: await work({ tenantId, operationId }, seed),
+    }));
   }
 }
+
+/** A POST on one reservation. */
+const ending = <V extends string, S extends z.ZodType, A extends ReturnType<typeof json>>(
+  verb: V,
+  schema: S,
+  answer: A,
+) =>
+  postRoute({
+    path: `/v1/reservations/{operationId}/${verb}`,
+    request: { params, body: body(schema) },
+    responses: { 200: answer },
+  });

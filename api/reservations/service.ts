@@ -15,22 +15,12 @@ import type { ApiDependencies } from '../http/context';
 import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
 import { omitUndefined } from '../../core/omit-undefined';
-import type { CommitBody, ReserveBody } from '../http/schemas';
+import type { CommitBody, GrantView, ReserveBody } from './schemas';
 
 /** How long a release waits for the authority to have left its mark. */
 const releaseTimeoutMs = 5_000;
 /** Between the row of a call without a grant and its cost, which is written at once. */
 const unreservedTtlSeconds = 300;
-
-export interface Granted {
-  operationId: string;
-  decision: 'granted';
-  grantedUsd: string;
-  partial: boolean;
-  expiresAt: string;
-  /** Let through without a grant, since the authority did not answer and the tenant's policy allows it. */
-  unreserved?: true;
-}
 
 /** Asks the tenant's authority, and waits for its answer as long as the tenant's policy says. */
 export async function reserve(
@@ -44,9 +34,10 @@ export async function reserve(
     tenantId: string;
     body: ReserveBody;
     gone: AbortSignal;
-    /** For its answer, when it is gone. */ comesBack: boolean;
+    /** For its answer, when it is gone. */
+    comesBack: boolean;
   },
-): Promise<Granted> {
+): Promise<GrantView> {
   const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
   const answer = await authority.reserve(tenantId, commandOf(body), {
     timeoutMs: answerTimeoutMs,
@@ -71,7 +62,7 @@ function commandOf(body: ReserveBody): ReserveCommand {
   return { type: 'reserve', operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, ...optional };
 }
 
-function grantOf(answer: ReserveAnswer, resource: ReserveBody['resource']): Granted {
+function grantOf(answer: ReserveAnswer, resource: ReserveBody['resource']): GrantView {
   switch (answer.decision) {
     case 'granted':
       return answer;

@@ -1,36 +1,33 @@
 /** The end of a tenant: all of its rows to take along, and its deletion. */
-import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import type { OpenAPIHono } from '@hono/zod-openapi';
 import { exportTenant } from '../../store/tenant-export';
 import { deleteTenant } from '../../store/tenants';
 import { budgetWorkflowId } from '../../contracts/messages';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
-import { requireAdministration, type ApiContext, type ApiEnv } from '../http/request';
+import { requireAdministration, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
-import { body, failures, idempotencyHeader, idParam, json, security } from '../http/openapi';
-import * as schemas from '../http/schemas';
+import { body, idParam, json, medium, postRoute, route } from '../http/openapi';
+import * as schemas from './schemas';
 
 const params = idParam('The tenant');
 
 export function deletionRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool, temporal, log } = dependencies;
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/tenants/{id}/export',
-      security,
       request: { params },
       responses: {
-        200: {
-          content: { 'application/x-ndjson': { schema: z.string() } },
-          description:
-            'Every row of the tenant, one JSON object a line. The last line counts them: without it, it is not whole',
-        },
-        ...failures,
+        200: medium<string>(
+          'application/x-ndjson',
+          'Every row of the tenant, one JSON object a line. The last line counts them: without it, it is not whole',
+        ),
       },
     }),
-    (async (c: ApiContext) => {
-      const tenantId = await tenantFor(c, dependencies, c.req.param('id'));
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       return dependencies.longAnswers.answer(c, {
         kind: 'export',
         headers: {
@@ -39,21 +36,18 @@ export function deletionRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
         },
         pieces: () => exportTenant(dependencies.exportPool, tenantId),
       });
-    }) as never,
+    },
   );
   app.openapi(
-    createRoute({
-      method: 'post',
+    postRoute({
       path: '/v1/tenants/{id}/delete',
-      security,
-      request: { headers: idempotencyHeader, params, body: body(schemas.deleteTenantBody) },
-      responses: { 200: json(z.object({ tenantId: z.string(), deleted: z.literal(true) }), 'It is gone'), ...failures },
+      request: { params, body: body(schemas.deleteTenantBody) },
+      responses: { 200: json(schemas.deletedView, 'It is gone') },
     }),
-    (async (context: unknown) => {
-      const c = context as ApiContext & { req: { valid: (part: string) => unknown } };
+    async (c) => {
       requireAdministration(c);
-      const asked = c.req.valid('json') as z.output<typeof schemas.deleteTenantBody>;
-      const { id } = c.req.valid('param') as { id: string };
+      const asked = c.req.valid('json');
+      const { id } = c.req.valid('param');
       return once(c, dependencies, { id, ...asked }, async () => {
         const { confirm, reason, author } = asked;
         const tenantId = await tenantFor(c, dependencies, id);
@@ -73,6 +67,6 @@ export function deletionRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
           );
         return { status: 200, body: { tenantId, deleted: true } };
       });
-    }) as never,
+    },
   );
 }

@@ -1,5 +1,5 @@
 /** How tenants stand, for the dashboard and whoever builds one: in one answer, or as a stream that tells of every change. */
-import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
+import type { OpenAPIHono } from '@hono/zod-openapi';
 import { forecast } from '../../core/budget/forecast';
 import { formatUsd } from '../../core/money';
 import { balanceOf } from '../../core/budget/quotas';
@@ -11,27 +11,26 @@ import { tenantFor, type ApiDependencies } from '../http/context';
 import { requireAdministration, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { streamChanges } from '../http/live-views';
-import { eventStream, failures, idParam, json, security } from '../http/openapi';
+import { eventStream, idParam, json, route } from '../http/openapi';
+import { currentKeyView } from '../keys/schemas';
+import * as schemas from './overview-schemas';
 import { showQuota } from './quota-view';
-import * as schemas from '../http/schemas';
 
 export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool, streamPool, links } = dependencies;
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/keys/current',
-      security,
-      responses: { 200: json(schemas.currentKeyView, 'Whom the key speaks for, and where else to look'), ...failures },
+      responses: { 200: json(currentKeyView, 'Whom the key speaks for, and where else to look') },
     }),
     (c) => c.json({ tenantId: c.get('caller').tenantId ?? null, links: links ?? {} }, 200),
   );
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/tenants/events',
-      security,
-      responses: { 200: eventStream('`tenants`: every tenant, at once and whenever one changes'), ...failures },
+      responses: { 200: eventStream('`tenants`: every tenant, at once and whenever one changes') },
     }),
     (c) => {
       requireAdministration(c);
@@ -47,14 +46,12 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
     return show(overview, now);
   };
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/tenants/{id}/overview',
-      security,
       request: { params },
       responses: {
         200: json(schemas.overviewView, 'Quotas with a forecast, spend of 31 days, denials, alerts, holds'),
-        ...failures,
       },
     }),
     async (c) => {
@@ -63,12 +60,11 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
     },
   );
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/tenants/{id}/overview/events',
-      security,
       request: { params },
-      responses: { 200: eventStream('`overview`: the same, at once and whenever it changes'), ...failures },
+      responses: { 200: eventStream('`overview`: the same, at once and whenever it changes') },
     }),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);

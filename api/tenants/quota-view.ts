@@ -3,7 +3,7 @@ import type { z } from '@hono/zod-openapi';
 import { formatUsd } from '../../core/money';
 import { balanceOf, remainingUsd } from '../../core/budget/quotas';
 import type { StoredQuota } from '../../store/quotas';
-import type { quotaView } from '../http/schemas';
+import type { quotaView } from './schemas';
 
 export const showQuota = (quota: StoredQuota): z.infer<typeof quotaView> => ({
   scope: quota.scope,

@@ -1,5 +1,5 @@
 /** What was spent: sums, the ledger line by line, and the gate that tells beforehand what would fit. */
-import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import type { OpenAPIHono } from '@hono/zod-openapi';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { dayMs } from '../../core/budget/periods';
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
@@ -16,9 +16,9 @@ import { csv, csvLines } from '../http/csv';
 import { ApiError } from '../http/errors';
 import { gate } from '../tenants/gate';
 import type { Pieces } from '../http/long-answers';
-import { failures, idempotencyHeader, json, security } from '../http/openapi';
+import { body, denied, json, medium, postRoute, route } from '../http/openapi';
 import { showQuota } from '../tenants/quota-view';
-import * as schemas from '../http/schemas';
+import * as schemas from './schemas';
 
 type App = OpenAPIHono<ApiEnv>;
 
@@ -27,6 +27,12 @@ export function usageRoutes(app: App, dependencies: ApiDependencies): void {
   costRecords(app, dependencies);
   quotaChecks(app, dependencies);
 }
+
+/** The same answer as a file, for a request that asks for it. */
+const orCsv = <A extends ReturnType<typeof json>>(answer: A) => ({
+  ...answer,
+  content: { ...answer.content, ...medium('text/csv', '').content },
+});
 
 /** Thirty days and what is over of today, unless asked for otherwise. */
 function span(asked: { from?: string | undefined; to?: string | undefined }): { from: Date; to: Date } {
@@ -39,12 +45,11 @@ function span(asked: { from?: string | undefined; to?: string | undefined }): { 
 
 function usage(app: App, dependencies: ApiDependencies): void {
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/usage',
-      security,
       request: { query: schemas.usageQuery },
-      responses: { 200: json(schemas.usageView, 'What was spent, by group'), ...failures },
+      responses: { 200: orCsv(json(schemas.usageView, 'What was spent, by group')) },
     }),
     async (c) => {
       const asked = c.req.valid('query');
@@ -54,7 +59,7 @@ function usage(app: App, dependencies: ApiDependencies): void {
       if (format === 'csv')
         return csvFile(c, dependencies, `usage-by-${groupBy}.csv`, () =>
           usageLines(dependencies.exportPool, { tenantId, from, to, groupBy }),
-        ) as never;
+        );
       const { lines, costUsd, groups } = await readUsage(dependencies.pool, { tenantId, from, to, groupBy });
       const isCut = groups > lines.length;
       return c.json({ from: from.toISOString(), to: to.toISOString(), groupBy, costUsd, groups, isCut, lines }, 200);
@@ -103,17 +108,17 @@ const recordColumns = [
 function costRecords(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
   app.openapi(
-    createRoute({
+    route({
       method: 'get',
       path: '/v1/cost-records',
-      security,
       request: { query: schemas.costRecordsQuery },
       responses: {
-        200: json(
-          z.object({ records: z.array(schemas.costRecordView), next: z.string().nullable() }),
-          'Ledger lines that match, oldest first; `next` is the `after` of the next page',
+        200: orCsv(
+          json(
+            schemas.costRecordsView,
+            'Ledger lines that match, oldest first; `next` is the `after` of the next page',
+          ),
         ),
-        ...failures,
       },
     }),
     async (c) => {
@@ -133,7 +138,7 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
       }
       return csvFile(c, dependencies, 'cost-records.csv', () =>
         ledgerLines(dependencies.exportPool, { tenantId, filter, after }),
-      ) as never;
+      );
     },
   );
 }
@@ -161,18 +166,14 @@ const csvFile = (c: ApiContext, { longAnswers }: ApiDependencies, name: string, 
 
 function quotaChecks(app: App, dependencies: ApiDependencies): void {
   app.openapi(
-    createRoute({
-      method: 'post',
+    postRoute({
       path: '/v1/quota-checks',
-      security,
       request: {
-        headers: idempotencyHeader,
-        body: { required: true, content: { 'application/json': { schema: schemas.quotaCheckBody } } },
+        body: body(schemas.quotaCheckBody),
       },
       responses: {
         200: json(schemas.quotaCheckView, 'It has a chance: money for it is there now. Nothing is reserved'),
-        429: json(z.any(), 'It has none: the quota that stands in the way, and when it resets'),
-        ...failures,
+        ...denied,
       },
     }),
     async (c) => {

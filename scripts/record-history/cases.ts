@@ -7,7 +7,7 @@ import {
   sendMessage,
   startConversation,
 } from '../../api/conversations/service';
-import { startConversationBody, type StartConversationBody } from '../../api/http/schemas';
+import { startConversationBody, type StartConversationBody } from '../../api/conversations/schemas';
 import { decideApproval } from '../../store/approvals';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { setPlatformQuotas } from '../../store/leases';

@@ -1,7 +1,7 @@
 /** Plays what looks after everything: a round by itself, or some of what goes on for good. */
 import { randomUUID } from 'node:crypto';
 import { startConversation } from '../../api/conversations/service';
-import { startConversationBody } from '../../api/http/schemas';
+import { startConversationBody } from '../../api/conversations/schemas';
 import { decideApproval } from '../../store/approvals';
 import { addTurn } from '../../store/turns';
 import { until, type TestStack } from '../../test/support/stack';

@@ -6,7 +6,8 @@ import { createSpendlockClient } from '../../client';
 import { startApi } from '../../api/server';
 import { errorCatalogue } from '../../core/errors';
 import { createPool } from '../../store/pool';
-import type { TestApi } from '../support/api';
+import type { ApiDescription } from '../support/answers';
+import type { Answer, TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
 
@@ -479,6 +480,58 @@ describe('the API', () => {
       const page = await (await api.request('/docs', { key: '' })).text();
       for (const route of routes) expect(page).toContain(route);
       expect(page).not.toMatch(/(src|href)="https?:/);
+    });
+
+    test('holds for what otherwise the command line alone reads: keys that change, a hold that is released, a tenant that is deleted', async () => {
+      const { tenantId } = await api.admin.tenants.create({ tenantId: newTenantId() });
+      const post = async (path: string, body: object): Promise<Answer> => api.call('POST', path, { body });
+      const { apiKeyId } = (await post('/v1/keys', { tenantId })).body as { apiKeyId: string };
+      expect((await post(`/v1/keys/${apiKeyId}/rotate`, { tenantId })).status).toBe(201);
+      expect((await post(`/v1/keys/${apiKeyId}/revoke`, { tenantId })).status).toBe(200);
+      const operationId = randomUUID();
+      const asked = { tenantId, operationId, resource: 'llm', amountUsd: '1' };
+      expect((await post('/v1/reservations', asked)).status).toBe(201);
+      const released = await post(`/v1/tenants/${tenantId}/holds/${operationId}/release`, { reason: 'not called' });
+      expect(released).toEqual({ status: 200, body: { operationId, status: 'released' } });
+      const deletion = { confirm: tenantId, reason: 'it was a test' };
+      const deleted = await until('the balances are free of what was released', async () => {
+        const answer = await post(`/v1/tenants/${tenantId}/delete`, deletion);
+        return answer.status !== 409 && answer;
+      });
+      expect(deleted).toEqual({ status: 200, body: { tenantId, deleted: true } });
+    });
+
+    test('says of every answer what is in it, and which requests are refused for want of money', async () => {
+      const { paths } = (await (await api.request('/openapi.json', { key: '' })).json()) as ApiDescription;
+      const answers = Object.entries(paths).flatMap(([path, methods]) =>
+        Object.entries(methods).flatMap(([method, { responses }]) =>
+          Object.entries(responses).map(([status, { content }]) => ({
+            name: `${method.toUpperCase()} ${path} ${status}`,
+            schemas: Object.values(content ?? {}).map(({ schema }) => schema),
+          })),
+        ),
+      );
+      const saysNothing = (schema: object): boolean => !('type' in schema) && !('anyOf' in schema);
+      // A value that stands for an absent one is of requests: in an answer it would say that the field may be missing.
+      const mayLack = (schema: object): boolean => JSON.stringify(schema).includes('"default":');
+      expect(
+        answers
+          .filter(
+            ({ schemas }) => schemas.length === 0 || schemas.some((schema) => saysNothing(schema) || mayLack(schema)),
+          )
+          .map(({ name }) => name),
+      ).toEqual([]);
+      expect(
+        answers
+          .map(({ name }) => name)
+          .filter((name) => name.endsWith(' 429'))
+          .sort(),
+      ).toEqual([
+        'POST /v1/conversations/{id}/messages 429',
+        'POST /v1/quota-checks 429',
+        'POST /v1/reservations 429',
+        'POST /v1/runs 429',
+      ]);
     });
   });
 });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client } from '@temporalio/client';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
-import type { RunView } from '../../api/http/schemas';
+import type { RunView } from '../../api/runs/schemas';
 import { dataConverterFrom } from '../../temporal/encryption/data-converter';
 import { budgetWorkflowId } from '../../contracts/messages';
 import { startTestApi, type TestApi } from '../support/api';

@@ -4,7 +4,7 @@ import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
-import type { StartedRun } from '../../api/runs/service';
+import type { StartedRun } from '../../api/runs/schemas';
 
 describe('the workflow of a run', () => {
   let stack: TestStack;

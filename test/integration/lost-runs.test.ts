@@ -2,11 +2,11 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time';
-import { startRun } from '../../api/runs/service';
+import { startRun } from '../../api/runs/starting';
 import { createUpkeepActivities } from '../../activities/upkeep';
 import type { Coalescer } from '../../authority/client/coalescer';
 import { namespaceIdOf } from '../../temporal/namespace';
-import { startRunBody } from '../../api/http/schemas';
+import { startRunBody } from '../../api/runs/schemas';
 import { endRun } from '../../store/run-end';
 import { createRun, readRunEvents, takeUnseenRuns, type RunKey } from '../../store/runs';
 import { runWorkflowId, taskQueues } from '../../contracts/messages';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { BindingQuota } from '../../core/budget/commands';
 import { addWaiter, listWaiters } from '../../store/money-waiters';
 import { readRunEvents } from '../../store/runs';
-import type { StartedRun } from '../../api/runs/service';
+import type { StartedRun } from '../../api/runs/schemas';
 import type { TestApi } from '../support/api';
 import { budgetWorkflowId } from '../../contracts/messages';
 import { TestConversation } from '../support/conversations';

@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import type { z } from '@hono/zod-openapi';
-import type { OverviewView, usageView } from '../../api/http/schemas';
+import type { OverviewView } from '../../api/tenants/overview-schemas';
+import type { usageView } from '../../api/usage/schemas';
 import { forecast as forecastFrom } from '../../core/budget/forecast';
 import { parseUsd, sumUsd } from '../../core/money';
 import { usageGroups } from '../../store/usage';

@@ -1,7 +1,8 @@
-/** The API on a port of its own, with keys. */
+/** The API on a port of its own, with keys. What it answers has to be what it says of itself. */
 import { createSpendlockClient, type SpendlockClient } from '../../client';
 import { startApi, type RunningApi, type ServeOptions } from '../../api/server';
 import { createApiKey } from '../../store/api-keys';
+import { watchAnswers } from './answers';
 import type { TestStack } from './stack';
 
 export interface RequestOptions {
@@ -30,6 +31,8 @@ export interface TestApi extends RunningApi {
 
 export async function startTestApi(stack: TestStack, more: Partial<ServeOptions> = {}): Promise<TestApi> {
   const api = await startApi({ ...stack.api, host: '127.0.0.1', port: 0, ...more });
+  const answers = watchAnswers(api.url);
+  stack.complaints.push(() => answers.misfits().map((misfit) => `An answer does not fit its description. ${misfit}`));
   const { key: adminKey } = await createApiKey(stack.pool, { label: 'test' });
   const keyOf = async (tenantId: string): Promise<string> => (await createApiKey(stack.pool, { tenantId })).key;
   const request: TestApi['request'] = (path, { method = 'GET', key = adminKey, body, headers = {} } = {}) =>
@@ -44,6 +47,10 @@ export async function startTestApi(stack: TestStack, more: Partial<ServeOptions>
     });
   return {
     ...api,
+    async close() {
+      answers.stop();
+      await api.close();
+    },
     adminKey,
     admin: createSpendlockClient({ baseUrl: api.url, apiKey: adminKey }),
     keyOf,

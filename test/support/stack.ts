@@ -9,8 +9,9 @@ import { Client, Connection, WorkflowFailedError } from '@temporalio/client';
 import type { FaultPoint } from '../../activities/budget/paid-calls';
 import type { ProcessDependencies } from '../../api/http/context';
 import type { BudgetCommand } from '../../core/budget/commands';
-import { showRun, startRun, type StartedRun } from '../../api/runs/service';
-import { startRunBody, type RunView } from '../../api/http/schemas';
+import { showRun } from '../../api/runs/service';
+import { startRun } from '../../api/runs/starting';
+import { startRunBody, type RunView, type StartedRun } from '../../api/runs/schemas';
 import {
   startAnthropicStandIn,
   startE2bStandIn,
@@ -64,6 +65,8 @@ export class TestStack {
   readonly prefix = `t${randomUUID().slice(0, 8)}`;
   readonly closing = new AbortController();
   private readonly workers: TestWorker[] = [];
+  /** Each tells what is wrong that no test asserts: it fails the file, once everything is stopped. */
+  readonly complaints: (() => readonly string[])[] = [];
 
   private constructor(
     readonly database: TestDatabase,
@@ -325,6 +328,7 @@ export class TestStack {
     return { ledgerUsd: row.ledger, spentUsd: row.spent, reservedUsd: row.reserved, openReservations: row.open };
   }
 
+  /** @throws Error for what nobody may leave behind, such as answers of the API that do not fit their description. */
   async stop(): Promise<void> {
     this.closing.abort();
     await Promise.all(this.workers.map((worker) => worker.stop()));
@@ -338,6 +342,8 @@ export class TestStack {
       this.connection.close(),
     ]);
     await this.database.drop();
+    const complaints = this.complaints.flatMap((complaint) => complaint());
+    if (complaints.length > 0) throw new Error(complaints.join('\n'));
   }
 }
 

@@ -1,0 +1,88 @@
+/** What the routes of reservations take and give. */
+import { z } from '@hono/zod-openapi';
+import { claimTokenSchema, operationIdSchema, userIdSchema } from '../http/ids';
+import { amount, ofTenant } from '../http/schemas';
+import { plainText } from '../http/text';
+
+/** What a call is for. */
+const request = {
+  userId: userIdSchema.optional(),
+  resource: z.enum(['llm', 'e2b']),
+  kind: z.string().min(1).max(100).default('external.call'),
+  model: plainText(128).optional(),
+  priceVersion: z.string().max(200).default('caller'),
+};
+
+/** Money that a caller outside Temporal asks for. The caller chooses the operation id, and repeats it when it asks again. */
+export const reserveBody = z.strictObject({
+  operationId: operationIdSchema,
+  ...ofTenant,
+  ...request,
+  amountUsd: amount,
+  minimumUsd: amount
+    .optional()
+    .openapi({ description: 'The least of use: when less than all fits, the rest is granted.' }),
+  ttlSeconds: z.number().gt(0).lte(604_800).default(300),
+  onExpiry: z
+    .enum(['release', 'settle'])
+    .optional()
+    .openapi({ description: 'What running out means. When absent: release, or settle once claimed.' }),
+});
+export type ReserveBody = z.output<typeof reserveBody>;
+export const grantView = z.object({
+  operationId: z.string(),
+  decision: z.literal('granted'),
+  grantedUsd: z.string(),
+  partial: z.boolean(),
+  expiresAt: z.string(),
+  unreserved: z.literal(true).optional().openapi({
+    description: "Let through without a grant: the authority did not answer, and the tenant's policy allows it.",
+  }),
+});
+export type GrantView = z.infer<typeof grantView>;
+
+const claimToken = claimTokenSchema.optional();
+export const claimBody = z.strictObject(ofTenant);
+export const claimView = z.object({ operationId: z.string(), claimToken: z.string() });
+/** Of JSON that says what a call used. */
+export const usageBytesMax = 16 * 1024;
+export const commitBody = z.strictObject({
+  ...ofTenant,
+  costUsd: amount,
+  claimToken,
+  usage: z.unknown().optional().openapi({
+    description: 'What the call used, for the ledger. More than 16 KiB of it is left out; the cost is taken.',
+  }),
+  unreserved: z.strictObject(request).optional().openapi({
+    description:
+      'What the call was, when it was made without a reservation since nobody answered. Taken from tenants whose policy is `allow`.',
+  }),
+});
+export type CommitBody = z.output<typeof commitBody>;
+export const committedView = z.object({ operationId: z.string(), status: z.literal('committed') });
+
+export const releaseBody = z.strictObject({ ...ofTenant, claimToken });
+export const releasedView = z.object({ operationId: z.string(), status: z.literal('released') });
+export const extendBody = z.strictObject({ ...ofTenant, ttlSeconds: z.number().gt(0).lte(604_800) });
+export const extendedView = z.object({ operationId: z.string(), expiresAt: z.string() });
+
+/** A reservation as it stands. */
+export const reservationView = z.object({
+  operationId: z.string(),
+  userId: z.string().nullable(),
+  runId: z.string().nullable(),
+  resource: z.enum(['llm', 'e2b']),
+  kind: z.string(),
+  model: z.string().nullable(),
+  status: z.enum(['granted', 'denied', 'rejected', 'committed', 'released', 'expired']),
+  requestedUsd: z.string(),
+  grantedUsd: z.string().nullable(),
+  committedUsd: z.string().nullable(),
+  overrunUsd: z.string().nullable(),
+  settlement: z.enum(['actual', 'unverified', 'released', 'expired']).nullable(),
+  claimed: z.boolean(),
+  outcome: z.enum(['billed', 'not_billed']).nullable(),
+  decidedAt: z.string(),
+  expiresAt: z.string().nullable(),
+  endedAt: z.string().nullable(),
+});

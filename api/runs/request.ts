@@ -1,0 +1,120 @@
+/** What is asked of a run or a conversation: checked before anything is stored, and as its workflow's input. */
+import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
+import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
+import { omitUndefined } from '../../core/omit-undefined';
+import { readPolicy, type TenantPolicy } from '../../store/tenants';
+import type { AgentRunInput, ToolRule } from '../../contracts/messages';
+import type { StartConversationBody } from '../conversations/schemas';
+import type { ProcessDependencies } from '../http/context';
+import { ApiError } from '../http/errors';
+import { fileBytesMax, taskCharsMax } from '../http/schemas';
+import type { StartRunBody } from './schemas';
+import { whyNoText } from './text-file';
+
+/** What a run or a conversation remembers of how it was asked for. */
+export const optionsOf = ({
+  limits,
+  sandbox,
+  tools,
+  instructions,
+  compaction,
+  fallbackModels,
+  onDenied,
+}: StartRunBody | StartConversationBody): Record<string, unknown> => ({
+  limits,
+  sandbox,
+  compaction,
+  onDenied,
+  ...omitUndefined({ tools, instructions, fallbackModels }),
+});
+
+/** The part of a workflow's input that follows from how a run or a conversation was asked for. */
+export function inputOf(
+  body: StartRunBody | StartConversationBody,
+): Omit<AgentRunInput, 'runId' | 'tenantId' | 'model' | 'unavailable'> {
+  const { maxCostUsd, ...limits } = body.limits;
+  const { sandbox, compaction, onDenied, fallbackModels, userId } = body;
+  return {
+    ...limits,
+    ...omitUndefined({ maxCostUsd, userId, fallbackModels }),
+    ...(onDenied === 'wait' ? { onDenied } : {}),
+    ...(compaction.enabled ? { compact: true } : {}),
+    ...toolRules(body.tools),
+    sandboxTier: sandbox.tier,
+    sandboxWindowSeconds: sandbox.windowSeconds,
+    executionSeconds: sandbox.executionSeconds,
+    sandboxIdle: { pauseSeconds: sandbox.pauseAfterSeconds, killSeconds: sandbox.killAfterSeconds },
+  };
+}
+
+/** What a workflow has to know of the tools: which ask a person first, and which have a price. */
+function toolRules(tools: StartRunBody['tools']): Pick<AgentRunInput, 'tools'> {
+  const rules = (tools ?? []).flatMap(({ name, requiresApproval, priceUsd }): [string, ToolRule][] =>
+    requiresApproval || priceUsd !== undefined
+      ? [[name, { ...(requiresApproval ? { requiresApproval } : {}), ...(priceUsd === undefined ? {} : { priceUsd }) }]]
+      : [],
+  );
+  return rules.length === 0 ? {} : { tools: Object.fromEntries(rules) };
+}
+
+/** From the one that lets a step go on to the one that ends it. */
+const strictness = ['allow', 'wait', 'deny'] as const;
+
+/** A run may be stricter than its tenant, never laxer. Undefined means to wait. */
+export async function unavailablePolicy(
+  { pool }: ProcessDependencies,
+  { tenantId, asked }: { tenantId: string; asked: TenantPolicy['onUnavailable'] | undefined },
+): Promise<AgentRunInput['unavailable']> {
+  const tenant = await readPolicy(pool, tenantId);
+  const { onUnavailable = 'wait', answerTimeoutMs = 5_000 } = tenant ?? {};
+  if (asked !== undefined && strictness.indexOf(asked) < strictness.indexOf(onUnavailable)) {
+    throw new ApiError(
+      'invalid_request',
+      `onUnavailable: ${asked} is laxer than the tenant's ${onUnavailable}; a run may only be stricter. Nothing was stored.`,
+    );
+  }
+  const then = asked ?? onUnavailable;
+  return then === 'wait' ? undefined : { then, afterMs: answerTimeoutMs };
+}
+
+export function checkSizes(task: string, fileBytes: number): void {
+  const nothing = 'Nothing was stored.';
+  if (task.length > taskCharsMax) {
+    throw new ApiError(
+      'payload_too_large',
+      `task: ${task.length} characters; at most ${taskCharsMax} are taken. ${nothing}`,
+    );
+  }
+  if (fileBytes > fileBytesMax) {
+    throw new ApiError('payload_too_large', `file: ${fileBytes} bytes; at most ${fileBytesMax} are taken. ${nothing}`);
+  }
+}
+
+/** The file that comes with a run or a conversation; the content of a large one comes beside the body. */
+export const fileOf = (
+  { file }: Pick<StartRunBody, 'file'>,
+  content?: Buffer,
+): { name: string; content: Buffer } | undefined =>
+  file && { name: file.name, content: content ?? Buffer.from(file.contentBase64, 'base64') };
+
+/** What a program cannot read as text is refused before it costs anything. */
+export async function checkText(file: { name: string; content: Buffer } | undefined): Promise<void> {
+  const why = file && (await whyNoText(file));
+  if (why !== undefined) throw new ApiError('invalid_request', `file: ${why} Nothing was stored.`);
+}
+
+/** What has no price is refused before anything is stored. */
+export async function checkPrices(
+  { prices }: ProcessDependencies,
+  { models: named, tier }: { models: readonly string[]; tier: string },
+): Promise<void> {
+  const { models, sandboxes } = await prices();
+  try {
+    for (const model of named) findModelPrice(models, { model, at: Date.now() });
+    findSandboxPrice(sandboxes, { tier, at: Date.now() });
+  } catch (error) {
+    if (error instanceof UnpricedModelError) throw new ApiError('unpriced_model', error.message);
+    if (error instanceof UnpricedSandboxError) throw new ApiError('unpriced_sandbox', error.message);
+    throw error;
+  }
+}

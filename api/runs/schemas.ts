@@ -1,0 +1,136 @@
+/** What the routes of runs take and give. */
+import { z } from '@hono/zod-openapi';
+import { toolNames } from '../../contracts/messages';
+import { tenantIdSchema, userIdSchema } from '../http/ids';
+import { amount, modelName, moment, ofTenant } from '../http/schemas';
+import { plainText } from '../http/text';
+
+/** What a run and a conversation have in common. */
+export const runOptions = {
+  ...ofTenant,
+  userId: userIdSchema.optional(),
+  model: modelName.optional(),
+  fallbackModels: z
+    .array(modelName)
+    .max(5)
+    .optional()
+    .openapi({ description: 'Asked in this order when a provider cannot answer, each at its own price.' }),
+  instructions: z.string().max(20_000).optional().openapi({ description: 'Added to the instructions of the model.' }),
+  file: z
+    .strictObject({
+      name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}$/, {
+        error: 'must be a plain file name of letters, digits, spaces, dots, hyphens and underscores',
+      }),
+      contentBase64: z
+        .string()
+        .regex(/^[A-Za-z0-9+/]*={0,2}$/, {
+          error: 'must be base64 of A-Z, a-z, 0-9, + and /, without line breaks, blanks or a prefix such as data:',
+        })
+        .openapi({ description: 'Text, in UTF-8 or an encoding that has ASCII in it.' }),
+    })
+    .optional(),
+  tools: z
+    .array(
+      z.strictObject({
+        name: z.enum(toolNames),
+        requiresApproval: z.boolean().optional().openapi({ description: 'A person is asked before each use.' }),
+        priceUsd: amount.optional().openapi({ description: 'What each use costs, beside the sandbox.' }),
+      }),
+    )
+    .max(toolNames.length)
+    .optional()
+    .openapi({ description: 'The tools that the model may use. When absent: all, and for a task all but ask_person.' }),
+  onUnavailable: z
+    .enum(['wait', 'deny', 'allow'])
+    .optional()
+    .openapi({ description: 'When the budget authority does not answer. May only be stricter than the tenant.' }),
+  onDenied: z
+    .enum(['fail', 'wait'])
+    .default('fail')
+    .openapi({ description: 'When money is refused: end, or hold nothing and wait until there is some.' }),
+  compaction: z
+    .strictObject({
+      enabled: z.boolean().default(true),
+      contextTokens: z.number().int().min(1_000).max(10_000_000).optional(),
+      atShare: z.number().gt(0).lte(1).optional(),
+    })
+    .prefault({})
+    .openapi({ description: 'When a context that has grown is summed up: at a share of what the model takes.' }),
+  sandbox: z
+    .strictObject({
+      tier: z.string().default('standard'),
+      template: plainText(128).optional(),
+      windowSeconds: z.number().int().min(10).max(3_600).default(300),
+      executionSeconds: z.number().int().min(1).max(3_600).default(120),
+      pauseAfterSeconds: z.number().int().min(1).max(3_600).default(60),
+      killAfterSeconds: z.number().int().min(1).max(2_592_000).default(86_400),
+    })
+    .prefault({}),
+};
+
+export const startRunBody = z.strictObject({
+  ...runOptions,
+  task: z.string().trim().min(1),
+  limits: z
+    .strictObject({
+      maxSteps: z.number().int().min(1).max(100).default(12),
+      maxCostUsd: amount.optional(),
+      timeoutSeconds: z.number().int().min(1).max(86_400).default(1_800),
+      maxOutputTokens: z.number().int().min(1).max(64_000).default(4_096),
+    })
+    .prefault({}),
+});
+export type StartRunBody = z.infer<typeof startRunBody>;
+
+const runStep = z.object({
+  operationId: z.string(),
+  kind: z.string(),
+  resource: z.enum(['llm', 'e2b']),
+  step: z.number().optional(),
+  attempt: z.number().optional(),
+  status: z.string(),
+  requestedUsd: z.string(),
+  reservedUsd: z.string().nullable(),
+  committedUsd: z.string().nullable(),
+  settlement: z.string().nullable(),
+  decidedAt: z.string(),
+  claimedAt: z.string().nullable().openapi({ description: 'When its money was first used.' }),
+  endedAt: z.string().nullable().openapi({ description: 'When its call was over, or its money came back.' }),
+  traceId: z.string().nullable(),
+});
+
+export const runView = z.object({
+  runId: z.string(),
+  tenantId: z.string(),
+  workflowId: z.string(),
+  status: z.enum(['running', 'waiting_for_money', 'completed', 'quota_exceeded', 'failed', 'cancelled']),
+  waitingFor: z.record(z.string(), z.unknown()).nullable(),
+  model: z.string(),
+  answer: z.string().nullable(),
+  failure: z.record(z.string(), z.unknown()).nullable(),
+  costUsd: z.string(),
+  quota: z
+    .object({ limitUsd: z.string(), topupUsd: z.string(), spentUsd: z.string(), reservedUsd: z.string() })
+    .nullable(),
+  steps: z.array(runStep),
+  createdAt: z.string(),
+  endedAt: z.string().nullable(),
+});
+export type RunView = z.infer<typeof runView>;
+
+export const runsQuery = z.strictObject({
+  tenantId: tenantIdSchema.optional(),
+  type: z.enum(['task', 'conversation']).default('task'),
+  status: z.enum(['running', 'completed', 'quota_exceeded', 'failed', 'cancelled']).optional(),
+  userId: userIdSchema.optional(),
+  before: moment.optional(),
+  limit: z.coerce.number().int().min(1).max(500).default(50),
+});
+/** A run without its steps. */
+export const runSummary = runView.omit({ steps: true, quota: true, answer: true, waitingFor: true }).extend({
+  userId: z.string().nullable(),
+});
+export const runsView = z.object({ runs: z.array(runSummary) });
+export const startedRunView = z.object({ runId: z.string(), workflowId: z.string(), status: z.literal('running') });
+export type StartedRun = z.infer<typeof startedRunView>;
+export const cancelledRunView = z.object({ runId: z.string(), status: z.literal('cancelling') });

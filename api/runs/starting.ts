@@ -1,0 +1,132 @@
+/** Starting runs, and the workflows of runs and conversations that are stored. */
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import { WorkflowIdReusePolicy } from '@temporalio/common';
+import {
+  budgetWorkflowId,
+  holdsMoneyAttribute,
+  modelAttribute,
+  runStatusAttribute,
+  runWorkflowId,
+  taskQueues,
+  tenantIdAttribute,
+  userIdAttribute,
+  type AgentRunInput,
+} from '../../contracts/messages';
+import { createRun, findRun } from '../../store/runs';
+import { namespaceIdOf } from '../../temporal/namespace';
+import type { ProcessDependencies } from '../http/context';
+import { ApiError } from '../http/errors';
+import { gate } from '../tenants/gate';
+import { checkPrices, checkSizes, checkText, fileOf, inputOf, optionsOf, unavailablePolicy } from './request';
+import type { StartedRun, StartRunBody } from './schemas';
+
+/**
+ * Starts a run. Repeated with the same id it goes on with the same run.
+ *
+ * @throws ApiError `run_lost` for a repeat that comes after the run was given up.
+ */
+export async function startRun(
+  dependencies: ProcessDependencies,
+  {
+    runId,
+    tenantId,
+    body,
+    content,
+  }: {
+    runId: string;
+    tenantId: string;
+    body: StartRunBody;
+    /** Of its file, when it was large and is not in the body. */
+    content?: Buffer | undefined;
+  },
+): Promise<StartedRun> {
+  const model = body.model ?? dependencies.defaultModel;
+  const file = fileOf(body, content);
+  checkSizes(body.task, file?.content.length ?? 0);
+  await checkText(file);
+  const models = [model, ...(body.fallbackModels ?? [])];
+  await checkPrices(dependencies, { models, tier: body.sandbox.tier });
+  // One that waits for money is started without any.
+  if (body.onDenied !== 'wait')
+    await gate(dependencies, { tenantId, userId: body.userId, resource: 'llm', what: 'The run was not started.' });
+  const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
+  const workflowId = runWorkflowId(runId);
+  const options = optionsOf(body);
+  const status = await createRun(dependencies.pool, {
+    runId,
+    tenantId,
+    userId: body.userId,
+    workflowId,
+    namespace: await namespaceIdOf(dependencies.temporal),
+    model,
+    task: body.task,
+    options,
+    file,
+  });
+  if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId });
+  const input = { runId, tenantId, model, ...inputOf(body), ...(unavailable ? { unavailable } : {}) };
+  await startWorkflow(dependencies, { type: 'agentRun', workflowId, input, summary: `Agent run with ${model}` });
+  return { runId, workflowId, status: 'running' };
+}
+
+/** A run that was given up for lost has been reported as failed; it must not begin after that. */
+export async function refuseIfLost(
+  { pool }: ProcessDependencies,
+  key: { tenantId: string; runId: string },
+): Promise<void> {
+  const run = await findRun(pool, key);
+  if (run?.failure?.code !== 'run_lost') return;
+  throw new ApiError('run_lost', `The run ${key.runId} was given up. ${run.failure.message} Nothing was started.`);
+}
+
+/** A workflow to be started for a run that is stored. */
+export interface NewWorkflow {
+  type: 'agentRun' | 'conversation';
+  workflowId: string;
+  input: AgentRunInput;
+  /** What Temporal UI shows beside its id. */
+  summary: string;
+}
+
+/** What Temporal UI shows of it from the start. */
+function detailsOf({ tenantId, userId, model, maxSteps, maxCostUsd, timeoutSeconds, onDenied }: AgentRunInput): string {
+  const lines = [
+    `Tenant **${tenantId}**${userId === undefined ? '' : `, user **${userId}**`}, model **${model}**.`,
+    `At most ${maxSteps} model calls and ${timeoutSeconds} s${maxCostUsd === undefined ? '' : `, and ${maxCostUsd} USD`}.`,
+    `A denied step ${onDenied === 'wait' ? 'waits for money' : 'ends it'}. Its steps: under Current Details. What the tenant has left: workflow \`${budgetWorkflowId(tenantId)}\`.`,
+  ];
+  return lines.join('\n\n');
+}
+
+/** @throws ApiError `unavailable` when Temporal does not take it; the run is stored. */
+export async function startWorkflow(
+  { temporal, taskQueuePrefix, log }: ProcessDependencies,
+  { type, workflowId, input, summary }: NewWorkflow,
+): Promise<void> {
+  try {
+    await temporal.workflow.start(type, {
+      workflowId,
+      taskQueue: taskQueues(taskQueuePrefix).runs,
+      args: [input],
+      workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
+      typedSearchAttributes: [
+        { key: tenantIdAttribute, value: input.tenantId },
+        { key: modelAttribute, value: input.model },
+        { key: runStatusAttribute, value: 'running' },
+        { key: holdsMoneyAttribute, value: type === 'agentRun' },
+        ...(input.userId === undefined ? [] : [{ key: userIdAttribute, value: input.userId }]),
+      ],
+      staticSummary: summary,
+      staticDetails: detailsOf(input),
+    });
+    const { tenantId, runId } = input;
+    log.info({ tenantId, runId, ...(type === 'conversation' ? { conversationId: runId } : {}), type }, 'a run began');
+  } catch (error) {
+    if (error instanceof WorkflowExecutionAlreadyStartedError) return;
+    log.error({ tenantId: input.tenantId, workflowId, error }, 'a run could not be started');
+    throw new ApiError(
+      'unavailable',
+      `Temporal did not take the run ${input.runId}. The run is stored and has not begun; send the same request with the same Idempotency-Key within two minutes to start it.`,
+    );
+  }
+}

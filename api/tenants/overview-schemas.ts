@@ -1,0 +1,82 @@
+/** How a tenant stands, as the dashboard is told. */
+import { z } from '@hono/zod-openapi';
+import { usageView } from '../usage/schemas';
+import { frozenFields, moreUserQuotas, quotaView } from './schemas';
+
+const usageLines = usageView.shape.lines;
+const at = z.string();
+/** What an operation was for, and whose. */
+const operationFields = {
+  operationId: z.string(),
+  runId: z.string().nullable(),
+  userId: z.string().nullable(),
+  kind: z.string(),
+  resource: z.enum(['llm', 'e2b']),
+  model: z.string().nullable(),
+};
+/** A tenant in a list of them, with its monthly quota for everything. Amounts are decimal strings. */
+export const tenantSummary = z.object({
+  tenantId: z.string(),
+  name: z.string(),
+  frozenReason: z.string().nullable(),
+  limitUsd: z.string().nullable(),
+  spentUsd: z.string().nullable(),
+  reservedUsd: z.string().nullable(),
+  createdAt: at,
+});
+export const tenantsView = z.object({ tenants: z.array(tenantSummary) });
+
+/** How a tenant stands. */
+export const overviewView = z.object({
+  tenantId: z.string(),
+  name: z.string(),
+  ...frozenFields,
+  ...moreUserQuotas,
+  quotas: z.array(
+    quotaView.extend({
+      forecast: z
+        .object({ projectedUsd: z.string(), exhaustedAt: z.string().nullable() })
+        .nullable()
+        .openapi({ description: 'Where its spend is heading; null in the first hour of its period.' }),
+    }),
+  ),
+  spend: z.object({ from: at, byDay: usageLines, byModel: usageLines, byUser: usageLines, byKind: usageLines }),
+  denials: z.array(
+    z.object({
+      ...operationFields,
+      requestedUsd: z.string(),
+      reason: z.string(),
+      quota: z
+        .looseObject({ scope: z.string(), scopeId: z.string(), resourceType: z.string(), period: z.string() })
+        .nullable(),
+      deniedAt: at,
+    }),
+  ),
+  alerts: z.array(
+    z.object({
+      alertId: z.string(),
+      kind: z.enum(['quota_warning', 'quota_exceeded', 'overrun']),
+      threshold: z.number().nullable(),
+      details: z.record(z.string(), z.unknown()),
+      raisedAt: at,
+      sentAt: at.nullable(),
+    }),
+  ),
+  holds: z.array(
+    z.object({
+      ...operationFields,
+      claimed: z.boolean(),
+      heldUsd: z.string(),
+      decidedAt: at,
+      expiresAt: at.nullable(),
+    }),
+  ),
+  open: z.object({
+    runs: z.number(),
+    conversations: z.number(),
+    waitingForMoney: z.number(),
+    sandboxes: z.number(),
+    approvals: z.number(),
+  }),
+});
+export type OverviewView = z.infer<typeof overviewView>;

@@ -1,0 +1,49 @@
+/** The routes by which administration sees every tenant, and steers the quotas that bind all of them together. */
+import type { OpenAPIHono, z } from '@hono/zod-openapi';
+import { listPlatformQuotas, setPlatformQuotas } from '../../store/leases';
+import { listTenants } from '../../store/operator-changes';
+import { operatorOf, type ApiDependencies } from '../http/context';
+import { body, json, route } from '../http/openapi';
+import { requireAdministration, type ApiEnv } from '../http/request';
+import { tenantsView } from './overview-schemas';
+import { showQuota } from './quota-view';
+import { platformQuotasView, setPlatformQuotasBody } from './schemas';
+
+export function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): void {
+  app.openapi(
+    route({
+      method: 'get',
+      path: '/v1/tenants',
+      responses: { 200: json(tenantsView, 'Every tenant, with its monthly quota') },
+    }),
+    async (c) => {
+      requireAdministration(c);
+      const tenants = await listTenants(pool);
+      return c.json(
+        { tenants: tenants.map((tenant) => ({ ...tenant, createdAt: tenant.createdAt.toISOString() })) },
+        200,
+      );
+    },
+  );
+  const path = '/v1/platform/quotas';
+  const answer = json(
+    platformQuotasView,
+    'The quotas that bind all tenants together, with what they spent, reserved and leased',
+  );
+  const show = async (): Promise<z.infer<typeof platformQuotasView>> => ({
+    quotas: (await listPlatformQuotas(pool)).map((quota) => ({ ...showQuota(quota), leasedUsd: quota.leasedUsd })),
+  });
+  app.openapi(route({ method: 'get', path, responses: { 200: answer } }), async (c) => {
+    requireAdministration(c);
+    return c.json(await show(), 200);
+  });
+  app.openapi(
+    route({ method: 'put', path, request: { body: body(setPlatformQuotasBody) }, responses: { 200: answer } }),
+    async (c) => {
+      requireAdministration(c);
+      const { quotas, author } = c.req.valid('json');
+      await setPlatformQuotas(pool, { changes: quotas, by: operatorOf(c.get('caller'), author) });
+      return c.json(await show(), 200);
+    },
+  );
+}

@@ -1,0 +1,101 @@
+/** The routes that make a tenant, and show and set its quotas. */
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import { keyFrom, orderApiKey } from '../../store/api-keys';
+import { sqlState, type Pool } from '../../store/pool';
+import { readBudget, setQuotas } from '../../store/quotas';
+import { orderTenant } from '../../store/tenants';
+import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
+import { ApiError } from '../http/errors';
+import { once } from '../http/idempotency';
+import { body, idParam, json, postRoute, route } from '../http/openapi';
+import { bearerOf, requireAdministration, type ApiEnv } from '../http/request';
+import { showQuota } from './quota-view';
+import * as schemas from './schemas';
+
+/** The quotas of a tenant, and who of it is frozen. */
+async function budgetOf(pool: Pool, tenantId: string, userIds?: readonly string[]) {
+  const { quotas, ...rest } = await readBudget(pool, tenantId, userIds);
+  return { tenantId, quotas: quotas.map(showQuota), ...rest };
+}
+
+export function tenantRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  const { pool } = dependencies;
+  quotaRoutes(app, dependencies);
+  app.openapi(
+    postRoute({
+      path: '/v1/tenants',
+      request: {
+        body: body(schemas.createTenantBody),
+      },
+      responses: { 201: json(schemas.newTenantView, 'The tenant, its quotas, and its API key, which is shown once') },
+    }),
+    (c) => {
+      requireAdministration(c);
+      const asked = c.req.valid('json');
+      const { tenantId, name } = asked;
+      const by = operatorOf(c.get('caller'));
+      const keyOf = (seed: string): string => keyFrom(bearerOf(c) ?? '', seed);
+      const make = async (seed: string) => {
+        if ((await orderTenant(pool, { tenantId, name, by, key: keyOf(seed) })) === 'exists')
+          throw new ApiError('tenant_exists', `There is a tenant ${tenantId} already. Nothing was changed.`);
+        const { quotas } = await budgetOf(pool, tenantId);
+        return { status: 201 as const, body: { tenantId, name: name ?? '', quotas } };
+      };
+      // A repeat that comes with another key than the request before it is shown a key of its own.
+      return once(c, dependencies, asked, make, async (seed) => {
+        const apiKey = keyOf(seed);
+        const order = { tenantId, by, key: apiKey, label: 'made with the tenant' };
+        await orderApiKey(pool, order).catch((error: unknown) => {
+          if (sqlState(error) !== '23503') throw error;
+          throw new ApiError('unknown_tenant', `The tenant ${tenantId} was deleted since. Nothing was done.`);
+        });
+        return { apiKey };
+      });
+    },
+  );
+}
+
+function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  const { pool } = dependencies;
+  const quotas = json(schemas.quotasView, 'The quotas of the tenant, and who is frozen');
+  const path = '/v1/tenants/{id}/quotas';
+  const params = idParam('The tenant');
+  app.openapi(
+    route({
+      method: 'get',
+      path,
+      request: { params, query: schemas.quotasQuery },
+      responses: { 200: quotas },
+    }),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      const { userId } = c.req.valid('query');
+      return c.json(await budgetOf(pool, tenantId, userId === undefined ? undefined : [userId]), 200);
+    },
+  );
+  app.openapi(
+    route({
+      method: 'put',
+      path,
+      request: { params, body: body(schemas.setQuotasBody) },
+      responses: { 200: quotas },
+    }),
+    async (c) => {
+      requireAdministration(c);
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      const changes = c.req.valid('json').quotas.map((quota) => {
+        if (quota.scope === 'user' && quota.scopeId === undefined) {
+          throw new ApiError(
+            'invalid_request',
+            'quotas: a quota of scope user needs the user as scopeId. Nothing was changed.',
+          );
+        }
+        return { ...quota, scopeId: quota.scope === 'tenant' ? tenantId : (quota.scopeId ?? '') };
+      });
+      await setQuotas(pool, { tenantId, changes, apiKeyId: c.get('caller').apiKeyId });
+      dependencies.authority.reload(tenantId);
+      const users = new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])));
+      return c.json(await budgetOf(pool, tenantId, users.size === 0 ? undefined : [...users]), 200);
+    },
+  );
+}

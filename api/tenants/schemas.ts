@@ -1,0 +1,168 @@
+/** What the routes of tenants and their quotas take and give. */
+import { z } from '@hono/zod-openapi';
+import { operationIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
+import { amount, author, reason } from '../http/schemas';
+import { plainText } from '../http/text';
+import { reservationView } from '../reservations/schemas';
+
+export const createTenantBody = z.strictObject({
+  tenantId: tenantIdSchema,
+  name: z.union([z.literal(''), plainText(200)]).optional(),
+});
+
+export const quotaView = z.object({
+  scope: z.enum(['platform', 'tenant', 'user']),
+  scopeId: z.string(),
+  resourceType: z.enum(['llm', 'e2b', 'all']),
+  period: z.enum(['day', 'week', 'month', 'lifetime']),
+  limitUsd: z.string(),
+  spentUsd: z.string(),
+  reservedUsd: z.string(),
+  topupUsd: z.string(),
+  remainingUsd: z.string(),
+  warningThreshold: z.number(),
+  moreWarningThresholds: z.array(z.number()),
+  resetsAt: z.string().nullable().openapi({ description: 'Null when it never resets.' }),
+});
+
+/** Kept with four decimals. */
+const share = z.number().gte(0.0001).lte(1);
+/** What a quota limits, and when it warns. */
+const limits = {
+  resourceType: z.enum(['llm', 'e2b', 'all']),
+  period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
+  limitUsd: amount,
+  warningThreshold: share.optional(),
+  moreWarningThresholds: z.array(share).max(10).optional(),
+};
+
+export const setQuotasBody = z.strictObject({
+  quotas: z
+    .array(
+      z.strictObject({
+        scope: z.enum(['tenant', 'user']).default('tenant'),
+        scopeId: userIdSchema.optional().openapi({ description: 'The user. The tenant itself when absent.' }),
+        ...limits,
+      }),
+    )
+    .min(1)
+    .max(100),
+});
+
+export const quotasQuery = z.strictObject({
+  userId: userIdSchema.optional().openapi({ description: 'The tenant and this user alone.' }),
+});
+export const moreUserQuotas = {
+  moreUserQuotas: z.number().int().openapi({
+    description: 'Quotas of users beyond the 500 quotas that are shown; `userId` shows those of one user.',
+  }),
+};
+
+/** Who may not reserve for now. */
+export const frozenFields = {
+  frozenReason: z
+    .string()
+    .nullable()
+    .openapi({ description: 'Why the tenant may not reserve for now; null when it may.' }),
+  frozenUsers: z
+    .array(z.object({ userId: z.string(), reason: z.string() }))
+    .openapi({ description: 'Users that are frozen themselves, the first hundred by name.' }),
+};
+
+export const quotasView = z.object({
+  tenantId: z.string(),
+  quotas: z.array(quotaView),
+  ...moreUserQuotas,
+  ...frozenFields,
+});
+export const newTenantView = z.object({
+  tenantId: z.string(),
+  name: z.string(),
+  quotas: z.array(quotaView),
+  apiKey: z.string().openapi({ description: 'Shown once.' }),
+});
+
+const platformQuotaView = quotaView.extend({
+  leasedUsd: z.string().openapi({ description: 'What tenants have drawn of it, spent or not.' }),
+});
+export const platformQuotasView = z.object({ quotas: z.array(platformQuotaView) });
+export const setPlatformQuotasBody = z.strictObject({
+  quotas: z.array(z.strictObject(limits)).min(1).max(12),
+  author,
+});
+const quotaKey = {
+  scope: z.enum(['tenant', 'user']).default('tenant'),
+  scopeId: userIdSchema.optional().openapi({ description: 'The user. The tenant itself when absent.' }),
+  resourceType: z.enum(['llm', 'e2b', 'all']).default('all'),
+  period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
+};
+export const topUpBody = z.strictObject({ ...quotaKey, amountUsd: amount, reason, author });
+export const topUpView = z.object({
+  tenantId: z.string(),
+  scope: quotaKey.scope.unwrap(),
+  scopeId: z.string(),
+  resourceType: quotaKey.resourceType.unwrap(),
+  period: quotaKey.period.unwrap(),
+  amountUsd: z.string(),
+});
+export const freezeBody = z.strictObject({ userId: userIdSchema.optional(), reason, author });
+export const unfreezeBody = z.strictObject({ userId: userIdSchema.optional(), author });
+export const frozenView = z.object({
+  tenantId: z.string(),
+  userId: z.string().optional().openapi({ description: 'The tenant itself when absent.' }),
+  frozen: z.boolean(),
+});
+const policy = {
+  onUnavailable: z.enum(['wait', 'deny', 'allow']),
+  answerTimeoutMs: z.number().int().min(100).max(600_000).default(5_000),
+};
+export const policyBody = z.strictObject({ ...policy, author });
+export const policyView = z.object({
+  tenantId: z.string(),
+  ...policy,
+  answerTimeoutMs: policy.answerTimeoutMs.unwrap(),
+});
+const userDefaults = z
+  .array(
+    z.strictObject({
+      resourceType: quotaKey.resourceType,
+      period: quotaKey.period,
+      limitUsd: amount,
+      warningThreshold: share.default(0.8),
+    }),
+  )
+  .max(20);
+export const userDefaultsBody = z.strictObject({ quotas: userDefaults, author });
+export const userDefaultsView = z.object({
+  tenantId: z.string(),
+  quotas: z.array(
+    z.object({
+      resourceType: quotaKey.resourceType.unwrap(),
+      period: quotaKey.period.unwrap(),
+      limitUsd: z.string(),
+      warningThreshold: z.number(),
+    }),
+  ),
+});
+export const adjustmentBody = z.strictObject({
+  operationId: operationIdSchema,
+  costUsd: amount.openapi({ description: 'What the operation really cost, in all.' }),
+  reason,
+  author,
+});
+export const adjustmentView = z.object({
+  tenantId: z.string(),
+  operationId: z.string(),
+  costUsd: z.string(),
+  differenceUsd: z.string(),
+});
+export const holdsQuery = z.object({ unverified: z.enum(['true', 'false']).optional() });
+export const holdsView = z.object({ tenantId: z.string(), holds: z.array(reservationView) });
+export const releaseHoldBody = z.strictObject({ reason, author });
+
+export const deleteTenantBody = z.strictObject({
+  confirm: tenantIdSchema.openapi({ description: 'The tenant once more: what is deleted does not come back.' }),
+  reason: z.string().trim().min(1).max(1_000),
+  author,
+});
+export const deletedView = z.object({ tenantId: z.string(), deleted: z.literal(true) });

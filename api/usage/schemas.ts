@@ -1,0 +1,97 @@
+/** What the routes of usage, of the ledger and of quota checks take and give. */
+import { z } from '@hono/zod-openapi';
+import { usageGroups } from '../../store/usage';
+import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
+import { amount, modelName, moment, ofTenant } from '../http/schemas';
+import { plainText } from '../http/text';
+import { quotaView } from '../tenants/schemas';
+
+/** What is going to be done, for the gate: a sum, a model call, or a sandbox. */
+export const quotaCheckBody = z.strictObject({
+  ...ofTenant,
+  userId: userIdSchema.optional(),
+  resource: z.enum(['llm', 'e2b']).default('llm'),
+  estimatedUsd: amount.optional(),
+  call: z
+    .strictObject({
+      model: modelName,
+      inputTokens: z.number().int().min(0).max(100_000_000),
+      maxOutputTokens: z.number().int().min(0).max(100_000_000),
+    })
+    .optional(),
+  sandbox: z
+    .strictObject({ tier: z.string().default('standard'), seconds: z.number().int().min(1).max(86_400).default(300) })
+    .optional(),
+});
+export type QuotaCheckBody = z.infer<typeof quotaCheckBody>;
+
+export const quotaCheckView = z.object({
+  allowed: z.literal(true),
+  resourceType: z.enum(['llm', 'e2b']),
+  estimatedCostUsd: z.string().nullable(),
+  quotas: z.array(quotaView),
+});
+
+export const costRecordsQuery = z.strictObject({
+  tenantId: tenantIdSchema.optional(),
+  from: moment.optional(),
+  to: moment.optional(),
+  userId: userIdSchema.optional(),
+  runId: runIdSchema.optional(),
+  conversationId: runIdSchema.optional(),
+  operationId: operationIdSchema.optional(),
+  model: modelName.optional(),
+  kind: plainText(100).optional(),
+  resource: z.enum(['llm', 'e2b']).optional(),
+  settlement: z.enum(['actual', 'unverified']).optional(),
+  format: z.enum(['json', 'csv']).default('json').openapi({ description: 'csv: all that match.' }),
+  after: z
+    .string()
+    .regex(/^\d{1,18}$/, { error: 'must be the `next` of a page' })
+    .optional(),
+  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+});
+
+export const costRecordView = z.object({
+  costRecordId: z.string(),
+  operationId: z.string(),
+  entry: z.string(),
+  tenantId: z.string(),
+  userId: z.string().nullable(),
+  runId: z.string().nullable(),
+  conversationId: z.string().nullable(),
+  turnId: z.string().nullable(),
+  kind: z.string(),
+  resource: z.enum(['llm', 'e2b']),
+  model: z.string().nullable(),
+  priceVersion: z.string().nullable(),
+  amountUsd: z.string(),
+  estimatedUsd: z.string().nullable(),
+  settlement: z.enum(['actual', 'unverified']),
+  usage: z.unknown(),
+  postedAt: z.string(),
+  recordedAt: z.string(),
+  reason: z.string().nullable().openapi({ description: 'Why a person corrected it, of an entry `adjustment`.' }),
+});
+export type CostRecordView = z.infer<typeof costRecordView>;
+export const costRecordsView = z.object({ records: z.array(costRecordView), next: z.string().nullable() });
+
+export const usageQuery = z.strictObject({
+  tenantId: tenantIdSchema.optional(),
+  from: moment.optional(),
+  to: moment.optional(),
+  groupBy: z.enum(usageGroups).default('model'),
+  format: z.enum(['json', 'csv']).default('json'),
+});
+
+export const usageView = z.object({
+  from: z.string(),
+  to: z.string(),
+  groupBy: z.enum(usageGroups),
+  costUsd: z.string().openapi({ description: 'Of all groups, also of those that `lines` leaves out.' }),
+  groups: z.number().openapi({ description: 'How many there are.' }),
+  isCut: z.boolean().openapi({ description: 'Whether `lines` has only the dearest 1,000; csv has all.' }),
+  lines: z.array(
+    z.object({ group: z.string(), costUsd: z.string(), unverifiedUsd: z.string(), operations: z.number() }),
+  ),
+});
