@@ -1,4 +1,13 @@
-/** The sandbox activities as workflows see them: types only. */
+/** The sandbox activities as workflows see them, and what holds where a run does not say. */
+
+/** Of a run that does not say so: the API fills them in, and a workflow has them that somebody started by hand. */
+export const sandboxDefaults = {
+  windowSeconds: 300,
+  /** What one program may take. */
+  executionSeconds: 120,
+  /** How long it runs, and then stays paused, while nobody uses it. */
+  idle: { pauseSeconds: 60, killSeconds: 86_400 },
+} as const;
 
 export interface SandboxPlan {
   tier: string;

@@ -13,7 +13,7 @@ import {
   toolResultSequence,
   writeTranscriptMessage,
 } from '../../store/transcripts';
-import type { ExecuteCode, Executed, RunPaidTools } from '../../contracts/sandbox';
+import { sandboxDefaults, type ExecuteCode, type Executed, type RunPaidTools } from '../../contracts/sandbox';
 import { failure } from '../failures';
 import { toolsOf } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
@@ -27,8 +27,6 @@ import { windowEndMs } from './windows';
 
 /** A provider that does not answer is asked again for so long before the model is told. */
 const reachingMs = 20_000;
-/** One program may run this long unless the run says otherwise. */
-const executionSecondsDefault = 120;
 
 export async function runTools(dependencies: SandboxDependencies, request: ExecuteCode): Promise<Executed> {
   if (await haveRun(dependencies, request)) return { sandboxGone: false };
@@ -77,7 +75,7 @@ interface CarriedOut {
 
 async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode): Promise<CarriedOut> {
   const { codeLanguages, pool, paidCalls, clock } = dependencies;
-  const { tenantId, runId, sandbox: open, step, executionSeconds = executionSecondsDefault } = request;
+  const { tenantId, runId, sandbox: open, step, executionSeconds = sandboxDefaults.executionSeconds } = request;
   const [uses, approvals, run] = await paidCalls.patiently('what is to be run', () =>
     Promise.all([toolUses(dependencies, request), readApprovals(pool, request), findRun(pool, request)]),
   );

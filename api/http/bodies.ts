@@ -14,7 +14,7 @@ import { fileBytesMax } from './schemas';
 const MiB = 1024 * 1024;
 
 /** One body, on the routes that take a file (base64 makes it a third larger), and on the others. */
-export const bodyLimits = { withFileBytes: Math.ceil(fileBytesMax * 1.4) + MiB, otherBytes: restBytesMax };
+const bodyLimits = { withFileBytes: Math.ceil(fileBytesMax * 1.4) + MiB, otherBytes: restBytesMax };
 
 const takesFile = (path: string): boolean => path === '/v1/runs' || path === '/v1/conversations';
 
@@ -49,11 +49,10 @@ export function limitBodies(room = new BodyRoom()): MiddlewareHandler<ApiEnv> {
     try {
       // Reading through a counting stream costs most of a small request: only where nothing else says the length.
       if (!isOpen) return await next();
-      const reading = (file ? whileReading.withFile : whileReading.other)(c, () => {
+      return await (file ? whileReading.withFile : whileReading.other)(c, () => {
         body.isWhole();
         return next();
       });
-      return await arrived(c, reading);
     } finally {
       body.release();
     }
@@ -78,10 +77,10 @@ const longBodies = new LongBodyTurns();
 export const readJson: MiddlewareHandler<ApiEnv> = async (c, next) => {
   if (c.req.url.includes('%00')) throw unstorable('The address');
   if (['POST', 'PUT'].includes(c.req.method)) {
-    const isEmpty = c.req.path.endsWith('/cancel') && (await arrived(c, c.req.text())) === '';
+    const isEmpty = c.req.path.endsWith('/cancel') && (await c.req.text()) === '';
     if (!isEmpty) {
       checkType(c);
-      const { text, file } = await arrived(c, read(c));
+      const { text, file } = await read(c);
       c.set('file', file);
       await longBodies.wait(ownerOf(c.get('caller')), text.length);
       const body = jsonFrom(text);
@@ -90,16 +89,6 @@ export const readJson: MiddlewareHandler<ApiEnv> = async (c, next) => {
   }
   await next();
 };
-
-/** @throws ApiError `invalid_request` when its sender goes before all of a body has come: that is no failure of this process. */
-async function arrived<T>(c: ApiContext, reading: Promise<T>): Promise<T> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof ApiError || c.env.incoming.complete) throw error;
-    throw new ApiError('invalid_request', 'The connection ended before all of the body had come. Nothing was done.');
-  }
-}
 
 async function read(c: ApiContext): Promise<LargeBody> {
   const mayBeLarge = takesFile(c.req.path) && Number(c.req.header('content-length') ?? Infinity) >= largeBytes;

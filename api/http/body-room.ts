@@ -25,7 +25,7 @@ export interface BodyRoomLimits {
   largeBytes: number;
 }
 
-export const bodyRoomLimits: BodyRoomLimits = {
+const bodyRoomLimits: BodyRoomLimits = {
   perOwnerBytes: 40 * MiB,
   allBytes: 120 * MiB,
   ownBytes: 4 * MiB,

@@ -1,6 +1,7 @@
 /** What the routes of runs take and give. */
 import { z } from '@hono/zod-openapi';
 import { toolNames } from '../../contracts/messages';
+import { sandboxDefaults } from '../../contracts/sandbox';
 import { tenantIdSchema, userIdSchema } from '../http/ids';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { plainText } from '../http/text';
@@ -60,10 +61,10 @@ export const runOptions = {
     .strictObject({
       tier: z.string().default('standard'),
       template: plainText(128).optional(),
-      windowSeconds: z.number().int().min(10).max(3_600).default(300),
-      executionSeconds: z.number().int().min(1).max(3_600).default(120),
-      pauseAfterSeconds: z.number().int().min(1).max(3_600).default(60),
-      killAfterSeconds: z.number().int().min(1).max(2_592_000).default(86_400),
+      windowSeconds: z.number().int().min(10).max(3_600).default(sandboxDefaults.windowSeconds),
+      executionSeconds: z.number().int().min(1).max(3_600).default(sandboxDefaults.executionSeconds),
+      pauseAfterSeconds: z.number().int().min(1).max(3_600).default(sandboxDefaults.idle.pauseSeconds),
+      killAfterSeconds: z.number().int().min(1).max(2_592_000).default(sandboxDefaults.idle.killSeconds),
     })
     .prefault({}),
 };

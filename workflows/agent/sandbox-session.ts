@@ -15,6 +15,7 @@ import {
   proxyActivities,
   type ActivityOptions,
 } from '@temporalio/workflow';
+import { sandboxDefaults } from '../../contracts/sandbox';
 import type { Executed, OpenSandbox, SandboxActivities, SandboxPlan } from '../../contracts/sandbox';
 import { denialOf, failureOf } from '../failures';
 import { siblingQueues, type AgentRunInput, type CarriedSandbox } from '../../contracts/messages';
@@ -27,10 +28,6 @@ const expiryMarginSeconds = 180;
 const leadSeconds = 30;
 /** What its activities need beyond their work: Postgres may be away when they are to write what it cost. */
 const writingSecondsMax = 300;
-/** What one program may take of a run that does not say so. */
-const executionSecondsDefault = 120;
-/** How long a sandbox runs and stays paused while nobody uses it, unless the run says otherwise. */
-const idleDefault = { pauseSeconds: 60, killSeconds: 86_400 };
 
 /** A provider that is ill fails no workflow. False when what was asked of it is left undone. Not cancellable. */
 async function unlessIll(ask: () => Promise<void>): Promise<boolean> {
@@ -131,7 +128,7 @@ export class SandboxSession {
       needSandbox: boolean;
     },
   ): Promise<void> {
-    const { tenantId, runId, executionSeconds = executionSecondsDefault } = this.run;
+    const { tenantId, runId, executionSeconds = sandboxDefaults.executionSeconds } = this.run;
     const request = { tenantId, runId, step, operationId, pricesUsd, executionSeconds };
     const once = { maximumAttempts: 1 };
     if (!calls.needSandbox) await this.programs(calls.count, once).runPaidTools(request);
@@ -203,7 +200,7 @@ export class SandboxSession {
   /** Waits until a condition holds, at most so long. A sandbox that nobody uses meanwhile is paused, and later ended. */
   async idle(isOver: () => boolean, seconds = Infinity): Promise<void> {
     const untilMs = Date.now() + seconds * 1_000;
-    const { pauseSeconds, killSeconds } = this.run.sandboxIdle ?? idleDefault;
+    const { pauseSeconds, killSeconds } = this.run.sandboxIdle ?? sandboxDefaults.idle;
     if (this.open) {
       // It is paused before its window ends, or the provider would end it.
       const pauseMs = Math.max(0, Math.min(pauseSeconds * 1_000, this.remainingMs() - this.leadMs() / 2));
@@ -272,7 +269,7 @@ export class SandboxSession {
   }
 
   private programs(count: number, retry?: ActivityOptions['retry']): SandboxActivities {
-    const { executionSeconds = executionSecondsDefault } = this.run;
+    const { executionSeconds = sandboxDefaults.executionSeconds } = this.run;
     return this.activities({
       startToCloseTimeout: (executionSeconds * Math.max(1, count) + 120 + writingSecondsMax) * 1_000,
       cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

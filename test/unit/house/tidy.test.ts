@@ -12,7 +12,7 @@ const longFiles: Record<string, number> = {
   'scripts/chaos/checks.ts': 358,
   'scripts/chaos/installation.ts': 374,
   'scripts/stand-ins/e2b.ts': 340,
-  'workflows/agent/sandbox-session.ts': 363,
+  'workflows/agent/sandbox-session.ts': 360,
   'workflows/budget/with-budget.ts': 318,
 };
 const longFunctions: Record<string, number> = {
