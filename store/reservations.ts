@@ -53,6 +53,22 @@ export async function findOperation(pool: Pool, key: OperationKey): Promise<Oper
   });
 }
 
+/** Which of some operations there are, in their one spelling: a mark of a release that came first is one too. */
+export async function findKnown(
+  pool: Pool,
+  { tenantId, operationIds }: { tenantId: string; operationIds: readonly string[] },
+): Promise<Set<string>> {
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const { rows } = await commitWith(
+      client.query<{ operationId: string }>(
+        `SELECT operation_id AS "operationId" FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = ANY ($2::uuid[])`,
+        [tenantId, operationIds],
+      ),
+    );
+    return new Set(rows.map(({ operationId }) => operationId));
+  });
+}
+
 const viewFields = [
   ...(['operationId', 'userId', 'runId', 'resource', 'kind', 'model', 'status', 'requestedUsd', 'grantedUsd'] as const),
   ...(['committedUsd', 'overrunUsd', 'settlement', 'claimed', 'outcome', 'decidedAt', 'expiresAt', 'endedAt'] as const),

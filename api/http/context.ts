@@ -44,7 +44,10 @@ export interface ProcessDependencies {
 }
 
 /** What the routes ask of the authorities. */
-export type Authority = Pick<AuthorityClient, 'reserve' | 'writeOutcome' | 'send' | 'reload' | 'close'>;
+export type Authority = Pick<
+  AuthorityClient,
+  'reserve' | 'writeOutcome' | 'releaseUnknown' | 'send' | 'reload' | 'close'
+>;
 
 export interface ApiDependencies extends ProcessDependencies {
   authority: Authority;

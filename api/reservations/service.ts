@@ -137,7 +137,7 @@ const isSameCost = ({ outcome, outcomeUsd }: OutcomeAnswer, costUsd: bigint): bo
 
 /** Gives a reservation up: its call was not made, or surely not billed. A reserve that comes later is refused. */
 export async function release(
-  { authority, pool }: ApiDependencies,
+  { authority }: ApiDependencies,
   { tenantId, item }: { tenantId: string; item: OutcomeItem },
 ): Promise<{ operationId: string; status: 'released' }> {
   const { operationId } = item;
@@ -148,11 +148,8 @@ export async function release(
   if (before.written || isReleased) return { operationId, status: 'released' };
   if (before.status !== null) throw refusalOf(before, { tenantId, operationId });
   // Nobody has heard of it yet: the authority leaves the mark that its reserve will meet.
-  authority.send(tenantId, { type: 'release', operationId });
-  for (const giveUpMs = performance.now() + releaseTimeoutMs; performance.now() < giveUpMs;) {
-    if (await findOperation(pool, { tenantId, operationId })) return { operationId, status: 'released' };
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  if (await authority.releaseUnknown(tenantId, operationId, releaseTimeoutMs))
+    return { operationId, status: 'released' };
   throw new ApiError(
     'authority_unavailable',
     'The authority did not answer. The release was sent and holds once it does.',

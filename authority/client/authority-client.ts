@@ -7,12 +7,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../../telemetry/log';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import { inOneSpelling } from '../../core/ids';
 import { listenForAnswers } from '../../store/answers';
 import type { Listener } from '../../store/listener';
 import { allowUnreserved, readReservations } from '../../store/decided';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';
+import { findKnown } from '../../store/reservations';
 import { Coalescer } from './coalescer';
+import { KnownLooks } from './known-looks';
 import { OutcomeWriter } from './outcome-writer';
 import { PendingReplies } from './pending-replies';
 import { TemporalSignals } from './signals';
@@ -30,6 +33,7 @@ export class AuthorityClient {
   private readonly coalescer: Coalescer;
   private readonly replies: PendingReplies;
   private readonly outcomes: OutcomeWriter;
+  private readonly looks: KnownLooks;
   private readonly listener: Listener;
   private waiters = 0;
   private readonly channel = `spendlock_answers_${randomBytes(8).toString('hex')}`;
@@ -39,6 +43,7 @@ export class AuthorityClient {
     this.coalescer = new Coalescer({ signals: new TemporalSignals({ client: temporal, taskQueue }), lazyMs: foldMs });
     this.replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log, lookUpMs });
     this.outcomes = new OutcomeWriter(pool);
+    this.looks = new KnownLooks((tenantId, operationIds) => findKnown(pool, { tenantId, operationIds }));
     this.listener = listenForAnswers(pool, {
       channel: this.channel,
       onNotice: ({ tenantId, continuing, answers }) => {
@@ -111,6 +116,12 @@ export class AuthorityClient {
     const answer = await this.outcomes.write(tenantId, item);
     if (answer.written) this.coalescer.nudge(tenantId).catch((error: unknown) => this.note(tenantId, error));
     return answer;
+  }
+
+  /** Gives up an operation that nobody has heard of yet. Whether its mark is there before that time is over. */
+  async releaseUnknown(tenantId: string, operationId: string, timeoutMs: number): Promise<boolean> {
+    this.send(tenantId, { type: 'release', operationId });
+    return this.looks.wait(tenantId, inOneSpelling(operationId), timeoutMs);
   }
 
   /** Sends a command that nobody waits for. One that Temporal refuses is logged: the record and its expiry remain. */

@@ -20,7 +20,12 @@ const written = (operationId: string): OutcomeAnswer => ({
   written: true,
   claimedElsewhere: false,
 });
-const nothing = { send: () => undefined, reload: () => undefined, close: async () => undefined };
+const nothing = {
+  releaseUnknown: () => Promise.resolve(false),
+  send: () => undefined,
+  reload: () => undefined,
+  close: async () => undefined,
+};
 const refused = (): never => {
   throw new Error('The plain alternative refused a call of the benchmark.');
 };

@@ -7,6 +7,7 @@ const Sequencer = require('@jest/test-sequencer').default;
 const longest = [
   'integration/start-stop',
   'chaos/conversations',
+  'integration/money-waiting',
   'chaos/chaos',
   'chaos/kill',
   'integration/conversations-long',
@@ -19,6 +20,7 @@ const longest = [
   'integration/start',
   'integration/sandboxes',
   'integration/operators',
+  'integration/books',
   'integration/leases',
   'integration/telemetry',
   'chaos/silence',
