@@ -2,6 +2,7 @@
  * What time it is by Postgres' clock, which is one for all processes: what was written down by one is gone on with by another, and
  * the clock of a machine may be minutes wrong.
  */
+import { clockMs } from './installation';
 import type { Pool } from './pool';
 
 /** How long a look at it is good for. */
@@ -19,13 +20,10 @@ export class DatabaseClock {
   async look(): Promise<void> {
     if (performance.now() - this.lookedAtMs < goodForMs) return;
     const beforeMs = Date.now();
-    const { rows } = await this.pool
-      .query<{ nowMs: number }>('SELECT extract(epoch FROM clock_timestamp())::float8 * 1000 AS "nowMs"')
-      .catch(() => ({ rows: [] }));
+    const nowMs = await clockMs(this.pool).catch(() => undefined);
     const afterMs = Date.now();
-    const [row] = rows;
-    if (!row) return;
-    const aheadMs = Math.round(row.nowMs - (beforeMs + afterMs) / 2);
+    if (nowMs === undefined) return;
+    const aheadMs = Math.round(nowMs - (beforeMs + afterMs) / 2);
     this.aheadMs = Math.abs(aheadMs) < differenceMinMs + (afterMs - beforeMs) ? 0 : aheadMs;
     this.lookedAtMs = performance.now();
   }

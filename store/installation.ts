@@ -7,7 +7,7 @@ export async function ping(pool: Pool): Promise<void> {
   await pool.query('SELECT 1');
 }
 
-async function readOne<T extends object>(client: ClientBase, sql: string): Promise<T> {
+async function readOne<T extends object>(client: ClientBase | Pool, sql: string): Promise<T> {
   const { rows } = await client.query<T>(sql);
   const [row] = rows;
   if (!row) throw new Error('A query that always has a row had none.');
@@ -48,6 +48,6 @@ export const countAdministrationKeys = async (client: ClientBase): Promise<numbe
   ).count;
 
 /** Milliseconds since 1970 by Postgres' clock. */
-export const clockMs = async (client: ClientBase): Promise<number> =>
+export const clockMs = async (client: ClientBase | Pool): Promise<number> =>
   (await readOne<{ nowMs: number }>(client, `SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS "nowMs"`))
     .nowMs;

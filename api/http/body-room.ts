@@ -5,6 +5,7 @@
  */
 import type { HttpBindings } from '@hono/node-server';
 import { ApiError, errorBody } from './errors';
+import { largeBytes } from './large-bodies';
 
 const MiB = 1024 * 1024;
 
@@ -29,7 +30,7 @@ const bodyRoomLimits: BodyRoomLimits = {
   perOwnerBytes: 40 * MiB,
   allBytes: 120 * MiB,
   ownBytes: 4 * MiB,
-  largeBytes: MiB / 4,
+  largeBytes,
 };
 
 interface BodyOrder {

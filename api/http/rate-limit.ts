@@ -2,7 +2,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { MiddlewareHandler } from 'hono';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
-import type { ApiEnv } from './request';
+import type { ApiContext, ApiEnv } from './request';
 import { ApiError } from './errors';
 
 /** What gives money back, or says what was spent: refusing it would leave money held that nobody uses. */
@@ -10,6 +10,13 @@ const givesBack = /^\/v1\/reservations\/[^/]+\/(commit|release)$/;
 
 /** A caller that asks again at once, on many connections, would keep the process busy with refusals alone. */
 const refusedAfterMs = 200;
+
+/** Refuses after a moment. @throws the error, with its `retryAfter` as a header too. */
+export async function refuseLate(c: ApiContext, error: ApiError): Promise<never> {
+  await setTimeout(refusedAfterMs);
+  c.header('retry-after', String(error.more.retryAfter));
+  throw error;
+}
 
 /**
  * Counts each key's requests in this process, second by second. A refusal takes a moment.
@@ -23,11 +30,9 @@ export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
       await limiter.consume(c.get('caller').apiKeyId);
     } catch (refusal) {
       if (!(refusal instanceof RateLimiterRes)) throw refusal;
-      await setTimeout(refusedAfterMs);
       const retryAfter = Math.max(1, Math.ceil(refusal.msBeforeNext / 1_000));
       const message = `This key sent more than ${perSecond} requests within a second. Nothing was done.`;
-      c.header('retry-after', String(retryAfter));
-      throw new ApiError('rate_limited', message, { retryAfter });
+      await refuseLate(c, new ApiError('rate_limited', message, { retryAfter }));
     }
     return next();
   };

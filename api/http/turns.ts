@@ -3,8 +3,8 @@
  * What came in with a flood is read before what Postgres answers others, so it would all be begun before that too.
  */
 import type { MiddlewareHandler } from 'hono';
-import { setTimeout } from 'node:timers/promises';
 import { ApiError } from './errors';
+import { refuseLate } from './rate-limit';
 import { ownerOf, type ApiContext, type ApiEnv } from './request';
 
 /** So many requests of one owner (a tenant, or a key of the administration) begin between two looks at what came in. */
@@ -13,8 +13,6 @@ const perTurn = 2;
 const dropsPerTurn = 10;
 /** So many may wait for their turn. Each takes some 20 KB, also where its client has gone. */
 const waitingMax = 5_000;
-/** A caller that asks again at once, on many connections, would keep the process busy with refusals alone. */
-const refusedAfterMs = 200;
 
 interface Waiting {
   /** False where its client has gone and nobody reads what it asks for. */
@@ -64,7 +62,7 @@ export function takeTurns(): MiddlewareHandler<ApiEnv> {
   return async (c, next) => {
     const name = ownerOf(c.get('caller'));
     const owner = owners.get(name) ?? { begun: 0, waiting: new Set() };
-    if (owner.waiting.size >= waitingMax) await refuse(c);
+    if (owner.waiting.size >= waitingMax) await refuseLate(c, tooMany());
     owners.set(name, owner);
     plan();
     if (owner.begun < perTurn) owner.begun += 1;
@@ -84,9 +82,9 @@ const isGone = ({ env }: ApiContext): boolean => env.incoming?.socket.destroyed 
 
 const gone = (): ApiError => new ApiError('invalid_request', 'Its client went before the request was begun.');
 
-async function refuse(c: ApiContext): Promise<never> {
-  await setTimeout(refusedAfterMs);
-  c.header('retry-after', '1');
-  const message = `There are ${waitingMax} requests already that wait for their turn. Nothing was done.`;
-  throw new ApiError('too_much_at_once', message, { retryAfter: 1 });
-}
+const tooMany = (): ApiError =>
+  new ApiError(
+    'too_much_at_once',
+    `There are ${waitingMax} requests already that wait for their turn. Nothing was done.`,
+    { retryAfter: 1 },
+  );
