@@ -10,6 +10,8 @@ import { Patience, pause, streamSilentMs } from './patience';
 export interface SpendlockClientOptions {
   baseUrl: string;
   apiKey: string;
+  /** How long an answer may take, all of it; eleven minutes when absent, for a reservation may wait for its tenant. */
+  timeoutMs?: number;
 }
 
 /** What a request may say beside its body. */

@@ -6,11 +6,16 @@
  *   for await (const { type, data } of spendlock.conversations.stream(conversationId, { message: 'Hello' }))
  *     if (type === 'delta') process.stdout.write(String(data.text));
  */
+import { budgetOf } from './budget';
 import { approvalsOf, conversationsOf } from './conversations';
 import { connect, type SpendlockClientOptions } from './http';
+import { keysOf } from './keys';
+import { platformOf } from './platform';
+import { pricesOf } from './prices';
 import { reservationsOf } from './reservations';
 import { runsOf } from './runs';
-import { quotaChecksOf, tenantsOf, usageOf } from './tenants';
+import { tenantsOf } from './tenants';
+import { quotaChecksOf, usageOf } from './usage';
 
 export {
   AuthenticationError,
@@ -20,12 +25,23 @@ export {
   SpendlockApiError,
   UnavailableError,
 } from './errors';
-export { NotBilledError, type MoneyGrant, type MoneySpent, type ReserveMoney } from './reservations';
+export {
+  NotBilledError,
+  type MoneyGrant,
+  type MoneySpent,
+  type ReservationView,
+  type ReserveMoney,
+} from './reservations';
+export type { BooksView, HoldsView } from './budget';
 export type { Approval, SendMessage, SentMessage, StartConversation, Transcript } from './conversations';
 export type { StreamEvent } from './events';
 export type { SpendlockClientOptions } from './http';
-export type { AttachedFile, RunView, StartRun } from './runs';
-export type { QuotaView, TenantQuotas, UsageView } from './tenants';
+export type { CurrentKeyView, KeyView, NewKeyView } from './keys';
+export type { PlatformQuotas } from './platform';
+export type { PriceView, SandboxPriceView } from './prices';
+export type { AttachedFile, RunsView, RunView, StartRun } from './runs';
+export type { OverviewView, QuotaView, TenantQuotas, TenantsView } from './tenants';
+export type { CostRecordsPage, UsageView } from './usage';
 export type { ConversationView, TurnView } from '../api/conversations/schemas';
 export type { CostRecordView } from '../api/usage/schemas';
 export type { QuotaDetails } from '../api/http/denials';
@@ -34,13 +50,17 @@ export type SpendlockClient = ReturnType<typeof createSpendlockClient>;
 
 /** Every POST carries an Idempotency-Key and is sent again when its answer was lost. */
 export function createSpendlockClient(options: SpendlockClientOptions) {
-  const http = connect(options);
+  const http = connect(options, options.timeoutMs);
   return {
     ...reservationsOf(http),
     runs: runsOf(http),
     conversations: conversationsOf(http),
     approvals: approvalsOf(http),
     tenants: tenantsOf(http),
+    budget: budgetOf(http),
+    platform: platformOf(http),
+    keys: keysOf(http),
+    prices: pricesOf(http),
     usage: usageOf(http),
     checkQuota: quotaChecksOf(http),
   };

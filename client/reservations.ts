@@ -1,9 +1,13 @@
 /** Paid calls outside any workflow: reserve, call, commit. */
+import type { claimView, reservationView } from '../api/reservations/schemas';
 import { omitUndefined } from '../core/omit-undefined';
 import { SpendlockApiError } from './errors';
 import type { Http } from './http';
 import { newUuid } from './ids';
 import { pause } from './patience';
+import type { Of } from './views';
+
+export type ReservationView = Of<typeof reservationView>;
 
 /** Money that a call outside Temporal asks for. Amounts are decimal strings of US dollars. */
 export interface ReserveMoney {
@@ -38,6 +42,8 @@ export interface MoneySpent {
   costUsd: string;
   usage?: unknown;
   tenantId?: string;
+  /** Of whoever claimed the reservation. */
+  claimToken?: string;
   /** What the call was, when it was made without a reservation. Taken from tenants whose policy is `allow`. */
   unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'kind' | 'model'>;
 }
@@ -66,7 +72,7 @@ export function reservationsOf(http: Http) {
     http.postByOperation<MoneyGrant>('/v1/reservations', { operationId, ...asked });
   const commit = (operationId: string, outcome: MoneySpent): Promise<object> =>
     http.postByOperation<object>(path(operationId, 'commit'), outcome);
-  const release = (operationId: string, more: { tenantId?: string } = {}): Promise<object> =>
+  const release = (operationId: string, more: { tenantId?: string; claimToken?: string } = {}): Promise<object> =>
     http.postByOperation<object>(path(operationId, 'release'), more);
 
   return {
@@ -76,6 +82,12 @@ export function reservationsOf(http: Http) {
     commit,
     /** Gives a reservation up: its call was not made, or surely not billed. */
     release,
+    /** A reservation as it stands. */
+    reservation: (operationId: string, { tenantId }: { tenantId?: string } = {}) =>
+      http.get<ReservationView>(`/v1/reservations/${operationId}`, { tenantId }),
+    /** Says that the call is about to be made: from now on its money does not come back by itself. */
+    claim: (operationId: string, { tenantId }: { tenantId?: string } = {}) =>
+      http.post<Of<typeof claimView>>(path(operationId, 'claim'), omitUndefined({ tenantId })),
     /** Holds a reservation for at least so long from now. */
     extend: (operationId: string, order: { ttlSeconds: number; tenantId?: string }) =>
       http.postByOperation<{ expiresAt: string }>(path(operationId, 'extend'), order),

@@ -1,10 +1,12 @@
 /** Tasks of an agent. */
 import type { z } from '@hono/zod-openapi';
-import type { runView, startRunBody } from '../api/runs/schemas';
+import type { runsQuery, runsView, runView, startRunBody } from '../api/runs/schemas';
 import type { StreamEvent } from './events';
 import type { Http, RequestOptions } from './http';
 
 export type RunView = z.infer<typeof runView>;
+export type RunsView = z.infer<typeof runsView>;
+export type RunsQuery = Omit<z.input<typeof runsQuery>, 'limit'> & { limit?: number };
 export interface AttachedFile {
   name: string;
   content: Uint8Array;
@@ -14,10 +16,19 @@ export type StartRun = Omit<z.input<typeof startRunBody>, 'file'> & { file?: Att
     'idempotencyKey'
   >;
 
+/** Bytes in base64; Node and browsers have this one way in common. */
+const inBase64 = (bytes: Uint8Array): string => {
+  const piece = 0x8000;
+  let text = '';
+  for (let from = 0; from < bytes.length; from += piece)
+    text += String.fromCharCode(...bytes.subarray(from, from + piece));
+  return btoa(text);
+};
+
 /** A body with its file as it travels. */
 export const withFile = <T extends object>({ file, ...rest }: T & { file?: AttachedFile }): object => ({
   ...rest,
-  ...(file ? { file: { name: file.name, contentBase64: Buffer.from(file.content).toString('base64') } } : {}),
+  ...(file ? { file: { name: file.name, contentBase64: inBase64(file.content) } } : {}),
 });
 
 export function runsOf(http: Http) {
@@ -27,6 +38,8 @@ export function runsOf(http: Http) {
       http.post<{ runId: string; workflowId: string; status: 'running' }>('/v1/runs', withFile(run), {
         idempotencyKey,
       }),
+    /** Tasks, or with `type: 'conversation'` conversations; the newest first. */
+    list: (query: RunsQuery = {}) => http.get<RunsView>('/v1/runs', query),
     get: (runId: string, tenantId?: string) => http.get<RunView>(`/v1/runs/${runId}`, { tenantId }),
     cancel: (runId: string, tenantId?: string) =>
       http.post<{ runId: string; status: string }>(

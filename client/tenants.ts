@@ -1,11 +1,14 @@
-/** Tenants, their quotas, and what they spent. */
+/** Tenants and their quotas. */
 import type { z } from '@hono/zod-openapi';
-import type { quotaView, setQuotasBody } from '../api/tenants/schemas';
-import type { CostRecordView, costRecordsQuery, quotaCheckBody, quotaCheckView, usageView } from '../api/usage/schemas';
-import type { Http } from './http';
+import type { OverviewView, tenantsView } from '../api/tenants/overview-schemas';
+import type { deletedView, deleteTenantBody, quotaView, setQuotasBody } from '../api/tenants/schemas';
+import type { StreamEvent } from './events';
+import type { Http, RequestOptions } from './http';
+import { withoutKey, type Given, type Of, type Ordered } from './views';
 
 export type QuotaView = z.infer<typeof quotaView>;
-export type UsageView = z.infer<typeof usageView>;
+export type TenantsView = Of<typeof tenantsView>;
+export type { OverviewView };
 export interface TenantQuotas {
   tenantId: string;
   quotas: QuotaView[];
@@ -13,47 +16,35 @@ export interface TenantQuotas {
   moreUserQuotas: number;
 }
 
+/** How long a file that comes may pause. */
+const exportSilentMs = 60_000;
+
 export function tenantsOf(http: Http) {
-  const path = (tenantId: string): string => `/v1/tenants/${encodeURIComponent(tenantId)}/quotas`;
+  const path = (tenantId: string, rest: string): string => `/v1/tenants/${encodeURIComponent(tenantId)}/${rest}`;
+  type Watched = Pick<RequestOptions, 'signal'>;
   return {
+    /** Every tenant, with its monthly quota for everything. */
+    list: () => http.get<TenantsView>('/v1/tenants'),
+    /** The same at once and whenever one changes (`tenants`), until the signal ends it. */
+    events: ({ signal }: Watched = {}): AsyncGenerator<StreamEvent> => http.events('/v1/tenants/events', { signal }),
     /** Makes a tenant. Its API key is in the answer, and nowhere else. */
     create: (tenant: { tenantId: string; name?: string }) =>
       http.post<TenantQuotas & { apiKey: string }>('/v1/tenants', tenant),
     /** Those of the tenant, and of its first users by name or of the one that is named. */
-    quotas: (tenantId: string, query: { userId?: string } = {}) => http.get<TenantQuotas>(path(tenantId), query),
+    quotas: (tenantId: string, query: { userId?: string } = {}) =>
+      http.get<TenantQuotas>(path(tenantId, 'quotas'), query),
     setQuotas: (tenantId: string, quotas: z.input<typeof setQuotasBody>['quotas']) =>
-      http.put<TenantQuotas>(path(tenantId), { quotas }),
+      http.put<TenantQuotas>(path(tenantId, 'quotas'), { quotas }),
+    /** How a tenant stands: quotas with a forecast, spend of 31 days, denials, alerts, holds. */
+    overview: (tenantId: string) => http.get<OverviewView>(path(tenantId, 'overview')),
+    /** The same at once and whenever it changes (`overview`), until the signal ends it. */
+    overviewEvents: (tenantId: string, { signal }: Watched = {}): AsyncGenerator<StreamEvent> =>
+      http.events(path(tenantId, 'overview/events'), { signal }),
+    /** Every row of a tenant as lines of JSON. The last line has `"end": true`: without it, it is not whole. */
+    export: (tenantId: string): Promise<ReadableStream<Uint8Array>> =>
+      http.body(path(tenantId, 'export'), exportSilentMs),
+    /** Deletes a tenant with all that is its own. What is deleted does not come back. */
+    delete: (tenantId: string, order: Ordered<Given<typeof deleteTenantBody>>) =>
+      http.post<Of<typeof deletedView>>(path(tenantId, 'delete'), ...withoutKey(order)),
   };
 }
-
-type RecordsQuery = Omit<z.input<typeof costRecordsQuery>, 'format' | 'limit'> & { limit?: number };
-
-export function usageOf(http: Http) {
-  return {
-    /** What was spent, by group. */
-    summary: (query: Record<string, string> = {}) => http.get<UsageView>('/v1/usage', query),
-    /** A page of the ledger. */
-    records: (query: RecordsQuery = {}) =>
-      http.get<{ records: CostRecordView[]; next: string | null }>('/v1/cost-records', query),
-    /** The ledger line by line, page after page. */
-    async *allRecords(query: RecordsQuery = {}): AsyncGenerator<CostRecordView> {
-      for (let after = query.after; ;) {
-        const page = await http.get<{ records: CostRecordView[]; next: string | null }>('/v1/cost-records', {
-          ...query,
-          after,
-        });
-        yield* page.records;
-        if (page.next === null) return;
-        after = page.next;
-      }
-    },
-    /** The ledger as comma-separated values. */
-    exportCsv: (query: RecordsQuery = {}) => http.text('/v1/cost-records', { ...query, format: 'csv' }),
-  };
-}
-
-/** Whether a request has a chance now. Nothing is reserved. @throws QuotaExceededError when it has none. */
-export const quotaChecksOf =
-  (http: Http) =>
-  (asked: z.input<typeof quotaCheckBody> = {}) =>
-    http.post<z.infer<typeof quotaCheckView>>('/v1/quota-checks', asked);

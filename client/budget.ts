@@ -1,0 +1,58 @@
+/** What operators order of a tenant's budget. Each takes effect on the next decision, and is in the audit. */
+import type { booksView, repairBody } from '../api/books/schemas';
+import type { releasedView } from '../api/reservations/schemas';
+import type {
+  adjustmentBody,
+  adjustmentView,
+  freezeBody,
+  frozenView,
+  holdsView,
+  policyBody,
+  policyView,
+  releaseHoldBody,
+  topUpBody,
+  topUpView,
+  unfreezeBody,
+  userDefaultsBody,
+  userDefaultsView,
+} from '../api/tenants/schemas';
+import type { Http } from './http';
+import { withoutKey, type Given, type Of, type Ordered } from './views';
+
+export type HoldsView = Of<typeof holdsView>;
+export type BooksView = Of<typeof booksView>;
+
+export function budgetOf(http: Http) {
+  const path = (tenantId: string, rest: string): string => `/v1/tenants/${encodeURIComponent(tenantId)}/${rest}`;
+  const order = <T>(tenantId: string, verb: string, ordered: Ordered<object>): Promise<T> =>
+    http.post<T>(path(tenantId, verb), ...withoutKey(ordered));
+  return {
+    /** Lifts a limit once, until its period ends. */
+    topUp: (tenantId: string, ordered: Ordered<Given<typeof topUpBody>>) =>
+      order<Of<typeof topUpView>>(tenantId, 'topups', ordered),
+    /** Nothing more is reserved by the tenant, or by one user; what is reserved goes on. */
+    freeze: (tenantId: string, ordered: Ordered<Given<typeof freezeBody>>) =>
+      order<Of<typeof frozenView>>(tenantId, 'freeze', ordered),
+    unfreeze: (tenantId: string, ordered: Ordered<Given<typeof unfreezeBody>> = {}) =>
+      order<Of<typeof frozenView>>(tenantId, 'unfreeze', ordered),
+    /** What happens when the authority does not answer. */
+    setPolicy: (tenantId: string, ordered: Ordered<Given<typeof policyBody>>) =>
+      order<Of<typeof policyView>>(tenantId, 'policy', ordered),
+    /** The quotas that a new user gets. */
+    setUserDefaults: (tenantId: string, ordered: Ordered<Given<typeof userDefaultsBody>>) =>
+      order<Of<typeof userDefaultsView>>(tenantId, 'user-defaults', ordered),
+    /** Corrects what an operation cost, by an entry of the difference. */
+    adjust: (tenantId: string, ordered: Ordered<Given<typeof adjustmentBody>>) =>
+      order<Of<typeof adjustmentView>>(tenantId, 'adjustments', ordered),
+    /** Open reservations, what runs out first on top; or the settlements whose cost nobody knows. */
+    holds: (tenantId: string, { unverified = false }: { unverified?: boolean } = {}) =>
+      http.get<HoldsView>(path(tenantId, 'holds'), unverified ? { unverified: 'true' } : {}),
+    /** Gives a reservation up, also a claimed one: its call was surely not billed. */
+    releaseHold: (tenantId: string, operationId: string, ordered: Ordered<Given<typeof releaseHoldBody>>) =>
+      order<Of<typeof releasedView>>(tenantId, `holds/${encodeURIComponent(operationId)}/release`, ordered),
+    /** What does not agree in the books, and what a mending would change. */
+    books: (tenantId: string) => http.get<BooksView>(path(tenantId, 'books')),
+    repairBooks: (tenantId: string, ordered: Ordered<Given<typeof repairBody>>) =>
+      order<BooksView>(tenantId, 'books/repair', ordered),
+  };
+}

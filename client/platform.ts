@@ -1,0 +1,14 @@
+/** The quotas that bind all tenants together. For administration. */
+import type { platformQuotasView, setPlatformQuotasBody } from '../api/tenants/schemas';
+import type { Http } from './http';
+import type { Given, Of } from './views';
+
+export type PlatformQuotas = Of<typeof platformQuotasView>;
+
+export function platformOf(http: Http) {
+  return {
+    quotas: () => http.get<PlatformQuotas>('/v1/platform/quotas'),
+    /** Sets limits, all or none; a lower one takes back at once what tenants leased and do not use. */
+    setQuotas: (order: Given<typeof setPlatformQuotasBody>) => http.put<PlatformQuotas>('/v1/platform/quotas', order),
+  };
+}

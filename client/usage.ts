@@ -1,0 +1,41 @@
+/** What was spent, line by line and in sums; and whether a request has a chance. */
+import type { CostRecordView, costRecordsQuery, quotaCheckBody, quotaCheckView, usageView } from '../api/usage/schemas';
+import type { Http } from './http';
+import type { Given, Of } from './views';
+
+export type UsageView = Of<typeof usageView>;
+export interface CostRecordsPage {
+  records: CostRecordView[];
+  /** The `after` of the next page. */
+  next: string | null;
+}
+type RecordsQuery = Omit<Given<typeof costRecordsQuery>, 'format' | 'limit'> & { limit?: number };
+
+export function usageOf(http: Http) {
+  const page = (query: RecordsQuery): Promise<CostRecordsPage> => http.get<CostRecordsPage>('/v1/cost-records', query);
+  return {
+    /** What was spent, by group. */
+    summary: (query: Record<string, string> = {}) => http.get<UsageView>('/v1/usage', query),
+    /** The same as comma-separated values, every group. */
+    summaryCsv: (query: Record<string, string> = {}) => http.text('/v1/usage', { ...query, format: 'csv' }),
+    /** A page of the ledger. */
+    records: (query: RecordsQuery = {}) => page(query),
+    /** The ledger line by line, page after page. */
+    async *allRecords(query: RecordsQuery = {}): AsyncGenerator<CostRecordView> {
+      for (let after = query.after; ;) {
+        const { records, next } = await page({ ...query, after });
+        yield* records;
+        if (next === null) return;
+        after = next;
+      }
+    },
+    /** The ledger as comma-separated values. */
+    exportCsv: (query: RecordsQuery = {}) => http.text('/v1/cost-records', { ...query, format: 'csv' }),
+  };
+}
+
+/** Whether a request has a chance now. Nothing is reserved. @throws QuotaExceededError when it has none. */
+export const quotaChecksOf =
+  (http: Http) =>
+  (asked: Given<typeof quotaCheckBody> = {}) =>
+    http.post<Of<typeof quotaCheckView>>('/v1/quota-checks', asked);
