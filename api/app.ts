@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { booksRoutes } from './books/routes';
 import { conversationRoutes } from './conversations/routes';
 import { dashboard } from './dashboard';
+import { limitAccess } from './http/access';
 import { authentication } from './http/authentication';
 import { limitBodies, readJson } from './http/bodies';
 import type { ApiDependencies } from './http/context';
@@ -22,6 +23,7 @@ import { reservationRoutes } from './reservations/routes';
 import { runRoutes } from './runs/routes';
 import { budgetRoutes } from './tenants/budget-routes';
 import { deletionRoutes } from './tenants/deletion-routes';
+import { holdRoutes } from './tenants/hold-routes';
 import { overviewRoutes } from './tenants/overview-routes';
 import { platformRoutes } from './tenants/platform-routes';
 import { tenantRoutes } from './tenants/routes';
@@ -35,6 +37,7 @@ const rooms = [
   reservationRoutes,
   platformRoutes,
   budgetRoutes,
+  holdRoutes,
   booksRoutes,
   priceRoutes,
   keyRoutes,
@@ -61,6 +64,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   app.use('/v1/*', limitAnswers(dependencies.untaken));
   app.use('/v1/*', takeTurns());
   if (dependencies.rateLimitPerSecond !== undefined) app.use('/v1/*', limitRate(dependencies.rateLimitPerSecond));
+  app.use('/v1/*', limitAccess(app));
   app.use('/v1/*', limitBodies());
   app.use('/v1/*', readJson);
   answerFailures(app, dependencies.log);

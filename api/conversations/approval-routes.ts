@@ -2,6 +2,7 @@
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { decideApprovalSignal } from '../../contracts/messages';
 import { decideApproval, listApprovals, type Approval } from '../../store/approvals';
+import { everybody, whoDecides } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
@@ -20,17 +21,20 @@ const approvalViewOf = ({ toolUseId: _, ...approval }: Approval): schemas.Approv
 export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool, temporal } = dependencies;
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/approvals',
-      request: { query: tenantQuery.extend({ runId: runIdSchema.optional() }) },
-      responses: {
-        200: json(
-          schemas.approvalsView,
-          'What people are asked and have not answered; with `runId` all of that run or conversation',
-        ),
+    route(
+      { operationId: 'listApprovals', summary: 'List what people are asked', tag: 'Approvals', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/approvals',
+        request: { query: tenantQuery.extend({ runId: runIdSchema.optional() }) },
+        responses: {
+          200: json(
+            schemas.approvalsView,
+            'What people are asked and have not answered; with `runId` all of that run or conversation',
+          ),
+        },
       },
-    }),
+    ),
     async (c) => {
       const { tenantId: named, runId } = c.req.valid('query');
       const tenantId = await tenantFor(c, dependencies, named);
@@ -38,14 +42,22 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
     },
   );
   app.openapi(
-    postRoute({
-      path: '/v1/approvals/{id}',
-      request: {
-        params: z.object({ id: approvalIdSchema }),
-        body: body(schemas.approvalBody),
+    postRoute(
+      {
+        operationId: 'decideApproval',
+        summary: 'Approve, refuse or answer what is asked',
+        tag: 'Approvals',
+        access: whoDecides,
       },
-      responses: { 200: json(schemas.approvalView, 'The decision is recorded') },
-    }),
+      {
+        path: '/v1/approvals/{id}',
+        request: {
+          params: z.object({ id: approvalIdSchema }),
+          body: body(schemas.approvalBody),
+        },
+        responses: { 200: json(schemas.approvalView, 'The decision is recorded') },
+      },
+    ),
     async (c) => {
       const asked = c.req.valid('json');
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);

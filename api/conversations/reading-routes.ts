@@ -3,6 +3,7 @@ import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import type { Run } from '../../store/runs';
 import { readTranscriptPage } from '../../store/transcripts';
 import { listTurns } from '../../store/turns';
+import { everybody } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { turnIdSchema } from '../http/ids';
@@ -28,20 +29,23 @@ export async function conversationOf(
 
 export function readingRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/conversations',
-      request: {
-        query: tenantQuery.extend({
-          userId: plainText(128).optional(),
-          before: moment.optional(),
-          limit: z.coerce.number().int().min(1).max(500).default(50),
-        }),
+    route(
+      { operationId: 'listConversations', summary: 'List conversations', tag: 'Conversations', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/conversations',
+        request: {
+          query: tenantQuery.extend({
+            userId: plainText(128).optional(),
+            before: moment.optional(),
+            limit: z.coerce.number().int().min(1).max(500).default(50),
+          }),
+        },
+        responses: {
+          200: json(schemas.conversationsView, 'The newest first'),
+        },
       },
-      responses: {
-        200: json(schemas.conversationsView, 'The newest first'),
-      },
-    }),
+    ),
     async (c) => {
       const { tenantId: named, before, ...query } = c.req.valid('query');
       const tenantId = await tenantFor(c, dependencies, named);
@@ -50,12 +54,15 @@ export function readingRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
     },
   );
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/conversations/{id}',
-      request: { params, query: tenantQuery },
-      responses: { 200: json(schemas.conversationView, 'The conversation') },
-    }),
+    route(
+      { operationId: 'getConversation', summary: 'Show a conversation', tag: 'Conversations', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/conversations/{id}',
+        request: { params, query: tenantQuery },
+        responses: { 200: json(schemas.conversationView, 'The conversation') },
+      },
+    ),
     async (c) => {
       const run = await conversationOf(c, dependencies, c.req.valid('query').tenantId);
       return c.json(await showConversation(dependencies, run), 200);
@@ -70,23 +77,26 @@ const turnsMax = 1_000;
 function whatWasSaid(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/conversations/{id}/messages',
-      request: {
-        params,
-        query: tenantQuery.extend({
-          after: z.coerce.number().int().min(0).max(2_147_483_647).default(0),
-          limit: z.coerce.number().int().min(1).max(500).default(200),
-          turnsAfter: z.coerce.number().int().min(0).max(2_147_483_647).default(0).openapi({
-            description: 'Turns after this number: a page has as many as fit.',
+    route(
+      { operationId: 'listMessages', summary: 'Read what was said', tag: 'Conversations', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/conversations/{id}/messages',
+        request: {
+          params,
+          query: tenantQuery.extend({
+            after: z.coerce.number().int().min(0).max(2_147_483_647).default(0),
+            limit: z.coerce.number().int().min(1).max(500).default(200),
+            turnsAfter: z.coerce.number().int().min(0).max(2_147_483_647).default(0).openapi({
+              description: 'Turns after this number: a page has as many as fit.',
+            }),
           }),
-        }),
+        },
+        responses: {
+          200: json(schemas.messagesView, 'What was said, in order, as content blocks; and the turns'),
+        },
       },
-      responses: {
-        200: json(schemas.messagesView, 'What was said, in order, as content blocks; and the turns'),
-      },
-    }),
+    ),
     async (c) => {
       const { tenantId, after, limit, turnsAfter } = c.req.valid('query');
       const run = await conversationOf(c, dependencies, tenantId);
@@ -105,18 +115,26 @@ function whatWasSaid(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
     },
   );
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/conversations/{id}/events',
-      request: {
-        params,
-        query: tenantQuery.extend({
-          turnId: turnIdSchema.optional().openapi({ description: 'Only this turn, to its end.' }),
-        }),
-        headers: z.object({ 'last-event-id': z.string().optional() }),
+    route(
+      {
+        operationId: 'followConversation',
+        summary: 'Follow what happens in a conversation',
+        tag: 'Conversations',
+        access: everybody,
       },
-      responses: { 200: eventStream('Server-sent events, numbered per conversation') },
-    }),
+      {
+        method: 'get',
+        path: '/v1/conversations/{id}/events',
+        request: {
+          params,
+          query: tenantQuery.extend({
+            turnId: turnIdSchema.optional().openapi({ description: 'Only this turn, to its end.' }),
+          }),
+          headers: z.object({ 'last-event-id': z.string().optional() }),
+        },
+        responses: { 200: eventStream('Server-sent events, numbered per conversation') },
+      },
+    ),
     async (c) => {
       const { tenantId, turnId } = c.req.valid('query');
       const run = await conversationOf(c, dependencies, tenantId);

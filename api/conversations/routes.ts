@@ -3,6 +3,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { isUuid } from '../../core/ids';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
+import { whoSpends, whoStops } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { answerOnce, once } from '../http/idempotency';
 import type { Place } from '../http/long-answers';
@@ -28,13 +29,16 @@ export function conversationRoutes(app: App, dependencies: ApiDependencies): voi
 
 function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
   app.openapi(
-    postRoute({
-      path: '/v1/conversations',
-      request: { body: body(schemas.startConversationBody) },
-      responses: {
-        201: json(schemas.openedView, 'The conversation is open'),
+    postRoute(
+      { operationId: 'startConversation', summary: 'Open a conversation', tag: 'Conversations', access: whoSpends },
+      {
+        path: '/v1/conversations',
+        request: { body: body(schemas.startConversationBody) },
+        responses: {
+          201: json(schemas.openedView, 'The conversation is open'),
+        },
       },
-    }),
+    ),
     async (c) => {
       const asked = c.req.valid('json');
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
@@ -46,11 +50,19 @@ function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
     },
   );
   app.openapi(
-    postRoute({
-      path: '/v1/conversations/{id}/close',
-      request: { params, body: body(schemas.closeBody) },
-      responses: { 202: json(schemas.closingView, 'The conversation was asked to end') },
-    }),
+    postRoute(
+      {
+        operationId: 'closeConversation',
+        summary: 'Ask a conversation to end',
+        tag: 'Conversations',
+        access: whoStops,
+      },
+      {
+        path: '/v1/conversations/{id}/close',
+        request: { params, body: body(schemas.closeBody) },
+        responses: { 202: json(schemas.closingView, 'The conversation was asked to end') },
+      },
+    ),
     async (c) => {
       const asked = c.req.valid('json');
       const run = await conversationOf(c, dependencies, asked.tenantId);
@@ -64,15 +76,23 @@ function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
 
 function messages(app: App, dependencies: ApiDependencies): void {
   app.openapi(
-    postRoute({
-      path: '/v1/conversations/{id}/messages',
-      request: { params, body: body(schemas.messageBody) },
-      responses: {
-        202: json(schemas.sentMessageView, 'The message is stored, and is answered in its turn'),
-        200: eventStream('With `Accept: text/event-stream`: the turn as it happens, to its end'),
-        ...denied,
+    postRoute(
+      {
+        operationId: 'sendMessage',
+        summary: 'Send a message, and follow its turn if asked to',
+        tag: 'Conversations',
+        access: whoSpends,
       },
-    }),
+      {
+        path: '/v1/conversations/{id}/messages',
+        request: { params, body: body(schemas.messageBody) },
+        responses: {
+          202: json(schemas.sentMessageView, 'The message is stored, and is answered in its turn'),
+          200: eventStream('With `Accept: text/event-stream`: the turn as it happens, to its end'),
+          ...denied,
+        },
+      },
+    ),
     async (c) => {
       const asked = c.req.valid('json');
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
@@ -103,11 +123,14 @@ function messages(app: App, dependencies: ApiDependencies): void {
     },
   );
   app.openapi(
-    postRoute({
-      path: '/v1/conversations/{id}/interrupt',
-      request: { params, body: body(schemas.interruptBody) },
-      responses: { 202: json(schemas.interruptedView, 'The turn was asked to stop') },
-    }),
+    postRoute(
+      { operationId: 'interruptTurn', summary: 'Ask a turn to stop', tag: 'Conversations', access: whoStops },
+      {
+        path: '/v1/conversations/{id}/interrupt',
+        request: { params, body: body(schemas.interruptBody) },
+        responses: { 202: json(schemas.interruptedView, 'The turn was asked to stop') },
+      },
+    ),
     async (c) => {
       const asked = c.req.valid('json');
       const run = await conversationOf(c, dependencies, asked.tenantId);

@@ -1,11 +1,13 @@
 /** The API's description, as a document and as a page. Both are made once: anybody may ask for them, as often as they like. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import type { ApiEnv } from './request';
+import { tags } from './openapi';
 import { docsPage, docsPolicy } from './docs-page';
 
 const description = {
   openapi: '3.1.0',
   info: { title: 'Spendlock', version: '1', description: 'Agent runs that cannot overspend.' },
+  tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
 };
 
 /** Serves what describes all the routes that `app` has by the first time that somebody asks. */

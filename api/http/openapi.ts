@@ -1,5 +1,6 @@
 /** How a route describes itself: what it takes, and every answer that it gives. Its code is held to that by the compiler. */
 import { createRoute, z, type RouteConfig } from '@hono/zod-openapi';
+import type { Role } from '../../core/roles';
 import { denialView } from './denials';
 import { pathIdSchema } from './ids';
 import { errorView } from './schemas';
@@ -26,20 +27,67 @@ const idempotencyHeader = z.object({
     .openapi({ description: 'A repeat with the same key gets the first answer.' }),
 });
 
+/** The groups that routes are shown in. */
+export const tags = {
+  Runs: 'One task each: started, followed, stopped.',
+  Conversations: 'Runs that people talk with, message by message.',
+  Approvals: 'What a run or conversation asks of people, and what they decide.',
+  Reservations: 'Money that a call of your own is granted before it is made, and what it cost.',
+  Budgets: 'What a tenant and its users may spend, and how a person corrects what is held or was spent.',
+  Tenants: 'Tenants: made, seen, taken along, deleted.',
+  Usage: 'What was spent, line by line or in sums, and what would fit.',
+  Prices: 'What models and sandboxes cost.',
+  Keys: 'Who may speak to the API.',
+  Platform: 'The quotas that bind all tenants together.',
+  Books: 'Whether balances agree with the ledger, and mending them.',
+  Health: 'Whether the process lives, and whether what it needs answers. These need no key.',
+} as const;
+type Tag = keyof typeof tags;
+
+/** What tells a route from the others, for whoever reads the document or generates a client from it. */
+interface Named {
+  /** A verb and what it is done to, as a generated client calls it: `listKeys`. */
+  operationId: string;
+  /** A short sentence without a full stop. */
+  summary: string;
+  tag: Tag;
+}
+/** The same, and who may use it: `http/access.ts` holds to it. */
+export interface Described extends Named {
+  access: readonly Role[];
+}
+
+/** How the document has it. */
+const named = ({ operationId, summary, tag }: Named) => ({ operationId, summary, tags: [tag] });
+
 /** A route that needs a key, as all under /v1 do: it may fail as any of them. */
-export const route = <P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(config: R) =>
-  createRoute({ ...config, security, responses: { ...config.responses, ...failures } });
+export const route = <P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(
+  described: Described,
+  config: R,
+) =>
+  createRoute({
+    ...config,
+    ...named(described),
+    'x-roles': described.access,
+    security,
+    responses: { ...config.responses, ...failures },
+  });
+
+/** A route that needs none. */
+export const keylessRoute = <P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(
+  described: Named,
+  config: R,
+) => createRoute({ ...config, ...named(described) });
 
 /** A POST under a key, which a repeat may be sent of. */
 export const postRoute = <
   P extends string,
   Q extends NonNullable<RouteConfig['request']>,
   A extends RouteConfig['responses'],
->(config: {
-  path: P;
-  request: Q;
-  responses: A;
-}) => route({ ...config, method: 'post', request: { ...config.request, headers: idempotencyHeader } });
+>(
+  described: Described,
+  config: { path: P; request: Q; responses: A },
+) => route(described, { ...config, method: 'post', request: { ...config.request, headers: idempotencyHeader } });
 
 /**
  * An answer of a medium of its own, piece by piece. Of a name that ends in json, which this is not, `string` keeps the compiler

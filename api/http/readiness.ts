@@ -1,26 +1,32 @@
 /** Whether the process lives, and whether what it needs answers. */
-import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { ping } from '../../store/installation';
 import type { ApiDependencies } from './context';
-import { json } from './openapi';
+import { json, keylessRoute } from './openapi';
 import type { ApiEnv } from './request';
 
 /** Adds what orchestrators ask for. Neither needs a key. */
 export function readinessRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    createRoute({
-      method: 'get',
-      path: '/healthz',
-      responses: { 200: json(z.object({ status: z.literal('alive') }), 'The process lives') },
-    }),
+    keylessRoute(
+      { operationId: 'getHealth', summary: 'Whether the process lives', tag: 'Health' },
+      {
+        method: 'get',
+        path: '/healthz',
+        responses: { 200: json(z.object({ status: z.literal('alive') }), 'The process lives') },
+      },
+    ),
     (c) => c.json({ status: 'alive' as const }, 200),
   );
   app.openapi(
-    createRoute({
-      method: 'get',
-      path: '/readyz',
-      responses: { 200: json(readinessView, 'Everything answers'), 503: json(readinessView, 'What does not') },
-    }),
+    keylessRoute(
+      { operationId: 'getReadiness', summary: 'Whether what the process needs answers', tag: 'Health' },
+      {
+        method: 'get',
+        path: '/readyz',
+        responses: { 200: json(readinessView, 'Everything answers'), 503: json(readinessView, 'What does not') },
+      },
+    ),
     async (c) => {
       const state = await readiness(dependencies);
       return c.json(state, state.status === 'ready' ? 200 : 503);

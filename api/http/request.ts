@@ -1,8 +1,8 @@
 /** A request as the routes see it: who sent it, what came with it, and whether its client is still there. */
 import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
+import type { Role } from '../../core/roles';
 import type { KeyOwner } from '../../store/api-keys';
-import { ApiError } from './errors';
 import type { LargeBody } from './large-bodies';
 
 export interface ApiEnv {
@@ -11,11 +11,8 @@ export interface ApiEnv {
 }
 export type ApiContext = Context<ApiEnv>;
 
-export function requireAdministration(c: ApiContext): void {
-  if (c.get('caller').tenantId !== undefined) {
-    throw new ApiError('forbidden', 'This needs an administration key. Nothing was done.');
-  }
-}
+/** What a key may do. */
+export const roleOf = ({ tenantId }: KeyOwner): Role => (tenantId === undefined ? 'administration' : 'tenant');
 
 /** Whose share a request takes: its tenant's, or that of a key of the administration. */
 export const ownerOf = ({ tenantId, apiKeyId }: KeyOwner): string => tenantId ?? apiKeyId;

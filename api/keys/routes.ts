@@ -9,8 +9,9 @@ import {
   rotateApiKey,
   type ApiKeyView,
 } from '../../store/api-keys';
+import { administrationAlone } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
-import { bearerOf, requireAdministration, type ApiContext, type ApiEnv } from '../http/request';
+import { bearerOf, type ApiContext, type ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { keyIdSchema } from '../http/ids';
@@ -26,37 +27,49 @@ const show = (key: ApiKeyView): z.infer<typeof schemas.keyView> => ({
 
 const params = z.object({ id: keyIdSchema });
 
-export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
-  const { pool } = dependencies;
-  /** The tenant whose keys are meant; none means the administration's own. */
-  const ownerOf = async (c: ApiContext, tenantId: string | undefined): Promise<string | undefined> => {
-    requireAdministration(c);
-    return tenantId === undefined ? undefined : tenantFor(c, dependencies, tenantId);
-  };
-  const note = (c: ApiContext, action: string, tenantId: string | undefined, details: object, author?: string) =>
-    noteKeyChange(pool, { tenantId, by: operatorOf(c.get('caller'), author), action, details });
+type Room = (app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies) => void;
 
+export const keyRoutes: Room = (app, dependencies) => {
+  making(app, dependencies);
+  ending(app, dependencies);
+};
+
+/** The tenant whose keys are meant; none means the administration's own. */
+const tenantOf = async (
+  c: ApiContext,
+  dependencies: ApiDependencies,
+  tenantId: string | undefined,
+): Promise<string | undefined> => (tenantId === undefined ? undefined : tenantFor(c, dependencies, tenantId));
+
+const making: Room = (app, dependencies) => {
+  const { pool } = dependencies;
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/keys',
-      request: { query: tenantQuery },
-      responses: { 200: json(z.object({ keys: z.array(schemas.keyView) }), 'The newest first') },
-    }),
+    route(
+      { operationId: 'listKeys', summary: 'List keys', tag: 'Keys', access: administrationAlone },
+      {
+        method: 'get',
+        path: '/v1/keys',
+        request: { query: tenantQuery },
+        responses: { 200: json(z.object({ keys: z.array(schemas.keyView) }), 'The newest first') },
+      },
+    ),
     async (c) => {
-      const tenantId = await ownerOf(c, c.req.valid('query').tenantId);
+      const tenantId = await tenantOf(c, dependencies, c.req.valid('query').tenantId);
       return c.json({ keys: (await listApiKeys(pool, tenantId)).map(show) }, 200);
     },
   );
   app.openapi(
-    postRoute({
-      path: '/v1/keys',
-      request: { body: body(schemas.createKeyBody) },
-      responses: { 201: json(schemas.newKeyView, 'The key. It is kept nowhere, and shown again to a repeat alone') },
-    }),
+    postRoute(
+      { operationId: 'createKey', summary: 'Make a key', tag: 'Keys', access: administrationAlone },
+      {
+        path: '/v1/keys',
+        request: { body: body(schemas.createKeyBody) },
+        responses: { 201: json(schemas.newKeyView, 'The key. It is kept nowhere, and shown again to a repeat alone') },
+      },
+    ),
     async (c) => {
       const asked = c.req.valid('json');
-      const tenantId = await ownerOf(c, asked.tenantId);
+      const tenantId = await tenantOf(c, dependencies, asked.tenantId);
       const order = { tenantId, by: operatorOf(c.get('caller'), asked.author), label: asked.label };
       const nothing = () => Promise.resolve({ status: 201 as const, body: {} });
       return once(c, dependencies, asked, nothing, async (seed) => {
@@ -65,17 +78,24 @@ export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
       });
     },
   );
+};
+
+const ending: Room = (app, dependencies) => {
+  const { pool } = dependencies;
   app.openapi(
-    postRoute({
-      path: '/v1/keys/{id}/rotate',
-      request: { params, body: body(schemas.rotateKeyBody) },
-      responses: {
-        201: json(schemas.rotatedKeyView, 'A new key; the old one is taken for a while longer'),
+    postRoute(
+      { operationId: 'rotateKey', summary: 'Replace a key by a new one', tag: 'Keys', access: administrationAlone },
+      {
+        path: '/v1/keys/{id}/rotate',
+        request: { params, body: body(schemas.rotateKeyBody) },
+        responses: {
+          201: json(schemas.rotatedKeyView, 'A new key; the old one is taken for a while longer'),
+        },
       },
-    }),
+    ),
     async (c) => {
       const asked = c.req.valid('json');
-      const tenantId = await ownerOf(c, asked.tenantId);
+      const tenantId = await tenantOf(c, dependencies, asked.tenantId);
       const { id } = c.req.valid('param');
       const order = { tenantId, by: operatorOf(c.get('caller'), asked.author) };
       const keyOf = (seed: string): string => keyFrom(bearerOf(c) ?? '', seed);
@@ -95,21 +115,25 @@ export function keyRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
     },
   );
   app.openapi(
-    postRoute({
-      path: '/v1/keys/{id}/revoke',
-      request: { params, body: body(schemas.revokeKeyBody) },
-      responses: { 200: json(schemas.keyView, 'Refused from now on, everywhere') },
-    }),
+    postRoute(
+      { operationId: 'revokeKey', summary: 'Refuse a key from now on', tag: 'Keys', access: administrationAlone },
+      {
+        path: '/v1/keys/{id}/revoke',
+        request: { params, body: body(schemas.revokeKeyBody) },
+        responses: { 200: json(schemas.keyView, 'Refused from now on, everywhere') },
+      },
+    ),
     async (c) => {
       const asked = c.req.valid('json');
-      const tenantId = await ownerOf(c, asked.tenantId);
+      const tenantId = await tenantOf(c, dependencies, asked.tenantId);
       const { id } = c.req.valid('param');
       return once(c, dependencies, asked, async () => {
         const revoked = await revokeApiKey(pool, { tenantId, apiKeyId: id });
         if (!revoked) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
-        await note(c, 'revoke_key', tenantId, { apiKeyId: id }, asked.author);
+        const by = operatorOf(c.get('caller'), asked.author);
+        await noteKeyChange(pool, { tenantId, by, action: 'revoke_key', details: { apiKeyId: id } });
         return { status: 200, body: show(revoked) };
       });
     },
   );
-}
+};

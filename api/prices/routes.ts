@@ -5,8 +5,9 @@ import { formatFraction, latestAt, type Fraction, type ModelPrice, type TokenRat
 import { sqlState } from '../../store/pool';
 import type { SandboxPrice } from '../../core/prices/sandbox-prices';
 import { addModelPrices, addSandboxPrice, type RateTexts } from '../../store/prices';
+import { administrationAlone, everybody } from '../http/access';
 import { operatorOf, type ApiDependencies } from '../http/context';
-import { requireAdministration, type ApiEnv } from '../http/request';
+import type { ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { body, json, postRoute, route } from '../http/openapi';
@@ -99,18 +100,27 @@ function refuseUnfit(
 }
 
 export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  listing(app, dependencies);
+  addingModels(app, dependencies);
+  addingSandboxes(app, dependencies);
+}
+
+function listing(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/prices',
-      request: { query: z.object({ all: z.enum(['true', 'false']).optional() }) },
-      responses: {
-        200: json(
-          z.object({ prices: z.array(priceView), sandboxes: z.array(sandboxPriceView) }),
-          'Prices per million tokens and of sandboxes per second: those in force, or every version',
-        ),
+    route(
+      { operationId: 'listPrices', summary: 'List prices', tag: 'Prices', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/prices',
+        request: { query: z.object({ all: z.enum(['true', 'false']).optional() }) },
+        responses: {
+          200: json(
+            z.object({ prices: z.array(priceView), sandboxes: z.array(sandboxPriceView) }),
+            'Prices per million tokens and of sandboxes per second: those in force, or every version',
+          ),
+        },
       },
-    }),
+    ),
     async (c) => {
       const { models, sandboxes } = await dependencies.prices();
       const all = c.req.valid('query').all === 'true';
@@ -120,16 +130,21 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
       return c.json({ prices: shown.map(showPrice), sandboxes: tiers.map(showSandboxPrice) }, 200);
     },
   );
+}
+
+function addingModels(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    postRoute({
-      path: '/v1/prices',
-      request: { body: body(addPricesBody) },
-      responses: {
-        201: json(z.object({ priceVersions: z.array(z.string()) }), 'The versions were added, all of them'),
+    postRoute(
+      { operationId: 'addPrices', summary: 'Add versions of model prices', tag: 'Prices', access: administrationAlone },
+      {
+        path: '/v1/prices',
+        request: { body: body(addPricesBody) },
+        responses: {
+          201: json(z.object({ priceVersions: z.array(z.string()) }), 'The versions were added, all of them'),
+        },
       },
-    }),
+    ),
     async (c) => {
-      requireAdministration(c);
       const asked = c.req.valid('json');
       const now = new Date();
       const prices = asked.prices.map(({ effectiveFrom, ...price }) => ({
@@ -153,14 +168,24 @@ export function priceRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenc
       });
     },
   );
+}
+
+function addingSandboxes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    postRoute({
-      path: '/v1/sandbox-prices',
-      request: { body: body(addSandboxPriceBody) },
-      responses: { 201: json(z.object({ priceVersion: z.string() }), 'The version was added') },
-    }),
+    postRoute(
+      {
+        operationId: 'addSandboxPrice',
+        summary: 'Add a version of a sandbox price',
+        tag: 'Prices',
+        access: administrationAlone,
+      },
+      {
+        path: '/v1/sandbox-prices',
+        request: { body: body(addSandboxPriceBody) },
+        responses: { 201: json(z.object({ priceVersion: z.string() }), 'The version was added') },
+      },
+    ),
     async (c) => {
-      requireAdministration(c);
       const asked = c.req.valid('json');
       const { author, effectiveFrom, ...price } = asked;
       const now = new Date();

@@ -3,6 +3,7 @@ import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import type { OperationKey } from '../../store/reservations';
+import { everybody, whoSpends } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { once } from '../http/idempotency';
 import { operationIdSchema } from '../http/ids';
@@ -30,11 +31,14 @@ const whoWaits = (c: ApiContext): { gone: AbortSignal; comesBack: boolean } => (
 
 export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    postRoute({
-      path: '/v1/reservations',
-      request: { body: body(schemas.reserveBody) },
-      responses: { 201: json(schemas.grantView, 'Granted; in part when `partial` is true'), ...denied },
-    }),
+    postRoute(
+      { operationId: 'reserve', summary: 'Reserve money for a call', tag: 'Reservations', access: whoSpends },
+      {
+        path: '/v1/reservations',
+        request: { body: body(schemas.reserveBody) },
+        responses: { 201: json(schemas.grantView, 'Granted; in part when `partial` is true'), ...denied },
+      },
+    ),
     async (c) => {
       const asked = c.req.valid('json');
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
@@ -45,12 +49,15 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
     },
   );
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/reservations/{operationId}',
-      request: { params, query: tenantQuery },
-      responses: { 200: json(schemas.reservationView, 'The reservation as it stands') },
-    }),
+    route(
+      { operationId: 'getReservation', summary: 'Show a reservation', tag: 'Reservations', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/reservations/{operationId}',
+        request: { params, query: tenantQuery },
+        responses: { 200: json(schemas.reservationView, 'The reservation as it stands') },
+      },
+    ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
       const { operationId } = c.req.valid('param');
@@ -62,40 +69,67 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
 
 /** What is done with one reservation, to its end. */
 function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
-  app.openapi(ending('claim', schemas.claimBody, json(schemas.claimView, 'Claimed: the call may be made')), (c) =>
-    end(c, c.req.valid('param'), c.req.valid('json'), async (key, claimToken) => {
-      // A repeat of a claim whose answer was lost is told the same token.
-      await reservations.claim(dependencies, { ...key, claimToken });
-      return { operationId: key.operationId, claimToken };
-    }),
-  );
-  app.openapi(ending('commit', schemas.commitBody, json(schemas.committedView, 'Recorded')), (c) => {
-    const asked = c.req.valid('json');
-    return end(c, c.req.valid('param'), asked, ({ tenantId, operationId }) => {
-      const { costUsd, claimToken, usage, unreserved } = asked;
-      const item = {
-        operationId,
-        costUsd: parseAmountUsd(costUsd),
-        ...omitUndefined({ claimToken, usage: keptUsage(usage) }),
-      };
-      return reservations.commit(dependencies, { tenantId, item, unreserved });
-    });
-  });
-  app.openapi(ending('release', schemas.releaseBody, json(schemas.releasedView, 'Released')), (c) => {
-    const asked = c.req.valid('json');
-    return end(c, c.req.valid('param'), asked, ({ tenantId, operationId }) =>
-      reservations.release(dependencies, {
-        tenantId,
-        item: { operationId, ...omitUndefined({ claimToken: asked.claimToken }) },
+  app.openapi(
+    ending(
+      ['claim', 'claimReservation', 'Claim a reservation, so that its call may be made'],
+      schemas.claimBody,
+      json(schemas.claimView, 'Claimed: the call may be made'),
+    ),
+    (c) =>
+      end(c, c.req.valid('param'), c.req.valid('json'), async (key, claimToken) => {
+        // A repeat of a claim whose answer was lost is told the same token.
+        await reservations.claim(dependencies, { ...key, claimToken });
+        return { operationId: key.operationId, claimToken };
       }),
-    );
-  });
-  app.openapi(ending('extend', schemas.extendBody, json(schemas.extendedView, 'Held for longer')), (c) => {
-    const asked = c.req.valid('json');
-    return end(c, c.req.valid('param'), asked, (key) =>
-      reservations.extend(dependencies, { ...key, ttlSeconds: asked.ttlSeconds }),
-    );
-  });
+  );
+  app.openapi(
+    ending(
+      ['commit', 'commitReservation', 'Record what the call cost'],
+      schemas.commitBody,
+      json(schemas.committedView, 'Recorded'),
+    ),
+    (c) => {
+      const asked = c.req.valid('json');
+      return end(c, c.req.valid('param'), asked, ({ tenantId, operationId }) => {
+        const { costUsd, claimToken, usage, unreserved } = asked;
+        const item = {
+          operationId,
+          costUsd: parseAmountUsd(costUsd),
+          ...omitUndefined({ claimToken, usage: keptUsage(usage) }),
+        };
+        return reservations.commit(dependencies, { tenantId, item, unreserved });
+      });
+    },
+  );
+  app.openapi(
+    ending(
+      ['release', 'releaseReservation', 'Give back what was granted'],
+      schemas.releaseBody,
+      json(schemas.releasedView, 'Released'),
+    ),
+    (c) => {
+      const asked = c.req.valid('json');
+      return end(c, c.req.valid('param'), asked, ({ tenantId, operationId }) =>
+        reservations.release(dependencies, {
+          tenantId,
+          item: { operationId, ...omitUndefined({ claimToken: asked.claimToken }) },
+        }),
+      );
+    },
+  );
+  app.openapi(
+    ending(
+      ['extend', 'extendReservation', 'Hold for longer'],
+      schemas.extendBody,
+      json(schemas.extendedView, 'Held for longer'),
+    ),
+    (c) => {
+      const asked = c.req.valid('json');
+      return end(c, c.req.valid('param'), asked, (key) =>
+        reservations.extend(dependencies, { ...key, ttlSeconds: asked.ttlSeconds }),
+      );
+    },
+  );
 
   async function end<B extends object>(
     c: ApiContext,
@@ -113,12 +147,15 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
 
 /** A POST on one reservation. */
 const ending = <V extends string, S extends z.ZodType, A extends ReturnType<typeof json>>(
-  verb: V,
+  [verb, operationId, summary]: [V, string, string],
   schema: S,
   answer: A,
 ) =>
-  postRoute({
-    path: `/v1/reservations/{operationId}/${verb}`,
-    request: { params, body: body(schema) },
-    responses: { 200: answer },
-  });
+  postRoute(
+    { operationId, summary, tag: 'Reservations', access: whoSpends },
+    {
+      path: `/v1/reservations/{operationId}/${verb}`,
+      request: { params, body: body(schema) },
+      responses: { 200: answer },
+    },
+  );

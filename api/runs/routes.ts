@@ -1,5 +1,6 @@
 /** The routes under /v1/runs. */
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
+import { everybody, whoSpends, whoStops } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
@@ -13,16 +14,19 @@ import { startRun } from './starting';
 
 export function runRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    postRoute({
-      path: '/v1/runs',
-      request: {
-        body: body(schemas.startRunBody),
+    postRoute(
+      { operationId: 'startRun', summary: 'Start a run', tag: 'Runs', access: whoSpends },
+      {
+        path: '/v1/runs',
+        request: {
+          body: body(schemas.startRunBody),
+        },
+        responses: {
+          202: json(schemas.startedRunView, 'The run has begun'),
+          ...denied,
+        },
       },
-      responses: {
-        202: json(schemas.startedRunView, 'The run has begun'),
-        ...denied,
-      },
-    }),
+    ),
     async (c) => {
       const asked = c.req.valid('json');
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
@@ -34,12 +38,15 @@ export function runRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
     },
   );
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/runs',
-      request: { query: schemas.runsQuery },
-      responses: { 200: json(schemas.runsView, 'The newest first') },
-    }),
+    route(
+      { operationId: 'listRuns', summary: 'List runs', tag: 'Runs', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/runs',
+        request: { query: schemas.runsQuery },
+        responses: { 200: json(schemas.runsView, 'The newest first') },
+      },
+    ),
     async (c) => {
       const { tenantId: named, before, ...query } = c.req.valid('query');
       const tenantId = await tenantFor(c, dependencies, named);
@@ -54,12 +61,15 @@ const params = uuidParam('The run');
 
 function oneRun(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/runs/{id}',
-      request: { params, query: tenantQuery },
-      responses: { 200: json(schemas.runView, 'The run and its steps') },
-    }),
+    route(
+      { operationId: 'getRun', summary: 'Show a run and its steps', tag: 'Runs', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/runs/{id}',
+        request: { params, query: tenantQuery },
+        responses: { 200: json(schemas.runView, 'The run and its steps') },
+      },
+    ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
       const run = await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id });
@@ -67,14 +77,17 @@ function oneRun(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
     },
   );
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/runs/{id}/events',
-      request: { params, query: tenantQuery, headers: z.object({ 'last-event-id': z.string().optional() }) },
-      responses: {
-        200: eventStream('Server-sent events, numbered per run'),
+    route(
+      { operationId: 'followRun', summary: 'Follow what happens in a run', tag: 'Runs', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/runs/{id}/events',
+        request: { params, query: tenantQuery, headers: z.object({ 'last-event-id': z.string().optional() }) },
+        responses: {
+          200: eventStream('Server-sent events, numbered per run'),
+        },
       },
-    }),
+    ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
       const run = await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id });
@@ -85,11 +98,14 @@ function oneRun(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
     },
   );
   app.openapi(
-    postRoute({
-      path: '/v1/runs/{id}/cancel',
-      request: { params, query: tenantQuery },
-      responses: { 202: json(schemas.cancelledRunView, 'The run was asked to stop') },
-    }),
+    postRoute(
+      { operationId: 'cancelRun', summary: 'Ask a run to stop', tag: 'Runs', access: whoStops },
+      {
+        path: '/v1/runs/{id}/cancel',
+        request: { params, query: tenantQuery },
+        responses: { 202: json(schemas.cancelledRunView, 'The run was asked to stop') },
+      },
+    ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
       const run = await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id });

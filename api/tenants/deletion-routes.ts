@@ -3,8 +3,9 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { exportTenant } from '../../store/tenant-export';
 import { deleteTenant } from '../../store/tenants';
 import { budgetWorkflowId } from '../../contracts/messages';
+import { administrationAlone, everybody } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
-import { requireAdministration, type ApiEnv } from '../http/request';
+import type { ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { body, idParam, json, medium, postRoute, route } from '../http/openapi';
@@ -15,17 +16,20 @@ const params = idParam('The tenant');
 export function deletionRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool, temporal, log } = dependencies;
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/tenants/{id}/export',
-      request: { params },
-      responses: {
-        200: medium<string>(
-          'application/x-ndjson',
-          'Every row of the tenant, one JSON object a line. The last line counts them: without it, it is not whole',
-        ),
+    route(
+      { operationId: 'exportTenant', summary: 'Take along every row of a tenant', tag: 'Tenants', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/tenants/{id}/export',
+        request: { params },
+        responses: {
+          200: medium<string>(
+            'application/x-ndjson',
+            'Every row of the tenant, one JSON object a line. The last line counts them: without it, it is not whole',
+          ),
+        },
       },
-    }),
+    ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       return dependencies.longAnswers.answer(c, {
@@ -39,13 +43,15 @@ export function deletionRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
     },
   );
   app.openapi(
-    postRoute({
-      path: '/v1/tenants/{id}/delete',
-      request: { params, body: body(schemas.deleteTenantBody) },
-      responses: { 200: json(schemas.deletedView, 'It is gone') },
-    }),
+    postRoute(
+      { operationId: 'deleteTenant', summary: 'Delete a tenant', tag: 'Tenants', access: administrationAlone },
+      {
+        path: '/v1/tenants/{id}/delete',
+        request: { params, body: body(schemas.deleteTenantBody) },
+        responses: { 200: json(schemas.deletedView, 'It is gone') },
+      },
+    ),
     async (c) => {
-      requireAdministration(c);
       const asked = c.req.valid('json');
       const { id } = c.req.valid('param');
       return once(c, dependencies, { id, ...asked }, async () => {

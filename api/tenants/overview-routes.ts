@@ -7,8 +7,9 @@ import { listTenants } from '../../store/operator-changes';
 import { readOverview, type TenantOverview } from '../../store/overview';
 import type { Pool } from '../../store/pool';
 import type { StoredQuota } from '../../store/quotas';
+import { administrationAlone, everybody } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
-import { requireAdministration, type ApiEnv } from '../http/request';
+import type { ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
 import { streamChanges } from '../http/live-views';
 import { eventStream, idParam, json, route } from '../http/openapi';
@@ -19,21 +20,26 @@ import { showQuota } from './quota-view';
 export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool, streamPool, links } = dependencies;
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/keys/current',
-      responses: { 200: json(currentKeyView, 'Whom the key speaks for, and where else to look') },
-    }),
+    route(
+      { operationId: 'getCurrentKey', summary: 'Show whom the key speaks for', tag: 'Keys', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/keys/current',
+        responses: { 200: json(currentKeyView, 'Whom the key speaks for, and where else to look') },
+      },
+    ),
     (c) => c.json({ tenantId: c.get('caller').tenantId ?? null, links: links ?? {} }, 200),
   );
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/tenants/events',
-      responses: { 200: eventStream('`tenants`: every tenant, at once and whenever one changes') },
-    }),
+    route(
+      { operationId: 'followTenants', summary: 'Follow all tenants', tag: 'Tenants', access: administrationAlone },
+      {
+        method: 'get',
+        path: '/v1/tenants/events',
+        responses: { 200: eventStream('`tenants`: every tenant, at once and whenever one changes') },
+      },
+    ),
     (c) => {
-      requireAdministration(c);
       const read = async (): Promise<object> => ({ tenants: await listTenants(streamPool) });
       return streamChanges(c, dependencies, { event: 'tenants', of: '', everyMs: 2_000, read });
     },
@@ -46,26 +52,32 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
     return show(overview, now);
   };
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/tenants/{id}/overview',
-      request: { params },
-      responses: {
-        200: json(schemas.overviewView, 'Quotas with a forecast, spend of 31 days, denials, alerts, holds'),
+    route(
+      { operationId: 'getOverview', summary: 'Show how a tenant stands', tag: 'Tenants', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/tenants/{id}/overview',
+        request: { params },
+        responses: {
+          200: json(schemas.overviewView, 'Quotas with a forecast, spend of 31 days, denials, alerts, holds'),
+        },
       },
-    }),
+    ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       return c.json(await overviewOf(pool, tenantId, new Date()), 200);
     },
   );
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/tenants/{id}/overview/events',
-      request: { params },
-      responses: { 200: eventStream('`overview`: the same, at once and whenever it changes') },
-    }),
+    route(
+      { operationId: 'followOverview', summary: 'Follow how a tenant stands', tag: 'Tenants', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/tenants/{id}/overview/events',
+        request: { params },
+        responses: { 200: eventStream('`overview`: the same, at once and whenever it changes') },
+      },
+    ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       // A forecast moves with the clock; to the minute is as fine as anybody reads it.

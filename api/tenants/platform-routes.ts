@@ -2,22 +2,25 @@
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import { listPlatformQuotas, setPlatformQuotas } from '../../store/leases';
 import { listTenants } from '../../store/operator-changes';
+import { administrationAlone } from '../http/access';
 import { operatorOf, type ApiDependencies } from '../http/context';
 import { body, json, route } from '../http/openapi';
-import { requireAdministration, type ApiEnv } from '../http/request';
+import type { ApiEnv } from '../http/request';
 import { tenantsView } from './overview-schemas';
 import { showQuota } from './quota-view';
 import { platformQuotasView, setPlatformQuotasBody } from './schemas';
 
 export function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): void {
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/tenants',
-      responses: { 200: json(tenantsView, 'Every tenant, with its monthly quota') },
-    }),
+    route(
+      { operationId: 'listTenants', summary: 'List tenants', tag: 'Tenants', access: administrationAlone },
+      {
+        method: 'get',
+        path: '/v1/tenants',
+        responses: { 200: json(tenantsView, 'Every tenant, with its monthly quota') },
+      },
+    ),
     async (c) => {
-      requireAdministration(c);
       const tenants = await listTenants(pool);
       return c.json(
         { tenants: tenants.map((tenant) => ({ ...tenant, createdAt: tenant.createdAt.toISOString() })) },
@@ -33,14 +36,31 @@ export function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependenci
   const show = async (): Promise<z.infer<typeof platformQuotasView>> => ({
     quotas: (await listPlatformQuotas(pool)).map((quota) => ({ ...showQuota(quota), leasedUsd: quota.leasedUsd })),
   });
-  app.openapi(route({ method: 'get', path, responses: { 200: answer } }), async (c) => {
-    requireAdministration(c);
-    return c.json(await show(), 200);
-  });
   app.openapi(
-    route({ method: 'put', path, request: { body: body(setPlatformQuotasBody) }, responses: { 200: answer } }),
+    route(
+      {
+        operationId: 'listPlatformQuotas',
+        summary: 'Show what all tenants together may spend',
+        tag: 'Platform',
+        access: administrationAlone,
+      },
+      { method: 'get', path, responses: { 200: answer } },
+    ),
     async (c) => {
-      requireAdministration(c);
+      return c.json(await show(), 200);
+    },
+  );
+  app.openapi(
+    route(
+      {
+        operationId: 'setPlatformQuotas',
+        summary: 'Set what all tenants together may spend',
+        tag: 'Platform',
+        access: administrationAlone,
+      },
+      { method: 'put', path, request: { body: body(setPlatformQuotasBody) }, responses: { 200: answer } },
+    ),
+    async (c) => {
       const { quotas, author } = c.req.valid('json');
       await setPlatformQuotas(pool, { changes: quotas, by: operatorOf(c.get('caller'), author) });
       return c.json(await show(), 200);

@@ -4,11 +4,12 @@ import { keyFrom, orderApiKey } from '../../store/api-keys';
 import { sqlState, type Pool } from '../../store/pool';
 import { readBudget, setQuotas } from '../../store/quotas';
 import { orderTenant } from '../../store/tenants';
+import { administrationAlone, everybody, whoSteers } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { body, idParam, json, postRoute, route } from '../http/openapi';
-import { bearerOf, requireAdministration, type ApiEnv } from '../http/request';
+import { bearerOf, type ApiEnv } from '../http/request';
 import { showQuota } from './quota-view';
 import * as schemas from './schemas';
 
@@ -22,15 +23,22 @@ export function tenantRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
   const { pool } = dependencies;
   quotaRoutes(app, dependencies);
   app.openapi(
-    postRoute({
-      path: '/v1/tenants',
-      request: {
-        body: body(schemas.createTenantBody),
+    postRoute(
+      {
+        operationId: 'createTenant',
+        summary: 'Make a tenant and its first key',
+        tag: 'Tenants',
+        access: administrationAlone,
       },
-      responses: { 201: json(schemas.newTenantView, 'The tenant, its quotas, and its API key, which is shown once') },
-    }),
+      {
+        path: '/v1/tenants',
+        request: {
+          body: body(schemas.createTenantBody),
+        },
+        responses: { 201: json(schemas.newTenantView, 'The tenant, its quotas, and its API key, which is shown once') },
+      },
+    ),
     (c) => {
-      requireAdministration(c);
       const asked = c.req.valid('json');
       const { tenantId, name } = asked;
       const by = operatorOf(c.get('caller'));
@@ -61,12 +69,15 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
   const path = '/v1/tenants/{id}/quotas';
   const params = idParam('The tenant');
   app.openapi(
-    route({
-      method: 'get',
-      path,
-      request: { params, query: schemas.quotasQuery },
-      responses: { 200: quotas },
-    }),
+    route(
+      { operationId: 'listQuotas', summary: 'Show what a tenant may spend', tag: 'Budgets', access: everybody },
+      {
+        method: 'get',
+        path,
+        request: { params, query: schemas.quotasQuery },
+        responses: { 200: quotas },
+      },
+    ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       const { userId } = c.req.valid('query');
@@ -74,14 +85,21 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
     },
   );
   app.openapi(
-    route({
-      method: 'put',
-      path,
-      request: { params, body: body(schemas.setQuotasBody) },
-      responses: { 200: quotas },
-    }),
+    route(
+      {
+        operationId: 'setQuotas',
+        summary: 'Set what a tenant and its users may spend',
+        tag: 'Budgets',
+        access: whoSteers,
+      },
+      {
+        method: 'put',
+        path,
+        request: { params, body: body(schemas.setQuotasBody) },
+        responses: { 200: quotas },
+      },
+    ),
     async (c) => {
-      requireAdministration(c);
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       const changes = c.req.valid('json').quotas.map((quota) => {
         if (quota.scope === 'user' && quota.scopeId === undefined) {

@@ -10,6 +10,7 @@ import type { Pool } from '../../store/pool';
 import { allUsage, readUsage, type UsageAsked } from '../../store/usage';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
+import { everybody } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import type { ApiContext, ApiEnv } from '../http/request';
 import { csv, csvLines } from '../http/csv';
@@ -45,12 +46,15 @@ function span(asked: { from?: string | undefined; to?: string | undefined }): { 
 
 function usage(app: App, dependencies: ApiDependencies): void {
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/usage',
-      request: { query: schemas.usageQuery },
-      responses: { 200: orCsv(json(schemas.usageView, 'What was spent, by group')) },
-    }),
+    route(
+      { operationId: 'getUsage', summary: 'Sum up what was spent', tag: 'Usage', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/usage',
+        request: { query: schemas.usageQuery },
+        responses: { 200: orCsv(json(schemas.usageView, 'What was spent, by group')) },
+      },
+    ),
     async (c) => {
       const asked = c.req.valid('query');
       const { groupBy, format } = asked;
@@ -108,19 +112,22 @@ const recordColumns = [
 function costRecords(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
   app.openapi(
-    route({
-      method: 'get',
-      path: '/v1/cost-records',
-      request: { query: schemas.costRecordsQuery },
-      responses: {
-        200: orCsv(
-          json(
-            schemas.costRecordsView,
-            'Ledger lines that match, oldest first; `next` is the `after` of the next page',
+    route(
+      { operationId: 'listCostRecords', summary: 'Read the ledger', tag: 'Usage', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/cost-records',
+        request: { query: schemas.costRecordsQuery },
+        responses: {
+          200: orCsv(
+            json(
+              schemas.costRecordsView,
+              'Ledger lines that match, oldest first; `next` is the `after` of the next page',
+            ),
           ),
-        ),
+        },
       },
-    }),
+    ),
     async (c) => {
       const { tenantId: named, from, to, format, after, limit, ...filters } = c.req.valid('query');
       const tenantId = await tenantFor(c, dependencies, named);
@@ -166,16 +173,19 @@ const csvFile = (c: ApiContext, { longAnswers }: ApiDependencies, name: string, 
 
 function quotaChecks(app: App, dependencies: ApiDependencies): void {
   app.openapi(
-    postRoute({
-      path: '/v1/quota-checks',
-      request: {
-        body: body(schemas.quotaCheckBody),
+    postRoute(
+      { operationId: 'checkQuotas', summary: 'Ask whether a call would be granted', tag: 'Usage', access: everybody },
+      {
+        path: '/v1/quota-checks',
+        request: {
+          body: body(schemas.quotaCheckBody),
+        },
+        responses: {
+          200: json(schemas.quotaCheckView, 'It has a chance: money for it is there now. Nothing is reserved'),
+          ...denied,
+        },
       },
-      responses: {
-        200: json(schemas.quotaCheckView, 'It has a chance: money for it is there now. Nothing is reserved'),
-        ...denied,
-      },
-    }),
+    ),
     async (c) => {
       const asked = c.req.valid('json');
       const { userId, resource } = asked;

@@ -1,0 +1,95 @@
+/** The routes that show what is held and what was spent, and by which a person corrects both. */
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import { adjustCost, noteInAudit } from '../../store/operator-changes';
+import { listReservations, readReservation } from '../../store/reservations';
+import { everybody, whoSteers } from '../http/access';
+import { tenantFor, type ApiDependencies } from '../http/context';
+import { ApiError } from '../http/errors';
+import { operationIdSchema } from '../http/ids';
+import { body, json, postRoute, route } from '../http/openapi';
+import type { ApiEnv } from '../http/request';
+import { releasedView } from '../reservations/schemas';
+import { release } from '../reservations/service';
+import { ordering, orders, params } from './orders';
+import * as schemas from './schemas';
+
+export function holdRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  const order = orders(dependencies);
+  const { pool } = dependencies;
+  app.openapi(
+    route(
+      {
+        operationId: 'listHolds',
+        summary: 'List what is held, or was settled without a known cost',
+        tag: 'Budgets',
+        access: everybody,
+      },
+      {
+        method: 'get',
+        path: '/v1/tenants/{id}/holds',
+        request: { params, query: schemas.holdsQuery },
+        responses: { 200: json(schemas.holdsView, 'Open reservations, or settlements whose cost nobody knows') },
+      },
+    ),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      const unverified = c.req.valid('query').unverified === 'true';
+      return c.json({ tenantId, holds: await listReservations(pool, { tenantId, unverified }) }, 200);
+    },
+  );
+  app.openapi(
+    ordering(
+      ['adjustments', 'adjustCost', 'Correct what an operation cost'],
+      schemas.adjustmentBody,
+      json(schemas.adjustmentView, 'The ledger holds the difference'),
+    ),
+    (c) => {
+      const asked = c.req.valid('json');
+      return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
+        const { operationId, costUsd, reason } = asked;
+        const answer = { tenantId, operationId, costUsd };
+        const differenceUsd = await adjustCost(pool, {
+          tenantId,
+          by,
+          adjustment: { operationId, costUsd, reason },
+          keepWith: (client, differenceUsd) => keepAnswer(client, { ...answer, differenceUsd }),
+        });
+        if (differenceUsd !== undefined) return { ...answer, differenceUsd };
+        throw new ApiError(
+          'unknown_operation',
+          `${operationId} of ${tenantId} has no settled cost. Nothing was changed.`,
+        );
+      });
+    },
+  );
+  app.openapi(
+    postRoute(
+      { operationId: 'releaseHold', summary: 'Release a hold', tag: 'Budgets', access: whoSteers },
+      {
+        path: '/v1/tenants/{id}/holds/{operationId}/release',
+        request: { params: params.extend({ operationId: operationIdSchema }), body: body(schemas.releaseHoldBody) },
+        responses: { 200: json(releasedView, 'The hold is released: its call was not made, or not billed') },
+      },
+    ),
+    (c) => {
+      const asked = c.req.valid('json');
+      return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by }) => {
+        const { operationId } = c.req.valid('param');
+        if (!(await readReservation(pool, { tenantId, operationId }))) {
+          throw new ApiError(
+            'unknown_operation',
+            `${tenantId} has no reservation ${operationId}. Nothing was changed.`,
+          );
+        }
+        const released = await release(dependencies, { tenantId, item: { operationId, anyClaim: true } });
+        await noteInAudit(pool, {
+          tenantId,
+          by,
+          action: 'release_hold',
+          details: { operationId, reason: asked.reason },
+        });
+        return released;
+      });
+    },
+  );
+}
