@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { approvalsCommands } from './approvals';
 import { budgetCommands } from './budget';
 import { doctorCommand } from './doctor';
+import { envCommand } from './env';
 import { holdsCommands } from './holds';
 import { keysCommands } from './keys';
 import { pricesCommands } from './prices';
@@ -25,6 +26,7 @@ Every command takes --json, and --help with its options.
 
 Examples:
   npx spendlock doctor
+  eval "$(npx spendlock env)"
   npx spendlock setup
   npx spendlock tenants list
   npx spendlock budget show acme
@@ -45,6 +47,7 @@ Examples:
   ])
     root.addCommand(inherit(commands));
   root.addCommand(doctorCommand().exitOverride());
+  root.addCommand(envCommand().exitOverride());
   root.addCommand(setupCommand().exitOverride());
   return root;
 }

@@ -13,6 +13,10 @@ export interface LocalInstallation {
   apiKey: string;
   databaseUrl: string;
   temporalAddress: string;
+  temporalNamespace: string;
+  taskQueuePrefix: string;
+  /** Whether what Temporal keeps is encrypted, by SPENDLOCK_PAYLOAD_KEYS. */
+  isEncrypted: boolean;
 }
 
 export const localInstallationFile = (dataDir: string): string => path.join(dataDir, 'api.json');
@@ -22,7 +26,8 @@ class TargetError extends Error {}
 
 const isSet = (environment: NodeJS.ProcessEnv, name: string): boolean => (environment[name] ?? '') !== '';
 
-function localInstallation(environment: NodeJS.ProcessEnv): LocalInstallation | undefined {
+/** The running `npm start` of this checkout; undefined when none runs. */
+export function localInstallation(environment: NodeJS.ProcessEnv): LocalInstallation | undefined {
   try {
     return JSON.parse(readFileSync(localInstallationFile(dataDirOf(environment)), 'utf8')) as LocalInstallation;
   } catch {

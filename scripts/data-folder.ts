@@ -4,7 +4,7 @@ import path from 'node:path';
 
 /** What an installation keeps there. */
 const folders = /^postgres(-new)?$/;
-const files = /^(temporal\.db.*|.*\.log|services\.pid|api\.json|(postgres|app)-password(-new)?)$/;
+const files = /^(temporal\.db.*|.*\.log|services\.pid|(api|ports)\.json|(postgres|app)-password(-new)?)$/;
 
 /** Makes it, or closes what an earlier version left open. A folder that holds other things too is left as its user has it. */
 export async function openDataFolder(dataDir: string): Promise<void> {

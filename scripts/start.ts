@@ -1,15 +1,16 @@
 /**
- * `npm start`: everything on one machine, and a first run. Starts a Temporal dev server, an embedded Postgres, the
- * migrations, stand-ins where no key is set, a worker and the API; runs an agent task on a file; shows what each step
+ * `npm start`: everything on one machine. Starts a Temporal dev server, an embedded Postgres, the migrations, stand-ins where no
+ * key is set, a worker and the API; at the first start, or when asked, runs an agent task on a file and shows what each step
  * reserved and cost; and serves until Ctrl-C.
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { whyNoText } from '../api/runs/text-file';
-import { ConfigError } from '../temporal/environment';
 import { parseStartOptions, UsageError, type StartOptions } from './start/options';
 import { startStack, type Stack } from './start/stack';
-import { exitStatusOf, planTask, runTask, type RunSummary } from './start/task';
+import { unreachableServices, type Unreachable } from './start/real-services';
+import { exitStatusOf, exitStatusOfError, failedSummary, interruptedSummary, type RunSummary } from './start/summary';
+import { planTask, runTask, whyNoRun } from './start/task';
 import { endingWith } from './start/stops';
 import { Progress } from './start/progress';
 import { printRun, printAddresses } from './start/report';
@@ -50,9 +51,14 @@ async function main(): Promise<number> {
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', () => void (interrupted.signal.aborted || interrupt()));
   try {
+    const looked = lookAtServices(progress);
     stack = await startStack(options, progress, { signal: interrupted.signal, atOnce: atOnce.signal });
-    const used = useStack(stack, options, progress, interrupted.signal);
+    const used = useStack(stack, options, progress, { signal: interrupted.signal, unreachable: await looked });
     ended = await endingWith(interrupted.signal, used, 'The run had not ended when this was stopped.');
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error;
+    progress.line(wordsOf(interruptedSummary(error)));
+    ended = { summary: interruptedSummary(error), isTold: false };
   } finally {
     if (stack) {
       await stack.stop();
@@ -60,38 +66,75 @@ async function main(): Promise<number> {
     }
   }
   // The very last line, when nothing else is left to be said.
-  if (options.once && options.json && ended.summary) console.log(JSON.stringify(ended.summary));
-  return ended.status;
+  if (ended.summary && !ended.isTold) tellProgram(options, ended.summary);
+  return ended.summary === undefined ? 0 : exitStatusOf(ended.summary.status);
+}
+
+/** What is wrong and what to do, for a person. */
+const wordsOf = ({ failure }: RunSummary): string => [failure?.message, failure?.action].filter(Boolean).join('\n');
+
+const tellProgram = ({ json }: { json: boolean }, summary: RunSummary): void =>
+  void (json && console.log(JSON.stringify(summary)));
+
+/** Says at once which real services cannot be reached, while everything else starts. */
+async function lookAtServices(progress: Progress): Promise<Unreachable[]> {
+  const unreachable = await unreachableServices(process.env);
+  progress.lines(unreachable.map(({ says }) => `✘ ${says}`));
+  return unreachable;
 }
 
 interface Ended {
-  status: number;
+  /** Of its run, if there was one. */
   summary?: RunSummary;
+  /** Whether it was printed already. */
+  isTold: boolean;
 }
 
-async function useStack(stack: Stack, options: StartOptions, progress: Progress, signal: AbortSignal): Promise<Ended> {
-  const plan = await planTask(stack, options);
+async function useStack(
+  stack: Stack,
+  options: StartOptions,
+  progress: Progress,
+  { signal, unreachable }: { signal: AbortSignal; unreachable: readonly Unreachable[] },
+): Promise<Ended> {
   progress.lines(stack.notices);
-  if (plan.maxCostNotice) progress.line(plan.maxCostNotice);
-  const result = await runTask(stack, plan, progress, signal);
-  if (signal.aborted && !result) return { status: 130 };
-  if (result) printRun(result, options, progress);
-  if (!options.once && !signal.aborted) {
-    if (result && options.json) console.log(JSON.stringify(result.summary));
-    printAddresses(stack, progress);
-    await stack.untilStopped(signal);
+  const none = await whyNoRun(stack, options);
+  if (none !== undefined) progress.line(`\n${none}`);
+  const summary = none === undefined ? await run(stack, options, progress, { signal, unreachable }) : undefined;
+  if (options.once || signal.aborted) return { ...(summary ? { summary } : {}), isTold: false };
+  if (summary) tellProgram(options, summary);
+  printAddresses(stack, options, progress);
+  await stack.untilStopped(signal);
+  return { ...(summary ? { summary } : {}), isTold: true };
+}
+
+/** The run, and what came of it. One that cannot be made is a failure of the start only where the start is for the run alone. */
+async function run(
+  stack: Stack,
+  options: StartOptions,
+  progress: Progress,
+  { signal, unreachable }: { signal: AbortSignal; unreachable: readonly Unreachable[] },
+): Promise<RunSummary> {
+  try {
+    const plan = await planTask(stack, options, unreachable);
+    if (plan.maxCostNotice) progress.line(plan.maxCostNotice);
+    const result = await runTask(stack, plan, progress, signal);
+    if (!result) return interruptedSummary();
+    printRun(result, options, progress);
+    return result.summary;
+  } catch (error) {
+    if (options.once || signal.aborted) throw error;
+    const summary = failedSummary(error);
+    progress.line(`\n${wordsOf(summary)}`);
+    return summary;
   }
-  return { status: result ? exitStatusOf(result.summary.status) : 1, ...(result ? { summary: result.summary } : {}) };
 }
 
 main().then(
   (status) => process.exit(status),
   (error: unknown) => {
-    const isUsage = error instanceof UsageError || error instanceof ConfigError;
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    if (process.argv.includes('--json')) {
-      console.log(JSON.stringify({ status: 'failed', error: error instanceof Error ? error.message : String(error) }));
-    }
-    process.exit(isUsage ? 2 : 1);
+    const summary = failedSummary(error);
+    process.stderr.write(`${wordsOf(summary)}\n`);
+    tellProgram({ json: process.argv.includes('--json') }, summary);
+    process.exit(exitStatusOfError(error));
   },
 );

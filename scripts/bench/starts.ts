@@ -18,12 +18,14 @@ export async function measureStarts(): Promise<{ name: string; seconds: number }
   }
 }
 
+const withoutKeys = { ANTHROPIC_API_KEY: '', OPENAI_API_KEY: '', GEMINI_API_KEY: '', E2B_API_KEY: '' };
+
 /** Seconds from the command to the end of its run, as a person would see it: before the services are stopped again. */
 function startOnce(dataDir: string): Promise<number> {
   const startedMs = performance.now();
   const bootstrap = path.join(__dirname, '..', 'bootstrap.cjs');
   const child = spawn(process.execPath, [bootstrap, 'start', '--once'], {
-    env: { ...process.env, SPENDLOCK_DATA_DIR: dataDir, ANTHROPIC_API_KEY: '', E2B_API_KEY: '' },
+    env: { ...process.env, SPENDLOCK_DATA_DIR: dataDir, ...withoutKeys },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let doneMs = 0;

@@ -48,7 +48,7 @@ export type SupervisorMessage =
 export async function startServices({ onProgress, ...options }: ServicesOptions): Promise<Services> {
   await openDataFolder(options.dataDir);
   const lockFile = path.join(options.dataDir, 'services.pid');
-  await refuseSecond(options.dataDir);
+  await refuseSecond(options.dataDir, onProgress);
   for (const name of await endLeftBehind(options.dataDir))
     onProgress?.(`${name} was still running: the start before was killed. It was ended; its data is kept.`);
   const supervisor = fork(
@@ -118,11 +118,12 @@ class FirstFailure {
 }
 
 /** One set of services per data directory: a second would damage the data of the first. */
-async function refuseSecond(dataDir: string): Promise<void> {
+async function refuseSecond(dataDir: string, onProgress?: (line: string) => void): Promise<void> {
   const { supervisor } = await readLock(dataDir);
   if (!supervisor) return;
   for (let look = 0; look < 50; look += 1) {
     if (!(await isSupervisor(supervisor))) return;
+    if (look === 0) onProgress?.(`Process ${supervisor} still runs on these data: waiting up to 5 s for it to end.`);
     // The one before may be stopping at this moment.
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -1,16 +1,18 @@
 /** What a person reads after the run. */
+import path from 'node:path';
 import Table from 'cli-table3';
 import { balanceOf, headroomUsd } from '../../core/budget/quotas';
 import { formatUsdFixed, parseUsd, type Usd } from '../../core/money';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
-import type { Stack } from './stack';
+import { demoTenantId, type Stack } from './stack';
 import type { TaskResult } from './task';
 
 const dollars = (amount: Usd): string => `$${formatUsdFixed(amount, 6)}`;
 const usd = (text: string | null): string => (text === null ? '–' : dollars(parseUsd(text)));
 
 export function printRun({ run, summary, seconds }: TaskResult, options: StartOptions, progress: Progress): void {
+  if (!run) return progress.line(`Denied: ${summary.failure?.message ?? summary.status}`);
   if (run.answer !== null) progress.line(`\nAnswer:\n${run.answer}\n`);
   if (run.failure) progress.line(`\nThe run ended ${run.status}: ${String(run.failure.message)}\n`);
   // Plain, so that it reads the same in a terminal and in a log.
@@ -19,7 +21,7 @@ export function printRun({ run, summary, seconds }: TaskResult, options: StartOp
     style: { head: [], border: [] },
     colAligns: ['right', 'left', 'left', 'right', 'right', 'left', 'right'],
   });
-  const balance = balanceOf(summary.quota);
+  const balance = balanceOf(run.quota ?? { limitUsd: '0', topupUsd: '0', spentUsd: '0', reservedUsd: '0' });
   // Before the run, and then step by step.
   let leftUsd = run.steps.reduce((sum, step) => sum + parseUsd(step.committedUsd ?? '0'), headroomUsd(balance));
   for (const step of run.steps) {
@@ -42,7 +44,7 @@ export function printRun({ run, summary, seconds }: TaskResult, options: StartOp
   if (options.once) progress.line(`Ready and done ${progress.seconds} s after the start.`);
 }
 
-export function printAddresses(stack: Stack, progress: Progress): void {
+export function printAddresses(stack: Stack, { dataDir }: StartOptions, progress: Progress): void {
   progress.lines([
     '',
     `Dashboard    ${stack.apiUrl}/ (sign in with the API key)`,
@@ -50,7 +52,10 @@ export function printAddresses(stack: Stack, progress: Progress): void {
     `API          ${stack.apiUrl}`,
     `API docs     ${stack.apiUrl}/docs`,
     `API key      ${stack.apiKey}  (administration; made for this start, shown only here)`,
+    `Temporal     ${stack.temporalAddress}, namespace default`,
+    `Logs         ${path.join(dataDir, 'spendlock.log')} (worker and API), services.log beside it (Temporal and Postgres)`,
     '',
+    `Next, in another terminal of this folder: npx spendlock budget show ${demoTenantId}`,
     'Serving until Ctrl-C.',
   ]);
 }

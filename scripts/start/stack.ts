@@ -1,6 +1,5 @@
 /** Everything that `npm start` starts, and how it is stopped: workers drain first, the services that they need end last. */
 import type { ChildProcess } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
@@ -18,18 +17,13 @@ import { freePort } from '../embedded/ports';
 import { secretIn } from '../embedded/secret-file';
 import { startServices, supervisorStopMaxMs, type Services } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
-import {
-  startAnthropicStandIn,
-  startE2bStandIn,
-  startGoogleStandIn,
-  startOpenAiStandIn,
-  type AnthropicStandIn,
-  type E2bStandIn,
-} from '../stand-ins';
 import { localInstallationFile, type LocalInstallation } from '../../cli/target';
+import { removeBudgetTenants, settledWithinMs } from './budget-tenant';
 import { makeStartKey, revokeStartKey } from './key';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
+import { keepPorts, keptPorts, movedPorts, type Ports } from './ports';
+import { startStandIns, type StandIns } from './stand-ins';
 import { endingWith, Stops } from './stops';
 import { startWorker, stopWorker, workerStopMaxMs } from './worker';
 
@@ -39,6 +33,7 @@ export const demoTenantId = 'demo';
 export interface Stack {
   apiUrl: string;
   uiUrl: string;
+  temporalAddress: string;
   /** The administration key of this start, shown once. */
   apiKey: string;
   pool: Pool;
@@ -64,7 +59,7 @@ export async function startStack(options: StartOptions, progress: Progress, sign
   try {
     return await endingWith(signals.signal, start(options, progress, { stops, ...signals }), stoppedWhileStarting);
   } catch (error) {
-    await stops.run((line) => progress.line(line));
+    await stops.run(progress);
     throw error;
   }
 }
@@ -78,10 +73,11 @@ async function start(
   { stops, signal, atOnce }: StartSignals & { stops: Stops },
 ): Promise<Stack> {
   const { dataDir } = options;
+  const ports = await keptPorts(dataDir);
   const services = await progress.step('Temporal and Postgres', () =>
     startServices({
       dataDir,
-      ports: { postgres: 54329, temporal: 7233, temporalUi: 8233 },
+      ports,
       onProgress: (line) => progress.line(line),
     }),
   );
@@ -117,7 +113,7 @@ async function start(
   const api = await progress.step('API', async () =>
     startApi({
       host: '127.0.0.1',
-      port: await freePort(8088),
+      port: await freePort(ports.api),
       pool,
       temporal,
       log,
@@ -132,6 +128,9 @@ async function start(
     }),
   );
   stops.add('The API', () => api.close(), apiStopMaxMs);
+  const taken = portsOf(services, api);
+  progress.lines(movedPorts(ports, taken));
+  await keepPorts(dataDir, taken);
   await createTenant(pool, { tenantId: demoTenantId, name: 'The tenant of npm start' });
   const { key, apiKeyId } = await makeStartKey(pool);
   stops.add('Revoking the key', () => revokeStartKey(databaseUrl, apiKeyId));
@@ -142,12 +141,26 @@ async function start(
     apiKey: key,
     databaseUrl,
     temporalAddress: services.temporal.address,
+    temporalNamespace: 'default',
+    taskQueuePrefix: defaultTaskQueuePrefix,
+    isEncrypted: dataConverter !== undefined,
   };
   await writeFile(addressFile, JSON.stringify(local), { mode: 0o600 });
   stops.add('The file for the command line', () => rm(addressFile, { force: true }));
-  const stop = (): Promise<void> => stops.run((line) => progress.line(line));
+  const removeTenants = (busyMaxMs: number): Promise<void> =>
+    removeBudgetTenants({ apiUrl: api.url, apiKey: key, pool }, { busyMaxMs });
+  await removeTenants(0);
+  if (options.budgetUsd !== undefined) stops.add('The tenant of --budget', () => removeTenants(settledWithinMs), 8_000);
+  const stop = (): Promise<void> => stops.run(progress);
   return stackOf({ services, api, key, pool, standIns, worker, model, dataDir, stop });
 }
+
+const portsOf = ({ postgres, temporal }: Services, api: RunningApi): Ports => ({
+  postgres: Number(new URL(postgres.adminUrl).port),
+  temporal: Number(temporal.address.split(':')[1]),
+  temporalUi: Number(new URL(temporal.uiUrl ?? '').port),
+  api: api.port,
+});
 
 /** Where Temporal UI shows a workflow. */
 const workflowLink = ({ temporal: { uiUrl } }: Services): { workflow?: string } =>
@@ -164,48 +177,6 @@ async function prepareDatabase({ postgres }: Services, dataDir: string): Promise
   const appPassword = await secretIn(path.join(dataDir, 'app-password'), randomPassword);
   await migrate({ adminUrl: postgres.adminUrl, appPassword });
   return appUrlFor(postgres.adminUrl, appPassword);
-}
-
-interface StandIns {
-  anthropic?: AnthropicStandIn;
-  e2b?: E2bStandIn;
-  /** What the worker reads. */
-  environment: Record<string, string>;
-  stop(): Promise<void>;
-}
-
-/**
- * A stand-in for each service whose key is not set. They answer this start's worker only: whoever may set what a model answers
- * may run programs here.
- */
-async function startStandIns({ allowLocalCode }: StartOptions): Promise<StandIns> {
-  const environment: Record<string, string> = {};
-  const key = `stand-in-${randomBytes(24).toString('base64url')}`;
-  const shared = { key, emittedCode: new Set<string>() };
-  const anthropic = process.env.ANTHROPIC_API_KEY ? undefined : await startAnthropicStandIn(shared);
-  if (anthropic) Object.assign(environment, { ANTHROPIC_API_KEY: key, ANTHROPIC_BASE_URL: anthropic.url });
-  const openai = process.env.OPENAI_API_KEY ? undefined : await startOpenAiStandIn(shared);
-  if (openai) Object.assign(environment, { OPENAI_API_KEY: key, OPENAI_BASE_URL: openai.url });
-  const google = process.env.GEMINI_API_KEY ? undefined : await startGoogleStandIn(shared);
-  if (google) Object.assign(environment, { GEMINI_API_KEY: key, GEMINI_BASE_URL: google.url });
-  let e2b: E2bStandIn | undefined;
-  if (!process.env.E2B_API_KEY) {
-    e2b = await startE2bStandIn({ key, allowedCode: allowLocalCode ? 'any' : shared.emittedCode });
-    Object.assign(environment, {
-      E2B_API_KEY: key,
-      E2B_API_URL: e2b.url,
-      E2B_SANDBOX_URL: e2b.url,
-      SPENDLOCK_CODE_LANGUAGES: 'javascript',
-    });
-  } else if (anthropic) {
-    environment.SPENDLOCK_CODE_LANGUAGES = 'javascript';
-  }
-  return {
-    ...(anthropic ? { anthropic } : {}),
-    ...(e2b ? { e2b } : {}),
-    environment,
-    stop: async () => void (await Promise.all([anthropic?.stop(), openai?.stop(), google?.stop(), e2b?.stop()])),
-  };
 }
 
 interface Parts {
@@ -225,6 +196,7 @@ function stackOf({ services, api, key, pool, standIns, worker, model, dataDir, s
   return {
     apiUrl: api.url,
     uiUrl: services.temporal.uiUrl ?? '',
+    temporalAddress: services.temporal.address,
     apiKey: key,
     pool,
     standIns: isStandIn,

@@ -1,4 +1,5 @@
 /** What has to be stopped at the end: in the reverse order of its start, and each within its bound, whatever hangs. */
+import type { Progress } from './progress';
 
 interface Step {
   name: string;
@@ -14,12 +15,14 @@ export class Stops {
   }
 
   /** Stops everything; what does not end in time is said, and goes with this process. */
-  async run(say: (line: string) => void): Promise<void> {
+  async run(progress: Progress): Promise<void> {
     for (let step = this.steps.pop(); step; step = this.steps.pop()) {
       const { name, stop, maxMs } = step;
+      progress.waitFor(`${name} ends`);
       const isOver = await within(maxMs, async () => void (await stop())).catch(() => true);
-      if (!isOver) say(`${name} did not end within ${maxMs / 1000} s; going on without waiting for it.`);
+      if (!isOver) progress.line(`${name} did not end within ${maxMs / 1000} s; going on without waiting for it.`);
     }
+    progress.waitFor(undefined);
   }
 }
 

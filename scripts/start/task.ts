@@ -1,18 +1,18 @@
-/** The run of `npm start`: what is asked, for whom, at what cost at most, and what came of it. */
-import { randomUUID } from 'node:crypto';
+/** The run of `npm start`: whether there is one, what is asked, for whom, at what cost at most, and what came of it. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { createSpendlockClient, type RunView } from '../../client';
-import type { QuotaAmounts } from '../../core/budget/quotas';
+import { createSpendlockClient, QuotaExceededError, SpendlockApiError, type RunView } from '../../client';
 import { formatUsdFixed, parseUsd } from '../../core/money';
 import { findModelPrice } from '../../core/prices/prices';
 import { readPrices } from '../../store/prices';
-import { setQuotas } from '../../store/quotas';
-import { createTenant } from '../../store/tenants';
+import { listRuns } from '../../store/runs';
 import { DEMO_FILE, DEMO_TASK } from '../stand-ins';
+import { makeBudgetTenant } from './budget-tenant';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
+import { realKeys, type Unreachable } from './real-services';
 import { demoTenantId, type Stack } from './stack';
+import { refusedSummary, summaryOf, type RunSummary } from './summary';
 
 export interface TaskPlan {
   tenantId: string;
@@ -24,25 +24,9 @@ export interface TaskPlan {
   maxCostUsd?: string;
 }
 
-/** What `--json` prints. */
-export interface RunSummary {
-  runId: string;
-  workflowId: string;
-  status: RunView['status'];
-  costUsd: string;
-  quota: QuotaAmounts;
-  steps: {
-    operationId: string;
-    kind: string;
-    resource: string;
-    reservedUsd: string | null;
-    committedUsd: string | null;
-    settlement: string | null;
-  }[];
-}
-
 export interface TaskResult {
-  run: RunView;
+  /** Absent when it was refused before it was started. */
+  run?: RunView;
   summary: RunSummary;
   seconds: number;
 }
@@ -50,8 +34,37 @@ export interface TaskResult {
 /** With real services a run stops here, whatever the quota: a first try should not cost more than a coffee. */
 const realRunMaxUsd = '1.00';
 
-export async function planTask(stack: Stack, options: StartOptions): Promise<TaskPlan> {
-  const tenantId = options.budgetUsd === undefined ? demoTenantId : await budgetTenant(stack, options.budgetUsd);
+/** Why no run is made; undefined when one is: it was asked for, or nothing ever ran here and it costs nothing. */
+export async function whyNoRun({ pool }: Stack, options: StartOptions): Promise<string | undefined> {
+  const { task, example, once, budgetUsd } = options;
+  if (task !== undefined || example || once || budgetUsd !== undefined) return undefined;
+  const keys = realKeys(process.env);
+  if (keys.length > 0)
+    return (
+      `${keys.join(' and ')} ${keys.length === 1 ? 'is' : 'are'} set: the example was not run, since nothing is spent unasked. ` +
+      `npm start -- --example runs it, for at most $${realRunMaxUsd}.`
+    );
+  if ((await listRuns(pool, { tenantId: demoTenantId, type: 'task', limit: 1 })).length > 0)
+    return 'The example ran at the first start. npm start -- --example runs it again; --task "…" --file data.csv runs a task of yours.';
+  return undefined;
+}
+
+/** @throws Error when a real service that the run needs cannot be reached. */
+export async function planTask(
+  stack: Stack,
+  options: StartOptions,
+  unreachable: readonly Unreachable[],
+): Promise<TaskPlan> {
+  const { models } = await readPrices(stack.pool);
+  const { provider } = findModelPrice(models, { model: stack.model, at: Date.now() });
+  const missing = unreachable.filter(({ id }) => id === 'e2b' || id === provider);
+  if (missing.length > 0)
+    throw new Error(`${missing.map(({ says }) => says).join('\n')}\nThe run was not started; nothing was spent.`);
+  const isReal = realKeys(process.env).length > 0;
+  const tenantId =
+    options.budgetUsd === undefined
+      ? demoTenantId
+      : await makeBudgetTenant(stack, { budgetUsd: options.budgetUsd, isReal });
   const filePath =
     options.file ?? (options.task === undefined ? path.join(__dirname, '..', '..', DEMO_FILE) : undefined);
   const plan: TaskPlan = {
@@ -60,9 +73,7 @@ export async function planTask(stack: Stack, options: StartOptions): Promise<Tas
     model: stack.model,
     ...(filePath === undefined ? {} : { file: { name: safeName(filePath), content: await readFile(filePath) } }),
   };
-  findModelPrice((await readPrices(stack.pool)).models, { model: stack.model, at: Date.now() });
-  const { anthropic, e2b } = stack.standIns;
-  if (anthropic && e2b) return plan;
+  if (!isReal) return plan;
   const binding =
     options.budgetUsd !== undefined && parseUsd(options.budgetUsd) < parseUsd(realRunMaxUsd)
       ? options.budgetUsd
@@ -81,14 +92,6 @@ const safeName = (filePath: string): string =>
     .replace(/[^A-Za-z0-9._ -]/g, '_')
     .replace(/^[^A-Za-z0-9_]/, '_');
 
-async function budgetTenant({ pool }: Stack, budgetUsd: string): Promise<string> {
-  const tenantId = `budget-${randomUUID().slice(0, 8)}`;
-  await createTenant(pool, { tenantId, name: `A tenant with a budget of $${budgetUsd}` });
-  const quota = { scope: 'tenant' as const, scopeId: tenantId, period: 'month' as const };
-  await setQuotas(pool, { tenantId, changes: [{ ...quota, resourceType: 'all', limitUsd: budgetUsd }] });
-  return tenantId;
-}
-
 /** Runs the task through the API, as a backend would. Undefined when it was interrupted. */
 export async function runTask(
   stack: Stack,
@@ -97,53 +100,50 @@ export async function runTask(
   signal: AbortSignal,
 ): Promise<TaskResult | undefined> {
   const client = createSpendlockClient({ baseUrl: stack.apiUrl, apiKey: stack.apiKey });
-  const { tenantId } = plan;
+  const { tenantId, task, model, file, maxCostUsd } = plan;
   const startedMs = Date.now();
-  progress.line(
-    `\nTask: ${plan.task}${plan.file ? `\nFile: ${plan.file.name} (${plan.file.content.length} bytes)` : ''}\n`,
-  );
-  const { runId } = await client.runs.start({
-    task: plan.task,
-    tenantId,
-    model: plan.model,
-    ...(plan.file ? { file: plan.file } : {}),
-    ...(plan.maxCostUsd === undefined ? {} : { limits: { maxCostUsd: plan.maxCostUsd } }),
+  progress.line(`\nTask: ${task}${file ? `\nFile: ${file.name} (${file.content.length} bytes)` : ''}\n`);
+  const asked = {
+    ...{ task, tenantId, model },
+    ...(file ? { file } : {}),
+    ...(maxCostUsd === undefined ? {} : { limits: { maxCostUsd } }),
+  };
+  const started = await client.runs.start(asked).catch((error: unknown) => {
+    if (error instanceof SpendlockApiError) return error;
+    throw error;
   });
+  const seconds = (): number => (Date.now() - startedMs) / 1000;
+  if (started instanceof QuotaExceededError) return { summary: refusedSummary(plan, started), seconds: seconds() };
+  if (started instanceof SpendlockApiError) throw started;
+  const { runId } = started;
+  progress.waitFor(`${model} answers`);
   try {
-    for await (const event of client.runs.events(runId, { tenantId, signal })) tell(progress, event);
+    for await (const event of client.runs.events(runId, { tenantId, signal })) tell(progress, model, event);
   } catch (error) {
     if (!signal.aborted) throw error;
     // What it has open is settled before the worker goes.
     await client.runs.cancel(runId, tenantId).catch(() => undefined);
     return undefined;
+  } finally {
+    progress.waitFor(undefined);
   }
   const run = await client.runs.get(runId, tenantId);
-  const quota = run.quota ?? { limitUsd: '0', topupUsd: '0', spentUsd: '0', reservedUsd: '0' };
-  const summary: RunSummary = {
-    runId,
-    workflowId: run.workflowId,
-    status: run.status,
-    costUsd: run.costUsd,
-    quota,
-    steps: run.steps.map(({ operationId, kind, resource, reservedUsd, committedUsd, settlement }) => ({
-      operationId,
-      kind,
-      resource,
-      reservedUsd,
-      committedUsd,
-      settlement,
-    })),
-  };
-  return { run, summary, seconds: (Date.now() - startedMs) / 1000 };
+  return { run, summary: summaryOf(run), seconds: seconds() };
 }
 
-function tell(progress: Progress, { type, data }: { type: string; data: Record<string, unknown> }): void {
+/** Says what happened, and what is waited for next. */
+function tell(
+  progress: Progress,
+  model: string,
+  { type, data }: { type: string; data: Record<string, unknown> },
+): void {
   const usd = (value: unknown): string => `$${formatUsdFixed(parseUsd(String(value)), 6)}`;
-  if (type === 'model.replied') progress.line(`  model replied (${String(data.stopReason)}), ${usd(data.costUsd)}`);
-  else if (type === 'code.executed') progress.line(`  code ran${Number(data.failed) > 0 ? ' and failed' : ''}`);
-  else if (type === 'sandbox.ended')
+  if (type === 'model.replied') {
+    progress.line(`  model replied (${String(data.stopReason)}), ${usd(data.costUsd)}`);
+    progress.waitFor(data.stopReason === 'tool_use' ? 'The sandbox runs the program' : 'The run ends');
+  } else if (type === 'code.executed') {
+    progress.line(`  code ran${Number(data.failed) > 0 ? ' and failed' : ''}`);
+    progress.waitFor(`${model} answers`);
+  } else if (type === 'sandbox.ended')
     progress.line(`  sandbox ended after ${String(data.seconds)} s, ${usd(data.costUsd)}`);
 }
-
-export const exitStatusOf = (status: RunView['status']): number =>
-  status === 'completed' ? 0 : status === 'quota_exceeded' ? 3 : 1;

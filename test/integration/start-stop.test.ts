@@ -193,6 +193,9 @@ describe('a stop of npm start', () => {
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (data: Buffer) => (output += data.toString()));
     await until('it serves again', () => output.includes('Serving until Ctrl-C'), 120_000);
+    // The example ran at the first start.
+    expect(output).toContain('npm start -- --example runs it again');
+    expect(output).not.toContain('Task:');
     const { apiUrl, apiKey } = JSON.parse(readData('api.json')) as { apiUrl: string; apiKey: string };
     const statusOf = async (key: string): Promise<number> =>
       (await fetch(`${apiUrl}/v1/keys`, { headers: { authorization: `Bearer ${key}` } })).status;
