@@ -4,6 +4,7 @@ import { ApiCallError, connect } from './api';
 import {
   amount,
   author,
+  example,
   periodOption,
   platformOption,
   positiveAmount,
@@ -105,12 +106,13 @@ export function budgetCommands(): Command {
 }
 
 function addShow(budget: Command): void {
-  budget
+  const command = budget
     .command('show [tenant]')
     .description('the quotas that bind a tenant, or with --platform those that bind all tenants together')
     .addOption(platformOption)
-    .addOption(new Option('--user <id>', 'the tenant and this user alone'))
-    .action(async (tenantId: string | undefined, { json = false, platform = false, user }: ShowOptions) => {
+    .addOption(new Option('--user <id>', 'the tenant and this user alone'));
+  example(command, 'budget show acme', 'budget show --platform').action(
+    async (tenantId: string | undefined, { json = false, platform = false, user }: ShowOptions) => {
       if (oneOf(tenantId, platform) === platformOnly) {
         const answer = await connect().get<{ quotas: PlatformQuota[] }>('/v1/platform/quotas');
         return show(json, answer, () => platformTable(answer.quotas));
@@ -118,7 +120,8 @@ function addShow(budget: Command): void {
       const query = user === undefined ? '' : `?${new URLSearchParams({ userId: user }).toString()}`;
       const answer = await connect().get<Budget>(tenantPath(tenantId ?? '', 'quotas') + query);
       show(json, answer, () => [...frozenLines(answer), quotaTable(answer.quotas), ...moreLines(answer)].join('\n'));
-    });
+    },
+  );
 }
 
 function addSet(budget: Command): void {
@@ -131,7 +134,7 @@ function addSet(budget: Command): void {
     .addOption(periodOption)
     .addOption(userOption)
     .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8', shares)
-    .addHelpText('after', '\nExample: npx spendlock budget set acme --limit 250 --resource llm --warn-at 0.5 0.8')
+    .addHelpText('after', '\nExample:\n  npx spendlock budget set acme --limit 250 --resource llm --warn-at 0.5 0.8')
     .action(async (tenantId: string | undefined, options: SetOptions) => {
       const [warningThreshold, ...moreWarningThresholds] = options.warnAt ?? [];
       const limits = {
@@ -162,7 +165,7 @@ function addTopUp(budget: Command): void {
     .addOption(periodOption)
     .addOption(userOption)
     .addOption(reasonOption())
-    .addHelpText('after', '\nExample: npx spendlock budget topup acme 25 --reason "launch week"')
+    .addHelpText('after', '\nExample:\n  npx spendlock budget topup acme 25 --reason "launch week"')
     .action(async (tenantId: string, usdText: string, options: QuotaOptions & Json & { reason: string }) => {
       const answer = await connect().send('POST', tenantPath(tenantId, 'topups'), {
         ...scopeOf(options),
@@ -183,7 +186,7 @@ function addFreezes(budget: Command): void {
       .description(verb === 'freeze' ? 'nothing more is reserved; what is reserved goes on' : 'reserving goes on')
       .addOption(userOption);
     if (verb === 'freeze') command.addOption(reasonOption());
-    command.action(
+    example(command, `budget ${verb} acme${verb === 'freeze' ? ' --reason "invoice overdue"' : ''}`).action(
       async (tenantId: string, { user, reason, json = false }: Json & { user?: string; reason?: string }) => {
         const body = {
           ...(user === undefined ? {} : { userId: user }),

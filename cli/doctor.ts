@@ -22,6 +22,7 @@ import {
 } from '../store/installation';
 import { listVersions, type Deployment } from './workers';
 import { lookAtAllBooks } from './doctor-books';
+import { example } from './options';
 import { show, table, type Column } from './output';
 import { temporalTarget, workerEnvironment } from './target';
 import { connectToTemporal } from './temporal';
@@ -48,9 +49,8 @@ const clockMsMax = 2_000;
 const postgresMajorMin = 16;
 
 export function doctorCommand(): Command {
-  return new Command('doctor')
+  const doctor = new Command('doctor')
     .description('looks whether Temporal, Postgres, prices, workers and clocks are as they should be')
-    .option('--json', 'one JSON value instead of a table')
     .option(
       '--books',
       "look at every tenant's books instead: whether rows, balances, ledger, sums by day and leases agree",
@@ -60,11 +60,10 @@ export function doctorCommand(): Command {
       `
 It reads DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY and SPENDLOCK_TASK_QUEUE_PREFIX as a worker does; where none of
 them is set, it looks at the running \`npm start\` of this checkout.
-Exit statuses: 0 all is well, 1 something is wrong.
-
-Example: DATABASE_URL=postgres://… TEMPORAL_ADDRESS=127.0.0.1:7233 npx spendlock doctor`,
-    )
-    .action(async ({ json = false, books = false }: { json?: boolean; books?: boolean }) => {
+Exit statuses: 0 all is well, 1 something is wrong.`,
+    );
+  return example(doctor, 'doctor', 'doctor --books   # with DATABASE_URL=postgres://…').action(
+    async ({ json = false, books = false }: { json?: boolean; books?: boolean }) => {
       if (books) {
         if (!(await lookAtAllBooks({ json }))) process.exitCode = 1;
         return;
@@ -75,7 +74,8 @@ Example: DATABASE_URL=postgres://… TEMPORAL_ADDRESS=127.0.0.1:7233 npx spendlo
       ];
       show(json, { findings }, () => table(columns, findings, ''));
       if (findings.some(({ state }) => state === 'wrong')) process.exitCode = 1;
-    });
+    },
+  );
 }
 
 async function lookAtPostgres({ DATABASE_URL: url }: NodeJS.ProcessEnv): Promise<Finding[]> {

@@ -75,6 +75,7 @@ export function keysCommands(): Command {
     .command('list')
     .description('the newest first; a key itself is kept nowhere')
     .addOption(tenantOption())
+    .addHelpText('after', '\nExample:\n  npx spendlock keys list --tenant acme')
     .action(async ({ json = false, ...options }: Options) => {
       const query = options.tenant === undefined ? '' : `?tenantId=${encodeURIComponent(options.tenant)}`;
       const answer = await connect().get<{ keys: Key[] }>(`/v1/keys${query}`);
@@ -86,7 +87,7 @@ export function keysCommands(): Command {
     .option('--tenant <id>', 'a key of this tenant')
     .option('--admin', 'a key of the administration, which may do everything to every tenant')
     .option('--label <words>', 'what it is for')
-    .addHelpText('after', '\nExample: npx spendlock keys create --tenant acme --label "the backend"')
+    .addHelpText('after', '\nExample:\n  npx spendlock keys create --tenant acme --label "the backend"')
     .action(async ({ json = false, label = '', admin = false, ...options }: Options & NewKeyOptions) => {
       if (admin === (options.tenant !== undefined))
         throw new InvalidArgumentError(
@@ -110,6 +111,10 @@ export function keysCommands(): Command {
     .description('makes a new key in place of one, which is taken for a while longer')
     .addOption(tenantOption())
     .addOption(new Option('--grace <seconds>', 'how long the old one is taken').argParser(seconds).default(3_600))
+    .addHelpText(
+      'after',
+      '\nExample:\n  npx spendlock keys rotate 4a1f0c2e-7b6d-4c3a-9e8f-1d2c3b4a5f6e --tenant acme --grace 86400',
+    )
     .action(async (key: string, { json = false, grace, ...options }: Options & { grace: number }) => {
       const body = { ...ofTenant(options), graceSeconds: grace, author: author() };
       const where = `/v1/keys/${encodeURIComponent(key)}/rotate`;
@@ -127,6 +132,7 @@ export function keysCommands(): Command {
     .description('refuses a key from now on')
     .addOption(tenantOption())
     .option('--yes', 'also the last key of the administration')
+    .addHelpText('after', '\nExample:\n  npx spendlock keys revoke 4a1f0c2e-7b6d-4c3a-9e8f-1d2c3b4a5f6e --tenant acme')
     .action(async (key: string, { json = false, yes = false, ...options }: Options & { yes?: boolean }) => {
       if (options.tenant === undefined && !yes) await refuseTheLast(key);
       const body = { ...ofTenant(options), author: author() };

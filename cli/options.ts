@@ -1,6 +1,6 @@
-/** Options that several commands share. */
+/** Options and arguments that several commands share, each of which says by itself what is wrong with it. */
 import { userInfo } from 'node:os';
-import { InvalidArgumentError, Option } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseUuid } from '../core/ids';
 import { MoneyError, parseAmountUsd } from '../core/money';
 
@@ -26,6 +26,30 @@ export const uuid = (text: string): string => {
   return id;
 };
 
+/** A whole number from one to another. */
+export const whole =
+  (from: number, to: number, unit = '') =>
+  (text: string): number => {
+    const number = Number(text);
+    if (/^\d{1,12}$/.test(text) && number >= from && number <= to) return number;
+    throw new InvalidArgumentError(`It must be a whole number${unit && ` of ${unit}`} from ${from} to ${to}.`);
+  };
+
+/** A day, or a moment of one; without a zone it is of UTC. */
+export const moment = (text: string): string => {
+  const [, day = '', time = 'T00:00Z', zone = time.endsWith('Z') ? '' : 'Z'] =
+    /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?([+-]\d\d:\d\d)?$/.exec(text) ?? [];
+  const at = new Date(day + time + zone);
+  if (!Number.isNaN(at.getTime()) && (zone.length > 1 || at.toISOString().startsWith(day))) return at.toISOString();
+  throw new InvalidArgumentError('It must be a moment, such as 2026-12-01 or 2026-12-01T08:00:00Z.');
+};
+export const day = (text: string): string => moment(text).slice(0, 10);
+export const today = (): string => new Date().toISOString().slice(0, 10);
+
+export interface Json {
+  json?: boolean;
+}
+
 export interface QuotaOptions {
   user?: string;
   resource: 'llm' | 'e2b' | 'all';
@@ -40,12 +64,22 @@ export const periodOption = new Option('--period <period>', 'when it resets')
   .choices(['day', 'week', 'month', 'lifetime'])
   .default('month');
 export const reasonOption = (): Option => new Option('--reason <words>', 'why, for the audit').makeOptionMandatory();
+/** How many a list has at most. */
+export const limitOption = (max: number, otherwise: number): Option =>
+  new Option('--limit <n>', 'how many at most').argParser(whole(1, max)).default(otherwise);
 
 export const scopeOf = ({ user }: { user?: string }): { scope: 'tenant' | 'user'; scopeId?: string } =>
   user === undefined ? { scope: 'tenant' } : { scope: 'user', scopeId: user };
 
 /** The person at the keyboard, for the audit. */
 export const author = (): string => userInfo().username;
+
+/** What a command is called with, for who has not called it yet. */
+export const example = (command: Command, ...lines: string[]): Command =>
+  command.addHelpText(
+    'after',
+    `\n${lines.length === 1 ? 'Example' : 'Examples'}:\n${lines.map((line) => `  npx spendlock ${line}`).join('\n')}`,
+  );
 
 export const tenantPath = (tenantId: string, rest: string): string =>
   `/v1/tenants/${encodeURIComponent(tenantId)}/${rest}`;

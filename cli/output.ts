@@ -1,13 +1,25 @@
 /** Tables for people, JSON for scripts. */
 import Table from 'cli-table3';
-import { formatUsdFixed, parseUsd } from '../core/money';
+import { formatUsd, formatUsdFixed, parseUsd } from '../core/money';
 
-/** Dollars and cents, and as many digits more as there are, up to six. */
+/** What is shown of an amount. */
+const decimalsShown = 6;
+/** An amount with every digit that it has. */
+export const usdInFull = (text: string): string => withSign(formatUsd(parseUsd(text)));
+const withSign = (text: string): string => (text.startsWith('-') ? `-$${text.slice(1)}` : `$${text}`);
+
+/** Dollars and cents, and as many digits more as there are, up to six; what is less than those show has all of its own. */
 export function usd(text: string | null | undefined): string {
   if (text == null) return '–';
-  const fixed = formatUsdFixed(parseUsd(text), 6).replace(/(\.\d\d\d*?)0+$/, '$1');
-  return fixed.startsWith('-') ? `-$${fixed.slice(1)}` : `$${fixed}`;
+  const exact = parseUsd(text);
+  const fixed = formatUsdFixed(exact, decimalsShown);
+  if (exact !== 0n && parseUsd(fixed) !== exact && /^-?0\.00/.test(fixed)) return usdInFull(text);
+  return withSign(fixed.replace(/(\.\d\d\d*?)0+$/, '$1'));
 }
+
+/** A moment, to the minute, in UTC. */
+export const when = (moment: string | null | undefined): string =>
+  moment == null ? '–' : moment.slice(0, 16).replace('T', ' ');
 
 /**
  * Text that others chose, so that a terminal shows it and does not obey it: control characters, and marks that turn text around,
@@ -24,18 +36,68 @@ export interface Column<T> {
   name: string;
   of: (row: T) => string;
   right?: boolean;
+  /** Left out where a terminal has no room for all: the last such first. `show` and --json have it. */
+  extra?: boolean;
 }
 
-/** Plain lines, so that it reads the same in a terminal and in a file. */
-export function table<T>(columns: readonly Column<T>[], rows: readonly T[], none: string): string {
+/** The terminal's, where there is one: what goes into a file or another program is never cut. */
+const terminalChars = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
+
+/** Plain lines. Where a width is given they fit it: extra columns go, then what is longest is written on several lines. */
+export function table<T>(
+  columns: readonly Column<T>[],
+  rows: readonly T[],
+  none: string,
+  width = terminalChars(),
+): string {
   if (rows.length === 0) return none;
+  const cells = new Map(columns.map((column) => [column, rows.map((row) => printable(column.of(row)))]));
+  const charsOf = (column: Column<T>): number =>
+    Math.max(...[column.name, ...(cells.get(column) ?? [])].map((text) => [...text].length));
+  const shown = fitting(columns, charsOf, width);
+  const widths = shown.map(charsOf);
+  if (width !== undefined) shorten(widths, width);
   const drawn = new Table({
-    head: columns.map(({ name }) => name),
-    colAligns: columns.map(({ right }) => (right ? 'right' : 'left')),
+    head: shown.map(({ name }) => name),
+    colAligns: shown.map(({ right }) => (right ? 'right' : 'left')),
     style: { head: [], border: [] },
+    ...(width === undefined
+      ? {}
+      : { colWidths: widths.map((chars) => chars + 2), wordWrap: true, wrapOnWordBoundary: false }),
   });
-  for (const row of rows) drawn.push(columns.map(({ of }) => printable(of(row))));
+  rows.forEach((_row, at) => drawn.push(shown.map((column) => cells.get(column)?.[at] ?? '')));
   return drawn.toString();
+}
+
+/** A border and two blanks for each, and the last border. */
+const sumOf = (widths: readonly number[]): number => widths.reduce((sum, chars) => sum + chars + 3, 1);
+
+function fitting<T>(
+  columns: readonly Column<T>[],
+  charsOf: (column: Column<T>) => number,
+  width: number | undefined,
+): Column<T>[] {
+  const shown = [...columns];
+  while (width !== undefined && sumOf(shown.map(charsOf)) > width) {
+    const last = shown.map(({ extra = false }) => extra).lastIndexOf(true);
+    if (last < 0) break;
+    shown.splice(last, 1);
+  }
+  return shown;
+}
+
+/** An id is written whole as long as anything else can give way. */
+const idChars = 36;
+
+function shorten(widths: number[], width: number): void {
+  const most = (where: (chars: number) => boolean): number =>
+    widths.reduce((found, chars, at) => (where(chars) && chars > (widths[found] ?? 0) ? at : found), -1);
+  while (sumOf(widths) > width) {
+    const isNoId = most((chars) => chars !== idChars && chars > 8);
+    const at = isNoId >= 0 ? isNoId : most((chars) => chars > 1);
+    if (at < 0) return;
+    widths[at] = (widths[at] ?? 1) - 1;
+  }
 }
 
 /** What the command found or did: as one JSON value, or as words. */

@@ -1,12 +1,10 @@
 /** What a new version of a price would change. */
 import type { z } from '@hono/zod-openapi';
-import type { addPricesBody, priceView } from '../api/prices/schemas';
+import type { addPricesBody } from '../api/prices/schemas';
 import type { FilePrice, FileRates } from './price-file';
 
 /** A price to be added, as the API takes it. */
 export type PriceFacts = z.input<typeof addPricesBody>['prices'][number];
-/** A price in force, as the API shows it. */
-export type Price = z.output<typeof priceView>;
 
 /** One rate, factor or threshold that becomes another. */
 export interface PriceChange {

@@ -1,17 +1,19 @@
 /** `npx spendlock prices`: what models cost, and new prices from a file. */
-import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import { omitUndefined } from '../core/omit-undefined';
 import { ratePattern } from '../core/prices/prices';
-import { ApiCallError, connect, type Api } from './api';
-import { author } from './options';
+import type { PriceView } from '../client';
+import { client } from './api';
+import { CommandError } from './failures';
+import { readNamed } from './files';
+import { author, day, example, moment, today } from './options';
 import { show, table, usd, type Column } from './output';
-import { changesBetween, mergePrice, type Price, type PriceChange, type PriceFacts } from './price-changes';
+import { changesBetween, mergePrice, type PriceChange, type PriceFacts } from './price-changes';
 import { addSandboxPriceCommands } from './sandbox-prices';
-import { PriceFileError, readPriceFile, type PriceFile } from './price-file';
+import { readPriceFile, type PriceFile } from './price-file';
 
-const columns: Column<Price>[] = [
+const columns: Column<PriceView>[] = [
   { name: 'provider', of: ({ provider }) => provider },
   { name: 'model', of: ({ model }) => model },
   { name: 'since', of: ({ effectiveFrom }) => effectiveFrom.slice(0, 10) },
@@ -35,15 +37,6 @@ const rate = (text: string): string => {
   if (ratePattern.test(text)) return text;
   throw new InvalidArgumentError('It must be US dollars per million tokens, such as 1.25, with six decimals at most.');
 };
-const moment = (text: string): string => {
-  const ms = Date.parse(text);
-  if (Number.isNaN(ms))
-    throw new InvalidArgumentError('It must be a moment, such as 2026-12-01 or 2026-12-01T08:00:00Z.');
-  return new Date(ms).toISOString();
-};
-const day = (text: string): string => moment(text).slice(0, 10);
-const today = (): string => new Date().toISOString().slice(0, 10);
-
 interface SetOptions {
   provider?: string;
   input?: string;
@@ -71,19 +64,28 @@ interface ImportOptions {
 
 export function pricesCommands(): Command {
   const prices = new Command('prices').description('what models and sandboxes cost');
-  prices
+  const list = prices
     .command('list')
     .description('the prices in force, per million tokens')
     .option('--model <name>', 'those whose name contains this')
-    .option('--all', 'every version, also past and announced ones')
-    .action(async ({ model = '', all = false, json = false }: { model?: string; all?: boolean; json?: boolean }) => {
-      const found = await readPrices(connect(), { all });
+    .option('--all', 'every version, also past and announced ones');
+  example(list, 'prices list --model gpt').action(
+    async ({ model = '', all = false, json = false }: { model?: string; all?: boolean; json?: boolean }) => {
+      const found = await readPrices({ all });
       const wanted = found.filter((price) => price.model.includes(model));
-      show(json, wanted, () =>
+      show(json, { prices: wanted }, () =>
         table(columns, wanted, 'No such price. Names must match exactly; `prices set` adds one.'),
       );
-    });
-  prices
+    },
+  );
+  addSet(prices);
+  addImport(prices);
+  addSandboxPriceCommands(prices);
+  return prices;
+}
+
+function addSet(prices: Command): void {
+  const set = prices
     .command('set <model>')
     .description('adds a version of a price; what is not given stays as it is. The next call uses it')
     .option('--provider <name>', 'for a model without a price yet: anthropic, openai, google')
@@ -96,13 +98,15 @@ export function pricesCommands(): Command {
     .requiredOption('--source <url>', 'who published the figures')
     .option('--source-date <day>', 'when the source said so; today when absent', day)
     .option('--from <moment>', 'when it begins to hold; now when absent', moment)
-    .option('--notes <words>', 'what a reader should know')
-    .addHelpText(
-      'after',
-      '\nExample: npx spendlock prices set gpt-99 --provider openai --input 1.25 --output 10 --source https://platform.openai.com/docs/pricing',
-    )
-    .action(setPrice);
-  prices
+    .option('--notes <words>', 'what a reader should know');
+  example(
+    set,
+    'prices set gpt-99 --provider openai --input 1.25 --output 10 --source https://platform.openai.com/docs/pricing',
+  ).action(setPrice);
+}
+
+function addImport(prices: Command): void {
+  const fromFile = prices
     .command('import <file>')
     .description("takes prices from LiteLLM's model_prices_and_context_window.json; shows what would change first")
     .option('--model <name>', 'those whose name contains this')
@@ -110,25 +114,21 @@ export function pricesCommands(): Command {
     .option('--source <url>', 'who published the figures, for entries of the file that do not say so')
     .option('--source-date <day>', 'when the file was read from its publisher; today when absent', day)
     .option('--from <moment>', 'when the prices begin to hold; now when absent', moment)
-    .option('--yes', 'write without asking')
-    .addHelpText('after', '\nExample: npx spendlock prices import model_prices_and_context_window.json --known')
-    .action(importPrices);
-  addSandboxPriceCommands(prices, { moment, day });
-  return prices;
+    .option('--yes', 'write without asking');
+  example(fromFile, 'prices import model_prices_and_context_window.json --known').action(importPrices);
 }
 
-const readPrices = async (api: Api, { all = false } = {}): Promise<Price[]> =>
-  (await api.get<{ prices: Price[] }>(`/v1/prices${all ? '?all=true' : ''}`)).prices;
+const readPrices = async (query: { all?: boolean } = {}): Promise<PriceView[]> =>
+  (await client().prices.list(query)).prices;
 
-const addPrices = (api: Api, prices: readonly PriceFacts[]): Promise<{ priceVersions: string[] }> =>
-  api.send('POST', '/v1/prices', { prices, author: author() });
+const addPrices = (prices: PriceFacts[]): Promise<{ priceVersions: string[] }> =>
+  client().prices.add({ prices, author: author() });
 
 async function setPrice(model: string, options: SetOptions): Promise<void> {
   const { provider, input, output, cacheRead, cacheWrite5m, cacheWrite1h, webSearch, source, from, notes } = options;
-  const api = connect();
-  const current = (await readPrices(api)).find((price) => price.model === model);
+  const current = (await readPrices()).find((price) => price.model === model);
   if (!current && (provider === undefined || input === undefined || output === undefined)) {
-    throw new ApiCallError(
+    throw new CommandError(
       `${model} has no price yet: it needs --provider, --input and --output. Names must match exactly. Nothing was changed.`,
     );
   }
@@ -151,7 +151,7 @@ async function setPrice(model: string, options: SetOptions): Promise<void> {
     ...omitUndefined({ effectiveFrom: from, notes }),
   };
   const changes = changesBetween(current, price);
-  const { priceVersions } = await addPrices(api, [price]);
+  const { priceVersions } = await addPrices([price]);
   show(options.json ?? false, { priceVersions, changes }, () =>
     [table(changeColumns, changes, 'The same rates as before.'), `Added ${priceVersions.join(', ')}.`].join('\n'),
   );
@@ -159,9 +159,8 @@ async function setPrice(model: string, options: SetOptions): Promise<void> {
 
 async function importPrices(name: string, options: ImportOptions): Promise<void> {
   const { model = '', known: onlyKnown = false, json = false, yes = false } = options;
-  const file = readPriceFile(readFile(name));
-  const api = connect();
-  const current = new Map((await readPrices(api)).map((price) => [price.model, price]));
+  const file = readPriceFile((await readNamed(name)).toString('utf8'));
+  const current = new Map((await readPrices()).map((price) => [price.model, price]));
   const named = file.prices.filter((price) => price.model.includes(model) && (!onlyKnown || current.has(price.model)));
   const leftOut = file.leftOut.filter((one) => one.model.includes(model));
   const additions: PriceFacts[] = [];
@@ -187,19 +186,11 @@ async function importPrices(name: string, options: ImportOptions): Promise<void>
   // Before anything is written, what would be.
   if (!json) console.log(words(summary));
   const write = additions.length > 0 && (yes || (!json && (await agreed(additions.length))));
-  const { priceVersions } = write ? await addPrices(api, additions) : { priceVersions: [] };
+  const { priceVersions } = write ? await addPrices(additions) : { priceVersions: [] };
   show(json, { ...summary, priceVersions }, () => {
     if (write) return `Added ${priceVersions.length} versions.`;
     return additions.length === 0 ? 'Nothing to write.' : 'Nothing was written; --yes writes it.';
   });
-}
-
-function readFile(name: string): string {
-  try {
-    return readFileSync(name, 'utf8');
-  } catch (error) {
-    throw new PriceFileError(`${name} cannot be read (${(error as Error).message}). Nothing was changed.`);
-  }
 }
 
 interface Summary {

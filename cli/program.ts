@@ -1,61 +1,70 @@
-/** The commands. Each is one call of the API and one answer. */
+/** The commands. Each is one call of the API and one answer, but for those that look at what is beneath it. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import { Command, Option } from 'commander';
 import { approvalsCommands } from './approvals';
 import { budgetCommands } from './budget';
+import { chatCommand } from './chat';
+import { completionCommand } from './completion';
+import { conversationsCommands } from './conversations';
 import { doctorCommand } from './doctor';
 import { envCommand } from './env';
+import { exitStatusHelp } from './failures';
 import { holdsCommands } from './holds';
 import { keysCommands } from './keys';
+import { example } from './options';
 import { pricesCommands } from './prices';
 import { runsCommands } from './runs';
 import { setupCommand } from './setup';
 import { tenantsCommands } from './tenants';
+import { usageCommands } from './usage';
 import { workersCommands } from './workers';
 
+const groups: [title: string, commands: (() => Command)[]][] = [
+  ['Agents', [runsCommands, chatCommand, conversationsCommands, approvalsCommands]],
+  ['Money', [budgetCommands, holdsCommands, usageCommands, pricesCommands]],
+  ['Who', [tenantsCommands, keysCommands]],
+  ['The installation', [doctorCommand, envCommand, setupCommand, workersCommands, completionCommand]],
+];
+
 export function program(): Command {
-  const root = new Command('spendlock')
-    .description('Steers the budgets of a Spendlock installation.')
-    .exitOverride()
-    .configureOutput({ writeErr: (text) => process.stderr.write(text) })
-    .addHelpText(
-      'after',
-      `
+  const root = example(
+    new Command('spendlock')
+      .description('Steers the budgets of a Spendlock installation.')
+      .version(version(), '--version', 'the version')
+      .addHelpText(
+        'after',
+        `
 The API is found by SPENDLOCK_API_URL and SPENDLOCK_API_KEY (an administration key), or by a running \`npm start\`.
-
-Every command takes --json, and --help with its options.
-
-Examples:
-  npx spendlock doctor
-  eval "$(npx spendlock env)"
-  npx spendlock setup
-  npx spendlock tenants list
-  npx spendlock budget show acme
-  npx spendlock budget set acme --limit 250 --resource llm
-  npx spendlock approvals list acme
-  npx spendlock runs list acme --status quota_exceeded
-  npx spendlock budget freeze acme --reason "invoice overdue"`,
-    );
-  for (const commands of [
-    budgetCommands(),
-    holdsCommands(),
-    approvalsCommands(),
-    runsCommands(),
-    pricesCommands(),
-    tenantsCommands(),
-    keysCommands(),
-    workersCommands(),
-  ])
-    root.addCommand(inherit(commands));
-  root.addCommand(doctorCommand().exitOverride());
-  root.addCommand(envCommand().exitOverride());
-  root.addCommand(setupCommand().exitOverride());
-  return root;
+With --json every command prints one JSON value on standard output: its answer, or {"error": {"code", "message", …}}.
+${exitStatusHelp}`,
+      ),
+    'doctor',
+    'tenants list',
+    'runs start acme --task "Profile this file." --file sales.csv --follow',
+    'chat acme',
+    'budget set acme --limit 250 --resource llm',
+    'approvals list acme',
+    'usage acme --by user',
+  );
+  for (const [title, makers] of groups) for (const make of makers) root.addCommand(make().helpGroup(`${title}:`));
+  return inherit(root);
 }
 
-/** Every command takes --json, and a wrong use ends with status 2. */
+function version(): string {
+  const text = readFileSync(path.join(__dirname, '..', 'package.json'), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** Commands that print something else than an answer. */
+const withoutJson = ['completion'];
+
+/** Every command takes --json, a wrong use ends with its status, and what is meant is guessed at. */
 function inherit(command: Command): Command {
-  command.exitOverride();
-  if (command.commands.length === 0) command.addOption(new Option('--json', 'one JSON value instead of a table'));
+  command.exitOverride().showSuggestionAfterError().showHelpAfterError('--help says more.');
+  const has = command.options.some(({ long }) => long === '--json');
+  if (command.commands.length === 0 && !has && !withoutJson.includes(command.name()))
+    command.addOption(new Option('--json', 'one JSON value instead of words'));
   command.commands.forEach((child) => inherit(child));
   return command;
 }

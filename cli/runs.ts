@@ -1,106 +1,156 @@
-/** `npx spendlock runs`: runs and their paid steps, and ending one. */
+/** `npx spendlock runs`: runs and their paid steps, starting one, following one and ending one. */
 import { Command, Option } from 'commander';
-import type { RunView } from '../api/runs/schemas';
-import { connect } from './api';
-import { uuid } from './options';
-import { show, table, usd, type Column } from './output';
+import type { RunsView, RunView } from '../client';
+import { client } from './api';
+import { readAttached } from './files';
+import { followRun } from './follow';
+import { amount, example, limitOption, moment, uuid, whole, type Json } from './options';
+import { show, table, usd, when, type Column } from './output';
 
-interface Run {
-  runId: string;
-  userId: string | null;
-  workflowId: string;
-  status: string;
-  model: string;
-  costUsd: string;
-  failure: { code: string; message: string } | null;
-  createdAt: string;
-  endedAt: string | null;
-}
-
-type Step = RunView['steps'][number];
-
-const columns: Column<Run>[] = [
+const columns: Column<RunsView['runs'][number]>[] = [
   { name: 'run', of: ({ runId }) => runId },
-  { name: 'user', of: ({ userId }) => userId ?? '–' },
+  { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
   { name: 'status', of: ({ status }) => status },
-  { name: 'model', of: ({ model }) => model },
+  { name: 'model', of: ({ model }) => model, extra: true },
   { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
-  { name: 'begun', of: ({ createdAt }) => createdAt },
-  { name: 'why', of: ({ failure }) => failure?.code ?? '' },
+  { name: 'begun (UTC)', of: ({ createdAt }) => when(createdAt), extra: true },
+  { name: 'why', of: ({ failure }) => (failure ? String(failure.code) : ''), extra: true },
 ];
 
-const stepColumns: Column<Step>[] = [
+const stepColumns: Column<RunView['steps'][number]>[] = [
   { name: 'step', of: ({ step }) => (step === undefined ? '' : String(step)), right: true },
-  { name: 'attempt', of: ({ attempt }) => (attempt === undefined ? '' : String(attempt)), right: true },
+  { name: 'attempt', of: ({ attempt }) => (attempt === undefined ? '' : String(attempt)), right: true, extra: true },
   { name: 'what', of: ({ kind }) => kind },
   { name: 'status', of: ({ status }) => status },
   { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
   { name: 'committed', of: ({ committedUsd }) => usd(committedUsd), right: true },
-  { name: 'settlement', of: ({ settlement }) => settlement ?? '–' },
+  { name: 'settlement', of: ({ settlement }) => settlement ?? '–', extra: true },
 ];
 
-const query = (values: Record<string, string | undefined>): string =>
-  new URLSearchParams(
-    Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  ).toString();
+/** A run in words: how it stands, its steps, and last what it answered. */
+export const runWords = (run: RunView): string =>
+  [
+    `${run.runId} (${run.workflowId} in Temporal UI): ${run.status}, ${usd(run.costUsd)} with ${run.model}`,
+    ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
+    table(stepColumns, run.steps, 'It has asked for nothing yet.'),
+    ...(run.answer === null ? [] : ['', run.answer]),
+  ].join('\n');
 
-interface ListOptions {
-  status?: string;
+const statuses = ['running', 'completed', 'quota_exceeded', 'failed', 'cancelled'] as const;
+interface ListOptions extends Json {
+  status?: (typeof statuses)[number];
   user?: string;
   conversations?: boolean;
-  limit?: string;
-  json?: boolean;
+  before?: string;
+  limit: number;
 }
 
+const someRun = '0f7f4c1e-52e9-4b8f-9d57-6a1c2b3d4e5f';
+
 export function runsCommands(): Command {
-  const runs = new Command('runs').description('tasks of agents, and conversations');
-  runs
-    .command('list <tenant>')
-    .description('the newest first')
-    .addOption(
-      new Option('--status <status>', 'only those').choices([
-        'running',
-        'completed',
-        'quota_exceeded',
-        'failed',
-        'cancelled',
-      ]),
-    )
-    .option('--user <id>', 'of one user')
-    .option('--conversations', 'conversations instead of tasks')
-    .option('--limit <n>', 'how many at most', '50')
-    .addHelpText('after', '\nExample: npx spendlock runs list acme --status quota_exceeded')
-    .action(async (tenantId: string, { status, user, conversations, limit, json = false }: ListOptions) => {
-      const type = conversations ? 'conversation' : 'task';
-      const asked = query({ tenantId, type, status, userId: user, limit });
-      const answer = await connect().get<{ runs: Run[] }>(`/v1/runs?${asked}`);
-      show(json, answer, () => table(columns, answer.runs, 'There is no such run.'));
-    });
-  runs
+  const runs = new Command('runs').description('tasks of agents');
+  addList(runs);
+  const one = runs
     .command('show')
     .argument('<tenant>')
     .argument('<run>', 'its id', uuid)
-    .description('a run, what it came to, and each of its steps with what it reserved and cost')
-    .action(async (tenantId: string, runId: string, { json = false }: { json?: boolean }) => {
-      const where = `/v1/runs/${encodeURIComponent(runId)}?${query({ tenantId })}`;
-      const run = await connect().get<Run & { steps: Step[]; answer: string | null }>(where);
-      show(json, run, () =>
-        [
-          `${run.runId} (${run.workflowId} in Temporal UI): ${run.status}, ${usd(run.costUsd)} with ${run.model}`,
-          ...(run.failure ? [`${run.failure.code}: ${run.failure.message}`] : []),
-          table(stepColumns, run.steps, 'It has asked for nothing yet.'),
-        ].join('\n'),
-      );
-    });
-  runs
+    .description('a run, what it came to, what it answered, and each of its steps with what it reserved and cost');
+  example(one, `runs show acme ${someRun}`).action(async (tenantId: string, runId: string, { json = false }: Json) => {
+    const run = await client().runs.get(runId, tenantId);
+    show(json, run, () => runWords(run));
+  });
+  addStart(runs);
+  const follow = runs
+    .command('follow')
+    .argument('<tenant>')
+    .argument('<run>', 'its id', uuid)
+    .description('what happens in a run, as it happens, to its end; --json prints the run once it has ended')
+    .addHelpText('after', followHelp);
+  example(follow, `runs follow acme ${someRun}`).action(followRun);
+  const cancel = runs
     .command('cancel')
     .argument('<tenant>')
     .argument('<run>', 'its id', uuid)
-    .description('stops a run: its call and its sandbox end, and its reservations are settled')
-    .action(async (tenantId: string, runId: string, { json = false }: { json?: boolean }) => {
-      const where = `/v1/runs/${encodeURIComponent(runId)}/cancel?${query({ tenantId })}`;
-      const answer = await connect().send<{ status: string }>('POST', where, {});
+    .description('stops a run: its call and its sandbox end, and its reservations are settled');
+  example(cancel, `runs cancel acme ${someRun}`).action(
+    async (tenantId: string, runId: string, { json = false }: Json) => {
+      const answer = await client().runs.cancel(runId, tenantId);
       show(json, answer, () => `${runId} was asked to stop.`);
-    });
+    },
+  );
   return runs;
+}
+
+const followHelp = `
+Ctrl-C ends the following; the run goes on. Exit statuses: 0 it completed, 1 it failed or was cancelled, 3 it was denied money.`;
+
+function addList(runs: Command): void {
+  const list = runs
+    .command('list <tenant>')
+    .description('the newest first')
+    .addOption(new Option('--status <status>', 'only those').choices(statuses))
+    .option('--user <id>', 'of one user')
+    .option('--conversations', 'conversations instead of tasks')
+    .option('--before <moment>', 'begun before this', moment)
+    .addOption(limitOption(500, 50));
+  example(list, 'runs list acme --status quota_exceeded').action(
+    async (tenantId: string, { user, conversations, json = false, ...more }: ListOptions) => {
+      const type = conversations ? 'conversation' : 'task';
+      const answer = await client().runs.list({
+        tenantId,
+        type,
+        ...more,
+        ...(user === undefined ? {} : { userId: user }),
+      });
+      show(json, answer, () => table(columns, answer.runs, 'There is no such run.'));
+    },
+  );
+}
+
+interface StartOptions extends Json {
+  task: string;
+  file?: string;
+  model?: string;
+  user?: string;
+  maxCost?: string;
+  maxSteps?: number;
+  follow?: boolean;
+}
+
+function addStart(runs: Command): void {
+  const start = runs
+    .command('start <tenant>')
+    .description('gives an agent a task')
+    .requiredOption('--task <words>', 'what it is to do')
+    .option('--file <path>', 'a file for it')
+    .option('--model <name>', 'the model to ask; the default of the installation when absent')
+    .option('--user <id>', 'on whose account, beside the tenant')
+    .option('--max-cost <usd>', 'what the run may cost at most', amount)
+    .option('--max-steps <n>', 'how many model calls it may take', whole(1, 100))
+    .option('--follow', 'stay until it ends, and show what happens')
+    .addHelpText('after', followHelp);
+  example(
+    start,
+    'runs start acme --task "Profile this file." --file sales.csv --follow',
+    'runs start acme --task "Say hello." --max-cost 0.05 --json',
+  ).action(async (tenantId: string, options: StartOptions) => {
+    const { task, file, model, user, maxCost, maxSteps, follow = false, json = false } = options;
+    const started = await client().runs.start({
+      tenantId,
+      task,
+      ...(file === undefined ? {} : { file: await readAttached(file) }),
+      ...(model === undefined ? {} : { model }),
+      ...(user === undefined ? {} : { userId: user }),
+      limits: {
+        ...(maxCost === undefined ? {} : { maxCostUsd: maxCost }),
+        ...(maxSteps === undefined ? {} : { maxSteps }),
+      },
+    });
+    if (follow) return followRun(tenantId, started.runId, { json });
+    show(json, started, () =>
+      [`${started.runId} runs. What becomes of it:`, `  npx spendlock runs follow ${tenantId} ${started.runId}`].join(
+        '\n',
+      ),
+    );
+  });
 }

@@ -1,38 +1,26 @@
 /** What sandboxes cost: `prices sandboxes` and `prices set-sandbox`. */
 import { InvalidArgumentError, type Command } from 'commander';
-import { formatUsd, parseUsd } from '../core/money';
-import { connect } from './api';
-import { author } from './options';
-import { show, table, type Column } from './output';
+import type { SandboxPriceView } from '../client';
+import { client } from './api';
+import { author, day, example, moment, today, whole } from './options';
+import { show, table, usdInFull, type Column } from './output';
 
-interface SandboxPrice {
-  priceVersion: string;
-  provider: string;
-  tier: string;
-  effectiveFrom: string;
-  vcpu: number;
-  memoryMib: number;
-  vcpuSecondUsd: string;
-  gibSecondUsd: string;
-}
-
-/** With every digit that it has: a rate is multiplied by many seconds. */
-const rate = (text: string): string => `$${formatUsd(parseUsd(text))}`;
-
-const columns: Column<SandboxPrice>[] = [
+const columns: Column<SandboxPriceView>[] = [
   { name: 'provider', of: ({ provider }) => provider },
   { name: 'tier', of: ({ tier }) => tier },
-  { name: 'since', of: ({ effectiveFrom }) => effectiveFrom.slice(0, 10) },
+  { name: 'since', of: ({ effectiveFrom }) => effectiveFrom.slice(0, 10), extra: true },
   { name: 'vCPU', of: ({ vcpu }) => String(vcpu), right: true },
   { name: 'GiB', of: ({ memoryMib }) => String(memoryMib / 1024), right: true },
-  { name: 'vCPU second', of: ({ vcpuSecondUsd }) => rate(vcpuSecondUsd), right: true },
-  { name: 'GiB second', of: ({ gibSecondUsd }) => rate(gibSecondUsd), right: true },
+  { name: 'vCPU second', of: ({ vcpuSecondUsd }) => usdInFull(vcpuSecondUsd), right: true },
+  { name: 'GiB second', of: ({ gibSecondUsd }) => usdInFull(gibSecondUsd), right: true },
 ];
 
-const whole = (text: string): number => {
-  const count = Number(text);
-  if (Number.isInteger(count) && count > 0) return count;
-  throw new InvalidArgumentError('It must be a whole number above 0.');
+/** US dollars for a second; the API takes at most twelve decimals, below a dollar. */
+const rate = (text: string): string => {
+  if (/^0([.][0-9]{1,12})?$/.test(text)) return text;
+  throw new InvalidArgumentError(
+    'It must be US dollars per second, such as 0.000014, below 1 and with twelve decimals at most.',
+  );
 };
 
 interface SetOptions {
@@ -47,44 +35,39 @@ interface SetOptions {
   json?: boolean;
 }
 
-export function addSandboxPriceCommands(
-  prices: Command,
-  { moment, day }: { moment: (text: string) => string; day: (text: string) => string },
-): void {
-  prices
+export function addSandboxPriceCommands(prices: Command): void {
+  const list = prices
     .command('sandboxes')
     .description('the sandbox tiers in force, per second')
-    .option('--all', 'every version, also past and announced ones')
-    .action(async ({ all = false, json = false }: { all?: boolean; json?: boolean }) => {
-      const { sandboxes } = await connect().get<{ sandboxes: SandboxPrice[] }>(`/v1/prices${all ? '?all=true' : ''}`);
-      show(json, sandboxes, () => table(columns, sandboxes, 'No tier is priced; `prices set-sandbox` adds one.'));
-    });
-  prices
+    .option('--all', 'every version, also past and announced ones');
+  example(list, 'prices sandboxes').action(async ({ all = false, json = false }: { all?: boolean; json?: boolean }) => {
+    const { sandboxes } = await client().prices.list({ all });
+    show(json, { sandboxes }, () => table(columns, sandboxes, 'No tier is priced; `prices set-sandbox` adds one.'));
+  });
+  const set = prices
     .command('set-sandbox <tier>')
     .description('adds a version of the price of a tier. The next sandbox uses it')
-    .requiredOption('--vcpu <n>', 'how many it has', whole)
-    .requiredOption('--memory-mib <n>', 'how much memory it has', whole)
-    .requiredOption('--vcpu-second <usd>', 'for each vCPU and second')
-    .requiredOption('--gib-second <usd>', 'for each GiB and second')
+    .requiredOption('--vcpu <n>', 'how many it has', whole(1, 1_024))
+    .requiredOption('--memory-mib <n>', 'how much memory it has', whole(1, 16_777_216, 'MiB'))
+    .requiredOption('--vcpu-second <usd>', 'for each vCPU and second', rate)
+    .requiredOption('--gib-second <usd>', 'for each GiB and second', rate)
     .requiredOption('--source <url>', 'who published the figures')
     .option('--source-date <day>', 'when the source said so; today when absent', day)
     .option('--from <moment>', 'when it begins to hold; now when absent', moment)
-    .option('--notes <words>', 'what a reader should know')
-    .addHelpText(
-      'after',
-      '\nExample: npx spendlock prices set-sandbox large --vcpu 8 --memory-mib 16384 --vcpu-second 0.000014 --gib-second 0.0000045 --source https://e2b.dev/pricing',
-    )
-    .action(async (tier: string, { vcpuSecond, gibSecond, sourceDate, from, json = false, ...facts }: SetOptions) => {
-      const body = {
-        tier,
-        ...facts,
-        vcpuSecondUsd: vcpuSecond,
-        gibSecondUsd: gibSecond,
-        sourceDate: sourceDate ?? new Date().toISOString().slice(0, 10),
-        ...(from === undefined ? {} : { effectiveFrom: from }),
-        author: author(),
-      };
-      const answer = await connect().send<{ priceVersion: string }>('POST', '/v1/sandbox-prices', body);
-      show(json, answer, () => `Added ${answer.priceVersion}.`);
+    .option('--notes <words>', 'what a reader should know');
+  example(
+    set,
+    'prices set-sandbox large --vcpu 8 --memory-mib 16384 --vcpu-second 0.000014 --gib-second 0.0000045 --source https://e2b.dev/pricing',
+  ).action(async (tier: string, { vcpuSecond, gibSecond, sourceDate, from, json = false, ...facts }: SetOptions) => {
+    const answer = await client().prices.addSandbox({
+      tier,
+      ...facts,
+      vcpuSecondUsd: vcpuSecond,
+      gibSecondUsd: gibSecond,
+      sourceDate: sourceDate ?? today(),
+      ...(from === undefined ? {} : { effectiveFrom: from }),
+      author: author(),
     });
+    show(json, answer, () => `Added ${answer.priceVersion}.`);
+  });
 }

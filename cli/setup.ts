@@ -6,9 +6,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import { clientConfigToToml, loadClientConfig, loadClientConfigProfile } from '@temporalio/envconfig';
 import { msToTs } from '@temporalio/common/lib/time';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { dayMs } from '../core/budget/periods';
 import { missingSearchAttributes, registerSearchAttributes } from '../temporal/search-attributes';
+import { example, whole } from './options';
 import { show } from './output';
 import { temporalTarget } from './target';
 import { connectToTemporal, isNotFound } from './temporal';
@@ -25,33 +26,29 @@ interface SetupOptions {
 const closedCodes = [7, 12, 16];
 
 export function setupCommand(): Command {
-  return new Command('setup')
+  const setup = new Command('setup')
     .description('readies a namespace of a Temporal cluster or of Temporal Cloud')
     .option('--create-namespace', 'make the namespace when there is none (a cluster of your own)')
-    .option('--retention-days <n>', 'with it: how long ended workflows are kept', wholeDays, 30)
+    .option('--retention-days <n>', 'with it: how long ended workflows are kept', whole(1, 9_999, 'days'), 30)
     .option('--save <file>', 'write how to reach it to a TOML file, which TEMPORAL_CONFIG_FILE can name')
     .option('--profile <name>', 'with it: as which profile', 'default')
-    .option('--json', 'one JSON value instead of lines')
     .addHelpText(
       'after',
       `
 It reads TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS, TEMPORAL_TLS_CLIENT_CERT_PATH,
 TEMPORAL_TLS_CLIENT_KEY_PATH, TEMPORAL_TLS_SERVER_CA_CERT_PATH, TEMPORAL_TLS_SERVER_NAME, TEMPORAL_CONFIG_FILE and
 TEMPORAL_PROFILE, as workers and the API do. A saved profile holds the API key: its file is readable by you alone.
-Exit statuses: 0 all is ready, 1 something is not.
-
-Example: TEMPORAL_ADDRESS=eu-west-1.aws.api.temporal.example:7233 TEMPORAL_NAMESPACE=acme.a1b2c TEMPORAL_API_KEY=… npx spendlock setup`,
-    )
-    .action(async ({ json = false, ...options }: SetupOptions) => {
-      const done = await setUp(options);
-      show(json, done, () => done.steps.map(({ what, says }) => `${what.padEnd(18)} ${says}`).join('\n'));
-      if (!done.isReady) process.exitCode = 1;
-    });
-}
-
-function wholeDays(text: string): number {
-  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('must be a whole number of days from 1 to 9999.');
-  return Number(text);
+Exit statuses: 0 all is ready, 1 something is not.`,
+    );
+  return example(
+    setup,
+    'setup --create-namespace --save temporal.toml --profile cluster',
+    'setup   # with TEMPORAL_ADDRESS=eu-west-1.aws.api.temporal.example:7233 TEMPORAL_NAMESPACE=acme.a1b2c TEMPORAL_API_KEY=…',
+  ).action(async ({ json = false, ...options }: SetupOptions) => {
+    const done = await setUp(options);
+    show(json, done, () => done.steps.map(({ what, says }) => `${what.padEnd(18)} ${says}`).join('\n'));
+    if (!done.isReady) process.exitCode = 1;
+  });
 }
 
 interface Done {

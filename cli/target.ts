@@ -43,11 +43,16 @@ function say(line: string): void {
   console.error(line);
 }
 
+/** The API that was asked last, for whoever tells of a failure. */
+let asked = '';
+export const askedApi = (): string => asked;
+
 /** Where the API is. @throws TargetError when nothing names one, or only half of what is needed. */
 export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; apiKey: string } {
   const [apiUrl, apiKey] = [environment.SPENDLOCK_API_URL ?? '', environment.SPENDLOCK_API_KEY ?? ''];
   if (apiUrl !== '' && apiKey !== '') {
     say(`API: ${apiUrl} (SPENDLOCK_API_URL)`);
+    asked = apiUrl;
     return { apiUrl: apiUrl.replace(/\/+$/, ''), apiKey };
   }
   if (apiUrl !== '' || apiKey !== '') {
@@ -58,7 +63,10 @@ export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; api
     );
   }
   const local = localInstallation(environment);
-  if (local) return local;
+  if (local) {
+    asked = local.apiUrl;
+    return local;
+  }
   throw new TargetError(
     'No API to speak to. Set SPENDLOCK_API_URL and SPENDLOCK_API_KEY (an administration key), or run `npm start` here. Nothing was done.',
   );

@@ -1,90 +1,119 @@
 /** `npx spendlock tenants`: whose money there is. */
-import { createReadStream } from 'node:fs';
-import path from 'node:path';
-import { createInterface } from 'node:readline';
 import { Command } from 'commander';
-import type { TenantSummary } from '../store/operator-changes';
-import { connect } from './api';
-import { show, table, usd, type Column } from './output';
+import type { OverviewView, TenantsView } from '../client';
+import { client } from './api';
+import { CommandError } from './failures';
+import { author, example, type Json } from './options';
+import { show, table, usd, when, type Column } from './output';
+import { exportTenant } from './tenant-export';
 
-type Tenant = Omit<TenantSummary, 'createdAt'>;
+type Tenant = TenantsView['tenants'][number];
+type Quota = OverviewView['quotas'][number];
 
 const columns: Column<Tenant>[] = [
   { name: 'tenant', of: ({ tenantId }) => tenantId },
-  { name: 'name', of: ({ name }) => name },
+  { name: 'name', of: ({ name }) => name, extra: true },
   { name: 'limit (month)', of: ({ limitUsd }) => usd(limitUsd), right: true },
   { name: 'spent', of: ({ spentUsd }) => usd(spentUsd), right: true },
   { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
   { name: 'state', of: ({ frozenReason }) => (frozenReason === null ? 'open' : `frozen: ${frozenReason}`) },
 ];
 
+const standing: Column<Quota>[] = [
+  { name: 'quota', of: ({ scope, scopeId }) => (scope === 'user' ? `user ${scopeId}` : scope) },
+  { name: 'resource', of: ({ resourceType }) => resourceType },
+  { name: 'period', of: ({ period }) => period },
+  { name: 'limit', of: ({ limitUsd }) => usd(limitUsd), right: true },
+  { name: 'remaining', of: ({ remainingUsd }) => usd(remainingUsd), right: true },
+  { name: 'heads for', of: ({ forecast }) => usd(forecast?.projectedUsd), right: true },
+  { name: 'used up (UTC)', of: ({ forecast }) => when(forecast?.exhaustedAt), extra: true },
+];
+
+const words = (one: OverviewView): string =>
+  [
+    `${one.tenantId}${one.name && ` (${one.name})`}`,
+    ...(one.frozenReason === null ? [] : [`FROZEN: ${one.frozenReason}. Nothing new is granted.`]),
+    table(standing, one.quotas, 'No quota: nothing can be reserved.'),
+    `Open: ${one.open.runs} runs, ${one.open.conversations} conversations, ${one.open.sandboxes} sandboxes; ` +
+      `${one.open.waitingForMoney} wait for money, ${one.open.approvals} for a person.`,
+    `Lately: ${one.denials.length} denials, ${one.alerts.length} alerts, ${one.holds.length} holds. --json has all of it.`,
+  ].join('\n');
+
 export function tenantsCommands(): Command {
   const tenants = new Command('tenants').description('whose money it is');
-  tenants
-    .command('list')
-    .description('every tenant, with its monthly quota for everything')
-    .action(async ({ json = false }: { json?: boolean }) => {
-      const answer = await connect().get<{ tenants: Tenant[] }>('/v1/tenants');
-      show(json, answer, () => table(columns, answer.tenants, 'No tenant yet: npx spendlock tenants add ID'));
-    });
-  tenants
-    .command('add <tenant>')
+  const list = tenants.command('list').description('every tenant, with its monthly quota for everything');
+  example(list, 'tenants list').action(async ({ json = false }: Json) => {
+    const answer = await client().tenants.list();
+    show(json, answer, () => table(columns, answer.tenants, 'No tenant yet: npx spendlock tenants create ID'));
+  });
+  const one = tenants.command('show <tenant>').description('how a tenant stands: quotas, forecast, what is open');
+  example(one, 'tenants show acme').action(async (tenantId: string, { json = false }: Json) => {
+    const answer = await client().tenants.overview(tenantId);
+    show(json, answer, () => words(answer));
+  });
+  addCreate(tenants);
+  addExport(tenants);
+  addRemove(tenants);
+  return tenants;
+}
+
+function addCreate(tenants: Command): void {
+  const create = tenants
+    .command('create <tenant>')
+    .alias('add')
     .description('makes a tenant with the default quotas; its API key is shown once')
-    .option('--name <name>', 'how people call it')
-    .action(async (tenantId: string, { name, json = false }: { name?: string; json?: boolean }) => {
-      const body = { tenantId, ...(name === undefined ? {} : { name }) };
-      const answer = await connect().send<{ apiKey: string }>('POST', '/v1/tenants', body);
+    .option('--name <name>', 'how people call it');
+  example(create, 'tenants create acme --name "Acme Inc."').action(
+    async (tenantId: string, { name, json = false }: Json & { name?: string }) => {
+      const answer = await client().tenants.create({ tenantId, ...(name === undefined ? {} : { name }) });
       show(json, answer, () => `${tenantId} is there. Its API key, shown only now:\n${answer.apiKey}`);
-    });
-  tenants
+    },
+  );
+}
+
+function addExport(tenants: Command): void {
+  const toFile = tenants
     .command('export <tenant> <file>')
     .description('writes every row of a tenant to a file, one JSON object a line')
-    .addHelpText('after', '\nExample: npx spendlock tenants export acme acme.ndjson')
-    .action(async (tenantId: string, file: string, { json = false }: { json?: boolean }) => {
-      const rows = await exportTo(tenantId, file);
+    .option('--force', 'in place of a file that is there already');
+  example(toFile, 'tenants export acme acme.ndjson').action(
+    async (tenantId: string, file: string, { force = false, json = false }: Json & { force?: boolean }) => {
+      const rows = await exportTenant(tenantId, file, { force });
       show(json, { tenantId, file, rows }, () => `${rows} rows of ${tenantId} are in ${file}.`);
-    });
-  tenants
-    .command('delete <tenant>')
+    },
+  );
+}
+
+interface RemoveOptions extends Json {
+  export: string;
+  force?: boolean;
+  confirm: string;
+  reason: string;
+  author?: string;
+}
+
+function addRemove(tenants: Command): void {
+  const remove = tenants
+    .command('remove <tenant>')
+    .alias('delete')
     .description('deletes a tenant with all that is its own, after an export')
     .requiredOption('--export <file>', 'where its rows are written first')
+    .option('--force', 'in place of a file that is there already')
     .requiredOption('--confirm <tenant>', 'the tenant once more')
     .requiredOption('--reason <text>', 'why; kept in the audit')
-    .option('--author <name>', 'who deletes it')
-    .addHelpText(
-      'after',
-      '\nIts open runs have to end first. What is deleted does not come back.\n\nExample: npx spendlock tenants delete acme --export acme.ndjson --confirm acme --reason "contract ended"',
-    )
-    .action(async (tenantId: string, options: DeleteOptions) => {
-      const { export: file, confirm, reason, author, json = false } = options;
-      if (confirm !== tenantId) throw new Error(`--confirm must be ${tenantId}. Nothing was deleted.`);
-      const rows = await exportTo(tenantId, file);
-      const body = { confirm, reason, ...(author === undefined ? {} : { author }) };
-      await connect().send('POST', `/v1/tenants/${tenantId}/delete`, body);
+    .option('--author <name>', 'who deletes it; you when absent')
+    .addHelpText('after', '\nIts open runs have to end first. What is deleted does not come back.');
+  example(remove, 'tenants remove acme --export acme.ndjson --confirm acme --reason "contract ended"').action(
+    async (tenantId: string, { json = false, ...options }: RemoveOptions) => {
+      const { export: file, force = false, confirm, reason } = options;
+      if (confirm !== tenantId) throw new CommandError(`--confirm must be ${tenantId}. Nothing was deleted.`);
+      const rows = await exportTenant(tenantId, file, { force });
+      await client().tenants.delete(tenantId, { confirm, reason, author: options.author ?? author() });
       show(
         json,
         { tenantId, deleted: true, file, rows },
         () => `${tenantId} is deleted. Its ${rows} rows are in ${file}.`,
       );
-    });
-  return tenants;
-}
-
-interface DeleteOptions {
-  export: string;
-  confirm: string;
-  reason: string;
-  author?: string;
-  json?: boolean;
-}
-
-/** Exports, and makes sure that it is whole. Answers how many rows there are. */
-async function exportTo(tenantId: string, file: string): Promise<number> {
-  const target = path.resolve(process.env.SPENDLOCK_CALLER_DIR ?? '.', file);
-  await connect().download(`/v1/tenants/${tenantId}/export`, target);
-  let last = '';
-  for await (const line of createInterface({ input: createReadStream(target) })) last = line;
-  const { end = false, rows = 0 } = JSON.parse(last || '{}') as { end?: boolean; rows?: number };
-  if (!end) throw new Error(`The export in ${target} broke off. Nothing was deleted; remove the file and try again.`);
-  return rows;
+    },
+  );
 }

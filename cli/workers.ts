@@ -3,6 +3,7 @@ import type { Connection } from '@temporalio/client';
 import { temporal as proto } from '@temporalio/proto';
 import { Command, InvalidArgumentError } from 'commander';
 import { defaultTaskQueuePrefix } from '../contracts/messages';
+import { example, type Json } from './options';
 import { show, table, type Column } from './output';
 import { connectToTemporal, isNotFound } from './temporal';
 import { temporalTarget } from './target';
@@ -15,36 +16,32 @@ export function workersCommands(): Command {
   const commands = new Command('workers')
     .description('versions of workers, and which gets new work')
     .addHelpText('after', help);
-  commands
-    .command('list')
-    .description('the versions, and how many still have work of their own')
-    .addHelpText('after', '\nExample: npx spendlock workers list')
-    .action(async ({ json = false }: { json?: boolean }) => {
-      const versions = await withDeployment(listVersions);
-      show(json, { versions }, () =>
-        table(columns, versions, 'There is no version: workers run without SPENDLOCK_BUILD_ID.'),
-      );
-    });
-  commands
+  const list = commands.command('list').description('the versions, and how many still have work of their own');
+  example(list, 'workers list').action(async ({ json = false }: Json) => {
+    const versions = await withDeployment(listVersions);
+    show(json, { versions }, () =>
+      table(columns, versions, 'There is no version: workers run without SPENDLOCK_BUILD_ID.'),
+    );
+  });
+  const promoted = commands
     .command('promote <build-id>')
     .description(
       'gives a version the work: new runs, and what lives long. Runs that it did not begin stay where they are',
     )
     .option('--percent <n>', 'only a part of the new work, to watch it first', percent)
-    .addHelpText(
-      'after',
-      '\nReplay what is open first: npm run replay -- --open\n\nExamples:\n  npx spendlock workers promote 4f2c1ab --percent 10\n  npx spendlock workers promote 4f2c1ab',
-    )
-    .action(async (buildId: string, { json = false, percent: share }: { json?: boolean; percent?: number }) => {
+    .addHelpText('after', '\nReplay what is open first: npm run replay -- --open');
+  example(promoted, 'workers promote 4f2c1ab --percent 10', 'workers promote 4f2c1ab').action(
+    async (buildId: string, { json = false, percent: share }: Json & { percent?: number }) => {
       const versions = await withDeployment((deployment) => promote(deployment, { buildId, share }));
       show(json, { versions }, () => table(columns, versions, ''));
-    });
+    },
+  );
   return commands;
 }
 
 function percent(text: string): number {
   const value = Number(text);
-  if (!(value > 0 && value < 100)) throw new InvalidArgumentError('must be above 0 and below 100.');
+  if (!(value > 0 && value < 100)) throw new InvalidArgumentError('It must be above 0 and below 100.');
   return value;
 }
 

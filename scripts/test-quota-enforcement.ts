@@ -12,18 +12,11 @@ import { Command } from 'commander';
 import type { Client } from 'pg';
 import { formatUsd, parseUsd } from '../core/money';
 import { connectTo } from '../store/connections';
-import { ApiCallError, connect, type Api } from '../cli/api';
+import { client } from '../cli/api';
+import { CommandError, failureOf } from '../cli/failures';
 import { dataDirOf } from '../cli/data-dir';
+import { QuotaExceededError, type QuotaView, type SpendlockClient } from '../client';
 
-interface Quota {
-  scope: string;
-  resourceType: string;
-  period: string;
-  limitUsd: string;
-  spentUsd: string;
-  reservedUsd: string;
-  warningThreshold: number;
-}
 interface Result {
   check: string;
   ok: boolean;
@@ -38,7 +31,7 @@ async function main(): Promise<number> {
     .addHelpText('after', '\nExample: npm start & npm run test-quota-enforcement')
     .parse()
     .opts<{ json?: boolean }>();
-  const api = connect();
+  const api = client();
   const database = await connectTo({ connectionString: adminUrl() });
   const tenantId = `quota-check-${randomUUID().slice(0, 8)}`;
   try {
@@ -56,14 +49,12 @@ async function main(): Promise<number> {
   }
 }
 
-async function check(api: Api, database: Client, tenantId: string): Promise<Result[]> {
+async function check(api: SpendlockClient, database: Client, tenantId: string): Promise<Result[]> {
   const results: Result[] = [];
   const note = (name: string, ok: boolean, found: string): void => void results.push({ check: name, ok, found });
-  const quotas = async (): Promise<Quota[]> =>
-    (await api.get<{ quotas: Quota[] }>(`/v1/tenants/${tenantId}/quotas`)).quotas.filter(
-      ({ scope }) => scope === 'tenant',
-    );
-  const llm = async (): Promise<Quota> => {
+  const quotas = async (): Promise<QuotaView[]> =>
+    (await api.tenants.quotas(tenantId)).quotas.filter(({ scope }) => scope === 'tenant');
+  const llm = async (): Promise<QuotaView> => {
     const quota = (await quotas()).find(({ resourceType }) => resourceType === 'llm');
     if (!quota) throw new Error(`${tenantId} has no llm quota.`);
     return quota;
@@ -71,19 +62,18 @@ async function check(api: Api, database: Client, tenantId: string): Promise<Resu
   /** The grant in US dollars, or undefined when it was denied. */
   const reserve = async (amountUsd: string): Promise<string | undefined> => {
     const operationId = randomUUID();
-    const body = { operationId, tenantId, resource: 'llm', amountUsd, ttlSeconds: 60 };
     try {
-      await api.send('POST', '/v1/reservations', body);
+      await api.reserve({ operationId, tenantId, resource: 'llm', amountUsd, ttlSeconds: 60 });
       return operationId;
     } catch (error) {
-      if (error instanceof ApiCallError && error.message.startsWith('quota_exceeded')) return undefined;
+      if (error instanceof QuotaExceededError) return undefined;
       throw error;
     }
   };
   const commit = (operationId: string, costUsd: string): Promise<object> =>
-    api.send('POST', `/v1/reservations/${operationId}/commit`, { tenantId, costUsd });
+    api.commit(operationId, { tenantId, costUsd });
 
-  await api.send('POST', '/v1/tenants', { tenantId, name: 'made by test-quota-enforcement' });
+  await api.tenants.create({ tenantId, name: 'made by test-quota-enforcement' });
   const made = (await quotas())
     .map(({ resourceType, limitUsd, period }) => `${resourceType} $${limitUsd} per ${period}`)
     .sort();
@@ -93,7 +83,7 @@ async function check(api: Api, database: Client, tenantId: string): Promise<Resu
     made.join(', '),
   );
 
-  await api.send('PUT', `/v1/tenants/${tenantId}/quotas`, { quotas: [{ resourceType: 'llm', limitUsd: '1' }] });
+  await api.tenants.setQuotas(tenantId, [{ resourceType: 'llm', limitUsd: '1' }]);
   const first = await reserve('0.6');
   note('allows what fits', first !== undefined, first ? '$0.60 of $1 granted' : '$0.60 of $1 denied');
   const second = await reserve('0.6');
@@ -122,9 +112,7 @@ async function check(api: Api, database: Client, tenantId: string): Promise<Resu
     racing.length === 2,
     `${racing.length} of 10 granted, $${granted} of $0.5`,
   );
-  await Promise.all(
-    racing.map((operationId) => api.send('POST', `/v1/reservations/${operationId}/release`, { tenantId })),
-  );
+  await Promise.all(racing.map((operationId) => api.release(operationId, { tenantId })));
 
   await database.query(
     `UPDATE copilot_internal.cost_quotas SET period_start = period_start - interval '1 month', period_end = now()
@@ -151,7 +139,7 @@ function adminUrl(): string {
     const port = readFileSync(path.join(dir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[3] ?? '';
     return `postgres://postgres:${password}@127.0.0.1:${port.trim()}/postgres`;
   } catch {
-    throw new ApiCallError(
+    throw new CommandError(
       'No database to look at. Set SPENDLOCK_ADMIN_DATABASE_URL, or run `npm start` here. Nothing was done.',
     );
   }
@@ -160,7 +148,9 @@ function adminUrl(): string {
 main().then(
   (status) => process.exit(status),
   (error: unknown) => {
-    console.error(error instanceof ApiCallError ? error.message : `Nothing could be checked: ${String(error)}`);
+    console.error(
+      error instanceof CommandError ? error.message : `Nothing could be checked: ${failureOf(error).message}`,
+    );
     process.exit(2);
   },
 );

@@ -190,7 +190,7 @@ describe('prices', () => {
     const now = await call('set', 'claude-sonnet-4-6', '--input', '4', ...source);
     expect(now.status).toBe(0);
     const late = await call('set', 'claude-sonnet-4-6', '--input', '5', ...source, ...past);
-    expect(late).toMatchObject({ status: 1, out: '' });
+    expect(late).toMatchObject({ status: 2, out: '' });
     expect(late.err).toMatch(
       /prices\.0\.effectiveFrom: anthropic\/claude-sonnet-4-6@\S+ is in force since .*Nothing was added/,
     );

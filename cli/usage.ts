@@ -1,0 +1,108 @@
+/** `npx spendlock usage`: what was spent, in sums and line by line. */
+import { Command, Option } from 'commander';
+import type { CostRecordView, UsageView } from '../client';
+import { usageGroups, type UsageGroup } from '../store/usage';
+import { client } from './api';
+import { example, limitOption, moment, uuid, type Json } from './options';
+import { show, table, usd, when, type Column } from './output';
+
+const columns: Column<UsageView['lines'][number]>[] = [
+  { name: 'group', of: ({ group }) => group || '–' },
+  { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
+  { name: 'unverified', of: ({ unverifiedUsd }) => usd(unverifiedUsd), right: true },
+  { name: 'operations', of: ({ operations }) => String(operations), right: true },
+];
+
+const recordColumns: Column<CostRecordView>[] = [
+  { name: 'posted (UTC)', of: ({ postedAt }) => when(postedAt) },
+  { name: 'what', of: ({ kind, entry }) => (entry === 'charge' ? kind : `${kind} (${entry})`) },
+  { name: 'cost', of: ({ amountUsd }) => usd(amountUsd), right: true },
+  { name: 'settlement', of: ({ settlement }) => settlement },
+  { name: 'model', of: ({ model }) => model ?? '–', extra: true },
+  { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
+  { name: 'operation', of: ({ operationId }) => operationId, extra: true },
+];
+
+const words = (answer: UsageView): string =>
+  [
+    table(columns, answer.lines, 'Nothing was spent.'),
+    `${usd(answer.costUsd)} from ${when(answer.from)} to ${when(answer.to)} (UTC)`,
+    ...(answer.isCut ? [`The dearest ${answer.lines.length} of ${answer.groups} are shown; --csv has all.`] : []),
+  ].join('\n');
+
+interface Span extends Json {
+  from?: string;
+  to?: string;
+  csv?: boolean;
+}
+const spanOptions = (command: Command): Command =>
+  command
+    .option('--from <moment>', 'from then on', moment)
+    .option('--to <moment>', 'before then', moment)
+    .option('--csv', 'all of it as comma-separated values');
+
+export function usageCommands(): Command {
+  const usage = new Command('usage').description('what was spent');
+  const sums = spanOptions(
+    usage
+      .command('show <tenant>', { isDefault: true })
+      .description('sums of a tenant, this month when no span is given')
+      .addOption(new Option('--by <group>', 'what is summed').choices(usageGroups).default('model')),
+  );
+  example(sums, 'usage show acme --by user --from 2026-11-01').action(
+    async (tenantId: string, { by, csv = false, json = false, ...span }: Span & { by: UsageGroup }) => {
+      const asked = { tenantId, groupBy: by, ...span };
+      if (csv) return void process.stdout.write(await client().usage.summaryCsv(asked));
+      const answer = await client().usage.summary(asked);
+      show(json, answer, () => words(answer));
+    },
+  );
+  addRecords(usage);
+  return usage;
+}
+
+interface RecordOptions extends Span {
+  user?: string;
+  run?: string;
+  operation?: string;
+  model?: string;
+  unverified?: boolean;
+  after?: string;
+  limit: number;
+}
+
+function addRecords(usage: Command): void {
+  const list = spanOptions(
+    usage
+      .command('list <tenant>')
+      .description('the ledger of a tenant, entry by entry')
+      .option('--user <id>', 'of one user')
+      .addOption(new Option('--run <id>', 'of one run').argParser(uuid))
+      .addOption(new Option('--operation <id>', 'of one operation').argParser(uuid))
+      .option('--model <name>', 'of one model')
+      .option('--unverified', 'only those whose cost nobody knows')
+      .option('--after <next>', 'the next page, by what the page before said')
+      .addOption(limitOption(1_000, 100)),
+  );
+  example(list, 'usage list acme --unverified', 'usage list acme --from 2026-11-01 --csv > november.csv').action(
+    async (tenantId: string, options: RecordOptions) => {
+      const { user, run, operation, unverified, csv = false, json = false, limit, after, ...more } = options;
+      const asked = {
+        tenantId,
+        ...more,
+        ...(user === undefined ? {} : { userId: user }),
+        ...(run === undefined ? {} : { runId: run }),
+        ...(operation === undefined ? {} : { operationId: operation }),
+        ...(unverified ? { settlement: 'unverified' as const } : {}),
+      };
+      if (csv) return void process.stdout.write(await client().usage.exportCsv(asked));
+      const answer = await client().usage.records({ ...asked, limit, ...(after === undefined ? {} : { after }) });
+      show(json, answer, () =>
+        [
+          table(recordColumns, answer.records, 'There is no such entry.'),
+          ...(answer.next === null ? [] : [`There is more: --after ${answer.next}`]),
+        ].join('\n'),
+      );
+    },
+  );
+}
