@@ -11,7 +11,7 @@ const esmPackages = [
   'balanced-match',
 ];
 const common = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/support/host-environment.ts',
   rootDir: __dirname,
   transform: {
     '^.+\\.(t|j|mj)s$': [

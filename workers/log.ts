@@ -2,11 +2,12 @@
 import { asyncLocalStorage } from '@temporalio/activity';
 import type { LogEntry } from '@temporalio/worker';
 import { PayloadDecryptionError } from '../temporal/encryption/payload-codec';
-import { createLog, type LogFields, type Logger } from '../telemetry/log';
+import { createLog, type LogFields, type LogOptions, type Logger } from '../telemetry/log';
 import { RepeatedFailures } from '../telemetry/repeated-failures';
 import { conversationIdOf } from '../contracts/messages';
 
-export const createWorkerLog = (level: string): Logger => createLog({ name: 'worker', level, about: currentWorkflow });
+export const createWorkerLog = (level: string, { destination }: Pick<LogOptions, 'destination'> = {}): Logger =>
+  createLog({ name: 'worker', level, about: currentWorkflow, ...(destination === undefined ? {} : { destination }) });
 
 function currentWorkflow(): LogFields {
   const workflowId = asyncLocalStorage.getStore()?.info.workflowExecution?.workflowId;

@@ -78,7 +78,7 @@ describe('a conversation', () => {
           await until('it rests', () => stack.e2b.calls().paused.length === 1);
       }
       await doomed.gone;
-      const worker = await stack.startWorker();
+      const worker = await stack.startHosted();
       for (const turnId of turns) expect(await talk.ended(turnId)).toBe('completed');
       await talk.close();
       expect(stack.e2b.calls()).toMatchObject({ alive: [], paused: [] });
@@ -89,7 +89,7 @@ describe('a conversation', () => {
   );
 
   test('that nobody told of a message, since the API ended in between, is told within a minute', async () => {
-    const worker = await stack.startWorker();
+    const worker = await stack.startHosted();
     const startNow = await stack.takeOverSchedules();
     const talk = await TestConversation.start(api, await stack.tenant('5'));
     await until('it waits', async () => {
@@ -106,7 +106,7 @@ describe('a conversation', () => {
   });
 
   test('that was terminated takes no message, and says so; what was under way is ended on record', async () => {
-    const worker = await stack.startWorker();
+    const worker = await stack.startHosted();
     const startNow = await stack.takeOverSchedules();
     const talk = await TestConversation.start(api, await stack.tenant('5'));
     await talk.say('Hello.');
@@ -127,7 +127,7 @@ describe('a conversation', () => {
   });
 
   test('whose workers are all away stores a message, and answers it when they are back', async () => {
-    const worker = await stack.startWorker();
+    const worker = await stack.startHosted();
     const talk = await TestConversation.start(api, await stack.tenant('5'));
     await talk.say('Hello.');
     await worker.stop();
@@ -135,7 +135,7 @@ describe('a conversation', () => {
     const answer = await talk.call('POST', '/messages', { message: 'Anybody?' }, headers);
     expect(answer).toMatchObject({ status: 503, body: { error: 'unavailable' } });
     expect(String(answer.body.message)).toContain('The message is stored');
-    const back = await stack.startWorker();
+    const back = await stack.startHosted();
     const again = await talk.call('POST', '/messages', { message: 'Anybody?' }, headers);
     expect(again.status).toBe(202);
     expect(await talk.ended(String(again.body.turnId))).toBe('completed');

@@ -32,7 +32,7 @@ describe('kill -9 of the worker', () => {
       const started = await stack.start({ tenantId });
       await doomed.gone;
       expect(doomed.process.signalCode).toBe('SIGKILL');
-      const worker = await stack.startWorker();
+      const worker = await stack.startHosted();
       const run = await stack.finish({ tenantId, ...started });
 
       expect(run.status).toBe('completed');
@@ -56,7 +56,7 @@ describe('kill -9 of the worker', () => {
       file: { name: 'a.csv', content: 'a\n1\n' },
     });
     await doomed.gone;
-    const worker = await stack.startWorker();
+    const worker = await stack.startHosted();
     const run = await stack.finish({ tenantId, ...started });
     expect(run.status).toBe('completed');
     expect(run.steps.filter(({ resource }) => resource === 'e2b').map(({ settlement }) => settlement)).toEqual([
@@ -82,7 +82,7 @@ describe('kill -9 of the worker', () => {
     const authority = stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId));
     await until('it was asked', () => authority.describe().catch(() => undefined));
     await authority.terminate('by a test');
-    const worker = await stack.startWorker();
+    const worker = await stack.startHosted();
     expect(await asking).toMatchObject({ status: 201, body: { grantedUsd: '1' } });
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '1', openReservations: 1 });
     await worker.stop();

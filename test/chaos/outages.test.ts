@@ -18,7 +18,7 @@ describe('an installation under stress', () => {
   test.each([1_500, 9_000])(
     'waits for a database that hangs for %d ms, decides once, and goes on',
     async (durationMs) => {
-      await stack.startWorker();
+      await stack.startHosted();
       const tenantId = await stack.tenant('5');
       await hang(tenantId, durationMs);
       const started = await stack.start({ tenantId });
@@ -36,8 +36,7 @@ describe('an installation under stress', () => {
   );
 
   test('runs with its queues split over three workers', async () => {
-    for (const queue of ['runs', 'budget', 'sandbox'])
-      await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: queue } });
+    for (const queue of ['runs', 'budget', 'sandbox']) await stack.startHosted({ SPENDLOCK_TASK_QUEUES: queue });
     const tenantId = await stack.tenant('5');
     const run = await stack.run({ tenantId, task: 'Profile this file.', file: { name: 'a.csv', content: 'a\n1\n' } });
     expect(run.status).toBe('completed');
@@ -56,14 +55,14 @@ describe('an installation under stress', () => {
       tenantId,
     ]);
     expect(rows).toEqual([{ outcome: 'billed' }]);
-    await stack.startWorker();
+    await stack.startHosted();
     const run = await stack.finish({ tenantId, ...started });
     expect(run).toMatchObject({ status: 'completed', steps: [{ settlement: 'actual' }] });
     expect(stack.anthropic.calls().billable).toBe(1);
   });
 
   test('decides by two budget workers as by one: no grant passes the limit', async () => {
-    for (let index = 0; index < 2; index += 1) await stack.startWorker();
+    await Promise.all([stack.startHosted(), stack.startWorker()]);
     await stack.priceModel('claude-two-dollars', '2000');
     stack.anthropic.knobs.usage = { output_tokens: 1000 };
     const tenantId = await stack.tenant('10');
@@ -82,7 +81,7 @@ describe('an installation under stress', () => {
   });
 
   test('records and alerts, and denies nothing, with enforcement off (Q1)', async () => {
-    await stack.startWorker({ environment: { ENFORCE_COST_QUOTAS: 'false' } });
+    await stack.startHosted({ ENFORCE_COST_QUOTAS: 'false' });
     const tenantId = await stack.tenant('0.000001');
     const run = await stack.run({ tenantId });
     expect(run.status).toBe('completed');

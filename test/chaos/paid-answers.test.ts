@@ -13,7 +13,7 @@ describe('Postgres refuses while a paid answer arrives', () => {
     proxy = await startDatabaseProxy(Number(new URL(stack.database.appUrl).port));
     const url = new URL(stack.database.appUrl);
     url.host = `127.0.0.1:${proxy.port}`;
-    await stack.startWorker({ environment: { DATABASE_URL: url.toString() } });
+    await stack.startHosted({ DATABASE_URL: url.toString() });
   });
   afterAll(async () => {
     await stack.stop();

@@ -8,7 +8,7 @@ describe('an authority that does not answer', () => {
   let stack: TestStack;
   beforeAll(async () => {
     stack = await TestStack.start({ worker: false });
-    await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'runs,sandbox' } });
+    await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'runs,sandbox' });
   });
   afterAll(() => stack.stop());
 
@@ -21,7 +21,7 @@ describe('an authority that does not answer', () => {
       const { events } = await stack.temporal.workflow.getHandle(started.workflowId).fetchHistory();
       return events?.some(({ activityTaskTimedOutEventAttributes }) => activityTaskTimedOutEventAttributes);
     });
-    const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+    const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
     const run = await stack.finish({ ...started, tenantId });
     await back.stop();
     expect(run).toMatchObject({ status: 'failed', failure: { code: 'authority_unavailable' } });
@@ -40,7 +40,7 @@ describe('an authority that does not answer', () => {
       );
       return rows.length > 0;
     });
-    const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+    const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
     const run = await stack.finish({ ...started, tenantId });
     await back.stop();
     expect(run.status).toBe('completed');
@@ -70,7 +70,7 @@ describe('an authority that does not answer', () => {
       );
       return rows.length > 0;
     });
-    const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+    const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
     const run = await stack.finish({ ...started, tenantId });
     await back.stop();
     const cut = run.steps.find(({ settlement }) => settlement === 'unverified');
@@ -104,7 +104,7 @@ describe('an authority that does not answer', () => {
         body: { tenantId, costUsd: '0.7' },
       });
       expect(committed.status).toBe(200);
-      const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+      const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
       await until('it is folded', async () => (await stack.books(tenantId)).openReservations === 0);
       await back.stop();
       expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.7', spentUsd: '0.7', reservedUsd: '0' });
@@ -129,7 +129,7 @@ describe('an authority that does not answer', () => {
       expect(await commit(tenantId, operationId)).toMatchObject({ status: 404, body: { error: 'unknown_operation' } });
       for (const again of [false, true])
         expect({ again, ...(await commit(tenantId, operationId, call)) }).toMatchObject({ again, status: 200 });
-      const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+      const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
       await until('it is folded', async () => (await stack.books(tenantId)).openReservations === 0);
       await back.stop();
       expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '3', spentUsd: '3', reservedUsd: '0' });
@@ -155,7 +155,7 @@ describe('an authority that does not answer', () => {
     const second = await startApi({ ...stack.api, host: '127.0.0.1', port });
     try {
       expect(await working).toBe('sent');
-      const back = await stack.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+      const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
       await until('it is folded', async () => (await stack.books(tenantId)).openReservations === 0);
       await back.stop();
       expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.4', spentUsd: '0.4', reservedUsd: '0' });

@@ -44,7 +44,7 @@ describe('a cancelled run', () => {
     const idle = await TestStack.start({ worker: false });
     try {
       // Runs are served, decisions are not: the reserve stays open.
-      const runs = await idle.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'runs,sandbox' } });
+      const runs = await idle.startHosted({ SPENDLOCK_TASK_QUEUES: 'runs,sandbox' });
       const tenantId = await idle.tenant('5');
       const started = await idle.start({ tenantId });
       await until('the reserve waits', async () => {
@@ -52,7 +52,7 @@ describe('a cancelled run', () => {
         return pendingActivities?.some(({ activityType }) => activityType?.name === 'reserve');
       });
       await idle.temporal.workflow.getHandle(started.workflowId).cancel();
-      await idle.startWorker({ environment: { SPENDLOCK_TASK_QUEUES: 'budget' } });
+      await idle.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
       const run = await idle.finish({ tenantId, ...started });
       expect(run).toMatchObject({ status: 'cancelled', costUsd: '0' });
       expect(await idle.books(tenantId)).toEqual({

@@ -20,7 +20,7 @@ describe('a worker whose clock is ten minutes ahead', () => {
   let stack: TestStack;
   let api: TestApi;
   const environment = { NODE_OPTIONS: `--require ${ahead}`, SPENDLOCK_SWEEP_MIN_AGE_SECONDS: '1' };
-  withInstallation((made) => ({ stack, api } = made), { environment });
+  withInstallation((made) => ({ stack, api } = made), { environment, worker: 'alone' });
 
   /** What the tenant's sandbox cost of what its window of five minutes may cost. */
   const shareCharged = async (tenantId: string): Promise<number | undefined> => {

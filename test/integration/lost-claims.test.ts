@@ -9,7 +9,7 @@ describe('a claim that Postgres has lost', () => {
   afterEach(() => stack.stop());
 
   test('is told in the log with the operation and what it cost (XA10)', async () => {
-    const worker = await stack.startWorker();
+    const worker = await stack.startHosted();
     const tenantId = await stack.tenant('5');
     stack.anthropic.knobs.latencyMs = 1_500;
     const { runId } = await stack.start({ tenantId });

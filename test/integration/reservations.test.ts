@@ -255,7 +255,7 @@ describe('an authority that does not answer', () => {
       });
       expect(response.status).toBe(503);
       expect(await response.json()).toMatchObject({ error: 'authority_unavailable', operationId });
-      await stack.startWorker();
+      await stack.startHosted();
       for (let tries = 0; tries < 100; tries += 1) {
         const { rows } = await stack.admin.query(
           'SELECT status FROM copilot_internal.reservations WHERE operation_id = $1',

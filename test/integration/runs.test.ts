@@ -55,7 +55,7 @@ describe('a run', () => {
   test('puts no key, prompt or file content into its history or a log line', async () => {
     const secretTask = `Find the word of the day, it is ${randomUUID()}.`;
     const secretCell = `cell-${randomUUID()}`;
-    const worker = await stack.startWorker();
+    const worker = await stack.startHosted();
     const tenantId = await stack.tenant('5');
     const started = await stack.start({
       tenantId,

@@ -216,7 +216,7 @@ describe('telemetry', () => {
     const { hostname, port } = new URL(`tcp://${process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? ''}`);
     const proxy = await startDatabaseProxy(Number(port));
     afterwards.push(() => proxy.close());
-    const worker = await stack.startWorker({ environment: { TEMPORAL_ADDRESS: `${hostname}:${proxy.port}` } });
+    const worker = await stack.startHosted({ TEMPORAL_ADDRESS: `${hostname}:${proxy.port}` });
     afterwards.push(() => worker.stop());
     proxy.set('refuse');
     const line = await until('it tells that Temporal is away', () =>

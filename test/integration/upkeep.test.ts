@@ -44,7 +44,7 @@ describe('upkeep', () => {
       policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: '1 minute' },
       action: { type: 'startWorkflow', workflowType: 'lookAfter', workflowId: scheduleId, taskQueue: queue, args: [] },
     });
-    await stack.startWorker();
+    await stack.startHosted();
     await schedule.trigger(ScheduleOverlapPolicy.SKIP);
     const { workflowId, firstExecutionRunId: first } = await until(
       'it is under way',

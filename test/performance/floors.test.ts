@@ -11,7 +11,10 @@ describe('performance floors (V6)', () => {
   let stack: TestStack;
   let api: TestApi;
   let tenantId: string;
-  withInstallation((made) => ({ stack, api } = made), { environment: { SPENDLOCK_TEST_ALL_THREADS: 'true' } });
+  withInstallation((made) => ({ stack, api } = made), {
+    environment: { SPENDLOCK_TEST_ALL_THREADS: 'true' },
+    worker: 'alone',
+  });
   beforeAll(async () => {
     tenantId = await stack.tenant('1000');
     for (let warm = 0; warm < 20; warm += 1) await check();

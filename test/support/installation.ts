@@ -8,16 +8,20 @@ export interface Installation {
   api: TestApi;
 }
 
-/** Starts them before the tests of a `describe` and stops them after. With an environment the worker has that too. */
+/**
+ * Starts them before the tests of a `describe` and stops them after. With an environment the worker has that too; what is read by
+ * more than its configuration, such as an option of Node, is for a worker that has its process alone.
+ */
 export function withInstallation(
   hand: (made: Installation) => void,
-  { environment, worker = true }: { environment?: Record<string, string>; worker?: boolean } = {},
+  { environment = {}, worker = true }: { environment?: Record<string, string>; worker?: boolean | 'alone' } = {},
 ): void {
   let stack: TestStack;
   let api: TestApi;
   beforeAll(async () => {
-    stack = await TestStack.start({ worker: worker && environment === undefined });
-    if (environment) await stack.startWorker({ environment });
+    stack = await TestStack.start({ worker: false });
+    if (worker === 'alone') await stack.startWorker({ environment });
+    else if (worker) await stack.startHosted(environment);
     api = await startTestApi(stack);
     hand({ stack, api });
   });

@@ -33,6 +33,7 @@ import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../contra
 import { scheduleIds, type ScheduledWorkflow } from '../../workers/schedules';
 import { startTelemetry } from '../../telemetry/start';
 import { createTestDatabase, type TestDatabase } from './database';
+import type { HostedWorkers } from './host-environment';
 
 const runner = path.join(__dirname, '..', '..', 'scripts', 'run.cjs');
 
@@ -65,6 +66,7 @@ export class TestStack {
   readonly prefix = `t${randomUUID().slice(0, 8)}`;
   readonly closing = new AbortController();
   private readonly workers: TestWorker[] = [];
+  private readonly hosted: HostedWorkers[] = [];
   /** Each tells what is wrong that no test asserts: it fails the file, once everything is stopped. */
   readonly complaints: (() => readonly string[])[] = [];
 
@@ -101,7 +103,7 @@ export class TestStack {
       await startOpenAiStandIn({ emittedCode }),
       await startGoogleStandIn({ emittedCode }),
     );
-    if (worker) await stack.startWorker();
+    if (worker) await stack.startHosted();
     return stack;
   }
 
@@ -128,7 +130,14 @@ export class TestStack {
     };
   }
 
-  /** Starts a worker. With a fault it kills itself, once, at that point. */
+  /** Starts workers that share their process with those of other files: nothing but their configuration is theirs alone. */
+  async startHosted(environment: Record<string, string> = {}): Promise<HostedWorkers> {
+    const workers = await spendlockStartHosted({ ...this.workerEnvironment, ...environment });
+    this.hosted.push(workers);
+    return workers;
+  }
+
+  /** Starts a worker in a process of its own. With a fault it kills itself, once, at that point. */
   async startWorker({
     fault,
     environment = {},
@@ -171,7 +180,7 @@ export class TestStack {
 
   /** What all workers have logged. */
   workerLog(): string {
-    return this.workers.map((worker) => worker.logged()).join('');
+    return [...this.hosted, ...this.workers].map((workers) => workers.logged()).join('');
   }
 
   /** A tenant whose quotas all have this limit for the month, and who waits for an answer as long as a busy machine may take. */
@@ -331,7 +340,7 @@ export class TestStack {
   /** @throws Error for what nobody may leave behind, such as answers of the API that do not fit their description. */
   async stop(): Promise<void> {
     this.closing.abort();
-    await Promise.all(this.workers.map((worker) => worker.stop()));
+    await Promise.all([...this.hosted, ...this.workers].map((workers) => workers.stop()));
     await Promise.all([
       this.anthropic.stop(),
       this.openai.stop(),
