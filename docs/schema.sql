@@ -346,7 +346,7 @@ CREATE TABLE run_files (
   name text NOT NULL,
   content bytea NOT NULL,
   CONSTRAINT run_files_content_check CHECK ((length(content) <= 20971520)),
-  CONSTRAINT run_files_name_check CHECK ((name ~ '^[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}$'::text)),
+  CONSTRAINT run_files_name_check CHECK ((((octet_length(name) >= 1) AND (octet_length(name) <= 255)) AND (name !~ '[/\\\u0001-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]'::text) AND (name <> ALL (ARRAY['.'::text, '..'::text])))),
   CONSTRAINT run_files_pkey PRIMARY KEY (run_id, name),
   CONSTRAINT run_files_run_id_fkey FOREIGN KEY (run_id) REFERENCES runs(run_id) ON DELETE CASCADE,
   CONSTRAINT run_files_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE

@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { whyNoText } from '../api/runs/text-file';
+import { readText } from '../api/runs/text-file';
 import { parseStartOptions, UsageError, type StartOptions } from './start/options';
 import { startStack, type Stack } from './start/stack';
 import { unreachableServices, type Unreachable } from './start/real-services';
@@ -27,8 +27,8 @@ async function main(): Promise<number> {
     throw new UsageError(`There is no file ${options.file}. Nothing was started.`);
   }
   if (options.file !== undefined) {
-    const why = await whyNoText({ name: options.file, content: await readFile(options.file) });
-    if (why !== undefined) throw new UsageError(`${why} Nothing was started.`);
+    const read = await readText({ name: options.file, content: await readFile(options.file) });
+    if ('why' in read) throw new UsageError(`${read.why} Nothing was started.`);
   }
   let stack: Stack | undefined;
   let ended: Ended;

@@ -9,7 +9,7 @@ import { addTurn, endQueuedTurn, type TurnView as StoredTurn } from '../../store
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
-import { checkPrices, checkSizes, checkText, fileOf, inputOf, optionsOf, unavailablePolicy } from '../runs/request';
+import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from '../runs/request';
 import { refuseIfLost, startWorkflow } from '../runs/starting';
 import { taskCharsMax } from '../http/schemas';
 import type { ConversationView, sentMessageView, StartConversationBody, TurnView } from './schemas';
@@ -28,9 +28,9 @@ export async function startConversation(
   }: { conversationId: string; tenantId: string; body: StartConversationBody; content?: Buffer | undefined },
 ): Promise<{ conversationId: string; workflowId: string; status: 'open' }> {
   const model = body.model ?? dependencies.defaultModel;
-  const file = fileOf(body, content);
-  checkSizes('', file?.content.length ?? 0);
-  await checkText(file);
+  const sent = fileOf(body, content);
+  checkSizes('', sent?.content.length ?? 0);
+  const file = await textOf(sent);
   await checkPrices(dependencies, { models: [model, ...(body.fallbackModels ?? [])], tier: body.sandbox.tier });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = conversationWorkflowId(conversationId);

@@ -8,3 +8,13 @@ export const plainText = (max: number): z.ZodString =>
     .min(1)
     .max(max)
     .regex(/^[^\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]*$/u, { error: 'must have no control characters' });
+
+/** What file systems take. */
+const fileNameBytesMax = 255;
+
+/** A file's name as files have them. The database looks at it once more (`run_files_name_check`). */
+export const fileName = plainText(fileNameBytesMax)
+  .regex(/^(?!\.{1,2}$)[^/\\]*$/, { error: 'must be a name without a path: no / or \\, and neither . nor ..' })
+  .refine((name) => Buffer.byteLength(name) <= fileNameBytesMax, {
+    error: `must have at most ${fileNameBytesMax} bytes in UTF-8`,
+  });

@@ -9,7 +9,7 @@ import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { fileBytesMax, taskCharsMax } from '../http/schemas';
 import type { StartRunBody } from './schemas';
-import { whyNoText } from './text-file';
+import { readText, type NamedFile } from './text-file';
 
 /** What a run or a conversation remembers of how it was asked for. */
 export const optionsOf = ({
@@ -91,16 +91,15 @@ export function checkSizes(task: string, fileBytes: number): void {
 }
 
 /** The file that comes with a run or a conversation; the content of a large one comes beside the body. */
-export const fileOf = (
-  { file }: Pick<StartRunBody, 'file'>,
-  content?: Buffer,
-): { name: string; content: Buffer } | undefined =>
+export const fileOf = ({ file }: Pick<StartRunBody, 'file'>, content?: Buffer): NamedFile | undefined =>
   file && { name: file.name, content: content ?? Buffer.from(file.contentBase64, 'base64') };
 
-/** What a program cannot read as text is refused before it costs anything. */
-export async function checkText(file: { name: string; content: Buffer } | undefined): Promise<void> {
-  const why = file && (await whyNoText(file));
-  if (why !== undefined) throw new ApiError('invalid_request', `file: ${why} Nothing was stored.`);
+/** The file as it is kept. What a program cannot read as text is refused before it costs anything. */
+export async function textOf(file: NamedFile | undefined): Promise<NamedFile | undefined> {
+  const read = file && (await readText(file));
+  if (read && 'why' in read) throw new ApiError('invalid_request', `file: ${read.why} Nothing was stored.`);
+  checkSizes('', read?.content.length ?? 0);
+  return read;
 }
 
 /** What has no price is refused before anything is stored. */

@@ -4,7 +4,7 @@ import { toolNames } from '../../contracts/messages';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import { tenantIdSchema, userIdSchema } from '../http/ids';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
-import { plainText } from '../http/text';
+import { fileName, plainText } from '../http/text';
 
 /** What a run and a conversation have in common. */
 export const runOptions = {
@@ -19,15 +19,16 @@ export const runOptions = {
   instructions: z.string().max(20_000).optional().openapi({ description: 'Added to the instructions of the model.' }),
   file: z
     .strictObject({
-      name: z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}$/, {
-        error: 'must be a plain file name of letters, digits, spaces, dots, hyphens and underscores',
-      }),
+      name: fileName,
       contentBase64: z
         .string()
         .regex(/^[A-Za-z0-9+/]*={0,2}$/, {
           error: 'must be base64 of A-Z, a-z, 0-9, + and /, without line breaks, blanks or a prefix such as data:',
         })
-        .openapi({ description: 'Text, in UTF-8 or an encoding that has ASCII in it.' }),
+        .openapi({
+          description:
+            'Text, in UTF-8 or an encoding that has ASCII in it. What is in UTF-16 with its mark is kept in UTF-8.',
+        }),
     })
     .optional(),
   tools: z

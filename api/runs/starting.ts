@@ -17,7 +17,7 @@ import { namespaceIdOf } from '../../temporal/namespace';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { gate } from '../tenants/gate';
-import { checkPrices, checkSizes, checkText, fileOf, inputOf, optionsOf, unavailablePolicy } from './request';
+import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from './request';
 import type { StartedRun, StartRunBody } from './schemas';
 
 /**
@@ -41,9 +41,9 @@ export async function startRun(
   },
 ): Promise<StartedRun> {
   const model = body.model ?? dependencies.defaultModel;
-  const file = fileOf(body, content);
-  checkSizes(body.task, file?.content.length ?? 0);
-  await checkText(file);
+  const sent = fileOf(body, content);
+  checkSizes(body.task, sent?.content.length ?? 0);
+  const file = await textOf(sent);
   const models = [model, ...(body.fallbackModels ?? [])];
   await checkPrices(dependencies, { models, tier: body.sandbox.tier });
   // One that waits for money is started without any.

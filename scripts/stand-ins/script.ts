@@ -3,6 +3,7 @@
  * and then puts what the program printed into words. For the demonstration task the program answers its question; for any
  * other it profiles the file, and says that this is all that a stand-in can do.
  */
+import { demoProgram, profileProgram } from './programs';
 
 /** The file that ships with the repository, and the question about it. */
 export const DEMO_FILE = 'examples/orders.csv';
@@ -71,72 +72,24 @@ function demoAnswer(found: Record<string, unknown>): string {
   );
 }
 
+const counted = (count: number, one: string): string => `${count} ${count === 1 ? one : `${one}s`}`;
+
 function profileAnswer(found: Record<string, unknown>): string {
-  const columns = (found.columns ?? []) as string[];
-  return (
-    `The file has ${String(found.rows)} rows and ${columns.length} columns.\n${columns.map((line) => `- ${line}`).join('\n')}\n` +
-    'Profiling a file is all that a stand-in can do with a task of your own.'
-  );
+  const { kind, rows = 0, words = 0, columns = [] } = found as Partial<Profile>;
+  const whole = {
+    empty: 'The file is empty.',
+    text: `The file is no table. It has ${counted(rows, 'line')} of text with ${counted(words, 'word')}.`,
+  }[kind ?? ''];
+  const size = `The file has ${counted(rows, 'row')} and ${counted(columns.length, 'column')}${kind ? `, ${kind}` : ''}.`;
+  const lines = [whole ?? size, ...columns.map((line) => `- ${line}`)];
+  return `${lines.join('\n')}\nProfiling a file is all that a stand-in can do with a task of your own.`;
 }
 
-/** Reads a CSV file into rows; quoted fields may hold commas, quotes and line breaks. */
-const readCsv = (file: string): string => `
-const fs = require('node:fs');
-function parseCsv(text) {
-  const rows = [];
-  let row = [], field = '', quoted = false;
-  for (let i = 0; i < text.length; i += 1) {
-    const c = text[i];
-    if (quoted) {
-      if (c === '"' && text[i + 1] === '"') { field += '"'; i += 1; }
-      else if (c === '"') quoted = false;
-      else field += c;
-    } else if (c === '"') quoted = true;
-    else if (c === ',') { row.push(field); field = ''; }
-    else if (c === '\\n') { row.push(field.replace(/\\r$/, '')); rows.push(row); row = []; field = ''; }
-    else field += c;
-  }
-  if (field !== '' || row.length > 0) { row.push(field); rows.push(row); }
-  return rows.filter((cells) => cells.length > 1 || cells[0] !== '');
+/** What the program that profiles a file prints. */
+interface Profile {
+  /** How its columns are told apart, where that is not by commas; empty or text where it has none. */
+  kind: string;
+  rows: number;
+  words: number;
+  columns: string[];
 }
-const [header, ...rows] = parseCsv(fs.readFileSync(${JSON.stringify(file)}, 'utf8'));
-`;
-
-const demoProgram = (file: string): string => `${readCsv(file)}
-const at = Object.fromEntries(header.map((name, index) => [name, index]));
-// Cents, so that sums are exact.
-const cents = (row) => Math.round(Number(row[at.unit_price_usd]) * 100) * Number(row[at.quantity]);
-const regions = {};
-for (const row of rows) {
-  const region = (regions[row[at.region]] ??= { net: 0, orders: 0, refunded: 0, months: {} });
-  const isRefund = row[at.status] === 'refunded';
-  const net = isRefund ? -cents(row) : cents(row);
-  region.orders += 1;
-  if (isRefund) region.refunded += 1;
-  region.net += net;
-  const month = row[at.date].slice(0, 7);
-  region.months[month] = (region.months[month] ?? 0) + net;
-}
-const best = (entries, value) => entries.sort((a, b) => value(b[1]) - value(a[1]) || (a[0] < b[0] ? -1 : 1))[0];
-const [name, region] = best(Object.entries(regions), (r) => r.net);
-const [month, net] = best(Object.entries(region.months), (n) => n);
-const usd = (n) => (n / 100).toFixed(2);
-console.log(JSON.stringify({ region: name, netUsd: usd(region.net), month, monthNetUsd: usd(net), refunded: region.refunded, orders: region.orders }));
-`;
-
-const profileProgram = (file: string): string => `${readCsv(file)}
-const columns = header.map((name, index) => {
-  const values = rows.map((row) => row[index] ?? '').filter((value) => value !== '');
-  const numbers = values.map(Number);
-  if (values.length > 0 && numbers.every((n) => Number.isFinite(n))) {
-    const mean = numbers.reduce((sum, n) => sum + n, 0) / numbers.length;
-    const [min, max] = numbers.reduce(([a, b], n) => [Math.min(a, n), Math.max(b, n)], [Infinity, -Infinity]);
-    return name + ': number, ' + min + ' to ' + max + ', mean ' + Number(mean.toFixed(4));
-  }
-  const counts = {};
-  for (const value of values) counts[value] = (counts[value] ?? 0) + 1;
-  const top = Object.entries(counts).sort((a, b) => b[1] - a[1]).slice(0, 3).map(([v, n]) => v + ' (' + n + ')');
-  return name + ': text, ' + Object.keys(counts).length + ' different, most often ' + top.join(', ');
-});
-console.log(JSON.stringify({ rows: rows.length, columns }));
-`;

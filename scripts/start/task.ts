@@ -71,7 +71,7 @@ export async function planTask(
     tenantId,
     task: options.task ?? DEMO_TASK,
     model: stack.model,
-    ...(filePath === undefined ? {} : { file: { name: safeName(filePath), content: await readFile(filePath) } }),
+    ...(filePath === undefined ? {} : { file: { name: path.basename(filePath), content: await readFile(filePath) } }),
   };
   if (!isReal) return plan;
   const binding =
@@ -84,13 +84,6 @@ export async function planTask(
     maxCostNotice: `This run can spend at most $${binding}: a step that could cost more than what is left of it is not made.`,
   };
 }
-
-/** A file name that the sandbox and the API take. */
-const safeName = (filePath: string): string =>
-  path
-    .basename(filePath)
-    .replace(/[^A-Za-z0-9._ -]/g, '_')
-    .replace(/^[^A-Za-z0-9_]/, '_');
 
 /** Runs the task through the API, as a backend would. Undefined when it was interrupted. */
 export async function runTask(

@@ -125,6 +125,51 @@ describe('the API', () => {
       expect(usage.lines.map(({ group }) => group).sort()).toEqual(['e2b', 'llm']);
     });
 
+    test('XE16: a file keeps its name, whatever is printed in it, and UTF-16 is read; what is no name is refused by API and database', async () => {
+      const tenantId = await stack.tenant('5');
+      const client = await api.clientOf(tenantId);
+      const name = "Ümsätze & mehr, „2026“ #1 (50%) – o'Neil.csv";
+      const content = Buffer.from('\ufeffcity;people\r\nUlm;126\r\nBonn;330\r\n', 'utf16le');
+      const { runId } = await client.runs.start({ task: 'Profile it.', file: { name, content } });
+      for await (const { type } of client.runs.events(runId)) if (type === 'done') break;
+      const { status, answer } = await client.runs.get(runId);
+      expect({ status, answer }).toEqual({
+        status: 'completed',
+        answer: expect.stringMatching(
+          /^The file has 2 rows and 2 columns.*\n- city: .*\n- people: number, 126 to 330/,
+        ) as string,
+      });
+      const kept = async (other: string): Promise<boolean> =>
+        stack.admin
+          .query('UPDATE copilot_internal.run_files SET name = $1 WHERE run_id = $2', [other, runId])
+          .then(({ rowCount }) => rowCount === 1)
+          .catch(({ constraint }: { constraint?: string }) => constraint !== 'run_files_name_check');
+      const taken = async (other: string): Promise<boolean> => {
+        // Without a task nothing is started, and what is wrong with the name is said all the same.
+        const body = { task: ' ', file: { name: other, contentBase64: '' } };
+        const { message } = await bodyOf(
+          await api.request('/v1/runs', { method: 'POST', key: await api.keyOf(tenantId), body }),
+        );
+        return !String(message).includes('file.name');
+      };
+      for (const good of ['.env', '-rf', ' a', 'ü'.repeat(127), '数据.csv', '👩‍👩‍👧.csv', 'a\u00a0b', '"', '...'])
+        expect([good, await taken(good), await kept(good)]).toEqual([good, true, true]);
+      const bad = [
+        '',
+        '.',
+        '..',
+        '../a',
+        'a/b',
+        'a\\b',
+        'a\nb',
+        'a\u0085b',
+        'a\u2028b',
+        'a\u202egpj.csv',
+        'ü'.repeat(128),
+      ];
+      for (const other of bad) expect([other, await taken(other), await kept(other)]).toEqual([other, false, false]);
+    });
+
     test('a client that comes back with Last-Event-ID misses no event and sees none twice', async () => {
       const tenantId = await stack.tenant('5');
       const key = await api.keyOf(tenantId);
@@ -303,7 +348,7 @@ describe('the API', () => {
         { task: 'x', file: { name: 'a.csv', contentBase64: Buffer.from('a,b\n1,2\n', 'utf16le').toString('base64') } },
         400,
         'invalid_request',
-        /^file: a\.csv is no text that can be read: it is in UTF-16\. Save it in UTF-8\. Nothing was stored\./,
+        /^file: a\.csv is no text that can be read: it is in UTF-16\. Save it in UTF-8 \(.*iconv -f UTF-16LE .*\)\. Nothing was stored\./,
       ],
       ['a field that nobody knows', { task: 'x', budgett: '1' }, 400, 'invalid_request', /budgett/],
       ['malformed JSON', '{"task": ', 400, 'invalid_json', /not JSON/],

@@ -139,12 +139,13 @@ describe('npm start', () => {
   });
 
   test('runs the user’s own task on the user’s own file, keeps serving, and leaves no process when it is killed', async () => {
-    const file = path.join(dataDir, 'my file.csv');
-    writeFileSync(file, 'city,people\nUlm,126\nBonn,330\n');
+    const file = path.join(dataDir, 'meine Städte & mehr.csv');
+    writeFileSync(file, Buffer.from('\ufeffcity;people\r\nUlm;126\r\nBonn;330\r\n', 'utf16le'));
     const ports = readData('ports.json');
     const run = start('--task', 'How many people?', '--file', file);
     await until('it serves', () => run.output().includes('Serving until Ctrl-C'), 90_000);
     expect(run.output()).toContain('people: number, 126 to 330, mean 228');
+    expect(run.output()).toContain('File: meine Städte & mehr.csv');
     expect(run.output()).toContain('all that a stand-in can do');
     expect(run.output()).toMatch(/STAND-IN/);
     // The addresses of the start before still hold, and its tenants are gone.

@@ -1,18 +1,31 @@
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { whyNoText } from '../../../api/runs/text-file';
+import { readText } from '../../../api/runs/text-file';
 
-const why = (content: Uint8Array): Promise<string | undefined> => whyNoText({ name: 'orders.csv', content });
+const read = (content: Uint8Array) => readText({ name: 'orders.csv', content: Buffer.from(content) });
+async function why(content: Uint8Array): Promise<string | undefined> {
+  const found = await read(content);
+  return 'why' in found ? found.why : undefined;
+}
 const csv = 'id,name,amount\n1,Zoë,3\n2,Ada,4\n';
 const swapped = (text: string): Buffer => Buffer.from(text, 'utf16le').swap16();
 const marked = (content: Buffer, ...mark: number[]): Buffer => Buffer.concat([Buffer.from(mark), content]);
 
 describe('XE1: a file that comes with a run', () => {
   test.each([
-    ['UTF-16 with its mark', marked(Buffer.from(csv, 'utf16le'), 0xff, 0xfe), 'in UTF-16. Save it in UTF-8.'],
-    ['UTF-16 the other way round', marked(swapped(csv), 0xfe, 0xff), 'in UTF-16. Save it in UTF-8.'],
-    ['UTF-16 without a mark', Buffer.from(csv, 'utf16le'), 'in UTF-16. Save it in UTF-8.'],
-    ['the same the other way round', swapped(csv), 'in UTF-16. Save it in UTF-8.'],
+    [
+      'UTF-16 without a mark',
+      Buffer.from(csv, 'utf16le'),
+      'in UTF-16. Save it in UTF-8 (by a command: iconv -f UTF-16LE -t',
+    ],
+    ['the same the other way round', swapped(csv), 'in UTF-16. Save it in UTF-8 (by a command: iconv -f UTF-16BE -t'],
+    [
+      'UTF-16 that breaks off',
+      marked(Buffer.from(csv, 'utf16le').subarray(1), 0xff, 0xfe),
+      'in UTF-16 that is broken.',
+    ],
+    ['UTF-16 with a zero in it', marked(Buffer.from('a\0b', 'utf16le'), 0xff, 0xfe), 'binary.'],
+    ['UTF-32', Buffer.from('fffe000061000000', 'hex'), 'in UTF-32. Save it in UTF-8 (by a command: iconv -f UTF-32 -t'],
     ['an XLSX', Buffer.from('504b0304140006000800', 'hex'), 'a ZIP archive, as XLSX and DOCX are. Save it as CSV'],
     ['an XLS', Buffer.from('d0cf11e0a1b11ae1', 'hex'), 'such as XLS. Save it as CSV'],
     ['a PDF', Buffer.from('%PDF-1.7\n'), 'a PDF. Save its text.'],
@@ -34,12 +47,27 @@ describe('XE1: a file that comes with a run', () => {
     ['a terminal’s log', Buffer.from('\u001b[31mred\u001b[0m\b\f\n')],
   ])('%s is text', async (_what, content) => expect(await why(content)).toBeUndefined());
 
+  test.each([
+    ['as Windows writes it', marked(Buffer.from(csv, 'utf16le'), 0xff, 0xfe)],
+    ['the other way round', marked(swapped(csv), 0xfe, 0xff)],
+  ])('XE16: UTF-16 with its mark, %s, is kept as the same text in UTF-8, without the mark', async (_how, content) => {
+    expect(await read(content)).toEqual({ name: 'orders.csv', content: Buffer.from(csv) });
+  });
+
+  test('XE16: a character that lies across two stretches is read whole', async () => {
+    const text = `${'a'.repeat(512 * 1024 - 2)}😀ü`;
+    expect(await read(marked(Buffer.from(text, 'utf16le'), 0xff, 0xfe))).toEqual({
+      name: 'orders.csv',
+      content: Buffer.from(text),
+    });
+  });
+
   test('what is taken never has a zero in it, and all text without one is taken', async () => {
     await fc.assert(
-      fc.asyncProperty(
-        fc.uint8Array({ maxLength: 300 }),
-        async (content) => (await why(content)) !== undefined || !content.includes(0),
-      ),
+      fc.asyncProperty(fc.uint8Array({ maxLength: 300 }), async (content) => {
+        const found = await read(content);
+        return 'why' in found || !found.content.includes(0);
+      }),
     );
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary' }), async (text) => {

@@ -89,6 +89,17 @@ describe('the E2B stand-in, through the real SDK', () => {
     expect(await run(code, 'a')).toMatchObject({ output: 'b,orders.csv 42\n', error: undefined });
   });
 
+  test('XE16: keeps a file under the name that it has', async () => {
+    const name = "/home/user/Ümsätze & mehr, „2026“ #1 (50%) +? – o'Neil.csv";
+    const sandbox = await Sandbox.create({ ...options(), timeoutMs: 60_000 });
+    await sandbox.files.write(name, 'a');
+    expect(await sandbox.files.read(name)).toBe('a');
+    const code = "console.log(JSON.stringify(require('fs').readdirSync('/home/user')))";
+    const { logs } = await sandbox.runCode(code, { language: 'javascript' });
+    expect(JSON.parse(logs.stdout.join(''))).toEqual([name.slice('/home/user/'.length)]);
+    await sandbox.kill();
+  });
+
   test('tells a program’s error by name, message and place', async () => {
     const { error } = await run("console.log('before'); null.x");
     expect(error).toMatchObject({ name: 'TypeError', value: expect.stringContaining('null') as string });
