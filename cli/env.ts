@@ -1,6 +1,7 @@
 /** `npx spendlock env`: what a worker or a program of one's own needs of the running `npm start`, as a shell or a file takes it. */
 import { Command, Option } from 'commander';
 import { dataDirOf } from './data-dir';
+import { CommandError, exitStatusHelp } from './failures';
 import { localInstallation, type LocalInstallation } from './target';
 
 type Format = 'shell' | 'dotenv' | 'json';
@@ -15,7 +16,7 @@ export function envCommand(): Command {
       `
 SPENDLOCK_API_URL and SPENDLOCK_API_KEY are for clients; DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and
 SPENDLOCK_TASK_QUEUE_PREFIX for workers. The key administrates the installation and ends with its npm start.
-Exit statuses: 0 printed, 1 no npm start of this checkout runs, 2 wrong use.
+${exitStatusHelp}
 
 Examples:
   eval "$(npx spendlock env)"
@@ -25,8 +26,9 @@ Examples:
     .action(({ format, json = false }: { format: Format; json?: boolean }) => {
       const local = localInstallation(process.env);
       if (!local)
-        throw new Error(
+        throw new CommandError(
           `No npm start of this checkout runs on ${dataDirOf(process.env)}. Run npm start in another terminal, and this again.`,
+          'not_running',
         );
       if (local.isEncrypted)
         console.error(

@@ -8,7 +8,7 @@ export type NewKeyView = Of<typeof newKeyView>;
 export type CurrentKeyView = Of<typeof currentKeyView>;
 
 /** Whose a key is, and the person behind the key that is used. */
-interface OfWhom {
+export interface OfWhom {
   tenantId?: string;
   author?: string;
 }

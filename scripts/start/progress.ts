@@ -1,13 +1,15 @@
 /** Tells a person what is happening. It speaks on standard error when standard output is for a program. */
 export class Progress {
   private readonly startedMs = Date.now();
-  private readonly out: NodeJS.WriteStream;
   /** What is waited for at this moment. */
   private waiting: { what: string; sinceMs: number; timer: NodeJS.Timeout } | undefined;
 
-  constructor({ json }: { json: boolean }) {
-    this.out = json ? process.stderr : process.stdout;
-  }
+  constructor(
+    { json }: { json: boolean },
+    private readonly out: Pick<NodeJS.WriteStream, 'write' | 'isTTY' | 'columns'> = json
+      ? process.stderr
+      : process.stdout,
+  ) {}
 
   line(text: string): void {
     this.out.write(this.out.isTTY && this.waiting ? `${toLineStart}${text}\n` : `${text}\n`);

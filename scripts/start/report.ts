@@ -3,6 +3,7 @@ import path from 'node:path';
 import Table from 'cli-table3';
 import { balanceOf, headroomUsd } from '../../core/budget/quotas';
 import { formatUsdFixed, parseUsd, type Usd } from '../../core/money';
+import { DEMO_FILE } from '../stand-ins';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
 import { demoTenantId, type Stack } from './stack';
@@ -55,7 +56,7 @@ export function printAddresses(stack: Stack, { dataDir }: StartOptions, progress
     `Temporal     ${stack.temporalAddress}, namespace default`,
     `Logs         ${path.join(dataDir, 'spendlock.log')} (worker and API), services.log beside it (Temporal and Postgres)`,
     '',
-    `Next, in another terminal of this folder: npx spendlock budget show ${demoTenantId}`,
+    `Next, in another terminal: npx spendlock runs start ${demoTenantId} --task "Profile this file." --file ${DEMO_FILE} --follow`,
     'Serving until Ctrl-C.',
   ]);
 }

@@ -1,5 +1,6 @@
 /** What `--json` prints of a start: the run with its answer, or why there is none, and what its process ends with. */
 import { SpendlockApiError, type QuotaExceededError, type RunView } from '../../client';
+import { exitStatuses } from '../../cli/failures';
 import type { QuotaAmounts } from '../../core/budget/quotas';
 import { formatUsd, parseUsd } from '../../core/money';
 import { ConfigError } from '../../temporal/environment';
@@ -147,5 +148,8 @@ export const interruptedSummary = (error: unknown = new Error('Stopped before th
 const isWrongUse = (error: unknown): boolean => error instanceof UsageError || error instanceof ConfigError;
 
 export const exitStatusOf = (status: RunSummary['status']): number =>
-  status === 'completed' ? 0 : status === 'quota_exceeded' ? 3 : status === 'interrupted' ? 130 : 1;
-export const exitStatusOfError = (error: unknown): number => (isWrongUse(error) ? 2 : 1);
+  ({ completed: exitStatuses.done, quota_exceeded: exitStatuses.denied, interrupted: exitStatuses.interrupted })[
+    status as string
+  ] ?? exitStatuses.failed;
+export const exitStatusOfError = (error: unknown): number =>
+  isWrongUse(error) ? exitStatuses.wrongUse : exitStatuses.failed;

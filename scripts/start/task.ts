@@ -45,7 +45,7 @@ export async function whyNoRun({ pool }: Stack, options: StartOptions): Promise<
       `npm start -- --example runs it, for at most $${realRunMaxUsd}.`
     );
   if ((await listRuns(pool, { tenantId: demoTenantId, type: 'task', limit: 1 })).length > 0)
-    return 'The example ran at the first start. npm start -- --example runs it again; --task "…" --file data.csv runs a task of yours.';
+    return 'Nothing was run, since that is for the first start. npm start -- --example runs the example again; --task "…" --file data.csv runs a task of yours.';
   return undefined;
 }
 

@@ -194,7 +194,7 @@ describe('a stop of npm start', () => {
       stream?.on('data', (data: Buffer) => (output += data.toString()));
     await until('it serves again', () => output.includes('Serving until Ctrl-C'), 120_000);
     // The example ran at the first start.
-    expect(output).toContain('npm start -- --example runs it again');
+    expect(output).toContain('npm start -- --example runs the example again');
     expect(output).not.toContain('Task:');
     const { apiUrl, apiKey } = JSON.parse(readData('api.json')) as { apiUrl: string; apiKey: string };
     const statusOf = async (key: string): Promise<number> =>

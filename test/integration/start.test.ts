@@ -152,7 +152,7 @@ describe('npm start', () => {
     expect(readData('ports.json')).toEqual(ports);
     const { tenants } = await ask<{ tenants: { tenantId: string }[] }>('/v1/tenants');
     expect(tenants.map(({ tenantId }) => tenantId)).toEqual(['demo']);
-    for (const said of [`${dataDir}/spendlock.log`, 'npx spendlock budget show demo', 'Dashboard', 'Temporal UI'])
+    for (const said of [`${dataDir}/spendlock.log`, 'npx spendlock runs start demo', 'Dashboard', 'Temporal UI'])
       expect(run.output()).toContain(said);
     await usesEnvironment();
     const supervisor = Number.parseInt(readFileSync(path.join(dataDir, 'services.pid'), 'utf8'));
