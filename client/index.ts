@@ -46,10 +46,21 @@ export type { ConversationView, TurnView } from '../api/conversations/schemas';
 export type { CostRecordView } from '../api/usage/schemas';
 export type { QuotaDetails } from '../api/http/denials';
 
-export type SpendlockClient = ReturnType<typeof createSpendlockClient>;
-
 /** Every POST carries an Idempotency-Key and is sent again when its answer was lost. */
-export function createSpendlockClient(options: SpendlockClientOptions) {
+export interface SpendlockClient extends ReturnType<typeof reservationsOf> {
+  runs: ReturnType<typeof runsOf>;
+  conversations: ReturnType<typeof conversationsOf>;
+  approvals: ReturnType<typeof approvalsOf>;
+  tenants: ReturnType<typeof tenantsOf>;
+  budget: ReturnType<typeof budgetOf>;
+  platform: ReturnType<typeof platformOf>;
+  keys: ReturnType<typeof keysOf>;
+  prices: ReturnType<typeof pricesOf>;
+  usage: ReturnType<typeof usageOf>;
+  checkQuota: ReturnType<typeof quotaChecksOf>;
+}
+
+export function createSpendlockClient(options: SpendlockClientOptions): SpendlockClient {
   const http = connect(options, options.timeoutMs);
   return {
     ...reservationsOf(http),

@@ -13,7 +13,7 @@ const path = require('node:path');
 
 const root = path.join(__dirname, '..');
 const commands = {
-  build: 'scripts/build.ts',
+  build: 'scripts/package/build.ts',
   start: 'scripts/start.ts',
   test: 'scripts/test.ts',
   check: 'scripts/check.ts',

@@ -1,10 +1,8 @@
-/** What the README shows is what happens: its client example runs, and its transcript is compared with a new one. */
+/** What the README shows is what happens: its transcript is compared with a new one. Its client example runs in package.test.ts. */
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { build } from '../../scripts/build';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
@@ -18,27 +16,6 @@ describe('the README', () => {
   let stack: TestStack;
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made));
-
-  test('its client example runs, on the package as it is built', async () => {
-    const example = /```ts\n(import [\s\S]*?'spendlock\/client';[\s\S]*?)```/.exec(readme)?.[1] ?? '';
-    expect(example).toContain('conversations.stream');
-    const dir = mkdtempSync(path.join(tmpdir(), 'spendlock-readme-'));
-    const installed = path.join(dir, 'node_modules', 'spendlock');
-    mkdirSync(installed, { recursive: true });
-    build(path.join(installed, 'dist'));
-    cpSync(path.join(root, 'package.json'), path.join(installed, 'package.json'));
-    writeFileSync(path.join(dir, 'example.mts'), example);
-    const tsx = path.join(root, 'node_modules', 'tsx', 'dist', 'loader.mjs');
-    const key = await api.keyOf(await stack.tenant('5'));
-    const { stdout, stderr } = await run(process.execPath, ['--import', tsx, 'example.mts'], {
-      cwd: dir,
-      env: { PATH: process.env.PATH, SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: key },
-    });
-    expect(stderr).toBe('');
-    expect(stdout).toMatch(/stand-in for a model's API[\s\S]*\n\(cost: \$0\.\d+\)/);
-    expect(stdout).toContain('The task is done.\nThe file has 2 rows and 2 columns.');
-    expect(stdout).toMatch(/It was \d+ characters long\.\n$/);
-  });
 
   /** Without what differs from one time to the next: ids, times, and in how many pieces a reply came. */
   function timeless(text: string): string {

@@ -30,6 +30,7 @@ const longest = [
   'integration/redirects',
   'chaos/failures',
   'integration/providers',
+  'integration/package',
   'integration/api-limits',
   'integration/command-line',
 ].map((name) => `/test/${name}.test.ts`);

@@ -1,0 +1,194 @@
+/**
+ * The package, as it would be published, in projects of others (XE14): empty ones, the README's program, and the example whose
+ * workflow pays a service.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import { PackedPackage, type Project } from '../support/package-project';
+import type { TestStack } from '../support/stack';
+
+const root = path.join(__dirname, '..', '..');
+const example = path.join(root, 'examples', 'paid-api');
+
+/** What runs the example's worker until its input ends. */
+const main = `import { startExampleWorker } from './worker';
+void startExampleWorker(JSON.parse(process.argv[2] ?? '')).then(({ shutdown }) => {
+  console.log('It is up.');
+  process.stdin.resume().once('end', () => void shutdown());
+});
+`;
+
+const bytesIn = (folder: string): number =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .reduce((sum, { parentPath, name }) => sum + statSync(path.join(parentPath, name)).size, 0);
+
+let spendlock: PackedPackage;
+beforeAll(() => {
+  spendlock = new PackedPackage();
+});
+afterAll(() => spendlock.remove());
+
+describe('the package in an empty project', () => {
+  let project: Project;
+  beforeAll(async () => {
+    project = await spendlock.npmProject();
+  });
+  const node = (type: 'module' | 'commonjs', program: string): Promise<string> =>
+    project.run(process.execPath, [`--input-type=${type}`, '-e', program]);
+
+  test('brings less than a megabyte, and nothing of a server (XE14)', () => {
+    const modules = path.join(project.folder, 'node_modules');
+    expect(bytesIn(modules)).toBeLessThan(1_000_000);
+    for (const name of ['pg', 'hono', 'zod', '@temporalio', '@hono', 'openai'])
+      expect(readdirSync(modules)).not.toContain(name);
+  });
+
+  test('loads as an ES module and as CommonJS, with the same names', async () => {
+    const names = 'Object.keys(client).filter((name) => /^[a-z]/i.test(name) && name !== "default").sort().join()';
+    const asModule = await node('module', `import * as client from 'spendlock/client'; console.log(${names})`);
+    expect(asModule).toContain('createSpendlockClient');
+    expect(await node('commonjs', `const client = require('spendlock/client'); console.log(${names})`)).toBe(
+      asModule.replace('module.exports,', ''),
+    );
+  });
+
+  test.each([
+    ['node16', 'program.mts'],
+    ['node16', 'program.cts'],
+    ['bundler', 'program.ts'],
+  ] as const)('has types that say what the API answers, for %s and %s', async (resolution, file) => {
+    project.write(
+      file,
+      `import { createSpendlockClient, QuotaExceededError, type RunView } from 'spendlock/client';
+const client = createSpendlockClient({ baseUrl: 'http://127.0.0.1:8088', apiKey: 'key' });
+export async function look(): Promise<string | null> {
+  const run: RunView = await client.runs.get('id');
+  // @ts-expect-error: a status is one of some words.
+  if (run.status === 'nonsense') return null;
+  // @ts-expect-error: a run has no such field.
+  console.log(run.nonsense);
+  const cost: string = run.costUsd;
+  return run.answer ?? cost;
+}
+export const denial = (error: QuotaExceededError): string | undefined => error.quota?.scope;
+`,
+    );
+    await project.compile([file], { resolution });
+  });
+});
+
+describe('the package in a strict project', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+
+  test('the README’s program runs', async () => {
+    const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
+    const program = /```ts\n(import [\s\S]*?'spendlock\/client';[\s\S]*?)```/.exec(readme)?.[1] ?? '';
+    expect(program).toContain('conversations.stream');
+    const project = await spendlock.strictProject([]);
+    project.write('program.mts', program);
+    const tsx = path.join(root, 'node_modules', 'tsx', 'dist', 'loader.mjs');
+    const key = await api.keyOf(await stack.tenant('5'));
+    const environment = { SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: key };
+    const ended = await project.end(process.execPath, ['--import', tsx, 'program.mts'], environment);
+    expect(ended).toMatchObject({ status: 0, stderr: '' });
+    expect(ended.stdout).toMatch(/stand-in for a model's API[\s\S]*\n\(cost: \$0\.\d+\)/);
+    expect(ended.stdout).toContain('The task is done.\nThe file has 2 rows and 2 columns.');
+    expect(ended.stdout).toMatch(/It was \d+ characters long\.\n$/);
+  });
+
+  describe('the example', () => {
+    let service: Server;
+    let worker: ChildProcess;
+    let lookups = 0;
+    const taskQueue = `example-${randomUUID()}`;
+    beforeAll(async () => {
+      const project = await spendlock.strictProject([...spendlock.peers, '@temporalio/worker']);
+      const sources = readdirSync(example).filter((file) => file.endsWith('.ts'));
+      for (const file of sources) project.write(file, readFileSync(path.join(example, file), 'utf8'));
+      project.write('main.ts', main);
+      await project.compile([...sources, 'main.ts'], { resolution: 'node16', outDir: '.' });
+
+      service = createServer((request, response) => {
+        response.setHeader('x-spendlock-stand-in', 'geocoder');
+        const address = new URL(request.url ?? '', 'http://x').searchParams.get('address');
+        if (address === 'nowhere') return void response.writeHead(404).end();
+        if (address === 'busy' && lookups++ === 0) return void response.writeHead(429).end();
+        lookups += 1;
+        response.end(JSON.stringify({ position: `position of ${address}` }));
+      });
+      await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
+      const options = {
+        address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '',
+        databaseUrl: stack.database.appUrl,
+        serviceUrl: `http://127.0.0.1:${(service.address() as AddressInfo).port}`,
+        taskQueue,
+        taskQueuePrefix: stack.prefix,
+      };
+      // Refusals are what is tested; Temporal, which tells of them too, need not be read.
+      worker = spawn(process.execPath, ['main.js', JSON.stringify(options)], {
+        cwd: project.folder,
+        stdio: ['pipe', 'pipe', 'ignore'],
+      });
+      if (!worker.stdout) throw new Error('The worker has no output.');
+      await Promise.race([once(worker.stdout, 'data'), once(worker, 'exit')]);
+      expect(worker.exitCode).toBeNull();
+    });
+    afterAll(async () => {
+      if (worker.exitCode === null) {
+        const ended = once(worker, 'exit');
+        worker.stdin?.end();
+        await ended;
+      }
+      service.close();
+    });
+    beforeEach(() => {
+      lookups = 0;
+    });
+
+    const locate = (tenantId: string, addresses: string[]): Promise<{ located: unknown[]; stoppedBy?: string }> =>
+      stack.temporal.workflow.execute('locateAll', {
+        workflowId: `locate/${randomUUID()}`,
+        taskQueue,
+        args: [{ tenantId, addresses }],
+      });
+
+    test('pays exactly for what it looked up', async () => {
+      const tenantId = await stack.tenant('1');
+      expect(await locate(tenantId, ['a', 'b', 'c'])).toEqual({
+        located: ['a', 'b', 'c'].map((address) => ({ address, position: `position of ${address}` })),
+      });
+      expect(await stack.books(tenantId)).toEqual({
+        ledgerUsd: '0.015',
+        spentUsd: '0.015',
+        reservedUsd: '0',
+        openReservations: 0,
+      });
+    });
+
+    test('stops at its budget, having made no call that it could not pay for', async () => {
+      const tenantId = await stack.tenant('0.012');
+      const { located, stoppedBy } = await locate(tenantId, ['a', 'b', 'c', 'd']);
+      expect(located).toHaveLength(2);
+      expect(stoppedBy).toContain('quota of $0.012');
+      expect(lookups).toBe(2);
+      expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0.01', reservedUsd: '0', openReservations: 0 });
+    });
+
+    test('pays nothing for a call that was not billed, and tries it again where that may help', async () => {
+      const tenantId = await stack.tenant('1');
+      expect((await locate(tenantId, ['busy'])).located).toHaveLength(1);
+      await expect(locate(tenantId, ['nowhere'])).rejects.toThrow();
+      expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0.005', reservedUsd: '0', openReservations: 0 });
+    });
+  });
+});
