@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { build } from '../../scripts/build';
+import { build } from '../../scripts/package/build';
 import { until } from '../support/stack';
 
 const root = path.join(__dirname, '..', '..');
@@ -169,12 +169,9 @@ describe('npm start', () => {
     mkdirSync(path.join(root, '.spendlock'), { recursive: true });
     const folder = mkdtempSync(path.join(root, '.spendlock', 'own-'));
     try {
-      build(path.join(folder, 'dist'));
-      for (const name of [
-        'package.json',
-        path.join('examples', 'paid-api'),
-        path.join('test', 'support', 'own-program.ts'),
-      ])
+      build(path.join(folder, 'node_modules', 'spendlock'));
+      writeFileSync(path.join(folder, 'package.json'), '{ "name": "own", "private": true }');
+      for (const name of [path.join('examples', 'paid-api'), path.join('test', 'support', 'own-program.ts')])
         cpSync(path.join(root, name), path.join(folder, name), { recursive: true });
       const printed = `"${process.execPath}" "${path.join(root, 'cli', 'spendlock.cjs')}" env`;
       const program = path.join(folder, 'test', 'support', 'own-program.ts');
