@@ -70,7 +70,7 @@ export class Progress {
     const seconds = this.waitedSeconds();
     const text = `… ${this.waiting.what}${seconds === 0 ? '' : ` (${seconds} s)`}`;
     // A line that is wrapped could not be written over.
-    this.out.write(`${toLineStart}${text.slice(0, (this.out.columns ?? 80) - 1)}`);
+    this.out.write(`${toLineStart}${text.slice(0, (this.out.columns || 80) - 1)}`);
   }
 }
 

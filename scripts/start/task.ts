@@ -132,11 +132,11 @@ function tell(
 ): void {
   const usd = (value: unknown): string => `$${formatUsdFixed(parseUsd(String(value)), 6)}`;
   if (type === 'model.replied') {
-    progress.line(`  model replied (${String(data.stopReason)}), ${usd(data.costUsd)}`);
     progress.waitFor(data.stopReason === 'tool_use' ? 'The sandbox runs the program' : 'The run ends');
+    progress.line(`  model replied (${String(data.stopReason)}), ${usd(data.costUsd)}`);
   } else if (type === 'code.executed') {
-    progress.line(`  code ran${Number(data.failed) > 0 ? ' and failed' : ''}`);
     progress.waitFor(`${model} answers`);
+    progress.line(`  code ran${Number(data.failed) > 0 ? ' and failed' : ''}`);
   } else if (type === 'sandbox.ended')
     progress.line(`  sandbox ended after ${String(data.seconds)} s, ${usd(data.costUsd)}`);
 }

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { freePort } from '../../scripts/embedded/ports';
 import { build } from '../../scripts/package/build';
 import { until } from '../support/stack';
 
@@ -20,8 +21,11 @@ interface Started {
 
 describe('npm start', () => {
   let dataDir: string;
-  beforeAll(() => {
+  beforeAll(async () => {
     dataDir = mkdtempSync(path.join(tmpdir(), 'spendlock-start-'));
+    // As a start before left it, but for Temporal's: the usual ports are taken and given back by other test files.
+    const kept = { postgres: await freePort(), temporalUi: await freePort(), api: await freePort() };
+    writeFileSync(path.join(dataDir, 'ports.json'), JSON.stringify(kept));
   });
   afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
 
