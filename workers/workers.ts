@@ -1,4 +1,5 @@
 /** Wires the activities to their dependencies and runs the Temporal workers of a process. */
+import path from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import type { DataConverter } from '@temporalio/common';
 import { Client } from '@temporalio/client';
@@ -41,6 +42,7 @@ import { observe } from '../telemetry/metrics';
 import type { Telemetry } from '../telemetry/start';
 import { taskQueues } from '../contracts/messages';
 import type { WorkerConfig, WorkerRole } from './config';
+import { keptBundle } from './kept-bundle';
 import { ensureSchedules } from './schedules';
 import { ensureSearchAttributes } from '../temporal/search-attributes';
 
@@ -84,6 +86,18 @@ export const bundleWorkflows = (
     ...(failureConverterPath === undefined ? {} : { failureConverterPath }),
   });
 };
+
+/** The bundle that a start takes: that of the start before, when nothing has changed that it is made of. */
+async function bundleOnce(telemetry: Telemetry, { dataConverter }: WorkerConfig): Promise<WorkflowBundleOption> {
+  const root = path.join(__dirname, '..');
+  const origin = {
+    root,
+    // What workflows may import, which lint holds them to, and the converter of failures of an installation that encrypts.
+    folders: ['core', 'contracts', 'workflows', 'temporal'],
+    options: String(dataConverter?.failureConverterPath),
+  };
+  return { code: await keptBundle(origin, async () => (await bundleWorkflows(telemetry, { dataConverter })).code) };
+}
 
 const ignore = (): void => undefined;
 const quiet = { log: ignore, trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };
@@ -148,9 +162,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   });
   const activities = activitiesOf({ options, pool, client, coalescer, replies, decideBatch, alerts });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
-  const workflowBundle = needsWorkflows
-    ? (options.workflowBundle ?? (await bundleWorkflows(telemetry, config)))
-    : undefined;
+  const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleOnce(telemetry, config))) : undefined;
 
   const create = (role: WorkerRole): Promise<Worker> =>
     Worker.create({
