@@ -1,13 +1,15 @@
 /** `npx spendlock keys`: API keys are made, listed, rotated and revoked. */
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { tenantRoles } from '../core/roles';
 import { createApiKey, listApiKeys, noteKeyChange } from '../store/api-keys';
 import { createPool } from '../store/pool';
-import { ApiCallError, connect } from './api';
+import { connect } from './api';
 import { author, uuid } from './options';
 import { show, table, type Column } from './output';
 
 interface Key {
   apiKeyId: string;
+  role: string;
   label: string;
   createdAt: string;
   revokedAt: string | null;
@@ -15,6 +17,7 @@ interface Key {
 
 const columns: Column<Key>[] = [
   { name: 'key', of: ({ apiKeyId }) => apiKeyId },
+  { name: 'role', of: ({ role }) => role },
   { name: 'label', of: ({ label }) => label },
   { name: 'made', of: ({ createdAt }) => createdAt },
   { name: 'refused from', of: ({ revokedAt }) => revokedAt ?? '–' },
@@ -54,18 +57,15 @@ interface Options {
 }
 interface NewKeyOptions {
   admin?: boolean;
+  role?: string;
   label?: string;
 }
 
-/** @throws ApiCallError when nobody could steer the installation without this key. */
-async function refuseTheLast(key: string): Promise<void> {
-  const { keys } = await connect().get<{ keys: Key[] }>('/v1/keys');
-  const lasting = keys.filter(({ revokedAt }) => revokedAt === null);
-  if (lasting.length !== 1 || lasting[0]?.apiKeyId !== key.toLowerCase()) return;
-  throw new ApiCallError(
-    `${key} is the last key of the administration: without it nobody can steer this installation. Make another first (\`npx spendlock keys create --admin\`), or say --yes; then \`npx spendlock keys first\`, with DATABASE_URL, makes a new one. Nothing was done.`,
-  );
-}
+const examples = `
+An operator decides on limits, money and approvals and starts nothing; an agent starts runs, talks and reserves, and approves nothing; a reader reads.
+Example:
+  npx spendlock keys create --tenant acme --label "the backend"
+  npx spendlock keys create --tenant acme --role operator --label "Ada, finance"`;
 
 const ofTenant = ({ tenant }: Options): { tenantId?: string } => (tenant === undefined ? {} : { tenantId: tenant });
 
@@ -86,16 +86,26 @@ export function keysCommands(): Command {
     .description('makes a key, which is shown once')
     .option('--tenant <id>', 'a key of this tenant')
     .option('--admin', 'a key of the administration, which may do everything to every tenant')
+    .addOption(
+      new Option('--role <role>', 'of a key of a tenant: what it may do')
+        .choices(tenantRoles)
+        .default('agent', '"agent", which starts runs, talks and reserves')
+        .conflicts('admin'),
+    )
     .option('--label <words>', 'what it is for')
-    .addHelpText('after', '\nExample:\n  npx spendlock keys create --tenant acme --label "the backend"')
-    .action(async ({ json = false, label = '', admin = false, ...options }: Options & NewKeyOptions) => {
+    .addHelpText('after', examples)
+    .action(async ({ json = false, label = '', admin = false, role, ...options }: Options & NewKeyOptions) => {
       if (admin === (options.tenant !== undefined))
         throw new InvalidArgumentError(
           'Say --tenant ID for a key of a tenant, or --admin for one of the administration.',
         );
-      const body = { ...ofTenant(options), label, author: author() };
-      const answer = await connect().send<{ apiKeyId: string; apiKey: string }>('POST', '/v1/keys', body);
-      show(json, answer, () => `Made ${answer.apiKeyId}. The key, shown only now:\n${answer.apiKey}`);
+      const body = { ...ofTenant(options), role: admin ? 'administration' : role, label, author: author() };
+      const answer = await connect().send<{ apiKeyId: string; apiKey: string; role: string }>('POST', '/v1/keys', body);
+      show(
+        json,
+        answer,
+        () => `Made ${answer.apiKeyId} of the role ${answer.role}. The key, shown only now:\n${answer.apiKey}`,
+      );
     });
   keys
     .command('first')
@@ -134,8 +144,7 @@ export function keysCommands(): Command {
     .option('--yes', 'also the last key of the administration')
     .addHelpText('after', '\nExample:\n  npx spendlock keys revoke 4a1f0c2e-7b6d-4c3a-9e8f-1d2c3b4a5f6e --tenant acme')
     .action(async (key: string, { json = false, yes = false, ...options }: Options & { yes?: boolean }) => {
-      if (options.tenant === undefined && !yes) await refuseTheLast(key);
-      const body = { ...ofTenant(options), author: author() };
+      const body = { ...ofTenant(options), ...(yes ? { confirm: key } : {}), author: author() };
       const answer = await connect().send<Key>('POST', `/v1/keys/${encodeURIComponent(key)}/revoke`, body);
       show(json, answer, () => `${key} is refused.`);
     });

@@ -20,14 +20,13 @@ export function keysOf(http: Http) {
     current: () => http.get<CurrentKeyView>('/v1/keys/current'),
     /** Those of a tenant, or of the administration. The keys themselves are kept nowhere. */
     list: (query: { tenantId?: string } = {}) => http.get<{ keys: KeyView[] }>('/v1/keys', query),
-    /** Makes a key. It is in the answer, and nowhere else. */
-    create: (order: Ordered<Given<typeof createKeyBody>> = {}) =>
-      http.post<NewKeyView>('/v1/keys', ...withoutKey(order)),
+    /** Makes a key, of the role `agent` where none is said. It is in the answer, and nowhere else. */
+    create: (order: Ordered<Given<typeof createKeyBody>>) => http.post<NewKeyView>('/v1/keys', ...withoutKey(order)),
     /** Makes a key in place of one, which is taken for a while longer. */
     rotate: (apiKeyId: string, order: Ordered<OfWhom & { graceSeconds?: number }> = {}) =>
       http.post<Of<typeof rotatedKeyView>>(path(apiKeyId, 'rotate'), ...withoutKey(order)),
-    /** Refuses a key from now on. */
-    revoke: (apiKeyId: string, order: Ordered<OfWhom> = {}) =>
+    /** Refuses a key from now on; the last one of the administration only where `confirm` is it once more. */
+    revoke: (apiKeyId: string, order: Ordered<OfWhom & { confirm?: string }> = {}) =>
       http.post<KeyView>(path(apiKeyId, 'revoke'), ...withoutKey(order)),
   };
 }

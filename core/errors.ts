@@ -28,7 +28,12 @@ export const errorCatalogue = {
     retry: false,
     action: 'Send an API key as `Authorization: Bearer …`. `npm start` shows one.',
   },
-  forbidden: { httpStatus: 403, retry: false, action: 'Use a key of that tenant, or an administration key.' },
+  forbidden: {
+    httpStatus: 403,
+    retry: false,
+    action:
+      'Use a key of that tenant whose role may do it, or one of the administration; the message says what is missing.',
+  },
   not_found: { httpStatus: 404, retry: false, action: 'Check the path and the id; `/openapi.json` lists the paths.' },
   unknown_tenant: { httpStatus: 404, retry: false, action: 'Create the tenant first (POST /v1/tenants).' },
   unknown_operation: {
@@ -41,6 +46,12 @@ export const errorCatalogue = {
     httpStatus: 409,
     retry: true,
     action: 'Cancel its open runs, close its conversations, release what it holds, and ask again in a minute.',
+  },
+  last_key: {
+    httpStatus: 409,
+    retry: false,
+    action:
+      'Make another one first (`npx spendlock keys create --admin`), or name it once more as `confirm` (`--yes`); without any, `npx spendlock keys first` makes one.',
   },
   idempotency_conflict: { httpStatus: 409, retry: false, action: 'Use a new Idempotency-Key for a different request.' },
   idempotency_in_progress: {

@@ -13,9 +13,12 @@ CREATE TABLE api_keys (
   label text DEFAULT ''::text NOT NULL,
   created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   revoked_at timestamp with time zone,
+  role text,
   CONSTRAINT api_keys_key_hash_check CHECK ((length(key_hash) = 32)),
   CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
   CONSTRAINT api_keys_pkey PRIMARY KEY (api_key_id),
+  CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['operator'::text, 'agent'::text, 'reader'::text]))),
+  CONSTRAINT api_keys_role_of_tenant CHECK (((role IS NULL) OR (tenant_id IS NOT NULL))),
   CONSTRAINT api_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
 
@@ -35,6 +38,8 @@ CREATE TABLE approvals (
   created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   decided_at timestamp with time zone,
   told_at timestamp with time zone,
+  decided_by_key uuid,
+  decided_by_role text,
   CONSTRAINT approvals_check CHECK (((status = 'pending'::text) = (decided_at IS NULL))),
   CONSTRAINT approvals_check1 CHECK (((status = 'answered'::text) <= ((answer IS NOT NULL) AND (kind = 'question'::text)))),
   CONSTRAINT approvals_kind_check CHECK ((kind = ANY (ARRAY['approval'::text, 'question'::text]))),
@@ -715,8 +720,6 @@ GRANT EXECUTE ON FUNCTION apply_quota_changes(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION are_price_multipliers(jsonb) TO spendlock_app;
 
-GRANT EXECUTE ON FUNCTION authenticate_api_key(bytea) TO spendlock_app;
-
 GRANT EXECUTE ON FUNCTION check_and_record_quota_atomic(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid) TO spendlock_app;
@@ -734,6 +737,8 @@ GRANT EXECUTE ON FUNCTION ends_of_api_keys(uuid[]) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION extend_reservation(text,uuid,numeric) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION find_api_key(bytea) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION find_caller(bytea) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION forget_events(timestamp with time zone,integer) TO spendlock_app;
 
@@ -1146,17 +1151,6 @@ END
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION copilot_internal.authenticate_api_key(p_key_hash bytea)
- RETURNS TABLE(api_key_id uuid, tenant_id text)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
-AS $function$
-  SELECT k.api_key_id, k.tenant_id FROM api_keys k
-  WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())
-$function$
-;
-
 CREATE OR REPLACE FUNCTION copilot_internal.check_and_record_quota_atomic(p_tenant_id text, p_changes jsonb)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1376,6 +1370,17 @@ CREATE OR REPLACE FUNCTION copilot_internal.find_api_key(p_key_hash bytea)
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
   SELECT k.api_key_id, k.tenant_id, k.revoked_at FROM api_keys k
+  WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp()) AND k.role IS NULL
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.find_caller(p_key_hash bytea)
+ RETURNS TABLE(api_key_id uuid, tenant_id text, role text, revoked_at timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT k.api_key_id, k.tenant_id, k.role, k.revoked_at FROM api_keys k
   WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())
 $function$
 ;

@@ -1,5 +1,6 @@
 /** API keys: 256 random bits, shown once; only their SHA-256 is kept. */
 import { createHash, createHmac, randomBytes } from 'node:crypto';
+import { isTenantRole, roleOfKey, type Role, type TenantRole } from '../core/roles';
 import type { Operator } from './operator';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
@@ -7,6 +8,7 @@ import { asTenant, type Pool, type PoolClient } from './pool';
 export interface KeyOwner {
   apiKeyId: string;
   tenantId?: string | undefined;
+  role: Role;
 }
 
 /** A key as `authenticate` finds it. */
@@ -33,6 +35,8 @@ export const keyFrom = (secret: string, seed: string): string =>
 
 export interface NewKey {
   tenantId?: string | undefined;
+  /** Of a tenant's key. One without it can do what keys could before there were roles: no operator orders such a one. */
+  role?: TenantRole | undefined;
   label?: string;
   /** Made up when absent. */
   key?: string;
@@ -57,24 +61,28 @@ export async function createApiKey(pool: Pool, order: NewKey): Promise<{ key: st
  */
 export async function addApiKey(
   client: PoolClient,
-  { tenantId, label = '', key = newKey(), by }: NewKey,
-): Promise<{ key: string; apiKeyId: string; isNew: boolean }> {
+  { tenantId, role, label = '', key = newKey(), by }: NewKey,
+): Promise<{ key: string; apiKeyId: string; isNew: boolean; role: Role }> {
   const hash = hashOf(key);
-  const { rows: there } = await client.query<{ api_key_id: string }>(
-    'SELECT api_key_id FROM copilot_internal.api_keys WHERE key_hash = $1',
+  type Row = Pick<KeyRow, 'apiKeyId' | 'tenantId' | 'role'> & { isNew: boolean };
+  const columns = 'api_key_id AS "apiKeyId", tenant_id AS "tenantId", role';
+  const { rows: there } = await client.query<Row>(
+    `SELECT ${columns}, false AS "isNew" FROM copilot_internal.api_keys WHERE key_hash = $1`,
     [hash],
   );
-  if (there[0]) return { key, apiKeyId: there[0].api_key_id, isNew: false };
+  if (there[0]) return { key, ...there[0], role: roleOfKey(there[0]) };
   if (by !== undefined) await holdApiKey(client, by);
-  const { rows } = await client.query<{ api_key_id: string; is_new: boolean }>(
+  const { rows } = await client.query<Row>(
     `WITH added AS (
-       INSERT INTO copilot_internal.api_keys (key_hash, tenant_id, label) VALUES ($1, $2, $3)
-       ON CONFLICT (key_hash) DO NOTHING RETURNING api_key_id)
-     SELECT api_key_id, true AS is_new FROM added
-     UNION ALL SELECT api_key_id, false FROM copilot_internal.api_keys WHERE key_hash = $1`,
-    [hash, tenantId ?? null, label],
+       INSERT INTO copilot_internal.api_keys (key_hash, tenant_id, role, label) VALUES ($1, $2, $3, $4)
+       ON CONFLICT (key_hash) DO NOTHING RETURNING api_key_id, tenant_id, role)
+     SELECT ${columns}, true AS "isNew" FROM added
+     UNION ALL SELECT ${columns}, false FROM copilot_internal.api_keys WHERE key_hash = $1`,
+    [hash, tenantId ?? null, role ?? null, label],
   );
-  return { key, apiKeyId: rows[0]?.api_key_id ?? '', isNew: rows[0]?.is_new ?? false };
+  const made = rows[0];
+  if (!made) throw new Error('Postgres answered no key. Nothing was made.');
+  return { key, ...made, role: roleOfKey(made) };
 }
 
 /** Whether the tenant that the transaction names has this key. */
@@ -91,22 +99,25 @@ export async function holdApiKey(client: PoolClient, apiKeyId: string): Promise<
   if (!rows[0]?.good) throw new KeyEndedError('The API key was revoked.');
 }
 
-const foundKey = (row: { api_key_id: string; tenant_id: string | null; revoked_at: Date | null }): FoundKey => ({
+interface FoundRow {
+  api_key_id: string;
+  tenant_id: string | null;
+  role: TenantRole | null;
+  revoked_at: Date | null;
+}
+
+const foundKey = (row: FoundRow): FoundKey => ({
   apiKeyId: row.api_key_id,
   tenantId: row.tenant_id ?? undefined,
+  role: roleOfKey({ tenantId: row.tenant_id, role: row.role }),
   revokedAt: row.revoked_at ?? undefined,
 });
 
 /** Whom each of these keys speaks for, in one statement; undefined for one that is none, or was revoked. */
 export async function authenticate(pool: Pool, keys: readonly string[]): Promise<(FoundKey | undefined)[]> {
-  const { rows } = await pool.query<{
-    at: string;
-    api_key_id: string;
-    tenant_id: string | null;
-    revoked_at: Date | null;
-  }>(
+  const { rows } = await pool.query<FoundRow & { at: string }>(
     `SELECT asked.at, found.* FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (key_hash, at)
-     CROSS JOIN LATERAL copilot_internal.find_api_key(asked.key_hash) AS found`,
+     CROSS JOIN LATERAL copilot_internal.find_caller(asked.key_hash) AS found`,
     [keys.map(hashOf)],
   );
   const found = new Map(rows.map(({ at, ...row }) => [Number(at) - 1, foundKey(row)]));
@@ -131,28 +142,70 @@ export interface ApiKeyView {
   apiKeyId: string;
   /** Null for one of the administration. */
   tenantId: string | null;
+  role: Role;
   label: string;
   createdAt: Date;
   revokedAt: Date | null;
 }
 
-const keyColumns = `api_key_id AS "apiKeyId", tenant_id AS "tenantId", label, created_at AS "createdAt", revoked_at AS "revokedAt"`;
+interface KeyRow extends Omit<ApiKeyView, 'role'> {
+  role: TenantRole | null;
+}
+
+const viewOf = (row: KeyRow): ApiKeyView => ({ ...row, role: roleOfKey(row) });
+
+const keyColumns = `api_key_id AS "apiKeyId", tenant_id AS "tenantId", role, label, created_at AS "createdAt", revoked_at AS "revokedAt"`;
 
 /** The keys of a tenant, or without one of the administration, the newest first. */
 export async function listApiKeys(pool: Pool, tenantId: string | undefined): Promise<ApiKeyView[]> {
   return asTenant(pool, tenantId ?? '', async (client) => {
-    const { rows } = await client.query<ApiKeyView>(
+    const { rows } = await client.query<KeyRow>(
       `SELECT ${keyColumns} FROM copilot_internal.api_keys
        WHERE tenant_id IS NOT DISTINCT FROM $1 ORDER BY created_at DESC, api_key_id`,
       [tenantId ?? null],
     );
-    return rows;
+    return rows.map(viewOf);
   });
 }
 
-/** Revokes a key, at once or from a moment on. Undefined when there is no such key there. Every process hears of it at once. */
-export async function revokeApiKey(pool: Pool, order: RevokedKey): Promise<ApiKeyView | undefined> {
-  return asTenant(pool, order.tenantId ?? '', (client, commitWith) => commitWith(endApiKey(client, order)));
+/** A key of a tenant, or without one of the administration; undefined when there is no such key there. */
+export async function readApiKey(
+  pool: Pool,
+  { tenantId, apiKeyId }: { tenantId: string | undefined; apiKeyId: string },
+): Promise<ApiKeyView | undefined> {
+  return (await listApiKeys(pool, tenantId)).find((key) => key.apiKeyId === apiKeyId);
+}
+
+/** The role that a key was given; none where it is from before there were any, or of the administration. */
+export const givenRole = ({ role }: { role: Role }): TenantRole | undefined => (isTenantRole(role) ? role : undefined);
+
+/** Without this key nobody could steer the installation. Nothing was done. */
+export class LastKeyError extends Error {
+  override readonly name = 'LastKeyError';
+}
+
+/**
+ * Revokes a key. Undefined when there is no such key there. Every process hears of it at once.
+ * @throws LastKeyError for the last key of the administration that does not end, unless it is said that it may go.
+ */
+export async function revokeApiKey(
+  pool: Pool,
+  { evenLast = false, ...order }: RevokedKey & { evenLast?: boolean },
+): Promise<ApiKeyView | undefined> {
+  return asTenant(pool, order.tenantId ?? '', async (client) => {
+    if (order.tenantId === undefined && !evenLast) await refuseLast(client, order.apiKeyId);
+    return endApiKey(client, order);
+  });
+}
+
+/** Two that revoke one key each take turns by the locks: the second finds that it has the last one. */
+async function refuseLast(client: PoolClient, apiKeyId: string): Promise<void> {
+  const { rows } = await client.query<{ apiKeyId: string }>(
+    `SELECT api_key_id AS "apiKeyId" FROM copilot_internal.api_keys
+     WHERE tenant_id IS NULL AND revoked_at IS NULL ORDER BY api_key_id FOR UPDATE`,
+  );
+  if (rows.length === 1 && rows[0]?.apiKeyId === apiKeyId)
+    throw new LastKeyError('It is the last key of the administration.');
 }
 
 export interface RevokedKey {
@@ -166,13 +219,13 @@ async function endApiKey(
   client: PoolClient,
   { tenantId, apiKeyId, afterSeconds = 0 }: RevokedKey,
 ): Promise<ApiKeyView | undefined> {
-  const { rows } = await client.query<ApiKeyView>(
+  const { rows } = await client.query<KeyRow>(
     `UPDATE copilot_internal.api_keys
      SET revoked_at = least(revoked_at, clock_timestamp() + $3 * interval '1 second')
      WHERE api_key_id = $1 AND tenant_id IS NOT DISTINCT FROM $2 RETURNING ${keyColumns}`,
     [apiKeyId, tenantId ?? null, afterSeconds],
   );
-  return rows[0];
+  return rows[0] && viewOf(rows[0]);
 }
 
 /** Who orders a change of keys; the key has to be good when it is made. */
@@ -184,17 +237,19 @@ export interface KeyOrder {
 /** Makes a key for an operator and notes it; one that was made from the same seed is answered again. @throws KeyEndedError when the operator's own is revoked. */
 export async function orderApiKey(
   pool: Pool,
-  { tenantId, by, key, label }: KeyOrder & { key: string; label: string },
-): Promise<string> {
+  { tenantId, by, role, key, label }: KeyOrder & { role: TenantRole | undefined; key: string; label: string },
+): Promise<{ apiKeyId: string; role: Role }> {
   return asTenant(pool, tenantId ?? '', async (client) => {
-    const { apiKeyId, isNew } = await addApiKey(client, { tenantId, label, key, by: by.apiKeyId });
-    if (isNew) await writeKeyChange(client, { tenantId, by, action: 'create_key', details: { apiKeyId, label } });
-    return apiKeyId;
+    const made = await addApiKey(client, { tenantId, role, label, key, by: by.apiKeyId });
+    const { apiKeyId } = made;
+    const details = { apiKeyId, role: made.role, label };
+    if (made.isNew) await writeKeyChange(client, { tenantId, by, action: 'create_key', details });
+    return { apiKeyId, role: made.role };
   });
 }
 
 /**
- * Replaces a key: a new one under its label, and the old one taken for so long yet. Undefined when there is no such key there.
+ * Replaces a key: a new one under its label and with its role, and the old one taken for so long yet. Undefined when there is no such key there.
  * @throws KeyEndedError when the operator's own is revoked.
  */
 export async function rotateApiKey(
@@ -206,7 +261,7 @@ export async function rotateApiKey(
     await holdApiKey(client, by.apiKeyId);
     const ended = await endApiKey(client, { tenantId, apiKeyId: old, afterSeconds: graceSeconds });
     if (!ended) return undefined;
-    const { apiKeyId, isNew } = await addApiKey(client, { tenantId, label: ended.label, key });
+    const { apiKeyId, isNew } = await addApiKey(client, { tenantId, role: givenRole(ended), label: ended.label, key });
     const details = { apiKeyId, old, graceSeconds };
     if (isNew) await writeKeyChange(client, { tenantId, by, action: 'rotate_key', details });
     return { apiKeyId, old: ended };

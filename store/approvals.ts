@@ -1,6 +1,8 @@
 /** What people are asked: whether a tool may be used, and questions that the model has. What they decide first stands. */
 import { inOneSpelling } from '../core/ids';
 import { storableText } from '../core/storable';
+import type { Role } from '../core/roles';
+import type { KeyOwner } from './api-keys';
 import { appendRunEvent, type RunKey } from './runs';
 import { readPage } from './pages';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -21,6 +23,8 @@ export interface ApprovalDecision {
   decision: 'approve' | 'refuse' | 'answer';
   answer?: string | undefined;
   decidedBy: string;
+  /** The key it came with. Nothing where a signal from Temporal's UI decides. */
+  key?: Pick<KeyOwner, 'apiKeyId' | 'role'> | undefined;
 }
 
 export interface Approval {
@@ -35,12 +39,15 @@ export interface Approval {
   status: ApprovalStatus;
   answer: string | null;
   decidedBy: string | null;
+  decidedByKeyId: string | null;
+  decidedByRole: Role | null;
   createdAt: Date;
   decidedAt: Date | null;
 }
 
 const columns = `approval_id AS "approvalId", run_id AS "runId", turn_id AS "turnId", step, tool_use_id AS "toolUseId", tool, kind,
-  input, status, answer, decided_by AS "decidedBy", created_at AS "createdAt", decided_at AS "decidedAt"`;
+  input, status, answer, decided_by AS "decidedBy", decided_by_key AS "decidedByKeyId",
+  decided_by_role AS "decidedByRole", created_at AS "createdAt", decided_at AS "decidedAt"`;
 
 /** Asks, once for each tool call of a step, and tells of it. */
 export async function openApprovals(
@@ -71,7 +78,7 @@ const statuses = { approve: 'approved', refuse: 'refused', answer: 'answered' } 
 export async function decideApproval(
   pool: Pool,
   { tenantId, approvalId: named }: { tenantId: string; approvalId: string },
-  { decision, answer, decidedBy }: ApprovalDecision,
+  { decision, answer, decidedBy, key }: ApprovalDecision,
 ): Promise<(Approval & { workflowId: string }) | undefined> {
   // A signal from Temporal UI has the spelling of who typed it.
   const approvalId = inOneSpelling(named);
@@ -83,9 +90,17 @@ export async function decideApproval(
       [approvalId],
     );
     const { rowCount } = await client.query(
-      `UPDATE copilot_internal.approvals SET status = $2, answer = $3, decided_by = $4, decided_at = clock_timestamp()
+      `UPDATE copilot_internal.approvals SET status = $2, answer = $3, decided_by = $4, decided_by_key = $5, decided_by_role = $6,
+         decided_at = clock_timestamp()
        WHERE approval_id = $1 AND status = 'pending' AND ($2 <> 'answered' OR kind = 'question') AND ($2 <> 'approved' OR kind = 'approval')`,
-      [approvalId, statuses[decision], answer === undefined ? null : storableText(answer), storableText(decidedBy)],
+      [
+        approvalId,
+        statuses[decision],
+        answer === undefined ? null : storableText(answer),
+        storableText(decidedBy),
+        key?.apiKeyId ?? null,
+        key?.role ?? null,
+      ],
     );
     const { rows } = await client.query<Approval & { workflowId: string }>(
       `SELECT ${columns}, (SELECT workflow_id FROM copilot_internal.runs r WHERE r.run_id = a.run_id) AS "workflowId"

@@ -1,4 +1,5 @@
 /** Tenants: made, found, deleted, and their policy. A new one gets its default quotas from a trigger. */
+import type { TenantRole } from '../core/roles';
 import { addApiKey, hasApiKey, holdApiKey } from './api-keys';
 import { databaseLimits } from './connections';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
@@ -28,6 +29,9 @@ async function addTenant(client: PoolClient, { tenantId, name = '' }: NewTenant)
   return rows[0] && { tenantId, name, createdAt: rows[0].created_at };
 }
 
+/** Of the key that is made with a tenant: what its own programs need, and no permission to approve or to lift a limit. */
+export const firstKeyRole: TenantRole = 'agent';
+
 /**
  * Makes a tenant with its first key for an operator, and notes it: all of it or nothing. `exists` when there is one of that id
  * that this same order did not make.
@@ -43,7 +47,7 @@ export async function orderTenant(
     const made = await addTenant(client, order);
     // A repeat of an order that was not answered finds its own key.
     if (!made) return (await hasApiKey(client, key)) ? 'made' : 'exists';
-    await addApiKey(client, { tenantId, key, label: 'made with the tenant' });
+    await addApiKey(client, { tenantId, role: firstKeyRole, key, label: 'made with the tenant' });
     await client.query(
       `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
        VALUES ($1, $2, $3, 'create_tenant', $4)`,

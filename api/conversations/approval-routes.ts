@@ -64,7 +64,11 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
       const approvalId = c.req.valid('param').id;
       return once(c, dependencies, asked, async () => {
         const { decision, answer, author = `API key ${c.get('caller').apiKeyId}` } = asked;
-        const decided = await decideApproval(pool, { tenantId, approvalId }, { decision, answer, decidedBy: author });
+        const decided = await decideApproval(
+          pool,
+          { tenantId, approvalId },
+          { decision, answer, decidedBy: author, key: c.get('caller') },
+        );
         if (!decided) throw new ApiError('not_found', `There is no approval ${approvalId}.`);
         refuseOther(decided, asked);
         // What is recorded stands; a workflow that does not hear of it now looks by itself later.

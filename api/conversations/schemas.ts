@@ -1,7 +1,7 @@
 /** What the routes of conversations and approvals take and give. */
 import { z } from '@hono/zod-openapi';
 import { turnIdSchema } from '../http/ids';
-import { amount, author, ofTenant } from '../http/schemas';
+import { amount, author, ofTenant, roleSchema } from '../http/schemas';
 import { runOptions } from '../runs/schemas';
 
 /** The limits of a conversation hold for each of its turns. */
@@ -94,6 +94,11 @@ export const approvalView = z.object({
   status: z.enum(['pending', 'approved', 'refused', 'answered', 'withdrawn']),
   answer: z.string().nullable(),
   decidedBy: z.string().nullable(),
+  decidedByKeyId: z
+    .string()
+    .nullable()
+    .openapi({ description: 'The API key that decided; null where it was a signal from Temporal’s UI.' }),
+  decidedByRole: roleSchema.nullable(),
   createdAt: z.string(),
   decidedAt: z.string().nullable(),
 });

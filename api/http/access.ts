@@ -4,7 +4,7 @@ import type { MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
 import type { Role } from '../../core/roles';
 import { ApiError } from './errors';
-import { roleOf, type ApiEnv } from './request';
+import type { ApiEnv } from './request';
 
 /** The lists that routes choose from. */
 export const everybody = ['administration', 'operator', 'agent', 'reader', 'tenant'] as const satisfies readonly Role[];
@@ -28,7 +28,7 @@ export function limitAccess(app: OpenAPIHono<ApiEnv>): MiddlewareHandler<ApiEnv>
     if (asked) {
       // A route that names nobody is nobody's.
       const allowed = known.get(`${asked.method} ${asked.path}`) ?? [];
-      const role = roleOf(c.get('caller'));
+      const { role } = c.get('caller');
       if (!allowed.includes(role)) throw new ApiError('forbidden', forbiddenMessage(allowed, role));
     }
     // There is no such route: what follows says so.

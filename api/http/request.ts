@@ -1,7 +1,6 @@
 /** A request as the routes see it: who sent it, what came with it, and whether its client is still there. */
 import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
-import type { Role } from '../../core/roles';
 import type { KeyOwner } from '../../store/api-keys';
 import type { LargeBody } from './large-bodies';
 
@@ -10,9 +9,6 @@ export interface ApiEnv {
   Variables: { requestId: string; caller: KeyOwner; file?: LargeBody['file'] };
 }
 export type ApiContext = Context<ApiEnv>;
-
-/** What a key may do. */
-export const roleOf = ({ tenantId }: KeyOwner): Role => (tenantId === undefined ? 'administration' : 'tenant');
 
 /** Whose share a request takes: its tenant's, or that of a key of the administration. */
 export const ownerOf = ({ tenantId, apiKeyId }: KeyOwner): string => tenantId ?? apiKeyId;

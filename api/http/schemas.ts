@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import type { ErrorCode } from '../../core/errors';
 import { MoneyError, parseAmountUsd } from '../../core/money';
+import { roles } from '../../core/roles';
 import { tenantIdSchema } from './ids';
 import { plainText } from './text';
 
@@ -38,6 +39,9 @@ export const fileBytesMax = 20 * 1024 * 1024;
 export const taskCharsMax = 100_000;
 
 export const modelName = plainText(128);
+
+/** What a key may do. */
+export const roleSchema = z.enum(roles);
 
 /** Which tenant a request is about. */
 export const ofTenant = {

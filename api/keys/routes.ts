@@ -1,10 +1,13 @@
 /** The routes under /v1/keys: administration makes, lists, rotates and revokes the keys of tenants and its own. */
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import {
+  givenRole,
   keyFrom,
+  LastKeyError,
   listApiKeys,
   noteKeyChange,
   orderApiKey,
+  readApiKey,
   revokeApiKey,
   rotateApiKey,
   type ApiKeyView,
@@ -26,6 +29,9 @@ const show = (key: ApiKeyView): z.infer<typeof schemas.keyView> => ({
 });
 
 const params = z.object({ id: keyIdSchema });
+
+/** Of a new key of a tenant, where none is named. */
+const defaultRole = 'agent';
 
 type Room = (app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies) => void;
 
@@ -70,11 +76,12 @@ const making: Room = (app, dependencies) => {
     async (c) => {
       const asked = c.req.valid('json');
       const tenantId = await tenantOf(c, dependencies, asked.tenantId);
-      const order = { tenantId, by: operatorOf(c.get('caller'), asked.author), label: asked.label };
+      const role = asked.role === 'administration' ? undefined : (asked.role ?? defaultRole);
+      const order = { tenantId, by: operatorOf(c.get('caller'), asked.author), role, label: asked.label };
       const nothing = () => Promise.resolve({ status: 201 as const, body: {} });
       return once(c, dependencies, asked, nothing, async (seed) => {
         const apiKey = keyFrom(bearerOf(c) ?? '', seed);
-        return { apiKeyId: await orderApiKey(pool, { ...order, key: apiKey }), apiKey };
+        return { ...(await orderApiKey(pool, { ...order, key: apiKey })), apiKey };
       });
     },
   );
@@ -99,18 +106,19 @@ const ending: Room = (app, dependencies) => {
       const { id } = c.req.valid('param');
       const order = { tenantId, by: operatorOf(c.get('caller'), asked.author) };
       const keyOf = (seed: string): string => keyFrom(bearerOf(c) ?? '', seed);
-      let label = 'made again for a repeat';
       const rotate = async (seed: string) => {
         const { graceSeconds } = asked;
         const rotated = await rotateApiKey(pool, { ...order, key: keyOf(seed), old: id, graceSeconds });
         if (!rotated) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
-        label = rotated.old.label;
         return { status: 201 as const, body: { old: show(rotated.old) } };
       };
       // A repeat that comes with another key than the request before it is shown a key of its own.
       return once(c, dependencies, { id, ...asked }, rotate, async (seed) => {
         const apiKey = keyOf(seed);
-        return { apiKeyId: await orderApiKey(pool, { ...order, key: apiKey, label }), apiKey };
+        const old = await readApiKey(pool, { tenantId, apiKeyId: id });
+        if (!old) throw new ApiError('not_found', `There is no key ${id} there any more. Nothing was changed.`);
+        const { label } = old;
+        return { ...(await orderApiKey(pool, { ...order, role: givenRole(old), key: apiKey, label })), apiKey };
       });
     },
   );
@@ -128,7 +136,13 @@ const ending: Room = (app, dependencies) => {
       const tenantId = await tenantOf(c, dependencies, asked.tenantId);
       const { id } = c.req.valid('param');
       return once(c, dependencies, asked, async () => {
-        const revoked = await revokeApiKey(pool, { tenantId, apiKeyId: id });
+        const revoked = await revokeApiKey(pool, { tenantId, apiKeyId: id, evenLast: asked.confirm === id }).catch(
+          (error: unknown) => {
+            if (!(error instanceof LastKeyError)) throw error;
+            const message = `${id} is the last key of the administration: without it nobody can steer this installation. Nothing was done.`;
+            throw new ApiError('last_key', message);
+          },
+        );
         if (!revoked) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
         const by = operatorOf(c.get('caller'), asked.author);
         await noteKeyChange(pool, { tenantId, by, action: 'revoke_key', details: { apiKeyId: id } });

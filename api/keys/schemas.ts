@@ -1,21 +1,44 @@
 /** What the routes of keys take and give. */
 import { z } from '@hono/zod-openapi';
-import { author, ofTenant } from '../http/schemas';
+import { tenantRoles } from '../../core/roles';
+import { author, ofTenant, roleSchema } from '../http/schemas';
+import { keyIdSchema } from '../http/ids';
 import { plainText } from '../http/text';
 
 export const currentKeyView = z.object({
+  apiKeyId: z.string(),
   tenantId: z.string().nullable().openapi({ description: 'Null for a key of the administration.' }),
+  role: roleSchema,
   links: z
     .object({ workflow: z.string().optional(), trace: z.string().optional() })
     .openapi({ description: 'Addresses with {workflowId} or {traceId} in them.' }),
 });
 
-export const createKeyBody = z.strictObject({
+export const createKeyBody = z
+  .strictObject({
+    ...ofTenant,
+    role: z
+      .enum(['administration', ...tenantRoles])
+      .optional()
+      .openapi({
+        description:
+          'Of a tenant’s key; `agent` when absent. A key without a tenant is the administration’s, which has to be said.',
+      }),
+    label: z.union([z.literal(''), plainText(200).trim()]).default(''),
+    author,
+  })
+  .refine(({ tenantId, role }) => (tenantId === undefined) === (role === 'administration'), {
+    path: ['role'],
+    error:
+      'a key without tenantId is one of the administration, which may do everything to every tenant: name the tenant, or say role "administration", and not both',
+  });
+export const revokeKeyBody = z.strictObject({
   ...ofTenant,
-  label: z.union([z.literal(''), plainText(200).trim()]).default(''),
+  confirm: keyIdSchema.optional().openapi({
+    description: 'The key once more: without it the last key of the administration is not revoked.',
+  }),
   author,
 });
-export const revokeKeyBody = z.strictObject({ ...ofTenant, author });
 export const rotateKeyBody = z.strictObject({
   ...ofTenant,
   graceSeconds: z
@@ -30,6 +53,7 @@ export const rotateKeyBody = z.strictObject({
 export const keyView = z.object({
   apiKeyId: z.string(),
   tenantId: z.string().nullable().openapi({ description: 'Null for a key of the administration.' }),
+  role: roleSchema,
   label: z.string(),
   createdAt: z.string(),
   revokedAt: z.string().nullable().openapi({ description: 'From when on it is refused.' }),
@@ -37,5 +61,6 @@ export const keyView = z.object({
 export const newKeyView = z.object({
   apiKeyId: z.string(),
   apiKey: z.string().openapi({ description: 'Shown only now.' }),
+  role: roleSchema,
 });
 export const rotatedKeyView = newKeyView.extend({ old: keyView });

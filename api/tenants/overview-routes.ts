@@ -28,7 +28,10 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
         responses: { 200: json(currentKeyView, 'Whom the key speaks for, and where else to look') },
       },
     ),
-    (c) => c.json({ tenantId: c.get('caller').tenantId ?? null, links: links ?? {} }, 200),
+    (c) => {
+      const { apiKeyId, tenantId = null, role } = c.get('caller');
+      return c.json({ apiKeyId, tenantId, role, links: links ?? {} }, 200);
+    },
   );
   app.openapi(
     route(

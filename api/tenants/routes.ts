@@ -3,7 +3,7 @@ import type { OpenAPIHono } from '@hono/zod-openapi';
 import { keyFrom, orderApiKey } from '../../store/api-keys';
 import { sqlState, type Pool } from '../../store/pool';
 import { readBudget, setQuotas } from '../../store/quotas';
-import { orderTenant } from '../../store/tenants';
+import { firstKeyRole, orderTenant } from '../../store/tenants';
 import { administrationAlone, everybody, whoSteers } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
@@ -52,12 +52,12 @@ export function tenantRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
       // A repeat that comes with another key than the request before it is shown a key of its own.
       return once(c, dependencies, asked, make, async (seed) => {
         const apiKey = keyOf(seed);
-        const order = { tenantId, by, key: apiKey, label: 'made with the tenant' };
-        await orderApiKey(pool, order).catch((error: unknown) => {
+        const order = { tenantId, by, role: firstKeyRole, key: apiKey, label: 'made with the tenant' };
+        const { role } = await orderApiKey(pool, order).catch((error: unknown) => {
           if (sqlState(error) !== '23503') throw error;
           throw new ApiError('unknown_tenant', `The tenant ${tenantId} was deleted since. Nothing was done.`);
         });
-        return { apiKey };
+        return { apiKey, role };
       });
     },
   );

@@ -1,7 +1,7 @@
 /** What the routes of tenants and their quotas take and give. */
 import { z } from '@hono/zod-openapi';
 import { operationIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
-import { amount, author, reason } from '../http/schemas';
+import { amount, author, reason, roleSchema } from '../http/schemas';
 import { plainText } from '../http/text';
 import { reservationView } from '../reservations/schemas';
 
@@ -80,6 +80,7 @@ export const newTenantView = z.object({
   name: z.string(),
   quotas: z.array(quotaView),
   apiKey: z.string().openapi({ description: 'Shown once.' }),
+  role: roleSchema.openapi({ description: 'What this key may do.' }),
 });
 
 const platformQuotaView = quotaView.extend({

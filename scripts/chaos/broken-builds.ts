@@ -142,7 +142,7 @@ const manyBuilds = {
   revocation: {
     what: 'a revoked key speaks for its tenant',
     told: ['a revoked key is refused'],
-    sql: replaceInFunction('find_api_key', ' AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())', ''),
+    sql: replaceInFunction('find_caller', ' AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())', ''),
     faults: ['a key revoked'],
   },
   'revocation-told': {

@@ -27,6 +27,6 @@ export async function revokeStartKey(databaseUrl: string, apiKeyId: string): Pro
 }
 
 async function revoke(pool: Pool, apiKeyId: string): Promise<void> {
-  await revokeApiKey(pool, { tenantId: undefined, apiKeyId });
+  await revokeApiKey(pool, { tenantId: undefined, apiKeyId, evenLast: true });
   await noteKeyChange(pool, { tenantId: undefined, by, action: 'revoke_key', details: { apiKeyId } });
 }

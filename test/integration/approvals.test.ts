@@ -56,6 +56,29 @@ describe('asking a person', () => {
     await talk.close();
   });
 
+  test('XE19: who starts a conversation with an agent’s key cannot approve its own tool; an operator can, and is on record', async () => {
+    const tenantId = await stack.tenant('5');
+    const [operator, reader] = [await api.keyOf(tenantId, 'operator'), await api.keyOf(tenantId, 'reader')];
+    const tools = [{ name: 'run_code', requiresApproval: true }];
+    const talk = await TestConversation.start(api, tenantId, { tools }, 'agent');
+    stack.anthropic.knobs.replies = [{ text: 'May I?', code: 'console.log(2 * 21)' }, { text: 'It is 42.' }];
+    const turnId = await talk.post('Compute.');
+    const { approvalId } = await pending(talk);
+    const approve = (key: string) =>
+      api.call('POST', `/v1/approvals/${approvalId}`, { key, body: { decision: 'approve', author: 'ada' } });
+    for (const key of [talk.key, reader])
+      expect(await approve(key)).toMatchObject({ status: 403, body: { error: 'forbidden' } });
+    expect((await pending(talk)).status).toBe('pending');
+    const { body: by } = await api.call('GET', '/v1/keys/current', { key: operator });
+    expect(await approve(operator)).toMatchObject({
+      status: 200,
+      body: { status: 'approved', decidedBy: 'ada', decidedByKeyId: by.apiKeyId, decidedByRole: 'operator' },
+    });
+    expect(await talk.ended(turnId)).toBe('completed');
+    expect(await results(talk)).toEqual(['42\n']);
+    await talk.close();
+  });
+
   test('a refused tool is not run, and the model is told why', async () => {
     const talk = await start([{ name: 'run_code', requiresApproval: true }]);
     stack.anthropic.knobs.replies = [{ text: 'May I?', code: 'console.log(1)' }, { text: 'Then not.' }];

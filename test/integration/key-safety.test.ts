@@ -93,7 +93,7 @@ describe('safety of keys', () => {
   });
 
   test('a key that is rotated by itself, to end at once, answers with the new one', async () => {
-    const { body: own } = await api.call('POST', '/v1/keys', { body: { label: 'own' } });
+    const { body: own } = await api.call('POST', '/v1/keys', { body: { role: 'administration', label: 'own' } });
     const rotated = await api.call('POST', `/v1/keys/${String(own.apiKeyId)}/rotate`, {
       key: String(own.apiKey),
       body: { graceSeconds: 0 },
@@ -136,7 +136,7 @@ describe('safety of keys', () => {
     await stack.admin.query('ALTER TABLE copilot_internal.api_keys DISABLE TRIGGER key_changed');
     await revokeApiKey(stack.pool, { tenantId: undefined, apiKeyId });
     const attempts: [string, object][] = [
-      ['/v1/keys', { label: 'mine' }],
+      ['/v1/keys', { role: 'administration', label: 'mine' }],
       ['/v1/tenants', { tenantId: `t-${randomUUID().slice(0, 8)}` }],
       [`/v1/keys/${apiKeyId}/rotate`, {}],
     ];
@@ -174,7 +174,7 @@ describe('safety of keys', () => {
     const startedMs = performance.now();
     try {
       await work();
-      const asked = statements.mock.calls.filter(([text]) => /find_api_key/.test(String(text)));
+      const asked = statements.mock.calls.filter(([text]) => /find_caller/.test(String(text)));
       return { statements: asked.length, tookMs: performance.now() - startedMs };
     } finally {
       statements.mockRestore();

@@ -81,7 +81,7 @@ async function namesOf(admin: Client): Promise<string[]> {
   return rows.map(({ name }) => name);
 }
 
-/** Every row of every table, but of those that say what the schema came about by. */
+/** Every row of every table, as far as it says something, but of those that say what the schema came about by. */
 async function rowsOf(admin: Client): Promise<Record<string, unknown[]>> {
   const tables = await admin.query<{ name: string }>(
     `SELECT relname AS name FROM pg_class
@@ -90,7 +90,7 @@ async function rowsOf(admin: Client): Promise<Record<string, unknown[]>> {
   const found: Record<string, unknown[]> = {};
   for (const { name } of tables.rows) {
     const { rows } = await admin.query<{ row: unknown }>(
-      `SELECT to_jsonb(t) AS row FROM copilot_internal.${name} AS t ORDER BY to_jsonb(t)::text`,
+      `SELECT jsonb_strip_nulls(to_jsonb(t)) AS row FROM copilot_internal.${name} AS t ORDER BY jsonb_strip_nulls(to_jsonb(t))::text`,
     );
     found[name] = rows.map(({ row }) => row);
   }

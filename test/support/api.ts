@@ -1,6 +1,7 @@
 /** The API on a port of its own, with keys. What it answers has to be what it says of itself. */
 import { createSpendlockClient, type SpendlockClient } from '../../client';
 import { startApi, type RunningApi, type ServeOptions } from '../../api/server';
+import type { TenantRole } from '../../core/roles';
 import { createApiKey } from '../../store/api-keys';
 import { watchAnswers } from './answers';
 import type { TestStack } from './stack';
@@ -21,7 +22,8 @@ export interface Answer {
 export interface TestApi extends RunningApi {
   adminKey: string;
   admin: SpendlockClient;
-  keyOf(tenantId: string): Promise<string>;
+  /** Without a role: one from before there were any. */
+  keyOf(tenantId: string, role?: TenantRole): Promise<string>;
   clientOf(tenantId: string): Promise<SpendlockClient>;
   /** A plain request, for what the typed client would not send. */
   request(path: string, options?: RequestOptions): Promise<Response>;
@@ -34,7 +36,8 @@ export async function startTestApi(stack: TestStack, more: Partial<ServeOptions>
   const answers = watchAnswers(api.url);
   stack.complaints.push(() => answers.misfits().map((misfit) => `An answer does not fit its description. ${misfit}`));
   const { key: adminKey } = await createApiKey(stack.pool, { label: 'test' });
-  const keyOf = async (tenantId: string): Promise<string> => (await createApiKey(stack.pool, { tenantId })).key;
+  const keyOf = async (tenantId: string, role?: TenantRole): Promise<string> =>
+    (await createApiKey(stack.pool, { tenantId, role })).key;
   const request: TestApi['request'] = (path, { method = 'GET', key = adminKey, body, headers = {} } = {}) =>
     fetch(`${api.url}${path}`, {
       method,

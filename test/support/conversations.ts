@@ -1,6 +1,7 @@
 /** A conversation over HTTP, as a backend has one. */
 import { randomUUID } from 'node:crypto';
 import { conversationWorkflowId } from '../../contracts/messages';
+import type { TenantRole } from '../../core/roles';
 import type { TestApi } from './api';
 import { until } from './stack';
 
@@ -30,8 +31,13 @@ export class TestConversation {
     readonly id: string,
   ) {}
 
-  static async start(api: TestApi, tenantId: string, body: Record<string, unknown> = {}): Promise<TestConversation> {
-    const key = await api.keyOf(tenantId);
+  static async start(
+    api: TestApi,
+    tenantId: string,
+    body: Record<string, unknown> = {},
+    role?: TenantRole,
+  ): Promise<TestConversation> {
+    const key = await api.keyOf(tenantId, role);
     const { status, body: answer } = await api.call('POST', '/v1/conversations', { key, body });
     if (status !== 201) throw new Error(`POST /v1/conversations answered ${status}: ${JSON.stringify(answer)}`);
     return new TestConversation(api, tenantId, key, String(answer.conversationId));

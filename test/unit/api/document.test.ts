@@ -1,4 +1,6 @@
 /** The OpenAPI document as one reads it and generates clients from it: every operation is named, and says who may use it. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { createApp } from '../../../api/app';
 import type { ApiDependencies } from '../../../api/http/context';
 import { tags } from '../../../api/http/openapi';
@@ -10,6 +12,22 @@ interface Operation {
   summary?: string;
   tags?: string[];
   'x-roles'?: string[];
+}
+
+const pagePath = path.join(__dirname, '..', '..', '..', 'docs', 'api-access.md');
+const [begin, end] = ['<!-- prettier-ignore-start -->', '<!-- prettier-ignore-end -->'];
+
+/** The table of the page: routes by their groups, and who may use them. */
+function accessTable(operations: readonly Operation[]): string {
+  const shown = Object.keys(tags).flatMap((tag) => operations.filter((one) => one.tags?.[0] === tag && one['x-roles']));
+  return [
+    `| route | what it does | ${roles.join(' | ')} |`,
+    `| --- | --- |${' --- |'.repeat(roles.length)}`,
+    ...shown.map(({ name, summary, 'x-roles': allowed }) => {
+      const marks = roles.map((role) => (allowed?.includes(role) ? 'yes' : '–'));
+      return `| \`${name.replace(/^\w+/, (method) => method.toUpperCase())}\` | ${summary} | ${marks.join(' | ')} |`;
+    }),
+  ].join('\n');
 }
 
 /** Nothing of it is asked for while routes are only described. */
@@ -44,5 +62,13 @@ describe('in the OpenAPI document', () => {
       );
     });
     expect(wrong).toEqual([]);
+  });
+
+  test('who may do what is as docs/api-access.md says; SPENDLOCK_WRITE_ACCESS=true writes it', () => {
+    const table = accessTable(operations);
+    const page = readFileSync(pagePath, 'utf8');
+    const asItIs = `${page.slice(0, page.indexOf(begin))}${begin}\n\n${table}\n\n${end}\n`;
+    if (process.env.SPENDLOCK_WRITE_ACCESS === 'true') writeFileSync(pagePath, asItIs);
+    expect(readFileSync(pagePath, 'utf8')).toBe(asItIs);
   });
 });
