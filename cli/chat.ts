@@ -4,7 +4,7 @@
  */
 import { Command } from 'commander';
 import { SpendlockApiError, type SpendlockClient, type StreamEvent } from '../client';
-import { toolNames } from '../contracts/messages';
+import { toolNames } from '../core/agent/tools';
 import { client } from './api';
 import { exitStatuses, tell } from './failures';
 import { readAttached } from './files';

@@ -2,51 +2,17 @@
  * `npx spendlock doctor`: looks at an installation from where it is run, and says what is wrong and what to do. It reads the
  * environment of a worker and changes nothing.
  */
-import { readdirSync } from 'node:fs';
-import path from 'node:path';
-import type { Connection } from '@temporalio/client';
 import { Command } from 'commander';
-import type { Client } from 'pg';
-import type { TemporalServer } from '../temporal/connection';
-import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../contracts/messages';
-import { missingSearchAttributes } from '../temporal/search-attributes';
-import { connectTo } from '../store/connections';
-import { functionsOf } from '../store/function-files';
-import {
-  appliedMigrations,
-  clockMs,
-  connectedRole,
-  countAdministrationKeys,
-  countPrices,
-  serverVersion,
-} from '../store/installation';
-import { listVersions, type Deployment } from './workers';
-import { lookAtAllBooks } from './doctor-books';
+import type { Finding } from './doctor-checks';
 import { example } from './options';
 import { show, table, type Column } from './output';
-import { temporalTarget, workerEnvironment } from './target';
-import { connectToTemporal } from './temporal';
-
-interface Finding {
-  what: string;
-  state: 'ok' | 'wrong' | 'skipped';
-  /** What was seen; of what is wrong also what to do. */
-  says: string;
-}
-
-const ok = (what: string, says: string): Finding => ({ what, state: 'ok', says });
-const wrong = (what: string, says: string): Finding => ({ what, state: 'wrong', says });
-const skipped = (what: string, says: string): Finding => ({ what, state: 'skipped', says });
+import { workerEnvironment } from './target';
 
 const columns: Column<Finding>[] = [
   { name: 'what', of: ({ what }) => what },
   { name: 'state', of: ({ state }) => state },
   { name: 'says', of: ({ says }) => says },
 ];
-
-/** Clocks that differ by more than this make expiries early or late. */
-const clockMsMax = 2_000;
-const postgresMajorMin = 16;
 
 export function doctorCommand(): Command {
   const doctor = new Command('doctor')
@@ -65,9 +31,11 @@ Exit statuses: 0 all is well, 1 something is wrong.`,
   return example(doctor, 'doctor', 'doctor --books   # with DATABASE_URL=postgres://…').action(
     async ({ json = false, books = false }: { json?: boolean; books?: boolean }) => {
       if (books) {
+        const { lookAtAllBooks } = await import('./doctor-books.js');
         if (!(await lookAtAllBooks({ json }))) process.exitCode = 1;
         return;
       }
+      const { lookAtPostgres, lookAtTemporal } = await import('./doctor-checks.js');
       const findings = [
         ...(await lookAtPostgres(workerEnvironment(process.env))),
         ...(await lookAtTemporal(process.env)),
@@ -76,196 +44,4 @@ Exit statuses: 0 all is well, 1 something is wrong.`,
       if (findings.some(({ state }) => state === 'wrong')) process.exitCode = 1;
     },
   );
-}
-
-async function lookAtPostgres({ DATABASE_URL: url }: NodeJS.ProcessEnv): Promise<Finding[]> {
-  if (!url)
-    return [wrong('Postgres', 'DATABASE_URL is not set. Set it to what the workers use, or run `npm start` here.')];
-  let client: Client;
-  try {
-    client = await connectTo({ connectionString: url });
-  } catch (error) {
-    const { code, message } = error as { code?: string; message: string };
-    return [wrong('Postgres', `It cannot be reached (${code ?? message}). Check DATABASE_URL and that it runs.`)];
-  }
-  try {
-    return [
-      await versionOf(client),
-      await roleOf(client),
-      await migrationsOf(client),
-      await pricesOf(client),
-      await keysOf(client),
-      await clockOf(client),
-    ];
-  } finally {
-    await client.end();
-  }
-}
-
-async function versionOf(client: Client): Promise<Finding> {
-  const version = await serverVersion(client);
-  return Number.parseInt(version, 10) >= postgresMajorMin
-    ? ok('Postgres', `It answers: ${version}.`)
-    : wrong('Postgres', `It is ${version}; ${postgresMajorMin} or newer is needed.`);
-}
-
-async function roleOf(client: Client): Promise<Finding> {
-  const { role, isUnbound } = await connectedRole(client);
-  return isUnbound || role !== 'spendlock_app'
-    ? wrong('role', `It connects as ${role}. Processes connect as spendlock_app, which row security binds.`)
-    : ok('role', 'It connects as spendlock_app, which row security binds.');
-}
-
-async function migrationsOf(client: Client): Promise<Finding> {
-  const files = readdirSync(path.join(__dirname, '..', 'migrations'))
-    .filter((file) => file.endsWith('.sql'))
-    .map((file) => file.replace(/[.]sql$/, ''));
-  try {
-    const applied = await appliedMigrations(client);
-    const missing = files.filter((file) => !applied.has(file));
-    if (missing.length > 0) return wrong('migrations', `Not applied: ${missing.join(', ')}. Run \`npm run migrate\`.`);
-    const { changed, newerVersion } = await functionsOf(client);
-    if (changed.length > 0 && newerVersion === undefined) {
-      const names = changed.map(({ name }) => name).join(', ');
-      return wrong('migrations', `Functions that are not those of this version: ${names}. Run \`npm run migrate\`.`);
-    }
-    const newer = [
-      ...[...applied].filter((name) => !files.includes(name)),
-      ...(newerVersion === undefined ? [] : [`functions of ${newerVersion}`]),
-    ];
-    return newer.length === 0
-      ? ok('migrations', `All ${files.length} are applied.`)
-      : ok('migrations', `All ${files.length} are applied, and of a newer version: ${newer.join(', ')}.`);
-  } catch {
-    return wrong('migrations', 'There is no schema that could be read. Run `npm run migrate`.');
-  }
-}
-
-async function pricesOf(client: Client): Promise<Finding> {
-  try {
-    const { models, tiers } = await countPrices(client);
-    return models > 0 && tiers > 0
-      ? ok('prices', `${models} models and ${tiers} sandbox tiers have one in force.`)
-      : wrong('prices', 'There are none: calls are refused. `npx spendlock prices set` and `set-sandbox` add them.');
-  } catch {
-    return skipped('prices', 'They could not be read.');
-  }
-}
-
-async function keysOf(client: Client): Promise<Finding> {
-  try {
-    const count = await countAdministrationKeys(client);
-    return count > 0
-      ? ok('keys', `The administration has ${count}.`)
-      : wrong(
-          'keys',
-          'The administration has none: nobody can steer this installation. `npx spendlock keys first` makes one.',
-        );
-  } catch {
-    return skipped('keys', 'They could not be read.');
-  }
-}
-
-async function clockOf(client: Client): Promise<Finding> {
-  const sentMs = Date.now();
-  const nowMs = await clockMs(client);
-  const middleMs = (sentMs + Date.now()) / 2;
-  const differenceMs = Math.round(Math.abs(nowMs - middleMs));
-  return differenceMs <= clockMsMax
-    ? ok('clock', `Postgres' and this machine's differ by ${differenceMs} ms.`)
-    : wrong('clock', `Postgres' and this machine's differ by ${differenceMs} ms. Have both follow NTP.`);
-}
-
-async function lookAtTemporal(environment: NodeJS.ProcessEnv): Promise<Finding[]> {
-  const { SPENDLOCK_TASK_QUEUE_PREFIX: prefix = defaultTaskQueuePrefix } = environment;
-  let server: TemporalServer;
-  try {
-    server = temporalTarget(environment);
-  } catch (error) {
-    return [wrong('Temporal', `How to connect is not clear: ${(error as Error).message}`)];
-  }
-  const { namespace } = server;
-  const { address } = server.connection;
-  let connection: Connection;
-  try {
-    connection = await connectToTemporal(server.connection, 5_000);
-  } catch {
-    return [
-      wrong(
-        'Temporal',
-        `${address} cannot be reached. Check TEMPORAL_ADDRESS, TEMPORAL_TLS_… or the API key, and that it runs.`,
-      ),
-    ];
-  }
-  try {
-    const found = [ok('Temporal', `${address} answers.`)];
-    try {
-      await connection.workflowService.describeNamespace({ namespace });
-      found.push(ok('namespace', `${namespace} is there.`));
-    } catch {
-      return [
-        ...found,
-        wrong('namespace', `There is no ${namespace}. Make it: temporal operator namespace create ${namespace}`),
-      ];
-    }
-    found.push(await attributesOf(connection, namespace));
-    for (const queue of Object.values(taskQueues(prefix)))
-      found.push(await workersOf(connection, { namespace, queue }));
-    found.push(...(await versionsOf({ connection, namespace, deploymentName: prefix })));
-    return found;
-  } finally {
-    await connection.close();
-  }
-}
-
-const described = (attributes: typeof searchAttributes): string =>
-  attributes.map(({ name, type }) => `${name} (${type})`).join(', ');
-
-async function attributesOf(connection: Connection, namespace: string): Promise<Finding> {
-  try {
-    const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
-    const missing = missingSearchAttributes(customAttributes);
-    return missing.length === 0
-      ? ok('search attributes', `${searchAttributes.length} are registered.`)
-      : wrong('search attributes', `Not registered: ${described(missing)}. \`npx spendlock setup\` registers them.`);
-  } catch {
-    return skipped(
-      'search attributes',
-      `The operator API is not open; these have to be there: ${described(searchAttributes)}.`,
-    );
-  }
-}
-
-/** Workers with versions get no work before one of them is promoted. */
-async function versionsOf(deployment: Deployment): Promise<Finding[]> {
-  const versions = await listVersions(deployment);
-  if (versions.length === 0) return [];
-  const current = versions.filter(({ percent }) => percent > 0).map(({ buildId }) => buildId);
-  return [
-    current.length > 0
-      ? ok('versions', `${current.join(' and ')} of ${versions.length} get the work.`)
-      : wrong(
-          'versions',
-          `No version gets work. Promote one: npx spendlock workers promote ${versions[0]?.buildId ?? ''}`,
-        ),
-  ];
-}
-
-async function workersOf(
-  connection: Connection,
-  { namespace, queue }: { namespace: string; queue: string },
-): Promise<Finding> {
-  const kinds = [1, 2] as const;
-  const described = await Promise.all(
-    kinds.map((taskQueueType) =>
-      connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType }),
-    ),
-  );
-  const pollers = new Set(described.flatMap((one) => (one.pollers ?? []).map(({ identity }) => identity)));
-  return pollers.size > 0
-    ? ok(`workers of ${queue}`, `${pollers.size} polled it in the last minutes.`)
-    : wrong(
-        `workers of ${queue}`,
-        'Nobody polls it: what waits there does not go on. Start a worker (`npm run worker`).',
-      );
 }

@@ -48,8 +48,16 @@ export function failureOf(error: unknown): Failure {
     const why = error.cause instanceof Error ? error.cause.message || error.cause.name : error.message;
     return { code: 'unreachable', message: `${askedApi()} cannot be reached (${why}). Nothing is known to be done.` };
   }
+  if (error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND') return notInstalled;
   return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
 }
+
+/** Of the package, whose other commands need nothing beside it. */
+const notInstalled: Failure = {
+  code: 'not_installed',
+  message: `This command speaks to Temporal and Postgres itself, and their packages are not installed here. Nothing was done.
+npm install @temporalio/client @temporalio/common @temporalio/envconfig @temporalio/proto @temporalio/workflow pg @opentelemetry/api`,
+};
 
 /** As `fetch` throws it, which says nothing of whom it asked. */
 const isOfTheNetwork = ({ message }: TypeError): boolean => message === 'fetch failed' || message === 'terminated';

@@ -1,8 +1,6 @@
 /** `npx spendlock keys`: API keys are made, listed, rotated and revoked. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { tenantRoles } from '../core/roles';
-import { createApiKey, listApiKeys, noteKeyChange } from '../store/api-keys';
-import { createPool } from '../store/pool';
 import { connect } from './api';
 import { author, uuid } from './options';
 import { show, table, type Column } from './output';
@@ -33,6 +31,8 @@ const seconds = (text: string): number => {
 async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
   const { DATABASE_URL: url } = process.env;
   if (!url) throw new Error('DATABASE_URL is not set. Set it to what the workers use. Nothing was done.');
+  const { createPool } = await import('../store/pool.js');
+  const { createApiKey, listApiKeys, noteKeyChange } = await import('../store/api-keys.js');
   const pool = createPool(url, { max: 1 });
   try {
     const inForce = (await listApiKeys(pool, undefined)).filter(

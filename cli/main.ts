@@ -8,6 +8,12 @@ import { program } from './program';
 const { argv } = process;
 const options = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
 
+// Whoever reads what is printed may have enough of it, as `head` has.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(process.exitCode ?? 0);
+});
+
 program()
   .parseAsync()
   .catch((error: unknown) => process.exit(tell(error, { json: options.includes('--json') })));

@@ -4,7 +4,6 @@
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
 import { dataDirOf } from './data-dir';
 
 /** What `npm start` writes of itself, for the commands of its checkout; gone when it has stopped. */
@@ -37,7 +36,7 @@ export function localInstallation(environment: NodeJS.ProcessEnv): LocalInstalla
 
 /** Said once a process, however many requests a command makes. */
 const said = new Set<string>();
-function say(line: string): void {
+export function say(line: string): void {
   if (said.has(line)) return;
   said.add(line);
   console.error(line);
@@ -73,7 +72,7 @@ export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; api
 }
 
 /** Whether the environment says where Postgres or Temporal are. */
-const namesServers = (environment: NodeJS.ProcessEnv): boolean =>
+export const namesServers = (environment: NodeJS.ProcessEnv): boolean =>
   Object.keys(environment).some(
     (name) => (name === 'DATABASE_URL' || name.startsWith('TEMPORAL_')) && isSet(environment, name),
   );
@@ -87,12 +86,4 @@ export function workerEnvironment(environment: NodeJS.ProcessEnv): NodeJS.Proces
   const local = localInstallation(environment);
   if (!local) return environment;
   return { ...environment, DATABASE_URL: local.databaseUrl, TEMPORAL_ADDRESS: local.temporalAddress };
-}
-
-/** The Temporal of the installation. @throws Error when the environment names a file that says nothing that could be used. */
-export function temporalTarget(environment: NodeJS.ProcessEnv): TemporalServer {
-  const server = temporalServerFrom(workerEnvironment(environment));
-  if (namesServers(environment))
-    say(`Temporal: ${server.connection.address}, namespace ${server.namespace} (from the environment)`);
-  return server;
 }

@@ -1,6 +1,15 @@
 /** How the command line reaches Temporal: as workers do, and not for longer than a person waits. */
 import { Connection, isGrpcServiceError } from '@temporalio/client';
-import { signallingConnection, type TemporalServer } from '../temporal/connection';
+import { signallingConnection, temporalServerFrom, type TemporalServer } from '../temporal/connection';
+import { namesServers, say, workerEnvironment } from './target';
+
+/** The Temporal of the installation. @throws Error when the environment names a file that says nothing that could be used. */
+export function temporalTarget(environment: NodeJS.ProcessEnv): TemporalServer {
+  const server = temporalServerFrom(workerEnvironment(environment));
+  if (namesServers(environment))
+    say(`Temporal: ${server.connection.address}, namespace ${server.namespace} (from the environment)`);
+  return server;
+}
 
 /** @throws Error when it does not answer in time. */
 export const connectToTemporal = (

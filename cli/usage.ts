@@ -1,7 +1,7 @@
 /** `npx spendlock usage`: what was spent, in sums and line by line. */
 import { Command, Option } from 'commander';
 import type { CostRecordView, UsageView } from '../client';
-import { usageGroups, type UsageGroup } from '../store/usage';
+import { usageGroups, type UsageGroup } from '../core/usage-groups';
 import { client } from './api';
 import { example, limitOption, moment, uuid, type Json } from './options';
 import { show, table, usd, when, type Column } from './output';

@@ -72,10 +72,6 @@ export interface BudgetState {
 }
 export const budgetStateQuery = defineQuery<BudgetState>('budgetState');
 
-/** The tools that a model can be given. */
-export const toolNames = ['run_code', 'read_file', 'write_file', 'ask_person'] as const;
-export type ToolName = (typeof toolNames)[number];
-
 /** What a workflow has to know of a tool. */
 export interface ToolRule {
   /** A person is asked before each use. */

@@ -10,7 +10,7 @@ import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { History } from '@temporalio/common/lib/proto-utils';
 import { Command } from 'commander';
 import { signallingConnection } from '../temporal/connection';
-import { temporalTarget } from '../cli/target';
+import { temporalTarget } from '../cli/temporal';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { startTelemetry } from '../telemetry/start';
 import { bundleWorkflows } from '../workers/workers';

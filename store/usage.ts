@@ -1,10 +1,8 @@
 /** What was spent. Whole days are read from their sums, the days at the ends and the spend of single runs from the ledger. */
 import { dayMs } from '../core/budget/periods';
+import type { UsageGroup } from '../core/usage-groups';
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
-
-export const usageGroups = ['model', 'resource', 'user', 'run', 'day', 'kind'] as const;
-export type UsageGroup = (typeof usageGroups)[number];
 
 const ledgerColumns: Record<UsageGroup, string> = {
   model: "coalesce(model, '')",

@@ -1,6 +1,6 @@
 /** What the agent is told: its instructions, its tools, and the task as its first message. */
 import type { Run } from '../../store/runs';
-import { toolNames, type ToolName } from '../../contracts/messages';
+import { toolNames, type ToolName } from '../../core/agent/tools';
 import type { ToolSpec } from './model-provider';
 
 /** Where a sandbox finds the run's file. */

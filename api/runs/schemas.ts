@@ -1,6 +1,6 @@
 /** What the routes of runs take and give. */
 import { z } from '@hono/zod-openapi';
-import { toolNames } from '../../contracts/messages';
+import { toolNames } from '../../core/agent/tools';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import { tenantIdSchema, userIdSchema } from '../http/ids';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';

@@ -1,6 +1,6 @@
 /** What the routes of usage, of the ledger and of quota checks take and give. */
 import { z } from '@hono/zod-openapi';
-import { usageGroups } from '../../store/usage';
+import { usageGroups } from '../../core/usage-groups';
 import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { plainText } from '../http/text';

@@ -6,10 +6,11 @@
  * it, and whoever has Temporal keeps one copy of it.
  */
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import path from 'node:path';
 import { buildSync, type BuildOptions, type Metafile } from 'esbuild';
+import ts from 'typescript';
 import { writeOutApiTypes } from './client-types';
 
 const root = path.join(__dirname, '..', '..');
@@ -61,6 +62,14 @@ const common: BuildOptions = {
   external: ['./failure-converter'],
 };
 
+/** Declarations that people read: an editor shows what they say. */
+const isRead = /^(client|workers|workflows)\//;
+
+function withoutComments(file: string): void {
+  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.ESNext);
+  writeFileSync(file, ts.createPrinter({ removeComments: true }).printFile(source));
+}
+
 /** @throws Error when something does not compile; the compiler's words are printed. */
 export function build(folder = path.join(root, 'dist', 'package')): void {
   rmSync(folder, { recursive: true, force: true });
@@ -83,7 +92,7 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
     for (const extension of ['ts', 'mts']) writeFileSync(lib(`${name}.d.${extension}`), `export * from '${types}';\n`);
   }
   bundle(failureConverter, 'failure-converter.js');
-  bundle(cli, 'cli.js', { banner: { js: '#!/usr/bin/env node' }, minifyWhitespace: true, minifySyntax: true });
+  bundle(cli, 'cli.js', { banner: { js: '#!/usr/bin/env node' }, minifyWhitespace: true, lineLimit: 120 });
   const tsc = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   const types = path.join(folder, 'types');
   execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', types], {
@@ -91,6 +100,8 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
     stdio: 'inherit',
   });
   writeOutApiTypes(root, types);
+  for (const file of readdirSync(types, { recursive: true, encoding: 'utf8' }))
+    if (file.endsWith('.d.ts') && !isRead.test(file)) withoutComments(path.join(types, file));
   // `doctor` compares a database with them.
   cpSync(path.join(root, 'migrations'), path.join(folder, 'migrations'), { recursive: true });
   cpSync(path.join(root, 'docs', 'package.md'), path.join(folder, 'README.md'));

@@ -6,7 +6,7 @@ import type { OverviewView } from '../../api/tenants/overview-schemas';
 import type { usageView } from '../../api/usage/schemas';
 import { forecast as forecastFrom } from '../../core/budget/forecast';
 import { parseUsd, sumUsd } from '../../core/money';
-import { usageGroups } from '../../store/usage';
+import { usageGroups } from '../../core/usage-groups';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';

@@ -83,6 +83,23 @@ export const denial = (error: QuotaExceededError): string | undefined => error.q
     );
     await project.compile([file], { resolution });
   });
+
+  test('has a command line that works alone, and says what it lacks for the rest', async () => {
+    const command = (args: string[], environment = {}) =>
+      project.end('npx', ['--no', '--', 'spendlock', ...args], environment);
+    expect((await command(['--help'])).stdout).toContain('Usage: spendlock');
+    const nowhere = await command(['tenants', 'list']);
+    expect(nowhere).toMatchObject({ status: 1, stdout: '' });
+    expect(nowhere.stderr).toContain('SPENDLOCK_API_URL');
+    const doctor = await command(['doctor']);
+    expect(doctor).toMatchObject({ status: 1, stdout: '' });
+    expect(doctor.stderr).toMatch(/npm install (.*)/);
+    // It says enough: in a project that has these and nothing else it looks, and finds neither.
+    const [, install = ''] = /npm install (.*)/.exec(doctor.stderr) ?? [];
+    const strict = await spendlock.strictProject(install.split(' '));
+    const looked = await strict.end(path.join(strict.folder, 'node_modules', '.bin', 'spendlock'), ['doctor']);
+    expect(looked.stdout).toMatch(/Postgres .*DATABASE_URL is not set[\s\S]*Temporal /);
+  });
 });
 
 describe('the package in a strict project', () => {
