@@ -13,7 +13,7 @@ import { signallingConnection } from '../temporal/connection';
 import { temporalTarget } from '../cli/temporal';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { startTelemetry } from '../telemetry/start';
-import { bundleWorkflows } from '../workers/workers';
+import { bundleOfStart } from '../workers/workers';
 import * as workflows from '../workflows';
 import { defaultTaskQueuePrefix, taskQueues } from '../contracts/messages';
 
@@ -177,7 +177,7 @@ async function main(): Promise<void> {
     );
   const results = await replay(
     recordings,
-    await bundleWorkflows(startTelemetry('replay'), { dataConverter: dataConverterFrom(process.env) }),
+    await bundleOfStart(startTelemetry('replay'), { dataConverter: dataConverterFrom(process.env) }),
     { namespace: options.namespace },
   );
   if (options.json)

@@ -87,8 +87,11 @@ export const bundleWorkflows = (
   });
 };
 
-/** The bundle that a start takes: that of the start before, when nothing has changed that it is made of. */
-async function bundleOnce(telemetry: Telemetry, { dataConverter }: WorkerConfig): Promise<WorkflowBundleOption> {
+/** The bundle that a worker starts with: that of the start before, when nothing has changed that it is made of. */
+export async function bundleOfStart(
+  telemetry: Telemetry,
+  { dataConverter }: Pick<WorkerConfig, 'dataConverter'>,
+): Promise<{ code: string }> {
   const root = path.join(__dirname, '..');
   const origin = {
     root,
@@ -162,7 +165,9 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   });
   const activities = activitiesOf({ options, pool, client, coalescer, replies, decideBatch, alerts });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
-  const workflowBundle = needsWorkflows ? (options.workflowBundle ?? (await bundleOnce(telemetry, config))) : undefined;
+  const workflowBundle = needsWorkflows
+    ? (options.workflowBundle ?? (await bundleOfStart(telemetry, config)))
+    : undefined;
 
   const create = (role: WorkerRole): Promise<Worker> =>
     Worker.create({
