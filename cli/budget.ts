@@ -56,7 +56,8 @@ interface PlatformQuota extends Quota {
   leasedUsd: string;
 }
 type ShowOptions = Json & { platform?: boolean; user?: string };
-type SetOptions = QuotaOptions & Json & { limit: string; warnAt?: number[]; platform?: boolean };
+type RemoveOptions = QuotaOptions & Json & { reason: string };
+type SetOptions = QuotaOptions & Json & { reason?: string; limit: string; warnAt?: number[]; platform?: boolean };
 
 /** One more of the shares that are given. */
 function shares(text: string, before: number[] = []): number[] {
@@ -98,6 +99,7 @@ export function budgetCommands(): Command {
   const budget = new Command('budget').description('limits, top-ups, freezes and corrections');
   addShow(budget);
   addSet(budget);
+  addRemove(budget);
   addTopUp(budget);
   addFreezes(budget);
   addCorrections(budget);
@@ -133,6 +135,7 @@ function addSet(budget: Command): void {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
+    .option('--reason <words>', 'why, for the audit; of a tenant')
     .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8', shares)
     .addHelpText('after', '\nExample:\n  npx spendlock budget set acme --limit 250 --resource llm --warn-at 0.5 0.8')
     .action(async (tenantId: string | undefined, options: SetOptions) => {
@@ -148,11 +151,35 @@ function addSet(budget: Command): void {
         const answer = await connect().send<{ quotas: PlatformQuota[] }>('PUT', '/v1/platform/quotas', body);
         return show(options.json ?? false, answer, () => platformTable(answer.quotas));
       }
-      const answer = await connect().send<{ quotas: Quota[] }>('PUT', tenantPath(tenantId ?? '', 'quotas'), {
-        quotas: [{ ...scopeOf(options), ...limits }],
-      });
-      show(options.json ?? false, answer, () => quotaTable(answer.quotas));
+      const answer = await connect().send<{ quotas: Quota[]; warnings: string[] }>(
+        'PUT',
+        tenantPath(tenantId ?? '', 'quotas'),
+        {
+          quotas: [{ ...scopeOf(options), ...limits }],
+          ...(options.reason === undefined ? {} : { reason: options.reason }),
+          author: author(),
+        },
+      );
+      const warned = answer.warnings.map((warning) => `Mind: ${warning}`);
+      show(options.json ?? false, answer, () => [quotaTable(answer.quotas), ...warned].join('\n'));
     });
+}
+
+function addRemove(budget: Command): void {
+  const command = budget
+    .command('remove <tenant>')
+    .description('removes a limit for good; what was spent stays in the ledger')
+    .addOption(resourceOption)
+    .addOption(periodOption)
+    .addOption(userOption)
+    .addOption(reasonOption());
+  example(command, 'budget remove acme --resource llm --reason "one limit for all"').action(
+    async (tenantId: string, { resource: resourceType, period, reason, json = false, ...options }: RemoveOptions) => {
+      const body = { ...scopeOf(options), resourceType, period, reason, author: author() };
+      const answer = await connect().send('POST', tenantPath(tenantId, 'quotas/remove'), body);
+      show(json, answer, () => `The ${resourceType} limit per ${period} is removed.`);
+    },
+  );
 }
 
 function addTopUp(budget: Command): void {
@@ -185,7 +212,7 @@ function addFreezes(budget: Command): void {
       .command(`${verb} <tenant>`)
       .description(verb === 'freeze' ? 'nothing more is reserved; what is reserved goes on' : 'reserving goes on')
       .addOption(userOption);
-    if (verb === 'freeze') command.addOption(reasonOption());
+    command.addOption(verb === 'freeze' ? reasonOption() : new Option('--reason <words>', 'why, for the audit'));
     example(command, `budget ${verb} acme${verb === 'freeze' ? ' --reason "invoice overdue"' : ''}`).action(
       async (tenantId: string, { user, reason, json = false }: Json & { user?: string; reason?: string }) => {
         const body = {

@@ -10,6 +10,8 @@ import type {
   policyBody,
   policyView,
   releaseHoldBody,
+  removedQuotaView,
+  removeQuotaBody,
   topUpBody,
   topUpView,
   unfreezeBody,
@@ -30,6 +32,11 @@ export function budgetOf(http: Http) {
     /** Lifts a limit once, until its period ends. */
     topUp: (tenantId: string, ordered: Ordered<Given<typeof topUpBody>>) =>
       order<Of<typeof topUpView>>(tenantId, 'topups', ordered),
+    /** Removes a limit for good. What was spent stays in the ledger. */
+    removeQuota: (tenantId: string, ordered: Ordered<Given<typeof removeQuotaBody>>) =>
+      order<Of<typeof removedQuotaView>>(tenantId, 'quotas/remove', ordered),
+    policy: (tenantId: string) => http.get<Of<typeof policyView>>(path(tenantId, 'policy')),
+    userDefaults: (tenantId: string) => http.get<Of<typeof userDefaultsView>>(path(tenantId, 'user-defaults')),
     /** Nothing more is reserved by the tenant, or by one user; what is reserved goes on. */
     freeze: (tenantId: string, ordered: Ordered<Given<typeof freezeBody>>) =>
       order<Of<typeof frozenView>>(tenantId, 'freeze', ordered),

@@ -774,6 +774,8 @@ GRANT EXECUTE ON FUNCTION record_outcome(text,uuid,uuid,text,numeric,jsonb,jsonb
 
 GRANT EXECUTE ON FUNCTION record_outcomes(text,jsonb) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION remove_quota(text,text,text,text,text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION repair_books(text,uuid[],date[],uuid,text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION reservation_as_json(reservations) TO spendlock_app;
@@ -2098,6 +2100,29 @@ AS $function$
 BEGIN
   RAISE EXCEPTION 'reservation_guard: the reservation % of % is % and cannot become what was asked (%); nothing was recorded',
     OLD.operation_id, OLD.tenant_id, OLD.status, NEW.status USING ERRCODE = 'SL001';
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.remove_quota(p_tenant_id text, p_scope text, p_scope_id text, p_resource_type text, p_period text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_removed jsonb;
+BEGIN
+  DELETE FROM cost_quotas q
+  WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
+    AND q.scope = p_scope AND q.scope IN ('tenant', 'user') AND q.scope_id = p_scope_id
+    AND q.resource_type = p_resource_type AND q.period = p_period AND NOT q.from_default
+  RETURNING jsonb_build_object('limitUsd', trim_scale(q.limit_usd)::text, 'topupUsd', trim_scale(q.topup_usd)::text,
+    'spentUsd', trim_scale(q.current_spend_usd)::text, 'reservedUsd', trim_scale(q.reserved_usd)::text) INTO v_removed;
+  IF v_removed IS NOT NULL AND p_scope = 'user' THEN
+    PERFORM add_user_quotas(p_tenant_id, ARRAY[p_scope_id]);
+  END IF;
+  RETURN v_removed;
 END
 $function$
 ;

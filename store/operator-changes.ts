@@ -9,6 +9,11 @@ import type { Operator } from './operator';
 import type { QuotaKey } from './quotas';
 import type { TenantPolicy } from './tenants';
 
+/** Why a change is made, where somebody says so. */
+interface WithReason {
+  reason?: string | undefined;
+}
+
 interface Change<T> {
   tenantId: string;
   by: Operator;
@@ -73,6 +78,39 @@ export async function topUp(
   return done ?? false;
 }
 
+/** Removes a quota for good. False when there is none there, or only a default of the tenant's users. */
+export async function removeQuota(
+  pool: Pool,
+  order: {
+    tenantId: string;
+    by: Operator;
+    quota: QuotaKey;
+    reason: string;
+    /** The last statement of the transaction: a repeat finds nothing to remove. */
+    keepWith?: (client: PoolClient) => Promise<void>;
+  },
+): Promise<boolean> {
+  const { tenantId, by, quota, reason, keepWith } = order;
+  const details: Record<string, unknown> = { ...quota, reason };
+  const userIds = quota.scope === 'user' ? [quota.scopeId] : [];
+  const finish = (client: PoolClient, isGone: boolean): Promise<void> =>
+    isGone && keepWith ? keepWith(client) : Promise.resolve();
+  const done = await change(
+    pool,
+    { tenantId, by, action: 'remove_quota', details, userIds, finish },
+    async (client) => {
+      const { rows } = await client.query<{ removed: object | null }>(
+        'SELECT copilot_internal.remove_quota($1, $2, $3, $4, $5) AS removed',
+        [tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period],
+      );
+      const removed = rows[0]?.removed ?? null;
+      details.removed = removed;
+      return removed !== null;
+    },
+  );
+  return done ?? false;
+}
+
 /** Keeps a tenant, or one of its users, from reserving. What is reserved goes on. */
 export async function freeze(
   pool: Pool,
@@ -95,9 +133,9 @@ export async function freeze(
 
 export async function unfreeze(
   pool: Pool,
-  { tenantId, by, userId }: { tenantId: string; by: Operator; userId?: string | undefined },
+  { tenantId, by, userId, reason }: { tenantId: string; by: Operator; userId?: string | undefined } & WithReason,
 ): Promise<void> {
-  await change(pool, { tenantId, by, action: 'unfreeze', details: { userId } }, (client) =>
+  await change(pool, { tenantId, by, action: 'unfreeze', details: { userId, reason } }, (client) =>
     userId === undefined
       ? client.query(
           'UPDATE copilot_internal.tenants SET frozen_at = NULL, frozen_reason = NULL WHERE tenant_id = $1',
@@ -112,9 +150,9 @@ export async function unfreeze(
 
 export async function setPolicy(
   pool: Pool,
-  { tenantId, by, policy }: { tenantId: string; by: Operator; policy: TenantPolicy },
+  { tenantId, by, policy, reason }: { tenantId: string; by: Operator; policy: TenantPolicy } & WithReason,
 ): Promise<void> {
-  await change(pool, { tenantId, by, action: 'set_policy', details: policy }, (client) =>
+  await change(pool, { tenantId, by, action: 'set_policy', details: { ...policy, reason } }, (client) =>
     client.query(
       'UPDATE copilot_internal.tenants SET on_unavailable = $2, answer_timeout_ms = $3 WHERE tenant_id = $1',
       [tenantId, policy.onUnavailable, policy.answerTimeoutMs],
@@ -130,12 +168,25 @@ export interface UserDefault {
   warningThreshold: number;
 }
 
+/** What a tenant's new users get. */
+export async function readUserDefaults(pool: Pool, tenantId: string): Promise<UserDefault[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<UserDefault>(
+      `SELECT resource_type AS "resourceType", period, trim_scale(limit_usd)::text AS "limitUsd",
+              warning_threshold::float8 AS "warningThreshold"
+       FROM copilot_internal.user_quota_defaults WHERE tenant_id = $1 ORDER BY resource_type, period`,
+      [tenantId],
+    );
+    return rows;
+  });
+}
+
 /** Sets the defaults of a tenant's users, also of those who have them already; quotas set for a user himself stay. */
 export async function setUserDefaults(
   pool: Pool,
-  { tenantId, by, defaults }: { tenantId: string; by: Operator; defaults: readonly UserDefault[] },
+  { tenantId, by, defaults, reason }: { tenantId: string; by: Operator; defaults: readonly UserDefault[] } & WithReason,
 ): Promise<void> {
-  await change(pool, { tenantId, by, action: 'set_user_defaults', details: { defaults } }, async (client) => {
+  await change(pool, { tenantId, by, action: 'set_user_defaults', details: { defaults, reason } }, async (client) => {
     await client.query('DELETE FROM copilot_internal.user_quota_defaults WHERE tenant_id = $1', [tenantId]);
     for (const { resourceType, period, limitUsd, warningThreshold } of defaults) {
       const values = [tenantId, resourceType, period, limitUsd, warningThreshold];

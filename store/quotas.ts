@@ -159,11 +159,13 @@ export async function setQuotas(
     tenantId,
     changes,
     apiKeyId,
+    reason,
     author = apiKeyId === undefined ? undefined : `API key ${apiKeyId}`,
   }: {
     tenantId: string;
     changes: readonly QuotaChange[];
     apiKeyId?: string | undefined;
+    reason?: string | undefined;
     author?: string | undefined;
   },
 ): Promise<boolean> {
@@ -178,7 +180,13 @@ export async function setQuotas(
     await client.query(
       `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
        VALUES ($1, $2, $3, 'set_quotas', $4)`,
-      [tenantId, apiKeyId ?? null, author ?? null, JSON.stringify(changes)],
+      // A list where no reason is given, as it was before there were any.
+      [
+        tenantId,
+        apiKeyId ?? null,
+        author ?? null,
+        JSON.stringify(reason === undefined ? changes : { quotas: changes, reason }),
+      ],
     );
     return true;
   });

@@ -1,18 +1,106 @@
 /** The routes by which operators say what a tenant may spend. Each takes effect on the next decision. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import { freeze, setPolicy, setUserDefaults, topUp, unfreeze } from '../../store/operator-changes';
+import {
+  freeze,
+  readUserDefaults,
+  removeQuota,
+  setPolicy,
+  setUserDefaults,
+  topUp,
+  unfreeze,
+} from '../../store/operator-changes';
 import { passesColumn, type PoolClient } from '../../store/pool';
-import type { ApiDependencies } from '../http/context';
+import type { QuotaKey } from '../../store/quotas';
+import { readPolicy } from '../../store/tenants';
+import { everybody } from '../http/access';
+import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
-import { json } from '../http/openapi';
+import { json, route } from '../http/openapi';
 import type { ApiEnv } from '../http/request';
-import { ordering, orders, type CarryOut } from './orders';
+import { ordering, orders, params, type CarryOut } from './orders';
 import * as schemas from './schemas';
 
 export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const order = orders(dependencies);
   limitRoutes(app, dependencies, order);
+  removalRoute(app, dependencies, order);
   defaultRoutes(app, dependencies, order);
+  whatIsSet(app, dependencies);
+}
+
+/** The quota that is meant. @throws ApiError where the user is not said. */
+function quotaOf(tenantId: string, asked: Omit<QuotaKey, 'scopeId'> & { scopeId?: string | undefined }): QuotaKey {
+  const { scope, scopeId, resourceType, period } = asked;
+  if (scope === 'user' && scopeId === undefined) {
+    throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
+  }
+  return { scope, scopeId: scope === 'tenant' ? tenantId : (scopeId ?? ''), resourceType, period };
+}
+
+const nameOf = ({ resourceType, scope, scopeId, period }: QuotaKey): string =>
+  `${resourceType} quota of ${scope} ${scopeId} per ${period}`;
+
+function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
+  app.openapi(
+    ordering(
+      ['quotas/remove', 'removeQuota', 'Remove a limit for good'],
+      schemas.removeQuotaBody,
+      json(schemas.removedQuotaView, 'It binds nobody any more; what was spent stays in the ledger'),
+    ),
+    (c) => {
+      const asked = c.req.valid('json');
+      return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
+        const quota = quotaOf(tenantId, asked);
+        const answer = { tenantId, ...quota, removed: true as const };
+        const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
+        if (await removeQuota(pool, { tenantId, by, quota, reason: asked.reason, keepWith })) return answer;
+        const message = `${tenantId} has no ${nameOf(quota)} that was set; what users get by default is changed there. Nothing was changed.`;
+        throw new ApiError('quota_missing', message);
+      });
+    },
+  );
+}
+
+/** What the orders below have set, to be read back. */
+function whatIsSet(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  const { pool } = dependencies;
+  app.openapi(
+    route(
+      {
+        operationId: 'getPolicy',
+        summary: 'Show what happens when the authority does not answer',
+        tag: 'Budgets',
+        access: everybody,
+      },
+      {
+        method: 'get',
+        path: '/v1/tenants/{id}/policy',
+        request: { params },
+        responses: { 200: json(schemas.policyView, 'The policy') },
+      },
+    ),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      const policy = await readPolicy(pool, tenantId);
+      if (!policy) throw new ApiError('unknown_tenant', `There is no tenant ${JSON.stringify(tenantId)}.`);
+      return c.json({ tenantId, ...policy }, 200);
+    },
+  );
+  app.openapi(
+    route(
+      { operationId: 'getUserDefaults', summary: 'Show what new users may spend', tag: 'Budgets', access: everybody },
+      {
+        method: 'get',
+        path: '/v1/tenants/{id}/user-defaults',
+        request: { params },
+        responses: { 200: json(schemas.userDefaultsView, 'What new users get') },
+      },
+    ),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      return c.json({ tenantId, quotas: await readUserDefaults(pool, tenantId) }, 200);
+    },
+  );
 }
 
 /** What may be spent, and what happens when it may not. */
@@ -26,11 +114,8 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
     (c) => {
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
-        const { scope, resourceType, period, amountUsd, reason } = asked;
-        if (scope === 'user' && asked.scopeId === undefined) {
-          throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
-        }
-        const quota = { scope, scopeId: scope === 'tenant' ? tenantId : (asked.scopeId ?? ''), resourceType, period };
+        const { amountUsd, reason } = asked;
+        const quota = quotaOf(tenantId, asked);
         const answer = { tenantId, ...quota, amountUsd };
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
         const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, reason, keepWith }).catch(
@@ -42,10 +127,7 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
           },
         );
         if (isThere) return answer;
-        throw new ApiError(
-          'quota_missing',
-          `${tenantId} has no ${resourceType} quota of ${scope} ${quota.scopeId} per ${period}. Nothing was changed.`,
-        );
+        throw new ApiError('quota_missing', `${tenantId} has no ${nameOf(quota)}. Nothing was changed.`);
       });
     },
   );
@@ -73,8 +155,8 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
     (c) => {
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by }) => {
-        const { userId } = asked;
-        await unfreeze(pool, { tenantId, by, userId });
+        const { userId, reason } = asked;
+        await unfreeze(pool, { tenantId, by, userId, reason });
         return { tenantId, userId, frozen: false };
       });
     },
@@ -93,7 +175,7 @@ function defaultRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, orde
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by }) => {
         const policy = { onUnavailable: asked.onUnavailable, answerTimeoutMs: asked.answerTimeoutMs };
-        await setPolicy(pool, { tenantId, by, policy });
+        await setPolicy(pool, { tenantId, by, policy, reason: asked.reason });
         return { tenantId, ...policy };
       });
     },
@@ -107,7 +189,7 @@ function defaultRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, orde
     (c) => {
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by }) => {
-        await setUserDefaults(pool, { tenantId, by, defaults: asked.quotas });
+        await setUserDefaults(pool, { tenantId, by, defaults: asked.quotas, reason: asked.reason });
         return { tenantId, quotas: asked.quotas };
       });
     },

@@ -1,8 +1,9 @@
 /** The routes that make a tenant, and show and set its quotas. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import { limitsCovered, type CoveringQuota } from '../../core/budget/covered';
 import { keyFrom, orderApiKey } from '../../store/api-keys';
 import { sqlState, type Pool } from '../../store/pool';
-import { readBudget, setQuotas } from '../../store/quotas';
+import { readBudget, setQuotas, type QuotaKey } from '../../store/quotas';
 import { firstKeyRole, orderTenant } from '../../store/tenants';
 import { administrationAlone, everybody, whoSteers } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
@@ -12,6 +13,12 @@ import { body, idParam, json, postRoute, route } from '../http/openapi';
 import { bearerOf, type ApiEnv } from '../http/request';
 import { showQuota } from './quota-view';
 import * as schemas from './schemas';
+
+const isSame = (one: QuotaKey, other: CoveringQuota): boolean =>
+  one.scope === other.scope &&
+  one.scopeId === other.scopeId &&
+  one.resourceType === other.resourceType &&
+  one.period === other.period;
 
 /** The quotas of a tenant, and who of it is frozen. */
 async function budgetOf(pool: Pool, tenantId: string, userIds?: readonly string[]) {
@@ -96,7 +103,7 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
         method: 'put',
         path,
         request: { params, body: body(schemas.setQuotasBody) },
-        responses: { 200: quotas },
+        responses: { 200: json(schemas.setQuotasView, 'The quotas after the change') },
       },
     ),
     async (c) => {
@@ -110,10 +117,14 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
         }
         return { ...quota, scopeId: quota.scope === 'tenant' ? tenantId : (quota.scopeId ?? '') };
       });
-      await setQuotas(pool, { tenantId, changes, apiKeyId: c.get('caller').apiKeyId });
+      const { reason, author } = c.req.valid('json');
+      await setQuotas(pool, { tenantId, changes, reason, ...operatorOf(c.get('caller'), author) });
       dependencies.authority.reload(tenantId);
       const users = new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])));
-      return c.json(await budgetOf(pool, tenantId, users.size === 0 ? undefined : [...users]), 200);
+      const budget = await budgetOf(pool, tenantId, users.size === 0 ? undefined : [...users]);
+      const { quotas: own } = await readBudget(pool, tenantId, [...users]);
+      const warnings = limitsCovered(own, (quota) => changes.some((changed) => isSame(changed, quota)));
+      return c.json({ ...budget, warnings }, 200);
     },
   );
 }

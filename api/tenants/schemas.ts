@@ -47,6 +47,8 @@ export const setQuotasBody = z.strictObject({
     )
     .min(1)
     .max(100),
+  reason: reason.optional(),
+  author,
 });
 
 export const quotasQuery = z.strictObject({
@@ -91,6 +93,10 @@ export const setPlatformQuotasBody = z.strictObject({
   quotas: z.array(z.strictObject(limits)).min(1).max(12),
   author,
 });
+/** The quotas as they are after a change, and what of it cannot have the effect that it seems to have. */
+export const setQuotasView = quotasView.extend({
+  warnings: z.array(z.string()).openapi({ description: 'Limits above that of a quota which covers them.' }),
+});
 const quotaKey = {
   scope: z.enum(['tenant', 'user']).default('tenant'),
   scopeId: userIdSchema.optional().openapi({ description: 'The user. The tenant itself when absent.' }),
@@ -106,8 +112,17 @@ export const topUpView = z.object({
   period: quotaKey.period.unwrap(),
   amountUsd: z.string(),
 });
+export const removeQuotaBody = z.strictObject({ ...quotaKey, reason, author });
+export const removedQuotaView = z.object({
+  tenantId: z.string(),
+  scope: quotaKey.scope.unwrap(),
+  scopeId: z.string(),
+  resourceType: quotaKey.resourceType.unwrap(),
+  period: quotaKey.period.unwrap(),
+  removed: z.literal(true),
+});
 export const freezeBody = z.strictObject({ userId: userIdSchema.optional(), reason, author });
-export const unfreezeBody = z.strictObject({ userId: userIdSchema.optional(), author });
+export const unfreezeBody = z.strictObject({ userId: userIdSchema.optional(), reason: reason.optional(), author });
 export const frozenView = z.object({
   tenantId: z.string(),
   userId: z.string().optional().openapi({ description: 'The tenant itself when absent.' }),
@@ -117,7 +132,7 @@ const policy = {
   onUnavailable: z.enum(['wait', 'deny', 'allow']),
   answerTimeoutMs: z.number().int().min(100).max(600_000).default(5_000),
 };
-export const policyBody = z.strictObject({ ...policy, author });
+export const policyBody = z.strictObject({ ...policy, reason: reason.optional(), author });
 export const policyView = z.object({
   tenantId: z.string(),
   ...policy,
@@ -133,7 +148,7 @@ const userDefaults = z
     }),
   )
   .max(20);
-export const userDefaultsBody = z.strictObject({ quotas: userDefaults, author });
+export const userDefaultsBody = z.strictObject({ quotas: userDefaults, reason: reason.optional(), author });
 export const userDefaultsView = z.object({
   tenantId: z.string(),
   quotas: z.array(

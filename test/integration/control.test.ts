@@ -302,6 +302,96 @@ describe('control', () => {
     expect(rows).toEqual([{ threshold: 0.5 }, { threshold: 0.9 }]);
   });
 
+  test('XE10: a quota is removed while money is held of it: what was held is settled, and made again it has forgotten nothing', async () => {
+    const tenantId = await stack.tenant('10');
+    await api.admin.tenants.setQuotas(tenantId, [
+      { resourceType: 'llm', period: 'day', limitUsd: '2' },
+      { resourceType: 'all', limitUsd: '10' },
+    ]);
+    const operationId = randomUUID();
+    expect((await reserve(tenantId, '1.5', { operationId })).status).toBe(201);
+    expect((await reserve(tenantId, '1')).status).toBe(429);
+    const remove = { resourceType: 'llm', period: 'day', reason: 'no limit a day' };
+    const named = { body: { ...remove, author: 'ada' }, headers: { 'idempotency-key': randomUUID() } };
+    const removed = await api.call('POST', `/v1/tenants/${tenantId}/quotas/remove`, named);
+    expect(removed).toMatchObject({ status: 200, body: { scope: 'tenant', period: 'day', removed: true } });
+    expect(await api.call('POST', `/v1/tenants/${tenantId}/quotas/remove`, named)).toEqual(removed);
+    expect(await post(`/v1/tenants/${tenantId}/quotas/remove`, remove)).toMatchObject({
+      status: 409,
+      body: { error: 'quota_missing' },
+    });
+    // The next decision goes without it.
+    expect((await reserve(tenantId, '1')).status).toBe(201);
+    expect((await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd: '1.2' })).status).toBe(200);
+    const spent = await until('the cost is in the ledger', async () => {
+      const { rows } = await stack.admin.query<{ spent: string | null }>(
+        'SELECT trim_scale(sum(amount_usd))::text AS spent FROM copilot_internal.cost_records WHERE tenant_id = $1',
+        [tenantId],
+      );
+      return rows[0]?.spent ?? undefined;
+    });
+    expect(spent).toBe('1.2');
+    const { quotas } = await api.admin.tenants.setQuotas(tenantId, [
+      { resourceType: 'llm', period: 'day', limitUsd: '3' },
+    ]);
+    expect(quotas.find(({ period }) => period === 'day')).toMatchObject({ spentUsd: '1.2', reservedUsd: '1' });
+    expect(await api.call('GET', `/v1/tenants/${tenantId}/books`)).toMatchObject({ body: { differences: [] } });
+    const { rows: audit } = await stack.admin.query(
+      `SELECT author, details FROM copilot_internal.audit_entries WHERE tenant_id = $1 AND action = 'remove_quota' AND details -> 'removed' <> 'null'`,
+      [tenantId],
+    );
+    expect(audit).toMatchObject([
+      { author: 'ada', details: { reason: 'no limit a day', removed: { limitUsd: '2', reservedUsd: '1.5' } } },
+    ]);
+  });
+
+  test('XE10: a user whose own quota is removed has the default again, which is not removed with him', async () => {
+    const tenantId = await stack.tenant('10');
+    await post(`/v1/tenants/${tenantId}/user-defaults`, { quotas: [{ limitUsd: '1' }] });
+    await api.admin.tenants.setQuotas(tenantId, [
+      { scope: 'user', scopeId: 'ada', resourceType: 'all', limitUsd: '5' },
+    ]);
+    const remove = { scope: 'user', scopeId: 'ada', reason: 'as others' };
+    expect((await post(`/v1/tenants/${tenantId}/quotas/remove`, remove)).status).toBe(200);
+    expect((await reserve(tenantId, '2', { userId: 'ada' })).status).toBe(429);
+    const { quotas } = await api.admin.tenants.quotas(tenantId, { userId: 'ada' });
+    expect(quotas.filter(({ scope }) => scope === 'user')).toMatchObject([{ limitUsd: '1' }]);
+    expect((await post(`/v1/tenants/${tenantId}/quotas/remove`, remove)).body.error).toBe('quota_missing');
+  });
+
+  test('XE10: what can be written can be read back, a limit that another covers is warned of, and changes say who and why', async () => {
+    const tenantId = await stack.tenant('10');
+    const get = async (what: string) => (await api.call('GET', `/v1/tenants/${tenantId}/${what}`)).body;
+    expect(await get('policy')).toMatchObject({ tenantId, onUnavailable: 'wait' });
+    const why = { reason: 'asked for', author: 'ada' };
+    const policy = { onUnavailable: 'deny', answerTimeoutMs: 700 };
+    await post(`/v1/tenants/${tenantId}/policy`, { ...policy, ...why });
+    expect(await get('policy')).toEqual({ tenantId, ...policy });
+    const quotas = [{ resourceType: 'llm', period: 'day', limitUsd: '0.5', warningThreshold: 0.9 }];
+    await post(`/v1/tenants/${tenantId}/user-defaults`, { quotas, ...why });
+    expect(await get('user-defaults')).toEqual({ tenantId, quotas });
+    await post(`/v1/tenants/${tenantId}/unfreeze`, why);
+    const set = await spendlock('budget', 'set', tenantId, '--limit', '900', '--resource', 'llm', '--reason', 'a try');
+    expect(set.out).toContain(
+      'Mind: the llm quota of the tenant per month allows 900 USD, and the all quota of the tenant per month',
+    );
+    const removed = await spendlock('budget', 'remove', tenantId, '--resource', 'llm', '--reason', 'a try');
+    expect(removed).toMatchObject({ status: 0, out: 'The llm limit per month is removed.\n' });
+    const { rows } = await stack.admin.query<{ action: string; author: string; reason: string }>(
+      `SELECT action, author, details ->> 'reason' AS reason FROM copilot_internal.audit_entries
+       WHERE tenant_id = $1 AND jsonb_typeof(details) = 'object' ORDER BY audit_entry_id`,
+      [tenantId],
+    );
+    expect(rows.map(({ action, reason }) => `${action}: ${reason}`)).toEqual([
+      'set_policy: asked for',
+      'set_user_defaults: asked for',
+      'unfreeze: asked for',
+      'set_quotas: a try',
+      'remove_quota: a try',
+    ]);
+    expect(rows.slice(0, 3).map(({ author }) => author)).toEqual(['ada', 'ada', 'ada']);
+  });
+
   test('a tenant may not steer its own budget, and one without a name is refused', async () => {
     const tenantId = await stack.tenant('10');
     const key = await api.keyOf(tenantId);

@@ -1,0 +1,34 @@
+import { limitsCovered, type CoveringQuota } from '../../../core/budget/covered';
+
+const quota = (what: string, limitUsd: string, topupUsd = '0'): CoveringQuota => {
+  const [scope = '', scopeId = '', resourceType = '', period = ''] = what.split(' ');
+  const amounts = { limitUsd, topupUsd, spentUsd: '0', reservedUsd: '0' };
+  return { scope, scopeId, resourceType, period, ...amounts } as CoveringQuota;
+};
+
+describe('a limit that another quota covers', () => {
+  test.each<[what: string, covering: string, isCovered: boolean]>([
+    ['tenant t llm month', 'tenant t all month', true],
+    ['tenant t llm day', 'tenant t llm month', true],
+    ['tenant t llm week', 'tenant t all lifetime', true],
+    ['user u llm month', 'tenant t llm month', true],
+    ['user u llm day', 'user u all day', true],
+    ['tenant t llm week', 'tenant t llm month', false],
+    ['tenant t llm month', 'tenant t e2b month', false],
+    ['tenant t all month', 'tenant t llm month', false],
+    ['tenant t llm month', 'tenant t llm day', false],
+    ['tenant t llm month', 'user u llm month', false],
+    ['user u llm month', 'user v llm month', false],
+  ])('%s, by %s: %s', (what, covering, isCovered) => {
+    expect(limitsCovered([quota(what, '5'), quota(covering, '4')])).toHaveLength(isCovered ? 1 : 0);
+    expect(limitsCovered([quota(what, '5'), quota(covering, '4', '1')])).toEqual([]);
+  });
+
+  test('is told in words, where it is one of those that are asked about', () => {
+    const quotas = [quota('user ada llm day', '5'), quota('tenant t all month', '4.50')];
+    const words =
+      'the llm quota of user ada per day allows 5 USD, and the all quota of the tenant per month, which covers it, 4.5 USD: no more than that can be spent.';
+    expect(limitsCovered(quotas, ({ scope }) => scope === 'tenant')).toEqual([words]);
+    expect(limitsCovered(quotas, ({ scopeId }) => scopeId === 'bob')).toEqual([]);
+  });
+});
