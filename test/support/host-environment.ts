@@ -3,7 +3,7 @@
  * That process outlives the files: it begins with the first file that asks for workers, and ends with the process that runs files.
  */
 import { fork, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -47,6 +47,7 @@ class WorkerHost {
       const why = `The process of the workers ended with ${signal ?? code}.\n${written}`;
       for (const [id, tell] of this.listeners) tell({ id, state: 'failed', why });
     });
+    process.once('exit', () => rmSync(this.folder, { recursive: true, force: true }));
     // It keeps nobody from ending, and then ends too.
     this.child.unref();
     this.child.channel?.unref();
