@@ -26,3 +26,20 @@ export function connect(): Pick<Http, 'get'> & {
     send: (method, where, body) => (method === 'PUT' ? http.put(where, body) : http.post(where, body)),
   };
 }
+
+/** A list to its end, page after page. `name` is what it calls its entries. */
+export async function everyPage<N extends string, E>(
+  name: N,
+  ask: (page: { cursor?: string; limit: number }) => Promise<Record<N, E[]> & { nextCursor: string | null }>,
+): Promise<Record<N, E[]>> {
+  const entries: E[] = [];
+  for (let cursor: string | null = ''; cursor !== null;) {
+    const page: Record<N, E[]> & { nextCursor: string | null } = await ask({
+      limit: 1_000,
+      ...(cursor === '' ? {} : { cursor }),
+    });
+    entries.push(...page[name]);
+    cursor = page.nextCursor;
+  }
+  return { [name]: entries } as Record<N, E[]>;
+}

@@ -1,7 +1,7 @@
 /** `npx spendlock approvals`: what agents ask of people, and the answers. */
 import { Command, Option } from 'commander';
 import type { Approval } from '../client';
-import { client } from './api';
+import { client, everyPage } from './api';
 import { author, example, uuid, type Json } from './options';
 import { show, table, when, type Column } from './output';
 
@@ -32,7 +32,9 @@ export function approvalsCommands(): Command {
     .addOption(new Option('--run <id>', 'all of this run or conversation, also what is answered').argParser(uuid));
   example(list, 'approvals list acme').action(
     async (tenantId: string, { run, json = false }: Json & { run?: string }) => {
-      const answer = await client().approvals.list({ tenantId, ...(run === undefined ? {} : { runId: run }) });
+      const answer = await everyPage('approvals', (page) =>
+        client().approvals.list({ tenantId, ...page, ...(run === undefined ? {} : { runId: run }) }),
+      );
       show(json, answer, () => table(columns, answer.approvals, 'Nobody is asked anything.'));
     },
   );

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import type { ConversationView, Transcript } from '../client';
 import { client } from './api';
-import { example, limitOption, moment, uuid, whole, type Json } from './options';
+import { example, limitOption, moment, uuid, type Json } from './options';
 import { printable, show, table, usd, when, type Column } from './output';
 
 const columns: Column<ConversationView>[] = [
@@ -23,10 +23,10 @@ function blockWords(block: unknown): string {
   return `[${String(type)}]`;
 }
 
-const saidWords = ({ messages, next }: Transcript): string =>
+const saidWords = ({ messages, nextCursor }: Transcript): string =>
   [
     ...messages.map(({ role, content }) => `${role}: ${content.map(blockWords).join('\n')}`),
-    ...(next === null ? [] : [`… there is more: --after ${next}`]),
+    ...(nextCursor === null ? [] : [`… there is more: --cursor ${nextCursor}`]),
   ]
     .map((line) => printable(line, { lines: true }))
     .join('\n\n') || 'Nothing was said yet.';
@@ -67,10 +67,10 @@ export function conversationsCommands(): Command {
     },
   );
   const said = of('messages', 'what was said in it, the oldest first')
-    .option('--after <n>', 'after the message of this number', whole(0, 2_147_483_647))
+    .option('--cursor <next>', 'the next page, by what the page before said')
     .addOption(limitOption(500, 200));
   example(said, `conversations messages acme ${someConversation}`).action(
-    async (tenantId: string, id: string, { json = false, ...more }: Json & { after?: number; limit: number }) => {
+    async (tenantId: string, id: string, { json = false, ...more }: Json & { cursor?: string; limit: number }) => {
       const answer = await client().conversations.messages(id, { tenantId, ...more });
       show(json, answer, () => saidWords(answer));
     },

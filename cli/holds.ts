@@ -1,7 +1,7 @@
 /** `npx spendlock holds`: the reservations that hold money, and giving one back. */
 import { Command } from 'commander';
 import type { HoldsView, ReservationView } from '../client';
-import { client } from './api';
+import { client, everyPage } from './api';
 import { author, example, reasonOption, uuid, type Json } from './options';
 import { show, table, usd, when, type Column } from './output';
 
@@ -26,7 +26,8 @@ export function holdsCommands(): Command {
   const holds = new Command('holds').description('open reservations');
   const list = holds.command('list <tenant>').description('what holds money now, what runs out first on top');
   example(list, 'holds list acme').action(async (tenantId: string, { json = false }: Json) => {
-    const answer = await client().budget.holds(tenantId);
+    const found = await everyPage('holds', (page) => client().budget.holds(tenantId, page));
+    const answer = { tenantId, ...found };
     show(json, answer, () => table(columns, answer.holds, 'Nothing is reserved.'));
   });
   const one = holds

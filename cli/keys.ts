@@ -1,7 +1,7 @@
 /** `npx spendlock keys`: API keys are made, listed, rotated and revoked. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { tenantRoles } from '../core/roles';
-import { connect } from './api';
+import { client, connect, everyPage } from './api';
 import { author, uuid } from './options';
 import { show, table, type Column } from './output';
 
@@ -77,8 +77,7 @@ export function keysCommands(): Command {
     .addOption(tenantOption())
     .addHelpText('after', '\nExample:\n  npx spendlock keys list --tenant acme')
     .action(async ({ json = false, ...options }: Options) => {
-      const query = options.tenant === undefined ? '' : `?tenantId=${encodeURIComponent(options.tenant)}`;
-      const answer = await connect().get<{ keys: Key[] }>(`/v1/keys${query}`);
+      const answer = await everyPage('keys', (page) => client().keys.list({ ...ofTenant(options), ...page }));
       show(json, answer, () => table(columns, answer.keys, 'There is no key.'));
     });
   keys

@@ -1,7 +1,7 @@
 /** `npx spendlock tenants`: whose money there is. */
 import { Command } from 'commander';
 import type { OverviewView, TenantsView } from '../client';
-import { client } from './api';
+import { client, everyPage } from './api';
 import { CommandError } from './failures';
 import { author, example, type Json } from './options';
 import { show, table, usd, when, type Column } from './output';
@@ -43,7 +43,7 @@ export function tenantsCommands(): Command {
   const tenants = new Command('tenants').description('whose money it is');
   const list = tenants.command('list').description('every tenant, with its monthly quota for everything');
   example(list, 'tenants list').action(async ({ json = false }: Json) => {
-    const answer = await client().tenants.list();
+    const answer = await everyPage('tenants', (page) => client().tenants.list(page));
     show(json, answer, () => table(columns, answer.tenants, 'No tenant yet: npx spendlock tenants create ID'));
   });
   const one = tenants.command('show <tenant>').description('how a tenant stands: quotas, forecast, what is open');

@@ -67,7 +67,7 @@ interface RecordOptions extends Span {
   operation?: string;
   model?: string;
   unverified?: boolean;
-  after?: string;
+  cursor?: string;
   limit: number;
 }
 
@@ -81,12 +81,12 @@ function addRecords(usage: Command): void {
       .addOption(new Option('--operation <id>', 'of one operation').argParser(uuid))
       .option('--model <name>', 'of one model')
       .option('--unverified', 'only those whose cost nobody knows')
-      .option('--after <next>', 'the next page, by what the page before said')
+      .option('--cursor <next>', 'the next page, by what the page before said')
       .addOption(limitOption(1_000, 100)),
   );
   example(list, 'usage list acme --unverified', 'usage list acme --from 2026-11-01 --csv > november.csv').action(
     async (tenantId: string, options: RecordOptions) => {
-      const { user, run, operation, unverified, csv = false, json = false, limit, after, ...more } = options;
+      const { user, run, operation, unverified, csv = false, json = false, limit, cursor, ...more } = options;
       const asked = {
         tenantId,
         ...more,
@@ -96,11 +96,11 @@ function addRecords(usage: Command): void {
         ...(unverified ? { settlement: 'unverified' as const } : {}),
       };
       if (csv) return void process.stdout.write(await client().usage.exportCsv(asked));
-      const answer = await client().usage.records({ ...asked, limit, ...(after === undefined ? {} : { after }) });
+      const answer = await client().usage.records({ ...asked, limit, ...(cursor === undefined ? {} : { cursor }) });
       show(json, answer, () =>
         [
           table(recordColumns, answer.records, 'There is no such entry.'),
-          ...(answer.next === null ? [] : [`There is more: --after ${answer.next}`]),
+          ...(answer.nextCursor === null ? [] : [`There is more: --cursor ${answer.nextCursor}`]),
         ].join('\n'),
       );
     },

@@ -52,8 +52,10 @@ export function budgetOf(http: Http) {
     adjust: (tenantId: string, ordered: Ordered<Given<typeof adjustmentBody>>) =>
       order<Of<typeof adjustmentView>>(tenantId, 'adjustments', ordered),
     /** Open reservations, what runs out first on top; or the settlements whose cost nobody knows. */
-    holds: (tenantId: string, { unverified = false }: { unverified?: boolean } = {}) =>
-      http.get<HoldsView>(path(tenantId, 'holds'), unverified ? { unverified: 'true' } : {}),
+    holds: (
+      tenantId: string,
+      { unverified = false, ...page }: { unverified?: boolean; cursor?: string; limit?: number } = {},
+    ) => http.get<HoldsView>(path(tenantId, 'holds'), { ...page, ...(unverified ? { unverified: 'true' } : {}) }),
     /** Gives a reservation up, also a claimed one: its call was surely not billed. */
     releaseHold: (tenantId: string, operationId: string, ordered: Ordered<Given<typeof releaseHoldBody>>) =>
       order<Of<typeof releasedView>>(tenantId, `holds/${encodeURIComponent(operationId)}/release`, ordered),

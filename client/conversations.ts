@@ -7,11 +7,12 @@ import type {
   startConversationBody,
   TurnView,
 } from '../api/conversations/schemas';
+import type { MessageView } from '../api/runs/transcripts';
 import { errorFrom } from './errors';
 import type { StreamEvent } from './events';
 import type { Http, RequestOptions } from './http';
 import { newUuid } from './ids';
-import { withFile, type AttachedFile } from './runs';
+import { fileAt, withFile, type AttachedFile } from './runs';
 
 export type Approval = z.infer<typeof approvalView>;
 export type StartConversation = Omit<z.input<typeof startConversationBody>, 'file'> & { file?: AttachedFile } & Pick<
@@ -31,12 +32,21 @@ export interface SentMessage {
 /** What a person says, with when and for whom. */
 export type SendMessage = z.input<typeof messageBody> & Pick<RequestOptions, 'idempotencyKey' | 'signal'>;
 
+export type ListConversations = {
+  tenantId?: string;
+  userId?: string;
+  status?: ConversationView['status'];
+  before?: string;
+  cursor?: string;
+  limit?: number;
+};
+
 export interface Transcript {
   /** Content blocks, in order. */
-  messages: { sequence: number; role: 'user' | 'assistant'; content: unknown[] }[];
-  /** The `after` of the next page. */
-  next: number | null;
+  messages: MessageView[];
   turns: TurnView[];
+  /** The `cursor` of the next page. */
+  nextCursor: string | null;
 }
 
 export function conversationsOf(http: Http) {
@@ -47,13 +57,18 @@ export function conversationsOf(http: Http) {
   return {
     /** Begins a conversation. */
     create: ({ idempotencyKey, ...asked }: StartConversation = {}) =>
-      post<{ conversationId: string; workflowId: string; status: 'open' }>('/v1/conversations', withFile(asked), {
+      post<{ conversationId: string; workflowId: string; status: 'running' }>('/v1/conversations', withFile(asked), {
         idempotencyKey,
       }),
     get: (conversationId: string, { tenantId }: Pick<RequestOptions, 'tenantId'> = {}) =>
       http.get<ConversationView>(path(conversationId), { tenantId }),
-    list: (query: { tenantId?: string; userId?: string; before?: string; limit?: number } = {}) =>
-      http.get<{ conversations: ConversationView[] }>('/v1/conversations', query),
+    list: (query: ListConversations = {}) =>
+      http.get<{ conversations: ConversationView[]; nextCursor: string | null }>('/v1/conversations', query),
+    /** The file that came with it. */
+    file: (conversationId: string, tenantId?: string) => fileAt(http, path(conversationId, '/file'), tenantId),
+    /** Gives it a title to be listed by. */
+    setTitle: (conversationId: string, body: { title: string; tenantId?: string }) =>
+      post<ConversationView>(path(conversationId, '/title'), body),
     /** Stores a message and returns; its events tell what becomes of it. @throws QuotaExceededError among others. */
     send: (conversationId: string, { idempotencyKey, signal, ...message }: SendMessage) =>
       post<SentMessage>(path(conversationId, '/messages'), message, { idempotencyKey, signal }),
@@ -78,7 +93,7 @@ export function conversationsOf(http: Http) {
         yield event;
       }
     },
-    messages: (conversationId: string, query: { tenantId?: string; after?: number; limit?: number } = {}) =>
+    messages: (conversationId: string, query: { tenantId?: string; cursor?: string; limit?: number } = {}) =>
       http.get<Transcript>(path(conversationId, '/messages'), query),
     /** All that happens in a conversation, until it ends. */
     events: (
@@ -107,8 +122,8 @@ export function approvalsOf(http: Http) {
     http.post<Approval>(`/v1/approvals/${approvalId}`, body);
   return {
     /** What people are asked and have not answered; with `runId` all of that run or conversation. */
-    list: (query: { tenantId?: string; runId?: string } = {}) =>
-      http.get<{ approvals: Approval[] }>('/v1/approvals', query),
+    list: (query: { tenantId?: string; runId?: string; cursor?: string; limit?: number } = {}) =>
+      http.get<{ approvals: Approval[]; nextCursor: string | null }>('/v1/approvals', query),
     approve: (approvalId: string, by: DecidedBy = {}) => decide(approvalId, { decision: 'approve', ...by }),
     refuse: (approvalId: string, { reason, ...by }: DecidedBy & { reason?: string } = {}) =>
       decide(approvalId, { decision: 'refuse', ...by, ...(reason === undefined ? {} : { answer: reason }) }),

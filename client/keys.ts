@@ -19,7 +19,8 @@ export function keysOf(http: Http) {
     /** Whom this client's own key speaks for. */
     current: () => http.get<CurrentKeyView>('/v1/keys/current'),
     /** Those of a tenant, or of the administration. The keys themselves are kept nowhere. */
-    list: (query: { tenantId?: string } = {}) => http.get<{ keys: KeyView[] }>('/v1/keys', query),
+    list: (query: { tenantId?: string; cursor?: string; limit?: number } = {}) =>
+      http.get<{ keys: KeyView[]; nextCursor: string | null }>('/v1/keys', query),
     /** Makes a key, of the role `agent` where none is said. It is in the answer, and nowhere else. */
     create: (order: Ordered<Given<typeof createKeyBody>>) => http.post<NewKeyView>('/v1/keys', ...withoutKey(order)),
     /** Makes a key in place of one, which is taken for a while longer. */

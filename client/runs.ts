@@ -1,6 +1,7 @@
 /** Tasks of an agent. */
 import type { z } from '@hono/zod-openapi';
 import type { runsQuery, runsView, runView, startRunBody } from '../api/runs/schemas';
+import type { transcriptView } from '../api/runs/transcripts';
 import type { StreamEvent } from './events';
 import type { Http, RequestOptions } from './http';
 
@@ -31,6 +32,15 @@ export const withFile = <T extends object>({ file, ...rest }: T & { file?: Attac
   ...(file ? { file: { name: file.name, contentBase64: inBase64(file.content) } } : {}),
 });
 
+/** How long nothing of a file may come. */
+const fileSilentMs = 60_000;
+
+/** A file as it comes. */
+export const fileAt = (http: Http, path: string, tenantId?: string): Promise<ReadableStream<Uint8Array>> =>
+  http.body(tenantId === undefined ? path : `${path}?tenantId=${encodeURIComponent(tenantId)}`, fileSilentMs);
+
+export type RunTranscript = z.infer<typeof transcriptView>;
+
 export function runsOf(http: Http) {
   return {
     /** Starts a run. @throws QuotaExceededError when nothing is left, among others. */
@@ -43,9 +53,14 @@ export function runsOf(http: Http) {
     get: (runId: string, tenantId?: string) => http.get<RunView>(`/v1/runs/${runId}`, { tenantId }),
     cancel: (runId: string, tenantId?: string) =>
       http.post<{ runId: string; status: string }>(
-        `/v1/runs/${runId}/cancel${tenantId === undefined ? '' : `?tenantId=${encodeURIComponent(tenantId)}`}`,
-        {},
+        `/v1/runs/${runId}/cancel`,
+        tenantId === undefined ? {} : { tenantId },
       ),
+    /** A page of what was asked, said, run and printed. */
+    messages: (runId: string, query: { tenantId?: string; cursor?: string; limit?: number } = {}) =>
+      http.get<RunTranscript>(`/v1/runs/${runId}/messages`, query),
+    /** The file that came with it. */
+    file: (runId: string, tenantId?: string) => fileAt(http, `/v1/runs/${runId}/file`, tenantId),
     /** A run's events to its end. A broken connection is taken up again after the last event that was seen. */
     events: (
       runId: string,

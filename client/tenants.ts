@@ -24,7 +24,7 @@ export function tenantsOf(http: Http) {
   type Watched = Pick<RequestOptions, 'signal'>;
   return {
     /** Every tenant, with its monthly quota for everything. */
-    list: () => http.get<TenantsView>('/v1/tenants'),
+    list: (query: { cursor?: string; limit?: number } = {}) => http.get<TenantsView>('/v1/tenants', query),
     /** The same at once and whenever one changes (`tenants`), until the signal ends it. */
     events: ({ signal }: Watched = {}): AsyncGenerator<StreamEvent> => http.events('/v1/tenants/events', { signal }),
     /** Makes a tenant. Its API key is in the answer, and nowhere else. */

@@ -6,8 +6,8 @@ import type { Given, Of } from './views';
 export type UsageView = Of<typeof usageView>;
 export interface CostRecordsPage {
   records: CostRecordView[];
-  /** The `after` of the next page. */
-  next: string | null;
+  /** The `cursor` of the next page. */
+  nextCursor: string | null;
 }
 type RecordsQuery = Omit<Given<typeof costRecordsQuery>, 'format' | 'limit'> & { limit?: number };
 
@@ -22,11 +22,11 @@ export function usageOf(http: Http) {
     records: (query: RecordsQuery = {}) => page(query),
     /** The ledger line by line, page after page. */
     async *allRecords(query: RecordsQuery = {}): AsyncGenerator<CostRecordView> {
-      for (let after = query.after; ;) {
-        const { records, next } = await page({ ...query, after });
+      for (let cursor = query.cursor; ;) {
+        const { records, nextCursor } = await page({ ...query, cursor });
         yield* records;
-        if (next === null) return;
-        after = next;
+        if (nextCursor === null) return;
+        cursor = nextCursor;
       }
     },
     /** The ledger as comma-separated values. */

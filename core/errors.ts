@@ -112,7 +112,11 @@ export const errorCatalogue = {
     retry: false,
     action: 'Look for the command in the logs of the budget workers; nothing was reserved.',
   },
-  claim_refused: { httpStatus: 409, retry: true, action: 'Reserve again: the reservation ended before it was used.' },
+  claim_refused: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Make no call. Reserve under a new operation id: the reservation ended before it was used.',
+  },
   // Providers.
   provider_refused: {
     httpStatus: 502,

@@ -6,6 +6,13 @@ import { Card, LiveMark, Moment, Problem, Status, Usd, useTitle } from './parts'
 
 type Step = Run['steps'][number];
 
+function inWordsOf(waitingFor: NonNullable<Run['waitingFor']>): string {
+  if (waitingFor.kind === 'approval')
+    return `Waits for a person, who is asked about ${waitingFor.approvals.map(({ tool }) => tool).join(', ')}.`;
+  const { limitUsd, spentUsd, reservedUsd, resourceType, scope, scopeId, period } = waitingFor.quota;
+  return `Waits for money: the ${resourceType} quota of ${scope} ${scopeId} per ${period} has $${limitUsd}, of which $${spentUsd} is spent and $${reservedUsd} held.`;
+}
+
 interface RunPageProps {
   api: Api;
   links: CurrentKey['links'];
@@ -43,7 +50,7 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
       </div>
       <Problem text={problem} />
       {run.failure && <Problem text={`${String(run.failure.code)}: ${String(run.failure.message)}`} />}
-      {run.waitingFor && <Problem text={`Waits for money: ${JSON.stringify(run.waitingFor.quota)}`} />}
+      {run.waitingFor && <Problem text={inWordsOf(run.waitingFor)} />}
       <div class="cards">
         <Card title="What it came to">
           <dl class="facts">

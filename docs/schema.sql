@@ -376,11 +376,13 @@ CREATE TABLE runs (
   transcript_forgotten_at timestamp with time zone,
   events_forgotten_at timestamp with time zone,
   namespace text,
+  title text,
   CONSTRAINT runs_check CHECK (((status = 'running'::text) = (ended_at IS NULL))),
   CONSTRAINT runs_pkey PRIMARY KEY (run_id),
   CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'quota_exceeded'::text, 'failed'::text, 'cancelled'::text]))),
   CONSTRAINT runs_task_check CHECK (((length(task) <= 100000) AND ((type = 'conversation'::text) = (task = ''::text)))),
   CONSTRAINT runs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT runs_title_check CHECK (((length(title) >= 1) AND (length(title) <= 200))),
   CONSTRAINT runs_type_check CHECK ((type = ANY (ARRAY['task'::text, 'conversation'::text])))
 );
 
@@ -1478,7 +1480,7 @@ BEGIN
   UPDATE run_events SET data = data - ARRAY['text', 'output', 'code', 'message', 'answer', 'input', 'question', 'summary']
   WHERE run_id = ANY (v_runs) AND data ?| ARRAY['text', 'output', 'code', 'message', 'answer', 'input', 'question', 'summary'];
   UPDATE runs
-  SET task = CASE type WHEN 'task' THEN '(forgotten)' ELSE '' END, answer = NULL, options = options - 'instructions',
+  SET task = CASE type WHEN 'task' THEN '(forgotten)' ELSE '' END, answer = NULL, title = NULL, options = options - 'instructions',
       transcript_forgotten_at = clock_timestamp()
   WHERE run_id = ANY (v_runs);
   RETURN cardinality(v_runs);

@@ -157,12 +157,18 @@ const viewOf = (row: KeyRow): ApiKeyView => ({ ...row, role: roleOfKey(row) });
 const keyColumns = `api_key_id AS "apiKeyId", tenant_id AS "tenantId", role, label, created_at AS "createdAt", revoked_at AS "revokedAt"`;
 
 /** The keys of a tenant, or without one of the administration, the newest first. */
-export async function listApiKeys(pool: Pool, tenantId: string | undefined): Promise<ApiKeyView[]> {
+export async function listApiKeys(
+  pool: Pool,
+  tenantId: string | undefined,
+  { afterKeyId, limit }: { afterKeyId?: string | undefined; limit?: number } = {},
+): Promise<ApiKeyView[]> {
   return asTenant(pool, tenantId ?? '', async (client) => {
     const { rows } = await client.query<KeyRow>(
       `SELECT ${keyColumns} FROM copilot_internal.api_keys
-       WHERE tenant_id IS NOT DISTINCT FROM $1 ORDER BY created_at DESC, api_key_id`,
-      [tenantId ?? null],
+       WHERE tenant_id IS NOT DISTINCT FROM $1 AND ($2::uuid IS NULL OR (created_at, api_key_id) < (
+         SELECT l.created_at, l.api_key_id FROM copilot_internal.api_keys l WHERE l.api_key_id = $2))
+       ORDER BY created_at DESC, api_key_id DESC LIMIT $3`,
+      [tenantId ?? null, afterKeyId ?? null, limit ?? null],
     );
     return rows.map(viewOf);
   });

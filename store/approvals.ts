@@ -181,17 +181,24 @@ export const withdrawApprovalsOf = (client: PoolClient, runId: string): Promise<
     [runId],
   );
 
-/** As many as are listed. */
-const listMax = 500;
-
 /** What a tenant's people are asked and have not answered, the longest waiting first; or all of one run. */
 export async function listApprovals(
   pool: Pool,
-  { tenantId, runId }: { tenantId: string; runId?: string | undefined },
-): Promise<Approval[]> {
+  {
+    tenantId,
+    runId,
+    afterApprovalId,
+    limit = 500,
+  }: { tenantId: string; runId?: string | undefined; afterApprovalId?: string | undefined; limit?: number },
+): Promise<{ approvals: Approval[]; hasMore: boolean }> {
   return asTenant(pool, tenantId, async (client) => {
     const text = `SELECT ${columns}, octet_length(input::text) AS bytes FROM copilot_internal.approvals
-       WHERE CASE WHEN $1::uuid IS NULL THEN status = 'pending' ELSE run_id = $1 END ORDER BY created_at LIMIT ${listMax}`;
-    return (await readPage<Approval>(client, { text, values: [runId ?? null] }, { limit: listMax })).rows;
+       WHERE CASE WHEN $1::uuid IS NULL THEN status = 'pending' ELSE run_id = $1 END
+         AND ($2::uuid IS NULL OR (created_at, approval_id) > (
+           SELECT l.created_at, l.approval_id FROM copilot_internal.approvals l WHERE l.approval_id = $2))
+       ORDER BY created_at, approval_id LIMIT $3`;
+    const values = [runId ?? null, afterApprovalId ?? null, limit];
+    const { rows: approvals, isCut } = await readPage<Approval>(client, { text, values }, { limit });
+    return { approvals, hasMore: isCut || approvals.length === limit };
   });
 }

@@ -261,12 +261,16 @@ export interface TenantSummary {
   createdAt: Date;
 }
 
-/** Every tenant with its monthly `all` quota. Administration's look across tenants: see `list_tenants` in migrations/functions. */
-export async function listTenants(pool: Pool): Promise<TenantSummary[]> {
+/** Every tenant with its monthly `all` quota, by name, or some of them. Administration's look across tenants: see `list_tenants` in migrations/functions. */
+export async function listTenants(
+  pool: Pool,
+  { after, limit }: { after?: string | undefined; limit?: number } = {},
+): Promise<TenantSummary[]> {
   const { rows } = await pool.query<TenantSummary>(
     `SELECT tenant_id AS "tenantId", name, frozen_reason AS "frozenReason", trim_scale(limit_usd)::text AS "limitUsd",
             trim_scale(spent_usd)::text AS "spentUsd", trim_scale(reserved_usd)::text AS "reservedUsd", created_at AS "createdAt"
-     FROM copilot_internal.list_tenants()`,
+     FROM copilot_internal.list_tenants() WHERE $1::text IS NULL OR tenant_id > $1 ORDER BY tenant_id LIMIT $2`,
+    [after ?? null, limit ?? null],
   );
   return rows;
 }

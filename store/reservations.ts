@@ -92,9 +92,19 @@ export async function readReservation(pool: Pool, key: OperationKey): Promise<Re
 /** The open reservations of a tenant, those that run out first; with `unverified`, those whose cost nobody knows instead. */
 export async function listReservations(
   pool: Pool,
-  { tenantId, unverified = false }: { tenantId: string; unverified?: boolean },
-): Promise<ReservationView[]> {
-  return asTenant(pool, tenantId, (client) => reservationsOf(client, tenantId, { unverified }));
+  { tenantId, ...which }: { tenantId: string } & WhichReservations,
+): Promise<PlacedReservation[]> {
+  return asTenant(pool, tenantId, (client) => reservationsOf(client, tenantId, which));
+}
+
+/** Where a reservation is in a list of them: a moment in Postgres' precision. */
+export type PlacedReservation = ReservationView & { placedAt: string };
+
+interface WhichReservations {
+  unverified?: boolean;
+  /** Those after this one of the list. */
+  after?: { placedAt: string; operationId: string } | undefined;
+  limit?: number;
 }
 
 /** Also what had ended at no cost before a part of its cost came to be known. */
@@ -104,13 +114,15 @@ const isUnverified = `(settlement = 'unverified' OR (outcome_unverified AND stat
 export async function reservationsOf(
   client: PoolClient,
   tenantId: string,
-  { unverified = false, limit = 1_000 }: { unverified?: boolean; limit?: number } = {},
-): Promise<ReservationView[]> {
-  const { rows } = await client.query<ReservationView>(
-    `SELECT ${columnsOf(viewFields)} FROM copilot_internal.reservations
-     WHERE tenant_id = $1 AND ${unverified ? `${isUnverified} ORDER BY ended_at` : `status = 'granted' ORDER BY expires_at`}
-     LIMIT $2`,
-    [tenantId, limit],
+  { unverified = false, after, limit = 1_000 }: WhichReservations = {},
+): Promise<PlacedReservation[]> {
+  const at = unverified ? 'ended_at' : 'expires_at';
+  const { rows } = await client.query<PlacedReservation>(
+    `SELECT ${columnsOf(viewFields)}, ${at}::text AS "placedAt" FROM copilot_internal.reservations
+     WHERE tenant_id = $1 AND ${unverified ? isUnverified : `status = 'granted'`}
+       AND ($3::timestamptz IS NULL OR (${at}, operation_id) > ($3, $4::uuid))
+     ORDER BY ${at}, operation_id LIMIT $2`,
+    [tenantId, limit, after?.placedAt ?? null, after?.operationId ?? null],
   );
   return rows;
 }

@@ -3,19 +3,20 @@ import type { BindingQuota, Resource } from '../core/budget/commands';
 import { databaseLimits } from './connections';
 import { readPage } from './pages';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
+import {
+  awaitedSql,
+  beginningSql,
+  stateSql,
+  type AwaitedPeople,
+  type RunState,
+  type RunStatus,
+  type RunWaiting,
+} from './run-states';
 
-export type RunStatus = 'running' | 'completed' | 'quota_exceeded' | 'failed' | 'cancelled';
+export type { RunStatus, RunWaiting } from './run-states';
 
 /** A task ends with its answer; a conversation stays open for more messages. */
 export type RunType = 'task' | 'conversation';
-
-/** What a run waits for before its next step: money, of which quota, since and until when. */
-export interface RunWaiting {
-  resource: Resource;
-  quota: BindingQuota;
-  since: string;
-  retryAfterSeconds?: number;
-}
 
 export interface NewRun {
   runId: string;
@@ -27,6 +28,7 @@ export interface NewRun {
   namespace?: string | undefined;
   model: string;
   task: string;
+  title?: string | undefined;
   options?: Record<string, unknown>;
   file?: { name: string; content: Buffer } | undefined;
 }
@@ -52,12 +54,20 @@ export interface Run {
   /** What was asked for at its start, as the API took it. */
   options: Record<string, unknown>;
   waiting?: RunWaiting | undefined;
+  awaited?: AwaitedPeople | undefined;
   fileName?: string | undefined;
+  fileBytes?: number | undefined;
   status: RunStatus;
+  state: RunState;
+  /** What people call a conversation, and how its first message begins. */
+  title?: string | undefined;
+  beginning?: string | undefined;
   answer?: string | undefined;
   failure?: RunFailure | undefined;
   createdAt: Date;
   endedAt?: Date | undefined;
+  /** When what was asked, said and printed was forgotten. */
+  forgottenAt?: Date | undefined;
 }
 
 /**
@@ -67,8 +77,8 @@ export interface Run {
 export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
   return asTenantTaking(databaseLimits.patientMs)(pool, run.tenantId, async (client) => {
     const { rows } = await client.query<{ created: boolean; status: RunStatus }>(
-      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options, type, namespace)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options, type, namespace, title)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
        ON CONFLICT (run_id) DO UPDATE SET seen_at = clock_timestamp(), namespace = coalesce(excluded.namespace, r.namespace)
        RETURNING r.xmax = 0 AS created, r.status`,
       [
@@ -81,6 +91,7 @@ export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
         JSON.stringify(run.options ?? {}),
         run.type ?? 'task',
         run.namespace ?? null,
+        run.title ?? null,
       ],
     );
     const { created = false, status = 'running' } = rows[0] ?? {};
@@ -100,41 +111,12 @@ export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
 export async function findRun(pool: Pool, { tenantId, runId }: RunKey): Promise<Run | undefined> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<RunRow>(
-      `SELECT r.*, f.name AS file_name FROM copilot_internal.runs r
-       LEFT JOIN copilot_internal.run_files f USING (run_id) WHERE r.run_id = $1`,
+      `SELECT r.*, f.name AS file_name, octet_length(f.content) AS file_bytes, ${stateSql} AS state, ${awaitedSql} AS awaited,
+              ${beginningSql} AS beginning
+       FROM copilot_internal.runs r LEFT JOIN copilot_internal.run_files f USING (run_id) WHERE r.run_id = $1`,
       [runId],
     );
     return rows[0] && runFrom(rows[0]);
-  });
-}
-
-/** Which runs are asked for. */
-export interface RunFilter {
-  type?: RunType | undefined;
-  status?: RunStatus | undefined;
-  userId?: string | undefined;
-  before?: Date | undefined;
-}
-
-/** A tenant's runs, conversations among them unless asked otherwise, the newest first, with what each has cost, without what was asked and answered. */
-export async function listRuns(
-  pool: Pool,
-  { tenantId, type, status, userId, before, limit }: RunFilter & { tenantId: string; limit: number },
-): Promise<(Run & { costUsd: string })[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<RunRow & { cost_usd: string }>(
-      `SELECT r.run_id, r.type, r.tenant_id, r.user_id, r.workflow_id, r.model, r.waiting, r.status, r.failure, r.created_at, r.ended_at,
-              '' AS task, '{}'::jsonb AS options, NULL AS answer, f.name AS file_name,
-              (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
-               WHERE c.run_id = r.run_id) AS cost_usd
-       FROM copilot_internal.runs r LEFT JOIN copilot_internal.run_files f USING (run_id)
-       WHERE r.tenant_id = $1 AND ($2::text IS NULL OR r.user_id = $2)
-         AND ($3::timestamptz IS NULL OR r.created_at < $3)
-         AND ($5::text IS NULL OR r.type = $5) AND ($6::text IS NULL OR r.status = $6)
-       ORDER BY r.created_at DESC LIMIT $4`,
-      [tenantId, userId ?? null, before ?? null, limit, type ?? null, status ?? null],
-    );
-    return rows.map((row) => ({ ...runFrom(row), costUsd: row.cost_usd }));
   });
 }
 
@@ -143,7 +125,8 @@ export interface RunKey {
   runId: string;
 }
 
-interface RunRow {
+/** A row as the queries of runs read it. */
+export interface RunRow {
   run_id: string;
   type: RunType;
   options: Record<string, unknown>;
@@ -154,6 +137,12 @@ interface RunRow {
   model: string;
   task: string;
   file_name: string | null;
+  file_bytes: number | null;
+  title: string | null;
+  beginning: string | null;
+  awaited: AwaitedPeople | null;
+  state: RunState;
+  transcript_forgotten_at: Date | null;
   status: RunStatus;
   answer: string | null;
   failure: RunFailure | null;
@@ -161,7 +150,7 @@ interface RunRow {
   ended_at: Date | null;
 }
 
-const runFrom = (row: RunRow): Run => ({
+export const runFrom = (row: RunRow): Run => ({
   runId: row.run_id,
   type: row.type,
   options: row.options,
@@ -172,26 +161,18 @@ const runFrom = (row: RunRow): Run => ({
   model: row.model,
   task: row.task,
   fileName: row.file_name ?? undefined,
+  fileBytes: row.file_bytes ?? undefined,
+  title: row.title ?? undefined,
+  beginning: row.beginning ?? undefined,
+  awaited: row.awaited ?? undefined,
+  state: row.state,
+  forgottenAt: row.transcript_forgotten_at ?? undefined,
   status: row.status,
   answer: row.answer ?? undefined,
   failure: row.failure ?? undefined,
   createdAt: row.created_at,
   endedAt: row.ended_at ?? undefined,
 });
-
-/** The file that came with a run. */
-export async function readRunFile(
-  pool: Pool,
-  { tenantId, runId }: RunKey,
-): Promise<{ name: string; content: Buffer } | undefined> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ name: string; content: Buffer }>(
-      'SELECT name, content FROM copilot_internal.run_files WHERE run_id = $1',
-      [runId],
-    );
-    return rows[0];
-  });
-}
 
 /** A run that is recorded as running, of whose workflow nothing was heard for a while. */
 export interface UnseenRun extends RunKey {

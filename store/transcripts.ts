@@ -79,12 +79,16 @@ export async function readTranscript(
 export async function readTranscriptPage(
   pool: Pool,
   { tenantId, runId, afterSequence, limit }: RunKey & { afterSequence: number; limit: number },
-): Promise<{ messages: TranscriptMessage[]; hasMore: boolean }> {
+): Promise<{ messages: (TranscriptMessage & { createdAt: Date })[]; hasMore: boolean }> {
   return asTenant(pool, tenantId, async (client) => {
-    const text = `SELECT sequence, role, content, octet_length(content::text) AS bytes FROM copilot_internal.transcript_messages
+    const text = `SELECT sequence, role, content, created_at AS "createdAt", octet_length(content::text) AS bytes FROM copilot_internal.transcript_messages
        WHERE run_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3`;
     const values = [runId, afterSequence, limit];
-    const { rows: messages, isCut } = await readPage<TranscriptMessage>(client, { text, values }, { limit });
+    const { rows: messages, isCut } = await readPage<TranscriptMessage & { createdAt: Date }>(
+      client,
+      { text, values },
+      { limit },
+    );
     return { messages, hasMore: isCut || messages.length === limit };
   });
 }

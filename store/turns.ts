@@ -149,7 +149,7 @@ export async function listTurns(
   pool: Pool,
   { tenantId, runId }: RunKey,
   { afterNumber = 0, limit = 100, turnId }: { afterNumber?: number; limit?: number; turnId?: string } = {},
-): Promise<TurnView[]> {
+): Promise<{ turns: TurnView[]; hasMore: boolean }> {
   return asTenant(pool, tenantId, async (client) => {
     // Each cost is looked at once, however many turns there are: a turn has the steps from its first to the next one's.
     const text = `WITH opened AS (
@@ -169,7 +169,8 @@ export async function listTurns(
        FROM copilot_internal.turns t LEFT JOIN opened USING (turn_id) LEFT JOIN costs USING (place)
        WHERE t.run_id = $1 AND t.number > $2 AND ($4::uuid IS NULL OR t.turn_id = $4) ORDER BY t.number LIMIT $3`;
     const values = [runId, afterNumber, limit, turnId ?? null];
-    return (await readPage<TurnView>(client, { text, values }, { limit })).rows;
+    const { rows: turns, isCut } = await readPage<TurnView>(client, { text, values }, { limit });
+    return { turns, hasMore: isCut || turns.length === limit };
   });
 }
 

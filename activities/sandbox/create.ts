@@ -1,7 +1,8 @@
 /** Making a sandbox, with the run's file in it. */
 import { estimateSandbox, findSandboxPrice } from '../../core/prices/sandbox-prices';
 import { formatUsd } from '../../core/money';
-import { findRun, readRunFile } from '../../store/runs';
+import { readRunFile } from '../../store/run-files';
+import { findRun } from '../../store/runs';
 import { readInstallationId } from '../../store/sandboxes';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';

@@ -2,6 +2,7 @@
 import { Context } from '@temporalio/activity';
 import type { Sandbox } from '@e2b/code-interpreter';
 import { parseAmountUsd, sumUsd } from '../../core/money';
+import { storableText } from '../../core/storable';
 import { readApprovals } from '../../store/approvals';
 import { asTenant, type PoolClient } from '../../store/pool';
 import { findOperation } from '../../store/reservations';
@@ -68,7 +69,7 @@ function stopIf(stopped: boolean): void {
 }
 
 interface CarriedOut {
-  outcomes: (ToolOutcome & { name: string })[];
+  outcomes: (ToolOutcome & Pick<ToolUse, 'name' | 'input'>)[];
   executed: Executed;
   stopped: boolean;
 }
@@ -103,7 +104,7 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
         signal,
         allowed,
       };
-      outcomes.push({ name: use.name, ...(await runTool(use, options)) });
+      outcomes.push({ name: use.name, input: use.input, ...(await runTool(use, options)) });
       if (sandbox) lastSeenAtMs = clock.nowMs();
     }
   } catch (error) {
@@ -129,9 +130,9 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
     why =
       'The sandbox ended before this program did (stage execution); its files are gone. A new one is made for the next program.';
   }
-  for (const { id, name } of uses.slice(outcomes.length)) {
+  for (const { id, name, input } of uses.slice(outcomes.length)) {
     const result = { type: 'tool_result' as const, tool_use_id: id, content: why, is_error: true };
-    outcomes.push({ name, used: false, ran: sandboxGone, result });
+    outcomes.push({ name, input, used: false, ran: sandboxGone, result });
   }
   const executed = { sandboxGone, ...(lastSeenAtMs === undefined ? {} : { lastSeenAtMs }) };
   return { outcomes, executed, stopped: signal.aborted };
@@ -158,6 +159,14 @@ async function toolUses({ pool }: SandboxDependencies, { tenantId, runId, step }
   return ((reply?.content ?? []) as Block[]).filter((block): block is ToolUse => block.type === 'tool_use');
 }
 
+/** How much of a program, and of what it printed, an event quotes: the transcript has all of it. */
+const quotedChars = 4_000;
+
+function shown(text: unknown): string | null {
+  if (typeof text !== 'string') return null;
+  return text.length <= quotedChars ? text : storableText(`${text.slice(0, quotedChars)}…`);
+}
+
 async function keep(
   client: PoolClient,
   { tenantId, runId, step }: ExecuteCode,
@@ -173,7 +182,15 @@ async function keep(
   });
   const failed = content.filter((result) => result.is_error).length;
   const programs = outcomes.filter(({ ran }) => ran).length;
-  const data = { step, programs, failed, tools: outcomes.map(({ name }) => name) };
+  const data = {
+    step,
+    programs,
+    failed,
+    tools: outcomes.map(({ name }) => name),
+    // Under names that `forget_transcripts` takes out of events.
+    code: outcomes.map(({ input }) => shown((input as { code?: unknown } | null)?.code)),
+    output: content.map((result) => shown(result.content)),
+  };
   // Where a person answered, or the call itself or a person stood in its way, nobody is told that code ran.
   const type = programs > 0 ? 'code.executed' : 'tools.answered';
   await appendRunEvent(client, runId, { key: `code-${step}`, type, data });

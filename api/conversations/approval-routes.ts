@@ -8,9 +8,12 @@ import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { approvalIdSchema, runIdSchema } from '../http/ids';
 import { body, json, postRoute, route } from '../http/openapi';
+import { cursorOf, pageQuery, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
 import { tenantQuery } from '../http/schemas';
 import * as schemas from './schemas';
+
+const place = z.tuple([z.uuid()]);
 
 const approvalViewOf = ({ toolUseId: _, ...approval }: Approval): schemas.ApprovalView => ({
   ...approval,
@@ -26,7 +29,7 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
       {
         method: 'get',
         path: '/v1/approvals',
-        request: { query: tenantQuery.extend({ runId: runIdSchema.optional() }) },
+        request: { query: tenantQuery.extend({ runId: runIdSchema.optional(), ...pageQuery }) },
         responses: {
           200: json(
             schemas.approvalsView,
@@ -36,9 +39,13 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
       },
     ),
     async (c) => {
-      const { tenantId: named, runId } = c.req.valid('query');
+      const { tenantId: named, runId, cursor, limit } = c.req.valid('query');
       const tenantId = await tenantFor(c, dependencies, named);
-      return c.json({ approvals: (await listApprovals(pool, { tenantId, runId })).map(approvalViewOf) }, 200);
+      const [afterApprovalId] = placeOf(cursor, place) ?? [];
+      const { approvals, hasMore } = await listApprovals(pool, { tenantId, runId, afterApprovalId, limit });
+      const last = approvals.at(-1);
+      const nextCursor = cursorOf(hasMore && last ? [last.approvalId] : undefined);
+      return c.json({ approvals: approvals.map(approvalViewOf), nextCursor }, 200);
     },
   );
   app.openapi(

@@ -8,10 +8,13 @@ import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { turnIdSchema } from '../http/ids';
 import { eventStream, json, route, uuidParam } from '../http/openapi';
+import { cursorOf, pageQuery, placeOf } from '../http/pages';
 import type { ApiContext, ApiEnv } from '../http/request';
 import { moment, tenantQuery } from '../http/schemas';
 import { plainText } from '../http/text';
 import { streamRunEvents } from '../runs/events';
+import { stateView } from '../runs/states';
+import { fileAnswer, messageViewOf, sendFile } from '../runs/transcripts';
 import * as schemas from './schemas';
 import { findConversation, showConversation, showConversations, turnViewOf } from './service';
 
@@ -37,8 +40,9 @@ export function readingRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
         request: {
           query: tenantQuery.extend({
             userId: plainText(128).optional(),
-            before: moment.optional(),
-            limit: z.coerce.number().int().min(1).max(500).default(50),
+            status: stateView.optional(),
+            before: moment.optional().openapi({ description: 'Begun before this moment.' }),
+            ...pageQuery,
           }),
         },
         responses: {
@@ -50,7 +54,7 @@ export function readingRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
       const { tenantId: named, before, ...query } = c.req.valid('query');
       const tenantId = await tenantFor(c, dependencies, named);
       const asked = { tenantId, ...query, before: before === undefined ? undefined : new Date(before) };
-      return c.json({ conversations: await showConversations(dependencies, asked) }, 200);
+      return c.json(await showConversations(dependencies, asked), 200);
     },
   );
   app.openapi(
@@ -74,6 +78,8 @@ export function readingRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
 /** As many turns as one answer has. */
 const turnsMax = 1_000;
 
+const place = z.tuple([z.int().min(0).max(2_147_483_647), z.int().min(0).max(2_147_483_647)]);
+
 function whatWasSaid(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
   app.openapi(
@@ -84,13 +90,7 @@ function whatWasSaid(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
         path: '/v1/conversations/{id}/messages',
         request: {
           params,
-          query: tenantQuery.extend({
-            after: z.coerce.number().int().min(0).max(2_147_483_647).default(0),
-            limit: z.coerce.number().int().min(1).max(500).default(200),
-            turnsAfter: z.coerce.number().int().min(0).max(2_147_483_647).default(0).openapi({
-              description: 'Turns after this number: a page has as many as fit.',
-            }),
-          }),
+          query: tenantQuery.extend(pageQuery),
         },
         responses: {
           200: json(schemas.messagesView, 'What was said, in order, as content blocks; and the turns'),
@@ -98,21 +98,40 @@ function whatWasSaid(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
       },
     ),
     async (c) => {
-      const { tenantId, after, limit, turnsAfter } = c.req.valid('query');
+      const { tenantId, cursor, limit } = c.req.valid('query');
       const run = await conversationOf(c, dependencies, tenantId);
-      const [{ messages: said, hasMore }, turns] = await Promise.all([
-        readTranscriptPage(pool, { ...run, afterSequence: after, limit }),
-        listTurns(pool, run, { afterNumber: turnsAfter, limit: turnsMax }),
+      const [afterSequence, afterNumber] = placeOf(cursor, place) ?? [0, 0];
+      const [said, made] = await Promise.all([
+        readTranscriptPage(pool, { ...run, afterSequence, limit }),
+        listTurns(pool, run, { afterNumber, limit: turnsMax }),
       ]);
+      const next = [said.messages.at(-1)?.sequence ?? afterSequence, made.turns.at(-1)?.number ?? afterNumber];
       return c.json(
         {
-          messages: said,
-          next: hasMore ? (said.at(-1)?.sequence ?? null) : null,
-          turns: turns.map(turnViewOf),
+          messages: said.messages.map(messageViewOf),
+          turns: made.turns.map(turnViewOf),
+          nextCursor: cursorOf(said.hasMore || made.hasMore ? next : undefined),
         },
         200,
       );
     },
+  );
+  app.openapi(
+    route(
+      {
+        operationId: 'downloadConversationFile',
+        summary: 'Download the file that came with a conversation',
+        tag: 'Conversations',
+        access: everybody,
+      },
+      {
+        method: 'get',
+        path: '/v1/conversations/{id}/file',
+        request: { params, query: tenantQuery },
+        responses: { 200: fileAnswer },
+      },
+    ),
+    async (c) => sendFile(c, dependencies, await conversationOf(c, dependencies, c.req.valid('query').tenantId)),
   );
   app.openapi(
     route(

@@ -1,6 +1,7 @@
 /** The routes by which conversations begin, go on and end. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { isUuid } from '../../core/ids';
+import { setTitle } from '../../store/run-lists';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
 import { whoSpends, whoStops } from '../http/access';
@@ -47,6 +48,25 @@ function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
         status: 201,
         body: await conversations.startConversation(dependencies, { conversationId, tenantId, body: asked, content }),
       }));
+    },
+  );
+  app.openapi(
+    postRoute(
+      { operationId: 'setTitle', summary: 'Give a conversation a title', tag: 'Conversations', access: whoStops },
+      {
+        path: '/v1/conversations/{id}/title',
+        request: { params, body: body(schemas.titleBody) },
+        responses: { 200: json(schemas.conversationView, 'The conversation with its title') },
+      },
+    ),
+    async (c) => {
+      const asked = c.req.valid('json');
+      const run = await conversationOf(c, dependencies, asked.tenantId);
+      const { title } = asked;
+      return once(c, dependencies, asked, async () => {
+        await setTitle(dependencies.pool, { ...run, title });
+        return { status: 200, body: await conversations.showConversation(dependencies, { ...run, title }) };
+      });
     },
   );
   app.openapi(

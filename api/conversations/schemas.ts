@@ -1,12 +1,19 @@
 /** What the routes of conversations and approvals take and give. */
 import { z } from '@hono/zod-openapi';
 import { turnIdSchema } from '../http/ids';
+import { pageFields } from '../http/pages';
 import { amount, author, ofTenant, roleSchema } from '../http/schemas';
+import { plainText } from '../http/text';
 import { runOptions } from '../runs/schemas';
+import { failureView, stateView, waitingForView } from '../runs/states';
+import { fileView, messageView } from '../runs/transcripts';
 
 /** The limits of a conversation hold for each of its turns. */
+const title = plainText(200).trim().openapi({ example: 'Sales in the first quarter' });
+
 export const startConversationBody = z.strictObject({
   ...runOptions,
+  title: title.optional().openapi({ description: 'When absent, the beginning of its first message stands for it.' }),
   limits: z
     .strictObject({
       maxSteps: z.number().int().min(1).max(200).default(25),
@@ -35,6 +42,7 @@ export const messageBody = z.strictObject({
 
 export const interruptBody = z.strictObject({ ...ofTenant, turnId: turnIdSchema.optional() });
 export const closeBody = z.strictObject(ofTenant);
+export const titleBody = z.strictObject({ ...ofTenant, title });
 
 export const approvalBody = z
   .strictObject({
@@ -60,7 +68,7 @@ export const turnView = z.object({
   number: z.number(),
   message: z.string(),
   status: z.enum(['queued', 'running', 'completed', 'quota_exceeded', 'failed', 'interrupted', 'cancelled']),
-  failure: z.record(z.string(), z.unknown()).nullable(),
+  failure: failureView.nullable(),
   costUsd: z.string(),
   createdAt: z.string(),
   startedAt: z.string().nullable(),
@@ -73,13 +81,21 @@ export const conversationView = z.object({
   tenantId: z.string(),
   userId: z.string().nullable(),
   workflowId: z.string(),
-  status: z.enum(['open', 'waiting_for_money', 'closed', 'cancelled', 'failed']),
-  waitingFor: z.record(z.string(), z.unknown()).nullable(),
+  title: z.string().nullable().openapi({
+    description: 'As it was given, or the beginning of its first message. Null before that, and once it is forgotten.',
+  }),
+  status: stateView.openapi({ description: '`running` while messages are taken, `completed` once it was closed.' }),
+  waitingFor: waitingForView.nullable(),
   model: z.string(),
+  file: fileView,
   costUsd: z.string(),
-  failure: z.record(z.string(), z.unknown()).nullable(),
+  failure: failureView.nullable(),
   createdAt: z.string(),
   endedAt: z.string().nullable(),
+  forgottenAt: z
+    .string()
+    .nullable()
+    .openapi({ description: 'When what was said and printed was deleted, as the retention says.' }),
 });
 export type ConversationView = z.infer<typeof conversationView>;
 
@@ -103,10 +119,14 @@ export const approvalView = z.object({
   decidedAt: z.string().nullable(),
 });
 export type ApprovalView = z.infer<typeof approvalView>;
-export const approvalsView = z.object({ approvals: z.array(approvalView) });
+export const approvalsView = z.object({ approvals: z.array(approvalView), ...pageFields });
 
-export const conversationsView = z.object({ conversations: z.array(conversationView) });
-export const openedView = z.object({ conversationId: z.string(), workflowId: z.string(), status: z.literal('open') });
+export const conversationsView = z.object({ conversations: z.array(conversationView), ...pageFields });
+export const openedView = z.object({
+  conversationId: z.string(),
+  workflowId: z.string(),
+  status: z.literal('running'),
+});
 export const closingView = z.object({ conversationId: z.string(), status: z.literal('closing') });
 export const sentMessageView = z.object({
   turnId: z.string(),
@@ -117,9 +137,9 @@ export const sentMessageView = z.object({
 export const interruptedView = z.object({ interrupted: z.enum(['queued', 'asked']) });
 /** What was said. */
 export const messagesView = z.object({
-  messages: z.array(
-    z.object({ sequence: z.number(), role: z.enum(['user', 'assistant']), content: z.array(z.unknown()) }),
-  ),
-  next: z.number().nullable().openapi({ description: 'The `after` of the next page.' }),
-  turns: z.array(turnView),
+  messages: z.array(messageView),
+  turns: z
+    .array(turnView)
+    .openapi({ description: 'As many as fit; a page has those after the ones of the page before.' }),
+  ...pageFields,
 });

@@ -4,15 +4,18 @@ import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/cl
 import { namespaceIdOf } from '../../temporal/namespace';
 import { inOneSpelling, isUuid, parseUuid } from '../../core/ids';
 import { readRunCost } from '../../store/run-steps';
-import { createRun, findRun, listRuns, type Run, type RunFailure } from '../../store/runs';
+import { createRun, findRun, type Run, type RunFailure } from '../../store/runs';
 import { addTurn, endQueuedTurn, type TurnView as StoredTurn } from '../../store/turns';
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from '../runs/request';
+import { pageOfRuns } from '../runs/service';
 import { refuseIfLost, startWorkflow } from '../runs/starting';
+import { waitingForOf } from '../runs/states';
+import { fileOfRun } from '../runs/transcripts';
 import { taskCharsMax } from '../http/schemas';
-import type { ConversationView, sentMessageView, StartConversationBody, TurnView } from './schemas';
+import type { conversationsView, ConversationView, sentMessageView, StartConversationBody, TurnView } from './schemas';
 
 /** How long a request waits for Temporal to take a message on. */
 const ringTimeoutMs = 5_000;
@@ -26,7 +29,7 @@ export async function startConversation(
     body,
     content,
   }: { conversationId: string; tenantId: string; body: StartConversationBody; content?: Buffer | undefined },
-): Promise<{ conversationId: string; workflowId: string; status: 'open' }> {
+): Promise<{ conversationId: string; workflowId: string; status: 'running' }> {
   const model = body.model ?? dependencies.defaultModel;
   const sent = fileOf(body, content);
   checkSizes('', sent?.content.length ?? 0);
@@ -34,9 +37,9 @@ export async function startConversation(
   await checkPrices(dependencies, { models: [model, ...(body.fallbackModels ?? [])], tier: body.sandbox.tier });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = conversationWorkflowId(conversationId);
-  const { userId } = body;
+  const { userId, title } = body;
   const namespace = await namespaceIdOf(dependencies.temporal);
-  const run = { runId: conversationId, tenantId, userId, workflowId, namespace, model, task: '', file };
+  const run = { runId: conversationId, tenantId, userId, workflowId, namespace, model, task: '', title, file };
   const status = await createRun(dependencies.pool, { ...run, type: 'conversation', options: optionsOf(body) });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId: conversationId });
   await startWorkflow(dependencies, {
@@ -45,7 +48,7 @@ export async function startConversation(
     input: { runId: conversationId, tenantId, model, ...inputOf(body), ...(unavailable ? { unavailable } : {}) },
     summary: `Conversation with ${model}`,
   });
-  return { conversationId, workflowId, status: 'open' };
+  return { conversationId, workflowId, status: 'running' };
 }
 
 /** @throws ApiError `not_found`, which does not tell whether another tenant has such a conversation. */
@@ -163,12 +166,22 @@ async function signal(run: Run, send: () => Promise<void>): Promise<void> {
   }
 }
 
-const statusOf = ({ status, waiting }: Run): ConversationView['status'] => {
-  if (status === 'running') return waiting ? 'waiting_for_money' : 'open';
-  return status === 'completed' ? 'closed' : status === 'cancelled' ? 'cancelled' : 'failed';
-};
+/** How much of a first message stands for a title. */
+const titleChars = 80;
 
-const asRecord = (value: object | null | undefined): Record<string, unknown> | null => (value ? { ...value } : null);
+/** On one line, as people read it in a list. */
+function titleOf({ title, beginning, forgottenAt }: Run): string | null {
+  if (title !== undefined) return title;
+  if (beginning === undefined || forgottenAt) return null;
+  const line = beginning.replace(/[\s\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]+/gu, ' ').trim();
+  const characters = [...line];
+  return characters.length <= titleChars
+    ? line
+    : `${characters
+        .slice(0, titleChars - 1)
+        .join('')
+        .trimEnd()}…`;
+}
 
 export async function showConversation({ pool }: ProcessDependencies, run: Run): Promise<ConversationView> {
   return viewOf(run, await readRunCost(pool, run));
@@ -180,27 +193,31 @@ function viewOf(run: Run, costUsd: string): ConversationView {
     tenantId: run.tenantId,
     userId: run.userId ?? null,
     workflowId: run.workflowId,
-    status: statusOf(run),
-    waitingFor: asRecord(run.waiting),
+    title: titleOf(run),
+    status: run.state,
+    waitingFor: waitingForOf(run),
     model: run.model,
+    file: fileOfRun(run),
     costUsd,
-    failure: asRecord(run.failure),
+    failure: run.failure ? { ...run.failure } : null,
     createdAt: run.createdAt.toISOString(),
     endedAt: run.endedAt?.toISOString() ?? null,
+    forgottenAt: run.forgottenAt?.toISOString() ?? null,
   };
 }
 
 /** A tenant's conversations, the newest first. */
 export async function showConversations(
   { pool }: ProcessDependencies,
-  query: { tenantId: string; userId?: string | undefined; before?: Date | undefined; limit: number },
-): Promise<ConversationView[]> {
-  return (await listRuns(pool, { ...query, type: 'conversation' })).map(({ costUsd, ...run }) => viewOf(run, costUsd));
+  query: Omit<Parameters<typeof pageOfRuns>[1], 'type'>,
+): Promise<z.infer<typeof conversationsView>> {
+  const { rows, nextCursor } = await pageOfRuns(pool, { ...query, type: 'conversation' });
+  return { conversations: rows.map(({ costUsd, ...run }) => viewOf(run, costUsd)), nextCursor };
 }
 
 export const turnViewOf = (turn: StoredTurn & { failure: RunFailure | null }): TurnView => ({
   ...turn,
-  failure: asRecord(turn.failure),
+  failure: turn.failure ? { ...turn.failure } : null,
   createdAt: turn.createdAt.toISOString(),
   startedAt: turn.startedAt?.toISOString() ?? null,
   endedAt: turn.endedAt?.toISOString() ?? null,

@@ -45,7 +45,7 @@ export function limitBodies(room = new BodyRoom()): MiddlewareHandler<ApiEnv> {
     if (bytes > maxBytes) tooLarge(maxBytes);
     if (bytes === 0) return next();
     const owner = ownerOf(c.get('caller'));
-    const body = room.take({ owner, bytes, requestId: c.get('requestId'), env: c.env }) ?? full(c);
+    const body = room.take({ owner, bytes, requestId: c.get('requestId'), env: c.env }) ?? full();
     try {
       // Reading through a counting stream costs most of a small request: only where nothing else says the length.
       if (!isOpen) return await next();
@@ -63,8 +63,7 @@ function tooLarge(bytes: number): never {
   throw new ApiError('payload_too_large', `The body is larger than ${bytes} bytes. Nothing was stored.`);
 }
 
-function full(c: ApiContext): never {
-  c.header('retry-after', '1');
+function full(): never {
   const message = 'Bodies that are being read already take all the room there is. Nothing of this one was stored.';
   throw new ApiError('too_much_at_once', message, { retryAfter: 1 });
 }

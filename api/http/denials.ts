@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi';
 import type { BindingQuota, Resource } from '../../core/budget/commands';
 import { parseUsd, usdToNumber } from '../../core/money';
 import { utilizationPercent } from '../../core/budget/quotas';
+import { errorCatalogue } from '../../core/errors';
 
 /** C1. Its amounts are JSON numbers, as clients of this format expect; they are for display. */
 export const quotaDetailsView = z.object({
@@ -18,18 +19,42 @@ export const quotaDetailsView = z.object({
 });
 export type QuotaDetails = z.infer<typeof quotaDetailsView>;
 
+/** The quota that stood in the way, its amounts exact. */
+export const bindingQuotaView = z
+  .object({
+    scope: z.enum(['platform', 'tenant', 'user']),
+    scopeId: z.string(),
+    resourceType: z.enum(['llm', 'e2b', 'all']),
+    period: z.enum(['day', 'week', 'month', 'lifetime']),
+    limitUsd: z.string(),
+    spentUsd: z.string(),
+    reservedUsd: z.string(),
+    remainingUsd: z.string(),
+    estimatedUsd: z.string().openapi({ description: 'What was asked for; "0" when that is not known yet.' }),
+    resetsAt: z.string().openapi({ description: 'In a far future when it never resets.' }),
+  })
+  .openapi('BindingQuota');
+
 /** C2. */
-export const denialView = z.object({
-  error: z.literal('quota_exceeded'),
-  message: z.string(),
-  resourceType: z.enum(['llm', 'e2b']),
-  quotaDetails: quotaDetailsView.optional(),
-  retryAfter: z.number().optional().openapi({
-    description: 'Seconds until the same request may fit. Absent where waiting cannot help.',
-  }),
-  operationId: z.string().optional().openapi({ description: 'The refused operation, when the caller named one.' }),
-});
-export type DenialBody = z.infer<typeof denialView>;
+export const denialView = z
+  .object({
+    error: z.literal('quota_exceeded'),
+    message: z.string(),
+    action: z.string().openapi({ description: 'What the reader can do.' }),
+    requestId: z.string().openapi({ description: 'The same as in the header X-Request-Id, and in the log.' }),
+    resourceType: z.enum(['llm', 'e2b']),
+    quotaDetails: quotaDetailsView
+      .optional()
+      .openapi({ description: 'The quota with amounts as numbers, for display.' }),
+    quota: bindingQuotaView.optional().openapi({ description: 'The same quota with exact amounts.' }),
+    retryAfter: z.number().optional().openapi({
+      description: 'Seconds until the same request may fit. Absent where waiting cannot help.',
+    }),
+    operationId: z.string().optional().openapi({ description: 'The refused operation, when the caller named one.' }),
+  })
+  .openapi('Denial');
+/** A denial, as far as whoever denies knows it. */
+export type DenialBody = Omit<z.infer<typeof denialView>, 'action' | 'requestId'>;
 
 /** A request that money was refused for. */
 export class Denied extends Error {
@@ -64,8 +89,15 @@ export const denialBody = ({ message, resource, quota, retryAfterSeconds }: Deni
   error: 'quota_exceeded',
   message,
   resourceType: resource,
-  ...(quota ? { quotaDetails: quotaDetails(quota) } : {}),
+  ...(quota ? { quotaDetails: quotaDetails(quota), quota } : {}),
   ...(retryAfterSeconds === undefined ? {} : { retryAfter: retryAfterSeconds }),
+});
+
+/** The same as it is answered. */
+export const deniedAnswer = (body: DenialBody, requestId: string): z.infer<typeof denialView> => ({
+  ...body,
+  action: errorCatalogue.quota_exceeded.action,
+  requestId,
 });
 
 /** One server-sent event. */

@@ -6,7 +6,7 @@ import { isDatabaseAway, passesColumn } from '../../store/pool';
 import type { Logger } from '../../telemetry/log';
 import { RepeatedFailures } from '../../telemetry/repeated-failures';
 import { cutRequest } from './bodies';
-import { denialEvents, Denied } from './denials';
+import { denialEvents, Denied, deniedAnswer } from './denials';
 import { ApiError, errorBody } from './errors';
 import type { ApiEnv } from './request';
 
@@ -25,24 +25,30 @@ export const refuseUnfit: NonNullable<App['defaultHook']> = (result) => {
   );
 };
 
+/**
+ * What a denial's header says where waiting by itself cannot help, which its body says by having no `retryAfter`: when to look
+ * whether somebody has raised the quota. Clients of HTTP that find no header ask again within a second.
+ */
+const hopelessSeconds = 3_600;
+
 /** Answers what the routes of `app` throw, and what has no route. */
 export function answerFailures(app: App, log: Logger): void {
   const failureLog = new RepeatedFailures(log, 'a request failed');
   app.onError((error, c) => {
     const requestId = c.get('requestId');
     if (error instanceof Denied) {
-      const { retryAfter } = error.body;
-      const headers: Record<string, string> = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) };
-      if (c.req.header('accept')?.includes('text/event-stream')) {
-        return c.body(denialEvents(error.body), 429, { ...headers, 'content-type': 'text/event-stream' });
-      }
-      return c.json(error.body, 429, headers);
+      const body = deniedAnswer(error.body, requestId);
+      c.header('retry-after', String(body.retryAfter ?? hopelessSeconds));
+      if (!c.req.header('accept')?.includes('text/event-stream')) return c.json(body, 429);
+      return c.body(denialEvents(body), 429, { 'content-type': 'text/event-stream' });
     }
     const known = cutRequest(c) ?? knownError(error);
     if (known !== error && known.status >= 500) {
       const tenantId = (c.get('caller') as KeyOwner | undefined)?.tenantId;
       failureLog.add(error, { requestId, tenantId, path: c.req.path, error });
     }
+    const { retryAfter } = known.more;
+    if (typeof retryAfter === 'number') c.header('retry-after', String(retryAfter));
     return c.json(errorBody(known, requestId), known.status as 400);
   });
   app.notFound((c) =>

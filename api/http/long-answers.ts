@@ -7,7 +7,7 @@ import { clientGone } from './request';
 import type { Callers } from './callers';
 import { ApiError } from './errors';
 
-export type LongKind = 'events' | 'export';
+export type LongKind = 'events' | 'export' | 'file';
 
 export interface LongLimits {
   /** Open at once, for one owner (a tenant, or a key of the administration) and in this process. */
@@ -22,16 +22,21 @@ export interface LongLimits {
 export const longLimits: Record<LongKind, LongLimits> = {
   events: { perOwner: 500, all: 5_000, unreadMs: 30_000, lastMs: 6 * 3_600_000 },
   export: { perOwner: 1, all: 4, unreadMs: 30_000, lastMs: 15 * 60_000 },
+  file: { perOwner: 8, all: 32, unreadMs: 30_000, lastMs: 15 * 60_000 },
 };
 
 /** An answer piece by piece. It stops by itself when the signal says so. */
-export type Pieces = (stopped: AbortSignal) => AsyncGenerator<string, void>;
+export type Pieces = (stopped: AbortSignal) => AsyncGenerator<string | Uint8Array, void>;
 
-const words: Record<LongKind, string> = { events: 'event streams', export: 'exports' };
+const words: Record<LongKind, string> = { events: 'event streams', export: 'exports', file: 'downloads of files' };
 
 export class LongAnswers {
-  private readonly counts = { events: new Map<string, number>(), export: new Map<string, number>() };
-  private readonly open = { events: 0, export: 0 };
+  private readonly counts = {
+    events: new Map<string, number>(),
+    export: new Map<string, number>(),
+    file: new Map<string, number>(),
+  };
+  private readonly open = { events: 0, export: 0, file: 0 };
 
   constructor(
     private readonly callers: Callers,
@@ -41,7 +46,7 @@ export class LongAnswers {
 
   /** How many are open. */
   get openCount(): number {
-    return this.open.events + this.open.export;
+    return this.open.events + this.open.export + this.open.file;
   }
 
   /**
@@ -54,7 +59,6 @@ export class LongAnswers {
     const { perOwner, all } = this.limits[kind];
     const own = this.counts[kind].get(owner) ?? 0;
     if (own >= perOwner || this.open[kind] >= all) {
-      c.header('retry-after', '5');
       const what =
         own >= perOwner ? `${own} ${words[kind]} of ${caller.tenantId ?? 'this key'}` : `${all} ${words[kind]}`;
       throw new ApiError('too_much_at_once', `There are ${what} open already. Nothing was begun.`, { retryAfter: 5 });
@@ -98,7 +102,7 @@ export class LongAnswers {
     };
     const answer = new LongAnswer(pieces(stopped), stopped, {
       unreadMs,
-      endsWhole: kind === 'export',
+      endsWhole: kind !== 'events',
       cut: () => c.env.outgoing.destroy(),
       halt: () => over.abort(),
       release,
@@ -135,13 +139,13 @@ interface LongParts {
 
 class LongAnswer {
   private readonly encoder = new TextEncoder();
-  private first: IteratorResult<string, void> | undefined;
+  private first: IteratorResult<string | Uint8Array, void> | undefined;
   private isReading = false;
   private isOver = false;
   private unread: NodeJS.Timeout | undefined;
 
   constructor(
-    private readonly pieces: AsyncGenerator<string, void>,
+    private readonly pieces: AsyncGenerator<string | Uint8Array, void>,
     private readonly stopped: AbortSignal,
     private readonly parts: LongParts,
   ) {}
@@ -173,7 +177,7 @@ class LongAnswer {
             if (next.done) {
               this.end();
               controller.close();
-            } else controller.enqueue(this.encoder.encode(next.value));
+            } else controller.enqueue(typeof next.value === 'string' ? this.encoder.encode(next.value) : next.value);
           } catch {
             return this.cut();
           } finally {

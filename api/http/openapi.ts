@@ -3,6 +3,7 @@ import { createRoute, z, type RouteConfig } from '@hono/zod-openapi';
 import type { Role } from '../../core/roles';
 import { denialView } from './denials';
 import { pathIdSchema } from './ids';
+import { refuseUnknown } from './parameters';
 import { errorView } from './schemas';
 
 export const json = <S extends z.ZodType>(schema: S, description: string) => ({
@@ -14,6 +15,8 @@ export const body = <S extends z.ZodType>(schema: S) => ({
   required: true as const,
   content: { 'application/json': { schema } },
 });
+/** A request's body, which may be left out. */
+export const optionalBody = <S extends z.ZodType>(schema: S) => ({ ...body(schema), required: false as const });
 export const idParam = (description: string) => z.object({ id: z.string().openapi({ description }) });
 /** Of what has a UUID. */
 export const uuidParam = (description: string) => z.object({ id: pathIdSchema(description) });
@@ -71,7 +74,12 @@ export const route = <P extends string, R extends Omit<RouteConfig, 'path'> & { 
     'x-roles': described.access,
     security,
     responses: { ...config.responses, ...failures },
+    middleware: refuseUnknown(parametersOf(config)),
   });
+
+/** The names of what a route takes behind the `?` of its address. */
+const parametersOf = ({ request }: Pick<RouteConfig, 'request'>): string[] =>
+  request?.query instanceof z.ZodObject ? Object.keys(request.query.shape) : [];
 
 /** A route that needs none. */
 export const keylessRoute = <P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(

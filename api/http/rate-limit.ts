@@ -2,7 +2,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type { MiddlewareHandler } from 'hono';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
-import type { ApiContext, ApiEnv } from './request';
+import type { ApiEnv } from './request';
 import { ApiError } from './errors';
 
 /** What gives money back, or says what was spent: refusing it would leave money held that nobody uses. */
@@ -11,16 +11,15 @@ const givesBack = /^\/v1\/reservations\/[^/]+\/(commit|release)$/;
 /** A caller that asks again at once, on many connections, would keep the process busy with refusals alone. */
 const refusedAfterMs = 200;
 
-/** Refuses after a moment. @throws the error, with its `retryAfter` as a header too. */
-export async function refuseLate(c: ApiContext, error: ApiError): Promise<never> {
+/** Refuses after a moment. @throws the error. */
+export async function refuseLate(error: ApiError): Promise<never> {
   await setTimeout(refusedAfterMs);
-  c.header('retry-after', String(error.more.retryAfter));
   throw error;
 }
 
 /**
  * Counts each key's requests in this process, second by second. A refusal takes a moment.
- * @throws ApiError `rate_limited` for those beyond `perSecond`, with the seconds to wait as `retryAfter` and `Retry-After`.
+ * @throws ApiError `rate_limited` for those beyond `perSecond`, with the seconds to wait.
  */
 export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
   const limiter = new RateLimiterMemory({ points: perSecond, duration: 1 });
@@ -32,7 +31,7 @@ export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
       if (!(refusal instanceof RateLimiterRes)) throw refusal;
       const retryAfter = Math.max(1, Math.ceil(refusal.msBeforeNext / 1_000));
       const message = `This key sent more than ${perSecond} requests within a second. Nothing was done.`;
-      await refuseLate(c, new ApiError('rate_limited', message, { retryAfter }));
+      await refuseLate(new ApiError('rate_limited', message, { retryAfter }));
     }
     return next();
   };

@@ -47,14 +47,20 @@ export const roleSchema = z.enum(roles);
 export const ofTenant = {
   tenantId: tenantIdSchema.optional().openapi({ description: 'With an administration key only.' }),
 };
-/** The same, of a request that has it in its query. */
-export const tenantQuery = z.object({ tenantId: tenantIdSchema.optional() });
-
-export const errorView = z.object({
-  error: z.string(),
-  message: z.string(),
-  action: z.string().optional(),
-  requestId: z.string().optional(),
-  operationId: z.string().optional().openapi({ description: 'The refused operation, when the caller named one.' }),
-  retryAfter: z.number().optional().openapi({ description: 'Seconds until the same request may be taken.' }),
+/** The same, of a request without a body: that has it in its query. */
+export const tenantQuery = z.object(ofTenant);
+/** Of one that has a body now, and still takes it there. */
+export const formerTenantQuery = z.object({
+  tenantId: tenantIdSchema.optional().openapi({ param: { deprecated: true, description: 'Send it in the body.' } }),
 });
+
+export const errorView = z
+  .object({
+    error: z.string().openapi({ description: 'A code of the catalogue of errors.', example: 'invalid_request' }),
+    message: z.string(),
+    action: z.string().openapi({ description: 'What the reader can do.' }),
+    requestId: z.string().openapi({ description: 'The same as in the header X-Request-Id, and in the log.' }),
+    operationId: z.string().optional().openapi({ description: 'The refused operation, when the caller named one.' }),
+    retryAfter: z.number().optional().openapi({ description: 'Seconds until the same request may be taken.' }),
+  })
+  .openapi('Error');

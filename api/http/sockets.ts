@@ -107,9 +107,8 @@ export class UntakenAnswers {
   }
 
   /** @throws ApiError `too_much_at_once` while answers of the same owner wait for somebody to read them. */
-  admit(c: ApiContext, owner: string): void {
+  admit(owner: string): void {
     if ((this.owned.get(owner)?.bytes ?? 0) <= this.limits.perOwnerBytes) return;
-    c.header('retry-after', '1');
     const message =
       'Answers that were made before and nobody has read yet take all the room there is. Nothing was done.';
     throw new ApiError('too_much_at_once', message, { retryAfter: 1 });
@@ -169,7 +168,7 @@ export const limitAnswers =
   async (c, next) => {
     const owner = ownerOf(c.get('caller'));
     untaken.own(c.env.outgoing, owner);
-    if (c.req.method === 'GET' || c.req.method === 'HEAD') untaken.admit(c, owner);
+    if (c.req.method === 'GET' || c.req.method === 'HEAD') untaken.admit(owner);
     await next();
     untaken.lookAgain();
   };

@@ -62,7 +62,7 @@ export function takeTurns(): MiddlewareHandler<ApiEnv> {
   return async (c, next) => {
     const name = ownerOf(c.get('caller'));
     const owner = owners.get(name) ?? { begun: 0, waiting: new Set() };
-    if (owner.waiting.size >= waitingMax) await refuseLate(c, tooMany());
+    if (owner.waiting.size >= waitingMax) await refuseLate(tooMany());
     owners.set(name, owner);
     plan();
     if (owner.begun < perTurn) owner.begun += 1;

@@ -19,6 +19,7 @@ import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { keyIdSchema } from '../http/ids';
 import { body, json, postRoute, route } from '../http/openapi';
+import { pageOf, pageQuery, placeOf } from '../http/pages';
 import { tenantQuery } from '../http/schemas';
 import * as schemas from './schemas';
 
@@ -55,13 +56,17 @@ const making: Room = (app, dependencies) => {
       {
         method: 'get',
         path: '/v1/keys',
-        request: { query: tenantQuery },
-        responses: { 200: json(z.object({ keys: z.array(schemas.keyView) }), 'The newest first') },
+        request: { query: tenantQuery.extend(pageQuery) },
+        responses: { 200: json(schemas.keysView, 'The newest first') },
       },
     ),
     async (c) => {
-      const tenantId = await tenantOf(c, dependencies, c.req.valid('query').tenantId);
-      return c.json({ keys: (await listApiKeys(pool, tenantId)).map(show) }, 200);
+      const { tenantId: named, cursor, limit } = c.req.valid('query');
+      const tenantId = await tenantOf(c, dependencies, named);
+      const [afterKeyId] = placeOf(cursor, z.tuple([z.uuid()])) ?? [];
+      const keys = await listApiKeys(pool, tenantId, { afterKeyId, limit: limit + 1 });
+      const { rows, nextCursor } = pageOf(keys, { limit, place: ({ apiKeyId }) => [apiKeyId] });
+      return c.json({ keys: rows.map(show), nextCursor }, 200);
     },
   );
   app.openapi(

@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi';
 import { tenantRoles } from '../../core/roles';
 import { author, ofTenant, roleSchema } from '../http/schemas';
 import { keyIdSchema } from '../http/ids';
+import { pageFields } from '../http/pages';
 import { plainText } from '../http/text';
 
 export const currentKeyView = z.object({
@@ -58,6 +59,7 @@ export const keyView = z.object({
   createdAt: z.string(),
   revokedAt: z.string().nullable().openapi({ description: 'From when on it is refused.' }),
 });
+export const keysView = z.object({ keys: z.array(keyView), ...pageFields });
 export const newKeyView = z.object({
   apiKeyId: z.string(),
   apiKey: z.string().openapi({ description: 'Shown only now.' }),

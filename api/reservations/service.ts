@@ -80,11 +80,13 @@ export async function claim({ pool }: ApiDependencies, key: OperationKey & { cla
   if ((await claimReservation(pool, key)) !== undefined) return;
   const found = await findOperation(pool, key);
   if (!found) throw noSuchReservation(key);
-  throw new ApiError('claim_refused', `The reservation is ${found.status}${claimedBy(found)}. No call may be made.`);
+  if (found.status === 'granted' && found.claimed)
+    throw new ApiError('claim_refused', 'The reservation is claimed by somebody else. No call may be made.', {
+      action: 'Make no call: it is for whoever claimed it. For a call of your own reserve under a new operation id.',
+    });
+  const how = found.status === 'granted' ? 'has run out' : `is ${found.status}`;
+  throw new ApiError('claim_refused', `The reservation ${how}. No call may be made.`);
 }
-
-const claimedBy = ({ status, claimed }: { status: string; claimed: boolean }): string =>
-  status === 'granted' ? (claimed ? ' and claimed by somebody else' : ' and has run out') : '';
 
 /**
  * Records what a call cost. Answers once Postgres holds it; the balances follow within moments. A call that was made without
@@ -161,7 +163,8 @@ function refusalOf(before: OutcomeAnswer, key: OperationKey): ApiError {
   if (before.claimedElsewhere) {
     return new ApiError(
       'claim_refused',
-      'Somebody else claimed this reservation. Nothing was recorded; send the claimToken.',
+      'The reservation was claimed under another claimToken than the request has. Nothing was recorded.',
+      { action: 'Send the `claimToken` that the claim was answered with. Whoever has none leaves it to the claim.' },
     );
   }
   const cost = before.outcomeUsd === null ? '' : ` with a cost of $${before.outcomeUsd}`;
@@ -182,7 +185,7 @@ export async function extend(
   if (!found) throw noSuchReservation(key);
   throw new ApiError(
     'claim_refused',
-    `The reservation is ${found.status === 'granted' ? 'overdue' : found.status}; it was not extended.`,
+    `The reservation ${found.status === 'granted' ? 'has run out' : `is ${found.status}`}; it was not extended.`,
   );
 }
 

@@ -8,7 +8,7 @@ import { findRunEvent, readRunEvents, type Run, type RunEvent, type RunFailure }
 import type { Pool } from '../../store/pool';
 import type { ApiDependencies } from '../http/context';
 import type { ApiContext } from '../http/request';
-import { denialBody, denialEvents, sseEvent } from '../http/denials';
+import { denialBody, denialEvents, deniedAnswer, sseEvent } from '../http/denials';
 import type { LongOrder } from '../http/long-answers';
 import { streamHeaders } from '../http/openapi';
 import type { RunWatch } from './run-watchers';
@@ -27,11 +27,11 @@ export interface StreamOrder {
 async function* runEvents(
   { streamPool: pool, watchers }: Pick<ApiDependencies, 'streamPool' | 'watchers'>,
   run: Run,
-  { stopped, ...order }: StreamOrder & { stopped: AbortSignal },
+  { stopped, requestId, ...order }: StreamOrder & { stopped: AbortSignal; requestId: string },
 ): AsyncGenerator<string, void> {
   const watch = watchers.watch(run);
   try {
-    yield* new Follower({ pool, watch, run, order }).follow(stopped);
+    yield* new Follower({ requestId, pool, watch, run, order }).follow(stopped);
   } catch (error) {
     // A client that left is no error, and a stream that broke is taken up again by its number.
     if (!stopped.aborted) yield `: the stream broke (${(error as Error).name}); come back with Last-Event-ID\n\n`;
@@ -49,7 +49,7 @@ export const streamRunEvents = (
   dependencies.longAnswers.answer(c, {
     kind: 'events',
     headers: { ...streamHeaders, ...headers },
-    pieces: (stopped) => runEvents(dependencies, run, { ...order, stopped }),
+    pieces: (stopped) => runEvents(dependencies, run, { ...order, stopped, requestId: c.get('requestId') }),
     ...more,
   });
 
@@ -60,6 +60,8 @@ export interface EventsAnswer extends Pick<LongOrder, 'place' | 'gone'> {
 }
 
 interface FollowerParts {
+  /** Of the request that asked for the stream. */
+  requestId: string;
   pool: Pool;
   watch: RunWatch;
   run: Run;
@@ -90,7 +92,7 @@ class Follower {
     yield ': what happens, as it happens\n\n';
     const ended = await this.comeBack();
     if (ended) {
-      yield endOf(ended);
+      yield endOf(ended, this.parts.requestId);
       return;
     }
     while (!signal.aborted) {
@@ -134,7 +136,7 @@ class Follower {
     if (type === 'model.replied') this.rest(String(data.operationId), String(data.text));
     this.send(sseEvent({ id: sequence, event: type, data: { sequence, at: createdAt.toISOString(), ...data } }));
     if (type !== 'run.ended' && !isOwnEnd) return false;
-    this.send(endOf(data as unknown as RunEnded));
+    this.send(endOf(data as unknown as RunEnded, this.parts.requestId));
     return true;
   }
 
@@ -177,14 +179,13 @@ interface RunEnded {
 }
 
 /** How a stream ends; a run that was denied midway ends as C5 says. */
-function endOf({ status, failure }: RunEnded): string {
+function endOf({ status, failure }: RunEnded, requestId: string): string {
   if (status !== 'quota_exceeded') return sseEvent({ event: 'done', data: { status } });
-  return denialEvents(
-    denialBody({
-      message: failure?.message ?? 'The run was denied.',
-      resource: failure?.resource ?? 'llm',
-      quota: failure?.quota,
-      retryAfterSeconds: failure?.retryAfterSeconds,
-    }),
-  );
+  const body = denialBody({
+    message: failure?.message ?? 'The run was denied.',
+    resource: failure?.resource ?? 'llm',
+    quota: failure?.quota,
+    retryAfterSeconds: failure?.retryAfterSeconds,
+  });
+  return denialEvents(deniedAnswer(body, requestId));
 }

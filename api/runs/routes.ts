@@ -4,13 +4,15 @@ import { everybody, whoSpends, whoStops } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
-import { body, denied, eventStream, json, postRoute, route, uuidParam } from '../http/openapi';
+import { body, denied, eventStream, json, optionalBody, postRoute, route, uuidParam } from '../http/openapi';
+import { pageQuery } from '../http/pages';
 import { withFileHash, type ApiEnv } from '../http/request';
-import { tenantQuery } from '../http/schemas';
+import { formerTenantQuery, tenantQuery } from '../http/schemas';
 import { streamRunEvents } from './events';
 import * as schemas from './schemas';
 import { cancelRun, findRunOrFail, showRun, showRuns } from './service';
 import { startRun } from './starting';
+import { fileAnswer, sendFile, showTranscript, transcriptView } from './transcripts';
 
 export function runRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
@@ -51,10 +53,11 @@ export function runRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
       const { tenantId: named, before, ...query } = c.req.valid('query');
       const tenantId = await tenantFor(c, dependencies, named);
       const asked = { tenantId, ...query, before: before === undefined ? undefined : new Date(before) };
-      return c.json({ runs: await showRuns(dependencies, asked) }, 200);
+      return c.json(await showRuns(dependencies, asked), 200);
     },
   );
   oneRun(app, dependencies);
+  saidAndDone(app, dependencies);
 }
 
 const params = uuidParam('The run');
@@ -102,17 +105,66 @@ function oneRun(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
       { operationId: 'cancelRun', summary: 'Ask a run to stop', tag: 'Runs', access: whoStops },
       {
         path: '/v1/runs/{id}/cancel',
-        request: { params, query: tenantQuery },
+        request: { params, query: formerTenantQuery, body: optionalBody(schemas.cancelBody) },
         responses: { 202: json(schemas.cancelledRunView, 'The run was asked to stop') },
       },
     ),
     async (c) => {
-      const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
+      const asked = c.req.valid('json') as schemas.CancelBody | undefined;
+      const tenantId = await tenantFor(c, dependencies, asked?.tenantId ?? c.req.valid('query').tenantId);
       const run = await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id });
       return once(c, dependencies, { cancel: run.runId }, async () => {
         await cancelRun(dependencies, run);
         return { status: 202, body: { runId: run.runId, status: 'cancelling' } };
       });
+    },
+  );
+}
+
+/** What was asked, said, run and printed, for whoever may read it. */
+function saidAndDone(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  app.openapi(
+    route(
+      {
+        operationId: 'listRunMessages',
+        summary: 'Read what was asked, said, run and printed',
+        tag: 'Runs',
+        access: everybody,
+      },
+      {
+        method: 'get',
+        path: '/v1/runs/{id}/messages',
+        request: { params, query: tenantQuery.extend(pageQuery) },
+        responses: {
+          200: json(transcriptView, 'The task, what the model said, its programs and what they printed, in order'),
+        },
+      },
+    ),
+    async (c) => {
+      const { tenantId: named, ...page } = c.req.valid('query');
+      const tenantId = await tenantFor(c, dependencies, named);
+      const run = await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id });
+      return c.json(await showTranscript(dependencies, run, page), 200);
+    },
+  );
+  app.openapi(
+    route(
+      {
+        operationId: 'downloadRunFile',
+        summary: 'Download the file that came with a run',
+        tag: 'Runs',
+        access: everybody,
+      },
+      {
+        method: 'get',
+        path: '/v1/runs/{id}/file',
+        request: { params, query: tenantQuery },
+        responses: { 200: fileAnswer },
+      },
+    ),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('query').tenantId);
+      return sendFile(c, dependencies, await findRunOrFail(dependencies, { tenantId, runId: c.req.valid('param').id }));
     },
   );
 }

@@ -3,8 +3,11 @@ import { z } from '@hono/zod-openapi';
 import { toolNames } from '../../core/agent/tools';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import { tenantIdSchema, userIdSchema } from '../http/ids';
+import { pageFields, pageQuery } from '../http/pages';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { fileName, plainText } from '../http/text';
+import { failureView, stateView, waitingForView } from './states';
+import { fileView } from './transcripts';
 
 /** What a run and a conversation have in common. */
 export const runOptions = {
@@ -105,11 +108,17 @@ export const runView = z.object({
   runId: z.string(),
   tenantId: z.string(),
   workflowId: z.string(),
-  status: z.enum(['running', 'waiting_for_money', 'completed', 'quota_exceeded', 'failed', 'cancelled']),
-  waitingFor: z.record(z.string(), z.unknown()).nullable(),
+  status: stateView,
+  waitingFor: waitingForView.nullable(),
   model: z.string(),
+  task: z
+    .string()
+    .nullable()
+    .openapi({ description: 'What was asked. Null of a conversation, and once it is forgotten.' }),
+  instructions: z.string().nullable().openapi({ description: 'What was added to the instructions of the model.' }),
+  file: fileView,
   answer: z.string().nullable(),
-  failure: z.record(z.string(), z.unknown()).nullable(),
+  failure: failureView.nullable(),
   costUsd: z.string(),
   quota: z
     .object({ limitUsd: z.string(), topupUsd: z.string(), spentUsd: z.string(), reservedUsd: z.string() })
@@ -117,22 +126,29 @@ export const runView = z.object({
   steps: z.array(runStep),
   createdAt: z.string(),
   endedAt: z.string().nullable(),
+  forgottenAt: z
+    .string()
+    .nullable()
+    .openapi({ description: 'When what was asked, said and printed was deleted, as the retention says.' }),
 });
 export type RunView = z.infer<typeof runView>;
 
 export const runsQuery = z.strictObject({
   tenantId: tenantIdSchema.optional(),
   type: z.enum(['task', 'conversation']).default('task'),
-  status: z.enum(['running', 'completed', 'quota_exceeded', 'failed', 'cancelled']).optional(),
+  status: stateView.optional(),
   userId: userIdSchema.optional(),
-  before: moment.optional(),
-  limit: z.coerce.number().int().min(1).max(500).default(50),
+  before: moment.optional().openapi({ description: 'Begun before this moment.' }),
+  ...pageQuery,
 });
 /** A run without its steps. */
-export const runSummary = runView.omit({ steps: true, quota: true, answer: true, waitingFor: true }).extend({
+const leftOut = { steps: true, quota: true, answer: true, task: true, instructions: true } as const;
+export const runSummary = runView.omit(leftOut).extend({
   userId: z.string().nullable(),
 });
-export const runsView = z.object({ runs: z.array(runSummary) });
+export const runsView = z.object({ runs: z.array(runSummary), ...pageFields });
 export const startedRunView = z.object({ runId: z.string(), workflowId: z.string(), status: z.literal('running') });
 export type StartedRun = z.infer<typeof startedRunView>;
+export const cancelBody = z.strictObject(ofTenant);
+export type CancelBody = z.infer<typeof cancelBody>;
 export const cancelledRunView = z.object({ runId: z.string(), status: z.literal('cancelling') });

@@ -1,14 +1,19 @@
 /** Showing and cancelling runs. */
-import type { z } from '@hono/zod-openapi';
+import { z } from '@hono/zod-openapi';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { parseUuid } from '../../core/ids';
 import { omitUndefined } from '../../core/omit-undefined';
 import { listQuotas } from '../../store/quotas';
 import { readRunCost, readRunSteps } from '../../store/run-steps';
-import { findRun, listRuns, type Run, type RunFilter } from '../../store/runs';
+import type { Pool } from '../../store/pool';
+import { listRuns, type ListedRun, type RunFilter } from '../../store/run-lists';
+import { findRun, type Run } from '../../store/runs';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
-import type { runSummary, RunView } from './schemas';
+import { pageOf, placeOf } from '../http/pages';
+import type { RunView, runsView } from './schemas';
+import { waitingForOf } from './states';
+import { fileOfRun } from './transcripts';
 
 /** A run as callers see it; undefined when the tenant has none of that id. */
 export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<RunView> {
@@ -22,9 +27,12 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     runId: run.runId,
     tenantId: run.tenantId,
     workflowId: run.workflowId,
-    status: statusOf(run),
-    waitingFor: run.waiting ? { ...run.waiting } : null,
+    status: run.state,
+    waitingFor: waitingForOf(run),
     model: run.model,
+    task: run.type === 'task' && !run.forgottenAt ? run.task : null,
+    instructions: typeof run.options.instructions === 'string' ? run.options.instructions : null,
+    file: fileOfRun(run),
     answer: run.answer ?? null,
     failure: run.failure ? { ...run.failure } : null,
     costUsd,
@@ -41,30 +49,51 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     })),
     createdAt: run.createdAt.toISOString(),
     endedAt: run.endedAt?.toISOString() ?? null,
+    forgottenAt: run.forgottenAt?.toISOString() ?? null,
   };
 }
 
 /** A tenant's runs without their steps, the newest first. */
 export async function showRuns(
   { pool }: ProcessDependencies,
-  query: RunFilter & { tenantId: string; limit: number },
-): Promise<z.infer<typeof runSummary>[]> {
-  return (await listRuns(pool, query)).map((run) => ({
+  { cursor, limit, ...filter }: RunFilter & RunPage,
+): Promise<z.infer<typeof runsView>> {
+  const { rows, nextCursor } = await pageOfRuns(pool, { ...filter, cursor, limit });
+  const runs = rows.map((run) => ({
     runId: run.runId,
     tenantId: run.tenantId,
     userId: run.userId ?? null,
     workflowId: run.workflowId,
-    status: statusOf(run),
+    status: run.state,
+    waitingFor: waitingForOf(run),
     model: run.model,
+    file: fileOfRun(run),
     failure: run.failure ? { ...run.failure } : null,
     costUsd: run.costUsd,
     createdAt: run.createdAt.toISOString(),
     endedAt: run.endedAt?.toISOString() ?? null,
+    forgottenAt: run.forgottenAt?.toISOString() ?? null,
   }));
+  return { runs, nextCursor };
 }
 
-const statusOf = ({ status, waiting }: Run): RunView['status'] =>
-  status === 'running' && waiting ? 'waiting_for_money' : status;
+interface RunPage {
+  tenantId: string;
+  cursor?: string | undefined;
+  limit: number;
+}
+
+const place = z.tuple([z.uuid()]);
+
+/** A page of runs, or of conversations. */
+export async function pageOfRuns(
+  pool: Pool,
+  { cursor, limit, ...filter }: RunFilter & RunPage,
+): Promise<{ rows: ListedRun[]; nextCursor: string | null }> {
+  const [afterRunId] = placeOf(cursor, place) ?? [];
+  const rows = await listRuns(pool, { ...filter, afterRunId, limit: limit + 1 });
+  return pageOf(rows, { limit, place: ({ runId }) => [runId] });
+}
 
 /** @throws ApiError `not_found`, which does not tell whether another tenant has such a run. */
 export async function findRunOrFail(

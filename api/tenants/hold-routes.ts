@@ -1,5 +1,5 @@
 /** The routes that show what is held and what was spent, and by which a person corrects both. */
-import type { OpenAPIHono } from '@hono/zod-openapi';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { adjustCost, noteInAudit } from '../../store/operator-changes';
 import { listReservations, readReservation } from '../../store/reservations';
 import { everybody, whoSteers } from '../http/access';
@@ -7,11 +7,15 @@ import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { operationIdSchema } from '../http/ids';
 import { body, json, postRoute, route } from '../http/openapi';
+import { pageOf, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
 import { releasedView } from '../reservations/schemas';
 import { release } from '../reservations/service';
 import { ordering, orders, params } from './orders';
 import * as schemas from './schemas';
+
+/** A moment as Postgres writes it, and the operation. */
+const place = z.tuple([z.string().regex(/^[\d :.+-]{10,40}$/), z.uuid()]);
 
 export function holdRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const order = orders(dependencies);
@@ -33,8 +37,15 @@ export function holdRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenci
     ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
-      const unverified = c.req.valid('query').unverified === 'true';
-      return c.json({ tenantId, holds: await listReservations(pool, { tenantId, unverified }) }, 200);
+      const { cursor, limit, unverified } = c.req.valid('query');
+      const [placedAt, operationId] = placeOf(cursor, place) ?? [];
+      const after = placedAt === undefined || operationId === undefined ? undefined : { placedAt, operationId };
+      const which = { tenantId, unverified: unverified === 'true', after, limit: limit + 1 };
+      const { rows, nextCursor } = pageOf(await listReservations(pool, which), {
+        limit,
+        place: (hold) => [hold.placedAt, hold.operationId],
+      });
+      return c.json({ tenantId, holds: rows.map(({ placedAt: _, ...hold }) => hold), nextCursor }, 200);
     },
   );
   app.openapi(

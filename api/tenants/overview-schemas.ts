@@ -1,5 +1,6 @@
 /** How a tenant stands, as the dashboard is told. */
 import { z } from '@hono/zod-openapi';
+import { pageFields } from '../http/pages';
 import { usageView } from '../usage/schemas';
 import { frozenFields, moreUserQuotas, quotaView } from './schemas';
 
@@ -24,7 +25,7 @@ export const tenantSummary = z.object({
   reservedUsd: z.string().nullable(),
   createdAt: at,
 });
-export const tenantsView = z.object({ tenants: z.array(tenantSummary) });
+export const tenantsView = z.object({ tenants: z.array(tenantSummary), ...pageFields });
 
 /** How a tenant stands. */
 export const overviewView = z.object({

@@ -1,10 +1,11 @@
 /** The routes by which administration sees every tenant, and steers the quotas that bind all of them together. */
-import type { OpenAPIHono, z } from '@hono/zod-openapi';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { listPlatformQuotas, setPlatformQuotas } from '../../store/leases';
 import { listTenants } from '../../store/operator-changes';
 import { administrationAlone } from '../http/access';
 import { operatorOf, type ApiDependencies } from '../http/context';
 import { body, json, route } from '../http/openapi';
+import { pageOf, pageQuery, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
 import { tenantsView } from './overview-schemas';
 import { showQuota } from './quota-view';
@@ -17,15 +18,17 @@ export function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependenci
       {
         method: 'get',
         path: '/v1/tenants',
+        request: { query: z.object(pageQuery) },
         responses: { 200: json(tenantsView, 'Every tenant, with its monthly quota') },
       },
     ),
     async (c) => {
-      const tenants = await listTenants(pool);
-      return c.json(
-        { tenants: tenants.map((tenant) => ({ ...tenant, createdAt: tenant.createdAt.toISOString() })) },
-        200,
-      );
+      const { cursor, limit } = c.req.valid('query');
+      const [after] = placeOf(cursor, z.tuple([z.string()])) ?? [];
+      const found = await listTenants(pool, { after, limit: limit + 1 });
+      const { rows, nextCursor } = pageOf(found, { limit, place: ({ tenantId }) => [tenantId] });
+      const tenants = rows.map((tenant) => ({ ...tenant, createdAt: tenant.createdAt.toISOString() }));
+      return c.json({ tenants, nextCursor }, 200);
     },
   );
   const path = '/v1/platform/quotas';

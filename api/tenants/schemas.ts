@@ -1,6 +1,7 @@
 /** What the routes of tenants and their quotas take and give. */
 import { z } from '@hono/zod-openapi';
 import { operationIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
+import { pageFields, pageQuery } from '../http/pages';
 import { amount, author, reason, roleSchema } from '../http/schemas';
 import { plainText } from '../http/text';
 import { reservationView } from '../reservations/schemas';
@@ -172,8 +173,8 @@ export const adjustmentView = z.object({
   costUsd: z.string(),
   differenceUsd: z.string(),
 });
-export const holdsQuery = z.object({ unverified: z.enum(['true', 'false']).optional() });
-export const holdsView = z.object({ tenantId: z.string(), holds: z.array(reservationView) });
+export const holdsQuery = z.object({ unverified: z.enum(['true', 'false']).optional(), ...pageQuery });
+export const holdsView = z.object({ tenantId: z.string(), holds: z.array(reservationView), ...pageFields });
 export const releaseHoldBody = z.strictObject({ reason, author });
 
 export const deleteTenantBody = z.strictObject({

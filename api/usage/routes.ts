@@ -1,5 +1,5 @@
 /** What was spent: sums, the ledger line by line, and the gate that tells beforehand what would fit. */
-import type { OpenAPIHono } from '@hono/zod-openapi';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { dayMs } from '../../core/budget/periods';
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
@@ -18,6 +18,7 @@ import { ApiError } from '../http/errors';
 import { gate } from '../tenants/gate';
 import type { Pieces } from '../http/long-answers';
 import { body, denied, json, medium, postRoute, route } from '../http/openapi';
+import { cursorOf, placeOf } from '../http/pages';
 import { showQuota } from '../tenants/quota-view';
 import * as schemas from './schemas';
 
@@ -109,6 +110,8 @@ const recordColumns = [
   'reason',
 ] as const satisfies readonly (keyof schemas.CostRecordView)[];
 
+const place = z.tuple([z.string().regex(/^\d{1,18}$/)]);
+
 function costRecords(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
   app.openapi(
@@ -119,17 +122,13 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
         path: '/v1/cost-records',
         request: { query: schemas.costRecordsQuery },
         responses: {
-          200: orCsv(
-            json(
-              schemas.costRecordsView,
-              'Ledger lines that match, oldest first; `next` is the `after` of the next page',
-            ),
-          ),
+          200: orCsv(json(schemas.costRecordsView, 'Ledger lines that match, oldest first')),
         },
       },
     ),
     async (c) => {
-      const { tenantId: named, from, to, format, after, limit, ...filters } = c.req.valid('query');
+      const { tenantId: named, from, to, format, cursor, limit, ...filters } = c.req.valid('query');
+      const [after] = placeOf(cursor, place) ?? [];
       const tenantId = await tenantFor(c, dependencies, named);
       const filter = {
         ...filters,
@@ -140,8 +139,9 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
         const { records, hasMore } = await inSpan(spanNames.costQuery, { tenantId }, () =>
           inSpan(spanNames.costQueryDb, {}, () => listCostRecords(pool, { tenantId, filter, after, limit })),
         );
-        const next = hasMore ? (records.at(-1)?.costRecordId ?? null) : null;
-        return c.json({ records: records.map(recordViewOf), next }, 200);
+        const last = records.at(-1);
+        const nextCursor = cursorOf(hasMore && last ? [last.costRecordId] : undefined);
+        return c.json({ records: records.map(recordViewOf), nextCursor }, 200);
       }
       return csvFile(c, dependencies, 'cost-records.csv', () =>
         ledgerLines(dependencies.exportPool, { tenantId, filter, after }),

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { usageGroups } from '../../core/usage-groups';
 import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
+import { pageFields, pageQuery } from '../http/pages';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { plainText } from '../http/text';
 import { quotaView } from '../tenants/schemas';
@@ -45,11 +46,7 @@ export const costRecordsQuery = z.strictObject({
   resource: z.enum(['llm', 'e2b']).optional(),
   settlement: z.enum(['actual', 'unverified']).optional(),
   format: z.enum(['json', 'csv']).default('json').openapi({ description: 'csv: all that match.' }),
-  after: z
-    .string()
-    .regex(/^\d{1,18}$/, { error: 'must be the `next` of a page' })
-    .optional(),
-  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+  ...pageQuery,
 });
 
 export const costRecordView = z.object({
@@ -74,7 +71,7 @@ export const costRecordView = z.object({
   reason: z.string().nullable().openapi({ description: 'Why a person corrected it, of an entry `adjustment`.' }),
 });
 export type CostRecordView = z.infer<typeof costRecordView>;
-export const costRecordsView = z.object({ records: z.array(costRecordView), next: z.string().nullable() });
+export const costRecordsView = z.object({ records: z.array(costRecordView), ...pageFields });
 
 export const usageQuery = z.strictObject({
   tenantId: tenantIdSchema.optional(),

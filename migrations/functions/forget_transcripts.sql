@@ -20,7 +20,7 @@ BEGIN
   UPDATE run_events SET data = data - ARRAY['text', 'output', 'code', 'message', 'answer', 'input', 'question', 'summary']
   WHERE run_id = ANY (v_runs) AND data ?| ARRAY['text', 'output', 'code', 'message', 'answer', 'input', 'question', 'summary'];
   UPDATE runs
-  SET task = CASE type WHEN 'task' THEN '(forgotten)' ELSE '' END, answer = NULL, options = options - 'instructions',
+  SET task = CASE type WHEN 'task' THEN '(forgotten)' ELSE '' END, answer = NULL, title = NULL, options = options - 'instructions',
       transcript_forgotten_at = clock_timestamp()
   WHERE run_id = ANY (v_runs);
   RETURN cardinality(v_runs);

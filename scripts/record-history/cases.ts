@@ -245,7 +245,7 @@ class Talk {
   async quiet(): Promise<void> {
     const key = { tenantId: this.tenantId, runId: this.conversationId };
     await until('all is answered', async () =>
-      (await listTurns(this.stack.pool, key)).every(({ status }) => !['queued', 'running'].includes(status)),
+      (await listTurns(this.stack.pool, key)).turns.every(({ status }) => !['queued', 'running'].includes(status)),
     );
   }
 }

@@ -12,5 +12,5 @@ export interface Recorded {
 /** The next question that a run has for a person. */
 export const askedNext = (stack: TestStack, run: { tenantId: string; runId: string }): Promise<Approval> =>
   until('somebody is asked', async () =>
-    (await listApprovals(stack.pool, run)).find(({ status }) => status === 'pending'),
+    (await listApprovals(stack.pool, run)).approvals.find(({ status }) => status === 'pending'),
   );

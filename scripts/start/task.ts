@@ -5,7 +5,7 @@ import { createSpendlockClient, QuotaExceededError, SpendlockApiError, type RunV
 import { formatUsdFixed, parseUsd } from '../../core/money';
 import { findModelPrice } from '../../core/prices/prices';
 import { readPrices } from '../../store/prices';
-import { listRuns } from '../../store/runs';
+import { listRuns } from '../../store/run-lists';
 import { DEMO_FILE, DEMO_TASK } from '../stand-ins';
 import { makeBudgetTenant } from './budget-tenant';
 import type { StartOptions } from './options';

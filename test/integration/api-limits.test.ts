@@ -183,11 +183,13 @@ describe('limits of the API', () => {
     expect((await topUp()).status).toBe(200);
     const second = await topUp();
     expect([second.status, second.body.error]).toEqual([400, 'invalid_amount']);
-    const run = randomUUID();
-    for (const path of [`/v1/conversations/${run}/messages?after=2147483648&tenantId=${tenantId}`]) {
-      const { status, body } = await api.call('GET', path);
-      expect([status, body.error]).toEqual([400, 'invalid_request']);
-    }
+    const run = await api.admin.conversations.create({ tenantId });
+    const cursor = Buffer.from(JSON.stringify([2_147_483_648, 0])).toString('base64url');
+    const { status, body } = await api.call(
+      'GET',
+      `/v1/conversations/${run.conversationId}/messages?cursor=${cursor}&tenantId=${tenantId}`,
+    );
+    expect([status, body.error]).toEqual([400, 'invalid_request']);
     const price = await api.call('POST', '/v1/sandbox-prices', {
       body: {
         tier: 'old',

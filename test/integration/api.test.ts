@@ -24,6 +24,100 @@ describe('the API', () => {
   const bodyOf = async (response: Response): Promise<Body> => (await response.json()) as Body;
   const newTenantId = (): string => `api-${randomUUID().slice(0, 8)}`;
 
+  describe('lists and addresses', () => {
+    const follow = async (path: string, list: string, key = api.adminKey): Promise<unknown[]> => {
+      const found: unknown[] = [];
+      for (let cursor: string | null = ''; cursor !== null;) {
+        const { status, body } = await api.call('GET', `${path}${path.includes('?') ? '&' : '?'}limit=2${cursor}`, {
+          key,
+        });
+        expect([path, status]).toEqual([path, 200]);
+        const page = body[list] as unknown[];
+        expect(page.length).toBeLessThanOrEqual(2);
+        found.push(...page);
+        cursor = typeof body.nextCursor === 'string' ? `&cursor=${body.nextCursor}` : null;
+      }
+      return found;
+    };
+
+    test('XE13: each list is followed to its end by its cursor, without a gap or a repeat', async () => {
+      const tenantId = await stack.tenant('50');
+      const client = await api.clientOf(tenantId);
+      const ids: Record<string, string[]> = { conversations: [], keys: [], holds: [] };
+      for (let at = 0; at < 5; at += 1) {
+        ids.conversations?.push((await client.conversations.create({ title: `Number ${at}` })).conversationId);
+        ids.keys?.push((await api.admin.keys.create({ tenantId, label: `key ${at}` })).apiKeyId);
+        const operationId = randomUUID();
+        await client.reserve({ operationId, resource: 'llm', amountUsd: '0.01' });
+        ids.holds?.push(operationId);
+      }
+      const key = await api.keyOf(tenantId);
+      const newest = [...(ids.conversations ?? [])].reverse();
+      const talks = (await follow('/v1/conversations', 'conversations', key)) as {
+        conversationId: string;
+        title: string;
+      }[];
+      expect(talks.map(({ conversationId }) => conversationId)).toEqual(newest);
+      expect(talks.map(({ title }) => title)).toEqual([4, 3, 2, 1, 0].map((at) => `Number ${at}`));
+      const runs = (await follow('/v1/runs?type=conversation', 'runs', key)) as { runId: string }[];
+      expect(runs.map(({ runId }) => runId)).toEqual(newest);
+      const holds = (await follow(`/v1/tenants/${tenantId}/holds`, 'holds', key)) as { operationId: string }[];
+      expect(holds.map(({ operationId }) => operationId)).toEqual(ids.holds);
+      const keys = (await follow(`/v1/keys?tenantId=${tenantId}`, 'keys')) as { apiKeyId: string }[];
+      expect(keys.map(({ apiKeyId }) => apiKeyId)).toEqual(expect.arrayContaining(ids.keys ?? []));
+      expect(new Set(keys.map(({ apiKeyId }) => apiKeyId)).size).toBe(keys.length);
+      const tenants = (await follow('/v1/tenants', 'tenants')) as { tenantId: string }[];
+      expect(new Set(tenants.map((one) => one.tenantId)).size).toBe(tenants.length);
+      expect(tenants.map((one) => one.tenantId)).toContain(tenantId);
+      for (const operationId of ids.holds ?? []) await client.commit(operationId, { costUsd: '0.01' });
+      const records = await until('all is in the ledger', async () => {
+        const found = (await follow('/v1/cost-records', 'records', key)) as { operationId: string }[];
+        return found.length === 5 && found;
+      });
+      expect(records.map(({ operationId }) => operationId).sort()).toEqual([...(ids.holds ?? [])].sort());
+      for (const cursor of ['x', Buffer.from('[1]').toString('base64url')]) {
+        const { status, body } = await api.call('GET', `/v1/runs?cursor=${cursor}`, { key });
+        expect([status, body.message]).toEqual([400, expect.stringMatching(/^cursor: must be the `nextCursor`/)]);
+      }
+    });
+
+    test('XE13: a parameter that is not known is refused by every route, which names those that are', async () => {
+      const { paths } = (await (await api.request('/openapi.json', { key: '' })).json()) as ApiDescription;
+      const asked = Object.entries(paths).flatMap(([path, methods]) =>
+        Object.keys(methods).flatMap((method) =>
+          path.startsWith('/v1/') ? [{ method: method.toUpperCase(), path }] : [],
+        ),
+      );
+      expect(asked.length).toBeGreaterThan(45);
+      for (const { method, path } of asked) {
+        const where = `${path.replaceAll(/\{\w+\}/g, randomUUID())}?tennantId=acme`;
+        const { status, body } = await api.call(method, where, method === 'GET' ? {} : { method, body: {} });
+        expect([method, path, status, body.message]).toEqual([
+          method,
+          path,
+          400,
+          expect.stringMatching(/^"tennantId": .* has no such parameter[.] It takes .+[.] Nothing was done[.]$/),
+        ]);
+      }
+      const { body } = await api.call('GET', '/v1/approvals?runid=x');
+      expect(body.message).toContain('It takes tenantId, runId, cursor, limit.');
+    });
+
+    test('XE20: a conversation is listed by its title: the one it was given, else how its first message begins', async () => {
+      const client = await api.clientOf(await stack.tenant('5'));
+      const { conversationId } = await client.conversations.create();
+      const title = async (): Promise<string | null> => (await client.conversations.get(conversationId)).title;
+      expect(await title()).toBeNull();
+      await client.conversations.send(conversationId, { message: `What did\n\nwe sell in ${'very '.repeat(30)}long?` });
+      const beginning = `What did we sell in ${'very '.repeat(12)}`.slice(0, 79).trimEnd();
+      expect(await title()).toBe(`${beginning}…`);
+      expect(await client.conversations.setTitle(conversationId, { title: 'Sales' })).toMatchObject({ title: 'Sales' });
+      expect((await client.conversations.list()).conversations).toMatchObject([{ conversationId, title: 'Sales' }]);
+      await expect(client.conversations.setTitle(conversationId, { title: '' })).rejects.toMatchObject({ status: 400 });
+      await client.conversations.close(conversationId);
+    });
+  });
+
   describe('tenants and quotas', () => {
     test('a new tenant has its default quotas and a key of its own, shown once', async () => {
       const tenantId = newTenantId();
@@ -117,6 +211,8 @@ describe('the API', () => {
       const run = await client.runs.get(runId);
       expect(run).toMatchObject({
         status: 'completed',
+        task: 'Profile it.',
+        file: { name: 'a.csv', bytes: 4 },
         quota: { limitUsd: '5', topupUsd: '0', spentUsd: run.costUsd, reservedUsd: '0' },
       });
       expect(run.steps).toHaveLength(3);
@@ -168,6 +264,50 @@ describe('the API', () => {
         'ü'.repeat(128),
       ];
       for (const other of bad) expect([other, await taken(other), await kept(other)]).toEqual([other, false, false]);
+    });
+
+    test('XE18: what was asked, said, run and printed is told to whoever may read it, with the file, page by page', async () => {
+      const tenantId = await stack.tenant('5');
+      const client = await api.clientOf(tenantId);
+      stack.anthropic.knobs.replies = [{ text: 'I count.', code: 'console.log(6 * 7)' }, { text: 'It is 42.' }];
+      const csv = Buffer.concat([Buffer.from('ä;b\n'), Buffer.alloc(1_200_000, 'x')]);
+      const { runId } = await client.runs.start({ task: 'Count it.', file: { name: 'my data.csv', content: csv } });
+      await until('it has ended', async () => (await client.runs.get(runId)).endedAt !== null);
+      const { messages, nextCursor } = await client.runs.messages(runId);
+      expect(nextCursor).toBeNull();
+      expect(messages.map(({ sequence, role, content }) => [sequence, role, content])).toEqual([
+        [0, 'user', [{ type: 'text', text: 'Count it.' }]],
+        [
+          1,
+          'assistant',
+          [
+            { type: 'text', text: 'I count.' },
+            expect.objectContaining({ type: 'tool_use', name: 'run_code', input: { code: 'console.log(6 * 7)' } }),
+          ],
+        ],
+        [2, 'user', [expect.objectContaining({ type: 'tool_result', content: '42\n' })]],
+        [3, 'assistant', [{ type: 'text', text: 'It is 42.' }]],
+      ]);
+      const events = [];
+      for await (const event of client.runs.events(runId)) events.push(event);
+      expect(events.find(({ type }) => type === 'code.executed')?.data).toMatchObject({
+        tools: ['run_code'],
+        code: ['console.log(6 * 7)'],
+        output: ['42\n'],
+      });
+      const first = await client.runs.messages(runId, { limit: 2 });
+      const rest = await client.runs.messages(runId, { limit: 2, cursor: String(first.nextCursor) });
+      expect([...first.messages, ...rest.messages]).toEqual(messages);
+      const file = await api.request(`/v1/runs/${runId}/file`, { key: await api.keyOf(tenantId) });
+      expect(file.headers.get('content-disposition')).toContain(`filename*=UTF-8''my%20data.csv`);
+      expect(Buffer.compare(Buffer.from(await file.arrayBuffer()), csv)).toBe(0);
+      // Of nobody else, and of no run without one.
+      const stranger = await api.keyOf(await stack.tenant('5'));
+      for (const what of ['messages', 'file'])
+        expect((await api.request(`/v1/runs/${runId}/${what}`, { key: stranger })).status).toBe(404);
+      const bare = await client.runs.start({ task: 'Without a file.' });
+      expect(await api.call('GET', `/v1/runs/${bare.runId}/file?tenantId=${tenantId}`)).toMatchObject({ status: 404 });
+      await client.runs.cancel(bare.runId).catch(() => undefined);
     });
 
     test('a client that comes back with Last-Event-ID misses no event and sees none twice', async () => {
@@ -472,6 +612,7 @@ describe('the API', () => {
         'GET /v1/conversations',
         'GET /v1/conversations/{id}',
         'GET /v1/conversations/{id}/events',
+        'GET /v1/conversations/{id}/file',
         'GET /v1/conversations/{id}/messages',
         'GET /v1/cost-records',
         'GET /v1/keys',
@@ -482,6 +623,8 @@ describe('the API', () => {
         'GET /v1/runs',
         'GET /v1/runs/{id}',
         'GET /v1/runs/{id}/events',
+        'GET /v1/runs/{id}/file',
+        'GET /v1/runs/{id}/messages',
         'GET /v1/tenants',
         'GET /v1/tenants/events',
         'GET /v1/tenants/{id}/books',
@@ -498,6 +641,7 @@ describe('the API', () => {
         'POST /v1/conversations/{id}/close',
         'POST /v1/conversations/{id}/interrupt',
         'POST /v1/conversations/{id}/messages',
+        'POST /v1/conversations/{id}/title',
         'POST /v1/keys',
         'POST /v1/keys/{id}/revoke',
         'POST /v1/keys/{id}/rotate',
@@ -559,7 +703,8 @@ describe('the API', () => {
           })),
         ),
       );
-      const saysNothing = (schema: object): boolean => !('type' in schema) && !('anyOf' in schema);
+      const saysNothing = (schema: object): boolean =>
+        !['type', 'anyOf', 'oneOf', '$ref'].some((word) => word in schema);
       // A value that stands for an absent one is of requests: in an answer it would say that the field may be missing.
       const mayLack = (schema: object): boolean => JSON.stringify(schema).includes('"default":');
       expect(

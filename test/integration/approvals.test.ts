@@ -40,12 +40,21 @@ describe('asking a person', () => {
     const asked = await pending(talk);
     expect(asked).toMatchObject({ kind: 'approval', tool: 'run_code', input: { code: 'console.log(6 * 7)' } });
     expect(stack.e2b.calls().alive).toEqual([]);
+    const { approvalId } = asked;
+    const waits = {
+      status: 'waiting_for_approval',
+      waitingFor: { kind: 'approval', approvals: [{ approvalId, tool: 'run_code', kind: 'approval' }] },
+    };
+    expect(await talk.show()).toMatchObject(waits);
+    const listed = await api.call('GET', '/v1/runs?type=conversation&status=waiting_for_approval', { key: talk.key });
+    expect(listed.body).toMatchObject({ runs: [{ runId: talk.id, ...waits }] });
     expect(await decide(talk, asked, { decision: 'answer', answer: 'yes' })).toMatchObject({ status: 400 });
     expect(await decide(talk, asked, { decision: 'approve', author: 'ada' })).toMatchObject({
       status: 200,
       body: { status: 'approved', decidedBy: 'ada' },
     });
     expect(await talk.ended(turnId)).toBe('completed');
+    expect(await talk.show()).toMatchObject({ status: 'running', waitingFor: null });
     expect(await results(talk)).toEqual(['42\n']);
     // The same again changes nothing; the opposite is refused.
     expect(await decide(talk, asked, { decision: 'approve' })).toMatchObject({ status: 200 });
@@ -193,7 +202,10 @@ describe('asking a person', () => {
     await talk.post('Compute.');
     const asked = await pending(talk);
     const other = await api.keyOf(await stack.tenant('5'));
-    expect((await api.call('GET', '/v1/approvals', { key: other })).body).toEqual({ approvals: [] });
+    expect((await api.call('GET', '/v1/approvals', { key: other })).body).toEqual({
+      approvals: [],
+      nextCursor: null,
+    });
     expect(
       await api.call('POST', `/v1/approvals/${asked.approvalId}`, { key: other, body: { decision: 'approve' } }),
     ).toMatchObject({ status: 404 });

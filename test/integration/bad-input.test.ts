@@ -130,6 +130,7 @@ describe('bad input', () => {
     const { status, body } = await send();
     expect({ status, error: body.error }).toEqual({ status: errorCatalogue[code].httpStatus, error: code });
     expect(String(body.message).length).toBeGreaterThan(20);
+    expect([body.action, body.requestId]).toEqual([expect.stringMatching(/^[A-Z].+[.]$/), expect.any(String)]);
   });
 
   test('unsupported_media_type: a body that is compressed, and it says so', async () => {

@@ -33,7 +33,7 @@ describe('a conversation', () => {
     expect(turns.map(({ status }) => status)).toEqual(['completed', 'completed']);
     await talk.close();
     const shown = await talk.show();
-    expect(shown).toMatchObject({ status: 'closed' });
+    expect(shown).toMatchObject({ status: 'completed' });
     const books = await stack.books(tenantId);
     expect(books).toMatchObject({ ledgerUsd: shown.costUsd, reservedUsd: '0', openReservations: 0 });
     expect(turns.map(({ costUsd }) => Number(costUsd)).reduce((sum, cost) => sum + cost)).toBeCloseTo(
@@ -118,7 +118,7 @@ describe('a conversation', () => {
     await lock.waits(1);
     expect(await close(talk)).toMatchObject({ status: 202 });
     await lock.release();
-    await until('it is closed', async () => (await talk.show()).status === 'closed');
+    await until('it is closed', async () => (await talk.show()).status === 'completed');
     expect(await talk.turns()).toMatchObject([{ turnId, ...unanswered }]);
   });
 
@@ -132,7 +132,7 @@ describe('a conversation', () => {
     await lock.waits(2);
     await lock.release();
     expect(await posted).toMatchObject({ status: 409, body: { error: 'conversation_ended' } });
-    await until('it is closed', async () => (await talk.show()).status === 'closed');
+    await until('it is closed', async () => (await talk.show()).status === 'completed');
     expect(await talk.turns()).toMatchObject([{ status: 'completed' }, { message: 'And this?', ...unanswered }]);
   });
 

@@ -33,7 +33,7 @@ describe('retention', () => {
     stack.anthropic.knobs.replies = [{ text: '', code: `console.log("${canary}")` }, { text: canary }];
     const run = await stack.run({ tenantId, task: canary, file: { name: 'a.txt', content: canary } });
     stack.anthropic.knobs.replies = [{ text: canary }];
-    const talk = await TestConversation.start(api, tenantId, { instructions: canary });
+    const talk = await TestConversation.start(api, tenantId, { instructions: canary, title: canary });
     await talk.say(canary);
     await talk.close();
     await stack.admin.query(
@@ -54,6 +54,15 @@ describe('retention', () => {
     const text = await everything(tenantId);
     expect(text).not.toContain(canary);
     expect(text).not.toContain(Buffer.from(canary).toString('hex'));
+    const ask = (where: string) => api.call('GET', `${where}?tenantId=${tenantId}`);
+    expect(await ask(`/v1/runs/${old.taskId}/messages`)).toEqual({
+      status: 200,
+      body: { messages: [], nextCursor: null },
+    });
+    expect(await ask(`/v1/runs/${old.taskId}`)).toMatchObject({ body: { task: null, file: null } });
+    expect(await ask(`/v1/conversations/${old.talkId}`)).toMatchObject({ body: { title: null } });
+    const file = await ask(`/v1/runs/${old.taskId}/file`);
+    expect([file.status, String(file.body.message)]).toEqual([404, expect.stringContaining('forgotten')]);
     const after = await stack.show({ tenantId, runId: old.taskId });
     expect(after).toMatchObject({ status: 'completed', costUsd: before.costUsd, answer: null });
     expect(after.steps).toEqual(before.steps);

@@ -45,13 +45,13 @@ describe('turns of a long conversation', () => {
 
   test('each has what its own steps cost, one that waits has cost nothing', async () => {
     const run = await conversation(3);
-    expect((await listTurns(stack.pool, run)).map(({ number, costUsd }) => [number, costUsd])).toEqual([
+    expect((await listTurns(stack.pool, run)).turns.map(({ number, costUsd }) => [number, costUsd])).toEqual([
       [1, '0.09'],
       [2, '0.09'],
       [3, '0.09'],
       [4, '0'],
     ]);
-    expect(await listTurns(stack.pool, run, { afterNumber: 2, limit: 1 })).toMatchObject([
+    expect((await listTurns(stack.pool, run, { afterNumber: 2, limit: 1 })).turns).toMatchObject([
       { number: 3, costUsd: '0.09' },
     ]);
   });

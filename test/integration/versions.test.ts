@@ -90,7 +90,9 @@ describe('versions of workers', () => {
     stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
     const waiting = await stack.start({ tenantId, tools: [{ name: 'run_code', requiresApproval: true }] });
     const asked = await until('a person is asked', async () =>
-      (await listApprovals(stack.pool, { tenantId, runId: waiting.runId })).find(({ status }) => status === 'pending'),
+      (await listApprovals(stack.pool, { tenantId, runId: waiting.runId })).approvals.find(
+        ({ status }) => status === 'pending',
+      ),
     );
     const talk = await TestConversation.start(api, tenantId);
     stack.anthropic.knobs.replies = [{ text: 'first' }];

@@ -24,6 +24,8 @@ export type AnswerCheck = (answer: SeenAnswer) => string | undefined;
 export function answerCheck(description: ApiDescription): AnswerCheck {
   const ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
   const checks = new Map<object, ValidateFunction>();
+  // What schemas refer to by name stands beside each.
+  const components = closed(description.components ?? {}) as object;
   const routes = Object.entries(description.paths).map(([path, methods]) => ({ path, methods, fits: patternOf(path) }));
   return ({ method, path, status, body }) => {
     // Ids of one segment: where a path is written out, it is meant before one that has an id there.
@@ -34,7 +36,7 @@ export function answerCheck(description: ApiDescription): AnswerCheck {
     const name = `${method} ${route.path} ${status}`;
     const schema = (responses[status] ?? responses.default)?.content?.['application/json']?.schema;
     if (!schema) return `${name}: no such answer of JSON is described`;
-    const check = checks.get(schema) ?? ajv.compile(closed(schema) as object);
+    const check = checks.get(schema) ?? ajv.compile({ ...(closed(schema) as object), components });
     checks.set(schema, check);
     return check(body) ? undefined : `${name}: ${ajv.errorsText(check.errors, { dataVar: '' })}`;
   };

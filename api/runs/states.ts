@@ -1,0 +1,48 @@
+/** How a run or a conversation stands, in the one vocabulary of both. */
+import { z } from '@hono/zod-openapi';
+import { runStates } from '../../store/run-states';
+import type { Run } from '../../store/runs';
+import { bindingQuotaView } from '../http/denials';
+
+export const stateView = z.enum(runStates);
+
+/** What it waits for before its next step. */
+export const waitingForView = z
+  .discriminatedUnion('kind', [
+    z.object({
+      kind: z.literal('money'),
+      since: z.string(),
+      resource: z.enum(['llm', 'e2b']),
+      quota: bindingQuotaView,
+      retryAfterSeconds: z.number().optional().openapi({ description: 'Absent where waiting alone cannot help.' }),
+    }),
+    z.object({
+      kind: z.literal('approval'),
+      since: z.string(),
+      approvals: z
+        .array(z.object({ approvalId: z.string(), tool: z.string(), kind: z.enum(['approval', 'question']) }))
+        .openapi({ description: 'What people are asked; `POST /v1/approvals/{id}` decides it.' }),
+    }),
+  ])
+  .openapi('WaitingFor');
+export type WaitingFor = z.infer<typeof waitingForView>;
+
+export function waitingForOf({ state, waiting, awaited }: Run): WaitingFor | null {
+  if (state === 'waiting_for_money' && waiting) return { kind: 'money', ...waiting, since: isoOf(waiting.since) };
+  if (state !== 'waiting_for_approval' || !awaited) return null;
+  return { kind: 'approval', ...awaited, since: isoOf(awaited.since) };
+}
+
+/** Postgres writes moments in JSON in a way of its own. */
+const isoOf = (moment: string): string => new Date(moment).toISOString();
+
+/** Why it did not complete. */
+export const failureView = z
+  .looseObject({
+    code: z.string().openapi({ description: 'A code of the catalogue of errors.' }),
+    message: z.string(),
+    resource: z.enum(['llm', 'e2b']).optional(),
+    quota: bindingQuotaView.optional(),
+    retryAfterSeconds: z.number().optional(),
+  })
+  .openapi('Failure');
