@@ -19,6 +19,7 @@ import { limitAnswers } from './http/sockets';
 import { takeTurns } from './http/turns';
 import { keyRoutes } from './keys/routes';
 import { priceRoutes } from './prices/routes';
+import { recordRoutes } from './records/routes';
 import { reservationRoutes } from './reservations/routes';
 import { runRoutes } from './runs/routes';
 import { budgetRoutes } from './tenants/budget-routes';
@@ -41,6 +42,7 @@ const rooms = [
   booksRoutes,
   priceRoutes,
   keyRoutes,
+  recordRoutes,
   overviewRoutes,
   deletionRoutes,
   readinessRoutes,

@@ -63,7 +63,8 @@ interface NewKeyOptions {
 
 const examples = `
 An operator decides on limits, money and approvals and starts nothing; an agent starts runs, talks and reserves, and approves nothing; a reader reads.
-Example:
+
+Examples:
   npx spendlock keys create --tenant acme --label "the backend"
   npx spendlock keys create --tenant acme --role operator --label "Ada, finance"`;
 
@@ -109,7 +110,7 @@ export function keysCommands(): Command {
   keys
     .command('first')
     .description('makes the first key of the administration, past the API; it needs DATABASE_URL, as workers have it')
-    .addHelpText('after', '\nExample: DATABASE_URL=postgres://… npx spendlock keys first')
+    .addHelpText('after', '\nExample:\n  DATABASE_URL=postgres://… npx spendlock keys first')
     .action(async ({ json = false }: { json?: boolean }) => {
       const made = await makeFirstKey();
       show(json, made, () => `Made ${made.apiKeyId}. The key, shown only now:\n${made.apiKey}`);

@@ -90,11 +90,12 @@ function fitting<T>(
 const idChars = 36;
 
 function shorten(widths: number[], width: number): void {
-  const most = (where: (chars: number) => boolean): number =>
-    widths.reduce((found, chars, at) => (where(chars) && chars > (widths[found] ?? 0) ? at : found), -1);
+  const isId = widths.map((chars) => chars === idChars);
+  const longest = (mayGive: (chars: number, at: number) => boolean): number =>
+    widths.reduce((found, chars, at) => (mayGive(chars, at) && chars > (widths[found] ?? 0) ? at : found), -1);
   while (sumOf(widths) > width) {
-    const isNoId = most((chars) => chars !== idChars && chars > 8);
-    const at = isNoId >= 0 ? isNoId : most((chars) => chars > 1);
+    const other = longest((chars, at) => !isId[at] && chars > 8);
+    const at = other >= 0 ? other : longest((chars) => chars > 1);
     if (at < 0) return;
     widths[at] = (widths[at] ?? 1) - 1;
   }

@@ -14,6 +14,7 @@ import { holdsCommands } from './holds';
 import { keysCommands } from './keys';
 import { example } from './options';
 import { pricesCommands } from './prices';
+import { alertsCommands, auditCommands } from './records';
 import { runsCommands } from './runs';
 import { setupCommand } from './setup';
 import { tenantsCommands } from './tenants';
@@ -22,8 +23,8 @@ import { workersCommands } from './workers';
 
 const groups: [title: string, commands: (() => Command)[]][] = [
   ['Agents', [runsCommands, chatCommand, conversationsCommands, approvalsCommands]],
-  ['Money', [budgetCommands, holdsCommands, usageCommands, pricesCommands]],
-  ['Who', [tenantsCommands, keysCommands]],
+  ['Money', [budgetCommands, holdsCommands, usageCommands, alertsCommands, pricesCommands]],
+  ['Who', [tenantsCommands, keysCommands, auditCommands]],
   ['The installation', [doctorCommand, envCommand, setupCommand, workersCommands, completionCommand]],
 ];
 

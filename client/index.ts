@@ -12,6 +12,7 @@ import { connect, type SpendlockClientOptions } from './http';
 import { keysOf } from './keys';
 import { platformOf } from './platform';
 import { pricesOf } from './prices';
+import { alertsOf, auditOf } from './records';
 import { reservationsOf } from './reservations';
 import { runsOf } from './runs';
 import { tenantsOf } from './tenants';
@@ -39,6 +40,7 @@ export type { SpendlockClientOptions } from './http';
 export type { CurrentKeyView, KeyView, NewKeyView } from './keys';
 export type { PlatformQuotas } from './platform';
 export type { PriceView, SandboxPriceView } from './prices';
+export type { AlertsView, AuditView } from './records';
 export type { AttachedFile, RunsView, RunView, StartRun } from './runs';
 export type { OverviewView, QuotaView, TenantQuotas, TenantsView } from './tenants';
 export type { CostRecordsPage, UsageView } from './usage';
@@ -56,6 +58,8 @@ export interface SpendlockClient extends ReturnType<typeof reservationsOf> {
   platform: ReturnType<typeof platformOf>;
   keys: ReturnType<typeof keysOf>;
   prices: ReturnType<typeof pricesOf>;
+  audit: ReturnType<typeof auditOf>;
+  alerts: ReturnType<typeof alertsOf>;
   usage: ReturnType<typeof usageOf>;
   checkQuota: ReturnType<typeof quotaChecksOf>;
 }
@@ -72,6 +76,8 @@ export function createSpendlockClient(options: SpendlockClientOptions): Spendloc
     platform: platformOf(http),
     keys: keysOf(http),
     prices: pricesOf(http),
+    audit: auditOf(http),
+    alerts: alertsOf(http),
     usage: usageOf(http),
     checkQuota: quotaChecksOf(http),
   };

@@ -43,6 +43,7 @@ export const tags = {
   Keys: 'Who may speak to the API.',
   Platform: 'The quotas that bind all tenants together.',
   Books: 'Whether balances agree with the ledger, and mending them.',
+  Records: 'What operators changed, and which alerts were raised.',
   Health: 'Whether the process lives, and whether what it needs answers. These need no key.',
 } as const;
 type Tag = keyof typeof tags;

@@ -608,7 +608,9 @@ describe('the API', () => {
       expect(routes.sort()).toEqual([
         'GET /healthz',
         'GET /readyz',
+        'GET /v1/alerts',
         'GET /v1/approvals',
+        'GET /v1/audit',
         'GET /v1/conversations',
         'GET /v1/conversations/{id}',
         'GET /v1/conversations/{id}/events',

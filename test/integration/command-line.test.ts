@@ -1,4 +1,5 @@
 /** Where the command line goes, and what it says of wrong words: never elsewhere than it was told, never nothing. */
+import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -110,6 +111,52 @@ describe('the command line', () => {
     );
     expect(topups.rowCount).toBe(0);
   });
+
+  test('XE17: failures are one JSON value with --json, and what operators changed and who was warned is listed', async () => {
+    const tenantId = await stack.tenant('5');
+    const nobody = await spendlock(api, 'tenants', 'show', 'nobody', '--json');
+    expect(nobody.status).toBe(1);
+    expect(JSON.parse(nobody.out)).toMatchObject({ error: { code: 'unknown_tenant' } });
+    const wrong = await spendlock(api, 'runs', 'list', tenantId, '--limit', 'ten', '--json');
+    expect([wrong.status, JSON.parse(wrong.out)]).toMatchObject([2, { error: { code: 'wrong_use' } }]);
+    for (const amount of ['1', '2'])
+      await spendlock(api, 'budget', 'topup', tenantId, amount, '--resource', 'all', '--reason', `for ${amount}`);
+    const page = async (...more: string[]): Promise<{ entries: { details: object }[]; next: string | null }> => {
+      const asked = ['audit', 'list', tenantId, '--action', 'top_up', '--limit', '1', '--json', ...more];
+      return JSON.parse((await spendlock(api, ...asked)).out) as Awaited<ReturnType<typeof page>>;
+    };
+    const newest = await page();
+    expect(newest.entries).toMatchObject([{ action: 'top_up', details: { amountUsd: '2', reason: 'for 2' } }]);
+    const older = await page('--after', String(newest.next));
+    expect(older).toMatchObject({ entries: [{ details: { amountUsd: '1' } }], next: null });
+    expect(await spendlock(api, 'alerts', tenantId)).toMatchObject({ status: 0, out: 'No alert was raised.\n' });
+    expect((await spendlock(api, '--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
+  test('XE17: a run is started and followed, and a talk is had, to their answers', async () => {
+    const tenantId = await stack.tenant('5');
+    const run = await spendlock(api, 'runs', 'start', tenantId, '--task', 'Say hello.', '--follow', '--json');
+    const ended = JSON.parse(run.out) as { runId: string; answer: string };
+    expect([run.status, ended]).toMatchObject([0, { status: 'completed' }]);
+    expect((await spendlock(api, 'runs', 'show', tenantId, ended.runId)).out).toContain(ended.answer.slice(0, 20));
+    const poor = await stack.tenant('0');
+    expect(await spendlock(api, 'runs', 'start', poor, '--task', 'Say hello.')).toMatchObject({ status: 3, out: '' });
+    const talk = await talked(['chat', tenantId, '--close'], 'Hello\n');
+    expect(talk.status).toBe(0);
+    expect(talk.out.trim()).not.toBe('');
+  });
+
+  /** A command that reads what it is sent, to the end of that. */
+  const talked = (words: string[], input: string): Promise<{ status: number | null; out: string }> =>
+    new Promise((resolve) => {
+      const bin = path.join(__dirname, '..', '..', 'cli', 'spendlock.cjs');
+      const env = { ...process.env, SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: api.adminKey };
+      const child = spawn(process.execPath, [bin, ...words], { env, stdio: ['pipe', 'pipe', 'ignore'] });
+      let out = '';
+      child.stdout.on('data', (piece: Buffer) => (out += piece.toString()));
+      child.on('exit', (status) => resolve({ status, out }));
+      child.stdin.end(input);
+    });
 
   test('XC6: control characters of names are not taken, and those that are there do not reach the terminal', async () => {
     const tenantId = await stack.tenant('5');

@@ -1,0 +1,73 @@
+/** `npx spendlock audit` and `npx spendlock alerts`: what operators changed, and what was raised. */
+import { Command } from 'commander';
+import type { AlertsView, AuditView } from '../client';
+import { client } from './api';
+import { example, limitOption, uuid, whole, type Json } from './options';
+import { show, table, usd, when, type Column } from './output';
+
+const entryColumns: Column<AuditView['entries'][number]>[] = [
+  { name: 'when (UTC)', of: ({ createdAt }) => when(createdAt) },
+  { name: 'what', of: ({ action }) => action },
+  { name: 'who', of: ({ author }) => author ?? '–' },
+  { name: 'details', of: ({ details }) => JSON.stringify(details) },
+];
+
+type Alert = AlertsView['alerts'][number];
+const textOf = (details: Alert['details'], name: string): string | undefined =>
+  typeof details[name] === 'string' ? details[name] : undefined;
+
+const alertColumns: Column<Alert>[] = [
+  { name: 'raised (UTC)', of: ({ raisedAt }) => when(raisedAt) },
+  { name: 'what', of: ({ kind, threshold }) => (kind === 'quota_warning' ? `${kind} at ${threshold}` : kind) },
+  {
+    name: 'quota',
+    of: ({ details }) =>
+      ['scope', 'scopeId', 'resourceType', 'period'].flatMap((name) => textOf(details, name) ?? []).join(' '),
+  },
+  { name: 'limit', of: ({ details }) => usd(textOf(details, 'limitUsd')), right: true },
+  { name: 'sent (UTC)', of: ({ sentAt }) => when(sentAt), extra: true },
+];
+
+const more = (next: string | null): string[] => (next === null ? [] : [`There is more: --after ${next}`]);
+
+export function auditCommands(): Command {
+  const audit = new Command('audit').description('what operators changed, by whom and why');
+  const list = audit
+    .command('list [tenant]', { isDefault: true })
+    .description('the newest first; without a tenant what is of none, such as prices')
+    .option('--action <name>', 'only those, such as top_up')
+    .option('--after <next>', 'the next page, by what the page before said', (text: string) =>
+      String(whole(0, 999_999_999_999)(text)),
+    )
+    .addOption(limitOption(500, 50));
+  example(list, 'audit acme', 'audit list acme --action top_up --json').action(
+    async (
+      tenantId: string | undefined,
+      { json = false, ...options }: Json & { action?: string; after?: string; limit: number },
+    ) => {
+      const answer = await client().audit.list({ ...(tenantId === undefined ? {} : { tenantId }), ...options });
+      show(json, answer, () =>
+        [table(entryColumns, answer.entries, 'Nothing was changed.'), ...more(answer.next)].join('\n'),
+      );
+    },
+  );
+  return audit;
+}
+
+export function alertsCommands(): Command {
+  const alerts = new Command('alerts').description('warnings, limits that were reached, and overruns');
+  const list = alerts
+    .command('list <tenant>', { isDefault: true })
+    .description('the newest first')
+    .option('--after <next>', 'the next page, by what the page before said', uuid)
+    .addOption(limitOption(500, 50));
+  example(list, 'alerts acme').action(
+    async (tenantId: string, { json = false, ...options }: Json & { after?: string; limit: number }) => {
+      const answer = await client().alerts.list({ tenantId, ...options });
+      show(json, answer, () =>
+        [table(alertColumns, answer.alerts, 'No alert was raised.'), ...more(answer.next)].join('\n'),
+      );
+    },
+  );
+  return alerts;
+}
