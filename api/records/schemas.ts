@@ -22,12 +22,9 @@ export const auditView = z.object({
   entries: z.array(
     z.object({
       auditEntryId: z.string(),
-      tenantId: z
-        .string()
-        .nullable()
-        .openapi({
-          description: 'Null for what is of no tenant: prices, platform quotas, keys of the administration.',
-        }),
+      tenantId: z.string().nullable().openapi({
+        description: 'Null for what is of no tenant: prices, platform quotas, keys of the administration.',
+      }),
       action: z.string(),
       details: z.record(z.string(), z.unknown()),
       author: z.string().nullable(),
