@@ -48,7 +48,7 @@ export function failureOf(error: unknown): Failure {
     const why = error.cause instanceof Error ? error.cause.message || error.cause.name : error.message;
     return { code: 'unreachable', message: `${askedApi()} cannot be reached (${why}). Nothing is known to be done.` };
   }
-  if (error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND') return notInstalled;
+  if (error instanceof Error && /^Cannot find module '[^./]/.test(error.message)) return notInstalled;
   return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
 }
 

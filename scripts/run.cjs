@@ -16,10 +16,16 @@ const options = {
   module: { type: 'commonjs' },
 };
 
+const isOurs = (module) => module?.filename?.endsWith('.ts');
+
 function compileTypeScript() {
   const { transformSync } = require('@swc/core');
   // Errors name the lines of our sources; the maps of packages, of which there are a thousand, are not read.
   process.setSourceMapsEnabled(true);
+  // What is loaded when it is needed names the file that it would be compiled to.
+  const { _resolveFilename: resolveFilename } = Module;
+  Module._resolveFilename = (request, ...from) =>
+    resolveFilename(/^[.].*[.]js$/.test(request) && isOurs(from[0]) ? request.slice(0, -3) : request, ...from);
   const { '.js': loadScript } = Module._extensions;
   Module._extensions['.js'] = (module, filename) => {
     process.setSourceMapsEnabled(false);
