@@ -2,8 +2,8 @@
 import { Command } from 'commander';
 import type { ConversationView, Transcript } from '../client';
 import { client } from './api';
-import { example, limitOption, moment, uuid, type Json } from './options';
-import { printable, show, table, usd, when, type Column } from './output';
+import { cursorOption, example, limitOption, moment, uuid, type Json, type Page } from './options';
+import { moreLines, printable, show, table, usd, when, type Column } from './output';
 
 const columns: Column<ConversationView>[] = [
   { name: 'conversation', of: ({ conversationId }) => conversationId },
@@ -24,10 +24,7 @@ function blockWords(block: unknown): string {
 }
 
 const saidWords = ({ messages, nextCursor }: Transcript): string =>
-  [
-    ...messages.map(({ role, content }) => `${role}: ${content.map(blockWords).join('\n')}`),
-    ...(nextCursor === null ? [] : [`… there is more: --cursor ${nextCursor}`]),
-  ]
+  [...messages.map(({ role, content }) => `${role}: ${content.map(blockWords).join('\n')}`), ...moreLines(nextCursor)]
     .map((line) => printable(line, { lines: true }))
     .join('\n\n') || 'Nothing was said yet.';
 
@@ -46,7 +43,7 @@ export function conversationsCommands(): Command {
     .description('the newest first')
     .option('--user <id>', 'of one user')
     .option('--before <moment>', 'begun before this', moment)
-    .addOption(limitOption(500, 50));
+    .addOption(limitOption());
   example(list, 'conversations list acme --user ada').action(
     async (tenantId: string, { user, json = false, ...more }: ListOptions) => {
       const asked = { tenantId, ...more, ...(user === undefined ? {} : { userId: user }) };
@@ -67,10 +64,10 @@ export function conversationsCommands(): Command {
     },
   );
   const said = of('messages', 'what was said in it, the oldest first')
-    .option('--cursor <next>', 'the next page, by what the page before said')
-    .addOption(limitOption(500, 200));
+    .addOption(cursorOption())
+    .addOption(limitOption(200));
   example(said, `conversations messages acme ${someConversation}`).action(
-    async (tenantId: string, id: string, { json = false, ...more }: Json & { cursor?: string; limit: number }) => {
+    async (tenantId: string, id: string, { json = false, ...more }: Json & Page) => {
       const answer = await client().conversations.messages(id, { tenantId, ...more });
       show(json, answer, () => saidWords(answer));
     },

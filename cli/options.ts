@@ -64,9 +64,15 @@ export const periodOption = new Option('--period <period>', 'when it resets')
   .choices(['day', 'week', 'month', 'lifetime'])
   .default('month');
 export const reasonOption = (): Option => new Option('--reason <words>', 'why, for the audit').makeOptionMandatory();
-/** How many a list has at most. */
-export const limitOption = (max: number, otherwise: number): Option =>
-  new Option('--limit <n>', 'how many at most').argParser(whole(1, max)).default(otherwise);
+/** How many a list has at most: as many as the API gives in one page. */
+export const limitOption = (otherwise = 50): Option =>
+  new Option('--limit <n>', 'how many at most, up to 1,000').argParser(whole(1, 1_000)).default(otherwise);
+export const cursorOption = (): Option =>
+  new Option('--cursor <next>', 'the next page, by the nextCursor of the page before');
+export interface Page {
+  cursor?: string;
+  limit: number;
+}
 
 export const scopeOf = ({ user }: { user?: string }): { scope: 'tenant' | 'user'; scopeId?: string } =>
   user === undefined ? { scope: 'tenant' } : { scope: 'user', scopeId: user };

@@ -101,6 +101,10 @@ function shorten(widths: number[], width: number): void {
   }
 }
 
+/** What is said beneath a list that goes on. */
+export const moreLines = (nextCursor: string | null): string[] =>
+  nextCursor === null ? [] : [`There is more: --cursor ${nextCursor}`];
+
 /** What the command found or did: as one JSON value, or as words. */
 export function show(asJson: boolean, value: unknown, words: () => string): void {
   console.log(printable(asJson ? JSON.stringify(value) : words(), { lines: true }));

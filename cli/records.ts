@@ -2,8 +2,8 @@
 import { Command } from 'commander';
 import type { AlertsView, AuditView } from '../client';
 import { client } from './api';
-import { example, limitOption, uuid, whole, type Json } from './options';
-import { show, table, usd, when, type Column } from './output';
+import { cursorOption, example, limitOption, type Json, type Page } from './options';
+import { moreLines, show, table, usd, when, type Column } from './output';
 
 const entryColumns: Column<AuditView['entries'][number]>[] = [
   { name: 'when (UTC)', of: ({ createdAt }) => when(createdAt) },
@@ -28,26 +28,19 @@ const alertColumns: Column<Alert>[] = [
   { name: 'sent (UTC)', of: ({ sentAt }) => when(sentAt), extra: true },
 ];
 
-const more = (next: string | null): string[] => (next === null ? [] : [`There is more: --after ${next}`]);
-
 export function auditCommands(): Command {
   const audit = new Command('audit').description('what operators changed, by whom and why');
   const list = audit
     .command('list [tenant]', { isDefault: true })
     .description('the newest first; without a tenant what is of none, such as prices')
     .option('--action <name>', 'only those, such as top_up')
-    .option('--after <next>', 'the next page, by what the page before said', (text: string) =>
-      String(whole(0, 999_999_999_999)(text)),
-    )
-    .addOption(limitOption(500, 50));
+    .addOption(cursorOption())
+    .addOption(limitOption());
   example(list, 'audit acme', 'audit list acme --action top_up --json').action(
-    async (
-      tenantId: string | undefined,
-      { json = false, ...options }: Json & { action?: string; after?: string; limit: number },
-    ) => {
+    async (tenantId: string | undefined, { json = false, ...options }: Json & Page & { action?: string }) => {
       const answer = await client().audit.list({ ...(tenantId === undefined ? {} : { tenantId }), ...options });
       show(json, answer, () =>
-        [table(entryColumns, answer.entries, 'Nothing was changed.'), ...more(answer.next)].join('\n'),
+        [table(entryColumns, answer.entries, 'Nothing was changed.'), ...moreLines(answer.nextCursor)].join('\n'),
       );
     },
   );
@@ -59,15 +52,13 @@ export function alertsCommands(): Command {
   const list = alerts
     .command('list <tenant>', { isDefault: true })
     .description('the newest first')
-    .option('--after <next>', 'the next page, by what the page before said', uuid)
-    .addOption(limitOption(500, 50));
-  example(list, 'alerts acme').action(
-    async (tenantId: string, { json = false, ...options }: Json & { after?: string; limit: number }) => {
-      const answer = await client().alerts.list({ tenantId, ...options });
-      show(json, answer, () =>
-        [table(alertColumns, answer.alerts, 'No alert was raised.'), ...more(answer.next)].join('\n'),
-      );
-    },
-  );
+    .addOption(cursorOption())
+    .addOption(limitOption());
+  example(list, 'alerts acme').action(async (tenantId: string, { json = false, ...options }: Json & Page) => {
+    const answer = await client().alerts.list({ tenantId, ...options });
+    show(json, answer, () =>
+      [table(alertColumns, answer.alerts, 'No alert was raised.'), ...moreLines(answer.nextCursor)].join('\n'),
+    );
+  });
   return alerts;
 }

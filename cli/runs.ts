@@ -92,7 +92,7 @@ function addList(runs: Command): void {
     .option('--user <id>', 'of one user')
     .option('--conversations', 'conversations instead of tasks')
     .option('--before <moment>', 'begun before this', moment)
-    .addOption(limitOption(500, 50));
+    .addOption(limitOption());
   example(list, 'runs list acme --status quota_exceeded').action(
     async (tenantId: string, { user, conversations, json = false, ...more }: ListOptions) => {
       const type = conversations ? 'conversation' : 'task';

@@ -3,8 +3,8 @@ import { Command, Option } from 'commander';
 import type { CostRecordView, UsageView } from '../client';
 import { usageGroups, type UsageGroup } from '../core/usage-groups';
 import { client } from './api';
-import { example, limitOption, moment, uuid, type Json } from './options';
-import { show, table, usd, when, type Column } from './output';
+import { cursorOption, example, limitOption, moment, uuid, type Json, type Page } from './options';
+import { moreLines, show, table, usd, when, type Column } from './output';
 
 const columns: Column<UsageView['lines'][number]>[] = [
   { name: 'group', of: ({ group }) => group || '–' },
@@ -61,14 +61,12 @@ export function usageCommands(): Command {
   return usage;
 }
 
-interface RecordOptions extends Span {
+interface RecordOptions extends Span, Page {
   user?: string;
   run?: string;
   operation?: string;
   model?: string;
   unverified?: boolean;
-  cursor?: string;
-  limit: number;
 }
 
 function addRecords(usage: Command): void {
@@ -81,8 +79,8 @@ function addRecords(usage: Command): void {
       .addOption(new Option('--operation <id>', 'of one operation').argParser(uuid))
       .option('--model <name>', 'of one model')
       .option('--unverified', 'only those whose cost nobody knows')
-      .option('--cursor <next>', 'the next page, by what the page before said')
-      .addOption(limitOption(1_000, 100)),
+      .addOption(cursorOption())
+      .addOption(limitOption(100)),
   );
   example(list, 'usage list acme --unverified', 'usage list acme --from 2026-11-01 --csv > november.csv').action(
     async (tenantId: string, options: RecordOptions) => {
@@ -98,10 +96,7 @@ function addRecords(usage: Command): void {
       if (csv) return void process.stdout.write(await client().usage.exportCsv(asked));
       const answer = await client().usage.records({ ...asked, limit, ...(cursor === undefined ? {} : { cursor }) });
       show(json, answer, () =>
-        [
-          table(recordColumns, answer.records, 'There is no such entry.'),
-          ...(answer.nextCursor === null ? [] : [`There is more: --cursor ${answer.nextCursor}`]),
-        ].join('\n'),
+        [table(recordColumns, answer.records, 'There is no such entry.'), ...moreLines(answer.nextCursor)].join('\n'),
       );
     },
   );

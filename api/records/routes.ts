@@ -1,11 +1,15 @@
 /** The routes that tell what operators changed, and which alerts were raised. */
-import type { OpenAPIHono } from '@hono/zod-openapi';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { listAlerts, listAuditEntries } from '../../store/audit';
 import { everybody, whoSteers } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { json, route } from '../http/openapi';
+import { pageOf, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
 import * as schemas from './schemas';
+
+const placeOfEntry = z.tuple([z.string().regex(/^\d{1,18}$/)]);
+const placeOfAlert = z.tuple([z.uuid()]);
 
 export function recordRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
@@ -25,18 +29,14 @@ export function recordRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
       },
     ),
     async (c) => {
-      const { tenantId: named, limit, ...query } = c.req.valid('query');
+      const { tenantId: named, action, cursor, limit } = c.req.valid('query');
+      const [after] = placeOf(cursor, placeOfEntry) ?? [];
       const isOfNone = named === undefined && c.get('caller').tenantId === undefined;
       const tenantId = isOfNone ? undefined : await tenantFor(c, dependencies, named);
-      const found = await listAuditEntries(pool, { tenantId, limit: limit + 1, ...query });
-      const entries = found.slice(0, limit);
-      return c.json(
-        {
-          entries: entries.map((entry) => ({ ...entry, createdAt: entry.createdAt.toISOString() })),
-          next: found.length > limit ? (entries.at(-1)?.auditEntryId ?? null) : null,
-        },
-        200,
-      );
+      const found = await listAuditEntries(pool, { tenantId, action, after, limit: limit + 1 });
+      const { rows, nextCursor } = pageOf(found, { limit, place: ({ auditEntryId }) => [auditEntryId] });
+      const entries = rows.map((entry) => ({ ...entry, createdAt: entry.createdAt.toISOString() }));
+      return c.json({ entries, nextCursor }, 200);
     },
   );
   app.openapi(
@@ -52,21 +52,17 @@ export function recordRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
       },
     ),
     async (c) => {
-      const { tenantId: named, limit, after } = c.req.valid('query');
+      const { tenantId: named, cursor, limit } = c.req.valid('query');
+      const [after] = placeOf(cursor, placeOfAlert) ?? [];
       const tenantId = await tenantFor(c, dependencies, named);
       const found = await listAlerts(pool, { tenantId, after, limit: limit + 1 });
-      const alerts = found.slice(0, limit);
-      return c.json(
-        {
-          alerts: alerts.map((alert) => ({
-            ...alert,
-            raisedAt: alert.raisedAt.toISOString(),
-            sentAt: alert.sentAt?.toISOString() ?? null,
-          })),
-          next: found.length > limit ? (alerts.at(-1)?.alertId ?? null) : null,
-        },
-        200,
-      );
+      const { rows, nextCursor } = pageOf(found, { limit, place: ({ alertId }) => [alertId] });
+      const alerts = rows.map((alert) => ({
+        ...alert,
+        raisedAt: alert.raisedAt.toISOString(),
+        sentAt: alert.sentAt?.toISOString() ?? null,
+      }));
+      return c.json({ alerts, nextCursor }, 200);
     },
   );
 }

@@ -1,23 +1,10 @@
 /** What the routes of the audit and of alerts take and give. */
 import { z } from '@hono/zod-openapi';
-import { tenantIdSchema } from '../http/ids';
+import { pageFields, pageQuery } from '../http/pages';
+import { tenantQuery } from '../http/schemas';
 import { plainText } from '../http/text';
 
-const page = {
-  tenantId: tenantIdSchema.optional(),
-  limit: z.coerce.number().int().min(1).max(500).default(50),
-};
-const next = z.string().nullable().openapi({ description: 'The `after` of the next page.' });
-const mustBeNext = { error: 'must be the `next` of a page' };
-
-export const auditQuery = z.strictObject({
-  ...page,
-  action: plainText(100).optional(),
-  after: z
-    .string()
-    .regex(/^\d{1,18}$/, mustBeNext)
-    .optional(),
-});
+export const auditQuery = tenantQuery.extend({ ...pageQuery, action: plainText(100).optional() });
 export const auditView = z.object({
   entries: z.array(
     z.object({
@@ -32,10 +19,10 @@ export const auditView = z.object({
       createdAt: z.string(),
     }),
   ),
-  next,
+  ...pageFields,
 });
 
-export const alertsQuery = z.strictObject({ ...page, after: z.uuid(mustBeNext).optional() });
+export const alertsQuery = tenantQuery.extend(pageQuery);
 export const alertView = z.object({
   alertId: z.string(),
   kind: z.enum(['quota_warning', 'quota_exceeded', 'overrun']),
@@ -44,4 +31,4 @@ export const alertView = z.object({
   raisedAt: z.string(),
   sentAt: z.string().nullable(),
 });
-export const alertsView = z.object({ alerts: z.array(alertView), next });
+export const alertsView = z.object({ alerts: z.array(alertView), ...pageFields });

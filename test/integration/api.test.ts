@@ -43,6 +43,9 @@ describe('the API', () => {
     test('XE13: each list is followed to its end by its cursor, without a gap or a repeat', async () => {
       const tenantId = await stack.tenant('50');
       const client = await api.clientOf(tenantId);
+      await api.admin.tenants.setQuotas(tenantId, [
+        { resourceType: 'all', limitUsd: '50', warningThreshold: 0.0002, moreWarningThresholds: [0.0004, 0.0006] },
+      ]);
       const ids: Record<string, string[]> = { conversations: [], keys: [], holds: [] };
       for (let at = 0; at < 5; at += 1) {
         ids.conversations?.push((await client.conversations.create({ title: `Number ${at}` })).conversationId);
@@ -75,9 +78,19 @@ describe('the API', () => {
         return found.length === 5 && found;
       });
       expect(records.map(({ operationId }) => operationId).sort()).toEqual([...(ids.holds ?? [])].sort());
+      const changes = (await follow(`/v1/audit?tenantId=${tenantId}&action=create_key`, 'entries')) as {
+        details: { apiKeyId: string };
+      }[];
+      const made = changes.map(({ details }) => details.apiKeyId);
+      expect(made.filter((id) => ids.keys?.includes(id))).toEqual([...(ids.keys ?? [])].reverse());
+      expect(new Set(made).size).toBe(made.length);
+      const alerts = (await follow('/v1/alerts', 'alerts', key)) as { threshold: number }[];
+      expect(alerts.map(({ threshold }) => threshold).sort()).toEqual([0.0002, 0.0004, 0.0006]);
       for (const cursor of ['x', Buffer.from('[1]').toString('base64url')]) {
-        const { status, body } = await api.call('GET', `/v1/runs?cursor=${cursor}`, { key });
-        expect([status, body.message]).toEqual([400, expect.stringMatching(/^cursor: must be the `nextCursor`/)]);
+        for (const path of ['/v1/runs', '/v1/audit', '/v1/alerts']) {
+          const { status, body } = await api.call('GET', `${path}?cursor=${cursor}&tenantId=${tenantId}`);
+          expect([status, body.message]).toEqual([400, expect.stringMatching(/^cursor: must be the `nextCursor`/)]);
+        }
       }
     });
 

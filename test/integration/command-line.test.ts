@@ -121,14 +121,14 @@ describe('the command line', () => {
     expect([wrong.status, JSON.parse(wrong.out)]).toMatchObject([2, { error: { code: 'wrong_use' } }]);
     for (const amount of ['1', '2'])
       await spendlock(api, 'budget', 'topup', tenantId, amount, '--resource', 'all', '--reason', `for ${amount}`);
-    const page = async (...more: string[]): Promise<{ entries: { details: object }[]; next: string | null }> => {
+    const page = async (...more: string[]): Promise<{ entries: { details: object }[]; nextCursor: string | null }> => {
       const asked = ['audit', 'list', tenantId, '--action', 'top_up', '--limit', '1', '--json', ...more];
       return JSON.parse((await spendlock(api, ...asked)).out) as Awaited<ReturnType<typeof page>>;
     };
     const newest = await page();
     expect(newest.entries).toMatchObject([{ action: 'top_up', details: { amountUsd: '2', reason: 'for 2' } }]);
-    const older = await page('--after', String(newest.next));
-    expect(older).toMatchObject({ entries: [{ details: { amountUsd: '1' } }], next: null });
+    const older = await page('--cursor', String(newest.nextCursor));
+    expect(older).toMatchObject({ entries: [{ details: { amountUsd: '1' } }], nextCursor: null });
     expect(await spendlock(api, 'alerts', tenantId)).toMatchObject({ status: 0, out: 'No alert was raised.\n' });
     expect((await spendlock(api, '--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });

@@ -20,8 +20,8 @@ async function read(stream: AsyncIterable<unknown> | Promise<ReadableStream>): P
 
 /** Each operation of the API, and how the client asks for it. */
 const operations: Record<string, (client: SpendlockClient) => Promise<unknown>> = {
-  listAlerts: (client) => client.alerts.list({ tenantId: 'acme', after: id }),
-  listAuditEntries: (client) => client.audit.list({ action: 'top_up', after: '7' }),
+  listAlerts: (client) => client.alerts.list({ tenantId: 'acme', cursor: 'next' }),
+  listAuditEntries: (client) => client.audit.list({ action: 'top_up', cursor: 'next' }),
   listApprovals: (client) => client.approvals.list({ runId: id }),
   decideApproval: (client) => client.approvals.refuse(id, why),
   listConversations: (client) => client.conversations.list(),
