@@ -4,6 +4,6 @@ SET LOCAL ROLE spendlock_owner;
 
 ALTER TABLE copilot_internal.runs
   -- What people call a conversation. Null where nobody gave it one, and once its transcript is forgotten: it may quote it.
-  ADD COLUMN title text CHECK (length(title) BETWEEN 1 AND 200);
+  ADD COLUMN IF NOT EXISTS title text CHECK (length(title) BETWEEN 1 AND 200);
 
 RESET ROLE;

@@ -118,7 +118,7 @@ export async function reservationsOf(
 ): Promise<PlacedReservation[]> {
   const at = unverified ? 'ended_at' : 'expires_at';
   const { rows } = await client.query<PlacedReservation>(
-    `SELECT ${columnsOf(viewFields)}, ${at}::text AS "placedAt" FROM copilot_internal.reservations
+    `SELECT ${columnsOf(viewFields)}, to_char(${at} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS "placedAt" FROM copilot_internal.reservations
      WHERE tenant_id = $1 AND ${unverified ? isUnverified : `status = 'granted'`}
        AND ($3::timestamptz IS NULL OR (${at}, operation_id) > ($3, $4::uuid))
      ORDER BY ${at}, operation_id LIMIT $2`,

@@ -14,8 +14,8 @@ import { release } from '../reservations/service';
 import { ordering, orders, params } from './orders';
 import * as schemas from './schemas';
 
-/** A moment as Postgres writes it, and the operation. */
-const place = z.tuple([z.string().regex(/^[\d :.+-]{10,40}$/), z.uuid()]);
+/** A moment in microseconds, and the operation. */
+const place = z.tuple([z.iso.datetime({ precision: 6 }), z.uuid()]);
 
 export function holdRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const order = orders(dependencies);

@@ -4,6 +4,7 @@ import { listPlatformQuotas, setPlatformQuotas } from '../../store/leases';
 import { listTenants } from '../../store/operator-changes';
 import { administrationAlone } from '../http/access';
 import { operatorOf, type ApiDependencies } from '../http/context';
+import { tenantIdSchema } from '../http/ids';
 import { body, json, route } from '../http/openapi';
 import { pageOf, pageQuery, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
@@ -24,7 +25,7 @@ export function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependenci
     ),
     async (c) => {
       const { cursor, limit } = c.req.valid('query');
-      const [after] = placeOf(cursor, z.tuple([z.string()])) ?? [];
+      const [after] = placeOf(cursor, z.tuple([tenantIdSchema])) ?? [];
       const found = await listTenants(pool, { after, limit: limit + 1 });
       const { rows, nextCursor } = pageOf(found, { limit, place: ({ tenantId }) => [tenantId] });
       const tenants = rows.map((tenant) => ({ ...tenant, createdAt: tenant.createdAt.toISOString() }));
