@@ -8,6 +8,7 @@ import { limitAccess } from './http/access';
 import { authentication } from './http/authentication';
 import { limitBodies, readJson } from './http/bodies';
 import type { ApiDependencies } from './http/context';
+import { crossOrigin } from './http/cross-origin';
 import { documents } from './http/documents';
 import { answerFailures, refuseUnfit } from './http/failures';
 import { limitRate } from './http/rate-limit';
@@ -62,6 +63,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
     if (c.req.method === 'HEAD') await c.res.body?.cancel();
   });
   app.use('/v1/*', requestSpan);
+  app.use('/v1/*', crossOrigin(dependencies.corsOrigins ?? []));
   app.use('/v1/*', authentication(dependencies));
   app.use('/v1/*', limitAnswers(dependencies.untaken));
   app.use('/v1/*', takeTurns());

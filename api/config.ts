@@ -17,6 +17,19 @@ const link = (place: string) =>
     }),
   );
 
+/** Whether a browser would write the text so as the Origin of a page: scheme, host and port, without a path. */
+const isOrigin = (text: string): boolean =>
+  /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+
+/** Pages that may call the API from a browser. `*` is no origin: whoever means any page would mean those of strangers too. */
+const origins = z
+  .string()
+  .default('')
+  .transform((text) => text.split(',').flatMap((origin) => origin.trim() || []))
+  .refine((all) => all.every(isOrigin), {
+    error: 'must be origins such as https://app.example.com, separated by commas, without a path; * is refused',
+  });
+
 const schema = z.object({
   ...commonVariables,
   SPENDLOCK_TASK_QUEUE_PREFIX: z.string().min(1).default(defaultTaskQueuePrefix),
@@ -26,6 +39,7 @@ const schema = z.object({
   SPENDLOCK_WORKFLOW_URL: link('{workflowId}'),
   SPENDLOCK_TRACE_URL: link('{traceId}'),
   SPENDLOCK_RATE_LIMIT_PER_SECOND: count(1, 1_000_000, 5_000),
+  SPENDLOCK_CORS_ORIGINS: origins,
 });
 
 export type ApiConfig = z.infer<typeof schema> & {

@@ -39,6 +39,7 @@ async function main(): Promise<void> {
     prices: () => readPrices(pool),
     links: { ...omitUndefined({ workflow: config.SPENDLOCK_WORKFLOW_URL, trace: config.SPENDLOCK_TRACE_URL }) },
     rateLimitPerSecond: config.SPENDLOCK_RATE_LIMIT_PER_SECOND,
+    corsOrigins: config.SPENDLOCK_CORS_ORIGINS,
     enforced: { llm: config.ENFORCE_COST_QUOTAS, e2b: config.ENFORCE_E2B_QUOTAS },
   });
   log.info({ url: api.url }, 'API started');

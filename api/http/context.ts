@@ -35,6 +35,8 @@ export interface ProcessDependencies {
   links?: Links | undefined;
   /** Requests of one key within a second that one process takes; without it they are not counted. */
   rateLimitPerSecond?: number | undefined;
+  /** Pages that may call the API from a browser; none by default. */
+  corsOrigins?: readonly string[] | undefined;
   /** How many event streams and exports may be open, and how long; set apart in tests. */
   longLimits?: Record<LongKind, LongLimits> | undefined;
   /** What a connection may have under way, and answers that nobody has read; set apart in tests. */

@@ -38,6 +38,63 @@ describe('limits of the API', () => {
     await limited.close();
   });
 
+  test('XE20: pages of the configured origins may call the API, and read its refusals too; no others may', async () => {
+    const origin = 'https://app.example.com';
+    const open = await startApi({
+      ...stack.api,
+      host: '127.0.0.1',
+      port: 0,
+      rateLimitPerSecond: 5,
+      corsOrigins: [origin],
+    });
+    const key = await api.keyOf(await stack.tenant('5'));
+    const ask = (from: string, url: string, headers: object = {}, method = 'GET'): Promise<Response> =>
+      fetch(url, { method, headers: { origin: from, ...headers } });
+    const asked = {
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization,content-type,idempotency-key,last-event-id',
+    };
+    const preflight = await ask(origin, `${open.url}/v1/runs`, asked, 'OPTIONS');
+    expect(preflight.status).toBe(204);
+    const said = Object.fromEntries(preflight.headers);
+    expect([said['access-control-allow-origin'], said.vary]).toEqual([origin, expect.stringContaining('Origin')]);
+    for (const header of asked['access-control-request-headers'].split(','))
+      expect(said['access-control-allow-headers']?.split(',')).toContain(header);
+    expect(said['access-control-allow-methods']?.split(',')).toEqual(expect.arrayContaining(['GET', 'POST', 'PUT']));
+    // Keys come in a header: no page makes a browser send what it keeps.
+    expect(said).not.toHaveProperty('access-control-allow-credentials');
+
+    const authorization = { authorization: `Bearer ${key}` };
+    const many = () => Array.from({ length: 30 }, () => ask(origin, `${open.url}/v1/runs`, authorization));
+    const answers = [
+      await ask(origin, `${open.url}/v1/runs`),
+      await ask(origin, `${open.url}/v1/runs`, { authorization: 'Bearer unknown' }),
+      await ask(origin, `${open.url}/v1/runs?wrong=1`, authorization),
+      ...(await Promise.all(many())),
+    ];
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([401, 400, 200, 429]));
+    for (const { headers } of answers) {
+      expect(headers.get('access-control-allow-origin')).toBe(origin);
+      expect(headers.get('vary')).toContain('Origin');
+      expect(headers.get('access-control-expose-headers')).toMatch(/retry-after.*x-request-id/);
+    }
+
+    // A page of another origin, of an API that was told of none, and what is no route of the API.
+    for (const [from, url] of [
+      ['https://other.example.com', `${open.url}/v1/runs`],
+      ['null', `${open.url}/v1/runs`],
+      [origin, `${api.url}/v1/runs`],
+      [origin, `${open.url}/openapi.json`],
+    ] as const) {
+      const refused = await ask(from, url, asked, 'OPTIONS');
+      expect(refused.status).toBeGreaterThanOrEqual(400);
+      const answer = await ask(from, url, authorization);
+      for (const { headers } of [refused, answer]) expect([...headers.keys()].join()).not.toContain('access-control');
+    }
+    expect((await ask(origin, `${open.url}/v1/runs`, {}, 'OPTIONS')).status).toBe(401);
+    await open.close();
+  });
+
   test('a client that never finishes its request loses its connection', async () => {
     const socket = connect(api.port, '127.0.0.1');
     socket.write('POST /v1/runs HTTP/1.1\r\nhost: x\r\n');

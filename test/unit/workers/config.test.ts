@@ -44,4 +44,24 @@ describe('the configuration of the API', () => {
     expect(apiConfig(good)).toMatchObject({ API_HOST: '127.0.0.1', API_PORT: 8088 });
     expect(() => apiConfig({ ...good, API_PORT: 'eighty' })).toThrow(/API_PORT must be a port number/);
   });
+
+  test('XE20: lets no page of another origin in, but those that it names', () => {
+    const of = (SPENDLOCK_CORS_ORIGINS: string): string[] =>
+      apiConfig({ ...good, SPENDLOCK_CORS_ORIGINS }).SPENDLOCK_CORS_ORIGINS;
+    expect(apiConfig(good).SPENDLOCK_CORS_ORIGINS).toEqual([]);
+    expect(of('')).toEqual([]);
+    expect(of('https://app.example.com, http://localhost:5173,')).toEqual([
+      'https://app.example.com',
+      'http://localhost:5173',
+    ]);
+    for (const wrong of [
+      '*',
+      'null',
+      'app.example.com',
+      'https://app.example.com/',
+      'https://*.example.com',
+      'file:///',
+    ])
+      expect(() => of(wrong)).toThrow(/SPENDLOCK_CORS_ORIGINS must be origins.*\* is refused/);
+  });
 });
