@@ -8,7 +8,7 @@ import { show, table, when, type Column } from './output';
 /** Enough of what is asked to tell one from another. */
 const shownChars = 60;
 /** What is asked, in one line. */
-export const askedOf = ({ kind, input }: Pick<Approval, 'kind' | 'input'>): string => {
+const askedOf = ({ kind, input }: Pick<Approval, 'kind' | 'input'>): string => {
   const { question } = (input ?? {}) as { question?: unknown };
   return kind === 'question' ? String(question) : JSON.stringify(input);
 };

@@ -1,32 +1,21 @@
 /** `npx spendlock conversations`: what was talked about, and ending it. `npx spendlock chat` talks. */
 import { Command } from 'commander';
-import type { ConversationView, Transcript } from '../client';
+import type { ConversationView } from '../client';
 import { client } from './api';
+import { writeAttached } from './files';
 import { cursorOption, example, limitOption, moment, uuid, type Json, type Page } from './options';
-import { moreLines, printable, show, table, usd, when, type Column } from './output';
+import { show, table, usd, when, type Column } from './output';
+import { saidWords } from './transcripts';
 
 const columns: Column<ConversationView>[] = [
   { name: 'conversation', of: ({ conversationId }) => conversationId },
+  { name: 'title', of: ({ title }) => title ?? '–', extra: true },
   { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
   { name: 'status', of: ({ status }) => status },
   { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
   { name: 'begun (UTC)', of: ({ createdAt }) => when(createdAt) },
   { name: 'model', of: ({ model }) => model, extra: true },
 ];
-
-/** One block of what was said: text as it is, all else by what it is. */
-function blockWords(block: unknown): string {
-  const { type = 'block', text, name, content } = block as Record<string, unknown>;
-  if (type === 'text') return String(text);
-  if (type === 'tool_use') return `[uses ${String(name)}]`;
-  if (type === 'tool_result') return `[its result: ${typeof content === 'string' ? content : JSON.stringify(content)}]`;
-  return `[${String(type)}]`;
-}
-
-const saidWords = ({ messages, nextCursor }: Transcript): string =>
-  [...messages.map(({ role, content }) => `${role}: ${content.map(blockWords).join('\n')}`), ...moreLines(nextCursor)]
-    .map((line) => printable(line, { lines: true }))
-    .join('\n\n') || 'Nothing was said yet.';
 
 interface ListOptions extends Json {
   user?: string;
@@ -70,6 +59,20 @@ export function conversationsCommands(): Command {
     async (tenantId: string, id: string, { json = false, ...more }: Json & Page) => {
       const answer = await client().conversations.messages(id, { tenantId, ...more });
       show(json, answer, () => saidWords(answer));
+    },
+  );
+  const file = of('file', 'writes the file that came with it')
+    .argument('<file>', 'where to')
+    .option('--force', 'in place of a file that is there already');
+  example(file, `conversations file acme ${someConversation} sales.csv`).action(
+    async (tenantId: string, id: string, name: string, options: Json & { force?: boolean }) =>
+      writeAttached(name, () => client().conversations.file(id, tenantId), options),
+  );
+  const entitle = of('title', 'gives it a title to be listed by').argument('<title>', 'in words');
+  example(entitle, `conversations title acme ${someConversation} "Sales in March"`).action(
+    async (tenantId: string, id: string, title: string, { json = false }: Json) => {
+      const answer = await client().conversations.setTitle(id, { title, tenantId });
+      show(json, answer, () => `${id} is called "${title}".`);
     },
   );
   example(

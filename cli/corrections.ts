@@ -1,7 +1,7 @@
 /** `npx spendlock budget adjust` and `reconcile`: what an operation cost is put right. */
 import { InvalidArgumentError, type Command } from 'commander';
 import type { HoldsView } from '../client';
-import { client } from './api';
+import { client, everyPage } from './api';
 import { amount, author, example, reasonOption, uuid, type Json } from './options';
 import { show, table, usd, when, type Column } from './output';
 
@@ -39,7 +39,8 @@ export function addCorrections(budget: Command): void {
           throw new InvalidArgumentError('Say what the operation cost: reconcile TENANT OPERATION USD.');
         return correct(tenantId, operation, usdText, options);
       }
-      const answer = await client().budget.holds(tenantId, { unverified: true });
+      const found = await everyPage('holds', (page) => client().budget.holds(tenantId, { unverified: true, ...page }));
+      const answer = { tenantId, ...found };
       show(options.json ?? false, answer, () => table(unverifiedColumns, answer.holds, 'Every settlement is known.'));
     },
   );

@@ -3,7 +3,7 @@ import type { StreamEvent } from '../client';
 import { printable, usd } from './output';
 
 /** What is said of an event beside the reply. Undefined for what a reader need not know. */
-export function noteOf({ type, data }: StreamEvent): string | undefined {
+function noteOf({ type, data }: StreamEvent): string | undefined {
   const cost = typeof data.costUsd === 'string' ? `, ${usd(data.costUsd)}` : '';
   const notes: Record<string, () => string | undefined> = {
     'model.replied': () => `${String(data.model)}${cost}`,

@@ -1,8 +1,9 @@
-/** `npx spendlock holds`: the reservations that hold money, and giving one back. */
-import { Command } from 'commander';
+/** `npx spendlock holds`: reservations, from asking for one to its end. */
+import { Command, Option } from 'commander';
 import type { HoldsView, ReservationView } from '../client';
+import { omitUndefined } from '../core/omit-undefined';
 import { client, everyPage } from './api';
-import { author, example, reasonOption, uuid, type Json } from './options';
+import { amount, author, callOption, example, uuid, whole, type Json } from './options';
 import { show, table, usd, when, type Column } from './output';
 
 type Hold = HoldsView['holds'][number];
@@ -22,36 +23,137 @@ const words = (one: ReservationView): string =>
     .map(([name, value]) => `${name.padEnd(14)} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join('\n');
 
+const someOperation = '6f1c7b1e-6c1e-4a4e-9a55-0d7a8c1f2b3d';
+
 export function holdsCommands(): Command {
-  const holds = new Command('holds').description('open reservations');
+  const holds = new Command('holds').description('reservations: money that is held for a call');
   const list = holds.command('list <tenant>').description('what holds money now, what runs out first on top');
   example(list, 'holds list acme').action(async (tenantId: string, { json = false }: Json) => {
     const found = await everyPage('holds', (page) => client().budget.holds(tenantId, page));
     const answer = { tenantId, ...found };
     show(json, answer, () => table(columns, answer.holds, 'Nothing is reserved.'));
   });
-  const one = holds
-    .command('show')
-    .argument('<tenant>')
-    .argument('<operation>', 'its id', uuid)
-    .description('a reservation as it stands, also one that has ended');
-  example(one, 'holds show acme 6f1c7b1e-6c1e-4a4e-9a55-0d7a8c1f2b3d').action(
+  addReserve(holds);
+  const of = (verb: string, description: string): Command =>
+    holds.command(verb).argument('<tenant>').argument('<operation>', 'its id', uuid).description(description);
+  example(of('show', 'a reservation as it stands, also one that has ended'), `holds show acme ${someOperation}`).action(
     async (tenantId: string, operation: string, { json = false }: Json) => {
       const answer = await client().reservation(operation, { tenantId });
       show(json, answer, () => words(answer));
     },
   );
-  const release = holds
-    .command('release')
+  addClaims(of);
+  addEnds(of);
+  return holds;
+}
+
+interface ReserveOptions extends Json {
+  resource: 'llm' | 'e2b';
+  minimum?: string;
+  ttl?: number;
+  onExpiry?: 'release' | 'settle';
+  user?: string;
+  kind?: string;
+  model?: string;
+  operation?: string;
+}
+
+/** How long a reservation may be held. */
+const seconds = whole(1, 604_800, 'seconds');
+
+function addReserve(holds: Command): void {
+  const reserve = holds
+    .command('reserve')
     .argument('<tenant>')
-    .argument('<operation>', 'its id', uuid)
-    .description('gives a reservation up, also a claimed one: its call was surely not billed')
-    .addOption(reasonOption());
-  example(release, 'holds release acme 6f1c7b1e-6c1e-4a4e-9a55-0d7a8c1f2b3d --reason "the worker is gone"').action(
-    async (tenantId: string, operation: string, { reason, json = false }: Json & { reason: string }) => {
-      const answer = await client().budget.releaseHold(tenantId, operation, { reason, author: author() });
-      show(json, answer, () => `${operation} is released.`);
+    .argument('<usd>', 'what the call may cost at most, in US dollars', amount)
+    .description('asks for money for a call of your own: reserve, call, commit')
+    .addOption(callOption())
+    .option('--minimum <usd>', 'the least of use: with less than all left, that is granted', amount)
+    .option('--ttl <seconds>', 'how long it is held; 300 when absent', seconds)
+    .addOption(
+      new Option('--on-expiry <what>', 'what running out means: nothing was billed, or all of it is charged').choices([
+        'release',
+        'settle',
+      ]),
+    )
+    .option('--user <id>', 'on whose account, beside the tenant')
+    .option('--kind <name>', 'what the ledger calls it')
+    .option('--model <name>', 'what is called')
+    .addOption(new Option('--operation <id>', 'its id; asking again under it gets the same answer').argParser(uuid));
+  example(
+    reserve,
+    'holds reserve acme 0.25 --ttl 600',
+    `holds reserve acme 1 --operation ${someOperation} --json`,
+  ).action(async (tenantId: string, amountUsd: string, options: ReserveOptions) => {
+    const { resource, minimum, ttl, onExpiry, user, kind, model, operation, json = false } = options;
+    const answer = await client().reserve({
+      tenantId,
+      amountUsd,
+      resource,
+      ...omitUndefined({ minimumUsd: minimum, ttlSeconds: ttl, onExpiry, kind, model }),
+      ...omitUndefined({ userId: user, operationId: operation }),
+    });
+    const { operationId, grantedUsd, partial, expiresAt } = answer;
+    show(json, answer, () =>
+      [
+        `${operationId}: ${usd(grantedUsd)} ${partial ? 'of it ' : ''}granted, until ${when(expiresAt)} UTC. After the call:`,
+        `  npx spendlock holds commit ${tenantId} ${operationId} USD`,
+      ].join('\n'),
+    );
+  });
+}
+
+type Of = (verb: string, description: string) => Command;
+
+function addClaims(of: Of): void {
+  const claim = of('claim', 'says that the call is about to be made: its money does not come back by itself any more');
+  example(claim, `holds claim acme ${someOperation}`).action(
+    async (tenantId: string, operation: string, { json = false }: Json) => {
+      const answer = await client().claim(operation, { tenantId });
+      show(json, answer, () => `${operation} is claimed. To end it: --claim-token ${answer.claimToken}`);
     },
   );
-  return holds;
+  const extend = of('extend', 'holds it for at least so long from now').argument('<seconds>', 'how long', seconds);
+  example(extend, `holds extend acme ${someOperation} 600`).action(
+    async (tenantId: string, operation: string, ttlSeconds: number, { json = false }: Json) => {
+      const answer = await client().extend(operation, { tenantId, ttlSeconds });
+      show(json, answer, () => `${operation} is held until ${when(answer.expiresAt)} UTC.`);
+    },
+  );
+}
+
+const claimTokenOption = (): Option =>
+  new Option('--claim-token <token>', 'of one that was claimed: what its claim answered').argParser(uuid);
+
+function addEnds(of: Of): void {
+  const commit = of('commit', 'records what the call cost')
+    .argument('<usd>', 'what it cost in US dollars', amount)
+    .addOption(claimTokenOption());
+  example(commit, `holds commit acme ${someOperation} 0.0173`).action(
+    async (tenantId: string, operation: string, costUsd: string, options: Json & { claimToken?: string }) => {
+      const { claimToken, json = false } = options;
+      const answer = await client().commit(operation, { tenantId, costUsd, ...omitUndefined({ claimToken }) });
+      show(json, answer, () => `${operation} cost ${usd(costUsd)}.`);
+    },
+  );
+  const release = of('release', 'gives it up: its call was surely not billed')
+    .addOption(claimTokenOption())
+    .addOption(
+      new Option(
+        '--reason <words>',
+        'as an operator, also of a call that another claimed: why, for the audit',
+      ).conflicts('claimToken'),
+    );
+  example(
+    release,
+    `holds release acme ${someOperation}`,
+    `holds release acme ${someOperation} --reason "the worker is gone"`,
+  ).action(async (tenantId: string, operation: string, options: Json & { claimToken?: string; reason?: string }) => {
+    const { claimToken, reason, json = false } = options;
+    const answer =
+      reason === undefined
+        ? await client().release(operation, { tenantId, ...omitUndefined({ claimToken }) })
+        : await client().budget.releaseHold(tenantId, operation, { reason, author: author() });
+    show(json, answer, () => `${operation} is released.`);
+  });
 }

@@ -1,19 +1,13 @@
 /** `npx spendlock keys`: API keys are made, listed, rotated and revoked. */
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { KeyView } from '../client';
+import { omitUndefined } from '../core/omit-undefined';
 import { tenantRoles } from '../core/roles';
-import { client, connect, everyPage } from './api';
-import { author, uuid } from './options';
+import { client, everyPage } from './api';
+import { author, example, uuid, whole, type Json } from './options';
 import { show, table, type Column } from './output';
 
-interface Key {
-  apiKeyId: string;
-  role: string;
-  label: string;
-  createdAt: string;
-  revokedAt: string | null;
-}
-
-const columns: Column<Key>[] = [
+const columns: Column<KeyView>[] = [
   { name: 'key', of: ({ apiKeyId }) => apiKeyId },
   { name: 'role', of: ({ role }) => role },
   { name: 'label', of: ({ label }) => label },
@@ -22,10 +16,6 @@ const columns: Column<Key>[] = [
 ];
 
 const tenantOption = (): Option => new Option('--tenant <id>', 'of a tenant; of the administration when absent');
-const seconds = (text: string): number => {
-  if (/^\d{1,7}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('It must be a whole number of seconds.');
-};
 
 /** @throws Error when there is one already: whoever has it makes more. */
 async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
@@ -51,37 +41,52 @@ async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
   }
 }
 
-interface Options {
+interface Options extends Json {
   tenant?: string;
-  json?: boolean;
 }
 interface NewKeyOptions {
   admin?: boolean;
-  role?: string;
+  role: (typeof tenantRoles)[number];
   label?: string;
 }
 
-const examples = `
-An operator decides on limits, money and approvals and starts nothing; an agent starts runs, talks and reserves, and approves nothing; a reader reads.
+const someKey = '4a1f0c2e-7b6d-4c3a-9e8f-1d2c3b4a5f6e';
 
-Examples:
-  npx spendlock keys create --tenant acme --label "the backend"
-  npx spendlock keys create --tenant acme --role operator --label "Ada, finance"`;
-
-const ofTenant = ({ tenant }: Options): { tenantId?: string } => (tenant === undefined ? {} : { tenantId: tenant });
+const ofTenant = ({ tenant }: Options): { tenantId?: string } => omitUndefined({ tenantId: tenant });
 
 export function keysCommands(): Command {
   const keys = new Command('keys').description('who may speak to the API');
-  keys
+  addLooks(keys);
+  addCreate(keys);
+  const first = keys
+    .command('first')
+    .description('makes the first key of the administration, past the API; it needs DATABASE_URL, as workers have it');
+  example(first, 'keys first   # with DATABASE_URL=postgres://…').action(async ({ json = false }: Json) => {
+    const made = await makeFirstKey();
+    show(json, made, () => `Made ${made.apiKeyId}. The key, shown only now:\n${made.apiKey}`);
+  });
+  addEnds(keys);
+  return keys;
+}
+
+function addLooks(keys: Command): void {
+  const list = keys
     .command('list')
     .description('the newest first; a key itself is kept nowhere')
-    .addOption(tenantOption())
-    .addHelpText('after', '\nExample:\n  npx spendlock keys list --tenant acme')
-    .action(async ({ json = false, ...options }: Options) => {
-      const answer = await everyPage('keys', (page) => client().keys.list({ ...ofTenant(options), ...page }));
-      show(json, answer, () => table(columns, answer.keys, 'There is no key.'));
-    });
-  keys
+    .addOption(tenantOption());
+  example(list, 'keys list --tenant acme').action(async ({ json = false, ...options }: Options) => {
+    const answer = await everyPage('keys', (page) => client().keys.list({ ...ofTenant(options), ...page }));
+    show(json, answer, () => table(columns, answer.keys, 'There is no key.'));
+  });
+  const current = keys.command('current').description('the key that you use: whose it is, and its role');
+  example(current, 'keys current').action(async ({ json = false }: Json) => {
+    const answer = await client().keys.current();
+    show(json, answer, () => `${answer.role} of ${answer.tenantId ?? 'the administration'}`);
+  });
+}
+
+function addCreate(keys: Command): void {
+  const create = keys
     .command('create')
     .description('makes a key, which is shown once')
     .option('--tenant <id>', 'a key of this tenant')
@@ -93,60 +98,64 @@ export function keysCommands(): Command {
         .conflicts('admin'),
     )
     .option('--label <words>', 'what it is for')
-    .addHelpText('after', examples)
-    .action(async ({ json = false, label = '', admin = false, role, ...options }: Options & NewKeyOptions) => {
-      if (admin === (options.tenant !== undefined))
-        throw new InvalidArgumentError(
-          'Say --tenant ID for a key of a tenant, or --admin for one of the administration.',
-        );
-      const body = { ...ofTenant(options), role: admin ? 'administration' : role, label, author: author() };
-      const answer = await connect().send<{ apiKeyId: string; apiKey: string; role: string }>('POST', '/v1/keys', body);
-      show(
-        json,
-        answer,
-        () => `Made ${answer.apiKeyId} of the role ${answer.role}. The key, shown only now:\n${answer.apiKey}`,
+    .addHelpText(
+      'after',
+      `
+An operator decides on limits, money and approvals and starts nothing; an agent starts runs, talks and reserves, and approves nothing; a reader reads.`,
+    );
+  example(
+    create,
+    'keys create --tenant acme --label "the backend"',
+    'keys create --tenant acme --role operator --label "Ada, finance"',
+  ).action(async ({ json = false, label = '', admin = false, role, ...options }: Options & NewKeyOptions) => {
+    if (admin === (options.tenant !== undefined))
+      throw new InvalidArgumentError(
+        'Say --tenant ID for a key of a tenant, or --admin for one of the administration.',
       );
-    });
-  keys
-    .command('first')
-    .description('makes the first key of the administration, past the API; it needs DATABASE_URL, as workers have it')
-    .addHelpText('after', '\nExample:\n  DATABASE_URL=postgres://… npx spendlock keys first')
-    .action(async ({ json = false }: { json?: boolean }) => {
-      const made = await makeFirstKey();
-      show(json, made, () => `Made ${made.apiKeyId}. The key, shown only now:\n${made.apiKey}`);
-    });
-  keys
+    const order = { ...ofTenant(options), role: admin ? ('administration' as const) : role, label, author: author() };
+    const answer = await client().keys.create(order);
+    show(
+      json,
+      answer,
+      () => `Made ${answer.apiKeyId} of the role ${answer.role}. The key, shown only now:\n${answer.apiKey}`,
+    );
+  });
+}
+
+function addEnds(keys: Command): void {
+  const rotate = keys
     .command('rotate')
     .argument('<key>', 'its id', uuid)
     .description('makes a new key in place of one, which is taken for a while longer')
     .addOption(tenantOption())
-    .addOption(new Option('--grace <seconds>', 'how long the old one is taken').argParser(seconds).default(3_600))
-    .addHelpText(
-      'after',
-      '\nExample:\n  npx spendlock keys rotate 4a1f0c2e-7b6d-4c3a-9e8f-1d2c3b4a5f6e --tenant acme --grace 86400',
-    )
-    .action(async (key: string, { json = false, grace, ...options }: Options & { grace: number }) => {
-      const body = { ...ofTenant(options), graceSeconds: grace, author: author() };
-      const where = `/v1/keys/${encodeURIComponent(key)}/rotate`;
-      const answer = await connect().send<{ apiKeyId: string; apiKey: string; old: Key }>('POST', where, body);
+    .addOption(
+      new Option('--grace <seconds>', 'how long the old one is taken')
+        .argParser(whole(0, 2_592_000, 'seconds'))
+        .default(3_600),
+    );
+  example(rotate, `keys rotate ${someKey} --tenant acme --grace 86400`).action(
+    async (key: string, { json = false, grace, ...options }: Options & { grace: number }) => {
+      const order = { ...ofTenant(options), graceSeconds: grace, author: author() };
+      const answer = await client().keys.rotate(key, order);
+      const until = answer.old.revokedAt ?? 'now';
       show(
         json,
         answer,
-        () =>
-          `Made ${answer.apiKeyId}; ${key} is refused from ${answer.old.revokedAt} on. The key, shown only now:\n${answer.apiKey}`,
+        () => `Made ${answer.apiKeyId}; ${key} is refused from ${until} on. The key, shown only now:\n${answer.apiKey}`,
       );
-    });
-  keys
+    },
+  );
+  const revoke = keys
     .command('revoke')
     .argument('<key>', 'its id', uuid)
     .description('refuses a key from now on')
     .addOption(tenantOption())
-    .option('--yes', 'also the last key of the administration')
-    .addHelpText('after', '\nExample:\n  npx spendlock keys revoke 4a1f0c2e-7b6d-4c3a-9e8f-1d2c3b4a5f6e --tenant acme')
-    .action(async (key: string, { json = false, yes = false, ...options }: Options & { yes?: boolean }) => {
-      const body = { ...ofTenant(options), ...(yes ? { confirm: key } : {}), author: author() };
-      const answer = await connect().send<Key>('POST', `/v1/keys/${encodeURIComponent(key)}/revoke`, body);
+    .option('--yes', 'also the last key of the administration');
+  example(revoke, `keys revoke ${someKey} --tenant acme`).action(
+    async (key: string, { json = false, yes = false, ...options }: Options & { yes?: boolean }) => {
+      const order = { ...ofTenant(options), ...(yes ? { confirm: key } : {}), author: author() };
+      const answer = await client().keys.revoke(key, order);
       show(json, answer, () => `${key} is refused.`);
-    });
-  return keys;
+    },
+  );
 }

@@ -50,19 +50,30 @@ export interface Json {
   json?: boolean;
 }
 
+/** A share of a limit. */
+export const share = (text: string): number => {
+  const part = Number(text);
+  if (part > 0 && part <= 1) return part;
+  throw new InvalidArgumentError('It must be above 0 and at most 1, such as 0.8.');
+};
+
+/** What a call is. */
+const callTypes = ['llm', 'e2b'] as const;
+/** What a quota covers, and when it begins anew. */
+export const resourceTypes = [...callTypes, 'all'] as const;
+export const periods = ['day', 'week', 'month', 'lifetime'] as const;
+
 export interface QuotaOptions {
   user?: string;
-  resource: 'llm' | 'e2b' | 'all';
-  period: 'day' | 'week' | 'month' | 'lifetime';
+  resource: (typeof resourceTypes)[number];
+  period: (typeof periods)[number];
 }
 export const userOption = new Option('--user <id>', 'of one user instead of the tenant');
 export const platformOption = new Option('--platform', 'of all tenants together');
-export const resourceOption = new Option('--resource <type>', 'what it covers')
-  .choices(['llm', 'e2b', 'all'])
-  .default('all');
-export const periodOption = new Option('--period <period>', 'when it resets')
-  .choices(['day', 'week', 'month', 'lifetime'])
-  .default('month');
+export const resourceOption = new Option('--resource <type>', 'what it covers').choices(resourceTypes).default('all');
+export const callOption = (): Option =>
+  new Option('--resource <type>', 'what is called: a model or a sandbox').choices(callTypes).default('llm');
+export const periodOption = new Option('--period <period>', 'when it resets').choices(periods).default('month');
 export const reasonOption = (): Option => new Option('--reason <words>', 'why, for the audit').makeOptionMandatory();
 /** How many a list has at most: as many as the API gives in one page. */
 export const limitOption = (otherwise = 50): Option =>
@@ -86,6 +97,3 @@ export const example = (command: Command, ...lines: string[]): Command =>
     'after',
     `\n${lines.length === 1 ? 'Example' : 'Examples'}:\n${lines.map((line) => `  npx spendlock ${line}`).join('\n')}`,
   );
-
-export const tenantPath = (tenantId: string, rest: string): string =>
-  `/v1/tenants/${encodeURIComponent(tenantId)}/${rest}`;

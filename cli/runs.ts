@@ -1,11 +1,13 @@
 /** `npx spendlock runs`: runs and their paid steps, starting one, following one and ending one. */
 import { Command, Option } from 'commander';
 import type { RunsView, RunView } from '../client';
+import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
-import { readAttached } from './files';
+import { readAttached, writeAttached } from './files';
 import { followRun } from './follow';
-import { amount, example, limitOption, moment, uuid, whole, type Json } from './options';
+import { amount, cursorOption, example, limitOption, moment, uuid, whole, type Json, type Page } from './options';
 import { show, table, usd, when, type Column } from './output';
+import { saidWords } from './transcripts';
 
 const columns: Column<RunsView['runs'][number]>[] = [
   { name: 'run', of: ({ runId }) => runId },
@@ -28,7 +30,7 @@ const stepColumns: Column<RunView['steps'][number]>[] = [
 ];
 
 /** A run in words: how it stands, its steps, and last what it answered. */
-export const runWords = (run: RunView): string =>
+const runWords = (run: RunView): string =>
   [
     `${run.runId} (${run.workflowId} in Temporal UI): ${run.status}, ${usd(run.costUsd)} with ${run.model}`,
     ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
@@ -50,28 +52,39 @@ const someRun = '0f7f4c1e-52e9-4b8f-9d57-6a1c2b3d4e5f';
 export function runsCommands(): Command {
   const runs = new Command('runs').description('tasks of agents');
   addList(runs);
-  const one = runs
-    .command('show')
-    .argument('<tenant>')
-    .argument('<run>', 'its id', uuid)
-    .description('a run, what it came to, what it answered, and each of its steps with what it reserved and cost');
+  const of = (verb: string, description: string): Command =>
+    runs.command(verb).argument('<tenant>').argument('<run>', 'its id', uuid).description(description);
+  const one = of(
+    'show',
+    'a run, what it came to, what it answered, and each of its steps with what it reserved and cost',
+  );
   example(one, `runs show acme ${someRun}`).action(async (tenantId: string, runId: string, { json = false }: Json) => {
     const run = await client().runs.get(runId, tenantId);
     show(json, run, () => runWords(run));
   });
   addStart(runs);
-  const follow = runs
-    .command('follow')
-    .argument('<tenant>')
-    .argument('<run>', 'its id', uuid)
-    .description('what happens in a run, as it happens, to its end; --json prints the run once it has ended')
-    .addHelpText('after', followHelp);
+  const said = of('messages', 'what was asked, said, run and printed in it, the oldest first')
+    .addOption(cursorOption())
+    .addOption(limitOption(200));
+  example(said, `runs messages acme ${someRun}`).action(
+    async (tenantId: string, runId: string, { json = false, ...page }: Json & Page) => {
+      const answer = await client().runs.messages(runId, { tenantId, ...page });
+      show(json, answer, () => saidWords(answer));
+    },
+  );
+  const file = of('file', 'writes the file that came with it')
+    .argument('<file>', 'where to')
+    .option('--force', 'in place of a file that is there already');
+  example(file, `runs file acme ${someRun} sales.csv`).action(
+    async (tenantId: string, runId: string, name: string, options: Json & { force?: boolean }) =>
+      writeAttached(name, () => client().runs.file(runId, tenantId), options),
+  );
+  const follow = of(
+    'follow',
+    'what happens in a run, as it happens, to its end; --json prints the run once it has ended',
+  ).addHelpText('after', followHelp);
   example(follow, `runs follow acme ${someRun}`).action(followRun);
-  const cancel = runs
-    .command('cancel')
-    .argument('<tenant>')
-    .argument('<run>', 'its id', uuid)
-    .description('stops a run: its call and its sandbox end, and its reservations are settled');
+  const cancel = of('cancel', 'stops a run: its call and its sandbox end, and its reservations are settled');
   example(cancel, `runs cancel acme ${someRun}`).action(
     async (tenantId: string, runId: string, { json = false }: Json) => {
       const answer = await client().runs.cancel(runId, tenantId);
@@ -100,7 +113,7 @@ function addList(runs: Command): void {
         tenantId,
         type,
         ...more,
-        ...(user === undefined ? {} : { userId: user }),
+        ...omitUndefined({ userId: user }),
       });
       show(json, answer, () => table(columns, answer.runs, 'There is no such run.'));
     },
@@ -139,12 +152,8 @@ function addStart(runs: Command): void {
       tenantId,
       task,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
-      ...(model === undefined ? {} : { model }),
-      ...(user === undefined ? {} : { userId: user }),
-      limits: {
-        ...(maxCost === undefined ? {} : { maxCostUsd: maxCost }),
-        ...(maxSteps === undefined ? {} : { maxSteps }),
-      },
+      ...omitUndefined({ model, userId: user }),
+      limits: omitUndefined({ maxCostUsd: maxCost, maxSteps }),
     });
     if (follow) return followRun(tenantId, started.runId, { json });
     show(json, started, () =>

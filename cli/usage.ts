@@ -46,7 +46,7 @@ export function usageCommands(): Command {
   const sums = spanOptions(
     usage
       .command('show <tenant>', { isDefault: true })
-      .description('sums of a tenant, this month when no span is given')
+      .description('sums of a tenant, of the last thirty days when no span is given')
       .addOption(new Option('--by <group>', 'what is summed').choices(usageGroups).default('model')),
   );
   example(sums, 'usage show acme --by user --from 2026-11-01').action(

@@ -1,20 +1,23 @@
 /** Tenants and their quotas. */
-import type { z } from '@hono/zod-openapi';
 import type { OverviewView, tenantsView } from '../api/tenants/overview-schemas';
-import type { deletedView, deleteTenantBody, quotaView, setQuotasBody } from '../api/tenants/schemas';
+import type {
+  deletedView,
+  deleteTenantBody,
+  newTenantView,
+  quotasView,
+  quotaView,
+  setQuotasBody,
+  setQuotasView,
+} from '../api/tenants/schemas';
 import type { StreamEvent } from './events';
 import type { Http, RequestOptions } from './http';
 import { withoutKey, type Given, type Of, type Ordered } from './views';
 
-export type QuotaView = z.infer<typeof quotaView>;
+export type QuotaView = Of<typeof quotaView>;
 export type TenantsView = Of<typeof tenantsView>;
 export type { OverviewView };
-export interface TenantQuotas {
-  tenantId: string;
-  quotas: QuotaView[];
-  /** How many quotas of users there are beyond those that are shown. */
-  moreUserQuotas: number;
-}
+export type TenantQuotas = Of<typeof quotasView>;
+type SetQuotas = Given<typeof setQuotasBody>;
 
 /** How long a file that comes may pause. */
 const exportSilentMs = 60_000;
@@ -28,13 +31,13 @@ export function tenantsOf(http: Http) {
     /** The same at once and whenever one changes (`tenants`), until the signal ends it. */
     events: ({ signal }: Watched = {}): AsyncGenerator<StreamEvent> => http.events('/v1/tenants/events', { signal }),
     /** Makes a tenant. Its API key is in the answer, and nowhere else. */
-    create: (tenant: { tenantId: string; name?: string }) =>
-      http.post<TenantQuotas & { apiKey: string }>('/v1/tenants', tenant),
+    create: (tenant: { tenantId: string; name?: string }) => http.post<Of<typeof newTenantView>>('/v1/tenants', tenant),
     /** Those of the tenant, and of its first users by name or of the one that is named. */
     quotas: (tenantId: string, query: { userId?: string } = {}) =>
       http.get<TenantQuotas>(path(tenantId, 'quotas'), query),
-    setQuotas: (tenantId: string, quotas: z.input<typeof setQuotasBody>['quotas']) =>
-      http.put<TenantQuotas>(path(tenantId, 'quotas'), { quotas }),
+    /** Sets limits, all or none. `warnings` of the answer tell of a limit above that of a quota which covers it. */
+    setQuotas: (tenantId: string, quotas: SetQuotas['quotas'], why: Omit<SetQuotas, 'quotas'> = {}) =>
+      http.put<Of<typeof setQuotasView>>(path(tenantId, 'quotas'), { quotas, ...why }),
     /** How a tenant stands: quotas with a forecast, spend of 31 days, denials, alerts, holds. */
     overview: (tenantId: string) => http.get<OverviewView>(path(tenantId, 'overview')),
     /** The same at once and whenever it changes (`overview`), until the signal ends it. */

@@ -23,7 +23,7 @@ export const auditView = z.object({
 });
 
 export const alertsQuery = tenantQuery.extend(pageQuery);
-export const alertView = z.object({
+const alertView = z.object({
   alertId: z.string(),
   kind: z.enum(['quota_warning', 'quota_exceeded', 'overrun']),
   threshold: z.number().nullable(),

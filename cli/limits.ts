@@ -1,0 +1,145 @@
+/** `npx spendlock budget show`, `set` and `remove`: the limits of a tenant, of its users, and of all tenants together. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { PlatformQuotas, QuotaView, TenantQuotas } from '../client';
+import { omitUndefined } from '../core/omit-undefined';
+import { client } from './api';
+import {
+  amount,
+  author,
+  example,
+  periodOption,
+  platformOption,
+  reasonOption,
+  resourceOption,
+  scopeOf,
+  share,
+  userOption,
+  type Json,
+  type QuotaOptions,
+} from './options';
+import { show, table, usd, when, type Column } from './output';
+
+const columns: Column<QuotaView>[] = [
+  { name: 'quota', of: ({ scope, scopeId }) => (scope === 'tenant' ? scope : `${scope} ${scopeId}`) },
+  { name: 'resource', of: ({ resourceType }) => resourceType },
+  { name: 'period', of: ({ period }) => period },
+  {
+    name: 'limit',
+    of: ({ limitUsd, topupUsd }) => usd(limitUsd) + (topupUsd === '0' ? '' : ` + ${usd(topupUsd)}`),
+    right: true,
+  },
+  { name: 'spent', of: ({ spentUsd }) => usd(spentUsd), right: true },
+  { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
+  { name: 'remaining', of: ({ remainingUsd }) => usd(remainingUsd), right: true },
+  { name: 'resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : `${when(resetsAt)} UTC`) },
+];
+const leasedColumn: Column<PlatformQuotas['quotas'][number]>[] = [
+  { name: 'leased', of: ({ leasedUsd }) => usd(leasedUsd), right: true },
+];
+
+export const quotaTable = (quotas: QuotaView[]): string => table(columns, quotas, 'No quota: nothing can be reserved.');
+const platformTable = ({ quotas }: PlatformQuotas): string =>
+  table(
+    [...columns.slice(1, 4), ...leasedColumn, ...columns.slice(4)],
+    quotas,
+    'No platform quota: tenants are bound by their own only.',
+  );
+const budgetWords = ({ quotas, moreUserQuotas, frozenReason, frozenUsers }: TenantQuotas): string =>
+  [
+    ...(frozenReason === null ? [] : [`FROZEN: ${frozenReason}. Nothing new is granted.`]),
+    ...frozenUsers.map(({ userId, reason }) => `FROZEN: user ${userId}: ${reason}.`),
+    quotaTable(quotas),
+    ...(moreUserQuotas === 0 ? [] : [`and ${moreUserQuotas} more quotas of users; --user shows those of one`]),
+  ].join('\n');
+
+export function addLimits(budget: Command): void {
+  addShow(budget);
+  addSet(budget);
+  addRemove(budget);
+}
+
+/** The tenant that a command is about; undefined for all together. @throws Error when it is about nobody, or two. */
+function whose(tenantId: string | undefined, platform = false): string | undefined {
+  if (platform === (tenantId !== undefined))
+    throw new InvalidArgumentError('Name a tenant or say --platform, one of the two.');
+  return tenantId;
+}
+
+function addShow(budget: Command): void {
+  const command = budget
+    .command('show [tenant]')
+    .description('the quotas that bind a tenant, or with --platform those that bind all tenants together')
+    .addOption(platformOption)
+    .addOption(new Option('--user <id>', 'the tenant and this user alone'));
+  example(command, 'budget show acme', 'budget show --platform').action(
+    async (named: string | undefined, options: Json & { platform?: boolean; user?: string }) => {
+      const { json = false, platform, user } = options;
+      const tenantId = whose(named, platform);
+      if (tenantId === undefined) {
+        const answer = await client().platform.quotas();
+        return show(json, answer, () => platformTable(answer));
+      }
+      const answer = await client().tenants.quotas(tenantId, omitUndefined({ userId: user }));
+      show(json, answer, () => budgetWords(answer));
+    },
+  );
+}
+
+/** One more of the shares that are given. */
+const shares = (text: string, before: number[] = []): number[] => [...before, share(text)];
+
+type SetOptions = QuotaOptions & Json & { reason?: string; limit: string; warnAt?: number[]; platform?: boolean };
+
+function addSet(budget: Command): void {
+  const command = budget
+    .command('set [tenant]')
+    .description('sets a limit of a tenant, or with --platform of all together; the next decision goes by it')
+    .addOption(platformOption)
+    .requiredOption('--limit <usd>', 'US dollars per period', amount)
+    .addOption(resourceOption)
+    .addOption(periodOption)
+    .addOption(userOption)
+    .option('--reason <words>', 'why, for the audit; of a tenant')
+    .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8', shares);
+  example(
+    command,
+    'budget set acme --limit 250 --resource llm --warn-at 0.5 0.8',
+    'budget set --platform --limit 5000',
+  ).action(async (named: string | undefined, options: SetOptions) => {
+    const { resource: resourceType, period, limit: limitUsd, warnAt = [], reason, json = false } = options;
+    const tenantId = whose(named, options.platform);
+    const [warningThreshold, ...moreWarningThresholds] = warnAt;
+    const limits = {
+      resourceType,
+      period,
+      limitUsd,
+      ...(warningThreshold === undefined ? {} : { warningThreshold, moreWarningThresholds }),
+    };
+    if (tenantId === undefined) {
+      const answer = await client().platform.setQuotas({ quotas: [limits], author: author() });
+      return show(json, answer, () => platformTable(answer));
+    }
+    const why = { ...omitUndefined({ reason }), author: author() };
+    const answer = await client().tenants.setQuotas(tenantId, [{ ...scopeOf(options), ...limits }], why);
+    const warned = answer.warnings.map((warning) => `Mind: ${warning}`);
+    show(json, answer, () => [quotaTable(answer.quotas), ...warned].join('\n'));
+  });
+}
+
+function addRemove(budget: Command): void {
+  const command = budget
+    .command('remove <tenant>')
+    .description('removes a limit for good; what was spent stays in the ledger')
+    .addOption(resourceOption)
+    .addOption(periodOption)
+    .addOption(userOption)
+    .addOption(reasonOption());
+  example(command, 'budget remove acme --resource llm --reason "one limit for all"').action(
+    async (tenantId: string, options: QuotaOptions & Json & { reason: string }) => {
+      const { resource: resourceType, period, reason, json = false } = options;
+      const order = { ...scopeOf(options), resourceType, period, reason, author: author() };
+      const answer = await client().budget.removeQuota(tenantId, order);
+      show(json, answer, () => `The ${resourceType} limit per ${period} is removed.`);
+    },
+  );
+}
