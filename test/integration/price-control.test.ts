@@ -205,7 +205,7 @@ describe('prices', () => {
     expect(await add({ ...first, effectiveFrom: '2099-01-01T00:00:00Z' })).toMatchObject({ status: 201 });
     const elsewhere = await call('set', 'claude-sonnet-4-6', '--provider', 'openai', ...source);
     expect(elsewhere).toMatchObject({
-      status: 1,
+      status: 2,
       err: expect.stringContaining('claude-sonnet-4-6 has a price as a model of anthropic') as string,
     });
     const rates = ['--vcpu-second', '0.1', '--gib-second', '0'];
