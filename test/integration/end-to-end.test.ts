@@ -189,7 +189,10 @@ describe('end to end (V5)', () => {
           body: path === '/messages' ? { message: 'x' } : {},
         }),
       ).toMatchObject({ status: 404 });
-    expect((await api.call('GET', '/v1/conversations', { key })).body).toEqual({ conversations: [] });
+    expect((await api.call('GET', '/v1/conversations', { key })).body).toEqual({
+      conversations: [],
+      nextCursor: null,
+    });
     await talk.close();
   });
 

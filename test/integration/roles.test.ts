@@ -64,6 +64,7 @@ const bodyOf = (tenantId: string): Record<string, object> => ({
   rotateKey: { tenantId },
   revokeKey: { tenantId },
   repairBooks: { reason: 'looked' },
+  setTitle: { title: 'of a role' },
   deleteTenant: { confirm: tenantId, reason: 'gone' },
 });
 
