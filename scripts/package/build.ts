@@ -58,6 +58,9 @@ const common: BuildOptions = {
   target: 'node20',
   format: 'cjs',
   logLevel: 'error',
+  // Small, and with lines that a stack trace can show.
+  minifyWhitespace: true,
+  lineLimit: 120,
   // Found by its path, not by being imported.
   external: ['./failure-converter'],
 };
@@ -92,7 +95,7 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
     for (const extension of ['ts', 'mts']) writeFileSync(lib(`${name}.d.${extension}`), `export * from '${types}';\n`);
   }
   bundle(failureConverter, 'failure-converter.js');
-  bundle(cli, 'cli.js', { banner: { js: '#!/usr/bin/env node' }, minify: true, lineLimit: 120 });
+  bundle(cli, 'cli.js', { banner: { js: '#!/usr/bin/env node' }, minify: true });
   const tsc = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   const types = path.join(folder, 'types');
   execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', types], {

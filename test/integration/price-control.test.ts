@@ -211,7 +211,7 @@ describe('prices', () => {
     const rates = ['--vcpu-second', '0.1', '--gib-second', '0'];
     const tier = ['set-sandbox', 'standard', '--vcpu', '4', '--memory-mib', '8192', ...rates, ...source];
     expect(await call(...tier, '--from', '2026-01-01T00:00:00Z')).toMatchObject({
-      status: 1,
+      status: 2,
       err: expect.stringContaining('is in force since') as string,
     });
   });
