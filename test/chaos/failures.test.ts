@@ -237,7 +237,12 @@ describe('when something fails', () => {
     const tenantId = await stack.tenant('10');
     const ask = async (where: string, body: object): Promise<Answer> => {
       const headers = { authorization: `Bearer ${api.adminKey}`, 'content-type': 'application/json' };
-      const response = await fetch(`${away.url}${where}`, { method: 'POST', headers, body: JSON.stringify(body) });
+      // Whatever does not answer is told by the request, not by the end of the test's time.
+      const signal = AbortSignal.timeout(60_000);
+      const response = await fetch(`${away.url}${where}`, {
+        ...{ method: 'POST', headers, signal },
+        body: JSON.stringify(body),
+      });
       return { status: response.status, body: (await response.json()) as Record<string, unknown> };
     };
     const operationId = randomUUID();
