@@ -18,6 +18,10 @@ const checks: Check[] = [
   { name: 'nothing unused', command: [bin('knip'), '--no-progress', '--treat-config-hints-as-errors'] },
   { name: 'format', command: [bin('prettier'), '--check', '--log-level', 'warn', '.'] },
   {
+    name: 'OpenAPI document',
+    command: [process.execPath, path.join(__dirname, 'run.cjs'), path.join(__dirname, 'check-openapi.ts')],
+  },
+  {
     name: 'workflow bundle',
     command: [process.execPath, path.join(__dirname, 'run.cjs'), path.join(__dirname, 'bundle.ts')],
   },

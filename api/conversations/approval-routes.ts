@@ -60,7 +60,7 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
         path: '/v1/approvals/{id}',
         request: {
           params: z.object({ id: approvalIdSchema }),
-          body: body(schemas.approvalBody),
+          body: body(schemas.approvalBody, { decision: 'approve', author: 'Jo Doe' }),
         },
         responses: { 200: json(schemas.approvalView, 'The decision is recorded') },
       },

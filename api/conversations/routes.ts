@@ -34,7 +34,9 @@ function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
       { operationId: 'startConversation', summary: 'Open a conversation', tag: 'Conversations', access: whoSpends },
       {
         path: '/v1/conversations',
-        request: { body: body(schemas.startConversationBody) },
+        request: {
+          body: body(schemas.startConversationBody, { title: 'The first quarter', limits: { maxCostUsd: '2' } }),
+        },
         responses: {
           201: json(schemas.openedView, 'The conversation is open'),
         },
@@ -105,7 +107,7 @@ function messages(app: App, dependencies: ApiDependencies): void {
       },
       {
         path: '/v1/conversations/{id}/messages',
-        request: { params, body: body(schemas.messageBody) },
+        request: { params, body: body(schemas.messageBody, { message: 'Which month cost most?' }) },
         responses: {
           202: json(schemas.sentMessageView, 'The message is stored, and is answered in its turn'),
           200: eventStream('With `Accept: text/event-stream`: the turn as it happens, to its end'),

@@ -10,10 +10,10 @@ export const json = <S extends z.ZodType>(schema: S, description: string) => ({
   content: { 'application/json': { schema } },
   description,
 });
-/** A request's body, which has to be there. */
-export const body = <S extends z.ZodType>(schema: S) => ({
+/** A request's body, which has to be there, and what one may look like. */
+export const body = <S extends z.ZodType>(schema: S, example?: z.input<S>) => ({
   required: true as const,
-  content: { 'application/json': { schema } },
+  content: { 'application/json': example === undefined ? { schema } : { schema, example } },
 });
 /** A request's body, which may be left out. */
 export const optionalBody = <S extends z.ZodType>(schema: S) => ({ ...body(schema), required: false as const });
@@ -86,7 +86,7 @@ const parametersOf = ({ request }: Pick<RouteConfig, 'request'>): string[] =>
 export const keylessRoute = <P extends string, R extends Omit<RouteConfig, 'path'> & { path: P }>(
   described: Named,
   config: R,
-) => createRoute({ ...config, ...named(described) });
+) => createRoute({ ...config, ...named(described), security: [] });
 
 /** A POST under a key, which a repeat may be sent of. */
 export const postRoute = <

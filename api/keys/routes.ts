@@ -74,7 +74,7 @@ const making: Room = (app, dependencies) => {
       { operationId: 'createKey', summary: 'Make a key', tag: 'Keys', access: administrationAlone },
       {
         path: '/v1/keys',
-        request: { body: body(schemas.createKeyBody) },
+        request: { body: body(schemas.createKeyBody, { tenantId: 'acme', role: 'agent', label: 'nightly reports' }) },
         responses: { 201: json(schemas.newKeyView, 'The key. It is kept nowhere, and shown again to a repeat alone') },
       },
     ),

@@ -35,7 +35,13 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
       { operationId: 'reserve', summary: 'Reserve money for a call', tag: 'Reservations', access: whoSpends },
       {
         path: '/v1/reservations',
-        request: { body: body(schemas.reserveBody) },
+        request: {
+          body: body(schemas.reserveBody, {
+            operationId: '0b6c2a52-6d0a-4b52-9c1e-2f6a52a1b7c4',
+            resource: 'llm',
+            amountUsd: '0.25',
+          }),
+        },
         responses: { 201: json(schemas.grantView, 'Granted; in part when `partial` is true'), ...denied },
       },
     ),
@@ -87,6 +93,7 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       ['commit', 'commitReservation', 'Record what the call cost'],
       schemas.commitBody,
       json(schemas.committedView, 'Recorded'),
+      { costUsd: '0.1834' },
     ),
     (c) => {
       const asked = c.req.valid('json');
@@ -150,12 +157,13 @@ const ending = <V extends string, S extends z.ZodType, A extends ReturnType<type
   [verb, operationId, summary]: [V, string, string],
   schema: S,
   answer: A,
+  example?: z.input<S>,
 ) =>
   postRoute(
     { operationId, summary, tag: 'Reservations', access: whoSpends },
     {
       path: `/v1/reservations/{operationId}/${verb}`,
-      request: { params, body: body(schema) },
+      request: { params, body: body(schema, example) },
       responses: { 200: answer },
     },
   );

@@ -21,7 +21,10 @@ export function runRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
       {
         path: '/v1/runs',
         request: {
-          body: body(schemas.startRunBody),
+          body: body(schemas.startRunBody, {
+            task: 'Sum up the figures of the first quarter.',
+            limits: { maxCostUsd: '0.50' },
+          }),
         },
         responses: {
           202: json(schemas.startedRunView, 'The run has begun'),

@@ -40,7 +40,7 @@ export function tenantRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
       {
         path: '/v1/tenants',
         request: {
-          body: body(schemas.createTenantBody),
+          body: body(schemas.createTenantBody, { tenantId: 'acme', name: 'Acme' }),
         },
         responses: { 201: json(schemas.newTenantView, 'The tenant, its quotas, and its API key, which is shown once') },
       },
@@ -102,7 +102,14 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
       {
         method: 'put',
         path,
-        request: { params, body: body(schemas.setQuotasBody) },
+        request: {
+          params,
+          body: body(schemas.setQuotasBody, {
+            quotas: [{ resourceType: 'all', period: 'month', limitUsd: '100' }],
+            reason: 'The budget of this year',
+            author: 'Jo Doe',
+          }),
+        },
         responses: { 200: json(schemas.setQuotasView, 'The quotas after the change') },
       },
     ),

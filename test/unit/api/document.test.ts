@@ -1,6 +1,9 @@
 /** The OpenAPI document as one reads it and generates clients from it: every operation is named, and says who may use it. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
+import Ajv from 'ajv/dist/2020';
 import { createApp } from '../../../api/app';
 import type { ApiDependencies } from '../../../api/http/context';
 import { tags } from '../../../api/http/openapi';
@@ -12,9 +15,12 @@ interface Operation {
   summary?: string;
   tags?: string[];
   'x-roles'?: string[];
+  requestBody?: { content: Record<string, { schema: object; example?: unknown }> };
+  responses: Record<string, { content?: Record<string, { schema?: object }> }>;
 }
 
-const pagePath = path.join(__dirname, '..', '..', '..', 'docs', 'api-access.md');
+const root = path.join(__dirname, '..', '..', '..');
+const pagePath = path.join(root, 'docs', 'api-access.md');
 const [begin, end] = ['<!-- prettier-ignore-start -->', '<!-- prettier-ignore-end -->'];
 
 /** The table of the page: routes by their groups, and who may use them. */
@@ -35,10 +41,14 @@ const described = createApp({ closing: new AbortController().signal } as ApiDepe
 
 describe('in the OpenAPI document', () => {
   let operations: Operation[];
+  let document: {
+    paths: Record<string, Record<string, Operation>>;
+    info: object;
+    servers: object[];
+    components: object;
+  };
   beforeAll(async () => {
-    const document = (await (await described.request('/openapi.json')).json()) as {
-      paths: Record<string, Record<string, Operation>>;
-    };
+    document = (await (await described.request('/openapi.json')).json()) as typeof document;
     operations = Object.entries(document.paths).flatMap(([path, methods]) =>
       Object.entries(methods).map(([method, operation]) => ({ ...operation, name: `${method} ${path}` })),
     );
@@ -52,6 +62,50 @@ describe('in the OpenAPI document', () => {
     expect(operations.filter(({ summary = '' }) => !/^[A-Z].{5,70}[^.]$/.test(summary))).toEqual([]);
     expect(operations.filter((operation) => !(operation.tags?.length === 1 && operation.tags[0]! in tags))).toEqual([]);
     expect(Object.keys(tags).filter((tag) => !operations.some((operation) => operation.tags?.[0] === tag))).toEqual([]);
+  });
+
+  test('XE12: it says where it serves, of which version it is and under which licence, and every answer has a schema', () => {
+    const { version, license } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
+      version: string;
+      license: string;
+    };
+    expect(document.servers).toMatchObject([{ url: '/' }]);
+    expect(document.info).toMatchObject({ version, license: { identifier: license } });
+    const without = operations.filter(({ responses }) =>
+      Object.values(responses).some(({ content = {} }) => Object.values(content)[0]?.schema === undefined),
+    );
+    expect(without).toEqual([]);
+  });
+
+  test('XE12: bodies of the routes that are used most have examples, each of which is one', () => {
+    const ajv = new Ajv({ strict: false, validateFormats: false, logger: false });
+    const shown = operations.flatMap(({ operationId, requestBody }) => {
+      const { schema, example } = requestBody?.content['application/json'] ?? {};
+      return example === undefined
+        ? []
+        : [{ operationId, schema: { ...schema, components: document.components }, example }];
+    });
+    expect(shown.length).toBeGreaterThanOrEqual(10);
+    for (const { operationId, schema, example } of shown) {
+      const errors = ajv.validate(schema, example) ? null : ajv.errors;
+      expect({ operationId, errors }).toEqual({ operationId, errors: null });
+    }
+  });
+
+  test('XE12: `npm run check` refuses a document that is not fit to generate from', () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-document-'));
+    const { operationId: _, ...nameless } = document.paths['/v1/runs']!.post!;
+    const check = (broken: object): { status: number | null; stdout: string } => {
+      const file = path.join(folder, 'openapi.json');
+      writeFileSync(file, JSON.stringify({ ...document, ...broken }));
+      const program = [path.join(root, 'scripts/run.cjs'), path.join(root, 'scripts/check-openapi.ts'), file];
+      return spawnSync(process.execPath, program, { encoding: 'utf8' });
+    };
+    expect(check({})).toMatchObject({ status: 0, stdout: '' });
+    const { status, stdout } = check({ servers: [], paths: { ...document.paths, '/v1/runs': { post: nameless } } });
+    rmSync(folder, { recursive: true });
+    expect(status).toBe(1);
+    expect(stdout).toMatch(/no-empty-servers[^]*operation-operationId/);
   });
 
   test('every operation under /v1 says which roles may use it, administration among them', () => {
