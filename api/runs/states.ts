@@ -9,20 +9,24 @@ export const stateView = z.enum(runStates);
 /** What it waits for before its next step. */
 export const waitingForView = z
   .discriminatedUnion('kind', [
-    z.object({
-      kind: z.literal('money'),
-      since: z.string(),
-      resource: z.enum(['llm', 'e2b']),
-      quota: bindingQuotaView,
-      retryAfterSeconds: z.number().optional().openapi({ description: 'Absent where waiting alone cannot help.' }),
-    }),
-    z.object({
-      kind: z.literal('approval'),
-      since: z.string(),
-      approvals: z
-        .array(z.object({ approvalId: z.string(), tool: z.string(), kind: z.enum(['approval', 'question']) }))
-        .openapi({ description: 'What people are asked; `POST /v1/approvals/{id}` decides it.' }),
-    }),
+    z
+      .object({
+        kind: z.literal('money'),
+        since: z.string(),
+        resource: z.enum(['llm', 'e2b']),
+        quota: bindingQuotaView,
+        retryAfterSeconds: z.number().optional().openapi({ description: 'Absent where waiting alone cannot help.' }),
+      })
+      .openapi('WaitingForMoney'),
+    z
+      .object({
+        kind: z.literal('approval'),
+        since: z.string(),
+        approvals: z
+          .array(z.object({ approvalId: z.string(), tool: z.string(), kind: z.enum(['approval', 'question']) }))
+          .openapi({ description: 'What people are asked; `POST /v1/approvals/{id}` decides it.' }),
+      })
+      .openapi('WaitingForApproval'),
   ])
   .openapi('WaitingFor');
 export type WaitingFor = z.infer<typeof waitingForView>;
