@@ -10,7 +10,7 @@ import { cursorOf, pageFields, placeOf } from '../http/pages';
 import type { ApiContext } from '../http/request';
 
 /** A part of what was said. Programs are the input of a tool that is called, what they printed is its result. */
-export const contentBlock = z
+const contentBlock = z
   .discriminatedUnion('type', [
     z.object({ type: z.literal('text'), text: z.string() }),
     z.object({
