@@ -1,13 +1,13 @@
 /** Where the command line goes, and what it says of wrong words: never elsewhere than it was told, never nothing. */
 import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { command, spendlock } from '../support/cli';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
-import type { TestStack } from '../support/stack';
+import { until, type TestStack } from '../support/stack';
 
 describe('the command line', () => {
   let stack: TestStack;
@@ -141,22 +141,115 @@ describe('the command line', () => {
     expect((await spendlock(api, 'runs', 'show', tenantId, ended.runId)).out).toContain(ended.answer.slice(0, 20));
     const poor = await stack.tenant('0');
     expect(await spendlock(api, 'runs', 'start', poor, '--task', 'Say hello.')).toMatchObject({ status: 3, out: '' });
-    const talk = await talked(['chat', tenantId, '--close'], 'Hello\n');
-    expect(talk.status).toBe(0);
-    expect(talk.out.trim()).not.toBe('');
+    expect((await spendlock(api, 'runs', 'messages', tenantId, ended.runId)).out).toMatch(/^user: Say hello\./);
+    const talk = talking(['chat', tenantId, '--close']);
+    talk.end('Hello\n');
+    expect(await talk.ended).toBe(0);
+    expect(talk.out().trim()).not.toBe('');
   });
 
-  /** A command that reads what it is sent, to the end of that. */
-  const talked = (words: string[], input: string): Promise<{ status: number | null; out: string }> =>
-    new Promise((resolve) => {
-      const bin = path.join(__dirname, '..', '..', 'cli', 'spendlock.cjs');
-      const env = { ...process.env, SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: api.adminKey };
-      const child = spawn(process.execPath, [bin, ...words], { env, stdio: ['pipe', 'pipe', 'ignore'] });
-      let out = '';
-      child.stdout.on('data', (piece: Buffer) => (out += piece.toString()));
-      child.on('exit', (status) => resolve({ status, out }));
-      child.stdin.end(input);
+  test('XE17: Ctrl-C stops the turn of a talk, a second one leaves, and what the agent asks is answered in place', async () => {
+    const tenantId = await stack.tenant('5');
+    const asks = { text: 'May I?', code: 'console.log(6 * 7)' };
+    stack.anthropic.knobs.replies = [asks, { text: 'It is 42.' }];
+    const talk = talking(['chat', tenantId, '--ask']);
+    talk.type('Compute.\n');
+    await until('it asks', () => talk.err().includes('asks to use run_code'));
+    talk.type('y\n');
+    await until('it answers', () => talk.out().includes('It is 42.'));
+    stack.anthropic.knobs.replies = [asks];
+    talk.type('Once more.\n');
+    await until('it asks again', () => talk.err().split('asks to use run_code').length === 3);
+    talk.interrupt();
+    const { conversations } = await api.admin.conversations.list({ tenantId });
+    const id = String(conversations[0]?.conversationId);
+    const turns = async (): Promise<string[]> =>
+      (await api.admin.conversations.messages(id, { tenantId })).turns.map(({ status }) => status);
+    await until('the turn is stopped', async () => (await turns())[1] === 'interrupted');
+    talk.interrupt();
+    expect(await talk.ended).toBe(0);
+    expect(talk.err()).toContain('stopping; Ctrl-C once more leaves');
+    expect(talk.err()).toContain(`npx spendlock chat ${tenantId} ${id}`);
+    expect(await turns()).toEqual(['completed', 'interrupted']);
+    expect(await api.admin.conversations.get(id, { tenantId })).toMatchObject({ status: 'running' });
+  });
+
+  test('XE17: money for a call of one’s own is asked for, held, and spent or given back', async () => {
+    const tenantId = await stack.tenant('5');
+    const { operationId } = await answer<{ operationId: string }>('holds', 'reserve', tenantId, '3', '--ttl', '600');
+    expect(await answer('budget', 'check', tenantId, '--amount', '2')).toMatchObject({ estimatedCostUsd: '2' });
+    expect(await spendlock(api, 'budget', 'check', tenantId, '--amount', '4')).toMatchObject({ status: 3, out: '' });
+    await answer('holds', 'extend', tenantId, operationId, '1200');
+    const { claimToken } = await answer<{ claimToken: string }>('holds', 'claim', tenantId, operationId);
+    expect((await spendlock(api, 'holds', 'release', tenantId, operationId)).err).toContain('claim_refused');
+    await answer('holds', 'commit', tenantId, operationId, '2.5', '--claim-token', claimToken);
+    const spent = await answer('holds', 'show', tenantId, operationId);
+    expect(spent).toMatchObject({ status: 'committed', committedUsd: '2.5' });
+    const own = await answer<{ operationId: string }>('holds', 'reserve', tenantId, '1');
+    await answer('holds', 'release', tenantId, own.operationId);
+    const lost = await answer<{ operationId: string }>('holds', 'reserve', tenantId, '1');
+    await answer('holds', 'claim', tenantId, lost.operationId);
+    await answer('holds', 'release', tenantId, lost.operationId, '--reason', 'the process is gone');
+    expect(await answer('holds', 'list', tenantId)).toMatchObject({ holds: [] });
+    expect(await answer('budget', 'check', tenantId, '--amount', '2.5')).toMatchObject({ allowed: true });
+  });
+
+  test('XE17: the policy and what new users get are set and read back, and a file and a title too', async () => {
+    const tenantId = await stack.tenant('5');
+    await answer('budget', 'policy', 'set', tenantId, '--on-unavailable', 'deny', '--reason', 'a test');
+    const policy = await answer('budget', 'policy', 'show', tenantId);
+    expect(policy).toMatchObject({ onUnavailable: 'deny', answerTimeoutMs: 5_000 });
+    const defaults = ['budget', 'user-defaults'];
+    for (const wrong of [['llm/year=2'], ['llm/day=x'], []])
+      expect((await spendlock(api, ...defaults, 'set', tenantId, ...wrong)).status).toBe(2);
+    await answer(...defaults, 'set', tenantId, 'llm/day=2', 'all/month=20', '--warn-at', '0.9');
+    expect(await answer(...defaults, 'show', tenantId)).toMatchObject({
+      quotas: [
+        { resourceType: 'all', period: 'month', limitUsd: '20', warningThreshold: 0.9 },
+        { resourceType: 'llm', period: 'day', limitUsd: '2' },
+      ],
     });
+    await answer(...defaults, 'set', tenantId, '--none');
+    expect(await answer(...defaults, 'show', tenantId)).toMatchObject({ quotas: [] });
+    const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-files-'));
+    const [given, taken] = [path.join(folder, 'a.csv'), path.join(folder, 'b.csv')];
+    writeFileSync(given, 'a,b\n1,2\n');
+    const file = { name: 'a.csv', content: readFileSync(given) };
+    const { conversationId } = await api.admin.conversations.create({ tenantId, file });
+    await answer('conversations', 'file', tenantId, conversationId, taken);
+    expect(readFileSync(taken, 'utf8')).toBe('a,b\n1,2\n');
+    expect((await spendlock(api, 'conversations', 'file', tenantId, conversationId, taken)).err).toContain('--force');
+    await answer('conversations', 'title', tenantId, conversationId, 'Sales in March');
+    const { conversations } = await answer<{ conversations: object[] }>('conversations', 'list', tenantId);
+    expect(conversations).toMatchObject([{ title: 'Sales in March' }]);
+    rmSync(folder, { recursive: true });
+  });
+
+  /** What a command answers as JSON. */
+  async function answer<T = object>(...words: string[]): Promise<T> {
+    const { status, out, err } = await spendlock(api, ...words, '--json');
+    expect([words, status, err]).toEqual([words, 0, expect.stringMatching(/^API: .*\n$/)]);
+    return JSON.parse(out) as T;
+  }
+
+  /** A command that goes on while it is typed to. */
+  function talking(words: string[]) {
+    const bin = path.join(__dirname, '..', '..', 'cli', 'spendlock.cjs');
+    const env = { ...process.env, SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: api.adminKey };
+    // Ctrl-C reaches all processes of a command, as a terminal sends it.
+    const child = spawn(process.execPath, [bin, ...words], { env, stdio: 'pipe', detached: true });
+    const said = { out: '', err: '' };
+    child.stdout.on('data', (piece: Buffer) => (said.out += piece.toString()));
+    child.stderr.on('data', (piece: Buffer) => (said.err += piece.toString()));
+    return {
+      out: () => said.out,
+      err: () => said.err,
+      type: (text: string) => child.stdin.write(text),
+      end: (text: string) => child.stdin.end(text),
+      interrupt: () => process.kill(-(child.pid ?? 0), 'SIGINT'),
+      ended: new Promise<number | null>((resolve) => child.on('exit', resolve)),
+    };
+  }
 
   test('XC6: control characters of names are not taken, and those that are there do not reach the terminal', async () => {
     const tenantId = await stack.tenant('5');
