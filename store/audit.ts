@@ -7,7 +7,7 @@ export interface AuditEntry {
   /** Null for what is of no tenant: prices, platform quotas, keys of the administration, tenants that are gone. */
   tenantId: string | null;
   action: string;
-  details: Record<string, unknown>;
+  details: Record<string, unknown> | unknown[];
   author: string | null;
   apiKeyId: string | null;
   createdAt: Date;

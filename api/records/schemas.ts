@@ -13,7 +13,9 @@ export const auditView = z.object({
         description: 'Null for what is of no tenant: prices, platform quotas, keys of the administration.',
       }),
       action: z.string(),
-      details: z.record(z.string(), z.unknown()),
+      details: z
+        .union([z.record(z.string(), z.unknown()), z.array(z.unknown())])
+        .openapi({ description: 'What was ordered; a list of limits where several were set without a reason.' }),
       author: z.string().nullable(),
       apiKeyId: z.string().nullable(),
       createdAt: z.string(),
