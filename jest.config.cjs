@@ -40,6 +40,8 @@ module.exports = {
     { ...common, displayName: 'browser', testMatch: ['<rootDir>/test/browser/**/*.test.ts'] },
     // Needs a Prometheus: `npm run test:prometheus`.
     { ...common, displayName: 'prometheus', testMatch: ['<rootDir>/test/prometheus/**/*.test.ts'] },
+    // Needs a Python with venv, and PyPI: `npm run test:python`.
+    { ...common, displayName: 'python', testMatch: ['<rootDir>/test/python/**/*.test.ts'] },
     // Measures, so `npm test` runs it alone, last.
     { ...common, displayName: 'performance', testMatch: ['<rootDir>/test/performance/**/*.test.ts'] },
     { ...common, displayName: 'integration', testMatch: ['<rootDir>/test/{integration,replay,chaos}/**/*.test.ts'] },

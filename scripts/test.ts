@@ -2,7 +2,7 @@
  * Runs the tests: `npm test`, or `npm test -- --unit` for those that need no server, or with any option of Jest. Starts what
  * they need by itself, and never with a provider's key. What measures the product comes after everything else, with the
  * machine to itself. Tests that need a system package run by their names only (`npm run test:browser`,
- * `npm run test:prometheus`).
+ * `npm run test:prometheus`, `npm run test:python`).
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';

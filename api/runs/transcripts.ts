@@ -12,25 +12,31 @@ import type { ApiContext } from '../http/request';
 /** A part of what was said. Programs are the input of a tool that is called, what they printed is its result. */
 const contentBlock = z
   .discriminatedUnion('type', [
-    z.object({ type: z.literal('text'), text: z.string() }),
-    z.object({
-      type: z.literal('tool_use'),
-      id: z.string(),
-      name: z.string(),
-      input: z.unknown().openapi({ description: 'What the tool is given: of `run_code` the program is its `code`.' }),
-      thoughtSignature: z.string().optional(),
-    }),
-    z.object({
-      type: z.literal('tool_result'),
-      tool_use_id: z.string(),
-      content: z.string().openapi({ description: 'What the tool answered, such as what a program printed.' }),
-      is_error: z.boolean().optional(),
-    }),
-    z.object({
-      type: z.literal('opaque'),
-      provider: z.string(),
-      value: z.unknown().openapi({ description: 'What only this provider of models understands.' }),
-    }),
+    z.object({ type: z.literal('text'), text: z.string() }).openapi('TextBlock'),
+    z
+      .object({
+        type: z.literal('tool_use'),
+        id: z.string(),
+        name: z.string(),
+        input: z.unknown().openapi({ description: 'What the tool is given: of `run_code` the program is its `code`.' }),
+        thoughtSignature: z.string().optional(),
+      })
+      .openapi('ToolUseBlock'),
+    z
+      .object({
+        type: z.literal('tool_result'),
+        tool_use_id: z.string(),
+        content: z.string().openapi({ description: 'What the tool answered, such as what a program printed.' }),
+        is_error: z.boolean().optional(),
+      })
+      .openapi('ToolResultBlock'),
+    z
+      .object({
+        type: z.literal('opaque'),
+        provider: z.string(),
+        value: z.unknown().openapi({ description: 'What only this provider of models understands.' }),
+      })
+      .openapi('OpaqueBlock'),
   ])
   .openapi('ContentBlock');
 
