@@ -49,7 +49,12 @@ function addTopUp(budget: Command): void {
       const { resource: resourceType, period, reason, json = false } = options;
       const order = { ...scopeOf(options), resourceType, period, amountUsd, reason, author: author() };
       const answer = await client().budget.topUp(tenantId, order);
-      show(json, answer, () => `Topped up by ${usd(amountUsd)} until the ${period} ends.`);
+      show(
+        json,
+        answer,
+        () =>
+          `The ${resourceType} quota of ${whom(tenantId, options.user)} is topped up by ${usd(amountUsd)} until the ${period} ends.`,
+      );
     },
   );
 }

@@ -46,7 +46,7 @@ Exit statuses: 0 left, 1 failed, 3 the last message was denied money.`,
     chat,
     'chat acme',
     'chat acme --file sales.csv --max-cost 0.50',
-    'echo "What is 2 + 2?" | npx spendlock chat acme --close',
+    'chat acme --close   # with messages from a pipe, one a line',
   ).action(async (tenantId: string, conversationId: string | undefined, options: ChatOptions) => {
     await new Chat(client(), tenantId, options).talk(conversationId);
   });

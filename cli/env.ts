@@ -27,7 +27,7 @@ Examples:
       const local = localInstallation(process.env);
       if (!local)
         throw new CommandError(
-          `No npm start of this checkout runs on ${dataDirOf(process.env)}. Run npm start in another terminal, and this again.`,
+          `No npm start of this checkout runs on ${dataDirOf(process.env)}. Run npm start in another terminal, and this again; for one of another checkout, run this there or set SPENDLOCK_DATA_DIR to its .spendlock/data.`,
           'not_running',
         );
       if (local.isEncrypted)

@@ -19,25 +19,30 @@ import {
 } from './options';
 import { show, table, usd, when, type Column } from './output';
 
+/** A limit with what was added to it until its period ends. */
+export const limitWords = ({ limitUsd, topupUsd }: Pick<QuotaView, 'limitUsd' | 'topupUsd'>): string =>
+  usd(limitUsd) + (topupUsd === '0' ? '' : ` + ${usd(topupUsd)}`);
+
 const columns: Column<QuotaView>[] = [
   { name: 'quota', of: ({ scope, scopeId }) => (scope === 'tenant' ? scope : `${scope} ${scopeId}`) },
   { name: 'resource', of: ({ resourceType }) => resourceType },
-  { name: 'period', of: ({ period }) => period },
+  { name: 'period', of: ({ period }) => period, extra: true },
   {
     name: 'limit',
-    of: ({ limitUsd, topupUsd }) => usd(limitUsd) + (topupUsd === '0' ? '' : ` + ${usd(topupUsd)}`),
+    of: limitWords,
     right: true,
   },
   { name: 'spent', of: ({ spentUsd }) => usd(spentUsd), right: true },
   { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
   { name: 'remaining', of: ({ remainingUsd }) => usd(remainingUsd), right: true },
-  { name: 'resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : `${when(resetsAt)} UTC`) },
+  { name: 'resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : `${when(resetsAt)} UTC`), extra: true },
 ];
 const leasedColumn: Column<PlatformQuotas['quotas'][number]>[] = [
   { name: 'leased', of: ({ leasedUsd }) => usd(leasedUsd), right: true },
 ];
 
-export const quotaTable = (quotas: QuotaView[]): string => table(columns, quotas, 'No quota: nothing can be reserved.');
+export const quotaTable = (quotas: QuotaView[], width?: number): string =>
+  table(columns, quotas, 'No quota: nothing can be reserved.', width);
 const platformTable = ({ quotas }: PlatformQuotas): string =>
   table(
     [...columns.slice(1, 4), ...leasedColumn, ...columns.slice(4)],

@@ -56,7 +56,12 @@ export function table<T>(
     Math.max(...[column.name, ...(cells.get(column) ?? [])].map((text) => [...text].length));
   const shown = fitting(columns, charsOf, width);
   const widths = shown.map(charsOf);
-  if (width !== undefined) shorten(widths, width);
+  if (width !== undefined)
+    shorten(
+      widths,
+      width,
+      shown.map(({ right = false }) => right),
+    );
   const drawn = new Table({
     head: shown.map(({ name }) => name),
     colAligns: shown.map(({ right }) => (right ? 'right' : 'left')),
@@ -86,16 +91,16 @@ function fitting<T>(
   return shown;
 }
 
-/** An id is written whole as long as anything else can give way. */
 const idChars = 36;
 
-function shorten(widths: number[], width: number): void {
-  const isId = widths.map((chars) => chars === idChars);
+/** Amounts and ids are written whole as long as anything else can give way: half an amount is another amount. */
+function shorten(widths: number[], width: number, isAmount: readonly boolean[]): void {
+  const isWhole = widths.map((chars, at) => chars === idChars || isAmount[at] === true);
   const longest = (mayGive: (chars: number, at: number) => boolean): number =>
     widths.reduce((found, chars, at) => (mayGive(chars, at) && chars > (widths[found] ?? 0) ? at : found), -1);
   while (sumOf(widths) > width) {
-    const other = longest((chars, at) => !isId[at] && chars > 8);
-    const at = other >= 0 ? other : longest((chars) => chars > 1);
+    const words = longest((chars, at) => !isWhole[at] && chars > 3);
+    const at = words >= 0 ? words : longest((chars) => chars > 1);
     if (at < 0) return;
     widths[at] = (widths[at] ?? 1) - 1;
   }

@@ -5,6 +5,7 @@ import { client, everyPage } from './api';
 import { CommandError } from './failures';
 import { author, example, type Json } from './options';
 import { show, table, usd, when, type Column } from './output';
+import { limitWords } from './limits';
 import { exportTenant } from './tenant-export';
 
 type Tenant = TenantsView['tenants'][number];
@@ -23,7 +24,7 @@ const standing: Column<Quota>[] = [
   { name: 'quota', of: ({ scope, scopeId }) => (scope === 'user' ? `user ${scopeId}` : scope) },
   { name: 'resource', of: ({ resourceType }) => resourceType },
   { name: 'period', of: ({ period }) => period },
-  { name: 'limit', of: ({ limitUsd }) => usd(limitUsd), right: true },
+  { name: 'limit', of: limitWords, right: true },
   { name: 'remaining', of: ({ remainingUsd }) => usd(remainingUsd), right: true },
   { name: 'heads for', of: ({ forecast }) => usd(forecast?.projectedUsd), right: true },
   { name: 'used up (UTC)', of: ({ forecast }) => when(forecast?.exhaustedAt), extra: true },

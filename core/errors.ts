@@ -35,7 +35,11 @@ export const errorCatalogue = {
       'Use a key of that tenant whose role may do it, or one of the administration; the message says what is missing.',
   },
   not_found: { httpStatus: 404, retry: false, action: 'Check the path and the id; `/openapi.json` lists the paths.' },
-  unknown_tenant: { httpStatus: 404, retry: false, action: 'Create the tenant first (POST /v1/tenants).' },
+  unknown_tenant: {
+    httpStatus: 404,
+    retry: false,
+    action: 'Create the tenant first (`npx spendlock tenants create`, or POST /v1/tenants).',
+  },
   unknown_operation: {
     httpStatus: 404,
     retry: false,

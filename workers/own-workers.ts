@@ -78,6 +78,11 @@ export function budgetForOwnWorker({
   taskQueuePrefix = defaultTaskQueuePrefix,
   log = createLog({ name: 'own-worker', level: 'warn' }),
 }: OwnWorkerOptions): OwnWorker {
+  // The driver takes anything for an address, and an activity would be repeated for ever at a server that is not there.
+  if (!/^postgres(ql)?:\/\/./.test(databaseUrl))
+    throw new TypeError(
+      'databaseUrl must be a postgres:// connection string of the role spendlock_app, as DATABASE_URL of the budget workers. Nothing was started.',
+    );
   const pool = createPool(databaseUrl);
   const coalescer = new Coalescer({
     signals: new TemporalSignals({ client, taskQueue: taskQueues(taskQueuePrefix).budget }),

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import type { Command } from 'commander';
 import { failureOf, exitStatusOf, CommandError } from '../../../cli/failures';
 import { moment, whole } from '../../../cli/options';
+import { quotaTable } from '../../../cli/limits';
 import { table, usd } from '../../../cli/output';
 import { program } from '../../../cli/program';
 import { errorFrom } from '../../../client/errors';
@@ -97,6 +98,22 @@ test('a price of a fraction of a micro-dollar is shown in full', () => {
 });
 
 const id = '0b7a3b8d-2a8e-4b8e-8f0e-0d6d9a1f9c11';
+test('XE17: amounts are whole in 80 columns: half of one is another amount', () => {
+  const amounts = [
+    { limitUsd: '150', topupUsd: '26', spentUsd: '0.056784', reservedUsd: '0.0075', remainingUsd: '175.935716' },
+    { limitUsd: '12500', topupUsd: '0', spentUsd: '9123.456789', reservedUsd: '0', remainingUsd: '3376.543211' },
+  ];
+  const quotas = amounts.map((amount) => ({
+    ...amount,
+    ...{ scope: 'tenant' as const, scopeId: 'acme', resourceType: 'all' as const, period: 'month' as const },
+    ...{ warningThreshold: 0.8, moreWarningThresholds: [], resetsAt: '2026-12-01T00:00:00.000Z' },
+  }));
+  const shown = quotaTable(quotas, 80);
+  expect(Math.max(...shown.split('\n').map((line) => [...line].length))).toBeLessThanOrEqual(80);
+  for (const amount of ['$150.00 + $26.00', '$0.056784', '$175.935716', '$9123.456789', '$3376.543211', 'remaining'])
+    expect(shown).toContain(amount);
+});
+
 test('XE17: a table fits 80 columns with its ids whole, and is never cut where no terminal is', () => {
   const columns = [
     { name: 'run', of: () => id },
