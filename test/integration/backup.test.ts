@@ -23,7 +23,7 @@ describe('a backup', () => {
   const running: Installation[] = [];
   afterAll(async () => {
     for (const installation of running) await installation.stop();
-    rmSync(folder, { recursive: true, force: true });
+    rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
   });
 
   const environment = (dataDir: string) => ({

@@ -21,7 +21,7 @@ test('a Postgres that ends while it starts is started again, and at last what it
     'starting it again (1 of 2)',
     'starting it again (2 of 2)',
   ]);
-  rmSync(dataDir, { recursive: true, force: true });
+  rmSync(dataDir, { recursive: true, force: true, maxRetries: 20 });
 });
 
 test('XE1: the log of Postgres holds neither statements nor values, however they fail', async () => {
@@ -57,7 +57,7 @@ test('XE1: the log of Postgres holds neither statements nor values, however they
   const log = readFileSync(path.join(dataDir, 'services.log'), 'utf8');
   expect(log).toContain('terminated by signal 11');
   expect(log).not.toContain(marker);
-  rmSync(dataDir, { recursive: true, force: true });
+  rmSync(dataDir, { recursive: true, force: true, maxRetries: 20 });
 });
 
 test('XC6: what an installation keeps is its user’s alone, also what an earlier version left open', async () => {
@@ -74,7 +74,7 @@ test('XC6: what an installation keeps is its user’s alone, also what an earlie
   const open = ['.', ...names].filter((name) => (modeOf(name) & 0o077) !== 0);
   expect(open).toEqual([]);
   await services.stop();
-  rmSync(dataDir, { recursive: true, force: true });
+  rmSync(dataDir, { recursive: true, force: true, maxRetries: 20 });
 });
 
 test('a start that was killed leaves nothing that keeps the next from starting: passwords that were never written, a number that another process has now', async () => {
@@ -92,5 +92,5 @@ test('a start that was killed leaves nothing that keeps the next from starting: 
   const password = readFileSync(path.join(dataDir, 'postgres-password'), 'utf8');
   expect(await secretIn(path.join(dataDir, 'postgres-password'), () => 'another')).toBe(password);
   expect(readdirSync(dataDir).filter((name) => name.endsWith('-new'))).toEqual([]);
-  rmSync(dataDir, { recursive: true, force: true });
+  rmSync(dataDir, { recursive: true, force: true, maxRetries: 20 });
 });

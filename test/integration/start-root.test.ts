@@ -47,7 +47,7 @@ describe('XE21: npm start in a folder that others may not enter', () => {
     cli = await findTemporalCli();
   });
   afterAll(() => {
-    for (const folder of [closed, cache]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [closed, cache]) rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
   });
 
   const environment = (more: Record<string, string> = {}) => ({

@@ -64,7 +64,7 @@ describe('a stop of npm start', () => {
     for (const client of clients.splice(0)) await client.end().catch(() => undefined);
     for (const pid of stopped.splice(0)) if (isAlive(pid)) process.kill(pid, 'SIGCONT');
     if (child.exitCode === null) child.kill('SIGKILL');
-    rmSync(dataDir, { recursive: true, force: true });
+    rmSync(dataDir, { recursive: true, force: true, maxRetries: 20 });
   });
 
   const readData = (...names: string[]): string => readFileSync(path.join(dataDir, ...names), 'utf8').trim();

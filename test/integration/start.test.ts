@@ -27,7 +27,7 @@ describe('npm start', () => {
     const kept = { postgres: await freePort(), temporalUi: await freePort(), api: await freePort() };
     writeFileSync(path.join(dataDir, 'ports.json'), JSON.stringify(kept));
   });
-  afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
+  afterAll(() => rmSync(dataDir, { recursive: true, force: true, maxRetries: 20 }));
 
   const start = (...args: string[]): Started => startWith({}, ...args);
   function startWith(more: Record<string, string>, ...args: string[]): Started {
@@ -118,7 +118,7 @@ describe('npm start', () => {
     expect(said).toContain('The run was not started; nothing was spent.');
     run.child.kill('SIGTERM');
     expect(await run.ended).toBe(1);
-    rmSync(own, { recursive: true, force: true });
+    rmSync(own, { recursive: true, force: true, maxRetries: 20 });
   });
 
   test('is not led astray by an environment that is for another Temporal, and encrypts where there are keys', async () => {
@@ -139,7 +139,7 @@ describe('npm start', () => {
     expect(await run.ended).toBe(0);
     const answer = expect.stringContaining('earned the most') as string;
     expect(summaryOf(run)).toMatchObject({ status: 'completed', answer, failure: null, quota: { reservedUsd: '0' } });
-    rmSync(own, { recursive: true, force: true });
+    rmSync(own, { recursive: true, force: true, maxRetries: 20 });
   });
 
   test('runs the user’s own task on the user’s own file, keeps serving, and leaves no process when it is killed', async () => {
@@ -193,7 +193,7 @@ describe('npm start', () => {
       const lines = (await sh(`${printed} --format dotenv`)).stdout.trim().split('\n');
       expect(lines).toEqual(Object.entries(variables).map(([name, value]) => `${name}='${value}'`));
     } finally {
-      rmSync(folder, { recursive: true, force: true });
+      rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
     }
   }
 
