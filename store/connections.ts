@@ -48,8 +48,25 @@ export function giveStatements(client: object, statementMs: number): void {
   (client as Inside).connectionParameters.query_timeout = statementMs + databaseLimits.graceMs;
 }
 
-/** A connection that ends within a bound, whether or not the other side takes part. */
+/**
+ * A connection that ends within a bound, whether or not the other side takes part, and whose beginning ends with it: the driver
+ * tells nobody who waits for a connection that was ended before it was there.
+ */
 export class BoundedClient extends Client {
+  override connect(): Promise<this>;
+  override connect(callback: (error: Error) => void): void;
+  override connect(callback?: (error: Error) => void): Promise<this> | void {
+    if (callback) return super.connect(callback);
+    return new Promise<this>((resolve, reject) => {
+      const ended = (): void => reject(new Error('Connection terminated before it was made'));
+      this.once('end', ended);
+      super
+        .connect()
+        .then(() => resolve(this), reject)
+        .finally(() => this.off('end', ended));
+    });
+  }
+
   override end(): Promise<void>;
   override end(callback: (error: Error) => void): void;
   override end(callback?: (error: Error) => void): Promise<void> | void {
