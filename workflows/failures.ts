@@ -5,7 +5,7 @@ import {
   CancelledFailure,
   ChildWorkflowFailure,
   isCancellation,
-  type TemporalFailure,
+  TemporalFailure,
 } from '@temporalio/workflow';
 import type { AttemptFailureDetails } from '../contracts/failures';
 import type { RunFailureText } from '../contracts/runs';
@@ -16,6 +16,31 @@ export interface KnownFailure {
   code: ErrorCode;
   message: string;
   details?: AttemptFailureDetails | undefined;
+}
+
+/**
+ * The worker that runs the workflow cannot ask for money. It fails the workflow's task and never the workflow: nothing of the task is
+ * in the history, so a worker that can goes on where it stood.
+ */
+export class BudgetActivitiesMissingError extends Error {
+  override readonly name = 'BudgetActivitiesMissingError';
+}
+
+const activitiesMissing = `The worker that runs this workflow has not registered the budget activities, so withBudget cannot ask for money. \
+Nothing was reserved and no call was made. Register them on it, also where other workers run its activities: \
+Worker.create({ …, activities: { ...budgetForOwnWorker({ … }).activities, ...yours } }) with budgetForOwnWorker of spendlock/worker. \
+The workflow then goes on by itself, from here.`;
+
+/**
+ * Passes an activity's failure over. Any other error is a mistake of the worker or of the code: it fails the workflow's task even where
+ * the workflow catches it, since a promise that nobody handles does.
+ */
+export function unlessMistake(error: unknown): null {
+  if (error instanceof TemporalFailure) return null;
+  const mistake =
+    error instanceof ReferenceError ? new BudgetActivitiesMissingError(activitiesMissing, { cause: error }) : error;
+  void Promise.reject(mistake);
+  throw mistake;
 }
 
 /** What is behind the failure of an activity or of a child workflow. */

@@ -12,7 +12,7 @@ import path from 'node:path';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { PackedPackage, type Project } from '../support/package-project';
-import type { TestStack } from '../support/stack';
+import { until, type TestStack } from '../support/stack';
 
 const root = path.join(__dirname, '..', '..');
 const example = path.join(root, 'examples', 'paid-api');
@@ -23,6 +23,57 @@ void startExampleWorker(JSON.parse(process.argv[2] ?? '')).then(({ shutdown }) =
   console.log('It is up.');
   process.stdin.resume().once('end', () => void shutdown());
 });
+`;
+
+/** A workflow of two paid steps that takes every error for an answer, and makes the second when it is told to. */
+const careless = `import { condition, defineSignal, proxyActivities, setHandler } from '@temporalio/workflow';
+import { Budget } from 'spendlock/workflow';
+import type { GeocodingActivities } from './activities';
+const { geocode } = proxyActivities<GeocodingActivities>({
+  startToCloseTimeout: '30 seconds',
+  retry: { maximumAttempts: 1 },
+});
+const step = { resource: 'llm', kind: 'geocoding.lookup', amountUsd: '0.005', priceVersion: 'p', ttlSeconds: 60 } as const;
+export async function careless({ tenantId }: { tenantId: string }): Promise<string[]> {
+  const budget = new Budget({ tenantId });
+  let isTold = false;
+  setHandler(defineSignal('more'), () => void (isTold = true));
+  const came: string[] = [];
+  for (const address of ['a', 'b']) {
+    try {
+      came.push(await budget.withBudget(step, ({ operationId }) => geocode({ tenantId, operationId, address })));
+    } catch (error) {
+      came.push(String(error));
+    } finally {
+      await budget.settled();
+    }
+    if (address === 'a') await condition(() => isTold);
+  }
+  return came;
+}
+`;
+
+/** A worker for it, whose author may have forgotten the budget activities. */
+const carelessMain = `import { Client, Connection } from '@temporalio/client';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import { budgetForOwnWorker } from 'spendlock/worker';
+import { createGeocodingActivities } from './activities';
+async function main(): Promise<void> {
+  const { address, taskQueue, serviceUrl, isForgetful, ...options } = JSON.parse(process.argv[2] ?? '');
+  const budget = budgetForOwnWorker({ client: new Client({ connection: await Connection.connect({ address }) }), ...options });
+  const worker = await Worker.create({
+    connection: await NativeConnection.connect({ address }),
+    taskQueue,
+    workflowsPath: require.resolve('./careless'),
+    activities: { ...(isForgetful ? {} : budget.activities), ...createGeocodingActivities(budget, serviceUrl) },
+  });
+  const running = worker.run();
+  console.log('It is up.');
+  process.stdin.resume().once('end', () => worker.shutdown());
+  await running;
+  process.exit();
+}
+void main();
 `;
 
 const bytesIn = (folder: string): number =>
@@ -125,15 +176,18 @@ describe('the package in a strict project', () => {
 
   describe('the example', () => {
     let service: Server;
+    let project: Project;
     let worker: ChildProcess;
+    let options: object;
     let lookups = 0;
     const taskQueue = `example-${randomUUID()}`;
     beforeAll(async () => {
-      const project = await spendlock.strictProject([...spendlock.peers, '@temporalio/worker']);
+      project = await spendlock.strictProject([...spendlock.peers, '@temporalio/worker']);
       const sources = readdirSync(example).filter((file) => file.endsWith('.ts'));
       for (const file of sources) project.write(file, readFileSync(path.join(example, file), 'utf8'));
-      project.write('main.ts', main);
-      await project.compile([...sources, 'main.ts'], { resolution: 'node16', outDir: '.' });
+      const more = { 'main.ts': main, 'careless.ts': careless, 'careless-main.ts': carelessMain };
+      for (const [file, content] of Object.entries(more)) project.write(file, content);
+      await project.compile([...sources, ...Object.keys(more)], { resolution: 'node16', outDir: '.' });
 
       service = createServer((request, response) => {
         response.setHeader('x-spendlock-stand-in', 'geocoder');
@@ -144,30 +198,39 @@ describe('the package in a strict project', () => {
         response.end(JSON.stringify({ position: `position of ${address}` }));
       });
       await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
-      const options = {
+      options = {
         address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '',
         databaseUrl: stack.database.appUrl,
         serviceUrl: `http://127.0.0.1:${(service.address() as AddressInfo).port}`,
-        taskQueue,
         taskQueuePrefix: stack.prefix,
       };
+      worker = await startWorker('main.js', { ...options, taskQueue });
+    });
+    afterAll(async () => {
+      await stopWorker(worker);
+      service.close();
+    });
+    const workers = new Set<ChildProcess>();
+    afterEach(() => Promise.all([...workers].filter((other) => other !== worker).map(stopWorker)));
+
+    const startWorker = async (file: string, given: object): Promise<ChildProcess> => {
       // Refusals are what is tested; Temporal, which tells of them too, need not be read.
-      worker = spawn(process.execPath, ['main.js', JSON.stringify(options)], {
+      const child = spawn(process.execPath, [file, JSON.stringify(given)], {
         cwd: project.folder,
         stdio: ['pipe', 'pipe', 'ignore'],
       });
-      if (!worker.stdout) throw new Error('The worker has no output.');
-      await Promise.race([once(worker.stdout, 'data'), once(worker, 'exit')]);
-      expect(worker.exitCode).toBeNull();
-    });
-    afterAll(async () => {
-      if (worker.exitCode === null) {
-        const ended = once(worker, 'exit');
-        worker.stdin?.end();
-        await ended;
-      }
-      service.close();
-    });
+      workers.add(child);
+      await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);
+      expect(child.exitCode).toBeNull();
+      return child;
+    };
+    const stopWorker = async (child: ChildProcess): Promise<void> => {
+      workers.delete(child);
+      if (child.exitCode !== null) return;
+      const ended = once(child, 'exit');
+      child.stdin?.end();
+      await ended;
+    };
     beforeEach(() => {
       lookups = 0;
     });
@@ -206,6 +269,46 @@ describe('the package in a strict project', () => {
       expect((await locate(tenantId, ['busy'])).located).toHaveLength(1);
       await expect(locate(tenantId, ['nowhere'])).rejects.toThrow();
       expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0.005', reservedUsd: '0', openReservations: 0 });
+    });
+
+    test('of a worker that lacks the budget activities goes on once it has them, whatever it catches', async () => {
+      const tenantId = await stack.tenant('1');
+      const ownQueue = `careless-${randomUUID()}`;
+      const startCareless = (isForgetful: boolean): Promise<ChildProcess> =>
+        startWorker('careless-main.js', { ...options, taskQueue: ownQueue, isForgetful });
+      const failures = async (): Promise<string[]> => {
+        const { events } = await workflow.fetchHistory();
+        return (events ?? []).flatMap(({ workflowTaskFailedEventAttributes: failed }) =>
+          failed ? [failed.failure?.message ?? ''] : [],
+        );
+      };
+      const spentUsd = async (): Promise<string> => (await stack.books(tenantId)).spentUsd;
+
+      let careless = await startCareless(true);
+      const workflow = await stack.temporal.workflow.start('careless', {
+        ...{ workflowId: `careless/${randomUUID()}`, taskQueue: ownQueue },
+        args: [{ tenantId }],
+      });
+      await until('its first task fails', async () => (await failures()).length > 0);
+      expect((await failures())[0]).toMatch(
+        /BudgetActivitiesMissingError: .*budgetForOwnWorker\(\{ … \}\)\.activities/,
+      );
+      const { events } = await workflow.fetchHistory();
+      expect(
+        events?.filter((event) => event.markerRecordedEventAttributes ?? event.activityTaskScheduledEventAttributes),
+      ).toEqual([]);
+      await stopWorker(careless);
+      careless = await startCareless(false);
+      await until('the first step is paid', async () => (await spentUsd()) === '0.005');
+      await stopWorker(careless);
+
+      careless = await startCareless(true);
+      await workflow.signal('more');
+      await until('the task of the signal fails', async () => (await failures()).length > 1);
+      await stopWorker(careless);
+      await startCareless(false);
+      expect(await workflow.result()).toEqual(['position of a', 'position of b']);
+      expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0.01', reservedUsd: '0', openReservations: 0 });
     });
   });
 });

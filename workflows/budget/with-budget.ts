@@ -26,7 +26,7 @@ import {
 import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
-import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
+import { failureOf, failureWith, isCancellation, quotaExceeded, unlessMistake } from '../failures';
 import { moneyFreedSignal } from '../../contracts/messages';
 import { isPatched } from '../patches';
 import { requestOf, type BudgetScope, type Grant, type PaidStep } from './paid-step';
@@ -256,13 +256,12 @@ export class Budget {
    * activity that stays open for as long as it takes. Both ask under the same operation id.
    */
   private async answerTo(request: ReserveRequest): Promise<ReserveAnswer> {
-    const { kind, amountUsd } = request;
-    const summary = `$${amountUsd} for ${kind}`;
+    const summary = `$${request.amountUsd} for ${request.kind}`;
     const answer = await this.quick.reserveQuickly
       .executeWithOptions({ summary }, [request])
       .catch((error: unknown) => {
         if (isCancellation(error)) throw error;
-        return null;
+        return unlessMistake(error);
       });
     if (answer) return answer;
     return this.patient.reserve.executeWithOptions({ summary }, [request]).catch((error: unknown) => {
