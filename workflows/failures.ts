@@ -37,8 +37,8 @@ The workflow then goes on by itself, from here.`;
  */
 export function unlessMistake(error: unknown): null {
   if (error instanceof TemporalFailure) return null;
-  const mistake =
-    error instanceof ReferenceError ? new BudgetActivitiesMissingError(activitiesMissing, { cause: error }) : error;
+  const isMissing = error instanceof ReferenceError;
+  const mistake = isMissing ? new BudgetActivitiesMissingError(activitiesMissing, { cause: error }) : (error as Error);
   void Promise.reject(mistake);
   throw mistake;
 }

@@ -42,13 +42,43 @@ const packageOf = (specifier: string): string =>
     .slice(0, specifier.startsWith('@') ? 2 : 1)
     .join('/');
 
-/** The packages that bundles leave out and load when they run. */
-const leftOut = ({ inputs }: Metafile): string[] =>
-  Object.values(inputs).flatMap(({ imports }) =>
+/** The packages that a bundle leaves out and loads when it runs. */
+const leftOut = ({ inputs }: Metafile): string[] => {
+  const found = Object.values(inputs).flatMap(({ imports }) =>
     imports
       .filter(({ external, path }) => external === true && /^[@a-z]/.test(path) && !isBuiltin(path))
       .map(({ path }) => packageOf(path)),
   );
+  return [...new Set(found)].sort();
+};
+
+/** The names that a bundle exports, and what it needs beside it. */
+interface Bundled {
+  names: string[];
+  peers: string[];
+}
+
+/**
+ * Loads an entry, and says all at once what it lacks; Node names one package after the other. Whoever bundles it asks nothing of the
+ * disk: what is missing is looked for only where it could not be loaded.
+ */
+const loader = (entry: string, file: string, peers: string[]): string => `'use strict';
+const lacks = (name) => {
+  try {
+    require.resolve(name);
+  } catch (error) {
+    return error.code === 'MODULE_NOT_FOUND';
+  }
+};
+try {
+  module.exports = require('${file}');
+} catch (error) {
+  const missing = error.code === 'MODULE_NOT_FOUND' ? ${JSON.stringify(peers)}.filter(lacks) : [];
+  if (missing.length === 0) throw error;
+  const message = 'spendlock/${entry} needs packages that are not installed here. Install them beside it: npm install ' + missing.join(' ');
+  throw Object.assign(new Error(message, { cause: error }), { code: error.code });
+}
+`;
 
 const common: BuildOptions = {
   absWorkingDir: root,
@@ -79,17 +109,20 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
   mkdirSync(path.join(folder, 'lib'), { recursive: true });
   const lib = (file: string): string => path.join(folder, 'lib', file);
   const needed = new Set<string>();
-  const bundle = (entryPoint: string, outfile: string, options: BuildOptions = {}): string[] => {
+  const bundle = (entryPoint: string, outfile: string, options: BuildOptions = {}): Bundled => {
     const files = { entryPoints: [entryPoint], outfile: lib(outfile), metafile: true as const };
     const { metafile } = buildSync({ ...common, ...options, ...files });
-    for (const name of leftOut(metafile)) needed.add(name);
-    return Object.values(metafile.outputs).flatMap(({ exports }) => exports);
+    const peers = leftOut(metafile);
+    for (const name of peers) needed.add(name);
+    return { names: Object.values(metafile.outputs).flatMap(({ exports }) => exports), peers };
   };
 
   for (const [name, entryPoint] of Object.entries(entries)) {
-    bundle(entryPoint, `${name}.js`);
+    const isWorker = name === 'worker';
+    const { peers } = bundle(entryPoint, isWorker ? 'worker-code.js' : `${name}.js`);
+    if (isWorker) writeFileSync(lib('worker.js'), loader(name, './worker-code.js', peers));
     // The client is an ES module of its own, for browsers' bundlers. Of the others there is one copy, whoever loads it how.
-    const names = bundle(entryPoint, `${name}.mjs`, { format: 'esm' });
+    const { names } = bundle(entryPoint, `${name}.mjs`, { format: 'esm' });
     if (name !== 'client') writeFileSync(lib(`${name}.mjs`), `export { ${names.join(', ')} } from './${name}.js';\n`);
     const types = `../types/${entryPoint.replace(/\.ts$/, '.js')}`;
     for (const extension of ['ts', 'mts']) writeFileSync(lib(`${name}.d.${extension}`), `export * from '${types}';\n`);

@@ -153,6 +153,33 @@ export const denial = (error: QuotaExceededError): string | undefined => error.q
   });
 });
 
+describe('a worker of one’s own in a project that lacks what it needs', () => {
+  const load = (type: 'module' | 'commonjs', project: Project): ReturnType<Project['end']> => {
+    const program = {
+      module: `import * as worker from 'spendlock/worker';`,
+      commonjs: `const worker = require('spendlock/worker');`,
+    };
+    return project.end(process.execPath, [
+      `--input-type=${type}`,
+      '-e',
+      `${program[type]} console.log(typeof worker.budgetForOwnWorker)`,
+    ]);
+  };
+
+  test.each(['module', 'commonjs'] as const)('is told all of it at once, as %s', async (type) => {
+    const { status, stderr } = await load(type, await spendlock.strictProject([]));
+    expect(status).toBe(1);
+    const [, install = ''] = /Error: spendlock\/worker needs .* npm install (.*)/.exec(stderr) ?? [];
+    expect(install.split(' ')).toEqual(expect.arrayContaining(['pg', 'pino', '@temporalio/client']));
+    // Of what is there nothing is said, and what is said is enough.
+    const [there = '', ...others] = install.split(' ');
+    const most = await load(type, await spendlock.strictProject([there]));
+    expect(most.stderr).toContain(`npm install ${others.join(' ')}\n`);
+    const all = await spendlock.strictProject(install.split(' '));
+    expect(await load(type, all)).toMatchObject({ status: 0, stdout: 'function\n' });
+  });
+});
+
 describe('the package in a strict project', () => {
   let stack: TestStack;
   let api: TestApi;
