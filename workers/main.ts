@@ -1,5 +1,6 @@
 /** A worker process: `npm run worker`. Configured by its environment; drains on SIGTERM, SIGINT and SIGHUP. */
 import { endWithin } from '../telemetry/end-within';
+import { DatabaseRefusedError, lookAtDatabase } from '../store/first-look';
 import { startTelemetry } from '../telemetry/start';
 import { ConfigError } from '../temporal/environment';
 import { workerConfig } from './config';
@@ -13,6 +14,8 @@ const closeMaxSeconds = 15;
 async function main(): Promise<void> {
   const config = workerConfig(process.env);
   const log = createWorkerLog(config.logLevel);
+  const away = await lookAtDatabase(config.databaseUrl);
+  if (away !== undefined) log.error(away);
   installRuntime(log, config);
   const telemetry = startTelemetry('spendlock-worker');
   const workers = await startWorkers({ config, log, telemetry });
@@ -34,6 +37,8 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof ConfigError ? error.message : `The worker failed: ${String(error)}`}\n`);
-  process.exit(error instanceof ConfigError ? 2 : 1);
+  const isRefused = error instanceof DatabaseRefusedError;
+  const text = isRefused ? `The worker was not started: ${error.message}` : `The worker failed: ${String(error)}`;
+  process.stderr.write(`${error instanceof ConfigError ? error.message : text}\n`);
+  process.exit(isRefused || error instanceof ConfigError ? 2 : 1);
 });

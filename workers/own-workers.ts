@@ -15,6 +15,7 @@ import { TemporalSignals } from '../authority/client/signals';
 import { formatUsd, parseAmountUsd } from '../core/money';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { readReservations } from '../store/decided';
+import { lookAtDatabase } from '../store/first-look';
 import { createPool } from '../store/pool';
 import { createLog } from '../telemetry/log';
 import { defaultTaskQueuePrefix, taskQueues } from '../contracts/messages';
@@ -35,6 +36,8 @@ export interface OwnWorkerOptions {
   taskQueuePrefix?: string;
   log?: Logger;
 }
+
+export { DatabaseRefusedError } from '../store/first-look';
 
 /** What a paid call came to. Amounts are decimal strings of US dollars. */
 export interface PaidCallResult<R> {
@@ -68,6 +71,12 @@ export interface OwnWorker {
     operation: { tenantId: string; operationId: string },
     call: (grant: { grantedUsd: string }) => Promise<PaidCallResult<R>>,
   ): Promise<R>;
+  /**
+   * Looks at the database once, within seconds; to be awaited before the worker runs. One that does not answer now is told in the log
+   * and waited for.
+   * @throws DatabaseRefusedError when it refuses: the role, its password or the database is wrong.
+   */
+  ready(): Promise<void>;
   /** Sends what is still to be sent, and closes the connections. */
   close(): Promise<void>;
 }
@@ -83,6 +92,9 @@ export function budgetForOwnWorker({
     throw new TypeError(
       'databaseUrl must be a postgres:// connection string of the role spendlock_app, as DATABASE_URL of the budget workers. Nothing was started.',
     );
+  // It is said also where nobody awaits `ready`.
+  const looked = lookAtDatabase(databaseUrl).then((away) => (away === undefined ? undefined : log.error(away)));
+  looked.catch((error: Error) => log.error(error.message));
   const pool = createPool(databaseUrl);
   const coalescer = new Coalescer({
     signals: new TemporalSignals({ client, taskQueue: taskQueues(taskQueuePrefix).budget }),
@@ -90,6 +102,7 @@ export function budgetForOwnWorker({
   const replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log });
   const paidCalls = new PaidCalls({ pool, coalescer, log });
   return {
+    ready: () => looked,
     activities: createBudgetActivities({ pool, coalescer, replies, log }),
     async paid(operation, call) {
       const claim = await paidCalls.claim(operation);
@@ -98,6 +111,7 @@ export function budgetForOwnWorker({
         done = await call({ grantedUsd: formatUsd(claim.grantedUsd) });
       } catch (error) {
         if (!(error instanceof NotBilledError)) {
+          log.warn({ error, ...operation }, 'a paid call failed, and whether it was billed is unknown');
           const message =
             'The paid call failed, and whether it was billed is unknown: the estimate is charged as unverified.';
           throw failure('outcome_unknown', message, { settled: false, retry: true });
@@ -114,6 +128,7 @@ export function budgetForOwnWorker({
     },
     async close() {
       await coalescer.drain();
+      await looked.catch(() => undefined);
       await pool.end();
     },
   };

@@ -24,6 +24,7 @@ export async function startExampleWorker({
   const connection = await NativeConnection.connect({ address });
   const client = new Client({ connection: await Connection.connect({ address }) });
   const budget = budgetForOwnWorker({ databaseUrl, client, ...(taskQueuePrefix ? { taskQueuePrefix } : {}) });
+  await budget.ready();
   const worker = await Worker.create({
     connection,
     taskQueue,
