@@ -1,6 +1,6 @@
 /** What a process is told of its Postgres when it starts, before any of its work fails for it. */
-import { Client } from 'pg';
-import { connectTo } from './connections';
+import type { Client } from 'pg';
+import { BoundedClient, connectTo } from './connections';
 import { isDatabaseAway, sqlState } from './pool';
 
 /** Postgres refuses, and will go on to: the address has to be corrected. The message says what of it, and never the password. */
@@ -36,7 +36,7 @@ export async function lookAtDatabase(databaseUrl: string): Promise<string | unde
 /** What the driver takes it for. What it throws itself, or takes for the host where a password has a `/`, tells of the password. */
 function partsOf(databaseUrl: string): Client {
   try {
-    const parts = new Client({ connectionString: databaseUrl });
+    const parts = new BoundedClient({ connectionString: databaseUrl });
     const [, ...afterEach] = databaseUrl.split('@');
     if (afterEach.length < 2 || afterEach.at(-1)?.startsWith(parts.host)) return parts;
   } catch {
