@@ -104,7 +104,7 @@ function addSet(budget: Command): void {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
-    .option('--reason <words>', 'why, for the audit; of a tenant')
+    .option('--reason <words>', 'why, for the audit')
     .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8', shares);
   example(
     command,
@@ -120,11 +120,11 @@ function addSet(budget: Command): void {
       limitUsd,
       ...(warningThreshold === undefined ? {} : { warningThreshold, moreWarningThresholds }),
     };
+    const why = { ...omitUndefined({ reason }), author: author() };
     if (tenantId === undefined) {
-      const answer = await client().platform.setQuotas({ quotas: [limits], author: author() });
+      const answer = await client().platform.setQuotas({ quotas: [limits], ...why });
       return show(json, answer, () => platformTable(answer));
     }
-    const why = { ...omitUndefined({ reason }), author: author() };
     const answer = await client().tenants.setQuotas(tenantId, [{ ...scopeOf(options), ...limits }], why);
     const warned = answer.warnings.map((warning) => `Mind: ${warning}`);
     show(json, answer, () => [quotaTable(answer.quotas), ...warned].join('\n'));
@@ -133,18 +133,25 @@ function addSet(budget: Command): void {
 
 function addRemove(budget: Command): void {
   const command = budget
-    .command('remove <tenant>')
-    .description('removes a limit for good; what was spent stays in the ledger')
+    .command('remove [tenant]')
+    .description('removes a limit of a tenant, or with --platform of all together, for good; what was spent stays')
+    .addOption(platformOption)
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
     .addOption(reasonOption());
-  example(command, 'budget remove acme --resource llm --reason "one limit for all"').action(
-    async (tenantId: string, options: QuotaOptions & Json & { reason: string }) => {
-      const { resource: resourceType, period, reason, json = false } = options;
-      const order = { ...scopeOf(options), resourceType, period, reason, author: author() };
-      const answer = await client().budget.removeQuota(tenantId, order);
-      show(json, answer, () => `The ${resourceType} limit per ${period} is removed.`);
-    },
-  );
+  example(
+    command,
+    'budget remove acme --resource llm --reason "one limit for all"',
+    'budget remove --platform --reason "no common limit"',
+  ).action(async (named: string | undefined, options: QuotaOptions & Json & { reason: string; platform?: boolean }) => {
+    const { resource: resourceType, period, reason, json = false } = options;
+    const tenantId = whose(named, options.platform);
+    const order = { resourceType, period, reason, author: author() };
+    const answer =
+      tenantId === undefined
+        ? await client().platform.removeQuota(order)
+        : await client().budget.removeQuota(tenantId, { ...scopeOf(options), ...order });
+    show(json, answer, () => `The ${resourceType} limit per ${period} is removed.`);
+  });
 }

@@ -34,7 +34,7 @@ export class QuotaExceededError extends SpendlockApiError {
   }
 }
 
-/** The key is not known, or is for somebody else. */
+/** The key is not known, is for somebody else, or may not do it. */
 export class AuthenticationError extends SpendlockApiError {
   override readonly name = 'AuthenticationError';
 }
@@ -65,6 +65,12 @@ export function errorFrom(status: number, body: Record<string, unknown>): Spendl
     409: ConflictError,
     503: UnavailableError,
   };
-  const Class = code === 'quota_exceeded' ? QuotaExceededError : (classes[status] ?? SpendlockApiError);
+  // Of these the key is in order.
+  const byCode: Partial<Record<string, typeof SpendlockApiError>> = {
+    quota_exceeded: QuotaExceededError,
+    budget_frozen: SpendlockApiError,
+    code_refused: SpendlockApiError,
+  };
+  const Class = byCode[code] ?? classes[status] ?? SpendlockApiError;
   return new Class(code, status, message, body);
 }

@@ -1,5 +1,12 @@
 /** What was spent, line by line and in sums; and whether a request has a chance. */
-import type { CostRecordView, costRecordsQuery, quotaCheckBody, quotaCheckView, usageView } from '../api/usage/schemas';
+import type {
+  CostRecordView,
+  costRecordsQuery,
+  quotaCheckBody,
+  quotaCheckView,
+  usageQuery,
+  usageView,
+} from '../api/usage/schemas';
 import type { Http } from './http';
 import type { Given, Of } from './views';
 
@@ -11,13 +18,15 @@ export interface CostRecordsPage {
 }
 type RecordsQuery = Omit<Given<typeof costRecordsQuery>, 'format' | 'limit'> & { limit?: number };
 
+type UsageQuery = Omit<Given<typeof usageQuery>, 'format'>;
+
 export function usageOf(http: Http) {
   const page = (query: RecordsQuery): Promise<CostRecordsPage> => http.get<CostRecordsPage>('/v1/cost-records', query);
   return {
     /** What was spent, by group. */
-    summary: (query: Record<string, string> = {}) => http.get<UsageView>('/v1/usage', query),
+    summary: (query: UsageQuery = {}) => http.get<UsageView>('/v1/usage', query),
     /** The same as comma-separated values, every group. */
-    summaryCsv: (query: Record<string, string> = {}) => http.text('/v1/usage', { ...query, format: 'csv' }),
+    summaryCsv: (query: UsageQuery = {}) => http.text('/v1/usage', { ...query, format: 'csv' }),
     /** A page of the ledger. */
     records: (query: RecordsQuery = {}) => page(query),
     /** The ledger line by line, page after page. */

@@ -776,6 +776,8 @@ GRANT EXECUTE ON FUNCTION record_outcome(text,uuid,uuid,text,numeric,jsonb,jsonb
 
 GRANT EXECUTE ON FUNCTION record_outcomes(text,jsonb) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION remove_platform_quota(text,text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION remove_quota(text,text,text,text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION repair_books(text,uuid[],date[],uuid,text,text) TO spendlock_app;
@@ -918,7 +920,8 @@ BEGIN
     p.web_search_usd_per_thousand, coalesce(p.multipliers, '{}'), coalesce(p.notes, ''), p.source, p.source_date
   FROM jsonb_populate_recordset(NULL::model_prices, p_prices) AS p;
   INSERT INTO audit_entries (api_key_id, author, action, details)
-  VALUES (p_api_key_id, p_author, 'add_prices', (SELECT jsonb_agg(p ->> 'price_version') FROM jsonb_array_elements(p_prices) AS p));
+  VALUES (p_api_key_id, p_author, 'add_prices', (
+    SELECT jsonb_build_object('priceVersions', jsonb_agg(p ->> 'price_version')) FROM jsonb_array_elements(p_prices) AS p));
 END
 $function$
 ;
@@ -936,7 +939,7 @@ BEGIN
     coalesce(p.notes, ''), p.source, p.source_date
   FROM jsonb_populate_record(NULL::sandbox_prices, p_price) AS p;
   INSERT INTO audit_entries (api_key_id, author, action, details)
-  VALUES (p_api_key_id, p_author, 'add_prices', jsonb_build_array(p_price ->> 'price_version'));
+  VALUES (p_api_key_id, p_author, 'add_prices', jsonb_build_object('priceVersions', jsonb_build_array(p_price ->> 'price_version')));
 END
 $function$
 ;
@@ -2102,6 +2105,30 @@ AS $function$
 BEGIN
   RAISE EXCEPTION 'reservation_guard: the reservation % of % is % and cannot become what was asked (%); nothing was recorded',
     OLD.operation_id, OLD.tenant_id, OLD.status, NEW.status USING ERRCODE = 'SL001';
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.remove_platform_quota(p_resource_type text, p_period text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_removed jsonb;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('spendlock.set_platform_quota'));
+  PERFORM lock_platform();
+  SELECT jsonb_build_object('limitUsd', trim_scale(p.limit_usd)::text, 'topupUsd', trim_scale(p.topup_usd)::text,
+    'spentUsd', trim_scale(p.spent_usd)::text, 'reservedUsd', trim_scale(p.reserved_usd)::text)
+  INTO v_removed FROM list_platform_quotas() AS p WHERE p.resource_type = p_resource_type AND p.period = p_period;
+  IF v_removed IS NULL THEN
+    RETURN NULL;
+  END IF;
+  PERFORM 1 FROM tenants ORDER BY tenant_id FOR NO KEY UPDATE;
+  DELETE FROM cost_quotas WHERE tenant_id IS NULL AND resource_type = p_resource_type AND period = p_period;
+  RETURN v_removed;
 END
 $function$
 ;

@@ -3,7 +3,7 @@ import type { Period } from '../core/budget/periods';
 import type { ResourceType } from '../core/budget/quotas';
 import type { Operator } from './operator';
 import { databaseLimits } from './connections';
-import { asTenant, inTransaction, type Pool } from './pool';
+import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
 import { viewOf, type QuotaRow, type StoredQuota } from './quotas';
 
 /** Draws what the leases of a tenant lack, as far as the platform has it. Amounts are decimal strings. */
@@ -57,7 +57,7 @@ export interface PlatformQuotaChange {
 /** Sets platform quotas, with an audit entry, all or none. A lower one takes back at once what tenants leased and do not use. */
 export async function setPlatformQuotas(
   pool: Pool,
-  { changes, by }: { changes: readonly PlatformQuotaChange[]; by: Operator },
+  { changes, by, reason }: { changes: readonly PlatformQuotaChange[]; by: Operator; reason?: string | undefined },
 ): Promise<void> {
   await inTransaction(pool, async (client) => {
     for (const { resourceType, period, limitUsd, warningThreshold, moreWarningThresholds } of changes) {
@@ -69,10 +69,42 @@ export async function setPlatformQuotas(
         moreWarningThresholds ?? null,
       ]);
     }
-    await client.query(
-      `INSERT INTO copilot_internal.audit_entries (api_key_id, author, action, details)
-       VALUES ($1, $2, 'set_platform_quotas', $3)`,
-      [by.apiKeyId ?? null, by.author, JSON.stringify(changes)],
-    );
+    await note(client, { by, action: 'set_platform_quotas', details: { quotas: changes, reason } });
   });
+}
+
+/** Removes a platform quota for good, with what tenants leased of it. False when there is none. */
+export async function removePlatformQuota(
+  pool: Pool,
+  order: {
+    by: Operator;
+    quota: Pick<PlatformQuotaChange, 'resourceType' | 'period'>;
+    reason: string;
+    /** The last statement of the transaction: a repeat finds nothing to remove. */
+    keepWith: (client: PoolClient) => Promise<void>;
+  },
+): Promise<boolean> {
+  const { by, quota, reason, keepWith } = order;
+  return inTransaction(pool, async (client) => {
+    const { rows } = await client.query<{ removed: object | null }>(
+      'SELECT copilot_internal.remove_platform_quota($1, $2) AS removed',
+      [quota.resourceType, quota.period],
+    );
+    const removed = rows[0]?.removed;
+    if (!removed) return false;
+    await note(client, { by, action: 'remove_platform_quota', details: { ...quota, reason, removed } });
+    await keepWith(client);
+    return true;
+  });
+}
+
+/** Notes a change of what is no tenant's. */
+async function note(
+  client: PoolClient,
+  { by, action, details }: { by: Operator; action: string; details: object },
+): Promise<void> {
+  await client.query(
+    `INSERT INTO copilot_internal.audit_entries (api_key_id, author, action, details) VALUES ($1, $2, $3, $4)`,
+    [by.apiKeyId ?? null, by.author, action, JSON.stringify(details)],
+  );
 }

@@ -14,7 +14,7 @@ interface WithReason {
   reason?: string | undefined;
 }
 
-interface Change<T> {
+interface Change<T extends object | string | true> {
   tenantId: string;
   by: Operator;
   action: string;
@@ -24,11 +24,14 @@ interface Change<T> {
   finish?: ((client: PoolClient, result: T) => Promise<void>) | undefined;
 }
 
-/** Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant: nothing is changed then. */
-async function change<T>(
+/**
+ * Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant, or `work` answers so, having found
+ * nothing to change: nothing is noted then.
+ */
+async function change<T extends object | string | true>(
   pool: Pool,
   { tenantId, by, action, details, userIds = [], finish }: Change<T>,
-  work: (client: PoolClient) => Promise<T>,
+  work: (client: PoolClient) => Promise<T | undefined>,
 ): Promise<T | undefined> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
@@ -37,6 +40,7 @@ async function change<T>(
     ]);
     if (!rows[0]?.known) return undefined;
     const result = await work(client);
+    if (result === undefined) return undefined;
     await client.query(
       `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
        VALUES ($1, $2, $3, $4, $5)`,
@@ -63,9 +67,7 @@ export async function topUp(
   const { tenantId, by, quota, amountUsd, reason, keepWith } = order;
   const userIds = quota.scope === 'user' ? [quota.scopeId] : [];
   const details = { ...quota, amountUsd, reason };
-  const finish = (client: PoolClient, isThere: boolean): Promise<void> =>
-    isThere && keepWith ? keepWith(client) : Promise.resolve();
-  const lifting = { tenantId, by, action: 'top_up', details, userIds, finish };
+  const lifting = { tenantId, by, action: 'top_up', details, userIds, finish: keepWith };
   const done = await change(pool, lifting, async (client) => {
     await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
     const { rowCount } = await client.query(
@@ -73,7 +75,7 @@ export async function topUp(
        WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5`,
       [tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period, amountUsd],
     );
-    return rowCount === 1;
+    return rowCount === 1 ? true : undefined;
   });
   return done ?? false;
 }
@@ -93,21 +95,15 @@ export async function removeQuota(
   const { tenantId, by, quota, reason, keepWith } = order;
   const details: Record<string, unknown> = { ...quota, reason };
   const userIds = quota.scope === 'user' ? [quota.scopeId] : [];
-  const finish = (client: PoolClient, isGone: boolean): Promise<void> =>
-    isGone && keepWith ? keepWith(client) : Promise.resolve();
-  const done = await change(
-    pool,
-    { tenantId, by, action: 'remove_quota', details, userIds, finish },
-    async (client) => {
-      const { rows } = await client.query<{ removed: object | null }>(
-        'SELECT copilot_internal.remove_quota($1, $2, $3, $4, $5) AS removed',
-        [tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period],
-      );
-      const removed = rows[0]?.removed ?? null;
-      details.removed = removed;
-      return removed !== null;
-    },
-  );
+  const removing = { tenantId, by, action: 'remove_quota', details, userIds, finish: keepWith };
+  const done = await change(pool, removing, async (client) => {
+    const { rows } = await client.query<{ removed: object | null }>(
+      'SELECT copilot_internal.remove_quota($1, $2, $3, $4, $5) AS removed',
+      [tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period],
+    );
+    details.removed = rows[0]?.removed;
+    return rows[0]?.removed ? true : undefined;
+  });
   return done ?? false;
 }
 
@@ -201,6 +197,7 @@ export async function setUserDefaults(
         values,
       );
     }
+    return true;
   });
 }
 
@@ -230,9 +227,7 @@ export async function adjustCost(
   },
 ): Promise<string | undefined> {
   const { operationId, costUsd, reason } = adjustment;
-  const finish = (client: PoolClient, difference: string | undefined): Promise<void> =>
-    difference !== undefined && keepWith ? keepWith(client, difference) : Promise.resolve();
-  const adjusting = { tenantId, by, action: 'adjust_cost', details: adjustment, finish };
+  const adjusting = { tenantId, by, action: 'adjust_cost', details: adjustment, finish: keepWith };
   return change(pool, adjusting, async (client) => {
     const { rows } = await client.query<{ difference: string | null }>(
       'SELECT trim_scale(copilot_internal.adjust_cost($1, $2, $3, $4, $5))::text AS difference',
@@ -247,7 +242,7 @@ export async function noteInAudit(
   pool: Pool,
   { tenantId, by, action, details }: { tenantId: string; by: Operator; action: string; details: object },
 ): Promise<void> {
-  await change(pool, { tenantId, by, action, details }, () => Promise.resolve());
+  await change(pool, { tenantId, by, action, details }, () => Promise.resolve(true));
 }
 
 /** A tenant in a list of them. */

@@ -1,6 +1,7 @@
 /** How a tenant stands: what an operator looks at first, read in one transaction so that its figures fit each other. */
 import type { BindingQuota } from '../core/budget/commands';
 import { dayMs } from '../core/budget/periods';
+import { alertsOf, type Alert } from './audit';
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
 import { columnsOf, type RequestView } from './reservation-rows';
@@ -20,16 +21,6 @@ export interface DenialRecord extends RequestView<(typeof denialFields)[number]>
   deniedAt: Date;
 }
 
-export interface AlertRecord {
-  alertId: string;
-  kind: 'quota_warning' | 'quota_exceeded' | 'overrun';
-  /** What was crossed, of a warning. */
-  threshold: number | null;
-  details: Record<string, unknown>;
-  raisedAt: Date;
-  sentAt: Date | null;
-}
-
 export interface TenantOverview extends Frozen, OwnQuotas {
   tenantId: string;
   name: string;
@@ -38,7 +29,7 @@ export interface TenantOverview extends Frozen, OwnQuotas {
   /** Since `from`. */
   spend: { from: Date; byDay: UsageLine[]; byModel: UsageLine[]; byUser: UsageLine[]; byKind: UsageLine[] };
   denials: DenialRecord[];
-  alerts: AlertRecord[];
+  alerts: Alert[];
   holds: ReservationView[];
   open: { runs: number; conversations: number; waitingForMoney: number; sandboxes: number; approvals: number };
 }
@@ -68,7 +59,7 @@ export async function readOverview(
       usage('user'),
       usage('kind'),
       latestDenials(client, tenantId),
-      latestAlerts(client, tenantId),
+      alertsOf(client, tenantId, { limit: latestMax }),
       reservationsOf(client, tenantId, { limit: holdsMax }),
       countOpen(client, tenantId),
     ]);
@@ -95,15 +86,6 @@ async function latestDenials(client: PoolClient, tenantId: string): Promise<Deni
      WHERE tenant_id = $1 AND status IN ('denied', 'rejected')
        AND (status = 'denied' OR refusal ->> 'code' = 'budget_frozen')
      ORDER BY decided_at DESC LIMIT ${latestMax}`,
-    [tenantId],
-  );
-  return rows;
-}
-
-async function latestAlerts(client: PoolClient, tenantId: string): Promise<AlertRecord[]> {
-  const { rows } = await client.query<AlertRecord>(
-    `SELECT alert_id AS "alertId", kind, threshold::float8 AS threshold, details, raised_at AS "raisedAt", sent_at AS "sentAt"
-     FROM copilot_internal.quota_alerts WHERE tenant_id = $1 ORDER BY raised_at DESC LIMIT ${latestMax}`,
     [tenantId],
   );
   return rows;

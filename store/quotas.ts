@@ -180,13 +180,7 @@ export async function setQuotas(
     await client.query(
       `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
        VALUES ($1, $2, $3, 'set_quotas', $4)`,
-      // A list where no reason is given, as it was before there were any.
-      [
-        tenantId,
-        apiKeyId ?? null,
-        author ?? null,
-        JSON.stringify(reason === undefined ? changes : { quotas: changes, reason }),
-      ],
+      [tenantId, apiKeyId ?? null, author ?? null, JSON.stringify({ quotas: changes, reason })],
     );
     return true;
   });

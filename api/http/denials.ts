@@ -4,6 +4,7 @@ import type { BindingQuota, Resource } from '../../core/budget/commands';
 import { parseUsd, usdToNumber } from '../../core/money';
 import { utilizationPercent } from '../../core/budget/quotas';
 import { errorCatalogue } from '../../core/errors';
+import { quotaFigures } from './schemas';
 
 /** C1. Its amounts are JSON numbers, as clients of this format expect; they are for display. */
 export const quotaDetailsView = z.object({
@@ -22,14 +23,7 @@ export type QuotaDetails = z.infer<typeof quotaDetailsView>;
 /** The quota that stood in the way, its amounts exact. */
 export const bindingQuotaView = z
   .object({
-    scope: z.enum(['platform', 'tenant', 'user']),
-    scopeId: z.string(),
-    resourceType: z.enum(['llm', 'e2b', 'all']),
-    period: z.enum(['day', 'week', 'month', 'lifetime']),
-    limitUsd: z.string(),
-    spentUsd: z.string(),
-    reservedUsd: z.string(),
-    remainingUsd: z.string(),
+    ...quotaFigures,
     estimatedUsd: z.string().openapi({ description: 'What was asked for; "0" when that is not known yet.' }),
     resetsAt: z.string().openapi({ description: 'In a far future when it never resets.' }),
   })

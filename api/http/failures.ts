@@ -52,7 +52,10 @@ export function answerFailures(app: App, log: Logger): void {
     return c.json(errorBody(known, requestId), known.status as 400);
   });
   app.notFound((c) =>
-    c.json(errorBody(new ApiError('not_found', `There is nothing at ${c.req.path}.`), c.get('requestId')), 404),
+    c.json(
+      errorBody(new ApiError('not_found', `There is nothing to ${c.req.method} at ${c.req.path}.`), c.get('requestId')),
+      404,
+    ),
   );
 }
 

@@ -31,6 +31,9 @@ export const pageFields = {
 /** Where a page begins: what the list sorts by, of the entry before it. */
 export type Place = readonly (string | number)[];
 
+/** Of a list that is numbered. */
+export const numberedPlace = z.tuple([z.string().regex(/^\d{1,18}$/)]);
+
 export const cursorOf = (place: Place | undefined): string | null =>
   place === undefined ? null : Buffer.from(JSON.stringify(place)).toString('base64url');
 

@@ -20,13 +20,35 @@ export const amount = z
   })
   .openapi({ example: '12.50' });
 
+/** Which quota it is, and how it stands. */
+export const quotaFigures = {
+  scope: z.enum(['platform', 'tenant', 'user']),
+  scopeId: z.string(),
+  resourceType: z.enum(['llm', 'e2b', 'all']),
+  period: z.enum(['day', 'week', 'month', 'lifetime']),
+  limitUsd: z.string(),
+  spentUsd: z.string(),
+  reservedUsd: z.string(),
+  remainingUsd: z.string(),
+};
+
 /** A moment of these centuries: others are mistakes, and not all of them can be kept. */
 const isOfTheseCenturies = (text: string): boolean => {
   const year = new Date(text).getUTCFullYear();
   return year >= 1970 && year <= 9999;
 };
 const centuries = { error: 'must be of the years 1970 to 9999' };
-export const moment = z.iso.datetime({ offset: true }).refine(isOfTheseCenturies, centuries);
+const isMoment = (text: string): boolean => z.iso.datetime({ offset: true }).safeParse(text).success;
+const moments = {
+  error: 'must be a moment such as 2026-12-01T08:00:00Z, or a day such as 2026-12-01 for its beginning in UTC',
+};
+/** A day stands for its beginning: invoices are made by days. */
+export const moment = z
+  .string(moments)
+  .overwrite((text) => (/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text))
+  .refine(isMoment, { ...moments, abort: true })
+  .refine(isOfTheseCenturies, centuries)
+  .openapi({ format: 'date-time' });
 export const day = z.iso.date().refine(isOfTheseCenturies, centuries);
 
 export const author = plainText(200).trim().optional().openapi({ description: 'The person behind the key.' });

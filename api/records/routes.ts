@@ -4,11 +4,10 @@ import { listAlerts, listAuditEntries } from '../../store/audit';
 import { everybody, whoSteers } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { json, route } from '../http/openapi';
-import { pageOf, placeOf } from '../http/pages';
+import { numberedPlace, pageOf, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
 import * as schemas from './schemas';
 
-const placeOfEntry = z.tuple([z.string().regex(/^\d{1,18}$/)]);
 const placeOfAlert = z.tuple([z.uuid()]);
 
 export function recordRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
@@ -30,7 +29,7 @@ export function recordRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
     ),
     async (c) => {
       const { tenantId: named, action, cursor, limit } = c.req.valid('query');
-      const [after] = placeOf(cursor, placeOfEntry) ?? [];
+      const [after] = placeOf(cursor, numberedPlace) ?? [];
       const isOfNone = named === undefined && c.get('caller').tenantId === undefined;
       const tenantId = isOfNone ? undefined : await tenantFor(c, dependencies, named);
       const found = await listAuditEntries(pool, { tenantId, action, after, limit: limit + 1 });

@@ -13,9 +13,7 @@ export const auditView = z.object({
         description: 'Null for what is of no tenant: prices, platform quotas, keys of the administration.',
       }),
       action: z.string(),
-      details: z
-        .union([z.record(z.string(), z.unknown()), z.array(z.unknown())])
-        .openapi({ description: 'What was ordered; a list of limits where several were set without a reason.' }),
+      details: z.record(z.string(), z.unknown()).openapi({ description: 'What was ordered, and why.' }),
       author: z.string().nullable(),
       apiKeyId: z.string().nullable(),
       createdAt: z.string(),
@@ -25,7 +23,7 @@ export const auditView = z.object({
 });
 
 export const alertsQuery = tenantQuery.extend(pageQuery);
-const alertView = z.object({
+export const alertView = z.object({
   alertId: z.string(),
   kind: z.enum(['quota_warning', 'quota_exceeded', 'overrun']),
   threshold: z.number().nullable(),

@@ -18,6 +18,7 @@ import { ApiError } from '../http/errors';
 import { json, route } from '../http/openapi';
 import type { ApiEnv } from '../http/request';
 import { ordering, orders, params, type CarryOut } from './orders';
+import { quotaKeyOf } from './quota-key';
 import * as schemas from './schemas';
 
 export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
@@ -26,15 +27,6 @@ export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
   removalRoute(app, dependencies, order);
   defaultRoutes(app, dependencies, order);
   whatIsSet(app, dependencies);
-}
-
-/** The quota that is meant. @throws ApiError where the user is not said. */
-function quotaOf(tenantId: string, asked: Omit<QuotaKey, 'scopeId'> & { scopeId?: string | undefined }): QuotaKey {
-  const { scope, scopeId, resourceType, period } = asked;
-  if (scope === 'user' && scopeId === undefined) {
-    throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
-  }
-  return { scope, scopeId: scope === 'tenant' ? tenantId : (scopeId ?? ''), resourceType, period };
 }
 
 const nameOf = ({ resourceType, scope, scopeId, period }: QuotaKey): string =>
@@ -50,7 +42,7 @@ function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order
     (c) => {
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
-        const quota = quotaOf(tenantId, asked);
+        const quota = quotaKeyOf(tenantId, asked);
         const answer = { tenantId, ...quota, removed: true as const };
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
         if (await removeQuota(pool, { tenantId, by, quota, reason: asked.reason, keepWith })) return answer;
@@ -115,7 +107,7 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
         const { amountUsd, reason } = asked;
-        const quota = quotaOf(tenantId, asked);
+        const quota = quotaKeyOf(tenantId, asked);
         const answer = { tenantId, ...quota, amountUsd };
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
         const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, reason, keepWith }).catch(

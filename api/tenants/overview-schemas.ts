@@ -1,6 +1,7 @@
 /** How a tenant stands, as the dashboard is told. */
 import { z } from '@hono/zod-openapi';
 import { pageFields } from '../http/pages';
+import { alertView } from '../records/schemas';
 import { usageView } from '../usage/schemas';
 import { frozenFields, moreUserQuotas, quotaView } from './schemas';
 
@@ -53,16 +54,7 @@ export const overviewView = z.object({
       deniedAt: at,
     }),
   ),
-  alerts: z.array(
-    z.object({
-      alertId: z.string(),
-      kind: z.enum(['quota_warning', 'quota_exceeded', 'overrun']),
-      threshold: z.number().nullable(),
-      details: z.record(z.string(), z.unknown()),
-      raisedAt: at,
-      sentAt: at.nullable(),
-    }),
-  ),
+  alerts: z.array(alertView),
   holds: z.array(
     z.object({
       ...operationFields,

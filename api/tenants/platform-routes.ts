@@ -1,18 +1,26 @@
 /** The routes by which administration sees every tenant, and steers the quotas that bind all of them together. */
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
-import { listPlatformQuotas, setPlatformQuotas } from '../../store/leases';
+import { listPlatformQuotas, removePlatformQuota, setPlatformQuotas } from '../../store/leases';
 import { listTenants } from '../../store/operator-changes';
 import { administrationAlone } from '../http/access';
 import { operatorOf, type ApiDependencies } from '../http/context';
+import { ApiError } from '../http/errors';
+import { once } from '../http/idempotency';
 import { tenantIdSchema } from '../http/ids';
-import { body, json, route } from '../http/openapi';
+import { body, json, postRoute, route } from '../http/openapi';
 import { pageOf, pageQuery, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
 import { tenantsView } from './overview-schemas';
 import { showQuota } from './quota-view';
-import { platformQuotasView, setPlatformQuotasBody } from './schemas';
+import {
+  platformQuotasView,
+  removedPlatformQuotaView,
+  removePlatformQuotaBody,
+  setPlatformQuotasBody,
+} from './schemas';
 
-export function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies): void {
+export function platformRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  const { pool } = dependencies;
   app.openapi(
     route(
       { operationId: 'listTenants', summary: 'List tenants', tag: 'Tenants', access: administrationAlone },
@@ -65,9 +73,47 @@ export function platformRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependenci
       { method: 'put', path, request: { body: body(setPlatformQuotasBody) }, responses: { 200: answer } },
     ),
     async (c) => {
-      const { quotas, author } = c.req.valid('json');
-      await setPlatformQuotas(pool, { changes: quotas, by: operatorOf(c.get('caller'), author) });
+      const { quotas, reason, author } = c.req.valid('json');
+      await setPlatformQuotas(pool, { changes: quotas, reason, by: operatorOf(c.get('caller'), author) });
       return c.json(await show(), 200);
+    },
+  );
+  removalRoute(app, dependencies);
+}
+
+function removalRoute(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
+  app.openapi(
+    postRoute(
+      {
+        operationId: 'removePlatformQuota',
+        summary: 'Remove a limit of all tenants together for good',
+        tag: 'Platform',
+        access: administrationAlone,
+      },
+      {
+        path: '/v1/platform/quotas/remove',
+        request: { body: body(removePlatformQuotaBody) },
+        responses: {
+          200: json(removedPlatformQuotaView, 'It binds nobody any more; what was spent stays in the ledger'),
+        },
+      },
+    ),
+    (c) => {
+      const asked = c.req.valid('json');
+      const { resourceType, period, reason, author } = asked;
+      const by = operatorOf(c.get('caller'), author);
+      return once(c, dependencies, asked, async (_seed, keepWith) => {
+        const answer = { status: 200 as const, body: { resourceType, period, removed: true as const } };
+        const isGone = await removePlatformQuota(dependencies.pool, {
+          by,
+          quota: { resourceType, period },
+          reason,
+          keepWith: (client) => keepWith(client, answer),
+        });
+        if (isGone) return answer;
+        const message = `The platform has no ${resourceType} quota per ${period}. Nothing was changed.`;
+        throw new ApiError('quota_missing', message);
+      });
     },
   );
 }

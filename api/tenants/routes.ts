@@ -11,6 +11,7 @@ import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { body, idParam, json, postRoute, route } from '../http/openapi';
 import { bearerOf, type ApiEnv } from '../http/request';
+import { quotaKeyOf } from './quota-key';
 import { showQuota } from './quota-view';
 import * as schemas from './schemas';
 
@@ -115,16 +116,8 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
     ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
-      const changes = c.req.valid('json').quotas.map((quota) => {
-        if (quota.scope === 'user' && quota.scopeId === undefined) {
-          throw new ApiError(
-            'invalid_request',
-            'quotas: a quota of scope user needs the user as scopeId. Nothing was changed.',
-          );
-        }
-        return { ...quota, scopeId: quota.scope === 'tenant' ? tenantId : (quota.scopeId ?? '') };
-      });
-      const { reason, author } = c.req.valid('json');
+      const { quotas: asked, reason, author } = c.req.valid('json');
+      const changes = asked.map((quota) => ({ ...quota, ...quotaKeyOf(tenantId, quota) }));
       await setQuotas(pool, { tenantId, changes, reason, ...operatorOf(c.get('caller'), author) });
       dependencies.authority.reload(tenantId);
       const users = new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])));

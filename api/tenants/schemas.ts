@@ -1,8 +1,9 @@
 /** What the routes of tenants and their quotas take and give. */
 import { z } from '@hono/zod-openapi';
+import type { ErrorCode } from '../../core/errors';
 import { operationIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { pageFields, pageQuery } from '../http/pages';
-import { amount, author, reason, roleSchema } from '../http/schemas';
+import { amount, author, quotaFigures, reason, roleSchema } from '../http/schemas';
 import { plainText } from '../http/text';
 import { reservationView } from '../reservations/schemas';
 
@@ -12,22 +13,40 @@ export const createTenantBody = z.strictObject({
 });
 
 export const quotaView = z.object({
-  scope: z.enum(['platform', 'tenant', 'user']),
-  scopeId: z.string(),
-  resourceType: z.enum(['llm', 'e2b', 'all']),
-  period: z.enum(['day', 'week', 'month', 'lifetime']),
-  limitUsd: z.string(),
-  spentUsd: z.string(),
-  reservedUsd: z.string(),
+  ...quotaFigures,
   topupUsd: z.string(),
-  remainingUsd: z.string(),
   warningThreshold: z.number(),
   moreWarningThresholds: z.array(z.number()),
   resetsAt: z.string().nullable().openapi({ description: 'Null when it never resets.' }),
 });
 
+/** What names a quota among others of one order. */
+interface Named {
+  scope?: string;
+  scopeId?: string | undefined;
+  resourceType: string;
+  period: string;
+}
+const nameOf = ({ scope, scopeId, resourceType, period }: Named): string =>
+  `the ${resourceType} quota${scope === 'user' ? ` of user ${scopeId}` : ''} per ${period}`;
+
+/** Limits that an order sets. One that comes twice is a mistake, and nobody could say which of the two is meant. */
+const limitsOnce = <S extends z.ZodType<Named>>(limit: S) =>
+  z.array(limit).superRefine((quotas, context) => {
+    const names = quotas.map(nameOf);
+    const twice = names.find((name, at) => names.indexOf(name) < at);
+    if (twice !== undefined) context.addIssue({ code: 'custom', message: `${twice} is in it twice` });
+  });
+
 /** Kept with four decimals. */
 const share = z.number().gte(0.0001).lte(1);
+/** Whose quota it is. */
+const ofWhom = {
+  scope: z.enum(['tenant', 'user']).default('tenant'),
+  scopeId: userIdSchema
+    .optional()
+    .openapi({ description: 'The user, of scope `user`. Of scope `tenant` it is the tenant, and may be absent.' }),
+};
 /** What a quota limits, and when it warns. */
 const limits = {
   resourceType: z.enum(['llm', 'e2b', 'all']),
@@ -38,14 +57,7 @@ const limits = {
 };
 
 export const setQuotasBody = z.strictObject({
-  quotas: z
-    .array(
-      z.strictObject({
-        scope: z.enum(['tenant', 'user']).default('tenant'),
-        scopeId: userIdSchema.optional().openapi({ description: 'The user. The tenant itself when absent.' }),
-        ...limits,
-      }),
-    )
+  quotas: limitsOnce(z.strictObject({ ...ofWhom, ...limits }))
     .min(1)
     .max(100),
   reason: reason.optional(),
@@ -91,7 +103,8 @@ const platformQuotaView = quotaView.extend({
 });
 export const platformQuotasView = z.object({ quotas: z.array(platformQuotaView) });
 export const setPlatformQuotasBody = z.strictObject({
-  quotas: z.array(z.strictObject(limits)).min(1).max(12),
+  quotas: limitsOnce(z.strictObject(limits)).min(1).max(12),
+  reason: reason.optional(),
   author,
 });
 /** The quotas as they are after a change, and what of it cannot have the effect that it seems to have. */
@@ -99,12 +112,19 @@ export const setQuotasView = quotasView.extend({
   warnings: z.array(z.string()).openapi({ description: 'Limits above that of a quota which covers them.' }),
 });
 const quotaKey = {
-  scope: z.enum(['tenant', 'user']).default('tenant'),
-  scopeId: userIdSchema.optional().openapi({ description: 'The user. The tenant itself when absent.' }),
+  ...ofWhom,
   resourceType: z.enum(['llm', 'e2b', 'all']).default('all'),
   period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
 };
-export const topUpBody = z.strictObject({ ...quotaKey, amountUsd: amount, reason, author });
+export const topUpBody = z.strictObject({
+  ...quotaKey,
+  amountUsd: amount.refine((text) => Number(text) !== 0, {
+    error: 'must be above zero',
+    params: { code: 'invalid_amount' satisfies ErrorCode },
+  }),
+  reason,
+  author,
+});
 export const topUpView = z.object({
   tenantId: z.string(),
   scope: quotaKey.scope.unwrap(),
@@ -122,6 +142,9 @@ export const removedQuotaView = z.object({
   period: quotaKey.period.unwrap(),
   removed: z.literal(true),
 });
+const platformQuotaKey = { resourceType: quotaKey.resourceType, period: quotaKey.period };
+export const removePlatformQuotaBody = z.strictObject({ ...platformQuotaKey, reason, author });
+export const removedPlatformQuotaView = removedQuotaView.pick({ resourceType: true, period: true, removed: true });
 export const freezeBody = z.strictObject({ userId: userIdSchema.optional(), reason, author });
 export const unfreezeBody = z.strictObject({ userId: userIdSchema.optional(), reason: reason.optional(), author });
 export const frozenView = z.object({
@@ -139,16 +162,14 @@ export const policyView = z.object({
   ...policy,
   answerTimeoutMs: policy.answerTimeoutMs.unwrap(),
 });
-const userDefaults = z
-  .array(
-    z.strictObject({
-      resourceType: quotaKey.resourceType,
-      period: quotaKey.period,
-      limitUsd: amount,
-      warningThreshold: share.default(0.8),
-    }),
-  )
-  .max(20);
+const userDefaults = limitsOnce(
+  z.strictObject({
+    resourceType: quotaKey.resourceType,
+    period: quotaKey.period,
+    limitUsd: amount,
+    warningThreshold: share.default(0.8),
+  }),
+).max(20);
 export const userDefaultsBody = z.strictObject({ quotas: userDefaults, reason: reason.optional(), author });
 export const userDefaultsView = z.object({
   tenantId: z.string(),

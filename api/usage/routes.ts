@@ -1,5 +1,5 @@
 /** What was spent: sums, the ledger line by line, and the gate that tells beforehand what would fit. */
-import { z, type OpenAPIHono } from '@hono/zod-openapi';
+import type { OpenAPIHono } from '@hono/zod-openapi';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { dayMs } from '../../core/budget/periods';
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
@@ -18,7 +18,7 @@ import { ApiError } from '../http/errors';
 import { gate } from '../tenants/gate';
 import type { Pieces } from '../http/long-answers';
 import { body, denied, json, medium, postRoute, route } from '../http/openapi';
-import { cursorOf, placeOf } from '../http/pages';
+import { cursorOf, numberedPlace, placeOf } from '../http/pages';
 import { showQuota } from '../tenants/quota-view';
 import * as schemas from './schemas';
 
@@ -110,8 +110,6 @@ const recordColumns = [
   'reason',
 ] as const satisfies readonly (keyof schemas.CostRecordView)[];
 
-const place = z.tuple([z.string().regex(/^\d{1,18}$/)]);
-
 function costRecords(app: App, dependencies: ApiDependencies): void {
   const { pool } = dependencies;
   app.openapi(
@@ -128,7 +126,7 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
     ),
     async (c) => {
       const { tenantId: named, from, to, format, cursor, limit, ...filters } = c.req.valid('query');
-      const [after] = placeOf(cursor, place) ?? [];
+      const [after] = placeOf(cursor, numberedPlace) ?? [];
       const tenantId = await tenantFor(c, dependencies, named);
       const filter = {
         ...filters,

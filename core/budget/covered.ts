@@ -1,5 +1,5 @@
-/** Limits that can never be reached, because another quota that covers the same spend has a lower one. */
-import { formatUsd } from '../money';
+/** Limits that can never be reached, because other quotas of the same spend have lower ones. */
+import { formatUsd, type Usd } from '../money';
 import { balanceOf, type QuotaAmounts, type ResourceType, type Scope } from './quotas';
 import type { Period } from './periods';
 
@@ -30,19 +30,43 @@ const isCoveredBy = (quota: CoveringQuota, other: CoveringQuota): boolean =>
 const nameOf = ({ scope, scopeId, resourceType, period }: CoveringQuota): string =>
   `the ${resourceType} quota of ${scope === 'user' ? `user ${scopeId}` : 'the tenant'} per ${period}`;
 
-/** In words: each limit that is above one that covers it. `isMeant` says which quotas are looked at: one of the two has to be. */
-export function limitsCovered(
+const limitOf = (quota: CoveringQuota): Usd => balanceOf(quota).limitUsd;
+
+/** In words: each limit that cannot be reached. `isMeant` says which quotas are looked at. */
+export const limitsCovered = (
   quotas: readonly CoveringQuota[],
   isMeant: (quota: CoveringQuota) => boolean = () => true,
-): string[] {
+): string[] => [...aboveWhole(quotas, isMeant), ...aboveParts(quotas, isMeant)];
+
+/** For everything, where the limits for models and for sandboxes are lower even together. */
+function aboveParts(quotas: readonly CoveringQuota[], isMeant: (quota: CoveringQuota) => boolean): string[] {
+  const lowest = (whole: CoveringQuota, resourceType: ResourceType): CoveringQuota | undefined =>
+    quotas
+      .filter((part) => part.resourceType === resourceType && part.scope === whole.scope)
+      .filter((part) => part.scopeId === whole.scopeId && within[whole.period].includes(part.period))
+      .sort((one, other) => (limitOf(one) < limitOf(other) ? -1 : 1))[0];
+  return quotas
+    .filter((quota) => quota.resourceType === 'all' && isMeant(quota))
+    .flatMap((whole) => {
+      const [llm, e2b] = [lowest(whole, 'llm'), lowest(whole, 'e2b')];
+      if (!llm || !e2b || limitOf(llm) + limitOf(e2b) >= limitOf(whole)) return [];
+      return [
+        `${nameOf(whole)} allows ${formatUsd(limitOf(whole))} USD, but ${nameOf(llm)} ${formatUsd(limitOf(llm))} USD ` +
+          `and ${nameOf(e2b)} ${formatUsd(limitOf(e2b))} USD: no more than those can be spent.`,
+      ];
+    });
+}
+
+/** Above one that covers it: one of the two has to be meant. */
+function aboveWhole(quotas: readonly CoveringQuota[], isMeant: (quota: CoveringQuota) => boolean): string[] {
   return quotas.flatMap((quota) =>
     quotas
       .filter((other) => (isMeant(quota) || isMeant(other)) && isCoveredBy(quota, other))
-      .filter((other) => balanceOf(quota).limitUsd > balanceOf(other).limitUsd)
+      .filter((other) => limitOf(quota) > limitOf(other))
       .map(
         (other) =>
-          `${nameOf(quota)} allows ${formatUsd(balanceOf(quota).limitUsd)} USD, and ${nameOf(other)}, which covers it, ` +
-          `${formatUsd(balanceOf(other).limitUsd)} USD: no more than that can be spent.`,
+          `${nameOf(quota)} allows ${formatUsd(limitOf(quota))} USD, and ${nameOf(other)}, which covers it, ` +
+          `${formatUsd(limitOf(other))} USD: no more than that can be spent.`,
       ),
   );
 }

@@ -19,7 +19,8 @@ BEGIN
     p.web_search_usd_per_thousand, coalesce(p.multipliers, '{}'), coalesce(p.notes, ''), p.source, p.source_date
   FROM jsonb_populate_recordset(NULL::model_prices, p_prices) AS p;
   INSERT INTO audit_entries (api_key_id, author, action, details)
-  VALUES (p_api_key_id, p_author, 'add_prices', (SELECT jsonb_agg(p ->> 'price_version') FROM jsonb_array_elements(p_prices) AS p));
+  VALUES (p_api_key_id, p_author, 'add_prices', (
+    SELECT jsonb_build_object('priceVersions', jsonb_agg(p ->> 'price_version')) FROM jsonb_array_elements(p_prices) AS p));
 END
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.add_model_prices(jsonb, uuid, text) FROM PUBLIC;

@@ -10,7 +10,7 @@ BEGIN
     coalesce(p.notes, ''), p.source, p.source_date
   FROM jsonb_populate_record(NULL::sandbox_prices, p_price) AS p;
   INSERT INTO audit_entries (api_key_id, author, action, details)
-  VALUES (p_api_key_id, p_author, 'add_prices', jsonb_build_array(p_price ->> 'price_version'));
+  VALUES (p_api_key_id, p_author, 'add_prices', jsonb_build_object('priceVersions', jsonb_build_array(p_price ->> 'price_version')));
 END
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.add_sandbox_price(jsonb, uuid, text) FROM PUBLIC;

@@ -337,7 +337,7 @@ describe('control', () => {
     expect(quotas.find(({ period }) => period === 'day')).toMatchObject({ spentUsd: '1.2', reservedUsd: '1' });
     expect(await api.call('GET', `/v1/tenants/${tenantId}/books`)).toMatchObject({ body: { differences: [] } });
     const { rows: audit } = await stack.admin.query(
-      `SELECT author, details FROM copilot_internal.audit_entries WHERE tenant_id = $1 AND action = 'remove_quota' AND details -> 'removed' <> 'null'`,
+      `SELECT author, details FROM copilot_internal.audit_entries WHERE tenant_id = $1 AND action = 'remove_quota'`,
       [tenantId],
     );
     expect(audit).toMatchObject([
@@ -379,17 +379,71 @@ describe('control', () => {
     expect(removed).toMatchObject({ status: 0, out: 'The llm limit per month is removed.\n' });
     const { rows } = await stack.admin.query<{ action: string; author: string; reason: string }>(
       `SELECT action, author, details ->> 'reason' AS reason FROM copilot_internal.audit_entries
-       WHERE tenant_id = $1 AND jsonb_typeof(details) = 'object' ORDER BY audit_entry_id`,
+       WHERE tenant_id = $1 ORDER BY audit_entry_id`,
       [tenantId],
     );
     expect(rows.map(({ action, reason }) => `${action}: ${reason}`)).toEqual([
+      'set_quotas: null',
       'set_policy: asked for',
       'set_user_defaults: asked for',
       'unfreeze: asked for',
       'set_quotas: a try',
       'remove_quota: a try',
     ]);
-    expect(rows.slice(0, 3).map(({ author }) => author)).toEqual(['ada', 'ada', 'ada']);
+    expect(rows.slice(1, 4).map(({ author }) => author)).toEqual(['ada', 'ada', 'ada']);
+  });
+
+  test('an order that names a user as if it were the tenant, a quota twice, or nothing to lift, changes nothing and is in no audit', async () => {
+    const tenantId = await stack.tenant('10');
+    const path = `/v1/tenants/${tenantId}`;
+    const ada = { scopeId: 'ada', resourceType: 'all', reason: 'a try' };
+    const limit = { resourceType: 'all', limitUsd: '5' };
+    const refused = await Promise.all([
+      api.call('PUT', `${path}/quotas`, { body: { quotas: [{ ...limit, scopeId: 'ada' }] } }),
+      post(`${path}/topups`, { ...ada, amountUsd: '5' }),
+      post(`${path}/quotas/remove`, ada),
+      api.call('PUT', `${path}/quotas`, {
+        body: { quotas: [limit, { ...limit, scope: 'tenant', scopeId: tenantId }] },
+      }),
+      post(`${path}/user-defaults`, { quotas: [{ limitUsd: '1' }, { limitUsd: '2' }] }),
+      api.call('PUT', '/v1/platform/quotas', { body: { quotas: [limit, limit] } }),
+      post(`${path}/topups`, { amountUsd: '0.00', reason: 'nothing' }),
+      post(`${path}/topups`, { scope: 'user', scopeId: 'ada', amountUsd: '1', reason: 'there is none' }),
+      post(`${path}/quotas/remove`, { resourceType: 'llm', period: 'day', reason: 'there is none' }),
+      post(`${path}/adjustments`, { operationId: randomUUID(), costUsd: '1', reason: 'there is none' }),
+    ]);
+    const meant = expect.stringContaining('To mean user ada, say "scope": "user" too.') as string;
+    const twice = expect.stringContaining('the all quota per month is in it twice') as string;
+    expect(refused.map(({ status, body }) => [status, body.error, body.message])).toEqual([
+      [400, 'invalid_request', meant],
+      [400, 'invalid_request', meant],
+      [400, 'invalid_request', meant],
+      [400, 'invalid_request', twice],
+      [400, 'invalid_request', twice],
+      [400, 'invalid_request', twice],
+      [400, 'invalid_amount', 'amountUsd: must be above zero. Nothing was done.'],
+      [409, 'quota_missing', expect.anything()],
+      [409, 'quota_missing', expect.anything()],
+      [404, 'unknown_operation', expect.anything()],
+    ]);
+    const { quotas } = await api.admin.tenants.quotas(tenantId);
+    expect(quotas.filter(({ resourceType }) => resourceType === 'all')).toMatchObject([
+      { scope: 'tenant', limitUsd: '10', topupUsd: '0' },
+    ]);
+    const { entries } = await api.admin.audit.list({ tenantId });
+    expect(entries.map(({ action, author }) => ({ action, author }))).toEqual([{ action: 'set_quotas', author: null }]);
+  });
+
+  test('what the audit tells of a change is an object, also of what versions before wrote as a list', async () => {
+    const tenantId = await stack.tenant('10');
+    const quotas = [{ scope: 'tenant', resourceType: 'llm', period: 'month', limitUsd: '5' }] as const;
+    await api.admin.tenants.setQuotas(tenantId, [...quotas]);
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.audit_entries (tenant_id, action, details) VALUES ($1, 'set_quotas', $2)`,
+      [tenantId, JSON.stringify(quotas)],
+    );
+    const { entries } = await api.admin.audit.list({ tenantId, limit: 2 });
+    expect(entries.map(({ details }) => details)).toMatchObject([{ quotas }, { quotas }]);
   });
 
   test('a tenant may not steer its own budget, and one without a name is refused', async () => {

@@ -249,6 +249,22 @@ describe('end to end (V5)', () => {
     expect(await amounts('&resource=e2b')).toEqual(['0.2']);
     expect(await amounts('&settlement=unverified')).toEqual([]);
     expect(await amounts('&from=2020-01-01T00:00:00Z&to=2020-02-01T00:00:00Z')).toEqual([]);
+    // A day is its beginning in UTC.
+    expect(await amounts('&from=2020-01-01&to=2020-02-01')).toEqual([]);
+    expect(await amounts('&from=2020-01-01&userId=ada')).toEqual(['0.1']);
+    const december = { from: '2019-12-01', to: '2020-01-01' };
+    expect(await (await api.clientOf(tenantId)).usage.summary({ groupBy: 'user', ...december })).toMatchObject({
+      from: '2019-12-01T00:00:00.000Z',
+      to: '2020-01-01T00:00:00.000Z',
+      lines: [],
+    });
+    expect(await api.call('GET', '/v1/usage?from=december', { key })).toMatchObject({
+      status: 400,
+      body: {
+        message:
+          'from: must be a moment such as 2026-12-01T08:00:00Z, or a day such as 2026-12-01 for its beginning in UTC. Nothing was done.',
+      },
+    });
     const [first] = await records(key, '&userId=bob');
     expect(await amounts(`&operationId=${String(first?.operationId)}`)).toEqual(['0.2']);
     const usage = await api.call('GET', '/v1/usage?groupBy=user&format=csv', { key }).catch(() => undefined);

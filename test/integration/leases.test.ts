@@ -149,6 +149,45 @@ describe('the quota of the platform', () => {
     expect((await api.request('/v1/platform/quotas', { key: await api.keyOf(second) })).status).toBe(403);
   });
 
+  test('is removed for good, also with money held of it; made again it has forgotten nothing', async () => {
+    await setPlatform('2');
+    const [first = '', second = ''] = await tenants(2);
+    const held = await reserve(first, '2');
+    expect((await reserve(second, '1')).status).toBe(429);
+    const order = {
+      body: { reason: 'no common limit', author: 'ada' },
+      headers: { 'idempotency-key': randomUUID() },
+    };
+    const removed = await api.call('POST', '/v1/platform/quotas/remove', order);
+    expect(removed).toMatchObject({ status: 200, body: { resourceType: 'all', period: 'month', removed: true } });
+    expect(await api.call('POST', '/v1/platform/quotas/remove', order)).toEqual(removed);
+    const again = ['budget', 'remove', '--platform', '--reason', 'again'];
+    expect(await spendlock(api, ...again)).toMatchObject({
+      status: 1,
+      err: expect.stringContaining('The platform has no all quota per month') as string,
+    });
+    // The next decision goes without it, and what was held is settled.
+    expect((await reserve(second, '100')).status).toBe(201);
+    const settled = { tenantId: first, costUsd: '1.5' };
+    expect((await call('POST', `/v1/reservations/${String(held.body.operationId)}/commit`, settled)).status).toBe(200);
+    await until('the commit is folded', async () => (await stack.books(first)).spentUsd === '1.5');
+    for (const tenantId of [first, second])
+      expect(await call('GET', `/v1/tenants/${tenantId}/books`)).toMatchObject({ body: { differences: [] } });
+    const quotas = [{ resourceType: 'all', limitUsd: '200' }];
+    await call('PUT', '/v1/platform/quotas', { quotas, reason: 'a limit again', author: 'ada' });
+    expect(await platform()).toMatchObject({ limitUsd: '200', spentUsd: '1.5', reservedUsd: '100' });
+    const { entries } = await api.admin.audit.list({ limit: 3 });
+    expect(entries).toMatchObject([
+      { action: 'set_platform_quotas', author: 'ada', details: { quotas, reason: 'a limit again' } },
+      {
+        action: 'remove_platform_quota',
+        author: 'ada',
+        details: { reason: 'no common limit', removed: { limitUsd: '2', spentUsd: '0', reservedUsd: '2' } },
+      },
+      { action: 'set_platform_quotas', details: { quotas: [{ limitUsd: '2' }] } },
+    ]);
+  });
+
   test('decisions of one tenant go on while another holds the platform', async () => {
     await setPlatform('1000');
     const [tenantId = ''] = await tenants(1);

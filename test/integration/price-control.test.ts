@@ -71,7 +71,9 @@ describe('prices', () => {
     const audit = await stack.admin.query(
       `SELECT details, author FROM copilot_internal.audit_entries WHERE action = 'add_prices'`,
     );
-    expect(audit.rows).toMatchObject([{ details: [rows[1]?.version], author: expect.any(String) as string }]);
+    expect(audit.rows).toMatchObject([
+      { details: { priceVersions: [rows[1]?.version] }, author: expect.any(String) as string },
+    ]);
   });
 
   test('a call under way keeps the price that it was reserved at', async () => {

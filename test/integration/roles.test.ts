@@ -39,6 +39,7 @@ const bodyOf = (tenantId: string): Record<string, object> => ({
   releaseHold: { reason: 'not called' },
   createTenant: { tenantId: `t-${randomUUID().slice(0, 8)}` },
   setPlatformQuotas: { quotas: [{ resourceType: 'all', limitUsd: '1000' }] },
+  removePlatformQuota: { reason: 'no common limit' },
   addPrices: {
     prices: [
       {

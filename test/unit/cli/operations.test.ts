@@ -37,6 +37,7 @@ const commands: Record<string, string[]> = {
   revokeKey: ['keys', 'revoke', id, '--tenant', 'acme', '--yes'],
   rotateKey: ['keys', 'rotate', id, '--grace', '60'],
   listPlatformQuotas: ['budget', 'show', '--platform'],
+  removePlatformQuota: ['budget', 'remove', '--platform', '--reason', 'no common limit'],
   setPlatformQuotas: ['budget', 'set', '--platform', '--limit', '5', '--warn-at', '0.5', '0.8'],
   listPrices: ['prices', 'list', '--all'],
   addPrices: ['prices', 'set', 'm', '--provider', 'openai', ...price],

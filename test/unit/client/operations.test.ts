@@ -43,6 +43,7 @@ const operations: Record<string, (client: SpendlockClient) => Promise<unknown>> 
   rotateKey: (client) => client.keys.rotate(id),
   listPlatformQuotas: (client) => client.platform.quotas(),
   setPlatformQuotas: (client) => client.platform.setQuotas({ quotas: [quota] }),
+  removePlatformQuota: (client) => client.platform.removeQuota(why),
   listPrices: (client) => client.prices.list({ all: true }),
   addPrices: (client) => client.prices.add({ prices: [price] }),
   addSandboxPrice: (client) => client.prices.addSandbox({ ...tier, source: 's', sourceDate: '2026-01-01' }),

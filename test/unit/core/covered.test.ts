@@ -31,4 +31,16 @@ describe('a limit that another quota covers', () => {
     expect(limitsCovered(quotas, ({ scope }) => scope === 'tenant')).toEqual([words]);
     expect(limitsCovered(quotas, ({ scopeId }) => scopeId === 'bob')).toEqual([]);
   });
+
+  test('for everything, that its parts do not reach even together, is told of where it is the one that is set', () => {
+    const parts = [quota('tenant t llm month', '100'), quota('tenant t e2b month', '50'), quota('user u llm day', '1')];
+    const whole = quota('tenant t all month', '150.5');
+    const words =
+      'the all quota of the tenant per month allows 150.5 USD, but the llm quota of the tenant per month 100 USD and the e2b quota of the tenant per month 50 USD: no more than those can be spent.';
+    expect(limitsCovered([whole, ...parts], (one) => one === whole)).toEqual([words]);
+    expect(limitsCovered([whole, ...parts], (one) => one === parts[0])).toEqual([]);
+    expect(limitsCovered([quota('tenant t all month', '150'), ...parts])).toEqual([]);
+    expect(limitsCovered([quota('tenant t all lifetime', '500'), ...parts])).toEqual([]);
+    expect(limitsCovered([whole, parts[0] as CoveringQuota])).toEqual([]);
+  });
 });
