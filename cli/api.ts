@@ -15,7 +15,7 @@ export function client(): SpendlockClient {
 export async function everyPage<N extends string, E>(
   name: N,
   ask: (page: { cursor?: string; limit: number }) => Promise<Record<N, E[]> & { nextCursor: string | null }>,
-): Promise<Record<N, E[]>> {
+): Promise<Record<N, E[]> & { nextCursor: null }> {
   const entries: E[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
     const page: Record<N, E[]> & { nextCursor: string | null } = await ask({
@@ -25,5 +25,5 @@ export async function everyPage<N extends string, E>(
     entries.push(...page[name]);
     cursor = page.nextCursor;
   }
-  return { [name]: entries } as Record<N, E[]>;
+  return { [name]: entries, nextCursor: null } as Record<N, E[]> & { nextCursor: null };
 }

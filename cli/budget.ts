@@ -1,10 +1,10 @@
 /** `npx spendlock budget`: a tenant’s quotas, what would fit them, and the orders that change them. */
-import { Command, Option } from 'commander';
-import { omitUndefined } from '../core/omit-undefined';
+import { Command } from 'commander';
 import { client } from './api';
 import { addCheck } from './checks';
 import { addCorrections } from './corrections';
 import { policyCommands, userDefaultsCommands } from './defaults';
+import { addFreezes, whom } from './freezes';
 import { addLimits } from './limits';
 import {
   author,
@@ -55,36 +55,6 @@ function addTopUp(budget: Command): void {
         () =>
           `The ${resourceType} quota of ${whom(tenantId, options.user)} is topped up by ${usd(amountUsd)} until the ${period} ends.`,
       );
-    },
-  );
-}
-
-const whom = (tenantId: string, user: string | undefined): string =>
-  user === undefined ? tenantId : `user ${user} of ${tenantId}`;
-
-function addFreezes(budget: Command): void {
-  const freeze = budget
-    .command('freeze <tenant>')
-    .description('nothing more is reserved; what is reserved goes on')
-    .addOption(userOption)
-    .addOption(reasonOption());
-  example(freeze, 'budget freeze acme --reason "invoice overdue"').action(
-    async (tenantId: string, { user, reason, json = false }: Json & { user?: string; reason: string }) => {
-      const order = { ...omitUndefined({ userId: user }), reason, author: author() };
-      const answer = await client().budget.freeze(tenantId, order);
-      show(json, answer, () => `${whom(tenantId, user)} is frozen.`);
-    },
-  );
-  const unfreeze = budget
-    .command('unfreeze <tenant>')
-    .description('reserving goes on')
-    .addOption(userOption)
-    .addOption(new Option('--reason <words>', 'why, for the audit'));
-  example(unfreeze, 'budget unfreeze acme').action(
-    async (tenantId: string, { user, reason, json = false }: Json & { user?: string; reason?: string }) => {
-      const order = { ...omitUndefined({ userId: user, reason }), author: author() };
-      const answer = await client().budget.unfreeze(tenantId, order);
-      show(json, answer, () => `${whom(tenantId, user)} may reserve again.`);
     },
   );
 }

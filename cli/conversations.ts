@@ -1,17 +1,18 @@
 /** `npx spendlock conversations`: what was talked about, and ending it. `npx spendlock chat` talks. */
 import { Command } from 'commander';
 import type { ConversationView } from '../client';
+import { stateOf } from '../client/states';
 import { client } from './api';
 import { writeAttached } from './files';
 import { cursorOption, example, limitOption, moment, uuid, type Json, type Page } from './options';
-import { show, table, usd, when, type Column } from './output';
+import { noneOf, show, table, usd, when, type Column } from './output';
 import { saidWords } from './transcripts';
 
 const columns: Column<ConversationView>[] = [
   { name: 'conversation', of: ({ conversationId }) => conversationId },
   { name: 'title', of: ({ title }) => title ?? '–', extra: true },
   { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
-  { name: 'status', of: ({ status }) => status },
+  { name: 'status', of: stateOf },
   { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
   { name: 'begun (UTC)', of: ({ createdAt }) => when(createdAt) },
   { name: 'model', of: ({ model }) => model, extra: true },
@@ -34,10 +35,12 @@ export function conversationsCommands(): Command {
     .option('--before <moment>', 'begun before this', moment)
     .addOption(limitOption());
   example(list, 'conversations list acme --user ada').action(
-    async (tenantId: string, { user, json = false, ...more }: ListOptions) => {
-      const asked = { tenantId, ...more, ...(user === undefined ? {} : { userId: user }) };
+    async (tenantId: string, { user, json = false, limit, ...filters }: ListOptions) => {
+      const asked = { tenantId, limit, ...filters, ...(user === undefined ? {} : { userId: user }) };
       const answer = await client().conversations.list(asked);
-      show(json, answer, () => table(columns, answer.conversations, 'There is no such conversation.'));
+      show(json, answer, () =>
+        table(columns, answer.conversations, noneOf('conversations', tenantId, { user, ...filters })),
+      );
     },
   );
   const of = (verb: string, description: string): Command =>

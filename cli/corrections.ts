@@ -41,7 +41,9 @@ export function addCorrections(budget: Command): void {
       }
       const found = await everyPage('holds', (page) => client().budget.holds(tenantId, { unverified: true, ...page }));
       const answer = { tenantId, ...found };
-      show(options.json ?? false, answer, () => table(unverifiedColumns, answer.holds, 'Every settlement is known.'));
+      show(options.json ?? false, answer, () =>
+        table(unverifiedColumns, answer.holds, 'There are no settlements whose cost nobody knows.'),
+      );
     },
   );
 }

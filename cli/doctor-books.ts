@@ -1,4 +1,5 @@
 /** `npx spendlock doctor --books`: whether rows, balances, ledger, sums by day and leases agree, of one tenant after the other. */
+import { counted } from '../core/counted';
 import { lookAtBooks, lookAtLeases, type Difference } from '../store/books';
 import { listTenants } from '../store/operator-changes';
 import { createPool } from '../store/pool';
@@ -20,7 +21,7 @@ export async function lookAtAllBooks({ json }: { json: boolean }): Promise<boole
     const tenants = await listTenants(pool);
     for (const { tenantId } of tenants)
       for (const one of await lookAtBooks(pool, tenantId)) differences.push({ tenantId, ...one });
-    const agree = `The books of ${tenants.length} tenants agree: rows, balances, ledger, sums by day and leases.`;
+    const agree = `The books agree (${counted(tenants.length, 'tenant')}): rows, balances, ledger, sums by day and leases.`;
     show(json, { tenants: tenants.length, differences }, () =>
       [
         table(columns, differences, agree),

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Connection } from '@temporalio/client';
 import type { Client } from 'pg';
+import { counted } from '../core/counted';
 import type { TemporalServer } from '../temporal/connection';
 import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../contracts/messages';
 import { missingSearchAttributes } from '../temporal/search-attributes';
@@ -101,7 +102,7 @@ async function pricesOf(client: Client): Promise<Finding> {
   try {
     const { models, tiers } = await countPrices(client);
     return models > 0 && tiers > 0
-      ? ok('prices', `${models} models and ${tiers} sandbox tiers have one in force.`)
+      ? ok('prices', `In force: of ${counted(models, 'model')} and ${counted(tiers, 'sandbox tier')}.`)
       : wrong('prices', 'There are none: calls are refused. `npx spendlock prices set` and `set-sandbox` add them.');
   } catch {
     return skipped('prices', 'They could not be read.');
@@ -112,7 +113,7 @@ async function keysOf(client: Client): Promise<Finding> {
   try {
     const count = await countAdministrationKeys(client);
     return count > 0
-      ? ok('keys', `The administration has ${count}.`)
+      ? ok('keys', `The administration has ${counted(count, 'key')}.`)
       : wrong(
           'keys',
           'The administration has none: nobody can steer this installation. `npx spendlock keys first` makes one.',

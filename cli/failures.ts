@@ -4,6 +4,8 @@
  */
 import { CommanderError, InvalidArgumentError } from 'commander';
 import { SpendlockApiError } from '../client/errors';
+import { omitUndefined } from '../core/omit-undefined';
+import { actionOf } from './actions';
 import { printable } from './output';
 import { askedApi } from './target';
 
@@ -39,14 +41,22 @@ export interface Failure {
 export function failureOf(error: unknown): Failure {
   if (error instanceof SpendlockApiError) {
     const { error: code = error.code, message = error.message, ...more } = error.body;
-    return { code: String(code), message: String(message), ...more };
+    return {
+      code: String(code),
+      message: String(message),
+      ...more,
+      ...omitUndefined({ action: actionOf(String(code)) }),
+    };
   }
   if (error instanceof CommandError) return { code: error.code, message: error.message };
   if (error instanceof CommanderError)
     return { code: 'wrong_use', message: error.message.replace(/^error: /, '').trim() };
   if (error instanceof TypeError && isOfTheNetwork(error)) {
     const why = error.cause instanceof Error ? error.cause.message || error.cause.name : error.message;
-    return { code: 'unreachable', message: `${askedApi()} cannot be reached (${why}). Nothing is known to be done.` };
+    return {
+      code: 'unreachable',
+      message: `${askedApi().apiUrl} cannot be reached (${why}). Nothing is known to be done.`,
+    };
   }
   if (error instanceof Error && /^Cannot find module '[^./]/.test(error.message)) return notInstalled;
   return { code: 'failed', message: error instanceof Error ? error.message : String(error) };

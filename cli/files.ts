@@ -5,6 +5,7 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { AttachedFile } from '../client';
+import { counted } from '../core/counted';
 import { CommandError, exitStatuses } from './failures';
 import type { Json } from './options';
 import { show } from './output';
@@ -66,6 +67,9 @@ export async function writeWhole<T>(
   }
 }
 
+/** Takes away a file that this command wrote. */
+export const removeWritten = (name: string): void => rmSync(fileOfCaller(name), { force: true });
+
 /** Writes the file of a run or a conversation, and says so. */
 export async function writeAttached(
   name: string,
@@ -73,5 +77,5 @@ export async function writeAttached(
   { force = false, json = false }: Json & { force?: boolean },
 ): Promise<void> {
   const bytes = await writeWhole(name, { open, force, check: async (file) => (await stat(file)).size });
-  show(json, { file: name, bytes }, () => `${bytes} bytes are in ${name}.`);
+  show(json, { file: name, bytes }, () => `${name} has ${counted(bytes, 'byte')}.`);
 }

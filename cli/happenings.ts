@@ -1,6 +1,7 @@
 /** What happens in a run or a conversation, as lines for a terminal: replies on standard output, all else beside it. */
 import type { StreamEvent } from '../client';
 import { printable, usd } from './output';
+import { inputLines, questionOf } from './programs';
 
 /** What is said of an event beside the reply. Undefined for what a reader need not know. */
 function noteOf({ type, data }: StreamEvent): string | undefined {
@@ -11,8 +12,8 @@ function noteOf({ type, data }: StreamEvent): string | undefined {
     'code.executed': () => `code ran${Number(data.failed) > 0 ? `, ${String(data.failed)} failed` : ''}`,
     'approval.requested': () =>
       data.kind === 'question'
-        ? `a question to you: ${String((data.input as { question?: unknown }).question)}`
-        : `asks to use ${String(data.tool)}: ${JSON.stringify(data.input)}`,
+        ? `a question to you: ${questionOf(data.input)}`
+        : [`asks to use ${String(data.tool)}`, ...inputLines(data.input)].join('\n'),
     'approval.decided': () =>
       `that was ${String(data.status)}${typeof data.decidedBy === 'string' ? ` by ${data.decidedBy}` : ''}`,
     'turn.ended': () => {
@@ -44,9 +45,10 @@ export class Teller {
     if (note !== undefined) this.note(note);
   }
 
+  /** A note of several lines is indented beneath its first. */
   note(text: string): void {
     this.endLine();
-    console.error(`  · ${printable(text)}`);
+    console.error(printable(`  · ${text.split('\n').join('\n    ')}`, { lines: true }));
   }
 
   /** A reply that was begun ends its line. */

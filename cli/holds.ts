@@ -1,10 +1,10 @@
 /** `npx spendlock holds`: reservations, from asking for one to its end. */
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { HoldsView, ReservationView } from '../client';
 import { omitUndefined } from '../core/omit-undefined';
 import { client, everyPage } from './api';
-import { amount, author, callOption, example, uuid, whole, type Json } from './options';
-import { show, table, usd, when, type Column } from './output';
+import { amount, author, callOption, callTypes, example, uuid, whole, type Json } from './options';
+import { noneOf, show, table, usd, when, type Column } from './output';
 
 type Hold = HoldsView['holds'][number];
 
@@ -31,7 +31,7 @@ export function holdsCommands(): Command {
   example(list, 'holds list acme').action(async (tenantId: string, { json = false }: Json) => {
     const found = await everyPage('holds', (page) => client().budget.holds(tenantId, page));
     const answer = { tenantId, ...found };
-    show(json, answer, () => table(columns, answer.holds, 'Nothing is reserved.'));
+    show(json, answer, () => table(columns, answer.holds, noneOf('holds', tenantId)));
   });
   addReserve(holds);
   const of = (verb: string, description: string): Command =>
@@ -125,17 +125,58 @@ function addClaims(of: Of): void {
 const claimTokenOption = (): Option =>
   new Option('--claim-token <token>', 'of one that was claimed: what its claim answered').argParser(uuid);
 
+interface CommitOptions extends Json, Partial<Pick<ReserveOptions, 'resource' | 'user' | 'kind' | 'model'>> {
+  claimToken?: string;
+  usage?: unknown;
+  unreserved?: boolean;
+}
+
+/** What a call was that nobody had granted. @throws Error where something of it is said of a call that had its grant. */
+function unreservedOf({ unreserved = false, resource: given, user: userId, kind, model }: CommitOptions) {
+  if (unreserved) return { resource: given ?? ('llm' as const), ...omitUndefined({ userId, kind, model }) };
+  if ([given, userId, kind, model].every((one) => one === undefined)) return undefined;
+  throw new InvalidArgumentError(
+    '--resource, --user, --kind and --model are of a call without a reservation: say --unreserved.',
+  );
+}
+
+function jsonValue(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new InvalidArgumentError(`It must be JSON, such as '{"inputTokens": 1200}' (${(error as Error).message}).`);
+  }
+}
+
 function addEnds(of: Of): void {
   const commit = of('commit', 'records what the call cost')
     .argument('<usd>', 'what it cost in US dollars', amount)
-    .addOption(claimTokenOption());
-  example(commit, `holds commit acme ${someOperation} 0.0173`).action(
-    async (tenantId: string, operation: string, costUsd: string, options: Json & { claimToken?: string }) => {
-      const { claimToken, json = false } = options;
-      const answer = await client().commit(operation, { tenantId, costUsd, ...omitUndefined({ claimToken }) });
-      show(json, answer, () => `${operation} cost ${usd(costUsd)}.`);
-    },
-  );
+    .addOption(claimTokenOption())
+    .option('--usage <json>', 'what the call used, for the ledger, such as its tokens', jsonValue)
+    .option(
+      '--unreserved',
+      'it was made without a reservation, since nobody answered; for a tenant whose policy is allow',
+    )
+    .addOption(
+      new Option('--resource <type>', 'of an unreserved call: a model or a sandbox; llm when absent').choices(
+        callTypes,
+      ),
+    )
+    .option('--user <id>', 'of an unreserved call: on whose account, beside the tenant')
+    .option('--kind <name>', 'of an unreserved call: what the ledger calls it')
+    .option('--model <name>', 'of an unreserved call: what was called');
+  example(
+    commit,
+    `holds commit acme ${someOperation} 0.0173`,
+    `holds commit acme ${someOperation} 0.0173 --usage '{"inputTokens": 1200, "outputTokens": 300}'`,
+    `holds commit acme ${someOperation} 0.0173 --unreserved --resource llm --model claude-haiku-4-5`,
+  ).action(async (tenantId: string, operation: string, costUsd: string, options: CommitOptions) => {
+    const { claimToken, usage, json = false } = options;
+    const unreserved = unreservedOf(options);
+    const outcome = { tenantId, costUsd, ...omitUndefined({ claimToken, usage, unreserved }) };
+    const answer = await client().commit(operation, outcome);
+    show(json, answer, () => `${operation} cost ${usd(costUsd)}.`);
+  });
   const release = of('release', 'gives it up: its call was surely not billed')
     .addOption(claimTokenOption())
     .addOption(

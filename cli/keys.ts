@@ -5,7 +5,7 @@ import { omitUndefined } from '../core/omit-undefined';
 import { tenantRoles } from '../core/roles';
 import { client, everyPage } from './api';
 import { author, example, uuid, whole, type Json } from './options';
-import { show, table, type Column } from './output';
+import { noneOf, show, table, type Column } from './output';
 
 const columns: Column<KeyView>[] = [
   { name: 'key', of: ({ apiKeyId }) => apiKeyId },
@@ -76,7 +76,7 @@ function addLooks(keys: Command): void {
     .addOption(tenantOption());
   example(list, 'keys list --tenant acme').action(async ({ json = false, ...options }: Options) => {
     const answer = await everyPage('keys', (page) => client().keys.list({ ...ofTenant(options), ...page }));
-    show(json, answer, () => table(columns, answer.keys, 'There is no key.'));
+    show(json, answer, () => table(columns, answer.keys, noneOf('keys', options.tenant ?? 'the administration')));
   });
   const current = keys.command('current').description('the key that you use: whose it is, and its role');
   example(current, 'keys current').action(async ({ json = false }: Json) => {

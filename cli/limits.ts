@@ -1,6 +1,7 @@
 /** `npx spendlock budget show`, `set` and `remove`: the limits of a tenant, of its users, and of all tenants together. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { PlatformQuotas, QuotaView, TenantQuotas } from '../client';
+import { counted } from '../core/counted';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import {
@@ -54,7 +55,9 @@ const budgetWords = ({ quotas, moreUserQuotas, frozenReason, frozenUsers }: Tena
     ...(frozenReason === null ? [] : [`FROZEN: ${frozenReason}. Nothing new is granted.`]),
     ...frozenUsers.map(({ userId, reason }) => `FROZEN: user ${userId}: ${reason}.`),
     quotaTable(quotas),
-    ...(moreUserQuotas === 0 ? [] : [`and ${moreUserQuotas} more quotas of users; --user shows those of one`]),
+    ...(moreUserQuotas === 0
+      ? []
+      : [`and ${counted(moreUserQuotas, 'more quota', 'more quotas')} of users; --user shows those of one`]),
   ].join('\n');
 
 export function addLimits(budget: Command): void {

@@ -4,6 +4,7 @@ import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import { clientConfigToToml, loadClientConfig, loadClientConfigProfile } from '@temporalio/envconfig';
 import { msToTs } from '@temporalio/common/lib/time';
 import { dayMs } from '../core/budget/periods';
+import { counted } from '../core/counted';
 import { missingSearchAttributes, registerSearchAttributes } from '../temporal/search-attributes';
 import { connectToTemporal, isNotFound, temporalTarget } from './temporal';
 
@@ -45,7 +46,7 @@ export async function setUp({ createNamespace = false, retentionDays, save, prof
         namespace,
         workflowExecutionRetentionPeriod: msToTs(retentionDays * dayMs),
       });
-      note('namespace', `${namespace} was made; ended workflows are kept for ${retentionDays} days.`);
+      note('namespace', `${namespace} was made; ended workflows are kept for ${counted(retentionDays, 'day')}.`);
     } else note('namespace', `${namespace} is there.`);
     try {
       const registered = await register(connection, namespace);

@@ -58,7 +58,7 @@ export const share = (text: string): number => {
 };
 
 /** What a call is. */
-const callTypes = ['llm', 'e2b'] as const;
+export const callTypes = ['llm', 'e2b'] as const;
 /** What a quota covers, and when it begins anew. */
 export const resourceTypes = [...callTypes, 'all'] as const;
 export const periods = ['day', 'week', 'month', 'lifetime'] as const;

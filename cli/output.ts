@@ -106,6 +106,10 @@ function shorten(widths: number[], width: number, isAmount: readonly boolean[]):
   }
 }
 
+/** What is said where a list has none: of whom, and whether less was asked for than all of them. */
+export const noneOf = (what: string, whose: string, filters: object = {}): string =>
+  `There are no ${what} of ${whose}${Object.values(filters).some((one) => one !== undefined) ? ' like that' : ''}.`;
+
 /** What is said beneath a list that goes on. */
 export const moreLines = (nextCursor: string | null): string[] =>
   nextCursor === null ? [] : [`There is more: --cursor ${nextCursor}`];

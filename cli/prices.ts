@@ -1,6 +1,7 @@
 /** `npx spendlock prices`: what models cost, and new prices from a file. */
 import { createInterface } from 'node:readline/promises';
 import { Command, InvalidArgumentError } from 'commander';
+import { counted } from '../core/counted';
 import { omitUndefined } from '../core/omit-undefined';
 import { ratePattern } from '../core/prices/prices';
 import type { PriceView } from '../client';
@@ -71,10 +72,10 @@ export function pricesCommands(): Command {
     .option('--all', 'every version, also past and announced ones');
   example(list, 'prices list --model gpt').action(
     async ({ model = '', all = false, json = false }: { model?: string; all?: boolean; json?: boolean }) => {
-      const found = await readPrices({ all });
-      const wanted = found.filter((price) => price.model.includes(model));
-      show(json, { prices: wanted }, () =>
-        table(columns, wanted, 'No such price. Names must match exactly; `prices set` adds one.'),
+      const answer = await client().prices.list({ all });
+      const wanted = answer.prices.filter((price) => price.model.includes(model));
+      show(json, { ...answer, prices: wanted }, () =>
+        table(columns, wanted, 'There are no prices like that. Names must match exactly; `prices set` adds one.'),
       );
     },
   );
@@ -118,8 +119,7 @@ function addImport(prices: Command): void {
   example(fromFile, 'prices import model_prices_and_context_window.json --known').action(importPrices);
 }
 
-const readPrices = async (query: { all?: boolean } = {}): Promise<PriceView[]> =>
-  (await client().prices.list(query)).prices;
+const readPrices = async (): Promise<PriceView[]> => (await client().prices.list({})).prices;
 
 const addPrices = (prices: PriceFacts[]): Promise<{ priceVersions: string[] }> =>
   client().prices.add({ prices, author: author() });
@@ -188,7 +188,7 @@ async function importPrices(name: string, options: ImportOptions): Promise<void>
   const write = additions.length > 0 && (yes || (!json && (await agreed(additions.length))));
   const { priceVersions } = write ? await addPrices(additions) : { priceVersions: [] };
   show(json, { ...summary, priceVersions }, () => {
-    if (write) return `Added ${priceVersions.length} versions.`;
+    if (write) return `Added ${counted(priceVersions.length, 'version')}.`;
     return additions.length === 0 ? 'Nothing to write.' : 'Nothing was written; --yes writes it.';
   });
 }
@@ -205,7 +205,7 @@ function words({ read, changed, leftOut, otherEntries, changes }: Summary): stri
   const more = leftOut.length - namedMax;
   return [
     table(changeColumns, changes, 'No price differs.'),
-    `${read} models read, ${changed} of them new or changed; ${otherEntries} entries are of other providers or kinds.`,
+    `${counted(read, 'model')} read, ${changed} of them new or changed; ${counted(otherEntries, 'entry', 'entries')} of other providers or kinds.`,
     ...leftOut.slice(0, namedMax).map((one) => `left out: ${one.model}: ${one.reason}`),
     ...(more > 0 ? [`left out: ${more} more (--json names them)`] : []),
   ].join('\n');
@@ -215,7 +215,7 @@ function words({ read, changed, leftOut, otherEntries, changes }: Summary): stri
 async function agreed(count: number): Promise<boolean> {
   if (!process.stdin.isTTY) return false;
   const line = createInterface({ input: process.stdin, output: process.stdout });
-  const answer = await line.question(`Add ${count} price versions? (y/N) `);
+  const answer = await line.question(`Add ${counted(count, 'price version')}? (y/N) `);
   line.close();
   return /^y(es)?$/i.test(answer.trim());
 }

@@ -1,7 +1,7 @@
 /** The commands. Each is one call of the API and one answer, but for those that look at what is beneath it. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { Command, Option } from 'commander';
+import { Command, Help, Option } from 'commander';
 import { approvalsCommands } from './approvals';
 import { budgetCommands } from './budget';
 import { chatCommand } from './chat';
@@ -60,9 +60,36 @@ function version(): string {
 /** Commands that print something else than an answer. */
 const withoutJson = ['completion'];
 
-/** Every command takes --json, a wrong use ends with its status, and what is meant is guessed at. */
+/** A help that says of each option whether it has to be there. */
+const marked: Partial<Help> = {
+  optionDescription: (option) => {
+    const description = new Help().optionDescription(option);
+    return option.mandatory ? `${description} (required)` : description;
+  },
+};
+
+/** A mistyped option is told before one that is missing for that: Commander looks the other way round. */
+function tellUnknownFirst(command: Command): void {
+  const parse = command.parseOptions.bind(command);
+  command.parseOptions = (argv) => {
+    const parsed = parse(argv);
+    const isLeaf = command.commands.length === 0;
+    const wantsHelp = parsed.unknown.some((word) => word === '--help' || word === '-h');
+    const mandatory = command.options.filter((option) => option.mandatory);
+    if (isLeaf && mandatory.length > 0 && !wantsHelp && parsed.unknown.length > 0)
+      (command as Command & UnknownOption).unknownOption(String(parsed.unknown[0]));
+    return parsed;
+  };
+}
+interface UnknownOption {
+  /** Commander's own, with its suggestion; its types leave it out. */
+  unknownOption(flag: string): void;
+}
+
+/** Every command takes --json, a wrong use ends with its status, what is meant is guessed at, and what has to be there is marked. */
 function inherit(command: Command): Command {
-  command.exitOverride().showSuggestionAfterError().showHelpAfterError('--help says more.');
+  command.exitOverride().showSuggestionAfterError().showHelpAfterError('--help says more.').configureHelp(marked);
+  tellUnknownFirst(command);
   const has = command.options.some(({ long }) => long === '--json');
   if (command.commands.length === 0 && !has && !withoutJson.includes(command.name()))
     command.addOption(new Option('--json', 'one JSON value instead of words'));

@@ -3,12 +3,21 @@ import { Command } from 'commander';
 import type { AlertsView, AuditView } from '../client';
 import { client } from './api';
 import { cursorOption, example, limitOption, type Json, type Page } from './options';
-import { moreLines, show, table, usd, when, type Column } from './output';
+import { moreLines, noneOf, show, table, usd, when, type Column } from './output';
 
-const entryColumns: Column<AuditView['entries'][number]>[] = [
+type Entry = AuditView['entries'][number];
+
+/** Enough of a key's id to find it in `keys list`; --json has all of it. */
+const keyChars = 8;
+/** The name that the sender gave. Where it gave none, the API puts down the key, which has a column of its own. */
+const saidBy = ({ author, apiKeyId }: Entry): string =>
+  author === null || author === `API key ${apiKeyId}` ? '–' : author;
+
+export const entryColumns: Column<Entry>[] = [
   { name: 'when (UTC)', of: ({ createdAt }) => when(createdAt) },
   { name: 'what', of: ({ action }) => action },
-  { name: 'who', of: ({ author }) => author ?? '–' },
+  { name: 'who says so', of: saidBy },
+  { name: 'by key', of: ({ apiKeyId }) => apiKeyId?.slice(0, keyChars) ?? '–' },
   { name: 'details', of: ({ details }) => JSON.stringify(details) },
 ];
 
@@ -35,7 +44,11 @@ export function auditCommands(): Command {
     .description('the newest first; without a tenant what is of none, such as prices')
     .option('--action <name>', 'only those, such as top_up')
     .addOption(cursorOption())
-    .addOption(limitOption());
+    .addOption(limitOption())
+    .addHelpText(
+      'after',
+      '\nThe name is what the sender said of itself; the key is what proves it. `keys list` and --json have its whole id.',
+    );
   example(list, 'audit acme', 'audit list acme --action top_up --json').action(
     async (tenantId: string | undefined, { json = false, ...options }: Json & Page & { action?: string }) => {
       const answer = await client().audit.list({ ...(tenantId === undefined ? {} : { tenantId }), ...options });
@@ -57,7 +70,7 @@ export function alertsCommands(): Command {
   example(list, 'alerts acme').action(async (tenantId: string, { json = false, ...options }: Json & Page) => {
     const answer = await client().alerts.list({ tenantId, ...options });
     show(json, answer, () =>
-      [table(alertColumns, answer.alerts, 'No alert was raised.'), ...moreLines(answer.nextCursor)].join('\n'),
+      [table(alertColumns, answer.alerts, noneOf('alerts', tenantId)), ...moreLines(answer.nextCursor)].join('\n'),
     );
   });
   return alerts;

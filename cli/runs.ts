@@ -1,18 +1,19 @@
 /** `npx spendlock runs`: runs and their paid steps, starting one, following one and ending one. */
 import { Command, Option } from 'commander';
 import type { RunsView, RunView } from '../client';
+import { stateOf } from '../client/states';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import { readAttached, writeAttached } from './files';
 import { followRun } from './follow';
 import { amount, cursorOption, example, limitOption, moment, uuid, whole, type Json, type Page } from './options';
-import { show, table, usd, when, type Column } from './output';
+import { noneOf, show, table, usd, when, type Column } from './output';
 import { saidWords } from './transcripts';
 
 const columns: Column<RunsView['runs'][number]>[] = [
   { name: 'run', of: ({ runId }) => runId },
   { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
-  { name: 'status', of: ({ status }) => status },
+  { name: 'status', of: stateOf },
   { name: 'model', of: ({ model }) => model, extra: true },
   { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
   { name: 'begun (UTC)', of: ({ createdAt }) => when(createdAt), extra: true },
@@ -32,13 +33,16 @@ const stepColumns: Column<RunView['steps'][number]>[] = [
 /** A run in words: how it stands, its steps, and last what it answered. */
 const runWords = (run: RunView): string =>
   [
-    `${run.runId} (${run.workflowId} in Temporal UI): ${run.status}, ${usd(run.costUsd)} with ${run.model}`,
+    `${run.runId} (${run.workflowId} in Temporal UI): ${stateOf(run)}, ${usd(run.costUsd)} with ${run.model}`,
     ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
     table(stepColumns, run.steps, 'It has asked for nothing yet.'),
     ...(run.answer === null ? [] : ['', run.answer]),
   ].join('\n');
 
-const statuses = ['running', 'completed', 'quota_exceeded', 'failed', 'cancelled'] as const;
+const statuses = [
+  ...['running', 'waiting_for_money', 'waiting_for_approval'],
+  ...['completed', 'quota_exceeded', 'failed', 'cancelled'],
+] as const;
 interface ListOptions extends Json {
   status?: (typeof statuses)[number];
   user?: string;
@@ -107,15 +111,18 @@ function addList(runs: Command): void {
     .option('--before <moment>', 'begun before this', moment)
     .addOption(limitOption());
   example(list, 'runs list acme --status quota_exceeded').action(
-    async (tenantId: string, { user, conversations, json = false, ...more }: ListOptions) => {
+    async (tenantId: string, { user, conversations = false, json = false, limit, ...filters }: ListOptions) => {
       const type = conversations ? 'conversation' : 'task';
       const answer = await client().runs.list({
         tenantId,
         type,
-        ...more,
+        limit,
+        ...filters,
         ...omitUndefined({ userId: user }),
       });
-      show(json, answer, () => table(columns, answer.runs, 'There is no such run.'));
+      show(json, answer, () =>
+        table(columns, answer.runs, noneOf(conversations ? 'conversations' : 'runs', tenantId, { user, ...filters })),
+      );
     },
   );
 }

@@ -41,8 +41,10 @@ export function addSandboxPriceCommands(prices: Command): void {
     .description('the sandbox tiers in force, per second')
     .option('--all', 'every version, also past and announced ones');
   example(list, 'prices sandboxes').action(async ({ all = false, json = false }: { all?: boolean; json?: boolean }) => {
-    const { sandboxes } = await client().prices.list({ all });
-    show(json, { sandboxes }, () => table(columns, sandboxes, 'No tier is priced; `prices set-sandbox` adds one.'));
+    const answer = await client().prices.list({ all });
+    show(json, answer, () =>
+      table(columns, answer.sandboxes, 'There are no tiers with a price; `prices set-sandbox` adds one.'),
+    );
   });
   const set = prices
     .command('set-sandbox <tier>')

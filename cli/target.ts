@@ -42,16 +42,21 @@ export function say(line: string): void {
   console.error(line);
 }
 
-/** The API that was asked last, for whoever tells of a failure. */
-let asked = '';
-export const askedApi = (): string => asked;
+/** The API that was asked last, and where its key comes from, for whoever tells of a failure. */
+let asked = { apiUrl: '', keyFrom: '' };
+export const askedApi = (): typeof asked => asked;
+
+const noUrl = (text: string): string =>
+  `SPENDLOCK_API_URL is ${JSON.stringify(text)}, which is no address of an API: it begins with http:// or https://` +
+  `${/^[\w.-]+(:\d+)?(\/|$)/.test(text) ? `, such as http://${text}` : ''}. Nothing was done.`;
 
 /** Where the API is. @throws TargetError when nothing names one, or only half of what is needed. */
 export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; apiKey: string } {
   const [apiUrl, apiKey] = [environment.SPENDLOCK_API_URL ?? '', environment.SPENDLOCK_API_KEY ?? ''];
   if (apiUrl !== '' && apiKey !== '') {
+    if (!/^https?:\/\/[^/]/i.test(apiUrl) || !URL.canParse(apiUrl)) throw new TargetError(noUrl(apiUrl));
     say(`API: ${apiUrl} (SPENDLOCK_API_URL)`);
-    asked = apiUrl;
+    asked = { apiUrl, keyFrom: 'SPENDLOCK_API_KEY' };
     return { apiUrl: apiUrl.replace(/\/+$/, ''), apiKey };
   }
   if (apiUrl !== '' || apiKey !== '') {
@@ -63,7 +68,7 @@ export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; api
   }
   const local = localInstallation(environment);
   if (local) {
-    asked = local.apiUrl;
+    asked = { apiUrl: local.apiUrl, keyFrom: localInstallationFile(dataDirOf(environment)) };
     return local;
   }
   throw new TargetError(

@@ -1,6 +1,7 @@
 /** How the command line reaches Temporal: as workers do, and not for longer than a person waits. */
 import { Connection, isGrpcServiceError } from '@temporalio/client';
 import { signallingConnection, temporalServerFrom, type TemporalServer } from '../temporal/connection';
+import { CommandError } from './failures';
 import { namesServers, say, workerEnvironment } from './target';
 
 /** The Temporal of the installation. @throws Error when the environment names a file that says nothing that could be used. */
@@ -10,6 +11,16 @@ export function temporalTarget(environment: NodeJS.ProcessEnv): TemporalServer {
     say(`Temporal: ${server.connection.address}, namespace ${server.namespace} (from the environment)`);
   return server;
 }
+
+/** @throws CommandError that names the address, for a command that can do nothing without. */
+export const reachTemporal = (server: TemporalServer['connection']): Promise<Connection> =>
+  connectToTemporal(server).catch((error: unknown) => {
+    const why = (error as Error).message.split('\n')[0];
+    throw new CommandError(
+      `Temporal at ${server.address} cannot be reached (${why}). Check TEMPORAL_ADDRESS, and TLS or the API key, or run \`npm start\` here. Nothing was done.`,
+      'unreachable',
+    );
+  });
 
 /** @throws Error when it does not answer in time. */
 export const connectToTemporal = (

@@ -1,8 +1,11 @@
 /** `npx spendlock tenants`: whose money there is. */
 import { Command } from 'commander';
-import type { OverviewView, TenantsView } from '../client';
+import { SpendlockApiError, type OverviewView, type TenantsView } from '../client';
+import { errorFrom } from '../client/errors';
+import { counted } from '../core/counted';
 import { client, everyPage } from './api';
-import { CommandError } from './failures';
+import { CommandError, failureOf } from './failures';
+import { removeWritten } from './files';
 import { author, example, type Json } from './options';
 import { show, table, usd, when, type Column } from './output';
 import { limitWords } from './limits';
@@ -35,9 +38,11 @@ const words = (one: OverviewView): string =>
     `${one.tenantId}${one.name && ` (${one.name})`}`,
     ...(one.frozenReason === null ? [] : [`FROZEN: ${one.frozenReason}. Nothing new is granted.`]),
     table(standing, one.quotas, 'No quota: nothing can be reserved.'),
-    `Open: ${one.open.runs} runs, ${one.open.conversations} conversations, ${one.open.sandboxes} sandboxes; ` +
-      `${one.open.waitingForMoney} wait for money, ${one.open.approvals} for a person.`,
-    `Lately: ${one.denials.length} denials, ${one.alerts.length} alerts, ${one.holds.length} holds. --json has all of it.`,
+    `Open: ${counted(one.open.runs, 'run')}, ${counted(one.open.conversations, 'conversation')}, ` +
+      `${counted(one.open.sandboxes, 'sandbox', 'sandboxes')}; ${one.open.waitingForMoney} waiting for money, ` +
+      `${counted(one.open.approvals, 'approval')} pending.`,
+    `Lately: ${counted(one.denials.length, 'denial')}, ${counted(one.alerts.length, 'alert')}, ` +
+      `${counted(one.holds.length, 'hold')}. --json has all of it.`,
   ].join('\n');
 
 export function tenantsCommands(): Command {
@@ -45,7 +50,9 @@ export function tenantsCommands(): Command {
   const list = tenants.command('list').description('every tenant, with its monthly quota for everything');
   example(list, 'tenants list').action(async ({ json = false }: Json) => {
     const answer = await everyPage('tenants', (page) => client().tenants.list(page));
-    show(json, answer, () => table(columns, answer.tenants, 'No tenant yet: npx spendlock tenants create ID'));
+    show(json, answer, () =>
+      table(columns, answer.tenants, 'There are no tenants yet: npx spendlock tenants create ID'),
+    );
   });
   const one = tenants.command('show <tenant>').description('how a tenant stands: quotas, forecast, what is open');
   example(one, 'tenants show acme').action(async (tenantId: string, { json = false }: Json) => {
@@ -80,7 +87,7 @@ function addExport(tenants: Command): void {
   example(toFile, 'tenants export acme acme.ndjson').action(
     async (tenantId: string, file: string, { force = false, json = false }: Json & { force?: boolean }) => {
       const rows = await exportTenant(tenantId, file, { force });
-      show(json, { tenantId, file, rows }, () => `${rows} rows of ${tenantId} are in ${file}.`);
+      show(json, { tenantId, file, rows }, () => `${file} has ${counted(rows, 'row')} of ${tenantId}.`);
     },
   );
 }
@@ -91,6 +98,24 @@ interface RemoveOptions extends Json {
   confirm: string;
   reason: string;
   author?: string;
+}
+
+/** Nothing was deleted: after any other failure the file may be all that is left. */
+const surelyRefused = ['tenant_busy', 'forbidden', 'unauthorized', 'invalid_request'];
+
+/** A deletion that failed after its export. What was refused leaves no file, so that the next try writes its own. */
+function afterExport(error: unknown, { tenantId, file }: { tenantId: string; file: string }): unknown {
+  if (error instanceof SpendlockApiError && surelyRefused.includes(error.code)) {
+    removeWritten(file);
+    const message = `${error.message} ${tenantId} was not deleted, and its export ${file} was removed again.`;
+    return errorFrom(error.status, { ...error.body, message });
+  }
+  const { code, message } = failureOf(error);
+  return new CommandError(
+    `${message} Whether ${tenantId} was deleted is not known: \`npx spendlock tenants list\` says. Its rows are kept in ${file}; ` +
+      'where it is still there, the next try names another file or says --force.',
+    code,
+  );
 }
 
 function addRemove(tenants: Command): void {
@@ -109,11 +134,16 @@ function addRemove(tenants: Command): void {
       const { export: file, force = false, confirm, reason } = options;
       if (confirm !== tenantId) throw new CommandError(`--confirm must be ${tenantId}. Nothing was deleted.`);
       const rows = await exportTenant(tenantId, file, { force });
-      await client().tenants.delete(tenantId, { confirm, reason, author: options.author ?? author() });
+      const order = { confirm, reason, author: options.author ?? author() };
+      await client()
+        .tenants.delete(tenantId, order)
+        .catch((error: unknown) => {
+          throw afterExport(error, { tenantId, file });
+        });
       show(
         json,
         { tenantId, deleted: true, file, rows },
-        () => `${tenantId} is deleted. Its ${rows} rows are in ${file}.`,
+        () => `${tenantId} is deleted. ${file} has ${counted(rows, 'row')} of it.`,
       );
     },
   );

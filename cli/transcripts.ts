@@ -1,12 +1,13 @@
 /** What was asked, said, run and printed, as words for a terminal. */
 import type { Transcript } from '../client';
 import { moreLines, printable } from './output';
+import { inputLines } from './programs';
 
 /** One block of what was said: text as it is, all else by what it is. */
 function blockWords(block: unknown): string {
-  const { type = 'block', text, name, content } = block as Record<string, unknown>;
+  const { type = 'block', text, name, input, content } = block as Record<string, unknown>;
   if (type === 'text') return String(text);
-  if (type === 'tool_use') return `[uses ${String(name)}]`;
+  if (type === 'tool_use') return [`[uses ${String(name)}]`, ...inputLines(input)].join('\n  ');
   if (type === 'tool_result') return `[its result: ${typeof content === 'string' ? content : JSON.stringify(content)}]`;
   return `[${String(type)}]`;
 }

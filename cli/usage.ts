@@ -4,7 +4,7 @@ import type { CostRecordView, UsageView } from '../client';
 import { usageGroups, type UsageGroup } from '../core/usage-groups';
 import { client } from './api';
 import { cursorOption, example, limitOption, moment, uuid, type Json, type Page } from './options';
-import { moreLines, show, table, usd, when, type Column } from './output';
+import { moreLines, noneOf, show, table, usd, when, type Column } from './output';
 
 const columns: Column<UsageView['lines'][number]>[] = [
   { name: 'group', of: ({ group }) => group || '–' },
@@ -27,7 +27,7 @@ const words = (answer: UsageView): string =>
   [
     table(columns, answer.lines, 'Nothing was spent.'),
     `${usd(answer.costUsd)} from ${when(answer.from)} to ${when(answer.to)} (UTC)`,
-    ...(answer.isCut ? [`The dearest ${answer.lines.length} of ${answer.groups} are shown; --csv has all.`] : []),
+    ...(answer.isCut ? [`Shown: the dearest ${answer.lines.length} of ${answer.groups}; --csv has all.`] : []),
   ].join('\n');
 
 interface Span extends Json {
@@ -96,7 +96,14 @@ function addRecords(usage: Command): void {
       if (csv) return void process.stdout.write(await client().usage.exportCsv(asked));
       const answer = await client().usage.records({ ...asked, limit, ...(cursor === undefined ? {} : { cursor }) });
       show(json, answer, () =>
-        [table(recordColumns, answer.records, 'There is no such entry.'), ...moreLines(answer.nextCursor)].join('\n'),
+        [
+          table(
+            recordColumns,
+            answer.records,
+            noneOf('entries', tenantId, { user, run, operation, unverified, cursor, ...more }),
+          ),
+          ...moreLines(answer.nextCursor),
+        ].join('\n'),
       );
     },
   );

@@ -2,7 +2,8 @@
 import type { Connection } from '@temporalio/client';
 import { temporal as proto } from '@temporalio/proto';
 import { defaultTaskQueuePrefix } from '../contracts/messages';
-import { connectToTemporal, isNotFound, temporalTarget } from './temporal';
+import { CommandError } from './failures';
+import { isNotFound, reachTemporal, temporalTarget } from './temporal';
 
 export interface Version {
   buildId: string;
@@ -22,7 +23,7 @@ export interface Deployment {
 export async function withDeployment<T>(work: (deployment: Deployment) => Promise<T>): Promise<T> {
   const { connection: server, namespace } = temporalTarget(process.env);
   const deploymentName = process.env.SPENDLOCK_TASK_QUEUE_PREFIX ?? defaultTaskQueuePrefix;
-  const connection = await connectToTemporal(server);
+  const connection = await reachTemporal(server);
   try {
     return await work({ connection, namespace, deploymentName });
   } finally {
@@ -68,7 +69,7 @@ export async function promote(
   const known = await listVersions(deployment);
   if (!known.some((version) => version.buildId === buildId)) {
     const names = known.map((version) => version.buildId).join(', ') || 'none';
-    throw new Error(
+    throw new CommandError(
       `There is no version ${JSON.stringify(buildId)} of ${deploymentName}; there are: ${names}. Start its workers first. Nothing was changed.`,
     );
   }

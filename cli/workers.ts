@@ -17,7 +17,7 @@ export function workersCommands(): Command {
     const { listVersions, withDeployment } = await import('./worker-versions.js');
     const versions = await withDeployment(listVersions);
     show(json, { versions }, () =>
-      table(columns, versions, 'There is no version: workers run without SPENDLOCK_BUILD_ID.'),
+      table(columns, versions, 'There are no versions: workers run without SPENDLOCK_BUILD_ID.'),
     );
   });
   const promoted = commands

@@ -106,7 +106,7 @@ export const errorCatalogue = {
   budget_frozen: {
     httpStatus: 403,
     retry: false,
-    action: 'Ask an operator: the message says why, and `npx spendlock budget unfreeze` lifts it.',
+    action: 'Ask an operator: the message says whose budget it is, why, and the command that lifts it.',
   },
   run_limit_exceeded: { httpStatus: 409, retry: false, action: 'Start the run again with higher limits of its own.' },
   operation_conflict: { httpStatus: 409, retry: false, action: 'Use a new operation id.' },

@@ -1,4 +1,5 @@
 /** What is left of a monthly limit from day to day, and where it is heading. */
+import { counted } from '../core/counted';
 import type { Overview } from './api';
 import { Chart } from './chart';
 import { asNumber, wholeLimitUsd } from './money';
@@ -66,7 +67,7 @@ export function SpendByDay({ byDay, from }: { byDay: ByDay; from: string }) {
   const values = times.map((time) => spentOn.get(time) ?? 0);
   return (
     <Chart
-      label={`Spend by day, ${byDay.length} days with spend`}
+      label={`Spend by day, ${counted(byDay.length, 'day')} with spend`}
       times={times}
       lines={[{ label: 'Spent', colour: 'spent', values, isBar: true }]}
     />

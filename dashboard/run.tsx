@@ -1,12 +1,14 @@
 /** One run or conversation: each paid step over time, with what was estimated, what it cost and what came back. */
 import { useEffect, useState } from 'preact/hooks';
+import { stateOf } from '../client/states';
 import { inWords, type Api, type CurrentKey, type Run } from './api';
 import { difference, sum } from './money';
 import { Card, LiveMark, Moment, Problem, Status, Usd, useTitle } from './parts';
 
 type Step = Run['steps'][number];
 
-function inWordsOf(waitingFor: NonNullable<Run['waitingFor']>): string {
+/** What it cannot go on without. A conversation that waits for a message lacks nothing. */
+function inWordsOf(waitingFor: Exclude<NonNullable<Run['waitingFor']>, { kind: 'message' }>): string {
   if (waitingFor.kind === 'approval')
     return `Waits for a person, who is asked about ${waitingFor.approvals.map(({ tool }) => tool).join(', ')}.`;
   const { limitUsd, spentUsd, reservedUsd, resourceType, scope, scopeId, period } = waitingFor.quota;
@@ -29,7 +31,7 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
     <>
       <div class="title">
         <h1>Run {run.runId.slice(0, 8)}</h1>
-        <Status status={run.status} />
+        <Status status={stateOf(run)} />
         {run.endedAt === null && <LiveMark isLive={isLive} />}
         <span class="links">
           {links.workflow !== undefined && (
@@ -50,7 +52,7 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
       </div>
       <Problem text={problem} />
       {run.failure && <Problem text={`${String(run.failure.code)}: ${String(run.failure.message)}`} />}
-      {run.waitingFor && <Problem text={inWordsOf(run.waitingFor)} />}
+      {run.waitingFor && run.waitingFor.kind !== 'message' && <Problem text={inWordsOf(run.waitingFor)} />}
       <div class="cards">
         <Card title="What it came to">
           <dl class="facts">

@@ -1,4 +1,5 @@
 /** The tables of a tenant's page. */
+import { stateOf } from '../client/states';
 import type { Overview } from './api';
 import { wholeLimitUsd } from './money';
 import { Meter, Moment, Status, Table, Usd } from './parts';
@@ -53,14 +54,14 @@ export function Runs({
 }) {
   return (
     <Table
-      rows={runs.filter(({ runId, userId, model, status }) => contains(runId, userId, model, status))}
+      rows={runs.filter((run) => contains(run.runId, run.userId, run.model, stateOf(run)))}
       keyOf={({ runId }) => runId}
       none="There is none."
       onMore={onMore}
       columns={[
         { name: 'Run', of: ({ runId }) => <a href={runAddress(tenantId, runId)}>{runId.slice(0, 8)}</a> },
         { name: 'Kind', of: ({ kind }) => kind },
-        { name: 'Status', of: ({ status }) => <Status status={status} /> },
+        { name: 'Status', of: (run) => <Status status={stateOf(run)} /> },
         { name: 'User', of: ({ userId }) => userId ?? <span class="faint">–</span> },
         { name: 'Model', of: ({ model }) => model },
         { name: 'Begun', of: ({ createdAt }) => <Moment at={createdAt} /> },

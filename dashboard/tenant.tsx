@@ -1,5 +1,6 @@
 /** One tenant: what is left and until when, where it goes, who was refused and why, who holds money now. */
 import { useState } from 'preact/hooks';
+import { counted } from '../core/counted';
 import { useLive, type Api, type Overview } from './api';
 import { BurnDown, mainQuota, SpendByDay } from './burn-down';
 import { sum } from './money';
@@ -32,17 +33,19 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
         />
       )}
       <ul class="counts" aria-label="Now">
-        <Count n={open.runs} of="open runs" />
-        <Count n={open.conversations} of="open conversations" />
-        <Count n={open.waitingForMoney} of="waiting for money" />
-        <Count n={open.sandboxes} of="sandboxes alive" />
-        <Count n={open.approvals} of="approvals pending" />
+        <Count n={open.runs} of="open run" many="open runs" />
+        <Count n={open.conversations} of="open conversation" many="open conversations" />
+        <Count n={open.waitingForMoney} of="waiting for money" many="waiting for money" />
+        <Count n={open.sandboxes} of="sandbox alive" many="sandboxes alive" />
+        <Count n={open.approvals} of="approval pending" many="approvals pending" />
       </ul>
       <div class="cards">
         <Card title="Quotas" wide>
           <Quotas quotas={quotas} />
           {value.moreUserQuotas > 0 && (
-            <p class="faint">and {value.moreUserQuotas} more quotas of users; the API shows those of each</p>
+            <p class="faint">
+              and {counted(value.moreUserQuotas, 'more quota', 'more quotas')} of users; the API shows those of each
+            </p>
           )}
         </Card>
         {main && (
@@ -82,10 +85,11 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
   );
 }
 
-function Count({ n, of }: { n: number; of: string }) {
+function Count({ n, of, many }: { n: number; of: string; many: string }) {
+  const [figure, ...words] = counted(n, of, many).split(' ');
   return (
     <li>
-      <strong>{n}</strong> {of}
+      <strong>{figure}</strong> {words.join(' ')}
     </li>
   );
 }

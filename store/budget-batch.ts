@@ -97,6 +97,7 @@ async function load(
   const state = rows[0]?.state;
   if (!state) return undefined;
   return {
+    tenantId,
     nowMs: state.nowMs,
     enforced,
     frozen: state.frozen ?? undefined,

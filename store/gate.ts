@@ -1,4 +1,5 @@
 /** What a gate needs to know of a tenant before it lets a request in. */
+import type { Freeze } from '../core/budget/denials';
 import { wasAnswered } from './idempotent-requests';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { isOwn, selectQuotas, type StoredQuota } from './quotas';
@@ -27,7 +28,8 @@ export interface GateState {
   waits: boolean;
   /** Whose the conversation is. */
   userId?: string | undefined;
-  frozenReason?: string | undefined;
+  /** Why the payer may not reserve for now; absent when it may. */
+  frozen?: Freeze | undefined;
   /** The moment of all this, by Postgres' clock. */
   nowMs: number;
 }
@@ -58,7 +60,7 @@ export async function readGate(pool: Pool, query: GateQuery): Promise<GateState>
       answered,
       waits,
       userId: userId ?? undefined,
-      frozenReason: payer?.frozenReason ?? undefined,
+      frozen: freezeFrom(tenantId, payer),
       nowMs: payer?.nowMs ?? Date.now(),
     };
   });
@@ -89,15 +91,29 @@ async function conversationOf(
   return rows[0];
 }
 
+interface Payer {
+  /** Of the tenant; null when it is not frozen. */
+  tenantReason: string | null;
+  /** Of the user that pays; null when there is none, or it is not frozen itself. */
+  frozenUser: { userId: string; reason: string } | null;
+  nowMs: number;
+}
+
+/** A tenant's own freeze goes before that of its user: it has to be lifted first. */
+function freezeFrom(tenantId: string, payer: Payer | undefined): Freeze | undefined {
+  if (payer?.tenantReason != null) return { tenantId, reason: payer.tenantReason };
+  return payer?.frozenUser ? { tenantId, ...payer.frozenUser } : undefined;
+}
+
 /** Undefined when there is no such tenant. */
 async function payerOf(
   client: PoolClient,
   { tenantId, userId, conversationId }: GateQuery,
-): Promise<{ frozenReason: string | null; nowMs: number } | undefined> {
-  const { rows } = await client.query<{ frozenReason: string | null; nowMs: number }>(
-    `SELECT CASE WHEN t.frozen_at IS NOT NULL THEN coalesce(t.frozen_reason, '')
-            ELSE (SELECT f.frozen_reason FROM copilot_internal.frozen_users f
-                  WHERE f.tenant_id = t.tenant_id AND f.user_id = ${payer('$2', '$3')}) END AS "frozenReason",
+): Promise<Payer | undefined> {
+  const { rows } = await client.query<Payer>(
+    `SELECT CASE WHEN t.frozen_at IS NOT NULL THEN coalesce(t.frozen_reason, '') END AS "tenantReason",
+            (SELECT jsonb_build_object('userId', f.user_id, 'reason', f.frozen_reason) FROM copilot_internal.frozen_users f
+             WHERE f.tenant_id = t.tenant_id AND f.user_id = ${payer('$2', '$3')}) AS "frozenUser",
             floor(extract(epoch FROM now()) * 1000)::float8 AS "nowMs"
      FROM copilot_internal.tenants t WHERE t.tenant_id = $1`,
     [tenantId, userId ?? null, conversationId ?? null],

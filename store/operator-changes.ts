@@ -10,7 +10,7 @@ import type { QuotaKey } from './quotas';
 import type { TenantPolicy } from './tenants';
 
 /** Why a change is made, where somebody says so. */
-interface WithReason {
+export interface WithReason {
   reason?: string | undefined;
 }
 
@@ -28,7 +28,7 @@ interface Change<T extends object | string | true> {
  * Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant, or `work` answers so, having found
  * nothing to change: nothing is noted then.
  */
-async function change<T extends object | string | true>(
+export async function change<T extends object | string | true>(
   pool: Pool,
   { tenantId, by, action, details, userIds = [], finish }: Change<T>,
   work: (client: PoolClient) => Promise<T | undefined>,
@@ -105,43 +105,6 @@ export async function removeQuota(
     return rows[0]?.removed ? true : undefined;
   });
   return done ?? false;
-}
-
-/** Keeps a tenant, or one of its users, from reserving. What is reserved goes on. */
-export async function freeze(
-  pool: Pool,
-  { tenantId, by, userId, reason }: { tenantId: string; by: Operator; userId?: string | undefined; reason: string },
-): Promise<void> {
-  await change(pool, { tenantId, by, action: 'freeze', details: { userId, reason } }, (client) =>
-    userId === undefined
-      ? client.query(
-          `UPDATE copilot_internal.tenants SET frozen_at = coalesce(frozen_at, clock_timestamp()), frozen_reason = $2
-           WHERE tenant_id = $1`,
-          [tenantId, reason],
-        )
-      : client.query(
-          `INSERT INTO copilot_internal.frozen_users (tenant_id, user_id, frozen_reason) VALUES ($1, $2, $3)
-           ON CONFLICT (tenant_id, user_id) DO UPDATE SET frozen_reason = excluded.frozen_reason`,
-          [tenantId, userId, reason],
-        ),
-  );
-}
-
-export async function unfreeze(
-  pool: Pool,
-  { tenantId, by, userId, reason }: { tenantId: string; by: Operator; userId?: string | undefined } & WithReason,
-): Promise<void> {
-  await change(pool, { tenantId, by, action: 'unfreeze', details: { userId, reason } }, (client) =>
-    userId === undefined
-      ? client.query(
-          'UPDATE copilot_internal.tenants SET frozen_at = NULL, frozen_reason = NULL WHERE tenant_id = $1',
-          [tenantId],
-        )
-      : client.query('DELETE FROM copilot_internal.frozen_users WHERE tenant_id = $1 AND user_id = $2', [
-          tenantId,
-          userId,
-        ]),
-  );
 }
 
 export async function setPolicy(

@@ -1,6 +1,6 @@
 /** Lists of a tenant's runs and conversations. */
 import { asTenant, type Pool } from './pool';
-import { awaitedSql, beginningSql, stateSql, type RunState } from './run-states';
+import { awaitedSql, beginningSql, idleSinceSql, stateSql, type RunState } from './run-states';
 import { runFrom, type Run, type RunRow, type RunType } from './runs';
 
 /** Which runs are asked for. */
@@ -25,7 +25,7 @@ export async function listRuns(
     const { rows } = await client.query<RunRow & { cost_usd: string }>(
       `SELECT r.run_id, r.type, r.tenant_id, r.user_id, r.workflow_id, r.model, r.waiting, r.status, r.failure, r.created_at, r.ended_at,
               r.title, r.transcript_forgotten_at, '' AS task, '{}'::jsonb AS options, NULL AS answer, f.name AS file_name,
-              octet_length(f.content) AS file_bytes, ${stateSql} AS state, ${awaitedSql} AS awaited, ${beginningSql} AS beginning,
+              octet_length(f.content) AS file_bytes, ${stateSql} AS state, ${awaitedSql} AS awaited, ${idleSinceSql} AS idle_since, ${beginningSql} AS beginning,
               (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
                WHERE c.run_id = r.run_id) AS cost_usd
        FROM copilot_internal.runs r LEFT JOIN copilot_internal.run_files f USING (run_id)

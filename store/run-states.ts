@@ -35,5 +35,10 @@ export const awaitedSql = `CASE WHEN r.status = 'running' THEN (
     jsonb_build_object('approvalId', a.approval_id, 'tool', a.tool, 'kind', a.kind) ORDER BY a.created_at, a.approval_id))
   ${pending} HAVING count(*) > 0) END`;
 
+/** Since when an open conversation has nothing to do: the end of its last turn, or its beginning; null where a turn is under way or comes. */
+export const idleSinceSql = `CASE WHEN r.status = 'running' AND r.type = 'conversation' AND NOT EXISTS (
+  SELECT FROM copilot_internal.turns t WHERE t.run_id = r.run_id AND t.status IN ('queued', 'running')) THEN coalesce(
+    (SELECT t.ended_at FROM copilot_internal.turns t WHERE t.run_id = r.run_id ORDER BY t.number DESC LIMIT 1), r.created_at) END`;
+
 /** How the first message of a conversation begins. */
 export const beginningSql = `(SELECT left(t.message, 200) FROM copilot_internal.turns t WHERE t.run_id = r.run_id AND t.number = 1)`;

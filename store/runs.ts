@@ -6,6 +6,7 @@ import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 import {
   awaitedSql,
   beginningSql,
+  idleSinceSql,
   stateSql,
   type AwaitedPeople,
   type RunState,
@@ -55,6 +56,8 @@ export interface Run {
   options: Record<string, unknown>;
   waiting?: RunWaiting | undefined;
   awaited?: AwaitedPeople | undefined;
+  /** Since when a conversation waits for a message. */
+  idleSince?: Date | undefined;
   fileName?: string | undefined;
   fileBytes?: number | undefined;
   status: RunStatus;
@@ -111,7 +114,7 @@ export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
 export async function findRun(pool: Pool, { tenantId, runId }: RunKey): Promise<Run | undefined> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<RunRow>(
-      `SELECT r.*, f.name AS file_name, octet_length(f.content) AS file_bytes, ${stateSql} AS state, ${awaitedSql} AS awaited,
+      `SELECT r.*, f.name AS file_name, octet_length(f.content) AS file_bytes, ${stateSql} AS state, ${awaitedSql} AS awaited, ${idleSinceSql} AS idle_since,
               ${beginningSql} AS beginning
        FROM copilot_internal.runs r LEFT JOIN copilot_internal.run_files f USING (run_id) WHERE r.run_id = $1`,
       [runId],
@@ -141,6 +144,7 @@ export interface RunRow {
   title: string | null;
   beginning: string | null;
   awaited: AwaitedPeople | null;
+  idle_since: Date | null;
   state: RunState;
   transcript_forgotten_at: Date | null;
   status: RunStatus;
@@ -165,6 +169,7 @@ export const runFrom = (row: RunRow): Run => ({
   title: row.title ?? undefined,
   beginning: row.beginning ?? undefined,
   awaited: row.awaited ?? undefined,
+  idleSince: row.idle_since ?? undefined,
   state: row.state,
   forgottenAt: row.transcript_forgotten_at ?? undefined,
   status: row.status,

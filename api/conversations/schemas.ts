@@ -84,7 +84,10 @@ export const conversationView = z.object({
   title: z.string().nullable().openapi({
     description: 'As it was given, or the beginning of its first message. Null before that, and once it is forgotten.',
   }),
-  status: stateView.openapi({ description: '`running` while messages are taken, `completed` once it was closed.' }),
+  status: stateView.openapi({
+    description:
+      '`running` while messages are taken, also while it waits for one (`waitingFor`); `completed` once it was closed.',
+  }),
   waitingFor: waitingForView.nullable(),
   model: z.string(),
   file: fileView,

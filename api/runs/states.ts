@@ -27,12 +27,16 @@ export const waitingForView = z
           .openapi({ description: 'What people are asked; `POST /v1/approvals/{id}` decides it.' }),
       })
       .openapi('WaitingForApproval'),
+    z
+      .object({ kind: z.literal('message'), since: z.string() })
+      .openapi('WaitingForMessage', { description: 'A conversation that has nothing to do. Its status is `running`.' }),
   ])
   .openapi('WaitingFor');
 export type WaitingFor = z.infer<typeof waitingForView>;
 
-export function waitingForOf({ state, waiting, awaited }: Run): WaitingFor | null {
+export function waitingForOf({ state, waiting, awaited, idleSince }: Run): WaitingFor | null {
   if (state === 'waiting_for_money' && waiting) return { kind: 'money', ...waiting, since: isoOf(waiting.since) };
+  if (state === 'running' && idleSince) return { kind: 'message', since: idleSince.toISOString() };
   if (state !== 'waiting_for_approval' || !awaited) return null;
   return { kind: 'approval', ...awaited, since: isoOf(awaited.since) };
 }

@@ -1,14 +1,7 @@
 /** The routes by which operators say what a tenant may spend. Each takes effect on the next decision. */
-import type { OpenAPIHono } from '@hono/zod-openapi';
-import {
-  freeze,
-  readUserDefaults,
-  removeQuota,
-  setPolicy,
-  setUserDefaults,
-  topUp,
-  unfreeze,
-} from '../../store/operator-changes';
+import type { OpenAPIHono, z } from '@hono/zod-openapi';
+import { setFrozen, type FrozenBefore } from '../../store/freezes';
+import { readUserDefaults, removeQuota, setPolicy, setUserDefaults, topUp } from '../../store/operator-changes';
 import { passesColumn, type PoolClient } from '../../store/pool';
 import type { QuotaKey } from '../../store/quotas';
 import { readPolicy } from '../../store/tenants';
@@ -16,7 +9,7 @@ import { everybody } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { json, route } from '../http/openapi';
-import type { ApiEnv } from '../http/request';
+import type { ApiContext, ApiEnv } from '../http/request';
 import { ordering, orders, params, type CarryOut } from './orders';
 import { quotaKeyOf } from './quota-key';
 import * as schemas from './schemas';
@@ -24,6 +17,7 @@ import * as schemas from './schemas';
 export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const order = orders(dependencies);
   limitRoutes(app, dependencies, order);
+  freezeRoutes(app, dependencies, order);
   removalRoute(app, dependencies, order);
   defaultRoutes(app, dependencies, order);
   whatIsSet(app, dependencies);
@@ -123,20 +117,24 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
       });
     },
   );
+}
+
+/** Who may reserve nothing for now. */
+function freezeRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
+  const carryOut = (c: ApiContext, to: boolean, { param, body }: FreezeAsked) =>
+    order(c, { param, body }, async ({ tenantId, by, keepAnswer }) => {
+      const { userId, reason } = body;
+      const answer = (before: FrozenBefore) => ({ tenantId, userId, frozen: to, ...before });
+      const keepWith = (client: PoolClient, before: FrozenBefore): Promise<void> => keepAnswer(client, answer(before));
+      return answer(await setFrozen(pool, { tenantId, by, userId, reason, to, keepWith }));
+    });
   app.openapi(
     ordering(
       ['freeze', 'freezeBudget', 'Have a tenant or a user reserve nothing more'],
       schemas.freezeBody,
       json(schemas.frozenView, 'Nothing more is reserved'),
     ),
-    (c) => {
-      const asked = c.req.valid('json');
-      return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by }) => {
-        const { userId, reason } = asked;
-        await freeze(pool, { tenantId, by, userId, reason });
-        return { tenantId, userId, frozen: true };
-      });
-    },
+    (c) => carryOut(c, true, { param: c.req.valid('param'), body: c.req.valid('json') }),
   );
   app.openapi(
     ordering(
@@ -144,15 +142,12 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
       schemas.unfreezeBody,
       json(schemas.frozenView, 'Reserving goes on'),
     ),
-    (c) => {
-      const asked = c.req.valid('json');
-      return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by }) => {
-        const { userId, reason } = asked;
-        await unfreeze(pool, { tenantId, by, userId, reason });
-        return { tenantId, userId, frozen: false };
-      });
-    },
+    (c) => carryOut(c, false, { param: c.req.valid('param'), body: c.req.valid('json') }),
   );
+}
+interface FreezeAsked {
+  param: { id: string };
+  body: z.output<typeof schemas.unfreezeBody>;
 }
 
 /** What holds where nobody said otherwise. */

@@ -40,13 +40,12 @@ export async function gate(
   const { tenantId, resource } = request;
   return inSpan(spanNames.quotaCheck, { tenantId, resource }, async () => {
     const state = await inSpan(spanNames.quotaGet, {}, () => readGate(pool, request));
-    const { quotas, answered, waits, frozenReason } = state;
+    const { quotas, answered, waits, frozen } = state;
     // One whose period has ended is read as the next one begins.
     const ended = quotas.filter(({ wasEnded }) => wasEnded).length;
     if (ended > 0) await inSpan(spanNames.quotaReset, { quotas: ended }, () => Promise.resolve());
     // The authority refuses whoever is frozen, enforcement or not, and nobody waits for that to pass.
-    if (frozenReason !== undefined && !answered)
-      throw new ApiError('budget_frozen', frozenMessage(frozenReason, request.what));
+    if (frozen && !answered) throw new ApiError('budget_frozen', frozenMessage(frozen, request.what));
     if (enforced[resource] && !answered && !waits) await denyWithoutMoney(pool, request, state);
     return quotas;
   });

@@ -151,6 +151,10 @@ export const frozenView = z.object({
   tenantId: z.string(),
   userId: z.string().optional().openapi({ description: 'The tenant itself when absent.' }),
   frozen: z.boolean(),
+  reasonBefore: z
+    .string()
+    .nullable()
+    .openapi({ description: 'Why it was frozen before this order; null when it was not, so that nothing was lifted.' }),
 });
 const policy = {
   onUnavailable: z.enum(['wait', 'deny', 'allow']),

@@ -1,5 +1,6 @@
 /** What goes into a decision and what comes out of it. */
 import type { ReserveAnswer, Resource } from './commands';
+import type { Freeze } from './denials';
 import type { Usd } from '../money';
 import { covers, rollOver, thresholdsReached, tightest, type Quota } from './quotas';
 import { isReleasedByExpiry, type Reservation } from './reservations';
@@ -7,6 +8,7 @@ import { retryAfterSeconds, type Hold } from './retry-after';
 
 /** What a decision is made from: everything that Postgres held, under lock, at `nowMs`. */
 export interface BatchState {
+  tenantId: string;
   nowMs: number;
   quotas: readonly Quota[];
   /** The reservations that the commands name, and those of the tenant that are overdue or have an outcome to fold. */
@@ -161,9 +163,11 @@ export class Batch {
   }
 
   /** Why the payer may not reserve for now; undefined when it may. */
-  frozenReason({ userId }: { userId?: string | undefined }): string | undefined {
-    const { frozen, frozenUsers = {} } = this.state;
-    return frozen ?? (userId !== undefined && Object.hasOwn(frozenUsers, userId) ? frozenUsers[userId] : undefined);
+  freezeOf({ userId }: { userId?: string | undefined }): Freeze | undefined {
+    const { tenantId, frozen, frozenUsers = {} } = this.state;
+    if (frozen !== undefined) return { tenantId, reason: frozen };
+    const reason = userId !== undefined && Object.hasOwn(frozenUsers, userId) ? frozenUsers[userId] : undefined;
+    return reason === undefined ? undefined : { tenantId, userId, reason };
   }
 
   /** When the payer's request would fit. */

@@ -75,7 +75,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   }
 
   const request = requestOf(command, amounts);
-  const frozen = batch.frozenReason(request);
+  const frozen = batch.freezeOf(request);
   if (frozen !== undefined) {
     const message = frozenMessage(frozen, nothingReserved);
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'budget_frozen', message } });

@@ -3,9 +3,25 @@ import type { BindingQuota } from './commands';
 import { formatUsd, type Usd } from '../money';
 import { quotaState, remainingUsd, type Standing } from './quotas';
 
-/** What a payer is told that may not reserve for now. */
-export const frozenMessage = (reason: string, what: string): string =>
-  `The budget is frozen: ${reason}. ${what} An operator can unfreeze it.`;
+/** A payer that may not reserve for now. */
+export interface Freeze {
+  tenantId: string;
+  /** Absent where the whole tenant is frozen. */
+  userId?: string | undefined;
+  reason: string;
+}
+
+/** A word as a shell takes it whole. */
+const shellWord = (text: string): string => (/^[\w.@:+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+/** The command that lifts a freeze. */
+export const unfreezeCommand = ({ tenantId, userId }: Omit<Freeze, 'reason'>): string =>
+  `npx spendlock budget unfreeze ${shellWord(tenantId)}${userId === undefined ? '' : ` --user ${shellWord(userId)}`}`;
+
+/** What a payer is told that may not reserve for now. `what` was not done, as a sentence. */
+export const frozenMessage = ({ reason, ...frozen }: Freeze, what: string): string =>
+  `The budget of ${frozen.userId === undefined ? '' : `user ${frozen.userId} of `}${frozen.tenantId} is frozen: ${reason}. ` +
+  `${what} An operator lifts it: \`${unfreezeCommand(frozen)}\`.`;
 
 /** A denial: the quota that bound, when to try again, and the same in words. */
 export interface QuotaDenial {

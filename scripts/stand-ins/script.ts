@@ -3,6 +3,7 @@
  * and then puts what the program printed into words. For the demonstration task the program answers its question; for any
  * other it profiles the file, and says that this is all that a stand-in can do.
  */
+import { counted } from '../../core/counted';
 import { demoProgram, profileProgram } from './programs';
 
 /** The file that ships with the repository, and the question about it. */
@@ -72,7 +73,6 @@ function demoAnswer(found: Record<string, unknown>): string {
   );
 }
 
-const counted = (count: number, one: string): string => `${count} ${count === 1 ? one : `${one}s`}`;
 
 function profileAnswer(found: Record<string, unknown>): string {
   const { kind, rows = 0, words = 0, columns = [] } = found as Partial<Profile>;

@@ -54,7 +54,7 @@ describe('asking a person', () => {
       body: { status: 'approved', decidedBy: 'ada' },
     });
     expect(await talk.ended(turnId)).toBe('completed');
-    expect(await talk.show()).toMatchObject({ status: 'running', waitingFor: null });
+    expect(await talk.show()).toMatchObject({ status: 'running', waitingFor: { kind: 'message' } });
     expect(await results(talk)).toEqual(['42\n']);
     // The same again changes nothing; the opposite is refused.
     expect(await decide(talk, asked, { decision: 'approve' })).toMatchObject({ status: 200 });

@@ -5,7 +5,11 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { command, spendlock } from '../support/cli';
+import { program } from '../../cli/program';
+import { answerCheck, type ApiDescription } from '../support/answers';
 import type { TestApi } from '../support/api';
+import { describedOperations } from '../support/api-document';
+import { commandsOf, type Named } from '../support/commands';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
 
@@ -63,6 +67,9 @@ describe('the command line', () => {
       const other = await command(['workers', 'list'], { ...here, TEMPORAL_ADDRESS: '127.0.0.1:1' });
       expect(other.status).toBe(1);
       expect(other.err.split('\n')[0]).toBe('Temporal: 127.0.0.1:1, namespace default (from the environment)');
+      expect(other.err).toMatch(/Temporal at 127[.]0[.]0[.]1:1 cannot be reached .*Nothing was done[.]/);
+      const inJson = await command(['workers', 'list', '--json'], { ...here, TEMPORAL_ADDRESS: '127.0.0.1:1' });
+      expect([inJson.status, JSON.parse(inJson.out)]).toMatchObject([1, { error: { code: 'unreachable' } }]);
     }));
 
   test('XE5: a key of the administration is made when it is said, and its last one is not taken away unasked', async () => {
@@ -129,7 +136,10 @@ describe('the command line', () => {
     expect(newest.entries).toMatchObject([{ action: 'top_up', details: { amountUsd: '2', reason: 'for 2' } }]);
     const older = await page('--cursor', String(newest.nextCursor));
     expect(older).toMatchObject({ entries: [{ details: { amountUsd: '1' } }], nextCursor: null });
-    expect(await spendlock(api, 'alerts', tenantId)).toMatchObject({ status: 0, out: 'No alert was raised.\n' });
+    expect(await spendlock(api, 'alerts', tenantId)).toMatchObject({
+      status: 0,
+      out: `There are no alerts of ${tenantId}.\n`,
+    });
     expect((await spendlock(api, '--version')).out).toMatch(/^\d+\.\d+\.\d+\n$/);
   });
 
@@ -174,6 +184,27 @@ describe('the command line', () => {
     expect(await api.admin.conversations.get(id, { tenantId })).toMatchObject({ status: 'running' });
   });
 
+  test('a freeze says of whom it is, and lifting one of nobody says so and of whom there is one', async () => {
+    const tenantId = await stack.tenant('5');
+    const ada = ['--user', 'ada'];
+    const frozen = await spendlock(api, 'budget', 'freeze', tenantId, ...ada, '--reason', 'a leak');
+    expect(frozen.out).toContain(`To lift it: npx spendlock budget unfreeze ${tenantId} --user ada`);
+    const again = await answer('budget', 'freeze', tenantId, ...ada, '--reason', 'a bill');
+    expect(again).toEqual({ tenantId, userId: 'ada', frozen: true, reasonBefore: 'a leak' });
+    const refused = await spendlock(api, 'holds', 'reserve', tenantId, '1', ...ada);
+    expect(refused.err).toContain(`The budget of user ada of ${tenantId} is frozen: a bill.`);
+    expect(refused.err).toContain(`\`npx spendlock budget unfreeze ${tenantId} --user ada\``);
+    const checked = await spendlock(api, 'budget', 'check', tenantId, '--amount', '1', ...ada);
+    expect(checked.err).toContain(`The budget of user ada of ${tenantId} is frozen: a bill.`);
+    const wrong = await spendlock(api, 'budget', 'unfreeze', tenantId);
+    expect(wrong.out).toContain(
+      `${tenantId} was not frozen; nothing was lifted.\nuser ada of ${tenantId} is still frozen`,
+    );
+    const lifted = await spendlock(api, 'budget', 'unfreeze', tenantId, ...ada);
+    expect(lifted.out).toBe(`user ada of ${tenantId} may reserve again.\n`);
+    expect((await spendlock(api, 'holds', 'reserve', tenantId, '1', ...ada)).status).toBe(0);
+  });
+
   test('XE17: money for a call of one’s own is asked for, held, and spent or given back', async () => {
     const tenantId = await stack.tenant('5');
     const { operationId } = await answer<{ operationId: string }>('holds', 'reserve', tenantId, '3', '--ttl', '600');
@@ -192,6 +223,12 @@ describe('the command line', () => {
     await answer('holds', 'release', tenantId, lost.operationId, '--reason', 'the process is gone');
     expect(await answer('holds', 'list', tenantId)).toMatchObject({ holds: [] });
     expect(await answer('budget', 'check', tenantId, '--amount', '2.5')).toMatchObject({ allowed: true });
+    await answer('budget', 'policy', 'set', tenantId, '--on-unavailable', 'allow');
+    const call = ['--unreserved', '--model', 'm', '--kind', 'own.call', '--usage', '{"tokens": 5}'];
+    const unasked = ['holds', 'commit', tenantId, randomUUID(), '0.5', ...call];
+    await until('the policy is known', async () => (await spendlock(api, ...unasked)).status === 0);
+    const { records } = await answer<{ records: object[] }>('usage', 'list', tenantId, '--model', 'm');
+    expect(records).toMatchObject([{ kind: 'own.call', amountUsd: '0.5', usage: { tokens: 5 } }]);
   });
 
   test('XE17: the policy and what new users get are set and read back, and a file and a title too', async () => {
@@ -223,6 +260,94 @@ describe('the command line', () => {
     const { conversations } = await answer<{ conversations: object[] }>('conversations', 'list', tenantId);
     expect(conversations).toMatchObject([{ title: 'Sales in March' }]);
     rmSync(folder, { recursive: true });
+  });
+
+  /** What a command prints with --json, run in this process. */
+  async function printed(...words: string[]): Promise<unknown> {
+    const lines: string[] = [];
+    const environment = { ...process.env };
+    const log = jest.spyOn(console, 'log').mockImplementation((line: string) => void lines.push(line));
+    const err = jest.spyOn(console, 'error').mockImplementation(() => undefined);
+    Object.assign(process.env, { SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: api.adminKey });
+    try {
+      await program().parseAsync([...words, '--json'], { from: 'user' });
+    } finally {
+      process.env = environment;
+      log.mockRestore();
+      err.mockRestore();
+    }
+    expect([words, lines.length]).toEqual([words, 1]);
+    return JSON.parse(lines[0] ?? '') as unknown;
+  }
+
+  /** A tenant that has something of everything. */
+  async function furnished(): Promise<Omit<Named, 'file'>> {
+    const tenantId = await stack.tenant('5');
+    const { admin } = api;
+    await admin.tenants.setQuotas(tenantId, [
+      { scope: 'user', scopeId: 'ada', resourceType: 'llm', period: 'day', limitUsd: '1' },
+    ]);
+    await admin.budget.topUp(tenantId, { resourceType: 'all', period: 'month', amountUsd: '1', reason: 'a test' });
+    await admin.budget.setUserDefaults(tenantId, { quotas: [{ resourceType: 'llm', period: 'day', limitUsd: '2' }] });
+    await admin.budget.freeze(tenantId, { userId: 'grace', reason: 'a test' });
+    const { runId } = await admin.runs.start({ tenantId, userId: 'ada', task: 'Say hello.' });
+    await until('it has ended', async () => (await admin.runs.get(runId, tenantId)).status === 'completed');
+    stack.anthropic.knobs.replies = [{ text: 'May I?', code: 'console.log(1)\nconsole.log(2)' }];
+    const tools = [{ name: 'run_code' as const, requiresApproval: true }];
+    const { conversationId } = await admin.conversations.create({ tenantId, userId: 'ada', tools });
+    await admin.conversations.send(conversationId, { tenantId, message: 'Compute.' });
+    const approvalId = await until(
+      'it asks',
+      async () => (await admin.approvals.list({ tenantId })).approvals[0]?.approvalId,
+    );
+    const held = await admin.reserve({ tenantId, resource: 'llm', amountUsd: '0.5', model: 'm' });
+    const over = await admin.reserve({ tenantId, resource: 'llm', amountUsd: '0.1', userId: 'ada' });
+    await admin.commit(over.operationId, { tenantId, costUsd: '0.2', usage: { tokens: 5 } });
+    const { apiKeyId } = await admin.keys.create({ tenantId, role: 'reader', label: 'a test' });
+    const { claimToken } = await admin.claim(held.operationId, { tenantId });
+    return {
+      tenantId,
+      userId: 'ada',
+      runId,
+      conversationId,
+      approvalId,
+      operationId: held.operationId,
+      apiKeyId,
+      claimToken,
+    };
+  }
+
+  test('each command that reads prints with --json what the API describes of it', async () => {
+    const named = await furnished();
+    const check = answerCheck((await (await fetch(`${api.url}/openapi.json`)).json()) as ApiDescription);
+    const commands = commandsOf({ ...named, file: '' });
+    const reading = (await describedOperations()).filter(
+      ({ name, responses }) => name.startsWith('GET ') && responses[200]?.content?.['application/json'] !== undefined,
+    );
+    expect(reading.length).toBeGreaterThan(20);
+    const fits = async (words: string[], name: string, whole = (part: unknown): unknown => part): Promise<void> => {
+      const body = whole(await printed(...words.filter((word) => word !== '--cursor' && word !== 'next')));
+      const path = (name.split(' ')[1] ?? '').replace(/\{\w+\}/g, 'one');
+      expect([words.join(' '), check({ method: 'GET', path, status: 200, body })]).toEqual([
+        words.join(' '),
+        undefined,
+      ]);
+    };
+    for (const { name, operationId } of reading) {
+      const words = commands[operationId];
+      if (words !== undefined) await fits(words, name);
+    }
+    // Those that read the same in another way.
+    const { tenantId, runId, approvalId } = named;
+    await fits(['approvals', 'show', tenantId, approvalId], 'GET /v1/approvals', (one) => ({
+      approvals: [one],
+      nextCursor: null,
+    }));
+    await fits(['runs', 'follow', tenantId, runId], 'GET /v1/runs/{id}');
+    await fits(['budget', 'reconcile', tenantId], 'GET /v1/tenants/{id}/holds');
+    await fits(['runs', 'list', tenantId, '--conversations'], 'GET /v1/runs');
+    await fits(['prices', 'sandboxes'], 'GET /v1/prices');
+    await fits(['budget', 'show', tenantId], 'GET /v1/tenants/{id}/quotas');
   });
 
   /** What a command answers as JSON. */

@@ -8,7 +8,8 @@ import type { Coalescer } from '../../authority/client/coalescer';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { decideApproval, openApprovals, withdrawApprovals } from '../../store/approvals';
 import { decideAndRecord } from '../../store/budget-batch';
-import { adjustCost, freeze, setUserDefaults, topUp } from '../../store/operator-changes';
+import { setFrozen } from '../../store/freezes';
+import { adjustCost, setUserDefaults, topUp } from '../../store/operator-changes';
 import { drawLease, lookAfter, returnLeases, setPlatformQuotas } from '../../store/leases';
 import { addWaiter, noteWoken, removeWaiter } from '../../store/money-waiters';
 import { recordOutcomes } from '../../store/outcomes';
@@ -232,7 +233,7 @@ describe('locks', () => {
     'leases given back': (stepping) => returnLeases(stepping, ada),
     'a check in SQL alone': checkAndRecord(ada),
     'a check in SQL alone, of another tenant': checkAndRecord(bob),
-    'a freeze': (stepping) => freeze(stepping, { tenantId: ada, by, reason: 'test' }),
+    'a freeze': (stepping) => setFrozen(stepping, { tenantId: ada, by, reason: 'test', to: true }),
     'a top-up': (stepping) => topUp(stepping, { tenantId: ada, by, quota: quotaKey, amountUsd: '1', reason: 'test' }),
     limits: (stepping) => setQuotas(stepping, { tenantId: ada, changes: [{ ...quotaKey, limitUsd: '7' }] }),
     'defaults of users': (stepping) => setUserDefaults(stepping, { tenantId: ada, by, defaults: [] }),

@@ -31,7 +31,7 @@ describe('waiting for money', () => {
     expect(stack.anthropic.calls().billable).toBe(calls);
     await raise(tenantId, '5');
     expect(await talk.ended(turnId)).toBe('completed');
-    expect(await talk.show()).toMatchObject({ status: 'running', waitingFor: null });
+    expect(await talk.show()).toMatchObject({ status: 'running', waitingFor: { kind: 'message' } });
     await talk.close();
   });
 
@@ -67,7 +67,7 @@ describe('waiting for money', () => {
     expect(await talk.call('POST', '/interrupt', { turnId })).toMatchObject({ status: 202 });
     expect(await talk.ended(turnId)).toBe('interrupted');
     expect(await late()).toEqual([]);
-    expect(await talk.show()).toMatchObject({ status: 'running', waitingFor: null });
+    expect(await talk.show()).toMatchObject({ status: 'running', waitingFor: { kind: 'message' } });
     // An execution that was reset waits for it once more.
     expect(await late({ executionId: randomUUID() })).toHaveLength(1);
     const another = { waiterId: randomUUID() };

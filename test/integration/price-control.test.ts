@@ -116,7 +116,7 @@ describe('prices', () => {
       err: expect.stringMatching(/^API: \S+ \(SPENDLOCK_API_URL\)\n$/) as string,
     });
     expect(shown.out).toMatch(/gpt-4o-mini +│ input +│ +\$0\.15 │ +\$0\.2 /);
-    expect(shown.out).toContain('3 models read, 1 of them new or changed; 1 entries are of other providers');
+    expect(shown.out).toContain('3 models read, 1 of them new or changed; 1 entry of other providers');
     expect(shown.out).toContain('left out: gpt-odd: input_cost_per_token is -1, which is no rate');
     expect(shown.out).toContain('left out: gpt-new: the file names no source for it; --source says who published it');
     expect(shown.out).toContain('Nothing was written; --yes writes it.');

@@ -173,14 +173,16 @@ describe('retention', () => {
 
     test('waits until nothing of it is under way, and wants its name twice', async () => {
       const tenantId = await stack.tenant('5');
+      const operationId = randomUUID();
       await api.call('POST', '/v1/reservations', {
-        body: { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd: '1' },
+        body: { operationId, tenantId, resource: 'llm', amountUsd: '1' },
       });
       const busy = await remove(tenantId, 'busy.ndjson');
       expect(busy.status).toBe(1);
       expect(busy.err).toContain('tenant_busy');
+      expect(busy.err).toMatch(/was not deleted, and its export .*busy[.]ndjson was removed again/);
       expect((await remove(tenantId, 'wrong.ndjson', 'other')).err).toContain('Nothing was deleted');
-      expect((await remove(tenantId, 'busy.ndjson')).status).toBe(1);
+      expect((await remove(tenantId, 'busy.ndjson')).err).toContain('tenant_busy');
       expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '1' });
       expect((await remove('nobody', 'nobody.ndjson')).err).toContain('unknown_tenant');
       const key = await api.keyOf(tenantId);
@@ -189,6 +191,8 @@ describe('retention', () => {
         body: { confirm: tenantId, reason: 'x' },
       });
       expect(own.status).toBe(403);
+      await api.call('POST', `/v1/reservations/${operationId}/release`, { body: { tenantId } });
+      await until('the next try writes its own file', async () => (await remove(tenantId, 'busy.ndjson')).status === 0);
     });
 
     test('does not give the platform back what it has spent', async () => {

@@ -7,6 +7,7 @@ export interface Described {
   name: string;
   operationId: string;
   parameters?: { in: string; name: string }[];
+  responses: Record<string, { content?: Record<string, unknown> } | undefined>;
   requestBody?: { content: { 'application/json': { schema: { properties?: Record<string, object> } } } };
 }
 

@@ -24,6 +24,8 @@ export class BudgetModel {
   ledger: LedgerEntry[] = [];
   alerts: BatchDecision['alerts'] = [];
   enforced: Record<Resource, boolean> = { llm: true, e2b: true };
+  frozen: string | undefined;
+  frozenUsers: Record<string, string> = {};
 
   constructor(
     public nowMs: number,
@@ -52,10 +54,13 @@ export class BudgetModel {
 
   decide(...commands: BudgetCommand[]): BatchDecision {
     const state: BatchState = {
+      tenantId: 'acme',
       nowMs: this.nowMs,
       quotas: this.quotas,
       reservations: [...this.reservations.values()],
       enforced: this.enforced,
+      frozen: this.frozen,
+      frozenUsers: this.frozenUsers,
     };
     const decision = decideBatch(state, commands);
     this.quotas = decision.quotas;

@@ -1,12 +1,21 @@
 /** Every command, without a server: what its help says, what it takes, and what a terminal shows. */
 import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import type { Command } from 'commander';
 import { failureOf, exitStatusOf, CommandError } from '../../../cli/failures';
+import { frozenWords, unfrozenWords } from '../../../cli/freezes';
+import { Teller } from '../../../cli/happenings';
 import { moment, whole } from '../../../cli/options';
 import { quotaTable } from '../../../cli/limits';
 import { table, usd } from '../../../cli/output';
 import { program } from '../../../cli/program';
+import { inputLines, inShort } from '../../../cli/programs';
+import { entryColumns } from '../../../cli/records';
+import { apiTarget } from '../../../cli/target';
 import { errorFrom } from '../../../client/errors';
+import { counted } from '../../../core/counted';
+import { errorCatalogue } from '../../../core/errors';
 
 const leaves = (command: Command, words: string[] = []): { words: string[]; command: Command }[] =>
   command.commands.length === 0
@@ -23,12 +32,17 @@ function helpOf(command: Command): string {
 /** The words after `npx spendlock` of each example, without what a shell does with them. */
 const examplesOf = (help: string): string[][] =>
   [...help.matchAll(/npx spendlock (.*)/g)].map(([, line = '']) =>
-    [...line.replace(/ {2,}#.*| [>|] .*|[)"]+"? > .*/, '').matchAll(/"([^"]*)"|(\S+)/g)].map(
-      ([, quoted, plain]) => quoted ?? plain ?? '',
+    [...line.replace(/ {2,}#.*| [>|] .*|[)"]+"? > .*/, '').matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(
+      ([, quoted, alike, plain]) => quoted ?? alike ?? plain ?? '',
     ),
   );
 
 const commands = leaves(program());
+const sourcesIn = (folder: string): string[] =>
+  readdirSync(path.join(__dirname, '..', '..', '..', folder))
+    .filter((name) => /[.]tsx?$/.test(name))
+    .map((name) => path.join(__dirname, '..', '..', '..', folder, name));
+const allOf = (command: Command): Command[] => command.commands.flatMap((child) => [child, ...allOf(child)]);
 
 test('XE17: every command has a help with an example that it takes', async () => {
   expect(commands.length).toBeGreaterThan(45);
@@ -65,6 +79,23 @@ test('XE17: a mistyped command or option is told with what was meant', async () 
   }
 });
 
+test('a mistyped option is told before a required one that is missing, by every command that has one, and its help marks them', async () => {
+  const withRequired = commands.filter(({ command }) => command.options.some(({ mandatory }) => mandatory));
+  expect(withRequired.length).toBeGreaterThan(8);
+  for (const { words, command } of withRequired) {
+    const required = command.options.filter(({ mandatory }) => mandatory);
+    const help = helpOf(command).replace(/\n {6,}/g, ' ');
+    for (const { long } of required) {
+      expect(help).toMatch(new RegExp(`${long} <.*\\(required\\)`));
+      const [mistyped, root] = [`${String(long).slice(0, -2)}${String(long).slice(-1)}`, program()];
+      for (const one of [root, ...allOf(root)]) one.configureOutput({ writeErr: () => undefined });
+      const told = root.parseAsync([...words, 'acme', mistyped, 'x'], { from: 'user' });
+      await expect(told).rejects.toThrow(`unknown option '${mistyped}'`);
+      await expect(told).rejects.toThrow(`(Did you mean ${String(long)}?)`);
+    }
+  }
+});
+
 test('XE6: numbers and moments that are none are refused with what they must be', () => {
   const limit = whole(1, 500);
   for (const text of ['0', '501', '-1', '1.5', '1e2', 'ten', '', ' 5'])
@@ -85,6 +116,125 @@ test('XE17: failures have one shape and exit statuses that say what kind they ar
   expect(exitStatusOf(failureOf(errorFrom(400, { error: 'invalid_amount', message: 'No.' })))).toBe(2);
   expect(exitStatusOf(failureOf(errorFrom(404, { error: 'unknown_tenant', message: 'No.' })))).toBe(1);
   expect(failureOf(new CommandError('No.'))).toEqual({ code: 'refused', message: 'No.' });
+});
+
+test('what to do about a refusal is said in words of the command line, for every code of the catalogue', () => {
+  for (const [code, { httpStatus, action }] of Object.entries(errorCatalogue)) {
+    const told = String(failureOf(errorFrom(httpStatus, { error: code, message: 'No.', action })).action);
+    expect([code, told]).toEqual([
+      code,
+      expect.not.stringMatching(/Bearer|\b(GET|POST|PUT) \/|Idempotency-Key|openapi|Content-Type/),
+    ]);
+  }
+  const environment = { ...process.env };
+  process.env.SPENDLOCK_API_URL = 'http://127.0.0.1:1';
+  process.env.SPENDLOCK_API_KEY = 'wrong';
+  jest.spyOn(console, 'error').mockImplementation(() => undefined);
+  apiTarget(process.env);
+  jest.restoreAllMocks();
+  process.env = environment;
+  const { action } = failureOf(errorFrom(401, { error: 'unauthorized', message: 'The API key is not known.' }));
+  expect(action).toMatch(/^SPENDLOCK_API_KEY has no key of http:\/\/127.0.0.1:1/);
+});
+
+test('an address without http:// is told, with the one that was meant', () => {
+  const target = (url: string) => () => apiTarget({ SPENDLOCK_API_URL: url, SPENDLOCK_API_KEY: 'a key' });
+  expect(target('localhost:1234')).toThrow(
+    '"localhost:1234", which is no address of an API: it begins with http:// or https://, such as http://localhost:1234.',
+  );
+  expect(target('api.example.com/spendlock')).toThrow('such as http://api.example.com/spendlock');
+  for (const url of ['ftp://x', 'http://', 'http:localhost', 'http://a b'])
+    expect(target(url)).toThrow('Nothing was done.');
+});
+
+test('a freeze is told of whom it is, with the command that lifts it, and one that changes nothing says so', () => {
+  const frozen = { tenantId: 'acme', userId: 'ada' };
+  expect(frozenWords(frozen, 'a leak', { reasonBefore: null })).toBe(
+    'user ada of acme is frozen: a leak. To lift it: npx spendlock budget unfreeze acme --user ada',
+  );
+  expect(frozenWords({ tenantId: 'acme' }, 'b', { reasonBefore: 'a' })).toContain(
+    'acme was frozen already (a); the reason is now: b.',
+  );
+  expect(frozenWords({ tenantId: 'acme' }, 'a', { reasonBefore: 'a' })).toContain('already, for the same reason');
+  const none = { frozenReason: null, frozenUsers: [{ userId: "o'neil", reason: 'a leak' }] };
+  expect(unfrozenWords({ tenantId: 'acme' }, { reasonBefore: null }, none)).toBe(
+    `acme was not frozen; nothing was lifted.
+user o'neil of acme is still frozen: a leak. To lift it: npx spendlock budget unfreeze acme --user 'o'\\''neil'`,
+  );
+  expect(unfrozenWords(frozen, { reasonBefore: 'a leak' }, { frozenReason: null, frozenUsers: [] })).toBe(
+    'user ada of acme may reserve again.',
+  );
+  expect(unfrozenWords(frozen, { reasonBefore: 'a leak' }, { frozenReason: 'unpaid', frozenUsers: [] })).toBe(
+    `user ada of acme is not frozen itself any more.
+acme is frozen: unpaid. To lift it: npx spendlock budget unfreeze acme`,
+  );
+});
+
+test('a program is shown line by line and whole, and in short it says how much more there is', () => {
+  const code = `import x from 'y';\n\n${'console.log("a");\r\n'.repeat(200)}`;
+  const lines = inputLines({ code, language: 'javascript' });
+  expect(lines.slice(0, 5)).toEqual([
+    'language: javascript',
+    'code:',
+    "  import x from 'y';",
+    '  ',
+    '  console.log("a");',
+  ]);
+  expect(lines).toHaveLength(204);
+  expect(inputLines({ code: 'print(1)' })).toEqual(['  print(1)']);
+  expect(inputLines({ path: '/a', content: 'b\n', amountUsd: '5', more: { a: [1] } })).toEqual([
+    ...['path: /a', 'amountUsd: 5', 'more: {"a":[1]}', 'content:', '  b'],
+  ]);
+  expect(inputLines(['a'])).toEqual(['["a"]']);
+  expect(inShort({ code })).toBe("import x from 'y'; (and 200 lines more)");
+  expect(inShort({ code: 'x'.repeat(80) })).toBe(`${'x'.repeat(59)}…`);
+  const said = jest.spyOn(console, 'error').mockImplementation(() => undefined);
+  new Teller().tell({
+    type: 'approval.requested',
+    data: { kind: 'approval', tool: 'run_code', input: { code: 'a\n\u001bb' } },
+  });
+  expect(said.mock.calls).toEqual([['  · asks to use run_code\n      a\n      \\u001bb']]);
+  said.mockRestore();
+});
+
+test('the audit shows the name that a sender gave and the key that proves it', () => {
+  const entry = {
+    auditEntryId: '1',
+    tenantId: 'acme',
+    action: 'freeze',
+    details: {},
+    createdAt: '2026-12-01T08:00:00.000Z',
+  };
+  const shown = table(
+    entryColumns,
+    [
+      { ...entry, author: 'root', apiKeyId: id },
+      { ...entry, author: `API key ${id}`, apiKeyId: id },
+      { ...entry, author: 'a signal', apiKeyId: null },
+    ],
+    '',
+    80,
+  );
+  expect(shown).toMatch(/root .*0b7a3b8d/);
+  expect(shown).toMatch(/– .*0b7a3b8d/);
+  expect(shown).toMatch(/a signal .*–/);
+});
+
+test('what is counted is one or many', () => {
+  expect([counted(0, 'hold'), counted(1, 'hold'), counted(2, 'sandbox', 'sandboxes')]).toEqual([
+    '0 holds',
+    '1 hold',
+    '2 sandboxes',
+  ]);
+  // No figure stands before a word in the plural by itself, but where it goes through the helper.
+  const bare = [...sourcesIn('cli'), ...sourcesIn('dashboard')].flatMap((file) =>
+    [
+      ...readFileSync(file, 'utf8').matchAll(
+        /\{(?!counted)[\w.]*(?:length|[cC]ount|open\.\w+|rows|bytes)\} (?:\w+s)\b/g,
+      ),
+    ].map(([found]) => `${file}: ${found}`),
+  );
+  expect(bare).toEqual([]);
 });
 
 test('a price of a fraction of a micro-dollar is shown in full', () => {

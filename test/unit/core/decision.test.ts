@@ -23,6 +23,29 @@ describe('a decision', () => {
     expect(model.balance()).toEqual({ spentUsd: 0n, reservedUsd: usd('10') });
   });
 
+  test('refuses a frozen payer with whose freeze it is and the command that lifts it', () => {
+    model.frozenUsers = { ada: 'a leak', 'o neil': 'two words' };
+    expect(
+      model.decide(reserve('a', '1', { userId: 'ada' }), reserve('b', '1', { userId: 'grace' })).answers,
+    ).toMatchObject([
+      {
+        code: 'budget_frozen',
+        message:
+          'The budget of user ada of acme is frozen: a leak. Nothing was reserved. An operator lifts it: `npx spendlock budget unfreeze acme --user ada`.',
+      },
+      { decision: 'granted' },
+    ]);
+    expect(model.decide(reserve('c', '1', { userId: 'o neil' })).answers[0]).toMatchObject({
+      message: expect.stringContaining("unfreeze acme --user 'o neil'") as string,
+    });
+    model.frozen = 'unpaid';
+    expect(model.decide(reserve('d', '1', { userId: 'ada' })).answers[0]).toMatchObject({
+      message: expect.stringMatching(
+        /^The budget of acme is frozen: unpaid[.].*`npx spendlock budget unfreeze acme`[.]$/,
+      ) as string,
+    });
+  });
+
   test('commits the actual cost and frees the rest', () => {
     model.decide(reserve('a', '6'));
     model.claim('a');

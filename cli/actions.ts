@@ -1,0 +1,34 @@
+/** What whoever sits at a terminal can do about a refusal, where the API's own words are for those who write requests. */
+import type { ErrorCode } from '../core/errors';
+import { askedApi } from './target';
+
+/** The key that was sent is not taken: where it came from, and how to get another. */
+function otherKey(): string {
+  const { apiUrl, keyFrom } = askedApi();
+  return keyFrom === 'SPENDLOCK_API_KEY'
+    ? `SPENDLOCK_API_KEY has no key of ${apiUrl}: set it to one that is in force. \`npx spendlock keys create\` makes more, with one that is; \`keys first\` makes the first.`
+    : `The key in ${keyFrom} is not one of ${apiUrl}: stop \`npm start\` and run it again, which writes it anew.`;
+}
+
+const actions: Partial<Record<ErrorCode, () => string>> = {
+  invalid_json: () => 'Say it in other words: the message tells what could not be read.',
+  invalid_request: () => 'Correct what the message names. --help says what the command takes.',
+  unauthorized: otherKey,
+  not_found: () =>
+    'Check the id and the tenant; the `list` of the same command has them. An API of an older version may lack it.',
+  unknown_tenant: () => 'Check its name (`npx spendlock tenants list`), or create it (`npx spendlock tenants create`).',
+  unknown_operation: () =>
+    'Check the operation and the tenant (`npx spendlock holds list`), or reserve first (`npx spendlock holds reserve`).',
+  last_key: () =>
+    'Make another one first (`npx spendlock keys create --admin`), or say --yes; without any, `npx spendlock keys first` makes one.',
+  idempotency_conflict: () => 'Run the command again.',
+  idempotency_in_progress: () => 'The same request is being carried out. Look in a moment what came of it.',
+  unsupported_media_type: () => 'Check SPENDLOCK_API_URL: what answers takes no JSON.',
+  quota_missing: () =>
+    'Set a limit that covers it (`npx spendlock budget set`); `npx spendlock budget show` has those that are there.',
+  run_lost: () => 'Start it again. What it had spent is on record, what it held comes back by itself.',
+};
+
+/** For a code of the catalogue of errors; undefined where the API's own words do. */
+export const actionOf = (code: string): string | undefined =>
+  Object.hasOwn(actions, code) ? actions[code as ErrorCode]?.() : undefined;
