@@ -5,14 +5,14 @@ import { omitUndefined } from '../core/omit-undefined';
 import { tenantRoles } from '../core/roles';
 import { client, everyPage } from './api';
 import { author, example, uuid, whole, type Json } from './options';
-import { noneOf, show, table, type Column } from './output';
+import { noneOf, show, table, when, type Column } from './output';
 
 const columns: Column<KeyView>[] = [
   { name: 'key', of: ({ apiKeyId }) => apiKeyId },
   { name: 'role', of: ({ role }) => role },
   { name: 'label', of: ({ label }) => label },
-  { name: 'made', of: ({ createdAt }) => createdAt },
-  { name: 'refused from', of: ({ revokedAt }) => revokedAt ?? '–' },
+  { name: 'made (UTC)', of: ({ createdAt }) => when(createdAt), extra: true },
+  { name: 'refused from (UTC)', of: ({ revokedAt }) => when(revokedAt) },
 ];
 
 const tenantOption = (): Option => new Option('--tenant <id>', 'of a tenant; of the administration when absent');

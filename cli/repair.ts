@@ -41,7 +41,7 @@ Exit statuses: 0 the books agree, or were only shown; 1 something is left after 
       const books = yes
         ? await budget.repairBooks(tenantId, { reason, author: author() })
         : await budget.books(tenantId);
-      show(json, { ...books, applied: yes }, () => (yes ? mendedWords(books) : shownWords(tenantId, books)));
+      show(json, books, () => (yes ? mendedWords(books) : shownWords(tenantId, books)));
       if (yes && books.differences.length > 0) process.exitCode = 1;
     },
   );

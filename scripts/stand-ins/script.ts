@@ -73,7 +73,6 @@ function demoAnswer(found: Record<string, unknown>): string {
   );
 }
 
-
 function profileAnswer(found: Record<string, unknown>): string {
   const { kind, rows = 0, words = 0, columns = [] } = found as Partial<Profile>;
   const whole = {

@@ -370,7 +370,14 @@ describe('control', () => {
     const quotas = [{ resourceType: 'llm', period: 'day', limitUsd: '0.5', warningThreshold: 0.9 }];
     await post(`/v1/tenants/${tenantId}/user-defaults`, { quotas, ...why });
     expect(await get('user-defaults')).toEqual({ tenantId, quotas });
-    await post(`/v1/tenants/${tenantId}/unfreeze`, why);
+    await post(`/v1/tenants/${tenantId}/freeze`, why);
+    // The second lifts nothing, and is in no audit.
+    for (const reasonBefore of [why.reason, null])
+      expect((await post(`/v1/tenants/${tenantId}/unfreeze`, why)).body).toEqual({
+        tenantId,
+        frozen: false,
+        reasonBefore,
+      });
     const set = await spendlock('budget', 'set', tenantId, '--limit', '900', '--resource', 'llm', '--reason', 'a try');
     expect(set.out).toContain(
       'Mind: the llm quota of the tenant per month allows 900 USD, and the all quota of the tenant per month',
@@ -386,11 +393,12 @@ describe('control', () => {
       'set_quotas: null',
       'set_policy: asked for',
       'set_user_defaults: asked for',
+      'freeze: asked for',
       'unfreeze: asked for',
       'set_quotas: a try',
       'remove_quota: a try',
     ]);
-    expect(rows.slice(1, 4).map(({ author }) => author)).toEqual(['ada', 'ada', 'ada']);
+    expect(rows.slice(1, 5).map(({ author }) => author)).toEqual(['ada', 'ada', 'ada', 'ada']);
   });
 
   test('an order that names a user as if it were the tenant, a quota twice, or nothing to lift, changes nothing and is in no audit', async () => {

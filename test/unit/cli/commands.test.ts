@@ -14,6 +14,7 @@ import { inputLines, inShort } from '../../../cli/programs';
 import { entryColumns } from '../../../cli/records';
 import { apiTarget } from '../../../cli/target';
 import { errorFrom } from '../../../client/errors';
+import { stateOf } from '../../../client/states';
 import { counted } from '../../../core/counted';
 import { errorCatalogue } from '../../../core/errors';
 
@@ -195,6 +196,12 @@ test('a program is shown line by line and whole, and in short it says how much m
   });
   expect(said.mock.calls).toEqual([['  · asks to use run_code\n      a\n      \\u001bb']]);
   said.mockRestore();
+});
+
+test('a conversation that has nothing to do is shown as waiting for a message', () => {
+  expect(stateOf({ status: 'running', waitingFor: { kind: 'message' } })).toBe('waiting_for_message');
+  expect(stateOf({ status: 'running', waitingFor: null })).toBe('running');
+  expect(stateOf({ status: 'waiting_for_money', waitingFor: { kind: 'money' } })).toBe('waiting_for_money');
 });
 
 test('the audit shows the name that a sender gave and the key that proves it', () => {
