@@ -1,7 +1,7 @@
 /** `npx spendlock env`: what a worker or a program of one's own needs of the running `npm start`, as a shell or a file takes it. */
 import { Command, Option } from 'commander';
-import { dataDirOf } from './data-dir';
 import { CommandError, exitStatusHelp } from './failures';
+import { runningStarts } from './running-starts';
 import { localInstallation, type LocalInstallation } from './target';
 
 type Format = 'shell' | 'dotenv' | 'json';
@@ -15,7 +15,8 @@ export function envCommand(): Command {
       'after',
       `
 SPENDLOCK_API_URL and SPENDLOCK_API_KEY are for clients; DATABASE_URL, TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and
-SPENDLOCK_TASK_QUEUE_PREFIX for workers. The key administrates the installation and ends with its npm start.
+SPENDLOCK_TASK_QUEUE_PREFIX for workers. The npm start is that of this checkout, and elsewhere the one that
+runs, or that of SPENDLOCK_DATA_DIR. The key administrates the installation and ends with its npm start.
 ${exitStatusHelp}
 
 Examples:
@@ -23,19 +24,37 @@ Examples:
   npx spendlock env --format dotenv > .env
   npx spendlock env --format json`,
     )
-    .action(({ format, json = false }: { format: Format; json?: boolean }) => {
-      const local = localInstallation(process.env);
-      if (!local)
-        throw new CommandError(
-          `No npm start of this checkout runs on ${dataDirOf(process.env)}. Run npm start in another terminal, and this again; for one of another checkout, run this there or set SPENDLOCK_DATA_DIR to its .spendlock/data.`,
-          'not_running',
-        );
+    .action(async ({ format, json = false }: { format: Format; json?: boolean }) => {
+      const local = localInstallation(process.env) ?? (await startElsewhere(process.env));
       if (local.isEncrypted)
         console.error(
           'What Temporal keeps is encrypted here: a worker also needs SPENDLOCK_PAYLOAD_KEYS as npm start was given it.',
         );
       console.log(written(variablesOf(local), json ? 'json' : format));
     });
+}
+
+/** The one `npm start` that runs of another checkout, where nothing names one. @throws CommandError when there is none, or several. */
+async function startElsewhere(environment: NodeJS.ProcessEnv): Promise<LocalInstallation> {
+  const named = environment.SPENDLOCK_DATA_DIR;
+  const [start, ...others] = named ? [] : await runningStarts(environment);
+  if (start && others.length === 0) {
+    console.error(`These are of the npm start whose data is in ${start.dataDir}.`);
+    return start.local;
+  }
+  if (start)
+    throw new CommandError(
+      `Several npm starts run here. Name the data of the one that is meant:\n${[start, ...others]
+        .map(({ dataDir }) => `  SPENDLOCK_DATA_DIR='${dataDir}' npx spendlock env`)
+        .join('\n')}`,
+      'ambiguous',
+    );
+  throw new CommandError(
+    named
+      ? `No npm start runs on ${named} (SPENDLOCK_DATA_DIR). Run it in another terminal, and this again.`
+      : 'No npm start runs here. Run npm start in a checkout, in another terminal, and this again.',
+    'not_running',
+  );
 }
 
 const variablesOf = (local: LocalInstallation): Record<string, string> => ({

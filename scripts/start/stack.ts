@@ -1,6 +1,5 @@
 /** Everything that `npm start` starts, and how it is stopped: workers drain first, the services that they need end last. */
 import type { ChildProcess } from 'node:child_process';
-import { rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { startApi, type RunningApi } from '../../api/server';
@@ -17,7 +16,7 @@ import { freePort } from '../embedded/ports';
 import { secretIn } from '../embedded/secret-file';
 import { startServices, supervisorStopMaxMs, type Services } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
-import { localInstallationFile, type LocalInstallation } from '../../cli/target';
+import { tellOfStart } from '../../cli/running-starts';
 import { removeBudgetTenants, settledWithinMs } from './budget-tenant';
 import { makeStartKey, revokeStartKey } from './key';
 import type { StartOptions } from './options';
@@ -134,9 +133,7 @@ async function start(
   await createTenant(pool, { tenantId: demoTenantId, name: 'The tenant of npm start' });
   const { key, apiKeyId } = await makeStartKey(pool);
   stops.add('Revoking the key', () => revokeStartKey(databaseUrl, apiKeyId));
-  // For the command line of this checkout, as long as this runs.
-  const addressFile = localInstallationFile(dataDir);
-  const local: LocalInstallation = {
+  const forget = await tellOfStart(dataDir, {
     apiUrl: api.url,
     apiKey: key,
     databaseUrl,
@@ -144,9 +141,8 @@ async function start(
     temporalNamespace: 'default',
     taskQueuePrefix: defaultTaskQueuePrefix,
     isEncrypted: dataConverter !== undefined,
-  };
-  await writeFile(addressFile, JSON.stringify(local), { mode: 0o600 });
-  stops.add('The file for the command line', () => rm(addressFile, { force: true }));
+  });
+  stops.add('The file for the command line', forget);
   const removeTenants = (busyMaxMs: number): Promise<void> =>
     removeBudgetTenants({ apiUrl: api.url, apiKey: key, pool }, { busyMaxMs });
   await removeTenants(0);

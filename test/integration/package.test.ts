@@ -5,10 +5,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { tellOfStart } from '../../cli/running-starts';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { PackedPackage, type Project } from '../support/package-project';
@@ -199,6 +200,47 @@ describe('the package in a strict project', () => {
     expect(ended.stdout).toMatch(/stand-in for a model's API[\s\S]*\n\(cost: \$0\.\d+\)/);
     expect(ended.stdout).toContain('The task is done.\nThe file has 2 rows and 2 columns.');
     expect(ended.stdout).toMatch(/It was \d+ characters long\.\n$/);
+  });
+
+  test('the environment is that of the npm start that runs; of several one has to be named', async () => {
+    const project = await spendlock.strictProject([]);
+    const environment = { XDG_STATE_HOME: path.join(project.folder, 'state') };
+    const env = (more: Record<string, string> = {}) =>
+      project.end(path.join(project.folder, 'node_modules', '.bin', 'spendlock'), ['env', '--json'], {
+        ...environment,
+        ...more,
+      });
+    const startAt = (name: string, apiUrl: string): Promise<() => Promise<void>> => {
+      mkdirSync(path.join(project.folder, name));
+      const local = { apiUrl, apiKey: `of ${name}`, databaseUrl: '', temporalAddress: '', temporalNamespace: '' };
+      return tellOfStart(
+        path.join(project.folder, name),
+        { ...local, taskQueuePrefix: '', isEncrypted: false },
+        environment,
+      );
+    };
+    expect(await env()).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('No npm start runs here') as string,
+    });
+    await startAt('killed', 'http://127.0.0.1:9');
+    await startAt('first', api.url);
+    const one = await env();
+    expect(JSON.parse(one.stdout)).toMatchObject({ SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: 'of first' });
+    expect(one.stderr).toContain(path.join(project.folder, 'first'));
+    const forget = await startAt('second', api.url);
+    const two = await env();
+    expect(two.status).toBe(1);
+    expect(JSON.parse(two.stdout)).toMatchObject({ error: { code: 'ambiguous' } });
+    expect(two.stderr).not.toContain('killed');
+    for (const name of ['first', 'second']) {
+      const folder = path.join(project.folder, name);
+      expect(two.stderr).toContain(`SPENDLOCK_DATA_DIR='${folder}' npx spendlock env`);
+      const named = await env({ SPENDLOCK_DATA_DIR: folder });
+      expect(JSON.parse(named.stdout)).toMatchObject({ SPENDLOCK_API_KEY: `of ${name}` });
+    }
+    await forget();
+    expect(await env()).toMatchObject({ stdout: one.stdout });
   });
 
   describe('the example', () => {

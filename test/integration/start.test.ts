@@ -21,18 +21,28 @@ interface Started {
 
 describe('npm start', () => {
   let dataDir: string;
+  let stateDir: string;
   beforeAll(async () => {
+    stateDir = mkdtempSync(path.join(tmpdir(), 'spendlock-state-'));
     dataDir = mkdtempSync(path.join(tmpdir(), 'spendlock-start-'));
     // As a start before left it, but for Temporal's: the usual ports are taken and given back by other test files.
     const kept = { postgres: await freePort(), temporalUi: await freePort(), api: await freePort() };
     writeFileSync(path.join(dataDir, 'ports.json'), JSON.stringify(kept));
   });
-  afterAll(() => rmSync(dataDir, { recursive: true, force: true, maxRetries: 20 }));
+  afterAll(() => {
+    for (const folder of [dataDir, stateDir]) rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
+  });
 
   const start = (...args: string[]): Started => startWith({}, ...args);
   function startWith(more: Record<string, string>, ...args: string[]): Started {
     const child = spawn(process.execPath, [bootstrap, 'start', ...args], {
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, SPENDLOCK_DATA_DIR: dataDir, ...more },
+      env: {
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
+        XDG_STATE_HOME: stateDir,
+        SPENDLOCK_DATA_DIR: dataDir,
+        ...more,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
@@ -192,6 +202,14 @@ describe('npm start', () => {
       const variables = JSON.parse((await sh(`${printed} --format json`)).stdout) as Record<string, string>;
       const lines = (await sh(`${printed} --format dotenv`)).stdout.trim().split('\n');
       expect(lines).toEqual(Object.entries(variables).map(([name, value]) => `${name}='${value}'`));
+      // The package, which no start is of, finds the one that runs, and says which.
+      const found = await promisify(execFile)(
+        process.execPath,
+        [path.join('node_modules', 'spendlock', 'lib', 'cli.js'), 'env', '--json'],
+        { cwd: folder, env: { PATH: process.env.PATH, HOME: process.env.HOME, XDG_STATE_HOME: stateDir } },
+      );
+      expect(JSON.parse(found.stdout)).toEqual(variables);
+      expect(found.stderr).toContain(`the npm start whose data is in ${dataDir}.`);
     } finally {
       rmSync(folder, { recursive: true, force: true, maxRetries: 20 });
     }
