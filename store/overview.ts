@@ -95,7 +95,8 @@ async function countOpen(client: PoolClient, tenantId: string): Promise<TenantOv
   const { rows } = await client.query<TenantOverview['open']>(
     `SELECT count(*) FILTER (WHERE type = 'task')::integer AS runs,
             count(*) FILTER (WHERE type = 'conversation')::integer AS conversations,
-            count(*) FILTER (WHERE waiting IS NOT NULL)::integer AS "waitingForMoney",
+            (count(*) FILTER (WHERE waiting IS NOT NULL)
+             + (SELECT count(*) FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND run_id IS NULL))::integer AS "waitingForMoney",
             (SELECT count(*)::integer FROM copilot_internal.reservations
              WHERE tenant_id = $1 AND status = 'granted' AND kind LIKE 'sandbox.%' AND claimed_at IS NOT NULL AND outcome IS NULL) AS sandboxes,
             (SELECT count(*)::integer FROM copilot_internal.approvals WHERE tenant_id = $1 AND status = 'pending') AS approvals

@@ -4,9 +4,11 @@ import fc from 'fast-check';
 import type { z } from '@hono/zod-openapi';
 import type { OverviewView } from '../../api/tenants/overview-schemas';
 import type { usageView } from '../../api/usage/schemas';
+import type { BindingQuota } from '../../core/budget/commands';
 import { forecast as forecastFrom } from '../../core/budget/forecast';
 import { parseUsd, sumUsd } from '../../core/money';
 import { usageGroups } from '../../core/usage-groups';
+import { addWaiter, removeWaiter } from '../../store/money-waiters';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
@@ -106,6 +108,17 @@ describe('the overview of a tenant', () => {
     if (forecast) expect(parseUsd(forecast.projectedUsd)).toBeGreaterThanOrEqual(parseUsd('8.5'));
     expect(overview.denials[0]?.reason).toMatch(/3|10/);
     expect(new Set(overview.alerts.map(({ kind }) => kind))).toEqual(new Set(['quota_exceeded', 'quota_warning']));
+  });
+
+  test('counts a step of a workflow of one’s own that waits for money, until it waits no more', async () => {
+    const tenantId = await stack.tenant('10');
+    const wait = { waiterId: randomUUID(), tenantId };
+    const quota = { scope: 'tenant', resourceType: 'all', period: 'month' } as BindingQuota;
+    const step = { workflowId: `own/${wait.waiterId}`, resource: 'llm', neededUsd: parseUsd('11') } as const;
+    await addWaiter(stack.pool, { ...wait, ...step }, { quota });
+    expect((await overviewOf(tenantId)).open).toMatchObject({ runs: 0, waitingForMoney: 1 });
+    await removeWaiter(stack.pool, wait);
+    expect((await overviewOf(tenantId)).open).toMatchObject({ waitingForMoney: 0 });
   });
 
   test('is sent at once, and again when it changes', async () => {
