@@ -1,5 +1,5 @@
 /** What the API refuses, as errors that a program can tell apart. */
-import type { QuotaDetails } from '../api/http/denials';
+import type { BindingQuotaView } from '../api/http/denials';
 
 /** The API said no. `code` is one of docs/errors.md. */
 export class SpendlockApiError extends Error {
@@ -25,9 +25,9 @@ export class SpendlockApiError extends Error {
 /** Money was refused: by which quota, and when the same request may fit. */
 export class QuotaExceededError extends SpendlockApiError {
   override readonly name = 'QuotaExceededError';
-  /** The quota that stood in the way. */
-  get quota(): QuotaDetails | undefined {
-    return this.body.quotaDetails as QuotaDetails | undefined;
+  /** The quota that stood in the way, with exact amounts and when it begins anew. */
+  get quota(): BindingQuotaView | undefined {
+    return this.body.quota as BindingQuotaView | undefined;
   }
   get resourceType(): 'llm' | 'e2b' | undefined {
     return this.body.resourceType as 'llm' | 'e2b' | undefined;

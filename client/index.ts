@@ -46,7 +46,7 @@ export type { OverviewView, QuotaView, TenantQuotas, TenantsView } from './tenan
 export type { CostRecordsPage, UsageView } from './usage';
 export type { ConversationView, TurnView } from '../api/conversations/schemas';
 export type { CostRecordView } from '../api/usage/schemas';
-export type { QuotaDetails } from '../api/http/denials';
+export type { BindingQuotaView } from '../api/http/denials';
 
 /** Every POST carries an Idempotency-Key and is sent again when its answer was lost. */
 export interface SpendlockClient extends ReturnType<typeof reservationsOf> {

@@ -28,6 +28,7 @@ export const bindingQuotaView = z
     resetsAt: z.string().openapi({ description: 'In a far future when it never resets.' }),
   })
   .openapi('BindingQuota');
+export type BindingQuotaView = z.infer<typeof bindingQuotaView>;
 
 /** C2. */
 export const denialView = z

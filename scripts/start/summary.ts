@@ -2,7 +2,6 @@
 import { SpendlockApiError, type QuotaExceededError, type RunView } from '../../client';
 import { exitStatuses } from '../../cli/failures';
 import type { QuotaAmounts } from '../../core/budget/quotas';
-import { formatUsd, parseUsd } from '../../core/money';
 import { ConfigError } from '../../temporal/environment';
 import { UsageError } from './options';
 
@@ -111,15 +110,7 @@ export function refusedSummary(
   { tenantId, model }: { tenantId: string; model: string },
   error: QuotaExceededError,
 ): RunSummary {
-  // The body has amounts as numbers, for display.
-  const usd = (amount: number): string => formatUsd(parseUsd(amount.toFixed(12)));
-  const { quota: details, resourceType = null, retryAfterSeconds = null } = error;
-  const quota = details && {
-    ...details,
-    limitUsd: usd(details.limitUsd),
-    spentUsd: usd(details.currentSpendUsd),
-    remainingUsd: usd(details.remainingUsd),
-  };
+  const { quota, resourceType = null, retryAfterSeconds = null } = error;
   return {
     ...nothing,
     ...{ status: 'quota_exceeded', tenantId, model },

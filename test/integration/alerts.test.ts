@@ -1,7 +1,10 @@
 /** Alerts on their way to people: once each, signed, and never in the way of a decision. */
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import path from 'node:path';
 import { json } from 'node:stream/consumers';
 import { isSignedBy } from '../../activities/notify/webhook';
 import { budgetWorkflowId } from '../../contracts/messages';
@@ -9,6 +12,10 @@ import { startTestApi, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
 const secret = 'of-this-test-only';
+
+/** The program of docs/operations.md that checks a signature. */
+const operations = readFileSync(path.join(__dirname, '..', '..', 'docs', 'operations.md'), 'utf8');
+const receiverOfDocs = /alerts\.test\.ts -->\n\n```js\n([^`]*(?:`[^`]+`[^`]*)*)```/.exec(operations)?.[1] ?? '';
 
 describe('alerts by webhook', () => {
   let stack: TestStack;
@@ -82,6 +89,17 @@ describe('alerts by webhook', () => {
     expect(isSignedBy('another-secret-xx', { body, signature, nowSeconds })).toBe(false);
     expect(isSignedBy(secret, { body: `${body} `, signature, nowSeconds })).toBe(false);
     expect(isSignedBy(secret, { body, signature, nowSeconds: nowSeconds + 3_600 })).toBe(false);
+    // As a receiver checks it that was written by the documentation.
+    const asked = [
+      { body, signature, secret },
+      { body, signature, secret: 'another-secret-xx' },
+      { body: `${body} `, signature, secret },
+      { body, signature: signature.replace(/^t=\d+/, 't=1'), secret },
+      { body, signature: 'nonsense', secret },
+    ];
+    const program = `${receiverOfDocs}\nprocess.stdout.write(JSON.stringify(${JSON.stringify(asked)}.map(isFromSpendlock)));`;
+    const said = execFileSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' });
+    expect(JSON.parse(said)).toEqual([true, false, false, false, false]);
   });
 
   /** From here on the webhook takes requests and does not answer. Answers what it holds. */

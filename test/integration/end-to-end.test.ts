@@ -283,7 +283,7 @@ describe('end to end (V5)', () => {
       call: { model: 'claude-haiku-4-5', inputTokens: 2_000_000, maxOutputTokens: 1 },
     });
     await expect(denied).rejects.toBeInstanceOf(QuotaExceededError);
-    await expect(denied).rejects.toMatchObject({ quota: { limitUsd: 1, remainingUsd: 1 }, resourceType: 'llm' });
+    await expect(denied).rejects.toMatchObject({ quota: { limitUsd: '1', remainingUsd: '1' }, resourceType: 'llm' });
     await expect(
       client.checkQuota({ call: { model: 'no-such', inputTokens: 1, maxOutputTokens: 1 } }),
     ).rejects.toMatchObject({
