@@ -62,6 +62,8 @@ interface Turn {
 interface Asked {
   approvalId: string;
   isQuestion: boolean;
+  /** What it wants to use. */
+  tool: string;
   signal: AbortSignal;
 }
 
@@ -143,26 +145,26 @@ class Chat {
 
   private happened(event: StreamEvent, turn: Turn): void {
     const { type, data } = event;
-    if (this.options.json) console.log(printable(JSON.stringify({ type, ...data })));
-    else this.teller.tell(event);
     const approvalId = String(data.approvalId);
     if (type === 'approval.decided') this.asked.get(approvalId)?.abort();
+    if (this.options.json) console.log(printable(JSON.stringify({ type, ...data })));
+    else this.teller.tell(event);
     if (type === 'approval.requested') {
       const decided = new AbortController();
       this.asked.set(approvalId, decided);
       const signal = AbortSignal.any([decided.signal, turn.over.signal]);
       const isQuestion = data.kind === 'question';
       this.asking = this.asking
-        .then(() => this.ask({ approvalId, isQuestion, signal }))
+        .then(() => this.ask({ approvalId, isQuestion, tool: String(data.tool), signal }))
         .catch((error: unknown) => void tell(error, this.options));
     }
     if (type === 'done' && data.status === 'failed') process.exitCode = exitStatuses.failed;
   }
 
   /** Asks the person what the agent asks, unless somebody else is faster. */
-  private async ask({ approvalId, isQuestion, signal }: Asked): Promise<void> {
+  private async ask({ approvalId, isQuestion, tool, signal }: Asked): Promise<void> {
     if (signal.aborted) return;
-    const line = await this.lines.next(isQuestion ? 'your answer> ' : 'allow it? (y, n, or why not)> ', signal);
+    const line = await this.lines.next(isQuestion ? 'your answer> ' : `allow ${tool}? (y, n, or why not)> `, signal);
     if (signal.aborted) return;
     if (line === undefined) {
       this.teller.note(`nobody is here to answer: npx spendlock approvals list ${this.tenantId}`);

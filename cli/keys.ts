@@ -12,7 +12,7 @@ const columns: Column<KeyView>[] = [
   { name: 'role', of: ({ role }) => role },
   { name: 'label', of: ({ label }) => label },
   { name: 'made (UTC)', of: ({ createdAt }) => when(createdAt), extra: true },
-  { name: 'refused from (UTC)', of: ({ revokedAt }) => when(revokedAt) },
+  { name: 'until (UTC)', of: ({ revokedAt }) => when(revokedAt) },
 ];
 
 const tenantOption = (): Option => new Option('--tenant <id>', 'of a tenant; of the administration when absent');

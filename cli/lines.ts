@@ -30,7 +30,10 @@ export class Lines {
       this.interface.setPrompt(prompt);
       this.interface.prompt();
     }
-    const woken = (): void => this.wake();
+    const woken = (): void => {
+      this.leavePrompt();
+      this.wake();
+    };
     signal?.addEventListener('abort', woken);
     try {
       while (this.come.length === 0 && !this.ended && !signal?.aborted)
@@ -38,7 +41,14 @@ export class Lines {
     } finally {
       signal?.removeEventListener('abort', woken);
     }
-    return signal?.aborted ? undefined : this.come.shift();
+    if (signal?.aborted) return undefined;
+    if (this.come.length === 0) this.leavePrompt();
+    return this.come.shift();
+  }
+
+  /** Nobody answers it: what is said next begins a line of its own. */
+  private leavePrompt(): void {
+    if (process.stdin.isTTY) process.stdout.write('\n');
   }
 
   close(): void {

@@ -39,8 +39,8 @@ const words = (one: OverviewView): string =>
     ...(one.frozenReason === null ? [] : [`FROZEN: ${one.frozenReason}. Nothing new is granted.`]),
     table(standing, one.quotas, 'No quota: nothing can be reserved.'),
     `Open: ${counted(one.open.runs, 'run')}, ${counted(one.open.conversations, 'conversation')}, ` +
-      `${counted(one.open.sandboxes, 'sandbox', 'sandboxes')}; ${one.open.waitingForMoney} waiting for money, ` +
-      `${counted(one.open.approvals, 'approval')} pending.`,
+      `${counted(one.open.sandboxes, 'sandbox', 'sandboxes')}.`,
+    `Waiting: ${one.open.waitingForMoney} for money; ${counted(one.open.approvals, 'approval')} pending.`,
     `Lately: ${counted(one.denials.length, 'denial')}, ${counted(one.alerts.length, 'alert')}, ` +
       `${counted(one.holds.length, 'hold')}. --json has all of it.`,
   ].join('\n');
