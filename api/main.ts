@@ -41,6 +41,7 @@ async function main(): Promise<void> {
     rateLimitPerSecond: config.SPENDLOCK_RATE_LIMIT_PER_SECOND,
     corsOrigins: config.SPENDLOCK_CORS_ORIGINS,
     enforced: { llm: config.ENFORCE_COST_QUOTAS, e2b: config.ENFORCE_E2B_QUOTAS },
+    mandates: config.SPENDLOCK_MANDATES,
   });
   log.info({ url: api.url }, 'API started');
   const stop = async (): Promise<void> => {

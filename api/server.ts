@@ -77,7 +77,11 @@ export async function startApi({ host, port, authority: given, ...dependencies }
   const closing = new AbortController();
   const { pool, temporal, log, taskQueuePrefix } = dependencies;
   const authority =
-    given ?? new AuthorityClient({ pool, temporal, taskQueue: taskQueues(taskQueuePrefix).budget, log });
+    given ??
+    new AuthorityClient({
+      ...{ pool, temporal, taskQueue: taskQueues(taskQueuePrefix).budget, log },
+      ...(dependencies.mandates ? { mandates: { enforced: dependencies.enforced } } : {}),
+    });
   shareFairly(pool, { left: 2 });
   const streamPool = poolBeside(pool, 'streams', 3);
   const exportPool = poolBeside(pool, 'exports', longLimits.export.all, databaseLimits.longStatementMs);

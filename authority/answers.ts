@@ -62,8 +62,11 @@ export const unreadable = ({ operationId }: ReserveCommand, problem: string): Re
   message: `The request could not be read: ${problem}. Nothing was reserved.`,
 });
 
-export function unknownTenant(tenantId: string, command: BudgetCommand): ReserveAnswer[] {
-  if (command.type !== 'reserve') return [];
+export function unknownTenant(tenantId: string, commands: readonly BudgetCommand[]): ReserveAnswer[] {
   const message = `There is no tenant ${JSON.stringify(tenantId)}. Nothing was reserved. Create it first (POST /v1/tenants).`;
-  return [{ decision: 'rejected', operationId: command.operationId, code: 'unknown_tenant', message }];
+  return commands.flatMap((command) =>
+    command.type === 'reserve'
+      ? [{ decision: 'rejected' as const, operationId: command.operationId, code: 'unknown_tenant' as const, message }]
+      : [],
+  );
 }

@@ -20,6 +20,7 @@ import type { DecideRequest, DecideResult } from '../contracts/budget';
 import { failed, tellAnswers, unknownTenant, unreadable } from './answers';
 import { canSettle, DueSizes, laterThan } from './due';
 import { decideInParts, PartSizes } from './in-parts';
+import type { Mandates } from './mandates';
 import { logDenials, measured } from './noted';
 
 export interface DecideDependencies {
@@ -27,6 +28,8 @@ export interface DecideDependencies {
   client: Client;
   log: Logger;
   enforced: Record<Resource, boolean>;
+  /** When those who ask are let decide for themselves (docs/decisions/0046); absent where they are not. */
+  mandates?: Mandates | undefined;
   replies: PendingReplies;
   /** Holds this process's signals to an authority back for a moment. */
   holdBack: (tenantId: string) => void;
@@ -45,7 +48,7 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   decideBatch: (request: DecideRequest) => Promise<DecideResult>;
   drainAnswers: () => Promise<void>;
 } {
-  const { pool, log, enforced } = dependencies;
+  const { pool, log, enforced, mandates } = dependencies;
   const { answer, drain } = answering(dependencies);
   const partSizes = new PartSizes(batchMax);
   const due = new DueSizes(dueAtOnceMax, recordingTimeoutMs);
@@ -58,12 +61,12 @@ export function createDecideBatch(dependencies: DecideDependencies): {
   ): Promise<Decided> {
     const { tenantId } = request;
     const startedMs = performance.now();
+    const mandate = mandates?.on(tenantId, commands);
     const recorded = await due.settling(tenantId, (dueMax) =>
-      decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs, dueMax, ...settled }),
+      decideAndRecord(pool, { tenantId, commands, enforced, timeoutMs, dueMax, ...settled, mandate }),
     );
     if (!recorded) {
-      const unknown = commands.flatMap((command) => unknownTenant(tenantId, command));
-      answer(request, commands, unknown);
+      answer(request, commands, unknownTenant(tenantId, commands));
       return { recorded, waiting: undefined };
     }
     answer(request, commands, recorded.decision.answers);
@@ -221,6 +224,7 @@ function resultOf(recorded: RecordedBatch | undefined, decided: readonly Decided
         }
       : {}),
     ...(recorded?.moneyWaiters ? { moneyWaiters: true } : {}),
+    ...(recorded?.mandate ? { mandate: recorded.mandate } : {}),
     ...(quotas.some((quota) => quota.lease && headroomUsd(quota) > 0n) ? { idleLease: true } : {}),
   };
 }

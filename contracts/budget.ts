@@ -2,6 +2,7 @@
 import type {
   BindingQuota,
   BudgetCommand,
+  MandateState,
   QuotaState,
   ReplyAddress,
   ReserveAnswer,
@@ -97,6 +98,8 @@ export interface DecideResult {
   idleLease?: true;
   /** Denied steps wait for money of this tenant. */
   moneyWaiters?: true;
+  /** The tenant's mandate, and the account of what was decided under it and those before it: so the history has all of it. */
+  mandate?: MandateState;
 }
 
 /** What a lease must have free; the amount is a decimal string. */

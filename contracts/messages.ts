@@ -4,7 +4,7 @@
  */
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { BudgetCommand, QuotaState } from '../core/budget/commands';
+import type { BudgetCommand, MandateState, QuotaState } from '../core/budget/commands';
 import type { ApprovalSignal } from '../core/inputs/read-signals';
 import type { OpenSandbox, SandboxPlan } from './sandbox';
 
@@ -69,6 +69,8 @@ export interface BudgetState {
   /** Decisions since this execution began. */
   batches: number;
   nextWakeUpAt?: string;
+  /** Who may decide beside it, and what they decided. */
+  mandate?: MandateState;
 }
 export const budgetStateQuery = defineQuery<BudgetState>('budgetState');
 

@@ -192,6 +192,23 @@ CREATE TABLE installation (
   CONSTRAINT installation_pkey PRIMARY KEY (one_row)
 );
 
+CREATE TABLE mandates (
+  tenant_id text NOT NULL,
+  open_until timestamp with time zone,
+  rules text DEFAULT ''::text NOT NULL,
+  barred_at timestamp with time zone,
+  barred_reason text,
+  granted bigint DEFAULT 0 NOT NULL,
+  denied bigint DEFAULT 0 NOT NULL,
+  granted_usd numeric(38,18) DEFAULT 0 NOT NULL,
+  wake_up_at timestamp with time zone,
+  left_at timestamp with time zone,
+  needed_at timestamp with time zone,
+  CONSTRAINT mandates_check CHECK (((barred_at IS NULL) = (barred_reason IS NULL))),
+  CONSTRAINT mandates_pkey PRIMARY KEY (tenant_id),
+  CONSTRAINT mandates_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
 CREATE TABLE model_prices (
   price_version text NOT NULL,
   provider text NOT NULL,
@@ -610,6 +627,12 @@ CREATE POLICY one_tenant ON idempotent_requests FOR ALL TO spendlock_app USING (
 
 CREATE POLICY owner_sees_all ON idempotent_requests FOR ALL TO spendlock_owner USING (true);
 
+ALTER TABLE mandates FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON mandates FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON mandates FOR ALL TO spendlock_owner USING (true);
+
 ALTER TABLE money_waiters FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON money_waiters FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -722,6 +745,8 @@ GRANT EXECUTE ON FUNCTION apply_quota_changes(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION are_price_multipliers(jsonb) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION bar_mandate(text,text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION check_and_record_quota_atomic(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid) TO spendlock_app;
@@ -750,6 +775,8 @@ GRANT EXECUTE ON FUNCTION forget_transcripts(timestamp with time zone,integer) T
 
 GRANT EXECUTE ON FUNCTION hold_api_key(uuid) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION is_mandated(text,text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION is_released_by_expiry(reservations) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION lease_sums() TO spendlock_app;
@@ -769,6 +796,8 @@ GRANT EXECUTE ON FUNCTION period_bounds(text,timestamp with time zone) TO spendl
 GRANT EXECUTE ON FUNCTION quota_gauges(integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION record_budget_batch(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION record_mandate(text,jsonb,jsonb,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION record_outcome(text,uuid,uuid,text,numeric,jsonb,jsonb) TO spendlock_app;
 
@@ -821,6 +850,8 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON frozen_users TO spendlock_app;
 GRANT DELETE, INSERT, SELECT, UPDATE ON idempotent_requests TO spendlock_app;
 
 GRANT SELECT ON installation TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON mandates TO spendlock_app;
 
 GRANT SELECT ON model_prices TO spendlock_app;
 
@@ -1153,6 +1184,25 @@ BEGIN
       END IF;
     END LOOP;
   END LOOP;
+  RETURN true;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.bar_mandate(p_tenant_id text, p_reason text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  INSERT INTO mandates (tenant_id, barred_at, barred_reason)
+  VALUES (p_tenant_id, CASE WHEN p_reason IS NOT NULL THEN clock_timestamp() END, p_reason)
+  ON CONFLICT (tenant_id) DO UPDATE SET open_until = CASE WHEN p_reason IS NULL THEN mandates.open_until END,
+    barred_at = excluded.barred_at, barred_reason = excluded.barred_reason;
   RETURN true;
 END
 $function$
@@ -1540,6 +1590,17 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.is_mandated(p_tenant_id text, p_rules text)
+ RETURNS boolean
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM mandates
+    WHERE tenant_id = p_tenant_id AND open_until > clock_timestamp() AND barred_at IS NULL AND rules = p_rules
+      AND NOT EXISTS (SELECT FROM money_waiters w WHERE w.tenant_id = p_tenant_id AND w.is_woken))
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.is_released_by_expiry(r reservations)
  RETURNS boolean
  LANGUAGE sql
@@ -1626,9 +1687,22 @@ DECLARE
   v_reservations json;
   v_operation_ids uuid[];
   v_user_ids text[];
+  v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
-  -- Whom it concerns is looked up before the locks, since quotas are locked before reservations. A user never changes.
+  -- Before the locks, so that nobody waits for them in vain; what counts is the look under them.
+  IF v_rules IS NOT NULL AND NOT is_mandated(p_tenant_id, v_rules) THEN
+    RETURN json_build_object('mandate', 'closed');
+  END IF;
+  -- The tenant's lock comes first: what is looked up before it may be of before another's decision.
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  IF v_rules IS NOT NULL AND NOT is_mandated(p_tenant_id, v_rules) THEN
+    RETURN json_build_object('mandate', 'closed');
+  END IF;
+  -- Whom it concerns is looked up before the other locks, since quotas are locked before reservations. A user never changes.
   v_operation_ids := ARRAY(
     SELECT unnest(p_operation_ids)
     UNION (SELECT operation_id FROM reservations
@@ -1641,9 +1715,7 @@ BEGIN
     SELECT unnest(p_user_ids)
     UNION SELECT user_id FROM reservations
     WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids) AND user_id IS NOT NULL);
-  IF NOT lock_quotas(p_tenant_id, v_user_ids) THEN
-    RETURN NULL;
-  END IF;
+  PERFORM lock_quotas(p_tenant_id, v_user_ids);
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
@@ -1745,6 +1817,9 @@ BEGIN
       UNION
       SELECT r.tenant_id FROM reservations r
       WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
+      UNION
+      SELECT m.tenant_id FROM mandates m
+      WHERE m.needed_at < clock_timestamp() - interval '5 seconds' OR m.left_at < clock_timestamp() - interval '70 seconds'
       UNION
       -- Whether the money is there for it is decided by whoever wakes it: this only leaves out what surely has to wait on.
       SELECT w.tenant_id FROM money_waiters w
@@ -1876,6 +1951,10 @@ DECLARE
   v_changed uuid[];
   v_added uuid[];
   v_wrong text;
+  v_account jsonb;
+  v_next_wake_up_ms numeric;
+  v_alerts_due bigint;
+  v_has_waiters boolean;
 BEGIN
   -- load_budget_batch took the locks in this transaction.
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
@@ -1976,8 +2055,10 @@ BEGIN
      WHERE d.operation_id IS NULL OR l."amountUsd" <> d.amount_usd
         OR (l."operationId" IS NULL AND (d.entry = 'commit' OR d.amount_usd <> 0)) LIMIT 1),
     (SELECT format('%s USD of %s would be %s by no row', -sum(amount_usd), resource, what)
-     FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1))
-  INTO v_changed, v_added, v_wrong;
+     FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
+    (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
+       'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added)
+  INTO v_changed, v_added, v_wrong, v_account;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -2006,12 +2087,74 @@ BEGIN
   JOIN cost_quotas q ON q.quota_id = c."quotaId"
   ON CONFLICT DO NOTHING;
 
-  RETURN jsonb_build_object(
-    'nextWakeUpMs', (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
-                     WHERE tenant_id = p_tenant_id AND status = 'granted'),
-    'alertsDue', (SELECT count(*) FROM quota_alerts
-                  WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND sent_at IS NULL),
-    'moneyWaiters', EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id));
+  v_next_wake_up_ms := (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
+                        WHERE tenant_id = p_tenant_id AND status = 'granted');
+  v_has_waiters := EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id);
+  v_alerts_due := (SELECT count(*) FROM quota_alerts WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND sent_at IS NULL);
+  RETURN jsonb_build_object('nextWakeUpMs', v_next_wake_up_ms, 'alertsDue', v_alerts_due, 'moneyWaiters', v_has_waiters)
+    || coalesce(record_mandate(p_tenant_id, p_batch -> 'authority', v_account, jsonb_build_object(
+      'nextWakeUpMs', v_next_wake_up_ms,
+      -- An alert to send, or money that came free while somebody waits for some.
+      'urgent', jsonb_array_length(p_batch -> 'alerts') > 0 OR (v_has_waiters AND EXISTS (
+        SELECT FROM money_waiters WHERE tenant_id = p_tenant_id AND is_woken) AND EXISTS (
+        SELECT FROM jsonb_to_recordset(p_batch -> 'changes') AS c ("reservedDeltaUsd" numeric, "spentDeltaUsd" numeric)
+        WHERE c."reservedDeltaUsd" + c."spentDeltaUsd" < 0)))), '{}');
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.record_mandate(p_tenant_id text, p_authority jsonb, p_account jsonb, p_left jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_now timestamptz := clock_timestamp();
+  v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
+  v_wake_up_at timestamptz := to_timestamp((p_left ->> 'nextWakeUpMs')::numeric / 1000);
+  v_urgent boolean := (p_left ->> 'urgent')::boolean;
+  v_row mandates;
+  v_mandate interval := interval '5 minutes';
+  -- An authority looks that often while others decide, and so has the account of them.
+  v_look interval := interval '1 minute';
+BEGIN
+  IF v_rules IS NOT NULL THEN
+    UPDATE mandates SET
+      granted = granted + (p_account ->> 'granted')::bigint, denied = denied + (p_account ->> 'denied')::bigint,
+      granted_usd = granted_usd + (p_account ->> 'grantedUsd')::numeric,
+      left_at = coalesce(left_at, v_now),
+      needed_at = CASE WHEN v_urgent OR v_wake_up_at < wake_up_at THEN coalesce(needed_at, v_now) ELSE needed_at END
+    WHERE tenant_id = p_tenant_id AND is_mandated(p_tenant_id, v_rules)
+    RETURNING * INTO v_row;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'reservation_guard: tenant % has no mandate for the rules %; nothing was recorded', p_tenant_id, v_rules
+        USING ERRCODE = 'SL001';
+    END IF;
+    RETURN jsonb_build_object('leaves', CASE WHEN v_urgent THEN 'now'
+      WHEN v_wake_up_at < v_row.wake_up_at THEN 'soon' END);
+  END IF;
+
+  IF p_authority IS NULL THEN
+    UPDATE mandates SET open_until = NULL WHERE tenant_id = p_tenant_id AND open_until IS NOT NULL;
+    RETURN NULL;
+  END IF;
+  INSERT INTO mandates AS m (tenant_id, open_until, rules, wake_up_at)
+  SELECT p_tenant_id, v_now + v_mandate, p_authority ->> 'rules', least(v_wake_up_at, v_now + v_look)
+  WHERE (p_authority ->> 'opens')::boolean OR EXISTS (SELECT FROM mandates WHERE tenant_id = p_tenant_id)
+  ON CONFLICT (tenant_id) DO UPDATE SET
+    open_until = CASE WHEN m.barred_at IS NOT NULL OR (p_authority ->> 'closes')::boolean THEN NULL
+      -- What was decided since it was last looked at is a reason to prolong it.
+      WHEN (p_authority ->> 'opens')::boolean OR (m.open_until > v_now AND m.rules = excluded.rules AND m.left_at IS NOT NULL) THEN excluded.open_until
+      WHEN m.rules = excluded.rules THEN m.open_until END,
+    rules = excluded.rules, wake_up_at = excluded.wake_up_at, left_at = NULL, needed_at = NULL
+  RETURNING * INTO v_row;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  RETURN jsonb_build_object('openUntilMs', floor(extract(epoch FROM v_row.open_until) * 1000), 'barred', v_row.barred_at IS NOT NULL,
+      'granted', v_row.granted, 'denied', v_row.denied, 'grantedUsd', trim_scale(v_row.granted_usd)::text)
+    || CASE WHEN v_row.open_until > v_now
+      THEN jsonb_build_object('nextWakeUpMs', floor(extract(epoch FROM v_row.wake_up_at) * 1000)) ELSE '{}' END;
 END
 $function$
 ;

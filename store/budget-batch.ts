@@ -3,11 +3,12 @@
  * decided. Nothing is answered before this has committed.
  */
 import type { BatchDecision, BatchState, QuotaAlert } from '../core/budget/batch';
-import type { BudgetCommand, Resource } from '../core/budget/commands';
+import type { BudgetCommand, MandateState, Resource } from '../core/budget/commands';
 import { decideBatch } from '../core/budget/decision';
 import { inOneSpelling } from '../core/ids';
 import { formatUsd, parseUsd } from '../core/money';
 import { utilizationPercent, type Quota } from '../core/budget/quotas';
+import { rulesOf } from '../core/budget/rules';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import { dueAtOnceMax, holdsOf } from './holds';
@@ -20,6 +21,10 @@ export interface RecordedBatch {
   alertsDue: number;
   /** Whether denied steps of the tenant wait for money. */
   moneyWaiters: boolean;
+  /** How the tenant's mandate stands after a decision of its authority; absent where there never was one. */
+  mandate?: MandateState;
+  /** What a decision under a mandate leaves for the authority to do: at once, or with what comes next. */
+  leaves?: 'now' | 'soon';
 }
 
 export interface BatchOptions {
@@ -31,11 +36,32 @@ export interface BatchOptions {
   /** What is due of the tenant and settled beside the commands: as much as is said, or none or only one of it. */
   due?: 'left' | { only: string };
   dueMax?: number;
+  /** Of an authority that gives mandates: whether there is reason for one now. Another closes what is open. */
+  mandate?: { opens: boolean } | undefined;
 }
 
-/** Decides a batch and records it. Undefined when there is no such tenant: nothing was recorded then. */
+/** Decides a batch and records it, as the authority. Undefined when there is no such tenant: nothing was recorded then. */
 export async function decideAndRecord(pool: Pool, options: BatchOptions): Promise<RecordedBatch | undefined> {
-  const { tenantId, commands, enforced, timeoutMs, due, dueMax = dueAtOnceMax } = options;
+  const decided = await decide(pool, options, {});
+  return decided === 'closed' ? undefined : decided;
+}
+
+/** The same under the authority's mandate. `closed` when there is none for the rules of this process: nothing was recorded then. */
+export async function decideUnderMandate(
+  pool: Pool,
+  options: Omit<BatchOptions, 'mandate' | 'due'>,
+): Promise<RecordedBatch | 'closed'> {
+  const decided = await decide(pool, options, { 'spendlock.mandate_rules': rulesOf(options.enforced) });
+  // A tenant that is not there has no mandate.
+  return decided ?? 'closed';
+}
+
+async function decide(
+  pool: Pool,
+  options: BatchOptions,
+  settings: Record<string, string>,
+): Promise<RecordedBatch | 'closed' | undefined> {
+  const { tenantId, commands, enforced, timeoutMs, due, dueMax = dueAtOnceMax, mandate } = options;
   const operationIds = [
     ...new Set([
       ...commands.flatMap((command) => ('operationId' in command ? [inOneSpelling(command.operationId)] : [])),
@@ -45,7 +71,10 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
   const userIds = [
     ...new Set(commands.flatMap((command) => ('userId' in command && command.userId ? [command.userId] : []))),
   ];
-  const decideOnce = async (client: PoolClient, commitWith: CommitWith): Promise<RecordedBatch | undefined> => {
+  const decideOnce = async (
+    client: PoolClient,
+    commitWith: CommitWith,
+  ): Promise<RecordedBatch | 'closed' | undefined> => {
     const state = await load(client, {
       tenantId,
       operationIds,
@@ -53,14 +82,16 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
       enforced,
       dueMax: due === undefined ? dueMax : 0,
     });
-    if (!state) return undefined;
+    if (!state || state === 'closed') return state;
     let decision = decideBatch(state, commands);
     if (decision.needsHolds) decision = decideBatch({ ...state, holds: await holdsOf(client, tenantId) }, commands);
-    const recording = inSpan(spanNames.quotaAtomicDb, {}, () => record(client, tenantId, decision));
+    const recording = inSpan(spanNames.quotaAtomicDb, {}, () =>
+      record(client, tenantId, decision, mandate && authorityOf(decision, { enforced, opens: mandate.opens })),
+    );
     return { decision, ...(await commitWith(recording)) };
   };
   return inSpan(spanNames.quotaAtomic, { tenantId, commands: commands.length }, () =>
-    inTransaction(pool, decideOnce, { withinMs: timeoutMs }),
+    inTransaction(pool, decideOnce, { withinMs: timeoutMs, settings }),
   );
 }
 
@@ -84,9 +115,10 @@ async function load(
     enforced: Record<Resource, boolean>;
     dueMax: number;
   },
-): Promise<BatchState | undefined> {
+): Promise<BatchState | 'closed' | undefined> {
   const { rows } = await client.query<{
     state: {
+      mandate?: 'closed';
       nowMs: number;
       quotas: LoadedQuota[];
       reservations: ReservationJson[];
@@ -96,6 +128,7 @@ async function load(
   }>('SELECT copilot_internal.load_budget_batch($1, $2, $3, $4) AS state', [tenantId, operationIds, userIds, dueMax]);
   const state = rows[0]?.state;
   if (!state) return undefined;
+  if (state.mandate) return state.mandate;
   return {
     tenantId,
     nowMs: state.nowMs,
@@ -117,8 +150,10 @@ async function record(
   client: PoolClient,
   tenantId: string,
   decision: BatchDecision,
+  authority?: AuthorityWord,
 ): Promise<Omit<RecordedBatch, 'decision'>> {
   const batch = {
+    ...(authority && { authority }),
     changes: decision.changes.map((change) => ({
       ...change,
       reservedDeltaUsd: formatUsd(change.reservedDeltaUsd),
@@ -133,11 +168,45 @@ async function record(
     })),
     alerts: decision.alerts.map(alertRow),
   };
-  const { rows } = await client.query<{
-    recorded: { nextWakeUpMs: number | null; alertsDue: number; moneyWaiters: boolean };
-  }>('SELECT copilot_internal.record_budget_batch($1, $2) AS recorded', [tenantId, JSON.stringify(batch)]);
-  const { nextWakeUpMs = null, alertsDue = 0, moneyWaiters = false } = rows[0]?.recorded ?? {};
-  return { ...(nextWakeUpMs === null ? {} : { nextWakeUpMs }), alertsDue, moneyWaiters };
+  const { rows } = await client.query<{ recorded: Recorded }>(
+    'SELECT copilot_internal.record_budget_batch($1, $2) AS recorded',
+    [tenantId, JSON.stringify(batch)],
+  );
+  const { nextWakeUpMs = null, alertsDue = 0, moneyWaiters = false, ...mandate } = rows[0]?.recorded ?? {};
+  return { ...(nextWakeUpMs === null ? {} : { nextWakeUpMs }), alertsDue, moneyWaiters, ...mandateOf(mandate) };
+}
+
+/** What an authority says of its tenant's mandate. Who waits for the platform's money is not overtaken by those who decide meanwhile. */
+const authorityOf = (
+  { leaseNeeds }: BatchDecision,
+  { enforced, opens }: { enforced: Record<Resource, boolean>; opens: boolean },
+): AuthorityWord => ({ rules: rulesOf(enforced), opens, closes: leaseNeeds.length > 0 });
+
+interface AuthorityWord {
+  rules: string;
+  opens: boolean;
+  closes: boolean;
+}
+
+interface Recorded {
+  nextWakeUpMs: number | null;
+  alertsDue: number;
+  moneyWaiters: boolean;
+  /** Of a decision under a mandate. */
+  leaves?: 'now' | 'soon' | null;
+  /** Of one of an authority whose tenant has or had a mandate. */
+  openUntilMs?: number | null;
+  barred?: boolean;
+  granted?: number;
+  denied?: number;
+  grantedUsd?: string;
+}
+
+function mandateOf({ leaves, openUntilMs, barred = false, granted, denied = 0, grantedUsd = '0' }: Partial<Recorded>) {
+  if (leaves) return { leaves };
+  if (granted === undefined) return {};
+  const open = typeof openUntilMs === 'number' ? { openUntilMs } : {};
+  return { mandate: { ...open, barred, granted, denied, grantedUsd } };
 }
 
 /** What the alert will say, kept as it was at that moment. */

@@ -36,6 +36,11 @@ export const commonVariables = {
   TEMPORAL_ADDRESS: address(/^[^/\s]+:\d+$/, 'must be host:port').optional(),
   ENFORCE_COST_QUOTAS: flag,
   ENFORCE_E2B_QUOTAS: flag,
+  /** Whether processes that ask often decide under their authority's mandate. */
+  SPENDLOCK_MANDATES: z
+    .enum(['on', 'off'], { error: 'must be on or off' })
+    .default('off')
+    .transform((text) => text === 'on'),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 };
 

@@ -100,6 +100,7 @@ export interface WorkerConfig {
   /** A sandbox that nobody owns is ended once it is as old as this. */
   sweepMinAgeSeconds: number;
   enforced: { llm: boolean; e2b: boolean };
+  mandates: boolean;
   alertWebhook?: { url: string; secret: string } | undefined;
   /** How long what was said and done is kept. */
   keep: Keep;
@@ -157,6 +158,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     streamIdleSeconds: env.SPENDLOCK_STREAM_IDLE_SECONDS,
     sweepMinAgeSeconds: env.SPENDLOCK_SWEEP_MIN_AGE_SECONDS,
     enforced: { llm: env.ENFORCE_COST_QUOTAS, e2b: env.ENFORCE_E2B_QUOTAS },
+    mandates: env.SPENDLOCK_MANDATES,
     keep: { transcriptsDays: env.SPENDLOCK_KEEP_TRANSCRIPTS_DAYS, eventsDays: env.SPENDLOCK_KEEP_EVENTS_DAYS },
     buildId: env.SPENDLOCK_BUILD_ID,
     shutdownSeconds: env.SPENDLOCK_SHUTDOWN_SECONDS,

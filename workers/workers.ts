@@ -13,34 +13,24 @@ import {
 } from '@temporalio/worker';
 import { Coalescer } from '../authority/client/coalescer';
 import { createDecideBatch } from '../authority/decide';
-import { createLeaveBehind } from '../authority/left-behind';
-import { createBudgetActivities } from '../activities/budget';
-import { createLeaseActivities } from '../authority/leases';
-import { createUpkeepActivities } from '../activities/upkeep';
+import { Mandates } from '../authority/mandates';
+import { directDecisions } from '../authority/client/direct-decisions';
 import { PendingReplies } from '../authority/client/pending-replies';
 import { TemporalSignals } from '../authority/client/signals';
-import { DatabaseClock } from '../store/database-clock';
-import { PaidCalls, type FaultPoint } from '../activities/budget/paid-calls';
+import type { PaidCalls, FaultPoint } from '../activities/budget/paid-calls';
 import { heartbeatMs } from '../activities/heartbeat';
-import { createRunActivities } from '../activities/runs';
-import { createWakeWaiters } from '../authority/waiters';
-import { createLlmActivities } from '../activities/llm';
-import { modelProviders } from '../activities/llm/providers';
-import { ReplyFeed } from '../activities/llm/reply-feed';
 import { logNotifications, type NotificationService } from '../activities/notify/alerts';
 import { AlertSender } from '../activities/notify';
 import { allOf, webhookNotifications } from '../activities/notify/webhook';
-import { createSandboxActivities } from '../activities/sandbox';
 import { readReservations } from '../store/decided';
 import { createPool } from '../store/pool';
-import { readPrices } from '../store/prices';
-import { createRetentionActivities } from '../activities/upkeep/retention';
 import { readQuotaGauges } from '../store/quota-gauges';
 import { countRunningSandboxes } from '../store/sandboxes';
 import type { Logger } from '../telemetry/log';
 import { observe } from '../telemetry/metrics';
 import type { Telemetry } from '../telemetry/start';
 import { taskQueues } from '../contracts/messages';
+import { activitiesOf } from './activities';
 import type { WorkerConfig, WorkerRole } from './config';
 import { keptBundle } from './kept-bundle';
 import { ensureSchedules } from './schedules';
@@ -159,11 +149,13 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     client,
     log,
     enforced: config.enforced,
+    mandates: config.mandates ? new Mandates() : undefined,
     replies,
     holdBack: (tenantId) => coalescer.holdBack(tenantId),
     alertsRaised: () => alerts.wake(),
   });
-  const activities = activitiesOf({ options, pool, client, coalescer, replies, decideBatch, alerts });
+  const decisions = config.mandates ? directDecisions({ pool, ...config, coalescer, log }) : undefined;
+  const activities = activitiesOf({ options, pool, client, coalescer, replies, decisions, decideBatch, alerts });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
   const workflowBundle = needsWorkflows
     ? (options.workflowBundle ?? (await bundleOfStart(telemetry, config)))
@@ -203,6 +195,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   const finished = running
     .then(() => undefined)
     .finally(async () => {
+      await decisions?.close();
       await coalescer.drain();
       await drainAnswers();
       await alerts.stop();
@@ -220,73 +213,8 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   };
 }
 
-interface Wiring {
-  options: StartWorkersOptions;
-  pool: ReturnType<typeof createPool>;
-  client: Client;
-  coalescer: Coalescer;
-  replies: PendingReplies;
-  decideBatch: ReturnType<typeof createDecideBatch>['decideBatch'];
-  alerts: AlertSender;
-}
-
 /** The log, and before it the webhook where there is one. */
 function notificationsOf({ config, log }: StartWorkersOptions): NotificationService {
   const { alertWebhook } = config;
   return allOf([...(alertWebhook ? [webhookNotifications(alertWebhook)] : []), logNotifications(log)]);
-}
-
-/** The activities of each queue. */
-function activitiesOf({
-  options,
-  pool,
-  client,
-  coalescer,
-  replies,
-  decideBatch,
-  alerts,
-}: Wiring): Record<WorkerRole, object> {
-  const { config, log, atPoint } = options;
-  const { codeLanguages } = config;
-  const prices = () => readPrices(pool);
-  const paidCalls = new PaidCalls({ pool, coalescer, log, atPoint });
-  const feed = new ReplyFeed({ pool, log });
-  const providers = modelProviders(config.models);
-  return {
-    runs: {
-      ...createBudgetActivities({ pool, coalescer, replies, log }),
-      ...createLlmActivities({
-        pool,
-        providers,
-        prices,
-        paidCalls,
-        log,
-        codeLanguages,
-        feed,
-        streamIdleMs: config.streamIdleSeconds * 1000,
-      }),
-      ...createRunActivities({ pool, coalescer, feed, log }),
-      ...options.extraActivities?.({ paidCalls }),
-    },
-    budget: {
-      decideBatch,
-      nextTask: () => Promise.resolve(),
-      leaveBehind: createLeaveBehind({ pool, client, log }),
-      wakeWaiters: createWakeWaiters({ pool, client, log }),
-      sendAlerts: () => Promise.resolve(alerts.wake()),
-      ...createLeaseActivities({ pool }),
-      ...createUpkeepActivities({ pool, client, coalescer, alerts, log }),
-      ...createRetentionActivities({ pool, log, keep: config.keep }),
-    },
-    sandbox: createSandboxActivities({
-      pool,
-      connection: config.e2b,
-      prices,
-      paidCalls,
-      clock: new DatabaseClock(pool),
-      log,
-      codeLanguages,
-      sweepMinAgeMs: config.sweepMinAgeSeconds * 1000,
-    }),
-  };
 }

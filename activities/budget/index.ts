@@ -11,12 +11,15 @@ import { findOperation } from '../../store/reservations';
 import { findUnsettled } from '../../store/run-steps';
 import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../../contracts/budget';
 import type { Coalescer } from '../../authority/client/coalescer';
+import type { DirectDecisions } from '../../authority/client/direct-decisions';
 import type { PendingReplies } from '../../authority/client/pending-replies';
 
 export interface BudgetDependencies {
   pool: Pool;
   coalescer: Coalescer;
   replies: PendingReplies;
+  /** Absent where only authorities decide. */
+  direct?: DirectDecisions | undefined;
   log: Logger;
 }
 
@@ -25,10 +28,18 @@ const quickReplyMs = 700;
 /** Those that wait for the same moment, such as the end of a period, ask in their order, each so long after the one before it. */
 const inTurnMs = 2_000;
 
-export function createBudgetActivities({ pool, coalescer, replies, log }: BudgetDependencies): BudgetActivities {
+export function createBudgetActivities({
+  pool,
+  coalescer,
+  replies,
+  direct,
+  log,
+}: BudgetDependencies): BudgetActivities {
   return {
     async reserveQuickly({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer | null> {
       const command: ReserveCommand = { type: 'reserve', ...request, ...traceContext() };
+      const decided = await direct?.decide(tenantId, command);
+      if (decided?.answer) return decided.answer;
       const answer = replies.wait(tenantId, command, quickReplyMs);
       // A signal that is refused is sent again by `reserve`.
       coalescer.send(tenantId, command, answer).catch(() => undefined);

@@ -31,6 +31,8 @@ export interface ProcessDependencies {
   prices: () => Promise<PriceList>;
   /** Whether quotas of a resource bind (requirement Q1). */
   enforced: Record<Resource, boolean>;
+  /** Whether this process decides by itself where a tenant's authority lets it. */
+  mandates?: boolean;
   /** Where else an operator looks: addresses with {workflowId} or {traceId} in them. */
   links?: Links | undefined;
   /** Requests of one key within a second that one process takes; without it they are not counted. */

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../../telemetry/log';
-import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/budget/commands';
 import { inOneSpelling } from '../../core/ids';
 import { listenForAnswers } from '../../store/answers';
 import type { Listener } from '../../store/listener';
@@ -14,7 +14,10 @@ import { allowUnreserved, readReservations } from '../../store/decided';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';
 import { findKnown } from '../../store/reservations';
+import { measureAnswer } from '../../telemetry/metrics';
 import { Coalescer } from './coalescer';
+import { processClock, settledWithin } from './clock';
+import { directDecisions } from './direct-decisions';
 import { KnownLooks } from './known-looks';
 import { OutcomeWriter } from './outcome-writer';
 import { PendingReplies } from './pending-replies';
@@ -35,14 +38,26 @@ export class AuthorityClient {
   private readonly outcomes: OutcomeWriter;
   private readonly looks: KnownLooks;
   private readonly listener: Listener;
+  private readonly decisions: ReturnType<typeof directDecisions> | undefined;
   private waiters = 0;
   private readonly channel = `spendlock_answers_${randomBytes(8).toString('hex')}`;
 
-  constructor(private readonly dependencies: { pool: Pool; temporal: Client; taskQueue: string; log: Logger }) {
+  constructor(
+    private readonly dependencies: {
+      pool: Pool;
+      temporal: Client;
+      taskQueue: string;
+      log: Logger;
+      /** What it may decide by itself under a mandate; absent where only authorities decide. */
+      mandates?: { enforced: Record<Resource, boolean> } | undefined;
+    },
+  ) {
     const { pool, temporal, taskQueue, log } = dependencies;
     this.coalescer = new Coalescer({ signals: new TemporalSignals({ client: temporal, taskQueue }), lazyMs: foldMs });
     this.replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log, lookUpMs });
     this.outcomes = new OutcomeWriter(pool);
+    const { mandates } = dependencies;
+    this.decisions = mandates && directDecisions({ pool, ...mandates, coalescer: this.coalescer, log });
     this.looks = new KnownLooks((tenantId, operationIds) => findKnown(pool, { tenantId, operationIds }));
     this.listener = listenForAnswers(pool, {
       channel: this.channel,
@@ -69,8 +84,13 @@ export class AuthorityClient {
       comesBack = false,
     }: { timeoutMs: number; allow?: boolean; gone?: AbortSignal; comesBack?: boolean },
   ): Promise<ReserveAnswer | undefined> {
+    const { answer: direct, leftMs } = await this.decideDirectly(tenantId, asked, timeoutMs);
+    if (direct) {
+      if (gone?.aborted && !comesBack) this.send(tenantId, { type: 'release', operationId: asked.operationId });
+      return direct;
+    }
     const command = { ...asked, replyTo: { channel: this.channel, waiter: (this.waiters += 1) } };
-    const waiting = this.replies.wait(tenantId, command, timeoutMs);
+    const waiting = this.replies.wait(tenantId, command, leftMs);
     this.send(tenantId, command, waiting);
     const { operationId } = command;
     // A caller that went away, or gave up, will never use what it is granted, unless it asked again meanwhile.
@@ -90,6 +110,22 @@ export class AuthorityClient {
     const isLeft = answer?.decision === 'rejected' && answer.code === 'authority_unavailable';
     if (!answer || isLeft || (gone?.aborted && !comesBack)) release();
     return answer;
+  }
+
+  /** Under the tenant's mandate, where there is one. What is not decided in time, or not here, has the rest of the time. */
+  private async decideDirectly(
+    tenantId: string,
+    asked: ReserveCommand,
+    timeoutMs: number,
+  ): Promise<{ answer?: ReserveAnswer | undefined; leftMs: number }> {
+    if (!this.decisions) return { leftMs: timeoutMs };
+    const startedMs = processClock.nowMs();
+    let answer: ReserveAnswer | undefined;
+    const deciding = this.decisions.direct.decide(tenantId, asked).then((decided) => (answer = decided?.answer));
+    await settledWithin(processClock, timeoutMs, deciding);
+    const tookMs = processClock.nowMs() - startedMs;
+    if (answer) measureAnswer(tookMs / 1_000, 'answered');
+    return { answer, leftMs: Math.max(1, timeoutMs - tookMs) };
   }
 
   /**
@@ -114,8 +150,15 @@ export class AuthorityClient {
   /** Resolves once Postgres holds the outcome. */
   async writeOutcome(tenantId: string, item: OutcomeItem): Promise<OutcomeAnswer> {
     const answer = await this.outcomes.write(tenantId, item);
-    if (answer.written) this.coalescer.nudge(tenantId).catch((error: unknown) => this.note(tenantId, error));
+    if (answer.written) this.fold(tenantId);
     return answer;
+  }
+
+  /** Has outcomes folded soon, by the tenant's next decision at the latest. */
+  private fold(tenantId: string): void {
+    const nudge = (): void => void this.coalescer.nudge(tenantId).catch((error: unknown) => this.note(tenantId, error));
+    if (this.decisions) this.decisions.direct.look(tenantId, nudge);
+    else nudge();
   }
 
   /** Gives up an operation that nobody has heard of yet. Whether its mark is there before that time is over. */
@@ -137,6 +180,7 @@ export class AuthorityClient {
   /** Sends what waits, for some seconds at most, then listens no longer. What is not sent is in Postgres, or runs out. */
   async close(): Promise<void> {
     const givenUp = new AbortController();
+    await this.decisions?.close();
     await Promise.race([
       this.coalescer.drain(),
       sleep(drainMsMax, undefined, { signal: givenUp.signal }).catch(() => undefined),

@@ -70,6 +70,18 @@ export interface ReloadCommand {
 
 export type BudgetCommand = ReserveCommand | CommitCommand | ReleaseCommand | ReloadCommand;
 
+/** A tenant's mandate, and what was decided under all that it had. */
+export interface MandateState {
+  /** By Postgres' clock; absent while only the authority decides. */
+  openUntilMs?: number;
+  /** Recalled, and not allowed again. */
+  barred: boolean;
+  granted: number;
+  denied: number;
+  /** Decimal string. */
+  grantedUsd: string;
+}
+
 /** How a quota stands. Amounts are decimal strings. */
 export interface QuotaState {
   scope: 'platform' | 'tenant' | 'user';

@@ -1,6 +1,7 @@
 -- The first half of a decision's transaction: locks a tenant's budget (tenant, quotas, reservations by id) and reads what a
 -- batch is decided from: its quotas and those of the named users, the named reservations, and those that are overdue or have an
--- outcome to fold, the oldest first. Null when there is no such tenant. Between it and record_budget_batch, in the same
+-- outcome to fold, the oldest first. Null when there is no such tenant. A process that decides under a mandate says so
+-- (spendlock.mandate_rules): without one it is told so, and nothing is read. Between it and record_budget_batch, in the same
 -- transaction, runs core's decideBatch. It is text to whoever reads it, so it is json.
 CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, p_operation_ids uuid[], p_user_ids text[],
     p_due_max integer)
@@ -14,9 +15,22 @@ DECLARE
   v_reservations json;
   v_operation_ids uuid[];
   v_user_ids text[];
+  v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
-  -- Whom it concerns is looked up before the locks, since quotas are locked before reservations. A user never changes.
+  -- Before the locks, so that nobody waits for them in vain; what counts is the look under them.
+  IF v_rules IS NOT NULL AND NOT is_mandated(p_tenant_id, v_rules) THEN
+    RETURN json_build_object('mandate', 'closed');
+  END IF;
+  -- The tenant's lock comes first: what is looked up before it may be of before another's decision.
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  IF v_rules IS NOT NULL AND NOT is_mandated(p_tenant_id, v_rules) THEN
+    RETURN json_build_object('mandate', 'closed');
+  END IF;
+  -- Whom it concerns is looked up before the other locks, since quotas are locked before reservations. A user never changes.
   v_operation_ids := ARRAY(
     SELECT unnest(p_operation_ids)
     UNION (SELECT operation_id FROM reservations
@@ -29,9 +43,7 @@ BEGIN
     SELECT unnest(p_user_ids)
     UNION SELECT user_id FROM reservations
     WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids) AND user_id IS NOT NULL);
-  IF NOT lock_quotas(p_tenant_id, v_user_ids) THEN
-    RETURN NULL;
-  END IF;
+  PERFORM lock_quotas(p_tenant_id, v_user_ids);
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();

@@ -1,6 +1,6 @@
 -- What an installation looks after beside its tenants' decisions: raises the platform's alerts, and names tenants whose
--- authority has something to do and may be asleep: an overdue reservation, an outcome that waits, or somebody who waits for
--- money that is there and was not woken, or did not hear it. It goes round: where more tenants wait than one look takes, the next goes on behind the last.
+-- authority has something to do and may be asleep: an overdue reservation, an outcome that waits, what a decision under its mandate
+-- left to do, or somebody who waits for money that is there and was not woken, or did not hear it. It goes round: where more tenants wait than one look takes, the next goes on behind the last.
 CREATE OR REPLACE FUNCTION copilot_internal.look_after(p_max integer) RETURNS SETOF text
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER
   SET search_path = pg_catalog, copilot_internal, pg_temp
@@ -20,6 +20,9 @@ BEGIN
       UNION
       SELECT r.tenant_id FROM reservations r
       WHERE r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.outcome_at < clock_timestamp() - interval '30 seconds'
+      UNION
+      SELECT m.tenant_id FROM mandates m
+      WHERE m.needed_at < clock_timestamp() - interval '5 seconds' OR m.left_at < clock_timestamp() - interval '70 seconds'
       UNION
       -- Whether the money is there for it is decided by whoever wakes it: this only leaves out what surely has to wait on.
       SELECT w.tenant_id FROM money_waiters w

@@ -24,6 +24,10 @@ DECLARE
   v_changed uuid[];
   v_added uuid[];
   v_wrong text;
+  v_account jsonb;
+  v_next_wake_up_ms numeric;
+  v_alerts_due bigint;
+  v_has_waiters boolean;
 BEGIN
   -- load_budget_batch took the locks in this transaction.
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
@@ -124,8 +128,10 @@ BEGIN
      WHERE d.operation_id IS NULL OR l."amountUsd" <> d.amount_usd
         OR (l."operationId" IS NULL AND (d.entry = 'commit' OR d.amount_usd <> 0)) LIMIT 1),
     (SELECT format('%s USD of %s would be %s by no row', -sum(amount_usd), resource, what)
-     FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1))
-  INTO v_changed, v_added, v_wrong;
+     FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
+    (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
+       'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added)
+  INTO v_changed, v_added, v_wrong, v_account;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -154,12 +160,18 @@ BEGIN
   JOIN cost_quotas q ON q.quota_id = c."quotaId"
   ON CONFLICT DO NOTHING;
 
-  RETURN jsonb_build_object(
-    'nextWakeUpMs', (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
-                     WHERE tenant_id = p_tenant_id AND status = 'granted'),
-    'alertsDue', (SELECT count(*) FROM quota_alerts
-                  WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND sent_at IS NULL),
-    'moneyWaiters', EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id));
+  v_next_wake_up_ms := (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
+                        WHERE tenant_id = p_tenant_id AND status = 'granted');
+  v_has_waiters := EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id);
+  v_alerts_due := (SELECT count(*) FROM quota_alerts WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND sent_at IS NULL);
+  RETURN jsonb_build_object('nextWakeUpMs', v_next_wake_up_ms, 'alertsDue', v_alerts_due, 'moneyWaiters', v_has_waiters)
+    || coalesce(record_mandate(p_tenant_id, p_batch -> 'authority', v_account, jsonb_build_object(
+      'nextWakeUpMs', v_next_wake_up_ms,
+      -- An alert to send, or money that came free while somebody waits for some.
+      'urgent', jsonb_array_length(p_batch -> 'alerts') > 0 OR (v_has_waiters AND EXISTS (
+        SELECT FROM money_waiters WHERE tenant_id = p_tenant_id AND is_woken) AND EXISTS (
+        SELECT FROM jsonb_to_recordset(p_batch -> 'changes') AS c ("reservedDeltaUsd" numeric, "spentDeltaUsd" numeric)
+        WHERE c."reservedDeltaUsd" + c."spentDeltaUsd" < 0)))), '{}');
 END
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.record_budget_batch(text, jsonb) FROM PUBLIC;

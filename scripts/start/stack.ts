@@ -124,6 +124,7 @@ async function start(
         llm: process.env.ENFORCE_COST_QUOTAS !== 'false',
         e2b: process.env.ENFORCE_E2B_QUOTAS !== 'false',
       },
+      mandates: process.env.SPENDLOCK_MANDATES === 'on',
     }),
   );
   stops.add('The API', () => api.close(), apiStopMaxMs);

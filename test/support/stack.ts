@@ -127,6 +127,7 @@ export class TestStack {
       SPENDLOCK_CODE_LANGUAGES: 'javascript',
       SPENDLOCK_SHUTDOWN_SECONDS: '5',
       LOG_LEVEL: 'debug',
+      SPENDLOCK_MANDATES: process.env.SPENDLOCK_MANDATES,
     };
   }
 
@@ -280,6 +281,7 @@ export class TestStack {
       defaultModel: 'claude-haiku-4-5',
       prices: () => readPrices(this.pool),
       enforced: { llm: true, e2b: true },
+      mandates: process.env.SPENDLOCK_MANDATES === 'on',
       closing: this.closing.signal,
     };
   }

@@ -1,5 +1,6 @@
 /** An authority's quotas as a table that Temporal UI shows on its page. */
 import { markdownTable } from '../markdown';
+import type { MandateState } from '../../core/budget/commands';
 import type { BudgetState } from '../../contracts/messages';
 
 const columns = [
@@ -11,7 +12,7 @@ const columns = [
   { name: 'resets', isText: true },
 ];
 
-export function quotaTable({ quotas, nextWakeUpAt }: BudgetState): string {
+export function quotaTable({ quotas, nextWakeUpAt, mandate }: BudgetState): string {
   const rows = quotas.map(
     ({ scope, scopeId, resourceType, period, remainingUsd, spentUsd, reservedUsd, limitUsd, resetsAt }) => [
       `${scope} ${scopeId} ${resourceType}, ${period}`,
@@ -24,5 +25,13 @@ export function quotaTable({ quotas, nextWakeUpAt }: BudgetState): string {
   );
   const next =
     nextWakeUpAt === undefined ? 'No reservation is open.' : `The next reservation runs out at ${nextWakeUpAt}.`;
-  return `${markdownTable(columns, rows)}\n\n${next}`;
+  return [markdownTable(columns, rows), next, ...(mandate ? [mandateLine(mandate)] : [])].join('\n\n');
+}
+
+/** What was decided beside this history, which so accounts for every decision. */
+function mandateLine({ openUntilMs, barred, granted, denied, grantedUsd }: MandateState): string {
+  const account = `${granted} granted ($${grantedUsd}) and ${denied} denied under mandates`;
+  if (barred) return `**Mandate:** recalled, and not allowed again. ${account}.`;
+  const until = openUntilMs === undefined ? 'none' : `until ${new Date(openUntilMs).toISOString()}`;
+  return `**Mandate:** ${until}. ${account}.`;
 }

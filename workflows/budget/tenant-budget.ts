@@ -84,6 +84,7 @@ export async function tenantBudget(input: TenantBudgetInput): Promise<void> {
         waiting: mailbox.size,
         batches: state.batches + 1,
         ...(nextWakeUpMs === undefined ? {} : { nextWakeUpAt: new Date(nextWakeUpMs).toISOString() }),
+        ...(result.mandate ? { mandate: result.mandate } : {}),
       };
       show();
       if (isLast) await startAnew({ tenantId, mailbox, recorder, alarm, last: state });

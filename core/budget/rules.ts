@@ -1,0 +1,14 @@
+/** By what a decision is made, beside what Postgres holds: whoever decides under a mandate goes by the same as who opened it. */
+import type { Resource } from './commands';
+
+/** Raised with each change of what is decided. A test holds it to the sources of the decision. */
+export const rulesVersion = 1;
+
+/** The rules of a process, as they stand in a mandate. */
+export const rulesOf = (enforced: Record<Resource, boolean>): string =>
+  [
+    rulesVersion,
+    ...Object.entries(enforced)
+      .sort()
+      .map(([resource, binds]) => `${resource}=${binds ? 'on' : 'off'}`),
+  ].join(' ');
