@@ -26,7 +26,7 @@ function scene({ leaves, takesMs = 2 }: { leaves?: 'now' | 'soon'; takesMs?: num
       if (postgres.says instanceof Error) throw postgres.says;
       if (postgres.says) return postgres.says;
       const decision = decideBatch(
-        { nowMs: 0, quotas: [], reservations: [], enforced: { llm: true, e2b: true } },
+        { tenantId: 'acme', nowMs: 0, quotas: [], reservations: [], enforced: { llm: true, e2b: true } },
         commands,
       );
       return { decision, alertsDue: 0, moneyWaiters: false, ...(leaves ? { leaves } : {}) };
