@@ -32,7 +32,8 @@ describe('an older installation', () => {
     await migrated();
     expect(lines[0]).toBe('The migrations of the older version are there; those of this one stand for them.');
     expect(await dumpSchema(admin)).toBe(schema);
-    expect(await rowsOf(admin)).toEqual(before);
+    // A table that came since is empty.
+    expect(await rowsOf(admin)).toEqual({ mandates: [], ...before });
     lines.length = 0;
     await migrated();
     expect(lines).toEqual([]);
