@@ -10,6 +10,10 @@ export interface PrepareModelCall {
   step?: number;
   /** The prompt's tokens as an earlier plan of this call counted them: it is priced anew, and not counted again. */
   inputTokens?: number;
+  /** The provider is to count the prompt: a bound came to nothing, or would take from the answer. */
+  count?: true;
+  /** What is left of the run's own limit: a prompt whose bound does not fit is counted. Decimal string. */
+  leftUsd?: string;
   /** Whether to look if the context should be compacted first. */
   compact?: boolean;
 }
@@ -27,7 +31,10 @@ export interface BoughtReply {
 export interface ModelCallPlan {
   model: string;
   priceVersion: string;
+  /** The prompt's tokens, an upper bound. */
   inputTokens: number;
+  /** They were bounded by what is sent; otherwise the provider counted them. */
+  isBound?: true;
   maxOutputTokens: number;
   amountUsd: string;
   /** The least of use: the prompt and a short answer. */
@@ -81,7 +88,7 @@ export interface ModelReply {
 
 /** Runs on the runs queue. */
 export interface LlmActivities {
-  /** Counts the prompt's tokens (free) and prices the call. */
+  /** Bounds the prompt's tokens, or has them counted (free), and prices the call. */
   prepareModelCall(request: PrepareModelCall): Promise<ModelCallPlan>;
   /** The paid call: claims, streams, keeps what came. */
   callModel(request: CallModel): Promise<ModelReply>;

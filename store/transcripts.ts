@@ -164,6 +164,19 @@ export async function readStep(pool: Pool, { tenantId, runId, step }: RunKey & {
   });
 }
 
+/** What the operation that bought the last reply of a run kept with it; undefined where there is none. */
+export async function readLastResult(pool: Pool, { tenantId, runId }: RunKey): Promise<unknown> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ result: unknown }>(
+      `SELECT r.outcome_result AS result FROM copilot_internal.transcript_messages m
+       LEFT JOIN copilot_internal.reservations r ON r.tenant_id = m.tenant_id AND r.operation_id = m.operation_id
+       WHERE m.run_id = $1 AND m.role = 'assistant' ORDER BY m.sequence DESC LIMIT 1`,
+      [runId],
+    );
+    return rows[0]?.result ?? undefined;
+  });
+}
+
 /** Writes one message and the event that tells of it. */
 export async function appendToTranscript(
   pool: Pool,

@@ -6,10 +6,11 @@ import { compactionLimit, lastSummarised } from '../../core/agent/compaction';
 import { contextWindowTokens } from '../../core/agent/context-windows';
 import { storableText } from '../../core/storable';
 import { asTenant } from '../../store/pool';
-import { appendRunEvent } from '../../store/runs';
+import { appendRunEvent, type Run } from '../../store/runs';
 import { writeCompaction } from '../../store/transcripts';
 import type { CompactContext, ModelCallPlan, PrepareCompaction } from '../../contracts/llm';
-import { makePaidCall, planCall, type LlmDependencies } from './paid-call';
+import { makePaidCall, type LlmDependencies } from './paid-call';
+import { planCall } from './plan-call';
 import { isLong, readContext, textBlock, type Context } from './prompt';
 import type { Block, Prompt } from './model-provider';
 
@@ -25,6 +26,10 @@ const instructions =
   'summary in its place. Keep what was asked and decided, names, figures, file paths, what was tried and failed, and what is ' +
   'still open. Leave out greetings and what was superseded. Write plain sentences, nothing else.';
 
+/** A run's context is compacted when it has more tokens than this. */
+export const compactionLimitOf = ({ options }: Run, model: string): number =>
+  compactionLimit(options.compaction ?? {}, contextWindowTokens(model));
+
 /**
  * What there is to do before a call of this size: nothing; `shortened` when tool results were shortened just now, so that
  * the prompt is to be counted anew; or a summary up to a message.
@@ -34,7 +39,7 @@ export async function findCompaction(
   { context, plan }: { context: Context; plan: ModelCallPlan },
 ): Promise<'shortened' | { throughSequence: number } | undefined> {
   const { run, messages, shortenedThrough } = context;
-  const limit = compactionLimit(run.options.compaction ?? {}, contextWindowTokens(plan.model));
+  const limit = compactionLimitOf(run, plan.model);
   if (plan.inputTokens <= limit) return undefined;
   const cuttable = messages.map(({ sequence, content }) => ({
     sequence,

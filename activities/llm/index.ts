@@ -1,10 +1,10 @@
 /** The model activities: plan a call (free), make it (paid), keep what came. */
-import { formatUsd } from '../../core/money';
+import { formatUsd, parseAmountUsd } from '../../core/money';
 import { usageOf } from '../../core/prices/usage';
 import type { Pool } from '../../store/pool';
 import { appendRunEvent, type RunKey } from '../../store/runs';
 import { dropDeltas } from '../../store/reply-deltas';
-import { readStep, writeReply, type KeptReply, type StepRecord } from '../../store/transcripts';
+import { readLastResult, readStep, writeReply, type KeptReply, type StepRecord } from '../../store/transcripts';
 import type {
   BoughtReply,
   CallModel,
@@ -15,10 +15,12 @@ import type {
 } from '../../contracts/llm';
 import { failure } from '../failures';
 import { withHeartbeats } from '../heartbeat';
-import { compactContext, findCompaction, prepareCompaction } from './compaction';
+import { compactContext, compactionLimitOf, findCompaction, prepareCompaction } from './compaction';
 import type { Block } from './model-provider';
-import { makePaidCall, planCall, toolCallsIn, type LlmDependencies, type PaidReply } from './paid-call';
+import { makePaidCall, toolCallsIn, type LlmDependencies, type PaidReply } from './paid-call';
+import { planCall, roomOf, type Bound } from './plan-call';
 import { promptOf, readContext } from './prompt';
+import type { CountedPrompt } from './prompt-bound';
 
 export type { LlmDependencies } from './paid-call';
 
@@ -33,7 +35,7 @@ export function createLlmActivities(dependencies: LlmDependencies): LlmActivitie
 
 async function prepareModelCall(dependencies: LlmDependencies, request: PrepareModelCall): Promise<ModelCallPlan> {
   const { pool, codeLanguages } = dependencies;
-  const { tenantId, runId, step, model, maxOutputTokens, inputTokens, compact = false } = request;
+  const { tenantId, runId, step, model, maxOutputTokens, inputTokens, compact = false, count = false } = request;
   const known = step === undefined ? undefined : await stepOnRecord(pool, { tenantId, runId, step });
   if (known) {
     const nothing = { priceVersion: '', inputTokens: 0, maxOutputTokens, amountUsd: '0', minimumUsd: '0' };
@@ -41,13 +43,31 @@ async function prepareModelCall(dependencies: LlmDependencies, request: PrepareM
   }
   const planFor = async (): Promise<ModelCallPlan> => {
     if (inputTokens !== undefined) return planCall(dependencies, { model, maxOutputTokens, prompt: inputTokens });
-    const context = await readContext(pool, request);
-    const plan = await planCall(dependencies, { model, maxOutputTokens, prompt: promptOf(context, codeLanguages) });
+    const [context, bound] = await Promise.all([
+      readContext(pool, request),
+      count ? undefined : boundOf(pool, request),
+    ]);
+    const tokensMax = compact ? compactionLimitOf(context.run, model) : undefined;
+    const prompt = promptOf(context, codeLanguages);
+    const plan = await planCall(dependencies, {
+      model,
+      maxOutputTokens,
+      prompt,
+      bound: bound && { ...bound, tokensMax },
+    });
     const compaction = compact ? await findCompaction(dependencies, { context, plan }) : undefined;
     if (compaction === 'shortened') return planFor();
     return { ...plan, ...(compaction ? { compaction } : {}) };
   };
   return planFor();
+}
+
+/** What a bound of a call's prompt starts from, and has to stay within. */
+async function boundOf(pool: Pool, request: PrepareModelCall): Promise<Bound> {
+  const [last, quotaUsd] = await Promise.all([readLastResult(pool, request), roomOf(pool, request)]);
+  const { prompt: base } = (last ?? {}) as CountedPrompt;
+  const { leftUsd } = request;
+  return { base, quotaUsd, leftUsd: leftUsd === undefined ? undefined : parseAmountUsd(leftUsd) };
 }
 
 /** The reply of a step that is there already. @throws ApplicationFailure `superseded` when the run has gone on without one. */
@@ -64,7 +84,10 @@ const gone = (step: number, what: string): Error =>
 
 /** What was answered to the workflow; where that is not on record, what the content says of it. */
 function modelReplyOf({ result, content }: NonNullable<StepRecord['reply']>): ModelReply {
-  if (result) return result as ModelReply;
+  if (result) {
+    const { prompt: _, ...reply } = result as ModelReply & CountedPrompt;
+    return reply;
+  }
   const toolCalls = toolCallsIn(content as Block[]);
   return { stopReason: toolCalls.length > 0 ? 'tool_use' : 'end_turn', toolCalls, usage: usageOf(), costUsd: '0' };
 }

@@ -1,82 +1,34 @@
-/** One model call: priced and counted for free beforehand, then made with a claimed grant, and what came of it written. */
+/** One model call that was planned (plan-call.ts): made with a claimed grant, and what came of it written. */
 import { CancelledFailure, Context } from '@temporalio/activity';
 import type { Logger } from '../../telemetry/log';
 import { formatUsd, maxUsd, parseAmountUsd, type Usd } from '../../core/money';
-import { findModelPrice, type ModelPrice } from '../../core/prices/prices';
+import type { ModelPrice } from '../../core/prices/prices';
 import { priceCall, type PricedCall } from '../../core/prices/price-call';
-import { estimateModelCall, maxOutputTokensFor } from '../../core/prices/pricing';
+import { maxOutputTokensFor } from '../../core/prices/pricing';
 import { storable } from '../../core/storable';
-import { usageOf, type ModelUsage } from '../../core/prices/usage';
+import { promptTokens, usageOf, type ModelUsage } from '../../core/prices/usage';
 import type { Pool, PoolClient } from '../../store/pool';
 import type { NewOutcome } from '../../store/outcomes';
-import type { PriceList } from '../../store/prices';
 import { countModelCall } from '../../telemetry/metrics';
 import type { Claim, PaidCalls, UnpricedOutcome } from '../budget/paid-calls';
 import type { ModelCallPlan, ModelReply, ToolCall } from '../../contracts/llm';
-import { asFailure, failure } from '../failures';
+import { failure } from '../failures';
 import { callSignal } from '../own-time';
 import type { CodeLanguage } from './instructions';
 import { failBilled } from './failed-call';
-import type { Block, ModelProvider, ModelProviders, Prompt, StreamedReply } from './model-provider';
+import type { Block, ModelProvider, Prompt, StreamedReply } from './model-provider';
+import { providerOf, tokensForPartial, type Market } from './plan-call';
+import { trueCountOf, type CountedPrompt } from './prompt-bound';
 import type { ReplyFeed } from './reply-feed';
 
-export interface LlmDependencies {
+export interface LlmDependencies extends Market {
   pool: Pool;
-  providers: ModelProviders;
-  prices: () => Promise<PriceList>;
   paidCalls: PaidCalls;
   log: Logger;
   codeLanguages: readonly CodeLanguage[];
   feed: ReplyFeed;
   /** A stream that is silent for this long is ended. */
   streamIdleMs?: number;
-}
-
-/** The shortest answer that is of any use. */
-const outputTokensMin = 256;
-
-/** Providers call their count an estimate, so a little is added before it is priced. */
-const withMargin = (tokens: number): number => Math.ceil(tokens * 1.02) + 16;
-
-function providerOf({ providers }: LlmDependencies, { provider, model }: ModelPrice): ModelProvider {
-  const found = providers[provider];
-  if (found) return found;
-  throw failure(
-    'provider_credentials',
-    `The workers have no key of ${provider}, which serves ${model}. No call was made and nothing was reserved.`,
-  );
-}
-
-/** Counts and prices a call; one that was counted before, by the number, is priced anew. */
-export async function planCall(
-  dependencies: LlmDependencies,
-  { model, maxOutputTokens, prompt }: { model: string; maxOutputTokens: number; prompt: Prompt | number },
-): Promise<ModelCallPlan> {
-  const { models } = await dependencies.prices();
-  let provider: ModelProvider | undefined;
-  try {
-    // The price first: a model that has none is refused before anybody hears of it.
-    const price = findModelPrice(models, { model, at: Date.now() });
-    provider = providerOf(dependencies, price);
-    const inputTokens = typeof prompt === 'number' ? prompt : withMargin(await provider.countTokens(model, prompt));
-    const minimumTokens = Math.min(outputTokensMin, maxOutputTokens);
-    const modifiers = provider.modifiersFor(price);
-    return {
-      model,
-      priceVersion: price.priceVersion,
-      inputTokens,
-      maxOutputTokens,
-      amountUsd: formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens, modifiers })),
-      minimumUsd: formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens: minimumTokens, modifiers })),
-    };
-  } catch (error) {
-    const known = asFailure(error, ['unpriced_model', 'unpriced_usage', 'invalid_price']);
-    if (known !== error || !provider) throw known;
-    const failed = provider.failureOf(error, { outputBegan: false });
-    if (failed.billed === 'no' && !failed.retry) throw failure(failed.code, failed.message);
-    // Counting is free, so Temporal repeats it.
-    throw new Error(`The prompt could not be counted: ${failed.code}.`, { cause: (error as Error).name });
-  }
 }
 
 /** What a paid call brought. */
@@ -98,6 +50,7 @@ export interface PaidCall {
   /** What the ledger calls it. */
   kind: 'llm.call' | 'compaction';
   plan: ModelCallPlan;
+  grantedUsd: string;
   prompt: Prompt;
   onText?: (text: string) => void;
   /** Written together with the outcome. */
@@ -112,9 +65,11 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   const price = models.find((candidate) => candidate.priceVersion === plan.priceVersion);
   if (!price) throw failure('unpriced_model', `The price ${plan.priceVersion} is gone. No call was made.`);
   const provider = providerOf(dependencies, price);
+  const isPartial = parseAmountUsd(call.grantedUsd) < parseAmountUsd(plan.amountUsd);
+  const inputTokens = isPartial ? await tokensForPartial(provider, plan, prompt) : plan.inputTokens;
   const claim = await paidCalls.claim(call);
   await paidCalls.atPoint('llm.claimed');
-  const maxOutputTokens = maxTokens({ price, provider }, plan, claim);
+  const maxOutputTokens = maxTokens({ price, provider }, { ...plan, inputTokens }, claim);
   const startedMs = performance.now();
   const streamed = await provider.stream(
     { model: plan.model, price, prompt, maxOutputTokens },
@@ -140,7 +95,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
     countModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' });
     return giveUp(dependencies, { call, claim, streamed, provider });
   }
-  const reply = await keepReply(dependencies, { call, claim, priced, streamed, maxOutputTokens });
+  const reply = await keepReply(dependencies, { call, claim, priced, price, streamed, maxOutputTokens });
   countModelCall({ ...counted, outcome: priced.isPriced ? 'ok' : 'unpriced', usage: reply.usage });
   const { tenantId, runId, operationId } = call;
   const { costUsd } = reply;
@@ -176,10 +131,15 @@ interface Answered {
   call: PaidCall;
   claim: Claim;
   priced: PricedCall;
+  price: ModelPrice;
   provider: ModelProvider;
   streamed: StreamedReply;
   maxOutputTokens: number;
 }
+
+/** What the provider counted the prompt as, for the calls that go on from it. */
+const countedBy = ({ kind, prompt }: PaidCall, price: ModelPrice, usage: ModelUsage): CountedPrompt =>
+  kind === 'llm.call' ? { prompt: trueCountOf(prompt, price, promptTokens(usage)) } : {};
 
 /** The tools that an answer calls for. */
 export const toolCallsIn = (content: readonly Block[]): ToolCall[] =>
@@ -191,7 +151,7 @@ export const toolCallsIn = (content: readonly Block[]): ToolCall[] =>
  */
 async function keepReply(
   { paidCalls, log }: LlmDependencies,
-  { call, claim, priced, streamed, maxOutputTokens }: Omit<Answered, 'provider'>,
+  { call, claim, priced, price, streamed, maxOutputTokens }: Omit<Answered, 'provider'>,
 ): Promise<ModelReply> {
   const { tenantId, runId, operationId, keep } = call;
   const { grantedUsd } = claim;
@@ -223,7 +183,7 @@ async function keepReply(
   }
   const outcome: NewOutcome | UnpricedOutcome =
     unpriced === undefined
-      ? { billed: true, costUsd, usage, result }
+      ? { billed: true, costUsd, usage, result: { ...result, ...countedBy(call, price, usage) } }
       : {
           ...(costUsd > grantedUsd ? { billed: true, costUsd, isUnverified: true } : { billed: 'unknown' }),
           usage: { ...usage, unpriced, reported: streamed.usage },

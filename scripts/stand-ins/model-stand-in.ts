@@ -1,6 +1,6 @@
 /**
  * What the stand-ins for providers of models share: counters, knobs and faults, and what they answer (see script.ts). Each
- * has a wire format of its own, the real one. Token counts are about four characters each.
+ * has a wire format of its own, the real one.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -95,7 +95,15 @@ export interface WireFormat {
 }
 
 export const codeHash = (code: string): string => createHash('sha256').update(code).digest('hex');
-const tokensIn = (value: unknown): number => Math.max(1, Math.ceil(JSON.stringify(value ?? '').length / 4));
+
+/** A token is about four characters of English, as the providers document it, and about two bytes of what is not ASCII. */
+function tokensIn(value: unknown): number {
+  const json = JSON.stringify(value ?? '');
+  const others = Buffer.byteLength(json.replace(/[\0-\x7f]+/g, ''));
+  const ascii = Buffer.byteLength(json) - others;
+  return Math.max(1, Math.ceil((ascii + 2 * others) / 4));
+}
+
 export const pieces = (text: string): string[] => text.match(/[\s\S]{1,200}/g) ?? [];
 
 export async function startModelStandIn<R>(

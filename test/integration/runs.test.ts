@@ -42,6 +42,20 @@ describe('a run', () => {
     expect(stack.e2b.calls().alive).toEqual([]);
   });
 
+  test('with money enough asks no provider to count, reserves no less than is billed, and its later calls start from what was', async () => {
+    const before = stack.anthropic.calls();
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'It is 1.' }];
+    const run = await stack.run({ tenantId: await stack.tenant('5'), task, file });
+    expect(run.status).toBe('completed');
+    expect(stack.anthropic.calls()).toMatchObject({ countTokens: before.countTokens, billable: before.billable + 2 });
+    const calls = run.steps.filter(({ kind }) => kind === 'llm.call');
+    for (const { requestedUsd, committedUsd } of calls)
+      expect(Number(requestedUsd)).toBeGreaterThanOrEqual(Number(committedUsd));
+    // The second prompt is longer than the first, of which the provider has said by then how long it is.
+    const [first, second] = calls.map(({ requestedUsd }) => Number(requestedUsd));
+    expect(second).toBeLessThan(first ?? 0);
+  });
+
   test('a changed cell of its file changes its answer', async () => {
     const tenantId = await stack.tenant('5');
     const [before, after] = await Promise.all([
@@ -174,12 +188,17 @@ describe('a run', () => {
   test('is told by the provider that it was not billed: the reservation is released and the step tried again', async () => {
     stack.anthropic.knobs.failNext = [{ type: 'status', status: 529 }];
     const tenantId = await stack.tenant('5');
+    const before = stack.anthropic.calls();
     const run = await stack.run({ tenantId });
     expect(run.status).toBe('completed');
     expect(run.steps.map(({ attempt, settlement, committedUsd }) => [attempt, settlement, committedUsd])).toEqual([
       [1, 'released', null],
       [2, 'actual', run.costUsd],
     ]);
+    // What is asked for once more is asked for by the provider's count, which is less.
+    expect(stack.anthropic.calls().countTokens).toBe(before.countTokens + 1);
+    const [first, second] = run.steps.map(({ requestedUsd }) => Number(requestedUsd));
+    expect(second).toBeLessThan(first ?? 0);
   });
 
   test('whose stream breaks before its usage is known is charged the estimate, unverified, and goes on', async () => {

@@ -22,7 +22,7 @@ import type {
   ToolCall,
 } from '../../contracts/llm';
 import type { ErrorCode } from '../../core/errors';
-import { formatUsd, parseAmountUsd, sumUsd } from '../../core/money';
+import { formatUsd, maxUsd, parseAmountUsd, sumUsd } from '../../core/money';
 import type { ApprovalDesk } from './approvals';
 import { failureOf, failureWith, isCancellation } from '../failures';
 import type { AgentRunInput } from '../../contracts/messages';
@@ -127,8 +127,10 @@ export class AgentLoop {
     }
     const asked = (): PaidStep => ({ ...paidCall('llm.call', step, plan), ...limits });
     const planAgain = async (): Promise<PaidStep> => {
-      const { compaction, inputTokens } = plan;
-      const priced = await this.llm.free.prepareModelCall({ ...this.request(model), inputTokens });
+      const { compaction, inputTokens, isBound } = plan;
+      // What a bound could not pay for, a count may.
+      const known = isBound ? ({ count: true } as const) : { inputTokens };
+      const priced = await this.llm.free.prepareModelCall({ ...this.request(model), ...known });
       plan = { ...priced, ...(compaction ? { compaction } : {}) };
       return asked();
     };
@@ -148,8 +150,12 @@ export class AgentLoop {
   }
 
   private request(model: string): PrepareModelCall {
-    const { tenantId, runId, maxOutputTokens } = this.parts.input;
-    return { tenantId, runId, model, maxOutputTokens };
+    const { input, budget } = this.parts;
+    const { tenantId, runId, maxOutputTokens, maxCostUsd } = input;
+    const request = { tenantId, runId, model, maxOutputTokens };
+    if (maxCostUsd === undefined) return request;
+    const leftUsd = maxUsd(0n, parseAmountUsd(maxCostUsd) - parseAmountUsd(budget.spentUsd));
+    return { ...request, leftUsd: formatUsd(leftUsd) };
   }
 
   private async plan(step: number, model: string): Promise<ModelCallPlan> {
@@ -180,7 +186,7 @@ export class AgentLoop {
     });
     show(step, 'calling the model');
     if (!isSummedUp) return plan;
-    const { inputTokens } = await this.llm.free.prepareModelCall(this.request(plan.model));
+    const { inputTokens } = await this.llm.free.prepareModelCall({ ...this.request(plan.model), count: true });
     return { ...plan, inputTokens };
   }
 

@@ -1,0 +1,114 @@
+/**
+ * How many tokens a prompt has at most, told here from its bytes: no tokenizer in use makes more tokens of a text than it has bytes
+ * of UTF-8. What an earlier call of the same transcript was billed for stands for that part of it, and only what came since is
+ * bounded. Why so, and what was measured: docs/decisions/0045-estimate.md.
+ */
+import { createHash } from 'node:crypto';
+import type { Block, Prompt, PromptMessage, ToolSpec } from './model-provider';
+
+/** What providers add around what is sent, above what they document. */
+const overheads = {
+  promptTokens: 64,
+  /** Instructions of the provider's own for a prompt with tools: 530 is the most that one documents. */
+  toolsTokens: 1_024,
+  toolTokens: 64,
+  messageTokens: 16,
+  blockTokens: 64,
+  /** Around each value of what is structured: marks, spaces, a name that is repeated at the end. */
+  valueTokens: 16,
+};
+
+/** Whose tokens they are. */
+export interface Tokenized {
+  provider: string;
+  model: string;
+}
+
+/** What a provider said that the first messages of a prompt are, its instructions and tools included. */
+export interface TrueCount {
+  messages: number;
+  tokens: number;
+  /** Of all that was counted: another prompt is not told from it. */
+  fingerprint: string;
+}
+
+/** What is kept with a reply, beside what its workflow is told of it. */
+export interface CountedPrompt {
+  prompt?: TrueCount | undefined;
+}
+
+/**
+ * The true count of a prompt that was sent, for calls that go on from it. What was billed as nothing (a refusal, say) tells nothing of how
+ * long it is.
+ */
+export const trueCountOf = (prompt: Prompt, whose: Tokenized, tokens: number): TrueCount | undefined =>
+  tokens === 0
+    ? undefined
+    : { messages: prompt.messages.length, tokens, fingerprint: fingerprintOf(prompt, whose, prompt.messages.length) };
+
+/** An upper bound, and how much of it is no true count. */
+export interface PromptBound {
+  tokens: number;
+  roughTokens: number;
+}
+
+/** An upper bound of a prompt's tokens; a true count that is of another prompt, or of another model, is left aside. */
+export function boundPrompt(prompt: Prompt, whose: Tokenized, base?: TrueCount): PromptBound {
+  const { system, messages, tools } = prompt;
+  const added = (from: number): number =>
+    messages.slice(from).reduce((sum, message) => sum + messageTokensMax(message, whose), overheads.promptTokens);
+  if (base && base.messages <= messages.length && base.fingerprint === fingerprintOf(prompt, whose, base.messages)) {
+    const roughTokens = added(base.messages);
+    return { tokens: base.tokens + roughTokens, roughTokens };
+  }
+  const ofTools = tools.reduce(
+    (sum, tool) => sum + toolTokensMax(tool),
+    tools.length === 0 ? 0 : overheads.toolsTokens,
+  );
+  const tokens = textTokensMax(system) + ofTools + added(0);
+  return { tokens, roughTokens: tokens };
+}
+
+function fingerprintOf({ system, tools, messages }: Prompt, { provider, model }: Tokenized, count: number): string {
+  const counted = JSON.stringify([provider, model, system, tools, messages.slice(0, count)]);
+  return createHash('sha256').update(counted).digest('base64url');
+}
+
+const messageTokensMax = ({ content }: PromptMessage, whose: Tokenized): number =>
+  content.reduce((sum, block) => sum + blockTokensMax(block, whose), overheads.messageTokens);
+
+function blockTokensMax(block: Block, { provider }: Tokenized): number {
+  switch (block.type) {
+    case 'text':
+      return overheads.blockTokens + textTokensMax(block.text);
+    case 'tool_use': {
+      const { id, name, input, thoughtSignature = '' } = block;
+      return overheads.blockTokens + textTokensMax(id + name + thoughtSignature) + valueTokensMax(input);
+    }
+    case 'tool_result':
+      // Some providers name the tool again, whose name no provider lets be longer than 128 characters.
+      return overheads.blockTokens + 128 + textTokensMax(block.tool_use_id) + textTokensMax(block.content);
+    case 'opaque':
+      return block.provider === provider ? overheads.blockTokens + valueTokensMax(block.value) : 0;
+  }
+}
+
+const toolTokensMax = ({ name, description, inputSchema }: ToolSpec): number =>
+  overheads.toolTokens + textTokensMax(name) + textTokensMax(description) + valueTokensMax(inputSchema);
+
+/** Bytes as they are sent, or as some tokenizers rewrite them first: in their compatibility form, where that is longer. */
+function textTokensMax(text: string): number {
+  const bytes = Buffer.byteLength(JSON.stringify(text));
+  return bytes === text.length + 2 ? bytes : Math.max(bytes, Buffer.byteLength(JSON.stringify(text.normalize('NFKC'))));
+}
+
+/** What is structured may be shown to the model as JSON in ASCII, with spaces, or with marks around each value. */
+function valueTokensMax(value: unknown): number {
+  let values = 0;
+  const json = JSON.stringify(value ?? {}, (_, inner: unknown) => {
+    values += 1;
+    return inner;
+  });
+  const escaped = json.replace(/[\0-\x7f]+/g, '').length;
+  return json.length + 5 * escaped + values * overheads.valueTokens;
+}

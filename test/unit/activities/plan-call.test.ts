@@ -1,0 +1,108 @@
+/** When a bound of a prompt is enough, and when its provider is asked to count: only where the count could change something. */
+import { anthropicProvider } from '../../../activities/llm/anthropic';
+import type { Prompt } from '../../../activities/llm/model-provider';
+import { planCall, tokensForPartial, type Bound, type Market } from '../../../activities/llm/plan-call';
+import { parseUsd } from '../../../core/money';
+import { modelPriceFromRow } from '../../../core/prices/prices';
+import { startAnthropicStandIn, type AnthropicStandIn } from '../../../scripts/stand-ins';
+
+const model = 'claude-of-a-test';
+/** $1 and $5 a million; above 20,000 tokens of prompt twice that. */
+const price = modelPriceFromRow({
+  price_version: `anthropic/${model}@2026-01-04`,
+  provider: 'anthropic',
+  model,
+  effective_from: '2026-01-04T00:00:00Z',
+  input_usd_per_mtok: '1',
+  output_usd_per_mtok: '5',
+  cache_read_usd_per_mtok: null,
+  cache_write_5m_usd_per_mtok: null,
+  cache_write_1h_usd_per_mtok: null,
+  long_context_threshold_tokens: 20_000,
+  long_context_input_usd_per_mtok: '2',
+  long_context_output_usd_per_mtok: '10',
+  long_context_cache_read_usd_per_mtok: null,
+  long_context_cache_write_5m_usd_per_mtok: null,
+  long_context_cache_write_1h_usd_per_mtok: null,
+  web_search_usd_per_thousand: null,
+  multipliers: {},
+  notes: '',
+  source: 'a test',
+  source_date: '2026-01-04',
+});
+const saying = (chars: number): Prompt => ({
+  system: 'Help.',
+  tools: [],
+  messages: [{ role: 'user', content: [{ type: 'text', text: 'word '.repeat(chars / 5) }] }],
+});
+
+describe('a call', () => {
+  let standIn: AnthropicStandIn;
+  let market: Market;
+  beforeAll(async () => {
+    standIn = await startAnthropicStandIn();
+    const anthropic = anthropicProvider({ apiKey: 'stand-in', baseURL: standIn.url });
+    market = { providers: { anthropic }, prices: () => Promise.resolve({ models: [price], sandboxes: [] }) };
+  });
+  afterAll(() => standIn.stop());
+  const plan = async (prompt: Prompt, bound?: Bound, maxOutputTokens = 4_000) => {
+    const before = standIn.calls().countTokens;
+    const planned = await planCall(market, { model, maxOutputTokens, prompt, bound });
+    return { ...planned, counts: standIn.calls().countTokens - before };
+  };
+
+  // Of 8,000 characters the bound is some 8,200 tokens, and $0.0282 with the answer; the count is some 2,100, and $0.0221.
+  const cases: [what: string, bound: Bound | undefined, counts: number][] = [
+    ['is bounded where nothing limits it', {}, 0],
+    ['is bounded where the tightest quota holds it ten times over', { quotaUsd: parseUsd('0.29') }, 0],
+    ['is counted near the end of a quota', { quotaUsd: parseUsd('0.27') }, 1],
+    ['is counted when a quota is overdrawn', { quotaUsd: parseUsd('0.1') - parseUsd('0.2') }, 1],
+    ['is bounded within the run’s own limit', { leftUsd: parseUsd('0.029') }, 0],
+    ['is counted when the bound is beyond the run’s own limit', { leftUsd: parseUsd('0.028') }, 1],
+    ['is bounded below the size at which a context is compacted', { tokensMax: 8_500 }, 0],
+    ['is counted when the bound is above it', { tokensMax: 8_000 }, 1],
+    ['is counted when it is asked for', undefined, 1],
+  ];
+  test.each(cases)('%s', async (_, bound, counts) => {
+    const planned = await plan(saying(8_000), bound);
+    expect(planned.counts).toBe(counts);
+    expect(planned.isBound).toBe(counts === 0 ? true : undefined);
+    if (counts === 0) expect(planned.inputTokens).toBeGreaterThan(8_000);
+    else expect(planned.inputTokens).toBeLessThan(2_300);
+  });
+
+  test('is counted when only the bound is long enough for a dearer rate', async () => {
+    expect(await plan(saying(30_000), {})).toMatchObject({
+      counts: 1,
+      amountUsd: expect.stringMatching(/^0\.02/) as string,
+    });
+    expect(await plan(saying(15_000), {})).toMatchObject({ counts: 0 });
+  });
+
+  test('is counted when the bound of its prompt costs more than the longest answer, but not where it is short', async () => {
+    const base = { messages: 1, tokens: 15_000, fingerprint: '' };
+    expect(await plan(saying(10_000), {}, 2_100)).toMatchObject({ counts: 0 });
+    expect(await plan(saying(10_000), {}, 1_900)).toMatchObject({ counts: 1 });
+    expect(await plan(saying(10_000), { base }, 1_900)).toMatchObject({ counts: 1 });
+    expect(await plan(saying(7_000), {}, 1)).toMatchObject({ counts: 0 });
+  });
+
+  test('is priced anew for as many tokens as were counted before, and not counted again', async () => {
+    const { inputTokens } = await plan(saying(8_000));
+    const before = standIn.calls().countTokens;
+    const again = await planCall(market, { model, maxOutputTokens: 1_000, prompt: inputTokens });
+    expect(again.inputTokens).toBe(inputTokens);
+    expect(standIn.calls().countTokens).toBe(before);
+  });
+
+  test('that was bounded is counted when it is granted in part, so that its answer loses nothing to the bound', async () => {
+    const prompt = saying(8_000);
+    const provider = market.providers.anthropic as NonNullable<(typeof market.providers)['anthropic']>;
+    const bounded = await plan(prompt, {});
+    expect(await tokensForPartial(provider, bounded, prompt)).toBeLessThan(2_300);
+    const counted = await plan(prompt);
+    expect(await tokensForPartial(provider, counted, prompt)).toBe(counted.inputTokens);
+    const away = anthropicProvider({ apiKey: 'stand-in', baseURL: 'http://127.0.0.1:1' });
+    expect(await tokensForPartial(away, bounded, prompt)).toBe(bounded.inputTokens);
+  });
+});
