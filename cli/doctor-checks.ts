@@ -200,7 +200,7 @@ async function versionsOf(deployment: Deployment): Promise<Finding[]> {
   const current = versions.filter(({ percent }) => percent > 0).map(({ buildId }) => buildId);
   return [
     current.length > 0
-      ? ok('versions', `${current.join(' and ')} of ${versions.length} get the work.`)
+      ? ok('versions', `New work goes to ${current.join(' and ')}; ${versions.length} known.`)
       : wrong(
           'versions',
           `No version gets work. Promote one: npx spendlock workers promote ${versions[0]?.buildId ?? ''}`,

@@ -18,7 +18,7 @@ import {
   type Json,
   type QuotaOptions,
 } from './options';
-import { show, table, usd, when, type Column } from './output';
+import { show, table, usd, usdLeft, when, type Column } from './output';
 
 /** A limit with what was added to it until its period ends. */
 export const limitWords = ({ limitUsd, topupUsd }: Pick<QuotaView, 'limitUsd' | 'topupUsd'>): string =>
@@ -35,7 +35,7 @@ const columns: Column<QuotaView>[] = [
   },
   { name: 'spent', of: ({ spentUsd }) => usd(spentUsd), right: true },
   { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
-  { name: 'remaining', of: ({ remainingUsd }) => usd(remainingUsd), right: true },
+  { name: 'remaining', of: ({ remainingUsd }) => usdLeft(remainingUsd), right: true },
   { name: 'resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : `${when(resetsAt)} UTC`), extra: true },
 ];
 const leasedColumn: Column<PlatformQuotas['quotas'][number]>[] = [

@@ -1,6 +1,6 @@
 /** Tables for people, JSON for scripts. */
 import Table from 'cli-table3';
-import { formatUsd, formatUsdFixed, parseUsd } from '../core/money';
+import { floorUsd, formatUsd, formatUsdFixed, parseUsd } from '../core/money';
 
 /** What is shown of an amount. */
 const decimalsShown = 6;
@@ -16,6 +16,9 @@ export function usd(text: string | null | undefined): string {
   if (exact !== 0n && parseUsd(fixed) !== exact && /^-?0\.00/.test(fixed)) return usdInFull(text);
   return withSign(fixed.replace(/(\.\d\d\d*?)0+$/, '$1'));
 }
+
+/** The same of what is left: never more than there is. */
+export const usdLeft = (text: string): string => usd(formatUsd(floorUsd(parseUsd(text), decimalsShown)));
 
 /** A moment, to the minute, in UTC. */
 export const when = (moment: string | null | undefined): string =>

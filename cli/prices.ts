@@ -14,10 +14,13 @@ import { changesBetween, mergePrice, type PriceChange, type PriceFacts } from '.
 import { addSandboxPriceCommands } from './sandbox-prices';
 import { readPriceFile, type PriceFile } from './price-file';
 
+/** The day, and the time too where it is none's beginning: a day may have several versions. */
+const sinceWords = (moment: string): string => moment.slice(0, 19).replace('T00:00:00', '').replace('T', ' ');
+
 const columns: Column<PriceView>[] = [
   { name: 'provider', of: ({ provider }) => provider },
   { name: 'model', of: ({ model }) => model },
-  { name: 'since', of: ({ effectiveFrom }) => effectiveFrom.slice(0, 10) },
+  { name: 'since (UTC)', of: ({ effectiveFrom }) => sinceWords(effectiveFrom) },
   { name: 'in / Mtok', of: ({ inputUsd }) => usd(inputUsd), right: true },
   { name: 'out / Mtok', of: ({ outputUsd }) => usd(outputUsd), right: true },
   { name: 'cached', of: ({ cacheReadUsd }) => usd(cacheReadUsd), right: true },

@@ -7,7 +7,7 @@ import { client, everyPage } from './api';
 import { CommandError, failureOf } from './failures';
 import { removeWritten } from './files';
 import { author, example, type Json } from './options';
-import { show, table, usd, when, type Column } from './output';
+import { show, table, usd, usdLeft, when, type Column } from './output';
 import { limitWords } from './limits';
 import { exportTenant } from './tenant-export';
 
@@ -28,7 +28,7 @@ const standing: Column<Quota>[] = [
   { name: 'resource', of: ({ resourceType }) => resourceType },
   { name: 'period', of: ({ period }) => period },
   { name: 'limit', of: limitWords, right: true },
-  { name: 'remaining', of: ({ remainingUsd }) => usd(remainingUsd), right: true },
+  { name: 'remaining', of: ({ remainingUsd }) => usdLeft(remainingUsd), right: true },
   { name: 'heads for', of: ({ forecast }) => usd(forecast?.projectedUsd), right: true },
   { name: 'used up (UTC)', of: ({ forecast }) => when(forecast?.exhaustedAt), extra: true },
 ];

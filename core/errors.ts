@@ -186,7 +186,8 @@ export const errorCatalogue = {
   authority_unavailable: {
     httpStatus: 503,
     retry: true,
-    action: 'Try again in a moment under a new operation id; `/readyz` says what is missing. Nothing is held.',
+    action:
+      'Try again in a moment under a new operation id; nothing is held. Where it stays so, `npx spendlock doctor` says whether budget workers run.',
   },
   unavailable: { httpStatus: 503, retry: true, action: 'Try again in a moment; `/readyz` says what is missing.' },
   internal: { httpStatus: 500, retry: true, action: 'Report it with the request id; the log has the rest.' },

@@ -89,6 +89,13 @@ export function formatUsdFixed(usd: Usd, decimals: number): string {
   return sign + whole + (decimals === 0 ? '' : `.${digits.slice(-decimals)}`);
 }
 
+/** An amount without what is smaller than its last decimal, towards less: of what is left never more is shown than there is. */
+export function floorUsd(usd: Usd, decimals: number): Usd {
+  const unit = 10n ** BigInt(USD_DECIMALS - decimals);
+  const rest = usd % unit;
+  return usd - (rest < 0n ? rest + unit : rest);
+}
+
 /** The smallest of one or more amounts. */
 export const minUsd = (first: Usd, ...rest: Usd[]): Usd =>
   rest.reduce((least, usd) => (usd < least ? usd : least), first);

@@ -1,7 +1,7 @@
 /** What the pages are made of. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { asNumber, showUsd } from './money';
+import { asNumber, showLeft, showUsd } from './money';
 
 /** What the tab and the history call this page: the narrowest place first. */
 export function useTitle(...names: string[]): void {
@@ -11,11 +11,11 @@ export function useTitle(...names: string[]): void {
   }, [title]);
 }
 
-export function Usd({ amount }: { amount: string | null | undefined }) {
+export function Usd({ amount, isLeft = false }: { amount: string | null | undefined; isLeft?: boolean }) {
   if (amount === null || amount === undefined) return <span class="faint">–</span>;
   return (
     <span class="number" title={`$${amount}`}>
-      {showUsd(amount)}
+      {isLeft ? showLeft(amount) : showUsd(amount)}
     </span>
   );
 }

@@ -2,6 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { stateOf } from '../client/states';
 import { inWords, type Api, type CurrentKey, type Run } from './api';
+import { WorkflowLink } from './askers';
 import { difference, sum } from './money';
 import { Card, LiveMark, Moment, Problem, Status, Usd, useTitle } from './parts';
 
@@ -35,13 +36,9 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
         {run.endedAt === null && <LiveMark isLive={isLive} />}
         <span class="links">
           {links.workflow !== undefined && (
-            <a
-              href={links.workflow.replace('{workflowId}', encodeURIComponent(run.workflowId))}
-              rel="noreferrer"
-              target="_blank"
-            >
+            <WorkflowLink links={links} workflowId={run.workflowId}>
               Temporal UI
-            </a>
+            </WorkflowLink>
           )}
           {links.trace !== undefined && traceId != null && (
             <a href={links.trace.replace('{traceId}', traceId)} rel="noreferrer" target="_blank">

@@ -45,7 +45,7 @@ export function Shell({ place, session, onSignOut, children }: ShellProps) {
           {place.name === 'run' && <span>{place.runId.slice(0, 8)}</span>}
         </nav>
         <div class="tools">
-          <span class="faint">{isAdministration ? 'administration' : `key of ${session.tenantId}`}</span>
+          <span class="faint">{isAdministration ? 'administration' : `${session.role} of ${session.tenantId}`}</span>
           <button class="quiet" onClick={switchTheme}>
             Light / dark
           </button>

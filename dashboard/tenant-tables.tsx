@@ -1,6 +1,7 @@
 /** The tables of a tenant's page. */
 import { stateOf } from '../client/states';
-import type { Overview } from './api';
+import type { CurrentKey, Overview } from './api';
+import { Asker } from './askers';
 import { wholeLimitUsd } from './money';
 import { Meter, Moment, Status, Table, Usd } from './parts';
 import { runAddress } from './places';
@@ -21,12 +22,27 @@ export function Quotas({ quotas }: { quotas: readonly Quota[] }) {
         { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={wholeLimitUsd(quota)} /> },
         { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
         { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
-        { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} /> },
-        { name: 'Limit', isNumber: true, of: (quota) => <Usd amount={wholeLimitUsd(quota)} /> },
+        { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} isLeft /> },
+        { name: 'Limit', isNumber: true, of: (quota) => <Limit {...quota} /> },
         { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
         { name: 'Forecast', of: (quota) => forecastInWords(quota) },
       ]}
     />
+  );
+}
+
+/** A limit, and what was added to it until its period ends. */
+function Limit({ limitUsd, topupUsd }: Pick<Quota, 'limitUsd' | 'topupUsd'>) {
+  return (
+    <>
+      <Usd amount={limitUsd} />
+      {topupUsd !== '0' && (
+        <span title="topped up until the period ends">
+          {' '}
+          + <Usd amount={topupUsd} />
+        </span>
+      )}
+    </>
   );
 }
 
@@ -73,25 +89,29 @@ export function Runs({
 
 export function Holds({
   tenantId,
+  links,
   holds,
   contains,
 }: {
   tenantId: string;
+  links: CurrentKey['links'];
   holds: Overview['holds'];
   contains: Contains;
 }) {
   return (
     <Table
-      rows={holds.filter(({ runId, userId, model, kind }) => contains(runId, userId, model, kind))}
+      rows={holds.filter(({ runId, workflowId, userId, model, kind }) =>
+        contains(runId, workflowId, userId, model, kind),
+      )}
       keyOf={({ operationId }) => operationId}
       none="Nothing is held."
       columns={[
         { name: 'For', of: ({ kind, model }) => (model ? `${kind} · ${model}` : kind) },
-        { name: 'Run', of: ({ runId }) => <RunLink tenantId={tenantId} runId={runId} /> },
+        { name: 'Run', of: (hold) => <Asker tenantId={tenantId} links={links} {...hold} /> },
         { name: 'User', of: ({ userId }) => userId ?? <span class="faint">–</span> },
         {
-          name: 'State',
-          of: ({ claimed, runId }) => (claimed ? 'in use' : runId === null ? 'not told' : 'not used yet'),
+          name: 'Call',
+          of: ({ claimed, runId }) => (claimed ? 'under way' : runId === null ? 'not told' : 'not begun'),
         },
         { name: 'Since', of: ({ decidedAt }) => <Moment at={decidedAt} /> },
         { name: 'Until', of: ({ expiresAt }) => <Moment at={expiresAt} /> },
@@ -103,21 +123,25 @@ export function Holds({
 
 export function Denials({
   tenantId,
+  links,
   denials,
   contains,
 }: {
   tenantId: string;
+  links: CurrentKey['links'];
   denials: Overview['denials'];
   contains: Contains;
 }) {
   return (
     <Table
-      rows={denials.filter(({ runId, userId, model, reason }) => contains(runId, userId, model, reason))}
+      rows={denials.filter(({ runId, workflowId, userId, model, reason }) =>
+        contains(runId, workflowId, userId, model, reason),
+      )}
       keyOf={({ operationId }) => operationId}
       none="Nobody was refused."
       columns={[
         { name: 'When', of: ({ deniedAt }) => <Moment at={deniedAt} /> },
-        { name: 'Run', of: ({ runId }) => <RunLink tenantId={tenantId} runId={runId} /> },
+        { name: 'Run', of: (denial) => <Asker tenantId={tenantId} links={links} {...denial} /> },
         { name: 'User', of: ({ userId }) => userId ?? <span class="faint">–</span> },
         { name: 'Asked for', isNumber: true, of: ({ requestedUsd }) => <Usd amount={requestedUsd} /> },
         { name: 'Quota in the way', of: ({ quota }) => (quota ? quotaName(quota) : '–') },
@@ -149,11 +173,6 @@ export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
       ]}
     />
   );
-}
-
-function RunLink({ tenantId, runId }: { tenantId: string; runId: string | null }) {
-  if (runId === null) return <span class="faint">from outside</span>;
-  return <a href={runAddress(tenantId, runId)}>{runId.slice(0, 8)}</a>;
 }
 
 type QuotaName = Record<'scope' | 'scopeId' | 'resourceType' | 'period', string>;

@@ -1,14 +1,20 @@
 /** One tenant: what is left and until when, where it goes, who was refused and why, who holds money now. */
 import { useState } from 'preact/hooks';
 import { counted } from '../core/counted';
-import { useLive, type Api, type Overview } from './api';
+import { useLive, type Api, type CurrentKey, type Overview } from './api';
 import { BurnDown, mainQuota, SpendByDay } from './burn-down';
 import { sum } from './money';
 import { Card, Problem, Shares, Title, Usd, useTitle } from './parts';
 import { useRuns } from './run-list';
 import { Alerts, Denials, forecastInWords, Holds, Quotas, Runs, type Contains } from './tenant-tables';
 
-export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
+interface TenantPageProps {
+  api: Api;
+  links: CurrentKey['links'];
+  tenantId: string;
+}
+
+export function TenantPage({ api, links, tenantId }: TenantPageProps) {
   const { value, isLive, problem } = useLive<Overview>(
     api,
     `/v1/tenants/${encodeURIComponent(tenantId)}/overview/events`,
@@ -72,10 +78,10 @@ export function TenantPage({ api, tenantId }: { api: Api; tenantId: string }) {
           <Runs tenantId={tenantId} runs={runs} contains={contains} onMore={onMore} />
         </Card>
         <Card title="Money held now" wide>
-          <Holds tenantId={tenantId} holds={holds} contains={contains} />
+          <Holds tenantId={tenantId} links={links} holds={holds} contains={contains} />
         </Card>
         <Card title="Denials" wide>
-          <Denials tenantId={tenantId} denials={denials} contains={contains} />
+          <Denials tenantId={tenantId} links={links} denials={denials} contains={contains} />
         </Card>
         <Card title="Alerts" wide>
           <Alerts alerts={alerts} />

@@ -43,7 +43,7 @@ export function TenantsPage({ api }: { api: Api }) {
           { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
           { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
           { name: 'Limit', isNumber: true, of: ({ limitUsd }) => <Usd amount={limitUsd} /> },
-          { name: 'Remaining', isNumber: true, of: (tenant) => <Usd amount={remainingOf(tenant)} /> },
+          { name: 'Remaining', isNumber: true, of: (tenant) => <Usd amount={remainingOf(tenant)} isLeft /> },
           { name: 'State', of: ({ frozenReason }) => (frozenReason === null ? '' : <Status status="frozen" />) },
         ]}
       />

@@ -156,14 +156,19 @@ export const randomPassword = (): string => randomBytes(24).toString('base64url'
 async function main(): Promise<void> {
   const adminUrl = process.env.DATABASE_ADMIN_URL;
   const appPassword = process.env.SPENDLOCK_APP_PASSWORD;
-  if (process.argv.includes('--help') || !adminUrl || !appPassword) {
-    console.log(
+  const isAsked = process.argv.includes('--help');
+  if (isAsked || !adminUrl || !appPassword) {
+    const missing = Object.entries({ DATABASE_ADMIN_URL: adminUrl, SPENDLOCK_APP_PASSWORD: appPassword })
+      .filter(([, value]) => !value)
+      .map(([name]) => name);
+    if (!isAsked) console.error(`${missing.join(' and ')} must be set. Nothing was changed.\n`);
+    (isAsked ? console.log : console.error)(
       'Brings a Postgres database to the newest schema.\n\n' +
         '  DATABASE_ADMIN_URL      connection string of a role that may create roles and schemas\n' +
         '  SPENDLOCK_APP_PASSWORD  the password that the role spendlock_app gets\n\n' +
         'Example: DATABASE_ADMIN_URL=postgres://admin@localhost/spendlock SPENDLOCK_APP_PASSWORD=… npm run migrate',
     );
-    process.exitCode = process.argv.includes('--help') ? 0 : 2;
+    process.exitCode = isAsked ? 0 : 2;
     return;
   }
   await migrate({ adminUrl, appPassword, log: (line) => console.log(line) });

@@ -10,7 +10,16 @@ import { frozenOf, type Frozen } from './frozen';
 import { ownQuotasOf, type OwnQuotas } from './quotas';
 import { usageOf, type UsageLine } from './usage';
 
-const denialFields = ['operationId', 'runId', 'userId', 'kind', 'resource', 'model', 'requestedUsd'] as const;
+const denialFields = [
+  'operationId',
+  'runId',
+  'workflowId',
+  'userId',
+  'kind',
+  'resource',
+  'model',
+  'requestedUsd',
+] as const;
 
 /** A request that was refused money: by a quota, or because its payer is frozen. */
 export interface DenialRecord extends RequestView<(typeof denialFields)[number]> {

@@ -45,6 +45,8 @@ export interface ReservationRow {
   endedAt: Date | null;
   /** The trace that it was reserved in. */
   traceId: string | null;
+  /** The workflow that reserved it, where it is no run's. */
+  workflowId: string | null;
 }
 
 /** A view of rows that hold a request. */
@@ -87,6 +89,7 @@ const columns: Record<keyof ReservationRow, string> = {
   postedAt: 'posted_at',
   endedAt: 'ended_at',
   traceId: `split_part(trace_context ->> 'traceparent', '-', 2)`,
+  workflowId: `trace_context ->> 'workflowId'`,
 };
 
 /** What a query selects to read these fields. */
@@ -96,7 +99,10 @@ export const columnsOf = (fields: readonly (keyof ReservationRow)[]): string =>
 type Moment = 'decidedAt' | 'expiresAt' | 'postedAt' | 'endedAt';
 
 /** The row as `reservation_as_json` gives it to the decision: with moments in milliseconds. */
-export type ReservationJson = Omit<ReservationRow, Moment | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId'> & {
+export type ReservationJson = Omit<
+  ReservationRow,
+  Moment | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId' | 'workflowId'
+> & {
   [Field in Moment as `${Field}Ms`]: null extends ReservationRow[Field] ? number | null : number;
 };
 

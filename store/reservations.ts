@@ -70,7 +70,18 @@ export async function findKnown(
 }
 
 const viewFields = [
-  ...(['operationId', 'userId', 'runId', 'resource', 'kind', 'model', 'status', 'requestedUsd', 'grantedUsd'] as const),
+  ...([
+    'operationId',
+    'userId',
+    'runId',
+    'workflowId',
+    'resource',
+    'kind',
+    'model',
+    'status',
+    'requestedUsd',
+    'grantedUsd',
+  ] as const),
   ...(['committedUsd', 'overrunUsd', 'settlement', 'claimed', 'outcome', 'decidedAt', 'expiresAt', 'endedAt'] as const),
 ] as const;
 

@@ -37,7 +37,7 @@ export function createBudgetActivities({
 }: BudgetDependencies): BudgetActivities {
   return {
     async reserveQuickly({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer | null> {
-      const command: ReserveCommand = { type: 'reserve', ...request, ...traceContext() };
+      const command: ReserveCommand = { type: 'reserve', ...request, ...traceContext(ownWorkflow(request)) };
       const decided = await direct?.decide(tenantId, command);
       if (decided?.answer) return decided.answer;
       const answer = replies.wait(tenantId, command, quickReplyMs);
@@ -53,7 +53,7 @@ export function createBudgetActivities({
         type: 'reserve',
         ...request,
         replyTo: { ...workflowExecution, activityId },
-        ...traceContext(),
+        ...traceContext(ownWorkflow(request)),
       };
       await coalescer.send(tenantId, command);
       throw new CompleteAsyncError();
@@ -113,9 +113,14 @@ export function createBudgetActivities({
 /** Which execution of its workflow asks: one that was reset has another. */
 const executionId = (): string | undefined => Context.current().info.workflowExecution?.runId;
 
-/** The active span, as it travels with a command. Nothing when tracing is off. */
-function traceContext(): { traceContext?: Record<string, string> } {
-  const carrier: Record<string, string> = {};
+/** The workflow that asks, where it is none of a run or conversation: people look for it in Temporal UI. */
+function ownWorkflow({ runId }: Pick<ReserveRequest, 'runId'>): Record<string, string> {
+  const { workflowExecution } = Context.current().info;
+  return runId !== undefined || !workflowExecution ? {} : { workflowId: workflowExecution.workflowId };
+}
+
+/** The active span, as it travels with a command, and what else is said of who sends it. */
+function traceContext(carrier: Record<string, string> = {}): { traceContext?: Record<string, string> } {
   propagation.inject(context.active(), carrier);
   return Object.keys(carrier).length > 0 ? { traceContext: carrier } : {};
 }

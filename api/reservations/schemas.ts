@@ -66,11 +66,18 @@ export const releasedView = z.object({ operationId: z.string(), status: z.litera
 export const extendBody = z.strictObject({ ...ofTenant, ttlSeconds: z.number().gt(0).lte(604_800) });
 export const extendedView = z.object({ operationId: z.string(), expiresAt: z.string() });
 
+/** Who asked for an operation, where that is no run. */
+export const askingWorkflow = z
+  .string()
+  .nullable()
+  .openapi({ description: 'The id of the workflow that asked, where it is one of your own; else null.' });
+
 /** A reservation as it stands. */
 export const reservationView = z.object({
   operationId: z.string(),
   userId: z.string().nullable(),
   runId: z.string().nullable(),
+  workflowId: askingWorkflow,
   resource: z.enum(['llm', 'e2b']),
   kind: z.string(),
   model: z.string().nullable(),

@@ -113,8 +113,20 @@ function show(
       sentAt: alert.sentAt?.toISOString() ?? null,
     })),
     holds: holds.map(
-      ({ operationId, runId, userId, kind, resource, model, grantedUsd, claimed, decidedAt, expiresAt }) => ({
-        ...{ operationId, runId, userId, kind, resource, model, claimed },
+      ({
+        operationId,
+        runId,
+        workflowId,
+        userId,
+        kind,
+        resource,
+        model,
+        grantedUsd,
+        claimed,
+        decidedAt,
+        expiresAt,
+      }) => ({
+        ...{ operationId, runId, workflowId, userId, kind, resource, model, claimed },
         heldUsd: grantedUsd ?? '0',
         decidedAt: decidedAt.toISOString(),
         expiresAt: expiresAt?.toISOString() ?? null,

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { pageFields } from '../http/pages';
 import { alertView } from '../records/schemas';
+import { askingWorkflow } from '../reservations/schemas';
 import { usageView } from '../usage/schemas';
 import { frozenFields, moreUserQuotas, quotaView } from './schemas';
 
@@ -11,6 +12,7 @@ const at = z.string();
 const operationFields = {
   operationId: z.string(),
   runId: z.string().nullable(),
+  workflowId: askingWorkflow,
   userId: z.string().nullable(),
   kind: z.string(),
   resource: z.enum(['llm', 'e2b']),

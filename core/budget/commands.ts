@@ -20,7 +20,7 @@ export type ReplyAddress =
  */
 export type OnExpiry = 'release' | 'settle';
 
-/** W3C trace context of the caller, so that one trace leads through the authority. */
+/** W3C trace context of the caller, so that one trace leads through the authority; and `workflowId`, where a workflow asks that is no run. */
 export type TraceContext = Record<string, string>;
 
 /** Asks for money. Tenant, user, resource, amount, minimum and price version are what make two requests the same. */

@@ -152,6 +152,26 @@ describe('the dashboard', () => {
     expect(await share()).toBeLessThan(5);
   });
 
+  test('leads from a denial of a workflow of one’s own to Temporal UI, and says of what role the key is', async () => {
+    const tenantId = await stack.tenant('1');
+    for (const amountUsd of ['0.40', '2'])
+      await post('/v1/reservations', { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd });
+    const section = (name: string) => page.getByRole('region', { name });
+    const { key } = await createApiKey(stack.pool, { tenantId, role: 'reader' });
+    await signIn(key);
+    await page.getByText(`reader of ${tenantId}`).waitFor();
+    await section('Denials').getByText('from outside').waitFor();
+    await stack.admin.query(
+      `UPDATE copilot_internal.reservations SET trace_context = '{"workflowId": "geocode/42"}' WHERE tenant_id = $1`,
+      [tenantId],
+    );
+    await page.reload();
+    for (const name of ['Denials', 'Money held now']) {
+      const link = await section(name).getByRole('link', { name: 'geocode/42' }).getAttribute('href');
+      expect(link).toContain('/workflows/geocode%2F42');
+    }
+  });
+
   test('XE7: marks a step that cost more than was granted', async () => {
     const tenantId = await stack.tenant('10');
     stack.anthropic.knobs.usage = { output_tokens: 1_000_000 };
@@ -235,6 +255,11 @@ describe('the dashboard', () => {
     expect(await ground()).not.toBe(dark);
     await page.keyboard.press('d');
     expect(await ground()).toBe(dark);
+    await page.setViewportSize({ width: 800, height: 900 });
+    const outOfSight = await page.evaluate(
+      `(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector('section[aria-label="Quotas"] .scroll'))`,
+    );
+    expect(outOfSight).toBeLessThanOrEqual(0);
     await page.setViewportSize({ width: 390, height: 900 });
     await page.waitForTimeout(200);
     const overflow = await page.evaluate('document.documentElement.scrollWidth - window.innerWidth');

@@ -1,14 +1,23 @@
 /** How a tenant stands: one answer whose figures fit each other, a stream of its changes, and sums that are the ledger's. */
 import { randomUUID } from 'node:crypto';
+import { CompleteAsyncError } from '@temporalio/activity';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import fc from 'fast-check';
 import type { z } from '@hono/zod-openapi';
+import { createBudgetActivities } from '../../activities/budget';
 import type { OverviewView } from '../../api/tenants/overview-schemas';
 import type { usageView } from '../../api/usage/schemas';
+import { Coalescer } from '../../authority/client/coalescer';
+import { PendingReplies } from '../../authority/client/pending-replies';
+import { TemporalSignals } from '../../authority/client/signals';
+import type { ReserveRequest } from '../../contracts/budget';
+import { taskQueues } from '../../contracts/messages';
 import type { BindingQuota } from '../../core/budget/commands';
 import { forecast as forecastFrom } from '../../core/budget/forecast';
 import { parseUsd, sumUsd } from '../../core/money';
 import { usageGroups } from '../../core/usage-groups';
 import { addWaiter, removeWaiter } from '../../store/money-waiters';
+import { createLog } from '../../telemetry/log';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
@@ -119,6 +128,31 @@ describe('the overview of a tenant', () => {
     expect((await overviewOf(tenantId)).open).toMatchObject({ runs: 0, waitingForMoney: 1 });
     await removeWaiter(stack.pool, wait);
     expect((await overviewOf(tenantId)).open).toMatchObject({ waitingForMoney: 0 });
+  });
+
+  test('names the workflow of one’s own that was refused, and that holds money', async () => {
+    const tenantId = await stack.tenant('10');
+    const coalescer = new Coalescer({
+      signals: new TemporalSignals({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget }),
+    });
+    const log = createLog({ name: 'test', level: 'silent' });
+    const replies = new PendingReplies({ read: () => Promise.resolve([]), log });
+    const activities = createBudgetActivities({ pool: stack.pool, coalescer, replies, log });
+    const own = new MockActivityEnvironment({ workflowExecution: { workflowId: 'geocode/42', runId: randomUUID() } });
+    for (const amountUsd of ['11', '1']) {
+      const step = { resource: 'llm', amountUsd, priceVersion: 'geocoder', ttlSeconds: 60, kind: 'geocode' } as const;
+      const asked = { tenantId, operationId: randomUUID(), ...step };
+      await expect(own.run((request: ReserveRequest) => activities.reserve(request), asked)).rejects.toThrow(
+        CompleteAsyncError,
+      );
+    }
+    await coalescer.drain();
+    const overview = await until('both are decided', async () => {
+      const { denials, holds } = await overviewOf(tenantId);
+      return denials.length + holds.length === 2 && { denials, holds };
+    });
+    const askedBy = { runId: null, workflowId: 'geocode/42', kind: 'geocode' };
+    expect(overview).toMatchObject({ denials: [askedBy], holds: [askedBy] });
   });
 
   test('is sent at once, and again when it changes', async () => {

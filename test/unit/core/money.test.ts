@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import {
   divideRoundUp,
+  floorUsd,
   formatUsd,
   formatUsdFixed,
   MAX_USD_EXCLUSIVE,
@@ -131,6 +132,17 @@ describe('writing amounts', () => {
     [12_345_678_901_234_567n, 3, '12345.679'],
   ])('shows %s pico-dollars with %i decimals as %s', (usd, decimals, text) => {
     expect(formatUsdFixed(usd, decimals)).toBe(text);
+  });
+
+  it('floors to no more than there is, and less by no whole decimal', () => {
+    fc.assert(
+      fc.property(anyUsd, fc.integer({ min: 0, max: 12 }), (usd, decimals) => {
+        const floored = floorUsd(usd, decimals);
+        expect(floored % 10n ** BigInt(12 - decimals)).toBe(0n);
+        expect(usd - floored).toBeGreaterThanOrEqual(0n);
+        expect(usd - floored).toBeLessThan(10n ** BigInt(12 - decimals));
+      }),
+    );
   });
 
   it.each([-1, 13, 1.5, Number.NaN])('refuses to show %p decimals', (decimals) => {

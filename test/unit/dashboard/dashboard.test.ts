@@ -1,4 +1,4 @@
-import { axisDollars, difference, showUsd, sum } from '../../../dashboard/money';
+import { axisDollars, difference, showLeft, showUsd, sum } from '../../../dashboard/money';
 import { placeOf, runAddress, tenantAddress } from '../../../dashboard/places';
 
 describe('amounts as the dashboard shows them', () => {
@@ -30,6 +30,16 @@ describe('amounts as the dashboard shows them', () => {
     expect(axisDollars(value)).toBe(shown);
     // As wide as the axis is.
     expect(shown.length).toBeLessThanOrEqual(8);
+  });
+
+  test.each([
+    ['149.997692', '$149.99'],
+    ['2.3', '$2.30'],
+    ['0.048888', '$0.0488'],
+    ['0', '$0'],
+    ['-0.0055551', '−$0.00556'],
+  ])('%s that is left is %s, never more than there is', (amount, shown) => {
+    expect(showLeft(amount)).toBe(shown);
   });
 
   test('add up exactly', () => {
