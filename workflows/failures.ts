@@ -22,7 +22,7 @@ export interface KnownFailure {
  * The worker that runs the workflow cannot ask for money. It fails the workflow's task and never the workflow: nothing of the task is
  * in the history, so a worker that can goes on where it stood.
  */
-export class BudgetActivitiesMissingError extends Error {
+class BudgetActivitiesMissingError extends Error {
   override readonly name = 'BudgetActivitiesMissingError';
 }
 
