@@ -1,5 +1,5 @@
 /** The API as a Hono application: what every request passes, and the rooms with their routes. */
-import { OpenAPIHono } from '@hono/zod-openapi';
+import { OpenAPIHono, z } from '@hono/zod-openapi';
 import { randomUUID } from 'node:crypto';
 import { booksRoutes } from './books/routes';
 import { conversationRoutes } from './conversations/routes';
@@ -10,7 +10,7 @@ import { limitBodies, readJson } from './http/bodies';
 import type { ApiDependencies } from './http/context';
 import { crossOrigin } from './http/cross-origin';
 import { documents } from './http/documents';
-import { answerFailures, refuseUnfit } from './http/failures';
+import { answerFailures, nameTheFields, refuseUnfit } from './http/failures';
 import { limitRate } from './http/rate-limit';
 import { readinessRoutes } from './http/readiness';
 import type { ApiEnv } from './http/request';
@@ -50,6 +50,7 @@ const rooms = [
 ];
 
 export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
+  z.config({ customError: nameTheFields });
   const app = new OpenAPIHono<ApiEnv>({ defaultHook: refuseUnfit });
   app.use(async (c, next) => {
     c.set('requestId', randomUUID());

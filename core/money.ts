@@ -38,8 +38,9 @@ function shown(value: unknown): string {
 export function parseUsd(text: string): Usd {
   const match = typeof text === 'string' && text.length <= 64 ? decimalPattern.exec(text) : null;
   if (!match) {
+    const how = /\de[-+]?\d/i.test(String(text)) ? 'Write it out, without an exponent: ' : 'Write ';
     throw new MoneyError(
-      `${shown(text)} is not an amount in USD. Write a plain decimal string such as "12" or "0.0276".`,
+      `${shown(text)} is not an amount in USD. ${how}a plain decimal string such as "12" or "0.0276".`,
     );
   }
   const [, sign, whole = '', fraction = ''] = match;

@@ -123,9 +123,16 @@ function checkType(c: ApiContext): void {
   }
   const type = c.req.header('content-type')?.split(';', 1)[0]?.trim() ?? '';
   if (jsonType.test(type)) return;
+  if (type === '' && isWithoutBody(c)) {
+    const action = 'Send a JSON object, `{}` where it has nothing to say, with `Content-Type: application/json`.';
+    throw new ApiError('unsupported_media_type', 'The request came without a body. Nothing was done.', { action });
+  }
   const came = type === '' ? 'without a Content-Type' : `as ${JSON.stringify(type)}`;
   throw new ApiError('unsupported_media_type', `The body came ${came}. Nothing was done.`);
 }
+
+const isWithoutBody = (c: ApiContext): boolean =>
+  c.req.header('transfer-encoding') === undefined && Number(c.req.header('content-length') ?? 0) === 0;
 
 function jsonFrom(text: string): unknown {
   if (hasManyValues(text)) {

@@ -88,10 +88,13 @@ export const denialBody = ({ message, resource, quota, retryAfterSeconds }: Deni
   ...(retryAfterSeconds === undefined ? {} : { retryAfter: retryAfterSeconds }),
 });
 
+/** Of more than a whole limit, and of a quota that never resets. */
+const hopelessAction = 'Ask for less, or raise the quota that the error names: waiting does not help.';
+
 /** The same as it is answered. */
 export const deniedAnswer = (body: DenialBody, requestId: string): z.infer<typeof denialView> => ({
   ...body,
-  action: errorCatalogue.quota_exceeded.action,
+  action: body.retryAfter === undefined ? hopelessAction : errorCatalogue.quota_exceeded.action,
   requestId,
 });
 

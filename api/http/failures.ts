@@ -1,5 +1,5 @@
 /** How every failure is answered: what is wrong with a request, a denial, and what nobody foresaw. */
-import type { OpenAPIHono } from '@hono/zod-openapi';
+import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { HTTPException } from 'hono/http-exception';
 import { KeyEndedError, type KeyOwner } from '../../store/api-keys';
 import { isDatabaseAway, passesColumn } from '../../store/pool';
@@ -23,6 +23,14 @@ export const refuseUnfit: NonNullable<App['defaultHook']> = (result) => {
     onlyAmounts ? 'invalid_amount' : 'invalid_request',
     `${problems.map((problem) => problem.replace(/[.]$/, '')).join('; ')}. Nothing was done.`,
   );
+};
+
+/** What zod says of a field that there is not: also which there are, since most of them are typing errors. */
+export const nameTheFields: z.core.$ZodErrorMap = (issue) => {
+  if (issue.code !== 'unrecognized_keys' || !(issue.inst instanceof z.ZodObject)) return undefined;
+  const unknown = issue.keys.map((key) => JSON.stringify(key)).join(', ');
+  const known = Object.keys(issue.inst.shape).join(', ');
+  return `has no field ${unknown}; it takes ${known === '' ? 'none' : known}`;
 };
 
 /**

@@ -15,6 +15,7 @@ import type { ApiDependencies } from '../http/context';
 import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
 import { omitUndefined } from '../../core/omit-undefined';
+import { nextOf, noSuchReservation, refusalOf } from './refusals';
 import type { CommitBody, GrantView, ReserveBody } from './schemas';
 
 /** How long a release waits for the authority to have left its mark. */
@@ -81,11 +82,12 @@ export async function claim({ pool }: ApiDependencies, key: OperationKey & { cla
   const found = await findOperation(pool, key);
   if (!found) throw noSuchReservation(key);
   if (found.status === 'granted' && found.claimed)
-    throw new ApiError('claim_refused', 'The reservation is claimed by somebody else. No call may be made.', {
-      action: 'Make no call: it is for whoever claimed it. For a call of your own reserve under a new operation id.',
+    throw new ApiError('claim_refused', 'The reservation is claimed already. No call may be made.', {
+      action:
+        'Make no call: it is for whoever claimed it, which may have been yourself before a restart. For another call reserve under a new operation id.',
     });
   const how = found.status === 'granted' ? 'has run out' : `is ${found.status}`;
-  throw new ApiError('claim_refused', `The reservation ${how}. No call may be made.`);
+  throw new ApiError('claim_refused', `The reservation ${how}. No call may be made.`, nextOf(found.status));
 }
 
 /**
@@ -107,7 +109,7 @@ export async function commit(
     before = await dependencies.authority.writeOutcome(tenantId, item);
   }
   if (before.written || isSameCost(before, item.costUsd)) return { operationId, status: 'committed' };
-  throw refusalOf(before, { tenantId, operationId });
+  throw refusalOf(before, { tenantId, ...item });
 }
 
 type CallWithoutGrant = NonNullable<CommitBody['unreserved']>;
@@ -148,29 +150,13 @@ export async function release(
     before.outcome !== 'billed' &&
     (before.status === 'released' || before.status === 'expired' || before.outcome !== null);
   if (before.written || isReleased) return { operationId, status: 'released' };
-  if (before.status !== null) throw refusalOf(before, { tenantId, operationId });
+  if (before.status !== null) throw refusalOf(before, { tenantId, ...item });
   // Nobody has heard of it yet: the authority leaves the mark that its reserve will meet.
   if (await authority.releaseUnknown(tenantId, operationId, releaseTimeoutMs))
     return { operationId, status: 'released' };
   throw new ApiError(
     'authority_unavailable',
     'The authority did not answer. The release was sent and holds once it does.',
-  );
-}
-
-function refusalOf(before: OutcomeAnswer, key: OperationKey): ApiError {
-  if (before.status === null) return noSuchReservation(key);
-  if (before.claimedElsewhere) {
-    return new ApiError(
-      'claim_refused',
-      'The reservation was claimed under another claimToken than the request has. Nothing was recorded.',
-      { action: 'Send the `claimToken` that the claim was answered with. Whoever has none leaves it to the claim.' },
-    );
-  }
-  const cost = before.outcomeUsd === null ? '' : ` with a cost of $${before.outcomeUsd}`;
-  return new ApiError(
-    'operation_conflict',
-    `The reservation is ${before.outcome === 'billed' ? 'committed' : before.status}${cost}. It stands; nothing was changed.`,
   );
 }
 
@@ -186,6 +172,7 @@ export async function extend(
   throw new ApiError(
     'claim_refused',
     `The reservation ${found.status === 'granted' ? 'has run out' : `is ${found.status}`}; it was not extended.`,
+    nextOf(found.status),
   );
 }
 
@@ -194,6 +181,3 @@ export async function show({ pool }: ApiDependencies, key: OperationKey): Promis
   if (!found) throw noSuchReservation(key);
   return found;
 }
-
-const noSuchReservation = ({ tenantId, operationId }: OperationKey): ApiError =>
-  new ApiError('unknown_operation', `Tenant ${tenantId} has no reservation ${operationId}. Nothing was recorded.`);

@@ -152,6 +152,34 @@ describe('bad input', () => {
     expect([body.action, body.requestId]).toEqual([expect.stringMatching(/^[A-Z].+[.]$/), expect.any(String)]);
   });
 
+  test('a typing error in a field, a moment without its zone and a missing body are answered with what is right', async () => {
+    const told = async (method: string, path: string, body?: object) => {
+      const answer = await api.call(method, path, body === undefined ? {} : { body });
+      return `${answer.status} ${String(answer.body.message)}`;
+    };
+    const field = { tenantId, resource: 'llm', amountUsd: '1', operationId: randomUUID(), user_id: 'ada' };
+    expect(await told('POST', '/v1/reservations', field)).toMatch(
+      /^400 the request: has no field "user_id"; it takes operationId, tenantId, userId, .*[a-z][.] Nothing was done[.]$/,
+    );
+    const inside = { tenantId, task: 'Profile it.', file: { name: 'a.csv', contentBase64: 'YQ==', type: 'csv' } };
+    expect(await told('POST', '/v1/runs', inside)).toMatch(
+      /^400 file: has no field "type"; it takes name, contentBase64[.]/,
+    );
+    expect(await told('GET', `/v1/usage?tenantId=${tenantId}&from=2026-11-28T09:00:00`)).toMatch(
+      /^400 from: must be a moment such as 2026-12-01T08:00:00Z, [^;]+$/,
+    );
+    expect(await told('GET', `/v1/usage?tenantId=${tenantId}&from=yesterday`)).toMatch(/^400 from: [^;]+$/);
+    const headers = { authorization: `Bearer ${api.adminKey}` };
+    const bare = await fetch(`${api.url}/v1/reservations/${randomUUID()}/claim`, { method: 'POST', headers });
+    expect([bare.status, await bare.json()]).toMatchObject([
+      415,
+      {
+        message: 'The request came without a body. Nothing was done.',
+        action: expect.stringContaining('`{}`') as string,
+      },
+    ]);
+  });
+
   test('unsupported_media_type: a body that is compressed, and it says so', async () => {
     const body = gzipSync(JSON.stringify({ tenantId, task: 'Say something.' }));
     const headers = {

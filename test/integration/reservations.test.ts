@@ -83,6 +83,10 @@ describe('reservations over HTTP', () => {
     // The header is always there; without it clients of HTTP ask again within a second.
     expect(hopeless.retryAfter).toBe('3600');
     expect(hopeless.body).not.toHaveProperty('retryAfter');
+    expect([denied.body.action, hopeless.body.action]).toEqual([
+      expect.stringMatching(/^Wait for the period to end/),
+      expect.stringMatching(/waiting does not help[.]$/),
+    ]);
   });
 
   test('a grant in part when the whole does not fit', async () => {
@@ -165,6 +169,29 @@ describe('reservations over HTTP', () => {
     await sleep(1_300);
     expect(await end(granted, 'commit', { tenantId, costUsd: '1', claimToken })).toMatchObject({ status: 200 });
     expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '1', reservedUsd: '0' });
+  });
+
+  test('whoever may make no call is told what became of the reservation, and what to do', async () => {
+    const tenantId = await stack.tenant('10');
+    const [committed, released] = [await reserve(tenantId, '1'), await reserve(tenantId, '1')];
+    const denied = await reserve(tenantId, '100');
+    await end(committed, 'commit', { tenantId, costUsd: '1' });
+    await end(released, 'release', { tenantId });
+    await settled(tenantId);
+    const claimed = await reserve(tenantId, '1');
+    await end(claimed, 'claim', { tenantId });
+    const told = async (of: Answer, verb: 'claim' | 'commit', more: object = {}) => {
+      const { status, body } = await end(of, verb, { tenantId, ...more });
+      return [status, body.error, `${String(body.message)} ${String(body.action)}`];
+    };
+    const refused = (words: RegExp): unknown[] => [409, 'claim_refused', expect.stringMatching(words)];
+    expect(await told(committed, 'claim')).toEqual(refused(/is committed.* one was made, or may have been/));
+    expect(await told(claimed, 'claim')).toEqual(refused(/is claimed already.* before a restart/));
+    expect(await told(released, 'claim')).toEqual(refused(/is released.* ended before it was used/));
+    expect(await told(denied, 'claim')).toEqual(refused(/is denied.* nothing was granted/));
+    expect(await told(claimed, 'commit', { costUsd: '1' })).toEqual(refused(/has no claimToken.* budget reconcile/));
+    const claimToken = randomUUID();
+    expect(await told(claimed, 'commit', { costUsd: '1', claimToken })).toEqual(refused(/another claimToken/));
   });
 
   test('one tenant cannot end, see or spend what another reserved', async () => {

@@ -65,6 +65,10 @@ describe('reading amounts', () => {
     expect(() => parseUsd(text)).toThrow(/is not an amount in USD/);
   });
 
+  it.each(['1e-05', '2.5E-7', '1E+2'])('says that %s is to be written out, as Python and others do not', (text) => {
+    expect(() => parseUsd(text)).toThrow(`"${text}" is not an amount in USD. Write it out, without an exponent: `);
+  });
+
   it('refuses an amount finer than a pico-dollar, and says how many decimals are allowed', () => {
     expect(() => parseUsd('0.0000000000001')).toThrow(/has 13 decimals; an amount in USD has at most 12/);
   });

@@ -1,0 +1,38 @@
+/** What a caller is told whose reservation cannot be claimed, committed, released or extended. */
+import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
+import type { OperationKey } from '../../store/reservations';
+import { ApiError } from '../http/errors';
+
+/** What is to be done about a reservation that nobody can claim or extend any more, where that is not that it ended unused. */
+export const nextOf = (status: string): { action?: string } =>
+  status === 'committed'
+    ? {
+        action:
+          'Make no call: one was made, or may have been, and is charged. For another one reserve under a new operation id.',
+      }
+    : status === 'denied' || status === 'rejected'
+      ? { action: 'Make no call: nothing was granted. Reserve again under a new operation id.' }
+      : {};
+
+/** Why what was said of a call is not recorded. */
+export function refusalOf(before: OutcomeAnswer, { claimToken, ...key }: OperationKey & OutcomeItem): ApiError {
+  if (before.status === null) return noSuchReservation(key);
+  if (before.claimedElsewhere) {
+    const message =
+      claimToken === undefined
+        ? 'The reservation is claimed, and the request has no claimToken.'
+        : 'The reservation was claimed under another claimToken than the request has.';
+    return new ApiError('claim_refused', `${message} Nothing was recorded.`, {
+      action:
+        'Send the `claimToken` that the claim was answered with. Where it is lost: the hold runs out and is charged in full, and then `npx spendlock budget reconcile` settles it at what was billed.',
+    });
+  }
+  const cost = before.outcomeUsd === null ? '' : ` with a cost of $${before.outcomeUsd}`;
+  return new ApiError(
+    'operation_conflict',
+    `The reservation is ${before.outcome === 'billed' ? 'committed' : before.status}${cost}. It stands; nothing was changed.`,
+  );
+}
+
+export const noSuchReservation = ({ tenantId, operationId }: OperationKey): ApiError =>
+  new ApiError('unknown_operation', `Tenant ${tenantId} has no reservation ${operationId}. Nothing was recorded.`);
