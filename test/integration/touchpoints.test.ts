@@ -37,12 +37,13 @@ describe('the touchpoints with paid providers', () => {
     expect(sources.filter(({ text }) => imports.test(text)).map(({ name }) => name)).toEqual(allowed);
   });
 
-  test('the only other code that speaks HTTP is the webhook of alerts, the client of this API, and what Google’s SDK sends by', () => {
+  test('the only other code that speaks HTTP is the webhook of alerts, the client of this API, the look whether one answers here, and what Google’s SDK sends by', () => {
     const speaks = /\bfetch\(|^import (?!type ).*from '(node:)?https?'|axios|undici/m;
     expect(sources.filter(({ text }) => speaks.test(text)).map(({ name }) => name)).toEqual([
       'activities/llm/google.ts',
       'activities/notify/webhook.ts',
       'client/http.ts',
+      'cli/running-starts.ts',
     ]);
   });
 
