@@ -369,6 +369,11 @@ describe('the package in a strict project', () => {
       await stopWorker(careless);
       careless = await startCareless(false);
       await until('the first step is paid', async () => (await spentUsd()) === '0.005');
+      // Only the first attempt at a task is recorded as failed: what comes next must be a new one.
+      await until('the workflow waits for the signal', async () => {
+        const last = (await workflow.fetchHistory()).events?.at(-1);
+        return !!last?.workflowTaskCompletedEventAttributes;
+      });
       await stopWorker(careless);
 
       careless = await startCareless(true);
