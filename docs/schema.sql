@@ -789,6 +789,8 @@ GRANT EXECUTE ON FUNCTION load_budget_batch(text,uuid[],text[],integer) TO spend
 
 GRANT EXECUTE ON FUNCTION lock_quotas(text,text[]) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION lock_tenant(text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION look_after(integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION period_bounds(text,timestamp with time zone) TO spendlock_app;
@@ -1195,8 +1197,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.bar_mandate(p_tenant_id text, p_reas
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 BEGIN
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
+  IF NOT lock_tenant(p_tenant_id) THEN
     RETURN false;
   END IF;
   INSERT INTO mandates (tenant_id, barred_at, barred_reason)
@@ -1356,7 +1357,7 @@ DECLARE
   v_met boolean := true;
 BEGIN
   PERFORM lock_platform();
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  PERFORM lock_tenant(p_tenant_id);
   v_now := clock_timestamp();
   FOR v_need IN
     SELECT l.quota_id, sum(n."neededUsd") AS needed_usd, l.lease_of
@@ -1695,8 +1696,7 @@ BEGIN
     RETURN json_build_object('mandate', 'closed');
   END IF;
   -- The tenant's lock comes first: what is looked up before it may be of before another's decision.
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
+  IF NOT lock_tenant(p_tenant_id) THEN
     RETURN NULL;
   END IF;
   IF v_rules IS NOT NULL AND NOT is_mandated(p_tenant_id, v_rules) THEN
@@ -1778,8 +1778,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.lock_quotas(p_tenant_id text, p_user
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 BEGIN
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
+  IF NOT lock_tenant(p_tenant_id) THEN
     RETURN false;
   END IF;
   PERFORM add_leases(ARRAY[p_tenant_id])
@@ -1792,6 +1791,18 @@ BEGIN
   WHERE tenant_id = p_tenant_id AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (p_user_ids)))
   ORDER BY quota_id FOR NO KEY UPDATE;
   RETURN true;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.lock_tenant(p_tenant_id text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  RETURN FOUND;
 END
 $function$
 ;
@@ -2453,7 +2464,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.return_leases(p_tenant_id text)
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 BEGIN
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  PERFORM lock_tenant(p_tenant_id);
   UPDATE cost_quotas SET limit_usd = current_spend_usd + reserved_usd, updated_at = clock_timestamp()
   WHERE tenant_id = p_tenant_id AND lease_of IS NOT NULL AND limit_usd > current_spend_usd + reserved_usd;
 END

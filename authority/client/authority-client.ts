@@ -15,12 +15,13 @@ import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';
 import { findKnown } from '../../store/reservations';
 import { measureAnswer } from '../../telemetry/metrics';
+import { Askers, leftWith } from './askers';
 import { Coalescer } from './coalescer';
 import { processClock, settledWithin } from './clock';
 import { directDecisions } from './direct-decisions';
 import { KnownLooks } from './known-looks';
 import { OutcomeWriter } from './outcome-writer';
-import { PendingReplies } from './pending-replies';
+import { PendingReplies, placeOf } from './pending-replies';
 import { TemporalSignals } from './signals';
 
 /** Notifications are the rule; this is how long a lost one is missed. */
@@ -32,11 +33,23 @@ const drainMsMax = 5_000;
 /** Who has no answer by then asks again, each time after twice as long, give or take a quarter. */
 const askAgainMs = 2_000;
 
+/** How a caller asks for money. */
+interface AskOptions {
+  timeoutMs: number;
+  /** Whether it goes on without a grant where nobody answers. */
+  allow?: boolean;
+  /** Aborted when it has gone. */
+  gone?: AbortSignal;
+  /** It asks again for an answer that it did not hear. */
+  comesBack?: boolean;
+}
+
 export class AuthorityClient {
   private readonly coalescer: Coalescer;
   private readonly replies: PendingReplies;
   private readonly outcomes: OutcomeWriter;
   private readonly looks: KnownLooks;
+  private readonly askers = new Askers();
   private readonly listener: Listener;
   private readonly decisions: ReturnType<typeof directDecisions> | undefined;
   private waiters = 0;
@@ -72,44 +85,39 @@ export class AuthorityClient {
   /**
    * Asks for money. When the authority does not answer in time, the call is let through without a grant, on record, where
    * `allow` says so; otherwise undefined: nothing is held then, the request was released. What a caller that is gone was granted is
-   * released too, unless it `comesBack` for the answer.
+   * released too, unless it `comesBack` for the answer, or somebody else here asked for the same and uses it.
    */
-  async reserve(
+  async reserve(tenantId: string, asked: ReserveCommand, options: AskOptions): Promise<ReserveAnswer | undefined> {
+    const { gone, comesBack = false } = options;
+    const { operationId } = asked;
+    const leave = this.askers.enter(placeOf(tenantId, operationId));
+    let answer: ReserveAnswer | undefined;
+    try {
+      answer = await this.ask(tenantId, asked, options);
+      return answer;
+    } finally {
+      if (leave(leftWith(answer, { isGone: gone?.aborted === true && !comesBack })))
+        this.send(tenantId, { type: 'release', operationId });
+    }
+  }
+
+  private async ask(
     tenantId: string,
     asked: ReserveCommand,
-    {
-      timeoutMs,
-      allow = false,
-      gone,
-      comesBack = false,
-    }: { timeoutMs: number; allow?: boolean; gone?: AbortSignal; comesBack?: boolean },
+    { timeoutMs, allow = false, gone }: AskOptions,
   ): Promise<ReserveAnswer | undefined> {
     const { answer: direct, leftMs } = await this.decideDirectly(tenantId, asked, timeoutMs);
-    if (direct) {
-      if (gone?.aborted && !comesBack) this.send(tenantId, { type: 'release', operationId: asked.operationId });
-      return direct;
-    }
+    if (direct) return direct;
     const command = { ...asked, replyTo: { channel: this.channel, waiter: (this.waiters += 1) } };
     const waiting = this.replies.wait(tenantId, command, leftMs);
     this.send(tenantId, command, waiting);
-    const { operationId } = command;
-    // A caller that went away, or gave up, will never use what it is granted, unless it asked again meanwhile.
-    const release = (): void => {
-      if (!this.replies.isAwaited(tenantId, operationId)) this.send(tenantId, { type: 'release', operationId });
-    };
-    const stopAsking = this.askAgain(tenantId, command, waiting);
-    const answer = await waiting.finally(stopAsking);
-    if (!answer && allow && !gone?.aborted) {
-      this.dependencies.log.warn(
-        { tenantId, operationId },
-        'a call goes on without a grant: its authority did not answer, and its policy allows it',
-      );
-      return allowUnreserved(this.dependencies.pool, { tenantId, command: asked });
-    }
-    // One that was left behind may still come by a repeat that is on its way.
-    const isLeft = answer?.decision === 'rejected' && answer.code === 'authority_unavailable';
-    if (!answer || isLeft || (gone?.aborted && !comesBack)) release();
-    return answer;
+    const answer = await waiting.finally(this.askAgain(tenantId, command, waiting));
+    if (answer || !allow || gone?.aborted) return answer;
+    this.dependencies.log.warn(
+      { tenantId, operationId: asked.operationId },
+      'a call goes on without a grant: its authority did not answer, and its policy allows it',
+    );
+    return allowUnreserved(this.dependencies.pool, { tenantId, command: asked });
   }
 
   /** Under the tenant's mandate, where there is one. What is not decided in time, or not here, has the rest of the time. */

@@ -33,7 +33,7 @@ interface PendingReply {
 }
 
 /** Tenants choose the ids of their operations, so two may choose the same. A tenant's id has no space in it. */
-const placeOf = (tenantId: string, operationId: string): string => `${tenantId} ${inOneSpelling(operationId)}`;
+export const placeOf = (tenantId: string, operationId: string): string => `${tenantId} ${inOneSpelling(operationId)}`;
 
 export class PendingReplies {
   /** By tenant and operation. Several may wait for one, even with different requests: each gets its own answer. */
@@ -81,11 +81,6 @@ export class PendingReplies {
     // Counted once, also where an answer comes twice or after the time.
     measureAnswer((this.clock.nowMs() - askedAtMs) / 1_000, answer ? 'answered' : 'none');
     return answer;
-  }
-
-  /** Whether somebody here waits for an operation's answer. */
-  isAwaited(tenantId: string, operationId: string): boolean {
-    return this.waiting.has(placeOf(tenantId, operationId));
   }
 
   private forget(place: string, one: PendingReply): void {

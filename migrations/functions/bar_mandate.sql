@@ -5,8 +5,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.bar_mandate(p_tenant_id text, p_reas
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 BEGIN
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
+  IF NOT lock_tenant(p_tenant_id) THEN
     RETURN false;
   END IF;
   INSERT INTO mandates (tenant_id, barred_at, barred_reason)

@@ -18,7 +18,7 @@ DECLARE
   v_met boolean := true;
 BEGIN
   PERFORM lock_platform();
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  PERFORM lock_tenant(p_tenant_id);
   v_now := clock_timestamp();
   FOR v_need IN
     SELECT l.quota_id, sum(n."neededUsd") AS needed_usd, l.lease_of

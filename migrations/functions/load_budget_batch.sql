@@ -23,8 +23,7 @@ BEGIN
     RETURN json_build_object('mandate', 'closed');
   END IF;
   -- The tenant's lock comes first: what is looked up before it may be of before another's decision.
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
+  IF NOT lock_tenant(p_tenant_id) THEN
     RETURN NULL;
   END IF;
   IF v_rules IS NOT NULL AND NOT is_mandated(p_tenant_id, v_rules) THEN

@@ -6,8 +6,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.lock_quotas(p_tenant_id text, p_user
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 BEGIN
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
+  IF NOT lock_tenant(p_tenant_id) THEN
     RETURN false;
   END IF;
   PERFORM add_leases(ARRAY[p_tenant_id])

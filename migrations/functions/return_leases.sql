@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.return_leases(p_tenant_id text) RETU
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 BEGIN
-  PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  PERFORM lock_tenant(p_tenant_id);
   UPDATE cost_quotas SET limit_usd = current_spend_usd + reserved_usd, updated_at = clock_timestamp()
   WHERE tenant_id = p_tenant_id AND lease_of IS NOT NULL AND limit_usd > current_spend_usd + reserved_usd;
 END

@@ -101,6 +101,41 @@ describe('under a mandate', () => {
     expect(books.openReservations - before.openReservations).toBe(1);
   });
 
+  test('a caller that goes takes no grant away from another that asks for the same operation', async () => {
+    const tenantId = await mandated('10');
+    const operationId = randomUUID();
+    const gone = new AbortController();
+    const locked = await stack.admin.connect();
+    try {
+      await locked.query('BEGIN');
+      await locked.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
+      const headers = { authorization: `Bearer ${api.adminKey}`, 'content-type': 'application/json' };
+      const body = JSON.stringify({ operationId, tenantId, resource: 'llm', amountUsd: '1' });
+      const asked = { method: 'POST', headers, body, signal: gone.signal };
+      const goes = fetch(`${api.url}/v1/reservations`, asked).catch(() => 'gone');
+      const stays = reserve(tenantId, '1', { operationId });
+      await until('one of them waits for the lock', async () => {
+        const { rowCount } = await stack.admin.query(
+          `SELECT FROM pg_stat_activity WHERE application_name = 'spendlock-decisions' AND datname = current_database()
+             AND wait_event_type = 'Lock'`,
+        );
+        return rowCount === 1;
+      });
+      gone.abort();
+      expect(await goes).toBe('gone');
+      await sleep(100);
+      await locked.query('COMMIT');
+      expect(await stays).toMatchObject({ status: 201, body: { grantedUsd: '1' } });
+    } finally {
+      locked.release();
+    }
+    // A release would have gone by signal, which takes longer than a decision here.
+    await stack.signal(tenantId, [{ type: 'reload' }]);
+    await sleep(500);
+    const { body } = await api.call('GET', `/v1/reservations/${operationId}?tenantId=${tenantId}`);
+    expect(body.status).toBe('granted');
+  });
+
   test('once a recall has returned nothing is decided directly, until it is allowed again', async () => {
     const tenantId = await mandated('1000');
     let asking = true;

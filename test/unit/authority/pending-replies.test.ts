@@ -79,7 +79,6 @@ function scene({ lookMs = 0, broken }: Postgres = {}) {
   return {
     clock,
     replies,
-    awaited: (text: string) => replies.isAwaited(commandOf(text).tenantId, commandOf(text).command.operationId),
     told: () => told.join(' | '),
     looks: () => looks.join(' | '),
     play: async (steps: string): Promise<void> => {
@@ -209,17 +208,6 @@ describe('pending replies', () => {
     // Nobody waits any more, so nothing is looked for.
     await playing.clock.moveTo(playing.clock.nowMs() + 60_000);
     expect([playing.looks(), playing.clock.pending]).toEqual([looks ?? playing.looks(), 0]);
-  });
-
-  test('know who is awaited', async () => {
-    const { clock, play, awaited } = scene();
-    await play('0 ask a | 0 ask a$2');
-    expect([awaited('a'), awaited('A'), awaited('b'), awaited('other:a')]).toEqual([true, true, false, false]);
-    await play('5 post a');
-    expect(awaited('a')).toBe(true);
-    await play('40 end');
-    // Nobody waits, and nothing is due any more.
-    expect([awaited('a'), clock.pending]).toEqual([false, 0]);
   });
 
   test('an answer that nobody waits for is left alone', async () => {

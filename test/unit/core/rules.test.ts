@@ -33,6 +33,7 @@ function sources(): string[] {
     'is_mandated',
     'apply_quota_changes',
     'lock_quotas',
+    'lock_tenant',
   ];
   return [...[...seen].sort(), ...functions.map((name) => `migrations/functions/${name}.sql`)];
 }

@@ -1,0 +1,40 @@
+/** Who asks for one operation at once, and when what it was granted is given back. */
+import { Askers, type LeftWith } from '../../../authority/client/askers';
+
+/** Who comes (`+a`) and how who leaves (`a: a grant`), in order; answers after which of them it is released. */
+function released(steps: readonly string[]): string[] {
+  const askers = new Askers();
+  const leaving = new Map<string, (how: LeftWith) => boolean>();
+  return steps.filter((step) => {
+    const [who = '', how] = step.replace('+', '').split(': ');
+    if (how === undefined) leaving.set(who, askers.enter('acme a'));
+    return how !== undefined && leaving.get(who)?.(how as LeftWith);
+  });
+}
+
+test.each([
+  { what: 'who uses its grant keeps it', steps: ['+a', 'a: a grant'], after: [] },
+  { what: 'who has gone has it released', steps: ['+a', 'a: no use'], after: ['a: no use'] },
+  { what: 'nothing is released for who was denied', steps: ['+a', 'a: nothing'], after: [] },
+  { what: 'who still asks may use it', steps: ['+a', '+b', 'a: no use', 'b: a grant'], after: [] },
+  { what: 'who uses it and was answered first keeps it', steps: ['+a', '+b', 'b: a grant', 'a: no use'], after: [] },
+  { what: 'the last to go gives it back', steps: ['+a', '+b', 'a: no use', 'b: no use'], after: ['b: no use'] },
+  {
+    what: 'one that asked for something else under the same id, and was refused, keeps nobody’s grant',
+    steps: ['+a', '+b', 'a: no use', 'b: nothing'],
+    after: ['b: nothing'],
+  },
+  {
+    what: 'who asks after all have left is not counted with them',
+    steps: ['+a', 'a: a grant', '+b', 'b: no use'],
+    after: ['b: no use'],
+  },
+])('$what', ({ steps, after }) => {
+  expect(released(steps)).toEqual(after);
+});
+
+test('each operation has its own', () => {
+  const askers = new Askers();
+  const [one, other] = [askers.enter('acme a'), askers.enter('acme b')];
+  expect([one('no use'), other('a grant')]).toEqual([true, false]);
+});
