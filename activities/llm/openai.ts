@@ -6,6 +6,7 @@ import type {
   ResponseOutputItem,
   FunctionTool,
 } from 'openai/resources/responses/responses';
+import { isRegionalOpenAi, openAiRegion } from '../../core/prices/regions-openai';
 import { usageFromOpenAi } from '../../core/prices/usage-openai';
 import type { ProviderAccount } from './anthropic';
 import {
@@ -33,6 +34,7 @@ export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
     fetchOptions: noRedirects,
     logLevel: 'off',
   });
+  const region = isRegionalOpenAi(baseURL) ? { inferenceGeo: openAiRegion } : {};
   return {
     async countTokens(model, prompt) {
       const { input_tokens: inputTokens } = await client.responses.inputTokens.count(
@@ -41,12 +43,12 @@ export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
       );
       return inputTokens;
     },
-    modifiersFor: () => ({}),
+    modifiersFor: () => region,
     stream: (request, options) => stream(client, request, options),
     usageOf({ usage }, price) {
       const { usage: counts, service_tier: serviceTier, output } = usage as Billed;
       const billsCacheWrites = price.rates.cacheWrite5mUsd !== undefined;
-      return usageFromOpenAi(counts, { billsCacheWrites, serviceTier, output });
+      return usageFromOpenAi(counts, { billsCacheWrites, serviceTier, output, ...region });
     },
     failureOf: (error, state) => callFailure(errorFacts(error), state),
   };

@@ -7,6 +7,7 @@
  */
 import { divideRoundUp, maxUsd, sumUsd, type Usd } from '../money';
 import { latestAt, reduced, type Fraction, type ModelPrice, type TokenRates } from './prices';
+import { openAiRegion, regionalFactorOf } from './regions-openai';
 import {
   checkCount,
   checkUsage,
@@ -172,7 +173,7 @@ function factorOf(price: ModelPrice, modifiers: UsageModifiers): Fraction {
     const value = modifiers[name];
     if (value === undefined) continue;
     const factors = price.multipliers[name];
-    const next = Object.hasOwn(factors, value) ? factors[value] : undefined;
+    const next = Object.hasOwn(factors, value) ? factors[value] : publishedFactor(price, value);
     if (next === undefined) throw new UnpricedUsageError(price, `${name} ${JSON.stringify(value)}`);
     factor = reduced({
       numerator: factor.numerator * next.numerator,
@@ -181,6 +182,10 @@ function factorOf(price: ModelPrice, modifiers: UsageModifiers): Fraction {
   }
   return factor;
 }
+
+/** A factor that holds for all prices of a provider, where a price has none of its own. */
+const publishedFactor = ({ provider, model }: ModelPrice, value: string): Fraction | undefined =>
+  provider === 'openai' && value === openAiRegion ? regionalFactorOf(model) : undefined;
 
 /** The choice of a kind that costs most, for an estimate of a call that leaves it open; none where all cost the standard. */
 export function dearestModifiers(price: ModelPrice, kind: keyof UsageModifiers): UsageModifiers {

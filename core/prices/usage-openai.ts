@@ -18,6 +18,8 @@ export interface OpenAiDetails {
   /** Whether the model's price has a rate for cache writes; else they are ordinary input. */
   billsCacheWrites: boolean;
   serviceTier?: string | null | undefined;
+  /** Where it was served, as far as that changes its price; the report does not say. */
+  inferenceGeo?: string | undefined;
   /** The response's output: tools of the provider that ran are billed by the call. */
   output?: unknown;
 }
@@ -30,7 +32,10 @@ const billedTools = ['file_search_call', 'code_interpreter_call', 'image_generat
  * @throws UsageError for a count that is missing, negative, fractional, NaN or absurd, for parts above their whole, and for
  * a total that is not the sum of its parts.
  */
-export function usageFromOpenAi(raw: unknown, { billsCacheWrites, serviceTier, output }: OpenAiDetails): ModelUsage {
+export function usageFromOpenAi(
+  raw: unknown,
+  { billsCacheWrites, serviceTier, inferenceGeo, output }: OpenAiDetails,
+): ModelUsage {
   const usage: OpenAiUsage = isRecord(raw) ? raw : {};
   const all = checkCount(usage.input_tokens, 'usage.input_tokens');
   const outputTokens = checkCount(usage.output_tokens, 'usage.output_tokens');
@@ -56,7 +61,7 @@ export function usageFromOpenAi(raw: unknown, { billsCacheWrites, serviceTier, o
     outputTokens,
     cacheReadTokens,
     cacheWrite5mTokens,
-    modifiers: standard ? {} : { serviceTier },
+    modifiers: { ...(standard ? {} : { serviceTier }), ...(inferenceGeo === undefined ? {} : { inferenceGeo }) },
     ...toolsFrom(output),
   });
   if (contradiction === undefined) return read;
