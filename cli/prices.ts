@@ -11,6 +11,7 @@ import { readNamed } from './files';
 import { author, day, example, moment, today } from './options';
 import { show, table, usd, type Column } from './output';
 import { changesBetween, mergePrice, type PriceChange, type PriceFacts } from './price-changes';
+import { priceVersionsAt } from './price-versions';
 import { addSandboxPriceCommands } from './sandbox-prices';
 import { readPriceFile, type PriceFile } from './price-file';
 
@@ -27,12 +28,19 @@ const columns: Column<PriceView>[] = [
   { name: 'as of', of: ({ sourceDate }) => sourceDate },
 ];
 
-const changeColumns: Column<PriceChange>[] = [
+const changeColumns = (from: string | undefined): Column<PriceChange>[] => [
   { name: 'model', of: ({ model }) => model },
   { name: 'what', of: ({ what }) => what },
-  { name: 'now', of: ({ before }) => before ?? '–', right: true },
+  { name: from === undefined ? 'now' : 'before', of: ({ before }) => before ?? '–', right: true },
   { name: 'becomes', of: ({ after }) => after, right: true },
 ];
+
+const nameOf = ({ priceVersion }: PriceView): string => priceVersion;
+
+/** What was added holds until then, and nobody would be told at that moment. */
+const announcedWords = ({ effectiveFrom, priceVersion, inputUsd, outputUsd }: PriceView): string =>
+  `From ${sinceWords(effectiveFrom)} on ${priceVersion} holds, as was announced before: ${usd(inputUsd)} in, ${usd(outputUsd)} out. ` +
+  'To change that, add a version with a later --from.';
 
 /** Left-out models that are named to a person; `--json` names all. */
 const namedMax = 10;
@@ -122,14 +130,13 @@ function addImport(prices: Command): void {
   example(fromFile, 'prices import model_prices_and_context_window.json --known').action(importPrices);
 }
 
-const readPrices = async (): Promise<PriceView[]> => (await client().prices.list({})).prices;
-
 const addPrices = (prices: PriceFacts[]): Promise<{ priceVersions: string[] }> =>
   client().prices.add({ prices, author: author() });
 
 async function setPrice(model: string, options: SetOptions): Promise<void> {
   const { provider, input, output, cacheRead, cacheWrite5m, cacheWrite1h, webSearch, source, from, notes } = options;
-  const current = (await readPrices()).find((price) => price.model === model);
+  const versions = await priceVersionsAt(from);
+  const current = versions.current(model);
   if (!current && (provider === undefined || input === undefined || output === undefined)) {
     throw new CommandError(
       `${model} has no price yet: it needs --provider, --input and --output. Names must match exactly. Nothing was changed.`,
@@ -154,22 +161,29 @@ async function setPrice(model: string, options: SetOptions): Promise<void> {
     ...omitUndefined({ effectiveFrom: from, notes }),
   };
   const changes = changesBetween(current, price);
+  const announced = versions.announced([model]);
   const { priceVersions } = await addPrices([price]);
-  show(options.json ?? false, { priceVersions, changes }, () =>
-    [table(changeColumns, changes, 'The same rates as before.'), `Added ${priceVersions.join(', ')}.`].join('\n'),
+  show(options.json ?? false, { priceVersions, changes, announced: announced.map(nameOf) }, () =>
+    [
+      table(changeColumns(from), changes, 'The same rates as before.'),
+      `Added ${priceVersions.join(', ')}.`,
+      ...announced.map(announcedWords),
+    ].join('\n'),
   );
 }
 
 async function importPrices(name: string, options: ImportOptions): Promise<void> {
   const { model = '', known: onlyKnown = false, json = false, yes = false } = options;
   const file = readPriceFile((await readNamed(name)).toString('utf8'));
-  const current = new Map((await readPrices()).map((price) => [price.model, price]));
-  const named = file.prices.filter((price) => price.model.includes(model) && (!onlyKnown || current.has(price.model)));
+  const versions = await priceVersionsAt(options.from);
+  const named = file.prices.filter(
+    (price) => price.model.includes(model) && (!onlyKnown || versions.current(price.model)),
+  );
   const leftOut = file.leftOut.filter((one) => one.model.includes(model));
   const additions: PriceFacts[] = [];
   const changes: PriceChange[] = [];
   for (const { source = options.source, ...priced } of named) {
-    const before = current.get(priced.model);
+    const before = versions.current(priced.model);
     const price = mergePrice(before, priced);
     const changed = changesBetween(before, price);
     if (changed.length === 0) continue;
@@ -185,9 +199,13 @@ async function importPrices(name: string, options: ImportOptions): Promise<void>
     });
     changes.push(...changed);
   }
-  const summary = { read: named.length, changed: additions.length, leftOut, otherEntries: file.otherEntries, changes };
+  const announced = versions.announced(additions.map((price) => price.model));
+  const summary = {
+    ...{ read: named.length, changed: additions.length, leftOut, otherEntries: file.otherEntries },
+    ...{ changes, announced: announced.map(nameOf) },
+  };
   // Before anything is written, what would be.
-  if (!json) console.log(words(summary));
+  if (!json) console.log([words(summary, options.from), ...announced.map(announcedWords)].join('\n'));
   const write = additions.length > 0 && (yes || (!json && (await agreed(additions.length))));
   const { priceVersions } = write ? await addPrices(additions) : { priceVersions: [] };
   show(json, { ...summary, priceVersions }, () => {
@@ -204,10 +222,10 @@ interface Summary {
   changes: PriceChange[];
 }
 
-function words({ read, changed, leftOut, otherEntries, changes }: Summary): string {
+function words({ read, changed, leftOut, otherEntries, changes }: Summary, from: string | undefined): string {
   const more = leftOut.length - namedMax;
   return [
-    table(changeColumns, changes, 'No price differs.'),
+    table(changeColumns(from), changes, 'No price differs.'),
     `${counted(read, 'model')} read, ${changed} of them new or changed; ${counted(otherEntries, 'entry', 'entries')} of other providers or kinds.`,
     ...leftOut.slice(0, namedMax).map((one) => `left out: ${one.model}: ${one.reason}`),
     ...(more > 0 ? [`left out: ${more} more (--json names them)`] : []),

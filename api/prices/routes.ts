@@ -62,6 +62,12 @@ const inForce = <P extends { effectiveFromMs: number }>(
     return latestAt(versions, nowMs) ?? [];
   });
 
+/** Every version, those of a model or tier beside each other, in the order in which they hold. */
+const inOrder = <P extends { effectiveFromMs: number }>(prices: readonly P[], nameOf: (price: P) => string): P[] =>
+  [...new Set(prices.map(nameOf))].flatMap((name) =>
+    prices.filter((price) => nameOf(price) === name).sort((one, other) => one.effectiveFromMs - other.effectiveFromMs),
+  );
+
 /**
  * A version that begins before the one in force would never hold, and its rates would only look as if they did.
  * @throws ApiError that names the one in force.
@@ -125,8 +131,8 @@ function listing(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       const { models, sandboxes } = await dependencies.prices();
       const all = c.req.valid('query').all === 'true';
       const nowMs = Date.now();
-      const shown = all ? models : inForce(models, ({ model }) => model, nowMs);
-      const tiers = all ? sandboxes : inForce(sandboxes, ({ tier }) => tier, nowMs);
+      const shown = (all ? inOrder : inForce)(models, ({ model }) => model, nowMs);
+      const tiers = (all ? inOrder : inForce)(sandboxes, ({ tier }) => tier, nowMs);
       return c.json({ prices: shown.map(showPrice), sandboxes: tiers.map(showSandboxPrice) }, 200);
     },
   );

@@ -139,6 +139,44 @@ describe('prices', () => {
     expect((await call('import', file, '--source', 'https://example.com/else')).out).toContain('Nothing to write.');
   });
 
+  test('set and import: what is not named is taken from what will hold then, and what was announced for later is told', async () => {
+    const model = 'gpt-promo';
+    const [first, next] = ['2026-02-01T00:00:00.000Z', '2099-01-01T00:00:00.000Z'];
+    await add({ ...example, model, effectiveFrom: first });
+    await add({ ...example, model, inputUsd: '2.5', outputUsd: '20', effectiveFrom: next });
+    const source = ['--source', 'https://example.com'];
+    const now = await call('set', model, '--web-search', '14', ...source);
+    expect(now.out).toContain(`From 2099-01-01 on openai/${model}@2099-01-01 holds, as was announced before`);
+    expect(await priceOf(model)).toMatchObject({ inputUsd: '1.25', outputUsd: '10' });
+
+    const later = ['--from', '2099-02-01T00:00:00Z'];
+    const set = await call('set', model, '--web-search', '15', ...source, ...later, '--json');
+    expect(JSON.parse(set.out)).toEqual({
+      priceVersions: [`openai/${model}@2099-02-01`],
+      changes: [{ model, what: '1,000 web searches', before: null, after: '$15' }],
+      announced: [],
+    });
+    const file = path.join(mkdtempSync(path.join(tmpdir(), 'spendlock-prices-')), 'prices.json');
+    const rates = { input_cost_per_token: 2e-6, output_cost_per_token: 2e-5 };
+    writeFileSync(file, JSON.stringify({ [model]: { litellm_provider: 'openai', mode: 'chat', ...rates } }));
+    const imported = await call('import', file, '--yes', ...source, '--from', '2099-01-15T00:00:00Z', '--json');
+    expect(JSON.parse(imported.out)).toMatchObject({
+      changes: [{ model, what: 'input', before: '$2.5', after: '$2' }],
+      announced: [`openai/${model}@2099-02-01`],
+    });
+    const { body } = await api.call('GET', '/v1/prices?all=true');
+    const versions = (body.prices as (Price & { effectiveFrom: string })[]).filter((price) => price.model === model);
+    expect(
+      versions.map(({ effectiveFrom, inputUsd, outputUsd }) => [effectiveFrom.slice(0, 10), inputUsd, outputUsd]),
+    ).toEqual([
+      ['2026-02-01', '1.25', '10'],
+      [expect.stringMatching(/^2026-/) as string, '1.25', '10'],
+      ['2099-01-01', '2.5', '20'],
+      ['2099-01-15', '2', '20'],
+      ['2099-02-01', '2.5', '20'],
+    ]);
+  });
+
   test.each([
     ['a model without a price and without rates', ['set', 'gpt-unheard', '--source', 's'], 1, 'has no price yet'],
     ['a rate that is none', ['set', 'gpt-4o', '--input', '-1', '--source', 's'], 2, 'US dollars per million'],
