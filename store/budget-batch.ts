@@ -46,12 +46,18 @@ export async function decideAndRecord(pool: Pool, options: BatchOptions): Promis
   return decided === 'closed' ? undefined : decided;
 }
 
-/** The same under the authority's mandate. `closed` when there is none for the rules of this process: nothing was recorded then. */
+/**
+ * The same under the authority's mandate, by who waits no longer than `lockMs` for each lock. `closed` when there is none for the rules of
+ * this process: nothing was recorded then.
+ */
 export async function decideUnderMandate(
   pool: Pool,
-  options: Omit<BatchOptions, 'mandate' | 'due'>,
+  { lockMs, ...options }: Omit<BatchOptions, 'mandate' | 'due'> & { lockMs: number },
 ): Promise<RecordedBatch | 'closed'> {
-  const decided = await decide(pool, options, { 'spendlock.mandate_rules': rulesOf(options.enforced) });
+  const decided = await decide(pool, options, {
+    'spendlock.mandate_rules': rulesOf(options.enforced),
+    lock_timeout: String(lockMs),
+  });
   // A tenant that is not there has no mandate.
   return decided ?? 'closed';
 }

@@ -20,6 +20,8 @@ export const databaseLimits = {
   graceMs: 1_000,
   /** A transaction between two statements. */
   idleInTransactionMs: 10_000,
+  /** The same for a decision, whose tenant's others wait meanwhile. */
+  standingMs: 1_200,
   /** ROLLBACK after a failure. */
   rollbackMs: 1_000,
   /** The end of a connection that is told to the other side. */

@@ -65,7 +65,7 @@ export interface TransactionOptions {
   settings?: Record<string, string>;
   /** Statements that may take longer than others have this time each. */
   statementMs?: number;
-  /** The whole transaction is over by then, whoever stands still: nobody waits for its locks for longer. */
+  /** The whole transaction is over by then, and a pause in it much sooner: nobody waits for longer for the locks of who stands still. */
   withinMs?: number;
 }
 
@@ -74,7 +74,7 @@ const timesOf = ({ statementMs, withinMs }: TransactionOptions): Record<string, 
   withinMs !== undefined
     ? {
         statement_timeout: String(Math.ceil(withinMs)),
-        idle_in_transaction_session_timeout: String(Math.ceil(withinMs)),
+        idle_in_transaction_session_timeout: String(Math.ceil(Math.min(withinMs, databaseLimits.standingMs))),
         transaction_timeout: String(Math.ceil(withinMs)),
       }
     : statementMs !== undefined
@@ -172,6 +172,9 @@ export function isTooSlow(error: unknown): boolean {
     state === '57014' || state === '25P04' || /query read timeout/i.test(error instanceof Error ? error.message : '')
   );
 }
+
+/** Whether it gave up waiting for a lock, since it was told not to wait for it any longer. */
+export const isLockedOut = (error: unknown): boolean => sqlState(error) === '55P03';
 
 /** Whether what was to be stored is a number, an amount or a moment beyond what its column holds. */
 export function passesColumn(error: unknown): boolean {

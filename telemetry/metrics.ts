@@ -14,6 +14,7 @@ interface Instruments {
 }
 
 const secondsBoundaries = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+const wayBoundaries = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
 const countBoundaries = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const tokenBoundaries = [1, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576];
 
@@ -164,6 +165,20 @@ export function countDecision(measure: () => MeasuredDecision): void {
   }
   for (const resource of decision.overruns)
     use.counter(metricNames.overruns, 'Calls that cost more than was granted').add(1, { tenant, resource });
+}
+
+/** Commands that a process signalled although it may decide under mandates, by why. */
+export function countSignalled(why: string, commands = 1): void {
+  if (!isOn) return;
+  use
+    .counter(metricNames.signalled, 'Commands of a process that may decide, which went by signal', '{command}')
+    .add(commands, { reason: why });
+}
+
+/** The way of a process that may decide to Postgres and back. */
+export function measureWay(seconds: number): void {
+  if (!isOn) return;
+  use.histogram(metricNames.wayDuration, 'A round trip to Postgres of who decides', 's', wayBoundaries).record(seconds);
 }
 
 /** Commands that an authority could neither decide nor hand to its next execution. */

@@ -39,6 +39,8 @@ export const metricNames = {
   decisions: 'spendlock.decisions.total',
   decisionDuration: 'spendlock.decision.duration',
   batchSize: 'spendlock.decision.batch.size',
+  signalled: 'spendlock.decisions.signalled.total',
+  wayDuration: 'spendlock.decision.way.duration',
   answerDuration: 'spendlock.answer.duration',
   backlog: 'spendlock.authority.backlog',
   leftBehind: 'spendlock.authority.left.behind.total',

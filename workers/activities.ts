@@ -11,7 +11,7 @@ import { createSandboxActivities } from '../activities/sandbox';
 import { createUpkeepActivities } from '../activities/upkeep';
 import { createRetentionActivities } from '../activities/upkeep/retention';
 import type { Coalescer } from '../authority/client/coalescer';
-import type { directDecisions } from '../authority/client/direct-decisions';
+import type { directDecisions } from '../authority/client/direct-pool';
 import type { PendingReplies } from '../authority/client/pending-replies';
 import type { createDecideBatch } from '../authority/decide';
 import { createLeaseActivities } from '../authority/leases';

@@ -14,7 +14,7 @@ import {
 import { Coalescer } from '../authority/client/coalescer';
 import { createDecideBatch } from '../authority/decide';
 import { Mandates } from '../authority/mandates';
-import { directDecisions } from '../authority/client/direct-decisions';
+import { directDecisions } from '../authority/client/direct-pool';
 import { PendingReplies } from '../authority/client/pending-replies';
 import { TemporalSignals } from '../authority/client/signals';
 import type { PaidCalls, FaultPoint } from '../activities/budget/paid-calls';

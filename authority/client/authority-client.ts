@@ -18,7 +18,7 @@ import { measureAnswer } from '../../telemetry/metrics';
 import { Askers, leftWith } from './askers';
 import { Coalescer } from './coalescer';
 import { processClock, settledWithin } from './clock';
-import { directDecisions } from './direct-decisions';
+import { directDecisions } from './direct-pool';
 import { KnownLooks } from './known-looks';
 import { OutcomeWriter } from './outcome-writer';
 import { PendingReplies, placeOf } from './pending-replies';
@@ -30,8 +30,9 @@ const lookUpMs = 500;
 const foldMs = 250;
 /** How long an ending process tries to send what waits. */
 const drainMsMax = 5_000;
-/** Who has no answer by then asks again, each time after twice as long, give or take a quarter. */
+/** Who has no answer by then asks again, each time after twice as long, give or take a quarter: sooner where it may be decided here. */
 const askAgainMs = 2_000;
+const decideAgainMs = 1_000;
 
 /** How a caller asks for money. */
 interface AskOptions {
@@ -138,20 +139,26 @@ export class AuthorityClient {
 
   /**
    * Sends a command again for as long as nobody answers: an authority that was ended took what it had not decided with it. One
-   * that was decided is answered from the record, so sending it again is harmless.
+   * that was decided is answered from the record, so sending it again is harmless. Under a mandate it is decided here, if it can be by
+   * now: who holds its authority up is no reason to wait.
    */
   private askAgain(tenantId: string, command: ReserveCommand, answered: Promise<unknown>): () => void {
     let timer: NodeJS.Timeout | undefined;
+    const again = async (): Promise<void> => {
+      const answer = (await this.decisions?.direct.decide(tenantId, command))?.answer;
+      if (answer) this.replies.post(tenantId, answer, (waiting) => waiting === command);
+      else this.send(tenantId, command, answered);
+    };
     const after = (ms: number): void => {
       timer = setTimeout(
         () => {
-          this.send(tenantId, command, answered);
+          void again();
           after(ms * 2);
         },
         ms * (0.75 + Math.random() / 2),
       );
     };
-    after(askAgainMs);
+    after(this.decisions ? decideAgainMs : askAgainMs);
     return () => clearTimeout(timer);
   }
 

@@ -4,14 +4,14 @@
  * here goes by signal, as if nothing had been tried: where there is no mandate, where Postgres refuses or is late, and what waits for
  * money from the platform.
  */
-import type { BudgetCommand, ReserveAnswer, Resource } from '../../core/budget/commands';
-import { decideUnderMandate, type RecordedBatch } from '../../store/budget-batch';
-import { createPool, isRefused, type Pool } from '../../store/pool';
-import { countDecision } from '../../telemetry/metrics';
+import type { BudgetCommand, ReserveAnswer } from '../../core/budget/commands';
+import type { RecordedBatch } from '../../store/budget-batch';
+import { isLockedOut, isRefused } from '../../store/pool';
+import { countDecision, countSignalled } from '../../telemetry/metrics';
 import type { Logger } from '../../telemetry/log';
 import { logDenials, measured } from '../noted';
 import { processClock, type Clock } from './clock';
-import type { Coalescer } from './coalescer';
+import type { Pace } from './promptness';
 
 export interface DirectDecisionsOptions {
   /** Decides some commands and records it; `closed` without a mandate. */
@@ -19,25 +19,27 @@ export interface DirectDecisionsOptions {
   log: Logger;
   /** Has the authority do what a decision left to do. */
   leave: (tenantId: string, when: 'now' | 'soon') => void;
+  /** Whether this process is prompt enough to decide. */
+  pace: () => Pace;
   clock?: Clock;
 }
 
-/** Tenants that are decided for at once. */
-const connectionsMax = 4;
 /** Commands of one transaction, and of those that wait for the next. */
 const commandsMax = 200;
 const waitingMax = 2_000;
-/** Of what is due of the tenant that much is settled beside them. */
-const dueMax = 50;
-/** Postgres ends the transaction of a process that stands still after this long: nobody waits longer for it. */
-const decidingMs = 1_000;
-/** Nobody waits longer than that for a free connection: signals take no longer. */
-const connectMs = 500;
 /** What is written is folded after this long, where no decision comes before. */
 const lookMs = 250;
-/** Without a mandate it is looked for again after this long; after a failure later. */
+/** Without a mandate it is looked for again after this long; where somebody stood in the way; after a failure later. */
 const closedMs = 250;
+const lockedMs = 500;
 const failedMs = 5_000;
+
+/** Why something goes by signal; `locked` where somebody held the tenant up. */
+type Signalled = Exclude<Pace, 'prompt'> | 'closed' | 'locked' | 'failed' | 'full';
+
+/** How long a tenant's commands go by signal from now on, and why; `refused` where they need not. */
+type Undecided = 'closed' | 'locked' | 'failed' | 'refused';
+const signalMs = { closed: closedMs, locked: lockedMs, failed: failedMs };
 
 /** `answer` is absent for a command that is no reserve. */
 type Decided = { answer?: ReserveAnswer } | undefined;
@@ -50,8 +52,8 @@ interface Waiting {
 interface Lane {
   waiting: Waiting[];
   isDeciding: boolean;
-  /** Until then everything goes by signal. */
-  signalUntilMs: number;
+  /** Until then everything goes by signal, and why. */
+  signals: { untilMs: number; why: Signalled };
   /** Cancels a look at what Postgres holds; absent when none is due. */
   cancelLook: (() => void) | undefined;
 }
@@ -69,7 +71,11 @@ export class DirectDecisions {
   decide(tenantId: string, command: BudgetCommand): Promise<Decided> {
     const lane = this.laneOf(tenantId);
     if (this.isClosed) return Promise.resolve(undefined);
-    if (lane.signalUntilMs > this.clock.nowMs() || lane.waiting.length >= waitingMax) return Promise.resolve(undefined);
+    const why = this.whySignalled(lane);
+    if (why !== undefined) {
+      countSignalled(why);
+      return Promise.resolve(undefined);
+    }
     return new Promise((resolve) => {
       lane.waiting.push({ command, resolve });
       if (!lane.isDeciding) void this.decideAll(tenantId, lane);
@@ -82,7 +88,7 @@ export class DirectDecisions {
    */
   look(tenantId: string, orElse: () => void): void {
     const lane = this.laneOf(tenantId);
-    if (this.isClosed || lane.signalUntilMs > this.clock.nowMs()) orElse();
+    if (this.isClosed || this.whySignalled(lane) !== undefined) orElse();
     else
       lane.cancelLook ??= this.clock.after(lookMs, () => {
         lane.cancelLook = undefined;
@@ -96,10 +102,17 @@ export class DirectDecisions {
     for (const [tenantId, lane] of this.lanes) if (cancelLook(lane)) this.options.leave(tenantId, 'soon');
   }
 
+  private whySignalled({ signals, waiting }: Lane): Signalled | undefined {
+    const pace = this.options.pace();
+    if (pace !== 'prompt') return pace;
+    if (signals.untilMs > this.clock.nowMs()) return signals.why;
+    return waiting.length >= waitingMax ? 'full' : undefined;
+  }
+
   private laneOf(tenantId: string): Lane {
     let lane = this.lanes.get(tenantId);
     if (!lane) {
-      lane = { waiting: [], isDeciding: false, signalUntilMs: 0, cancelLook: undefined };
+      lane = { waiting: [], isDeciding: false, signals: { untilMs: 0, why: 'closed' }, cancelLook: undefined };
       this.lanes.set(tenantId, lane);
     }
     return lane;
@@ -113,18 +126,20 @@ export class DirectDecisions {
       const batch = lane.waiting.splice(0, commandsMax);
       // What was written before is folded with it.
       const looks = cancelLook(lane);
-      const signalMs = await this.decideBatch(tenantId, batch);
-      if (signalMs === 0) continue;
+      const undecided = await this.decideBatch(tenantId, batch);
+      if (undecided === undefined || undecided === 'refused') continue;
       if (looks) this.options.leave(tenantId, 'soon');
-      lane.signalUntilMs = this.clock.nowMs() + signalMs;
-      for (const { resolve } of lane.waiting.splice(0)) resolve(undefined);
+      lane.signals = { untilMs: this.clock.nowMs() + signalMs[undecided], why: undecided };
+      const behind = lane.waiting.splice(0);
+      countSignalled(undecided, batch.length + behind.length);
+      for (const { resolve } of behind) resolve(undefined);
     }
     lane.isDeciding = false;
-    if (!lane.cancelLook && lane.signalUntilMs <= this.clock.nowMs()) this.lanes.delete(tenantId);
+    if (!lane.cancelLook && lane.signals.untilMs <= this.clock.nowMs()) this.lanes.delete(tenantId);
   }
 
-  /** Decides some commands together. Answers for how long its tenant's commands go by signal now. */
-  private async decideBatch(tenantId: string, batch: readonly Waiting[]): Promise<number> {
+  /** Decides some commands together. Answers why they go by signal, where they do. */
+  private async decideBatch(tenantId: string, batch: readonly Waiting[]): Promise<Undecided | undefined> {
     const { decide, log } = this.options;
     const commands = batch.map(({ command }) => command);
     const startedMs = this.clock.nowMs();
@@ -133,61 +148,26 @@ export class DirectDecisions {
       const decided = await decide(tenantId, commands);
       if (decided === 'closed') {
         toSignal();
-        return closedMs;
+        return 'closed';
       }
       answer(batch, decided);
       if (decided.leaves) this.options.leave(tenantId, decided.leaves);
       const seconds = (this.clock.nowMs() - startedMs) / 1_000;
       countDecision(() => measured({ tenantId, commands, seconds }, decided));
       logDenials({ tenantId, log }, decided);
-      return 0;
+      return undefined;
     } catch (error) {
+      toSignal();
+      // Somebody stands still in the middle of a decision, or many decide: the authority waits for both.
+      if (isLockedOut(error)) return 'locked';
       log.warn(
         { tenantId, commands: commands.length, error },
         'commands could not be decided under the mandate, and go by signal',
       );
-      toSignal();
       // What Postgres refuses is isolated by the authority; others need not wait for that.
-      return isRefused(error) ? 0 : failedMs;
+      return isRefused(error) ? 'refused' : 'failed';
     }
   }
-}
-
-/**
- * Those of a process, on connections that are theirs alone, beside what `pool` has: whoever waits for a tenant's lock keeps none from
- * others. What a decision left goes as a look of the authority; with what else is signalled, where that can wait.
- */
-export function directDecisions({
-  pool: { options },
-  enforced,
-  coalescer,
-  log,
-}: {
-  pool: Pool;
-  enforced: Record<Resource, boolean>;
-  coalescer: Coalescer;
-  log: Logger;
-}): { direct: DirectDecisions; close: () => Promise<void> } {
-  const pool = createPool(options.connectionString ?? '', {
-    ...{ application_name: 'spendlock-decisions', max: connectionsMax },
-    ...{ idleTimeoutMillis: 60_000, connectionTimeoutMillis: connectMs },
-  });
-  const direct = new DirectDecisions({
-    log,
-    decide: (tenantId, commands) =>
-      decideUnderMandate(pool, { tenantId, commands, enforced, timeoutMs: decidingMs, dueMax }),
-    leave(tenantId, when) {
-      const told = when === 'now' ? coalescer.send(tenantId, { type: 'reload' }) : coalescer.nudge(tenantId);
-      told.catch((error: unknown) =>
-        log.warn({ tenantId, error }, 'an authority could not be told what is left to do'),
-      );
-    },
-  });
-  const close = async (): Promise<void> => {
-    direct.close();
-    await pool.end();
-  };
-  return { direct, close };
 }
 
 /** Cancels the look of a lane; whether there was one. */

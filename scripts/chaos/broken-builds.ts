@@ -196,7 +196,7 @@ const manyBuilds = {
       },
       {
         file: 'store/pool.ts',
-        from: 'idle_in_transaction_session_timeout: String(Math.ceil(withinMs)),',
+        from: 'idle_in_transaction_session_timeout: String(Math.ceil(Math.min(withinMs, databaseLimits.standingMs))),',
         to: "idle_in_transaction_session_timeout: '0',",
       },
     ],

@@ -1,5 +1,5 @@
 /** The API in a process of its own, as in production: what it does is not in the way of who measures it. */
-import { execFile, fork } from 'node:child_process';
+import { execFile, fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -7,6 +7,8 @@ import { promisify } from 'node:util';
 import { until, type TestStack } from './stack';
 
 export interface ApiProcess {
+  /** For who kills it or takes its time away. */
+  process: ChildProcess;
   port: number;
   url: string;
   /** The memory that it has now. */
@@ -35,6 +37,7 @@ export async function startApiProcess(stack: TestStack, environment: Record<stri
     return announced;
   });
   return {
+    process: child,
     url,
     port: Number(new URL(url).port),
     async rssBytes() {

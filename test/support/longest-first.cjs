@@ -26,6 +26,7 @@ const longest = [
   'chaos/silence',
   'chaos/paid-answers',
   'chaos/policies',
+  'integration/mandates-held-up',
   'integration/backup',
   'integration/redirects',
   'chaos/failures',

@@ -2,6 +2,7 @@
 import { DirectDecisions } from '../../../authority/client/direct-decisions';
 import { decideBatch } from '../../../core/budget/decision';
 import type { BudgetCommand } from '../../../core/budget/commands';
+import type { Pace } from '../../../authority/client/promptness';
 import type { RecordedBatch } from '../../../store/budget-batch';
 import { createLog } from '../../../telemetry/log';
 import { reserve } from '../../support/budget-model';
@@ -10,6 +11,7 @@ import { ManualClock, settle } from '../../support/manual-clock';
 const idOf = (number: number): string => `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`;
 const refusal = Object.assign(new Error('refused'), { code: '23514' });
 const away = Object.assign(new Error('away'), { code: '57P01' });
+const lockedOut = Object.assign(new Error('locked out'), { code: '55P03' });
 
 /** A process, its clock, and a Postgres whose tenant has $10. */
 function scene({ leaves, takesMs = 2 }: { leaves?: 'now' | 'soon'; takesMs?: number } = {}) {
@@ -17,8 +19,10 @@ function scene({ leaves, takesMs = 2 }: { leaves?: 'now' | 'soon'; takesMs?: num
   const batches: string[] = [];
   const left: string[] = [];
   const postgres: { says: 'closed' | Error | undefined } = { says: undefined };
+  const process: { pace: Pace } = { pace: 'prompt' };
   const direct = new DirectDecisions({
     clock,
+    pace: () => process.pace,
     log: createLog({ name: 'test', level: 'silent' }),
     async decide(_tenantId, commands): Promise<RecordedBatch | 'closed'> {
       batches.push(`${clock.nowMs()}: ${commands.map(({ type }) => type).join(' ')}`);
@@ -40,7 +44,7 @@ function scene({ leaves, takesMs = 2 }: { leaves?: 'now' | 'soon'; takesMs?: num
     });
     return asked;
   };
-  return { clock, batches, left, postgres, direct, ask };
+  return { clock, batches, left, postgres, process, direct, ask };
 }
 
 describe('direct decisions', () => {
@@ -58,6 +62,7 @@ describe('direct decisions', () => {
   test.each<[string, 'closed' | Error, number]>([
     ['without a mandate', 'closed', 250],
     ['where Postgres is away', away, 5_000],
+    ['where somebody holds the tenant', lockedOut, 500],
     ['what Postgres refuses, and nothing else,', refusal, 0],
   ])('%s it goes by signal, and Postgres is tried again after a while', async (_what, says, afterMs) => {
     const { clock, batches, postgres, ask } = scene();
@@ -78,6 +83,23 @@ describe('direct decisions', () => {
     await clock.moveTo(10 + afterMs);
     expect(later.by).toMatch(/^decided/);
   });
+
+  test.each<Pace>(['far', 'standing'])(
+    'a process that is %s decides nothing and folds nothing, until it is prompt',
+    async (pace) => {
+      const { clock, batches, process, direct, ask } = scene();
+      process.pace = pace;
+      const orElse = jest.fn();
+      direct.look('acme', orElse);
+      const first = ask(1);
+      await clock.moveTo(10);
+      expect([first.by, batches.length, orElse.mock.calls.length]).toEqual(['signal', 0, 1]);
+      process.pace = 'prompt';
+      const second = ask(2);
+      await clock.moveTo(20);
+      expect(second.by).toMatch(/^decided/);
+    },
+  );
 
   test('what waits behind a batch that found no mandate goes by signal at once', async () => {
     const { clock, batches, postgres, ask } = scene();
