@@ -150,7 +150,10 @@ describe('limits of the API', () => {
       fc.asyncProperty(request, async ({ method, path, query, body, key }) => {
         const gone = new AbortController();
         const given = Object.entries(query).map(([name, value]) => [name, asText(value)] as [string, string]);
-        const response = await fetch(`${api.url}${path}?${new URLSearchParams(given).toString()}`, {
+        const address = `${api.url}${path}?${new URLSearchParams(given).toString()}`;
+        // Node itself refuses a longer one, with its other headers, and without a word.
+        fc.pre(address.length < 15_000);
+        const response = await fetch(address, {
           method,
           headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
           ...(method === 'GET' ? {} : { body: JSON.stringify(body ?? {}) }),

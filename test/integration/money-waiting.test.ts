@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { BindingQuota } from '../../core/budget/commands';
+import { tsToMs } from '@temporalio/common/lib/time';
 import { addWaiter, listWaiters } from '../../store/money-waiters';
 import { readRunEvents } from '../../store/runs';
 import type { StartedRun } from '../../api/runs/schemas';
@@ -129,39 +130,70 @@ describe('waiting for money', () => {
     const model = 'claude-for-who-asks-in-turn';
     await stack.priceModel(model, '1000');
     stack.anthropic.knobs.usage = { output_tokens: 100 };
-    /** Answers the runs in the order in which they began to wait, and in that in which they got their money. */
-    const line = async (): Promise<[string[], string[]]> => {
+    /** How long a run that waits pauses before it asks, beyond the time that it was told, and when it asks. */
+    const asks = async (
+      tenantId: string,
+      { runId, workflowId }: StartedRun,
+    ): Promise<{ byMs: number; atMs: number }> => {
+      const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
+      const { eventTime, timerStartedEventAttributes: timer } =
+        events?.findLast(({ timerStartedEventAttributes: started }) => started) ?? {};
+      const lastsMs = tsToMs(timer?.startToFireTimeout);
+      const { waitingFor } = await stack.show({ tenantId, runId });
+      const toldMs = (waitingFor as { retryAfterSeconds?: number } | null)?.retryAfterSeconds ?? NaN;
+      return { byMs: lastsMs - toldMs * 1_000, atMs: tsToMs(eventTime) + lastsMs };
+    };
+    /**
+     * A hold, and three runs that wait for it to run out. A machine that is so slow that it runs out before, or that the first asks
+     * only with the next, is given longer.
+     */
+    const waitInLine = async (ttlSeconds: number): Promise<{ tenantId: string; runs: StartedRun[] }> => {
       const tenantId = await stack.tenant('0.12');
       const held = { resource: 'llm', kind: 'llm.call', amountUsd: '0.1', priceVersion: 'test' } as const;
       const operationId = randomUUID();
-      await stack.signal(tenantId, [{ type: 'reserve', operationId, ...held, ttlSeconds: 30, onExpiry: 'release' }]);
+      await stack.signal(tenantId, [{ type: 'reserve', operationId, ...held, ttlSeconds, onExpiry: 'release' }]);
       await until('it is held', async () => (await stack.books(tenantId)).reservedUsd === '0.1');
+      const isHeld = async (): Promise<boolean> => {
+        const { rows } = await stack.admin.query(
+          `SELECT FROM copilot_internal.reservations WHERE operation_id = $1 AND expires_at > clock_timestamp() + interval '1 second'`,
+          [operationId],
+        );
+        return rows.length > 0;
+      };
       const runs: StartedRun[] = [];
       for (let index = 0; index < 3; index += 1) {
         const started = await stack.start({ tenantId, onDenied: 'wait', model, limits: { maxOutputTokens: 100 } });
         runs.push(started);
-        await until(
-          'it waits',
-          async () => (await stack.show({ tenantId, ...started })).status === 'waiting_for_money',
-        );
+        const waits = async (): Promise<boolean> =>
+          (await stack.show({ tenantId, ...started })).status === 'waiting_for_money';
+        await until('it waits', async () => (await waits()) || !(await isHeld()));
         await stack.rests(started.workflowId);
       }
-      await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId)).terminate();
-      const granted = async (): Promise<string[]> => {
-        const { rows } = await stack.admin.query<{ run_id: string }>(
-          `SELECT run_id FROM copilot_internal.reservations WHERE tenant_id = $1 AND run_id IS NOT NULL AND granted_usd IS NOT NULL
-           ORDER BY decided_at`,
-          [tenantId],
-        );
-        return rows.map((row) => row.run_id);
-      };
-      await until('one has its money', async () => (await granted()).length > 0);
+      const pauses = await Promise.all(runs.map((started) => asks(tenantId, started)));
+      if (await isHeld()) {
+        expect(pauses.map(({ byMs }) => byMs)).toEqual([100, 2_100, 4_100]);
+        const [first = NaN, ...others] = pauses.map(({ atMs }) => atMs);
+        if (Math.min(...others) - first >= 1_000) return { tenantId, runs };
+      }
       await raise(tenantId, '5');
       for (const started of runs) await stack.finish({ tenantId, ...started });
-      return [runs.map(({ runId }) => runId), await granted()];
+      expect(ttlSeconds).toBeLessThan(120);
+      return waitInLine(ttlSeconds * 2);
     };
-    for (const [waited, granted] of await Promise.all([line(), line(), line(), line()]))
-      expect(granted[0]).toBe(waited[0]);
+    const { tenantId, runs } = await waitInLine(10);
+    await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId)).terminate();
+    const granted = async (): Promise<string[]> => {
+      const { rows } = await stack.admin.query<{ run_id: string }>(
+        `SELECT run_id FROM copilot_internal.reservations WHERE tenant_id = $1 AND run_id IS NOT NULL AND granted_usd IS NOT NULL
+         ORDER BY decided_at`,
+        [tenantId],
+      );
+      return rows.map((row) => row.run_id);
+    };
+    await until('one has its money', async () => (await granted()).length > 0);
+    await raise(tenantId, '5');
+    for (const started of runs) await stack.finish({ tenantId, ...started });
+    expect((await granted())[0]).toBe(runs[0]?.runId);
   });
 
   describe('money that the first in the line does not take goes to the next:', () => {

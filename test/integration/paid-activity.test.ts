@@ -19,6 +19,8 @@ describe('the activity that calls the model', () => {
   let stack: TestStack;
   let call: (request: CallModel) => Promise<unknown>;
   let coalescer: Coalescer;
+  /** Whoever has claimed waits for it before the provider is called. */
+  let beforeCall: Promise<unknown> | undefined;
   beforeAll(async () => {
     stack = await TestStack.start();
     const log = createLog({ name: 'test', level: 'silent' });
@@ -30,7 +32,12 @@ describe('the activity that calls the model', () => {
       providers: { anthropic: anthropicProvider({ apiKey: 'stand-in', baseURL: stack.anthropic.url }) },
       feed: new ReplyFeed({ pool: stack.pool, log }),
       prices: () => readPrices(stack.pool),
-      paidCalls: new PaidCalls({ pool: stack.pool, coalescer, log }),
+      paidCalls: new PaidCalls({
+        pool: stack.pool,
+        coalescer,
+        log,
+        atPoint: async (point) => void (point === 'llm.claimed' && (await beforeCall)),
+      }),
       log,
       codeLanguages: ['javascript'],
     });
@@ -75,7 +82,12 @@ describe('the activity that calls the model', () => {
   test('makes one call when it is started twice at once', async () => {
     const request = await prepared(await stack.tenant('5'), { isGranted: true });
     const before = stack.anthropic.calls().billable;
-    const results = await Promise.allSettled([call(request), call(request)]);
+    // The one that claims calls once the other has been turned away, however slow this machine is.
+    let goOn = (): void => undefined;
+    beforeCall = new Promise<void>((resolve) => (goOn = resolve));
+    const both = [call(request), call(request)];
+    for (const one of both) one.catch(goOn);
+    const results = await Promise.allSettled(both);
     expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     const rejected = results.find((result) => result.status === 'rejected');
     expect(rejected?.reason).toMatchObject({ type: 'claim_refused', nonRetryable: true });

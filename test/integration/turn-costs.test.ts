@@ -33,14 +33,16 @@ describe('turns of a long conversation', () => {
     );
     return { tenantId, runId };
   };
-  const median = async (look: () => Promise<unknown>): Promise<number> => {
-    const tookMs: number[] = [];
-    for (let at = 0; at < 7; at += 1) {
-      const startedMs = performance.now();
-      await look();
-      tookMs.push(performance.now() - startedMs);
-    }
-    return tookMs.sort((a, b) => a - b)[3] ?? NaN;
+  /** The least that each takes, asked by turns: what else the machine does comes on top, of either. */
+  const leastMs = async (...looks: (() => Promise<unknown>)[]): Promise<number[]> => {
+    const least = looks.map(() => Infinity);
+    for (let round = 0; round < 15; round += 1)
+      for (const [at, look] of looks.entries()) {
+        const startedMs = performance.now();
+        await look();
+        least[at] = Math.min(least[at] ?? 0, performance.now() - startedMs);
+      }
+    return least;
   };
 
   test('each has what its own steps cost, one that waits has cost nothing', async () => {
@@ -58,7 +60,10 @@ describe('turns of a long conversation', () => {
 
   test('a hundred are told in about the time of one', async () => {
     const run = await conversation(300);
-    const oneMs = await median(() => listTurns(stack.pool, run, { limit: 1 }));
-    expect(await median(() => listTurns(stack.pool, run, { limit: 100 }))).toBeLessThan(oneMs * 5 + 20);
+    const [oneMs = NaN, hundredMs] = await leastMs(
+      () => listTurns(stack.pool, run, { limit: 1 }),
+      () => listTurns(stack.pool, run, { limit: 100 }),
+    );
+    expect(hundredMs).toBeLessThan(oneMs * 5 + 20);
   });
 });

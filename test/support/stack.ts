@@ -368,7 +368,7 @@ export const ordersCsv = (): string => readFileSync(path.join(__dirname, '..', '
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined | false> | T | undefined | false,
-  timeoutMs = 60_000,
+  timeoutMs = 120_000,
 ): Promise<T> {
   for (const giveUpMs = Date.now() + timeoutMs; Date.now() < giveUpMs;) {
     const found = await look();
