@@ -5,7 +5,7 @@ import { booksRoutes } from './books/routes';
 import { conversationRoutes } from './conversations/routes';
 import { dashboard } from './dashboard';
 import { limitAccess } from './http/access';
-import { authentication } from './http/authentication';
+import { authentication, stillGood } from './http/authentication';
 import { limitBodies, readJson } from './http/bodies';
 import type { ApiDependencies } from './http/context';
 import { crossOrigin } from './http/cross-origin';
@@ -72,6 +72,7 @@ export function createApp(dependencies: ApiDependencies): OpenAPIHono<ApiEnv> {
   app.use('/v1/*', limitAccess(app));
   app.use('/v1/*', limitBodies());
   app.use('/v1/*', readJson);
+  app.use('/v1/*', stillGood(dependencies));
   answerFailures(app, dependencies.log);
   for (const addRoutes of rooms) addRoutes(app, dependencies);
   dashboard(app);

@@ -1440,6 +1440,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.find_caller(p_key_hash bytea)
 AS $function$
   SELECT k.api_key_id, k.tenant_id, k.role, k.revoked_at FROM api_keys k
   WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())
+    AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = k.tenant_id AND t.deleted_at IS NOT NULL)
 $function$
 ;
 

@@ -223,13 +223,14 @@ export interface RevokedKey {
 /** The same inside the caller's transaction, which names the tenant. */
 async function endApiKey(
   client: PoolClient,
-  { tenantId, apiKeyId, afterSeconds = 0 }: RevokedKey,
+  { tenantId, apiKeyId, afterSeconds = 0, evenEnded = true }: RevokedKey & { evenEnded?: boolean },
 ): Promise<ApiKeyView | undefined> {
   const { rows } = await client.query<KeyRow>(
     `UPDATE copilot_internal.api_keys
      SET revoked_at = least(revoked_at, clock_timestamp() + $3 * interval '1 second')
-     WHERE api_key_id = $1 AND tenant_id IS NOT DISTINCT FROM $2 RETURNING ${keyColumns}`,
-    [apiKeyId, tenantId ?? null, afterSeconds],
+     WHERE api_key_id = $1 AND tenant_id IS NOT DISTINCT FROM $2 AND ($4 OR revoked_at IS NULL OR revoked_at > clock_timestamp())
+     RETURNING ${keyColumns}`,
+    [apiKeyId, tenantId ?? null, afterSeconds, evenEnded],
   );
   return rows[0] && viewOf(rows[0]);
 }
@@ -255,7 +256,8 @@ export async function orderApiKey(
 }
 
 /**
- * Replaces a key: a new one under its label and with its role, and the old one taken for so long yet. Undefined when there is no such key there.
+ * Replaces a key: a new one under its label and with its role, and the old one taken for so long yet. Undefined when there is no such key
+ * there, or it has ended.
  * @throws KeyEndedError when the operator's own is revoked.
  */
 export async function rotateApiKey(
@@ -265,7 +267,9 @@ export async function rotateApiKey(
   return asTenant(pool, tenantId ?? '', async (client) => {
     // Held first: the operator may be rotating the key that it asks with.
     await holdApiKey(client, by.apiKeyId);
-    const ended = await endApiKey(client, { tenantId, apiKeyId: old, afterSeconds: graceSeconds });
+    // The new one is there already when an earlier try was cut off before its answer was kept.
+    const isRepeat = await hasApiKey(client, key);
+    const ended = await endApiKey(client, { tenantId, apiKeyId: old, afterSeconds: graceSeconds, evenEnded: isRepeat });
     if (!ended) return undefined;
     const { apiKeyId, isNew } = await addApiKey(client, { tenantId, role: givenRole(ended), label: ended.label, key });
     const details = { apiKeyId, old, graceSeconds };

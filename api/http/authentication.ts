@@ -15,3 +15,16 @@ export function authentication({ callers }: Pick<ApiDependencies, 'callers'>): M
     await next();
   };
 }
+
+/**
+ * Looks again once the body has come, for which its client may take minutes: a key that was revoked meanwhile changes nothing.
+ * @throws ApiError `unauthorized`.
+ */
+export function stillGood({ callers }: Pick<ApiDependencies, 'callers'>): MiddlewareHandler<ApiEnv> {
+  return async (c, next) => {
+    const isRead = c.req.method === 'GET' || c.req.method === 'HEAD';
+    if (!isRead && !(await callers.of(bearerOf(c) ?? '')))
+      throw new ApiError('unauthorized', 'The API key was revoked while the body came. Nothing was done.');
+    await next();
+  };
+}

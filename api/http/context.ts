@@ -78,11 +78,16 @@ export const operatorOf = (
   author = `API key ${apiKeyId}`,
 ): Operator & { apiKeyId: string } => ({ apiKeyId, author });
 
-/** The tenant that a request is about. A tenant's key is for that tenant alone. */
+/**
+ * The tenant that a request is about. A tenant's key is for that tenant alone. Whether there is the tenant that the administration
+ * names is looked up again where something is changed, or what was ordered for a tenant that was just deleted would be answered as
+ * done; `remembered` where what follows finds out by itself.
+ */
 export async function tenantFor(
   c: ApiContext,
   { tenants }: ApiDependencies,
   named: string | undefined,
+  { remembered = c.req.method === 'GET' || c.req.method === 'HEAD' } = {},
 ): Promise<string> {
   const { tenantId: own } = c.get('caller');
   if (own !== undefined) {
@@ -92,7 +97,7 @@ export async function tenantFor(
   }
   if (named === undefined)
     throw new ApiError('invalid_request', 'tenantId: an administration key has to name the tenant. Nothing was done.');
-  if (!(await tenants.of(named))) {
+  if (!(await (remembered ? tenants.of(named) : tenants.anew(named)))) {
     throw new ApiError('unknown_tenant', `There is no tenant ${JSON.stringify(named)}. Nothing was done.`);
   }
   return named;

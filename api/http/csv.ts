@@ -12,7 +12,8 @@ export const csvLines = <K extends string>(
 function cell(value: unknown): string {
   if (value === null || value === undefined) return '';
   const text = typeof value === 'string' ? value : typeof value === 'number' ? String(value) : JSON.stringify(value);
-  // What a spreadsheet would take for a formula is shown as text.
-  const shown = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  // What a spreadsheet would take for a formula is shown as text. A negative amount is none: who sums the column has to find it.
+  const isFormula = typeof value === 'string' && /^[=+\-@\t\r]/.test(text) && !/^-[0-9]+([.][0-9]+)?$/.test(text);
+  const shown = isFormula ? `'${text}` : text;
   return /[",\r\n]/.test(shown) ? `"${shown.replaceAll('"', '""')}"` : shown;
 }

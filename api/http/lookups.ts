@@ -26,6 +26,11 @@ class Remembered<T> {
     return asked;
   }
 
+  /** The same without what is remembered. */
+  anew(name: string): Promise<T | undefined> {
+    return this.lookUp(name);
+  }
+
   private async lookUp(name: string): Promise<T | undefined> {
     const value = await this.find(name);
     if (this.entries.size >= entriesMax) this.entries.clear();

@@ -114,7 +114,10 @@ const ending: Room = (app, dependencies) => {
       const rotate = async (seed: string) => {
         const { graceSeconds } = asked;
         const rotated = await rotateApiKey(pool, { ...order, key: keyOf(seed), old: id, graceSeconds });
-        if (!rotated) throw new ApiError('not_found', `There is no key ${id} there. Nothing was changed.`);
+        if (!rotated) {
+          const message = `There is no key ${id} there that can be used; one that was revoked is not rotated, a new one is made instead. Nothing was changed.`;
+          throw new ApiError('not_found', message);
+        }
         return { status: 201 as const, body: { old: show(rotated.old) } };
       };
       // A repeat that comes with another key than the request before it is shown a key of its own.

@@ -47,7 +47,7 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
     ),
     async (c) => {
       const asked = c.req.valid('json');
-      const tenantId = await tenantFor(c, dependencies, asked.tenantId);
+      const tenantId = await tenantFor(c, dependencies, asked.tenantId, { remembered: true });
       return once(c, dependencies, asked, async () => ({
         status: 201,
         body: await reservations.reserve(dependencies, { tenantId, body: asked, ...whoWaits(c) }),
@@ -144,7 +144,7 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
     asked: { tenantId?: string | undefined },
     work: (key: OperationKey, seed: string) => Promise<B>,
   ) {
-    const tenantId = await tenantFor(c, dependencies, asked.tenantId);
+    const tenantId = await tenantFor(c, dependencies, asked.tenantId, { remembered: true });
     return once(c, dependencies, asked, async (seed) => ({
       status: 200,
       body: await work({ tenantId, operationId }, seed),

@@ -41,8 +41,13 @@ function span(asked: { from?: string | undefined; to?: string | undefined }): { 
   const to = asked.to === undefined ? new Date() : new Date(asked.to);
   const from =
     asked.from === undefined ? new Date((Math.floor(to.getTime() / dayMs) - 30) * dayMs) : new Date(asked.from);
-  if (from >= to) throw new ApiError('invalid_request', 'from: must be before to.');
+  refuseEmptySpan(from, to);
   return { from, to };
+}
+
+/** @throws ApiError for a span in which nothing can be: it would look as if nothing had been spent. */
+function refuseEmptySpan(from: Date | undefined, to: Date | undefined): void {
+  if (from && to && from >= to) throw new ApiError('invalid_request', 'from: must be before to.');
 }
 
 function usage(app: App, dependencies: ApiDependencies): void {
@@ -133,6 +138,7 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
         from: from === undefined ? undefined : new Date(from),
         to: to === undefined ? undefined : new Date(to),
       };
+      refuseEmptySpan(filter.from, filter.to);
       if (format === 'json') {
         const { records, hasMore } = await inSpan(spanNames.costQuery, { tenantId }, () =>
           inSpan(spanNames.costQueryDb, {}, () => listCostRecords(pool, { tenantId, filter, after, limit })),

@@ -1,5 +1,5 @@
--- Who a key speaks for, what it may do, and until when; no row means nobody. It is the one look-up that no tenant can be named for
--- beforehand.
+-- Who a key speaks for, what it may do, and until when; no row means nobody, also where its
+-- tenant was deleted. It is the one look-up that no tenant can be named for beforehand.
 CREATE OR REPLACE FUNCTION copilot_internal.find_caller(p_key_hash bytea)
   RETURNS TABLE (api_key_id uuid, tenant_id text, role text, revoked_at timestamptz)
   LANGUAGE sql STABLE SECURITY DEFINER
@@ -7,6 +7,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.find_caller(p_key_hash bytea)
 AS $$
   SELECT k.api_key_id, k.tenant_id, k.role, k.revoked_at FROM api_keys k
   WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())
+    AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = k.tenant_id AND t.deleted_at IS NOT NULL)
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.find_caller(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION copilot_internal.find_caller(bytea) TO spendlock_app;

@@ -1,5 +1,6 @@
 /** Keys are shown once and stored never; an Idempotency-Key outlives the key that it was sent with (XC1, XC6, XD7). */
 import { randomBytes, randomUUID } from 'node:crypto';
+import { request } from 'node:http';
 import { createApiKey, revokeApiKey } from '../../store/api-keys';
 import { asTenant } from '../../store/pool';
 import type { Answer, TestApi } from '../support/api';
@@ -103,6 +104,48 @@ describe('safety of keys', () => {
     expect((await api.call('GET', '/v1/keys/current', { key: String(own.apiKey) })).status).toBe(401);
     const { body } = await api.call('GET', '/v1/keys');
     expect((body.keys as { label: string }[]).filter(({ label }) => label === 'own')).toHaveLength(2);
+  });
+
+  test('a key that is revoked while the body of a request comes changes nothing with it', async () => {
+    const tenantId = await stack.tenant('1');
+    const { key, apiKeyId } = await createApiKey(stack.pool, { tenantId, role: 'operator' });
+    const body = JSON.stringify({ amountUsd: '5', reason: 'before it is too late' });
+    const asked = request(`${api.url}/v1/tenants/${tenantId}/topups`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', 'content-length': body.length },
+    });
+    const status = new Promise((resolve, reject) => {
+      asked.once('response', (answer) => resolve(answer.resume().statusCode));
+      asked.once('error', reject);
+    });
+    await new Promise((resolve) => asked.write(body.slice(0, 5), resolve));
+    // The request is under way before another one that comes after it is answered.
+    expect(await works(key)).toBe(true);
+    await revokeApiKey(stack.pool, { tenantId, apiKeyId });
+    await until('the key is refused', async () => !(await works(key)));
+    asked.end(body.slice(5));
+    expect(await status).toBe(401);
+    const { body: quotas } = await api.call('GET', `/v1/tenants/${tenantId}/quotas`);
+    expect((quotas.quotas as { topupUsd: string }[]).filter(({ topupUsd }) => topupUsd !== '0')).toEqual([]);
+  });
+
+  test('a key that was revoked comes back by no rotation, and of rotations at once that end it one makes a key', async () => {
+    const tenantId = await stack.tenant('1');
+    const rotate = (apiKeyId: string, more: object = {}): Promise<Answer> =>
+      api.call('POST', `/v1/keys/${apiKeyId}/rotate`, { body: { tenantId, graceSeconds: 0 }, ...more });
+    const { apiKeyId: revoked } = await createApiKey(stack.pool, { tenantId });
+    await revokeApiKey(stack.pool, { tenantId, apiKeyId: revoked });
+    const refused = await rotate(revoked);
+    expect(refused).toMatchObject({ status: 404, body: { error: 'not_found' } });
+    expect(refused.body.message).toContain('revoked');
+    const { apiKeyId: often } = await createApiKey(stack.pool, { tenantId });
+    const answers = await Promise.all(Array.from({ length: 6 }, () => rotate(often)));
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, 404, 404, 404, 404, 404]);
+    // A repeat is shown the key that was made.
+    const { apiKeyId: once } = await createApiKey(stack.pool, { tenantId });
+    const order = { headers: named(randomUUID()) };
+    const first = await rotate(once, order);
+    expect([first.status, await rotate(once, order)]).toEqual([201, first]);
   });
 
   test('XC6: an Idempotency-Key counts for the tenant, so that a rotated key starts nothing twice', async () => {

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { createApiKey } from '../../store/api-keys';
 import { setPlatformQuotas } from '../../store/leases';
 import { budgetWorkflowId } from '../../contracts/messages';
 import type { TestApi } from '../support/api';
@@ -195,6 +196,31 @@ describe('retention', () => {
       await until('the next try writes its own file', async () => (await remove(tenantId, 'busy.ndjson')).status === 0);
     });
 
+    test('leaves nothing that could be ordered for it, whatever the API remembers of it', async () => {
+      const quotas = [{ resourceType: 'all', limitUsd: '1' }];
+      const orders: [string, (tenantId: string) => [string, object]][] = [
+        ['POST', (tenantId) => ['/v1/keys', { tenantId, role: 'operator' }]],
+        ['POST', (tenantId) => ['/v1/runs', { tenantId, task: 'Say something.' }]],
+        ['POST', (tenantId) => ['/v1/conversations', { tenantId }]],
+        ['POST', (tenantId) => ['/v1/quota-checks', { tenantId, estimatedUsd: '1' }]],
+        ['POST', (tenantId) => [`/v1/tenants/${tenantId}/freeze`, { reason: 'x' }]],
+        ['POST', (tenantId) => [`/v1/tenants/${tenantId}/unfreeze`, {}]],
+        ['POST', (tenantId) => [`/v1/tenants/${tenantId}/policy`, { onUnavailable: 'allow' }]],
+        ['POST', (tenantId) => [`/v1/tenants/${tenantId}/topups`, { amountUsd: '1', reason: 'x' }]],
+        ['PUT', (tenantId) => [`/v1/tenants/${tenantId}/quotas`, { quotas }]],
+      ];
+      for (const [method, orderOf] of orders) {
+        const tenantId = await stack.tenant('5');
+        expect((await api.call('GET', `/v1/tenants/${tenantId}/quotas`)).status).toBe(200);
+        await api.call('POST', `/v1/tenants/${tenantId}/delete`, { body: { confirm: tenantId, reason: 'x' } });
+        const [to, body] = orderOf(tenantId);
+        expect([to, await api.call(method, to, { body })]).toMatchObject([
+          to,
+          { status: 404, body: { error: 'unknown_tenant' } },
+        ]);
+      }
+    });
+
     test('does not give the platform back what it has spent', async () => {
       const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '50' }];
       await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'test' } });
@@ -209,6 +235,10 @@ describe('retention', () => {
       const listed = (await api.call('GET', '/v1/tenants')).body.tenants as { tenantId: string }[];
       expect(listed.map((tenant) => tenant.tenantId)).not.toContain(tenantId);
       expect(await rowsOf(tenantId)).toEqual({ cost_quotas: 1, tenants: 1 });
+      // A key that is made for it all the same speaks for nobody.
+      const lost = await createApiKey(stack.pool, { tenantId, role: 'operator' });
+      expect((await api.request('/v1/keys/current', { key: lost.key })).status).toBe(401);
+      await stack.admin.query('DELETE FROM copilot_internal.api_keys WHERE api_key_id = $1', [lost.apiKeyId]);
       // What is left of it goes when the period is over.
       await stack.admin.query(
         `UPDATE copilot_internal.cost_quotas SET period_start = now() - interval '2 days', period_end = now() - interval '1 day'

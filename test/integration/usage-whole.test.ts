@@ -42,6 +42,35 @@ describe('whole answers', () => {
     expect(csv.trimEnd().split('\r\n')).toHaveLength(100_002);
   });
 
+  test.each(['/v1/usage', '/v1/cost-records', '/v1/cost-records?format=csv'])(
+    '%s of a span whose ends are the wrong way round is refused, and does not look as if nothing was spent',
+    async (path) => {
+      const key = await api.keyOf(await stack.tenant('10'));
+      const span = `${path.includes('?') ? '&' : '?'}from=2026-11-02&to=2026-11-01`;
+      expect(await api.call('GET', `${path}${span}`, { key })).toMatchObject({ status: 400 });
+    },
+  );
+
+  test('a correction downwards is a number in the export, and what a spreadsheet takes for a formula is not one', async () => {
+    const tenantId = await stack.tenant('10');
+    const client = createSpendlockClient({ baseUrl: api.url, apiKey: await api.keyOf(tenantId) });
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.cost_records
+         (tenant_id, operation_id, user_id, entry, kind, resource, amount_usd, settlement, reason, author, posted_at)
+       SELECT $1, '5f0c9a53-7d0e-4b1c-9f39-3a1f2a3c4d5e', '-1+cmd', entry, 'model_call', 'llm', amount, 'actual', reason, 'ada', now()
+       FROM (VALUES ('commit', 0.5, NULL), ('adjustment', -0.3, '=1+1')) AS entries (entry, amount, reason)`,
+      [tenantId],
+    );
+    const [columns = [], ...lines] = (await client.usage.exportCsv())
+      .trimEnd()
+      .split('\r\n')
+      .map((line) => line.split(','));
+    const column = (name: string): string[] => lines.map((line) => line[columns.indexOf(name)] ?? '');
+    expect(column('amountUsd')).toEqual(['0.5', '-0.3']);
+    expect(column('userId')).toEqual(["'-1+cmd", "'-1+cmd"]);
+    expect(column('reason')).toEqual(['', "'=1+1"]);
+  });
+
   test('XD10: events of a run and of a conversation repeat nothing after a cut within a reply', async () => {
     const operationId = 'op';
     const event = (type: string, data: object, id?: number): string =>
