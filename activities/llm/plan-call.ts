@@ -6,6 +6,7 @@ import { tightest, headroomUsd, standingOf, covers } from '../../core/budget/quo
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { findModelPrice, type ModelPrice } from '../../core/prices/prices';
 import { estimateModelCall } from '../../core/prices/pricing';
+import { MAX_COUNT } from '../../core/prices/usage';
 import { readGate } from '../../store/gate';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
@@ -38,6 +39,15 @@ const roughTokensMax = 8_192;
 
 /** Providers call their count an estimate, so a little is added before it is priced. */
 const withMargin = (tokens: number): number => Math.ceil(tokens * 1.02) + 16;
+
+/**
+ * What the provider counts, and a little more. Undefined for what is no count of a prompt: a page of a proxy, nothing, a zero. A call would be
+ * granted too little by it.
+ */
+async function countOf(provider: ModelProvider, model: string, prompt: Prompt): Promise<number | undefined> {
+  const tokens = await provider.countTokens(model, prompt);
+  return Number.isInteger(tokens) && tokens > 0 && tokens <= MAX_COUNT ? withMargin(tokens) : undefined;
+}
 
 /** What a bound has to stay within, or the provider counts. */
 export interface Bound {
@@ -82,12 +92,11 @@ export async function planCall(
     provider = providerOf(market, price);
     const priced = pricing(provider, price, call);
     if (typeof prompt === 'number') return priced(prompt);
-    if (bound) {
-      const { tokens, roughTokens } = boundPrompt(prompt, price, bound.base);
-      const plan = priced(tokens);
-      if (suffices({ ...plan, roughTokens }, price, bound)) return { ...plan, isBound: true };
-    }
-    return priced(withMargin(await provider.countTokens(model, prompt)));
+    const { tokens, roughTokens } = boundPrompt(prompt, price, bound?.base);
+    const bounded = { ...priced(tokens), isBound: true as const };
+    if (bound && suffices({ ...bounded, roughTokens }, price, bound)) return bounded;
+    const counted = await countOf(provider, model, prompt);
+    return counted === undefined ? bounded : priced(counted);
   } catch (error) {
     const known = asFailure(error, ['unpriced_model', 'unpriced_usage', 'invalid_price']);
     if (known !== error || !provider) throw known;
@@ -142,8 +151,6 @@ export async function tokensForPartial(
   prompt: Prompt,
 ): Promise<number> {
   if (!isBound) return inputTokens;
-  return provider.countTokens(model, prompt).then(
-    (tokens) => Math.min(inputTokens, withMargin(tokens)),
-    () => inputTokens,
-  );
+  const counted = await countOf(provider, model, prompt).catch(() => undefined);
+  return Math.min(inputTokens, counted ?? inputTokens);
 }

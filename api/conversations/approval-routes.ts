@@ -5,6 +5,7 @@ import { decideApproval, listApprovals, type Approval } from '../../store/approv
 import { everybody, whoDecides } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
+import { answeredBy } from '../http/temporal-answers';
 import { once } from '../http/idempotency';
 import { approvalIdSchema, runIdSchema } from '../http/ids';
 import { body, json, postRoute, route } from '../http/openapi';
@@ -79,10 +80,9 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
         if (!decided) throw new ApiError('not_found', `There is no approval ${approvalId}.`);
         refuseOther(decided, asked);
         // What is recorded stands; a workflow that does not hear of it now looks by itself later.
-        await temporal.workflow
-          .getHandle(decided.workflowId)
-          .signal(decideApprovalSignal, { approvalId })
-          .catch((error: unknown) => dependencies.log.warn({ approvalId, error }, 'a decision could not be signalled'));
+        await answeredBy(temporal, () =>
+          temporal.workflow.getHandle(decided.workflowId).signal(decideApprovalSignal, { approvalId }),
+        ).catch((error: unknown) => dependencies.log.warn({ approvalId, error }, 'a decision could not be signalled'));
         const { workflowId: _, ...approval } = decided;
         return { status: 200, body: approvalViewOf(approval) };
       });

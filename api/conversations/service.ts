@@ -9,6 +9,7 @@ import { addTurn, endQueuedTurn, type TurnView as StoredTurn } from '../../store
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
+import { answeredBy } from '../http/temporal-answers';
 import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from '../runs/request';
 import { pageOfRuns } from '../runs/service';
 import { refuseIfLost, startWorkflow } from '../runs/starting';
@@ -144,7 +145,9 @@ export async function interrupt(
     if (await endQueuedTurn(pool, run, { turnId, status: 'interrupted', failure })) return { interrupted: 'queued' };
   }
   await signal(run, () =>
-    temporal.workflow.getHandle(run.workflowId).signal(interruptSignal, turnId === undefined ? {} : { turnId }),
+    answeredBy(temporal, () =>
+      temporal.workflow.getHandle(run.workflowId).signal(interruptSignal, turnId === undefined ? {} : { turnId }),
+    ),
   );
   return { interrupted: 'asked' };
 }
@@ -153,7 +156,7 @@ export async function interrupt(
 export async function closeConversation({ temporal }: ProcessDependencies, run: Run): Promise<void> {
   if (run.status !== 'running')
     throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended already. Nothing was changed.`);
-  await signal(run, () => temporal.workflow.getHandle(run.workflowId).signal(closeSignal));
+  await signal(run, () => answeredBy(temporal, () => temporal.workflow.getHandle(run.workflowId).signal(closeSignal)));
 }
 
 async function signal(run: Run, send: () => Promise<void>): Promise<void> {
@@ -162,7 +165,10 @@ async function signal(run: Run, send: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (error instanceof WorkflowNotFoundError)
       throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended. Nothing was changed.`);
-    throw new ApiError('unavailable', 'Temporal did not take it. Nothing was changed; try again.');
+    throw new ApiError(
+      'unavailable',
+      'Temporal did not answer: it may have taken it or not. Try again; a second time does no harm.',
+    );
   }
 }
 

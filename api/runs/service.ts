@@ -10,6 +10,7 @@ import { listRuns, type ListedRun, type RunFilter } from '../../store/run-lists'
 import { findRun, type Run } from '../../store/runs';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
+import { answeredBy } from '../http/temporal-answers';
 import { pageOf, placeOf } from '../http/pages';
 import type { RunView, runsView } from './schemas';
 import { waitingForOf } from './states';
@@ -114,9 +115,12 @@ export async function cancelRun({ temporal }: ProcessDependencies, run: Run): Pr
   );
   if (run.status !== 'running') throw ended;
   try {
-    await temporal.workflow.getHandle(run.workflowId).cancel();
+    await answeredBy(temporal, () => temporal.workflow.getHandle(run.workflowId).cancel());
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw ended;
-    throw new ApiError('unavailable', 'Temporal did not take the cancellation. The run goes on; try again.');
+    throw new ApiError(
+      'unavailable',
+      'Temporal did not answer: it may have taken the cancellation or not. Try again; a second one does no harm.',
+    );
   }
 }

@@ -1,5 +1,5 @@
 /** Starting runs, and the workflows of runs and conversations that are stored. */
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
+import { WorkflowExecutionAlreadyStartedError, type WorkflowStartOptions } from '@temporalio/client';
 import { WorkflowIdReusePolicy } from '@temporalio/common';
 import {
   budgetWorkflowId,
@@ -16,6 +16,7 @@ import { createRun, findRun } from '../../store/runs';
 import { namespaceIdOf } from '../../temporal/namespace';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
+import { answeredBy } from '../http/temporal-answers';
 import { gate } from '../tenants/gate';
 import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from './request';
 import type { StartedRun, StartRunBody } from './schemas';
@@ -98,13 +99,13 @@ function detailsOf({ tenantId, userId, model, maxSteps, maxCostUsd, timeoutSecon
   return lines.join('\n\n');
 }
 
-/** @throws ApiError `unavailable` when Temporal does not take it; the run is stored. */
+/** @throws ApiError `unavailable` when Temporal does not say that it took it; the run is stored, and may have begun. */
 export async function startWorkflow(
   { temporal, taskQueuePrefix, log }: ProcessDependencies,
   { type, workflowId, input, summary }: NewWorkflow,
 ): Promise<void> {
   try {
-    await temporal.workflow.start(type, {
+    const options: WorkflowStartOptions = {
       workflowId,
       taskQueue: taskQueues(taskQueuePrefix).runs,
       args: [input],
@@ -118,15 +119,18 @@ export async function startWorkflow(
       ],
       staticSummary: summary,
       staticDetails: detailsOf(input),
-    });
+    };
+    await answeredBy(temporal, () => temporal.workflow.start(type, options));
     const { tenantId, runId } = input;
     log.info({ tenantId, runId, ...(type === 'conversation' ? { conversationId: runId } : {}), type }, 'a run began');
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) return;
     log.error({ tenantId: input.tenantId, workflowId, error }, 'a run could not be started');
+    const what = type === 'agentRun' ? 'run' : 'conversation';
+    const where = `GET /v1/${what}s/${input.runId}`;
     throw new ApiError(
       'unavailable',
-      `Temporal did not take the run ${input.runId}. The run is stored and has not begun; send the same request with the same Idempotency-Key within two minutes to start it.`,
+      `Temporal did not answer. The ${what} ${input.runId} is stored, and may have begun. The same request with the same Idempotency-Key within a minute goes on with it; without that key it begins another. ${where} tells of it: one that has not begun is ended as lost after two minutes.`,
     );
   }
 }

@@ -7,6 +7,7 @@ import { administrationAlone, everybody } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
 import type { ApiEnv } from '../http/request';
 import { ApiError } from '../http/errors';
+import { answeredBy } from '../http/temporal-answers';
 import { once } from '../http/idempotency';
 import { body, idParam, json, medium, postRoute, route } from '../http/openapi';
 import * as schemas from './schemas';
@@ -65,12 +66,9 @@ export function deletionRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
           throw new ApiError('unknown_tenant', `There is no tenant ${tenantId}. Nothing was deleted.`);
         if (outcome === 'busy')
           throw new ApiError('tenant_busy', `${tenantId} has open runs, or holds money. Nothing was deleted.`);
-        await temporal.workflow
-          .getHandle(budgetWorkflowId(tenantId))
-          .terminate('Its tenant was deleted.')
-          .catch((error: unknown) =>
-            log.info({ tenantId, error }, 'the authority of a deleted tenant was not running'),
-          );
+        await answeredBy(temporal, () =>
+          temporal.workflow.getHandle(budgetWorkflowId(tenantId)).terminate('Its tenant was deleted.'),
+        ).catch((error: unknown) => log.info({ tenantId, error }, 'the authority of a deleted tenant was not running'));
         return { status: 200, body: { tenantId, deleted: true } };
       });
     },

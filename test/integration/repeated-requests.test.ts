@@ -1,7 +1,10 @@
 /** A request with an Idempotency-Key whose process ends, or stands still, at the worst moment: its repeat does nothing twice. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Client, Connection } from '@temporalio/client';
+import { startDatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { readPrices } from '../../store/prices';
+import { signallingConnection } from '../../temporal/connection';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
@@ -182,5 +185,42 @@ describe('a repeated request', () => {
     expect(await send(api)).toEqual(second);
     const { runs } = (await api.call('GET', `/v1/runs?tenantId=${tenantId}`)).body as { runs: unknown[] };
     expect(runs).toHaveLength(1);
+  });
+
+  test('of what Temporal took no notice of, or did not answer, is answered in time, and its repeat goes on with it', async () => {
+    const { hostname, port } = new URL(`tcp://${process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? ''}`);
+    // It passes on whatever comes.
+    const proxy = await startDatabaseProxy(Number(port));
+    const connection = await Connection.connect(signallingConnection({ address: `${hostname}:${proxy.port}` }));
+    const hung = await startTestApi(stack, { temporal: new Client({ connection }) });
+    const tenantId = await stack.tenant('10');
+    const talk = await api.call('POST', '/v1/conversations', { body: { tenantId } });
+    const { conversationId } = talk.body as { conversationId: string };
+    const keys = { run: randomUUID(), conversation: randomUUID() };
+    const start = (through: TestApi, what: keyof typeof keys): Promise<Answer> =>
+      through.call('POST', `/v1/${what}s`, {
+        headers: { 'idempotency-key': keys[what] },
+        body: { tenantId, ...(what === 'run' ? { task: 'Say something.' } : {}) },
+      });
+    proxy.set('silent');
+    const startedMs = performance.now();
+    const answers = await Promise.all([
+      start(hung, 'run'),
+      start(hung, 'conversation'),
+      hung.call('POST', `/v1/conversations/${conversationId}/close`, { body: { tenantId } }),
+    ]);
+    expect(performance.now() - startedMs).toBeLessThan(20_000);
+    expect(answers.map(({ status }) => status)).toEqual([503, 503, 503]);
+    const [run, conversation, closing] = answers.map(({ body }) => String(body.message));
+    const named = (message: string | undefined, what: string): string | undefined =>
+      new RegExp(`The ${what} ([0-9a-f-]{36}) is stored, and may have begun`).exec(message ?? '')?.[1];
+    expect((await start(api, 'run')).body).toMatchObject({ runId: named(run, 'run') });
+    expect((await start(api, 'conversation')).body).toMatchObject({
+      conversationId: named(conversation, 'conversation'),
+    });
+    expect(closing).toContain('may have taken it or not');
+    await hung.close();
+    await connection.close();
+    await proxy.close();
   });
 });

@@ -1,6 +1,6 @@
 /** When a bound of a prompt is enough, and when its provider is asked to count: only where the count could change something. */
 import { anthropicProvider } from '../../../activities/llm/anthropic';
-import type { Prompt } from '../../../activities/llm/model-provider';
+import type { ModelProvider, Prompt } from '../../../activities/llm/model-provider';
 import { planCall, tokensForPartial, type Bound, type Market } from '../../../activities/llm/plan-call';
 import { parseUsd } from '../../../core/money';
 import { modelPriceFromRow } from '../../../core/prices/prices';
@@ -104,5 +104,25 @@ describe('a call', () => {
     expect(await tokensForPartial(provider, counted, prompt)).toBe(counted.inputTokens);
     const away = anthropicProvider({ apiKey: 'stand-in', baseURL: 'http://127.0.0.1:1' });
     expect(await tokensForPartial(away, bounded, prompt)).toBe(bounded.inputTokens);
+  });
+
+  test.each([
+    ['nothing', undefined],
+    ['a zero', 0],
+    ['less', -7],
+    ['a part', 0.5],
+    ['a text', '12'],
+    ['far too much', 1e15],
+  ])('whose count is %s is bounded, for an answer of any length', async (_, answered) => {
+    const prompt = saying(8_000);
+    const wrong = {
+      ...(market.providers.anthropic as ModelProvider),
+      countTokens: () => Promise.resolve(answered as number),
+    };
+    const call = { model, maxOutputTokens: 4_000, prompt, bound: { quotaUsd: parseUsd('0.1') } };
+    const bounded = await plan(prompt, {});
+    const { counts: _counts, ...expected } = bounded;
+    expect(await planCall({ ...market, providers: { anthropic: wrong } }, call)).toEqual(expected);
+    expect(await tokensForPartial(wrong, bounded, prompt)).toBe(bounded.inputTokens);
   });
 });
