@@ -1,13 +1,13 @@
 /**
  * Waking denied steps that wait for money: by a signal to their workflow, which then asks again. What one was woken for is kept for it
- * for a moment. One that has not asked by then (its workers are gone or stand still, its workflow was reset before it began to
- * wait) is told again now and then, and holds up nobody behind it.
+ * for a moment, and what one still gathers for a while. One that has not asked by then (its workers are gone or stand still, its
+ * workflow was reset before it began to wait) is told again now and then, and holds up nobody behind it.
  */
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from '../telemetry/log';
+import { holdsUpMs, standInLine, type Standpoint } from '../core/budget/line';
 import { standingOf } from '../core/budget/quotas';
-import { whoFits } from '../core/budget/waiters';
-import { listWaiters, noteWoken, removeWaiter, type MoneyWaiter } from '../store/money-waiters';
+import { listWaiters, noteLine, removeWaiter, type LineChange, type WaiterInLine } from '../store/money-waiters';
 import type { Pool } from '../store/pool';
 import { listQuotas } from '../store/quotas';
 import { moneyFreedSignal } from '../contracts/messages';
@@ -17,8 +17,8 @@ import type { AuthorityActivities } from '../contracts/budget';
 const keptMs = 3_000;
 /** Who did not ask is told again after this long: the word to it may have been lost. */
 const toldAgainMs = 30_000;
-/** After that time what was kept and not asked for is the next one's. */
-const lookAgainMs = keptMs + 100;
+/** Somebody's time is over by then: its end is not looked for at that very moment. */
+const graceMs = 100;
 
 interface WakeDependencies {
   pool: Pool;
@@ -26,76 +26,109 @@ interface WakeDependencies {
   log: Logger;
 }
 
+/** What one look came to. */
+interface Look {
+  /** How many wait on. */
+  left: number;
+  /** When what is kept for one of them is the next one's; undefined where nothing is. */
+  againMs?: number | undefined;
+  /** Some were not there any more, and what they had been woken for is the next one's. */
+  gone?: boolean;
+}
+
 export function createWakeWaiters(dependencies: WakeDependencies): AuthorityActivities['wakeWaiters'] {
   /** By tenant. A look that a process does not live to take is upkeep's. */
   const looks = new Map<string, NodeJS.Timeout>();
 
-  async function look(tenantId: string): Promise<{ woken: number; left: number }> {
-    // Those that are not there any more are taken out of the line, and what they had been woken for is the next one's.
-    for (let before = 0; ;) {
-      const { woken, left, gone } = await wakeOnce(dependencies, tenantId);
-      before += woken;
-      if (!gone) return { woken: before, left };
+  async function look(tenantId: string): Promise<Look> {
+    for (let againMs: number | undefined; ;) {
+      const found = await wakeOnce(dependencies, tenantId);
+      againMs = sooner(againMs, found.againMs);
+      if (!found.gone) return { ...found, againMs };
     }
   }
 
-  function lookLater(tenantId: string): void {
+  function lookLater(tenantId: string, afterMs: number): void {
     clearTimeout(looks.get(tenantId));
     const lookNow = async (): Promise<void> => {
       looks.delete(tenantId);
-      const { woken, left } = await look(tenantId);
-      if (woken > 0 && left > 0) lookLater(tenantId);
+      const { left, againMs } = await look(tenantId);
+      if (left > 0 && againMs !== undefined) lookLater(tenantId, againMs);
     };
     const note = (error: unknown): void =>
       dependencies.log.warn({ tenantId, error }, 'those that wait for money could not be looked at');
-    looks.set(tenantId, setTimeout(() => void lookNow().catch(note), lookAgainMs).unref());
+    looks.set(tenantId, setTimeout(() => void lookNow().catch(note), afterMs).unref());
   }
 
   return async ({ tenantId }) => {
-    const { left } = await look(tenantId);
+    const { left, againMs } = await look(tenantId);
     // Also what was freed during this look, which no look of the authority may follow.
-    if (left > 0) lookLater(tenantId);
+    if (left > 0) lookLater(tenantId, sooner(againMs, keptMs + graceMs) as number);
   };
 }
 
-/** Wakes those that fit now. Answers how many were and how many were not, and whether some of them were not there any more. */
-async function wakeOnce(
-  { pool, client, log }: WakeDependencies,
-  tenantId: string,
-): Promise<{ woken: number; left: number; gone: boolean }> {
-  const waiters = (await listWaiters(pool, tenantId)).map((waiter) => ({
-    ...waiter,
-    isSilent: waiter.sinceWokenMs !== undefined && waiter.sinceWokenMs >= keptMs,
-  }));
-  const asleep = waiters.filter(({ sinceWokenMs }) => sinceWokenMs === undefined);
-  const nobody = { woken: 0, left: asleep.length, gone: false };
-  if (waiters.length === 0) return nobody;
-  const payers = new Set(waiters.flatMap(({ userId }) => userId ?? []));
+const sooner = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.min(a, b);
+
+type Stands = Standpoint<WaiterInLine>;
+
+const isAsleep = ({ waiter }: Stands): boolean => waiter.sinceWokenMs === undefined;
+
+/** Wakes those that fit now, and notes what is kept for whom. */
+async function wakeOnce({ pool, client, log }: WakeDependencies, tenantId: string): Promise<Look> {
+  const line = await listWaiters(pool, tenantId);
+  if (line.length === 0) return { left: 0 };
+  const payers = new Set(line.flatMap(({ userId }) => userId ?? []));
   const quotas = await listQuotas(pool, tenantId, [...payers]);
-  const fit = whoFits(quotas.map(standingOf), waiters);
-  const toWake = fit.filter(({ sinceWokenMs }) => sinceWokenMs === undefined);
-  const toRemind = fit.filter(({ sinceWokenMs }) => sinceWokenMs !== undefined && sinceWokenMs >= toldAgainMs);
-  const told = [...toWake, ...toRemind];
-  if (told.length === 0) return nobody;
-  if (toWake.length > 0) await noteWoken(pool, { tenantId, waiterIds: idsOf(toWake) });
-  if (toRemind.length > 0) await noteWoken(pool, { tenantId, waiterIds: idsOf(toRemind), agoMs: keptMs });
-  const gone = await Promise.all(
-    told.map(async ({ waiterId, workflowId }) => {
+  const stands = standInLine(quotas.map(standingOf), line.map(asAsker));
+  const toWake = stands.filter((one) => one.fits && isAsleep(one));
+  const toRemind = stands.filter(({ fits, waiter }) => fits && (waiter.sinceWokenMs ?? 0) >= toldAgainMs);
+  const gather = stands.filter((one) => !one.fits && isAsleep(one));
+  await noteLine(pool, tenantId, [
+    ...toWake.map((one) => ({ ...keeping(one, keptMs), wokenAgoMs: 0 })),
+    ...toRemind.map((one) => ({ ...keeping(one, 0), wokenAgoMs: keptMs })),
+    ...gather
+      .filter(({ waiter, keptUsd }) => waiter.keptUsd !== keptUsd)
+      .map((one) => keeping(one, Math.max(0, holdsUpMs - one.waiter.waitedMs))),
+  ]);
+  const told = await Promise.all(
+    [...toWake, ...toRemind].map(async ({ waiter: { waiterId, workflowId } }) => {
       try {
         await client.workflow.getHandle(workflowId).signal(moneyFreedSignal);
-        return false;
+        return 'woken';
       } catch (error) {
         if (error instanceof WorkflowNotFoundError) {
           await removeWaiter(pool, { tenantId, waiterId });
-          return true;
+          return 'gone';
         }
         // Upkeep has it told again.
         log.warn({ tenantId, workflowId, error }, 'a step that waits for money could not be woken');
-        return false;
+        return 'untold';
       }
     }),
   );
-  return { woken: toWake.length, left: asleep.length - toWake.length, gone: gone.includes(true) };
+  const gathering = gather.filter(({ keptUsd }) => keptUsd > 0n);
+  const ends = gathering.map(({ waiter }) => Math.max(0, holdsUpMs - waiter.waitedMs) + graceMs);
+  return {
+    left: gather.length,
+    againMs: [...(told.length > 0 ? [keptMs + graceMs] : []), ...ends].reduce<number | undefined>(sooner, undefined),
+    gone: told.includes('gone'),
+  };
 }
 
-const idsOf = (waiters: readonly MoneyWaiter[]): string[] => waiters.map(({ waiterId }) => waiterId);
+function asAsker(waiter: WaiterInLine) {
+  const { neededUsd, wantedUsd, sinceWokenMs } = waiter;
+  return {
+    ...waiter,
+    amountUsd: wantedUsd ?? neededUsd,
+    minimumUsd: neededUsd,
+    prefersWhole: wantedUsd !== undefined,
+    isSilent: sinceWokenMs !== undefined && sinceWokenMs >= keptMs,
+  };
+}
+
+const keeping = ({ waiter: { waiterId, isNamed }, keptUsd }: Stands, keptForMs: number): LineChange => ({
+  waiterId,
+  keptUsd: isNamed ? keptUsd : 0n,
+  keptForMs,
+});

@@ -40,6 +40,10 @@ export interface WaitForMoney {
   resource: Resource;
   /** The least that it can use. Decimal string. */
   neededUsd: string;
+  /** What it asks for in full, where it rather waits for that. Decimal string. */
+  wantedUsd?: string;
+  /** It names its place when it asks again, so that something can be kept for it. Steps of the version before do not. */
+  isNamed?: true;
   quota: BindingQuota;
   retryAfterSeconds?: number;
 }

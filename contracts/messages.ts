@@ -100,6 +100,8 @@ export interface AgentRunInput {
   unavailable?: { then: 'deny' | 'allow'; afterMs: number };
   /** What a denied step does: ends the run or turn when absent, or waits until there is money. */
   onDenied?: 'wait';
+  /** How long a step that ends the run when it is denied waits before that for what others hold. 15 when absent. */
+  waitForHoldsSeconds?: number;
   /** Whether a context that has grown too large is summed up. */
   compact?: boolean;
   /** Tools that are not simply used, by name. */

@@ -256,6 +256,12 @@ CREATE TABLE money_waiters (
   is_woken boolean NOT NULL,
   waiting_since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   woken_at timestamp with time zone,
+  wanted_usd numeric(38,12),
+  is_named boolean DEFAULT false NOT NULL,
+  kept_usd numeric(38,12),
+  kept_until timestamp with time zone,
+  CONSTRAINT money_waiters_check CHECK ((wanted_usd >= needed_usd)),
+  CONSTRAINT money_waiters_kept_usd_check CHECK ((kept_usd >= (0)::numeric)),
   CONSTRAINT money_waiters_needed_usd_check CHECK ((needed_usd >= (0)::numeric)),
   CONSTRAINT money_waiters_pkey PRIMARY KEY (waiter_id),
   CONSTRAINT money_waiters_resource_check CHECK ((resource = ANY (ARRAY['llm'::text, 'e2b'::text]))),
@@ -528,6 +534,8 @@ CREATE INDEX idempotent_requests_by_age ON copilot_internal.idempotent_requests 
 CREATE UNIQUE INDEX idempotent_requests_once ON copilot_internal.idempotent_requests USING btree (tenant_id, idempotency_key) NULLS NOT DISTINCT WHERE (seed IS NOT NULL);
 
 CREATE INDEX money_waiters_in_order ON copilot_internal.money_waiters USING btree (tenant_id, waiting_since);
+
+CREATE INDEX money_waiters_kept ON copilot_internal.money_waiters USING btree (tenant_id) WHERE (kept_until IS NOT NULL);
 
 CREATE INDEX quota_alerts_due ON copilot_internal.quota_alerts USING btree (next_try_at, raised_at) WHERE (sent_at IS NULL);
 
@@ -1758,6 +1766,10 @@ BEGIN
     'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
     'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
+    'line', (SELECT coalesce(json_agg(json_build_object('waiterId', waiter_id, 'runId', run_id, 'userId', user_id, 'resource', resource,
+               'keptUsd', kept_usd::text, 'keptForMs', extract(epoch FROM kept_until - v_now) * 1000,
+               'isWoken', woken_at IS NOT NULL) ORDER BY waiting_since, waiter_id), '[]')
+             FROM money_waiters WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
     'reservations', v_reservations);
 END
 $function$
@@ -2098,6 +2110,15 @@ BEGIN
     "quotaId" uuid, kind text, "thresholdBasisPoints" numeric, details jsonb)
   JOIN cost_quotas q ON q.quota_id = c."quotaId"
   ON CONFLICT DO NOTHING;
+
+  -- Nothing is kept any more for those that have their money.
+  IF jsonb_array_length(p_batch -> 'served') > 0 THEN
+    UPDATE money_waiters SET kept_until = NULL
+    WHERE waiter_id IN (
+      SELECT waiter_id FROM money_waiters
+      WHERE tenant_id = p_tenant_id AND waiter_id IN (SELECT id::uuid FROM jsonb_array_elements_text(p_batch -> 'served') AS id)
+      ORDER BY waiter_id FOR UPDATE);
+  END IF;
 
   v_next_wake_up_ms := (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
                         WHERE tenant_id = p_tenant_id AND status = 'granted');

@@ -7,6 +7,7 @@ import type { BudgetCommand, MandateState, Resource } from '../core/budget/comma
 import { decideBatch } from '../core/budget/decision';
 import { inOneSpelling } from '../core/ids';
 import { formatUsd, parseUsd } from '../core/money';
+import type { Place } from '../core/budget/line';
 import { utilizationPercent, type Quota } from '../core/budget/quotas';
 import { rulesOf } from '../core/budget/rules';
 import { spanNames } from '../telemetry/names';
@@ -106,6 +107,11 @@ type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease'
     lease?: { platformLimitUsd: string; exhausted: boolean; freesAtMs?: number };
   };
 
+type LoadedPlace = Omit<Place, 'keptUsd' | 'runId' | 'userId'> & { keptUsd: string } & Record<
+    'runId' | 'userId',
+    string | null
+  >;
+
 async function load(
   client: PoolClient,
   {
@@ -128,6 +134,7 @@ async function load(
       nowMs: number;
       quotas: LoadedQuota[];
       reservations: ReservationJson[];
+      line: LoadedPlace[];
       frozen: string | null;
       frozenUsers: Record<string, string>;
     } | null;
@@ -149,6 +156,12 @@ async function load(
       lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
     })),
     reservations: state.reservations.map(reservationFrom),
+    line: state.line.map(({ runId, userId, ...place }) => ({
+      ...place,
+      runId: runId ?? undefined,
+      userId: userId ?? undefined,
+      keptUsd: parseUsd(place.keptUsd),
+    })),
   };
 }
 
@@ -173,6 +186,7 @@ async function record(
       postedAt: new Date(entry.postedAtMs).toISOString(),
     })),
     alerts: decision.alerts.map(alertRow),
+    served: decision.served,
   };
   const { rows } = await client.query<{ recorded: Recorded }>(
     'SELECT copilot_internal.record_budget_batch($1, $2) AS recorded',

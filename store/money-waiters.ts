@@ -13,6 +13,10 @@ export interface MoneyWaiter {
   resource: Resource;
   /** The least that it can use. */
   neededUsd: Usd;
+  /** What it asks for in full, where it rather waits for that. */
+  wantedUsd?: Usd | undefined;
+  /** Whether it names its place when it asks again. */
+  isNamed?: boolean | undefined;
 }
 
 /** Of those before a waiter in the line so many are counted. */
@@ -31,7 +35,7 @@ export async function addWaiter(
   waiter: MoneyWaiter & Wait,
   { quota, retryAfterSeconds }: { quota: BindingQuota; retryAfterSeconds?: number | undefined },
 ): Promise<number> {
-  const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd } = waiter;
+  const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd, wantedUsd, isNamed = false } = waiter;
   return asTenant(pool, tenantId, async (client) => {
     if (runId !== undefined) {
       await lockRun(client, runId);
@@ -43,10 +47,12 @@ export async function addWaiter(
       if (rows.length > 0) return 0;
     }
     await client.query(
-      `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, is_woken)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+      `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, is_woken,
+         wanted_usd, is_named)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
        ON CONFLICT (waiter_id) DO UPDATE
-       SET needed_usd = excluded.needed_usd, is_woken = excluded.is_woken, woken_at = NULL`,
+       SET needed_usd = excluded.needed_usd, is_woken = excluded.is_woken, woken_at = NULL, wanted_usd = excluded.wanted_usd,
+         is_named = excluded.is_named, kept_usd = NULL, kept_until = NULL`,
       [
         waiterId,
         tenantId,
@@ -56,6 +62,8 @@ export async function addWaiter(
         resource,
         formatUsd(neededUsd),
         quota.scope !== 'platform',
+        wantedUsd === undefined ? null : formatUsd(wantedUsd),
+        isNamed,
       ],
     );
     const before = await countBefore(client, waiterId);
@@ -105,30 +113,41 @@ export async function endWaits(client: PoolClient, runId: string): Promise<void>
 const waitOf = ({ waiterId, executionId }: Wait): string =>
   executionId === undefined ? waiterId : `${waiterId}-${executionId}`;
 
-/** A tenant's waiters that its authority wakes, in order, and how long ago each was woken that has not asked since. */
-export async function listWaiters(
-  pool: Pool,
-  tenantId: string,
-): Promise<(MoneyWaiter & { sinceWokenMs: number | undefined })[]> {
+/** One in the line, as whoever wakes it finds it. */
+export interface WaiterInLine extends MoneyWaiter {
+  waitedMs: number;
+  /** Since it was woken; undefined where it was not, or has asked since. */
+  sinceWokenMs: number | undefined;
+  /** What is kept for it now; nothing where that ran out. */
+  keptUsd: Usd;
+}
+
+/** A tenant's waiters that its authority wakes, in order. */
+export async function listWaiters(pool: Pool, tenantId: string): Promise<WaiterInLine[]> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<
-      Omit<MoneyWaiter, 'neededUsd' | 'userId'> & {
-        neededUsd: string;
-        userId: string | null;
-        sinceWokenMs: number | null;
-      }
+      Pick<MoneyWaiter, 'waiterId' | 'tenantId' | 'workflowId' | 'resource'> & {
+        isNamed: boolean;
+        waitedMs: number;
+      } & Record<'neededUsd' | 'keptUsd', string> &
+        Record<'runId' | 'userId' | 'wantedUsd', string | null> & { sinceWokenMs: number | null }
     >(
       `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
-              resource, needed_usd::text AS "neededUsd",
+              resource, needed_usd::text AS "neededUsd", wanted_usd::text AS "wantedUsd", is_named AS "isNamed",
+              CASE WHEN kept_until > clock_timestamp() THEN kept_usd ELSE 0 END::text AS "keptUsd",
+              (extract(epoch FROM clock_timestamp() - waiting_since) * 1000)::float8 AS "waitedMs",
               (extract(epoch FROM clock_timestamp() - woken_at) * 1000)::float8 AS "sinceWokenMs"
        FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND is_woken ORDER BY waiting_since, waiter_id LIMIT 1000`,
       [tenantId],
     );
-    return rows.map((row) => ({
+    return rows.map(({ runId, userId, wantedUsd, sinceWokenMs, ...row }) => ({
       ...row,
-      userId: row.userId ?? undefined,
+      runId: runId ?? undefined,
+      userId: userId ?? undefined,
       neededUsd: parseUsd(row.neededUsd),
-      sinceWokenMs: row.sinceWokenMs ?? undefined,
+      wantedUsd: wantedUsd === null ? undefined : parseUsd(wantedUsd),
+      keptUsd: parseUsd(row.keptUsd),
+      sinceWokenMs: sinceWokenMs ?? undefined,
     }));
   });
 }
@@ -144,17 +163,31 @@ export async function isAwaited(pool: Pool, tenantId: string): Promise<boolean> 
   });
 }
 
-/** Notes who was woken, and how long ago. */
-export async function noteWoken(
-  pool: Pool,
-  { tenantId, waiterIds, agoMs = 0 }: { tenantId: string; waiterIds: readonly string[]; agoMs?: number },
-): Promise<void> {
+/** What is new of one in the line: whether it is woken, how long ago it is to count as woken, and what is kept for it for how long. */
+export interface LineChange {
+  waiterId: string;
+  wokenAgoMs?: number | undefined;
+  keptUsd: Usd;
+  keptForMs: number;
+}
+
+export async function noteLine(pool: Pool, tenantId: string, changes: readonly LineChange[]): Promise<void> {
+  if (changes.length === 0) return;
   await asTenant(pool, tenantId, (client, commitWith) =>
     commitWith(
       client.query(
-        `UPDATE copilot_internal.money_waiters SET woken_at = clock_timestamp() - $2 * interval '1 millisecond'
-         WHERE waiter_id = ANY ($1::uuid[])`,
-        [waiterIds, agoMs],
+        `UPDATE copilot_internal.money_waiters w SET
+           woken_at = CASE WHEN c.woken_ago_ms IS NULL THEN w.woken_at ELSE clock_timestamp() - c.woken_ago_ms * interval '1 millisecond' END,
+           kept_usd = c.kept_usd, kept_until = clock_timestamp() + c.kept_for_ms * interval '1 millisecond'
+         FROM unnest($1::uuid[], $2::float8[], $3::numeric[], $4::float8[]) AS c (waiter_id, woken_ago_ms, kept_usd, kept_for_ms)
+         WHERE w.waiter_id = c.waiter_id AND w.waiter_id IN (
+           SELECT waiter_id FROM copilot_internal.money_waiters WHERE waiter_id = ANY ($1) ORDER BY waiter_id FOR UPDATE)`,
+        [
+          changes.map(({ waiterId }) => waiterId),
+          changes.map(({ wokenAgoMs }) => wokenAgoMs ?? null),
+          changes.map(({ keptUsd }) => formatUsd(keptUsd)),
+          changes.map(({ keptForMs }) => keptForMs),
+        ],
       ),
     ),
   );

@@ -79,6 +79,11 @@ export const patches = {
     since: '0.1.0',
     change: 'A step whose last attempt found no room at its provider waits for some, as those before it did.',
   },
+  'holds-waited-for': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change: 'A step that is denied for what others hold waits some seconds for that before it fails.',
+  },
 } as const;
 
 export type PatchId = keyof typeof patches;

@@ -79,12 +79,17 @@ export function createBudgetActivities({
       await coalescer.send(tenantId, { type: 'release', operationId, ...traceContext() });
     },
 
-    async awaitMoney({ quota, retryAfterSeconds, neededUsd, ...waiter }) {
+    async awaitMoney({ quota, retryAfterSeconds, neededUsd, wantedUsd, ...waiter }) {
       log.info(
         { tenantId: waiter.tenantId, runId: waiter.runId, resource: waiter.resource },
         'a denied step waits for money',
       );
-      const wait = { ...waiter, executionId: executionId(), neededUsd: parseAmountUsd(neededUsd) };
+      const wait = {
+        ...waiter,
+        executionId: executionId(),
+        neededUsd: parseAmountUsd(neededUsd),
+        ...(wantedUsd === undefined ? {} : { wantedUsd: parseAmountUsd(wantedUsd) }),
+      };
       const before = await addWaiter(pool, wait, { quota, retryAfterSeconds });
       // What was freed since its denial was freed before anybody knew of it.
       await coalescer.send(waiter.tenantId, { type: 'reload' });

@@ -172,7 +172,14 @@ async function passGate(
 ): Promise<void> {
   const repeatOf = { tenantId: c.get('caller').tenantId, idempotencyKey: c.req.header('idempotency-key') };
   const named = isUuid(conversationId) ? { conversationId } : {};
-  await gate(dependencies, { tenantId, resource: 'llm', what: 'The message was not stored.', repeatOf, ...named });
+  await gate(dependencies, {
+    tenantId,
+    resource: 'llm',
+    what: 'The message was not stored.',
+    waitsForHolds: true,
+    repeatOf,
+    ...named,
+  });
 }
 
 /** The turn of a message as it happens, to its end. */

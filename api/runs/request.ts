@@ -20,12 +20,13 @@ export const optionsOf = ({
   compaction,
   fallbackModels,
   onDenied,
+  waitForHoldsSeconds,
 }: StartRunBody | StartConversationBody): Record<string, unknown> => ({
   limits,
   sandbox,
   compaction,
   onDenied,
-  ...omitUndefined({ tools, instructions, fallbackModels }),
+  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds }),
 });
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */
@@ -33,10 +34,10 @@ export function inputOf(
   body: StartRunBody | StartConversationBody,
 ): Omit<AgentRunInput, 'runId' | 'tenantId' | 'model' | 'unavailable'> {
   const { maxCostUsd, ...limits } = body.limits;
-  const { sandbox, compaction, onDenied, fallbackModels, userId } = body;
+  const { sandbox, compaction, onDenied, fallbackModels, userId, waitForHoldsSeconds } = body;
   return {
     ...limits,
-    ...omitUndefined({ maxCostUsd, userId, fallbackModels }),
+    ...omitUndefined({ maxCostUsd, userId, fallbackModels, waitForHoldsSeconds }),
     ...(onDenied === 'wait' ? { onDenied } : {}),
     ...(compaction.enabled ? { compact: true } : {}),
     ...toolRules(body.tools),

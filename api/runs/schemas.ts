@@ -53,6 +53,10 @@ export const runOptions = {
     .enum(['fail', 'wait'])
     .default('fail')
     .openapi({ description: 'When money is refused: end, or hold nothing and wait until there is some.' }),
+  waitForHoldsSeconds: z.number().int().min(0).max(60).optional().openapi({
+    description:
+      'How long a step that ends it when money is refused waits before that, where only what others hold stands in its way. 15 when absent.',
+  }),
   compaction: z
     .strictObject({
       enabled: z.boolean().default(true),

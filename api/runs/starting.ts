@@ -49,7 +49,10 @@ export async function startRun(
   await checkPrices(dependencies, { models, tier: body.sandbox.tier });
   // One that waits for money is started without any.
   if (body.onDenied !== 'wait')
-    await gate(dependencies, { tenantId, userId: body.userId, resource: 'llm', what: 'The run was not started.' });
+    await gate(dependencies, {
+      ...{ tenantId, userId: body.userId, resource: 'llm', what: 'The run was not started.' },
+      waitsForHolds: body.waitForHoldsSeconds !== 0,
+    });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = runWorkflowId(runId);
   const options = optionsOf(body);

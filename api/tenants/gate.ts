@@ -2,7 +2,7 @@
 import type { Resource } from '../../core/budget/commands';
 import { frozenMessage, quotaDenial } from '../../core/budget/denials';
 import type { Usd } from '../../core/money';
-import { covers, headroomUsd, standingOf, tightest } from '../../core/budget/quotas';
+import { covers, headroomUsd, standingOf, tightest, type Standing } from '../../core/budget/quotas';
 import { fits, retryAfterSeconds } from '../../core/budget/retry-after';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
 import { readHolds } from '../../store/holds';
@@ -26,6 +26,8 @@ export interface GateRequest {
   repeatOf?: RepeatOf;
   /** Its user's quotas count too; one whose policy is to wait for money is let through. */
   conversationId?: string;
+  /** Its steps wait a moment for what others hold: it is let pass where only that stands in its way. */
+  waitsForHolds?: boolean;
 }
 
 /**
@@ -54,15 +56,16 @@ export async function gate(
 /** Denies as the authority would: by the same quota, in the same words, and with the same time to wait. */
 async function denyWithoutMoney(
   pool: Pool,
-  { tenantId, resource, estimatedUsd, what, ...request }: GateRequest,
+  { tenantId, resource, estimatedUsd, what, waitsForHolds = false, ...request }: GateRequest,
   { quotas, nowMs, ...state }: GateState,
 ): Promise<void> {
   const userId = request.userId ?? state.userId;
   const binding = quotas.map(standingOf).filter((quota) => covers(quota, { userId, resource }));
-  const full = tightest(binding);
+  const leftUsd = waitsForHolds ? ({ limitUsd, spentUsd }: Standing): Usd => limitUsd - spentUsd : headroomUsd;
+  const full = tightest(binding, leftUsd);
   // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.
   const neededUsd = estimatedUsd === 0n ? undefined : estimatedUsd;
-  if (!full || fits(headroomUsd(full), neededUsd)) return;
+  if (!full || fits(leftUsd(full), neededUsd)) return;
   // Where nothing is reserved no hold can make room, and one read was enough.
   const holds = binding.some(({ reservedUsd }) => reservedUsd > 0n) ? await readHolds(pool, tenantId) : [];
   const seconds = retryAfterSeconds({ quotas: binding, holds, neededUsd, nowMs });

@@ -2,6 +2,7 @@
 import type { ReserveAnswer, Resource } from './commands';
 import type { Freeze } from './denials';
 import type { Usd } from '../money';
+import { isOwnPlace, keptFrom, type Asker, type Place } from './line';
 import { covers, rollOver, thresholdsReached, tightest, type Quota } from './quotas';
 import { isReleasedByExpiry, type Reservation } from './reservations';
 import { retryAfterSeconds, type Hold } from './retry-after';
@@ -21,6 +22,8 @@ export interface BatchState {
   frozenUsers?: Readonly<Record<string, string>>;
   /** The tenant's open reservations that their expiry releases. Only a denial needs them: see `needsHolds`. */
   holds?: readonly Hold[];
+  /** Those that wait for money and have some kept for them, in their order. */
+  line?: readonly Place[];
 }
 
 /** One step of the tenant's balances, in the order decided. The SQL guard replays these. */
@@ -78,6 +81,8 @@ export interface BatchDecision {
   needsHolds: boolean;
   /** What the undecided reserves need of the tenant's leases. */
   leaseNeeds: LeaseNeed[];
+  /** Those that waited and have their money now: nothing is kept for them any more. */
+  served: string[];
 }
 
 /** What a lease must have free for the reserves that wait for it. */
@@ -101,6 +106,7 @@ export class Batch {
   private readonly reservations = new Map<string, Reservation>();
   private readonly changed = new Set<string>();
   private readonly leaseNeeds = new Map<string, Usd>();
+  private readonly served = new Set<string>();
   private needsHolds = false;
 
   constructor(private readonly state: BatchState) {
@@ -194,6 +200,20 @@ export class Batch {
     this.leaseNeeds.set(quotaId, mostUsd !== undefined && mostUsd < sum ? mostUsd : sum);
   }
 
+  /** What is kept from whoever asks. */
+  keptFrom(asker: Asker): readonly Place[] {
+    return keptFrom(this.line(), asker);
+  }
+
+  /** Nothing is kept any more for one that has its money. */
+  serve(asker: Asker): void {
+    for (const place of this.line()) if (isOwnPlace(place, asker)) this.served.add(place.waiterId);
+  }
+
+  private line(): readonly Place[] {
+    return (this.state.line ?? []).filter((place) => !this.served.has(place.waiterId));
+  }
+
   /** Raises the alert of a quota's first refusal in its period. The platform's are raised where leases are drawn. */
   refuse(quota: Quota, estimatedUsd: Usd): void {
     if (quota.exceeded || quota.lease) return;
@@ -218,6 +238,7 @@ export class Batch {
       quotas: this.quotas,
       needsHolds: this.needsHolds,
       leaseNeeds: [...this.leaseNeeds].map(([quotaId, neededUsd]) => ({ quotaId, neededUsd })),
+      served: [...this.served],
     };
   }
 }

@@ -32,6 +32,10 @@ export interface ReserveCommand {
   amountUsd: string;
   /** The least that is of use: when the full amount does not fit and this does, the grant is what is left. */
   minimumUsd?: string;
+  /** It rather waits than takes less than what may still come back: then it is denied. */
+  prefersWhole?: boolean;
+  /** Its place in the line of those that wait for money: what is kept for that is for it. */
+  waiterId?: string;
   priceVersion: string;
   /** How long the grant holds, from the decision. */
   ttlSeconds: number;

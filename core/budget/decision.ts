@@ -8,6 +8,7 @@
  */
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
+import { keptUsd, leastUsd, type Place } from './line';
 import { formatUsd, parseAmountUsd, MoneyError, type Usd } from '../money';
 import { frozenMessage, quotaDenial } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
@@ -81,24 +82,25 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'budget_frozen', message } });
   }
   const quotas = batch.quotasFor(request);
-  const tight = binding(quotas, amounts.minimumUsd ?? amounts.amountUsd);
+  const kept = batch.isEnforced(request.resource) ? batch.keptFrom(command) : [];
+  /** What there is of a quota for this request. */
+  const leftUsd = (quota: Quota): Usd => headroomUsd(quota) - keptUsd(quota, kept);
+  const minimum = leastUsd(quotas, { ...amounts, prefersWhole: command.prefersWhole });
+  const tight = binding(quotas, minimum, leftUsd);
   if (!tight) {
     const message = `No quota of the tenant covers ${request.resource}. Nothing was reserved. Set one (PUT /v1/tenants/{id}/quotas).`;
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'quota_missing', message } });
   }
-  const minimum = amounts.minimumUsd ?? amounts.amountUsd;
-  if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: amounts.amountUsd }))
+  if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: amounts.amountUsd, leftUsd }))
     return undefined;
-  const headroom = headroomUsd(tight);
-  if (batch.isEnforced(request.resource) && headroom < minimum) {
-    batch.refuse(tight, amounts.amountUsd);
-    const retryAfterSeconds = batch.retryAfterSeconds(request, minimum);
-    const denial = quotaDenial({ quota: tight, ...amounts, retryAfterSeconds, what: nothingReserved });
-    return record(batch, { operationId, request, refusal: { type: 'denied', ...denial } });
+  const left = leftUsd(tight);
+  if (batch.isEnforced(request.resource) && left < minimum) {
+    const refusal = { tight, minimum, amounts, kept };
+    return record(batch, { operationId, request, refusal: denialOf(batch, request, refusal) });
   }
-  if (headroom < minimum) batch.refuse(tight, amounts.amountUsd);
-  const fits = headroom >= amounts.amountUsd || !batch.isEnforced(request.resource);
-  const grantedUsd = fits ? amounts.amountUsd : headroom;
+  if (left < minimum) batch.refuse(tight, amounts.amountUsd);
+  const fits = left >= amounts.amountUsd || !batch.isEnforced(request.resource);
+  const grantedUsd = fits ? amounts.amountUsd : left;
   const granted: Reservation = {
     operationId,
     request,
@@ -111,23 +113,53 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   };
   batch.put(granted);
   batch.move(request, { reservedUsd: grantedUsd, grant: true });
+  batch.serve(command);
   return answerOf(granted);
 }
 
+/** Why there is too little: a quota has none, or what it has is kept for those that have waited longer. */
+function denialOf(
+  batch: Batch,
+  request: ReservationRequest,
+  { tight, minimum, amounts, kept }: { tight: Quota; minimum: Usd; amounts: Amounts; kept: readonly Place[] },
+): Refusal {
+  const what = nothingReserved;
+  const minimumUsd = minimum === amounts.amountUsd ? undefined : minimum;
+  const asked = { quota: tight, amountUsd: amounts.amountUsd, minimumUsd, what };
+  if (headroomUsd(tight) >= minimum) {
+    // The quota is not used up, so nobody is alerted of it.
+    const retryAfterSeconds = Math.max(1, ...kept.map(({ keptForMs }) => Math.ceil(keptForMs / 1000)));
+    return { type: 'denied', ...quotaDenial({ ...asked, keptUsd: keptUsd(tight, kept), retryAfterSeconds }) };
+  }
+  batch.refuse(tight, amounts.amountUsd);
+  const retryAfterSeconds = batch.retryAfterSeconds(request, minimum);
+  return { type: 'denied', ...quotaDenial({ ...asked, retryAfterSeconds }) };
+}
+
 /** The quota with the least headroom. A lease binds only what fits the tenant's own quotas, since more might be drawn. */
-function binding(quotas: Quota[], minimum: Usd): Quota | undefined {
-  const own = tightest(quotas.filter(({ lease }) => !lease));
-  return own && headroomUsd(own) < minimum ? own : tightest(quotas);
+function binding(quotas: Quota[], minimum: Usd, leftUsd: (quota: Quota) => Usd): Quota | undefined {
+  const own = tightest(
+    quotas.filter(({ lease }) => !lease),
+    leftUsd,
+  );
+  return own && leftUsd(own) < minimum ? own : tightest(quotas, leftUsd);
 }
 
 /**
  * Whether a request has to wait for the platform: it fits the tenant's own quotas, its lease is too small, and the platform
  * may have more. The rest of the batch does not wait.
  */
-function mustDraw(batch: Batch, { quotas, minimum, amount }: { quotas: Quota[]; minimum: Usd; amount: Usd }): boolean {
-  const own = tightest(quotas.filter(({ lease }) => !lease));
-  const ownHeadroom = own ? headroomUsd(own) : amount;
-  const wanted = ownHeadroom < amount ? ownHeadroom : amount;
+function mustDraw(
+  batch: Batch,
+  request: { quotas: Quota[]; minimum: Usd; amount: Usd; leftUsd: (quota: Quota) => Usd },
+): boolean {
+  const { quotas, minimum, amount, leftUsd } = request;
+  const own = tightest(
+    quotas.filter(({ lease }) => !lease),
+    leftUsd,
+  );
+  const ownLeft = own ? leftUsd(own) : amount;
+  const wanted = ownLeft < amount ? ownLeft : amount;
   if (wanted < minimum) return false;
   const short = quotas.filter((quota) => quota.lease && headroomUsd(quota) < wanted);
   // Where one platform quota has no more, drawing on the others changes nothing.

@@ -37,6 +37,7 @@ export function quotaDenial({
   amountUsd = 0n,
   minimumUsd,
   retryAfterSeconds,
+  keptUsd = 0n,
   what,
 }: {
   quota: Standing;
@@ -44,12 +45,15 @@ export function quotaDenial({
   amountUsd?: Usd | undefined;
   minimumUsd?: Usd | undefined;
   retryAfterSeconds: number | undefined;
+  /** Of what is left, kept for those that wait for money longer. */
+  keptUsd?: Usd;
   /** What was not done, as a sentence. */
   what: string;
 }): QuotaDenial {
   const binding: BindingQuota = { ...quotaState(quota), estimatedUsd: formatUsd(amountUsd) };
   const left = remainingUsd(quota) > 0n ? `$${binding.remainingUsd}` : 'nothing';
   const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
+  const kept = keptUsd > 0n ? `, $${formatUsd(keptUsd)} of it kept for calls that have waited longer` : '';
   const asked = amountUsd === 0n ? '' : `; $${binding.estimatedUsd}${least} was asked for`;
   const reset = quota.period === 'lifetime' ? 'It never resets.' : `It resets at ${binding.resetsAt}.`;
   return {
@@ -58,7 +62,7 @@ export function quotaDenial({
     message:
       (quota.lease ? 'The platform has no more to lease to this tenant. ' : '') +
       `The ${binding.resourceType} quota of ${binding.scope} ${binding.scopeId} per ${binding.period} has ` +
-      `${left} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved)${asked}. ` +
+      `${left} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved)${kept}${asked}. ` +
       `${what} ${reset}`,
   };
 }

@@ -104,9 +104,12 @@ const width = { user: 0, tenant: 1, platform: 2 };
  * The quota with the least headroom; on a tie that of the narrower scope, then that of one resource, then the one that resets
  * last: whoever asks, and in whatever order the quotas were read, the same one binds.
  */
-export const tightest = <Q extends Standing>(quotas: readonly Q[]): Q | undefined =>
+export const tightest = <Q extends Standing>(
+  quotas: readonly Q[],
+  leftUsd: (quota: Q) => Usd = headroomUsd,
+): Q | undefined =>
   [...quotas].sort((a, b) => {
-    const difference = headroomUsd(a) - headroomUsd(b);
+    const difference = leftUsd(a) - leftUsd(b);
     if (difference !== 0n) return difference < 0n ? -1 : 1;
     const breadth = (quota: Q): number => Number(quota.resourceType === 'all');
     return width[a.scope] - width[b.scope] || breadth(a) - breadth(b) || b.periodEndMs - a.periodEndMs;

@@ -40,6 +40,8 @@ const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
   resource: isOneOf('llm', 'e2b'),
   amountUsd: isText,
   minimumUsd: optional(isText),
+  prefersWhole: optional((value) => typeof value === 'boolean'),
+  waiterId: optional(isId),
   priceVersion: isText,
   ttlSeconds: (value) => typeof value === 'number',
   onExpiry: optional(isOneOf('release', 'settle')),
@@ -83,6 +85,9 @@ const withoutNulls = (command: ReserveCommand): ReserveCommand =>
 /** The same command with its ids in their one spelling: two that name one row are then about one operation. */
 export function spelled<C extends BudgetCommand>(command: C): C {
   if (!('operationId' in command)) return command;
-  const runId = 'runId' in command && command.runId !== undefined ? { runId: inOneSpelling(command.runId) } : {};
-  return { ...command, operationId: inOneSpelling(command.operationId), ...runId };
+  const other = (['runId', 'waiterId'] as const).flatMap((field): [string, string][] => {
+    const id = (command as Partial<ReserveCommand>)[field];
+    return id === undefined ? [] : [[field, inOneSpelling(id)]];
+  });
+  return { ...command, operationId: inOneSpelling(command.operationId), ...Object.fromEntries(other) };
 }

@@ -74,6 +74,10 @@ const runFields: Record<string, Field> = {
     what: 'an object with then (deny or allow) and afterMs',
   }),
   onDenied: optional(oneOf('wait', 'fail')),
+  waitForHoldsSeconds: optional({
+    is: (value) => typeof value === 'number' && value >= 0 && value <= 60,
+    what: 'a number of seconds, at most 60',
+  }),
   compact: optional(yes),
   tools: optional({
     is: (value) => isRecord(value) && Object.values(value).every((rule) => rule === undefined || toolRule(rule)),

@@ -8,14 +8,14 @@ import type { Fraction } from './prices';
 /** The `inferenceGeo` of a call to a regional address. A price may have a factor of its own for it. */
 export const openAiRegion = 'regional';
 
-const host = /^[a-z]{2,}[.]api[.]openai[.]com$/;
+const regional = /^https?:[/][/][a-z]{2,}[.]api[.]openai[.]com([:/]|$)/i;
 
 /** Families that came before that day. Whatever is not among them is taken for newer, which is the dearer. */
 const older = /^(ft:)?(gpt-[34]|chatgpt-|o[134](-|$)|gpt-5(-|$)|gpt-5[.][0-3](-|$)|codex-mini|gpt-oss-)/;
 
 /** Whether calls to this address are billed as those of a region. */
 export const isRegionalOpenAi = (baseURL: string | undefined): boolean =>
-  baseURL !== undefined && host.test(new URL(baseURL).hostname);
+  baseURL !== undefined && regional.test(baseURL);
 
 /** The factor on the token rates of a model of OpenAI's at a regional address. */
 export const regionalFactorOf = (model: string): Fraction =>

@@ -1,6 +1,6 @@
 -- The first half of a decision's transaction: locks a tenant's budget (tenant, quotas, reservations by id) and reads what a
--- batch is decided from: its quotas and those of the named users, the named reservations, and those that are overdue or have an
--- outcome to fold, the oldest first. Null when there is no such tenant. A process that decides under a mandate says so
+-- batch is decided from: its quotas and those of the named users, the named reservations, those that are overdue or have an
+-- outcome to fold, the oldest first, and what is kept for those that wait for money, in their order. Null when there is no such tenant. A process that decides under a mandate says so
 -- (spendlock.mandate_rules): without one it is told so, and nothing is read. Between it and record_budget_batch, in the same
 -- transaction, runs core's decideBatch. It is text to whoever reads it, so it is json.
 CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, p_operation_ids uuid[], p_user_ids text[],
@@ -84,6 +84,10 @@ BEGIN
     'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
     'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
+    'line', (SELECT coalesce(json_agg(json_build_object('waiterId', waiter_id, 'runId', run_id, 'userId', user_id, 'resource', resource,
+               'keptUsd', kept_usd::text, 'keptForMs', extract(epoch FROM kept_until - v_now) * 1000,
+               'isWoken', woken_at IS NOT NULL) ORDER BY waiting_since, waiter_id), '[]')
+             FROM money_waiters WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
     'reservations', v_reservations);
 END
 $$;

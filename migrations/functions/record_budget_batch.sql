@@ -160,6 +160,15 @@ BEGIN
   JOIN cost_quotas q ON q.quota_id = c."quotaId"
   ON CONFLICT DO NOTHING;
 
+  -- Nothing is kept any more for those that have their money.
+  IF jsonb_array_length(p_batch -> 'served') > 0 THEN
+    UPDATE money_waiters SET kept_until = NULL
+    WHERE waiter_id IN (
+      SELECT waiter_id FROM money_waiters
+      WHERE tenant_id = p_tenant_id AND waiter_id IN (SELECT id::uuid FROM jsonb_array_elements_text(p_batch -> 'served') AS id)
+      ORDER BY waiter_id FOR UPDATE);
+  END IF;
+
   v_next_wake_up_ms := (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
                         WHERE tenant_id = p_tenant_id AND status = 'granted');
   v_has_waiters := EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id);

@@ -16,6 +16,7 @@ import { listTurns } from '../../store/turns';
 import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
 import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../contracts/messages';
 import type { CaseName } from './names';
+import { comesBack, holdAll, statusOf } from './held-back';
 import { askedNext, type Recorded } from './recorded';
 import { forgetOnce, lookAfterOnce, sweepOnce, upkeepOf } from './upkeep-cases';
 
@@ -92,8 +93,10 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '5' }];
     await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'recorder' } });
   }
+  const held = name === 'run-held-back' ? await holdAll(stack, tenantId) : undefined;
   const started = await stack.start({ tenantId, task: 'Profile this file.', file, ...more[name] });
   const { runId, workflowId } = started;
+  if (held) await comesBack(stack, { tenantId, runId }, held);
   if (isCancelled) {
     await until('the call began', () => stack.anthropic.calls().inFlight > 0);
     await stack.temporal.workflow.getHandle(workflowId).cancel();
@@ -192,7 +195,11 @@ async function playConversation(stack: TestStack, name: CaseName): Promise<Recor
       break;
     default:
       knobs.replies = [code, { text: 'done' }];
-      await talk.post('Go on.');
+      if (name === 'talk-held-back') {
+        const held = await holdAll(stack, tenantId);
+        await talk.post('Go on.');
+        await comesBack(stack, { tenantId, runId: conversationId }, held);
+      } else await talk.post('Go on.');
       if (name === 'talk-approved' || name === 'talk-refused')
         await decide(stack, { tenantId, runId: conversationId, workflowId: talk.workflowId }, name);
       if (name === 'talk-waited' || name === 'talk-shown') {
@@ -275,12 +282,4 @@ async function continueAuthority(stack: TestStack, name: CaseName): Promise<Reco
   await until('it ran out', async () => (await statusOf(stack, last)) === 'expired');
   const [before = '', after = ''] = runIds;
   return [{ workflowId, runId: name === 'budget-carried' ? after : before, type: 'tenantBudget' }];
-}
-
-async function statusOf(stack: TestStack, operationId: string): Promise<string | undefined> {
-  const { rows } = await stack.admin.query<{ status: string }>(
-    'SELECT status FROM copilot_internal.reservations WHERE operation_id = $1',
-    [operationId],
-  );
-  return rows[0]?.status;
 }

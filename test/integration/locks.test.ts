@@ -11,7 +11,7 @@ import { decideAndRecord } from '../../store/budget-batch';
 import { setFrozen } from '../../store/freezes';
 import { adjustCost, setUserDefaults, topUp } from '../../store/operator-changes';
 import { drawLease, lookAfter, returnLeases, setPlatformQuotas } from '../../store/leases';
-import { addWaiter, noteWoken, removeWaiter } from '../../store/money-waiters';
+import { addWaiter, noteLine, removeWaiter } from '../../store/money-waiters';
 import { recordOutcomes } from '../../store/outcomes';
 import { asTenant, createPool, type Pool } from '../../store/pool';
 import { claimReservation, extendReservation } from '../../store/reservations';
@@ -262,7 +262,7 @@ describe('locks', () => {
     'questions withdrawn': (stepping) => withdrawApprovals(stepping, talk),
     'a wait for money': (stepping) => addWaiter(stepping, waiting({ waiterId: waiter, ...talk }), { quota }),
     "a wait's end": (stepping) => removeWaiter(stepping, { ...talk, waiterId: waiter }),
-    'waiters woken': (stepping) => noteWoken(stepping, { tenantId: ada, waiterIds: [waiter] }),
+    'waiters woken': (stepping) => noteLine(stepping, ada, [{ waiterId: waiter, wokenAgoMs: 0, keptUsd: 0n, keptForMs: 0 }]),
     'a message': (stepping) =>
       appendToTranscript(
         stepping,

@@ -71,6 +71,8 @@ describe('recorded histories', () => {
     ['ended-failed.agentRun', 'workflowExecutionFailedEventAttributes'],
     ['run-room-waited.agentRun', patchMark('room-waited-for')],
     ['run-model-refused.agentRun', patchMark('refusals')],
+    ['run-held-back.agentRun', patchMark('holds-waited-for')],
+    ['talk-held-back.conversation', patchMark('holds-waited-for')],
     ['ended-cancelled.agentRun', 'workflowExecutionCanceledEventAttributes'],
     ...['agentRun', 'conversation', 'tenantBudget', 'lookAfter'].map((type) => [
       `nonsense.${type}`,

@@ -2,6 +2,7 @@
 import type { BatchDecision, BatchState, LedgerEntry } from '../../core/budget/batch';
 import type { BudgetCommand, ReserveCommand, Resource } from '../../core/budget/commands';
 import { decideBatch } from '../../core/budget/decision';
+import type { Place } from '../../core/budget/line';
 import { parseUsd, type Usd } from '../../core/money';
 import { periodAt, type Period } from '../../core/budget/periods';
 import type { Quota, ResourceType, Scope } from '../../core/budget/quotas';
@@ -26,6 +27,7 @@ export class BudgetModel {
   enforced: Record<Resource, boolean> = { llm: true, e2b: true };
   frozen: string | undefined;
   frozenUsers: Record<string, string> = {};
+  line: readonly Place[] = [];
 
   constructor(
     public nowMs: number,
@@ -61,6 +63,7 @@ export class BudgetModel {
       enforced: this.enforced,
       frozen: this.frozen,
       frozenUsers: this.frozenUsers,
+      line: this.line,
     };
     const decision = decideBatch(state, commands);
     this.quotas = decision.quotas;

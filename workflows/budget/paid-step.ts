@@ -14,6 +14,11 @@ export interface BudgetScope {
   unavailable?: UnavailablePolicy;
   /** What a denied step does: fails when absent, or holds nothing and waits until there is money. */
   onDenied?: 'wait' | undefined;
+  /**
+   * How long a step that fails when it is denied waits before that, where only what others hold stands in its way; 0 for not at
+   * all. 15 when absent, at most 60.
+   */
+  waitForHoldsSeconds?: number | undefined;
 }
 
 /** The scope of a run, from what it was started with. */
@@ -24,7 +29,11 @@ export function scopeOf({
   maxCostUsd,
   unavailable,
   onDenied,
-}: Pick<AgentRunInput, 'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'unavailable' | 'onDenied'>): BudgetScope {
+  waitForHoldsSeconds,
+}: Pick<
+  AgentRunInput,
+  'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'unavailable' | 'onDenied' | 'waitForHoldsSeconds'
+>): BudgetScope {
   return {
     tenantId,
     runId,
@@ -32,6 +41,7 @@ export function scopeOf({
     ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
     ...(unavailable === undefined ? {} : { unavailable }),
     ...(onDenied === undefined ? {} : { onDenied }),
+    ...(waitForHoldsSeconds === undefined ? {} : { waitForHoldsSeconds }),
   };
 }
 
@@ -58,7 +68,7 @@ export interface PaidStep {
   maxAttempts?: number;
   /** A provider that asks for a longer pause than this is not asked again. */
   pauseMsMax?: number;
-  /** A step that does not wait for money, whatever its scope says. */
+  /** A step that does not wait for money at all, whatever its scope says. */
   onDenied?: 'fail';
 }
 
@@ -75,13 +85,24 @@ export function requestOf(order: {
   step: PaidStep;
   operationId: string;
   attempt: number;
+  /** Its place in the line of those that wait for money. */
+  waiterId?: string | undefined;
+  prefersWhole?: boolean;
 }): ReserveRequest {
-  const { scope, step, operationId, attempt } = order;
-  const request = { ...scope, ...step, operationId, attempt };
+  const { scope, step, operationId, attempt, waiterId, prefersWhole = false } = order;
+  const request = {
+    ...scope,
+    ...step,
+    ...(waiterId === undefined ? {} : { waiterId }),
+    ...(prefersWhole ? { prefersWhole } : {}),
+    operationId,
+    attempt,
+  };
   delete request.maxAttempts;
   delete request.pauseMsMax;
   delete request.onDenied;
   delete request.maxCostUsd;
   delete request.unavailable;
+  delete request.waitForHoldsSeconds;
   return request;
 }

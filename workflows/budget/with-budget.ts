@@ -6,7 +6,8 @@
  *      │                    ├──── fails or is lost, unsettled ──▶ commit: go on with what was bought, or it is charged as
  *      │                    │                                     unverified: perhaps again, newly reserved
  *      │                    └──── refused the claim ────────────▶ again, newly reserved
- *      ├── denied ──▶ `quota_exceeded`, with the quota that bound; or, as its policy says, wait and ask again
+ *      ├── denied ──▶ wait a moment for what others hold, or as its policy says for as long as it takes, and ask again;
+ *      │              `quota_exceeded`, with the quota that bound
  *      └── cancelled ──▶ release
  *
  * Each attempt has an operation id and a reservation of its own, because each can be billed.
@@ -25,10 +26,12 @@ import {
 } from '@temporalio/workflow';
 import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
+import { omitUndefined } from '../../core/omit-undefined';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded, unlessMistake } from '../failures';
 import { moneyFreedSignal } from '../../contracts/messages';
 import { isPatched } from '../patches';
+import { Patience, type Denial } from './patience';
 import { requestOf, type BudgetScope, type Grant, type PaidStep } from './paid-step';
 import type { StepLine } from './step-line';
 
@@ -48,12 +51,6 @@ export interface PaidStepHooks {
 /** First and longest pause before a step is tried again, when the provider names none. */
 const retryPauseMs = 1_000;
 const retryPauseMsMax = 60_000;
-/** Who waits for money asks again at the latest after this long, whatever it was told: a signal may have been lost. */
-const waitForMoneyMsMax = 6 * 3_600_000;
-/** What the platform has left changes with every tenant, and nobody says so: it is asked again, at first after this long. */
-const waitForPlatformMs = 60_000;
-
-type Denial = Extract<ReserveAnswer, { decision: 'denied' }>;
 
 /** The paid steps of one workflow. */
 export class Budget {
@@ -64,6 +61,8 @@ export class Budget {
   /** Told of each refusal, in words. */
   onDenial: (message: string) => void = () => undefined;
   private freed = false;
+  /** All of a step's money was waited for in vain a while ago: the next takes what there is. */
+  private takesLess = false;
   private readonly operationIds: string[] = [];
   /** What each attempt may have cost at most, until its cost is known. */
   private readonly heldUsd = new Map<string, Usd>();
@@ -159,25 +158,33 @@ export class Budget {
 
   /** A grant for one attempt; a step that waits asks for as long as it is denied. */
   private async ask(asked: PaidStep, attempt: number, hooks: PaidStepHooks): Promise<Grant> {
+    const patience = new Patience(this.scope, asked);
     let planned = asked;
-    let waiterId: string | undefined;
     try {
-      for (let waits = 0; ; waits += 1) {
+      for (;;) {
         const step = this.withinOwnLimit(planned);
-        const answer = await this.askOnce(step, attempt);
-        if (answer.decision === 'granted') return answer;
-        if (this.scope.onDenied !== 'wait' || planned.onDenied === 'fail') throw denied(answer, step);
-        waiterId ??= answer.operationId;
-        const waiter = { waiterId, waits };
-        await this.whileWaiting(() => this.waitForMoney(waiter, answer, step));
+        const prefersWhole = patience.prefersWhole && !this.takesLess;
+        const answer = await this.askOnce(step, attempt, { waiterId: patience.waiterId, prefersWhole });
+        if (answer.decision === 'granted') {
+          this.takesLess = answer.partial && (patience.waiterId !== undefined || this.takesLess);
+          return answer;
+        }
+        const waiterId = patience.placeAfter(answer, step);
+        if (waiterId === undefined) throw denied(answer, step);
+        const wait = (): Promise<void> => this.waitForMoney(patience, { waiterId, prefersWhole }, answer, step);
+        await (patience.isLong ? this.whileWaiting(wait) : wait());
         planned = await plannedAgain(planned, hooks);
       }
     } finally {
-      if (waiterId !== undefined) await this.endWaiting(waiterId);
+      if (patience.waiterId !== undefined) await this.endWaiting(patience.waiterId);
     }
   }
 
-  private async askOnce(step: PaidStep, attempt: number): Promise<(Grant & { decision: 'granted' }) | Denial> {
+  private async askOnce(
+    step: PaidStep,
+    attempt: number,
+    place: { waiterId: string | undefined; prefersWhole: boolean },
+  ): Promise<(Grant & { decision: 'granted' }) | Denial> {
     const { tenantId } = this.scope;
     const operationId = uuid4();
     this.operationIds.push(operationId);
@@ -185,7 +192,7 @@ export class Budget {
     this.heldUsd.set(operationId, parseAmountUsd(step.amountUsd));
     this.onStep({ operationId, kind: step.kind, step: step.step, attempt, state: 'asks', askedUsd: step.amountUsd });
     try {
-      const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt }));
+      const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt, ...place }));
       if (answer.decision !== 'granted') this.onStep({ operationId, state: answer.decision });
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
       if (answer.decision === 'granted') {
@@ -208,27 +215,21 @@ export class Budget {
 
   /** Waits until the authority says that there may be money, or until the same request may fit. Holds nothing meanwhile. */
   private async waitForMoney(
-    { waiterId, waits }: { waiterId: string; waits: number },
+    patience: Patience,
+    { waiterId, prefersWhole }: { waiterId: string; prefersWhole: boolean },
     answer: Denial,
     step: PaidStep,
   ): Promise<void> {
     const { tenantId, runId, userId } = this.scope;
     const { quota, retryAfterSeconds } = answer;
     this.freed = false;
+    const { amountUsd, minimumUsd = amountUsd } = step;
     const turn = await this.activities.awaitMoney({
-      tenantId,
-      waiterId,
-      workflowId: workflowInfo().workflowId,
-      ...(runId === undefined ? {} : { runId }),
-      ...(userId === undefined ? {} : { userId }),
-      resource: step.resource,
-      neededUsd: step.minimumUsd ?? step.amountUsd,
-      quota,
-      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
+      ...{ tenantId, waiterId, workflowId: workflowInfo().workflowId, resource: step.resource, quota, isNamed: true },
+      ...omitUndefined({ runId, userId, retryAfterSeconds, wantedUsd: prefersWhole ? amountUsd : undefined }),
+      neededUsd: minimumUsd,
     });
-    const longestMs = (retryAfterSeconds ?? Infinity) * 1_000 + 100 + (turn?.afterMs ?? 0);
-    const mostMs = quota.scope === 'platform' ? waitForPlatformMs * 2 ** Math.min(waits, 10) : waitForMoneyMsMax;
-    await condition(() => this.freed, Math.min(longestMs, mostMs, waitForMoneyMsMax));
+    await condition(() => this.freed, patience.untilAskedAgainMs(answer, step, { prefersWhole, ...turn }));
   }
 
   private async endWaiting(waiterId: string): Promise<void> {

@@ -463,6 +463,56 @@ describe('a paid step', () => {
   });
 });
 
+describe('a paid step that is denied for what others hold', () => {
+  /** Another holds so much of a dollar, and gives it back after a while. */
+  const beside =
+    (heldUsd: string, more: Partial<PaidStep> = {}): Required<Options>['program'] =>
+    (budget, scene) => {
+      scene.model.decide(reserve('other', heldUsd));
+      return budget.withBudget({ ...step(), ...more }, ({ operationId }) => pay(operationId));
+    };
+  const comesBack = async (scene: MoneyScene): Promise<void> => {
+    scene.model.decide(release('other'));
+    await scene.signal(moneyFreedSignal.name);
+  };
+  const asks = (scene: MoneyScene): string[] => scene.log.filter((line) => line.includes('reserve'));
+
+  test('waits for that, and asks by its place in the line', async () => {
+    const scene = await begin({ quotas: [{ limitUsd: '1' }] }, { program: beside('0.5') });
+    await scene.moveTo(1_500);
+    await comesBack(scene);
+    await scene.finish();
+    expect(asks(scene)).toEqual(['0 reserve a $1', '1500 reserve b $1']);
+    expect(scene.end).toBe('{"costUsd":"0.4"}');
+  });
+
+  test('fails after fifteen seconds, or as many as it is told to wait', async () => {
+    const patient = await begin({ quotas: [{ limitUsd: '1' }] }, { program: beside('0.5') });
+    await patient.moveTo(14_999);
+    expect([patient.end, asks(patient).length]).toEqual(['goes on', 1]);
+    await patient.finish();
+    expect([patient.end, asks(patient)]).toEqual(['quota_exceeded', ['0 reserve a $1', '15000 reserve b $1']]);
+    const scope = { waitForHoldsSeconds: 0 };
+    const impatient = await begin({ quotas: [{ limitUsd: '1' }] }, { scope, program: beside('0.5') });
+    expect([impatient.end, asks(impatient).length]).toEqual(['quota_exceeded', 1]);
+  });
+
+  test('fails at once where its money is spent, or where it says so itself', async () => {
+    const spent = await begin({ quotas: [{ limitUsd: '0.5' }] }, { program: beside('0.2') });
+    expect([spent.end, asks(spent).length]).toEqual(['quota_exceeded', 1]);
+    const own = await begin({ quotas: [{ limitUsd: '1' }] }, { program: beside('0.5', { onDenied: 'fail' }) });
+    expect([own.end, asks(own).length]).toEqual(['quota_exceeded', 1]);
+  });
+
+  test('takes less than it asks for after five seconds, and no sooner', async () => {
+    const program = beside('0.5', { minimumUsd: '0.2' });
+    const scene = await begin({ quotas: [{ limitUsd: '1' }] }, { program });
+    await scene.finish();
+    expect(asks(scene).map((line) => line.split(' ')[0])).toEqual(['0', '5000']);
+    expect(scene.end).toBe('{"costUsd":"0.4"}');
+  });
+});
+
 describe('a paid step that waits for money', () => {
   afterEach(() => jest.restoreAllMocks());
   const waiting: Options = { scope: { onDenied: 'wait' } };
