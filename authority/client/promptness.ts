@@ -2,7 +2,8 @@
  * Whether this process is prompt enough to decide. A decision holds its tenant's lock for a round trip to Postgres and for as long as
  * the event loop needs between two answers: a process that is far from Postgres, or that stands still now and then, would hold up all
  * others of the tenant, and signals instead. It looks while somebody asks, and never otherwise; a limit for leaving and another for
- * coming back keep it from changing to and fro.
+ * coming back keep it from changing to and fro. What is judged is the way, not a machine that is busy: there a signal, which needs
+ * more of it, would only make things worse.
  */
 import type { Clock } from './clock';
 
@@ -15,7 +16,7 @@ export interface RoundTrip {
   waitedMs: number;
 }
 
-/** The median of the way from which on it is far, and below which it is near again. */
+/** What the shortest quarter of the round trips takes: above this it is far, and below that near again. */
 const farMs = 5;
 const nearMs = 3;
 /** It is measured that often, judged by the last so many round trips, and not before there are that many. */
@@ -71,7 +72,7 @@ export class Promptness {
     const now = this.options.clock.nowMs() < this.distrustedUntilMs ? 'standing' : this.isFar ? 'far' : 'prompt';
     if (now !== this.told) {
       this.told = now;
-      this.options.changed(now, medianOf(this.waysMs));
+      this.options.changed(now, shortOf(this.waysMs));
     }
     return now;
   }
@@ -103,11 +104,12 @@ export class Promptness {
     // An event loop that was busy for most of it says nothing of the way.
     if (!trip || trip.waitedMs < trip.tookMs / 2) return;
     this.waysMs = [...this.waysMs, trip.waitedMs].slice(-roundTripsMax);
-    const median = medianOf(this.waysMs);
-    if (this.waysMs.length < roundTripsMin || median === undefined) return;
-    this.isFar = median > (this.isFar ? nearMs : farMs);
+    const wayMs = shortOf(this.waysMs);
+    if (this.waysMs.length < roundTripsMin || wayMs === undefined) return;
+    this.isFar = wayMs > (this.isFar ? nearMs : farMs);
   }
 }
 
-const medianOf = (values: readonly number[]): number | undefined =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+/** What a quarter of the round trips takes at most. Where processes wait for a processor most take longer than the way. */
+const shortOf = (waysMs: readonly number[]): number | undefined =>
+  [...waysMs].sort((a, b) => a - b)[Math.floor(waysMs.length / 4)];

@@ -19,6 +19,15 @@ const withoutGuard =
     RETURNING operation_id`,
   );
 
+/** Who decides under a mandate says by which rules. */
+const isDirect = "coalesce(current_setting('spendlock.mandate_rules', true), '') <> ''";
+const unlockedTenant = `IF ${isDirect} THEN
+    PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id;
+  ELSE
+    PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
+  END IF;`;
+const unlockedQuotas = `AND NOT ${isDirect} ORDER BY quota_id FOR NO KEY UPDATE;`;
+
 const knownUnread = replaceInFunction(
   'load_budget_batch',
   "'reservations', v_reservations",
@@ -31,6 +40,7 @@ const manyBuilds = {
     told: ['no grant passes a limit'],
     // Without the wait the guard in SQL, which is one statement, leaves a window of about a millisecond.
     sql:
+      replaceInFunction('lock_tenant', ' FOR NO KEY UPDATE', '') +
       replaceInFunction('lock_quotas', ' FOR NO KEY UPDATE', '') +
       replaceInFunction(
         'record_budget_batch',
@@ -201,6 +211,53 @@ const manyBuilds = {
       },
     ],
     faults: ['a decision’s connection goes silent in its transaction'],
+  },
+  recall: {
+    what: 'a recalled mandate is decided under all the same',
+    told: ['nothing is decided under a recalled mandate'],
+    sql: replaceInFunction(
+      'is_mandated',
+      'open_until > clock_timestamp() AND barred_at IS NULL AND rules = p_rules',
+      'rules = p_rules',
+    ),
+    mandates: true,
+    faults: ['a mandate recalled in the middle of batches'],
+  },
+  'direct-lock': {
+    what: 'who decides under a mandate locks nothing, on a database that takes 0.3 s to write what the racer asks for',
+    told: ['no grant passes a limit'],
+    sql:
+      replaceInFunction(
+        'lock_tenant',
+        'PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;',
+        unlockedTenant,
+      ) +
+      replaceInFunction('lock_quotas', 'ORDER BY quota_id FOR NO KEY UPDATE;', unlockedQuotas) +
+      replaceInFunction(
+        'record_budget_batch',
+        "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');",
+        "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes'); PERFORM pg_sleep(CASE p_tenant_id WHEN 'chaos-race' THEN 0.3 ELSE 0 END);",
+      ),
+    mandates: true,
+    faults: ['two processes decide at once'],
+  },
+  mark: {
+    what: 'a decision under a mandate neither marks nor says what it leaves for the authority to do',
+    told: ['a hold that was decided under a mandate comes back in time'],
+    sql:
+      replaceInFunction(
+        'record_mandate',
+        'CASE WHEN v_urgent OR v_wake_up_at < wake_up_at THEN coalesce(needed_at, v_now) ELSE needed_at END',
+        'needed_at',
+      ) +
+      replaceInFunction(
+        'record_mandate',
+        "RETURN jsonb_build_object('leaves', CASE WHEN v_urgent",
+        "RETURN jsonb_build_object('leaves', CASE WHEN v_urgent IS NULL",
+      ) +
+      replaceInFunction('record_mandate', 'WHEN v_wake_up_at < v_row.wake_up_at THEN', 'WHEN v_urgent IS NULL THEN'),
+    mandates: true,
+    faults: ['a hold runs out under a mandate'],
   },
   fence: {
     what: 'a copy of Postgres takes over while the first one still answers',

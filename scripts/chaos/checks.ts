@@ -178,7 +178,7 @@ export class Checks {
     await this.providers();
     await this.alerts();
     for (const { tenantId } of this.tenants) await this.authority(tenantId);
-    const { unexpectedEnds } = this.installation;
+    const { unexpectedEnds } = this.installation.processes;
     this.hold('no process ends by itself', unexpectedEnds.length === 0, () => unexpectedEnds.join(', '));
   }
 

@@ -7,11 +7,10 @@ import { inTransaction } from '../../store/pool';
 import { keyRevoked, longAnswersUnread, servedAgain, workflowReset } from './attacks';
 import type { ProxyMode } from './database-proxy';
 import type { Installation } from './installation';
+import { decidersRace, holdRunsOut, killedInTheMiddle, mandateRecalled, racer, stoppedInTheMiddle } from './mandates';
 import type { Chance } from './random';
 import type { Scene, Tenant } from './scene';
 
-/** A tenant that nobody else asks for money, so that each round begins with all of it. */
-export const racer = 'chaos-race';
 /** Rounds in which two authorities race for the same money, and how long they may take together. */
 const racesMax = 25;
 const racingMs = 6_000;
@@ -49,13 +48,13 @@ const dayPasses = `
 const alertsStep = (by: string): string =>
   `UPDATE copilot_internal.quota_alerts SET period_start = period_start + interval '${by}' WHERE tenant_id = $1`;
 
-export const faults = {
+const always = {
   'worker killed': async (installation, chance) => {
-    installation.killWorker(chance.between(0, 1));
+    installation.processes.killWorker(chance.between(0, 1));
     await Promise.resolve();
   },
-  'API killed': async (installation) => {
-    installation.killApi();
+  'API killed': async (installation, chance) => {
+    installation.processes.killApi(chance.between(0, 1));
     await Promise.resolve();
   },
   'Temporal server killed': (installation) => installation.killTemporal(),
@@ -138,8 +137,9 @@ export const faults = {
     await servedAgain(installation, scene);
   },
   'worker stopped': (installation, chance) =>
-    installation.stopProcess(chance.between(0, 1), chance.between(1_000, 6_000)),
-  'API stopped': (installation, chance) => installation.stopProcess('API', chance.between(1_000, 4_000)),
+    installation.processes.stopFor('worker', chance.between(0, 1), chance.between(1_000, 6_000)),
+  'API stopped': (installation, chance) =>
+    installation.processes.stopFor('API', chance.between(0, 1), chance.between(1_000, 4_000)),
   'alert webhook hangs': async (installation, chance) => {
     installation.webhookHangs = true;
     await sleep(chance.between(2_000, 8_000));
@@ -169,8 +169,20 @@ export const faults = {
   },
 } satisfies Record<string, Fault>;
 
+/** Those that need processes which decide under mandates. */
+const ofMandates = {
+  'a mandate recalled in the middle of batches': mandateRecalled,
+  'a deciding process killed in its transaction': killedInTheMiddle,
+  'a deciding process stopped in its transaction': stoppedInTheMiddle,
+  'two processes decide at once': decidersRace,
+  'a hold runs out under a mandate': holdRunsOut,
+} satisfies Record<string, Fault>;
+
+const faults = { ...always, ...ofMandates };
 export type FaultName = keyof typeof faults;
-export const faultNames = Object.keys(faults) as FaultName[];
+/** What can happen to an installation, with mandates or without. */
+export const faultNames = ({ mandates }: { mandates: boolean }): FaultName[] =>
+  Object.keys(mandates ? faults : always) as FaultName[];
 export const inject = (name: FaultName, ...args: Parameters<Fault>): Promise<void> => faults[name](...args);
 
 async function proxied({ proxy }: Installation, mode: Exclude<ProxyMode, 'pass'>, durationMs: number): Promise<void> {

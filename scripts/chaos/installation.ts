@@ -2,7 +2,7 @@
  * A whole installation whose every part can be killed: Postgres and the Temporal server on data that they keep, two worker
  * processes, the API, stand-ins for the providers, and somebody who takes alerts.
  */
-import { execFile, fork, type ChildProcess } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
@@ -21,16 +21,31 @@ import { startPostgres, type RunningPostgres } from '../embedded/postgres';
 import { startTemporal, type RunningTemporal } from '../embedded/temporal';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
 import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
-import { assertApplied, assertSources, brokenSource, type BrokenBuild } from './breaking';
+import { assertApplied, assertSources, type BrokenBuild } from './breaking';
 import { startDatabaseProxy, type DatabaseProxy } from './database-proxy';
+import { Processes } from './processes';
 import { startStandby } from './standby';
 
+/** Between processes and Postgres is a proxy that shares its process with the whole load: that way is not what they are judged by. */
+const nearBehindProxy = {
+  file: 'authority/client/promptness.ts',
+  from: 'const farMs = 5;',
+  to: 'const farMs = 5_000;',
+};
 /** What is broken on purpose of it, if anything. */
 type Broken = Partial<BrokenBuild>;
 
+export interface InstallationOptions {
+  broken: Broken;
+  /** Processes decide under mandates. */
+  mandates: boolean;
+  /** The folder of another version, which runs beside this one. */
+  older?: string | undefined;
+}
+
 const queuePrefix = 'chaos';
 const workerCount = 2;
-const runner = path.join(__dirname, '..', 'run.cjs');
+const root = path.join(__dirname, '..', '..');
 const postgresFlags = ['-c', 'max_connections=200'];
 /** Of an alert webhook on loopback that lives as long as the run. */
 const webhookSecret = 'chaos-on-loopback';
@@ -47,11 +62,7 @@ export class Installation {
   readonly alerts = new Map<string, number[]>();
   /** How often a run was reset while a model answered it, by its workflow: that answer may be bought twice. */
   readonly resetInCall = new Map<string, number>();
-  /** Children that ended without being told to, as an operator would see. */
-  readonly unexpectedEnds: string[] = [];
-  private readonly workers: ChildProcess[] = [];
-  private api: ChildProcess | undefined;
-  private closing = false;
+  readonly processes: Processes;
   private postgresDir: string;
   /** While it is set, whoever takes alerts takes the connection and says nothing. */
   webhookHangs = false;
@@ -69,24 +80,45 @@ export class Installation {
     readonly e2b: E2bStandIn,
     private readonly webhook: Server,
     private readonly appPassword: string,
-    private readonly bundle: string,
-    private readonly apiPort: number,
     readonly apiKey: string,
-    private readonly broken: Broken,
+    private readonly options: InstallationOptions,
+    parts: { apiPorts: number[]; bundle: string; olderBundle: string },
   ) {
     this.postgresDir = dataDir;
+    const { broken, older } = options;
+    this.processes = new Processes({
+      ...{ broken, workers: workerCount, apiPorts: parts.apiPorts, bundle: parts.bundle },
+      ...(older === undefined ? {} : { older: { folder: older, bundle: parts.olderBundle } }),
+      environment: () => this.environment(),
+      appliedFile: this.appliedFile,
+      workerSuffers: () => this.riskAnswers(),
+    });
     this.admin = adminPool(postgres.adminUrl);
   }
 
-  static async start(broken: Broken): Promise<Installation> {
+  static async start({ broken: asked, mandates, older }: InstallationOptions): Promise<Installation> {
+    const broken = { ...asked, sources: [...(asked.sources ?? []), ...(mandates ? [nearBehindProxy] : [])] };
+    const options = { broken, mandates, older };
     await assertSources(broken);
     const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-chaos-'));
-    const bundle = path.join(dataDir, 'workflows.js');
+    const [bundle, olderBundle] = ['workflows.js', 'workflows-older.js'].map((name) => path.join(dataDir, name)) as [
+      string,
+      string,
+    ];
+    const bundled = (folder: string, file: string): Promise<unknown> =>
+      promisify(execFile)(
+        process.execPath,
+        [path.join(folder, 'scripts/run.cjs'), path.join(folder, 'scripts/bundle.ts'), file],
+        {
+          cwd: folder,
+        },
+      );
     const log = (): void => undefined;
     const [postgres, temporalServer] = await Promise.all([
       startPostgres({ dataDir, preferredPort: 0, flags: postgresFlags, log }),
       startTemporal({ dbFile: path.join(dataDir, 'temporal.db'), preferredPort: 0, log }),
-      promisify(execFile)(process.execPath, [runner, path.join(__dirname, '..', 'bundle.ts'), bundle]),
+      bundled(root, bundle),
+      ...(older === undefined ? [] : [bundled(older, olderBundle)]),
     ]);
     const appPassword = randomPassword();
     await migrate({ adminUrl: postgres.adminUrl, appPassword });
@@ -109,17 +141,17 @@ export class Installation {
       await startE2bStandIn({ allowedCode: anthropic.emittedCode }),
       webhook,
       appPassword,
-      bundle,
-      await freePort(),
       key,
-      broken,
+      options,
+      {
+        apiPorts: [await freePort(), ...(mandates || older !== undefined ? [await freePort()] : [])],
+        bundle,
+        olderBundle,
+      },
     );
     installation.takeAlerts();
     installation.noteAnswers();
-    await Promise.all([
-      installation.startApi(),
-      ...Array.from({ length: workerCount }, () => installation.startWorker()),
-    ]);
+    await installation.processes.start();
     return installation;
   }
 
@@ -130,11 +162,11 @@ export class Installation {
 
   /** @throws Error when a build that was to be broken is not. */
   async assertBroken(): Promise<void> {
-    await assertApplied(this.broken, this.appliedFile);
+    await assertApplied(this.options.broken, this.appliedFile);
   }
 
   get apiUrl(): string {
-    return `http://127.0.0.1:${this.apiPort}`;
+    return this.processes.apiUrl();
   }
 
   /** Remembers how many whole answers there were two seconds ago: those are written by now. */
@@ -166,7 +198,6 @@ export class Installation {
     return {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
-      SPENDLOCK_TEST_BUNDLE: this.bundle,
       DATABASE_URL: url.toString(),
       TEMPORAL_ADDRESS: this.temporalServer.address,
       SPENDLOCK_TASK_QUEUE_PREFIX: queuePrefix,
@@ -179,43 +210,9 @@ export class Installation {
       SPENDLOCK_SHUTDOWN_SECONDS: '3',
       SPENDLOCK_ALERT_WEBHOOK_URL: `http://127.0.0.1:${port}/`,
       SPENDLOCK_ALERT_WEBHOOK_SECRET: webhookSecret,
-      API_PORT: String(this.apiPort),
+      ...(this.options.mandates ? { SPENDLOCK_MANDATES: 'on' } : {}),
       LOG_LEVEL: process.env.SPENDLOCK_CHAOS_LOG_LEVEL ?? 'silent',
     };
-  }
-
-  private spawn(name: string, file: string, again: () => Promise<void>): ChildProcess {
-    const { execArgv, env } = brokenSource(this.broken, this.appliedFile);
-    const child = fork(runner, [path.join(__dirname, '..', '..', file)], {
-      execArgv,
-      env: { ...this.environment(), ...env },
-      stdio: ['ignore', process.stderr, 'inherit', 'ipc'],
-    });
-    // Whoever runs processes starts one that ended again.
-    child.once('exit', (code, signal) => {
-      if (this.closing) return;
-      if (signal !== 'SIGKILL') this.unexpectedEnds.push(`${name} ended with ${signal ?? code ?? 'nothing'}`);
-      void again();
-    });
-    return child;
-  }
-
-  private async startWorker(): Promise<void> {
-    const worker = this.spawn('worker', 'test/support/worker-process.ts', async () => {
-      this.workers.splice(this.workers.indexOf(worker), 1);
-      await this.startWorker();
-    });
-    this.workers.push(worker);
-    await Promise.race([once(worker, 'message'), once(worker, 'exit')]);
-  }
-
-  private async startApi(): Promise<void> {
-    this.api = this.spawn('API', 'api/main.ts', () => this.startApi());
-    for (let look = 0; look < 300 && !this.closing; look += 1) {
-      const response = await fetch(`${this.apiUrl}/healthz`).catch(() => undefined);
-      if (response) return;
-      await sleep(100);
-    }
   }
 
   /** Sends commands to an authority past the API, by default to the tenant's own. */
@@ -229,30 +226,11 @@ export class Installation {
     });
   }
 
-  killWorker(index: number): void {
-    this.riskAnswers();
-    this.workers[index % this.workers.length]?.kill('SIGKILL');
-  }
-
   /** What is on its way from the model to a process that is killed now, or that stands still beyond its time. */
   private riskAnswers(): void {
     const { inFlight, answered } = this.anthropic.calls();
     // And what has just arrived and is not written yet.
     this.answersAtRisk += inFlight + answered - this.answeredBefore;
-  }
-
-  /** Takes a process's time away, as a machine that sleeps does, and gives it back. */
-  async stopProcess(which: 'API' | number, forMs: number): Promise<void> {
-    const child = which === 'API' ? this.api : this.workers[which % this.workers.length];
-    if (!child) return;
-    if (which !== 'API') this.riskAnswers();
-    child.kill('SIGSTOP');
-    await sleep(forMs);
-    child.kill('SIGCONT');
-  }
-
-  killApi(): void {
-    this.api?.kill('SIGKILL');
   }
 
   /** Kills the server without a word, and starts it on the same data and port. */
@@ -296,18 +274,18 @@ export class Installation {
     standby.cutOff();
     await sleep(1_000);
     // Fenced first: nobody reaches the first one any more, and then it is not there any more.
-    if (!this.broken.isUnfenced) {
+    if (!this.options.broken.isUnfenced) {
       this.proxy.set('refuse');
       process.kill(postgres.pid, 'SIGKILL');
     }
     this.postgres = await standby.promote();
     const before = this.admin;
     this.admin = adminPool(this.postgres.adminUrl);
-    this.proxy.leadTo(this.postgres.port, { endOpen: !this.broken.isUnfenced });
+    this.proxy.leadTo(this.postgres.port, { endOpen: !this.options.broken.isUnfenced });
     this.proxy.set('pass');
     this.riskAnswers();
     this.lost.push({ fromMs: Math.min(fromMs, await lastOf(this.admin)), toMs: Date.now() });
-    if (this.broken.isUnfenced) await this.answerBeside(postgres);
+    if (this.options.broken.isUnfenced) await this.answerBeside(postgres);
     await before.end().catch(() => undefined);
     await rm(path.join(this.postgresDir, 'postgres'), { recursive: true, force: true });
     if (this.postgresDir !== dataDir) await rm(this.postgresDir, { recursive: true, force: true });
@@ -331,16 +309,7 @@ export class Installation {
   }
 
   async stop(): Promise<void> {
-    this.closing = true;
-    const children = [...this.workers, this.api].filter((child) => child !== undefined);
-    await Promise.all(
-      children.map(async (child) => {
-        if (child.exitCode !== null || child.signalCode !== null) return;
-        const exited = once(child, 'exit');
-        child.kill('SIGKILL');
-        await exited;
-      }),
-    );
+    await this.processes.stop();
     this.webhook.close();
     this.webhook.closeAllConnections();
     await Promise.all([this.anthropic.stop(), this.e2b.stop(), this.proxy.close(), this.admin.end()]);

@@ -6,12 +6,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import type { BrokenBuild } from './breaking';
 import { brokenBuildNames, brokenBuilds, type BrokenBuildName } from './broken-builds';
 import { Checks } from './checks';
 import { hoarder } from './attacks';
-import { faultNames, inject, racer, type FaultName } from './faults';
+import { faultNames, inject, type FaultName } from './faults';
 import { Installation } from './installation';
 import { Load } from './load';
+import { racer } from './mandates';
 import { Chance } from './random';
 import { print, type ChaosReport } from './report';
 import type { Tenant } from './scene';
@@ -21,6 +23,8 @@ interface Options {
   minutes: number;
   tenants: number;
   broken?: BrokenBuildName;
+  mandates: boolean;
+  beside?: string;
   json: boolean;
 }
 
@@ -54,6 +58,8 @@ async function main(): Promise<void> {
         brokenBuildNames,
       ),
     )
+    .option('--mandates', 'processes decide under mandates (docs/decisions/0046), and two APIs are asked', false)
+    .option('--beside <folder>', 'a checkout of another version, whose worker and API run beside those of this one')
     .option('--json', 'the report as one line of JSON', false)
     .addHelpText(
       'after',
@@ -65,11 +71,12 @@ async function main(): Promise<void> {
     )
     .addHelpText('after', '\nExample: npm run chaos -- --seed 7 --minutes 5')
     .parse();
-  const options = command.opts<Options>();
+  const given = command.opts<Options>();
+  const broken: Partial<BrokenBuild> = given.broken === undefined ? {} : brokenBuilds[given.broken];
+  const options = { ...given, mandates: given.mandates || broken.mandates === true };
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   say(`chaos: seed ${options.seed}, ${options.minutes} min, ${options.tenants} tenants; starting an installation`);
-  const broken = options.broken === undefined ? {} : brokenBuilds[options.broken];
-  const installation = await Installation.start(broken);
+  const installation = await Installation.start({ broken, mandates: options.mandates, older: options.beside });
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => void installation.stop().then(() => process.exit(130)));
   try {
@@ -94,7 +101,7 @@ async function run(installation: Installation, options: Options, say: (line: str
   const endMs = Date.now() + minutes * 60_000;
   // Each kind comes before any comes again.
   let deck: FaultName[] = [];
-  const all = (broken === undefined ? undefined : brokenBuilds[broken].faults) ?? faultNames;
+  const all = (broken === undefined ? undefined : brokenBuilds[broken].faults) ?? faultNames(options);
   // A build that is broken on purpose has been told by then, for what was broken.
   const isTold = (): boolean =>
     broken !== undefined && checks.violations.some(({ promise }) => brokenBuilds[broken].told.includes(promise));
@@ -124,6 +131,8 @@ async function run(installation: Installation, options: Options, say: (line: str
   return {
     seed,
     minutes,
+    mandates: options.mandates,
+    decidedByMandate: await decidedByMandate(installation),
     ...(broken === undefined ? {} : { broken, isTold: isTold() }),
     faults: Object.fromEntries(injected),
     requests: load.told.length,
@@ -132,15 +141,21 @@ async function run(installation: Installation, options: Options, say: (line: str
     messages: load.messages.length,
     answers: Object.fromEntries([...load.caller.answers].sort(([a], [b]) => a.localeCompare(b))),
     alertsSentAgain: [...installation.alerts.values()].reduce((sum, times) => sum + times.length - 1, 0),
-    unexpectedEnds: installation.unexpectedEnds,
+    unexpectedEnds: installation.processes.unexpectedEnds,
     checks: checks.made,
     violations: checks.violations.length,
     violated: checks.violations,
   };
 }
 
+/** How many reserves processes decided themselves. */
+async function decidedByMandate({ admin }: Installation): Promise<number> {
+  const sql = 'SELECT coalesce(sum(granted + denied), 0)::integer AS decided FROM copilot_internal.mandates';
+  return (await admin.query<{ decided: number }>(sql)).rows[0]?.decided ?? 0;
+}
+
 /** Tenants whose quotas are by the day, so that days can pass; their users have a default; the platform binds them all. */
-async function makeTenants({ admin }: Installation, { seed, tenants: count }: Options): Promise<Tenant[]> {
+async function makeTenants({ admin }: Installation, { seed, tenants: count, mandates }: Options): Promise<Tenant[]> {
   const tenants: Tenant[] = Array.from({ length: count }, (_, index) => ({
     tenantId: `chaos-${index + 1}`,
     chance: new Chance(seed * 1_000 + index),
@@ -157,7 +172,10 @@ async function makeTenants({ admin }: Installation, { seed, tenants: count }: Op
      FROM copilot_internal.period_bounds('day', now()) AS b`,
     [limitUsd],
   );
-  await admin.query(`SELECT copilot_internal.set_platform_quota('llm', 'day', $1, NULL, NULL)`, [platformLimitUsd]);
+  // What needs the platform's money goes by signal: half of the runs with mandates leave callers without that need.
+  const resource = mandates && seed % 2 === 0 ? 'e2b' : 'llm';
+  const setPlatform = `SELECT copilot_internal.set_platform_quota($1, 'day', $2, NULL, NULL)`;
+  await admin.query(setPlatform, [resource, platformLimitUsd]);
   return tenants;
 }
 

@@ -5,6 +5,9 @@ import type { Violation } from './checks';
 export interface ChaosReport {
   seed: number;
   minutes: number;
+  /** Whether processes could decide under mandates, and how many reserves they did. */
+  mandates: boolean;
+  decidedByMandate: number;
   broken?: BrokenBuildName;
   /** Whether the promise was broken that the safeguard is there for. */
   isTold?: boolean;
@@ -31,6 +34,7 @@ export function print(report: ChaosReport, json: boolean): void {
     `seed ${report.seed}, ${report.minutes} min: ${report.requests} requests, ${report.runs} runs, ${report.messages} messages in ${report.conversations} conversations`,
   );
   console.log(`faults injected:\n${lines.join('\n')}`);
+  if (report.mandates) console.log(`decided under mandates: ${report.decidedByMandate}`);
   console.log(`checks made: ${report.checks}`);
   for (const { promise, what } of report.violated) console.log(`VIOLATED  ${promise}: ${what}`);
   console.log(`violations: ${report.violations}`);

@@ -32,11 +32,11 @@ function scene() {
 }
 
 describe('a process', () => {
-  test('is far when half of its round trips take more than 5 ms, and near again below 3', async () => {
+  test('is far when more than three quarters of its round trips take more than 5 ms, and near again when a quarter take less than 3', async () => {
     const { way, changes, askFor, trip } = scene();
     expect(await askFor(10)).toBe('prompt');
     way.is = trip(5.1);
-    expect(await askFor(4)).toBe('prompt');
+    expect(await askFor(6)).toBe('prompt');
     expect(await askFor(2)).toBe('far');
     // Between the two limits it stays as it is.
     way.is = trip(4);
