@@ -138,8 +138,11 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
   writeOutApiTypes(root, types);
   for (const file of readdirSync(types, { recursive: true, encoding: 'utf8' }))
     if (file.endsWith('.d.ts') && !isRead.test(file)) withoutComments(path.join(types, file));
-  // `doctor` compares a database with them.
-  cpSync(path.join(root, 'migrations'), path.join(folder, 'migrations'), { recursive: true });
+  // `doctor` compares a database with them: with the functions' texts, and with the names of the others.
+  const migrations = path.join('migrations', 'functions');
+  cpSync(path.join(root, migrations), path.join(folder, migrations), { recursive: true });
+  for (const file of readdirSync(path.join(root, 'migrations')).filter((name) => name.endsWith('.sql')))
+    writeFileSync(path.join(folder, 'migrations', file), '-- `npm run migrate` of the repository applies it.\n');
   cpSync(path.join(root, 'docs', 'package.md'), path.join(folder, 'README.md'));
   writeFileSync(path.join(folder, 'package.json'), `${JSON.stringify(manifest(needed), null, 2)}\n`);
 }

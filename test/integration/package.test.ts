@@ -83,8 +83,8 @@ const bytesIn = (folder: string): number =>
     .reduce((sum, { parentPath, name }) => sum + statSync(path.join(parentPath, name)).size, 0);
 
 let spendlock: PackedPackage;
-beforeAll(() => {
-  spendlock = new PackedPackage();
+beforeAll(async () => {
+  spendlock = await PackedPackage.make();
 });
 afterAll(() => spendlock.remove());
 

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from '../../scripts/embedded/ports';
-import { build } from '../../scripts/package/build';
+import { builtPackage } from '../support/built-package';
 import { until } from '../support/stack';
 
 const root = path.join(__dirname, '..', '..');
@@ -183,7 +183,7 @@ describe('npm start', () => {
     mkdirSync(path.join(root, '.spendlock'), { recursive: true });
     const folder = mkdtempSync(path.join(root, '.spendlock', 'own-'));
     try {
-      build(path.join(folder, 'node_modules', 'spendlock'));
+      cpSync(await builtPackage(), path.join(folder, 'node_modules', 'spendlock'), { recursive: true });
       writeFileSync(path.join(folder, 'package.json'), '{ "name": "own", "private": true }');
       for (const name of [path.join('examples', 'paid-api'), path.join('test', 'support', 'own-program.ts')])
         cpSync(path.join(root, name), path.join(folder, name), { recursive: true });

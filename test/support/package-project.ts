@@ -4,21 +4,27 @@ import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync, writeFileS
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { build, pack } from '../../scripts/package/build';
+import { pack } from '../../scripts/package/build';
+import { builtPackage } from './built-package';
 
 const root = path.join(__dirname, '..', '..');
 const modules = path.join(root, 'node_modules');
 
-/** The package as it would be published, made once a process. */
+/** The package as it would be published. */
 export class PackedPackage {
-  private readonly folder = mkdtempSync(path.join(realpathSync(tmpdir()), 'spendlock-package-'));
-  readonly built = path.join(this.folder, 'package');
-  readonly tarball: string;
   private readonly projects: string[] = [];
+  private readonly strict = new Map<string, Promise<Project>>();
 
-  constructor() {
-    build(this.built);
-    this.tarball = pack(this.built);
+  private constructor(
+    private readonly folder: string,
+    private readonly built: string,
+    readonly tarball: string,
+  ) {}
+
+  static async make(): Promise<PackedPackage> {
+    const folder = mkdtempSync(path.join(realpathSync(tmpdir()), 'spendlock-package-'));
+    const built = await builtPackage();
+    return new PackedPackage(folder, built, pack(built, folder));
   }
 
   get peers(): string[] {
@@ -35,9 +41,16 @@ export class PackedPackage {
 
   /**
    * One by a pnpm that gives each package what it names and nothing else. Packages beside it are those of this repository; they are
-   * linked.
+   * linked. Who asks for the same packages gets the same project.
    */
-  async strictProject(beside: string[]): Promise<Project> {
+  strictProject(beside: string[]): Promise<Project> {
+    const key = [...beside].sort().join();
+    const project = this.strict.get(key) ?? this.makeStrictProject(beside);
+    this.strict.set(key, project);
+    return project;
+  }
+
+  private async makeStrictProject(beside: string[]): Promise<Project> {
     const linked = beside.map((name) => [name, `link:${path.join(modules, name)}`] as const);
     const project = this.emptyProject({ spendlock: `file:${this.tarball}`, ...Object.fromEntries(linked) });
     project.write('pnpm-workspace.yaml', 'hoist: false\nstrictPeerDependencies: true\n');
