@@ -43,6 +43,18 @@ export const taskQueues = (prefix: string): { runs: string; budget: string; sand
 export const siblingQueues = (queue: string): ReturnType<typeof taskQueues> =>
   taskQueues(queue.replace(/-[a-z]+$/, ''));
 
+/**
+ * Who goes first where tasks wait for a worker: decisions, then what a person waits for, then tasks. Within each Temporal shares
+ * its workers out by tenant, where the server is set up for that (`matching.enableFairness`); a server that knows neither ignores both.
+ */
+const priorityKeys = { tenantBudget: 1, conversation: 2, agentRun: 3 } as const;
+
+/** As a workflow is started with; its activities have it too. */
+export const priorityOf = (
+  type: keyof typeof priorityKeys,
+  tenantId: string,
+): { priorityKey: number; fairnessKey: string } => ({ priorityKey: priorityKeys[type], fairnessKey: tenantId });
+
 export const defaultTaskQueuePrefix = 'spendlock';
 
 /** The authority of a tenant: one workflow, started by its first signal. */

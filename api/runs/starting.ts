@@ -3,6 +3,7 @@ import { WorkflowExecutionAlreadyStartedError, type WorkflowStartOptions } from 
 import { WorkflowIdReusePolicy } from '@temporalio/common';
 import {
   budgetWorkflowId,
+  priorityOf,
   holdsMoneyAttribute,
   modelAttribute,
   runStatusAttribute,
@@ -112,6 +113,7 @@ export async function startWorkflow(
       workflowId,
       taskQueue: taskQueues(taskQueuePrefix).runs,
       args: [input],
+      priority: priorityOf(type, input.tenantId),
       workflowIdReusePolicy: WorkflowIdReusePolicy.REJECT_DUPLICATE,
       typedSearchAttributes: [
         { key: tenantIdAttribute, value: input.tenantId },

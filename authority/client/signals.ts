@@ -6,6 +6,7 @@ import type { BudgetCommand } from '../../core/budget/commands';
 import {
   budgetCommandsSignal,
   budgetWorkflowId,
+  priorityOf,
   tenantIdAttribute,
   type TenantBudgetInput,
 } from '../../contracts/messages';
@@ -32,6 +33,7 @@ export class TemporalSignals implements AuthoritySignals {
       workflowId: budgetWorkflowId(tenantId),
       taskQueue,
       args: [{ tenantId }],
+      priority: priorityOf('tenantBudget', tenantId),
       signal: budgetCommandsSignal,
       signalArgs: [commands],
       workflowIdReusePolicy: WorkflowIdReusePolicy.ALLOW_DUPLICATE,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { DEMO_TASK } from '../../scripts/stand-ins';
+import { budgetWorkflowId } from '../../contracts/messages';
 import { ordersCsv, TestStack } from '../support/stack';
 
 describe('a run', () => {
@@ -54,6 +55,19 @@ describe('a run', () => {
     // The second prompt is longer than the first, of which the provider has said by then how long it is.
     const [first, second] = calls.map(({ requestedUsd }) => Number(requestedUsd));
     expect(second).toBeLessThan(first ?? 0);
+  });
+
+  test('goes behind the decisions of its tenant where tasks wait for a worker, and shares the workers with other tenants', async () => {
+    const tenantId = await stack.tenant('5');
+    const started = await stack.start({ tenantId });
+    const priorityOf = async (workflowId: string): Promise<unknown> => {
+      const { raw } = await stack.temporal.workflow.getHandle(workflowId).describe();
+      const { priorityKey, fairnessKey } = raw.workflowExecutionInfo?.priority ?? {};
+      return { priorityKey, fairnessKey };
+    };
+    expect((await stack.finish({ tenantId, ...started })).status).toBe('completed');
+    expect(await priorityOf(started.workflowId)).toEqual({ priorityKey: 3, fairnessKey: tenantId });
+    expect(await priorityOf(budgetWorkflowId(tenantId))).toEqual({ priorityKey: 1, fairnessKey: tenantId });
   });
 
   test('a changed cell of its file changes its answer', async () => {
