@@ -26,6 +26,7 @@ import { runRoutes } from './runs/routes';
 import { budgetRoutes } from './tenants/budget-routes';
 import { deletionRoutes } from './tenants/deletion-routes';
 import { holdRoutes } from './tenants/hold-routes';
+import { mandateRoutes } from './tenants/mandate-routes';
 import { overviewRoutes } from './tenants/overview-routes';
 import { platformRoutes } from './tenants/platform-routes';
 import { tenantRoutes } from './tenants/routes';
@@ -40,6 +41,7 @@ const rooms = [
   platformRoutes,
   budgetRoutes,
   holdRoutes,
+  mandateRoutes,
   booksRoutes,
   priceRoutes,
   keyRoutes,

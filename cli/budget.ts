@@ -6,6 +6,7 @@ import { addCorrections } from './corrections';
 import { policyCommands, userDefaultsCommands } from './defaults';
 import { addFreezes, whom } from './freezes';
 import { addLimits } from './limits';
+import { addMandates } from './mandates';
 import {
   author,
   example,
@@ -22,7 +23,7 @@ import { show, usd } from './output';
 import { repairCommand } from './repair';
 
 export function budgetCommands(): Command {
-  const budget = new Command('budget').description('limits, top-ups, freezes and corrections');
+  const budget = new Command('budget').description('limits, top-ups, freezes, corrections and mandates');
   addLimits(budget);
   addCheck(budget);
   addTopUp(budget);
@@ -30,6 +31,7 @@ export function budgetCommands(): Command {
   budget.addCommand(userDefaultsCommands());
   budget.addCommand(policyCommands());
   addCorrections(budget);
+  addMandates(budget);
   budget.addCommand(repairCommand());
   return budget;
 }

@@ -17,25 +17,17 @@ import {
   countPrices,
   serverVersion,
 } from '../store/installation';
+import { mandatesOf } from './doctor-mandates';
+import { ok, skipped, wrong, type Finding } from './findings';
 import { connectToTemporal, temporalTarget } from './temporal';
 import { listVersions, type Deployment } from './worker-versions';
-
-export interface Finding {
-  what: string;
-  state: 'ok' | 'wrong' | 'skipped';
-  /** What was seen; of what is wrong also what to do. */
-  says: string;
-}
-
-const ok = (what: string, says: string): Finding => ({ what, state: 'ok', says });
-const wrong = (what: string, says: string): Finding => ({ what, state: 'wrong', says });
-const skipped = (what: string, says: string): Finding => ({ what, state: 'skipped', says });
 
 /** Clocks that differ by more than this make expiries early or late. */
 const clockMsMax = 2_000;
 const postgresMajorMin = 16;
 
-export async function lookAtPostgres({ DATABASE_URL: url }: NodeJS.ProcessEnv): Promise<Finding[]> {
+export async function lookAtPostgres(environment: NodeJS.ProcessEnv): Promise<Finding[]> {
+  const { DATABASE_URL: url } = environment;
   if (!url)
     return [wrong('Postgres', 'DATABASE_URL is not set. Set it to what the workers use, or run `npm start` here.')];
   let client: Client;
@@ -53,6 +45,7 @@ export async function lookAtPostgres({ DATABASE_URL: url }: NodeJS.ProcessEnv): 
       await pricesOf(client),
       await keysOf(client),
       await clockOf(client),
+      ...(await mandatesOf(client, environment)),
     ];
   } finally {
     await client.end();

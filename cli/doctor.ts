@@ -3,7 +3,7 @@
  * environment of a worker and changes nothing.
  */
 import { Command } from 'commander';
-import type { Finding } from './doctor-checks';
+import type { Finding } from './findings';
 import { example } from './options';
 import { show, table, type Column } from './output';
 import { workerEnvironment } from './target';
@@ -16,7 +16,7 @@ const columns: Column<Finding>[] = [
 
 export function doctorCommand(): Command {
   const doctor = new Command('doctor')
-    .description('looks whether Temporal, Postgres, prices, workers and clocks are as they should be')
+    .description('looks whether Temporal, Postgres, prices, workers, clocks and mandates are as they should be')
     .option(
       '--books',
       "look at every tenant's books instead: whether rows, balances, ledger, sums by day and leases agree",

@@ -16,6 +16,8 @@ export interface LocalInstallation {
   taskQueuePrefix: string;
   /** Whether what Temporal keeps is encrypted, by SPENDLOCK_PAYLOAD_KEYS. */
   isEncrypted: boolean;
+  /** Whether its processes decide under mandates; absent where it is of the version before. */
+  mandates?: boolean;
 }
 
 export const localInstallationFile = (dataDir: string): string => path.join(dataDir, 'api.json');
@@ -90,5 +92,9 @@ export function workerEnvironment(environment: NodeJS.ProcessEnv): NodeJS.Proces
   if (namesServers(environment)) return environment;
   const local = localInstallation(environment);
   if (!local) return environment;
-  return { ...environment, DATABASE_URL: local.databaseUrl, TEMPORAL_ADDRESS: local.temporalAddress };
+  const SPENDLOCK_MANDATES = local.mandates ? 'on' : 'off';
+  return {
+    ...environment,
+    ...{ DATABASE_URL: local.databaseUrl, TEMPORAL_ADDRESS: local.temporalAddress, SPENDLOCK_MANDATES },
+  };
 }

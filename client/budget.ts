@@ -1,6 +1,7 @@
 /** What operators order of a tenant's budget. Each takes effect on the next decision, and is in the audit. */
 import type { booksView, repairBody } from '../api/books/schemas';
 import type { releasedView } from '../api/reservations/schemas';
+import type { mandateBody, mandateView, orderedMandateView } from '../api/tenants/mandate-schemas';
 import type {
   adjustmentBody,
   adjustmentView,
@@ -22,6 +23,7 @@ import type { Http } from './http';
 import { withoutKey, type Given, type Of, type Ordered } from './views';
 
 export type HoldsView = Of<typeof holdsView>;
+export type MandateView = Of<typeof mandateView>;
 export type BooksView = Of<typeof booksView>;
 
 export function budgetOf(http: Http) {
@@ -59,6 +61,14 @@ export function budgetOf(http: Http) {
     /** Gives a reservation up, also a claimed one: its call was surely not billed. */
     releaseHold: (tenantId: string, operationId: string, ordered: Ordered<Given<typeof releaseHoldBody>>) =>
       order<Of<typeof releasedView>>(tenantId, `holds/${encodeURIComponent(operationId)}/release`, ordered),
+    /** Whether those who ask decide themselves, what they decided, and why nothing is decided so now. */
+    mandate: (tenantId: string) => http.get<MandateView>(path(tenantId, 'mandate')),
+    /** Has the authority take every decision, from when it answers on. */
+    recallMandate: (tenantId: string, ordered: Ordered<Given<typeof mandateBody>> = {}) =>
+      order<Of<typeof orderedMandateView>>(tenantId, 'mandate/recall', ordered),
+    /** Ends a recall: the authority may let those who ask decide again. */
+    allowMandate: (tenantId: string, ordered: Ordered<Given<typeof mandateBody>> = {}) =>
+      order<Of<typeof orderedMandateView>>(tenantId, 'mandate/allow', ordered),
     /** What does not agree in the books, and what a mending would change. */
     books: (tenantId: string) => http.get<BooksView>(path(tenantId, 'books')),
     repairBooks: (tenantId: string, ordered: Ordered<Given<typeof repairBody>>) =>

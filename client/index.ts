@@ -33,7 +33,7 @@ export {
   type ReservationView,
   type ReserveMoney,
 } from './reservations';
-export type { BooksView, HoldsView } from './budget';
+export type { BooksView, HoldsView, MandateView } from './budget';
 export type { Approval, SendMessage, SentMessage, StartConversation, Transcript } from './conversations';
 export type { StreamEvent } from './events';
 export type { SpendlockClientOptions } from './http';

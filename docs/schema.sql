@@ -801,6 +801,10 @@ GRANT EXECUTE ON FUNCTION lock_tenant(text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION look_after(integer) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION mandate_state(text,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION mandate_states(text,integer) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION period_bounds(text,timestamp with time zone) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION quota_gauges(integer) TO spendlock_app;
@@ -1323,7 +1327,7 @@ BEGIN
   IF is_busy(p_tenant_id) THEN
     RETURN 'busy';
   END IF;
-  FOREACH v_table IN ARRAY ARRAY['quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
+  FOREACH v_table IN ARRAY ARRAY['mandates', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
     'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'reservations',
     'user_quota_defaults', 'frozen_users', 'api_keys', 'audit_entries']
   LOOP
@@ -1861,6 +1865,49 @@ BEGIN
   END IF;
   RETURN QUERY SELECT unnest(v_waiting);
 END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.mandate_state(p_tenant_id text, p_rules text)
+ RETURNS TABLE(why text[], open_until timestamp with time zone, rules text, barred_at timestamp with time zone, barred_reason text, barred_by text, granted bigint, denied bigint, granted_usd numeric, left_at timestamp with time zone, needed_at timestamp with time zone)
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT array_remove(ARRAY[
+      CASE
+        WHEN m.barred_at IS NOT NULL THEN 'recalled'
+        WHEN m.open_until IS NULL AND coalesce(m.rules, '') = '' THEN 'never_opened'
+        -- The last draw did not get what a call needed.
+        WHEN m.open_until IS NULL AND EXISTS (
+          SELECT FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.exhausted_until IS NOT NULL) THEN 'platform_waited_for'
+        WHEN m.open_until IS NULL THEN 'closed'
+        WHEN m.open_until <= clock_timestamp() THEN 'run_out'
+        WHEN m.rules <> p_rules THEN 'other_rules' END,
+      CASE WHEN EXISTS (SELECT FROM money_waiters w WHERE w.tenant_id = p_tenant_id AND w.is_woken) THEN 'money_waited_for' END], NULL),
+    m.open_until, nullif(m.rules, ''), m.barred_at, nullif(m.barred_reason, ''),
+    CASE WHEN m.barred_at IS NOT NULL THEN (
+      SELECT a.author FROM audit_entries a
+      WHERE a.tenant_id = p_tenant_id AND a.action = 'recall_mandate' AND a.created_at >= m.barred_at
+      ORDER BY a.audit_entry_id LIMIT 1) END,
+    coalesce(m.granted, 0), coalesce(m.denied, 0), coalesce(m.granted_usd, 0), m.left_at, m.needed_at
+  FROM (VALUES (p_tenant_id)) AS t (tenant_id)
+  LEFT JOIN mandates m ON m.tenant_id = t.tenant_id
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.mandate_states(p_rules text, p_named_max integer)
+ RETURNS TABLE(why text[], tenants integer, named jsonb[], late integer)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT s.why, count(*)::integer, (array_agg(jsonb_build_object('tenantId', t.tenant_id, 'recalledAt', s.barred_at,
+      'recalledBy', s.barred_by, 'recalledReason', s.barred_reason) ORDER BY t.tenant_id))[1:p_named_max],
+    (count(*) FILTER (WHERE s.needed_at < clock_timestamp() - interval '2 minutes'))::integer
+  FROM tenants t, LATERAL mandate_state(t.tenant_id, p_rules) AS s
+  WHERE t.deleted_at IS NULL
+  GROUP BY s.why
+  ORDER BY s.why
 $function$
 ;
 

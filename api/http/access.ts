@@ -16,6 +16,8 @@ export const whoStops = ['administration', 'operator', 'agent', 'tenant'] as con
 export const whoDecides = ['administration', 'operator', 'tenant'] as const satisfies readonly Role[];
 /** Who steers the money of a tenant. */
 export const whoSteers = ['administration', 'operator'] as const satisfies readonly Role[];
+/** Who sees how the decisions about a tenant's money are taken. */
+export const whoLooksAfter = ['administration', 'operator', 'reader'] as const satisfies readonly Role[];
 export const administrationAlone = ['administration'] as const satisfies readonly Role[];
 
 /** @throws ApiError `forbidden` for a key whose role the route does not name; nothing is read or done then. */

@@ -43,12 +43,13 @@ export const ordering = <V extends string, S extends z.ZodType, A extends Return
   [verb, operationId, summary]: [V, string, string],
   schema: S,
   answer: A,
+  example?: z.input<S>,
 ) =>
   postRoute(
     { operationId, summary, tag: 'Budgets', access: whoSteers },
     {
       path: `/v1/tenants/{id}/${verb}`,
-      request: { params, body: body(schema) },
+      request: { params, body: body(schema, example) },
       responses: { 200: answer },
     },
   );

@@ -142,6 +142,7 @@ async function start(
     temporalNamespace: 'default',
     taskQueuePrefix: defaultTaskQueuePrefix,
     isEncrypted: dataConverter !== undefined,
+    mandates: process.env.SPENDLOCK_MANDATES === 'on',
   });
   stops.add('The file for the command line', forget);
   const removeTenants = (busyMaxMs: number): Promise<void> =>

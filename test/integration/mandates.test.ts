@@ -4,11 +4,13 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { temporal } from '@temporalio/proto';
 import { budgetWorkflowId } from '../../contracts/messages';
 import { rulesOf } from '../../core/budget/rules';
 import { decideAndRecord, decideUnderMandate } from '../../store/budget-batch';
 import { asTenant } from '../../store/pool';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { command, spendlock } from '../support/cli';
 import { TestStack, until } from '../support/stack';
 
 describe('under a mandate', () => {
@@ -52,6 +54,17 @@ describe('under a mandate', () => {
       return Number((await mandateOf(tenantId))?.granted) > 0;
     });
     return tenantId;
+  };
+  /** How it stands, as an operator asks for it. */
+  const stateOf = async (tenantId: string, at = api): Promise<Answer['body']> =>
+    (await at.call('GET', `/v1/tenants/${tenantId}/mandate`)).body;
+  const codesOf = ({ notDirect }: Answer['body']): string[] =>
+    (notDirect as { code: string }[]).map(({ code }) => code);
+  const detailsOf = async (tenantId: string): Promise<string> => {
+    const metadata = await stack.temporal.workflow
+      .getHandle(budgetWorkflowId(tenantId))
+      .query<temporal.api.sdk.v1.IWorkflowMetadata>('__temporal_workflow_metadata');
+    return metadata.currentDetails ?? '';
   };
   const signalsOf = async (tenantId: string): Promise<number> => {
     const { events } = await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId)).fetchHistory();
@@ -145,17 +158,130 @@ describe('under a mandate', () => {
       }),
     );
     await until('they decide', async () => Number((await mandateOf(tenantId))?.granted) > 20);
-    const bar = (reason: string | null): Promise<unknown> =>
-      stack.admin.query('SELECT copilot_internal.bar_mandate($1, $2)', [tenantId, reason]);
-    await bar('a test');
+    const key = await api.keyOf(tenantId, 'operator');
+    const order = (verb: 'recall' | 'allow', more: object): Promise<Answer> =>
+      api.call('POST', `/v1/tenants/${tenantId}/mandate/${verb}`, { key, body: { author: 'Jo', ...more } });
+    expect((await order('allow', {})).body).toMatchObject({ wasRecalled: false, notDirect: [] });
+    const { body: recalled } = await order('recall', { reason: 'a test' });
     const atRecall = (await mandateOf(tenantId))?.granted;
+    expect(recalled).toMatchObject({ openUntil: null, recalledReason: 'a test', recalledBy: 'Jo', wasRecalled: false });
+    expect([codesOf(recalled), recalled.granted]).toEqual([['recalled'], atRecall]);
+    await until('its page says so', async () => /\*\*Mandate:\*\* recalled/.test(await detailsOf(tenantId)));
     await sleep(1_000);
     expect(await mandateOf(tenantId)).toMatchObject({ open: null, granted: atRecall });
-    await bar(null);
+    expect((await order('recall', {})).body).toMatchObject({ recalledReason: null, wasRecalled: true });
+    expect((await order('allow', { reason: 'seen' })).body).toMatchObject({ recalledAt: null, wasRecalled: true });
     await until('they decide again', async () => Number((await mandateOf(tenantId))?.granted) > Number(atRecall));
+    await until('its page says so', async () =>
+      /\*\*Mandate:\*\* open until .*\d granted/.test(await detailsOf(tenantId)),
+    );
+    const { entries } = await api.admin.audit.list({ tenantId });
+    expect(entries.slice(0, 3).map(({ action, author, details }) => [action, author, details])).toEqual([
+      ['allow_mandate', 'Jo', { reason: 'seen' }],
+      ['recall_mandate', 'Jo', {}],
+      ['recall_mandate', 'Jo', { reason: 'a test' }],
+    ]);
     asking = false;
     await askers;
     expect(statuses.filter((status) => status !== 201)).toEqual([]);
+  });
+
+  /** What became of a tenant's mandate, and what an operator is told of it. */
+  const states: [code: string, sql: string, words: RegExp][] = [
+    ['never_opened', `DELETE FROM copilot_internal.mandates WHERE tenant_id = $1`, /not asked often enough/],
+    [
+      'run_out',
+      `UPDATE copilot_internal.mandates SET open_until = clock_timestamp() WHERE tenant_id = $1`,
+      /ran out at 20/,
+    ],
+    [
+      'other_rules',
+      `UPDATE copilot_internal.mandates SET rules = '0 llm=on' WHERE tenant_id = $1`,
+      /\(0 llm=on\) than .*ENFORCE_/,
+    ],
+    ['closed', `UPDATE copilot_internal.mandates SET open_until = NULL WHERE tenant_id = $1`, /SPENDLOCK_MANDATES off/],
+    [
+      'platform_waited_for',
+      `WITH closed AS (UPDATE copilot_internal.mandates SET open_until = NULL WHERE tenant_id = $1)
+       UPDATE copilot_internal.cost_quotas SET exhausted_until = clock_timestamp() WHERE tenant_id = $1`,
+      /more of the platform’s quota than is free/,
+    ],
+    [
+      'money_waited_for',
+      `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, resource, needed_usd, is_woken)
+       VALUES (gen_random_uuid(), $1, 'a test', 'llm', 1000, true)`,
+      /waits for the tenant’s money/,
+    ],
+    ['recalled', `SELECT copilot_internal.bar_mandate($1, 'by hand')`, /recalled at 20.*: by hand[.] .*--allow$/],
+  ];
+  test.each(states)('why nothing is decided directly is said: %s', async (code, sql, words) => {
+    const tenantId = await mandated('10');
+    const isMandated = async (): Promise<boolean | undefined> =>
+      (
+        await stack.admin.query<{ one: boolean }>('SELECT copilot_internal.is_mandated($1, $2) AS one', [
+          tenantId,
+          rulesOf({ llm: true, e2b: true }),
+        ])
+      ).rows[0]?.one;
+    expect([codesOf(await stateOf(tenantId)), await isMandated()]).toEqual([[], true]);
+    expect(codesOf(await stateOf(tenantId, signalling))).toEqual(['off']);
+    await stack.admin.query(sql, [tenantId]);
+    const state = await stateOf(tenantId);
+    expect([codesOf(state), await isMandated()]).toEqual([[code], false]);
+    const [{ message = '' } = {}] = state.notDirect as { message: string }[];
+    expect(message).toMatch(words);
+    const shown = await spendlock(api, 'budget', 'mandates', tenantId);
+    expect(shown.out).toContain(`${tenantId}: nothing is decided directly now.\n- ${message}\n`);
+    expect(shown.out).toMatch(/directly so far: (\d+ granted \(\$0[.]\d+\)|0 granted \(\$0[.]00\)), 0 denied/);
+    expect(shown.status).toBe(0);
+  });
+
+  test('operators see, recall and allow from the command line, and the doctor knows of it', async () => {
+    const [tenantId, other] = [await mandated('10'), await stack.tenant('10')];
+    const say = async (...words: string[]): Promise<string> =>
+      (await spendlock(api, 'budget', 'mandates', tenantId, ...words)).out;
+    expect(await say()).toMatch(/: who asks decides directly until 20.*, by the rules \d+ e2b=on llm=on[.]/);
+    expect(await spendlock(api, 'budget', 'mandates', tenantId, '--recall', '--allow')).toMatchObject({ status: 2 });
+    expect(await spendlock(api, 'budget', 'mandates', tenantId, '--reason', 'x')).toMatchObject({ status: 2, out: '' });
+    expect(codesOf(await stateOf(tenantId))).toEqual([]);
+    expect(await say('--allow')).toContain('was not recalled; nothing was changed.');
+    expect(await say('--recall', '--reason', 'a look')).toMatch(
+      /is recalled: nothing is decided directly any more[.]\n.*\n- It was recalled at .* by \S+: a look[.]/,
+    );
+    const environment = {
+      DATABASE_URL: stack.database.appUrl,
+      TEMPORAL_ADDRESS: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '',
+      SPENDLOCK_TASK_QUEUE_PREFIX: stack.prefix,
+    };
+    const doctor = async (more = {}): Promise<{ status: number; found: Record<string, string> }> => {
+      const { status, out } = await command(['doctor', '--json'], { ...environment, ...more });
+      const { findings } = JSON.parse(out) as { findings: { what: string; says: string }[] };
+      return { status, found: Object.fromEntries(findings.map(({ what, says }) => [what, says])) };
+    };
+    const on = await doctor({ SPENDLOCK_MANDATES: 'on' });
+    expect(on.status).toBe(0);
+    expect(on.found.mandates).toMatch(/^On here: who asks decides directly for \d+ of \d+ tenants/);
+    expect(on.found['mandates: recalled']).toMatch(
+      new RegExp(`${tenantId} [(]since 20.* by \\S+: a look[)].*--allow$`),
+    );
+    expect(on.found['mandates: never_opened']).toMatch(/Never asked often enough/);
+    const off = await doctor();
+    expect(off.found.mandates).toMatch(/^Off here [(]SPENDLOCK_MANDATES[)].* Workers elsewhere have it on/);
+    expect(Object.keys(off.found).filter((what) => what.startsWith('mandates'))).toEqual([
+      'mandates',
+      'mandates: recalled',
+    ]);
+    await stack.admin.query(
+      `UPDATE copilot_internal.mandates SET needed_at = clock_timestamp() - interval '3 minutes' WHERE tenant_id = $1`,
+      [tenantId],
+    );
+    expect(await doctor()).toMatchObject({
+      status: 1,
+      found: { 'mandates: late': expect.stringMatching(/^1 authority did not/) as string },
+    });
+    await say('--allow');
+    expect(codesOf(await stateOf(tenantId))).not.toContain('recalled');
+    expect(codesOf(await stateOf(other))).toEqual(['never_opened']);
   });
 
   test.each([

@@ -226,6 +226,7 @@ describe('retention', () => {
       await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'test' } });
       const tenantId = await stack.tenant('5');
       await stack.run({ tenantId });
+      await stack.admin.query(`SELECT copilot_internal.bar_mandate($1, 'words of a person')`, [tenantId]);
       const spent = async (): Promise<unknown> =>
         ((await api.call('GET', '/v1/platform/quotas')).body.quotas as { spentUsd: string }[])[0]?.spentUsd;
       const before = await spent();

@@ -64,6 +64,8 @@ const bodyOf = (tenantId: string): Record<string, object> => ({
   createKey: { tenantId, label: 'one more' },
   rotateKey: { tenantId },
   revokeKey: { tenantId },
+  recallMandate: { reason: 'a look' },
+  allowMandate: {},
   repairBooks: { reason: 'looked' },
   setTitle: { title: 'of a role' },
   deleteTenant: { confirm: tenantId, reason: 'gone' },

@@ -30,8 +30,11 @@ export function quotaTable({ quotas, nextWakeUpAt, mandate }: BudgetState): stri
 
 /** What was decided beside this history, which so accounts for every decision. */
 function mandateLine({ openUntilMs, barred, granted, denied, grantedUsd }: MandateState): string {
-  const account = `${granted} granted ($${grantedUsd}) and ${denied} denied under mandates`;
-  if (barred) return `**Mandate:** recalled, and not allowed again. ${account}.`;
-  const until = openUntilMs === undefined ? 'none' : `until ${new Date(openUntilMs).toISOString()}`;
-  return `**Mandate:** ${until}. ${account}.`;
+  const until = openUntilMs === undefined ? undefined : new Date(openUntilMs).toISOString();
+  const stands = barred
+    ? 'recalled; every decision is taken here, until one is allowed again'
+    : until === undefined
+      ? 'none is open; every decision is taken here'
+      : `open until ${until}; who asks decides, and this page has it a minute later`;
+  return `**Mandate:** ${stands}. Decided under mandates so far: ${granted} granted ($${grantedUsd}), ${denied} denied.`;
 }

@@ -67,6 +67,8 @@ describe('the description of the API', () => {
     'GET /v1/usage',
     // What operators entered, by hand.
     'GET /v1/prices',
+    // Reasons, of which there are eight.
+    'GET /v1/tenants/{id}/mandate',
     // Of one tenant's quotas.
     'GET /v1/tenants/{id}/books',
     // One run with its steps, which `maxSteps` bounds.
