@@ -1,6 +1,7 @@
 /** What `npx spendlock doctor` says of mandates: for how many tenants who asks decides, and why not for the others. */
 import type { ClientBase } from 'pg';
 import { counted } from '../core/counted';
+import { decidingProcesses } from '../store/deciding-processes';
 import {
   allowCommand,
   readMandateGroups,
@@ -14,7 +15,7 @@ import { ok, skipped, wrong, type Finding } from './findings';
 const namedMax = 5;
 
 /** What is said of tenants that nothing is decided directly for. What passes by itself, or is as it should be, is not wrong. */
-const sayings: Record<Exclude<WhyNotDirect, 'off'>, string> = {
+const sayings: Record<Exclude<WhyNotDirect, 'off' | 'far' | 'standing'>, string> = {
   recalled: 'Recalled, and not allowed again',
   never_opened: 'Never asked often enough (three reserves within a minute), or no worker has SPENDLOCK_MANDATES=on',
   closed:
@@ -33,7 +34,8 @@ export async function mandatesOf(client: ClientBase, environment: NodeJS.Process
     e2b: environment.ENFORCE_E2B_QUOTAS !== 'false',
   };
   try {
-    return findings(await readMandateGroups(client, { enforced }, namedMax), decides);
+    const groups = await readMandateGroups(client, { enforced }, namedMax);
+    return [...findings(groups, decides), ...(await processesOf(client, decides))];
   } catch {
     return [skipped('mandates', 'They could not be read.')];
   }
@@ -57,6 +59,27 @@ function findings(groups: readonly MandateGroup[], decides: boolean): Finding[] 
           ),
         ]),
   ];
+}
+
+/** Whether those that ask are prompt enough to decide. */
+async function processesOf(client: ClientBase, decides: boolean): Promise<Finding[]> {
+  const found = await decidingProcesses(client);
+  if (found.length === 0)
+    return decides
+      ? [
+          ok(
+            'mandates: processes',
+            'None that may decide asked for money within a minute, or it is off where they are.',
+          ),
+        ]
+      : [];
+  const late = found.filter(({ state }) => state !== 'prompt');
+  const says = late.map(({ processId, address, state }) => {
+    const why = state === 'far' ? 'is too far from Postgres' : 'stood still a moment ago';
+    return `${processId}${address === null ? '' : ` at ${address}`} ${why} and signals`;
+  });
+  const deciding = `${counted(found.length - late.length, 'process decides', 'processes decide')}`;
+  return [ok('mandates: processes', `${[deciding, ...says].join('; ')}.`)];
 }
 
 type Found = Pick<MandateGroup, 'tenants' | 'named'>;

@@ -25,7 +25,7 @@ export function addMandates(budget: Command): void {
       'after',
       `
 Nothing hangs on a mandate but speed: without one every decision takes the way through the authority. A recall is in the audit,
-and stays until --allow. What a freeze, a lower limit or the end of a period change holds at the next decision without one.`,
+and stays until --allow. Freezes, limits and periods need none: they hold at the next decision, whoever takes it.`,
     );
   example(
     command,

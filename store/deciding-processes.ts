@@ -2,6 +2,7 @@
  * Processes that may decide under mandates, as Postgres shows them: each names one of its connections by its process id and by whether
  * it decides now. So the state is nobody's to keep, and goes with the process.
  */
+import type { ClientBase } from 'pg';
 import type { Pool } from './pool';
 
 const prefix = 'spendlock-decisions';
@@ -39,8 +40,8 @@ export interface DecidingProcess {
 }
 
 /** Those that are connected now. A change shows within a second. */
-export async function decidingProcesses(pool: Pool): Promise<DecidingProcess[]> {
-  const { rows } = await pool.query<DecidingProcess>(
+export async function decidingProcesses(client: Pool | ClientBase): Promise<DecidingProcess[]> {
+  const { rows } = await client.query<DecidingProcess>(
     `SELECT DISTINCT ON (host(client_addr), split_part(application_name, ' ', 2))
        split_part(application_name, ' ', 2)::integer AS "processId", host(client_addr) AS address,
        split_part(application_name, ' ', 3) AS state
@@ -49,4 +50,16 @@ export async function decidingProcesses(pool: Pool): Promise<DecidingProcess[]> 
      ORDER BY host(client_addr), split_part(application_name, ' ', 2), query_start DESC`,
   );
   return rows;
+}
+
+/** The state of this very process; undefined where it asked nobody of late, or may not decide. Others may have its id elsewhere. */
+export async function ownState(client: Pool | ClientBase): Promise<string | undefined> {
+  const { rows } = await client.query<Pick<DecidingProcess, 'state'>>(
+    `SELECT split_part(application_name, ' ', 3) AS state FROM pg_stat_activity
+     WHERE datname = current_database() AND client_addr IS NOT DISTINCT FROM inet_client_addr()
+       AND application_name ~ ('^' || $1 || ' [a-z]+$')
+     ORDER BY query_start DESC LIMIT 1`,
+    [decisionsName(process.pid)],
+  );
+  return rows[0]?.state;
 }

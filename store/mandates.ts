@@ -5,6 +5,7 @@
 import type { ClientBase } from 'pg';
 import type { Resource } from '../core/budget/commands';
 import { rulesOf } from '../core/budget/rules';
+import { ownState } from './deciding-processes';
 import type { Operator } from './operator';
 import { change, type WithReason } from './operator-changes';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -18,6 +19,8 @@ export interface Decider {
 
 const reasons = [
   'off',
+  'far',
+  'standing',
   'recalled',
   'never_opened',
   'closed',
@@ -68,10 +71,14 @@ async function mandateOf(client: PoolClient, tenantId: string, { enforced, decid
     [tenantId, rules],
   );
   const { why, ...row } = rows[0]!;
-  const codes: WhyNotDirect[] = [...(decides ? [] : (['off'] as const)), ...why];
+  const codes = [...ofProcess(decides ? await ownState(client) : 'off'), ...why];
   const notDirect = codes.map((code) => ({ code, message: wordsOf(code, { ...row, tenantId, here: rules }) }));
   return { tenantId, ...row, notDirect };
 }
+
+/** What keeps a process from deciding, whatever the tenant. */
+const ofProcess = (state: string | undefined): WhyNotDirect[] =>
+  (['off', 'far', 'standing'] as const).filter((code) => code === state);
 
 const opens =
   'Its authority opens one once three reserves come to it within a minute, in a worker with SPENDLOCK_MANDATES=on.';
@@ -91,6 +98,10 @@ function wordsOf(code: WhyNotDirect, mandate: MandateRow & { tenantId: string; h
   switch (code) {
     case 'off':
       return 'SPENDLOCK_MANDATES is not on in this process: all that it is asked goes to the authority.';
+    case 'far':
+      return 'The way of this process to Postgres is too long: it signals, so that the tenant’s lock is not held for as long.';
+    case 'standing':
+      return 'This process stood still a moment ago: it signals for some seconds, so that nobody waits for it under the tenant’s lock.';
     case 'recalled':
       return `It was recalled at ${recalledAt?.toISOString()}${recalledWords(mandate)}. None is opened before that is allowed: ${allowCommand(tenantId)}`;
     case 'never_opened':
