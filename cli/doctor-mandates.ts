@@ -2,13 +2,8 @@
 import type { ClientBase } from 'pg';
 import { counted } from '../core/counted';
 import { decidingProcesses } from '../store/deciding-processes';
-import {
-  allowCommand,
-  readMandateGroups,
-  recalledWords,
-  type MandateGroup,
-  type WhyNotDirect,
-} from '../store/mandates';
+import { allowCommand, readMandateGroups, recalledWords, type MandateGroup } from '../store/mandates';
+import type { WhyNotDirect } from '../store/mandate-reasons';
 import { ok, skipped, wrong, type Finding } from './findings';
 
 /** So many tenants are named. */

@@ -2,6 +2,7 @@
  * Processes that may decide under mandates, as Postgres shows them: each names one of its connections by its process id and by whether
  * it decides now. So the state is nobody's to keep, and goes with the process.
  */
+import { performance } from 'node:perf_hooks';
 import type { ClientBase } from 'pg';
 import type { Pool } from './pool';
 

@@ -6,6 +6,7 @@ import type { ClientBase } from 'pg';
 import type { Resource } from '../core/budget/commands';
 import { rulesOf } from '../core/budget/rules';
 import { ownState } from './deciding-processes';
+import type { WhyNotDirect } from './mandate-reasons';
 import type { Operator } from './operator';
 import { change, type WithReason } from './operator-changes';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -16,22 +17,6 @@ export interface Decider {
   /** Whether it decides by itself at all: SPENDLOCK_MANDATES. */
   decides: boolean;
 }
-
-const reasons = [
-  'off',
-  'far',
-  'standing',
-  'recalled',
-  'never_opened',
-  'closed',
-  'run_out',
-  'other_rules',
-  'platform_waited_for',
-  'money_waited_for',
-] as const;
-/** Why a process decides nothing of a tenant by itself. */
-export type WhyNotDirect = (typeof reasons)[number];
-export const whyNotDirectCodes: readonly WhyNotDirect[] = reasons;
 
 interface MandateRow {
   /** Null while only the authority decides. */

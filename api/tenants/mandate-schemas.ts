@@ -1,6 +1,6 @@
 /** What the routes of a tenant's mandate take and give. */
 import { z } from '@hono/zod-openapi';
-import { whyNotDirectCodes } from '../../store/mandates';
+import { whyNotDirectCodes } from '../../store/mandate-reasons';
 import { author, reason } from '../http/schemas';
 
 const moment = (description: string) => z.iso.datetime().nullable().openapi({ description });
@@ -24,11 +24,9 @@ export const mandateView = z.object({
   neededSince: moment(
     'Since when a direct decision left something for the authority to do; null when nothing is left.',
   ),
-  notDirect: z
-    .array(z.object({ code: z.enum(whyNotDirectCodes), message: z.string() }))
-    .openapi({
-      description: 'Why the process that answers decides nothing of the tenant by itself now. Empty where it does.',
-    }),
+  notDirect: z.array(z.object({ code: z.enum(whyNotDirectCodes), message: z.string() })).openapi({
+    description: 'Why the process that answers decides nothing of the tenant by itself now. Empty where it does.',
+  }),
 });
 export const orderedMandateView = mandateView.extend({
   wasRecalled: z.boolean().openapi({ description: 'Whether it was recalled before this order.' }),
