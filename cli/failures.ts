@@ -77,8 +77,13 @@ const wrongUseCodes = ['wrong_use', 'invalid_request', 'invalid_amount'];
 
 export function exitStatusOf({ code }: Failure): number {
   if (wrongUseCodes.includes(code)) return exitStatuses.wrongUse;
+  if (code === 'interrupted') return exitStatuses.interrupted;
   return code === 'quota_exceeded' ? exitStatuses.denied : exitStatuses.failed;
 }
+
+/** Whether a command line asks for one JSON value. */
+export const wantsJson = (argv: string[]): boolean =>
+  (argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv).includes('--json');
 
 /** Says what went wrong, and answers the exit status. */
 export function tell(error: unknown, { json = false }: { json?: boolean }): number {

@@ -2,11 +2,8 @@
  * The operators' command line: `npx spendlock …`. It speaks to the API, so what it does is checked, audited and in effect
  * on the next decision like any other change.
  */
-import { tell } from './failures';
+import { tell, wantsJson } from './failures';
 import { program } from './program';
-
-const { argv } = process;
-const options = argv.includes('--') ? argv.slice(0, argv.indexOf('--')) : argv;
 
 // Whoever reads what is printed may have enough of it, as `head` has.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -16,4 +13,4 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 program()
   .parseAsync()
-  .catch((error: unknown) => process.exit(tell(error, { json: options.includes('--json') })));
+  .catch((error: unknown) => process.exit(tell(error, { json: wantsJson(process.argv) })));

@@ -12,6 +12,8 @@ export interface SpendlockClientOptions {
   apiKey: string;
   /** How long an answer may take, all of it; eleven minutes when absent, for a reservation may wait for its tenant. */
   timeoutMs?: number;
+  /** What sends a request, in place of the platform's own `fetch`. */
+  fetch?: (to: string, init: RequestInit) => Promise<Response>;
 }
 
 /** What a request may say beside its body. */
@@ -62,7 +64,10 @@ const attemptsMax = 4;
  */
 const inProgressPatienceMs = 60_000;
 
-export function connect({ baseUrl, apiKey }: SpendlockClientOptions, answerMs = answerMsDefault): Http {
+export function connect(
+  { baseUrl, apiKey, fetch: ask = (to, init) => fetch(to, init) }: SpendlockClientOptions,
+  answerMs = answerMsDefault,
+): Http {
   const authorization = `Bearer ${apiKey}`;
   const url = (path: string, query: Query = {}): string => {
     const given = Object.entries(query).flatMap(([name, value]) =>
@@ -75,7 +80,7 @@ export function connect({ baseUrl, apiKey }: SpendlockClientOptions, answerMs = 
     to: string,
     { signal = AbortSignal.timeout(answerMs), ...more }: RequestInit & { headers?: Record<string, string> } = {},
   ) => {
-    const response = await fetch(to, { ...more, signal, method, headers: { authorization, ...more.headers } });
+    const response = await ask(to, { ...more, signal, method, headers: { authorization, ...more.headers } });
     if (!response.ok) throw errorFrom(response.status, await bodyOf(response));
     return response;
   };

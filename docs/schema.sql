@@ -819,6 +819,8 @@ GRANT EXECUTE ON FUNCTION record_outcome(text,uuid,uuid,text,numeric,jsonb,jsonb
 
 GRANT EXECUTE ON FUNCTION record_outcomes(text,jsonb) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION remove_former_defaults(text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION remove_platform_quota(text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION remove_quota(text,text,text,text,text) TO spendlock_app;
@@ -2329,6 +2331,20 @@ BEGIN
   RAISE EXCEPTION 'reservation_guard: the reservation % of % is % and cannot become what was asked (%); nothing was recorded',
     OLD.operation_id, OLD.tenant_id, OLD.status, NEW.status USING ERRCODE = 'SL001';
 END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.remove_former_defaults(p_tenant_id text)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  DELETE FROM cost_quotas q
+  WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
+    AND q.scope = 'user' AND q.from_default AND NOT EXISTS (
+      SELECT FROM user_quota_defaults d
+      WHERE d.tenant_id = q.tenant_id AND d.resource_type = q.resource_type AND d.period = q.period)
 $function$
 ;
 

@@ -140,7 +140,7 @@ export async function readUserDefaults(pool: Pool, tenantId: string): Promise<Us
   });
 }
 
-/** Sets the defaults of a tenant's users, also of those who have them already; quotas set for a user himself stay. */
+/** Sets the defaults of a tenant's users, also for those who have them already, and takes away what is none any more; quotas set for a user himself stay. */
 export async function setUserDefaults(
   pool: Pool,
   { tenantId, by, defaults, reason }: { tenantId: string; by: Operator; defaults: readonly UserDefault[] } & WithReason,
@@ -160,6 +160,7 @@ export async function setUserDefaults(
         values,
       );
     }
+    await client.query('SELECT copilot_internal.remove_former_defaults($1)', [tenantId]);
     return true;
   });
 }

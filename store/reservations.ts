@@ -69,6 +69,23 @@ export async function findKnown(
   });
 }
 
+/** Which of some operations have an outcome that is not in the ledger yet, in their one spelling. */
+export async function findUnfolded(
+  pool: Pool,
+  { tenantId, operationIds }: { tenantId: string; operationIds: readonly string[] },
+): Promise<Set<string>> {
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const { rows } = await commitWith(
+      client.query<{ operationId: string }>(
+        `SELECT operation_id AS "operationId" FROM copilot_internal.reservations
+         WHERE tenant_id = $1 AND operation_id = ANY ($2::uuid[]) AND outcome IS NOT NULL AND NOT outcome_folded`,
+        [tenantId, operationIds],
+      ),
+    );
+    return new Set(rows.map(({ operationId }) => operationId));
+  });
+}
+
 const viewFields = [
   ...([
     'operationId',

@@ -1,7 +1,7 @@
 /** The routes that show what is held and what was spent, and by which a person corrects both. */
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { adjustCost, noteInAudit } from '../../store/operator-changes';
-import { listReservations, readReservation } from '../../store/reservations';
+import { listReservations, readReservation, type OperationKey } from '../../store/reservations';
 import { everybody, whoSteers } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
@@ -16,6 +16,28 @@ import * as schemas from './schemas';
 
 /** A moment in microseconds, and the operation. */
 const place = z.tuple([z.iso.datetime({ precision: 6 }), z.uuid()]);
+
+/** How long a correction waits until what was told of the call is in the ledger. */
+const foldTimeoutMs = 5_000;
+
+/** Corrects a cost, also one that was told just now and is in the ledger a moment later. */
+async function onceFolded(
+  { authority }: ApiDependencies,
+  { tenantId, operationId }: OperationKey,
+  correct: () => Promise<string | undefined>,
+): Promise<string | undefined> {
+  const differenceUsd = await correct();
+  if (differenceUsd !== undefined) return differenceUsd;
+  if (await authority.folded(tenantId, operationId, foldTimeoutMs)) return correct();
+  throw new ApiError(
+    'authority_unavailable',
+    `What ${operationId} of ${tenantId} cost is known and not in the ledger yet, since its authority did not answer. Nothing was changed.`,
+    {
+      action:
+        'Order the same again in a moment. Where it stays so, `npx spendlock doctor` says whether budget workers run.',
+    },
+  );
+}
 
 export function holdRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   const order = orders(dependencies);
@@ -59,12 +81,14 @@ export function holdRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenci
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
         const { operationId, costUsd, reason } = asked;
         const answer = { tenantId, operationId, costUsd };
-        const differenceUsd = await adjustCost(pool, {
-          tenantId,
-          by,
-          adjustment: { operationId, costUsd, reason },
-          keepWith: (client, differenceUsd) => keepAnswer(client, { ...answer, differenceUsd }),
-        });
+        const differenceUsd = await onceFolded(dependencies, { tenantId, operationId }, () =>
+          adjustCost(pool, {
+            tenantId,
+            by,
+            adjustment: { operationId, costUsd, reason },
+            keepWith: (client, differenceUsd) => keepAnswer(client, { ...answer, differenceUsd }),
+          }),
+        );
         if (differenceUsd !== undefined) return { ...answer, differenceUsd };
         throw new ApiError(
           'unknown_operation',

@@ -4,7 +4,7 @@ import { limitsCovered, type CoveringQuota } from '../../core/budget/covered';
 import { keyFrom, orderApiKey } from '../../store/api-keys';
 import { sqlState, type Pool } from '../../store/pool';
 import { readBudget, setQuotas, type QuotaKey } from '../../store/quotas';
-import { firstKeyRole, orderTenant } from '../../store/tenants';
+import { firstKeyRole, orderTenant, tenantExists } from '../../store/tenants';
 import { administrationAlone, everybody, whoSteers } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
@@ -53,7 +53,7 @@ export function tenantRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
       const keyOf = (seed: string): string => keyFrom(bearerOf(c) ?? '', seed);
       const make = async (seed: string) => {
         if ((await orderTenant(pool, { tenantId, name, by, key: keyOf(seed) })) === 'exists')
-          throw new ApiError('tenant_exists', `There is a tenant ${tenantId} already. Nothing was changed.`);
+          throw await thereAlready(pool, tenantId);
         const { quotas } = await budgetOf(pool, tenantId);
         return { status: 201 as const, body: { tenantId, name: name ?? '', quotas } };
       };
@@ -68,6 +68,17 @@ export function tenantRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
         return { apiKey, role };
       });
     },
+  );
+}
+
+/** Why an id is taken: by a tenant, or by one that was deleted and whose share of the platform's quotas still counts. */
+async function thereAlready(pool: Pool, tenantId: string): Promise<ApiError> {
+  if (await tenantExists(pool, tenantId))
+    return new ApiError('tenant_exists', `There is a tenant ${tenantId} already. Nothing was changed.`);
+  return new ApiError(
+    'tenant_exists',
+    `The tenant ${tenantId} was deleted, and what it spent still counts for the platform: its id is free again when the period of the platform’s quotas is over. Nothing was changed.`,
+    { action: 'Choose another id, or wait until the period is over.' },
   );
 }
 

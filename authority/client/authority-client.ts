@@ -13,7 +13,7 @@ import type { Listener } from '../../store/listener';
 import { allowUnreserved, readReservations } from '../../store/decided';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';
-import { findKnown } from '../../store/reservations';
+import { findKnown, findUnfolded } from '../../store/reservations';
 import { measureAnswer } from '../../telemetry/metrics';
 import { Askers, leftWith } from './askers';
 import { Coalescer } from './coalescer';
@@ -50,6 +50,7 @@ export class AuthorityClient {
   private readonly replies: PendingReplies;
   private readonly outcomes: OutcomeWriter;
   private readonly looks: KnownLooks;
+  private readonly foldLooks: KnownLooks;
   private readonly askers = new Askers();
   private readonly listener: Listener;
   private readonly decisions: ReturnType<typeof directDecisions> | undefined;
@@ -73,6 +74,10 @@ export class AuthorityClient {
     const { mandates } = dependencies;
     this.decisions = mandates && directDecisions({ pool, ...mandates, coalescer: this.coalescer, log });
     this.looks = new KnownLooks((tenantId, operationIds) => findKnown(pool, { tenantId, operationIds }));
+    this.foldLooks = new KnownLooks(async (tenantId, operationIds) => {
+      const unfolded = await findUnfolded(pool, { tenantId, operationIds });
+      return new Set(operationIds.filter((operationId) => !unfolded.has(operationId)));
+    });
     this.listener = listenForAnswers(pool, {
       channel: this.channel,
       onNotice: ({ tenantId, continuing, answers }) => {
@@ -174,6 +179,14 @@ export class AuthorityClient {
     const nudge = (): void => void this.coalescer.nudge(tenantId).catch((error: unknown) => this.note(tenantId, error));
     if (this.decisions) this.decisions.direct.look(tenantId, nudge);
     else nudge();
+  }
+
+  /** Has an operation's outcome folded now, where it waits for that. Whether it waits no more before that time is over. */
+  async folded(tenantId: string, operationId: string, timeoutMs: number): Promise<boolean> {
+    const unfolded = await findUnfolded(this.dependencies.pool, { tenantId, operationIds: [operationId] });
+    if (unfolded.size === 0) return true;
+    this.reload(tenantId);
+    return this.foldLooks.wait(tenantId, inOneSpelling(operationId), timeoutMs);
   }
 
   /** Gives up an operation that nobody has heard of yet. Whether its mark is there before that time is over. */

@@ -21,6 +21,7 @@ const written = (operationId: string): OutcomeAnswer => ({
   claimedElsewhere: false,
 });
 const nothing = {
+  folded: () => Promise.resolve(true),
   releaseUnknown: () => Promise.resolve(false),
   send: () => undefined,
   reload: () => undefined,

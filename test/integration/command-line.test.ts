@@ -184,6 +184,54 @@ describe('the command line', () => {
     expect(await api.admin.conversations.get(id, { tenantId })).toMatchObject({ status: 'running' });
   });
 
+  test('a change that a signal cuts off may have been done, and the command says what shows it', async () => {
+    const tenantId = await stack.tenant('5');
+    const { operationId } = await api.admin.reserve({ tenantId, resource: 'llm', amountUsd: '1' });
+    await api.admin.commit(operationId, { tenantId, costUsd: '1' });
+    const held = await stack.admin.connect();
+    /** Runs a command that is ended while the API carries it out. */
+    const cutOff = async (words: string[], by: 'interrupt' | 'terminate') => {
+      const talk = talking(words);
+      await until('the API is at it', async () => {
+        const { rowCount } = await stack.admin.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+             AND query LIKE '%INSERT INTO copilot_internal.idempotent_requests%'`,
+        );
+        return rowCount === 1;
+      });
+      talk[by]();
+      return { status: await talk.ended, out: talk.out(), err: talk.err() };
+    };
+    const adjust = ['budget', 'adjust', tenantId, operationId, '0.5', '--reason', 'invoice', '--json'];
+    for (const [words, by, name, seen, what] of [
+      [
+        ['runs', 'start', tenantId, '--task', 'Say hello.'],
+        'interrupt',
+        'Ctrl-C',
+        `runs list ${tenantId}`,
+        'The run may have begun',
+      ],
+      [adjust, 'terminate', 'SIGTERM', `holds show ${tenantId} ${operationId}`, 'What was ordered may have been done'],
+    ] as const) {
+      await held.query('BEGIN');
+      await held.query('LOCK TABLE copilot_internal.idempotent_requests IN ACCESS EXCLUSIVE MODE');
+      const { status, out, err } = await cutOff([...words], by).finally(() => held.query('ROLLBACK'));
+      expect([status, err]).toEqual([
+        130,
+        expect.stringContaining(`Ended by ${name} before the API had answered. ${what}`),
+      ]);
+      expect(err).toContain(`see: npx spendlock ${seen}\n`);
+      if (by === 'interrupt') expect(out).toBe('');
+      else expect(JSON.parse(out)).toMatchObject({ error: { code: 'interrupted' } });
+    }
+    held.release();
+    await until('the run is there', async () => (await api.admin.runs.list({ tenantId })).runs.length === 1);
+    await until('it was done', async () => {
+      const { committedUsd } = await api.admin.reservation(operationId, { tenantId });
+      return committedUsd === '0.5';
+    });
+  });
+
   test('a freeze says of whom it is, and lifting one of nobody says so and of whom there is one', async () => {
     const tenantId = await stack.tenant('5');
     const ada = ['--user', 'ada'];
@@ -372,6 +420,7 @@ describe('the command line', () => {
       type: (text: string) => child.stdin.write(text),
       end: (text: string) => child.stdin.end(text),
       interrupt: () => process.kill(-(child.pid ?? 0), 'SIGINT'),
+      terminate: () => child.kill('SIGTERM'),
       ended: new Promise<number | null>((resolve) => child.on('exit', resolve)),
     };
   }

@@ -246,6 +246,29 @@ describe('control', () => {
     });
   });
 
+  test('a cost that was told just now is corrected at once', async () => {
+    const tenantId = await stack.tenant('10');
+    for (const costUsd of ['1', '2', '3']) {
+      const { body } = await reserve(tenantId, '3');
+      const operationId = String(body.operationId);
+      expect(await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd })).toMatchObject({
+        status: 200,
+      });
+      const order = { operationId, costUsd: '0.5', reason: 'invoice' };
+      expect(await post(`/v1/tenants/${tenantId}/adjustments`, order)).toMatchObject({
+        status: 200,
+        body: { differenceUsd: String(0.5 - Number(costUsd)) },
+      });
+    }
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '1.5', spentUsd: '1.5', reservedUsd: '0' });
+    const open = String((await reserve(tenantId, '3')).body.operationId);
+    const order = { operationId: open, costUsd: '1', reason: 'none was told' };
+    expect(await post(`/v1/tenants/${tenantId}/adjustments`, order)).toMatchObject({
+      status: 404,
+      body: { error: 'unknown_operation' },
+    });
+  });
+
   test('what is unverified falls with its correction, in the usage and in the overview (XD9)', async () => {
     const tenantId = await stack.tenant('10');
     /** A claimed call of which nobody says what it cost. */
@@ -357,6 +380,38 @@ describe('control', () => {
     const { quotas } = await api.admin.tenants.quotas(tenantId, { userId: 'ada' });
     expect(quotas.filter(({ scope }) => scope === 'user')).toMatchObject([{ limitUsd: '1' }]);
     expect((await post(`/v1/tenants/${tenantId}/quotas/remove`, remove)).body.error).toBe('quota_missing');
+  });
+
+  test('a default of users that is replaced or taken away binds nobody any more; limits of a user himself stay', async () => {
+    const tenantId = await stack.tenant('100');
+    const set = (...quotas: object[]) => post(`/v1/tenants/${tenantId}/user-defaults`, { quotas });
+    const limitsOf = async (userId: string): Promise<string[]> => {
+      const { quotas } = await api.admin.tenants.quotas(tenantId, { userId });
+      return quotas
+        .filter(({ scope }) => scope === 'user')
+        .map(({ resourceType, period, limitUsd }) => `${resourceType}/${period}=${limitUsd}`);
+    };
+    await set({ limitUsd: '5', period: 'day' }, { limitUsd: '4', period: 'week', resourceType: 'llm' });
+    await api.admin.tenants.setQuotas(tenantId, [
+      { scope: 'user', scopeId: 'ada', resourceType: 'llm', period: 'week', limitUsd: '3' },
+    ]);
+    for (const userId of ['ada', 'bob']) expect((await reserve(tenantId, '2', { userId })).status).toBe(201);
+    expect((await reserve(tenantId, '6', { userId: 'bob' })).status).toBe(429);
+
+    await set({ limitUsd: '20' });
+    expect((await reserve(tenantId, '6', { userId: 'bob' })).status).toBe(201);
+    expect((await reserve(tenantId, '13', { userId: 'bob' })).body).toMatchObject({
+      quota: { scope: 'user', period: 'month', reservedUsd: '8' },
+    });
+    expect(await limitsOf('bob')).toEqual(['all/month=20']);
+    expect((await reserve(tenantId, '2', { userId: 'ada' })).body.quota).toMatchObject({
+      limitUsd: '3',
+      period: 'week',
+    });
+
+    await set();
+    expect((await reserve(tenantId, '30', { userId: 'bob' })).status).toBe(201);
+    expect([await limitsOf('bob'), await limitsOf('ada')]).toEqual([[], ['llm/week=3']]);
   });
 
   test('XE10: what can be written can be read back, a limit that another covers is warned of, and changes say who and why', async () => {

@@ -91,6 +91,17 @@ describe('under a mandate', () => {
     expect(await mandateOf(tenantId)).toMatchObject({ left: false, needed: false });
   });
 
+  test('a cost that was told just now is corrected at once', async () => {
+    const tenantId = await mandated('10');
+    const before = await stack.books(tenantId);
+    const operationId = String((await reserve(tenantId, '3')).body.operationId);
+    await api.admin.commit(operationId, { tenantId, costUsd: '2' });
+    expect(await api.admin.budget.adjust(tenantId, { operationId, costUsd: '0.5', reason: 'invoice' })).toMatchObject({
+      differenceUsd: '-1.5',
+    });
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: String(Number(before.ledgerUsd) + 0.5) });
+  });
+
   test('10 × $2 at $10, some deciding and some signalling: five are granted', async () => {
     const tenantId = await mandated('10');
     const answers = await Promise.all(

@@ -236,6 +236,10 @@ describe('retention', () => {
       const listed = (await api.call('GET', '/v1/tenants')).body.tenants as { tenantId: string }[];
       expect(listed.map((tenant) => tenant.tenantId)).not.toContain(tenantId);
       expect(await rowsOf(tenantId)).toEqual({ cost_quotas: 1, tenants: 1 });
+      // Its id is not free yet, and who asks for it is told why.
+      const again = await api.call('POST', '/v1/tenants', { body: { tenantId } });
+      expect(again).toMatchObject({ status: 409, body: { error: 'tenant_exists' } });
+      expect(again.body.message).toContain('was deleted');
       // A key that is made for it all the same speaks for nobody.
       const lost = await createApiKey(stack.pool, { tenantId, role: 'operator' });
       expect((await api.request('/v1/keys/current', { key: lost.key })).status).toBe(401);

@@ -5,10 +5,11 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { lookAt } from '../../../cli/cut-off';
 import { program } from '../../../cli/program';
 import { describedOperations, operationOf, type Described } from '../../support/api-document';
 import { commandsOf } from '../../support/commands';
-import { recordingServer, type RecordingServer } from '../../support/recording-server';
+import { recordingServer, type Asked, type RecordingServer } from '../../support/recording-server';
 
 const id = '0b7a3b8d-2a8e-4b8e-8f0e-0d6d9a1f9c11';
 const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-commands-'));
@@ -66,5 +67,19 @@ describe('the command line', () => {
       const fields = Object.keys(operation?.requestBody?.content['application/json'].schema.properties ?? {});
       expect(fields).toEqual(expect.arrayContaining(Object.keys(request.body)));
     }
+    await seen(asked.map(({ request }) => request).filter(({ method }) => method !== 'GET'));
   });
+
+  /** What changes something has a command that shows what became of it. */
+  async function seen(orders: Asked[]): Promise<void> {
+    for (const order of orders) {
+      server.asked.length = 0;
+      const words = [...lookAt({ path: order.path, body: { ...order.body } }), '--json'];
+      // What it makes of the answer, which is that to another request, is not asked here.
+      await program()
+        .parseAsync(words, { from: 'user' })
+        .catch(() => undefined);
+      expect(server.asked[0]?.method).toBe('GET');
+    }
+  }
 });
