@@ -26,6 +26,8 @@ const actions: Partial<Record<ErrorCode, () => string>> = {
   unsupported_media_type: () => 'Check SPENDLOCK_API_URL: what answers takes no JSON.',
   quota_missing: () =>
     'Set a limit that covers it (`npx spendlock budget set`); `npx spendlock budget show` has those that are there.',
+  cost_unconfirmed: () =>
+    'Check the unit: US dollars, not cents or tokens. Where that much was billed, say --confirm with a key of an operator or of the administration, or correct the cost once the hold was charged (`npx spendlock budget reconcile`).',
   run_lost: () => 'Start it again. What it had spent is on record, what it held comes back by itself.',
 };
 

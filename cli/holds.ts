@@ -128,15 +128,18 @@ const claimTokenOption = (): Option =>
 interface CommitOptions extends Json, Partial<Pick<ReserveOptions, 'resource' | 'user' | 'kind' | 'model'>> {
   claimToken?: string;
   usage?: unknown;
+  confirm?: boolean;
   unreserved?: boolean;
+  amount?: string;
 }
 
 /** What a call was that nobody had granted. @throws Error where something of it is said of a call that had its grant. */
-function unreservedOf({ unreserved = false, resource: given, user: userId, kind, model }: CommitOptions) {
-  if (unreserved) return { resource: given ?? ('llm' as const), ...omitUndefined({ userId, kind, model }) };
-  if ([given, userId, kind, model].every((one) => one === undefined)) return undefined;
+function unreservedOf({ unreserved = false, resource: given, amount: amountUsd, user: userId, ...of }: CommitOptions) {
+  const { kind, model } = of;
+  if (unreserved) return { resource: given ?? ('llm' as const), ...omitUndefined({ amountUsd, userId, kind, model }) };
+  if ([given, amountUsd, userId, kind, model].every((one) => one === undefined)) return undefined;
   throw new InvalidArgumentError(
-    '--resource, --user, --kind and --model are of a call without a reservation: say --unreserved.',
+    '--resource, --amount, --user, --kind and --model are of a call without a reservation: say --unreserved.',
   );
 }
 
@@ -153,6 +156,7 @@ function addEnds(of: Of): void {
     .argument('<usd>', 'what it cost in US dollars', amount)
     .addOption(claimTokenOption())
     .option('--usage <json>', 'what the call used, for the ledger, such as its tokens', jsonValue)
+    .option('--confirm', 'as an operator: it was billed so, although it is 100 times what was granted')
     .option(
       '--unreserved',
       'it was made without a reservation, since nobody answered; for a tenant whose policy is allow',
@@ -162,6 +166,7 @@ function addEnds(of: Of): void {
         callTypes,
       ),
     )
+    .option('--amount <usd>', 'of an unreserved call: what it would have asked for', amount)
     .option('--user <id>', 'of an unreserved call: on whose account, beside the tenant')
     .option('--kind <name>', 'of an unreserved call: what the ledger calls it')
     .option('--model <name>', 'of an unreserved call: what was called');
@@ -170,10 +175,11 @@ function addEnds(of: Of): void {
     `holds commit acme ${someOperation} 0.0173`,
     `holds commit acme ${someOperation} 0.0173 --usage '{"inputTokens": 1200, "outputTokens": 300}'`,
     `holds commit acme ${someOperation} 0.0173 --unreserved --resource llm --model claude-haiku-4-5`,
+    `holds commit acme ${someOperation} 312.40 --confirm`,
   ).action(async (tenantId: string, operation: string, costUsd: string, options: CommitOptions) => {
-    const { claimToken, usage, json = false } = options;
+    const { claimToken, usage, confirm, json = false } = options;
     const unreserved = unreservedOf(options);
-    const outcome = { tenantId, costUsd, ...omitUndefined({ claimToken, usage, unreserved }) };
+    const outcome = { tenantId, costUsd, ...omitUndefined({ claimToken, usage, confirm, unreserved }) };
     const answer = await client().commit(operation, outcome);
     show(json, answer, () => `${operation} cost ${usd(costUsd)}.`);
   });

@@ -44,8 +44,16 @@ export interface MoneySpent {
   tenantId?: string;
   /** Of whoever claimed the reservation. */
   claimToken?: string;
-  /** What the call was, when it was made without a reservation. Taken from tenants whose policy is `allow`. */
-  unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'kind' | 'model'>;
+  /**
+   * That it was billed so, where it is above $1 and at least 100 times what was granted, which is refused otherwise
+   * (`cost_unconfirmed`). With a key of an operator or of the administration only.
+   */
+  confirm?: boolean;
+  /**
+   * What the call was, and would have reserved, when it was made without a reservation. Taken from tenants whose policy is
+   * `allow`.
+   */
+  unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'kind' | 'model'> & { amountUsd?: string };
 }
 
 /** How long a cost that nobody takes is sent again. */
@@ -78,7 +86,7 @@ export function reservationsOf(http: Http) {
   return {
     /** Asks for money. @throws QuotaExceededError with the quota and `retryAfterSeconds`, among others. */
     reserve,
-    /** Records what a call cost. */
+    /** Records what a call cost. @throws SpendlockApiError `cost_unconfirmed` where it has to be confirmed. */
     commit,
     /** Gives a reservation up: its call was not made, or surely not billed. */
     release,
@@ -118,8 +126,8 @@ export function reservationsOf(http: Http) {
       const { costUsd, usage, value } = done;
       const spent = { costUsd, ...(usage === undefined ? {} : { usage }), ...tenant };
       if (grant.unreserved) {
-        const { resource, userId, kind, model } = asked;
-        const unreserved = { resource, ...omitUndefined({ userId, kind, model }) };
+        const { resource, amountUsd, userId, kind, model } = asked;
+        const unreserved = { resource, amountUsd, ...omitUndefined({ userId, kind, model }) };
         await insistForLong(() => commit(grant.operationId, { ...spent, unreserved }));
       } else await commit(grant.operationId, spent);
       return value;

@@ -121,6 +121,12 @@ export const errorCatalogue = {
     retry: false,
     action: 'Make no call. Reserve under a new operation id: the reservation ended before it was used.',
   },
+  cost_unconfirmed: {
+    httpStatus: 422,
+    retry: false,
+    action:
+      'Check the unit: US dollars, not cents or tokens. Where that much was billed, send it once more with `"confirm": true` under a key of an operator or of the administration, or have an operator correct the cost once the hold was charged (`npx spendlock budget reconcile`).',
+  },
   // Providers.
   provider_refused: {
     httpStatus: 502,

@@ -2,9 +2,10 @@
  * How the outcome of a paid call is written into its reservation's row: once by the paid step, under its claim; and in bulk what
  * callers outside Temporal say of their calls.
  */
-import { formatUsd, type Usd } from '../core/money';
+import type { Resource } from '../core/budget/commands';
+import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { storable } from '../core/storable';
-import type { Pool, PoolClient } from './pool';
+import { asTenant, type Pool, type PoolClient } from './pool';
 import type { ReservationRow } from './reservation-rows';
 import type { OperationKey } from './reservations';
 
@@ -73,6 +74,8 @@ export interface OutcomeItem {
   claimToken?: string;
   /** An operator's word, which holds whoever claimed. */
   anyClaim?: boolean;
+  /** The cost is written where the call was granted more than this, or could have been where it went without. Absent: in any case. */
+  grantAboveUsd?: Usd | undefined;
   usage?: unknown;
 }
 
@@ -81,6 +84,8 @@ export interface OutcomeAnswer extends Pick<ReservationRow, 'operationId' | 'out
   status: ReservationRow['status'] | null;
   written: boolean;
   claimedElsewhere: boolean;
+  /** What the call was granted, where that was too little for its cost to be written; else null. */
+  unconfirmedAtUsd?: string | null;
 }
 
 /** Writes outcomes of one tenant, each operation at most once among them, in one round trip. */
@@ -90,13 +95,32 @@ export async function recordOutcomes(
   items: readonly OutcomeItem[],
 ): Promise<OutcomeAnswer[]> {
   const json = JSON.stringify(
-    items.map(({ costUsd, ...item }) =>
-      costUsd === undefined ? storable(item) : { ...storable(item), costUsd: formatUsd(costUsd) },
-    ),
+    items.map(({ costUsd, grantAboveUsd, ...item }) => ({
+      ...storable(item),
+      ...(costUsd === undefined ? {} : { costUsd: formatUsd(costUsd) }),
+      ...(grantAboveUsd === undefined ? {} : { grantAboveUsd: formatUsd(grantAboveUsd) }),
+    })),
   );
   const { rows } = await pool.query<{ answers: OutcomeAnswer[] }>(
     'SELECT copilot_internal.record_outcomes($1, $2) AS answers',
     [tenantId, json],
   );
   return rows[0]?.answers ?? [];
+}
+
+/** What one call could have been granted at most: the least limit of the tenant's own that covers it; nothing where none does. */
+export async function limitOfCall(
+  pool: Pool,
+  { tenantId, userId, resource }: { tenantId: string; userId?: string | undefined; resource: Resource },
+): Promise<Usd> {
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const { rows } = await commitWith(
+      client.query<{ limit: string }>('SELECT trim_scale(copilot_internal.limit_of_call($1, $2, $3))::text AS limit', [
+        tenantId,
+        userId ?? null,
+        resource,
+      ]),
+    );
+    return parseUsd(rows[0]?.limit ?? '0');
+  });
 }

@@ -4,12 +4,14 @@ import type { MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
 import type { Role } from '../../core/roles';
 import { ApiError } from './errors';
-import type { ApiEnv } from './request';
+import type { ApiContext, ApiEnv } from './request';
 
 /** The lists that routes choose from. */
 export const everybody = ['administration', 'operator', 'agent', 'reader', 'tenant'] as const satisfies readonly Role[];
 /** Who starts runs, talks and reserves: what spends. */
 export const whoSpends = ['administration', 'agent', 'tenant'] as const satisfies readonly Role[];
+/** Who says what a call cost: operators too, who confirm what nobody else may. */
+export const whoTellsCosts = ['administration', 'operator', 'agent', 'tenant'] as const satisfies readonly Role[];
 /** Who ends what runs. */
 export const whoStops = ['administration', 'operator', 'agent', 'tenant'] as const satisfies readonly Role[];
 /** Who answers what a run asks of people. */
@@ -38,9 +40,15 @@ export function limitAccess(app: OpenAPIHono<ApiEnv>): MiddlewareHandler<ApiEnv>
   };
 }
 
+/** @throws ApiError `forbidden` where a part of a route, which others may use, is not for the caller's role. */
+export function refuseUnless(c: ApiContext, allowed: readonly Role[], what: string): void {
+  const { role } = c.get('caller');
+  if (!allowed.includes(role)) throw new ApiError('forbidden', forbiddenMessage(allowed, role, what));
+}
+
 /** Nobody is told to get a key as they were made before there were roles. */
-const forbiddenMessage = (allowed: readonly Role[], role: Role): string =>
-  `This needs a key of the role ${allowed.filter((one) => one !== 'tenant').join(' or ')}; this key has the role ${role}. Nothing was done.`;
+const forbiddenMessage = (allowed: readonly Role[], role: Role, what = 'This'): string =>
+  `${what} needs a key of the role ${allowed.filter((one) => one !== 'tenant').join(' or ')}; this key has the role ${role}. Nothing was done.`;
 
 function rolesByRoute(app: OpenAPIHono<ApiEnv>): Map<string, readonly Role[]> {
   const found = new Map<string, readonly Role[]>();

@@ -2,6 +2,7 @@
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { OperationKey } from '../../store/reservations';
 import { ApiError } from '../http/errors';
+import { unconfirmed } from './told-costs';
 
 /** What is to be done about a reservation that nobody can claim or extend any more, where that is not that it ended unused. */
 export const nextOf = (status: string): { action?: string } =>
@@ -15,8 +16,16 @@ export const nextOf = (status: string): { action?: string } =>
       : {};
 
 /** Why what was said of a call is not recorded. */
-export function refusalOf(before: OutcomeAnswer, { claimToken, ...key }: OperationKey & OutcomeItem): ApiError {
+export function refusalOf(
+  before: OutcomeAnswer,
+  { claimToken, costUsd, ...key }: OperationKey & OutcomeItem,
+): ApiError {
   if (before.status === null) return noSuchReservation(key);
+  if (before.unconfirmedAtUsd != null && costUsd !== undefined)
+    return unconfirmed(costUsd, {
+      granted: `the $${before.unconfirmedAtUsd} that the call was granted`,
+      kept: before.status === 'granted' ? 'The hold stays as it is.' : `The reservation stays ${before.status}.`,
+    });
   if (before.claimedElsewhere) {
     const message =
       claimToken === undefined

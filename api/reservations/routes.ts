@@ -2,8 +2,9 @@
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
+import type { Role } from '../../core/roles';
 import type { OperationKey } from '../../store/reservations';
-import { everybody, whoSpends } from '../http/access';
+import { everybody, whoSpends, whoTellsCosts } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { once } from '../http/idempotency';
 import { operationIdSchema } from '../http/ids';
@@ -12,6 +13,7 @@ import { clientGone, type ApiContext, type ApiEnv } from '../http/request';
 import { tenantQuery } from '../http/schemas';
 import * as schemas from './schemas';
 import * as reservations from './service';
+import { grantNeeded } from './told-costs';
 
 const params = z.object({ operationId: operationIdSchema });
 
@@ -93,15 +95,17 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       ['commit', 'commitReservation', 'Record what the call cost'],
       schemas.commitBody,
       json(schemas.committedView, 'Recorded'),
-      { costUsd: '0.1834' },
+      { example: { costUsd: '0.1834' }, access: whoTellsCosts },
     ),
-    (c) => {
+    async (c) => {
       const asked = c.req.valid('json');
+      const needed = grantNeeded(c, asked);
       return end(c, c.req.valid('param'), asked, ({ tenantId, operationId }) => {
         const { costUsd, claimToken, usage, unreserved } = asked;
         const item = {
           operationId,
           costUsd: parseAmountUsd(costUsd),
+          ...needed,
           ...omitUndefined({ claimToken, usage: keptUsage(usage) }),
         };
         return reservations.commit(dependencies, { tenantId, item, unreserved });
@@ -157,10 +161,10 @@ const ending = <V extends string, S extends z.ZodType, A extends ReturnType<type
   [verb, operationId, summary]: [V, string, string],
   schema: S,
   answer: A,
-  example?: z.input<S>,
+  { example, access = whoSpends }: { example?: z.input<S>; access?: readonly Role[] } = {},
 ) =>
   postRoute(
-    { operationId, summary, tag: 'Reservations', access: whoSpends },
+    { operationId, summary, tag: 'Reservations', access },
     {
       path: `/v1/reservations/{operationId}/${verb}`,
       request: { params, body: body(schema, example) },

@@ -53,10 +53,23 @@ export const commitBody = z.strictObject({
   usage: z.unknown().optional().openapi({
     description: 'What the call used, for the ledger. More than 16 KiB of it is left out; the cost is taken.',
   }),
-  unreserved: z.strictObject(request).optional().openapi({
+  confirm: z.boolean().optional().openapi({
     description:
-      'What the call was, when it was made without a reservation since nobody answered. Taken from tenants whose policy is `allow`.',
+      'That the cost was billed so, where it is above $1 and at least 100 times what was granted: refused otherwise (422 `cost_unconfirmed`). With a key of an operator or of the administration only.',
   }),
+  unreserved: z
+    .strictObject({
+      ...request,
+      amountUsd: amount.optional().openapi({
+        description:
+          'What it would have reserved. A cost of 100 times that has to be confirmed, or of 100 times the least limit that covers the call.',
+      }),
+    })
+    .optional()
+    .openapi({
+      description:
+        'What the call was, when it was made without a reservation since nobody answered. Taken from tenants whose policy is `allow`.',
+    }),
 });
 export type CommitBody = z.output<typeof commitBody>;
 export const committedView = z.object({ operationId: z.string(), status: z.literal('committed') });

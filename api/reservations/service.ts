@@ -17,6 +17,7 @@ import { ApiError } from '../http/errors';
 import { omitUndefined } from '../../core/omit-undefined';
 import { nextOf, noSuchReservation, refusalOf } from './refusals';
 import type { CommitBody, GrantView, ReserveBody } from './schemas';
+import { refuseUnconfirmed } from './told-costs';
 
 /** How long a release waits for the authority to have left its mark. */
 const releaseTimeoutMs = 5_000;
@@ -115,10 +116,11 @@ export async function commit(
 type CallWithoutGrant = NonNullable<CommitBody['unreserved']>;
 
 async function recordUnreserved(
-  { pool, policies, log }: ApiDependencies,
+  dependencies: ApiDependencies,
   { tenantId, item, request }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; request: CallWithoutGrant },
 ): Promise<void> {
-  const { operationId, costUsd } = item;
+  const { pool, policies, log } = dependencies;
+  const { operationId, costUsd, grantAboveUsd } = item;
   const { onUnavailable } = await policies.of(tenantId);
   if (onUnavailable !== 'allow') {
     throw new ApiError(
@@ -126,6 +128,7 @@ async function recordUnreserved(
       `Tenant ${tenantId} has no reservation ${operationId}, and its policy, ${onUnavailable}, does not let calls go on without one. Nothing was recorded.`,
     );
   }
+  await refuseUnconfirmed(dependencies, { tenantId, costUsd, grantAboveUsd, call: request });
   log.warn({ tenantId, operationId }, 'a call was made without a grant, and its cost is recorded now');
   const command = commandOf({
     ...request,

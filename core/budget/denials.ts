@@ -51,7 +51,6 @@ export function quotaDenial({
   what: string;
 }): QuotaDenial {
   const binding: BindingQuota = { ...quotaState(quota), estimatedUsd: formatUsd(amountUsd) };
-  const left = remainingUsd(quota) > 0n ? `$${binding.remainingUsd}` : 'nothing';
   const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
   const kept = keptUsd > 0n ? `, $${formatUsd(keptUsd)} of it kept for calls that have waited longer` : '';
   const asked = amountUsd === 0n ? '' : `; $${binding.estimatedUsd}${least} was asked for`;
@@ -59,10 +58,17 @@ export function quotaDenial({
   return {
     quota: binding,
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-    message:
-      (quota.lease ? 'The platform has no more to lease to this tenant. ' : '') +
-      `The ${binding.resourceType} quota of ${binding.scope} ${binding.scopeId} per ${binding.period} has ` +
-      `${left} left of $${binding.limitUsd} ($${binding.spentUsd} spent, $${binding.reservedUsd} reserved)${kept}${asked}. ` +
-      `${what} ${reset}`,
+    message: `${leftOf(quota, binding)}${kept}${asked}. ${what} ${reset}`,
   };
+}
+
+/** What a quota has left, in words. What a tenant drew of the platform's is no limit that anybody set, and is not told. */
+function leftOf(quota: Standing, { resourceType, scope, scopeId, period, ...usd }: BindingQuota): string {
+  const has = remainingUsd(quota) > 0n;
+  if (quota.lease)
+    return `The ${resourceType} quota of the platform per ${period} has ${has ? 'too little' : 'nothing'} left for this tenant`;
+  return (
+    `The ${resourceType} quota of ${scope} ${scopeId} per ${period} has ${has ? `$${usd.remainingUsd}` : 'nothing'} left ` +
+    `of $${usd.limitUsd} ($${usd.spentUsd} spent, $${usd.reservedUsd} reserved)`
+  );
 }

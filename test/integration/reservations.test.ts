@@ -54,6 +54,42 @@ describe('reservations over HTTP', () => {
     expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '2.75', spentUsd: '2.75', reservedUsd: '0' });
   });
 
+  test('a cost of a hundred times its grant is recorded once an operator confirms it, and nothing before that', async () => {
+    const tenantId = await stack.tenant('10');
+    const [agent, operator] = [await api.keyOf(tenantId, 'agent'), await api.keyOf(tenantId, 'operator')];
+    const told = async (operationId: unknown, key: string, body: object): Promise<unknown> => {
+      const answer = await api.call('POST', `/v1/reservations/${String(operationId)}/commit`, { key, body });
+      return [answer.status, answer.body.error ?? answer.body.status];
+    };
+    const { operationId } = (await reserve(tenantId, '0.02')).body;
+    const claimed = await api.call('POST', `/v1/reservations/${operationId}/claim`, { key: agent, body: {} });
+    const { claimToken } = claimed.body as { claimToken: string };
+    expect(await told(operationId, agent, { costUsd: '2', claimToken })).toEqual([422, 'cost_unconfirmed']);
+    expect(await told(operationId, agent, { costUsd: '2', claimToken, confirm: true })).toEqual([403, 'forbidden']);
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', reservedUsd: '0.02', openReservations: 1 });
+    // Less is an overrun like another; so is up to a dollar, whatever was granted.
+    const overrun = (await reserve(tenantId, '0.02')).body;
+    expect(await told(overrun.operationId, agent, { costUsd: '1.99' })).toEqual([200, 'committed']);
+    const tiny = (await reserve(tenantId, '0.000001')).body;
+    expect(await told(tiny.operationId, agent, { costUsd: '1' })).toEqual([200, 'committed']);
+    expect(await told(operationId, operator, { costUsd: '2', confirm: true })).toEqual([200, 'committed']);
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '4.99', spentUsd: '4.99' });
+  });
+
+  test('the cost of a call without a reservation is held against what it would have asked for, and against the limit', async () => {
+    const tenantId = await stack.tenant('10');
+    await api.admin.budget.setPolicy(tenantId, { onUnavailable: 'allow', answerTimeoutMs: 2_000 });
+    const told = async (costUsd: string, more: object = {}): Promise<unknown> => {
+      const body = { tenantId, costUsd, unreserved: { resource: 'llm', ...more } };
+      const answer = await post(`/v1/reservations/${randomUUID()}/commit`, body);
+      return [answer.status, answer.body.error ?? answer.body.status];
+    };
+    expect(await told('1000')).toEqual([422, 'cost_unconfirmed']);
+    expect(await told('3', { amountUsd: '0.03' })).toEqual([422, 'cost_unconfirmed']);
+    expect(await told('2.99', { amountUsd: '0.03' })).toEqual([200, 'committed']);
+    expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '2.99' });
+  });
+
   test('the same operation asked again gets the same answer, another request under its id none', async () => {
     const tenantId = await stack.tenant('10');
     const operationId = randomUUID();

@@ -1,0 +1,53 @@
+/** Costs that a caller tells of its own calls: what is taken at its word, and what an operator has to confirm. */
+import { confirmedFromTimes, grantNeededAboveUsd } from '../../core/budget/told-costs';
+import { formatUsd, minUsd, parseAmountUsd, type Usd } from '../../core/money';
+import { limitOfCall } from '../../store/outcomes';
+import { refuseUnless, whoSteers } from '../http/access';
+import type { ApiDependencies } from '../http/context';
+import { ApiError } from '../http/errors';
+import type { ApiContext } from '../http/request';
+import type { CommitBody } from './schemas';
+
+/** What the call has to have been granted, or nothing where an operator confirms its cost, who needs no claim for that. @throws ApiError where the key may confirm none. */
+export function grantNeeded(
+  c: ApiContext,
+  { costUsd, confirm = false }: CommitBody,
+): { grantAboveUsd?: Usd; anyClaim?: true } {
+  if (confirm) {
+    refuseUnless(c, whoSteers, 'Confirming a cost');
+    return { anyClaim: true };
+  }
+  const grantAboveUsd = grantNeededAboveUsd(parseAmountUsd(costUsd));
+  return grantAboveUsd === undefined ? {} : { grantAboveUsd };
+}
+
+/** Why a cost was not recorded that is far beyond what its call was granted. `kept` says what became of the reservation. */
+export const unconfirmed = (costUsd: Usd, { granted, kept }: { granted: string; kept: string }): ApiError =>
+  new ApiError(
+    'cost_unconfirmed',
+    `A cost of $${formatUsd(costUsd)} is at least ${confirmedFromTimes} times ${granted}. Nothing was recorded. ${kept}`,
+  );
+
+/** @throws ApiError where the cost of a call that nobody has decided on is far beyond what it could have been granted. */
+export async function refuseUnconfirmed(
+  { pool }: ApiDependencies,
+  {
+    tenantId,
+    costUsd,
+    grantAboveUsd,
+    call,
+  }: {
+    tenantId: string;
+    costUsd: Usd;
+    grantAboveUsd: Usd | undefined;
+    call: NonNullable<CommitBody['unreserved']>;
+  },
+): Promise<void> {
+  if (grantAboveUsd === undefined) return;
+  const { userId, resource, amountUsd } = call;
+  const limitUsd = await limitOfCall(pool, { tenantId, userId, resource });
+  const mostUsd = amountUsd === undefined ? limitUsd : minUsd(limitUsd, parseAmountUsd(amountUsd));
+  if (mostUsd > grantAboveUsd) return;
+  const granted = `the $${formatUsd(mostUsd)} that the call could have been granted`;
+  throw unconfirmed(costUsd, { granted, kept: 'No reservation was made for it.' });
+}
