@@ -354,13 +354,29 @@ describe('under a mandate', () => {
 
   test('what is left by a process that was killed after its commit is seen to', async () => {
     const tenantId = await mandated('10');
+    const upkeep = await stack.takeOverSchedules();
+    const before = await stack.books(tenantId);
+    const hold = {
+      type: 'reserve',
+      operationId: randomUUID(),
+      resource: 'llm',
+      amountUsd: '5',
+      ttlSeconds: 3,
+    } as const;
+    // It says nothing to anybody any more.
+    const decided = await decideUnderMandate(stack.pool, {
+      ...{ tenantId, timeoutMs: 3_000, lockMs: 500, enforced: { llm: true, e2b: true } },
+      commands: [{ ...hold, priceVersion: 'caller', kind: 'external.call' }],
+    });
+    expect(decided).toMatchObject({ leaves: 'soon' });
+    expect(await mandateOf(tenantId)).toMatchObject({ needed: true, left: true });
     await stack.admin.query(
-      `UPDATE copilot_internal.mandates SET needed_at = clock_timestamp() - interval '6 seconds' WHERE tenant_id = $1`,
+      `UPDATE copilot_internal.mandates SET needed_at = needed_at - interval '6 seconds' WHERE tenant_id = $1`,
       [tenantId],
     );
-    const upkeep = await stack.takeOverSchedules();
     await upkeep('lookAfter');
     await until('it is seen to', async () => (await mandateOf(tenantId))?.needed === false);
+    await until('it has run out', async () => (await stack.books(tenantId)).reservedUsd === before.reservedUsd, 30_000);
   });
 
   test('a hold that runs out before the authority looks is told, and comes back in time', async () => {
