@@ -117,12 +117,13 @@ async function wakeOnce({ pool, client, log }: WakeDependencies, tenantId: strin
 }
 
 function asAsker(waiter: WaiterInLine) {
-  const { neededUsd, wantedUsd, sinceWokenMs } = waiter;
+  const { neededUsd, wantedUsd, waitedMs, sinceWokenMs } = waiter;
   return {
     ...waiter,
     amountUsd: wantedUsd ?? neededUsd,
     minimumUsd: neededUsd,
-    prefersWhole: wantedUsd !== undefined,
+    // As its step asks: after that time it takes less.
+    prefersWhole: wantedUsd !== undefined && waitedMs < holdsUpMs,
     isSilent: sinceWokenMs !== undefined && sinceWokenMs >= keptMs,
   };
 }

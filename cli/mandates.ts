@@ -61,7 +61,7 @@ function orderWords(
 }
 
 /** How a mandate stands, as a person reads it. */
-export function mandateWords(mandate: MandateView): string {
+function mandateWords(mandate: MandateView): string {
   const { tenantId, openUntil, rules, granted, denied, grantedUsd, unseenSince, neededSince, notDirect } = mandate;
   const until = openUntil === null ? '' : ` until ${when(openUntil)} UTC, by the rules ${rules}`;
   return [

@@ -8,7 +8,7 @@ import { PICO_PER_USD, type Usd } from '../money';
 /** A cost of so many times its grant has to be confirmed. */
 export const confirmedFromTimes = 100n;
 /** A cost up to this is recorded, whatever was granted. */
-export const neverConfirmedUsd: Usd = PICO_PER_USD;
+const neverConfirmedUsd: Usd = PICO_PER_USD;
 
 /** A cost is taken unconfirmed where its call was granted more than this. Undefined where any grant, or none, will do. */
 export const grantNeededAboveUsd = (costUsd: Usd): Usd | undefined =>

@@ -55,6 +55,24 @@ describe("the last of a tenant's money", () => {
     expect(await refusals(tenantId)).toBeLessThanOrEqual(25);
   });
 
+  test('XF3: one whose whole amount somebody holds for long takes what there is after half a minute', async () => {
+    const tenantId = await stack.tenant('0.1');
+    const client = await api.clientOf(tenantId);
+    const held = await client.reserve({ resource: 'llm', kind: 'llm.call', amountUsd: '0.05', ttlSeconds: 600 });
+    stack.anthropic.knobs.latencyMs = 0;
+    stack.anthropic.knobs.usage = { output_tokens: 10 };
+    // $0.08 for the longest answer, a cent for the shortest.
+    const started = await runs(tenantId, 1, { onDenied: 'wait', limits: { maxOutputTokens: 2_000 } });
+    expect(await ends(tenantId, started)).toEqual({ completed: 1 });
+    const { rows } = await stack.admin.query(
+      `SELECT trim_scale(granted_usd)::text AS "grantedUsd", extract(epoch FROM decided_at - min(decided_at) OVER ()) >= 30 AS late
+       FROM copilot_internal.reservations WHERE tenant_id = $1 AND run_id IS NOT NULL ORDER BY decided_at`,
+      [tenantId],
+    );
+    expect(rows.at(-1)).toEqual({ grantedUsd: '0.05', late: true });
+    await client.release(held.operationId);
+  });
+
   test('XF3: one that waits for much of it gets it, though newcomers ask for less all the time', async () => {
     const tenantId = await stack.tenant('0.1');
     const client = await api.clientOf(tenantId);

@@ -262,7 +262,8 @@ describe('locks', () => {
     'questions withdrawn': (stepping) => withdrawApprovals(stepping, talk),
     'a wait for money': (stepping) => addWaiter(stepping, waiting({ waiterId: waiter, ...talk }), { quota }),
     "a wait's end": (stepping) => removeWaiter(stepping, { ...talk, waiterId: waiter }),
-    'waiters woken': (stepping) => noteLine(stepping, ada, [{ waiterId: waiter, wokenAgoMs: 0, keptUsd: 0n, keptForMs: 0 }]),
+    'waiters woken': (stepping) =>
+      noteLine(stepping, ada, [{ waiterId: waiter, wokenAgoMs: 0, keptUsd: 0n, keptForMs: 0 }]),
     'a message': (stepping) =>
       appendToTranscript(
         stepping,
