@@ -1,6 +1,6 @@
 /** How the command line reaches the API: by the typed client. What goes wrong is told in one place, `failures.ts`. */
 import { createSpendlockClient, type SpendlockClient } from '../client';
-import { send } from './cut-off';
+import { watched } from './cut-off';
 import { apiTarget } from './target';
 
 /** How long an answer may take. */
@@ -9,7 +9,7 @@ const answerMs = 120_000;
 /** Every resource of the API. @throws TargetError when nothing says where it is. */
 export function client(): SpendlockClient {
   const { apiUrl, apiKey } = apiTarget(process.env);
-  return createSpendlockClient({ baseUrl: apiUrl, apiKey, timeoutMs: answerMs, fetch: send });
+  return createSpendlockClient({ baseUrl: apiUrl, apiKey, timeoutMs: answerMs, around: watched });
 }
 
 /** A list to its end, page after page. `name` is what it calls its entries. */

@@ -1,7 +1,8 @@
 /**
  * A command that a signal ends while the API carries out what it ordered says that it may have been done, and what shows whether it was.
- * All requests of commands are sent here. A signal that another part of the command listens to, such as Ctrl-C in a chat, is left to it.
+ * All requests of commands pass here. A signal that another part of the command listens to, such as Ctrl-C in a chat, is left to it.
  */
+import type { SentRequest } from '../client/http';
 import { CommandError, tell, wantsJson } from './failures';
 
 /** A request that changes something. */
@@ -13,16 +14,18 @@ export interface Order {
 /** Those that are not known to be answered, by what was sent: an order that is sent again is the same. */
 const open = new Map<string, Order>();
 
-/** As `fetch`. */
-export async function send(to: string, init: RequestInit): Promise<Response> {
+/** Sends a request, and knows of it until it is answered. */
+export async function watched(
+  { method, to, body: text = '{}' }: SentRequest,
+  send: () => Promise<Response>,
+): Promise<Response> {
   const { pathname } = new URL(to);
   const path = pathname.slice(pathname.indexOf('/v1/'));
-  if (init.method === 'GET' || path === '/v1/quota-checks') return fetch(to, init);
-  const text = typeof init.body === 'string' ? init.body : '{}';
+  if (method === 'GET' || path === '/v1/quota-checks') return send();
   const key = `${path} ${text}`;
   if (open.size === 0) for (const signal of signals) process.on(signal, cutOff);
   open.set(key, { path, body: JSON.parse(text) as Order['body'] });
-  const response = await fetch(to, init);
+  const response = await send();
   if (isAnswered(response)) open.delete(key);
   if (open.size === 0) for (const signal of signals) process.off(signal, cutOff);
   return response;

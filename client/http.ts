@@ -12,8 +12,16 @@ export interface SpendlockClientOptions {
   apiKey: string;
   /** How long an answer may take, all of it; eleven minutes when absent, for a reservation may wait for its tenant. */
   timeoutMs?: number;
-  /** What sends a request, in place of the platform's own `fetch`. */
-  fetch?: (to: string, init: RequestInit) => Promise<Response>;
+  /** Told of each request, which `send` sends: for who has to know what is under way. */
+  around?: (request: SentRequest, send: () => Promise<Response>) => Promise<Response>;
+}
+
+export interface SentRequest {
+  method: string;
+  /** The whole address. */
+  to: string;
+  /** Absent where there is none, or none that is text. */
+  body?: string;
 }
 
 /** What a request may say beside its body. */
@@ -65,7 +73,7 @@ const attemptsMax = 4;
 const inProgressPatienceMs = 60_000;
 
 export function connect(
-  { baseUrl, apiKey, fetch: ask = (to, init) => fetch(to, init) }: SpendlockClientOptions,
+  { baseUrl, apiKey, around = (_request, send) => send() }: SpendlockClientOptions,
   answerMs = answerMsDefault,
 ): Http {
   const authorization = `Bearer ${apiKey}`;
@@ -80,7 +88,10 @@ export function connect(
     to: string,
     { signal = AbortSignal.timeout(answerMs), ...more }: RequestInit & { headers?: Record<string, string> } = {},
   ) => {
-    const response = await ask(to, { ...more, signal, method, headers: { authorization, ...more.headers } });
+    const request = { method, to, ...(typeof more.body === 'string' ? { body: more.body } : {}) };
+    const response = await around(request, () =>
+      fetch(to, { ...more, signal, method, headers: { authorization, ...more.headers } }),
+    );
     if (!response.ok) throw errorFrom(response.status, await bodyOf(response));
     return response;
   };

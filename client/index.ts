@@ -36,7 +36,7 @@ export {
 export type { BooksView, HoldsView, MandateView } from './budget';
 export type { Approval, SendMessage, SentMessage, StartConversation, Transcript } from './conversations';
 export type { StreamEvent } from './events';
-export type { SpendlockClientOptions } from './http';
+export type { SentRequest, SpendlockClientOptions } from './http';
 export type { CurrentKeyView, KeyView, NewKeyView } from './keys';
 export type { PlatformQuotas } from './platform';
 export type { PriceView, SandboxPriceView } from './prices';

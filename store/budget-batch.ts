@@ -134,7 +134,8 @@ async function load(
       nowMs: number;
       quotas: LoadedQuota[];
       reservations: ReservationJson[];
-      line: LoadedPlace[];
+      /** Absent before the database is migrated. */
+      line?: LoadedPlace[];
       frozen: string | null;
       frozenUsers: Record<string, string>;
     } | null;
@@ -156,7 +157,7 @@ async function load(
       lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
     })),
     reservations: state.reservations.map(reservationFrom),
-    line: state.line.map(({ runId, userId, ...place }) => ({
+    line: (state.line ?? []).map(({ runId, userId, ...place }) => ({
       ...place,
       runId: runId ?? undefined,
       userId: userId ?? undefined,

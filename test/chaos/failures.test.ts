@@ -35,8 +35,8 @@ describe('when something fails', () => {
 
   const reserve = (tenantId: string, amountUsd = '1', operationId: string = randomUUID()): Promise<Answer> =>
     api.call('POST', '/v1/reservations', { body: { operationId, tenantId, resource: 'llm', amountUsd } });
-  const commit = (tenantId: string, operationId: string, costUsd: string): Promise<Answer> =>
-    api.call('POST', `/v1/reservations/${operationId}/commit`, { body: { tenantId, costUsd } });
+  const commit = (tenantId: string, operationId: string, costUsd: string, more: object = {}): Promise<Answer> =>
+    api.call('POST', `/v1/reservations/${operationId}/commit`, { body: { tenantId, costUsd, ...more } });
   const unavailable = { status: 503, body: { error: 'authority_unavailable' } };
   const count = (answers: readonly Answer[], status: number): number =>
     answers.filter((answer) => answer.status === status).length;
@@ -143,7 +143,8 @@ describe('when something fails', () => {
     const operationId = randomUUID();
     await reserve(tenantId, '1', operationId);
     const costUsd = '999999999999.999999999999';
-    expect(await commit(tenantId, operationId, costUsd)).toMatchObject({ status: 200 });
+    expect(await commit(tenantId, operationId, costUsd)).toMatchObject({ status: 422 });
+    expect(await commit(tenantId, operationId, costUsd, { confirm: true })).toMatchObject({ status: 200 });
     await until('it is folded', async () => (await stack.books(tenantId)).openReservations === 0);
     expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: costUsd, spentUsd: costUsd, reservedUsd: '0' });
     expect(await reserve(tenantId, '0.000000000001')).toMatchObject({ status: 429 });
