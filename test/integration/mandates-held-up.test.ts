@@ -2,6 +2,7 @@
  * Processes that decide under mandates beside each other: one that stands still, is killed or is far away holds nobody up, and what is
  * shared between them stays exact (B1, docs/decisions/0046).
  */
+import type * as promptness from '../../authority/client/promptness';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startDatabaseProxy } from '../../scripts/chaos/database-proxy';
@@ -11,6 +12,18 @@ import { createPool } from '../../store/pool';
 import { startApiProcess, type ApiProcess } from '../support/api-process';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
+
+/** A busy machine makes the way to Postgres long, and then nothing is decided directly: that has tests of its own (unit/authority/promptness). */
+jest.mock('../../authority/client/promptness', () => {
+  const real = jest.requireActual<typeof promptness>('../../authority/client/promptness');
+  class PromptAnyhow extends real.Promptness {
+    override ask(): 'prompt' {
+      super.ask();
+      return 'prompt';
+    }
+  }
+  return { ...real, Promptness: PromptAnyhow };
+});
 
 describe('processes under a mandate', () => {
   let stack: TestStack;

@@ -2,6 +2,7 @@
  * Decisions under a mandate: the process that asks takes them itself, exactly as its authority would, for as long as that lets it
  * (B1, docs/decisions/0046).
  */
+import type * as promptness from '../../authority/client/promptness';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { temporal } from '@temporalio/proto';
@@ -13,6 +14,18 @@ import { asTenant, createPool } from '../../store/pool';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { command, spendlock } from '../support/cli';
 import { TestStack, until } from '../support/stack';
+
+/** A busy machine makes the way to Postgres long, and then nothing is decided directly: that has tests of its own (unit/authority/promptness). */
+jest.mock('../../authority/client/promptness', () => {
+  const real = jest.requireActual<typeof promptness>('../../authority/client/promptness');
+  class PromptAnyhow extends real.Promptness {
+    override ask(): 'prompt' {
+      super.ask();
+      return 'prompt';
+    }
+  }
+  return { ...real, Promptness: PromptAnyhow };
+});
 
 describe('under a mandate', () => {
   let stack: TestStack;
