@@ -333,6 +333,7 @@ CREATE TABLE reservations (
   on_expiry text,
   unreserved boolean DEFAULT false NOT NULL,
   outcome_unverified boolean DEFAULT false NOT NULL,
+  allowed_usd numeric(38,12),
   CONSTRAINT reservations_check CHECK (((minimum_usd >= (0)::numeric) AND (minimum_usd <= requested_usd))),
   CONSTRAINT reservations_check1 CHECK (((granted_usd >= (0)::numeric) AND (granted_usd <= requested_usd))),
   CONSTRAINT reservations_check2 CHECK (((outcome IS NULL) = (outcome_at IS NULL))),
@@ -725,7 +726,7 @@ CREATE TRIGGER keep_no_key BEFORE INSERT OR UPDATE ON copilot_internal.idempoten
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.model_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
-CREATE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW WHEN (((CURRENT_USER = 'spendlock_app'::name) AND (NOT ((NOT ((((((((((new.tenant_id IS DISTINCT FROM old.tenant_id) OR (new.operation_id IS DISTINCT FROM old.operation_id)) OR (new.user_id IS DISTINCT FROM old.user_id)) OR (new.run_id IS DISTINCT FROM old.run_id)) OR (new.resource IS DISTINCT FROM old.resource)) OR (new.requested_usd IS DISTINCT FROM old.requested_usd)) OR (new.minimum_usd IS DISTINCT FROM old.minimum_usd)) OR (new.granted_usd IS DISTINCT FROM old.granted_usd)) OR (new.unreserved IS DISTINCT FROM old.unreserved)) OR (new.decided_at IS DISTINCT FROM old.decided_at))) AND ((new.status = old.status) OR ((old.status = 'granted'::text) AND (new.status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])))) AND ((old.ended_at IS NULL) OR (NOT (new.ended_at IS DISTINCT FROM old.ended_at))) AND ((new.ended_at IS NULL) = (new.status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text]))) AND ((old.posted_at IS NULL) OR (NOT (new.posted_at IS DISTINCT FROM old.posted_at))) AND ((old.status <> 'granted'::text) OR (new.status <> 'granted'::text) OR (new.expires_at >= old.expires_at)) AND ((NOT (old.settlement IS DISTINCT FROM new.settlement)) OR (old.settlement IS NULL) OR ((old.settlement = 'unverified'::text) AND (new.settlement = 'actual'::text))) AND ((NOT ((new.outcome IS DISTINCT FROM old.outcome) OR (new.outcome_usd IS DISTINCT FROM old.outcome_usd))) OR (old.outcome IS NULL) OR ((old.outcome = 'not_billed'::text) AND (new.outcome = 'billed'::text))) AND ((NOT new.outcome_folded) OR (new.outcome IS NOT NULL)) AND (new.outcome_folded OR (NOT old.outcome_folded) OR (new.outcome IS DISTINCT FROM old.outcome)))))) EXECUTE FUNCTION refuse_reservation_change();
+CREATE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW WHEN (((CURRENT_USER = 'spendlock_app'::name) AND (NOT ((NOT (((((((((((new.tenant_id IS DISTINCT FROM old.tenant_id) OR (new.operation_id IS DISTINCT FROM old.operation_id)) OR (new.user_id IS DISTINCT FROM old.user_id)) OR (new.run_id IS DISTINCT FROM old.run_id)) OR (new.resource IS DISTINCT FROM old.resource)) OR (new.requested_usd IS DISTINCT FROM old.requested_usd)) OR (new.minimum_usd IS DISTINCT FROM old.minimum_usd)) OR (new.granted_usd IS DISTINCT FROM old.granted_usd)) OR (new.unreserved IS DISTINCT FROM old.unreserved)) OR (new.allowed_usd IS DISTINCT FROM old.allowed_usd)) OR (new.decided_at IS DISTINCT FROM old.decided_at))) AND ((new.status = old.status) OR ((old.status = 'granted'::text) AND (new.status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])))) AND ((old.ended_at IS NULL) OR (NOT (new.ended_at IS DISTINCT FROM old.ended_at))) AND ((new.ended_at IS NULL) = (new.status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text]))) AND ((old.posted_at IS NULL) OR (NOT (new.posted_at IS DISTINCT FROM old.posted_at))) AND ((old.status <> 'granted'::text) OR (new.status <> 'granted'::text) OR (new.expires_at >= old.expires_at)) AND ((NOT (old.settlement IS DISTINCT FROM new.settlement)) OR (old.settlement IS NULL) OR ((old.settlement = 'unverified'::text) AND (new.settlement = 'actual'::text))) AND ((NOT ((new.outcome IS DISTINCT FROM old.outcome) OR (new.outcome_usd IS DISTINCT FROM old.outcome_usd))) OR (old.outcome IS NULL) OR ((old.outcome = 'not_billed'::text) AND (new.outcome = 'billed'::text))) AND ((NOT new.outcome_folded) OR (new.outcome IS NOT NULL)) AND (new.outcome_folded OR (NOT old.outcome_folded) OR (new.outcome IS DISTINCT FROM old.outcome)))))) EXECUTE FUNCTION refuse_reservation_change();
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.sandbox_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
@@ -1091,10 +1092,14 @@ CREATE OR REPLACE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-    on_expiry, requested_usd, minimum_usd, granted_usd, status, decided_at, expires_at, unreserved)
+    on_expiry, requested_usd, minimum_usd, granted_usd, status, decided_at, expires_at, unreserved,
+    allowed_usd)
   SELECT p_tenant_id, c."operationId", c."userId", c."runId", c.kind, c.step, c.attempt, c.resource, c.model,
     c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", 0, 'granted', clock_timestamp(),
-    clock_timestamp() + make_interval(secs => c."ttlSeconds"), true
+    clock_timestamp() + make_interval(secs => c."ttlSeconds"), true,
+    least(c."amountUsd", limit_of_call(p_tenant_id, c."userId", c.resource), (
+      SELECT min(now_is.whole_limit_usd) FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
+      WHERE q.tenant_id IS NULL AND q.resource_type IN ('all', c.resource)))
   FROM jsonb_to_record(p_command) AS c (
     "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
     "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision)
@@ -1262,7 +1267,7 @@ AS $function$
         THEN greatest(expires_at, clock_timestamp() + (expires_at - decided_at)) ELSE expires_at END
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted'
     AND expires_at > clock_timestamp() AND (claim_token IS NULL OR claim_token = p_claim_token)
-  RETURNING CASE WHEN unreserved THEN requested_usd ELSE granted_usd END
+  RETURNING CASE WHEN unreserved THEN coalesce(allowed_usd, requested_usd) ELSE granted_usd END
 $function$
 ;
 
@@ -2075,7 +2080,7 @@ BEGIN
         WHEN r.status = 'granted' AND c.status = 'committed' AND r.outcome IS NULL THEN
           NOT c."outcomeFolded" AND c.settlement = 'unverified' AND num_nulls(c."postedAt", c."endedAt") = 0
           AND (r.claimed_at IS NOT NULL OR r.on_expiry = 'settle')
-          AND (c."committedUsd" = r.granted_usd OR (r.unreserved AND c."committedUsd" = r.requested_usd))
+          AND (c."committedUsd" = r.granted_usd OR (r.unreserved AND c."committedUsd" IN (r.allowed_usd, r.requested_usd)))
         WHEN r.status = 'granted' AND c.status = 'committed' THEN
           c."outcomeFolded" AND (c.settlement = 'actual' OR (c.settlement = 'unverified' AND r.outcome_unverified))
           AND num_nulls(c."postedAt", c."endedAt") = 0
@@ -2520,7 +2525,7 @@ AS $function$
   SELECT pg_catalog.json_build_object(
     'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
     'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
-    'onExpiry', r.on_expiry, 'unreserved', r.unreserved,
+    'onExpiry', r.on_expiry, 'unreserved', r.unreserved, 'allowedUsd', r.allowed_usd::text,
     'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
     'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,
     'decidedAtMs', pg_catalog.floor(extract(epoch FROM r.decided_at) * 1000),

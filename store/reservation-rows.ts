@@ -104,6 +104,9 @@ export type ReservationJson = Omit<
   Moment | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId' | 'workflowId'
 > & {
   [Field in Moment as `${Field}Ms`]: null extends ReservationRow[Field] ? number | null : number;
+} & {
+  /** Absent where the schema is of the version before. */
+  allowedUsd?: string | null;
 };
 
 const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));
@@ -117,6 +120,7 @@ export function reservationFrom(row: ReservationJson): Reservation {
     refusal: row.refusal ?? undefined,
     grantedUsd: usdOrNone(row.grantedUsd),
     unreserved: row.unreserved,
+    allowedUsd: usdOrNone(row.allowedUsd ?? null),
     decidedAtMs: row.decidedAtMs,
     expiresAtMs: row.expiresAtMs ?? undefined,
     claimed: row.claimed,

@@ -36,7 +36,8 @@ export const grantView = z.object({
   partial: z.boolean(),
   expiresAt: z.string(),
   unreserved: z.literal(true).optional().openapi({
-    description: "Let through without a grant: the authority did not answer, and the tenant's policy allows it.",
+    description:
+      "Let through without a grant: the authority did not answer, and the tenant's policy allows it. `grantedUsd` is what was asked for, or the least limit that covers the call where that is less.",
   }),
 });
 export type GrantView = z.infer<typeof grantView>;

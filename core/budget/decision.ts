@@ -13,7 +13,14 @@ import { formatUsd, parseAmountUsd, MoneyError, type Usd } from '../money';
 import { frozenMessage, quotaDenial } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
-import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
+import {
+  allowedUsdOf,
+  isSameRequest,
+  type Amounts,
+  type Refusal,
+  type Reservation,
+  type ReservationRequest,
+} from './reservations';
 import { settle, settleWhatIsDue } from './settlement';
 
 /** The longest that one reservation may hold money without being extended: a week. */
@@ -257,8 +264,16 @@ function answerOf(reservation: Reservation): ReserveAnswer {
   if (refusal) return answerRefusal(operationId, refusal);
   const expiresAt = new Date(expiresAtMs).toISOString();
   if (reservation.unreserved && request) {
-    const allowedUsd = formatUsd(request.requestedUsd);
-    return { decision: 'granted', operationId, grantedUsd: allowedUsd, partial: false, expiresAt, unreserved: true };
+    const allowedUsd = allowedUsdOf(reservation, request);
+    const partial = allowedUsd < request.requestedUsd;
+    return {
+      decision: 'granted',
+      operationId,
+      grantedUsd: formatUsd(allowedUsd),
+      partial,
+      expiresAt,
+      unreserved: true,
+    };
   }
   return {
     decision: 'granted',

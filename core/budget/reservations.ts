@@ -43,6 +43,8 @@ export interface Reservation {
   grantedUsd?: Usd | undefined;
   /** It goes on without a grant, since the authority did not answer and the policy allows it. It holds nothing. */
   unreserved?: boolean | undefined;
+  /** What it may spend then: no more than a decision could have granted. */
+  allowedUsd?: Usd | undefined;
   decidedAtMs: number;
   expiresAtMs?: number | undefined;
   claimed: boolean;
@@ -56,6 +58,12 @@ export interface Reservation {
   postedAtMs?: number | undefined;
   endedAtMs?: number | undefined;
 }
+
+/** What goes on without a grant may spend, and is charged where nobody learns its cost. */
+export const allowedUsdOf = (
+  { allowedUsd }: Pick<Reservation, 'allowedUsd'>,
+  { requestedUsd }: Pick<ReservationRequest, 'requestedUsd'>,
+): Usd => allowedUsd ?? requestedUsd;
 
 /** Whether running out with nothing known of its call releases a reservation; otherwise it is charged. */
 export const isReleasedByExpiry = ({ request, claimed }: Pick<Reservation, 'request' | 'claimed'>): boolean =>

@@ -10,11 +10,17 @@
  *           ── claimed, no outcome, release ──▶ stays granted: the call may be under way, so its outcome decides
  *
  * An outcome that comes after the end is still recorded: it corrects the ledger, in the period of the entry that it
- * corrects, and changes nothing of the end itself. The estimate is the grant; of what goes on without one, what it asked for.
+ * corrects, and changes nothing of the end itself. The estimate is the grant; of what goes on without one, what it was allowed.
  */
 import type { Batch } from './batch';
 import type { Usd } from '../money';
-import { isReleasedByExpiry, type Outcome, type Reservation, type ReservationRequest } from './reservations';
+import {
+  allowedUsdOf,
+  isReleasedByExpiry,
+  type Outcome,
+  type Reservation,
+  type ReservationRequest,
+} from './reservations';
 
 type Trigger = 'commit' | 'release' | 'expiry' | 'outcome';
 
@@ -44,7 +50,7 @@ export function settle(batch: Batch, reservation: Reservation, trigger: Trigger)
   } else if (trigger === 'expiry' ? isReleasedByExpiry(reservation) : !reservation.claimed) {
     free(batch, reservation, { request, grantedUsd, status: trigger === 'expiry' ? 'expired' : 'released' });
   } else if (trigger === 'commit' || trigger === 'expiry') {
-    const costUsd = reservation.unreserved ? request.requestedUsd : grantedUsd;
+    const costUsd = reservation.unreserved ? allowedUsdOf(reservation, request) : grantedUsd;
     commit(batch, reservation, { request, grantedUsd, costUsd, settlement: 'unverified' });
   }
 }

@@ -7,7 +7,8 @@
 --   from                  to          when
 --   nothing               granted, denied, rejected; released, by a release of the same batch, or by one that came first
 --   granted               granted     it holds for longer
---   granted               committed   at what was billed, or at the known part of it; unbilled and claimed, or charged by its expiry, at its grant
+--   granted               committed   at what was billed, or at the known part of it; unbilled and claimed, or charged by its expiry, at its grant,
+--                                     or what it was allowed without one (a process of the version before: what it asked for)
 --   granted               released    unclaimed, or surely not billed
 --   granted               expired     overdue
 --   any end               the same    once more, by an outcome that is not folded yet
@@ -60,7 +61,7 @@ BEGIN
         WHEN r.status = 'granted' AND c.status = 'committed' AND r.outcome IS NULL THEN
           NOT c."outcomeFolded" AND c.settlement = 'unverified' AND num_nulls(c."postedAt", c."endedAt") = 0
           AND (r.claimed_at IS NOT NULL OR r.on_expiry = 'settle')
-          AND (c."committedUsd" = r.granted_usd OR (r.unreserved AND c."committedUsd" = r.requested_usd))
+          AND (c."committedUsd" = r.granted_usd OR (r.unreserved AND c."committedUsd" IN (r.allowed_usd, r.requested_usd)))
         WHEN r.status = 'granted' AND c.status = 'committed' THEN
           c."outcomeFolded" AND (c.settlement = 'actual' OR (c.settlement = 'unverified' AND r.outcome_unverified))
           AND num_nulls(c."postedAt", c."endedAt") = 0

@@ -113,6 +113,49 @@ describe('an authority that does not answer', () => {
     }
   });
 
+  test('allow: what nobody decided is charged at no more than a decision could have granted, whatever was asked for', async () => {
+    const api = await startTestApi(stack);
+    try {
+      const tenantId = await stack.tenantThat('allow', 300);
+      const reserve = (more: object): Promise<Answer> =>
+        api.call('POST', '/v1/reservations', {
+          body: {
+            operationId: randomUUID(),
+            tenantId,
+            resource: 'llm',
+            amountUsd: '1000000',
+            onExpiry: 'settle',
+            ...more,
+          },
+        });
+      const partial = { status: 201, body: { grantedUsd: '10', partial: true, unreserved: true } };
+      const operationId = randomUUID();
+      expect(await reserve({ operationId })).toMatchObject(partial);
+      // A repeat is told the same when there is less by then.
+      await api.admin.platform.setQuotas({ quotas: [{ resourceType: 'llm', limitUsd: '4' }] });
+      expect(await reserve({ operationId })).toMatchObject(partial);
+      expect(await reserve({})).toMatchObject({ status: 201, body: { grantedUsd: '4' } });
+      // A cost that somebody knows is recorded as it is.
+      const made = { tenantId, costUsd: '30', unreserved: { resource: 'llm' } };
+      expect(await api.call('POST', `/v1/reservations/${randomUUID()}/commit`, { body: made })).toMatchObject({
+        status: 200,
+      });
+      await stack.admin.query(
+        `UPDATE copilot_internal.reservations SET expires_at = decided_at WHERE tenant_id = $1 AND outcome IS NULL`,
+        [tenantId],
+      );
+      const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
+      await until('all is settled', async () => (await stack.books(tenantId)).openReservations === 0);
+      await back.stop();
+      expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '44', spentUsd: '44', reservedUsd: '0' });
+    } finally {
+      await stack.admin.query(
+        'DELETE FROM copilot_internal.cost_quotas WHERE tenant_id IS NULL OR lease_of IS NOT NULL',
+      );
+      await api.close();
+    }
+  });
+
   test('a call that was made without asking is recorded, where the policy allows it', async () => {
     const api = await startTestApi(stack);
     try {
