@@ -26,6 +26,8 @@ export interface RecordedBatch {
   mandate?: MandateState;
   /** What a decision under a mandate leaves for the authority to do: at once, or with what comes next. */
   leaves?: 'now' | 'soon';
+  /** More was due of the tenant than was settled beside the commands: it wants another decision at once. */
+  moreDue?: boolean;
 }
 
 export interface BatchOptions {
@@ -95,12 +97,21 @@ async function decide(
     const recording = inSpan(spanNames.quotaAtomicDb, {}, () =>
       record(client, tenantId, decision, mandate && authorityOf(decision, { enforced, opens: mandate.opens })),
     );
-    return { decision, ...(await commitWith(recording)) };
+    const recorded = { decision, ...(await commitWith(recording)) };
+    const isMoreDue = due === undefined && dueIn(state) >= dueMax;
+    return isMoreDue ? { ...recorded, nextWakeUpMs: state.nowMs, moreDue: true } : recorded;
   };
   return inSpan(spanNames.quotaAtomic, { tenantId, commands: commands.length }, () =>
     inTransaction(pool, decideOnce, { withinMs: timeoutMs, settings }),
   );
 }
+
+/** How much of what was read is due by itself: outcomes to fold, and reservations that have run out. */
+const dueIn = ({ nowMs, reservations }: BatchState): number =>
+  reservations.filter(
+    ({ status, outcome, outcomeFolded, expiresAtMs = Infinity }) =>
+      (outcome !== undefined && !outcomeFolded) || (status === 'granted' && expiresAtMs <= nowMs),
+  ).length;
 
 type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease'> &
   Record<'limitUsd' | 'spentUsd' | 'reservedUsd', string> & {

@@ -25,7 +25,7 @@ export interface DirectDecisionsOptions {
 }
 
 /** Commands of one transaction, and of those that wait for the next. */
-const commandsMax = 200;
+export const commandsMax = 200;
 const waitingMax = 2_000;
 /** What is written is folded after this long, where no decision comes before. */
 const lookMs = 250;
@@ -89,11 +89,14 @@ export class DirectDecisions {
   look(tenantId: string, orElse: () => void): void {
     const lane = this.laneOf(tenantId);
     if (this.isClosed || this.whySignalled(lane) !== undefined) orElse();
-    else
-      lane.cancelLook ??= this.clock.after(lookMs, () => {
-        lane.cancelLook = undefined;
-        void this.decide(tenantId, { type: 'reload' }).then((decided) => decided ?? orElse());
-      });
+    else this.lookAfter(lookMs, tenantId, lane, orElse);
+  }
+
+  private lookAfter(ms: number, tenantId: string, lane: Lane, orElse: () => void): void {
+    lane.cancelLook ??= this.clock.after(ms, () => {
+      lane.cancelLook = undefined;
+      void this.decide(tenantId, { type: 'reload' }).then((decided) => decided ?? orElse());
+    });
   }
 
   /** Decides nothing more; what is under way ends by itself. */
@@ -126,7 +129,7 @@ export class DirectDecisions {
       const batch = lane.waiting.splice(0, commandsMax);
       // What was written before is folded with it.
       const looks = cancelLook(lane);
-      const undecided = await this.decideBatch(tenantId, batch);
+      const undecided = await this.decideBatch(tenantId, batch, lane);
       if (undecided === undefined || undecided === 'refused') continue;
       if (looks) this.options.leave(tenantId, 'soon');
       lane.signals = { untilMs: this.clock.nowMs() + signalMs[undecided], why: undecided };
@@ -139,7 +142,11 @@ export class DirectDecisions {
   }
 
   /** Decides some commands together. Answers why they go by signal, where they do. */
-  private async decideBatch(tenantId: string, batch: readonly Waiting[]): Promise<Undecided | undefined> {
+  private async decideBatch(
+    tenantId: string,
+    batch: readonly Waiting[],
+    lane: Lane,
+  ): Promise<Undecided | undefined> {
     const { decide, log } = this.options;
     const commands = batch.map(({ command }) => command);
     const startedMs = this.clock.nowMs();
@@ -152,6 +159,8 @@ export class DirectDecisions {
       }
       answer(batch, decided);
       if (decided.leaves) this.options.leave(tenantId, decided.leaves);
+      // The next decision settles the rest, whether somebody asks for one or not.
+      if (decided.moreDue) this.lookAfter(0, tenantId, lane, () => this.options.leave(tenantId, 'soon'));
       const seconds = (this.clock.nowMs() - startedMs) / 1_000;
       countDecision(() => measured({ tenantId, commands, seconds }, decided));
       logDenials({ tenantId, log }, decided);

@@ -11,13 +11,13 @@ import { measureWay } from '../../telemetry/metrics';
 import type { Logger } from '../../telemetry/log';
 import { processClock } from './clock';
 import type { Coalescer } from './coalescer';
-import { DirectDecisions } from './direct-decisions';
+import { commandsMax, DirectDecisions } from './direct-decisions';
 import { Promptness } from './promptness';
 
 /** Tenants that are decided for at once. */
 const connectionsMax = 4;
-/** Of what is due of the tenant that much is settled beside them. */
-const dueMax = 50;
+/** Of what is due of the tenant that much is settled beside them: no less than comes of as many calls as a decision takes. */
+const dueMax = commandsMax;
 /** Postgres ends the transaction of a process that stands still after this long: nobody waits longer for it. */
 const decidingMs = 1_000;
 /** Who waits longer for a lock goes by signal. By the time that its authority decides, who stands still holds it no more. */

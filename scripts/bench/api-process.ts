@@ -3,6 +3,7 @@ import { Client, Connection } from '@temporalio/client';
 import { defaultModel } from '../../api/config';
 import { startApi } from '../../api/server';
 import { signallingConnection } from '../../temporal/connection';
+import { commonVariables } from '../../temporal/environment';
 import { createPool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createLog } from '../../telemetry/log';
@@ -29,6 +30,7 @@ async function main(): Promise<void> {
     defaultModel,
     prices: () => readPrices(pool),
     enforced: { llm: true, e2b: true },
+    mandates: commonVariables.SPENDLOCK_MANDATES.parse(process.env.SPENDLOCK_MANDATES),
     ...(backend === 'sql' || backend === 'sqlCoalesced' ? { authority: plain[backend](pool) } : {}),
   });
   process.send?.({ url: api.url });

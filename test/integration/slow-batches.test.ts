@@ -1,5 +1,6 @@
 /** A command that Postgres refuses among many, and a Postgres that is too slow for many at once: everybody is answered all the same. */
 import { randomUUID } from 'node:crypto';
+import { OutcomeWriter } from '../../authority/client/outcome-writer';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { TestStack, until } from '../support/stack';
 
@@ -85,5 +86,23 @@ describe('a batch of 500 commands (XA5)', () => {
     await until('it is decided', async () => (await states([later])) === 1);
     await until('nothing else is held', async () => (await states(operationIds)) === 0);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0.01', openReservations: 1 });
+  });
+
+  test('with more costs to fold than one settles: the next ones settle the rest, though nobody asks', async () => {
+    const tenantId = await stack.tenant('100');
+    const operationIds = Array.from({ length: 1_100 }, () => randomUUID());
+    for (let first = 0; first < operationIds.length; first += 100)
+      await stack.signal(
+        tenantId,
+        operationIds.slice(first, first + 100).map((operationId) => reserve(operationId)),
+      );
+    await until('all are granted', async () => (await states(operationIds)) === operationIds.length);
+    const writer = new OutcomeWriter(stack.pool);
+    await Promise.all(
+      operationIds.map((operationId) => writer.write(tenantId, { operationId, costUsd: 4_000_000_000n })),
+    );
+    await stack.signal(tenantId, [{ type: 'reload' }]);
+    await until('nothing is held', async () => (await states(operationIds)) === 0, 20_000);
+    expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '4.4', reservedUsd: '0', openReservations: 0 });
   });
 });

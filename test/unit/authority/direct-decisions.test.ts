@@ -14,7 +14,11 @@ const away = Object.assign(new Error('away'), { code: '57P01' });
 const lockedOut = Object.assign(new Error('locked out'), { code: '55P03' });
 
 /** A process, its clock, and a Postgres whose tenant has $10. */
-function scene({ leaves, takesMs = 2 }: { leaves?: 'now' | 'soon'; takesMs?: number } = {}) {
+function scene({
+  leaves,
+  takesMs = 2,
+  due = 0,
+}: { leaves?: 'now' | 'soon'; takesMs?: number; /** Decisions after which more is due. */ due?: number } = {}) {
   const clock = new ManualClock();
   const batches: string[] = [];
   const left: string[] = [];
@@ -33,7 +37,8 @@ function scene({ leaves, takesMs = 2 }: { leaves?: 'now' | 'soon'; takesMs?: num
         { tenantId: 'acme', nowMs: 0, quotas: [], reservations: [], enforced: { llm: true, e2b: true } },
         commands,
       );
-      return { decision, alertsDue: 0, moneyWaiters: false, ...(leaves ? { leaves } : {}) };
+      const more = { ...(leaves ? { leaves } : {}), ...(batches.length <= due ? { moreDue: true } : {}) };
+      return { decision, alertsDue: 0, moneyWaiters: false, ...more };
     },
     leave: (_tenantId, when) => void left.push(`${clock.nowMs()}: ${when}`),
   });
@@ -123,6 +128,13 @@ describe('direct decisions', () => {
     await clock.moveTo(2_000);
     expect(batches).toEqual(['0: reserve', '1250: reload']);
     expect(orElse).not.toHaveBeenCalled();
+  });
+
+  test('what is due beyond one decision is settled by the next ones, at once, though nobody asks', async () => {
+    const { clock, batches, ask } = scene({ due: 2 });
+    ask(1);
+    await clock.moveTo(100);
+    expect(batches).toEqual(['0: reserve', '2: reload', '4: reload']);
   });
 
   test('a look that found no mandate is the authority’s', async () => {
