@@ -142,11 +142,7 @@ export class DirectDecisions {
   }
 
   /** Decides some commands together. Answers why they go by signal, where they do. */
-  private async decideBatch(
-    tenantId: string,
-    batch: readonly Waiting[],
-    lane: Lane,
-  ): Promise<Undecided | undefined> {
+  private async decideBatch(tenantId: string, batch: readonly Waiting[], lane: Lane): Promise<Undecided | undefined> {
     const { decide, log } = this.options;
     const commands = batch.map(({ command }) => command);
     const startedMs = this.clock.nowMs();
