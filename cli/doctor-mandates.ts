@@ -1,6 +1,7 @@
 /** What `npx spendlock doctor` says of mandates: for how many tenants who asks decides, and why not for the others. */
 import type { ClientBase } from 'pg';
 import { counted } from '../core/counted';
+import { deciderFrom } from '../store/decider';
 import { decidingProcesses } from '../store/deciding-processes';
 import { allowCommand, readMandateGroups, recalledWords, type MandateGroup } from '../store/mandates';
 import type { WhyNotDirect } from '../store/mandate-reasons';
@@ -12,22 +13,17 @@ const namedMax = 5;
 /** What is said of tenants that nothing is decided directly for. What passes by itself, or is as it should be, is not wrong. */
 const sayings: Record<Exclude<WhyNotDirect, 'off' | 'far' | 'standing'>, string> = {
   recalled: 'Recalled, and not allowed again',
-  never_opened: 'Never asked often enough (three reserves within a minute), or no worker has SPENDLOCK_MANDATES=on',
+  never_opened: 'Never asked often enough (three reserves within a minute), or the workers have SPENDLOCK_MANDATES=off',
   closed:
     'Closed: the worker that recorded last has SPENDLOCK_MANDATES off, other rules or the version before, or a recall was ended and nobody asked often enough since',
   run_out: 'Run out: nobody asked for some minutes',
   other_rules:
     'Open for other rules than those of this environment: workers and API differ in their version, ENFORCE_COST_QUOTAS or ENFORCE_E2B_QUOTAS',
   platform_waited_for: 'A call needs more of the platform’s quota than is free, so the authority decides',
-  money_waited_for: 'Somebody waits for the tenant’s money, so the authority decides',
 };
 
 export async function mandatesOf(client: ClientBase, environment: NodeJS.ProcessEnv): Promise<Finding[]> {
-  const decides = environment.SPENDLOCK_MANDATES === 'on';
-  const enforced = {
-    llm: environment.ENFORCE_COST_QUOTAS !== 'false',
-    e2b: environment.ENFORCE_E2B_QUOTAS !== 'false',
-  };
+  const { enforced, decides } = deciderFrom(environment);
   try {
     const groups = await readMandateGroups(client, { enforced }, namedMax);
     return [...findings(groups, decides), ...(await processesOf(client, decides))];

@@ -1619,8 +1619,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.is_mandated(p_tenant_id text, p_rule
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
   SELECT EXISTS (SELECT FROM mandates
-    WHERE tenant_id = p_tenant_id AND open_until > clock_timestamp() AND barred_at IS NULL AND rules = p_rules
-      AND NOT EXISTS (SELECT FROM money_waiters w WHERE w.tenant_id = p_tenant_id AND w.is_woken))
+    WHERE tenant_id = p_tenant_id AND open_until > clock_timestamp() AND barred_at IS NULL AND rules = p_rules)
 $function$
 ;
 
@@ -1788,7 +1787,8 @@ BEGIN
     FOR UPDATE
   ) AS r;
 
-  RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'quotas', v_quotas,
+  -- Who decides under a mandate takes it from here that one was looked for: a database of the version before does not know of any.
+  RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'isMandated', v_rules IS NOT NULL, 'quotas', v_quotas,
     'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
     'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
@@ -1904,8 +1904,7 @@ AS $function$
           SELECT FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.exhausted_until IS NOT NULL) THEN 'platform_waited_for'
         WHEN m.open_until IS NULL THEN 'closed'
         WHEN m.open_until <= clock_timestamp() THEN 'run_out'
-        WHEN m.rules <> p_rules THEN 'other_rules' END,
-      CASE WHEN EXISTS (SELECT FROM money_waiters w WHERE w.tenant_id = p_tenant_id AND w.is_woken) THEN 'money_waited_for' END], NULL),
+        WHEN m.rules <> p_rules THEN 'other_rules' END], NULL),
     m.open_until, nullif(m.rules, ''), m.barred_at, nullif(m.barred_reason, ''),
     CASE WHEN m.barred_at IS NOT NULL THEN (
       SELECT a.author FROM audit_entries a
@@ -2048,6 +2047,7 @@ DECLARE
   v_next_wake_up_ms numeric;
   v_alerts_due bigint;
   v_has_waiters boolean;
+  v_are_woken boolean;
 BEGIN
   -- load_budget_batch took the locks in this transaction.
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
@@ -2192,15 +2192,18 @@ BEGIN
   v_next_wake_up_ms := (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
                         WHERE tenant_id = p_tenant_id AND status = 'granted');
   v_has_waiters := EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id);
+  v_are_woken := v_has_waiters AND EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id AND is_woken);
   v_alerts_due := (SELECT count(*) FROM quota_alerts WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND sent_at IS NULL);
   RETURN jsonb_build_object('nextWakeUpMs', v_next_wake_up_ms, 'alertsDue', v_alerts_due, 'moneyWaiters', v_has_waiters)
     || coalesce(record_mandate(p_tenant_id, p_batch -> 'authority', v_account, jsonb_build_object(
       'nextWakeUpMs', v_next_wake_up_ms,
-      -- An alert to send, or money that came free while somebody waits for some.
-      'urgent', jsonb_array_length(p_batch -> 'alerts') > 0 OR (v_has_waiters AND EXISTS (
-        SELECT FROM money_waiters WHERE tenant_id = p_tenant_id AND is_woken) AND EXISTS (
+      -- An alert to send; money that came free, or is kept no longer, while somebody waits for some.
+      'urgent', jsonb_array_length(p_batch -> 'alerts') > 0 OR (v_are_woken AND (
+        coalesce(jsonb_array_length(p_batch -> 'served'), 0) > 0 OR EXISTS (
         SELECT FROM jsonb_to_recordset(p_batch -> 'changes') AS c ("reservedDeltaUsd" numeric, "spentDeltaUsd" numeric)
-        WHERE c."reservedDeltaUsd" + c."spentDeltaUsd" < 0)))), '{}');
+        WHERE c."reservedDeltaUsd" + c."spentDeltaUsd" < 0))),
+      -- Whoever waits is looked for after each decision: a period may have ended, or somebody before them have gone.
+      'awaited', v_are_woken)), '{}');
 END
 $function$
 ;
@@ -2215,6 +2218,7 @@ DECLARE
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
   v_wake_up_at timestamptz := to_timestamp((p_left ->> 'nextWakeUpMs')::numeric / 1000);
   v_urgent boolean := (p_left ->> 'urgent')::boolean;
+  v_awaited boolean := coalesce((p_left ->> 'awaited')::boolean, false);
   v_row mandates;
   v_mandate interval := interval '5 minutes';
   -- An authority looks that often while others decide, and so has the account of them.
@@ -2225,7 +2229,7 @@ BEGIN
       granted = granted + (p_account ->> 'granted')::bigint, denied = denied + (p_account ->> 'denied')::bigint,
       granted_usd = granted_usd + (p_account ->> 'grantedUsd')::numeric,
       left_at = coalesce(left_at, v_now),
-      needed_at = CASE WHEN v_urgent OR v_wake_up_at < wake_up_at THEN coalesce(needed_at, v_now) ELSE needed_at END
+      needed_at = CASE WHEN v_urgent OR v_awaited OR v_wake_up_at < wake_up_at THEN coalesce(needed_at, v_now) ELSE needed_at END
     WHERE tenant_id = p_tenant_id AND is_mandated(p_tenant_id, v_rules)
     RETURNING * INTO v_row;
     IF NOT FOUND THEN
@@ -2233,7 +2237,7 @@ BEGIN
         USING ERRCODE = 'SL001';
     END IF;
     RETURN jsonb_build_object('leaves', CASE WHEN v_urgent THEN 'now'
-      WHEN v_wake_up_at < v_row.wake_up_at THEN 'soon' END);
+      WHEN v_awaited OR v_wake_up_at < v_row.wake_up_at THEN 'soon' END);
   END IF;
 
   IF p_authority IS NULL THEN

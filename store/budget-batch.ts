@@ -16,6 +16,9 @@ import { dueAtOnceMax, holdsOf } from './holds';
 import { inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 import { recordedReservation, reservationFrom, type ReservationJson } from './reservation-rows';
 
+/** The setting of a transaction by which Postgres knows that it decides under a mandate, and by which rules. */
+const rulesSetting = 'spendlock.mandate_rules';
+
 export interface RecordedBatch {
   decision: BatchDecision;
   nextWakeUpMs?: number;
@@ -58,7 +61,7 @@ export async function decideUnderMandate(
   { lockMs, ...options }: Omit<BatchOptions, 'mandate' | 'due'> & { lockMs: number },
 ): Promise<RecordedBatch | 'closed'> {
   const decided = await decide(pool, options, {
-    'spendlock.mandate_rules': rulesOf(options.enforced),
+    [rulesSetting]: rulesOf(options.enforced),
     lock_timeout: String(lockMs),
   });
   // A tenant that is not there has no mandate.
@@ -90,6 +93,7 @@ async function decide(
       userIds,
       enforced,
       dueMax: due === undefined ? dueMax : 0,
+      isDirect: rulesSetting in settings,
     });
     if (!state || state === 'closed') return state;
     let decision = decideBatch(state, commands);
@@ -131,17 +135,21 @@ async function load(
     userIds,
     enforced,
     dueMax,
+    isDirect,
   }: {
     tenantId: string;
     operationIds: string[];
     userIds: string[];
     enforced: Record<Resource, boolean>;
     dueMax: number;
+    isDirect: boolean;
   },
 ): Promise<BatchState | 'closed' | undefined> {
   const { rows } = await client.query<{
     state: {
       mandate?: 'closed';
+      /** Whether a mandate was looked for. Absent before the database is migrated, which then decides without. */
+      isMandated?: boolean;
       nowMs: number;
       quotas: LoadedQuota[];
       reservations: ReservationJson[];
@@ -153,7 +161,7 @@ async function load(
   }>('SELECT copilot_internal.load_budget_batch($1, $2, $3, $4) AS state', [tenantId, operationIds, userIds, dueMax]);
   const state = rows[0]?.state;
   if (!state) return undefined;
-  if (state.mandate) return state.mandate;
+  if (state.mandate || (isDirect && !state.isMandated)) return 'closed';
   return {
     tenantId,
     nowMs: state.nowMs,

@@ -9,6 +9,5 @@ export const whyNotDirectCodes = [
   'run_out',
   'other_rules',
   'platform_waited_for',
-  'money_waited_for',
 ] as const;
 export type WhyNotDirect = (typeof whyNotDirectCodes)[number];

@@ -3,20 +3,13 @@
  * again (docs/decisions/0046). What it is decided by is in `is_mandated`.
  */
 import type { ClientBase } from 'pg';
-import type { Resource } from '../core/budget/commands';
 import { rulesOf } from '../core/budget/rules';
+import type { Decider } from './decider';
 import { ownState } from './deciding-processes';
 import type { WhyNotDirect } from './mandate-reasons';
 import type { Operator } from './operator';
 import { change, type WithReason } from './operator-changes';
 import { asTenant, type Pool, type PoolClient } from './pool';
-
-/** What the process is that would decide, or that asks for whom it would. */
-export interface Decider {
-  enforced: Record<Resource, boolean>;
-  /** Whether it decides by itself at all: SPENDLOCK_MANDATES. */
-  decides: boolean;
-}
 
 interface MandateRow {
   /** Null while only the authority decides. */
@@ -66,7 +59,7 @@ const ofProcess = (state: string | undefined): WhyNotDirect[] =>
   (['off', 'far', 'standing'] as const).filter((code) => code === state);
 
 const opens =
-  'Its authority opens one once three reserves come to it within a minute, in a worker with SPENDLOCK_MANDATES=on.';
+  'Its authority opens one once three reserves come to it within a minute, unless its workers have SPENDLOCK_MANDATES=off.';
 const itself = 'until then its authority takes every decision';
 
 export const allowCommand = (tenantId: string): string => `npx spendlock budget mandates ${tenantId} --allow`;
@@ -82,7 +75,7 @@ function wordsOf(code: WhyNotDirect, mandate: MandateRow & { tenantId: string; h
   const { tenantId, openUntil, rules, recalledAt, here } = mandate;
   switch (code) {
     case 'off':
-      return 'SPENDLOCK_MANDATES is not on in this process: all that it is asked goes to the authority.';
+      return 'SPENDLOCK_MANDATES is off in this process: all that it is asked goes to the authority.';
     case 'far':
       return 'The way of this process to Postgres is too long: it signals, so that the tenant’s lock is not held for as long.';
     case 'standing':
@@ -99,8 +92,6 @@ function wordsOf(code: WhyNotDirect, mandate: MandateRow & { tenantId: string; h
       return `It is open for other rules (${rules}) than those of this process (${here}). Give workers and API one version, one ENFORCE_COST_QUOTAS and one ENFORCE_E2B_QUOTAS.`;
     case 'platform_waited_for':
       return `A call needs more of the platform’s quota than is free: ${itself}, so that nobody takes what is drawn for another.`;
-    case 'money_waited_for':
-      return `Somebody waits for the tenant’s money, whom nobody is to overtake: ${itself}.`;
   }
 }
 

@@ -39,7 +39,7 @@ export const commonVariables = {
   /** Whether processes that ask often decide under their authority's mandate. */
   SPENDLOCK_MANDATES: z
     .enum(['on', 'off'], { error: 'must be on or off' })
-    .default('off')
+    .default('on')
     .transform((text) => text === 'on'),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 };

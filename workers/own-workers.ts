@@ -10,11 +10,13 @@ import { PaidCalls } from '../activities/budget/paid-calls';
 import type { BudgetActivities } from '../contracts/budget';
 import { failure } from '../activities/failures';
 import { Coalescer } from '../authority/client/coalescer';
+import { directDecisions } from '../authority/client/direct-pool';
 import { PendingReplies } from '../authority/client/pending-replies';
 import { TemporalSignals } from '../authority/client/signals';
 import { formatUsd, parseAmountUsd } from '../core/money';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { readReservations } from '../store/decided';
+import { deciderFrom } from '../store/decider';
 import { lookAtDatabase } from '../store/first-look';
 import { createPool } from '../store/pool';
 import { createLog } from '../telemetry/log';
@@ -34,6 +36,11 @@ export interface OwnWorkerOptions {
   client: Client;
   /** As the budget workers have it. */
   taskQueuePrefix?: string;
+  /**
+   * Where SPENDLOCK_MANDATES, ENFORCE_COST_QUOTAS and ENFORCE_E2B_QUOTAS are read, as the budget workers have them: the process's own
+   * unless given. Where they are others, or the versions decide otherwise, the budget workers take every decision.
+   */
+  environment?: NodeJS.ProcessEnv;
   log?: Logger;
 }
 
@@ -85,6 +92,7 @@ export function budgetForOwnWorker({
   databaseUrl,
   client,
   taskQueuePrefix = defaultTaskQueuePrefix,
+  environment = process.env,
   log = createLog({ name: 'own-worker', level: 'warn' }),
 }: OwnWorkerOptions): OwnWorker {
   // The driver takes anything for an address, and an activity would be repeated for ever at a server that is not there.
@@ -101,9 +109,11 @@ export function budgetForOwnWorker({
   });
   const replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log });
   const paidCalls = new PaidCalls({ pool, coalescer, log });
+  const { enforced, decides } = deciderFrom(environment);
+  const decisions = decides ? directDecisions({ pool, enforced, coalescer, log }) : undefined;
   return {
     ready: () => looked,
-    activities: createBudgetActivities({ pool, coalescer, replies, log }),
+    activities: createBudgetActivities({ pool, coalescer, replies, direct: decisions?.direct, log }),
     async paid(operation, call) {
       const claim = await paidCalls.claim(operation);
       let done;
@@ -127,6 +137,7 @@ export function budgetForOwnWorker({
       return result;
     },
     async close() {
+      await decisions?.close();
       await coalescer.drain();
       await looked.catch(() => undefined);
       await pool.end();

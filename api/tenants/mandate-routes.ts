@@ -1,6 +1,7 @@
 /** The routes by which operators see who takes a tenant's decisions, and have its authority take all of them. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import { orderMandate, readMandate, type Decider, type Mandate, type OrderedMandate } from '../../store/mandates';
+import type { Decider } from '../../store/decider';
+import { orderMandate, readMandate, type Mandate, type OrderedMandate } from '../../store/mandates';
 import type { PoolClient } from '../../store/pool';
 import { whoLooksAfter } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';

@@ -1,8 +1,11 @@
 /** By what a decision is made, beside what Postgres holds: whoever decides under a mandate goes by the same as who opened it. */
 import type { Resource } from './commands';
 
-/** Raised with each change of what is decided. A test holds it to the sources of the decision. */
-export const rulesVersion = 1;
+/**
+ * Raised with each change of what is decided, since processes decide directly by default: two versions that decide otherwise must not do
+ * so beside each other. A test holds it to the sources of the decision (test/unit/core/rules.test.ts).
+ */
+export const rulesVersion = 2;
 
 /** The rules of a process, as they stand in a mandate. */
 export const rulesOf = (enforced: Record<Resource, boolean>): string =>

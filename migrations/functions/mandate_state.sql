@@ -15,8 +15,7 @@ AS $$
           SELECT FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.exhausted_until IS NOT NULL) THEN 'platform_waited_for'
         WHEN m.open_until IS NULL THEN 'closed'
         WHEN m.open_until <= clock_timestamp() THEN 'run_out'
-        WHEN m.rules <> p_rules THEN 'other_rules' END,
-      CASE WHEN EXISTS (SELECT FROM money_waiters w WHERE w.tenant_id = p_tenant_id AND w.is_woken) THEN 'money_waited_for' END], NULL),
+        WHEN m.rules <> p_rules THEN 'other_rules' END], NULL),
     m.open_until, nullif(m.rules, ''), m.barred_at, nullif(m.barred_reason, ''),
     CASE WHEN m.barred_at IS NOT NULL THEN (
       SELECT a.author FROM audit_entries a

@@ -29,6 +29,7 @@ DECLARE
   v_next_wake_up_ms numeric;
   v_alerts_due bigint;
   v_has_waiters boolean;
+  v_are_woken boolean;
 BEGIN
   -- load_budget_batch took the locks in this transaction.
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
@@ -173,15 +174,18 @@ BEGIN
   v_next_wake_up_ms := (SELECT floor(extract(epoch FROM min(expires_at)) * 1000) FROM reservations
                         WHERE tenant_id = p_tenant_id AND status = 'granted');
   v_has_waiters := EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id);
+  v_are_woken := v_has_waiters AND EXISTS (SELECT FROM money_waiters WHERE tenant_id = p_tenant_id AND is_woken);
   v_alerts_due := (SELECT count(*) FROM quota_alerts WHERE (tenant_id = p_tenant_id OR tenant_id IS NULL) AND sent_at IS NULL);
   RETURN jsonb_build_object('nextWakeUpMs', v_next_wake_up_ms, 'alertsDue', v_alerts_due, 'moneyWaiters', v_has_waiters)
     || coalesce(record_mandate(p_tenant_id, p_batch -> 'authority', v_account, jsonb_build_object(
       'nextWakeUpMs', v_next_wake_up_ms,
-      -- An alert to send, or money that came free while somebody waits for some.
-      'urgent', jsonb_array_length(p_batch -> 'alerts') > 0 OR (v_has_waiters AND EXISTS (
-        SELECT FROM money_waiters WHERE tenant_id = p_tenant_id AND is_woken) AND EXISTS (
+      -- An alert to send; money that came free, or is kept no longer, while somebody waits for some.
+      'urgent', jsonb_array_length(p_batch -> 'alerts') > 0 OR (v_are_woken AND (
+        coalesce(jsonb_array_length(p_batch -> 'served'), 0) > 0 OR EXISTS (
         SELECT FROM jsonb_to_recordset(p_batch -> 'changes') AS c ("reservedDeltaUsd" numeric, "spentDeltaUsd" numeric)
-        WHERE c."reservedDeltaUsd" + c."spentDeltaUsd" < 0)))), '{}');
+        WHERE c."reservedDeltaUsd" + c."spentDeltaUsd" < 0))),
+      -- Whoever waits is looked for after each decision: a period may have ended, or somebody before them have gone.
+      'awaited', v_are_woken)), '{}');
 END
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.record_budget_batch(text, jsonb) FROM PUBLIC;

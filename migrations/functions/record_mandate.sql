@@ -15,6 +15,7 @@ DECLARE
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
   v_wake_up_at timestamptz := to_timestamp((p_left ->> 'nextWakeUpMs')::numeric / 1000);
   v_urgent boolean := (p_left ->> 'urgent')::boolean;
+  v_awaited boolean := coalesce((p_left ->> 'awaited')::boolean, false);
   v_row mandates;
   v_mandate interval := interval '5 minutes';
   -- An authority looks that often while others decide, and so has the account of them.
@@ -25,7 +26,7 @@ BEGIN
       granted = granted + (p_account ->> 'granted')::bigint, denied = denied + (p_account ->> 'denied')::bigint,
       granted_usd = granted_usd + (p_account ->> 'grantedUsd')::numeric,
       left_at = coalesce(left_at, v_now),
-      needed_at = CASE WHEN v_urgent OR v_wake_up_at < wake_up_at THEN coalesce(needed_at, v_now) ELSE needed_at END
+      needed_at = CASE WHEN v_urgent OR v_awaited OR v_wake_up_at < wake_up_at THEN coalesce(needed_at, v_now) ELSE needed_at END
     WHERE tenant_id = p_tenant_id AND is_mandated(p_tenant_id, v_rules)
     RETURNING * INTO v_row;
     IF NOT FOUND THEN
@@ -33,7 +34,7 @@ BEGIN
         USING ERRCODE = 'SL001';
     END IF;
     RETURN jsonb_build_object('leaves', CASE WHEN v_urgent THEN 'now'
-      WHEN v_wake_up_at < v_row.wake_up_at THEN 'soon' END);
+      WHEN v_awaited OR v_wake_up_at < v_row.wake_up_at THEN 'soon' END);
   END IF;
 
   IF p_authority IS NULL THEN

@@ -18,7 +18,7 @@ export interface BrokenBuild<Fault extends string = string> {
   sources?: readonly SourceChange[];
   /** A standby takes over while the first Postgres still answers. */
   isUnfenced?: boolean;
-  /** Its processes decide under mandates, whatever is asked for. */
+  /** Its processes decide under mandates. Of another build only authorities decide, whatever is asked for. */
   mandates?: boolean;
   /** What the safeguard is for: nothing else is injected. All faults where none are named. */
   faults?: readonly Fault[];

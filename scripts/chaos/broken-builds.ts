@@ -247,7 +247,7 @@ const manyBuilds = {
     sql:
       replaceInFunction(
         'record_mandate',
-        'CASE WHEN v_urgent OR v_wake_up_at < wake_up_at THEN coalesce(needed_at, v_now) ELSE needed_at END',
+        'CASE WHEN v_urgent OR v_awaited OR v_wake_up_at < wake_up_at THEN coalesce(needed_at, v_now) ELSE needed_at END',
         'needed_at',
       ) +
       replaceInFunction(
@@ -255,7 +255,11 @@ const manyBuilds = {
         "RETURN jsonb_build_object('leaves', CASE WHEN v_urgent",
         "RETURN jsonb_build_object('leaves', CASE WHEN v_urgent IS NULL",
       ) +
-      replaceInFunction('record_mandate', 'WHEN v_wake_up_at < v_row.wake_up_at THEN', 'WHEN v_urgent IS NULL THEN'),
+      replaceInFunction(
+        'record_mandate',
+        'WHEN v_awaited OR v_wake_up_at < v_row.wake_up_at THEN',
+        'WHEN v_urgent IS NULL THEN',
+      ),
     mandates: true,
     faults: ['a hold runs out under a mandate'],
   },

@@ -210,7 +210,7 @@ export class Installation {
       SPENDLOCK_SHUTDOWN_SECONDS: '3',
       SPENDLOCK_ALERT_WEBHOOK_URL: `http://127.0.0.1:${port}/`,
       SPENDLOCK_ALERT_WEBHOOK_SECRET: webhookSecret,
-      ...(this.options.mandates ? { SPENDLOCK_MANDATES: 'on' } : {}),
+      SPENDLOCK_MANDATES: this.options.mandates ? 'on' : 'off',
       LOG_LEVEL: process.env.SPENDLOCK_CHAOS_LOG_LEVEL ?? 'silent',
     };
   }

@@ -58,7 +58,8 @@ async function main(): Promise<void> {
         brokenBuildNames,
       ),
     )
-    .option('--mandates', 'processes decide under mandates (docs/decisions/0046), and two APIs are asked', false)
+    .option('--mandates', 'processes decide under mandates (docs/decisions/0046), and two APIs are asked: the default')
+    .option('--no-mandates', 'only authorities decide (SPENDLOCK_MANDATES=off)')
     .option('--beside <folder>', 'a checkout of another version, whose worker and API run beside those of this one')
     .option('--json', 'the report as one line of JSON', false)
     .addHelpText(
@@ -73,7 +74,7 @@ async function main(): Promise<void> {
     .parse();
   const given = command.opts<Options>();
   const broken: Partial<BrokenBuild> = given.broken === undefined ? {} : brokenBuilds[given.broken];
-  const options = { ...given, mandates: given.mandates || broken.mandates === true };
+  const options = { ...given, mandates: given.broken === undefined ? given.mandates : broken.mandates === true };
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   say(`chaos: seed ${options.seed}, ${options.minutes} min, ${options.tenants} tenants; starting an installation`);
   const installation = await Installation.start({ broken, mandates: options.mandates, older: options.beside });

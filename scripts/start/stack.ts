@@ -5,6 +5,7 @@ import { Client, Connection } from '@temporalio/client';
 import { startApi, type RunningApi } from '../../api/server';
 import { defaultModel } from '../../api/config';
 import { signallingConnection } from '../../temporal/connection';
+import { deciderFrom } from '../../store/decider';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createTenant } from '../../store/tenants';
@@ -72,6 +73,7 @@ async function start(
   { stops, signal, atOnce }: StartSignals & { stops: Stops },
 ): Promise<Stack> {
   const { dataDir } = options;
+  const decider = deciderFrom(process.env);
   const ports = await keptPorts(dataDir);
   const services = await progress.step('Temporal and Postgres', () =>
     startServices({
@@ -120,11 +122,8 @@ async function start(
       defaultModel: model,
       prices: () => readPrices(pool),
       links: workflowLink(services),
-      enforced: {
-        llm: process.env.ENFORCE_COST_QUOTAS !== 'false',
-        e2b: process.env.ENFORCE_E2B_QUOTAS !== 'false',
-      },
-      mandates: process.env.SPENDLOCK_MANDATES === 'on',
+      enforced: decider.enforced,
+      mandates: decider.decides,
     }),
   );
   stops.add('The API', () => api.close(), apiStopMaxMs);
@@ -142,7 +141,7 @@ async function start(
     temporalNamespace: 'default',
     taskQueuePrefix: defaultTaskQueuePrefix,
     isEncrypted: dataConverter !== undefined,
-    mandates: process.env.SPENDLOCK_MANDATES === 'on',
+    mandates: decider.decides,
   });
   stops.add('The file for the command line', forget);
   const removeTenants = (busyMaxMs: number): Promise<void> =>

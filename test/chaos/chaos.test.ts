@@ -19,18 +19,27 @@ const chaos = (...args: string[]): Promise<{ status: number; report: ChaosReport
   });
 
 describe('chaos', () => {
-  test('a minute of faults of every kind breaks no promise', async () => {
-    const { status, report, said } = await chaos('--seed', '4', '--minutes', '1', '--json');
-    if (!report) throw new Error(said);
-    expect(report.violated).toEqual([]);
-    expect(report).toMatchObject({ seed: 4, violations: 0, unexpectedEnds: [] });
-    expect(status).toBe(0);
-    // It was about something, also where the machine is busy with other tests.
-    expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(3);
-    expect(report.answers['/v1/reservations 201']).toBeGreaterThan(5);
-    expect(report.messages).toBeGreaterThan(0);
-    expect(report.checks).toBeGreaterThan(200);
-  }, 600_000);
+  test.each([
+    { mandates: true, seed: 4, minutes: 1 },
+    { mandates: false, seed: 5, minutes: 0.5 },
+  ])(
+    'a while of faults of every kind breaks no promise: %j',
+    async ({ mandates, seed, minutes }) => {
+      const mode = mandates ? [] : ['--no-mandates'];
+      const { status, report, said } = await chaos('--seed', `${seed}`, '--minutes', `${minutes}`, '--json', ...mode);
+      if (!report) throw new Error(said);
+      expect(report.violated).toEqual([]);
+      expect(report).toMatchObject({ seed, mandates, violations: 0, unexpectedEnds: [] });
+      expect(status).toBe(0);
+      expect(report.decidedByMandate > 0).toBe(mandates);
+      // It was about something, also where the machine is busy with other tests.
+      expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(3 * minutes);
+      expect(report.answers['/v1/reservations 201']).toBeGreaterThan(5);
+      expect(report.messages).toBeGreaterThan(0);
+      expect(report.checks).toBeGreaterThan(200 * minutes);
+    },
+    600_000,
+  );
 
   test('says how it is used, and refuses what it does not know', async () => {
     const help = await chaos('--help');

@@ -2,7 +2,6 @@
  * Processes that decide under mandates beside each other: one that stands still, is killed or is far away holds nobody up, and what is
  * shared between them stays exact (B1, docs/decisions/0046).
  */
-import type * as promptness from '../../authority/client/promptness';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startDatabaseProxy } from '../../scripts/chaos/database-proxy';
@@ -11,19 +10,12 @@ import { decidingProcesses } from '../../store/deciding-processes';
 import { createPool } from '../../store/pool';
 import { startApiProcess, type ApiProcess } from '../support/api-process';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { decidedDirectly, mandated as mandatedTenant, type promptAnyhow } from '../support/mandates';
 import { TestStack, until } from '../support/stack';
 
-/** A busy machine makes the way to Postgres long, and then nothing is decided directly: that has tests of its own (unit/authority/promptness). */
-jest.mock('../../authority/client/promptness', () => {
-  const real = jest.requireActual<typeof promptness>('../../authority/client/promptness');
-  class PromptAnyhow extends real.Promptness {
-    override ask(): 'prompt' {
-      super.ask();
-      return 'prompt';
-    }
-  }
-  return { ...real, Promptness: PromptAnyhow };
-});
+jest.mock('../../authority/client/promptness', () =>
+  jest.requireActual<{ promptAnyhow: typeof promptAnyhow }>('../support/mandates').promptAnyhow(),
+);
 
 describe('processes under a mandate', () => {
   let stack: TestStack;
@@ -56,22 +48,7 @@ describe('processes under a mandate', () => {
       headers: { authorization: `Bearer ${api.adminKey}`, 'content-type': 'application/json' },
       body: JSON.stringify({ operationId, tenantId, resource: 'llm', amountUsd: '0.01' }),
     });
-  const grantedOf = async (tenantId: string): Promise<number> =>
-    (
-      await stack.admin.query<{ granted: number }>(
-        'SELECT granted::integer FROM copilot_internal.mandates WHERE tenant_id = $1',
-        [tenantId],
-      )
-    ).rows[0]?.granted ?? 0;
-  /** A tenant for which both processes of this file, and the one beside, decide. */
-  const mandated = async (limitUsd: string): Promise<string> => {
-    const tenantId = await stack.tenant(limitUsd);
-    await until('they decide', async () => {
-      await reserve(tenantId, '0.000001');
-      return (await grantedOf(tenantId)) > 0;
-    });
-    return tenantId;
-  };
+  const mandated = (limitUsd: string): Promise<string> => mandatedTenant(stack, api, limitUsd);
 
   /**
    * Has the process beside stand in the middle of a decision: it has the tenant's lock, and Postgres waits for what it says next. Answers
@@ -85,7 +62,8 @@ describe('processes under a mandate', () => {
         await holder.query('SELECT FROM copilot_internal.cost_quotas WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
         const operationId = randomUUID();
         void askBeside(tenantId, operationId).catch(() => undefined);
-        const waits = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'spendlock-decisions%'
+        const waits = `SELECT FROM pg_stat_activity WHERE datname = current_database()
+          AND split_part(application_name, ' ', 1) = 'spendlock-decisions' AND split_part(application_name, ' ', 2) = '${beside.process.pid}'
           AND wait_event_type = 'Lock' AND query LIKE '%load_budget_batch%'`;
         // One that found no mandate a moment ago signals instead.
         for (let look = 0; look < 40; look += 1) {
@@ -125,6 +103,40 @@ describe('processes under a mandate', () => {
     expect(left.rowCount).toBe(0);
     // A second and a half is promised; the rest is for a machine that is busy.
     expect(tookMs).toBeLessThan(4_500);
+  });
+
+  test('one whose connections go silent answers by its authority within seconds, and decides again', async () => {
+    const url = new URL(stack.database.appUrl);
+    const proxy = await startDatabaseProxy(Number(url.port));
+    url.port = String(proxy.port);
+    const pool = createPool(url.toString());
+    const behind = await startTestApi(stack, { mandates: true, pool });
+    /** Asks until it is answered, and how long that took. */
+    const answeredMs = async (tenantId: string): Promise<number> => {
+      const beganMs = performance.now();
+      await until('it is answered', async () => (await reserve(tenantId, '0.01', { at: behind })).status === 201);
+      return performance.now() - beganMs;
+    };
+    try {
+      const tenantId = await mandatedTenant(stack, behind, '10');
+      // In the middle of a decision: Postgres ends it after a second, and the process gives its connection up a second later.
+      const goneSilent = proxy.silenceAt('record_budget_batch');
+      const [tookMs] = await Promise.all([answeredMs(tenantId), goneSilent]);
+      expect(tookMs).toBeLessThan(6_000);
+      // All that are open, for good; new ones are answered.
+      proxy.set('silent');
+      proxy.set('pass');
+      expect(await answeredMs(tenantId)).toBeLessThan(15_000);
+      const decided = await decidedDirectly(stack, tenantId);
+      await until('it decides again', async () => {
+        await reserve(tenantId, '0.01', { at: behind });
+        return (await decidedDirectly(stack, tenantId)) > decided;
+      });
+    } finally {
+      await behind.close();
+      await pool.end();
+      await proxy.close();
+    }
   });
 
   test('a recording that stands still holds its tenant for little more than a second', async () => {
@@ -192,7 +204,7 @@ describe('processes under a mandate', () => {
 
   test('the platform’s money is drawn for who needs it, and is granted to the last cent and no further', async () => {
     const tenants = [await mandated('1000'), await mandated('1000')];
-    const before = await Promise.all(tenants.map(grantedOf));
+    const before = await Promise.all(tenants.map((tenantId) => decidedDirectly(stack, tenantId)));
     const held = await stack.admin.query<{ usd: string }>(
       `SELECT sum(granted_usd)::text AS usd FROM copilot_internal.reservations WHERE status = 'granted'`,
     );
@@ -213,7 +225,7 @@ describe('processes under a mandate', () => {
     );
     expect(statuses.map((own) => own.at(-1))).toEqual(Array(8).fill(429));
     expect(statuses.flat().filter((status) => status === 201)).toHaveLength(400);
-    const after = await Promise.all(tenants.map(grantedOf));
+    const after = await Promise.all(tenants.map((tenantId) => decidedDirectly(stack, tenantId)));
     expect(after.map((granted, index) => granted > (before[index] ?? 0))).toEqual([true, true]);
   });
 });

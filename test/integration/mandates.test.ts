@@ -2,7 +2,6 @@
  * Decisions under a mandate: the process that asks takes them itself, exactly as its authority would, for as long as that lets it
  * (B1, docs/decisions/0046).
  */
-import type * as promptness from '../../authority/client/promptness';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { temporal } from '@temporalio/proto';
@@ -13,19 +12,12 @@ import { roundTripAs } from '../../store/deciding-processes';
 import { asTenant, createPool } from '../../store/pool';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { command, spendlock } from '../support/cli';
+import { mandated as mandatedTenant, type promptAnyhow } from '../support/mandates';
 import { TestStack, until } from '../support/stack';
 
-/** A busy machine makes the way to Postgres long, and then nothing is decided directly: that has tests of its own (unit/authority/promptness). */
-jest.mock('../../authority/client/promptness', () => {
-  const real = jest.requireActual<typeof promptness>('../../authority/client/promptness');
-  class PromptAnyhow extends real.Promptness {
-    override ask(): 'prompt' {
-      super.ask();
-      return 'prompt';
-    }
-  }
-  return { ...real, Promptness: PromptAnyhow };
-});
+jest.mock('../../authority/client/promptness', () =>
+  jest.requireActual<{ promptAnyhow: typeof promptAnyhow }>('../support/mandates').promptAnyhow(),
+);
 
 describe('under a mandate', () => {
   let stack: TestStack;
@@ -60,15 +52,7 @@ describe('under a mandate', () => {
         [tenantId],
       )
     ).rows[0];
-  /** A tenant whose authority lets those who ask decide. */
-  const mandated = async (limitUsd: string): Promise<string> => {
-    const tenantId = await stack.tenant(limitUsd);
-    await until('this process decides', async () => {
-      await reserve(tenantId, '0.000001');
-      return Number((await mandateOf(tenantId))?.granted) > 0;
-    });
-    return tenantId;
-  };
+  const mandated = (limitUsd: string): Promise<string> => mandatedTenant(stack, api, limitUsd);
   /** How it stands, as an operator asks for it. */
   const stateOf = async (tenantId: string, at = api): Promise<Answer['body']> =>
     (await at.call('GET', `/v1/tenants/${tenantId}/mandate`)).body;
@@ -232,12 +216,6 @@ describe('under a mandate', () => {
        UPDATE copilot_internal.cost_quotas SET exhausted_until = clock_timestamp() WHERE tenant_id = $1`,
       /more of the platform’s quota than is free/,
     ],
-    [
-      'money_waited_for',
-      `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, resource, needed_usd, is_woken)
-       VALUES (gen_random_uuid(), $1, 'a test', 'llm', 1000, true)`,
-      /waits for the tenant’s money/,
-    ],
     ['recalled', `SELECT copilot_internal.bar_mandate($1, 'by hand')`, /recalled at 20.*: by hand[.] .*--allow$/],
   ];
   test.each(states)('why nothing is decided directly is said: %s', async (code, sql, words) => {
@@ -302,7 +280,7 @@ describe('under a mandate', () => {
       new RegExp(`\\b${process.pid}( at \\S+)? is too far from Postgres`),
     );
     await named.end();
-    const off = await doctor();
+    const off = await doctor({ SPENDLOCK_MANDATES: 'off' });
     expect(off.found.mandates).toMatch(/^Off here [(]SPENDLOCK_MANDATES[)]/);
     // Only what somebody ordered, and not why nothing is opened.
     expect(off.found['mandates: recalled']).toBe(on.found['mandates: recalled']);

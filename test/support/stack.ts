@@ -23,6 +23,7 @@ import {
   type OpenAiStandIn,
 } from '../../scripts/stand-ins';
 import { signallingConnection } from '../../temporal/connection';
+import { deciderFrom } from '../../store/decider';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { findRun } from '../../store/runs';
@@ -281,7 +282,7 @@ export class TestStack {
       defaultModel: 'claude-haiku-4-5',
       prices: () => readPrices(this.pool),
       enforced: { llm: true, e2b: true },
-      mandates: process.env.SPENDLOCK_MANDATES === 'on',
+      mandates: deciderFrom(process.env).decides,
       closing: this.closing.signal,
     };
   }
