@@ -4,12 +4,14 @@ import { formatUsd, parseUsd } from '../../core/money';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
-describe('races', () => {
+describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   let stack: TestStack;
   let apis: TestApi[];
   beforeAll(async () => {
-    stack = await TestStack.start();
-    apis = [await startTestApi(stack), await startTestApi(stack)];
+    stack = await TestStack.start({ worker: false });
+    await stack.startHosted({ SPENDLOCK_MANDATES: mandates });
+    const decides = { mandates: mandates === 'on' };
+    apis = [await startTestApi(stack, decides), await startTestApi(stack, decides)];
   });
   afterAll(async () => {
     for (const api of apis) await api.close();
