@@ -25,6 +25,7 @@ interface Options {
   broken?: BrokenBuildName;
   mandates: boolean;
   beside?: string;
+  only?: FaultName[];
   json: boolean;
 }
 
@@ -61,6 +62,9 @@ async function main(): Promise<void> {
     .option('--mandates', 'processes decide under mandates (docs/decisions/0046), and two APIs are asked: the default')
     .option('--no-mandates', 'only authorities decide (SPENDLOCK_MANDATES=off)')
     .option('--beside <folder>', 'a checkout of another version, whose worker and API run beside those of this one')
+    .addOption(
+      new Option('--only <fault...>', 'inject these faults and no others').choices(faultNames({ mandates: true })),
+    )
     .option('--json', 'the report as one line of JSON', false)
     .addHelpText(
       'after',
@@ -102,7 +106,7 @@ async function run(installation: Installation, options: Options, say: (line: str
   const endMs = Date.now() + minutes * 60_000;
   // Each kind comes before any comes again.
   let deck: FaultName[] = [];
-  const all = (broken === undefined ? undefined : brokenBuilds[broken].faults) ?? faultNames(options);
+  const all = options.only ?? (broken === undefined ? undefined : brokenBuilds[broken].faults) ?? faultNames(options);
   // A build that is broken on purpose has been told by then, for what was broken.
   const isTold = (): boolean =>
     broken !== undefined && checks.violations.some(({ promise }) => brokenBuilds[broken].told.includes(promise));
