@@ -12,7 +12,7 @@ import { roundTripAs } from '../../store/deciding-processes';
 import { asTenant, createPool } from '../../store/pool';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { command, spendlock } from '../support/cli';
-import { mandated as mandatedTenant, type promptAnyhow } from '../support/mandates';
+import { decidedDirectly, mandated as mandatedTenant, type promptAnyhow } from '../support/mandates';
 import { TestStack, until } from '../support/stack';
 
 jest.mock('../../authority/client/promptness', () =>
@@ -331,11 +331,16 @@ describe('under a mandate', () => {
     const operationId = randomUUID();
     expect((await reserve(tenantId, '0.9999', { operationId })).status).toBe(201);
     const waiting = await stack.start({ tenantId, onDenied: 'wait' });
-    await until('it waits', async () => {
-      const { rows } = await stack.admin.query('SELECT FROM copilot_internal.money_waiters WHERE tenant_id = $1', [
-        tenantId,
-      ]);
-      return rows.length === 1;
+    await until('what there is is kept for it', async () => {
+      const kept =
+        'SELECT FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND kept_usd > 0 AND kept_until > clock_timestamp()';
+      return (await stack.admin.query(kept, [tenantId])).rowCount === 1;
+    });
+    // Who comes meanwhile is decided for directly, and does not get it.
+    await until('a newcomer is denied directly', async () => {
+      const before = await decidedDirectly(stack, tenantId);
+      expect((await reserve(tenantId, '0.00005')).status).toBe(429);
+      return (await decidedDirectly(stack, tenantId)) > before;
     });
     expect((await api.call('POST', `/v1/reservations/${operationId}/release`, { body: { tenantId } })).status).toBe(
       200,
