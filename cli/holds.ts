@@ -129,6 +129,7 @@ interface CommitOptions extends Json, Partial<Pick<ReserveOptions, 'resource' | 
   claimToken?: string;
   usage?: unknown;
   confirm?: boolean;
+  reason?: string;
   unreserved?: boolean;
   amount?: string;
 }
@@ -156,7 +157,11 @@ function addEnds(of: Of): void {
     .argument('<usd>', 'what it cost in US dollars', amount)
     .addOption(claimTokenOption())
     .option('--usage <json>', 'what the call used, for the ledger, such as its tokens', jsonValue)
-    .option('--confirm', 'as an operator: it was billed so, although it is 100 times what was granted')
+    .option(
+      '--confirm',
+      'as an operator: it was billed so, although it is 100 times what was granted, or another claimed it',
+    )
+    .option('--reason <words>', 'with --confirm: why, for the audit')
     .option(
       '--unreserved',
       'it was made without a reservation, since nobody answered; for a tenant whose policy is allow',
@@ -175,11 +180,14 @@ function addEnds(of: Of): void {
     `holds commit acme ${someOperation} 0.0173`,
     `holds commit acme ${someOperation} 0.0173 --usage '{"inputTokens": 1200, "outputTokens": 300}'`,
     `holds commit acme ${someOperation} 0.0173 --unreserved --resource llm --model claude-haiku-4-5`,
-    `holds commit acme ${someOperation} 312.40 --confirm`,
+    `holds commit acme ${someOperation} 312.40 --confirm --reason "on the provider's bill"`,
   ).action(async (tenantId: string, operation: string, costUsd: string, options: CommitOptions) => {
-    const { claimToken, usage, confirm, json = false } = options;
+    const { claimToken, usage, confirm, reason, json = false } = options;
     const unreserved = unreservedOf(options);
-    const outcome = { tenantId, costUsd, ...omitUndefined({ claimToken, usage, confirm, unreserved }) };
+    if (reason !== undefined && !confirm)
+      throw new InvalidArgumentError('--reason is of a cost that is confirmed: say --confirm.');
+    const confirmed = confirm ? { confirm, author: author(), ...omitUndefined({ reason }) } : {};
+    const outcome = { tenantId, costUsd, ...confirmed, ...omitUndefined({ claimToken, usage, unreserved }) };
     const answer = await client().commit(operation, outcome);
     show(json, answer, () => `${operation} cost ${usd(costUsd)}.`);
   });

@@ -46,9 +46,12 @@ export interface MoneySpent {
   claimToken?: string;
   /**
    * That it was billed so, where it is above $1 and at least 100 times what was granted, which is refused otherwise
-   * (`cost_unconfirmed`). With a key of an operator or of the administration only.
+   * (`cost_unconfirmed`). With a key of an operator or of the administration only, whose word needs no `claimToken`.
    */
   confirm?: boolean;
+  /** Why it is confirmed, and by whom, for the audit. With `confirm` only. */
+  reason?: string;
+  author?: string;
   /**
    * What the call was, and would have reserved, when it was made without a reservation. Taken from tenants whose policy is
    * `allow`.

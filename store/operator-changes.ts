@@ -209,6 +209,31 @@ export async function noteInAudit(
   await change(pool, { tenantId, by, action, details }, () => Promise.resolve(true));
 }
 
+/** Notes that an operator vouched for what an operation cost, and what it was granted: once, however often the order is repeated. */
+export async function noteConfirmedCost(
+  pool: Pool,
+  {
+    tenantId,
+    by,
+    operationId,
+    costUsd,
+    reason,
+  }: { tenantId: string; by: Operator } & Omit<Adjustment, 'reason'> & WithReason,
+): Promise<void> {
+  const details: Record<string, unknown> = { operationId, costUsd, reason };
+  await change(pool, { tenantId, by, action: 'confirm_cost', details }, async (client) => {
+    const { rows } = await client.query<{ grantedUsd: string }>(
+      `SELECT trim_scale(granted_usd)::text AS "grantedUsd" FROM copilot_internal.reservations r
+       WHERE tenant_id = $1 AND operation_id = $2 AND NOT EXISTS (
+         SELECT FROM copilot_internal.audit_entries
+         WHERE tenant_id = $1 AND action = 'confirm_cost' AND details ->> 'operationId' = r.operation_id::text)`,
+      [tenantId, operationId],
+    );
+    details.grantedUsd = rows[0]?.grantedUsd;
+    return rows[0] && true;
+  });
+}
+
 /** A tenant in a list of them. */
 export interface TenantSummary {
   tenantId: string;

@@ -56,6 +56,7 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
         summary: 'Approve, refuse or answer what is asked',
         tag: 'Approvals',
         access: whoDecides,
+        refuses: ['approval_decided'],
       },
       {
         path: '/v1/approvals/{id}',

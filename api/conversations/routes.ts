@@ -31,7 +31,13 @@ export function conversationRoutes(app: App, dependencies: ApiDependencies): voi
 function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
   app.openapi(
     postRoute(
-      { operationId: 'startConversation', summary: 'Open a conversation', tag: 'Conversations', access: whoSpends },
+      {
+        operationId: 'startConversation',
+        summary: 'Open a conversation',
+        tag: 'Conversations',
+        access: whoSpends,
+        refuses: ['unpriced_model', 'unpriced_sandbox', 'run_lost'],
+      },
       {
         path: '/v1/conversations',
         request: {
@@ -78,6 +84,7 @@ function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
         summary: 'Ask a conversation to end',
         tag: 'Conversations',
         access: whoStops,
+        refuses: ['conversation_ended'],
       },
       {
         path: '/v1/conversations/{id}/close',
@@ -104,6 +111,7 @@ function messages(app: App, dependencies: ApiDependencies): void {
         summary: 'Send a message, and follow its turn if asked to',
         tag: 'Conversations',
         access: whoSpends,
+        refuses: ['conversation_ended'],
       },
       {
         path: '/v1/conversations/{id}/messages',
@@ -146,7 +154,13 @@ function messages(app: App, dependencies: ApiDependencies): void {
   );
   app.openapi(
     postRoute(
-      { operationId: 'interruptTurn', summary: 'Ask a turn to stop', tag: 'Conversations', access: whoStops },
+      {
+        operationId: 'interruptTurn',
+        summary: 'Ask a turn to stop',
+        tag: 'Conversations',
+        access: whoStops,
+        refuses: ['conversation_ended'],
+      },
       {
         path: '/v1/conversations/{id}/interrupt',
         request: { params, body: body(schemas.interruptBody) },

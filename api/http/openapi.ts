@@ -1,5 +1,6 @@
 /** How a route describes itself: what it takes, and every answer that it gives. Its code is held to that by the compiler. */
 import { createRoute, z, type RouteConfig } from '@hono/zod-openapi';
+import { errorCatalogue, type ErrorCode } from '../../core/errors';
 import type { Role } from '../../core/roles';
 import { denialView } from './denials';
 import { pathIdSchema } from './ids';
@@ -59,6 +60,20 @@ interface Named {
 /** The same, and who may use it: `http/access.ts` holds to it. */
 export interface Described extends Named {
   access: readonly Role[];
+  /** Why it says 409 or 422, which few routes do; what any may fail with is its `default`. */
+  refuses?: readonly ErrorCode[];
+}
+
+/** The answers to what is refused for these reasons, by their status. The compiler needs none of them: they are thrown. */
+function refusals(codes: readonly ErrorCode[]): object {
+  const statuses = [...new Set(codes.map((code) => errorCatalogue[code].httpStatus))];
+  return Object.fromEntries(
+    statuses.map((status) => {
+      const ofStatus = codes.filter((code) => errorCatalogue[code].httpStatus === status);
+      const lines = ofStatus.map((code) => `\`${code}\`: ${errorCatalogue[code].action}`);
+      return [status, json(z.object({ ...errorView.shape, error: z.enum(ofStatus) }), lines.join(' '))];
+    }),
+  );
 }
 
 /** How the document has it. */
@@ -74,7 +89,7 @@ export const route = <P extends string, R extends Omit<RouteConfig, 'path'> & { 
     ...named(described),
     'x-roles': described.access,
     security,
-    responses: { ...config.responses, ...failures },
+    responses: { ...config.responses, ...refusals(described.refuses ?? []), ...failures },
     middleware: refuseUnknown(parametersOf(config)),
   });
 
@@ -96,7 +111,11 @@ export const postRoute = <
 >(
   described: Described,
   config: { path: P; request: Q; responses: A },
-) => route(described, { ...config, method: 'post', request: { ...config.request, headers: idempotencyHeader } });
+) =>
+  route(
+    { ...described, refuses: ['idempotency_conflict', 'idempotency_in_progress', ...(described.refuses ?? [])] },
+    { ...config, method: 'post', request: { ...config.request, headers: idempotencyHeader } },
+  );
 
 /**
  * An answer of a medium of its own, piece by piece. Of a name that ends in json, which this is not, `string` keeps the compiler

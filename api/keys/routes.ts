@@ -132,7 +132,13 @@ const ending: Room = (app, dependencies) => {
   );
   app.openapi(
     postRoute(
-      { operationId: 'revokeKey', summary: 'Refuse a key from now on', tag: 'Keys', access: administrationAlone },
+      {
+        operationId: 'revokeKey',
+        summary: 'Refuse a key from now on',
+        tag: 'Keys',
+        access: administrationAlone,
+        refuses: ['last_key'],
+      },
       {
         path: '/v1/keys/{id}/revoke',
         request: { params, body: body(schemas.revokeKeyBody) },

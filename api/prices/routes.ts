@@ -141,7 +141,13 @@ function listing(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
 function addingModels(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
     postRoute(
-      { operationId: 'addPrices', summary: 'Add versions of model prices', tag: 'Prices', access: administrationAlone },
+      {
+        operationId: 'addPrices',
+        summary: 'Add versions of model prices',
+        tag: 'Prices',
+        access: administrationAlone,
+        refuses: ['price_exists'],
+      },
       {
         path: '/v1/prices',
         request: { body: body(addPricesBody) },
@@ -184,6 +190,7 @@ function addingSandboxes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies
         summary: 'Add a version of a sandbox price',
         tag: 'Prices',
         access: administrationAlone,
+        refuses: ['price_exists'],
       },
       {
         path: '/v1/sandbox-prices',

@@ -8,12 +8,12 @@ import { everybody, whoSpends, whoTellsCosts } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { once } from '../http/idempotency';
 import { operationIdSchema } from '../http/ids';
-import { body, denied, json, postRoute, route } from '../http/openapi';
+import { body, denied, json, postRoute, route, type Described } from '../http/openapi';
 import { clientGone, type ApiContext, type ApiEnv } from '../http/request';
 import { tenantQuery } from '../http/schemas';
 import * as schemas from './schemas';
 import * as reservations from './service';
-import { grantNeeded } from './told-costs';
+import { termsOf } from './told-costs';
 
 const params = z.object({ operationId: operationIdSchema });
 
@@ -34,7 +34,13 @@ const whoWaits = (c: ApiContext): { gone: AbortSignal; comesBack: boolean } => (
 export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
     postRoute(
-      { operationId: 'reserve', summary: 'Reserve money for a call', tag: 'Reservations', access: whoSpends },
+      {
+        operationId: 'reserve',
+        summary: 'Reserve money for a call',
+        tag: 'Reservations',
+        access: whoSpends,
+        refuses: ['quota_missing', 'operation_conflict', 'operation_released'],
+      },
       {
         path: '/v1/reservations',
         request: {
@@ -82,6 +88,7 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       ['claim', 'claimReservation', 'Claim a reservation, so that its call may be made'],
       schemas.claimBody,
       json(schemas.claimView, 'Claimed: the call may be made'),
+      { refuses: ['claim_refused'] },
     ),
     (c) =>
       end(c, c.req.valid('param'), c.req.valid('json'), async (key, claimToken) => {
@@ -95,11 +102,15 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       ['commit', 'commitReservation', 'Record what the call cost'],
       schemas.commitBody,
       json(schemas.committedView, 'Recorded'),
-      { example: { costUsd: '0.1834' }, access: whoTellsCosts },
+      {
+        example: { costUsd: '0.1834' },
+        access: whoTellsCosts,
+        refuses: ['claim_refused', 'operation_conflict', 'cost_unconfirmed'],
+      },
     ),
     async (c) => {
       const asked = c.req.valid('json');
-      const needed = grantNeeded(c, asked);
+      const { needed, confirmed } = termsOf(c, asked);
       return end(c, c.req.valid('param'), asked, ({ tenantId, operationId }) => {
         const { costUsd, claimToken, usage, unreserved } = asked;
         const item = {
@@ -108,7 +119,7 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
           ...needed,
           ...omitUndefined({ claimToken, usage: keptUsage(usage) }),
         };
-        return reservations.commit(dependencies, { tenantId, item, unreserved });
+        return reservations.commit(dependencies, { tenantId, item, unreserved, confirmed });
       });
     },
   );
@@ -117,6 +128,7 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       ['release', 'releaseReservation', 'Give back what was granted'],
       schemas.releaseBody,
       json(schemas.releasedView, 'Released'),
+      { refuses: ['claim_refused', 'operation_conflict'] },
     ),
     (c) => {
       const asked = c.req.valid('json');
@@ -133,6 +145,7 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       ['extend', 'extendReservation', 'Hold for longer'],
       schemas.extendBody,
       json(schemas.extendedView, 'Held for longer'),
+      { refuses: ['claim_refused'] },
     ),
     (c) => {
       const asked = c.req.valid('json');
@@ -161,10 +174,14 @@ const ending = <V extends string, S extends z.ZodType, A extends ReturnType<type
   [verb, operationId, summary]: [V, string, string],
   schema: S,
   answer: A,
-  { example, access = whoSpends }: { example?: z.input<S>; access?: readonly Role[] } = {},
+  {
+    example,
+    access = whoSpends,
+    refuses,
+  }: Pick<Described, 'refuses'> & { example?: z.input<S>; access?: readonly Role[] },
 ) =>
   postRoute(
-    { operationId, summary, tag: 'Reservations', access },
+    { operationId, summary, tag: 'Reservations', access, ...omitUndefined({ refuses }) },
     {
       path: `/v1/reservations/{operationId}/${verb}`,
       request: { params, body: body(schema, example) },

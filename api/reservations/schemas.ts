@@ -1,7 +1,7 @@
 /** What the routes of reservations take and give. */
 import { z } from '@hono/zod-openapi';
 import { claimTokenSchema, operationIdSchema, userIdSchema } from '../http/ids';
-import { amount, ofTenant } from '../http/schemas';
+import { amount, author, ofTenant, reason } from '../http/schemas';
 import { plainText } from '../http/text';
 
 /** What a call is for. */
@@ -56,8 +56,10 @@ export const commitBody = z.strictObject({
   }),
   confirm: z.boolean().optional().openapi({
     description:
-      'That the cost was billed so, where it is above $1 and at least 100 times what was granted: refused otherwise (422 `cost_unconfirmed`). With a key of an operator or of the administration only.',
+      'That the cost was billed so, where it is above $1 and at least 100 times what was granted: refused otherwise (422 `cost_unconfirmed`). With a key of an operator or of the administration only, whose word needs no `claimToken`, whatever the cost, and stands in the audit.',
   }),
+  reason: reason.optional().openapi({ description: 'Why it is confirmed, for the audit. With `confirm` only.' }),
+  author,
   unreserved: z
     .strictObject({
       ...request,

@@ -2,6 +2,7 @@
 import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/decided';
+import { noteConfirmedCost } from '../../store/operator-changes';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import {
   claimReservation,
@@ -17,7 +18,7 @@ import { ApiError } from '../http/errors';
 import { omitUndefined } from '../../core/omit-undefined';
 import { nextOf, noSuchReservation, refusalOf } from './refusals';
 import type { CommitBody, GrantView, ReserveBody } from './schemas';
-import { refuseUnconfirmed } from './told-costs';
+import { refuseUnconfirmed, type Confirmation } from './told-costs';
 
 /** How long a release waits for the authority to have left its mark. */
 const releaseTimeoutMs = 5_000;
@@ -93,7 +94,8 @@ export async function claim({ pool }: ApiDependencies, key: OperationKey & { cla
 
 /**
  * Records what a call cost. Answers once Postgres holds it; the balances follow within moments. A call that was made without
- * a reservation is taken on record when the tenant's policy allows such calls.
+ * a reservation is taken on record when the tenant's policy allows such calls. What an operator confirmed is noted; a repeat makes
+ * up for a note that was lost.
  */
 export async function commit(
   dependencies: ApiDependencies,
@@ -101,7 +103,13 @@ export async function commit(
     tenantId,
     item,
     unreserved,
-  }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; unreserved?: CallWithoutGrant | undefined },
+    confirmed,
+  }: {
+    tenantId: string;
+    item: OutcomeItem & { costUsd: bigint };
+    unreserved?: CallWithoutGrant | undefined;
+    confirmed?: Confirmation | undefined;
+  },
 ): Promise<{ operationId: string; status: 'committed' }> {
   const { operationId } = item;
   let before = await dependencies.authority.writeOutcome(tenantId, item);
@@ -109,7 +117,11 @@ export async function commit(
     await recordUnreserved(dependencies, { tenantId, item, request: unreserved });
     before = await dependencies.authority.writeOutcome(tenantId, item);
   }
-  if (before.written || isSameCost(before, item.costUsd)) return { operationId, status: 'committed' };
+  if (before.written || isSameCost(before, item.costUsd)) {
+    const costUsd = formatUsd(item.costUsd);
+    if (confirmed) await noteConfirmedCost(dependencies.pool, { tenantId, operationId, costUsd, ...confirmed });
+    return { operationId, status: 'committed' };
+  }
   throw refusalOf(before, { tenantId, ...item });
 }
 

@@ -1,24 +1,38 @@
 /** Costs that a caller tells of its own calls: what is taken at its word, and what an operator has to confirm. */
 import { confirmedFromTimes, grantNeededAboveUsd } from '../../core/budget/told-costs';
 import { formatUsd, minUsd, parseAmountUsd, type Usd } from '../../core/money';
+import type { Operator } from '../../store/operator';
 import { limitOfCall } from '../../store/outcomes';
 import { refuseUnless, whoSteers } from '../http/access';
-import type { ApiDependencies } from '../http/context';
+import { operatorOf, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import type { ApiContext } from '../http/request';
 import type { CommitBody } from './schemas';
 
-/** What the call has to have been granted, or nothing where an operator confirms its cost, who needs no claim for that. @throws ApiError where the key may confirm none. */
-export function grantNeeded(
+/** Who vouches for a cost, and why. */
+export interface Confirmation {
+  by: Operator;
+  reason?: string | undefined;
+}
+
+/**
+ * What the call has to have been granted; or nothing where an operator confirms its cost, whose word, like his releases and
+ * corrections, needs no claim, whatever the cost, and is noted. @throws ApiError where the key may confirm none.
+ */
+export function termsOf(
   c: ApiContext,
-  { costUsd, confirm = false }: CommitBody,
-): { grantAboveUsd?: Usd; anyClaim?: true } {
+  { costUsd, confirm = false, reason, author }: CommitBody,
+): { needed: { grantAboveUsd?: Usd; anyClaim?: true }; confirmed?: Confirmation } {
   if (confirm) {
     refuseUnless(c, whoSteers, 'Confirming a cost');
-    return { anyClaim: true };
+    return { needed: { anyClaim: true }, confirmed: { by: operatorOf(c.get('caller'), author), reason } };
   }
+  if (reason !== undefined || author !== undefined)
+    throw new ApiError('invalid_request', 'reason, author: are of a cost that is confirmed. Nothing was recorded.', {
+      action: 'Leave them out, or send `"confirm": true` with them.',
+    });
   const grantAboveUsd = grantNeededAboveUsd(parseAmountUsd(costUsd));
-  return grantAboveUsd === undefined ? {} : { grantAboveUsd };
+  return { needed: grantAboveUsd === undefined ? {} : { grantAboveUsd } };
 }
 
 /** Why a cost was not recorded that is far beyond what its call was granted. `kept` says what became of the reservation. */

@@ -17,7 +17,13 @@ import { fileAnswer, sendFile, showTranscript, transcriptView } from './transcri
 export function runRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   app.openapi(
     postRoute(
-      { operationId: 'startRun', summary: 'Start a run', tag: 'Runs', access: whoSpends },
+      {
+        operationId: 'startRun',
+        summary: 'Start a run',
+        tag: 'Runs',
+        access: whoSpends,
+        refuses: ['unpriced_model', 'unpriced_sandbox', 'run_lost'],
+      },
       {
         path: '/v1/runs',
         request: {
@@ -105,7 +111,7 @@ function oneRun(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
   );
   app.openapi(
     postRoute(
-      { operationId: 'cancelRun', summary: 'Ask a run to stop', tag: 'Runs', access: whoStops },
+      { operationId: 'cancelRun', summary: 'Ask a run to stop', tag: 'Runs', access: whoStops, refuses: ['run_ended'] },
       {
         path: '/v1/runs/{id}/cancel',
         request: { params, query: formerTenantQuery, body: optionalBody(schemas.cancelBody) },

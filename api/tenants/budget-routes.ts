@@ -32,6 +32,7 @@ function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order
       ['quotas/remove', 'removeQuota', 'Remove a limit for good'],
       schemas.removeQuotaBody,
       json(schemas.removedQuotaView, 'It binds nobody any more; what was spent stays in the ledger'),
+      { refuses: ['quota_missing'] },
     ),
     (c) => {
       const asked = c.req.valid('json');
@@ -96,6 +97,7 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
       ['topups', 'topUpBudget', 'Lift a limit until its period ends'],
       schemas.topUpBody,
       json(schemas.topUpView, 'The limit is lifted until the period ends'),
+      { refuses: ['quota_missing'] },
     ),
     (c) => {
       const asked = c.req.valid('json');

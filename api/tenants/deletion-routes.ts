@@ -45,7 +45,13 @@ export function deletionRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
   );
   app.openapi(
     postRoute(
-      { operationId: 'deleteTenant', summary: 'Delete a tenant', tag: 'Tenants', access: administrationAlone },
+      {
+        operationId: 'deleteTenant',
+        summary: 'Delete a tenant',
+        tag: 'Tenants',
+        access: administrationAlone,
+        refuses: ['tenant_busy'],
+      },
       {
         path: '/v1/tenants/{id}/delete',
         request: { params, body: body(schemas.deleteTenantBody) },

@@ -99,7 +99,13 @@ export function holdRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenci
   );
   app.openapi(
     postRoute(
-      { operationId: 'releaseHold', summary: 'Release a hold', tag: 'Budgets', access: whoSteers },
+      {
+        operationId: 'releaseHold',
+        summary: 'Release a hold',
+        tag: 'Budgets',
+        access: whoSteers,
+        refuses: ['claim_refused', 'operation_conflict'],
+      },
       {
         path: '/v1/tenants/{id}/holds/{operationId}/release',
         request: { params: params.extend({ operationId: operationIdSchema }), body: body(schemas.releaseHoldBody) },

@@ -51,7 +51,7 @@ export function mandateRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
       ['mandate/recall', 'recallMandate', 'Have the authority take all decisions'],
       schemas.mandateBody,
       json(schemas.orderedMandateView, 'Nothing more is decided directly, until that is allowed again'),
-      { reason: 'A look at the authority alone', author: 'Jo Doe' },
+      { example: { reason: 'A look at the authority alone', author: 'Jo Doe' } },
     ),
     (c) => carryOut(c, 'recalled', { param: c.req.valid('param'), body: c.req.valid('json') }),
   );
@@ -60,7 +60,7 @@ export function mandateRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepende
       ['mandate/allow', 'allowMandate', 'Let those who ask decide again'],
       schemas.mandateBody,
       json(schemas.orderedMandateView, 'The authority may open a mandate again'),
-      { reason: 'All is as it should be', author: 'Jo Doe' },
+      { example: { reason: 'All is as it should be', author: 'Jo Doe' } },
     ),
     (c) => carryOut(c, 'allowed', { param: c.req.valid('param'), body: c.req.valid('json') }),
   );

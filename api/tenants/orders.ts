@@ -1,11 +1,12 @@
 /** An operator's order to a tenant's budget: how its route is described, and how it is carried out once. */
 import type { z } from '@hono/zod-openapi';
+import { omitUndefined } from '../../core/omit-undefined';
 import type { Operator } from '../../store/operator';
 import type { PoolClient } from '../../store/pool';
 import { whoSteers } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
 import { once } from '../http/idempotency';
-import { body, idParam, postRoute, type json } from '../http/openapi';
+import { body, idParam, postRoute, type Described, type json } from '../http/openapi';
 import type { ApiContext } from '../http/request';
 
 export const params = idParam('The tenant');
@@ -43,10 +44,10 @@ export const ordering = <V extends string, S extends z.ZodType, A extends Return
   [verb, operationId, summary]: [V, string, string],
   schema: S,
   answer: A,
-  example?: z.input<S>,
+  { example, refuses }: Pick<Described, 'refuses'> & { example?: z.input<S> } = {},
 ) =>
   postRoute(
-    { operationId, summary, tag: 'Budgets', access: whoSteers },
+    { operationId, summary, tag: 'Budgets', access: whoSteers, ...omitUndefined({ refuses }) },
     {
       path: `/v1/tenants/{id}/${verb}`,
       request: { params, body: body(schema, example) },

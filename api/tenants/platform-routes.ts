@@ -89,6 +89,7 @@ function removalRoute(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): 
         summary: 'Remove a limit of all tenants together for good',
         tag: 'Platform',
         access: administrationAlone,
+        refuses: ['quota_missing'],
       },
       {
         path: '/v1/platform/quotas/remove',

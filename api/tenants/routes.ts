@@ -37,6 +37,7 @@ export function tenantRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
         summary: 'Make a tenant and its first key',
         tag: 'Tenants',
         access: administrationAlone,
+        refuses: ['tenant_exists'],
       },
       {
         path: '/v1/tenants',

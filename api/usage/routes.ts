@@ -178,7 +178,13 @@ const csvFile = (c: ApiContext, { longAnswers }: ApiDependencies, name: string, 
 function quotaChecks(app: App, dependencies: ApiDependencies): void {
   app.openapi(
     postRoute(
-      { operationId: 'checkQuotas', summary: 'Ask whether a call would be granted', tag: 'Usage', access: everybody },
+      {
+        operationId: 'checkQuotas',
+        summary: 'Ask whether a call would be granted',
+        tag: 'Usage',
+        access: everybody,
+        refuses: ['unpriced_model', 'unpriced_sandbox'],
+      },
       {
         path: '/v1/quota-checks',
         request: {

@@ -271,6 +271,12 @@ describe('the command line', () => {
     await answer('holds', 'release', tenantId, lost.operationId, '--reason', 'the process is gone');
     expect(await answer('holds', 'list', tenantId)).toMatchObject({ holds: [] });
     expect(await answer('budget', 'check', tenantId, '--amount', '2.5')).toMatchObject({ allowed: true });
+    const dear = await answer<{ operationId: string }>('holds', 'reserve', tenantId, '0.01');
+    const told = ['holds', 'commit', tenantId, dear.operationId, '1.1'];
+    expect((await spendlock(api, ...told)).err).toContain('cost_unconfirmed');
+    expect((await spendlock(api, ...told, '--reason', 'billed')).status).toBe(2);
+    await answer(...told, '--confirm', '--reason', 'billed');
+    expect((await spendlock(api, 'audit', tenantId)).out).toMatch(/confirm_cost[^]*billed/);
     await answer('budget', 'policy', 'set', tenantId, '--on-unavailable', 'allow');
     const call = ['--unreserved', '--model', 'm', '--kind', 'own.call', '--usage', '{"tokens": 5}'];
     const unasked = ['holds', 'commit', tenantId, randomUUID(), '0.5', ...call];

@@ -188,6 +188,24 @@ describe('the quota of the platform', () => {
     ]);
   });
 
+  test("a told cost beyond its bound leaves another tenant's money", async () => {
+    await setPlatform('10');
+    const [first = '', second = ''] = await tenants(2);
+    const key = await api.keyOf(first, 'agent');
+    const { operationId } = (await reserve(first, '0.01')).body;
+    const told = (costUsd: string): Promise<Answer> =>
+      api.call('POST', `/v1/reservations/${String(operationId)}/commit`, { key, body: { costUsd } });
+    // More than a hundred times its grant, and all of the platform's quota.
+    expect(await told('1000')).toMatchObject({ status: 422, body: { error: 'cost_unconfirmed' } });
+    expect(await platform()).toMatchObject({ spentUsd: '0', reservedUsd: '0.01' });
+    // All that the first does not hold is still there for the second.
+    expect((await reserve(second, '9.99')).status).toBe(201);
+    expect((await reserve(second, '0.01')).status).toBe(429);
+    expect((await told('0.5')).status).toBe(200);
+    await until('the commit is folded', async () => (await stack.books(first)).spentUsd === '0.5');
+    expect(await platform()).toMatchObject({ spentUsd: '0.5', reservedUsd: '9.99' });
+  });
+
   test('decisions of one tenant go on while another holds the platform', async () => {
     await setPlatform('1000');
     const [tenantId = ''] = await tenants(1);

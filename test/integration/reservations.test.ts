@@ -74,6 +74,19 @@ describe('reservations over HTTP', () => {
     expect(await told(tiny.operationId, agent, { costUsd: '1' })).toEqual([200, 'committed']);
     expect(await told(operationId, operator, { costUsd: '2', confirm: true })).toEqual([200, 'committed']);
     expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '4.99', spentUsd: '4.99' });
+    const audit = async (): Promise<object[]> =>
+      (await api.admin.audit.list({ tenantId })).entries.filter(({ action }) => action === 'confirm_cost');
+    const noted = { action: 'confirm_cost', details: { operationId, costUsd: '2', grantedUsd: '0.02' } };
+    expect(await audit()).toMatchObject([noted]);
+    // By the client, of what another claimed, at any cost; once, however often it is sent.
+    const mine = (await reserve(tenantId, '0.02')).body.operationId ?? '';
+    await api.call('POST', `/v1/reservations/${mine}/claim`, { key: agent, body: {} });
+    const word = { tenantId, costUsd: '0.01', confirm: true, reason: 'its token is lost', author: 'ada' };
+    for (let times = 0; times < 2; times += 1) await api.admin.commit(mine, word);
+    const { reason, author, costUsd } = word;
+    const again = { author, details: { operationId: mine, costUsd, grantedUsd: '0.02', reason } };
+    expect(await audit()).toMatchObject([again, noted]);
+    expect(await told(mine, agent, { costUsd: '0.01', reason })).toEqual([400, 'invalid_request']);
   });
 
   test('the cost of a call without a reservation is held against what it would have asked for, and against the limit', async () => {

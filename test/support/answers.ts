@@ -34,7 +34,9 @@ export function answerCheck(description: ApiDescription): AnswerCheck {
     const responses = route?.methods[method.toLowerCase()]?.responses;
     if (!responses) return undefined;
     const name = `${method} ${route.path} ${status}`;
-    const schema = (responses[status] ?? responses.default)?.content?.['application/json']?.schema;
+    // Any route may fail as `default` says. These are of a route's own, and it has to name them.
+    const answer = responses[status] ?? (status === 409 || status === 422 ? undefined : responses.default);
+    const schema = answer?.content?.['application/json']?.schema;
     if (!schema) return `${name}: no such answer of JSON is described`;
     const check = checks.get(schema) ?? ajv.compile({ ...(closed(schema) as object), components });
     checks.set(schema, check);

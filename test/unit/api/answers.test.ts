@@ -41,6 +41,12 @@ describe('an answer is held to its description:', () => {
     expect(misfit('/v1/keys/7', {}, { method: 'POST', status: 200 })).toBe(
       'POST /v1/keys/{id} 200: no such answer of JSON is described',
     );
+    const refused = { error: 'last_key' };
+    expect(misfit('/v1/keys/7', refused, { status: 403 })).toBeUndefined();
+    for (const status of [409, 422])
+      expect(misfit('/v1/keys/7', refused, { status })).toBe(
+        `GET /v1/keys/{id} ${status}: no such answer of JSON is described`,
+      );
   });
 });
 

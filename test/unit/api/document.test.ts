@@ -7,6 +7,7 @@ import Ajv from 'ajv/dist/2020';
 import { createApp } from '../../../api/app';
 import type { ApiDependencies } from '../../../api/http/context';
 import { tags } from '../../../api/http/openapi';
+import { errorCatalogue } from '../../../core/errors';
 import { roles } from '../../../core/roles';
 
 interface Operation {
@@ -35,6 +36,15 @@ function accessTable(operations: readonly Operation[]): string {
     }),
   ].join('\n');
 }
+
+/** Why runs and turns end, which is told of them and answers no request. */
+const runsFailWith = new Set([
+  'unpriced_usage',
+  'run_limit_exceeded',
+  'superseded',
+  'run_cancelled',
+  'turn_interrupted',
+]);
 
 /** Nothing of it is asked for while routes are only described. */
 const described = createApp({ closing: new AbortController().signal } as ApiDependencies);
@@ -106,6 +116,21 @@ describe('in the OpenAPI document', () => {
     rmSync(folder, { recursive: true });
     expect(status).toBe(1);
     expect(stdout).toMatch(/no-empty-servers[^]*operation-operationId/);
+  });
+
+  test('what a route refuses with 409 or 422 is named by its codes, and every such code by a route', () => {
+    const codesOf = ({ responses }: Operation): string[] =>
+      ['409', '422'].flatMap((status) => {
+        const schema = responses[status]?.content?.['application/json']?.schema as
+          { properties: { error: { enum: string[] } } } | undefined;
+        return schema?.properties.error.enum ?? [];
+      });
+    const commit = operations.find(({ operationId }) => operationId === 'commitReservation');
+    expect(commit && codesOf(commit)).toContain('cost_unconfirmed');
+    const named = new Set(operations.flatMap(codesOf));
+    const own = Object.entries(errorCatalogue).filter(([, { httpStatus }]) => httpStatus === 409 || httpStatus === 422);
+    expect(own.map(([code]) => code).filter((code) => !named.has(code) && !runsFailWith.has(code))).toEqual([]);
+    expect([...runsFailWith].filter((code) => named.has(code))).toEqual([]);
   });
 
   test('every operation under /v1 says which roles may use it, administration among them', () => {
