@@ -65,8 +65,10 @@ describe('the rules of a decision', () => {
       expect.arrayContaining(['core/budget/settlement.ts', 'core/money.ts', 'core/budget/quotas.ts']),
     );
     const now = { rulesVersion, hash: hashOf(files) };
+    const before = JSON.parse(readFileSync(noted, 'utf8')) as typeof now;
+    // Raise rulesVersion in core/budget/rules.ts, then have the hash noted: what decides otherwise has another version, always.
+    if (now.hash !== before.hash) expect(now.rulesVersion).toBeGreaterThan(before.rulesVersion);
     if (process.env.SPENDLOCK_WRITE_RULES === 'true') writeFileSync(noted, `${JSON.stringify(now, null, 2)}\n`);
-    // Raise rulesVersion in core/budget/rules.ts, then have the hash noted.
     expect(now).toEqual(JSON.parse(readFileSync(noted, 'utf8')));
   });
 });
