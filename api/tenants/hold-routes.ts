@@ -11,7 +11,7 @@ import { pageOf, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
 import { releasedView } from '../reservations/schemas';
 import { release } from '../reservations/service';
-import { ordering, orders, params } from './orders';
+import { ordering, orders, params, type CarryOut } from './orders';
 import * as schemas from './schemas';
 
 /** A moment in microseconds, and the operation. */
@@ -97,6 +97,12 @@ export function holdRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependenci
       });
     },
   );
+  releasing(app, dependencies, order);
+}
+
+/** An operator's release, also of what another claimed. */
+function releasing(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies, order: CarryOut): void {
+  const { pool } = dependencies;
   app.openapi(
     postRoute(
       {
