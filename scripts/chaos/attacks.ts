@@ -7,6 +7,7 @@ import { conversationWorkflowId, runWorkflowId } from '../../contracts/messages'
 import type { Installation } from './installation';
 import type { Chance } from './random';
 import type { Scene } from './scene';
+import { standingOf } from './standing';
 
 type HistoryEvent = protocol.api.history.v1.IHistoryEvent;
 
@@ -111,22 +112,27 @@ export async function longAnswersUnread(
 
 /** Whatever was silent, everybody is answered soon after Postgres can be reached again. */
 export async function servedAgain(installation: Installation, { tenants, hold }: Scene): Promise<void> {
+  const came = new Map<string, string[]>();
   const isAnswered = async ({ tenantId }: { tenantId: string }): Promise<boolean> => {
     const order = { tenantId, resource: 'e2b', amountUsd: '0.01', ttlSeconds: 2 };
     for (const endMs = Date.now() + servedAgainMs; Date.now() < endMs; await sleep(200)) {
       const body = JSON.stringify({ ...order, operationId: randomUUID() });
       const answer = await call(installation, '/v1/reservations', { key: installation.apiKey, method: 'POST', body });
       if (answer && answer.status < 500) return true;
+      const text = answer ? `${answer.status} ${await answer.text().catch(String)}` : 'no answer';
+      came.set(tenantId, [...(came.get(tenantId) ?? []), text.slice(0, 200)]);
     }
     return false;
   };
   const answered = await Promise.all(tenants.map(isAnswered));
   const without = tenants.filter((_, index) => !answered[index]).map(({ tenantId }) => tenantId);
-  hold(
-    'everybody is served again',
-    without.length === 0,
-    () => `${without.join(', ')}: no answer for ${servedAgainMs} ms`,
+  const told = await Promise.all(
+    without.map(async (tenantId) => {
+      const standing = await standingOf(installation, tenantId).catch(String);
+      return `${tenantId}: no answer for ${servedAgainMs} ms. ${came.get(tenantId)?.join(' | ')}. ${standing}`;
+    }),
   );
+  hold('everybody is served again', without.length === 0, () => told.join('; '));
 }
 
 /** An operator resets a run or a conversation to one of its workflow tasks. */

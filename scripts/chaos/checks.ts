@@ -19,6 +19,7 @@ import {
 import type { Installation } from './installation';
 import type { Load } from './load';
 import type { Hold, Tenant } from './scene';
+import { stateOf } from './standing';
 
 export interface Violation {
   promise: string;
@@ -124,7 +125,7 @@ export class Checks {
     const told = await Promise.all(
       open
         .slice(0, 10)
-        .map(async ({ what, workflowId }) => what + (workflowId === null ? '' : `: ${await this.stateOf(workflowId)}`)),
+        .map(async ({ what, workflowId }) => what + (workflowId === null ? '' : `: ${await stateOf(this.installation, workflowId)}`)),
     );
     this.hold('everything ends', open.length === 0, () => told.join('; '));
     const { alive } = this.installation.e2b.calls();
@@ -151,23 +152,6 @@ export class Checks {
       [workflowId],
     );
     return rows[0]?.status ?? 'absent';
-  }
-
-  /** Where a workflow stands, for whoever looks into why it has not ended. */
-  private async stateOf(workflowId: string): Promise<string> {
-    try {
-      const handle = this.installation.temporal.workflow.getHandle(workflowId);
-      const { status, historyLength, raw } = await handle.describe();
-      const activities = (raw.pendingActivities ?? []).map(
-        ({ activityType, attempt, lastFailure }) =>
-          `${activityType?.name} in attempt ${attempt}${lastFailure?.message ? ` (${lastFailure.message})` : ''}`,
-      );
-      const task = raw.pendingWorkflowTask ? [`a workflow task in attempt ${raw.pendingWorkflowTask.attempt}`] : [];
-      const pending = [...activities, ...task].join(', ') || 'nothing';
-      return `${workflowId} is ${status.name} with ${historyLength} events, ${pending} is pending`;
-    } catch (error) {
-      return `${workflowId}: ${String(error)}`;
-    }
   }
 
   /** What holds once everything has ended. */
