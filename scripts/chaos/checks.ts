@@ -125,7 +125,10 @@ export class Checks {
     const told = await Promise.all(
       open
         .slice(0, 10)
-        .map(async ({ what, workflowId }) => what + (workflowId === null ? '' : `: ${await stateOf(this.installation, workflowId)}`)),
+        .map(
+          async ({ what, workflowId }) =>
+            what + (workflowId === null ? '' : `: ${await stateOf(this.installation, workflowId)}`),
+        ),
     );
     this.hold('everything ends', open.length === 0, () => told.join('; '));
     const { alive } = this.installation.e2b.calls();
