@@ -14,7 +14,7 @@
  */
 import type { BudgetCommand } from '../../core/budget/commands';
 import { processClock, settledWithin, sleepBy, type Clock } from './clock';
-import { isBackPressure, type AuthoritySignals } from './signals';
+import { isBackPressure, isUnanswered, type AuthoritySignals } from './signals';
 
 export interface CoalescerOptions {
   signals: AuthoritySignals;
@@ -38,7 +38,7 @@ const continuingMs = 100;
 const historyBytesMax = 10 * 1024 * 1024;
 /** A signal whose reserves are not answered holds the next one back no longer than this. */
 const answeredMsMax = 1_000;
-/** How often a signal is sent that the server turns away for having too much to do, and the longest pause between. */
+/** How often a signal is sent that the server turns away for having too much to do, or does not answer, and the longest pause between. */
 const attemptsMax = 8;
 const pauseMsMax = 2_000;
 /** How long a signal waits for company: a share of what the last one took to be answered, and no longer than this. */
@@ -228,7 +228,7 @@ export class Coalescer {
         await this.signals.signal(tenantId, commands);
         return;
       } catch (error) {
-        if (attempt >= attemptsMax || !isBackPressure(error)) throw error;
+        if (attempt >= attemptsMax || !(isBackPressure(error) || isUnanswered(error))) throw error;
         // Others need not wait for this tenant's authority.
         this.turns.release();
         await sleepBy(this.clock, Math.min(50 * 2 ** attempt, pauseMsMax) * (0.5 + this.random() / 2));

@@ -19,6 +19,9 @@ export interface AuthoritySignals {
   historyOf(tenantId: string): Promise<{ events: number; bytes: number }>;
 }
 
+/** What Temporal does not answer by then, with the library's own tries of it, is sent anew: others of the tenant wait behind it. */
+const signalMs = 10_000;
+
 export class TemporalSignals implements AuthoritySignals {
   /** Tenants whose authority was running when last signalled. */
   private readonly started = new Set<string>();
@@ -26,7 +29,11 @@ export class TemporalSignals implements AuthoritySignals {
   /** @param options.taskQueue the queue of the authorities. */
   constructor(private readonly options: { client: Client; taskQueue: string }) {}
 
-  async signal(tenantId: string, commands: BudgetCommand[]): Promise<void> {
+  signal(tenantId: string, commands: BudgetCommand[]): Promise<void> {
+    return this.options.client.withDeadline(Date.now() + signalMs, () => this.send(tenantId, commands));
+  }
+
+  private async send(tenantId: string, commands: BudgetCommand[]): Promise<void> {
     if (await this.signalRunning(tenantId, commands)) return;
     const { client, taskQueue } = this.options;
     const options: WorkflowSignalWithStartOptions<[BudgetCommand[]]> & { args: [TenantBudgetInput] } = {
@@ -71,11 +78,22 @@ export class TemporalSignals implements AuthoritySignals {
  * comes as INVALID_ARGUMENT, although trying again is right: the authority continues as new.
  */
 export function isBackPressure(error: unknown): boolean {
-  const cause = error instanceof Error && isGrpcServiceError(error.cause) ? error.cause : error;
-  if (!isGrpcServiceError(cause)) return false;
+  const cause = causeOf(error);
+  if (!cause) return false;
   const resourceExhausted = 8;
   const invalidArgument = 3;
   const code = Number(cause.code);
   if (code === resourceExhausted) return true;
   return code === invalidArgument && /exceed|limit|too many|terminated/i.test(cause.details);
+}
+
+/** Whether the server did not answer in time: the signal may have been taken, and sending it again is harmless. */
+export function isUnanswered(error: unknown): boolean {
+  const deadlineExceeded = 4;
+  return Number(causeOf(error)?.code) === deadlineExceeded;
+}
+
+function causeOf(error: unknown): { code: unknown; details: string } | undefined {
+  const cause = error instanceof Error && isGrpcServiceError(error.cause) ? error.cause : error;
+  return isGrpcServiceError(cause) ? cause : undefined;
 }

@@ -10,6 +10,7 @@ const refusal = (code: number, details = ''): Error =>
 const exhausted = refusal(8, 'namespace rate limit exceeded');
 const tooLong = refusal(3, 'exceeded workflow execution limit for signal events');
 const unavailable = refusal(14, 'connection refused');
+const unanswered = refusal(4, 'Deadline exceeded');
 
 /** What a reserve takes beside its model. */
 const reserveBytes = JSON.stringify(reserve('', '1', { model: '' })).length;
@@ -278,6 +279,7 @@ describe('a signal that Temporal turns away', () => {
   test.each([
     ['a rate limit', exhausted],
     ['a full history', tooLong],
+    ['want of an answer in time', unanswered],
   ])('for %s is sent again after pauses that double, before what came after it', async (_, refused) => {
     const { play, signals, told } = scene({ refusals: [refused, refused, refused] });
     await play('0 reserve a | 50 release a');
