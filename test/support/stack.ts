@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Client, Connection, ScheduleNotFoundError, WorkflowFailedError } from '@temporalio/client';
 import type { FaultPoint } from '../../activities/budget/paid-calls';
+import { isBackPressure } from '../../authority/client/signals';
 import type { ProcessDependencies } from '../../api/http/context';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { showRun } from '../../api/runs/service';
@@ -229,15 +230,25 @@ export class TestStack {
     );
   }
 
-  /** Signals a tenant's authority past the API. */
+  /** Signals a tenant's authority past the API: again where the server turns it away, as it does while one continues as new. */
   async signal(tenantId: string, commands: BudgetCommand[]): Promise<void> {
-    await this.temporal.workflow.signalWithStart('tenantBudget', {
-      workflowId: budgetWorkflowId(tenantId),
-      taskQueue: taskQueues(this.prefix).budget,
-      args: [{ tenantId }],
-      signal: budgetCommandsSignal,
-      signalArgs: [commands],
-    });
+    const send = (): Promise<unknown> =>
+      this.temporal.workflow.signalWithStart('tenantBudget', {
+        workflowId: budgetWorkflowId(tenantId),
+        taskQueue: taskQueues(this.prefix).budget,
+        args: [{ tenantId }],
+        signal: budgetCommandsSignal,
+        signalArgs: [commands],
+      });
+    await until('the server takes a signal', () =>
+      send().then(
+        () => true,
+        (error: unknown) => {
+          if (!isBackPressure(error)) throw error;
+          return false;
+        },
+      ),
+    );
   }
 
   /** Waits until a workflow has nothing under way: only a timer or a message can make it go on. */
