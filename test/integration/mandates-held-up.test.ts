@@ -139,6 +139,39 @@ describe('processes under a mandate', () => {
     }
   });
 
+  test('a connection that takes long to be made is there for who comes next', async () => {
+    const tenantId = await mandated('10');
+    const url = new URL(stack.database.appUrl);
+    const proxy = await startDatabaseProxy(Number(url.port));
+    url.port = String(proxy.port);
+    const pool = createPool(url.toString());
+    const behind = await startTestApi(stack, { mandates: true, pool });
+    const connections = async (): Promise<number> =>
+      (
+        await stack.admin.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'spendlock-decisions ${process.pid}%'`,
+        )
+      ).rowCount ?? 0;
+    try {
+      const before = await connections();
+      // Each packet takes 0.4 s, and nobody waits for more than half a second.
+      proxy.set('slow');
+      const asked = reserve(tenantId, '0.01', { at: behind });
+      await until('it is made', async () => (await connections()) > before);
+      proxy.set('pass');
+      await asked;
+      const decided = await decidedDirectly(stack, tenantId);
+      await until('it decides', async () => {
+        await reserve(tenantId, '0.01', { at: behind });
+        return (await decidedDirectly(stack, tenantId)) > decided;
+      });
+    } finally {
+      await behind.close();
+      await pool.end();
+      await proxy.close();
+    }
+  });
+
   test('a recording that stands still holds its tenant for little more than a second', async () => {
     const tenantId = await stack.tenant('10');
     const url = new URL(stack.database.appUrl);
