@@ -90,6 +90,8 @@ export interface ModelReply {
 export interface LlmActivities {
   /** Bounds the prompt's tokens, or has them counted (free), and prices the call. */
   prepareModelCall(request: PrepareModelCall): Promise<ModelCallPlan>;
+  /** The same as a local activity, where no provider has to be asked; null where one has to. */
+  prepareQuickly(request: PrepareModelCall): Promise<ModelCallPlan | null>;
   /** The paid call: claims, streams, keeps what came. */
   callModel(request: CallModel): Promise<ModelReply>;
   /** Counts and prices the call that sums older messages up. */

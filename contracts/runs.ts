@@ -48,6 +48,12 @@ export interface RunActivities {
     runId: string;
     openingStep: number;
   }): Promise<{ turnId: string; openingStep: number } | null>;
+  /** The same as a local activity. */
+  beginTurnQuickly(request: {
+    tenantId: string;
+    runId: string;
+    openingStep: number;
+  }): Promise<{ begun: { turnId: string; openingStep: number } | null }>;
   /** Ends a turn in Postgres. A repeat changes nothing. */
   endTurn(request: {
     tenantId: string;

@@ -47,14 +47,15 @@ export async function addTurn(
 
 /**
  * Takes the oldest queued turn, or again the one that runs: its message becomes part of the transcript, under a step number
- * of its own, behind all that was said: a workflow that was reset may have counted less. Undefined when none waits.
+ * of its own, behind all that was said: a workflow that was reset may have counted less. Undefined when none waits. Waits no longer than
+ * `lockMs` for each lock, where that is given.
  */
 export async function beginTurn(
   pool: Pool,
   { tenantId, runId }: RunKey,
-  { openingStep, attachment }: { openingStep: number; attachment: string },
+  { openingStep, attachment, lockMs }: { openingStep: number; attachment: string; lockMs?: number | undefined },
 ): Promise<{ turnId: string; openingStep: number } | undefined> {
-  return asTenant(pool, tenantId, async (client) => {
+  const take = async (client: PoolClient): Promise<{ turnId: string; openingStep: number } | undefined> => {
     await lockRun(client, runId);
     const { rows } = await client.query<{ turnId: string; openingStep: number; message: string; number: number }>(
       `UPDATE copilot_internal.turns SET status = 'running', started_at = coalesce(started_at, clock_timestamp()),
@@ -78,7 +79,8 @@ export async function beginTurn(
     const data = { turnId: turn.turnId, number: turn.number };
     await appendRunEvent(client, runId, { key: `turn-${turn.turnId}`, type: 'turn.started', data });
     return { turnId: turn.turnId, openingStep: turn.openingStep };
-  });
+  };
+  return asTenant(pool, tenantId, take, lockMs === undefined ? {} : { settings: { lock_timeout: String(lockMs) } });
 }
 
 /** Ends a turn, once, and appends the event that tells of it. */

@@ -53,12 +53,13 @@ export function activitiesOf({
   const { config, log, atPoint } = options;
   const { codeLanguages } = config;
   const prices = () => readPrices(pool);
-  const paidCalls = new PaidCalls({ pool, coalescer, log, atPoint });
+  const direct = decisions?.direct;
+  const paidCalls = new PaidCalls({ pool, coalescer, direct, log, atPoint });
   const feed = new ReplyFeed({ pool, log });
   const providers = modelProviders(config.models);
   return {
     runs: {
-      ...createBudgetActivities({ pool, coalescer, replies, direct: decisions?.direct, log }),
+      ...createBudgetActivities({ pool, coalescer, replies, direct, log }),
       ...createLlmActivities({
         pool,
         providers,

@@ -108,9 +108,9 @@ export function budgetForOwnWorker({
     signals: new TemporalSignals({ client, taskQueue: taskQueues(taskQueuePrefix).budget }),
   });
   const replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log });
-  const paidCalls = new PaidCalls({ pool, coalescer, log });
   const { enforced, decides } = deciderFrom(environment);
   const decisions = decides ? directDecisions({ pool, enforced, coalescer, log }) : undefined;
+  const paidCalls = new PaidCalls({ pool, coalescer, direct: decisions?.direct, log });
   return {
     ready: () => looked,
     activities: createBudgetActivities({ pool, coalescer, replies, direct: decisions?.direct, log }),

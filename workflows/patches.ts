@@ -84,6 +84,12 @@ export const patches = {
     since: '0.1.0',
     change: 'A step that is denied for what others hold waits some seconds for that before it fails.',
   },
+  'within-the-task': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change:
+      'A message is taken, a call planned and what was bought read back within the workflow task that needs it, and by an activity only where that takes longer.',
+  },
 } as const;
 
 export type PatchId = keyof typeof patches;

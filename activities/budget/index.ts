@@ -1,7 +1,7 @@
 /** The run's side of the budget: reserve, commit, release, and the reading back at its end. */
 import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { context, propagation } from '@opentelemetry/api';
-import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import type { Logger } from '../../telemetry/log';
 import { parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/decided';
@@ -35,6 +35,7 @@ export function createBudgetActivities({
   direct,
   log,
 }: BudgetDependencies): BudgetActivities {
+  const decideOrSend = decidingBy({ direct, coalescer });
   return {
     async reserveQuickly({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer | null> {
       const command: ReserveCommand = { type: 'reserve', ...request, ...traceContext(ownWorkflow(request)) };
@@ -69,14 +70,14 @@ export function createBudgetActivities({
 
     async commit({ tenantId, operationId }: OperationRef): Promise<AttemptEnd> {
       const found = await findOperation(pool, { tenantId, operationId });
-      await coalescer.send(tenantId, { type: found?.claimed ? 'commit' : 'release', operationId, ...traceContext() });
+      await decideOrSend(tenantId, { type: found?.claimed ? 'commit' : 'release', operationId, ...traceContext() });
       if (!found?.claimed) return { outcome: 'not_called', costUsd: '0' };
       if (!found.outcome) return { outcome: 'unknown', ...(found.result == null ? {} : { result: found.result }) };
       return { outcome: found.outcome, costUsd: found.outcomeUsd ?? '0', result: found.result };
     },
 
     async release({ tenantId, operationId }: OperationRef): Promise<void> {
-      await coalescer.send(tenantId, { type: 'release', operationId, ...traceContext() });
+      await decideOrSend(tenantId, { type: 'release', operationId, ...traceContext() });
     },
 
     async awaitMoney({ quota, retryAfterSeconds, neededUsd, wantedUsd, ...waiter }) {
@@ -98,22 +99,38 @@ export function createBudgetActivities({
 
     endWaiting: (waiter) => removeWaiter(pool, { ...waiter, executionId: executionId() }),
 
+    async settleQuickly({ tenantId, operationIds }): Promise<string[]> {
+      const unsettled = await findUnsettled(pool, { tenantId, operationIds });
+      if (unsettled.length === 0 || !direct) return unsettled;
+      const decided = await Promise.all(endingOf(unsettled).map((command) => direct.decide(tenantId, command)));
+      return decided.every(Boolean) ? findUnsettled(pool, { tenantId, operationIds: unsettled }) : unsettled;
+    },
+
     async confirmSettled({ tenantId, operationIds }): Promise<void> {
       for (let waitMs = 5; ; waitMs = Math.min(waitMs * 2, 1_000)) {
         const unsettled = await findUnsettled(pool, { tenantId, operationIds });
         if (unsettled.length === 0) return;
         Context.current().heartbeat(unsettled.length);
-        // A commit ends what was decided; the release after it leaves a tombstone for what never was.
-        const commands = unsettled.flatMap((operationId) => [
-          { type: 'commit' as const, operationId },
-          { type: 'release' as const, operationId },
-        ]);
-        await Promise.all(commands.map((command) => coalescer.send(tenantId, command)));
+        await Promise.all(endingOf(unsettled).map((command) => decideOrSend(tenantId, command)));
         await Context.current().sleep(waitMs);
       }
     },
   };
 }
+
+/** Has a command decided: here, under the tenant's mandate, or by its authority. */
+const decidingBy =
+  ({ direct, coalescer }: Pick<BudgetDependencies, 'direct' | 'coalescer'>) =>
+  async (tenantId: string, command: BudgetCommand): Promise<void> => {
+    if (!(await direct?.decide(tenantId, command))) await coalescer.send(tenantId, command);
+  };
+
+/** A commit ends what was decided; the release after it leaves a tombstone for what never was. */
+const endingOf = (operationIds: readonly string[]): BudgetCommand[] =>
+  operationIds.flatMap((operationId) => [
+    { type: 'commit' as const, operationId },
+    { type: 'release' as const, operationId },
+  ]);
 
 /** Which execution of its workflow asks: one that was reset has another. */
 const executionId = (): string | undefined => Context.current().info.workflowExecution?.runId;

@@ -13,6 +13,7 @@ import { inSpan } from '../../telemetry/spans';
 import { failure } from '../failures';
 import { activityMsLeft, mayPass, noteBeginning, patiently } from '../own-time';
 import type { Coalescer } from '../../authority/client/coalescer';
+import type { DirectDecisions } from '../../authority/client/direct-decisions';
 
 /** Moments at which tests stop, kill or delay a worker. */
 export type FaultPoint =
@@ -28,6 +29,8 @@ export type FaultPoint =
 export interface PaidCallsDependencies {
   pool: Pool;
   coalescer: Coalescer;
+  /** Absent where only authorities decide. */
+  direct?: DirectDecisions | undefined;
   log: Logger;
   atPoint?: ((point: FaultPoint) => Promise<void> | void) | undefined;
 }
@@ -89,7 +92,8 @@ export class PaidCalls {
 
   /**
    * Writes the outcome and, in the same transaction, what `alongside` writes, also when the reservation has ended meanwhile: what
-   * was paid for is kept, and the money is put right. The authority learns of it soon. While Postgres is away it is tried until
+   * was paid for is kept, and the money is put right. The next decision
+   * of the tenant folds it in: this process's under a mandate, or its authority's, which learns of it soon. While Postgres is away it is tried until
    * the activity's time is over.
    * @throws ApplicationFailure `internal` when what `alongside` writes is refused; the money is put right even then.
    */
@@ -98,7 +102,7 @@ export class PaidCalls {
     outcome: NewOutcome | UnpricedOutcome,
     alongside?: Alongside,
   ): Promise<void> {
-    const { pool, coalescer, log } = this.dependencies;
+    const { pool, coalescer, direct, log } = this.dependencies;
     const { tenantId, operationId } = operation;
     const write = (outcome: NewOutcome | UnpricedOutcome, beside?: Alongside): Promise<void> =>
       asTenant(pool, tenantId, async (client, commitWith) => {
@@ -131,9 +135,13 @@ export class PaidCalls {
       }
     });
     // The run does not wait for this, and reads it back at its end.
-    coalescer
-      .sendLazily(tenantId, { type: 'commit', operationId })
-      .catch((error: unknown) => log.warn({ tenantId, operationId, error }, 'a commit could not be sent yet'));
+    const commit = (): void =>
+      void coalescer
+        .sendLazily(tenantId, { type: 'commit', operationId })
+        .catch((error: unknown) => log.warn({ tenantId, operationId, error }, 'a commit could not be sent yet'));
+    // What has no outcome is ended by its commit, and by no look.
+    if (direct && outcome.billed !== 'unknown') direct.look(tenantId, commit);
+    else commit();
   }
 
   /** Gives up a reservation that was granted and is not needed: nothing was claimed. The authority learns of it soon. */

@@ -26,14 +26,21 @@ export type { LlmDependencies } from './paid-call';
 
 export function createLlmActivities(dependencies: LlmDependencies): LlmActivities {
   return {
-    prepareModelCall: (request) => prepareModelCall(dependencies, request),
+    // Only a plan that may not ask a provider can come to nothing.
+    prepareModelCall: async (request) => (await prepareModelCall(dependencies, request, true)) as ModelCallPlan,
+    prepareQuickly: async (request) => (await prepareModelCall(dependencies, request, false)) ?? null,
     callModel: (request) => withHeartbeats(() => callModel(dependencies, request)),
     prepareCompaction: (request) => prepareCompaction(dependencies, request),
     compactContext: (request) => withHeartbeats(() => compactContext(dependencies, request)),
   };
 }
 
-async function prepareModelCall(dependencies: LlmDependencies, request: PrepareModelCall): Promise<ModelCallPlan> {
+/** Undefined where a provider would have to be asked and must not be. */
+async function prepareModelCall(
+  dependencies: LlmDependencies,
+  request: PrepareModelCall,
+  mayCount: boolean,
+): Promise<ModelCallPlan | undefined> {
   const { pool, codeLanguages } = dependencies;
   const { tenantId, runId, step, model, maxOutputTokens, inputTokens, compact = false, count = false } = request;
   const known = step === undefined ? undefined : await stepOnRecord(pool, { tenantId, runId, step });
@@ -41,7 +48,7 @@ async function prepareModelCall(dependencies: LlmDependencies, request: PrepareM
     const nothing = { priceVersion: '', inputTokens: 0, maxOutputTokens, amountUsd: '0', minimumUsd: '0' };
     return { model, ...nothing, bought: known };
   }
-  const planFor = async (): Promise<ModelCallPlan> => {
+  const planFor = async (): Promise<ModelCallPlan | undefined> => {
     if (inputTokens !== undefined) return planCall(dependencies, { model, maxOutputTokens, prompt: inputTokens });
     const [context, bound] = await Promise.all([
       readContext(pool, request),
@@ -54,7 +61,9 @@ async function prepareModelCall(dependencies: LlmDependencies, request: PrepareM
       maxOutputTokens,
       prompt,
       bound: bound && { ...bound, tokensMax },
+      mayCount,
     });
+    if (!plan) return undefined;
     const compaction = compact ? await findCompaction(dependencies, { context, plan }) : undefined;
     if (compaction === 'shortened') return planFor();
     return { ...plan, ...(compaction ? { compaction } : {}) };

@@ -78,12 +78,25 @@ export function providerOf({ providers }: Market, { provider, model }: ModelPric
   );
 }
 
+interface PlannedCall {
+  model: string;
+  maxOutputTokens: number;
+  prompt: Prompt | number;
+  bound?: Bound | undefined;
+}
+
 /** Prices a call. Without a bound its prompt is counted; one that was counted before, by the number, is priced anew. */
+export async function planCall(market: Market, call: PlannedCall): Promise<ModelCallPlan>;
+/** Undefined where its provider would have to count and must not be asked. */
 export async function planCall(
   market: Market,
-  call: { model: string; maxOutputTokens: number; prompt: Prompt | number; bound?: Bound | undefined },
-): Promise<ModelCallPlan> {
-  const { model, prompt, bound } = call;
+  call: PlannedCall & { mayCount: boolean },
+): Promise<ModelCallPlan | undefined>;
+export async function planCall(
+  market: Market,
+  call: PlannedCall & { mayCount?: boolean },
+): Promise<ModelCallPlan | undefined> {
+  const { model, prompt, bound, mayCount = true } = call;
   const { models } = await market.prices();
   let provider: ModelProvider | undefined;
   try {
@@ -95,6 +108,7 @@ export async function planCall(
     const { tokens, roughTokens } = boundPrompt(prompt, price, bound?.base);
     const bounded = { ...priced(tokens), isBound: true as const };
     if (bound && suffices({ ...bounded, roughTokens }, price, bound)) return bounded;
+    if (!mayCount) return undefined;
     const counted = await countOf(provider, model, prompt);
     return counted === undefined ? bounded : priced(counted);
   } catch (error) {

@@ -29,8 +29,16 @@ export interface RunDependencies {
   log: Logger;
 }
 
+/** What else a workflow is told waits while it asks within its task: it does not do so for somebody's lock. */
+const quickLockMs = 100;
+
 export function createRunActivities({ pool, coalescer, feed, log }: RunDependencies): RunActivities {
   return {
+    beginTurn: (message) => takeTurn({ pool, feed, log }, message),
+    beginTurnQuickly: async (message) => ({
+      begun: await takeTurn({ pool, feed, log }, message, quickLockMs),
+    }),
+
     async endRun({ tenantId, runId, status, failure }) {
       const answer = status === 'completed' ? await lastText(pool, { tenantId, runId }) : undefined;
       await endRun(pool, { tenantId, runId }, { status, answer, failure });
@@ -38,22 +46,6 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
       log.info({ tenantId, runId, status, code: failure?.code }, 'a run ended');
       feed.tell(runId);
       return costSoFar(pool, { tenantId, runId });
-    },
-
-    async beginTurn({ openingStep, ...key }) {
-      const run = await findRun(pool, key);
-      // Nobody can send it a message any more: waiting for one would be for good.
-      if (run?.type !== 'conversation')
-        throw failure('not_found', `There is no conversation ${JSON.stringify(key.runId)} on record.`);
-      if (run.status !== 'running')
-        throw failure('conversation_ended', `The conversation ${key.runId} has ended on record: no turn was begun.`);
-      const attachment = attachmentLine(run.fileName);
-      const turn = await beginTurn(pool, key, { openingStep, attachment });
-      if (turn) {
-        log.info({ tenantId: key.tenantId, runId: key.runId, turnId: turn.turnId }, 'a turn began');
-        feed.tell(key.runId);
-      }
-      return turn ?? null;
     },
 
     async endTurn({ tenantId, runId, ...turn }) {
@@ -116,6 +108,26 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
     withdrawApprovals: (key) => withdrawApprovals(pool, key),
     nextTask: () => Promise.resolve(),
   };
+}
+
+async function takeTurn(
+  { pool, feed, log }: Pick<RunDependencies, 'pool' | 'feed' | 'log'>,
+  { openingStep, ...key }: Parameters<RunActivities['beginTurn']>[0],
+  lockMs?: number,
+): ReturnType<RunActivities['beginTurn']> {
+  const run = await findRun(pool, key);
+  // Nobody can send it a message any more: waiting for one would be for good.
+  if (run?.type !== 'conversation')
+    throw failure('not_found', `There is no conversation ${JSON.stringify(key.runId)} on record.`);
+  if (run.status !== 'running')
+    throw failure('conversation_ended', `The conversation ${key.runId} has ended on record: no turn was begun.`);
+  const attachment = attachmentLine(run.fileName);
+  const turn = await beginTurn(pool, key, { openingStep, attachment, lockMs });
+  if (turn) {
+    log.info({ tenantId: key.tenantId, runId: key.runId, turnId: turn.turnId }, 'a turn began');
+    feed.tell(key.runId);
+  }
+  return turn ?? null;
 }
 
 /** What the workflow shows on its page: what all has cost, and single steps that it does not know. */

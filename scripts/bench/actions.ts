@@ -48,6 +48,7 @@ export async function measureActions(
     config: workerConfig({
       DATABASE_URL: databaseUrl,
       TEMPORAL_ADDRESS: temporalAddress,
+      SPENDLOCK_MANDATES: process.env.SPENDLOCK_MANDATES,
       ANTHROPIC_API_KEY: 'stand-in',
       ANTHROPIC_BASE_URL: anthropic.url,
       E2B_API_KEY: 'stand-in',

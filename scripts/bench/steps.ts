@@ -41,6 +41,7 @@ export async function measureSteps(
       TEMPORAL_ADDRESS: temporalAddress,
       SPENDLOCK_TASK_QUEUES: 'runs,budget',
       SPENDLOCK_TASK_QUEUE_PREFIX: taskQueuePrefix,
+      SPENDLOCK_MANDATES: process.env.SPENDLOCK_MANDATES,
       ANTHROPIC_API_KEY: 'none',
     }),
     log: createLog({ name: 'bench', level: 'warn' }),

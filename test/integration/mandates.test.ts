@@ -88,6 +88,23 @@ describe('under a mandate', () => {
     expect(await mandateOf(tenantId)).toMatchObject({ left: false, needed: false });
   });
 
+  test('the costs of a run’s steps are recorded by its own process’s decisions, without a signal', async () => {
+    const tenantId = await mandated('10');
+    const [signalsBefore, before] = [await signalsOf(tenantId), await mandateOf(tenantId)];
+    stack.anthropic.knobs.replies = [{ text: 'One.' }, { text: 'Two.' }, { text: 'Three.' }];
+    for (let count = 1; count <= 3; count += 1) {
+      const { runId } = await stack.run({ tenantId });
+      const { rows } = await stack.admin.query(
+        'SELECT status, settlement FROM copilot_internal.reservations WHERE run_id = $1',
+        [runId],
+      );
+      expect(rows).toEqual([{ status: 'committed', settlement: 'actual' }]);
+    }
+    expect(await mandateOf(tenantId)).toMatchObject({ granted: Number(before?.granted) + 3 });
+    // It may be told of what runs out earlier than it knew, once.
+    expect((await signalsOf(tenantId)) - signalsBefore).toBeLessThanOrEqual(1);
+  });
+
   test('a cost that was told just now is corrected at once', async () => {
     const tenantId = await mandated('10');
     const before = await stack.books(tenantId);

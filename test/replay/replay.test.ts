@@ -73,6 +73,8 @@ describe('recorded histories', () => {
     ['run-model-refused.agentRun', patchMark('refusals')],
     ['run-held-back.agentRun', patchMark('holds-waited-for')],
     ['talk-held-back.conversation', patchMark('holds-waited-for')],
+    ['run-within.agentRun', patchMark('within-the-task')],
+    ['talk-within.conversation', patchMark('within-the-task')],
     ['ended-cancelled.agentRun', 'workflowExecutionCanceledEventAttributes'],
     ...['agentRun', 'conversation', 'tenantBudget', 'lookAfter'].map((type) => [
       `nonsense.${type}`,

@@ -28,6 +28,7 @@ import { failureOf, failureWith, isCancellation } from '../failures';
 import type { AgentRunInput } from '../../contracts/messages';
 import { toolNames } from '../../core/agent/tools';
 import { isPatched } from '../patches';
+import { orNull, withinTheTask } from '../within-the-task';
 import type { SandboxSession } from './sandbox-session';
 import type { TimeLimit } from './time-limit';
 import type { PaidStep } from '../budget/paid-step';
@@ -163,7 +164,9 @@ export class AgentLoop {
     show(step, 'preparing a model call');
     const request = { ...this.request(model), step };
     const compact = input.compact === true && step >= this.compactFromStep;
-    const plan = await this.llm.free.prepareModelCall({ ...request, ...(compact ? { compact } : {}) });
+    const asked = { ...request, ...(compact ? { compact } : {}) };
+    const quick = isPatched('within-the-task') ? await orNull(this.llm.quick.prepareQuickly(asked)) : null;
+    const plan = quick ?? (await this.llm.free.prepareModelCall(asked));
     if (!plan.compaction || isPatched('held-before-compacted')) return plan;
     await this.compact(step, model, plan.compaction, { maxAttempts: 2 });
     return this.llm.free.prepareModelCall(request);
@@ -273,8 +276,13 @@ const paidCall = (kind: string, step: number, plan: ModelCallPlan): PaidStep => 
   model: plan.model,
 });
 
-function llmActivities(taskQueue: string): { free: LlmActivities; paid: ActivityInterfaceFor<LlmActivities> } {
+function llmActivities(taskQueue: string): {
+  quick: Pick<LlmActivities, 'prepareQuickly'>;
+  free: LlmActivities;
+  paid: ActivityInterfaceFor<LlmActivities>;
+} {
   return {
+    quick: withinTheTask<LlmActivities>(),
     free: proxyActivities<LlmActivities>({
       taskQueue,
       startToCloseTimeout: '60 seconds',

@@ -37,6 +37,7 @@ import {
   type ConversationInput,
 } from '../../contracts/messages';
 import { isPatched } from '../patches';
+import { orNull, withinTheTask } from '../within-the-task';
 import { RunPage, showOn } from './run-page';
 import { SandboxSession } from './sandbox-session';
 import { TimeLimit } from './time-limit';
@@ -77,6 +78,7 @@ class Conversation {
   private readonly sandbox: SandboxSession;
   private readonly loop: AgentLoop;
   private readonly ledger: RunActivities;
+  private readonly quick = withinTheTask<Pick<RunActivities, 'beginTurnQuickly'>>();
   private readonly key: { tenantId: string; runId: string };
 
   constructor(
@@ -187,7 +189,7 @@ class Conversation {
   private async takeMessage(): Promise<void> {
     // Whoever rings from now on may have come too late for this look.
     this.rung = false;
-    const begun = await this.ledger.beginTurn({ ...this.key, openingStep: this.step + 1 });
+    const begun = await this.beginTurn({ ...this.key, openingStep: this.step + 1 });
     if (!begun) return;
     this.step = begun.openingStep;
     this.interrupted = begun.turnId === this.toInterrupt;
@@ -199,6 +201,11 @@ class Conversation {
     };
     this.rung = true;
     this.page.holding(true);
+  }
+
+  private async beginTurn(message: Parameters<RunActivities['beginTurn']>[0]): ReturnType<RunActivities['beginTurn']> {
+    const taken = isPatched('within-the-task') ? await orNull(this.quick.beginTurnQuickly(message)) : null;
+    return taken ? taken.begun : this.ledger.beginTurn(message);
   }
 
   /** Takes a turn to its end, or to where this execution is full. */

@@ -16,7 +16,6 @@ import {
   CancellationScope,
   condition,
   proxyActivities,
-  proxyLocalActivities,
   setHandler,
   sleep,
   uuid4,
@@ -28,9 +27,10 @@ import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
-import { failureOf, failureWith, isCancellation, quotaExceeded, unlessMistake } from '../failures';
+import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
 import { moneyFreedSignal } from '../../contracts/messages';
 import { isPatched } from '../patches';
+import { orNull, withinTheTask } from '../within-the-task';
 import { Patience, type Denial } from './patience';
 import { requestOf, type BudgetScope, type Grant, type PaidStep } from './paid-step';
 import type { StepLine } from './step-line';
@@ -66,9 +66,9 @@ export class Budget {
   private readonly operationIds: string[] = [];
   /** What each attempt may have cost at most, until its cost is known. */
   private readonly heldUsd = new Map<string, Usd>();
-  private readonly activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly'>;
+  private readonly activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly' | 'settleQuickly'>;
   private readonly patient: ActivityInterfaceFor<Pick<BudgetActivities, 'reserve'>>;
-  private readonly quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly'>>;
+  private readonly quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly' | 'settleQuickly'>>;
 
   constructor(private readonly scope: BudgetScope) {
     const { taskQueue } = workflowInfo();
@@ -80,10 +80,7 @@ export class Budget {
       ...(unavailable ? { scheduleToCloseTimeout: unavailable.afterMs } : {}),
       retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
     });
-    this.quick = proxyLocalActivities<BudgetActivities>({
-      startToCloseTimeout: '2 seconds',
-      retry: { maximumAttempts: 1 },
-    });
+    this.quick = withinTheTask<BudgetActivities>();
     this.activities = proxyActivities<BudgetActivities>({
       taskQueue,
       startToCloseTimeout: '60 seconds',
@@ -153,7 +150,12 @@ export class Budget {
     const operationIds = this.operationIds.splice(0).filter((operationId) => !stayOpen.includes(operationId));
     this.operationIds.push(...stayOpen);
     if (operationIds.length === 0) return;
-    await CancellationScope.nonCancellable(() => this.activities.confirmSettled({ tenantId, operationIds }));
+    await CancellationScope.nonCancellable(async () => {
+      const left = isPatched('within-the-task')
+        ? ((await orNull(this.quick.settleQuickly({ tenantId, operationIds }))) ?? operationIds)
+        : operationIds;
+      if (left.length > 0) await this.activities.confirmSettled({ tenantId, operationIds: left });
+    });
   }
 
   /** A grant for one attempt; a step that waits asks for as long as it is denied. */
@@ -258,12 +260,7 @@ export class Budget {
    */
   private async answerTo(request: ReserveRequest): Promise<ReserveAnswer> {
     const summary = `$${request.amountUsd} for ${request.kind}`;
-    const answer = await this.quick.reserveQuickly
-      .executeWithOptions({ summary }, [request])
-      .catch((error: unknown) => {
-        if (isCancellation(error)) throw error;
-        return unlessMistake(error);
-      });
+    const answer = await orNull(this.quick.reserveQuickly.executeWithOptions({ summary }, [request]));
     if (answer) return answer;
     return this.patient.reserve.executeWithOptions({ summary }, [request]).catch((error: unknown) => {
       if (isCancellation(error) || !this.scope.unavailable) throw error;

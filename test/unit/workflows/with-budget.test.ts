@@ -42,6 +42,8 @@ interface World {
   patiently?: Reserving[];
   /** How long after others that wait for the same moment it asks. */
   afterMs?: number;
+  /** Whether what was bought has ended when that is first asked. */
+  hasEnded?: boolean;
 }
 
 const letters = 'abcdefghijklmnop';
@@ -55,6 +57,7 @@ class MoneyScene extends WorkflowScene {
   private readonly quickly: Reserving[];
   private readonly patiently: Reserving[];
   private readonly afterMs: number | undefined;
+  private readonly hasEnded: boolean;
 
   constructor({
     quotas = [{ limitUsd: '10' }],
@@ -62,6 +65,7 @@ class MoneyScene extends WorkflowScene {
     quickly = ['answers'],
     patiently = ['answers'],
     afterMs,
+    hasEnded = false,
   }: World) {
     super((call) => this.act(call));
     this.model = new BudgetModel(0, quotas);
@@ -69,6 +73,7 @@ class MoneyScene extends WorkflowScene {
     this.quickly = [...quickly];
     this.patiently = [...patiently];
     this.afterMs = afterMs;
+    this.hasEnded = hasEnded;
   }
 
   nameOf(operationId: string): string {
@@ -132,6 +137,10 @@ class MoneyScene extends WorkflowScene {
       case 'endWaiting':
         this.note(`end waiting as ${this.nameOf(waiterId as string)}`);
         return { returns: undefined };
+      case 'settleQuickly':
+        this.note(`settle ${operationIds.map((id) => this.nameOf(id)).join(' ')}`);
+        // Of several the first may be left.
+        return { returns: this.hasEnded ? [] : operationIds.slice(0, 1) };
       case 'confirmSettled':
         this.note(`confirm ${operationIds.map((id) => this.nameOf(id)).join(' ')}`);
         return { returns: undefined };
@@ -793,6 +802,25 @@ describe('the end of a run', () => {
       },
     );
     await scene.finish();
-    expect(scene.log.filter((line) => line.includes('confirm'))).toEqual(['1100 confirm a', '1200 confirm b c']);
+    expect(scene.log.filter((line) => /settle|confirm/.test(line))).toEqual([
+      '1100 settle a',
+      '1100 confirm a',
+      '1200 settle b c',
+      '1200 confirm b',
+    ]);
+  });
+
+  test('asks no second time of what had ended when it first asked', async () => {
+    const scene = await begin(
+      { hasEnded: true },
+      {
+        program: async (budget) => {
+          await budget.withBudget(step(), ({ operationId }) => pay(operationId));
+          await budget.settled();
+        },
+      },
+    );
+    await scene.finish();
+    expect(scene.log.filter((line) => /settle|confirm/.test(line))).toEqual(['100 settle a']);
   });
 });
