@@ -1,4 +1,5 @@
 /** How operators freeze a tenant, or one of its users, and have it reserve again. */
+import type { Freeze } from '../core/budget/denials';
 import type { Operator } from './operator';
 import { change, type WithReason } from './operator-changes';
 import type { Pool, PoolClient } from './pool';
@@ -36,7 +37,21 @@ export async function setFrozen(pool: Pool, order: FreezeOrder): Promise<FrozenB
   return before;
 }
 
-async function reasonOf(client: PoolClient, { tenantId, userId }: FreezeOrder): Promise<string | null> {
+/** Who may be frozen: a tenant, or a user of it. */
+export interface FrozenPayer {
+  tenantId: string;
+  userId?: string | undefined;
+}
+
+/** What keeps a payer from reserving, if anything does: the freeze of its tenant comes before its own. */
+export async function freezeOf(client: PoolClient, { tenantId, userId }: FrozenPayer): Promise<Freeze | undefined> {
+  const ofTenant = await reasonOf(client, { tenantId });
+  if (ofTenant !== null) return { tenantId, reason: ofTenant };
+  const ofUser = userId === undefined ? null : await reasonOf(client, { tenantId, userId });
+  return ofUser === null ? undefined : { tenantId, userId, reason: ofUser };
+}
+
+async function reasonOf(client: PoolClient, { tenantId, userId }: FrozenPayer): Promise<string | null> {
   const { rows } = await client.query<{ reason: string | null }>(
     userId === undefined
       ? `SELECT CASE WHEN frozen_at IS NOT NULL THEN coalesce(frozen_reason, '') END AS reason

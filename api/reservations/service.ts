@@ -1,7 +1,7 @@
 /** Reservations of callers outside Temporal: the same authority, the same decisions, by HTTP. */
 import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { formatUsd, parseAmountUsd } from '../../core/money';
-import { allowUnreserved } from '../../store/decided';
+import { recordMade } from '../../store/decided';
 import { noteConfirmedCost } from '../../store/operator-changes';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import {
@@ -148,7 +148,7 @@ async function recordUnreserved(
     amountUsd: formatUsd(costUsd),
     ttlSeconds: unreservedTtlSeconds,
   });
-  await allowUnreserved(pool, { tenantId, command });
+  await recordMade(pool, { tenantId, command });
 }
 
 const isSameCost = ({ outcome, outcomeUsd }: OutcomeAnswer, costUsd: bigint): boolean =>

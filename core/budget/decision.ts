@@ -10,7 +10,7 @@ import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
 import { keptUsd, leastUsd, type Place } from './line';
 import { formatUsd, parseAmountUsd, MoneyError, type Usd } from '../money';
-import { frozenMessage, quotaDenial } from './denials';
+import { nothingReserved, quotaDenial, refusedAsFrozen } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
 import {
@@ -25,8 +25,6 @@ import { settle, settleWhatIsDue } from './settlement';
 
 /** The longest that one reservation may hold money without being extended: a week. */
 const ttlSecondsMax = 7 * 24 * 3600;
-
-const nothingReserved = 'Nothing was reserved.';
 
 /** Decides one batch. The state is not changed; what to write and what to answer is in the result. */
 export function decideBatch(state: BatchState, commands: readonly BudgetCommand[]): BatchDecision {
@@ -85,8 +83,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   const request = requestOf(command, amounts);
   const frozen = batch.freezeOf(request);
   if (frozen !== undefined) {
-    const message = frozenMessage(frozen, nothingReserved);
-    return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'budget_frozen', message } });
+    return record(batch, { operationId, request, refusal: refusedAsFrozen(frozen) });
   }
   const quotas = batch.quotasFor(request);
   const kept = batch.isEnforced(request.resource) ? batch.keptFrom(command) : [];

@@ -1,6 +1,7 @@
 /** What is said to whoever gets no money: by the authority when it decides, and by the gate before that. */
 import type { BindingQuota } from './commands';
 import { formatUsd, type Usd } from '../money';
+import type { Refusal } from './reservations';
 import { quotaState, remainingUsd, type Standing } from './quotas';
 
 /** A payer that may not reserve for now. */
@@ -22,6 +23,15 @@ export const unfreezeCommand = ({ tenantId, userId }: Omit<Freeze, 'reason'>): s
 export const frozenMessage = ({ reason, ...frozen }: Freeze, what: string): string =>
   `The budget of ${frozen.userId === undefined ? '' : `user ${frozen.userId} of `}${frozen.tenantId} is frozen: ${reason}. ` +
   `${what} An operator lifts it: \`${unfreezeCommand(frozen)}\`.`;
+
+export const nothingReserved = 'Nothing was reserved.';
+
+/** The refusal of a reserve whose payer is frozen. */
+export const refusedAsFrozen = (freeze: Freeze): Refusal => ({
+  type: 'rejected',
+  code: 'budget_frozen',
+  message: frozenMessage(freeze, nothingReserved),
+});
 
 /** A denial: the quota that bound, when to try again, and the same in words. */
 export interface QuotaDenial {

@@ -156,6 +156,34 @@ describe('an authority that does not answer', () => {
     }
   });
 
+  test('allow: nothing goes on for who is frozen, and what was spent all the same is recorded', async () => {
+    const api = await startTestApi(stack);
+    try {
+      const tenantId = await stack.tenantThat('allow', 300);
+      const reserve = (more: object = {}): Promise<Answer> => {
+        const body = { operationId: randomUUID(), tenantId, resource: 'llm', amountUsd: '1', ...more };
+        return api.call('POST', '/v1/reservations', { body });
+      };
+      await api.admin.budget.freeze(tenantId, { userId: 'kim', reason: 'a loop' });
+      const operationId = randomUUID();
+      const refused = { status: 403, body: { error: 'budget_frozen', message: expect.stringContaining('a loop') } };
+      for (const again of [false, true])
+        expect({ again, ...(await reserve({ operationId, userId: 'kim' })) }).toMatchObject({ again, ...refused });
+      expect(await reserve()).toMatchObject({ status: 201, body: { unreserved: true } });
+      await api.admin.budget.freeze(tenantId, { reason: 'a loop' });
+      expect(await reserve()).toMatchObject(refused);
+      const started = await stack.start({ tenantId });
+      const made = { tenantId, costUsd: '3', unreserved: { resource: 'llm' } };
+      expect(await api.call('POST', `/v1/reservations/${randomUUID()}/commit`, { body: made })).toMatchObject({
+        status: 200,
+      });
+      const run = await stack.finish({ ...started, tenantId });
+      expect(run).toMatchObject({ status: 'failed', failure: { code: 'budget_frozen' }, costUsd: '0' });
+    } finally {
+      await api.close();
+    }
+  });
+
   test('a call that was made without asking is recorded, where the policy allows it', async () => {
     const api = await startTestApi(stack);
     try {
