@@ -1092,17 +1092,19 @@ CREATE OR REPLACE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-    on_expiry, requested_usd, minimum_usd, granted_usd, status, decided_at, expires_at, unreserved,
-    allowed_usd)
+    on_expiry, requested_usd, minimum_usd, refusal, status, decided_at, granted_usd, expires_at, unreserved, allowed_usd)
   SELECT p_tenant_id, c."operationId", c."userId", c."runId", c.kind, c.step, c.attempt, c.resource, c.model,
-    c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", 0, 'granted', clock_timestamp(),
-    clock_timestamp() + make_interval(secs => c."ttlSeconds"), true,
-    least(c."amountUsd", limit_of_call(p_tenant_id, c."userId", c.resource), (
+    c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", c.refusal,
+    CASE WHEN c.refusal IS NULL THEN 'granted' ELSE 'rejected' END, clock_timestamp(),
+    CASE WHEN c.refusal IS NULL THEN 0 END,
+    CASE WHEN c.refusal IS NULL THEN clock_timestamp() + make_interval(secs => c."ttlSeconds") END,
+    c.refusal IS NULL,
+    CASE WHEN c.refusal IS NULL THEN least(c."amountUsd", limit_of_call(p_tenant_id, c."userId", c.resource), (
       SELECT min(now_is.whole_limit_usd) FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
-      WHERE q.tenant_id IS NULL AND q.resource_type IN ('all', c.resource)))
+      WHERE q.tenant_id IS NULL AND q.resource_type IN ('all', c.resource))) END
   FROM jsonb_to_record(p_command) AS c (
     "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
-    "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision)
+    "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision, refusal jsonb)
   ON CONFLICT DO NOTHING
 $function$
 ;

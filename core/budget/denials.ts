@@ -1,7 +1,6 @@
 /** What is said to whoever gets no money: by the authority when it decides, and by the gate before that. */
 import type { BindingQuota } from './commands';
 import { formatUsd, type Usd } from '../money';
-import type { Refusal } from './reservations';
 import { quotaState, remainingUsd, type Standing } from './quotas';
 
 /** A payer that may not reserve for now. */
@@ -27,11 +26,8 @@ export const frozenMessage = ({ reason, ...frozen }: Freeze, what: string): stri
 export const nothingReserved = 'Nothing was reserved.';
 
 /** The refusal of a reserve whose payer is frozen. */
-export const refusedAsFrozen = (freeze: Freeze): Refusal => ({
-  type: 'rejected',
-  code: 'budget_frozen',
-  message: frozenMessage(freeze, nothingReserved),
-});
+export const refusedAsFrozen = (freeze: Freeze) =>
+  ({ type: 'rejected', code: 'budget_frozen', message: frozenMessage(freeze, nothingReserved) }) as const;
 
 /** A denial: the quota that bound, when to try again, and the same in words. */
 export interface QuotaDenial {

@@ -166,18 +166,31 @@ describe('an authority that does not answer', () => {
       };
       await api.admin.budget.freeze(tenantId, { userId: 'kim', reason: 'a loop' });
       const operationId = randomUUID();
-      const refused = { status: 403, body: { error: 'budget_frozen', message: expect.stringContaining('a loop') } };
+      const message = expect.stringContaining('a loop') as string;
+      const refused = { status: 403, body: { error: 'budget_frozen', message } };
       for (const again of [false, true])
         expect({ again, ...(await reserve({ operationId, userId: 'kim' })) }).toMatchObject({ again, ...refused });
       expect(await reserve()).toMatchObject({ status: 201, body: { unreserved: true } });
       await api.admin.budget.freeze(tenantId, { reason: 'a loop' });
       expect(await reserve()).toMatchObject(refused);
-      const started = await stack.start({ tenantId });
       const made = { tenantId, costUsd: '3', unreserved: { resource: 'llm' } };
       expect(await api.call('POST', `/v1/reservations/${randomUUID()}/commit`, { body: made })).toMatchObject({
         status: 200,
       });
-      const run = await stack.finish({ ...started, tenantId });
+      // One that waits for its authority's answer when the order comes.
+      const another = await stack.tenantThat('allow', 5_000);
+      const started = await stack.start({ tenantId: another });
+      await api.admin.budget.freeze(another, { reason: 'a loop' });
+      await until('it is refused', async () => {
+        const { rows } = await stack.admin.query(
+          `SELECT FROM copilot_internal.reservations WHERE run_id = $1 AND status = 'rejected'`,
+          [started.runId],
+        );
+        return rows.length > 0;
+      });
+      const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
+      const run = await stack.finish({ ...started, tenantId: another });
+      await back.stop();
       expect(run).toMatchObject({ status: 'failed', failure: { code: 'budget_frozen' }, costUsd: '0' });
     } finally {
       await api.close();
