@@ -15,6 +15,10 @@ import { until, type TestStack } from './stack';
 export function promptAnyhow(): typeof promptness {
   const real = jest.requireActual<typeof promptness>('../../authority/client/promptness');
   class PromptAnyhow extends real.Promptness {
+    /** Postgres is told so too. */
+    constructor(options: ConstructorParameters<typeof real.Promptness>[0]) {
+      super({ ...options, measure: () => options.measure('prompt') });
+    }
     override ask(): 'prompt' {
       super.ask();
       return 'prompt';
