@@ -1,7 +1,8 @@
 /**
  * What workers and API take for Postgres: it passes everything on, until it is told to be slow, away, out of disk or silent.
  * While it is silent nothing gets through in either direction, new connections are taken and not answered, and no end of a
- * connection is told to the other side, as on a network that lost its way. What was open then stays silent for good.
+ * connection is told to the other side, as on a network that lost its way. What was open then stays silent for good; Postgres ends its
+ * side after a while, as its keepalive does where nothing answers, or a few silences would take all of its connections.
  */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
@@ -17,6 +18,8 @@ export interface DatabaseProxy {
   close(): Promise<void>;
 }
 
+/** Postgres' own keepalive, which every connection asks for, has found out by then that nobody is there. */
+const keptMs = 25_000;
 /** How much later each packet arrives while it is slow. */
 const slowMs = 400;
 
@@ -24,7 +27,7 @@ export async function startDatabaseProxy(firstPort: number): Promise<DatabasePro
   let mode: ProxyMode = 'pass';
   let targetPort = firstPort;
   const sockets = new Set<Socket>();
-  const connections = new Set<{ silent: boolean }>();
+  const connections = new Set<{ goSilent: () => void }>();
   let awaited: { text: string; heard: () => void } | undefined;
   const keep = (socket: Socket): void => {
     sockets.add(socket);
@@ -38,7 +41,15 @@ export async function startDatabaseProxy(firstPort: number): Promise<DatabasePro
     }
     const target = connect({ port: targetPort, host: '127.0.0.1' });
     keep(target);
-    const connection = { silent: mode === 'silent' };
+    const connection = {
+      silent: false,
+      goSilent() {
+        if (this.silent) return;
+        this.silent = true;
+        setTimeout(() => target.destroy(), keptMs).unref();
+      },
+    };
+    if (mode === 'silent') connection.goSilent();
     connections.add(connection);
     client.on('close', () => connection.silent || target.destroy());
     target.on('close', () => {
@@ -48,7 +59,7 @@ export async function startDatabaseProxy(firstPort: number): Promise<DatabasePro
     target.on('data', (data) => connection.silent || client.write(data));
     client.on('data', (data) => {
       if (awaited && data.includes(awaited.text)) {
-        connection.silent = true;
+        connection.goSilent();
         awaited.heard();
         awaited = undefined;
       }
@@ -64,7 +75,7 @@ export async function startDatabaseProxy(firstPort: number): Promise<DatabasePro
     set(next) {
       mode = next;
       if (mode === 'refuse') for (const socket of sockets) socket.destroy();
-      if (mode === 'silent') for (const connection of connections) connection.silent = true;
+      if (mode === 'silent') for (const connection of connections) connection.goSilent();
     },
     leadTo(port, { endOpen = true } = {}) {
       targetPort = port;
