@@ -5,7 +5,7 @@ import { namespaceIdOf } from '../../temporal/namespace';
 import { inOneSpelling, isUuid, parseUuid } from '../../core/ids';
 import { readRunCost } from '../../store/run-steps';
 import { createRun, findRun, type Run, type RunFailure } from '../../store/runs';
-import { addTurn, endQueuedTurn, type TurnView as StoredTurn } from '../../store/turns';
+import { addTurn, endQueuedTurn, listTurns, type TurnView as StoredTurn } from '../../store/turns';
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
@@ -94,16 +94,26 @@ export async function sendMessage(
     const run = await findConversation(dependencies, { tenantId, conversationId });
     throw new ApiError('conversation_ended', `The conversation ${run.runId} has ended. Nothing was stored.`);
   }
-  if (added.status === 'queued') await ring(dependencies, { conversationId, turnId });
-  const { status, number, afterSequence } = added;
+  const { number, afterSequence } = added;
+  let { status } = added;
+  if (status === 'queued' && !(await ring(dependencies, { conversationId, turnId }))) {
+    // A look for messages that was under way may have taken it all the same.
+    const { turns } = await listTurns(dependencies.pool, key, { turnId });
+    status = turns[0]?.status ?? status;
+    if (status === 'queued' || status === 'cancelled')
+      throw new ApiError(
+        'conversation_ended',
+        `The conversation ${conversationId} is ending. The message is not answered.`,
+      );
+  }
   return { turnId, status, number, lastEventId: afterSequence };
 }
 
-/** Tells a conversation of a message, and waits until it knows. */
+/** Tells a conversation of a message, and waits until it knows. False when it takes no more. */
 async function ring(
   { temporal, log }: ProcessDependencies,
   { conversationId, turnId }: { conversationId: string; turnId: string },
-): Promise<void> {
+): Promise<boolean> {
   const workflowId = conversationWorkflowId(conversationId);
   const update = () =>
     temporal.withDeadline(Date.now() + ringTimeoutMs, () =>
@@ -118,12 +128,9 @@ async function ring(
       if (error instanceof WorkflowUpdateFailedError) throw error;
       return update();
     });
+    return true;
   } catch (error) {
-    if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowNotFoundError)
-      throw new ApiError(
-        'conversation_ended',
-        `The conversation ${conversationId} is ending. The message is not answered.`,
-      );
+    if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowNotFoundError) return false;
     log.warn({ workflowId, error }, 'a conversation could not be told of a message');
     throw new ApiError(
       'unavailable',

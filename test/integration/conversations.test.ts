@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { runProgressQuery } from '../../contracts/messages';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
@@ -125,6 +126,12 @@ describe('a conversation', () => {
   test('closed while a message is being stored leaves none that waits for ever', async () => {
     const talk = await TestConversation.start(api, await stack.tenant('5'));
     await talk.say('Hello.');
+    // It has looked for more to answer, and would take what comes while it looks.
+    const { workflow } = stack.temporal;
+    await until('it waits', async () => {
+      const { doing } = await workflow.getHandle(talk.workflowId).query(runProgressQuery);
+      return doing === 'waiting for a message';
+    });
     const lock = await holding('SELECT FROM copilot_internal.runs WHERE run_id = $1 FOR UPDATE', [talk.id]);
     const posted = talk.call('POST', '/messages', { message: 'And this?' });
     await lock.waits(1);
@@ -134,6 +141,30 @@ describe('a conversation', () => {
     expect(await posted).toMatchObject({ status: 409, body: { error: 'conversation_ended' } });
     await until('it is closed', async () => (await talk.show()).status === 'completed');
     expect(await talk.turns()).toMatchObject([{ status: 'completed' }, { message: 'And this?', ...unanswered }]);
+  });
+
+  test('a message that it took although it was being closed is not said to be refused', async () => {
+    const talk = await TestConversation.start(api, await stack.tenant('5'));
+    await talk.say('Hello.');
+    await stack.temporal.workflow.getHandle(talk.workflowId).terminate();
+    // It is told nothing any more; a look that was under way has answered it by then.
+    await stack.admin.query(`
+      CREATE FUNCTION copilot_internal.answered() RETURNS trigger LANGUAGE plpgsql AS $taken$
+      BEGIN
+        UPDATE copilot_internal.turns SET status = 'completed', started_at = now(), ended_at = now()
+        WHERE turn_id = NEW.turn_id;
+        RETURN NULL;
+      END $taken$;
+      CREATE CONSTRAINT TRIGGER answered AFTER INSERT ON copilot_internal.turns DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (NEW.message = 'And this?') EXECUTE FUNCTION copilot_internal.answered()`);
+    expect(await talk.call('POST', '/messages', { message: 'And this?' })).toMatchObject({
+      status: 202,
+      body: { status: 'completed' },
+    });
+    expect(await talk.call('POST', '/messages', { message: 'And that?' })).toMatchObject({
+      status: 409,
+      body: { error: 'conversation_ended' },
+    });
   });
 
   test('uses its sandbox over several turns, pauses it when idle, and pays by the second', async () => {
