@@ -10,6 +10,7 @@ import { parse, stringify } from 'yaml';
 import { freePort } from '../../scripts/embedded/ports';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
+import { startApiProcess, type ApiProcess } from '../support/api-process';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
 
@@ -36,18 +37,22 @@ describe('what Prometheus makes of the metrics', () => {
   let stack: TestStack;
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made), { worker: false });
+  let asking: ApiProcess;
   let prometheus: ChildProcess;
   let url: string;
   let scratch: string;
 
   beforeAll(async () => {
     scratch = mkdtempSync(path.join(tmpdir(), 'spendlock-prometheus-'));
-    const [metricsPort, port] = [await freePort(), await freePort()];
-    await stack.startWorker({ environment: { SPENDLOCK_METRICS_PORT: String(metricsPort) } });
+    const [workerPort, apiPort, port] = [await freePort(), await freePort(), await freePort()];
+    await stack.startWorker({ environment: { SPENDLOCK_METRICS_PORT: String(workerPort) } });
+    // Who asks often decides, and counts what it decided.
+    asking = await startApiProcess(stack, { SPENDLOCK_METRICS_PORT: String(apiPort) });
     // The product's own configuration, with another place to read from, and read more often.
     const config = parse(readFileSync(path.join(folder, 'prometheus.yml'), 'utf8')) as Record<string, unknown>;
     config.global = { scrape_interval: '1s', evaluation_interval: '1s' };
-    config.scrape_configs = [{ job_name: 'spendlock', static_configs: [{ targets: [`127.0.0.1:${metricsPort}`] }] }];
+    const targets = [workerPort, apiPort].map((metricsPort) => `127.0.0.1:${metricsPort}`);
+    config.scrape_configs = [{ job_name: 'spendlock', static_configs: [{ targets }] }];
     writeFileSync(path.join(scratch, 'prometheus.yml'), stringify(config));
     cpSync(path.join(folder, 'alert-rules.yml'), path.join(scratch, 'alert-rules.yml'));
     url = `http://127.0.0.1:${port}`;
@@ -74,6 +79,7 @@ describe('what Prometheus makes of the metrics', () => {
     const ended = once(prometheus, 'exit');
     prometheus.stdin?.end();
     await ended;
+    await asking.stop();
     rmSync(scratch, { recursive: true, force: true });
   });
 
@@ -93,6 +99,7 @@ describe('what Prometheus makes of the metrics', () => {
   async function life(): Promise<void> {
     busy = await stack.tenant('0.4');
     const { knobs } = stack.anthropic;
+    const key = await api.keyOf(busy);
     for (let round = 0; round < 6; round += 1) {
       const talk = await TestConversation.start(api, busy, { sandbox: { pauseAfterSeconds: 1 } });
       knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
@@ -102,8 +109,10 @@ describe('what Prometheus makes of the metrics', () => {
       knobs.failNext = [{ type: 'cut-before-usage' }];
       knobs.replies = [{ text: 'cut' }, { text: '', code: 'console.log(2)' }, { text: 'two' }];
       await talk.say('Second.');
-      await api.call('POST', '/v1/reservations', {
-        body: { operationId: randomUUID(), tenantId: busy, resource: 'llm', amountUsd: '5' },
+      await fetch(`${asking.url}/v1/reservations`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ operationId: randomUUID(), resource: 'llm', amountUsd: '5' }),
       });
       await new Promise((resolve) => setTimeout(resolve, 1_000));
       if (round < 5) await talk.close();
@@ -152,7 +161,7 @@ describe('what Prometheus makes of the metrics', () => {
       Number(all?.spentUsd),
       5,
     );
-    expect(await one(`spendlock_decisions_total{tenant="${busy}",decision="denied"}`)).toBeGreaterThanOrEqual(6);
+    expect(await one(`sum(spendlock_decisions_total{tenant="${busy}",decision="denied"})`)).toBeGreaterThanOrEqual(6);
   });
 
   test('a budget that is nearly used raises its alert', async () => {
