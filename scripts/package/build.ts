@@ -90,6 +90,7 @@ const common: BuildOptions = {
   logLevel: 'error',
   // Small, and with lines that a stack trace can show.
   minifyWhitespace: true,
+  minifySyntax: true,
   lineLimit: 120,
   // Found by its path, not by being imported.
   external: ['./failure-converter'],
@@ -101,6 +102,15 @@ const isRead = /^(client|workers|workflows)\//;
 function withoutComments(file: string): void {
   const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.ESNext);
   writeFileSync(file, ts.createPrinter({ removeComments: true }).printFile(source));
+}
+
+/** The compiler's four spaces are most of some declarations. */
+function indentByTabs(file: string): void {
+  const text = readFileSync(file, 'utf8');
+  writeFileSync(
+    file,
+    text.replace(/^(?: {4})+/gm, (spaces) => '\t'.repeat(spaces.length / 4)),
+  );
 }
 
 /** @throws Error when something does not compile; the compiler's words are printed. */
@@ -137,7 +147,10 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
   });
   writeOutApiTypes(root, types);
   for (const file of readdirSync(types, { recursive: true, encoding: 'utf8' }))
-    if (file.endsWith('.d.ts') && !isRead.test(file)) withoutComments(path.join(types, file));
+    if (file.endsWith('.d.ts')) {
+      if (!isRead.test(file)) withoutComments(path.join(types, file));
+      indentByTabs(path.join(types, file));
+    }
   // `doctor` compares a database with them: with the functions' texts, and with the names of the others.
   const migrations = path.join('migrations', 'functions');
   cpSync(path.join(root, migrations), path.join(folder, migrations), { recursive: true });

@@ -360,7 +360,7 @@ describe('the package in a strict project', () => {
       });
       await until('its first task fails', async () => (await failures()).length > 0);
       expect((await failures())[0]).toMatch(
-        /BudgetActivitiesMissingError: .*budgetForOwnWorker\(\{ … \}\)\.activities/,
+        /has not registered the budget activities.*budgetForOwnWorker\(\{ … \}\)\.activities/,
       );
       const { events } = await workflow.fetchHistory();
       expect(

@@ -391,8 +391,8 @@ describe('telemetry of a worker that replays every workflow for every task', () 
     await worker.stop();
     const count = (name: string): number => collector.spans.filter((span) => span.name === name).length;
     // Each task but the first is a replay of all before it.
-    for (const activity of ['callModel', 'prepareModelCall', 'executeCode', 'createSandbox', 'endRun']) {
-      const times = { callModel: 3, prepareModelCall: 3, executeCode: 2 }[activity] ?? 1;
+    for (const activity of ['callModel', 'executeCode', 'createSandbox', 'endRun']) {
+      const times = { callModel: 3, executeCode: 2 }[activity] ?? 1;
       expect([activity, count(`StartActivity:${activity}`), count(`RunActivity:${activity}`)]).toEqual([
         activity,
         times,
