@@ -107,6 +107,7 @@ export type ReservationJson = Omit<
 } & {
   /** Absent where the schema is of the version before. */
   allowedUsd?: string | null;
+  limitIds?: string[] | null;
 };
 
 const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));
@@ -149,6 +150,7 @@ function requestFrom(row: ReservationJson): Reservation['request'] {
     attempt: row.attempt ?? undefined,
     model: row.model ?? undefined,
     onExpiry: row.onExpiry ?? undefined,
+    ...(row.limitIds && { limitIds: row.limitIds }),
   };
 }
 
@@ -182,6 +184,7 @@ export function recordedReservation(reservation: Reservation): Record<string, un
       ...request,
       requestedUsd: formatUsd(request.requestedUsd),
       minimumUsd: textOrNone(request.minimumUsd),
+      runLimitId: request.limitIds?.[0],
     }),
   };
 }
