@@ -31,15 +31,15 @@ describe('chaos', () => {
       expect(report.violated).toEqual([]);
       expect(report).toMatchObject({ seed, violations: 0, unexpectedEnds: [] });
       expect(status).toBe(0);
-      // A busy machine signals, whatever it may decide.
-      if (!mandates) expect(report.decidedByMandate).toBe(0);
+      expect(report.decidedByMandate > 0).toBe(mandates);
       // It was about something, also where the machine is busy with other tests.
       expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(3 * minutes);
       expect(report.answers['/v1/reservations 201']).toBeGreaterThan(5);
       expect(report.messages).toBeGreaterThan(0);
       expect(report.checks).toBeGreaterThan(200 * minutes);
     },
-    600_000,
+    // What a sandbox holds whose provider is ill to the end is waited for, eleven minutes at most.
+    900_000,
   );
 
   test('says how it is used, and refuses what it does not know', async () => {

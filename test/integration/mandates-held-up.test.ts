@@ -105,20 +105,45 @@ describe('processes under a mandate', () => {
     expect(tookMs).toBeLessThan(10_000);
   });
 
-  test('one whose connections go silent answers by its authority within seconds, and decides again', async () => {
+  /** A pool of its own whose way to Postgres can be cut, and what ends both. */
+  const behindProxy = async (poolOptions: Parameters<typeof createPool>[1] = {}) => {
     const url = new URL(stack.database.appUrl);
     const proxy = await startDatabaseProxy(Number(url.port));
     url.port = String(proxy.port);
-    const pool = createPool(url.toString());
+    const pool = createPool(url.toString(), poolOptions);
+    return { proxy, pool, end: () => Promise.all([pool.end(), proxy.close()]) };
+  };
+  /** The same with an API behind it that decides. */
+  const decidingBehindProxy = async () => {
+    const { proxy, pool, end } = await behindProxy();
     const behind = await startTestApi(stack, { mandates: true, pool });
+    return {
+      proxy,
+      ask: (tenantId: string) => reserve(tenantId, '0.01', { at: behind }),
+      decidesAgain: async (tenantId: string): Promise<void> => {
+        const decided = await decidedDirectly(stack, tenantId);
+        await until('it decides', async () => {
+          await reserve(tenantId, '0.01', { at: behind });
+          return (await decidedDirectly(stack, tenantId)) > decided;
+        });
+      },
+      end: async (): Promise<void> => {
+        await behind.close();
+        await end();
+      },
+    };
+  };
+
+  test('one whose connections go silent answers by its authority within seconds, and decides again', async () => {
+    const { proxy, ask, decidesAgain, end } = await decidingBehindProxy();
     /** Asks until it is answered, and how long that took. */
     const answeredMs = async (tenantId: string): Promise<number> => {
       const beganMs = performance.now();
-      await until('it is answered', async () => (await reserve(tenantId, '0.01', { at: behind })).status === 201);
+      await until('it is answered', async () => (await ask(tenantId)).status === 201);
       return performance.now() - beganMs;
     };
     try {
-      const tenantId = await mandatedTenant(stack, behind, '10');
+      const tenantId = await mandated('10');
       // In the middle of a decision: Postgres ends it after a second, and the process gives its connection up a second later.
       const goneSilent = proxy.silenceAt('record_budget_batch');
       const [tookMs] = await Promise.all([answeredMs(tenantId), goneSilent]);
@@ -127,25 +152,15 @@ describe('processes under a mandate', () => {
       proxy.set('silent');
       proxy.set('pass');
       expect(await answeredMs(tenantId)).toBeLessThan(15_000);
-      const decided = await decidedDirectly(stack, tenantId);
-      await until('it decides again', async () => {
-        await reserve(tenantId, '0.01', { at: behind });
-        return (await decidedDirectly(stack, tenantId)) > decided;
-      });
+      await decidesAgain(tenantId);
     } finally {
-      await behind.close();
-      await pool.end();
-      await proxy.close();
+      await end();
     }
   });
 
   test('a connection that takes long to be made is there for who comes next', async () => {
     const tenantId = await mandated('10');
-    const url = new URL(stack.database.appUrl);
-    const proxy = await startDatabaseProxy(Number(url.port));
-    url.port = String(proxy.port);
-    const pool = createPool(url.toString());
-    const behind = await startTestApi(stack, { mandates: true, pool });
+    const { proxy, ask, decidesAgain, end } = await decidingBehindProxy();
     const connections = async (): Promise<number> =>
       (
         await stack.admin.query(
@@ -156,28 +171,19 @@ describe('processes under a mandate', () => {
       const before = await connections();
       // Each packet takes 0.4 s, and nobody waits for more than half a second.
       proxy.set('slow');
-      const asked = reserve(tenantId, '0.01', { at: behind });
+      const asked = ask(tenantId);
       await until('it is made', async () => (await connections()) > before);
       proxy.set('pass');
       await asked;
-      const decided = await decidedDirectly(stack, tenantId);
-      await until('it decides', async () => {
-        await reserve(tenantId, '0.01', { at: behind });
-        return (await decidedDirectly(stack, tenantId)) > decided;
-      });
+      await decidesAgain(tenantId);
     } finally {
-      await behind.close();
-      await pool.end();
-      await proxy.close();
+      await end();
     }
   });
 
   test('a recording that stands still holds its tenant for little more than a second', async () => {
     const tenantId = await stack.tenant('10');
-    const url = new URL(stack.database.appUrl);
-    const proxy = await startDatabaseProxy(Number(url.port));
-    url.port = String(proxy.port);
-    const silent = createPool(url.toString(), { max: 1 });
+    const { proxy, pool: silent, end } = await behindProxy({ max: 1 });
     const batch = { tenantId, commands: [{ type: 'reload' as const }], enforced: { llm: true, e2b: true } };
     try {
       const stands = proxy.silenceAt('record_budget_batch');
@@ -189,8 +195,7 @@ describe('processes under a mandate', () => {
         expect(decideAndRecord(stack.pool, { ...batch, timeoutMs: 2_600 })).resolves.toBeDefined(),
       ]);
     } finally {
-      await proxy.close();
-      await silent.end();
+      await end();
     }
   });
 

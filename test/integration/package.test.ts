@@ -348,7 +348,7 @@ describe('the package in a strict project', () => {
       const failures = async (): Promise<string[]> => {
         const { events } = await workflow.fetchHistory();
         return (events ?? []).flatMap(({ workflowTaskFailedEventAttributes: failed }) =>
-          failed ? [failed.failure?.message ?? ''] : [],
+          failed ? [JSON.stringify(failed.failure)] : [],
         );
       };
       const spentUsd = async (): Promise<string> => (await stack.books(tenantId)).spentUsd;
@@ -359,9 +359,7 @@ describe('the package in a strict project', () => {
         args: [{ tenantId }],
       });
       await until('its first task fails', async () => (await failures()).length > 0);
-      expect((await failures())[0]).toMatch(
-        /has not registered the budget activities.*budgetForOwnWorker\(\{ … \}\)\.activities/,
-      );
+      expect((await failures())[0]).toMatch(/BudgetActivitiesMissingError.*budgetForOwnWorker\(\{ … \}\)\.activities/);
       const { events } = await workflow.fetchHistory();
       expect(
         events?.filter((event) => event.markerRecordedEventAttributes ?? event.activityTaskScheduledEventAttributes),
