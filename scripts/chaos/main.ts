@@ -59,7 +59,7 @@ async function main(): Promise<void> {
         brokenBuildNames,
       ),
     )
-    .option('--mandates', 'processes decide under mandates (docs/decisions/0046), and two APIs are asked: the default')
+    .option('--mandates', 'processes decide under mandates (docs/decisions/0046), and two APIs are asked', true)
     .option('--no-mandates', 'only authorities decide (SPENDLOCK_MANDATES=off)')
     .option('--beside <folder>', 'a checkout of another version, whose worker and API run beside those of this one')
     .addOption(

@@ -29,7 +29,7 @@ describe('chaos', () => {
       const { status, report, said } = await chaos('--seed', `${seed}`, '--minutes', `${minutes}`, '--json', ...mode);
       if (!report) throw new Error(said);
       expect(report.violated).toEqual([]);
-      expect(report).toMatchObject({ seed, violations: 0, unexpectedEnds: [] });
+      expect(report).toMatchObject({ seed, mandates, violations: 0, unexpectedEnds: [] });
       expect(status).toBe(0);
       expect(report.decidedByMandate > 0).toBe(mandates);
       // It was about something, also where the machine is busy with other tests.
