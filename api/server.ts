@@ -80,7 +80,7 @@ export async function startApi({ host, port, authority: given, ...dependencies }
     given ??
     new AuthorityClient({
       ...{ pool, temporal, taskQueue: taskQueues(taskQueuePrefix).budget, log },
-      ...(dependencies.mandates ? { mandates: { enforced: dependencies.enforced } } : {}),
+      ...{ enforced: dependencies.enforced, mandates: dependencies.mandates },
     });
   shareFairly(pool, { left: 2 });
   const streamPool = poolBeside(pool, 'streams', 3);

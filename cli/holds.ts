@@ -8,12 +8,18 @@ import { noneOf, show, table, usd, when, type Column } from './output';
 
 type Hold = HoldsView['holds'][number];
 
+const progress = ({ claimed, runId }: Hold): string =>
+  claimed ? 'under way' : runId === null ? 'not told' : 'not begun';
+
 const columns: Column<Hold>[] = [
   { name: 'operation', of: ({ operationId }) => operationId },
   { name: 'what', of: ({ kind }) => kind, extra: true },
   { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
   { name: 'held', of: ({ grantedUsd }) => usd(grantedUsd), right: true },
-  { name: 'call', of: ({ claimed, runId }) => (claimed ? 'under way' : runId === null ? 'not told' : 'not begun') },
+  {
+    name: 'call',
+    of: (hold) => `${progress(hold)}${hold.unreserved ? `, up to ${usd(hold.allowedUsd)} unreserved` : ''}`,
+  },
   { name: 'runs out (UTC)', of: ({ expiresAt }) => when(expiresAt) },
 ];
 
@@ -93,10 +99,11 @@ function addReserve(holds: Command): void {
       ...omitUndefined({ minimumUsd: minimum, ttlSeconds: ttl, onExpiry, kind, model }),
       ...omitUndefined({ userId: user, operationId: operation }),
     });
-    const { operationId, grantedUsd, partial, expiresAt } = answer;
+    const { operationId, grantedUsd, partial, expiresAt, unreserved } = answer;
+    const how = unreserved ? 'without a grant, since nobody answered' : 'granted';
     show(json, answer, () =>
       [
-        `${operationId}: ${usd(grantedUsd)} ${partial ? 'of it ' : ''}granted, until ${when(expiresAt)} UTC. After the call:`,
+        `${operationId}: ${usd(grantedUsd)} ${partial ? 'of it ' : ''}${how}, until ${when(expiresAt)} UTC. After the call:`,
         `  npx spendlock holds commit ${tenantId} ${operationId} USD`,
       ].join('\n'),
     );
@@ -189,7 +196,13 @@ function addEnds(of: Of): void {
     const confirmed = confirm ? { confirm, author: author(), ...omitUndefined({ reason }) } : {};
     const outcome = { tenantId, costUsd, ...confirmed, ...omitUndefined({ claimToken, usage, unreserved }) };
     const answer = await client().commit(operation, outcome);
-    show(json, answer, () => `${operation} cost ${usd(costUsd)}.`);
+    const again = reason !== undefined && answer.confirmedBefore;
+    show(json, answer, () =>
+      [
+        `${operation} cost ${usd(costUsd)}.`,
+        ...(again ? ['It was confirmed before: the audit keeps the reason of then, and this one is not noted.'] : []),
+      ].join(' '),
+    );
   });
   const release = of('release', 'gives it up: its call was surely not billed')
     .addOption(claimTokenOption())

@@ -1,5 +1,5 @@
 /** Paid calls outside any workflow: reserve, call, commit. */
-import type { claimView, reservationView } from '../api/reservations/schemas';
+import type { claimView, committedView, reservationView } from '../api/reservations/schemas';
 import { omitUndefined } from '../core/omit-undefined';
 import { SpendlockApiError } from './errors';
 import type { Http } from './http';
@@ -81,8 +81,8 @@ export function reservationsOf(http: Http) {
   }
   const reserve = ({ operationId = newUuid(), ...asked }: ReserveMoney): Promise<MoneyGrant> =>
     http.postByOperation<MoneyGrant>('/v1/reservations', { operationId, ...asked });
-  const commit = (operationId: string, outcome: MoneySpent): Promise<object> =>
-    http.postByOperation<object>(path(operationId, 'commit'), outcome);
+  const commit = (operationId: string, outcome: MoneySpent): Promise<Of<typeof committedView>> =>
+    http.postByOperation(path(operationId, 'commit'), outcome);
   const release = (operationId: string, more: { tenantId?: string; claimToken?: string } = {}): Promise<object> =>
     http.postByOperation<object>(path(operationId, 'release'), more);
 

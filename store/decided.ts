@@ -1,10 +1,13 @@
 /** What was decided of operations, for whoever asks again; and what may go on undecided. */
-import type { ReserveAnswer, ReserveCommand } from '../core/budget/commands';
+import type { ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
 import { answerFromRecord } from '../core/budget/decision';
-import { refusedAsFrozen, type Freeze } from '../core/budget/denials';
-import type { Reservation } from '../core/budget/reservations';
+import { standingOf, type Standing } from '../core/budget/quotas';
+import type { Refusal, Reservation } from '../core/budget/reservations';
+import { decideAtBest } from '../core/budget/undecided';
+import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { freezeOf, type FrozenPayer } from './freezes';
 import { asTenant, type Pool, type PoolClient } from './pool';
+import { isOwn, selectQuotas, type StoredQuota } from './quotas';
 import { reservationFrom, type ReservationJson } from './reservation-rows';
 
 /** Reservations as they are recorded, for answering who asks again. */
@@ -25,31 +28,86 @@ export async function readReservations(
 interface Unreserved {
   tenantId: string;
   command: ReserveCommand;
+  /** Whether quotas of a resource bind. */
+  enforced: Record<Resource, boolean>;
 }
 
 /**
- * Lets an operation go on without a grant, unless it was decided meanwhile, or its payer is frozen: then it is recorded as refused.
- * Answers what holds now.
+ * Lets an operation go on without a grant, unless it was decided meanwhile. What no decision would have granted is refused, and
+ * recorded so. Answers what holds now.
  */
-export const allowUnreserved = (pool: Pool, unreserved: Unreserved): Promise<ReserveAnswer> =>
-  letThrough(pool, unreserved, freezeOf);
+export async function allowUnreserved(pool: Pool, { tenantId, command, enforced }: Unreserved): Promise<ReserveAnswer> {
+  const { userId } = command;
+  const invalid = await asTenant(pool, tenantId, async (client, commitWith) => {
+    const [quotas, freeze] = await Promise.all([
+      quotasThatBind(client, { tenantId, userId }),
+      freezeOf(client, { tenantId, userId }),
+    ]);
+    const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced, freeze }, command);
+    if ('answer' in best) return best.answer;
+    await commitWith(letThrough(client, { tenantId, command }, best));
+    return undefined;
+  });
+  return invalid ?? answerNow(pool, { tenantId, command });
+}
 
-/** Makes the row of a call that was made already, without asking: whoever was frozen by then has spent all the same. */
-export const recordMade = (pool: Pool, unreserved: Unreserved): Promise<ReserveAnswer> => letThrough(pool, unreserved);
+/**
+ * Makes the row of a call that was made already, without asking: whoever was frozen by then, or had no money left, has spent all the
+ * same.
+ */
+export async function recordMade(pool: Pool, { tenantId, command, enforced }: Unreserved): Promise<ReserveAnswer> {
+  const { userId } = command;
+  await asTenant(pool, tenantId, async (client, commitWith) => {
+    const quotas = await quotasThatBind(client, { tenantId, userId });
+    const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced }, { ...command, minimumUsd: '0' });
+    await commitWith(letThrough(client, { tenantId, command }, 'allowedUsd' in best ? best : { allowedUsd: 0n }));
+  });
+  return answerNow(pool, { tenantId, command });
+}
 
 async function letThrough(
-  pool: Pool,
-  { tenantId, command }: Unreserved,
-  freezeOf?: (client: PoolClient, payer: FrozenPayer) => Promise<Freeze | undefined>,
-): Promise<ReserveAnswer> {
-  await asTenant(pool, tenantId, async (client, commitWith) => {
-    const freeze = await freezeOf?.(client, { tenantId, userId: command.userId });
-    const asked = freeze ? { ...command, refusal: refusedAsFrozen(freeze) } : command;
-    return commitWith(
-      client.query('SELECT copilot_internal.allow_unreserved($1, $2)', [tenantId, JSON.stringify(asked)]),
-    );
-  });
+  client: PoolClient,
+  { tenantId, command }: Omit<Unreserved, 'enforced'>,
+  best: { allowedUsd: Usd } | { refusal: Refusal },
+): Promise<void> {
+  const decided = 'refusal' in best ? best : { allowedUsd: formatUsd(best.allowedUsd) };
+  const row = JSON.stringify({ ...command, ...decided });
+  await client.query('SELECT copilot_internal.allow_unreserved($1, $2)', [tenantId, row]);
+}
+
+async function answerNow(pool: Pool, { tenantId, command }: Omit<Unreserved, 'enforced'>): Promise<ReserveAnswer> {
   const [reservation] = await readReservations(pool, { tenantId, operationIds: [command.operationId] });
   if (!reservation) throw new Error(`The operation ${command.operationId} could not be recorded.`);
   return answerFromRecord(reservation, command);
 }
+
+/** The quotas that bind a payer, the platform's among them. What others spend of those is not its to know: it sees its own leases. */
+async function quotasThatBind(client: PoolClient, { tenantId, userId }: FrozenPayer): Promise<Standing[]> {
+  const [ofTenant, { rows: ofPlatform }] = await Promise.all([
+    selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = $2', values: [userId ?? null] }),
+    client.query<PlatformLimit>(
+      `SELECT q.scope, q.scope_id AS "scopeId", q.resource_type AS "resourceType", q.period,
+              trim_scale(now_is.whole_limit_usd)::text AS "platformLimitUsd", b.period_end AS "periodEnd"
+       FROM copilot_internal.cost_quotas q, copilot_internal.current_quota(q) AS now_is,
+            copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
+       WHERE q.tenant_id IS NULL`,
+    ),
+  ]);
+  const leased = ofPlatform.map(({ platformLimitUsd, ...quota }) => {
+    const lease = ofTenant.find(
+      ({ scope, resourceType, period }) =>
+        scope === quota.scope && resourceType === quota.resourceType && period === quota.period,
+    );
+    return {
+      ...standingOf({ ...nothingLeased, ...quota, ...lease }),
+      lease: { platformLimitUsd: parseUsd(platformLimitUsd), exhausted: false },
+    };
+  });
+  return [...ofTenant.filter(isOwn).map(standingOf), ...leased];
+}
+
+type PlatformLimit = Pick<StoredQuota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'periodEnd'> & {
+  platformLimitUsd: string;
+};
+
+const nothingLeased = { limitUsd: '0', topupUsd: '0', spentUsd: '0', reservedUsd: '0' };

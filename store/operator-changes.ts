@@ -209,7 +209,10 @@ export async function noteInAudit(
   await change(pool, { tenantId, by, action, details }, () => Promise.resolve(true));
 }
 
-/** Notes that an operator vouched for what an operation cost, and what it was granted: once, however often the order is repeated. */
+/**
+ * Notes that an operator vouched for what an operation cost, and what it was granted: once, however often the order is repeated.
+ * False where that was noted before.
+ */
 export async function noteConfirmedCost(
   pool: Pool,
   {
@@ -219,9 +222,9 @@ export async function noteConfirmedCost(
     costUsd,
     reason,
   }: { tenantId: string; by: Operator } & Omit<Adjustment, 'reason'> & WithReason,
-): Promise<void> {
+): Promise<boolean> {
   const details: Record<string, unknown> = { operationId, costUsd, reason };
-  await change(pool, { tenantId, by, action: 'confirm_cost', details }, async (client) => {
+  const noted = await change(pool, { tenantId, by, action: 'confirm_cost', details }, async (client) => {
     const { rows } = await client.query<{ grantedUsd: string }>(
       `SELECT trim_scale(granted_usd)::text AS "grantedUsd" FROM copilot_internal.reservations r
        WHERE tenant_id = $1 AND operation_id = $2 AND NOT EXISTS (
@@ -232,6 +235,7 @@ export async function noteConfirmedCost(
     details.grantedUsd = rows[0]?.grantedUsd;
     return rows[0] && true;
   });
+  return noted === true;
 }
 
 /** A tenant in a list of them. */

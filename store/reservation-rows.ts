@@ -23,6 +23,8 @@ export interface ReservationRow {
   minimumUsd: string | null;
   grantedUsd: string | null;
   unreserved: boolean;
+  /** What goes on without a grant may spend; null where it was decided. */
+  allowedUsd: string | null;
   status: ReservationStatus;
   refusal: Refusal | null;
   claimed: boolean;
@@ -71,6 +73,7 @@ const columns: Record<keyof ReservationRow, string> = {
   minimumUsd: amount('minimum_usd'),
   grantedUsd: amount('granted_usd'),
   unreserved: 'unreserved',
+  allowedUsd: amount('CASE WHEN unreserved THEN coalesce(allowed_usd, requested_usd) END'),
   status: 'status',
   refusal: 'refusal',
   claimed: 'claimed_at IS NOT NULL',
@@ -101,7 +104,7 @@ type Moment = 'decidedAt' | 'expiresAt' | 'postedAt' | 'endedAt';
 /** The row as `reservation_as_json` gives it to the decision: with moments in milliseconds. */
 export type ReservationJson = Omit<
   ReservationRow,
-  Moment | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId' | 'workflowId'
+  Moment | 'allowedUsd' | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId' | 'workflowId'
 > & {
   [Field in Moment as `${Field}Ms`]: null extends ReservationRow[Field] ? number | null : number;
 } & {

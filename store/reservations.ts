@@ -98,6 +98,8 @@ const viewFields = [
     'status',
     'requestedUsd',
     'grantedUsd',
+    'unreserved',
+    'allowedUsd',
   ] as const),
   ...(['committedUsd', 'overrunUsd', 'settlement', 'claimed', 'outcome', 'decidedAt', 'expiresAt', 'endedAt'] as const),
 ] as const;

@@ -59,7 +59,7 @@ export function activitiesOf({
   const providers = modelProviders(config.models);
   return {
     runs: {
-      ...createBudgetActivities({ pool, coalescer, replies, direct, log }),
+      ...createBudgetActivities({ pool, coalescer, replies, direct, enforced: config.enforced, log }),
       ...createLlmActivities({
         pool,
         providers,

@@ -113,7 +113,7 @@ export function budgetForOwnWorker({
   const paidCalls = new PaidCalls({ pool, coalescer, direct: decisions?.direct, log });
   return {
     ready: () => looked,
-    activities: createBudgetActivities({ pool, coalescer, replies, direct: decisions?.direct, log }),
+    activities: createBudgetActivities({ pool, coalescer, replies, direct: decisions?.direct, enforced, log }),
     async paid(operation, call) {
       const claim = await paidCalls.claim(operation);
       let done;

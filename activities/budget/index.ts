@@ -1,7 +1,7 @@
 /** The run's side of the budget: reserve, commit, release, and the reading back at its end. */
 import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { context, propagation } from '@opentelemetry/api';
-import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/budget/commands';
 import type { Logger } from '../../telemetry/log';
 import { parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/decided';
@@ -20,6 +20,8 @@ export interface BudgetDependencies {
   replies: PendingReplies;
   /** Absent where only authorities decide. */
   direct?: DirectDecisions | undefined;
+  /** Whether quotas of a resource bind. */
+  enforced: Record<Resource, boolean>;
   log: Logger;
 }
 
@@ -33,6 +35,7 @@ export function createBudgetActivities({
   coalescer,
   replies,
   direct,
+  enforced,
   log,
 }: BudgetDependencies): BudgetActivities {
   const decideOrSend = decidingBy({ direct, coalescer });
@@ -65,7 +68,7 @@ export function createBudgetActivities({
         { tenantId, operationId: request.operationId, amountUsd: request.amountUsd },
         'a step goes on without a grant: its authority did not answer, and its policy allows it',
       );
-      return allowUnreserved(pool, { tenantId, command: { type: 'reserve', ...request } });
+      return allowUnreserved(pool, { tenantId, command: { type: 'reserve', ...request }, enforced });
     },
 
     async commit({ tenantId, operationId }: OperationRef): Promise<AttemptEnd> {

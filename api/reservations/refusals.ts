@@ -24,7 +24,10 @@ export function refusalOf(
   if (before.unconfirmedAtUsd != null && costUsd !== undefined)
     return unconfirmed(costUsd, {
       granted: `the $${before.unconfirmedAtUsd} that the call was granted`,
-      kept: before.status === 'granted' ? 'The hold stays as it is.' : `The reservation stays ${before.status}.`,
+      kept:
+        before.status === 'granted' && before.outcome === null
+          ? 'The hold stays as it is.'
+          : `The reservation stays ${before.outcome === 'not_billed' ? 'released' : before.status}.`,
     });
   if (before.claimedElsewhere) {
     const message =

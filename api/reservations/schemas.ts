@@ -37,7 +37,7 @@ export const grantView = z.object({
   expiresAt: z.string(),
   unreserved: z.literal(true).optional().openapi({
     description:
-      "Let through without a grant: the authority did not answer, and the tenant's policy allows it. `grantedUsd` is what was asked for, or the least limit that covers the call where that is less.",
+      "Let through without a grant: the authority did not answer, and the tenant's policy allows it. `grantedUsd` is what was asked for, or the least limit that covers the call where that is less and at least the `minimumUsd`.",
   }),
 });
 export type GrantView = z.infer<typeof grantView>;
@@ -75,7 +75,14 @@ export const commitBody = z.strictObject({
     }),
 });
 export type CommitBody = z.output<typeof commitBody>;
-export const committedView = z.object({ operationId: z.string(), status: z.literal('committed') });
+export const committedView = z.object({
+  operationId: z.string(),
+  status: z.literal('committed'),
+  confirmedBefore: z.literal(true).optional().openapi({
+    description: 'Its cost was confirmed before: the audit keeps who did and why, and this reason is not noted.',
+  }),
+});
+export type CommittedView = z.infer<typeof committedView>;
 
 export const releaseBody = z.strictObject({ ...ofTenant, claimToken });
 export const releasedView = z.object({ operationId: z.string(), status: z.literal('released') });
@@ -100,6 +107,10 @@ export const reservationView = z.object({
   status: z.enum(['granted', 'denied', 'rejected', 'committed', 'released', 'expired']),
   requestedUsd: z.string(),
   grantedUsd: z.string().nullable(),
+  unreserved: z.boolean().openapi({
+    description: 'Let through without a grant, since its authority did not answer: it holds nothing.',
+  }),
+  allowedUsd: z.string().nullable().openapi({ description: 'What it may spend then; else null.' }),
   committedUsd: z.string().nullable(),
   overrunUsd: z.string().nullable(),
   settlement: z.enum(['actual', 'unverified', 'released', 'expired']).nullable(),

@@ -17,7 +17,7 @@ import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
 import { omitUndefined } from '../../core/omit-undefined';
 import { nextOf, noSuchReservation, refusalOf } from './refusals';
-import type { CommitBody, GrantView, ReserveBody } from './schemas';
+import type { CommitBody, CommittedView, GrantView, ReserveBody } from './schemas';
 import { refuseUnconfirmed, type Confirmation } from './told-costs';
 
 /** How long a release waits for the authority to have left its mark. */
@@ -110,7 +110,7 @@ export async function commit(
     unreserved?: CallWithoutGrant | undefined;
     confirmed?: Confirmation | undefined;
   },
-): Promise<{ operationId: string; status: 'committed' }> {
+): Promise<CommittedView> {
   const { operationId } = item;
   let before = await dependencies.authority.writeOutcome(tenantId, item);
   if (before.status === null && unreserved) {
@@ -119,8 +119,9 @@ export async function commit(
   }
   if (before.written || isSameCost(before, item.costUsd)) {
     const costUsd = formatUsd(item.costUsd);
-    if (confirmed) await noteConfirmedCost(dependencies.pool, { tenantId, operationId, costUsd, ...confirmed });
-    return { operationId, status: 'committed' };
+    const noted =
+      !confirmed || (await noteConfirmedCost(dependencies.pool, { tenantId, operationId, costUsd, ...confirmed }));
+    return { operationId, status: 'committed', ...(noted ? {} : { confirmedBefore: true }) };
   }
   throw refusalOf(before, { tenantId, ...item });
 }
@@ -131,7 +132,7 @@ async function recordUnreserved(
   dependencies: ApiDependencies,
   { tenantId, item, request }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; request: CallWithoutGrant },
 ): Promise<void> {
-  const { pool, policies, log } = dependencies;
+  const { pool, policies, enforced, log } = dependencies;
   const { operationId, costUsd, grantAboveUsd } = item;
   const { onUnavailable } = await policies.of(tenantId);
   if (onUnavailable !== 'allow') {
@@ -148,7 +149,7 @@ async function recordUnreserved(
     amountUsd: formatUsd(costUsd),
     ttlSeconds: unreservedTtlSeconds,
   });
-  await recordMade(pool, { tenantId, command });
+  await recordMade(pool, { tenantId, command, enforced });
 }
 
 const isSameCost = ({ outcome, outcomeUsd }: OutcomeAnswer, costUsd: bigint): boolean =>

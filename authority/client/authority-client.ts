@@ -63,16 +63,18 @@ export class AuthorityClient {
       temporal: Client;
       taskQueue: string;
       log: Logger;
-      /** What it may decide by itself under a mandate; absent where only authorities decide. */
-      mandates?: { enforced: Record<Resource, boolean> } | undefined;
+      /** Whether quotas of a resource bind. */
+      enforced: Record<Resource, boolean>;
+      /** Whether it decides by itself under mandates. */
+      mandates?: boolean | undefined;
     },
   ) {
     const { pool, temporal, taskQueue, log } = dependencies;
     this.coalescer = new Coalescer({ signals: new TemporalSignals({ client: temporal, taskQueue }), lazyMs: foldMs });
     this.replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log, lookUpMs });
     this.outcomes = new OutcomeWriter(pool);
-    const { mandates } = dependencies;
-    this.decisions = mandates && directDecisions({ pool, ...mandates, coalescer: this.coalescer, log });
+    const { mandates = false, enforced } = dependencies;
+    this.decisions = mandates ? directDecisions({ pool, enforced, coalescer: this.coalescer, log }) : undefined;
     this.looks = new KnownLooks((tenantId, operationIds) => findKnown(pool, { tenantId, operationIds }));
     this.foldLooks = new KnownLooks(async (tenantId, operationIds) => {
       const unfolded = await findUnfolded(pool, { tenantId, operationIds });
@@ -119,11 +121,12 @@ export class AuthorityClient {
     this.send(tenantId, command, waiting);
     const answer = await waiting.finally(this.askAgain(tenantId, command, waiting));
     if (answer || !allow || gone?.aborted) return answer;
-    this.dependencies.log.warn(
+    const { pool, enforced, log } = this.dependencies;
+    log.warn(
       { tenantId, operationId: asked.operationId },
       'a call goes on without a grant: its authority did not answer, and its policy allows it',
     );
-    return allowUnreserved(this.dependencies.pool, { tenantId, command: asked });
+    return allowUnreserved(pool, { tenantId, command: asked, enforced });
   }
 
   /** Under the tenant's mandate, where there is one. What is not decided in time, or not here, has the rest of the time. */

@@ -1,24 +1,29 @@
--- Lets an operation go on without a grant: a row that holds nothing, whose cost is recorded in full. It may spend what it asked for,
--- and no more than a decision could have granted: the least whole limit that covers it, the platform's among them. What the authority
--- has decided meanwhile stands. With a refusal (its payer is frozen) it is recorded as refused, and does not go on.
+-- Lets an operation go on without a grant: a row that holds nothing, whose cost is recorded in full, and which may spend what it is
+-- allowed. With a refusal it is recorded as refused, and does not go on. What the authority has decided meanwhile stands.
 CREATE OR REPLACE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p_command jsonb) RETURNS void
   LANGUAGE sql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
+  WITH asked AS MATERIALIZED (
+    SELECT *
+    FROM jsonb_to_record(p_command) AS c (
+      "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+      "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision,
+      "allowedUsd" numeric, refusal jsonb)
+  ), refused AS (
+    INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
+      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal)
+    SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
+      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal
+    FROM asked WHERE refusal IS NOT NULL
+    ON CONFLICT DO NOTHING
+  )
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-    on_expiry, requested_usd, minimum_usd, refusal, status, decided_at, granted_usd, expires_at, unreserved, allowed_usd)
-  SELECT p_tenant_id, c."operationId", c."userId", c."runId", c.kind, c.step, c.attempt, c.resource, c.model,
-    c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", c.refusal,
-    CASE WHEN c.refusal IS NULL THEN 'granted' ELSE 'rejected' END, clock_timestamp(),
-    CASE WHEN c.refusal IS NULL THEN 0 END,
-    CASE WHEN c.refusal IS NULL THEN clock_timestamp() + make_interval(secs => c."ttlSeconds") END,
-    c.refusal IS NULL,
-    CASE WHEN c.refusal IS NULL THEN least(c."amountUsd", limit_of_call(p_tenant_id, c."userId", c.resource), (
-      SELECT min(now_is.whole_limit_usd) FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
-      WHERE q.tenant_id IS NULL AND q.resource_type IN ('all', c.resource))) END
-  FROM jsonb_to_record(p_command) AS c (
-    "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
-    "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision, refusal jsonb)
+    on_expiry, requested_usd, minimum_usd, decided_at, status, granted_usd, expires_at, unreserved, allowed_usd)
+  SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
+    "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), 'granted', 0,
+    clock_timestamp() + make_interval(secs => "ttlSeconds"), true, "allowedUsd"
+  FROM asked WHERE refusal IS NULL
   ON CONFLICT DO NOTHING
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.allow_unreserved(text, jsonb) FROM PUBLIC;

@@ -1,8 +1,15 @@
 /** What happens when the authority does not answer: nobody serves its queue here. */
 import { randomUUID } from 'node:crypto';
 import { startApi } from '../../api/server';
+import { setQuotas, type QuotaChange } from '../../store/quotas';
+import { spendlock } from '../support/cli';
 import { startTestApi, type Answer } from '../support/api';
 import { TestStack, until } from '../support/stack';
+
+const limitOf = (tenantId: string, limitUsd: string, of: { scope?: 'user'; scopeId?: string }): QuotaChange => ({
+  ...{ scope: 'tenant', scopeId: tenantId, resourceType: 'llm', period: 'month', limitUsd },
+  ...of,
+});
 
 describe('an authority that does not answer', () => {
   let stack: TestStack;
@@ -99,6 +106,10 @@ describe('an authority that does not answer', () => {
       const response = await api.request('/v1/reservations', { method: 'POST', body });
       expect(response.status).toBe(201);
       expect(await response.json()).toMatchObject({ decision: 'granted', grantedUsd: '1', unreserved: true });
+      const seen = { unreserved: true, grantedUsd: '0', allowedUsd: '1' };
+      expect(await api.admin.reservation(operationId, { tenantId })).toMatchObject(seen);
+      expect(await api.admin.budget.holds(tenantId)).toMatchObject({ holds: [seen] });
+      expect((await spendlock(api, 'holds', 'list', tenantId)).out).toContain('not told, up to $1.00 unreserved');
       const committed = await api.request(`/v1/reservations/${operationId}/commit`, {
         method: 'POST',
         body: { tenantId, costUsd: '0.7' },
@@ -124,6 +135,7 @@ describe('an authority that does not answer', () => {
             tenantId,
             resource: 'llm',
             amountUsd: '1000000',
+            minimumUsd: '1',
             onExpiry: 'settle',
             ...more,
           },
@@ -154,6 +166,67 @@ describe('an authority that does not answer', () => {
       );
       await api.close();
     }
+  });
+
+  test('allow: what no decision would grant is refused as a decision refuses it, by the quota that binds', async () => {
+    const api = await startTestApi(stack);
+    try {
+      const tenantId = await stack.tenantThat('allow', 300);
+      const changes = [limitOf(tenantId, '0', { scope: 'user', scopeId: 'kim' })];
+      await setQuotas(stack.pool, { tenantId, changes });
+      const reserve = (more: object, operationId: string = randomUUID()): Promise<Answer> => {
+        const body = { operationId, tenantId, resource: 'llm', amountUsd: '20', ...more };
+        return api.call('POST', '/v1/reservations', { body });
+      };
+      const asked = [{ minimumUsd: '12' }, {}, { amountUsd: '1', userId: 'kim' }, { minimumUsd: '5' }];
+      const undecided = [];
+      for (const more of asked) undecided.push(await reserve(more));
+      expect(undecided).toMatchObject([
+        { status: 429, body: { error: 'quota_exceeded', quota: { scope: 'tenant', limitUsd: '10' } } },
+        { status: 429, body: { error: 'quota_exceeded', quota: { scope: 'tenant', limitUsd: '10' } } },
+        { status: 429, body: { error: 'quota_exceeded', quota: { scope: 'user', scopeId: 'kim', limitUsd: '0' } } },
+        { status: 201, body: { grantedUsd: '10', partial: true, unreserved: true } },
+      ]);
+      const operationId = String(undecided[0]?.body.operationId);
+      expect(await reserve({ minimumUsd: '12' }, operationId)).toMatchObject({ status: 429, body: { operationId } });
+      expect(await api.admin.reservation(operationId, { tenantId })).toMatchObject({ status: 'denied' });
+      await stack.admin.query(`DELETE FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant'`, [
+        tenantId,
+      ]);
+      expect(await reserve({})).toMatchObject({ body: { error: 'quota_missing' } });
+      await setQuotas(stack.pool, { tenantId, changes: [limitOf(tenantId, '10', {})] });
+      const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
+      await api.admin.budget.setPolicy(tenantId, { onUnavailable: 'wait', answerTimeoutMs: 30_000 });
+      // The same, once somebody decides.
+      const same = ({ status, body }: Answer) => {
+        const { operationId, requestId, expiresAt, unreserved, ...rest } = body;
+        return { status, operationId: typeof operationId, ...rest };
+      };
+      for (const [index, more] of asked.entries())
+        expect(same(await reserve(more))).toEqual(same(undecided[index] as Answer));
+      await back.stop();
+    } finally {
+      await api.close();
+    }
+  });
+
+  test.each(['0.000001', '0'])('allow: a run whose limit is $%s by then does not go on', async (limitUsd) => {
+    const tenantId = await stack.tenantThat('allow', 4_000);
+    const before = stack.anthropic.calls().billable;
+    const started = await stack.start({ tenantId });
+    await setQuotas(stack.pool, { tenantId, changes: [limitOf(tenantId, limitUsd, {})] });
+    await until('it is refused', async () => {
+      const { rows } = await stack.admin.query(
+        `SELECT FROM copilot_internal.reservations WHERE run_id = $1 AND status = 'denied' AND NOT unreserved`,
+        [started.runId],
+      );
+      return rows.length > 0;
+    });
+    const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
+    const run = await stack.finish({ ...started, tenantId });
+    await back.stop();
+    expect(run).toMatchObject({ status: 'quota_exceeded', failure: { code: 'quota_exceeded' }, costUsd: '0' });
+    expect(stack.anthropic.calls().billable).toBe(before);
   });
 
   test('allow: nothing goes on for who is frozen, and what was spent all the same is recorded', async () => {

@@ -277,6 +277,7 @@ describe('the command line', () => {
     expect((await spendlock(api, ...told, '--reason', 'billed')).status).toBe(2);
     await answer(...told, '--confirm', '--reason', 'billed');
     expect((await spendlock(api, 'audit', tenantId)).out).toMatch(/confirm_cost[^]*billed/);
+    expect((await spendlock(api, ...told, '--confirm', '--reason', 'late')).out).toContain('It was confirmed before');
     await answer('budget', 'policy', 'set', tenantId, '--on-unavailable', 'allow');
     const call = ['--unreserved', '--model', 'm', '--kind', 'own.call', '--usage', '{"tokens": 5}'];
     const unasked = ['holds', 'commit', tenantId, randomUUID(), '0.5', ...call];

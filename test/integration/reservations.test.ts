@@ -82,11 +82,20 @@ describe('reservations over HTTP', () => {
     const mine = (await reserve(tenantId, '0.02')).body.operationId ?? '';
     await api.call('POST', `/v1/reservations/${mine}/claim`, { key: agent, body: {} });
     const word = { tenantId, costUsd: '0.01', confirm: true, reason: 'its token is lost', author: 'ada' };
-    for (let times = 0; times < 2; times += 1) await api.admin.commit(mine, word);
+    expect(await api.admin.commit(mine, word)).toEqual({ operationId: mine, status: 'committed' });
+    expect(await api.admin.commit(mine, { ...word, reason: 'another' })).toMatchObject({ confirmedBefore: true });
     const { reason, author, costUsd } = word;
     const again = { author, details: { operationId: mine, costUsd, grantedUsd: '0.02', reason } };
     expect(await audit()).toMatchObject([again, noted]);
     expect(await told(mine, agent, { costUsd: '0.01', reason })).toEqual([400, 'invalid_request']);
+    // What was given up holds nothing that could stay.
+    const given = (await reserve(tenantId, '0.02')).body.operationId ?? '';
+    await api.admin.release(given, { tenantId });
+    const late = await api.call('POST', `/v1/reservations/${given}/commit`, { key: agent, body: { costUsd: '2' } });
+    expect(late).toMatchObject({
+      status: 422,
+      body: { message: expect.stringMatching(/stays released\.$/) as string },
+    });
   });
 
   test('the cost of a call without a reservation is held against what it would have asked for, and against the limit', async () => {
