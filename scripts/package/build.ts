@@ -12,6 +12,7 @@ import path from 'node:path';
 import { buildSync, type BuildOptions, type Metafile } from 'esbuild';
 import ts from 'typescript';
 import { writeOutApiTypes } from './client-types';
+import { removeUnreachable } from './reachable-types';
 
 const root = path.join(__dirname, '..', '..');
 const own = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')) as {
@@ -146,6 +147,10 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
     stdio: 'inherit',
   });
   writeOutApiTypes(root, types);
+  removeUnreachable(
+    types,
+    Object.values(entries).map((file) => file.replace(/\.ts$/, '.d.ts')),
+  );
   for (const file of readdirSync(types, { recursive: true, encoding: 'utf8' }))
     if (file.endsWith('.d.ts')) {
       if (!isRead.test(file)) withoutComments(path.join(types, file));
