@@ -109,6 +109,16 @@ export const errorCatalogue = {
     action: 'Ask an operator: the message says whose budget it is, why, and the command that lifts it.',
   },
   run_limit_exceeded: { httpStatus: 409, retry: false, action: 'Start the run again with higher limits of its own.' },
+  run_limit_conflict: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Use the limit and the parent that the run began with, or another run.',
+  },
+  run_parent_refused: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Name a parent that goes on, has a limit and is less than eight deep, or none.',
+  },
   operation_conflict: { httpStatus: 409, retry: false, action: 'Use a new operation id.' },
   operation_released: { httpStatus: 409, retry: false, action: 'Reserve under a new operation id.' },
   command_failed: {

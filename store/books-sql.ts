@@ -14,6 +14,25 @@ export const openOfQuota = `(
   WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
     AND (q.scope <> 'user' OR r.user_id = q.scope_id))`;
 
+/** Limits of runs whose sums are not those of the ledger and of the open reservations that count for them; of one tenant, or of all. */
+export const runSumsWrong = (tenant?: string): string => `
+  SELECT l.tenant_id, l.run_id::text AS run_id, trim_scale(l.spent_usd)::text AS spent, trim_scale(l.reserved_usd)::text AS reserved,
+         trim_scale(coalesce(s.ledger_usd, 0))::text AS ledger, trim_scale(coalesce(s.open_usd, 0))::text AS open
+  FROM copilot_internal.run_limits l
+  LEFT JOIN (
+    SELECT l.tenant_id, l.run_id, sum(c.cost_usd) AS ledger_usd, sum(r.granted_usd) FILTER (WHERE r.status = 'granted') AS open_usd
+    FROM copilot_internal.reservations r
+    CROSS JOIN LATERAL unnest(r.limit_ids) AS counts_for (run_id)
+    JOIN copilot_internal.run_limits l ON l.tenant_id = r.tenant_id AND l.run_id = counts_for.run_id AND r.decided_at >= l.created_at
+    CROSS JOIN LATERAL (
+      SELECT sum(amount_usd) AS cost_usd FROM copilot_internal.cost_records
+      WHERE tenant_id = r.tenant_id AND operation_id = r.operation_id) AS c
+    WHERE r.limit_ids IS NOT NULL${tenant === undefined ? '' : ` AND r.tenant_id = ${tenant}`}
+    GROUP BY 1, 2) AS s USING (tenant_id, run_id)
+  WHERE (l.spent_usd, l.reserved_usd) <> (coalesce(s.ledger_usd, 0), coalesce(s.open_usd, 0))
+    ${tenant === undefined ? '' : `AND l.tenant_id = ${tenant}`}
+  ORDER BY 1, 2`;
+
 /** Reservations among the given ones whose end and ledger do not tell the same. */
 export const endedWrongly = (reservations: string): string => `
   SELECT r.operation_id::text AS operation_id, r.status, trim_scale(r.committed_usd)::text AS committed,

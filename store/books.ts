@@ -1,6 +1,6 @@
 /** Whether a tenant's rows, balances, ledger, sums by day and leases agree; and the mending of what does not. */
 import type { Operator } from './operator';
-import { endedWrongly, ledgerOfQuota, openOfQuota } from './books-sql';
+import { endedWrongly, runSumsWrong, ledgerOfQuota, openOfQuota } from './books-sql';
 import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
 
 /** What does not agree, in words. */
@@ -76,6 +76,18 @@ async function reservations(pool: Pool, tenantId: string): Promise<Difference[]>
   }
 }
 
+async function runs(client: PoolClient, tenantId: string): Promise<Difference[]> {
+  const { rows } = await client.query<Record<'run_id' | 'spent' | 'reserved' | 'ledger' | 'open', string>>(
+    runSumsWrong('$1'),
+    [tenantId],
+  );
+  return rows.map(({ run_id, spent, reserved, ledger, open }) => ({
+    check: 'balance',
+    name: `run ${run_id}`,
+    says: `spent $${spent} and reserved $${reserved}, the ledger says $${ledger} and open reservations hold $${open}`,
+  }));
+}
+
 async function days(pool: Pool, tenantId: string): Promise<(Difference & { day: string })[]> {
   const months = await asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ from: string; to: string }>(
@@ -124,6 +136,7 @@ async function days(pool: Pool, tenantId: string): Promise<(Difference & { day: 
 export async function lookAtBooks(pool: Pool, tenantId: string): Promise<Difference[]> {
   const found: Difference[] = [
     ...(await asTenant(pool, tenantId, (client) => balances(client, tenantId))),
+    ...(await asTenant(pool, tenantId, (client) => runs(client, tenantId))),
     ...(await reservations(pool, tenantId)),
     ...(await days(pool, tenantId)),
   ];

@@ -9,6 +9,8 @@ import { inOneSpelling } from '../core/ids';
 import { formatUsd, parseUsd } from '../core/money';
 import type { Place } from '../core/budget/line';
 import { utilizationPercent, type Quota } from '../core/budget/quotas';
+import { limitsAsked, type RunLimit } from '../core/budget/run-limits';
+import { spelled } from '../core/inputs/read-command';
 import { rulesOf } from '../core/budget/rules';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
@@ -106,8 +108,16 @@ async function decide(
     return isMoreDue ? { ...recorded, nextWakeUpMs: state.nowMs, moreDue: true } : recorded;
   };
   return inSpan(spanNames.quotaAtomic, { tenantId, commands: commands.length }, () =>
-    inTransaction(pool, decideOnce, { withinMs: timeoutMs, settings }),
+    inTransaction(pool, decideOnce, { withinMs: timeoutMs, settings: { ...settings, ...limitsSetting(commands) } }),
   );
+}
+
+/** Tells the reading which limits of runs the commands bring or name. It is a setting, since the functions are called by older versions too. */
+function limitsSetting(commands: readonly BudgetCommand[]): Record<string, string> {
+  const asked = limitsAsked(
+    commands.flatMap((command) => (command.type === 'reserve' && command.runLimit ? [spelled(command)] : [])),
+  );
+  return asked.length === 0 ? {} : { 'spendlock.run_limits': JSON.stringify(asked) };
 }
 
 /** How much of what was read is due by itself: outcomes to fold, and reservations that have run out. */
@@ -155,6 +165,8 @@ async function load(
       reservations: ReservationJson[];
       /** Absent before the database is migrated. */
       line?: LoadedPlace[];
+      /** Absent or null where none is concerned. */
+      runLimits?: LoadedRunLimit[] | null;
       frozen: string | null;
       frozenUsers: Record<string, string>;
     } | null;
@@ -176,6 +188,7 @@ async function load(
       lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
     })),
     reservations: state.reservations.map(reservationFrom),
+    ...(state.runLimits && { runLimits: state.runLimits.map(runLimitFrom) }),
     line: (state.line ?? []).map(({ runId, userId, ...place }) => ({
       ...place,
       runId: runId ?? undefined,
@@ -185,6 +198,21 @@ async function load(
   };
 }
 
+interface LoadedRunLimit {
+  runId: string;
+  ancestorIds: string[];
+  limitUsd: string | null;
+  spentUsd: string;
+  reservedUsd: string;
+}
+
+const runLimitFrom = ({ limitUsd, spentUsd, reservedUsd, ...names }: LoadedRunLimit): RunLimit => ({
+  ...names,
+  ...(limitUsd === null ? {} : { limitUsd: parseUsd(limitUsd) }),
+  spentUsd: parseUsd(spentUsd),
+  reservedUsd: parseUsd(reservedUsd),
+});
+
 async function record(
   client: PoolClient,
   tenantId: string,
@@ -193,6 +221,8 @@ async function record(
 ): Promise<Omit<RecordedBatch, 'decision'>> {
   const batch = {
     ...(authority && { authority }),
+    // One of the version before counts none, and the recording counts them for it.
+    countsRuns: true,
     changes: decision.changes.map((change) => ({
       ...change,
       reservedDeltaUsd: formatUsd(change.reservedDeltaUsd),

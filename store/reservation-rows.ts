@@ -110,6 +110,7 @@ export type ReservationJson = Omit<
 } & {
   /** Absent where the schema is of the version before. */
   allowedUsd?: string | null;
+  limitIds?: string[] | null;
 };
 
 const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));
@@ -152,6 +153,7 @@ function requestFrom(row: ReservationJson): Reservation['request'] {
     attempt: row.attempt ?? undefined,
     model: row.model ?? undefined,
     onExpiry: row.onExpiry ?? undefined,
+    ...(row.limitIds && { limitIds: row.limitIds }),
   };
 }
 
@@ -185,6 +187,7 @@ export function recordedReservation(reservation: Reservation): Record<string, un
       ...request,
       requestedUsd: formatUsd(request.requestedUsd),
       minimumUsd: textOrNone(request.minimumUsd),
+      runLimitId: request.limitIds?.[0],
     }),
   };
 }

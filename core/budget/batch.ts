@@ -3,6 +3,7 @@ import type { ReserveAnswer, Resource } from './commands';
 import type { Freeze } from './denials';
 import type { Usd } from '../money';
 import { isOwnPlace, keptFrom, type Asker, type Place } from './line';
+import type { RunLimit } from './run-limits';
 import { covers, rollOver, thresholdsReached, tightest, type Quota } from './quotas';
 import { isReleasedByExpiry, type Reservation } from './reservations';
 import { retryAfterSeconds, type Hold } from './retry-after';
@@ -24,11 +25,14 @@ export interface BatchState {
   holds?: readonly Hold[];
   /** Those that wait for money and have some kept for them, in their order. */
   line?: readonly Place[];
+  /** The limits of the runs that the commands name and the reservations count for. Absent where there are none. */
+  runLimits?: readonly RunLimit[] | undefined;
 }
 
 /** One step of the tenant's balances, in the order decided. The SQL guard replays these. */
 export interface BalanceChange {
   sequence: number;
+  operationId: string;
   userId?: string | undefined;
   resource: Resource;
   reservedDeltaUsd: Usd;
@@ -77,6 +81,8 @@ export interface BatchDecision {
   alerts: QuotaAlert[];
   /** The quotas as they stand after the batch. */
   quotas: Quota[];
+  /** The run limits as they stand after it. */
+  runLimits: RunLimit[];
   /** Something was denied without knowing the holds: decide again with them, to say when to try again. */
   needsHolds: boolean;
   /** What the undecided reserves need of the tenant's leases. */
@@ -102,6 +108,8 @@ export class Batch {
   readonly changes: BalanceChange[] = [];
   readonly ledger: LedgerEntry[] = [];
   readonly alerts: QuotaAlert[] = [];
+  /** By run; undefined where the database knows of none, or none is concerned. */
+  readonly runLimits: ReadonlyMap<string, RunLimit> | undefined;
   private readonly quotas: Quota[];
   private readonly reservations = new Map<string, Reservation>();
   private readonly changed = new Set<string>();
@@ -112,6 +120,7 @@ export class Batch {
   constructor(private readonly state: BatchState) {
     this.nowMs = state.nowMs;
     this.quotas = state.quotas.map((quota) => ({ ...rollOver(quota, state.nowMs) }));
+    this.runLimits = state.runLimits && new Map(state.runLimits.map((limit) => [limit.runId, { ...limit }]));
     for (const reservation of state.reservations) this.reservations.set(reservation.operationId, reservation);
   }
 
@@ -136,20 +145,27 @@ export class Batch {
     this.changed.add(reservation.operationId);
   }
 
-  /** Moves the balances of every quota that covers the payer, and notes the step for the guard. */
+  /** Moves the balances of every quota and run limit that covers the payer, and notes the step for the guard. */
   move(
-    payer: { userId?: string | undefined; resource: Resource },
-    delta: { reservedUsd?: Usd; spentUsd?: Usd; postedAtMs?: number; grant?: boolean },
+    payer: { userId?: string | undefined; resource: Resource; limitIds?: readonly string[] | undefined },
+    delta: { operationId: string; reservedUsd?: Usd; spentUsd?: Usd; postedAtMs?: number; grant?: boolean },
   ): void {
-    const { reservedUsd = 0n, spentUsd = 0n, postedAtMs = this.nowMs, grant = false } = delta;
+    const { operationId, reservedUsd = 0n, spentUsd = 0n, postedAtMs = this.nowMs, grant = false } = delta;
     if (reservedUsd === 0n && spentUsd === 0n) return;
     for (const quota of this.quotasFor(payer)) {
       quota.reservedUsd += reservedUsd;
       if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
       if (spentUsd > 0n) this.warn(quota);
     }
+    for (const runId of payer.limitIds ?? []) {
+      const limit = this.runLimits?.get(runId);
+      if (!limit) continue;
+      limit.reservedUsd += reservedUsd;
+      limit.spentUsd += spentUsd;
+    }
     this.changes.push({
       sequence: this.changes.length,
+      operationId,
       userId: payer.userId,
       resource: payer.resource,
       reservedDeltaUsd: reservedUsd,
@@ -236,6 +252,7 @@ export class Batch {
       ledger: this.ledger,
       alerts: this.alerts,
       quotas: this.quotas,
+      runLimits: [...(this.runLimits?.values() ?? [])],
       needsHolds: this.needsHolds,
       leaseNeeds: [...this.leaseNeeds].map(([quotaId, neededUsd]) => ({ quotaId, neededUsd })),
       served: [...this.served],

@@ -23,6 +23,16 @@ export type OnExpiry = 'release' | 'settle';
 /** W3C trace context of the caller, so that one trace leads through the authority; and `workflowId`, where a workflow asks that is no run. */
 export type TraceContext = Record<string, string>;
 
+/** The limit of a run that a reserve counts for, beside those of what the run belongs to. */
+export interface RunLimitRef {
+  /** A run, a turn of a conversation, or the first execution of a workflow of one's own. */
+  id: string;
+  /** What it may cost. The first that comes with its id stands; another is refused. Decimal string. */
+  limitUsd?: string;
+  /** The run that it belongs to: one with a limit, or that belongs to one, that goes on. It never changes. */
+  parentId?: string;
+}
+
 /** Asks for money. Tenant, user, resource, amount, minimum and price version are what make two requests the same. */
 export interface ReserveCommand {
   type: 'reserve';
@@ -48,6 +58,8 @@ export interface ReserveCommand {
   model?: string;
   replyTo?: ReplyAddress;
   traceContext?: TraceContext;
+  /** Decided with the quotas; no part of the request's identity. */
+  runLimit?: RunLimitRef;
 }
 
 /**
@@ -113,6 +125,9 @@ export type RejectionCode =
   | 'unknown_tenant'
   | 'quota_missing'
   | 'budget_frozen'
+  | 'run_limit_exceeded'
+  | 'run_limit_conflict'
+  | 'run_parent_refused'
   | 'command_failed'
   | 'authority_unavailable';
 
@@ -126,6 +141,8 @@ export type ReserveAnswer =
       expiresAt: string;
       /** Allowed without a grant, by policy. */
       unreserved?: true;
+      /** It counts for a run's limit in the books, so that nobody else need count it. */
+      countsForRun?: true;
     }
   | { decision: 'denied'; operationId: string; quota: BindingQuota; retryAfterSeconds?: number; message: string }
   | { decision: 'rejected'; operationId: string; code: RejectionCode; message: string };

@@ -21,6 +21,7 @@ import {
   type Reservation,
   type ReservationRequest,
 } from './reservations';
+import { limitsNamed, runLimitRefusal, tightestOfRun, type RunLimit } from './run-limits';
 import { settle, settleWhatIsDue } from './settlement';
 
 /** The longest that one reservation may hold money without being extended: a week. */
@@ -85,17 +86,27 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   if (frozen !== undefined) {
     return record(batch, { operationId, request, refusal: refusedAsFrozen(frozen) });
   }
+  const ofRun = limitsOf(batch, command);
+  if ('type' in ofRun) return record(batch, { operationId, request, refusal: ofRun });
+  const tightOfRun = tightestOfRun(ofRun);
+  const { amountUsd, minimumUsd = amountUsd } = amounts;
+  if (command.runLimit && tightOfRun && tightOfRun.leftUsd < minimumUsd) {
+    const refusal = runLimitRefusal(tightOfRun, { runId: command.runLimit.id, amounts });
+    return record(batch, { operationId, request, refusal });
+  }
+  /** All that it may get: nobody waits for what others hold of a run's limit. */
+  const mostUsd = tightOfRun && tightOfRun.leftUsd < amountUsd ? tightOfRun.leftUsd : amountUsd;
   const quotas = batch.quotasFor(request);
   const kept = batch.isEnforced(request.resource) ? batch.keptFrom(command) : [];
   /** What there is of a quota for this request. */
   const leftUsd = (quota: Quota): Usd => headroomUsd(quota) - keptUsd(quota, kept);
-  const minimum = leastUsd(quotas, { ...amounts, prefersWhole: command.prefersWhole });
+  const minimum = leastUsd(quotas, { amountUsd: mostUsd, minimumUsd, prefersWhole: command.prefersWhole });
   const tight = binding(quotas, minimum, leftUsd);
   if (!tight) {
     const message = `No quota of the tenant covers ${request.resource}. Nothing was reserved. Set one (PUT /v1/tenants/{id}/quotas).`;
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'quota_missing', message } });
   }
-  if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: amounts.amountUsd, leftUsd }))
+  if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: mostUsd, leftUsd }))
     return undefined;
   const left = leftUsd(tight);
   if (batch.isEnforced(request.resource) && left < minimum) {
@@ -103,11 +114,12 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     return record(batch, { operationId, request, refusal: denialOf(batch, request, refusal) });
   }
   if (left < minimum) batch.refuse(tight, amounts.amountUsd);
-  const fits = left >= amounts.amountUsd || !batch.isEnforced(request.resource);
-  const grantedUsd = fits ? amounts.amountUsd : left;
+  const fits = left >= mostUsd || !batch.isEnforced(request.resource);
+  const grantedUsd = fits ? mostUsd : left;
+  const limitIds = ofRun.map(({ runId }) => runId);
   const granted: Reservation = {
     operationId,
-    request,
+    request: limitIds.length > 0 ? { ...request, limitIds } : request,
     status: 'granted',
     grantedUsd,
     decidedAtMs: batch.nowMs,
@@ -116,10 +128,14 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     outcomeFolded: false,
   };
   batch.put(granted);
-  batch.move(request, { reservedUsd: grantedUsd, grant: true });
+  batch.move(granted.request ?? request, { operationId, reservedUsd: grantedUsd, grant: true });
   batch.serve(command);
   return answerOf(granted);
 }
+
+/** The limits of the run that a command names, and of what that belongs to. A database of the version before has none. */
+const limitsOf = (batch: Batch, { runLimit }: ReserveCommand): RunLimit[] | Refusal =>
+  runLimit && batch.runLimits ? limitsNamed(batch.runLimits, runLimit) : [];
 
 /** Why there is too little: a quota has none, or what it has is kept for those that have waited longer. */
 function denialOf(
@@ -192,6 +208,7 @@ function parseAmounts(command: ReserveCommand): Amounts | Refusal {
         `minimumUsd ${command.minimumUsd} is above amountUsd ${command.amountUsd}. Nothing was reserved.`,
       );
     }
+    if (command.runLimit?.limitUsd !== undefined) parseAmountUsd(command.runLimit.limitUsd);
     return { amountUsd, minimumUsd };
   } catch (error) {
     if (error instanceof MoneyError) return invalid('invalid_amount', `${error.message} Nothing was reserved.`);
@@ -278,6 +295,7 @@ function answerOf(reservation: Reservation): ReserveAnswer {
     grantedUsd: formatUsd(grantedUsd),
     partial: request !== undefined && grantedUsd < request.requestedUsd,
     expiresAt,
+    ...(request?.limitIds ? { countsForRun: true } : {}),
   };
 }
 

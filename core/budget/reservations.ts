@@ -27,6 +27,8 @@ export interface ReservationRequest {
   minimumUsd?: Usd | undefined;
   priceVersion: string;
   runId?: string | undefined;
+  /** The run limits that it counts for, its own run's first. */
+  limitIds?: readonly string[] | undefined;
   kind: string;
   step?: number | undefined;
   attempt?: number | undefined;

@@ -88,7 +88,7 @@ function commit(
     settlement,
     postedAtMs: batch.nowMs,
   });
-  batch.move(request, { reservedUsd: -grantedUsd, spentUsd: costUsd });
+  batch.move(request, { operationId: reservation.operationId, reservedUsd: -grantedUsd, spentUsd: costUsd });
   tellOverrun(batch, reservation, costUsd);
 }
 
@@ -115,7 +115,7 @@ function free(batch: Batch, reservation: Reservation, { request, grantedUsd, sta
     outcomeFolded: reservation.outcome !== undefined,
     endedAtMs: batch.nowMs,
   });
-  batch.move(request, { reservedUsd: -grantedUsd });
+  batch.move(request, { operationId: reservation.operationId, reservedUsd: -grantedUsd });
 }
 
 /** A late outcome: the ledger learns the difference to what was posted, at the moment it was posted. */
@@ -141,6 +141,6 @@ function correct(batch: Batch, reservation: Reservation, request: ReservationReq
     settlement,
     postedAtMs,
   });
-  batch.move(request, { spentUsd: amountUsd, postedAtMs });
+  batch.move(request, { operationId: reservation.operationId, spentUsd: amountUsd, postedAtMs });
   tellOverrun(batch, reservation, costUsd);
 }

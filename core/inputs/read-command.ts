@@ -2,9 +2,10 @@
  * Commands as they come: a signal can be sent by anybody who reaches the server, and histories hold what older versions sent. What
  * is no command is told from what is one before anything is looked up, so that it never costs others their decision.
  */
-import type { BudgetCommand, ReserveCommand } from '../budget/commands';
+import type { BudgetCommand, ReserveCommand, RunLimitRef } from '../budget/commands';
 import { inOneSpelling, parseUuid, userIdCharsMax } from '../ids';
 import { unstorableIn } from '../storable';
+import { omitUndefined } from '../omit-undefined';
 import { isRecord } from '../prices/usage';
 
 /** A command that can be decided, with its ids in their one spelling; or what is wrong with it. */
@@ -27,6 +28,9 @@ const isReplyAddress: Check = (value) =>
   ('channel' in value
     ? isText(value.channel) && typeof value.waiter === 'number'
     : [value.workflowId, value.runId, value.activityId].every(isText));
+
+const isRunLimit: Check = (value) =>
+  isRecord(value) && isId(value.id) && optional(isText)(value.limitUsd) && optional(isId)(value.parentId);
 
 const optional =
   (check: Check): Check =>
@@ -52,6 +56,7 @@ const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
   model: optional(isText),
   replyTo: optional(isReplyAddress),
   traceContext: optional(isTexts),
+  runLimit: optional(isRunLimit),
 };
 
 /** Reads what came as a command. */
@@ -89,5 +94,20 @@ export function spelled<C extends BudgetCommand>(command: C): C {
     const id = (command as Partial<ReserveCommand>)[field];
     return id === undefined ? [] : [[field, inOneSpelling(id)]];
   });
-  return { ...command, operationId: inOneSpelling(command.operationId), ...Object.fromEntries(other) };
+  const { runLimit } = command as Partial<ReserveCommand>;
+  return {
+    ...command,
+    operationId: inOneSpelling(command.operationId),
+    ...Object.fromEntries(other),
+    ...(runLimit && { runLimit: spelledLimit(runLimit) }),
+  };
 }
+
+const spelledLimit = ({ id, limitUsd, parentId }: RunLimitRef): RunLimitRef => ({
+  id: inOneSpelling(id),
+  ...omitUndefined({
+    // Who sends them may send null.
+    limitUsd: limitUsd ?? undefined,
+    parentId: parentId ? inOneSpelling(parentId) : undefined,
+  }),
+});

@@ -33,6 +33,10 @@ BEGIN
     PERFORM apply_quota_changes(p_tenant_id, jsonb_build_array(jsonb_build_object('sequence', 0, 'userId', v_entry.user_id,
       'resource', v_entry.resource, 'reservedDeltaUsd', 0, 'spentDeltaUsd', v_difference, 'postedAt', v_entry.posted_at,
       'grant', false, 'enforced', false)));
+    IF v_row.limit_ids IS NOT NULL THEN
+      PERFORM apply_run_limits(p_tenant_id, jsonb_build_array(jsonb_build_object('limit_ids', v_row.limit_ids, 'reserved_usd', 0,
+        'spent_usd', v_difference, 'is_grant', false)), '[]');
+    END IF;
   END IF;
   UPDATE reservations SET settlement = 'actual', committed_usd = p_cost_usd,
     overrun_usd = nullif(greatest(p_cost_usd - granted_usd, 0), 0)

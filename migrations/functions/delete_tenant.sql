@@ -23,7 +23,7 @@ BEGIN
   IF is_busy(p_tenant_id) THEN
     RETURN 'busy';
   END IF;
-  FOREACH v_table IN ARRAY ARRAY['mandates', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
+  FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
     'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'reservations',
     'user_quota_defaults', 'frozen_users', 'api_keys', 'audit_entries']
   LOOP

@@ -1,7 +1,7 @@
--- The first half of a decision's transaction: locks a tenant's budget (tenant, quotas, reservations by id) and reads what a
+-- The first half of a decision's transaction: locks a tenant's budget (tenant, quotas, run limits, reservations by id) and reads what a
 -- batch is decided from: its quotas and those of the named users, the named reservations, those that are overdue or have an
 -- outcome to fold, the oldest first, and what is kept for those that wait for money, in their order. Null when there is no such tenant. A process that decides under a mandate says so
--- (spendlock.mandate_rules): without one it is told so, and nothing is read. Between it and record_budget_batch, in the same
+-- (spendlock.mandate_rules): without one it is told so, and nothing is read. Which run limits its commands name it says too (spendlock.run_limits). Between it and record_budget_batch, in the same
 -- transaction, runs core's decideBatch. It is text to whoever reads it, so it is json.
 CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, p_operation_ids uuid[], p_user_ids text[],
     p_due_max integer)
@@ -15,6 +15,9 @@ DECLARE
   v_reservations json;
   v_operation_ids uuid[];
   v_user_ids text[];
+  v_run_ids uuid[];
+  v_asked_limits jsonb := nullif(current_setting('spendlock.run_limits', true), '');
+  v_run_limits json;
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
@@ -29,7 +32,7 @@ BEGIN
   IF v_rules IS NOT NULL AND NOT is_mandated(p_tenant_id, v_rules) THEN
     RETURN json_build_object('mandate', 'closed');
   END IF;
-  -- Whom it concerns is looked up before the other locks, since quotas are locked before reservations. A user never changes.
+  -- Whom it concerns is looked up before the other locks, since quotas are locked before reservations. A user never changes, nor a run.
   v_operation_ids := ARRAY(
     SELECT unnest(p_operation_ids)
     UNION (SELECT operation_id FROM reservations
@@ -38,11 +41,16 @@ BEGIN
     UNION (SELECT operation_id FROM reservations
            WHERE tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
            ORDER BY outcome_at LIMIT p_due_max));
-  v_user_ids := ARRAY(
-    SELECT unnest(p_user_ids)
-    UNION SELECT user_id FROM reservations
-    WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids) AND user_id IS NOT NULL);
+  WITH known AS MATERIALIZED (
+    SELECT user_id, limit_ids FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+  )
+  SELECT ARRAY(SELECT unnest(p_user_ids) UNION SELECT user_id FROM known WHERE user_id IS NOT NULL),
+         ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known)
+  INTO v_user_ids, v_run_ids;
   PERFORM lock_quotas(p_tenant_id, v_user_ids);
+  IF v_asked_limits IS NOT NULL OR cardinality(v_run_ids) > 0 THEN
+    v_run_limits := lock_run_limits(p_tenant_id, coalesce(v_asked_limits, '[]'), v_run_ids);
+  END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
@@ -89,7 +97,7 @@ BEGIN
                'keptUsd', kept_usd::text, 'keptForMs', extract(epoch FROM kept_until - v_now) * 1000,
                'isWoken', woken_at IS NOT NULL) ORDER BY waiting_since, waiter_id), '[]')
              FROM money_waiters WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
-    'reservations', v_reservations);
+    'runLimits', v_run_limits, 'reservations', v_reservations);
 END
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.load_budget_batch(text, uuid[], text[], integer) FROM PUBLIC;

@@ -26,6 +26,7 @@ DECLARE
   v_added uuid[];
   v_wrong text;
   v_account jsonb;
+  v_run_moves jsonb;
   v_next_wake_up_ms numeric;
   v_alerts_due bigint;
   v_has_waiters boolean;
@@ -41,7 +42,7 @@ BEGIN
     SELECT * FROM jsonb_to_recordset(p_batch -> 'reservations') AS c (
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
-      refusal jsonb, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
+      refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
       "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb)
   ), changed AS (
     UPDATE reservations r SET
@@ -80,16 +81,19 @@ BEGIN
           AND c."committedUsd" IS NOT DISTINCT FROM CASE r.status WHEN 'committed' THEN coalesce(r.outcome_usd, 0) END
         ELSE false
       END
-    RETURNING r.operation_id, r.user_id, r.resource, o.status AS was, r.status, r.granted_usd, r.committed_usd,
+    RETURNING r.operation_id, r.user_id, r.resource, r.limit_ids, o.status AS was, r.status, r.granted_usd, r.committed_usd,
       coalesce(r.outcome_usd, 0) - coalesce(o.committed_usd, 0) AS corrected_by_usd
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
-      committed_usd, overrun_usd, posted_at, ended_at, trace_context)
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
-      c."traceContext"
+      c."traceContext",
+      -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
+      CASE c.status WHEN 'granted' THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
+        AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
@@ -99,7 +103,7 @@ BEGIN
       WHEN 'rejected' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
       ELSE false END
     ON CONFLICT DO NOTHING
-    RETURNING operation_id, user_id, resource, status, granted_usd
+    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd
   ), lines AS (
     SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
@@ -122,6 +126,14 @@ BEGIN
       "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric, "postedAt" timestamptz)
     CROSS JOIN LATERAL (VALUES ('reserved', NULL, c."reservedDeltaUsd"), ('spent', c."postedAt", c."spentDeltaUsd"))
       AS w (what, at, amount_usd)
+  ), run_moves AS (
+    SELECT operation_id, limit_ids, -granted_usd AS reserved_usd, 0 AS spent_usd, false AS is_grant
+    FROM changed WHERE was = 'granted' AND status <> 'granted' AND limit_ids IS NOT NULL
+    UNION ALL
+    SELECT operation_id, limit_ids, granted_usd, 0, true FROM added WHERE limit_ids IS NOT NULL
+    UNION ALL
+    SELECT c.operation_id, c.limit_ids, 0, l."amountUsd", false
+    FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.limit_ids IS NOT NULL
   )
   SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
     (SELECT format('the ledger would get a %s of %s USD for %s, and %s USD is due', l.entry, l."amountUsd",
@@ -132,8 +144,9 @@ BEGIN
     (SELECT format('%s USD of %s would be %s by no row', -sum(amount_usd), resource, what)
      FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
-       'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added)
-  INTO v_changed, v_added, v_wrong, v_account;
+       'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
+    (SELECT jsonb_agg(m) FROM run_moves m)
+  INTO v_changed, v_added, v_wrong, v_account, v_run_moves;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -144,6 +157,9 @@ BEGIN
   END IF;
   IF v_wrong IS NOT NULL THEN
     RAISE EXCEPTION 'reservation_guard: %; nothing was recorded', v_wrong USING ERRCODE = 'SL001';
+  END IF;
+  IF v_run_moves IS NOT NULL THEN
+    PERFORM apply_run_limits(p_tenant_id, v_run_moves, p_batch -> 'changes');
   END IF;
 
   INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,

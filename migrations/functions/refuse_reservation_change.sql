@@ -16,10 +16,10 @@ REVOKE EXECUTE ON FUNCTION copilot_internal.refuse_reservation_change() FROM PUB
 CREATE OR REPLACE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW
   WHEN (current_user = 'spendlock_app' AND NOT (
     (NEW.tenant_id, NEW.operation_id, NEW.user_id, NEW.run_id, NEW.resource, NEW.requested_usd, NEW.minimum_usd, NEW.granted_usd,
-      NEW.unreserved, NEW.allowed_usd, NEW.decided_at)
+      NEW.unreserved, NEW.allowed_usd, NEW.limit_ids, NEW.decided_at)
     IS NOT DISTINCT FROM
     (OLD.tenant_id, OLD.operation_id, OLD.user_id, OLD.run_id, OLD.resource, OLD.requested_usd, OLD.minimum_usd, OLD.granted_usd,
-      OLD.unreserved, OLD.allowed_usd, OLD.decided_at)
+      OLD.unreserved, OLD.allowed_usd, OLD.limit_ids, OLD.decided_at)
     AND (NEW.status = OLD.status OR (OLD.status = 'granted' AND NEW.status IN ('committed', 'released', 'expired')))
     AND (OLD.ended_at IS NULL OR NEW.ended_at IS NOT DISTINCT FROM OLD.ended_at)
     AND (NEW.ended_at IS NULL) = (NEW.status IN ('granted', 'denied', 'rejected'))

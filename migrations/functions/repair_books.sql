@@ -61,6 +61,26 @@ BEGIN
     'to', format('spent %s, reserved %s', trim_scale(ledger_usd), trim_scale(open_usd))) ORDER BY name), '[]')
   INTO v_changes FROM mended;
 
+  WITH sums AS (
+    SELECT l.run_id, l.spent_usd, l.reserved_usd, coalesce(sum(c.cost_usd), 0) AS ledger_usd,
+           coalesce(sum(r.granted_usd) FILTER (WHERE r.status = 'granted'), 0) AS open_usd
+    FROM run_limits l
+    LEFT JOIN (reservations r CROSS JOIN LATERAL unnest(r.limit_ids) AS counts_for (run_id))
+      ON r.tenant_id = p_tenant_id AND r.tenant_id = l.tenant_id AND counts_for.run_id = l.run_id AND r.decided_at >= l.created_at
+    LEFT JOIN LATERAL (SELECT sum(amount_usd) AS cost_usd FROM cost_records WHERE tenant_id = r.tenant_id AND operation_id = r.operation_id) AS c
+      ON true
+    WHERE l.tenant_id = p_tenant_id
+    GROUP BY l.tenant_id, l.run_id
+  ), mended AS (
+    UPDATE run_limits l SET spent_usd = s.ledger_usd, reserved_usd = s.open_usd
+    FROM sums s WHERE l.tenant_id = p_tenant_id AND l.run_id = s.run_id AND (s.spent_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
+    RETURNING s.*
+  )
+  SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'balance', 'name', 'run ' || run_id,
+    'from', format('spent %s, reserved %s', trim_scale(spent_usd), trim_scale(reserved_usd)),
+    'to', format('spent %s, reserved %s', trim_scale(ledger_usd), trim_scale(open_usd))) ORDER BY run_id), '[]')
+  INTO v_changes FROM mended;
+
   WITH ledger AS (
     SELECT (posted_at AT TIME ZONE 'UTC')::date AS day, resource, kind, coalesce(model, '') AS model, coalesce(user_id, '') AS user_id,
            sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd,

@@ -6,6 +6,7 @@ import type { Place } from '../../core/budget/line';
 import { parseUsd, type Usd } from '../../core/money';
 import { periodAt, type Period } from '../../core/budget/periods';
 import type { Quota, ResourceType, Scope } from '../../core/budget/quotas';
+import type { RunLimit } from '../../core/budget/run-limits';
 import type { Outcome, Reservation } from '../../core/budget/reservations';
 
 export const usd = (text: string): Usd => parseUsd(text);
@@ -28,6 +29,7 @@ export class BudgetModel {
   frozen: string | undefined;
   frozenUsers: Record<string, string> = {};
   line: readonly Place[] = [];
+  runLimits: RunLimit[] = [];
 
   constructor(
     public nowMs: number,
@@ -64,13 +66,27 @@ export class BudgetModel {
       frozen: this.frozen,
       frozenUsers: this.frozenUsers,
       line: this.line,
+      runLimits: this.runLimits,
     };
     const decision = decideBatch(state, commands);
     this.quotas = decision.quotas;
+    this.runLimits = decision.runLimits;
     for (const reservation of decision.reservations) this.reservations.set(reservation.operationId, reservation);
     this.ledger.push(...decision.ledger);
     this.alerts.push(...decision.alerts);
     return decision;
+  }
+
+  /** A run's limit, as the recording adds it when a command first brings it. */
+  addRunLimit(runId: string, limitUsd?: string, parentId?: string): void {
+    const parent = this.runLimits.find((limit) => limit.runId === parentId);
+    this.runLimits.push({
+      runId,
+      ancestorIds: parent ? [parent.runId, ...parent.ancestorIds] : [],
+      ...(limitUsd === undefined ? {} : { limitUsd: usd(limitUsd) }),
+      spentUsd: 0n,
+      reservedUsd: 0n,
+    });
   }
 
   /** What the paid execution does to the row: claims it when it may. */

@@ -13,6 +13,7 @@ const seed = Number(process.env.SPENDLOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const operationIds = Array.from({ length: 8 }, (_, index) => `abcdef0${index}-aaaa-4bbb-8ccc-ddddddddddd${index}`);
 const amounts = ['0', '0.000000000001', '0.5', '1', '3', '7.25', '20'];
 const users = [undefined, 'ada', 'bob'];
+const runs = ['root', 'child', 'grandchild', 'sibling', 'alone'];
 
 const operation = fc.constantFrom(...operationIds);
 /** What commands name; rows have the one spelling. */
@@ -28,6 +29,7 @@ const step = fc.oneof(
       amount,
       minimum: fc.option(amount),
       user: fc.constantFrom(...users),
+      run: fc.constantFrom(undefined, ...runs, 'unknown'),
       resource: fc.constantFrom('llm' as const, 'e2b' as const),
       ttl: fc.constantFrom(1, 60, 86_400),
     }),
@@ -50,6 +52,16 @@ const step = fc.oneof(
     }),
   },
 );
+/** A forest of runs: each belongs to none or to one before it. */
+const forest = fc.tuple(
+  ...runs.map((runId, index) =>
+    fc.record({
+      runId: fc.constant(runId),
+      limitUsd: fc.option(fc.constantFrom('0', '3', '10', '100'), { nil: undefined }),
+      parentId: fc.constantFrom(undefined, ...runs.slice(0, index)),
+    }),
+  ),
+);
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 
 const scopes = [
@@ -63,6 +75,38 @@ const quota = fc.record({
   period: fc.constantFrom('day' as const, 'week' as const, 'month' as const),
   limitUsd: fc.constantFrom('0', '5', '10', '100'),
 });
+
+const limitsIn = ({ quotas, runLimits }: BudgetModel) => [
+  ...quotas.map((one) => ({ ...one, name: one.quotaId, limitUsd: one.limitUsd as Usd | undefined })),
+  ...runLimits.map((one) => ({ ...one, name: one.runId, limitUsd: one.limitUsd })),
+];
+const heldBy = (model: BudgetModel): Map<string, Usd> =>
+  new Map(limitsIn(model).map(({ name, spentUsd, reservedUsd }) => [name, spentUsd + reservedUsd]));
+
+/** Whether a run is another, or belongs to it, by its parents alone. */
+const isWithin = (parents: ReadonlyMap<string, string | undefined>, runId: string, other: string): boolean => {
+  for (let at: string | undefined = runId; at !== undefined; at = parents.get(at)) if (at === other) return true;
+  return false;
+};
+
+/** The books of each run: what it and those that belong to it asked for, hold and spent. */
+function checkRuns(
+  model: BudgetModel,
+  parents: ReadonlyMap<string, string | undefined>,
+  askedFor: ReadonlyMap<string, string>,
+): void {
+  for (const { runId, spentUsd, reservedUsd } of model.runLimits) {
+    const mine = [...model.reservations.values()].filter(({ operationId, request }) => {
+      const asker = askedFor.get(operationId);
+      return request && asker !== undefined && parents.has(asker) && isWithin(parents, asker, runId);
+    });
+    const ids = new Set(mine.map(({ operationId }) => operationId));
+    const open = mine.filter(({ status }) => status === 'granted').map(({ grantedUsd = 0n }) => grantedUsd);
+    expect(reservedUsd).toBe(sumUsd(open));
+    const lines = model.ledger.filter(({ operationId }) => ids.has(operationId)).map(({ amountUsd }) => amountUsd);
+    expect(spentUsd).toBe(sumUsd(lines));
+  }
+}
 
 /** Does one step, twice when it is a command, and checks what must hold after it. */
 function act(model: BudgetModel, asked: Step): void {
@@ -86,25 +130,27 @@ function act(model: BudgetModel, asked: Step): void {
     case 'reserve': {
       // What time and outcomes free is settled apart, so that what a grant does can be told from what they do.
       model.decide();
-      const heldBefore = new Map(model.quotas.map((one) => [one.quotaId, one.spentUsd + one.reservedUsd]));
+      const heldBefore = heldBy(model);
       const command = reserve(asked.operation, asked.amount, {
         resource: asked.resource,
         ttlSeconds: asked.ttl,
         ...(asked.minimum === null ? {} : { minimumUsd: asked.minimum }),
         ...(asked.user === undefined ? {} : { userId: asked.user }),
+        ...(asked.run === undefined ? {} : { runLimit: { id: asked.run } }),
       });
       const first = model.decide(command);
-      for (const one of model.quotas) {
-        const held = one.spentUsd + one.reservedUsd;
+      const heldAfter = heldBy(model);
+      for (const { name, limitUsd } of limitsIn(model)) {
+        const held = heldAfter.get(name) ?? 0n;
         // A grant never lifts spent + reserved above a limit.
-        if (held > (heldBefore.get(one.quotaId) ?? 0n)) expect(held <= one.limitUsd).toBe(true);
+        if (held > (heldBefore.get(name) ?? 0n)) expect(limitUsd === undefined || held <= limitUsd).toBe(true);
       }
-      const balances = JSON.stringify(model.quotas, text);
+      const balances = JSON.stringify([model.quotas, model.runLimits], text);
       const spelling = spellingsOf(parseUuid(asked.operation) ?? '')[asked.again] ?? asked.operation;
       const again = model.decide({ ...command, operationId: spelling });
       expect(again.answers).toEqual(first.answers);
       expect(again.changes).toEqual([]);
-      expect(JSON.stringify(model.quotas, text)).toBe(balances);
+      expect(JSON.stringify([model.quotas, model.runLimits], text)).toBe(balances);
       return;
     }
     default: {
@@ -142,16 +188,26 @@ describe('whatever happens to a tenant', () => {
     fc.assert(
       fc.property(
         fc.array(quota, { minLength: 1, maxLength: 5 }),
+        forest,
         fc.array(step, { maxLength: 60 }),
-        (quotas, steps) => {
+        (quotas, trees, steps) => {
           const model = new BudgetModel(
             Date.UTC(2026, 0, 30, 22),
             quotas.map(({ where, ...rest }) => ({ ...where, ...rest })),
           );
+          for (const { runId, limitUsd, parentId } of trees) model.addRunLimit(runId, limitUsd, parentId);
+          const parents = new Map(trees.map(({ runId, parentId }) => [runId, parentId]));
+          const askedFor = new Map<string, string>();
           const ended = new Map<string, string>();
           for (const one of steps) {
+            const id = 'operation' in one ? (parseUuid(one.operation) ?? '') : '';
+            const isNew = !model.reservations.has(id);
             act(model, one);
+            // The first that is decided under an id is the one that counts.
+            if (one.do === 'reserve' && one.run !== undefined && isNew && model.reservations.has(id))
+              askedFor.set(id, one.run);
             checkBooks(model);
+            checkRuns(model, parents, askedFor);
             for (const { operationId, status } of model.reservations.values()) {
               const end = ended.get(operationId);
               if (end !== undefined) expect(status).toBe(end);

@@ -1,0 +1,106 @@
+/**
+ * Limits of runs: what a run, a turn or a workflow of one's own may cost with all that belongs to it, whoever asks. They stand in the
+ * books beside the quotas and are decided with them, all or nothing. They have no period and no alerts, and nobody waits for their money.
+ */
+import type { ReserveCommand, RunLimitRef } from './commands';
+import { formatUsd, MoneyError, parseAmountUsd, type Usd } from '../money';
+import type { Amounts, Refusal } from './reservations';
+
+/** A run's limit as Postgres holds it. */
+export interface RunLimit {
+  runId: string;
+  /** What the run belongs to, the nearest first: their limits cover it too. */
+  ancestorIds: readonly string[];
+  /** Absent where only its ancestors have one. */
+  limitUsd?: Usd | undefined;
+  /** The ledger's lines of the run and of all that belongs to it. */
+  spentUsd: Usd;
+  /** Their open reservations. */
+  reservedUsd: Usd;
+}
+
+/** The most levels that a tree of runs has. */
+export const runLevelsMax = 8;
+
+const leftUsd = ({ limitUsd = 0n, spentUsd, reservedUsd }: RunLimit): Usd => limitUsd - spentUsd - reservedUsd;
+
+/** The limit that leaves a request the least; undefined where none binds. */
+export function tightestOfRun(limits: readonly RunLimit[]): { limit: RunLimit; leftUsd: Usd } | undefined {
+  const [limit] = limits
+    .filter(({ limitUsd }) => limitUsd !== undefined)
+    .sort((a, b) => (leftUsd(a) < leftUsd(b) ? -1 : leftUsd(a) > leftUsd(b) ? 1 : 0));
+  return limit && { limit, leftUsd: leftUsd(limit) };
+}
+
+/**
+ * The limits that cover what a command asks for, its own run's first. A run that is named alone may have none; one that the command
+ * brings and that is not as it says, or could not be added, is refused.
+ */
+export function limitsNamed(known: ReadonlyMap<string, RunLimit>, named: RunLimitRef): RunLimit[] | Refusal {
+  const { id, parentId } = named;
+  const limit = known.get(id);
+  const refused = (code: 'run_limit_conflict' | 'run_parent_refused', message: string): Refusal => ({
+    type: 'rejected',
+    code,
+    message: `${message} Nothing was reserved.`,
+  });
+  if (!limit) {
+    if (parentId === undefined) return [];
+    return refused(
+      'run_parent_refused',
+      `The run ${id} cannot belong to ${parentId}: that is no run of the tenant that goes on and has a limit, or it is ${runLevelsMax} deep already.`,
+    );
+  }
+  const limitUsd = named.limitUsd === undefined ? undefined : amountOf(named.limitUsd);
+  if (limitUsd !== undefined && limitUsd !== limit.limitUsd)
+    return refused(
+      'run_limit_conflict',
+      `The run ${id} has ${limit.limitUsd === undefined ? 'no limit of its own' : `a limit of $${formatUsd(limit.limitUsd)}`}, not one of $${named.limitUsd}. It stands.`,
+    );
+  if (parentId !== undefined && parentId !== limit.ancestorIds[0])
+    return refused(
+      'run_limit_conflict',
+      `The run ${id} belongs to ${limit.ancestorIds[0] ?? 'no other'}, not to ${parentId}. That stands.`,
+    );
+  return [limit, ...limit.ancestorIds.flatMap((ancestor) => known.get(ancestor) ?? [])];
+}
+
+const amountOf = (text: string): Usd | undefined => {
+  try {
+    return parseAmountUsd(text);
+  } catch (error) {
+    if (error instanceof MoneyError) return undefined;
+    throw error;
+  }
+};
+
+/** The limits that commands bring or name, once each, as the first of a batch has it. What is no amount is left to the decision. */
+export function limitsAsked(commands: readonly ReserveCommand[]): RunLimitRef[] {
+  const asked = new Map<string, RunLimitRef>();
+  for (const { runLimit } of commands) {
+    if (!runLimit || (runLimit.limitUsd !== undefined && amountOf(runLimit.limitUsd) === undefined)) continue;
+    const brings = runLimit.limitUsd !== undefined || runLimit.parentId !== undefined;
+    const before = asked.get(runLimit.id);
+    if (!before || (brings && before.limitUsd === undefined && before.parentId === undefined))
+      asked.set(runLimit.id, runLimit);
+  }
+  return [...asked.values()];
+}
+
+/** Why a run's limit leaves too little. */
+export function runLimitRefusal(
+  { limit, leftUsd: left }: { limit: RunLimit; leftUsd: Usd },
+  { runId, amounts: { amountUsd, minimumUsd } }: { runId: string; amounts: Amounts },
+): Refusal {
+  const whose =
+    limit.runId === runId ? "the run's own limit" : `the limit of the run ${limit.runId}, to which it belongs,`;
+  const has = left > 0n ? `$${formatUsd(left)}` : 'Nothing';
+  const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
+  return {
+    type: 'rejected',
+    code: 'run_limit_exceeded',
+    message:
+      `${has} is left of ${whose} of $${formatUsd(limit.limitUsd ?? 0n)} ($${formatUsd(limit.spentUsd)} spent, ` +
+      `$${formatUsd(limit.reservedUsd)} reserved); $${formatUsd(amountUsd)}${least} was asked for. Nothing was reserved.`,
+  };
+}

@@ -1,0 +1,107 @@
+/** Limits of runs in a decision: what a run and all that belongs to it may cost, whoever asks. */
+import { limitsAsked } from '../../../core/budget/run-limits';
+import { readCommand } from '../../../core/inputs/read-command';
+import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
+
+describe("a run's limit", () => {
+  let model: BudgetModel;
+  beforeEach(() => {
+    model = new BudgetModel(Date.UTC(2026, 10, 28), [{ limitUsd: '100' }]);
+  });
+  const ask = (id: string, amountUsd: string, runId: string, more: object = {}) =>
+    reserve(id, amountUsd, { runLimit: { id: runId }, ...more });
+  const told = (...commands: Parameters<BudgetModel['decide']>): string[] =>
+    model.decide(...commands).answers.map((answer) => {
+      if (answer?.decision === 'granted') return `${answer.grantedUsd}${answer.countsForRun ? ' of the run' : ''}`;
+      return answer && 'code' in answer ? answer.code : 'denied';
+    });
+  const balance = (runId: string) => {
+    const { spentUsd, reservedUsd } = model.runLimits.find((limit) => limit.runId === runId) ?? {};
+    return { spentUsd, reservedUsd };
+  };
+
+  test('of $1.00 admits two of three children at $0.40 at once, however they ask', () => {
+    model.addRunLimit('run', '1');
+    for (const child of ['a', 'b', 'c']) model.addRunLimit(child, undefined, 'run');
+    expect(told(ask('1', '0.4', 'a'), ask('2', '0.4', 'b'), ask('3', '0.4', 'c'))).toEqual([
+      '0.4 of the run',
+      '0.4 of the run',
+      'run_limit_exceeded',
+    ]);
+    expect(model.reservations.get('3')?.refusal).toMatchObject({
+      message:
+        '$0.2 is left of the limit of the run run, to which it belongs, of $1 ($0 spent, $0.8 reserved); $0.4 was asked for. Nothing was reserved.',
+    });
+    expect(balance('run')).toEqual({ spentUsd: 0n, reservedUsd: usd('0.8') });
+    expect(balance('c')).toEqual({ spentUsd: 0n, reservedUsd: 0n });
+    // A caller that names the run itself finds the same.
+    expect(told(ask('4', '0.3', 'run', { minimumUsd: '0.1' }))).toEqual(['0.2 of the run']);
+  });
+
+  test('counts what was committed, corrected or overrun, not what was held', () => {
+    model.addRunLimit('run', '1');
+    model.decide(ask('held', '0.9', 'run'), ask('unused', '0.1', 'run'));
+    model.claim('held');
+    model.outcome('held', { billed: true, costUsd: usd('0.05') });
+    model.decide(commit('held'), release('unused'));
+    expect(balance('run')).toEqual({ spentUsd: usd('0.05'), reservedUsd: 0n });
+    expect(told(ask('next', '0.95', 'run'))).toEqual(['0.95 of the run']);
+    model.claim('next');
+    model.nowMs += 60_000;
+    model.decide();
+    expect(balance('run')).toEqual({ spentUsd: usd('1'), reservedUsd: 0n });
+    model.outcome('next', { billed: true, costUsd: usd('2') });
+    model.decide();
+    expect(balance('run')).toEqual({ spentUsd: usd('2.05'), reservedUsd: 0n });
+    expect(told(ask('more', '0.01', 'run'))).toEqual(['run_limit_exceeded']);
+    expect(model.reservations.get('more')?.refusal).toMatchObject({
+      message: expect.stringContaining("Nothing is left of the run's own limit of $1 ($2.05 spent") as string,
+    });
+  });
+
+  test('and the quotas bind together, each for itself', () => {
+    model = new BudgetModel(model.nowMs, [{ limitUsd: '0.5' }]);
+    model.addRunLimit('run', '1');
+    expect(told(ask('a', '0.8', 'run'))).toEqual(['denied']);
+    expect(told(ask('b', '2', 'run', { minimumUsd: '0.1', prefersWhole: true }))).toEqual(['0.5 of the run']);
+    expect(balance('run')).toEqual({ spentUsd: 0n, reservedUsd: usd('0.5') });
+    model.enforced = { llm: false, e2b: false };
+    expect(told(ask('c', '0.6', 'run'), ask('d', '0.4', 'run'))).toEqual(['run_limit_exceeded', '0.4 of the run']);
+  });
+
+  test('and the parent of a run never change', () => {
+    model.addRunLimit('run', '1');
+    model.addRunLimit('child', '0.5', 'run');
+    const bring = (id: string, runLimit: NonNullable<Parameters<typeof reserve>[2]>['runLimit']) =>
+      told(reserve(id, '0.1', runLimit ? { runLimit } : {}))[0];
+    expect(bring('a', { id: 'child', limitUsd: '0.50', parentId: 'run' })).toBe('0.1 of the run');
+    expect(bring('b', { id: 'child', limitUsd: '0.6' })).toBe('run_limit_conflict');
+    expect(bring('c', { id: 'child', parentId: 'child' })).toBe('run_limit_conflict');
+    expect(bring('d', { id: 'other', parentId: 'nobody' })).toBe('run_parent_refused');
+    expect(bring('e', { id: 'run', limitUsd: 'much' })).toBe('invalid_amount');
+    // One that nobody limited is not bound.
+    expect(bring('f', { id: 'nobody' })).toBe('0.1');
+  });
+
+  test('comes once for each run, as the first brings it, and never what is no amount', () => {
+    const of = (runLimit: object) => reserve('a', '1', { runLimit: runLimit as { id: string } });
+    expect(
+      limitsAsked([
+        of({ id: 'a' }),
+        of({ id: 'a', limitUsd: '1' }),
+        of({ id: 'a', limitUsd: '2' }),
+        of({ id: 'b', limitUsd: '-' }),
+      ]),
+    ).toEqual([{ id: 'a', limitUsd: '1' }]);
+  });
+
+  test('is read in the one spelling of its ids, and is refused where it has none', () => {
+    const id = 'ABCDEF00-AAAA-4BBB-8CCC-DDDDDDDDDDD0';
+    const came = (runLimit: unknown) => readCommand({ ...reserve(id, '1'), runLimit });
+    expect(came({ id, limitUsd: '1', parentId: null })).toMatchObject({
+      command: { runLimit: { id: id.toLowerCase(), limitUsd: '1' } },
+    });
+    for (const wrong of [{}, 'run', { id, limitUsd: 1 }, { id, parentId: 'x' }])
+      expect(came(wrong)).toMatchObject({ problem: 'its runLimit cannot be used' });
+  });
+});
