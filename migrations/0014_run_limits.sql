@@ -1,4 +1,4 @@
--- Limits of runs and of what belongs to them, decided with the quotas (docs/decisions/0049). A table of their own: a worker of the version
+-- Limits of runs and of what belongs to them, decided with the quotas (docs/decisions/0050). A table of their own: a worker of the version
 -- before would take a row of cost_quotas as covering the whole tenant. What is changed here is changed under the tenant's lock. The lock
 -- of the reservations is held for as long as it takes to note the column.
 SET LOCAL ROLE spendlock_owner;

@@ -34,6 +34,8 @@ function sources(): string[] {
     'apply_quota_changes',
     'lock_quotas',
     'lock_tenant',
+    'lock_run_limits',
+    'apply_run_limits',
   ];
   return [...[...seen].sort(), ...functions.map((name) => `migrations/functions/${name}.sql`)];
 }
