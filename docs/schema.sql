@@ -334,6 +334,7 @@ CREATE TABLE reservations (
   unreserved boolean DEFAULT false NOT NULL,
   outcome_unverified boolean DEFAULT false NOT NULL,
   allowed_usd numeric(38,12),
+  limit_ids uuid[],
   CONSTRAINT reservations_check CHECK (((minimum_usd >= (0)::numeric) AND (minimum_usd <= requested_usd))),
   CONSTRAINT reservations_check1 CHECK (((granted_usd >= (0)::numeric) AND (granted_usd <= requested_usd))),
   CONSTRAINT reservations_check2 CHECK (((outcome IS NULL) = (outcome_at IS NULL))),
@@ -379,6 +380,21 @@ CREATE TABLE run_files (
   CONSTRAINT run_files_pkey PRIMARY KEY (run_id, name),
   CONSTRAINT run_files_run_id_fkey FOREIGN KEY (run_id) REFERENCES runs(run_id) ON DELETE CASCADE,
   CONSTRAINT run_files_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE run_limits (
+  tenant_id text NOT NULL,
+  run_id uuid NOT NULL,
+  ancestor_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+  limit_usd numeric(38,12),
+  spent_usd numeric(38,12) DEFAULT 0 NOT NULL,
+  reserved_usd numeric(38,12) DEFAULT 0 NOT NULL,
+  created_at timestamp with time zone DEFAULT date_trunc('milliseconds'::text, clock_timestamp()) NOT NULL,
+  used_on date DEFAULT CURRENT_DATE NOT NULL,
+  CONSTRAINT run_limits_ancestor_ids_check CHECK ((cardinality(ancestor_ids) <= 7)),
+  CONSTRAINT run_limits_limit_usd_check CHECK ((limit_usd >= (0)::numeric)),
+  CONSTRAINT run_limits_pkey PRIMARY KEY (tenant_id, run_id),
+  CONSTRAINT run_limits_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
 
 CREATE TABLE runs (
@@ -556,6 +572,8 @@ CREATE INDEX reservations_unverified ON copilot_internal.reservations USING btre
 
 CREATE INDEX reservations_unverified_outcomes ON copilot_internal.reservations USING btree (tenant_id, ended_at) WHERE outcome_unverified;
 
+CREATE INDEX run_limits_used ON copilot_internal.run_limits USING btree (used_on);
+
 CREATE INDEX runs_by_namespace ON copilot_internal.runs USING btree (namespace) WHERE (namespace IS NOT NULL);
 
 CREATE INDEX runs_by_status ON copilot_internal.runs USING btree (tenant_id, status, created_at DESC);
@@ -680,6 +698,12 @@ CREATE POLICY one_tenant ON run_files FOR ALL TO spendlock_app USING ((tenant_id
 
 CREATE POLICY owner_sees_all ON run_files FOR ALL TO spendlock_owner USING (true);
 
+ALTER TABLE run_limits FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON run_limits FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON run_limits FOR ALL TO spendlock_owner USING (true);
+
 ALTER TABLE runs FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON runs FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -726,7 +750,7 @@ CREATE TRIGGER keep_no_key BEFORE INSERT OR UPDATE ON copilot_internal.idempoten
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.model_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
-CREATE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW WHEN (((CURRENT_USER = 'spendlock_app'::name) AND (NOT ((NOT (((((((((((new.tenant_id IS DISTINCT FROM old.tenant_id) OR (new.operation_id IS DISTINCT FROM old.operation_id)) OR (new.user_id IS DISTINCT FROM old.user_id)) OR (new.run_id IS DISTINCT FROM old.run_id)) OR (new.resource IS DISTINCT FROM old.resource)) OR (new.requested_usd IS DISTINCT FROM old.requested_usd)) OR (new.minimum_usd IS DISTINCT FROM old.minimum_usd)) OR (new.granted_usd IS DISTINCT FROM old.granted_usd)) OR (new.unreserved IS DISTINCT FROM old.unreserved)) OR (new.allowed_usd IS DISTINCT FROM old.allowed_usd)) OR (new.decided_at IS DISTINCT FROM old.decided_at))) AND ((new.status = old.status) OR ((old.status = 'granted'::text) AND (new.status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])))) AND ((old.ended_at IS NULL) OR (NOT (new.ended_at IS DISTINCT FROM old.ended_at))) AND ((new.ended_at IS NULL) = (new.status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text]))) AND ((old.posted_at IS NULL) OR (NOT (new.posted_at IS DISTINCT FROM old.posted_at))) AND ((old.status <> 'granted'::text) OR (new.status <> 'granted'::text) OR (new.expires_at >= old.expires_at)) AND ((NOT (old.settlement IS DISTINCT FROM new.settlement)) OR (old.settlement IS NULL) OR ((old.settlement = 'unverified'::text) AND (new.settlement = 'actual'::text))) AND ((NOT ((new.outcome IS DISTINCT FROM old.outcome) OR (new.outcome_usd IS DISTINCT FROM old.outcome_usd))) OR (old.outcome IS NULL) OR ((old.outcome = 'not_billed'::text) AND (new.outcome = 'billed'::text))) AND ((NOT new.outcome_folded) OR (new.outcome IS NOT NULL)) AND (new.outcome_folded OR (NOT old.outcome_folded) OR (new.outcome IS DISTINCT FROM old.outcome)))))) EXECUTE FUNCTION refuse_reservation_change();
+CREATE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW WHEN (((CURRENT_USER = 'spendlock_app'::name) AND (NOT ((NOT ((((((((((((new.tenant_id IS DISTINCT FROM old.tenant_id) OR (new.operation_id IS DISTINCT FROM old.operation_id)) OR (new.user_id IS DISTINCT FROM old.user_id)) OR (new.run_id IS DISTINCT FROM old.run_id)) OR (new.resource IS DISTINCT FROM old.resource)) OR (new.requested_usd IS DISTINCT FROM old.requested_usd)) OR (new.minimum_usd IS DISTINCT FROM old.minimum_usd)) OR (new.granted_usd IS DISTINCT FROM old.granted_usd)) OR (new.unreserved IS DISTINCT FROM old.unreserved)) OR (new.allowed_usd IS DISTINCT FROM old.allowed_usd)) OR (new.limit_ids IS DISTINCT FROM old.limit_ids)) OR (new.decided_at IS DISTINCT FROM old.decided_at))) AND ((new.status = old.status) OR ((old.status = 'granted'::text) AND (new.status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])))) AND ((old.ended_at IS NULL) OR (NOT (new.ended_at IS DISTINCT FROM old.ended_at))) AND ((new.ended_at IS NULL) = (new.status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text]))) AND ((old.posted_at IS NULL) OR (NOT (new.posted_at IS DISTINCT FROM old.posted_at))) AND ((old.status <> 'granted'::text) OR (new.status <> 'granted'::text) OR (new.expires_at >= old.expires_at)) AND ((NOT (old.settlement IS DISTINCT FROM new.settlement)) OR (old.settlement IS NULL) OR ((old.settlement = 'unverified'::text) AND (new.settlement = 'actual'::text))) AND ((NOT ((new.outcome IS DISTINCT FROM old.outcome) OR (new.outcome_usd IS DISTINCT FROM old.outcome_usd))) OR (old.outcome IS NULL) OR ((old.outcome = 'not_billed'::text) AND (new.outcome = 'billed'::text))) AND ((NOT new.outcome_folded) OR (new.outcome IS NOT NULL)) AND (new.outcome_folded OR (NOT old.outcome_folded) OR (new.outcome IS DISTINCT FROM old.outcome)))))) EXECUTE FUNCTION refuse_reservation_change();
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.sandbox_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
@@ -751,6 +775,8 @@ GRANT EXECUTE ON FUNCTION allow_unreserved(text,jsonb) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION append_run_event(uuid,text,text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION apply_quota_changes(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION apply_run_limits(text,jsonb,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION are_price_multipliers(jsonb) TO spendlock_app;
 
@@ -799,6 +825,8 @@ GRANT EXECUTE ON FUNCTION list_tenants() TO spendlock_app;
 GRANT EXECUTE ON FUNCTION load_budget_batch(text,uuid[],text[],integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION lock_quotas(text,text[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION lock_run_limits(text,jsonb,uuid[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION lock_tenant(text) TO spendlock_app;
 
@@ -885,6 +913,8 @@ GRANT INSERT, SELECT, UPDATE ON reservations TO spendlock_app;
 GRANT INSERT, SELECT ON run_events TO spendlock_app;
 
 GRANT INSERT, SELECT ON run_files TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON run_limits TO spendlock_app;
 
 GRANT INSERT, SELECT, UPDATE ON runs TO spendlock_app;
 
@@ -1075,6 +1105,10 @@ BEGIN
     PERFORM apply_quota_changes(p_tenant_id, jsonb_build_array(jsonb_build_object('sequence', 0, 'userId', v_entry.user_id,
       'resource', v_entry.resource, 'reservedDeltaUsd', 0, 'spentDeltaUsd', v_difference, 'postedAt', v_entry.posted_at,
       'grant', false, 'enforced', false)));
+    IF v_row.limit_ids IS NOT NULL THEN
+      PERFORM apply_run_limits(p_tenant_id, jsonb_build_array(jsonb_build_object('limit_ids', v_row.limit_ids, 'reserved_usd', 0,
+        'spent_usd', v_difference, 'is_grant', false)), '[]');
+    END IF;
   END IF;
   UPDATE reservations SET settlement = 'actual', committed_usd = p_cost_usd,
     overrun_usd = nullif(greatest(p_cost_usd - granted_usd, 0), 0)
@@ -1091,26 +1125,27 @@ CREATE OR REPLACE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  WITH asked AS MATERIALIZED (
-    SELECT *
-    FROM jsonb_to_record(p_command) AS c (
-      "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
-      "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision,
-      "allowedUsd" numeric, refusal jsonb)
-  ), refused AS (
-    INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal)
-    SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
-      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal
-    FROM asked WHERE refusal IS NOT NULL
-    ON CONFLICT DO NOTHING
-  )
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-    on_expiry, requested_usd, minimum_usd, decided_at, status, granted_usd, expires_at, unreserved, allowed_usd)
-  SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
-    "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), 'granted', 0,
-    clock_timestamp() + make_interval(secs => "ttlSeconds"), true, "allowedUsd"
-  FROM asked WHERE refusal IS NULL
+    on_expiry, requested_usd, minimum_usd, refusal, status, decided_at, granted_usd, expires_at, unreserved, allowed_usd, limit_ids)
+  SELECT p_tenant_id, c."operationId", c."userId", c."runId", c.kind, c.step, c.attempt, c.resource, c.model,
+    c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", c.refusal,
+    CASE WHEN c.refusal IS NULL THEN 'granted' ELSE 'rejected' END, clock_timestamp(),
+    CASE WHEN c.refusal IS NULL THEN 0 END,
+    CASE WHEN c.refusal IS NULL THEN clock_timestamp() + make_interval(secs => c."ttlSeconds") END,
+    c.refusal IS NULL,
+    CASE WHEN c.refusal IS NULL THEN least(c."amountUsd", limit_of_call(p_tenant_id, c."userId", c.resource), (
+      SELECT min(now_is.whole_limit_usd) FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
+      WHERE q.tenant_id IS NULL AND q.resource_type IN ('all', c.resource)), (
+      SELECT greatest(min(l.limit_usd - l.spent_usd - l.reserved_usd), 0) FROM run_limits l
+      WHERE l.tenant_id = p_tenant_id AND l.run_id = ANY (own.limit_ids) AND l.limit_usd IS NOT NULL)) END,
+    CASE WHEN c.refusal IS NULL THEN own.limit_ids END
+  FROM jsonb_to_record(p_command) AS c (
+    "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+    "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision, refusal jsonb,
+    "runLimit" jsonb)
+  LEFT JOIN LATERAL (
+    SELECT l.run_id || l.ancestor_ids AS limit_ids FROM run_limits l
+    WHERE l.tenant_id = p_tenant_id AND l.run_id = (c."runLimit" ->> 'id')::uuid) AS own ON true
   ON CONFLICT DO NOTHING
 $function$
 ;
@@ -1186,6 +1221,44 @@ BEGIN
       USING ERRCODE = 'SL001';
   END IF;
   RETURN v_updated;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.apply_run_limits(p_tenant_id text, p_moves jsonb, p_changes jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_crossed jsonb;
+BEGIN
+  WITH steps AS (
+    SELECT "operationId" AS operation_id, min(sequence) AS sequence
+    FROM jsonb_to_recordset(p_changes) AS c ("operationId" uuid, sequence integer) WHERE "operationId" IS NOT NULL GROUP BY 1
+  ), effects AS MATERIALIZED (
+    SELECT l.run_id, l.limit_usd, l.spent_usd + l.reserved_usd AS held_usd, m.reserved_usd, m.spent_usd, m.is_grant,
+           coalesce(s.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
+    FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, limit_ids uuid[], reserved_usd numeric, spent_usd numeric, is_grant boolean)
+    JOIN run_limits l ON l.tenant_id = p_tenant_id AND l.run_id = ANY (m.limit_ids)
+    LEFT JOIN steps s ON s.operation_id = m.operation_id
+  ), crossed AS (
+    SELECT * FROM (
+      SELECT e.*, held_usd + sum(reserved_usd + spent_usd) OVER (PARTITION BY run_id ORDER BY sequence) AS lifted_to_usd
+      FROM effects e) AS lifted
+    WHERE is_grant AND lifted_to_usd > limit_usd
+    ORDER BY sequence LIMIT 1
+  ), updated AS (
+    UPDATE run_limits l SET reserved_usd = l.reserved_usd + t.reserved_usd, spent_usd = l.spent_usd + t.spent_usd,
+      used_on = current_date
+    FROM (SELECT run_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY run_id) AS t
+    WHERE l.tenant_id = p_tenant_id AND l.run_id = t.run_id AND NOT EXISTS (SELECT FROM crossed)
+  )
+  SELECT to_jsonb(crossed) INTO v_crossed FROM crossed;
+  IF v_crossed IS NOT NULL THEN
+    RAISE EXCEPTION 'run_limit_guard: a grant would lift run % to % USD, above its limit of % USD; nothing was recorded',
+      v_crossed ->> 'run_id', v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd' USING ERRCODE = 'SL001';
+  END IF;
 END
 $function$
 ;
@@ -1344,7 +1417,7 @@ BEGIN
   IF is_busy(p_tenant_id) THEN
     RETURN 'busy';
   END IF;
-  FOREACH v_table IN ARRAY ARRAY['mandates', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
+  FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
     'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'reservations',
     'user_quota_defaults', 'frozen_users', 'api_keys', 'audit_entries']
   LOOP
@@ -1537,6 +1610,12 @@ BEGIN
     SELECT tenant_id FROM tenants t WHERE deleted_at IS NOT NULL AND NOT EXISTS (
       SELECT FROM cost_quotas q WHERE q.tenant_id = t.tenant_id AND q.current_spend_usd > 0 AND q.period_end > clock_timestamp())
     ORDER BY tenant_id FOR UPDATE SKIP LOCKED));
+  -- Limits of runs of which nothing is held, that nobody asked for in three months and that belong to no run that goes on.
+  DELETE FROM run_limits WHERE (tenant_id, run_id) IN (
+    SELECT l.tenant_id, l.run_id FROM run_limits l
+    WHERE l.used_on < current_date - 90 AND l.reserved_usd = 0
+      AND NOT EXISTS (SELECT FROM runs r WHERE r.run_id = ANY (l.run_id || l.ancestor_ids) AND r.ended_at IS NULL)
+    ORDER BY l.used_on LIMIT p_max FOR UPDATE SKIP LOCKED);
   RETURN v_count;
 END
 $function$
@@ -1730,6 +1809,9 @@ DECLARE
   v_reservations json;
   v_operation_ids uuid[];
   v_user_ids text[];
+  v_run_ids uuid[];
+  v_asked_limits jsonb := nullif(current_setting('spendlock.run_limits', true), '');
+  v_run_limits json;
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
@@ -1744,7 +1826,7 @@ BEGIN
   IF v_rules IS NOT NULL AND NOT is_mandated(p_tenant_id, v_rules) THEN
     RETURN json_build_object('mandate', 'closed');
   END IF;
-  -- Whom it concerns is looked up before the other locks, since quotas are locked before reservations. A user never changes.
+  -- Whom it concerns is looked up before the other locks, since quotas are locked before reservations. A user never changes, nor a run.
   v_operation_ids := ARRAY(
     SELECT unnest(p_operation_ids)
     UNION (SELECT operation_id FROM reservations
@@ -1753,11 +1835,16 @@ BEGIN
     UNION (SELECT operation_id FROM reservations
            WHERE tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
            ORDER BY outcome_at LIMIT p_due_max));
-  v_user_ids := ARRAY(
-    SELECT unnest(p_user_ids)
-    UNION SELECT user_id FROM reservations
-    WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids) AND user_id IS NOT NULL);
+  WITH known AS MATERIALIZED (
+    SELECT user_id, limit_ids FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+  )
+  SELECT ARRAY(SELECT unnest(p_user_ids) UNION SELECT user_id FROM known WHERE user_id IS NOT NULL),
+         ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known)
+  INTO v_user_ids, v_run_ids;
   PERFORM lock_quotas(p_tenant_id, v_user_ids);
+  IF v_asked_limits IS NOT NULL OR cardinality(v_run_ids) > 0 THEN
+    v_run_limits := lock_run_limits(p_tenant_id, coalesce(v_asked_limits, '[]'), v_run_ids);
+  END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
@@ -1804,7 +1891,7 @@ BEGIN
                'keptUsd', kept_usd::text, 'keptForMs', extract(epoch FROM kept_until - v_now) * 1000,
                'isWoken', woken_at IS NOT NULL) ORDER BY waiting_since, waiter_id), '[]')
              FROM money_waiters WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
-    'reservations', v_reservations);
+    'runLimits', v_run_limits, 'reservations', v_reservations);
 END
 $function$
 ;
@@ -1838,6 +1925,42 @@ BEGIN
   WHERE tenant_id = p_tenant_id AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (p_user_ids)))
   ORDER BY quota_id FOR NO KEY UPDATE;
   RETURN true;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.lock_run_limits(p_tenant_id text, p_asked jsonb, p_run_ids uuid[])
+ RETURNS json
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_asked uuid[] := ARRAY(SELECT (a ->> 'id')::uuid FROM jsonb_array_elements(p_asked) AS a);
+  v_ids uuid[];
+  v_limits json;
+BEGIN
+  -- Each round adds what belongs to what the one before added.
+  WHILE cardinality(v_asked) > 0 LOOP
+    INSERT INTO run_limits (tenant_id, run_id, ancestor_ids, limit_usd)
+    SELECT p_tenant_id, a.id, CASE WHEN a."parentId" IS NULL THEN '{}' ELSE p.run_id || p.ancestor_ids END, a."limitUsd"
+    FROM jsonb_to_recordset(p_asked) AS a (id uuid, "limitUsd" numeric, "parentId" uuid)
+    LEFT JOIN run_limits p ON p.tenant_id = p_tenant_id AND p.run_id = a."parentId"
+    WHERE num_nonnulls(a."limitUsd", a."parentId") > 0
+      AND NOT EXISTS (SELECT FROM run_limits l WHERE l.tenant_id = p_tenant_id AND l.run_id = a.id)
+      AND (a."parentId" IS NULL OR (cardinality(p.ancestor_ids) < 7 AND NOT EXISTS (
+        SELECT FROM runs r WHERE r.run_id = a."parentId" AND r.ended_at IS NOT NULL)))
+    ORDER BY a.id
+    ON CONFLICT DO NOTHING;
+    EXIT WHEN NOT FOUND;
+  END LOOP;
+  v_ids := ARRAY(
+    SELECT unnest(p_run_ids)
+    UNION SELECT unnest(l.run_id || l.ancestor_ids) FROM run_limits l WHERE l.tenant_id = p_tenant_id AND l.run_id = ANY (v_asked));
+  SELECT coalesce(json_agg(json_build_object('runId', l.run_id, 'ancestorIds', l.ancestor_ids, 'limitUsd', l.limit_usd::text,
+      'spentUsd', l.spent_usd::text, 'reservedUsd', l.reserved_usd::text)), '[]')
+  INTO v_limits
+  FROM (SELECT * FROM run_limits WHERE tenant_id = p_tenant_id AND run_id = ANY (v_ids) ORDER BY run_id FOR NO KEY UPDATE) AS l;
+  RETURN v_limits;
 END
 $function$
 ;
@@ -2052,6 +2175,7 @@ DECLARE
   v_added uuid[];
   v_wrong text;
   v_account jsonb;
+  v_run_moves jsonb;
   v_next_wake_up_ms numeric;
   v_alerts_due bigint;
   v_has_waiters boolean;
@@ -2067,7 +2191,7 @@ BEGIN
     SELECT * FROM jsonb_to_recordset(p_batch -> 'reservations') AS c (
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
-      refusal jsonb, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
+      refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
       "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb)
   ), changed AS (
     UPDATE reservations r SET
@@ -2106,16 +2230,19 @@ BEGIN
           AND c."committedUsd" IS NOT DISTINCT FROM CASE r.status WHEN 'committed' THEN coalesce(r.outcome_usd, 0) END
         ELSE false
       END
-    RETURNING r.operation_id, r.user_id, r.resource, o.status AS was, r.status, r.granted_usd, r.committed_usd,
+    RETURNING r.operation_id, r.user_id, r.resource, r.limit_ids, o.status AS was, r.status, r.granted_usd, r.committed_usd,
       coalesce(r.outcome_usd, 0) - coalesce(o.committed_usd, 0) AS corrected_by_usd
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
-      committed_usd, overrun_usd, posted_at, ended_at, trace_context)
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
-      c."traceContext"
+      c."traceContext",
+      -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
+      CASE c.status WHEN 'granted' THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
+        AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
@@ -2125,7 +2252,7 @@ BEGIN
       WHEN 'rejected' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
       ELSE false END
     ON CONFLICT DO NOTHING
-    RETURNING operation_id, user_id, resource, status, granted_usd
+    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd
   ), lines AS (
     SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
@@ -2148,6 +2275,14 @@ BEGIN
       "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric, "postedAt" timestamptz)
     CROSS JOIN LATERAL (VALUES ('reserved', NULL, c."reservedDeltaUsd"), ('spent', c."postedAt", c."spentDeltaUsd"))
       AS w (what, at, amount_usd)
+  ), run_moves AS (
+    SELECT operation_id, limit_ids, -granted_usd AS reserved_usd, 0 AS spent_usd, false AS is_grant
+    FROM changed WHERE was = 'granted' AND status <> 'granted' AND limit_ids IS NOT NULL
+    UNION ALL
+    SELECT operation_id, limit_ids, granted_usd, 0, true FROM added WHERE limit_ids IS NOT NULL
+    UNION ALL
+    SELECT c.operation_id, c.limit_ids, 0, l."amountUsd", false
+    FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.limit_ids IS NOT NULL
   )
   SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
     (SELECT format('the ledger would get a %s of %s USD for %s, and %s USD is due', l.entry, l."amountUsd",
@@ -2158,8 +2293,9 @@ BEGIN
     (SELECT format('%s USD of %s would be %s by no row', -sum(amount_usd), resource, what)
      FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
-       'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added)
-  INTO v_changed, v_added, v_wrong, v_account;
+       'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
+    (SELECT jsonb_agg(m) FROM run_moves m)
+  INTO v_changed, v_added, v_wrong, v_account, v_run_moves;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -2170,6 +2306,9 @@ BEGIN
   END IF;
   IF v_wrong IS NOT NULL THEN
     RAISE EXCEPTION 'reservation_guard: %; nothing was recorded', v_wrong USING ERRCODE = 'SL001';
+  END IF;
+  IF v_run_moves IS NOT NULL THEN
+    PERFORM apply_run_limits(p_tenant_id, v_run_moves, p_batch -> 'changes');
   END IF;
 
   INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
@@ -2495,6 +2634,26 @@ BEGIN
     'to', format('spent %s, reserved %s', trim_scale(ledger_usd), trim_scale(open_usd))) ORDER BY name), '[]')
   INTO v_changes FROM mended;
 
+  WITH sums AS (
+    SELECT l.run_id, l.spent_usd, l.reserved_usd, coalesce(sum(c.cost_usd), 0) AS ledger_usd,
+           coalesce(sum(r.granted_usd) FILTER (WHERE r.status = 'granted'), 0) AS open_usd
+    FROM run_limits l
+    LEFT JOIN (reservations r CROSS JOIN LATERAL unnest(r.limit_ids) AS counts_for (run_id))
+      ON r.tenant_id = p_tenant_id AND r.tenant_id = l.tenant_id AND counts_for.run_id = l.run_id AND r.decided_at >= l.created_at
+    LEFT JOIN LATERAL (SELECT sum(amount_usd) AS cost_usd FROM cost_records WHERE tenant_id = r.tenant_id AND operation_id = r.operation_id) AS c
+      ON true
+    WHERE l.tenant_id = p_tenant_id
+    GROUP BY l.tenant_id, l.run_id
+  ), mended AS (
+    UPDATE run_limits l SET spent_usd = s.ledger_usd, reserved_usd = s.open_usd
+    FROM sums s WHERE l.tenant_id = p_tenant_id AND l.run_id = s.run_id AND (s.spent_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
+    RETURNING s.*
+  )
+  SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'balance', 'name', 'run ' || run_id,
+    'from', format('spent %s, reserved %s', trim_scale(spent_usd), trim_scale(reserved_usd)),
+    'to', format('spent %s, reserved %s', trim_scale(ledger_usd), trim_scale(open_usd))) ORDER BY run_id), '[]')
+  INTO v_changes FROM mended;
+
   WITH ledger AS (
     SELECT (posted_at AT TIME ZONE 'UTC')::date AS day, resource, kind, coalesce(model, '') AS model, coalesce(user_id, '') AS user_id,
            sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd,
@@ -2538,6 +2697,7 @@ AS $function$
     'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
     'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
     'onExpiry', r.on_expiry, 'unreserved', r.unreserved, 'allowedUsd', r.allowed_usd::text,
+    'limitIds', r.limit_ids,
     'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
     'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,
     'decidedAtMs', pg_catalog.floor(extract(epoch FROM r.decided_at) * 1000),
