@@ -1125,27 +1125,29 @@ CREATE OR REPLACE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
+  WITH asked AS MATERIALIZED (
+    SELECT *
+    FROM jsonb_to_record(p_command) AS c (
+      "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
+      "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision,
+      "allowedUsd" numeric, refusal jsonb, "runLimit" jsonb)
+  ), refused AS (
+    INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
+      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal)
+    SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
+      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal
+    FROM asked WHERE refusal IS NOT NULL
+    ON CONFLICT DO NOTHING
+  )
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-    on_expiry, requested_usd, minimum_usd, refusal, status, decided_at, granted_usd, expires_at, unreserved, allowed_usd, limit_ids)
-  SELECT p_tenant_id, c."operationId", c."userId", c."runId", c.kind, c.step, c.attempt, c.resource, c.model,
-    c."priceVersion", c."onExpiry", c."amountUsd", c."minimumUsd", c.refusal,
-    CASE WHEN c.refusal IS NULL THEN 'granted' ELSE 'rejected' END, clock_timestamp(),
-    CASE WHEN c.refusal IS NULL THEN 0 END,
-    CASE WHEN c.refusal IS NULL THEN clock_timestamp() + make_interval(secs => c."ttlSeconds") END,
-    c.refusal IS NULL,
-    CASE WHEN c.refusal IS NULL THEN least(c."amountUsd", limit_of_call(p_tenant_id, c."userId", c.resource), (
-      SELECT min(now_is.whole_limit_usd) FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
-      WHERE q.tenant_id IS NULL AND q.resource_type IN ('all', c.resource)), (
-      SELECT greatest(min(l.limit_usd - l.spent_usd - l.reserved_usd), 0) FROM run_limits l
-      WHERE l.tenant_id = p_tenant_id AND l.run_id = ANY (own.limit_ids) AND l.limit_usd IS NOT NULL)) END,
-    CASE WHEN c.refusal IS NULL THEN own.limit_ids END
-  FROM jsonb_to_record(p_command) AS c (
-    "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
-    "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision, refusal jsonb,
-    "runLimit" jsonb)
-  LEFT JOIN LATERAL (
-    SELECT l.run_id || l.ancestor_ids AS limit_ids FROM run_limits l
-    WHERE l.tenant_id = p_tenant_id AND l.run_id = (c."runLimit" ->> 'id')::uuid) AS own ON true
+    on_expiry, requested_usd, minimum_usd, decided_at, status, granted_usd, expires_at, unreserved, allowed_usd,
+    limit_ids)
+  SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
+    "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), 'granted', 0,
+    clock_timestamp() + make_interval(secs => "ttlSeconds"), true, "allowedUsd",
+    (SELECT l.run_id || l.ancestor_ids FROM run_limits l
+     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid)
+  FROM asked WHERE refusal IS NULL
   ON CONFLICT DO NOTHING
 $function$
 ;

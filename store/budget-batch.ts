@@ -9,11 +9,12 @@ import { inOneSpelling } from '../core/ids';
 import { formatUsd, parseUsd } from '../core/money';
 import type { Place } from '../core/budget/line';
 import { utilizationPercent, type Quota } from '../core/budget/quotas';
-import { limitsAsked, type RunLimit } from '../core/budget/run-limits';
+import { limitsAsked } from '../core/budget/run-limits';
 import { spelled } from '../core/inputs/read-command';
 import { rulesOf } from '../core/budget/rules';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
+import { runLimitFrom, type RunLimitJson } from './run-limits';
 import { dueAtOnceMax, holdsOf } from './holds';
 import { inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 import { recordedReservation, reservationFrom, type ReservationJson } from './reservation-rows';
@@ -166,7 +167,7 @@ async function load(
       /** Absent before the database is migrated. */
       line?: LoadedPlace[];
       /** Absent or null where none is concerned. */
-      runLimits?: LoadedRunLimit[] | null;
+      runLimits?: RunLimitJson[] | null;
       frozen: string | null;
       frozenUsers: Record<string, string>;
     } | null;
@@ -197,21 +198,6 @@ async function load(
     })),
   };
 }
-
-interface LoadedRunLimit {
-  runId: string;
-  ancestorIds: string[];
-  limitUsd: string | null;
-  spentUsd: string;
-  reservedUsd: string;
-}
-
-const runLimitFrom = ({ limitUsd, spentUsd, reservedUsd, ...names }: LoadedRunLimit): RunLimit => ({
-  ...names,
-  ...(limitUsd === null ? {} : { limitUsd: parseUsd(limitUsd) }),
-  spentUsd: parseUsd(spentUsd),
-  reservedUsd: parseUsd(reservedUsd),
-});
 
 async function record(
   client: PoolClient,

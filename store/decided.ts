@@ -7,6 +7,7 @@ import { decideAtBest } from '../core/budget/undecided';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { freezeOf, type FrozenPayer } from './freezes';
 import { asTenant, type Pool, type PoolClient } from './pool';
+import { runLimitsOf } from './run-limits';
 import { isOwn, selectQuotas, type StoredQuota } from './quotas';
 import { reservationFrom, type ReservationJson } from './reservation-rows';
 
@@ -39,11 +40,12 @@ interface Unreserved {
 export async function allowUnreserved(pool: Pool, { tenantId, command, enforced }: Unreserved): Promise<ReserveAnswer> {
   const { userId } = command;
   const invalid = await asTenant(pool, tenantId, async (client, commitWith) => {
-    const [quotas, freeze] = await Promise.all([
+    const [quotas, freeze, runLimits] = await Promise.all([
       quotasThatBind(client, { tenantId, userId }),
       freezeOf(client, { tenantId, userId }),
+      runLimitsOf(client, tenantId, command),
     ]);
-    const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced, freeze }, command);
+    const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced, freeze, runLimits }, command);
     if ('answer' in best) return best.answer;
     await commitWith(letThrough(client, { tenantId, command }, best));
     return undefined;

@@ -4,6 +4,7 @@ import { decideBatch } from './decision';
 import { nothingReserved, quotaDenial, type Freeze, type QuotaDenial } from './denials';
 import type { Standing } from './quotas';
 import type { Refusal } from './reservations';
+import type { RunLimit } from './run-limits';
 import type { Usd } from '../money';
 
 /** Who asks, as far as it stands on record. */
@@ -14,13 +15,15 @@ export interface UndecidedState {
   quotas: readonly Standing[];
   enforced: Record<Resource, boolean>;
   freeze?: Freeze | undefined;
+  /** Of the run that it names, and of what that belongs to. What those have spent does not come back. */
+  runLimits?: readonly RunLimit[] | undefined;
 }
 
 /** At best: what may be spent, or why nothing may; where the request itself is none, only the answer, and nothing is recorded. */
 export type AtBest = { allowedUsd: Usd } | { refusal: Refusal } | { answer: ReserveAnswer | undefined };
 
 /** The most that any decision could have granted: what not even that one grants does not go on. */
-export function decideAtBest({ quotas, freeze, ...state }: UndecidedState, command: ReserveCommand): AtBest {
+export function decideAtBest({ quotas, freeze, runLimits, ...state }: UndecidedState, command: ReserveCommand): AtBest {
   const { answers, reservations } = decideBatch(
     {
       ...state,
@@ -35,6 +38,7 @@ export function decideAtBest({ quotas, freeze, ...state }: UndecidedState, comma
         ...{ thresholdsBasisPoints: [], warnedBasisPoints: [], exceeded: false },
       })),
       reservations: [],
+      runLimits: runLimits?.map((limit) => ({ ...limit, reservedUsd: 0n })),
       holds: [],
     },
     [command],

@@ -65,7 +65,7 @@ describe('limits of runs', () => {
       ask(amount, runLimit, index === 2 ? { ttlSeconds: 0.05 } : {}),
     ) as [ReserveCommand, ReserveCommand, ReserveCommand, ReserveCommand];
     expect(await decide(tenantId, used, given, short)).toEqual(['granted', 'granted', 'granted']);
-    await allowUnreserved(stack.pool, { tenantId, command: free });
+    await allowUnreserved(stack.pool, { tenantId, command: free, enforced: { llm: true, e2b: true } });
     const costs = (operationId: string, costUsd: bigint) =>
       recordOutcomes(stack.pool, tenantId, [{ operationId, claimToken: used.operationId, costUsd }]);
     for (const { operationId } of [used, free])

@@ -22,6 +22,15 @@ describe('what goes on while nobody decides', () => {
     expect(decideAtBest(state(quotas), command)).toEqual({ allowedUsd: usd(allowed) });
   });
 
+  test('is no more than what its run, and what that belongs to, have not spent', () => {
+    const run = { runId: 'run', ancestorIds: [], limitUsd: usd('3'), spentUsd: usd('1'), reservedUsd: usd('2') };
+    const runLimits = [run, { runId: 'child', ancestorIds: ['run'], spentUsd: 0n, reservedUsd: 0n }];
+    const ask = (amountUsd: string, more: object = {}) =>
+      decideAtBest(state(ten, { runLimits }), reserve('a', amountUsd, { runLimit: { id: 'child' }, ...more }));
+    expect(ask('5', { minimumUsd: '1' })).toEqual({ allowedUsd: usd('2') });
+    expect(ask('5')).toMatchObject({ refusal: { type: 'rejected', code: 'run_limit_exceeded' } });
+  });
+
   test('is refused where no decision could grant the least of use, and told how the quota really stands', () => {
     const asked = state(ten);
     for (const quota of asked.quotas) quota.spentUsd = usd('4');
