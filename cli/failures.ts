@@ -3,11 +3,10 @@
  * exit status.
  */
 import { CommanderError, InvalidArgumentError } from 'commander';
-import { SpendlockApiError } from '../client/errors';
+import { SpendlockApiError, UnreachableError } from '../client/errors';
 import { omitUndefined } from '../core/omit-undefined';
 import { actionOf } from './actions';
 import { printable } from './output';
-import { askedApi } from './target';
 
 /** What exit statuses mean, everywhere. `npm start` has the same. */
 export const exitStatuses = {
@@ -51,13 +50,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof CommandError) return { code: error.code, message: error.message };
   if (error instanceof CommanderError)
     return { code: 'wrong_use', message: error.message.replace(/^error: /, '').trim() };
-  if (error instanceof TypeError && isOfTheNetwork(error)) {
-    const why = error.cause instanceof Error ? error.cause.message || error.cause.name : error.message;
-    return {
-      code: 'unreachable',
-      message: `${askedApi().apiUrl} cannot be reached (${why}). Nothing is known to be done.`,
-    };
-  }
+  if (error instanceof UnreachableError) return { code: 'unreachable', message: error.message };
   if (error instanceof Error && /^Cannot find module '[^./]/.test(error.message)) return notInstalled;
   return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
 }
@@ -68,9 +61,6 @@ const notInstalled: Failure = {
   message: `This command speaks to Temporal and Postgres itself, and their packages are not installed here. Nothing was done.
 npm install @temporalio/client @temporalio/common @temporalio/envconfig @temporalio/proto @temporalio/workflow pg @opentelemetry/api`,
 };
-
-/** As `fetch` throws it, which says nothing of whom it asked. */
-const isOfTheNetwork = ({ message }: TypeError): boolean => message === 'fetch failed' || message === 'terminated';
 
 /** What the API takes for a mistake of who asks, as the command line does before it asks. */
 const wrongUseCodes = ['wrong_use', 'invalid_request', 'invalid_amount'];

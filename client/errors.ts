@@ -54,6 +54,28 @@ export class UnavailableError extends SpendlockApiError {
   override readonly name = 'UnavailableError';
 }
 
+/** No answer came from the API that can be read: it is away, the way to it is broken, or it took too long. `cause` is how. */
+export class UnreachableError extends Error {
+  override readonly name = 'UnreachableError';
+  /** The whole address that was asked. */
+  readonly url: string;
+  constructor({ method, to, cause }: { method: string; to: string; cause: unknown }) {
+    const next =
+      method === 'GET'
+        ? 'Nothing was changed: ask again once the API is there.'
+        : 'Whether it was carried out is not known, and it is not kept to be sent later. Once the API is there, look whether it was; sent again under the same operation id or Idempotency-Key it is never carried out twice.';
+    super(`${method} ${to} was not answered (${reasonOf(cause)}). ${next}`, { cause });
+    this.url = to;
+  }
+}
+
+/** `fetch` says only that it failed; why is in its cause, which may have a code alone. */
+function reasonOf(error: unknown): string {
+  // Not by its class: of an error from another realm, such as a window's, it is another.
+  const { message, cause } = (error ?? {}) as { message?: string; cause?: { message?: string; code?: string } };
+  return cause?.message || cause?.code || message || String(error);
+}
+
 /** The error that a refusal's body stands for. */
 export function errorFrom(status: number, body: Record<string, unknown>): SpendlockApiError {
   const code = typeof body.error === 'string' ? body.error : 'internal';

@@ -2,7 +2,7 @@
  * How whoever uses the API speaks to it, the command line and the dashboard too: requests that are safe to repeat, and event streams that
  * are taken up again. It runs in browsers as well.
  */
-import { errorFrom, SpendlockApiError } from './errors';
+import { errorFrom, SpendlockApiError, UnreachableError } from './errors';
 import { readEvents, unseen, type StreamEvent } from './events';
 import { newUuid } from './ids';
 import { Patience, pause, streamSilentMs } from './patience';
@@ -72,6 +72,15 @@ const attemptsMax = 4;
  */
 const inProgressPatienceMs = 60_000;
 
+interface Sending extends RequestInit {
+  headers?: Record<string, string>;
+  /** The caller's own. */
+  givenUp?: AbortSignal | undefined;
+}
+
+const asJson = async <T>(response: Response): Promise<T> => (await response.json()) as T;
+const asItComes = (response: Response): Response => response;
+
 export function connect(
   { baseUrl, apiKey, around = (_request, send) => send() }: SpendlockClientOptions,
   answerMs = answerMsDefault,
@@ -83,17 +92,23 @@ export function connect(
     );
     return `${baseUrl}${path}${given.length === 0 ? '' : `?${new URLSearchParams(given as [string, string][]).toString()}`}`;
   };
-  const send = async (
-    method: string,
-    to: string,
-    { signal = AbortSignal.timeout(answerMs), ...more }: RequestInit & { headers?: Record<string, string> } = {},
-  ) => {
+  /** @throws UnreachableError, but where the caller has given it up: then the reason that it gave. */
+  const send = async <T>(
+    [method, to]: [string, string],
+    read: (response: Response) => Promise<T> | T,
+    { signal = AbortSignal.timeout(answerMs), givenUp, ...more }: Sending = {},
+  ): Promise<T> => {
     const request = { method, to, ...(typeof more.body === 'string' ? { body: more.body } : {}) };
-    const response = await around(request, () =>
-      fetch(to, { ...more, signal, method, headers: { authorization, ...more.headers } }),
-    );
-    if (!response.ok) throw errorFrom(response.status, await bodyOf(response));
-    return response;
+    try {
+      const response = await around(request, () =>
+        fetch(to, { ...more, signal, method, headers: { authorization, ...more.headers } }),
+      );
+      if (!response.ok) throw errorFrom(response.status, await bodyOf(response));
+      return await read(response);
+    } catch (error) {
+      if (error instanceof SpendlockApiError || givenUp?.aborted) throw error;
+      throw new UnreachableError({ method, to, cause: error });
+    }
   };
   const json = (body: object): { body: string; headers: Record<string, string> } => ({
     body: JSON.stringify(body),
@@ -108,24 +123,24 @@ export function connect(
     const { body: text, headers } = json(body);
     const patience = new Patience(answerMs, signal);
     try {
-      const response = await send('POST', url(path), {
+      return await send(['POST', url(path)], asJson<T>, {
         body: text,
         headers: { ...headers, 'idempotency-key': idempotencyKey },
         signal: patience.signal,
+        givenUp: signal,
       });
-      return (await response.json()) as T;
     } finally {
       patience.end();
     }
   };
 
   return {
-    get: async <T>(path: string, query?: Query) => (await (await send('GET', url(path, query))).json()) as T,
-    text: async (path, query) => insist(async () => (await send('GET', url(path, query))).text()),
+    get: <T>(path: string, query?: Query) => send(['GET', url(path, query)], asJson<T>),
+    text: (path, query) => insist(() => send(['GET', url(path, query)], (response) => response.text())),
     async body(path, silentMs) {
       const patience = new Patience(silentMs);
       try {
-        const { body } = await send('GET', url(path), { signal: patience.signal });
+        const { body } = await send(['GET', url(path)], asItComes, { signal: patience.signal });
         if (!body) throw new Error('The API answered with nothing.');
         return patience.of(body);
       } catch (error) {
@@ -133,14 +148,16 @@ export function connect(
         throw error;
       }
     },
-    put: async <T>(path: string, body: object) => (await (await send('PUT', url(path), json(body))).json()) as T,
+    put: <T>(path: string, body: object) => send(['PUT', url(path)], asJson<T>, json(body)),
     async post<T>(path: string, body: object, { idempotencyKey = newUuid(), ...options }: RequestOptions = {}) {
       return insist(() => sendOnce<T>(path, body, { idempotencyKey, ...options }), options.signal);
     },
-    postByOperation: <T>(path: string, body: object) =>
-      insist(async () => (await (await send('POST', url(path), json(body))).json()) as T),
+    postByOperation: <T>(path: string, body: object) => insist(() => send(['POST', url(path)], asJson<T>, json(body))),
     events: (path, { query, ...options }) =>
-      follow((headers, signal) => send('GET', url(path, query), { headers, signal }), options),
+      follow(
+        (headers, signal) => send(['GET', url(path, query)], asItComes, { headers, signal, givenUp: options.signal }),
+        options,
+      ),
   };
 }
 

@@ -25,6 +25,7 @@ export {
   QuotaExceededError,
   SpendlockApiError,
   UnavailableError,
+  UnreachableError,
 } from './errors';
 export {
   NotBilledError,

@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../core/errors';
 import { MoneyError, parseAmountUsd } from '../../core/money';
 import { roles } from '../../core/roles';
 import { tenantIdSchema } from './ids';
-import { plainText } from './text';
+import { plainText, plainWords } from './text';
 
 /** A plain decimal of US dollars, as a string: JSON numbers lose digits. */
 export const amount = z
@@ -53,7 +53,7 @@ export const day = z.iso.date().refine(isOfTheseCenturies, centuries);
 
 export const author = plainText(200).trim().optional().openapi({ description: 'The person behind the key.' });
 
-export const reason = z.string().trim().min(1).max(500);
+export const reason = plainWords(500);
 
 /** Of the file that comes with a run or a conversation. */
 export const fileBytesMax = 20 * 1024 * 1024;

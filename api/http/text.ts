@@ -8,8 +8,14 @@ import { z } from '@hono/zod-openapi';
 const plain = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$/;
 
 /** Text that people read in lists and terminals: no control characters, line breaks, or marks that turn text around. */
-export const plainText = (max: number): z.ZodString =>
-  z.string().min(1).max(max).regex(plain, { error: 'must have no control characters' });
+export const plainText = (max: number): z.ZodString => plainly(z.string().min(1).max(max));
+
+/** The same of a sentence that a person wrote: without the blanks around it. */
+export const plainWords = (max: number): z.ZodString => plainly(z.string().trim().min(1).max(max));
+
+/** The same of what may be empty. */
+export const plainly = (text: z.ZodString): z.ZodString =>
+  text.regex(plain, { error: 'must have no control characters' });
 
 /** What file systems take. */
 const fileNameBytesMax = 255;

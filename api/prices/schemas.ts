@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { ratePattern } from '../../core/prices/prices';
 import { author, day, moment } from '../http/schemas';
+import { plainWords } from '../http/text';
 
 /** Six decimals per million tokens are a whole number of pico-dollars per token. */
 const rate = z
@@ -39,7 +40,7 @@ const priceFields = {
     .optional()
     .openapi({ description: 'Factors on every token rate.', example: { serviceTier: { batch: '0.5' } } }),
   notes: z.string().max(1_000).optional(),
-  source: z.string().trim().min(1).max(500).openapi({ description: 'Who published the figures.' }),
+  source: plainWords(500).openapi({ description: 'Who published the figures.' }),
   sourceDate: day.openapi({ description: 'The day on which the source said so.' }),
 };
 export const priceView = z.object({ priceVersion: z.string(), effectiveFrom: z.string(), ...priceFields });
@@ -74,7 +75,7 @@ const sandboxPriceFields = {
   vcpuSecondUsd: secondRate,
   gibSecondUsd: secondRate,
   notes: z.string().max(1_000).optional(),
-  source: z.string().trim().min(1).max(500).openapi({ description: 'Who published the figures.' }),
+  source: plainWords(500).openapi({ description: 'Who published the figures.' }),
 };
 export const sandboxPriceView = z.object({
   priceVersion: z.string(),

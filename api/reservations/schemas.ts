@@ -2,15 +2,15 @@
 import { z } from '@hono/zod-openapi';
 import { claimTokenSchema, operationIdSchema, userIdSchema } from '../http/ids';
 import { amount, author, ofTenant, reason } from '../http/schemas';
-import { plainText } from '../http/text';
+import { plainly, plainText } from '../http/text';
 
 /** What a call is for. */
 const request = {
   userId: userIdSchema.optional(),
   resource: z.enum(['llm', 'e2b']),
-  kind: z.string().min(1).max(100).default('external.call'),
+  kind: plainText(100).default('external.call'),
   model: plainText(128).optional(),
-  priceVersion: z.string().max(200).default('caller'),
+  priceVersion: plainly(z.string().max(200)).default('caller'),
 };
 
 /** Money that a caller outside Temporal asks for. The caller chooses the operation id, and repeats it when it asks again. */

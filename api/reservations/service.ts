@@ -157,7 +157,7 @@ const isSameCost = ({ outcome, outcomeUsd }: OutcomeAnswer, costUsd: bigint): bo
 
 /** Gives a reservation up: its call was not made, or surely not billed. A reserve that comes later is refused. */
 export async function release(
-  { authority }: ApiDependencies,
+  { authority, tenants }: ApiDependencies,
   { tenantId, item }: { tenantId: string; item: OutcomeItem },
 ): Promise<{ operationId: string; status: 'released' }> {
   const { operationId } = item;
@@ -167,6 +167,9 @@ export async function release(
     (before.status === 'released' || before.status === 'expired' || before.outcome !== null);
   if (before.written || isReleased) return { operationId, status: 'released' };
   if (before.status !== null) throw refusalOf(before, { tenantId, ...item });
+  // For a tenant that was deleted a moment ago nobody leaves a mark any more.
+  if (!(await tenants.anew(tenantId)))
+    throw new ApiError('unknown_tenant', `The tenant ${tenantId} was deleted since. Nothing was done.`);
   // Nobody has heard of it yet: the authority leaves the mark that its reserve will meet.
   if (await authority.releaseUnknown(tenantId, operationId, releaseTimeoutMs))
     return { operationId, status: 'released' };

@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../core/errors';
 import { operationIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, author, quotaFigures, reason, roleSchema } from '../http/schemas';
-import { plainText } from '../http/text';
+import { plainText, plainWords } from '../http/text';
 import { reservationView } from '../reservations/schemas';
 
 export const createTenantBody = z.strictObject({
@@ -204,7 +204,7 @@ export const releaseHoldBody = z.strictObject({ reason, author });
 
 export const deleteTenantBody = z.strictObject({
   confirm: tenantIdSchema.openapi({ description: 'The tenant once more: what is deleted does not come back.' }),
-  reason: z.string().trim().min(1).max(1_000),
+  reason: plainWords(1_000),
   author,
 });
 export const deletedView = z.object({ tenantId: z.string(), deleted: z.literal(true) });

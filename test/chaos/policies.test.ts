@@ -6,11 +6,6 @@ import { spendlock } from '../support/cli';
 import { startTestApi, type Answer } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
-const limitOf = (tenantId: string, limitUsd: string, of: { scope?: 'user'; scopeId?: string }): QuotaChange => ({
-  ...{ scope: 'tenant', scopeId: tenantId, resourceType: 'llm', period: 'month', limitUsd },
-  ...of,
-});
-
 describe('an authority that does not answer', () => {
   let stack: TestStack;
   beforeAll(async () => {
@@ -18,6 +13,10 @@ describe('an authority that does not answer', () => {
     await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'runs,sandbox' });
   });
   afterAll(() => stack.stop());
+  const setLimit = (tenantId: string, limitUsd: string, of: Partial<QuotaChange> = {}): Promise<boolean> => {
+    const quota = { scope: 'tenant', scopeId: tenantId, resourceType: 'llm', period: 'month', limitUsd } as const;
+    return setQuotas(stack.pool, { tenantId, changes: [{ ...quota, ...of }] });
+  };
 
   test('deny: the run ends, no call is made, and nothing is held once it is back', async () => {
     const tenantId = await stack.tenantThat('deny');
@@ -103,18 +102,16 @@ describe('an authority that does not answer', () => {
       const tenantId = await stack.tenantThat('allow', 300);
       const operationId = randomUUID();
       const body = { operationId, tenantId, resource: 'llm', amountUsd: '1' };
-      const response = await api.request('/v1/reservations', { method: 'POST', body });
-      expect(response.status).toBe(201);
-      expect(await response.json()).toMatchObject({ decision: 'granted', grantedUsd: '1', unreserved: true });
+      const granted = { decision: 'granted', grantedUsd: '1', unreserved: true };
+      expect(await api.call('POST', '/v1/reservations', { body })).toMatchObject({ status: 201, body: granted });
       const seen = { unreserved: true, grantedUsd: '0', allowedUsd: '1' };
       expect(await api.admin.reservation(operationId, { tenantId })).toMatchObject(seen);
       expect(await api.admin.budget.holds(tenantId)).toMatchObject({ holds: [seen] });
       expect((await spendlock(api, 'holds', 'list', tenantId)).out).toContain('not told, up to $1.00 unreserved');
-      const committed = await api.request(`/v1/reservations/${operationId}/commit`, {
-        method: 'POST',
-        body: { tenantId, costUsd: '0.7' },
+      const cost = { tenantId, costUsd: '0.7' };
+      expect(await api.call('POST', `/v1/reservations/${operationId}/commit`, { body: cost })).toMatchObject({
+        status: 200,
       });
-      expect(committed.status).toBe(200);
       const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
       await until('it is folded', async () => (await stack.books(tenantId)).openReservations === 0);
       await back.stop();
@@ -172,8 +169,7 @@ describe('an authority that does not answer', () => {
     const api = await startTestApi(stack);
     try {
       const tenantId = await stack.tenantThat('allow', 300);
-      const changes = [limitOf(tenantId, '0', { scope: 'user', scopeId: 'kim' })];
-      await setQuotas(stack.pool, { tenantId, changes });
+      await setLimit(tenantId, '0', { scope: 'user', scopeId: 'kim' });
       const reserve = (more: object, operationId: string = randomUUID()): Promise<Answer> => {
         const body = { operationId, tenantId, resource: 'llm', amountUsd: '20', ...more };
         return api.call('POST', '/v1/reservations', { body });
@@ -194,7 +190,7 @@ describe('an authority that does not answer', () => {
         tenantId,
       ]);
       expect(await reserve({})).toMatchObject({ body: { error: 'quota_missing' } });
-      await setQuotas(stack.pool, { tenantId, changes: [limitOf(tenantId, '10', {})] });
+      await setLimit(tenantId, '10');
       const back = await stack.startHosted({ SPENDLOCK_TASK_QUEUES: 'budget' });
       await api.admin.budget.setPolicy(tenantId, { onUnavailable: 'wait', answerTimeoutMs: 30_000 });
       // The same, once somebody decides.
@@ -214,7 +210,7 @@ describe('an authority that does not answer', () => {
     const tenantId = await stack.tenantThat('allow', 4_000);
     const before = stack.anthropic.calls().billable;
     const started = await stack.start({ tenantId });
-    await setQuotas(stack.pool, { tenantId, changes: [limitOf(tenantId, limitUsd, {})] });
+    await setLimit(tenantId, limitUsd);
     await until('it is refused', async () => {
       const { rows } = await stack.admin.query(
         `SELECT FROM copilot_internal.reservations WHERE run_id = $1 AND status = 'denied' AND NOT unreserved`,
@@ -303,7 +299,10 @@ describe('an authority that does not answer', () => {
     const client = await first.clientOf(tenantId);
     await first.close();
     const asked = { resource: 'llm' as const, amountUsd: '1', kind: 'fax' };
-    await expect(client.withReservation(asked, () => Promise.reject(new Error('was called')))).rejects.toThrow('fetch');
+    await expect(client.withReservation(asked, () => Promise.reject(new Error('was called')))).rejects.toMatchObject({
+      ...{ name: 'UnreachableError', url: `${first.url}/v1/reservations` },
+      message: expect.stringMatching(/was not answered \(.*ECONNREFUSED.*never carried out twice/) as string,
+    });
     const working = client.withReservation({ ...asked, onUnavailable: 'allow' }, (grant) => {
       expect(grant).toMatchObject({ unreserved: true, grantedUsd: '1' });
       return Promise.resolve({ costUsd: '0.4', value: 'sent' });

@@ -112,6 +112,17 @@ describe('reservations over HTTP', () => {
     expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '2.99' });
   });
 
+  test('XC6: what people read of a call or an order has no control characters', async () => {
+    const tenantId = await stack.tenant('10');
+    const refused = { status: 400, body: { error: 'invalid_request' } };
+    for (const more of [{ kind: 'a\u0007b' }, { model: 'a\u0007b' }, { priceVersion: 'a\nb' }])
+      expect(await reserve(tenantId, '1', more)).toMatchObject(refused);
+    const freeze = (reason: string) => post(`/v1/tenants/${tenantId}/freeze`, { reason });
+    expect(await freeze('a \u001b[2Jloop')).toMatchObject(refused);
+    expect(await freeze(' a loop\n')).toMatchObject({ status: 200 });
+    expect(await api.admin.budget.unfreeze(tenantId)).toBeDefined();
+  });
+
   test('the same operation asked again gets the same answer, another request under its id none', async () => {
     const tenantId = await stack.tenant('10');
     const operationId = randomUUID();

@@ -203,6 +203,7 @@ describe('retention', () => {
         ['POST', (tenantId) => ['/v1/runs', { tenantId, task: 'Say something.' }]],
         ['POST', (tenantId) => ['/v1/conversations', { tenantId }]],
         ['POST', (tenantId) => ['/v1/quota-checks', { tenantId, estimatedUsd: '1' }]],
+        ['POST', (tenantId) => [`/v1/reservations/${randomUUID()}/release`, { tenantId }]],
         ['POST', (tenantId) => [`/v1/tenants/${tenantId}/freeze`, { reason: 'x' }]],
         ['POST', (tenantId) => [`/v1/tenants/${tenantId}/unfreeze`, {}]],
         ['POST', (tenantId) => [`/v1/tenants/${tenantId}/policy`, { onUnavailable: 'allow' }]],
