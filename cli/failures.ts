@@ -7,6 +7,7 @@ import { SpendlockApiError, UnreachableError } from '../client/errors';
 import { omitUndefined } from '../core/omit-undefined';
 import { actionOf } from './actions';
 import { printable } from './output';
+import { askedApi } from './target';
 
 /** What exit statuses mean, everywhere. `npm start` has the same. */
 export const exitStatuses = {
@@ -51,6 +52,8 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof CommanderError)
     return { code: 'wrong_use', message: error.message.replace(/^error: /, '').trim() };
   if (error instanceof UnreachableError) return { code: 'unreachable', message: error.message };
+  if (error instanceof TypeError && error.message === cutOff)
+    return { code: 'unreachable', message: `${askedApi().apiUrl} broke off in the middle of its answer.` };
   if (error instanceof Error && /^Cannot find module '[^./]/.test(error.message)) return notInstalled;
   return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
 }
@@ -61,6 +64,9 @@ const notInstalled: Failure = {
   message: `This command speaks to Temporal and Postgres itself, and their packages are not installed here. Nothing was done.
 npm install @temporalio/client @temporalio/common @temporalio/envconfig @temporalio/proto @temporalio/workflow pg @opentelemetry/api`,
 };
+
+/** As `fetch` throws it in the middle of an answer that is read as it comes. */
+const cutOff = 'terminated';
 
 /** What the API takes for a mistake of who asks, as the command line does before it asks. */
 const wrongUseCodes = ['wrong_use', 'invalid_request', 'invalid_amount'];

@@ -137,7 +137,13 @@ describe('the overview of a tenant', () => {
     });
     const log = createLog({ name: 'test', level: 'silent' });
     const replies = new PendingReplies({ read: () => Promise.resolve([]), log });
-    const activities = createBudgetActivities({ pool: stack.pool, coalescer, replies, enforced: stack.api.enforced, log });
+    const activities = createBudgetActivities({
+      pool: stack.pool,
+      coalescer,
+      replies,
+      enforced: stack.api.enforced,
+      log,
+    });
     const own = new MockActivityEnvironment({ workflowExecution: { workflowId: 'geocode/42', runId: randomUUID() } });
     for (const amountUsd of ['11', '1']) {
       const step = { resource: 'llm', amountUsd, priceVersion: 'geocoder', ttlSeconds: 60, kind: 'geocode' } as const;
