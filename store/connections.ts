@@ -38,7 +38,10 @@ export interface ConnectionLimits {
 
 /** What the driver has and its types leave out. */
 interface Inside {
-  connection: { stream: Duplex };
+  connection: {
+    stream: Duplex;
+    on(event: 'parameterStatus', told: (status: { parameterName: string; parameterValue: string }) => void): void;
+  };
   connectionParameters: { query_timeout?: number };
 }
 
@@ -55,6 +58,16 @@ export function giveStatements(client: object, statementMs: number): void {
  * tells nobody who waits for a connection that was ended before it was there.
  */
 export class BoundedClient extends Client {
+  /** Postgres' major version, which it tells while the connection is made. */
+  postgresVersion = 0;
+
+  constructor(config?: string | ClientConfig) {
+    super(config);
+    (this as unknown as Inside).connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+      if (parameterName === 'server_version') this.postgresVersion = Number.parseInt(parameterValue, 10);
+    });
+  }
+
   override connect(): Promise<this>;
   override connect(callback: (error: Error) => void): void;
   override connect(callback?: (error: Error) => void): Promise<this> | void {
@@ -104,16 +117,29 @@ export const sessionSettings = ({
     tcp_user_timeout: 30_000,
   });
 
-/** SQL that sets what this version of Postgres knows; `isLocal` until the transaction's end. */
-export const settingsOf = (settings: Record<string, string | number>, { isLocal = false } = {}): string =>
+/** Since which version of Postgres a setting is known, where some version that is in use does not know it. */
+const knownSince: Record<string, number> = { transaction_timeout: 17 };
+
+/** SQL that sets what this version of Postgres knows, for the connection. */
+const settingsOf = (settings: Record<string, string | number>): string =>
   Object.entries(settings)
     .map(([setting, value]) => {
       const name = escapeLiteral(setting);
-      // One with a dot is made by being set.
-      const isKnown = setting.includes('.') ? '' : ` WHERE current_setting(${name}, true) IS NOT NULL`;
-      return `SELECT set_config(${name}, ${escapeLiteral(String(value))}, ${isLocal})${isKnown}`;
+      return `SELECT set_config(${name}, ${escapeLiteral(String(value))}, false) WHERE current_setting(${name}, true) IS NOT NULL`;
     })
     .join('; ');
+
+/**
+ * SQL that begins a transaction with settings of its own, of which those are left out that its Postgres does not know. Each is a
+ * command, which is only read: a SELECT is planned as well, and answered with a row.
+ */
+export function beginWith(client: object, settings: Record<string, string | number>): string {
+  const { postgresVersion = 0 } = client as Partial<BoundedClient>;
+  const set = Object.entries(settings)
+    .filter(([setting]) => postgresVersion >= (knownSince[setting] ?? 0))
+    .map(([setting, value]) => `SET LOCAL ${setting} = ${escapeLiteral(String(value))}`);
+  return ['BEGIN', ...set].join('; ');
+}
 
 /** A connection of one's own, outside any pool. The caller ends it. */
 export async function connectTo(config: ClientConfig, limits: ConnectionLimits = {}): Promise<Client> {

@@ -4,13 +4,13 @@
  */
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
 import {
+  beginWith,
   BoundedClient,
   boundedConfig,
   cutOff,
   databaseLimits,
   giveStatements,
   sessionSettings,
-  settingsOf,
   type ConnectionLimits,
 } from './connections';
 import { withinShare } from './fair-share';
@@ -97,8 +97,7 @@ export async function inTransaction<T>(
   const timer =
     withinMs === undefined ? undefined : setTimeout(() => cutOff(client), withinMs + databaseLimits.graceMs);
   try {
-    const settings = settingsOf({ ...timesOf(options), ...options.settings }, { isLocal: true });
-    const begun = client.query(settings === '' ? 'BEGIN' : `BEGIN; ${settings}`);
+    const begun = client.query(beginWith(client, { ...timesOf(options), ...options.settings }));
     const commitWith: CommitWith = async (lastQuery) => {
       // Postgres answers COMMIT with ROLLBACK when a query before it failed, and that query has rejected.
       committed = client.query('COMMIT');
