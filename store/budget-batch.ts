@@ -16,11 +16,15 @@ import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import { runLimitFrom, type RunLimitJson } from './run-limits';
 import { dueAtOnceMax, holdsOf } from './holds';
+import { callHot, hotCall } from './hot-calls';
 import { inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 import { recordedReservation, reservationFrom, type ReservationJson } from './reservation-rows';
 
 /** The setting of a transaction by which Postgres knows that it decides under a mandate, and by which rules. */
 const rulesSetting = 'spendlock.mandate_rules';
+
+const loadBatch = hotCall('load_budget_batch', 4);
+const recordBatch = hotCall('record_budget_batch', 2);
 
 export interface RecordedBatch {
   decision: BatchDecision;
@@ -133,6 +137,22 @@ type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease'
     lease?: { platformLimitUsd: string; exhausted: boolean; freesAtMs?: number };
   };
 
+/** What `load_budget_batch` answers. */
+interface LoadedState {
+  mandate?: 'closed';
+  /** Whether a mandate was looked for. Absent before the database is migrated, which then decides without. */
+  isMandated?: boolean;
+  nowMs: number;
+  quotas: LoadedQuota[];
+  reservations: ReservationJson[];
+  /** Absent before the database is migrated. */
+  line?: LoadedPlace[];
+  /** Absent or null where none is concerned. */
+  runLimits?: RunLimitJson[] | null;
+  frozen: string | null;
+  frozenUsers: Record<string, string>;
+}
+
 type LoadedPlace = Omit<Place, 'keptUsd' | 'runId' | 'userId'> & { keptUsd: string } & Record<
     'runId' | 'userId',
     string | null
@@ -156,23 +176,8 @@ async function load(
     isDirect: boolean;
   },
 ): Promise<BatchState | 'closed' | undefined> {
-  const { rows } = await client.query<{
-    state: {
-      mandate?: 'closed';
-      /** Whether a mandate was looked for. Absent before the database is migrated, which then decides without. */
-      isMandated?: boolean;
-      nowMs: number;
-      quotas: LoadedQuota[];
-      reservations: ReservationJson[];
-      /** Absent before the database is migrated. */
-      line?: LoadedPlace[];
-      /** Absent or null where none is concerned. */
-      runLimits?: RunLimitJson[] | null;
-      frozen: string | null;
-      frozenUsers: Record<string, string>;
-    } | null;
-  }>('SELECT copilot_internal.load_budget_batch($1, $2, $3, $4) AS state', [tenantId, operationIds, userIds, dueMax]);
-  const state = rows[0]?.state;
+  const text = await callHot(client, loadBatch, [tenantId, operationIds, userIds, dueMax]);
+  const state = text === null ? null : (JSON.parse(text) as LoadedState | null);
   if (!state) return undefined;
   if (state.mandate || (isDirect && !state.isMandated)) return 'closed';
   return {
@@ -224,11 +229,10 @@ async function record(
     alerts: decision.alerts.map(alertRow),
     served: decision.served,
   };
-  const { rows } = await client.query<{ recorded: Recorded }>(
-    'SELECT copilot_internal.record_budget_batch($1, $2) AS recorded',
-    [tenantId, JSON.stringify(batch)],
-  );
-  const { nextWakeUpMs = null, alertsDue = 0, moneyWaiters = false, ...mandate } = rows[0]?.recorded ?? {};
+  const recorded = JSON.parse(
+    (await callHot(client, recordBatch, [tenantId, JSON.stringify(batch)])) ?? '{}',
+  ) as Recorded;
+  const { nextWakeUpMs = null, alertsDue = 0, moneyWaiters = false, ...mandate } = recorded;
   return { ...(nextWakeUpMs === null ? {} : { nextWakeUpMs }), alertsDue, moneyWaiters, ...mandateOf(mandate) };
 }
 

@@ -5,6 +5,7 @@
 import type { Resource } from '../core/budget/commands';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { storable } from '../core/storable';
+import { callHot, hotCall } from './hot-calls';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { ReservationRow } from './reservation-rows';
 import type { OperationKey } from './reservations';
@@ -88,6 +89,8 @@ export interface OutcomeAnswer extends Pick<ReservationRow, 'operationId' | 'out
   unconfirmedAtUsd?: string | null;
 }
 
+const writeOutcomes = hotCall('record_outcomes', 2);
+
 /** Writes outcomes of one tenant, each operation at most once among them, in one round trip. */
 export async function recordOutcomes(
   pool: Pool,
@@ -101,11 +104,7 @@ export async function recordOutcomes(
       ...(grantAboveUsd === undefined ? {} : { grantAboveUsd: formatUsd(grantAboveUsd) }),
     })),
   );
-  const { rows } = await pool.query<{ answers: OutcomeAnswer[] }>(
-    'SELECT copilot_internal.record_outcomes($1, $2) AS answers',
-    [tenantId, json],
-  );
-  return rows[0]?.answers ?? [];
+  return JSON.parse((await callHot(pool, writeOutcomes, [tenantId, json])) ?? '[]') as OutcomeAnswer[];
 }
 
 /** What one call could have been granted at most: the least limit of the tenant's own that covers it; nothing where none does. */

@@ -3,7 +3,7 @@
  * test every statement of the product's PL/pgSQL functions, and every query of a transaction, is a step. Transactions are rolled
  * back where they would commit: each pair finds the rows as they were.
  */
-import { Client, type Pool as PgPool } from 'pg';
+import { Client, type Pool as PgPool, type QueryConfig } from 'pg';
 import type { Pool, PoolClient } from '../../store/pool';
 
 /** A key of advisory locks: whoever reaches the step where it is to stop waits for it. */
@@ -162,23 +162,24 @@ interface Running {
 function steppingPool(client: Client, stopAfter?: number): Pool {
   const settings = `SELECT set_config('lock_steps.stop_after', '${stopAfter ?? 0}', true), set_config('lock_steps.step', '', true)`;
   const step = (): void => void client.query('SELECT lock_steps.step()').catch(() => undefined);
-  const query = (text: string, values?: unknown[]): Promise<unknown> => {
+  const query = (asked: string | QueryConfig, values?: unknown[]): Promise<unknown> => {
+    const text = typeof asked === 'string' ? asked : asked.text;
     if (text.startsWith('BEGIN')) return client.query(text.replace('BEGIN', `BEGIN; ${settings}`));
     if (text === 'COMMIT' || text === 'ROLLBACK') {
       if (text === 'COMMIT') step();
       return client.query('ROLLBACK');
     }
     step();
-    return client.query(text, values);
+    return client.query(asked as string, values);
   };
   const stepping = Object.assign(Object.create(client), { query, release: () => undefined }) as PoolClient;
   return {
     options: {},
     connect: () => Promise.resolve(stepping),
-    query: async (text: string, values?: unknown[]) => {
+    query: async (asked: string | QueryConfig, values?: unknown[]) => {
       await query('BEGIN');
       try {
-        return await query(text, values);
+        return await query(asked, values);
       } finally {
         await query('COMMIT');
       }
