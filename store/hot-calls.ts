@@ -5,7 +5,7 @@
  */
 import type { Pool, PoolClient } from 'pg';
 
-export interface HotCall {
+interface HotCall {
   name: string;
   text: string;
 }
