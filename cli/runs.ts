@@ -30,12 +30,21 @@ const stepColumns: Column<RunView['steps'][number]>[] = [
   { name: 'settlement', of: ({ settlement }) => settlement ?? '–', extra: true },
 ];
 
+const partColumns: Column<RunView['tree'][number]>[] = [
+  { name: 'part', of: ({ runId }) => runId },
+  { name: 'of', of: ({ parentRunId }) => parentRunId ?? '–' },
+  { name: 'limit', of: ({ limitUsd }) => (limitUsd === null ? '–' : usd(limitUsd)), right: true },
+  { name: 'spent', of: ({ spentUsd }) => usd(spentUsd), right: true },
+  { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
+];
+
 /** A run in words: how it stands, its steps, and last what it answered. */
 const runWords = (run: RunView): string =>
   [
     `${run.runId} (${run.workflowId} in Temporal UI): ${stateOf(run)}, ${usd(run.costUsd)} with ${run.model}`,
     ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
     table(stepColumns, run.steps, 'It has asked for nothing yet.'),
+    ...(run.tree.length === 0 ? [] : [table(partColumns, run.tree, '')]),
     ...(run.answer === null ? [] : ['', run.answer]),
   ].join('\n');
 

@@ -20,6 +20,8 @@ export interface ReserveMoney {
   onExpiry?: 'release' | 'settle';
   tenantId?: string;
   userId?: string;
+  /** The run that the call belongs to, whose limit binds it too. */
+  runId?: string;
   kind?: string;
   model?: string;
   /** Made up when absent. Asking again under the same id gets the same answer. */

@@ -4,10 +4,12 @@ import type {
   BudgetCommand,
   MandateState,
   QuotaState,
+  RejectionCode,
   ReplyAddress,
   ReserveAnswer,
   ReserveCommand,
   Resource,
+  RunLimitRef,
 } from '../core/budget/commands';
 
 /** A reserve as the workflow fixes it; the activity adds where the answer goes. */
@@ -64,6 +66,8 @@ export interface BudgetActivities {
    * Temporal has accepted the command.
    */
   commit(operation: OperationRef): Promise<AttemptEnd>;
+  /** Puts a run's limit on record before anything is asked for. Answers why not, where it cannot be. */
+  openRunLimit(request: { tenantId: string; runLimit: RunLimitRef }): Promise<{ code: RejectionCode; message: string } | null>;
   /** Gives up a reserve that the caller no longer waits for. */
   release(operation: OperationRef): Promise<void>;
   /**

@@ -171,6 +171,8 @@ export interface CarriedTurn {
   leftMs: number;
   /** What it has cost, for its own limit. */
   spentUsd: string;
+  /** Whether the books count all of that for its limit. */
+  isInBooks?: boolean;
 }
 
 /** A sandbox that runs, or that is paused; with the plan of its window. */

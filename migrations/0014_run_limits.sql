@@ -21,6 +21,8 @@ CREATE TABLE IF NOT EXISTS copilot_internal.run_limits (
   PRIMARY KEY (tenant_id, run_id)
 );
 CREATE INDEX IF NOT EXISTS run_limits_used ON copilot_internal.run_limits (used_on);
+-- What belongs to a run is shown with it.
+CREATE INDEX IF NOT EXISTS run_limits_ancestors ON copilot_internal.run_limits USING gin (ancestor_ids);
 
 -- Of a granted reservation: the run limits that it counts for, its own run's first. Null where it has none.
 ALTER TABLE copilot_internal.reservations ADD COLUMN IF NOT EXISTS limit_ids uuid[];

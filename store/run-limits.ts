@@ -62,10 +62,7 @@ export async function runLimitsOf(
   const [named] = limitsAsked([spelled(command)]);
   if (!named) return undefined;
   const { id, limitUsd, parentId } = named;
-  const { rows: tables } = await client.query<{ name: string | null }>(
-    `SELECT to_regclass('copilot_internal.run_limits')::text AS name`,
-  );
-  if (!tables[0]?.name) return undefined;
+  if (!(await hasRunLimits(client))) return undefined;
   const { rows } = await client.query<RunLimitJson>(
     `SELECT l.run_id AS "runId", l.ancestor_ids AS "ancestorIds", l.limit_usd::text AS "limitUsd", l.spent_usd::text AS "spentUsd",
             l.reserved_usd::text AS "reservedUsd"
@@ -81,4 +78,71 @@ export async function runLimitsOf(
   const ancestorIds = parent ? [parent.runId, ...parent.ancestorIds] : [];
   const own = limitUsd === undefined ? {} : { limitUsd: parseAmountUsd(limitUsd) };
   return [...limits, { runId: id, ancestorIds, ...own, spentUsd: 0n, reservedUsd: 0n }];
+}
+
+/** Whether a database is of this version, or of the one before, in which runs have no limits. */
+const hasRunLimits = async (client: PoolClient): Promise<boolean> => {
+  const { rows } = await client.query<{ name: string | null }>(
+    `SELECT to_regclass('copilot_internal.run_limits')::text AS name`,
+  );
+  return rows[0]?.name != null;
+};
+
+/**
+ * Under which id the limit of a run stands that a caller names: its own, or that of the turn that a conversation is in. Undefined where
+ * the tenant has no such run, and no workflow that spends under that id.
+ */
+export async function limitOfRun(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<string | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ id: string }>(
+      `SELECT coalesce(t.turn_id, r.run_id)::text AS id
+       FROM copilot_internal.runs r
+       LEFT JOIN copilot_internal.turns t ON t.run_id = r.run_id AND t.status = 'running'
+       WHERE r.tenant_id = $1 AND r.run_id = $2`,
+      [tenantId, runId],
+    );
+    if (rows[0] || !(await hasRunLimits(client))) return rows[0]?.id;
+    const { rowCount } = await client.query(
+      'SELECT 1 FROM copilot_internal.run_limits WHERE tenant_id = $1 AND run_id = $2',
+      [tenantId, runId],
+    );
+    return rowCount ? runId : undefined;
+  });
+}
+
+/** A part of a tree of runs: what it may cost, and what it and all that belongs to it spent and hold. Decimal strings. */
+export interface RunPart {
+  runId: string;
+  parentRunId: string | null;
+  limitUsd: string | null;
+  spentUsd: string;
+  reservedUsd: string;
+}
+
+/** How many parts of a tree are shown. */
+const partsMax = 200;
+
+/** A run's limit, those that it belongs to and those that belong to it, from the top; of a conversation those of its turns. */
+export async function readRunTree(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<RunPart[]> {
+  return asTenant(pool, tenantId, async (client) => {
+    if (!(await hasRunLimits(client))) return [];
+    const { rows } = await client.query<RunPart>(
+      `WITH own AS (
+         SELECT run_id, ancestor_ids FROM copilot_internal.run_limits
+         WHERE tenant_id = $1 AND (run_id = $2 OR run_id IN (SELECT turn_id FROM copilot_internal.turns WHERE run_id = $2)))
+       SELECT run_id::text AS "runId", ancestor_ids[1]::text AS "parentRunId", trim_scale(limit_usd)::text AS "limitUsd",
+              trim_scale(spent_usd)::text AS "spentUsd", trim_scale(reserved_usd)::text AS "reservedUsd"
+       FROM copilot_internal.run_limits
+       WHERE tenant_id = $1 AND (run_id IN (SELECT unnest(run_id || ancestor_ids) FROM own) OR ancestor_ids @> ARRAY[$2::uuid])
+       ORDER BY cardinality(ancestor_ids), created_at, run_id LIMIT ${partsMax}`,
+      [tenantId, runId],
+    );
+    return rows;
+  });
 }

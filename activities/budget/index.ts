@@ -7,6 +7,7 @@ import { parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/decided';
 import { addWaiter, removeWaiter } from '../../store/money-waiters';
 import type { Pool } from '../../store/pool';
+import { openRunLimit } from '../../store/run-limits';
 import { findOperation } from '../../store/reservations';
 import { findUnsettled } from '../../store/run-steps';
 import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../../contracts/budget';
@@ -78,6 +79,8 @@ export function createBudgetActivities({
       if (!found.outcome) return { outcome: 'unknown', ...(found.result == null ? {} : { result: found.result }) };
       return { outcome: found.outcome, costUsd: found.outcomeUsd ?? '0', result: found.result };
     },
+
+    openRunLimit: async ({ tenantId, runLimit }) => (await openRunLimit(pool, tenantId, runLimit)) ?? null,
 
     async release({ tenantId, operationId }: OperationRef): Promise<void> {
       await decideOrSend(tenantId, { type: 'release', operationId, ...traceContext() });

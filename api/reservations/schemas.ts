@@ -1,6 +1,6 @@
 /** What the routes of reservations take and give. */
 import { z } from '@hono/zod-openapi';
-import { claimTokenSchema, operationIdSchema, userIdSchema } from '../http/ids';
+import { claimTokenSchema, operationIdSchema, runIdSchema, userIdSchema } from '../http/ids';
 import { amount, author, ofTenant, reason } from '../http/schemas';
 import { plainly, plainText } from '../http/text';
 
@@ -22,6 +22,10 @@ export const reserveBody = z.strictObject({
   minimumUsd: amount
     .optional()
     .openapi({ description: 'The least of use: when less than all fits, the rest is granted.' }),
+  runId: runIdSchema.optional().openapi({
+    description:
+      'The run, conversation or workflow of your own (by the run id of its first execution) that the call belongs to: its limit, and those of what it belongs to, bind the call too.',
+  }),
   ttlSeconds: z.number().gt(0).lte(604_800).default(300),
   onExpiry: z
     .enum(['release', 'settle'])

@@ -4,6 +4,7 @@ import { formatUsd, parseAmountUsd } from '../../core/money';
 import { recordMade } from '../../store/decided';
 import { noteConfirmedCost } from '../../store/operator-changes';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
+import { limitOfRun } from '../../store/run-limits';
 import {
   claimReservation,
   extendReservation,
@@ -27,7 +28,7 @@ const unreservedTtlSeconds = 300;
 
 /** Asks the tenant's authority, and waits for its answer as long as the tenant's policy says. */
 export async function reserve(
-  { authority, policies }: ApiDependencies,
+  { pool, authority, policies }: ApiDependencies,
   {
     tenantId,
     body,
@@ -41,8 +42,12 @@ export async function reserve(
     comesBack: boolean;
   },
 ): Promise<GrantView> {
+  const { runId } = body;
+  const limitId = runId === undefined ? undefined : await limitOfRun(pool, { tenantId, runId });
+  if (runId !== undefined && limitId === undefined)
+    throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. Nothing was reserved.`);
   const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
-  const answer = await authority.reserve(tenantId, commandOf(body), {
+  const answer = await authority.reserve(tenantId, commandOf(body, limitId), {
     timeoutMs: answerTimeoutMs,
     allow: onUnavailable === 'allow',
     gone,
@@ -58,17 +63,20 @@ export async function reserve(
   return grantOf(answer, body.resource);
 }
 
-function commandOf(body: ReserveBody): ReserveCommand {
+function commandOf({ runId, ...body }: ReserveBody, limitId?: string): ReserveCommand {
   const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, userId, minimumUsd, model, onExpiry } =
     body;
-  const optional = omitUndefined({ userId, minimumUsd, model, onExpiry });
+  const runLimit = limitId === undefined ? undefined : { id: limitId };
+  const optional = omitUndefined({ userId, minimumUsd, model, onExpiry, runId, runLimit });
   return { type: 'reserve', operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, ...optional };
 }
 
 function grantOf(answer: ReserveAnswer, resource: ReserveBody['resource']): GrantView {
   switch (answer.decision) {
-    case 'granted':
-      return answer;
+    case 'granted': {
+      const { countsForRun: _, ...grant } = answer;
+      return grant;
+    }
     case 'denied': {
       const { message, quota, retryAfterSeconds, operationId } = answer;
       throw new Denied({ ...denialBody({ message, resource, quota, retryAfterSeconds }), operationId });

@@ -124,6 +124,20 @@ export const runView = z.object({
   answer: z.string().nullable(),
   failure: failureView.nullable(),
   costUsd: z.string(),
+  tree: z
+    .array(
+      z.object({
+        runId: z.string(),
+        parentRunId: z.string().nullable(),
+        limitUsd: z.string().nullable(),
+        spentUsd: z.string(),
+        reservedUsd: z.string(),
+      }),
+    )
+    .openapi({
+      description:
+        'Its limit, those of what it belongs to and of what belongs to it, from the top: what each spent and holds with all that belongs to it. Of a conversation those of its turns. At most 200; empty where none is limited.',
+    }),
   quota: z
     .object({ limitUsd: z.string(), topupUsd: z.string(), spentUsd: z.string(), reservedUsd: z.string() })
     .nullable(),
@@ -146,7 +160,7 @@ export const runsQuery = z.strictObject({
   ...pageQuery,
 });
 /** A run without its steps. */
-const leftOut = { steps: true, quota: true, answer: true, task: true, instructions: true } as const;
+const leftOut = { steps: true, tree: true, quota: true, answer: true, task: true, instructions: true } as const;
 export const runSummary = runView.omit(leftOut).extend({
   userId: z.string().nullable(),
 });

@@ -12,15 +12,17 @@ import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { answeredBy } from '../http/temporal-answers';
 import { pageOf, placeOf } from '../http/pages';
+import { readRunTree } from '../../store/run-limits';
 import type { RunView, runsView } from './schemas';
 import { waitingForOf } from './states';
 import { fileOfRun } from './transcripts';
 
 /** A run as callers see it; undefined when the tenant has none of that id. */
 export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<RunView> {
-  const [steps, costUsd, quotas] = await Promise.all([
+  const [steps, costUsd, tree, quotas] = await Promise.all([
     readRunSteps(pool, run),
     readRunCost(pool, run),
+    readRunTree(pool, run),
     listQuotas(pool, run.tenantId, []),
   ]);
   const all = quotas.find((quota) => quota.scope === 'tenant' && quota.resourceType === 'all');
@@ -37,6 +39,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     answer: run.answer ?? null,
     failure: run.failure ? { ...run.failure } : null,
     costUsd,
+    tree,
     quota: all
       ? { limitUsd: all.limitUsd, topupUsd: all.topupUsd, spentUsd: all.spentUsd, reservedUsd: all.reservedUsd }
       : null,

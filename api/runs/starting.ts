@@ -13,6 +13,7 @@ import {
   userIdAttribute,
   type AgentRunInput,
 } from '../../contracts/messages';
+import { openRunLimit } from '../../store/run-limits';
 import { createRun, findRun } from '../../store/runs';
 import { namespaceIdOf } from '../../temporal/namespace';
 import type { ProcessDependencies } from '../http/context';
@@ -69,6 +70,9 @@ export async function startRun(
     file,
   });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId });
+  const { maxCostUsd } = body.limits;
+  // From now on it binds, also those who name the run before it has spent anything.
+  if (maxCostUsd !== undefined) await openRunLimit(dependencies.pool, tenantId, { id: runId, limitUsd: maxCostUsd });
   const input = { runId, tenantId, model, ...inputOf(body), ...(unavailable ? { unavailable } : {}) };
   await startWorkflow(dependencies, { type: 'agentRun', workflowId, input, summary: `Agent run with ${model}` });
   return { runId, workflowId, status: 'running' };

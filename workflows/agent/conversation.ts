@@ -91,9 +91,9 @@ class Conversation {
     this.rung = carried === undefined || carried.rung === true;
     this.step = carried?.step ?? 0;
     this.turn = carried?.turn;
-    this.budget = new Budget(scopeOf(input));
-    this.sandbox = new SandboxSession(input, this.budget, taskQueue, carried?.sandbox);
     // Each turn has a limit of its own.
+    this.budget = new Budget(scopeOf(input), null);
+    this.sandbox = new SandboxSession(input, this.budget, taskQueue, carried?.sandbox);
     const limit: Pick<TimeLimit, 'standStill'> = { standStill: (wait) => this.limit.standStill(wait) };
     const desk = new ApprovalDesk(input);
     showOn(this.page, { budget: this.budget, limit, sandbox: this.sandbox, desk });
@@ -210,7 +210,7 @@ class Conversation {
 
   /** Takes a turn to its end, or to where this execution is full. */
   private async goOn(turn: CarriedTurn): Promise<void> {
-    this.budget.countFrom(turn.spentUsd);
+    this.budget.countFrom(turn.turnId, turn);
     let end: TurnEnd | undefined;
     try {
       this.limit = new TimeLimit(turn.leftMs);
@@ -221,7 +221,7 @@ class Conversation {
       if (end.status === 'cancelled' && this.interrupted) end = interruptedEnd;
     }
     if (!end) {
-      turn.spentUsd = this.budget.spentUsd;
+      Object.assign(turn, this.budget.counted);
       turn.leftMs = this.limit.leftMs;
       return;
     }

@@ -1,15 +1,20 @@
 /** What a paid step is: whose money it asks for, how much, and what it gets. */
 import type { ReserveRequest } from '../../contracts/budget';
 import type { AgentRunInput } from '../../contracts/messages';
-import type { Resource } from '../../core/budget/commands';
+import type { Resource, RunLimitRef } from '../../core/budget/commands';
 
 /** Whose money it is. */
 export interface BudgetScope {
   tenantId: string;
   userId?: string;
   runId?: string;
-  /** The most that all its steps may cost together, whatever the quotas allow. Decimal string. */
+  /**
+   * The most that all its steps may cost together, whatever the quotas allow. It stands in the books under `runId`, or else under the
+   * workflow's first execution, so that resets, continuations, children and callers of that run share it. Decimal string.
+   */
   maxCostUsd?: string;
+  /** The run that this one belongs to: what it may cost covers this one too. A parent's `scopeForChild` names it. */
+  parentRunId?: string;
   /** What to do when the authority does not answer; by default a step waits for as long as it takes. */
   unavailable?: UnavailablePolicy;
   /** What a denied step does: fails when absent, or holds nothing and waits until there is money. */
@@ -88,13 +93,16 @@ export function requestOf(order: {
   /** Its place in the line of those that wait for money. */
   waiterId?: string | undefined;
   prefersWhole?: boolean;
+  /** The limit in the books that it counts for. */
+  runLimit?: RunLimitRef | undefined;
 }): ReserveRequest {
-  const { scope, step, operationId, attempt, waiterId, prefersWhole = false } = order;
+  const { scope, step, operationId, attempt, waiterId, prefersWhole = false, runLimit } = order;
   const request = {
     ...scope,
     ...step,
     ...(waiterId === undefined ? {} : { waiterId }),
     ...(prefersWhole ? { prefersWhole } : {}),
+    ...(runLimit ? { runLimit } : {}),
     operationId,
     attempt,
   };
@@ -102,6 +110,7 @@ export function requestOf(order: {
   delete request.pauseMsMax;
   delete request.onDenied;
   delete request.maxCostUsd;
+  delete request.parentRunId;
   delete request.unavailable;
   delete request.waitForHoldsSeconds;
   return request;

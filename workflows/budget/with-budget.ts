@@ -24,7 +24,7 @@ import {
   type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
 import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
-import type { ReserveAnswer } from '../../core/budget/commands';
+import type { ReserveAnswer, RunLimitRef } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
@@ -64,13 +64,22 @@ export class Budget {
   /** All of a step's money was waited for in vain a while ago: the next takes what there is. */
   private takesLess = false;
   private readonly operationIds: string[] = [];
-  /** What each attempt may have cost at most, until its cost is known. */
+  /** What each attempt may have cost at most, until its cost is known. It binds where the books do not. */
   private readonly heldUsd = new Map<string, Usd>();
+  /**
+   * Whether the books count all that was granted for its limit, so that it need not count itself; undefined before anything was. A worker
+   * or a database of the version before does not, and neither do answers in old histories: what those count themselves goes on as it was.
+   */
+  private inBooks: boolean | undefined;
   private readonly activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly' | 'settleQuickly'>;
   private readonly patient: ActivityInterfaceFor<Pick<BudgetActivities, 'reserve'>>;
   private readonly quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly' | 'settleQuickly'>>;
 
-  constructor(private readonly scope: BudgetScope) {
+  /** @param limitId Under which `maxCostUsd` stands in the books, for as long as it is the same limit; null for none. */
+  constructor(
+    private readonly scope: BudgetScope,
+    private limitId: string | null = scope.runId ?? workflowInfo().firstExecutionRunId,
+  ) {
     const { taskQueue } = workflowInfo();
     // Nothing else notices a lost request, so a reserve is repeated until it is answered. Each repeat is answered from the record.
     const { unavailable } = scope;
@@ -135,10 +144,32 @@ export class Budget {
     return formatUsd(sumUsd(this.heldUsd.values()));
   }
 
-  /** Counts against `maxCostUsd` from here on, as if nothing but this had been spent. */
-  countFrom(spentUsd: string): void {
+  /** What to hand on of its limit: what its steps have cost or may cost, and whether the books count that. */
+  get counted(): { spentUsd: string; isInBooks?: boolean } {
+    return { spentUsd: this.spentUsd, ...omitUndefined({ isInBooks: this.inBooks }) };
+  }
+
+  /** Counts for the limit of `limitId` from here on, as if nothing but this had been spent. */
+  countFrom(limitId: string, { spentUsd, isInBooks }: { spentUsd: string; isInBooks?: boolean }): void {
     this.heldUsd.clear();
     this.heldUsd.set('before', parseAmountUsd(spentUsd));
+    // One of the version before that has spent something counted it itself.
+    this.inBooks = isInBooks ?? (parseAmountUsd(spentUsd) > 0n ? false : undefined);
+    if (this.scope.maxCostUsd !== undefined) this.limitId = limitId;
+  }
+
+  /**
+   * The scope of a child workflow whose cost counts for this one's limit too. It is on record from then on, so that it holds for children
+   * of a parent that has not spent anything.
+   */
+  async scopeForChild(): Promise<Pick<BudgetScope, 'tenantId' | 'userId' | 'parentRunId'>> {
+    const { tenantId, userId } = this.scope;
+    const payer = { tenantId, ...(userId === undefined ? {} : { userId }) };
+    const { runLimit } = this;
+    if (!runLimit) return payer;
+    const refusal = await this.activities.openRunLimit({ tenantId, runLimit });
+    if (refusal) throw failureWith(refusal.code, refusal.message);
+    return { ...payer, parentRunId: runLimit.id };
   }
 
   /**
@@ -194,11 +225,13 @@ export class Budget {
     this.heldUsd.set(operationId, parseAmountUsd(step.amountUsd));
     this.onStep({ operationId, kind: step.kind, step: step.step, attempt, state: 'asks', askedUsd: step.amountUsd });
     try {
-      const answer = await this.answerTo(requestOf({ scope: this.scope, step, operationId, attempt, ...place }));
+      const { scope, runLimit } = this;
+      const answer = await this.answerTo(requestOf({ scope, step, operationId, attempt, runLimit, ...place }));
       if (answer.decision !== 'granted') this.onStep({ operationId, state: answer.decision });
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
       if (answer.decision === 'granted') {
         this.heldUsd.set(operationId, parseAmountUsd(answer.grantedUsd));
+        this.inBooks = answer.countsForRun === true && this.inBooks !== false;
         this.onStep({ operationId, state: 'holds', heldUsd: answer.grantedUsd });
       } else {
         this.heldUsd.delete(operationId);
@@ -240,10 +273,17 @@ export class Budget {
     await CancellationScope.nonCancellable(() => this.activities.endWaiting(waiter));
   }
 
-  /** The step as the run's own limit leaves room for it: shrunk to what is left where its minimum allows that. */
+  /** What its steps count for in the books. */
+  private get runLimit(): RunLimitRef | undefined {
+    const { maxCostUsd, parentRunId, runId } = this.scope;
+    if (this.limitId === null || (maxCostUsd ?? parentRunId ?? runId) === undefined) return undefined;
+    return { id: this.limitId, ...omitUndefined({ limitUsd: maxCostUsd, parentId: parentRunId }) };
+  }
+
+  /** The step as the run's own limit leaves room for it where the books do not say: shrunk to what is left where its minimum allows that. */
   private withinOwnLimit(step: PaidStep): PaidStep {
     const { maxCostUsd } = this.scope;
-    if (maxCostUsd === undefined) return step;
+    if (maxCostUsd === undefined || this.inBooks) return step;
     const { amountUsd, minimumUsd = amountUsd, kind } = step;
     const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
     if (parseAmountUsd(amountUsd) <= leftUsd) return step;

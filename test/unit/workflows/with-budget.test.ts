@@ -44,6 +44,8 @@ interface World {
   afterMs?: number;
   /** Whether what was bought has ended when that is first asked. */
   hasEnded?: boolean;
+  /** Whether the database has a place for limits of runs. One of the version before has none. */
+  hasRunLimits?: boolean;
 }
 
 const letters = 'abcdefghijklmnop';
@@ -58,6 +60,7 @@ class MoneyScene extends WorkflowScene {
   private readonly patiently: Reserving[];
   private readonly afterMs: number | undefined;
   private readonly hasEnded: boolean;
+  private readonly hasRunLimits: boolean;
 
   constructor({
     quotas = [{ limitUsd: '10' }],
@@ -66,6 +69,7 @@ class MoneyScene extends WorkflowScene {
     patiently = ['answers'],
     afterMs,
     hasEnded = false,
+    hasRunLimits = false,
   }: World) {
     super((call) => this.act(call));
     this.model = new BudgetModel(0, quotas);
@@ -74,6 +78,7 @@ class MoneyScene extends WorkflowScene {
     this.patiently = [...patiently];
     this.afterMs = afterMs;
     this.hasEnded = hasEnded;
+    this.hasRunLimits = hasRunLimits;
   }
 
   nameOf(operationId: string): string {
@@ -101,7 +106,9 @@ class MoneyScene extends WorkflowScene {
       case 'reserve': {
         // What only concerns the repetition of a step is no part of what is asked.
         expect(Object.keys(request as object)).not.toEqual(
-          expect.arrayContaining([expect.stringMatching(/^(maxAttempts|pauseMsMax|onDenied|maxCostUsd|unavailable)$/)]),
+          expect.arrayContaining([
+            expect.stringMatching(/^(maxAttempts|pauseMsMax|onDenied|maxCostUsd|parentRunId|unavailable)$/),
+          ]),
         );
         const { tenantId: _tenant, ...asked } = request as ReserveRequest;
         const amounts =
@@ -155,6 +162,9 @@ class MoneyScene extends WorkflowScene {
     if (how === 'dies') return { lost: true };
     if (how === 'answers late') return { returns: null, afterMs: 700 };
     const { operationId, amountUsd, ...more } = asked;
+    const { id, limitUsd, parentId } = asked.runLimit ?? {};
+    if (this.hasRunLimits && id !== undefined && !this.model.runLimits.some(({ runId }) => runId === id))
+      this.model.addRunLimit(id, limitUsd, parentId);
     if (how === 'conflicts') this.model.decide(reserve(operationId, '9.9'));
     const [answer] = this.model.decide(reserve(operationId, amountUsd, more)).answers;
     return { returns: answer };
@@ -775,12 +785,52 @@ describe('the own limit of a run', () => {
       limited(async (budget) => {
         budget.noteBought('earlier', '0.9');
         const first = await buy(budget, '0.2').catch((error: Error & { type?: string }) => error.type);
-        budget.countFrom('0.5');
+        budget.countFrom('run', { spentUsd: '0.5' });
         return [first, await buy(budget, '0.5'), budget.spentUsd];
       }),
     );
     await scene.finish();
     expect(scene.end).toBe('["run_limit_exceeded","0.4","0.9"]');
+  });
+
+  test('is decided with the quotas where the books have it: what was committed counts, and nothing need be noted', async () => {
+    const scene = await begin(
+      { hasRunLimits: true, attempts: ['costs $0.1', 'dies unclaimed', 'costs $0.1', 'costs $0.4'] },
+      limited(async (budget) => {
+        const pays = (amountUsd: string) =>
+          budget
+            .withBudget(step({ amountUsd }), ({ operationId }) => pay(operationId))
+            .catch((error: Error & { type?: string }) => error.type);
+        return [await pays('1'), await pays('0.9'), await Promise.all([pays('0.5'), pays('0.4')])];
+      }),
+    );
+    await scene.finish();
+    expect(scene.end).toBe('[{"costUsd":"0.1"},{"costUsd":"0.1"},[{"costUsd":"0.4"},"run_limit_exceeded"]]');
+    expect(scene.model.runLimits).toEqual([
+      { runId: 'run', ancestorIds: [], limitUsd: parseUsd('1'), spentUsd: parseUsd('0.6'), reservedUsd: 0n },
+    ]);
+  });
+
+  test('stays what it was where one execution goes on for another, and counts what that counted itself', async () => {
+    const ends = async (counted: { spentUsd: string; isInBooks?: boolean }) => {
+      const scene = await begin(
+        { hasRunLimits: true },
+        limited(async (budget) => {
+          budget.countFrom('turn', counted);
+          return [await buy(budget, '0.5').catch((error: { type?: string }) => error.type), budget.counted];
+        }),
+      );
+      await scene.finish();
+      return [scene.end, scene.model.runLimits.map(({ runId }) => runId)];
+    };
+    expect(await ends({ spentUsd: '0.9', isInBooks: true })).toEqual([
+      '["0.4",{"spentUsd":"1.3","isInBooks":true}]',
+      ['turn'],
+    ]);
+    expect(await ends({ spentUsd: '0.9' })).toEqual([
+      '["run_limit_exceeded",{"spentUsd":"0.9","isInBooks":false}]',
+      [],
+    ]);
   });
 });
 

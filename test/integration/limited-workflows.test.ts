@@ -1,0 +1,161 @@
+/** Limits of runs where workflows spend: their own, those of what they belong to, and what resets and continuations leave of them. */
+import { randomUUID } from 'node:crypto';
+import { NativeConnection, Worker } from '@temporalio/worker';
+import type { RunView } from '../../api/runs/schemas';
+import { startTelemetry } from '../../telemetry/start';
+import { budgetForOwnWorker, type OwnWorker } from '../../workers/own-workers';
+import { bundleWorkflows } from '../../workers/workers';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import { goOnSignal, type LimitedActivities } from '../support/limited-workflows';
+import { until, type TestStack } from '../support/stack';
+
+describe('limits of workflows', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+  const taskQueue = `limited-${randomUUID()}`;
+  let own: OwnWorker;
+  let worker: Worker;
+  let running: Promise<void>;
+
+  beforeAll(async () => {
+    own = budgetForOwnWorker({
+      client: stack.temporal,
+      databaseUrl: stack.database.appUrl,
+      taskQueuePrefix: stack.prefix,
+      environment: stack.workerEnvironment,
+    });
+    const activities: LimitedActivities = {
+      pay: ({ costUsd, ...operation }) => own.paid(operation, () => Promise.resolve({ costUsd, result: 'paid' })),
+    };
+    worker = await Worker.create({
+      connection: await NativeConnection.connect({ address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '' }),
+      taskQueue,
+      workflowBundle: await bundleWorkflows(startTelemetry('test'), {
+        path: require.resolve('../support/limited-workflows'),
+      }),
+      activities: { ...own.activities, ...activities },
+    });
+    running = worker.run();
+  });
+  afterAll(async () => {
+    worker.shutdown();
+    await running;
+    await own.close();
+  });
+
+  const start = (type: string, ...args: unknown[]) =>
+    stack.temporal.workflow.start(type, { taskQueue, workflowId: `limited/${randomUUID()}`, args });
+  const limits = async (tenantId: string): Promise<Record<string, string>[]> => {
+    const { rows } = await stack.admin.query<Record<string, string>>(
+      `SELECT run_id::text AS id, trim_scale(limit_usd)::text AS "limit", trim_scale(spent_usd)::text AS spent,
+              trim_scale(reserved_usd)::text AS reserved
+       FROM copilot_internal.run_limits WHERE tenant_id = $1 ORDER BY cardinality(ancestor_ids), run_id`,
+      [tenantId],
+    );
+    return rows;
+  };
+  /** Resets to just after the first workflow task. */
+  async function reset(workflowId: string): Promise<void> {
+    const { events = [] } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
+    const first = (events ?? []).find(({ workflowTaskCompletedEventAttributes: done }) => done);
+    await stack.temporal.workflowService.resetWorkflowExecution({
+      ...{ namespace: 'default', workflowExecution: { workflowId }, reason: 'a test', requestId: randomUUID() },
+      workflowTaskFinishEventId: first?.eventId ?? null,
+    });
+  }
+
+  test('of $1.00 admit two of three children at $0.40 at once, though the parent itself spends nothing (XD6)', async () => {
+    const tenantId = await stack.tenant('100');
+    const parent = await start('limitedParent', { tenantId, maxCostUsd: '1' }, ['0.4', '0.4', '0.4']);
+    const ends = (await parent.result()) as string[];
+    expect(ends.sort()).toEqual(['paid', 'paid', 'run_limit_exceeded']);
+    const [own, ...children] = await limits(tenantId);
+    expect(own).toMatchObject({ id: parent.firstExecutionRunId, limit: '1', spent: '0.8', reserved: '0' });
+    expect(children.map(({ spent }) => spent).sort()).toEqual(['0', '0.4', '0.4']);
+  });
+
+  test('that share a run hold for all of them together', async () => {
+    const tenantId = await stack.tenant('100');
+    const scope = { tenantId, runId: randomUUID(), maxCostUsd: '1' };
+    const three = await Promise.all([1, 2, 3].map(() => start('limitedStep', scope, '0.4')));
+    const ends = await Promise.all(three.map((one) => one.result()));
+    expect(ends.sort()).toEqual(['paid', 'paid', 'run_limit_exceeded']);
+    const other = await start('limitedStep', { ...scope, maxCostUsd: '2' }, '0.1');
+    expect(await other.result()).toBe('run_limit_conflict');
+  });
+
+  test('go on through resets and continuations: at most $0.50 over all executions, and every call is on record (XA7, XD6)', async () => {
+    const tenantId = await stack.tenant('100');
+    const chain = await start('limitedChain', { tenantId, maxCostUsd: '0.5' }, ['0.4', '0.1']);
+    await until('the first has paid', async () => (await stack.books(tenantId)).ledgerUsd === '0.4');
+    await reset(chain.workflowId);
+    const again = stack.temporal.workflow.getHandle(chain.workflowId);
+    await again.signal(goOnSignal);
+    await until('it went on in a new execution', async () => {
+      const { runId } = await again.describe();
+      return (
+        runId !== chain.firstExecutionRunId &&
+        (await again.fetchHistory()).events?.[0]?.workflowExecutionStartedEventAttributes?.continuedExecutionRunId !==
+          ''
+      );
+    });
+    await again.signal(goOnSignal);
+    expect(await again.result()).toEqual(['run_limit_exceeded', 'run_limit_exceeded']);
+    expect(await limits(tenantId)).toEqual([
+      { id: chain.firstExecutionRunId, limit: '0.5', spent: '0.4', reserved: '0' },
+    ]);
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.4', reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('count what was committed, not what was held for it, though no workflow notes a cost (XF1)', async () => {
+    const tenantId = await stack.tenant('100');
+    const runId = randomUUID();
+    const chain = await start('limitedChain', { tenantId, runId, maxCostUsd: '0.45' }, ['0.05']);
+    await until('it has paid', async () => (await stack.books(tenantId)).ledgerUsd === '0.05');
+    const next = await start('limitedStep', { tenantId, runId }, '0.4');
+    expect(await next.result()).toBe('paid');
+    expect(await limits(tenantId)).toEqual([{ id: runId, limit: '0.45', spent: '0.45', reserved: '0' }]);
+    await chain.terminate();
+  });
+
+  test('bind callers that name a run, and the run shows what each part spent', async () => {
+    const [tenantId, other] = [await stack.tenant('100'), await stack.tenant('100')];
+    const run = await stack.run({ tenantId, limits: { maxCostUsd: '0.5' } });
+    const reserve = async (amountUsd: string, runId: string, payer = tenantId) => {
+      const body = { tenantId: payer, operationId: randomUUID(), resource: 'llm', amountUsd, runId };
+      const { status, body: answer } = await api.call('POST', '/v1/reservations', { body });
+      return [status, (answer as { error?: string }).error];
+    };
+    expect(await reserve('0.3', run.runId)).toEqual([201, undefined]);
+    expect(await reserve('0.3', run.runId)).toEqual([409, 'run_limit_exceeded']);
+    expect(await reserve('0.1', run.runId, other)).toEqual([404, 'not_found']);
+    expect(await reserve('0.1', randomUUID())).toEqual([404, 'not_found']);
+    const parent = await start('limitedParent', { tenantId, parentRunId: run.runId, maxCostUsd: '0.1' }, ['0.04']);
+    expect(await parent.result()).toEqual(['run_parent_refused']);
+    // One that nobody limited binds nobody.
+    const free = await stack.run({ tenantId });
+    expect(await reserve('50', free.runId)).toEqual([201, undefined]);
+    const shown = await api.call('GET', `/v1/runs/${run.runId}?tenantId=${tenantId}`);
+    expect((shown.body as RunView).tree).toEqual([
+      { runId: run.runId, parentRunId: null, limitUsd: '0.5', spentUsd: run.costUsd, reservedUsd: '0.3' },
+    ]);
+  });
+
+  test('of a run are on record from its start, and what it bought before its reset counts once and is used (XD6)', async () => {
+    const tenantId = await stack.tenant('100');
+    stack.anthropic.knobs.replies = [{ text: '', code: `console.log('one')` }, { text: 'The answer.' }];
+    const before = stack.anthropic.calls().billable;
+    const run = await stack.run({ tenantId, limits: { maxCostUsd: '0.5' } });
+    expect(run).toMatchObject({ status: 'completed' });
+    const [limit] = await limits(tenantId);
+    expect(limit).toEqual({ id: run.runId, limit: '0.5', spent: run.costUsd, reserved: '0' });
+    await reset(run.workflowId);
+    await stack.temporal.workflow.getHandle(run.workflowId).result();
+    expect(stack.anthropic.calls().billable - before).toBe(2);
+    await until('all has ended', async () => (await stack.books(tenantId)).openReservations === 0);
+    const { ledgerUsd } = await stack.books(tenantId);
+    expect(await limits(tenantId)).toEqual([{ id: run.runId, limit: '0.5', spent: ledgerUsd, reserved: '0' }]);
+  });
+});
