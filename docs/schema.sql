@@ -572,6 +572,8 @@ CREATE INDEX reservations_unverified ON copilot_internal.reservations USING btre
 
 CREATE INDEX reservations_unverified_outcomes ON copilot_internal.reservations USING btree (tenant_id, ended_at) WHERE outcome_unverified;
 
+CREATE INDEX run_limits_ancestors ON copilot_internal.run_limits USING gin (ancestor_ids);
+
 CREATE INDEX run_limits_used ON copilot_internal.run_limits USING btree (used_on);
 
 CREATE INDEX runs_by_namespace ON copilot_internal.runs USING btree (namespace) WHERE (namespace IS NOT NULL);
