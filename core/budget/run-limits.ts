@@ -20,7 +20,7 @@ export interface RunLimit {
 }
 
 /** The most levels that a tree of runs has. */
-export const runLevelsMax = 8;
+const runLevelsMax = 8;
 
 const leftUsd = ({ limitUsd = 0n, spentUsd, reservedUsd }: RunLimit): Usd => limitUsd - spentUsd - reservedUsd;
 

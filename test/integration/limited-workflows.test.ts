@@ -132,8 +132,8 @@ describe('limits of workflows', () => {
     expect(await reserve('0.3', run.runId)).toEqual([409, 'run_limit_exceeded']);
     expect(await reserve('0.1', run.runId, other)).toEqual([404, 'not_found']);
     expect(await reserve('0.1', randomUUID())).toEqual([404, 'not_found']);
-    const parent = await start('limitedParent', { tenantId, parentRunId: run.runId, maxCostUsd: '0.1' }, ['0.04']);
-    expect(await parent.result()).toEqual(['run_parent_refused']);
+    const child = await start('limitedStep', { tenantId, parentRunId: run.runId, maxCostUsd: '0.1' }, '0.04');
+    expect(await child.result()).toBe('run_parent_refused');
     // One that nobody limited binds nobody.
     const free = await stack.run({ tenantId });
     expect(await reserve('50', free.runId)).toEqual([201, undefined]);

@@ -288,7 +288,10 @@ describe('a run', () => {
     const tenantId = await stack.tenant('5');
     const run = await stack.run({ tenantId, task, file, limits: { maxCostUsd: '0.03' } });
     expect(run).toMatchObject({ status: 'failed', failure: { code: 'run_limit_exceeded' } });
-    expect(run.steps.map(({ kind }) => kind)).toEqual(['llm.call']);
+    expect(run.steps.map(({ kind, status }) => [kind, status])).toEqual([
+      ['llm.call', 'committed'],
+      ['sandbox.create', 'rejected'],
+    ]);
     expect(Number(run.costUsd)).toBeLessThan(0.03);
   });
 
