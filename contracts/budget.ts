@@ -67,7 +67,10 @@ export interface BudgetActivities {
    */
   commit(operation: OperationRef): Promise<AttemptEnd>;
   /** Puts a run's limit on record before anything is asked for. Answers why not, where it cannot be. */
-  openRunLimit(request: { tenantId: string; runLimit: RunLimitRef }): Promise<{ code: RejectionCode; message: string } | null>;
+  openRunLimit(request: {
+    tenantId: string;
+    runLimit: RunLimitRef;
+  }): Promise<{ code: RejectionCode; message: string } | null>;
   /** Gives up a reserve that the caller no longer waits for. */
   release(operation: OperationRef): Promise<void>;
   /**
