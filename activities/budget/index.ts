@@ -81,10 +81,8 @@ export function createBudgetActivities({
     },
 
     openRunLimit: async ({ tenantId, runLimit }) => (await openRunLimit(pool, tenantId, runLimit)) ?? null,
-
-    async release({ tenantId, operationId }: OperationRef): Promise<void> {
-      await decideOrSend(tenantId, { type: 'release', operationId, ...traceContext() });
-    },
+    release: ({ tenantId, operationId }: OperationRef): Promise<void> =>
+      decideOrSend(tenantId, { type: 'release', operationId, ...traceContext() }),
 
     async awaitMoney({ quota, retryAfterSeconds, neededUsd, wantedUsd, ...waiter }) {
       log.info(
