@@ -61,6 +61,8 @@ export interface MoneySpent {
   unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'kind' | 'model'> & { amountUsd?: string };
 }
 
+/** How often a reserve whose grant was given back is made anew. */
+const renewalsMax = 3;
 /** How long a cost that nobody takes is sent again. */
 const recordingPatienceMs = 600_000;
 
@@ -81,8 +83,16 @@ export function reservationsOf(http: Http) {
       }
     }
   }
-  const reserve = ({ operationId = newUuid(), ...asked }: ReserveMoney): Promise<MoneyGrant> =>
-    http.postByOperation<MoneyGrant>('/v1/reservations', { operationId, ...asked });
+  /** Where an answer was lost, what it granted may have been given back: then under another id, unless the caller chose it. */
+  async function reserve({ operationId, ...asked }: ReserveMoney): Promise<MoneyGrant> {
+    for (let renewals = renewalsMax; ; renewals -= 1) {
+      try {
+        return await http.postByOperation('/v1/reservations', { operationId: operationId ?? newUuid(), ...asked });
+      } catch (error) {
+        if (operationId !== undefined || renewals === 0 || !isGivenBack(error)) throw error;
+      }
+    }
+  }
   const commit = (operationId: string, outcome: MoneySpent): Promise<Of<typeof committedView>> =>
     http.postByOperation(path(operationId, 'commit'), outcome);
   const release = (operationId: string, more: { tenantId?: string; claimToken?: string } = {}): Promise<object> =>
@@ -142,6 +152,10 @@ export function reservationsOf(http: Http) {
 
 /** Nobody answered, or said that nobody is there to decide. */
 const isUnavailable = (error: unknown): boolean => !(error instanceof SpendlockApiError) || error.status === 503;
+
+/** The API had taken its caller for gone. */
+const isGivenBack = (error: unknown): boolean =>
+  error instanceof SpendlockApiError && error.code === 'operation_released';
 
 /** A new operation id: the one that was asked under may have been denied without anybody hearing of it. */
 const grantWithoutReservation = ({ amountUsd }: ReserveMoney): MoneyGrant => ({

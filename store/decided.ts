@@ -2,8 +2,9 @@
 import type { ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
 import { answerFromRecord } from '../core/budget/decision';
 import { standingOf, type Standing } from '../core/budget/quotas';
-import type { Refusal, Reservation } from '../core/budget/reservations';
+import { isToldToOthers, severalAskers, type Refusal, type Reservation } from '../core/budget/reservations';
 import { decideAtBest } from '../core/budget/undecided';
+import { spelled } from '../core/inputs/read-command';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { freezeOf, type FrozenPayer } from './freezes';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -11,18 +12,39 @@ import { runLimitsOf } from './run-limits';
 import { isOwn, selectQuotas, type StoredQuota } from './quotas';
 import { reservationFrom, type ReservationJson } from './reservation-rows';
 
-/** Reservations as they are recorded, for answering who asks again. */
+/**
+ * What is on record of those that ask, who are told of it. Of a grant that somebody else asked for it is noted that they are, before
+ * they are: it is not given back any more because that one has gone.
+ */
 export async function readReservations(
   pool: Pool,
-  { tenantId, operationIds }: { tenantId: string; operationIds: readonly string[] },
+  { tenantId, commands }: { tenantId: string; commands: readonly ReserveCommand[] },
 ): Promise<Reservation[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ reservation: ReservationJson }>(
-      `SELECT copilot_internal.reservation_as_json(r) AS reservation FROM copilot_internal.reservations r
-       WHERE r.tenant_id = $1 AND r.operation_id = ANY ($2::uuid[])`,
-      [tenantId, operationIds],
-    );
-    return rows.map((row) => reservationFrom(row.reservation));
+  const asked = commands.map(spelled);
+  const operationIds = [...new Set(asked.map(({ operationId }) => operationId))];
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const read = async (): Promise<Reservation[]> => {
+      const { rows } = await client.query<{ reservation: ReservationJson }>(
+        `SELECT copilot_internal.reservation_as_json(r) AS reservation FROM copilot_internal.reservations r
+         WHERE r.tenant_id = $1 AND r.operation_id = ANY ($2::uuid[])`,
+        [tenantId, operationIds],
+      );
+      return rows.map((row) => reservationFrom(row.reservation));
+    };
+    const found = await read();
+    const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));
+    const told = asked.filter((command) => {
+      const reservation = byId.get(command.operationId);
+      return reservation && reservation.asker !== severalAskers && isToldToOthers(reservation, command);
+    });
+    if (told.length === 0) return found;
+    await client.query('SELECT copilot_internal.tell_also($1, $2, $3)', [
+      tenantId,
+      told.map(({ operationId }) => operationId),
+      told.map(({ asker }) => asker),
+    ]);
+    // One that was given back before that is told as it is.
+    return commitWith(read());
   });
 }
 
@@ -78,7 +100,7 @@ async function letThrough(
 }
 
 async function answerNow(pool: Pool, { tenantId, command }: Omit<Unreserved, 'enforced'>): Promise<ReserveAnswer> {
-  const [reservation] = await readReservations(pool, { tenantId, operationIds: [command.operationId] });
+  const [reservation] = await readReservations(pool, { tenantId, commands: [command] });
   if (!reservation) throw new Error(`The operation ${command.operationId} could not be recorded.`);
   return answerFromRecord(reservation, command);
 }

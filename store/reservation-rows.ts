@@ -111,6 +111,7 @@ export type ReservationJson = Omit<
   /** Absent where the schema is of the version before. */
   allowedUsd?: string | null;
   limitIds?: string[] | null;
+  asker?: string | null;
 };
 
 const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));
@@ -128,6 +129,7 @@ export function reservationFrom(row: ReservationJson): Reservation {
     decidedAtMs: row.decidedAtMs,
     expiresAtMs: row.expiresAtMs ?? undefined,
     claimed: row.claimed,
+    asker: row.asker ?? undefined,
     outcome: outcomeFrom(row),
     outcomeFolded: row.outcomeFolded,
     settlement: row.settlement ?? undefined,
@@ -177,6 +179,7 @@ export function recordedReservation(reservation: Reservation): Record<string, un
     grantedUsd: textOrNone(reservation.grantedUsd),
     decidedAt: isoOrNone(reservation.decidedAtMs),
     expiresAt: isoOrNone(reservation.expiresAtMs),
+    asker: reservation.asker,
     outcomeFolded: reservation.outcomeFolded,
     settlement: reservation.settlement,
     committedUsd: textOrNone(reservation.committedUsd),

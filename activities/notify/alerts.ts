@@ -42,7 +42,7 @@ const titles: Record<CostAlertKind, (what: string, quota: AlertedQuota) => strin
   quota_exceeded: (what, { spentUsd, limitUsd, reservedUsd }) =>
     `${what} refused a request: $${spentUsd} of $${limitUsd} is spent and $${reservedUsd} reserved`,
   overrun: (what, { operationId, costUsd, grantedUsd, spentUsd, limitUsd }) =>
-    `The call ${operationId} cost $${costUsd}, more than the $${grantedUsd} that was granted. It is recorded in full. ${what} has $${spentUsd} of $${limitUsd} spent`,
+    `The call ${operationId} cost $${costUsd}, ${grantedUsd === '0' ? 'for which nothing was held any more' : `more than the $${grantedUsd} that was granted`}. It is recorded in full. ${what} has $${spentUsd} of $${limitUsd} spent`,
 };
 
 export function createCostAlert(kind: CostAlertKind, quota: AlertedQuota, tenantId?: string): CostAlert {

@@ -1,6 +1,7 @@
 /**
  * Who of this process asks for an operation now, whichever way its answer comes. Several may, as by repeats of one request, and all
- * are told of the same grant: it is given back once the last of them has gone or given up, and none of them uses it.
+ * are told of the same grant: it is given back once the last of them has gone or given up, and none of them uses it. Who asks later, or
+ * elsewhere, is another asker, and is told of it by the record (docs/decisions/0052).
  */
 import type { ReserveAnswer } from '../../core/budget/commands';
 
@@ -13,20 +14,30 @@ export type LeftWith =
   | 'nothing';
 
 export class Askers {
-  private readonly operations = new Map<string, { asking: number; left: Set<LeftWith> }>();
+  private readonly operations = new Map<string, { asker: string; asking: number; left: Set<LeftWith> }>();
+  private askers = 0;
 
-  /** One more asks. What it answers is called once, as the one leaves: whether the operation is to be released now. */
-  enter(operation: string): (how: LeftWith) => boolean {
-    const all = this.operations.get(operation) ?? { asking: 0, left: new Set<LeftWith>() };
+  /** @param process names this one among all that ask */
+  constructor(private readonly process: string) {}
+
+  /** One more asks: as whom, and what is called once as the one leaves: whether the operation is to be released now. */
+  enter(operation: string): { asker: string; leave: (how: LeftWith) => boolean } {
+    const all = this.operations.get(operation) ?? { asker: this.another(), asking: 0, left: new Set<LeftWith>() };
     this.operations.set(operation, all);
     all.asking += 1;
-    return (how) => {
+    const leave = (how: LeftWith): boolean => {
       all.left.add(how);
       all.asking -= 1;
       if (all.asking > 0) return false;
       this.operations.delete(operation);
       return all.left.has('no use') && !all.left.has('a grant');
     };
+    return { asker: all.asker, leave };
+  }
+
+  private another(): string {
+    this.askers += 1;
+    return `${this.process}.${this.askers}`;
   }
 }
 

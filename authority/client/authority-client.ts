@@ -51,11 +51,11 @@ export class AuthorityClient {
   private readonly outcomes: OutcomeWriter;
   private readonly looks: KnownLooks;
   private readonly foldLooks: KnownLooks;
-  private readonly askers = new Askers();
+  private readonly askers: Askers;
   private readonly listener: Listener;
   private readonly decisions: ReturnType<typeof directDecisions> | undefined;
   private waiters = 0;
-  private readonly channel = `spendlock_answers_${randomBytes(8).toString('hex')}`;
+  private readonly channel: string;
 
   constructor(
     private readonly dependencies: {
@@ -70,6 +70,9 @@ export class AuthorityClient {
     },
   ) {
     const { pool, temporal, taskQueue, log } = dependencies;
+    const name = randomBytes(8).toString('hex');
+    this.channel = `spendlock_answers_${name}`;
+    this.askers = new Askers(name);
     this.coalescer = new Coalescer({ signals: new TemporalSignals({ client: temporal, taskQueue }), lazyMs: foldMs });
     this.replies = new PendingReplies({ read: (asked) => readReservations(pool, asked), log, lookUpMs });
     this.outcomes = new OutcomeWriter(pool);
@@ -93,19 +96,19 @@ export class AuthorityClient {
   /**
    * Asks for money. When the authority does not answer in time, the call is let through without a grant, on record, where
    * `allow` says so; otherwise undefined: nothing is held then, the request was released. What a caller that is gone was granted is
-   * released too, unless it `comesBack` for the answer, or somebody else here asked for the same and uses it.
+   * released too, unless it `comesBack` for the answer, or somebody else, here or elsewhere, asked for the same and was told of it.
    */
   async reserve(tenantId: string, asked: ReserveCommand, options: AskOptions): Promise<ReserveAnswer | undefined> {
     const { gone, comesBack = false } = options;
     const { operationId } = asked;
-    const leave = this.askers.enter(placeOf(tenantId, operationId));
+    const { asker, leave } = this.askers.enter(placeOf(tenantId, operationId));
     let answer: ReserveAnswer | undefined;
     try {
-      answer = await this.ask(tenantId, asked, options);
+      answer = await this.ask(tenantId, { ...asked, asker }, options);
       return answer;
     } finally {
       if (leave(leftWith(answer, { isGone: gone?.aborted === true && !comesBack })))
-        this.send(tenantId, { type: 'release', operationId });
+        this.send(tenantId, { type: 'release', operationId, asker });
     }
   }
 

@@ -17,8 +17,8 @@ const defaultLookUpMs = 25;
 const lookUpShare = 0.25;
 
 export interface PendingRepliesOptions {
-  /** Looks operations of a tenant up in Postgres. */
-  read: (asked: { tenantId: string; operationIds: readonly string[] }) => Promise<Reservation[]>;
+  /** Looks up in Postgres what became of what a tenant asked for. */
+  read: (asked: { tenantId: string; commands: readonly ReserveCommand[] }) => Promise<Reservation[]>;
   log: Logger;
   lookUpMs?: number;
   clock?: Clock;
@@ -120,8 +120,7 @@ export class PendingReplies {
   }
 
   private async lookUpOf(tenantId: string, all: readonly PendingReply[]): Promise<void> {
-    const operationIds = [...new Set(all.map(({ command }) => inOneSpelling(command.operationId)))];
-    const found = await this.read({ tenantId, operationIds });
+    const found = await this.read({ tenantId, commands: all.map(({ command }) => command) });
     const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));
     for (const { command, resolve } of all) {
       const reservation = byId.get(inOneSpelling(command.operationId));

@@ -58,6 +58,11 @@ export interface ReserveCommand {
   model?: string;
   replyTo?: ReplyAddress;
   traceContext?: TraceContext;
+  /**
+   * Whose callers are told the answer, where they may go away without it; no part of the request's identity. Another that asks for the
+   * same is told of the same grant, which the first can then not give back.
+   */
+  asker?: string;
   /** Decided with the quotas; no part of the request's identity. */
   runLimit?: RunLimitRef;
 }
@@ -76,6 +81,8 @@ export interface CommitCommand {
 export interface ReleaseCommand {
   type: 'release';
   operationId: string;
+  /** The asker whose callers have all gone: its grant is given back unless somebody else was told of it. */
+  asker?: string;
   traceContext?: TraceContext;
 }
 

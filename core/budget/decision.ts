@@ -16,6 +16,8 @@ import { spelled } from '../inputs/read-command';
 import {
   allowedUsdOf,
   isSameRequest,
+  isToldToOthers,
+  severalAskers,
   type Amounts,
   type Refusal,
   type Reservation,
@@ -47,8 +49,8 @@ function apply(batch: Batch, command: BudgetCommand): void {
     }
     case 'release': {
       const reservation = batch.find(command.operationId);
-      if (reservation) settle(batch, reservation, 'release');
-      else batch.put(tombstone(batch, command.operationId));
+      if (!reservation) batch.put(tombstone(batch, command.operationId));
+      else if (!isToldToOthers(reservation, command)) settle(batch, reservation, 'release');
       return;
     }
     case 'reload':
@@ -77,7 +79,11 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   const known = batch.find(operationId);
   if (known) {
     const answer = answerAgain(known, command, amounts);
-    if (known.request && isSameRequest(known.request, command, amounts)) batch.repeats.add(answer);
+    if (known.request && isSameRequest(known.request, command, amounts)) {
+      batch.repeats.add(answer);
+      if (known.asker !== severalAskers && isToldToOthers(known, command))
+        batch.put({ ...known, asker: severalAskers });
+    }
     return answer;
   }
 
@@ -125,6 +131,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     decidedAtMs: batch.nowMs,
     expiresAtMs: batch.nowMs + command.ttlSeconds * 1000,
     claimed: false,
+    asker: command.asker,
     outcomeFolded: false,
   };
   batch.put(granted);
@@ -269,6 +276,12 @@ function answerAgain(known: Reservation, command: ReserveCommand, amounts: Amoun
     const message =
       'Another request was decided under this operation id; it stands. Use a new operation id for this one.';
     return { decision: 'rejected', operationId, code: 'operation_conflict', message };
+  }
+  // Who may have gone away, and comes back, is not told of money that is not there any more.
+  if (command.asker !== undefined && (known.status === 'released' || known.status === 'expired')) {
+    const how = known.status === 'released' ? 'was released' : 'has run out';
+    const message = `This operation was granted, and ${how}: nothing is held. Reserve under a new operation id.`;
+    return { decision: 'rejected', operationId, code: 'operation_released', message };
   }
   return answerOf(known);
 }

@@ -58,7 +58,9 @@ export function quotaDenial({
 }): QuotaDenial {
   const binding: BindingQuota = { ...quotaState(quota), estimatedUsd: formatUsd(amountUsd) };
   const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
-  const kept = keptUsd > 0n ? `, $${formatUsd(keptUsd)} of it kept for calls that have waited longer` : '';
+  const leftUsd = remainingUsd(quota);
+  const keptOfItUsd = keptUsd < leftUsd ? keptUsd : leftUsd;
+  const kept = keptOfItUsd > 0n ? `, $${formatUsd(keptOfItUsd)} of it kept for calls that have waited longer` : '';
   const asked = amountUsd === 0n ? '' : `; $${binding.estimatedUsd}${least} was asked for`;
   const reset = quota.period === 'lifetime' ? 'It never resets.' : `It resets at ${binding.resetsAt}.`;
   return {

@@ -50,6 +50,8 @@ export interface Reservation {
   decidedAtMs: number;
   expiresAtMs?: number | undefined;
   claimed: boolean;
+  /** Who alone was told of the grant, as its reserve named itself; `severalAskers` once somebody else was. */
+  asker?: string | undefined;
   outcome?: Outcome | undefined;
   outcomeFolded: boolean;
   settlement?: Settlement | undefined;
@@ -60,6 +62,13 @@ export interface Reservation {
   postedAtMs?: number | undefined;
   endedAtMs?: number | undefined;
 }
+
+/** In place of the one that was told, of a grant that several were told of. */
+export const severalAskers = '*';
+
+/** Whether a grant that nobody has begun to use has been told to somebody else than this asker. */
+export const isToldToOthers = ({ status, claimed, asker }: Reservation, { asker: own }: { asker?: string }): boolean =>
+  status === 'granted' && !claimed && asker !== undefined && own !== undefined && asker !== own;
 
 /** What goes on without a grant may spend, and is charged where nobody learns its cost. */
 export const allowedUsdOf = (

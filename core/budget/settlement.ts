@@ -142,5 +142,6 @@ function correct(batch: Batch, reservation: Reservation, request: ReservationReq
     postedAtMs,
   });
   batch.move(request, { operationId: reservation.operationId, spentUsd: amountUsd, postedAtMs });
-  tellOverrun(batch, reservation, costUsd);
+  // Of one that had ended without a cost nothing was held any more.
+  tellOverrun(batch, isCommitted ? reservation : { ...reservation, grantedUsd: 0n }, costUsd);
 }

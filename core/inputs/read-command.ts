@@ -56,6 +56,7 @@ const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
   model: optional(isText),
   replyTo: optional(isReplyAddress),
   traceContext: optional(isTexts),
+  asker: optional(isText),
   runLimit: optional(isRunLimit),
 };
 

@@ -43,13 +43,13 @@ BEGIN
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
       refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
-      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb)
+      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text)
   ), changed AS (
     UPDATE reservations r SET
       status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
       settlement = CASE WHEN c.status = 'committed' AND c."outcomeFolded" AND r.outcome_unverified THEN 'unverified' ELSE c.settlement END,
       committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
-      posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt")
+      posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt"), asker = coalesce(c.asker, r.asker)
     FROM asked c, reservations o
     WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_reservation_ids) AND r.operation_id = c."operationId"
       AND o.tenant_id = p_tenant_id AND o.operation_id = ANY (v_reservation_ids) AND o.operation_id = r.operation_id
@@ -86,14 +86,15 @@ BEGIN
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
-      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids)
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
       c."traceContext",
       -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
       CASE c.status WHEN 'granted' THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
-        AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END
+        AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END,
+      c.asker
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0

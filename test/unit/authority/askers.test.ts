@@ -3,11 +3,11 @@ import { Askers, type LeftWith } from '../../../authority/client/askers';
 
 /** Who comes (`+a`) and how who leaves (`a: a grant`), in order; answers after which of them it is released. */
 function released(steps: readonly string[]): string[] {
-  const askers = new Askers();
+  const askers = new Askers('p');
   const leaving = new Map<string, (how: LeftWith) => boolean>();
   return steps.filter((step) => {
     const [who = '', how] = step.replace('+', '').split(': ');
-    if (how === undefined) leaving.set(who, askers.enter('acme a'));
+    if (how === undefined) leaving.set(who, askers.enter('acme a').leave);
     return how !== undefined && leaving.get(who)?.(how as LeftWith);
   });
 }
@@ -34,7 +34,18 @@ test.each([
 });
 
 test('each operation has its own', () => {
-  const askers = new Askers();
+  const askers = new Askers('p');
   const [one, other] = [askers.enter('acme a'), askers.enter('acme b')];
-  expect([one('no use'), other('a grant')]).toEqual([true, false]);
+  expect([one.leave('no use'), other.leave('a grant')]).toEqual([true, false]);
+});
+
+test('those that ask at once are one asker; who asks later, for something else or elsewhere is another', () => {
+  const askers = new Askers('p');
+  const [one, same, other] = ['acme a', 'acme a', 'acme b'].map((operation) => askers.enter(operation));
+  one?.leave('no use');
+  same?.leave('nothing');
+  const later = askers.enter('acme a');
+  const elsewhere = new Askers('q').enter('acme a');
+  expect(same?.asker).toBe(one?.asker);
+  expect(new Set([one, other, later, elsewhere].map((each) => each?.asker)).size).toBe(4);
 });

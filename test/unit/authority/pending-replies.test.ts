@@ -39,7 +39,8 @@ function scene({ lookMs = 0, broken }: Postgres = {}) {
   const replies = new PendingReplies({
     clock,
     log: createLog({ name: 'test', level: 'silent' }),
-    async read({ tenantId, operationIds }) {
+    async read({ tenantId, commands }) {
+      const operationIds = [...new Set(commands.map(({ operationId }) => inOneSpelling(operationId)))];
       looks.push(`${clock.nowMs()} ${tenantId} ${operationIds.map((id) => id.at(-1)).join('')}`);
       const { reservations } = moneyOf(tenantId);
       const found = operationIds.flatMap((id) => reservations.get(inOneSpelling(id)) ?? []);

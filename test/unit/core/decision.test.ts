@@ -160,6 +160,20 @@ describe('a decision', () => {
     expect(decisions(reserve('b', '0.01'))).toEqual(['denied']);
   });
 
+  test.each([
+    ['was given back', [release('a')], 0],
+    ['ran out', [], 61_000],
+  ])('tells people of all of a cost that comes after its hold %s', (_how, commands, afterMs) => {
+    model.decide(reserve('a', '6'));
+    model.nowMs += afterMs;
+    model.decide(...commands);
+    // Told without a claim, as over HTTP.
+    model.reservations.set('a', { ...(model.reservations.get('a') as Reservation), outcome: billed('5') });
+    const { alerts } = model.decide();
+    const overrun = { operationId: 'a', grantedUsd: 0n, costUsd: usd('5') };
+    expect(alerts.filter(({ kind }) => kind === 'overrun')).toMatchObject([{ overrun }]);
+  });
+
   test('grants what is left when the minimum fits', () => {
     model.decide(reserve('a', '7'));
     const [answer] = model.decide(reserve('b', '5', { minimumUsd: '2' })).answers;
@@ -182,6 +196,39 @@ describe('a decision', () => {
     expect(answers).toMatchObject([{ decision: 'rejected', code: 'operation_conflict' }]);
     expect(repeats.size).toBe(0);
     expect(model.balance().reservedUsd).toBe(usd('6'));
+  });
+
+  describe('of who may go away without its answer', () => {
+    const by = (asker: string) => reserve('a', '6', { asker });
+    const givenBackBy = (asker: string) => ({ ...release('a'), asker });
+
+    test('a grant is given back when it has gone, and its repeat is not told of it', () => {
+      model.decide(by('p.1'), by('p.1'));
+      model.decide(givenBackBy('p.1'));
+      expect(model.balance().reservedUsd).toBe(0n);
+      expect(model.decide(by('p.1')).answers).toMatchObject([{ code: 'operation_released' }]);
+    });
+
+    test('a grant that another was told of is not given back by either, but by whoever has it', () => {
+      model.decide(by('p.1'));
+      expect(model.decide(by('q.1')).answers).toMatchObject([{ decision: 'granted', grantedUsd: '6' }]);
+      model.decide(givenBackBy('p.1'), givenBackBy('q.1'));
+      expect(model.balance().reservedUsd).toBe(usd('6'));
+      model.decide(release('a'));
+      expect(model.balance().reservedUsd).toBe(0n);
+    });
+
+    test('one batch tells both, whatever comes with it', () => {
+      const { answers } = model.decide(by('p.1'), by('q.1'), givenBackBy('p.1'));
+      expect(answers).toMatchObject([{ grantedUsd: '6' }, { grantedUsd: '6' }]);
+      expect(model.balance().reservedUsd).toBe(usd('6'));
+    });
+
+    test('a grant of a process of the version before is given back as it was', () => {
+      model.decide(reserve('a', '6'), by('q.1'));
+      model.decide(givenBackBy('p.1'));
+      expect(model.balance().reservedUsd).toBe(0n);
+    });
   });
 
   test('refuses a reserve that its release overtook', () => {
