@@ -335,6 +335,7 @@ CREATE TABLE reservations (
   outcome_unverified boolean DEFAULT false NOT NULL,
   allowed_usd numeric(38,12),
   limit_ids uuid[],
+  asker text,
   CONSTRAINT reservations_check CHECK (((minimum_usd >= (0)::numeric) AND (minimum_usd <= requested_usd))),
   CONSTRAINT reservations_check1 CHECK (((granted_usd >= (0)::numeric) AND (granted_usd <= requested_usd))),
   CONSTRAINT reservations_check2 CHECK (((outcome IS NULL) = (outcome_at IS NULL))),
@@ -875,6 +876,8 @@ GRANT EXECUTE ON FUNCTION take_due_alerts(integer,interval) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION tell_also(text,uuid[],text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
 
@@ -2196,13 +2199,13 @@ BEGIN
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
       refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
-      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb)
+      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text)
   ), changed AS (
     UPDATE reservations r SET
       status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
       settlement = CASE WHEN c.status = 'committed' AND c."outcomeFolded" AND r.outcome_unverified THEN 'unverified' ELSE c.settlement END,
       committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
-      posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt")
+      posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt"), asker = coalesce(c.asker, r.asker)
     FROM asked c, reservations o
     WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_reservation_ids) AND r.operation_id = c."operationId"
       AND o.tenant_id = p_tenant_id AND o.operation_id = ANY (v_reservation_ids) AND o.operation_id = r.operation_id
@@ -2239,14 +2242,15 @@ BEGIN
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
-      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids)
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
       c."traceContext",
       -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
       CASE c.status WHEN 'granted' THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
-        AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END
+        AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END,
+      c.asker
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
@@ -2701,7 +2705,7 @@ AS $function$
     'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
     'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
     'onExpiry', r.on_expiry, 'unreserved', r.unreserved, 'allowedUsd', r.allowed_usd::text,
-    'limitIds', r.limit_ids,
+    'limitIds', r.limit_ids, 'asker', r.asker,
     'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
     'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,
     'decidedAtMs', pg_catalog.floor(extract(epoch FROM r.decided_at) * 1000),
@@ -2862,6 +2866,21 @@ AS $function$
   ) AS unseen
   WHERE r.run_id = unseen.run_id
   RETURNING r.tenant_id, r.run_id, r.workflow_id, r.seen_at::text
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.tell_also(p_tenant_id text, p_operation_ids uuid[], p_askers text[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE reservations r SET asker = '*'
+  FROM (
+    SELECT o.operation_id FROM unnest(p_operation_ids, p_askers) AS told (operation_id, asker)
+    JOIN reservations o ON o.tenant_id = p_tenant_id AND o.operation_id = told.operation_id
+    WHERE o.status = 'granted' AND o.claimed_at IS NULL AND o.asker <> told.asker
+    ORDER BY o.operation_id FOR UPDATE OF o) AS others
+  WHERE r.tenant_id = p_tenant_id AND r.operation_id = others.operation_id
 $function$
 ;
 

@@ -6,15 +6,15 @@
  * frees counts; then the commands are applied in order. A grant never exceeds the headroom of any quota that covers it,
  * and every command is idempotent on its operation id, however that is spelled.
  */
+import { answerAgain, answerOf, answerRefusal } from './answers';
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
 import { keptUsd, leastUsd, type Place } from './line';
-import { formatUsd, parseAmountUsd, MoneyError, type Usd } from '../money';
+import { parseAmountUsd, MoneyError, type Usd } from '../money';
 import { nothingReserved, quotaDenial, refusedAsFrozen } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
 import {
-  allowedUsdOf,
   isSameRequest,
   isToldToOthers,
   severalAskers,
@@ -262,57 +262,4 @@ function record(
   };
   batch.put(refused);
   return answerOf(refused);
-}
-
-/** The record answers a repeat; a different request under the same id is a conflict and changes nothing. */
-function answerAgain(known: Reservation, command: ReserveCommand, amounts: Amounts): ReserveAnswer {
-  const { operationId } = known;
-  if (!known.request) {
-    const message =
-      'This operation was released before its reserve arrived. Nothing was reserved. Reserve under a new operation id.';
-    return { decision: 'rejected', operationId, code: 'operation_released', message };
-  }
-  if (!isSameRequest(known.request, command, amounts)) {
-    const message =
-      'Another request was decided under this operation id; it stands. Use a new operation id for this one.';
-    return { decision: 'rejected', operationId, code: 'operation_conflict', message };
-  }
-  // Who may have gone away, and comes back, is not told of money that is not there any more.
-  if (command.asker !== undefined && (known.status === 'released' || known.status === 'expired')) {
-    const how = known.status === 'released' ? 'was released' : 'has run out';
-    const message = `This operation was granted, and ${how}: nothing is held. Reserve under a new operation id.`;
-    return { decision: 'rejected', operationId, code: 'operation_released', message };
-  }
-  return answerOf(known);
-}
-
-function answerOf(reservation: Reservation): ReserveAnswer {
-  const { operationId, refusal, request, grantedUsd = 0n, expiresAtMs = 0 } = reservation;
-  if (refusal) return answerRefusal(operationId, refusal);
-  const expiresAt = new Date(expiresAtMs).toISOString();
-  if (reservation.unreserved && request) {
-    const allowedUsd = allowedUsdOf(reservation, request);
-    const partial = allowedUsd < request.requestedUsd;
-    return {
-      decision: 'granted',
-      operationId,
-      grantedUsd: formatUsd(allowedUsd),
-      partial,
-      expiresAt,
-      unreserved: true,
-    };
-  }
-  return {
-    decision: 'granted',
-    operationId,
-    grantedUsd: formatUsd(grantedUsd),
-    partial: request !== undefined && grantedUsd < request.requestedUsd,
-    expiresAt,
-    ...(request?.limitIds ? { countsForRun: true } : {}),
-  };
-}
-
-function answerRefusal(operationId: string, refusal: Refusal): ReserveAnswer {
-  const { type, ...rest } = refusal;
-  return { decision: type, operationId, ...rest } as ReserveAnswer;
 }

@@ -155,7 +155,7 @@ export class AgentLoop {
     const { tenantId, runId, maxOutputTokens, maxCostUsd } = input;
     const request = { tenantId, runId, model, maxOutputTokens };
     if (maxCostUsd === undefined) return request;
-    const leftUsd = maxUsd(0n, parseAmountUsd(maxCostUsd) - parseAmountUsd(budget.spentUsd));
+    const leftUsd = maxUsd(0n, parseAmountUsd(maxCostUsd) - parseAmountUsd(budget.counted.spentUsd));
     return { ...request, leftUsd: formatUsd(leftUsd) };
   }
 

@@ -24,13 +24,13 @@ import {
   type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
 import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
-import type { ReserveAnswer, RunLimitRef } from '../../core/budget/commands';
+import type { ReserveAnswer } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
-import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
 import { moneyFreedSignal } from '../../contracts/messages';
 import { isPatched } from '../patches';
 import { orNull, withinTheTask } from '../within-the-task';
+import { OwnLimit, type Counted } from './own-limit';
 import { Patience, type Denial } from './patience';
 import { requestOf, type BudgetScope, type Grant, type PaidStep } from './paid-step';
 import type { StepLine } from './step-line';
@@ -64,22 +64,18 @@ export class Budget {
   /** All of a step's money was waited for in vain a while ago: the next takes what there is. */
   private takesLess = false;
   private readonly operationIds: string[] = [];
-  /** What each attempt may have cost at most, until its cost is known. It binds where the books do not. */
-  private readonly heldUsd = new Map<string, Usd>();
-  /**
-   * Whether the books count all that was granted for its limit, so that it need not count itself; undefined before anything was. A worker
-   * or a database of the version before does not, and neither do answers in old histories: what those count themselves goes on as it was.
-   */
-  private inBooks: boolean | undefined;
   private readonly activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly' | 'settleQuickly'>;
   private readonly patient: ActivityInterfaceFor<Pick<BudgetActivities, 'reserve'>>;
   private readonly quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly' | 'settleQuickly'>>;
 
+  private readonly limit: OwnLimit;
+
   /** @param limitId Under which `maxCostUsd` stands in the books, for as long as it is the same limit; null for none. */
   constructor(
     private readonly scope: BudgetScope,
-    private limitId: string | null = scope.runId ?? workflowInfo().firstExecutionRunId,
+    limitId: string | null = scope.runId ?? workflowInfo().firstExecutionRunId,
   ) {
+    this.limit = new OwnLimit(scope, limitId);
     const { taskQueue } = workflowInfo();
     // Nothing else notices a lost request, so a reserve is repeated until it is answered. Each repeat is answered from the record.
     const { unavailable } = scope;
@@ -129,7 +125,7 @@ export class Budget {
 
   /** Notes what an attempt really cost, which leaves more of `maxCostUsd` for the next. */
   noteCost(operationId: string, costUsd: string): void {
-    this.heldUsd.set(operationId, parseAmountUsd(costUsd));
+    this.limit.hold(operationId, costUsd);
     this.onStep({ operationId, costUsd });
   }
 
@@ -139,23 +135,14 @@ export class Budget {
     this.noteCost(operationId, costUsd);
   }
 
-  /** What its steps have cost or may cost, for handing `maxCostUsd` on. Decimal string. */
-  get spentUsd(): string {
-    return formatUsd(sumUsd(this.heldUsd.values()));
-  }
-
   /** What to hand on of its limit: what its steps have cost or may cost, and whether the books count that. */
-  get counted(): { spentUsd: string; isInBooks?: boolean } {
-    return { spentUsd: this.spentUsd, ...omitUndefined({ isInBooks: this.inBooks }) };
+  get counted(): Counted {
+    return this.limit.counted;
   }
 
   /** Counts for the limit of `limitId` from here on, as if nothing but this had been spent. */
-  countFrom(limitId: string, { spentUsd, isInBooks }: { spentUsd: string; isInBooks?: boolean }): void {
-    this.heldUsd.clear();
-    this.heldUsd.set('before', parseAmountUsd(spentUsd));
-    // One of the version before that has spent something counted it itself.
-    this.inBooks = isInBooks ?? (parseAmountUsd(spentUsd) > 0n ? false : undefined);
-    if (this.scope.maxCostUsd !== undefined) this.limitId = limitId;
+  countFrom(limitId: string, counted: Counted): void {
+    this.limit.countFrom(limitId, counted);
   }
 
   /**
@@ -165,7 +152,7 @@ export class Budget {
   async scopeForChild(): Promise<Pick<BudgetScope, 'tenantId' | 'userId' | 'parentRunId'>> {
     const { tenantId, userId } = this.scope;
     const payer = { tenantId, ...(userId === undefined ? {} : { userId }) };
-    const { runLimit } = this;
+    const runLimit = this.limit.ref;
     if (!runLimit) return payer;
     const refusal = await this.activities.openRunLimit({ tenantId, runLimit });
     if (refusal) throw failureWith(refusal.code, refusal.message);
@@ -195,7 +182,7 @@ export class Budget {
     let planned = asked;
     try {
       for (;;) {
-        const step = this.withinOwnLimit(planned);
+        const step = this.limit.within(planned);
         const prefersWhole = patience.prefersWhole && !this.takesLess;
         const answer = await this.askOnce(step, attempt, { waiterId: patience.waiterId, prefersWhole });
         if (answer.decision === 'granted') {
@@ -222,24 +209,23 @@ export class Budget {
     const operationId = uuid4();
     this.operationIds.push(operationId);
     // Held from now on, so that steps side by side cannot pass the limit together.
-    this.heldUsd.set(operationId, parseAmountUsd(step.amountUsd));
+    this.limit.hold(operationId, step.amountUsd);
     this.onStep({ operationId, kind: step.kind, step: step.step, attempt, state: 'asks', askedUsd: step.amountUsd });
     try {
-      const { scope, runLimit } = this;
-      const answer = await this.answerTo(requestOf({ scope, step, operationId, attempt, runLimit, ...place }));
+      const request = { scope: this.scope, step, operationId, attempt, runLimit: this.limit.ref, ...place };
+      const answer = await this.answerTo(requestOf(request));
       if (answer.decision !== 'granted') this.onStep({ operationId, state: answer.decision });
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
       if (answer.decision === 'granted') {
-        this.heldUsd.set(operationId, parseAmountUsd(answer.grantedUsd));
-        this.inBooks = answer.countsForRun === true && this.inBooks !== false;
+        this.limit.granted(operationId, answer);
         this.onStep({ operationId, state: 'holds', heldUsd: answer.grantedUsd });
       } else {
-        this.heldUsd.delete(operationId);
+        this.limit.drop(operationId);
         this.onDenial(answer.message);
       }
       return answer;
     } catch (error) {
-      this.heldUsd.delete(operationId);
+      this.limit.drop(operationId);
       // Whoever gives up a reserve says so, or a grant that comes too late would hold money until it expires.
       if (isCancellation(error)) {
         await CancellationScope.nonCancellable(() => this.activities.release({ tenantId, operationId }));
@@ -271,27 +257,6 @@ export class Budget {
     const { tenantId, runId } = this.scope;
     const waiter = { tenantId, waiterId, ...(runId === undefined ? {} : { runId }) };
     await CancellationScope.nonCancellable(() => this.activities.endWaiting(waiter));
-  }
-
-  /** What its steps count for in the books. */
-  private get runLimit(): RunLimitRef | undefined {
-    const { maxCostUsd, parentRunId, runId } = this.scope;
-    if (this.limitId === null || (maxCostUsd ?? parentRunId ?? runId) === undefined) return undefined;
-    return { id: this.limitId, ...omitUndefined({ limitUsd: maxCostUsd, parentId: parentRunId }) };
-  }
-
-  /** The step as the run's own limit leaves room for it where the books do not say: shrunk to what is left where its minimum allows that. */
-  private withinOwnLimit(step: PaidStep): PaidStep {
-    const { maxCostUsd } = this.scope;
-    if (maxCostUsd === undefined || this.inBooks) return step;
-    const { amountUsd, minimumUsd = amountUsd, kind } = step;
-    const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
-    if (parseAmountUsd(amountUsd) <= leftUsd) return step;
-    if (parseAmountUsd(minimumUsd) <= leftUsd) return { ...step, amountUsd: formatUsd(leftUsd) };
-    throw failureWith(
-      'run_limit_exceeded',
-      `The next step (${kind}) may cost $${amountUsd}, and $${formatUsd(leftUsd > 0n ? leftUsd : 0n)} is left of the run's own limit of $${maxCostUsd}. It was not made.`,
-    );
   }
 
   /**
@@ -329,7 +294,7 @@ export class Budget {
     const { settled = false, retry = true, waits = false, retryAfterSeconds } = known?.details ?? {};
     const pauseMs = retryAfterSeconds === undefined ? undefined : retryAfterSeconds * 1000;
     if (settled) {
-      this.heldUsd.delete(operationId);
+      this.limit.drop(operationId);
       return { retry, waits, pauseMs };
     }
     const end = await CancellationScope.nonCancellable(async () => {
@@ -347,9 +312,5 @@ const plannedAgain = (step: PaidStep, { planAgain }: PaidStepHooks): PaidStep | 
   planAgain && isPatched('planned-again') ? planAgain() : step;
 
 function denied({ message, quota, retryAfterSeconds }: Denial, { resource }: PaidStep): Error {
-  return quotaExceeded(message, {
-    resource,
-    quota,
-    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-  });
+  return quotaExceeded(message, { resource, quota, ...omitUndefined({ retryAfterSeconds }) });
 }

@@ -77,7 +77,7 @@ const quota = fc.record({
 });
 
 const limitsIn = ({ quotas, runLimits }: BudgetModel) => [
-  ...quotas.map((one) => ({ ...one, name: one.quotaId, limitUsd: one.limitUsd as Usd | undefined })),
+  ...quotas.map((one) => ({ ...one, name: one.quotaId, limitUsd: one.limitUsd })),
   ...runLimits.map((one) => ({ ...one, name: one.runId, limitUsd: one.limitUsd })),
 ];
 const heldBy = (model: BudgetModel): Map<string, Usd> =>

@@ -713,7 +713,7 @@ describe('the own limit of a run', () => {
   test('gives back what a step did not cost', async () => {
     const scene = await begin(
       {},
-      limited(async (budget) => [await buy(budget, '0.6'), await buy(budget, '0.6'), budget.spentUsd]),
+      limited(async (budget) => [await buy(budget, '0.6'), await buy(budget, '0.6'), budget.counted.spentUsd]),
     );
     await scene.finish();
     expect(scene.end).toBe('["0.4","0.4","0.8"]');
@@ -742,7 +742,7 @@ describe('the own limit of a run', () => {
         const ends = [];
         for (const amountUsd of ['0.7', '1', '0.8'])
           ends.push(await buy(budget, amountUsd).catch((error: Error) => error.message));
-        return budget.spentUsd;
+        return budget.counted.spentUsd;
       }),
     );
     await scene.finish();
@@ -752,7 +752,7 @@ describe('the own limit of a run', () => {
   test('counts the grant of an attempt whose cost nobody knows', async () => {
     const scene = await begin(
       { attempts: ['dies', 'costs $0.4'] },
-      limited(async (budget) => [await buy(budget, '0.4'), budget.spentUsd]),
+      limited(async (budget) => [await buy(budget, '0.4'), budget.counted.spentUsd]),
     );
     await scene.finish();
     expect(scene.end).toBe('["0.4","0.8"]');
@@ -761,7 +761,7 @@ describe('the own limit of a run', () => {
   test('is not touched by an attempt that was lost before its call', async () => {
     const scene = await begin(
       { attempts: ['dies unclaimed', 'costs $0.4'] },
-      limited(async (budget) => [await buy(budget, '0.8'), budget.spentUsd]),
+      limited(async (budget) => [await buy(budget, '0.8'), budget.counted.spentUsd]),
     );
     await scene.finish();
     expect(scene.end).toBe('["0.4","0.4"]');
@@ -772,7 +772,7 @@ describe('the own limit of a run', () => {
       { attempts: ['dies having paid $0.3'] },
       limited(async (budget) => {
         await budget.withBudget(step({ amountUsd: '0.8' }), ({ operationId }) => pay(operationId));
-        return budget.spentUsd;
+        return budget.counted.spentUsd;
       }),
     );
     await scene.finish();
@@ -786,7 +786,7 @@ describe('the own limit of a run', () => {
         budget.noteBought('earlier', '0.9');
         const first = await buy(budget, '0.2').catch((error: Error & { type?: string }) => error.type);
         budget.countFrom('run', { spentUsd: '0.5' });
-        return [first, await buy(budget, '0.5'), budget.spentUsd];
+        return [first, await buy(budget, '0.5'), budget.counted.spentUsd];
       }),
     );
     await scene.finish();

@@ -1,0 +1,86 @@
+/**
+ * What the steps of a workflow count for its own limit. The books count it, with all that belongs to the run
+ * (docs/decisions/0050-run-limits.md); until an answer says that they do, it counts here, of what this workflow spends itself.
+ */
+import type { RunLimitRef } from '../../core/budget/commands';
+import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
+import { omitUndefined } from '../../core/omit-undefined';
+import { failureWith } from '../failures';
+import type { BudgetScope, PaidStep } from './paid-step';
+
+/** What was counted of a limit, for whoever goes on with it. */
+export interface Counted {
+  /** What its steps have cost or may cost. Decimal string. */
+  spentUsd: string;
+  /** Whether the books count that; absent before anything was granted, and where the version before handed it on. */
+  isInBooks?: boolean;
+}
+
+export class OwnLimit {
+  /** What each attempt may have cost at most, until its cost is known. It binds where the books do not. */
+  private readonly heldUsd = new Map<string, Usd>();
+  /**
+   * Whether the books count all that was granted for its limit, so that it need not count itself; undefined before anything was. A worker
+   * or a database of the version before does not, and neither do answers in old histories: what those count themselves goes on as it was.
+   */
+  private inBooks: boolean | undefined;
+
+  /** @param limitId Under which `maxCostUsd` stands in the books; null for none. */
+  constructor(
+    private readonly scope: Pick<BudgetScope, 'maxCostUsd' | 'parentRunId' | 'runId'>,
+    private limitId: string | null,
+  ) {}
+
+  /** What its steps count for in the books. */
+  get ref(): RunLimitRef | undefined {
+    const { maxCostUsd, parentRunId, runId } = this.scope;
+    if (this.limitId === null || (maxCostUsd ?? parentRunId ?? runId) === undefined) return undefined;
+    return { id: this.limitId, ...omitUndefined({ limitUsd: maxCostUsd, parentId: parentRunId }) };
+  }
+
+  get counted(): Counted {
+    const spentUsd = formatUsd(sumUsd(this.heldUsd.values()));
+    return { spentUsd, ...omitUndefined({ isInBooks: this.inBooks }) };
+  }
+
+  /** Counts for the limit of `limitId` from here on, as if nothing but this had been spent. */
+  countFrom(limitId: string, { spentUsd, isInBooks }: Counted): void {
+    this.heldUsd.clear();
+    this.heldUsd.set('before', parseAmountUsd(spentUsd));
+    // One of the version before that has spent something counted it itself.
+    this.inBooks = isInBooks ?? (parseAmountUsd(spentUsd) > 0n ? false : undefined);
+    if (this.scope.maxCostUsd !== undefined) this.limitId = limitId;
+  }
+
+  /** What an attempt has cost, or may cost at most. */
+  hold(operationId: string, usd: string): void {
+    this.heldUsd.set(operationId, parseAmountUsd(usd));
+  }
+
+  granted(operationId: string, { grantedUsd, countsForRun }: { grantedUsd: string; countsForRun?: true }): void {
+    this.hold(operationId, grantedUsd);
+    this.inBooks = countsForRun === true && this.inBooks !== false;
+  }
+
+  /** An attempt that costs nothing. */
+  drop(operationId: string): void {
+    this.heldUsd.delete(operationId);
+  }
+
+  /**
+   * The step as the limit leaves room for it where the books do not say: shrunk to what is left where its minimum allows that.
+   * @throws ApplicationFailure `run_limit_exceeded` where it does not.
+   */
+  within(step: PaidStep): PaidStep {
+    const { maxCostUsd } = this.scope;
+    if (maxCostUsd === undefined || this.inBooks) return step;
+    const { amountUsd, minimumUsd = amountUsd, kind } = step;
+    const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
+    if (parseAmountUsd(amountUsd) <= leftUsd) return step;
+    if (parseAmountUsd(minimumUsd) <= leftUsd) return { ...step, amountUsd: formatUsd(leftUsd) };
+    throw failureWith(
+      'run_limit_exceeded',
+      `The next step (${kind}) may cost $${amountUsd}, and $${formatUsd(leftUsd > 0n ? leftUsd : 0n)} is left of the run's own limit of $${maxCostUsd}. It was not made.`,
+    );
+  }
+}
