@@ -8,8 +8,12 @@ import { noneOf, show, table, usd, when, type Column } from './output';
 
 type Hold = HoldsView['holds'][number];
 
-const progress = ({ claimed, runId }: Hold): string =>
-  claimed ? 'under way' : runId === null ? 'not told' : 'not begun';
+/** How far the call of a hold is. */
+function progress({ outcome, claimed, runId }: Hold): string {
+  // The authority folds it, once it answers.
+  if (outcome !== null) return outcome === 'billed' ? 'cost told, not in the balances yet' : 'given up, still held';
+  return claimed ? 'under way' : runId === null ? 'not told' : 'not begun';
+}
 
 const columns: Column<Hold>[] = [
   { name: 'operation', of: ({ operationId }) => operationId },

@@ -35,25 +35,24 @@ and stays until --allow. Freezes, limits and periods need none: they hold at the
   ).action(async (tenantId: string, { recall = false, allow = false, reason, json = false }: Options) => {
     const { budget: orders } = client();
     if (!recall && !allow) {
-      if (reason !== undefined)
-        throw new InvalidArgumentError('--reason says why for --recall or --allow. Nothing was done.');
+      if (reason !== undefined) throw new InvalidArgumentError('--reason says why for --recall or --allow.');
       const mandate = await orders.mandate(tenantId);
       return show(json, mandate, () => mandateWords(mandate));
     }
     const order = { ...omitUndefined({ reason }), author: author() };
     const answer = await (recall ? orders.recallMandate(tenantId, order) : orders.allowMandate(tenantId, order));
-    show(json, answer, () => [orderWords(answer, { recall }), mandateWords(answer)].join('\n'));
+    show(json, answer, () => [orderWords(answer, { recall, reason }), mandateWords(answer)].join('\n'));
   });
 }
 
 /** What an order came to. */
 function orderWords(
   { tenantId, wasRecalled }: MandateView & { wasRecalled: boolean },
-  { recall }: { recall: boolean },
+  { recall, reason }: { recall: boolean; reason: string | undefined },
 ): string {
   if (recall)
     return wasRecalled
-      ? `The mandate of ${tenantId} was recalled already; the reason is now this one.`
+      ? `The mandate of ${tenantId} was recalled already${reason === undefined ? '' : '; the reason is now this one'}.`
       : `The mandate of ${tenantId} is recalled: nothing is decided directly any more.`;
   return wasRecalled
     ? `The recall of ${tenantId} is ended: its authority may open a mandate again.`

@@ -66,11 +66,11 @@ export interface BudgetActivities {
    * Temporal has accepted the command.
    */
   commit(operation: OperationRef): Promise<AttemptEnd>;
-  /** Puts a run's limit on record before anything is asked for. Answers why not, where it cannot be. */
+  /** Puts a run's limit on record before anything is asked for: why it cannot be as asked, or whether there is one. */
   openRunLimit(request: {
     tenantId: string;
     runLimit: RunLimitRef;
-  }): Promise<{ code: RejectionCode; message: string } | null>;
+  }): Promise<{ refusal: { code: RejectionCode; message: string } } | { isOnRecord: boolean }>;
   /** Gives up a reserve that the caller no longer waits for. */
   release(operation: OperationRef): Promise<void>;
   /**

@@ -1617,10 +1617,12 @@ BEGIN
     SELECT tenant_id FROM tenants t WHERE deleted_at IS NOT NULL AND NOT EXISTS (
       SELECT FROM cost_quotas q WHERE q.tenant_id = t.tenant_id AND q.current_spend_usd > 0 AND q.period_end > clock_timestamp())
     ORDER BY tenant_id FOR UPDATE SKIP LOCKED));
-  -- Limits of runs of which nothing is held, that nobody asked for in three months and that belong to no run that goes on.
+  -- Limits of runs of which nothing is held, that nobody asked for in three months, to which nothing belongs that is kept, and that belong
+  -- to no run that goes on.
   DELETE FROM run_limits WHERE (tenant_id, run_id) IN (
     SELECT l.tenant_id, l.run_id FROM run_limits l
     WHERE l.used_on < current_date - 90 AND l.reserved_usd = 0
+      AND NOT EXISTS (SELECT FROM run_limits d WHERE d.tenant_id = l.tenant_id AND d.ancestor_ids @> ARRAY[l.run_id])
       AND NOT EXISTS (SELECT FROM runs r WHERE r.run_id = ANY (l.run_id || l.ancestor_ids) AND r.ended_at IS NULL)
     ORDER BY l.used_on LIMIT p_max FOR UPDATE SKIP LOCKED);
   RETURN v_count;
@@ -2467,9 +2469,10 @@ BEGIN
              AND (r.outcome IS NULL OR (r.outcome = 'not_billed' AND i."costUsd" IS NOT NULL))
              AND (i."costUsd" IS NOT NULL OR r.status = 'granted') AS writes,
            r.claim_token IS NOT NULL AND i."claimToken" IS DISTINCT FROM r.claim_token AND i."anyClaim" IS NOT TRUE AS claimed_elsewhere,
-           -- What was let through without a grant may have been asked for at any amount; no more than a limit would have been granted.
+           -- What was let through without a grant has what it was allowed then, whatever the limits are now. A process of the version before
+           -- did not note that: no more than a limit would have been granted.
            CASE WHEN i."grantAboveUsd" IS NULL THEN NULL WHEN NOT r.unreserved THEN r.granted_usd
-                ELSE least(r.requested_usd, limit_of_call(p_tenant_id, r.user_id, r.resource)) END AS granted_usd
+                ELSE coalesce(r.allowed_usd, least(r.requested_usd, limit_of_call(p_tenant_id, r.user_id, r.resource))) END AS granted_usd
     FROM jsonb_to_recordset(p_items) AS i (
            "operationId" uuid, "costUsd" numeric, "claimToken" uuid, "anyClaim" boolean, "grantAboveUsd" numeric, usage jsonb,
            result jsonb)

@@ -1,11 +1,11 @@
 /** What was decided of operations, for whoever asks again; and what may go on undecided. */
 import type { ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
-import { answerFromRecord } from '../core/budget/decision';
+import { answerFromRecord, asksAgain } from '../core/budget/decision';
 import { standingOf, type Standing } from '../core/budget/quotas';
 import { isToldToOthers, severalAskers, type Refusal, type Reservation } from '../core/budget/reservations';
 import { decideAtBest } from '../core/budget/undecided';
 import { spelled } from '../core/inputs/read-command';
-import { formatUsd, parseUsd, type Usd } from '../core/money';
+import { formatUsd, parseAmountUsd, parseUsd, type Usd } from '../core/money';
 import { freezeOf, type FrozenPayer } from './freezes';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { runLimitsOf } from './run-limits';
@@ -14,7 +14,7 @@ import { reservationFrom, type ReservationJson } from './reservation-rows';
 
 /**
  * What is on record of those that ask, who are told of it. Of a grant that somebody else asked for it is noted that they are, before
- * they are: it is not given back any more because that one has gone.
+ * they are: it is not given back any more because that one has gone. One that may have gone away is told of no grant that has run out.
  */
 export async function readReservations(
   pool: Pool,
@@ -22,20 +22,32 @@ export async function readReservations(
 ): Promise<Reservation[]> {
   const asked = commands.map(spelled);
   const operationIds = [...new Set(asked.map(({ operationId }) => operationId))];
+  const mayHaveGone = asked.some(({ asker }) => asker !== undefined);
   return asTenant(pool, tenantId, async (client, commitWith) => {
     const read = async (): Promise<Reservation[]> => {
-      const { rows } = await client.query<{ reservation: ReservationJson }>(
-        `SELECT copilot_internal.reservation_as_json(r) AS reservation FROM copilot_internal.reservations r
+      const { rows } = await client.query<{ reservation: ReservationJson; isOver: boolean }>(
+        `SELECT copilot_internal.reservation_as_json(r) AS reservation,
+                r.status = 'granted' AND r.claimed_at IS NULL AND NOT r.unreserved AND r.expires_at <= clock_timestamp() AS "isOver"
+         FROM copilot_internal.reservations r
          WHERE r.tenant_id = $1 AND r.operation_id = ANY ($2::uuid[])`,
         [tenantId, operationIds],
       );
-      return rows.map((row) => reservationFrom(row.reservation));
+      // The next decision ends what has run out.
+      return rows.map(({ reservation, isOver }) => ({
+        ...reservationFrom(reservation),
+        ...(isOver && mayHaveGone ? { status: 'expired' as const } : {}),
+      }));
     };
     const found = await read();
     const byId = new Map(found.map((reservation) => [reservation.operationId, reservation]));
     const told = asked.filter((command) => {
       const reservation = byId.get(command.operationId);
-      return reservation && reservation.asker !== severalAskers && isToldToOthers(reservation, command);
+      return (
+        reservation?.request &&
+        reservation.asker !== severalAskers &&
+        isToldToOthers(reservation, command) &&
+        asksAgain(reservation.request, command)
+      );
     });
     if (told.length === 0) return found;
     await client.query('SELECT copilot_internal.tell_also($1, $2, $3)', [
@@ -75,17 +87,14 @@ export async function allowUnreserved(pool: Pool, { tenantId, command, enforced 
   return invalid ?? answerNow(pool, { tenantId, command });
 }
 
-/**
- * Makes the row of a call that was made already, without asking: whoever was frozen by then, or had no money left, has spent all the
- * same.
- */
-export async function recordMade(pool: Pool, { tenantId, command, enforced }: Unreserved): Promise<ReserveAnswer> {
-  const { userId } = command;
-  await asTenant(pool, tenantId, async (client, commitWith) => {
-    const quotas = await quotasThatBind(client, { tenantId, userId });
-    const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced }, { ...command, minimumUsd: '0' });
-    await commitWith(letThrough(client, { tenantId, command }, 'allowedUsd' in best ? best : { allowedUsd: 0n }));
-  });
+/** Makes the row of a call that was made already, without asking, and says its cost: whatever its limits, that is spent. */
+export async function recordMade(
+  pool: Pool,
+  { tenantId, command }: Omit<Unreserved, 'enforced'>,
+): Promise<ReserveAnswer> {
+  await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(letThrough(client, { tenantId, command }, { allowedUsd: parseAmountUsd(command.amountUsd) })),
+  );
   return answerNow(pool, { tenantId, command });
 }
 

@@ -127,7 +127,7 @@ export async function orderMandate(pool: Pool, order: MandateOrder): Promise<Ord
     const before = await mandateOf(client, tenantId, decider);
     const wasRecalled = before.recalledAt !== null;
     if (to === 'recalled' || wasRecalled) {
-      const words = to === 'recalled' ? (reason ?? '') : null;
+      const words = to === 'recalled' ? (reason ?? before.recalledReason ?? '') : null;
       await client.query('SELECT copilot_internal.bar_mandate($1, $2)', [tenantId, words]);
       return { wasRecalled };
     }

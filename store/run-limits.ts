@@ -24,28 +24,34 @@ export const runLimitFrom = ({ limitUsd, spentUsd, reservedUsd, ...names }: RunL
 /** What a database of the version before says: it has no such function. */
 const undefinedFunction = '42883';
 
+/** What became of a run's limit that was to be put on record: why it cannot be as asked, or whether it is there. */
+export type OpenedRunLimit = { refusal: { code: RejectionCode; message: string } } | { isOnRecord: boolean };
+
 /**
- * Puts a run's limit on record, so that it binds those that belong to the run before it has spent anything itself. What is there stays:
- * answers why it cannot be as asked. A database of the version before has no place for it, and its workflow counts for itself.
+ * Puts a run's limit on record, so that it binds those that belong to the run before it has spent anything itself. What is there stays.
+ * One that brings nothing is not added, and a database of the version before has no place for any: its workflow counts for itself.
  */
-export async function openRunLimit(
-  pool: Pool,
-  tenantId: string,
-  runLimit: RunLimitRef,
-): Promise<{ code: RejectionCode; message: string } | undefined> {
+export async function openRunLimit(pool: Pool, tenantId: string, runLimit: RunLimitRef): Promise<OpenedRunLimit> {
   try {
     return await asTenant(pool, tenantId, async (client) => {
-      await client.query('SELECT copilot_internal.lock_tenant($1)', [tenantId]);
+      const { rows: locked } = await client.query<{ isThere: boolean }>(
+        'SELECT copilot_internal.lock_tenant($1) AS "isThere"',
+        [tenantId],
+      );
+      if (!locked[0]?.isThere)
+        return { refusal: { code: 'unknown_tenant', message: `There is no tenant ${tenantId}. Nothing was done.` } };
       const { rows } = await client.query<{ limits: RunLimitJson[] }>(
         'SELECT copilot_internal.lock_run_limits($1, $2, $3) AS limits',
         [tenantId, JSON.stringify([runLimit]), []],
       );
       const known = new Map((rows[0]?.limits ?? []).map((limit) => [limit.runId, runLimitFrom(limit)]));
       const named = limitsNamed(known, runLimit);
-      return 'type' in named && named.type === 'rejected' ? { code: named.code, message: named.message } : undefined;
+      if (!('type' in named)) return { isOnRecord: named.length > 0 };
+      if (named.type === 'denied') return { isOnRecord: false };
+      return { refusal: { code: named.code, message: named.message } };
     });
   } catch (error) {
-    if (sqlState(error) === undefinedFunction) return undefined;
+    if (sqlState(error) === undefinedFunction) return { isOnRecord: false };
     throw error;
   }
 }

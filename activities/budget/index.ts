@@ -80,7 +80,7 @@ export function createBudgetActivities({
       return { outcome: found.outcome, costUsd: found.outcomeUsd ?? '0', result: found.result };
     },
 
-    openRunLimit: async ({ tenantId, runLimit }) => (await openRunLimit(pool, tenantId, runLimit)) ?? null,
+    openRunLimit: ({ tenantId, runLimit }) => openRunLimit(pool, tenantId, runLimit),
     release: ({ tenantId, operationId }: OperationRef): Promise<void> =>
       decideOrSend(tenantId, { type: 'release', operationId, ...traceContext() }),
 

@@ -15,6 +15,10 @@ export const nextOf = (status: string): { action?: string } =>
       ? { action: 'Make no call: nothing was granted. Reserve again under a new operation id.' }
       : {};
 
+/** Another cost under a new id would be charged beside the first. */
+const correctedBy =
+  'There is nothing to do where that is what the call cost. Where it cost something else, an operator corrects it: `npx spendlock budget adjust`.';
+
 /** Why what was said of a call is not recorded. */
 export function refusalOf(
   before: OutcomeAnswer,
@@ -43,6 +47,7 @@ export function refusalOf(
   return new ApiError(
     'operation_conflict',
     `The reservation is ${before.outcome === 'billed' ? 'committed' : before.status}${cost}. It stands; nothing was changed.`,
+    before.outcome === 'billed' || before.status === 'committed' ? { action: correctedBy } : nextOf(before.status),
   );
 }
 

@@ -140,7 +140,7 @@ async function recordUnreserved(
   dependencies: ApiDependencies,
   { tenantId, item, request }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; request: CallWithoutGrant },
 ): Promise<void> {
-  const { pool, policies, enforced, log } = dependencies;
+  const { pool, policies, log } = dependencies;
   const { operationId, costUsd, grantAboveUsd } = item;
   const { onUnavailable } = await policies.of(tenantId);
   if (onUnavailable !== 'allow') {
@@ -157,7 +157,7 @@ async function recordUnreserved(
     amountUsd: formatUsd(costUsd),
     ttlSeconds: unreservedTtlSeconds,
   });
-  await recordMade(pool, { tenantId, command, enforced });
+  await recordMade(pool, { tenantId, command });
 }
 
 const isSameCost = ({ outcome, outcomeUsd }: OutcomeAnswer, costUsd: bigint): boolean =>
@@ -183,7 +183,8 @@ export async function release(
     return { operationId, status: 'released' };
   throw new ApiError(
     'authority_unavailable',
-    'The authority did not answer. The release was sent and holds once it does.',
+    'The authority did not answer. The release was sent, and holds once it is heard.',
+    { action: 'Send the same release again in a moment, under the same operation id, until it is answered.' },
   );
 }
 

@@ -156,7 +156,7 @@ export class AuthorityClient {
   private askAgain(tenantId: string, command: ReserveCommand, answered: Promise<unknown>): () => void {
     let timer: NodeJS.Timeout | undefined;
     const again = async (): Promise<void> => {
-      const answer = (await this.decisions?.direct.decide(tenantId, command))?.answer;
+      const answer = (await this.decisions?.direct.decide(tenantId, command, { isOverdue: true }))?.answer;
       if (answer) this.replies.post(tenantId, answer, (waiting) => waiting === command);
       else this.send(tenantId, command, answered);
     };

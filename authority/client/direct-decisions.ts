@@ -67,11 +67,14 @@ export class DirectDecisions {
     this.clock = options.clock ?? processClock;
   }
 
-  /** Decides a command; undefined when it has to go by signal. Sending one that was decided again is harmless. */
-  decide(tenantId: string, command: BudgetCommand): Promise<Decided> {
+  /**
+   * Decides a command; undefined when it has to go by signal. Sending one that was decided again is harmless. One that `isOverdue`, whose
+   * signal nobody has answered, is decided from afar too: others are held up a little, and it is not held up for good.
+   */
+  decide(tenantId: string, command: BudgetCommand, { isOverdue = false } = {}): Promise<Decided> {
     const lane = this.laneOf(tenantId);
     if (this.isClosed) return Promise.resolve(undefined);
-    const why = this.whySignalled(lane);
+    const why = this.whySignalled(lane, isOverdue);
     if (why !== undefined) {
       countSignalled(why);
       return Promise.resolve(undefined);
@@ -105,9 +108,9 @@ export class DirectDecisions {
     for (const [tenantId, lane] of this.lanes) if (cancelLook(lane)) this.options.leave(tenantId, 'soon');
   }
 
-  private whySignalled({ signals, waiting }: Lane): Signalled | undefined {
+  private whySignalled({ signals, waiting }: Lane, isOverdue = false): Signalled | undefined {
     const pace = this.options.pace();
-    if (pace !== 'prompt') return pace;
+    if (pace === 'standing' || (pace === 'far' && !isOverdue)) return pace;
     if (signals.untilMs > this.clock.nowMs()) return signals.why;
     return waiting.length >= waitingMax ? 'full' : undefined;
   }

@@ -81,7 +81,8 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     const answer = answerAgain(known, command, amounts);
     if (known.request && isSameRequest(known.request, command, amounts)) {
       batch.repeats.add(answer);
-      if (known.asker !== severalAskers && isToldToOthers(known, command))
+      // One of the version before names no asker.
+      if (known.asker !== severalAskers && isToldToOthers(known, { asker: command.asker ?? '' }))
         batch.put({ ...known, asker: severalAskers });
     }
     return answer;
@@ -221,6 +222,12 @@ function parseAmounts(command: ReserveCommand): Amounts | Refusal {
     if (error instanceof MoneyError) return invalid('invalid_amount', `${error.message} Nothing was reserved.`);
     throw error;
   }
+}
+
+/** Whether a command asks again for what is on record. */
+export function asksAgain(request: ReservationRequest, command: ReserveCommand): boolean {
+  const amounts = parseAmounts(command);
+  return !('type' in amounts) && isSameRequest(request, command, amounts);
 }
 
 /** The answer that a recorded reservation gives to a command of its operation id, as the decision itself would. */

@@ -15,7 +15,7 @@ export interface UndecidedState {
   quotas: readonly Standing[];
   enforced: Record<Resource, boolean>;
   freeze?: Freeze | undefined;
-  /** Of the run that it names, and of what that belongs to. What those have spent does not come back. */
+  /** Of the run that it names, and of what that belongs to, as they stand: what they hold may be spent, and nobody has folded it yet. */
   runLimits?: readonly RunLimit[] | undefined;
 }
 
@@ -38,7 +38,7 @@ export function decideAtBest({ quotas, freeze, runLimits, ...state }: UndecidedS
         ...{ thresholdsBasisPoints: [], warnedBasisPoints: [], exceeded: false },
       })),
       reservations: [],
-      runLimits: runLimits?.map((limit) => ({ ...limit, reservedUsd: 0n })),
+      runLimits,
       holds: [],
     },
     [command],

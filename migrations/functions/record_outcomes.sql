@@ -22,9 +22,10 @@ BEGIN
              AND (r.outcome IS NULL OR (r.outcome = 'not_billed' AND i."costUsd" IS NOT NULL))
              AND (i."costUsd" IS NOT NULL OR r.status = 'granted') AS writes,
            r.claim_token IS NOT NULL AND i."claimToken" IS DISTINCT FROM r.claim_token AND i."anyClaim" IS NOT TRUE AS claimed_elsewhere,
-           -- What was let through without a grant may have been asked for at any amount; no more than a limit would have been granted.
+           -- What was let through without a grant has what it was allowed then, whatever the limits are now. A process of the version before
+           -- did not note that: no more than a limit would have been granted.
            CASE WHEN i."grantAboveUsd" IS NULL THEN NULL WHEN NOT r.unreserved THEN r.granted_usd
-                ELSE least(r.requested_usd, limit_of_call(p_tenant_id, r.user_id, r.resource)) END AS granted_usd
+                ELSE coalesce(r.allowed_usd, least(r.requested_usd, limit_of_call(p_tenant_id, r.user_id, r.resource))) END AS granted_usd
     FROM jsonb_to_recordset(p_items) AS i (
            "operationId" uuid, "costUsd" numeric, "claimToken" uuid, "anyClaim" boolean, "grantAboveUsd" numeric, usage jsonb,
            result jsonb)

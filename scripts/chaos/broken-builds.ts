@@ -263,6 +263,19 @@ const manyBuilds = {
     mandates: true,
     faults: ['a hold runs out under a mandate'],
   },
+  ancestor: {
+    what: 'what a run belongs to is forgotten, by the decision and by the guard',
+    told: ['no tree of runs passes its limit'],
+    sql: replaceInFunction('record_budget_batch', 'l.run_id || l.ancestor_ids', 'ARRAY[l.run_id]'),
+    sources: [
+      {
+        file: 'core/budget/run-limits.ts',
+        from: 'return [limit, ...limit.ancestorIds.flatMap((ancestor) => known.get(ancestor) ?? [])];',
+        to: 'return [limit];',
+      },
+    ],
+    faults: ['a tree of runs spends at once'],
+  },
   fence: {
     what: 'a copy of Postgres takes over while the first one still answers',
     told: ['no acknowledged decision is lost', 'a message that was taken is one turn'],

@@ -10,6 +10,7 @@ import type { Installation } from './installation';
 import { decidersRace, holdRunsOut, killedInTheMiddle, mandateRecalled, racer, stoppedInTheMiddle } from './mandates';
 import type { Chance } from './random';
 import type { Scene, Tenant } from './scene';
+import { treeSpends } from './trees';
 
 /** Rounds in which two authorities race for the same money, and how long they may take together. */
 const racesMax = 25;
@@ -38,7 +39,9 @@ const decisionsWait = 'SELECT FROM copilot_internal.tenants WHERE tenant_id = $1
 const dayPasses = `
   WITH quotas AS (UPDATE copilot_internal.cost_quotas q SET period_start = period_start - interval '1 day', period_end = period_end - interval '1 day'
              WHERE q.tenant_id = $1 AND q.period = 'day'),
-  entries AS (UPDATE copilot_internal.cost_records c SET posted_at = posted_at - interval '1 day' WHERE c.tenant_id = $1)
+  entries AS (UPDATE copilot_internal.cost_records c SET posted_at = posted_at - interval '1 day' WHERE c.tenant_id = $1),
+  -- What is older than a run's limit does not count for it.
+  runs AS (UPDATE copilot_internal.run_limits l SET created_at = created_at - interval '1 day' WHERE l.tenant_id = $1)
   UPDATE copilot_internal.reservations r
   SET posted_at = posted_at - interval '1 day',
       -- A denial is yesterday's, like its alert; an open hold goes on.
@@ -163,6 +166,7 @@ const always = {
     e2b.knobs.loseCreateReplies += 1;
     await Promise.resolve();
   },
+  'a tree of runs spends at once': treeSpends,
   'model call is cut off': async ({ anthropic }) => {
     anthropic.knobs.failNext.push({ type: 'cut-before-usage' });
     await Promise.resolve();

@@ -21,10 +21,10 @@ const racesMax = 12;
 const racingMs = 8_000;
 
 /** Asks one API, past the callers. Nothing when there is no answer. */
-async function ask(
+export async function ask(
   { apiKey }: Installation,
   url: string,
-  body: { tenantId: string; operationId: string; amountUsd: string; ttlSeconds: number },
+  body: { tenantId: string; runId?: string; operationId: string; amountUsd: string; ttlSeconds: number },
 ): Promise<number | undefined> {
   const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
   const order = JSON.stringify({ ...body, resource: 'e2b' });

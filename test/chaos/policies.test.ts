@@ -165,6 +165,32 @@ describe('an authority that does not answer', () => {
     }
   });
 
+  test('allow: a cost is judged by what its call was allowed, whatever the limits are by then', async () => {
+    const api = await startTestApi(stack);
+    try {
+      const tenantId = await stack.tenantThat('allow', 300);
+      const body = { tenantId, resource: 'llm', amountUsd: '8', minimumUsd: '0.1' };
+      const reserve = async (): Promise<unknown> =>
+        (await api.call('POST', '/v1/reservations', { body: { ...body, operationId: randomUUID() } })).body.operationId;
+      const commit = (operationId: unknown, costUsd: string): Promise<Answer> =>
+        api.call('POST', `/v1/reservations/${String(operationId)}/commit`, { body: { tenantId, costUsd } });
+      const honest = await reserve();
+      await api.admin.platform.setQuotas({ quotas: [{ resourceType: 'llm', limitUsd: '0.5' }] });
+      const little = await reserve();
+      // The whole limit of the tenant is far above it.
+      expect(await commit(little, '50')).toMatchObject({ status: 422, body: { error: 'cost_unconfirmed' } });
+      await setLimit(tenantId, '0');
+      expect(await commit(honest, '8')).toMatchObject({ status: 200 });
+      expect(await commit(honest, '9')).toMatchObject({
+        status: 409,
+        body: { action: expect.stringContaining('budget adjust') as string },
+      });
+    } finally {
+      await stack.admin.query('DELETE FROM copilot_internal.cost_quotas WHERE tenant_id IS NULL');
+      await api.close();
+    }
+  });
+
   test('allow: what no decision would grant is refused as a decision refuses it, by the quota that binds', async () => {
     const api = await startTestApi(stack);
     try {

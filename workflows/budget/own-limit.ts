@@ -27,7 +27,7 @@ export class OwnLimit {
 
   /** @param limitId Under which `maxCostUsd` stands in the books; null for none. */
   constructor(
-    private readonly scope: Pick<BudgetScope, 'maxCostUsd' | 'parentRunId' | 'runId'>,
+    private readonly scope: Pick<BudgetScope, 'maxCostUsd' | 'parentRunId' | 'runId' | 'unavailable'>,
     private limitId: string | null,
   ) {}
 
@@ -68,12 +68,13 @@ export class OwnLimit {
   }
 
   /**
-   * The step as the limit leaves room for it where the books do not say: shrunk to what is left where its minimum allows that.
+   * The step as the limit leaves room for it where the books do not say, or may not be asked since it may go on without a grant: shrunk to
+   * what is left where its minimum allows that.
    * @throws ApplicationFailure `run_limit_exceeded` where it does not.
    */
   within(step: PaidStep): PaidStep {
-    const { maxCostUsd } = this.scope;
-    if (maxCostUsd === undefined || this.inBooks) return step;
+    const { maxCostUsd, unavailable } = this.scope;
+    if (maxCostUsd === undefined || (this.inBooks && unavailable?.then !== 'allow')) return step;
     const { amountUsd, minimumUsd = amountUsd, kind } = step;
     const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
     if (parseAmountUsd(amountUsd) <= leftUsd) return step;

@@ -154,9 +154,9 @@ export class Budget {
     const payer = { tenantId, ...(userId === undefined ? {} : { userId }) };
     const runLimit = this.limit.ref;
     if (!runLimit) return payer;
-    const refusal = await this.activities.openRunLimit({ tenantId, runLimit });
-    if (refusal) throw failureWith(refusal.code, refusal.message);
-    return { ...payer, parentRunId: runLimit.id };
+    const opened = await this.activities.openRunLimit({ tenantId, runLimit });
+    if ('refusal' in opened) throw failureWith(opened.refusal.code, opened.refusal.message);
+    return opened.isOnRecord ? { ...payer, parentRunId: runLimit.id } : payer;
   }
 
   /**

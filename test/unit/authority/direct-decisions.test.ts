@@ -106,6 +106,18 @@ describe('direct decisions', () => {
     },
   );
 
+  test.each<[Pace, string]>([
+    ['far', 'decided: rejected'],
+    ['standing', 'signal'],
+  ])('one that is %s is answered so where its signal was not: %s', async (pace, by) => {
+    const { clock, process, direct } = scene();
+    process.pace = pace;
+    const deciding = direct.decide('acme', reserve(idOf(1), '1'), { isOverdue: true });
+    await clock.moveTo(10);
+    const decided = await deciding;
+    expect(decided?.answer ? `decided: ${decided.answer.decision}` : 'signal').toBe(by);
+  });
+
   test('what waits behind a batch that found no mandate goes by signal at once', async () => {
     const { clock, batches, postgres, ask } = scene();
     postgres.says = 'closed';

@@ -22,8 +22,8 @@ describe('what goes on while nobody decides', () => {
     expect(decideAtBest(state(quotas), command)).toEqual({ allowedUsd: usd(allowed) });
   });
 
-  test('is no more than what its run, and what that belongs to, have not spent', () => {
-    const run = { runId: 'run', ancestorIds: [], limitUsd: usd('3'), spentUsd: usd('1'), reservedUsd: usd('2') };
+  test('is no more than what its run, and what that belongs to, have neither spent nor hold', () => {
+    const run = { runId: 'run', ancestorIds: [], limitUsd: usd('5'), spentUsd: usd('1'), reservedUsd: usd('2') };
     const runLimits = [run, { runId: 'child', ancestorIds: ['run'], spentUsd: 0n, reservedUsd: 0n }];
     const ask = (amountUsd: string, more: object = {}) =>
       decideAtBest(state(ten, { runLimits }), reserve('a', amountUsd, { runLimit: { id: 'child' }, ...more }));
