@@ -201,7 +201,7 @@ describe('under a mandate', () => {
     await until('its page says so', async () => /\*\*Mandate:\*\* recalled/.test(await detailsOf(tenantId)));
     await sleep(1_000);
     expect(await mandateOf(tenantId)).toMatchObject({ open: null, granted: atRecall });
-    expect((await order('recall', {})).body).toMatchObject({ recalledReason: null, wasRecalled: true });
+    expect((await order('recall', {})).body).toMatchObject({ recalledReason: 'a test', wasRecalled: true });
     expect((await order('allow', { reason: 'seen' })).body).toMatchObject({ recalledAt: null, wasRecalled: true });
     await until('they decide again', async () => Number((await mandateOf(tenantId))?.granted) > Number(atRecall));
     await until('its page says so', async () =>
