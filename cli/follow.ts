@@ -1,16 +1,18 @@
 /** `npx spendlock runs follow`, and `runs start --follow`: a run as it happens, to its end. */
 import { client } from './api';
-import { exitStatuses } from './failures';
+import { CommandError, exitStatuses } from './failures';
 import { Teller } from './happenings';
 import type { Json } from './options';
 import { show, usd } from './output';
 
-/** Shows a run to its end and sets the exit status by it. Ctrl-C leaves it running, and says so. */
+const signals = ['SIGINT', 'SIGTERM'] as const;
+
+/** Shows a run to its end and sets the exit status by it. Ctrl-C, or an end, leaves it running, and says so. */
 export async function followRun(tenantId: string, runId: string, { json = false }: Json): Promise<void> {
   const api = client();
   const left = new AbortController();
   const leave = (): void => left.abort();
-  process.once('SIGINT', leave);
+  for (const signal of signals) process.once(signal, leave);
   const teller = new Teller();
   try {
     for await (const event of api.runs.events(runId, { tenantId, signal: left.signal })) {
@@ -21,13 +23,12 @@ export async function followRun(tenantId: string, runId: string, { json = false 
   } catch (error) {
     if (!left.signal.aborted) throw error;
     teller.endLine();
-    console.error(
+    throw new CommandError(
       `${runId} goes on. To see it: npx spendlock runs follow ${tenantId} ${runId}; to stop it: npx spendlock runs cancel ${tenantId} ${runId}`,
+      'interrupted',
     );
-    process.exitCode = exitStatuses.interrupted;
-    return;
   } finally {
-    process.off('SIGINT', leave);
+    for (const signal of signals) process.off(signal, leave);
   }
   teller.endLine();
   const run = await api.runs.get(runId, tenantId);

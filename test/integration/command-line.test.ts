@@ -184,6 +184,26 @@ describe('the command line', () => {
     expect(await api.admin.conversations.get(id, { tenantId })).toMatchObject({ status: 'running' });
   });
 
+  test.each(['interrupt', 'terminate'] as const)(
+    'who is stopped (%s) while it follows a run says that it goes on',
+    async (by) => {
+      const tenantId = await stack.tenant('5');
+      stack.anthropic.knobs.latencyMs = 20_000;
+      const following = talking(['runs', 'start', tenantId, '--task', 'Say hello.', '--follow', '--json']);
+      const running = async () => (await api.admin.runs.list({ tenantId })).runs[0];
+      const { runId } = await until('it runs', running);
+      // It has its first event, and so listens.
+      await until('it calls', async () => (await stack.books(tenantId)).openReservations > 0);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      following[by]();
+      expect(await following.ended).toBe(130);
+      expect(JSON.parse(following.out())).toMatchObject({ error: { code: 'interrupted' } });
+      expect(following.err()).toContain(`${String(runId)} goes on.`);
+      expect(await api.admin.runs.get(String(runId), tenantId)).toMatchObject({ status: 'running' });
+      await api.admin.runs.cancel(String(runId), tenantId);
+    },
+  );
+
   test('a change that a signal cuts off may have been done, and the command says what shows it', async () => {
     const tenantId = await stack.tenant('5');
     const { operationId } = await api.admin.reserve({ tenantId, resource: 'llm', amountUsd: '1' });
