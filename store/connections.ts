@@ -68,6 +68,14 @@ export class BoundedClient extends Client {
     });
   }
 
+  /** What is asked at once is written at once: a transaction's beginning with its first call, and its last one with COMMIT. */
+  override query = ((...query: Parameters<Client['query']>) => {
+    const { stream } = (this as unknown as Inside).connection;
+    stream.cork();
+    process.nextTick(() => stream.uncork());
+    return super.query(...query);
+  }) as Client['query'];
+
   override connect(): Promise<this>;
   override connect(callback: (error: Error) => void): void;
   override connect(callback?: (error: Error) => void): Promise<this> | void {
