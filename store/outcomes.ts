@@ -5,7 +5,7 @@
 import type { Resource } from '../core/budget/commands';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { storable } from '../core/storable';
-import { callHot, hotCall } from './hot-calls';
+import { callHot, hotCall, namedTenant, type HotCall } from './hot-calls';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { ReservationRow } from './reservation-rows';
 import type { OperationKey } from './reservations';
@@ -18,31 +18,35 @@ export type NewOutcome =
   | { billed: true; costUsd: Usd; isUnverified?: boolean; usage?: unknown; result?: unknown }
   | { billed: false; reason: string };
 
+const writeOutcome = (name: string, more = ''): HotCall => ({
+  name,
+  text: `SELECT copilot_internal.record_outcome($1, $2,
+       coalesce($3::uuid, (SELECT claim_token FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2)),
+       $4, $5, $6, $7${more})::text AS answer FROM ${namedTenant}`,
+});
+
+/** A part is written as such; any other as the version before wrote it: its schema takes that as well. */
+const writes = { whole: writeOutcome('record_outcome'), part: writeOutcome('record_part', ', true') };
+
 /**
- * Writes the outcome of a claimed reservation, inside the caller's transaction. Without a token it writes for whoever
- * claimed. True when the outcome is recorded, now or before; false when another execution holds the claim.
+ * Writes the outcome of a claimed reservation: inside the caller's transaction, or with a pool by itself. Without a token it writes for
+ * whoever claimed. True when the outcome is recorded, now or before; false when another execution holds the claim.
  */
 export async function recordOutcome(
-  client: PoolClient,
+  client: Pool | PoolClient,
   { tenantId, operationId, claimToken, outcome }: OperationKey & { claimToken?: string; outcome: NewOutcome },
 ): Promise<boolean> {
-  // Any other is written as the version before wrote it: its schema takes that as well.
   const isPart = outcome.billed && outcome.isUnverified === true;
-  const { rows } = await client.query<{ recorded: boolean }>(
-    `SELECT copilot_internal.record_outcome($1, $2,
-       coalesce($3::uuid, (SELECT claim_token FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2)),
-       $4, $5, $6, $7${isPart ? ', true' : ''}) AS recorded`,
-    [
-      tenantId,
-      operationId,
-      claimToken ?? null,
-      outcome.billed ? 'billed' : 'not_billed',
-      outcome.billed ? formatUsd(outcome.costUsd) : null,
-      outcome.billed && outcome.usage !== undefined ? JSON.stringify(storable(outcome.usage)) : null,
-      JSON.stringify(storable(outcome.billed ? (outcome.result ?? null) : { reason: outcome.reason })),
-    ],
-  );
-  return rows[0]?.recorded ?? false;
+  const recorded = await callHot(client, isPart ? writes.part : writes.whole, [
+    tenantId,
+    operationId,
+    claimToken ?? null,
+    outcome.billed ? 'billed' : 'not_billed',
+    outcome.billed ? formatUsd(outcome.costUsd) : null,
+    outcome.billed && outcome.usage !== undefined ? JSON.stringify(storable(outcome.usage)) : null,
+    JSON.stringify(storable(outcome.billed ? (outcome.result ?? null) : { reason: outcome.reason })),
+  ]);
+  return recorded === 'true';
 }
 
 /**
@@ -57,12 +61,18 @@ export async function recordUnpriced(
     claimToken,
     usage,
     result,
-  }: OperationKey & { claimToken: string; usage: unknown; result: unknown },
+  }: OperationKey & { claimToken?: string; usage: unknown; result: unknown },
 ): Promise<boolean> {
   const { rowCount } = await client.query(
     `UPDATE copilot_internal.reservations SET outcome_usage = $4, outcome_result = $5
-     WHERE tenant_id = $1 AND operation_id = $2 AND claim_token = $3 AND outcome IS NULL`,
-    [tenantId, operationId, claimToken, JSON.stringify(storable(usage ?? null)), JSON.stringify(storable(result))],
+     WHERE tenant_id = $1 AND operation_id = $2 AND claim_token = coalesce($3, claim_token) AND outcome IS NULL`,
+    [
+      tenantId,
+      operationId,
+      claimToken ?? null,
+      JSON.stringify(storable(usage ?? null)),
+      JSON.stringify(storable(result)),
+    ],
   );
   return (rowCount ?? 0) > 0;
 }

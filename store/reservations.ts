@@ -1,5 +1,6 @@
 /** Reservations one by one: claimed once, held for longer, looked up and listed. */
 import { parseAmountUsd, type Usd } from '../core/money';
+import { callHotAsTenant, namedTenant, type HotCall } from './hot-calls';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { columnsOf, type RequestView, type ReservationRow } from './reservation-rows';
 
@@ -7,6 +8,14 @@ export interface OperationKey {
   tenantId: string;
   operationId: string;
 }
+
+/** The claim first: only what is claimed is held for longer. */
+const claimOnce: HotCall = {
+  name: 'claim_reservation',
+  text: `SELECT granted AS answer, CASE WHEN granted IS NOT NULL AND $4::numeric IS NOT NULL
+           THEN copilot_internal.extend_reservation($1, $2, $4::numeric)::text END
+         FROM (SELECT copilot_internal.claim_reservation($1, $2, $3)::text AS granted FROM ${namedTenant} OFFSET 0) AS claim`,
+};
 
 /**
  * Claims a reservation for one execution. Succeeds once, for a granted and unexpired one, and again for the same token. From
@@ -22,19 +31,8 @@ export async function claimReservation(
     callSeconds,
   }: OperationKey & { claimToken: string; callSeconds?: number | undefined },
 ): Promise<Usd | undefined> {
-  return asTenant(pool, tenantId, async (client, commitWith) => {
-    const { rows } = await commitWith(
-      client.query<{ granted: string | null }>(
-        // The claim first: only what is claimed is held for longer. Both functions are older than this version.
-        `SELECT granted, CASE WHEN granted IS NOT NULL AND $4::numeric IS NOT NULL
-           THEN copilot_internal.extend_reservation($1, $2, $4::numeric) END
-         FROM (SELECT copilot_internal.claim_reservation($1, $2, $3)::text AS granted OFFSET 0) AS claim`,
-        [tenantId, operationId, claimToken, callSeconds ?? null],
-      ),
-    );
-    const granted = rows[0]?.granted;
-    return granted == null ? undefined : parseAmountUsd(granted);
-  });
+  const granted = await callHotAsTenant(pool, claimOnce, [tenantId, operationId, claimToken, callSeconds ?? null]);
+  return granted === null ? undefined : parseAmountUsd(granted);
 }
 
 const stateFields = ['status', 'claimed', 'outcome', 'outcomeUsd', 'result'] as const;

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../telemetry/log';
 import { formatUsd, type Usd } from '../../core/money';
+import { withinShare } from '../../store/fair-share';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
 import { recordOutcome, recordUnpriced, type NewOutcome } from '../../store/outcomes';
 import { claimReservation, type OperationKey } from '../../store/reservations';
@@ -51,17 +52,28 @@ function callSecondsMax(): number | undefined {
   return leftMs === undefined ? undefined : leftMs / 1_000 + expiryMarginSeconds;
 }
 
-/** True when the outcome is recorded, now or before. */
-const record = (
-  client: PoolClient,
-  { outcome, ...operation }: OperationKey & { claimToken?: string; outcome: NewOutcome | UnpricedOutcome },
-): Promise<boolean> =>
-  outcome.billed === 'unknown'
-    ? recordUnpriced(client, { claimToken: '', ...operation, usage: outcome.usage, result: outcome.result })
-    : recordOutcome(client, { ...operation, outcome });
-
 /** What is written in one transaction with an outcome. */
 type Alongside = (client: PoolClient) => Promise<void>;
+
+/** Writes an outcome, and what goes along with it in one transaction. True when the outcome is recorded, now or before. */
+function record(
+  pool: Pool,
+  { outcome, ...operation }: OperationKey & { claimToken?: string; outcome: NewOutcome | UnpricedOutcome },
+  alongside?: Alongside,
+): Promise<boolean> {
+  const { tenantId } = operation;
+  // By itself it is one statement: a transaction's beginning and end are three commands more.
+  if (outcome.billed !== 'unknown' && !alongside)
+    return withinShare(pool, tenantId, () => recordOutcome(pool, { ...operation, outcome }));
+  return asTenant(pool, tenantId, async (client) => {
+    const isRecorded = await (outcome.billed === 'unknown'
+      ? recordUnpriced(client, { ...operation, usage: outcome.usage, result: outcome.result })
+      : recordOutcome(client, { ...operation, outcome }));
+    // What was brought is kept all the same.
+    await alongside?.(client);
+    return isRecorded;
+  });
+}
 
 /** A claimed reservation: the right to make one call, and the duty to say what became of it. */
 export interface Claim extends OperationKey {
@@ -104,18 +116,14 @@ export class PaidCalls {
   ): Promise<void> {
     const { pool, coalescer, direct, log } = this.dependencies;
     const { tenantId, operationId } = operation;
-    const write = (outcome: NewOutcome | UnpricedOutcome, beside?: Alongside): Promise<void> =>
-      asTenant(pool, tenantId, async (client, commitWith) => {
-        const writing = inSpan(spanNames.costStoreDb, {}, () => record(client, { ...operation, outcome }));
-        const recorded = await (beside ? writing : commitWith(writing));
-        if (!recorded)
-          log.error(
-            { tenantId, operationId, costUsd: formatUsd(outcome.billed === true ? outcome.costUsd : 0n) },
-            'an outcome was not recorded: another execution holds the claim, or the claim is lost',
-          );
-        // What was brought is kept all the same.
-        await beside?.(client);
-      });
+    const write = async (outcome: NewOutcome | UnpricedOutcome, beside?: Alongside): Promise<void> => {
+      const recording = (): Promise<boolean> => record(pool, { ...operation, outcome }, beside);
+      if (await inSpan(spanNames.costStoreDb, {}, recording)) return;
+      log.error(
+        { tenantId, operationId, costUsd: formatUsd(outcome.billed === true ? outcome.costUsd : 0n) },
+        'an outcome was not recorded: another execution holds the claim, or the claim is lost',
+      );
+    };
     const what = 'the outcome of a paid step';
     await inSpan(spanNames.costStore, { tenantId, operationId }, async () => {
       try {

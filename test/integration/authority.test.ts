@@ -263,7 +263,17 @@ describe('the authority', () => {
           recordOutcome(client, { tenantId, operationId: granted, claimToken, outcome: { billed: true, costUsd: 1n } }),
         );
       expect(await outcome(second)).toBe(false);
+      // By a statement of its own it sees one tenant as well, and writes for whoever claimed where no token says who.
+      const alone = (whose: string) =>
+        recordOutcome(stack.pool, { tenantId: whose, operationId: granted, outcome: { billed: false, reason: '' } });
+      expect(await alone(await stack.tenant('10'))).toBe(false);
+      expect(await alone(tenantId)).toBe(true);
       expect(await outcome(first)).toBe(true);
+      const { rows } = await stack.admin.query(
+        'SELECT outcome FROM copilot_internal.reservations WHERE operation_id = $1',
+        [granted],
+      );
+      expect(rows).toEqual([{ outcome: 'not_billed' }]);
     });
 
     test('gives the same answer when a batch is repeated, also when two are decided at once', async () => {
