@@ -5,6 +5,7 @@ import { inWords, type Api, type CurrentKey, type Run } from './api';
 import { WorkflowLink } from './askers';
 import { difference, sum } from './money';
 import { Card, LiveMark, Moment, Problem, Status, Usd, useTitle } from './parts';
+import { RunTree } from './run-tree';
 
 type Step = Run['steps'][number];
 
@@ -68,6 +69,11 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
             <Fact name="Ended" value={<Moment at={run.endedAt} />} />
           </dl>
         </Card>
+        {run.tree.length > 0 && (
+          <Card title="Limits of runs" wide>
+            <RunTree run={run} />
+          </Card>
+        )}
         <Card title="Steps" wide>
           <Waterfall run={run} />
         </Card>

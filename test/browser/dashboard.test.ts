@@ -183,6 +183,25 @@ describe('the dashboard', () => {
     await steps.getByText(/^\$4\.\d+ over$/).waitFor();
   });
 
+  test('shows what a run may cost, with what it belongs to and what belongs to it', async () => {
+    const tenantId = await stack.tenant('10');
+    const [runId, parentId] = [randomUUID(), randomUUID()];
+    await stack.admin.query(
+      `WITH run AS (
+         INSERT INTO copilot_internal.runs (run_id, tenant_id, workflow_id, model, task, status, options)
+         VALUES ($2, $1, 'run/tree', 'claude-haiku-4-5', 'x', 'running', '{}'))
+       INSERT INTO copilot_internal.run_limits (tenant_id, run_id, ancestor_ids, limit_usd, spent_usd, reserved_usd)
+       VALUES ($1, $3, '{}', 1, 0.25, 0.5), ($1, $2, ARRAY[$3::uuid], NULL, 0.25, 0.5)`,
+      [tenantId, runId, parentId],
+    );
+    await signIn(adminKey, `#/tenants/${tenantId}/runs/${runId}`);
+    const rows = page.getByRole('region', { name: 'Limits of runs' }).getByRole('row');
+    await rows.nth(2).waitFor();
+    expect(await rows.nth(1).textContent()).toBe(`${parentId.slice(0, 8)}$0.25$0.50$0.25$1.00`);
+    expect(await rows.nth(2).textContent()).toBe(`${runId.slice(0, 8)} this run$0.25$0.50–none of its own`);
+    await picture(page, 'run-tree');
+  });
+
   test('XE2: says who is frozen, and why', async () => {
     const tenantId = await stack.tenant('10');
     await post(`/v1/tenants/${tenantId}/freeze`, { userId: 'ada', reason: 'suspected leak' });

@@ -1,4 +1,5 @@
 import { axisDollars, difference, showLeft, showUsd, sum } from '../../../dashboard/money';
+import { belowEachOther } from '../../../dashboard/tree';
 import { placeOf, runAddress, tenantAddress } from '../../../dashboard/places';
 
 describe('amounts as the dashboard shows them', () => {
@@ -47,6 +48,18 @@ describe('amounts as the dashboard shows them', () => {
     expect(sum()).toBe('0');
     expect(difference('0.000000000003', '0.000000000001')).toBe('0.000000000002');
   });
+});
+
+test('parts of a tree stand right below what they belong to, and one without a parent there at the top', () => {
+  const part = (runId: string, parentRunId: string | null = null) => ({ runId, parentRunId });
+  const parts = [part('a'), part('b', 'a'), part('c', 'a'), part('d', 'b'), part('e', 'gone')];
+  expect(belowEachOther(parts).map(({ runId, depth }) => [runId, depth])).toEqual([
+    ['a', 0],
+    ['b', 1],
+    ['d', 2],
+    ['c', 1],
+    ['e', 0],
+  ]);
 });
 
 describe('places of the dashboard', () => {
