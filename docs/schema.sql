@@ -765,6 +765,8 @@ GRANT EXECUTE ON FUNCTION add_leases(text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION add_model_prices(jsonb,uuid,text) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION add_run_limits(text,jsonb) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION add_sandbox_price(jsonb,uuid,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION add_turn(uuid,uuid,text) TO spendlock_app;
@@ -1007,6 +1009,31 @@ BEGIN
   INSERT INTO audit_entries (api_key_id, author, action, details)
   VALUES (p_api_key_id, p_author, 'add_prices', (
     SELECT jsonb_build_object('priceVersions', jsonb_agg(p ->> 'price_version')) FROM jsonb_array_elements(p_prices) AS p));
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.add_run_limits(p_tenant_id text, p_asked jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  -- Each round adds what belongs to what the one before added.
+  WHILE jsonb_array_length(p_asked) > 0 LOOP
+    INSERT INTO run_limits (tenant_id, run_id, ancestor_ids, limit_usd)
+    SELECT p_tenant_id, a.id, CASE WHEN a."parentId" IS NULL THEN '{}' ELSE p.run_id || p.ancestor_ids END, a."limitUsd"
+    FROM ROWS FROM (jsonb_to_recordset(p_asked) AS (id uuid, "limitUsd" numeric, "parentId" uuid))
+      WITH ORDINALITY AS a (id, "limitUsd", "parentId", place)
+    LEFT JOIN run_limits p ON p.tenant_id = p_tenant_id AND p.run_id = a."parentId"
+    WHERE num_nonnulls(a."limitUsd", a."parentId") > 0
+      AND NOT EXISTS (SELECT FROM run_limits l WHERE l.tenant_id = p_tenant_id AND l.run_id = a.id)
+      AND (a."parentId" IS NULL OR (cardinality(p.ancestor_ids) < 7 AND NOT EXISTS (
+        SELECT FROM runs r WHERE r.run_id = a."parentId" AND r.ended_at IS NOT NULL)))
+    ORDER BY a.id, a.place
+    ON CONFLICT DO NOTHING;
+    EXIT WHEN NOT FOUND;
+  END LOOP;
 END
 $function$
 ;
@@ -1354,7 +1381,7 @@ AS $function$
       expires_at = CASE WHEN claimed_at IS NULL
         THEN greatest(expires_at, clock_timestamp() + (expires_at - decided_at)) ELSE expires_at END
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted'
-    AND expires_at > clock_timestamp() AND (claim_token IS NULL OR claim_token = p_claim_token)
+    AND outcome IS NULL AND expires_at > clock_timestamp() AND (claim_token IS NULL OR claim_token = p_claim_token)
   RETURNING CASE WHEN unreserved THEN coalesce(allowed_usd, requested_usd) ELSE granted_usd END
 $function$
 ;
@@ -1525,7 +1552,8 @@ CREATE OR REPLACE FUNCTION copilot_internal.extend_reservation(p_tenant_id text,
 AS $function$
   UPDATE reservations
   SET expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => p_ttl_seconds::double precision))
-  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted' AND expires_at > clock_timestamp()
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted' AND outcome IS NULL
+    AND expires_at > clock_timestamp()
   RETURNING expires_at
 $function$
 ;
@@ -1819,6 +1847,7 @@ DECLARE
   v_operation_ids uuid[];
   v_user_ids text[];
   v_run_ids uuid[];
+  v_tree_ids uuid[];
   v_asked_limits jsonb := nullif(current_setting('spendlock.run_limits', true), '');
   v_run_limits json;
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
@@ -1836,6 +1865,13 @@ BEGIN
     RETURN json_build_object('mandate', 'closed');
   END IF;
   -- Whom it concerns is looked up before the other locks, since quotas are locked before reservations. A user never changes, nor a run.
+  -- What is due of the runs whose limits are asked for is settled too, since what they are refused they are refused for good.
+  IF v_asked_limits IS NOT NULL AND p_due_max > 0 THEN
+    v_tree_ids := ARRAY(
+      SELECT DISTINCT unnest(l.run_id || l.ancestor_ids) FROM run_limits l
+      WHERE l.tenant_id = p_tenant_id AND l.run_id = ANY (ARRAY(
+        SELECT unnest(ARRAY[a.id, a."parentId"]) FROM jsonb_to_recordset(v_asked_limits) AS a (id uuid, "parentId" uuid))));
+  END IF;
   v_operation_ids := ARRAY(
     SELECT unnest(p_operation_ids)
     UNION (SELECT operation_id FROM reservations
@@ -1843,7 +1879,15 @@ BEGIN
            ORDER BY expires_at LIMIT p_due_max)
     UNION (SELECT operation_id FROM reservations
            WHERE tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
-           ORDER BY outcome_at LIMIT p_due_max));
+           ORDER BY outcome_at LIMIT p_due_max)
+    UNION (SELECT operation_id FROM reservations
+           WHERE v_tree_ids IS NOT NULL AND tenant_id = p_tenant_id AND status = 'granted' AND expires_at <= clock_timestamp()
+             AND limit_ids && v_tree_ids
+           ORDER BY expires_at LIMIT 1000)
+    UNION (SELECT operation_id FROM reservations
+           WHERE v_tree_ids IS NOT NULL AND tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
+             AND limit_ids && v_tree_ids
+           ORDER BY outcome_at LIMIT 1000));
   WITH known AS MATERIALIZED (
     SELECT user_id, limit_ids FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
   )
@@ -1948,20 +1992,7 @@ DECLARE
   v_ids uuid[];
   v_limits json;
 BEGIN
-  -- Each round adds what belongs to what the one before added.
-  WHILE cardinality(v_asked) > 0 LOOP
-    INSERT INTO run_limits (tenant_id, run_id, ancestor_ids, limit_usd)
-    SELECT p_tenant_id, a.id, CASE WHEN a."parentId" IS NULL THEN '{}' ELSE p.run_id || p.ancestor_ids END, a."limitUsd"
-    FROM jsonb_to_recordset(p_asked) AS a (id uuid, "limitUsd" numeric, "parentId" uuid)
-    LEFT JOIN run_limits p ON p.tenant_id = p_tenant_id AND p.run_id = a."parentId"
-    WHERE num_nonnulls(a."limitUsd", a."parentId") > 0
-      AND NOT EXISTS (SELECT FROM run_limits l WHERE l.tenant_id = p_tenant_id AND l.run_id = a.id)
-      AND (a."parentId" IS NULL OR (cardinality(p.ancestor_ids) < 7 AND NOT EXISTS (
-        SELECT FROM runs r WHERE r.run_id = a."parentId" AND r.ended_at IS NOT NULL)))
-    ORDER BY a.id
-    ON CONFLICT DO NOTHING;
-    EXIT WHEN NOT FOUND;
-  END LOOP;
+  PERFORM add_run_limits(p_tenant_id, p_asked);
   v_ids := ARRAY(
     SELECT unnest(p_run_ids)
     UNION SELECT unnest(l.run_id || l.ancestor_ids) FROM run_limits l WHERE l.tenant_id = p_tenant_id AND l.run_id = ANY (v_asked));
@@ -2250,7 +2281,7 @@ BEGIN
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
       c."traceContext",
       -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
-      CASE c.status WHEN 'granted' THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
+      CASE WHEN c."grantedUsd" IS NOT NULL THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
         AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END,
       c.asker
     FROM asked c
@@ -2289,7 +2320,7 @@ BEGIN
     SELECT operation_id, limit_ids, -granted_usd AS reserved_usd, 0 AS spent_usd, false AS is_grant
     FROM changed WHERE was = 'granted' AND status <> 'granted' AND limit_ids IS NOT NULL
     UNION ALL
-    SELECT operation_id, limit_ids, granted_usd, 0, true FROM added WHERE limit_ids IS NOT NULL
+    SELECT operation_id, limit_ids, granted_usd, 0, true FROM added WHERE status = 'granted' AND limit_ids IS NOT NULL
     UNION ALL
     SELECT c.operation_id, c.limit_ids, 0, l."amountUsd", false
     FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.limit_ids IS NOT NULL

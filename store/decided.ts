@@ -8,7 +8,7 @@ import { spelled } from '../core/inputs/read-command';
 import { formatUsd, parseAmountUsd, parseUsd, type Usd } from '../core/money';
 import { freezeOf, type FrozenPayer } from './freezes';
 import { asTenant, type Pool, type PoolClient } from './pool';
-import { runLimitsOf } from './run-limits';
+import { bringRunLimit } from './run-limits';
 import { isOwn, selectQuotas, type StoredQuota } from './quotas';
 import { reservationFrom, type ReservationJson } from './reservation-rows';
 
@@ -22,7 +22,7 @@ export async function readReservations(
 ): Promise<Reservation[]> {
   const asked = commands.map(spelled);
   const operationIds = [...new Set(asked.map(({ operationId }) => operationId))];
-  const mayHaveGone = asked.some(({ asker }) => asker !== undefined);
+  const mayHaveGone = new Set(asked.flatMap(({ operationId, asker }) => (asker === undefined ? [] : [operationId])));
   return asTenant(pool, tenantId, async (client, commitWith) => {
     const read = async (): Promise<Reservation[]> => {
       const { rows } = await client.query<{ reservation: ReservationJson; isOver: boolean }>(
@@ -35,7 +35,7 @@ export async function readReservations(
       // The next decision ends what has run out.
       return rows.map(({ reservation, isOver }) => ({
         ...reservationFrom(reservation),
-        ...(isOver && mayHaveGone ? { status: 'expired' as const } : {}),
+        ...(isOver && mayHaveGone.has(reservation.operationId) ? { status: 'expired' as const } : {}),
       }));
     };
     const found = await read();
@@ -77,7 +77,7 @@ export async function allowUnreserved(pool: Pool, { tenantId, command, enforced 
     const [quotas, freeze, runLimits] = await Promise.all([
       quotasThatBind(client, { tenantId, userId }),
       freezeOf(client, { tenantId, userId }),
-      runLimitsOf(client, tenantId, command),
+      bringRunLimit(client, tenantId, command),
     ]);
     const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced, freeze, runLimits }, command);
     if ('answer' in best) return best.answer;

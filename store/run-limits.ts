@@ -2,7 +2,7 @@
 import type { RejectionCode, ReserveCommand, RunLimitRef } from '../core/budget/commands';
 import { limitsAsked, limitsNamed, type RunLimit } from '../core/budget/run-limits';
 import { spelled } from '../core/inputs/read-command';
-import { parseAmountUsd, parseUsd } from '../core/money';
+import { parseUsd } from '../core/money';
 import { asTenant, sqlState, type Pool, type PoolClient } from './pool';
 
 /** A run's limit as SQL answers it. */
@@ -21,8 +21,9 @@ export const runLimitFrom = ({ limitUsd, spentUsd, reservedUsd, ...names }: RunL
   reservedUsd: parseUsd(reservedUsd),
 });
 
-/** What a database of the version before says: it has no such function. */
+/** What a database of the version before says: it has no such function, and no such table. */
 const undefinedFunction = '42883';
+const undefinedTable = '42P01';
 
 /** What became of a run's limit that was to be put on record: why it cannot be as asked, or whether it is there. */
 export type OpenedRunLimit = { refusal: { code: RejectionCode; message: string } } | { isOnRecord: boolean };
@@ -57,67 +58,72 @@ export async function openRunLimit(pool: Pool, tenantId: string, runLimit: RunLi
 }
 
 /**
- * The limits of a run and of what it belongs to as they stand, where nobody locks anything to decide by them. One that is not on record
- * yet is as it is brought. Undefined where none is named, or where the database is of the version before.
+ * Puts the limit that a command brings on record, as its reserve would, and answers it with those of what it belongs to as they stand.
+ * Nobody's lock is waited for to decide by them. Undefined where none is named, or where the database is of the version before.
  */
-export async function runLimitsOf(
+export async function bringRunLimit(
   client: PoolClient,
   tenantId: string,
   command: ReserveCommand,
 ): Promise<RunLimit[] | undefined> {
   const [named] = limitsAsked([spelled(command)]);
-  if (!named) return undefined;
-  const { id, limitUsd, parentId } = named;
-  if (!(await hasRunLimits(client))) return undefined;
-  const { rows } = await client.query<RunLimitJson>(
-    `SELECT l.run_id AS "runId", l.ancestor_ids AS "ancestorIds", l.limit_usd::text AS "limitUsd", l.spent_usd::text AS "spentUsd",
-            l.reserved_usd::text AS "reservedUsd"
-     FROM copilot_internal.run_limits l
-     WHERE l.tenant_id = $1 AND l.run_id IN (
-       SELECT unnest(named.run_id || named.ancestor_ids) FROM copilot_internal.run_limits named
-       WHERE named.tenant_id = $1 AND named.run_id = ANY ($2::uuid[]))`,
-    [tenantId, parentId === undefined ? [id] : [id, parentId]],
-  );
-  const limits = rows.map(runLimitFrom);
-  const parent = limits.find(({ runId }) => runId === parentId);
-  if (limits.some(({ runId }) => runId === id) || (parentId !== undefined && !parent)) return limits;
-  const ancestorIds = parent ? [parent.runId, ...parent.ancestorIds] : [];
-  const own = limitUsd === undefined ? {} : { limitUsd: parseAmountUsd(limitUsd) };
-  return [...limits, { runId: id, ancestorIds, ...own, spentUsd: 0n, reservedUsd: 0n }];
+  if (!named || !(await hasRunLimits(client))) return undefined;
+  const [, { rows }] = await Promise.all([
+    client.query('SELECT copilot_internal.add_run_limits($1, $2)', [tenantId, JSON.stringify([named])]),
+    client.query<RunLimitJson>(
+      `SELECT l.run_id AS "runId", l.ancestor_ids AS "ancestorIds", l.limit_usd::text AS "limitUsd", l.spent_usd::text AS "spentUsd",
+              l.reserved_usd::text AS "reservedUsd"
+       FROM copilot_internal.run_limits l
+       WHERE l.tenant_id = $1 AND l.run_id IN (
+         SELECT unnest(named.run_id || named.ancestor_ids) FROM copilot_internal.run_limits named
+         WHERE named.tenant_id = $1 AND named.run_id = $2)`,
+      [tenantId, named.id],
+    ),
+  ]);
+  return rows.map(runLimitFrom);
 }
 
 /** Whether a database is of this version, or of the one before, in which runs have no limits. */
 const hasRunLimits = async (client: PoolClient): Promise<boolean> => {
   const { rows } = await client.query<{ name: string | null }>(
-    `SELECT to_regclass('copilot_internal.run_limits')::text AS name`,
+    `SELECT to_regprocedure('copilot_internal.add_run_limits(text, jsonb)')::text AS name`,
   );
   return rows[0]?.name != null;
 };
 
 /**
- * Under which id the limit of a run stands that a caller names: its own, or that of the turn that a conversation is in. Undefined where
- * the tenant has no such run, and no workflow that spends under that id.
+ * The limit of the run that a caller names, or of the turn that its conversation is in, with what it may cost, so that it binds before the
+ * run has spent anything. Undefined where the tenant has no such run, and no workflow that spends under that id.
  */
 export async function limitOfRun(
   pool: Pool,
   { tenantId, runId }: { tenantId: string; runId: string },
-): Promise<string | undefined> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ id: string }>(
-      `SELECT coalesce(t.turn_id, r.run_id)::text AS id
-       FROM copilot_internal.runs r
-       LEFT JOIN copilot_internal.turns t ON t.run_id = r.run_id AND t.status = 'running'
-       WHERE r.tenant_id = $1 AND r.run_id = $2`,
-      [tenantId, runId],
-    );
-    if (rows[0] || !(await hasRunLimits(client))) return rows[0]?.id;
-    const { rowCount } = await client.query(
-      'SELECT 1 FROM copilot_internal.run_limits WHERE tenant_id = $1 AND run_id = $2',
-      [tenantId, runId],
-    );
-    return rowCount ? runId : undefined;
-  });
+): Promise<RunLimitRef | undefined> {
+  // A conversation limits its turns; between two of them nothing is limited.
+  const ofRun = `
+    SELECT coalesce(t.turn_id, r.run_id)::text AS id,
+           CASE WHEN t.turn_id IS NOT NULL OR r.type = 'task' THEN r.options #>> '{limits,maxCostUsd}' END AS "limitUsd"
+    FROM copilot_internal.runs r
+    LEFT JOIN copilot_internal.turns t ON t.run_id = r.run_id AND t.status = 'running'
+    WHERE r.tenant_id = $1 AND r.run_id = $2`;
+  const ofWorkflow = `
+    SELECT run_id::text, NULL FROM copilot_internal.run_limits
+    WHERE tenant_id = $1 AND run_id = $2 AND NOT EXISTS (SELECT FROM copilot_internal.runs WHERE tenant_id = $1 AND run_id = $2)`;
+  const rowsOf = (question: string) =>
+    asTenant(pool, tenantId, async (client) => {
+      const { rows } = await client.query<{ id: string; limitUsd: string | null }>(question, [tenantId, runId]);
+      return rows;
+    });
+  const [found] = await beforeRunLimits(rowsOf(`${ofRun} UNION ALL ${ofWorkflow}`), () => rowsOf(ofRun));
+  return found && { id: found.id, ...(found.limitUsd === null ? {} : { limitUsd: found.limitUsd }) };
 }
+
+/** What to do instead where the database is of the version before, in which runs have no limits. */
+const beforeRunLimits = <T>(asked: Promise<T>, instead: () => T | Promise<T>): Promise<T> =>
+  asked.catch((error: unknown) => {
+    if (sqlState(error) === undefinedTable) return instead();
+    throw error;
+  });
 
 /** A part of a tree of runs: what it may cost, and what it and all that belongs to it spent and hold. Decimal strings. */
 export interface RunPart {
@@ -136,19 +142,25 @@ export async function readRunTree(
   pool: Pool,
   { tenantId, runId }: { tenantId: string; runId: string },
 ): Promise<RunPart[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    if (!(await hasRunLimits(client))) return [];
+  const asked = asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<RunPart>(
-      `WITH own AS (
+      `WITH own AS MATERIALIZED (
          SELECT run_id, ancestor_ids FROM copilot_internal.run_limits
-         WHERE tenant_id = $1 AND (run_id = $2 OR run_id IN (SELECT turn_id FROM copilot_internal.turns WHERE run_id = $2)))
+         WHERE tenant_id = $1 AND run_id = ANY (ARRAY(
+           SELECT $2::uuid UNION ALL SELECT turn_id FROM copilot_internal.turns WHERE run_id = $2))),
+       parts AS (
+         SELECT run_id FROM own
+         UNION SELECT unnest(ancestor_ids) FROM own
+         UNION SELECT below.run_id FROM own
+         JOIN copilot_internal.run_limits below ON below.tenant_id = $1 AND below.ancestor_ids @> ARRAY[own.run_id])
        SELECT run_id::text AS "runId", ancestor_ids[1]::text AS "parentRunId", trim_scale(limit_usd)::text AS "limitUsd",
               trim_scale(spent_usd)::text AS "spentUsd", trim_scale(reserved_usd)::text AS "reservedUsd"
        FROM copilot_internal.run_limits
-       WHERE tenant_id = $1 AND (run_id IN (SELECT unnest(run_id || ancestor_ids) FROM own) OR ancestor_ids @> ARRAY[$2::uuid])
+       WHERE tenant_id = $1 AND run_id = ANY (ARRAY(SELECT run_id FROM parts))
        ORDER BY cardinality(ancestor_ids), created_at, run_id LIMIT ${partsMax}`,
       [tenantId, runId],
     );
     return rows;
   });
+  return beforeRunLimits(asked, () => []);
 }

@@ -1,5 +1,5 @@
 /** Reservations of callers outside Temporal: the same authority, the same decisions, by HTTP. */
-import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import type { ReserveAnswer, ReserveCommand, RunLimitRef } from '../../core/budget/commands';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { recordMade } from '../../store/decided';
 import { noteConfirmedCost } from '../../store/operator-changes';
@@ -11,6 +11,7 @@ import {
   findOperation,
   readReservation,
   type OperationKey,
+  type OperationState,
   type ReservationView,
 } from '../../store/reservations';
 import type { ApiDependencies } from '../http/context';
@@ -43,11 +44,11 @@ export async function reserve(
   },
 ): Promise<GrantView> {
   const { runId } = body;
-  const limitId = runId === undefined ? undefined : await limitOfRun(pool, { tenantId, runId });
-  if (runId !== undefined && limitId === undefined)
+  const runLimit = runId === undefined ? undefined : await limitOfRun(pool, { tenantId, runId });
+  if (runId !== undefined && runLimit === undefined)
     throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. Nothing was reserved.`);
   const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
-  const answer = await authority.reserve(tenantId, commandOf(body, limitId), {
+  const answer = await authority.reserve(tenantId, commandOf(body, runLimit), {
     timeoutMs: answerTimeoutMs,
     allow: onUnavailable === 'allow',
     gone,
@@ -63,10 +64,9 @@ export async function reserve(
   return grantOf(answer, body.resource);
 }
 
-function commandOf({ runId, ...body }: ReserveBody, limitId?: string): ReserveCommand {
+function commandOf({ runId, ...body }: ReserveBody, runLimit?: RunLimitRef): ReserveCommand {
   const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, userId, minimumUsd, model, onExpiry } =
     body;
-  const runLimit = limitId === undefined ? undefined : { id: limitId };
   const optional = omitUndefined({ userId, minimumUsd, model, onExpiry, runId, runLimit });
   return { type: 'reserve', operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, ...optional };
 }
@@ -91,14 +91,19 @@ export async function claim({ pool }: ApiDependencies, key: OperationKey & { cla
   if ((await claimReservation(pool, key)) !== undefined) return;
   const found = await findOperation(pool, key);
   if (!found) throw noSuchReservation(key);
-  if (found.status === 'granted' && found.claimed)
+  const status = toldStatusOf(found);
+  if (status === 'granted' && found.claimed)
     throw new ApiError('claim_refused', 'The reservation is claimed already. No call may be made.', {
       action:
         'Make no call: it is for whoever claimed it, which may have been yourself before a restart. For another call reserve under a new operation id.',
     });
-  const how = found.status === 'granted' ? 'has run out' : `is ${found.status}`;
-  throw new ApiError('claim_refused', `The reservation ${how}. No call may be made.`, nextOf(found.status));
+  const how = status === 'granted' ? 'has run out' : `is ${status}`;
+  throw new ApiError('claim_refused', `The reservation ${how}. No call may be made.`, nextOf(status));
 }
+
+/** How it stands for its caller: what was told of it holds before a decision has folded it. */
+const toldStatusOf = ({ status, outcome }: OperationState): string =>
+  status !== 'granted' || outcome === null ? status : outcome === 'billed' ? 'committed' : 'released';
 
 /**
  * Records what a call cost. Answers once Postgres holds it; the balances follow within moments. A call that was made without
@@ -197,10 +202,11 @@ export async function extend(
   if (expiresAt) return { operationId: key.operationId, expiresAt: expiresAt.toISOString() };
   const found = await findOperation(pool, key);
   if (!found) throw noSuchReservation(key);
+  const status = toldStatusOf(found);
   throw new ApiError(
     'claim_refused',
-    `The reservation ${found.status === 'granted' ? 'has run out' : `is ${found.status}`}; it was not extended.`,
-    nextOf(found.status),
+    `The reservation ${status === 'granted' ? 'has run out' : `is ${status}`}; it was not extended.`,
+    nextOf(status),
   );
 }
 

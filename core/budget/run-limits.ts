@@ -34,7 +34,7 @@ export function tightestOfRun(limits: readonly RunLimit[]): { limit: RunLimit; l
 
 /**
  * The limits that cover what a command asks for, its own run's first. A run that is named alone may have none; one that the command
- * brings and that is not as it says, or could not be added, is refused.
+ * brings and that is not as it says, or that was not added, is refused.
  */
 export function limitsNamed(known: ReadonlyMap<string, RunLimit>, named: RunLimitRef): RunLimit[] | Refusal {
   const { id, parentId } = named;
@@ -45,7 +45,10 @@ export function limitsNamed(known: ReadonlyMap<string, RunLimit>, named: RunLimi
     message: `${message} Nothing was reserved.`,
   });
   if (!limit) {
-    if (parentId === undefined) return [];
+    if (parentId === undefined) {
+      if (named.limitUsd === undefined) return [];
+      return refused('run_limit_conflict', `The limit of the run ${id} could not be put on record.`);
+    }
     return refused(
       'run_parent_refused',
       `The run ${id} cannot belong to ${parentId}: that is no run of the tenant that goes on and has a limit, or it is ${runLevelsMax} deep already.`,
@@ -55,12 +58,16 @@ export function limitsNamed(known: ReadonlyMap<string, RunLimit>, named: RunLimi
   if (limitUsd !== undefined && limitUsd !== limit.limitUsd)
     return refused(
       'run_limit_conflict',
-      `The run ${id} has ${limit.limitUsd === undefined ? 'no limit of its own' : `a limit of $${formatUsd(limit.limitUsd)}`}, not one of $${named.limitUsd}. It stands.`,
+      `The run ${id} has ${limit.limitUsd === undefined ? 'no limit of its own' : `a limit of $${formatUsd(limit.limitUsd)}`}, not one of $${named.limitUsd}. It stands: ask with that one or with none, or start under another run id, which counts anew.`,
     );
   if (parentId !== undefined && parentId !== limit.ancestorIds[0])
     return refused(
       'run_limit_conflict',
-      `The run ${id} belongs to ${limit.ancestorIds[0] ?? 'no other'}, not to ${parentId}. That stands.`,
+      `The run ${id} belongs to ${limit.ancestorIds[0] ?? 'no other'}, not to ${parentId}. That stands: ${
+        parentId === id
+          ? 'a child spends as its parent (by its runId) or as a run of its own (by parentRunId), not as both.'
+          : 'ask with that one or with none, or start under another run id.'
+      }`,
     );
   return [limit, ...limit.ancestorIds.flatMap((ancestor) => known.get(ancestor) ?? [])];
 }
@@ -74,15 +81,15 @@ const amountOf = (text: string): Usd | undefined => {
   }
 };
 
-/** The limits that commands bring or name, once each, as the first of a batch has it. What is no amount is left to the decision. */
+/**
+ * The limits that commands bring or name, each once. Of several that come for one run the first that can be is added, so all of them are
+ * asked for. What is no amount is left to the decision.
+ */
 export function limitsAsked(commands: readonly ReserveCommand[]): RunLimitRef[] {
   const asked = new Map<string, RunLimitRef>();
   for (const { runLimit } of commands) {
     if (!runLimit || (runLimit.limitUsd !== undefined && amountOf(runLimit.limitUsd) === undefined)) continue;
-    const brings = runLimit.limitUsd !== undefined || runLimit.parentId !== undefined;
-    const before = asked.get(runLimit.id);
-    if (!before || (brings && before.limitUsd === undefined && before.parentId === undefined))
-      asked.set(runLimit.id, runLimit);
+    asked.set([runLimit.id, runLimit.limitUsd, runLimit.parentId].join(' '), runLimit);
   }
   return [...asked.values()];
 }

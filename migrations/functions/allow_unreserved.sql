@@ -1,6 +1,6 @@
 -- Lets an operation go on without a grant: a row that holds nothing, whose cost is recorded in full, and which may spend what it is
 -- allowed. With a refusal it is recorded as refused, and does not go on. What the authority has decided meanwhile stands. It counts for
--- the limit of its run where that is on record.
+-- the limit of its run, which is on record where one was brought: add_run_limits comes before it.
 CREATE OR REPLACE FUNCTION copilot_internal.allow_unreserved(p_tenant_id text, p_command jsonb) RETURNS void
   LANGUAGE sql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp

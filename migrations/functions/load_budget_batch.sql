@@ -16,6 +16,7 @@ DECLARE
   v_operation_ids uuid[];
   v_user_ids text[];
   v_run_ids uuid[];
+  v_tree_ids uuid[];
   v_asked_limits jsonb := nullif(current_setting('spendlock.run_limits', true), '');
   v_run_limits json;
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
@@ -33,6 +34,13 @@ BEGIN
     RETURN json_build_object('mandate', 'closed');
   END IF;
   -- Whom it concerns is looked up before the other locks, since quotas are locked before reservations. A user never changes, nor a run.
+  -- What is due of the runs whose limits are asked for is settled too, since what they are refused they are refused for good.
+  IF v_asked_limits IS NOT NULL AND p_due_max > 0 THEN
+    v_tree_ids := ARRAY(
+      SELECT DISTINCT unnest(l.run_id || l.ancestor_ids) FROM run_limits l
+      WHERE l.tenant_id = p_tenant_id AND l.run_id = ANY (ARRAY(
+        SELECT unnest(ARRAY[a.id, a."parentId"]) FROM jsonb_to_recordset(v_asked_limits) AS a (id uuid, "parentId" uuid))));
+  END IF;
   v_operation_ids := ARRAY(
     SELECT unnest(p_operation_ids)
     UNION (SELECT operation_id FROM reservations
@@ -40,7 +48,15 @@ BEGIN
            ORDER BY expires_at LIMIT p_due_max)
     UNION (SELECT operation_id FROM reservations
            WHERE tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
-           ORDER BY outcome_at LIMIT p_due_max));
+           ORDER BY outcome_at LIMIT p_due_max)
+    UNION (SELECT operation_id FROM reservations
+           WHERE v_tree_ids IS NOT NULL AND tenant_id = p_tenant_id AND status = 'granted' AND expires_at <= clock_timestamp()
+             AND limit_ids && v_tree_ids
+           ORDER BY expires_at LIMIT 1000)
+    UNION (SELECT operation_id FROM reservations
+           WHERE v_tree_ids IS NOT NULL AND tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
+             AND limit_ids && v_tree_ids
+           ORDER BY outcome_at LIMIT 1000));
   WITH known AS MATERIALIZED (
     SELECT user_id, limit_ids FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
   )

@@ -92,7 +92,7 @@ BEGIN
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
       c."traceContext",
       -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
-      CASE c.status WHEN 'granted' THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
+      CASE WHEN c."grantedUsd" IS NOT NULL THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
         AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END,
       c.asker
     FROM asked c
@@ -131,7 +131,7 @@ BEGIN
     SELECT operation_id, limit_ids, -granted_usd AS reserved_usd, 0 AS spent_usd, false AS is_grant
     FROM changed WHERE was = 'granted' AND status <> 'granted' AND limit_ids IS NOT NULL
     UNION ALL
-    SELECT operation_id, limit_ids, granted_usd, 0, true FROM added WHERE limit_ids IS NOT NULL
+    SELECT operation_id, limit_ids, granted_usd, 0, true FROM added WHERE status = 'granted' AND limit_ids IS NOT NULL
     UNION ALL
     SELECT c.operation_id, c.limit_ids, 0, l."amountUsd", false
     FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.limit_ids IS NOT NULL

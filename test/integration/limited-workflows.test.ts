@@ -143,6 +143,33 @@ describe('limits of workflows', () => {
     ]);
   });
 
+  test('bind callers that name a run, or a conversation in its turn, before that has asked for anything', async () => {
+    const tenantId = await stack.tenant('100');
+    const [run, conversation, turn] = [randomUUID(), randomUUID(), randomUUID()];
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.runs (run_id, tenant_id, workflow_id, model, task, type, options)
+       SELECT id, $1, 'w', 'm', task, type, '{"limits": {"maxCostUsd": "0.50"}}'
+       FROM (VALUES ($2::uuid, 't', 'task'), ($3, '', 'conversation')) AS made (id, task, type)`,
+      [tenantId, run, conversation],
+    );
+    const reserve = async (amountUsd: string, runId: string) => {
+      const body = { tenantId, operationId: randomUUID(), resource: 'llm', amountUsd, runId };
+      return (await api.call('POST', '/v1/reservations', { body })).status;
+    };
+    expect([await reserve('0.3', run), await reserve('0.3', run)]).toEqual([201, 409]);
+    // Between two turns nothing is limited.
+    expect([await reserve('0.3', conversation), await reserve('0.3', conversation)]).toEqual([201, 201]);
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.turns (turn_id, run_id, tenant_id, number, message, status)
+       VALUES ($1, $2, $3, 1, 'm', 'running')`,
+      [turn, conversation, tenantId],
+    );
+    expect([await reserve('0.4', conversation), await reserve('0.3', conversation)]).toEqual([201, 409]);
+    expect((await limits(tenantId)).map(({ id }) => id).sort()).toEqual([run, turn].sort());
+    const shown = await api.call('GET', `/v1/runs/${run}?tenantId=${tenantId}`);
+    expect((shown.body as RunView).tree).toHaveLength(1);
+  });
+
   test('of a run are on record from its start, and what it bought before its reset counts once and is used (XD6)', async () => {
     const tenantId = await stack.tenant('100');
     stack.anthropic.knobs.replies = [{ text: '', code: `console.log('one')` }, { text: 'The answer.' }];

@@ -5,6 +5,7 @@ import { decideAndRecord } from '../../store/budget-batch';
 import { lookAtBooks } from '../../store/books';
 import { allowUnreserved } from '../../store/decided';
 import { recordOutcomes } from '../../store/outcomes';
+import { parseUsd } from '../../core/money';
 import { asTenant, inTransaction, sqlState } from '../../store/pool';
 import { claimReservation } from '../../store/reservations';
 import { forgetLeftovers } from '../../store/retention';
@@ -26,8 +27,14 @@ describe('limits of runs', () => {
     runLimit,
     ...more,
   });
-  const decide = async (tenantId: string, ...commands: BudgetCommand[]): Promise<string[]> => {
-    const options = { tenantId, commands, enforced: { llm: true, e2b: true }, timeoutMs: 3_000 };
+  const decide = (tenantId: string, ...commands: BudgetCommand[]): Promise<string[]> =>
+    decideDue(tenantId, {}, commands);
+  const decideDue = async (
+    tenantId: string,
+    due: { dueMax?: number },
+    commands: BudgetCommand[],
+  ): Promise<string[]> => {
+    const options = { tenantId, commands, enforced: { llm: true, e2b: true }, timeoutMs: 3_000, ...due };
     const { answers = [] } = (await decideAndRecord(stack.pool, options))?.decision ?? {};
     return answers.map((answer) => (answer && 'code' in answer ? answer.code : (answer?.decision ?? 'undecided')));
   };
@@ -91,6 +98,76 @@ describe('limits of runs', () => {
       'run_limit_exceeded',
       'granted',
     ]);
+    expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
+  });
+
+  test('what goes on without an answer brings the limit, as its reserve would, and is refused what that would be', async () => {
+    const tenantId = await stack.tenant('100');
+    const [run, child] = [randomUUID(), randomUUID()];
+    const allow = async (amountUsd: string, runLimit: RunLimitRef): Promise<string> => {
+      const command = ask(amountUsd, runLimit);
+      const answer = await allowUnreserved(stack.pool, { tenantId, command, enforced: { llm: true, e2b: true } });
+      if (answer.decision !== 'granted') return 'code' in answer ? answer.code : answer.decision;
+      const { operationId } = command;
+      await recordOutcomes(stack.pool, tenantId, [{ operationId, costUsd: parseUsd(amountUsd) }]);
+      return answer.decision;
+    };
+    expect(await allow('0.4', { id: run, limitUsd: '1' })).toBe('granted');
+    expect(await allow('0.3', { id: child, parentId: run, limitUsd: '0.5' })).toBe('granted');
+    expect(await allow('0.1', { id: child, limitUsd: '0.6' })).toBe('run_limit_conflict');
+    expect(await allow('0.1', { id: randomUUID(), parentId: randomUUID() })).toBe('run_parent_refused');
+    expect(await decide(tenantId, ask('0.31', { id: run }))).toEqual(['run_limit_exceeded']);
+    expect(await limits(tenantId, run)).toEqual({ spent: '0.7', reserved: '0' });
+    expect(await limits(tenantId, child)).toEqual({ spent: '0.3', reserved: '0' });
+    expect(await allow('0.31', { id: run })).toBe('run_limit_exceeded');
+    expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
+  });
+
+  test('what waits to be settled of a tree is settled before it is refused, however much waits before it', async () => {
+    const tenantId = await stack.tenant('100');
+    const [run, child] = [randomUUID(), randomUUID()];
+    await decide(tenantId, ask('0', { id: run, limitUsd: '1' }));
+    const before = Array.from({ length: 4 }, () => ask('0.1', { id: randomUUID() }));
+    const billed = ask('0.5', { id: child, parentId: run });
+    const [overdueBefore, overdue] = [{ id: randomUUID() }, { id: run }].map((of) =>
+      ask('0.4', of, { ttlSeconds: 0.05 }),
+    );
+    await decide(tenantId, ...before, billed, overdueBefore as ReserveCommand, overdue as ReserveCommand);
+    for (const { operationId } of [...before, billed])
+      await recordOutcomes(stack.pool, tenantId, [{ operationId, costUsd: 10_000_000_000n }]);
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(await decideDue(tenantId, { dueMax: 1 }, [ask('0.99', { id: child })])).toEqual(['granted']);
+    expect(await limits(tenantId, run)).toEqual({ spent: '0.01', reserved: '0.99' });
+    const left = await stack.admin.query(
+      `SELECT FROM copilot_internal.reservations WHERE tenant_id = $1 AND outcome IS NOT NULL AND NOT outcome_folded`,
+      [tenantId],
+    );
+    expect(left.rowCount).toBe(3);
+  });
+
+  test('of several that come for a run at once the first that can be stands, and who brings another is refused', async () => {
+    const tenantId = await stack.tenant('100');
+    const id = randomUUID();
+    const come = [{ parentId: randomUUID() }, { limitUsd: '0.5' }, { limitUsd: '5' }, {}];
+    expect(await decide(tenantId, ...come.map((brings) => ask('0.3', { id, ...brings })))).toEqual([
+      'run_limit_conflict',
+      'granted',
+      'run_limit_conflict',
+      'run_limit_exceeded',
+    ]);
+    expect(await limits(tenantId, id)).toEqual({ spent: '0', reserved: '0.3' });
+  });
+
+  test('what was granted and given back in one batch is on record with its run', async () => {
+    const tenantId = await stack.tenant('100');
+    const both = ask('0.3', { id: randomUUID(), limitUsd: '1' });
+    await decide(tenantId, both, { type: 'release', operationId: both.operationId });
+    const { rows } = await stack.admin.query(
+      `SELECT status, limit_ids::text[] AS "limitIds" FROM copilot_internal.reservations WHERE tenant_id = $1`,
+      [tenantId],
+    );
+    expect(rows).toEqual([{ status: 'released', limitIds: [both.runLimit?.id] }]);
+    expect(await limits(tenantId, both.runLimit?.id as string)).toEqual({ spent: '0', reserved: '0' });
     expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
   });
 

@@ -30,6 +30,8 @@ export class BudgetModel {
   frozenUsers: Record<string, string> = {};
   line: readonly Place[] = [];
   runLimits: RunLimit[] = [];
+  /** Whether the database has a place for them. One of the version before has none. */
+  hasRunLimits = true;
 
   constructor(
     public nowMs: number,
@@ -66,7 +68,7 @@ export class BudgetModel {
       frozen: this.frozen,
       frozenUsers: this.frozenUsers,
       line: this.line,
-      runLimits: this.runLimits,
+      ...(this.hasRunLimits ? { runLimits: this.runLimits } : {}),
     };
     const decision = decideBatch(state, commands);
     this.quotas = decision.quotas;

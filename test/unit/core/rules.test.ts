@@ -34,6 +34,7 @@ function sources(): string[] {
     'apply_quota_changes',
     'lock_quotas',
     'lock_tenant',
+    'add_run_limits',
     'lock_run_limits',
     'apply_run_limits',
   ];

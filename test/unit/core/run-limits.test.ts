@@ -1,4 +1,5 @@
 /** Limits of runs in a decision: what a run and all that belongs to it may cost, whoever asks. */
+import type { RunLimitRef } from '../../../core/budget/commands';
 import { limitsAsked } from '../../../core/budget/run-limits';
 import { readCommand } from '../../../core/inputs/read-command';
 import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
@@ -79,20 +80,35 @@ describe("a run's limit", () => {
     expect(bring('c', { id: 'child', parentId: 'child' })).toBe('run_limit_conflict');
     expect(bring('d', { id: 'other', parentId: 'nobody' })).toBe('run_parent_refused');
     expect(bring('e', { id: 'run', limitUsd: 'much' })).toBe('invalid_amount');
-    // One that nobody limited is not bound.
+    // One that nobody limited is not bound, and one whose limit was not put on record binds nobody.
     expect(bring('f', { id: 'nobody' })).toBe('0.1');
+    expect(bring('g', { id: 'nobody', limitUsd: '1' })).toBe('run_limit_conflict');
   });
 
-  test('comes once for each run, as the first brings it, and never what is no amount', () => {
-    const of = (runLimit: object) => reserve('a', '1', { runLimit: runLimit as { id: string } });
-    expect(
-      limitsAsked([
-        of({ id: 'a' }),
-        of({ id: 'a', limitUsd: '1' }),
-        of({ id: 'a', limitUsd: '2' }),
-        of({ id: 'b', limitUsd: '-' }),
-      ]),
-    ).toEqual([{ id: 'a', limitUsd: '1' }]);
+  test('and whoever brings another is told what to do', () => {
+    model.addRunLimit('run', '1');
+    const message = (id: string, runLimit: RunLimitRef): unknown => {
+      model.decide(reserve(id, '0.1', { runLimit }));
+      return model.reservations.get(id)?.refusal;
+    };
+    expect(message('a', { id: 'run', limitUsd: '0.5' })).toMatchObject({
+      message:
+        'The run run has a limit of $1, not one of $0.5. It stands: ask with that one or with none, or start under another run id, which counts anew. Nothing was reserved.',
+    });
+    expect(message('b', { id: 'run', parentId: 'run' })).toMatchObject({
+      message:
+        'The run run belongs to no other, not to run. That stands: a child spends as its parent (by its runId) or as a run of its own (by parentRunId), not as both. Nothing was reserved.',
+    });
+  });
+
+  test('comes once as each brings it, and never what is no amount', () => {
+    const of = (runLimit: RunLimitRef) => reserve('a', '1', { runLimit });
+    const [named, first, second] = [{ id: 'a' }, { id: 'a', limitUsd: '1' }, { id: 'a', limitUsd: '2' }];
+    expect(limitsAsked([named, first, second, first, { id: 'b', limitUsd: '-' }].map(of))).toEqual([
+      named,
+      first,
+      second,
+    ]);
   });
 
   test('is read in the one spelling of its ids, and is refused where it has none', () => {

@@ -60,7 +60,6 @@ class MoneyScene extends WorkflowScene {
   private readonly patiently: Reserving[];
   private readonly afterMs: number | undefined;
   private readonly hasEnded: boolean;
-  private readonly hasRunLimits: boolean;
 
   constructor({
     quotas = [{ limitUsd: '10' }],
@@ -78,7 +77,7 @@ class MoneyScene extends WorkflowScene {
     this.patiently = [...patiently];
     this.afterMs = afterMs;
     this.hasEnded = hasEnded;
-    this.hasRunLimits = hasRunLimits;
+    this.model.hasRunLimits = hasRunLimits;
   }
 
   nameOf(operationId: string): string {
@@ -163,7 +162,7 @@ class MoneyScene extends WorkflowScene {
     if (how === 'answers late') return { returns: null, afterMs: 700 };
     const { operationId, amountUsd, ...more } = asked;
     const { id, limitUsd, parentId } = asked.runLimit ?? {};
-    if (this.hasRunLimits && id !== undefined && !this.model.runLimits.some(({ runId }) => runId === id))
+    if (this.model.hasRunLimits && id !== undefined && !this.model.runLimits.some(({ runId }) => runId === id))
       this.model.addRunLimit(id, limitUsd, parentId);
     if (how === 'conflicts') this.model.decide(reserve(operationId, '9.9'));
     const [answer] = this.model.decide(reserve(operationId, amountUsd, more)).answers;
