@@ -1,6 +1,11 @@
 /** What whoever sits at a terminal can do about a refusal, where the API's own words are for those who write requests. */
+import { counted } from '../core/counted';
 import type { ErrorCode } from '../core/errors';
+import { lookAt, unanswered } from './orders';
 import { askedApi } from './target';
+
+/** What the API said beside the code. */
+type Said = Record<string, unknown>;
 
 /** The key that was sent is not taken: where it came from, and how to get another. */
 function otherKey(): string {
@@ -10,7 +15,20 @@ function otherKey(): string {
     : `The key in ${keyFrom} is not one of ${apiUrl}: stop \`npm start\` and run it again, which writes it anew.`;
 }
 
-const actions: Partial<Record<ErrorCode, () => string>> = {
+/** Somebody did not answer: what was ordered may have been done, or is done later. */
+function lookFirst({ runId, conversationId }: Said): string {
+  const doctor = '`npx spendlock doctor` says what is missing.';
+  const order = unanswered();
+  if (!order) return `Run the command again in a moment. ${doctor}`;
+  const made = runId ?? conversationId;
+  const path = typeof made === 'string' ? `${order.path.split('/').slice(0, 3).join('/')}/${made}` : order.path;
+  return `Before you order it again, see what became of it: npx spendlock ${lookAt({ ...order, path }).join(' ')}\n${doctor}`;
+}
+
+const soon = ({ retryAfter }: Said): string =>
+  `Run the command again in ${typeof retryAfter === 'number' ? counted(retryAfter, 'second') : 'a moment'}.`;
+
+const actions: Partial<Record<ErrorCode, (said: Said) => string>> = {
   invalid_json: () => 'Say it in other words: the message tells what could not be read.',
   invalid_request: () => 'Correct what the message names. --help says what the command takes.',
   unauthorized: otherKey,
@@ -27,10 +45,15 @@ const actions: Partial<Record<ErrorCode, () => string>> = {
   quota_missing: () =>
     'Set a limit that covers it (`npx spendlock budget set`); `npx spendlock budget show` has those that are there.',
   cost_unconfirmed: () =>
-    'Check the unit: US dollars, not cents or tokens. Where that much was billed, say --confirm with a key of an operator or of the administration, or correct the cost once the hold was charged (`npx spendlock budget reconcile`).',
+    'Check the unit: US dollars, not cents or tokens. Where that much was billed, say so by --confirm and --reason, with a key of an operator or of the administration.',
+  rate_limited: soon,
+  too_much_at_once: soon,
+  price_exists: () => 'Prices are never changed: give the new version a later moment (--from).',
+  run_timeout: () => 'Start it again with less to do.',
+  unavailable: lookFirst,
   run_lost: () => 'Start it again. What it had spent is on record, what it held comes back by itself.',
 };
 
 /** For a code of the catalogue of errors; undefined where the API's own words do. */
-export const actionOf = (code: string): string | undefined =>
-  Object.hasOwn(actions, code) ? actions[code as ErrorCode]?.() : undefined;
+export const actionOf = (code: string, said: Said = {}): string | undefined =>
+  Object.hasOwn(actions, code) ? actions[code as ErrorCode]?.(said) : undefined;

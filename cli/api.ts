@@ -6,7 +6,7 @@ import { apiTarget } from './target';
 /** How long an answer may take. */
 const answerMs = 120_000;
 
-/** Every resource of the API. @throws TargetError when nothing says where it is. */
+/** Every resource of the API. @throws EnvironmentError when nothing says where it is. */
 export function client(): SpendlockClient {
   const { apiUrl, apiKey } = apiTarget(process.env);
   return createSpendlockClient({ baseUrl: apiUrl, apiKey, timeoutMs: answerMs, around: watched });

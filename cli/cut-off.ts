@@ -4,15 +4,7 @@
  */
 import type { SentRequest } from '../client/http';
 import { CommandError, tell, wantsJson } from './failures';
-
-/** A request that changes something. */
-export interface Order {
-  path: string;
-  body: Record<string, unknown>;
-}
-
-/** Those that are not known to be answered, by what was sent: an order that is sent again is the same. */
-const open = new Map<string, Order>();
+import { lookAt, openOrders, unanswered, type Order } from './orders';
 
 /** Sends a request, and knows of it until it is answered. */
 export async function watched(
@@ -23,11 +15,11 @@ export async function watched(
   const path = pathname.slice(pathname.indexOf('/v1/'));
   if (method === 'GET' || path === '/v1/quota-checks') return send();
   const key = `${path} ${text}`;
-  if (open.size === 0) for (const signal of signals) process.on(signal, cutOff);
-  open.set(key, { path, body: JSON.parse(text) as Order['body'] });
+  if (openOrders.size === 0) for (const signal of signals) process.on(signal, cutOff);
+  openOrders.set(key, { path, body: JSON.parse(text) as Order['body'] });
   const response = await send();
-  if (isAnswered(response)) open.delete(key);
-  if (open.size === 0) for (const signal of signals) process.off(signal, cutOff);
+  if (isAnswered(response)) openOrders.delete(key);
+  if (openOrders.size === 0) for (const signal of signals) process.off(signal, cutOff);
   return response;
 }
 
@@ -38,7 +30,7 @@ const isAnswered = ({ status }: Response): boolean => status < 500 && status !==
 
 function cutOff(signal: NodeJS.Signals): void {
   if (process.listenerCount(signal) > 1) return;
-  const [order] = [...open.values()].slice(-1);
+  const order = unanswered();
   if (!order) return;
   const what = order.path === '/v1/runs' ? 'The run may have begun' : 'What was ordered may have been done';
   const error = new CommandError(
@@ -47,61 +39,4 @@ function cutOff(signal: NodeJS.Signals): void {
     'interrupted',
   );
   process.exit(tell(error, { json: wantsJson(process.argv) }));
-}
-
-/** The words of the command that shows what became of an order. */
-export function lookAt({ path, body }: Order): string[] {
-  const [kind = '', id, verb] = path.split('/').slice(2).map(decodeURIComponent);
-  const word = (given: unknown): string[] => (typeof given === 'string' ? [given] : []);
-  const tenant = word(kind === 'tenants' && id !== undefined ? id : body.tenantId);
-  const operation = word(body.operationId);
-  switch (kind) {
-    case 'runs':
-      return id === undefined ? ['runs', 'list', ...tenant] : ['runs', 'show', ...tenant, id];
-    case 'conversations':
-      return id === undefined ? ['conversations', 'list', ...tenant] : ['conversations', 'show', ...tenant, id];
-    case 'approvals':
-      return ['approvals', 'list', ...tenant];
-    case 'reservations':
-      return ['holds', 'show', ...tenant, ...(id === undefined ? operation : [id])];
-    case 'keys':
-      return ['keys', 'list', ...(tenant.length === 0 ? [] : ['--tenant', ...tenant])];
-    case 'platform':
-      return ['budget', 'show', '--platform'];
-    case 'prices':
-      return ['prices', 'list', '--all'];
-    case 'sandbox-prices':
-      return ['prices', 'sandboxes'];
-    default:
-      return tenantLook({ path, verb, tenant, operation });
-  }
-}
-
-/** Of what is ordered for a tenant, or makes one or takes it away. */
-function tenantLook(order: {
-  path: string;
-  verb: string | undefined;
-  tenant: string[];
-  operation: string[];
-}): string[] {
-  const { path, verb, tenant, operation } = order;
-  switch (verb) {
-    case undefined:
-    case 'delete':
-      return ['tenants', 'list'];
-    case 'adjustments':
-      return ['holds', 'show', ...tenant, ...operation];
-    case 'holds':
-      return ['holds', 'show', ...tenant, path.split('/')[5] ?? ''];
-    case 'policy':
-      return ['budget', 'policy', 'show', ...tenant];
-    case 'user-defaults':
-      return ['budget', 'user-defaults', 'show', ...tenant];
-    case 'quotas':
-    case 'freeze':
-    case 'unfreeze':
-      return ['budget', 'show', ...tenant];
-    default:
-      return ['audit', ...tenant];
-  }
 }

@@ -5,7 +5,7 @@ import { listTenants } from '../store/operator-changes';
 import { createPool } from '../store/pool';
 import { differenceColumns } from './repair';
 import { show, table, type Column } from './output';
-import { workerEnvironment } from './target';
+import { EnvironmentError, workerEnvironment } from './target';
 
 type Found = Difference & { tenantId: string | null };
 
@@ -14,7 +14,10 @@ const columns: Column<Found>[] = [{ name: 'tenant', of: ({ tenantId }) => tenant
 /** Looks at the books, says what it found, and answers whether they agree. */
 export async function lookAtAllBooks({ json }: { json: boolean }): Promise<boolean> {
   const { DATABASE_URL: url } = workerEnvironment(process.env);
-  if (!url) throw new Error('DATABASE_URL is not set. Set it to what the workers use, or run `npm start` here.');
+  if (!url)
+    throw new EnvironmentError(
+      'DATABASE_URL is not set. Set it to what the workers use, or run `npm start` here. Nothing was done.',
+    );
   const pool = createPool(url, { max: 1 });
   try {
     const differences: Found[] = (await lookAtLeases(pool)).map((one) => ({ tenantId: null, ...one }));

@@ -7,7 +7,8 @@ import { SpendlockApiError, UnreachableError } from '../client/errors';
 import { omitUndefined } from '../core/omit-undefined';
 import { actionOf } from './actions';
 import { printable } from './output';
-import { askedApi } from './target';
+import { lookAt, unanswered } from './orders';
+import { askedApi, EnvironmentError } from './target';
 
 /** What exit statuses mean, everywhere. `npm start` has the same. */
 export const exitStatuses = {
@@ -45,17 +46,27 @@ export function failureOf(error: unknown): Failure {
       code: String(code),
       message: String(message),
       ...more,
-      ...omitUndefined({ action: actionOf(String(code)) }),
+      ...omitUndefined({ action: actionOf(String(code), more) }),
     };
   }
   if (error instanceof CommandError) return { code: error.code, message: error.message };
   if (error instanceof CommanderError)
     return { code: 'wrong_use', message: error.message.replace(/^error: /, '').trim() };
-  if (error instanceof UnreachableError) return { code: 'unreachable', message: error.message };
+  if (error instanceof EnvironmentError) return { code: 'wrong_use', message: error.message };
+  if (error instanceof UnreachableError) return unreachable(error);
   if (error instanceof TypeError && error.message === cutOff)
     return { code: 'unreachable', message: `${askedApi().apiUrl} broke off in the middle of its answer.` };
   if (error instanceof Error && /^Cannot find module '[^./]/.test(error.message)) return notInstalled;
   return { code: 'failed', message: error instanceof Error ? error.message : String(error) };
+}
+
+/** Nobody answered. An order may have been carried out all the same. */
+function unreachable({ reason }: UnreachableError): Failure {
+  const order = unanswered();
+  const next = order
+    ? `Whether it was carried out is not known. Before you order it again, see: npx spendlock ${lookAt(order).join(' ')}`
+    : 'Nothing was changed: run the command again once it answers.';
+  return { code: 'unreachable', message: `${askedApi().apiUrl} did not answer (${reason}). ${next}` };
 }
 
 /** Of the package, whose other commands need nothing beside it. */

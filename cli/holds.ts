@@ -4,7 +4,7 @@ import type { HoldsView, ReservationView } from '../client';
 import { omitUndefined } from '../core/omit-undefined';
 import { client, everyPage } from './api';
 import { amount, author, callOption, callTypes, example, uuid, whole, type Json } from './options';
-import { noneOf, show, table, usd, when, type Column } from './output';
+import { noneOf, show, table, unreservedWords, usd, when, type Column } from './output';
 
 type Hold = HoldsView['holds'][number];
 
@@ -22,14 +22,16 @@ const columns: Column<Hold>[] = [
   { name: 'held', of: ({ grantedUsd }) => usd(grantedUsd), right: true },
   {
     name: 'call',
-    of: (hold) => `${progress(hold)}${hold.unreserved ? `, up to ${usd(hold.allowedUsd)} unreserved` : ''}`,
+    of: (hold) => `${progress(hold)}${unreservedWords(hold)}`,
   },
   { name: 'runs out (UTC)', of: ({ expiresAt }) => when(expiresAt) },
 ];
 
+const refusedWords = ({ refused }: ReservationView): string => `${refused?.code}: ${refused?.message}`;
 const words = (one: ReservationView): string =>
   Object.entries(one)
     .filter(([, value]) => value !== null)
+    .map(([name, value]): [string, unknown] => [name, name === 'refused' ? refusedWords(one) : value])
     .map(([name, value]) => `${name.padEnd(14)} ${typeof value === 'string' ? value : JSON.stringify(value)}`)
     .join('\n');
 
@@ -170,9 +172,9 @@ function addEnds(of: Of): void {
     .option('--usage <json>', 'what the call used, for the ledger, such as its tokens', jsonValue)
     .option(
       '--confirm',
-      'as an operator: it was billed so, although it is 100 times what was granted, or another claimed it',
+      'as an operator: it was billed so, although it is 100 times what was granted, or another claimed it; needs --reason',
     )
-    .option('--reason <words>', 'with --confirm: why, for the audit')
+    .option('--reason <words>', 'with --confirm: why, for the audit, which keeps that of the first time')
     .option(
       '--unreserved',
       'it was made without a reservation, since nobody answered; for a tenant whose policy is allow',
@@ -197,6 +199,8 @@ function addEnds(of: Of): void {
     const unreserved = unreservedOf(options);
     if (reason !== undefined && !confirm)
       throw new InvalidArgumentError('--reason is of a cost that is confirmed: say --confirm.');
+    if (confirm && reason === undefined)
+      throw new InvalidArgumentError('--confirm needs --reason: why it is confirmed stands in the audit.');
     const confirmed = confirm ? { confirm, author: author(), ...omitUndefined({ reason }) } : {};
     const outcome = { tenantId, costUsd, ...confirmed, ...omitUndefined({ claimToken, usage, unreserved }) };
     const answer = await client().commit(operation, outcome);

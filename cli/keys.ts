@@ -4,8 +4,10 @@ import type { KeyView } from '../client';
 import { omitUndefined } from '../core/omit-undefined';
 import { tenantRoles } from '../core/roles';
 import { client, everyPage } from './api';
+import { CommandError } from './failures';
 import { author, example, uuid, whole, type Json } from './options';
 import { noneOf, show, table, when, type Column } from './output';
+import { EnvironmentError } from './target';
 
 const columns: Column<KeyView>[] = [
   { name: 'key', of: ({ apiKeyId }) => apiKeyId },
@@ -20,7 +22,7 @@ const tenantOption = (): Option => new Option('--tenant <id>', 'of a tenant; of 
 /** @throws Error when there is one already: whoever has it makes more. */
 async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
   const { DATABASE_URL: url } = process.env;
-  if (!url) throw new Error('DATABASE_URL is not set. Set it to what the workers use. Nothing was done.');
+  if (!url) throw new EnvironmentError('DATABASE_URL is not set. Set it to what the workers use. Nothing was done.');
   const { createPool } = await import('../store/pool.js');
   const { createApiKey, listApiKeys, noteKeyChange } = await import('../store/api-keys.js');
   const pool = createPool(url, { max: 1 });
@@ -29,7 +31,7 @@ async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
       ({ revokedAt }) => !revokedAt || revokedAt > new Date(),
     );
     if (inForce.length > 0)
-      throw new Error(
+      throw new CommandError(
         `The administration has a key already (${inForce[0]?.apiKeyId}). Make more with it: \`npx spendlock keys create --admin\`. Nothing was done.`,
       );
     const { key, apiKeyId } = await createApiKey(pool, { label: 'the first' });

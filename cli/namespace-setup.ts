@@ -6,6 +6,7 @@ import { msToTs } from '@temporalio/common/lib/time';
 import { dayMs } from '../core/budget/periods';
 import { counted } from '../core/counted';
 import { missingSearchAttributes, registerSearchAttributes } from '../temporal/search-attributes';
+import { CommandError } from './failures';
 import { connectToTemporal, isNotFound, temporalTarget } from './temporal';
 
 export interface SetupOptions {
@@ -31,8 +32,9 @@ export async function setUp({ createNamespace = false, retentionDays, save, prof
     done.isReady &&= ok;
   };
   const connection = await connectToTemporal(server).catch((error: unknown) => {
-    throw new Error(
+    throw new CommandError(
       `${server.address} cannot be reached (${(error as Error).message.split('\n')[0]}). Check TEMPORAL_ADDRESS, and TLS or the API key. Nothing was changed.`,
+      'unreachable',
     );
   });
   try {

@@ -17,6 +17,15 @@ export function usd(text: string | null | undefined): string {
   return withSign(fixed.replace(/(\.\d\d\d*?)0+$/, '$1'));
 }
 
+/** Said after how a call is that goes on without a grant. */
+export const unreservedWords = ({
+  unreserved = false,
+  allowedUsd,
+}: {
+  unreserved?: boolean;
+  allowedUsd?: string | null;
+}): string => (unreserved ? `, up to ${usd(allowedUsd)} unreserved` : '');
+
 /** The same of what is left: never more than there is. */
 export const usdLeft = (text: string): string => usd(formatUsd(floorUsd(parseUsd(text), decimalsShown)));
 

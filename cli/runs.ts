@@ -7,7 +7,7 @@ import { client } from './api';
 import { readAttached, writeAttached } from './files';
 import { followRun } from './follow';
 import { amount, cursorOption, example, limitOption, moment, uuid, whole, type Json, type Page } from './options';
-import { noneOf, show, table, usd, when, type Column } from './output';
+import { noneOf, show, table, unreservedWords, usd, when, type Column } from './output';
 import { saidWords } from './transcripts';
 
 const columns: Column<RunsView['runs'][number]>[] = [
@@ -24,7 +24,7 @@ const stepColumns: Column<RunView['steps'][number]>[] = [
   { name: 'step', of: ({ step }) => (step === undefined ? '' : String(step)), right: true },
   { name: 'attempt', of: ({ attempt }) => (attempt === undefined ? '' : String(attempt)), right: true, extra: true },
   { name: 'what', of: ({ kind }) => kind },
-  { name: 'status', of: ({ status }) => status },
+  { name: 'status', of: (step) => `${step.status}${unreservedWords(step)}` },
   { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
   { name: 'committed', of: ({ committedUsd }) => usd(committedUsd), right: true },
   { name: 'settlement', of: ({ settlement }) => settlement ?? '–', extra: true },

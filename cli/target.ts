@@ -22,8 +22,8 @@ export interface LocalInstallation {
 
 export const localInstallationFile = (dataDir: string): string => path.join(dataDir, 'api.json');
 
-/** What the environment says of where to go cannot be used. The message says what to do. */
-class TargetError extends Error {}
+/** The environment does not say where to go, or only half of it: a wrong use. The message says what to do. */
+export class EnvironmentError extends Error {}
 
 const isSet = (environment: NodeJS.ProcessEnv, name: string): boolean => (environment[name] ?? '') !== '';
 
@@ -52,11 +52,11 @@ const noUrl = (text: string): string =>
   `SPENDLOCK_API_URL is ${JSON.stringify(text)}, which is no address of an API: it begins with http:// or https://` +
   `${/^[\w.-]+(:\d+)?(\/|$)/.test(text) ? `, such as http://${text}` : ''}. Nothing was done.`;
 
-/** Where the API is. @throws TargetError when nothing names one, or only half of what is needed. */
+/** Where the API is. @throws EnvironmentError when nothing names one, or only half of what is needed. */
 export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; apiKey: string } {
   const [apiUrl, apiKey] = [environment.SPENDLOCK_API_URL ?? '', environment.SPENDLOCK_API_KEY ?? ''];
   if (apiUrl !== '' && apiKey !== '') {
-    if (!/^https?:\/\/[^/]/i.test(apiUrl) || !URL.canParse(apiUrl)) throw new TargetError(noUrl(apiUrl));
+    if (!/^https?:\/\/[^/]/i.test(apiUrl) || !URL.canParse(apiUrl)) throw new EnvironmentError(noUrl(apiUrl));
     say(`API: ${apiUrl} (SPENDLOCK_API_URL)`);
     asked = { apiUrl, keyFrom: 'SPENDLOCK_API_KEY' };
     return { apiUrl: apiUrl.replace(/\/+$/, ''), apiKey };
@@ -64,7 +64,7 @@ export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; api
   if (apiUrl !== '' || apiKey !== '') {
     const [there, missing] =
       apiUrl === '' ? ['SPENDLOCK_API_KEY', 'SPENDLOCK_API_URL'] : ['SPENDLOCK_API_URL', 'SPENDLOCK_API_KEY'];
-    throw new TargetError(
+    throw new EnvironmentError(
       `${there} is set and ${missing} is not. Set both, or neither to speak to the \`npm start\` of this checkout. Nothing was done.`,
     );
   }
@@ -73,7 +73,7 @@ export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; api
     asked = { apiUrl: local.apiUrl, keyFrom: localInstallationFile(dataDirOf(environment)) };
     return local;
   }
-  throw new TargetError(
+  throw new EnvironmentError(
     'No API to speak to. Set SPENDLOCK_API_URL and SPENDLOCK_API_KEY (an administration key), or run `npm start` here. Nothing was done.',
   );
 }

@@ -2,14 +2,22 @@
 import { Connection, isGrpcServiceError } from '@temporalio/client';
 import { signallingConnection, temporalServerFrom, type TemporalServer } from '../temporal/connection';
 import { CommandError } from './failures';
-import { namesServers, say, workerEnvironment } from './target';
+import { EnvironmentError, namesServers, say, workerEnvironment } from './target';
 
-/** The Temporal of the installation. @throws Error when the environment names a file that says nothing that could be used. */
+/** The Temporal of the installation. @throws EnvironmentError when the environment names a file that says nothing that could be used. */
 export function temporalTarget(environment: NodeJS.ProcessEnv): TemporalServer {
-  const server = temporalServerFrom(workerEnvironment(environment));
+  const server = readServer(workerEnvironment(environment));
   if (namesServers(environment))
     say(`Temporal: ${server.connection.address}, namespace ${server.namespace} (from the environment)`);
   return server;
+}
+
+function readServer(environment: NodeJS.ProcessEnv): TemporalServer {
+  try {
+    return temporalServerFrom(environment);
+  } catch (error) {
+    throw new EnvironmentError(`What TEMPORAL_… says cannot be used: ${(error as Error).message}. Nothing was done.`);
+  }
 }
 
 /** @throws CommandError that names the address, for a command that can do nothing without. */

@@ -59,6 +59,8 @@ export class UnreachableError extends Error {
   override readonly name = 'UnreachableError';
   /** The whole address that was asked. */
   readonly url: string;
+  /** Why, in a few words. */
+  readonly reason: string;
   constructor({ method, to, cause }: { method: string; to: string; cause: unknown }) {
     const next =
       method === 'GET'
@@ -66,6 +68,7 @@ export class UnreachableError extends Error {
         : 'Whether it was carried out is not known, and it is not kept to be sent later. Once the API is there, look whether it was; sent again under the same operation id or Idempotency-Key it is never carried out twice.';
     super(`${method} ${to} was not answered (${reasonOf(cause)}). ${next}`, { cause });
     this.url = to;
+    this.reason = reasonOf(cause);
   }
 }
 

@@ -51,7 +51,7 @@ export interface MoneySpent {
    * (`cost_unconfirmed`). With a key of an operator or of the administration only, whose word needs no `claimToken`.
    */
   confirm?: boolean;
-  /** Why it is confirmed, and by whom, for the audit. With `confirm` only. */
+  /** Why it is confirmed, which `confirm` needs, and by whom, for the audit. With `confirm` only. */
   reason?: string;
   author?: string;
   /**

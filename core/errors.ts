@@ -135,7 +135,7 @@ export const errorCatalogue = {
     httpStatus: 422,
     retry: false,
     action:
-      'Check the unit: US dollars, not cents or tokens. Where that much was billed, send it once more with `"confirm": true` under a key of an operator or of the administration, or have an operator correct the cost once the hold was charged (`npx spendlock budget reconcile`).',
+      'Check the unit: US dollars, not cents or tokens. Where that much was billed, send it once more with `"confirm": true` and a `reason` under a key of an operator or of the administration (`npx spendlock holds commit … --confirm --reason`).',
   },
   // Providers.
   provider_refused: {

@@ -70,6 +70,19 @@ export function Status({ status }: { status: string }) {
   return <span class={`status ${status}`}>{status.replaceAll('_', ' ')}</span>;
 }
 
+/** The mark of a call that goes on without a grant. */
+export function Unreserved({ unreserved, allowedUsd }: { unreserved: boolean; allowedUsd: string | null }) {
+  if (!unreserved) return null;
+  return (
+    <div
+      class="status unreserved"
+      title="Let through without a grant, since its authority did not answer. It holds nothing."
+    >
+      up to <Usd amount={allowedUsd} /> unreserved
+    </div>
+  );
+}
+
 export function Card({
   title,
   children,

@@ -4,7 +4,7 @@ import { stateOf } from '../client/states';
 import { inWords, type Api, type CurrentKey, type Run } from './api';
 import { WorkflowLink } from './askers';
 import { difference, sum } from './money';
-import { Card, LiveMark, Moment, Problem, Status, Usd, useTitle } from './parts';
+import { Card, LiveMark, Moment, Problem, Status, Unreserved, Usd, useTitle } from './parts';
 import { RunTree } from './run-tree';
 
 type Step = Run['steps'][number];
@@ -163,6 +163,7 @@ function Waterfall({ run }: { run: Run }) {
                 </td>
                 <td data-name="Status">
                   <Status status={step.settlement === 'unverified' ? 'unverified' : step.status} />
+                  <Unreserved {...step} />
                 </td>
                 <td class="number" data-name="Estimate">
                   <Usd amount={step.requestedUsd} />
@@ -195,10 +196,11 @@ function endOf({ endedAt, decidedAt, status }: Step, run: Run): number {
   return run.endedAt === null ? Date.now() : Math.max(Date.parse(run.endedAt), decided);
 }
 
-/** What a call cost beyond its grant. */
-function overrunUsd({ reservedUsd, committedUsd }: Step): string | undefined {
-  if (reservedUsd === null || committedUsd === null) return undefined;
-  const over = difference(committedUsd, reservedUsd);
+/** What a call cost beyond its grant, or beyond what it was allowed without one. */
+function overrunUsd({ reservedUsd, allowedUsd, committedUsd }: Step): string | undefined {
+  const mostUsd = allowedUsd ?? reservedUsd;
+  if (mostUsd === null || committedUsd === null) return undefined;
+  const over = difference(committedUsd, mostUsd);
   return over === '0' || over.startsWith('-') ? undefined : over;
 }
 

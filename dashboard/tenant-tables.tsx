@@ -3,7 +3,7 @@ import { stateOf } from '../client/states';
 import type { CurrentKey, Overview } from './api';
 import { Asker } from './askers';
 import { wholeLimitUsd } from './money';
-import { Meter, Moment, Status, Table, Usd } from './parts';
+import { Meter, Moment, Status, Table, Unreserved, Usd } from './parts';
 import { runAddress } from './places';
 import type { ListedRun } from './run-list';
 
@@ -111,7 +111,12 @@ export function Holds({
         { name: 'User', of: ({ userId }) => userId ?? <span class="faint">–</span> },
         {
           name: 'Call',
-          of: ({ claimed, runId }) => (claimed ? 'under way' : runId === null ? 'not told' : 'not begun'),
+          of: (hold) => (
+            <>
+              {hold.claimed ? 'under way' : hold.runId === null ? 'not told' : 'not begun'}
+              <Unreserved {...hold} />
+            </>
+          ),
         },
         { name: 'Since', of: ({ decidedAt }) => <Moment at={decidedAt} /> },
         { name: 'Until', of: ({ expiresAt }) => <Moment at={expiresAt} /> },

@@ -119,7 +119,6 @@ const child = spawn(
     env: { ...process.env, SPENDLOCK_CALLER_DIR: process.env.INIT_CWD ?? process.cwd() },
   },
 );
-// Ctrl-C reaches the child by itself, as it is in the same group; what is sent to this process alone is passed on.
-process.on('SIGINT', () => undefined);
-for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+// What is sent to this process alone is passed on. Ctrl-C reaches the child by its terminal as well: it takes both for one.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));

@@ -8,6 +8,7 @@
 const { readFileSync } = require('node:fs');
 const Module = require('node:module');
 const path = require('node:path');
+const { takeSignalsOnce } = require('./one-signal.cjs');
 
 const options = {
   swcrc: false,
@@ -41,6 +42,7 @@ function compileTypeScript() {
   };
 }
 
+takeSignalsOnce();
 if (process.features.require_module) compileTypeScript();
 else require('tsx/cjs');
 process.argv.splice(1, 1);

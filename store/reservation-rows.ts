@@ -27,6 +27,8 @@ export interface ReservationRow {
   allowedUsd: string | null;
   status: ReservationStatus;
   refusal: Refusal | null;
+  /** Why it got no money: one of docs/errors.md, and in words; null where it got some. */
+  refused: { code: string; message: string } | null;
   claimed: boolean;
   /** When its money was first used: the call began. */
   claimedAt: Date | null;
@@ -76,6 +78,8 @@ const columns: Record<keyof ReservationRow, string> = {
   allowedUsd: amount('CASE WHEN unreserved THEN coalesce(allowed_usd, requested_usd) END'),
   status: 'status',
   refusal: 'refusal',
+  refused: `CASE WHEN refusal IS NOT NULL THEN jsonb_build_object(
+    'code', coalesce(refusal ->> 'code', 'quota_exceeded'), 'message', refusal ->> 'message') END`,
   claimed: 'claimed_at IS NOT NULL',
   claimedAt: 'claimed_at',
   decidedAt: 'decided_at',
@@ -104,7 +108,7 @@ type Moment = 'decidedAt' | 'expiresAt' | 'postedAt' | 'endedAt';
 /** The row as `reservation_as_json` gives it to the decision: with moments in milliseconds. */
 export type ReservationJson = Omit<
   ReservationRow,
-  Moment | 'allowedUsd' | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId' | 'workflowId'
+  Moment | 'allowedUsd' | 'refused' | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId' | 'workflowId'
 > & {
   [Field in Moment as `${Field}Ms`]: null extends ReservationRow[Field] ? number | null : number;
 } & {

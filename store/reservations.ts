@@ -94,6 +94,7 @@ const viewFields = [
     'kind',
     'model',
     'status',
+    'refused',
     'requestedUsd',
     'grantedUsd',
     'unreserved',

@@ -4,6 +4,7 @@ import { columnsOf, type RequestView } from './reservation-rows';
 
 const stepFields = [
   ...(['operationId', 'kind', 'resource', 'step', 'attempt', 'status', 'requestedUsd', 'grantedUsd'] as const),
+  ...(['unreserved', 'allowedUsd'] as const),
   ...(['committedUsd', 'settlement', 'decidedAt', 'claimedAt', 'outcomeAt', 'endedAt', 'traceId'] as const),
 ] as const;
 

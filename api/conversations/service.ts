@@ -132,10 +132,9 @@ async function ring(
   } catch (error) {
     if (error instanceof WorkflowUpdateFailedError || error instanceof WorkflowNotFoundError) return false;
     log.warn({ workflowId, error }, 'a conversation could not be told of a message');
-    throw new ApiError(
-      'unavailable',
-      'Temporal did not answer. The message is stored and is answered once it does; send it again only with the same Idempotency-Key.',
-    );
+    throw new ApiError('unavailable', 'Temporal did not answer. The message is stored and is answered once it does.', {
+      action: 'Send it again only with the same Idempotency-Key; otherwise it is another message.',
+    });
   }
 }
 

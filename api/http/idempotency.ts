@@ -86,7 +86,7 @@ export async function answerOnce<S extends ContentfulStatusCode, const B extends
         if (Date.now() < giveUpMs) continue;
         throw new ApiError(
           'idempotency_in_progress',
-          'The first request with this Idempotency-Key is still being carried out.',
+          'The same request was sent before, and is still being carried out.',
         );
       case 'proceed': {
         const { seed, turn } = admission;

@@ -19,28 +19,35 @@ export const nextOf = (status: string): { action?: string } =>
 const correctedBy =
   'There is nothing to do where that is what the call cost. Where it cost something else, an operator corrects it: `npx spendlock budget adjust`.';
 
-/** Why what was said of a call is not recorded. */
+/** Why what was said of a call is not recorded. `unreserved`: whether it goes on without a grant, and holds nothing. */
 export function refusalOf(
   before: OutcomeAnswer,
-  { claimToken, costUsd, ...key }: OperationKey & OutcomeItem,
+  { claimToken, costUsd, unreserved = false, ...key }: OperationKey & OutcomeItem & { unreserved?: boolean },
 ): ApiError {
   if (before.status === null) return noSuchReservation(key);
-  if (before.unconfirmedAtUsd != null && costUsd !== undefined)
+  if (before.unconfirmedAtUsd != null && costUsd !== undefined) {
+    const state = before.outcome === 'not_billed' ? 'released' : before.status;
     return unconfirmed(costUsd, {
-      granted: `the $${before.unconfirmedAtUsd} that the call was granted`,
+      mostUsd: before.unconfirmedAtUsd,
+      ...(unreserved
+        ? { of: 'the call was allowed, without a grant', none: 'the call was allowed nothing' }
+        : { of: 'the call was granted', none: 'the call was granted nothing' }),
       kept:
-        before.status === 'granted' && before.outcome === null
-          ? 'The hold stays as it is.'
-          : `The reservation stays ${before.outcome === 'not_billed' ? 'released' : before.status}.`,
+        state !== 'granted'
+          ? `The reservation stays ${state}.`
+          : unreserved
+            ? 'Nothing is held for it, and its cost is still to be told.'
+            : 'The hold stays as it is.',
     });
+  }
   if (before.claimedElsewhere) {
     const message =
       claimToken === undefined
-        ? 'The reservation is claimed, and the request has no claimToken.'
-        : 'The reservation was claimed under another claimToken than the request has.';
+        ? 'The reservation is claimed, and no claim token was said.'
+        : 'The reservation was claimed under another claim token than was said.';
     return new ApiError('claim_refused', `${message} Nothing was recorded.`, {
       action:
-        'Send the `claimToken` that the claim was answered with. Where it is lost: the hold runs out and is charged in full, and then `npx spendlock budget reconcile` settles it at what was billed.',
+        'Say the claim token that the claim was answered with (`claimToken`, `--claim-token`). Where it is lost, an operator says what was billed (`npx spendlock holds commit … --confirm --reason`), or that nothing was (`npx spendlock holds release … --reason`).',
     });
   }
   const cost = before.outcomeUsd === null ? '' : ` with a cost of $${before.outcomeUsd}`;

@@ -60,9 +60,11 @@ export const commitBody = z.strictObject({
   }),
   confirm: z.boolean().optional().openapi({
     description:
-      'That the cost was billed so, where it is above $1 and at least 100 times what was granted: refused otherwise (422 `cost_unconfirmed`). With a key of an operator or of the administration only, whose word needs no `claimToken`, whatever the cost, and stands in the audit.',
+      'That the cost was billed so, where it is above $1 and at least 100 times what was granted: refused otherwise (422 `cost_unconfirmed`). With a key of an operator or of the administration only, whose word needs no `claimToken`, whatever the cost, and stands in the audit with its `reason`.',
   }),
-  reason: reason.optional().openapi({ description: 'Why it is confirmed, for the audit. With `confirm` only.' }),
+  reason: reason.optional().openapi({
+    description: 'Why it is confirmed, for the audit. With `confirm`, which needs it, and only with that.',
+  }),
   author,
   unreserved: z
     .strictObject({
@@ -99,6 +101,11 @@ export const askingWorkflow = z
   .nullable()
   .openapi({ description: 'The id of the workflow that asked, where it is one of your own; else null.' });
 
+export const unreserved = z.boolean().openapi({
+  description: 'Let through without a grant, since its authority did not answer: it holds nothing.',
+});
+export const allowedUsd = z.string().nullable().openapi({ description: 'What it may spend then; else null.' });
+
 /** A reservation as it stands. */
 export const reservationView = z.object({
   operationId: z.string(),
@@ -109,12 +116,14 @@ export const reservationView = z.object({
   kind: z.string(),
   model: z.string().nullable(),
   status: z.enum(['granted', 'denied', 'rejected', 'committed', 'released', 'expired']),
+  refused: z
+    .object({ code: z.string(), message: z.string() })
+    .nullable()
+    .openapi({ description: 'Why it was denied or rejected, as its caller was told; else null.' }),
   requestedUsd: z.string(),
   grantedUsd: z.string().nullable(),
-  unreserved: z.boolean().openapi({
-    description: 'Let through without a grant, since its authority did not answer: it holds nothing.',
-  }),
-  allowedUsd: z.string().nullable().openapi({ description: 'What it may spend then; else null.' }),
+  unreserved,
+  allowedUsd,
   committedUsd: z.string().nullable(),
   overrunUsd: z.string().nullable(),
   settlement: z.enum(['actual', 'unverified', 'released', 'expired']).nullable(),

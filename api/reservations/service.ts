@@ -136,7 +136,10 @@ export async function commit(
       !confirmed || (await noteConfirmedCost(dependencies.pool, { tenantId, operationId, costUsd, ...confirmed }));
     return { operationId, status: 'committed', ...(noted ? {} : { confirmedBefore: true }) };
   }
-  throw refusalOf(before, { tenantId, ...item });
+  // Rare, and only for its words.
+  const found =
+    before.unconfirmedAtUsd == null ? undefined : await readReservation(dependencies.pool, { tenantId, operationId });
+  throw refusalOf(before, { tenantId, ...item, unreserved: found?.unreserved ?? false });
 }
 
 type CallWithoutGrant = NonNullable<CommitBody['unreserved']>;

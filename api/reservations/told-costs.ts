@@ -12,12 +12,12 @@ import type { CommitBody } from './schemas';
 /** Who vouches for a cost, and why. */
 export interface Confirmation {
   by: Operator;
-  reason?: string | undefined;
+  reason: string;
 }
 
 /**
  * What the call has to have been granted; or nothing where an operator confirms its cost, whose word, like his releases and
- * corrections, needs no claim, whatever the cost, and is noted. @throws ApiError where the key may confirm none.
+ * corrections, needs no claim, whatever the cost, and is noted with its reason. @throws ApiError where the key may confirm none.
  */
 export function termsOf(
   c: ApiContext,
@@ -25,6 +25,10 @@ export function termsOf(
 ): { needed: { grantAboveUsd?: Usd; anyClaim?: true }; confirmed?: Confirmation } {
   if (confirm) {
     refuseUnless(c, whoSteers, 'Confirming a cost');
+    if (reason === undefined)
+      throw new ApiError('invalid_request', 'reason: a cost is confirmed with a reason. Nothing was recorded.', {
+        action: 'Say why in `reason`: it is on record in the audit.',
+      });
     return { needed: { anyClaim: true }, confirmed: { by: operatorOf(c.get('caller'), author), reason } };
   }
   if (reason !== undefined || author !== undefined)
@@ -35,12 +39,20 @@ export function termsOf(
   return { needed: grantAboveUsd === undefined ? {} : { grantAboveUsd } };
 }
 
-/** Why a cost was not recorded that is far beyond what its call was granted. `kept` says what became of the reservation. */
-export const unconfirmed = (costUsd: Usd, { granted, kept }: { granted: string; kept: string }): ApiError =>
-  new ApiError(
-    'cost_unconfirmed',
-    `A cost of $${formatUsd(costUsd)} is at least ${confirmedFromTimes} times ${granted}. Nothing was recorded. ${kept}`,
-  );
+/**
+ * Why a cost was not recorded that is far beyond what its call might cost: that is `mostUsd`, and `of` says what that was, `none`
+ * where it is nothing. `kept` says what became of the reservation.
+ */
+export const unconfirmed = (
+  costUsd: Usd,
+  { mostUsd, of, none, kept }: { mostUsd: string; of: string; none: string; kept: string },
+): ApiError => {
+  const beyond =
+    mostUsd === '0'
+      ? `has to be confirmed: ${none}`
+      : `is at least ${confirmedFromTimes} times the $${mostUsd} that ${of}`;
+  return new ApiError('cost_unconfirmed', `A cost of $${formatUsd(costUsd)} ${beyond}. Nothing was recorded. ${kept}`);
+};
 
 /** @throws ApiError where the cost of a call that nobody has decided on is far beyond what it could have been granted. */
 export async function refuseUnconfirmed(
@@ -62,6 +74,15 @@ export async function refuseUnconfirmed(
   const limitUsd = await limitOfCall(pool, { tenantId, userId, resource });
   const mostUsd = amountUsd === undefined ? limitUsd : minUsd(limitUsd, parseAmountUsd(amountUsd));
   if (mostUsd > grantAboveUsd) return;
-  const granted = `the $${formatUsd(mostUsd)} that the call could have been granted`;
-  throw unconfirmed(costUsd, { granted, kept: 'No reservation was made for it.' });
+  const isAsked = amountUsd !== undefined && parseAmountUsd(amountUsd) <= limitUsd;
+  const words = isAsked
+    ? { of: 'the call would have asked for', none: 'the call would have asked for nothing' }
+    : {
+        of: 'could have been granted to the call, by the least limit that covers it',
+        none: 'no limit covers the call, or one of $0',
+      };
+  throw unconfirmed(costUsd, {
+    ...{ mostUsd: formatUsd(mostUsd), ...words },
+    kept: 'There is no reservation of it, and none was made.',
+  });
 }

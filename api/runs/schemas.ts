@@ -6,6 +6,7 @@ import { tenantIdSchema, userIdSchema } from '../http/ids';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { fileName, plainText } from '../http/text';
+import { allowedUsd, unreserved } from '../reservations/schemas';
 import { failureView, stateView, waitingForView } from './states';
 import { fileView } from './transcripts';
 
@@ -100,6 +101,8 @@ const runStep = z.object({
   status: z.string(),
   requestedUsd: z.string(),
   reservedUsd: z.string().nullable(),
+  unreserved,
+  allowedUsd,
   committedUsd: z.string().nullable(),
   settlement: z.string().nullable(),
   decidedAt: z.string(),

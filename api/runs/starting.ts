@@ -136,10 +136,13 @@ export async function startWorkflow(
     if (error instanceof WorkflowExecutionAlreadyStartedError) return;
     log.error({ tenantId: input.tenantId, workflowId, error }, 'a run could not be started');
     const what = type === 'agentRun' ? 'run' : 'conversation';
-    const where = `GET /v1/${what}s/${input.runId}`;
     throw new ApiError(
       'unavailable',
-      `Temporal did not answer. The ${what} ${input.runId} is stored, and may have begun. The same request with the same Idempotency-Key within a minute goes on with it; without that key it begins another. ${where} tells of it: one that has not begun is ended as lost after two minutes.`,
+      `Temporal did not answer. The ${what} ${input.runId} is stored, and may have begun; one that has not is ended as lost after two minutes.`,
+      {
+        [`${what}Id`]: input.runId,
+        action: `Send the same request with the same Idempotency-Key within a minute: it goes on with it. Without that key it begins another. GET /v1/${what}s/${input.runId} tells of it.`,
+      },
     );
   }
 }

@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { pageFields } from '../http/pages';
 import { alertView } from '../records/schemas';
-import { askingWorkflow } from '../reservations/schemas';
+import { allowedUsd, askingWorkflow, unreserved } from '../reservations/schemas';
 import { usageView } from '../usage/schemas';
 import { frozenFields, moreUserQuotas, quotaView } from './schemas';
 
@@ -62,6 +62,8 @@ export const overviewView = z.object({
       ...operationFields,
       claimed: z.boolean(),
       heldUsd: z.string(),
+      unreserved,
+      allowedUsd,
       decidedAt: at,
       expiresAt: at.nullable(),
     }),

@@ -144,7 +144,9 @@ describe('when something fails', () => {
     await reserve(tenantId, '1', operationId);
     const costUsd = '999999999999.999999999999';
     expect(await commit(tenantId, operationId, costUsd)).toMatchObject({ status: 422 });
-    expect(await commit(tenantId, operationId, costUsd, { confirm: true })).toMatchObject({ status: 200 });
+    expect(await commit(tenantId, operationId, costUsd, { confirm: true, reason: 'on the bill' })).toMatchObject({
+      status: 200,
+    });
     await until('it is folded', async () => (await stack.books(tenantId)).openReservations === 0);
     expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: costUsd, spentUsd: costUsd, reservedUsd: '0' });
     expect(await reserve(tenantId, '0.000000000001')).toMatchObject({ status: 429 });

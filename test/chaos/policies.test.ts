@@ -17,6 +17,20 @@ describe('an authority that does not answer', () => {
     const quota = { scope: 'tenant', scopeId: tenantId, resourceType: 'llm', period: 'month', limitUsd } as const;
     return setQuotas(stack.pool, { tenantId, changes: [{ ...quota, ...of }] });
   };
+  /** The page of a run, and the command line, mark the steps that went on without a grant. */
+  async function tellsOfUnreserved({ tenantId, runId }: { tenantId: string; runId: string }): Promise<void> {
+    const api = await startTestApi(stack);
+    try {
+      const { steps } = await api.admin.runs.get(runId, tenantId);
+      expect(steps).toContainEqual(
+        expect.objectContaining({ unreserved: true, allowedUsd: expect.any(String) as string }),
+      );
+      const shown = await spendlock(api, 'runs', 'show', tenantId, runId);
+      expect(shown.out).toMatch(/committed, up to \$\d+\.\d+ unreserved/);
+    } finally {
+      await api.close();
+    }
+  }
 
   test('deny: the run ends, no call is made, and nothing is held once it is back', async () => {
     const tenantId = await stack.tenantThat('deny');
@@ -50,6 +64,7 @@ describe('an authority that does not answer', () => {
     const run = await stack.finish({ ...started, tenantId });
     await back.stop();
     expect(run.status).toBe('completed');
+    await tellsOfUnreserved({ tenantId, runId });
     const books = await stack.books(tenantId);
     expect(books).toMatchObject({
       reservedUsd: '0',
@@ -178,7 +193,17 @@ describe('an authority that does not answer', () => {
       await api.admin.platform.setQuotas({ quotas: [{ resourceType: 'llm', limitUsd: '0.5' }] });
       const little = await reserve();
       // The whole limit of the tenant is far above it.
-      expect(await commit(little, '50')).toMatchObject({ status: 422, body: { error: 'cost_unconfirmed' } });
+      expect(await commit(little, '50')).toMatchObject({
+        status: 422,
+        body: {
+          error: 'cost_unconfirmed',
+          message:
+            'A cost of $50 is at least 100 times the $0.5 that the call was allowed, without a grant. Nothing was recorded. Nothing is held for it, and its cost is still to be told.',
+        },
+      });
+      const { holds } = await api.admin.tenants.overview(tenantId);
+      const marked = { operationId: little, heldUsd: '0', unreserved: true, allowedUsd: '0.5' };
+      expect(holds.find(({ operationId }) => operationId === little)).toMatchObject(marked);
       await setLimit(tenantId, '0');
       expect(await commit(honest, '8')).toMatchObject({ status: 200 });
       expect(await commit(honest, '9')).toMatchObject({

@@ -42,11 +42,12 @@ describe('the command line', () => {
       expect(local).toMatchObject({ status: 0, err: '' });
       const elsewhere = 'http://127.0.0.1:1';
       const half = await command(['tenants', 'list'], { ...here, SPENDLOCK_API_URL: elsewhere });
-      expect(half).toMatchObject({ status: 1, out: '' });
+      expect(half).toMatchObject({ status: 2, out: '' });
       expect(half.err).toContain('SPENDLOCK_API_URL is set and SPENDLOCK_API_KEY is not');
       expect(half.err).toContain('Nothing was done');
       const otherHalf = await command(['tenants', 'list'], { ...here, SPENDLOCK_API_KEY: api.adminKey });
       expect(otherHalf.err).toContain('SPENDLOCK_API_KEY is set and SPENDLOCK_API_URL is not');
+      expect(otherHalf.status).toBe(2);
       const named = await command(['tenants', 'list'], {
         ...here,
         SPENDLOCK_API_URL: elsewhere,
@@ -55,6 +56,22 @@ describe('the command line', () => {
       expect(named.status).toBe(1);
       expect(named.err.split('\n')[0]).toBe(`API: ${elsewhere} (SPENDLOCK_API_URL)`);
     }));
+
+  test('an environment that does not say where to go is a wrong use, whatever the command asks', async () => {
+    const key = { SPENDLOCK_API_KEY: 'a key' };
+    for (const [words, environment] of [
+      [['tenants', 'list'], {}],
+      [['tenants', 'list'], { ...key, SPENDLOCK_API_URL: 'localhost:8080' }],
+      [['workers', 'list'], { TEMPORAL_CONFIG_FILE: '/nowhere/temporal.toml' }],
+      [['keys', 'first'], {}],
+      [['doctor', '--books'], {}],
+    ] as const) {
+      const dataDir = path.join(tmpdir(), 'spendlock-nobody');
+      const { status, out, err } = await command([...words, '--json'], { SPENDLOCK_DATA_DIR: dataDir, ...environment });
+      expect([words, status, JSON.parse(out)]).toMatchObject([words, 2, { error: { code: 'wrong_use' } }]);
+      expect(err).toContain('Nothing was done.');
+    }
+  });
 
   test('XE4: doctor and workers look at the Temporal and the Postgres of the running npm start', () =>
     withLocal(async (dataDir) => {
@@ -285,6 +302,11 @@ describe('the command line', () => {
       return shown.status === 'committed' && shown;
     });
     expect(spent).toMatchObject({ committedUsd: '2.5' });
+    const much = randomUUID();
+    expect((await spendlock(api, 'holds', 'reserve', tenantId, '9', '--operation', much)).status).toBe(3);
+    expect(await answer('holds', 'show', tenantId, much)).toMatchObject({ refused: { code: 'quota_exceeded' } });
+    const why = (await spendlock(api, 'holds', 'show', tenantId, much)).out;
+    expect(why).toMatch(/^status +denied\nrefused +quota_exceeded: .*\$2[.]5.*$/m);
     const own = await answer<{ operationId: string }>('holds', 'reserve', tenantId, '1');
     await answer('holds', 'release', tenantId, own.operationId);
     const lost = await answer<{ operationId: string }>('holds', 'reserve', tenantId, '1');
@@ -295,7 +317,8 @@ describe('the command line', () => {
     const dear = await answer<{ operationId: string }>('holds', 'reserve', tenantId, '0.01');
     const told = ['holds', 'commit', tenantId, dear.operationId, '1.1'];
     expect((await spendlock(api, ...told)).err).toContain('cost_unconfirmed');
-    expect((await spendlock(api, ...told, '--reason', 'billed')).status).toBe(2);
+    for (const half of [['--reason', 'billed'], ['--confirm']])
+      expect([half, (await spendlock(api, ...told, ...half)).status]).toEqual([half, 2]);
     await answer(...told, '--confirm', '--reason', 'billed');
     expect((await spendlock(api, 'audit', tenantId)).out).toMatch(/confirm_cost[^]*billed/);
     expect((await spendlock(api, ...told, '--confirm', '--reason', 'late')).out).toContain('It was confirmed before');

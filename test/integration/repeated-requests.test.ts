@@ -5,6 +5,7 @@ import { Client, Connection } from '@temporalio/client';
 import { startDatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { readPrices } from '../../store/prices';
 import { signallingConnection } from '../../temporal/connection';
+import { spendlock } from '../support/cli';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
@@ -203,6 +204,7 @@ describe('a repeated request', () => {
         body: { tenantId, ...(what === 'run' ? { task: 'Say something.' } : {}) },
       });
     proxy.set('silent');
+    const byCommand = spendlock(hung, 'runs', 'start', tenantId, '--task', 'Say something.');
     const startedMs = performance.now();
     const answers = await Promise.all([
       start(hung, 'run'),
@@ -219,6 +221,12 @@ describe('a repeated request', () => {
       conversationId: named(conversation, 'conversation'),
     });
     expect(closing).toContain('may have taken it or not');
+    // Who sits at a terminal is told what to do there.
+    const told = await byCommand;
+    expect(told).toMatchObject({ status: 1, out: '' });
+    const commandRun = named(told.err, 'run');
+    expect(told.err).toContain(`see what became of it: npx spendlock runs show ${tenantId} ${commandRun}\n`);
+    expect(told.err).not.toMatch(/Idempotency-Key|\/v1\//);
     await hung.close();
     await connection.close();
     await proxy.close();

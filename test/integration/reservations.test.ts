@@ -72,11 +72,20 @@ describe('reservations over HTTP', () => {
     expect(await told(overrun.operationId, agent, { costUsd: '1.99' })).toEqual([200, 'committed']);
     const tiny = (await reserve(tenantId, '0.000001')).body;
     expect(await told(tiny.operationId, agent, { costUsd: '1' })).toEqual([200, 'committed']);
-    expect(await told(operationId, operator, { costUsd: '2', confirm: true })).toEqual([200, 'committed']);
+    const billed = { costUsd: '2', confirm: true, reason: 'on the bill' };
+    expect(await told(operationId, operator, { ...billed, reason: undefined })).toEqual([400, 'invalid_request']);
+    expect(await api.admin.reservation(String(operationId), { tenantId })).toMatchObject({
+      status: 'granted',
+      outcome: null,
+    });
+    expect(await told(operationId, operator, billed)).toEqual([200, 'committed']);
     expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '4.99', spentUsd: '4.99' });
     const audit = async (): Promise<object[]> =>
       (await api.admin.audit.list({ tenantId })).entries.filter(({ action }) => action === 'confirm_cost');
-    const noted = { action: 'confirm_cost', details: { operationId, costUsd: '2', grantedUsd: '0.02' } };
+    const noted = {
+      action: 'confirm_cost',
+      details: { operationId, costUsd: '2', grantedUsd: '0.02', reason: billed.reason },
+    };
     expect(await audit()).toMatchObject([noted]);
     // By the client, of what another claimed, at any cost; once, however often it is sent.
     const mine = (await reserve(tenantId, '0.02')).body.operationId ?? '';
@@ -104,11 +113,23 @@ describe('reservations over HTTP', () => {
     const told = async (costUsd: string, more: object = {}): Promise<unknown> => {
       const body = { tenantId, costUsd, unreserved: { resource: 'llm', ...more } };
       const answer = await post(`/v1/reservations/${randomUUID()}/commit`, body);
-      return [answer.status, answer.body.error ?? answer.body.status];
+      return [answer.status, answer.body.message ?? answer.body.status];
     };
-    expect(await told('1000')).toEqual([422, 'cost_unconfirmed']);
-    expect(await told('3', { amountUsd: '0.03' })).toEqual([422, 'cost_unconfirmed']);
+    const refused = (why: string) => [
+      422,
+      `${why}. Nothing was recorded. There is no reservation of it, and none was made.`,
+    ];
+    expect(await told('1000')).toEqual(
+      refused(
+        'A cost of $1000 is at least 100 times the $10 that could have been granted to the call, by the least limit that covers it',
+      ),
+    );
+    expect(await told('3', { amountUsd: '0.03' })).toEqual(
+      refused('A cost of $3 is at least 100 times the $0.03 that the call would have asked for'),
+    );
     expect(await told('2.99', { amountUsd: '0.03' })).toEqual([200, 'committed']);
+    const none = await told('3', { resource: 'e2b', amountUsd: '0' });
+    expect(none).toEqual(refused('A cost of $3 has to be confirmed: the call would have asked for nothing'));
     expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '2.99' });
   });
 
@@ -258,9 +279,11 @@ describe('reservations over HTTP', () => {
     expect(await told(claimed, 'claim')).toEqual(refused(/is claimed already.* before a restart/));
     expect(await told(released, 'claim')).toEqual(refused(/is released.* ended before it was used/));
     expect(await told(denied, 'claim')).toEqual(refused(/is denied.* nothing was granted/));
-    expect(await told(claimed, 'commit', { costUsd: '1' })).toEqual(refused(/has no claimToken.* budget reconcile/));
+    expect(await told(claimed, 'commit', { costUsd: '1' })).toEqual(
+      refused(/no claim token was said.* --confirm --reason/),
+    );
     const claimToken = randomUUID();
-    expect(await told(claimed, 'commit', { costUsd: '1', claimToken })).toEqual(refused(/another claimToken/));
+    expect(await told(claimed, 'commit', { costUsd: '1', claimToken })).toEqual(refused(/another claim token/));
   });
 
   test('one tenant cannot end, see or spend what another reserved', async () => {

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { lookAt } from '../../../cli/cut-off';
+import { lookAt } from '../../../cli/orders';
 import { program } from '../../../cli/program';
 import { describedOperations, operationOf, type Described } from '../../support/api-document';
 import { commandsOf } from '../../support/commands';
