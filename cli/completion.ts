@@ -125,9 +125,16 @@ function __spendlock_complete
     if test -z "$found"
         set found (__spendlock_after $place)
     end
-    string split ' ' -- $found
+    set -l found (string split ' ' -- $found)
+    # Files, where nothing of that begins so.
+    set -l begun (commandline -ct)
+    if string match -qr -- '^'(string escape --style=regex -- "$begun") $found
+        string join \\n -- $found
+    else
+        __fish_complete_path $begun
+    end
 end
-complete -c spendlock -a '(__spendlock_complete)'
+complete -c spendlock -f -a '(__spendlock_complete)'
 `,
 };
 

@@ -119,6 +119,8 @@ const child = spawn(
     env: { ...process.env, SPENDLOCK_CALLER_DIR: process.env.INIT_CWD ?? process.cwd() },
   },
 );
-// What is sent to this process alone is passed on. Ctrl-C reaches the child by its terminal as well: it takes both for one.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+// What is sent to this process alone is passed on. Ctrl-C reaches the child by its terminal as well, before that: it takes both for one.
+const passOnAfterMs = 50;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.on(signal, () => setTimeout(() => child.kill(signal), passOnAfterMs));
 child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));

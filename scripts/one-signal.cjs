@@ -5,18 +5,22 @@
 'use strict';
 
 /** Nobody presses twice within this. */
-const onceMs = 300;
+const onceMs = 500;
+const ignore = () => undefined;
 
 /** To be called before anything listens. */
 exports.takeSignalsOnce = () => {
   const firstMs = new Map();
   const { emit } = process;
   process.emit = function (name, ...rest) {
-    if (name === 'SIGINT' || name === 'SIGTERM' || name === 'SIGHUP') {
-      const nowMs = performance.now();
-      if (nowMs - (firstMs.get(name) ?? -Infinity) < onceMs) return true;
-      firstMs.set(name, nowMs);
-    }
-    return emit.call(process, name, ...rest);
+    if (name !== 'SIGINT' && name !== 'SIGTERM' && name !== 'SIGHUP') return emit.call(process, name, ...rest);
+    const nowMs = performance.now();
+    if (nowMs - (firstMs.get(name) ?? -Infinity) < onceMs) return true;
+    firstMs.set(name, nowMs);
+    const isHeard = emit.call(process, name, ...rest);
+    // Who listens once would be ended by the second: until then somebody listens.
+    process.on(name, ignore);
+    setTimeout(() => process.off(name, ignore), onceMs).unref();
+    return isHeard;
   };
 };

@@ -83,6 +83,11 @@ export const errorView = z
     action: z.string().openapi({ description: 'What the reader can do.' }),
     requestId: z.string().openapi({ description: 'The same as in the header X-Request-Id, and in the log.' }),
     operationId: z.string().optional().openapi({ description: 'The refused operation, when the caller named one.' }),
+    runId: z.string().optional().openapi({ description: 'The run that is stored, and may have begun.' }),
+    conversationId: z
+      .string()
+      .optional()
+      .openapi({ description: 'The conversation that is stored, and may have begun.' }),
     retryAfter: z.number().optional().openapi({ description: 'Seconds until the same request may be taken.' }),
   })
   .openapi('Error');

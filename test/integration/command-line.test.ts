@@ -62,7 +62,7 @@ describe('the command line', () => {
     for (const [words, environment] of [
       [['tenants', 'list'], {}],
       [['tenants', 'list'], { ...key, SPENDLOCK_API_URL: 'localhost:8080' }],
-      [['workers', 'list'], { TEMPORAL_CONFIG_FILE: '/nowhere/temporal.toml' }],
+      [['workers', 'list'], { TEMPORAL_CONFIG_FILE: __filename }],
       [['keys', 'first'], {}],
       [['doctor', '--books'], {}],
     ] as const) {

@@ -139,6 +139,31 @@ describe('prices', () => {
     expect((await call('import', file, '--source', 'https://example.com/else')).out).toContain('Nothing to write.');
   });
 
+  test('set: factors and rates of long prompts are said by options, and those that are not said stay', async () => {
+    const model = 'gpt-factors';
+    const source = ['--source', 'https://example.com'];
+    await add({ ...example, model, multipliers: { serviceTier: { batch: '0.5' } } });
+    const long = ['--long-context', '200000', '--long-input', '2.5', '--long-output', '15'];
+    const tiers = ['--service-tier', 'priority=2', '--service-tier', 'flex=0.5', '--inference-geo', 'eu=1.1'];
+    expect(await call('set', model, ...tiers, ...long, ...source)).toMatchObject({ status: 0 });
+    const priced = {
+      inputUsd: '1.25',
+      multipliers: { serviceTier: { batch: '0.5', priority: '2', flex: '0.5' }, inferenceGeo: { eu: '1.1' } },
+      longContext: { thresholdTokens: 200_000, inputUsd: '2.5', outputUsd: '15' },
+    };
+    expect(await priceOf(model)).toMatchObject(priced);
+    const cached = await call('set', model, '--long-cache-read', '0.25', ...source, '--json');
+    const changed = { model, what: 'cache read, long context', before: null, after: '$0.25' };
+    expect(JSON.parse(cached.out)).toMatchObject({ changes: [changed] });
+    expect(await priceOf(model)).toMatchObject(priced);
+    for (const wrong of [
+      ['--speed', 'fast'],
+      ['--speed', 'fast=0'],
+      ['--long-input', '1'],
+    ])
+      expect([wrong, (await call('set', 'claude-sonnet-4-6', ...wrong, ...source)).status]).toEqual([wrong, 2]);
+  });
+
   test('set and import: what is not named is taken from what will hold then, and what was announced for later is told', async () => {
     const model = 'gpt-promo';
     const [first, next] = ['2026-02-01T00:00:00.000Z', '2099-01-01T00:00:00.000Z'];

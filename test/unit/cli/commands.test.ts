@@ -1,5 +1,4 @@
 /** Every command, without a server: what its help says, what it takes, and what a terminal shows. */
-import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
@@ -290,27 +289,4 @@ test('XE17: a table fits 80 columns with its ids whole, and is never cut where n
         .map((line) => [...line].length),
     ),
   ).toBeLessThan(40);
-});
-
-test('bash completes commands, aliases, options and their choices', async () => {
-  let script = '';
-  const write = jest.spyOn(process.stdout, 'write').mockImplementation((text) => ((script += String(text)), true));
-  await program().parseAsync(['completion', 'bash'], { from: 'user' });
-  write.mockRestore();
-  const complete = (...words: string[]): string =>
-    execFileSync(
-      'bash',
-      [
-        '-c',
-        `${script}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _spendlock; echo "\${COMPREPLY[@]}"`,
-        'bash',
-        ...words,
-      ],
-      { encoding: 'utf8' },
-    ).trim();
-  expect(complete('spendlock', 'ru')).toBe('runs');
-  expect(complete('spendlock', 'runs', 'st')).toBe('start');
-  expect(complete('spendlock', 'runs', 'start', 'acme', '--f')).toBe('--file --follow');
-  expect(complete('spendlock', 'budget', 'set', 'acme', '--period', '')).toBe('day week month lifetime');
-  expect(complete('spendlock', 'tenants', 'delete', 'acme', '--ex')).toBe('--export');
 });
