@@ -33,6 +33,14 @@ const standing: Column<Quota>[] = [
   { name: 'used up (UTC)', of: ({ forecast }) => when(forecast?.exhaustedAt), extra: true },
 ];
 
+/** In the order in which money comes to them. */
+const waiting: Column<OverviewView['waiting'][number]>[] = [
+  { name: 'waits for money', of: ({ workflowId, runId }) => runId ?? workflowId },
+  { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
+  { name: 'needs', of: ({ neededUsd, resource }) => `${usd(neededUsd)} ${resource}`, right: true },
+  { name: 'since (UTC)', of: ({ since }) => when(since) },
+];
+
 const words = (one: OverviewView): string =>
   [
     `${one.tenantId}${one.name && ` (${one.name})`}`,
@@ -40,6 +48,7 @@ const words = (one: OverviewView): string =>
     table(standing, one.quotas, 'No quota: nothing can be reserved.'),
     `Open: ${counted(one.open.runs, 'run')}, ${counted(one.open.conversations, 'conversation')}, ` +
       `${counted(one.open.sandboxes, 'sandbox', 'sandboxes')}.`,
+    ...(one.waiting.length === 0 ? [] : [table(waiting, one.waiting, '')]),
     `Waiting: ${one.open.waitingForMoney} for money; ${counted(one.open.approvals, 'approval')} pending.`,
     `Lately: ${counted(one.denials.length, 'denial')}, ${counted(one.alerts.length, 'alert')}, ` +
       `${counted(one.holds.length, 'hold')}. --json has all of it.`,

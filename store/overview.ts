@@ -30,6 +30,17 @@ export interface DenialRecord extends RequestView<(typeof denialFields)[number]>
   deniedAt: Date;
 }
 
+/** A step that was denied and waits for money, of a run or of a workflow of one's own. */
+export interface WaitingStep {
+  workflowId: string;
+  runId: string | null;
+  userId: string | null;
+  resource: 'llm' | 'e2b';
+  /** The least that it can use. */
+  neededUsd: string;
+  since: Date;
+}
+
 export interface TenantOverview extends Frozen, OwnQuotas {
   tenantId: string;
   name: string;
@@ -40,11 +51,14 @@ export interface TenantOverview extends Frozen, OwnQuotas {
   denials: DenialRecord[];
   alerts: Alert[];
   holds: ReservationView[];
+  /** In the order in which money comes to them. */
+  waiting: WaitingStep[];
   open: { runs: number; conversations: number; waitingForMoney: number; sandboxes: number; approvals: number };
 }
 
 const latestMax = 20;
 const holdsMax = 100;
+const waitingMax = 100;
 
 /** Undefined when there is no such tenant. Spend is summed from `from`, a day's beginning in UTC, to `now`. */
 export async function readOverview(
@@ -56,22 +70,24 @@ export async function readOverview(
     const to = new Date(Math.ceil(now.getTime() / dayMs) * dayMs);
     const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>
       usageOf(client, { tenantId, from, to, groupBy });
-    const [tenant, frozen, own, byDay, byModel, byUser, byKind, denials, alerts, holds, open] = await Promise.all([
-      client.query<{ name: string; createdAt: Date }>(
-        'SELECT name, created_at AS "createdAt" FROM copilot_internal.tenants WHERE tenant_id = $1',
-        [tenantId],
-      ),
-      frozenOf(client, tenantId),
-      ownQuotasOf(client, tenantId),
-      usage('day'),
-      usage('model'),
-      usage('user'),
-      usage('kind'),
-      latestDenials(client, tenantId),
-      alertsOf(client, tenantId, { limit: latestMax }),
-      reservationsOf(client, tenantId, { limit: holdsMax }),
-      countOpen(client, tenantId),
-    ]);
+    const [tenant, frozen, own, byDay, byModel, byUser, byKind, denials, alerts, holds, waiting, open] =
+      await Promise.all([
+        client.query<{ name: string; createdAt: Date }>(
+          'SELECT name, created_at AS "createdAt" FROM copilot_internal.tenants WHERE tenant_id = $1',
+          [tenantId],
+        ),
+        frozenOf(client, tenantId),
+        ownQuotasOf(client, tenantId),
+        usage('day'),
+        usage('model'),
+        usage('user'),
+        usage('kind'),
+        latestDenials(client, tenantId),
+        alertsOf(client, tenantId, { limit: latestMax }),
+        reservationsOf(client, tenantId, { limit: holdsMax }),
+        waitingOf(client, tenantId),
+        countOpen(client, tenantId),
+      ]);
     const [found] = tenant.rows;
     if (!found) return undefined;
     return {
@@ -83,6 +99,7 @@ export async function readOverview(
       denials,
       alerts,
       holds,
+      waiting,
       open,
     };
   });
@@ -95,6 +112,16 @@ async function latestDenials(client: PoolClient, tenantId: string): Promise<Deni
      WHERE tenant_id = $1 AND status IN ('denied', 'rejected')
        AND (status = 'denied' OR refusal ->> 'code' = 'budget_frozen')
      ORDER BY decided_at DESC LIMIT ${latestMax}`,
+    [tenantId],
+  );
+  return rows;
+}
+
+async function waitingOf(client: PoolClient, tenantId: string): Promise<WaitingStep[]> {
+  const { rows } = await client.query<WaitingStep>(
+    `SELECT workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId", resource,
+            trim_scale(needed_usd)::text AS "neededUsd", waiting_since AS since
+     FROM copilot_internal.money_waiters WHERE tenant_id = $1 ORDER BY waiting_since, waiter_id LIMIT ${waitingMax}`,
     [tenantId],
   );
   return rows;

@@ -92,7 +92,7 @@ export function overviewRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
 }
 
 function show(
-  { spend, denials, alerts, holds, createdAt, ...overview }: TenantOverview,
+  { spend, denials, alerts, holds, waiting, createdAt, ...overview }: TenantOverview,
   now: Date,
 ): schemas.OverviewView {
   return {
@@ -112,6 +112,7 @@ function show(
       raisedAt: alert.raisedAt.toISOString(),
       sentAt: alert.sentAt?.toISOString() ?? null,
     })),
+    waiting: waiting.map((step) => ({ ...step, since: step.since.toISOString() })),
     holds: holds.map(
       ({
         operationId,

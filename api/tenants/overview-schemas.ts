@@ -68,6 +68,21 @@ export const overviewView = z.object({
       expiresAt: at.nullable(),
     }),
   ),
+  waiting: z
+    .array(
+      z.object({
+        workflowId: z.string(),
+        runId: operationFields.runId,
+        userId: operationFields.userId,
+        resource: operationFields.resource,
+        neededUsd: z.string(),
+        since: at,
+      }),
+    )
+    .openapi({
+      description:
+        'Steps that were denied and wait for money, of runs and of workflows of your own (`runId` null), in the order in which it comes to them. At most 100.',
+    }),
   open: z.object({
     runs: z.number(),
     conversations: z.number(),

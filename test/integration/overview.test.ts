@@ -19,6 +19,7 @@ import { usageGroups } from '../../core/usage-groups';
 import { addWaiter, removeWaiter } from '../../store/money-waiters';
 import { createLog } from '../../telemetry/log';
 import type { TestApi } from '../support/api';
+import { spendlock } from '../support/cli';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
 
@@ -125,7 +126,13 @@ describe('the overview of a tenant', () => {
     const quota = { scope: 'tenant', resourceType: 'all', period: 'month' } as BindingQuota;
     const step = { workflowId: `own/${wait.waiterId}`, resource: 'llm', neededUsd: parseUsd('11') } as const;
     await addWaiter(stack.pool, { ...wait, ...step }, { quota });
-    expect((await overviewOf(tenantId)).open).toMatchObject({ runs: 0, waitingForMoney: 1 });
+    const { open, waiting } = await overviewOf(tenantId);
+    expect(open).toMatchObject({ runs: 0, waitingForMoney: 1 });
+    const { workflowId } = step;
+    expect(waiting).toMatchObject([{ workflowId, runId: null, userId: null, resource: 'llm', neededUsd: '11' }]);
+    const shown = await spendlock(api, 'tenants', 'show', tenantId);
+    expect(shown.out).toContain(workflowId);
+    expect(shown.out).toMatch(/\$11\.00 llm/);
     await removeWaiter(stack.pool, wait);
     expect((await overviewOf(tenantId)).open).toMatchObject({ waitingForMoney: 0 });
   });
