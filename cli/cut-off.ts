@@ -28,13 +28,29 @@ const signals = ['SIGINT', 'SIGTERM'] as const;
 /** One that failed in the middle, or is still carried out for the request before, may have been done. */
 const isAnswered = ({ status }: Response): boolean => status < 500 && status !== 409;
 
+/** Carries out what a command does past the API. One that a signal ends says by `soFar` what was done, and what may have been. */
+export async function tellingOfEnd<T>(soFar: () => string, work: () => Promise<T>): Promise<T> {
+  const end = (signal: NodeJS.Signals): void => {
+    const error = new CommandError(`Ended by ${nameOf(signal)}. ${soFar()}`, 'interrupted');
+    process.exit(tell(error, { json: wantsJson(process.argv) }));
+  };
+  for (const signal of signals) process.on(signal, end);
+  try {
+    return await work();
+  } finally {
+    for (const signal of signals) process.off(signal, end);
+  }
+}
+
+const nameOf = (signal: NodeJS.Signals): string => (signal === 'SIGINT' ? 'Ctrl-C' : signal);
+
 function cutOff(signal: NodeJS.Signals): void {
   if (process.listenerCount(signal) > 1) return;
   const order = unanswered();
   if (!order) return;
   const what = order.path === '/v1/runs' ? 'The run may have begun' : 'What was ordered may have been done';
   const error = new CommandError(
-    `Ended by ${signal === 'SIGINT' ? 'Ctrl-C' : signal} before the API had answered. ${what}, or may be in a moment. ` +
+    `Ended by ${nameOf(signal)} before the API had answered. ${what}, or may be in a moment. ` +
       `Before you order it again, see: npx spendlock ${lookAt(order).join(' ')}`,
     'interrupted',
   );

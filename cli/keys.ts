@@ -4,6 +4,7 @@ import type { KeyView } from '../client';
 import { omitUndefined } from '../core/omit-undefined';
 import { tenantRoles } from '../core/roles';
 import { client, everyPage } from './api';
+import { tellingOfEnd } from './cut-off';
 import { CommandError } from './failures';
 import { author, example, uuid, whole, type Json } from './options';
 import { noneOf, show, table, when, type Column } from './output';
@@ -24,19 +25,21 @@ async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
   const { DATABASE_URL: url } = process.env;
   if (!url) throw new EnvironmentError('DATABASE_URL is not set. Set it to what the workers use. Nothing was done.');
   const { createPool } = await import('../store/pool.js');
-  const { createApiKey, listApiKeys, noteKeyChange } = await import('../store/api-keys.js');
+  const { addFirstKey, newKey } = await import('../store/api-keys.js');
   const pool = createPool(url, { max: 1 });
+  const key = newKey();
+  let isAsked = false;
+  const order = { key, label: 'the first', by: { author: author() }, onBegin: () => void (isAsked = true) };
   try {
-    const inForce = (await listApiKeys(pool, undefined)).filter(
-      ({ revokedAt }) => !revokedAt || revokedAt > new Date(),
+    const { apiKeyId, isNew } = await tellingOfEnd(
+      () =>
+        isAsked ? `The key may have been made. Then it is this one, shown only now:\n${key}` : 'Nothing was done.',
+      () => addFirstKey(pool, order),
     );
-    if (inForce.length > 0)
+    if (!isNew)
       throw new CommandError(
-        `The administration has a key already (${inForce[0]?.apiKeyId}). Make more with it: \`npx spendlock keys create --admin\`. Nothing was done.`,
+        `The administration has a key already (${apiKeyId}). Make more with it: \`npx spendlock keys create --admin\`. Nothing was done.`,
       );
-    const { key, apiKeyId } = await createApiKey(pool, { label: 'the first' });
-    const by = { author: author() };
-    await noteKeyChange(pool, { tenantId: undefined, by, action: 'create_key', details: { apiKeyId } });
     return { apiKeyId, apiKey: key };
   } finally {
     await pool.end();

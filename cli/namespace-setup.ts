@@ -6,6 +6,7 @@ import { msToTs } from '@temporalio/common/lib/time';
 import { dayMs } from '../core/budget/periods';
 import { counted } from '../core/counted';
 import { missingSearchAttributes, registerSearchAttributes } from '../temporal/search-attributes';
+import { tellingOfEnd } from './cut-off';
 import { CommandError } from './failures';
 import { connectToTemporal, isNotFound, temporalTarget } from './temporal';
 
@@ -24,10 +25,34 @@ interface Done {
   steps: { what: string; says: string }[];
 }
 
-export async function setUp({ createNamespace = false, retentionDays, save, profile }: SetupOptions): Promise<Done> {
-  const { connection: server, namespace } = temporalTarget(process.env);
+export function setUp(options: SetupOptions): Promise<Done> {
   const done: Done = { isReady: true, steps: [] };
+  const now: UnderWay = {};
+  return tellingOfEnd(
+    () =>
+      [
+        ...(done.steps.length === 0 ? [] : [`Done: ${done.steps.map(({ says }) => says).join(' ')}`]),
+        now.underWay === undefined
+          ? 'Nothing else was changed.'
+          : `${now.underWay} may have been done, or may be in a moment.`,
+        'Run it again: what is there is left as it is.',
+      ].join(' '),
+    () => setUpNamespace(options, { done, now }),
+  );
+}
+
+/** What changes the server just now. */
+interface UnderWay {
+  underWay?: string | undefined;
+}
+
+async function setUpNamespace(
+  { createNamespace = false, retentionDays, save, profile }: SetupOptions,
+  { done, now }: { done: Done; now: UnderWay },
+): Promise<Done> {
+  const { connection: server, namespace } = temporalTarget(process.env);
   const note = (what: string, says: string, ok = true): void => {
+    now.underWay = undefined;
     done.steps.push({ what, says });
     done.isReady &&= ok;
   };
@@ -44,12 +69,14 @@ export async function setUp({ createNamespace = false, retentionDays, save, prof
         note('namespace', `There is no ${namespace}. Make it, or run this again with --create-namespace.`, false);
         return done;
       }
+      now.underWay = `Making ${namespace}`;
       await connection.workflowService.registerNamespace({
         namespace,
         workflowExecutionRetentionPeriod: msToTs(retentionDays * dayMs),
       });
       note('namespace', `${namespace} was made; ended workflows are kept for ${counted(retentionDays, 'day')}.`);
     } else note('namespace', `${namespace} is there.`);
+    now.underWay = 'Registering search attributes';
     try {
       const registered = await register(connection, namespace);
       note('search attributes', registered.length === 0 ? 'All are there.' : `Registered: ${registered.join(', ')}.`);

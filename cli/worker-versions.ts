@@ -63,7 +63,7 @@ export async function listVersions({ connection, namespace, deploymentName }: De
 
 export async function promote(
   deployment: Deployment,
-  { buildId, share }: { buildId: string; share: number | undefined },
+  { buildId, share, onBegin }: { buildId: string; share: number | undefined; onBegin: () => void },
 ): Promise<Version[]> {
   const { connection, namespace, deploymentName } = deployment;
   const known = await listVersions(deployment);
@@ -74,6 +74,7 @@ export async function promote(
     );
   }
   const request = { namespace, deploymentName, buildId, identity: 'npx spendlock' };
+  onBegin();
   if (share === undefined) await connection.workflowService.setWorkerDeploymentCurrentVersion(request);
   else await connection.workflowService.setWorkerDeploymentRampingVersion({ ...request, percentage: share });
   return listVersions(deployment);

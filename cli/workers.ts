@@ -1,5 +1,6 @@
 /** `npx spendlock workers`: the versions of a deployment's workers, and which one gets the work. Talks to Temporal. */
 import { Command, InvalidArgumentError } from 'commander';
+import { tellingOfEnd } from './cut-off';
 import { example, type Json } from './options';
 import { show, table, type Column } from './output';
 import type { Version } from './worker-versions';
@@ -30,7 +31,15 @@ export function workersCommands(): Command {
   example(promoted, 'workers promote 4f2c1ab --percent 10', 'workers promote 4f2c1ab').action(
     async (buildId: string, { json = false, percent: share }: Json & { percent?: number }) => {
       const { promote, withDeployment } = await import('./worker-versions.js');
-      const versions = await withDeployment((deployment) => promote(deployment, { buildId, share }));
+      let isAsked = false;
+      const order = { buildId, share, onBegin: () => void (isAsked = true) };
+      const versions = await tellingOfEnd(
+        () =>
+          isAsked
+            ? `${buildId} may have been promoted, or may be in a moment. Before you order it again, see: npx spendlock workers list`
+            : 'Nothing was changed.',
+        () => withDeployment((deployment) => promote(deployment, order)),
+      );
       show(json, { versions }, () => table(columns, versions, ''));
     },
   );

@@ -24,7 +24,7 @@ const keyPattern = /^slk_[A-Za-z0-9_-]{43}$/;
 
 export const isKeyShaped = (text: string): boolean => keyPattern.test(text);
 
-const newKey = (): string => `slk_${randomBytes(32).toString('base64url')}`;
+export const newKey = (): string => `slk_${randomBytes(32).toString('base64url')}`;
 
 /**
  * The key that a request makes, from the secret that its caller sent and a seed that is stored: a repeat of the request is shown
@@ -83,6 +83,27 @@ export async function addApiKey(
   const made = rows[0];
   if (!made) throw new Error('Postgres answered no key. Nothing was made.');
   return { key, ...made, role: roleOfKey(made) };
+}
+
+/**
+ * Makes the first key of the administration and notes it, where it has none in force; otherwise answers one that it has. `onBegin` is told
+ * before anything is made.
+ */
+export async function addFirstKey(
+  pool: Pool,
+  { key, label, by, onBegin }: { key: string; label: string; by: Operator; onBegin: () => void },
+): Promise<{ apiKeyId: string; isNew: boolean }> {
+  return asTenant(pool, '', async (client) => {
+    const { rows } = await client.query<{ apiKeyId: string }>(
+      `SELECT api_key_id AS "apiKeyId" FROM copilot_internal.api_keys
+       WHERE tenant_id IS NULL AND (revoked_at IS NULL OR revoked_at > clock_timestamp()) ORDER BY created_at DESC LIMIT 1`,
+    );
+    if (rows[0]) return { ...rows[0], isNew: false };
+    onBegin();
+    const { apiKeyId } = await addApiKey(client, { label, key });
+    await writeKeyChange(client, { tenantId: undefined, by, action: 'create_key', details: { apiKeyId } });
+    return { apiKeyId, isNew: true };
+  });
 }
 
 /** Whether the tenant that the transaction names has this key. */
