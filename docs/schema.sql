@@ -1162,7 +1162,7 @@ AS $function$
     FROM jsonb_to_record(p_command) AS c (
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision,
-      "allowedUsd" numeric, refusal jsonb, "runLimit" jsonb)
+      "allowedUsd" numeric, refusal jsonb, "runLimit" jsonb, asker text)
   ), refused AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, decided_at, status, refusal)
@@ -1173,12 +1173,12 @@ AS $function$
   )
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
     on_expiry, requested_usd, minimum_usd, decided_at, status, granted_usd, expires_at, unreserved, allowed_usd,
-    limit_ids)
+    limit_ids, asker)
   SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
     "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), 'granted', 0,
     clock_timestamp() + make_interval(secs => "ttlSeconds"), true, "allowedUsd",
     (SELECT l.run_id || l.ancestor_ids FROM run_limits l
-     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid)
+     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker
   FROM asked WHERE refusal IS NULL
   ON CONFLICT DO NOTHING
 $function$
@@ -1792,10 +1792,12 @@ CREATE OR REPLACE FUNCTION copilot_internal.limit_of_call(p_tenant_id text, p_us
  STABLE
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  SELECT coalesce(min(now_is.whole_limit_usd), 0)
+  SELECT least(coalesce(min(now_is.whole_limit_usd) FILTER (WHERE q.tenant_id IS NOT NULL), 0),
+               min(now_is.whole_limit_usd) FILTER (WHERE q.tenant_id IS NULL))
   FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
-  WHERE q.tenant_id = p_tenant_id AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = p_user_id))
-    AND q.resource_type IN ('all', p_resource)
+  WHERE q.resource_type IN ('all', p_resource)
+    AND (q.tenant_id IS NULL
+         OR (q.tenant_id = p_tenant_id AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = p_user_id))))
 $function$
 ;
 

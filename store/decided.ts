@@ -92,8 +92,10 @@ export async function recordMade(
   pool: Pool,
   { tenantId, command }: Omit<Unreserved, 'enforced'>,
 ): Promise<ReserveAnswer> {
+  // Nobody who asked for it and has gone gives back what was spent.
+  const made = { ...command, asker: severalAskers };
   await asTenant(pool, tenantId, (client, commitWith) =>
-    commitWith(letThrough(client, { tenantId, command }, { allowedUsd: parseAmountUsd(command.amountUsd) })),
+    commitWith(letThrough(client, { tenantId, command: made }, { allowedUsd: parseAmountUsd(command.amountUsd) })),
   );
   return answerNow(pool, { tenantId, command });
 }

@@ -117,7 +117,7 @@ export async function recordOutcomes(
   return JSON.parse((await callHot(pool, writeOutcomes, [tenantId, json])) ?? '[]') as OutcomeAnswer[];
 }
 
-/** What one call could have been granted at most: the least limit of the tenant's own that covers it; nothing where none does. */
+/** What one call could have been granted at most: the least limit that covers it; nothing where none of the tenant's own does. */
 export async function limitOfCall(
   pool: Pool,
   { tenantId, userId, resource }: { tenantId: string; userId?: string | undefined; resource: Resource },

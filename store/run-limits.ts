@@ -58,7 +58,8 @@ export async function openRunLimit(pool: Pool, tenantId: string, runLimit: RunLi
 }
 
 /**
- * Puts the limit that a command brings on record, as its reserve would, and answers it with those of what it belongs to as they stand.
+ * Puts the limit that a command brings on record, as its reserve would, and answers it with those of what it belongs to as they stand,
+ * with what no decision has folded yet: costs that were told, and what goes on without a grant and may still be spent.
  * Nobody's lock is waited for to decide by them. Undefined where none is named, or where the database is of the version before.
  */
 export async function bringRunLimit(
@@ -71,9 +72,22 @@ export async function bringRunLimit(
   const [, { rows }] = await Promise.all([
     client.query('SELECT copilot_internal.add_run_limits($1, $2)', [tenantId, JSON.stringify([named])]),
     client.query<RunLimitJson>(
-      `SELECT l.run_id AS "runId", l.ancestor_ids AS "ancestorIds", l.limit_usd::text AS "limitUsd", l.spent_usd::text AS "spentUsd",
-              l.reserved_usd::text AS "reservedUsd"
+      `SELECT l.run_id AS "runId", l.ancestor_ids AS "ancestorIds", l.limit_usd::text AS "limitUsd",
+              (l.spent_usd + coalesce(unfolded.spent_usd, 0))::text AS "spentUsd",
+              (l.reserved_usd + coalesce(unfolded.reserved_usd, 0))::text AS "reservedUsd"
        FROM copilot_internal.run_limits l
+       LEFT JOIN LATERAL (
+         SELECT sum(spent_usd) AS spent_usd, sum(reserved_usd) AS reserved_usd
+         FROM (
+           SELECT coalesce(r.outcome_usd, 0) - coalesce(r.committed_usd, 0) AS spent_usd,
+                  CASE r.status WHEN 'granted' THEN -r.granted_usd ELSE 0 END AS reserved_usd
+           FROM copilot_internal.reservations r
+           WHERE r.tenant_id = $1 AND r.outcome IS NOT NULL AND NOT r.outcome_folded AND r.limit_ids @> ARRAY[l.run_id]
+           UNION ALL
+           SELECT 0, coalesce(r.allowed_usd, r.requested_usd)
+           FROM copilot_internal.reservations r
+           WHERE r.tenant_id = $1 AND r.status = 'granted' AND r.unreserved AND r.outcome IS NULL AND r.limit_ids @> ARRAY[l.run_id]
+         ) AS part) AS unfolded ON true
        WHERE l.tenant_id = $1 AND l.run_id IN (
          SELECT unnest(named.run_id || named.ancestor_ids) FROM copilot_internal.run_limits named
          WHERE named.tenant_id = $1 AND named.run_id = $2)`,
