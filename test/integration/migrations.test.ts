@@ -9,9 +9,10 @@ describe('a migration under running workers', () => {
   test('stops nobody for good: runs go on through it, books balance, and the sums by day are the ledger’s', async () => {
     const database = await olderInstallation();
     const stack = await TestStack.start({ database });
-    // Those that work meanwhile are of this version, which goes after its migration: they find what they write to.
+    // Those that work meanwhile are of this version, which goes after its migration: they find what they write to and read.
     await stack.admin.query(
-      'ALTER TABLE copilot_internal.runs ADD COLUMN title text CHECK (length(title) BETWEEN 1 AND 200)',
+      `ALTER TABLE copilot_internal.runs ADD COLUMN title text CHECK (length(title) BETWEEN 1 AND 200);
+       ALTER TABLE copilot_internal.reservations ADD COLUMN allowed_usd numeric(38, 12)`,
     );
     try {
       const tenants = await Promise.all(Array.from({ length: 4 }, () => stack.tenant('50')));
