@@ -120,7 +120,11 @@ export async function limitOfRun(
     FROM copilot_internal.runs r
     LEFT JOIN copilot_internal.turns t ON t.run_id = r.run_id AND t.status = 'running'
     WHERE r.tenant_id = $1 AND r.run_id = $2`;
-  const ofWorkflow = `
+  // What is on record stands, whatever the run was started with.
+  const onRecord = `
+    SELECT f.id, CASE WHEN l.run_id IS NULL THEN f."limitUsd" END AS "limitUsd" FROM (${ofRun}) AS f
+    LEFT JOIN copilot_internal.run_limits l ON l.tenant_id = $1 AND l.run_id = f.id::uuid
+    UNION ALL
     SELECT run_id::text, NULL FROM copilot_internal.run_limits
     WHERE tenant_id = $1 AND run_id = $2 AND NOT EXISTS (SELECT FROM copilot_internal.runs WHERE tenant_id = $1 AND run_id = $2)`;
   const rowsOf = (question: string) =>
@@ -128,7 +132,7 @@ export async function limitOfRun(
       const { rows } = await client.query<{ id: string; limitUsd: string | null }>(question, [tenantId, runId]);
       return rows;
     });
-  const [found] = await beforeRunLimits(rowsOf(`${ofRun} UNION ALL ${ofWorkflow}`), () => rowsOf(ofRun));
+  const [found] = await beforeRunLimits(rowsOf(onRecord), () => rowsOf(ofRun));
   return found && { id: found.id, ...(found.limitUsd === null ? {} : { limitUsd: found.limitUsd }) };
 }
 

@@ -17,6 +17,7 @@ DECLARE
   v_user_ids text[];
   v_run_ids uuid[];
   v_tree_ids uuid[];
+  v_tree_max integer := greatest(p_due_max, 200);
   v_asked_limits jsonb := nullif(current_setting('spendlock.run_limits', true), '');
   v_run_limits json;
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
@@ -52,11 +53,11 @@ BEGIN
     UNION (SELECT operation_id FROM reservations
            WHERE v_tree_ids IS NOT NULL AND tenant_id = p_tenant_id AND status = 'granted' AND expires_at <= clock_timestamp()
              AND limit_ids && v_tree_ids
-           ORDER BY expires_at LIMIT 1000)
+           ORDER BY expires_at LIMIT v_tree_max)
     UNION (SELECT operation_id FROM reservations
            WHERE v_tree_ids IS NOT NULL AND tenant_id = p_tenant_id AND outcome IS NOT NULL AND NOT outcome_folded
              AND limit_ids && v_tree_ids
-           ORDER BY outcome_at LIMIT 1000));
+           ORDER BY outcome_at LIMIT v_tree_max));
   WITH known AS MATERIALIZED (
     SELECT user_id, limit_ids FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
   )

@@ -157,6 +157,9 @@ describe('limits of workflows', () => {
       return (await api.call('POST', '/v1/reservations', { body })).status;
     };
     expect([await reserve('0.3', run), await reserve('0.3', run)]).toEqual([201, 409]);
+    // A limit that came first stands for them too.
+    await stack.admin.query('UPDATE copilot_internal.run_limits SET limit_usd = 1 WHERE run_id = $1', [run]);
+    expect([await reserve('0.3', run), await reserve('0.5', run)]).toEqual([201, 409]);
     // Between two turns nothing is limited.
     expect([await reserve('0.3', conversation), await reserve('0.3', conversation)]).toEqual([201, 201]);
     await stack.admin.query(
