@@ -11,13 +11,8 @@ export interface KeyOwner {
   role: Role;
 }
 
-/** A key as `authenticate` finds it. */
-export interface FoundKey extends KeyOwner {
-  /** When it ends, if that is settled. */
-  revokedAt?: Date | undefined;
-}
-
-const hashOf = (key: string): Buffer => createHash('sha256').update(key).digest();
+/** What is kept of a key. */
+export const hashOf = (key: string): Buffer => createHash('sha256').update(key).digest();
 
 /** The shape of every key: what has another is none, and need not be looked up. */
 const keyPattern = /^slk_[A-Za-z0-9_-]{43}$/;
@@ -118,44 +113,6 @@ export async function holdApiKey(client: PoolClient, apiKeyId: string): Promise<
     apiKeyId,
   ]);
   if (!rows[0]?.good) throw new KeyEndedError('The API key was revoked.');
-}
-
-interface FoundRow {
-  api_key_id: string;
-  tenant_id: string | null;
-  role: TenantRole | null;
-  revoked_at: Date | null;
-}
-
-const foundKey = (row: FoundRow): FoundKey => ({
-  apiKeyId: row.api_key_id,
-  tenantId: row.tenant_id ?? undefined,
-  role: roleOfKey({ tenantId: row.tenant_id, role: row.role }),
-  revokedAt: row.revoked_at ?? undefined,
-});
-
-/** Whom each of these keys speaks for, in one statement; undefined for one that is none, or was revoked. */
-export async function authenticate(pool: Pool, keys: readonly string[]): Promise<(FoundKey | undefined)[]> {
-  const { rows } = await pool.query<FoundRow & { at: string }>(
-    `SELECT asked.at, found.* FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (key_hash, at)
-     CROSS JOIN LATERAL copilot_internal.find_caller(asked.key_hash) AS found`,
-    [keys.map(hashOf)],
-  );
-  const found = new Map(rows.map(({ at, ...row }) => [Number(at) - 1, foundKey(row)]));
-  return keys.map((_key, at) => found.get(at));
-}
-
-/** The channel on which Postgres tells the id of each key that was revoked, or is to end. */
-export const keyChannel = 'spendlock_keys';
-
-/** Which of these keys have ended or will, and in how many milliseconds. */
-export async function readKeyEnds(pool: Pool, apiKeyIds: readonly string[]): Promise<Map<string, number>> {
-  const { rows } = await pool.query<{ api_key_id: string; leftMs: number }>(
-    `SELECT api_key_id, greatest(extract(epoch FROM revoked_at - clock_timestamp()), 0)::double precision * 1000 AS "leftMs"
-     FROM copilot_internal.ends_of_api_keys($1)`,
-    [apiKeyIds],
-  );
-  return new Map(rows.map(({ api_key_id, leftMs }) => [api_key_id, leftMs]));
 }
 
 /** A key as operators see it: never the key itself. */

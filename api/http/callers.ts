@@ -2,7 +2,8 @@
  * Whom an API key speaks for, remembered for some seconds. Postgres tells when a key was revoked: it is forgotten then, and
  * what is open under it ends. While nobody would hear of that nothing is remembered.
  */
-import { isKeyShaped, keyChannel, readKeyEnds, type FoundKey, type KeyOwner } from '../../store/api-keys';
+import { isKeyShaped, type KeyOwner } from '../../store/api-keys';
+import { keyChannel, readKeyEnds, type FoundKey } from '../../store/key-callers';
 import { listenTo, type Listener } from '../../store/listener';
 import type { Pool } from '../../store/pool';
 import { KeyLookups } from './key-lookups';

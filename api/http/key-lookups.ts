@@ -2,7 +2,7 @@
  * Looking API keys up, many with one statement. A few statements are under way at a time, and whoever asks meanwhile goes with the
  * next one: however many keys come that nobody knows, they cost few statements, and a good one among them is found with them.
  */
-import { authenticate, type FoundKey } from '../../store/api-keys';
+import { authenticate, type FoundKey } from '../../store/key-callers';
 import { databaseLimits } from '../../store/connections';
 import type { Pool } from '../../store/pool';
 import { ApiError } from './errors';

@@ -61,7 +61,7 @@ describe('while no authority answers, under policy `allow`', () => {
     expect(await commit(tenantId, randomUUID(), '499', { unreserved })).toMatchObject({ status: 200 });
   });
 
-  test('it stays with whoever was told of it, though somebody asked before and has gone', async () => {
+  test('a call that goes on stays with whoever was told of it, though somebody asked before and has gone', async () => {
     const tenantId = await stack.tenantThat('allow', 300);
     const went = async (): Promise<string> => {
       const operationId = randomUUID();

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { temporal } from '@temporalio/proto';
-import { createApiKey, authenticate } from '../../store/api-keys';
+import { createApiKey } from '../../store/api-keys';
+import { authenticate } from '../../store/key-callers';
 import { decideAndRecord } from '../../store/budget-batch';
 import { asTenant, inTransaction } from '../../store/pool';
 import { recordOutcome } from '../../store/outcomes';
