@@ -141,7 +141,7 @@ export const denial = (error: QuotaExceededError): string | undefined => error.q
       project.end('npx', ['--no', '--', 'spendlock', ...args], environment);
     expect((await command(['--help'])).stdout).toContain('Usage: spendlock');
     const nowhere = await command(['tenants', 'list']);
-    expect(nowhere).toMatchObject({ status: 1, stdout: '' });
+    expect(nowhere).toMatchObject({ status: 2, stdout: '' });
     expect(nowhere.stderr).toContain('SPENDLOCK_API_URL');
     const doctor = await command(['doctor']);
     expect(doctor).toMatchObject({ status: 1, stdout: '' });
