@@ -24,7 +24,7 @@ COPY cli cli
 COPY dashboard dashboard
 COPY telemetry telemetry
 COPY migrations migrations
-COPY scripts/run.cjs scripts/migrate.ts scripts/migrate-older.ts scripts/
+COPY scripts/run.cjs scripts/one-signal.cjs scripts/migrate.ts scripts/migrate-older.ts scripts/
 USER node
 # Which version of the code this is, such as its commit: docker build --build-arg SPENDLOCK_BUILD_ID=$(git rev-parse --short HEAD)
 ARG SPENDLOCK_BUILD_ID=""
