@@ -23,6 +23,7 @@ import {
   type ActivityInterfaceFor,
   type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
+import type { Priority } from '@temporalio/common';
 import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
@@ -88,6 +89,7 @@ export class Budget {
     this.quick = withinTheTask<BudgetActivities>();
     this.activities = proxyActivities<BudgetActivities>({
       taskQueue,
+      priority: aheadOf(workflowInfo().priority),
       startToCloseTimeout: '60 seconds',
       heartbeatTimeout: '15 seconds',
       retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
@@ -307,6 +309,12 @@ export class Budget {
     return { retry: known ? retry && known.details !== undefined : true, pauseMs };
   }
 }
+
+/** What ends reservations goes ahead of what asks for new ones: it frees the money that others wait for. */
+const aheadOf = (own: Priority | undefined): Priority => ({
+  priorityKey: Math.max(1, (own?.priorityKey || usualPriorityKey) - 1),
+});
+const usualPriorityKey = 3;
 
 const plannedAgain = (step: PaidStep, { planAgain }: PaidStepHooks): PaidStep | Promise<PaidStep> =>
   planAgain && isPatched('planned-again') ? planAgain() : step;
