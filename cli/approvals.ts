@@ -4,7 +4,7 @@ import type { Approval } from '../client';
 import { omitUndefined } from '../core/omit-undefined';
 import { client, everyPage } from './api';
 import { CommandError } from './failures';
-import { author, example, uuid, type Json } from './options';
+import { author, example, reasonOption, uuid, type Json } from './options';
 import { noneOf, show, table, usd, when, type Column } from './output';
 import { inputLines, inShort, questionOf } from './programs';
 
@@ -83,10 +83,7 @@ export function approvalsCommands(): Command {
     async (tenantId: string, id: string, { json = false }: Json) =>
       said(json, await client().approvals.approve(id, { tenantId, author: author() })),
   );
-  const refuse = decide('refuse', 'keeps the tool from being used').option(
-    '--reason <words>',
-    'what the model is told',
-  );
+  const refuse = decide('refuse', 'keeps the tool from being used').addOption(reasonOption('what the model is told'));
   example(refuse, `approvals refuse acme ${someApproval} --reason "not on this file"`).action(
     async (tenantId: string, id: string, { reason, json = false }: Json & { reason?: string }) =>
       said(

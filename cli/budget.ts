@@ -12,7 +12,7 @@ import {
   example,
   periodOption,
   positiveAmount,
-  reasonOption,
+  reasonNeeded,
   resourceOption,
   scopeOf,
   userOption,
@@ -45,7 +45,7 @@ function addTopUp(budget: Command): void {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
-    .addOption(reasonOption());
+    .addOption(reasonNeeded());
   example(command, 'budget topup acme 25 --reason "launch week"').action(
     async (tenantId: string, amountUsd: string, options: QuotaOptions & Json & { reason: string }) => {
       const { resource: resourceType, period, reason, json = false } = options;

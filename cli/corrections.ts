@@ -2,7 +2,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { HoldsView } from '../client';
 import { client, everyPage } from './api';
-import { amount, author, example, reasonOption, uuid, type Json } from './options';
+import { amount, author, example, reasonNeeded, reasonOption, uuid, type Json } from './options';
 import { show, table, usd, when, type Column } from './output';
 
 const someOperation = '6f1c7b1e-6c1e-4a4e-9a55-0d7a8c1f2b3d';
@@ -14,7 +14,7 @@ export function addCorrections(budget: Command): void {
     .argument('<operation>', 'its id', uuid)
     .argument('<usd>', 'what it cost in US dollars', amount)
     .description('corrects what an operation cost, by an entry of the difference')
-    .addOption(reasonOption());
+    .addOption(reasonNeeded());
   example(adjust, `budget adjust acme ${someOperation} 0.0173 --reason "invoice 2026-11"`).action(correct);
   const reconcile = budget
     .command('reconcile')
@@ -22,7 +22,7 @@ export function addCorrections(budget: Command): void {
     .argument('[operation]', 'its id', uuid)
     .argument('[usd]', 'what the provider billed in US dollars', amount)
     .description('lists the settlements whose cost nobody knows, or settles one at what the provider billed')
-    .option('--reason <words>', 'why, for the audit', 'reconciled with the provider');
+    .addOption(reasonOption().default('reconciled with the provider'));
   example(
     reconcile,
     'budget reconcile acme',

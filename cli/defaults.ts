@@ -2,7 +2,18 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
-import { amount, author, example, periods, resourceTypes, share, whole, type Json, type QuotaOptions } from './options';
+import {
+  amount,
+  author,
+  example,
+  periods,
+  reasonOption,
+  resourceTypes,
+  share,
+  whole,
+  type Json,
+  type QuotaOptions,
+} from './options';
 import { show, table, usd, type Column } from './output';
 
 type BudgetClient = ReturnType<typeof client>['budget'];
@@ -31,7 +42,7 @@ export function policyCommands(): Command {
         .argParser(whole(100, 600_000, 'milliseconds'))
         .default(5_000),
     )
-    .option('--reason <words>', 'why, for the audit');
+    .addOption(reasonOption());
   example(set, 'budget policy set acme --on-unavailable deny --answer-timeout 2000').action(
     async (
       tenantId: string,
@@ -85,7 +96,7 @@ export function userDefaultsCommands(): Command {
     .description('sets them all, also for users who have them already; quotas of a user himself stay')
     .option('--none', 'no more: new users are bound by the tenant alone')
     .option('--warn-at <share>', 'warn at this share of each', share)
-    .option('--reason <words>', 'why, for the audit');
+    .addOption(reasonOption());
   example(
     set,
     'budget user-defaults set acme llm/day=2 all/month=20 --warn-at 0.9',

@@ -2,10 +2,10 @@
 import { counted } from '../core/counted';
 import { lookAtBooks, lookAtLeases, type Difference } from '../store/books';
 import { listTenants } from '../store/operator-changes';
-import { createPool } from '../store/pool';
+import { withDatabase } from './database';
 import { differenceColumns } from './repair';
 import { show, table, type Column } from './output';
-import { EnvironmentError, workerEnvironment } from './target';
+import { workerEnvironment } from './target';
 
 type Found = Difference & { tenantId: string | null };
 
@@ -13,13 +13,7 @@ const columns: Column<Found>[] = [{ name: 'tenant', of: ({ tenantId }) => tenant
 
 /** Looks at the books, says what it found, and answers whether they agree. */
 export async function lookAtAllBooks({ json }: { json: boolean }): Promise<boolean> {
-  const { DATABASE_URL: url } = workerEnvironment(process.env);
-  if (!url)
-    throw new EnvironmentError(
-      'DATABASE_URL is not set. Set it to what the workers use, or run `npm start` here. Nothing was done.',
-    );
-  const pool = createPool(url, { max: 1 });
-  try {
+  return withDatabase(workerEnvironment(process.env), { orElse: ', or run `npm start` here' }, async (pool) => {
     const differences: Found[] = (await lookAtLeases(pool)).map((one) => ({ tenantId: null, ...one }));
     const tenants = await listTenants(pool);
     for (const { tenantId } of tenants)
@@ -34,7 +28,5 @@ export async function lookAtAllBooks({ json }: { json: boolean }): Promise<boole
       ].join('\n'),
     );
     return differences.length === 0;
-  } finally {
-    await pool.end();
-  }
+  });
 }

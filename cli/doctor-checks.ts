@@ -19,6 +19,7 @@ import {
 } from '../store/installation';
 import { mandatesOf } from './doctor-mandates';
 import { ok, skipped, wrong, type Finding } from './findings';
+import { databaseTarget, EnvironmentError } from './target';
 import { connectToTemporal, temporalTarget } from './temporal';
 import { listVersions, type Deployment } from './worker-versions';
 
@@ -27,13 +28,11 @@ const clockMsMax = 2_000;
 const postgresMajorMin = 16;
 
 export async function lookAtPostgres(environment: NodeJS.ProcessEnv): Promise<Finding[]> {
-  const { DATABASE_URL: url } = environment;
-  if (!url)
-    return [wrong('Postgres', 'DATABASE_URL is not set. Set it to what the workers use, or run `npm start` here.')];
   let client: Client;
   try {
-    client = await connectTo({ connectionString: url });
+    client = await connectTo({ connectionString: databaseTarget(environment, ', or run `npm start` here') });
   } catch (error) {
+    if (error instanceof EnvironmentError) return [wrong('Postgres', error.message)];
     const { code, message } = error as { code?: string; message: string };
     return [wrong('Postgres', `It cannot be reached (${code ?? message}). Check DATABASE_URL and that it runs.`)];
   }

@@ -1,10 +1,10 @@
 /** `npx spendlock budget freeze` and `unfreeze`: who may reserve nothing for now, the tenant or one of its users. */
-import { Option, type Command } from 'commander';
+import { type Command } from 'commander';
 import type { TenantQuotas } from '../client';
 import { unfreezeCommand } from '../core/budget/denials';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
-import { author, example, reasonOption, userOption, type Json } from './options';
+import { author, example, reasonNeeded, reasonOption, userOption, type Json } from './options';
 import { show } from './output';
 
 export const whom = (tenantId: string, user: string | undefined): string =>
@@ -53,7 +53,7 @@ export function addFreezes(budget: Command): void {
     .command('freeze <tenant>')
     .description('nothing more is reserved; what is reserved goes on')
     .addOption(userOption)
-    .addOption(reasonOption());
+    .addOption(reasonNeeded());
   example(
     freeze,
     'budget freeze acme --reason "invoice overdue"',
@@ -67,7 +67,7 @@ export function addFreezes(budget: Command): void {
     .command('unfreeze <tenant>')
     .description('reserving goes on')
     .addOption(userOption)
-    .addOption(new Option('--reason <words>', 'why, for the audit'));
+    .addOption(reasonOption());
   example(unfreeze, 'budget unfreeze acme', 'budget unfreeze acme --user ada').action(
     async (tenantId: string, { user, reason, json = false }: Json & { user?: string; reason?: string }) => {
       const order = { ...omitUndefined({ userId: user, reason }), author: author() };

@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { HoldsView, ReservationView } from '../client';
 import { omitUndefined } from '../core/omit-undefined';
 import { client, everyPage } from './api';
-import { amount, author, callOption, callTypes, example, uuid, whole, type Json } from './options';
+import { amount, author, callOption, callTypes, example, reasonOption, uuid, whole, type Json } from './options';
 import { noneOf, show, table, unreservedWords, usd, when, type Column } from './output';
 
 type Hold = HoldsView['holds'][number];
@@ -172,9 +172,9 @@ function addEnds(of: Of): void {
     .option('--usage <json>', 'what the call used, for the ledger, such as its tokens', jsonValue)
     .option(
       '--confirm',
-      'as an operator: it was billed so, although it is 100 times what was granted, or another claimed it; needs --reason',
+      'as an operator: it was billed so, although it is more than $1 and 100 times what was granted, or another claimed it; needs --reason',
     )
-    .option('--reason <words>', 'with --confirm: why, for the audit, which keeps that of the first time')
+    .addOption(reasonOption('with --confirm: why, for the audit, which keeps that of the first time'))
     .option(
       '--unreserved',
       'it was made without a reservation, since nobody answered; for a tenant whose policy is allow',
@@ -215,10 +215,7 @@ function addEnds(of: Of): void {
   const release = of('release', 'gives it up: its call was surely not billed')
     .addOption(claimTokenOption())
     .addOption(
-      new Option(
-        '--reason <words>',
-        'as an operator, also of a call that another claimed: why, for the audit',
-      ).conflicts('claimToken'),
+      reasonOption('as an operator, also of a call that another claimed: why, for the audit').conflicts('claimToken'),
     );
   example(
     release,

@@ -8,7 +8,6 @@ import { tellingOfEnd } from './cut-off';
 import { CommandError } from './failures';
 import { author, example, uuid, whole, type Json } from './options';
 import { noneOf, show, table, when, type Column } from './output';
-import { EnvironmentError } from './target';
 
 const columns: Column<KeyView>[] = [
   { name: 'key', of: ({ apiKeyId }) => apiKeyId },
@@ -22,28 +21,21 @@ const tenantOption = (): Option => new Option('--tenant <id>', 'of a tenant; of 
 
 /** @throws Error when there is one already: whoever has it makes more. */
 async function makeFirstKey(): Promise<{ apiKeyId: string; apiKey: string }> {
-  const { DATABASE_URL: url } = process.env;
-  if (!url) throw new EnvironmentError('DATABASE_URL is not set. Set it to what the workers use. Nothing was done.');
-  const { createPool } = await import('../store/pool.js');
+  const { withDatabase } = await import('./database.js');
   const { addFirstKey, newKey } = await import('../store/api-keys.js');
-  const pool = createPool(url, { max: 1 });
   const key = newKey();
   let isAsked = false;
   const order = { key, label: 'the first', by: { author: author() }, onBegin: () => void (isAsked = true) };
-  try {
-    const { apiKeyId, isNew } = await tellingOfEnd(
-      () =>
-        isAsked ? `The key may have been made. Then it is this one, shown only now:\n${key}` : 'Nothing was done.',
-      () => addFirstKey(pool, order),
+  const soFar = (): string =>
+    isAsked ? `The key may have been made. Then it is this one, shown only now:\n${key}` : 'Nothing was done.';
+  const { apiKeyId, isNew } = await tellingOfEnd(soFar, () =>
+    withDatabase(process.env, { soFar }, (pool) => addFirstKey(pool, order)),
+  );
+  if (!isNew)
+    throw new CommandError(
+      `The administration has a key already (${apiKeyId}). Make more with it: \`npx spendlock keys create --admin\`. Nothing was done.`,
     );
-    if (!isNew)
-      throw new CommandError(
-        `The administration has a key already (${apiKeyId}). Make more with it: \`npx spendlock keys create --admin\`. Nothing was done.`,
-      );
-    return { apiKeyId, apiKey: key };
-  } finally {
-    await pool.end();
-  }
+  return { apiKeyId, apiKey: key };
 }
 
 interface Options extends Json {

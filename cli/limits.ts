@@ -10,6 +10,7 @@ import {
   example,
   periodOption,
   platformOption,
+  reasonNeeded,
   reasonOption,
   resourceOption,
   scopeOf,
@@ -107,7 +108,7 @@ function addSet(budget: Command): void {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
-    .option('--reason <words>', 'why, for the audit')
+    .addOption(reasonOption())
     .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8', shares);
   example(
     command,
@@ -142,7 +143,7 @@ function addRemove(budget: Command): void {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
-    .addOption(reasonOption());
+    .addOption(reasonNeeded());
   example(
     command,
     'budget remove acme --resource llm --reason "one limit for all"',

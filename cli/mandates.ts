@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { MandateView } from '../client';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
-import { author, example, type Json } from './options';
+import { author, example, reasonOption, type Json } from './options';
 import { show, usd, when } from './output';
 
 interface Options extends Json {
@@ -20,7 +20,7 @@ export function addMandates(budget: Command): void {
       new Option('--recall', 'have the authority take all of them, from the end of this command on').conflicts('allow'),
     )
     .option('--allow', 'end a recall')
-    .option('--reason <words>', 'of either: why, for the audit')
+    .addOption(reasonOption('of either: why, for the audit'))
     .addHelpText(
       'after',
       `

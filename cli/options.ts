@@ -57,6 +57,14 @@ export const share = (text: string): number => {
   throw new InvalidArgumentError('It must be above 0 and at most 1, such as 0.8.');
 };
 
+/** Where a price comes from, and from when on it holds. */
+export const addSource = (set: Command): Command =>
+  set
+    .requiredOption('--source <url>', 'who published the figures')
+    .option('--source-date <day>', 'when the source said so; today when absent', day)
+    .option('--from <moment>', 'when it begins to hold; now when absent', moment)
+    .option('--notes <words>', 'what a reader should know');
+
 /** What a call is. */
 export const callTypes = ['llm', 'e2b'] as const;
 /** What a quota covers, and when it begins anew. */
@@ -74,7 +82,15 @@ export const resourceOption = new Option('--resource <type>', 'what it covers').
 export const callOption = (): Option =>
   new Option('--resource <type>', 'what is called: a model or a sandbox').choices(callTypes).default('llm');
 export const periodOption = new Option('--period <period>', 'when it resets').choices(periods).default('month');
-export const reasonOption = (): Option => new Option('--reason <words>', 'why, for the audit').makeOptionMandatory();
+/** Words of a person, as the API takes them. */
+export const words = (text: string): string => {
+  if (text.trim() !== '' && text.trim().length <= wordsCharsMax) return text;
+  throw new InvalidArgumentError(`It must be 1 to ${wordsCharsMax} characters, not only spaces.`);
+};
+const wordsCharsMax = 500;
+export const reasonOption = (what = 'why, for the audit'): Option =>
+  new Option('--reason <words>', what).argParser(words);
+export const reasonNeeded = (): Option => reasonOption().makeOptionMandatory();
 /** How many a list has at most: as many as the API gives in one page. */
 export const limitOption = (otherwise = 50): Option =>
   new Option('--limit <n>', 'how many at most, up to 1,000').argParser(whole(1, 1_000)).default(otherwise);

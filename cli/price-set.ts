@@ -3,7 +3,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { omitUndefined } from '../core/omit-undefined';
 import { ratePattern } from '../core/prices/prices';
 import { CommandError } from './failures';
-import { day, example, moment, today, whole } from './options';
+import { addSource, example, today, whole } from './options';
 import { show, table } from './output';
 import { changesBetween, mergePrice, type PriceFacts } from './price-changes';
 import type { FilePrice } from './price-file';
@@ -67,11 +67,8 @@ export function addPriceSet(prices: Command): void {
     .option('--long-output <usd>', 'of a long prompt, per million tokens', rate)
     .option('--long-cache-read <usd>', 'of a long prompt, per million tokens', rate)
     .option('--long-cache-write5m <usd>', 'of a long prompt, per million tokens', rate)
-    .option('--long-cache-write1h <usd>', 'of a long prompt, per million tokens', rate)
-    .requiredOption('--source <url>', 'who published the figures')
-    .option('--source-date <day>', 'when the source said so; today when absent', day)
-    .option('--from <moment>', 'when it begins to hold; now when absent', moment)
-    .option('--notes <words>', 'what a reader should know');
+    .option('--long-cache-write1h <usd>', 'of a long prompt, per million tokens', rate);
+  addSource(set);
   example(
     set,
     'prices set gpt-99 --provider openai --input 1.25 --output 10 --source https://platform.openai.com/docs/pricing',

@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import type { BooksView } from '../client';
 import type { Difference } from '../store/books';
 import { client } from './api';
-import { author, example, type Json } from './options';
+import { author, example, reasonOption, type Json } from './options';
 import { show, table, type Column } from './output';
 
 export const differenceColumns: Column<Difference>[] = [
@@ -28,7 +28,7 @@ export function repairCommand(): Command {
     .argument('<tenant>')
     .description("shows what does not agree in a tenant's books, and with --yes mends it under the tenant's lock")
     .option('--yes', 'mend it; without it nothing is changed')
-    .option('--reason <words>', 'why, for the audit', 'the books did not agree')
+    .addOption(reasonOption().default('the books did not agree'))
     .addHelpText(
       'after',
       `

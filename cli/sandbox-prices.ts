@@ -2,7 +2,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { SandboxPriceView } from '../client';
 import { client } from './api';
-import { author, day, example, moment, today, whole } from './options';
+import { addSource, author, example, today, whole } from './options';
 import { show, table, usdInFull, type Column } from './output';
 
 const columns: Column<SandboxPriceView>[] = [
@@ -52,11 +52,8 @@ export function addSandboxPriceCommands(prices: Command): void {
     .requiredOption('--vcpu <n>', 'how many it has', whole(1, 1_024))
     .requiredOption('--memory-mib <n>', 'how much memory it has', whole(1, 16_777_216, 'MiB'))
     .requiredOption('--vcpu-second <usd>', 'for each vCPU and second', rate)
-    .requiredOption('--gib-second <usd>', 'for each GiB and second', rate)
-    .requiredOption('--source <url>', 'who published the figures')
-    .option('--source-date <day>', 'when the source said so; today when absent', day)
-    .option('--from <moment>', 'when it begins to hold; now when absent', moment)
-    .option('--notes <words>', 'what a reader should know');
+    .requiredOption('--gib-second <usd>', 'for each GiB and second', rate);
+  addSource(set);
   example(
     set,
     'prices set-sandbox large --vcpu 8 --memory-mib 16384 --vcpu-second 0.000014 --gib-second 0.0000045 --source https://e2b.dev/pricing',

@@ -49,14 +49,29 @@ let asked = { apiUrl: '', keyFrom: '' };
 export const askedApi = (): typeof asked => asked;
 
 const noUrl = (text: string): string =>
-  `SPENDLOCK_API_URL is ${JSON.stringify(text)}, which is no address of an API: it begins with http:// or https://` +
+  `SPENDLOCK_API_URL is ${JSON.stringify(masked(text))}, which is no address of an API: it begins with http:// or https://` +
   `${/^[\w.-]+(:\d+)?(\/|$)/.test(text) ? `, such as http://${text}` : ''}. Nothing was done.`;
+
+/** An address without what may be secret in it: a password, and all that follows a `?`. */
+const masked = (text: string): string => text.replace(/\/\/.*@/, '//…@').replace(/[?#].*/, (rest) => `${rest[0]}…`);
+
+/** Why an address is none of an API; undefined where it is one. */
+function whyNoApi(text: string): string | undefined {
+  if (!/^https?:\/\/[^/]/i.test(text) || !URL.canParse(text)) return noUrl(text);
+  const { username, password, search, hash } = new URL(text);
+  if (username !== '' || password !== '')
+    return `SPENDLOCK_API_URL is ${JSON.stringify(masked(text))}: a name or a password has no place in it. Leave them out; the key is SPENDLOCK_API_KEY. Nothing was done.`;
+  if (search !== '' || hash !== '')
+    return `SPENDLOCK_API_URL is ${JSON.stringify(masked(text))}: it ends before ${hash === '' ? '?' : '#'}, since paths are put behind it. Nothing was done.`;
+  return undefined;
+}
 
 /** Where the API is. @throws EnvironmentError when nothing names one, or only half of what is needed. */
 export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; apiKey: string } {
   const [apiUrl, apiKey] = [environment.SPENDLOCK_API_URL ?? '', environment.SPENDLOCK_API_KEY ?? ''];
   if (apiUrl !== '' && apiKey !== '') {
-    if (!/^https?:\/\/[^/]/i.test(apiUrl) || !URL.canParse(apiUrl)) throw new EnvironmentError(noUrl(apiUrl));
+    const why = whyNoApi(apiUrl);
+    if (why !== undefined) throw new EnvironmentError(why);
     say(`API: ${apiUrl} (SPENDLOCK_API_URL)`);
     asked = { apiUrl, keyFrom: 'SPENDLOCK_API_KEY' };
     return { apiUrl: apiUrl.replace(/\/+$/, ''), apiKey };
@@ -76,6 +91,20 @@ export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; api
   throw new EnvironmentError(
     'No API to speak to. Set SPENDLOCK_API_URL and SPENDLOCK_API_KEY (an administration key), or run `npm start` here. Nothing was done.',
   );
+}
+
+/** Postgres, as a command needs it that works past the API. @throws EnvironmentError where nothing names it, or what names it cannot. */
+export function databaseTarget(environment: NodeJS.ProcessEnv, orElse = ''): string {
+  const { DATABASE_URL: url = '' } = environment;
+  const nothing = 'Nothing was done.';
+  if (url === '')
+    throw new EnvironmentError(`DATABASE_URL is not set. Set it to what the workers use${orElse}. ${nothing}`);
+  // What it says may be a secret.
+  if (!/^postgres(ql)?:\/\/./.test(url) || !URL.canParse(url))
+    throw new EnvironmentError(
+      `DATABASE_URL is no postgres:// address of a database. Set it to what the workers use${orElse}. ${nothing}`,
+    );
+  return url;
 }
 
 /** Whether the environment says where Postgres or Temporal are. */

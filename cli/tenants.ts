@@ -6,7 +6,7 @@ import { counted } from '../core/counted';
 import { client, everyPage } from './api';
 import { CommandError, failureOf } from './failures';
 import { removeWritten } from './files';
-import { author, example, type Json } from './options';
+import { author, example, reasonNeeded, type Json } from './options';
 import { show, table, usd, usdLeft, when, type Column } from './output';
 import { limitWords } from './limits';
 import { exportTenant } from './tenant-export';
@@ -135,7 +135,7 @@ function addRemove(tenants: Command): void {
     .requiredOption('--export <file>', 'where its rows are written first')
     .option('--force', 'in place of a file that is there already')
     .requiredOption('--confirm <tenant>', 'the tenant once more')
-    .requiredOption('--reason <text>', 'why; kept in the audit')
+    .addOption(reasonNeeded())
     .option('--author <name>', 'who deletes it; you when absent')
     .addHelpText('after', '\nIts open runs have to end first. What is deleted does not come back.');
   example(remove, 'tenants remove acme --export acme.ndjson --confirm acme --reason "contract ended"').action(

@@ -123,4 +123,9 @@ const child = spawn(
 const passOnAfterMs = 50;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
   process.on(signal, () => setTimeout(() => child.kill(signal), passOnAfterMs));
-child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));
+child.on('exit', (code, signal) => {
+  if (code !== null) process.exit(code);
+  // It came before the program listened to it, or the program does not.
+  process.stderr.write(`Ended by ${signal}.\n`);
+  process.exit(['SIGINT', 'SIGTERM', 'SIGHUP'].includes(signal) ? 130 : 1);
+});

@@ -60,7 +60,8 @@ export async function startStack(options: StartOptions, progress: Progress, sign
     return await endingWith(signals.signal, start(options, progress, { stops, ...signals }), stoppedWhileStarting);
   } catch (error) {
     await stops.run(progress);
-    throw error;
+    // What was ended says that it ended.
+    throw signals.signal.aborted ? new Error(stoppedWhileStarting) : error;
   }
 }
 
@@ -107,10 +108,12 @@ async function start(
       databaseUrl,
       dataDir,
       environment: standIns.environment,
+      signal,
     }),
   );
   stops.add('The worker', () => stopWorker(worker), workerStopMaxMs);
   atOnce.addEventListener('abort', () => worker.kill('SIGKILL'));
+  throwIfAborted(signal);
   const api = await progress.step('API', async () =>
     startApi({
       host: '127.0.0.1',
@@ -147,6 +150,7 @@ async function start(
   const removeTenants = (busyMaxMs: number): Promise<void> =>
     removeBudgetTenants({ apiUrl: api.url, apiKey: key, pool }, { busyMaxMs });
   await removeTenants(0);
+  throwIfAborted(signal);
   if (options.budgetUsd !== undefined) stops.add('The tenant of --budget', () => removeTenants(settledWithinMs), 8_000);
   const stop = (): Promise<void> => stops.run(progress);
   return stackOf({ services, api, key, pool, standIns, worker, model, dataDir, stop });

@@ -65,10 +65,33 @@ describe('the command line', () => {
       [['workers', 'list'], { TEMPORAL_CONFIG_FILE: __filename }],
       [['keys', 'first'], {}],
       [['doctor', '--books'], {}],
+      [['keys', 'first'], { DATABASE_URL: 'nonsense' }],
+      [['keys', 'first'], { DATABASE_URL: 'mysql://127.0.0.1/x' }],
+      [['doctor', '--books'], { DATABASE_URL: 'nonsense' }],
+      [['tenants', 'list'], { ...key, SPENDLOCK_API_URL: 'http://ada:hunter2@localhost:8080' }],
     ] as const) {
       const dataDir = path.join(tmpdir(), 'spendlock-nobody');
       const { status, out, err } = await command([...words, '--json'], { SPENDLOCK_DATA_DIR: dataDir, ...environment });
       expect([words, status, JSON.parse(out)]).toMatchObject([words, 2, { error: { code: 'wrong_use' } }]);
+      expect(err).toContain('Nothing was done.');
+      expect(err + out).not.toContain('hunter2');
+    }
+  });
+
+  test('a Postgres that does not answer, or not this one, is told with what was done', async () => {
+    const url = new URL(stack.database.appUrl);
+    const away = 'postgres://x@127.0.0.1:1/x';
+    const noName = 'postgres://x@nobody.invalid/x';
+    url.password = 'another';
+    for (const [words, DATABASE_URL, code, says] of [
+      [['keys', 'first'], away, 'unreachable', 'Postgres did not answer (ECONNREFUSED)'],
+      [['doctor', '--books'], away, 'unreachable', 'Postgres did not answer (ECONNREFUSED)'],
+      [['keys', 'first'], noName, 'unreachable', 'Postgres did not answer ('],
+      [['keys', 'first'], url.href, 'refused', 'Postgres refuses it: password authentication failed'],
+    ] as const) {
+      const { status, out, err } = await command([...words, '--json'], { DATABASE_URL });
+      expect([words, status, JSON.parse(out)]).toMatchObject([words, 1, { error: { code } }]);
+      expect(err).toContain(says);
       expect(err).toContain('Nothing was done.');
     }
   });

@@ -178,6 +178,15 @@ describe('npm start', () => {
     await until('the services are gone', () => !isAlive(supervisor));
   });
 
+  test('is stopped while its worker starts: at once, and says so', async () => {
+    const run = start('--json');
+    await until('the worker is next', () => run.output().includes('✔ migrations'), 90_000);
+    run.child.kill('SIGTERM');
+    expect(await run.ended).toBe(130);
+    expect(summaryOf(run)).toMatchObject({ status: 'interrupted', failure: { message: 'Stopped while starting.' } });
+    expect(run.output()).not.toMatch(/✔ (worker|API)/);
+  });
+
   /** A worker and a client of one's own, in a folder that has the built package, from what `npx spendlock env` prints. */
   async function usesEnvironment(): Promise<void> {
     mkdirSync(path.join(root, '.spendlock'), { recursive: true });

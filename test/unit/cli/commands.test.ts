@@ -5,13 +5,13 @@ import type { Command } from 'commander';
 import { failureOf, exitStatusOf, CommandError } from '../../../cli/failures';
 import { frozenWords, unfrozenWords } from '../../../cli/freezes';
 import { Teller } from '../../../cli/happenings';
-import { moment, whole } from '../../../cli/options';
+import { moment, whole, words } from '../../../cli/options';
 import { quotaTable } from '../../../cli/limits';
 import { table, usd } from '../../../cli/output';
 import { program } from '../../../cli/program';
 import { inputLines, inShort } from '../../../cli/programs';
 import { entryColumns } from '../../../cli/records';
-import { apiTarget } from '../../../cli/target';
+import { apiTarget, EnvironmentError } from '../../../cli/target';
 import { errorFrom } from '../../../client/errors';
 import { stateOf } from '../../../client/states';
 import { counted } from '../../../core/counted';
@@ -145,6 +145,26 @@ test('an address without http:// is told, with the one that was meant', () => {
   expect(target('api.example.com/spendlock')).toThrow('such as http://api.example.com/spendlock');
   for (const url of ['ftp://x', 'http://', 'http:localhost', 'http://a b'])
     expect(target(url)).toThrow('Nothing was done.');
+});
+
+test('an address with a password or a query in it is no address of an API, and what is secret in it is not repeated', () => {
+  const target = (url: string) => () => apiTarget({ SPENDLOCK_API_URL: url, SPENDLOCK_API_KEY: 'a key' });
+  for (const url of [
+    'http://ada:hunter2@api.example.com',
+    'ftp://ada:hunter2@x',
+    'http://x/?token=hunter2',
+    'x#hunter2',
+  ]) {
+    expect(target(url)).toThrow(EnvironmentError);
+    expect(target(url)).toThrow('Nothing was done.');
+    expect(target(url)).not.toThrow(/hunter2/);
+  }
+  expect(target('http://ada:hunter2@api.example.com')).toThrow('"http://…@api.example.com"');
+});
+
+test('a reason is words', () => {
+  for (const none of ['', '  ', 'x'.repeat(501)]) expect(() => words(none)).toThrow('It must be 1 to 500 characters');
+  expect(words('on the bill')).toBe('on the bill');
 });
 
 test('a freeze is told of whom it is, with the command that lifts it, and one that changes nothing says so', () => {
