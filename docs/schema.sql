@@ -2911,13 +2911,19 @@ CREATE OR REPLACE FUNCTION copilot_internal.tell_also(p_tenant_id text, p_operat
  LANGUAGE sql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  UPDATE reservations r SET asker = '*'
+  UPDATE reservations r SET asker = CASE WHEN cardinality(others.askers) > 8 THEN '*' ELSE array_to_string(others.askers, ' ') END
   FROM (
-    SELECT o.operation_id FROM unnest(p_operation_ids, p_askers) AS told (operation_id, asker)
+    SELECT o.operation_id,
+      string_to_array(o.asker, ' ') ||
+        ARRAY (SELECT unnest(told.askers) EXCEPT SELECT unnest(string_to_array(o.asker, ' '))) AS askers
+    FROM (
+      SELECT operation_id, array_agg(asker) AS askers FROM unnest(p_operation_ids, p_askers) AS t (operation_id, asker)
+      GROUP BY operation_id) AS told
     JOIN reservations o ON o.tenant_id = p_tenant_id AND o.operation_id = told.operation_id
-    WHERE o.status = 'granted' AND o.claimed_at IS NULL AND o.asker <> told.asker
+    WHERE o.status = 'granted' AND o.claimed_at IS NULL AND o.asker <> '*'
     ORDER BY o.operation_id FOR UPDATE OF o) AS others
   WHERE r.tenant_id = p_tenant_id AND r.operation_id = others.operation_id
+    AND cardinality(others.askers) > cardinality(string_to_array(r.asker, ' '))
 $function$
 ;
 

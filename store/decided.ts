@@ -2,7 +2,7 @@
 import type { ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
 import { answerFromRecord, asksAgain } from '../core/budget/decision';
 import { standingOf, type Standing } from '../core/budget/quotas';
-import { isToldToOthers, severalAskers, type Refusal, type Reservation } from '../core/budget/reservations';
+import { manyAskers, toldAlso, type Refusal, type Reservation } from '../core/budget/reservations';
 import { decideAtBest } from '../core/budget/undecided';
 import { spelled } from '../core/inputs/read-command';
 import { formatUsd, parseAmountUsd, parseUsd, type Usd } from '../core/money';
@@ -44,8 +44,8 @@ export async function readReservations(
       const reservation = byId.get(command.operationId);
       return (
         reservation?.request &&
-        reservation.asker !== severalAskers &&
-        isToldToOthers(reservation, command) &&
+        command.asker !== undefined &&
+        toldAlso(reservation, command.asker) !== undefined &&
         asksAgain(reservation.request, command)
       );
     });
@@ -93,7 +93,7 @@ export async function recordMade(
   { tenantId, command }: Omit<Unreserved, 'enforced'>,
 ): Promise<ReserveAnswer> {
   // Nobody who asked for it and has gone gives back what was spent.
-  const made = { ...command, asker: severalAskers };
+  const made = { ...command, asker: manyAskers };
   await asTenant(pool, tenantId, (client, commitWith) =>
     commitWith(letThrough(client, { tenantId, command: made }, { allowedUsd: parseAmountUsd(command.amountUsd) })),
   );

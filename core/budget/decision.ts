@@ -8,7 +8,7 @@
  */
 import { answerAgain, answerOf, answerRefusal } from './answers';
 import { Batch, type BatchDecision, type BatchState } from './batch';
-import type { BudgetCommand, RejectionCode, ReserveAnswer, ReserveCommand } from './commands';
+import type { BudgetCommand, RejectionCode, ReserveAnswer, ReleaseCommand, ReserveCommand } from './commands';
 import { keptUsd, leastUsd, type Place } from './line';
 import { parseAmountUsd, MoneyError, type Usd } from '../money';
 import { nothingReserved, quotaDenial, refusedAsFrozen } from './denials';
@@ -16,8 +16,8 @@ import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
 import {
   isSameRequest,
-  isToldToOthers,
-  severalAskers,
+  othersTold,
+  toldAlso,
   type Amounts,
   type Refusal,
   type Reservation,
@@ -50,12 +50,19 @@ function apply(batch: Batch, command: BudgetCommand): void {
     case 'release': {
       const reservation = batch.find(command.operationId);
       if (!reservation) batch.put(tombstone(batch, command.operationId));
-      else if (!isToldToOthers(reservation, command)) settle(batch, reservation, 'release');
+      else giveUp(batch, reservation, command);
       return;
     }
     case 'reload':
       return;
   }
+}
+
+/** Who was told of it and has gone gives it back, unless others were told of it too. */
+function giveUp(batch: Batch, reservation: Reservation, { asker }: ReleaseCommand): void {
+  const others = othersTold(reservation, asker);
+  if (others === undefined) settle(batch, reservation, 'release');
+  else if (others !== reservation.asker) batch.put({ ...reservation, asker: others });
 }
 
 /** The mark that a release leaves when it comes before its reserve: the late reserve is refused. */
@@ -81,9 +88,8 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     const answer = answerAgain(known, command, amounts);
     if (known.request && isSameRequest(known.request, command, amounts)) {
       batch.repeats.add(answer);
-      // One of the version before names no asker.
-      if (known.asker !== severalAskers && isToldToOthers(known, { asker: command.asker ?? '' }))
-        batch.put({ ...known, asker: severalAskers });
+      const asker = toldAlso(known, command.asker);
+      if (asker !== undefined) batch.put({ ...known, asker });
     }
     return answer;
   }

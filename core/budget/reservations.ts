@@ -50,7 +50,7 @@ export interface Reservation {
   decidedAtMs: number;
   expiresAtMs?: number | undefined;
   claimed: boolean;
-  /** Who alone was told of the grant, as its reserve named itself; `severalAskers` once somebody else was. */
+  /** Who was told of the grant, as their reserves named themselves, with spaces between; `manyAskers` where that is not kept. */
   asker?: string | undefined;
   outcome?: Outcome | undefined;
   outcomeFolded: boolean;
@@ -63,12 +63,31 @@ export interface Reservation {
   endedAtMs?: number | undefined;
 }
 
-/** In place of the one that was told, of a grant that several were told of. */
-export const severalAskers = '*';
+/** In place of those that were told, of a grant that more were told of than is kept: it stays, whoever goes. */
+export const manyAskers = '*';
+const askersMax = 8;
 
-/** Whether a grant that nobody has begun to use has been told to somebody else than this asker. */
-export const isToldToOthers = ({ status, claimed, asker }: Reservation, { asker: own }: { asker?: string }): boolean =>
-  status === 'granted' && !claimed && asker !== undefined && own !== undefined && asker !== own;
+type Told = Pick<Reservation, 'status' | 'claimed' | 'asker'>;
+
+/** Who was told of a grant that nobody has begun to use; undefined where it matters to nobody. */
+const toldOf = ({ status, claimed, asker }: Told): string[] | undefined =>
+  status === 'granted' && !claimed ? asker?.split(' ') : undefined;
+
+/**
+ * Who has been told of a grant once this asker is too; undefined where nothing is to be noted. One of the version before names none.
+ * `tell_also` has the same rule.
+ */
+export function toldAlso(reservation: Told, own: string | undefined): string | undefined {
+  const told = toldOf(reservation);
+  if (!told || told[0] === manyAskers || told.includes(own ?? '')) return undefined;
+  return own === undefined || told.length >= askersMax ? manyAskers : [...told, own].join(' ');
+}
+
+/** Who is left that was told of a grant once this asker has gone: its release gives back only what nobody else was told of. */
+export function othersTold(reservation: Told, own: string | undefined): string | undefined {
+  const others = own === undefined ? [] : toldOf(reservation)?.filter((one) => one !== own);
+  return others && others.length > 0 ? others.join(' ') : undefined;
+}
 
 /** What goes on without a grant may spend, and is charged where nobody learns its cost. */
 export const allowedUsdOf = (

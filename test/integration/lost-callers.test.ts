@@ -31,8 +31,8 @@ describe.each([
     (await api.call('GET', `/v1/reservations/${operationId}?tenantId=${tenantId}`)).body.status;
 
   /** Asks, and goes away after that long. */
-  const cut = async (tenantId: string, operationId: string, afterMs: number): Promise<number | 'cut'> =>
-    fetch(`${api.url}/v1/reservations`, {
+  const cut = async (tenantId: string, operationId: string, afterMs: number, at = api): Promise<number | 'cut'> =>
+    fetch(`${at.url}/v1/reservations`, {
       method: 'POST',
       headers: { authorization: `Bearer ${api.adminKey}`, 'content-type': 'application/json' },
       body: JSON.stringify(order(tenantId, operationId)),
@@ -68,6 +68,30 @@ describe.each([
     const tenantId = await stack.tenant('1000');
     for (let round = 0; round < 10; round += 1) await cut(tenantId, randomUUID(), 2 + round);
     await until('nothing is held', async () => (await stack.books(tenantId)).openReservations === 0);
+  });
+
+  test('a grant that is told by the record to two who are both gone by then is given back', async () => {
+    const tenantId = await stack.tenant('1000');
+    // Decided once, so that nothing has to be made first.
+    await api.call('POST', '/v1/reservations', { body: order(tenantId, randomUUID()) });
+    const locked = await stack.admin.connect();
+    const operations = Array.from({ length: 5 }, () => randomUUID());
+    try {
+      await locked.query('BEGIN');
+      await locked.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
+      const asked = operations.flatMap((operationId) => [
+        cut(tenantId, operationId, 300),
+        cut(tenantId, operationId, 400, other),
+      ]);
+      expect(new Set(await Promise.all(asked))).toEqual(new Set(['cut']));
+    } finally {
+      await locked.query('ROLLBACK');
+      locked.release();
+    }
+    await until('all are decided and given back', async () => {
+      const states = await Promise.all(operations.map((operationId) => statusOf(operationId, tenantId)));
+      return states.every((state) => state === 'released');
+    });
   });
 
   test('the client, whose first answers are lost, works with a grant that is there', async () => {

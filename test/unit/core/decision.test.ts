@@ -209,13 +209,33 @@ describe('a decision', () => {
       expect(model.decide(by('p.1')).answers).toMatchObject([{ code: 'operation_released' }]);
     });
 
-    test('a grant that another was told of is not given back by either, but by whoever has it', () => {
+    test.each([
+      ['the first', 'p.1', 'q.1'],
+      ['the second', 'q.1', 'p.1'],
+    ])('a grant that two were told of is not given back when %s goes, but when both have', (_who, goes, stays) => {
       model.decide(by('p.1'));
       expect(model.decide(by('q.1')).answers).toMatchObject([{ decision: 'granted', grantedUsd: '6' }]);
-      model.decide(givenBackBy('p.1'), givenBackBy('q.1'));
+      model.decide(givenBackBy(goes), givenBackBy(goes), givenBackBy('r.1'));
       expect(model.balance().reservedUsd).toBe(usd('6'));
-      model.decide(release('a'));
+      model.decide(givenBackBy(stays));
       expect(model.balance().reservedUsd).toBe(0n);
+    });
+
+    test('whoever has it gives it back, whoever else was told', () => {
+      model.decide(by('p.1'), by('q.1'), release('a'));
+      expect(model.balance().reservedUsd).toBe(0n);
+    });
+
+    test('one that went and asks again is told of it again', () => {
+      model.decide(by('p.1'), by('q.1'), givenBackBy('p.1'), by('p.1'), givenBackBy('q.1'));
+      expect(model.balance().reservedUsd).toBe(usd('6'));
+    });
+
+    test('of more askers than are kept none gives it back by going', () => {
+      const many = Array.from({ length: 9 }, (_one, index) => `p.${index}`);
+      model.decide(...many.map(by), ...many.map(givenBackBy));
+      expect(model.balance().reservedUsd).toBe(usd('6'));
+      expect(model.reservations.get('a')?.asker).toBe('*');
     });
 
     test('one batch tells both, whatever comes with it', () => {
