@@ -143,6 +143,7 @@ interface StartOptions extends Json {
   user?: string;
   maxCost?: string;
   maxSteps?: number;
+  parent?: string;
   follow?: boolean;
 }
 
@@ -156,6 +157,7 @@ function addStart(runs: Command): void {
     .option('--user <id>', 'on whose account, beside the tenant')
     .option('--max-cost <usd>', 'what the run may cost at most', amount)
     .option('--max-steps <n>', 'how many model calls it may take', whole(1, 100))
+    .option('--parent <run>', 'a run, or a conversation in its turn, whose limit it counts for too', uuid)
     .option('--follow', 'stay until it ends, and show what happens')
     .addHelpText('after', followHelp);
   example(
@@ -163,12 +165,12 @@ function addStart(runs: Command): void {
     'runs start acme --task "Profile this file." --file sales.csv --follow',
     'runs start acme --task "Say hello." --max-cost 0.05 --json',
   ).action(async (tenantId: string, options: StartOptions) => {
-    const { task, file, model, user, maxCost, maxSteps, follow = false, json = false } = options;
+    const { task, file, model, user, maxCost, maxSteps, parent, follow = false, json = false } = options;
     const started = await client().runs.start({
       tenantId,
       task,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
-      ...omitUndefined({ model, userId: user }),
+      ...omitUndefined({ model, userId: user, parentRunId: parent }),
       limits: omitUndefined({ maxCostUsd: maxCost, maxSteps }),
     });
     if (follow) return followRun(tenantId, started.runId, { json });

@@ -108,6 +108,8 @@ export interface AgentRunInput {
   maxSteps: number;
   /** Its own ceiling: a step that could lift the cost above it is not made, and the run or turn ends. Decimal string. */
   maxCostUsd?: string;
+  /** Whose limit counts it too: a run, or a turn of a conversation, that has one on record. */
+  parentRunId?: string;
   /** What a step does when the authority does not answer; waits when absent. */
   unavailable?: { then: 'deny' | 'allow'; afterMs: number };
   /** What a denied step does: ends the run or turn when absent, or waits until there is money. */

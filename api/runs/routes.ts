@@ -22,7 +22,7 @@ export function runRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
         summary: 'Start a run',
         tag: 'Runs',
         access: whoSpends,
-        refuses: ['unpriced_model', 'unpriced_sandbox', 'run_lost'],
+        refuses: ['unpriced_model', 'unpriced_sandbox', 'run_lost', 'run_parent_refused'],
       },
       {
         path: '/v1/runs',

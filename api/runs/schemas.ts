@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { toolNames } from '../../core/agent/tools';
 import { sandboxDefaults } from '../../contracts/sandbox';
-import { tenantIdSchema, userIdSchema } from '../http/ids';
+import { runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { fileName, plainText } from '../http/text';
@@ -81,6 +81,10 @@ export const runOptions = {
 export const startRunBody = z.strictObject({
   ...runOptions,
   task: z.string().trim().min(1),
+  parentRunId: runIdSchema.optional().openapi({
+    description:
+      'The run, or the conversation in its turn, that this one belongs to: what it costs counts for the limit of that too, beside one of its own. That has to go on and to have a limit.',
+  }),
   limits: z
     .strictObject({
       maxSteps: z.number().int().min(1).max(100).default(12),

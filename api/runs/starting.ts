@@ -13,13 +13,13 @@ import {
   userIdAttribute,
   type AgentRunInput,
 } from '../../contracts/messages';
-import { openRunLimit } from '../../store/run-limits';
 import { createRun, findRun } from '../../store/runs';
 import { namespaceIdOf } from '../../temporal/namespace';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { answeredBy } from '../http/temporal-answers';
 import { gate } from '../tenants/gate';
+import { openLimit } from './limit';
 import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from './request';
 import type { StartedRun, StartRunBody } from './schemas';
 
@@ -58,6 +58,9 @@ export async function startRun(
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = runWorkflowId(runId);
   const options = optionsOf(body);
+  const { maxCostUsd } = body.limits;
+  // From now on it binds, also those who name the run before it has spent anything.
+  const belongs = await openLimit(dependencies, { tenantId, runId, maxCostUsd, parentRunId: body.parentRunId });
   const status = await createRun(dependencies.pool, {
     runId,
     tenantId,
@@ -70,10 +73,7 @@ export async function startRun(
     file,
   });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId });
-  const { maxCostUsd } = body.limits;
-  // From now on it binds, also those who name the run before it has spent anything.
-  if (maxCostUsd !== undefined) await openRunLimit(dependencies.pool, tenantId, { id: runId, limitUsd: maxCostUsd });
-  const input = { runId, tenantId, model, ...inputOf(body), ...(unavailable ? { unavailable } : {}) };
+  const input = { runId, tenantId, model, ...inputOf(body), ...belongs, ...(unavailable ? { unavailable } : {}) };
   await startWorkflow(dependencies, { type: 'agentRun', workflowId, input, summary: `Agent run with ${model}` });
   return { runId, workflowId, status: 'running' };
 }

@@ -69,6 +69,7 @@ const runFields: Record<string, Field> = {
   maxOutputTokens: count,
   maxSteps: count,
   maxCostUsd: optional(amount),
+  parentRunId: optional(uuid),
   unavailable: optional({
     is: allOf({ then: oneOf('deny', 'allow'), afterMs: milliseconds }),
     what: 'an object with then (deny or allow) and afterMs',

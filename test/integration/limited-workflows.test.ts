@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { RunView } from '../../api/runs/schemas';
+import { formatUsd, parseUsd } from '../../core/money';
 import { startTelemetry } from '../../telemetry/start';
 import { budgetForOwnWorker, type OwnWorker } from '../../workers/own-workers';
 import { bundleWorkflows } from '../../workers/workers';
@@ -171,6 +172,47 @@ describe('limits of workflows', () => {
     expect((await limits(tenantId)).map(({ id }) => id).sort()).toEqual([run, turn].sort());
     const shown = await api.call('GET', `/v1/runs/${run}?tenantId=${tenantId}`);
     expect((shown.body as RunView).tree).toHaveLength(1);
+  });
+
+  test('count a run that names its parent, and hold for it: a run, or a conversation in its turn', async () => {
+    const tenantId = await stack.tenant('100');
+    const [run, ended, free, conversation, turn] = [1, 2, 3, 4, 5].map(() => randomUUID()) as [string, string, string, string, string];
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.runs (run_id, tenant_id, workflow_id, model, task, type, options, ended_at, status)
+       SELECT id, $1, 'w', 'm', CASE type WHEN 'task' THEN 't' ELSE '' END, type, options::jsonb, ended_at, coalesce(status, 'running')
+       FROM (VALUES ($2::uuid, 'task', '{"limits": {"maxCostUsd": "1"}}', NULL::timestamptz, NULL::text),
+                    ($3, 'task', '{"limits": {"maxCostUsd": "1"}}', now(), 'completed'), ($4, 'task', '{}', NULL, NULL),
+                    ($5, 'conversation', '{"limits": {"maxCostUsd": "0.0001"}}', NULL, NULL)) AS made (id, type, options, ended_at, status)`,
+      [tenantId, run, ended, free, conversation],
+    );
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.turns (turn_id, run_id, tenant_id, number, message, status) VALUES ($1, $2, $3, 1, 'm', 'running')`,
+      [turn, conversation, tenantId],
+    );
+    const refused = async (parentRunId?: string) => {
+      const body = { tenantId, task: 'x', parentRunId };
+      const { status, body: answer } = await api.call('POST', '/v1/runs', { body });
+      return [status, (answer as { error?: string }).error];
+    };
+    expect(await refused(ended)).toEqual([409, 'run_parent_refused']);
+    expect(await refused(free)).toEqual([409, 'run_parent_refused']);
+    expect(await refused(randomUUID())).toEqual([404, 'not_found']);
+
+    const [child, own] = await Promise.all([
+      stack.run({ tenantId, parentRunId: run }),
+      stack.run({ tenantId, parentRunId: run, limits: { maxCostUsd: '0.5' } }),
+    ]);
+    expect([child.status, own.status]).toEqual(['completed', 'completed']);
+    const spentUsd = formatUsd(parseUsd(child.costUsd) + parseUsd(own.costUsd));
+    const shown = await api.call('GET', `/v1/runs/${run}?tenantId=${tenantId}`);
+    const { tree } = shown.body as RunView;
+    expect(tree[0]).toEqual({ runId: run, parentRunId: null, limitUsd: '1', spentUsd, reservedUsd: '0' });
+    expect(tree).toContainEqual({
+      ...{ runId: child.runId, parentRunId: run, limitUsd: null, spentUsd: child.costUsd, reservedUsd: '0' },
+    });
+    const beyond = await stack.run({ tenantId, parentRunId: conversation });
+    expect(beyond).toMatchObject({ status: 'failed', failure: { code: 'run_limit_exceeded' }, costUsd: '0' });
+    expect(beyond.tree.map(({ runId }) => runId)).toEqual([turn, beyond.runId]);
   });
 
   test('of a run are on record from its start, and what it bought before its reset counts once and is used (XD6)', async () => {

@@ -50,6 +50,7 @@ export interface TestWorker {
 }
 
 export interface StartTestRun {
+  parentRunId?: string;
   onUnavailable?: 'wait' | 'deny' | 'allow';
   onDenied?: 'fail' | 'wait';
   fallbackModels?: string[];

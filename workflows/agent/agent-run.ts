@@ -35,7 +35,7 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const show = (step: number, doing: string): void => page.show(step, doing);
 
   const { taskQueue } = workflowInfo();
-  const budget = new Budget(scopeOf(input), input.maxCostUsd === undefined ? null : runId);
+  const budget = new Budget(scopeOf(input), (input.maxCostUsd ?? input.parentRunId) === undefined ? null : runId);
   const sandbox = new SandboxSession(input, budget, taskQueue);
   const limit = new TimeLimit(input.timeoutSeconds * 1000);
   const desk = new ApprovalDesk(input);

@@ -32,18 +32,20 @@ export function scopeOf({
   runId,
   userId,
   maxCostUsd,
+  parentRunId,
   unavailable,
   onDenied,
   waitForHoldsSeconds,
 }: Pick<
   AgentRunInput,
-  'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'unavailable' | 'onDenied' | 'waitForHoldsSeconds'
+  'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'parentRunId' | 'unavailable' | 'onDenied' | 'waitForHoldsSeconds'
 >): BudgetScope {
   return {
     tenantId,
     runId,
     ...(userId === undefined ? {} : { userId }),
     ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
+    ...(parentRunId === undefined ? {} : { parentRunId }),
     ...(unavailable === undefined ? {} : { unavailable }),
     ...(onDenied === undefined ? {} : { onDenied }),
     ...(waitForHoldsSeconds === undefined ? {} : { waitForHoldsSeconds }),
