@@ -29,6 +29,6 @@ USER node
 # Which version of the code this is, such as its commit: docker build --build-arg SPENDLOCK_BUILD_ID=$(git rev-parse --short HEAD)
 ARG SPENDLOCK_BUILD_ID=""
 ENV SPENDLOCK_BUILD_ID=$SPENDLOCK_BUILD_ID
-# worker: workers/main.ts   API: api/main.ts   migration: scripts/migrate.ts   operators' command line: cli/main.ts
+# worker: workers/main.ts   API: api/main.ts   proxy: api/proxy/main.ts   migration: scripts/migrate.ts   operators' command line: cli/main.ts
 ENTRYPOINT ["node", "scripts/run.cjs"]
 CMD ["workers/main.ts"]

@@ -4,6 +4,8 @@ import type { DataConverter } from '@temporalio/common';
 import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
 import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { attempt, commonVariables, count, orEmpty, port, problemsOf, wrongEnvironment } from '../temporal/environment';
+import { modelAccountsOf, type ModelAccounts } from '../temporal/model-accounts';
+import { proxyVariables } from './proxy/config';
 import { defaultTaskQueuePrefix } from '../contracts/messages';
 
 /** The model of runs that name none. */
@@ -40,11 +42,14 @@ const schema = z.object({
   SPENDLOCK_TRACE_URL: link('{traceId}'),
   SPENDLOCK_RATE_LIMIT_PER_SECOND: count(1, 1_000_000, 5_000),
   SPENDLOCK_CORS_ORIGINS: origins,
+  ...proxyVariables,
 });
 
 export type ApiConfig = z.infer<typeof schema> & {
   temporal: TemporalServer;
   dataConverter: DataConverter | undefined;
+  /** Whose calls are passed on. */
+  models: ModelAccounts;
 };
 
 /** @throws ConfigError that names every wrong variable. */
@@ -53,6 +58,7 @@ export function apiConfig(environment: NodeJS.ProcessEnv): ApiConfig {
   const problems = problemsOf(parsed.error);
   const temporal = attempt(() => temporalServerFrom(environment), problems);
   const dataConverter = attempt(() => dataConverterFrom(environment), problems);
-  if (parsed.success && temporal && problems.length === 0) return { ...parsed.data, temporal, dataConverter };
+  if (parsed.success && temporal && problems.length === 0)
+    return { ...parsed.data, temporal, dataConverter, models: modelAccountsOf(parsed.data) };
   throw wrongEnvironment('The API', problems);
 }

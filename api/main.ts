@@ -42,6 +42,12 @@ async function main(): Promise<void> {
     corsOrigins: config.SPENDLOCK_CORS_ORIGINS,
     enforced: { llm: config.ENFORCE_COST_QUOTAS, e2b: config.ENFORCE_E2B_QUOTAS },
     mandates: config.SPENDLOCK_MANDATES,
+    proxy: {
+      accounts: config.models,
+      idleMs: config.SPENDLOCK_STREAM_IDLE_SECONDS * 1_000,
+      holdSeconds: config.SPENDLOCK_PROXY_HOLD_SECONDS,
+      rateLimitPerSecond: config.SPENDLOCK_RATE_LIMIT_PER_SECOND,
+    },
   });
   log.info({ url: api.url }, 'API started');
   const stop = async (): Promise<void> => {

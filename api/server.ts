@@ -1,5 +1,5 @@
 /** Serves the API on a port. */
-import { serve, type ServerType } from '@hono/node-server';
+import { serve } from '@hono/node-server';
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AuthorityClient } from '../authority/client/authority-client';
@@ -10,13 +10,23 @@ import { shareFairly } from '../store/fair-share';
 import { createPool, type Pool } from '../store/pool';
 import { Policies, Prices, Tenants } from './http/lookups';
 import { Callers } from './http/callers';
+
 import type { Authority, ProcessDependencies } from './http/context';
-import { requestMaxMs } from './http/body-room';
 import { KeylessTurns } from './http/keyless-turns';
 import { LiveViews } from './http/live-views';
 import { LongAnswers, longLimits } from './http/long-answers';
 import { bearerIn } from './http/request';
+import {
+  closeMaxMs,
+  closeServer,
+  endPool,
+  listenFailure,
+  serverOptions,
+  urlOf,
+  type HttpServer,
+} from './http/node-server';
 import { UntakenAnswers } from './http/sockets';
+import { isProxied, proxyKeyOf, WireProxy, type ProxyOptions } from './proxy/proxy';
 import { RunWatchers } from './runs/run-watchers';
 
 export interface RunningApi {
@@ -31,36 +41,8 @@ export interface ServeOptions extends Omit<ProcessDependencies, 'closing'> {
   port: number;
   /** Who decides; by default the tenants' authorities. */
   authority?: Authority;
-}
-
-/** How long a client may take over its headers and its whole request: a slow one does not keep its connection for good. */
-const serverOptions = { headersTimeout: 10_000, requestTimeout: requestMaxMs, connectionsCheckingInterval: 1_000 };
-
-/** HTTP/1.1, which keeps connections. */
-type HttpServer = Extract<ServerType, { closeIdleConnections: unknown }>;
-
-/** How long requests that are under way may take once the process is to end. */
-const closeMaxMs = 10_000;
-
-/**
- * Takes no more connections, and ends those that are idle, or become so: a client that keeps its connection, and comes back on
- * it at once, would keep the server.
- */
-async function closeServer(server: HttpServer): Promise<void> {
-  const closed = new Promise((resolve) => server.close(resolve));
-  const sweep = setInterval(() => server.closeIdleConnections(), 50);
-  const giveUp = setTimeout(() => server.closeAllConnections(), closeMaxMs);
-  await closed;
-  clearInterval(sweep);
-  clearTimeout(giveUp);
-}
-
-/** How long connections may take to end. */
-const endMaxMs = 5_000;
-
-async function endPool(pool: Pool): Promise<void> {
-  const late = new Promise((resolve) => setTimeout(resolve, endMaxMs).unref());
-  await Promise.race([pool.end(), late]);
+  /** The proxy for other people's agents; without it there is none. */
+  proxy?: ProxyOptions | undefined;
 }
 
 /** Connections beside those that requests are answered with, made when they are needed. */
@@ -73,7 +55,13 @@ const poolBeside = (pool: Pool, name: string, max: number, statementMs: number =
   });
 
 /** @throws Error when the port cannot be had. */
-export async function startApi({ host, port, authority: given, ...dependencies }: ServeOptions): Promise<RunningApi> {
+export async function startApi({
+  host,
+  port,
+  authority: given,
+  proxy: doors,
+  ...dependencies
+}: ServeOptions): Promise<RunningApi> {
   const closing = new AbortController();
   const { pool, temporal, log, taskQueuePrefix } = dependencies;
   const authority =
@@ -88,17 +76,16 @@ export async function startApi({ host, port, authority: given, ...dependencies }
   const watchers = new RunWatchers(streamPool);
   const callers = new Callers(pool);
   const untaken = new UntakenAnswers(dependencies.socketLimits);
+  const shared = { pool, log, authority, callers, untaken, tenants: new Tenants(pool), policies: new Policies(pool) };
+  const recentPrices = new Prices(dependencies.prices);
+  const proxy = doors && new WireProxy({ ...shared, ...doors, prices: recentPrices, closing: closing.signal });
   const app = createApp({
     ...dependencies,
-    authority,
-    callers,
-    tenants: new Tenants(pool),
-    policies: new Policies(pool),
-    recentPrices: new Prices(dependencies.prices),
+    ...shared,
+    recentPrices,
     watchers,
     views: new LiveViews(),
     longAnswers: new LongAnswers(callers, closing.signal, dependencies.longLimits),
-    untaken,
     streamPool,
     exportPool,
     closing: closing.signal,
@@ -106,28 +93,28 @@ export async function startApi({ host, port, authority: given, ...dependencies }
   return new Promise((resolve, reject) => {
     const server = serve({ fetch: app.fetch, hostname: host, port, serverOptions }, (address: AddressInfo) => {
       resolve({
-        url: `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`,
+        url: urlOf(address),
         port: address.port,
         close: async () => {
           closing.abort();
-          await closeServer(server as HttpServer);
+          await closeServer(server as HttpServer, closeMaxMs);
+          await proxy?.settled();
           await Promise.all([authority.close(), watchers.close(), callers.close()]);
           await Promise.all([endPool(streamPool), endPool(exportPool)]);
         },
       });
     });
-    // Where owners take turns.
+    proxy?.watch(server as HttpServer);
+    // Where owners take turns; calls that are passed on wait for their money and their provider.
     const isKnown = ({ url, headers }: IncomingMessage): boolean =>
-      url?.startsWith('/v1/') === true && callers.wasKnown(bearerIn(headers.authorization) ?? '');
+      isProxied({ url })
+        ? callers.wasKnown(proxyKeyOf({ url, headers }) ?? '')
+        : url?.startsWith('/v1/') === true && callers.wasKnown(bearerIn(headers.authorization) ?? '');
     new KeylessTurns(isKnown).watch(server as HttpServer);
     untaken.watch(server);
     server.once('error', (error: NodeJS.ErrnoException) => {
       void Promise.all([authority.close(), callers.close()]);
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new Error(`Port ${port} of ${host} is taken. Choose another with API_PORT. The API was not started.`)
-          : error,
-      );
+      reject(listenFailure(error, { host, port, variable: 'API_PORT', what: 'API' }));
     });
   });
 }

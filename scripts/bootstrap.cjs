@@ -22,6 +22,7 @@ const commands = {
   migrate: 'scripts/migrate.ts',
   worker: 'workers/main.ts',
   api: 'api/main.ts',
+  proxy: 'api/proxy/main.ts',
   bench: 'scripts/bench/main.ts',
   replay: 'scripts/replay.ts',
   chaos: 'scripts/chaos/main.ts',

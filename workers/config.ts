@@ -12,6 +12,12 @@ import {
   problemsOf,
   wrongEnvironment,
 } from '../temporal/environment';
+import {
+  modelAccountsOf,
+  modelAccountVariables,
+  modelKeyVariables,
+  type ModelAccounts,
+} from '../temporal/model-accounts';
 import type { Keep } from '../activities/upkeep/retention';
 import { defaultTaskQueuePrefix } from '../contracts/messages';
 
@@ -47,15 +53,10 @@ const schema = z.object({
     .regex(/^[a-z][a-z0-9-]{0,60}$/, { error: 'must be lower-case letters, digits and hyphens' })
     .default(defaultTaskQueuePrefix),
   SPENDLOCK_TASK_QUEUES: list(workerRoles),
+  ...modelAccountVariables,
+  // Of a worker an empty one is a mistake.
   ANTHROPIC_API_KEY: secret.optional(),
   ANTHROPIC_BASE_URL: httpUrl.optional(),
-  SPENDLOCK_ANTHROPIC_INFERENCE_GEO: orEmpty(
-    z.string().regex(/^[a-z][a-z0-9-]{0,31}$/, { error: 'must be a region such as global or us, or workspace' }),
-  ),
-  OPENAI_API_KEY: orEmpty(secret),
-  OPENAI_BASE_URL: orEmpty(httpUrl),
-  GEMINI_API_KEY: orEmpty(secret),
-  GEMINI_BASE_URL: orEmpty(httpUrl),
   E2B_API_KEY: secret.optional(),
   E2B_API_URL: httpUrl.optional(),
   E2B_SANDBOX_URL: httpUrl.optional(),
@@ -73,14 +74,6 @@ const schema = z.object({
   SPENDLOCK_SHUTDOWN_SECONDS: count(1, 600, 30),
 });
 
-/** Where each provider's key and address come from. */
-const modelVariables = {
-  anthropic: { key: 'ANTHROPIC_API_KEY', address: 'ANTHROPIC_BASE_URL' },
-  openai: { key: 'OPENAI_API_KEY', address: 'OPENAI_BASE_URL' },
-  google: { key: 'GEMINI_API_KEY', address: 'GEMINI_BASE_URL' },
-} as const;
-export type ModelProviderName = keyof typeof modelVariables;
-
 export interface WorkerConfig {
   databaseUrl: string;
   databasePoolSize: number;
@@ -90,9 +83,7 @@ export interface WorkerConfig {
   taskQueuePrefix: string;
   roles: WorkerRole[];
   /** The providers of models that there is a key for, by the name that prices use. */
-  models: Partial<
-    Record<ModelProviderName, { apiKey: string; baseURL?: string | undefined; inferenceGeo?: string | undefined }>
-  >;
+  models: ModelAccounts;
   e2b: { apiKey: string; apiUrl?: string | undefined; sandboxUrl?: string | undefined; template?: string | undefined };
   codeLanguages: ('python' | 'javascript')[];
   /** A model's stream that is silent for so long is ended. */
@@ -117,9 +108,8 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   const parsed = schema.safeParse(environment);
   const problems = problemsOf(parsed.error);
   const roles = parsed.success ? parsed.data.SPENDLOCK_TASK_QUEUES : [];
-  const modelKeys = Object.values(modelVariables).map(({ key }) => key);
-  if (roles.includes('runs') && modelKeys.every((key) => !environment[key]))
-    problems.push(`${modelKeys.join(' or ')} is needed by workers of the runs queue`);
+  if (roles.includes('runs') && modelKeyVariables.every((key) => !environment[key]))
+    problems.push(`${modelKeyVariables.join(' or ')} is needed by workers of the runs queue`);
   if (roles.includes('sandbox') && !environment.E2B_API_KEY)
     problems.push('E2B_API_KEY is needed by workers of the sandbox queue');
   if (Boolean(environment.SPENDLOCK_ALERT_WEBHOOK_URL) !== Boolean(environment.SPENDLOCK_ALERT_WEBHOOK_SECRET)) {
@@ -140,14 +130,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     dataConverter,
     taskQueuePrefix: env.SPENDLOCK_TASK_QUEUE_PREFIX,
     roles: env.SPENDLOCK_TASK_QUEUES,
-    models: Object.fromEntries(
-      Object.entries(modelVariables).flatMap(([name, { key, address: variable }]) => {
-        const apiKey = env[key];
-        const { SPENDLOCK_ANTHROPIC_INFERENCE_GEO: inferenceGeo } = env;
-        const geo = name === 'anthropic' && inferenceGeo !== undefined ? { inferenceGeo } : {};
-        return apiKey === undefined ? [] : [[name, { apiKey, baseURL: env[variable], ...geo }]];
-      }),
-    ),
+    models: modelAccountsOf(env),
     e2b: {
       apiKey: env.E2B_API_KEY ?? '',
       apiUrl: env.E2B_API_URL,

@@ -6,6 +6,7 @@ import Anthropic, {
   APIError,
   APIUserAbortError,
 } from '@anthropic-ai/sdk';
+import { doubts } from '../../core/prices/doubts';
 import type { ModelPrice } from '../../core/prices/prices';
 import { dearestModifiers } from '../../core/prices/pricing';
 import { billingOfRefusal } from '../../core/prices/refusals-anthropic';
@@ -13,7 +14,6 @@ import { UsageError, usageOf as usageOfCounts } from '../../core/prices/usage';
 import { mergeStreamUsage, usageFromAnthropic, type AnthropicUsage } from '../../core/prices/usage-anthropic';
 import {
   IdleLimit,
-  noLastReport,
   noRedirects,
   type Block,
   type ModelProvider,
@@ -24,7 +24,7 @@ import {
   type StreamOptions,
   providerLimits,
 } from './model-provider';
-import { callFailure, type ErrorFacts } from './provider-errors';
+import { callFailure, type ErrorFacts } from '../../core/prices/call-failures';
 
 export interface ProviderAccount {
   apiKey: string;
@@ -70,7 +70,7 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
       if (doubt !== undefined) throw new UsageError(doubt, read);
       return read;
     },
-    failureOf: (error, state) => callFailure(errorFacts(error), state),
+    failureOf: (error, state) => callFailure(errorFacts(error), { ...state, nowMs: Date.now() }),
   };
 }
 
@@ -116,14 +116,6 @@ const stopReasons: Partial<Record<string, StopReason>> = {
   refusal: 'refusal',
 };
 
-const unknownRefusal =
-  'The model refused before it wrote anything, in a category of which it is not known whether it is billed. The call is settled ' +
-  'at its estimate until its cost is corrected.';
-
-const twoMessages =
-  'The usage cannot be billed: the stream began a second message, so what it reports is not all. The call is settled at its ' +
-  'estimate until its cost is corrected.';
-
 async function stream(
   client: Anthropic,
   { model, price, prompt, maxOutputTokens }: ModelRequest,
@@ -146,12 +138,12 @@ async function stream(
     if (stopReason !== 'refusal' || content.length > 0) return;
     const billing = billingOfRefusal(details?.category);
     if (billing === 'not_billed') result.isNotBilled = true;
-    else if (billing === 'unknown') result.doubt ??= unknownRefusal;
+    else if (billing === 'unknown') result.doubt ??= doubts.unknownRefusal;
   };
   events.on('streamEvent', (event, snapshot) => {
     idle.heard();
     if (event.type === 'message_start') {
-      if (result.outputBegan) result.doubt = twoMessages;
+      if (result.outputBegan) result.doubt = doubts.twoMessages;
       result.outputBegan = true;
       result.usage = mergeStreamUsage(result.usage as AnthropicUsage | undefined, event.message.usage);
       hooks.push(Promise.resolve(options.onFirstOutput?.()));
@@ -171,12 +163,12 @@ async function stream(
     await events.finalMessage();
   } catch (error) {
     result.error = error;
-    if (isSecondMessage(error)) result.doubt = twoMessages;
+    if (isSecondMessage(error)) result.doubt = doubts.twoMessages;
     // The SDK stumbles over a last event without usage. The answer is whole by then, and was paid for.
     const { currentMessage } = events;
     if (!result.usageIsFinal && currentMessage?.stop_reason != null) {
       keep(currentMessage);
-      result.doubt ??= noLastReport;
+      result.doubt ??= doubts.noLastReport;
     }
   } finally {
     idle.end();

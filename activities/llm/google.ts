@@ -19,7 +19,6 @@ import {
 import type { ProviderAccount } from './anthropic';
 import {
   IdleLimit,
-  noLastReport,
   noRedirects,
   type Block,
   type ModelProvider,
@@ -31,7 +30,8 @@ import {
   type StreamOptions,
   providerLimits,
 } from './model-provider';
-import { callFailure, type ErrorFacts } from './provider-errors';
+import { callFailure, type ErrorFacts } from '../../core/prices/call-failures';
+import { doubts } from '../../core/prices/doubts';
 
 /** The SDK tells what leads elsewhere from no other error, so it is told here. */
 const fetchHere: typeof fetch = async (input, init) => {
@@ -72,7 +72,7 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
       if (doubt !== undefined) throw new UsageError(doubt, read);
       return read;
     },
-    failureOf: (error, state) => callFailure(errorFacts(error), state),
+    failureOf: (error, state) => callFailure(errorFacts(error), { ...state, nowMs: Date.now() }),
   };
 }
 
@@ -205,7 +205,7 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
     }
     if (collected?.finishReason !== undefined) {
       keep(collected);
-      if (!collected.isWhole) result.doubt = noLastReport;
+      if (!collected.isWhole) result.doubt = doubts.noLastReport;
     } else result.error = new Error('the stream ended early');
   } catch (error) {
     result.error = error;

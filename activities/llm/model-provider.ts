@@ -5,7 +5,7 @@
  */
 import type { ModelPrice } from '../../core/prices/prices';
 import type { ModelUsage, UsageModifiers } from '../../core/prices/usage';
-import type { CallFailure } from './provider-errors';
+import type { CallFailure } from '../../core/prices/call-failures';
 
 export type Block =
   | { type: 'text'; text: string }
@@ -80,11 +80,6 @@ export const providerLimits = { callMs: 600_000, countMs: 30_000 } as const;
  * twenty times over.
  */
 export const noRedirects = { redirect: 'manual' } as const;
-
-/** A doubt about usage whose last report came before the end of the answer. */
-export const noLastReport =
-  'The usage cannot be billed: the stream did not say at its end what was used. The call is settled at its estimate until its ' +
-  'cost is corrected.';
 
 export interface ModelProvider {
   /** Tokens of a prompt. Free at every provider. */

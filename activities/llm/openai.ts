@@ -22,7 +22,7 @@ import {
   type StreamOptions,
   providerLimits,
 } from './model-provider';
-import { callFailure, waitIn, type ErrorFacts } from './provider-errors';
+import { callFailure, waitIn, type ErrorFacts } from '../../core/prices/call-failures';
 
 /** Every attempt can bill, so it is the workflow that repeats, with a new reservation: never the SDK. */
 export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvider {
@@ -50,7 +50,7 @@ export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
       const billsCacheWrites = price.rates.cacheWrite5mUsd !== undefined;
       return usageFromOpenAi(counts, { billsCacheWrites, serviceTier, output, ...region });
     },
-    failureOf: (error, state) => callFailure(errorFacts(error), state),
+    failureOf: (error, state) => callFailure(errorFacts(error), { ...state, nowMs: Date.now() }),
   };
 }
 

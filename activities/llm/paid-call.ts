@@ -2,6 +2,7 @@
 import { CancelledFailure, Context } from '@temporalio/activity';
 import type { Logger } from '../../telemetry/log';
 import { formatUsd, maxUsd, parseAmountUsd, type Usd } from '../../core/money';
+import { doubts } from '../../core/prices/doubts';
 import type { ModelPrice } from '../../core/prices/prices';
 import { priceCall, type PricedCall } from '../../core/prices/price-call';
 import { maxOutputTokensFor } from '../../core/prices/pricing';
@@ -122,7 +123,7 @@ const wholeWithoutUsage = ({ content, hasFailed }: StreamedReply): PricedCall | 
     ? {
         isPriced: false,
         code: 'invalid_usage',
-        reason: 'The provider reported no usage with its answer.',
+        reason: doubts.noReport,
         knownUsd: 0n,
       }
     : undefined;

@@ -2,11 +2,12 @@
  * What a model call may cost, before it is made: its prompt is bounded here, which takes no provider, and the provider counts it only
  * where a bound is too rough for what hangs on it.
  */
-import { tightest, headroomUsd, standingOf, covers } from '../../core/budget/quotas';
+import { standingOf } from '../../core/budget/quotas';
+import { roomUsd } from '../../core/budget/room';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
+import { boundSuffices, countedWithMargin, type BoundRoom } from '../../core/prices/bounded-calls';
 import { findModelPrice, type ModelPrice } from '../../core/prices/prices';
 import { estimateModelCall } from '../../core/prices/pricing';
-import { MAX_COUNT } from '../../core/prices/usage';
 import { readGate } from '../../store/gate';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
@@ -25,48 +26,20 @@ export interface Market {
 /** The shortest answer that is of any use. */
 const outputTokensMin = 256;
 
-/**
- * What is left has to hold a bound this many times over: nearer to the end of a budget calls are counted, so that neither
- * this one nor those that run beside it are denied for what they do not need.
- */
-const roomFactor = 10n;
-
-/**
- * So many tokens may be bounded and not counted, whatever they cost. More may where they cost no more than the longest answer: a call whose
- * cost is never learned is charged what was reserved, so that must not be many times too much.
- */
-const roughTokensMax = 8_192;
-
-/** Providers call their count an estimate, so a little is added before it is priced. */
-const withMargin = (tokens: number): number => Math.ceil(tokens * 1.02) + 16;
-
-/**
- * What the provider counts, and a little more. Undefined for what is no count of a prompt: a page of a proxy, nothing, a zero. A call would be
- * granted too little by it.
- */
-async function countOf(provider: ModelProvider, model: string, prompt: Prompt): Promise<number | undefined> {
-  const tokens = await provider.countTokens(model, prompt);
-  return Number.isInteger(tokens) && tokens > 0 && tokens <= MAX_COUNT ? withMargin(tokens) : undefined;
-}
+/** What the provider counts, and a little more; undefined for what is no count. */
+const countOf = async (provider: ModelProvider, model: string, prompt: Prompt): Promise<number | undefined> =>
+  countedWithMargin(await provider.countTokens(model, prompt));
 
 /** What a bound has to stay within, or the provider counts. */
-export interface Bound {
+export interface Bound extends BoundRoom {
   /** What the last call of the transcript was billed for. */
   base?: TrueCount | undefined;
-  /** What is left of the tightest quota; absent where none binds. */
-  quotaUsd?: Usd | undefined;
-  /** What is left of the run's own limit. */
-  leftUsd?: Usd | undefined;
-  /** More tokens than this have a consequence: the context is compacted. */
-  tokensMax?: number | undefined;
 }
 
 /** What is left for a run's calls of models, of the tightest of the quotas that bind it. */
 export async function roomOf(pool: Pool, { tenantId, runId }: RunKey): Promise<Usd | undefined> {
   const { quotas, userId } = await readGate(pool, { tenantId, conversationId: runId });
-  const binding = quotas.map(standingOf).filter((quota) => covers(quota, { userId, resource: 'llm' }));
-  const full = tightest(binding);
-  return full && headroomUsd(full);
+  return roomUsd(quotas.map(standingOf), { userId, resource: 'llm' });
 }
 
 export function providerOf({ providers }: Market, { provider, model }: ModelPrice): ModelProvider {
@@ -107,7 +80,9 @@ export async function planCall(
     if (typeof prompt === 'number') return priced(prompt);
     const { tokens, roughTokens } = boundPrompt(prompt, price, bound?.base);
     const bounded = { ...priced(tokens), isBound: true as const };
-    if (bound && suffices({ ...bounded, roughTokens }, price, bound)) return bounded;
+    const { inputTokens, maxOutputTokens } = bounded;
+    const amountUsd = parseAmountUsd(bounded.amountUsd);
+    if (bound && boundSuffices({ inputTokens, roughTokens, maxOutputTokens, amountUsd }, price, bound)) return bounded;
     if (!mayCount) return undefined;
     const counted = await countOf(provider, model, prompt);
     return counted === undefined ? bounded : priced(counted);
@@ -140,20 +115,6 @@ const pricing =
       minimumUsd: estimate(Math.min(outputTokensMin, maxOutputTokens)),
     };
   };
-
-/** Whether nothing that a count could tell would change anything. */
-function suffices(
-  { inputTokens, roughTokens, maxOutputTokens, amountUsd }: ModelCallPlan & { roughTokens: number },
-  price: ModelPrice,
-  { quotaUsd, leftUsd, tokensMax = Infinity }: Bound,
-): boolean {
-  const amount = parseAmountUsd(amountUsd);
-  if (quotaUsd !== undefined && quotaUsd < amount * roomFactor) return false;
-  if (leftUsd !== undefined && leftUsd < amount) return false;
-  if (inputTokens > Math.min(tokensMax, price.longContext?.thresholdTokens ?? Infinity)) return false;
-  const roughUsd = estimateModelCall(price, { inputTokens: roughTokens, maxOutputTokens: 0 });
-  return roughTokens <= roughTokensMax || roughUsd <= estimateModelCall(price, { inputTokens: 0, maxOutputTokens });
-}
 
 /**
  * A prompt's tokens for an answer that is to fit a grant smaller than was asked for: counted, since each token that a bound is too high is one

@@ -4,19 +4,8 @@
  * bounded. Why so, and what was measured: docs/decisions/0045-estimate.md.
  */
 import { createHash } from 'node:crypto';
+import { overheads, textTokensMax, valueTokensMax } from '../../core/prices/token-bounds';
 import type { Block, Prompt, PromptMessage, ToolSpec } from './model-provider';
-
-/** What providers add around what is sent, above what they document. */
-const overheads = {
-  promptTokens: 64,
-  /** Instructions of the provider's own for a prompt with tools: 530 is the most that one documents. */
-  toolsTokens: 1_024,
-  toolTokens: 64,
-  messageTokens: 16,
-  blockTokens: 64,
-  /** Around each value of what is structured: marks, spaces, a name that is repeated at the end. */
-  valueTokens: 16,
-};
 
 /** Whose tokens they are. */
 export interface Tokenized {
@@ -95,20 +84,3 @@ function blockTokensMax(block: Block, { provider }: Tokenized): number {
 
 const toolTokensMax = ({ name, description, inputSchema }: ToolSpec): number =>
   overheads.toolTokens + textTokensMax(name) + textTokensMax(description) + valueTokensMax(inputSchema);
-
-/** Bytes as they are sent, or as some tokenizers rewrite them first: in their compatibility form, where that is longer. */
-function textTokensMax(text: string): number {
-  const bytes = Buffer.byteLength(JSON.stringify(text));
-  return bytes === text.length + 2 ? bytes : Math.max(bytes, Buffer.byteLength(JSON.stringify(text.normalize('NFKC'))));
-}
-
-/** What is structured may be shown to the model as JSON in ASCII, with spaces, or with marks around each value. */
-function valueTokensMax(value: unknown): number {
-  let values = 0;
-  const json = JSON.stringify(value ?? {}, (_, inner: unknown) => {
-    values += 1;
-    return inner;
-  });
-  const escaped = json.replace(/[\0-\x7f]+/g, '').length;
-  return json.length + 5 * escaped + values * overheads.valueTokens;
-}

@@ -21,18 +21,25 @@ export async function refuseLate(error: ApiError): Promise<never> {
  * Counts each key's requests in this process, second by second. A refusal takes a moment.
  * @throws ApiError `rate_limited` for those beyond `perSecond`, with the seconds to wait.
  */
-export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
+export function keyRate(perSecond: number): (apiKeyId: string) => Promise<void> {
   const limiter = new RateLimiterMemory({ points: perSecond, duration: 1 });
-  return async (c, next) => {
-    if (givesBack.test(c.req.path)) return next();
+  return async (apiKeyId) => {
     try {
-      await limiter.consume(c.get('caller').apiKeyId);
+      await limiter.consume(apiKeyId);
     } catch (refusal) {
       if (!(refusal instanceof RateLimiterRes)) throw refusal;
       const retryAfter = Math.max(1, Math.ceil(refusal.msBeforeNext / 1_000));
       const message = `This key sent more than ${perSecond} requests within a second. Nothing was done.`;
       await refuseLate(new ApiError('rate_limited', message, { retryAfter }));
     }
+  };
+}
+
+/** The same of the API's routes. */
+export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
+  const admit = keyRate(perSecond);
+  return async (c, next) => {
+    if (!givesBack.test(c.req.path)) await admit(c.get('caller').apiKeyId);
     return next();
   };
 }

@@ -43,17 +43,18 @@ const readinessView = z.object({
 });
 type Readiness = z.infer<typeof readinessView>;
 
-/** Anybody may ask: those who ask at the same time are answered by one look. */
+/** Looks under way, by their pool. */
 const looks = new WeakMap<object, Promise<Readiness>>();
 
-function readiness(dependencies: ApiDependencies): Promise<Readiness> {
+/** Whether what a process needs answers. Anybody may ask: those who ask at the same time are answered by one look. */
+export function readiness(dependencies: Pick<ApiDependencies, 'pool' | 'temporal'>): Promise<Readiness> {
   const { pool } = dependencies;
   const under = looks.get(pool) ?? look(dependencies).finally(() => looks.delete(pool));
   looks.set(pool, under);
   return under;
 }
 
-async function look({ pool, temporal }: ApiDependencies): Promise<Readiness> {
+async function look({ pool, temporal }: Pick<ApiDependencies, 'pool' | 'temporal'>): Promise<Readiness> {
   const [postgres, server] = await Promise.all([
     answers(ping(pool)),
     answers(

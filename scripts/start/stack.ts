@@ -9,6 +9,7 @@ import { deciderFrom } from '../../store/decider';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createTenant } from '../../store/tenants';
+import { modelAccountsIn } from '../../temporal/model-accounts';
 import { dataConverterFrom } from '../../temporal/encryption/data-converter';
 import { createLog } from '../../telemetry/log';
 import { startTelemetry } from '../../telemetry/start';
@@ -127,6 +128,7 @@ async function start(
       links: workflowLink(services),
       enforced: decider.enforced,
       mandates: decider.decides,
+      proxy: { accounts: modelAccountsIn({ ...process.env, ...standIns.environment }) },
     }),
   );
   stops.add('The API', () => api.close(), apiStopMaxMs);

@@ -57,7 +57,7 @@ describe('the image', () => {
     expect(allowed.filter((name) => !copied.some(({ from }) => from === name))).toEqual([]);
   });
 
-  test('migrates, serves the API and the dashboard, and carries a run out', async () => {
+  test('migrates, serves the API, the dashboard and the proxy, and carries a run out', async () => {
     for (const { from, to } of copied) cpSync(path.join(root, from), path.join(image, to), { recursive: true });
     const { packages } = JSON.parse(readFileSync(path.join(root, 'package-lock.json'), 'utf8')) as {
       packages: Record<string, { dev?: boolean }>;
@@ -98,6 +98,9 @@ describe('the image', () => {
     expect(page).toContain('/dashboard/main.js');
     for (const file of ['/dashboard/main.js', '/docs', '/docs/reference.js', '/docs/reference.css'])
       expect((await fetch(`${baseUrl}${file}`)).status).toBe(200);
+
+    const proxy = run('api/proxy/main.ts', { ...stack.workerEnvironment, PROXY_PORT: '0' });
+    await until('the proxy has started', () => proxy.said().includes('proxy started'));
 
     const first = run('cli/main.ts keys first --json', stack.workerEnvironment);
     await once(first.child, 'exit');

@@ -37,14 +37,32 @@ describe('the touchpoints with paid providers', () => {
     expect(sources.filter(({ text }) => imports.test(text)).map(({ name }) => name)).toEqual(allowed);
   });
 
-  test('the only other code that speaks HTTP is the webhook of alerts, the client of this API, the look whether one answers here, and what Google’s SDK sends by', () => {
+  test('the only other code that speaks HTTP is the webhook of alerts, the client of this API, the look whether one answers here, what Google’s SDK sends by, and the proxy, which calls with a claim', () => {
     const speaks = /\bfetch\(|^import (?!type ).*from '(node:)?https?'|axios|undici/m;
     expect(sources.filter(({ text }) => speaks.test(text)).map(({ name }) => name)).toEqual([
       'activities/llm/google.ts',
       'activities/notify/webhook.ts',
+      'api/proxy/provider.ts',
+      'api/proxy/server.ts',
       'client/http.ts',
       'cli/running-starts.ts',
     ]);
+  });
+
+  test('the proxy asks a provider for what is billed in one place, once its money is claimed', () => {
+    const asking = sources.filter(({ text }) => /\baskProvider\(/.test(text)).map(({ name }) => name);
+    expect(asking).toEqual(['api/proxy/exchange.ts', 'api/proxy/provider.ts']);
+    const { text = '' } = sources.find(({ name }) => name === 'api/proxy/exchange.ts') ?? {};
+    const calls = [...text.matchAll(/this\.ask\((.*)\)/g)].map(([, given = '']) => given);
+    expect(calls).toEqual([
+      "url, request.method ?? 'GET', bytes, providerWaits.freeMs",
+      "this.exchanged.url, 'POST', bytes, providerWaits.answerMs",
+      "new URL(path, 'http://proxy'), 'POST', bytes, providerWaits.freeMs",
+    ]);
+    // The one that is billed comes after `pay`, which claims.
+    expect(text).toMatch(
+      /const paid = await this\.pay\(askedIn\(bytes\)\);\s+try \{\s+const answer = await this\.ask\(this\.exchanged\.url/,
+    );
   });
 
   /** Activities that claim money, by looking for the claim in what implements them. */

@@ -2,7 +2,7 @@
  * What an error of a provider's SDK means for money. Refused before any output: surely not billed. Anything that may have
  * reached the model without an answer: unknown, so the estimate is charged until its cost is known.
  */
-import type { ErrorCode } from '../../core/errors';
+import type { ErrorCode } from '../errors';
 
 export type CallFailure =
   | { billed: 'no'; code: ErrorCode; message: string; retry: boolean; retryAfterSeconds?: number }
@@ -65,8 +65,14 @@ const neverConnected = [
   'UND_ERR_CONNECT_TIMEOUT',
 ];
 
-/** @param outputBegan whether the provider had begun to answer: then nothing is free any more. */
-export function callFailure(facts: ErrorFacts, { outputBegan }: { outputBegan: boolean }): CallFailure {
+/** When an error came, and after what. */
+export interface FailureMoment {
+  /** Whether the provider had begun to answer: then nothing is free any more. */
+  outputBegan: boolean;
+  nowMs: number;
+}
+
+export function callFailure(facts: ErrorFacts, { outputBegan, nowMs }: FailureMoment): CallFailure {
   if (outputBegan) return unknown('The model call broke off before its usage was known.');
   switch (facts.kind) {
     case 'aborted':
@@ -82,7 +88,7 @@ export function callFailure(facts: ErrorFacts, { outputBegan }: { outputBegan: b
         retry: true,
       };
     case 'status':
-      return statusFailure(facts);
+      return statusFailure(facts, nowMs);
     case 'other':
       return unknown('The provider answered something that is no answer.');
   }
@@ -90,7 +96,10 @@ export function callFailure(facts: ErrorFacts, { outputBegan }: { outputBegan: b
 
 const notBilled = (what: string): string => `${what}. Nothing was billed and the reservation was released.`;
 
-function statusFailure({ type, requestId, retryAfter, ...facts }: ErrorFacts & { kind: 'status' }): CallFailure {
+function statusFailure(
+  { type, requestId, retryAfter, ...facts }: ErrorFacts & { kind: 'status' },
+  nowMs: number,
+): CallFailure {
   // An error event inside a stream that was accepted has no status of its own.
   const status = facts.status ?? statusOfType[type ?? ''] ?? 500;
   const overloaded = type === 'overloaded_error' || status === 529 || status === 503;
@@ -118,7 +127,7 @@ function statusFailure({ type, requestId, retryAfter, ...facts }: ErrorFacts & {
       retry: false,
     };
   }
-  const seconds = retryAfterSeconds(retryAfter);
+  const seconds = retryAfterSeconds(retryAfter, nowMs);
   const wait = seconds === undefined ? {} : { retryAfterSeconds: seconds };
   if (overloaded || status === 429 || status === 408 || status === 409) {
     return { billed: 'no', code: 'provider_unavailable', message: notBilled(said), retry: true, ...wait };
@@ -141,8 +150,8 @@ function causeCode(error: unknown): string {
 }
 
 /** The wait that the provider asks for, in seconds; it may be a number or a date. At most a day. */
-function retryAfterSeconds(asked: string | null | undefined): number | undefined {
+function retryAfterSeconds(asked: string | null | undefined, nowMs: number): number | undefined {
   if (!asked) return undefined;
-  const seconds = /^\d+(\.\d+)?$/.test(asked) ? Number(asked) : (Date.parse(asked) - Date.now()) / 1000;
+  const seconds = /^\d+(\.\d+)?$/.test(asked) ? Number(asked) : (Date.parse(asked) - nowMs) / 1000;
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(Math.ceil(seconds), 86_400) : undefined;
 }

@@ -1,6 +1,6 @@
 import { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from '@anthropic-ai/sdk';
 import { errorFacts } from '../../../activities/llm/anthropic';
-import { callFailure } from '../../../activities/llm/provider-errors';
+import { callFailure } from '../../../core/prices/call-failures';
 
 const status = (code: number, headers: Record<string, string> = {}, type = 'api_error'): APIError =>
   APIError.generate(
@@ -29,15 +29,19 @@ describe('an error of the model’s provider', () => {
     ['500', status(500), 'unknown', 'outcome_unknown'],
     ['something else', new Error('what?'), 'unknown', 'outcome_unknown'],
   ])('%s: billed %s', (_name, error, billed, code) => {
-    expect(callFailure(errorFacts(error), { outputBegan: false })).toMatchObject({ billed, code });
+    expect(callFailure(errorFacts(error), { outputBegan: false, nowMs: Date.now() })).toMatchObject({ billed, code });
   });
 
   test('is never free once output began', () => {
-    expect(callFailure(errorFacts(status(529)), { outputBegan: true })).toMatchObject({ billed: 'unknown' });
+    expect(callFailure(errorFacts(status(529)), { outputBegan: true, nowMs: Date.now() })).toMatchObject({
+      billed: 'unknown',
+    });
   });
 
   test('is told without the provider’s text, which may quote the prompt', () => {
-    expect(callFailure(errorFacts(status(400)), { outputBegan: false }).message).not.toContain('prompt');
+    expect(callFailure(errorFacts(status(400)), { outputBegan: false, nowMs: Date.now() }).message).not.toContain(
+      'prompt',
+    );
   });
 
   test.each([
@@ -46,7 +50,10 @@ describe('an error of the model’s provider', () => {
     ['-5', undefined],
     ['soon', undefined],
   ])('asks to wait: retry-after %s', (header, seconds) => {
-    const failed = callFailure(errorFacts(status(429, { 'retry-after': header })), { outputBegan: false });
+    const failed = callFailure(errorFacts(status(429, { 'retry-after': header })), {
+      outputBegan: false,
+      nowMs: Date.now(),
+    });
     expect('retryAfterSeconds' in failed ? failed.retryAfterSeconds : undefined).toBe(seconds);
   });
 });

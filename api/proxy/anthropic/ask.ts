@@ -1,0 +1,194 @@
+/**
+ * What a request of Anthropic's Messages API can cost at most. Each of its fields is known here, or the request is refused: what nobody
+ * knows may be billed apart. Texts are bounded by their bytes (docs/decisions/0045); images and files only their provider can count.
+ */
+import type { ModelPrice } from '../../../core/prices/prices';
+import { dearestModifiers, type PlannedCall } from '../../../core/prices/pricing';
+import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
+import { isRecord, MAX_COUNT, type UsageModifiers } from '../../../core/prices/usage';
+import { ApiError } from '../../http/errors';
+import type { AskedCall } from '../wire';
+
+/** Fields that cost what their tokens cost, and nothing apart. */
+const plainFields = [
+  'metadata',
+  'output_config',
+  'output_format',
+  'stop_sequences',
+  'temperature',
+  'thinking',
+  'tool_choice',
+  'top_k',
+  'top_p',
+];
+/** Fields that are looked at one by one. */
+const readFields = [
+  'cache_control',
+  'context_management',
+  'inference_geo',
+  'max_tokens',
+  'messages',
+  'model',
+  'service_tier',
+  'speed',
+  'stream',
+  'system',
+  'tools',
+];
+
+/** Tools that run at the client. Those that run at the provider are billed apart, or bring tokens that nobody can bound. */
+const clientTools = /^(custom|(bash|text_editor|computer|memory)_\d{8})$/;
+/** Instructions that come with a tool of the provider's own making. */
+const builtInToolTokens = 1_024;
+
+const refuse = (message: string): ApiError => new ApiError('invalid_request', `${message} No call was made.`);
+const unbounded = (what: string): ApiError =>
+  refuse(`${what}: what it costs is not known before the call, so it is not passed on.`);
+
+/** @throws ApiError for what nobody can bound, by its name. */
+export function askedOf(body: Record<string, unknown>, price: ModelPrice): AskedCall {
+  for (const field of Object.keys(body)) {
+    if (!plainFields.includes(field) && !readFields.includes(field) && body[field] !== null)
+      throw unbounded(`The field ${JSON.stringify(field.slice(0, 100))} is not known here`);
+  }
+  const { max_tokens: maxOutputTokens, stream = false } = body;
+  if (!Number.isInteger(maxOutputTokens) || (maxOutputTokens as number) < 1 || (maxOutputTokens as number) > MAX_COUNT)
+    throw refuse('max_tokens: a whole number of at least 1 is needed; it bounds what the answer costs.');
+  if (typeof stream !== 'boolean') throw refuse('stream: must be true or false.');
+  checkContextManagement(body.context_management);
+  const prompt = new PromptBound();
+  prompt.system(body.system);
+  prompt.messages(body.messages);
+  prompt.tools(body.tools);
+  for (const field of plainFields) if (body[field] != null) prompt.tokens += valueTokensMax(body[field]);
+  return {
+    maxOutputTokens: maxOutputTokens as number,
+    inputTokens: prompt.tokens,
+    mustBeCounted: prompt.mustBeCounted,
+    planned: { modifiers: modifiersOf(body, price), ...cacheWritesOf(body) },
+    isStream: stream,
+  };
+}
+
+/** Fields by which its provider counts a prompt. */
+const countedFields = [
+  'model',
+  'messages',
+  'system',
+  'tools',
+  'tool_choice',
+  'thinking',
+  'output_config',
+  'output_format',
+  'context_management',
+  'cache_control',
+];
+
+export const countedBody = (body: Record<string, unknown>): object =>
+  Object.fromEntries(countedFields.flatMap((field) => (body[field] == null ? [] : [[field, body[field]]])));
+
+/** Clearing old results takes tokens away; a compaction is a call of its own inside the call. */
+function checkContextManagement(value: unknown): void {
+  if (value == null) return;
+  const edits = isRecord(value) ? (value.edits ?? []) : undefined;
+  if (!Array.isArray(edits)) throw refuse('context_management.edits: must be a list.');
+  for (const edit of edits as unknown[]) {
+    const type = isRecord(edit) ? saidIn(edit.type) : '';
+    if (!/^clear_\w+$/.test(type)) throw unbounded(`context_management: an edit of the type ${quoted(type)}`);
+  }
+}
+
+function modifiersOf(body: Record<string, unknown>, price: ModelPrice): UsageModifiers {
+  const { service_tier: tier, speed, inference_geo: geo } = body;
+  if (tier != null && tier !== 'auto' && tier !== 'standard_only') throw unbounded(`The service_tier ${quoted(tier)}`);
+  return {
+    // What is left open follows the account's defaults, at their prices.
+    ...(tier === 'standard_only' ? {} : dearestModifiers(price, 'serviceTier')),
+    ...(speed == null || speed === 'standard' ? {} : { speed: saidIn(speed) }),
+    ...(geo == null ? dearestModifiers(price, 'inferenceGeo') : geo === 'global' ? {} : { inferenceGeo: saidIn(geo) }),
+  };
+}
+
+/** The longest lifetime that a cache is asked for, wherever it is asked. */
+function cacheWritesOf(body: Record<string, unknown>): Pick<PlannedCall, 'cacheWriteTtl'> {
+  let found: '5m' | '1h' | undefined;
+  for (let level: unknown[] = [body]; level.length > 0;) {
+    const next: unknown[] = [];
+    for (const value of level) {
+      if (typeof value !== 'object' || value === null) continue;
+      const control = isRecord(value) && Object.hasOwn(value, 'cache_control') ? value.cache_control : undefined;
+      if (control != null) {
+        const { ttl = '5m' } = isRecord(control) ? control : {};
+        found = ttl === '5m' ? (found ?? '5m') : '1h';
+      }
+      for (const inner of Object.values(value)) next.push(inner);
+    }
+    level = next;
+  }
+  return found === undefined ? {} : { cacheWriteTtl: found };
+}
+
+const saidIn = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value ?? null));
+const quoted = (value: unknown): string => JSON.stringify(saidIn(value).slice(0, 100));
+
+class PromptBound {
+  tokens: number = overheads.promptTokens;
+  mustBeCounted = false;
+
+  system(value: unknown): void {
+    if (value != null) this.content(value, 'system');
+  }
+
+  messages(value: unknown): void {
+    if (!Array.isArray(value) || value.length === 0) throw refuse('messages: at least one message is needed.');
+    for (const message of value as unknown[]) {
+      if (!isRecord(message)) throw refuse('messages: each must be an object.');
+      const { content, ...rest } = message;
+      this.tokens += overheads.messageTokens + valueTokensMax(rest);
+      this.content(content, 'messages');
+    }
+  }
+
+  tools(value: unknown): void {
+    if (value == null) return;
+    if (!Array.isArray(value)) throw refuse('tools: must be a list.');
+    if (value.length > 0) this.tokens += overheads.toolsTokens;
+    for (const tool of value as unknown[]) {
+      if (!isRecord(tool)) throw refuse('tools: each must be an object.');
+      const { type = 'custom', name = '', description = '', ...rest } = tool;
+      if (type !== null && !clientTools.test(saidIn(type)))
+        throw unbounded(`The tool ${quoted(type)} runs at the provider`);
+      const isBuiltIn = type !== null && type !== 'custom';
+      this.tokens += overheads.toolTokens + (isBuiltIn ? builtInToolTokens : 0) + textTokensMax(saidIn(name));
+      this.tokens += textTokensMax(saidIn(description)) + valueTokensMax(rest);
+    }
+  }
+
+  private content(value: unknown, where: string): void {
+    if (typeof value === 'string') this.tokens += overheads.blockTokens + textTokensMax(value);
+    else if (Array.isArray(value)) for (const block of value as unknown[]) this.block(block, where);
+    else throw refuse(`${where}: content must be a text or a list of blocks.`);
+  }
+
+  private block(block: unknown, where: string): void {
+    if (!isRecord(block)) throw refuse(`${where}: each block must be an object.`);
+    const { type } = block;
+    this.tokens += overheads.blockTokens;
+    if (type === 'text') {
+      const { text, ...rest } = block;
+      this.tokens += textTokensMax(saidIn(text)) + valueTokensMax(rest);
+    } else if (type === 'tool_result') {
+      const { content, ...rest } = block;
+      this.tokens += 128 + valueTokensMax(rest);
+      if (content != null) this.content(content, where);
+    } else if (type === 'tool_use' || type === 'thinking' || type === 'redacted_thinking') {
+      this.tokens += valueTokensMax(block);
+    } else if (type === 'document' && isRecord(block.source) && block.source.type === 'text') {
+      this.tokens += textTokensMax(saidIn(block.source.data)) + valueTokensMax({ ...block, source: {} });
+    } else if (type === 'container_upload') {
+      throw unbounded('A block of the type "container_upload"');
+    } else {
+      this.mustBeCounted = true;
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/** What a call can cost at most, before it is made: bounded here, and counted by its provider only where that changes something. */
+import { standingOf } from '../../core/budget/quotas';
+import { roomUsd } from '../../core/budget/room';
+import type { Usd } from '../../core/money';
+import { boundSuffices, countedWithMargin } from '../../core/prices/bounded-calls';
+import { estimateModelCall } from '../../core/prices/pricing';
+import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/prices/prices';
+import { readGate } from '../../store/gate';
+import type { Pool } from '../../store/pool';
+import { ApiError } from '../http/errors';
+import type { ProxyCaller } from './keys';
+import type { AskedCall, Wire } from './wire';
+
+/** The price of the model that is asked for, at this provider. @throws UnpricedModelError, or ApiError. */
+export function priceOf(wire: Wire, body: Record<string, unknown>, prices: readonly ModelPrice[]): ModelPrice {
+  const model = wire.modelOf(body);
+  if (typeof model !== 'string' || model === '')
+    throw new ApiError('invalid_request', 'model: the name of a model is needed. No call was made.');
+  const price = findModelPrice(prices, { model: model.slice(0, 200), at: Date.now() });
+  if (price.provider === wire.provider) return price;
+  throw new UnpricedModelError(model, ` at ${wire.name}: it is one of ${price.provider}`);
+}
+
+/** Asks the provider to count a prompt; undefined where its answer is no count. */
+export type CountPrompt = () => Promise<unknown>;
+
+/** @throws ApiError where only a count would do and there is none. */
+export async function boundOf(
+  pool: Pool,
+  { caller, price, asked, count }: { caller: ProxyCaller; price: ModelPrice; asked: AskedCall; count: CountPrompt },
+): Promise<Usd> {
+  const { maxOutputTokens, inputTokens, mustBeCounted, planned } = asked;
+  const estimate = (tokens: number): Usd =>
+    estimateModelCall(price, { inputTokens: tokens, maxOutputTokens, ...planned });
+  const amountUsd = estimate(inputTokens);
+  if (!mustBeCounted) {
+    const { tenantId, userId } = caller;
+    const { quotas } = await readGate(pool, { tenantId, userId });
+    const quotaUsd = roomUsd(quotas.map(standingOf), { userId, resource: 'llm' });
+    const bounded = { inputTokens, roughTokens: inputTokens, maxOutputTokens, amountUsd };
+    if (boundSuffices(bounded, price, { quotaUsd })) return amountUsd;
+  }
+  const counted = countedWithMargin(await count());
+  if (counted !== undefined) return estimate(mustBeCounted ? counted : Math.min(counted, inputTokens));
+  if (!mustBeCounted) return amountUsd;
+  throw new ApiError(
+    'provider_unavailable',
+    'The request has something that only its provider can count (an image, a file), and it was not counted. No call was made.',
+  );
+}

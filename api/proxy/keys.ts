@@ -1,0 +1,87 @@
+/** The key that a client sends, where its SDK puts it; and who it speaks for. */
+import type { IncomingHttpHeaders } from 'node:http';
+import { isUuid, tenantIdPattern, inOneSpelling } from '../../core/ids';
+import type { KeyOwner } from '../../store/api-keys';
+import { isKeyShaped } from '../../store/api-keys';
+import { whoSpends } from '../http/access';
+import type { Callers } from '../http/callers';
+import { ApiError } from '../http/errors';
+import { userIdSchema } from '../http/ids';
+import type { Tenants } from '../http/lookups';
+import { bearerIn } from '../http/request';
+
+type Headers = Record<string, string | string[] | undefined>;
+
+const one = (value: string | string[] | undefined): string | undefined => (Array.isArray(value) ? value[0] : value);
+
+/** Of a client that sends two, the one that is ours: some send a key and a token. */
+export function keyOf(headers: Headers, name: string): string | undefined {
+  const own = one(headers[name]);
+  const bearer = bearerIn(one(headers.authorization));
+  return own !== undefined && (isKeyShaped(own) || bearer === undefined) ? own : bearer;
+}
+
+/** Who pays, and what for: from the key, and from headers beside it. */
+export interface ProxyCaller extends KeyOwner {
+  tenantId: string;
+  userId?: string | undefined;
+  runId?: string | undefined;
+}
+
+/** @throws ApiError `unauthorized`, `forbidden`, `unknown_tenant` or `invalid_request`. */
+export async function callerOf(
+  key: string | undefined,
+  headers: IncomingHttpHeaders,
+  { callers, tenants }: { callers: Pick<Callers, 'of'>; tenants: Pick<Tenants, 'of'> },
+): Promise<ProxyCaller> {
+  if (key === undefined || key === '')
+    throw new ApiError('unauthorized', 'No API key came with the request. Nothing was done.', { action });
+  if (!isKeyShaped(key))
+    throw new ApiError('unauthorized', 'The key is none of Spendlock, such as a provider’s. Nothing was done.', {
+      action,
+    });
+  const caller = await callers.of(key);
+  if (!caller) throw new ApiError('unauthorized', 'The API key is not known. Nothing was done.', { action });
+  if (!(whoSpends as readonly string[]).includes(caller.role))
+    throw new ApiError(
+      'forbidden',
+      `A call of a model needs a key of the role agent; this key has the role ${caller.role}. Nothing was done.`,
+    );
+  const tenantId = await tenantOf(caller, one(headers['x-spendlock-tenant']), tenants);
+  return { ...caller, tenantId, ...payerOf(headers) };
+}
+
+const action =
+  'Send an API key of Spendlock, with the role agent, where the provider’s key would be. It has the provider’s keys.';
+
+async function tenantOf(
+  { tenantId: own }: KeyOwner,
+  named: string | undefined,
+  tenants: Pick<Tenants, 'of'>,
+): Promise<string> {
+  if (own !== undefined) {
+    if (named === undefined || named === own) return own;
+    throw new ApiError('forbidden', 'This key is for another tenant than x-spendlock-tenant names. Nothing was done.');
+  }
+  if (named === undefined)
+    throw new ApiError(
+      'invalid_request',
+      'x-spendlock-tenant: an administration key has to name the tenant. Nothing was done.',
+    );
+  if (!tenantIdPattern.test(named) || !(await tenants.of(named)))
+    throw new ApiError('unknown_tenant', 'There is no tenant as x-spendlock-tenant names. Nothing was done.');
+  return named;
+}
+
+function payerOf(headers: IncomingHttpHeaders): Pick<ProxyCaller, 'userId' | 'runId'> {
+  const user = one(headers['x-spendlock-user']);
+  const run = one(headers['x-spendlock-run']);
+  // Headers come as bytes, which Node hands on one by one: names beyond ASCII are in UTF-8.
+  const userId = user === undefined ? undefined : Buffer.from(user, 'latin1').toString('utf8');
+  if (userId !== undefined && !userIdSchema.safeParse(userId).success)
+    throw new ApiError('invalid_request', 'x-spendlock-user: is no user id. Nothing was done.');
+  const runId = run === undefined ? undefined : inOneSpelling(run);
+  if (runId !== undefined && !isUuid(runId))
+    throw new ApiError('invalid_request', 'x-spendlock-run: must be a UUID. Nothing was done.');
+  return { ...(userId === undefined ? {} : { userId }), ...(runId === undefined ? {} : { runId }) };
+}

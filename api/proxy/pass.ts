@@ -1,0 +1,50 @@
+/**
+ * Hands a stream on while it comes: each piece as soon as it is there, none changed, none kept. What its reader makes of it is read from
+ * the side. A client that reads slowly slows its provider down; one that reads no more is gone.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AnswerReader } from './wire';
+
+/** How long nobody may read what is there, and how long a stream may last in all. */
+export const passWaits = { unreadMs: 60_000, lastMs: 3_600_000 } as const;
+
+/** How a stream ended: as its provider ended it, broken off by it (or silent, or over its time), or left by its client. */
+export type PassedEnd = 'ended' | 'cut' | 'left';
+
+/** Resolves once nothing more comes. The answer to the client is begun, and not ended. */
+export function passOn(
+  answer: IncomingMessage,
+  response: ServerResponse,
+  { reader, idleMs }: { reader: AnswerReader; idleMs: number },
+): Promise<PassedEnd> {
+  answer.socket.setTimeout(idleMs);
+  return new Promise((resolve) => {
+    let unread: NodeJS.Timeout | undefined;
+    const last = setTimeout(() => end('cut'), passWaits.lastMs);
+    const resume = (): void => {
+      clearTimeout(unread);
+      answer.resume();
+    };
+    const left = (): void => end('left');
+    const end = (how: PassedEnd): void => {
+      clearTimeout(last);
+      clearTimeout(unread);
+      response.off('drain', resume).off('close', left);
+      answer.off('data', take);
+      if (how !== 'ended') answer.destroy();
+      resolve(how);
+    };
+    const take = (part: Buffer): void => {
+      reader.push(part);
+      if (response.write(part)) return;
+      answer.pause();
+      unread = setTimeout(() => response.destroy(), passWaits.unreadMs);
+    };
+    response.on('drain', resume).once('close', left);
+    answer.on('data', take);
+    answer.once('end', () => end('ended'));
+    answer.once('error', () => end('cut'));
+    answer.once('close', () => end(answer.complete ? 'ended' : 'cut'));
+    if (response.destroyed) end('left');
+  });
+}

@@ -1,0 +1,134 @@
+/**
+ * One request to a provider of models, as its client sent it: the same body, the provider's key in the place of ours. Nothing is sent
+ * again by itself, nobody is redirected, and its answer is handed on while it comes.
+ */
+import * as http from 'node:http';
+import * as https from 'node:https';
+import type { ErrorFacts } from '../../core/prices/call-failures';
+
+/** How long a provider may take until it begins to answer, and between two pieces of an answer; and for what is free. */
+export const providerWaits = { answerMs: 600_000, idleMs: 60_000, freeMs: 30_000 } as const;
+
+/** An idle connection is given up before a provider does so: a request that meets its end would be one of which nobody knows. */
+const idleConnectionMs = 4_000;
+const agentOptions = { keepAlive: true, timeout: idleConnectionMs, maxFreeSockets: 256 };
+const agents = { 'http:': new http.Agent(agentOptions), 'https:': new https.Agent(agentOptions) };
+
+/** There was no answer. */
+export class ProviderSilence extends Error {
+  override readonly name = 'ProviderSilence';
+  constructor(readonly facts: ErrorFacts) {
+    super('The provider did not answer.');
+  }
+}
+
+export interface ProviderRequest {
+  url: URL;
+  method: string;
+  headers: Record<string, string>;
+  body?: Buffer | undefined;
+  /** Until it begins to answer. */
+  answerMs: number;
+  gone: AbortSignal;
+  /** Its body was handed to the connection, and is no longer needed. */
+  onSent?: (() => void) | undefined;
+}
+
+/** Its answer, of which the head is there. @throws ProviderSilence. */
+export function askProvider(order: ProviderRequest): Promise<http.IncomingMessage> {
+  const { url, method, headers, body, answerMs, gone, onSent } = order;
+  return new Promise((resolve, reject) => {
+    const isSecure = url.protocol === 'https:';
+    const options = { method, headers, agent: agents[isSecure ? 'https:' : 'http:'] };
+    let why: 'aborted' | 'timeout' | undefined;
+    const timeout = answerMs;
+    const request = isSecure ? https.request(url, { ...options, timeout }) : http.request(url, { ...options, timeout });
+    const end = (reason: typeof why): void => {
+      why ??= reason;
+      request.destroy();
+    };
+    const leave = (): void => end('aborted');
+    request.once('timeout', () => end('timeout'));
+    request.once('finish', () => onSent?.());
+    request.once('response', (answer) => {
+      answer.once('close', () => gone.removeEventListener('abort', leave));
+      resolve(answer);
+    });
+    request.on('error', (error) => {
+      gone.removeEventListener('abort', leave);
+      onSent?.();
+      reject(new ProviderSilence(why === undefined ? { kind: 'connection', error } : { kind: why }));
+    });
+    gone.addEventListener('abort', leave, { once: true });
+    if (gone.aborted) leave();
+    else request.end(body);
+  });
+}
+
+/** Of the connection between two processes, and not of what they say. */
+const ofTheConnection = [
+  ...['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer'],
+  ...['transfer-encoding', 'upgrade'],
+];
+/** Of a request: who sends it, which is told anew, and what is of this process alone. */
+const ofTheClient = [
+  ...['host', 'content-length', 'expect', 'accept-encoding', 'cookie', 'authorization', 'x-api-key', 'x-goog-api-key'],
+  ...['forwarded', 'via', 'x-real-ip', 'origin', 'referer'],
+];
+const own = /^x-(spendlock|forwarded)-/;
+
+/** The headers that are passed on to a provider. */
+export function passedHeaders(
+  headers: http.IncomingHttpHeaders,
+  { keyHeaders, bytes }: { keyHeaders: Record<string, string>; bytes: number },
+): Record<string, string> {
+  const named = (headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase());
+  const passed: Record<string, string> = {};
+  for (const [name, value] of Object.entries(headers)) {
+    if (value === undefined || own.test(name) || named.includes(name)) continue;
+    if (ofTheConnection.includes(name) || ofTheClient.includes(name)) continue;
+    passed[name] = Array.isArray(value) ? value.join(', ') : value;
+  }
+  // What passes is read from the side: as it is, not compressed.
+  return { ...passed, 'accept-encoding': 'identity', 'content-length': String(bytes), ...keyHeaders };
+}
+
+/** The headers of an answer that are passed on to a client, as names and values in their order. */
+export function answeredHeaders(
+  { rawHeaders }: http.IncomingMessage,
+  { ownHeaders, apiKey }: { ownHeaders: readonly string[]; apiKey: string },
+): string[] {
+  const left = [...ofTheConnection, ...ownHeaders, 'set-cookie', 'alt-svc', 'location'];
+  const passed: string[] = [];
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
+    const [name = '', value = ''] = [rawHeaders[at], rawHeaders[at + 1]];
+    if (left.includes(name.toLowerCase()) || own.test(name.toLowerCase()) || value.includes(apiKey)) continue;
+    passed.push(name, value);
+  }
+  return passed;
+}
+
+/**
+ * An answer that is not passed on while it comes: an error, or one that comes at once. Undefined where it breaks off, is longer, or its
+ * provider falls silent.
+ */
+export async function wholeAnswer(
+  answer: http.IncomingMessage,
+  { bytesMax, idleMs }: { bytesMax: number; idleMs: number },
+): Promise<Buffer | undefined> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  answer.socket.setTimeout(idleMs);
+  try {
+    for await (const part of answer as AsyncIterable<Buffer>) {
+      bytes += part.length;
+      if (bytes > bytesMax) return undefined;
+      parts.push(part);
+    }
+  } catch {
+    return undefined;
+  } finally {
+    if (!answer.complete) answer.destroy();
+  }
+  return answer.complete ? Buffer.concat(parts) : undefined;
+}

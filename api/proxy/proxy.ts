@@ -1,0 +1,206 @@
+/**
+ * The wire proxy: other people's agents speak their provider's protocol to it, with a key of Spendlock in the place of the provider's.
+ * Each call is bounded, reserved and claimed, passed on as it came, and its cost written from what its answer says. Why so:
+ * docs/decisions/0055-wire-proxy.md.
+ */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Pool } from '../../store/pool';
+import type { ModelAccounts } from '../../temporal/model-accounts';
+import type { Logger } from '../../telemetry/log';
+import { RepeatedFailures } from '../../telemetry/repeated-failures';
+import { BodyRoom, type BodyUnderWay } from '../http/body-room';
+import type { Callers } from '../http/callers';
+import type { Authority } from '../http/context';
+import { ApiError } from '../http/errors';
+import { largeBytes } from '../http/large-bodies';
+import { LongBodyTurns } from '../http/long-bodies';
+import type { Policies, Prices, Tenants } from '../http/lookups';
+import { keyRate } from '../http/rate-limit';
+import { ownerOf } from '../http/request';
+import type { UntakenAnswers } from '../http/sockets';
+import { anthropicWire } from './anthropic/wire';
+import { readBody, saidBytes } from './body';
+import { Exchange } from './exchange';
+import { callerOf } from './keys';
+import { ProxyMoney } from './money';
+import { OpenCalls } from './open-calls';
+import { knownError, refuse } from './refusals';
+import type { Passed, Wire } from './wire';
+
+const MiB = 1024 * 1024;
+const wires: readonly Wire[] = [anthropicWire];
+/** The first part of every path of the proxy. */
+const prefix = '/proxy/';
+
+export interface ProxyOptions {
+  /** The providers that this process has a key of. */
+  accounts: ModelAccounts;
+  /** How long a hold lasts without word of its call; set apart in tests. */
+  holdSeconds?: number | undefined;
+  /** How long a provider's stream may be silent. */
+  idleMs?: number | undefined;
+  /** Requests of one key within a second; without it they are not counted. */
+  rateLimitPerSecond?: number | undefined;
+}
+
+export interface ProxyDependencies extends ProxyOptions {
+  pool: Pool;
+  log: Logger;
+  callers: Pick<Callers, 'of' | 'wasKnown'>;
+  tenants: Pick<Tenants, 'of'>;
+  policies: Pick<Policies, 'of'>;
+  prices: Pick<Prices, 'list'>;
+  authority: Pick<Authority, 'reserve' | 'writeOutcome' | 'send'>;
+  untaken: Pick<UntakenAnswers, 'own'>;
+  closing: AbortSignal;
+}
+
+type Listener = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** Whether a request is the proxy's. */
+export const isProxied = ({ url }: Pick<IncomingMessage, 'url'>): boolean => url?.startsWith(prefix) ?? false;
+
+/** The key that a request of the proxy comes with, whichever protocol it speaks. */
+export function proxyKeyOf({ url = '', headers }: Pick<IncomingMessage, 'url' | 'headers'>): string | undefined {
+  return wireOf(url)?.keyIn(headers);
+}
+
+const wireOf = (url: string): Wire | undefined =>
+  wires.find(({ provider }) => url.startsWith(`${prefix}${provider}/`) || url === `${prefix}${provider}`);
+
+export class WireProxy {
+  private readonly money: ProxyMoney;
+  private readonly room = new BodyRoom({
+    ...{ perOwnerBytes: 256 * MiB, allBytes: 512 * MiB, ownBytes: 4 * MiB },
+    largeBytes,
+  });
+  private readonly longBodies = new LongBodyTurns();
+  private readonly open = new OpenCalls();
+  private readonly failures: RepeatedFailures;
+  private readonly admit: (apiKeyId: string) => Promise<void>;
+
+  constructor(private readonly dependencies: ProxyDependencies) {
+    const { holdSeconds, rateLimitPerSecond, ...rest } = dependencies;
+    this.admit = rateLimitPerSecond === undefined ? () => Promise.resolve() : keyRate(rateLimitPerSecond);
+    this.money = new ProxyMoney({ ...rest, holdSeconds });
+    this.failures = new RepeatedFailures(dependencies.log, 'a request to the proxy failed');
+  }
+
+  /** From here on the server's requests under its prefix are answered here. */
+  watch(server: Server): void {
+    const listeners = server.listeners('request') as Listener[];
+    server.removeAllListeners('request');
+    server.on('request', ((request, response) => {
+      if (isProxied(request)) void this.answer(request, response);
+      else for (const listener of listeners) listener.call(server, request, response);
+    }) satisfies Listener);
+  }
+
+  /** Answers a request, whatever becomes of it. */
+  async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const requestId = randomUUID();
+    const wire = wireOf(request.url ?? '') ?? anthropicWire;
+    // A process that ends keeps no connection: its client comes back to another.
+    if (this.dependencies.closing.aborted) response.shouldKeepAlive = false;
+    try {
+      await this.take(request, response, { wire, requestId });
+    } catch (error) {
+      const known = knownError(error);
+      if (known !== error && known instanceof ApiError && known.status >= 500)
+        this.failures.add(error as Error, { requestId, path: '/proxy', error });
+      refuse(response, wire, known, requestId);
+    }
+  }
+
+  /** Wait until what was made is written. */
+  settled(): Promise<void> {
+    return this.money.settled();
+  }
+
+  private async take(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { wire, requestId }: { wire: Wire; requestId: string },
+  ): Promise<void> {
+    const { url, passed } = routeOf(request, wire);
+    const caller = await callerOf(wire.keyIn(request.headers), request.headers, this.dependencies);
+    this.dependencies.untaken.own(response, ownerOf(caller));
+    await this.admit(caller.apiKeyId);
+    const account = this.dependencies.accounts[wire.provider];
+    if (!account)
+      throw new ApiError('provider_credentials', `This process has no key of ${wire.name}. No call was made.`, {
+        action: `Set the provider’s key for the process of the proxy, as for workers.`,
+      });
+    const owner = ownerOf(caller);
+    const release = this.open.enter(owner);
+    const body = this.roomFor(request, response, { owner, requestId });
+    try {
+      const { pool, prices, log, idleMs } = this.dependencies;
+      const parts = { pool, prices, log, idleMs, money: this.money, wire, account };
+      const exchange = new Exchange(parts, {
+        request,
+        response,
+        requestId,
+        caller,
+        url,
+        onSent: () => body?.release(),
+      });
+      const rest = await this.begin(exchange, request, { wire, owner, passed });
+      await rest();
+    } finally {
+      body?.release();
+      release();
+    }
+  }
+
+  /** What is left to do once its body is sent, and kept no longer. */
+  private async begin(
+    exchange: Exchange,
+    request: IncomingMessage,
+    { wire, owner, passed }: { wire: Wire; owner: string; passed: Passed },
+  ): Promise<() => Promise<void>> {
+    const bytes = await readBody(request);
+    await this.longBodies.wait(owner, bytes.length);
+    await this.checkStillGood(wire, request);
+    return passed === 'call' ? exchange.call(bytes) : exchange.free(bytes);
+  }
+
+  /** @throws ApiError when there is no room for a body. */
+  private roomFor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { owner, requestId }: { owner: string; requestId: string },
+  ): BodyUnderWay | undefined {
+    const bytes = saidBytes(request);
+    if (bytes === 0) return undefined;
+    const env = { incoming: request, outgoing: response };
+    const body = this.room.take({ owner, bytes, requestId, env });
+    if (body) return body;
+    const message = 'Bodies that are under way already take all the room there is. No call was made.';
+    throw new ApiError('too_much_at_once', message, { retryAfter: 1 });
+  }
+
+  /** Its body may have taken minutes to come: a key that was revoked meanwhile pays nothing. */
+  private async checkStillGood(wire: Wire, { headers }: IncomingMessage): Promise<void> {
+    if (await this.dependencies.callers.of(wire.keyIn(headers) ?? '')) return;
+    throw new ApiError('unauthorized', 'The API key was revoked while the body came. No call was made.');
+  }
+}
+
+/** What is asked of which provider. @throws ApiError for what is not passed on. */
+function routeOf(request: IncomingMessage, wire: Wire): { url: URL; passed: Passed } {
+  const text = request.url ?? '';
+  const isOurs = wireOf(text) !== undefined && URL.canParse(text, 'http://proxy');
+  const url = new URL(isOurs ? text : '/', 'http://proxy');
+  const path = url.pathname.slice(`${prefix}${wire.provider}`.length);
+  const passed = isOurs ? wire.passes(request.method ?? '', path) : undefined;
+  if (passed) return { url: new URL(path + url.search, 'http://proxy'), passed };
+  const paths = wires.map(({ provider }) => `${prefix}${provider}`).join(', ');
+  const why = isOurs
+    ? (wire.whyNot(path) ?? `${request.method} ${path.slice(0, 200)} is not passed on.`)
+    : `There is no such provider here: ${paths}.`;
+  throw new ApiError('not_found', `${why} No call was made.`, {
+    action: 'docs/adopt.md says what is passed on.',
+  });
+}

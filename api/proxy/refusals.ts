@@ -1,0 +1,70 @@
+/** What a client is told that is not passed on, or whose provider said nothing that could be: in its provider's own shape. */
+import type { ServerResponse } from 'node:http';
+import { errorCatalogue } from '../../core/errors';
+import { PriceError, UnpricedModelError } from '../../core/prices/prices';
+import { UnpricedUsageError } from '../../core/prices/pricing';
+import { UsageError } from '../../core/prices/usage';
+import { isDatabaseAway } from '../../store/pool';
+import { deniedAnswer, Denied } from '../http/denials';
+import { ApiError, errorBody } from '../http/errors';
+import type { Wire, WireError } from './wire';
+
+/** SDKs wait as long as they are told, whatever that is: a client that is to wait longer is told at once, and may come back by itself. */
+const waitedForSeconds = 60;
+/** What is said where waiting by itself cannot help: when to look whether somebody has raised the quota. */
+const hopelessSeconds = 3_600;
+
+/** What a caller may know of an error. */
+export function knownError(error: unknown): ApiError | Denied {
+  if (error instanceof ApiError || error instanceof Denied) return error;
+  if (error instanceof UnpricedModelError || error instanceof UnpricedUsageError || error instanceof PriceError)
+    return new ApiError(error.code, error.message);
+  if (error instanceof UsageError) return new ApiError('invalid_request', `${error.message} No call was made.`);
+  return isDatabaseAway(error)
+    ? new ApiError('unavailable', 'Postgres could not do it at the moment. No call was made.')
+    : new ApiError('internal', 'The request failed. No call was made.');
+}
+
+interface Refusal {
+  error: WireError;
+  retryAfterSeconds?: number | undefined;
+  mayRetry: boolean;
+}
+
+/** The same as its provider would say it. */
+export function refusalOf(known: ApiError | Denied, requestId: string): Refusal {
+  if (known instanceof Denied) {
+    const body = deniedAnswer(known.body, requestId);
+    const retryAfterSeconds = body.retryAfter ?? hopelessSeconds;
+    const message = `${body.message} ${body.action}`;
+    return {
+      error: { status: 429, message, requestId, spendlock: body },
+      retryAfterSeconds,
+      mayRetry: retryAfterSeconds <= waitedForSeconds,
+    };
+  }
+  const body = errorBody(known, requestId);
+  const { retryAfter } = known.more;
+  return {
+    error: { status: known.status, message: `${body.message} ${body.action}`, requestId, spendlock: body },
+    ...(typeof retryAfter === 'number' ? { retryAfterSeconds: retryAfter } : {}),
+    mayRetry: errorCatalogue[known.code].retry,
+  };
+}
+
+/** Answers with a refusal. Nothing where the answer has begun, or nobody is there. */
+export function refuse(response: ServerResponse, wire: Wire, known: ApiError | Denied, requestId: string): void {
+  if (response.headersSent || response.destroyed) return;
+  const { error, retryAfterSeconds, mayRetry } = refusalOf(known, requestId);
+  const body = Buffer.from(JSON.stringify(wire.error(error)));
+  response.writeHead(error.status, {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    'request-id': requestId,
+    'x-request-id': requestId,
+    // The SDKs of these providers obey it.
+    'x-should-retry': String(mayRetry),
+    ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+  });
+  response.end(body);
+}

@@ -1,0 +1,86 @@
+/**
+ * What a provider's protocol is to the proxy: where its keys travel, which of its requests are passed on, what a call can cost at most,
+ * how its answers tell what they used, and how it says that something is wrong.
+ */
+import type { ModelPrice } from '../../core/prices/prices';
+import type { PlannedCall } from '../../core/prices/pricing';
+import type { ModelUsage } from '../../core/prices/usage';
+import type { ModelProviderName } from '../../temporal/model-accounts';
+
+/** What is passed on: calls that are paid for, and what its provider answers for nothing. */
+export type Passed = 'call' | 'free';
+
+/** A call as its request asks for it. */
+export interface AskedCall {
+  maxOutputTokens: number;
+  /** The prompt's tokens at most, as far as they can be told from its bytes. */
+  inputTokens: number;
+  /** Something in it only its provider can count: an image, a file. */
+  mustBeCounted: boolean;
+  /** What its price depends on beside its tokens. */
+  planned: Omit<PlannedCall, 'inputTokens'>;
+  isStream: boolean;
+}
+
+/** What an answer says of itself, read from the side while it passes. */
+export interface AnswerRead {
+  /** As the provider writes it. */
+  usage?: unknown;
+  /** Whether it came with, or after, the end of the content. */
+  usageIsFinal: boolean;
+  /** Something was generated: from there on nothing is free any more. */
+  outputBegan: boolean;
+  /** Why `usage` cannot be all that is billed, although it is final. */
+  doubt?: string;
+  /** The provider counted what `usage` says and bills nothing of it. */
+  isNotBilled?: boolean;
+  /** The provider's name for the error that it ended its answer with. */
+  errorType?: string;
+  /** The answer came to its end, as its protocol has it. */
+  isWhole: boolean;
+}
+
+export interface AnswerReader {
+  readonly read: AnswerRead;
+  /** A part of it that passed. */
+  push(part: Buffer): void;
+  /** Nothing more comes. Whether it stopped between two events, where something may be added. */
+  end(): { isBetweenEvents: boolean };
+}
+
+/** What is wrong, in a provider's words. */
+export interface WireError {
+  status: number;
+  message: string;
+  requestId: string;
+  /** For programs that know Spendlock: its code, and the quota that stood in the way. */
+  spendlock: Record<string, unknown>;
+}
+
+export interface Wire {
+  /** As prices name it; also the first part of its paths. */
+  provider: ModelProviderName;
+  name: string;
+  /** Where its API is unless its account says otherwise. */
+  address: string;
+  /** The key that a client of its SDK sends. */
+  keyIn(headers: Record<string, string | string[] | undefined>): string | undefined;
+  /** Its headers that say whose request it is: they are replaced by these. */
+  keyHeaders(apiKey: string): Record<string, string>;
+  /** Headers that it answers about the account, which are nobody's business here. */
+  ownHeaders: readonly string[];
+  passes(method: string, path: string): Passed | undefined;
+  /** Why something that it has is not passed on; undefined where it is not known. */
+  whyNot(path: string): string | undefined;
+  modelOf(body: Record<string, unknown>): unknown;
+  /** @throws ApiError for what nobody can bound, by its name; UnpricedUsageError for what has no price. */
+  ask(body: Record<string, unknown>, price: ModelPrice): AskedCall;
+  /** The request by which its provider counts the prompt of a call, for nothing. */
+  countOf(body: Record<string, unknown>): { path: string; body: object; tokensIn: (answer: unknown) => unknown };
+  reader(contentType: string): AnswerReader;
+  /** @throws UsageError when the report cannot be billed. */
+  usageOf(read: AnswerRead, price: ModelPrice): ModelUsage;
+  error(error: WireError): object;
+  /** The same as an event of a stream that was begun. */
+  errorEvent(error: WireError): string;
+}

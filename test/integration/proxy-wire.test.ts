@@ -1,0 +1,346 @@
+/** The wire proxy, byte by byte: what goes to the provider, what comes back, and what its answers and silences cost. */
+import type { ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startTestApi, type TestApi } from '../support/api';
+import { proxyModel as model, sendBytes, settledBooks, settlementsOf, talk, type BytesAnswer } from '../support/proxy';
+import { rawProvider, type RawProvider } from '../support/raw-provider';
+import { TestStack, until } from '../support/stack';
+
+const providerKey = 'sk-key-of-the-provider-0123456789';
+const event = (data: { type: string } & Record<string, unknown>): string =>
+  `event: ${data.type}\ndata: ${JSON.stringify(data)}\n\n`;
+const usage = { input_tokens: 1_000, output_tokens: 1, service_tier: 'standard' };
+const begin = event({
+  type: 'message_start',
+  message: { id: 'm', type: 'message', role: 'assistant', model, content: [], usage },
+});
+const last = event({ type: 'message_delta', delta: { stop_reason: 'end_turn' }, usage: { output_tokens: 200 } });
+const stop = event({ type: 'message_stop' });
+const text = (said: string): string =>
+  event({ type: 'content_block_delta', index: 0, delta: { type: 'text_delta', text: said } });
+const whole = JSON.stringify({
+  id: 'm',
+  type: 'message',
+  role: 'assistant',
+  model,
+  content: [],
+  stop_reason: 'end_turn',
+  usage: { ...usage, output_tokens: 200 },
+});
+
+const sse = (response: ServerResponse, headers: Record<string, string> = {}): ServerResponse =>
+  response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', ...headers });
+const streams =
+  (...parts: (string | Buffer)[]) =>
+  async (response: ServerResponse): Promise<void> => {
+    sse(response);
+    for (const part of parts) {
+      response.write(part);
+      await sleep(5);
+    }
+    response.end();
+  };
+
+describe('what is passed on', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  let provider: RawProvider;
+  let tenantId: string;
+  let key: string;
+  const asked = { model, max_tokens: 1_000, messages: [{ role: 'user', content: 'Hello' }] };
+  const send = (
+    body: object | string,
+    headers: Record<string, string> = {},
+    onPart?: (all: Buffer) => void,
+  ): Promise<BytesAnswer> =>
+    sendBytes(`${api.url}/proxy/anthropic/v1/messages`, {
+      headers: { 'x-api-key': key, 'anthropic-version': '2023-06-01', ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+      ...(onPart ? { onPart } : {}),
+    });
+  beforeAll(async () => {
+    [stack, provider] = await Promise.all([TestStack.start(), rawProvider()]);
+    api = await startTestApi(stack, {
+      proxy: { accounts: { anthropic: { apiKey: providerKey, baseURL: provider.url } }, idleMs: 1_000 },
+    });
+  });
+  afterAll(async () => {
+    await api.close();
+    await provider.close();
+    await stack.stop();
+  });
+  beforeEach(async () => {
+    provider.asked.length = 0;
+    tenantId = await stack.tenant('10');
+    key = await api.keyOf(tenantId, 'agent');
+  });
+
+  test('a request goes as it came, with the provider’s key in the place of ours', async () => {
+    provider.answerWith((response) => response.writeHead(200, { 'content-type': 'application/json' }).end(whole));
+    const body = `{ "max_tokens":1000,\n"model" : "${model}", "messages":[{"role":"user","content":"H\\u00e9llo \u{1f600}"}]\t}`;
+    const answer = await send(body, {
+      'anthropic-beta': 'some-beta,other-beta',
+      'x-spendlock-user': 'ada',
+      'x-stainless-lang': 'js',
+      cookie: 'a=b',
+    });
+    expect(answer.body.toString()).toBe(whole);
+    const [got] = provider.asked;
+    expect(got?.body.toString()).toBe(body);
+    expect(got).toMatchObject({ method: 'POST', path: '/v1/messages' });
+    expect(got?.headers).toMatchObject({
+      'x-api-key': providerKey,
+      'anthropic-version': '2023-06-01',
+      'anthropic-beta': 'some-beta,other-beta',
+      'x-stainless-lang': 'js',
+    });
+    expect(JSON.stringify(got?.headers)).not.toMatch(/slk_|x-spendlock|cookie/);
+    const { rows } = await stack.admin.query('SELECT user_id FROM copilot_internal.reservations WHERE tenant_id = $1', [
+      tenantId,
+    ]);
+    expect(rows).toEqual([{ user_id: 'ada' }]);
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
+  });
+
+  test('a stream comes as it was sent, each piece when it is there: pings, unknown events and letters that are cut in two', async () => {
+    const emoji = Buffer.from(text('a \u{1f600} b'));
+    const sent = [
+      begin,
+      ': a comment\n\n',
+      event({ type: 'ping' }),
+      event({ type: 'of_tomorrow', more: [1] }),
+      emoji.subarray(0, 78),
+      emoji.subarray(78),
+      last,
+      stop,
+    ];
+    let cameAtMs = 0;
+    let lastSentAtMs = Infinity;
+    provider.answerWith(async (response) => {
+      sse(response, {
+        'request-id': 'req_1',
+        'anthropic-organization-id': 'org-secret',
+        'set-cookie': 'a=b',
+        'x-new-header': 'passes',
+      });
+      response.write(sent[0]);
+      await sleep(300);
+      lastSentAtMs = performance.now();
+      for (const part of sent.slice(1)) {
+        response.write(part);
+        await sleep(5);
+      }
+      response.end();
+    });
+    const answer = await send({ ...asked, stream: true }, {}, () => (cameAtMs ||= performance.now()));
+    expect(cameAtMs).toBeLessThan(lastSentAtMs);
+    expect(answer.body.equals(Buffer.concat(sent.map((part) => Buffer.from(part))))).toBe(true);
+    expect(answer.headers).toMatchObject({
+      'content-type': 'text/event-stream; charset=utf-8',
+      'request-id': 'req_1',
+      'x-new-header': 'passes',
+    });
+    expect(answer.headers['x-spendlock-operation-id']).toMatch(/^[0-9a-f-]{36}$/);
+    expect(JSON.stringify(answer.headers)).not.toMatch(/org-secret|set-cookie/);
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
+  });
+
+  test.each([
+    [429, { 'retry-after': '7' }, 'rate_limit_error', 'released'],
+    [529, {}, 'overloaded_error', 'released'],
+    [400, {}, 'invalid_request_error', 'released'],
+    [500, {}, 'api_error', 'unverified'],
+  ])('an error %i of the provider passes as it is, and is settled', async (status, headers, type, settlement) => {
+    const body = `{"type":"error", "error":{"type":"${type}","message":"of the provider"},"request_id":"req_2"}`;
+    provider.answerWith((response) =>
+      response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body),
+    );
+    const answer = await send(asked);
+    expect(answer).toMatchObject({ status, headers });
+    expect(answer.body.toString()).toBe(body);
+    expect(await settlementsOf(stack, tenantId)).toEqual([settlement]);
+  });
+
+  test.each([
+    [
+      'its key is refused',
+      (r: ServerResponse) =>
+        r
+          .writeHead(401, { 'content-type': 'application/json' })
+          .end(`{"error":{"type":"authentication_error","message":"bad ${providerKey}"}}`),
+      502,
+    ],
+    ['it leads elsewhere', (r: ServerResponse) => r.writeHead(307, { location: 'http://127.0.0.1:9/' }).end(), 503],
+    [
+      'an error has the key in it',
+      (r: ServerResponse) => r.writeHead(400, { 'content-type': 'text/plain' }).end(`headers were ${providerKey}`),
+      502,
+    ],
+  ])('where %s nobody is shown it, and nothing is billed', async (_what, answerIt, status) => {
+    provider.answerWith(answerIt);
+    const answer = await send(asked);
+    expect(answer.status).toBe(status);
+    expect(answer.json()).toMatchObject({ type: 'error', error: { type: 'api_error' } });
+    expect(answer.body.toString() + JSON.stringify(answer.headers)).not.toMatch(/sk-key|127\.0\.0\.1/);
+    expect(await settlementsOf(stack, tenantId)).toEqual(['released']);
+  });
+
+  test('HTML with a 200 is an error in the protocol’s shape, charged at the estimate since it may have been billed', async () => {
+    provider.answerWith((response) =>
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Welcome</html>'),
+    );
+    const answer = await send(asked);
+    expect(answer.status).toBe(502);
+    expect(answer.json()).toMatchObject({
+      type: 'error',
+      error: { type: 'api_error' },
+      spendlock: { error: 'outcome_unknown' },
+    });
+    expect(answer.body.toString()).not.toContain('html>');
+    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  });
+
+  test.each([
+    ['JSON that is no message', '{"type":"something"}'],
+    ['half of its JSON', whole.slice(0, 50)],
+    ['nothing', ''],
+  ])('%s with a 200 is an error too', async (_what, body) => {
+    provider.answerWith((response) => response.writeHead(200, { 'content-type': 'application/json' }).end(body));
+    expect((await send(asked)).json()).toMatchObject({ type: 'error', error: { type: 'api_error' } });
+    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  });
+
+  test('a provider that cannot be reached, or hangs up before it answers, is told so', async () => {
+    provider.answerWith((response) => response.destroy());
+    const answer = await send(asked);
+    expect(answer.status).toBe(502);
+    expect(answer.json()).toMatchObject({ type: 'error', spendlock: { error: 'outcome_unknown' } });
+    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  });
+
+  test.each([
+    [
+      'breaks off between two events',
+      async (r: ServerResponse) => {
+        sse(r).write(begin + text('a'));
+        await sleep(50);
+        r.destroy();
+      },
+      true,
+    ],
+    ['ends without its end', streams(begin, text('a')), true],
+    ['falls silent', (r: ServerResponse) => void sse(r).write(begin + text('a')), true],
+    [
+      'breaks off within an event',
+      async (r: ServerResponse) => {
+        sse(r).write(begin + text('a').slice(0, 30));
+        await sleep(50);
+        r.destroy();
+      },
+      false,
+    ],
+    [
+      'is none',
+      streams('event: message_start\ndata: {"type": "message_st\n\n\u0000\u0001 this is no answer\n\n'),
+      true,
+    ],
+  ])('a stream that %s ends with an error', async (_what, answerIt, isTold) => {
+    provider.answerWith(answerIt);
+    const answer = await send({ ...asked, stream: true });
+    const came = answer.body.toString();
+    if (isTold) {
+      expect(came).toMatch(
+        /\n\nevent: error\ndata: \{"type":"error","error":\{"type":"api_error","message":"The provider gave no answer[^\n]*\n\n$/,
+      );
+      expect(answer.isCut).toBe(false);
+    } else expect(answer.isCut).toBe(true);
+    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  });
+
+  test('a stream that is cut after its last report costs what that says', async () => {
+    provider.answerWith(async (response) => {
+      sse(response).write(begin + text('a') + last);
+      await sleep(50);
+      response.destroy();
+    });
+    await send({ ...asked, stream: true });
+    expect(await settlementsOf(stack, tenantId)).toEqual(['actual']);
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
+  });
+
+  test('a refusal that is not billed costs nothing', async () => {
+    const refusal = event({
+      type: 'message_delta',
+      delta: { stop_reason: 'refusal', stop_details: { category: 'cyber' } },
+      usage: { output_tokens: 5 },
+    });
+    provider.answerWith(streams(begin, refusal, stop));
+    await send({ ...asked, stream: true });
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0' });
+  });
+
+  test('a client of HTTP/1.0 has its stream whole, and its connection closed', async () => {
+    provider.answerWith(streams(begin, text('a'), last, stop));
+    const body = JSON.stringify({ ...asked, stream: true });
+    const came = await talk(
+      api.url,
+      `POST /proxy/anthropic/v1/messages HTTP/1.0\r\nx-api-key: ${key}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+    );
+    expect(came).toMatch(/^HTTP\/1\.[01] 200 /);
+    expect(came).not.toMatch(/transfer-encoding/i);
+    expect(came.slice(came.indexOf('\r\n\r\n') + 4)).toBe(begin + text('a') + last + stop);
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
+  });
+
+  test('an image is counted by its provider, and reserved by that', async () => {
+    const image = { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'A'.repeat(40_000) } };
+    const body = { ...asked, messages: [{ role: 'user', content: [image] }] };
+    const count = (response: ServerResponse): unknown =>
+      response.writeHead(200, { 'content-type': 'application/json' }).end('{"input_tokens":1600}');
+    provider.answerWith(count, (response) =>
+      response.writeHead(200, { 'content-type': 'application/json' }).end(whole),
+    );
+    expect((await send(body)).status).toBe(200);
+    expect(provider.asked.map(({ path }) => path)).toEqual(['/v1/messages/count_tokens', '/v1/messages']);
+    const { rows } = await stack.admin.query<{ asked: string }>(
+      'SELECT trim_scale(requested_usd)::text AS asked FROM copilot_internal.reservations WHERE tenant_id = $1',
+      [tenantId],
+    );
+    // 1,648 tokens at $1.10 and 1,000 at $5.50 a million, where a region may be the account's default.
+    expect(Number(rows[0]?.asked)).toBeGreaterThan(0.0066);
+    expect(Number(rows[0]?.asked)).toBeLessThan(0.0075);
+    provider.answerWith((response) => response.writeHead(500).end());
+    expect((await send(body)).json()).toMatchObject({ type: 'error', spendlock: { error: 'provider_unavailable' } });
+  });
+
+  test('the list of models passes, and costs nothing', async () => {
+    const list = '{"data":[{"id":"claude-of-tomorrow"}],"has_more":false}';
+    provider.answerWith((response) => response.writeHead(200, { 'content-type': 'application/json' }).end(list));
+    const answer = await sendBytes(`${api.url}/proxy/anthropic/v1/models?limit=5`, {
+      method: 'GET',
+      headers: { authorization: `Bearer ${key}` },
+    });
+    expect(answer.body.toString()).toBe(list);
+    expect(provider.asked).toMatchObject([
+      { method: 'GET', path: '/v1/models?limit=5', headers: { 'x-api-key': providerKey } },
+    ]);
+    expect(provider.asked[0]?.headers.authorization).toBeUndefined();
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+  });
+
+  test('a client that goes before its provider answers ends the provider’s call', async () => {
+    let isEnded = false;
+    provider.answerWith((response) => void response.once('close', () => (isEnded = true)));
+    const body = JSON.stringify(asked);
+    const { hostname, port } = new URL(api.url);
+    const socket = connect({ host: hostname, port: Number(port) }).on('error', () => undefined);
+    socket.write(
+      `POST /proxy/anthropic/v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: ${key}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    await until('the provider is asked', () => provider.asked.length > 0);
+    socket.destroy();
+    await until('the provider’s call is ended', () => isEnded);
+    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  });
+});
