@@ -4,7 +4,7 @@ import { isRecord } from '../../core/prices/usage';
 import { ApiError } from '../http/errors';
 
 /** As large as providers take them. */
-export const bodyBytesMax = 32 * 1024 * 1024;
+const bodyBytesMax = 32 * 1024 * 1024;
 /** Bodies deeper than this, or of more names and values, are refused: what reads them could not go so far. */
 const depthMax = 100;
 const marksMax = 2_000_000;

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AnswerReader } from './wire';
 
 /** How long nobody may read what is there, and how long a stream may last in all. */
-export const passWaits = { unreadMs: 60_000, lastMs: 3_600_000 } as const;
+const passWaits = { unreadMs: 60_000, lastMs: 3_600_000 } as const;
 
 /** How a stream ended: as its provider ended it, broken off by it (or silent, or over its time), or left by its client. */
 export type PassedEnd = 'ended' | 'cut' | 'left';

@@ -39,7 +39,13 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
         summary: 'Reserve money for a call',
         tag: 'Reservations',
         access: whoSpends,
-        refuses: ['quota_missing', 'operation_conflict', 'operation_released', 'run_limit_exceeded', 'run_limit_conflict'],
+        refuses: [
+          'quota_missing',
+          'operation_conflict',
+          'operation_released',
+          'run_limit_exceeded',
+          'run_limit_conflict',
+        ],
       },
       {
         path: '/v1/reservations',

@@ -176,7 +176,13 @@ describe('limits of workflows', () => {
 
   test('count a run that names its parent, and hold for it: a run, or a conversation in its turn', async () => {
     const tenantId = await stack.tenant('100');
-    const [run, ended, free, conversation, turn] = [1, 2, 3, 4, 5].map(() => randomUUID()) as [string, string, string, string, string];
+    const [run, ended, free, conversation, turn] = [1, 2, 3, 4, 5].map(() => randomUUID()) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
     await stack.admin.query(
       `INSERT INTO copilot_internal.runs (run_id, tenant_id, workflow_id, model, task, type, options, ended_at, status)
        SELECT id, $1, 'w', 'm', CASE type WHEN 'task' THEN 't' ELSE '' END, type, options::jsonb, ended_at, coalesce(status, 'running')
