@@ -1,9 +1,21 @@
 /** `npx spendlock holds`: reservations, from asking for one to its end. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { HoldsView, ReservationView } from '../client';
+import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
 import { client, everyPage } from './api';
-import { amount, author, callOption, callTypes, example, reasonOption, uuid, whole, type Json } from './options';
+import {
+  amount,
+  author,
+  callOption,
+  callTypes,
+  example,
+  labelOption,
+  reasonOption,
+  uuid,
+  whole,
+  type Json,
+} from './options';
 import { noneOf, show, table, unreservedWords, usd, when, type Column } from './output';
 
 type Hold = HoldsView['holds'][number];
@@ -68,6 +80,7 @@ interface ReserveOptions extends Json {
   kind?: string;
   model?: string;
   operation?: string;
+  label?: Labels;
 }
 
 /** How long a reservation may be held. */
@@ -91,19 +104,20 @@ function addReserve(holds: Command): void {
     .option('--user <id>', 'on whose account, beside the tenant')
     .option('--kind <name>', 'what the ledger calls it')
     .option('--model <name>', 'what is called')
+    .addOption(labelOption('what it is for'))
     .addOption(new Option('--operation <id>', 'its id; asking again under it gets the same answer').argParser(uuid));
   example(
     reserve,
-    'holds reserve acme 0.25 --ttl 600',
+    'holds reserve acme 0.25 --ttl 600 --label team=search',
     `holds reserve acme 1 --operation ${someOperation} --json`,
   ).action(async (tenantId: string, amountUsd: string, options: ReserveOptions) => {
-    const { resource, minimum, ttl, onExpiry, user, kind, model, operation, json = false } = options;
+    const { resource, minimum, ttl, onExpiry, user, kind, model, operation, label, json = false } = options;
     const answer = await client().reserve({
       tenantId,
       amountUsd,
       resource,
       ...omitUndefined({ minimumUsd: minimum, ttlSeconds: ttl, onExpiry, kind, model }),
-      ...omitUndefined({ userId: user, operationId: operation }),
+      ...omitUndefined({ userId: user, operationId: operation, labels: label }),
     });
     const { operationId, grantedUsd, partial, expiresAt, unreserved } = answer;
     const how = unreserved ? 'without a grant, since nobody answered' : 'granted';

@@ -2,6 +2,7 @@
 import { userInfo } from 'node:os';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseUuid } from '../core/ids';
+import { problemOfLabels, type Labels } from '../core/labels';
 import { MoneyError, parseAmountUsd } from '../core/money';
 
 export const amount = (text: string): string => {
@@ -103,6 +104,18 @@ export interface Page {
 
 export const scopeOf = ({ user }: { user?: string }): { scope: 'tenant' | 'user'; scopeId?: string } =>
   user === undefined ? { scope: 'tenant' } : { scope: 'user', scopeId: user };
+
+/** Labels, one after the other. */
+const label = (text: string, before: Labels = {}): Labels => {
+  const [, key = '', value = ''] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+  if (Object.hasOwn(before, key)) throw new InvalidArgumentError(`There is one of ${key} already.`);
+  const labels = { ...before, [key]: value };
+  const problem = problemOfLabels(labels);
+  if (problem === undefined) return labels;
+  throw new InvalidArgumentError(`It must be such as team=search, and there may be several: labels ${problem}.`);
+};
+export const labelOption = (what: string): Option =>
+  new Option('--label <key=value>', `${what}, such as team=search; up to eight`).argParser(label);
 
 /** The person at the keyboard, for the audit. */
 export const author = (): string => userInfo().username;

@@ -1,5 +1,6 @@
 /** Paid calls outside any workflow: reserve, call, commit. */
 import type { claimView, committedView, reservationView } from '../api/reservations/schemas';
+import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
 import { SpendlockApiError } from './errors';
 import type { Http } from './http';
@@ -24,6 +25,8 @@ export interface ReserveMoney {
   runId?: string;
   kind?: string;
   model?: string;
+  /** What its cost is for: at most eight, such as `{ team: 'search' }`. */
+  labels?: Labels;
   /** Made up when absent. Asking again under the same id gets the same answer. */
   operationId?: string;
 }
@@ -58,7 +61,7 @@ export interface MoneySpent {
    * What the call was, and would have reserved, when it was made without a reservation. Taken from tenants whose policy is
    * `allow`.
    */
-  unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'kind' | 'model'> & { amountUsd?: string };
+  unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'kind' | 'model' | 'labels'> & { amountUsd?: string };
 }
 
 /** How often a reserve whose grant was given back is made anew. */

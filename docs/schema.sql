@@ -137,6 +137,7 @@ CREATE TABLE cost_records (
   reason text,
   author text,
   unverified_usd numeric(38,12) DEFAULT 0 NOT NULL,
+  labels jsonb,
   CONSTRAINT cost_records_amount_check CHECK (((entry <> 'commit'::text) OR (amount_usd >= (0)::numeric))),
   CONSTRAINT cost_records_author_check CHECK (((entry = 'adjustment'::text) = ((reason IS NOT NULL) AND (author IS NOT NULL)))),
   CONSTRAINT cost_records_entry_check CHECK ((entry = ANY (ARRAY['commit'::text, 'correction'::text, 'adjustment'::text]))),
@@ -336,6 +337,8 @@ CREATE TABLE reservations (
   allowed_usd numeric(38,12),
   limit_ids uuid[],
   asker text,
+  labels jsonb,
+  sent_labels jsonb,
   CONSTRAINT reservations_check CHECK (((minimum_usd >= (0)::numeric) AND (minimum_usd <= requested_usd))),
   CONSTRAINT reservations_check1 CHECK (((granted_usd >= (0)::numeric) AND (granted_usd <= requested_usd))),
   CONSTRAINT reservations_check2 CHECK (((outcome IS NULL) = (outcome_at IS NULL))),
@@ -1131,9 +1134,10 @@ BEGIN
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id;
   IF v_difference <> 0 OR v_unverified <> 0 THEN
     INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
-      amount_usd, estimated_usd, settlement, posted_at, reason, author)
+      amount_usd, estimated_usd, settlement, posted_at, reason, author, labels)
     VALUES (p_tenant_id, p_operation_id, 'adjustment', v_entry.user_id, v_entry.run_id, v_entry.kind, v_entry.resource,
-      v_entry.model, v_entry.price_version, v_difference, v_entry.estimated_usd, 'actual', v_entry.posted_at, p_reason, p_author);
+      v_entry.model, v_entry.price_version, v_difference, v_entry.estimated_usd, 'actual', v_entry.posted_at, p_reason, p_author,
+      v_entry.labels);
     PERFORM apply_quota_changes(p_tenant_id, jsonb_build_array(jsonb_build_object('sequence', 0, 'userId', v_entry.user_id,
       'resource', v_entry.resource, 'reservedDeltaUsd', 0, 'spentDeltaUsd', v_difference, 'postedAt', v_entry.posted_at,
       'grant', false, 'enforced', false)));
@@ -1162,23 +1166,24 @@ AS $function$
     FROM jsonb_to_record(p_command) AS c (
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision,
-      "allowedUsd" numeric, refusal jsonb, "runLimit" jsonb, asker text)
+      "allowedUsd" numeric, refusal jsonb, "runLimit" jsonb, asker text, labels jsonb,
+      "sentLabels" jsonb)
   ), refused AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal)
+      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal, labels, sent_labels)
     SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
-      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal
+      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal, nullif(labels, '{}'), "sentLabels"
     FROM asked WHERE refusal IS NOT NULL
     ON CONFLICT DO NOTHING
   )
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
     on_expiry, requested_usd, minimum_usd, decided_at, status, granted_usd, expires_at, unreserved, allowed_usd,
-    limit_ids, asker)
+    limit_ids, asker, labels, sent_labels)
   SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
     "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), 'granted', 0,
     clock_timestamp() + make_interval(secs => "ttlSeconds"), true, "allowedUsd",
     (SELECT l.run_id || l.ancestor_ids FROM run_limits l
-     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker
+     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker, nullif(labels, '{}'), "sentLabels"
   FROM asked WHERE refusal IS NULL
   ON CONFLICT DO NOTHING
 $function$
@@ -2235,7 +2240,8 @@ BEGIN
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
       refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
-      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text)
+      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text,
+      labels jsonb, "sentLabels" jsonb)
   ), changed AS (
     UPDATE reservations r SET
       status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
@@ -2278,7 +2284,7 @@ BEGIN
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
-      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker)
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker, labels, sent_labels)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
@@ -2286,7 +2292,7 @@ BEGIN
       -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
       CASE WHEN c."grantedUsd" IS NOT NULL THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
         AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END,
-      c.asker
+      c.asker, CASE WHEN p_batch ? 'keepsLabels' THEN c.labels ELSE '{}' END, c."sentLabels"
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
@@ -2356,9 +2362,10 @@ BEGIN
   END IF;
 
   INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
-    amount_usd, estimated_usd, settlement, usage, posted_at)
+    amount_usd, estimated_usd, settlement, usage, posted_at, labels)
   SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
-    c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt"
+    c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt",
+    nullif(r.labels, '{}')
   FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
     "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
   JOIN reservations r
@@ -2742,7 +2749,7 @@ AS $function$
     'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
     'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
     'onExpiry', r.on_expiry, 'unreserved', r.unreserved, 'allowedUsd', r.allowed_usd::text,
-    'limitIds', r.limit_ids, 'asker', r.asker,
+    'limitIds', r.limit_ids, 'asker', r.asker, 'labels', r.labels, 'sentLabels', r.sent_labels,
     'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
     'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,
     'decidedAtMs', pg_catalog.floor(extract(epoch FROM r.decided_at) * 1000),

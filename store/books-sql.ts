@@ -33,6 +33,12 @@ export const runSumsWrong = (tenant?: string): string => `
     ${tenant === undefined ? '' : `AND l.tenant_id = ${tenant}`}
   ORDER BY 1, 2`;
 
+/** Lines of the ledger whose labels are not those of their reservation. */
+export const labelsWrong = `
+  SELECT c.cost_record_id::text AS cost_record_id, c.labels::text AS labels, r.labels::text AS reserved
+  FROM copilot_internal.cost_records c JOIN copilot_internal.reservations r USING (tenant_id, operation_id)
+  WHERE c.labels IS DISTINCT FROM nullif(r.labels, '{}')`;
+
 /** Reservations among the given ones whose end and ledger do not tell the same. */
 export const endedWrongly = (reservations: string): string => `
   SELECT r.operation_id::text AS operation_id, r.status, trim_scale(r.committed_usd)::text AS committed,

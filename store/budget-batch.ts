@@ -214,6 +214,8 @@ async function record(
     ...(authority && { authority }),
     // One of the version before counts none, and the recording counts them for it.
     countsRuns: true,
+    // Nor does it know what a reserve was for, and its rows say so.
+    keepsLabels: true,
     changes: decision.changes.map((change) => ({
       ...change,
       reservedDeltaUsd: formatUsd(change.reservedDeltaUsd),

@@ -4,6 +4,7 @@
  */
 import type { OnExpiry, Resource } from '../core/budget/commands';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/budget/reservations';
+import { labelsFrom, unknownLabels, type Labels } from '../core/labels';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 
 /** Amounts are decimal strings. What was asked for is absent on a tombstone, whose reserve never came. */
@@ -23,6 +24,8 @@ export interface ReservationRow {
   minimumUsd: string | null;
   grantedUsd: string | null;
   unreserved: boolean;
+  /** What it is for; null for nothing that was named. */
+  labels: Labels | null;
   /** What goes on without a grant may spend; null where it was decided. */
   allowedUsd: string | null;
   status: ReservationStatus;
@@ -74,6 +77,7 @@ const columns: Record<keyof ReservationRow, string> = {
   requestedUsd: amount('requested_usd'),
   minimumUsd: amount('minimum_usd'),
   grantedUsd: amount('granted_usd'),
+  labels: `nullif(labels, '{}')`,
   unreserved: 'unreserved',
   allowedUsd: amount('CASE WHEN unreserved THEN coalesce(allowed_usd, requested_usd) END'),
   status: 'status',
@@ -108,7 +112,7 @@ type Moment = 'decidedAt' | 'expiresAt' | 'postedAt' | 'endedAt';
 /** The row as `reservation_as_json` gives it to the decision: with moments in milliseconds. */
 export type ReservationJson = Omit<
   ReservationRow,
-  Moment | 'allowedUsd' | 'refused' | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId' | 'workflowId'
+  Moment | 'allowedUsd' | 'labels' | 'refused' | 'claimedAt' | 'outcomeAt' | 'result' | 'traceId' | 'workflowId'
 > & {
   [Field in Moment as `${Field}Ms`]: null extends ReservationRow[Field] ? number | null : number;
 } & {
@@ -116,6 +120,8 @@ export type ReservationJson = Omit<
   allowedUsd?: string | null;
   limitIds?: string[] | null;
   asker?: string | null;
+  labels?: unknown;
+  sentLabels?: unknown;
 };
 
 const usdOrNone = (text: string | null): Usd | undefined => (text === null ? undefined : parseUsd(text));
@@ -160,6 +166,9 @@ function requestFrom(row: ReservationJson): Reservation['request'] {
     model: row.model ?? undefined,
     onExpiry: row.onExpiry ?? undefined,
     ...(row.limitIds && { limitIds: row.limitIds }),
+    // A schema of the version before keeps none.
+    labels: row.labels === undefined ? unknownLabels : labelsFrom(row.labels),
+    sentLabels: labelsFrom(row.sentLabels ?? null),
   };
 }
 

@@ -93,6 +93,7 @@ const viewFields = [
     'resource',
     'kind',
     'model',
+    'labels',
     'status',
     'refused',
     'requestedUsd',

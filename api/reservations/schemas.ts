@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { claimTokenSchema, operationIdSchema, runIdSchema, userIdSchema } from '../http/ids';
 import { amount, author, ofTenant, reason } from '../http/schemas';
+import { labelsSchema, labelsView } from '../http/labels';
 import { plainly, plainText } from '../http/text';
 
 /** What a call is for. */
@@ -11,6 +12,7 @@ const request = {
   kind: plainText(100).default('external.call'),
   model: plainText(128).optional(),
   priceVersion: plainly(z.string().max(200)).default('caller'),
+  labels: labelsSchema.optional(),
 };
 
 /** Money that a caller outside Temporal asks for. The caller chooses the operation id, and repeats it when it asks again. */
@@ -115,6 +117,7 @@ export const reservationView = z.object({
   resource: z.enum(['llm', 'e2b']),
   kind: z.string(),
   model: z.string().nullable(),
+  labels: labelsView,
   status: z.enum(['granted', 'denied', 'rejected', 'committed', 'released', 'expired']),
   refused: z
     .object({ code: z.string(), message: z.string() })

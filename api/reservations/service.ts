@@ -1,5 +1,6 @@
 /** Reservations of callers outside Temporal: the same authority, the same decisions, by HTTP. */
 import type { ReserveAnswer, ReserveCommand, RunLimitRef } from '../../core/budget/commands';
+import { labelled } from '../../core/labels';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { recordMade } from '../../store/decided';
 import { noteConfirmedCost } from '../../store/operator-changes';
@@ -64,11 +65,21 @@ export async function reserve(
   return grantOf(answer, body.resource);
 }
 
-function commandOf({ runId, ...body }: ReserveBody, runLimit?: RunLimitRef): ReserveCommand {
+function commandOf({ runId, labels, ...body }: ReserveBody, runLimit?: RunLimitRef): ReserveCommand {
   const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, userId, minimumUsd, model, onExpiry } =
     body;
   const optional = omitUndefined({ userId, minimumUsd, model, onExpiry, runId, runLimit });
-  return { type: 'reserve', operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, ...optional };
+  return {
+    type: 'reserve',
+    operationId,
+    resource,
+    amountUsd,
+    priceVersion,
+    ttlSeconds,
+    kind,
+    ...optional,
+    ...labelled(labels),
+  };
 }
 
 function grantOf(answer: ReserveAnswer, resource: ReserveBody['resource']): GrantView {

@@ -3,6 +3,7 @@
  * strings. Every command names its operation and is idempotent on it.
  */
 
+import type { Labels } from '../labels';
 import type { Period } from './periods';
 
 /** What a paid step is billed as. */
@@ -33,7 +34,7 @@ export interface RunLimitRef {
   parentId?: string;
 }
 
-/** Asks for money. Tenant, user, resource, amount, minimum and price version are what make two requests the same. */
+/** Asks for money. Tenant, user, resource, amount, minimum, price version and sent labels are what make two requests the same. */
 export interface ReserveCommand {
   type: 'reserve';
   operationId: string;
@@ -50,7 +51,11 @@ export interface ReserveCommand {
   /** How long the grant holds, from the decision. */
   ttlSeconds: number;
   onExpiry?: OnExpiry;
-  /** Labels for people and reports; no part of the request's identity. */
+  /** What its cost was for: those that hold, inherited ones among them. */
+  labels?: Labels;
+  /** Of them those that its caller sent, where they are others; by these two requests are told apart. */
+  sentLabels?: Labels;
+  /** For people and reports; no part of the request's identity. */
   runId?: string;
   kind: string;
   step?: number;

@@ -10,6 +10,7 @@ import { answerAgain, answerOf, answerRefusal } from './answers';
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, RejectionCode, ReserveAnswer, ReleaseCommand, ReserveCommand } from './commands';
 import { keptUsd, leastUsd, type Place } from './line';
+import { mergedLabels } from '../labels';
 import { parseAmountUsd, MoneyError, type Usd } from '../money';
 import { nothingReserved, quotaDenial, refusedAsFrozen } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
@@ -256,6 +257,8 @@ function requestOf(command: ReserveCommand, { amountUsd, minimumUsd }: Amounts):
     model: command.model,
     onExpiry: command.onExpiry,
     traceContext: command.traceContext,
+    labels: mergedLabels(command.labels),
+    sentLabels: command.sentLabels,
   };
 }
 

@@ -1,6 +1,7 @@
 /** What a reservation is, and how one ends. */
 import type { QuotaDenial } from './denials';
 import type { OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
+import { recordedAlike, sentAlike, type Labelled } from '../labels';
 import type { Usd } from '../money';
 
 /**
@@ -20,7 +21,7 @@ export type Outcome = { billed: true; costUsd: Usd; isUnverified?: boolean } | {
 export type Refusal = ({ type: 'denied' } & QuotaDenial) | { type: 'rejected'; code: RejectionCode; message: string };
 
 /** What was asked for. Absent on a tombstone, whose reserve never came. */
-export interface ReservationRequest {
+export interface ReservationRequest extends Labelled {
   userId?: string | undefined;
   resource: Resource;
   requestedUsd: Usd;
@@ -106,7 +107,8 @@ export function isSameRequest(request: ReservationRequest, command: ReserveComma
     request.resource === command.resource &&
     request.requestedUsd === amounts.amountUsd &&
     request.minimumUsd === amounts.minimumUsd &&
-    request.priceVersion === command.priceVersion
+    request.priceVersion === command.priceVersion &&
+    recordedAlike(request, command)
   );
 }
 
@@ -116,7 +118,8 @@ export const asksTheSame = (a: ReserveCommand, b: ReserveCommand): boolean =>
   a.resource === b.resource &&
   a.amountUsd === b.amountUsd &&
   a.minimumUsd === b.minimumUsd &&
-  a.priceVersion === b.priceVersion;
+  a.priceVersion === b.priceVersion &&
+  sentAlike(a, b);
 
 /** The amounts of a reserve, parsed. */
 export interface Amounts {

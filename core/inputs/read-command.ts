@@ -4,6 +4,7 @@
  */
 import type { BudgetCommand, ReserveCommand, RunLimitRef } from '../budget/commands';
 import { inOneSpelling, parseUuid, userIdCharsMax } from '../ids';
+import { problemOfLabels } from '../labels';
 import { unstorableIn } from '../storable';
 import { omitUndefined } from '../omit-undefined';
 import { isRecord } from '../prices/usage';
@@ -29,6 +30,7 @@ const isReplyAddress: Check = (value) =>
     ? isText(value.channel) && typeof value.waiter === 'number'
     : [value.workflowId, value.runId, value.activityId].every(isText));
 
+const areLabels: Check = (value) => problemOfLabels(value) === undefined;
 const isRunLimit: Check = (value) =>
   isRecord(value) && isId(value.id) && optional(isText)(value.limitUsd) && optional(isId)(value.parentId);
 
@@ -58,6 +60,8 @@ const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
   traceContext: optional(isTexts),
   asker: optional(isText),
   runLimit: optional(isRunLimit),
+  labels: optional(areLabels),
+  sentLabels: optional(areLabels),
 };
 
 /** Reads what came as a command. */

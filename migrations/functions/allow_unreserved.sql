@@ -11,23 +11,24 @@ AS $$
     FROM jsonb_to_record(p_command) AS c (
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "amountUsd" numeric, "minimumUsd" numeric, "ttlSeconds" double precision,
-      "allowedUsd" numeric, refusal jsonb, "runLimit" jsonb, asker text)
+      "allowedUsd" numeric, refusal jsonb, "runLimit" jsonb, asker text, labels jsonb,
+      "sentLabels" jsonb)
   ), refused AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal)
+      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal, labels, sent_labels)
     SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
-      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal
+      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal, nullif(labels, '{}'), "sentLabels"
     FROM asked WHERE refusal IS NOT NULL
     ON CONFLICT DO NOTHING
   )
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
     on_expiry, requested_usd, minimum_usd, decided_at, status, granted_usd, expires_at, unreserved, allowed_usd,
-    limit_ids, asker)
+    limit_ids, asker, labels, sent_labels)
   SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
     "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), 'granted', 0,
     clock_timestamp() + make_interval(secs => "ttlSeconds"), true, "allowedUsd",
     (SELECT l.run_id || l.ancestor_ids FROM run_limits l
-     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker
+     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker, nullif(labels, '{}'), "sentLabels"
   FROM asked WHERE refusal IS NULL
   ON CONFLICT DO NOTHING
 $$;

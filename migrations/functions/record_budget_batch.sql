@@ -43,7 +43,8 @@ BEGIN
       "operationId" uuid, "userId" text, "runId" uuid, kind text, step integer, attempt integer, resource text, model text,
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
       refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
-      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text)
+      "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text,
+      labels jsonb, "sentLabels" jsonb)
   ), changed AS (
     UPDATE reservations r SET
       status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
@@ -86,7 +87,7 @@ BEGIN
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
-      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker)
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker, labels, sent_labels)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
@@ -94,7 +95,7 @@ BEGIN
       -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
       CASE WHEN c."grantedUsd" IS NOT NULL THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
         AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END,
-      c.asker
+      c.asker, CASE WHEN p_batch ? 'keepsLabels' THEN c.labels ELSE '{}' END, c."sentLabels"
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
@@ -164,9 +165,10 @@ BEGIN
   END IF;
 
   INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
-    amount_usd, estimated_usd, settlement, usage, posted_at)
+    amount_usd, estimated_usd, settlement, usage, posted_at, labels)
   SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
-    c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt"
+    c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt",
+    nullif(r.labels, '{}')
   FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
     "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
   JOIN reservations r

@@ -1,7 +1,7 @@
 /** The promises of docs/architecture.md, asked of what Postgres, Temporal, the stand-ins and the callers hold. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatUsd, parseUsd, sumUsd } from '../../core/money';
-import { endedWrongly, runSumsWrong } from '../../store/books-sql';
+import { endedWrongly, labelsWrong, runSumsWrong } from '../../store/books-sql';
 import { budgetStateQuery, budgetWorkflowId, conversationWorkflowId, runWorkflowId } from '../../contracts/messages';
 import {
   balances,
@@ -96,6 +96,10 @@ export class Checks {
       endedWrongly('copilot_internal.reservations'),
     );
     this.hold('each reservation ends once', twice.length === 0, () => twice.map((row) => row.operation_id).join(', '));
+    const { rows: labels } = await this.installation.admin.query<Record<string, string>>(labelsWrong);
+    this.hold('a line of the ledger has the labels of its reservation', labels.length === 0, () =>
+      JSON.stringify(labels.slice(0, 3)),
+    );
     const { rows: ofRuns } = await this.installation.admin.query<Record<string, string>>(runSumsWrong());
     this.hold('sums of runs equal the ledger', ofRuns.length === 0, () => JSON.stringify(ofRuns));
     await this.bought();

@@ -78,6 +78,7 @@ export class Load implements Begun, Talking {
       ...(chance.is(0.2) ? { minimumUsd: (cents / 400).toFixed(4) } : {}),
       ttlSeconds: chance.between(2, 12),
       ...(chance.is(0.3) ? { onExpiry: 'settle' } : {}),
+      ...(chance.is(0.5) ? { labels: { team: chance.oneOf(['search', 'ads']) } } : {}),
     };
     const told: Told = { tenantId, operationId, atMs: [] };
     this.told.push(told);

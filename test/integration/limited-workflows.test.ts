@@ -77,6 +77,24 @@ describe('limits of workflows', () => {
     expect(children.map(({ spent }) => spent).sort()).toEqual(['0', '0.4', '0.4']);
   });
 
+  test('and its labels are with each of its costs, a child’s too', async () => {
+    const tenantId = await stack.tenant('100');
+    const parent = await start('limitedParent', { tenantId, maxCostUsd: '1', labels: { team: 'search' } }, ['0.4']);
+    expect(await parent.result()).toEqual(['paid']);
+    const alone = await start('limitedStep', { tenantId }, '0.1');
+    await alone.result();
+    const { rows } = await stack.admin.query<object>(
+      `SELECT r.labels AS reserved, c.labels FROM copilot_internal.reservations r JOIN copilot_internal.cost_records c USING (tenant_id, operation_id)
+       WHERE tenant_id = $1 ORDER BY c.cost_record_id`,
+      [tenantId],
+    );
+    const search = { team: 'search' };
+    expect(rows).toEqual([
+      { reserved: search, labels: search },
+      { reserved: null, labels: null },
+    ]);
+  });
+
   test('that share a run hold for all of them together', async () => {
     const tenantId = await stack.tenant('100');
     const scope = { tenantId, runId: randomUUID(), maxCostUsd: '1' };

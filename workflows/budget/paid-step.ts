@@ -2,6 +2,7 @@
 import type { ReserveRequest } from '../../contracts/budget';
 import type { AgentRunInput } from '../../contracts/messages';
 import type { Resource, RunLimitRef } from '../../core/budget/commands';
+import { mergedLabels, type Labels } from '../../core/labels';
 
 /** Whose money it is. */
 export interface BudgetScope {
@@ -15,6 +16,8 @@ export interface BudgetScope {
   maxCostUsd?: string;
   /** The run that this one belongs to: what it may cost covers this one too. A parent's `scopeForChild` names it. */
   parentRunId?: string;
+  /** What its costs are for, in reports: at most eight, such as `{ team: 'search' }`. */
+  labels?: Labels;
   /** What to do when the authority does not answer; by default a step waits for as long as it takes. */
   unavailable?: UnavailablePolicy;
   /** What a denied step does: fails when absent, or holds nothing and waits until there is money. */
@@ -71,6 +74,8 @@ export interface PaidStep {
   ttlSeconds: number;
   step?: number;
   model?: string;
+  /** What this step is for, beside the labels of its scope and over them. */
+  labels?: Labels;
   /** Attempts in all, the first included. */
   maxAttempts?: number;
   /** A provider that asks for a longer pause than this is not asked again. */
@@ -99,9 +104,11 @@ export function requestOf(order: {
   runLimit?: RunLimitRef | undefined;
 }): ReserveRequest {
   const { scope, step, operationId, attempt, waiterId, prefersWhole = false, runLimit } = order;
+  const labels = mergedLabels(scope.labels, step.labels);
   const request = {
     ...scope,
     ...step,
+    ...(labels ? { labels } : {}),
     ...(waiterId === undefined ? {} : { waiterId }),
     ...(prefersWhole ? { prefersWhole } : {}),
     ...(runLimit ? { runLimit } : {}),

@@ -149,9 +149,9 @@ export class Budget {
    * The scope of a child workflow whose cost counts for this one's limit too. It is on record from then on, so that it holds for children
    * of a parent that has not spent anything.
    */
-  async scopeForChild(): Promise<Pick<BudgetScope, 'tenantId' | 'userId' | 'parentRunId'>> {
-    const { tenantId, userId } = this.scope;
-    const payer = { tenantId, ...(userId === undefined ? {} : { userId }) };
+  async scopeForChild(): Promise<Pick<BudgetScope, 'tenantId' | 'userId' | 'labels' | 'parentRunId'>> {
+    const { tenantId, userId, labels } = this.scope;
+    const payer = { tenantId, ...omitUndefined({ userId, labels }) };
     const runLimit = this.limit.ref;
     if (!runLimit) return payer;
     const opened = await this.activities.openRunLimit({ tenantId, runLimit });

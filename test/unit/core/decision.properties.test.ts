@@ -3,7 +3,9 @@
  * outcomes in between, time passing over the ends of periods. SPENDLOCK_TEST_SEED repeats a run.
  */
 import fc from 'fast-check';
+import type { ReserveCommand } from '../../../core/budget/commands';
 import { parseUuid } from '../../../core/ids';
+import type { Labelled } from '../../../core/labels';
 import { sumUsd, type Usd } from '../../../core/money';
 import { covers } from '../../../core/budget/quotas';
 import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
@@ -13,6 +15,11 @@ const seed = Number(process.env.SPENDLOCK_TEST_SEED ?? Date.now() % 2 ** 31);
 const operationIds = Array.from({ length: 8 }, (_, index) => `abcdef0${index}-aaaa-4bbb-8ccc-ddddddddddd${index}`);
 const amounts = ['0', '0.000000000001', '0.5', '1', '3', '7.25', '20'];
 const users = [undefined, 'ada', 'bob'];
+const labelSets: Labelled[] = [
+  {},
+  { labels: { team: 'search' } },
+  { labels: { team: 'ads', key: 'a' }, sentLabels: { team: 'ads' } },
+];
 const runs = ['root', 'child', 'grandchild', 'sibling', 'alone'];
 
 const operation = fc.constantFrom(...operationIds);
@@ -32,6 +39,8 @@ const step = fc.oneof(
       run: fc.constantFrom(undefined, ...runs, 'unknown'),
       resource: fc.constantFrom('llm' as const, 'e2b' as const),
       ttl: fc.constantFrom(1, 60, 86_400),
+      labels: fc.constantFrom(...labelSets),
+      othersLabels: fc.constantFrom(...labelSets),
     }),
   },
   {
@@ -137,6 +146,7 @@ function act(model: BudgetModel, asked: Step): void {
         ...(asked.minimum === null ? {} : { minimumUsd: asked.minimum }),
         ...(asked.user === undefined ? {} : { userId: asked.user }),
         ...(asked.run === undefined ? {} : { runLimit: { id: asked.run } }),
+        ...(asked.labels as object),
       });
       const first = model.decide(command);
       const heldAfter = heldBy(model);
@@ -151,6 +161,7 @@ function act(model: BudgetModel, asked: Step): void {
       expect(again.answers).toEqual(first.answers);
       expect(again.changes).toEqual([]);
       expect(JSON.stringify([model.quotas, model.runLimits], text)).toBe(balances);
+      checkLabels(model, command, asked.othersLabels);
       return;
     }
     default: {
@@ -161,6 +172,20 @@ function act(model: BudgetModel, asked: Step): void {
       expect(again.ledger).toEqual([]);
     }
   }
+}
+
+/** The row has the labels of who was decided, and whoever sends others asks for something else. */
+function checkLabels(
+  model: BudgetModel,
+  { labels: _, sentLabels: __, ...command }: ReserveCommand,
+  others: Labelled,
+): void {
+  const recorded = () => model.reservations.get(parseUuid(command.operationId) ?? '')?.request;
+  const sentIn = ({ labels, sentLabels = labels }: Labelled): unknown => JSON.stringify(sentLabels);
+  const before = recorded();
+  const [told] = model.decide({ ...command, ...(others as object) }).answers;
+  if (before && sentIn(before) !== sentIn(others)) expect(told?.decision).toBe('rejected');
+  expect(JSON.stringify(recorded(), text)).toBe(JSON.stringify(before, text));
 }
 
 const text = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value);

@@ -1,0 +1,120 @@
+/** Labels of what is paid for: from a request or a workflow of one's own into reservation and ledger (docs/decisions/0053). */
+import { randomUUID } from 'node:crypto';
+import type { ReserveCommand } from '../../core/budget/commands';
+import type { Labels } from '../../core/labels';
+import { decideAndRecord } from '../../store/budget-batch';
+import { lookAtBooks } from '../../store/books';
+import { inTransaction } from '../../store/pool';
+import type { TestApi } from '../support/api';
+import { withInstallation } from '../support/installation';
+import { until, type TestStack } from '../support/stack';
+
+const search = { team: 'search' };
+
+describe('labels', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+
+  const reserve = (tenantId: string, operationId: string, labels?: unknown) =>
+    api.call('POST', '/v1/reservations', {
+      body: { tenantId, operationId, resource: 'llm', amountUsd: '1', ...(labels === undefined ? {} : { labels }) },
+    });
+  /** What the ledger says each entry of an operation was for, in their order. */
+  const linesOf = async (operationId: string): Promise<[string, Labels | null][]> => {
+    const { rows } = await stack.admin.query<{ entry: string; labels: Labels | null }>(
+      'SELECT entry, labels FROM copilot_internal.cost_records WHERE operation_id = $1 ORDER BY cost_record_id',
+      [operationId],
+    );
+    return rows.map(({ entry, labels }) => [entry, labels]);
+  };
+  const recorded = (operationId: string, lines: number) =>
+    until('it is in the ledger', async () => {
+      const found = await linesOf(operationId);
+      return found.length >= lines ? found : undefined;
+    });
+
+  test('of a reserve over HTTP are in its reservation and in each of its lines, a correction and an adjustment too', async () => {
+    const tenantId = await stack.tenant('10');
+    const operationId = randomUUID();
+    expect(await reserve(tenantId, operationId, search)).toMatchObject({ status: 201 });
+    expect(await api.admin.reservation(operationId, { tenantId })).toMatchObject({ labels: search });
+    await api.admin.release(operationId, { tenantId });
+    await until(
+      'it is released',
+      async () => (await api.admin.reservation(operationId, { tenantId })).status === 'released',
+    );
+    await api.admin.commit(operationId, { tenantId, costUsd: '0.5' });
+    await recorded(operationId, 1);
+    await api.admin.budget.adjust(tenantId, { operationId, costUsd: '0.4', reason: 'the bill' });
+    expect(await recorded(operationId, 2)).toEqual([
+      ['correction', search],
+      ['adjustment', search],
+    ]);
+    expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
+  });
+
+  test('of nothing are null, and another request is refused under the same operation', async () => {
+    const tenantId = await stack.tenant('10');
+    const [labelled, plain] = [randomUUID(), randomUUID()];
+    expect(await reserve(tenantId, labelled, search)).toMatchObject({ status: 201 });
+    expect(await reserve(tenantId, plain)).toMatchObject({ status: 201 });
+    expect(await api.admin.reservation(plain, { tenantId })).toMatchObject({ labels: null });
+    expect(await reserve(tenantId, labelled, { team: 'search' })).toMatchObject({ status: 201 });
+    const conflict = { status: 409, body: { error: 'operation_conflict' } };
+    expect(await reserve(tenantId, labelled, { team: 'ads' })).toMatchObject(conflict);
+    expect(await reserve(tenantId, labelled)).toMatchObject(conflict);
+    expect(await reserve(tenantId, plain, search)).toMatchObject(conflict);
+    expect(await reserve(tenantId, plain, {})).toMatchObject({ status: 201 });
+    for (const wrong of [{ Team: 'a' }, { team: 'other' }, { team: 'x'.repeat(65) }, { team: 1 }, ['a']])
+      expect(await reserve(tenantId, randomUUID(), wrong)).toMatchObject({
+        status: 400,
+        body: { error: 'invalid_request', message: expect.stringMatching(/^labels/) as string },
+      });
+  });
+
+  test('of a call that was made without a reservation are on record', async () => {
+    const tenantId = await stack.tenant('10');
+    await api.admin.budget.setPolicy(tenantId, { onUnavailable: 'allow', answerTimeoutMs: 2_000 });
+    const operationId = randomUUID();
+    await api.admin.commit(operationId, {
+      ...{ tenantId, costUsd: '0.5' },
+      unreserved: { resource: 'llm', amountUsd: '0.5', labels: search },
+    });
+    expect(await api.admin.reservation(operationId, { tenantId })).toMatchObject({ labels: search, unreserved: true });
+    expect(await recorded(operationId, 1)).toEqual([['commit', search]]);
+  });
+
+  test('of what a process of the version before decided are not known: its repeat is told the same', async () => {
+    const tenantId = await stack.tenant('10');
+    const operationId = randomUUID();
+    const at = new Date().toISOString();
+    const row = { operationId, resource: 'llm', kind: 'k', priceVersion: 'v', requestedUsd: '1', status: 'denied' };
+    const refusal = { type: 'denied', message: 'no', quota: { scope: 'tenant' } };
+    await inTransaction(stack.pool, async (client) => {
+      await client.query('SELECT copilot_internal.load_budget_batch($1, $2, $3, 0)', [tenantId, [operationId], []]);
+      const batch = {
+        reservations: [{ ...row, refusal, decidedAt: at, outcomeFolded: false }],
+        ...{ ledger: [], alerts: [], changes: [], countsRuns: true },
+      };
+      await client.query('SELECT copilot_internal.record_budget_batch($1, $2)', [tenantId, JSON.stringify(batch)]);
+    });
+    const asked: ReserveCommand = {
+      ...{
+        type: 'reserve',
+        operationId,
+        resource: 'llm',
+        amountUsd: '1',
+        priceVersion: 'v',
+        kind: 'k',
+        ttlSeconds: 60,
+      },
+      labels: search,
+    };
+    const decided = await decideAndRecord(stack.pool, {
+      ...{ tenantId, commands: [asked], enforced: { llm: true, e2b: true }, timeoutMs: 3_000 },
+    });
+    expect(decided?.decision.answers).toMatchObject([{ decision: 'denied', message: 'no' }]);
+    expect(await api.admin.reservation(operationId, { tenantId })).toMatchObject({ labels: null });
+  });
+});
