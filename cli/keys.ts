@@ -1,18 +1,20 @@
 /** `npx spendlock keys`: API keys are made, listed, rotated and revoked. */
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { KeyView } from '../client';
+import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
 import { tenantRoles } from '../core/roles';
 import { client, everyPage } from './api';
 import { tellingOfEnd } from './cut-off';
 import { CommandError } from './failures';
-import { author, example, uuid, whole, type Json } from './options';
-import { noneOf, show, table, when, type Column } from './output';
+import { author, example, labelOption, uuid, whole, type Json } from './options';
+import { labelWords, noneOf, show, table, when, type Column } from './output';
 
 const columns: Column<KeyView>[] = [
   { name: 'key', of: ({ apiKeyId }) => apiKeyId },
   { name: 'role', of: ({ role }) => role },
   { name: 'label', of: ({ label }) => label },
+  { name: 'labels', of: ({ labels }) => labelWords(labels), extra: true },
   { name: 'made (UTC)', of: ({ createdAt }) => when(createdAt), extra: true },
   { name: 'until (UTC)', of: ({ revokedAt }) => when(revokedAt) },
 ];
@@ -45,6 +47,7 @@ interface NewKeyOptions {
   admin?: boolean;
   role: (typeof tenantRoles)[number];
   label?: string;
+  costLabel?: Labels;
 }
 
 const someKey = '4a1f0c2e-7b6d-4c3a-9e8f-1d2c3b4a5f6e';
@@ -95,6 +98,7 @@ function addCreate(keys: Command): void {
         .conflicts('admin'),
     )
     .option('--label <words>', 'what it is for')
+    .addOption(labelOption('of all that is started and reserved with it', '--cost-label'))
     .addHelpText(
       'after',
       `
@@ -103,20 +107,27 @@ An operator decides on limits, money and approvals and starts nothing; an agent 
   example(
     create,
     'keys create --tenant acme --label "the backend"',
+    'keys create --tenant acme --label "search in production" --cost-label team=search',
     'keys create --tenant acme --role operator --label "Ada, finance"',
-  ).action(async ({ json = false, label = '', admin = false, role, ...options }: Options & NewKeyOptions) => {
-    if (admin === (options.tenant !== undefined))
-      throw new InvalidArgumentError(
-        'Say --tenant ID for a key of a tenant, or --admin for one of the administration.',
+  ).action(
+    async ({ json = false, label = '', costLabel, admin = false, role, ...options }: Options & NewKeyOptions) => {
+      if (admin === (options.tenant !== undefined))
+        throw new InvalidArgumentError(
+          'Say --tenant ID for a key of a tenant, or --admin for one of the administration.',
+        );
+      const order = {
+        ...ofTenant(options),
+        ...{ role: admin ? ('administration' as const) : role, label, author: author() },
+        ...omitUndefined({ labels: costLabel }),
+      };
+      const answer = await client().keys.create(order);
+      show(
+        json,
+        answer,
+        () => `Made ${answer.apiKeyId} of the role ${answer.role}. The key, shown only now:\n${answer.apiKey}`,
       );
-    const order = { ...ofTenant(options), role: admin ? ('administration' as const) : role, label, author: author() };
-    const answer = await client().keys.create(order);
-    show(
-      json,
-      answer,
-      () => `Made ${answer.apiKeyId} of the role ${answer.role}. The key, shown only now:\n${answer.apiKey}`,
-    );
-  });
+    },
+  );
 }
 
 function addEnds(keys: Command): void {

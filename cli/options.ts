@@ -114,8 +114,8 @@ const label = (text: string, before: Labels = {}): Labels => {
   if (problem === undefined) return labels;
   throw new InvalidArgumentError(`It must be such as team=search, and there may be several: labels ${problem}.`);
 };
-export const labelOption = (what: string): Option =>
-  new Option('--label <key=value>', `${what}, such as team=search; up to eight`).argParser(label);
+export const labelOption = (what: string, name = '--label'): Option =>
+  new Option(`${name} <key=value>`, `${what}, such as team=search; up to eight`).argParser(label);
 
 /** The person at the keyboard, for the audit. */
 export const author = (): string => userInfo().username;

@@ -130,3 +130,9 @@ export const moreLines = (nextCursor: string | null): string[] =>
 export function show(asJson: boolean, value: unknown, words: () => string): void {
   console.log(printable(asJson ? JSON.stringify(value) : words(), { lines: true }));
 }
+
+/** Labels as they are said to the command line. */
+export const labelWords = (labels: Readonly<Record<string, string>> | null): string =>
+  Object.entries(labels ?? {})
+    .map(([key, value]) => `${key}=${value}`)
+    .join(', ');

@@ -2,11 +2,23 @@
 import { Command, Option } from 'commander';
 import type { RunsView, RunView } from '../client';
 import { stateOf } from '../client/states';
+import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import { readAttached, writeAttached } from './files';
 import { followRun } from './follow';
-import { amount, cursorOption, example, limitOption, moment, uuid, whole, type Json, type Page } from './options';
+import {
+  amount,
+  cursorOption,
+  example,
+  labelOption,
+  limitOption,
+  moment,
+  uuid,
+  whole,
+  type Json,
+  type Page,
+} from './options';
 import { noneOf, show, table, unreservedWords, usd, when, type Column } from './output';
 import { saidWords } from './transcripts';
 
@@ -143,6 +155,7 @@ interface StartOptions extends Json {
   user?: string;
   maxCost?: string;
   maxSteps?: number;
+  label?: Labels;
   parent?: string;
   follow?: boolean;
 }
@@ -155,6 +168,7 @@ function addStart(runs: Command): void {
     .option('--file <path>', 'a file for it')
     .option('--model <name>', 'the model to ask; the default of the installation when absent')
     .option('--user <id>', 'on whose account, beside the tenant')
+    .addOption(labelOption('what it is for'))
     .option('--max-cost <usd>', 'what the run may cost at most', amount)
     .option('--max-steps <n>', 'how many model calls it may take', whole(1, 100))
     .option('--parent <run>', 'a run, or a conversation in its turn, whose limit it counts for too', uuid)
@@ -165,12 +179,12 @@ function addStart(runs: Command): void {
     'runs start acme --task "Profile this file." --file sales.csv --follow',
     'runs start acme --task "Say hello." --max-cost 0.05 --json',
   ).action(async (tenantId: string, options: StartOptions) => {
-    const { task, file, model, user, maxCost, maxSteps, parent, follow = false, json = false } = options;
+    const { task, file, model, user, label, maxCost, maxSteps, parent, follow = false, json = false } = options;
     const started = await client().runs.start({
       tenantId,
       task,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
-      ...omitUndefined({ model, userId: user, parentRunId: parent }),
+      ...omitUndefined({ model, userId: user, parentRunId: parent, labels: label }),
       limits: omitUndefined({ maxCostUsd: maxCost, maxSteps }),
     });
     if (follow) return followRun(tenantId, started.runId, { json });

@@ -5,6 +5,7 @@
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { BudgetCommand, MandateState, QuotaState } from '../core/budget/commands';
+import type { Labels } from '../core/labels';
 import type { ApprovalSignal } from '../core/inputs/read-signals';
 import type { OpenSandbox, SandboxPlan } from './sandbox';
 
@@ -99,6 +100,8 @@ export interface AgentRunInput {
   runId: string;
   tenantId: string;
   userId?: string;
+  /** Of all that it spends: those of its key and its own. */
+  labels?: Labels;
   model: string;
   /** Asked in this order when the model's provider cannot answer; each is reserved at its own price. */
   fallbackModels?: string[];

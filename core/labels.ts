@@ -11,11 +11,11 @@ export type Labels = Readonly<Record<string, string>>;
 export const labelsMax = 8;
 /** Of a value, in UTF-8. */
 const valueBytesMax = 64;
-export const labelKeyPattern = /^[a-z][a-z0-9_.-]{0,31}$/;
-/** Spelled out, since the API's description has it too: no control characters, line breaks, or marks that turn text around. */
-export const labelValuePattern = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$/;
+const labelKeyPattern = /^[a-z][a-z0-9_.-]{0,31}$/;
+/** No control characters, line breaks, or marks that turn text around. */
+const labelValuePattern = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$/;
 /** In sums, what stands for all values beyond the bound. Nobody names it. */
-export const otherValue = 'other';
+const otherValue = 'other';
 
 /** Half of a pair of surrogates, which Postgres does not take. */
 const halves = /\p{Surrogate}/u;

@@ -14,6 +14,7 @@ CREATE TABLE api_keys (
   created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
   revoked_at timestamp with time zone,
   role text,
+  labels jsonb,
   CONSTRAINT api_keys_key_hash_check CHECK ((length(key_hash) = 32)),
   CONSTRAINT api_keys_key_hash_key UNIQUE (key_hash),
   CONSTRAINT api_keys_pkey PRIMARY KEY (api_key_id),
@@ -421,6 +422,7 @@ CREATE TABLE runs (
   events_forgotten_at timestamp with time zone,
   namespace text,
   title text,
+  labels jsonb,
   CONSTRAINT runs_check CHECK (((status = 'running'::text) = (ended_at IS NULL))),
   CONSTRAINT runs_pkey PRIMARY KEY (run_id),
   CONSTRAINT runs_status_check CHECK ((status = ANY (ARRAY['running'::text, 'completed'::text, 'quota_exceeded'::text, 'failed'::text, 'cancelled'::text]))),
@@ -809,6 +811,8 @@ GRANT EXECUTE ON FUNCTION extend_reservation(text,uuid,numeric) TO spendlock_app
 GRANT EXECUTE ON FUNCTION find_api_key(bytea) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION find_caller(bytea) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION find_key_owner(bytea) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION forget_events(timestamp with time zone,integer) TO spendlock_app;
 
@@ -1580,7 +1584,17 @@ CREATE OR REPLACE FUNCTION copilot_internal.find_caller(p_key_hash bytea)
  STABLE SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  SELECT k.api_key_id, k.tenant_id, k.role, k.revoked_at FROM api_keys k
+  SELECT o.api_key_id, o.tenant_id, o.role, o.revoked_at FROM find_key_owner(p_key_hash) AS o
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.find_key_owner(p_key_hash bytea)
+ RETURNS TABLE(api_key_id uuid, tenant_id text, role text, revoked_at timestamp with time zone, labels jsonb)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT k.api_key_id, k.tenant_id, k.role, k.revoked_at, k.labels FROM api_keys k
   WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())
     AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = k.tenant_id AND t.deleted_at IS NOT NULL)
 $function$

@@ -1,5 +1,6 @@
 /** API keys: 256 random bits, shown once; only their SHA-256 is kept. */
 import { createHash, createHmac, randomBytes } from 'node:crypto';
+import { labelsFrom, type Labels } from '../core/labels';
 import { isTenantRole, roleOfKey, type Role, type TenantRole } from '../core/roles';
 import type { Operator } from './operator';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -9,6 +10,8 @@ export interface KeyOwner {
   apiKeyId: string;
   tenantId?: string | undefined;
   role: Role;
+  /** Of all that is started and reserved with it. */
+  labels?: Labels | undefined;
 }
 
 /** What is kept of a key. */
@@ -33,6 +36,8 @@ export interface NewKey {
   /** Of a tenant's key. One without it can do what keys could before there were roles: no operator orders such a one. */
   role?: TenantRole | undefined;
   label?: string;
+  /** Of all that is started and reserved with it. */
+  labels?: Labels | undefined;
   /** Made up when absent. */
   key?: string;
   /** The key by which it is ordered; it has to be good at that very moment. */
@@ -56,7 +61,7 @@ export async function createApiKey(pool: Pool, order: NewKey): Promise<{ key: st
  */
 export async function addApiKey(
   client: PoolClient,
-  { tenantId, role, label = '', key = newKey(), by }: NewKey,
+  { tenantId, role, label = '', labels, key = newKey(), by }: NewKey,
 ): Promise<{ key: string; apiKeyId: string; isNew: boolean; role: Role }> {
   const hash = hashOf(key);
   type Row = Pick<KeyRow, 'apiKeyId' | 'tenantId' | 'role'> & { isNew: boolean };
@@ -69,11 +74,11 @@ export async function addApiKey(
   if (by !== undefined) await holdApiKey(client, by);
   const { rows } = await client.query<Row>(
     `WITH added AS (
-       INSERT INTO copilot_internal.api_keys (key_hash, tenant_id, role, label) VALUES ($1, $2, $3, $4)
+       INSERT INTO copilot_internal.api_keys (key_hash, tenant_id, role, label, labels) VALUES ($1, $2, $3, $4, $5)
        ON CONFLICT (key_hash) DO NOTHING RETURNING api_key_id, tenant_id, role)
      SELECT ${columns}, true AS "isNew" FROM added
      UNION ALL SELECT ${columns}, false FROM copilot_internal.api_keys WHERE key_hash = $1`,
-    [hash, tenantId ?? null, role ?? null, label],
+    [hash, tenantId ?? null, role ?? null, label, labels ? JSON.stringify(labels) : null],
   );
   const made = rows[0];
   if (!made) throw new Error('Postgres answered no key. Nothing was made.');
@@ -122,6 +127,7 @@ export interface ApiKeyView {
   tenantId: string | null;
   role: Role;
   label: string;
+  labels: Labels | null;
   createdAt: Date;
   revokedAt: Date | null;
 }
@@ -130,9 +136,13 @@ interface KeyRow extends Omit<ApiKeyView, 'role'> {
   role: TenantRole | null;
 }
 
-const viewOf = (row: KeyRow): ApiKeyView => ({ ...row, role: roleOfKey(row) });
+const viewOf = (row: KeyRow): ApiKeyView => ({
+  ...row,
+  role: roleOfKey(row),
+  labels: labelsFrom(row.labels) ?? null,
+});
 
-const keyColumns = `api_key_id AS "apiKeyId", tenant_id AS "tenantId", role, label, created_at AS "createdAt", revoked_at AS "revokedAt"`;
+const keyColumns = `api_key_id AS "apiKeyId", tenant_id AS "tenantId", role, label, labels, created_at AS "createdAt", revoked_at AS "revokedAt"`;
 
 /** The keys of a tenant, or without one of the administration, the newest first. */
 export async function listApiKeys(
@@ -222,19 +232,26 @@ export interface KeyOrder {
 /** Makes a key for an operator and notes it; one that was made from the same seed is answered again. @throws KeyEndedError when the operator's own is revoked. */
 export async function orderApiKey(
   pool: Pool,
-  { tenantId, by, role, key, label }: KeyOrder & { role: TenantRole | undefined; key: string; label: string },
+  {
+    tenantId,
+    by,
+    role,
+    key,
+    label,
+    labels,
+  }: KeyOrder & Pick<NewKey, 'labels'> & { role: TenantRole | undefined; key: string; label: string },
 ): Promise<{ apiKeyId: string; role: Role }> {
   return asTenant(pool, tenantId ?? '', async (client) => {
-    const made = await addApiKey(client, { tenantId, role, label, key, by: by.apiKeyId });
+    const made = await addApiKey(client, { tenantId, role, label, labels, key, by: by.apiKeyId });
     const { apiKeyId } = made;
-    const details = { apiKeyId, role: made.role, label };
+    const details = { apiKeyId, role: made.role, label, ...(labels ? { labels } : {}) };
     if (made.isNew) await writeKeyChange(client, { tenantId, by, action: 'create_key', details });
     return { apiKeyId, role: made.role };
   });
 }
 
 /**
- * Replaces a key: a new one under its label and with its role, and the old one taken for so long yet. Undefined when there is no such key
+ * Replaces a key: a new one under its label, with its labels and its role, and the old one taken for so long yet. Undefined when there is no such key
  * there, or it has ended.
  * @throws KeyEndedError when the operator's own is revoked.
  */
@@ -249,7 +266,10 @@ export async function rotateApiKey(
     const isRepeat = await hasApiKey(client, key);
     const ended = await endApiKey(client, { tenantId, apiKeyId: old, afterSeconds: graceSeconds, evenEnded: isRepeat });
     if (!ended) return undefined;
-    const { apiKeyId, isNew } = await addApiKey(client, { tenantId, role: givenRole(ended), label: ended.label, key });
+    const { apiKeyId, isNew } = await addApiKey(client, {
+      ...{ tenantId, role: givenRole(ended), label: ended.label, key },
+      labels: ended.labels ?? undefined,
+    });
     const details = { apiKeyId, old, graceSeconds };
     if (isNew) await writeKeyChange(client, { tenantId, by, action: 'rotate_key', details });
     return { apiKeyId, old: ended };

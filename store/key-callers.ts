@@ -1,4 +1,5 @@
 /** Whom the API keys of requests speak for, and when those keys end. */
+import { labelsFrom } from '../core/labels';
 import { roleOfKey, type TenantRole } from '../core/roles';
 import { hashOf, type KeyOwner } from './api-keys';
 import type { Pool } from './pool';
@@ -14,6 +15,7 @@ interface FoundRow {
   tenant_id: string | null;
   role: TenantRole | null;
   revoked_at: Date | null;
+  labels: unknown;
 }
 
 const foundKey = (row: FoundRow): FoundKey => ({
@@ -21,13 +23,14 @@ const foundKey = (row: FoundRow): FoundKey => ({
   tenantId: row.tenant_id ?? undefined,
   role: roleOfKey({ tenantId: row.tenant_id, role: row.role }),
   revokedAt: row.revoked_at ?? undefined,
+  labels: labelsFrom(row.labels),
 });
 
 /** Whom each of these keys speaks for, in one statement; undefined for one that is none, or was revoked. */
 export async function authenticate(pool: Pool, keys: readonly string[]): Promise<(FoundKey | undefined)[]> {
   const { rows } = await pool.query<FoundRow & { at: string }>(
     `SELECT asked.at, found.* FROM unnest($1::bytea[]) WITH ORDINALITY AS asked (key_hash, at)
-     CROSS JOIN LATERAL copilot_internal.find_caller(asked.key_hash) AS found`,
+     CROSS JOIN LATERAL copilot_internal.find_key_owner(asked.key_hash) AS found`,
     [keys.map(hashOf)],
   );
   const found = new Map(rows.map(({ at, ...row }) => [Number(at) - 1, foundKey(row)]));

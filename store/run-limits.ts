@@ -2,6 +2,7 @@
 import type { RejectionCode, ReserveCommand, RunLimitRef } from '../core/budget/commands';
 import { limitsAsked, limitsNamed, type RunLimit } from '../core/budget/run-limits';
 import { spelled } from '../core/inputs/read-command';
+import { labelsFrom, type Labels } from '../core/labels';
 import { parseUsd } from '../core/money';
 import { asTenant, sqlState, type Pool, type PoolClient } from './pool';
 
@@ -105,35 +106,39 @@ const hasRunLimits = async (client: PoolClient): Promise<boolean> => {
   return rows[0]?.name != null;
 };
 
-/**
- * The limit of the run that a caller names, or of the turn that its conversation is in, with what it may cost, so that it binds before the
- * run has spent anything. Undefined where the tenant has no such run, and no workflow that spends under that id.
- */
-export async function limitOfRun(
+/** What a caller that names a run inherits of it. */
+export interface RunNamed {
+  /** Of the run, or of the turn that its conversation is in, with what it may cost, so that it binds before the run has spent anything. */
+  limit: RunLimitRef;
+  labels?: Labels | undefined;
+}
+
+/** The run that a caller names. Undefined where the tenant has no such run, and no workflow that spends under that id. */
+export async function readRunNamed(
   pool: Pool,
   { tenantId, runId }: { tenantId: string; runId: string },
-): Promise<RunLimitRef | undefined> {
-  // A conversation limits its turns; between two of them nothing is limited.
-  const ofRun = `
-    SELECT coalesce(t.turn_id, r.run_id)::text AS id,
-           CASE WHEN t.turn_id IS NOT NULL OR r.type = 'task' THEN r.options #>> '{limits,maxCostUsd}' END AS "limitUsd"
-    FROM copilot_internal.runs r
-    LEFT JOIN copilot_internal.turns t ON t.run_id = r.run_id AND t.status = 'running'
-    WHERE r.tenant_id = $1 AND r.run_id = $2`;
-  // What is on record stands, whatever the run was started with.
-  const onRecord = `
-    SELECT f.id, CASE WHEN l.run_id IS NULL THEN f."limitUsd" END AS "limitUsd" FROM (${ofRun}) AS f
-    LEFT JOIN copilot_internal.run_limits l ON l.tenant_id = $1 AND l.run_id = f.id::uuid
-    UNION ALL
-    SELECT run_id::text, NULL FROM copilot_internal.run_limits
-    WHERE tenant_id = $1 AND run_id = $2 AND NOT EXISTS (SELECT FROM copilot_internal.runs WHERE tenant_id = $1 AND run_id = $2)`;
-  const rowsOf = (question: string) =>
-    asTenant(pool, tenantId, async (client) => {
-      const { rows } = await client.query<{ id: string; limitUsd: string | null }>(question, [tenantId, runId]);
-      return rows;
-    });
-  const [found] = await beforeRunLimits(rowsOf(onRecord), () => rowsOf(ofRun));
-  return found && { id: found.id, ...(found.limitUsd === null ? {} : { limitUsd: found.limitUsd }) };
+): Promise<RunNamed | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    // A conversation limits its turns; between two of them nothing is limited. What is on record stands, whatever the run was started with.
+    const { rows } = await client.query<{ id: string; limitUsd: string | null; labels: unknown }>(
+      `SELECT f.id, f.labels, CASE WHEN l.run_id IS NULL THEN f."limitUsd" END AS "limitUsd"
+       FROM (
+         SELECT coalesce(t.turn_id, r.run_id)::text AS id, r.labels,
+                CASE WHEN t.turn_id IS NOT NULL OR r.type = 'task' THEN r.options #>> '{limits,maxCostUsd}' END AS "limitUsd"
+         FROM copilot_internal.runs r
+         LEFT JOIN copilot_internal.turns t ON t.run_id = r.run_id AND t.status = 'running'
+         WHERE r.tenant_id = $1 AND r.run_id = $2) AS f
+       LEFT JOIN copilot_internal.run_limits l ON l.tenant_id = $1 AND l.run_id = f.id::uuid
+       UNION ALL
+       SELECT run_id::text, NULL, NULL FROM copilot_internal.run_limits
+       WHERE tenant_id = $1 AND run_id = $2 AND NOT EXISTS (SELECT FROM copilot_internal.runs WHERE tenant_id = $1 AND run_id = $2)`,
+      [tenantId, runId],
+    );
+    const [found] = rows;
+    if (!found) return undefined;
+    const { id, limitUsd } = found;
+    return { limit: { id, ...(limitUsd === null ? {} : { limitUsd }) }, labels: labelsFrom(found.labels) };
+  });
 }
 
 /** What to do instead where the database is of the version before, in which runs have no limits. */

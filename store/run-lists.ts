@@ -24,7 +24,7 @@ export async function listRuns(
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<RunRow & { cost_usd: string }>(
       `SELECT r.run_id, r.type, r.tenant_id, r.user_id, r.workflow_id, r.model, r.waiting, r.status, r.failure, r.created_at, r.ended_at,
-              r.title, r.transcript_forgotten_at, '' AS task, '{}'::jsonb AS options, NULL AS answer, f.name AS file_name,
+              r.title, r.labels, r.transcript_forgotten_at, '' AS task, '{}'::jsonb AS options, NULL AS answer, f.name AS file_name,
               octet_length(f.content) AS file_bytes, ${stateSql} AS state, ${awaitedSql} AS awaited, ${idleSinceSql} AS idle_since, ${beginningSql} AS beginning,
               (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
                WHERE c.run_id = r.run_id) AS cost_usd

@@ -1,5 +1,6 @@
 /** Runs: what was asked, the file that came with it, what happened, and the answer. None of it is in a workflow history. */
 import type { BindingQuota, Resource } from '../core/budget/commands';
+import { labelsFrom, type Labels } from '../core/labels';
 import { databaseLimits } from './connections';
 import { readPage } from './pages';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
@@ -30,6 +31,8 @@ export interface NewRun {
   model: string;
   task: string;
   title?: string | undefined;
+  /** Of all that it spends. */
+  labels?: Labels | undefined;
   options?: Record<string, unknown>;
   file?: { name: string; content: Buffer } | undefined;
 }
@@ -54,6 +57,8 @@ export interface Run {
   task: string;
   /** What was asked for at its start, as the API took it. */
   options: Record<string, unknown>;
+  /** Of all that it spends, those of its key among them. */
+  labels?: Labels | undefined;
   waiting?: RunWaiting | undefined;
   awaited?: AwaitedPeople | undefined;
   /** Since when a conversation waits for a message. */
@@ -79,9 +84,11 @@ export interface Run {
  */
 export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
   return asTenantTaking(databaseLimits.patientMs)(pool, run.tenantId, async (client) => {
+    // A schema of the version before has no place for any.
+    const hasLabels = run.labels !== undefined;
     const { rows } = await client.query<{ created: boolean; status: RunStatus }>(
-      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options, type, namespace, title)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+      `INSERT INTO copilot_internal.runs AS r (run_id, tenant_id, user_id, workflow_id, model, task, options, type, namespace, title${hasLabels ? ', labels' : ''})
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10${hasLabels ? ', $11' : ''})
        ON CONFLICT (run_id) DO UPDATE SET seen_at = clock_timestamp(), namespace = coalesce(excluded.namespace, r.namespace)
        RETURNING r.xmax = 0 AS created, r.status`,
       [
@@ -95,6 +102,7 @@ export async function createRun(pool: Pool, run: NewRun): Promise<RunStatus> {
         run.type ?? 'task',
         run.namespace ?? null,
         run.title ?? null,
+        ...(hasLabels ? [JSON.stringify(run.labels)] : []),
       ],
     );
     const { created = false, status = 'running' } = rows[0] ?? {};
@@ -133,6 +141,7 @@ export interface RunRow {
   run_id: string;
   type: RunType;
   options: Record<string, unknown>;
+  labels: unknown;
   waiting: RunWaiting | null;
   tenant_id: string;
   user_id: string | null;
@@ -158,6 +167,7 @@ export const runFrom = (row: RunRow): Run => ({
   runId: row.run_id,
   type: row.type,
   options: row.options,
+  labels: labelsFrom(row.labels),
   waiting: row.waiting ?? undefined,
   tenantId: row.tenant_id,
   userId: row.user_id ?? undefined,

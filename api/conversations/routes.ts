@@ -54,7 +54,10 @@ function beginningAndEnding(app: App, dependencies: ApiDependencies): void {
       const content = c.get('file')?.content;
       return once(c, dependencies, withFileHash(c, asked), async (conversationId) => ({
         status: 201,
-        body: await conversations.startConversation(dependencies, { conversationId, tenantId, body: asked, content }),
+        body: await conversations.startConversation(dependencies, {
+          ...{ conversationId, tenantId, body: asked, content },
+          keyLabels: c.get('caller').labels,
+        }),
       }));
     },
   );

@@ -1,6 +1,7 @@
 /** What the routes of conversations and approvals take and give. */
 import { z } from '@hono/zod-openapi';
 import { turnIdSchema } from '../http/ids';
+import { labelsView } from '../http/labels';
 import { pageFields } from '../http/pages';
 import { amount, author, ofTenant, roleSchema } from '../http/schemas';
 import { plainText } from '../http/text';
@@ -90,6 +91,7 @@ export const conversationView = z.object({
   }),
   waitingFor: waitingForView.nullable(),
   model: z.string(),
+  labels: labelsView,
   file: fileView,
   costUsd: z.string(),
   failure: failureView.nullable(),

@@ -3,12 +3,14 @@ import type { z } from '@hono/zod-openapi';
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
 import { namespaceIdOf } from '../../temporal/namespace';
 import { inOneSpelling, isUuid, parseUuid } from '../../core/ids';
+import type { Labels } from '../../core/labels';
 import { readRunCost } from '../../store/run-steps';
 import { createRun, findRun, type Run, type RunFailure } from '../../store/runs';
 import { addTurn, endQueuedTurn, listTurns, type TurnView as StoredTurn } from '../../store/turns';
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
+import { labelsOver } from '../http/labels';
 import { answeredBy } from '../http/temporal-answers';
 import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from '../runs/request';
 import { pageOfRuns } from '../runs/service';
@@ -28,10 +30,19 @@ export async function startConversation(
     conversationId,
     tenantId,
     body,
+    keyLabels,
     content,
-  }: { conversationId: string; tenantId: string; body: StartConversationBody; content?: Buffer | undefined },
+  }: {
+    conversationId: string;
+    tenantId: string;
+    body: StartConversationBody;
+    /** Of the key that it came with. */
+    keyLabels?: Labels | undefined;
+    content?: Buffer | undefined;
+  },
 ): Promise<{ conversationId: string; workflowId: string; status: 'running' }> {
   const model = body.model ?? dependencies.defaultModel;
+  const { labels } = labelsOver(body.labels, { inherited: [keyLabels], nothing: 'Nothing was stored.' });
   const sent = fileOf(body, content);
   checkSizes('', sent?.content.length ?? 0);
   const file = await textOf(sent);
@@ -41,12 +52,18 @@ export async function startConversation(
   const { userId, title } = body;
   const namespace = await namespaceIdOf(dependencies.temporal);
   const run = { runId: conversationId, tenantId, userId, workflowId, namespace, model, task: '', title, file };
-  const status = await createRun(dependencies.pool, { ...run, type: 'conversation', options: optionsOf(body) });
+  const status = await createRun(dependencies.pool, { ...run, labels, type: 'conversation', options: optionsOf(body) });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId: conversationId });
   await startWorkflow(dependencies, {
     type: 'conversation',
     workflowId,
-    input: { runId: conversationId, tenantId, model, ...inputOf(body), ...(unavailable ? { unavailable } : {}) },
+    input: {
+      runId: conversationId,
+      tenantId,
+      model,
+      ...inputOf({ ...body, labels }),
+      ...(unavailable ? { unavailable } : {}),
+    },
     summary: `Conversation with ${model}`,
   });
   return { conversationId, workflowId, status: 'running' };
@@ -209,6 +226,7 @@ function viewOf(run: Run, costUsd: string): ConversationView {
     status: run.state,
     waitingFor: waitingForOf(run),
     model: run.model,
+    labels: run.labels ?? null,
     file: fileOfRun(run),
     costUsd,
     failure: run.failure ? { ...run.failure } : null,

@@ -1,6 +1,7 @@
 /** Labels as requests name them and answers show them. */
 import { z } from '@hono/zod-openapi';
-import { labelsMax, problemOfLabels } from '../../core/labels';
+import { labelled, labelsMax, problemOfLabels, type Labels } from '../../core/labels';
+import { ApiError } from './errors';
 
 export const labelsSchema = z
   .record(z.string(), z.string())
@@ -17,3 +18,14 @@ export const labelsView = z
   .record(z.string(), z.string())
   .nullable()
   .openapi({ description: 'What it is for; null for nothing that was named.' });
+
+/** A request's labels, over those that it inherits. @throws ApiError where they are too many together; `nothing` says what was not done. */
+export function labelsOver(
+  sent: Labels | undefined,
+  { inherited, nothing }: { inherited: readonly (Labels | undefined)[]; nothing: string },
+): ReturnType<typeof labelled> {
+  const found = labelled(sent, ...inherited);
+  const problem = found.labels && problemOfLabels(found.labels);
+  if (problem === undefined) return found;
+  throw new ApiError('invalid_request', `labels: with those of the key and the run they ${problem}. ${nothing}`);
+}

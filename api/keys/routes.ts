@@ -1,5 +1,6 @@
 /** The routes under /v1/keys: administration makes, lists, rotates and revokes the keys of tenants and its own. */
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
+import { mergedLabels } from '../../core/labels';
 import {
   givenRole,
   keyFrom,
@@ -82,7 +83,13 @@ const making: Room = (app, dependencies) => {
       const asked = c.req.valid('json');
       const tenantId = await tenantOf(c, dependencies, asked.tenantId);
       const role = asked.role === 'administration' ? undefined : (asked.role ?? defaultRole);
-      const order = { tenantId, by: operatorOf(c.get('caller'), asked.author), role, label: asked.label };
+      const order = {
+        tenantId,
+        by: operatorOf(c.get('caller'), asked.author),
+        role,
+        label: asked.label,
+        labels: mergedLabels(asked.labels),
+      };
       const nothing = () => Promise.resolve({ status: 201 as const, body: {} });
       return once(c, dependencies, asked, nothing, async (seed) => {
         const apiKey = keyFrom(bearerOf(c) ?? '', seed);
@@ -125,8 +132,17 @@ const ending: Room = (app, dependencies) => {
         const apiKey = keyOf(seed);
         const old = await readApiKey(pool, { tenantId, apiKeyId: id });
         if (!old) throw new ApiError('not_found', `There is no key ${id} there any more. Nothing was changed.`);
-        const { label } = old;
-        return { ...(await orderApiKey(pool, { ...order, role: givenRole(old), key: apiKey, label })), apiKey };
+        const { label, labels } = old;
+        return {
+          ...(await orderApiKey(pool, {
+            ...order,
+            role: givenRole(old),
+            key: apiKey,
+            label,
+            labels: labels ?? undefined,
+          })),
+          apiKey,
+        };
       });
     },
   );

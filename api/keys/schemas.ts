@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi';
 import { tenantRoles } from '../../core/roles';
 import { author, ofTenant, roleSchema } from '../http/schemas';
 import { keyIdSchema } from '../http/ids';
+import { labelsSchema, labelsView } from '../http/labels';
 import { pageFields } from '../http/pages';
 import { plainText } from '../http/text';
 
@@ -26,6 +27,7 @@ export const createKeyBody = z
           'Of a tenant’s key; `agent` when absent. A key without a tenant is the administration’s, which has to be said.',
       }),
     label: z.union([z.literal(''), plainText(200).trim()]).default(''),
+    labels: labelsSchema.optional(),
     author,
   })
   .refine(({ tenantId, role }) => (tenantId === undefined) === (role === 'administration'), {
@@ -56,6 +58,7 @@ export const keyView = z.object({
   tenantId: z.string().nullable().openapi({ description: 'Null for a key of the administration.' }),
   role: roleSchema,
   label: z.string(),
+  labels: labelsView,
   createdAt: z.string(),
   revokedAt: z.string().nullable().openapi({ description: 'From when on it is refused.' }),
 });

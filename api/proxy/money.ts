@@ -10,11 +10,12 @@ import type { ModelPrice } from '../../core/prices/prices';
 import { recordOutcome, recordUnpriced } from '../../store/outcomes';
 import { asTenant, isDatabaseAway, type Pool } from '../../store/pool';
 import { claimReservation, extendReservation, type OperationKey } from '../../store/reservations';
-import { limitOfRun } from '../../store/run-limits';
+import { readRunNamed } from '../../store/run-limits';
 import type { Logger } from '../../telemetry/log';
 import type { Authority } from '../http/context';
 import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
+import { labelsOver } from '../http/labels';
 import type { Policies } from '../http/lookups';
 import type { ProxyCaller } from './keys';
 
@@ -62,8 +63,8 @@ export class ProxyMoney {
     const { authority, policies, pool } = this.dependencies;
     const { tenantId, runId } = caller;
     const operationId = randomUUID();
-    const runLimit = runId === undefined ? undefined : await limitOfRun(pool, { tenantId, runId });
-    if (runId !== undefined && runLimit === undefined)
+    const run = runId === undefined ? undefined : await readRunNamed(pool, { tenantId, runId });
+    if (runId !== undefined && run === undefined)
       throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. No call was made.`);
     const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
     const command: ReserveCommand = {
@@ -72,7 +73,8 @@ export class ProxyMoney {
       ...{ amountUsd: formatUsd(amountUsd), ttlSeconds: this.holdSeconds },
       ...(caller.userId === undefined ? {} : { userId: caller.userId }),
       ...(runId === undefined ? {} : { runId }),
-      ...(runLimit === undefined ? {} : { runLimit }),
+      ...(run === undefined ? {} : { runLimit: run.limit }),
+      ...labelsOver(undefined, { inherited: [caller.labels, run?.labels], nothing: 'No call was made.' }),
     };
     const timeoutMs = answerTimeoutMs;
     const answer = await authority.reserve(tenantId, command, { timeoutMs, allow: onUnavailable === 'allow', gone });

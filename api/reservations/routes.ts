@@ -64,7 +64,10 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
       const tenantId = await tenantFor(c, dependencies, asked.tenantId, { remembered: true });
       return once(c, dependencies, asked, async () => ({
         status: 201,
-        body: await reservations.reserve(dependencies, { tenantId, body: asked, ...whoWaits(c) }),
+        body: await reservations.reserve(dependencies, {
+          ...{ tenantId, body: asked, keyLabels: c.get('caller').labels },
+          ...whoWaits(c),
+        }),
       }));
     },
   );
@@ -125,7 +128,10 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
           ...needed,
           ...omitUndefined({ claimToken, usage: keptUsage(usage) }),
         };
-        return reservations.commit(dependencies, { tenantId, item, unreserved, confirmed });
+        return reservations.commit(dependencies, {
+          ...{ tenantId, item, unreserved, confirmed },
+          keyLabels: c.get('caller').labels,
+        });
       });
     },
   );

@@ -1,11 +1,11 @@
 /** Reservations of callers outside Temporal: the same authority, the same decisions, by HTTP. */
 import type { ReserveAnswer, ReserveCommand, RunLimitRef } from '../../core/budget/commands';
-import { labelled } from '../../core/labels';
+import type { Labels } from '../../core/labels';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { recordMade } from '../../store/decided';
 import { noteConfirmedCost } from '../../store/operator-changes';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
-import { limitOfRun } from '../../store/run-limits';
+import { readRunNamed } from '../../store/run-limits';
 import {
   claimReservation,
   extendReservation,
@@ -18,6 +18,7 @@ import {
 import type { ApiDependencies } from '../http/context';
 import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
+import { labelsOver } from '../http/labels';
 import { omitUndefined } from '../../core/omit-undefined';
 import { nextOf, noSuchReservation, refusalOf } from './refusals';
 import type { CommitBody, CommittedView, GrantView, ReserveBody } from './schemas';
@@ -34,22 +35,25 @@ export async function reserve(
   {
     tenantId,
     body,
+    keyLabels,
     gone,
     comesBack,
   }: {
     tenantId: string;
     body: ReserveBody;
+    /** Of the key that it came with. */
+    keyLabels: Labels | undefined;
     gone: AbortSignal;
     /** For its answer, when it is gone. */
     comesBack: boolean;
   },
 ): Promise<GrantView> {
   const { runId } = body;
-  const runLimit = runId === undefined ? undefined : await limitOfRun(pool, { tenantId, runId });
-  if (runId !== undefined && runLimit === undefined)
+  const run = runId === undefined ? undefined : await readRunNamed(pool, { tenantId, runId });
+  if (runId !== undefined && run === undefined)
     throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. Nothing was reserved.`);
   const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
-  const answer = await authority.reserve(tenantId, commandOf(body, runLimit), {
+  const answer = await authority.reserve(tenantId, commandOf(body, { keyLabels, run }), {
     timeoutMs: answerTimeoutMs,
     allow: onUnavailable === 'allow',
     gone,
@@ -65,10 +69,17 @@ export async function reserve(
   return grantOf(answer, body.resource);
 }
 
-function commandOf({ runId, labels, ...body }: ReserveBody, runLimit?: RunLimitRef): ReserveCommand {
+function commandOf(
+  { runId, labels: sent, ...body }: ReserveBody,
+  {
+    keyLabels,
+    run,
+  }: { keyLabels: Labels | undefined; run?: { limit: RunLimitRef; labels?: Labels | undefined } | undefined },
+): ReserveCommand {
+  const labels = labelsOver(sent, { inherited: [keyLabels, run?.labels], nothing: 'Nothing was reserved.' });
   const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, userId, minimumUsd, model, onExpiry } =
     body;
-  const optional = omitUndefined({ userId, minimumUsd, model, onExpiry, runId, runLimit });
+  const optional = omitUndefined({ userId, minimumUsd, model, onExpiry, runId, runLimit: run?.limit });
   return {
     type: 'reserve',
     operationId,
@@ -78,7 +89,7 @@ function commandOf({ runId, labels, ...body }: ReserveBody, runLimit?: RunLimitR
     ttlSeconds,
     kind,
     ...optional,
-    ...labelled(labels),
+    ...labels,
   };
 }
 
@@ -127,18 +138,21 @@ export async function commit(
     tenantId,
     item,
     unreserved,
+    keyLabels,
     confirmed,
   }: {
     tenantId: string;
     item: OutcomeItem & { costUsd: bigint };
     unreserved?: CallWithoutGrant | undefined;
+    /** Of the key that it came with. */
+    keyLabels?: Labels | undefined;
     confirmed?: Confirmation | undefined;
   },
 ): Promise<CommittedView> {
   const { operationId } = item;
   let before = await dependencies.authority.writeOutcome(tenantId, item);
   if (before.status === null && unreserved) {
-    await recordUnreserved(dependencies, { tenantId, item, request: unreserved });
+    await recordUnreserved(dependencies, { tenantId, item, request: unreserved, keyLabels });
     before = await dependencies.authority.writeOutcome(tenantId, item);
   }
   if (before.written || isSameCost(before, item.costUsd)) {
@@ -157,7 +171,17 @@ type CallWithoutGrant = NonNullable<CommitBody['unreserved']>;
 
 async function recordUnreserved(
   dependencies: ApiDependencies,
-  { tenantId, item, request }: { tenantId: string; item: OutcomeItem & { costUsd: bigint }; request: CallWithoutGrant },
+  {
+    tenantId,
+    item,
+    request,
+    keyLabels,
+  }: {
+    tenantId: string;
+    item: OutcomeItem & { costUsd: bigint };
+    request: CallWithoutGrant;
+    keyLabels: Labels | undefined;
+  },
 ): Promise<void> {
   const { pool, policies, log } = dependencies;
   const { operationId, costUsd, grantAboveUsd } = item;
@@ -170,12 +194,8 @@ async function recordUnreserved(
   }
   await refuseUnconfirmed(dependencies, { tenantId, costUsd, grantAboveUsd, call: request });
   log.warn({ tenantId, operationId }, 'a call was made without a grant, and its cost is recorded now');
-  const command = commandOf({
-    ...request,
-    operationId,
-    amountUsd: formatUsd(costUsd),
-    ttlSeconds: unreservedTtlSeconds,
-  });
+  const asked = { ...request, operationId, amountUsd: formatUsd(costUsd), ttlSeconds: unreservedTtlSeconds };
+  const command = commandOf(asked, { keyLabels });
   await recordMade(pool, { tenantId, command });
 }
 

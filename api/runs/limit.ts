@@ -1,12 +1,13 @@
 /** What a run may cost, and whose limit it counts for besides, on record before it has spent anything. */
+import type { Labels } from '../../core/labels';
 import { omitUndefined } from '../../core/omit-undefined';
-import { limitOfRun, openRunLimit } from '../../store/run-limits';
+import { openRunLimit, readRunNamed } from '../../store/run-limits';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 
 /**
  * Puts the limit of a run that is to be started on record, under the limit of the run that it names as its parent, if it names one; of a
- * conversation that is the turn that it is in. Answers under which.
+ * conversation that is the turn that it is in. Answers under which, and with which labels.
  *
  * @throws ApiError `not_found` for a parent that the tenant does not have, `run_parent_refused` for one that nothing can belong to.
  */
@@ -18,21 +19,21 @@ export async function openLimit(
     maxCostUsd: limitUsd,
     parentRunId,
   }: { tenantId: string; runId: string; maxCostUsd?: string | undefined; parentRunId?: string | undefined },
-): Promise<{ parentRunId?: string }> {
+): Promise<{ parentRunId?: string; labels?: Labels | undefined }> {
   const own = { id: runId, ...omitUndefined({ limitUsd }) };
   if (parentRunId === undefined) {
     if (limitUsd !== undefined) await openRunLimit(pool, tenantId, own);
     return {};
   }
-  const parent = await limitOfRun(pool, { tenantId, runId: parentRunId });
+  const parent = await readRunNamed(pool, { tenantId, runId: parentRunId });
   if (!parent)
     throw new ApiError('not_found', `Tenant ${tenantId} has no run ${parentRunId}. The run was not started.`);
-  await openRunLimit(pool, tenantId, parent);
-  const opened = await openRunLimit(pool, tenantId, { ...own, parentId: parent.id });
+  await openRunLimit(pool, tenantId, parent.limit);
+  const opened = await openRunLimit(pool, tenantId, { ...own, parentId: parent.limit.id });
   if ('refusal' in opened || !opened.isOnRecord)
     throw new ApiError(
       'run_parent_refused',
       `The run cannot belong to ${parentRunId}: that has no limit (\`maxCostUsd\`), has ended, or is eight deep already. The run was not started.`,
     );
-  return { parentRunId: parent.id };
+  return { parentRunId: parent.limit.id, labels: parent.labels };
 }

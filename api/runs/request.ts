@@ -1,6 +1,7 @@
 /** What is asked of a run or a conversation: checked before anything is stored, and as its workflow's input. */
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
+import type { Labels } from '../../core/labels';
 import { omitUndefined } from '../../core/omit-undefined';
 import { readPolicy, type TenantPolicy } from '../../store/tenants';
 import type { AgentRunInput, ToolRule } from '../../contracts/messages';
@@ -31,13 +32,13 @@ export const optionsOf = ({
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */
 export function inputOf(
-  body: StartRunBody | StartConversationBody,
+  body: (StartRunBody | StartConversationBody) & { labels: Labels | undefined },
 ): Omit<AgentRunInput, 'runId' | 'tenantId' | 'model' | 'unavailable'> {
   const { maxCostUsd, ...limits } = body.limits;
-  const { sandbox, compaction, onDenied, fallbackModels, userId, waitForHoldsSeconds } = body;
+  const { sandbox, compaction, onDenied, fallbackModels, userId, waitForHoldsSeconds, labels } = body;
   return {
     ...limits,
-    ...omitUndefined({ maxCostUsd, userId, fallbackModels, waitForHoldsSeconds }),
+    ...omitUndefined({ maxCostUsd, userId, fallbackModels, waitForHoldsSeconds, labels }),
     ...(onDenied === 'wait' ? { onDenied } : {}),
     ...(compaction.enabled ? { compact: true } : {}),
     ...toolRules(body.tools),

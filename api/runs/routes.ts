@@ -44,7 +44,13 @@ export function runRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencie
       const content = c.get('file')?.content;
       return once(c, dependencies, withFileHash(c, asked), async (runId) => ({
         status: 202,
-        body: await startRun(dependencies, { runId, tenantId, body: asked, content }),
+        body: await startRun(dependencies, {
+          runId,
+          tenantId,
+          body: asked,
+          keyLabels: c.get('caller').labels,
+          content,
+        }),
       }));
     },
   );

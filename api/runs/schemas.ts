@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi';
 import { toolNames } from '../../core/agent/tools';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import { runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
+import { labelsSchema, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { fileName, plainText } from '../http/text';
@@ -15,6 +16,7 @@ export const runOptions = {
   ...ofTenant,
   userId: userIdSchema.optional(),
   model: modelName.optional(),
+  labels: labelsSchema.optional(),
   fallbackModels: z
     .array(modelName)
     .max(5)
@@ -122,6 +124,7 @@ export const runView = z.object({
   status: stateView,
   waitingFor: waitingForView.nullable(),
   model: z.string(),
+  labels: labelsView,
   task: z
     .string()
     .nullable()

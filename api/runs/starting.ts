@@ -13,10 +13,12 @@ import {
   userIdAttribute,
   type AgentRunInput,
 } from '../../contracts/messages';
+import type { Labels } from '../../core/labels';
 import { createRun, findRun } from '../../store/runs';
 import { namespaceIdOf } from '../../temporal/namespace';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
+import { labelsOver } from '../http/labels';
 import { answeredBy } from '../http/temporal-answers';
 import { gate } from '../tenants/gate';
 import { openLimit } from './limit';
@@ -34,11 +36,14 @@ export async function startRun(
     runId,
     tenantId,
     body,
+    keyLabels,
     content,
   }: {
     runId: string;
     tenantId: string;
     body: StartRunBody;
+    /** Of the key that it came with. */
+    keyLabels?: Labels | undefined;
     /** Of its file, when it was large and is not in the body. */
     content?: Buffer | undefined;
   },
@@ -60,7 +65,10 @@ export async function startRun(
   const options = optionsOf(body);
   const { maxCostUsd } = body.limits;
   // From now on it binds, also those who name the run before it has spent anything.
-  const belongs = await openLimit(dependencies, { tenantId, runId, maxCostUsd, parentRunId: body.parentRunId });
+  const { labels: ofParent, ...belongs } = await openLimit(dependencies, {
+    ...{ tenantId, runId, maxCostUsd, parentRunId: body.parentRunId },
+  });
+  const { labels } = labelsOver(body.labels, { inherited: [keyLabels, ofParent], nothing: 'The run was not started.' });
   const status = await createRun(dependencies.pool, {
     runId,
     tenantId,
@@ -69,11 +77,19 @@ export async function startRun(
     namespace: await namespaceIdOf(dependencies.temporal),
     model,
     task: body.task,
+    labels,
     options,
     file,
   });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId });
-  const input = { runId, tenantId, model, ...inputOf(body), ...belongs, ...(unavailable ? { unavailable } : {}) };
+  const input = {
+    runId,
+    tenantId,
+    model,
+    ...inputOf({ ...body, labels }),
+    ...belongs,
+    ...(unavailable ? { unavailable } : {}),
+  };
   await startWorkflow(dependencies, { type: 'agentRun', workflowId, input, summary: `Agent run with ${model}` });
   return { runId, workflowId, status: 'running' };
 }

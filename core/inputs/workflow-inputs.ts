@@ -4,6 +4,7 @@
  * Fields that nobody knows are left alone: another version may send them.
  */
 import { parseUuid, tenantIdPattern, userIdCharsMax } from '../ids';
+import { problemOfLabels } from '../labels';
 import { parseAmountUsd } from '../money';
 import { unstorableIn } from '../storable';
 import { isRecord } from '../prices/usage';
@@ -63,6 +64,10 @@ const runFields: Record<string, Field> = {
   userId: optional({
     is: (value) => isText(value) && (value as string).length <= userIdCharsMax,
     what: 'a short text',
+  }),
+  labels: optional({
+    is: (value) => problemOfLabels(value) === undefined,
+    what: 'an object of at most eight labels',
   }),
   model: text,
   fallbackModels: optional({ is: (value) => Array.isArray(value) && value.every(isText), what: 'a list of models' }),

@@ -1,13 +1,11 @@
--- Who a key speaks for, what it may do, and until when; no row means nobody, also where its
--- tenant was deleted. It is the one look-up that no tenant can be named for beforehand.
+-- Who a key speaks for, what it may do, and until when; no row means nobody. Processes of the version before ask it, and know no labels.
+-- Those of this version ask find_key_owner.
 CREATE OR REPLACE FUNCTION copilot_internal.find_caller(p_key_hash bytea)
   RETURNS TABLE (api_key_id uuid, tenant_id text, role text, revoked_at timestamptz)
   LANGUAGE sql STABLE SECURITY DEFINER
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
-  SELECT k.api_key_id, k.tenant_id, k.role, k.revoked_at FROM api_keys k
-  WHERE k.key_hash = p_key_hash AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())
-    AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = k.tenant_id AND t.deleted_at IS NOT NULL)
+  SELECT o.api_key_id, o.tenant_id, o.role, o.revoked_at FROM find_key_owner(p_key_hash) AS o
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.find_caller(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION copilot_internal.find_caller(bytea) TO spendlock_app;

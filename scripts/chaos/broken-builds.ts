@@ -152,7 +152,7 @@ const manyBuilds = {
   revocation: {
     what: 'a revoked key speaks for its tenant',
     told: ['a revoked key is refused'],
-    sql: replaceInFunction('find_caller', ' AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())', ''),
+    sql: replaceInFunction('find_key_owner', ' AND (k.revoked_at IS NULL OR k.revoked_at > clock_timestamp())', ''),
     faults: ['a key revoked'],
   },
   'revocation-told': {

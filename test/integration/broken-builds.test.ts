@@ -34,7 +34,7 @@ describe('a broken build', () => {
       // A second time the text is not there any more.
       const { sql = '' } = brokenBuilds.revocation;
       await pool.query(sql);
-      await expect(pool.query(sql)).rejects.toThrow('find_caller has changed: break it in another way');
+      await expect(pool.query(sql)).rejects.toThrow('find_key_owner has changed: break it in another way');
     } finally {
       await pool.end();
       await database.drop();

@@ -217,7 +217,7 @@ describe('safety of keys', () => {
     const startedMs = performance.now();
     try {
       await work();
-      const asked = statements.mock.calls.filter(([text]) => /find_caller/.test(String(text)));
+      const asked = statements.mock.calls.filter(([text]) => /find_key_owner/.test(String(text)));
       return { statements: asked.length, tookMs: performance.now() - startedMs };
     } finally {
       statements.mockRestore();

@@ -85,6 +85,81 @@ describe('labels', () => {
     expect(await recorded(operationId, 1)).toEqual([['commit', search]]);
   });
 
+  test('come from the key, the run and the request, and the later one of a key wins', async () => {
+    const tenantId = await stack.tenant('10');
+    const made = await api.call('POST', '/v1/keys', {
+      body: { tenantId, role: 'agent', labels: { team: 'search', stage: 'test', by: 'key' } },
+    });
+    const { apiKeyId, apiKey: key } = made.body as { apiKeyId: string; apiKey: string };
+    const start = (labels: object) => api.call('POST', '/v1/runs', { key, body: { task: 'Say something.', labels } });
+    const ofRun = { team: 'search', stage: 'test', by: 'run', feature: 'chat' };
+    const { runId } = (await start({ by: 'run', feature: 'chat' })).body as { runId: string };
+    expect(await api.admin.runs.get(runId, tenantId)).toMatchObject({ labels: ofRun });
+    // All that it spends, and what is reserved for it from outside.
+    await until('it has ended', async () => (await api.admin.runs.get(runId, tenantId)).status === 'completed');
+    const { rows } = await stack.admin.query<{ labels: Labels }>(
+      'SELECT DISTINCT labels FROM copilot_internal.cost_records WHERE tenant_id = $1 AND run_id = $2',
+      [tenantId, runId],
+    );
+    expect(rows).toEqual([{ labels: ofRun }]);
+    const operationId = randomUUID();
+    const ask = (named: object, by = key) =>
+      api.call('POST', '/v1/reservations', {
+        key: by,
+        body: { tenantId, operationId, resource: 'llm', amountUsd: '0.1', ...named },
+      });
+    expect(await ask({ runId, labels: { feature: 'geocoding' } })).toMatchObject({ status: 201 });
+    const held = { ...ofRun, feature: 'geocoding' };
+    expect(await api.admin.reservation(operationId, { tenantId })).toMatchObject({ labels: held });
+    // By what was sent it is the same with another key, and with what that key brings another.
+    expect(await ask({ labels: { feature: 'geocoding' } }, await api.keyOf(tenantId, 'agent'))).toMatchObject({
+      status: 201,
+    });
+    expect(await ask({ runId, labels: held })).toMatchObject({ status: 409, body: { error: 'operation_conflict' } });
+    // A key that replaces it has the same.
+    const rotated = await api.call('POST', `/v1/keys/${apiKeyId}/rotate`, { body: { tenantId } });
+    const next = randomUUID();
+    const plain = { tenantId, operationId: next, resource: 'llm', amountUsd: '0.1' };
+    const { apiKey } = rotated.body as { apiKey: string };
+    expect(await api.call('POST', '/v1/reservations', { key: apiKey, body: plain })).toMatchObject({ status: 201 });
+    expect(await api.admin.reservation(next, { tenantId })).toMatchObject({
+      labels: { team: 'search', stage: 'test', by: 'key' },
+    });
+    const nine = Object.fromEntries(Array.from({ length: 6 }, (_, at) => [`k${at}`, 'v']));
+    expect(await start(nine)).toMatchObject({
+      status: 400,
+      body: { message: 'labels: with those of the key and the run they must be at most 8. The run was not started.' },
+    });
+  });
+
+  test('of a run are with what a run that belongs to it spends', async () => {
+    const tenantId = await stack.tenant('10');
+    const parentRunId = randomUUID();
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.runs (run_id, tenant_id, workflow_id, model, task, type, options, labels)
+       VALUES ($1, $2, 'w', 'm', 't', 'task', '{"limits": {"maxCostUsd": "1"}}', '{"team": "search", "by": "parent"}')`,
+      [parentRunId, tenantId],
+    );
+    const started = { tenantId, task: 'Say something.', parentRunId, labels: { by: 'child' } };
+    const { runId } = await api.admin.runs.start(started);
+    expect(await api.admin.runs.get(runId, tenantId)).toMatchObject({ labels: { ...search, by: 'child' } });
+  });
+
+  test('of a conversation are with what its turns spend', async () => {
+    const tenantId = await stack.tenant('10');
+    const { conversationId } = await api.admin.conversations.create({ tenantId, labels: search });
+    await api.call('POST', `/v1/conversations/${conversationId}/messages`, { body: { tenantId, message: 'Hello.' } });
+    const spent = await until('it has spent', async () => {
+      const { rows } = await stack.admin.query<{ labels: Labels }>(
+        'SELECT labels FROM copilot_internal.cost_records WHERE tenant_id = $1 AND run_id = $2',
+        [tenantId, conversationId],
+      );
+      return rows.length > 0 ? rows : undefined;
+    });
+    for (const { labels } of spent) expect(labels).toEqual(search);
+    expect(await api.admin.conversations.get(conversationId, { tenantId })).toMatchObject({ labels: search });
+  });
+
   test('of what a process of the version before decided are not known: its repeat is told the same', async () => {
     const tenantId = await stack.tenant('10');
     const operationId = randomUUID();

@@ -34,6 +34,7 @@ export function scopeOf({
   tenantId,
   runId,
   userId,
+  labels,
   maxCostUsd,
   parentRunId,
   unavailable,
@@ -41,12 +42,21 @@ export function scopeOf({
   waitForHoldsSeconds,
 }: Pick<
   AgentRunInput,
-  'tenantId' | 'runId' | 'userId' | 'maxCostUsd' | 'parentRunId' | 'unavailable' | 'onDenied' | 'waitForHoldsSeconds'
+  | 'tenantId'
+  | 'runId'
+  | 'userId'
+  | 'labels'
+  | 'maxCostUsd'
+  | 'parentRunId'
+  | 'unavailable'
+  | 'onDenied'
+  | 'waitForHoldsSeconds'
 >): BudgetScope {
   return {
     tenantId,
     runId,
     ...(userId === undefined ? {} : { userId }),
+    ...(labels === undefined ? {} : { labels }),
     ...(maxCostUsd === undefined ? {} : { maxCostUsd }),
     ...(parentRunId === undefined ? {} : { parentRunId }),
     ...(unavailable === undefined ? {} : { unavailable }),

@@ -40,8 +40,6 @@ function accessTable(operations: readonly Operation[]): string {
 /** Why runs and turns end, which is told of them and answers no request. */
 const runsFailWith = new Set([
   'unpriced_usage',
-  'run_limit_conflict',
-  'run_parent_refused',
   'superseded',
   'run_cancelled',
   'turn_interrupted',
