@@ -16,13 +16,14 @@ import { measureAuthority, type AuthorityBench } from './authority';
 import { compare, comparisonTable, saveBaseline, type Comparison, type Figure } from './baseline';
 import { Calibrator } from './calibration';
 import { measureChat } from './chat';
+import { measureFairness } from './fairness';
 import { measureLedger } from './ledger';
 import { print, type Print } from './report';
 import { measureScale } from './scale';
 import { measureStarts } from './starts';
 import { measureSteps } from './steps';
 
-const parts = ['steps', 'authority', 'chat', 'scale', 'ledger', 'starts', 'actions'] as const;
+const parts = ['steps', 'authority', 'chat', 'fairness', 'scale', 'ledger', 'starts', 'actions'] as const;
 type Part = (typeof parts)[number];
 /** Counts, which are the same on every machine: measured when it is asked for, with Temporal's SDK keeping its metrics. */
 const askedForOnly: Part[] = ['actions'];
@@ -82,6 +83,7 @@ async function main(): Promise<void> {
     ['steps', measureSteps],
     ['authority', measureAuthority],
     ['chat', measureChat],
+    ['fairness', measureFairness],
     ['scale', measureScale],
     ['ledger', measureLedger],
     ['actions', (bench, tell) => measureActions(bench, tell, `http://${metricsAddress}/metrics`)],
