@@ -23,7 +23,7 @@ export async function watched(
   return response;
 }
 
-const signals = ['SIGINT', 'SIGTERM'] as const;
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** One that failed in the middle, or is still carried out for the request before, may have been done. */
 const isAnswered = ({ status }: Response): boolean => status < 500 && status !== 409;

@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Connection } from '@temporalio/client';
 import type { Client } from 'pg';
+import { optionalTsToMs } from '@temporalio/common/lib/time';
 import { counted } from '../core/counted';
 import type { TemporalServer } from '../temporal/connection';
 import { defaultTaskQueuePrefix, searchAttributes, taskQueues } from '../contracts/messages';
@@ -154,7 +155,7 @@ export async function lookAtTemporal(environment: NodeJS.ProcessEnv): Promise<Fi
     } catch {
       return [
         ...found,
-        wrong('namespace', `There is no ${namespace}. Make it: temporal operator namespace create ${namespace}`),
+        wrong('namespace', `There is no ${namespace}. \`npx spendlock setup --create-namespace\` makes it.`),
       ];
     }
     found.push(await attributesOf(connection, namespace));
@@ -200,6 +201,9 @@ async function versionsOf(deployment: Deployment): Promise<Finding[]> {
   ];
 }
 
+/** A worker that lives asks again after a minute, if nothing came. */
+const pollMsMax = 90_000;
+
 async function workersOf(
   connection: Connection,
   { namespace, queue }: { namespace: string; queue: string },
@@ -210,11 +214,19 @@ async function workersOf(
       connection.workflowService.describeTaskQueue({ namespace, taskQueue: { name: queue }, taskQueueType }),
     ),
   );
-  const pollers = new Set(described.flatMap((one) => (one.pollers ?? []).map(({ identity }) => identity)));
-  return pollers.size > 0
-    ? ok(`workers of ${queue}`, `${pollers.size} polled it in the last minutes.`)
+  const pollers = described.flatMap(({ pollers: found }) => found ?? []);
+  if (pollers.length === 0)
+    return wrong(
+      `workers of ${queue}`,
+      'Nobody polls it: what waits there does not go on. Start a worker (`npm run worker`).',
+    );
+  const lastMs = Math.max(...pollers.map(({ lastAccessTime }) => optionalTsToMs(lastAccessTime) ?? 0));
+  const ago = counted(Math.max(0, Math.round((Date.now() - lastMs) / 1_000)), 'second');
+  const count = new Set(pollers.map(({ identity }) => identity)).size;
+  return Date.now() - lastMs <= pollMsMax
+    ? ok(`workers of ${queue}`, `${count} polled it in the last minutes, ${ago} ago the last time.`)
     : wrong(
         `workers of ${queue}`,
-        'Nobody polls it: what waits there does not go on. Start a worker (`npm run worker`).',
+        `Nobody has polled it for ${ago}: its worker is gone, or stands still. Look at its log, or start one (\`npm run worker\`).`,
       );
 }

@@ -10,7 +10,7 @@ import { CommandError, exitStatuses } from './failures';
 import type { Json } from './options';
 import { show } from './output';
 
-const fileOfCaller = (name: string): string => path.resolve(process.env.SPENDLOCK_CALLER_DIR ?? '.', name);
+export const fileOfCaller = (name: string): string => path.resolve(process.env.SPENDLOCK_CALLER_DIR ?? '.', name);
 
 /** A file that goes with a run or a conversation. @throws CommandError where it cannot be read. */
 export async function readAttached(name: string): Promise<AttachedFile> {

@@ -1,5 +1,5 @@
 /** Readies a Temporal namespace, and keeps how to reach it as a profile. What is there already is left as it is. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import { clientConfigToToml, loadClientConfig, loadClientConfigProfile } from '@temporalio/envconfig';
 import { msToTs } from '@temporalio/common/lib/time';
@@ -8,6 +8,7 @@ import { counted } from '../core/counted';
 import { missingSearchAttributes, registerSearchAttributes } from '../temporal/search-attributes';
 import { tellingOfEnd } from './cut-off';
 import { CommandError } from './failures';
+import { fileOfCaller } from './files';
 import { connectToTemporal, isNotFound, temporalTarget } from './temporal';
 
 export interface SetupOptions {
@@ -94,8 +95,12 @@ async function setUpNamespace(
     await connection.close();
   }
   if (save !== undefined) {
-    saveProfile(save, profile);
-    note('profile', `Written to ${save}. Use it: TEMPORAL_CONFIG_FILE=${save} TEMPORAL_PROFILE=${profile}`);
+    try {
+      saveProfile(fileOfCaller(save), profile);
+      note('profile', `Written to ${save}. Use it: TEMPORAL_CONFIG_FILE=${save} TEMPORAL_PROFILE=${profile}`);
+    } catch (error) {
+      note('profile', `It could not be written to ${save} (${(error as Error).message}). The rest is done.`, false);
+    }
   }
   return done;
 }
@@ -127,5 +132,8 @@ function saveProfile(file: string, name: string): void {
   const known = existsSync(file) ? loadClientConfig({ configSource: { data: readFileSync(file) } }) : { profiles: {} };
   const profile = loadClientConfigProfile({ disableFile: process.env.TEMPORAL_CONFIG_FILE === undefined });
   const config = { ...known, profiles: { ...known.profiles, [name]: profile } };
-  writeFileSync(file, clientConfigToToml(config), { mode: 0o600 });
+  // A file that is there may be one that others read.
+  const written = `${file}.${process.pid}`;
+  writeFileSync(written, clientConfigToToml(config), { mode: 0o600 });
+  renameSync(written, file);
 }

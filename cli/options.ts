@@ -85,6 +85,8 @@ export const callOption = (): Option =>
 export const periodOption = new Option('--period <period>', 'when it resets').choices(periods).default('month');
 /** Words of a person, as the API takes them. */
 export const words = (text: string): string => {
+  // An option that was meant to follow the words that were forgotten.
+  if (/^--[a-z]/.test(text)) throw new InvalidArgumentError(`${text} is an option; the words come first.`);
   if (text.trim() !== '' && text.trim().length <= wordsCharsMax) return text;
   throw new InvalidArgumentError(`It must be 1 to ${wordsCharsMax} characters, not only spaces.`);
 };

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { isApiKey } from '../client/http';
 import { dataDirOf } from './data-dir';
 
 /** What `npm start` writes of itself, for the commands of its checkout; gone when it has stopped. */
@@ -57,7 +58,7 @@ const masked = (text: string): string => text.replace(/\/\/.*@/, '//…@').repla
 
 /** Why an address is none of an API; undefined where it is one. */
 function whyNoApi(text: string): string | undefined {
-  if (!/^https?:\/\/[^/]/i.test(text) || !URL.canParse(text)) return noUrl(text);
+  if (!/^https?:\/\/[^/\s]\S*$/i.test(text) || !URL.canParse(text)) return noUrl(text);
   const { username, password, search, hash } = new URL(text);
   if (username !== '' || password !== '')
     return `SPENDLOCK_API_URL is ${JSON.stringify(masked(text))}: a name or a password has no place in it. Leave them out; the key is SPENDLOCK_API_KEY. Nothing was done.`;
@@ -72,6 +73,11 @@ export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; api
   if (apiUrl !== '' && apiKey !== '') {
     const why = whyNoApi(apiUrl);
     if (why !== undefined) throw new EnvironmentError(why);
+    // It is not repeated.
+    if (!isApiKey(apiKey))
+      throw new EnvironmentError(
+        'SPENDLOCK_API_KEY is no API key: it has spaces, line breaks or other characters in it that no key has. Set it to the key alone. Nothing was done.',
+      );
     say(`API: ${apiUrl} (SPENDLOCK_API_URL)`);
     asked = { apiUrl, keyFrom: 'SPENDLOCK_API_KEY' };
     return { apiUrl: apiUrl.replace(/\/+$/, ''), apiKey };

@@ -27,13 +27,8 @@ export {
   UnavailableError,
   UnreachableError,
 } from './errors';
-export {
-  NotBilledError,
-  type MoneyGrant,
-  type MoneySpent,
-  type ReservationView,
-  type ReserveMoney,
-} from './reservations';
+export { CostNotRecordedError, NotBilledError } from './with-reservation';
+export type { MoneyGrant, MoneySpent, ReservationView, ReserveMoney } from './reservations';
 export type { BooksView, HoldsView, MandateView } from './budget';
 export type { Approval, SendMessage, SentMessage, StartConversation, Transcript } from './conversations';
 export type { StreamEvent } from './events';

@@ -46,8 +46,11 @@ export class Patience {
 /** A stream says every 15 s that it is there. */
 export const streamSilentMs = 45_000;
 
-/** Resolves after a while. @throws the reason of the signal that ends it sooner. */
-export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+/**
+ * Resolves after a while. @throws the reason of the signal that ends it sooner.
+ * @param isIdle whether a process that has nothing else to do may end before
+ */
+export function pause(ms: number, signal?: AbortSignal, { isIdle = false } = {}): Promise<void> {
   return new Promise((resolve, reject) => {
     const ended = (): void => {
       clearTimeout(timer);
@@ -57,6 +60,8 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
       signal?.removeEventListener('abort', ended);
       resolve();
     }, ms);
+    // A browser's is a number, and keeps nothing.
+    if (isIdle && typeof timer === 'object') timer.unref();
     if (signal?.aborted) ended();
     else signal?.addEventListener('abort', ended, { once: true });
   });

@@ -124,6 +124,16 @@ const child = spawn(
 const passOnAfterMs = 50;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
   process.on(signal, () => setTimeout(() => child.kill(signal), passOnAfterMs));
+// npm runs this by a shell, which ends without a word where npm alone is told to end: then nobody else tells the program.
+if (process.env.npm_lifecycle_event !== undefined) {
+  const { ppid } = process;
+  const watch = setInterval(() => {
+    if (process.ppid === ppid) return;
+    clearInterval(watch);
+    child.kill('SIGTERM');
+  }, 1_000);
+  watch.unref();
+}
 child.on('exit', (code, signal) => {
   if (code !== null) process.exit(code);
   // It came before the program listened to it, or the program does not.

@@ -87,17 +87,39 @@ export async function allowUnreserved(pool: Pool, { tenantId, command, enforced 
   return invalid ?? answerNow(pool, { tenantId, command });
 }
 
-/** Makes the row of a call that was made already, without asking, and says its cost: whatever its limits, that is spent. */
+/**
+ * Makes the row of a call that was made already, without asking, and says its cost: whatever its limits, that is spent. All that is told
+ * so may come to twice a limit; beyond that somebody has confirmed it, or nothing is done and how much there was room for is answered.
+ */
 export async function recordMade(
   pool: Pool,
-  { tenantId, command }: Omit<Unreserved, 'enforced'>,
-): Promise<ReserveAnswer> {
+  { tenantId, command, isConfirmed }: Omit<Unreserved, 'enforced'> & { isConfirmed: boolean },
+): Promise<{ beyondUsd: Usd } | undefined> {
   // Nobody who asked for it and has gone gives back what was spent.
   const made = { ...command, asker: manyAskers };
-  await asTenant(pool, tenantId, (client, commitWith) =>
-    commitWith(letThrough(client, { tenantId, command: made }, { allowedUsd: parseAmountUsd(command.amountUsd) })),
+  const amountUsd = parseAmountUsd(command.amountUsd);
+  return asTenant(pool, tenantId, async (client, commitWith) => {
+    const roomUsd = isConfirmed ? undefined : await toldRoom(client, { tenantId, command });
+    if (roomUsd !== undefined && roomUsd < amountUsd) return { beyondUsd: roomUsd };
+    await commitWith(letThrough(client, { tenantId, command: made }, { allowedUsd: amountUsd }));
+    return undefined;
+  });
+}
+
+/** How much may still be told without an operator's word; undefined where the database is of the version before. */
+async function toldRoom(
+  client: PoolClient,
+  { tenantId, command: { userId, resource } }: Omit<Unreserved, 'enforced'>,
+): Promise<Usd | undefined> {
+  const { rows: known } = await client.query<{ name: string | null }>(
+    `SELECT to_regprocedure('copilot_internal.told_room(text, text, text)')::text AS name`,
   );
-  return answerNow(pool, { tenantId, command });
+  if (known[0]?.name == null) return undefined;
+  const { rows } = await client.query<{ room: string }>(
+    'SELECT trim_scale(copilot_internal.told_room($1, $2, $3))::text AS room',
+    [tenantId, userId ?? null, resource],
+  );
+  return parseUsd(rows[0]?.room ?? '0');
 }
 
 async function letThrough(

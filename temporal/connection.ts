@@ -3,6 +3,7 @@
  * TEMPORAL_NAMESPACE, TEMPORAL_API_KEY, TEMPORAL_TLS_…), and by a profile of a configuration file where TEMPORAL_CONFIG_FILE or
  * TEMPORAL_PROFILE names one.
  */
+import { existsSync } from 'node:fs';
 import { defaultGrpcRetryOptions, makeGrpcRetryInterceptor, type ConnectionOptions } from '@temporalio/client';
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import type { NativeConnectionOptions } from '@temporalio/worker';
@@ -25,6 +26,9 @@ export function temporalServerFrom(environment: NodeJS.ProcessEnv): TemporalServ
   const env = Object.fromEntries(given);
   // A file that nobody named is not read: what a laptop's is for may be another server.
   const disableFile = env.TEMPORAL_CONFIG_FILE === undefined && env.TEMPORAL_PROFILE === undefined;
+  const { TEMPORAL_CONFIG_FILE: file } = env;
+  if (file !== undefined && !existsSync(file))
+    throw new Error(`TEMPORAL_CONFIG_FILE names ${file}, which is not there`);
   const { connectionOptions, namespace = 'default' } = loadClientConnectConfig({ overrideEnvVars: env, disableFile });
   const { address = '127.0.0.1:7233', tls, apiKey, metadata } = connectionOptions;
   return {

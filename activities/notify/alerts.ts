@@ -39,8 +39,8 @@ export interface NotificationService {
 
 const titles: Record<CostAlertKind, (what: string, quota: AlertedQuota) => string> = {
   quota_warning: (what, { utilizationPercent, limitUsd }) => `${what} is at ${utilizationPercent} % of $${limitUsd}`,
-  quota_exceeded: (what, { spentUsd, limitUsd, reservedUsd }) =>
-    `${what} refused a request: $${spentUsd} of $${limitUsd} is spent and $${reservedUsd} reserved`,
+  quota_exceeded: (what, { spentUsd, limitUsd, reservedUsd, estimatedUsd }) =>
+    `${what} ${estimatedUsd === undefined ? 'is passed without a refusal' : 'refused a request'}: $${spentUsd} of $${limitUsd} is spent and $${reservedUsd} reserved`,
   overrun: (what, { operationId, costUsd, grantedUsd, spentUsd, limitUsd }) =>
     `The call ${operationId} cost $${costUsd}, ${grantedUsd === '0' ? 'for which nothing was held any more' : `more than the $${grantedUsd} that was granted`}. It is recorded in full. ${what} has $${spentUsd} of $${limitUsd} spent`,
 };

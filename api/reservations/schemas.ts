@@ -8,6 +8,10 @@ import { plainly, plainText } from '../http/text';
 /** What a call is for. */
 const request = {
   userId: userIdSchema.optional(),
+  runId: runIdSchema.optional().openapi({
+    description:
+      'The run, conversation or workflow of your own (by the run id of its first execution) that the call belongs to: its limit, and those of what it belongs to, bind the call too.',
+  }),
   resource: z.enum(['llm', 'e2b']),
   kind: plainText(100).default('external.call'),
   model: plainText(128).optional(),
@@ -24,10 +28,6 @@ export const reserveBody = z.strictObject({
   minimumUsd: amount
     .optional()
     .openapi({ description: 'The least of use: when less than all fits, the rest is granted.' }),
-  runId: runIdSchema.optional().openapi({
-    description:
-      'The run, conversation or workflow of your own (by the run id of its first execution) that the call belongs to: its limit, and those of what it belongs to, bind the call too.',
-  }),
   ttlSeconds: z.number().gt(0).lte(604_800).default(300),
   onExpiry: z
     .enum(['release', 'settle'])

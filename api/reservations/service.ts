@@ -22,7 +22,7 @@ import { labelsOver } from '../http/labels';
 import { omitUndefined } from '../../core/omit-undefined';
 import { nextOf, noSuchReservation, refusalOf } from './refusals';
 import type { CommitBody, CommittedView, GrantView, ReserveBody } from './schemas';
-import { refuseUnconfirmed, type Confirmation } from './told-costs';
+import { beyondSum, refuseUnconfirmed, type Confirmation } from './told-costs';
 
 /** How long a release waits for the authority to have left its mark. */
 const releaseTimeoutMs = 5_000;
@@ -48,10 +48,7 @@ export async function reserve(
     comesBack: boolean;
   },
 ): Promise<GrantView> {
-  const { runId } = body;
-  const run = runId === undefined ? undefined : await readRunNamed(pool, { tenantId, runId });
-  if (runId !== undefined && run === undefined)
-    throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. Nothing was reserved.`);
+  const run = await runNamed(pool, { tenantId, runId: body.runId }, 'Nothing was reserved.');
   const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
   const answer = await authority.reserve(tenantId, commandOf(body, { keyLabels, run }), {
     timeoutMs: answerTimeoutMs,
@@ -67,6 +64,18 @@ export async function reserve(
     );
   }
   return grantOf(answer, body.resource);
+}
+
+/** The run that a caller names, with its limit and its labels. @throws ApiError `not_found` where the tenant has no such run. */
+async function runNamed(
+  pool: ApiDependencies['pool'],
+  { tenantId, runId }: { tenantId: string; runId: string | undefined },
+  nothing: string,
+): Promise<Awaited<ReturnType<typeof readRunNamed>>> {
+  if (runId === undefined) return undefined;
+  const run = await readRunNamed(pool, { tenantId, runId });
+  if (!run) throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. ${nothing}`);
+  return run;
 }
 
 function commandOf(
@@ -152,7 +161,8 @@ export async function commit(
   const { operationId } = item;
   let before = await dependencies.authority.writeOutcome(tenantId, item);
   if (before.status === null && unreserved) {
-    await recordUnreserved(dependencies, { tenantId, item, request: unreserved, keyLabels });
+    const isConfirmed = confirmed !== undefined;
+    await recordUnreserved(dependencies, { tenantId, item, request: unreserved, keyLabels, isConfirmed });
     before = await dependencies.authority.writeOutcome(tenantId, item);
   }
   if (before.written || isSameCost(before, item.costUsd)) {
@@ -176,11 +186,13 @@ async function recordUnreserved(
     item,
     request,
     keyLabels,
+    isConfirmed,
   }: {
     tenantId: string;
     item: OutcomeItem & { costUsd: bigint };
     request: CallWithoutGrant;
     keyLabels: Labels | undefined;
+    isConfirmed: boolean;
   },
 ): Promise<void> {
   const { pool, policies, log } = dependencies;
@@ -193,10 +205,12 @@ async function recordUnreserved(
     );
   }
   await refuseUnconfirmed(dependencies, { tenantId, costUsd, grantAboveUsd, call: request });
-  log.warn({ tenantId, operationId }, 'a call was made without a grant, and its cost is recorded now');
+  const run = await runNamed(pool, { tenantId, runId: request.runId }, 'Nothing was recorded.');
   const asked = { ...request, operationId, amountUsd: formatUsd(costUsd), ttlSeconds: unreservedTtlSeconds };
-  const command = commandOf(asked, { keyLabels });
-  await recordMade(pool, { tenantId, command });
+  const command = commandOf(asked, { keyLabels, run });
+  const refused = await recordMade(pool, { tenantId, command, isConfirmed });
+  if (refused) throw beyondSum(costUsd, refused.beyondUsd);
+  log.warn({ tenantId, operationId }, 'a call was made without a grant, and its cost is recorded now');
 }
 
 const isSameCost = ({ outcome, outcomeUsd }: OutcomeAnswer, costUsd: bigint): boolean =>

@@ -54,6 +54,13 @@ export const unconfirmed = (
   return new ApiError('cost_unconfirmed', `A cost of $${formatUsd(costUsd)} ${beyond}. Nothing was recorded. ${kept}`);
 };
 
+/** Why a cost was not recorded that comes on top of much that was told of calls without a reservation. */
+export const beyondSum = (costUsd: Usd, roomUsd: Usd): ApiError =>
+  new ApiError(
+    'cost_unconfirmed',
+    `A cost of $${formatUsd(costUsd)} of a call without a reservation has to be confirmed: with what is spent, such costs come to more than twice a limit that covers the call, which has $${formatUsd(roomUsd)} of room for them. Nothing was recorded. There is no reservation of it, and none was made.`,
+  );
+
 /** @throws ApiError where the cost of a call that nobody has decided on is far beyond what it could have been granted. */
 export async function refuseUnconfirmed(
   { pool }: ApiDependencies,

@@ -33,7 +33,7 @@ export async function openLimit(
   if ('refusal' in opened || !opened.isOnRecord)
     throw new ApiError(
       'run_parent_refused',
-      `The run cannot belong to ${parentRunId}: that has no limit of its cost, has ended, or is eight deep already. The run was not started.`,
+      `The run cannot belong to ${parentRunId}: that has no limit of its own, has ended, or is eight deep already. The run was not started.`,
     );
   return { parentRunId: parent.limit.id, labels: parent.labels };
 }

@@ -4,7 +4,7 @@ import type { Freeze } from './denials';
 import type { Usd } from '../money';
 import { isOwnPlace, keptFrom, type Asker, type Place } from './line';
 import type { RunLimit } from './run-limits';
-import { covers, rollOver, thresholdsReached, tightest, type Quota } from './quotas';
+import { covers, headroomUsd, rollOver, thresholdsReached, tightest, type Quota } from './quotas';
 import { isReleasedByExpiry, type Reservation } from './reservations';
 import { retryAfterSeconds, type Hold } from './retry-after';
 
@@ -235,6 +235,15 @@ export class Batch {
     if (quota.exceeded || quota.lease) return;
     quota.exceeded = true;
     this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota }, estimatedUsd });
+  }
+
+  /** Raises the alert of each quota that was passed without a refusal: the first of its period. */
+  passed(payer: { userId?: string | undefined; resource: Resource }): void {
+    for (const quota of this.quotasFor(payer)) {
+      if (quota.exceeded || quota.lease || headroomUsd(quota) >= 0n) continue;
+      quota.exceeded = true;
+      this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota } });
+    }
   }
 
   /** Raises an alert about a call that cost more than was granted: the first of a period, for the quota that has least left. */

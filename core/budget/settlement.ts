@@ -92,13 +92,15 @@ function commit(
   tellOverrun(batch, reservation, costUsd);
 }
 
-/** What was called without a grant, as its policy allowed, has none to pass. */
+/** What was called without a grant, as its policy allowed, has none to pass: it is told where it passes a limit. */
 function tellOverrun(
   batch: Batch,
   { operationId, request, grantedUsd = 0n, unreserved }: Reservation,
   costUsd: Usd,
 ): void {
-  if (request && !unreserved && costUsd > grantedUsd) batch.overran(request, { operationId, grantedUsd, costUsd });
+  if (!request) return;
+  if (unreserved) batch.passed(request);
+  else if (costUsd > grantedUsd) batch.overran(request, { operationId, grantedUsd, costUsd });
 }
 
 interface FreeDetails {

@@ -58,7 +58,15 @@ describe('while no authority answers, under policy `allow`', () => {
       status: 422,
       body: { error: 'cost_unconfirmed', message: expect.stringContaining('100 times the $5') as string },
     });
-    expect(await commit(tenantId, randomUUID(), '499', { unreserved })).toMatchObject({ status: 200 });
+    // One that is not that much on its own is too much with what is spent: twice the tenant's limit of $10.
+    const operationId = randomUUID();
+    expect(await commit(tenantId, operationId, '20.01', { unreserved })).toMatchObject({
+      status: 422,
+      body: { error: 'cost_unconfirmed', message: expect.stringContaining('has $20 of room') as string },
+    });
+    expect(await commit(tenantId, randomUUID(), '20', { unreserved })).toMatchObject({ status: 200 });
+    const confirmed = { unreserved, confirm: true, reason: 'on the bill' };
+    expect(await commit(tenantId, operationId, '20.01', confirmed)).toMatchObject({ status: 200 });
   });
 
   test('a call that goes on stays with whoever was told of it, though somebody asked before and has gone', async () => {

@@ -12,6 +12,7 @@ import { program } from '../../../cli/program';
 import { inputLines, inShort } from '../../../cli/programs';
 import { entryColumns } from '../../../cli/records';
 import { apiTarget, EnvironmentError } from '../../../cli/target';
+import { createSpendlockClient } from '../../../client';
 import { errorFrom } from '../../../client/errors';
 import { stateOf } from '../../../client/states';
 import { counted } from '../../../core/counted';
@@ -154,6 +155,7 @@ test('an address with a password or a query in it is no address of an API, and w
     'ftp://ada:hunter2@x',
     'http://x/?token=hunter2',
     'x#hunter2',
+    'http://x ',
   ]) {
     expect(target(url)).toThrow(EnvironmentError);
     expect(target(url)).toThrow('Nothing was done.');
@@ -162,7 +164,19 @@ test('an address with a password or a query in it is no address of an API, and w
   expect(target('http://ada:hunter2@api.example.com')).toThrow('"http://…@api.example.com"');
 });
 
+test('a key that has other characters in it than keys have is a wrong use, and is not repeated', () => {
+  for (const key of ['Made 1. The key:\nhunter2', 'hunter2 ', 'hünter2'])
+    for (const use of [
+      () => apiTarget({ SPENDLOCK_API_URL: 'http://127.0.0.1:1', SPENDLOCK_API_KEY: key }),
+      () => createSpendlockClient({ baseUrl: 'http://127.0.0.1:1', apiKey: key }),
+    ]) {
+      expect(use).toThrow('is no API key');
+      expect(use).not.toThrow(/h.nter2/);
+    }
+});
+
 test('a reason is words', () => {
+  expect(() => words('--json')).toThrow('the words come first');
   for (const none of ['', '  ', 'x'.repeat(501)]) expect(() => words(none)).toThrow('It must be 1 to 500 characters');
   expect(words('on the bill')).toBe('on the bill');
 });
