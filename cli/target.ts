@@ -76,7 +76,7 @@ export function apiTarget(environment: NodeJS.ProcessEnv): { apiUrl: string; api
     // It is not repeated.
     if (!isApiKey(apiKey))
       throw new EnvironmentError(
-        'SPENDLOCK_API_KEY is no API key: it has spaces, line breaks or other characters in it that no key has. Set it to the key alone. Nothing was done.',
+        'SPENDLOCK_API_KEY is no API key: it has line breaks or other characters in it that no key has. Set it to the key alone. Nothing was done.',
       );
     say(`API: ${apiUrl} (SPENDLOCK_API_URL)`);
     asked = { apiUrl, keyFrom: 'SPENDLOCK_API_KEY' };

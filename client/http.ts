@@ -79,7 +79,7 @@ interface Sending extends RequestInit {
 }
 
 /** Whether a text can be a key at all: what cannot be sent would be told with its error. */
-export const isApiKey = (text: string): boolean => /^[\x21-\x7e]+$/.test(text);
+export const isApiKey = (text: string): boolean => /^[\x20-\x7e]*$/.test(text);
 
 const asJson = async <T>(response: Response): Promise<T> => (await response.json()) as T;
 const asItComes = (response: Response): Response => response;
@@ -88,8 +88,7 @@ export function connect(
   { baseUrl, apiKey, around = (_request, send) => send() }: SpendlockClientOptions,
   answerMs = answerMsDefault,
 ): Http {
-  if (!isApiKey(apiKey))
-    throw new TypeError('apiKey is no API key: it is empty, or has characters in it that no key has.');
+  if (!isApiKey(apiKey)) throw new TypeError('apiKey is no API key: it has characters in it that no key has.');
   const authorization = `Bearer ${apiKey}`;
   const url = (path: string, query: Query = {}): string => {
     const given = Object.entries(query).flatMap(([name, value]) =>

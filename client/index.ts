@@ -28,7 +28,8 @@ export {
   UnreachableError,
 } from './errors';
 export { CostNotRecordedError, NotBilledError } from './with-reservation';
-export type { MoneyGrant, MoneySpent, ReservationView, ReserveMoney } from './reservations';
+export type { MoneyGrant, MoneySpent, ReserveMoney } from './money';
+export type { ReservationView } from './reservations';
 export type { BooksView, HoldsView, MandateView } from './budget';
 export type { Approval, SendMessage, SentMessage, StartConversation, Transcript } from './conversations';
 export type { StreamEvent } from './events';

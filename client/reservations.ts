@@ -1,68 +1,12 @@
 /** Paid calls outside any workflow: reserve, call, commit. */
 import type { claimView, committedView, reservationView } from '../api/reservations/schemas';
-import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
 import type { Http } from './http';
+import type { MoneyGrant, MoneySpent, ReserveMoney } from './money';
 import type { Of } from './views';
 import { reserveAnew, withReservation, type Asked, type Done } from './with-reservation';
 
 export type ReservationView = Of<typeof reservationView>;
-
-/** Money that a call outside Temporal asks for. Amounts are decimal strings of US dollars. */
-export interface ReserveMoney {
-  resource: 'llm' | 'e2b';
-  amountUsd: string;
-  /** The least of use: when less than all is left, that is granted. */
-  minimumUsd?: string;
-  ttlSeconds?: number;
-  /** What running out without a word means: nothing was billed, or the amount is charged as unverified. */
-  onExpiry?: 'release' | 'settle';
-  tenantId?: string;
-  userId?: string;
-  /** The run that the call belongs to, whose limit binds it too. */
-  runId?: string;
-  kind?: string;
-  model?: string;
-  /** What its cost is for: at most eight, such as `{ team: 'search' }`. */
-  labels?: Labels;
-  /** Made up when absent. Asking again under the same id gets the same answer. */
-  operationId?: string;
-}
-
-export interface MoneyGrant {
-  operationId: string;
-  decision: 'granted';
-  grantedUsd: string;
-  partial: boolean;
-  /** Absent when there is no reservation that could run out. */
-  expiresAt?: string;
-  /** Let through without a grant, by the tenant's policy. */
-  unreserved?: true;
-}
-
-/** What a call cost. */
-export interface MoneySpent {
-  costUsd: string;
-  usage?: unknown;
-  tenantId?: string;
-  /** Of whoever claimed the reservation. */
-  claimToken?: string;
-  /**
-   * That it was billed so, where it is above $1 and at least 100 times what was granted, which is refused otherwise
-   * (`cost_unconfirmed`). With a key of an operator or of the administration only, whose word needs no `claimToken`.
-   */
-  confirm?: boolean;
-  /** Why it is confirmed, which `confirm` needs, and by whom, for the audit. With `confirm` only. */
-  reason?: string;
-  author?: string;
-  /**
-   * What the call was, and would have reserved, when it was made without a reservation. Taken from tenants whose policy is
-   * `allow`.
-   */
-  unreserved?: Pick<ReserveMoney, 'resource' | 'userId' | 'runId' | 'kind' | 'model' | 'labels'> & {
-    amountUsd?: string;
-  };
-}
 
 export function reservationsOf(http: Http) {
   const path = (operationId: string, verb: string): string => `/v1/reservations/${operationId}/${verb}`;

@@ -3,7 +3,7 @@ import { omitUndefined } from '../core/omit-undefined';
 import { SpendlockApiError } from './errors';
 import { newUuid } from './ids';
 import { pause } from './patience';
-import type { MoneyGrant, MoneySpent, ReserveMoney } from './reservations';
+import type { MoneyGrant, MoneySpent, ReserveMoney } from './money';
 
 /** How often a reserve whose grant was given back is made anew. */
 const renewalsMax = 3;

@@ -888,6 +888,8 @@ GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer,text) TO spendlock_a
 
 GRANT EXECUTE ON FUNCTION tell_also(text,uuid[],text[]) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION told_room(text,text,text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION untold_decisions(interval,integer) TO spendlock_app;
@@ -2956,6 +2958,27 @@ AS $function$
 BEGIN
   PERFORM pg_notify('spendlock_keys', OLD.api_key_id::text);
   RETURN NULL;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.told_room(p_tenant_id text, p_user_id text, p_resource text)
+ RETURNS numeric
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended('told ' || p_tenant_id, 7238));
+  RETURN (
+    SELECT greatest(coalesce(min(now_is.whole_limit_usd + greatest(now_is.whole_limit_usd, 1) - now_is.spent_usd - coalesce(open.usd, 0)), 0), 0)
+    FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
+    LEFT JOIN LATERAL (
+      SELECT sum(coalesce(r.outcome_usd, r.allowed_usd, r.requested_usd)) AS usd
+      FROM reservations r
+      WHERE r.tenant_id = p_tenant_id AND r.status = 'granted' AND r.unreserved
+        AND q.resource_type IN ('all', r.resource) AND (q.scope = 'tenant' OR r.user_id = q.scope_id)) AS open ON true
+    WHERE q.tenant_id = p_tenant_id AND q.lease_of IS NULL AND q.resource_type IN ('all', p_resource)
+      AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = p_user_id)));
 END
 $function$
 ;

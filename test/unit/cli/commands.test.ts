@@ -165,13 +165,13 @@ test('an address with a password or a query in it is no address of an API, and w
 });
 
 test('a key that has other characters in it than keys have is a wrong use, and is not repeated', () => {
-  for (const key of ['Made 1. The key:\nhunter2', 'hunter2 ', 'hünter2'])
+  for (const key of ['Made 1. The key:\nhunter2', 'ключ hunter2'])
     for (const use of [
       () => apiTarget({ SPENDLOCK_API_URL: 'http://127.0.0.1:1', SPENDLOCK_API_KEY: key }),
       () => createSpendlockClient({ baseUrl: 'http://127.0.0.1:1', apiKey: key }),
     ]) {
       expect(use).toThrow('is no API key');
-      expect(use).not.toThrow(/h.nter2/);
+      expect(use).not.toThrow(/hunter2/);
     }
 });
 

@@ -39,7 +39,7 @@ describe('a signal', () => {
       const child = childOf(pid);
       expect(child).toBeGreaterThan(0);
       process.kill(pid, signal);
-      expect(await ended).toEqual([signal === 'SIGHUP' ? 1 : 0, null]);
+      expect(await ended).toEqual([signal === 'SIGHUP' ? 130 : 0, null]);
       expect(() => process.kill(child, 0)).toThrow('ESRCH');
     },
   );
