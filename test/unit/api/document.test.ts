@@ -38,12 +38,7 @@ function accessTable(operations: readonly Operation[]): string {
 }
 
 /** Why runs and turns end, which is told of them and answers no request. */
-const runsFailWith = new Set([
-  'unpriced_usage',
-  'superseded',
-  'run_cancelled',
-  'turn_interrupted',
-]);
+const runsFailWith = new Set(['unpriced_usage', 'superseded', 'run_cancelled', 'turn_interrupted']);
 
 /** Nothing of it is asked for while routes are only described. */
 const described = createApp({ closing: new AbortController().signal } as ApiDependencies);
