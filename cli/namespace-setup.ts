@@ -1,5 +1,5 @@
 /** Readies a Temporal namespace, and keeps how to reach it as a profile. What is there already is left as it is. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isGrpcServiceError, type Connection } from '@temporalio/client';
 import { clientConfigToToml, loadClientConfig, loadClientConfigProfile } from '@temporalio/envconfig';
 import { msToTs } from '@temporalio/common/lib/time';
@@ -96,8 +96,9 @@ async function setUpNamespace(
   }
   if (save !== undefined) {
     try {
-      saveProfile(fileOfCaller(save), profile);
-      note('profile', `Written to ${save}. Use it: TEMPORAL_CONFIG_FILE=${save} TEMPORAL_PROFILE=${profile}`);
+      const file = fileOfCaller(save);
+      saveProfile(file, profile);
+      note('profile', `Written to ${save}. Use it: TEMPORAL_CONFIG_FILE=${file} TEMPORAL_PROFILE=${profile}`);
     } catch (error) {
       note('profile', `It could not be written to ${save} (${(error as Error).message}). The rest is done.`, false);
     }
@@ -133,7 +134,12 @@ function saveProfile(file: string, name: string): void {
   const profile = loadClientConfigProfile({ disableFile: process.env.TEMPORAL_CONFIG_FILE === undefined });
   const config = { ...known, profiles: { ...known.profiles, [name]: profile } };
   // A file that is there may be one that others read.
-  const written = `${file}.${process.pid}`;
-  writeFileSync(written, clientConfigToToml(config), { mode: 0o600 });
-  renameSync(written, file);
+  const target = existsSync(file) ? realpathSync(file) : file;
+  const written = `${target}.${process.pid}`;
+  try {
+    writeFileSync(written, clientConfigToToml(config), { mode: 0o600 });
+    renameSync(written, target);
+  } finally {
+    rmSync(written, { force: true });
+  }
 }

@@ -1,5 +1,5 @@
 /** `npx spendlock prices set`: a version of one price, of what is said and of what holds. */
-import { InvalidArgumentError, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { omitUndefined } from '../core/omit-undefined';
 import { ratePattern } from '../core/prices/prices';
 import { CommandError } from './failures';
@@ -17,7 +17,7 @@ const rate = (text: string): string => {
 
 /** `batch=0.5`, and what was said of others before. */
 function factor(text: string, before: Factors = {}): Factors {
-  const [, of = '', by = ''] = /^([^=]{1,40})=(\d+(?:[.]\d+)?)$/.exec(text) ?? [];
+  const [, of = '', by = ''] = /^([A-Za-z0-9][^=]{0,39})=(\d+(?:[.]\d+)?)$/.exec(text) ?? [];
   if (!(Number(by) > 0)) throw new InvalidArgumentError('It must be a name and a factor above 0, such as batch=0.5.');
   return { ...before, [of]: by };
 }
@@ -52,7 +52,9 @@ export function addPriceSet(prices: Command): void {
   const set = prices
     .command('set <model>')
     .description('adds a version of a price; what is not given stays as it is. The next call uses it')
-    .option('--provider <name>', 'for a model without a price yet: anthropic, openai, google')
+    .addOption(
+      new Option('--provider <name>', 'for a model without a price yet').choices(['anthropic', 'openai', 'google']),
+    )
     .option('--input <usd>', 'per million tokens', rate)
     .option('--output <usd>', 'per million tokens', rate)
     .option('--cache-read <usd>', 'per million tokens', rate)

@@ -18,7 +18,7 @@ export interface ReserveMoney {
   model?: string;
   /** What its cost is for: at most eight, such as `{ team: 'search' }`. */
   labels?: Labels;
-  /** Made up when absent. Asking again under the same id gets the same answer. */
+  /** Made up when absent. Asking again under the same id gets the same answer; it is of one call, and keeps nobody from making another. */
   operationId?: string;
 }
 

@@ -1,6 +1,6 @@
 /** One paid call with a grant, from asking for its money to its cost on record. */
 import { omitUndefined } from '../core/omit-undefined';
-import { SpendlockApiError } from './errors';
+import { SpendlockApiError, UnreachableError } from './errors';
 import { newUuid } from './ids';
 import { pause } from './patience';
 import type { MoneyGrant, MoneySpent, ReserveMoney } from './money';
@@ -9,8 +9,6 @@ import type { MoneyGrant, MoneySpent, ReserveMoney } from './money';
 const renewalsMax = 3;
 /** How long what nobody takes is sent again: a cost, and that a call is not made. */
 const patienceMs = 600_000;
-/** How long a reservation is held that does not say. */
-const ttlSecondsDefault = 300;
 
 /** Thrown by the work of `withReservation` to say that its call was surely not billed. */
 export class NotBilledError extends Error {
@@ -24,26 +22,27 @@ export class CostNotRecordedError<T = unknown> extends Error {
   readonly costUsd: string;
   /** What the work answered. */
   readonly value: T;
-  constructor({
-    operationId,
-    costUsd,
-    value,
-    cause,
-  }: {
-    operationId: string;
-    costUsd: string;
-    value: T;
-    cause: unknown;
-  }) {
+  /** Of a call that nobody had granted: what its commit has to say beside its cost. */
+  readonly unreserved: MoneySpent['unreserved'];
+  constructor({ operationId, costUsd, value, unreserved, cause }: NotRecorded<T>) {
     const why = cause instanceof Error ? cause.message : String(cause);
     super(
-      `The call ${operationId} was made and cost $${costUsd}, which is not on record: ${why} What it answered is the error's \`value\`. Commit the cost under that operation id once that is mended.`,
+      `The call ${operationId} was made and cost $${costUsd}, which is not on record: ${why} What it answered is the error's \`value\`. Commit the cost under that operation id, with the error's \`unreserved\` where it has one, once that is mended; do not make the call again.`,
       { cause },
     );
     this.operationId = operationId;
     this.costUsd = costUsd;
     this.value = value;
+    this.unreserved = unreserved;
   }
+}
+
+interface NotRecorded<T> {
+  operationId: string;
+  costUsd: string;
+  value: T;
+  unreserved?: MoneySpent['unreserved'];
+  cause: unknown;
 }
 
 interface Calls {
@@ -69,73 +68,86 @@ export async function withReservation<T>(
   work: (grant: MoneyGrant) => Promise<Done<T>>,
 ): Promise<T> {
   const tenant = omitUndefined({ tenantId: asked.tenantId });
-  const grant = await reserveAnew(calls, { onExpiry: 'settle', ...asked }).catch((error: unknown) => {
-    if (onUnavailable === 'allow' && isUnavailable(error)) return grantWithoutReservation(asked);
-    throw error;
-  });
+  const allow = onUnavailable === 'allow';
+  const grant = await reserveAnew(calls, { ...asked, onExpiry: asked.onExpiry ?? 'settle' }, { allow });
   const { operationId } = grant;
-  const done = await work(grant).catch(async (error: unknown) => {
-    if (error instanceof NotBilledError && !grant.unreserved) await notBilled(calls, operationId, tenant);
+  // It may throw before it answers with a promise.
+  const done = await (async () => work(grant))().catch(async (error: unknown) => {
+    if (error instanceof NotBilledError) await notBilled(calls, operationId, tenant);
     throw error;
   });
   const { costUsd, usage, value } = done;
-  const spent = { costUsd, ...tenant, ...omitUndefined({ usage }) };
+  const unreserved = grant.unreserved ? { unreserved: unreservedOf(asked) } : {};
+  const spent = { costUsd, ...tenant, ...omitUndefined({ usage }), ...unreserved };
   try {
-    await insistForLong(() =>
-      calls.commit(operationId, grant.unreserved ? { ...spent, unreserved: unreservedOf(asked) } : spent),
-    );
+    await insistForLong(() => calls.commit(operationId, spent)).catch((error: unknown) => {
+      // It had been denied, and nobody heard of it: the call is another operation.
+      if (!isOwnGrant(grant) || !isConflict(error)) throw error;
+      return insistForLong(() => calls.commit(newUuid(), spent));
+    });
   } catch (cause) {
-    throw new CostNotRecordedError({ operationId, costUsd, value, cause });
+    throw new CostNotRecordedError({ operationId, costUsd, value, cause, ...unreserved });
   }
   return value;
 }
 
-/** Where an answer was lost, what it granted may have been given back: then under another id, unless the caller chose it. */
-export async function reserveAnew(calls: Calls, asked: ReserveMoney): Promise<MoneyGrant> {
+/**
+ * Where an answer was lost, what it granted may have been given back: then under another id, unless the caller chose it. Where nobody
+ * answers the call is let through, if it may be, under the id that was asked for: it may have been granted.
+ */
+export async function reserveAnew(
+  calls: Calls,
+  asked: ReserveMoney,
+  { allow = false }: { allow?: boolean } = {},
+): Promise<MoneyGrant> {
+  const isOwn = asked.operationId === undefined;
   for (let renewals = renewalsMax; ; renewals -= 1) {
     const operationId = asked.operationId ?? newUuid();
     try {
       return await calls.reserve({ ...asked, operationId });
     } catch (error) {
-      const isOwn = asked.operationId === undefined;
-      // Nobody heard of it, so nobody uses it; under an id of the caller's somebody else may.
-      if (isOwn && isUnavailable(error)) giveBack(calls, operationId, asked);
+      if (isUnavailable(error)) {
+        if (allow) return grantWithoutReservation(asked, operationId);
+        // Nobody heard of it, so nobody uses it; under an id of the caller's somebody else may.
+        if (isOwn) void giveUp(calls, operationId, asked, { isIdle: true }).catch(() => undefined);
+      }
       if (!isOwn || renewals === 0 || !isGivenBack(error)) throw error;
     }
   }
 }
 
-/** Says, for as long as it may be held, that a call is not made. Nobody waits for that, and no process is kept by it. */
-function giveBack(
-  { release }: Calls,
-  operationId: string,
-  { tenantId, ttlSeconds = ttlSecondsDefault }: ReserveMoney,
-): void {
-  const forMs = Math.min(ttlSeconds * 1_000, patienceMs);
-  insistForLong(() => release(operationId, omitUndefined({ tenantId })), { forMs, isIdle: true }).catch(
-    () => undefined,
-  );
-}
+/** Gives the grant of a call back that was not billed; whoever waits for the call is told why it was not made, soon. */
+const notBilled = (calls: Calls, operationId: string, tenant: { tenantId?: string }): Promise<unknown> =>
+  giveUp(calls, operationId, tenant, { forMs: 10_000 }).catch((error: unknown) => {
+    if (isUnavailable(error)) void giveUp(calls, operationId, tenant, { isIdle: true }).catch(() => undefined);
+  });
 
-/** Gives its grant back; where that has run out meanwhile, and was charged, its cost is corrected. */
-async function notBilled(
+/** Says that a call is not billed; one whose grant ran out meanwhile, and was charged, is corrected. */
+async function giveUp(
   { release, commit }: Calls,
   operationId: string,
-  tenant: { tenantId?: string },
+  { tenantId }: { tenantId?: string },
+  insisting: Insisting,
 ): Promise<void> {
+  const tenant = omitUndefined({ tenantId });
   try {
-    await insistForLong(() => release(operationId, tenant), { forMs: 10_000 });
+    await insistForLong(() => release(operationId, tenant), insisting);
   } catch (error) {
-    if (error instanceof SpendlockApiError && error.code === 'operation_conflict')
-      await commit(operationId, { costUsd: '0', ...tenant }).catch(() => undefined);
-    else if (isUnavailable(error)) giveBack({ release } as Calls, operationId, tenant as ReserveMoney);
+    if (!isConflict(error)) throw error;
+    await insistForLong(() => commit(operationId, { costUsd: '0', ...tenant }), insisting);
   }
+}
+
+interface Insisting {
+  forMs?: number;
+  /** Whether a process that has nothing else to do may end before. */
+  isIdle?: boolean;
 }
 
 /** Sends until somebody takes it, for up to ten minutes: what is spent, or is not, has to be recorded. */
 async function insistForLong<T>(
   send: () => Promise<T>,
-  { forMs = patienceMs, isIdle = false }: { forMs?: number; isIdle?: boolean } = {},
+  { forMs = patienceMs, isIdle = false }: Insisting = {},
 ): Promise<T> {
   for (const giveUpMs = performance.now() + forMs; ; await pause(1_000, undefined, { isIdle })) {
     try {
@@ -148,24 +160,30 @@ async function insistForLong<T>(
 
 /** Nobody answered, or said that nobody is there to decide. */
 const isUnavailable = (error: unknown): boolean =>
-  !(error instanceof SpendlockApiError) || (error.status >= 502 && error.status <= 504);
+  error instanceof UnreachableError ||
+  (error instanceof SpendlockApiError && error.status >= 502 && error.status <= 504);
 
 /** The same request may be taken later. */
 const isPassing = (error: unknown): boolean =>
-  isUnavailable(error) || (error as SpendlockApiError).status === 500 || (error as SpendlockApiError).status === 429;
+  isUnavailable(error) || (error instanceof SpendlockApiError && (error.status === 500 || error.status === 429));
+
+const isConflict = (error: unknown): boolean =>
+  error instanceof SpendlockApiError && error.code === 'operation_conflict';
 
 /** The API had taken its caller for gone. */
 const isGivenBack = (error: unknown): boolean =>
   error instanceof SpendlockApiError && error.code === 'operation_released';
 
-/** A new operation id: the one that was asked under may have been denied without anybody hearing of it. */
-const grantWithoutReservation = ({ amountUsd }: ReserveMoney): MoneyGrant => ({
-  operationId: newUuid(),
+const grantWithoutReservation = ({ amountUsd }: ReserveMoney, operationId: string): MoneyGrant => ({
+  operationId,
   decision: 'granted',
   grantedUsd: amountUsd,
   partial: false,
   unreserved: true,
 });
+
+/** One that nobody answered for: whether there is a reservation of it is not known. */
+const isOwnGrant = ({ unreserved, expiresAt }: MoneyGrant): boolean => unreserved === true && expiresAt === undefined;
 
 const unreservedOf = ({ resource, amountUsd, userId, runId, kind, model, labels }: ReserveMoney) => ({
   resource,

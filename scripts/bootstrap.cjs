@@ -122,15 +122,19 @@ const child = spawn(
 );
 // What is sent to this process alone is passed on. Ctrl-C reaches the child by its terminal as well, before that: it takes both for one.
 const passOnAfterMs = 50;
+let isTold = false;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
-  process.on(signal, () => setTimeout(() => child.kill(signal), passOnAfterMs));
+  process.on(signal, () => {
+    isTold = true;
+    setTimeout(() => child.kill(signal), passOnAfterMs);
+  });
 // npm runs this by a shell, which ends without a word where npm alone is told to end: then nobody else tells the program.
 if (process.env.npm_lifecycle_event !== undefined) {
   const { ppid } = process;
   const watch = setInterval(() => {
     if (process.ppid === ppid) return;
     clearInterval(watch);
-    child.kill('SIGTERM');
+    if (!isTold) child.kill('SIGTERM');
   }, 1_000);
   watch.unref();
 }

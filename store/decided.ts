@@ -7,6 +7,7 @@ import { decideAtBest } from '../core/budget/undecided';
 import { spelled } from '../core/inputs/read-command';
 import { formatUsd, parseAmountUsd, parseUsd, type Usd } from '../core/money';
 import { freezeOf, type FrozenPayer } from './freezes';
+import { recordOutcomeWithin, type OutcomeItem } from './outcomes';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { bringRunLimit } from './run-limits';
 import { isOwn, selectQuotas, type StoredQuota } from './quotas';
@@ -89,19 +90,22 @@ export async function allowUnreserved(pool: Pool, { tenantId, command, enforced 
 
 /**
  * Makes the row of a call that was made already, without asking, and says its cost: whatever its limits, that is spent. All that is told
- * so may come to twice a limit; beyond that somebody has confirmed it, or nothing is done and how much there was room for is answered.
+ * so may come to twice a limit; beyond that, where it is bound, nothing is done and how much there was room for is answered.
  */
 export async function recordMade(
   pool: Pool,
-  { tenantId, command, isConfirmed }: Omit<Unreserved, 'enforced'> & { isConfirmed: boolean },
+  { tenantId, command, item, isBound }: Omit<Unreserved, 'enforced'> & { item: OutcomeItem; isBound: boolean },
 ): Promise<{ beyondUsd: Usd } | undefined> {
   // Nobody who asked for it and has gone gives back what was spent.
   const made = { ...command, asker: manyAskers };
   const amountUsd = parseAmountUsd(command.amountUsd);
   return asTenant(pool, tenantId, async (client, commitWith) => {
-    const roomUsd = isConfirmed ? undefined : await toldRoom(client, { tenantId, command });
+    const roomUsd = isBound ? await toldRoom(client, { tenantId, command }) : undefined;
     if (roomUsd !== undefined && roomUsd < amountUsd) return { beyondUsd: roomUsd };
-    await commitWith(letThrough(client, { tenantId, command: made }, { allowedUsd: amountUsd }));
+    await bringRunLimit(client, tenantId, made);
+    await letThrough(client, { tenantId, command: made }, { allowedUsd: amountUsd });
+    // With the row, so that no other cost is told of it in between.
+    await commitWith(recordOutcomeWithin(client, tenantId, item));
     return undefined;
   });
 }

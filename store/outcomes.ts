@@ -107,14 +107,21 @@ export async function recordOutcomes(
   tenantId: string,
   items: readonly OutcomeItem[],
 ): Promise<OutcomeAnswer[]> {
-  const json = JSON.stringify(
+  return JSON.parse((await callHot(pool, writeOutcomes, [tenantId, inJson(items)])) ?? '[]') as OutcomeAnswer[];
+}
+
+const inJson = (items: readonly OutcomeItem[]): string =>
+  JSON.stringify(
     items.map(({ costUsd, grantAboveUsd, ...item }) => ({
       ...storable(item),
       ...(costUsd === undefined ? {} : { costUsd: formatUsd(costUsd) }),
       ...(grantAboveUsd === undefined ? {} : { grantAboveUsd: formatUsd(grantAboveUsd) }),
     })),
   );
-  return JSON.parse((await callHot(pool, writeOutcomes, [tenantId, json])) ?? '[]') as OutcomeAnswer[];
+
+/** Writes one outcome in a transaction that names its tenant. */
+export async function recordOutcomeWithin(client: PoolClient, tenantId: string, item: OutcomeItem): Promise<void> {
+  await callHot(client, writeOutcomes, [tenantId, inJson([item])]);
 }
 
 /** What one call could have been granted at most: the least limit that covers it; nothing where none of the tenant's own does. */

@@ -141,6 +141,20 @@ export async function readRunNamed(
   });
 }
 
+/** What a run's limit belongs to, where it is on record with what it belongs to. */
+export async function readParent(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<string | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ parentId: string | null }>(
+      `SELECT ancestor_ids[1]::text AS "parentId" FROM copilot_internal.run_limits WHERE tenant_id = $1 AND run_id = $2`,
+      [tenantId, runId],
+    );
+    return rows[0]?.parentId ?? undefined;
+  });
+}
+
 /** What to do instead where the database is of the version before, in which runs have no limits. */
 const beforeRunLimits = <T>(asked: Promise<T>, instead: () => T | Promise<T>): Promise<T> =>
   asked.catch((error: unknown) => {

@@ -50,7 +50,7 @@ export interface ProcessDependencies {
 /** What the routes ask of the authorities. */
 export type Authority = Pick<
   AuthorityClient,
-  'reserve' | 'writeOutcome' | 'folded' | 'releaseUnknown' | 'send' | 'reload' | 'close'
+  'reserve' | 'writeOutcome' | 'fold' | 'folded' | 'releaseUnknown' | 'send' | 'reload' | 'close'
 >;
 
 export interface ApiDependencies extends ProcessDependencies {

@@ -195,7 +195,7 @@ async function recordUnreserved(
     isConfirmed: boolean;
   },
 ): Promise<void> {
-  const { pool, policies, log } = dependencies;
+  const { pool, policies, log, enforced, authority } = dependencies;
   const { operationId, costUsd, grantAboveUsd } = item;
   const { onUnavailable } = await policies.of(tenantId);
   if (onUnavailable !== 'allow') {
@@ -208,8 +208,12 @@ async function recordUnreserved(
   const run = await runNamed(pool, { tenantId, runId: request.runId }, 'Nothing was recorded.');
   const asked = { ...request, operationId, amountUsd: formatUsd(costUsd), ttlSeconds: unreservedTtlSeconds };
   const command = commandOf(asked, { keyLabels, run });
-  const refused = await recordMade(pool, { tenantId, command, isConfirmed });
+  const isBound = !isConfirmed && enforced[request.resource];
+  const refused = await recordMade(pool, { tenantId, command, item, isBound });
+  // A repeat, whose first request got there before it.
+  if (refused && (await findOperation(pool, { tenantId, operationId }))) return;
   if (refused) throw beyondSum(costUsd, refused.beyondUsd);
+  authority.fold(tenantId);
   log.warn({ tenantId, operationId }, 'a call was made without a grant, and its cost is recorded now');
 }
 

@@ -1,7 +1,7 @@
 /** What a run may cost, and whose limit it counts for besides, on record before it has spent anything. */
 import type { Labels } from '../../core/labels';
 import { omitUndefined } from '../../core/omit-undefined';
-import { openRunLimit, readRunNamed } from '../../store/run-limits';
+import { openRunLimit, readParent, readRunNamed } from '../../store/run-limits';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 
@@ -28,6 +28,9 @@ export async function openLimit(
   const parent = await readRunNamed(pool, { tenantId, runId: parentRunId });
   if (!parent)
     throw new ApiError('not_found', `Tenant ${tenantId} has no run ${parentRunId}. The run was not started.`);
+  // A repeat, which may come when the conversation is in another turn.
+  const before = await readParent(pool, { tenantId, runId });
+  if (before !== undefined) return { parentRunId: before, labels: parent.labels };
   await openRunLimit(pool, tenantId, parent.limit);
   const opened = await openRunLimit(pool, tenantId, { ...own, parentId: parent.limit.id });
   if ('refusal' in opened || !opened.isOnRecord)

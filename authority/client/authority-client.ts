@@ -181,7 +181,7 @@ export class AuthorityClient {
   }
 
   /** Has outcomes folded soon, by the tenant's next decision at the latest. */
-  private fold(tenantId: string): void {
+  fold(tenantId: string): void {
     const nudge = (): void => void this.coalescer.nudge(tenantId).catch((error: unknown) => this.note(tenantId, error));
     if (this.decisions) this.decisions.direct.look(tenantId, nudge);
     else nudge();

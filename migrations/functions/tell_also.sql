@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.tell_also(p_tenant_id text, p_operat
 AS $$
   UPDATE reservations r SET asker = CASE WHEN cardinality(others.askers) > 8 THEN '*' ELSE array_to_string(others.askers, ' ') END
   FROM (
-    SELECT o.operation_id,
+    SELECT o.operation_id, cardinality(string_to_array(o.asker, ' ')) AS told_before,
       string_to_array(o.asker, ' ') ||
         ARRAY (SELECT unnest(told.askers) EXCEPT SELECT unnest(string_to_array(o.asker, ' '))) AS askers
     FROM (
@@ -17,7 +17,7 @@ AS $$
     WHERE o.status = 'granted' AND o.claimed_at IS NULL AND o.asker <> '*'
     ORDER BY o.operation_id FOR UPDATE OF o) AS others
   WHERE r.tenant_id = p_tenant_id AND r.operation_id = others.operation_id
-    AND cardinality(others.askers) > cardinality(string_to_array(r.asker, ' '))
+    AND cardinality(others.askers) > others.told_before
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.tell_also(text, uuid[], text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION copilot_internal.tell_also(text, uuid[], text[]) TO spendlock_app;

@@ -1,5 +1,5 @@
 -- How much may still be told of calls that nobody had granted, before an operator has to confirm it: of each limit of the tenant and the
--- user that covers such a call twice the limit (a limit below $1: that and $1), less what is spent and what goes on without a grant or is told and not folded yet. The least
+-- user that covers such a call twice the limit (a limit below $1: that and $1), less what is spent and held, and what goes on without a grant or is told and not folded yet. The least
 -- of these; nothing where no limit covers it. Whoever tells waits here for whoever tells for the same tenant, and for nobody else.
 CREATE OR REPLACE FUNCTION copilot_internal.told_room(p_tenant_id text, p_user_id text, p_resource text) RETURNS numeric
   LANGUAGE plpgsql VOLATILE
@@ -8,7 +8,7 @@ AS $$
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended('told ' || p_tenant_id, 7238));
   RETURN (
-    SELECT greatest(coalesce(min(now_is.whole_limit_usd + greatest(now_is.whole_limit_usd, 1) - now_is.spent_usd - coalesce(open.usd, 0)), 0), 0)
+    SELECT greatest(coalesce(min(now_is.whole_limit_usd + greatest(now_is.whole_limit_usd, 1) - now_is.spent_usd - q.reserved_usd - coalesce(open.usd, 0)), 0), 0)
     FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
     LEFT JOIN LATERAL (
       SELECT sum(coalesce(r.outcome_usd, r.allowed_usd, r.requested_usd)) AS usd

@@ -22,6 +22,7 @@ const written = (operationId: string): OutcomeAnswer => ({
 });
 const nothing = {
   folded: () => Promise.resolve(true),
+  fold: () => undefined,
   releaseUnknown: () => Promise.resolve(false),
   send: () => undefined,
   reload: () => undefined,

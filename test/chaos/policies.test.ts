@@ -159,8 +159,8 @@ describe('an authority that does not answer', () => {
       await api.admin.platform.setQuotas({ quotas: [{ resourceType: 'llm', limitUsd: '4' }] });
       expect(await reserve({ operationId })).toMatchObject(partial);
       expect(await reserve({})).toMatchObject({ status: 201, body: { grantedUsd: '4' } });
-      // A cost that somebody knows is recorded as it is.
-      const made = { tenantId, costUsd: '30', unreserved: { resource: 'llm' } };
+      // A cost that somebody vouches for is recorded as it is.
+      const made = { tenantId, costUsd: '30', unreserved: { resource: 'llm' }, confirm: true, reason: 'on the bill' };
       expect(await api.call('POST', `/v1/reservations/${randomUUID()}/commit`, { body: made })).toMatchObject({
         status: 200,
       });

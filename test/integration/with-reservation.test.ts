@@ -99,6 +99,34 @@ describe('a call with a grant', () => {
     expect((error as Error).message).toContain('does not let calls go on without one');
   });
 
+  test('whose use of it cannot be written hands over what it bought at once', async () => {
+    const tenantId = await stack.tenant('10');
+    const call = (await clientOf(tenantId)).withReservation(asked, () =>
+      Promise.resolve({ costUsd: '0.5', usage: { tokens: 1n }, value: 'bought' }),
+    );
+    await expect(call).rejects.toMatchObject({ name: 'CostNotRecordedError', value: 'bought' });
+  });
+
+  test('that says before it begins that it is not billed gives its grant back, also one that was let through', async () => {
+    const tenantId = await stack.tenantThat('allow', 300);
+    const client = await clientOf(tenantId);
+    const notBegun = () => {
+      throw new NotBilledError('no connection');
+    };
+    const locked = await stack.admin.connect();
+    try {
+      await locked.query('BEGIN');
+      await locked.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
+      await expect(client.withReservation(asked, notBegun)).rejects.toThrow(NotBilledError);
+    } finally {
+      await locked.query('ROLLBACK');
+      locked.release();
+    }
+    await expect(client.withReservation(asked, notBegun)).rejects.toThrow(NotBilledError);
+    await until('nothing is held', async () => (await stack.books(tenantId)).openReservations === 0);
+    expect((await stack.books(tenantId)).ledgerUsd).toBe('0');
+  });
+
   test('that was not billed after its grant ran out is corrected, and says that it was not billed', async () => {
     const tenantId = await stack.tenant('10');
     const call = (await clientOf(tenantId)).withReservation({ ...asked, ttlSeconds: 1 }, async () => {
