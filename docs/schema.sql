@@ -2936,7 +2936,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.tell_also(p_tenant_id text, p_operat
 AS $function$
   UPDATE reservations r SET asker = CASE WHEN cardinality(others.askers) > 8 THEN '*' ELSE array_to_string(others.askers, ' ') END
   FROM (
-    SELECT o.operation_id,
+    SELECT o.operation_id, cardinality(string_to_array(o.asker, ' ')) AS told_before,
       string_to_array(o.asker, ' ') ||
         ARRAY (SELECT unnest(told.askers) EXCEPT SELECT unnest(string_to_array(o.asker, ' '))) AS askers
     FROM (
@@ -2946,7 +2946,7 @@ AS $function$
     WHERE o.status = 'granted' AND o.claimed_at IS NULL AND o.asker <> '*'
     ORDER BY o.operation_id FOR UPDATE OF o) AS others
   WHERE r.tenant_id = p_tenant_id AND r.operation_id = others.operation_id
-    AND cardinality(others.askers) > cardinality(string_to_array(r.asker, ' '))
+    AND cardinality(others.askers) > others.told_before
 $function$
 ;
 
@@ -2970,7 +2970,7 @@ AS $function$
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended('told ' || p_tenant_id, 7238));
   RETURN (
-    SELECT greatest(coalesce(min(now_is.whole_limit_usd + greatest(now_is.whole_limit_usd, 1) - now_is.spent_usd - coalesce(open.usd, 0)), 0), 0)
+    SELECT greatest(coalesce(min(now_is.whole_limit_usd + greatest(now_is.whole_limit_usd, 1) - now_is.spent_usd - q.reserved_usd - coalesce(open.usd, 0)), 0), 0)
     FROM cost_quotas q CROSS JOIN LATERAL current_quota(q) AS now_is
     LEFT JOIN LATERAL (
       SELECT sum(coalesce(r.outcome_usd, r.allowed_usd, r.requested_usd)) AS usd

@@ -1,5 +1,6 @@
 /** What goes on without a grant while no authority answers (policy `allow`): for whom it stays, and what bounds it. */
 import { randomUUID } from 'node:crypto';
+import { createSpendlockClient, NotBilledError } from '../../client';
 import { startTestApi, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
 
@@ -67,6 +68,26 @@ describe('while no authority answers, under policy `allow`', () => {
     expect(await commit(tenantId, randomUUID(), '20', { unreserved })).toMatchObject({ status: 200 });
     const confirmed = { unreserved, confirm: true, reason: 'on the bill' };
     expect(await commit(tenantId, operationId, '20.01', confirmed)).toMatchObject({ status: 200 });
+  });
+
+  test('a call that was let through and was not billed after all costs nothing, and its cost otherwise is on record with its row', async () => {
+    const tenantId = await stack.tenantThat('allow', 300);
+    const client = createSpendlockClient({ baseUrl: api.url, apiKey: await api.keyOf(tenantId) });
+    const asked = { resource: 'llm' as const, amountUsd: '0.2' };
+    const outcomes = async (): Promise<unknown[]> => {
+      const { rows } = await stack.admin.query<{ outcome: string }>(
+        `SELECT outcome, outcome_usd::numeric(9, 2)::text AS usd FROM copilot_internal.reservations WHERE tenant_id = $1 ORDER BY decided_at`,
+        [tenantId],
+      );
+      return rows;
+    };
+    const call = client.withReservation(asked, () => {
+      throw new NotBilledError('no connection');
+    });
+    await expect(call).rejects.toThrow(NotBilledError);
+    expect(await outcomes()).toEqual([{ outcome: 'not_billed', usd: null }]);
+    await client.withReservation(asked, () => Promise.resolve({ costUsd: '0.1', value: 'bought' }));
+    expect((await outcomes())[1]).toEqual({ outcome: 'billed', usd: '0.10' });
   });
 
   test('a call that goes on stays with whoever was told of it, though somebody asked before and has gone', async () => {
