@@ -1,6 +1,6 @@
 /** Labels as requests name them and answers show them. */
 import { z } from '@hono/zod-openapi';
-import { labelled, labelsMax, problemOfLabels, type Labels } from '../../core/labels';
+import { labelled, labelsMax, mergedLabels, problemOfLabels, type Labels } from '../../core/labels';
 import { ApiError } from './errors';
 
 export const labelsSchema = z
@@ -19,13 +19,31 @@ export const labelsView = z
   .nullable()
   .openapi({ description: 'What it is for; null for nothing that was named.' });
 
-/** A request's labels, over those that it inherits. @throws ApiError where they are too many together; `nothing` says what was not done. */
+/** Of labels from several places as many as there may be: those nearest to the call, which come last. */
+export function fittingLabels(...from: readonly (Labels | undefined)[]): Labels | undefined {
+  const kept: Record<string, string> = {};
+  for (const labels of [...from].reverse())
+    for (const [key, text] of Object.entries(labels ?? {}))
+      if (!Object.hasOwn(kept, key) && Object.keys(kept).length < labelsMax) kept[key] = text;
+  return mergedLabels(kept);
+}
+
+/**
+ * A request's labels, over those that it inherits, of which the farthest are left out where they are too many by themselves.
+ * @throws ApiError where those that were sent are too many with them; `nothing` says what was not done.
+ */
 export function labelsOver(
   sent: Labels | undefined,
   { inherited, nothing }: { inherited: readonly (Labels | undefined)[]; nothing: string },
 ): ReturnType<typeof labelled> {
-  const found = labelled(sent, ...inherited);
+  const found = labelled(sent, fittingLabels(...inherited));
   const problem = found.labels && problemOfLabels(found.labels);
   if (problem === undefined) return found;
   throw new ApiError('invalid_request', `labels: with those of the key and the run they ${problem}. ${nothing}`);
 }
+
+/** The same of a call that was made: its cost is recorded, with what was sent and with as many of the others as fit. */
+export const labelsOfMade = (
+  sent: Labels | undefined,
+  inherited: readonly (Labels | undefined)[],
+): ReturnType<typeof labelled> => labelled(sent, fittingLabels(...inherited, sent));

@@ -26,19 +26,27 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && !/^(identity)?$/i.test(encoding.trim()))
     throw new ApiError('unsupported_media_type', 'The body is compressed; it is taken as it is. No call was made.');
+  const brokenOff = (): ApiError => wrong('The connection ended before the request had come whole.');
+  // Nothing more would be heard of one that has ended already.
+  if (request.destroyed) throw brokenOff();
   const parts: Buffer[] = [];
   let bytes = 0;
-  await new Promise<void>((resolve, reject) => {
-    request.on('data', (part: Buffer) => {
-      bytes += part.length;
-      if (bytes > bodyBytesMax) reject(tooLarge());
-      else parts.push(part);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      request.on('data', (part: Buffer) => {
+        bytes += part.length;
+        if (bytes > bodyBytesMax) reject(tooLarge());
+        else parts.push(part);
+      });
+      request.once('end', resolve);
+      request.once('close', () => reject(brokenOff()));
+      request.once('error', () => reject(brokenOff()));
     });
-    request.once('end', resolve);
-    request.once('close', () => reject(wrong('The connection ended before the request had come whole.')));
-    request.once('error', () => reject(wrong('The connection ended before the request had come whole.')));
-  });
-  return Buffer.concat(parts);
+    return Buffer.concat(parts);
+  } finally {
+    // Who listens has them as long as the request lasts.
+    parts.length = 0;
+  }
 }
 
 /**
@@ -48,15 +56,25 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
  */
 export function askedIn(bytes: Buffer): Record<string, unknown> {
   const names = namesIn(bytes);
+  const text = textOf(bytes);
   let body: unknown;
   try {
-    body = JSON.parse(bytes.toString('utf8'));
+    body = JSON.parse(text);
   } catch {
     throw wrong('The body is no JSON.');
   }
   if (!isRecord(body)) throw wrong('The body must be a JSON object.');
   if (countNames(body) !== names) throw wrong('The body has a name twice in one object.');
   return body;
+}
+
+/** What is no UTF-8 may be read in more than one way. @throws ApiError. */
+function textOf(bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw wrong('The body is not UTF-8.');
+  }
 }
 
 const code = { quote: 0x22, escape: 0x5c, colon: 0x3a, comma: 0x2c, open: [0x5b, 0x7b], close: [0x5d, 0x7d] } as const;

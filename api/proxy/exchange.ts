@@ -3,20 +3,28 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { callFailure, type ErrorFacts } from '../../core/prices/call-failures';
 import { formatUsd } from '../../core/money';
 import type { ModelPrice } from '../../core/prices/prices';
-import { isRecord } from '../../core/prices/usage';
 import type { Pool } from '../../store/pool';
 import type { ModelAccount } from '../../temporal/model-accounts';
 import type { Logger } from '../../telemetry/log';
 import { countModelCall } from '../../telemetry/metrics';
 import { ApiError } from '../http/errors';
 import type { Prices } from '../http/lookups';
+import { errorTypeOf, isJson, isStream, typeOf } from './answers';
 import { askedIn } from './body';
 import { boundOf, priceOf } from './bound';
 import type { ProxyCaller } from './keys';
 import type { Held, ProxyMoney } from './money';
 import { answeredCall, failedCall, notSent, type PricedAnswer } from './outcome';
 import { passOn } from './pass';
-import { answeredHeaders, askProvider, passedHeaders, ProviderSilence, providerWaits, wholeAnswer } from './provider';
+import {
+  answeredHeaders,
+  askProvider,
+  passedHeaders,
+  type ProviderRequest,
+  ProviderSilence,
+  providerWaits,
+  wholeAnswer,
+} from './provider';
 import { refusalOf, refuse } from './refusals';
 import type { AnswerReader, Wire } from './wire';
 
@@ -69,12 +77,15 @@ export class Exchange {
 
   /** What its provider answers for nothing: asked, and what is left to do. @throws ApiError. */
   async free(bytes: Buffer): Promise<() => Promise<void>> {
-    const { request, url } = this.exchanged;
-    const asking = this.ask(url, request.method ?? 'GET', bytes, providerWaits.freeMs);
-    const answer = await asking.catch((error: unknown) => {
-      throw silence(error);
-    });
-    return () => this.passFree(answer);
+    const { request, url, onSent } = this.exchanged;
+    const { method = 'GET' } = request;
+    if (method !== 'GET') this.parts.wire.checkCounted(askedIn(bytes));
+    return this.ask(url, { method, body: bytes, answerMs: providerWaits.freeMs, onSent }).then(
+      (answer) => () => this.passFree(answer),
+      (error: unknown) => {
+        throw silence(error);
+      },
+    );
   }
 
   private async passFree(answer: IncomingMessage): Promise<void> {
@@ -87,15 +98,17 @@ export class Exchange {
   /** A call of a model: paid for and sent, and what is left to do. @throws ApiError, or Denied. */
   async call(bytes: Buffer): Promise<() => Promise<void>> {
     const paid = await this.pay(askedIn(bytes));
-    try {
-      const answer = await this.ask(this.exchanged.url, 'POST', bytes, providerWaits.answerMs);
-      return () => this.passPaid(answer, paid);
-    } catch (error) {
-      // Any other error comes before anything is sent.
-      const isSent = error instanceof ProviderSilence;
-      this.settle(paid, isSent ? failedCall(error.facts, { outputBegan: false }) : notSent);
-      throw silence(error);
-    }
+    const { url, onSent } = this.exchanged;
+    // Not waited for here, where the body would be kept meanwhile.
+    return this.ask(url, { method: 'POST', body: bytes, answerMs: providerWaits.answerMs, onSent }).then(
+      (answer) => () => this.passPaid(answer, paid),
+      (error: unknown) => {
+        // Any other error comes before anything is sent.
+        const isSent = error instanceof ProviderSilence;
+        this.settle(paid, isSent ? failedCall(error.facts, { outputBegan: false }) : notSent);
+        throw silence(error);
+      },
+    );
   }
 
   private async pay(body: Record<string, unknown>): Promise<PaidFor> {
@@ -133,7 +146,7 @@ export class Exchange {
     else answer.destroy();
     reader.end();
     this.settle(paid, answeredCall(wire, reader.read, paid));
-    if (whole && reader.read.isWhole) this.passWhole(answer, whole, paid.held);
+    if (whole && reader.read.isWhole) this.passWhole(answer, whole, { held: paid.held });
     else
       throw noAnswer(
         'It may have billed the call: it is charged at its estimate, as unverified, until its cost is known.',
@@ -142,20 +155,23 @@ export class Exchange {
   }
 
   private async passStream(answer: IncomingMessage, reader: AnswerReader, paid: PaidFor): Promise<void> {
-    const { wire } = this.parts;
+    const { wire, log } = this.parts;
     const { response, requestId } = this.exchanged;
     response.writeHead(answer.statusCode ?? 200, this.headersOf(answer, paid.held));
     response.flushHeaders();
     const end = await passOn(answer, response, { reader, idleMs: this.parts.idleMs ?? providerWaits.idleMs });
     const { isBetweenEvents } = reader.end();
+    const { unread, isWhole } = reader.read;
     this.settle(paid, answeredCall(wire, reader.read, paid));
+    if (unread !== undefined) log.error({ ...keyOf(paid), error: unread }, 'an answer that passed could not be read');
     if (end === 'left') return;
-    const isCut = end === 'cut' || !reader.read.isWhole;
-    const mayAdd = isBetweenEvents && answer.headers['content-length'] === undefined;
-    if (isCut && mayAdd) {
+    // What came to its end is whole, whatever became of the connection then.
+    const isCut = unread === undefined ? !isWhole : end === 'cut';
+    const saidItsLength = answer.headers['content-length'] !== undefined;
+    if (isCut && isBetweenEvents && !saidItsLength) {
       const { error } = refusalOf(noAnswer('Its stream broke off.', 'outcome_unknown'), requestId);
       response.end(wire.errorEvent(error));
-    } else if (end === 'cut') response.destroy();
+    } else if (saidItsLength ? end === 'cut' : isCut) response.destroy();
     else response.end();
   }
 
@@ -174,34 +190,46 @@ export class Exchange {
       retryAfter: headers['retry-after'],
     };
     const failed = callFailure(facts, { outputBegan: false, nowMs: Date.now() });
-    // Whose key is refused, and where else an address leads, is nobody's business but the operator's.
-    const isOurs = status === 401 || status === 403 || (status >= 300 && status < 400);
-    if (!body || isOurs || body.includes(account.apiKey))
-      refuse(response, wire, new ApiError(failed.code, failed.message), requestId);
-    else this.passWhole(answer, body);
+    // Whose key is refused, what its account may, and where else an address leads, is nobody's business but the operator's.
+    const isOurs = [401, 403, 429].includes(status) || (status >= 300 && status < 400);
+    if (!body || isOurs || body.includes(account.apiKey)) {
+      const { retryAfterSeconds: retryAfter } = failed;
+      const known = new ApiError(failed.code, failed.message, retryAfter === undefined ? {} : { retryAfter });
+      refuse(response, wire, known, { requestId, status: status === 429 ? status : undefined });
+    } else this.passWhole(answer, body, { isCharged: failed.billed === 'unknown' });
     return facts;
   }
 
-  private passWhole(answer: IncomingMessage, body: Buffer, held?: Held): void {
+  private passWhole(
+    answer: IncomingMessage,
+    body: Buffer,
+    { held, isCharged = false }: { held?: Held; isCharged?: boolean } = {},
+  ): void {
     const { response } = this.exchanged;
     if (response.destroyed || response.headersSent) return;
-    const headers = this.headersOf(answer, held);
+    const headers = this.headersOf(answer, held, isCharged);
     if (answer.headers['content-length'] === undefined) headers.push('content-length', String(body.length));
     response.writeHead(answer.statusCode ?? 200, headers);
     response.end(body);
   }
 
-  private headersOf(answer: IncomingMessage, held?: Held): string[] {
+  private headersOf(answer: IncomingMessage, held?: Held, isCharged = false): string[] {
     const { wire, account } = this.parts;
     const { ownHeaders } = wire;
+    // What was charged is not tried again by itself, whatever its provider thinks of it.
+    const left = isCharged ? ['x-should-retry'] : [];
     return [
-      ...answeredHeaders(answer, { ownHeaders, apiKey: account.apiKey }),
+      ...answeredHeaders(answer, { ownHeaders, apiKey: account.apiKey, left }),
+      ...(isCharged ? ['x-should-retry', 'false'] : []),
       ...['x-spendlock-request-id', this.exchanged.requestId],
       ...(held ? ['x-spendlock-operation-id', held.operationId] : []),
     ];
   }
 
-  private ask(url: URL, method: string, body: Buffer | undefined, answerMs: number): Promise<IncomingMessage> {
+  private async ask(
+    url: URL,
+    { method, body, answerMs, onSent }: Pick<ProviderRequest, 'method' | 'body' | 'answerMs' | 'onSent'>,
+  ): Promise<IncomingMessage> {
     const { wire, account } = this.parts;
     const keyHeaders = wire.keyHeaders(account.apiKey);
     const base = (account.baseURL ?? wire.address).replace(/\/+$/, '');
@@ -211,7 +239,7 @@ export class Exchange {
       method,
       headers: passedHeaders(this.exchanged.request.headers, { keyHeaders, bytes: isEmpty ? 0 : (body?.length ?? 0) }),
       ...(isEmpty ? {} : { body }),
-      ...{ answerMs, gone: this.gone.signal, onSent: this.exchanged.onSent },
+      ...{ answerMs, gone: this.gone.signal, onSent },
     });
   }
 
@@ -221,8 +249,9 @@ export class Exchange {
     const { path, body: counted, tokensIn } = wire.countOf(body);
     const bytes = Buffer.from(JSON.stringify(counted));
     try {
-      const answer = await this.ask(new URL(path, 'http://proxy'), 'POST', bytes, providerWaits.freeMs);
       const idleMs = providerWaits.freeMs;
+      const asked = { method: 'POST', body: bytes, answerMs: idleMs };
+      const answer = await this.ask(new URL(path, 'http://proxy'), asked);
       const whole = await wholeAnswer(answer, { bytesMax: bytesMax.error, idleMs });
       return answer.statusCode === 200 && whole ? tokensIn(JSON.parse(whole.toString())) : undefined;
     } catch {
@@ -259,20 +288,7 @@ function silence(error: unknown): unknown {
   return new ApiError(code, message);
 }
 
-const typeOf = ({ headers }: IncomingMessage): string => headers['content-type'] ?? '';
-const isStream = (answer: IncomingMessage): boolean => /^text\/event-stream\b/i.test(typeOf(answer));
-const isJson = (answer: IncomingMessage): boolean => /^application\/([\w.-]+\+)?json\b/i.test(typeOf(answer));
+const keyOf = ({ held: { tenantId, operationId } }: PaidFor): object => ({ tenantId, operationId });
 
 const noAnswer = (more: string, code: 'provider_unavailable' | 'outcome_unknown' = 'provider_unavailable'): ApiError =>
   new ApiError(code, `The provider gave no answer that could be passed on. ${more}`);
-
-/** The provider's name for an error, for what it means. */
-function errorTypeOf(body: Buffer | undefined): string | undefined {
-  try {
-    const said: unknown = JSON.parse(body?.toString() ?? '');
-    const error = isRecord(said) ? said.error : undefined;
-    return isRecord(error) && typeof error.type === 'string' ? error.type : undefined;
-  } catch {
-    return undefined;
-  }
-}

@@ -35,6 +35,7 @@ export function answeredCall(
   { price, prices }: { price: ModelPrice; prices: readonly ModelPrice[] },
 ): PricedAnswer {
   const { errorType, outputBegan } = read;
+  if (read.unread !== undefined) return withReport(failedCall({ kind: 'other' }, { outputBegan: true }), read);
   if (!read.usageIsFinal) {
     const status = undefined;
     const facts: ErrorFacts = errorType === undefined ? { kind: 'other' } : { kind: 'status', status, type: errorType };

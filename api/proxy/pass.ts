@@ -23,6 +23,7 @@ export function passOn(
     const last = setTimeout(() => end('cut'), passWaits.lastMs);
     const resume = (): void => {
       clearTimeout(unread);
+      answer.socket.setTimeout(idleMs);
       answer.resume();
     };
     const left = (): void => end('left');
@@ -35,9 +36,11 @@ export function passOn(
       resolve(how);
     };
     const take = (part: Buffer): void => {
-      reader.push(part);
+      readFrom(reader, part);
       if (response.write(part)) return;
       answer.pause();
+      // It is not its provider that is silent.
+      answer.socket.setTimeout(0);
       unread = setTimeout(() => response.destroy(), passWaits.unreadMs);
     };
     response.on('drain', resume).once('close', left);
@@ -47,4 +50,14 @@ export function passOn(
     answer.once('close', () => end(answer.complete ? 'ended' : 'cut'));
     if (response.destroyed) end('left');
   });
+}
+
+/** Whatever a provider sends: what cannot be read passes all the same, and what it costs is not known. */
+function readFrom(reader: AnswerReader, part: Buffer): void {
+  if (reader.read.unread !== undefined) return;
+  try {
+    reader.push(part);
+  } catch (error) {
+    reader.read.unread = error ?? 'unknown';
+  }
 }

@@ -36,11 +36,14 @@ export interface ProviderRequest {
 
 /** Its answer, of which the head is there. @throws ProviderSilence. */
 export function askProvider(order: ProviderRequest): Promise<http.IncomingMessage> {
-  const { url, method, headers, body, answerMs, gone, onSent } = order;
+  const { url, method, headers, answerMs, gone, onSent } = order;
+  // Whatever listens keeps what it can see, as long as the answer lasts.
+  let unsent = order.body;
   return new Promise((resolve, reject) => {
     const isSecure = url.protocol === 'https:';
     const options = { method, headers, agent: agents[isSecure ? 'https:' : 'http:'] };
     let why: 'aborted' | 'timeout' | undefined;
+    let isReached = false;
     const timeout = answerMs;
     const request = isSecure ? https.request(url, { ...options, timeout }) : http.request(url, { ...options, timeout });
     const end = (reason: typeof why): void => {
@@ -49,19 +52,29 @@ export function askProvider(order: ProviderRequest): Promise<http.IncomingMessag
     };
     const leave = (): void => end('aborted');
     request.once('timeout', () => end('timeout'));
+    request.once('socket', (socket) => {
+      // One that was kept is connected; what is written to a new one leaves once that is.
+      isReached = !socket.connecting;
+      socket.once(isSecure ? 'secureConnect' : 'connect', () => (isReached = true));
+    });
     request.once('finish', () => onSent?.());
     request.once('response', (answer) => {
       answer.once('close', () => gone.removeEventListener('abort', leave));
       resolve(answer);
     });
-    request.on('error', (error) => {
+    const lost = (error?: Error): void => {
       gone.removeEventListener('abort', leave);
       onSent?.();
-      reject(new ProviderSilence(why === undefined ? { kind: 'connection', error } : { kind: why }));
-    });
+      const facts: ErrorFacts = why === undefined ? { kind: 'connection', error } : { kind: why };
+      reject(new ProviderSilence(isReached ? facts : { kind: 'unreached' }));
+    };
+    request.on('error', lost);
+    // Without an error it ends where its provider changes the protocol.
+    request.once('close', () => lost());
     gone.addEventListener('abort', leave, { once: true });
     if (gone.aborted) leave();
-    else request.end(body);
+    else request.end(unsent);
+    unsent = undefined;
   });
 }
 
@@ -96,14 +109,15 @@ export function passedHeaders(
 /** The headers of an answer that are passed on to a client, as names and values in their order. */
 export function answeredHeaders(
   { rawHeaders }: http.IncomingMessage,
-  { ownHeaders, apiKey }: { ownHeaders: readonly string[]; apiKey: string },
+  { ownHeaders, apiKey, left }: { ownHeaders: RegExp; apiKey: string; left: readonly string[] },
 ): string[] {
-  const left = [...ofTheConnection, ...ownHeaders, 'set-cookie', 'alt-svc', 'location'];
+  const never = [...ofTheConnection, 'set-cookie', 'alt-svc', 'location', ...left];
   const passed: string[] = [];
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
-    const [name = '', value = ''] = [rawHeaders[at], rawHeaders[at + 1]];
-    if (left.includes(name.toLowerCase()) || own.test(name.toLowerCase()) || value.includes(apiKey)) continue;
-    passed.push(name, value);
+    const [said = '', value = ''] = [rawHeaders[at], rawHeaders[at + 1]];
+    const name = said.toLowerCase();
+    if (never.includes(name) || ownHeaders.test(name) || own.test(name) || value.includes(apiKey)) continue;
+    passed.push(said, value);
   }
   return passed;
 }

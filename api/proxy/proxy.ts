@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool } from '../../store/pool';
 import type { ModelAccounts } from '../../temporal/model-accounts';
 import type { Logger } from '../../telemetry/log';
@@ -32,6 +33,8 @@ const MiB = 1024 * 1024;
 const wires: readonly Wire[] = [anthropicWire];
 /** The first part of every path of the proxy. */
 const prefix = '/proxy/';
+/** How long what is answered may take to end once its connections were ended, in a process that stops. */
+const endMaxMs = 5_000;
 
 export interface ProxyOptions {
   /** The providers that this process has a key of. */
@@ -77,6 +80,7 @@ export class WireProxy {
   });
   private readonly longBodies = new LongBodyTurns();
   private readonly open = new OpenCalls();
+  private readonly answering = new Set<Promise<void>>();
   private readonly failures: RepeatedFailures;
   private readonly admit: (apiKeyId: string) => Promise<void>;
 
@@ -98,7 +102,13 @@ export class WireProxy {
   }
 
   /** Answers a request, whatever becomes of it. */
-  async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const answering = this.answerOne(request, response).finally(() => this.answering.delete(answering));
+    this.answering.add(answering);
+    return answering;
+  }
+
+  private async answerOne(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const requestId = randomUUID();
     const wire = wireOf(request.url ?? '') ?? anthropicWire;
     // A process that ends keeps no connection: its client comes back to another.
@@ -109,13 +119,14 @@ export class WireProxy {
       const known = knownError(error);
       if (known !== error && known instanceof ApiError && known.status >= 500)
         this.failures.add(error as Error, { requestId, path: '/proxy', error });
-      refuse(response, wire, known, requestId);
+      refuse(response, wire, known, { requestId });
     }
   }
 
-  /** Wait until what was made is written. */
-  settled(): Promise<void> {
-    return this.money.settled();
+  /** Waits until what was made is written. It is known only once what is answered has ended, which its connections have by then. */
+  async settled(): Promise<void> {
+    await Promise.race([Promise.allSettled(this.answering), sleep(endMaxMs, undefined, { ref: false })]);
+    await this.money.settled();
   }
 
   private async take(
@@ -146,7 +157,7 @@ export class WireProxy {
         url,
         onSent: () => body?.release(),
       });
-      const rest = await this.begin(exchange, request, { wire, owner, passed });
+      const rest = await this.begin(exchange, request, { wire, owner, passed, body });
       await rest();
     } finally {
       body?.release();
@@ -158,9 +169,10 @@ export class WireProxy {
   private async begin(
     exchange: Exchange,
     request: IncomingMessage,
-    { wire, owner, passed }: { wire: Wire; owner: string; passed: Passed },
+    { wire, owner, passed, body }: { wire: Wire; owner: string; passed: Passed; body: BodyUnderWay | undefined },
   ): Promise<() => Promise<void>> {
     const bytes = await readBody(request);
+    body?.isWhole();
     await this.longBodies.wait(owner, bytes.length);
     await this.checkStillGood(wire, request);
     return passed === 'call' ? exchange.call(bytes) : exchange.free(bytes);

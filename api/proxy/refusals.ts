@@ -45,17 +45,30 @@ export function refusalOf(known: ApiError | Denied, requestId: string): Refusal 
   }
   const body = errorBody(known, requestId);
   const { retryAfter } = known.more;
+  const waitSeconds = typeof retryAfter === 'number' ? retryAfter : undefined;
+  // What was charged is not tried again by itself: each try may be charged.
+  const mayRetry = errorCatalogue[known.code].retry && known.code !== 'outcome_unknown';
   return {
     error: { status: known.status, message: `${body.message} ${body.action}`, requestId, spendlock: body },
-    ...(typeof retryAfter === 'number' ? { retryAfterSeconds: retryAfter } : {}),
-    mayRetry: errorCatalogue[known.code].retry,
+    retryAfterSeconds: waitSeconds,
+    mayRetry: mayRetry && (waitSeconds ?? 0) <= waitedForSeconds,
   };
 }
 
-/** Answers with a refusal. Nothing where the answer has begun, or nobody is there. */
-export function refuse(response: ServerResponse, wire: Wire, known: ApiError | Denied, requestId: string): void {
-  if (response.headersSent || response.destroyed) return;
-  const { error, retryAfterSeconds, mayRetry } = refusalOf(known, requestId);
+/**
+ * Answers with a refusal, with the status of its provider where one is given. An answer that has begun and was not ended is cut:
+ * nobody would end it.
+ */
+export function refuse(
+  response: ServerResponse,
+  wire: Wire,
+  known: ApiError | Denied,
+  { requestId, status }: { requestId: string; status?: number | undefined },
+): void {
+  if (response.destroyed || response.writableEnded) return;
+  if (response.headersSent) return void response.destroy();
+  const { error: ours, retryAfterSeconds, mayRetry } = refusalOf(known, requestId);
+  const error = { ...ours, status: status ?? ours.status };
   const body = Buffer.from(JSON.stringify(wire.error(error)));
   response.writeHead(error.status, {
     'content-type': 'application/json',

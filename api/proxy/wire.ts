@@ -38,6 +38,8 @@ export interface AnswerRead {
   errorType?: string;
   /** The answer came to its end, as its protocol has it. */
   isWhole: boolean;
+  /** Why it could not be read on: nothing that is said here is all. */
+  unread?: unknown;
 }
 
 export interface AnswerReader {
@@ -68,13 +70,15 @@ export interface Wire {
   /** Its headers that say whose request it is: they are replaced by these. */
   keyHeaders(apiKey: string): Record<string, string>;
   /** Headers that it answers about the account, which are nobody's business here. */
-  ownHeaders: readonly string[];
+  ownHeaders: RegExp;
   passes(method: string, path: string): Passed | undefined;
   /** Why something that it has is not passed on; undefined where it is not known. */
   whyNot(path: string): string | undefined;
   modelOf(body: Record<string, unknown>): unknown;
   /** @throws ApiError for what nobody can bound, by its name; UnpricedUsageError for what has no price. */
   ask(body: Record<string, unknown>, price: ModelPrice): AskedCall;
+  /** @throws ApiError for what is not even counted: what is kept at the account of all, or is fetched from elsewhere. */
+  checkCounted(body: Record<string, unknown>): void;
   /** The request by which its provider counts the prompt of a call, for nothing. */
   countOf(body: Record<string, unknown>): { path: string; body: object; tokensIn: (answer: unknown) => unknown };
   reader(contentType: string): AnswerReader;

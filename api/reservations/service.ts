@@ -18,7 +18,7 @@ import {
 import type { ApiDependencies } from '../http/context';
 import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
-import { labelsOver } from '../http/labels';
+import { labelsOfMade, labelsOver } from '../http/labels';
 import { omitUndefined } from '../../core/omit-undefined';
 import { nextOf, noSuchReservation, refusalOf } from './refusals';
 import type { CommitBody, CommittedView, GrantView, ReserveBody } from './schemas';
@@ -83,9 +83,18 @@ function commandOf(
   {
     keyLabels,
     run,
-  }: { keyLabels: Labels | undefined; run?: { limit: RunLimitRef; labels?: Labels | undefined } | undefined },
+    isMade = false,
+  }: {
+    keyLabels: Labels | undefined;
+    run?: { limit: RunLimitRef; labels?: Labels | undefined } | undefined;
+    /** The call was made: what it cost is refused for no label. */
+    isMade?: boolean;
+  },
 ): ReserveCommand {
-  const labels = labelsOver(sent, { inherited: [keyLabels, run?.labels], nothing: 'Nothing was reserved.' });
+  const inherited = [keyLabels, run?.labels];
+  const labels = isMade
+    ? labelsOfMade(sent, inherited)
+    : labelsOver(sent, { inherited, nothing: 'Nothing was reserved.' });
   const { operationId, resource, amountUsd, priceVersion, ttlSeconds, kind, userId, minimumUsd, model, onExpiry } =
     body;
   const optional = omitUndefined({ userId, minimumUsd, model, onExpiry, runId, runLimit: run?.limit });
@@ -207,7 +216,7 @@ async function recordUnreserved(
   await refuseUnconfirmed(dependencies, { tenantId, costUsd, grantAboveUsd, call: request });
   const run = await runNamed(pool, { tenantId, runId: request.runId }, 'Nothing was recorded.');
   const asked = { ...request, operationId, amountUsd: formatUsd(costUsd), ttlSeconds: unreservedTtlSeconds };
-  const command = commandOf(asked, { keyLabels, run });
+  const command = commandOf(asked, { keyLabels, run, isMade: true });
   const isBound = !isConfirmed && enforced[request.resource];
   const refused = await recordMade(pool, { tenantId, command, item, isBound });
   // A repeat, whose first request got there before it.

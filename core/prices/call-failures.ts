@@ -10,7 +10,8 @@ export type CallFailure =
 
 /** What can be told of an error, whichever SDK it comes from. */
 export type ErrorFacts =
-  | { kind: 'aborted' | 'timeout' | 'other' }
+  /** `unreached`: there was no connection yet, so that nothing was sent. */
+  | { kind: 'aborted' | 'timeout' | 'unreached' | 'other' }
   | { kind: 'connection'; error: unknown }
   | {
       kind: 'status';
@@ -79,14 +80,12 @@ export function callFailure(facts: ErrorFacts, { outputBegan, nowMs }: FailureMo
       return unknown('The model call was stopped before it answered.');
     case 'timeout':
       return unknown('The model call got no answer in time.');
+    case 'unreached':
+      return unreached;
     case 'connection':
-      if (!neverConnected.includes(causeCode(facts.error))) return unknown('The connection to the provider broke.');
-      return {
-        billed: 'no',
-        code: 'provider_unavailable',
-        message: notBilled('The provider could not be reached'),
-        retry: true,
-      };
+      return neverConnected.includes(causeCode(facts.error))
+        ? unreached
+        : unknown('The connection to the provider broke.');
     case 'status':
       return statusFailure(facts, nowMs);
     case 'other':
@@ -95,6 +94,13 @@ export function callFailure(facts: ErrorFacts, { outputBegan, nowMs }: FailureMo
 }
 
 const notBilled = (what: string): string => `${what}. Nothing was billed and the reservation was released.`;
+
+const unreached: CallFailure = {
+  billed: 'no',
+  code: 'provider_unavailable',
+  message: notBilled('The provider could not be reached'),
+  retry: true,
+};
 
 function statusFailure(
   { type, requestId, retryAfter, ...facts }: ErrorFacts & { kind: 'status' },

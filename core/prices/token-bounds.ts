@@ -15,8 +15,26 @@ export const overheads = {
   valueTokens: 16,
 };
 
+/** A character can be 18 in its compatibility form: a long text is bounded in pieces, none of which can become too long for a text. */
+const pieceUnits = 65_536;
+/** At most what letter and marks on both sides of a seam have more bytes together than apart, where they compose otherwise. */
+const seamTokens = 16;
+
 /** Bytes as they are sent, or as some tokenizers rewrite them first: in their compatibility form, where that is longer. */
 export function textTokensMax(text: string): number {
+  let tokens = 0;
+  let from = 0;
+  do {
+    const to = from + pieceUnits - (isFirstHalf(text.charCodeAt(from + pieceUnits - 1)) ? 1 : 0);
+    tokens += pieceTokensMax(text.slice(from, to)) + (from > 0 ? seamTokens : 0);
+    from = to;
+  } while (from < text.length);
+  return tokens;
+}
+
+const isFirstHalf = (code: number): boolean => code >= 0xd800 && code <= 0xdbff;
+
+function pieceTokensMax(text: string): number {
   const bytes = utf8Bytes(JSON.stringify(text));
   return bytes === text.length + 2 ? bytes : Math.max(bytes, utf8Bytes(JSON.stringify(text.normalize('NFKC'))));
 }

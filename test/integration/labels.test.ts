@@ -132,6 +132,38 @@ describe('labels', () => {
     });
   });
 
+  test('that are inherited never refuse by themselves, and those of a call that was made refuse no cost', async () => {
+    const tenantId = await stack.tenant('10');
+    await api.admin.budget.setPolicy(tenantId, { onUnavailable: 'allow', answerTimeoutMs: 2_000 });
+    const some = (prefix: string, count: number): Labels =>
+      Object.fromEntries(Array.from({ length: count }, (_, at) => [`${prefix}${at}`, 'v']));
+    const made = await api.call('POST', '/v1/keys', { body: { tenantId, role: 'agent', labels: some('key', 5) } });
+    const { apiKey: key } = made.body as { apiKey: string };
+    const runId = randomUUID();
+    await stack.admin.query(
+      `INSERT INTO copilot_internal.runs (run_id, tenant_id, workflow_id, model, task, type, options, labels)
+       VALUES ($1, $2, 'w', 'm', 't', 'task', '{"limits": {"maxCostUsd": "1"}}', $3)`,
+      [runId, tenantId, JSON.stringify(some('run', 6))],
+    );
+    const ask = (operationId: string, more: object) =>
+      api.call('POST', '/v1/reservations', {
+        key,
+        body: { operationId, resource: 'llm', amountUsd: '0.1', runId, ...more },
+      });
+    const [plain, told] = [randomUUID(), randomUUID()];
+    expect(await ask(plain, {})).toMatchObject({ status: 201 });
+    const held = { ...some('run', 6), key0: 'v', key1: 'v' };
+    expect(await api.admin.reservation(plain, { tenantId })).toMatchObject({ labels: held });
+    expect(await ask(randomUUID(), { labels: { team: 'search' } })).toMatchObject({ status: 400 });
+    const unreserved = { resource: 'llm', amountUsd: '0.1', labels: some('sent', 6) };
+    const commit = await api.call('POST', `/v1/reservations/${told}/commit`, {
+      key,
+      body: { costUsd: '0.1', unreserved },
+    });
+    expect(commit).toMatchObject({ status: 200 });
+    expect(await recorded(told, 1)).toEqual([['commit', { ...some('sent', 6), key0: 'v', key1: 'v' }]]);
+  });
+
   test('of a run are with what a run that belongs to it spends', async () => {
     const tenantId = await stack.tenant('10');
     const parentRunId = randomUUID();

@@ -64,6 +64,16 @@ describe('the proxy as a process', () => {
     expect(proxy.logged()).not.toContain(stack.workerEnvironment.ANTHROPIC_API_KEY);
   });
 
+  test('a call whose answer is not waited for any longer is settled before the process ends', async () => {
+    const tenantId = await stack.tenant('10');
+    const proxy = await start({ SPENDLOCK_SHUTDOWN_SECONDS: '1' });
+    const { ended } = await begin(proxy, tenantId);
+    await proxy.stop();
+    expect((await ended).isCut).toBe(true);
+    // Its hold, which nobody holds any longer, would last three minutes.
+    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  });
+
   test('killed in the middle of a stream, its hold runs out and is charged at its grant, unverified', async () => {
     const tenantId = await stack.tenant('10');
     const proxy = await start({ SPENDLOCK_PROXY_HOLD_SECONDS: '5' });

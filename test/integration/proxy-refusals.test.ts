@@ -71,6 +71,18 @@ describe('what is not passed on', () => {
     ['a region without a price', { ...asked, inference_geo: 'mars' }, 422, 'mars'],
     ['a tier that is not known', { ...asked, service_tier: 'batch' }, 400, 'batch'],
     ['a file for a container', withBlock({ type: 'container_upload', file_id: 'f' }), 400, 'container_upload'],
+    [
+      'a file that the provider keeps',
+      withBlock({ type: 'image', source: { type: 'file', file_id: 'f' } }),
+      400,
+      '"file"',
+    ],
+    [
+      'an image by its address',
+      withBlock({ type: 'image', source: { type: 'url', url: 'https://a.example' } }),
+      400,
+      'url',
+    ],
     ['a field that is not known', { ...asked, of_tomorrow: 1 }, 400, 'of_tomorrow'],
     ['a name that stands twice', `{"model":"${model}","max_tokens":100000,"messages":[],"max_tokens":1}`, 400, 'twice'],
     [
@@ -91,6 +103,16 @@ describe('what is not passed on', () => {
     expect(error.message).toContain(names);
     expect(spendlock.requestId).toBe(answer.headers['request-id']);
     expect(answer.headers['x-should-retry']).toBe('false');
+  });
+
+  test('a file that the provider keeps is not counted either', async () => {
+    const block = { type: 'document', source: { type: 'file', file_id: 'of_another' } };
+    const answer = await send(
+      { model, messages: [{ role: 'user', content: [block] }] },
+      {},
+      '/v1/messages/count_tokens',
+    );
+    expect([answer.status, answer.json().error.message]).toEqual([400, expect.stringContaining('"file"')]);
   });
 
   test('a body of 50 MB, said or not', async () => {

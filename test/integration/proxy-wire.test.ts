@@ -1,7 +1,8 @@
 /** The wire proxy, byte by byte: what goes to the provider, what comes back, and what its answers and silences cost. */
 import type { ServerResponse } from 'node:http';
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { askProvider, type ProviderSilence } from '../../api/proxy/provider';
 import { startTestApi, type TestApi } from '../support/api';
 import { proxyModel as model, sendBytes, settledBooks, settlementsOf, talk, type BytesAnswer } from '../support/proxy';
 import { rawProvider, type RawProvider } from '../support/raw-provider';
@@ -121,6 +122,7 @@ describe('what is passed on', () => {
       sse(response, {
         'request-id': 'req_1',
         'anthropic-organization-id': 'org-secret',
+        'anthropic-ratelimit-requests-limit': 'org-secret',
         'set-cookie': 'a=b',
         'x-new-header': 'passes',
       });
@@ -147,20 +149,45 @@ describe('what is passed on', () => {
   });
 
   test.each([
-    [429, { 'retry-after': '7' }, 'rate_limit_error', 'released'],
     [529, {}, 'overloaded_error', 'released'],
     [400, {}, 'invalid_request_error', 'released'],
-    [500, {}, 'api_error', 'unverified'],
+    // What was charged is not tried again by itself, whatever its provider says.
+    [500, { 'x-should-retry': 'false' }, 'api_error', 'unverified'],
   ])('an error %i of the provider passes as it is, and is settled', async (status, headers, type, settlement) => {
     const body = `{"type":"error", "error":{"type":"${type}","message":"of the provider"},"request_id":"req_2"}`;
     provider.answerWith((response) =>
-      response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body),
+      response.writeHead(status, { 'content-type': 'application/json', 'x-should-retry': 'true' }).end(body),
     );
     const answer = await send(asked);
-    expect(answer).toMatchObject({ status, headers });
+    expect(answer).toMatchObject({ status, headers: { 'x-should-retry': 'true', ...headers } });
     expect(answer.body.toString()).toBe(body);
     expect(await settlementsOf(stack, tenantId)).toEqual([settlement]);
   });
+
+  test.each([
+    ['7', 'true'],
+    ['600', 'false'],
+  ])(
+    'what the account may is not told: a 429 of the provider is in our words, to wait %s s',
+    async (wait, mayRetry) => {
+      provider.answerWith((response) =>
+        response
+          .writeHead(429, {
+            ...{ 'content-type': 'application/json', 'retry-after': wait, 'x-should-retry': 'true' },
+            ...{ 'anthropic-ratelimit-tokens-remaining': '17' },
+          })
+          .end('{"type":"error","error":{"type":"rate_limit_error","message":"of organization o: 50,000 a minute"}}'),
+      );
+      const answer = await send(asked);
+      expect(answer).toMatchObject({ status: 429, headers: { 'retry-after': wait, 'x-should-retry': mayRetry } });
+      expect(answer.json()).toMatchObject({
+        error: { type: 'rate_limit_error' },
+        spendlock: { error: 'provider_unavailable', retryAfter: Number(wait) },
+      });
+      expect(answer.body.toString() + JSON.stringify(answer.headers)).not.toMatch(/50,000|anthropic-ratelimit/);
+      expect(await settlementsOf(stack, tenantId)).toEqual(['released']);
+    },
+  );
 
   test.each([
     [
@@ -211,12 +238,39 @@ describe('what is passed on', () => {
     expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
   });
 
-  test('a provider that cannot be reached, or hangs up before it answers, is told so', async () => {
-    provider.answerWith((response) => response.destroy());
-    const answer = await send(asked);
-    expect(answer.status).toBe(502);
-    expect(answer.json()).toMatchObject({ type: 'error', spendlock: { error: 'outcome_unknown' } });
-    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  test.each([
+    ['hangs up before it answers', (r: ServerResponse) => r.destroy()],
+    [
+      'changes the protocol',
+      (r: ServerResponse) =>
+        r.socket?.end('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n'),
+    ],
+  ])(
+    'a provider that %s may have billed the call, which is charged and not to be tried again by itself',
+    async (_what, answerIt) => {
+      provider.answerWith(answerIt);
+      const answer = await send(asked);
+      expect(answer).toMatchObject({ status: 502, headers: { 'x-should-retry': 'false' } });
+      expect(answer.json()).toMatchObject({ type: 'error', spendlock: { error: 'outcome_unknown' } });
+      expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+    },
+  );
+
+  test.each([
+    ['breaks off', (socket: Socket) => void socket.destroy()],
+    ['is never made', (socket: Socket) => void socket.resume()],
+  ])('a request whose secure connection %s has reached nobody, and costs nothing', async (what, meet) => {
+    const listener = createServer((socket) => meet(socket.on('error', () => undefined)));
+    await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+    const { port } = listener.address() as AddressInfo;
+    const gone = new AbortController();
+    const order = { url: new URL(`https://127.0.0.1:${port}/`), method: 'POST', headers: {}, answerMs: 500 };
+    const facts = askProvider({ ...order, body: Buffer.from('{}'), gone: gone.signal }).then(
+      () => what,
+      (error: unknown) => (error as ProviderSilence).facts,
+    );
+    expect(await facts).toEqual({ kind: 'unreached' });
+    await new Promise((resolve) => listener.close(resolve));
   });
 
   test.each([
@@ -267,6 +321,45 @@ describe('what is passed on', () => {
     await send({ ...asked, stream: true });
     expect(await settlementsOf(stack, tenantId)).toEqual(['actual']);
     expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
+  });
+
+  test('a stream that is cut after its end is whole', async () => {
+    provider.answerWith(async (response) => {
+      sse(response).write(begin + text('a') + last + stop);
+      await sleep(50);
+      response.destroy();
+    });
+    const answer = await send({ ...asked, stream: true });
+    expect([answer.body.toString(), answer.isCut]).toEqual([begin + text('a') + last + stop, false]);
+    expect(await settlementsOf(stack, tenantId)).toEqual(['actual']);
+  });
+
+  test('a stream in which something cannot be read passes all the same, and its cost is not known', async () => {
+    const odd = event({ type: 'error', error: { type: { toString: 1, valueOf: 1 } } });
+    provider.answerWith(streams(begin, odd, last, stop));
+    const answer = await send({ ...asked, stream: true });
+    expect([answer.body.toString(), answer.isCut]).toEqual([begin + odd + last + stop, false]);
+    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  });
+
+  test('a client that reads slowly does not make its provider’s stream a silent one', async () => {
+    const long = text('a'.repeat(64 * 1024)).repeat(512);
+    provider.answerWith((response) => void sse(response).end(begin + long + last + stop));
+    const body = JSON.stringify({ ...asked, stream: true });
+    const { hostname, port } = new URL(api.url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    socket.write(
+      `POST /proxy/anthropic/v1/messages HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-api-key: ${key}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.pause();
+    // Longer than a provider may be silent here.
+    await sleep(2_500);
+    let came = '';
+    socket.on('data', (part) => (came = (came + part.toString()).slice(-1_000))).resume();
+    await new Promise((resolve) => socket.once('close', resolve));
+    expect(came).toContain('message_stop');
+    expect(await settlementsOf(stack, tenantId)).toEqual(['actual']);
   });
 
   test('a refusal that is not billed costs nothing', async () => {

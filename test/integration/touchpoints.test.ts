@@ -55,13 +55,13 @@ describe('the touchpoints with paid providers', () => {
     const { text = '' } = sources.find(({ name }) => name === 'api/proxy/exchange.ts') ?? {};
     const calls = [...text.matchAll(/this\.ask\((.*)\)/g)].map(([, given = '']) => given);
     expect(calls).toEqual([
-      "url, request.method ?? 'GET', bytes, providerWaits.freeMs",
-      "this.exchanged.url, 'POST', bytes, providerWaits.answerMs",
-      "new URL(path, 'http://proxy'), 'POST', bytes, providerWaits.freeMs",
+      'url, { method, body: bytes, answerMs: providerWaits.freeMs, onSent }',
+      "url, { method: 'POST', body: bytes, answerMs: providerWaits.answerMs, onSent }",
+      "new URL(path, 'http://proxy'), asked",
     ]);
     // The one that is billed comes after `pay`, which claims.
     expect(text).toMatch(
-      /const paid = await this\.pay\(askedIn\(bytes\)\);\s+try \{\s+const answer = await this\.ask\(this\.exchanged\.url/,
+      /const paid = await this\.pay\(askedIn\(bytes\)\);\s+const \{ url, onSent \} = this\.exchanged;\s+\/\/.*\s+return this\.ask\(url, \{ method: 'POST'/,
     );
   });
 

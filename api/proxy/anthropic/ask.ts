@@ -56,6 +56,7 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice): Asked
     throw refuse('max_tokens: a whole number of at least 1 is needed; it bounds what the answer costs.');
   if (typeof stream !== 'boolean') throw refuse('stream: must be true or false.');
   checkContextManagement(body.context_management);
+  checkSources(body);
   const prompt = new PromptBound();
   prompt.system(body.system);
   prompt.messages(body.messages);
@@ -86,6 +87,35 @@ const countedFields = [
 
 export const countedBody = (body: Record<string, unknown>): object =>
   Object.fromEntries(countedFields.flatMap((field) => (body[field] == null ? [] : [[field, body[field]]])));
+
+/** Sources that come with the call. */
+const ownSources: readonly unknown[] = ['base64', 'text', 'content'];
+
+/**
+ * What stands in a block is what is counted and what is called. What its provider fetches by an address may be another thing by then,
+ * and a file that it keeps may be of anybody who uses the same account. What a model wrote for a tool is only text.
+ * @throws ApiError by the name of what is found, however deep inside.
+ */
+export function checkSources({ messages, system }: Record<string, unknown>): void {
+  for (let level: unknown[] = [messages, system]; level.length > 0;) {
+    const next: unknown[] = [];
+    for (const value of level) {
+      if (typeof value !== 'object' || value === null) continue;
+      if (isRecord(value)) checkSource(value);
+      const isToolUse = isRecord(value) && typeof value.type === 'string' && /(^|_)tool_use$/.test(value.type);
+      for (const [name, inner] of Object.entries(value)) if (!isToolUse || name !== 'input') next.push(inner);
+    }
+    level = next;
+  }
+}
+
+function checkSource({ type, source, file_id: fileId }: Record<string, unknown>): void {
+  if (type === 'container_upload') throw unbounded('A block of the type "container_upload"');
+  if (fileId != null) throw unbounded('A file that the provider keeps (file_id)');
+  const from = isRecord(source) ? source.type : type;
+  if (isRecord(source) ? !ownSources.includes(from) : from === 'url' || from === 'file')
+    throw unbounded(`A source of the type ${quoted(from)} does not come with the call (send it as base64 or text)`);
+}
 
 /** Clearing old results takes tokens away; a compaction is a call of its own inside the call. */
 function checkContextManagement(value: unknown): void {
@@ -185,8 +215,6 @@ class PromptBound {
       this.tokens += valueTokensMax(block);
     } else if (type === 'document' && isRecord(block.source) && block.source.type === 'text') {
       this.tokens += textTokensMax(saidIn(block.source.data)) + valueTokensMax({ ...block, source: {} });
-    } else if (type === 'container_upload') {
-      throw unbounded('A block of the type "container_upload"');
     } else {
       this.mustBeCounted = true;
     }

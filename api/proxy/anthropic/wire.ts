@@ -3,7 +3,7 @@ import { usageFromAnthropic } from '../../../core/prices/usage-anthropic';
 import { UsageError, usageOf } from '../../../core/prices/usage';
 import { keyOf } from '../keys';
 import type { Wire, WireError } from '../wire';
-import { askedOf, countedBody } from './ask';
+import { askedOf, checkSources, countedBody } from './ask';
 import { MessageStreamReader, WholeMessageReader } from './reader';
 
 const errorTypes: Partial<Record<number, string>> = {
@@ -29,7 +29,7 @@ export const anthropicWire: Wire = {
   address: 'https://api.anthropic.com',
   keyIn: (headers) => keyOf(headers, 'x-api-key'),
   keyHeaders: (apiKey) => ({ 'x-api-key': apiKey }),
-  ownHeaders: ['anthropic-organization-id'],
+  ownHeaders: /^anthropic-(organization-id$|(ratelimit|priority|fast)-)/,
   passes(method, path) {
     if (method === 'POST' && path === '/v1/messages') return 'call';
     if (method === 'POST' && path === '/v1/messages/count_tokens') return 'free';
@@ -44,6 +44,7 @@ export const anthropicWire: Wire = {
   },
   modelOf: ({ model }) => model,
   ask: askedOf,
+  checkCounted: checkSources,
   countOf: (body) => ({
     path: '/v1/messages/count_tokens',
     body: countedBody(body),

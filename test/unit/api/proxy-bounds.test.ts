@@ -1,7 +1,9 @@
 /** What the wire proxy makes of a request before it is passed on: what it can cost at most, and what its body must not hide. */
+import { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
 import fc from 'fast-check';
 import { askedOf } from '../../../api/proxy/anthropic/ask';
-import { askedIn } from '../../../api/proxy/body';
+import { askedIn, readBody } from '../../../api/proxy/body';
 import { modelPriceFromRow } from '../../../core/prices/prices';
 import { estimateModelCall } from '../../../core/prices/pricing';
 
@@ -89,7 +91,7 @@ describe('a request of Anthropic’s Messages API', () => {
   });
 
   test('with an image, a PDF or what is not known has to be counted by its provider', () => {
-    const image = { type: 'image', source: { type: 'url', url: 'https://example.com/a.png' } };
+    const image = { type: 'image', source: { type: 'base64', media_type: 'image/png', data: 'AAAA' } };
     const inside = { type: 'tool_result', tool_use_id: 't', content: [image] };
     const pdf = { type: 'document', source: { type: 'base64', data: 'AAAA' } };
     for (const block of [image, inside, pdf, { type: 'of_tomorrow' }])
@@ -98,6 +100,36 @@ describe('a request of Anthropic’s Messages API', () => {
     const plain = asked({ messages: [{ role: 'user', content: [text] }] });
     expect(plain.mustBeCounted).toBe(false);
     expect(plain.inputTokens).toBeGreaterThan(1_000);
+  });
+
+  const address = { type: 'url', url: 'https://example.com/a' };
+  const image = { type: 'image', source: address };
+  test.each([
+    ['an image by its address', image, '"url"'],
+    ['a document by its address', { type: 'document', source: address }, '"url"'],
+    ['a file that the provider keeps', { type: 'image', source: { type: 'file', file_id: 'file_1' } }, '"file"'],
+    [
+      'one of a type that is another’s',
+      { type: 'document', source: { type: 'text', data: '', file_id: 'f' } },
+      'file_id',
+    ],
+    ['an address in the result of a tool', { type: 'tool_result', tool_use_id: 't', content: [image] }, '"url"'],
+    ['an address in a document', { type: 'document', source: { type: 'content', content: [image] } }, '"url"'],
+    ['an address in what is not known', { type: 'of_tomorrow', inner: [[{ more: image }]] }, '"url"'],
+    ['an address beside a text', { type: 'text', text: 'a', more: address }, '"url"'],
+    ['a source that is not known', { type: 'image', source: { type: 'of_tomorrow' } }, '"of_tomorrow"'],
+  ])('with %s is refused by its name: what is counted need not be what is called', (_what, block, name) => {
+    expect(() => asked({ messages: [{ role: 'user', content: [block] }] })).toThrow(name);
+    expect(() => asked({ system: [block] })).toThrow(name);
+  });
+
+  test('may speak of addresses and files, in what a model wrote for a tool and in what it cites', () => {
+    const content = [
+      { type: 'tool_use', id: 't', name: 'n', input: { file_id: 'f', source: address, ...address } },
+      { type: 'text', text: 'a', citations: [{ type: 'char_location', cited_text: 'a', file_id: null }] },
+      { type: 'search_result', source: 'https://example.com', title: 't', content: [{ type: 'text', text: 'a' }] },
+    ];
+    expect(() => asked({ messages: [{ role: 'assistant', content }] })).not.toThrow();
   });
 
   test('may clear what is old, use tools that run at its own side, and leave fields open by null', () => {
@@ -122,6 +154,18 @@ describe('a body', () => {
       }),
     );
     expect(parse('{"a":[{"b":"c:\\"d\\":"},{"b":1}],"__proto__":{"a":1}}')).toMatchObject({ a: [{}, { b: 1 }] });
+  });
+
+  test('that is no UTF-8 is refused', () => {
+    const bytes = Buffer.concat([Buffer.from('{"a":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')]);
+    expect(() => askedIn(bytes)).toThrow(/not UTF-8/);
+  });
+
+  test('whose client had gone before it was read is not waited for', async () => {
+    const request = new IncomingMessage(new Socket());
+    request.on('error', () => undefined).destroy();
+    await new Promise((resolve) => setImmediate(resolve));
+    await expect(readBody(request)).rejects.toThrow(/ended before the request had come whole/);
   });
 
   test.each(['{"a":1,"a":2}', '{"b":{"a":1,"\\u0061":2}}', '{"x":[{"__proto__":1,"__proto__":2}]}'])(

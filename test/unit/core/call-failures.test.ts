@@ -32,6 +32,11 @@ describe('an error of the model’s provider', () => {
     expect(callFailure(errorFacts(error), { outputBegan: false, nowMs: Date.now() })).toMatchObject({ billed, code });
   });
 
+  test('costs nothing where there was no connection yet, however it ended', () => {
+    const failed = callFailure({ kind: 'unreached' }, { outputBegan: false, nowMs: Date.now() });
+    expect(failed).toMatchObject({ billed: 'no', code: 'provider_unavailable', retry: true });
+  });
+
   test('is never free once output began', () => {
     expect(callFailure(errorFacts(status(529)), { outputBegan: true, nowMs: Date.now() })).toMatchObject({
       billed: 'unknown',

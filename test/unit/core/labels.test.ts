@@ -1,6 +1,7 @@
 /** Labels: how they are spelled, which win, and what makes two requests the same. */
 import fc from 'fast-check';
 import { labelled, labelsFrom, labelsMax, mergedLabels, problemOfLabels, type Labels } from '../../../core/labels';
+import { fittingLabels } from '../../../api/http/labels';
 import { recordedAlike, sentAlike, unknownLabels } from '../../../core/labels';
 import { readCommand } from '../../../core/inputs/read-command';
 import { BudgetModel, reserve } from '../../support/budget-model';
@@ -54,6 +55,21 @@ describe('labels', () => {
         expect(Object.keys(merged).every((name) => from.some((one) => one && name in one))).toBe(true);
       }),
     );
+  });
+
+  test('that are too many together stay as far as they fit, those nearest to the call first', () => {
+    fc.assert(
+      fc.property(fc.array(fc.option(labels(), { nil: undefined }), { maxLength: 5 }), (from) => {
+        const all = mergedLabels(...from) ?? {};
+        const kept = fittingLabels(...from) ?? {};
+        expect(Object.keys(kept)).toHaveLength(Math.min(labelsMax, Object.keys(all).length));
+        for (const [name, text] of Object.entries(kept)) expect(all[name]).toBe(text);
+        for (const name of Object.keys(from.at(-1) ?? {})) expect(kept).toHaveProperty([name]);
+      }),
+    );
+    const five = (prefix: string): Labels => Object.fromEntries([1, 2, 3, 4, 5].map((at) => [`${prefix}${at}`, 'v']));
+    const kept = Object.keys(fittingLabels(five('far'), five('near')) ?? {}).sort();
+    expect(kept).toEqual(['far1', 'far2', 'far3', 'near1', 'near2', 'near3', 'near4', 'near5']);
   });
 
   test('make two requests the same by what was sent, whatever each inherits', () => {
