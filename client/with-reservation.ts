@@ -79,14 +79,16 @@ export async function withReservation<T>(
   const { costUsd, usage, value } = done;
   const unreserved = grant.unreserved ? { unreserved: unreservedOf(asked) } : {};
   const spent = { costUsd, ...tenant, ...omitUndefined({ usage }), ...unreserved };
+  let recordedAs = operationId;
   try {
-    await insistForLong(() => calls.commit(operationId, spent)).catch((error: unknown) => {
+    await insistForLong(() => calls.commit(recordedAs, spent)).catch((error: unknown) => {
       // It had been denied, and nobody heard of it: the call is another operation.
       if (!isOwnGrant(grant) || !isConflict(error)) throw error;
-      return insistForLong(() => calls.commit(newUuid(), spent));
+      recordedAs = newUuid();
+      return insistForLong(() => calls.commit(recordedAs, spent));
     });
   } catch (cause) {
-    throw new CostNotRecordedError({ operationId, costUsd, value, cause, ...unreserved });
+    throw new CostNotRecordedError({ operationId: recordedAs, costUsd, value, cause, ...unreserved });
   }
   return value;
 }
@@ -106,11 +108,9 @@ export async function reserveAnew(
     try {
       return await calls.reserve({ ...asked, operationId });
     } catch (error) {
-      if (isUnavailable(error)) {
-        if (allow) return grantWithoutReservation(asked, operationId);
-        // Nobody heard of it, so nobody uses it; under an id of the caller's somebody else may.
-        if (isOwn) void giveUp(calls, operationId, asked, { isIdle: true }).catch(() => undefined);
-      }
+      if (allow && isUnavailable(error)) return grantWithoutReservation(asked, operationId);
+      // Nobody heard of it, so nobody uses it; under an id of the caller's somebody else may.
+      if (isOwn && !isAnswered(error)) void giveUp(calls, operationId, asked, { isIdle: true }).catch(() => undefined);
       if (!isOwn || renewals === 0 || !isGivenBack(error)) throw error;
     }
   }
@@ -158,10 +158,15 @@ async function insistForLong<T>(
   }
 }
 
+/** Whether the API itself said what became of a request; whoever stands before it knows nothing of that. */
+const isAnswered = (error: unknown): boolean =>
+  error instanceof SpendlockApiError && error.status < 500 && typeof error.body.error === 'string';
+
 /** Nobody answered, or said that nobody is there to decide. */
 const isUnavailable = (error: unknown): boolean =>
   error instanceof UnreachableError ||
-  (error instanceof SpendlockApiError && error.status >= 502 && error.status <= 504);
+  (error instanceof SpendlockApiError &&
+    (error.status > 500 || (error.status === 500 && typeof error.body.error !== 'string')));
 
 /** The same request may be taken later. */
 const isPassing = (error: unknown): boolean =>

@@ -36,7 +36,7 @@ export async function openLimit(
   if ('refusal' in opened || !opened.isOnRecord)
     throw new ApiError(
       'run_parent_refused',
-      `The run cannot belong to ${parentRunId}: that has no limit of its own, has ended, or is eight deep already. The run was not started.`,
+      `The run cannot belong to ${parentRunId}: that has no limit of its own (a conversation has one in its turn), has ended, or is eight deep already. The run was not started.`,
     );
   return { parentRunId: parent.limit.id, labels: parent.labels };
 }

@@ -8,7 +8,7 @@ import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
 
-/** What becomes of a request: its status when it is answered without the API, or its answer lost after the API has given it. */
+/** What becomes of a request: its status when it is answered without the API (below 0: after it), or its answer lost after the API has given it. */
 type Fate = number | 'lost' | 'passed';
 
 describe('a call with a grant', () => {
@@ -22,7 +22,7 @@ describe('a call with a grant', () => {
     gateway = createServer((request, response) => {
       void (async () => {
         const fate = fateOf(request.url ?? '');
-        if (typeof fate === 'number') {
+        if (typeof fate === 'number' && fate > 0) {
           response.writeHead(fate, { 'content-type': 'text/html' }).end('<html>Bad gateway</html>');
           return;
         }
@@ -35,6 +35,8 @@ describe('a call with a grant', () => {
         });
         const text = await answer.text();
         if (fate === 'lost') request.socket.destroy();
+        else if (typeof fate === 'number')
+          response.writeHead(-fate, { 'content-type': 'text/html' }).end('<html></html>');
         else response.writeHead(answer.status, { 'content-type': 'application/json' }).end(text);
       })();
     }).listen(0, '127.0.0.1');
@@ -86,6 +88,40 @@ describe('a call with a grant', () => {
       'bought',
     );
     await until('all has ended', async () => (await stack.books(tenantId)).openReservations === 0);
+    expect((await stack.books(tenantId)).ledgerUsd).toBe('0.5');
+  });
+
+  test.each([429, 500, 529])('whose grant a gateway answered with a %d gives it back', async (status) => {
+    const tenantId = await stack.tenant('10');
+    fateOf = (path) => (path === '/v1/reservations' ? -status : 'passed');
+    const call = (await clientOf(tenantId)).withReservation(asked, works);
+    await expect(call).rejects.toMatchObject({ status });
+    await until('it is given back', async () => {
+      const { rows } = await stack.admin.query<{ status: string }>(
+        'SELECT status FROM copilot_internal.reservations WHERE tenant_id = $1',
+        [tenantId],
+      );
+      return rows.length > 0 && rows.every((row) => row.status === 'released');
+    });
+  });
+
+  test('that nobody heard was denied is one cost under one other id, however often that is sent', async () => {
+    const tenantId = await stack.tenantThat('allow');
+    await api.call('PUT', `/v1/tenants/${tenantId}/quotas`, {
+      body: { quotas: [{ scope: 'tenant', resourceType: 'all', period: 'month', limitUsd: '1' }] },
+    });
+    const commits: string[] = [];
+    fateOf = (path) => {
+      if (path === '/v1/reservations') return 'lost';
+      if (!path.endsWith('/commit')) return 'passed';
+      commits.push(path);
+      // The second id's answers are lost, each after it was recorded.
+      return commits.length > 1 && commits.length < 4 ? -503 : 'passed';
+    };
+    const client = await clientOf(tenantId);
+    expect(await client.withReservation({ ...asked, onUnavailable: 'allow' }, works)).toBe('bought');
+    expect(new Set(commits).size).toBe(2);
+    await until('all is in the books', async () => (await stack.books(tenantId)).openReservations === 0);
     expect((await stack.books(tenantId)).ledgerUsd).toBe('0.5');
   });
 
