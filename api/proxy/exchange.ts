@@ -103,7 +103,7 @@ export class Exchange {
     const { caller } = this.exchanged;
     const { models: prices } = await this.parts.prices.list();
     const price = priceOf(wire, body, prices);
-    const asked = wire.ask(body, price);
+    const asked = wire.ask(body, price, this.parts.account);
     const amountUsd = await boundOf(pool, { caller, price, asked, count: () => this.count(body) });
     const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal });
     return { held, price, prices, startedMs: performance.now(), isSettled: false };
@@ -132,7 +132,7 @@ export class Exchange {
     if (whole) reader.push(whole);
     else answer.destroy();
     reader.end();
-    this.settle(paid, answeredCall(wire, reader.read, paid));
+    this.settle(paid, answeredCall(this.parts, reader.read, paid));
     if (whole && reader.read.isWhole) this.passWhole(answer, whole, paid.held);
     else
       throw noAnswer(
@@ -148,7 +148,7 @@ export class Exchange {
     response.flushHeaders();
     const end = await passOn(answer, response, { reader, idleMs: this.parts.idleMs ?? providerWaits.idleMs });
     const { isBetweenEvents } = reader.end();
-    this.settle(paid, answeredCall(wire, reader.read, paid));
+    this.settle(paid, answeredCall(this.parts, reader.read, paid));
     if (end === 'left') return;
     const isCut = end === 'cut' || !reader.read.isWhole;
     const mayAdd = isBetweenEvents && answer.headers['content-length'] === undefined;
@@ -207,7 +207,7 @@ export class Exchange {
     const base = (account.baseURL ?? wire.address).replace(/\/+$/, '');
     const isEmpty = method === 'GET';
     return askProvider({
-      url: new URL(base + url.pathname + url.search),
+      url: new URL(base + wire.pathOf(url.pathname) + url.search),
       method,
       headers: passedHeaders(this.exchanged.request.headers, { keyHeaders, bytes: isEmpty ? 0 : (body?.length ?? 0) }),
       ...(isEmpty ? {} : { body }),
