@@ -1,13 +1,9 @@
 /** The API as a process: `npm run api`. Configured by its environment; drains on SIGTERM, SIGINT and SIGHUP. */
-import { Client, Connection } from '@temporalio/client';
-import { signallingConnection } from '../temporal/connection';
-import { createPool } from '../store/pool';
 import { readPrices } from '../store/prices';
 import { endWithin } from '../telemetry/end-within';
-import { createLog } from '../telemetry/log';
-import { startTelemetry } from '../telemetry/start';
 import { ConfigError } from '../temporal/environment';
 import { apiConfig } from './config';
+import { connectionsOf } from './connections';
 import { omitUndefined } from '../core/omit-undefined';
 import { startApi } from './server';
 
@@ -16,18 +12,7 @@ const stopMaxMs = 20_000;
 
 async function main(): Promise<void> {
   const config = apiConfig(process.env);
-  const log = createLog({ name: 'api', level: config.LOG_LEVEL });
-  const telemetry = startTelemetry('spendlock-api');
-  // Lazy: the API comes up, and says on /readyz what is missing, before Temporal does.
-  const connection = Connection.lazy(signallingConnection(config.temporal.connection));
-  const temporal = new Client({
-    connection,
-    namespace: config.temporal.namespace,
-    ...omitUndefined({ dataConverter: config.dataConverter }),
-    plugins: [telemetry.plugin],
-  });
-  // A statement that is late is a 503, and what the request did is rolled back.
-  const pool = createPool(config.DATABASE_URL, { application_name: 'spendlock-api' });
+  const { log, temporal, pool, close } = connectionsOf('api', config);
   const api = await startApi({
     host: config.API_HOST,
     port: config.API_PORT,
@@ -54,9 +39,7 @@ async function main(): Promise<void> {
     log.info('API stopping');
     endWithin(stopMaxMs, log);
     await api.close();
-    await pool.end();
-    await connection.close();
-    await telemetry.shutdown();
+    await close();
   };
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => void stop());
 }

@@ -1,13 +1,8 @@
 /** The wire proxy as a process: `npm run proxy`. Configured by its environment; drains on SIGTERM, SIGINT and SIGHUP. */
-import { Client, Connection } from '@temporalio/client';
-import { omitUndefined } from '../../core/omit-undefined';
-import { createPool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { endWithin } from '../../telemetry/end-within';
-import { createLog } from '../../telemetry/log';
-import { startTelemetry } from '../../telemetry/start';
-import { signallingConnection } from '../../temporal/connection';
 import { ConfigError } from '../../temporal/environment';
+import { connectionsOf } from '../connections';
 import { proxyConfig } from './config';
 import { startProxy } from './server';
 
@@ -16,16 +11,7 @@ const stopMoreMs = 15_000;
 
 async function main(): Promise<void> {
   const config = proxyConfig(process.env);
-  const log = createLog({ name: 'proxy', level: config.LOG_LEVEL });
-  const telemetry = startTelemetry('spendlock-proxy');
-  const connection = Connection.lazy(signallingConnection(config.temporal.connection));
-  const temporal = new Client({
-    connection,
-    namespace: config.temporal.namespace,
-    ...omitUndefined({ dataConverter: config.dataConverter }),
-    plugins: [telemetry.plugin],
-  });
-  const pool = createPool(config.DATABASE_URL, { application_name: 'spendlock-proxy' });
+  const { log, temporal, pool, close } = connectionsOf('proxy', config);
   const drainMs = config.SPENDLOCK_SHUTDOWN_SECONDS * 1_000;
   const proxy = await startProxy({
     ...{ host: config.PROXY_HOST, port: config.PROXY_PORT, drainMs, pool, temporal, log },
@@ -43,9 +29,7 @@ async function main(): Promise<void> {
     log.info('proxy stopping');
     endWithin(drainMs + stopMoreMs, log);
     await proxy.close();
-    await pool.end();
-    await connection.close();
-    await telemetry.shutdown();
+    await close();
   };
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => void stop());
 }
