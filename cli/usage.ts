@@ -1,10 +1,11 @@
 /** `npx spendlock usage`: what was spent, in sums and line by line. */
 import { Command, Option } from 'commander';
 import type { CostRecordView, UsageView } from '../client';
+import type { Labels } from '../core/labels';
 import { usageGroups, type UsageGroup } from '../core/usage-groups';
 import { client } from './api';
-import { cursorOption, example, limitOption, moment, uuid, type Json, type Page } from './options';
-import { moreLines, noneOf, show, table, usd, when, type Column } from './output';
+import { cursorOption, example, labelOption, limitOption, moment, uuid, type Json, type Page } from './options';
+import { labelWords, moreLines, noneOf, show, table, usd, when, type Column } from './output';
 
 const columns: Column<UsageView['lines'][number]>[] = [
   { name: 'group', of: ({ group }) => group || '–' },
@@ -21,6 +22,7 @@ const recordColumns: Column<CostRecordView>[] = [
   { name: 'model', of: ({ model }) => model ?? '–', extra: true },
   { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
   { name: 'operation', of: ({ operationId }) => operationId, extra: true },
+  { name: 'labels', of: ({ labels }) => labelWords(labels), extra: true },
 ];
 
 const words = (answer: UsageView): string =>
@@ -67,6 +69,7 @@ interface RecordOptions extends Span, Page {
   operation?: string;
   model?: string;
   unverified?: boolean;
+  label?: Labels;
 }
 
 function addRecords(usage: Command): void {
@@ -79,12 +82,25 @@ function addRecords(usage: Command): void {
       .addOption(new Option('--operation <id>', 'of one operation').argParser(uuid))
       .option('--model <name>', 'of one model')
       .option('--unverified', 'only those whose cost nobody knows')
+      .addOption(labelOption('only what is for that'))
       .addOption(cursorOption())
       .addOption(limitOption(100)),
   );
   example(list, 'usage list acme --unverified', 'usage list acme --from 2026-11-01 --csv > november.csv').action(
     async (tenantId: string, options: RecordOptions) => {
-      const { user, run, operation, unverified, csv = false, json = false, limit, cursor, ...more } = options;
+      const {
+        user,
+        run,
+        operation,
+        unverified,
+        label = {},
+        csv = false,
+        json = false,
+        limit,
+        cursor,
+        ...more
+      } = options;
+      const labels = Object.entries(label).map(([key, value]) => `${key}:${value}`);
       const asked = {
         tenantId,
         ...more,
@@ -92,6 +108,7 @@ function addRecords(usage: Command): void {
         ...(run === undefined ? {} : { runId: run }),
         ...(operation === undefined ? {} : { operationId: operation }),
         ...(unverified ? { settlement: 'unverified' as const } : {}),
+        ...(labels.length === 0 ? {} : { label: labels }),
       };
       if (csv) return void process.stdout.write(await client().usage.exportCsv(asked));
       const answer = await client().usage.records({ ...asked, limit, ...(cursor === undefined ? {} : { cursor }) });
@@ -100,7 +117,7 @@ function addRecords(usage: Command): void {
           table(
             recordColumns,
             answer.records,
-            noneOf('entries', tenantId, { user, run, operation, unverified, cursor, ...more }),
+            noneOf('entries', tenantId, { user, run, operation, unverified, labels: labels[0], cursor, ...more }),
           ),
           ...moreLines(answer.nextCursor),
         ].join('\n'),

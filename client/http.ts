@@ -33,7 +33,7 @@ export interface RequestOptions {
   signal?: AbortSignal | undefined;
 }
 
-export type Query = Record<string, string | number | undefined>;
+export type Query = Record<string, string | number | readonly string[] | undefined>;
 
 export interface Http {
   get<T>(path: string, query?: Query): Promise<T>;
@@ -91,8 +91,8 @@ export function connect(
   if (!isApiKey(apiKey)) throw new TypeError('apiKey is no API key: it has characters in it that no key has.');
   const authorization = `Bearer ${apiKey}`;
   const url = (path: string, query: Query = {}): string => {
-    const given = Object.entries(query).flatMap(([name, value]) =>
-      value === undefined ? [] : [[name, String(value)]],
+    const given = Object.entries(query).flatMap(([name, value = []]) =>
+      (typeof value === 'object' ? value : [String(value)]).map((one) => [name, one]),
     );
     return `${baseUrl}${path}${given.length === 0 ? '' : `?${new URLSearchParams(given as [string, string][]).toString()}`}`;
   };

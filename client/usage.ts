@@ -16,7 +16,11 @@ export interface CostRecordsPage {
   /** The `cursor` of the next page. */
   nextCursor: string | null;
 }
-type RecordsQuery = Omit<Given<typeof costRecordsQuery>, 'format' | 'limit'> & { limit?: number };
+type RecordsQuery = Omit<Given<typeof costRecordsQuery>, 'format' | 'limit' | 'label'> & {
+  limit?: number;
+  /** Such as `team:search`: what has it, or all of them. */
+  label?: string | readonly string[];
+};
 
 type UsageQuery = Omit<Given<typeof usageQuery>, 'format'>;
 

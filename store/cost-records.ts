@@ -1,5 +1,6 @@
 /** The ledger, line by line. */
 import type { Resource } from '../core/budget/commands';
+import type { Labels } from '../core/labels';
 import { readPage } from './pages';
 import { asTenant, type Pool } from './pool';
 
@@ -15,6 +16,8 @@ export interface CostRecordFilter {
   kind?: string | undefined;
   resource?: Resource | undefined;
   settlement?: 'actual' | 'unverified' | undefined;
+  /** All of them. */
+  labels?: Labels | undefined;
 }
 
 export interface CostRecord {
@@ -40,6 +43,7 @@ export interface CostRecord {
   recordedAt: Date;
   /** Why a person corrected it, of an adjustment. */
   reason: string | null;
+  labels: Labels | null;
 }
 
 /** A tenant's ledger lines that match, in the order in which they were written, after a line; a page of them. */
@@ -52,7 +56,7 @@ export async function listCostRecords(
     limit,
   }: { tenantId: string; filter: CostRecordFilter; after?: string | undefined; limit: number },
 ): Promise<{ records: CostRecord[]; hasMore: boolean }> {
-  const { from, to, userId, runId, conversationId, operationId, model, kind, resource, settlement } = filter;
+  const { from, to, userId, runId, conversationId, operationId, model, kind, resource, settlement, labels } = filter;
   return asTenant(pool, tenantId, async (client) => {
     const text = `SELECT c.cost_record_id::text AS "costRecordId", c.operation_id AS "operationId", c.entry, c.tenant_id AS "tenantId",
               c.user_id AS "userId", CASE WHEN u.type = 'conversation' THEN NULL ELSE c.run_id END AS "runId",
@@ -61,8 +65,8 @@ export async function listCostRecords(
                WHERE t.run_id = c.run_id AND t.opening_step < r.step ORDER BY t.opening_step DESC LIMIT 1) AS "turnId",
               c.kind, c.resource, c.model, c.price_version AS "priceVersion", trim_scale(c.amount_usd)::text AS "amountUsd",
               trim_scale(c.estimated_usd)::text AS "estimatedUsd", c.settlement, c.usage, c.posted_at AS "postedAt",
-              c.recorded_at AS "recordedAt", c.reason,
-              400 + coalesce(octet_length(c.usage::text), 0) + coalesce(octet_length(c.reason), 0) AS bytes
+              c.recorded_at AS "recordedAt", c.reason, c.labels,
+              400 + coalesce(octet_length(c.usage::text), 0) + coalesce(octet_length(c.reason), 0) + coalesce(octet_length(c.labels::text), 0) AS bytes
        FROM copilot_internal.cost_records c
        LEFT JOIN copilot_internal.runs u ON u.run_id = c.run_id
        LEFT JOIN copilot_internal.reservations r ON r.tenant_id = c.tenant_id AND r.operation_id = c.operation_id
@@ -72,7 +76,7 @@ export async function listCostRecords(
          AND ($7::uuid IS NULL OR (c.run_id = $7 AND u.type = 'conversation'))
          AND ($8::uuid IS NULL OR c.operation_id = $8) AND ($9::text IS NULL OR c.model = $9)
          AND ($10::text IS NULL OR c.kind = $10) AND ($11::text IS NULL OR c.resource = $11)
-         AND ($12::text IS NULL OR c.settlement = $12)
+         AND ($12::text IS NULL OR c.settlement = $12) AND ($14::jsonb IS NULL OR c.labels @> $14)
        ORDER BY c.cost_record_id LIMIT $13`;
     const values = [
       tenantId,
@@ -88,6 +92,7 @@ export async function listCostRecords(
       resource ?? null,
       settlement ?? null,
       limit,
+      labels ? JSON.stringify(labels) : null,
     ];
     const { rows: records, isCut } = await readPage<CostRecord>(client, { text, values }, { limit });
     return { records, hasMore: isCut || records.length === limit };

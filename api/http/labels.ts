@@ -47,3 +47,26 @@ export const labelsOfMade = (
   sent: Labels | undefined,
   inherited: readonly (Labels | undefined)[],
 ): ReturnType<typeof labelled> => labelled(sent, fittingLabels(...inherited, sent));
+
+/** `team:search` in a query, which may be there several times: what has all of them. */
+export const labelQuery = z
+  .preprocess((asked) => (typeof asked === 'string' ? [asked] : asked), z.array(z.string()).max(labelsMax))
+  .transform((terms, refined) => {
+    const labels: Record<string, string> = {};
+    for (const term of terms) {
+      const [, key = '', value = ''] = /^([^:]*):(.*)$/s.exec(term) ?? [];
+      const problem = Object.hasOwn(labels, key)
+        ? 'must name each key once'
+        : problemOfLabels({ [key]: value }, { mayBeOther: true });
+      if (problem !== undefined)
+        refined.addIssue({ code: 'custom', message: `must be such as team:search: ${problem}` });
+      labels[key] = value;
+    }
+    return labels;
+  })
+  .openapi({
+    type: 'array',
+    items: { type: 'string' },
+    description:
+      'Such as `team:search`, and there may be several: what has all of them. `team:other` is what is beyond the thousandth value of a key.',
+  });

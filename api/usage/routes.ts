@@ -113,6 +113,7 @@ const recordColumns = [
   'settlement',
   'usage',
   'reason',
+  'labels',
 ] as const satisfies readonly (keyof schemas.CostRecordView)[];
 
 function costRecords(app: App, dependencies: ApiDependencies): void {
@@ -130,11 +131,12 @@ function costRecords(app: App, dependencies: ApiDependencies): void {
       },
     ),
     async (c) => {
-      const { tenantId: named, from, to, format, cursor, limit, ...filters } = c.req.valid('query');
+      const { tenantId: named, from, to, format, cursor, limit, label, ...filters } = c.req.valid('query');
       const [after] = placeOf(cursor, numberedPlace) ?? [];
       const tenantId = await tenantFor(c, dependencies, named);
       const filter = {
         ...filters,
+        labels: label,
         from: from === undefined ? undefined : new Date(from),
         to: to === undefined ? undefined : new Date(to),
       };

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { usageGroups } from '../../core/usage-groups';
 import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
+import { labelQuery, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { plainText } from '../http/text';
@@ -45,6 +46,7 @@ export const costRecordsQuery = z.strictObject({
   kind: plainText(100).optional(),
   resource: z.enum(['llm', 'e2b']).optional(),
   settlement: z.enum(['actual', 'unverified']).optional(),
+  label: labelQuery.optional(),
   format: z.enum(['json', 'csv']).default('json').openapi({ description: 'csv: all that match.' }),
   ...pageQuery,
 });
@@ -69,6 +71,7 @@ export const costRecordView = z.object({
   postedAt: z.string(),
   recordedAt: z.string(),
   reason: z.string().nullable().openapi({ description: 'Why a person corrected it, of an entry `adjustment`.' }),
+  labels: labelsView,
 });
 export type CostRecordView = z.infer<typeof costRecordView>;
 export const costRecordsView = z.object({ records: z.array(costRecordView), ...pageFields });
