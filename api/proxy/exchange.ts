@@ -116,7 +116,7 @@ export class Exchange {
     const { caller } = this.exchanged;
     const { models: prices } = await this.parts.prices.list();
     const price = priceOf(wire, body, prices);
-    const asked = wire.ask(body, price);
+    const asked = wire.ask(body, price, this.parts.account);
     const amountUsd = await boundOf(pool, { caller, price, asked, count: () => this.count(body) });
     const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal });
     return { held, price, prices, startedMs: performance.now(), isSettled: false };
@@ -145,7 +145,7 @@ export class Exchange {
     if (whole) reader.push(whole);
     else answer.destroy();
     reader.end();
-    this.settle(paid, answeredCall(wire, reader.read, paid));
+    this.settle(paid, answeredCall(this.parts, reader.read, paid));
     if (whole && reader.read.isWhole) this.passWhole(answer, whole, { held: paid.held });
     else
       throw noAnswer(
@@ -162,7 +162,7 @@ export class Exchange {
     const end = await passOn(answer, response, { reader, idleMs: this.parts.idleMs ?? providerWaits.idleMs });
     const { isBetweenEvents } = reader.end();
     const { unread, isWhole } = reader.read;
-    this.settle(paid, answeredCall(wire, reader.read, paid));
+    this.settle(paid, answeredCall(this.parts, reader.read, paid));
     if (unread !== undefined) log.error({ ...keyOf(paid), error: unread }, 'an answer that passed could not be read');
     if (end === 'left') return;
     // What came to its end is whole, whatever became of the connection then.
@@ -235,7 +235,7 @@ export class Exchange {
     const base = (account.baseURL ?? wire.address).replace(/\/+$/, '');
     const isEmpty = method === 'GET';
     return askProvider({
-      url: new URL(base + url.pathname + url.search),
+      url: new URL(base + wire.pathOf(url.pathname) + url.search),
       method,
       headers: passedHeaders(this.exchanged.request.headers, { keyHeaders, bytes: isEmpty ? 0 : (body?.length ?? 0) }),
       ...(isEmpty ? {} : { body }),

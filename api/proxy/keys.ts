@@ -21,6 +21,9 @@ export function keyOf(headers: Headers, name: string): string | undefined {
   return own !== undefined && (isKeyShaped(own) || bearer === undefined) ? own : bearer;
 }
 
+/** Of a client that sends a bearer token. */
+export const bearerOnly = (headers: Headers): string | undefined => bearerIn(one(headers.authorization));
+
 /** Who pays, and what for: from the key, and from headers beside it. */
 export interface ProxyCaller extends KeyOwner {
   tenantId: string;

@@ -4,7 +4,8 @@ import { doubts } from '../../core/prices/doubts';
 import { priceCall } from '../../core/prices/price-call';
 import type { ModelPrice } from '../../core/prices/prices';
 import type { ModelUsage } from '../../core/prices/usage';
-import { type countModelCall } from '../../telemetry/metrics';
+import type { ModelAccount } from '../../temporal/model-accounts';
+import type { countModelCall } from '../../telemetry/metrics';
 import type { CallOutcome } from './money';
 import type { AnswerRead, Wire } from './wire';
 
@@ -30,7 +31,7 @@ export function failedCall(facts: ErrorFacts, { outputBegan }: { outputBegan: bo
 
 /** An answer that was accepted, however far it came. */
 export function answeredCall(
-  wire: Wire,
+  { wire, account }: { wire: Wire; account: ModelAccount },
   read: AnswerRead,
   { price, prices }: { price: ModelPrice; prices: readonly ModelPrice[] },
 ): PricedAnswer {
@@ -44,7 +45,7 @@ export function answeredCall(
   const priced =
     read.usage === undefined
       ? { isPriced: false as const, reason: doubts.noReport, knownUsd: 0n, usage: undefined }
-      : priceCall(() => wire.usageOf(read, price), { price, prices, at: Date.now() });
+      : priceCall(() => wire.usageOf(read, price, account), { price, prices, at: Date.now() });
   const { usage } = priced;
   if (priced.isPriced) return { outcome: { billed: 'known', costUsd: priced.costUsd, usage }, counted: 'ok', usage };
   const { reason, knownUsd } = priced;

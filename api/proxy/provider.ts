@@ -86,7 +86,7 @@ const ofTheConnection = [
 /** Of a request: who sends it, which is told anew, and what is of this process alone. */
 const ofTheClient = [
   ...['host', 'content-length', 'expect', 'accept-encoding', 'cookie', 'authorization', 'x-api-key', 'x-goog-api-key'],
-  ...['forwarded', 'via', 'x-real-ip', 'origin', 'referer'],
+  ...['forwarded', 'via', 'x-real-ip', 'origin', 'referer', 'openai-organization', 'openai-project'],
 ];
 const own = /^x-(spendlock|forwarded)-/;
 

@@ -25,12 +25,13 @@ import { readBody, saidBytes } from './body';
 import { Exchange } from './exchange';
 import { callerOf } from './keys';
 import { ProxyMoney } from './money';
+import { openAiWire } from './openai/wire';
 import { OpenCalls } from './open-calls';
 import { knownError, refuse } from './refusals';
 import type { Passed, Wire } from './wire';
 
 const MiB = 1024 * 1024;
-const wires: readonly Wire[] = [anthropicWire];
+const wires: readonly Wire[] = [anthropicWire, openAiWire];
 /** The first part of every path of the proxy. */
 const prefix = '/proxy/';
 /** How long what is answered may take to end once its connections were ended, in a process that stops. */

@@ -5,7 +5,7 @@
 import type { ModelPrice } from '../../core/prices/prices';
 import type { PlannedCall } from '../../core/prices/pricing';
 import type { ModelUsage } from '../../core/prices/usage';
-import type { ModelProviderName } from '../../temporal/model-accounts';
+import type { ModelAccount, ModelProviderName } from '../../temporal/model-accounts';
 
 /** What is passed on: calls that are paid for, and what its provider answers for nothing. */
 export type Passed = 'call' | 'free';
@@ -63,7 +63,7 @@ export interface Wire {
   /** As prices name it; also the first part of its paths. */
   provider: ModelProviderName;
   name: string;
-  /** Where its API is unless its account says otherwise. */
+  /** Where its API is unless its account says otherwise: what its SDK has as its base URL. */
   address: string;
   /** The key that a client of its SDK sends. */
   keyIn(headers: Record<string, string | string[] | undefined>): string | undefined;
@@ -71,19 +71,21 @@ export interface Wire {
   keyHeaders(apiKey: string): Record<string, string>;
   /** Headers that it answers about the account, which are nobody's business here. */
   ownHeaders: RegExp;
+  /** Its path below its address. */
+  pathOf(path: string): string;
   passes(method: string, path: string): Passed | undefined;
   /** Why something that it has is not passed on; undefined where it is not known. */
   whyNot(path: string): string | undefined;
   modelOf(body: Record<string, unknown>): unknown;
   /** @throws ApiError for what nobody can bound, by its name; UnpricedUsageError for what has no price. */
-  ask(body: Record<string, unknown>, price: ModelPrice): AskedCall;
+  ask(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall;
   /** @throws ApiError for what is not even counted: what is kept at the account of all, or is fetched from elsewhere. */
   checkCounted(body: Record<string, unknown>): void;
   /** The request by which its provider counts the prompt of a call, for nothing. */
   countOf(body: Record<string, unknown>): { path: string; body: object; tokensIn: (answer: unknown) => unknown };
   reader(contentType: string): AnswerReader;
   /** @throws UsageError when the report cannot be billed. */
-  usageOf(read: AnswerRead, price: ModelPrice): ModelUsage;
+  usageOf(read: AnswerRead, price: ModelPrice, account: ModelAccount): ModelUsage;
   error(error: WireError): object;
   /** The same as an event of a stream that was begun. */
   errorEvent(error: WireError): string;

@@ -23,7 +23,7 @@ interface InputItem {
 
 export interface ResponsesRequest {
   model?: unknown;
-  input?: InputItem[];
+  input?: InputItem[] | string;
   instructions?: unknown;
   tools?: unknown;
   max_output_tokens?: number;
@@ -63,7 +63,8 @@ const format: WireFormat = {
     if (!counts && path !== '/v1/responses') return { status: 404, message: 'Not found' };
     if (typeof model !== 'string' || !/^(gpt-|o\d)/.test(model))
       return { status: 404, message: `The model ${String(model)} does not exist` };
-    const messages = input.filter(({ type }) => type !== 'function_call' && type !== 'reasoning').map(messageOf);
+    const items: InputItem[] = typeof input === 'string' ? [{ role: 'user', content: input }] : input;
+    const messages = items.filter(({ type }) => type !== 'function_call' && type !== 'reasoning').map(messageOf);
     return { counts, model, messages, maxTokens, stream, prompt: [instructions, tools, input] };
   },
   refuse(response, status, message, headers = {}) {

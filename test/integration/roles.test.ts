@@ -1,4 +1,7 @@
-/** What a key may do goes by its role: every role is tried on every route, as the OpenAPI document has them (XE5, XE19). */
+/**
+ * What a key may do goes by its role: every role is tried on every route, as the OpenAPI document has them (XE5, XE19). What the wire proxy
+ * passes on is in no document, since it is its providers': its keys are tried in proxy-refusals.test.ts.
+ */
 import { randomUUID } from 'node:crypto';
 import { isTenantRole, roles, type Role } from '../../core/roles';
 import { createApiKey } from '../../store/api-keys';

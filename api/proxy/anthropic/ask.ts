@@ -5,8 +5,8 @@
 import type { ModelPrice } from '../../../core/prices/prices';
 import { dearestModifiers, type PlannedCall } from '../../../core/prices/pricing';
 import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
-import { isRecord, MAX_COUNT, type UsageModifiers } from '../../../core/prices/usage';
-import { ApiError } from '../../http/errors';
+import { isRecord, type UsageModifiers } from '../../../core/prices/usage';
+import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../unbounded';
 import type { AskedCall } from '../wire';
 
 /** Fields that cost what their tokens cost, and nothing apart. */
@@ -41,20 +41,10 @@ const clientTools = /^(custom|(bash|text_editor|computer|memory)_\d{8})$/;
 /** Instructions that come with a tool of the provider's own making. */
 const builtInToolTokens = 1_024;
 
-const refuse = (message: string): ApiError => new ApiError('invalid_request', `${message} No call was made.`);
-const unbounded = (what: string): ApiError =>
-  refuse(`${what}: what it costs is not known before the call, so it is not passed on.`);
-
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, price: ModelPrice): AskedCall {
-  for (const field of Object.keys(body)) {
-    if (!plainFields.includes(field) && !readFields.includes(field) && body[field] !== null)
-      throw unbounded(`The field ${JSON.stringify(field.slice(0, 100))} is not known here`);
-  }
-  const { max_tokens: maxOutputTokens, stream = false } = body;
-  if (!Number.isInteger(maxOutputTokens) || (maxOutputTokens as number) < 1 || (maxOutputTokens as number) > MAX_COUNT)
-    throw refuse('max_tokens: a whole number of at least 1 is needed; it bounds what the answer costs.');
-  if (typeof stream !== 'boolean') throw refuse('stream: must be true or false.');
+  checkFields(body, [...plainFields, ...readFields]);
+  const { isStream, maxOutputTokens } = answerOf(body, 'max_tokens');
   checkContextManagement(body.context_management);
   checkSources(body);
   const prompt = new PromptBound();
@@ -63,11 +53,11 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice): Asked
   prompt.tools(body.tools);
   for (const field of plainFields) if (body[field] != null) prompt.tokens += valueTokensMax(body[field]);
   return {
-    maxOutputTokens: maxOutputTokens as number,
+    maxOutputTokens,
     inputTokens: prompt.tokens,
     mustBeCounted: prompt.mustBeCounted,
     planned: { modifiers: modifiersOf(body, price), ...cacheWritesOf(body) },
-    isStream: stream,
+    isStream,
   };
 }
 
@@ -157,9 +147,6 @@ function cacheWritesOf(body: Record<string, unknown>): Pick<PlannedCall, 'cacheW
   }
   return found === undefined ? {} : { cacheWriteTtl: found };
 }
-
-const saidIn = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value ?? null));
-const quoted = (value: unknown): string => JSON.stringify(saidIn(value).slice(0, 100));
 
 class PromptBound {
   tokens: number = overheads.promptTokens;

@@ -4,22 +4,9 @@ import { billingOfRefusal } from '../../../core/prices/refusals-anthropic';
 import { isRecord, UsageError } from '../../../core/prices/usage';
 import { mergeStreamUsage, type AnthropicUsage } from '../../../core/prices/usage-anthropic';
 import { PassingEvents, type PassingEvent } from '../events';
+import { objectFrom } from '../json';
+import { newRead, WholeReader } from '../readers';
 import type { AnswerRead, AnswerReader } from '../wire';
-
-/** An answer that is longer is passed on and not read. */
-const wholeBytesMax = 64 * 1024 * 1024;
-
-const newRead = (): AnswerRead => ({ usageIsFinal: false, outputBegan: false, isWhole: false });
-
-/** Whatever a provider sends: what cannot be read is undefined. */
-function objectFrom(json: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(json);
-    return isRecord(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
 
 /** A refusal before any output is billed, or not, by its category. */
 function noteRefusal(read: AnswerRead, details: unknown): void {
@@ -29,32 +16,16 @@ function noteRefusal(read: AnswerRead, details: unknown): void {
   else if (billing === 'unknown') read.doubt ??= doubts.unknownRefusal;
 }
 
-export class WholeMessageReader implements AnswerReader {
-  readonly read = newRead();
-  private parts: Buffer[] = [];
-  private bytes = 0;
-
-  push(part: Buffer): void {
-    this.bytes += part.length;
-    this.read.outputBegan = true;
-    if (this.bytes > wholeBytesMax) this.parts = [];
-    else this.parts.push(part);
-  }
-
-  end(): { isBetweenEvents: boolean } {
-    const { read } = this;
-    const message = this.bytes > wholeBytesMax ? undefined : objectFrom(Buffer.concat(this.parts).toString());
-    this.parts = [];
-    if (message?.type === 'message') {
-      read.isWhole = true;
-      read.usageIsFinal = true;
-      read.usage = message.usage;
-      const { content, stop_reason: stopReason, stop_details: details } = message;
-      if (stopReason === 'refusal' && Array.isArray(content) && content.length === 0) noteRefusal(read, details);
-    }
-    return { isBetweenEvents: false };
-  }
-}
+/** An answer that comes whole. */
+export const wholeMessageReader = (): AnswerReader =>
+  new WholeReader((read, message) => {
+    if (message.type !== 'message') return;
+    read.isWhole = true;
+    read.usageIsFinal = true;
+    read.usage = message.usage;
+    const { content, stop_reason: stopReason, stop_details: details } = message;
+    if (stopReason === 'refusal' && Array.isArray(content) && content.length === 0) noteRefusal(read, details);
+  });
 
 export class MessageStreamReader implements AnswerReader {
   readonly read = newRead();

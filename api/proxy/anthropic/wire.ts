@@ -4,7 +4,7 @@ import { UsageError, usageOf } from '../../../core/prices/usage';
 import { keyOf } from '../keys';
 import type { Wire, WireError } from '../wire';
 import { askedOf, checkSources, countedBody } from './ask';
-import { MessageStreamReader, WholeMessageReader } from './reader';
+import { MessageStreamReader, wholeMessageReader } from './reader';
 
 const errorTypes: Partial<Record<number, string>> = {
   401: 'authentication_error',
@@ -30,6 +30,7 @@ export const anthropicWire: Wire = {
   keyIn: (headers) => keyOf(headers, 'x-api-key'),
   keyHeaders: (apiKey) => ({ 'x-api-key': apiKey }),
   ownHeaders: /^anthropic-(organization-id$|(ratelimit|priority|fast)-)/,
+  pathOf: (path) => path,
   passes(method, path) {
     if (method === 'POST' && path === '/v1/messages') return 'call';
     if (method === 'POST' && path === '/v1/messages/count_tokens') return 'free';
@@ -51,7 +52,7 @@ export const anthropicWire: Wire = {
     tokensIn: (answer) => (answer as { input_tokens?: unknown } | null)?.input_tokens,
   }),
   reader: (contentType) =>
-    contentType.startsWith('text/event-stream') ? new MessageStreamReader() : new WholeMessageReader(),
+    contentType.startsWith('text/event-stream') ? new MessageStreamReader() : wholeMessageReader(),
   usageOf({ usage, doubt, isNotBilled }, { model }) {
     if (isNotBilled) return usageOf();
     const read = usageFromAnthropic(usage, model);

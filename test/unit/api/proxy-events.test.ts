@@ -1,6 +1,6 @@
 /** Events of a stream are told apart however their bytes are cut, and what they say of usage is read from the side. */
 import fc from 'fast-check';
-import { MessageStreamReader, WholeMessageReader } from '../../../api/proxy/anthropic/reader';
+import { MessageStreamReader, wholeMessageReader } from '../../../api/proxy/anthropic/reader';
 import { PassingEvents, type PassingEvent } from '../../../api/proxy/events';
 
 const event = (data: { type: string } & Record<string, unknown>, end = '\n'): string =>
@@ -99,8 +99,8 @@ describe('what a stream says of itself', () => {
 });
 
 test('an answer that comes whole is one where it is a message, and nothing else', () => {
-  const whole = (text: string): WholeMessageReader['read'] => {
-    const reader = new WholeMessageReader();
+  const whole = (text: string): MessageStreamReader['read'] => {
+    const reader = wholeMessageReader();
     reader.push(Buffer.from(text));
     reader.end();
     return reader.read;

@@ -1,0 +1,162 @@
+/**
+ * What a request of OpenAI's Responses API can cost at most. Each of its fields is known here, or the request is refused: what nobody
+ * knows may be billed apart, or bring what was stored before.
+ */
+import type { ModelPrice } from '../../../core/prices/prices';
+import { dearestModifiers } from '../../../core/prices/pricing';
+import { isRegionalOpenAi, openAiRegion } from '../../../core/prices/regions-openai';
+import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
+import { isRecord, type UsageModifiers } from '../../../core/prices/usage';
+import type { ModelAccount } from '../../../temporal/model-accounts';
+import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../unbounded';
+import type { AskedCall } from '../wire';
+import { checkSources } from './sources';
+
+/** Fields that cost what their tokens cost, and nothing apart. */
+const plainFields = [
+  ...['include', 'max_tool_calls', 'metadata', 'parallel_tool_calls', 'prompt_cache_key', 'prompt_cache_retention'],
+  ...[
+    'reasoning',
+    'safety_identifier',
+    'store',
+    'stream_options',
+    'temperature',
+    'text',
+    'tool_choice',
+    'top_logprobs',
+  ],
+  ...['top_p', 'truncation', 'user'],
+];
+/** Fields that are looked at one by one. */
+const readFields = [
+  'background',
+  'input',
+  'instructions',
+  'max_output_tokens',
+  'model',
+  'service_tier',
+  'stream',
+  'tools',
+];
+
+/** Tools that run at the client. */
+const clientTools = ['function', 'custom'];
+/** Items of what was said and called before, which hold all that they are. */
+const plainItems = ['function_call', 'custom_tool_call', 'reasoning'];
+
+/** The region that calls to an address are billed in. */
+export const regionOf = ({ baseURL }: Pick<ModelAccount, 'baseURL'>): Pick<UsageModifiers, 'inferenceGeo'> =>
+  isRegionalOpenAi(baseURL) ? { inferenceGeo: openAiRegion } : {};
+
+/** @throws ApiError for what nobody can bound, by its name. */
+export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
+  checkFields(body, [...plainFields, ...readFields]);
+  const { isStream, maxOutputTokens } = answerOf(body, 'max_output_tokens');
+  // Its answer comes to whoever asks for it later, and is billed meanwhile.
+  if (body.background != null && body.background !== false) throw unbounded('A response in the background');
+  const { service_tier: tier } = body;
+  const bound = new InputBound();
+  bound.input(body.input);
+  bound.tools(body.tools);
+  if (body.instructions != null) bound.tokens += overheads.blockTokens + textTokensMax(saidIn(body.instructions));
+  for (const field of plainFields) if (body[field] != null) bound.tokens += valueTokensMax(body[field]);
+  const isOpen = tier == null || tier === 'auto';
+  const modifiers: UsageModifiers = {
+    // What is left open follows the project's default, at its price.
+    ...(isOpen ? dearestModifiers(price, 'serviceTier') : tier === 'default' ? {} : { serviceTier: saidIn(tier) }),
+    ...regionOf(account),
+  };
+  return {
+    maxOutputTokens,
+    inputTokens: bound.tokens,
+    mustBeCounted: bound.mustBeCounted,
+    planned: { modifiers },
+    isStream,
+  };
+}
+
+/** Fields by which its provider counts a prompt. */
+const countedFields = [
+  ...['model', 'input', 'instructions', 'tools', 'tool_choice', 'text', 'reasoning'],
+  ...['parallel_tool_calls', 'truncation'],
+];
+
+export const countedBody = (body: Record<string, unknown>): object =>
+  Object.fromEntries(countedFields.flatMap((field) => (body[field] == null ? [] : [[field, body[field]]])));
+
+/** @throws ApiError for what is not even counted, by its name. */
+export function checkCounted(body: Record<string, unknown>): void {
+  checkFields(body, countedFields);
+  const bound = new InputBound();
+  if (body.input != null) bound.input(body.input);
+  bound.tools(body.tools);
+}
+
+class InputBound {
+  tokens: number = overheads.promptTokens;
+  mustBeCounted = false;
+
+  input(value: unknown): void {
+    checkSources(value);
+    if (typeof value === 'string')
+      this.tokens += overheads.messageTokens + overheads.blockTokens + textTokensMax(value);
+    else if (Array.isArray(value) && value.length > 0) for (const item of value as unknown[]) this.item(item);
+    else throw refuse('input: a text, or a list of items, is needed.');
+  }
+
+  tools(value: unknown): void {
+    if (value == null) return;
+    if (!Array.isArray(value)) throw refuse('tools: must be a list.');
+    if (value.length > 0) this.tokens += overheads.toolsTokens;
+    for (const tool of value as unknown[]) {
+      const type = isRecord(tool) ? saidIn(tool.type) : '';
+      if (!clientTools.includes(type)) throw unbounded(`The tool ${quoted(type)} runs at the provider`);
+      const { description = '', ...rest } = tool as Record<string, unknown>;
+      this.tokens += overheads.toolTokens + textTokensMax(saidIn(description)) + valueTokensMax(rest);
+    }
+  }
+
+  private item(item: unknown): void {
+    if (!isRecord(item)) throw refuse('input: each item must be an object.');
+    const { type = 'message' } = item;
+    this.tokens += overheads.messageTokens + overheads.blockTokens;
+    if (type === 'message') {
+      const { content, ...rest } = item;
+      this.tokens += valueTokensMax(rest);
+      this.content(content);
+    } else if (type === 'function_call_output' || type === 'custom_tool_call_output') {
+      const { output, ...rest } = item;
+      this.tokens += 128 + valueTokensMax(rest);
+      this.content(output);
+    } else if (plainItems.includes(saidIn(type))) {
+      checkReasoning(item);
+      this.tokens += valueTokensMax(item);
+    } else {
+      throw unbounded(`An item of the type ${quoted(type)}`);
+    }
+  }
+
+  private content(value: unknown): void {
+    if (typeof value === 'string') this.tokens += overheads.blockTokens + textTokensMax(value);
+    else if (Array.isArray(value)) for (const part of value as unknown[]) this.part(part);
+    else throw refuse('input: content must be a text or a list of parts.');
+  }
+
+  private part(part: unknown): void {
+    if (!isRecord(part)) throw refuse('input: each part must be an object.');
+    const { type, text, refusal, ...rest } = part;
+    this.tokens += overheads.blockTokens;
+    if (type === 'input_text' || type === 'output_text' || type === 'refusal')
+      this.tokens += textTokensMax(saidIn(text ?? refusal)) + valueTokensMax(rest);
+    else if (type === 'input_image' || type === 'input_file') this.mustBeCounted = true;
+    else throw unbounded(`A part of the type ${quoted(type)}`);
+  }
+}
+
+/** One that does not hold its thoughts is looked up by its id, among what the provider has stored for all who use the account. */
+function checkReasoning({ type, id, encrypted_content: encrypted }: Record<string, unknown>): void {
+  if (type === 'reasoning' && id != null && typeof encrypted !== 'string')
+    throw unbounded(
+      'A reasoning item without its encrypted_content (include: ["reasoning.encrypted_content"] asks for it)',
+    );
+}

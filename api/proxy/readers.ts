@@ -1,0 +1,25 @@
+/** What the readers of all providers' answers share. */
+import { objectFrom } from './json';
+import type { AnswerRead, AnswerReader } from './wire';
+
+export const newRead = (): AnswerRead => ({ usageIsFinal: false, outputBegan: false, isWhole: false });
+
+/** Of an answer that comes whole: what it is, is read at its end. */
+export class WholeReader implements AnswerReader {
+  readonly read = newRead();
+  private parts: Buffer[] = [];
+
+  constructor(private readonly note: (read: AnswerRead, answer: Record<string, unknown>) => void) {}
+
+  push(part: Buffer): void {
+    this.read.outputBegan = true;
+    this.parts.push(part);
+  }
+
+  end(): { isBetweenEvents: boolean } {
+    const answer = objectFrom(Buffer.concat(this.parts).toString());
+    this.parts = [];
+    if (answer) this.note(this.read, answer);
+    return { isBetweenEvents: false };
+  }
+}

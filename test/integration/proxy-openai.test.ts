@@ -1,0 +1,163 @@
+/** The wire proxy for OpenAI's Responses API: its own SDK with another base URL and a key of Spendlock (requirement O3). */
+import OpenAI from 'openai';
+import { modelKnobs } from '../../scripts/stand-ins/knobs';
+import { startTestApi, type TestApi } from '../support/api';
+import { sendBytes, settledBooks, settlementsOf, type BytesAnswer } from '../support/proxy';
+import { TestStack } from '../support/stack';
+
+const model = 'gpt-4o';
+
+describe('OpenAI’s SDK through the proxy', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  let tenantId: string;
+  let key: string;
+  let client: OpenAI;
+  const clientOf = (apiKey: string): OpenAI =>
+    new OpenAI({ apiKey, baseURL: `${api.url}/proxy/openai/v1`, timeout: 60_000, organization: 'org-of-a-client' });
+  const send = (body: object, path = '/v1/responses'): Promise<BytesAnswer> =>
+    sendBytes(`${api.url}/proxy/openai${path}`, {
+      headers: { authorization: `Bearer ${key}` },
+      body: JSON.stringify(body),
+    });
+  beforeAll(async () => {
+    stack = await TestStack.start();
+    const accounts = { openai: { apiKey: 'the-key-of-the-provider', baseURL: stack.openai.url } };
+    api = await startTestApi(stack, { proxy: { accounts } });
+  });
+  afterAll(async () => {
+    await api.close();
+    await stack.stop();
+  });
+  beforeEach(async () => {
+    Object.assign(stack.openai.knobs, modelKnobs());
+    tenantId = await stack.tenant('10');
+    key = await api.keyOf(tenantId, 'agent');
+    client = clientOf(key);
+  });
+
+  test('a call is answered, and costs what its answer says', async () => {
+    stack.openai.knobs.usage = {
+      input_tokens: 1_000,
+      output_tokens: 200,
+      input_tokens_details: { cached_tokens: 400 },
+    };
+    const response = await client.responses.create({ model, max_output_tokens: 1_000, input: 'Hello' });
+    expect(response).toMatchObject({ object: 'response', usage: { input_tokens: 1_000 } });
+    // 600 at $2.50, 400 from a cache at $1.25, and 200 at $10 a million.
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.004', reservedUsd: '0' });
+  });
+
+  test('a stream is answered event by event, and costs what its end says', async () => {
+    stack.openai.knobs.usage = { input_tokens: 1_000, output_tokens: 200 };
+    const types: string[] = [];
+    const events = await client.responses.create({ model, max_output_tokens: 1_000, input: 'Hello', stream: true });
+    for await (const { type } of events) types.push(type);
+    expect(types[0]).toBe('response.created');
+    expect(types.at(-1)).toBe('response.completed');
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.0045', reservedUsd: '0' });
+  });
+
+  test('tokens are counted for nothing', async () => {
+    const { input_tokens: tokens } = await client.responses.inputTokens.count({
+      model,
+      input: [{ role: 'user', content: 'Hello' }],
+    });
+    expect(tokens).toBeGreaterThan(0);
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+  });
+
+  test('a denial is a RateLimitError of its own code, which is not tried again while its period lasts', async () => {
+    const poor = await stack.tenant('0.000001');
+    const before = stack.openai.calls().billable;
+    const asked = clientOf(await api.keyOf(poor, 'agent')).responses.create({
+      model,
+      max_output_tokens: 1_000,
+      input: 'Hello',
+    });
+    const error = await asked.catch((caught: unknown) => caught);
+    expect(error).toBeInstanceOf(OpenAI.RateLimitError);
+    expect(error).toMatchObject({
+      status: 429,
+      code: 'insufficient_quota',
+      error: { spendlock: { error: 'quota_exceeded' } },
+    });
+    expect(stack.openai.calls().billable).toBe(before);
+  });
+
+  test('an answer that its provider ends as failed is charged where it says what it used', async () => {
+    stack.openai.knobs.usage = { input_tokens: 1_000, output_tokens: 200 };
+    stack.openai.knobs.failNext.push({ type: 'failed', name: 'server_error' });
+    const events = await client.responses.create({ model, max_output_tokens: 1_000, input: 'Hello', stream: true });
+    const types: string[] = [];
+    for await (const { type } of events) types.push(type);
+    expect(types.at(-1)).toBe('response.failed');
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.0045' });
+  });
+
+  test.each([
+    ['cut-before-usage', 'unverified'],
+    ['nonsense', 'unverified'],
+  ] as const)('a stream that is broken (%s) ends with an error, %s', async (type, settlement) => {
+    stack.openai.knobs.failNext.push({ type });
+    const ended = client.responses
+      .create({ model, max_output_tokens: 100, input: 'Hello', stream: true }, { maxRetries: 0 })
+      .then(async (events) => {
+        for await (const _ of events);
+      });
+    await expect(ended).rejects.toThrow();
+    expect(await settlementsOf(stack, tenantId)).toEqual([settlement]);
+  });
+
+  test.each<[string, object, number, string]>([
+    ['no bound of the answer', { max_output_tokens: undefined }, 400, 'max_output_tokens'],
+    ['a response in the background', { background: true }, 400, 'background'],
+    ['what was stored before', { previous_response_id: 'resp_1' }, 400, 'previous_response_id'],
+    ['a conversation that is stored', { conversation: 'conv_1' }, 400, 'conversation'],
+    ['a prompt that is stored', { prompt: { id: 'p' } }, 400, 'prompt'],
+    ['an item that is stored', { input: [{ type: 'item_reference', id: 'i' }] }, 400, 'item_reference'],
+    ['web searches', { tools: [{ type: 'web_search' }] }, 400, 'web_search'],
+    ['an MCP server', { tools: [{ type: 'mcp', server_url: 'https://example.com' }] }, 400, 'mcp'],
+    ['a tier without a price', { service_tier: 'of_tomorrow' }, 422, 'of_tomorrow'],
+    ['a model without a price', { model: 'gpt-of-tomorrow' }, 422, 'gpt-of-tomorrow'],
+    ['a model of another provider', { model: 'claude-haiku-4-5' }, 422, 'anthropic'],
+  ])('%s is refused by its name', async (_what, more, status, names) => {
+    const before = stack.openai.calls();
+    const answer = await send({ model, max_output_tokens: 100, input: 'Hello', ...more });
+    expect(answer.status).toBe(status);
+    expect(answer.json()).toMatchObject({
+      error: { type: 'invalid_request_error', param: null, message: expect.stringContaining(names) as string },
+    });
+    expect(stack.openai.calls()).toEqual(before);
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+  });
+
+  test('a prompt is bounded by no less than its bytes, and its image is counted', async () => {
+    const image = { type: 'input_image', image_url: 'data:image/png;base64,AAAA' };
+    const counts = stack.openai.calls().countTokens;
+    expect((await send({ model, max_output_tokens: 16, input: [{ role: 'user', content: [image] }] })).status).toBe(
+      200,
+    );
+    expect(stack.openai.calls().countTokens).toBe(counts + 1);
+    expect(
+      (await send({ model, max_output_tokens: 16, instructions: 'x'.repeat(1_000), input: 'y'.repeat(1_000) })).status,
+    ).toBe(200);
+    await settledBooks(stack, tenantId);
+    const { rows } = await stack.admin.query<{ usd: number }>(
+      'SELECT requested_usd::float8 AS usd FROM copilot_internal.reservations WHERE tenant_id = $1 ORDER BY decided_at',
+      [tenantId],
+    );
+    expect(rows[1]?.usd).toBeGreaterThan((2_000 * 2.5 + 16 * 10) / 1e6);
+  });
+
+  test('what is not passed on is said in its own shape', async () => {
+    const answer = await send({}, '/v1/chat/completions');
+    expect([answer.status, answer.json().error.type]).toEqual([404, 'invalid_request_error']);
+    expect(answer.json().error.message).toContain('/v1/responses');
+    const wrong = await sendBytes(`${api.url}/proxy/openai/v1/responses`, {
+      headers: { authorization: 'Bearer sk-proj-x' },
+      body: '{}',
+    });
+    expect([wrong.status, wrong.json().error]).toMatchObject([401, { code: 'invalid_api_key' }]);
+  });
+});
