@@ -186,7 +186,7 @@ export class Exchange {
       kind: 'status',
       status,
       type: errorTypeOf(body),
-      requestId: headers['request-id']?.toString(),
+      requestId: (headers['request-id'] ?? headers['x-request-id'])?.toString(),
       retryAfter: headers['retry-after'],
     };
     const failed = callFailure(facts, { outputBegan: false, nowMs: Date.now() });

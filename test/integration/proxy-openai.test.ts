@@ -132,6 +132,23 @@ describe('OpenAI’s SDK through the proxy', () => {
     expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
   });
 
+  test('what its provider keeps, or fetches from elsewhere, is not counted either', async () => {
+    const content = [{ type: 'input_image', image_url: 'https://a.example/b.png' }];
+    const answer = await send({ model, input: [{ role: 'user', content }] }, '/v1/responses/input_tokens');
+    expect([answer.status, answer.json().error.message]).toEqual([400, expect.stringContaining('image_url')]);
+    const stored = await send({ model, previous_response_id: 'resp_1' }, '/v1/responses/input_tokens');
+    expect(stored.json().error.message).toContain('previous_response_id');
+  });
+
+  test('a call that its provider may have billed is charged once: its SDK is told not to try again', async () => {
+    const before = stack.openai.calls().refused;
+    stack.openai.knobs.failNext.push({ type: 'status', status: 500 });
+    const asked = client.responses.create({ model, max_output_tokens: 100, input: 'Hello' });
+    await expect(asked).rejects.toThrow(OpenAI.InternalServerError);
+    expect(stack.openai.calls().refused).toBe(before + 1);
+    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+  });
+
   test('a prompt is bounded by no less than its bytes, and its image is counted', async () => {
     const image = { type: 'input_image', image_url: 'data:image/png;base64,AAAA' };
     const counts = stack.openai.calls().countTokens;

@@ -15,28 +15,12 @@ import { checkSources } from './sources';
 /** Fields that cost what their tokens cost, and nothing apart. */
 const plainFields = [
   ...['include', 'max_tool_calls', 'metadata', 'parallel_tool_calls', 'prompt_cache_key', 'prompt_cache_retention'],
-  ...[
-    'reasoning',
-    'safety_identifier',
-    'store',
-    'stream_options',
-    'temperature',
-    'text',
-    'tool_choice',
-    'top_logprobs',
-  ],
-  ...['top_p', 'truncation', 'user'],
+  ...['reasoning', 'safety_identifier', 'store', 'stream_options', 'temperature', 'text', 'tool_choice'],
+  ...['top_logprobs', 'top_p', 'truncation', 'user'],
 ];
 /** Fields that are looked at one by one. */
 const readFields = [
-  'background',
-  'input',
-  'instructions',
-  'max_output_tokens',
-  'model',
-  'service_tier',
-  'stream',
-  'tools',
+  ...['background', 'input', 'instructions', 'max_output_tokens', 'model', 'service_tier', 'stream', 'tools'],
 ];
 
 /** Tools that run at the client. */
@@ -54,6 +38,7 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
   const { isStream, maxOutputTokens } = answerOf(body, 'max_output_tokens');
   // Its answer comes to whoever asks for it later, and is billed meanwhile.
   if (body.background != null && body.background !== false) throw unbounded('A response in the background');
+  checkReasoning(body.reasoning);
   const { service_tier: tier } = body;
   const bound = new InputBound();
   bound.input(body.input);
@@ -129,7 +114,7 @@ class InputBound {
       this.tokens += 128 + valueTokensMax(rest);
       this.content(output);
     } else if (plainItems.includes(saidIn(type))) {
-      checkReasoning(item);
+      checkThoughts(item);
       this.tokens += valueTokensMax(item);
     } else {
       throw unbounded(`An item of the type ${quoted(type)}`);
@@ -153,8 +138,14 @@ class InputBound {
   }
 }
 
+/** Another mode than the standard may think several times over. */
+function checkReasoning(value: unknown): void {
+  const mode = isRecord(value) ? value.mode : undefined;
+  if (mode != null && mode !== 'standard') throw unbounded(`reasoning.mode ${quoted(mode)}`);
+}
+
 /** One that does not hold its thoughts is looked up by its id, among what the provider has stored for all who use the account. */
-function checkReasoning({ type, id, encrypted_content: encrypted }: Record<string, unknown>): void {
+function checkThoughts({ type, id, encrypted_content: encrypted }: Record<string, unknown>): void {
   if (type === 'reasoning' && id != null && typeof encrypted !== 'string')
     throw unbounded(
       'A reasoning item without its encrypted_content (include: ["reasoning.encrypted_content"] asks for it)',

@@ -4,30 +4,13 @@ import { Socket } from 'node:net';
 import fc from 'fast-check';
 import { askedOf } from '../../../api/proxy/anthropic/ask';
 import { askedIn, readBody } from '../../../api/proxy/body';
-import { modelPriceFromRow } from '../../../core/prices/prices';
 import { estimateModelCall } from '../../../core/prices/pricing';
+import { priceOfTest } from '../../support/proxy-prices';
 
-const price = modelPriceFromRow({
-  price_version: 'anthropic/claude-of-a-test@2026-01-04',
-  provider: 'anthropic',
-  model: 'claude-of-a-test',
-  effective_from: '2026-01-04T00:00:00Z',
-  input_usd_per_mtok: '1',
-  output_usd_per_mtok: '5',
-  cache_read_usd_per_mtok: '0.1',
-  cache_write_5m_usd_per_mtok: '1.25',
-  cache_write_1h_usd_per_mtok: '2',
-  long_context_threshold_tokens: null,
-  long_context_input_usd_per_mtok: null,
-  long_context_output_usd_per_mtok: null,
-  long_context_cache_read_usd_per_mtok: null,
-  long_context_cache_write_5m_usd_per_mtok: null,
-  long_context_cache_write_1h_usd_per_mtok: null,
-  web_search_usd_per_thousand: '10',
-  multipliers: { inferenceGeo: { us: '1.1' }, serviceTier: { batch: '0.5' }, speed: { fast: '6' } },
-  notes: '',
-  source: 'a test',
-  source_date: '2026-01-04',
+const price = priceOfTest('anthropic', 'claude-of-a-test', {
+  inferenceGeo: { us: '1.1' },
+  serviceTier: { batch: '0.5' },
+  speed: { fast: '6' },
 });
 const base = { model: price.model, max_tokens: 100, messages: [{ role: 'user', content: 'Hello' }] };
 const asked = (more: object): ReturnType<typeof askedOf> => askedOf({ ...base, ...more }, price);
