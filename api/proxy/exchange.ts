@@ -9,7 +9,7 @@ import type { Logger } from '../../telemetry/log';
 import { countModelCall } from '../../telemetry/metrics';
 import { ApiError } from '../http/errors';
 import type { Prices } from '../http/lookups';
-import { errorTypeOf, isJson, isStream, typeOf } from './answers';
+import { errorTypeOf, isJson, isStream } from './answers';
 import { askedIn } from './body';
 import { boundOf, priceOf } from './bound';
 import type { ProxyCaller } from './keys';
@@ -26,7 +26,7 @@ import {
   wholeAnswer,
 } from './provider';
 import { refusalOf, refuse } from './refusals';
-import type { AnswerReader, Wire } from './wire';
+import type { AnswerReader, CallWire, Passed, Wire } from './wire';
 
 /** Errors are short, and an answer that comes whole is not passed on before it is known to be one. */
 const bytesMax = { error: 1024 * 1024, whole: 64 * 1024 * 1024 };
@@ -52,8 +52,11 @@ export interface Exchanged {
   onSent: () => void;
 }
 
+type FreeCheck = Extract<Passed, { type: 'free' }>['check'];
+
 /** A call that its money is held for. */
 interface PaidFor {
+  call: CallWire;
   held: Held;
   price: ModelPrice;
   prices: readonly ModelPrice[];
@@ -76,10 +79,10 @@ export class Exchange {
   }
 
   /** What its provider answers for nothing: asked, and what is left to do. @throws ApiError. */
-  async free(bytes: Buffer): Promise<() => Promise<void>> {
+  async free(bytes: Buffer, { check }: { check?: FreeCheck }): Promise<() => Promise<void>> {
     const { request, url, onSent } = this.exchanged;
     const { method = 'GET' } = request;
-    if (method !== 'GET') this.parts.wire.checkCounted(askedIn(bytes));
+    check?.(askedIn(bytes));
     return this.ask(url, { method, body: bytes, answerMs: providerWaits.freeMs, onSent }).then(
       (answer) => () => this.passFree(answer),
       (error: unknown) => {
@@ -96,8 +99,8 @@ export class Exchange {
   }
 
   /** A call of a model: paid for and sent, and what is left to do. @throws ApiError, or Denied. */
-  async call(bytes: Buffer): Promise<() => Promise<void>> {
-    const paid = await this.pay(askedIn(bytes));
+  async call(bytes: Buffer, call: CallWire): Promise<() => Promise<void>> {
+    const paid = await this.pay(askedIn(bytes), call);
     const { url, onSent } = this.exchanged;
     // Not waited for here, where the body would be kept meanwhile.
     return this.ask(url, { method: 'POST', body: bytes, answerMs: providerWaits.answerMs, onSent }).then(
@@ -111,15 +114,15 @@ export class Exchange {
     );
   }
 
-  private async pay(body: Record<string, unknown>): Promise<PaidFor> {
+  private async pay(body: Record<string, unknown>, call: CallWire): Promise<PaidFor> {
     const { wire, money, pool } = this.parts;
     const { caller } = this.exchanged;
     const { models: prices } = await this.parts.prices.list();
     const price = priceOf(wire, body, prices);
-    const asked = wire.ask(body, price, this.parts.account);
-    const amountUsd = await boundOf(pool, { caller, price, asked, count: () => this.count(body) });
+    const asked = call.ask(body, price, this.parts.account);
+    const amountUsd = await boundOf(pool, { caller, price, asked, count: () => this.count(call.countOf(body)) });
     const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal });
-    return { held, price, prices, startedMs: performance.now(), isSettled: false };
+    return { call, held, price, prices, startedMs: performance.now(), isSettled: false };
   }
 
   private async passPaid(answer: IncomingMessage, paid: PaidFor): Promise<void> {
@@ -133,19 +136,18 @@ export class Exchange {
   }
 
   private async passCall(answer: IncomingMessage, paid: PaidFor): Promise<void> {
-    const { wire } = this.parts;
     if ((answer.statusCode ?? 0) >= 300) {
       const facts = await this.passError(answer);
       return this.settle(paid, failedCall(facts, { outputBegan: false }));
     }
-    const reader = wire.reader(typeOf(answer));
+    const reader = paid.call.reader(isStream(answer));
     if (isStream(answer)) return this.passStream(answer, reader, paid);
     const idleMs = this.parts.idleMs ?? providerWaits.idleMs;
     const whole = isJson(answer) ? await wholeAnswer(answer, { bytesMax: bytesMax.whole, idleMs }) : undefined;
     if (whole) reader.push(whole);
     else answer.destroy();
     reader.end();
-    this.settle(paid, answeredCall(this.parts, reader.read, paid));
+    this.settle(paid, answeredCall(reader.read, { ...paid, account: this.parts.account }));
     if (whole && reader.read.isWhole) this.passWhole(answer, whole, { held: paid.held });
     else
       throw noAnswer(
@@ -155,14 +157,14 @@ export class Exchange {
   }
 
   private async passStream(answer: IncomingMessage, reader: AnswerReader, paid: PaidFor): Promise<void> {
-    const { wire, log } = this.parts;
+    const { log, account } = this.parts;
     const { response, requestId } = this.exchanged;
     response.writeHead(answer.statusCode ?? 200, this.headersOf(answer, paid.held));
     response.flushHeaders();
     const end = await passOn(answer, response, { reader, idleMs: this.parts.idleMs ?? providerWaits.idleMs });
     const { isBetweenEvents } = reader.end();
     const { unread, isWhole } = reader.read;
-    this.settle(paid, answeredCall(this.parts, reader.read, paid));
+    this.settle(paid, answeredCall(reader.read, { ...paid, account }));
     if (unread !== undefined) log.error({ ...keyOf(paid), error: unread }, 'an answer that passed could not be read');
     if (end === 'left') return;
     // What came to its end is whole, whatever became of the connection then.
@@ -170,7 +172,7 @@ export class Exchange {
     const saidItsLength = answer.headers['content-length'] !== undefined;
     if (isCut && isBetweenEvents && !saidItsLength) {
       const { error } = refusalOf(noAnswer('Its stream broke off.', 'outcome_unknown'), requestId);
-      response.end(wire.errorEvent(error));
+      response.end(paid.call.errorEvent(error));
     } else if (saidItsLength ? end === 'cut' : isCut) response.destroy();
     else response.end();
   }
@@ -244,9 +246,7 @@ export class Exchange {
   }
 
   /** The provider's count of a prompt; undefined where it says none. */
-  private async count(body: Record<string, unknown>): Promise<unknown> {
-    const { wire } = this.parts;
-    const { path, body: counted, tokensIn } = wire.countOf(body);
+  private async count({ path, body: counted, tokensIn }: ReturnType<CallWire['countOf']>): Promise<unknown> {
     const bytes = Buffer.from(JSON.stringify(counted));
     try {
       const idleMs = providerWaits.freeMs;

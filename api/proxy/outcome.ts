@@ -7,7 +7,7 @@ import type { ModelUsage } from '../../core/prices/usage';
 import type { ModelAccount } from '../../temporal/model-accounts';
 import type { countModelCall } from '../../telemetry/metrics';
 import type { CallOutcome } from './money';
-import type { AnswerRead, Wire } from './wire';
+import type { AnswerRead, CallWire } from './wire';
 
 type Counted = Parameters<typeof countModelCall>[0]['outcome'];
 
@@ -31,11 +31,11 @@ export function failedCall(facts: ErrorFacts, { outputBegan }: { outputBegan: bo
 
 /** An answer that was accepted, however far it came. */
 export function answeredCall(
-  { wire, account }: { wire: Wire; account: ModelAccount },
   read: AnswerRead,
-  { price, prices }: { price: ModelPrice; prices: readonly ModelPrice[] },
+  answered: { call: CallWire; price: ModelPrice; prices: readonly ModelPrice[]; account: ModelAccount },
 ): PricedAnswer {
   const { errorType, outputBegan } = read;
+  const { call, price, prices, account } = answered;
   if (read.unread !== undefined) return withReport(failedCall({ kind: 'other' }, { outputBegan: true }), read);
   if (!read.usageIsFinal) {
     const status = undefined;
@@ -45,7 +45,7 @@ export function answeredCall(
   const priced =
     read.usage === undefined
       ? { isPriced: false as const, reason: doubts.noReport, knownUsd: 0n, usage: undefined }
-      : priceCall(() => wire.usageOf(read, price, account), { price, prices, at: Date.now() });
+      : priceCall(() => call.usageOf(read, price, account), { price, prices, at: Date.now() });
   const { usage } = priced;
   if (priced.isPriced) return { outcome: { billed: 'known', costUsd: priced.costUsd, usage }, counted: 'ok', usage };
   const { reason, knownUsd } = priced;

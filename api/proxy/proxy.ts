@@ -176,7 +176,7 @@ export class WireProxy {
     body?.isWhole();
     await this.longBodies.wait(owner, bytes.length);
     await this.checkStillGood(wire, request);
-    return passed === 'call' ? exchange.call(bytes) : exchange.free(bytes);
+    return passed.type === 'call' ? exchange.call(bytes, passed.call) : exchange.free(bytes, passed);
   }
 
   /** @throws ApiError when there is no room for a body. */

@@ -7,9 +7,6 @@ import type { PlannedCall } from '../../core/prices/pricing';
 import type { ModelUsage } from '../../core/prices/usage';
 import type { ModelAccount, ModelProviderName } from '../../temporal/model-accounts';
 
-/** What is passed on: calls that are paid for, and what its provider answers for nothing. */
-export type Passed = 'call' | 'free';
-
 /** A call as its request asks for it. */
 export interface AskedCall {
   maxOutputTokens: number;
@@ -59,6 +56,28 @@ export interface WireError {
   spendlock: Record<string, unknown>;
 }
 
+/** One kind of call, which is paid for. */
+export interface CallWire {
+  /** @throws ApiError for what nobody can bound, by its name; UnpricedUsageError for what has no price. */
+  ask(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall;
+  /** The request by which its provider counts the prompt, for nothing. */
+  countOf(body: Record<string, unknown>): { path: string; body: object; tokensIn: (answer: unknown) => unknown };
+  reader(isStream: boolean): AnswerReader;
+  /** @throws UsageError when the report cannot be billed. */
+  usageOf(read: AnswerRead, price: ModelPrice, account: ModelAccount): ModelUsage;
+  /** What is wrong, as an event of its stream that was begun. */
+  errorEvent(error: WireError): string;
+}
+
+/** What is passed on. */
+export type Passed =
+  | { type: 'call'; call: CallWire }
+  /**
+   * What its provider answers for nothing.
+   * @throws ApiError in `check` for what is not even counted: what is kept at the account of all, or is fetched from elsewhere.
+   */
+  | { type: 'free'; check?: (body: Record<string, unknown>) => void };
+
 export interface Wire {
   /** As prices name it; also the first part of its paths. */
   provider: ModelProviderName;
@@ -77,16 +96,5 @@ export interface Wire {
   /** Why something that it has is not passed on; undefined where it is not known. */
   whyNot(path: string): string | undefined;
   modelOf(body: Record<string, unknown>): unknown;
-  /** @throws ApiError for what nobody can bound, by its name; UnpricedUsageError for what has no price. */
-  ask(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall;
-  /** @throws ApiError for what is not even counted: what is kept at the account of all, or is fetched from elsewhere. */
-  checkCounted(body: Record<string, unknown>): void;
-  /** The request by which its provider counts the prompt of a call, for nothing. */
-  countOf(body: Record<string, unknown>): { path: string; body: object; tokensIn: (answer: unknown) => unknown };
-  reader(contentType: string): AnswerReader;
-  /** @throws UsageError when the report cannot be billed. */
-  usageOf(read: AnswerRead, price: ModelPrice, account: ModelAccount): ModelUsage;
   error(error: WireError): object;
-  /** The same as an event of a stream that was begun. */
-  errorEvent(error: WireError): string;
 }

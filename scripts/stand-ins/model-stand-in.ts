@@ -51,6 +51,8 @@ export interface Asked {
   stream: boolean;
   /** All that is counted as the prompt. */
   prompt: unknown;
+  /** How it is answered, where its provider has another API that answers otherwise. */
+  answered?: AnswerFormat;
 }
 
 /** The whole answer. One longer than was allowed is cut, as a model's would be. */
@@ -67,6 +69,8 @@ export interface Reply {
 export interface StreamWriter {
   /** One server-sent event, and the pause after it. */
   send: (event: { type?: string } & Record<string, unknown>) => Promise<void>;
+  /** The same with data that are no JSON. */
+  sendText: (data: string) => void;
   /** After the first output: whether the stream is broken off or hangs here. */
   isBroken: () => boolean;
   /** The error that the stream is to end with here. */
@@ -79,8 +83,16 @@ export interface StreamWriter {
   isCutAtEnd: () => Promise<boolean>;
 }
 
+/** How answers are written. */
+export interface AnswerFormat {
+  whole(response: ServerResponse, asked: Asked, reply: Reply, knobs: ModelKnobs): void;
+  /** Whether its events have a name. */
+  namesEvents: boolean;
+  stream(writer: StreamWriter, asked: Asked, reply: Reply, knobs: ModelKnobs): Promise<void>;
+}
+
 /** One provider's API. */
-export interface WireFormat {
+export interface WireFormat extends AnswerFormat {
   name: string;
   /** The key that a request brings. */
   keyOf(request: IncomingMessage): string | undefined;
@@ -88,10 +100,6 @@ export interface WireFormat {
   read(path: string, body: unknown): Asked | { status: number; message: string };
   refuse(response: ServerResponse, status: number, message: string, headers?: Record<string, string>): void;
   counted(response: ServerResponse, tokens: number): void;
-  whole(response: ServerResponse, asked: Asked, reply: Reply, knobs: ModelKnobs): void;
-  /** Whether its events have a name. */
-  namesEvents: boolean;
-  stream(writer: StreamWriter, asked: Asked, reply: Reply, knobs: ModelKnobs): Promise<void>;
 }
 
 export const codeHash = (code: string): string => createHash('sha256').update(code).digest('hex');
@@ -208,7 +216,7 @@ class ModelState {
     }
     const reply = this.replyTo(asked, inputTokens);
     isWhole = fault === undefined;
-    if (!asked.stream) return format.whole(response, asked, reply, knobs);
+    if (!asked.stream) return (asked.answered ?? format).whole(response, asked, reply, knobs);
     await this.stream(response, asked, reply, { fault, knobs });
   }
 
@@ -238,7 +246,7 @@ class ModelState {
     reply: Reply,
     { fault, knobs }: { fault: Fault | undefined; knobs: ModelKnobs },
   ): Promise<void> {
-    const { format } = this;
+    const format = asked.answered ?? this.format;
     response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
     const gone = new AbortController();
     response.once('close', () => gone.abort());
@@ -259,6 +267,7 @@ class ModelState {
           if (knobs.deltaSpacingMs > 0)
             await sleep(knobs.deltaSpacingMs, undefined, { signal: gone.signal }).catch(() => undefined);
         },
+        sendText: (data) => void (response.destroyed || response.write(`data: ${data}\n\n`)),
         isBroken() {
           if (fault?.type === 'cut-before-usage') response.destroy();
           isOver = fault?.type === 'cut-before-usage' || fault?.type === 'hang';

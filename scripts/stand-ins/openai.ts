@@ -1,7 +1,8 @@
-/** A stand-in for OpenAI's Responses API, for tests and for machines without a key: the real wire format, scripted answers. */
+/** A stand-in for OpenAI's Responses API and for its Chat Completions (openai-chat.ts), for tests and for machines without a key: the real wire format, scripted answers. */
 import { randomUUID } from 'node:crypto';
 import { bearerOf, sendJson } from './http';
 import type { ModelKnobs, NamedError } from './knobs';
+import { chatAsked } from './openai-chat';
 import {
   pieces,
   startModelStandIn,
@@ -60,9 +61,11 @@ const format: WireFormat = {
       stream = false,
     } = body as ResponsesRequest;
     const counts = path === '/v1/responses/input_tokens';
-    if (!counts && path !== '/v1/responses') return { status: 404, message: 'Not found' };
+    const isChat = path === '/v1/chat/completions';
+    if (!counts && !isChat && path !== '/v1/responses') return { status: 404, message: 'Not found' };
     if (typeof model !== 'string' || !/^(gpt-|o\d)/.test(model))
       return { status: 404, message: `The model ${String(model)} does not exist` };
+    if (isChat) return chatAsked(body as { messages?: unknown }, model);
     const items: InputItem[] = typeof input === 'string' ? [{ role: 'user', content: input }] : input;
     const messages = items.filter(({ type }) => type !== 'function_call' && type !== 'reasoning').map(messageOf);
     return { counts, model, messages, maxTokens, stream, prompt: [instructions, tools, input] };

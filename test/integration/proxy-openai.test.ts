@@ -168,7 +168,7 @@ describe('OpenAI’s SDK through the proxy', () => {
   });
 
   test('what is not passed on is said in its own shape', async () => {
-    const answer = await send({}, '/v1/chat/completions');
+    const answer = await send({}, '/v1/completions');
     expect([answer.status, answer.json().error.type]).toEqual([404, 'invalid_request_error']);
     expect(answer.json().error.message).toContain('/v1/responses');
     const wrong = await sendBytes(`${api.url}/proxy/openai/v1/responses`, {

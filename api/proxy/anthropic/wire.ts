@@ -2,7 +2,7 @@
 import { usageFromAnthropic } from '../../../core/prices/usage-anthropic';
 import { UsageError, usageOf } from '../../../core/prices/usage';
 import { keyOf } from '../keys';
-import type { Wire, WireError } from '../wire';
+import type { CallWire, Wire, WireError } from '../wire';
 import { askedOf, checkSources, countedBody } from './ask';
 import { MessageStreamReader, wholeMessageReader } from './reader';
 
@@ -23,6 +23,25 @@ const error = ({ status, message, requestId, spendlock }: WireError): object => 
   spendlock,
 });
 
+const countPath = '/v1/messages/count_tokens';
+
+const messagesCall: CallWire = {
+  ask: askedOf,
+  countOf: (body) => ({
+    path: countPath,
+    body: countedBody(body),
+    tokensIn: (answer) => (answer as { input_tokens?: unknown } | null)?.input_tokens,
+  }),
+  reader: (isStream) => (isStream ? new MessageStreamReader() : wholeMessageReader()),
+  usageOf({ usage, doubt, isNotBilled }, { model }) {
+    if (isNotBilled) return usageOf();
+    const read = usageFromAnthropic(usage, model);
+    if (doubt !== undefined) throw new UsageError(doubt, read);
+    return read;
+  },
+  errorEvent: (failed) => `event: error\ndata: ${JSON.stringify(error(failed))}\n\n`,
+};
+
 export const anthropicWire: Wire = {
   provider: 'anthropic',
   name: 'Anthropic',
@@ -32,9 +51,9 @@ export const anthropicWire: Wire = {
   ownHeaders: /^anthropic-(organization-id$|(ratelimit|priority|fast)-)/,
   pathOf: (path) => path,
   passes(method, path) {
-    if (method === 'POST' && path === '/v1/messages') return 'call';
-    if (method === 'POST' && path === '/v1/messages/count_tokens') return 'free';
-    return method === 'GET' && /^\/v1\/models(\/[\w.:@-]+)?$/.test(path) ? 'free' : undefined;
+    if (method === 'POST' && path === '/v1/messages') return { type: 'call', call: messagesCall };
+    if (method === 'POST' && path === countPath) return { type: 'free', check: checkSources };
+    return method === 'GET' && /^\/v1\/models(\/[\w.:@-]+)?$/.test(path) ? { type: 'free' } : undefined;
   },
   whyNot(path) {
     if (path.startsWith('/v1/messages/batches')) return 'A batch is billed whenever it has run: it cannot be bounded.';
@@ -44,21 +63,5 @@ export const anthropicWire: Wire = {
     return undefined;
   },
   modelOf: ({ model }) => model,
-  ask: askedOf,
-  checkCounted: checkSources,
-  countOf: (body) => ({
-    path: '/v1/messages/count_tokens',
-    body: countedBody(body),
-    tokensIn: (answer) => (answer as { input_tokens?: unknown } | null)?.input_tokens,
-  }),
-  reader: (contentType) =>
-    contentType.startsWith('text/event-stream') ? new MessageStreamReader() : wholeMessageReader(),
-  usageOf({ usage, doubt, isNotBilled }, { model }) {
-    if (isNotBilled) return usageOf();
-    const read = usageFromAnthropic(usage, model);
-    if (doubt !== undefined) throw new UsageError(doubt, read);
-    return read;
-  },
   error,
-  errorEvent: (failed) => `event: error\ndata: ${JSON.stringify(error(failed))}\n\n`,
 };

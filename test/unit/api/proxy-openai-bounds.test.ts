@@ -1,6 +1,6 @@
 /** What the wire proxy makes of a request of OpenAI's before it is passed on: what it can cost at most, and what it must not bring. */
 import fc from 'fast-check';
-import { askedOf, checkCounted } from '../../../api/proxy/openai/ask';
+import { askedOf, checkCounted } from '../../../api/proxy/openai/responses/ask';
 import { priceOfTest } from '../../support/proxy-prices';
 
 const price = priceOfTest('openai', 'gpt-of-a-test', { serviceTier: { flex: '0.5', priority: '2' } });

@@ -1,9 +1,9 @@
 /** What an answer of OpenAI's Responses API used, read from its bytes as they pass: of a stream, and of one that comes whole. */
-import { isRecord } from '../../../core/prices/usage';
-import { PassingEvents, type PassingEvent } from '../events';
-import { objectFrom } from '../json';
-import { newRead, WholeReader } from '../readers';
-import type { AnswerRead, AnswerReader } from '../wire';
+import { isRecord } from '../../../../core/prices/usage';
+import { PassingEvents, type PassingEvent } from '../../events';
+import { objectFrom } from '../../json';
+import { newRead, WholeReader } from '../../readers';
+import type { AnswerRead, AnswerReader } from '../../wire';
 
 /** What of a response says what it costs: its words are no part of what is kept. */
 export interface BilledResponse {

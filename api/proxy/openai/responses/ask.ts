@@ -2,19 +2,19 @@
  * What a request of OpenAI's Responses API can cost at most. Each of its fields is known here, or the request is refused: what nobody
  * knows may be billed apart, or bring what was stored before.
  */
-import type { ModelPrice } from '../../../core/prices/prices';
-import { dearestModifiers } from '../../../core/prices/pricing';
-import { isRegionalOpenAi, openAiRegion } from '../../../core/prices/regions-openai';
-import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
-import { isRecord, type UsageModifiers } from '../../../core/prices/usage';
-import type { ModelAccount } from '../../../temporal/model-accounts';
-import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../unbounded';
-import type { AskedCall } from '../wire';
-import { checkSources } from './sources';
+import type { ModelPrice } from '../../../../core/prices/prices';
+import { overheads, textTokensMax, valueTokensMax } from '../../../../core/prices/token-bounds';
+import { isRecord } from '../../../../core/prices/usage';
+import type { ModelAccount } from '../../../../temporal/model-accounts';
+import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../unbounded';
+import type { AskedCall } from '../../wire';
+import { checkSources } from '../sources';
+import { modifiersOf } from '../tiers';
 
 /** Fields that cost what their tokens cost, and nothing apart. */
 const plainFields = [
-  ...['include', 'max_tool_calls', 'metadata', 'parallel_tool_calls', 'prompt_cache_key', 'prompt_cache_retention'],
+  ...['include', 'max_tool_calls', 'metadata', 'parallel_tool_calls', 'prompt_cache_key', 'prompt_cache_options'],
+  ...['prompt_cache_retention'],
   ...['reasoning', 'safety_identifier', 'store', 'stream_options', 'temperature', 'text', 'tool_choice'],
   ...['top_logprobs', 'top_p', 'truncation', 'user'],
 ];
@@ -28,10 +28,6 @@ const clientTools = ['function', 'custom'];
 /** Items of what was said and called before, which hold all that they are. */
 const plainItems = ['function_call', 'custom_tool_call', 'reasoning'];
 
-/** The region that calls to an address are billed in. */
-export const regionOf = ({ baseURL }: Pick<ModelAccount, 'baseURL'>): Pick<UsageModifiers, 'inferenceGeo'> =>
-  isRegionalOpenAi(baseURL) ? { inferenceGeo: openAiRegion } : {};
-
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
   checkFields(body, [...plainFields, ...readFields]);
@@ -39,23 +35,16 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
   // Its answer comes to whoever asks for it later, and is billed meanwhile.
   if (body.background != null && body.background !== false) throw unbounded('A response in the background');
   checkReasoning(body.reasoning);
-  const { service_tier: tier } = body;
   const bound = new InputBound();
   bound.input(body.input);
   bound.tools(body.tools);
   if (body.instructions != null) bound.tokens += overheads.blockTokens + textTokensMax(saidIn(body.instructions));
   for (const field of plainFields) if (body[field] != null) bound.tokens += valueTokensMax(body[field]);
-  const isOpen = tier == null || tier === 'auto';
-  const modifiers: UsageModifiers = {
-    // What is left open follows the project's default, at its price.
-    ...(isOpen ? dearestModifiers(price, 'serviceTier') : tier === 'default' ? {} : { serviceTier: saidIn(tier) }),
-    ...regionOf(account),
-  };
   return {
     maxOutputTokens,
     inputTokens: bound.tokens,
     mustBeCounted: bound.mustBeCounted,
-    planned: { modifiers },
+    planned: { modifiers: modifiersOf(body, price, account) },
     isStream,
   };
 }

@@ -1,0 +1,117 @@
+/**
+ * What a request of OpenAI's Chat Completions API can cost at most. Each of its fields is known here, or the request is refused: what
+ * nobody knows may be billed apart.
+ */
+import type { ModelPrice } from '../../../../core/prices/prices';
+import { overheads, textTokensMax, valueTokensMax } from '../../../../core/prices/token-bounds';
+import { isRecord, MAX_COUNT } from '../../../../core/prices/usage';
+import type { ModelAccount } from '../../../../temporal/model-accounts';
+import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../unbounded';
+import type { AskedCall } from '../../wire';
+import { checkSources } from '../sources';
+import { modifiersOf } from '../tiers';
+
+/** Fields that cost what their tokens cost, and nothing apart. */
+const plainFields = [
+  ...['frequency_penalty', 'function_call', 'logit_bias', 'logprobs', 'metadata', 'parallel_tool_calls'],
+  ...['presence_penalty', 'prompt_cache_key', 'prompt_cache_options', 'prompt_cache_retention'],
+  ...['reasoning_effort', 'response_format'],
+  ...['safety_identifier', 'seed', 'stop', 'store', 'stream_options', 'temperature', 'tool_choice', 'top_logprobs'],
+  ...['top_p', 'user', 'verbosity'],
+];
+/** Fields that are looked at one by one. */
+const readFields = [
+  ...['functions', 'max_completion_tokens', 'max_tokens', 'messages', 'modalities', 'model', 'n', 'service_tier'],
+  ...['stream', 'tools'],
+];
+
+/** Tools that run at the client, which are all that there are here; and the functions of before them. */
+const clientTools = ['function', 'custom'];
+/** Models that search by themselves, for a fee that no report of usage has. */
+const searching = /(^|-)search-(preview|api)(-|$)/;
+/** So many answers to one prompt is the most that its provider takes. */
+const choicesMax = 128;
+
+/** @throws ApiError for what nobody can bound, by its name. */
+export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
+  checkFields(body, [...plainFields, ...readFields]);
+  const { isStream, maxOutputTokens } = answersOf(body);
+  if (searching.test(price.model)) throw unbounded(`The model ${quoted(price.model)} searches by itself`);
+  const bound = new PromptBound();
+  bound.messages(body.messages);
+  bound.tools(body.tools, 'tools');
+  bound.tools(body.functions, 'functions');
+  for (const field of plainFields) if (body[field] != null) bound.tokens += valueTokensMax(body[field]);
+  return {
+    maxOutputTokens,
+    inputTokens: bound.tokens,
+    mustBeCounted: bound.mustBeCounted,
+    planned: { modifiers: modifiersOf(body, price, account) },
+    isStream,
+  };
+}
+
+/** How long all answers may be together. */
+function answersOf(body: Record<string, unknown>): { isStream: boolean; maxOutputTokens: number } {
+  const given = ['max_completion_tokens', 'max_tokens'].filter((field) => body[field] != null);
+  const each = (given.length === 0 ? ['max_completion_tokens'] : given).map((field) => answerOf(body, field));
+  const isStream = each.some(({ isStream: is }) => is);
+  const { n, stream_options: options, modalities } = body;
+  if (n != null && !(Number.isInteger(n) && (n as number) >= 1 && (n as number) <= choicesMax))
+    throw refuse(`n: a whole number of 1 to ${choicesMax} is needed.`);
+  // Each choice may be as long as one.
+  const maxOutputTokens = Math.max(...each.map(({ maxOutputTokens: tokens }) => tokens)) * ((n as number | null) ?? 1);
+  if (maxOutputTokens > MAX_COUNT) throw refuse('n: so many answers of that length are more than can be counted.');
+  if (isStream && !(isRecord(options) && options.include_usage === true))
+    throw refuse(
+      'stream_options: a stream says what it used only where {"include_usage": true} is set here. Without it nobody would learn what it costs.',
+    );
+  if (modalities != null && !(Array.isArray(modalities) && modalities.every((one) => one === 'text')))
+    throw unbounded('modalities other than "text"');
+  return { isStream, maxOutputTokens };
+}
+
+class PromptBound {
+  tokens: number = overheads.promptTokens;
+  mustBeCounted = false;
+
+  messages(value: unknown): void {
+    if (!Array.isArray(value) || value.length === 0) throw refuse('messages: at least one message is needed.');
+    checkSources(value);
+    for (const message of value as unknown[]) {
+      if (!isRecord(message)) throw refuse('messages: each must be an object.');
+      const { content, ...rest } = message;
+      if (rest.audio != null) throw unbounded('An audio that the provider keeps');
+      this.tokens += overheads.messageTokens + valueTokensMax(rest);
+      if (content != null) this.content(content);
+    }
+  }
+
+  tools(value: unknown, field: 'tools' | 'functions'): void {
+    if (value == null) return;
+    if (!Array.isArray(value)) throw refuse(`${field}: must be a list.`);
+    if (value.length > 0) this.tokens += overheads.toolsTokens;
+    for (const tool of value as unknown[]) {
+      const type = field === 'functions' ? 'function' : isRecord(tool) ? saidIn(tool.type) : '';
+      if (!clientTools.includes(type)) throw unbounded(`The tool ${quoted(type)} runs at the provider`);
+      // As a text too: its description is one.
+      this.tokens += overheads.toolTokens + Math.max(valueTokensMax(tool), textTokensMax(saidIn(tool)));
+    }
+  }
+
+  private content(value: unknown): void {
+    if (typeof value === 'string') this.tokens += overheads.blockTokens + textTokensMax(value);
+    else if (Array.isArray(value)) for (const part of value as unknown[]) this.part(part);
+    else throw refuse('messages: content must be a text or a list of parts.');
+  }
+
+  private part(part: unknown): void {
+    if (!isRecord(part)) throw refuse('messages: each part must be an object.');
+    const { type, text, refusal, ...rest } = part;
+    this.tokens += overheads.blockTokens;
+    if (type === 'text' || type === 'refusal')
+      this.tokens += textTokensMax(saidIn(text ?? refusal)) + valueTokensMax(rest);
+    else if (type === 'image_url' || type === 'file') this.mustBeCounted = true;
+    else throw unbounded(`A part of the type ${quoted(type)}`);
+  }
+}
