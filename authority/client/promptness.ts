@@ -16,7 +16,7 @@ export interface RoundTrip {
   waitedMs: number;
 }
 
-/** What the shortest quarter of the round trips takes: above this it is far, and below that near again. */
+/** What the shortest of the round trips takes: above this it is far, and below that near again. */
 const farMs = 5;
 const nearMs = 3;
 /** It is measured that often, judged by the last so many round trips, and not before there are that many. */
@@ -72,7 +72,7 @@ export class Promptness {
     const now = this.options.clock.nowMs() < this.distrustedUntilMs ? 'standing' : this.isFar ? 'far' : 'prompt';
     if (now !== this.told) {
       this.told = now;
-      this.options.changed(now, shortOf(this.waysMs));
+      this.options.changed(now, leastOf(this.waysMs));
     }
     return now;
   }
@@ -104,12 +104,12 @@ export class Promptness {
     // An event loop that was busy for most of it says nothing of the way.
     if (!trip || trip.waitedMs < trip.tookMs / 2) return;
     this.waysMs = [...this.waysMs, trip.waitedMs].slice(-roundTripsMax);
-    const wayMs = shortOf(this.waysMs);
+    const wayMs = leastOf(this.waysMs);
     if (this.waysMs.length < roundTripsMin || wayMs === undefined) return;
     this.isFar = wayMs > (this.isFar ? nearMs : farMs);
   }
 }
 
-/** What a quarter of the round trips takes at most. Where processes wait for a processor most take longer than the way. */
-const shortOf = (waysMs: readonly number[]): number | undefined =>
-  [...waysMs].sort((a, b) => a - b)[Math.floor(waysMs.length / 4)];
+/** The way is in each round trip; what one takes longer than the shortest, it waited for a processor. */
+const leastOf = (waysMs: readonly number[]): number | undefined =>
+  waysMs.length === 0 ? undefined : Math.min(...waysMs);

@@ -32,17 +32,17 @@ function scene() {
 }
 
 describe('a process', () => {
-  test('is far when more than three quarters of its round trips take more than 5 ms, and near again when a quarter take less than 3', async () => {
+  test('is far when each of its last nine round trips took more than 5 ms, and near again when one takes less than 3', async () => {
     const { way, changes, askFor, trip } = scene();
     expect(await askFor(10)).toBe('prompt');
     way.is = trip(5.1);
-    expect(await askFor(6)).toBe('prompt');
+    expect(await askFor(8)).toBe('prompt');
     expect(await askFor(2)).toBe('far');
     // Between the two limits it stays as it is.
     way.is = trip(4);
     expect(await askFor(20)).toBe('far');
     way.is = trip(2.9);
-    expect(await askFor(6)).toBe('prompt');
+    expect(await askFor(2)).toBe('prompt');
     way.is = trip(4);
     expect(await askFor(20)).toBe('prompt');
     expect(changes).toEqual(['far 5.1', 'prompt 2.9']);
@@ -61,6 +61,13 @@ describe('a process', () => {
     await askFor(20);
     way.is = { tookMs: 40, waitedMs: 10 };
     expect(await askFor(20)).toBe('prompt');
+    // A machine that is busy: most round trips wait for a processor.
+    for (let time = 0; time < 4; time += 1) {
+      way.is = trip(12);
+      await askFor(6);
+      way.is = trip(2);
+      await askFor(1);
+    }
     expect(changes).toEqual([]);
   });
 
