@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isRecord } from '../../core/prices/usage';
 
-export const typeOf = ({ headers }: IncomingMessage): string => headers['content-type'] ?? '';
+const typeOf = ({ headers }: IncomingMessage): string => headers['content-type'] ?? '';
 export const isStream = (answer: IncomingMessage): boolean => /^text\/event-stream\b/i.test(typeOf(answer));
 export const isJson = (answer: IncomingMessage): boolean => /^application\/([\w.-]+\+)?json\b/i.test(typeOf(answer));
 

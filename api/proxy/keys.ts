@@ -1,6 +1,8 @@
 /** The key that a client sends, where its SDK puts it; and who it speaks for. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { isUuid, tenantIdPattern, inOneSpelling } from '../../core/ids';
+import type { Labels } from '../../core/labels';
+import { omitUndefined } from '../../core/omit-undefined';
 import type { KeyOwner } from '../../store/api-keys';
 import { isKeyShaped } from '../../store/api-keys';
 import { whoSpends } from '../http/access';
@@ -9,6 +11,7 @@ import { ApiError } from '../http/errors';
 import { userIdSchema } from '../http/ids';
 import type { Tenants } from '../http/lookups';
 import { bearerIn } from '../http/request';
+import { labelsIn } from './labels';
 
 type Headers = Record<string, string | string[] | undefined>;
 
@@ -29,6 +32,8 @@ export interface ProxyCaller extends KeyOwner {
   tenantId: string;
   userId?: string | undefined;
   runId?: string | undefined;
+  /** What its request says that the call is for; over those of the key, which are `labels`. */
+  sentLabels?: Labels | undefined;
 }
 
 /** @throws ApiError `unauthorized`, `forbidden`, `unknown_tenant` or `invalid_request`. */
@@ -76,15 +81,19 @@ async function tenantOf(
   return named;
 }
 
-function payerOf(headers: IncomingHttpHeaders): Pick<ProxyCaller, 'userId' | 'runId'> {
-  const user = one(headers['x-spendlock-user']);
+/** Headers come as bytes, which Node hands on one by one: what is beyond ASCII is in UTF-8. */
+function saidIn(headers: IncomingHttpHeaders, name: string): string | undefined {
+  const said = one(headers[name]);
+  return said === undefined ? undefined : Buffer.from(said, 'latin1').toString('utf8');
+}
+
+function payerOf(headers: IncomingHttpHeaders): Pick<ProxyCaller, 'userId' | 'runId' | 'sentLabels'> {
   const run = one(headers['x-spendlock-run']);
-  // Headers come as bytes, which Node hands on one by one: names beyond ASCII are in UTF-8.
-  const userId = user === undefined ? undefined : Buffer.from(user, 'latin1').toString('utf8');
+  const userId = saidIn(headers, 'x-spendlock-user');
   if (userId !== undefined && !userIdSchema.safeParse(userId).success)
     throw new ApiError('invalid_request', 'x-spendlock-user: is no user id. Nothing was done.');
   const runId = run === undefined ? undefined : inOneSpelling(run);
   if (runId !== undefined && !isUuid(runId))
     throw new ApiError('invalid_request', 'x-spendlock-run: must be a UUID. Nothing was done.');
-  return { ...(userId === undefined ? {} : { userId }), ...(runId === undefined ? {} : { runId }) };
+  return omitUndefined({ userId, runId, sentLabels: labelsIn(saidIn(headers, 'x-spendlock-labels') ?? '') });
 }

@@ -74,7 +74,7 @@ export class ProxyMoney {
       ...(caller.userId === undefined ? {} : { userId: caller.userId }),
       ...(runId === undefined ? {} : { runId }),
       ...(run === undefined ? {} : { runLimit: run.limit }),
-      ...labelsOver(undefined, { inherited: [caller.labels, run?.labels], nothing: 'No call was made.' }),
+      ...labelsOver(caller.sentLabels, { inherited: [caller.labels, run?.labels], nothing: 'No call was made.' }),
     };
     const timeoutMs = answerTimeoutMs;
     const answer = await authority.reserve(tenantId, command, { timeoutMs, allow: onUnavailable === 'allow', gone });
