@@ -5,12 +5,13 @@
 import { Command } from 'commander';
 import { SpendlockApiError, type SpendlockClient, type StreamEvent } from '../client';
 import { toolNames } from '../core/agent/tools';
+import type { Labels } from '../core/labels';
 import { client } from './api';
 import { exitStatuses, tell } from './failures';
 import { readAttached } from './files';
 import { Teller } from './happenings';
 import { Lines } from './lines';
-import { amount, author, example, uuid } from './options';
+import { amount, author, example, labelOption, uuid } from './options';
 import { printable } from './output';
 
 interface ChatOptions {
@@ -18,6 +19,7 @@ interface ChatOptions {
   model?: string;
   user?: string;
   maxCost?: string;
+  label?: Labels;
   ask?: boolean;
   close?: boolean;
   json?: boolean;
@@ -32,6 +34,7 @@ export function chatCommand(): Command {
     .option('--model <name>', 'the model of a new conversation')
     .option('--user <id>', 'on whose account a new one is, beside the tenant')
     .option('--max-cost <usd>', 'what each turn of a new one may cost at most', amount)
+    .addOption(labelOption('what all that a new one spends is for'))
     .option('--ask', 'in a new one: ask you before code is run')
     .option('--close', 'end the conversation when you leave')
     .addHelpText(
@@ -107,12 +110,13 @@ class Chat {
   private async begin(named: string | undefined): Promise<string> {
     const { tenantId } = this;
     if (named !== undefined) return (await this.api.conversations.get(named, { tenantId })).conversationId;
-    const { file, model, user, maxCost, ask = false } = this.options;
+    const { file, model, user, maxCost, label, ask = false } = this.options;
     const { conversationId } = await this.api.conversations.create({
       tenantId,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
       ...(model === undefined ? {} : { model }),
       ...(user === undefined ? {} : { userId: user }),
+      ...(label === undefined ? {} : { labels: label }),
       ...(ask ? { tools: toolNames.map((name) => ({ name, requiresApproval: name === 'run_code' })) } : {}),
       limits: maxCost === undefined ? {} : { maxCostUsd: maxCost },
     });

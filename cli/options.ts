@@ -2,6 +2,7 @@
 import { userInfo } from 'node:os';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseUuid } from '../core/ids';
+import { problemOfLabelQuery } from '../core/label-query';
 import { problemOfLabels, type Labels } from '../core/labels';
 import { MoneyError, parseAmountUsd } from '../core/money';
 
@@ -108,16 +109,25 @@ export const scopeOf = ({ user }: { user?: string }): { scope: 'tenant' | 'user'
   user === undefined ? { scope: 'tenant' } : { scope: 'user', scopeId: user };
 
 /** Labels, one after the other. */
-const label = (text: string, before: Labels = {}): Labels => {
-  const [, key = '', value = ''] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
-  if (Object.hasOwn(before, key)) throw new InvalidArgumentError(`There is one of ${key} already.`);
-  const labels = { ...before, [key]: value };
-  const problem = problemOfLabels(labels);
-  if (problem === undefined) return labels;
-  throw new InvalidArgumentError(`It must be such as team=search, and there may be several: labels ${problem}.`);
-};
+const label =
+  (problemOf: (labels: Labels) => string | undefined) =>
+  (text: string, before: Labels = {}): Labels => {
+    const [, key = '', value = ''] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+    if (Object.hasOwn(before, key)) throw new InvalidArgumentError(`There is one of ${key} already.`);
+    const labels = { ...before, [key]: value };
+    const problem = problemOf(labels);
+    if (problem === undefined) return labels;
+    throw new InvalidArgumentError(`It must be such as team=search, and there may be several: labels ${problem}.`);
+  };
 export const labelOption = (what: string, name = '--label'): Option =>
-  new Option(`${name} <key=value>`, `${what}, such as team=search; up to eight`).argParser(label);
+  new Option(`${name} <key=value>`, `${what}, such as team=search; up to eight`).argParser(label(problemOfLabels));
+/** Only what has all of them. */
+export const labelFilter = (): Option =>
+  new Option('--label <key=value>', 'only what is for that, such as team=search; may be given several times').argParser(
+    label(problemOfLabelQuery),
+  );
+/** Labels as a query has them. */
+export const labelTerms = (labels: Labels): string[] => Object.entries(labels).map(([key, value]) => `${key}:${value}`);
 
 /** The person at the keyboard, for the audit. */
 export const author = (): string => userInfo().username;

@@ -1,14 +1,27 @@
 /** `npx spendlock usage`: what was spent, in sums and line by line. */
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { CostRecordView, UsageView } from '../client';
 import type { Labels } from '../core/labels';
-import { usageGroups, type UsageGroup } from '../core/usage-groups';
+import { omitUndefined } from '../core/omit-undefined';
+import { isUsageGrouping, usageGroups, type UsageGrouping } from '../core/usage-groups';
 import { client } from './api';
-import { cursorOption, example, labelOption, limitOption, moment, uuid, type Json, type Page } from './options';
+import {
+  cursorOption,
+  example,
+  labelFilter,
+  labelTerms,
+  limitOption,
+  moment,
+  uuid,
+  type Json,
+  type Page,
+} from './options';
 import { labelWords, moreLines, noneOf, show, table, usd, when, type Column } from './output';
 
-const columns: Column<UsageView['lines'][number]>[] = [
-  { name: 'group', of: ({ group }) => group || '–' },
+type Line = UsageView['lines'][number];
+const columnsOf = ({ groupBy, thenBy }: UsageView): Column<Line>[] => [
+  { name: thenBy === null ? 'group' : groupBy, of: ({ group }) => group || '–' },
+  ...(thenBy === null ? [] : [{ name: thenBy, of: ({ thenGroup }: Line) => thenGroup || '–' }]),
   { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
   { name: 'unverified', of: ({ unverifiedUsd }) => usd(unverifiedUsd), right: true },
   { name: 'operations', of: ({ operations }) => String(operations), right: true },
@@ -27,7 +40,7 @@ const recordColumns: Column<CostRecordView>[] = [
 
 const words = (answer: UsageView): string =>
   [
-    table(columns, answer.lines, 'Nothing was spent.'),
+    table(columnsOf(answer), answer.lines, 'Nothing was spent.'),
     `${usd(answer.costUsd)} from ${when(answer.from)} to ${when(answer.to)} (UTC)`,
     ...(answer.isCut ? [`Shown: the dearest ${answer.lines.length} of ${answer.groups}; --csv has all.`] : []),
   ].join('\n');
@@ -43,22 +56,39 @@ const spanOptions = (command: Command): Command =>
     .option('--to <moment>', 'before then', moment)
     .option('--csv', 'all of it as comma-separated values');
 
+interface SumOptions extends Span {
+  by: UsageGrouping;
+  thenBy?: UsageGrouping;
+  label?: Labels;
+}
+
+/** Of what there is some, it is one of the choices; a label has any key. */
+const grouping = (flags: string, what: string): Option =>
+  new Option(flags, `${what}, also a label such as label:team`).choices(usageGroups).argParser((text) => {
+    if (isUsageGrouping(text)) return text;
+    throw new InvalidArgumentError(`It must be ${usageGroups.join(', ')} or a label such as label:team.`);
+  });
+
 export function usageCommands(): Command {
   const usage = new Command('usage').description('what was spent');
   const sums = spanOptions(
     usage
       .command('show <tenant>', { isDefault: true })
       .description('sums of a tenant, of the last thirty days when no span is given')
-      .addOption(new Option('--by <group>', 'what is summed').choices(usageGroups).default('model')),
+      .addOption(grouping('--by <group>', 'what is summed').default('model'))
+      .addOption(grouping('--then-by <group>', 'each of them once more, by another thing'))
+      .addOption(labelFilter()),
   );
-  example(sums, 'usage show acme --by user --from 2026-11-01').action(
-    async (tenantId: string, { by, csv = false, json = false, ...span }: Span & { by: UsageGroup }) => {
-      const asked = { tenantId, groupBy: by, ...span };
-      if (csv) return void process.stdout.write(await client().usage.summaryCsv(asked));
-      const answer = await client().usage.summary(asked);
-      show(json, answer, () => words(answer));
-    },
-  );
+  example(
+    sums,
+    'usage show acme --by user --from 2026-11-01',
+    'usage show acme --by label:team --then-by model --label feature=chat',
+  ).action(async (tenantId: string, { by, thenBy, label, csv = false, json = false, ...span }: SumOptions) => {
+    const asked = { tenantId, groupBy: by, ...omitUndefined({ thenBy, label: label && labelTerms(label) }), ...span };
+    if (csv) return void process.stdout.write(await client().usage.summaryCsv(asked));
+    const answer = await client().usage.summary(asked);
+    show(json, answer, () => words(answer));
+  });
   addRecords(usage);
   return usage;
 }
@@ -82,7 +112,7 @@ function addRecords(usage: Command): void {
       .addOption(new Option('--operation <id>', 'of one operation').argParser(uuid))
       .option('--model <name>', 'of one model')
       .option('--unverified', 'only those whose cost nobody knows')
-      .addOption(labelOption('only what is for that'))
+      .addOption(labelFilter())
       .addOption(cursorOption())
       .addOption(limitOption(100)),
   );
@@ -100,7 +130,7 @@ function addRecords(usage: Command): void {
         cursor,
         ...more
       } = options;
-      const labels = Object.entries(label).map(([key, value]) => `${key}:${value}`);
+      const labels = labelTerms(label);
       const asked = {
         tenantId,
         ...more,

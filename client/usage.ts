@@ -16,18 +16,15 @@ export interface CostRecordsPage {
   /** The `cursor` of the next page. */
   nextCursor: string | null;
 }
-type RecordsQuery = Omit<Given<typeof costRecordsQuery>, 'format' | 'limit' | 'label'> & {
-  limit?: number;
-  /** Such as `team:search`: what has it, or all of them. */
-  label?: string | readonly string[];
-};
-
-type UsageQuery = Omit<Given<typeof usageQuery>, 'format'>;
+/** Such as `team:search`: what has it, or all of them. */
+type OfLabels = { label?: string | readonly string[] };
+type RecordsQuery = Omit<Given<typeof costRecordsQuery>, 'format' | 'limit' | 'label'> & OfLabels & { limit?: number };
+type UsageQuery = Omit<Given<typeof usageQuery>, 'format' | 'label'> & OfLabels;
 
 export function usageOf(http: Http) {
   const page = (query: RecordsQuery): Promise<CostRecordsPage> => http.get<CostRecordsPage>('/v1/cost-records', query);
   return {
-    /** What was spent, by group. */
+    /** What was spent, by group, or by two things at once; a label is `label:team`. */
     summary: (query: UsageQuery = {}) => http.get<UsageView>('/v1/usage', query),
     /** The same as comma-separated values, every group. */
     summaryCsv: (query: UsageQuery = {}) => http.text('/v1/usage', { ...query, format: 'csv' }),

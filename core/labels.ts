@@ -20,8 +20,8 @@ const otherValue = 'other';
 /** Half of a pair of surrogates, which Postgres does not take. */
 const halves = /\p{Surrogate}/u;
 
-/** What is wrong with labels, in words that quote nothing; undefined for what can be used. Only who looks something up may name `other`. */
-export function problemOfLabels(value: unknown, { mayBeOther = false } = {}): string | undefined {
+/** What is wrong with labels, in words that quote nothing; undefined for what can be used. */
+export function problemOfLabels(value: unknown): string | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'must be an object of texts';
   const entries = Object.entries(value as Record<string, unknown>);
   if (entries.length > labelsMax) return `must be at most ${labelsMax}`;
@@ -31,8 +31,7 @@ export function problemOfLabels(value: unknown, { mayBeOther = false } = {}): st
     if (typeof text !== 'string' || !labelValuePattern.test(text) || halves.test(text))
       return 'must have texts without control characters as values';
     if (bytesOf(text) > valueBytesMax) return `must have values of at most ${valueBytesMax} bytes in UTF-8`;
-    if (text === otherValue && !mayBeOther)
-      return `must not have the value ${otherValue}, which stands for those beyond the bound`;
+    if (text === otherValue) return `must not have the value ${otherValue}, which stands for those beyond the bound`;
   }
   return undefined;
 }

@@ -162,6 +162,29 @@ CREATE TABLE daily_costs (
   CONSTRAINT daily_costs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
 
+CREATE TABLE daily_label_costs (
+  tenant_id text NOT NULL,
+  day date NOT NULL,
+  labels_id uuid NOT NULL,
+  labels jsonb NOT NULL,
+  resource text NOT NULL,
+  kind text NOT NULL,
+  model text NOT NULL,
+  cost_usd numeric(38,12) NOT NULL,
+  unverified_usd numeric(38,12) NOT NULL,
+  operations bigint NOT NULL,
+  CONSTRAINT daily_label_costs_pkey PRIMARY KEY (tenant_id, day, labels_id, resource, kind, model),
+  CONSTRAINT daily_label_costs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE daily_label_sets (
+  tenant_id text NOT NULL,
+  day date NOT NULL,
+  sets integer NOT NULL,
+  CONSTRAINT daily_label_sets_pkey PRIMARY KEY (tenant_id, day),
+  CONSTRAINT daily_label_sets_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
 CREATE TABLE frozen_users (
   tenant_id text NOT NULL,
   user_id text NOT NULL,
@@ -192,6 +215,14 @@ CREATE TABLE installation (
   looked_at_tenant text DEFAULT ''::text NOT NULL,
   CONSTRAINT installation_one_row_check CHECK (one_row),
   CONSTRAINT installation_pkey PRIMARY KEY (one_row)
+);
+
+CREATE TABLE label_values (
+  tenant_id text NOT NULL,
+  key text NOT NULL,
+  value text NOT NULL,
+  CONSTRAINT label_values_pkey PRIMARY KEY (tenant_id, key, value),
+  CONSTRAINT label_values_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
 
 CREATE TABLE mandates (
@@ -648,6 +679,18 @@ CREATE POLICY one_tenant ON daily_costs FOR ALL TO spendlock_app USING ((tenant_
 
 CREATE POLICY owner_sees_all ON daily_costs FOR ALL TO spendlock_owner USING (true);
 
+ALTER TABLE daily_label_costs FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON daily_label_costs FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON daily_label_costs FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE daily_label_sets FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON daily_label_sets FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON daily_label_sets FOR ALL TO spendlock_owner USING (true);
+
 ALTER TABLE frozen_users FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON frozen_users FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -661,6 +704,12 @@ CREATE POLICY administration_answers ON idempotent_requests FOR ALL TO spendlock
 CREATE POLICY one_tenant ON idempotent_requests FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
 
 CREATE POLICY owner_sees_all ON idempotent_requests FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE label_values FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON label_values FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON label_values FOR ALL TO spendlock_owner USING (true);
 
 ALTER TABLE mandates FORCE ROW LEVEL SECURITY;
 
@@ -826,6 +875,10 @@ GRANT EXECUTE ON FUNCTION is_mandated(text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION is_released_by_expiry(reservations) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION label_sets_max() TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION label_sums_wrong(text,date[]) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION lease_sums() TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION limit_of_call(text,text,text) TO spendlock_app;
@@ -847,6 +900,10 @@ GRANT EXECUTE ON FUNCTION look_after(integer) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION mandate_state(text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION mandate_states(text,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION note_label_values(text,jsonb[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION other_labels(jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION period_bounds(text,timestamp with time zone) TO spendlock_app;
 
@@ -908,11 +965,17 @@ GRANT INSERT, SELECT ON cost_records TO spendlock_app;
 
 GRANT SELECT ON daily_costs TO spendlock_app;
 
+GRANT SELECT ON daily_label_costs TO spendlock_app;
+
+GRANT SELECT ON daily_label_sets TO spendlock_app;
+
 GRANT DELETE, INSERT, SELECT, UPDATE ON frozen_users TO spendlock_app;
 
 GRANT DELETE, INSERT, SELECT, UPDATE ON idempotent_requests TO spendlock_app;
 
 GRANT SELECT ON installation TO spendlock_app;
+
+GRANT INSERT, SELECT ON label_values TO spendlock_app;
 
 GRANT INSERT, SELECT, UPDATE ON mandates TO spendlock_app;
 
@@ -1463,7 +1526,7 @@ BEGIN
     RETURN 'busy';
   END IF;
   FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
-    'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'reservations',
+    'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'daily_label_costs', 'daily_label_sets', 'label_values', 'reservations',
     'user_quota_defaults', 'frozen_users', 'api_keys', 'audit_entries']
   LOOP
     EXECUTE format('DELETE FROM copilot_internal.%I WHERE tenant_id = $1', v_table) USING p_tenant_id;
@@ -1788,6 +1851,55 @@ BEGIN
   END IF;
   RETURN NEW;
 END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.label_sets_max()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$ SELECT 10000 $function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.label_sums_wrong(p_tenant_id text, p_days date[])
+ RETURNS TABLE(day date, labels jsonb, resource text, kind text, model text, was_usd numeric, cost_usd numeric, unverified_usd numeric, operations bigint)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  WITH lines AS MATERIALIZED (
+    SELECT d.of AS day, c.labels, c.resource, c.kind, coalesce(c.model, '') AS model, sum(c.amount_usd) AS cost_usd,
+           sum(c.unverified_usd) AS unverified_usd, count(*) FILTER (WHERE c.entry = 'commit') AS operations
+    FROM unnest(p_days) AS d (of) JOIN cost_records c ON c.tenant_id = p_tenant_id
+      AND c.posted_at >= d.of::timestamp AT TIME ZONE 'UTC' AND c.posted_at < (d.of + 1)::timestamp AT TIME ZONE 'UTC'
+    WHERE jsonb_typeof(c.labels) = 'object'
+    GROUP BY 1, 2, 3, 4, 5
+  ), summed AS MATERIALIZED (
+    SELECT * FROM daily_label_costs d WHERE d.tenant_id = p_tenant_id AND d.day = ANY (p_days)
+  ), counted AS (
+    SELECT r.*, max(r.place) OVER (PARTITION BY r.day) AS sets
+    FROM (SELECT l.*, dense_rank() OVER (PARTITION BY l.day ORDER BY l.labels) AS place FROM lines l) AS r
+  ), ledger AS (
+    SELECT c.day, CASE WHEN c.sets <= label_sets_max() OR (c.day, c.labels) IN (SELECT d.day, d.labels FROM summed d) THEN c.labels
+             ELSE other_labels(c.labels) END AS labels, c.resource, c.kind, c.model,
+           sum(c.cost_usd) AS cost_usd, sum(c.unverified_usd) AS unverified_usd, sum(c.operations)::bigint AS operations
+    FROM counted c GROUP BY 1, 2, 3, 4, 5
+  )
+  SELECT day, labels, resource, kind, model, s.cost_usd, coalesce(l.cost_usd, 0), coalesce(l.unverified_usd, 0), coalesce(l.operations, 0)
+  FROM ledger l FULL JOIN summed s USING (day, labels, resource, kind, model)
+  WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0))
+     <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0))
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.labels_id(p_labels jsonb)
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT encode(substr(sha256(convert_to(p_labels::text, 'UTF8')), 1, 16), 'hex')::uuid
 $function$
 ;
 
@@ -2127,6 +2239,41 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.note_label_values(p_tenant_id text, p_labels jsonb[])
+ RETURNS jsonb
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  WITH fresh AS MATERIALIZED (
+    SELECT key, value, octet_length(value) > 64 AS is_strange
+    FROM (SELECT DISTINCT l.key, l.value FROM unnest(p_labels) AS labels CROSS JOIN LATERAL jsonb_each_text(labels) AS l) AS named
+    -- One by one, so that each is found by its key whatever the planner believes of the table's size.
+    WHERE value <> 'other'
+      AND (SELECT true FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = named.key AND v.value = named.value LIMIT 1) IS NULL
+  ), placed AS MATERIALIZED (
+    SELECT f.key, f.value, f.is_strange OR k.noted + row_number() OVER (PARTITION BY f.key, f.is_strange ORDER BY f.value) > 1000 AS is_beyond
+    FROM fresh f
+    JOIN (SELECT key, (SELECT count(*) FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = f.key) AS noted
+          FROM fresh f GROUP BY key) AS k USING (key)
+  ), noted AS (
+    INSERT INTO label_values (tenant_id, key, value)
+    SELECT p_tenant_id, key, value FROM placed WHERE NOT is_beyond ORDER BY key, value
+    ON CONFLICT DO NOTHING
+  )
+  SELECT jsonb_object_agg(key, beyond) FROM (SELECT key, jsonb_agg(value) AS beyond FROM placed WHERE is_beyond GROUP BY key) AS found
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.other_labels(p_labels jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT coalesce(jsonb_object_agg(key, 'other'), '{}') FROM jsonb_object_keys(p_labels) AS key
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.period_bounds(period text, at timestamp with time zone, OUT period_start timestamp with time zone, OUT period_end timestamp with time zone)
  RETURNS record
  LANGUAGE sql
@@ -2240,6 +2387,8 @@ DECLARE
   v_wrong text;
   v_account jsonb;
   v_run_moves jsonb;
+  v_labels jsonb[];
+  v_beyond jsonb;
   v_next_wake_up_ms numeric;
   v_alerts_due bigint;
   v_has_waiters boolean;
@@ -2295,7 +2444,7 @@ BEGIN
           AND c."committedUsd" IS NOT DISTINCT FROM CASE r.status WHEN 'committed' THEN coalesce(r.outcome_usd, 0) END
         ELSE false
       END
-    RETURNING r.operation_id, r.user_id, r.resource, r.limit_ids, o.status AS was, r.status, r.granted_usd, r.committed_usd,
+    RETURNING r.operation_id, r.user_id, r.resource, r.limit_ids, o.status AS was, r.status, r.granted_usd, r.committed_usd, r.labels,
       coalesce(r.outcome_usd, 0) - coalesce(o.committed_usd, 0) AS corrected_by_usd
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
@@ -2325,7 +2474,7 @@ BEGIN
   ), due AS (
     -- Each end at a cost brings a commit, each outcome that came later a correction by the difference. One by nothing may be left out.
     SELECT operation_id, CASE was WHEN 'granted' THEN 'commit' ELSE 'correction' END AS entry,
-           CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd
+           CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd, labels
     FROM changed WHERE was <> 'granted' OR status = 'committed'
   ), moved AS (
     SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at, -granted_usd AS amount_usd
@@ -2360,8 +2509,8 @@ BEGIN
      FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
        'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
-    (SELECT jsonb_agg(m) FROM run_moves m)
-  INTO v_changed, v_added, v_wrong, v_account, v_run_moves;
+    (SELECT jsonb_agg(m) FROM run_moves m), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
+  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_labels;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -2377,11 +2526,15 @@ BEGIN
     PERFORM apply_run_limits(p_tenant_id, v_run_moves, p_batch -> 'changes');
   END IF;
 
+  IF cardinality(v_labels) > 0 THEN
+    v_beyond := note_label_values(p_tenant_id, v_labels);
+  END IF;
   INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
     amount_usd, estimated_usd, settlement, usage, posted_at, labels)
   SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
     c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt",
-    nullif(r.labels, '{}')
+    CASE WHEN r.labels <> '{}' AND jsonb_typeof(r.labels) = 'object' THEN CASE WHEN v_beyond IS NULL THEN r.labels ELSE
+      (SELECT jsonb_object_agg(key, CASE WHEN v_beyond -> key ? value THEN 'other' ELSE value END) FROM jsonb_each_text(r.labels)) END END
   FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
     "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
   JOIN reservations r
@@ -2747,6 +2900,21 @@ BEGIN
     'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, kind, model, user_id), '[]')
   INTO v_changes FROM differences;
 
+  WITH differences AS (
+    SELECT * FROM label_sums_wrong(p_tenant_id, p_days)
+  ), mended AS (
+    INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations)
+    SELECT p_tenant_id, day, labels_id(labels), labels, resource, kind, model, cost_usd, unverified_usd, operations FROM differences
+    ON CONFLICT (tenant_id, day, labels_id, resource, kind, model) DO UPDATE
+    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations
+  )
+  SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'day', 'name', concat_ws(' ', day, labels, kind, nullif(model, '')),
+    'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, labels, kind, model), '[]')
+  INTO v_changes FROM differences;
+  INSERT INTO daily_label_sets AS c (tenant_id, day, sets)
+  SELECT p_tenant_id, day, count(DISTINCT labels_id) FROM daily_label_costs WHERE tenant_id = p_tenant_id AND day = ANY (p_days) GROUP BY day
+  ON CONFLICT (tenant_id, day) DO UPDATE SET sets = excluded.sets;
+
   IF jsonb_array_length(v_changes) > 0 THEN
     INSERT INTO audit_entries (tenant_id, api_key_id, author, action, details)
     VALUES (p_tenant_id, p_api_key_id, p_author, 'repair_books', jsonb_build_object('reason', p_reason, 'changes', v_changes));
@@ -2871,6 +3039,39 @@ BEGIN
          sum(amount_usd), sum(unverified_usd), count(*) FILTER (WHERE entry = 'commit')
   FROM recorded GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
   ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
+  SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
+      operations = d.operations + excluded.operations;
+  IF NOT EXISTS (SELECT FROM recorded WHERE jsonb_typeof(labels) = 'object') THEN
+    RETURN NULL;
+  END IF;
+
+  WITH lines AS MATERIALIZED (
+    SELECT tenant_id, (posted_at AT TIME ZONE 'UTC')::date AS day, labels, labels_id(labels) AS labels_id, resource, kind,
+           coalesce(model, '') AS model, sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd,
+           count(*) FILTER (WHERE entry = 'commit') AS operations
+    FROM recorded WHERE jsonb_typeof(labels) = 'object' GROUP BY 1, 2, 3, 5, 6, 7
+  ), fresh AS MATERIALIZED (
+    SELECT s.tenant_id, s.day, s.labels_id,
+           coalesce((SELECT c.sets FROM daily_label_sets c WHERE c.tenant_id = s.tenant_id AND c.day = s.day), 0)
+             + row_number() OVER (PARTITION BY s.tenant_id, s.day ORDER BY s.labels_id) AS place
+    FROM (SELECT DISTINCT tenant_id, day, labels_id FROM lines) AS s
+    -- One by one, so that each is found by its key whatever the planner believes of the table's size.
+    WHERE (SELECT true FROM daily_label_costs d
+           WHERE d.tenant_id = s.tenant_id AND d.day = s.day AND d.labels_id = s.labels_id LIMIT 1) IS NULL
+  ), counted AS (
+    INSERT INTO daily_label_sets AS c (tenant_id, day, sets)
+    SELECT tenant_id, day, count(*) FROM fresh WHERE place <= label_sets_max() GROUP BY 1, 2 ORDER BY 1, 2
+    ON CONFLICT (tenant_id, day) DO UPDATE SET sets = c.sets + excluded.sets
+  ), bounded AS (
+    SELECT tenant_id, day, CASE WHEN (tenant_id, day, labels_id) IN (
+             SELECT f.tenant_id, f.day, f.labels_id FROM fresh f WHERE f.place > label_sets_max()) THEN other_labels(labels) ELSE labels END AS labels,
+           resource, kind, model, cost_usd, unverified_usd, operations
+    FROM lines
+  )
+  INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations)
+  SELECT tenant_id, day, labels_id(labels), labels, resource, kind, model, sum(cost_usd), sum(unverified_usd), sum(operations)
+  FROM bounded GROUP BY 1, 2, 4, 5, 6, 7 ORDER BY 1, 2, 3, 5, 6, 7
+  ON CONFLICT (tenant_id, day, labels_id, resource, kind, model) DO UPDATE
   SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
       operations = d.operations + excluded.operations;
   RETURN NULL;

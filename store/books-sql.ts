@@ -33,11 +33,19 @@ export const runSumsWrong = (tenant?: string): string => `
     ${tenant === undefined ? '' : `AND l.tenant_id = ${tenant}`}
   ORDER BY 1, 2`;
 
-/** Lines of the ledger whose labels are not those of their reservation. */
-export const labelsWrong = `
-  SELECT c.cost_record_id::text AS cost_record_id, c.labels::text AS labels, r.labels::text AS reserved
-  FROM copilot_internal.cost_records c JOIN copilot_internal.reservations r USING (tenant_id, operation_id)
-  WHERE c.labels IS DISTINCT FROM nullif(r.labels, '{}')`;
+/**
+ * Lines of the ledger whose labels are not those of their reservation, among the given ones: a value that is not among the thousand of its
+ * key may be `other`.
+ */
+export const labelsWrong = (reservations: string): string => `
+  SELECT r.operation_id::text AS operation_id, c.cost_record_id::text AS cost_record_id, c.labels::text AS labels, r.labels::text AS reserved
+  FROM ${reservations} r JOIN copilot_internal.cost_records c ON c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id
+  WHERE c.labels IS DISTINCT FROM nullif(r.labels, '{}') AND (
+    c.labels IS NULL OR r.labels IS NULL OR NOT ARRAY(SELECT jsonb_object_keys(c.labels)) <@ ARRAY(SELECT jsonb_object_keys(r.labels))
+    OR EXISTS (
+      SELECT FROM jsonb_each_text(r.labels) AS l
+      WHERE c.labels ->> l.key IS DISTINCT FROM l.value AND (c.labels ->> l.key IS DISTINCT FROM 'other' OR EXISTS (
+        SELECT FROM copilot_internal.label_values v WHERE v.tenant_id = r.tenant_id AND v.key = l.key AND v.value = l.value))))`;
 
 /** Reservations among the given ones whose end and ledger do not tell the same. */
 export const endedWrongly = (reservations: string): string => `

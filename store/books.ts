@@ -1,11 +1,11 @@
 /** Whether a tenant's rows, balances, ledger, sums by day and leases agree; and the mending of what does not. */
 import type { Operator } from './operator';
-import { endedWrongly, runSumsWrong, ledgerOfQuota, openOfQuota } from './books-sql';
+import { endedWrongly, labelsWrong, runSumsWrong, ledgerOfQuota, openOfQuota } from './books-sql';
 import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
 
 /** What does not agree, in words. */
 export interface Difference {
-  check: 'balance' | 'reservation' | 'day' | 'lease';
+  check: 'balance' | 'reservation' | 'labels' | 'day' | 'lease';
   /** Which quota, operation or day. */
   name: string;
   says: string;
@@ -69,6 +69,16 @@ async function reservations(pool: Pool, tenantId: string): Promise<Difference[]>
       const page = `(SELECT * FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id > $2 AND operation_id <= $3)`;
       const wrong = await client.query<WrongEnd>(endedWrongly(page), [tenantId, after, upTo]);
       for (const row of wrong.rows) found.push({ check: 'reservation', name: row.operation_id, says: saysOf(row) });
+      const forOther = await client.query<Record<'operation_id' | 'labels' | 'reserved', string | null>>(
+        labelsWrong(page),
+        [tenantId, after, upTo],
+      );
+      for (const { operation_id, labels, reserved } of forOther.rows)
+        found.push({
+          check: 'labels',
+          name: operation_id ?? '',
+          says: `it is for ${reserved ?? 'nothing'}, and a line of it in the ledger for ${labels ?? 'nothing'}; a repair leaves that`,
+        });
       return upTo;
     });
     if (last === undefined || found.length >= toldMax) return found;
@@ -87,6 +97,28 @@ async function runs(client: PoolClient, tenantId: string): Promise<Difference[]>
     says: `spent $${spent} and reserved $${reserved}, the ledger says $${ledger} and open reservations hold $${open}`,
   }));
 }
+
+/** Sums of labels in a month. */
+async function labelSums(
+  pool: Pool,
+  tenantId: string,
+  month: { from: string; to: string },
+): Promise<(Difference & { day: string })[]> {
+  const { rows } = await asTenant(pool, tenantId, (client) =>
+    client.query<Record<'day' | 'name' | 'summed' | 'ledger', string>>(
+      `SELECT day::text, concat_ws(' ', day, labels, kind, nullif(model, '')) AS name, trim_scale(coalesce(was_usd, 0))::text AS summed,
+              trim_scale(cost_usd)::text AS ledger
+       FROM copilot_internal.label_sums_wrong($1, ARRAY(
+         SELECT d::date FROM generate_series($2::date::timestamp, $3::date::timestamp - interval '1 day', interval '1 day') AS d))
+       ORDER BY 1, 2`,
+      [tenantId, month.from, month.to],
+    ),
+  );
+  return rows.map(({ day, name, summed, ledger }) => ({ check: 'day', name, day, says: saysOfDay(summed, ledger) }));
+}
+
+const saysOfDay = (summed: string, ledger: string): string =>
+  `summed $${summed} and the ledger $${ledger}, or another number of calls, or another sum of what is unverified`;
 
 async function days(pool: Pool, tenantId: string): Promise<(Difference & { day: string })[]> {
   const months = await asTenant(pool, tenantId, async (client) => {
@@ -125,8 +157,9 @@ async function days(pool: Pool, tenantId: string): Promise<(Difference & { day: 
         check: 'day',
         name,
         day,
-        says: `summed $${summed} and the ledger $${ledger}, or another number of calls, or another sum of what is unverified`,
+        says: saysOfDay(summed, ledger),
       });
+    found.push(...(await labelSums(pool, tenantId, month)));
     if (found.length >= toldMax) break;
   }
   return found;
@@ -172,7 +205,8 @@ export async function repairBooks(
   pool: Pool,
   { tenantId, by, reason, apply }: { tenantId: string; by: Operator; reason: string; apply: boolean },
 ): Promise<Mended[] | undefined> {
-  const operationIds = (await reservations(pool, tenantId)).map(({ name }) => name);
+  const ended = (await reservations(pool, tenantId)).filter(({ check }) => check === 'reservation');
+  const operationIds = ended.map(({ name }) => name);
   const wrongDays = [...new Set((await days(pool, tenantId)).map(({ day }) => day))];
   try {
     return await inTransaction(pool, async (client) => {

@@ -1,5 +1,6 @@
 /** Labels as requests name them and answers show them. */
 import { z } from '@hono/zod-openapi';
+import { problemOfLabelQuery } from '../../core/label-query';
 import { labelled, labelsMax, mergedLabels, problemOfLabels, type Labels } from '../../core/labels';
 import { ApiError } from './errors';
 
@@ -55,9 +56,7 @@ export const labelQuery = z
     const labels: Record<string, string> = {};
     for (const term of terms) {
       const [, key = '', value = ''] = /^([^:]*):(.*)$/s.exec(term) ?? [];
-      const problem = Object.hasOwn(labels, key)
-        ? 'must name each key once'
-        : problemOfLabels({ [key]: value }, { mayBeOther: true });
+      const problem = Object.hasOwn(labels, key) ? 'must name each key once' : problemOfLabelQuery({ [key]: value });
       if (problem !== undefined)
         refined.addIssue({ code: 'custom', message: `must be such as team:search: ${problem}` });
       labels[key] = value;

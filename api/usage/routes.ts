@@ -7,7 +7,8 @@ import { estimateModelCall } from '../../core/prices/pricing';
 import { estimateSandbox, findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import { listCostRecords, type CostRecord, type CostRecordFilter } from '../../store/cost-records';
 import type { Pool } from '../../store/pool';
-import { allUsage, readUsage, type UsageAsked } from '../../store/usage';
+import { allUsage, readUsage } from '../../store/usage';
+import type { UsageAsked } from '../../store/usage-query';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
 import { everybody } from '../http/access';
@@ -62,27 +63,30 @@ function usage(app: App, dependencies: ApiDependencies): void {
       },
     ),
     async (c) => {
-      const asked = c.req.valid('query');
-      const { groupBy, format } = asked;
-      const tenantId = await tenantFor(c, dependencies, asked.tenantId);
-      const { from, to } = span(asked);
-      if (format === 'csv')
-        return csvFile(c, dependencies, `usage-by-${groupBy}.csv`, () =>
-          usageLines(dependencies.exportPool, { tenantId, from, to, groupBy }),
-        );
-      const { lines, costUsd, groups } = await readUsage(dependencies.pool, { tenantId, from, to, groupBy });
+      const { tenantId: named, format, label: labels, ...query } = c.req.valid('query');
+      const { groupBy, thenBy } = query;
+      if (thenBy === groupBy) throw new ApiError('invalid_request', 'thenBy: must be another one than groupBy.');
+      const tenantId = await tenantFor(c, dependencies, named);
+      const { from, to } = span(query);
+      const asked = { tenantId, from, to, groupBy, thenBy, labels };
+      if (format === 'csv') {
+        const by = [groupBy, ...(thenBy === undefined ? [] : [thenBy])].join('-').replaceAll(':', '-');
+        return csvFile(c, dependencies, `usage-by-${by}.csv`, () => usageLines(dependencies.exportPool, asked));
+      }
+      const { lines, costUsd, groups } = await readUsage(dependencies.pool, asked);
       const isCut = groups > lines.length;
-      return c.json({ from: from.toISOString(), to: to.toISOString(), groupBy, costUsd, groups, isCut, lines }, 200);
+      const said = { groupBy, thenBy: thenBy ?? null, costUsd, groups, isCut, lines };
+      return c.json({ from: from.toISOString(), to: to.toISOString(), ...said }, 200);
     },
   );
 }
 
 async function* usageLines(pool: Pool, asked: UsageAsked): AsyncGenerator<string, void> {
-  yield csv(usageColumns, []);
-  for await (const lines of allUsage(pool, asked)) yield csvLines(usageColumns, lines);
+  const by = asked.thenBy === undefined ? (['group'] as const) : (['group', 'thenGroup'] as const);
+  const columns = [...by, 'costUsd', 'unverifiedUsd', 'operations'] as const;
+  yield csv(columns, []);
+  for await (const lines of allUsage(pool, asked)) yield csvLines(columns, lines);
 }
-
-const usageColumns = ['group', 'costUsd', 'unverifiedUsd', 'operations'] as const;
 
 /** As many lines of an export as are read at once. */
 const readMax = 1_000;

@@ -1,6 +1,6 @@
 /** What the routes of usage, of the ledger and of quota checks take and give. */
 import { z } from '@hono/zod-openapi';
-import { usageGroups } from '../../core/usage-groups';
+import { isUsageGrouping, usageGroups, type UsageGrouping } from '../../core/usage-groups';
 import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelQuery, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
@@ -76,22 +76,45 @@ export const costRecordView = z.object({
 export type CostRecordView = z.infer<typeof costRecordView>;
 export const costRecordsView = z.object({ records: z.array(costRecordView), ...pageFields });
 
+/** One of these, or a label by its key. */
+const usageGrouping = z
+  .custom<UsageGrouping>((asked) => typeof asked === 'string' && isUsageGrouping(asked), {
+    error: `must be ${usageGroups.join(', ')} or a label such as label:team`,
+  })
+  .openapi({
+    type: 'string',
+    description: `${usageGroups.join(', ')}, or a label by its key: label:team.`,
+    example: 'label:team',
+  });
+
 export const usageQuery = z.strictObject({
   tenantId: tenantIdSchema.optional(),
   from: moment.optional(),
   to: moment.optional(),
-  groupBy: z.enum(usageGroups).default('model'),
+  groupBy: usageGrouping.default('model'),
+  thenBy: usageGrouping.optional().openapi({ description: 'Each group once more, by another thing.' }),
+  label: labelQuery.optional(),
   format: z.enum(['json', 'csv']).default('json'),
 });
 
 export const usageView = z.object({
   from: z.string(),
   to: z.string(),
-  groupBy: z.enum(usageGroups),
+  groupBy: usageGrouping,
+  thenBy: z.union([usageGrouping, z.null()]),
   costUsd: z.string().openapi({ description: 'Of all groups, also of those that `lines` leaves out.' }),
   groups: z.number().openapi({ description: 'How many there are.' }),
   isCut: z.boolean().openapi({ description: 'Whether `lines` has only the dearest 1,000; csv has all.' }),
   lines: z.array(
-    z.object({ group: z.string(), costUsd: z.string(), unverifiedUsd: z.string(), operations: z.number() }),
+    z.object({
+      group: z.string().openapi({
+        description:
+          'Empty for what has none. Of a label `other`: what is beyond its thousandth value, or the sets of a day.',
+      }),
+      thenGroup: z.string().optional().openapi({ description: 'With `thenBy`.' }),
+      costUsd: z.string(),
+      unverifiedUsd: z.string(),
+      operations: z.number(),
+    }),
   ),
 });

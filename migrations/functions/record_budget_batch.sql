@@ -27,6 +27,8 @@ DECLARE
   v_wrong text;
   v_account jsonb;
   v_run_moves jsonb;
+  v_labels jsonb[];
+  v_beyond jsonb;
   v_next_wake_up_ms numeric;
   v_alerts_due bigint;
   v_has_waiters boolean;
@@ -82,7 +84,7 @@ BEGIN
           AND c."committedUsd" IS NOT DISTINCT FROM CASE r.status WHEN 'committed' THEN coalesce(r.outcome_usd, 0) END
         ELSE false
       END
-    RETURNING r.operation_id, r.user_id, r.resource, r.limit_ids, o.status AS was, r.status, r.granted_usd, r.committed_usd,
+    RETURNING r.operation_id, r.user_id, r.resource, r.limit_ids, o.status AS was, r.status, r.granted_usd, r.committed_usd, r.labels,
       coalesce(r.outcome_usd, 0) - coalesce(o.committed_usd, 0) AS corrected_by_usd
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
@@ -112,7 +114,7 @@ BEGIN
   ), due AS (
     -- Each end at a cost brings a commit, each outcome that came later a correction by the difference. One by nothing may be left out.
     SELECT operation_id, CASE was WHEN 'granted' THEN 'commit' ELSE 'correction' END AS entry,
-           CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd
+           CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd, labels
     FROM changed WHERE was <> 'granted' OR status = 'committed'
   ), moved AS (
     SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at, -granted_usd AS amount_usd
@@ -147,8 +149,8 @@ BEGIN
      FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
        'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
-    (SELECT jsonb_agg(m) FROM run_moves m)
-  INTO v_changed, v_added, v_wrong, v_account, v_run_moves;
+    (SELECT jsonb_agg(m) FROM run_moves m), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
+  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_labels;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -164,11 +166,15 @@ BEGIN
     PERFORM apply_run_limits(p_tenant_id, v_run_moves, p_batch -> 'changes');
   END IF;
 
+  IF cardinality(v_labels) > 0 THEN
+    v_beyond := note_label_values(p_tenant_id, v_labels);
+  END IF;
   INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
     amount_usd, estimated_usd, settlement, usage, posted_at, labels)
   SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
     c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt",
-    nullif(r.labels, '{}')
+    CASE WHEN r.labels <> '{}' AND jsonb_typeof(r.labels) = 'object' THEN CASE WHEN v_beyond IS NULL THEN r.labels ELSE
+      (SELECT jsonb_object_agg(key, CASE WHEN v_beyond -> key ? value THEN 'other' ELSE value END) FROM jsonb_each_text(r.labels)) END END
   FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
     "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
   JOIN reservations r

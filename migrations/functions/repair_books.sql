@@ -106,6 +106,21 @@ BEGIN
     'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, kind, model, user_id), '[]')
   INTO v_changes FROM differences;
 
+  WITH differences AS (
+    SELECT * FROM label_sums_wrong(p_tenant_id, p_days)
+  ), mended AS (
+    INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations)
+    SELECT p_tenant_id, day, labels_id(labels), labels, resource, kind, model, cost_usd, unverified_usd, operations FROM differences
+    ON CONFLICT (tenant_id, day, labels_id, resource, kind, model) DO UPDATE
+    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations
+  )
+  SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'day', 'name', concat_ws(' ', day, labels, kind, nullif(model, '')),
+    'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, labels, kind, model), '[]')
+  INTO v_changes FROM differences;
+  INSERT INTO daily_label_sets AS c (tenant_id, day, sets)
+  SELECT p_tenant_id, day, count(DISTINCT labels_id) FROM daily_label_costs WHERE tenant_id = p_tenant_id AND day = ANY (p_days) GROUP BY day
+  ON CONFLICT (tenant_id, day) DO UPDATE SET sets = excluded.sets;
+
   IF jsonb_array_length(v_changes) > 0 THEN
     INSERT INTO audit_entries (tenant_id, api_key_id, author, action, details)
     VALUES (p_tenant_id, p_api_key_id, p_author, 'repair_books', jsonb_build_object('reason', p_reason, 'changes', v_changes));

@@ -61,6 +61,13 @@ export const dailySums = `
         UNION ALL SELECT tenant_id, 0, amount_usd FROM copilot_internal.cost_records) AS amounts
   GROUP BY tenant_id`;
 
+/** The same of what has labels. */
+export const labelSums = `
+  SELECT tenant_id, trim_scale(sum(days))::text AS days, trim_scale(sum(ledger))::text AS ledger
+  FROM (SELECT tenant_id, cost_usd AS days, 0 AS ledger FROM copilot_internal.daily_label_costs
+        UNION ALL SELECT tenant_id, 0, amount_usd FROM copilot_internal.cost_records WHERE labels IS NOT NULL) AS amounts
+  GROUP BY tenant_id`;
+
 /** What is leased of each platform quota. A lease that ran over counts in full: that money is gone. */
 export const leases = `
   SELECT trim_scale(p.limit_usd)::text AS limit,

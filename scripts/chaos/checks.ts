@@ -7,6 +7,7 @@ import {
   balances,
   boughtAgain,
   dailySums,
+  labelSums,
   leases,
   missingAlerts,
   operations,
@@ -87,16 +88,18 @@ export class Checks {
         () => `leased ${leased} of ${limit}, overruns ${formatUsd(over)}`,
       );
     }
-    const { rows: days } = await this.installation.admin.query<{ tenant_id: string; days: string; ledger: string }>(
-      dailySums,
-    );
-    for (const { tenant_id, days: sums, ledger } of days)
-      this.hold('sums by day equal the ledger', sums === ledger, () => `${tenant_id}: ${sums}, ledger ${ledger}`);
+    for (const [what, sql] of Object.entries({ day: dailySums, labels: labelSums })) {
+      const { rows } = await this.installation.admin.query<Record<'tenant_id' | 'days' | 'ledger', string>>(sql);
+      for (const { tenant_id, days, ledger } of rows)
+        this.hold(`sums by ${what} equal the ledger`, days === ledger, () => `${tenant_id}: ${days}, ledger ${ledger}`);
+    }
     const { rows: twice } = await this.installation.admin.query<{ operation_id: string }>(
       endedWrongly('copilot_internal.reservations'),
     );
     this.hold('each reservation ends once', twice.length === 0, () => twice.map((row) => row.operation_id).join(', '));
-    const { rows: labels } = await this.installation.admin.query<Record<string, string>>(labelsWrong);
+    const { rows: labels } = await this.installation.admin.query<Record<string, string>>(
+      labelsWrong('copilot_internal.reservations'),
+    );
     this.hold('a line of the ledger has the labels of its reservation', labels.length === 0, () =>
       JSON.stringify(labels.slice(0, 3)),
     );
