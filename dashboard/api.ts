@@ -4,12 +4,14 @@ import type { z } from '@hono/zod-openapi';
 import type { currentKeyView } from '../api/keys/schemas';
 import type { RunView, runSummary } from '../api/runs/schemas';
 import type { OverviewView, tenantSummary } from '../api/tenants/overview-schemas';
+import type { usageView } from '../api/usage/schemas';
 import { SpendlockApiError } from '../client/errors';
 import type { StreamEvent } from '../client/events';
 import { connect, type Http } from '../client/http';
 
 export type CurrentKey = z.infer<typeof currentKeyView>;
 export type Overview = OverviewView;
+export type Usage = z.infer<typeof usageView>;
 export type Run = RunView;
 export type RunSummary = z.infer<typeof runSummary>;
 export type TenantSummary = Omit<z.infer<typeof tenantSummary>, 'createdAt'>;

@@ -166,7 +166,8 @@ export function Shares({
   lines,
   none,
 }: {
-  lines: readonly { group: string; costUsd: string; operations: number }[];
+  /** With what happens when one is chosen. */
+  lines: readonly { group: string; costUsd: string; operations: number; onChoice?: () => void }[];
   none: string;
 }) {
   const most = Math.max(...lines.map(({ costUsd }) => asNumber(costUsd)), 0);
@@ -180,10 +181,16 @@ export function Shares({
       columns={[
         {
           name: 'What',
-          of: ({ group, costUsd }) => (
+          of: ({ group, costUsd, onChoice }) => (
             <div class="share">
               <span class="fill" style={{ width: width(costUsd) }} />
-              <span class="label">{group === '' ? 'none' : group}</span>
+              {onChoice ? (
+                <button class="label" title="Show this only" onClick={onChoice}>
+                  {group}
+                </button>
+              ) : (
+                <span class="label">{group === '' ? 'none' : group}</span>
+              )}
             </div>
           ),
         },

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import { counted } from '../core/counted';
 import { useLive, type Api, type CurrentKey, type Overview } from './api';
 import { BurnDown, mainQuota, SpendByDay } from './burn-down';
+import { SpendByLabel } from './labels';
 import { sum } from './money';
 import { Card, Problem, Shares, Title, Usd, useTitle } from './parts';
 import { useRuns } from './run-list';
@@ -74,6 +75,11 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
         <Card title="Spend by user, 31 days">
           <Shares lines={spend.byUser} none="Nothing was spent." />
         </Card>
+        {spend.labelKeys.length > 0 && (
+          <Card title="Spend by label, 31 days" wide>
+            <SpendByLabel api={api} tenantId={tenantId} keys={spend.labelKeys} from={spend.from} />
+          </Card>
+        )}
         <Card title="Runs and conversations" wide>
           <Runs tenantId={tenantId} runs={runs} contains={contains} onMore={onMore} />
         </Card>

@@ -8,7 +8,7 @@ import { columnsOf, type RequestView } from './reservation-rows';
 import { reservationsOf, type ReservationView } from './reservations';
 import { frozenOf, type Frozen } from './frozen';
 import { ownQuotasOf, type OwnQuotas } from './quotas';
-import { usageOf, type UsageLine } from './usage';
+import { labelKeysOf, usageOf, type UsageLine } from './usage';
 
 const denialFields = [
   'operationId',
@@ -47,7 +47,14 @@ export interface TenantOverview extends Frozen, OwnQuotas {
   /** When it was made. */
   createdAt: Date;
   /** Since `from`. */
-  spend: { from: Date; byDay: UsageLine[]; byModel: UsageLine[]; byUser: UsageLine[]; byKind: UsageLine[] };
+  spend: {
+    from: Date;
+    byDay: UsageLine[];
+    byModel: UsageLine[];
+    byUser: UsageLine[];
+    byKind: UsageLine[];
+    labelKeys: string[];
+  };
   denials: DenialRecord[];
   alerts: Alert[];
   holds: ReservationView[];
@@ -70,7 +77,7 @@ export async function readOverview(
     const to = new Date(Math.ceil(now.getTime() / dayMs) * dayMs);
     const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>
       usageOf(client, { tenantId, from, to, groupBy });
-    const [tenant, frozen, own, byDay, byModel, byUser, byKind, denials, alerts, holds, waiting, open] =
+    const [tenant, frozen, own, byDay, byModel, byUser, byKind, labelKeys, denials, alerts, holds, waiting, open] =
       await Promise.all([
         client.query<{ name: string; createdAt: Date }>(
           'SELECT name, created_at AS "createdAt" FROM copilot_internal.tenants WHERE tenant_id = $1',
@@ -82,6 +89,7 @@ export async function readOverview(
         usage('model'),
         usage('user'),
         usage('kind'),
+        labelKeysOf(client, tenantId),
         latestDenials(client, tenantId),
         alertsOf(client, tenantId, { limit: latestMax }),
         reservationsOf(client, tenantId, { limit: holdsMax }),
@@ -95,7 +103,7 @@ export async function readOverview(
       ...found,
       ...frozen,
       ...own,
-      spend: { from, byDay, byModel, byUser, byKind },
+      spend: { from, byDay, byModel, byUser, byKind, labelKeys },
       denials,
       alerts,
       holds,

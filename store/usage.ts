@@ -86,3 +86,20 @@ function linesQuery(asked: UsageAsked, more: readonly string[] = []): { text: st
     values,
   };
 }
+
+/** As many keys as are offered to choose from. */
+const labelKeysMax = 100;
+
+/** The keys of a tenant's labels: each is looked up after the one before, however many values they have. */
+export async function labelKeysOf(client: PoolClient, tenantId: string): Promise<string[]> {
+  const { rows } = await client.query<{ key: string }>(
+    `WITH RECURSIVE keys AS (
+       SELECT min(key) AS key FROM copilot_internal.label_values WHERE tenant_id = $1
+       UNION ALL
+       SELECT (SELECT min(v.key) FROM copilot_internal.label_values v WHERE v.tenant_id = $1 AND v.key > keys.key)
+       FROM keys WHERE key IS NOT NULL)
+     SELECT key FROM keys WHERE key IS NOT NULL LIMIT ${labelKeysMax}`,
+    [tenantId],
+  );
+  return rows.map(({ key }) => key);
+}

@@ -44,7 +44,16 @@ export const overviewView = z.object({
         .openapi({ description: 'Where its spend is heading; null in the first hour of its period.' }),
     }),
   ),
-  spend: z.object({ from: at, byDay: usageLines, byModel: usageLines, byUser: usageLines, byKind: usageLines }),
+  spend: z.object({
+    from: at,
+    byDay: usageLines,
+    byModel: usageLines,
+    byUser: usageLines,
+    byKind: usageLines,
+    labelKeys: z
+      .array(z.string())
+      .openapi({ description: 'The keys of its labels, a hundred at most: what usage can be asked by.' }),
+  }),
   denials: z.array(
     z.object({
       ...operationFields,

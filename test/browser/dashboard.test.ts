@@ -5,7 +5,7 @@ import { createApiKey } from '../../store/api-keys';
 import { startTestApi, type TestApi } from '../support/api';
 import { picture, startBrowser } from '../support/browser';
 import { makeScene, type Scene } from '../support/scene';
-import { TestStack } from '../support/stack';
+import { TestStack, until } from '../support/stack';
 
 describe('the dashboard', () => {
   let stack: TestStack;
@@ -98,6 +98,41 @@ describe('the dashboard', () => {
     expect(await page.locator('canvas').count()).toBe(2);
     await page.waitForTimeout(300);
     await picture(page, 'tenant');
+    expect(complaints).toEqual([]);
+  });
+
+  test('shows what was spent by a label, with another thing, and of a label only', async () => {
+    const tenantId = await stack.tenant('10');
+    for (const [team, feature, costUsd] of [
+      ['search', 'chat', '2'],
+      ['search', 'summary', '1'],
+      ['ads', 'chat', '0.5'],
+    ] as const) {
+      const operationId = randomUUID();
+      await post('/v1/reservations', {
+        ...{ operationId, tenantId, resource: 'llm', model: 'claude-haiku-4-5', amountUsd: '2' },
+        labels: { team, feature },
+      });
+      await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd });
+    }
+    await signIn(adminKey, `#/tenants/${tenantId}`);
+    const card = page.getByRole('region', { name: 'Spend by label, 31 days' });
+    await card.waitFor();
+    await card.getByLabel('By label').selectOption('team');
+    const rows = () => card.locator('tbody tr').allTextContents();
+    const shows = (expected: string[]) =>
+      until('the card shows it', async () => JSON.stringify(await rows()) === JSON.stringify(expected));
+    await shows(['search2$3.00', 'ads1$0.50']);
+    await card.getByLabel('and by').selectOption('label:feature');
+    await shows(['search · chat1$2.00', 'search · summary1$1.00', 'ads · chat1$0.50']);
+    await picture(page, 'labels');
+    await card.getByRole('button', { name: 'search · chat' }).click();
+    await shows(['search · chat1$2.00', 'search · summary1$1.00']);
+    await card.getByLabel('By label').selectOption('feature');
+    await card.getByLabel('and by').selectOption('model');
+    await shows(['chat · claude-haiku-4-51$2.00', 'summary · claude-haiku-4-51$1.00']);
+    await card.getByRole('button', { name: 'Show what is not team:search too' }).click();
+    await shows(['chat · claude-haiku-4-52$2.50', 'summary · claude-haiku-4-51$1.00']);
     expect(complaints).toEqual([]);
   });
 
