@@ -61,7 +61,7 @@ describe('the touchpoints with paid providers', () => {
     ]);
     // The one that is billed comes after `pay`, which claims.
     expect(text).toMatch(
-      /const paid = await this\.pay\(askedIn\(bytes\)\);\s+const \{ url, onSent \} = this\.exchanged;\s+\/\/.*\s+return this\.ask\(url, \{ method: 'POST'/,
+      /const paid = await this\.pay\(askedIn\(bytes\), call\);\s+const \{ url, onSent \} = this\.exchanged;\s+\/\/.*\s+return this\.ask\(url, \{ method: 'POST'/,
     );
   });
 
