@@ -33,9 +33,14 @@ export const searchAttributes = [
   holdsMoneyAttribute,
 ];
 
-/** The three queues of an installation. Each can have workers of its own. */
-export const taskQueues = (prefix: string): { runs: string; budget: string; sandbox: string } => ({
+/**
+ * The queues of an installation. Those of paid calls of models are served by the workers of runs, with slots of their own, so that
+ * what is done in milliseconds never waits behind what takes minutes: `calls` of runs, and `turns`, the calls that a person waits for.
+ */
+export const taskQueues = (prefix: string): Record<'runs' | 'calls' | 'turns' | 'budget' | 'sandbox', string> => ({
   runs: `${prefix}-runs`,
+  calls: `${prefix}-calls`,
+  turns: `${prefix}-turns`,
   budget: `${prefix}-budget`,
   sandbox: `${prefix}-sandbox`,
 });

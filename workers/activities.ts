@@ -21,7 +21,11 @@ import { DatabaseClock } from '../store/database-clock';
 import type { Pool } from '../store/pool';
 import { readPrices } from '../store/prices';
 import type { Logger } from '../telemetry/log';
-import type { WorkerConfig, WorkerRole } from './config';
+import type { LlmActivities } from '../contracts/llm';
+import type { taskQueues } from '../contracts/messages';
+import type { WorkerConfig } from './config';
+
+export type WorkerQueue = keyof ReturnType<typeof taskQueues>;
 
 interface Wiring {
   options: {
@@ -31,6 +35,8 @@ interface Wiring {
     extraActivities?: (dependencies: { paidCalls: PaidCalls }) => object;
   };
   pool: Pool;
+  /** For pieces of replies on their way. */
+  piecesPool: Pool;
   client: Client;
   coalescer: Coalescer;
   replies: PendingReplies;
@@ -43,33 +49,42 @@ interface Wiring {
 export function activitiesOf({
   options,
   pool,
+  piecesPool,
   client,
   coalescer,
   replies,
   decisions,
   decideBatch,
   alerts,
-}: Wiring): Record<WorkerRole, object> {
+}: Wiring): Record<WorkerQueue, object> {
   const { config, log, atPoint } = options;
   const { codeLanguages } = config;
   const prices = () => readPrices(pool);
   const direct = decisions?.direct;
   const paidCalls = new PaidCalls({ pool, coalescer, direct, log, atPoint });
-  const feed = new ReplyFeed({ pool, log });
+  const feed = new ReplyFeed({ pool: piecesPool, log });
   const providers = modelProviders(config.models);
+  const llm = createLlmActivities({
+    pool,
+    providers,
+    prices,
+    paidCalls,
+    log,
+    codeLanguages,
+    feed,
+    streamIdleMs: config.streamIdleSeconds * 1000,
+  });
+  const calls: Pick<LlmActivities, 'callModel' | 'compactContext'> = {
+    callModel: (request) => llm.callModel(request),
+    compactContext: (request) => llm.compactContext(request),
+  };
   return {
+    calls,
+    turns: calls,
     runs: {
       ...createBudgetActivities({ pool, coalescer, replies, direct, enforced: config.enforced, log }),
-      ...createLlmActivities({
-        pool,
-        providers,
-        prices,
-        paidCalls,
-        log,
-        codeLanguages,
-        feed,
-        streamIdleMs: config.streamIdleSeconds * 1000,
-      }),
+      // Its paid calls too: workers of the version before still ask for them here.
+      ...llm,
       ...createRunActivities({ pool, coalescer, feed, log }),
       ...options.extraActivities?.({ paidCalls }),
     },

@@ -72,6 +72,7 @@ const schema = z.object({
     z.string().regex(/^[A-Za-z0-9._-]{1,128}$/, { error: 'must be letters, digits, dots, hyphens or underscores' }),
   ),
   SPENDLOCK_SHUTDOWN_SECONDS: count(1, 600, 30),
+  SPENDLOCK_CALL_SLOTS: count(1, 1_000, 100),
 });
 
 export interface WorkerConfig {
@@ -98,6 +99,8 @@ export interface WorkerConfig {
   /** Which version of the code this is, such as its commit. Without it workers have no versions. */
   buildId: string | undefined;
   shutdownSeconds: number;
+  /** Calls of models that this process makes at once for runs, and as many again for turns of conversations. */
+  callSlots: number;
   /** Where Prometheus reads what Temporal's SDK keeps of this worker. */
   temporalMetricsPort: number | undefined;
   logLevel: string;
@@ -145,6 +148,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     keep: { transcriptsDays: env.SPENDLOCK_KEEP_TRANSCRIPTS_DAYS, eventsDays: env.SPENDLOCK_KEEP_EVENTS_DAYS },
     buildId: env.SPENDLOCK_BUILD_ID,
     shutdownSeconds: env.SPENDLOCK_SHUTDOWN_SECONDS,
+    callSlots: env.SPENDLOCK_CALL_SLOTS,
     temporalMetricsPort: env.SPENDLOCK_TEMPORAL_METRICS_PORT,
     logLevel: env.LOG_LEVEL,
   };

@@ -30,7 +30,7 @@ import type { Logger } from '../telemetry/log';
 import { observe } from '../telemetry/metrics';
 import type { Telemetry } from '../telemetry/start';
 import { taskQueues } from '../contracts/messages';
-import { activitiesOf } from './activities';
+import { activitiesOf, type WorkerQueue } from './activities';
 import type { WorkerConfig, WorkerRole } from './config';
 import { keptBundle } from './kept-bundle';
 import { ensureSchedules } from './schedules';
@@ -111,7 +111,16 @@ const patience: object = { isolateExecutionTimeout: '60 seconds' };
  * Each promise of a workflow costs a little for every other workflow that its thread has in memory (Node 20 hands the stores of
  * all of them on), and there is an authority for each tenant. So these share the tenants out.
  */
-const threadsOf: Record<WorkerRole, number> = { runs: 1, budget: 4, sandbox: 1 };
+const threadsOf = { runs: 1, budget: 4 };
+const hasWorkflows = (queue: WorkerQueue): queue is keyof typeof threadsOf => queue in threadsOf;
+/** Pieces of replies come many times a second, and who waits for a decision or a settlement waits for none of them. */
+const ofPieces = { application_name: 'spendlock-replies', max: 2 };
+/** What each role serves. */
+const queuesOf: Record<WorkerRole, WorkerQueue[]> = {
+  runs: ['runs', 'calls', 'turns'],
+  budget: ['budget'],
+  sandbox: ['sandbox'],
+};
 
 /**
  * A worker with a build id is a version of the installation's deployment: Temporal gives it work once it is made the current one
@@ -155,19 +164,22 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     alertsRaised: () => alerts.wake(),
   });
   const decisions = config.mandates ? directDecisions({ pool, ...config, coalescer, log }) : undefined;
-  const activities = activitiesOf({ options, pool, client, coalescer, replies, decisions, decideBatch, alerts });
+  const piecesPool = createPool(config.databaseUrl, ofPieces);
+  const asking = { coalescer, replies, decisions, decideBatch };
+  const activities = activitiesOf({ options, pool, piecesPool, client, alerts, ...asking });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
   const workflowBundle = needsWorkflows
     ? (options.workflowBundle ?? (await bundleOfStart(telemetry, config)))
     : undefined;
 
-  const create = (role: WorkerRole): Promise<Worker> =>
+  const create = (queue: WorkerQueue): Promise<Worker> =>
     Worker.create({
       connection,
       namespace,
-      taskQueue: queues[role],
-      activities: activities[role],
-      ...(role === 'sandbox' || !workflowBundle ? {} : { workflowBundle, workflowThreadPoolSize: threadsOf[role] }),
+      taskQueue: queues[queue],
+      activities: activities[queue],
+      ...(hasWorkflows(queue) && workflowBundle ? { workflowBundle, workflowThreadPoolSize: threadsOf[queue] } : {}),
+      ...(queue === 'calls' || queue === 'turns' ? { maxConcurrentActivityTaskExecutions: config.callSlots } : {}),
       ...converting,
       ...versionOf(config),
       plugins: [telemetry.plugin],
@@ -183,7 +195,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     quotas: (max) => readQuotaGauges(pool, max),
     backlog: () => coalescer.size,
   });
-  const workers = await Promise.all(config.roles.map(create));
+  const workers = await Promise.all(config.roles.flatMap((role) => queuesOf[role]).map(create));
   if (config.roles.includes('budget')) {
     await ensureSchedules(client, { taskQueue: queues.budget, log });
     // What a process that ended had left.
@@ -199,6 +211,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       await coalescer.drain();
       await drainAnswers();
       await alerts.stop();
+      await piecesPool.end();
       await pool.end();
       await connection.close();
     });

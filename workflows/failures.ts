@@ -6,6 +6,7 @@ import {
   ChildWorkflowFailure,
   isCancellation,
   TemporalFailure,
+  TimeoutFailure,
 } from '@temporalio/workflow';
 import type { AttemptFailureDetails } from '../contracts/failures';
 import type { RunFailureText } from '../contracts/runs';
@@ -53,6 +54,12 @@ export function failureOf(error: unknown): KnownFailure | undefined {
   if (!(cause instanceof ApplicationFailure) || !cause.type || !isErrorCode(cause.type)) return undefined;
   const details = cause.details?.[0] as AttemptFailureDetails | undefined;
   return { code: cause.type, message: cause.message, details };
+}
+
+/** Whether an activity waited for a worker until its time was over: nothing of it was done. */
+export function wasNotTaken(error: unknown): boolean {
+  const cause = causeOf(error);
+  return cause instanceof TimeoutFailure && cause.timeoutType === 'SCHEDULE_TO_START';
 }
 
 /** What a denial carries for whoever catches it. */

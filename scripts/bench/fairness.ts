@@ -1,23 +1,26 @@
 /**
- * Whether a person waits for another tenant's backlog: turns of a conversation, one at a time, first while nothing else is done, then
- * while four hundred runs of another tenant wait for slow calls of models. Both are measured in this run, one after the other, and what
- * counts is the ratio of the two.
+ * Whether a person waits for another tenant's backlog: turns of a conversation, one at a time, while nothing else is done, while another
+ * tenant begins a thousand runs, and while these wait for slow calls of models. All are measured in this run, one after the other, and
+ * what counts is their ratio to the first.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createSpendlockClient, type SpendlockClient } from '../../client';
 import { createApiKey } from '../../store/api-keys';
-import { createPool, type Pool } from '../../store/pool';
+import { asTenant, createPool, type Pool } from '../../store/pool';
 import { startAnthropicStandIn, startOpenAiStandIn } from '../stand-ins';
 import type { AuthorityBench } from './authority';
 import { benchTenant } from './bench-tenant';
 import { BenchProcesses } from './processes';
-import { median, quantile, type Print } from './report';
+import { quantile, type Print } from './report';
 
-const runs = 400;
+const runs = 1_000;
 /** How many of them are begun at once. */
 const atOnce = 25;
 const turns = 40;
 /** Turns that are not measured: a first one finds nothing warm. */
 const warmTurns = 5;
+/** Longer than a thousand runs take until each waits for its call. */
+const beginSecondsMax = 240;
 /** How long the model of the turns takes, and that of the runs: so long that its calls take every slot there is. */
 const latencyMs = { turn: 200, run: 30_000 };
 const model = { turn: 'claude-sonnet-5', run: 'gpt-5-mini' };
@@ -42,17 +45,16 @@ export async function measureFairness({ databaseUrl, temporalAddress }: Authorit
     const turn = (): Promise<number> => turnMs(calm, conversationId);
     await series(turn, warmTurns);
     const alone = await series(turn, turns);
-    await beginRuns(await clientOf('bench-backlog'));
+    const backlog = 'bench-backlog';
+    const begins = beginRuns(await clientOf(backlog)).then(() => allHaveReserved(pool, backlog));
+    const whileBegun = await seriesUntil(begins, turn);
     const waiting = (): number => runs - slow.calls().answered;
     const waitingBefore = waiting();
     const beside = await series(turn, turns);
-    const about = { runs, turns, waitingBefore, waitingAfter: waiting(), repetitions: 1 };
-    print('fairness.turn_alone_p50_ms', median(alone), 'ms', about);
-    print('fairness.turn_alone_p95_ms', quantile(alone, 0.95), 'ms', about);
-    print('fairness.turn_beside_p50_ms', median(beside), 'ms', about);
-    print('fairness.turn_beside_p95_ms', quantile(beside, 0.95), 'ms', about);
-    print('fairness.turn_p50_ratio', median(beside) / median(alone), '', about);
-    print('fairness.turn_p95_ratio', quantile(beside, 0.95) / quantile(alone, 0.95), '', about);
+    const about = { runs, repetitions: 1 };
+    tell(print, 'alone', alone, alone, about);
+    tell(print, 'while_runs_begin', whileBegun, alone, about);
+    tell(print, 'beside_waiting_runs', beside, alone, { ...about, waitingBefore, waitingAfter: waiting() });
     if (waiting() <= 0)
       throw new Error('The runs were through before the turns beside them were: nothing was measured.');
   } finally {
@@ -63,6 +65,45 @@ export async function measureFairness({ databaseUrl, temporalAddress }: Authorit
 
 async function keyOf(pool: Pool, tenantId: string): Promise<string> {
   return (await createApiKey(pool, { tenantId: await benchTenant(pool, tenantId) })).key;
+}
+
+function tell(print: Print, when: string, tookMs: number[], alone: number[], about: object): void {
+  const more = { turns: tookMs.length, ...about };
+  for (const [name, share] of [
+    ['p50', 0.5],
+    ['p95', 0.95],
+  ] as const) {
+    const ms = quantile(tookMs, share);
+    const overAlone = Math.round((ms / quantile(alone, share)) * 100) / 100;
+    print(`fairness.turn_${when}_${name}_ms`, ms, 'ms', { ...more, overAlone });
+  }
+}
+
+/** Each run has asked for the money of its call, and waits for nothing but its turn to make it. */
+async function allHaveReserved(pool: Pool, tenantId: string): Promise<void> {
+  const untilMs = performance.now() + beginSecondsMax * 1_000;
+  while (performance.now() < untilMs) {
+    const reserved = await asTenant(pool, tenantId, async (client) => {
+      const { rows } = await client.query<{ runs: number }>(
+        'SELECT count(DISTINCT run_id)::integer AS runs FROM copilot_internal.reservations WHERE tenant_id = $1',
+        [tenantId],
+      );
+      return rows[0]?.runs;
+    });
+    if (reserved === runs) return;
+    await sleep(500);
+  }
+  throw new Error(`Not all of ${runs} runs had asked for money within ${beginSecondsMax} s.`);
+}
+
+/** One at a time for as long as something takes. */
+async function seriesUntil(ended: Promise<void>, one: () => Promise<number>): Promise<number[]> {
+  const tookMs: number[] = [];
+  let isOver = false;
+  const over = ended.finally(() => (isOver = true));
+  while (!isOver) tookMs.push(await one());
+  await over;
+  return tookMs;
 }
 
 async function series(one: () => Promise<number>, count: number): Promise<number[]> {

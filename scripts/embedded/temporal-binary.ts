@@ -71,6 +71,13 @@ async function works(file: string): Promise<boolean> {
   }
 }
 
+/** Of the server that a CLI holds; 0.0 where it does not say. */
+export async function serverVersionOf(cli: string): Promise<{ major: number; minor: number }> {
+  const { stdout } = await run(cli, ['--version'], { timeout: 20_000 });
+  const [, major = '0', minor = '0'] = /Server (\d+)\.(\d+)/i.exec(stdout) ?? [];
+  return { major: Number(major), minor: Number(minor) };
+}
+
 async function fromPath(): Promise<string | undefined> {
   const name = process.platform === 'win32' ? 'temporal.exe' : 'temporal';
   for (const dir of (process.env.PATH ?? '').split(path.delimiter).filter(Boolean)) {

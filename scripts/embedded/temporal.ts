@@ -5,7 +5,7 @@ import { Connection } from '@temporalio/client';
 import { runStatusAttribute, tenantIdAttribute } from '../../contracts/messages';
 import { freePort } from './ports';
 import { stopChild } from './stop-child';
-import { findTemporalCli } from './temporal-binary';
+import { findTemporalCli, serverVersionOf } from './temporal-binary';
 
 export interface TemporalOptions {
   /** Where it keeps its data; in memory when absent. */
@@ -14,7 +14,7 @@ export interface TemporalOptions {
   /** Port of the Web UI; none when absent. */
   preferredUiPort?: number;
   /** More dynamic configuration. */
-  settings?: Record<string, number>;
+  settings?: Record<string, number | boolean>;
   log: (line: string) => void;
 }
 
@@ -37,6 +37,13 @@ export const dynamicConfig = {
   'matching.numTaskqueueWritePartitions': 1,
 };
 
+/**
+ * Tasks that wait are shared out by their fairness keys, which are tenants. Servers from 1.32 on go through a backlog of before first
+ * when this is set in a folder that has one; of older ones that was not tried, and one can come from the PATH.
+ */
+const fairSettings = { 'matching.enableFairness': true };
+const fairFrom = { major: 1, minor: 32 };
+
 /** The server looks for free ports of its own and takes them later: now and then another process is faster, and it ends. */
 const startsMax = 3;
 
@@ -56,6 +63,8 @@ class EndedWhileStarting extends Error {}
 async function startOnce(options: TemporalOptions): Promise<RunningTemporal> {
   const { dbFile, preferredPort, preferredUiPort, settings = {}, log } = options;
   const cli = await findTemporalCli(log);
+  const { major, minor } = await serverVersionOf(cli);
+  const isFair = major > fairFrom.major || (major === fairFrom.major && minor >= fairFrom.minor);
   const port = await freePort(preferredPort);
   const uiPort = preferredUiPort === undefined ? undefined : await freePort(preferredUiPort);
   const child = spawn(
@@ -64,7 +73,7 @@ async function startOnce(options: TemporalOptions): Promise<RunningTemporal> {
       ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
       ...(uiPort === undefined ? ['--headless'] : ['--ui-port', String(uiPort), '--ui-ip', '127.0.0.1']),
       ...(dbFile === undefined ? [] : ['--db-filename', dbFile]),
-      ...Object.entries({ ...dynamicConfig, ...settings }).flatMap(([key, value]) => [
+      ...Object.entries({ ...dynamicConfig, ...(isFair ? fairSettings : {}), ...settings }).flatMap(([key, value]) => [
         '--dynamic-config-value',
         `${key}=${value}`,
       ]),

@@ -7,37 +7,22 @@
  *            └──▶ call the model ── its provider cannot answer ──▶ the next model, at its own price
  *                    └──▶ answered, or: ask people ──▶ run tools ──▶ the next step
  */
-import {
-  ActivityCancellationType,
-  proxyActivities,
-  workflowInfo,
-  type ActivityInterfaceFor,
-} from '@temporalio/workflow';
-import type {
-  BoughtReply,
-  LlmActivities,
-  ModelCallPlan,
-  ModelReply,
-  PrepareModelCall,
-  ToolCall,
-} from '../../contracts/llm';
+import { workflowInfo, type ActivityOptions } from '@temporalio/workflow';
+import type { BoughtReply, ModelCallPlan, ModelReply, PrepareModelCall, ToolCall } from '../../contracts/llm';
 import type { ErrorCode } from '../../core/errors';
 import { formatUsd, maxUsd, parseAmountUsd, sumUsd } from '../../core/money';
 import type { ApprovalDesk } from './approvals';
-import { failureOf, failureWith, isCancellation } from '../failures';
-import type { AgentRunInput } from '../../contracts/messages';
+import { failureOf, failureWith, isCancellation, wasNotTaken } from '../failures';
+import { siblingQueues, type AgentRunInput } from '../../contracts/messages';
 import { toolNames } from '../../core/agent/tools';
 import { isPatched } from '../patches';
-import { orNull, withinTheTask } from '../within-the-task';
+import { orNull } from '../within-the-task';
+import { callSecondsMax, expiryMarginSeconds, llmActivities, modelCallSecondsMax } from './llm-activities';
 import type { SandboxSession } from './sandbox-session';
 import type { TimeLimit } from './time-limit';
 import type { PaidStep } from '../budget/paid-step';
 import type { Budget } from '../budget/with-budget';
 
-/** A model call may take this long; its activity has as long again as writing may take, its reservation a margin more. */
-const modelCallSecondsMax = 600;
-const writingSecondsMax = 300;
-const expiryMarginSeconds = 60;
 /** A model that has others behind it gets fewer attempts, and is not waited for. */
 const withFallback = { maxAttempts: 2, pauseMsMax: 30_000 };
 /** After a compaction that came to nothing, so many steps go on without trying again. */
@@ -53,15 +38,21 @@ export interface AgentLoopParts {
   desk: ApprovalDesk;
   limit: Pick<TimeLimit, 'standStill'>;
   show: (step: number, doing: string) => void;
+  /** The queue of its paid calls. */
+  calls: 'calls' | 'turns';
 }
 
 type StepReply = ModelReply & Pick<BoughtReply, 'toolsAnswered'>;
 
 export class AgentLoop {
   private readonly llm = llmActivities(workflowInfo().taskQueue);
+  /** Where its paid calls wait for a slot. */
+  private callsQueue: string;
   private compactFromStep = 0;
 
-  constructor(private readonly parts: AgentLoopParts) {}
+  constructor(private readonly parts: AgentLoopParts) {
+    this.callsQueue = siblingQueues(workflowInfo().taskQueue)[parts.calls];
+  }
 
   /**
    * One model call and what it calls for.
@@ -142,7 +133,9 @@ export class AgentLoop {
         if (plan.compaction) plan = await this.compacted(step, plan, plan.compaction);
         const summary = `${plan.model}, at most $${grantedUsd}`;
         const request = { tenantId, runId, operationId, step, plan, grantedUsd };
-        const answered = await this.llm.paid.callModel.executeWithOptions({ summary }, [request]);
+        const answered = await this.inSlot((where) =>
+          this.llm.paid.callModel.executeWithOptions({ summary, ...where }, [request]),
+        );
         budget.noteCost(operationId, answered.costUsd);
         return answered;
       },
@@ -219,9 +212,10 @@ export class AgentLoop {
         asked(),
         async ({ operationId, grantedUsd }) => {
           const summary = `${plan.model} sums up, at most $${grantedUsd}`;
-          const { costUsd } = await this.llm.paid.compactContext.executeWithOptions({ summary }, [
-            { tenantId, runId, operationId, throughSequence, plan, grantedUsd },
-          ]);
+          const request = { tenantId, runId, operationId, throughSequence, plan, grantedUsd };
+          const { costUsd } = await this.inSlot((where) =>
+            this.llm.paid.compactContext.executeWithOptions({ summary, ...where }, [request]),
+          );
           budget.noteCost(operationId, costUsd);
         },
         { planAgain },
@@ -230,6 +224,19 @@ export class AgentLoop {
     } catch (error) {
       if (isCancellation(error)) throw error;
       return false;
+    }
+  }
+
+  /**
+   * Makes a paid call where such calls have their slots. One that nobody took up for as long as its money was held found no worker
+   * there: they may all be of a version that does not know that queue, and take its next attempt from the queue of its workflow.
+   */
+  private async inSlot<T>(call: (where: ActivityOptions) => Promise<T>): Promise<T> {
+    try {
+      return await call({ taskQueue: this.callsQueue });
+    } catch (error) {
+      if (wasNotTaken(error)) this.callsQueue = workflowInfo().taskQueue;
+      throw error;
     }
   }
 
@@ -271,29 +278,7 @@ const paidCall = (kind: string, step: number, plan: ModelCallPlan): PaidStep => 
   minimumUsd: plan.minimumUsd,
   priceVersion: plan.priceVersion,
   // Its context may be summed up first, in two attempts.
-  ttlSeconds: (modelCallSecondsMax + writingSecondsMax) * (plan.compaction ? 3 : 1) + expiryMarginSeconds,
+  ttlSeconds: callSecondsMax * (plan.compaction ? 3 : 1) + expiryMarginSeconds,
   step,
   model: plan.model,
 });
-
-function llmActivities(taskQueue: string): {
-  quick: Pick<LlmActivities, 'prepareQuickly'>;
-  free: LlmActivities;
-  paid: ActivityInterfaceFor<LlmActivities>;
-} {
-  return {
-    quick: withinTheTask<LlmActivities>(),
-    free: proxyActivities<LlmActivities>({
-      taskQueue,
-      startToCloseTimeout: '60 seconds',
-      retry: { initialInterval: '500 milliseconds', maximumInterval: '30 seconds' },
-    }),
-    paid: proxyActivities<LlmActivities>({
-      taskQueue,
-      startToCloseTimeout: (modelCallSecondsMax + writingSecondsMax) * 1_000,
-      heartbeatTimeout: '15 seconds',
-      cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-      retry: { maximumAttempts: 1 },
-    }),
-  };
-}

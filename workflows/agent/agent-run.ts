@@ -40,7 +40,7 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const limit = new TimeLimit(input.timeoutSeconds * 1000);
   const desk = new ApprovalDesk(input);
   showOn(page, { budget, limit, sandbox, desk });
-  const loop = new AgentLoop({ input, budget, sandbox, desk, limit, show });
+  const loop = new AgentLoop({ input, budget, sandbox, desk, limit, show, calls: 'calls' });
   let end: RunEnd<AgentRunResult['status']>;
   try {
     await limit.run(() => work(loop, input.maxSteps));

@@ -106,6 +106,7 @@ class Conversation {
       desk,
       limit,
       show,
+      calls: 'turns',
     });
     this.ledger = proxyActivities<RunActivities>({
       taskQueue,

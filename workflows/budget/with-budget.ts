@@ -30,6 +30,7 @@ import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failur
 import { moneyFreedSignal } from '../../contracts/messages';
 import { isPatched } from '../patches';
 import { orNull, withinTheTask } from '../within-the-task';
+import { aheadOf } from './ahead';
 import { OwnLimit, type Counted } from './own-limit';
 import { Patience, type Denial } from './patience';
 import { requestOf, type BudgetScope, type Grant, type PaidStep } from './paid-step';
@@ -88,6 +89,7 @@ export class Budget {
     this.quick = withinTheTask<BudgetActivities>();
     this.activities = proxyActivities<BudgetActivities>({
       taskQueue,
+      priority: aheadOf(workflowInfo()),
       startToCloseTimeout: '60 seconds',
       heartbeatTimeout: '15 seconds',
       retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
