@@ -35,6 +35,30 @@ export async function claimReservation(
   return granted === null ? undefined : parseAmountUsd(granted);
 }
 
+/** Several claims of one tenant. Their rows are locked in the order of their ids, whoever claims. */
+const claimSeveral: HotCall = {
+  name: 'claim_reservations',
+  text: `SELECT json_agg(copilot_internal.claim_reservation($1, asked.operation_id, asked.claim_token)::text)::text AS answer
+         FROM ${namedTenant}, (SELECT * FROM unnest($2::uuid[], $3::uuid[]) AS u (operation_id, claim_token) OFFSET 0) AS asked`,
+};
+
+/** As {@link claimReservation}, for several reservations of one tenant in one statement: what each may spend, in their order. */
+export async function claimReservations(
+  pool: Pool,
+  tenantId: string,
+  claims: readonly { operationId: string; claimToken: string }[],
+): Promise<(Usd | undefined)[]> {
+  const sorted = [...claims].sort((a, b) => (a.operationId < b.operationId ? -1 : 1));
+  const values = [sorted.map(({ operationId }) => operationId), sorted.map(({ claimToken }) => claimToken)];
+  const answer = await callHotAsTenant(pool, claimSeveral, [tenantId, ...values]);
+  const granted = JSON.parse(answer ?? '[]') as (string | null)[];
+  const found = new Map(sorted.map((claim, at) => [claim, granted[at] ?? null]));
+  return claims.map((claim) => {
+    const text = found.get(claim) ?? null;
+    return text === null ? undefined : parseAmountUsd(text);
+  });
+}
+
 const stateFields = ['status', 'claimed', 'outcome', 'outcomeUsd', 'result'] as const;
 
 /** How far one operation has come. */

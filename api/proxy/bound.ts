@@ -1,14 +1,11 @@
 /** What a call can cost at most, before it is made: bounded here, and counted by its provider only where that changes something. */
-import { standingOf } from '../../core/budget/quotas';
-import { roomUsd } from '../../core/budget/room';
 import type { Usd } from '../../core/money';
 import { boundSuffices, countedWithMargin } from '../../core/prices/bounded-calls';
 import { estimateModelCall } from '../../core/prices/pricing';
 import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/prices/prices';
-import { readGate } from '../../store/gate';
-import type { Pool } from '../../store/pool';
 import { ApiError } from '../http/errors';
 import type { ProxyCaller } from './keys';
+import type { Rooms } from './rooms';
 import type { AskedCall, Wire } from './wire';
 
 /** The price of the model that is asked for, at this provider. @throws UnpricedModelError, or ApiError. */
@@ -26,7 +23,7 @@ export type CountPrompt = () => Promise<unknown>;
 
 /** @throws ApiError where only a count would do and there is none. */
 export async function boundOf(
-  pool: Pool,
+  rooms: Pick<Rooms, 'of'>,
   { caller, price, asked, count }: { caller: ProxyCaller; price: ModelPrice; asked: AskedCall; count: CountPrompt },
 ): Promise<Usd> {
   const { maxOutputTokens, inputTokens, mustBeCounted, planned } = asked;
@@ -34,9 +31,7 @@ export async function boundOf(
     estimateModelCall(price, { inputTokens: tokens, maxOutputTokens, ...planned });
   const amountUsd = estimate(inputTokens);
   if (!mustBeCounted) {
-    const { tenantId, userId } = caller;
-    const { quotas } = await readGate(pool, { tenantId, userId });
-    const quotaUsd = roomUsd(quotas.map(standingOf), { userId, resource: 'llm' });
+    const quotaUsd = await rooms.of(caller, amountUsd);
     const bounded = { inputTokens, roughTokens: inputTokens, maxOutputTokens, amountUsd };
     if (boundSuffices(bounded, price, { quotaUsd })) return amountUsd;
   }

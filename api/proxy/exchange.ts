@@ -3,7 +3,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { callFailure, type ErrorFacts } from '../../core/prices/call-failures';
 import { formatUsd } from '../../core/money';
 import type { ModelPrice } from '../../core/prices/prices';
-import type { Pool } from '../../store/pool';
 import type { ModelAccount } from '../../temporal/model-accounts';
 import type { Logger } from '../../telemetry/log';
 import { countModelCall } from '../../telemetry/metrics';
@@ -26,13 +25,14 @@ import {
   wholeAnswer,
 } from './provider';
 import { refusalOf, refuse } from './refusals';
+import type { Rooms } from './rooms';
 import type { AnswerReader, CallWire, Passed, Wire } from './wire';
 
 /** Errors are short, and an answer that comes whole is not passed on before it is known to be one. */
 const bytesMax = { error: 1024 * 1024, whole: 64 * 1024 * 1024 };
 
 export interface ExchangeParts {
-  pool: Pool;
+  rooms: Pick<Rooms, 'of'>;
   prices: Pick<Prices, 'list'>;
   log: Logger;
   idleMs: number | undefined;
@@ -115,12 +115,12 @@ export class Exchange {
   }
 
   private async pay(body: Record<string, unknown>, call: CallWire): Promise<PaidFor> {
-    const { wire, money, pool } = this.parts;
+    const { wire, money, rooms } = this.parts;
     const { caller } = this.exchanged;
     const { models: prices } = await this.parts.prices.list();
     const price = priceOf(wire, body, prices);
     const asked = call.ask(body, price, this.parts.account);
-    const amountUsd = await boundOf(pool, { caller, price, asked, count: () => this.count(call.countOf(body)) });
+    const amountUsd = await boundOf(rooms, { caller, price, asked, count: () => this.count(call.countOf(body)) });
     const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal });
     return { call, held, price, prices, startedMs: performance.now(), isSettled: false };
   }

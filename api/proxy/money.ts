@@ -9,7 +9,7 @@ import { formatUsd, type Usd } from '../../core/money';
 import type { ModelPrice } from '../../core/prices/prices';
 import { recordOutcome, recordUnpriced } from '../../store/outcomes';
 import { asTenant, isDatabaseAway, type Pool } from '../../store/pool';
-import { claimReservation, extendReservation, type OperationKey } from '../../store/reservations';
+import { extendReservation, type OperationKey } from '../../store/reservations';
 import { readRunNamed } from '../../store/run-limits';
 import type { Logger } from '../../telemetry/log';
 import type { Authority } from '../http/context';
@@ -17,6 +17,7 @@ import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
 import { labelsOver } from '../http/labels';
 import type { Policies } from '../http/lookups';
+import { Claims } from './claims';
 import type { ProxyCaller } from './keys';
 
 /** A hold lasts so long without word of its call: that of a process that ended is settled then. */
@@ -49,8 +50,11 @@ interface MoneyDependencies {
 
 export class ProxyMoney {
   private readonly settling = new Set<Promise<void>>();
+  private readonly claims: Claims;
 
-  constructor(private readonly dependencies: MoneyDependencies) {}
+  constructor(private readonly dependencies: MoneyDependencies) {
+    this.claims = new Claims(dependencies.pool);
+  }
 
   /**
    * Reserves and claims. What a client that has gone was granted is given back.
@@ -85,7 +89,7 @@ export class ProxyMoney {
   private async claim(key: OperationKey, gone: AbortSignal): Promise<Held> {
     const { pool } = this.dependencies;
     const claimToken = randomUUID();
-    const claim = (): Promise<Usd | undefined> => claimReservation(pool, { ...key, claimToken });
+    const claim = (): Promise<Usd | undefined> => this.claims.claim({ ...key, claimToken });
     // A lost reply is asked for once more: the token makes the repeat the same claim.
     const grantedUsd = await claim()
       .catch(claim)

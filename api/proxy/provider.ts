@@ -55,7 +55,8 @@ export function askProvider(order: ProviderRequest): Promise<http.IncomingMessag
     request.once('socket', (socket) => {
       // One that was kept is connected; what is written to a new one leaves once that is.
       isReached = !socket.connecting;
-      socket.once(isSecure ? 'secureConnect' : 'connect', () => (isReached = true));
+      // Who waits for what has been keeps its request for as long as the connection lasts.
+      if (!isReached) socket.once(isSecure ? 'secureConnect' : 'connect', () => (isReached = true));
     });
     request.once('finish', () => onSent?.());
     request.once('response', (answer) => {

@@ -28,6 +28,7 @@ import { ProxyMoney } from './money';
 import { openAiWire } from './openai/wire';
 import { OpenCalls } from './open-calls';
 import { knownError, refuse } from './refusals';
+import { Rooms } from './rooms';
 import type { Passed, Wire } from './wire';
 
 const MiB = 1024 * 1024;
@@ -82,6 +83,7 @@ export class WireProxy {
   private readonly longBodies = new LongBodyTurns();
   private readonly open = new OpenCalls();
   private readonly answering = new Set<Promise<void>>();
+  private readonly rooms: Rooms;
   private readonly failures: RepeatedFailures;
   private readonly admit: (apiKeyId: string) => Promise<void>;
 
@@ -89,6 +91,7 @@ export class WireProxy {
     const { holdSeconds, rateLimitPerSecond, ...rest } = dependencies;
     this.admit = rateLimitPerSecond === undefined ? () => Promise.resolve() : keyRate(rateLimitPerSecond);
     this.money = new ProxyMoney({ ...rest, holdSeconds });
+    this.rooms = new Rooms(dependencies.pool);
     this.failures = new RepeatedFailures(dependencies.log, 'a request to the proxy failed');
   }
 
@@ -148,8 +151,8 @@ export class WireProxy {
     const release = this.open.enter(owner);
     const body = this.roomFor(request, response, { owner, requestId });
     try {
-      const { pool, prices, log, idleMs } = this.dependencies;
-      const parts = { pool, prices, log, idleMs, money: this.money, wire, account };
+      const { prices, log, idleMs } = this.dependencies;
+      const parts = { rooms: this.rooms, prices, log, idleMs, money: this.money, wire, account };
       const exchange = new Exchange(parts, {
         request,
         response,

@@ -18,12 +18,13 @@ import { Calibrator } from './calibration';
 import { measureChat } from './chat';
 import { measureFairness } from './fairness';
 import { measureLedger } from './ledger';
+import { measureProxy } from './proxy';
 import { print, type Print } from './report';
 import { measureScale } from './scale';
 import { measureStarts } from './starts';
 import { measureSteps } from './steps';
 
-const parts = ['steps', 'authority', 'chat', 'fairness', 'scale', 'ledger', 'starts', 'actions'] as const;
+const parts = ['steps', 'authority', 'chat', 'fairness', 'scale', 'ledger', 'proxy', 'starts', 'actions'] as const;
 type Part = (typeof parts)[number];
 /** Counts, which are the same on every machine: measured when it is asked for, with Temporal's SDK keeping its metrics. */
 const askedForOnly: Part[] = ['actions'];
@@ -86,6 +87,7 @@ async function main(): Promise<void> {
     ['fairness', measureFairness],
     ['scale', measureScale],
     ['ledger', measureLedger],
+    ['proxy', measureProxy],
     ['actions', (bench, tell) => measureActions(bench, tell, `http://${metricsAddress}/metrics`)],
   ];
   const wanted = measures.filter(([part]) => wants(part));

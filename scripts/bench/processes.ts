@@ -2,7 +2,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { localEnvironment } from '../embedded/local-environment';
+import { freePort } from '../embedded/ports';
 import type { Backend } from './api-process';
 import type { LoadOrder, LoadResult } from './load-process';
 
@@ -31,6 +33,29 @@ export class BenchProcesses {
     const api = this.start('api-process.ts', order);
     const [{ url }] = (await once(api, 'message')) as [{ url: string }];
     return { api, url };
+  }
+
+  /** A stand-in for Anthropic. @returns its address. */
+  async startModel(): Promise<string> {
+    const [{ url }] = (await once(this.start('model-process.ts', {}), 'message')) as [{ url: string }];
+    return url;
+  }
+
+  /** The wire proxy alone, as in production. */
+  async startProxy(environment: Record<string, string>): Promise<{ proxy: ChildProcess; url: string }> {
+    const port = await freePort();
+    const proxy = this.start(
+      path.join('..', '..', 'api', 'proxy', 'main.ts'),
+      {},
+      { LOG_LEVEL: 'warn', PROXY_PORT: String(port), SPENDLOCK_SHUTDOWN_SECONDS: '1', ...environment },
+    );
+    const url = `http://127.0.0.1:${port}`;
+    for (let tried = 0; tried < 300; tried += 1) {
+      if (proxy.exitCode !== null) break;
+      if (await isReady(url)) return { proxy, url };
+      await sleep(100);
+    }
+    throw new Error('The proxy did not become ready; what it said stands above.');
   }
 
   async startLoad(): Promise<ChildProcess> {
@@ -64,6 +89,12 @@ export class BenchProcesses {
     return child;
   }
 }
+
+const isReady = (url: string): Promise<boolean> =>
+  fetch(`${url}/readyz`, { signal: AbortSignal.timeout(2_000) }).then(
+    ({ ok }) => ok,
+    () => false,
+  );
 
 const workerEnvironment = (databaseUrl: string, temporalAddress: string): Record<string, string> => ({
   DATABASE_URL: databaseUrl,
