@@ -1,6 +1,7 @@
 /** Events of a stream are told apart however their bytes are cut, and what they say of usage is read from the side. */
 import fc from 'fast-check';
 import { MessageStreamReader, wholeMessageReader } from '../../../api/proxy/anthropic/reader';
+import { ChatStreamReader } from '../../../api/proxy/openai/chat/reader';
 import { PassingEvents, type PassingEvent } from '../../../api/proxy/events';
 
 const event = (data: { type: string } & Record<string, unknown>, end = '\n'): string =>
@@ -95,6 +96,31 @@ describe('what a stream says of itself', () => {
     ['what is no JSON', 'event: message_start\ndata: {"type\n\n', { outputBegan: false }],
   ])('is %s', (_what, text, said) => {
     expect(read(text).read).toMatchObject(said);
+  });
+});
+
+describe('what a stream of a chat completion says of itself', () => {
+  const answer = { index: 0, delta: { content: 'He said "usage": {"completion_tokens":1}' } };
+  const piece = (choices: object[], completionTokens?: number): string =>
+    `data: ${JSON.stringify({ choices, usage: completionTokens === undefined ? null : { completion_tokens: completionTokens } })}\n\n`;
+  const said = (...pieces: string[]): ChatStreamReader['read'] => {
+    const reader = new ChatStreamReader();
+    reader.push(Buffer.from(pieces.join('')));
+    return reader.read;
+  };
+  const usageOf = (completionTokens: number): object => ({ usage: { completion_tokens: completionTokens } });
+
+  test('is final in the piece that has no answer in it, or at its end', () => {
+    expect(said(piece([answer]), piece([], 9))).toMatchObject({
+      usageIsFinal: true,
+      isWhole: false,
+      usage: usageOf(9),
+    });
+    expect(said(piece([answer], 9), 'data: [DONE]\n\n')).toMatchObject({ usageIsFinal: true, usage: usageOf(9) });
+  });
+
+  test('is not final while answers go on, although it is reported with each', () => {
+    expect(said(piece([answer], 1), piece([answer], 2))).toMatchObject({ usageIsFinal: false, outputBegan: true });
   });
 });
 

@@ -45,7 +45,7 @@ export class ChatStreamReader implements AnswerReader {
       return;
     }
     if (read.outputBegan && !telling.test(data)) return;
-    const { error, usage, service_tier: tier } = objectFrom(data) ?? {};
+    const { error, usage, choices, service_tier: tier } = objectFrom(data) ?? {};
     if (isRecord(error)) {
       read.isWhole = true;
       read.errorType = [error.code, error.type].find((name) => typeof name === 'string') ?? 'server_error';
@@ -54,7 +54,8 @@ export class ChatStreamReader implements AnswerReader {
     read.outputBegan = true;
     if (typeof tier === 'string') this.tier = tier;
     if (!isRecord(usage)) return;
-    read.usageIsFinal = true;
+    // Whoever reports usage as it goes on has only counted so far what comes with an answer.
+    read.usageIsFinal = Array.isArray(choices) && choices.length === 0;
     read.usage = { usage, service_tier: this.tier } satisfies BilledChat;
   }
 }
