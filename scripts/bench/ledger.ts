@@ -54,8 +54,9 @@ export async function measureLedger(
  * What nine of ten rows are for: one of 20 teams, one of its 10 features, one of 300 customers, of which some have much more than others.
  * They vary independently, so that most of a large tenant's lines of a day have a set of their own: the harder case.
  */
-const labels = `CASE WHEN i % 10 > 0 THEN jsonb_build_object('team', 'team-' || (i * 31 % 20), 'feature', 'feature-' || (i * 31 % 20) || '-' || (i * 17 % 10),
-  'customer', 'customer-' || floor(300 * power((i * 104729 % 100003) / 100003.0, 3))) END`;
+const labels = `CASE WHEN hashint8(i) % 10 <> 0 THEN jsonb_build_object('team', 'team-' || abs(hashint8(i + 1) % 20),
+  'feature', 'feature-' || abs(hashint8(i + 1) % 20) || '-' || abs(hashint8(i + 2) % 10),
+  'customer', 'customer-' || floor(300 * power(abs(hashint8(i + 3) % 100000) / 100000.0, 3))) END`;
 
 /**
  * Writes rows that lie anywhere in the year, whatever the size, and sums them by day as the trigger does. That rows of one day are not
