@@ -44,6 +44,7 @@ export function askProvider(order: ProviderRequest): Promise<http.IncomingMessag
     const options = { method, headers, agent: agents[isSecure ? 'https:' : 'http:'] };
     let why: 'aborted' | 'timeout' | undefined;
     let isReached = false;
+    let isAnswered = false;
     const timeout = answerMs;
     const request = isSecure ? https.request(url, { ...options, timeout }) : http.request(url, { ...options, timeout });
     const end = (reason: typeof why): void => {
@@ -60,12 +61,14 @@ export function askProvider(order: ProviderRequest): Promise<http.IncomingMessag
     });
     request.once('finish', () => onSent?.());
     request.once('response', (answer) => {
+      isAnswered = true;
       answer.once('close', () => gone.removeEventListener('abort', leave));
       resolve(answer);
     });
     const lost = (error?: Error): void => {
       gone.removeEventListener('abort', leave);
       onSent?.();
+      if (isAnswered) return;
       const facts: ErrorFacts = why === undefined ? { kind: 'connection', error } : { kind: why };
       reject(new ProviderSilence(isReached ? facts : { kind: 'unreached' }));
     };
