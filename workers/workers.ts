@@ -113,6 +113,11 @@ const patience: object = { isolateExecutionTimeout: '60 seconds' };
  */
 const threadsOf = { runs: 1, budget: 4 };
 const hasWorkflows = (queue: WorkerQueue): queue is keyof typeof threadsOf => queue in threadsOf;
+/**
+ * Workflow tasks of runs at once. All share a thread, so a turn waits for as many others as there are; and each waits for its decision
+ * meanwhile, so with few the thread has nothing to do (docs/decisions/0054).
+ */
+const runTasksMax = 20;
 /** Pieces of replies come many times a second, and who waits for a decision or a settlement waits for none of them. */
 const ofPieces = { application_name: 'spendlock-replies', max: 2 };
 /** What each role serves. */
@@ -179,6 +184,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       taskQueue: queues[queue],
       activities: activities[queue],
       ...(hasWorkflows(queue) && workflowBundle ? { workflowBundle, workflowThreadPoolSize: threadsOf[queue] } : {}),
+      ...(queue === 'runs' ? { maxConcurrentWorkflowTaskExecutions: runTasksMax } : {}),
       ...(queue === 'calls' || queue === 'turns' ? { maxConcurrentActivityTaskExecutions: config.callSlots } : {}),
       ...converting,
       ...versionOf(config),
