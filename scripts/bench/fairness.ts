@@ -21,13 +21,18 @@ const turns = 40;
 const warmTurns = 5;
 /** Longer than a thousand runs take until each waits for its call. */
 const beginSecondsMax = 240;
-/** How long the model of the turns takes, and that of the runs: so long that its calls take every slot there is. */
-const latencyMs = { turn: 200, run: 30_000 };
+/**
+ * How long the model of the turns takes, and that of the runs: so long that its calls take every slot there is, and each another time, so
+ * that they end one by one.
+ */
+const latencyMs = { turn: 200, run: { least: 15_000, most: 45_000 } };
 const model = { turn: 'claude-sonnet-5', run: 'gpt-5-mini' };
 
 export async function measureFairness({ databaseUrl, temporalAddress }: AuthorityBench, print: Print): Promise<void> {
   const person = await startAnthropicStandIn({ knobs: { latencyMs: latencyMs.turn } });
-  const slow = await startOpenAiStandIn({ knobs: { latencyMs: latencyMs.run } });
+  const slow = await startOpenAiStandIn({ knobs: { latencyMs: latencyMs.run.most } });
+  const { least, most } = latencyMs.run;
+  const varying = setInterval(() => (slow.knobs.latencyMs = least + Math.random() * (most - least)), 5);
   const processes = new BenchProcesses();
   const pool = createPool(databaseUrl);
   try {
@@ -58,6 +63,7 @@ export async function measureFairness({ databaseUrl, temporalAddress }: Authorit
     if (waiting() <= 0)
       throw new Error('The runs were through before the turns beside them were: nothing was measured.');
   } finally {
+    clearInterval(varying);
     await processes.stop();
     await Promise.all([person.stop(), slow.stop(), pool.end()]);
   }

@@ -12,6 +12,7 @@ import type { AuthorityBench } from './authority';
 import { benchTenant } from './bench-tenant';
 import { BenchProcesses } from './processes';
 import { perThing, printProcessorMs, processorMs, type Part } from './processor-time';
+import { plainSignalsMs } from './plain-signals';
 import { quantile, type Print } from './report';
 
 const decisions = 100_000;
@@ -33,8 +34,12 @@ export async function measureScale(
     const worker = await processes.startWorker(databaseUrl, temporalAddress);
     const { api, url } = await processes.startApi({ backend: 'authority', databaseUrl, address: temporalAddress });
     const parts = { ...services, worker: { pid: worker.pid ?? 0 }, api: { pid: api.pid ?? 0 } };
-    for (const count of tenantCounts) await measureTenants({ processes, pool, url, count, parts }, print);
-    await measureEndurance({ processes, pool, url, temporal: new Client({ connection }) }, print);
+    const temporal = new Client({ connection });
+    for (const count of tenantCounts) {
+      const plainMs = await plainSignalsMs(temporal, { temporalAddress, workflows: count, each: decisionsEach });
+      await measureTenants({ processes, pool, url, count, parts, plainMs }, print);
+    }
+    await measureEndurance({ processes, pool, url, temporal }, print);
   } finally {
     await processes.stop();
     await connection.close();
@@ -50,7 +55,16 @@ async function measureTenants(
     url,
     count,
     parts,
-  }: { processes: BenchProcesses; pool: Pool; url: string; count: number; parts: Record<string, Part> },
+    plainMs,
+  }: {
+    processes: BenchProcesses;
+    pool: Pool;
+    url: string;
+    count: number;
+    parts: Record<string, Part>;
+    /** How long as many plain signals took. */
+    plainMs: number[];
+  },
   print: Print,
 ): Promise<void> {
   const tenantIds = Array.from({ length: count }, (_, index) => `bench-crowd-${count}-${index}`);
@@ -58,12 +72,20 @@ async function measureTenants(
   await setAnswerTimeouts(pool, tenantIds);
   const { key } = await createApiKey(pool, { label: 'bench' });
   const load = await processes.startLoad();
+  print('tenants.plain_signals_max_wait_ms', Math.max(...plainMs), 'ms', {
+    workflows: count,
+    signalsEach: decisionsEach,
+    repetitions: 1,
+  });
   for (const state of ['cold', 'warm']) {
     const before = processorMs(parts);
     const { waitedMs, seconds } = await processes.load(load, { url, key, tenantIds, each: decisionsEach });
     const after = processorMs(parts);
     const about = { tenants: count, decisionsEach, repetitions: 1 };
-    print(`tenants.${state}_max_wait_ms`, Math.max(...waitedMs), 'ms', about);
+    print(`tenants.${state}_max_wait_ms`, Math.max(...waitedMs), 'ms', {
+      ...about,
+      overPlainSignals: Math.round((Math.max(...waitedMs) / Math.max(...plainMs)) * 100) / 100,
+    });
     print(`tenants.${state}_p50_wait_ms`, quantile(waitedMs, 0.5), 'ms', about);
     print(`tenants.${state}_decisions_per_second`, (count * decisionsEach) / seconds, '1/s', about);
     if (before && after)

@@ -1,5 +1,5 @@
-/** The workflow that is measured, with and without `withBudget`, and the authority that it needs. */
-import { proxyActivities, workflowInfo } from '@temporalio/workflow';
+/** The workflows that are measured: paid steps with and without `withBudget`, with the authority that they need, and signals that do nothing. */
+import { condition, defineQuery, defineSignal, proxyActivities, setHandler, workflowInfo } from '@temporalio/workflow';
 import { Budget } from '../../workflows/budget/with-budget';
 
 export * from '../../workflows';
@@ -44,4 +44,15 @@ export async function benchRun({ tenantId, steps, budgeted }: BenchRunInput): Pr
   }
   await budget.settled();
   return durationsMs;
+}
+
+export const plainSignal = defineSignal('plain');
+export const takenQuery = defineQuery<number>('taken');
+
+/** Takes so many signals, and does nothing with them. */
+export async function plainCounter(signals: number): Promise<void> {
+  let taken = 0;
+  setHandler(takenQuery, () => taken);
+  setHandler(plainSignal, () => void (taken += 1));
+  await condition(() => taken >= signals);
 }
