@@ -20,8 +20,8 @@ import { labelWords, moreLines, noneOf, show, table, usd, when, type Column } fr
 
 type Line = UsageView['lines'][number];
 const columnsOf = ({ groupBy, thenBy }: UsageView): Column<Line>[] => [
-  { name: thenBy === null ? 'group' : groupBy, of: ({ group }) => group || '–' },
-  ...(thenBy === null ? [] : [{ name: thenBy, of: ({ thenGroup }: Line) => thenGroup || '–' }]),
+  { name: thenBy == null ? 'group' : groupBy, of: ({ group }) => group || '–' },
+  ...(thenBy == null ? [] : [{ name: thenBy, of: ({ thenGroup }: Line) => thenGroup || '–' }]),
   { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
   { name: 'unverified', of: ({ unverifiedUsd }) => usd(unverifiedUsd), right: true },
   { name: 'operations', of: ({ operations }) => String(operations), right: true },

@@ -39,7 +39,14 @@ export const runSumsWrong = (tenant?: string): string => `
  */
 export const labelsWrong = (reservations: string): string => `
   SELECT r.operation_id::text AS operation_id, c.cost_record_id::text AS cost_record_id, c.labels::text AS labels, r.labels::text AS reserved
-  FROM ${reservations} r JOIN copilot_internal.cost_records c ON c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id
+  FROM ${reservations} r
+  -- By two conditions that have an index each.
+  CROSS JOIN LATERAL (
+    SELECT c.cost_record_id, c.labels FROM copilot_internal.cost_records c
+    WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id AND c.entry <> 'adjustment'
+    UNION ALL
+    SELECT c.cost_record_id, c.labels FROM copilot_internal.cost_records c
+    WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id AND c.entry = 'adjustment') AS c
   WHERE c.labels IS DISTINCT FROM nullif(r.labels, '{}') AND (
     c.labels IS NULL OR r.labels IS NULL OR NOT ARRAY(SELECT jsonb_object_keys(c.labels)) <@ ARRAY(SELECT jsonb_object_keys(r.labels))
     OR EXISTS (

@@ -55,6 +55,7 @@ const saysOf = ({ status, committed, ledger, commits, corrections }: WrongEnd): 
 
 async function reservations(pool: Pool, tenantId: string): Promise<Difference[]> {
   const found: Difference[] = [];
+  const otherwise: Difference[] = [];
   let after = '00000000-0000-0000-0000-000000000000';
   for (;;) {
     const last = await asTenant(pool, tenantId, async (client) => {
@@ -74,14 +75,15 @@ async function reservations(pool: Pool, tenantId: string): Promise<Difference[]>
         [tenantId, after, upTo],
       );
       for (const { operation_id, labels, reserved } of forOther.rows)
-        found.push({
+        otherwise.push({
           check: 'labels',
           name: operation_id ?? '',
           says: `it is for ${reserved ?? 'nothing'}, and a line of it in the ledger for ${labels ?? 'nothing'}; a repair leaves that`,
         });
       return upTo;
     });
-    if (last === undefined || found.length >= toldMax) return found;
+    // What a repair leaves keeps nothing from being found that it mends.
+    if (last === undefined || found.length >= toldMax) return [...found, ...otherwise.slice(0, toldMax)];
     after = last;
   }
 }

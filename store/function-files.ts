@@ -17,6 +17,11 @@ export interface FunctionFile {
   checksum: string;
 }
 
+/** What stands for a text in the package, which compares and applies nothing. */
+export const standInFor = ({ checksum }: Pick<FunctionFile, 'checksum'>): string =>
+  `-- SHA-256 ${checksum}: \`npm run migrate\` of the repository has the text and applies it.\n`;
+const stoodFor = /^-- SHA-256 ([0-9a-f]{64}): /;
+
 const folder = path.join(__dirname, '..', 'migrations', 'functions');
 
 /** Every function of this version, by name. */
@@ -26,7 +31,8 @@ export const functionFiles = (): FunctionFile[] =>
     .sort()
     .map((file) => {
       const text = readFileSync(path.join(folder, file), 'utf8');
-      return { name: path.basename(file, '.sql'), text, checksum: createHash('sha256').update(text).digest('hex') };
+      const checksum = stoodFor.exec(text)?.[1] ?? createHash('sha256').update(text).digest('hex');
+      return { name: path.basename(file, '.sql'), text, checksum };
     });
 
 /** What a database has of the functions of this version. */

@@ -62,7 +62,7 @@ const schema = z.object({
   E2B_SANDBOX_URL: httpUrl.optional(),
   E2B_TEMPLATE: z.string().min(1).optional(),
   SPENDLOCK_SWEEP_MIN_AGE_SECONDS: count(1, 86_400, 120),
-  SPENDLOCK_STREAM_IDLE_SECONDS: count(1, 600, 60),
+  SPENDLOCK_STREAM_IDLE_SECONDS: count(1, 600, 300),
   SPENDLOCK_CODE_LANGUAGES: list(['python', 'javascript']),
   SPENDLOCK_ALERT_WEBHOOK_URL: httpUrl.optional(),
   SPENDLOCK_ALERT_WEBHOOK_SECRET: z.string().min(16, { error: 'must have at least 16 characters' }).optional(),

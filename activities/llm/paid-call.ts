@@ -60,7 +60,7 @@ export interface PaidCall {
 
 /** Claims, calls, and writes the outcome. */
 export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall): Promise<ModelReply> {
-  const { paidCalls, prices, streamIdleMs = 60_000 } = dependencies;
+  const { paidCalls, prices, streamIdleMs = 300_000 } = dependencies;
   const { plan, prompt, onText } = call;
   const { models } = await prices();
   const price = models.find((candidate) => candidate.priceVersion === plan.priceVersion);

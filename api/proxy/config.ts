@@ -15,7 +15,7 @@ import {
 /** What the proxy reads in whichever process it runs. */
 export const proxyVariables = {
   ...modelAccountVariables,
-  SPENDLOCK_STREAM_IDLE_SECONDS: count(1, 600, 60),
+  SPENDLOCK_STREAM_IDLE_SECONDS: count(1, 600, 300),
   SPENDLOCK_PROXY_HOLD_SECONDS: count(5, 3_600, 180),
 };
 

@@ -17,22 +17,26 @@ export class PassingEvents {
 
   constructor(private readonly onEvent: (event: PassingEvent) => void) {}
 
+  /** @throws Error once an event is too long: what the answer says is not known then, and nothing more is read. */
   push(part: Buffer): void {
     if (this.isLost) return;
+    // What was there is known to have no end in it, but for one that is cut.
+    let searched = Math.max(0, this.rest.length - 3);
     this.rest += this.decoder.write(part);
     let from = 0;
     for (;;) {
       const end = /\r?\n\r?\n/g;
-      end.lastIndex = from;
+      end.lastIndex = searched;
       const found = end.exec(this.rest);
       if (!found) break;
       this.tell(this.rest.slice(from, found.index));
-      from = end.lastIndex;
+      from = searched = end.lastIndex;
     }
     if (from > 0) this.rest = this.rest.slice(from);
     if (this.rest.length <= eventCharsMax) return;
     this.isLost = true;
     this.rest = '';
+    throw new Error(`An event of the stream is longer than ${eventCharsMax} characters.`);
   }
 
   /** Whether the last event that began has ended. */

@@ -7,7 +7,7 @@ import * as https from 'node:https';
 import type { ErrorFacts } from '../../core/prices/call-failures';
 
 /** How long a provider may take until it begins to answer, and between two pieces of an answer; and for what is free. */
-export const providerWaits = { answerMs: 600_000, idleMs: 60_000, freeMs: 30_000 } as const;
+export const providerWaits = { answerMs: 600_000, idleMs: 300_000, freeMs: 30_000 } as const;
 
 /** An idle connection is given up before a provider does so: a request that meets its end would be one of which nobody knows. */
 const idleConnectionMs = 4_000;
@@ -91,6 +91,8 @@ const ofTheConnection = [
 const ofTheClient = [
   ...['host', 'content-length', 'expect', 'accept-encoding', 'cookie', 'authorization', 'x-api-key', 'x-goog-api-key'],
   ...['forwarded', 'via', 'x-real-ip', 'origin', 'referer', 'openai-organization', 'openai-project'],
+  // Of two tenants that choose the same, one would be answered what the other has bought.
+  ...['idempotency-key', 'x-idempotency-key'],
 ];
 const own = /^x-(spendlock|forwarded)-/;
 

@@ -1,6 +1,6 @@
 /** What the routes of usage, of the ledger and of quota checks take and give. */
 import { z } from '@hono/zod-openapi';
-import { isUsageGrouping, usageGroups, type UsageGrouping } from '../../core/usage-groups';
+import { isUsageGrouping, usageGroups } from '../../core/usage-groups';
 import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelQuery, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
@@ -76,11 +76,16 @@ export const costRecordView = z.object({
 export type CostRecordView = z.infer<typeof costRecordView>;
 export const costRecordsView = z.object({ records: z.array(costRecordView), ...pageFields });
 
+/** Written out here, as the package's types are: it has no module of ours to name one from. */
+const spelledGrouping = z.union([z.enum(usageGroups), z.templateLiteral(['label:', z.string()])]);
 /** One of these, or a label by its key. */
 const usageGrouping = z
-  .custom<UsageGrouping>((asked) => typeof asked === 'string' && isUsageGrouping(asked), {
-    error: `must be ${usageGroups.join(', ')} or a label such as label:team`,
-  })
+  .custom<z.output<typeof spelledGrouping>>(
+    (asked) => spelledGrouping.safeParse(asked).success && isUsageGrouping(asked as string),
+    {
+      error: `must be ${usageGroups.join(', ')} or a label such as label:team`,
+    },
+  )
   .openapi({
     type: 'string',
     description: `${usageGroups.join(', ')}, or a label by its key: label:team.`,

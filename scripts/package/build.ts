@@ -11,6 +11,7 @@ import { isBuiltin } from 'node:module';
 import path from 'node:path';
 import { buildSync, type BuildOptions, type Metafile } from 'esbuild';
 import ts from 'typescript';
+import { functionFiles, standInFor } from '../../store/function-files';
 import { writeOutApiTypes } from './client-types';
 import { removeUnreachable } from './reachable-types';
 
@@ -156,9 +157,10 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
       if (!isRead.test(file)) withoutComments(path.join(types, file));
       indentByTabs(path.join(types, file));
     }
-  // `doctor` compares a database with them: with the functions' texts, and with the names of the others.
-  const migrations = path.join('migrations', 'functions');
-  cpSync(path.join(root, migrations), path.join(folder, migrations), { recursive: true });
+  // `doctor` compares a database with them: with the functions' checksums, and with the names of the others.
+  mkdirSync(path.join(folder, 'migrations', 'functions'), { recursive: true });
+  for (const file of functionFiles())
+    writeFileSync(path.join(folder, 'migrations', 'functions', `${file.name}.sql`), standInFor(file));
   for (const file of readdirSync(path.join(root, 'migrations')).filter((name) => name.endsWith('.sql')))
     writeFileSync(path.join(folder, 'migrations', file), '-- `npm run migrate` of the repository applies it.\n');
   cpSync(path.join(root, 'docs', 'package.md'), path.join(folder, 'README.md'));

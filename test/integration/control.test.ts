@@ -240,7 +240,12 @@ describe('control', () => {
       { entry: 'adjustment', amountUsd: '0.5', reason: 'invoice' },
     ]);
     const lines = (await usage.exportCsv()).trim().split('\r\n');
-    expect(lines.map((line) => line.split(',').at(-1))).toEqual(['reason', '', 'invoice', 'invoice']);
+    expect(lines.map((line) => line.split(',').slice(-2).join())).toEqual([
+      'reason,labels',
+      ',',
+      'invoice,',
+      'invoice,',
+    ]);
     expect(await post(`/v1/tenants/${tenantId}/adjustments`, { ...order, costUsd: '-1' })).toMatchObject({
       status: 400,
     });

@@ -23,6 +23,8 @@ const history = [
   { role: 'assistant', content: 'There.' },
 ];
 
+const text = 'a b '.repeat(10_000);
+
 describe('a chat completion', () => {
   test('is bounded by no fewer tokens than its texts have bytes, wherever they stand', () => {
     const text = fc.string({ unit: 'grapheme', maxLength: 300 });
@@ -115,5 +117,17 @@ describe('a chat completion', () => {
     });
     expect(tokensIn({ input_tokens: 100 })).toBe(100 + 5 * 16);
     expect(tokensIn({})).toBeUndefined();
+  });
+
+  test.each<[string, object]>([
+    ['what an assistant refused beside its content', { role: 'assistant', content: null, refusal: text }],
+    ['its author’s name', { role: 'user', name: text, content: 'Hi' }],
+    ['a field that is not known', { role: 'user', content: 'Hi', of_tomorrow: text }],
+    ['the text of a part that has another', { role: 'user', content: [{ type: 'refusal', text, refusal: '' }] }],
+    ['what a part refuses that says another', { role: 'user', content: [{ type: 'text', text: '', refusal: text }] }],
+  ])('counts %s, although its provider does not', (_what, message) => {
+    const messages = [message];
+    expect(asked({ messages }).inputTokens).toBeGreaterThanOrEqual(text.length);
+    expect(countOf({ ...base, messages }).tokensIn({ input_tokens: 1 })).toBeGreaterThanOrEqual(text.length);
   });
 });

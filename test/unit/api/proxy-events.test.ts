@@ -43,8 +43,13 @@ describe('events that pass', () => {
     const events = new PassingEvents((one) => all.push(one));
     events.push(Buffer.from(`${start}event: mess`));
     expect([all.length, events.isBetweenEvents]).toEqual([1, false]);
-    for (let at = 0; at < 10; at += 1) events.push(Buffer.alloc(1024 * 1024, 'a'));
+    const long = Buffer.alloc(1024 * 1024, 'a');
+    for (let at = 0; at < 7; at += 1) events.push(long);
+    expect(() => [1, 2, 3].forEach(() => events.push(long))).toThrow('longer than');
     expect(events.isLost).toBe(true);
+    // Nothing more is read, and nothing is kept.
+    events.push(Buffer.from('\n\n'));
+    expect([all.length, events.isBetweenEvents]).toEqual([1, false]);
   });
 });
 

@@ -8,6 +8,7 @@ import { isRecord, MAX_COUNT } from '../../../../core/prices/usage';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
 import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../unbounded';
 import type { AskedCall } from '../../wire';
+import { saidTokensMax } from '../parts';
 import { checkSources } from '../sources';
 import { modifiersOf } from '../tiers';
 
@@ -107,10 +108,9 @@ class PromptBound {
 
   private part(part: unknown): void {
     if (!isRecord(part)) throw refuse('messages: each part must be an object.');
-    const { type, text, refusal, ...rest } = part;
+    const { type } = part;
     this.tokens += overheads.blockTokens;
-    if (type === 'text' || type === 'refusal')
-      this.tokens += textTokensMax(saidIn(text ?? refusal)) + valueTokensMax(rest);
+    if (type === 'text' || type === 'refusal') this.tokens += saidTokensMax(part);
     else if (type === 'image_url' || type === 'file') this.mustBeCounted = true;
     else throw unbounded(`A part of the type ${quoted(type)}`);
   }

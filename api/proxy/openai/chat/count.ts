@@ -2,9 +2,10 @@
  * The prompt of a chat completion as one of the Responses API, which its provider counts for nothing: it counts none of chat completions.
  * It is counted alone and never sent as a call, so that the marks around its messages, which may be others, are all that it can differ in.
  */
-import { overheads } from '../../../../core/prices/token-bounds';
+import { overheads, valueTokensMax } from '../../../../core/prices/token-bounds';
 import { isRecord } from '../../../../core/prices/usage';
 import type { CallWire } from '../../wire';
+import { textOf } from '../parts';
 import { countPath, tokensIn } from '../responses/call';
 
 type Part = Record<string, unknown>;
@@ -25,9 +26,34 @@ export function countOf(body: Part): ReturnType<CallWire['countOf']> {
     },
     tokensIn(answer) {
       const tokens = tokensIn(answer);
-      return typeof tokens === 'number' ? tokens + input.length * overheads.messageTokens : undefined;
+      if (typeof tokens !== 'number') return undefined;
+      const uncounted = said.reduce((sum, message) => sum + uncountedTokensMax(message), 0);
+      return tokens + input.length * overheads.messageTokens + uncounted;
     },
   };
+}
+
+/** What of a message is no part of what is counted, such as its author's name: as long as it can be. */
+function uncountedTokensMax({
+  role: _,
+  content,
+  tool_calls: calls,
+  tool_call_id: __,
+  function_call: ___,
+  ...rest
+}: Part): number {
+  const ofParts = recordsIn(content).map(({ type, text, refusal, image_url: image, file, ...more }) => ({
+    ...more,
+    ...(type === 'refusal' ? { text } : { refusal }),
+    ...(type === 'image_url' ? { file } : type === 'file' ? { image } : { image, file }),
+  }));
+  const ofCalls = recordsIn(calls).map(({ id: _, type: __, function: named, custom, ...more }) => ({
+    ...more,
+    ...(isRecord(custom) ? { named } : {}),
+  }));
+  return [rest, ...ofParts, ...ofCalls]
+    .filter((one) => Object.values(one).some((value) => value != null))
+    .reduce((sum, one) => sum + valueTokensMax(one), 0);
 }
 
 const recordsIn = (value: unknown): Part[] => (Array.isArray(value) ? (value as unknown[]).filter(isRecord) : []);
@@ -54,10 +80,11 @@ function callOf({ id, function: named, custom }: Part): Part {
 
 function partsOf(content: unknown, textType: string): unknown {
   if (!Array.isArray(content)) return content ?? '';
-  return recordsIn(content).map(({ type, text, refusal, image_url: image, file }) => {
+  return recordsIn(content).map((part) => {
+    const { type, image_url: image, file } = part;
     if (type === 'image_url') return { type: 'input_image', ...imageOf(image) };
     if (type === 'file') return { type: 'input_file', ...(file as Part | undefined) };
-    return { type: textType, text: text ?? refusal ?? '' };
+    return { type: textType, text: textOf(part) };
   });
 }
 

@@ -8,6 +8,7 @@ import { isRecord } from '../../../../core/prices/usage';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
 import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../unbounded';
 import type { AskedCall } from '../../wire';
+import { saidTokensMax } from '../parts';
 import { checkSources } from '../sources';
 import { modifiersOf } from '../tiers';
 
@@ -38,7 +39,7 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
   const bound = new InputBound();
   bound.input(body.input);
   bound.tools(body.tools);
-  if (body.instructions != null) bound.tokens += overheads.blockTokens + textTokensMax(saidIn(body.instructions));
+  bound.instructions(body.instructions);
   for (const field of plainFields) if (body[field] != null) bound.tokens += valueTokensMax(body[field]);
   return {
     maxOutputTokens,
@@ -63,6 +64,7 @@ export function checkCounted(body: Record<string, unknown>): void {
   checkFields(body, countedFields);
   const bound = new InputBound();
   if (body.input != null) bound.input(body.input);
+  bound.instructions(body.instructions);
   bound.tools(body.tools);
 }
 
@@ -76,6 +78,12 @@ class InputBound {
       this.tokens += overheads.messageTokens + overheads.blockTokens + textTokensMax(value);
     else if (Array.isArray(value) && value.length > 0) for (const item of value as unknown[]) this.item(item);
     else throw refuse('input: a text, or a list of items, is needed.');
+  }
+
+  instructions(value: unknown): void {
+    if (value == null) return;
+    if (typeof value !== 'string') throw refuse('instructions: a text is needed.');
+    this.tokens += overheads.blockTokens + textTokensMax(value);
   }
 
   tools(value: unknown): void {
@@ -118,10 +126,9 @@ class InputBound {
 
   private part(part: unknown): void {
     if (!isRecord(part)) throw refuse('input: each part must be an object.');
-    const { type, text, refusal, ...rest } = part;
+    const { type } = part;
     this.tokens += overheads.blockTokens;
-    if (type === 'input_text' || type === 'output_text' || type === 'refusal')
-      this.tokens += textTokensMax(saidIn(text ?? refusal)) + valueTokensMax(rest);
+    if (type === 'input_text' || type === 'output_text' || type === 'refusal') this.tokens += saidTokensMax(part);
     else if (type === 'input_image' || type === 'input_file') this.mustBeCounted = true;
     else throw unbounded(`A part of the type ${quoted(type)}`);
   }
@@ -135,7 +142,7 @@ function checkReasoning(value: unknown): void {
 
 /** One that does not hold its thoughts is looked up by its id, among what the provider has stored for all who use the account. */
 function checkThoughts({ type, id, encrypted_content: encrypted }: Record<string, unknown>): void {
-  if (type === 'reasoning' && id != null && typeof encrypted !== 'string')
+  if (type === 'reasoning' && id != null && (typeof encrypted !== 'string' || encrypted === ''))
     throw unbounded(
       'A reasoning item without its encrypted_content (include: ["reasoning.encrypted_content"] asks for it)',
     );

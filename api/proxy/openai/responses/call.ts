@@ -25,5 +25,5 @@ export const responsesCall: CallWire = {
     return read;
   },
   errorEvent: (failed) =>
-    `event: error\ndata: ${JSON.stringify({ type: 'error', ...detailsOf(failed), error: detailsOf(failed) })}\n\n`,
+    `event: error\ndata: ${JSON.stringify({ ...detailsOf(failed), type: 'error', error: detailsOf(failed) })}\n\n`,
 };
