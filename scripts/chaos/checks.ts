@@ -19,6 +19,7 @@ import {
 } from './checks-sql';
 import type { Installation } from './installation';
 import type { Load } from './load';
+import { endOf, workflowEndOf } from './run-ends';
 import type { Hold, Tenant } from './scene';
 import { stateOf } from './standing';
 
@@ -34,14 +35,8 @@ const upkeepMs = 90_000;
 
 /** What an answer of a model and its writing may take, and the margin after it: workflows/agent/agent-loop.ts. */
 const callSeconds = 960;
-/** A run whose end is on record ends within that. */
-const endSecondsMax = 30;
 /** Whoever sends an alert has it for 30 s. Some of them may go by before it is on its way. */
 const leaseMsMin = 15_000;
-
-/** How Temporal shows a run that ended like this on record. */
-const workflowEndOf = (status: string): string =>
-  ({ completed: 'COMPLETED', cancelled: 'CANCELLED', quota_exceeded: 'FAILED', failed: 'FAILED' })[status] ?? 'none';
 
 export class Checks {
   readonly violations: Violation[] = [];
@@ -150,33 +145,13 @@ export class Checks {
       ...load.conversations.filter(isKept).map(({ conversationId }) => conversationWorkflowId(conversationId)),
     ];
     for (const workflowId of workflowIds) {
-      const { status, closeTime, recorded } = await this.endOf(workflowId);
+      const { status, closeTime, recorded } = await endOf(this.installation, workflowId);
       // Its row, or its end, was lost with the Postgres that had it.
       if (recorded === 'absent' && this.installation.lost.length > 0) continue;
       if (closeTime && this.installation.wasLost(closeTime.getTime())) continue;
       const isRight = status.name === workflowEndOf(recorded);
       this.hold('every run ends', isRight, () => `${workflowId} is ${status.name}, and on record ${recorded}`);
     }
-  }
-
-  /** How a workflow ended, and how on record. Its row is written a task or two before it ends, which is waited for. */
-  private async endOf(
-    workflowId: string,
-  ): Promise<{ status: { name: string }; closeTime?: Date | undefined; recorded: string }> {
-    const handle = this.installation.temporal.workflow.getHandle(workflowId);
-    for (const giveUpMs = Date.now() + endSecondsMax * 1_000; ; await sleep(500)) {
-      const { status, closeTime } = await handle.describe();
-      const recorded = await this.recordedOf(workflowId);
-      if (status.name !== 'RUNNING' || Date.now() > giveUpMs) return { status, closeTime, recorded };
-    }
-  }
-
-  private async recordedOf(workflowId: string): Promise<string> {
-    const { rows } = await this.installation.admin.query<{ status: string }>(
-      'SELECT status FROM copilot_internal.runs WHERE workflow_id = $1',
-      [workflowId],
-    );
-    return rows[0]?.status ?? 'absent';
   }
 
   /** What holds once everything has ended. */
