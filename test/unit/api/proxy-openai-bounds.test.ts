@@ -52,6 +52,12 @@ describe('a request of OpenAI’s Responses API', () => {
   const byAddress = { type: 'input_image', image_url: 'https://example.com/a' };
   const sources: [string, object, string][] = [
     ['an image by its address', said(byAddress), 'image_url'],
+    [
+      'thoughts that are empty',
+      { input: [{ type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: '' }] },
+      'encrypted_content',
+    ],
+    ['instructions that are no text', { instructions: [{ role: 'user', content: 'Hi' }] }, 'instructions'],
     ['an image by what is no address', said({ ...byAddress, image_url: { url: 'https://a.example' } }), 'image_url'],
     ['an image that the provider keeps', said({ type: 'input_image', file_id: 'file_1' }), 'file_id'],
     ['a file by its address', said({ type: 'input_file', file_url: 'https://example.com/a' }), 'file_url'],
