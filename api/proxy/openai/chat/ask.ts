@@ -8,7 +8,7 @@ import { isRecord, MAX_COUNT } from '../../../../core/prices/usage';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
 import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../unbounded';
 import type { AskedCall } from '../../wire';
-import { saidTokensMax } from '../parts';
+import { boundOfContent } from '../parts';
 import { checkSources } from '../sources';
 import { modifiersOf } from '../tiers';
 
@@ -28,6 +28,8 @@ const readFields = [
 
 /** Tools that run at the client, which are all that there are here; and the functions of before them. */
 const clientTools = ['function', 'custom'];
+/** What a message is made of. */
+const contentKinds = { field: 'messages', said: ['text', 'refusal'], counted: ['image_url', 'file'] };
 /** Models that search by themselves, for a fee that no report of usage has. */
 const searching = /(^|-)search-(preview|api)(-|$)/;
 /** So many answers to one prompt is the most that its provider takes. */
@@ -101,17 +103,8 @@ class PromptBound {
   }
 
   private content(value: unknown): void {
-    if (typeof value === 'string') this.tokens += overheads.blockTokens + textTokensMax(value);
-    else if (Array.isArray(value)) for (const part of value as unknown[]) this.part(part);
-    else throw refuse('messages: content must be a text or a list of parts.');
-  }
-
-  private part(part: unknown): void {
-    if (!isRecord(part)) throw refuse('messages: each part must be an object.');
-    const { type } = part;
-    this.tokens += overheads.blockTokens;
-    if (type === 'text' || type === 'refusal') this.tokens += saidTokensMax(part);
-    else if (type === 'image_url' || type === 'file') this.mustBeCounted = true;
-    else throw unbounded(`A part of the type ${quoted(type)}`);
+    const { tokens, mustBeCounted } = boundOfContent(value, contentKinds);
+    this.tokens += tokens;
+    this.mustBeCounted ||= mustBeCounted;
   }
 }

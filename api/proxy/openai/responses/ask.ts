@@ -8,7 +8,7 @@ import { isRecord } from '../../../../core/prices/usage';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
 import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../unbounded';
 import type { AskedCall } from '../../wire';
-import { saidTokensMax } from '../parts';
+import { boundOfContent } from '../parts';
 import { checkSources } from '../sources';
 import { modifiersOf } from '../tiers';
 
@@ -26,6 +26,12 @@ const readFields = [
 
 /** Tools that run at the client. */
 const clientTools = ['function', 'custom'];
+/** What a message, or what a tool answered, is made of. */
+const contentKinds = {
+  field: 'input',
+  said: ['input_text', 'output_text', 'refusal'],
+  counted: ['input_image', 'input_file'],
+};
 /** Items of what was said and called before, which hold all that they are. */
 const plainItems = ['function_call', 'custom_tool_call', 'reasoning'];
 
@@ -119,18 +125,9 @@ class InputBound {
   }
 
   private content(value: unknown): void {
-    if (typeof value === 'string') this.tokens += overheads.blockTokens + textTokensMax(value);
-    else if (Array.isArray(value)) for (const part of value as unknown[]) this.part(part);
-    else throw refuse('input: content must be a text or a list of parts.');
-  }
-
-  private part(part: unknown): void {
-    if (!isRecord(part)) throw refuse('input: each part must be an object.');
-    const { type } = part;
-    this.tokens += overheads.blockTokens;
-    if (type === 'input_text' || type === 'output_text' || type === 'refusal') this.tokens += saidTokensMax(part);
-    else if (type === 'input_image' || type === 'input_file') this.mustBeCounted = true;
-    else throw unbounded(`A part of the type ${quoted(type)}`);
+    const { tokens, mustBeCounted } = boundOfContent(value, contentKinds);
+    this.tokens += tokens;
+    this.mustBeCounted ||= mustBeCounted;
   }
 }
 
