@@ -845,6 +845,8 @@ GRANT EXECUTE ON FUNCTION check_and_record_quota_atomic(text,jsonb) TO spendlock
 
 GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION costs_of(text,uuid) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION count_running_sandboxes() TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION current_quota(cost_quotas) TO spendlock_app;
@@ -1194,13 +1196,12 @@ BEGIN
   PERFORM reset_ended_periods(p_tenant_id, clock_timestamp(), ARRAY(
     SELECT user_id FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND user_id IS NOT NULL));
   SELECT * INTO v_row FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id FOR UPDATE;
-  SELECT * INTO v_entry FROM cost_records
-  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id ORDER BY cost_record_id LIMIT 1;
+  SELECT * INTO v_entry FROM costs_of(p_tenant_id, p_operation_id) ORDER BY cost_record_id LIMIT 1;
   IF v_row IS NULL OR v_entry IS NULL OR (v_row.outcome IS NOT NULL AND NOT v_row.outcome_folded) THEN
     RETURN NULL;
   END IF;
-  SELECT p_cost_usd - sum(amount_usd), sum(unverified_usd) INTO v_difference, v_unverified FROM cost_records
-  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id;
+  SELECT p_cost_usd - sum(amount_usd), sum(unverified_usd) INTO v_difference, v_unverified
+  FROM costs_of(p_tenant_id, p_operation_id);
   IF v_difference <> 0 OR v_unverified <> 0 THEN
     INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
       amount_usd, estimated_usd, settlement, posted_at, reason, author, labels)
@@ -1460,6 +1461,17 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.costs_of(p_tenant_id text, p_operation_id uuid)
+ RETURNS SETOF cost_records
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT * FROM cost_records
+  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND (entry <> 'adjustment' OR entry = 'adjustment')
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.count_running_sandboxes()
  RETURNS integer
  LANGUAGE sql
@@ -1480,8 +1492,7 @@ AS $function$
 BEGIN
   NEW.unverified_usd := CASE
     WHEN NEW.settlement = 'unverified' THEN NEW.amount_usd
-    ELSE -coalesce((SELECT sum(unverified_usd) FROM cost_records
-                    WHERE tenant_id = NEW.tenant_id AND operation_id = NEW.operation_id), 0)
+    ELSE -coalesce((SELECT sum(unverified_usd) FROM costs_of(NEW.tenant_id, NEW.operation_id)), 0)
   END;
   RETURN NEW;
 END
@@ -2813,7 +2824,7 @@ BEGIN
     SELECT r.operation_id, sum(c.amount_usd) AS cost_usd, min(c.posted_at) AS posted_at, min(c.recorded_at) AS recorded_at,
            count(*) FILTER (WHERE c.entry = 'commit') AS commits, count(*) FILTER (WHERE c.entry = 'correction') AS corrections,
            (array_agg(c.settlement ORDER BY c.cost_record_id DESC))[1] AS settlement
-    FROM reservations r JOIN cost_records c ON c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id
+    FROM reservations r CROSS JOIN LATERAL costs_of(r.tenant_id, r.operation_id) AS c
     WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (p_operation_ids)
     GROUP BY r.operation_id HAVING sum(c.amount_usd) >= 0
   ), mended AS (
@@ -2861,7 +2872,7 @@ BEGIN
     FROM run_limits l
     LEFT JOIN (reservations r CROSS JOIN LATERAL unnest(r.limit_ids) AS counts_for (run_id))
       ON r.tenant_id = p_tenant_id AND r.tenant_id = l.tenant_id AND counts_for.run_id = l.run_id AND r.decided_at >= l.created_at
-    LEFT JOIN LATERAL (SELECT sum(amount_usd) AS cost_usd FROM cost_records WHERE tenant_id = r.tenant_id AND operation_id = r.operation_id) AS c
+    LEFT JOIN LATERAL (SELECT sum(amount_usd) AS cost_usd FROM costs_of(r.tenant_id, r.operation_id)) AS c
       ON true
     WHERE l.tenant_id = p_tenant_id
     GROUP BY l.tenant_id, l.run_id

@@ -25,8 +25,7 @@ export const runSumsWrong = (tenant?: string): string => `
     CROSS JOIN LATERAL unnest(r.limit_ids) AS counts_for (run_id)
     JOIN copilot_internal.run_limits l ON l.tenant_id = r.tenant_id AND l.run_id = counts_for.run_id AND r.decided_at >= l.created_at
     CROSS JOIN LATERAL (
-      SELECT sum(amount_usd) AS cost_usd FROM copilot_internal.cost_records
-      WHERE tenant_id = r.tenant_id AND operation_id = r.operation_id) AS c
+      SELECT sum(amount_usd) AS cost_usd FROM copilot_internal.costs_of(r.tenant_id, r.operation_id)) AS c
     WHERE r.limit_ids IS NOT NULL${tenant === undefined ? '' : ` AND r.tenant_id = ${tenant}`}
     GROUP BY 1, 2) AS s USING (tenant_id, run_id)
   WHERE (l.spent_usd, l.reserved_usd) <> (coalesce(s.ledger_usd, 0), coalesce(s.open_usd, 0))
@@ -40,13 +39,7 @@ export const runSumsWrong = (tenant?: string): string => `
 export const labelsWrong = (reservations: string): string => `
   SELECT r.operation_id::text AS operation_id, c.cost_record_id::text AS cost_record_id, c.labels::text AS labels, r.labels::text AS reserved
   FROM ${reservations} r
-  -- By two conditions that have an index each.
-  CROSS JOIN LATERAL (
-    SELECT c.cost_record_id, c.labels FROM copilot_internal.cost_records c
-    WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id AND c.entry <> 'adjustment'
-    UNION ALL
-    SELECT c.cost_record_id, c.labels FROM copilot_internal.cost_records c
-    WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id AND c.entry = 'adjustment') AS c
+  CROSS JOIN LATERAL copilot_internal.costs_of(r.tenant_id, r.operation_id) AS c
   WHERE c.labels IS DISTINCT FROM nullif(r.labels, '{}') AND (
     c.labels IS NULL OR r.labels IS NULL OR NOT ARRAY(SELECT jsonb_object_keys(c.labels)) <@ ARRAY(SELECT jsonb_object_keys(r.labels))
     OR EXISTS (
@@ -57,18 +50,14 @@ export const labelsWrong = (reservations: string): string => `
 /** Reservations among the given ones whose end and ledger do not tell the same. */
 export const endedWrongly = (reservations: string): string => `
   SELECT r.operation_id::text AS operation_id, r.status, trim_scale(r.committed_usd)::text AS committed,
-         trim_scale(c.sum + a.sum)::text AS ledger, c.commits::integer, c.corrections::integer
+         trim_scale(c.sum)::text AS ledger, c.commits::integer, c.corrections::integer
   FROM ${reservations} r
-  -- By two conditions that have an index each.
   CROSS JOIN LATERAL (
     SELECT coalesce(sum(amount_usd), 0) AS sum, count(*) FILTER (WHERE entry = 'commit') AS commits,
            count(*) FILTER (WHERE entry = 'correction') AS corrections
-    FROM copilot_internal.cost_records c WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id AND c.entry <> 'adjustment') AS c
-  CROSS JOIN LATERAL (
-    SELECT coalesce(sum(amount_usd), 0) AS sum FROM copilot_internal.cost_records c
-    WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id AND c.entry = 'adjustment') AS a
-  WHERE (r.status = 'committed' AND (c.commits <> 1 OR c.sum + a.sum <> r.committed_usd))
-     OR (r.status IN ('granted', 'denied', 'rejected') AND c.sum + a.sum <> 0)
+    FROM copilot_internal.costs_of(r.tenant_id, r.operation_id)) AS c
+  WHERE (r.status = 'committed' AND (c.commits <> 1 OR c.sum <> r.committed_usd))
+     OR (r.status IN ('granted', 'denied', 'rejected') AND c.sum <> 0)
      OR (r.status <> 'committed' AND c.commits > 0)
      OR (c.corrections > 0 AND NOT r.outcome_folded)
      OR (r.status IN ('committed', 'released', 'expired')) <> (r.ended_at IS NOT NULL)`;

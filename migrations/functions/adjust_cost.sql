@@ -18,13 +18,12 @@ BEGIN
   PERFORM reset_ended_periods(p_tenant_id, clock_timestamp(), ARRAY(
     SELECT user_id FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND user_id IS NOT NULL));
   SELECT * INTO v_row FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id FOR UPDATE;
-  SELECT * INTO v_entry FROM cost_records
-  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id ORDER BY cost_record_id LIMIT 1;
+  SELECT * INTO v_entry FROM costs_of(p_tenant_id, p_operation_id) ORDER BY cost_record_id LIMIT 1;
   IF v_row IS NULL OR v_entry IS NULL OR (v_row.outcome IS NOT NULL AND NOT v_row.outcome_folded) THEN
     RETURN NULL;
   END IF;
-  SELECT p_cost_usd - sum(amount_usd), sum(unverified_usd) INTO v_difference, v_unverified FROM cost_records
-  WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id;
+  SELECT p_cost_usd - sum(amount_usd), sum(unverified_usd) INTO v_difference, v_unverified
+  FROM costs_of(p_tenant_id, p_operation_id);
   IF v_difference <> 0 OR v_unverified <> 0 THEN
     INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
       amount_usd, estimated_usd, settlement, posted_at, reason, author, labels)

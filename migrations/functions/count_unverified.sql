@@ -8,8 +8,7 @@ AS $$
 BEGIN
   NEW.unverified_usd := CASE
     WHEN NEW.settlement = 'unverified' THEN NEW.amount_usd
-    ELSE -coalesce((SELECT sum(unverified_usd) FROM cost_records
-                    WHERE tenant_id = NEW.tenant_id AND operation_id = NEW.operation_id), 0)
+    ELSE -coalesce((SELECT sum(unverified_usd) FROM costs_of(NEW.tenant_id, NEW.operation_id)), 0)
   END;
   RETURN NEW;
 END

@@ -19,7 +19,7 @@ BEGIN
     SELECT r.operation_id, sum(c.amount_usd) AS cost_usd, min(c.posted_at) AS posted_at, min(c.recorded_at) AS recorded_at,
            count(*) FILTER (WHERE c.entry = 'commit') AS commits, count(*) FILTER (WHERE c.entry = 'correction') AS corrections,
            (array_agg(c.settlement ORDER BY c.cost_record_id DESC))[1] AS settlement
-    FROM reservations r JOIN cost_records c ON c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id
+    FROM reservations r CROSS JOIN LATERAL costs_of(r.tenant_id, r.operation_id) AS c
     WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (p_operation_ids)
     GROUP BY r.operation_id HAVING sum(c.amount_usd) >= 0
   ), mended AS (
@@ -67,7 +67,7 @@ BEGIN
     FROM run_limits l
     LEFT JOIN (reservations r CROSS JOIN LATERAL unnest(r.limit_ids) AS counts_for (run_id))
       ON r.tenant_id = p_tenant_id AND r.tenant_id = l.tenant_id AND counts_for.run_id = l.run_id AND r.decided_at >= l.created_at
-    LEFT JOIN LATERAL (SELECT sum(amount_usd) AS cost_usd FROM cost_records WHERE tenant_id = r.tenant_id AND operation_id = r.operation_id) AS c
+    LEFT JOIN LATERAL (SELECT sum(amount_usd) AS cost_usd FROM costs_of(r.tenant_id, r.operation_id)) AS c
       ON true
     WHERE l.tenant_id = p_tenant_id
     GROUP BY l.tenant_id, l.run_id
