@@ -105,9 +105,10 @@ export function countModelCall(call: {
   outcome: 'ok' | 'unpriced' | 'failed' | 'not_billed' | 'unknown';
   seconds: number;
   usage?: ModelUsage | undefined;
+  operation?: 'chat' | 'embeddings' | undefined;
 }): void {
   if (!isOn) return;
-  const { outcome, kind, seconds, usage } = call;
+  const { outcome, kind, seconds, usage, operation = 'chat' } = call;
   const model = bounded('model', call.model);
   const provider = bounded('provider', call.provider);
   const labels = { provider, model, kind, status: outcome };
@@ -115,7 +116,7 @@ export function countModelCall(call: {
   use.histogram(metricNames.llmDuration, 'How long a model call took', 's', secondsBoundaries).record(seconds, labels);
   if (outcome !== 'ok')
     use.counter(metricNames.llmErrors, 'Model calls that failed').add(1, { provider, model, error_type: outcome });
-  const genAi = { 'gen_ai.provider.name': provider, 'gen_ai.request.model': model, 'gen_ai.operation.name': 'chat' };
+  const genAi = { 'gen_ai.provider.name': provider, 'gen_ai.request.model': model, 'gen_ai.operation.name': operation };
   use
     .histogram(metricNames.genAiDuration, 'Duration of a GenAI operation', 's', secondsBoundaries)
     .record(seconds, { ...genAi, ...(outcome === 'ok' ? {} : { 'error.type': outcome }) });

@@ -24,18 +24,24 @@ export type CountPrompt = () => Promise<unknown>;
 /** @throws ApiError where only a count would do and there is none. */
 export async function boundOf(
   rooms: Pick<Rooms, 'of'>,
-  { caller, price, asked, count }: { caller: ProxyCaller; price: ModelPrice; asked: AskedCall; count: CountPrompt },
+  {
+    caller,
+    price,
+    asked,
+    count,
+  }: { caller: ProxyCaller; price: ModelPrice; asked: AskedCall; count?: CountPrompt | undefined },
 ): Promise<Usd> {
   const { maxOutputTokens, inputTokens, mustBeCounted, planned } = asked;
   const estimate = (tokens: number): Usd =>
     estimateModelCall(price, { inputTokens: tokens, maxOutputTokens, ...planned });
   const amountUsd = estimate(inputTokens);
   if (!mustBeCounted) {
+    if (!count) return amountUsd;
     const quotaUsd = await rooms.of(caller, amountUsd);
     const bounded = { inputTokens, roughTokens: inputTokens, maxOutputTokens, amountUsd };
     if (boundSuffices(bounded, price, { quotaUsd })) return amountUsd;
   }
-  const counted = countedWithMargin(await count());
+  const counted = countedWithMargin(await count?.());
   if (counted !== undefined) return estimate(mustBeCounted ? counted : Math.min(counted, inputTokens));
   if (!mustBeCounted) return amountUsd;
   throw new ApiError(

@@ -1,11 +1,8 @@
 /** One request that is passed on, from its money to the last byte of its answer. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { callFailure, type ErrorFacts } from '../../core/prices/call-failures';
-import { formatUsd } from '../../core/money';
-import type { ModelPrice } from '../../core/prices/prices';
 import type { ModelAccount } from '../../temporal/model-accounts';
 import type { Logger } from '../../telemetry/log';
-import { countModelCall } from '../../telemetry/metrics';
 import { ApiError } from '../http/errors';
 import type { Prices } from '../http/lookups';
 import { errorTypeOf, isJson, isStream } from './answers';
@@ -14,6 +11,7 @@ import { boundOf, priceOf } from './bound';
 import type { ProxyCaller } from './keys';
 import type { Held, ProxyMoney } from './money';
 import { answeredCall, failedCall, notSent, type PricedAnswer } from './outcome';
+import { settle, type PaidFor } from './paid';
 import { passOn } from './pass';
 import {
   answeredHeaders,
@@ -26,7 +24,7 @@ import {
 } from './provider';
 import { refusalOf, refuse } from './refusals';
 import type { Rooms } from './rooms';
-import type { AnswerReader, CallWire, Passed, Wire } from './wire';
+import type { AnswerReader, CallWire, CountRequest, Passed, Wire } from './wire';
 
 /** Errors are short, and an answer that comes whole is not passed on before it is known to be one. */
 const bytesMax = { error: 1024 * 1024, whole: 64 * 1024 * 1024 };
@@ -53,16 +51,6 @@ export interface Exchanged {
 }
 
 type FreeCheck = Extract<Passed, { type: 'free' }>['check'];
-
-/** A call that its money is held for. */
-interface PaidFor {
-  call: CallWire;
-  held: Held;
-  price: ModelPrice;
-  prices: readonly ModelPrice[];
-  startedMs: number;
-  isSettled: boolean;
-}
 
 export class Exchange {
   private readonly gone = new AbortController();
@@ -120,7 +108,9 @@ export class Exchange {
     const { models: prices } = await this.parts.prices.list();
     const price = priceOf(wire, body, prices);
     const asked = call.ask(body, price, this.parts.account);
-    const amountUsd = await boundOf(rooms, { caller, price, asked, count: () => this.count(call.countOf(body)) });
+    const { countOf } = call;
+    const count = countOf && (() => this.count(countOf(body)));
+    const amountUsd = await boundOf(rooms, { caller, price, asked, count });
     const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal });
     return { call, held, price, prices, startedMs: performance.now(), isSettled: false };
   }
@@ -246,7 +236,7 @@ export class Exchange {
   }
 
   /** The provider's count of a prompt; undefined where it says none. */
-  private async count({ path, body: counted, tokensIn }: ReturnType<CallWire['countOf']>): Promise<unknown> {
+  private async count({ path, body: counted, tokensIn }: CountRequest): Promise<unknown> {
     const bytes = Buffer.from(JSON.stringify(counted));
     try {
       const idleMs = providerWaits.freeMs;
@@ -259,25 +249,8 @@ export class Exchange {
     }
   }
 
-  private settle(paid: PaidFor, { outcome, counted, usage }: PricedAnswer): void {
-    const { held, price, startedMs } = paid;
-    paid.isSettled = true;
-    const { money, log, wire } = this.parts;
-    const { model } = price;
-    const { tenantId, operationId } = held;
-    money.settle(held, outcome);
-    const seconds = (performance.now() - startedMs) / 1000;
-    countModelCall({ provider: wire.provider, model, kind: 'llm.call', seconds, outcome: counted, usage });
-    const costUsd = outcome.billed === 'known' ? formatUsd(outcome.costUsd) : undefined;
-    const said = {
-      tenantId,
-      operationId,
-      model,
-      seconds,
-      billed: outcome.billed,
-      ...(costUsd === undefined ? {} : { costUsd }),
-    };
-    log.info(said, 'a model call was passed on');
+  private settle(paid: PaidFor, priced: PricedAnswer): void {
+    settle(paid, priced, this.parts);
   }
 }
 

@@ -23,3 +23,16 @@ export class WholeReader implements AnswerReader {
     return { isBetweenEvents: false };
   }
 }
+
+/** Of a stream where none can be: it passes, and what it used is not known. */
+export class UnreadReader implements AnswerReader {
+  readonly read = newRead();
+
+  push(): void {
+    this.read.outputBegan = true;
+  }
+
+  end(): { isBetweenEvents: boolean } {
+    return { isBetweenEvents: false };
+  }
+}

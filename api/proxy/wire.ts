@@ -56,12 +56,21 @@ export interface WireError {
   spendlock: Record<string, unknown>;
 }
 
+/** A prompt, to be counted. */
+export interface CountRequest {
+  path: string;
+  body: object;
+  tokensIn: (answer: unknown) => unknown;
+}
+
 /** One kind of call, which is paid for. */
 export interface CallWire {
+  /** What OpenTelemetry's conventions call it, where it is no chat. */
+  operation?: 'embeddings';
   /** @throws ApiError for what nobody can bound, by its name; UnpricedUsageError for what has no price. */
   ask(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall;
-  /** The request by which its provider counts the prompt, for nothing. */
-  countOf(body: Record<string, unknown>): { path: string; body: object; tokensIn: (answer: unknown) => unknown };
+  /** The request by which its provider counts the prompt, for nothing. Absent where it counts none: then what can be told from its bytes holds. */
+  countOf?: (body: Record<string, unknown>) => CountRequest;
   reader(isStream: boolean): AnswerReader;
   /** @throws UsageError when the report cannot be billed. */
   usageOf(read: AnswerRead, price: ModelPrice, account: ModelAccount): ModelUsage;

@@ -1,8 +1,9 @@
-/** A stand-in for OpenAI's Responses API and for its Chat Completions (openai-chat.ts), for tests and for machines without a key: the real wire format, scripted answers. */
+/** A stand-in for OpenAI's Responses API, its Chat Completions (openai-chat.ts) and Embeddings (openai-embeddings.ts), for tests and for machines without a key: the real wire format, scripted answers. */
 import { randomUUID } from 'node:crypto';
 import { bearerOf, sendJson } from './http';
 import type { ModelKnobs, NamedError } from './knobs';
 import { chatAsked } from './openai-chat';
+import { embeddingsAsked } from './openai-embeddings';
 import {
   pieces,
   startModelStandIn,
@@ -62,9 +63,11 @@ const format: WireFormat = {
     } = body as ResponsesRequest;
     const counts = path === '/v1/responses/input_tokens';
     const isChat = path === '/v1/chat/completions';
-    if (!counts && !isChat && path !== '/v1/responses') return { status: 404, message: 'Not found' };
-    if (typeof model !== 'string' || !/^(gpt-|o\d)/.test(model))
+    const embeds = path === '/v1/embeddings';
+    if (!counts && !isChat && !embeds && path !== '/v1/responses') return { status: 404, message: 'Not found' };
+    if (typeof model !== 'string' || !(embeds ? /^text-embedding-/ : /^(gpt-|o\d)/).test(model))
       return { status: 404, message: `The model ${String(model)} does not exist` };
+    if (embeds) return embeddingsAsked(body as object, model);
     if (isChat) return chatAsked(body as { messages?: unknown }, model);
     const items: InputItem[] = typeof input === 'string' ? [{ role: 'user', content: input }] : input;
     const messages = items.filter(({ type }) => type !== 'function_call' && type !== 'reasoning').map(messageOf);

@@ -1,43 +1,25 @@
 /** The wire proxy for OpenAI's Responses API: its own SDK with another base URL and a key of Spendlock (requirement O3). */
 import OpenAI from 'openai';
-import { modelKnobs } from '../../scripts/stand-ins/knobs';
-import { startTestApi, type TestApi } from '../support/api';
-import { sendBytes, settledBooks, settlementsOf, type BytesAnswer } from '../support/proxy';
-import { TestStack } from '../support/stack';
+import { settledBooks, settlementsOf, type BytesAnswer } from '../support/proxy';
+import { proxyScene } from '../support/proxy-scene';
 
 const model = 'gpt-4o';
 
 describe('OpenAI’s SDK through the proxy', () => {
-  let stack: TestStack;
-  let api: TestApi;
-  let tenantId: string;
-  let key: string;
+  const scene = proxyScene('openai');
   let client: OpenAI;
   const clientOf = (apiKey: string): OpenAI =>
-    new OpenAI({ apiKey, baseURL: `${api.url}/proxy/openai/v1`, timeout: 60_000, organization: 'org-of-a-client' });
-  const send = (body: object, path = '/v1/responses'): Promise<BytesAnswer> =>
-    sendBytes(`${api.url}/proxy/openai${path}`, {
-      headers: { authorization: `Bearer ${key}` },
-      body: JSON.stringify(body),
+    new OpenAI({
+      apiKey,
+      baseURL: `${scene.api.url}/proxy/openai/v1`,
+      timeout: 60_000,
+      organization: 'org-of-a-client',
     });
-  beforeAll(async () => {
-    stack = await TestStack.start();
-    const accounts = { openai: { apiKey: 'the-key-of-the-provider', baseURL: stack.openai.url } };
-    api = await startTestApi(stack, { proxy: { accounts } });
-  });
-  afterAll(async () => {
-    await api.close();
-    await stack.stop();
-  });
-  beforeEach(async () => {
-    Object.assign(stack.openai.knobs, modelKnobs());
-    tenantId = await stack.tenant('10');
-    key = await api.keyOf(tenantId, 'agent');
-    client = clientOf(key);
-  });
+  const send = (body: object, path = '/v1/responses'): Promise<BytesAnswer> => scene.send(path, body);
+  beforeEach(() => void (client = clientOf(scene.key)));
 
   test('a call is answered, and costs what its answer says', async () => {
-    stack.openai.knobs.usage = {
+    scene.stack.openai.knobs.usage = {
       input_tokens: 1_000,
       output_tokens: 200,
       input_tokens_details: { cached_tokens: 400 },
@@ -45,17 +27,17 @@ describe('OpenAI’s SDK through the proxy', () => {
     const response = await client.responses.create({ model, max_output_tokens: 1_000, input: 'Hello' });
     expect(response).toMatchObject({ object: 'response', usage: { input_tokens: 1_000 } });
     // 600 at $2.50, 400 from a cache at $1.25, and 200 at $10 a million.
-    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.004', reservedUsd: '0' });
+    expect(await settledBooks(scene.stack, scene.tenantId)).toMatchObject({ ledgerUsd: '0.004', reservedUsd: '0' });
   });
 
   test('a stream is answered event by event, and costs what its end says', async () => {
-    stack.openai.knobs.usage = { input_tokens: 1_000, output_tokens: 200 };
+    scene.stack.openai.knobs.usage = { input_tokens: 1_000, output_tokens: 200 };
     const types: string[] = [];
     const events = await client.responses.create({ model, max_output_tokens: 1_000, input: 'Hello', stream: true });
     for await (const { type } of events) types.push(type);
     expect(types[0]).toBe('response.created');
     expect(types.at(-1)).toBe('response.completed');
-    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.0045', reservedUsd: '0' });
+    expect(await settledBooks(scene.stack, scene.tenantId)).toMatchObject({ ledgerUsd: '0.0045', reservedUsd: '0' });
   });
 
   test('tokens are counted for nothing', async () => {
@@ -64,13 +46,13 @@ describe('OpenAI’s SDK through the proxy', () => {
       input: [{ role: 'user', content: 'Hello' }],
     });
     expect(tokens).toBeGreaterThan(0);
-    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+    expect(await scene.stack.books(scene.tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
   });
 
   test('a denial is a RateLimitError of its own code, which is not tried again while its period lasts', async () => {
-    const poor = await stack.tenant('0.000001');
-    const before = stack.openai.calls().billable;
-    const asked = clientOf(await api.keyOf(poor, 'agent')).responses.create({
+    const poor = await scene.stack.tenant('0.000001');
+    const before = scene.stack.openai.calls().billable;
+    const asked = clientOf(await scene.api.keyOf(poor, 'agent')).responses.create({
       model,
       max_output_tokens: 1_000,
       input: 'Hello',
@@ -82,31 +64,31 @@ describe('OpenAI’s SDK through the proxy', () => {
       code: 'insufficient_quota',
       error: { spendlock: { error: 'quota_exceeded' } },
     });
-    expect(stack.openai.calls().billable).toBe(before);
+    expect(scene.stack.openai.calls().billable).toBe(before);
   });
 
   test('an answer that its provider ends as failed is charged where it says what it used', async () => {
-    stack.openai.knobs.usage = { input_tokens: 1_000, output_tokens: 200 };
-    stack.openai.knobs.failNext.push({ type: 'failed', name: 'server_error' });
+    scene.stack.openai.knobs.usage = { input_tokens: 1_000, output_tokens: 200 };
+    scene.stack.openai.knobs.failNext.push({ type: 'failed', name: 'server_error' });
     const events = await client.responses.create({ model, max_output_tokens: 1_000, input: 'Hello', stream: true });
     const types: string[] = [];
     for await (const { type } of events) types.push(type);
     expect(types.at(-1)).toBe('response.failed');
-    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.0045' });
+    expect(await settledBooks(scene.stack, scene.tenantId)).toMatchObject({ ledgerUsd: '0.0045' });
   });
 
   test.each([
     ['cut-before-usage', 'unverified'],
     ['nonsense', 'unverified'],
   ] as const)('a stream that is broken (%s) ends with an error, %s', async (type, settlement) => {
-    stack.openai.knobs.failNext.push({ type });
+    scene.stack.openai.knobs.failNext.push({ type });
     const ended = client.responses
       .create({ model, max_output_tokens: 100, input: 'Hello', stream: true }, { maxRetries: 0 })
       .then(async (events) => {
         for await (const _ of events);
       });
     await expect(ended).rejects.toThrow();
-    expect(await settlementsOf(stack, tenantId)).toEqual([settlement]);
+    expect(await settlementsOf(scene.stack, scene.tenantId)).toEqual([settlement]);
   });
 
   test.each<[string, object, number, string]>([
@@ -122,14 +104,14 @@ describe('OpenAI’s SDK through the proxy', () => {
     ['a model without a price', { model: 'gpt-of-tomorrow' }, 422, 'gpt-of-tomorrow'],
     ['a model of another provider', { model: 'claude-haiku-4-5' }, 422, 'anthropic'],
   ])('%s is refused by its name', async (_what, more, status, names) => {
-    const before = stack.openai.calls();
+    const before = scene.stack.openai.calls();
     const answer = await send({ model, max_output_tokens: 100, input: 'Hello', ...more });
     expect(answer.status).toBe(status);
     expect(answer.json()).toMatchObject({
       error: { type: 'invalid_request_error', param: null, message: expect.stringContaining(names) as string },
     });
-    expect(stack.openai.calls()).toEqual(before);
-    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+    expect(scene.stack.openai.calls()).toEqual(before);
+    expect(await scene.stack.books(scene.tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
   });
 
   test('what its provider keeps, or fetches from elsewhere, is not counted either', async () => {
@@ -141,28 +123,28 @@ describe('OpenAI’s SDK through the proxy', () => {
   });
 
   test('a call that its provider may have billed is charged once: its SDK is told not to try again', async () => {
-    const before = stack.openai.calls().refused;
-    stack.openai.knobs.failNext.push({ type: 'status', status: 500 });
+    const before = scene.stack.openai.calls().refused;
+    scene.stack.openai.knobs.failNext.push({ type: 'status', status: 500 });
     const asked = client.responses.create({ model, max_output_tokens: 100, input: 'Hello' });
     await expect(asked).rejects.toThrow(OpenAI.InternalServerError);
-    expect(stack.openai.calls().refused).toBe(before + 1);
-    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
+    expect(scene.stack.openai.calls().refused).toBe(before + 1);
+    expect(await settlementsOf(scene.stack, scene.tenantId)).toEqual(['unverified']);
   });
 
   test('a prompt is bounded by no less than its bytes, and its image is counted', async () => {
     const image = { type: 'input_image', image_url: 'data:image/png;base64,AAAA' };
-    const counts = stack.openai.calls().countTokens;
+    const counts = scene.stack.openai.calls().countTokens;
     expect((await send({ model, max_output_tokens: 16, input: [{ role: 'user', content: [image] }] })).status).toBe(
       200,
     );
-    expect(stack.openai.calls().countTokens).toBe(counts + 1);
+    expect(scene.stack.openai.calls().countTokens).toBe(counts + 1);
     expect(
       (await send({ model, max_output_tokens: 16, instructions: 'x'.repeat(1_000), input: 'y'.repeat(1_000) })).status,
     ).toBe(200);
-    await settledBooks(stack, tenantId);
-    const { rows } = await stack.admin.query<{ usd: number }>(
+    await settledBooks(scene.stack, scene.tenantId);
+    const { rows } = await scene.stack.admin.query<{ usd: number }>(
       'SELECT requested_usd::float8 AS usd FROM copilot_internal.reservations WHERE tenant_id = $1 ORDER BY decided_at',
-      [tenantId],
+      [scene.tenantId],
     );
     expect(rows[1]?.usd).toBeGreaterThan((2_000 * 2.5 + 16 * 10) / 1e6);
   });
@@ -171,10 +153,7 @@ describe('OpenAI’s SDK through the proxy', () => {
     const answer = await send({}, '/v1/completions');
     expect([answer.status, answer.json().error.type]).toEqual([404, 'invalid_request_error']);
     expect(answer.json().error.message).toContain('/v1/responses');
-    const wrong = await sendBytes(`${api.url}/proxy/openai/v1/responses`, {
-      headers: { authorization: 'Bearer sk-proj-x' },
-      body: '{}',
-    });
+    const wrong = await scene.send('/v1/responses', {}, { authorization: 'Bearer sk-proj-x' });
     expect([wrong.status, wrong.json().error]).toMatchObject([401, { code: 'invalid_api_key' }]);
   });
 });

@@ -1,7 +1,8 @@
-/** OpenAI's API as the proxy speaks it: Responses and the counting of their tokens, Chat Completions, and the list of models. */
+/** OpenAI's API as the proxy speaks it: Responses and the counting of their tokens, Chat Completions, Embeddings, and the list of models. */
 import { bearerOnly } from '../keys';
 import type { Passed, Wire } from '../wire';
 import { chatCall } from './chat/call';
+import { embeddingsCall } from './embeddings/call';
 import { detailsOf } from './errors';
 import { checkCounted } from './responses/ask';
 import { countPath, responsesCall } from './responses/call';
@@ -9,6 +10,7 @@ import { countPath, responsesCall } from './responses/call';
 const posted: Partial<Record<string, Passed>> = {
   '/v1/responses': { type: 'call', call: responsesCall },
   '/v1/chat/completions': { type: 'call', call: chatCall },
+  '/v1/embeddings': { type: 'call', call: embeddingsCall },
   [countPath]: { type: 'free', check: checkCounted },
 };
 

@@ -4,13 +4,13 @@
  */
 import { overheads, valueTokensMax } from '../../../../core/prices/token-bounds';
 import { isRecord } from '../../../../core/prices/usage';
-import type { CallWire } from '../../wire';
+import type { CountRequest } from '../../wire';
 import { textOf } from '../parts';
 import { countPath, tokensIn } from '../responses/call';
 
 type Part = Record<string, unknown>;
 
-export function countOf(body: Part): ReturnType<CallWire['countOf']> {
+export function countOf(body: Part): CountRequest {
   const { model, messages, tools, functions, response_format: format } = body;
   const said = Array.isArray(messages) ? (messages as unknown[]).filter(isRecord) : [];
   const input = said.flatMap(itemsOf);

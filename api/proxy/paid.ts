@@ -1,0 +1,36 @@
+/** A call that its money is held for, and what it came to: written, counted and logged in one place. */
+import { formatUsd } from '../../core/money';
+import type { ModelPrice } from '../../core/prices/prices';
+import type { Logger } from '../../telemetry/log';
+import { countModelCall } from '../../telemetry/metrics';
+import type { Held, ProxyMoney } from './money';
+import type { PricedAnswer } from './outcome';
+import type { CallWire } from './wire';
+
+export interface PaidFor {
+  call: CallWire;
+  held: Held;
+  price: ModelPrice;
+  prices: readonly ModelPrice[];
+  startedMs: number;
+  isSettled: boolean;
+}
+
+/** Once for each call. */
+export function settle(
+  paid: PaidFor,
+  { outcome, counted, usage }: PricedAnswer,
+  { money, log }: { money: ProxyMoney; log: Logger },
+): void {
+  const { held, call, startedMs } = paid;
+  const { provider, model } = paid.price;
+  const { tenantId, operationId } = held;
+  paid.isSettled = true;
+  money.settle(held, outcome);
+  const seconds = (performance.now() - startedMs) / 1000;
+  const { operation } = call;
+  countModelCall({ provider, model, kind: 'llm.call', seconds, outcome: counted, usage, operation });
+  const costUsd = outcome.billed === 'known' ? { costUsd: formatUsd(outcome.costUsd) } : {};
+  const said = { tenantId, operationId, model, seconds, billed: outcome.billed, ...costUsd };
+  log.info(said, 'a model call was passed on');
+}
