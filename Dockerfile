@@ -18,6 +18,7 @@ COPY activities activities
 COPY store store
 COPY temporal temporal
 COPY workers workers
+COPY mcp mcp
 COPY api api
 COPY client client
 COPY cli cli

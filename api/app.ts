@@ -19,6 +19,7 @@ import { securityHeaders } from './http/security-headers';
 import { limitAnswers } from './http/sockets';
 import { takeTurns } from './http/turns';
 import { keyRoutes } from './keys/routes';
+import { mcpRoutes } from './mcp/routes';
 import { priceRoutes } from './prices/routes';
 import { recordRoutes } from './records/routes';
 import { reservationRoutes } from './reservations/routes';
@@ -48,6 +49,7 @@ const rooms = [
   recordRoutes,
   overviewRoutes,
   deletionRoutes,
+  mcpRoutes,
   readinessRoutes,
 ];
 

@@ -12,6 +12,7 @@ import { envCommand } from './env';
 import { exitStatusHelp } from './failures';
 import { holdsCommands } from './holds';
 import { keysCommands } from './keys';
+import { mcpCommand } from './mcp';
 import { example } from './options';
 import { pricesCommands } from './prices';
 import { alertsCommands, auditCommands } from './records';
@@ -22,7 +23,7 @@ import { usageCommands } from './usage';
 import { workersCommands } from './workers';
 
 const groups: [title: string, commands: (() => Command)[]][] = [
-  ['Agents', [runsCommands, chatCommand, conversationsCommands, approvalsCommands]],
+  ['Agents', [runsCommands, chatCommand, conversationsCommands, approvalsCommands, mcpCommand]],
   ['Money', [budgetCommands, holdsCommands, usageCommands, alertsCommands, pricesCommands]],
   ['Who', [tenantsCommands, keysCommands, auditCommands]],
   ['The installation', [doctorCommand, envCommand, setupCommand, workersCommands, completionCommand]],
@@ -58,7 +59,7 @@ function version(): string {
 }
 
 /** Commands that print something else than an answer. */
-const withoutJson = ['completion'];
+const withoutJson = ['completion', 'mcp'];
 
 /** A help that says of each option whether it has to be there. */
 const marked: Partial<Help> = {

@@ -24,6 +24,7 @@ const commands = commandsOf({
 const leftOut: Record<string, string> = {
   startConversation: '`chat` begins one; test/integration/command-line.test.ts talks',
   sendMessage: 'what is typed in `chat`',
+  callMcp: '`mcp` is the same over standard input and output; test/integration/mcp.test.ts speaks to both',
   followConversation: 'what `chat` shows',
   followTenants: 'keeps the page of the dashboard as things are; `tenants list` tells how they are now',
   followOverview: 'keeps the page of the dashboard as things are; `tenants show` tells how they are now',

@@ -98,8 +98,9 @@ describe('the typed client', () => {
   });
   afterAll(() => server.close());
 
-  test('has a method for each operation of the API', () => {
-    expect(Object.keys(operations).sort()).toEqual(described.map(({ operationId }) => operationId).sort());
+  test('has a method for each operation of the API, but for the MCP server, which clients of its protocol speak to', () => {
+    const own = described.map(({ operationId }) => operationId).filter((name) => name !== 'callMcp');
+    expect(Object.keys(operations).sort()).toEqual(own.sort());
   });
 
   test.each(Object.keys(operations))('asks for %s with what it takes', async (operationId) => {
