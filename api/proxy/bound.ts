@@ -9,13 +9,16 @@ import type { Rooms } from './rooms';
 import type { AskedCall, Wire } from './wire';
 
 /** The price of the model that is asked for, at this provider. @throws UnpricedModelError, or ApiError. */
-export function priceOf(wire: Wire, body: Record<string, unknown>, prices: readonly ModelPrice[]): ModelPrice {
-  const model = wire.modelOf(body);
+export function priceOf(
+  { provider, name }: Pick<Wire, 'provider' | 'name'>,
+  model: unknown,
+  prices: readonly ModelPrice[],
+): ModelPrice {
   if (typeof model !== 'string' || model === '')
     throw new ApiError('invalid_request', 'model: the name of a model is needed. No call was made.');
   const price = findModelPrice(prices, { model: model.slice(0, 200), at: Date.now() });
-  if (price.provider === wire.provider) return price;
-  throw new UnpricedModelError(model, ` at ${wire.name}: it is one of ${price.provider}`);
+  if (price.provider === provider) return price;
+  throw new UnpricedModelError(model, ` at ${name}: it is one of ${price.provider}`);
 }
 
 /** Asks the provider to count a prompt; undefined where its answer is no count. */

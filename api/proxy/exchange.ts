@@ -5,7 +5,7 @@ import type { ModelAccount } from '../../temporal/model-accounts';
 import type { Logger } from '../../telemetry/log';
 import { ApiError } from '../http/errors';
 import type { Prices } from '../http/lookups';
-import { errorTypeOf, isJson, isStream } from './answers';
+import { errorSaidIn, isJson, isStream } from './answers';
 import { askedIn } from './body';
 import { boundOf, priceOf } from './bound';
 import type { ProxyCaller } from './keys';
@@ -106,7 +106,7 @@ export class Exchange {
     const { wire, money, rooms } = this.parts;
     const { caller } = this.exchanged;
     const { models: prices } = await this.parts.prices.list();
-    const price = priceOf(wire, body, prices);
+    const price = priceOf(wire, call.modelOf(body), prices);
     const asked = call.ask(body, price, this.parts.account);
     const { countOf } = call;
     const count = countOf && (() => this.count(countOf(body)));
@@ -171,15 +171,16 @@ export class Exchange {
   private async passError(answer: IncomingMessage): Promise<ErrorFacts> {
     const { wire, account } = this.parts;
     const { response, requestId } = this.exchanged;
-    const status = answer.statusCode ?? 500;
     const body = await wholeAnswer(answer, { bytesMax: bytesMax.error, idleMs: providerWaits.freeMs });
     const { headers } = answer;
+    const said = body ? (wire.errorIn ?? errorSaidIn)(body) : {};
+    const status = said.isOfKey ? 401 : (answer.statusCode ?? 500);
     const facts: ErrorFacts = {
       kind: 'status',
       status,
-      type: errorTypeOf(body),
+      type: said.type,
       requestId: (headers['request-id'] ?? headers['x-request-id'])?.toString(),
-      retryAfter: headers['retry-after'],
+      retryAfter: headers['retry-after'] ?? said.retryAfter,
     };
     const failed = callFailure(facts, { outputBegan: false, nowMs: Date.now() });
     // Whose key is refused, what its account may, and where else an address leads, is nobody's business but the operator's.

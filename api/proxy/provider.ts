@@ -91,6 +91,8 @@ const ofTheConnection = [
 const ofTheClient = [
   ...['host', 'content-length', 'expect', 'accept-encoding', 'cookie', 'authorization', 'x-api-key', 'x-goog-api-key'],
   ...['forwarded', 'via', 'x-real-ip', 'origin', 'referer', 'openai-organization', 'openai-project'],
+  // Whose quota it is, another method, and a choice of what an answer has in it, such as its usage.
+  ...['x-goog-user-project', 'x-http-method-override', 'x-goog-fieldmask'],
   // Of two tenants that choose the same, one would be answered what the other has bought.
   ...['idempotency-key', 'x-idempotency-key'],
 ];

@@ -23,6 +23,7 @@ import type { UntakenAnswers } from '../http/sockets';
 import { anthropicWire } from './anthropic/wire';
 import { readBody, saidBytes } from './body';
 import { Exchange } from './exchange';
+import { googleWire } from './google/wire';
 import { callerOf } from './keys';
 import { ProxyMoney } from './money';
 import { openAiWire } from './openai/wire';
@@ -32,7 +33,7 @@ import { Rooms } from './rooms';
 import type { Passed, Wire } from './wire';
 
 const MiB = 1024 * 1024;
-const wires: readonly Wire[] = [anthropicWire, openAiWire];
+const wires: readonly Wire[] = [anthropicWire, openAiWire, googleWire];
 /** The first part of every path of the proxy. */
 const prefix = '/proxy/';
 /** How long what is answered may take to end once its connections were ended, in a process that stops. */
@@ -68,7 +69,8 @@ export const isProxied = ({ url }: Pick<IncomingMessage, 'url'>): boolean => url
 
 /** The key that a request of the proxy comes with, whichever protocol it speaks. */
 export function proxyKeyOf({ url = '', headers }: Pick<IncomingMessage, 'url' | 'headers'>): string | undefined {
-  return wireOf(url)?.keyIn(headers);
+  const at = url.indexOf('?');
+  return wireOf(url)?.keyIn(headers, new URLSearchParams(at < 0 ? '' : url.slice(at)));
 }
 
 const wireOf = (url: string): Wire | undefined =>
@@ -139,7 +141,7 @@ export class WireProxy {
     { wire, requestId }: { wire: Wire; requestId: string },
   ): Promise<void> {
     const { url, passed } = routeOf(request, wire);
-    const caller = await callerOf(wire.keyIn(request.headers), request.headers, this.dependencies);
+    const caller = await callerOf(proxyKeyOf(request), request.headers, this.dependencies);
     this.dependencies.untaken.own(response, ownerOf(caller));
     await this.admit(caller.apiKeyId);
     const account = this.dependencies.accounts[wire.provider];
@@ -161,7 +163,7 @@ export class WireProxy {
         url,
         onSent: () => body?.release(),
       });
-      const rest = await this.begin(exchange, request, { wire, owner, passed, body });
+      const rest = await this.begin(exchange, request, { owner, passed, body });
       await rest();
     } finally {
       body?.release();
@@ -173,12 +175,12 @@ export class WireProxy {
   private async begin(
     exchange: Exchange,
     request: IncomingMessage,
-    { wire, owner, passed, body }: { wire: Wire; owner: string; passed: Passed; body: BodyUnderWay | undefined },
+    { owner, passed, body }: { owner: string; passed: Passed; body: BodyUnderWay | undefined },
   ): Promise<() => Promise<void>> {
     const bytes = await readBody(request);
     body?.isWhole();
     await this.longBodies.wait(owner, bytes.length);
-    await this.checkStillGood(wire, request);
+    await this.checkStillGood(request);
     return passed.type === 'call' ? exchange.call(bytes, passed.call) : exchange.free(bytes, passed);
   }
 
@@ -198,8 +200,8 @@ export class WireProxy {
   }
 
   /** Its body may have taken minutes to come: a key that was revoked meanwhile pays nothing. */
-  private async checkStillGood(wire: Wire, { headers }: IncomingMessage): Promise<void> {
-    if (await this.dependencies.callers.of(wire.keyIn(headers) ?? '')) return;
+  private async checkStillGood(request: IncomingMessage): Promise<void> {
+    if (await this.dependencies.callers.of(proxyKeyOf(request) ?? '')) return;
     throw new ApiError('unauthorized', 'The API key was revoked while the body came. No call was made.');
   }
 }
@@ -210,8 +212,9 @@ function routeOf(request: IncomingMessage, wire: Wire): { url: URL; passed: Pass
   const isOurs = wireOf(text) !== undefined && URL.canParse(text, 'http://proxy');
   const url = new URL(isOurs ? text : '/', 'http://proxy');
   const path = url.pathname.slice(`${prefix}${wire.provider}`.length);
-  const passed = isOurs ? wire.passes(request.method ?? '', path) : undefined;
-  if (passed) return { url: new URL(path + url.search, 'http://proxy'), passed };
+  const query = url.searchParams;
+  const passed = isOurs ? wire.passes(request.method ?? '', path, query) : undefined;
+  if (passed) return { url: new URL(path + (wire.queryOf?.(query) ?? url.search), 'http://proxy'), passed };
   const paths = wires.map(({ provider }) => `${prefix}${provider}`).join(', ');
   const why = isOurs
     ? (wire.whyNot(path) ?? `${request.method} ${path.slice(0, 200)} is not passed on.`)

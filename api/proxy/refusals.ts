@@ -68,7 +68,7 @@ export function refuse(
   if (response.destroyed || response.writableEnded) return;
   if (response.headersSent) return void response.destroy();
   const { error: ours, retryAfterSeconds, mayRetry } = refusalOf(known, requestId);
-  const error = { ...ours, status: status ?? ours.status };
+  const error = { ...ours, status: status ?? ours.status, retryAfterSeconds };
   const body = Buffer.from(JSON.stringify(wire.error(error)));
   response.writeHead(error.status, {
     'content-type': 'application/json',

@@ -18,9 +18,15 @@ export function checkFields(body: Record<string, unknown>, known: readonly strin
 
 /** How long the answer may be, and whether it is a stream. @throws ApiError where nothing bounds it. */
 export function answerOf(body: Record<string, unknown>, field: string): { isStream: boolean; maxOutputTokens: number } {
-  const { [field]: maxOutputTokens, stream } = body;
-  if (!Number.isInteger(maxOutputTokens) || (maxOutputTokens as number) < 1 || (maxOutputTokens as number) > MAX_COUNT)
-    throw refuse(`${field}: a whole number of at least 1 is needed; it bounds what the answer costs.`);
+  const { stream } = body;
+  const maxOutputTokens = limitIn(body, field);
   if (stream != null && typeof stream !== 'boolean') throw refuse('stream: must be true or false.');
-  return { isStream: stream === true, maxOutputTokens: maxOutputTokens as number };
+  return { isStream: stream === true, maxOutputTokens };
+}
+
+/** How long one answer may be. @throws ApiError where nothing bounds it. */
+export function limitIn(asked: Record<string, unknown>, field: string): number {
+  const limit = asked[field];
+  if (Number.isInteger(limit) && (limit as number) >= 1 && (limit as number) <= MAX_COUNT) return limit as number;
+  throw refuse(`${field}: a whole number of at least 1 is needed; it bounds what the answer costs.`);
 }

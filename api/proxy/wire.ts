@@ -16,7 +16,6 @@ export interface AskedCall {
   mustBeCounted: boolean;
   /** What its price depends on beside its tokens. */
   planned: Omit<PlannedCall, 'inputTokens'>;
-  isStream: boolean;
 }
 
 /** What an answer says of itself, read from the side while it passes. */
@@ -54,6 +53,18 @@ export interface WireError {
   requestId: string;
   /** For programs that know Spendlock: its code, and the quota that stood in the way. */
   spendlock: Record<string, unknown>;
+  /** For protocols that say it in the body too. */
+  retryAfterSeconds?: number | undefined;
+}
+
+/** What an error of a provider says of itself. */
+export interface ErrorSaid {
+  /** The provider's name for it. */
+  type?: string;
+  /** Seconds to wait, where its body has them. */
+  retryAfter?: string;
+  /** It does not take the key, whatever its status says. */
+  isOfKey?: boolean;
 }
 
 /** A prompt, to be counted. */
@@ -67,6 +78,8 @@ export interface CountRequest {
 export interface CallWire {
   /** What OpenTelemetry's conventions call it, where it is no chat. */
   operation?: 'embeddings';
+  /** The model that is asked for. @throws ApiError where the request contradicts itself. */
+  modelOf(body: Record<string, unknown>): unknown;
   /** @throws ApiError for what nobody can bound, by its name; UnpricedUsageError for what has no price. */
   ask(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall;
   /** The request by which its provider counts the prompt, for nothing. Absent where it counts none: then what can be told from its bytes holds. */
@@ -94,16 +107,20 @@ export interface Wire {
   /** Where its API is unless its account says otherwise: what its SDK has as its base URL. */
   address: string;
   /** The key that a client of its SDK sends. */
-  keyIn(headers: Record<string, string | string[] | undefined>): string | undefined;
+  keyIn(headers: Record<string, string | string[] | undefined>, query: URLSearchParams): string | undefined;
   /** Its headers that say whose request it is: they are replaced by these. */
   keyHeaders(apiKey: string): Record<string, string>;
   /** Headers that it answers about the account, which are nobody's business here. */
   ownHeaders: RegExp;
   /** Its path below its address. */
   pathOf(path: string): string;
-  passes(method: string, path: string): Passed | undefined;
+  /** What of the query of its address is passed on; all of it where there is no such method. @throws ApiError for what is not known. */
+  queryOf?: (query: URLSearchParams) => string;
+  /** @throws ApiError for what is wrong in the address already. */
+  passes(method: string, path: string, query: URLSearchParams): Passed | undefined;
   /** Why something that it has is not passed on; undefined where it is not known. */
   whyNot(path: string): string | undefined;
-  modelOf(body: Record<string, unknown>): unknown;
   error(error: WireError): object;
+  /** What an error of its own says, where that is not in `error.type`. */
+  errorIn?: (body: Buffer) => ErrorSaid;
 }

@@ -45,6 +45,14 @@ const statusOfType: Partial<Record<string, number>> = {
   insufficient_quota: 429,
   slow_down: 503,
   server_is_overloaded: 503,
+  // Google
+  INVALID_ARGUMENT: 400,
+  FAILED_PRECONDITION: 400,
+  UNAUTHENTICATED: 401,
+  PERMISSION_DENIED: 403,
+  NOT_FOUND: 404,
+  RESOURCE_EXHAUSTED: 429,
+  UNAVAILABLE: 503,
 };
 
 /** The wait in a text such as "Please try again in 1m2.5s", in seconds. */

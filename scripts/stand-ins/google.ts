@@ -22,7 +22,9 @@ export interface GenerateRequest {
   contents?: Content[];
   systemInstruction?: unknown;
   tools?: unknown;
-  generationConfig?: { maxOutputTokens?: number };
+  generationConfig?: { maxOutputTokens?: number; candidateCount?: number };
+  /** To be counted: a call as it would be made. */
+  generateContentRequest?: GenerateRequest & { model?: string };
 }
 
 export type GoogleStandIn = ModelStandIn<GenerateRequest>;
@@ -62,10 +64,14 @@ const format: WireFormat = {
     const stream = method === 'streamGenerateContent';
     if (!counts && !stream && method !== 'generateContent') return { status: 404, message: 'Not found' };
     if (!model.startsWith('gemini-')) return { status: 404, message: `models/${model} is not found` };
-    const { contents = [], systemInstruction, tools, generationConfig } = body as GenerateRequest;
+    const { generateContentRequest: whole, ...asked } = body as GenerateRequest;
+    if (whole && !(counts && whole.model === `models/${model}` && asked.contents === undefined))
+      return { status: 400, message: 'generateContentRequest: of the same model, and without contents beside it' };
+    const { contents = [], systemInstruction, tools, generationConfig } = whole ?? asked;
     const messages = contents.map(messageOf);
     const maxTokens = generationConfig?.maxOutputTokens ?? 8_192;
-    return { counts, model, messages, maxTokens, stream, prompt: [systemInstruction, tools, contents] };
+    const choices = generationConfig?.candidateCount ?? 1;
+    return { counts, model, messages, maxTokens, stream, choices, prompt: [systemInstruction, tools, contents] };
   },
   refuse(response, status, message, headers = {}) {
     const details = retryInfo(headers['retry-after']);
@@ -73,7 +79,18 @@ const format: WireFormat = {
     sendJson(response, status, { error });
   },
   counted: (response, tokens) => sendJson(response, 200, { totalTokens: tokens }),
-  whole: (response, asked, reply, knobs) => sendJson(response, 200, chunkOf(asked, reply, knobs, partsOf(reply), true)),
+  whole: (response, asked, reply, knobs) =>
+    sendJson(
+      response,
+      200,
+      chunkOf(
+        asked,
+        reply,
+        knobs,
+        everyIndex(asked).map((index) => candidateOf(reply, knobs, { parts: partsOf(reply), index, isLast: true })),
+        true,
+      ),
+    ),
   stream,
 };
 
@@ -82,16 +99,26 @@ const partsOf = ({ text, toolUses }: Reply): Record<string, unknown>[] => [
   ...toolUses.map(({ id, name, input }) => ({ functionCall: { id, name, args: input } })),
 ];
 
-/** Usage comes with every chunk, as of then. */
-function chunkOf(
-  { model }: Asked,
-  { isCut, isRefusal, inputTokens, outputTokens }: Reply,
-  knobs: ModelKnobs,
-  parts: Record<string, unknown>[],
-  isLast: boolean,
+const everyIndex = ({ choices = 1 }: Asked): number[] => Array.from({ length: choices }, (_, index) => index);
+
+function candidateOf(
+  { isCut, isRefusal }: Reply,
+  { extra }: ModelKnobs,
+  { parts, index, isLast }: { parts: Record<string, unknown>[]; index: number; isLast: boolean },
 ): Record<string, unknown> {
   const finish = isLast ? { finishReason: isRefusal ? 'SAFETY' : isCut ? 'MAX_TOKENS' : 'STOP' } : {};
-  const candidatesTokenCount = isLast ? outputTokens : 1;
+  return { content: { role: 'model', parts }, index, ...finish, ...(isLast ? extra?.candidate : {}) };
+}
+
+/** Usage comes with every chunk, as of then. */
+function chunkOf(
+  { model, choices = 1 }: Asked,
+  { inputTokens, outputTokens }: Reply,
+  knobs: ModelKnobs,
+  candidates: Record<string, unknown>[],
+  isLast: boolean,
+): Record<string, unknown> {
+  const candidatesTokenCount = isLast ? choices * outputTokens : 1;
   const counts: Record<string, unknown> = {
     promptTokenCount: inputTokens,
     candidatesTokenCount,
@@ -100,9 +127,8 @@ function chunkOf(
   };
   const all = ['promptTokenCount', 'candidatesTokenCount', 'thoughtsTokenCount', 'toolUsePromptTokenCount'];
   const totalTokenCount = all.reduce((sum, name) => sum + Number(counts[name] ?? 0), 0);
-  const extra = isLast ? knobs.extra?.candidate : {};
   return {
-    candidates: [{ content: { role: 'model', parts }, index: 0, ...finish, ...extra }],
+    candidates,
     usageMetadata: (isLast ? knobs.usage : knobs.usageAtStart) === null ? undefined : { totalTokenCount, ...counts },
     modelVersion: model,
     responseId: `stand-in-${randomUUID()}`,
@@ -111,8 +137,10 @@ function chunkOf(
 
 async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['stream']>): Promise<void> {
   const [first = '', ...more] = pieces(reply.text);
-  const chunk = (parts: Record<string, unknown>[], isLast = false): Promise<void> =>
-    writer.send(chunkOf(asked, reply, knobs, parts, isLast));
+  const chunk = (parts: Record<string, unknown>[], index: number, isLast = false): Promise<void> => {
+    const isEnd = isLast && index === everyIndex(asked).length - 1;
+    return writer.send(chunkOf(asked, reply, knobs, [candidateOf(reply, knobs, { parts, index, isLast })], isEnd));
+  };
   const fail = async (after: 'nothing' | 'output'): Promise<boolean> => {
     const error = writer.errorAt(after);
     if (error) {
@@ -123,10 +151,12 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
     return error !== undefined;
   };
   if (await fail('nothing')) return;
-  await chunk([{ text: first }]);
-  if (await fail('output')) return;
-  if (writer.isBroken()) return;
-  for (const text of more) await chunk([{ text }]);
-  await chunk(partsOf({ ...reply, text: '' }), true);
+  for (const index of everyIndex(asked)) {
+    await chunk([{ text: first }], index);
+    if (await fail('output')) return;
+    if (writer.isBroken()) return;
+    for (const text of more) await chunk([{ text }], index);
+    await chunk(partsOf({ ...reply, text: '' }), index, true);
+  }
   await writer.isCutAtEnd();
 }

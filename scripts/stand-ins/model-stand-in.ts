@@ -49,6 +49,8 @@ export interface Asked {
   messages: ScriptMessage[];
   maxTokens: number;
   stream: boolean;
+  /** How many answers, where its provider makes several; one unless said. */
+  choices?: number;
   /** All that is counted as the prompt. */
   prompt: unknown;
   /** How it is answered, where its provider has another API that answers otherwise. */

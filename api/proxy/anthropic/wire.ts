@@ -26,6 +26,7 @@ const error = ({ status, message, requestId, spendlock }: WireError): object => 
 const countPath = '/v1/messages/count_tokens';
 
 const messagesCall: CallWire = {
+  modelOf: ({ model }) => model,
   ask: askedOf,
   countOf: (body) => ({
     path: countPath,
@@ -62,6 +63,5 @@ export const anthropicWire: Wire = {
       return 'Files that the provider keeps cannot be bounded: send them with the call.';
     return undefined;
   },
-  modelOf: ({ model }) => model,
   error,
 };

@@ -35,6 +35,5 @@ export const openAiWire: Wire = {
     if (path === '/v1/completions') return 'Text completions are of models that have no price: use /v1/responses.';
     return undefined;
   },
-  modelOf: ({ model }) => model,
   error: (failed) => ({ error: detailsOf(failed) }),
 };

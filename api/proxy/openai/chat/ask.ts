@@ -38,7 +38,7 @@ const choicesMax = 128;
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
   checkFields(body, [...plainFields, ...readFields]);
-  const { isStream, maxOutputTokens } = answersOf(body);
+  const maxOutputTokens = answersOf(body);
   if (searching.test(price.model)) throw unbounded(`The model ${quoted(price.model)} searches by itself`);
   const bound = new PromptBound();
   bound.messages(body.messages);
@@ -50,12 +50,11 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
     inputTokens: bound.tokens,
     mustBeCounted: bound.mustBeCounted,
     planned: { modifiers: modifiersOf(body, price, account) },
-    isStream,
   };
 }
 
 /** How long all answers may be together. */
-function answersOf(body: Record<string, unknown>): { isStream: boolean; maxOutputTokens: number } {
+function answersOf(body: Record<string, unknown>): number {
   const given = ['max_completion_tokens', 'max_tokens'].filter((field) => body[field] != null);
   const each = (given.length === 0 ? ['max_completion_tokens'] : given).map((field) => answerOf(body, field));
   const isStream = each.some(({ isStream: is }) => is);
@@ -71,7 +70,7 @@ function answersOf(body: Record<string, unknown>): { isStream: boolean; maxOutpu
     );
   if (modalities != null && !(Array.isArray(modalities) && modalities.every((one) => one === 'text')))
     throw unbounded('modalities other than "text"');
-  return { isStream, maxOutputTokens };
+  return maxOutputTokens;
 }
 
 class PromptBound {

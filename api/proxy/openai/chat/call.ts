@@ -8,6 +8,7 @@ import { countOf } from './count';
 import { ChatStreamReader, wholeChatReader, type BilledChat } from './reader';
 
 export const chatCall: CallWire = {
+  modelOf: ({ model }) => model,
   ask: askedOf,
   countOf,
   reader: (isStream) => (isStream ? new ChatStreamReader() : wholeChatReader()),

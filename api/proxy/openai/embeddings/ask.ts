@@ -20,7 +20,6 @@ export function askedOf(body: Record<string, unknown>, _price: ModelPrice, accou
     inputTokens: overheads.promptTokens + inputsOf(body.input).reduce((sum, one) => sum + tokensMax(one), 0),
     mustBeCounted: false,
     planned: { modifiers: regionOf(account) },
-    isStream: false,
   };
 }
 

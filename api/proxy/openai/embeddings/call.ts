@@ -17,6 +17,7 @@ const wholeListReader = (): AnswerReader =>
 
 export const embeddingsCall: CallWire = {
   operation: 'embeddings',
+  modelOf: ({ model }) => model,
   ask: askedOf,
   reader: (isStream) => (isStream ? new UnreadReader() : wholeListReader()),
   usageOf: ({ usage }, _price, account) => usageFromOpenAiEmbeddings(usage, regionOf(account)),

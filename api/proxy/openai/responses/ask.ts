@@ -38,7 +38,7 @@ const plainItems = ['function_call', 'custom_tool_call', 'reasoning'];
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
   checkFields(body, [...plainFields, ...readFields]);
-  const { isStream, maxOutputTokens } = answerOf(body, 'max_output_tokens');
+  const { maxOutputTokens } = answerOf(body, 'max_output_tokens');
   // Its answer comes to whoever asks for it later, and is billed meanwhile.
   if (body.background != null && body.background !== false) throw unbounded('A response in the background');
   checkReasoning(body.reasoning);
@@ -52,7 +52,6 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
     inputTokens: bound.tokens,
     mustBeCounted: bound.mustBeCounted,
     planned: { modifiers: modifiersOf(body, price, account) },
-    isStream,
   };
 }
 

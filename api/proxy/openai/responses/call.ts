@@ -14,6 +14,7 @@ export const countPath = '/v1/responses/input_tokens';
 export const tokensIn = (answer: unknown): unknown => (answer as { input_tokens?: unknown } | null)?.input_tokens;
 
 export const responsesCall: CallWire = {
+  modelOf: ({ model }) => model,
   ask: askedOf,
   countOf: (body) => ({ path: countPath, body: countedBody(body), tokensIn }),
   reader: (isStream) => (isStream ? new ResponseStreamReader() : wholeResponseReader()),

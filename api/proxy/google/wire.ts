@@ -1,0 +1,86 @@
+/** Google's Gemini API as the proxy speaks it: generateContent and its stream, the counting of tokens, and the list of models. */
+import { UsageError } from '../../../core/prices/usage';
+import { usageFromGoogle } from '../../../core/prices/usage-google';
+import { isKeyShaped } from '../../../store/api-keys';
+import { keyOf } from '../keys';
+import { quoted, refuse } from '../unbounded';
+import type { CallWire, Passed, Wire } from '../wire';
+import { askedOf, checkCounted, countOf } from './ask';
+import { errorOf, errorSaidIn } from './errors';
+import { ContentStreamReader, wholeContentReader, type BilledContent } from './reader';
+
+/** A call of the model that its path names. */
+function generateCall(model: string): CallWire {
+  let candidates = 1;
+  return {
+    modelOf({ model: named }) {
+      if (named != null && named !== `models/${model}` && named !== model)
+        throw refuse(`model: the body names ${quoted(named)}, and the path ${quoted(model)}.`);
+      return model;
+    },
+    ask(body, price) {
+      const { candidates: asked, ...call } = askedOf(body, price);
+      candidates = asked;
+      return call;
+    },
+    countOf: (body) => countOf(body, model),
+    reader: (isStream) =>
+      isStream ? new ContentStreamReader({ model, candidates }) : wholeContentReader({ model, candidates }),
+    usageOf({ usage, doubt }) {
+      const { counts, ...details } = usage as BilledContent;
+      const read = usageFromGoogle(counts, details);
+      if (doubt !== undefined) throw new UsageError(doubt, read);
+      return read;
+    },
+    errorEvent: (failed) => `data: ${JSON.stringify(errorOf(failed))}\n\n`,
+  };
+}
+
+const ofModel = /^\/v1beta\/models\/([A-Za-z0-9][\w.-]*):(\w+)$/;
+
+/** Parameters that are passed on: others choose what an answer has in it, its usage too. The key goes no further. */
+const passedParameters = ['alt', 'pageSize', 'pageToken'];
+
+export const googleWire: Wire = {
+  provider: 'google',
+  name: 'Google',
+  address: 'https://generativelanguage.googleapis.com',
+  /** In its header, in the address, or as a bearer's token: the one that is ours. */
+  keyIn(headers, query) {
+    const inHeader = keyOf(headers, 'x-goog-api-key');
+    const inQuery = query.getAll('key').find(isKeyShaped) ?? query.get('key') ?? undefined;
+    return inHeader !== undefined && (isKeyShaped(inHeader) || inQuery === undefined) ? inHeader : inQuery;
+  },
+  keyHeaders: (apiKey) => ({ 'x-goog-api-key': apiKey }),
+  ownHeaders: /^(x-goog-(quota|user|ratelimit)|x-ratelimit-)/,
+  pathOf: (path) => path,
+  queryOf(query) {
+    const passed = [...query].filter(([name]) => name !== 'key');
+    const other = passed.find(([name]) => !passedParameters.includes(name) || query.getAll(name).length > 1);
+    if (other) throw refuse(`The parameter ${quoted(other[0])} is not passed on.`);
+    return passed.length === 0 ? '' : `?${new URLSearchParams(passed).toString()}`;
+  },
+  passes(method, path, query): Passed | undefined {
+    if (method === 'GET') return /^\/v1beta\/models(\/[\w.-]+)?$/.test(path) ? { type: 'free' } : undefined;
+    const [, model, verb] = ofModel.exec(path) ?? [];
+    if (method !== 'POST' || model === undefined) return undefined;
+    if (verb === 'countTokens') return { type: 'free', check: checkCounted };
+    if (verb === 'streamGenerateContent' && query.get('alt') !== 'sse')
+      throw refuse('alt: a stream is passed on as server-sent events (?alt=sse).');
+    const isCall = verb === 'generateContent' || verb === 'streamGenerateContent';
+    return isCall ? { type: 'call', call: generateCall(model) } : undefined;
+  },
+  whyNot(path) {
+    if (/:(batch|asyncBatch)|^\/v1beta\/batches/.test(path))
+      return 'A batch is billed whenever it has run: it cannot be bounded.';
+    if (/^\/(upload\/)?v1beta\/(files|cachedContents|fileSearchStores|corpora)/.test(path))
+      return 'What the provider keeps cannot be bounded: send it with the call.';
+    if (/:(embedContent|predict|predictLongRunning)$/.test(path)) return 'Models of this kind have no price.';
+    if (path.startsWith('/v1beta/openai/')) return 'OpenAI’s API of Gemini is not passed on: use generateContent.';
+    if (path.startsWith('/v1beta/interactions')) return 'Interactions are kept by the provider: use generateContent.';
+    if (/^\/v1(alpha)?\//.test(path)) return 'The version of the API that is passed on is v1beta.';
+    return undefined;
+  },
+  error: errorOf,
+  errorIn: errorSaidIn,
+};
