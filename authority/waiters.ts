@@ -78,8 +78,11 @@ const isAsleep = ({ waiter }: Stands): boolean => waiter.sinceWokenMs === undefi
 async function wakeOnce({ pool, client, log }: WakeDependencies, tenantId: string): Promise<Look> {
   const line = await listWaiters(pool, tenantId);
   if (line.length === 0) return { left: 0 };
-  const payers = new Set(line.flatMap(({ userId }) => userId ?? []));
-  const quotas = await listQuotas(pool, tenantId, [...payers]);
+  const userIds = [...new Set(line.flatMap(({ userId }) => userId ?? []))];
+  const quotas = await listQuotas(pool, tenantId, {
+    userIds,
+    labels: line.flatMap(({ labels }) => (labels ? [labels] : [])),
+  });
   const stands = standInLine(quotas.map(standingOf), line.map(asAsker));
   const toWake = stands.filter((one) => one.fits && isAsleep(one));
   const toRemind = stands.filter(({ fits, waiter }) => fits && (waiter.sinceWokenMs ?? 0) >= toldAgainMs);

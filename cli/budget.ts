@@ -4,6 +4,7 @@ import { client } from './api';
 import { addCheck } from './checks';
 import { addCorrections } from './corrections';
 import { policyCommands, userDefaultsCommands } from './defaults';
+import { labelDefaultsCommands } from './label-defaults';
 import { addFreezes, whom } from './freezes';
 import { addLimits } from './limits';
 import { addMandates } from './mandates';
@@ -14,6 +15,8 @@ import {
   positiveAmount,
   reasonNeeded,
   resourceOption,
+  labelTerms,
+  ofLabelOption,
   scopeOf,
   userOption,
   type Json,
@@ -29,6 +32,7 @@ export function budgetCommands(): Command {
   addTopUp(budget);
   addFreezes(budget);
   budget.addCommand(userDefaultsCommands());
+  budget.addCommand(labelDefaultsCommands());
   budget.addCommand(policyCommands());
   addCorrections(budget);
   addMandates(budget);
@@ -45,17 +49,18 @@ function addTopUp(budget: Command): void {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
+    .addOption(ofLabelOption())
     .addOption(reasonNeeded());
   example(command, 'budget topup acme 25 --reason "launch week"').action(
     async (tenantId: string, amountUsd: string, options: QuotaOptions & Json & { reason: string }) => {
-      const { resource: resourceType, period, reason, json = false } = options;
+      const { resource: resourceType, period, reason, label, json = false } = options;
       const order = { ...scopeOf(options), resourceType, period, amountUsd, reason, author: author() };
       const answer = await client().budget.topUp(tenantId, order);
       show(
         json,
         answer,
         () =>
-          `The ${resourceType} quota of ${whom(tenantId, options.user)} is topped up by ${usd(amountUsd)} until the ${period} ends.`,
+          `The ${resourceType} quota of ${label === undefined ? whom(tenantId, options.user) : `${labelTerms(label).join()} of ${tenantId}`} is topped up by ${usd(amountUsd)} until the ${period} ends.`,
       );
     },
   );

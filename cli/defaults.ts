@@ -66,14 +66,14 @@ const columns: Column<UserDefault>[] = [
 const defaultsTable = (quotas: UserDefault[]): string =>
   table(columns, quotas, 'None: a new user is bound by the quotas of the tenant alone.');
 
-interface Limit {
+export interface Limit {
   resourceType: QuotaOptions['resource'];
   period: QuotaOptions['period'];
   limitUsd: string;
 }
 
 /** One more of the limits that are given, such as `llm/day=2`. */
-function limits(text: string, before: Limit[] = []): Limit[] {
+export function limits(text: string, before: Limit[] = []): Limit[] {
   const [, resource, per, usdText = ''] = /^(\w+)\/(\w+)=(.+)$/.exec(text) ?? [];
   const resourceType = resourceTypes.find((one) => one === resource);
   const period = periods.find((one) => one === per);

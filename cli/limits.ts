@@ -2,12 +2,16 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { PlatformQuotas, QuotaView, TenantQuotas } from '../client';
 import { counted } from '../core/counted';
+import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import {
   amount,
   author,
   example,
+  labelFilter,
+  labelTerms,
+  ofLabelOption,
   periodOption,
   platformOption,
   reasonNeeded,
@@ -51,7 +55,7 @@ const platformTable = ({ quotas }: PlatformQuotas): string =>
     quotas,
     'No platform quota: tenants are bound by their own only.',
   );
-const budgetWords = ({ quotas, moreUserQuotas, frozenReason, frozenUsers }: TenantQuotas): string =>
+const budgetWords = ({ quotas, moreUserQuotas, moreLabelQuotas, frozenReason, frozenUsers }: TenantQuotas): string =>
   [
     ...(frozenReason === null ? [] : [`FROZEN: ${frozenReason}. Nothing new is granted.`]),
     ...frozenUsers.map(({ userId, reason }) => `FROZEN: user ${userId}: ${reason}.`),
@@ -59,6 +63,9 @@ const budgetWords = ({ quotas, moreUserQuotas, frozenReason, frozenUsers }: Tena
     ...(moreUserQuotas === 0
       ? []
       : [`and ${counted(moreUserQuotas, 'more quota', 'more quotas')} of users; --user shows those of one`]),
+    ...(moreLabelQuotas === 0
+      ? []
+      : [`and ${counted(moreLabelQuotas, 'more quota', 'more quotas')} of labels; --label shows those of one`]),
   ].join('\n');
 
 export function addLimits(budget: Command): void {
@@ -79,16 +86,20 @@ function addShow(budget: Command): void {
     .command('show [tenant]')
     .description('the quotas that bind a tenant, or with --platform those that bind all tenants together')
     .addOption(platformOption)
-    .addOption(new Option('--user <id>', 'the tenant and this user alone'));
+    .addOption(new Option('--user <id>', 'the tenant and this user alone'))
+    .addOption(labelFilter('the tenant and what is for that alone'));
   example(command, 'budget show acme', 'budget show --platform').action(
-    async (named: string | undefined, options: Json & { platform?: boolean; user?: string }) => {
-      const { json = false, platform, user } = options;
+    async (named: string | undefined, options: Json & { platform?: boolean; user?: string; label?: Labels }) => {
+      const { json = false, platform, user, label } = options;
       const tenantId = whose(named, platform);
       if (tenantId === undefined) {
         const answer = await client().platform.quotas();
         return show(json, answer, () => platformTable(answer));
       }
-      const answer = await client().tenants.quotas(tenantId, omitUndefined({ userId: user }));
+      const answer = await client().tenants.quotas(
+        tenantId,
+        omitUndefined({ userId: user, label: label && labelTerms(label) }),
+      );
       show(json, answer, () => budgetWords(answer));
     },
   );
@@ -108,11 +119,13 @@ function addSet(budget: Command): void {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
+    .addOption(ofLabelOption())
     .addOption(reasonOption())
     .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8', shares);
   example(
     command,
     'budget set acme --limit 250 --resource llm --warn-at 0.5 0.8',
+    'budget set acme --label team=search --period day --limit 5',
     'budget set --platform --limit 5000',
   ).action(async (named: string | undefined, options: SetOptions) => {
     const { resource: resourceType, period, limit: limitUsd, warnAt = [], reason, json = false } = options;
@@ -143,6 +156,7 @@ function addRemove(budget: Command): void {
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
+    .addOption(ofLabelOption())
     .addOption(reasonNeeded());
   example(
     command,

@@ -75,6 +75,7 @@ export const periods = ['day', 'week', 'month', 'lifetime'] as const;
 
 export interface QuotaOptions {
   user?: string;
+  label?: Labels;
   resource: (typeof resourceTypes)[number];
   period: (typeof periods)[number];
 }
@@ -105,9 +106,6 @@ export interface Page {
   limit: number;
 }
 
-export const scopeOf = ({ user }: { user?: string }): { scope: 'tenant' | 'user'; scopeId?: string } =>
-  user === undefined ? { scope: 'tenant' } : { scope: 'user', scopeId: user };
-
 /** Labels, one after the other. */
 const label =
   (problemOf: (labels: Labels) => string | undefined) =>
@@ -122,12 +120,26 @@ const label =
 export const labelOption = (what: string, name = '--label'): Option =>
   new Option(`${name} <key=value>`, `${what}, such as team=search; up to eight`).argParser(label(problemOfLabels));
 /** Only what has all of them. */
-export const labelFilter = (): Option =>
-  new Option('--label <key=value>', 'only what is for that, such as team=search; may be given several times').argParser(
+export const labelFilter = (what = 'only what is for that'): Option =>
+  new Option('--label <key=value>', `${what}, such as team=search; may be given several times`).argParser(
     label(problemOfLabelQuery),
   );
 /** Labels as a query has them. */
 export const labelTerms = (labels: Labels): string[] => Object.entries(labels).map(([key, value]) => `${key}:${value}`);
+/** Whose limit is meant, where not the tenant's. */
+export const ofLabelOption = (): Option =>
+  new Option('--label <key=value>', 'of one label instead of the tenant, such as team=search')
+    .argParser(label(problemOfLabelQuery))
+    .conflicts('user');
+
+/** Whose limit a command is about. */
+export function scopeOf({ user, label: named }: { user?: string; label?: Labels }) {
+  if (user !== undefined) return { scope: 'user' as const, scopeId: user };
+  if (named === undefined) return { scope: 'tenant' as const };
+  const [term = '', ...more] = labelTerms(named);
+  if (more.length > 0) throw new InvalidArgumentError('A limit is of one label.');
+  return { scope: 'label' as const, scopeId: term };
+}
 
 /** The person at the keyboard, for the audit. */
 export const author = (): string => userInfo().username;

@@ -62,7 +62,8 @@ function tenantLook(order: {
     case 'policy':
       return ['budget', 'policy', 'show', ...tenant];
     case 'user-defaults':
-      return ['budget', 'user-defaults', 'show', ...tenant];
+    case 'label-defaults':
+      return ['budget', verb, 'show', ...tenant];
     case 'quotas':
     case 'freeze':
     case 'unfreeze':

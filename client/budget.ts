@@ -8,6 +8,8 @@ import type {
   freezeBody,
   frozenView,
   holdsView,
+  labelDefaultsBody,
+  labelDefaultsView,
   policyBody,
   policyView,
   releaseHoldBody,
@@ -39,6 +41,7 @@ export function budgetOf(http: Http) {
       order<Of<typeof removedQuotaView>>(tenantId, 'quotas/remove', ordered),
     policy: (tenantId: string) => http.get<Of<typeof policyView>>(path(tenantId, 'policy')),
     userDefaults: (tenantId: string) => http.get<Of<typeof userDefaultsView>>(path(tenantId, 'user-defaults')),
+    labelDefaults: (tenantId: string) => http.get<Of<typeof labelDefaultsView>>(path(tenantId, 'label-defaults')),
     /** Nothing more is reserved by the tenant, or by one user; what is reserved goes on. */
     freeze: (tenantId: string, ordered: Ordered<Given<typeof freezeBody>>) =>
       order<Of<typeof frozenView>>(tenantId, 'freeze', ordered),
@@ -50,6 +53,9 @@ export function budgetOf(http: Http) {
     /** The quotas that a new user gets. */
     setUserDefaults: (tenantId: string, ordered: Ordered<Given<typeof userDefaultsBody>>) =>
       order<Of<typeof userDefaultsView>>(tenantId, 'user-defaults', ordered),
+    /** The quotas that each value of a label gets that has none of its own. */
+    setLabelDefaults: (tenantId: string, ordered: Ordered<Given<typeof labelDefaultsBody>>) =>
+      order<Of<typeof labelDefaultsView>>(tenantId, 'label-defaults', ordered),
     /** Corrects what an operation cost, by an entry of the difference. */
     adjust: (tenantId: string, ordered: Ordered<Given<typeof adjustmentBody>>) =>
       order<Of<typeof adjustmentView>>(tenantId, 'adjustments', ordered),

@@ -32,8 +32,8 @@ export function tenantsOf(http: Http) {
     events: ({ signal }: Watched = {}): AsyncGenerator<StreamEvent> => http.events('/v1/tenants/events', { signal }),
     /** Makes a tenant. Its API key is in the answer, and nowhere else. */
     create: (tenant: { tenantId: string; name?: string }) => http.post<Of<typeof newTenantView>>('/v1/tenants', tenant),
-    /** Those of the tenant, and of its first users by name or of the one that is named. */
-    quotas: (tenantId: string, query: { userId?: string } = {}) =>
+    /** Those of the tenant, and of its first users and labels by name or of those that are named (`label: ['team:search']`). */
+    quotas: (tenantId: string, query: { userId?: string; label?: readonly string[] } = {}) =>
       http.get<TenantQuotas>(path(tenantId, 'quotas'), query),
     /** Sets limits, all or none. `warnings` of the answer tell of a limit above that of a quota which covers it. */
     setQuotas: (tenantId: string, quotas: SetQuotas['quotas'], why: Omit<SetQuotas, 'quotas'> = {}) =>

@@ -1,4 +1,5 @@
 /** The budget activities as workflows see them: types only. */
+import type { Labels } from '../core/labels';
 import type {
   BindingQuota,
   BudgetCommand,
@@ -40,6 +41,7 @@ export interface WaitForMoney {
   runId?: string;
   userId?: string;
   resource: Resource;
+  labels?: Labels;
   /** The least that it can use. Decimal string. */
   neededUsd: string;
   /** What it asks for in full, where it rather waits for that. Decimal string. */

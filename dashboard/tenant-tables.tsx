@@ -182,4 +182,4 @@ export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
 
 type QuotaName = Record<'scope' | 'scopeId' | 'resourceType' | 'period', string>;
 const quotaName = ({ scope, scopeId, resourceType, period }: QuotaName): string =>
-  `${scope === 'user' ? `user ${scopeId}` : scope} · ${resourceType} · ${period}`;
+  `${scope === 'user' || scope === 'label' ? `${scope} ${scopeId}` : scope} · ${resourceType} · ${period}`;

@@ -54,6 +54,11 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
               and {counted(value.moreUserQuotas, 'more quota', 'more quotas')} of users; the API shows those of each
             </p>
           )}
+          {value.moreLabelQuotas > 0 && (
+            <p class="faint">
+              and {counted(value.moreLabelQuotas, 'more quota', 'more quotas')} of labels; the API shows those of each
+            </p>
+          )}
         </Card>
         {main && (
           <Card title={`Burn-down of the month (${main.resourceType})`}>

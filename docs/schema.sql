@@ -105,7 +105,7 @@ CREATE TABLE cost_quotas (
   CONSTRAINT cost_quotas_pkey PRIMARY KEY (quota_id),
   CONSTRAINT cost_quotas_reserved_usd_check CHECK ((reserved_usd >= (0)::numeric)),
   CONSTRAINT cost_quotas_resource_type_check CHECK ((resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))),
-  CONSTRAINT cost_quotas_scope_check CHECK ((scope = ANY (ARRAY['platform'::text, 'tenant'::text, 'user'::text]))),
+  CONSTRAINT cost_quotas_scope_check CHECK ((scope = ANY (ARRAY['platform'::text, 'tenant'::text, 'user'::text, 'label'::text]))),
   CONSTRAINT cost_quotas_scope_id_check CHECK (((length(scope_id) >= 1) AND (length(scope_id) <= 128))),
   CONSTRAINT cost_quotas_scope_tenant_check CHECK (
 CASE scope
@@ -217,6 +217,21 @@ CREATE TABLE installation (
   CONSTRAINT installation_pkey PRIMARY KEY (one_row)
 );
 
+CREATE TABLE label_quota_defaults (
+  tenant_id text NOT NULL,
+  key text NOT NULL,
+  resource_type text NOT NULL,
+  period text NOT NULL,
+  limit_usd numeric(38,12) NOT NULL,
+  warning_threshold numeric(5,4) DEFAULT 0.80 NOT NULL,
+  CONSTRAINT label_quota_defaults_limit_usd_check CHECK (((limit_usd >= (0)::numeric) AND (limit_usd < ('1000000000000'::bigint)::numeric))),
+  CONSTRAINT label_quota_defaults_period_check CHECK ((period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text, 'lifetime'::text]))),
+  CONSTRAINT label_quota_defaults_pkey PRIMARY KEY (tenant_id, key, resource_type, period),
+  CONSTRAINT label_quota_defaults_resource_type_check CHECK ((resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))),
+  CONSTRAINT label_quota_defaults_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT label_quota_defaults_warning_threshold_check CHECK (((warning_threshold > (0)::numeric) AND (warning_threshold <= (1)::numeric)))
+);
+
 CREATE TABLE label_values (
   tenant_id text NOT NULL,
   key text NOT NULL,
@@ -293,6 +308,7 @@ CREATE TABLE money_waiters (
   is_named boolean DEFAULT false NOT NULL,
   kept_usd numeric(38,12),
   kept_until timestamp with time zone,
+  labels jsonb,
   CONSTRAINT money_waiters_check CHECK ((wanted_usd >= needed_usd)),
   CONSTRAINT money_waiters_kept_usd_check CHECK ((kept_usd >= (0)::numeric)),
   CONSTRAINT money_waiters_needed_usd_check CHECK ((needed_usd >= (0)::numeric)),
@@ -667,6 +683,8 @@ CREATE POLICY owner_sees_all ON cost_quotas FOR ALL TO spendlock_owner USING (tr
 
 CREATE POLICY platform_quotas ON cost_quotas FOR SELECT TO spendlock_app USING ((tenant_id IS NULL));
 
+CREATE POLICY who_knows_labels ON cost_quotas FOR ALL TO spendlock_app USING (((scope <> 'label'::text) OR (current_setting('spendlock.label_quotas'::text, true) = 'on'::text)));
+
 ALTER TABLE cost_records FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON cost_records FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -704,6 +722,12 @@ CREATE POLICY administration_answers ON idempotent_requests FOR ALL TO spendlock
 CREATE POLICY one_tenant ON idempotent_requests FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
 
 CREATE POLICY owner_sees_all ON idempotent_requests FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE label_quota_defaults FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON label_quota_defaults FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON label_quota_defaults FOR ALL TO spendlock_owner USING (true);
 
 ALTER TABLE label_values FORCE ROW LEVEL SECURITY;
 
@@ -815,6 +839,8 @@ CREATE TRIGGER initialize_tenant_quotas AFTER INSERT ON copilot_internal.tenants
 
 -- What the application role may do
 
+GRANT EXECUTE ON FUNCTION add_label_quotas(text,jsonb[]) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION add_leases(text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION add_model_prices(jsonb,uuid,text) TO spendlock_app;
@@ -833,6 +859,8 @@ GRANT EXECUTE ON FUNCTION allow_unreserved(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION append_run_event(uuid,text,text,jsonb) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION apply_label_quotas(text,jsonb,jsonb,boolean) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION apply_quota_changes(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION apply_run_limits(text,jsonb,jsonb) TO spendlock_app;
@@ -848,6 +876,8 @@ GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION costs_of(text,uuid) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION count_running_sandboxes() TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION counted_labels(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION current_quota(cost_quotas) TO spendlock_app;
 
@@ -871,17 +901,29 @@ GRANT EXECUTE ON FUNCTION forget_leftovers(timestamp with time zone,integer) TO 
 
 GRANT EXECUTE ON FUNCTION forget_transcripts(timestamp with time zone,integer) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION has_label_quotas(text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION hold_api_key(uuid) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION is_mandated(text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION is_released_by_expiry(reservations) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION label_quotas_wrong(text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION label_scopes(text,jsonb[]) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION label_sets_max() TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION label_spend(text,text,text[],bigint) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION label_sums_wrong(text,date[]) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION label_values_max() TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION lease_sums() TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION ledger_mark(text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION limit_of_call(text,text,text) TO spendlock_app;
 
@@ -923,6 +965,8 @@ GRANT EXECUTE ON FUNCTION record_outcomes(text,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION remove_former_defaults(text) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION remove_former_label_defaults(text) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION remove_platform_quota(text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION remove_quota(text,text,text,text,text) TO spendlock_app;
@@ -933,9 +977,13 @@ GRANT EXECUTE ON FUNCTION reservation_as_json(reservations) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION reset_ended_periods(text,timestamp with time zone,text[]) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION reset_label_periods(text,timestamp with time zone,text[]) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION return_leases(text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION sandbox_owners(uuid[],uuid[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION seed_label_quotas(text,jsonb,jsonb,bigint) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION set_platform_quota(text,text,numeric,numeric,numeric[]) TO spendlock_app;
 
@@ -976,6 +1024,8 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON frozen_users TO spendlock_app;
 GRANT DELETE, INSERT, SELECT, UPDATE ON idempotent_requests TO spendlock_app;
 
 GRANT SELECT ON installation TO spendlock_app;
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON label_quota_defaults TO spendlock_app;
 
 GRANT INSERT, SELECT ON label_values TO spendlock_app;
 
@@ -1031,6 +1081,34 @@ BEGIN
   ON CONFLICT DO NOTHING;
   GET DIAGNOSTICS v_added = ROW_COUNT;
   RETURN v_added;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.add_label_quotas(p_tenant_id text, p_labels jsonb[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_labels jsonb[] := ARRAY(SELECT l FROM unnest(p_labels) AS l WHERE jsonb_typeof(l) = 'object');
+  v_fresh jsonb := (
+    SELECT jsonb_agg(jsonb_build_object('key', s.key, 'value', s.value)) FROM label_scopes(p_tenant_id, v_labels) AS s
+    WHERE s.value <> 'other' AND s.scope_id = s.key || ':' || s.value
+      AND NOT EXISTS (SELECT FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = s.key AND v.value = s.value));
+BEGIN
+  IF v_fresh IS NULL THEN
+    RETURN;
+  END IF;
+  PERFORM note_label_values(p_tenant_id, v_labels);
+  INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, warning_threshold, from_default, period_start, period_end)
+  SELECT d.tenant_id, 'label', v.key || ':' || v.value, d.resource_type, d.period, d.limit_usd, d.warning_threshold, true,
+         b.period_start, b.period_end
+  FROM jsonb_to_recordset(v_fresh) AS f (key text, value text)
+  JOIN label_values v ON v.tenant_id = p_tenant_id AND v.key = f.key AND v.value = f.value
+  JOIN label_quota_defaults d ON d.tenant_id = v.tenant_id AND d.key = v.key
+  CROSS JOIN LATERAL period_bounds(d.period, clock_timestamp()) AS b
+  ON CONFLICT DO NOTHING;
 END
 $function$
 ;
@@ -1211,6 +1289,10 @@ BEGIN
     PERFORM apply_quota_changes(p_tenant_id, jsonb_build_array(jsonb_build_object('sequence', 0, 'userId', v_entry.user_id,
       'resource', v_entry.resource, 'reservedDeltaUsd', 0, 'spentDeltaUsd', v_difference, 'postedAt', v_entry.posted_at,
       'grant', false, 'enforced', false)));
+    IF jsonb_typeof(v_entry.labels) = 'object' THEN
+      PERFORM apply_label_quotas(p_tenant_id, jsonb_build_array(jsonb_build_object('labels', v_entry.labels, 'resource', v_entry.resource,
+        'reserved_usd', 0, 'spent_usd', v_difference, 'posted_at', v_entry.posted_at, 'is_grant', false)), '[]', false);
+    END IF;
     IF v_row.limit_ids IS NOT NULL THEN
       PERFORM apply_run_limits(p_tenant_id, jsonb_build_array(jsonb_build_object('limit_ids', v_row.limit_ids, 'reserved_usd', 0,
         'spent_usd', v_difference, 'is_grant', false)), '[]');
@@ -1275,6 +1357,66 @@ BEGIN
   SELECT p_run_id, v_tenant_id, coalesce(max(sequence), 0) + 1, p_event_key, p_type, p_data
   FROM run_events WHERE run_id = p_run_id
   ON CONFLICT (run_id, event_key) DO NOTHING;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.apply_label_quotas(p_tenant_id text, p_moves jsonb, p_changes jsonb, p_binds boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_labels jsonb[] := ARRAY(SELECT DISTINCT m.labels FROM jsonb_to_recordset(p_moves) AS m (labels jsonb));
+  v_scopes jsonb;
+  v_crossed jsonb;
+  v_knew text := coalesce(current_setting('spendlock.label_quotas', true), '');
+BEGIN
+  -- These rows are kept also by who does not know them.
+  PERFORM set_config('spendlock.label_quotas', 'on', true);
+  IF NOT has_label_quotas(p_tenant_id) THEN
+    PERFORM set_config('spendlock.label_quotas', v_knew, true);
+    RETURN;
+  END IF;
+  PERFORM add_label_quotas(p_tenant_id, v_labels);
+  SELECT jsonb_agg(to_jsonb(s)) INTO v_scopes FROM label_scopes(p_tenant_id, v_labels) AS s;
+  IF NOT p_binds THEN
+    PERFORM reset_label_periods(p_tenant_id, clock_timestamp(), ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s));
+  END IF;
+  WITH steps AS (
+    SELECT "operationId" AS operation_id, min(sequence) AS sequence, bool_or(enforced) AS enforced
+    FROM jsonb_to_recordset(p_changes) AS c ("operationId" uuid, sequence integer, enforced boolean)
+    WHERE "operationId" IS NOT NULL GROUP BY 1
+  ), effects AS MATERIALIZED (
+    SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
+           m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
+           m.is_grant AND p_binds AND coalesce(t.enforced, true) AS binds,
+           coalesce(t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
+    FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
+           posted_at timestamptz, is_grant boolean)
+    JOIN jsonb_to_recordset(v_scopes) AS s (key text, value text, scope_id text) ON m.labels ->> s.key = s.value
+    JOIN cost_quotas q ON q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.scope_id
+      AND q.resource_type IN ('all', m.resource)
+    LEFT JOIN steps t ON t.operation_id = m.operation_id
+  ), crossed AS (
+    SELECT * FROM (
+      SELECT e.*, held_usd + sum(reserved_usd + spent_usd) OVER (PARTITION BY quota_id ORDER BY sequence) AS lifted_to_usd
+      FROM effects e) AS lifted
+    WHERE binds AND lifted_to_usd > limit_usd
+    ORDER BY sequence LIMIT 1
+  ), updated AS (
+    UPDATE cost_quotas q SET reserved_usd = q.reserved_usd + t.reserved_usd, current_spend_usd = q.current_spend_usd + t.spent_usd,
+      updated_at = clock_timestamp()
+    FROM (SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t
+    WHERE q.quota_id = t.quota_id AND (t.reserved_usd <> 0 OR t.spent_usd <> 0) AND NOT EXISTS (SELECT FROM crossed)
+  )
+  SELECT to_jsonb(crossed) INTO v_crossed FROM crossed;
+  PERFORM set_config('spendlock.label_quotas', v_knew, true);
+  IF v_crossed IS NOT NULL THEN
+    RAISE EXCEPTION 'quota_guard: a grant would lift the % quota of label % to % USD, above its limit of % USD; nothing was recorded',
+      v_crossed ->> 'resource_type', v_crossed ->> 'scope_id', v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
+      USING ERRCODE = 'SL001';
+  END IF;
 END
 $function$
 ;
@@ -1499,6 +1641,16 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.counted_labels(p_tenant_id text, p_labels jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT jsonb_object_agg(s.key, substr(s.scope_id, length(s.key) + 2)) FROM label_scopes(p_tenant_id, ARRAY[p_labels]) AS s
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.current_quota(q cost_quotas)
  RETURNS TABLE(limit_usd numeric, topup_usd numeric, whole_limit_usd numeric, spent_usd numeric, was_ended boolean)
  LANGUAGE sql
@@ -1538,7 +1690,7 @@ BEGIN
   END IF;
   FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
     'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'daily_label_costs', 'daily_label_sets', 'label_values', 'reservations',
-    'user_quota_defaults', 'frozen_users', 'api_keys', 'audit_entries']
+    'user_quota_defaults', 'label_quota_defaults', 'frozen_users', 'api_keys', 'audit_entries']
   LOOP
     EXECUTE format('DELETE FROM copilot_internal.%I WHERE tenant_id = $1', v_table) USING p_tenant_id;
   END LOOP;
@@ -1783,6 +1935,16 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.has_label_quotas(p_tenant_id text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'label')
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.hold_api_key(p_api_key_id uuid)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -1865,12 +2027,106 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.label_quotas_wrong(p_tenant_id text)
+ RETURNS TABLE(quota_id uuid, spent_usd numeric, reserved_usd numeric, ledger_usd numeric, open_usd numeric)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  WITH quotas AS MATERIALIZED (
+    SELECT q.*, split_part(q.scope_id, ':', 1) AS key, substr(q.scope_id, strpos(q.scope_id, ':') + 1) AS value
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'label'
+  ), spent AS MATERIALIZED (
+    SELECT p.period_start, p.period_end, l.key, l.value, c.resource, sum(c.amount_usd) AS usd
+    FROM (SELECT DISTINCT q.period_start, q.period_end FROM quotas q) AS p
+    JOIN cost_records c ON c.tenant_id = p_tenant_id AND c.posted_at >= p.period_start AND c.posted_at < p.period_end
+    CROSS JOIN LATERAL jsonb_each_text(CASE WHEN jsonb_typeof(c.labels) = 'object' THEN c.labels ELSE '{}' END) AS l
+    GROUP BY 1, 2, 3, 4, 5
+  ), held AS MATERIALIZED (
+    SELECT s.scope_id, r.resource, sum(r.usd) AS usd
+    FROM (SELECT o.labels, o.resource, sum(o.granted_usd) AS usd FROM reservations o
+          WHERE o.tenant_id = p_tenant_id AND o.status = 'granted' AND o.labels IS NOT NULL GROUP BY 1, 2) AS r
+    CROSS JOIN LATERAL label_scopes(p_tenant_id, ARRAY[r.labels]) AS s
+    GROUP BY 1, 2
+  ), sums AS (
+    SELECT q.quota_id, q.current_spend_usd, q.reserved_usd, coalesce(a.usd, 0) AS ledger_usd, coalesce(b.usd, 0) AS open_usd
+    FROM quotas q
+    LEFT JOIN (
+      SELECT q.quota_id, sum(s.usd) AS usd FROM quotas q
+      JOIN spent s USING (period_start, period_end, key, value) WHERE q.resource_type IN ('all', s.resource) GROUP BY 1) AS a USING (quota_id)
+    LEFT JOIN (
+      SELECT q.quota_id, sum(h.usd) AS usd FROM quotas q
+      JOIN held h USING (scope_id) WHERE q.resource_type IN ('all', h.resource) GROUP BY 1) AS b USING (quota_id)
+  )
+  SELECT s.quota_id, s.current_spend_usd, s.reserved_usd, s.ledger_usd, s.open_usd FROM sums s
+  WHERE (s.current_spend_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.label_scopes(p_tenant_id text, p_labels jsonb[])
+ RETURNS TABLE(key text, value text, scope_id text)
+ LANGUAGE sql
+ STABLE
+AS $function$
+  SELECT n.key, n.value, pg_catalog.concat(n.key, ':', CASE
+    WHEN n.value = 'other' THEN n.value
+    WHEN (SELECT true FROM copilot_internal.label_values v
+          WHERE v.tenant_id = p_tenant_id AND v.key = n.key AND v.value = n.value LIMIT 1) THEN n.value
+    WHEN pg_catalog.octet_length(n.value) > 64 THEN 'other'
+    WHEN (SELECT pg_catalog.count(*) FROM copilot_internal.label_values v WHERE v.tenant_id = p_tenant_id AND v.key = n.key)
+         >= copilot_internal.label_values_max() THEN 'other'
+    ELSE n.value END)
+  FROM (
+    SELECT DISTINCT l.key, l.value
+    FROM pg_catalog.unnest(p_labels) AS labels
+    CROSS JOIN LATERAL pg_catalog.jsonb_each_text(CASE WHEN pg_catalog.jsonb_typeof(labels) = 'object' THEN labels ELSE '{}' END) AS l
+    WHERE l.value IS NOT NULL) AS n
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.label_sets_max()
  RETURNS integer
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$ SELECT 10000 $function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.label_spend(p_tenant_id text, p_key text, p_periods text[], p_mark bigint)
+ RETURNS TABLE(period text, period_start timestamp with time zone, value text, resource text, spent_usd numeric)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  WITH bounds AS MATERIALIZED (
+    SELECT p.name, b.period_start, b.period_end FROM unnest(p_periods) AS p (name) CROSS JOIN LATERAL period_bounds(p.name, clock_timestamp()) AS b
+  ), crowded AS MATERIALIZED (
+    SELECT c.day FROM daily_label_sets c WHERE c.tenant_id = p_tenant_id AND c.sets >= label_sets_max()
+      AND c.day >= (SELECT min(b.period_start AT TIME ZONE 'UTC')::date FROM bounds b)
+  ), spent AS MATERIALIZED (
+    SELECT d.day, d.labels ->> p_key AS value, d.resource, sum(d.cost_usd) AS usd
+    FROM daily_label_costs d
+    WHERE d.tenant_id = p_tenant_id AND d.day >= (SELECT min(b.period_start AT TIME ZONE 'UTC')::date FROM bounds b)
+      AND d.labels ? p_key AND d.day NOT IN (SELECT c.day FROM crowded c)
+    GROUP BY 1, 2, 3
+    UNION ALL
+    SELECT w.day, l.labels ->> p_key, l.resource, sum(l.amount_usd)
+    FROM crowded w JOIN cost_records l ON l.tenant_id = p_tenant_id AND l.posted_at >= w.day::timestamp AT TIME ZONE 'UTC'
+      AND l.posted_at < (w.day + 1)::timestamp AT TIME ZONE 'UTC'
+    WHERE l.labels ? p_key AND l.cost_record_id <= p_mark
+    GROUP BY 1, 2, 3
+    UNION ALL
+    -- The sums have what came after the mark too.
+    SELECT (l.posted_at AT TIME ZONE 'UTC')::date, l.labels ->> p_key, l.resource, -sum(l.amount_usd)
+    FROM cost_records l
+    WHERE l.cost_record_id > p_mark AND l.tenant_id = p_tenant_id AND l.labels ? p_key
+      AND (l.posted_at AT TIME ZONE 'UTC')::date NOT IN (SELECT c.day FROM crowded c)
+    GROUP BY 1, 2, 3
+  )
+  SELECT b.name, b.period_start, s.value, s.resource, sum(s.usd)
+  FROM bounds b JOIN spent s ON s.day >= (b.period_start AT TIME ZONE 'UTC')::date AND s.day < (b.period_end AT TIME ZONE 'UTC')::date
+  GROUP BY 1, 2, 3, 4
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION copilot_internal.label_sums_wrong(p_tenant_id text, p_days date[])
@@ -1904,6 +2160,14 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.label_values_max()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$ SELECT 1000 $function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.labels_id(p_labels jsonb)
  RETURNS uuid
  LANGUAGE sql
@@ -1927,6 +2191,19 @@ AS $function$
     SELECT coalesce(sum(now.limit_usd), 0) AS given_usd, coalesce(sum(now.spent_usd + lease.reserved_usd), 0) AS used_usd
     FROM cost_quotas lease, LATERAL current_quota(lease) AS now WHERE lease.lease_of = p.quota_id) AS l
   WHERE p.tenant_id IS NULL
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.ledger_mark(p_tenant_id text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM lock_tenant(p_tenant_id);
+  RETURN (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM cost_records_cost_record_id_seq);
+END
 $function$
 ;
 
@@ -1997,6 +2274,9 @@ DECLARE
   v_tree_max integer := greatest(p_due_max, 200);
   v_asked_limits jsonb := nullif(current_setting('spendlock.run_limits', true), '');
   v_run_limits json;
+  v_labels jsonb[] := ARRAY(SELECT jsonb_array_elements(nullif(current_setting('spendlock.labels', true), '')::jsonb));
+  v_label_scopes jsonb := '[]';
+  v_label_scope_ids text[] := '{}';
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
@@ -2036,14 +2316,21 @@ BEGIN
              AND limit_ids && v_tree_ids
            ORDER BY outcome_at LIMIT v_tree_max));
   WITH known AS MATERIALIZED (
-    SELECT user_id, limit_ids FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+    SELECT user_id, limit_ids, labels FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
   )
   SELECT ARRAY(SELECT unnest(p_user_ids) UNION SELECT user_id FROM known WHERE user_id IS NOT NULL),
-         ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known)
-  INTO v_user_ids, v_run_ids;
+         ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known),
+         v_labels || ARRAY(SELECT DISTINCT labels FROM known WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
+  INTO v_user_ids, v_run_ids, v_labels;
   PERFORM lock_quotas(p_tenant_id, v_user_ids);
   IF v_asked_limits IS NOT NULL OR cardinality(v_run_ids) > 0 THEN
     v_run_limits := lock_run_limits(p_tenant_id, coalesce(v_asked_limits, '[]'), v_run_ids);
+  END IF;
+  -- The tenant's lock is enough for these rows: all that changes them holds it.
+  IF current_setting('spendlock.label_quotas', true) = 'on' AND cardinality(v_labels) > 0 AND has_label_quotas(p_tenant_id) THEN
+    PERFORM add_label_quotas(p_tenant_id, v_labels);
+    SELECT jsonb_agg(to_jsonb(s)), array_agg(DISTINCT s.scope_id) INTO v_label_scopes, v_label_scope_ids
+    FROM label_scopes(p_tenant_id, v_labels) AS s;
   END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
@@ -2051,6 +2338,9 @@ BEGIN
   IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND period_end <= v_now
     AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (v_user_ids)))) THEN
     PERFORM reset_ended_periods(p_tenant_id, v_now, v_user_ids);
+  END IF;
+  IF cardinality(v_label_scope_ids) > 0 THEN
+    PERFORM reset_label_periods(p_tenant_id, v_now, v_label_scope_ids);
   END IF;
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
@@ -2061,6 +2351,9 @@ BEGIN
       'thresholdsBasisPoints', CASE WHEN q.lease_of IS NOT NULL THEN '[]' ELSE (
          SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,
       'warnedBasisPoints', a.warned, 'exceeded', a.exceeded,
+      -- Of `other`, what counts for it here.
+      'beyondValues', CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN (
+         SELECT json_agg(s.value) FROM jsonb_to_recordset(v_label_scopes) AS s (value text, scope_id text) WHERE s.scope_id = q.scope_id) END,
       'lease', CASE WHEN q.lease_of IS NOT NULL THEN json_build_object(
          'platformLimitUsd', (SELECT (p.limit_usd + p.topup_usd)::text FROM cost_quotas p WHERE p.quota_id = q.lease_of),
          'exhausted', coalesce(q.exhausted_until > v_now, false),
@@ -2072,7 +2365,8 @@ BEGIN
            coalesce(bool_or(kind = 'quota_exceeded'), false) AS exceeded
     FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
   ) AS a
-  WHERE q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = ANY (v_user_ids)));
+  WHERE q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = ANY (v_user_ids))
+    OR (q.scope = 'label' AND q.scope_id = ANY (v_label_scope_ids)));
 
   SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
   FROM (
@@ -2089,7 +2383,8 @@ BEGIN
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
     'line', (SELECT coalesce(json_agg(json_build_object('waiterId', waiter_id, 'runId', run_id, 'userId', user_id, 'resource', resource,
                'keptUsd', kept_usd::text, 'keptForMs', extract(epoch FROM kept_until - v_now) * 1000,
-               'isWoken', woken_at IS NOT NULL) ORDER BY waiting_since, waiter_id), '[]')
+               'isWoken', woken_at IS NOT NULL,
+               'labels', CASE WHEN labels IS NOT NULL AND cardinality(v_label_scope_ids) > 0 THEN counted_labels(p_tenant_id, labels) END) ORDER BY waiting_since, waiter_id), '[]')
              FROM money_waiters WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
     'runLimits', v_run_limits, 'reservations', v_reservations);
 END
@@ -2195,7 +2490,8 @@ BEGIN
         AND NOT EXISTS (
           SELECT FROM cost_quotas q, current_quota(q) AS c
           WHERE q.tenant_id = w.tenant_id AND q.lease_of IS NULL AND q.resource_type IN ('all', w.resource)
-            AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = w.user_id))
+            AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = w.user_id)
+              OR (q.scope = 'label' AND q.scope_id IN (SELECT s.scope_id FROM label_scopes(w.tenant_id, ARRAY[w.labels]) AS s)))
             AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd)
     ) AS waiting
     ORDER BY tenant_id <= v_last, tenant_id
@@ -2262,7 +2558,7 @@ AS $function$
     WHERE value <> 'other'
       AND (SELECT true FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = named.key AND v.value = named.value LIMIT 1) IS NULL
   ), placed AS MATERIALIZED (
-    SELECT f.key, f.value, f.is_strange OR k.noted + row_number() OVER (PARTITION BY f.key, f.is_strange ORDER BY f.value) > 1000 AS is_beyond
+    SELECT f.key, f.value, f.is_strange OR k.noted + row_number() OVER (PARTITION BY f.key, f.is_strange ORDER BY f.value) > label_values_max() AS is_beyond
     FROM fresh f
     JOIN (SELECT key, (SELECT count(*) FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = f.key) AS noted
           FROM fresh f GROUP BY key) AS k USING (key)
@@ -2398,6 +2694,7 @@ DECLARE
   v_wrong text;
   v_account jsonb;
   v_run_moves jsonb;
+  v_label_moves jsonb;
   v_labels jsonb[];
   v_beyond jsonb;
   v_next_wake_up_ms numeric;
@@ -2478,7 +2775,7 @@ BEGIN
       WHEN 'rejected' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
       ELSE false END
     ON CONFLICT DO NOTHING
-    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd
+    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd, labels
   ), lines AS (
     SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
@@ -2509,6 +2806,14 @@ BEGIN
     UNION ALL
     SELECT c.operation_id, c.limit_ids, 0, l."amountUsd", false
     FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.limit_ids IS NOT NULL
+  ), label_moves AS (
+    SELECT operation_id, labels, resource, -granted_usd AS reserved_usd, 0 AS spent_usd, NULL::timestamptz AS posted_at, false AS is_grant
+    FROM changed WHERE was = 'granted' AND status <> 'granted' AND labels IS NOT NULL
+    UNION ALL
+    SELECT operation_id, labels, resource, granted_usd, 0, NULL, true FROM added WHERE status = 'granted' AND labels IS NOT NULL
+    UNION ALL
+    SELECT c.operation_id, c.labels, c.resource, 0, l."amountUsd", l."postedAt", false
+    FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.labels IS NOT NULL
   )
   SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
     (SELECT format('the ledger would get a %s of %s USD for %s, and %s USD is due', l.entry, l."amountUsd",
@@ -2520,8 +2825,9 @@ BEGIN
      FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
        'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
-    (SELECT jsonb_agg(m) FROM run_moves m), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
-  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_labels;
+    (SELECT jsonb_agg(m) FROM run_moves m),
+    (SELECT jsonb_agg(m) FROM label_moves m WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
+  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_label_moves, v_labels;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -2535,6 +2841,9 @@ BEGIN
   END IF;
   IF v_run_moves IS NOT NULL THEN
     PERFORM apply_run_limits(p_tenant_id, v_run_moves, p_batch -> 'changes');
+  END IF;
+  IF v_label_moves IS NOT NULL THEN
+    PERFORM apply_label_quotas(p_tenant_id, v_label_moves, p_batch -> 'changes', p_batch ? 'knowsLabelQuotas');
   END IF;
 
   IF cardinality(v_labels) > 0 THEN
@@ -2758,6 +3067,20 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.remove_former_label_defaults(p_tenant_id text)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  DELETE FROM cost_quotas q
+  WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
+    AND q.scope = 'label' AND q.from_default AND NOT EXISTS (
+      SELECT FROM label_quota_defaults d
+      WHERE d.tenant_id = q.tenant_id AND d.key = split_part(q.scope_id, ':', 1) AND d.resource_type = q.resource_type AND d.period = q.period)
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.remove_platform_quota(p_resource_type text, p_period text)
  RETURNS jsonb
  LANGUAGE plpgsql
@@ -2791,9 +3114,23 @@ AS $function$
 DECLARE
   v_removed jsonb;
 BEGIN
+  IF p_scope = 'label' THEN
+    UPDATE cost_quotas q SET limit_usd = d.limit_usd, warning_threshold = d.warning_threshold, more_warning_thresholds = '{}', topup_usd = 0,
+      from_default = true, updated_at = clock_timestamp()
+    FROM label_quota_defaults d, cost_quotas old
+    WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
+      AND q.scope = p_scope AND q.scope_id = p_scope_id AND q.resource_type = p_resource_type AND q.period = p_period AND NOT q.from_default
+      AND old.quota_id = q.quota_id
+      AND d.tenant_id = q.tenant_id AND d.key = split_part(q.scope_id, ':', 1) AND d.resource_type = q.resource_type AND d.period = q.period
+    RETURNING jsonb_build_object('limitUsd', trim_scale(old.limit_usd)::text, 'topupUsd', trim_scale(old.topup_usd)::text,
+      'spentUsd', trim_scale(old.current_spend_usd)::text, 'reservedUsd', trim_scale(old.reserved_usd)::text) INTO v_removed;
+    IF v_removed IS NOT NULL THEN
+      RETURN v_removed;
+    END IF;
+  END IF;
   DELETE FROM cost_quotas q
   WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
-    AND q.scope = p_scope AND q.scope IN ('tenant', 'user') AND q.scope_id = p_scope_id
+    AND q.scope = p_scope AND q.scope IN ('tenant', 'user', 'label') AND q.scope_id = p_scope_id
     AND q.resource_type = p_resource_type AND q.period = p_period AND NOT q.from_default
   RETURNING jsonb_build_object('limitUsd', trim_scale(q.limit_usd)::text, 'topupUsd', trim_scale(q.topup_usd)::text,
     'spentUsd', trim_scale(q.current_spend_usd)::text, 'reservedUsd', trim_scale(q.reserved_usd)::text) INTO v_removed;
@@ -2855,7 +3192,9 @@ BEGIN
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
             WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
               AND (q.scope <> 'user' OR r.user_id = q.scope_id)) AS open_usd
-    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope <> 'label'
+    UNION ALL
+    SELECT w.quota_id, w.spent_usd, w.reserved_usd, w.ledger_usd, w.open_usd FROM label_quotas_wrong(p_tenant_id) AS w
   ), mended AS (
     UPDATE cost_quotas q SET current_spend_usd = s.ledger_usd, reserved_usd = s.open_usd, updated_at = clock_timestamp()
     FROM sums s WHERE q.quota_id = s.quota_id AND (s.spent_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
@@ -2971,6 +3310,19 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.reset_label_periods(p_tenant_id text, p_now timestamp with time zone, p_scope_ids text[])
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  UPDATE cost_quotas q
+  SET current_spend_usd = 0, topup_usd = 0, period_start = b.period_start, period_end = b.period_end, updated_at = p_now
+  FROM cost_quotas old, period_bounds(old.period, p_now) AS b
+  WHERE old.quota_id = q.quota_id AND q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = ANY (p_scope_ids)
+    AND q.period_end <= p_now AND old.tenant_id = p_tenant_id AND old.scope = 'label' AND old.scope_id = ANY (p_scope_ids)
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.reset_platform_period(p_platform_quota_id uuid, p_now timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
@@ -3014,6 +3366,61 @@ AS $function$
   LEFT JOIN reservations o ON o.run_id = r.run_id AND o.tenant_id = r.tenant_id AND o.kind LIKE 'sandbox.%' AND o.claimed_at IS NOT NULL
     AND (o.operation_id = ANY (p_operation_ids) OR (o.status = 'granted' AND o.outcome IS NULL))
   WHERE r.run_id = ANY (p_run_ids)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.seed_label_quotas(p_tenant_id text, p_quota jsonb, p_spend jsonb, p_mark bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_key text := p_quota ->> 'key';
+  v_value text := p_quota ->> 'value';
+  v_resource text := p_quota ->> 'resourceType';
+  v_values text[];
+BEGIN
+  -- What is held open is noted, too: what it counts for is not to change.
+  PERFORM note_label_values(p_tenant_id, ARRAY(
+    SELECT DISTINCT labels FROM reservations WHERE tenant_id = p_tenant_id AND status = 'granted' AND jsonb_typeof(labels) = 'object'));
+  IF v_value IS NULL THEN
+    v_values := ARRAY(SELECT value FROM label_values WHERE tenant_id = p_tenant_id AND key = v_key UNION SELECT 'other');
+  ELSE
+    PERFORM add_label_quotas(p_tenant_id, ARRAY[jsonb_build_object(v_key, v_value)]);
+    v_values := ARRAY[v_value];
+    IF v_value <> 'other' AND NOT EXISTS (
+      SELECT FROM label_values WHERE tenant_id = p_tenant_id AND key = v_key AND value = v_value) THEN
+      RETURN false;
+    END IF;
+  END IF;
+  INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, warning_threshold, more_warning_thresholds,
+                           from_default, period_start, period_end, current_spend_usd, reserved_usd)
+  SELECT p_tenant_id, 'label', v_key || ':' || v.value, v_resource, p_quota ->> 'period', (p_quota ->> 'limitUsd')::numeric,
+         coalesce((p_quota ->> 'warningThreshold')::numeric, 0.80),
+         ARRAY(SELECT jsonb_array_elements_text(p_quota -> 'moreWarningThresholds')::numeric), v_value IS NULL, b.period_start, b.period_end,
+         coalesce(s.usd, 0) + coalesce(n.usd, 0), coalesce(o.usd, 0)
+  FROM unnest(v_values) AS v (value)
+  CROSS JOIN period_bounds(p_quota ->> 'period', clock_timestamp()) AS b
+  -- Nothing of it where the period has begun since.
+  LEFT JOIN (
+    SELECT value, period_start, sum(spent_usd) AS usd
+    FROM jsonb_to_recordset(p_spend) AS s (period text, period_start timestamptz, value text, resource text, spent_usd numeric)
+    WHERE period = p_quota ->> 'period' AND v_resource IN ('all', resource) GROUP BY 1, 2) AS s
+    ON s.value = v.value AND s.period_start = b.period_start
+  LEFT JOIN (
+    SELECT l.labels ->> v_key AS value, sum(l.amount_usd) AS usd
+    FROM cost_records l, period_bounds(p_quota ->> 'period', clock_timestamp()) AS p
+    WHERE l.cost_record_id > p_mark AND l.tenant_id = p_tenant_id AND l.labels ? v_key AND v_resource IN ('all', l.resource)
+      AND l.posted_at >= p.period_start AND l.posted_at < p.period_end
+    GROUP BY 1) AS n ON n.value = v.value
+  LEFT JOIN (
+    SELECT counted_labels(p_tenant_id, jsonb_build_object(v_key, r.labels -> v_key)) ->> v_key AS value, sum(r.granted_usd) AS usd
+    FROM reservations r
+    WHERE r.tenant_id = p_tenant_id AND r.status = 'granted' AND r.labels ? v_key AND v_resource IN ('all', r.resource)
+    GROUP BY 1) AS o ON o.value = v.value
+  ON CONFLICT DO NOTHING;
+  RETURN true;
+END
 $function$
 ;
 

@@ -2,17 +2,27 @@
  * What has to agree in the books, as SQL: the doctor asks it of one tenant after the other, in pieces, and a chaos run of all at once.
  */
 
+/** Whether a row has the label of a quota `q`, in words of its own; of values that are told apart alone. */
+export const isLabelled = (row: string): string =>
+  `${row}.labels ->> split_part(q.scope_id, ':', 1) = substr(q.scope_id, strpos(q.scope_id, ':') + 1)`;
+
 /** What the ledger says was spent in the period of a quota `q`. */
 export const ledgerOfQuota = `(
   SELECT coalesce(sum(c.amount_usd), 0) FROM copilot_internal.cost_records c
   WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
-    AND c.posted_at >= q.period_start AND c.posted_at < q.period_end)`;
+    AND (q.scope <> 'label' OR ${isLabelled('c')}) AND c.posted_at >= q.period_start AND c.posted_at < q.period_end)`;
 
 /** What open reservations hold of a quota `q`. */
 export const openOfQuota = `(
   SELECT coalesce(sum(r.granted_usd), 0) FROM copilot_internal.reservations r
   WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
-    AND (q.scope <> 'user' OR r.user_id = q.scope_id))`;
+    AND (q.scope <> 'user' OR r.user_id = q.scope_id) AND (q.scope <> 'label' OR ${isLabelled('r')}))`;
+
+/** Limits of labels of a tenant that agree with neither, as the others are told. They are looked at together: a tenant may have thousands. */
+export const labelQuotasWrong = (tenant: string): string => `
+  SELECT concat_ws(' ', q.scope, q.scope_id, q.resource_type, q.period) AS name, trim_scale(w.spent_usd)::text AS spent,
+         trim_scale(w.reserved_usd)::text AS reserved, trim_scale(w.ledger_usd)::text AS ledger, trim_scale(w.open_usd)::text AS open
+  FROM copilot_internal.label_quotas_wrong(${tenant}) AS w JOIN copilot_internal.cost_quotas q USING (quota_id)`;
 
 /** Limits of runs whose sums are not those of the ledger and of the open reservations that count for them; of one tenant, or of all. */
 export const runSumsWrong = (tenant?: string): string => `

@@ -1,6 +1,6 @@
 /** Whether a tenant's rows, balances, ledger, sums by day and leases agree; and the mending of what does not. */
 import type { Operator } from './operator';
-import { endedWrongly, labelsWrong, runSumsWrong, ledgerOfQuota, openOfQuota } from './books-sql';
+import { endedWrongly, labelQuotasWrong, labelsWrong, runSumsWrong, ledgerOfQuota, openOfQuota } from './books-sql';
 import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
 
 /** What does not agree, in words. */
@@ -30,8 +30,10 @@ async function balances(client: PoolClient, tenantId: string): Promise<Differenc
        SELECT concat_ws(' ', q.scope, CASE WHEN q.scope <> 'tenant' THEN q.scope_id END, q.resource_type, q.period) AS name,
               trim_scale(q.current_spend_usd)::text AS spent, trim_scale(q.reserved_usd)::text AS reserved,
               trim_scale(${ledgerOfQuota})::text AS ledger, trim_scale(${openOfQuota})::text AS open
-       FROM copilot_internal.cost_quotas q WHERE q.tenant_id = $1) AS sums
-     WHERE spent <> ledger OR reserved <> open ORDER BY name`,
+       FROM copilot_internal.cost_quotas q WHERE q.tenant_id = $1 AND q.scope <> 'label') AS sums
+     WHERE spent <> ledger OR reserved <> open
+     UNION ALL ${labelQuotasWrong('$1')}
+     ORDER BY name`,
     [tenantId],
   );
   return rows.map(({ name, spent, reserved, ledger, open }) => ({

@@ -6,6 +6,7 @@ import type { BatchDecision, BatchState, QuotaAlert } from '../core/budget/batch
 import type { BudgetCommand, MandateState, Resource } from '../core/budget/commands';
 import { decideBatch } from '../core/budget/decision';
 import { inOneSpelling } from '../core/ids';
+import type { Labels } from '../core/labels';
 import { formatUsd, parseUsd } from '../core/money';
 import type { Place } from '../core/budget/line';
 import { utilizationPercent, type Quota } from '../core/budget/quotas';
@@ -113,7 +114,10 @@ async function decide(
     return isMoreDue ? { ...recorded, nextWakeUpMs: state.nowMs, moreDue: true } : recorded;
   };
   return inSpan(spanNames.quotaAtomic, { tenantId, commands: commands.length }, () =>
-    inTransaction(pool, decideOnce, { withinMs: timeoutMs, settings: { ...settings, ...limitsSetting(commands) } }),
+    inTransaction(pool, decideOnce, {
+      withinMs: timeoutMs,
+      settings: { ...settings, ...limitsSetting(commands), ...labelsSetting(commands) },
+    }),
   );
 }
 
@@ -123,6 +127,16 @@ function limitsSetting(commands: readonly BudgetCommand[]): Record<string, strin
     commands.flatMap((command) => (command.type === 'reserve' && command.runLimit ? [spelled(command)] : [])),
   );
   return asked.length === 0 ? {} : { 'spendlock.run_limits': JSON.stringify(asked) };
+}
+
+/** The same of labels: which limits of theirs bind is looked up with what else is. */
+function labelsSetting(commands: readonly BudgetCommand[]): Record<string, string> {
+  const asked = new Set(
+    commands.flatMap((command) =>
+      command.type === 'reserve' && command.labels ? [JSON.stringify(command.labels)] : [],
+    ),
+  );
+  return asked.size === 0 ? {} : { 'spendlock.labels': `[${[...asked].join(',')}]` };
 }
 
 /** How much of what was read is due by itself: outcomes to fold, and reservations that have run out. */
@@ -153,10 +167,10 @@ interface LoadedState {
   frozenUsers: Record<string, string>;
 }
 
-type LoadedPlace = Omit<Place, 'keptUsd' | 'runId' | 'userId'> & { keptUsd: string } & Record<
-    'runId' | 'userId',
-    string | null
-  >;
+type LoadedPlace = Omit<Place, 'keptUsd' | 'runId' | 'userId' | 'labels'> & {
+  keptUsd: string;
+  labels?: Labels | null;
+} & Record<'runId' | 'userId', string | null>;
 
 async function load(
   client: PoolClient,
@@ -195,8 +209,9 @@ async function load(
     })),
     reservations: state.reservations.map(reservationFrom),
     ...(state.runLimits && { runLimits: state.runLimits.map(runLimitFrom) }),
-    line: (state.line ?? []).map(({ runId, userId, ...place }) => ({
+    line: (state.line ?? []).map(({ runId, userId, labels, ...place }) => ({
       ...place,
+      labels: labels ?? undefined,
       runId: runId ?? undefined,
       userId: userId ?? undefined,
       keptUsd: parseUsd(place.keptUsd),
@@ -216,6 +231,8 @@ async function record(
     countsRuns: true,
     // Nor does it know what a reserve was for, and its rows say so.
     keepsLabels: true,
+    // Nor one that is a little younger their limits: what it grants is counted for them, and not refused.
+    knowsLabelQuotas: true,
     changes: decision.changes.map((change) => ({
       ...change,
       reservedDeltaUsd: formatUsd(change.reservedDeltaUsd),

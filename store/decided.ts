@@ -5,6 +5,7 @@ import { standingOf, type Standing } from '../core/budget/quotas';
 import { manyAskers, toldAlso, type Refusal, type Reservation } from '../core/budget/reservations';
 import { decideAtBest } from '../core/budget/undecided';
 import { spelled } from '../core/inputs/read-command';
+import type { Labels } from '../core/labels';
 import { formatUsd, parseAmountUsd, parseUsd, type Usd } from '../core/money';
 import { freezeOf, type FrozenPayer } from './freezes';
 import { recordOutcomeWithin, type OutcomeItem } from './outcomes';
@@ -73,10 +74,10 @@ interface Unreserved {
  * recorded so. Answers what holds now.
  */
 export async function allowUnreserved(pool: Pool, { tenantId, command, enforced }: Unreserved): Promise<ReserveAnswer> {
-  const { userId } = command;
+  const { userId, labels } = command;
   const invalid = await asTenant(pool, tenantId, async (client, commitWith) => {
     const [quotas, freeze, runLimits] = await Promise.all([
-      quotasThatBind(client, { tenantId, userId }),
+      quotasThatBind(client, { tenantId, userId, labels }),
       freezeOf(client, { tenantId, userId }),
       bringRunLimit(client, tenantId, command),
     ]);
@@ -143,9 +144,13 @@ async function answerNow(pool: Pool, { tenantId, command }: Omit<Unreserved, 'en
 }
 
 /** The quotas that bind a payer, the platform's among them. What others spend of those is not its to know: it sees its own leases. */
-async function quotasThatBind(client: PoolClient, { tenantId, userId }: FrozenPayer): Promise<Standing[]> {
+async function quotasThatBind(
+  client: PoolClient,
+  { tenantId, userId, labels }: FrozenPayer & { labels?: Labels | undefined },
+): Promise<Standing[]> {
+  const ofLabels = labels && (await knowsLabelQuotas(client)) ? [labels] : [];
   const [ofTenant, { rows: ofPlatform }] = await Promise.all([
-    selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = $2', values: [userId ?? null] }),
+    selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = $2', values: [userId ?? null], labels: ofLabels }),
     client.query<PlatformLimit>(
       `SELECT q.scope, q.scope_id AS "scopeId", q.resource_type AS "resourceType", q.period,
               trim_scale(now_is.whole_limit_usd)::text AS "platformLimitUsd", b.period_end AS "periodEnd"
@@ -165,6 +170,14 @@ async function quotasThatBind(client: PoolClient, { tenantId, userId }: FrozenPa
     };
   });
   return [...ofTenant.filter(isOwn).map(standingOf), ...leased];
+}
+
+/** A database of the version before has no limits of labels. */
+async function knowsLabelQuotas(client: PoolClient): Promise<boolean> {
+  const { rows } = await client.query<{ name: string | null }>(
+    `SELECT to_regprocedure('copilot_internal.label_scopes(text, jsonb[])')::text AS name`,
+  );
+  return rows[0]?.name != null;
 }
 
 type PlatformLimit = Pick<StoredQuota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'periodEnd'> & {

@@ -1,7 +1,7 @@
 /** How operators freeze a tenant, or one of its users, and have it reserve again. */
 import type { Freeze } from '../core/budget/denials';
 import type { Operator } from './operator';
-import { change, type WithReason } from './operator-changes';
+import { change, type WithReason } from './change';
 import type { Pool, PoolClient } from './pool';
 
 /** Why it was frozen before an order; null when it was not. */

@@ -1,5 +1,6 @@
 /** What of a tenant's money comes back by itself, and when; and what is due to be settled. */
 import type { Hold } from '../core/budget/retry-after';
+import { labelsFrom } from '../core/labels';
 import { parseUsd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
@@ -9,17 +10,24 @@ const isReleasedByExpiry = `coalesce(on_expiry = 'release', claimed_at IS NULL)`
 /** The tenant's holds, those that run out first. More than these are not needed to say when room is made. */
 export async function holdsOf(client: PoolClient, tenantId: string): Promise<Hold[]> {
   const { rows } = await client.query<
-    Omit<Hold, 'grantedUsd' | 'userId'> & { grantedUsd: string; userId: string | null }
+    Omit<Hold, 'grantedUsd' | 'userId' | 'labels'> & { grantedUsd: string; userId: string | null; labels: unknown }
   >(
-    `SELECT operation_id AS "operationId", user_id AS "userId", resource, granted_usd::text AS "grantedUsd",
-            (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAtMs"
-     FROM copilot_internal.reservations
-     WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL
-       AND ${isReleasedByExpiry}
-     ORDER BY expires_at LIMIT 1000`,
+    // Where the schema is of the version before, the labels are those of the first row: none.
+    `SELECT r.* FROM (SELECT NULL::jsonb AS labels) AS otherwise CROSS JOIN LATERAL (
+       SELECT operation_id AS "operationId", user_id AS "userId", resource, granted_usd::text AS "grantedUsd",
+              (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAtMs", labels
+       FROM copilot_internal.reservations
+       WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL
+         AND ${isReleasedByExpiry}
+       ORDER BY expires_at LIMIT 1000) AS r`,
     [tenantId],
   );
-  return rows.map((row) => ({ ...row, userId: row.userId ?? undefined, grantedUsd: parseUsd(row.grantedUsd) }));
+  return rows.map((row) => ({
+    ...row,
+    userId: row.userId ?? undefined,
+    labels: labelsFrom(row.labels),
+    grantedUsd: parseUsd(row.grantedUsd),
+  }));
 }
 
 /** The same, by itself. */

@@ -8,7 +8,7 @@ import type { Decider } from './decider';
 import { ownState } from './deciding-processes';
 import type { WhyNotDirect } from './mandate-reasons';
 import type { Operator } from './operator';
-import { change, type WithReason } from './operator-changes';
+import { change, type WithReason } from './change';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 interface MandateRow {

@@ -1,5 +1,6 @@
 /** Steps that were denied and wait until there is money: in the order in which they began to. */
 import type { BindingQuota, Resource } from '../core/budget/commands';
+import type { Labels } from '../core/labels';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { appendRunEvent, lockRun } from './runs';
@@ -11,6 +12,7 @@ export interface MoneyWaiter {
   runId?: string | undefined;
   userId?: string | undefined;
   resource: Resource;
+  labels?: Labels | undefined;
   /** The least that it can use. */
   neededUsd: Usd;
   /** What it asks for in full, where it rather waits for that. */
@@ -35,7 +37,8 @@ export async function addWaiter(
   waiter: MoneyWaiter & Wait,
   { quota, retryAfterSeconds }: { quota: BindingQuota; retryAfterSeconds?: number | undefined },
 ): Promise<number> {
-  const { waiterId, tenantId, workflowId, runId, userId, resource, neededUsd, wantedUsd, isNamed = false } = waiter;
+  const { waiterId, tenantId, workflowId, runId, userId, resource, labels, neededUsd, wantedUsd } = waiter;
+  const { isNamed = false } = waiter;
   return asTenant(pool, tenantId, async (client) => {
     if (runId !== undefined) {
       await lockRun(client, runId);
@@ -48,8 +51,8 @@ export async function addWaiter(
     }
     await client.query(
       `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, is_woken,
-         wanted_usd, is_named)
-       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         wanted_usd, is_named${labels === undefined ? '' : ', labels'})
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10${labels === undefined ? '' : ', $11'})
        ON CONFLICT (waiter_id) DO UPDATE
        SET needed_usd = excluded.needed_usd, is_woken = excluded.is_woken, woken_at = NULL, wanted_usd = excluded.wanted_usd,
          is_named = excluded.is_named, kept_usd = NULL, kept_until = NULL`,
@@ -64,6 +67,7 @@ export async function addWaiter(
         quota.scope !== 'platform',
         wantedUsd === undefined ? null : formatUsd(wantedUsd),
         isNamed,
+        ...(labels === undefined ? [] : [JSON.stringify(labels)]),
       ],
     );
     const before = await countBefore(client, waiterId);
@@ -130,18 +134,24 @@ export async function listWaiters(pool: Pool, tenantId: string): Promise<WaiterI
         isNamed: boolean;
         waitedMs: number;
       } & Record<'neededUsd' | 'keptUsd', string> &
-        Record<'runId' | 'userId' | 'wantedUsd', string | null> & { sinceWokenMs: number | null }
+        Record<'runId' | 'userId' | 'wantedUsd', string | null> & { sinceWokenMs: number | null; labels: Labels | null }
     >(
       `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
               resource, needed_usd::text AS "neededUsd", wanted_usd::text AS "wantedUsd", is_named AS "isNamed",
               CASE WHEN kept_until > clock_timestamp() THEN kept_usd ELSE 0 END::text AS "keptUsd",
               (extract(epoch FROM clock_timestamp() - waiting_since) * 1000)::float8 AS "waitedMs",
-              (extract(epoch FROM clock_timestamp() - woken_at) * 1000)::float8 AS "sinceWokenMs"
-       FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND is_woken ORDER BY waiting_since, waiter_id LIMIT 1000`,
+              (extract(epoch FROM clock_timestamp() - woken_at) * 1000)::float8 AS "sinceWokenMs", w.labels
+       FROM (SELECT NULL::jsonb AS labels) AS otherwise, LATERAL (
+         -- Where the schema is of the version before, the labels are those of the first row: none.
+         SELECT waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, wanted_usd, is_named, kept_until, kept_usd,
+                waiting_since, woken_at, labels
+         FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND is_woken) AS w
+       ORDER BY waiting_since, waiter_id LIMIT 1000`,
       [tenantId],
     );
-    return rows.map(({ runId, userId, wantedUsd, sinceWokenMs, ...row }) => ({
+    return rows.map(({ runId, userId, wantedUsd, sinceWokenMs, labels, ...row }) => ({
       ...row,
+      labels: labels ?? undefined,
       runId: runId ?? undefined,
       userId: userId ?? undefined,
       neededUsd: parseUsd(row.neededUsd),

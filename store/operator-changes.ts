@@ -4,52 +4,11 @@
  */
 import type { Period } from '../core/budget/periods';
 import type { ResourceType } from '../core/budget/quotas';
+import { change, type WithReason } from './change';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { Operator } from './operator';
 import type { QuotaKey } from './quotas';
 import type { TenantPolicy } from './tenants';
-
-/** Why a change is made, where somebody says so. */
-export interface WithReason {
-  reason?: string | undefined;
-}
-
-interface Change<T extends object | string | true> {
-  tenantId: string;
-  by: Operator;
-  action: string;
-  details: object;
-  userIds?: string[];
-  /** What comes last in the transaction. */
-  finish?: ((client: PoolClient, result: T) => Promise<void>) | undefined;
-}
-
-/**
- * Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant, or `work` answers so, having found
- * nothing to change: nothing is noted then.
- */
-export async function change<T extends object | string | true>(
-  pool: Pool,
-  { tenantId, by, action, details, userIds = [], finish }: Change<T>,
-  work: (client: PoolClient) => Promise<T | undefined>,
-): Promise<T | undefined> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
-      tenantId,
-      userIds,
-    ]);
-    if (!rows[0]?.known) return undefined;
-    const result = await work(client);
-    if (result === undefined) return undefined;
-    await client.query(
-      `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
-       VALUES ($1, $2, $3, $4, $5)`,
-      [tenantId, by.apiKeyId ?? null, by.author, action, JSON.stringify(details)],
-    );
-    await finish?.(client, result);
-    return result;
-  });
-}
 
 /** Lifts a quota's limit until its period ends; a lifetime's for good. False when there is no such quota. */
 export async function topUp(
@@ -69,7 +28,9 @@ export async function topUp(
   const details = { ...quota, amountUsd, reason };
   const lifting = { tenantId, by, action: 'top_up', details, userIds, finish: keepWith };
   const done = await change(pool, lifting, async (client) => {
-    await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
+    if (quota.scope === 'label') await resetLabel(client, tenantId, quota.scopeId);
+    else
+      await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
     const { rowCount } = await client.query(
       `UPDATE copilot_internal.cost_quotas SET topup_usd = topup_usd + $6::numeric, updated_at = clock_timestamp()
        WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5`,
@@ -80,7 +41,10 @@ export async function topUp(
   return done ?? false;
 }
 
-/** Removes a quota for good. False when there is none there, or only a default of the tenant's users. */
+const resetLabel = (client: PoolClient, tenantId: string, scopeId: string) =>
+  client.query('SELECT copilot_internal.reset_label_periods($1, clock_timestamp(), $2)', [tenantId, [scopeId]]);
+
+/** Removes a quota for good. False when there is none there, or only a default of the tenant's users or labels. */
 export async function removeQuota(
   pool: Pool,
   order: {

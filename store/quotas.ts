@@ -2,7 +2,9 @@
 import type { BindingQuota } from '../core/budget/commands';
 import type { Period } from '../core/budget/periods';
 import { startAnew, type QuotaAmounts } from '../core/budget/quotas';
+import type { Labels } from '../core/labels';
 import { frozenOf, type Frozen } from './frozen';
+import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 /** A quota as people read it: in the period around now. What is topped up is added to the limit until the period ends. */
@@ -17,6 +19,8 @@ export interface StoredQuota extends QuotaAmounts {
   periodEnd: Date;
   /** Its period had ended, and it is shown as the next one begins. */
   wasEnded?: boolean;
+  /** Of a label's limit of `other`: which of the labels that were asked for count for it. */
+  beyondValues?: string[];
 }
 
 /** Not a lease of the platform's quota, which is drawn as it is needed and so is no limit of the tenant's. */
@@ -24,7 +28,7 @@ export const isOwn = ({ scope }: Pick<StoredQuota, 'scope'>): boolean => scope !
 
 /** What names a quota of a tenant. */
 export interface QuotaKey {
-  scope: 'tenant' | 'user';
+  scope: 'tenant' | 'user' | 'label';
   scopeId: string;
   resourceType: StoredQuota['resourceType'];
   period: Period;
@@ -37,12 +41,18 @@ export interface QuotaChange extends QuotaKey {
   moreWarningThresholds?: readonly number[] | undefined;
 }
 
+/** Whose quotas are asked for, beside the tenant's. */
+export interface Payers {
+  userIds?: readonly string[];
+  labels?: readonly Labels[];
+}
+
 /**
- * The quotas that bind a tenant and these users of it. One of scope `platform` is its own lease of the platform's quota: what others
+ * The quotas that bind a tenant, and these users and labels of it. One of scope `platform` is its own lease of the platform's quota: what others
  * spend is not its to know. One whose period has ended shows the current period, with nothing spent, as the next decision will make it.
  */
-export async function listQuotas(pool: Pool, tenantId: string, userIds: readonly string[]): Promise<StoredQuota[]> {
-  return asTenant(pool, tenantId, (client) => quotasOf(client, tenantId, userIds));
+export async function listQuotas(pool: Pool, tenantId: string, payers: Payers = {}): Promise<StoredQuota[]> {
+  return asTenant(pool, tenantId, (client) => quotasOf(client, tenantId, payers));
 }
 
 /** A tenant's own quotas, as far as they are shown at once. Leases of the platform's quotas are no limits of its own. */
@@ -50,64 +60,89 @@ export interface OwnQuotas {
   quotas: StoredQuota[];
   /** How many quotas of users there are beyond those. */
   moreUserQuotas: number;
+  /** The same of labels. */
+  moreLabelQuotas: number;
 }
 
-/** The tenant's own quotas, of these users or of the first by name, and who is frozen, as they stand together. */
-export async function readBudget(
-  pool: Pool,
-  tenantId: string,
-  userIds?: readonly string[],
-): Promise<Frozen & OwnQuotas> {
+/** The tenant's own quotas, of these users and labels or of the first by name, and who is frozen, as they stand together. */
+export async function readBudget(pool: Pool, tenantId: string, payers?: Payers): Promise<Frozen & OwnQuotas> {
   return asTenant(pool, tenantId, async (client) => {
-    const [own, frozen] = await Promise.all([ownQuotasOf(client, tenantId, userIds), frozenOf(client, tenantId)]);
+    const [own, frozen] = await Promise.all([ownQuotasOf(client, tenantId, payers), frozenOf(client, tenantId)]);
     return { ...own, ...frozen };
   });
 }
 
-/** Quotas of a tenant; of which users, a condition on `q.scope_id` says, whose parameters follow the tenant. */
+/**
+ * Quotas of a tenant; of which users, a condition on `q.scope_id` says, whose parameters follow the tenant; and of these labels, or of
+ * all where that is said.
+ */
 export async function selectQuotas(
   client: PoolClient,
   tenantId: string,
-  { ofUsers, values = [], max }: { ofUsers: string; values?: readonly unknown[]; max?: number },
+  {
+    ofUsers,
+    values = [],
+    labels = [],
+    max,
+  }: { ofUsers: string; values?: readonly unknown[]; labels?: readonly Labels[] | 'all'; max?: number },
 ): Promise<StoredQuota[]> {
+  // Who asks for none finds what it looks for in a schema of the version before, too.
+  const scopes = `copilot_internal.label_scopes($1, ARRAY(SELECT jsonb_array_elements($${values.length + 2}::jsonb))) AS s`;
+  const [ofLabels, beyond, named] =
+    labels === 'all'
+      ? ['true', 'NULL', []]
+      : labels.length === 0
+        ? ['false', 'NULL', []]
+        : [
+            `q.scope_id IN (SELECT s.scope_id FROM ${scopes})`,
+            `CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN ARRAY(SELECT s.value FROM ${scopes} WHERE s.scope_id = q.scope_id) END`,
+            [JSON.stringify(labels)],
+          ];
   const { rows } = await client.query<QuotaRow>(
     `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
             trim_scale(q.topup_usd)::text AS topup_usd, trim_scale(q.current_spend_usd)::text AS spent_usd,
             trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
             q.more_warning_thresholds::float8[] AS more_warning_thresholds, b.period_start, b.period_end,
-            q.period_end <= now() AS was_ended
+            q.period_end <= now() AS was_ended, ${beyond} AS beyond_values
      FROM copilot_internal.cost_quotas q,
           copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
-     WHERE q.tenant_id = $1 AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}))
-     ORDER BY q.scope, q.scope_id, q.resource_type, q.period ${max === undefined ? '' : `LIMIT ${max}`}`,
-    [tenantId, ...values],
+     WHERE q.tenant_id = $1
+       AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}) OR (q.scope = 'label' AND ${ofLabels}))
+     ORDER BY q.scope = 'user', q.scope = 'label', q.scope, q.scope_id, q.resource_type, q.period
+     ${max === undefined ? '' : `LIMIT ${max}`}`,
+    [tenantId, ...values, ...named],
   );
   return rows.map(viewOf);
 }
 
 /** `listQuotas` within the caller's transaction. */
-const quotasOf = (client: PoolClient, tenantId: string, userIds: readonly string[]): Promise<StoredQuota[]> =>
-  selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = ANY ($2)', values: [userIds] });
+const quotasOf = (
+  client: PoolClient,
+  tenantId: string,
+  { userIds = [], labels = [] }: Payers,
+): Promise<StoredQuota[]> =>
+  selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = ANY ($2)', values: [userIds], labels });
 
 /** As many quotas are shown at once. Those of the tenant itself come first, and are fewer. */
 const shownMax = 500;
 
-/** The tenant's own, and those of these users, or the first by name. */
-export async function ownQuotasOf(
-  client: PoolClient,
-  tenantId: string,
-  userIds?: readonly string[],
-): Promise<OwnQuotas> {
-  if (userIds) return { quotas: (await quotasOf(client, tenantId, userIds)).filter(isOwn), moreUserQuotas: 0 };
+/** The tenant's own, and those of these users and labels, or the first by name. */
+export async function ownQuotasOf(client: PoolClient, tenantId: string, payers?: Payers): Promise<OwnQuotas> {
+  if (payers) {
+    const quotas = (await quotasOf(client, tenantId, payers)).filter(isOwn);
+    return { quotas, moreUserQuotas: 0, moreLabelQuotas: 0 };
+  }
   const [all, counted] = await Promise.all([
-    selectQuotas(client, tenantId, { ofUsers: 'true', max: shownMax }),
-    client.query<{ ofUsers: number }>(
-      `SELECT count(*)::integer AS "ofUsers" FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'user'`,
+    selectQuotas(client, tenantId, { ofUsers: 'true', labels: 'all', max: shownMax }),
+    client.query<{ scope: 'user' | 'label'; quotas: number }>(
+      `SELECT scope, count(*)::integer AS quotas FROM copilot_internal.cost_quotas
+       WHERE tenant_id = $1 AND scope IN ('user', 'label') GROUP BY scope`,
       [tenantId],
     ),
   ]);
-  const shown = all.filter(({ scope }) => scope === 'user').length;
-  return { quotas: all.filter(isOwn), moreUserQuotas: (counted.rows[0]?.ofUsers ?? 0) - shown };
+  const more = (of: 'user' | 'label'): number =>
+    (counted.rows.find(({ scope }) => scope === of)?.quotas ?? 0) - all.filter(({ scope }) => scope === of).length;
+  return { quotas: all.filter(isOwn), moreUserQuotas: more('user'), moreLabelQuotas: more('label') };
 }
 
 export interface QuotaRow {
@@ -124,6 +159,7 @@ export interface QuotaRow {
   period_start: Date;
   period_end: Date;
   was_ended?: boolean;
+  beyond_values?: string[] | null;
 }
 
 function amountsOf(row: QuotaRow): QuotaAmounts {
@@ -147,6 +183,7 @@ export const viewOf = (row: QuotaRow): StoredQuota => ({
   periodStart: row.period_start,
   periodEnd: row.period_end,
   ...(row.was_ended ? { wasEnded: true } : {}),
+  ...(row.beyond_values ? { beyondValues: row.beyond_values } : {}),
 });
 
 /**
@@ -169,6 +206,7 @@ export async function setQuotas(
     author?: string | undefined;
   },
 ): Promise<boolean> {
+  const sums = await sumOfLabels(pool, tenantId, changes);
   return asTenant(pool, tenantId, async (client) => {
     const userIds = [...new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])))];
     const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
@@ -176,7 +214,10 @@ export async function setQuotas(
       userIds,
     ]);
     if (!rows[0]?.known) return false;
-    for (const change of changes) await setQuota(client, tenantId, change);
+    for (const change of changes) {
+      if (change.scope === 'label') await setLabelQuota(client, tenantId, change, sums);
+      else await setQuota(client, tenantId, change);
+    }
     await client.query(
       `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
        VALUES ($1, $2, $3, 'set_quotas', $4)`,

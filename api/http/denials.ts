@@ -8,7 +8,7 @@ import { quotaFigures } from './schemas';
 
 /** C1. Its amounts are JSON numbers, as clients of this format expect; they are for display. */
 export const quotaDetailsView = z.object({
-  scope: z.enum(['platform', 'tenant', 'user']),
+  scope: z.enum(['platform', 'tenant', 'user', 'label']),
   scopeId: z.string(),
   resourceType: z.enum(['llm', 'e2b', 'all']),
   limitUsd: z.number(),

@@ -22,8 +22,8 @@ export const amount = z
 
 /** Which quota it is, and how it stands. */
 export const quotaFigures = {
-  scope: z.enum(['platform', 'tenant', 'user']),
-  scopeId: z.string(),
+  scope: z.enum(['platform', 'tenant', 'user', 'label']),
+  scopeId: z.string().openapi({ description: 'Of a label such as `team:search`.' }),
   resourceType: z.enum(['llm', 'e2b', 'all']),
   period: z.enum(['day', 'week', 'month', 'lifetime']),
   limitUsd: z.string(),

@@ -23,7 +23,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     readRunSteps(pool, run),
     readRunCost(pool, run),
     readRunTree(pool, run),
-    listQuotas(pool, run.tenantId, []),
+    listQuotas(pool, run.tenantId),
   ]);
   const all = quotas.find((quota) => quota.scope === 'tenant' && quota.resourceType === 'all');
   return {

@@ -1,6 +1,7 @@
 /** The routes by which operators say what a tenant may spend. Each takes effect on the next decision. */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
 import { setFrozen, type FrozenBefore } from '../../store/freezes';
+import { readLabelDefaults, setLabelDefaults } from '../../store/label-quotas';
 import { readUserDefaults, removeQuota, setPolicy, setUserDefaults, topUp } from '../../store/operator-changes';
 import { passesColumn, type PoolClient } from '../../store/pool';
 import type { QuotaKey } from '../../store/quotas';
@@ -41,7 +42,7 @@ function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order
         const answer = { tenantId, ...quota, removed: true as const };
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
         if (await removeQuota(pool, { tenantId, by, quota, reason: asked.reason, keepWith })) return answer;
-        const message = `${tenantId} has no ${nameOf(quota)} that was set; what users get by default is changed there. Nothing was changed.`;
+        const message = `${tenantId} has no ${nameOf(quota)} that was set; what users and labels get by default is changed there. Nothing was changed.`;
         throw new ApiError('quota_missing', message);
       });
     },
@@ -86,6 +87,26 @@ function whatIsSet(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): voi
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       return c.json({ tenantId, quotas: await readUserDefaults(pool, tenantId) }, 200);
+    },
+  );
+  app.openapi(
+    route(
+      {
+        operationId: 'getLabelDefaults',
+        summary: 'Show what each value of a label may spend',
+        tag: 'Budgets',
+        access: everybody,
+      },
+      {
+        method: 'get',
+        path: '/v1/tenants/{id}/label-defaults',
+        request: { params },
+        responses: { 200: json(schemas.labelDefaultsView, 'What each value gets that has no limit of its own') },
+      },
+    ),
+    async (c) => {
+      const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
+      return c.json({ tenantId, quotas: await readLabelDefaults(pool, tenantId) }, 200);
     },
   );
 }
@@ -179,6 +200,21 @@ function defaultRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, orde
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by }) => {
         await setUserDefaults(pool, { tenantId, by, defaults: asked.quotas, reason: asked.reason });
+        return { tenantId, quotas: asked.quotas };
+      });
+    },
+  );
+  app.openapi(
+    ordering(
+      ['label-defaults', 'setLabelDefaults', 'Set what each value of a label may spend'],
+      schemas.labelDefaultsBody,
+      json(schemas.labelDefaultsView, 'What each value gets that has no limit of its own'),
+      { example: { quotas: [{ key: 'team', resourceType: 'all', period: 'day', limitUsd: '5' }] } },
+    ),
+    (c) => {
+      const asked = c.req.valid('json');
+      return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by }) => {
+        await setLabelDefaults(pool, { tenantId, by, defaults: asked.quotas, reason: asked.reason });
         return { tenantId, quotas: asked.quotas };
       });
     },

@@ -4,7 +4,7 @@ import { pageFields } from '../http/pages';
 import { alertView } from '../records/schemas';
 import { allowedUsd, askingWorkflow, unreserved } from '../reservations/schemas';
 import { usageView } from '../usage/schemas';
-import { frozenFields, moreUserQuotas, quotaView } from './schemas';
+import { frozenFields, moreQuotas, quotaView } from './schemas';
 
 const usageLines = usageView.shape.lines;
 const at = z.string();
@@ -35,7 +35,7 @@ export const overviewView = z.object({
   tenantId: z.string(),
   name: z.string(),
   ...frozenFields,
-  ...moreUserQuotas,
+  ...moreQuotas,
   quotas: z.array(
     quotaView.extend({
       forecast: z

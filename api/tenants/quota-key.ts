@@ -1,13 +1,27 @@
-/** Which quota an order is about: the tenant's own, or that of a user who is named. */
+/** Which quota an order is about: the tenant's own, or that of a user or a label that is named. */
+import { labelOfScope } from '../../core/budget/quotas';
+import { problemOfLabelQuery } from '../../core/label-query';
 import type { QuotaKey } from '../../store/quotas';
 import { ApiError } from '../http/errors';
 
 type Asked = Omit<QuotaKey, 'scopeId'> & { scopeId?: string | undefined };
 
-/** @throws ApiError where a user is meant and not said, or is named where the tenant is meant: that would change the wrong limit. */
+/** @throws ApiError where a user or a label is meant and not said, or is named where the tenant is meant: that would change the wrong limit. */
 export function quotaKeyOf(tenantId: string, { scope, scopeId, resourceType, period }: Asked): QuotaKey {
-  if (scope === 'user' && scopeId === undefined)
-    throw new ApiError('invalid_request', 'scopeId: a quota of scope user needs the user. Nothing was changed.');
+  if (scope !== 'tenant' && scopeId === undefined)
+    throw new ApiError(
+      'invalid_request',
+      `scopeId: a quota of scope ${scope} needs the ${scope}. Nothing was changed.`,
+    );
+  if (scope === 'label') {
+    const [key, value] = labelOfScope(scopeId ?? '');
+    const problem = problemOfLabelQuery({ [key]: value });
+    if (problem !== undefined)
+      throw new ApiError(
+        'invalid_request',
+        `scopeId: a label is such as team:search, and its parts ${problem}. Nothing was changed.`,
+      );
+  }
   if (scope === 'tenant' && scopeId !== undefined && scopeId !== tenantId)
     throw new ApiError(
       'invalid_request',

@@ -1,9 +1,11 @@
 /** The routes that make a tenant, and show and set its quotas. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { limitsCovered, type CoveringQuota } from '../../core/budget/covered';
+import { labelOfScope } from '../../core/budget/quotas';
 import { keyFrom, orderApiKey } from '../../store/api-keys';
 import { sqlState, type Pool } from '../../store/pool';
-import { readBudget, setQuotas, type QuotaKey } from '../../store/quotas';
+import { ValueBeyondError } from '../../store/label-quotas';
+import { readBudget, setQuotas, type Payers, type QuotaKey } from '../../store/quotas';
 import { firstKeyRole, orderTenant, tenantExists } from '../../store/tenants';
 import { administrationAlone, everybody, whoSteers } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
@@ -21,9 +23,27 @@ const isSame = (one: QuotaKey, other: CoveringQuota): boolean =>
   one.resourceType === other.resourceType &&
   one.period === other.period;
 
+/** The users and labels that quotas are of. */
+function payersOf(quotas: readonly QuotaKey[]): Payers {
+  const of = (which: QuotaKey['scope']): string[] => [
+    ...new Set(quotas.flatMap(({ scope, scopeId }) => (scope === which ? [scopeId] : []))),
+  ];
+  return { userIds: of('user'), labels: of('label').map((scopeId) => Object.fromEntries([labelOfScope(scopeId)])) };
+}
+
+function refuseBeyond(error: unknown): never {
+  if (!(error instanceof ValueBeyondError)) throw error;
+  const [key, value] = labelOfScope(error.scopeId);
+  throw new ApiError(
+    'invalid_request',
+    `scopeId: ${key} has had 1,000 values before ${value}, whose costs are on record as other with those of all that came after them. Nothing was changed.`,
+    { action: `Limit ${key}:other, which is all of those together, or each value of ${key} by a default.` },
+  );
+}
+
 /** The quotas of a tenant, and who of it is frozen. */
-async function budgetOf(pool: Pool, tenantId: string, userIds?: readonly string[]) {
-  const { quotas, ...rest } = await readBudget(pool, tenantId, userIds);
+async function budgetOf(pool: Pool, tenantId: string, payers?: Payers) {
+  const { quotas, ...rest } = await readBudget(pool, tenantId, payers);
   return { tenantId, quotas: quotas.map(showQuota), ...rest };
 }
 
@@ -100,8 +120,9 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
     ),
     async (c) => {
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
-      const { userId } = c.req.valid('query');
-      return c.json(await budgetOf(pool, tenantId, userId === undefined ? undefined : [userId]), 200);
+      const { userId, label } = c.req.valid('query');
+      const payers = { userIds: userId === undefined ? [] : [userId], labels: label === undefined ? [] : [label] };
+      return c.json(await budgetOf(pool, tenantId, userId === undefined && !label ? undefined : payers), 200);
     },
   );
   app.openapi(
@@ -130,11 +151,15 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       const { quotas: asked, reason, author } = c.req.valid('json');
       const changes = asked.map((quota) => ({ ...quota, ...quotaKeyOf(tenantId, quota) }));
-      await setQuotas(pool, { tenantId, changes, reason, ...operatorOf(c.get('caller'), author) });
+      await setQuotas(pool, { tenantId, changes, reason, ...operatorOf(c.get('caller'), author) }).catch(refuseBeyond);
       dependencies.authority.reload(tenantId);
-      const users = new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])));
-      const budget = await budgetOf(pool, tenantId, users.size === 0 ? undefined : [...users]);
-      const { quotas: own } = await readBudget(pool, tenantId, [...users]);
+      const payers = payersOf(changes);
+      const budget = await budgetOf(
+        pool,
+        tenantId,
+        changes.every(({ scope }) => scope === 'tenant') ? undefined : payers,
+      );
+      const { quotas: own } = await readBudget(pool, tenantId, payers);
       const warnings = limitsCovered(own, (quota) => changes.some((changed) => isSame(changed, quota)));
       return c.json({ ...budget, warnings }, 200);
     },

@@ -1,7 +1,9 @@
 /** What the routes of tenants and their quotas take and give. */
 import { z } from '@hono/zod-openapi';
 import type { ErrorCode } from '../../core/errors';
+import { isLabelKey } from '../../core/label-query';
 import { operationIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
+import { labelQuery } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, author, quotaFigures, reason, roleSchema } from '../http/schemas';
 import { plainText, plainWords } from '../http/text';
@@ -28,7 +30,7 @@ interface Named {
   period: string;
 }
 const nameOf = ({ scope, scopeId, resourceType, period }: Named): string =>
-  `the ${resourceType} quota${scope === 'user' ? ` of user ${scopeId}` : ''} per ${period}`;
+  `the ${resourceType} quota${scope === 'user' || scope === 'label' ? ` of ${scope} ${scopeId}` : ''} per ${period}`;
 
 /** Limits that an order sets. One that comes twice is a mistake, and nobody could say which of the two is meant. */
 const limitsOnce = <S extends z.ZodType<Named>>(limit: S) =>
@@ -42,10 +44,13 @@ const limitsOnce = <S extends z.ZodType<Named>>(limit: S) =>
 const share = z.number().gte(0.0001).lte(1);
 /** Whose quota it is. */
 const ofWhom = {
-  scope: z.enum(['tenant', 'user']).default('tenant'),
+  scope: z.enum(['tenant', 'user', 'label']).default('tenant'),
   scopeId: userIdSchema
     .optional()
-    .openapi({ description: 'The user, of scope `user`. Of scope `tenant` it is the tenant, and may be absent.' }),
+    .openapi({
+      description:
+        'The user, of scope `user`; of scope `label` such as `team:search`. Of scope `tenant` it is the tenant, and may be absent.',
+    }),
 };
 /** What a quota limits, and when it warns. */
 const limits = {
@@ -66,11 +71,13 @@ export const setQuotasBody = z.strictObject({
 
 export const quotasQuery = z.strictObject({
   userId: userIdSchema.optional().openapi({ description: 'The tenant and this user alone.' }),
+  label: labelQuery.optional(),
 });
-export const moreUserQuotas = {
+export const moreQuotas = {
   moreUserQuotas: z.number().int().openapi({
     description: 'Quotas of users beyond the 500 quotas that are shown; `userId` shows those of one user.',
   }),
+  moreLabelQuotas: z.number().int().openapi({ description: 'The same of labels; `label` shows those of one.' }),
 };
 
 /** Who may not reserve for now. */
@@ -87,7 +94,7 @@ export const frozenFields = {
 export const quotasView = z.object({
   tenantId: z.string(),
   quotas: z.array(quotaView),
-  ...moreUserQuotas,
+  ...moreQuotas,
   ...frozenFields,
 });
 export const newTenantView = z.object({
@@ -179,6 +186,37 @@ export const userDefaultsView = z.object({
   tenantId: z.string(),
   quotas: z.array(
     z.object({
+      resourceType: quotaKey.resourceType.unwrap(),
+      period: quotaKey.period.unwrap(),
+      limitUsd: z.string(),
+      warningThreshold: z.number(),
+    }),
+  ),
+});
+const labelDefault = {
+  key: z.string().refine(isLabelKey, { error: 'must be the key of labels, such as team' }),
+  resourceType: quotaKey.resourceType,
+  period: quotaKey.period,
+  limitUsd: amount,
+  warningThreshold: share.default(0.8),
+};
+export const labelDefaultsBody = z.strictObject({
+  quotas: z
+    .array(z.strictObject(labelDefault))
+    .max(20)
+    .superRefine((quotas, context) => {
+      const names = quotas.map(({ key, resourceType, period }) => `the ${resourceType} quota of ${key} per ${period}`);
+      const twice = names.find((name, at) => names.indexOf(name) < at);
+      if (twice !== undefined) context.addIssue({ code: 'custom', message: `${twice} is in it twice` });
+    }),
+  reason: reason.optional(),
+  author,
+});
+export const labelDefaultsView = z.object({
+  tenantId: z.string(),
+  quotas: z.array(
+    z.object({
+      key: z.string(),
       resourceType: quotaKey.resourceType.unwrap(),
       period: quotaKey.period.unwrap(),
       limitUsd: z.string(),

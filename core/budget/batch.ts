@@ -4,7 +4,7 @@ import type { Freeze } from './denials';
 import type { Usd } from '../money';
 import { isOwnPlace, keptFrom, type Asker, type Place } from './line';
 import type { RunLimit } from './run-limits';
-import { covers, headroomUsd, rollOver, thresholdsReached, tightest, type Quota } from './quotas';
+import { covers, headroomUsd, rollOver, thresholdsReached, tightest, type Payer, type Quota } from './quotas';
 import { isReleasedByExpiry, type Reservation } from './reservations';
 import { retryAfterSeconds, type Hold } from './retry-after';
 
@@ -128,7 +128,7 @@ export class Batch {
     return this.state.enforced[resource];
   }
 
-  quotasFor(payer: { userId?: string | undefined; resource: Resource }): Quota[] {
+  quotasFor(payer: Payer): Quota[] {
     return this.quotas.filter((quota) => covers(quota, payer));
   }
 
@@ -147,7 +147,7 @@ export class Batch {
 
   /** Moves the balances of every quota and run limit that covers the payer, and notes the step for the guard. */
   move(
-    payer: { userId?: string | undefined; resource: Resource; limitIds?: readonly string[] | undefined },
+    payer: Payer & { limitIds?: readonly string[] | undefined },
     delta: { operationId: string; reservedUsd?: Usd; spentUsd?: Usd; postedAtMs?: number; grant?: boolean },
   ): void {
     const { operationId, reservedUsd = 0n, spentUsd = 0n, postedAtMs = this.nowMs, grant = false } = delta;
@@ -193,7 +193,7 @@ export class Batch {
   }
 
   /** When the payer's request would fit. */
-  retryAfterSeconds(payer: { userId?: string | undefined; resource: Resource }, neededUsd: Usd): number | undefined {
+  retryAfterSeconds(payer: Payer, neededUsd: Usd): number | undefined {
     this.needsHolds = this.state.holds === undefined;
     const quotas = this.quotasFor(payer);
     return retryAfterSeconds({ quotas, holds: this.holds(), neededUsd, nowMs: this.nowMs });
@@ -205,7 +205,7 @@ export class Batch {
     for (const { operationId, request, status, claimed, grantedUsd, expiresAtMs } of this.reservations.values()) {
       if (status !== 'granted' || !request || grantedUsd === undefined || expiresAtMs === undefined) continue;
       if (isReleasedByExpiry({ request, claimed }))
-        holds.push({ operationId, userId: request.userId, resource: request.resource, grantedUsd, expiresAtMs });
+        holds.push({ ...payerOf(request), operationId, grantedUsd, expiresAtMs });
     }
     return holds;
   }
@@ -238,7 +238,7 @@ export class Batch {
   }
 
   /** Raises the alert of each quota that was passed without a refusal: the first of its period. */
-  passed(payer: { userId?: string | undefined; resource: Resource }): void {
+  passed(payer: Payer): void {
     for (const quota of this.quotasFor(payer)) {
       if (quota.exceeded || quota.lease || headroomUsd(quota) >= 0n) continue;
       quota.exceeded = true;
@@ -247,7 +247,7 @@ export class Batch {
   }
 
   /** Raises an alert about a call that cost more than was granted: the first of a period, for the quota that has least left. */
-  overran(payer: { userId?: string | undefined; resource: Resource }, overrun: Overrun): void {
+  overran(payer: Payer, overrun: Overrun): void {
     const quota = tightest(this.quotasFor(payer).filter(({ lease }) => !lease));
     if (quota) this.alerts.push({ kind: 'overrun', quota: { ...quota }, overrun });
   }
@@ -268,3 +268,5 @@ export class Batch {
     };
   }
 }
+
+const payerOf = ({ userId, resource, labels }: Payer): Payer => ({ userId, resource, labels });

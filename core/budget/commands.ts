@@ -112,7 +112,7 @@ export interface MandateState {
 
 /** How a quota stands. Amounts are decimal strings. */
 export interface QuotaState {
-  scope: 'platform' | 'tenant' | 'user';
+  scope: 'platform' | 'tenant' | 'user' | 'label';
   scopeId: string;
   resourceType: Resource | 'all';
   period: Period;

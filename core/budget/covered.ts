@@ -22,13 +22,12 @@ const within: Record<Period, readonly Period[]> = {
 /** Whether all that one quota counts, the other counts too. */
 const isCoveredBy = (quota: CoveringQuota, other: CoveringQuota): boolean =>
   quota !== other &&
-  (other.scope === 'tenant' || (quota.scope === 'user' && other.scope === 'user' && quota.scopeId === other.scopeId)) &&
-  !(quota.scope === 'tenant' && other.scope === 'user') &&
+  (other.scope === 'tenant' || (quota.scope === other.scope && quota.scopeId === other.scopeId)) &&
   (other.resourceType === 'all' || other.resourceType === quota.resourceType) &&
   within[quota.period].includes(other.period);
 
 const nameOf = ({ scope, scopeId, resourceType, period }: CoveringQuota): string =>
-  `the ${resourceType} quota of ${scope === 'user' ? `user ${scopeId}` : 'the tenant'} per ${period}`;
+  `the ${resourceType} quota of ${scope === 'tenant' ? 'the tenant' : `${scope} ${scopeId}`} per ${period}`;
 
 const limitOf = (quota: CoveringQuota): Usd => balanceOf(quota).limitUsd;
 

@@ -1,9 +1,11 @@
 /** What a quota is, which quotas a request has to fit, and how much is left of one. */
 import type { QuotaState, Resource } from './commands';
+import type { Labels } from '../labels';
 import { formatUsd, parseUsd, type Usd } from '../money';
 import { periodAt, type Period } from './periods';
 
-export type Scope = 'platform' | 'tenant' | 'user';
+/** A label's scope id is its key and value, such as `team:search`. */
+export type Scope = 'platform' | 'tenant' | 'user' | 'label';
 export type ResourceType = Resource | 'all';
 
 /** One limit on one scope's spend of one resource in one period, with what is spent and reserved of it. */
@@ -28,6 +30,8 @@ export interface Quota {
   exceeded: boolean;
   /** Set when this is the tenant's lease of a platform quota: its limit is what was drawn, and more may be drawn. */
   lease?: Lease | undefined;
+  /** Of a label's limit of `other`: values that are beyond those that are told apart and so count for it, as far as they are concerned. */
+  beyondValues?: readonly string[] | null | undefined;
 }
 
 /** What a lease knows of the platform quota that it is part of. */
@@ -43,13 +47,34 @@ export interface Lease {
 export interface Payer {
   userId?: string | undefined;
   resource: Resource;
+  labels?: Labels | undefined;
 }
 
 /** Whether a quota of the tenant (or of the platform) covers this payer's request. */
-export function covers(quota: Pick<Quota, 'scope' | 'scopeId' | 'resourceType'>, { userId, resource }: Payer): boolean {
+export function covers(
+  quota: Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'beyondValues'>,
+  { userId, resource, labels }: Payer,
+): boolean {
   if (quota.resourceType !== 'all' && quota.resourceType !== resource) return false;
+  if (quota.scope === 'label') return coversLabels(quota, labels);
   return quota.scope !== 'user' || quota.scopeId === userId;
 }
+
+function coversLabels(
+  { scopeId, beyondValues }: Pick<Quota, 'scopeId' | 'beyondValues'>,
+  labels: Labels | undefined,
+): boolean {
+  const [key, value] = labelOfScope(scopeId);
+  if (!labels || !Object.hasOwn(labels, key)) return false;
+  const has = labels[key] as string;
+  return has === value || (beyondValues ?? []).includes(has);
+}
+
+/** Which label a limit is of: a key has no colon. */
+export const labelOfScope = (scopeId: string): [key: string, value: string] => {
+  const end = scopeId.indexOf(':');
+  return [scopeId.slice(0, end), scopeId.slice(end + 1)];
+};
 
 /** What a quota allows and what is taken of it. */
 export type Balance = Pick<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd'>;
@@ -80,7 +105,7 @@ export const balanceOf = ({ limitUsd, topupUsd, spentUsd, reservedUsd }: QuotaAm
 
 /** How a quota stands in its period: what a request is judged by, apart from the alerts. */
 export interface Standing
-  extends Balance, Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'periodEndMs'> {
+  extends Balance, Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'periodEndMs' | 'beyondValues'> {
   lease?: Lease | undefined;
 }
 
@@ -91,14 +116,18 @@ export const standingOf = ({
   resourceType,
   period,
   periodEnd,
+  beyondValues,
   ...amounts
-}: Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period'> & { periodEnd: Date } & QuotaAmounts): Standing => ({
+}: Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'beyondValues'> & {
+  periodEnd: Date;
+} & QuotaAmounts): Standing => ({
   ...{ scope, scopeId, resourceType, period },
+  ...(beyondValues ? { beyondValues } : {}),
   periodEndMs: periodEnd.getTime(),
   ...balanceOf(amounts),
 });
 
-const width = { user: 0, tenant: 1, platform: 2 };
+const width = { user: 0, label: 1, tenant: 2, platform: 3 };
 
 /**
  * The quota with the least headroom; on a tie that of the narrower scope, then that of one resource, then the one that resets

@@ -2,16 +2,13 @@
  * When a denied request would fit, if nothing else were asked for: money comes back when a hold runs out unused and when a
  * period ends.
  */
-import type { Resource } from './commands';
 import type { Usd } from '../money';
 import { calculateRetryAfter, secondsUntil } from './periods';
-import { covers, headroomUsd, type Standing } from './quotas';
+import { covers, headroomUsd, type Payer, type Standing } from './quotas';
 
 /** An open reservation that its expiry releases. */
-export interface Hold {
+export interface Hold extends Payer {
   operationId: string;
-  userId?: string | undefined;
-  resource: Resource;
   grantedUsd: Usd;
   expiresAtMs: number;
 }

@@ -33,6 +33,10 @@ BEGIN
     PERFORM apply_quota_changes(p_tenant_id, jsonb_build_array(jsonb_build_object('sequence', 0, 'userId', v_entry.user_id,
       'resource', v_entry.resource, 'reservedDeltaUsd', 0, 'spentDeltaUsd', v_difference, 'postedAt', v_entry.posted_at,
       'grant', false, 'enforced', false)));
+    IF jsonb_typeof(v_entry.labels) = 'object' THEN
+      PERFORM apply_label_quotas(p_tenant_id, jsonb_build_array(jsonb_build_object('labels', v_entry.labels, 'resource', v_entry.resource,
+        'reserved_usd', 0, 'spent_usd', v_difference, 'posted_at', v_entry.posted_at, 'is_grant', false)), '[]', false);
+    END IF;
     IF v_row.limit_ids IS NOT NULL THEN
       PERFORM apply_run_limits(p_tenant_id, jsonb_build_array(jsonb_build_object('limit_ids', v_row.limit_ids, 'reserved_usd', 0,
         'spent_usd', v_difference, 'is_grant', false)), '[]');

@@ -1,7 +1,8 @@
 -- The first half of a decision's transaction: locks a tenant's budget (tenant, quotas, run limits, reservations by id) and reads what a
 -- batch is decided from: its quotas and those of the named users, the named reservations, those that are overdue or have an
 -- outcome to fold, the oldest first, and what is kept for those that wait for money, in their order. Null when there is no such tenant. A process that decides under a mandate says so
--- (spendlock.mandate_rules): without one it is told so, and nothing is read. Which run limits its commands name it says too (spendlock.run_limits). Between it and record_budget_batch, in the same
+-- (spendlock.mandate_rules): without one it is told so, and nothing is read. Which run limits its commands name it says too (spendlock.run_limits),
+-- and which labels they have (spendlock.labels); who does not know limits of labels (spendlock.label_quotas) is told of none. Between it and record_budget_batch, in the same
 -- transaction, runs core's decideBatch. It is text to whoever reads it, so it is json.
 CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, p_operation_ids uuid[], p_user_ids text[],
     p_due_max integer)
@@ -20,6 +21,9 @@ DECLARE
   v_tree_max integer := greatest(p_due_max, 200);
   v_asked_limits jsonb := nullif(current_setting('spendlock.run_limits', true), '');
   v_run_limits json;
+  v_labels jsonb[] := ARRAY(SELECT jsonb_array_elements(nullif(current_setting('spendlock.labels', true), '')::jsonb));
+  v_label_scopes jsonb := '[]';
+  v_label_scope_ids text[] := '{}';
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
@@ -59,14 +63,21 @@ BEGIN
              AND limit_ids && v_tree_ids
            ORDER BY outcome_at LIMIT v_tree_max));
   WITH known AS MATERIALIZED (
-    SELECT user_id, limit_ids FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+    SELECT user_id, limit_ids, labels FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
   )
   SELECT ARRAY(SELECT unnest(p_user_ids) UNION SELECT user_id FROM known WHERE user_id IS NOT NULL),
-         ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known)
-  INTO v_user_ids, v_run_ids;
+         ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known),
+         v_labels || ARRAY(SELECT DISTINCT labels FROM known WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
+  INTO v_user_ids, v_run_ids, v_labels;
   PERFORM lock_quotas(p_tenant_id, v_user_ids);
   IF v_asked_limits IS NOT NULL OR cardinality(v_run_ids) > 0 THEN
     v_run_limits := lock_run_limits(p_tenant_id, coalesce(v_asked_limits, '[]'), v_run_ids);
+  END IF;
+  -- The tenant's lock is enough for these rows: all that changes them holds it.
+  IF current_setting('spendlock.label_quotas', true) = 'on' AND cardinality(v_labels) > 0 AND has_label_quotas(p_tenant_id) THEN
+    PERFORM add_label_quotas(p_tenant_id, v_labels);
+    SELECT jsonb_agg(to_jsonb(s)), array_agg(DISTINCT s.scope_id) INTO v_label_scopes, v_label_scope_ids
+    FROM label_scopes(p_tenant_id, v_labels) AS s;
   END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
@@ -74,6 +85,9 @@ BEGIN
   IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND period_end <= v_now
     AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (v_user_ids)))) THEN
     PERFORM reset_ended_periods(p_tenant_id, v_now, v_user_ids);
+  END IF;
+  IF cardinality(v_label_scope_ids) > 0 THEN
+    PERFORM reset_label_periods(p_tenant_id, v_now, v_label_scope_ids);
   END IF;
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
@@ -84,6 +98,9 @@ BEGIN
       'thresholdsBasisPoints', CASE WHEN q.lease_of IS NOT NULL THEN '[]' ELSE (
          SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,
       'warnedBasisPoints', a.warned, 'exceeded', a.exceeded,
+      -- Of `other`, what counts for it here.
+      'beyondValues', CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN (
+         SELECT json_agg(s.value) FROM jsonb_to_recordset(v_label_scopes) AS s (value text, scope_id text) WHERE s.scope_id = q.scope_id) END,
       'lease', CASE WHEN q.lease_of IS NOT NULL THEN json_build_object(
          'platformLimitUsd', (SELECT (p.limit_usd + p.topup_usd)::text FROM cost_quotas p WHERE p.quota_id = q.lease_of),
          'exhausted', coalesce(q.exhausted_until > v_now, false),
@@ -95,7 +112,8 @@ BEGIN
            coalesce(bool_or(kind = 'quota_exceeded'), false) AS exceeded
     FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
   ) AS a
-  WHERE q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = ANY (v_user_ids)));
+  WHERE q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = ANY (v_user_ids))
+    OR (q.scope = 'label' AND q.scope_id = ANY (v_label_scope_ids)));
 
   SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
   FROM (
@@ -112,7 +130,8 @@ BEGIN
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
     'line', (SELECT coalesce(json_agg(json_build_object('waiterId', waiter_id, 'runId', run_id, 'userId', user_id, 'resource', resource,
                'keptUsd', kept_usd::text, 'keptForMs', extract(epoch FROM kept_until - v_now) * 1000,
-               'isWoken', woken_at IS NOT NULL) ORDER BY waiting_since, waiter_id), '[]')
+               'isWoken', woken_at IS NOT NULL,
+               'labels', CASE WHEN labels IS NOT NULL AND cardinality(v_label_scope_ids) > 0 THEN counted_labels(p_tenant_id, labels) END) ORDER BY waiting_since, waiter_id), '[]')
              FROM money_waiters WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
     'runLimits', v_run_limits, 'reservations', v_reservations);
 END

@@ -30,7 +30,8 @@ BEGIN
         AND NOT EXISTS (
           SELECT FROM cost_quotas q, current_quota(q) AS c
           WHERE q.tenant_id = w.tenant_id AND q.lease_of IS NULL AND q.resource_type IN ('all', w.resource)
-            AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = w.user_id))
+            AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = w.user_id)
+              OR (q.scope = 'label' AND q.scope_id IN (SELECT s.scope_id FROM label_scopes(w.tenant_id, ARRAY[w.labels]) AS s)))
             AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd)
     ) AS waiting
     ORDER BY tenant_id <= v_last, tenant_id

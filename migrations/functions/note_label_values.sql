@@ -11,7 +11,7 @@ AS $$
     WHERE value <> 'other'
       AND (SELECT true FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = named.key AND v.value = named.value LIMIT 1) IS NULL
   ), placed AS MATERIALIZED (
-    SELECT f.key, f.value, f.is_strange OR k.noted + row_number() OVER (PARTITION BY f.key, f.is_strange ORDER BY f.value) > 1000 AS is_beyond
+    SELECT f.key, f.value, f.is_strange OR k.noted + row_number() OVER (PARTITION BY f.key, f.is_strange ORDER BY f.value) > label_values_max() AS is_beyond
     FROM fresh f
     JOIN (SELECT key, (SELECT count(*) FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = f.key) AS noted
           FROM fresh f GROUP BY key) AS k USING (key)

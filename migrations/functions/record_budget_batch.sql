@@ -27,6 +27,7 @@ DECLARE
   v_wrong text;
   v_account jsonb;
   v_run_moves jsonb;
+  v_label_moves jsonb;
   v_labels jsonb[];
   v_beyond jsonb;
   v_next_wake_up_ms numeric;
@@ -107,7 +108,7 @@ BEGIN
       WHEN 'rejected' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
       ELSE false END
     ON CONFLICT DO NOTHING
-    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd
+    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd, labels
   ), lines AS (
     SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
@@ -138,6 +139,14 @@ BEGIN
     UNION ALL
     SELECT c.operation_id, c.limit_ids, 0, l."amountUsd", false
     FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.limit_ids IS NOT NULL
+  ), label_moves AS (
+    SELECT operation_id, labels, resource, -granted_usd AS reserved_usd, 0 AS spent_usd, NULL::timestamptz AS posted_at, false AS is_grant
+    FROM changed WHERE was = 'granted' AND status <> 'granted' AND labels IS NOT NULL
+    UNION ALL
+    SELECT operation_id, labels, resource, granted_usd, 0, NULL, true FROM added WHERE status = 'granted' AND labels IS NOT NULL
+    UNION ALL
+    SELECT c.operation_id, c.labels, c.resource, 0, l."amountUsd", l."postedAt", false
+    FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.labels IS NOT NULL
   )
   SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
     (SELECT format('the ledger would get a %s of %s USD for %s, and %s USD is due', l.entry, l."amountUsd",
@@ -149,8 +158,9 @@ BEGIN
      FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
        'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
-    (SELECT jsonb_agg(m) FROM run_moves m), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
-  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_labels;
+    (SELECT jsonb_agg(m) FROM run_moves m),
+    (SELECT jsonb_agg(m) FROM label_moves m WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
+  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_label_moves, v_labels;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -164,6 +174,9 @@ BEGIN
   END IF;
   IF v_run_moves IS NOT NULL THEN
     PERFORM apply_run_limits(p_tenant_id, v_run_moves, p_batch -> 'changes');
+  END IF;
+  IF v_label_moves IS NOT NULL THEN
+    PERFORM apply_label_quotas(p_tenant_id, v_label_moves, p_batch -> 'changes', p_batch ? 'knowsLabelQuotas');
   END IF;
 
   IF cardinality(v_labels) > 0 THEN

@@ -50,7 +50,9 @@ BEGIN
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
             WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
               AND (q.scope <> 'user' OR r.user_id = q.scope_id)) AS open_usd
-    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope <> 'label'
+    UNION ALL
+    SELECT w.quota_id, w.spent_usd, w.reserved_usd, w.ledger_usd, w.open_usd FROM label_quotas_wrong(p_tenant_id) AS w
   ), mended AS (
     UPDATE cost_quotas q SET current_spend_usd = s.ledger_usd, reserved_usd = s.open_usd, updated_at = clock_timestamp()
     FROM sums s WHERE q.quota_id = s.quota_id AND (s.spent_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)

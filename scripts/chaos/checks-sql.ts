@@ -1,5 +1,5 @@
 /** What the checks of a chaos run read of the database, added up from rows, and the rows. */
-import { ledgerOfQuota, openOfQuota } from '../../store/books-sql';
+import { isLabelled, ledgerOfQuota, openOfQuota } from '../../store/books-sql';
 
 export interface OpenRow {
   what: string;
@@ -38,12 +38,12 @@ export interface BalanceRow {
 /** Each quota of a tenant beside its ledger entries and open reservations, added up from rows, in one snapshot. */
 export const balances = `
   WITH entries AS (
-    SELECT c.tenant_id, c.operation_id, c.resource, c.user_id, c.posted_at, c.amount_usd FROM copilot_internal.cost_records c
+    SELECT c.tenant_id, c.operation_id, c.resource, c.user_id, c.labels, c.posted_at, c.amount_usd FROM copilot_internal.cost_records c
   ), costs AS (
-    SELECT e.tenant_id, e.operation_id, e.resource, e.user_id, min(e.posted_at) AS posted_at,
+    SELECT e.tenant_id, e.operation_id, e.resource, e.user_id, e.labels, min(e.posted_at) AS posted_at,
            greatest(sum(e.amount_usd) - CASE WHEN min(r.status) = 'committed' THEN min(r.granted_usd) ELSE 0 END, 0) AS excess
     FROM entries e JOIN copilot_internal.reservations r USING (tenant_id, operation_id)
-    GROUP BY 1, 2, 3, 4
+    GROUP BY 1, 2, 3, 4, 5
   )
   SELECT q.tenant_id, q.scope, q.scope_id, q.resource_type,
          trim_scale(q.limit_usd + q.topup_usd)::text AS limit, trim_scale(q.current_spend_usd)::text AS spent,
@@ -51,7 +51,7 @@ export const balances = `
          trim_scale(${ledgerOfQuota})::text AS ledger, trim_scale(${openOfQuota})::text AS open,
          (SELECT trim_scale(coalesce(sum(excess), 0))::text FROM costs c
           WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
-            AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS excess
+            AND (q.scope <> 'label' OR ${isLabelled('c')}) AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS excess
   FROM copilot_internal.cost_quotas q WHERE q.tenant_id IS NOT NULL`;
 
 /** What is summed by day beside the ledger, whatever the day: a chaos run moves entries between days. */
@@ -123,3 +123,14 @@ export const missingAlerts = `
   SELECT t.tenant_id || ' overrun' FROM copilot_internal.tenants t
   WHERE EXISTS (SELECT FROM copilot_internal.reservations r WHERE r.tenant_id = t.tenant_id AND r.overrun_usd > 0 AND NOT r.unreserved)
     AND NOT EXISTS (SELECT FROM copilot_internal.quota_alerts x WHERE x.tenant_id = t.tenant_id AND x.kind = 'overrun')`;
+
+/** What was granted for a value of a label that has neither a limit of its own nor the default of its key. */
+export const unlimitedLabels = `
+  SELECT DISTINCT r.tenant_id || ' ' || l.key || ':' || l.value AS what
+  FROM copilot_internal.reservations r
+  CROSS JOIN LATERAL jsonb_each_text(r.labels) AS l
+  JOIN copilot_internal.label_quota_defaults d ON d.tenant_id = r.tenant_id AND d.key = l.key
+  WHERE r.granted_usd > 0 AND NOT EXISTS (
+    SELECT FROM copilot_internal.cost_quotas q
+    WHERE q.tenant_id = r.tenant_id AND q.scope = 'label' AND q.scope_id = l.key || ':' || l.value
+      AND q.resource_type = d.resource_type AND q.period = d.period)`;

@@ -8,6 +8,7 @@ import {
   boughtAgain,
   dailySums,
   labelSums,
+  unlimitedLabels,
   leases,
   missingAlerts,
   operations,
@@ -99,6 +100,10 @@ export class Checks {
     );
     this.hold('a line of the ledger has the labels of its reservation', labels.length === 0, () =>
       JSON.stringify(labels.slice(0, 3)),
+    );
+    const { rows: unlimited } = await this.installation.admin.query<{ what: string }>(unlimitedLabels);
+    this.hold('a value of a label has its default', unlimited.length === 0, () =>
+      unlimited.map(({ what }) => what).join(', '),
     );
     const { rows: ofRuns } = await this.installation.admin.query<Record<string, string>>(runSumsWrong());
     this.hold('sums of runs equal the ledger', ofRuns.length === 0, () => JSON.stringify(ofRuns));

@@ -33,6 +33,9 @@ interface Options {
 const limitUsd = 15;
 const userLimitUsd = 6;
 const platformLimitUsd = 50;
+/** By the day, of each team; and of one by itself. */
+const teamLimitUsd = 4;
+const searchLimitUsd = 3;
 const callersPerTenant = 4;
 /**
  * How long everything may take to end once nothing goes wrong any more: more than the holds of callers, and than it takes to find a
@@ -160,7 +163,10 @@ async function decidedByMandate({ admin }: Installation): Promise<number> {
 }
 
 /** Tenants whose quotas are by the day, so that days can pass; their users have a default; the platform binds them all. */
-async function makeTenants({ admin }: Installation, { seed, tenants: count, mandates }: Options): Promise<Tenant[]> {
+async function makeTenants(
+  { admin }: Installation,
+  { seed, tenants: count, mandates, beside }: Options,
+): Promise<Tenant[]> {
   const tenants: Tenant[] = Array.from({ length: count }, (_, index) => ({
     tenantId: `chaos-${index + 1}`,
     chance: new Chance(seed * 1_000 + index),
@@ -177,6 +183,19 @@ async function makeTenants({ admin }: Installation, { seed, tenants: count, mand
      FROM copilot_internal.period_bounds('day', now()) AS b`,
     [limitUsd],
   );
+  // One of the version before is not bound by them.
+  const ofTeams =
+    beside === undefined ? { each: teamLimitUsd, search: searchLimitUsd } : { each: 1_000, search: 1_000 };
+  for (const tenantId of [...tenants.map((tenant) => tenant.tenantId), racer, hoarder]) {
+    const ofTeam = { key: 'team', resourceType: 'all', period: 'day' };
+    const seed = `SELECT copilot_internal.seed_label_quotas($1, $2, '[]', 0)`;
+    await admin.query(seed, [tenantId, { ...ofTeam, value: 'search', limitUsd: String(ofTeams.search) }]);
+    await admin.query(
+      `INSERT INTO copilot_internal.label_quota_defaults (tenant_id, key, resource_type, period, limit_usd) VALUES ($1, 'team', 'all', 'day', $2)`,
+      [tenantId, ofTeams.each],
+    );
+    await admin.query(seed, [tenantId, { ...ofTeam, limitUsd: String(ofTeams.each) }]);
+  }
   // What needs the platform's money goes by signal: half of the runs with mandates leave callers without that need.
   const resource = mandates && seed % 2 === 0 ? 'e2b' : 'llm';
   const setPlatform = `SELECT copilot_internal.set_platform_quota($1, 'day', $2, NULL, NULL)`;

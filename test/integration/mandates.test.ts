@@ -40,9 +40,9 @@ describe('under a mandate', () => {
   const reserve = (
     tenantId: string,
     amountUsd = '0.01',
-    { at = api, operationId = randomUUID() }: { at?: TestApi; operationId?: string } = {},
+    { at = api, operationId = randomUUID(), ...more }: { at?: TestApi; operationId?: string; labels?: object } = {},
   ): Promise<Answer> =>
-    at.call('POST', '/v1/reservations', { body: { operationId, tenantId, resource: 'llm', amountUsd } });
+    at.call('POST', '/v1/reservations', { body: { operationId, tenantId, resource: 'llm', amountUsd, ...more } });
   const mandateOf = async (tenantId: string): Promise<Record<string, unknown> | undefined> =>
     (
       await stack.admin.query<Record<string, unknown>>(
@@ -128,6 +128,27 @@ describe('under a mandate', () => {
     );
     expect(answers.filter(({ status }) => status === 201)).toHaveLength(5);
     expect(answers.filter(({ status }) => status === 429)).toHaveLength(5);
+  });
+
+  test('10 × $2 at a label’s $10, by its own limit or by the default of its key, four processes: five are granted', async () => {
+    const tenantId = await mandated('100');
+    await api.admin.tenants.setQuotas(tenantId, [
+      { scope: 'label', scopeId: 'team:search', resourceType: 'all', limitUsd: '10' },
+    ]);
+    await api.admin.budget.setLabelDefaults(tenantId, { quotas: [{ key: 'customer', period: 'day', limitUsd: '10' }] });
+    const others = [await startTestApi(stack, { mandates: true }), await startTestApi(stack, { mandates: false })];
+    try {
+      const askers = [api, signalling, ...others];
+      for (const labels of [{ team: 'search' }, { customer: 'c-1' }, { customer: 'c-2', team: 'ads' }]) {
+        const answers = await Promise.all(
+          Array.from({ length: 10 }, (_, call) => reserve(tenantId, '2', { at: askers[call % 4] as TestApi, labels })),
+        );
+        expect(answers.filter(({ status }) => status === 201)).toHaveLength(5);
+        expect(answers.filter(({ status, body }) => status === 429 && body.retryAfter)).toHaveLength(5);
+      }
+    } finally {
+      await Promise.all(others.map((other) => other.close()));
+    }
   });
 
   test('one operation by both ways is one', async () => {

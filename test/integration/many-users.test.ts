@@ -1,5 +1,6 @@
 /** A tenant whose application names very many users, each with quotas of its own: what concerns one of them reads no others. */
 import { randomUUID } from 'node:crypto';
+import { asTenant } from '../../store/pool';
 import { startTestApi, type TestApi } from '../support/api';
 import { TestStack } from '../support/stack';
 
@@ -81,6 +82,56 @@ describe('a tenant of very many users', () => {
       status: 200,
       of: new Set([tenantId, 'user-12']),
     });
+  });
+
+  test('a decision reads as much as that of a tenant with three limits, whose labels are limited too', async () => {
+    const [few, many] = [
+      await stack.tenant('10', { userLimitUsd: '5' }),
+      await stack.tenant('10', { userLimitUsd: '5' }),
+    ];
+    for (const [of, values] of [
+      [few, 1],
+      [many, 5_000],
+    ] as const) {
+      const limits = `SELECT $1, $2, 'x-' || n, 'all', 'month', 5, b.period_start, b.period_end
+         FROM generate_series(1, $3) AS n, copilot_internal.period_bounds('month', now()) AS b`;
+      for (const [scope, id] of [
+        ['user', 'x-'],
+        ['label', 'team:x-'],
+      ])
+        await stack.admin.query(
+          `INSERT INTO copilot_internal.cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, period_start, period_end)
+           ${limits.replace("'x-'", `'${id}'`)}`,
+          [of, scope, values],
+        );
+      await stack.admin.query(
+        `INSERT INTO copilot_internal.label_values SELECT $1, 'team', 'x-' || n FROM generate_series(1, $2::integer) AS n`,
+        [of, values],
+      );
+    }
+    await stack.admin.query('ANALYZE copilot_internal.cost_quotas, copilot_internal.label_values');
+    const buffersOf = (of: string): Promise<number> =>
+      asTenant(
+        stack.pool,
+        of,
+        async (client) => {
+          let buffers = 0;
+          // What is planned and looked up for the first time is not counted.
+          for (let turn = 0; turn < 3; turn += 1) {
+            const { rows } = await client.query<{ 'QUERY PLAN': { Plan: Record<string, number> }[] }>(
+              `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT copilot_internal.load_budget_batch($1, '{}', '{ada}', 10)`,
+              [of],
+            );
+            const plan = rows[0]?.['QUERY PLAN'][0]?.Plan ?? {};
+            buffers = (plan['Shared Hit Blocks'] ?? 0) + (plan['Shared Read Blocks'] ?? 0);
+          }
+          return buffers;
+        },
+        { settings: { 'spendlock.labels': '[{"team": "x-1"}]' } },
+      );
+    const [ofFew, ofMany] = [await buffersOf(few), await buffersOf(many)];
+    process.stdout.write(`a decision reads ${ofFew} buffers beside three limits, ${ofMany} beside 10,000\n`);
+    expect(ofMany).toBeLessThanOrEqual(ofFew * 1.3);
   });
 
   test('its overview is as small as that of another tenant', async () => {

@@ -34,7 +34,9 @@ describe('an older installation', () => {
     expect(await dumpSchema(admin)).toBe(schema);
     // Tables that came since are empty, and prices of embeddings came.
     const sinceThen = Object.fromEntries(
-      ['mandates', 'run_limits', 'label_values', 'daily_label_costs', 'daily_label_sets'].map((table) => [table, []]),
+      ['mandates', 'run_limits', 'label_values', 'daily_label_costs', 'daily_label_sets', 'label_quota_defaults'].map(
+        (table) => [table, []],
+      ),
     );
     const after = await rowsOf(admin);
     const isNew = (price: unknown): boolean => /text-embedding-/.test(JSON.stringify(price));

@@ -38,6 +38,7 @@ const bodyOf = (tenantId: string): Record<string, object> => ({
   unfreezeBudget: {},
   setPolicy: { onUnavailable: 'deny' },
   setUserDefaults: { quotas: [{ limitUsd: '1' }] },
+  setLabelDefaults: { quotas: [{ key: 'team', limitUsd: '1' }] },
   adjustCost: { operationId, costUsd: '0.02', reason: 'the bill' },
   releaseHold: { reason: 'not called' },
   createTenant: { tenantId: `t-${randomUUID().slice(0, 8)}` },

@@ -114,6 +114,8 @@ export const commandsOf = ({ tenantId, userId, file, ...named }: Named): Record<
     '0.9',
     ...why,
   ],
+  getLabelDefaults: ['budget', 'label-defaults', 'show', tenantId],
+  setLabelDefaults: ['budget', 'label-defaults', 'set', tenantId, 'team:all/day=5', '--warn-at', '0.9', ...why],
   listQuotas: ['budget', 'show', tenantId, '--user', userId],
   setQuotas: ['budget', 'set', tenantId, '--limit', '5', '--user', userId, ...why],
   removeQuota: ['budget', 'remove', tenantId, '--resource', 'llm', ...why],

@@ -24,6 +24,7 @@ import {
   type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
 import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
+import { mergedLabels } from '../../core/labels';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
@@ -247,9 +248,10 @@ export class Budget {
     const { quota, retryAfterSeconds } = answer;
     this.freed = false;
     const { amountUsd, minimumUsd = amountUsd } = step;
+    const labels = mergedLabels(this.scope.labels, step.labels);
     const turn = await this.activities.awaitMoney({
       ...{ tenantId, waiterId, workflowId: workflowInfo().workflowId, resource: step.resource, quota, isNamed: true },
-      ...omitUndefined({ runId, userId, retryAfterSeconds, wantedUsd: prefersWhole ? amountUsd : undefined }),
+      ...omitUndefined({ runId, userId, labels, retryAfterSeconds, wantedUsd: prefersWhole ? amountUsd : undefined }),
       neededUsd: minimumUsd,
     });
     await condition(() => this.freed, patience.untilAskedAgainMs(answer, step, { prefersWhole, ...turn }));

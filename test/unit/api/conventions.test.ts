@@ -60,6 +60,7 @@ describe('the description of the API', () => {
     'GET /v1/tenants/{id}/quotas',
     // One for each resource and period.
     'GET /v1/platform/quotas',
+    'GET /v1/tenants/{id}/label-defaults',
     'GET /v1/tenants/{id}/user-defaults',
     // How a tenant stands, on one screen.
     'GET /v1/tenants/{id}/overview',

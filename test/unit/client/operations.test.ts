@@ -85,6 +85,8 @@ const operations: Record<string, (client: SpendlockClient) => Promise<unknown>> 
   setQuotas: (client) => client.tenants.setQuotas('acme', [quota], { author: 'Ada', ...why }),
   topUpBudget: (client) => client.budget.topUp('acme', { amountUsd: '1', ...why }),
   unfreezeBudget: (client) => client.budget.unfreeze('acme'),
+  getLabelDefaults: (client) => client.budget.labelDefaults('acme'),
+  setLabelDefaults: (client) => client.budget.setLabelDefaults('acme', { quotas: [] }),
   setUserDefaults: (client) => client.budget.setUserDefaults('acme', { quotas: [] }),
   getUsage: (client) => client.usage.summary({ groupBy: 'day' }),
 };

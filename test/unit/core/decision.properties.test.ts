@@ -77,6 +77,9 @@ const scopes = [
   { scope: 'platform', scopeId: 'platform' },
   { scope: 'tenant', scopeId: 'acme' },
   { scope: 'user', scopeId: 'ada' },
+  { scope: 'label', scopeId: 'team:search' },
+  { scope: 'label', scopeId: 'team:ads' },
+  { scope: 'label', scopeId: 'key:a' },
 ] as const;
 const quota = fc.record({
   where: fc.constantFrom(...scopes),

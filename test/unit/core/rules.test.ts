@@ -37,6 +37,11 @@ function sources(): string[] {
     'add_run_limits',
     'lock_run_limits',
     'apply_run_limits',
+    'add_label_quotas',
+    'label_scopes',
+    'note_label_values',
+    'reset_label_periods',
+    'apply_label_quotas',
   ];
   return [...[...seen].sort(), ...functions.map((name) => `migrations/functions/${name}.sql`)];
 }

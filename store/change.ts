@@ -1,0 +1,45 @@
+/** A change that an operator makes: under the locks of a decision, with its audit entry. */
+import type { Operator } from './operator';
+import { asTenant, type Pool, type PoolClient } from './pool';
+
+/** Why a change is made, where somebody says so. */
+export interface WithReason {
+  reason?: string | undefined;
+}
+
+interface Change<T extends object | string | true> {
+  tenantId: string;
+  by: Operator;
+  action: string;
+  details: object;
+  userIds?: string[];
+  /** What comes last in the transaction. */
+  finish?: ((client: PoolClient, result: T) => Promise<void>) | undefined;
+}
+
+/**
+ * Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant, or `work` answers so, having found
+ * nothing to change: nothing is noted then.
+ */
+export async function change<T extends object | string | true>(
+  pool: Pool,
+  { tenantId, by, action, details, userIds = [], finish }: Change<T>,
+  work: (client: PoolClient) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
+      tenantId,
+      userIds,
+    ]);
+    if (!rows[0]?.known) return undefined;
+    const result = await work(client);
+    if (result === undefined) return undefined;
+    await client.query(
+      `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
+       VALUES ($1, $2, $3, $4, $5)`,
+      [tenantId, by.apiKeyId ?? null, by.author, action, JSON.stringify(details)],
+    );
+    await finish?.(client, result);
+    return result;
+  });
+}
