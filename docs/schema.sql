@@ -1941,7 +1941,8 @@ CREATE OR REPLACE FUNCTION copilot_internal.has_label_quotas(p_tenant_id text)
  STABLE
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  SELECT EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'label')
+  SELECT (SELECT true FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'label'
+          ORDER BY tenant_id, scope, scope_id, resource_type, period LIMIT 1) IS NOT NULL
 $function$
 ;
 
