@@ -5,7 +5,7 @@
 import { metrics, type Attributes, type Counter, type Histogram } from '@opentelemetry/api';
 import type { Resource } from '../core/budget/commands';
 import { PICO_PER_USD, type Usd } from '../core/money';
-import { promptTokens, requestsOf, type ModelUsage, type TokenCounts } from '../core/prices/usage';
+import { tokensOf, type ModelUsage } from '../core/prices/usage';
 import { labelValuesMax, metricNames, otherLabel } from './names';
 
 interface Instruments {
@@ -98,7 +98,7 @@ export function countSandboxError(error: { operation: string; errorType: string;
 }
 
 /** A model call that is over. Without usage it failed, or nobody knows what it used. */
-export function countModelCall(call: {
+export interface EndedModelCall {
   provider: string;
   model: string;
   kind: 'llm.call' | 'compaction';
@@ -106,7 +106,9 @@ export function countModelCall(call: {
   seconds: number;
   usage?: ModelUsage | undefined;
   operation?: 'chat' | 'embeddings' | undefined;
-}): void {
+}
+
+export function countModelCall(call: EndedModelCall): void {
   if (!isOn) return;
   const { outcome, kind, seconds, usage, operation = 'chat' } = call;
   const model = bounded('model', call.model);
@@ -122,14 +124,9 @@ export function countModelCall(call: {
     .record(seconds, { ...genAi, ...(outcome === 'ok' ? {} : { 'error.type': outcome }) });
   if (!usage) return;
   const tokens = use.histogram(metricNames.genAiTokens, 'Tokens of a GenAI operation', '{token}', tokenBoundaries);
-  // The convention counts cached tokens as input. A call may consist of several requests: a compaction inside it, a fallback.
-  const requests = requestsOf(usage);
-  const sum = (count: (request: TokenCounts) => number): number => requests.reduce((all, each) => all + count(each), 0);
-  tokens.record(sum(promptTokens), { ...genAi, 'gen_ai.token.type': 'input' });
-  tokens.record(
-    sum(({ outputTokens }) => outputTokens),
-    { ...genAi, 'gen_ai.token.type': 'output' },
-  );
+  const { inputTokens, outputTokens } = tokensOf(usage);
+  tokens.record(inputTokens, { ...genAi, 'gen_ai.token.type': 'input' });
+  tokens.record(outputTokens, { ...genAi, 'gen_ai.token.type': 'output' });
 }
 
 /** What a decision came to. */

@@ -1,5 +1,13 @@
 /** Spans around what operators look for. Without somewhere to send them nothing is done. */
-import { context, propagation, SpanKind, SpanStatusCode, trace, type Attributes } from '@opentelemetry/api';
+import {
+  context,
+  propagation,
+  type Context,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  type Attributes,
+} from '@opentelemetry/api';
 import type { SpanName } from './names';
 
 let isOn = false;
@@ -21,6 +29,28 @@ export async function inSpan<T>(name: SpanName, attributes: Attributes, work: ()
       span.end();
     }
   });
+}
+
+/** Under which trace a request comes, by its headers; undefined where spans go nowhere. */
+export const traceOf = (headers: object): Context | undefined =>
+  isOn ? propagation.extract(context.active(), headers) : undefined;
+
+/** A span of what is over already and took so long, under what is active or was said to be. */
+export function spanEnded(
+  name: string,
+  {
+    seconds,
+    attributes,
+    error,
+    under,
+  }: { seconds: number; attributes: Attributes; error?: string | undefined; under?: Context | undefined },
+): void {
+  if (!isOn) return;
+  const endMs = Date.now();
+  const options = { kind: SpanKind.CLIENT, startTime: endMs - seconds * 1_000, attributes };
+  const span = trace.getTracer('spendlock').startSpan(name, options, under);
+  if (error !== undefined) span.setStatus({ code: SpanStatusCode.ERROR, message: error });
+  span.end(endMs);
 }
 
 /** What is known of a request once it is answered. */

@@ -10,7 +10,7 @@ import { storable } from '../../core/storable';
 import { promptTokens, usageOf, type ModelUsage } from '../../core/prices/usage';
 import type { Pool, PoolClient } from '../../store/pool';
 import type { NewOutcome } from '../../store/outcomes';
-import { countModelCall } from '../../telemetry/metrics';
+import { noteModelCall } from '../../telemetry/model-calls';
 import type { Claim, PaidCalls, UnpricedOutcome } from '../budget/paid-calls';
 import type { ModelCallPlan, ModelReply, ToolCall } from '../../contracts/llm';
 import { failure } from '../failures';
@@ -87,17 +87,17 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
     ? priceCall(() => provider.usageOf(streamed, price), { price, prices: models, at: Date.now() })
     : wholeWithoutUsage(streamed);
   if (priced && streamed.hasFailed) {
-    countModelCall({ ...counted, outcome: 'failed', usage: priced.usage });
+    noteModelCall({ ...counted, outcome: 'failed', usage: priced.usage }, claim);
     const { retryAfterSeconds } = provider.failureOf(streamed.error, { outputBegan: false });
     return failBilled(dependencies, { claim, runId: call.runId, priced, retryAfterSeconds });
   }
   if (!priced) {
     const { billed } = provider.failureOf(streamed.error, { outputBegan: streamed.outputBegan });
-    countModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' });
+    noteModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' }, claim);
     return giveUp(dependencies, { call, claim, streamed, provider });
   }
   const reply = await keepReply(dependencies, { call, claim, priced, price, streamed, maxOutputTokens });
-  countModelCall({ ...counted, outcome: priced.isPriced ? 'ok' : 'unpriced', usage: reply.usage });
+  noteModelCall({ ...counted, outcome: priced.isPriced ? 'ok' : 'unpriced', usage: reply.usage }, claim);
   const { tenantId, runId, operationId } = call;
   const { costUsd } = reply;
   dependencies.log.info({ tenantId, runId, operationId, model: plan.model, seconds, costUsd }, 'a model call was paid');

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { callFailure, type ErrorFacts } from '../../core/prices/call-failures';
 import type { ModelAccount } from '../../temporal/model-accounts';
 import type { Logger } from '../../telemetry/log';
+import { traceOf } from '../../telemetry/spans';
 import { ApiError } from '../http/errors';
 import type { Prices } from '../http/lookups';
 import { errorSaidIn, isJson, isStream } from './answers';
@@ -112,7 +113,8 @@ export class Exchange {
     const count = countOf && (() => this.count(countOf(body)));
     const amountUsd = await boundOf(rooms, { caller, price, asked, count });
     const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal });
-    return { call, held, price, prices, startedMs: performance.now(), isSettled: false };
+    const trace = traceOf(this.exchanged.request.headers);
+    return { call, held, price, prices, startedMs: performance.now(), trace, isSettled: false };
   }
 
   private async passPaid(answer: IncomingMessage, paid: PaidFor): Promise<void> {

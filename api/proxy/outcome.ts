@@ -5,11 +5,11 @@ import { priceCall } from '../../core/prices/price-call';
 import type { ModelPrice } from '../../core/prices/prices';
 import type { ModelUsage } from '../../core/prices/usage';
 import type { ModelAccount } from '../../temporal/model-accounts';
-import type { countModelCall } from '../../telemetry/metrics';
+import type { EndedModelCall } from '../../telemetry/metrics';
 import type { CallOutcome } from './money';
 import type { AnswerRead, CallWire } from './wire';
 
-type Counted = Parameters<typeof countModelCall>[0]['outcome'];
+type Counted = EndedModelCall['outcome'];
 
 export interface PricedAnswer {
   outcome: CallOutcome;

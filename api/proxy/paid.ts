@@ -2,7 +2,8 @@
 import { formatUsd } from '../../core/money';
 import type { ModelPrice } from '../../core/prices/prices';
 import type { Logger } from '../../telemetry/log';
-import { countModelCall } from '../../telemetry/metrics';
+import { noteModelCall } from '../../telemetry/model-calls';
+import type { traceOf } from '../../telemetry/spans';
 import type { Held, ProxyMoney } from './money';
 import type { PricedAnswer } from './outcome';
 import type { CallWire } from './wire';
@@ -13,6 +14,8 @@ export interface PaidFor {
   price: ModelPrice;
   prices: readonly ModelPrice[];
   startedMs: number;
+  /** What its caller's headers named; undefined where spans go nowhere. */
+  trace: ReturnType<typeof traceOf>;
   isSettled: boolean;
 }
 
@@ -29,7 +32,8 @@ export function settle(
   money.settle(held, outcome);
   const seconds = (performance.now() - startedMs) / 1000;
   const { operation } = call;
-  countModelCall({ provider, model, kind: 'llm.call', seconds, outcome: counted, usage, operation });
+  const ended = { provider, model, kind: 'llm.call' as const, seconds, outcome: counted, usage, operation };
+  noteModelCall(ended, { tenantId, operationId, under: paid.trace });
   const costUsd = outcome.billed === 'known' ? { costUsd: formatUsd(outcome.costUsd) } : {};
   const said = { tenantId, operationId, model, seconds, billed: outcome.billed, ...costUsd };
   log.info(said, 'a model call was passed on');

@@ -70,6 +70,15 @@ export const requestsOf = (usage: ModelUsage): readonly TokenCounts[] => [
   ...(usage.otherModels ?? []),
 ];
 
+/** All tokens of a call, as OpenTelemetry's conventions count them: cached ones are input, and every request that it consisted of counts. */
+export function tokensOf(usage: ModelUsage): { inputTokens: number; outputTokens: number } {
+  const requests = requestsOf(usage);
+  return {
+    inputTokens: requests.reduce((sum, request) => sum + promptTokens(request), 0),
+    outputTokens: requests.reduce((sum, { outputTokens }) => sum + outputTokens, 0),
+  };
+}
+
 /** Usage of zero, with the given counts filled in. */
 export function usageOf(counts: Partial<ModelUsage> = {}): ModelUsage {
   return {

@@ -1,8 +1,5 @@
 /** What leaves the processes for operators: metrics in Prometheus' form, and traces that lead from a request to its SQL. */
 import { randomUUID } from 'node:crypto';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import protobuf from 'protobufjs';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { startDatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { createApiKey } from '../../store/api-keys';
@@ -10,98 +7,11 @@ import { freePort } from '../../scripts/embedded/ports';
 import { temporalMetrics } from '../../telemetry/temporal';
 import type { TestApi } from '../support/api';
 import { startApiProcess } from '../support/api-process';
+import { startCollector, type LogLine, type Span } from '../support/collector';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
+import { startProxyProcess } from '../support/proxy-process';
 import { until, type TestStack } from '../support/stack';
-
-interface Span {
-  traceId: string;
-  spanId: string;
-  parentSpanId: string;
-  name: string;
-}
-
-/** As much of OTLP as is read here: opentelemetry.proto.collector.{trace,logs}.v1. */
-const types = protobuf.parse(
-  `
-  syntax = "proto3";
-  message Span { bytes trace_id = 1; bytes span_id = 2; bytes parent_span_id = 4; string name = 5; }
-  message ScopeSpans { repeated Span spans = 2; }
-  message ResourceSpans { repeated ScopeSpans scope_spans = 2; }
-  message Request { repeated ResourceSpans resource_spans = 1; }
-  message AnyValue { string string_value = 1; }
-  message KeyValue { string key = 1; AnyValue value = 2; }
-  message LogRecord { AnyValue body = 5; repeated KeyValue attributes = 6; bytes trace_id = 9; }
-  message ScopeLogs { repeated LogRecord log_records = 2; }
-  message ResourceLogs { repeated ScopeLogs scope_logs = 2; }
-  message LogRequest { repeated ResourceLogs resource_logs = 1; }
-`,
-).root;
-const requestType = types.lookupType('Request');
-const logRequestType = types.lookupType('LogRequest');
-
-interface LogLine {
-  traceId: string;
-  text: string;
-  fields: Record<string, string>;
-}
-
-/** A collector of traces and logs on loopback. */
-async function startCollector(): Promise<{
-  url: string;
-  spans: Span[];
-  lines: LogLine[];
-  received: Buffer[];
-  close: () => Promise<void>;
-}> {
-  const spans: Span[] = [];
-  const lines: LogLine[] = [];
-  const received: Buffer[] = [];
-  const hex = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex');
-  const server = createServer((request, response) => {
-    const parts: Buffer[] = [];
-    request.on('data', (part: Buffer) => parts.push(part));
-    request.on('end', () => {
-      received.push(...parts);
-      if (request.url === '/v1/traces') {
-        type Raw = { traceId: Uint8Array; spanId: Uint8Array; parentSpanId?: Uint8Array; name: string };
-        const decoded = requestType.decode(Buffer.concat(parts)) as unknown as {
-          resourceSpans: { scopeSpans: { spans: Raw[] }[] }[];
-        };
-        for (const { traceId, spanId, parentSpanId, name } of decoded.resourceSpans.flatMap(({ scopeSpans }) =>
-          scopeSpans.flatMap((scope) => scope.spans),
-        ))
-          spans.push({ traceId: hex(traceId), spanId: hex(spanId), parentSpanId: hex(parentSpanId), name });
-      }
-      if (request.url === '/v1/logs') {
-        interface RawLine {
-          traceId?: Uint8Array;
-          body?: { stringValue: string };
-          attributes: { key: string; value?: { stringValue?: string } }[];
-        }
-        const decoded = logRequestType.decode(Buffer.concat(parts)) as unknown as {
-          resourceLogs: { scopeLogs: { logRecords: RawLine[] }[] }[];
-        };
-        for (const { traceId, body, attributes } of decoded.resourceLogs.flatMap(({ scopeLogs }) =>
-          scopeLogs.flatMap((scope) => scope.logRecords),
-        ))
-          lines.push({
-            traceId: hex(traceId),
-            text: body?.stringValue ?? '',
-            fields: Object.fromEntries(attributes.map(({ key, value }) => [key, value?.stringValue ?? ''])),
-          });
-      }
-      response.writeHead(200, { 'content-type': 'application/x-protobuf' }).end();
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const close = (): Promise<void> =>
-    new Promise((resolve) => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, spans, lines, received, close };
-}
 
 describe('telemetry', () => {
   let stack: TestStack;
@@ -303,11 +213,27 @@ describe('telemetry', () => {
       ['quota.db.atomic_function', 'quota.check_and_record_atomic'],
       ['cost.db.insert', 'cost.store_record'],
       ['cost.db.query', 'cost.query_records'],
+      ['chat claude-haiku-4-5', 'RunActivity:callModel'],
       ['e2b.quota_check', 'execution_context.get_or_create'],
       ['e2b.sandbox.create', 'execution_context.get_or_create'],
       ['e2b.context.create', 'execution_context.get_or_create'],
     ];
     for (const [inner, outer] of nested) expect([inner, parentOf(named(inner)[0])?.name]).toEqual([inner, outer]);
+    // One of each call, by OpenTelemetry's conventions for generative AI: the first was refused.
+    expect(named('chat claude-haiku-4-5').map(({ attributes }) => attributes['error.type'])).toEqual([
+      'not_billed',
+      undefined,
+      undefined,
+    ]);
+    expect(named('chat claude-haiku-4-5').at(-1)?.attributes).toMatchObject({
+      'gen_ai.operation.name': 'chat',
+      'gen_ai.provider.name': 'anthropic',
+      'gen_ai.request.model': 'claude-haiku-4-5',
+      'gen_ai.usage.input_tokens': expect.stringMatching(/^[1-9]\d*$/) as string,
+      'gen_ai.usage.output_tokens': expect.stringMatching(/^[1-9]\d*$/) as string,
+      tenantId: expect.any(String) as string,
+      operationId: expect.any(String) as string,
+    });
     // The conversation was begun by a request, and all that it does is in that request's trace.
     const ofRun = named('e2b.sandbox.create')[0]?.traceId;
     expect(ofRun).toBe(ofCaller);
@@ -359,6 +285,53 @@ describe('telemetry', () => {
     expect(begun).toMatchObject({ runId: conversationId, traceId: ofRun, spanId: expect.any(String) as string });
     expect(begun).not.toHaveProperty('withheld');
     // Nothing of what was said, run, printed or authenticated with left the processes.
+    const sent = Buffer.concat(collector.received).toString('latin1');
+    for (const secret of [canary, key]) expect(sent).not.toContain(secret);
+  });
+});
+
+describe('telemetry of the wire proxy', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+
+  test('has a span of each call in the trace of its caller, and nothing that was said', async () => {
+    const collector = await startCollector();
+    const proxy = await startProxyProcess(stack, {
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_BSP_SCHEDULE_DELAY: '100',
+    });
+    const [ofCaller, callersSpan] = ['4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7'];
+    const canary = `canary-${randomUUID()}`;
+    stack.anthropic.knobs.replies = [{ text: canary }];
+    const key = await api.keyOf(await stack.tenant('5'), 'agent');
+    const asked = { model: 'claude-haiku-4-5', max_tokens: 100, messages: [{ role: 'user', content: canary }] };
+    const answer = await fetch(`${proxy.url}/proxy/anthropic/v1/messages`, {
+      method: 'POST',
+      headers: {
+        'x-api-key': key,
+        'content-type': 'application/json',
+        traceparent: `00-${ofCaller}-${callersSpan}-01`,
+      },
+      body: JSON.stringify(asked),
+    });
+    const { usage } = (await answer.json()) as { usage: { input_tokens: number; output_tokens: number } };
+    // What it has to send it sends before it ends.
+    await proxy.stop();
+    await collector.close();
+    expect(collector.spans.filter(({ name }) => name.startsWith('chat '))).toMatchObject([
+      {
+        name: 'chat claude-haiku-4-5',
+        traceId: ofCaller,
+        parentSpanId: callersSpan,
+        attributes: {
+          'gen_ai.provider.name': 'anthropic',
+          'gen_ai.usage.input_tokens': String(usage.input_tokens),
+          'gen_ai.usage.output_tokens': String(usage.output_tokens),
+          operationId: answer.headers.get('x-spendlock-operation-id'),
+        },
+      },
+    ]);
     const sent = Buffer.concat(collector.received).toString('latin1');
     for (const secret of [canary, key]) expect(sent).not.toContain(secret);
   });
