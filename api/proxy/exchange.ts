@@ -23,7 +23,7 @@ import {
   providerWaits,
   wholeAnswer,
 } from './provider';
-import { refusalOf, refuse } from './refusals';
+import { refusalOf, refuse, withOpenLimit } from './refusals';
 import type { Rooms } from './rooms';
 import type { AnswerReader, CallWire, CountRequest, Passed, Wire } from './wire';
 
@@ -112,7 +112,9 @@ export class Exchange {
     const { countOf } = call;
     const count = countOf && (() => this.count(countOf(body)));
     const amountUsd = await boundOf(rooms, { caller, price, asked, count });
-    const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal });
+    const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal }).catch((error: unknown) => {
+      throw withOpenLimit(error, asked);
+    });
     const trace = traceOf(this.exchanged.request.headers);
     return { call, held, price, prices, startedMs: performance.now(), trace, isSettled: false };
   }

@@ -7,7 +7,7 @@ import { UsageError } from '../../core/prices/usage';
 import { isDatabaseAway } from '../../store/pool';
 import { deniedAnswer, Denied } from '../http/denials';
 import { ApiError, errorBody } from '../http/errors';
-import type { Wire, WireError } from './wire';
+import type { AskedCall, Wire, WireError } from './wire';
 
 /** SDKs wait as long as they are told, whatever that is: a client that is to wait longer is told at once, and may come back by itself. */
 const waitedForSeconds = 60;
@@ -23,6 +23,13 @@ export function knownError(error: unknown): ApiError | Denied {
   return isDatabaseAway(error)
     ? new ApiError('unavailable', 'Postgres could not do it at the moment. No call was made.')
     : new ApiError('internal', 'The request failed. No call was made.');
+}
+
+/** A denial of a call that asks for the longest answer that there is: what would ask for less. */
+export function withOpenLimit(error: unknown, { openField, maxOutputTokens }: AskedCall): unknown {
+  if (openField === undefined || !(error instanceof Denied)) return error;
+  const hint = `The request has no ${openField}, so ${maxOutputTokens} tokens would be reserved for its answer: set it to what you need.`;
+  return new Denied({ ...error.body, message: `${error.body.message} ${hint}` });
 }
 
 interface Refusal {

@@ -1,4 +1,5 @@
 /** What is refused since nobody can say before the call what it costs: by its name. */
+import { outputTokensMax } from '../../core/prices/output-limits';
 import { MAX_COUNT } from '../../core/prices/usage';
 import { ApiError } from '../http/errors';
 
@@ -16,17 +17,36 @@ export function checkFields(body: Record<string, unknown>, known: readonly strin
     if (!known.includes(field) && body[field] !== null) throw unbounded(`The field ${quoted(field)} is not known here`);
 }
 
-/** How long the answer may be, and whether it is a stream. @throws ApiError where nothing bounds it. */
-export function answerOf(body: Record<string, unknown>, field: string): { isStream: boolean; maxOutputTokens: number } {
-  const { stream } = body;
-  const maxOutputTokens = limitIn(body, field);
-  if (stream != null && typeof stream !== 'boolean') throw refuse('stream: must be true or false.');
-  return { isStream: stream === true, maxOutputTokens };
+/** How long an answer may be, and by which field that may be set where its request leaves it open. */
+export interface AnswerLimit {
+  maxOutputTokens: number;
+  openField?: string;
 }
 
-/** How long one answer may be. @throws ApiError where nothing bounds it. */
-export function limitIn(asked: Record<string, unknown>, field: string): number {
+/** How long the answer may be, and whether it is a stream. @throws ApiError where nothing bounds it. */
+export function answerOf(
+  body: Record<string, unknown>,
+  field: string,
+  model?: string,
+): AnswerLimit & { isStream: boolean } {
+  const { stream } = body;
+  const limit = limitIn(body, field, model);
+  if (stream != null && typeof stream !== 'boolean') throw refuse('stream: must be true or false.');
+  return { isStream: stream === true, ...limit };
+}
+
+/**
+ * How long one answer may be: as long as its request says, or as its model can make it where that is known.
+ * @param model whose provider takes a request without a limit.
+ * @throws ApiError where nothing bounds it.
+ */
+export function limitIn(asked: Record<string, unknown>, field: string, model?: string): AnswerLimit {
   const limit = asked[field];
-  if (Number.isInteger(limit) && (limit as number) >= 1 && (limit as number) <= MAX_COUNT) return limit as number;
-  throw refuse(`${field}: a whole number of at least 1 is needed; it bounds what the answer costs.`);
+  const isOpen = limit == null && model !== undefined;
+  const most = isOpen ? outputTokensMax(model) : undefined;
+  if (most !== undefined) return { maxOutputTokens: most, openField: field };
+  if (Number.isInteger(limit) && (limit as number) >= 1 && (limit as number) <= MAX_COUNT)
+    return { maxOutputTokens: limit as number };
+  const why = isOpen ? ` How long one of ${quoted(model)} can be is not known here.` : '';
+  throw refuse(`${field}: a whole number of at least 1 is needed; it bounds what the answer costs.${why}`);
 }

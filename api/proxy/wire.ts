@@ -10,6 +10,8 @@ import type { ModelAccount, ModelProviderName } from '../../temporal/model-accou
 /** A call as its request asks for it. */
 export interface AskedCall {
   maxOutputTokens: number;
+  /** The field that would say less, where the request says nothing of it: its answer is reserved at the longest that there is. */
+  openField?: string;
   /** The prompt's tokens at most, as far as they can be told from its bytes. */
   inputTokens: number;
   /** Something in it only its provider can count: an image, a file. */

@@ -28,7 +28,7 @@ export interface ResponsesRequest {
   input?: InputItem[] | string;
   instructions?: unknown;
   tools?: unknown;
-  max_output_tokens?: number;
+  max_output_tokens?: number | null;
   stream?: boolean;
 }
 
@@ -58,7 +58,7 @@ const format: WireFormat = {
       input = [],
       instructions,
       tools,
-      max_output_tokens: maxTokens = 0,
+      max_output_tokens: limit,
       stream = false,
     } = body as ResponsesRequest;
     const counts = path === '/v1/responses/input_tokens';
@@ -67,6 +67,8 @@ const format: WireFormat = {
     if (!counts && !isChat && !embeds && path !== '/v1/responses') return { status: 404, message: 'Not found' };
     if (typeof model !== 'string' || !(embeds ? /^text-embedding-/ : /^(gpt-|o\d)/).test(model))
       return { status: 404, message: `The model ${String(model)} does not exist` };
+    // Without a limit of its own an answer may be as long as its model makes it.
+    const maxTokens = limit ?? 16_384;
     if (embeds) return embeddingsAsked(body as object, model);
     if (isChat) return chatAsked(body as { messages?: unknown }, model);
     const items: InputItem[] = typeof input === 'string' ? [{ role: 'user', content: input }] : input;

@@ -141,7 +141,7 @@ describe('Google’s SDK through the proxy', () => {
   const content = (part: object): object => ({ contents: [{ role: 'user', parts: [part] }] });
   const config = (more: object): object => ({ generationConfig: { maxOutputTokens: 100, ...more } });
   test.each<[string, object, string]>([
-    ['no bound of the answer', { generationConfig: {} }, 'maxOutputTokens'],
+    ['a limit that is none', config({ maxOutputTokens: 0.5 }), 'maxOutputTokens'],
     ['a search', { tools: [{ googleSearch: {} }] }, 'googleSearch'],
     ['a search of before, as its examples spell it', { tools: [{ google_search_retrieval: {} }] }, 'googleSearchRetr'],
     ['code that runs at the provider', { tools: [{ codeExecution: {} }] }, 'codeExecution'],
@@ -177,6 +177,18 @@ describe('Google’s SDK through the proxy', () => {
     const body = { contents: [{ parts: [{ text: 'Hello' }] }], ...config({}) };
     const answer = await scene.send(`/v1beta/models/${path}`, body);
     expect([answer.status, answer.json().error.message]).toEqual([status, expect.stringContaining(names)]);
+  });
+
+  test('without a limit an answer is reserved at the longest that its model makes, where that is known', async () => {
+    await client.models.generateContent({ model, contents: 'Hello' });
+    await settledBooks(scene.stack, scene.tenantId);
+    const { rows } = await scene.stack.admin.query<{ usd: number }>(
+      'SELECT requested_usd::float8 AS usd FROM copilot_internal.reservations WHERE tenant_id = $1',
+      [scene.tenantId],
+    );
+    expect(rows[0]?.usd).toBeGreaterThan((65_536 * 10) / 1e6);
+    const refused = client.models.generateContent({ model: 'gemini-3.7-flash', contents: 'Hello' });
+    await expect(refused).rejects.toThrow(/maxOutputTokens: .*is not known here/);
   });
 
   test('what its provider keeps is not counted either', async () => {

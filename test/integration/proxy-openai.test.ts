@@ -92,7 +92,8 @@ describe('OpenAI’s SDK through the proxy', () => {
   });
 
   test.each<[string, object, number, string]>([
-    ['no bound of the answer', { max_output_tokens: undefined }, 400, 'max_output_tokens'],
+    ['no bound of the answer', { model: 'gpt-6-sol', max_output_tokens: undefined }, 400, 'max_output_tokens'],
+    ['a limit that is none', { max_output_tokens: 0 }, 400, 'max_output_tokens'],
     ['a response in the background', { background: true }, 400, 'background'],
     ['what was stored before', { previous_response_id: 'resp_1' }, 400, 'previous_response_id'],
     ['a conversation that is stored', { conversation: 'conv_1' }, 400, 'conversation'],
@@ -112,6 +113,21 @@ describe('OpenAI’s SDK through the proxy', () => {
     });
     expect(scene.stack.openai.calls()).toEqual(before);
     expect(await scene.stack.books(scene.tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+  });
+
+  test('without a limit an answer is reserved at the longest that its model makes, and a denial says what to set', async () => {
+    expect((await send({ model, input: 'Hello' })).status).toBe(200);
+    await settledBooks(scene.stack, scene.tenantId);
+    const { rows } = await scene.stack.admin.query<{ usd: number }>(
+      'SELECT requested_usd::float8 AS usd FROM copilot_internal.reservations WHERE tenant_id = $1',
+      [scene.tenantId],
+    );
+    expect(rows[0]?.usd).toBeGreaterThan((16_384 * 10) / 1e6);
+    const poor = clientOf(await scene.api.keyOf(await scene.stack.tenant('0.1'), 'agent'));
+    const denied = poor.responses.create({ model, input: 'Hello' });
+    await expect(denied).rejects.toThrow(/no max_output_tokens, so 16384 tokens would be reserved/);
+    const less = await poor.responses.create({ model, input: 'Hello', max_output_tokens: 100 });
+    expect(less.object).toBe('response');
   });
 
   test('what its provider keeps, or fetches from elsewhere, is not counted either', async () => {

@@ -43,13 +43,15 @@ export function askedOf(sent: Record<string, unknown>, price: ModelPrice): Asked
   if (notOfText.test(price.model)) throw unbounded(`The model ${quoted(price.model)} answers with more than text`);
   const config = configIn(body);
   const candidates = candidatesOf(config);
-  const maxOutputTokens = limitIn(config, 'maxOutputTokens') * candidates;
+  const { maxOutputTokens: each, ...limit } = limitIn(config, 'maxOutputTokens', price.model);
+  const maxOutputTokens = each * candidates;
   if (maxOutputTokens > MAX_COUNT)
     throw refuse('candidateCount: so many answers of that length are more than can be counted.');
   const bound = contentsIn(body);
   let tokens = overheads.promptTokens + bound.tokens + toolTokensOf(body.tools) + valueTokensMax(config);
   for (const field of plainFields) if (body[field] != null) tokens += valueTokensMax(body[field]);
   return {
+    ...limit,
     maxOutputTokens,
     inputTokens: tokens,
     mustBeCounted: bound.images + bound.documents > 0,

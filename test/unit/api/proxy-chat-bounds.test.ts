@@ -53,6 +53,11 @@ describe('a chat completion', () => {
     expect(asked({ max_completion_tokens: undefined, max_tokens: 70 }).maxOutputTokens).toBe(70);
     expect(asked({ max_tokens: 300 }).maxOutputTokens).toBe(300);
     expect(asked({ n: 5 }).maxOutputTokens).toBe(500);
+    const open = { max_completion_tokens: undefined, n: 2 };
+    expect(asked(open, priceOfTest('openai', 'gpt-5'))).toMatchObject({
+      ...{ maxOutputTokens: 256_000, openField: 'max_completion_tokens' },
+    });
+    expect(() => asked(open)).toThrow(/max_completion_tokens: .*"gpt-of-a-test" can be is not known/);
     expect(asked({ n: null, modalities: ['text'] }).maxOutputTokens).toBe(100);
   });
 

@@ -6,7 +6,7 @@ import type { ModelPrice } from '../../../../core/prices/prices';
 import { overheads, textTokensMax, valueTokensMax } from '../../../../core/prices/token-bounds';
 import { isRecord, MAX_COUNT } from '../../../../core/prices/usage';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
-import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../unbounded';
+import { answerOf, checkFields, type AnswerLimit, quoted, refuse, saidIn, unbounded } from '../../unbounded';
 import type { AskedCall } from '../../wire';
 import { boundOfContent } from '../parts';
 import { checkSources } from '../sources';
@@ -38,7 +38,7 @@ const choicesMax = 128;
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
   checkFields(body, [...plainFields, ...readFields]);
-  const maxOutputTokens = answersOf(body);
+  const limit = answersOf(body, price.model);
   if (searching.test(price.model)) throw unbounded(`The model ${quoted(price.model)} searches by itself`);
   const bound = new PromptBound();
   bound.messages(body.messages);
@@ -46,7 +46,7 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
   bound.tools(body.functions, 'functions');
   for (const field of plainFields) if (body[field] != null) bound.tokens += valueTokensMax(body[field]);
   return {
-    maxOutputTokens,
+    ...limit,
     inputTokens: bound.tokens,
     mustBeCounted: bound.mustBeCounted,
     planned: { modifiers: modifiersOf(body, price, account) },
@@ -54,9 +54,9 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
 }
 
 /** How long all answers may be together. */
-function answersOf(body: Record<string, unknown>): number {
+function answersOf(body: Record<string, unknown>, model: string): AnswerLimit {
   const given = ['max_completion_tokens', 'max_tokens'].filter((field) => body[field] != null);
-  const each = (given.length === 0 ? ['max_completion_tokens'] : given).map((field) => answerOf(body, field));
+  const each = (given.length === 0 ? ['max_completion_tokens'] : given).map((field) => answerOf(body, field, model));
   const isStream = each.some(({ isStream: is }) => is);
   const { n, stream_options: options, modalities } = body;
   if (n != null && !(Number.isInteger(n) && (n as number) >= 1 && (n as number) <= choicesMax))
@@ -70,7 +70,8 @@ function answersOf(body: Record<string, unknown>): number {
     );
   if (modalities != null && !(Array.isArray(modalities) && modalities.every((one) => one === 'text')))
     throw unbounded('modalities other than "text"');
-  return maxOutputTokens;
+  const [{ openField } = {}] = each;
+  return { maxOutputTokens, ...(openField === undefined ? {} : { openField }) };
 }
 
 class PromptBound {

@@ -38,7 +38,7 @@ const plainItems = ['function_call', 'custom_tool_call', 'reasoning'];
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
   checkFields(body, [...plainFields, ...readFields]);
-  const { maxOutputTokens } = answerOf(body, 'max_output_tokens');
+  const { isStream: _, ...limit } = answerOf(body, 'max_output_tokens', price.model);
   // Its answer comes to whoever asks for it later, and is billed meanwhile.
   if (body.background != null && body.background !== false) throw unbounded('A response in the background');
   checkReasoning(body.reasoning);
@@ -48,7 +48,7 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
   bound.instructions(body.instructions);
   for (const field of plainFields) if (body[field] != null) bound.tokens += valueTokensMax(body[field]);
   return {
-    maxOutputTokens,
+    ...limit,
     inputTokens: bound.tokens,
     mustBeCounted: bound.mustBeCounted,
     planned: { modifiers: modifiersOf(body, price, account) },
