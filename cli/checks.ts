@@ -1,14 +1,16 @@
 /** `npx spendlock budget check`: whether a call would be granted now. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import { quotaTable } from './limits';
-import { amount, callOption, example, whole, type Json } from './options';
+import { amount, callOption, example, labelOption, whole, type Json } from './options';
 import { show, usd } from './output';
 
 interface CheckOptions extends Json {
   resource: 'llm' | 'e2b';
   user?: string;
+  label?: Labels;
   amount?: string;
   model?: string;
   inputTokens?: number;
@@ -25,6 +27,7 @@ export function addCheck(budget: Command): void {
     .description('whether a call would be granted now; nothing is reserved')
     .addOption(callOption())
     .option('--user <id>', 'on whose account, beside the tenant')
+    .addOption(labelOption('what it is for'))
     .option('--amount <usd>', 'what it may cost at most', amount)
     .addOption(new Option('--model <name>', 'or: the model that is called').conflicts('amount'))
     .option('--input-tokens <n>', 'with it: of the prompt', tokens)
@@ -38,11 +41,17 @@ export function addCheck(budget: Command): void {
     'budget check acme --model claude-haiku-4-5 --input-tokens 12000 --max-output-tokens 2000',
     'budget check acme --resource e2b --tier standard --seconds 300',
   ).action(async (tenantId: string, options: CheckOptions) => {
-    const { resource, user, amount: estimatedUsd, json = false } = options;
+    const { resource, user, label, amount: estimatedUsd, json = false } = options;
     const answer = await client().checkQuota({
       tenantId,
       resource,
-      ...omitUndefined({ userId: user, estimatedUsd, call: callOf(options), sandbox: sandboxOf(options) }),
+      ...omitUndefined({
+        userId: user,
+        labels: label,
+        estimatedUsd,
+        call: callOf(options),
+        sandbox: sandboxOf(options),
+      }),
     });
     const cost = answer.estimatedCostUsd === null ? '' : ` It costs ${usd(answer.estimatedCostUsd)} at most.`;
     show(json, answer, () => `There is money for it now.${cost}\n${quotaTable(answer.quotas)}`);

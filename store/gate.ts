@@ -1,5 +1,6 @@
 /** What a gate needs to know of a tenant before it lets a request in. */
 import type { Freeze } from '../core/budget/denials';
+import type { Labels } from '../core/labels';
 import { wasAnswered } from './idempotent-requests';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { isOwn, selectQuotas, type StoredQuota } from './quotas';
@@ -16,6 +17,8 @@ interface GateQuery {
   userId?: string | undefined;
   repeatOf?: RepeatOf | undefined;
   conversationId?: string | undefined;
+  /** What it is for, as far as that is known: limits of labels count too. */
+  labels?: Labels | undefined;
 }
 
 /** How the payer of a request stands. */
@@ -72,10 +75,14 @@ export async function readGate(pool: Pool, query: GateQuery): Promise<GateState>
 const payer = (userId: string, conversationId: string): string =>
   `coalesce(${userId}, (SELECT r.user_id FROM copilot_internal.runs r WHERE r.run_id = ${conversationId}::uuid))`;
 
-const quotasOfPayer = (client: PoolClient, { tenantId, userId, conversationId }: GateQuery): Promise<StoredQuota[]> =>
+const quotasOfPayer = (
+  client: PoolClient,
+  { tenantId, userId, conversationId, labels }: GateQuery,
+): Promise<StoredQuota[]> =>
   selectQuotas(client, tenantId, {
     ofUsers: `q.scope_id = ${payer('$2', '$3')}`,
     values: [userId ?? null, conversationId ?? null],
+    labels: labels ? [labels] : [],
   });
 
 async function conversationOf(

@@ -6,7 +6,8 @@ import type { Period } from '../core/budget/periods';
 import { labelOfScope } from '../core/budget/quotas';
 import { change, type WithReason } from './change';
 import type { Operator } from './operator';
-import { asTenant, type Pool, type PoolClient } from './pool';
+import { databaseLimits } from './connections';
+import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 import type { QuotaChange, StoredQuota } from './quotas';
 
 /** A value beyond those of its label that are told apart: its costs are on record as `other`. */
@@ -42,7 +43,8 @@ export async function sumOfLabels(pool: Pool, tenantId: string, limits: readonly
     return rows[0]?.mark ?? '0';
   });
   for (const [key, of] of periods) {
-    const { rows } = await asTenant(pool, tenantId, (client) =>
+    // Nobody waits for it: it has no lock.
+    const { rows } = await asTenantTaking(databaseLimits.patientMs)(pool, tenantId, (client) =>
       client.query<{ spent: string | null }>(
         'SELECT jsonb_agg(to_jsonb(s))::text AS spent FROM copilot_internal.label_spend($1, $2, $3, $4) AS s',
         [tenantId, key, of, mark],

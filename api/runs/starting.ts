@@ -18,7 +18,7 @@ import { createRun, findRun } from '../../store/runs';
 import { namespaceIdOf } from '../../temporal/namespace';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
-import { labelsOver } from '../http/labels';
+import { fittingLabels, labelsOver } from '../http/labels';
 import { answeredBy } from '../http/temporal-answers';
 import { gate } from '../tenants/gate';
 import { openLimit } from './limit';
@@ -58,6 +58,7 @@ export async function startRun(
   if (body.onDenied !== 'wait')
     await gate(dependencies, {
       ...{ tenantId, userId: body.userId, resource: 'llm', what: 'The run was not started.' },
+      labels: fittingLabels(keyLabels, body.labels),
       waitsForHolds: body.waitForHoldsSeconds !== 0,
     });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });

@@ -1,6 +1,7 @@
 /** The gate before a request: answers from committed state, in one read, whether it has a chance. The authority has the last word. */
 import type { Resource } from '../../core/budget/commands';
 import { frozenMessage, quotaDenial } from '../../core/budget/denials';
+import type { Labels } from '../../core/labels';
 import type { Usd } from '../../core/money';
 import { covers, headroomUsd, standingOf, tightest, type Standing } from '../../core/budget/quotas';
 import { fits, retryAfterSeconds } from '../../core/budget/retry-after';
@@ -18,6 +19,8 @@ export interface GateRequest {
   tenantId: string;
   userId?: string | undefined;
   resource: Resource;
+  /** What it is for: of a conversation its turn's decisions know them, and this does not. */
+  labels?: Labels | undefined;
   /** What it will cost; nothing when that is not known yet. */
   estimatedUsd?: Usd;
   /** What was not done, for the message. */
@@ -56,11 +59,11 @@ export async function gate(
 /** Denies as the authority would: by the same quota, in the same words, and with the same time to wait. */
 async function denyWithoutMoney(
   pool: Pool,
-  { tenantId, resource, estimatedUsd, what, waitsForHolds = false, ...request }: GateRequest,
+  { tenantId, resource, estimatedUsd, what, waitsForHolds = false, labels, ...request }: GateRequest,
   { quotas, nowMs, ...state }: GateState,
 ): Promise<void> {
   const userId = request.userId ?? state.userId;
-  const binding = quotas.map(standingOf).filter((quota) => covers(quota, { userId, resource }));
+  const binding = quotas.map(standingOf).filter((quota) => covers(quota, { userId, resource, labels }));
   const leftUsd = waitsForHolds ? ({ limitUsd, spentUsd }: Standing): Usd => limitUsd - spentUsd : headroomUsd;
   const full = tightest(binding, leftUsd);
   // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.

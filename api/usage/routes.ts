@@ -18,6 +18,7 @@ import { csv, csvLines } from '../http/csv';
 import { ApiError } from '../http/errors';
 import { gate } from '../tenants/gate';
 import type { Pieces } from '../http/long-answers';
+import { fittingLabels } from '../http/labels';
 import { body, denied, json, medium, postRoute, route } from '../http/openapi';
 import { cursorOf, numberedPlace, placeOf } from '../http/pages';
 import { showQuota } from '../tenants/quota-view';
@@ -207,7 +208,8 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
       const { userId, resource } = asked;
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
       const estimatedUsd = await estimateOf(dependencies, asked);
-      const request = { tenantId, userId, resource, what: 'Nothing was reserved.' };
+      const labels = fittingLabels(c.get('caller').labels, asked.labels);
+      const request = { tenantId, userId, labels, resource, what: 'Nothing was reserved.' };
       const quotas = await gate(dependencies, { ...request, ...(estimatedUsd === undefined ? {} : { estimatedUsd }) });
       return c.json(
         {

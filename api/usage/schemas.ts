@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { isUsageGrouping, usageGroups } from '../../core/usage-groups';
 import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
-import { labelQuery, labelsView } from '../http/labels';
+import { labelQuery, labelsSchema, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, modelName, moment, ofTenant } from '../http/schemas';
 import { plainText } from '../http/text';
@@ -12,6 +12,7 @@ import { quotaView } from '../tenants/schemas';
 export const quotaCheckBody = z.strictObject({
   ...ofTenant,
   userId: userIdSchema.optional(),
+  labels: labelsSchema.optional(),
   resource: z.enum(['llm', 'e2b']).default('llm'),
   estimatedUsd: amount.optional(),
   call: z

@@ -70,10 +70,10 @@ function coversLabels(
   return has === value || (beyondValues ?? []).includes(has);
 }
 
-/** Which label a limit is of: a key has no colon. */
+/** Which label a limit is of: a key has no colon. What has none is the value of no key. */
 export const labelOfScope = (scopeId: string): [key: string, value: string] => {
   const end = scopeId.indexOf(':');
-  return [scopeId.slice(0, end), scopeId.slice(end + 1)];
+  return [scopeId.slice(0, Math.max(end, 0)), scopeId.slice(end + 1)];
 };
 
 /** What a quota allows and what is taken of it. */

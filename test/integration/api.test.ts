@@ -662,6 +662,7 @@ describe('the API', () => {
         'POST /v1/keys',
         'POST /v1/keys/{id}/revoke',
         'POST /v1/keys/{id}/rotate',
+        'POST /v1/mcp',
         'POST /v1/platform/quotas/remove',
         'POST /v1/prices',
         'POST /v1/quota-checks',

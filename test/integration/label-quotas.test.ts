@@ -85,6 +85,10 @@ describe('a limit of a label', () => {
       ...{ scope: 'label', scopeId: 'team:search', period: 'day', amountUsd: '3', reason: 'more' },
     });
     expect(await statusOf(ask(tenantId, search, '2'))).toBe(201);
+    const check = (labels: Labels) =>
+      api.call('POST', '/v1/quota-checks', { body: { tenantId, labels, estimatedUsd: '2' } });
+    expect(await check(search)).toMatchObject({ status: 429, body: { quota: { scopeId: 'team:search' } } });
+    expect(await check({ team: 'ads' })).toMatchObject({ status: 200 });
     // The tenant's own limit binds where it has less.
     await limit(tenantId, 'team:search', '500');
     expect(await ask(tenantId, search, '50')).toMatchObject({ status: 429, body: { quota: { scope: 'tenant' } } });
@@ -158,6 +162,8 @@ describe('a limit of a label', () => {
     expect(await statusOf(ask(tenantId, two, '2'))).toBe(201);
     expect(await balance(tenantId, 'team:late-2')).toEqual(['3', '2']);
     await expect(limit(tenantId, 'team:late-1', '9')).rejects.toMatchObject({ code: 'invalid_request' });
+    for (const none of ['team', 'team:', 'Team:search', ':search', 'team:x'.padEnd(100, 'x')])
+      await expect(limit(tenantId, none, '9')).rejects.toMatchObject({ code: 'invalid_request' });
     await limit(tenantId, 'team:other', '9');
     expect(await statusOf(ask(tenantId, one, '4'))).toBe(201);
     expect(await statusOf(ask(tenantId, one, '1'))).toBe(429);
