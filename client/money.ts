@@ -16,6 +16,8 @@ export interface ReserveMoney {
   runId?: string;
   kind?: string;
   model?: string;
+  /** The version of the price that the amount comes from, for the ledger. */
+  priceVersion?: string;
   /** What its cost is for: at most eight, such as `{ team: 'search' }`. */
   labels?: Labels;
   /** Made up when absent. Asking again under the same id gets the same answer; it is of one call, and keeps nobody from making another. */

@@ -21,6 +21,8 @@ import { lookAtDatabase } from '../store/first-look';
 import { createPool } from '../store/pool';
 import { createLog } from '../telemetry/log';
 import { defaultTaskQueuePrefix, taskQueues } from '../contracts/messages';
+import type { CallMoney } from './plugin/money';
+import { PostgresMoney } from './plugin/postgres-money';
 
 /**
  * The `dataConverter` of clients and workers of an installation that encrypts payloads (SPENDLOCK_PAYLOAD_KEYS); undefined of one
@@ -84,6 +86,8 @@ export interface OwnWorker {
    * @throws DatabaseRefusedError when it refuses: the role, its password or the database is wrong.
    */
   ready(): Promise<void>;
+  /** For `spendlock/temporal`: `new SpendlockPlugin({ budget, scope })` budgets the calls of an agent's models by it. */
+  calls: CallMoney;
   /** Sends what is still to be sent, and closes the connections. */
   close(): Promise<void>;
 }
@@ -113,6 +117,7 @@ export function budgetForOwnWorker({
   const paidCalls = new PaidCalls({ pool, coalescer, direct: decisions?.direct, log });
   return {
     ready: () => looked,
+    calls: new PostgresMoney({ pool, coalescer, replies, direct: decisions?.direct, paidCalls, enforced }),
     activities: createBudgetActivities({ pool, coalescer, replies, direct: decisions?.direct, enforced, log }),
     async paid(operation, call) {
       const claim = await paidCalls.claim(operation);

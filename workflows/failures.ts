@@ -79,8 +79,9 @@ export const quotaExceeded = (message: string, details: DenialDetails): Applicat
     details: [details],
   });
 
+/** Also of an activity whose worker asks for the money itself (`spendlock/temporal`). */
 export function denialOf(error: unknown): DenialDetails | undefined {
-  const cause = error instanceof ChildWorkflowFailure ? error.cause : error;
+  const cause = causeOf(error);
   return cause instanceof ApplicationFailure && cause.type === 'quota_exceeded'
     ? (cause.details?.[0] as DenialDetails | undefined)
     : undefined;

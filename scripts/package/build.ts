@@ -29,7 +29,10 @@ const entries = {
   client: 'client/index.ts',
   workflow: 'workflows/public.ts',
   worker: 'workers/own-workers.ts',
+  temporal: 'workers/plugin/index.ts',
 };
+/** Entries that say all that they lack. */
+const loaded = ['worker', 'temporal'];
 /** Loaded by its path, which Temporal asks for. */
 const failureConverter = 'temporal/encryption/failure-converter.ts';
 const cli = 'cli/main.ts';
@@ -130,9 +133,9 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
   };
 
   for (const [name, entryPoint] of Object.entries(entries)) {
-    const isWorker = name === 'worker';
-    const { peers } = bundle(entryPoint, isWorker ? 'worker-code.js' : `${name}.js`);
-    if (isWorker) writeFileSync(lib('worker.js'), loader(name, './worker-code.js', peers));
+    const isLoaded = loaded.includes(name);
+    const { peers } = bundle(entryPoint, isLoaded ? `${name}-code.js` : `${name}.js`);
+    if (isLoaded) writeFileSync(lib(`${name}.js`), loader(name, `./${name}-code.js`, peers));
     // The client is an ES module of its own, for browsers' bundlers. Of the others there is one copy, whoever loads it how.
     const { names } = bundle(entryPoint, `${name}.mjs`, { format: 'esm' });
     if (name !== 'client') writeFileSync(lib(`${name}.mjs`), `export { ${names.join(', ')} } from './${name}.js';\n`);
@@ -213,6 +216,6 @@ export function pack(folder = path.join(root, 'dist', 'package'), destination = 
 if (require.main === module) {
   build();
   console.log(
-    `${path.relative(process.cwd(), pack())} has spendlock/client, spendlock/workflow, spendlock/worker and the command line.`,
+    `${path.relative(process.cwd(), pack())} has spendlock/client, spendlock/workflow, spendlock/worker, spendlock/temporal and the command line.`,
   );
 }

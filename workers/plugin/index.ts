@@ -1,0 +1,111 @@
+/**
+ * `spendlock/temporal`: a plugin for workers of agents that others wrote, beside Temporal's AI SDK integration:
+ *
+ *   plugins: [new AiSdkPlugin({ modelProvider: anthropic }), new SpendlockPlugin({ baseUrl, apiKey })]
+ *
+ * Each call of a model is reserved, claimed, priced by its result and committed; a retry is a call of its own. The workflow's commands
+ * are what they were, so histories from before it came replay, and those with it without it.
+ */
+import type { Info } from '@temporalio/activity';
+import { SimplePlugin } from '@temporalio/plugin';
+import { createSpendlockClient } from '../../client';
+import { HttpMoney } from './http-money';
+import { plainModel } from './model-calls';
+import type { CallMoney, SpendScope } from './money';
+import type { PaidActivity } from './named-activities';
+import { PaidActivities, type PaidActivityTerms } from './paid-activities';
+import { Settling } from './settling';
+
+export type { ActivityCost, PaidActivity } from './named-activities';
+export type { CallMoney, SpendScope } from './money';
+
+/** Thrown by an activity to say that its call was surely not billed. */
+export class NotBilledError extends Error {
+  override readonly name = 'NotBilledError';
+}
+
+/** Over the HTTP API: its address and a key. */
+interface OverHttp {
+  baseUrl: string;
+  /** Of the tenant that pays, with the role `agent`; or of the administration, where each call names its tenant. */
+  apiKey: string;
+  budget?: undefined;
+}
+
+/** By Postgres and signals, as `budgetForOwnWorker` of `spendlock/worker` reaches them. Each call names its tenant. */
+interface OverPostgres {
+  budget: { calls: CallMoney };
+}
+
+export type SpendlockPluginOptions = (OverHttp | OverPostgres) & {
+  /** Whose calls they are: the same for all, or by the activity (its workflow, its task queue, what it is called with). */
+  scope?: SpendScope | ((info: Info, args: unknown[]) => SpendScope);
+  /**
+   * Activities beside the AI SDK's that cost money, by their names, such as `weather-callTool` of an MCP server. With null one that has
+   * a name of the AI SDK's is left alone.
+   */
+  activities?: Record<string, PaidActivity<never[], never> | null>;
+  /** Given to a call of a model that names no `maxOutputTokens`, since nothing else bounds its cost; 8,192 unless given. */
+  maxOutputTokens?: number;
+  /** The most tokens that an image or a file in a prompt comes to. Without it such a prompt is refused: its bytes do not say. */
+  fileTokensMax?: number;
+  /** The price list's name of a model; that of the agent unless given, without `anthropic:`, `openai:` or `google:` before it. */
+  modelOf?: (modelId: string) => string;
+  /** How long money is held once the worker that made its call has died: then it is charged, as unverified. 180 unless given. */
+  holdSeconds?: number;
+  /** That OpenAI is asked at one of its regional addresses, at their prices. */
+  openAiIsRegional?: boolean;
+};
+
+/** Budgets for the paid activities of a worker. The same may be given to its client and to a worker that replays. */
+export class SpendlockPlugin extends SimplePlugin {
+  /** @throws TypeError where an address, a key or a limit cannot be one. */
+  constructor(options: SpendlockPluginOptions) {
+    const { holdSeconds = 180 } = options;
+    const money = options.budget?.calls ?? new HttpMoney(clientFrom(options as OverHttp), holdSeconds);
+    const settling = new Settling(money);
+    const terms = termsFrom(options, { money, settling, extendEveryMs: (holdSeconds * 1_000) / 3 });
+    super({
+      name: 'SpendlockPlugin',
+      workerInterceptors: { activity: [(context) => ({ inbound: new PaidActivities(context, terms) })] },
+      runContext: async (next) => {
+        try {
+          await next();
+        } finally {
+          await settling.settled();
+        }
+      },
+    });
+  }
+}
+
+function clientFrom({ baseUrl, apiKey }: OverHttp): ReturnType<typeof createSpendlockClient> {
+  if (!URL.canParse(baseUrl) || !/^https?:/.test(baseUrl))
+    throw new TypeError('baseUrl must be the address of the API, such as http://127.0.0.1:8088. Nothing was started.');
+  if (!apiKey) throw new TypeError('apiKey must be a key of the API (SPENDLOCK_API_KEY). Nothing was started.');
+  return createSpendlockClient({ baseUrl: baseUrl.replace(/\/+$/, ''), apiKey });
+}
+
+function termsFrom(
+  {
+    scope = {},
+    activities = {},
+    maxOutputTokens = 8_192,
+    fileTokensMax,
+    modelOf = plainModel,
+    openAiIsRegional: isRegional = false,
+    holdSeconds,
+  }: SpendlockPluginOptions,
+  reached: Pick<PaidActivityTerms, 'money' | 'settling' | 'extendEveryMs'>,
+): PaidActivityTerms {
+  for (const [name, limit] of Object.entries({ maxOutputTokens, fileTokensMax, holdSeconds }))
+    if (limit !== undefined && !(Number.isInteger(limit) && limit > 0))
+      throw new TypeError(`${name} must be a whole number above 0. Nothing was started.`);
+  return {
+    ...reached,
+    scopeOf: typeof scope === 'function' ? scope : () => scope,
+    // What they are called with is theirs to know.
+    activities: activities as PaidActivityTerms['activities'],
+    ...{ maxOutputTokens, fileTokensMax, modelOf, isRegional },
+  };
+}

@@ -1,0 +1,142 @@
+/** The activities of Temporal's AI SDK integration that call models: what each can cost at most, and what it cost. */
+import { priceCall } from '../../core/prices/price-call';
+import { estimateModelCall } from '../../core/prices/pricing';
+import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/prices/prices';
+import { openAiRegion } from '../../core/prices/regions-openai';
+import { textTokensMax, valueTokensMax, overheads } from '../../core/prices/token-bounds';
+import { isRecord, MAX_COUNT, type ModelUsage } from '../../core/prices/usage';
+import type { CallOutcome } from './money';
+import type { PlannedActivity } from './planned-call';
+import { promptTokensMax } from './prompt-bound';
+import { cacheWritesOf, modifiersOf, optionsOf } from './provider-options';
+import { refused } from './refused';
+import { usageOfEmbedding, usageOfResult } from './usage';
+
+export interface ModelTerms {
+  /** Given to a call that names no `maxOutputTokens`: nothing else bounds what its answer costs. */
+  maxOutputTokens: number;
+  /** The most tokens that an image or a file in a prompt comes to; without it such prompts are refused. */
+  fileTokensMax?: number | undefined;
+  /** The model in the price list that a model of the agent's is. */
+  modelOf: (modelId: string) => string;
+  /** Whether OpenAI is asked at one of its regional addresses. */
+  isRegional: boolean;
+}
+
+/** Of a registry of providers: `anthropic:claude-…`, or `anthropic/claude-…`. */
+const named = /^(anthropic|openai|google)[:/](.+)$/;
+export const plainModel = (modelId: string): string => named.exec(modelId)?.[2] ?? modelId;
+
+/** What thinking adds to the answer of a model of Anthropic's, at most: these shares of the longest answer that one has. */
+const longestAnswer = 128_000;
+const thinkingShare: Partial<Record<string, number>> = { minimal: 0.02, low: 0.1, medium: 0.3, high: 0.6 };
+
+/** The price of the model that a call names. @throws UnpricedModelError, or ApplicationFailure. */
+function priceOf(call: Record<string, unknown>, prices: readonly ModelPrice[], { modelOf }: ModelTerms): ModelPrice {
+  const { modelId } = call;
+  if (typeof modelId !== 'string' || modelId === '')
+    throw refused('invalid_request', 'modelId: the name of a model is needed. No call was made.');
+  const model = modelOf(modelId);
+  const price = findModelPrice(prices, { model: model.slice(0, 200), at: Date.now() });
+  const provider = model === modelId ? undefined : named.exec(modelId)?.[1];
+  if (provider === undefined || provider === price.provider) return price;
+  throw new UnpricedModelError(model, ` at ${provider}: it is one of ${price.provider}`);
+}
+
+type Planned = (args: readonly unknown[], prices: readonly ModelPrice[], terms: ModelTerms) => PlannedActivity;
+
+const planModelCall: Planned = (args, prices, terms) => {
+  const call = isRecord(args[0]) ? args[0] : {};
+  const price = priceOf(call, prices, terms);
+  const asked = isRecord(call.options) ? call.options : {};
+  const options = optionsOf(asked.providerOptions, price);
+  const ownMax = asked.maxOutputTokens ?? options.maxCompletionTokens ?? terms.maxOutputTokens;
+  const maxOutputTokens = Math.max(...[ownMax, options.maxCompletionTokens ?? 0].map(checkLimit));
+  const modifiers = modifiersOf(options, price, terms);
+  const inputTokens = promptTokensMax(asked, {
+    fileTokensMax: terms.fileTokensMax,
+    storedThoughtTokens: price.provider === 'openai' ? maxOutputTokens : 0,
+  });
+  const caches = cacheWritesOf(asked);
+  const { serviceTier } = options;
+  const named = { ...caches, isRegional: terms.isRegional };
+  return {
+    ...{ resource: 'llm', kind: 'llm.call', model: price.model, priceVersion: price.priceVersion },
+    amountUsd: estimateModelCall(price, {
+      inputTokens,
+      maxOutputTokens: Math.min(MAX_COUNT, maxOutputTokens + thinkingBeside(asked, options, price)),
+      modifiers,
+      ...caches,
+    }),
+    args: [{ ...call, options: { ...asked, maxOutputTokens: ownMax } }, ...args.slice(1)],
+    priced: (result) =>
+      outcomeOf(
+        () =>
+          usageOfResult(result, price, {
+            ...named,
+            serviceTier: typeof serviceTier === 'string' ? serviceTier : undefined,
+          }),
+        price,
+        prices,
+      ),
+  };
+};
+
+function checkLimit(value: unknown): number {
+  if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_COUNT) return value as number;
+  throw refused(
+    'invalid_request',
+    'maxOutputTokens: a whole number is needed; it bounds what the answer costs. No call was made.',
+  );
+}
+
+/** Anthropic's provider adds the budget of thoughts to the longest answer; those of others are within it. */
+function thinkingBeside(
+  { reasoning }: Record<string, unknown>,
+  { thinking }: Record<string, unknown>,
+  { provider }: ModelPrice,
+): number {
+  if (provider !== 'anthropic') return 0;
+  if (isRecord(thinking)) {
+    if (thinking.type !== 'enabled') return 0;
+    return thinking.budgetTokens === undefined ? 1_024 : checkLimit(thinking.budgetTokens);
+  }
+  if (typeof reasoning !== 'string' || reasoning === 'none' || reasoning === 'provider-default') return 0;
+  return longestAnswer * (thinkingShare[reasoning] ?? 1);
+}
+
+const planEmbedding: Planned = (args, prices, terms) => {
+  const call = isRecord(args[0]) ? args[0] : {};
+  const price = priceOf(call, prices, terms);
+  optionsOf(call.providerOptions, price);
+  const region = price.provider === 'openai' && terms.isRegional ? { inferenceGeo: openAiRegion } : {};
+  const values = Array.isArray(call.values) ? (call.values as unknown[]) : [];
+  const inputTokens = values.reduce<number>(
+    (sum, value) =>
+      sum + overheads.blockTokens + (typeof value === 'string' ? textTokensMax(value) : valueTokensMax(value)),
+    overheads.promptTokens,
+  );
+  return {
+    ...{ resource: 'llm', kind: 'llm.call', model: price.model, priceVersion: price.priceVersion },
+    amountUsd: estimateModelCall(price, {
+      inputTokens,
+      maxOutputTokens: 0,
+      modifiers: region,
+    }),
+    priced: (result) => outcomeOf(() => usageOfEmbedding(result, price, region), price, prices),
+  };
+};
+
+function outcomeOf(read: () => ModelUsage, price: ModelPrice, prices: readonly ModelPrice[]): CallOutcome {
+  const priced = priceCall(read, { price, prices, at: Date.now() });
+  const { usage } = priced;
+  if (priced.isPriced) return { billed: 'known', costUsd: priced.costUsd, usage };
+  return { billed: 'unknown', knownUsd: priced.knownUsd, usage, reason: priced.reason };
+}
+
+/** By the names that the integration gives its activities. */
+export const modelActivities: Partial<Record<string, Planned>> = {
+  invokeModel: planModelCall,
+  invokeModelStreaming: planModelCall,
+  invokeEmbeddingModel: planEmbedding,
+};

@@ -1,0 +1,16 @@
+/** An activity that costs money, before it is made: what it may cost at most, and how its result is priced. */
+import type { Resource } from '../../core/budget/commands';
+import type { Usd } from '../../core/money';
+import type { CallOutcome, HeldMoney } from './money';
+
+export interface PlannedActivity {
+  amountUsd: Usd;
+  resource: Resource;
+  kind: string;
+  model?: string | undefined;
+  priceVersion?: string | undefined;
+  /** What the activity is called with, where that is not as it came. */
+  args?: unknown[];
+  /** What it cost, by what it answered. @throws what the user's own function throws. */
+  priced(result: unknown, held: HeldMoney): CallOutcome | Promise<CallOutcome>;
+}

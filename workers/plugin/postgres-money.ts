@@ -1,0 +1,142 @@
+/** A budget that is reached by Postgres and signals, as the activities of a worker of one's own reach it. */
+import { inOneSpelling } from '../../core/ids';
+import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import { labelled, problemOfLabels, type Labels } from '../../core/labels';
+import { formatUsd, parseAmountUsd } from '../../core/money';
+import { omitUndefined } from '../../core/omit-undefined';
+import type { ModelPrice } from '../../core/prices/prices';
+import type { PaidCalls } from '../../activities/budget/paid-calls';
+import { mayPass } from '../../activities/own-time';
+import type { Coalescer } from '../../authority/client/coalescer';
+import type { DirectDecisions } from '../../authority/client/direct-decisions';
+import type { PendingReplies } from '../../authority/client/pending-replies';
+import { allowUnreserved } from '../../store/decided';
+import type { Pool } from '../../store/pool';
+import { readPrices } from '../../store/prices';
+import { extendReservation, findOperation } from '../../store/reservations';
+import { readRunNamed } from '../../store/run-limits';
+import { readPolicy } from '../../store/tenants';
+import type { AskedHold, CallMoney, CallOutcome, HeldMoney, SpendScope } from './money';
+import { denied, refused } from './refused';
+
+/** What `budgetForOwnWorker` has. */
+export interface PostgresMoneyDependencies {
+  pool: Pool;
+  coalescer: Coalescer;
+  replies: PendingReplies;
+  direct: DirectDecisions | undefined;
+  paidCalls: PaidCalls;
+  enforced: Record<'llm' | 'e2b', boolean>;
+}
+
+/** What a tenant has that says nothing else. */
+const policyDefault = { onUnavailable: 'wait' as const, answerTimeoutMs: 5_000 };
+const extendSeconds = 180;
+
+export class PostgresMoney implements CallMoney {
+  constructor(private readonly dependencies: PostgresMoneyDependencies) {}
+
+  async prices(): Promise<readonly ModelPrice[]> {
+    return (await readPrices(this.dependencies.pool)).models;
+  }
+
+  async hold(asked: AskedHold): Promise<HeldMoney> {
+    const { operationId } = asked;
+    const tenantId = tenantOf(asked.scope);
+    const answer = await this.reserve(tenantId, asked);
+    if (!answer)
+      throw refused('authority_unavailable', "The tenant's budget authority did not answer in time. No call was made.");
+    if (answer.decision === 'rejected') throw refused(answer.code, `${answer.message} No call was made.`);
+    if (answer.decision === 'denied') {
+      const { message, quota, retryAfterSeconds } = answer;
+      throw denied(`${message} No call was made.`, { resource: asked.resource, quota, retryAfterSeconds });
+    }
+    // Another attempt asks under another operation.
+    const { claimToken } = await this.dependencies.paidCalls
+      .claim({ tenantId, operationId })
+      .catch((error: unknown) => {
+        throw refused('claim_refused', (error as Error).message, { mayRetry: true });
+      });
+    return { ...asked, grantedUsd: parseAmountUsd(answer.grantedUsd), claimToken };
+  }
+
+  private async reserve(tenantId: string, asked: AskedHold): Promise<ReserveAnswer | undefined> {
+    const { pool, direct, replies, coalescer, enforced } = this.dependencies;
+    const command = await this.commandOf(tenantId, asked);
+    const decided = await direct?.decide(tenantId, command);
+    if (decided?.answer) return decided.answer;
+    const { onUnavailable, answerTimeoutMs } = (await readPolicy(pool, tenantId)) ?? policyDefault;
+    const answering = replies.wait(tenantId, command, answerTimeoutMs);
+    coalescer.send(tenantId, command, answering).catch(() => undefined);
+    const answer = await answering;
+    if (answer) return answer;
+    if (onUnavailable === 'allow') return allowUnreserved(pool, { tenantId, command, enforced });
+    this.dependencies.paidCalls.giveBack({ tenantId, operationId: asked.operationId });
+    return undefined;
+  }
+
+  private async commandOf(
+    tenantId: string,
+    { operationId, scope, amountUsd, resource, kind, model, priceVersion }: AskedHold,
+  ): Promise<ReserveCommand> {
+    const { userId } = scope;
+    const runId = scope.runId === undefined ? undefined : inOneSpelling(scope.runId);
+    const run = runId === undefined ? undefined : await readRunNamed(this.dependencies.pool, { tenantId, runId });
+    if (runId !== undefined && !run)
+      throw refused('not_found', `Tenant ${tenantId} has no run ${runId}. No call was made.`);
+    return {
+      ...{ type: 'reserve', operationId, resource, kind, amountUsd: formatUsd(amountUsd), ttlSeconds: extendSeconds },
+      priceVersion: priceVersion ?? 'caller',
+      ...omitUndefined({ userId, model, runId, runLimit: run?.limit }),
+      ...labelsOf(scope.labels, run?.labels),
+    };
+  }
+
+  async extend({ operationId, scope }: HeldMoney): Promise<void> {
+    const key = { tenantId: tenantOf(scope), operationId };
+    await extendReservation(this.dependencies.pool, { ...key, ttlSeconds: extendSeconds });
+  }
+
+  async settle(held: HeldMoney, outcome: CallOutcome, result?: unknown): Promise<void> {
+    const { operationId, scope, claimToken } = held;
+    const claim = { tenantId: tenantOf(scope), operationId, ...omitUndefined({ claimToken }) };
+    const { paidCalls } = this.dependencies;
+    if (outcome.billed === 'no') return paidCalls.settle(claim, { billed: false, reason: 'NotBilledError' });
+    if (outcome.billed === 'known') {
+      const { costUsd, usage } = outcome;
+      return paidCalls.settle(claim, { billed: true, costUsd, usage, result });
+    }
+    const usage = { ...(outcome.usage as object | undefined), unpriced: outcome.reason };
+    const { knownUsd: costUsd } = outcome;
+    // Without an outcome it is settled at its grant, which may be less than it surely cost.
+    return costUsd > held.grantedUsd
+      ? paidCalls.settle(claim, { billed: true, costUsd, isUnverified: true, usage, result })
+      : paidCalls.settle(claim, { billed: 'unknown', usage, result });
+  }
+
+  async bought(operationId: string, scope: SpendScope): Promise<{ result: unknown } | undefined> {
+    const { pool, coalescer } = this.dependencies;
+    const tenantId = tenantOf(scope);
+    const found = await findOperation(pool, { tenantId, operationId });
+    if (!found?.claimed || found.result == null || found.outcome === 'not_billed') return undefined;
+    // Who bought it may not have come to say so.
+    coalescer.sendLazily(tenantId, { type: 'commit', operationId }).catch(() => undefined);
+    return { result: found.result };
+  }
+
+  mayPass(error: unknown): boolean {
+    return mayPass(error);
+  }
+}
+
+function tenantOf({ tenantId }: SpendScope): string {
+  if (tenantId !== undefined) return tenantId;
+  throw refused('invalid_request', "scope.tenantId: the plugin's scope has to name the tenant. No call was made.");
+}
+
+function labelsOf(sent: Labels | undefined, ofRun: Labels | undefined): ReturnType<typeof labelled> {
+  const found = labelled(sent, ofRun);
+  const problem = found.labels && problemOfLabels(found.labels);
+  if (problem === undefined) return found;
+  throw refused('invalid_request', `labels: with those of the run they ${problem}. No call was made.`);
+}

@@ -1,0 +1,102 @@
+/**
+ * How many tokens the prompt of an AI SDK call has at most, told from its bytes (docs/decisions/0045-estimate.md). Images and files have
+ * no bound in their bytes: each counts as what the plugin is told that one of its agents has at most.
+ */
+import { overheads, textTokensMax, valueTokensMax } from '../../core/prices/token-bounds';
+import { isRecord } from '../../core/prices/usage';
+import { refused, unbounded } from './refused';
+
+/** Tools of Anthropic's making that run at the agent's side; each comes with instructions. */
+const clientTools = /^anthropic\.(bash|text_editor|computer|memory)_\d{8}$/;
+const builtInToolTokens = 1_024;
+/** Around what a tool answered. */
+const resultTokens = 128;
+
+export interface PromptTerms {
+  /** The most that one image or file of the prompt comes to; without it a prompt with one is refused. */
+  fileTokensMax?: number | undefined;
+  /** What a thought comes to at most that stands at the provider: as much as an answer. */
+  storedThoughtTokens: number;
+}
+
+const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? (value as unknown[]) : []);
+const textIn = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value ?? ''));
+
+/** @throws ApplicationFailure for what nobody can bound, by its name. */
+export function promptTokensMax(options: Record<string, unknown>, terms: PromptTerms): number {
+  const { prompt, tools, ...rest } = options;
+  if (!Array.isArray(prompt)) throw refused('invalid_request', 'prompt: must be a list. No call was made.');
+  const messages = (prompt as unknown[]).reduce<number>((sum, message) => sum + messageTokens(message, terms), 0);
+  // An answer by a schema may be asked for as a tool.
+  return overheads.promptTokens + overheads.toolsTokens + messages + toolsTokens(tools) + valueTokensMax(rest);
+}
+
+function toolsTokens(tools: unknown): number {
+  let tokens = 0;
+  for (const tool of listOf(tools)) {
+    if (!isRecord(tool)) throw refused('invalid_request', 'tools: each must be an object. No call was made.');
+    const isBuiltIn = tool.type !== 'function';
+    if (isBuiltIn && !clientTools.test(String(tool.id)))
+      throw unbounded(`The tool ${JSON.stringify(tool.id ?? tool.type)} runs at the provider`);
+    const { description = '', ...rest } = tool;
+    tokens += overheads.toolTokens + (isBuiltIn ? builtInToolTokens : 0);
+    tokens += textTokensMax(textIn(description)) + valueTokensMax(rest);
+  }
+  return tokens;
+}
+
+function messageTokens(message: unknown, terms: PromptTerms): number {
+  if (!isRecord(message)) throw refused('invalid_request', 'prompt: each message must be an object. No call was made.');
+  const { content, ...rest } = message;
+  const own = overheads.messageTokens + valueTokensMax(rest);
+  if (typeof content === 'string') return own + overheads.blockTokens + textTokensMax(content);
+  return listOf(content).reduce<number>((sum, part) => sum + partTokens(part, terms), own);
+}
+
+function partTokens(part: unknown, terms: PromptTerms): number {
+  if (!isRecord(part)) throw refused('invalid_request', 'prompt: each part must be an object. No call was made.');
+  const { type, ...rest } = part;
+  const stands = overheads.blockTokens + overheads.messageTokens;
+  switch (type) {
+    case 'text':
+      return stands + textTokensMax(textIn(rest.text)) + valueTokensMax({ ...rest, text: '' });
+    case 'reasoning':
+      return stands + textTokensMax(textIn(rest.text)) + valueTokensMax(rest) + storedThought(rest, terms);
+    case 'tool-call':
+    case 'tool-approval-request':
+    case 'tool-approval-response':
+      return stands + valueTokensMax(rest);
+    case 'tool-result':
+      return stands + resultTokens + resultTokensMax(rest, terms);
+    case 'file':
+    case 'image':
+      return stands + fileTokens(type, terms);
+    default:
+      throw unbounded(`A part of the type ${JSON.stringify(type)}`);
+  }
+}
+
+/** A thought that is sent by its name stands at the provider. */
+const storedThought = ({ providerOptions }: Record<string, unknown>, terms: PromptTerms): number =>
+  /"itemId"/.test(JSON.stringify(providerOptions ?? {})) ? terms.storedThoughtTokens : 0;
+
+function resultTokensMax({ output, ...rest }: Record<string, unknown>, terms: PromptTerms): number {
+  const own = valueTokensMax(rest);
+  if (!isRecord(output) || output.type !== 'content') return own + valueTokensMax(output);
+  return listOf(output.value).reduce<number>((sum, item) => {
+    const isText = isRecord(item) && item.type === 'text';
+    const type = isRecord(item) ? String(item.type) : 'unknown';
+    return (
+      sum +
+      overheads.blockTokens +
+      (isText ? textTokensMax(textIn(item.text)) + valueTokensMax({ ...item, text: '' }) : fileTokens(type, terms))
+    );
+  }, own);
+}
+
+function fileTokens(type: string, { fileTokensMax }: PromptTerms): number {
+  if (fileTokensMax !== undefined) return fileTokensMax;
+  throw unbounded(
+    `A part of the type ${JSON.stringify(type)} (the plugin's fileTokensMax says how many tokens an image or a file comes to at most)`,
+  );
+}
