@@ -37,7 +37,8 @@ async function answer(question: string): Promise<string> {
     });
     const calls = response.output.filter((item) => item.type === 'function_call');
     if (calls.length === 0) return response.output_text;
-    input.push(...response.output);
+    for (const item of response.output)
+      if (item.type === 'reasoning' || item.type === 'function_call') input.push(item);
     for (const { call_id } of calls)
       input.push({ type: 'function_call_output', call_id, output: 'Sunny, 21 degrees.' });
   }
