@@ -1,5 +1,6 @@
 /** Limits of what has a label: decided with the others, counted by the ledger, begun with what is on record, and mended (docs/decisions/0053). */
 import { randomUUID } from 'node:crypto';
+import type { StartedRun } from '../../api/runs/schemas';
 import type { SpendlockClient } from '../../client';
 import type { Labels } from '../../core/labels';
 import { lookAtBooks, repairBooks } from '../../store/books';
@@ -220,6 +221,26 @@ describe('a limit of a label', () => {
       { kind: 'quota_exceeded', of: 'team:search' },
       { kind: 'quota_warning', of: 'team:search' },
     ]);
+  });
+
+  test('is waited for: one whose label has money is woken, one whose label has none waits on', async () => {
+    const tenantId = await stack.tenant('100');
+    for (const scopeId of ['team:search', 'team:ads']) await limit(tenantId, scopeId, '0.0001');
+    const [first, second] = await Promise.all(
+      ['ads', 'search'].map((team) => stack.start({ tenantId, onDenied: 'wait', labels: { team } })),
+    );
+    const statusOf = async (started = first): Promise<string> =>
+      (await stack.show({ tenantId, ...(started as StartedRun) })).status;
+    await until('both wait', async () => {
+      const statuses = await Promise.all([statusOf(first), statusOf(second)]);
+      return statuses.every((status) => status === 'waiting_for_money');
+    });
+    await limit(tenantId, 'team:search', '5');
+    expect((await stack.finish({ tenantId, ...(second as StartedRun) })).status).toBe('completed');
+    expect(await statusOf(first)).toBe('waiting_for_money');
+    await limit(tenantId, 'team:ads', '5');
+    expect((await stack.finish({ tenantId, ...(first as StartedRun) })).status).toBe('completed');
+    await agree(tenantId);
   });
 
   test('begins each period anew, for open reservations and for what is corrected later', async () => {

@@ -59,6 +59,7 @@ export interface StartTestRun {
   file?: { name: string; content: string };
   model?: string;
   userId?: string;
+  labels?: Record<string, string>;
   limits?: { maxSteps?: number; maxCostUsd?: string; timeoutSeconds?: number; maxOutputTokens?: number };
   sandbox?: { tier?: string; windowSeconds?: number; executionSeconds?: number };
   tools?: { name: string; requiresApproval?: boolean; priceUsd?: string }[];
