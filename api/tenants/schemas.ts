@@ -45,12 +45,10 @@ const share = z.number().gte(0.0001).lte(1);
 /** Whose quota it is. */
 const ofWhom = {
   scope: z.enum(['tenant', 'user', 'label']).default('tenant'),
-  scopeId: userIdSchema
-    .optional()
-    .openapi({
-      description:
-        'The user, of scope `user`; of scope `label` such as `team:search`. Of scope `tenant` it is the tenant, and may be absent.',
-    }),
+  scopeId: userIdSchema.optional().openapi({
+    description:
+      'The user, of scope `user`; of scope `label` such as `team:search`. Of scope `tenant` it is the tenant, and may be absent.',
+  }),
 };
 /** What a quota limits, and when it warns. */
 const limits = {

@@ -64,7 +64,7 @@ export const promptTokens = (counts: TokenCounts): number =>
   counts.inputTokens + counts.cacheReadTokens + counts.cacheWrite5mTokens + counts.cacheWrite1hTokens;
 
 /** Every request that a call consisted of: its own, its compactions, and what other models served. */
-export const requestsOf = (usage: ModelUsage): readonly TokenCounts[] => [
+const requestsOf = (usage: ModelUsage): readonly TokenCounts[] => [
   usage,
   ...usage.compactions,
   ...(usage.otherModels ?? []),
