@@ -66,6 +66,14 @@ describe('the touchpoints with paid providers', () => {
     );
   });
 
+  test('the plugin calls an activity that costs money once its money is claimed', () => {
+    const { text = '' } = sources.find(({ name }) => name === 'workers/plugin/paid-activities.ts') ?? {};
+    // One that costs nothing, and one after its hold.
+    expect([...text.matchAll(/\bnext\(/g)]).toHaveLength(2);
+    expect(text).toMatch(/if \(!planning\) return next\(input\);/);
+    expect(text).toMatch(/const held = await this\.hold\(.*\);\s+return this\.call\(held, planned, \(\) => next\(/);
+  });
+
   /** Activities that claim money, by looking for the claim in what implements them. */
   const claiming = ['callModel', 'compactContext', 'createSandbox', 'extendSandbox', 'resumeSandbox', 'runPaidTools'];
 

@@ -22,8 +22,8 @@ const known: Partial<Record<string, readonly string[]>> = {
     ...['textVerbosity', 'truncation', 'user', 'dimensions'],
   ],
   google: [
-    ...['audioTimestamp', 'labels', 'mediaResolution', 'outputDimensionality', 'responseModalities', 'safetySettings'],
-    ...['structuredOutputs', 'taskType', 'thinkingConfig', 'threshold'],
+    ...['labels', 'mediaResolution', 'outputDimensionality', 'safetySettings', 'structuredOutputs', 'taskType'],
+    ...['thinkingConfig', 'threshold'],
   ],
 };
 
