@@ -13,6 +13,7 @@ export const modelAccountVariables = {
   ),
   OPENAI_API_KEY: orEmpty(secret),
   OPENAI_BASE_URL: orEmpty(httpUrl),
+  SPENDLOCK_OPENAI_SERVICE_TIER: orEmpty(z.literal('default', { error: 'must be default, or not be set' })),
   GEMINI_API_KEY: orEmpty(secret),
   GEMINI_BASE_URL: orEmpty(httpUrl),
 };
@@ -32,6 +33,8 @@ export interface ModelAccount {
   /** Another address than the provider's own. */
   baseURL?: string | undefined;
   inferenceGeo?: string | undefined;
+  /** What calls are served at that leave it open, where that is known. */
+  serviceTier?: 'default' | undefined;
 }
 /** By the name that prices use. */
 export type ModelAccounts = Partial<Record<ModelProviderName, ModelAccount>>;
@@ -47,8 +50,9 @@ export const modelAccountsOf = (read: Read): ModelAccounts =>
   Object.fromEntries(
     Object.entries(variables).flatMap(([name, { key, address }]) => {
       const apiKey = read[key];
-      const { SPENDLOCK_ANTHROPIC_INFERENCE_GEO: inferenceGeo } = read;
+      const { SPENDLOCK_ANTHROPIC_INFERENCE_GEO: inferenceGeo, SPENDLOCK_OPENAI_SERVICE_TIER: tier } = read;
       const geo = name === 'anthropic' && inferenceGeo !== undefined ? { inferenceGeo } : {};
-      return apiKey === undefined ? [] : [[name, { apiKey, baseURL: read[address], ...geo }]];
+      const own = name === 'openai' && tier === 'default' ? { serviceTier: 'default' as const } : {};
+      return apiKey === undefined ? [] : [[name, { apiKey, baseURL: read[address], ...geo, ...own }]];
     }),
   );

@@ -6,6 +6,8 @@ import type { Logger } from '../../telemetry/log';
 import { traceOf } from '../../telemetry/spans';
 import { ApiError } from '../http/errors';
 import type { Prices } from '../http/lookups';
+import { ownerOf } from '../http/request';
+import { answerBytesMax, answerBytesOf, type AnswerRoom } from './answer-room';
 import { errorSaidIn, isJson, isStream } from './answers';
 import { askedIn } from './body';
 import { boundOf, priceOf } from './bound';
@@ -25,13 +27,14 @@ import {
 } from './provider';
 import { refusalOf, refuse, withOpenLimit } from './refusals';
 import type { Rooms } from './rooms';
-import type { AnswerReader, CallWire, CountRequest, Passed, Wire } from './wire';
+import type { AnswerReader, AskedCall, CallWire, CountRequest, Passed, Wire } from './wire';
 
 /** Errors are short, and an answer that comes whole is not passed on before it is known to be one. */
-const bytesMax = { error: 1024 * 1024, whole: 64 * 1024 * 1024 };
+const bytesMax = { error: 1024 * 1024, whole: answerBytesMax };
 
 export interface ExchangeParts {
   rooms: Pick<Rooms, 'of'>;
+  answers: AnswerRoom;
   prices: Pick<Prices, 'list'>;
   log: Logger;
   idleMs: number | undefined;
@@ -55,14 +58,19 @@ type FreeCheck = Extract<Passed, { type: 'free' }>['check'];
 
 export class Exchange {
   private readonly gone = new AbortController();
+  /** Takes room for so much of an answer, until it is read. */
+  private readonly hasRoom: (bytes: number) => boolean;
 
   constructor(
     private readonly parts: ExchangeParts,
     private readonly exchanged: Exchanged,
   ) {
     const { response } = exchanged;
+    const share = parts.answers.shareOf(ownerOf(exchanged.caller));
+    this.hasRoom = (bytes) => !response.destroyed && share.growTo(bytes);
     if (response.destroyed) this.gone.abort();
     response.once('close', () => {
+      share.release();
       if (!response.writableFinished) this.gone.abort();
     });
   }
@@ -82,7 +90,11 @@ export class Exchange {
 
   private async passFree(answer: IncomingMessage): Promise<void> {
     if ((answer.statusCode ?? 0) >= 300) return void (await this.passError(answer));
-    const whole = await wholeAnswer(answer, { bytesMax: bytesMax.whole, idleMs: providerWaits.freeMs });
+    const whole = await wholeAnswer(answer, {
+      bytesMax: bytesMax.whole,
+      idleMs: providerWaits.freeMs,
+      hasRoom: this.hasRoom,
+    });
     if (!whole || !isJson(answer)) throw noAnswer('A page, or a part of an answer, came in its place.');
     this.passWhole(answer, whole);
   }
@@ -109,6 +121,7 @@ export class Exchange {
     const { models: prices } = await this.parts.prices.list();
     const price = priceOf(wire, call.modelOf(body), prices);
     const asked = call.ask(body, price, this.parts.account);
+    this.takeRoom(body, asked);
     const { countOf } = call;
     const count = countOf && (() => this.count(countOf(body)));
     const amountUsd = await boundOf(rooms, { caller, price, asked, count });
@@ -117,6 +130,13 @@ export class Exchange {
     });
     const trace = traceOf(this.exchanged.request.headers);
     return { call, held, price, prices, startedMs: performance.now(), trace, isSettled: false };
+  }
+
+  /** @throws ApiError where an answer that comes whole would have no room. */
+  private takeRoom(body: Record<string, unknown>, asked: AskedCall): void {
+    if (asked.isStream || this.hasRoom(answerBytesOf(body, asked))) return;
+    const message = 'Answers that are under way already take all the room there is. No call was made.';
+    throw new ApiError('unavailable', message, { retryAfter: 1 });
   }
 
   private async passPaid(answer: IncomingMessage, paid: PaidFor): Promise<void> {
@@ -137,7 +157,8 @@ export class Exchange {
     const reader = paid.call.reader(isStream(answer));
     if (isStream(answer)) return this.passStream(answer, reader, paid);
     const idleMs = this.parts.idleMs ?? providerWaits.idleMs;
-    const whole = isJson(answer) ? await wholeAnswer(answer, { bytesMax: bytesMax.whole, idleMs }) : undefined;
+    const { hasRoom } = this;
+    const whole = isJson(answer) ? await wholeAnswer(answer, { bytesMax: bytesMax.whole, idleMs, hasRoom }) : undefined;
     if (whole) reader.push(whole);
     else answer.destroy();
     reader.end();
@@ -166,7 +187,7 @@ export class Exchange {
     const saidItsLength = answer.headers['content-length'] !== undefined;
     if (isCut && isBetweenEvents && !saidItsLength) {
       const { error } = refusalOf(noAnswer('Its stream broke off.', 'outcome_unknown'), requestId);
-      response.end(paid.call.errorEvent(error));
+      response.end(paid.call.errorEvent(error, reader.read));
     } else if (saidItsLength ? end === 'cut' : isCut) response.destroy();
     else response.end();
   }

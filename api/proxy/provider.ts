@@ -131,12 +131,12 @@ export function answeredHeaders(
 }
 
 /**
- * An answer that is not passed on while it comes: an error, or one that comes at once. Undefined where it breaks off, is longer, or its
- * provider falls silent.
+ * An answer that is not passed on while it comes: an error, or one that comes at once. Undefined where it breaks off, is longer than there is
+ * room for, or its provider falls silent.
  */
 export async function wholeAnswer(
   answer: http.IncomingMessage,
-  { bytesMax, idleMs }: { bytesMax: number; idleMs: number },
+  { bytesMax, idleMs, hasRoom }: { bytesMax: number; idleMs: number; hasRoom?: (bytes: number) => boolean },
 ): Promise<Buffer | undefined> {
   const parts: Buffer[] = [];
   let bytes = 0;
@@ -144,7 +144,7 @@ export async function wholeAnswer(
   try {
     for await (const part of answer as AsyncIterable<Buffer>) {
       bytes += part.length;
-      if (bytes > bytesMax) return undefined;
+      if (bytes > bytesMax || hasRoom?.(bytes) === false) return undefined;
       parts.push(part);
     }
   } catch {

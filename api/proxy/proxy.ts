@@ -20,6 +20,7 @@ import type { Policies, Prices, Tenants } from '../http/lookups';
 import { keyRate } from '../http/rate-limit';
 import { ownerOf } from '../http/request';
 import type { UntakenAnswers } from '../http/sockets';
+import { AnswerRoom, type AnswerRoomLimits } from './answer-room';
 import { anthropicWire } from './anthropic/wire';
 import { readBody, saidBytes } from './body';
 import { Exchange } from './exchange';
@@ -46,6 +47,8 @@ export interface ProxyOptions {
   holdSeconds?: number | undefined;
   /** How long a provider's stream may be silent. */
   idleMs?: number | undefined;
+  /** How much of answers that come whole is kept; set apart in tests. */
+  answerRoom?: AnswerRoomLimits | undefined;
   /** Requests of one key within a second; without it they are not counted. */
   rateLimitPerSecond?: number | undefined;
 }
@@ -86,6 +89,7 @@ export class WireProxy {
   private readonly open = new OpenCalls();
   private readonly answering = new Set<Promise<void>>();
   private readonly rooms: Rooms;
+  private readonly answers: AnswerRoom;
   private readonly failures: RepeatedFailures;
   private readonly admit: (apiKeyId: string) => Promise<void>;
 
@@ -94,6 +98,7 @@ export class WireProxy {
     this.admit = rateLimitPerSecond === undefined ? () => Promise.resolve() : keyRate(rateLimitPerSecond);
     this.money = new ProxyMoney({ ...rest, holdSeconds });
     this.rooms = new Rooms(dependencies.pool);
+    this.answers = new AnswerRoom(dependencies.answerRoom);
     this.failures = new RepeatedFailures(dependencies.log, 'a request to the proxy failed');
   }
 
@@ -154,7 +159,7 @@ export class WireProxy {
     const body = this.roomFor(request, response, { owner, requestId });
     try {
       const { prices, log, idleMs } = this.dependencies;
-      const parts = { rooms: this.rooms, prices, log, idleMs, money: this.money, wire, account };
+      const parts = { rooms: this.rooms, answers: this.answers, prices, log, idleMs, money: this.money, wire, account };
       const exchange = new Exchange(parts, {
         request,
         response,

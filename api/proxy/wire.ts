@@ -18,6 +18,9 @@ export interface AskedCall {
   mustBeCounted: boolean;
   /** What its price depends on beside its tokens. */
   planned: Omit<PlannedCall, 'inputTokens'>;
+  isStream: boolean;
+  /** How long an answer that comes whole can be, where that is no matter of its tokens. */
+  answerBytes?: number;
 }
 
 /** What an answer says of itself, read from the side while it passes. */
@@ -36,6 +39,8 @@ export interface AnswerRead {
   errorType?: string;
   /** The answer came to its end, as its protocol has it. */
   isWhole: boolean;
+  /** The number of the last event that passed, where its protocol counts them. */
+  sequence?: number;
   /** Why it could not be read on: nothing that is said here is all. */
   unread?: unknown;
 }
@@ -90,7 +95,7 @@ export interface CallWire {
   /** @throws UsageError when the report cannot be billed. */
   usageOf(read: AnswerRead, price: ModelPrice, account: ModelAccount): ModelUsage;
   /** What is wrong, as an event of its stream that was begun. */
-  errorEvent(error: WireError): string;
+  errorEvent(error: WireError, read: AnswerRead): string;
 }
 
 /** What is passed on. */

@@ -207,6 +207,8 @@ export interface PlannedCall {
   maxWebSearches?: number;
   /** What the request asks for; absent means the standard, which the request should then insist on. */
   modifiers?: UsageModifiers;
+  /** So many times the rates it may cost at most for what it leaves open and the price has no factor for. */
+  openFactor?: Fraction;
 }
 
 interface UpperBound {
@@ -223,7 +225,9 @@ interface UpperBound {
 function upperBound(price: ModelPrice, call: PlannedCall): UpperBound {
   checkCount(call.inputTokens, 'inputTokens');
   const searches = checkCount(call.maxWebSearches ?? 0, 'maxWebSearches');
-  const factor = factorOf(price, call.modifiers ?? {});
+  const known = factorOf(price, call.modifiers ?? {});
+  const { numerator, denominator } = call.openFactor ?? { numerator: 1n, denominator: 1n };
+  const factor = { numerator: known.numerator * numerator, denominator: known.denominator * denominator };
   const tiers = [price.rates];
   if (price.longContext !== undefined && call.inputTokens > price.longContext.thresholdTokens) {
     tiers.push(price.longContext.rates);

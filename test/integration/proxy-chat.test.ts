@@ -139,8 +139,8 @@ describe('chat completions, byte for byte', () => {
     expect(await settledBooks(scene.stack, scene.tenantId)).toMatchObject({ ledgerUsd: '0.000045' });
   });
 
-  test('a stream that breaks off after what it used is priced, and ends with an error in its own shape', async () => {
-    const cut = whole.replace('data: [DONE]\n\n', '');
+  test('a stream that breaks off before what it used ends with an error in its own shape', async () => {
+    const cut = piece(said, 'null');
     scene.provider.answerWith((response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
       response.write(cut, () => setTimeout(() => response.destroy(), 20));
@@ -150,6 +150,6 @@ describe('chat completions, byte for byte', () => {
     expect(text.startsWith(cut)).toBe(true);
     const event = /^data: (.*)\n\n$/.exec(text.slice(cut.length));
     expect(JSON.parse(event?.[1] ?? '{}')).toMatchObject({ error: { type: 'server_error' } });
-    expect(await settledBooks(scene.stack, scene.tenantId)).toMatchObject({ ledgerUsd: '0.000045' });
+    expect(await settlementsOf(scene.stack, scene.tenantId)).toEqual(['unverified']);
   });
 });

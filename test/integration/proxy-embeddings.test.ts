@@ -79,6 +79,7 @@ describe('embeddings through the proxy', () => {
     ['texts and tokens in one list', { input: ['a', [1]] }, 400, 'input'],
     ['tokens that are none', { input: [1.5] }, 400, 'input'],
     ['more texts than its provider takes', { input: Array<string>(2_049).fill('a') }, 400, '2048'],
+    ['more numbers than can be kept', { input: Array<string>(2_000).fill('a') }, 400, 'base64'],
     ['a field that is not known', { of_tomorrow: 1 }, 400, 'of_tomorrow'],
     ['a model without a price', { model: 'text-embedding-of-tomorrow' }, 422, 'text-embedding-of-tomorrow'],
   ])('%s is refused by its name', async (_what, more, status, names) => {

@@ -44,7 +44,7 @@ const builtInToolTokens = 1_024;
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, price: ModelPrice): AskedCall {
   checkFields(body, [...plainFields, ...readFields]);
-  const { maxOutputTokens } = answerOf(body, 'max_tokens');
+  const { isStream, maxOutputTokens } = answerOf(body, 'max_tokens');
   checkContextManagement(body.context_management);
   checkSources(body);
   const prompt = new PromptBound();
@@ -57,6 +57,7 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice): Asked
     inputTokens: prompt.tokens,
     mustBeCounted: prompt.mustBeCounted,
     planned: { modifiers: modifiersOf(body, price), ...cacheWritesOf(body) },
+    isStream,
   };
 }
 

@@ -30,7 +30,7 @@ const candidatesMax = 8;
 /** Models whose answer is no text, at rates that no price has. */
 const notOfText = /(^|-)(audio|image|live|tts)(-|$)/;
 
-export interface AskedContent extends AskedCall {
+export interface AskedContent extends Omit<AskedCall, 'isStream'> {
   /** How many answers. */
   candidates: number;
 }

@@ -10,7 +10,7 @@ import { errorOf, errorSaidIn } from './errors';
 import { ContentStreamReader, wholeContentReader, type BilledContent } from './reader';
 
 /** A call of the model that its path names. */
-function generateCall(model: string): CallWire {
+function generateCall(model: string, { isStream }: { isStream: boolean }): CallWire {
   let candidates = 1;
   return {
     modelOf({ model: named }) {
@@ -21,11 +21,11 @@ function generateCall(model: string): CallWire {
     ask(body, price) {
       const { candidates: asked, ...call } = askedOf(body, price);
       candidates = asked;
-      return call;
+      return { ...call, isStream };
     },
     countOf: (body) => countOf(body, model),
-    reader: (isStream) =>
-      isStream ? new ContentStreamReader({ model, candidates }) : wholeContentReader({ model, candidates }),
+    reader: (isEvents) =>
+      isEvents ? new ContentStreamReader({ model, candidates }) : wholeContentReader({ model, candidates }),
     usageOf({ usage, doubt }) {
       const { counts, ...details } = usage as BilledContent;
       const read = usageFromGoogle(counts, details);
@@ -67,8 +67,9 @@ export const googleWire: Wire = {
     if (verb === 'countTokens') return { type: 'free', check: checkCounted };
     if (verb === 'streamGenerateContent' && query.get('alt') !== 'sse')
       throw refuse('alt: a stream is passed on as server-sent events (?alt=sse).');
-    const isCall = verb === 'generateContent' || verb === 'streamGenerateContent';
-    return isCall ? { type: 'call', call: generateCall(model) } : undefined;
+    const isStream = verb === 'streamGenerateContent';
+    if (!isStream && verb !== 'generateContent') return undefined;
+    return { type: 'call', call: generateCall(model, { isStream }) };
   },
   whyNot(path) {
     if (/:(batch|asyncBatch)|^\/v1beta\/batches/.test(path))

@@ -118,7 +118,7 @@ describe('what a stream of a chat completion says of itself', () => {
   test('is final in the piece that has no answer in it, or at its end', () => {
     expect(said(piece([answer]), piece([], 9))).toMatchObject({
       usageIsFinal: true,
-      isWhole: false,
+      isWhole: true,
       usage: usageOf(9),
     });
     expect(said(piece([answer], 9), 'data: [DONE]\n\n')).toMatchObject({ usageIsFinal: true, usage: usageOf(9) });

@@ -1,6 +1,7 @@
 /** What the wire proxy makes of a request of OpenAI's before it is passed on: what it can cost at most, and what it must not bring. */
 import fc from 'fast-check';
 import { askedOf, checkCounted } from '../../../api/proxy/openai/responses/ask';
+import { estimateModelCall } from '../../../core/prices/pricing';
 import { priceOfTest } from '../../support/proxy-prices';
 
 const price = priceOfTest('openai', 'gpt-of-a-test', { serviceTier: { flex: '0.5', priority: '2' } });
@@ -37,6 +38,18 @@ describe('a request of OpenAI’s Responses API', () => {
     expect(asked({ service_tier: 'auto' }).planned).toEqual({ modifiers: { serviceTier: 'priority' } });
     expect(asked({ service_tier: 'default' }).planned).toEqual({ modifiers: {} });
     expect(asked({ service_tier: 'flex' }).planned).toEqual({ modifiers: { serviceTier: 'flex' } });
+  });
+
+  test('is bounded at the dearest tier that is documented where its price has none, unless the project’s is known', () => {
+    const plain = priceOfTest('openai', 'gpt-without-tiers');
+    const of = (more: object, serviceTier?: 'default') => {
+      const { planned, maxOutputTokens } = askedOf({ ...base, ...more }, plain, { ...account, serviceTier });
+      return estimateModelCall(plain, { inputTokens: 100, maxOutputTokens, ...planned });
+    };
+    const standard = of({ service_tier: 'default' });
+    expect([of({}), of({ service_tier: 'auto' })]).toEqual([(standard * 5n) / 2n, (standard * 5n) / 2n]);
+    expect([of({}, 'default'), of({ service_tier: 'auto' }, 'default')]).toEqual([standard, standard]);
+    expect(() => of({ service_tier: 'priority' }, 'default')).toThrow(/priority/);
   });
 
   test('with an image or a file that comes with it has to be counted by its provider', () => {

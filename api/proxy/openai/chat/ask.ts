@@ -10,7 +10,7 @@ import { answerOf, checkFields, type AnswerLimit, quoted, refuse, saidIn, unboun
 import type { AskedCall } from '../../wire';
 import { boundOfContent } from '../parts';
 import { checkSources } from '../sources';
-import { modifiersOf } from '../tiers';
+import { plannedOf } from '../tiers';
 
 /** Fields that cost what their tokens cost, and nothing apart. */
 const plainFields = [
@@ -49,12 +49,12 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
     ...limit,
     inputTokens: bound.tokens,
     mustBeCounted: bound.mustBeCounted,
-    planned: { modifiers: modifiersOf(body, price, account) },
+    planned: plannedOf(body, price, account),
   };
 }
 
 /** How long all answers may be together. */
-function answersOf(body: Record<string, unknown>, model: string): AnswerLimit {
+function answersOf(body: Record<string, unknown>, model: string): AnswerLimit & { isStream: boolean } {
   const given = ['max_completion_tokens', 'max_tokens'].filter((field) => body[field] != null);
   const each = (given.length === 0 ? ['max_completion_tokens'] : given).map((field) => answerOf(body, field, model));
   const isStream = each.some(({ isStream: is }) => is);
@@ -71,7 +71,7 @@ function answersOf(body: Record<string, unknown>, model: string): AnswerLimit {
   if (modalities != null && !(Array.isArray(modalities) && modalities.every((one) => one === 'text')))
     throw unbounded('modalities other than "text"');
   const [{ openField } = {}] = each;
-  return { maxOutputTokens, ...(openField === undefined ? {} : { openField }) };
+  return { maxOutputTokens, isStream, ...(openField === undefined ? {} : { openField }) };
 }
 
 class PromptBound {

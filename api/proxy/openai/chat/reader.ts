@@ -56,6 +56,8 @@ export class ChatStreamReader implements AnswerReader {
     if (!isRecord(usage)) return;
     // Whoever reports usage as it goes on has only counted so far what comes with an answer.
     read.usageIsFinal = Array.isArray(choices) && choices.length === 0;
+    // Nothing but the mark of its end comes after that, which some leave out.
+    read.isWhole = read.usageIsFinal;
     read.usage = { usage, service_tier: this.tier } satisfies BilledChat;
   }
 }

@@ -2,6 +2,7 @@
 import type { ModelPrice } from '../../../../core/prices/prices';
 import { overheads, textTokensMax } from '../../../../core/prices/token-bounds';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
+import { answerBytesMax } from '../../answer-room';
 import { checkFields, refuse } from '../../unbounded';
 import type { AskedCall } from '../../wire';
 import { regionOf } from '../tiers';
@@ -15,12 +16,30 @@ const markTokens = 4;
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, _price: ModelPrice, account: ModelAccount): AskedCall {
   checkFields(body, fields);
+  const inputs = inputsOf(body.input);
   return {
     maxOutputTokens: 0,
-    inputTokens: overheads.promptTokens + inputsOf(body.input).reduce((sum, one) => sum + tokensMax(one), 0),
+    inputTokens: overheads.promptTokens + inputs.reduce((sum, one) => sum + tokensMax(one), 0),
+    isStream: false,
+    answerBytes: answerBytesOf(body, inputs.length),
     mustBeCounted: false,
     planned: { modifiers: regionOf(account) },
   };
+}
+
+/** So many numbers has the longest vector that there is. */
+const dimensionsMax = 3_072;
+/** A number in base64, and one that is written out. */
+const numberBytes = { base64: 6, float: 24 };
+
+/** @throws ApiError where nobody could keep it until it is whole. */
+function answerBytesOf({ dimensions, encoding_format: format }: Record<string, unknown>, inputs: number): number {
+  const size = typeof dimensions === 'number' ? dimensions : dimensionsMax;
+  const bytes = inputs * (256 + size * (format === 'base64' ? numberBytes.base64 : numberBytes.float));
+  if (bytes <= answerBytesMax) return bytes;
+  throw refuse(
+    'input: so many vectors make an answer that is too long: ask for fewer, or for "encoding_format": "base64".',
+  );
 }
 
 /** A text, several, tokens, or several lists of tokens: as the list that it stands for. */

@@ -10,7 +10,7 @@ import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../
 import type { AskedCall } from '../../wire';
 import { boundOfContent } from '../parts';
 import { checkSources } from '../sources';
-import { modifiersOf } from '../tiers';
+import { plannedOf } from '../tiers';
 
 /** Fields that cost what their tokens cost, and nothing apart. */
 const plainFields = [
@@ -38,7 +38,7 @@ const plainItems = ['function_call', 'custom_tool_call', 'reasoning'];
 /** @throws ApiError for what nobody can bound, by its name. */
 export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
   checkFields(body, [...plainFields, ...readFields]);
-  const { isStream: _, ...limit } = answerOf(body, 'max_output_tokens', price.model);
+  const limit = answerOf(body, 'max_output_tokens', price.model);
   // Its answer comes to whoever asks for it later, and is billed meanwhile.
   if (body.background != null && body.background !== false) throw unbounded('A response in the background');
   checkReasoning(body.reasoning);
@@ -51,7 +51,7 @@ export function askedOf(body: Record<string, unknown>, price: ModelPrice, accoun
     ...limit,
     inputTokens: bound.tokens,
     mustBeCounted: bound.mustBeCounted,
-    planned: { modifiers: modifiersOf(body, price, account) },
+    planned: plannedOf(body, price, account),
   };
 }
 

@@ -25,6 +25,9 @@ export const responsesCall: CallWire = {
     if (doubt !== undefined) throw new UsageError(doubt, read);
     return read;
   },
-  errorEvent: (failed) =>
-    `event: error\ndata: ${JSON.stringify({ ...detailsOf(failed), type: 'error', error: detailsOf(failed) })}\n\n`,
+  errorEvent(failed, { sequence = -1 }) {
+    const details = detailsOf(failed);
+    const event = { ...details, type: 'error', sequence_number: sequence + 1, error: details };
+    return `event: error\ndata: ${JSON.stringify(event)}\n\n`;
+  },
 };

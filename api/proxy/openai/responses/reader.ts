@@ -40,16 +40,20 @@ export const wholeResponseReader = (): AnswerReader => new WholeReader(noteRespo
 export class ResponseStreamReader implements AnswerReader {
   readonly read = newRead();
   private readonly events = new PassingEvents((event) => this.take(event));
+  private lastData = '';
 
   push(part: Buffer): void {
     this.events.push(part);
   }
 
   end(): { isBetweenEvents: boolean } {
+    const { sequence_number: sequence } = objectFrom(this.lastData) ?? {};
+    if (typeof sequence === 'number') this.read.sequence = sequence;
     return { isBetweenEvents: this.events.isBetweenEvents };
   }
 
   private take({ name, data }: PassingEvent): void {
+    this.lastData = data;
     // Most of a stream, and nothing of it is looked at.
     if (name.endsWith('.delta')) return;
     const event = objectFrom(data);
