@@ -97,6 +97,9 @@ export interface ModelProvider {
 /** Providers that a worker has a key for, by the name that prices use. */
 export type ModelProviders = Partial<Record<string, ModelProvider>>;
 
+/** In a process that stood still timers end before what came meanwhile is read: it is given so long for that. */
+const lookAgainMs = 500;
+
 /** Ends a stream that is silent for too long, and hands on the caller's own wish to stop. */
 export class IdleLimit {
   private readonly idle = new AbortController();
@@ -113,7 +116,9 @@ export class IdleLimit {
   /** Something came: the silence begins anew. */
   heard(): void {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.idle.abort(), this.idleMs);
+    this.timer = setTimeout(() => {
+      this.timer = setTimeout(() => this.idle.abort(), lookAgainMs);
+    }, this.idleMs);
   }
 
   end(): void {

@@ -4,13 +4,16 @@ import { problemOfLabelQuery } from '../../core/label-query';
 import { labelled, labelsMax, mergedLabels, problemOfLabels, type Labels } from '../../core/labels';
 import { ApiError } from './errors';
 
+/** Not a record of zod's, which leaves a key of `__proto__` out: what is not so is refused, never cut. */
 export const labelsSchema = z
-  .record(z.string(), z.string())
+  .custom<Record<string, string>>()
   .superRefine((labels, refined) => {
     const problem = problemOfLabels(labels);
     if (problem !== undefined) refined.addIssue({ code: 'custom', message: problem });
   })
   .openapi({
+    type: 'object',
+    additionalProperties: { type: 'string' },
     description: `What the costs are for: at most ${labelsMax}, by keys of small letters, digits, dots, hyphens and underscores.`,
     example: { team: 'search' },
   });
@@ -58,7 +61,7 @@ export const labelQuery = z
       const [, key = '', value = ''] = /^([^:]*):(.*)$/s.exec(term) ?? [];
       const problem = Object.hasOwn(labels, key) ? 'must name each key once' : problemOfLabelQuery({ [key]: value });
       if (problem !== undefined)
-        refined.addIssue({ code: 'custom', message: `must be such as team:search: ${problem}` });
+        refined.addIssue({ code: 'custom', message: `must be such as team:search, and ${problem}` });
       labels[key] = value;
     }
     return labels;

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
-import { formatUsd, type Usd } from '../../core/money';
+import { formatUsd, parseUsd, type Usd } from '../../core/money';
 import type { ModelPrice } from '../../core/prices/prices';
 import { recordOutcome, recordUnpriced } from '../../store/outcomes';
 import { asTenant, isDatabaseAway, type Pool } from '../../store/pool';
@@ -178,7 +178,21 @@ function checkGranted(answer: ReserveAnswer | undefined, operationId: string): v
     );
   if (answer.decision === 'rejected') throw new ApiError(answer.code, answer.message, { operationId });
   if (answer.decision === 'denied') {
-    const { message, quota, retryAfterSeconds } = answer;
+    const { message, quota } = answer;
+    const retryAfterSeconds = whenHeldIsBack(answer);
     throw new Denied({ ...denialBody({ message, resource: 'llm', quota, retryAfterSeconds }), operationId });
   }
+}
+
+/** What calls under way hold comes back when they end, in seconds as a rule: until then SDKs wait by themselves. */
+const heldSeconds = 10;
+
+/** When the same call may fit: soon where what is held would do, and not only once the holds run out or the period ends. */
+function whenHeldIsBack({
+  quota,
+  retryAfterSeconds,
+}: Extract<ReserveAnswer, { decision: 'denied' }>): number | undefined {
+  if (retryAfterSeconds === undefined) return undefined;
+  const fits = parseUsd(quota.remainingUsd) + parseUsd(quota.reservedUsd) >= parseUsd(quota.estimatedUsd);
+  return fits ? Math.min(retryAfterSeconds, heldSeconds) : retryAfterSeconds;
 }

@@ -12,6 +12,8 @@ export const providerWaits = { answerMs: 600_000, idleMs: 300_000, freeMs: 30_00
 /** An idle connection is given up before a provider does so: a request that meets its end would be one of which nobody knows. */
 const idleConnectionMs = 4_000;
 const agentOptions = { keepAlive: true, timeout: idleConnectionMs, maxFreeSockets: 256 };
+/** In a process that stood still timers end before what came meanwhile is read: who is silent then is looked at once more after it. */
+const lookAgainMs = 500;
 const agents = { 'http:': new http.Agent(agentOptions), 'https:': new https.Agent(agentOptions) };
 
 /** There was no answer. */
@@ -52,7 +54,10 @@ export function askProvider(order: ProviderRequest): Promise<http.IncomingMessag
       request.destroy();
     };
     const leave = (): void => end('aborted');
-    request.once('timeout', () => end('timeout'));
+    request.on('timeout', () => {
+      const before = request.socket?.bytesRead;
+      setTimeout(() => request.socket?.bytesRead === before && end('timeout'), lookAgainMs).unref();
+    });
     request.once('socket', (socket) => {
       // One that was kept is connected; what is written to a new one leaves once that is.
       isReached = !socket.connecting;
