@@ -2,14 +2,14 @@
  * One decision as one transaction: lock and read what Postgres holds of a tenant, let `core` decide, write what it
  * decided. Nothing is answered before this has committed.
  */
-import type { BatchDecision, BatchState, QuotaAlert } from '../core/budget/batch';
+import type { BatchDecision, BatchState } from '../core/budget/batch';
 import type { BudgetCommand, MandateState, Resource } from '../core/budget/commands';
 import { decideBatch } from '../core/budget/decision';
 import { inOneSpelling } from '../core/ids';
 import type { Labels } from '../core/labels';
 import { formatUsd, parseUsd } from '../core/money';
 import type { Place } from '../core/budget/line';
-import { utilizationPercent, type Quota } from '../core/budget/quotas';
+import type { Quota } from '../core/budget/quotas';
 import { limitsAsked } from '../core/budget/run-limits';
 import { spelled } from '../core/inputs/read-command';
 import { rulesOf } from '../core/budget/rules';
@@ -17,6 +17,7 @@ import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import { runLimitFrom, type RunLimitJson } from './run-limits';
 import { dueAtOnceMax, holdsOf } from './holds';
+import { alertRow } from './alert-row';
 import { callHot, hotCall } from './hot-calls';
 import { inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 import { recordedReservation, reservationFrom, type ReservationJson } from './reservation-rows';
@@ -286,29 +287,4 @@ function mandateOf({ leaves, openUntilMs, barred = false, granted, denied = 0, g
   if (granted === undefined) return {};
   const open = typeof openUntilMs === 'number' ? { openUntilMs } : {};
   return { mandate: { ...open, barred, granted, denied, grantedUsd } };
-}
-
-/** What the alert will say, kept as it was at that moment. */
-function alertRow({ kind, quota, thresholdBasisPoints, estimatedUsd, overrun }: QuotaAlert): Record<string, unknown> {
-  return {
-    quotaId: quota.quotaId,
-    kind,
-    thresholdBasisPoints,
-    details: {
-      scope: quota.scope,
-      scopeId: quota.scopeId,
-      resourceType: quota.resourceType,
-      period: quota.period,
-      limitUsd: formatUsd(quota.limitUsd),
-      spentUsd: formatUsd(quota.spentUsd),
-      reservedUsd: formatUsd(quota.reservedUsd),
-      utilizationPercent: utilizationPercent(quota),
-      estimatedUsd: estimatedUsd === undefined ? undefined : formatUsd(estimatedUsd),
-      ...(overrun && {
-        operationId: overrun.operationId,
-        grantedUsd: formatUsd(overrun.grantedUsd),
-        costUsd: formatUsd(overrun.costUsd),
-      }),
-    },
-  };
 }

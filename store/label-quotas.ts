@@ -8,7 +8,7 @@ import { change, type WithReason } from './change';
 import type { Operator } from './operator';
 import { databaseLimits } from './connections';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
-import type { QuotaChange, StoredQuota } from './quotas';
+import type { QuotaChange } from './quota-key';
 
 /** A value beyond those of its label that are told apart: its costs are on record as `other`. */
 export class ValueBeyondError extends Error {
@@ -90,7 +90,7 @@ export async function setLabelQuota(
 /** What a value of a label gets that has no limit of its own. */
 export interface LabelDefault {
   key: string;
-  resourceType: StoredQuota['resourceType'];
+  resourceType: QuotaChange['resourceType'];
   period: Period;
   limitUsd: string;
   warningThreshold: number;

@@ -7,7 +7,7 @@ import type { ResourceType } from '../core/budget/quotas';
 import { change, type WithReason } from './change';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { Operator } from './operator';
-import type { QuotaKey } from './quotas';
+import type { QuotaKey } from './quota-key';
 import type { TenantPolicy } from './tenants';
 
 /** Lifts a quota's limit until its period ends; a lifetime's for good. False when there is no such quota. */

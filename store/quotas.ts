@@ -6,6 +6,7 @@ import type { Labels } from '../core/labels';
 import { frozenOf, type Frozen } from './frozen';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
+import type { QuotaChange } from './quota-key';
 
 /** A quota as people read it: in the period around now. What is topped up is added to the limit until the period ends. */
 export interface StoredQuota extends QuotaAmounts {
@@ -25,21 +26,6 @@ export interface StoredQuota extends QuotaAmounts {
 
 /** Not a lease of the platform's quota, which is drawn as it is needed and so is no limit of the tenant's. */
 export const isOwn = ({ scope }: Pick<StoredQuota, 'scope'>): boolean => scope !== 'platform';
-
-/** What names a quota of a tenant. */
-export interface QuotaKey {
-  scope: 'tenant' | 'user' | 'label';
-  scopeId: string;
-  resourceType: StoredQuota['resourceType'];
-  period: Period;
-}
-
-export interface QuotaChange extends QuotaKey {
-  limitUsd: string;
-  warningThreshold?: number | undefined;
-  /** More thresholds to warn at. */
-  moreWarningThresholds?: readonly number[] | undefined;
-}
 
 /** Whose quotas are asked for, beside the tenant's. */
 export interface Payers {

@@ -3,6 +3,6 @@
  * through its `withBudget`, and call `settled` before the workflow ends. The worker that runs the workflow needs the
  * activities of `spendlock/worker`; examples/paid-api shows all of it.
  */
-export type { BudgetScope, Grant, PaidStep, UnavailablePolicy } from './budget/paid-step';
-export { Budget, type PaidStepHooks } from './budget/with-budget';
+export type { BudgetScope, Grant, PaidStep, PaidStepHooks, UnavailablePolicy } from './budget/paid-step';
+export { Budget } from './budget/with-budget';
 export { denialOf, failureOf, type DenialDetails, type KnownFailure } from './failures';

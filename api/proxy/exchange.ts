@@ -25,7 +25,7 @@ import {
   providerWaits,
   wholeAnswer,
 } from './provider';
-import { refusalOf, refuse, withOpenLimit } from './refusals';
+import { operationHeader, refusalOf, refuse, withOpenLimit } from './refusals';
 import type { Rooms } from './rooms';
 import type { AnswerReader, AskedCall, CallWire, CountRequest, Passed, Wire } from './wire';
 
@@ -58,6 +58,8 @@ type FreeCheck = Extract<Passed, { type: 'free' }>['check'];
 
 export class Exchange {
   private readonly gone = new AbortController();
+  /** Once its money is held. */
+  private held: Held | undefined;
   /** Takes room for so much of an answer, until it is read. */
   private readonly hasRoom: (bytes: number) => boolean;
 
@@ -110,7 +112,7 @@ export class Exchange {
         // Any other error comes before anything is sent.
         const isSent = error instanceof ProviderSilence;
         this.settle(paid, isSent ? failedCall(error.facts, { outputBegan: false }) : notSent);
-        throw silence(error);
+        throw this.named(silence(error));
       },
     );
   }
@@ -128,6 +130,7 @@ export class Exchange {
     const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal }).catch((error: unknown) => {
       throw withOpenLimit(error, asked);
     });
+    this.held = held;
     const trace = traceOf(this.exchanged.request.headers);
     return { call, held, price, prices, startedMs: performance.now(), trace, isSettled: false };
   }
@@ -142,6 +145,8 @@ export class Exchange {
   private async passPaid(answer: IncomingMessage, paid: PaidFor): Promise<void> {
     try {
       await this.passCall(answer, paid);
+    } catch (error) {
+      throw this.named(error);
     } finally {
       // Whatever went wrong here: its provider was asked, and nobody knows what it billed.
       if (!paid.isSettled) this.settle(paid, failedCall({ kind: 'other' }, { outputBegan: true }));
@@ -163,7 +168,7 @@ export class Exchange {
     else answer.destroy();
     reader.end();
     this.settle(paid, answeredCall(reader.read, { ...paid, account: this.parts.account }));
-    if (whole && reader.read.isWhole) this.passWhole(answer, whole, { held: paid.held });
+    if (whole && reader.read.isWhole) this.passWhole(answer, whole);
     else
       throw noAnswer(
         'It may have billed the call: it is charged at its estimate, as unverified, until its cost is known.',
@@ -174,7 +179,7 @@ export class Exchange {
   private async passStream(answer: IncomingMessage, reader: AnswerReader, paid: PaidFor): Promise<void> {
     const { log, account } = this.parts;
     const { response, requestId } = this.exchanged;
-    response.writeHead(answer.statusCode ?? 200, this.headersOf(answer, paid.held));
+    response.writeHead(answer.statusCode ?? 200, this.headersOf(answer));
     response.flushHeaders();
     const end = await passOn(answer, response, { reader, idleMs: this.parts.idleMs ?? providerWaits.idleMs });
     const { isBetweenEvents } = reader.end();
@@ -186,7 +191,7 @@ export class Exchange {
     const isCut = unread === undefined ? !isWhole : end === 'cut';
     const saidItsLength = answer.headers['content-length'] !== undefined;
     if (isCut && isBetweenEvents && !saidItsLength) {
-      const { error } = refusalOf(noAnswer('Its stream broke off.', 'outcome_unknown'), requestId);
+      const { error } = refusalOf(this.named(noAnswer('Its stream broke off.', 'outcome_unknown')), requestId);
       response.end(paid.call.errorEvent(error, reader.read));
     } else if (saidItsLength ? end === 'cut' : isCut) response.destroy();
     else response.end();
@@ -213,25 +218,21 @@ export class Exchange {
     if (!body || isOurs || body.includes(account.apiKey)) {
       const { retryAfterSeconds: retryAfter } = failed;
       const known = new ApiError(failed.code, failed.message, retryAfter === undefined ? {} : { retryAfter });
-      refuse(response, wire, known, { requestId, status: status === 429 ? status : undefined });
+      refuse(response, wire, this.named(known), { requestId, status: status === 429 ? status : undefined });
     } else this.passWhole(answer, body, { isCharged: failed.billed === 'unknown' });
     return facts;
   }
 
-  private passWhole(
-    answer: IncomingMessage,
-    body: Buffer,
-    { held, isCharged = false }: { held?: Held; isCharged?: boolean } = {},
-  ): void {
+  private passWhole(answer: IncomingMessage, body: Buffer, { isCharged = false } = {}): void {
     const { response } = this.exchanged;
     if (response.destroyed || response.headersSent) return;
-    const headers = this.headersOf(answer, held, isCharged);
+    const headers = this.headersOf(answer, isCharged);
     if (answer.headers['content-length'] === undefined) headers.push('content-length', String(body.length));
     response.writeHead(answer.statusCode ?? 200, headers);
     response.end(body);
   }
 
-  private headersOf(answer: IncomingMessage, held?: Held, isCharged = false): string[] {
+  private headersOf(answer: IncomingMessage, isCharged = false): string[] {
     const { wire, account } = this.parts;
     const { ownHeaders } = wire;
     // What was charged is not tried again by itself, whatever its provider thinks of it.
@@ -240,7 +241,7 @@ export class Exchange {
       ...answeredHeaders(answer, { ownHeaders, apiKey: account.apiKey, left }),
       ...(isCharged ? ['x-should-retry', 'false'] : []),
       ...['x-spendlock-request-id', this.exchanged.requestId],
-      ...(held ? ['x-spendlock-operation-id', held.operationId] : []),
+      ...(this.held ? [operationHeader, this.held.operationId] : []),
     ];
   }
 
@@ -273,6 +274,12 @@ export class Exchange {
     } catch {
       return undefined;
     }
+  }
+
+  /** Whatever is told of a call that was paid for says which one: its cost is looked up by that, and corrected. */
+  private named<E>(error: E): E | ApiError {
+    if (!this.held || !(error instanceof ApiError)) return error;
+    return new ApiError(error.code, error.message, { operationId: this.held.operationId, ...error.more });
   }
 
   private settle(paid: PaidFor, priced: PricedAnswer): void {

@@ -193,6 +193,6 @@ function whenHeldIsBack({
   retryAfterSeconds,
 }: Extract<ReserveAnswer, { decision: 'denied' }>): number | undefined {
   if (retryAfterSeconds === undefined) return undefined;
-  const fits = parseUsd(quota.remainingUsd) + parseUsd(quota.reservedUsd) >= parseUsd(quota.estimatedUsd);
+  const fits = parseUsd(quota.limitUsd) - parseUsd(quota.spentUsd) >= parseUsd(quota.estimatedUsd);
   return fits ? Math.min(retryAfterSeconds, heldSeconds) : retryAfterSeconds;
 }

@@ -14,6 +14,9 @@ const waitedForSeconds = 60;
 /** What is said where waiting by itself cannot help: when to look whether somebody has raised the quota. */
 const hopelessSeconds = 3_600;
 
+/** Which operation an answer is of: a line of the ledger, or a denial. */
+export const operationHeader = 'x-spendlock-operation-id';
+
 /** What a caller may know of an error. */
 export function knownError(error: unknown): ApiError | Denied {
   if (error instanceof ApiError || error instanceof Denied) return error;
@@ -76,6 +79,7 @@ export function refuse(
   if (response.headersSent) return void response.destroy();
   const { error: ours, retryAfterSeconds, mayRetry } = refusalOf(known, requestId);
   const error = { ...ours, status: status ?? ours.status, retryAfterSeconds };
+  const { operationId } = known instanceof Denied ? known.body : known.more;
   const body = Buffer.from(JSON.stringify(wire.error(error)));
   response.writeHead(error.status, {
     'content-type': 'application/json',
@@ -84,6 +88,7 @@ export function refuse(
     'x-request-id': requestId,
     // The SDKs of these providers obey it.
     'x-should-retry': String(mayRetry),
+    ...(typeof operationId === 'string' ? { [operationHeader]: operationId } : {}),
     ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
   });
   response.end(body);

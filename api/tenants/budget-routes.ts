@@ -4,7 +4,7 @@ import { setFrozen, type FrozenBefore } from '../../store/freezes';
 import { readLabelDefaults, setLabelDefaults } from '../../store/label-quotas';
 import { readUserDefaults, removeQuota, setPolicy, setUserDefaults, topUp } from '../../store/operator-changes';
 import { passesColumn, type PoolClient } from '../../store/pool';
-import type { QuotaKey } from '../../store/quotas';
+import type { QuotaKey } from '../../store/quota-key';
 import { readPolicy } from '../../store/tenants';
 import { everybody } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';

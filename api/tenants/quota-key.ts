@@ -1,7 +1,7 @@
 /** Which quota an order is about: the tenant's own, or that of a user or a label that is named. */
 import { labelOfScope } from '../../core/budget/quotas';
 import { problemOfLabelQuery } from '../../core/label-query';
-import type { QuotaKey } from '../../store/quotas';
+import type { QuotaKey } from '../../store/quota-key';
 import { ApiError } from '../http/errors';
 
 type Asked = Omit<QuotaKey, 'scopeId'> & { scopeId?: string | undefined };

@@ -1,7 +1,8 @@
 /** What happens when the authority does not answer: nobody serves its queue here. */
 import { randomUUID } from 'node:crypto';
 import { startApi } from '../../api/server';
-import { setQuotas, type QuotaChange } from '../../store/quotas';
+import type { QuotaChange } from '../../store/quota-key';
+import { setQuotas } from '../../store/quotas';
 import { spendlock } from '../support/cli';
 import { startTestApi, type Answer } from '../support/api';
 import { TestStack, until } from '../support/stack';

@@ -4,7 +4,7 @@ import { proxyScene } from '../support/proxy-scene';
 import { until } from '../support/stack';
 
 const model = 'gpt-5-mini';
-const asked = { model, max_output_tokens: 500, input: 'Hello' };
+const asked = { model, max_output_tokens: 500, service_tier: 'default' as const, input: 'Hello' };
 
 describe('a call through the wire proxy, beside one that holds what it needs', () => {
   const scene = proxyScene('openai');

@@ -29,6 +29,20 @@ export interface BudgetScope {
   waitForHoldsSeconds?: number | undefined;
 }
 
+/** What is asked of the caller of a paid step on its way. */
+export interface PaidStepHooks {
+  /**
+   * Runs before an attempt is committed that failed without saying what was billed: the chance to find out, such as
+   * ending a sandbox whose creation was not acknowledged.
+   */
+  beforeCommit?: (operationId: string) => Promise<void>;
+  /**
+   * The step at the prices of now: before it is asked for again, after it waited for money or paused. What it asked for first may
+   * have another price by then.
+   */
+  planAgain?: () => Promise<PaidStep>;
+}
+
 /** The scope of a run, from what it was started with. */
 export function scopeOf({
   tenantId,

@@ -1,7 +1,10 @@
 /** How long a denied step waits for money: for all that it asks for, and for the least that it can use. */
+import type { WaitForMoney } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { holdsUpMs } from '../../core/budget/line';
+import { mergedLabels } from '../../core/labels';
 import { parseAmountUsd, parseUsd } from '../../core/money';
+import { omitUndefined } from '../../core/omit-undefined';
 import { isPatched } from '../patches';
 import type { BudgetScope, PaidStep } from './paid-step';
 
@@ -79,3 +82,18 @@ function isHeldBack({ quota }: Denial, { amountUsd, minimumUsd = amountUsd }: Pa
 /** Whether the quota that bound has the least that a step can use. */
 const isLeastThere = ({ quota }: Denial, { amountUsd, minimumUsd = amountUsd }: PaidStep): boolean =>
   parseUsd(quota.remainingUsd) >= parseAmountUsd(minimumUsd);
+
+/** What a denied step waits for: the least that it can use, and all of it where it rather waits. */
+export function moneyAsked(
+  { tenantId, runId, userId, labels: ofScope }: BudgetScope,
+  { resource, amountUsd, minimumUsd = amountUsd, labels: ofStep }: PaidStep,
+  { answer, prefersWhole }: { answer: Denial; prefersWhole: boolean },
+): Omit<WaitForMoney, 'waiterId' | 'workflowId'> {
+  const { quota, retryAfterSeconds } = answer;
+  const labels = mergedLabels(ofScope, ofStep);
+  return {
+    ...{ tenantId, resource, quota, isNamed: true },
+    ...omitUndefined({ runId, userId, labels, retryAfterSeconds, wantedUsd: prefersWhole ? amountUsd : undefined }),
+    neededUsd: minimumUsd,
+  };
+}

@@ -24,7 +24,6 @@ import {
   type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
 import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
-import { mergedLabels } from '../../core/labels';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
 import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
@@ -33,22 +32,9 @@ import { isPatched } from '../patches';
 import { orNull, withinTheTask } from '../within-the-task';
 import { aheadOf } from './ahead';
 import { OwnLimit, type Counted } from './own-limit';
-import { Patience, type Denial } from './patience';
-import { requestOf, type BudgetScope, type Grant, type PaidStep } from './paid-step';
+import { moneyAsked, Patience, type Denial } from './patience';
+import { requestOf, type BudgetScope, type Grant, type PaidStep, type PaidStepHooks } from './paid-step';
 import type { StepLine } from './step-line';
-
-export interface PaidStepHooks {
-  /**
-   * Runs before an attempt is committed that failed without saying what was billed: the chance to find out, such as
-   * ending a sandbox whose creation was not acknowledged.
-   */
-  beforeCommit?: (operationId: string) => Promise<void>;
-  /**
-   * The step at the prices of now: before it is asked for again, after it waited for money or paused. What it asked for first may
-   * have another price by then.
-   */
-  planAgain?: () => Promise<PaidStep>;
-}
 
 /** First and longest pause before a step is tried again, when the provider names none. */
 const retryPauseMs = 1_000;
@@ -244,16 +230,10 @@ export class Budget {
     answer: Denial,
     step: PaidStep,
   ): Promise<void> {
-    const { tenantId, runId, userId } = this.scope;
-    const { quota, retryAfterSeconds } = answer;
     this.freed = false;
-    const { amountUsd, minimumUsd = amountUsd } = step;
-    const labels = mergedLabels(this.scope.labels, step.labels);
-    const turn = await this.activities.awaitMoney({
-      ...{ tenantId, waiterId, workflowId: workflowInfo().workflowId, resource: step.resource, quota, isNamed: true },
-      ...omitUndefined({ runId, userId, labels, retryAfterSeconds, wantedUsd: prefersWhole ? amountUsd : undefined }),
-      neededUsd: minimumUsd,
-    });
+    const { workflowId } = workflowInfo();
+    const asked = moneyAsked(this.scope, step, { answer, prefersWhole });
+    const turn = await this.activities.awaitMoney({ waiterId, workflowId, ...asked });
     await condition(() => this.freed, patience.untilAskedAgainMs(answer, step, { prefersWhole, ...turn }));
   }
 

@@ -8,7 +8,8 @@ import type { AttemptEnd, ReserveRequest } from '../../../contracts/budget';
 import { moneyFreedSignal } from '../../../contracts/messages';
 import { formatUsd, parseUsd } from '../../../core/money';
 import type { BudgetScope, Grant, PaidStep } from '../../../workflows/budget/paid-step';
-import { Budget, type PaidStepHooks } from '../../../workflows/budget/with-budget';
+import type { PaidStepHooks } from '../../../workflows/budget/paid-step';
+import { Budget } from '../../../workflows/budget/with-budget';
 import { BudgetModel, commit, release, reserve, type QuotaSpec } from '../../support/budget-model';
 
 /** What the paid activity of an attempt does. */

@@ -1,0 +1,38 @@
+/** Builds that forget a limit of a run or of a label: see broken-builds.ts. */
+import { replaceInFunction, type BrokenBuild } from './breaking';
+import type { FaultName } from './faults';
+
+export const limitBuilds = {
+  ancestor: {
+    what: 'what a run belongs to is forgotten, by the decision and by the guard',
+    told: ['no tree of runs passes its limit'],
+    sql: replaceInFunction('record_budget_batch', 'l.run_id || l.ancestor_ids', 'ARRAY[l.run_id]'),
+    sources: [
+      {
+        file: 'core/budget/run-limits.ts',
+        from: 'return [limit, ...limit.ancestorIds.flatMap((ancestor) => known.get(ancestor) ?? [])];',
+        to: 'return [limit];',
+      },
+    ],
+    faults: ['a tree of runs spends at once'],
+  },
+  'label-limit': {
+    what: 'limits of labels are forgotten, by the decision and by the guard',
+    told: ['no grant passes a limit'],
+    sql: replaceInFunction('apply_label_quotas', 'WHERE binds AND lifted_to_usd', 'WHERE false AND lifted_to_usd'),
+    sources: [
+      {
+        file: 'core/budget/quotas.ts',
+        from: "if (quota.scope === 'label') return coversLabels(quota, labels);",
+        to: "if (quota.scope === 'label') return false && coversLabels(quota, labels);",
+      },
+    ],
+    faults: ['Postgres slow'],
+  },
+  'label-default': {
+    what: 'the default of a label is not given to a value that nobody has seen before',
+    told: ['a value of a label has its default'],
+    sql: replaceInFunction('add_label_quotas', 'AND d.key = v.key', 'AND false'),
+    faults: ['Postgres slow'],
+  },
+} satisfies Record<string, BrokenBuild<FaultName>>;

@@ -1,0 +1,18 @@
+/** What names a quota of a tenant, and what is set of it. */
+import type { BindingQuota } from '../core/budget/commands';
+import type { Period } from '../core/budget/periods';
+
+/** What names a quota of a tenant. */
+export interface QuotaKey {
+  scope: 'tenant' | 'user' | 'label';
+  scopeId: string;
+  resourceType: BindingQuota['resourceType'];
+  period: Period;
+}
+
+export interface QuotaChange extends QuotaKey {
+  limitUsd: string;
+  warningThreshold?: number | undefined;
+  /** More thresholds to warn at. */
+  moreWarningThresholds?: readonly number[] | undefined;
+}
