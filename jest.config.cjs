@@ -41,7 +41,12 @@ module.exports = {
     // Needs a Prometheus: `npm run test:prometheus`.
     { ...common, displayName: 'prometheus', testMatch: ['<rootDir>/test/prometheus/**/*.test.ts'] },
     // Needs a Python with venv, and PyPI: `npm run test:python`.
-    { ...common, displayName: 'python', testMatch: ['<rootDir>/test/python/**/*.test.ts'] },
+    {
+      ...common,
+      displayName: 'python',
+      testMatch: ['<rootDir>/test/python/**/*.test.ts'],
+      globalSetup: '<rootDir>/test/support/python-setup.ts',
+    },
     // Measures, so `npm test` runs it alone, last.
     { ...common, displayName: 'performance', testMatch: ['<rootDir>/test/performance/**/*.test.ts'] },
     { ...common, displayName: 'integration', testMatch: ['<rootDir>/test/{integration,replay,chaos}/**/*.test.ts'] },

@@ -80,7 +80,7 @@ export const tools: readonly Tool[] = [
     name: 'reserve_money',
     title: 'Reserve money',
     description:
-      'Reserves money for one paid call before it is made. Make the call only when it is granted, spend no more than grantedUsd, then say what it cost with commit_cost, or give it back with release_money. It is held for ttlSeconds.',
+      'Reserves money for one paid call before it is made. Make the call only when it is granted, spend no more than grantedUsd, then say what it cost with commit_cost, or give it back with release_money. It is held for ttlSeconds; what is never told is charged then.',
     input: z.object({
       ...who,
       resource,
@@ -89,10 +89,8 @@ export const tools: readonly Tool[] = [
       ttlSeconds: z.number().min(1).max(604_800).optional().describe('How long it is held; 300 when absent'),
       onExpiry: z
         .enum(['release', 'settle'])
-        .optional()
-        .describe(
-          'What running out without a word means: nothing was billed (release, when absent), or all of it is charged (settle)',
-        ),
+        .default('settle')
+        .describe('What running out without a word means: all of it is charged (settle), or nothing was billed (release)'),
       kind: z.string().optional().describe('What the ledger calls it, such as "geocoding"'),
       model: z.string().optional().describe('What is called'),
       runId: z.uuid().optional().describe('The run that the call belongs to, whose limit binds it too'),

@@ -119,7 +119,9 @@ function checkType(c: ApiContext): void {
   const encoding = c.req.header('content-encoding')?.trim() ?? '';
   if (!/^(identity)?$/i.test(encoding)) {
     const message = `The body came with the Content-Encoding ${JSON.stringify(encoding)}; it is taken as it is. Nothing was done.`;
-    throw new ApiError('unsupported_media_type', message);
+    throw new ApiError('unsupported_media_type', message, {
+      action: 'Send it uncompressed, without Content-Encoding.',
+    });
   }
   const type = c.req.header('content-type')?.split(';', 1)[0]?.trim() ?? '';
   if (jsonType.test(type)) return;

@@ -10,7 +10,9 @@ const depthMax = 100;
 const marksMax = 2_000_000;
 
 const tooLarge = (): ApiError =>
-  new ApiError('payload_too_large', `The body is larger than ${bodyBytesMax} bytes. No call was made.`);
+  new ApiError('payload_too_large', `The body is larger than ${bodyBytesMax} bytes. No call was made.`, {
+    action: 'Send less in one request: fewer or smaller images and documents.',
+  });
 const wrong = (message: string): ApiError => new ApiError('invalid_request', `${message} No call was made.`);
 
 /** How long a body says that it is; the longest that it may be where it does not. @throws ApiError `payload_too_large`. */

@@ -2,13 +2,13 @@
 import type { Usd } from '../../core/money';
 import { boundSuffices, countedWithMargin } from '../../core/prices/bounded-calls';
 import { estimateModelCall } from '../../core/prices/pricing';
-import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/prices/prices';
+import { findModelPrice, type ModelPrice } from '../../core/prices/prices';
 import { ApiError } from '../http/errors';
 import type { ProxyCaller } from './keys';
 import type { Rooms } from './rooms';
 import type { AskedCall, Wire } from './wire';
 
-/** The price of the model that is asked for, at this provider. @throws UnpricedModelError, or ApiError. */
+/** The price of the model that is asked for, at this provider. @throws UnpricedModelError where none has one, or ApiError. */
 export function priceOf(
   { provider, name }: Pick<Wire, 'provider' | 'name'>,
   model: unknown,
@@ -18,7 +18,12 @@ export function priceOf(
     throw new ApiError('invalid_request', 'model: the name of a model is needed. No call was made.');
   const price = findModelPrice(prices, { model: model.slice(0, 200), at: Date.now() });
   if (price.provider === provider) return price;
-  throw new UnpricedModelError(model, ` at ${name}: it is one of ${price.provider}`);
+  const action = `Send it to /proxy/${price.provider}, or ask for a model of ${name}.`;
+  throw new ApiError(
+    'unpriced_model',
+    `The model ${JSON.stringify(price.model)} is one of ${price.provider}, and not of ${name}. No call was made and nothing was reserved.`,
+    { action },
+  );
 }
 
 /** Asks the provider to count a prompt; undefined where its answer is no count. */

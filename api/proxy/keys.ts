@@ -60,7 +60,7 @@ export async function callerOf(
 }
 
 const action =
-  'Send an API key of Spendlock, with the role agent, where the provider’s key would be. It has the provider’s keys.';
+  'Send an API key of Spendlock, with the role agent, where the provider’s key would be: the provider’s own is kept by Spendlock.';
 
 async function tenantOf(
   { tenantId: own }: KeyOwner,

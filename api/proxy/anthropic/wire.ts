@@ -57,6 +57,8 @@ export const anthropicWire: Wire = {
     return method === 'GET' && /^\/v1\/models(\/[\w.:@-]+)?$/.test(path) ? { type: 'free' } : undefined;
   },
   whyNot(path) {
+    if (path.startsWith('/v1/v1/'))
+      return 'The base URL of Anthropic’s SDKs ends in /proxy/anthropic: it has a /v1 too many.';
     if (path.startsWith('/v1/messages/batches')) return 'A batch is billed whenever it has run: it cannot be bounded.';
     if (path === '/v1/complete') return 'Text completions are of models that have no price: use /v1/messages.';
     if (path.startsWith('/v1/files'))

@@ -72,6 +72,8 @@ export const googleWire: Wire = {
     return { type: 'call', call: generateCall(model, { isStream }) };
   },
   whyNot(path) {
+    if (path.startsWith('/v1beta/v1beta/'))
+      return 'The base URL of Google’s SDKs ends in /proxy/google: it has a /v1beta too many.';
     if (/:(batch|asyncBatch)|^\/v1beta\/batches/.test(path))
       return 'A batch is billed whenever it has run: it cannot be bounded.';
     if (/^\/(upload\/)?v1beta\/(files|cachedContents|fileSearchStores|corpora)/.test(path))

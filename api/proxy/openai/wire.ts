@@ -27,6 +27,8 @@ export const openAiWire: Wire = {
     return method === 'GET' && /^\/v1\/models(\/[\w.:@-]+)?$/.test(path) ? { type: 'free' } : undefined;
   },
   whyNot(path) {
+    if (/^\/(responses|chat\/completions|embeddings|models)\b/.test(path))
+      return 'The base URL of OpenAI’s SDKs ends in /proxy/openai/v1: /v1 is missing.';
     if (path.startsWith('/v1/batches')) return 'A batch is billed whenever it has run: it cannot be bounded.';
     if (path.startsWith('/v1/files'))
       return 'Files that the provider keeps cannot be bounded: send them with the call.';
