@@ -90,7 +90,9 @@ export const tools: readonly Tool[] = [
       onExpiry: z
         .enum(['release', 'settle'])
         .default('settle')
-        .describe('What running out without a word means: all of it is charged (settle), or nothing was billed (release)'),
+        .describe(
+          'What running out without a word means: all of it is charged (settle), or nothing was billed (release)',
+        ),
       kind: z.string().optional().describe('What the ledger calls it, such as "geocoding"'),
       model: z.string().optional().describe('What is called'),
       runId: z.uuid().optional().describe('The run that the call belongs to, whose limit binds it too'),
