@@ -33,7 +33,7 @@ export class AnswerRoom {
   private readonly owners = new Map<string, number>();
   private all = 0;
 
-  constructor(private readonly limits: AnswerRoomLimits = { perOwnerBytes: 256 * MiB, allBytes: 512 * MiB }) {}
+  constructor(private readonly limits: AnswerRoomLimits = { perOwnerBytes: 256 * MiB, allBytes: 1_024 * MiB }) {}
 
   /** Nothing yet, until it grows. */
   shareOf(owner: string): AnswerShare {

@@ -192,7 +192,6 @@ function whenHeldIsBack({
   quota,
   retryAfterSeconds,
 }: Extract<ReserveAnswer, { decision: 'denied' }>): number | undefined {
-  if (retryAfterSeconds === undefined) return undefined;
   const fits = parseUsd(quota.limitUsd) - parseUsd(quota.spentUsd) >= parseUsd(quota.estimatedUsd);
-  return fits ? Math.min(retryAfterSeconds, heldSeconds) : retryAfterSeconds;
+  return fits ? Math.min(retryAfterSeconds ?? heldSeconds, heldSeconds) : retryAfterSeconds;
 }

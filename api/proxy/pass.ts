@@ -3,10 +3,11 @@
  * the side. A client that reads slowly slows its provider down; one that reads no more is gone.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { providerWaits } from './provider';
 import type { AnswerReader } from './wire';
 
-/** How long nobody may read what is there, and how long a stream may last in all. */
-const passWaits = { unreadMs: 60_000, lastMs: 3_600_000 } as const;
+/** How long nobody may read what is there. */
+const unreadMs = 60_000;
 
 /** How a stream ended: as its provider ended it, broken off by it (or silent, or over its time), or left by its client. */
 export type PassedEnd = 'ended' | 'cut' | 'left';
@@ -20,7 +21,7 @@ export function passOn(
   answer.socket.setTimeout(idleMs);
   return new Promise((resolve) => {
     let unread: NodeJS.Timeout | undefined;
-    const last = setTimeout(() => end('cut'), passWaits.lastMs);
+    const last = setTimeout(() => end('cut'), providerWaits.lastMs);
     const resume = (): void => {
       clearTimeout(unread);
       answer.socket.setTimeout(idleMs);
@@ -41,7 +42,7 @@ export function passOn(
       answer.pause();
       // It is not its provider that is silent.
       answer.socket.setTimeout(0);
-      unread = setTimeout(() => response.destroy(), passWaits.unreadMs);
+      unread = setTimeout(() => response.destroy(), unreadMs);
     };
     response.on('drain', resume).once('close', left);
     answer.on('data', take);

@@ -7,7 +7,7 @@ import * as https from 'node:https';
 import type { ErrorFacts } from '../../core/prices/call-failures';
 
 /** How long a provider may take until it begins to answer, and between two pieces of an answer; and for what is free. */
-export const providerWaits = { answerMs: 600_000, idleMs: 300_000, freeMs: 30_000 } as const;
+export const providerWaits = { answerMs: 600_000, idleMs: 300_000, freeMs: 30_000, lastMs: 3_600_000 } as const;
 
 /** An idle connection is given up before a provider does so: a request that meets its end would be one of which nobody knows. */
 const idleConnectionMs = 4_000;
@@ -54,10 +54,7 @@ export function askProvider(order: ProviderRequest): Promise<http.IncomingMessag
       request.destroy();
     };
     const leave = (): void => end('aborted');
-    request.on('timeout', () => {
-      const before = request.socket?.bytesRead;
-      setTimeout(() => request.socket?.bytesRead === before && end('timeout'), lookAgainMs).unref();
-    });
+    request.once('timeout', () => endWhenSilent(request, () => end('timeout')));
     request.once('socket', (socket) => {
       // One that was kept is connected; what is written to a new one leaves once that is.
       isReached = !socket.connecting;
@@ -85,6 +82,23 @@ export function askProvider(order: ProviderRequest): Promise<http.IncomingMessag
     else request.end(unsent);
     unsent = undefined;
   });
+}
+
+/** Ends a request whose connection was silent for as long as it may be, once what came meanwhile is read; else after the next silence. */
+function endWhenSilent(request: http.ClientRequest, end: () => void): void {
+  const { socket } = request;
+  const before = socket?.bytesRead;
+  const look = (): void => {
+    // Its connection may be another's by now.
+    if (request.destroyed || !socket) return;
+    if (socket.bytesRead === before) return end();
+    const again = (): void => endWhenSilent(request, end);
+    socket.once('timeout', again);
+    // It may have been silent again by now, which it says once.
+    socket.setTimeout(socket.timeout ?? 0);
+    request.once('close', () => socket.off('timeout', again));
+  };
+  setTimeout(look, lookAgainMs).unref();
 }
 
 /** Of the connection between two processes, and not of what they say. */
@@ -146,6 +160,7 @@ export async function wholeAnswer(
   const parts: Buffer[] = [];
   let bytes = 0;
   answer.socket.setTimeout(idleMs);
+  const last = setTimeout(() => answer.destroy(), providerWaits.lastMs);
   try {
     for await (const part of answer as AsyncIterable<Buffer>) {
       bytes += part.length;
@@ -155,6 +170,7 @@ export async function wholeAnswer(
   } catch {
     return undefined;
   } finally {
+    clearTimeout(last);
     if (!answer.complete) answer.destroy();
   }
   return answer.complete ? Buffer.concat(parts) : undefined;

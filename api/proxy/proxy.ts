@@ -124,6 +124,7 @@ export class WireProxy {
     const wire = wireOf(request.url ?? '') ?? anthropicWire;
     // A process that ends keeps no connection: its client comes back to another.
     if (this.dependencies.closing.aborted) response.shouldKeepAlive = false;
+    if (!(await itsTurn(request, response))) return;
     try {
       await this.take(request, response, { wire, requestId });
     } catch (error) {
@@ -209,6 +210,22 @@ export class WireProxy {
     if (await this.dependencies.callers.of(proxyKeyOf(request) ?? '')) return;
     throw new ApiError('unauthorized', 'The API key was revoked while the body came. No call was made.');
   }
+}
+
+/**
+ * Whether a request that came before those ahead of it on its connection were answered has its turn. Before that it would not be told that
+ * its client has gone, so nothing is begun for it.
+ */
+async function itsTurn({ socket }: IncomingMessage, response: ServerResponse): Promise<boolean> {
+  if (response.socket) return true;
+  return new Promise((resolve) => {
+    const gone = (): void => resolve(false);
+    socket.once('close', gone);
+    response.once('socket', () => {
+      socket.off('close', gone);
+      resolve(true);
+    });
+  });
 }
 
 /** What is asked of which provider. @throws ApiError for what is not passed on. */

@@ -16,7 +16,8 @@ const spelled = (name: string): string =>
 
 /** @throws ApiError where an object has a name in two spellings. */
 export function inOneSpelling(body: Record<string, unknown>): Record<string, unknown> {
-  const named: Record<string, unknown> = {};
+  // Without a prototype, so that a name such as __proto__ is one like any other.
+  const named = Object.create(null) as Record<string, unknown>;
   for (const [name, value] of Object.entries(body)) {
     const one = spelled(name);
     if (Object.hasOwn(named, one)) throw refuse(`The body has ${quoted(one)} in two spellings.`);

@@ -62,7 +62,12 @@ export class ContentsBound {
   }
 }
 
-export const isHighResolution = (asked: unknown): boolean => /high/i.test(JSON.stringify(asked ?? null));
+/** Whatever is not said to be low or medium: an enumeration may come as a number too. */
+export function isHighResolution(asked: unknown): boolean {
+  if (isRecord(asked) && Object.keys(asked).some((name) => name !== 'level')) return true;
+  const level = isRecord(asked) ? asked.level : asked;
+  return level != null && !(typeof level === 'string' && /(^|_)(unspecified|low|medium)$/i.test(level));
+}
 
 function listOf(value: unknown, where: string): readonly unknown[] {
   if (value == null) return [];

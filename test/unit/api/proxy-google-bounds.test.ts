@@ -78,6 +78,11 @@ describe('a request of Gemini', () => {
     ['a way to think that is not known', config({ thinkingConfig: { effort: 'more' } }), /effort/],
     ['data without a type', said({ inlineData: { data: 'AAAA' } }), /mimeType/],
     ['no contents', { contents: [] }, /contents/],
+    [
+      'a name that objects have by themselves',
+      JSON.parse('{"generationConfig":{"__proto__":{"maxOutputTokens":1}}}') as object,
+      /__proto__/,
+    ],
     ['places on a map', { tools: [{ functionDeclarations: [] }, { google_maps: {} }] }, /googleMaps/],
   ])('with %s is refused by its name', (_what, more, names) => {
     expect(() => asked(more)).toThrow(names);
@@ -119,6 +124,11 @@ describe('the count of a request of Gemini', () => {
     expect(tokens(said(pdf), { totalTokens: 2_584 })).toBe(text - 10 + 3 * 2_584);
     const high = { ...pdf, media_resolution: { level: 'MEDIA_RESOLUTION_HIGH' } };
     expect(tokens(said(high), { totalTokens: 2_584 })).toBe(text - 10 + 5 * 2_584);
+    // Enumerations come as numbers too, and what is not known may be higher.
+    for (const media of [{ level: 3 }, { level: 'MEDIA_RESOLUTION_ULTRA_HIGH' }, { level: 1, num_tokens: 5_000 }])
+      expect(tokens(said({ ...pdf, media_resolution: media }), { totalTokens: 2_584 })).toBe(text - 10 + 5 * 2_584);
+    const number = { ...said(pdf), generationConfig: { maxOutputTokens: 1, mediaResolution: 3 } };
+    expect(tokens(number, { totalTokens: 2_584 })).toBeGreaterThan(5 * 2_584);
     expect(tokens({}, { error: {} })).toBeUndefined();
   });
 

@@ -26,7 +26,12 @@ describe('a process that stood still for longer than its provider may be silent'
     begun[0]?.end(':true}');
     standStill(3 * idleMs);
     expect((await reading)?.toString()).toBe('{"whole":true}');
-    // One that sends no more is given up all the same.
+    // One that said something after its first silence is given up after its next.
+    const later = wholeAnswer(await ask(), { bytesMax: 100, idleMs });
+    await sleep(idleMs + 200);
+    begun[1]?.write(':');
+    expect(await later).toBeUndefined();
+    // One that sends no more is given up at once.
     const beganMs = performance.now();
     expect(await wholeAnswer(await ask(), { bytesMax: 100, idleMs })).toBeUndefined();
     expect(performance.now() - beganMs).toBeLessThan(5_000);

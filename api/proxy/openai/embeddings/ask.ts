@@ -27,14 +27,19 @@ export function askedOf(body: Record<string, unknown>, _price: ModelPrice, accou
   };
 }
 
-/** So many numbers has the longest vector that there is. */
-const dimensionsMax = 3_072;
+/** So many numbers has a vector: of the models that are known to make shorter ones, and the longest that there is. */
+const dimensionsMax = { short: 1_536, any: 3_072 };
+const makesShort = /^text-embedding-(3-small|ada-002)$/;
 /** A number in base64, and one that is written out. */
 const numberBytes = { base64: 6, float: 24 };
 
 /** @throws ApiError where nobody could keep it until it is whole. */
-function answerBytesOf({ dimensions, encoding_format: format }: Record<string, unknown>, inputs: number): number {
-  const size = typeof dimensions === 'number' ? dimensions : dimensionsMax;
+function answerBytesOf(
+  { dimensions, encoding_format: format, model }: Record<string, unknown>,
+  inputs: number,
+): number {
+  const most = typeof model === 'string' && makesShort.test(model) ? dimensionsMax.short : dimensionsMax.any;
+  const size = typeof dimensions === 'number' ? dimensions : most;
   const bytes = inputs * (256 + size * (format === 'base64' ? numberBytes.base64 : numberBytes.float));
   if (bytes <= answerBytesMax) return bytes;
   throw refuse(
