@@ -20,7 +20,9 @@ whether it fits, reserve its highest cost with reserve_money, make the call only
 commit_cost. Where the call is not made, release_money. A denial says which limit binds and when to try again: do not make the call.`;
 
 /** In words for a model: what happened and what to do next, and then all of it. */
-const resultOf = ({ isError, body }: ApiAnswer): CallToolResult => {
+const resultOf = ({ body: asked = {} }: ApiRequest, { isError, body: told }: ApiAnswer): CallToolResult => {
+  // Of a reservation that nobody answered for: it may be there, and is given up by its id.
+  const body = isError && 'operationId' in asked ? { operationId: asked.operationId, ...told } : told;
   const whole = JSON.stringify(body, null, 2);
   const words = [body.message, body.action].filter((part) => typeof part === 'string').join(' ');
   const text = isError ? `${String(body.error)}: ${words}\n${whole}` : whole;
@@ -39,7 +41,10 @@ export function mcpServer(ask: AskApi): McpServer {
         inputSchema: input,
         annotations: { readOnlyHint: readOnly, destructiveHint: false, idempotentHint: readOnly, openWorldHint: false },
       },
-      async (asked) => resultOf(await ask(request(asked))),
+      async (asked) => {
+        const sent = request(asked);
+        return resultOf(sent, await ask(sent));
+      },
     );
   return server;
 }

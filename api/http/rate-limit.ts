@@ -8,6 +8,9 @@ import { ApiError } from './errors';
 /** What gives money back, or says what was spent: refusing it would leave money held that nobody uses. */
 const givesBack = /^\/v1\/reservations\/[^/]+\/(commit|release)$/;
 
+/** Messages to the MCP server: what they ask of the API is counted where it is answered, and what they ask of the server itself by it. */
+export const mcpPath = '/v1/mcp';
+
 /** A caller that asks again at once, on many connections, would keep the process busy with refusals alone. */
 const refusedAfterMs = 200;
 
@@ -39,7 +42,7 @@ export function keyRate(perSecond: number): (apiKeyId: string) => Promise<void> 
 export function limitRate(perSecond: number): MiddlewareHandler<ApiEnv> {
   const admit = keyRate(perSecond);
   return async (c, next) => {
-    if (!givesBack.test(c.req.path)) await admit(c.get('caller').apiKeyId);
+    if (!givesBack.test(c.req.path) && c.req.path !== mcpPath) await admit(c.get('caller').apiKeyId);
     return next();
   };
 }

@@ -1,9 +1,11 @@
 /** The MCP server, over HTTP and over standard input and output, with the protocol's own client: both say and do what the API does. */
+import { randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { Client as Postgres } from 'pg';
-import type { TestApi } from '../support/api';
+import { startTestApi, type TestApi } from '../support/api';
+import { command } from '../support/cli';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
 
@@ -193,7 +195,57 @@ describe('the MCP server', () => {
     await call(client, 'release_money', { operationId });
   });
 
-  test('standard input that ends, ends it; without an API it says what to set', async () => {
+  test('a key’s requests are counted once each, and what gives money back is not refused for their number', async () => {
+    const counted = await startTestApi(stack, { rateLimitPerSecond: 4 });
+    try {
+      const key = await counted.keyOf(await stack.tenant('5'), 'agent');
+      const { body } = await counted.call('POST', '/v1/reservations', {
+        key,
+        body: { operationId: randomUUID(), resource: 'llm', amountUsd: '1' },
+      });
+      const send = (asked: object) =>
+        counted.request('/v1/mcp', {
+          method: 'POST',
+          key,
+          headers: { accept: 'application/json, text/event-stream' },
+          body: { jsonrpc: '2.0', id: 1, ...asked },
+        });
+      const { operationId } = body;
+      const commit = { name: 'commit_cost', arguments: { operationId, costUsd: '0.5' } };
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, () => send({ method: 'tools/call', params: commit })),
+      );
+      const told = await Promise.all(answers.map(async (answer) => [answer.status, await answer.text()] as const));
+      expect(told.filter(([status, text]) => status !== 200 || text.includes('"isError":true'))).toEqual([]);
+      const lists = await Promise.all(Array.from({ length: 20 }, () => send({ method: 'tools/list' })));
+      expect(new Set(lists.map(({ status }) => status))).toEqual(new Set([200, 429]));
+    } finally {
+      await counted.close();
+    }
+  });
+
+  test('over stdio, a reservation that nobody answered for is told by its id; without an API it says what to set', async () => {
+    const away = new Client({ name: 'test', version: '1' });
+    const environment = {
+      PATH: process.env.PATH ?? '',
+      SPENDLOCK_API_URL: 'http://127.0.0.1:9',
+      SPENDLOCK_API_KEY: 'slk',
+    };
+    await away.connect(
+      new StdioClientTransport({ command: process.execPath, args: [bin, 'mcp'], env: environment, stderr: 'pipe' }),
+    );
+    open.push(away);
+    const told = await call(away, 'reserve_money', { amountUsd: '0.1' });
+    expect(told).toMatchObject({
+      isError: true,
+      body: { error: 'unreachable', operationId: expect.any(String) as string },
+    });
+    const { status, err } = await command(['mcp'], { SPENDLOCK_API_URL: 'http://127.0.0.1:9' });
+    expect(status).toBe(2);
+    expect(err).toContain('SPENDLOCK_API_KEY');
+  });
+
+  test('standard input that ends, ends it', async () => {
     const client = await connected('stdio', await api.keyOf(await stack.tenant('1'), 'agent'));
     const transport = client.transport as StdioClientTransport;
     const { pid } = transport;
