@@ -9,10 +9,14 @@ import { ApiError, errorBody } from '../http/errors';
 import { body, json, route } from '../http/openapi';
 import { keyRate, mcpPath } from '../http/rate-limit';
 import type { ApiContext, ApiEnv } from '../http/request';
+import { errorView } from '../http/schemas';
 
 const message = z.looseObject({ jsonrpc: z.literal('2.0') });
 /** A message of the protocol, or several, as versions before 2025-06 of it allow. */
 const messages = z.union([message, z.array(message).max(20)]);
+
+/** The protocol has errors of its own, by which its clients find out what they may ask; the API's are of what comes before it. */
+const refusal = json(z.union([errorView, message]), 'No message of the protocol, or one that it refuses');
 
 type App = OpenAPIHono<ApiEnv>;
 
@@ -36,7 +40,7 @@ export function mcpRoutes(app: App, { rateLimitPerSecond }: Pick<ApiDependencies
         request: {
           body: body(messages, { jsonrpc: '2.0', id: 1, method: 'tools/list' }),
         },
-        responses: { 200: json(messages, 'The answer to a request of the protocol') },
+        responses: { 200: json(messages, 'The answer to a request of the protocol'), 400: refusal, 406: refusal },
       },
     ),
     // What it answers is the protocol's.
