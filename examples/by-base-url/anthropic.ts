@@ -7,6 +7,8 @@ import Anthropic from '@anthropic-ai/sdk';
 const client = new Anthropic({
   baseURL: `${process.env.SPENDLOCK_API_URL}/proxy/anthropic`,
   apiKey: process.env.SPENDLOCK_API_KEY ?? '',
+  // A try that is given up may have been billed, and is charged: rather long.
+  timeout: 600_000,
   defaultHeaders: { 'x-spendlock-labels': 'feature=summary' },
 });
 

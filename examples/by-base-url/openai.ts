@@ -4,6 +4,8 @@ import OpenAI from 'openai';
 const client = new OpenAI({
   baseURL: `${process.env.SPENDLOCK_API_URL}/proxy/openai/v1`,
   apiKey: process.env.SPENDLOCK_API_KEY ?? '',
+  // A try that is given up may have been billed, and is charged: rather long.
+  timeout: 600_000,
   defaultHeaders: { 'x-spendlock-labels': 'feature=weather' },
 });
 

@@ -13,7 +13,6 @@ const longFiles: Record<string, number> = {
   'scripts/chaos/installation.ts': 343,
   'scripts/stand-ins/e2b.ts': 340,
   'workflows/agent/sandbox-session.ts': 360,
-  'workflows/budget/with-budget.ts': 318,
 };
 const longFunctions: Record<string, number> = {
   'authority/decide.ts createDecideBatch': 126,
