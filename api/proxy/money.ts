@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import { fitsWithoutHolds } from '../../core/budget/denials';
 import { formatUsd, parseUsd, type Usd } from '../../core/money';
 import type { ModelPrice } from '../../core/prices/prices';
 import { recordOutcome, recordUnpriced } from '../../store/outcomes';
@@ -192,6 +193,7 @@ function whenHeldIsBack({
   quota,
   retryAfterSeconds,
 }: Extract<ReserveAnswer, { decision: 'denied' }>): number | undefined {
-  const fits = parseUsd(quota.limitUsd) - parseUsd(quota.spentUsd) >= parseUsd(quota.estimatedUsd);
-  return fits ? Math.min(retryAfterSeconds ?? heldSeconds, heldSeconds) : retryAfterSeconds;
+  return fitsWithoutHolds(quota, parseUsd(quota.estimatedUsd))
+    ? Math.min(retryAfterSeconds ?? heldSeconds, heldSeconds)
+    : retryAfterSeconds;
 }

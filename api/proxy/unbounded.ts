@@ -1,6 +1,6 @@
 /** What is refused since nobody can say before the call what it costs: by its name. */
 import { outputTokensMax } from '../../core/prices/output-limits';
-import { MAX_COUNT } from '../../core/prices/usage';
+import { isRecord, MAX_COUNT } from '../../core/prices/usage';
 import { ApiError } from '../http/errors';
 
 export const refuse = (message: string): ApiError => new ApiError('invalid_request', `${message} No call was made.`);
@@ -15,6 +15,19 @@ export const quoted = (value: unknown): string => JSON.stringify(saidIn(value).s
 export function checkFields(body: Record<string, unknown>, known: readonly string[]): void {
   for (const field of Object.keys(body))
     if (!known.includes(field) && body[field] !== null) throw unbounded(`The field ${quoted(field)} is not known here`);
+}
+
+/** Looks at each object in a body, however deep inside. */
+export function lookInside(body: unknown, look: (inside: Record<string, unknown>) => void): void {
+  for (let level: unknown[] = [body]; level.length > 0;) {
+    const next: unknown[] = [];
+    for (const one of level) {
+      if (typeof one !== 'object' || one === null) continue;
+      if (isRecord(one)) look(one);
+      for (const inner of Object.values(one)) next.push(inner);
+    }
+    level = next;
+  }
 }
 
 /** How long an answer may be, and by which field that may be set where its request leaves it open. */

@@ -1,6 +1,6 @@
 /** What is said to whoever gets no money: by the authority when it decides, and by the gate before that. */
 import type { BindingQuota } from './commands';
-import { formatUsd, type Usd } from '../money';
+import { formatUsd, parseUsd, type Usd } from '../money';
 import { quotaState, remainingUsd, type Standing } from './quotas';
 
 /** A payer that may not reserve for now. */
@@ -80,3 +80,9 @@ function leftOf(quota: Standing, { resourceType, scope, scopeId, period, ...usd 
     `of $${usd.limitUsd} ($${usd.spentUsd} spent, $${usd.reservedUsd} reserved)`
   );
 }
+
+/** Whether so much would fit the quota that bound, if all that is held of it came back. */
+export const fitsWithoutHolds = (
+  { limitUsd, spentUsd }: Pick<BindingQuota, 'limitUsd' | 'spentUsd'>,
+  neededUsd: Usd,
+): boolean => parseUsd(limitUsd) - parseUsd(spentUsd) >= neededUsd;

@@ -1,6 +1,7 @@
 /** How long a denied step waits for money: for all that it asks for, and for the least that it can use. */
 import type { WaitForMoney } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
+import { fitsWithoutHolds } from '../../core/budget/denials';
 import { holdsUpMs } from '../../core/budget/line';
 import { mergedLabels } from '../../core/labels';
 import { parseAmountUsd, parseUsd } from '../../core/money';
@@ -75,8 +76,7 @@ export class Patience {
 
 /** Whether only what others hold stands in a step's way, in the quota that bound. Of the platform's nobody can tell. */
 function isHeldBack({ quota }: Denial, { amountUsd, minimumUsd = amountUsd }: PaidStep): boolean {
-  if (quota.scope === 'platform') return false;
-  return parseUsd(quota.limitUsd) - parseUsd(quota.spentUsd) >= parseAmountUsd(minimumUsd);
+  return quota.scope !== 'platform' && fitsWithoutHolds(quota, parseAmountUsd(minimumUsd));
 }
 
 /** Whether the quota that bound has the least that a step can use. */

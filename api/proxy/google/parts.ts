@@ -4,7 +4,7 @@
  */
 import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
 import { isRecord } from '../../../core/prices/usage';
-import { checkFields, quoted, refuse, saidIn, unbounded } from '../unbounded';
+import { checkFields, lookInside, quoted, refuse, saidIn, unbounded } from '../unbounded';
 
 /** Fields of a part that are text, or what was said and called before. */
 const plainFields = ['codeExecutionResult', 'executableCode', 'functionCall', 'mediaResolution', 'partMetadata'];
@@ -84,16 +84,8 @@ function checkSource({ fileData, videoMetadata }: Record<string, unknown>): void
  * Looks for what does not come with the call, however deep inside.
  * @throws ApiError by its name.
  */
-export function checkSources(value: unknown): void {
-  for (let level: unknown[] = [value]; level.length > 0;) {
-    const next: unknown[] = [];
-    for (const one of level) {
-      if (typeof one !== 'object' || one === null) continue;
-      if (isRecord(one)) checkSource(one);
-      if (isRecord(one) && one.cachedContent != null)
-        throw unbounded('A cache that the provider keeps (cachedContent)');
-      for (const inner of Object.values(one)) next.push(inner);
-    }
-    level = next;
-  }
-}
+export const checkSources = (value: unknown): void =>
+  lookInside(value, (inside) => {
+    checkSource(inside);
+    if (inside.cachedContent != null) throw unbounded('A cache that the provider keeps (cachedContent)');
+  });

@@ -3,20 +3,10 @@
  * time of the call than when it was counted, and a file that it keeps may be of anybody who uses the same account.
  */
 import { isRecord } from '../../../core/prices/usage';
-import { quoted, unbounded } from '../unbounded';
+import { lookInside, quoted, unbounded } from '../unbounded';
 
 /** @throws ApiError by the name of what does not, however deep inside. */
-export function checkSources(value: unknown): void {
-  for (let level: unknown[] = [value]; level.length > 0;) {
-    const next: unknown[] = [];
-    for (const one of level) {
-      if (typeof one !== 'object' || one === null) continue;
-      if (isRecord(one)) checkSource(one);
-      for (const inner of Object.values(one)) next.push(inner);
-    }
-    level = next;
-  }
-}
+export const checkSources = (value: unknown): void => lookInside(value, checkSource);
 
 function checkSource({ file_id: id, file_url: url, image_url: image, file_data: data }: Record<string, unknown>): void {
   if (id != null) throw unbounded('A file that the provider keeps (file_id)');
