@@ -29,8 +29,12 @@ import { show, table, usd, usdLeft, when, type Column } from './output';
 export const limitWords = ({ limitUsd, topupUsd }: Pick<QuotaView, 'limitUsd' | 'topupUsd'>): string =>
   usd(limitUsd) + (topupUsd === '0' ? '' : ` + ${usd(topupUsd)}`);
 
+/** Whose limit it is. */
+export const quotaName = ({ scope, scopeId }: Pick<QuotaView, 'scope' | 'scopeId'>): string =>
+  scope === 'tenant' ? scope : `${scope} ${scopeId}`;
+
 const columns: Column<QuotaView>[] = [
-  { name: 'quota', of: ({ scope, scopeId }) => (scope === 'tenant' ? scope : `${scope} ${scopeId}`) },
+  { name: 'quota', of: quotaName },
   { name: 'resource', of: ({ resourceType }) => resourceType },
   { name: 'period', of: ({ period }) => period, extra: true },
   {

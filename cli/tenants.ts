@@ -8,7 +8,7 @@ import { CommandError, failureOf } from './failures';
 import { removeWritten } from './files';
 import { author, example, reasonNeeded, type Json } from './options';
 import { show, table, usd, usdLeft, when, type Column } from './output';
-import { limitWords } from './limits';
+import { limitWords, quotaName } from './limits';
 import { exportTenant } from './tenant-export';
 
 type Tenant = TenantsView['tenants'][number];
@@ -24,7 +24,7 @@ const columns: Column<Tenant>[] = [
 ];
 
 const standing: Column<Quota>[] = [
-  { name: 'quota', of: ({ scope, scopeId }) => (scope === 'user' ? `user ${scopeId}` : scope) },
+  { name: 'quota', of: quotaName },
   { name: 'resource', of: ({ resourceType }) => resourceType },
   { name: 'period', of: ({ period }) => period },
   { name: 'limit', of: limitWords, right: true },

@@ -15,7 +15,7 @@ const labelKeyPattern = /^[a-z][a-z0-9_.-]{0,31}$/;
 /** No control characters, line breaks, or marks that turn text around. */
 const labelValuePattern = /^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$/;
 /** In sums, what stands for all values beyond the bound. Nobody names it. */
-const otherValue = 'other';
+export const otherValue = 'other';
 
 /** Half of a pair of surrogates, which Postgres does not take. */
 const halves = /\p{Surrogate}/u;

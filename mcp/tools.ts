@@ -34,6 +34,11 @@ const resource = z
   .default('llm')
   .describe('llm: model calls and all else that is bought; e2b: sandboxes');
 
+const labels = z
+  .record(z.string(), z.string())
+  .optional()
+  .describe('What its cost is for, such as {"team": "search"}: limits of labels bind it too');
+
 const to = (id: string, verb: string): string => `/v1/reservations/${encodeURIComponent(id)}/${verb}`;
 
 /** The address of a reservation as it stands. */
@@ -53,8 +58,8 @@ export const tools: readonly Tool[] = [
     name: 'money_left',
     title: 'What is left',
     description:
-      'Tells what is left of each limit of the tenant and the user: limit, spent, reserved, remaining and when its period ends. A call has to fit those of its resource and those of all. Nothing is reserved.',
-    input: z.object({ ...who, resource }),
+      'Tells what is left of each limit of the tenant, the user and the labels: limit, spent, reserved, remaining and when its period ends. A call has to fit those of its resource and those of all. Nothing is reserved.',
+    input: z.object({ ...who, resource, labels }),
     readOnly: true,
     request: (asked) => ({ method: 'POST', path: '/v1/quota-checks', body: asked }),
   }),
@@ -65,6 +70,7 @@ export const tools: readonly Tool[] = [
       'Tells what a model call costs at most by the price list, and whether that much is left. Nothing is reserved. Count input tokens high: what is not known is at most one token a byte.',
     input: z.object({
       ...who,
+      labels,
       model: z.string().describe('The model as its provider calls it'),
       inputTokens: z.int().min(0),
       maxOutputTokens: z.int().min(0),
@@ -96,7 +102,7 @@ export const tools: readonly Tool[] = [
       kind: z.string().optional().describe('What the ledger calls it, such as "geocoding"'),
       model: z.string().optional().describe('What is called'),
       runId: z.uuid().optional().describe('The run that the call belongs to, whose limit binds it too'),
-      labels: z.record(z.string(), z.string()).optional().describe('What its cost is for, such as {"team": "search"}'),
+      labels,
       operationId: z
         .uuid()
         .optional()

@@ -106,7 +106,8 @@ async function decide(
     });
     if (!state || state === 'closed') return state;
     let decision = decideBatch(state, commands);
-    if (decision.needsHolds) decision = decideBatch({ ...state, holds: await holdsOf(client, tenantId) }, commands);
+    if (decision.needsHolds)
+      decision = decideBatch({ ...state, holds: await holdsOf(client, tenantId, state.quotas) }, commands);
     const recording = inSpan(spanNames.quotaAtomicDb, {}, () =>
       record(client, tenantId, decision, mandate && authorityOf(decision, { enforced, opens: mandate.opens })),
     );

@@ -55,7 +55,7 @@ export async function addWaiter(
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10${labels === undefined ? '' : ', $11'})
        ON CONFLICT (waiter_id) DO UPDATE
        SET needed_usd = excluded.needed_usd, is_woken = excluded.is_woken, woken_at = NULL, wanted_usd = excluded.wanted_usd,
-         is_named = excluded.is_named, kept_usd = NULL, kept_until = NULL`,
+         is_named = excluded.is_named, kept_usd = NULL, kept_until = NULL${labels === undefined ? '' : ', labels = excluded.labels'}`,
       [
         waiterId,
         tenantId,
@@ -142,10 +142,13 @@ export async function listWaiters(pool: Pool, tenantId: string): Promise<WaiterI
               (extract(epoch FROM clock_timestamp() - waiting_since) * 1000)::float8 AS "waitedMs",
               (extract(epoch FROM clock_timestamp() - woken_at) * 1000)::float8 AS "sinceWokenMs", w.labels
        FROM (SELECT NULL::jsonb AS labels) AS otherwise, LATERAL (
-         -- Where the schema is of the version before, the labels are those of the first row: none.
+         -- Where the schema is of the version before, the labels are those of the first row: none. A step of the version before says none
+         -- of its own, but asked with them: its place is the operation that was denied first.
          SELECT waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, wanted_usd, is_named, kept_until, kept_usd,
-                waiting_since, woken_at, labels
-         FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND is_woken) AS w
+                waiting_since, woken_at, coalesce(labels, CASE WHEN to_regprocedure('copilot_internal.label_scopes(text, jsonb[])') IS NOT NULL
+                  THEN (SELECT labels FROM copilot_internal.reservations r WHERE r.tenant_id = m.tenant_id AND r.operation_id = m.waiter_id)
+                END) AS labels
+         FROM copilot_internal.money_waiters m WHERE tenant_id = $1 AND is_woken) AS w
        ORDER BY waiting_since, waiter_id LIMIT 1000`,
       [tenantId],
     );

@@ -74,32 +74,47 @@ export async function selectQuotas(
 ): Promise<StoredQuota[]> {
   // Who asks for none finds what it looks for in a schema of the version before, too.
   const scopes = `copilot_internal.label_scopes($1, ARRAY(SELECT jsonb_array_elements($${values.length + 2}::jsonb))) AS s`;
-  const [ofLabels, beyond, named] =
+  const [ofLabels, beyond, byDefault, named] =
     labels === 'all'
-      ? ['true', 'NULL', []]
+      ? ['true', 'NULL', '', []]
       : labels.length === 0
-        ? ['false', 'NULL', []]
+        ? ['false', 'NULL', '', []]
         : [
             `q.scope_id IN (SELECT s.scope_id FROM ${scopes})`,
             `CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN ARRAY(SELECT s.value FROM ${scopes} WHERE s.scope_id = q.scope_id) END`,
+            `UNION ALL ${limitsToCome(scopes)}`,
             [JSON.stringify(labels)],
           ];
   const { rows } = await client.query<QuotaRow>(
     `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
             trim_scale(q.topup_usd)::text AS topup_usd, trim_scale(q.current_spend_usd)::text AS spent_usd,
             trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
-            q.more_warning_thresholds::float8[] AS more_warning_thresholds, b.period_start, b.period_end,
-            q.period_end <= now() AS was_ended, ${beyond} AS beyond_values
-     FROM copilot_internal.cost_quotas q,
-          copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
-     WHERE q.tenant_id = $1
-       AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}) OR (q.scope = 'label' AND ${ofLabels}))
-     ORDER BY q.scope = 'user', q.scope = 'label', q.scope, q.scope_id, q.resource_type, q.period
+            q.more_warning_thresholds::float8[] AS more_warning_thresholds, q.period_start, q.period_end, q.was_ended, q.beyond_values
+     FROM (
+       SELECT q.scope, q.scope_id, q.resource_type, q.period, q.limit_usd, q.topup_usd, q.current_spend_usd, q.reserved_usd,
+              q.warning_threshold, q.more_warning_thresholds, b.period_start, b.period_end, q.period_end <= now() AS was_ended,
+              ${beyond} AS beyond_values
+       FROM copilot_internal.cost_quotas q,
+            copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
+       WHERE q.tenant_id = $1
+         AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}) OR (q.scope = 'label' AND ${ofLabels}))
+       ${byDefault}) AS q
+     ORDER BY q.scope = 'label', q.scope = 'user', q.scope, q.scope_id, q.resource_type, q.period
      ${max === undefined ? '' : `LIMIT ${max}`}`,
     [tenantId, ...values, ...named],
   );
   return rows.map(viewOf);
 }
+
+/** By default, of values that nobody has seen yet: the first decision about one makes its limits so. That of `other` is there already. */
+const limitsToCome = (scopes: string): string =>
+  `SELECT 'label', s.scope_id, d.resource_type, d.period, d.limit_usd, 0, 0, 0, d.warning_threshold, '{}'::numeric[], b.period_start,
+          b.period_end, false, NULL
+   FROM ${scopes} JOIN copilot_internal.label_quota_defaults d ON d.tenant_id = $1 AND d.key = s.key
+   CROSS JOIN LATERAL copilot_internal.period_bounds(d.period, now()) AS b
+   WHERE NOT EXISTS (
+     SELECT FROM copilot_internal.cost_quotas o WHERE o.tenant_id = $1 AND o.scope = 'label' AND o.scope_id = s.scope_id
+       AND o.resource_type = d.resource_type AND o.period = d.period)`;
 
 /** `listQuotas` within the caller's transaction. */
 const quotasOf = (

@@ -70,7 +70,7 @@ async function denyWithoutMoney(
   const neededUsd = estimatedUsd === 0n ? undefined : estimatedUsd;
   if (!full || fits(leftUsd(full), neededUsd)) return;
   // Where nothing is reserved no hold can make room, and one read was enough.
-  const holds = binding.some(({ reservedUsd }) => reservedUsd > 0n) ? await readHolds(pool, tenantId) : [];
+  const holds = binding.some(({ reservedUsd }) => reservedUsd > 0n) ? await readHolds(pool, tenantId, binding) : [];
   const seconds = retryAfterSeconds({ quotas: binding, holds, neededUsd, nowMs });
   const denial = quotaDenial({ quota: full, amountUsd: neededUsd, retryAfterSeconds: seconds, what });
   throw new Denied(denialBody({ ...denial, resource }));

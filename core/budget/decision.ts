@@ -116,7 +116,8 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   const leftUsd = (quota: Quota): Usd => headroomUsd(quota) - keptUsd(quota, kept);
   const minimum = leastUsd(quotas, { amountUsd: mostUsd, minimumUsd, prefersWhole: command.prefersWhole });
   const tight = binding(quotas, minimum, leftUsd);
-  if (!tight) {
+  // Who asks chooses its labels: a limit of one binds, and allows nothing by itself.
+  if (!tight || quotas.every(({ scope }) => scope === 'label')) {
     const message = `No quota of the tenant covers ${request.resource}. Nothing was reserved. Set one (PUT /v1/tenants/{id}/quotas).`;
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'quota_missing', message } });
   }

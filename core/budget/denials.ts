@@ -1,7 +1,7 @@
 /** What is said to whoever gets no money: by the authority when it decides, and by the gate before that. */
 import type { BindingQuota } from './commands';
 import { formatUsd, parseUsd, type Usd } from '../money';
-import { quotaState, remainingUsd, type Standing } from './quotas';
+import { labelOfScope, quotaState, remainingUsd, type Standing } from './quotas';
 
 /** A payer that may not reserve for now. */
 export interface Freeze {
@@ -75,8 +75,12 @@ function leftOf(quota: Standing, { resourceType, scope, scopeId, period, ...usd 
   const has = remainingUsd(quota) > 0n;
   if (quota.lease)
     return `The ${resourceType} quota of the platform per ${period} has ${has ? 'too little' : 'nothing'} left for this tenant`;
+  // Who has another value than `other` is told why this is its own.
+  const beyond = quota.beyondValues?.length
+    ? ` (all values of ${labelOfScope(scopeId)[0]} beyond those that are told apart, together)`
+    : '';
   return (
-    `The ${resourceType} quota of ${scope} ${scopeId} per ${period} has ${has ? `$${usd.remainingUsd}` : 'nothing'} left ` +
+    `The ${resourceType} quota of ${scope} ${scopeId}${beyond} per ${period} has ${has ? `$${usd.remainingUsd}` : 'nothing'} left ` +
     `of $${usd.limitUsd} ($${usd.spentUsd} spent, $${usd.reservedUsd} reserved)`
   );
 }

@@ -32,7 +32,8 @@ BEGIN
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
            m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
-           m.is_grant AND p_binds AND coalesce(t.enforced, true) AS binds,
+           -- A grant of nothing is no change of a balance, and lifts none.
+           m.is_grant AND p_binds AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
            coalesce(t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
     FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
            posted_at timestamptz, is_grant boolean)

@@ -131,8 +131,10 @@ BEGIN
     'line', (SELECT coalesce(json_agg(json_build_object('waiterId', waiter_id, 'runId', run_id, 'userId', user_id, 'resource', resource,
                'keptUsd', kept_usd::text, 'keptForMs', extract(epoch FROM kept_until - v_now) * 1000,
                'isWoken', woken_at IS NOT NULL,
-               'labels', CASE WHEN labels IS NOT NULL AND cardinality(v_label_scope_ids) > 0 THEN counted_labels(p_tenant_id, labels) END) ORDER BY waiting_since, waiter_id), '[]')
-             FROM money_waiters WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
+               -- A step of the version before says no labels of its own, but asked with them.
+               'labels', CASE WHEN cardinality(v_label_scope_ids) > 0 THEN counted_labels(p_tenant_id, coalesce(w.labels,
+                 (SELECT r.labels FROM reservations r WHERE r.tenant_id = p_tenant_id AND r.operation_id = w.waiter_id))) END) ORDER BY waiting_since, waiter_id), '[]')
+             FROM money_waiters w WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
     'runLimits', v_run_limits, 'reservations', v_reservations);
 END
 $$;

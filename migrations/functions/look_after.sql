@@ -27,12 +27,18 @@ BEGIN
       -- Whether the money is there for it is decided by whoever wakes it: this only leaves out what surely has to wait on.
       SELECT w.tenant_id FROM money_waiters w
       WHERE w.is_woken AND coalesce(w.woken_at, w.waiting_since) < clock_timestamp() - interval '30 seconds'
-        AND NOT EXISTS (
-          SELECT FROM cost_quotas q, current_quota(q) AS c
-          WHERE q.tenant_id = w.tenant_id AND q.lease_of IS NULL AND q.resource_type IN ('all', w.resource)
-            AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = w.user_id)
-              OR (q.scope = 'label' AND q.scope_id IN (SELECT s.scope_id FROM label_scopes(w.tenant_id, ARRAY[w.labels]) AS s)))
-            AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd)
+        -- Of each by itself, so that limits are found by their key, of however many users and labels there are. A step of the version
+        -- before says no labels of its own, but asked with them.
+        AND (SELECT true FROM cost_quotas q, current_quota(q) AS c
+          WHERE q.tenant_id = w.tenant_id AND q.scope IN ('tenant', 'user') AND (q.scope = 'tenant' OR q.scope_id = w.user_id)
+            AND q.lease_of IS NULL AND q.resource_type IN ('all', w.resource)
+            AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd LIMIT 1) IS NULL
+        AND (SELECT true FROM cost_quotas q, current_quota(q) AS c
+          WHERE q.tenant_id = w.tenant_id AND q.scope = 'label' AND q.scope_id = ANY (ARRAY(
+              SELECT s.scope_id FROM label_scopes(w.tenant_id, ARRAY[coalesce(w.labels,
+                (SELECT r.labels FROM reservations r WHERE r.tenant_id = w.tenant_id AND r.operation_id = w.waiter_id))]) AS s))
+            AND q.resource_type IN ('all', w.resource)
+            AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd LIMIT 1) IS NULL
     ) AS waiting
     ORDER BY tenant_id <= v_last, tenant_id
     LIMIT p_max);

@@ -46,9 +46,10 @@ BEGIN
       AND l.posted_at >= p.period_start AND l.posted_at < p.period_end
     GROUP BY 1) AS n ON n.value = v.value
   LEFT JOIN (
-    SELECT counted_labels(p_tenant_id, jsonb_build_object(v_key, r.labels -> v_key)) ->> v_key AS value, sum(r.granted_usd) AS usd
-    FROM reservations r
-    WHERE r.tenant_id = p_tenant_id AND r.status = 'granted' AND r.labels ? v_key AND v_resource IN ('all', r.resource)
+    -- Each value once, of however many reservations.
+    SELECT counted_labels(p_tenant_id, jsonb_build_object(v_key, r.value)) ->> v_key AS value, sum(r.usd) AS usd
+    FROM (SELECT labels ->> v_key AS value, sum(granted_usd) AS usd FROM reservations
+          WHERE tenant_id = p_tenant_id AND status = 'granted' AND labels ? v_key AND v_resource IN ('all', resource) GROUP BY 1) AS r
     GROUP BY 1) AS o ON o.value = v.value
   ON CONFLICT DO NOTHING;
   RETURN true;

@@ -88,7 +88,7 @@ describe('the gate and the authority', () => {
       [tenantId],
     );
     expect(rows.map(({ id }) => id).sort()).toEqual([...expected].sort());
-    const holds = await readHolds(stack.pool, tenantId);
+    const holds = await readHolds(stack.pool, tenantId, []);
     expect(holds.map(({ operationId }) => operationId).sort()).toEqual([...expected].sort());
   });
 

@@ -80,6 +80,13 @@ describe('the MCP server', () => {
       });
       const price = { model: 'claude-haiku-4-5', inputTokens: 1_000, maxOutputTokens: 1_000 };
       expect((await call(client, 'call_cost', price)).body).toMatchObject({ estimatedCostUsd: '0.006' });
+      const ofLabel = { scope: 'label', scopeId: 'team:labs', resourceType: 'llm', limitUsd: '0.001' } as const;
+      await api.admin.tenants.setQuotas(tenantId, [ofLabel]);
+      const labels = { team: 'labs' };
+      expect((await call(client, 'money_left', { labels })).body).toMatchObject({
+        quotas: expect.arrayContaining([expect.objectContaining({ scopeId: 'team:labs' })]) as unknown,
+      });
+      expect((await call(client, 'call_cost', { ...price, labels })).text).toMatch(/label team:labs/);
 
       const first = await call(client, 'reserve_money', {
         amountUsd: '0.75',

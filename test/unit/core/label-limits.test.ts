@@ -69,4 +69,18 @@ describe('a limit of a label', () => {
       { decision: 'granted' },
     ]);
   });
+
+  test('allows nothing by itself: who asks chooses its labels', () => {
+    const money = new BudgetModel(0, [
+      { resourceType: 'e2b', limitUsd: '10' },
+      { scope: 'label', scopeId: 'team:search', limitUsd: '100' },
+    ]);
+    const asked = { labels: { team: 'search' } };
+    expect(money.decide(reserve(id(1), '1', asked)).answers).toMatchObject([
+      { decision: 'rejected', code: 'quota_missing' },
+    ]);
+    expect(money.decide(reserve(id(2), '1', { ...asked, resource: 'e2b' })).answers).toMatchObject([
+      { decision: 'granted' },
+    ]);
+  });
 });
