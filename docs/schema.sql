@@ -1095,12 +1095,15 @@ DECLARE
   v_fresh jsonb := (
     SELECT jsonb_agg(jsonb_build_object('key', s.key, 'value', s.value)) FROM label_scopes(p_tenant_id, v_labels) AS s
     WHERE s.value <> 'other' AND s.scope_id = s.key || ':' || s.value
-      AND NOT EXISTS (SELECT FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = s.key AND v.value = s.value));
+      AND NOT EXISTS (SELECT FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = s.key AND v.value = s.value)
+      AND (SELECT true FROM cost_quotas q
+           WHERE q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.key || ':other' LIMIT 1));
 BEGIN
   IF v_fresh IS NULL THEN
     RETURN;
   END IF;
-  PERFORM note_label_values(p_tenant_id, v_labels);
+  PERFORM note_label_values(p_tenant_id, ARRAY(
+    SELECT jsonb_build_object(f.key, f.value) FROM jsonb_to_recordset(v_fresh) AS f (key text, value text)));
   INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, warning_threshold, from_default, period_start, period_end)
   SELECT d.tenant_id, 'label', v.key || ':' || v.value, d.resource_type, d.period, d.limit_usd, d.warning_threshold, true,
          b.period_start, b.period_end
@@ -1390,7 +1393,8 @@ BEGIN
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
            m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
-           m.is_grant AND p_binds AND coalesce(t.enforced, true) AS binds,
+           -- A grant of nothing is no change of a balance, and lifts none.
+           m.is_grant AND p_binds AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
            coalesce(t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
     FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
            posted_at timestamptz, is_grant boolean)
@@ -2385,8 +2389,10 @@ BEGIN
     'line', (SELECT coalesce(json_agg(json_build_object('waiterId', waiter_id, 'runId', run_id, 'userId', user_id, 'resource', resource,
                'keptUsd', kept_usd::text, 'keptForMs', extract(epoch FROM kept_until - v_now) * 1000,
                'isWoken', woken_at IS NOT NULL,
-               'labels', CASE WHEN labels IS NOT NULL AND cardinality(v_label_scope_ids) > 0 THEN counted_labels(p_tenant_id, labels) END) ORDER BY waiting_since, waiter_id), '[]')
-             FROM money_waiters WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
+               -- A step of the version before says no labels of its own, but asked with them.
+               'labels', CASE WHEN cardinality(v_label_scope_ids) > 0 THEN counted_labels(p_tenant_id, coalesce(w.labels,
+                 (SELECT r.labels FROM reservations r WHERE r.tenant_id = p_tenant_id AND r.operation_id = w.waiter_id))) END) ORDER BY waiting_since, waiter_id), '[]')
+             FROM money_waiters w WHERE tenant_id = p_tenant_id AND kept_until > v_now AND kept_usd > 0),
     'runLimits', v_run_limits, 'reservations', v_reservations);
 END
 $function$
@@ -2488,12 +2494,18 @@ BEGIN
       -- Whether the money is there for it is decided by whoever wakes it: this only leaves out what surely has to wait on.
       SELECT w.tenant_id FROM money_waiters w
       WHERE w.is_woken AND coalesce(w.woken_at, w.waiting_since) < clock_timestamp() - interval '30 seconds'
-        AND NOT EXISTS (
-          SELECT FROM cost_quotas q, current_quota(q) AS c
-          WHERE q.tenant_id = w.tenant_id AND q.lease_of IS NULL AND q.resource_type IN ('all', w.resource)
-            AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = w.user_id)
-              OR (q.scope = 'label' AND q.scope_id IN (SELECT s.scope_id FROM label_scopes(w.tenant_id, ARRAY[w.labels]) AS s)))
-            AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd)
+        -- Of each by itself, so that limits are found by their key, of however many users and labels there are. A step of the version
+        -- before says no labels of its own, but asked with them.
+        AND (SELECT true FROM cost_quotas q, current_quota(q) AS c
+          WHERE q.tenant_id = w.tenant_id AND q.scope IN ('tenant', 'user') AND (q.scope = 'tenant' OR q.scope_id = w.user_id)
+            AND q.lease_of IS NULL AND q.resource_type IN ('all', w.resource)
+            AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd LIMIT 1) IS NULL
+        AND (SELECT true FROM cost_quotas q, current_quota(q) AS c
+          WHERE q.tenant_id = w.tenant_id AND q.scope = 'label' AND q.scope_id = ANY (ARRAY(
+              SELECT s.scope_id FROM label_scopes(w.tenant_id, ARRAY[coalesce(w.labels,
+                (SELECT r.labels FROM reservations r WHERE r.tenant_id = w.tenant_id AND r.operation_id = w.waiter_id))]) AS s))
+            AND q.resource_type IN ('all', w.resource)
+            AND c.whole_limit_usd - c.spent_usd - q.reserved_usd < w.needed_usd LIMIT 1) IS NULL
     ) AS waiting
     ORDER BY tenant_id <= v_last, tenant_id
     LIMIT p_max);
@@ -3388,6 +3400,7 @@ BEGIN
     v_values := ARRAY(SELECT value FROM label_values WHERE tenant_id = p_tenant_id AND key = v_key UNION SELECT 'other');
   ELSE
     PERFORM add_label_quotas(p_tenant_id, ARRAY[jsonb_build_object(v_key, v_value)]);
+    PERFORM note_label_values(p_tenant_id, ARRAY[jsonb_build_object(v_key, v_value)]);
     v_values := ARRAY[v_value];
     IF v_value <> 'other' AND NOT EXISTS (
       SELECT FROM label_values WHERE tenant_id = p_tenant_id AND key = v_key AND value = v_value) THEN
@@ -3415,9 +3428,10 @@ BEGIN
       AND l.posted_at >= p.period_start AND l.posted_at < p.period_end
     GROUP BY 1) AS n ON n.value = v.value
   LEFT JOIN (
-    SELECT counted_labels(p_tenant_id, jsonb_build_object(v_key, r.labels -> v_key)) ->> v_key AS value, sum(r.granted_usd) AS usd
-    FROM reservations r
-    WHERE r.tenant_id = p_tenant_id AND r.status = 'granted' AND r.labels ? v_key AND v_resource IN ('all', r.resource)
+    -- Each value once, of however many reservations.
+    SELECT counted_labels(p_tenant_id, jsonb_build_object(v_key, r.value)) ->> v_key AS value, sum(r.usd) AS usd
+    FROM (SELECT labels ->> v_key AS value, sum(granted_usd) AS usd FROM reservations
+          WHERE tenant_id = p_tenant_id AND status = 'granted' AND labels ? v_key AND v_resource IN ('all', resource) GROUP BY 1) AS r
     GROUP BY 1) AS o ON o.value = v.value
   ON CONFLICT DO NOTHING;
   RETURN true;

@@ -19,6 +19,7 @@ BEGIN
     v_values := ARRAY(SELECT value FROM label_values WHERE tenant_id = p_tenant_id AND key = v_key UNION SELECT 'other');
   ELSE
     PERFORM add_label_quotas(p_tenant_id, ARRAY[jsonb_build_object(v_key, v_value)]);
+    PERFORM note_label_values(p_tenant_id, ARRAY[jsonb_build_object(v_key, v_value)]);
     v_values := ARRAY[v_value];
     IF v_value <> 'other' AND NOT EXISTS (
       SELECT FROM label_values WHERE tenant_id = p_tenant_id AND key = v_key AND value = v_value) THEN

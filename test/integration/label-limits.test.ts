@@ -211,6 +211,30 @@ describe('a limit of a label', () => {
     expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
   });
 
+  test('takes no place of the thousand of another key for what gets no money', async () => {
+    const tenantId = await stack.tenant('100');
+    await limit(tenantId, 'team:search', '5');
+    await api.admin.budget.setLabelDefaults(tenantId, {
+      quotas: [{ key: 'customer', resourceType: 'all', period: 'day', limitUsd: '1' }],
+    });
+    expect(await ask(tenantId, { team: 'ads', trace: 't-1', customer: 'new' }, '2')).toMatchObject({ status: 429 });
+    const { rows } = await stack.admin.query<{ label: string }>(
+      `SELECT key || ':' || value AS label FROM copilot_internal.label_values WHERE tenant_id = $1 ORDER BY 1`,
+      [tenantId],
+    );
+    expect(rows.map(({ label }) => label)).toEqual(['customer:new', 'team:search']);
+    // What is open when a limit comes is noted then, and is counted.
+    expect(await ask(tenantId, { trace: 't-2' }, '3')).toMatchObject({ status: 201 });
+    await limit(tenantId, 'trace:other', '5');
+    await limit(tenantId, 'trace:t-2', '5');
+    expect(await ask(tenantId, { trace: 't-2' }, '3')).toMatchObject({
+      status: 429,
+      body: { quota: { reservedUsd: '3' } },
+    });
+    expect(await ask(tenantId, { trace: 't-3' }, '9')).toMatchObject({ status: 201 });
+    expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
+  });
+
   test('hides no limit of a user, of however many there are, and is named where its tenant is shown', async () => {
     const tenantId = await stack.tenant('100');
     await api.admin.tenants.setQuotas(tenantId, [{ scope: 'user', scopeId: 'ada', limitUsd: '5' }]);
