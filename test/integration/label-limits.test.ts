@@ -237,7 +237,9 @@ describe('a limit of a label', () => {
 
   test('hides no limit of a user, of however many there are, and is named where its tenant is shown', async () => {
     const tenantId = await stack.tenant('100');
-    await api.admin.tenants.setQuotas(tenantId, [{ scope: 'user', scopeId: 'ada', limitUsd: '5' }]);
+    await api.admin.tenants.setQuotas(tenantId, [
+      { scope: 'user', scopeId: 'ada', resourceType: 'all', limitUsd: '5' },
+    ]);
     await many(tenantId, 'team', 600);
     const { quotas, moreLabelQuotas } = await api.admin.tenants.quotas(tenantId);
     expect(quotas.filter(({ scope }) => scope === 'user')).toMatchObject([{ scopeId: 'ada' }]);
