@@ -1,7 +1,7 @@
 /** Paid calls outside any workflow: reserve, call, commit. */
 import type { claimView, committedView, reservationView } from '../api/reservations/schemas';
 import { omitUndefined } from '../core/omit-undefined';
-import type { Http } from './http';
+import type { Http, RequestOptions } from './http';
 import type { MoneyGrant, MoneySpent, ReserveMoney } from './money';
 import type { Of } from './views';
 import { reserveAnew, withReservation, type Asked, type Done } from './with-reservation';
@@ -29,8 +29,10 @@ export function reservationsOf(http: Http) {
     reservation: (operationId: string, { tenantId }: { tenantId?: string } = {}) =>
       http.get<ReservationView>(`/v1/reservations/${operationId}`, { tenantId }),
     /** Says that the call is about to be made: from now on its money does not come back by itself. */
-    claim: (operationId: string, { tenantId }: { tenantId?: string } = {}) =>
-      http.post<Of<typeof claimView>>(path(operationId, 'claim'), omitUndefined({ tenantId })),
+    claim: (
+      operationId: string,
+      { tenantId, idempotencyKey }: { tenantId?: string } & Pick<RequestOptions, 'idempotencyKey'> = {},
+    ) => http.post<Of<typeof claimView>>(path(operationId, 'claim'), omitUndefined({ tenantId }), { idempotencyKey }),
     /** Holds a reservation for at least so long from now. */
     extend: (operationId: string, order: { ttlSeconds: number; tenantId?: string }) =>
       http.postByOperation<{ expiresAt: string }>(path(operationId, 'extend'), order),

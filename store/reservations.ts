@@ -75,6 +75,23 @@ export async function findOperation(pool: Pool, key: OperationKey): Promise<Oper
   });
 }
 
+/** The first of some operations, in their order, that was billed and whose answer is kept. */
+export async function findBought(
+  pool: Pool,
+  { tenantId, operationIds }: { tenantId: string; operationIds: readonly string[] },
+): Promise<{ operationId: string; result: unknown } | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ operationId: string; result: unknown }>(
+      `SELECT operation_id AS "operationId", outcome_result AS result FROM copilot_internal.reservations
+       WHERE tenant_id = $1 AND operation_id = ANY ($2::uuid[]) AND claimed_at IS NOT NULL
+         AND outcome_result IS NOT NULL AND outcome IS DISTINCT FROM 'not_billed'
+       ORDER BY array_position($2::uuid[], operation_id) LIMIT 1`,
+      [tenantId, operationIds],
+    );
+    return rows[0];
+  });
+}
+
 /** Which of some operations there are, in their one spelling: a mark of a release that came first is one too. */
 export async function findKnown(
   pool: Pool,

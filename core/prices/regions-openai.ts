@@ -9,6 +9,7 @@ import type { Fraction } from './prices';
 export const openAiRegion = 'regional';
 
 const regional = /^https?:[/][/][a-z]{2,}[.]api[.]openai[.]com([:/]|$)/i;
+const own = /^https?:[/][/]([a-z]{2,}[.])?api[.]openai[.]com([:/]|$)/i;
 
 /** Families that came before that day. Whatever is not among them is taken for newer, which is the dearer. */
 const older = /^(ft:)?(gpt-[34]|chatgpt-|o[134](-|$)|gpt-5(-|$)|gpt-5[.][0-3](-|$)|codex-mini|gpt-oss-)/;
@@ -16,6 +17,9 @@ const older = /^(ft:)?(gpt-[34]|chatgpt-|o[134](-|$)|gpt-5(-|$)|gpt-5[.][0-3](-|
 /** Whether calls to this address are billed as those of a region. */
 export const isRegionalOpenAi = (baseURL: string | undefined): boolean =>
   baseURL !== undefined && regional.test(baseURL);
+
+/** Whether calls to this address are OpenAI's to answer, and no other server's that speaks its protocol. It is unless one is given. */
+export const isOpenAiAddress = (baseURL: string | undefined): boolean => baseURL === undefined || own.test(baseURL);
 
 /** The factor on the token rates of a model of OpenAI's at a regional address. */
 export const regionalFactorOf = (model: string): Fraction =>

@@ -94,6 +94,7 @@ describe('a call', () => {
       },
     });
     expect(await agent.ask('weatherAgent', { modelId: 'openai:gpt-4o', prompt })).toHaveProperty('text');
+    expect(stack.openai.lastRequest()).toMatchObject({ service_tier: 'default' });
     // $2.50, $1.25 from a cache, and $10 a million.
     expect(await linesAfter(end)).toMatchObject([{ model: 'gpt-4o', usd: '0.003000000000', settlement: 'actual' }]);
   });
@@ -127,6 +128,14 @@ describe('a call', () => {
       { kind: 'money-callTool', usd: '0.001000000000' },
       { kind: 'llm.call' },
     ]);
+  });
+
+  test('is budgeted once where the connection of its worker has the plugin too', async () => {
+    const own = await stack.tenant('10');
+    const twice = await workers.start({ ...(await pluginOf(own)), comesTwice: true });
+    expect(await twice.ask('weatherAgent', { modelId, prompt })).toHaveProperty('text');
+    expect(await settlementsOf(stack, own)).toEqual(['actual']);
+    await twice.stop();
   });
 
   test('whose usage cannot be billed is charged at its grant, unverified, and answers', async () => {

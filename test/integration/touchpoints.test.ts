@@ -68,10 +68,13 @@ describe('the touchpoints with paid providers', () => {
 
   test('the plugin calls an activity that costs money once its money is claimed', () => {
     const { text = '' } = sources.find(({ name }) => name === 'workers/plugin/paid-activities.ts') ?? {};
-    // One that costs nothing, and one after its hold.
-    expect([...text.matchAll(/\bnext\(/g)]).toHaveLength(2);
+    // One that is budgeted already, one that costs nothing, and one after its hold.
+    expect([...text.matchAll(/\bnext\(/g)]).toHaveLength(3);
+    expect(text).toMatch(/if \(budgeted\.has\(this\.context\)\) return next\(input\);/);
     expect(text).toMatch(/if \(!planning\) return next\(input\);/);
-    expect(text).toMatch(/const held = await this\.hold\(.*\);\s+return this\.call\(held, planned, \(\) => next\(/);
+    expect(text).toMatch(
+      /return bought \?\? \{ planned, held: await this\.hold\(planned, scope\) \};[^]*if \('result' in found\) return found\.result;\s+const \{ planned, held \} = found;[^]*return this\.call\(held, planned, \(\) => next\(/,
+    );
   });
 
   /** Activities that claim money, by looking for the claim in what implements them. */

@@ -22,7 +22,11 @@ export interface AgentWorkerOptions {
   anthropicUrl: string;
   openaiUrl: string;
   /** Absent of a worker without the plugin. */
-  plugin?: Reached & Pick<SpendlockPluginOptions, 'scope' | 'holdSeconds'>;
+  plugin?: Reached &
+    Pick<SpendlockPluginOptions, 'scope' | 'holdSeconds'> & {
+      /** Whether its connection has the plugin too. */
+      comesTwice?: boolean;
+    };
   /** Histories to replay, in the place of running. */
   histories?: unknown[];
 }
@@ -91,7 +95,10 @@ async function main(): Promise<void> {
     process.send?.({ replayed: histories.length });
     return;
   }
-  const connection = await NativeConnection.connect({ address });
+  const connection = await NativeConnection.connect({
+    address,
+    ...(spendlock && plugin.comesTwice ? { plugins: [spendlock] } : {}),
+  });
   const worker = await Worker.create({ connection, taskQueue, workflowBundle, activities, plugins });
   const running = worker.run();
   process.send?.({ isUp: true });

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 
 export interface Relay {
   url: string;
-  /** What becomes of requests whose path fits: nothing is answered, their connection is cut, or (undefined) all pass. */
-  stop: { path: RegExp; how: 'hang' | 'cut' } | undefined;
+  /** What becomes of requests whose path fits: nothing is answered, their connection is cut, before they are passed or after, or (undefined) all pass. */
+  stop: { path: RegExp; how: 'hang' | 'cut' | 'unheard' } | undefined;
   /** How many were stopped. */
   stopped(): number;
   close(): Promise<void>;
@@ -15,13 +15,17 @@ export async function startRelay(to: string): Promise<Relay> {
   let stopped = 0;
   const server = createServer((request, response) => {
     const { stop } = relay;
-    if (stop?.path.test(request.url ?? '')) {
-      stopped += 1;
-      if (stop.how === 'cut') request.socket.destroy();
-      return;
-    }
+    const how = stop?.path.test(request.url ?? '') ? stop.how : undefined;
+    if (how) stopped += 1;
+    if (how === 'cut') request.socket.destroy();
+    if (how === 'cut' || how === 'hang') return;
     const { method, headers } = request;
     const passed = ask(new URL(request.url ?? '/', to), { method, headers }, (answer) => {
+      if (how === 'unheard') {
+        answer.resume();
+        request.socket.destroy();
+        return;
+      }
       response.writeHead(answer.statusCode ?? 502, answer.headers);
       answer.pipe(response);
     });

@@ -1,6 +1,8 @@
 /** A budget that is reached over the HTTP API: a worker with this needs its address and a key, and neither database nor signals. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { SpendlockClient, PriceView } from '../../client';
 import { QuotaExceededError, SpendlockApiError, UnreachableError } from '../../client/errors';
+import { newUuid } from '../../client/ids';
 import { isErrorCode } from '../../core/errors';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
@@ -42,14 +44,49 @@ export class HttpMoney implements CallMoney {
         ...{ resource: call.resource, kind: call.kind },
         ...omitUndefined({ ...scope, model: call.model, priceVersion: call.priceVersion }),
       });
-      const held = { ...asked, grantedUsd: parseAmountUsd(grantedUsd) };
-      if (unreserved) return { ...held, isUnreserved: true };
-      const { claimToken } = await this.client.claim(operationId, tenant);
-      return { ...held, claimToken };
+      // What goes on without a grant is claimed too: else it would end as never called where nobody learns its cost.
+      const claimToken = await this.claim(asked);
+      return {
+        ...asked,
+        grantedUsd: parseAmountUsd(grantedUsd),
+        claimToken,
+        ...(unreserved ? { isUnreserved: true } : {}),
+      };
     } catch (error) {
       // It may have been granted. Nobody uses it, and another attempt asks under another operation.
       if (this.mayPass(error)) void this.client.release(operationId, tenant).catch(() => undefined);
       throw failureOf(error);
+    }
+  }
+
+  private async claim({ operationId, scope }: AskedHold): Promise<string> {
+    const tenant = omitUndefined({ tenantId: scope.tenantId });
+    const idempotencyKey = newUuid();
+    const claim = async (): Promise<string> =>
+      (await this.client.claim(operationId, { ...tenant, idempotencyKey })).claimToken;
+    try {
+      return await claim();
+    } catch (error) {
+      // It may be claimed: then its money comes back for nobody but whoever has the token, which a repeat is told.
+      if (this.mayPass(error)) void this.giveBack(operationId, { claim, tenant });
+      throw error;
+    }
+  }
+
+  /** No call is made. It is said until somebody hears it, or the hold has run out. */
+  private async giveBack(
+    operationId: string,
+    { claim, tenant }: { claim: () => Promise<string>; tenant: { tenantId?: string } },
+  ): Promise<void> {
+    const untilMs = performance.now() + this.holdSeconds * 1_000;
+    for (let token: string | undefined; performance.now() < untilMs;) {
+      await sleep(1_000, undefined, { ref: false });
+      try {
+        token ??= await claim();
+        return await this.giveUp(operationId, { ...tenant, claimToken: token });
+      } catch (error) {
+        if (!this.mayPass(error)) return;
+      }
     }
   }
 
@@ -64,7 +101,7 @@ export class HttpMoney implements CallMoney {
     const told = omitUndefined({ tenantId, claimToken });
     if (outcome.billed === 'no' && !isUnreserved) return this.giveUp(operationId, told);
     // Nobody knows: it is charged at its grant once that has run out. That may be less than it surely cost.
-    if (outcome.billed === 'unknown' && (isUnreserved || outcome.knownUsd <= grantedUsd)) return;
+    if (outcome.billed === 'unknown' && outcome.knownUsd <= grantedUsd) return;
     const costUsd = outcome.billed === 'known' ? outcome.costUsd : outcome.billed === 'unknown' ? outcome.knownUsd : 0n;
     await this.client.commit(operationId, {
       costUsd: formatUsd(costUsd),

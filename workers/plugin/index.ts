@@ -9,11 +9,13 @@
 import type { Info } from '@temporalio/activity';
 import { SimplePlugin } from '@temporalio/plugin';
 import { createSpendlockClient } from '../../client';
+import { isRegionalOpenAi } from '../../core/prices/regions-openai';
 import { HttpMoney } from './http-money';
 import { plainModel } from './model-calls';
 import type { CallMoney, SpendScope } from './money';
 import type { PaidActivity } from './named-activities';
 import { PaidActivities, type PaidActivityTerms } from './paid-activities';
+import type { OpenAiServiceTier } from './provider-options';
 import { Settling } from './settling';
 
 export type { ActivityCost, PaidActivity } from './named-activities';
@@ -53,8 +55,21 @@ export type SpendlockPluginOptions = (OverHttp | OverPostgres) & {
   modelOf?: (modelId: string) => string;
   /** How long money is held once the worker that made its call has died: then it is charged, as unverified. 180 unless given. */
   holdSeconds?: number;
-  /** That OpenAI is asked at one of its regional addresses, at their prices. */
+  /**
+   * Where models of OpenAI's are asked, where its provider was told so by `baseURL`; `OPENAI_BASE_URL`, or OpenAI's own address, unless
+   * given.
+   */
+  openAiBaseUrl?: string;
+  /** That OpenAI is asked at one of its regional addresses, at their prices; by its address unless given. */
   openAiIsRegional?: boolean;
+  /**
+   * A call to OpenAI itself that names no `serviceTier` is made to name the standard one. With `default`, which says that this is the
+   * project's default, it stays as it is. With `auto` it stays too, as does one to any other server, and is reserved at 2.5 times the
+   * standard, at which its streams are charged.
+   */
+  openAiServiceTier?: OpenAiServiceTier;
+  /** Options of providers that are not known here and cost nothing apart, by the price list's name of the provider. Others are refused. */
+  otherOptions?: Record<string, readonly string[]>;
 };
 
 /** Budgets for the paid activities of a worker. The same may be given to its client and to a worker that replays. */
@@ -93,7 +108,10 @@ function termsFrom(
     maxOutputTokens = 8_192,
     fileTokensMax,
     modelOf = plainModel,
-    openAiIsRegional: isRegional = false,
+    openAiBaseUrl = process.env.OPENAI_BASE_URL || undefined,
+    openAiIsRegional: isRegional = isRegionalOpenAi(openAiBaseUrl),
+    openAiServiceTier,
+    otherOptions = {},
     holdSeconds,
   }: SpendlockPluginOptions,
   reached: Pick<PaidActivityTerms, 'money' | 'settling' | 'extendEveryMs'>,
@@ -106,6 +124,6 @@ function termsFrom(
     scopeOf: typeof scope === 'function' ? scope : () => scope,
     // What they are called with is theirs to know.
     activities: activities as PaidActivityTerms['activities'],
-    ...{ maxOutputTokens, fileTokensMax, modelOf, isRegional },
+    ...{ maxOutputTokens, fileTokensMax, modelOf, isRegional, openAiBaseUrl, openAiServiceTier, otherOptions },
   };
 }

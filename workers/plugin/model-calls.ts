@@ -1,18 +1,22 @@
 /** The activities of Temporal's AI SDK integration that call models: what each can cost at most, and what it cost. */
+import { omitUndefined } from '../../core/omit-undefined';
+import { outputTokensMax } from '../../core/prices/output-limits';
 import { priceCall } from '../../core/prices/price-call';
 import { estimateModelCall } from '../../core/prices/pricing';
 import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/prices/prices';
 import { openAiRegion } from '../../core/prices/regions-openai';
 import { textTokensMax, valueTokensMax, overheads } from '../../core/prices/token-bounds';
+import { answersBeyondText, searchesByItself } from '../../core/prices/unbounded-models';
 import { isRecord, MAX_COUNT, type ModelUsage } from '../../core/prices/usage';
+import { outcomeOfError } from './call-errors';
 import type { CallOutcome } from './money';
 import type { PlannedActivity } from './planned-call';
 import { promptTokensMax } from './prompt-bound';
-import { cacheWritesOf, modifiersOf, optionsOf } from './provider-options';
-import { refused } from './refused';
+import { cacheWritesOf, modifiersOf, optionsOf, withTier, type OpenAiTerms } from './provider-options';
+import { refused, unbounded } from './refused';
 import { usageOfEmbedding, usageOfResult } from './usage';
 
-export interface ModelTerms {
+export interface ModelTerms extends OpenAiTerms {
   /** Given to a call that names no `maxOutputTokens`: nothing else bounds what its answer costs. */
   maxOutputTokens: number;
   /** The most tokens that an image or a file in a prompt comes to; without it such prompts are refused. */
@@ -21,6 +25,8 @@ export interface ModelTerms {
   modelOf: (modelId: string) => string;
   /** Whether OpenAI is asked at one of its regional addresses. */
   isRegional: boolean;
+  /** Options of other providers that cost nothing apart, by the provider's name. */
+  otherOptions: Readonly<Record<string, readonly string[]>>;
 }
 
 /** Of a registry of providers: `anthropic:claude-…`, or `anthropic/claude-…`. */
@@ -48,39 +54,51 @@ type Planned = (args: readonly unknown[], prices: readonly ModelPrice[], terms: 
 const planModelCall: Planned = (args, prices, terms) => {
   const call = isRecord(args[0]) ? args[0] : {};
   const price = priceOf(call, prices, terms);
+  refuseUnbounded(price);
   const asked = isRecord(call.options) ? call.options : {};
-  const options = optionsOf(asked.providerOptions, price);
+  const providerOptions = withTier(asked.providerOptions, price, { ...terms, modelId: String(call.modelId) });
+  const options = optionsOf(providerOptions, price, terms);
   const ownMax = asked.maxOutputTokens ?? options.maxCompletionTokens ?? terms.maxOutputTokens;
   const maxOutputTokens = Math.max(...[ownMax, options.maxCompletionTokens ?? 0].map(checkLimit));
-  const modifiers = modifiersOf(options, price, terms);
   const inputTokens = promptTokensMax(asked, {
     fileTokensMax: terms.fileTokensMax,
-    storedThoughtTokens: price.provider === 'openai' ? maxOutputTokens : 0,
+    storedThoughtTokens: price.provider === 'openai' ? storedThoughtMax(price.model, maxOutputTokens, terms) : 0,
   });
   const caches = cacheWritesOf(asked);
   const { serviceTier } = options;
-  const named = { ...caches, isRegional: terms.isRegional };
+  const named = {
+    ...{ ...caches, isRegional: terms.isRegional },
+    defaultTierIsOpen: terms.openAiServiceTier !== 'default',
+    serviceTier: typeof serviceTier === 'string' ? serviceTier : undefined,
+  };
+  const priced = (result: unknown): CallOutcome => outcomeOf(() => usageOfResult(result, price, named), price, prices);
   return {
     ...{ resource: 'llm', kind: 'llm.call', model: price.model, priceVersion: price.priceVersion },
     amountUsd: estimateModelCall(price, {
       inputTokens,
       maxOutputTokens: Math.min(MAX_COUNT, maxOutputTokens + thinkingBeside(asked, options, price)),
-      modifiers,
+      ...modifiersOf(options, price, terms),
       ...caches,
     }),
-    args: [{ ...call, options: { ...asked, maxOutputTokens: ownMax } }, ...args.slice(1)],
-    priced: (result) =>
-      outcomeOf(
-        () =>
-          usageOfResult(result, price, {
-            ...named,
-            serviceTier: typeof serviceTier === 'string' ? serviceTier : undefined,
-          }),
-        price,
-        prices,
-      ),
+    args: [
+      { ...call, options: { ...asked, ...omitUndefined({ providerOptions }), maxOutputTokens: ownMax } },
+      ...args.slice(1),
+    ],
+    priced,
+    failed: (error) => outcomeOfError(error, priced),
   };
 };
+
+/** A model may bring by itself what no price bounds, as through the proxy. */
+function refuseUnbounded({ provider, model }: ModelPrice): void {
+  const name = `The model ${JSON.stringify(model)}`;
+  if (provider === 'openai' && searchesByItself(model)) throw unbounded(`${name} searches by itself`);
+  if (provider === 'google' && answersBeyondText(model)) throw unbounded(`${name} answers with more than text`);
+}
+
+/** It was made by a call before this one, whose limit may have been another. */
+const storedThoughtMax = (model: string, ownMax: number, { maxOutputTokens }: ModelTerms): number =>
+  Math.max(ownMax, outputTokensMax(model) ?? maxOutputTokens);
 
 function checkLimit(value: unknown): number {
   if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_COUNT) return value as number;
@@ -108,7 +126,7 @@ function thinkingBeside(
 const planEmbedding: Planned = (args, prices, terms) => {
   const call = isRecord(args[0]) ? args[0] : {};
   const price = priceOf(call, prices, terms);
-  optionsOf(call.providerOptions, price);
+  optionsOf(call.providerOptions, price, terms);
   const region = price.provider === 'openai' && terms.isRegional ? { inferenceGeo: openAiRegion } : {};
   const values = Array.isArray(call.values) ? (call.values as unknown[]) : [];
   const inputTokens = values.reduce<number>(
@@ -116,6 +134,8 @@ const planEmbedding: Planned = (args, prices, terms) => {
       sum + overheads.blockTokens + (typeof value === 'string' ? textTokensMax(value) : valueTokensMax(value)),
     overheads.promptTokens,
   );
+  const priced = (result: unknown): CallOutcome =>
+    outcomeOf(() => usageOfEmbedding(result, price, region), price, prices);
   return {
     ...{ resource: 'llm', kind: 'llm.call', model: price.model, priceVersion: price.priceVersion },
     amountUsd: estimateModelCall(price, {
@@ -123,7 +143,8 @@ const planEmbedding: Planned = (args, prices, terms) => {
       maxOutputTokens: 0,
       modifiers: region,
     }),
-    priced: (result) => outcomeOf(() => usageOfEmbedding(result, price, region), price, prices),
+    priced,
+    failed: (error) => outcomeOfError(error, priced),
   };
 };
 

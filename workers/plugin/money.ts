@@ -56,8 +56,11 @@ export interface CallMoney {
    * @throws what the record refuses.
    */
   settle(held: HeldMoney, outcome: CallOutcome, result?: unknown): Promise<void>;
-  /** What an attempt before this one bought, where that is kept: its worker died before Temporal heard of it. */
-  bought?(operationId: string, scope: SpendScope): Promise<{ result: unknown } | undefined>;
+  /**
+   * What the latest of the attempts before bought, where that is kept: its worker died before Temporal heard of it.
+   * @param operationIds theirs, the latest first.
+   */
+  bought?(operationIds: readonly string[], scope: SpendScope): Promise<{ result: unknown } | undefined>;
   /** Whether the same may be taken later: nobody answered. */
   mayPass(error: unknown): boolean;
 }

@@ -1,5 +1,6 @@
 /** Activities of a user's own that cost money, such as `weather-callTool` of an MCP server. */
 import { parseAmountUsd, formatUsd } from '../../core/money';
+import { outcomeOfOwnError } from './call-errors';
 import type { PlannedActivity } from './planned-call';
 import { refused } from './refused';
 
@@ -14,7 +15,10 @@ export interface ActivityCost {
 export interface PaidActivity<Args extends unknown[] = never[], Result = never> {
   /** The most that a call may cost, or what that follows from. It is reserved. */
   estimateUsd: string | ((...args: Args) => string | Promise<string>);
-  /** What it did cost, by its result; its estimate unless given. An activity that was surely not billed throws a `NotBilledError`. */
+  /**
+   * What it did cost, by its result; its estimate unless given. An activity that was surely not billed throws a `NotBilledError`; after
+   * any other error it is charged at its estimate.
+   */
   cost?: (result: Result, ...args: Args) => string | ActivityCost | Promise<string | ActivityCost>;
   /** Which quotas it counts for beside those for `all`; `llm` unless given. */
   resource?: 'llm' | 'e2b';
@@ -40,6 +44,7 @@ export async function planNamed(
       const { costUsd, usage } = typeof came === 'string' ? { costUsd: came, usage: undefined } : came;
       return { billed: 'known', costUsd: parseAmountUsd(costUsd), usage };
     },
+    failed: outcomeOfOwnError,
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Context, Info } from '@temporalio/activity';
 import type { ActivityExecuteInput, ActivityInboundCallsInterceptor, Next } from '@temporalio/worker';
-import { outcomeOfError } from './call-errors';
+import { AttemptTime } from './attempt-time';
 import { modelActivities, type ModelTerms } from './model-calls';
 import type { CallMoney, CallOutcome, HeldMoney, SpendScope } from './money';
 import { planNamed, type PaidActivity } from './named-activities';
@@ -13,8 +13,15 @@ import type { PlannedActivity } from './planned-call';
 import { asRefused } from './refused';
 import type { Settling } from './settling';
 
-/** So many attempts before are asked after: those between may have been lost before they began. */
-const lookedBackMax = 5;
+/** So many attempts before are asked after, in one question. */
+const lookedBackMax = 1_000;
+
+/**
+ * Activities that are budgeted already: a worker takes its connection's plugins too, so that one may come twice, as may another copy of
+ * this code. All of a process know them.
+ */
+const key = Symbol.for('spendlock/temporal: budgeted activities');
+const budgeted = ((globalThis as { [key]?: WeakSet<Context> })[key] ??= new WeakSet());
 
 export interface PaidActivityTerms extends ModelTerms {
   money: CallMoney;
@@ -34,15 +41,39 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
   ) {}
 
   async execute(input: ActivityExecuteInput, next: Next<ActivityInboundCallsInterceptor, 'execute'>): Promise<unknown> {
+    if (budgeted.has(this.context)) return next(input);
     const planning = this.plan(input.args);
     if (!planning) return next(input);
-    const planned = await planning.catch((error: unknown) => {
-      throw asRefused(error);
+    budgeted.add(this.context);
+    try {
+      return await this.paid(planning, input, next);
+    } finally {
+      budgeted.delete(this.context);
+    }
+  }
+
+  private async paid(
+    planning: Promise<PlannedActivity>,
+    input: ActivityExecuteInput,
+    next: Next<ActivityInboundCallsInterceptor, 'execute'>,
+  ): Promise<unknown> {
+    const { context } = this;
+    const time = new AttemptTime(context);
+    const found = await time.heartbeating(async () => {
+      const planned = await planning.catch((error: unknown) => {
+        throw asRefused(error);
+      });
+      const scope = this.terms.scopeOf(context.info, input.args);
+      const bought = await this.boughtBefore(scope);
+      return bought ?? { planned, held: await this.hold(planned, scope) };
     });
-    const scope = this.terms.scopeOf(this.context.info, input.args);
-    const bought = await this.boughtBefore(scope);
-    if (bought) return bought.result;
-    const held = await this.hold(planned, scope);
+    if ('result' in found) return found.result;
+    const { planned, held } = found;
+    const over = time.over();
+    if (over) {
+      await this.settle(held, { billed: 'no' });
+      throw over;
+    }
     return this.call(held, planned, () => next({ ...input, args: planned.args ?? input.args }));
   }
 
@@ -65,9 +96,9 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
 
   private operationOf(attempt: number): string {
     const { info } = this.context;
-    const { namespace, activityId } = info;
+    const { namespace, activityId, activityRunId, scheduledTimestampMs } = info;
     const { workflowId = '', runId = '' } = info.workflowExecution ?? {};
-    return operationIdOf({ namespace, workflowId, runId, activityId, attempt });
+    return operationIdOf({ namespace, workflowId, runId, activityId, activityRunId, scheduledTimestampMs, attempt });
   }
 
   /** What an attempt before bought is used, where it is kept: its worker died before Temporal heard of it. */
@@ -75,15 +106,16 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
     const { money } = this.terms;
     if (!money.bought) return undefined;
     const last = this.context.info.attempt - 1;
-    for (let attempt = last; attempt > Math.max(0, last - lookedBackMax); attempt -= 1) {
-      const bought = await money.bought(this.operationOf(attempt), scope);
-      if (bought) return bought;
-    }
-    return undefined;
+    const attempts = Array.from({ length: Math.min(last, lookedBackMax) }, (_, back) => last - back);
+    if (attempts.length === 0) return undefined;
+    return money.bought(
+      attempts.map((attempt) => this.operationOf(attempt)),
+      scope,
+    );
   }
 
   private async call(held: HeldMoney, planned: PlannedActivity, call: () => Promise<unknown>): Promise<unknown> {
-    const { money, settling, extendEveryMs } = this.terms;
+    const { money, extendEveryMs } = this.terms;
     const { log } = this.context;
     const { operationId } = held;
     const extend = (): void =>
@@ -93,14 +125,19 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
     const timer = setInterval(extend, extendEveryMs).unref();
     try {
       const result = await call();
-      await settling.settle(held, await this.priced(held, planned, result), { log, result });
+      await this.settle(held, await this.priced(held, planned, result), result);
       return result;
     } catch (error) {
-      await settling.settle(held, outcomeOfError(error), { log });
+      await this.settle(held, failed(planned, error));
       throw error;
     } finally {
       clearInterval(timer);
     }
+  }
+
+  private settle(held: HeldMoney, outcome: CallOutcome, result?: unknown): Promise<void> {
+    const { log, info } = this.context;
+    return this.terms.settling.settle(held, outcome, { log, result, heartbeatTimeoutMs: info.heartbeatTimeoutMs });
   }
 
   /** A result is paid for, whatever its price: what cannot be priced is charged at its grant. */
@@ -114,7 +151,22 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
       return outcome;
     } catch (error) {
       log.error('the price of a call could not be told', { operationId, error: String(error) });
-      return { billed: 'unknown', knownUsd: 0n, reason: 'The price of the result could not be told.' };
+      return unpriced;
     }
+  }
+}
+
+const unpriced: CallOutcome = {
+  billed: 'unknown',
+  knownUsd: 0n,
+  reason: 'The price of the result could not be told.',
+};
+
+/** The activity fails as it did, whatever its error is made of. */
+function failed(planned: PlannedActivity, error: unknown): CallOutcome {
+  try {
+    return planned.failed(error);
+  } catch {
+    return unpriced;
   }
 }

@@ -13,4 +13,6 @@ export interface PlannedActivity {
   args?: unknown[];
   /** What it cost, by what it answered. @throws what the user's own function throws. */
   priced(result: unknown, held: HeldMoney): CallOutcome | Promise<CallOutcome>;
+  /** What it cost, by the error that it ended in. */
+  failed(error: unknown): CallOutcome;
 }

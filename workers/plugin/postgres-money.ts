@@ -13,7 +13,7 @@ import type { PendingReplies } from '../../authority/client/pending-replies';
 import { allowUnreserved } from '../../store/decided';
 import type { Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
-import { extendReservation, findOperation } from '../../store/reservations';
+import { extendReservation, findBought } from '../../store/reservations';
 import { readRunNamed } from '../../store/run-limits';
 import { readPolicy } from '../../store/tenants';
 import type { AskedHold, CallMoney, CallOutcome, HeldMoney, SpendScope } from './money';
@@ -114,14 +114,15 @@ export class PostgresMoney implements CallMoney {
       : paidCalls.settle(claim, { billed: 'unknown', usage, result });
   }
 
-  async bought(operationId: string, scope: SpendScope): Promise<{ result: unknown } | undefined> {
+  async bought(operationIds: readonly string[], scope: SpendScope): Promise<{ result: unknown } | undefined> {
     const { pool, coalescer } = this.dependencies;
     const tenantId = tenantOf(scope);
-    const found = await findOperation(pool, { tenantId, operationId });
-    if (!found?.claimed || found.result == null || found.outcome === 'not_billed') return undefined;
+    const found = await findBought(pool, { tenantId, operationIds });
+    if (found?.result == null) return undefined;
+    const { operationId, result } = found;
     // Who bought it may not have come to say so.
     coalescer.sendLazily(tenantId, { type: 'commit', operationId }).catch(() => undefined);
-    return { result: found.result };
+    return { result };
   }
 
   mayPass(error: unknown): boolean {

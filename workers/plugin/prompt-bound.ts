@@ -70,7 +70,7 @@ function partTokens(part: unknown, terms: PromptTerms): number {
       return stands + resultTokens + resultTokensMax(rest, terms);
     case 'file':
     case 'image':
-      return stands + fileTokens(type, terms);
+      return stands + fileTokensOf(type, rest, terms);
     default:
       throw unbounded(`A part of the type ${JSON.stringify(type)}`);
   }
@@ -89,9 +89,27 @@ function resultTokensMax({ output, ...rest }: Record<string, unknown>, terms: Pr
     return (
       sum +
       overheads.blockTokens +
-      (isText ? textTokensMax(textIn(item.text)) + valueTokensMax({ ...item, text: '' }) : fileTokens(type, terms))
+      (isText
+        ? textTokensMax(textIn(item.text)) + valueTokensMax({ ...item, text: '' })
+        : fileTokensOf(type, isRecord(item) ? item : {}, terms))
     );
   }, own);
+}
+
+/** What a file is, and what is said of it: a title and a context of a document go into the prompt. A text is no shorter than it is. */
+function fileTokensOf(type: string, { data, ...rest }: Record<string, unknown>, terms: PromptTerms): number {
+  const { mediaType } = rest;
+  const most = fileTokens(type, terms);
+  const isText =
+    (typeof mediaType === 'string' && /^text(\/|$)/.test(mediaType)) || (isRecord(data) && data.type === 'text');
+  return valueTokensMax(rest) + (isText ? Math.max(most, inTextOf(data)) : most);
+}
+
+/** As it stands, or as it is encoded. */
+function inTextOf(data: unknown): number {
+  const held = isRecord(data) ? (data.text ?? data.data ?? data) : data;
+  if (typeof held !== 'string') return valueTokensMax(held);
+  return Math.max(textTokensMax(held), textTokensMax(Buffer.from(held, 'base64').toString('utf8')));
 }
 
 function fileTokens(type: string, { fileTokensMax }: PromptTerms): number {

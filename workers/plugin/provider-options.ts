@@ -2,9 +2,10 @@
  * Options of a provider that a call of the AI SDK may have. Each is known here, or the call is refused by its name: what nobody knows may
  * be billed apart, or bring what the provider has stored.
  */
-import { dearestModifiers } from '../../core/prices/pricing';
+import { dearestModifiers, type PlannedCall } from '../../core/prices/pricing';
 import type { ModelPrice } from '../../core/prices/prices';
-import { openAiRegion } from '../../core/prices/regions-openai';
+import { isOpenAiAddress, openAiRegion } from '../../core/prices/regions-openai';
+import { openAiTierOf } from '../../core/prices/tiers-openai';
 import { isRecord, type UsageModifiers } from '../../core/prices/usage';
 import { unbounded } from './refused';
 
@@ -27,15 +28,24 @@ const known: Partial<Record<string, readonly string[]>> = {
   ],
 };
 
-/** All options of a call, whichever name its provider goes by. @throws ApplicationFailure for one that is not known. */
-export function optionsOf(given: unknown, { provider }: Pick<ModelPrice, 'provider'>): Record<string, unknown> {
-  const fields = known[provider];
+/**
+ * All options of a call, whichever name its provider goes by.
+ * @param terms.otherOptions those that whoever runs this vouches for, by their provider.
+ * @throws ApplicationFailure for one that is not known.
+ */
+export function optionsOf(
+  given: unknown,
+  { provider }: Pick<ModelPrice, 'provider'>,
+  { otherOptions }: { otherOptions: Readonly<Record<string, readonly string[]>> },
+): Record<string, unknown> {
+  const vouchedFor = Object.hasOwn(otherOptions, provider) ? (otherOptions[provider] ?? []) : [];
+  const fields = [...(Object.hasOwn(known, provider) ? (known[provider] ?? []) : []), ...vouchedFor];
   const all: Record<string, unknown> = {};
   for (const options of isRecord(given) ? Object.values(given) : []) {
     if (!isRecord(options)) continue;
     for (const [name, value] of Object.entries(options)) {
       if (value === null || value === undefined) continue;
-      if (fields && !fields.includes(name)) throw unbounded(`The option ${JSON.stringify(name)} is not known here`);
+      if (!fields.includes(name)) throw unbounded(`The option ${JSON.stringify(name)} is not known here`);
       all[name] = value;
     }
   }
@@ -49,13 +59,54 @@ export function optionsOf(given: unknown, { provider }: Pick<ModelPrice, 'provid
   return all;
 }
 
+/** `default`: it is the standard one. `auto`: it may be a dearer one, and is left to stand. */
+export type OpenAiServiceTier = 'default' | 'auto';
+
+/** What is known of who serves OpenAI's models. */
+export interface OpenAiTerms {
+  /** The address that they are asked at; OpenAI's own unless given. */
+  openAiBaseUrl?: string | undefined;
+  /** What is known of the default tier of its project. */
+  openAiServiceTier?: OpenAiServiceTier | undefined;
+}
+
+/**
+ * The options of a call of OpenAI's that names no tier, with the standard one: the default of its project may cost 2.5 times that, and a
+ * stream does not say which served it. Other servers that speak its protocol may refuse what they do not know, and are told nothing.
+ */
+export function withTier(
+  given: unknown,
+  { provider }: Pick<ModelPrice, 'provider'>,
+  { modelId, openAiBaseUrl, openAiServiceTier }: OpenAiTerms & { modelId: string },
+): unknown {
+  const all = isRecord(given) ? given : {};
+  const own = isRecord(all.openai) ? all.openai : {};
+  if (provider !== 'openai' || openAiServiceTier !== undefined || own.serviceTier != null) return given;
+  const isOpenAi = isOpenAiAddress(openAiBaseUrl) && isNamedOpenAi(modelId) && !('azure' in all);
+  return isOpenAi ? { ...all, openai: { ...own, serviceTier: 'default' } } : given;
+}
+
+/** By the name that a registry of providers has for it; a model without one is of the only provider. A tuned model's begins with `ft:`. */
+const isNamedOpenAi = (modelId: string): boolean => /^(openai[:/]|ft:|[^:/]*$)/.test(modelId);
+
 const saidIn = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
 /** What of them changes the price. What is left open follows the account's defaults, at their dearest. */
 export function modifiersOf(
+  options: Record<string, unknown>,
+  price: ModelPrice,
+  { isRegional, openAiServiceTier }: Pick<OpenAiTerms, 'openAiServiceTier'> & { isRegional: boolean },
+): Pick<PlannedCall, 'modifiers' | 'openFactor'> {
+  if (price.provider !== 'openai') return { modifiers: modifiersOfOthers(options, price) };
+  // Of a model that does not have it in the AI SDK's list, its provider leaves this tier out.
+  const tier = options.serviceTier === 'flex' ? undefined : options.serviceTier;
+  const planned = openAiTierOf(tier, price, { defaultIsStandard: openAiServiceTier === 'default' });
+  return { ...planned, modifiers: { ...planned.modifiers, ...(isRegional ? { inferenceGeo: openAiRegion } : {}) } };
+}
+
+function modifiersOfOthers(
   { serviceTier, speed, inferenceGeo }: Record<string, unknown>,
   price: ModelPrice,
-  { isRegional }: { isRegional: boolean },
 ): UsageModifiers {
   const isOpen = serviceTier === undefined || serviceTier === 'auto';
   const tier = isOpen
@@ -63,7 +114,6 @@ export function modifiersOf(
     : ['default', 'standard', 'standard_only'].includes(saidIn(serviceTier))
       ? {}
       : { serviceTier: saidIn(serviceTier) };
-  if (price.provider === 'openai') return { ...tier, ...(isRegional ? { inferenceGeo: openAiRegion } : {}) };
   return {
     ...tier,
     ...(speed === undefined || speed === 'standard' ? {} : { speed: saidIn(speed) }),

@@ -21,6 +21,8 @@ interface SettlingTerms {
   log: PluginLog;
   /** What the call answered, where it did. */
   result?: unknown;
+  /** Of the activity, which says no more that it is alive while it waits. */
+  heartbeatTimeoutMs?: number | undefined;
 }
 
 export class Settling {
@@ -29,16 +31,22 @@ export class Settling {
   constructor(private readonly money: CallMoney) {}
 
   /** Resolves once it is on record, or after a moment. It rejects nothing. */
-  async settle(held: HeldMoney, outcome: CallOutcome, { log, result }: SettlingTerms): Promise<void> {
-    const settling = this.insist(held, outcome, { log, result });
+  async settle(held: HeldMoney, outcome: CallOutcome, terms: SettlingTerms): Promise<void> {
+    const { heartbeatTimeoutMs = 0 } = terms;
+    const settling = this.insist(held, outcome, terms);
     this.underWay.add(settling);
     void settling.finally(() => this.underWay.delete(settling));
-    await within(waitedForMs, settling);
+    // Its last sign of life may be four fifths of the timeout old.
+    await within(heartbeatTimeoutMs > 0 ? Math.min(waitedForMs, heartbeatTimeoutMs / 10) : waitedForMs, settling);
   }
 
-  /** What is still to be told when a worker has ended. */
+  /** What is still to be told when a worker has ended, and what comes meanwhile: another worker may have the same plugin. */
   settled(): Promise<void> {
-    return within(drainMs, Promise.all(this.underWay));
+    let isOver = false;
+    const drained = async (): Promise<void> => {
+      while (this.underWay.size > 0 && !isOver) await Promise.all(this.underWay);
+    };
+    return within(drainMs, drained()).finally(() => (isOver = true));
   }
 
   private async insist(held: HeldMoney, outcome: CallOutcome, { log, result }: SettlingTerms): Promise<void> {

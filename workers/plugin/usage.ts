@@ -3,6 +3,7 @@ import { billingOfRefusal } from '../../core/prices/refusals-anthropic';
 import { doubts } from '../../core/prices/doubts';
 import type { ModelPrice } from '../../core/prices/prices';
 import { openAiRegion } from '../../core/prices/regions-openai';
+import { isOpenTier } from '../../core/prices/tiers-openai';
 import {
   checkCount,
   isRecord,
@@ -22,6 +23,8 @@ export interface AskedTerms {
   cacheWriteTtl?: '5m' | '1h';
   /** The tier that was asked for: a stream's answer does not say which served it. */
   serviceTier?: string | undefined;
+  /** Whether one that was left open may have been served by a dearer tier than the standard. */
+  defaultTierIsOpen: boolean;
   isRegional: boolean;
 }
 
@@ -74,16 +77,30 @@ function fromOpenAi(
   { usage, result, body, price, asked }: Reported & { usage: Record<string, unknown>; asked: AskedTerms },
 ): ModelUsage {
   const said = body.service_tier ?? recordIn(recordIn(result, 'providerMetadata'), 'openai').serviceTier;
+  const { warnings } = isRecord(result) ? result : {};
+  // Its provider leaves out what a model does not have.
+  const isLeftOut = (Array.isArray(warnings) ? (warnings as unknown[]) : []).some(
+    (warning) => isRecord(warning) && warning.feature === 'serviceTier',
+  );
+  const serviceTier = typeof said === 'string' ? said : isLeftOut ? undefined : asked.serviceTier;
   const details = {
     billsCacheWrites: price.rates.cacheWrite5mUsd !== undefined,
-    serviceTier: typeof said === 'string' ? said : asked.serviceTier,
+    serviceTier,
     ...(asked.isRegional ? { inferenceGeo: openAiRegion } : {}),
   };
-  if ('completion_tokens' in raw) return usageFromOpenAiChat(raw, details);
-  return 'output_tokens' in raw
-    ? usageFromOpenAi(raw, { ...details, output: body.output })
-    : usageFromCounts(usage, asked);
+  const read =
+    'completion_tokens' in raw
+      ? usageFromOpenAiChat(raw, details)
+      : 'output_tokens' in raw
+        ? usageFromOpenAi(raw, { ...details, output: body.output })
+        : usageFromCounts(usage, asked);
+  const isStream = !isRecord(body.usage);
+  if (asked.defaultTierIsOpen && isStream && isOpenTier(serviceTier)) throw new UsageError(openTier, read);
+  return read;
 }
+
+const openTier =
+  "A stream does not say which tier served it, and its request named none: name serviceTier, or say that the project has the standard one (openAiServiceTier: 'default').";
 
 /** The AI SDK's own counts, of a provider whose report is not known here. */
 function usageFromCounts(usage: Record<string, unknown>, { cacheWriteTtl }: AskedTerms): ModelUsage {

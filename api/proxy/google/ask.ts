@@ -4,6 +4,7 @@
  */
 import type { ModelPrice } from '../../../core/prices/prices';
 import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
+import { answersBeyondText } from '../../../core/prices/unbounded-models';
 import { isRecord, MAX_COUNT, type UsageModifiers } from '../../../core/prices/usage';
 import { checkFields, limitIn, quoted, refuse, saidIn, unbounded } from '../unbounded';
 import type { AskedCall, CountRequest } from '../wire';
@@ -27,8 +28,6 @@ const thinkingFields = ['includeThoughts', 'thinkingBudget', 'thinkingLevel'];
 
 /** So many answers to one prompt is the most that its provider takes. */
 const candidatesMax = 8;
-/** Models whose answer is no text, at rates that no price has. */
-const notOfText = /(^|-)(audio|image|live|tts)(-|$)/;
 
 export interface AskedContent extends Omit<AskedCall, 'isStream'> {
   /** How many answers. */
@@ -40,7 +39,7 @@ export function askedOf(sent: Record<string, unknown>, price: ModelPrice): Asked
   const body = inOneSpelling(sent);
   if (body.cachedContent != null) throw unbounded('A cache that the provider keeps (cachedContent)');
   checkFields(body, [...plainFields, ...readFields]);
-  if (notOfText.test(price.model)) throw unbounded(`The model ${quoted(price.model)} answers with more than text`);
+  if (answersBeyondText(price.model)) throw unbounded(`The model ${quoted(price.model)} answers with more than text`);
   const config = configIn(body);
   const candidates = candidatesOf(config);
   const { maxOutputTokens: each, ...limit } = limitIn(config, 'maxOutputTokens', price.model);

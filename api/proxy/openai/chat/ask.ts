@@ -4,6 +4,7 @@
  */
 import type { ModelPrice } from '../../../../core/prices/prices';
 import { overheads, textTokensMax, valueTokensMax } from '../../../../core/prices/token-bounds';
+import { searchesByItself } from '../../../../core/prices/unbounded-models';
 import { isRecord, MAX_COUNT } from '../../../../core/prices/usage';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
 import { answerOf, checkFields, type AnswerLimit, quoted, refuse, saidIn, unbounded } from '../../unbounded';
@@ -30,8 +31,6 @@ const readFields = [
 const clientTools = ['function', 'custom'];
 /** What a message is made of. */
 const contentKinds = { field: 'messages', said: ['text', 'refusal'], counted: ['image_url', 'file'] };
-/** Models that search by themselves, for a fee that no report of usage has. */
-const searching = /(^|-)search-(preview|api)(-|$)/;
 /** So many answers to one prompt is the most that its provider takes. */
 const choicesMax = 128;
 
@@ -39,7 +38,7 @@ const choicesMax = 128;
 export function askedOf(body: Record<string, unknown>, price: ModelPrice, account: ModelAccount): AskedCall {
   checkFields(body, [...plainFields, ...readFields]);
   const limit = answersOf(body, price.model);
-  if (searching.test(price.model)) throw unbounded(`The model ${quoted(price.model)} searches by itself`);
+  if (searchesByItself(price.model)) throw unbounded(`The model ${quoted(price.model)} searches by itself`);
   const bound = new PromptBound();
   bound.messages(body.messages);
   bound.tools(body.tools, 'tools');

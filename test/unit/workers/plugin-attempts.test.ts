@@ -1,0 +1,115 @@
+/** What the plugin does around one attempt of an activity, without a server: the activity is the SDK's own, the budget is one in memory. */
+import { MockActivityEnvironment } from '@temporalio/testing';
+import type { ActivityInterceptorsFactory } from '@temporalio/worker';
+import { SpendlockPlugin, type CallMoney } from '../../../workers/plugin';
+
+type Outcome = Parameters<CallMoney['settle']>[1];
+
+class MemoryMoney implements CallMoney {
+  readonly holds: string[] = [];
+  readonly outcomes: Outcome['billed'][] = [];
+  askedAfter: readonly string[] = [];
+  holdMs = 0;
+  settleMs = 0;
+  found: { result: unknown } | undefined;
+  prices = () => Promise.resolve([]);
+  async hold(asked: Parameters<CallMoney['hold']>[0]) {
+    this.holds.push(asked.operationId);
+    await pause(this.holdMs);
+    return { ...asked, grantedUsd: asked.amountUsd };
+  }
+  extend = () => Promise.resolve();
+  async settle(_held: unknown, { billed }: Outcome) {
+    await pause(this.settleMs);
+    this.outcomes.push(billed);
+  }
+  bought(operationIds: readonly string[]) {
+    this.askedAfter = operationIds;
+    return Promise.resolve(this.found);
+  }
+  mayPass = () => false;
+}
+
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+const pluginOf = (calls: CallMoney) =>
+  new SpendlockPlugin({ budget: { calls }, activities: { research: { estimateUsd: '1' } } });
+const interceptorsOf = (plugin: SpendlockPlugin): ActivityInterceptorsFactory[] =>
+  plugin.configureWorker({ taskQueue: 'q' }).interceptors?.activity as ActivityInterceptorsFactory[];
+
+let money: MemoryMoney;
+let calls: number;
+beforeEach(() => {
+  money = new MemoryMoney();
+  calls = 0;
+});
+const research = () => Promise.resolve(`found ${(calls += 1)}`);
+const attemptOf = (info: object, plugins = [pluginOf(money)]) =>
+  new MockActivityEnvironment({ activityType: 'research', ...info }, { interceptors: plugins.flatMap(interceptorsOf) });
+
+test('a plugin that comes twice budgets an attempt once', async () => {
+  const attempt = attemptOf({}, [pluginOf(money), pluginOf(money)]);
+  expect(await attempt.run(research)).toBe('found 1');
+  expect(money.holds).toHaveLength(1);
+  expect(money.outcomes).toEqual(['known']);
+  // Not for ever: an environment of a test runs several in one.
+  await attempt.run(research);
+  expect(money.holds).toHaveLength(2);
+});
+
+test('no call is made for an attempt whose time was over before its money was granted', async () => {
+  money.holdMs = 60;
+  await expect(attemptOf({ startToCloseTimeoutMs: 30 }).run(research)).rejects.toThrow('No call was made.');
+  expect(calls).toBe(0);
+  expect(money.outcomes).toEqual(['no']);
+});
+
+test('nor for one that was cancelled meanwhile', async () => {
+  money.holdMs = 50;
+  const attempt = attemptOf({});
+  const running = attempt.run(research);
+  attempt.cancel();
+  await expect(running).rejects.toMatchObject({ name: 'CancelledFailure' });
+  expect(calls).toBe(0);
+  expect(money.outcomes).toEqual(['no']);
+});
+
+test('an attempt that waits for money says that it is alive, and keeps what the one before it left', async () => {
+  money.holdMs = 100;
+  const attempt = attemptOf({ heartbeatTimeoutMs: 60, heartbeatDetails: 'half' });
+  const beats: unknown[] = [];
+  attempt.on('heartbeat', (details: unknown) => beats.push(details));
+  await attempt.run(research);
+  expect(beats.length).toBeGreaterThan(1);
+  expect(new Set(beats)).toEqual(new Set(['half']));
+});
+
+test('an attempt that has to say that it is alive does not wait long for its cost to be on record', async () => {
+  money.settleMs = 500;
+  await attemptOf({ heartbeatTimeoutMs: 1_000 }).run(research);
+  expect(money.outcomes).toEqual([]);
+});
+
+test('an attempt asks at once after all before it, the latest first', async () => {
+  money.found = { result: 'bought before' };
+  expect(await attemptOf({ attempt: 40 }).run(research)).toBe('bought before');
+  expect(calls).toBe(0);
+  expect(money.askedAfter).toHaveLength(39);
+  money.found = undefined;
+  await attemptOf({ attempt: 39 }).run(research);
+  expect(money.askedAfter).not.toContain(money.holds[0]);
+  await attemptOf({ attempt: 40 }).run(research);
+  expect(money.askedAfter[0]).toBe(money.holds[0]);
+});
+
+test('a worker that ends waits for what comes to be told meanwhile', async () => {
+  money.settleMs = 80;
+  const plugin = pluginOf(money);
+  const short = { heartbeatTimeoutMs: 10 };
+  await attemptOf(short, [plugin]).run(research);
+  const ending = plugin.runWorker({} as never, () => Promise.resolve());
+  await pause(40);
+  await attemptOf(short, [plugin]).run(research);
+  await ending;
+  expect(money.outcomes).toEqual(['known', 'known']);
+});
