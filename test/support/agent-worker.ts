@@ -23,7 +23,7 @@ export interface AgentWorkerOptions {
   openaiUrl: string;
   /** Absent of a worker without the plugin. */
   plugin?: Reached &
-    Pick<SpendlockPluginOptions, 'scope' | 'holdSeconds'> & {
+    Pick<SpendlockPluginOptions, 'scope' | 'holdSeconds' | 'tenants' | 'tenantFrom'> & {
       /** Whether its connection has the plugin too. */
       comesTwice?: boolean;
     };

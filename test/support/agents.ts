@@ -5,9 +5,13 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import type { WorkflowOptions } from '@temporalio/client';
 import type { AgentWorkerOptions } from './agent-worker';
 import type { AgentEnd, AskAgent } from './agent-workflows';
 import type { TestStack } from './stack';
+
+/** What a workflow says of itself beside its arguments. */
+type Named = Pick<WorkflowOptions, 'memo' | 'typedSearchAttributes'>;
 
 const runner = path.join(__dirname, '..', '..', 'scripts', 'run.cjs');
 
@@ -75,17 +79,18 @@ export class AgentWorker {
   ) {}
 
   /** Starts an agent. */
-  async begin(workflowType: string, asked: AskAgent) {
+  async begin(workflowType: string, asked: AskAgent, named: Named = {}) {
     return this.stack.temporal.workflow.start(workflowType, {
       workflowId: `agent/${randomUUID()}`,
       taskQueue: this.taskQueue,
       args: [asked],
+      ...named,
     });
   }
 
   /** Runs one to its end. */
-  async ask(workflowType: string, asked: AskAgent): Promise<AgentEnd> {
-    return (await (await this.begin(workflowType, asked)).result()) as AgentEnd;
+  async ask(workflowType: string, asked: AskAgent, named?: Named): Promise<AgentEnd> {
+    return (await (await this.begin(workflowType, asked, named)).result()) as AgentEnd;
   }
 
   kill(): Promise<void> {

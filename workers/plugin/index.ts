@@ -6,20 +6,22 @@
  * Each call of a model is reserved, claimed, priced by its result and committed; a retry is a call of its own. The workflow's commands
  * are what they were, so histories from before it came replay, and those with it without it.
  */
-import type { Info } from '@temporalio/activity';
 import { SimplePlugin } from '@temporalio/plugin';
 import { createSpendlockClient } from '../../client';
+import { omitUndefined } from '../../core/omit-undefined';
 import { isRegionalOpenAi } from '../../core/prices/regions-openai';
 import { HttpMoney } from './http-money';
 import { plainModel } from './model-calls';
-import type { CallMoney, SpendScope } from './money';
+import type { CallMoney } from './money';
 import type { PaidActivity } from './named-activities';
 import { PaidActivities, type PaidActivityTerms } from './paid-activities';
 import type { OpenAiServiceTier } from './provider-options';
+import { scopeOf, type ScopeOptions } from './scopes';
 import { Settling } from './settling';
 
 export type { ActivityCost, PaidActivity } from './named-activities';
 export type { CallMoney, SpendScope } from './money';
+export type { ScopeOptions, TenantFrom } from './scopes';
 
 /** Thrown by an activity to say that its call was surely not billed. */
 export class NotBilledError extends Error {
@@ -39,38 +41,37 @@ interface OverPostgres {
   budget: { calls: CallMoney };
 }
 
-export type SpendlockPluginOptions = (OverHttp | OverPostgres) & {
-  /** Whose calls they are: the same for all, or by the activity (its workflow, its task queue, what it is called with). */
-  scope?: SpendScope | ((info: Info, args: unknown[]) => SpendScope);
-  /**
-   * Activities beside the AI SDK's that cost money, by their names, such as `weather-callTool` of an MCP server. With null one that has
-   * a name of the AI SDK's is left alone.
-   */
-  activities?: Record<string, PaidActivity<never[], never> | null>;
-  /** Given to a call of a model that names no `maxOutputTokens`, since nothing else bounds its cost; 8,192 unless given. */
-  maxOutputTokens?: number;
-  /** The most tokens that an image or a file in a prompt comes to. Without it such a prompt is refused: its bytes do not say. */
-  fileTokensMax?: number;
-  /** The price list's name of a model; that of the agent unless given, without `anthropic:`, `openai:` or `google:` before it. */
-  modelOf?: (modelId: string) => string;
-  /** How long money is held once the worker that made its call has died: then it is charged, as unverified. 180 unless given. */
-  holdSeconds?: number;
-  /**
-   * Where models of OpenAI's are asked, where its provider was told so by `baseURL`; `OPENAI_BASE_URL`, or OpenAI's own address, unless
-   * given.
-   */
-  openAiBaseUrl?: string;
-  /** That OpenAI is asked at one of its regional addresses, at their prices; by its address unless given. */
-  openAiIsRegional?: boolean;
-  /**
-   * A call to OpenAI itself that names no `serviceTier` is made to name the standard one. With `default`, which says that this is the
-   * project's default, it stays as it is. With `auto` it stays too, as does one to any other server, and is reserved at 2.5 times the
-   * standard, at which its streams are charged.
-   */
-  openAiServiceTier?: OpenAiServiceTier;
-  /** Options of providers that are not known here and cost nothing apart, by the price list's name of the provider. Others are refused. */
-  otherOptions?: Record<string, readonly string[]>;
-};
+export type SpendlockPluginOptions = (OverHttp | OverPostgres) &
+  ScopeOptions & {
+    /**
+     * Activities beside the AI SDK's that cost money, by their names, such as `weather-callTool` of an MCP server. With null one that has
+     * a name of the AI SDK's is left alone.
+     */
+    activities?: Record<string, PaidActivity<never[], never> | null>;
+    /** Given to a call of a model that names no `maxOutputTokens`, since nothing else bounds its cost; 8,192 unless given. */
+    maxOutputTokens?: number;
+    /** The most tokens that an image or a file in a prompt comes to. Without it such a prompt is refused: its bytes do not say. */
+    fileTokensMax?: number;
+    /** The price list's name of a model; that of the agent unless given, without `anthropic:`, `openai:` or `google:` before it. */
+    modelOf?: (modelId: string) => string;
+    /** How long money is held once the worker that made its call has died: then it is charged, as unverified. 180 unless given. */
+    holdSeconds?: number;
+    /**
+     * Where models of OpenAI's are asked, where its provider was told so by `baseURL`; `OPENAI_BASE_URL`, or OpenAI's own address, unless
+     * given.
+     */
+    openAiBaseUrl?: string;
+    /** That OpenAI is asked at one of its regional addresses, at their prices; by its address unless given. */
+    openAiIsRegional?: boolean;
+    /**
+     * A call to OpenAI itself that names no `serviceTier` is made to name the standard one. With `default`, which says that this is the
+     * project's default, it stays as it is. With `auto` it stays too, as does one to any other server, and is reserved at 2.5 times the
+     * standard, at which its streams are charged.
+     */
+    openAiServiceTier?: OpenAiServiceTier;
+    /** Options of providers that are not known here and cost nothing apart, by the price list's name of the provider. Others are refused. */
+    otherOptions?: Record<string, readonly string[]>;
+  };
 
 /** Budgets for the paid activities of a worker. The same may be given to its client and to a worker that replays. */
 export class SpendlockPlugin extends SimplePlugin {
@@ -103,7 +104,9 @@ function clientFrom({ baseUrl, apiKey }: OverHttp): ReturnType<typeof createSpen
 
 function termsFrom(
   {
-    scope = {},
+    scope,
+    tenants,
+    tenantFrom,
     activities = {},
     maxOutputTokens = 8_192,
     fileTokensMax,
@@ -121,7 +124,7 @@ function termsFrom(
       throw new TypeError(`${name} must be a whole number above 0. Nothing was started.`);
   return {
     ...reached,
-    scopeOf: typeof scope === 'function' ? scope : () => scope,
+    scopeOf: scopeOf(omitUndefined({ scope, tenants, tenantFrom })),
     // What they are called with is theirs to know.
     activities: activities as PaidActivityTerms['activities'],
     ...{ maxOutputTokens, fileTokensMax, modelOf, isRegional, openAiBaseUrl, openAiServiceTier, otherOptions },

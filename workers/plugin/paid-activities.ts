@@ -2,7 +2,7 @@
  * What happens around each activity that costs money, on the worker that runs it: its cost is bounded, reserved and claimed, then it is
  * called, priced by its result, and committed. An attempt is an operation; a retry is another.
  */
-import type { Context, Info } from '@temporalio/activity';
+import type { Context } from '@temporalio/activity';
 import type { ActivityExecuteInput, ActivityInboundCallsInterceptor, Next } from '@temporalio/worker';
 import { AttemptTime } from './attempt-time';
 import { modelActivities, type ModelTerms } from './model-calls';
@@ -11,6 +11,7 @@ import { planNamed, type PaidActivity } from './named-activities';
 import { operationIdOf } from './operation-id';
 import type { PlannedActivity } from './planned-call';
 import { asRefused } from './refused';
+import type { ScopeOf } from './scopes';
 import type { Settling } from './settling';
 
 /** So many attempts before are asked after, in one question. */
@@ -29,7 +30,7 @@ export interface PaidActivityTerms extends ModelTerms {
   /** How often a hold is prolonged while its call goes on. */
   extendEveryMs: number;
   /** Whose calls they are. */
-  scopeOf: (info: Info, args: unknown[]) => SpendScope;
+  scopeOf: ScopeOf;
   /** Activities that cost money, by their names; null for one that costs none although it has a name that is known here. */
   activities: Readonly<Record<string, PaidActivity<unknown[], unknown> | null>>;
 }
@@ -63,7 +64,7 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
       const planned = await planning.catch((error: unknown) => {
         throw asRefused(error);
       });
-      const scope = this.terms.scopeOf(context.info, input.args);
+      const scope = await this.terms.scopeOf(context, input.args);
       const bought = await this.boughtBefore(scope);
       return bought ?? { planned, held: await this.hold(planned, scope) };
     });
