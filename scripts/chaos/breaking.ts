@@ -20,6 +20,8 @@ export interface BrokenBuild<Fault extends string = string> {
   isUnfenced?: boolean;
   /** Its processes decide under mandates. Of another build only authorities decide, whatever is asked for. */
   mandates?: boolean;
+  /** Other people's agents take part. */
+  doors?: boolean;
   /** What the safeguard is for: nothing else is injected. All faults where none are named. */
   faults?: readonly Fault[];
 }

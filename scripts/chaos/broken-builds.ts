@@ -4,6 +4,7 @@
  */
 import { beforeUpdate, replaceInFunction, type BrokenBuild as AnyBrokenBuild } from './breaking';
 import type { FaultName } from './faults';
+import { doorBuilds } from './broken-doors';
 import { limitBuilds } from './broken-limits';
 
 type BrokenBuild = AnyBrokenBuild<FaultName>;
@@ -265,6 +266,7 @@ const manyBuilds = {
     faults: ['a hold runs out under a mandate'],
   },
   ...limitBuilds,
+  ...doorBuilds,
   fence: {
     what: 'a copy of Postgres takes over while the first one still answers',
     told: ['no acknowledged decision is lost', 'a message that was taken is one turn'],

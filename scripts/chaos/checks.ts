@@ -18,6 +18,7 @@ import {
   type OperationRow,
   type TurnRow,
 } from './checks-sql';
+import { checkDoors } from './door-checks';
 import type { Installation } from './installation';
 import type { Load } from './load';
 import { endOf, workflowEndOf } from './run-ends';
@@ -166,6 +167,7 @@ export class Checks {
     await this.messages(load);
     await this.providers();
     await this.alerts();
+    await checkDoors(this.installation, this.hold);
     for (const { tenantId } of this.tenants) await this.authority(tenantId);
     const { unexpectedEnds } = this.installation.processes;
     this.hold('no process ends by itself', unexpectedEnds.length === 0, () => unexpectedEnds.join(', '));

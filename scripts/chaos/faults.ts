@@ -6,6 +6,7 @@ import { budgetCommandsSignal, budgetWorkflowId } from '../../contracts/messages
 import { inTransaction } from '../../store/pool';
 import { keyRevoked, longAnswersUnread, servedAgain, workflowReset } from './attacks';
 import type { ProxyMode } from './database-proxy';
+import { agentsKilled, streamsKilled } from './door-faults';
 import type { Installation } from './installation';
 import { decidersRace, holdRunsOut, killedInTheMiddle, mandateRecalled, racer, stoppedInTheMiddle } from './mandates';
 import type { Chance } from './random';
@@ -182,11 +183,17 @@ const ofMandates = {
   'a hold runs out under a mandate': holdRunsOut,
 } satisfies Record<string, Fault>;
 
-const faults = { ...always, ...ofMandates };
+/** Those that need other people's agents. */
+const ofDoors = {
+  'the proxy is killed in the middle of streams': streamsKilled,
+  'a worker of agents is killed as they are answered': agentsKilled,
+} satisfies Record<string, Fault>;
+
+const faults = { ...always, ...ofMandates, ...ofDoors };
 export type FaultName = keyof typeof faults;
-/** What can happen to an installation, with mandates or without. */
-export const faultNames = ({ mandates }: { mandates: boolean }): FaultName[] =>
-  Object.keys(mandates ? faults : always) as FaultName[];
+/** What can happen to an installation, with mandates or without, and with other people's agents or without. */
+export const faultNames = ({ mandates, doors }: { mandates: boolean; doors: boolean }): FaultName[] =>
+  Object.keys({ ...always, ...(mandates ? ofMandates : {}), ...(doors ? ofDoors : {}) }) as FaultName[];
 export const inject = (name: FaultName, ...args: Parameters<Fault>): Promise<void> => faults[name](...args);
 
 async function proxied({ proxy }: Installation, mode: Exclude<ProxyMode, 'pass'>, durationMs: number): Promise<void> {

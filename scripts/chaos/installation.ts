@@ -23,6 +23,8 @@ import { appUrlFor, migrate, randomPassword } from '../migrate';
 import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
 import { assertApplied, assertSources, type BrokenBuild } from './breaking';
 import { startDatabaseProxy, type DatabaseProxy } from './database-proxy';
+import { doorHoldSeconds, Doors } from './doors';
+import { adminPool, insist, lastOf } from './installation-parts';
 import { Processes } from './processes';
 import { startStandby } from './standby';
 
@@ -41,6 +43,8 @@ export interface InstallationOptions {
   mandates: boolean;
   /** The folder of another version, which runs beside this one. */
   older?: string | undefined;
+  /** Other people's agents take part. */
+  doors: boolean;
 }
 
 const queuePrefix = 'chaos';
@@ -63,6 +67,8 @@ export class Installation {
   /** How often a run was reset while a model answered it, by its workflow: that answer may be bought twice. */
   readonly resetInCall = new Map<string, number>();
   readonly processes: Processes;
+  /** Other people's agents, where they take part. */
+  doors: Doors | undefined;
   private postgresDir: string;
   /** While it is set, whoever takes alerts takes the connection and says nothing. */
   webhookHangs = false;
@@ -90,15 +96,17 @@ export class Installation {
       ...{ broken, workers: workerCount, apiPorts: parts.apiPorts, bundle: parts.bundle },
       ...(older === undefined ? {} : { older: { folder: older, bundle: parts.olderBundle } }),
       environment: () => this.environment(),
+      // APIs pass calls on, and make none of their own.
+      apiEnvironment: () => ({ ANTHROPIC_BASE_URL: (this.doors?.provider ?? this.anthropic).url }),
       appliedFile: this.appliedFile,
       workerSuffers: () => this.riskAnswers(),
     });
     this.admin = adminPool(postgres.adminUrl);
   }
 
-  static async start({ broken: asked, mandates, older }: InstallationOptions): Promise<Installation> {
+  static async start({ broken: asked, mandates, older, doors }: InstallationOptions): Promise<Installation> {
     const broken = { ...asked, sources: [...(asked.sources ?? []), ...(mandates ? [nearBehindProxy] : [])] };
-    const options = { broken, mandates, older };
+    const options = { broken, mandates, older, doors };
     await assertSources(broken);
     const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-chaos-'));
     const [bundle, olderBundle] = ['workflows.js', 'workflows-older.js'].map((name) => path.join(dataDir, name)) as [
@@ -151,8 +159,21 @@ export class Installation {
     );
     installation.takeAlerts();
     installation.noteAnswers();
+    if (doors) installation.doors = await installation.startDoors();
     await installation.processes.start();
     return installation;
+  }
+
+  private startDoors(): Promise<Doors> {
+    const { dataDir, temporal, appliedFile, options, processes } = this;
+    const { address: temporalAddress } = this.temporalServer;
+    const apiUrl = (): string => processes.apiAt(0);
+    return Doors.start({ dataDir, temporal, temporalAddress, apiUrl, broken: options.broken, appliedFile });
+  }
+
+  /** Lets other people's agents in, once their tenant is there. */
+  async openDoors(): Promise<void> {
+    await this.doors?.open(appUrlFor(this.postgres.adminUrl, this.appPassword));
   }
 
   /** What processes note of each source that they read in its broken form. */
@@ -211,6 +232,7 @@ export class Installation {
       SPENDLOCK_ALERT_WEBHOOK_URL: `http://127.0.0.1:${port}/`,
       SPENDLOCK_ALERT_WEBHOOK_SECRET: webhookSecret,
       SPENDLOCK_MANDATES: this.options.mandates ? 'on' : 'off',
+      SPENDLOCK_PROXY_HOLD_SECONDS: String(doorHoldSeconds),
       LOG_LEVEL: process.env.SPENDLOCK_CHAOS_LOG_LEVEL ?? 'silent',
     };
   }
@@ -309,35 +331,12 @@ export class Installation {
   }
 
   async stop(): Promise<void> {
-    await this.processes.stop();
+    await Promise.all([this.processes.stop(), this.doors?.stop()]);
     this.webhook.close();
     this.webhook.closeAllConnections();
     await Promise.all([this.anthropic.stop(), this.e2b.stop(), this.proxy.close(), this.admin.end()]);
     await this.temporal.connection.close();
     await Promise.all([this.temporalServer.stop(), this.postgres.stop()]);
     for (const dir of new Set([this.postgresDir, this.dataDir])) await rm(dir, { recursive: true, force: true });
-  }
-}
-
-const adminPool = (url: string): Pool =>
-  createPool(url, { max: 4, limits: { statementMs: 120_000, idleInTransactionMs: 120_000 } });
-
-/** When the last of what a copy of Postgres has was committed, in milliseconds since 1970: it may lag behind the first. */
-async function lastOf(copy: Pool): Promise<number> {
-  const { rows } = await copy.query<{ ms: number | null }>(
-    'SELECT floor(extract(epoch FROM pg_last_xact_replay_timestamp()) * 1000)::float8 AS ms',
-  );
-  return rows[0]?.ms ?? Infinity;
-}
-
-/** A port or a lock of a killed process may not be free at once. */
-async function insist<T>(start: () => Promise<T>): Promise<T> {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await start();
-    } catch (error) {
-      if (attempt === 20) throw error;
-      await sleep(500);
-    }
   }
 }

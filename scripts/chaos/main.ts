@@ -10,6 +10,7 @@ import type { BrokenBuild } from './breaking';
 import { brokenBuildNames, brokenBuilds, type BrokenBuildName } from './broken-builds';
 import { Checks } from './checks';
 import { hoarder } from './attacks';
+import { agentsTenant } from './doors';
 import { faultNames, inject, type FaultName } from './faults';
 import { Installation } from './installation';
 import { Load } from './load';
@@ -24,6 +25,7 @@ interface Options {
   tenants: number;
   broken?: BrokenBuildName;
   mandates: boolean;
+  doors: boolean;
   beside?: string;
   only?: FaultName[];
   json: boolean;
@@ -64,9 +66,16 @@ async function main(): Promise<void> {
     )
     .option('--mandates', 'processes decide under mandates (docs/decisions/0046), and two APIs are asked', true)
     .option('--no-mandates', 'only authorities decide (SPENDLOCK_MANDATES=off)')
+    .option(
+      '--doors',
+      'other people\u2019s agents take part: through the wire proxy, and on a worker with the plugin',
+      false,
+    )
     .option('--beside <folder>', 'a checkout of another version, whose worker and API run beside those of this one')
     .addOption(
-      new Option('--only <fault...>', 'inject these faults and no others').choices(faultNames({ mandates: true })),
+      new Option('--only <fault...>', 'inject these faults and no others').choices(
+        faultNames({ mandates: true, doors: true }),
+      ),
     )
     .option('--json', 'the report as one line of JSON', false)
     .addHelpText(
@@ -81,10 +90,19 @@ async function main(): Promise<void> {
     .parse();
   const given = command.opts<Options>();
   const broken: Partial<BrokenBuild> = given.broken === undefined ? {} : brokenBuilds[given.broken];
-  const options = { ...given, mandates: given.broken === undefined ? given.mandates : broken.mandates === true };
+  const options = {
+    ...given,
+    mandates: given.broken === undefined ? given.mandates : broken.mandates === true,
+    doors: given.broken === undefined ? given.doors : broken.doors === true,
+  };
   const say = (line: string): void => void process.stderr.write(`${line}\n`);
   say(`chaos: seed ${options.seed}, ${options.minutes} min, ${options.tenants} tenants; starting an installation`);
-  const installation = await Installation.start({ broken, mandates: options.mandates, older: options.beside });
+  const installation = await Installation.start({
+    broken,
+    mandates: options.mandates,
+    doors: options.doors,
+    older: options.beside,
+  });
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => void installation.stop().then(() => process.exit(130)));
   try {
@@ -100,6 +118,7 @@ async function run(installation: Installation, options: Options, say: (line: str
   const { seed, minutes, broken } = options;
   const chance = new Chance(seed);
   const tenants = await makeTenants(installation, options);
+  await installation.openDoors();
   const load = new Load(installation, tenants);
   const checks = new Checks(installation, tenants);
   // A database that is down cannot be looked at; there will be another look.
@@ -131,6 +150,8 @@ async function run(installation: Installation, options: Options, say: (line: str
   if (!isTold()) {
     say('chaos: no more faults; waiting for everything to end');
     await load.stop();
+    const unended = (await installation.doors?.unended()) ?? [];
+    checks.hold('every agent of another’s ends', unended.length === 0, () => unended.join(', '));
     const isWhole = broken === undefined;
     await checks.settle(load, { timeoutMs: isWhole ? settleMs : brokenSettleMs, waitsForHolds: isWhole }, say);
     if (!isTold()) await checks.afterwards(load);
@@ -147,6 +168,8 @@ async function run(installation: Installation, options: Options, say: (line: str
     runs: load.runs.length,
     conversations: load.conversations.length,
     messages: load.messages.length,
+    streams: installation.doors?.streams.length ?? 0,
+    agents: installation.doors?.agents.length ?? 0,
     answers: Object.fromEntries([...load.caller.answers].sort(([a], [b]) => a.localeCompare(b))),
     alertsSentAgain: [...installation.alerts.values()].reduce((sum, times) => sum + times.length - 1, 0),
     unexpectedEnds: installation.processes.unexpectedEnds,
@@ -171,7 +194,7 @@ async function makeTenants(
     tenantId: `chaos-${index + 1}`,
     chance: new Chance(seed * 1_000 + index),
   }));
-  for (const tenantId of [...tenants.map((tenant) => tenant.tenantId), racer, hoarder]) {
+  for (const tenantId of [...tenants.map((tenant) => tenant.tenantId), racer, hoarder, agentsTenant]) {
     await admin.query('INSERT INTO copilot_internal.tenants (tenant_id) VALUES ($1)', [tenantId]);
     await admin.query(
       `INSERT INTO copilot_internal.user_quota_defaults (tenant_id, resource_type, period, limit_usd) VALUES ($1, 'all', 'day', $2)`,

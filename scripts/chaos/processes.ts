@@ -13,6 +13,8 @@ const root = path.join(__dirname, '..', '..');
 export interface ProcessesOptions {
   /** What each is told, as it is when it starts. */
   environment: () => Record<string, string | undefined>;
+  /** What an API is told beside that. */
+  apiEnvironment: () => Record<string, string | undefined>;
   broken: Partial<BrokenBuild>;
   /** Where they note what they read in its broken form. */
   appliedFile: string;
@@ -52,6 +54,12 @@ export class Processes {
     const next = this.asked % apiPorts.length;
     const place = this.apis[next]?.pid === notOf ? (next + 1) % apiPorts.length : next;
     return `http://127.0.0.1:${apiPorts[place]}`;
+  }
+
+  /** Where one of them is. */
+  apiAt(place: number): string {
+    const { apiPorts } = this.options;
+    return `http://127.0.0.1:${apiPorts[place % apiPorts.length]}`;
   }
 
   killWorker(place: number): void {
@@ -98,7 +106,7 @@ export class Processes {
   }
 
   private spawn(name: string, file: string, { place, again }: { place: number; again: () => void }): ChildProcess {
-    const { broken, appliedFile, environment, older, bundle, apiPorts } = this.options;
+    const { broken, appliedFile, environment, apiEnvironment, older, bundle, apiPorts } = this.options;
     const isOlder = older !== undefined && place === 0;
     const { execArgv, env } = brokenSource(isOlder ? {} : broken, appliedFile);
     const folder = isOlder ? older.folder : root;
@@ -107,6 +115,7 @@ export class Processes {
       execArgv,
       env: {
         ...environment(),
+        ...(name === 'API' ? apiEnvironment() : {}),
         API_PORT: String(apiPorts[place]),
         SPENDLOCK_TEST_BUNDLE: isOlder ? older.bundle : bundle,
         ...env,

@@ -16,6 +16,9 @@ export interface ChaosReport {
   runs: number;
   conversations: number;
   messages: number;
+  /** Of other people's agents. */
+  streams: number;
+  agents: number;
   answers: Record<string, number>;
   alertsSentAgain: number;
   unexpectedEnds: string[];

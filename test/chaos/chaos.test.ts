@@ -42,6 +42,22 @@ describe('chaos', () => {
     900_000,
   );
 
+  test('other people’s agents are killed in the middle of what they pay for, and the books have each call once', async () => {
+    const faults = [
+      'the proxy is killed in the middle of streams',
+      'a worker of agents is killed as they are answered',
+    ];
+    const { status, report, said } = await chaos(
+      ...['--seed', '6', '--minutes', '0.5', '--tenants', '1', '--json', '--doors', '--only', ...faults],
+    );
+    if (!report) throw new Error(said);
+    expect(report.violated).toEqual([]);
+    expect(status).toBe(0);
+    expect(Object.keys(report.faults).sort()).toEqual(faults.sort());
+    expect(report.streams).toBeGreaterThan(3);
+    expect(report.agents).toBeGreaterThan(2);
+  }, 600_000);
+
   test('says how it is used, and refuses what it does not know', async () => {
     const help = await chaos('--help');
     expect(help).toMatchObject({ status: 0 });
