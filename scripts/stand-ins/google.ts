@@ -59,7 +59,7 @@ const format: WireFormat = {
   namesEvents: false,
   keyOf: ({ headers }) => headers['x-goog-api-key']?.toString(),
   read(path, body) {
-    const [, model = '', method] = /^\/v1beta\/models\/([^:/]+):(\w+)$/.exec(path) ?? [];
+    const [, model = '', method] = /^\/v1(?:beta)?\/models\/([^:/]+):(\w+)$/.exec(path) ?? [];
     const counts = method === 'countTokens';
     const stream = method === 'streamGenerateContent';
     if (!counts && !stream && method !== 'generateContent') return { status: 404, message: 'Not found' };

@@ -1,5 +1,6 @@
 /** The wire proxy for Google's Gemini API: its own SDK with another base URL and a key of Spendlock (requirement O3). */
 import { ApiError, GoogleGenAI, type GenerateContentResponse } from '@google/genai';
+import { inline, pngOf } from '../support/images';
 import { settledBooks, settlementsOf } from '../support/proxy';
 import { proxyScene } from '../support/proxy-scene';
 import { until } from '../support/stack';
@@ -76,7 +77,8 @@ describe('Google’s SDK through the proxy', () => {
 
   test('an image that comes with it is counted by its provider, and bounded by the most that it may take', async () => {
     const counts = scene.stack.google.calls().countTokens;
-    const image = { inlineData: { mimeType: 'image/png', data: 'AAAA' } };
+    // 152 by 2 tiles, and the whole; its provider may count 258.
+    const image = inline(pngOf(10_000, 100));
     await client.models.generateContent({ ...asked, contents: [{ role: 'user', parts: [image, { text: 'Look' }] }] });
     expect(scene.stack.google.calls().countTokens).toBe(counts + 1);
     await settledBooks(scene.stack, scene.tenantId);
@@ -84,7 +86,7 @@ describe('Google’s SDK through the proxy', () => {
       'SELECT requested_usd::float8 AS usd FROM copilot_internal.reservations WHERE tenant_id = $1',
       [scene.tenantId],
     );
-    expect(rows[0]?.usd).toBeGreaterThan((2_304 * 1.25 + 1_000 * 10) / 1e6);
+    expect(rows[0]?.usd).toBeGreaterThan((305 * 258 * 1.25 + 1_000 * 10) / 1e6);
   });
 
   test('a denial is a 429 of its own status, with how long to wait as its clients read it', async () => {
@@ -177,6 +179,14 @@ describe('Google’s SDK through the proxy', () => {
     const body = { contents: [{ parts: [{ text: 'Hello' }] }], ...config({}) };
     const answer = await scene.send(`/v1beta/models/${path}`, body);
     expect([answer.status, answer.json().error.message]).toEqual([status, expect.stringContaining(names)]);
+  });
+
+  test('both versions of the API are passed on, and charged', async () => {
+    for (const version of ['v1', 'v1beta']) {
+      const body = { contents: [{ parts: [{ text: 'Hello' }] }], ...config({}) };
+      expect(await scene.send(`/${version}/models/${model}:generateContent`, body)).toMatchObject({ status: 200 });
+    }
+    expect(await settlementsOf(scene.stack, scene.tenantId)).toEqual(['actual', 'actual']);
   });
 
   test('without a limit an answer is reserved at the longest that its model makes, where that is known', async () => {

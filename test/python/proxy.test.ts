@@ -1,4 +1,4 @@
-/** The providers' own SDKs for Python through the wire proxy: the examples run as they stand. */
+/** The providers' own SDKs for Python, and curl, through the wire proxy: the examples run as they stand. */
 import path from 'node:path';
 import { exampleScene } from '../support/example-scene';
 import { preparedPython } from '../support/python';
@@ -17,6 +17,7 @@ describe("the providers' SDKs for Python, through the wire proxy", () => {
   test.each([
     ['anthropic_agent.py', 'anthropic'],
     ['openai_agent.py', 'openai'],
+    ['google_agent.py', 'google'],
   ] as const)(
     '%s streams two answers, and each is charged what it used',
     async (name, provider) => {
@@ -31,7 +32,7 @@ describe("the providers' SDKs for Python, through the wire proxy", () => {
     timeoutMs,
   );
 
-  test.each(['anthropic_agent.py', 'openai_agent.py'])(
+  test.each(['anthropic_agent.py', 'openai_agent.py', 'google_agent.py'])(
     '%s is told at once that there is no money, by the exception of its own SDK',
     async (name) => {
       const tenantId = await scene.stack.tenant('0.000001');
@@ -57,4 +58,24 @@ describe("the providers' SDKs for Python, through the wire proxy", () => {
     },
     timeoutMs,
   );
+
+  test('curl.sh streams what is charged, and says why there is no money', async () => {
+    const curl = (key: string) => scene.end(['sh', 'curl.sh'], key);
+    const tenantId = await scene.stack.tenant('5');
+    scene.stack.anthropic.knobs.replies = [{ text: 'Good morning.' }];
+    const { status, stdout, stderr } = await curl(await scene.api.keyOf(tenantId, 'agent'));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toContain('Good morning.');
+    expect(stdout).toContain('event: message_stop');
+    expect(await scene.ledger(tenantId, 1)).toMatchObject([
+      { settlement: 'actual', labels: { feature: 'summary' }, model: 'claude-haiku-4-5' },
+    ]);
+    const poor = await scene.stack.tenant('0.000001');
+    const denied = await curl(await scene.api.keyOf(poor, 'agent'));
+    expect(denied.status).toBe(22);
+    expect(JSON.parse(denied.stdout)).toMatchObject({
+      error: { message: expect.stringContaining(`tenant ${poor}`) as string },
+    });
+    expect(await scene.ledger(poor, 0)).toEqual([]);
+  });
 });

@@ -1,4 +1,4 @@
-/** What tests of examples/by-base-url begin with: an API whose wire proxy stands before the stand-ins of both providers. */
+/** What tests of examples/by-base-url begin with: an API whose wire proxy stands before the stand-ins of the providers. */
 import path from 'node:path';
 import { startTestApi, type TestApi } from './api';
 import { Project } from './package-project';
@@ -33,10 +33,11 @@ export function exampleScene(): ExampleScene {
   } as ExampleScene;
   beforeAll(async () => {
     scene.stack = await TestStack.start();
-    const { anthropic, openai } = scene.stack;
+    const { anthropic, openai, google } = scene.stack;
     const accounts = {
       anthropic: { apiKey: 'of-the-provider', baseURL: anthropic.url },
       openai: { apiKey: 'of-the-provider', baseURL: openai.url },
+      google: { apiKey: 'of-the-provider', baseURL: google.url },
     };
     scene.api = await startTestApi(scene.stack, { proxy: { accounts } });
   });

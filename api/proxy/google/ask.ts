@@ -46,7 +46,7 @@ export function askedOf(sent: Record<string, unknown>, price: ModelPrice): Asked
   const maxOutputTokens = each * candidates;
   if (maxOutputTokens > MAX_COUNT)
     throw refuse('candidateCount: so many answers of that length are more than can be counted.');
-  const bound = contentsIn(body);
+  const bound = contentsIn(body, price.model);
   let tokens = overheads.promptTokens + bound.tokens + toolTokensOf(body.tools) + valueTokensMax(config);
   for (const field of plainFields) if (body[field] != null) tokens += valueTokensMax(body[field]);
   return {
@@ -59,8 +59,8 @@ export function askedOf(sent: Record<string, unknown>, price: ModelPrice): Asked
   };
 }
 
-function contentsIn({ contents, systemInstruction }: Record<string, unknown>): ContentsBound {
-  const bound = new ContentsBound();
+function contentsIn({ contents, systemInstruction }: Record<string, unknown>, model: string): ContentsBound {
+  const bound = new ContentsBound(model);
   bound.contents(contents);
   if (typeof systemInstruction === 'string') bound.tokens += textTokensMax(systemInstruction);
   else if (systemInstruction != null) bound.content(systemInstruction, 'systemInstruction');
@@ -111,11 +111,6 @@ function modifiersOf({ serviceTier: tier }: Record<string, unknown>): UsageModif
   return name === 'standard' || name === 'unspecified' ? {} : { serviceTier: name };
 }
 
-/**
- * The most that an image takes: 2,240 tokens at the highest resolution of Gemini 3, about as much of earlier models that look at its
- * parts apart ("Media resolution" of Google's documentation, as of 2026-11-29). Its counting may say 258 for any.
- */
-const imageTokensMax = 2_304;
 /** A page of a document is counted at 258 tokens, and may take 560 with its text, or 1,120 where a high resolution is asked for. */
 const pageFactor = { plain: 3, high: 5 };
 
@@ -123,7 +118,7 @@ const pageFactor = { plain: 3, high: 5 };
 export function countOf(sent: Record<string, unknown>, model: string): CountRequest {
   const body = inOneSpelling(sent);
   const { contents, systemInstruction, tools, toolConfig } = body;
-  const { images, documents, isHigh } = contentsIn(body);
+  const { imageTokens, documents, isHigh } = contentsIn(body, model);
   const config = configIn(body);
   const ofHigh = isHigh || isHighResolution(config.mediaResolution);
   const factor = documents === 0 ? 1 : ofHigh ? pageFactor.high : pageFactor.plain;
@@ -135,7 +130,7 @@ export function countOf(sent: Record<string, unknown>, model: string): CountRequ
       const { totalTokens: total, promptTokensDetails: details } = isRecord(answer) ? answer : {};
       if (typeof total !== 'number') return undefined;
       // Where it does not say what is text, all of it may be pages.
-      return total + (factor - 1) * (total - textTokensIn(details)) + images * imageTokensMax + valueTokensMax(config);
+      return total + (factor - 1) * (total - textTokensIn(details)) + imageTokens + valueTokensMax(config);
     },
   };
 }

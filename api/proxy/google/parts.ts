@@ -4,6 +4,7 @@
  */
 import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
 import { isRecord } from '../../../core/prices/usage';
+import { imageTokensOf } from './images';
 import { checkFields, lookInside, quoted, refuse, saidIn, unbounded } from '../unbounded';
 
 /** Fields of a part that are text, or what was said and called before. */
@@ -14,9 +15,13 @@ const saidFields = ['functionResponse', 'inlineData', 'text', 'thought', 'though
 export class ContentsBound {
   tokens = 0;
   images = 0;
+  /** What they take at most, beside what their provider counts. */
+  imageTokens = 0;
   documents = 0;
   /** A high resolution is asked for somewhere. */
   isHigh = false;
+
+  constructor(private readonly model: string) {}
 
   contents(value: unknown): void {
     if (!Array.isArray(value) || value.length === 0) throw refuse('contents: at least one content is needed.');
@@ -54,8 +59,10 @@ export class ContentsBound {
     checkFields(rest, ['displayName']);
     this.tokens += valueTokensMax(rest);
     const type = mimeType.trim().toLowerCase();
-    if (/^image\//.test(type)) this.images += 1;
-    else if (/^application\/pdf\b/.test(type)) this.documents += 1;
+    if (/^image\//.test(type)) {
+      this.images += 1;
+      this.imageTokens += imageTokensOf(data, this.model);
+    } else if (/^application\/pdf\b/.test(type)) this.documents += 1;
     else if (/^text\//.test(type))
       this.tokens += Math.max(data.length, textTokensMax(Buffer.from(data, 'base64').toString()));
     else throw unbounded(`Inline data of the type ${quoted(mimeType)}`);

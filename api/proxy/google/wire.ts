@@ -36,7 +36,8 @@ function generateCall(model: string, { isStream }: { isStream: boolean }): CallW
   };
 }
 
-const ofModel = /^\/v1beta\/models\/([A-Za-z0-9][\w.-]*):(\w+)$/;
+/** Both versions take the same calls: Google's SDK for Python asks the one, its others the other. */
+const ofModel = /^\/v1(?:beta)?\/models\/([A-Za-z0-9][\w.-]*):(\w+)$/;
 
 /** Parameters that are passed on: others choose what an answer has in it, its usage too. The key goes no further. */
 const passedParameters = ['alt', 'pageSize', 'pageToken'];
@@ -61,7 +62,7 @@ export const googleWire: Wire = {
     return passed.length === 0 ? '' : `?${new URLSearchParams(passed).toString()}`;
   },
   passes(method, path, query): Passed | undefined {
-    if (method === 'GET') return /^\/v1beta\/models(\/[\w.-]+)?$/.test(path) ? { type: 'free' } : undefined;
+    if (method === 'GET') return /^\/v1(beta)?\/models(\/[\w.-]+)?$/.test(path) ? { type: 'free' } : undefined;
     const [, model, verb] = ofModel.exec(path) ?? [];
     if (method !== 'POST' || model === undefined) return undefined;
     if (verb === 'countTokens') return { type: 'free', check: checkCounted };
@@ -72,16 +73,16 @@ export const googleWire: Wire = {
     return { type: 'call', call: generateCall(model, { isStream }) };
   },
   whyNot(path) {
-    if (path.startsWith('/v1beta/v1beta/'))
-      return 'The base URL of Google’s SDKs ends in /proxy/google: it has a /v1beta too many.';
-    if (/:(batch|asyncBatch)|^\/v1beta\/batches/.test(path))
+    if (/^\/v1(beta)?\/v1(beta)?\//.test(path))
+      return 'The base URL of Google’s SDKs ends in /proxy/google: it has a version too many.';
+    if (/:(batch|asyncBatch)|^\/v1(beta)?\/batches/.test(path))
       return 'A batch is billed whenever it has run: it cannot be bounded.';
-    if (/^\/(upload\/)?v1beta\/(files|cachedContents|fileSearchStores|corpora)/.test(path))
+    if (/^\/(upload\/)?v1(beta)?\/(files|cachedContents|fileSearchStores|corpora)/.test(path))
       return 'What the provider keeps cannot be bounded: send it with the call.';
     if (/:(embedContent|predict|predictLongRunning)$/.test(path)) return 'Models of this kind have no price.';
-    if (path.startsWith('/v1beta/openai/')) return 'OpenAI’s API of Gemini is not passed on: use generateContent.';
-    if (path.startsWith('/v1beta/interactions')) return 'Interactions are kept by the provider: use generateContent.';
-    if (/^\/v1(alpha)?\//.test(path)) return 'The version of the API that is passed on is v1beta.';
+    if (/^\/v1(beta)?\/openai\//.test(path)) return 'OpenAI’s API of Gemini is not passed on: use generateContent.';
+    if (/^\/v1(beta)?\/interactions/.test(path)) return 'Interactions are kept by the provider: use generateContent.';
+    if (path.startsWith('/v1alpha/')) return 'The versions of the API that are passed on are v1 and v1beta.';
     return undefined;
   },
   error: errorOf,

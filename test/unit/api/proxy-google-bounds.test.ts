@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { askedOf, countOf } from '../../../api/proxy/google/ask';
 import { priceOfTest } from '../../support/proxy-prices';
+import { heicOf, inline, jpegOf, pngOf, webPOf } from '../../support/images';
 
 const price = priceOfTest('google', 'gemini-of-a-test', { serviceTier: { flex: '0.5' } });
 const base = { contents: [{ role: 'user', parts: [{ text: 'Hello' }] }], generationConfig: { maxOutputTokens: 100 } };
@@ -9,7 +10,7 @@ const asked = (more: object = {}, of = price): ReturnType<typeof askedOf> => ask
 const config = (more: object): object => ({ generationConfig: { maxOutputTokens: 100, ...more } });
 const said = (...parts: object[]): { contents: object[] } => ({ contents: [{ role: 'user', parts }] });
 const pdf = { inlineData: { mimeType: 'application/pdf', data: 'AAAA' } };
-const image = { inlineData: { mimeType: 'image/webp', data: 'AAAA' } };
+const image = inline(pngOf(100, 100));
 
 describe('a request of Gemini', () => {
   test('is bounded by no fewer tokens than its texts have bytes, wherever they stand', () => {
@@ -130,6 +131,50 @@ describe('the count of a request of Gemini', () => {
     const number = { ...said(pdf), generationConfig: { maxOutputTokens: 1, mediaResolution: 3 } };
     expect(tokens(number, { totalTokens: 2_584 })).toBeGreaterThan(5 * 2_584);
     expect(tokens({}, { error: {} })).toBeUndefined();
+  });
+
+  describe('of an image before Gemini 3', () => {
+    const old = 'gemini-2.5-flash';
+    const text = countOf(base, old).tokensIn({ totalTokens: 10 }) as number;
+    const of = (bytes: Buffer, model = old): number =>
+      (countOf({ ...base, ...said(inline(bytes)) }, model).tokensIn({ totalTokens: 10 }) as number) - text;
+
+    test('has as many tokens as its tiles where those are more, and no fewer than any image', () => {
+      for (const [width, height] of [
+        [1, 1],
+        [384, 384],
+        [960, 540],
+      ] as const)
+        expect(of(pngOf(width, height))).toBe(2_304);
+      // 14 by 2 tiles of 768, 2 by 40, 152 by 2, and 10,000; and the whole.
+      expect(of(pngOf(10_000, 1_152))).toBe(258 * 29);
+      expect(of(pngOf(1_200, 30_000))).toBe(258 * 81);
+      expect(of(pngOf(10_000, 100))).toBe(258 * 305);
+      expect(of(pngOf(10_000, 1))).toBe(258 * 10_001);
+      expect(of(pngOf(10_000, 100), 'gemini-3-pro-preview')).toBe(2_304);
+    });
+
+    test.each<[string, (width: number, height: number) => Buffer]>([
+      ['PNG', pngOf],
+      ['JPEG', jpegOf],
+      ['WebP', webPOf('VP8 ')],
+      ['WebP without loss', webPOf('VP8L')],
+      ['WebP of several parts', webPOf('VP8X')],
+      ['HEIC', heicOf],
+    ])('is told by its own first bytes: %s', (_name, make) => {
+      expect(of(make(10_000, 100))).toBe(258 * 305);
+      expect(of(make(100, 10_000))).toBe(258 * 305);
+      // It ends before it has said so.
+      expect(() => of(make(10_000, 100).subarray(0, 14))).toThrow(/width and height/);
+      expect(() => of(make(10_000, 0))).toThrow(/width and height/);
+    });
+
+    test('that nobody can read is refused', () => {
+      for (const bytes of [Buffer.from('no image'), Buffer.alloc(0), Buffer.from('GIF89a')])
+        expect(() => of(bytes)).toThrow(/No call was made|width and height/);
+      expect(() => asked(said(inline(Buffer.from('no image'))))).toThrow(/width and height/);
+      expect(of(Buffer.from('no image'), 'gemini-3-flash')).toBe(2_304);
+    });
   });
 
   test('is needed where there is an image or a document', () => {

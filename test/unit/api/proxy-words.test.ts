@@ -12,6 +12,9 @@ describe('the wire proxy says what is wrong', () => {
     [openAiWire, '/chat/completions', '/proxy/openai/v1'],
     [anthropicWire, '/v1/v1/messages', 'ends in /proxy/anthropic:'],
     [googleWire, '/v1beta/v1beta/models/gemini-2.5-flash:generateContent', 'ends in /proxy/google:'],
+    [googleWire, '/v1/v1beta/models/gemini-2.5-flash:generateContent', 'ends in /proxy/google:'],
+    [googleWire, '/v1alpha/models/gemini-2.5-flash:generateContent', 'v1 and v1beta'],
+    [googleWire, '/v1/interactions', 'Interactions'],
   ])('with a base URL of $name', (wire, path, says) => {
     expect(wire.whyNot(path)).toContain(says);
   });
