@@ -53,12 +53,19 @@ const partColumns: Column<RunView['tree'][number]>[] = [
 /** A run in words: how it stands, its steps, and last what it answered. */
 const runWords = (run: RunView): string =>
   [
-    `${run.runId} (${run.workflowId} in Temporal UI): ${stateOf(run)}, ${usd(run.costUsd)} with ${run.model}`,
+    `${run.runId} (${run.workflowId} in Temporal UI): ${stateOf(run)}, ${usd(run.costUsd)} with ${run.model}${savedWords(run)}`,
     ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
     table(stepColumns, run.steps, 'It has asked for nothing yet.'),
     ...(run.tree.length === 0 ? [] : [table(partColumns, run.tree, '')]),
     ...(run.answer === null ? [] : ['', run.answer]),
   ].join('\n');
+
+const savedWords = ({ cacheSavedUsd: saved }: RunView): string =>
+  saved === '0'
+    ? ''
+    : saved.startsWith('-')
+      ? `, ${usd(saved.slice(1))} of it for its caches so far`
+      : `, ${usd(saved)} saved by caches`;
 
 const statuses = [
   ...['running', 'waiting_for_money', 'waiting_for_approval'],

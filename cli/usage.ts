@@ -24,6 +24,7 @@ const columnsOf = ({ groupBy, thenBy }: UsageView): Column<Line>[] => [
   ...(thenBy == null ? [] : [{ name: thenBy, of: ({ thenGroup }: Line) => thenGroup || '–' }]),
   { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
   { name: 'unverified', of: ({ unverifiedUsd }) => usd(unverifiedUsd), right: true },
+  { name: 'saved by caches', of: ({ cacheSavedUsd }) => usd(cacheSavedUsd), right: true, extra: true },
   { name: 'operations', of: ({ operations }) => String(operations), right: true },
 ];
 

@@ -1,4 +1,5 @@
 /** The model activities as workflows see them: types only. Ids, usage and money cross here; words never do. */
+import type { CacheTtl } from '../core/prices/prompt-cache';
 import type { ModelUsage } from '../core/prices/usage';
 
 export interface PrepareModelCall {
@@ -35,6 +36,8 @@ export interface ModelCallPlan {
   inputTokens: number;
   /** They were bounded by what is sent; otherwise the provider counted them. */
   isBound?: true;
+  /** How long its provider is asked to keep the prompt, which the amount pays for; absent where it is not asked. */
+  cacheWriteTtl?: CacheTtl;
   maxOutputTokens: number;
   amountUsd: string;
   /** The least of use: the prompt and a short answer. */

@@ -58,6 +58,7 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
             <Fact name="Estimated" value={<Usd amount={sum(...run.steps.map(({ requestedUsd }) => requestedUsd))} />} />
             <Fact name="Held now" value={<Usd amount={sum(...run.steps.map(heldUsd))} />} />
             <Fact name="Unverified" value={<Usd amount={sum(...run.steps.map(unverifiedUsd))} />} />
+            <Fact name="Saved by caches" value={<Usd amount={run.cacheSavedUsd} />} />
             <Fact name="Came back" value={<Usd amount={sum(...run.steps.map(releasedUsd))} />} />
           </dl>
         </Card>

@@ -71,7 +71,8 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
           <p class="faint">
             <Usd amount={sum(...spend.byDay.map(({ costUsd }) => costUsd))} /> in 31 days, of it{' '}
             <Usd amount={sum(...spend.byDay.map(({ unverifiedUsd }) => unverifiedUsd))} /> unverified: charged by
-            estimate, since nobody knows yet what was billed.
+            estimate, since nobody knows yet what was billed. Caches of prompts saved{' '}
+            <Usd amount={sum(...spend.byDay.map(({ cacheSavedUsd }) => cacheSavedUsd))} />.
           </p>
         </Card>
         <Card title="Spend by model, 31 days">

@@ -158,6 +158,7 @@ CREATE TABLE daily_costs (
   cost_usd numeric(38,12) NOT NULL,
   unverified_usd numeric(38,12) NOT NULL,
   operations bigint NOT NULL,
+  cache_saved_usd numeric(38,12) DEFAULT 0 NOT NULL,
   CONSTRAINT daily_costs_pkey PRIMARY KEY (tenant_id, day, resource, kind, model, user_id),
   CONSTRAINT daily_costs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
@@ -173,6 +174,7 @@ CREATE TABLE daily_label_costs (
   cost_usd numeric(38,12) NOT NULL,
   unverified_usd numeric(38,12) NOT NULL,
   operations bigint NOT NULL,
+  cache_saved_usd numeric(38,12) DEFAULT 0 NOT NULL,
   CONSTRAINT daily_label_costs_pkey PRIMARY KEY (tenant_id, day, labels_id, resource, kind, model),
   CONSTRAINT daily_label_costs_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
@@ -868,6 +870,8 @@ GRANT EXECUTE ON FUNCTION apply_run_limits(text,jsonb,jsonb) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION are_price_multipliers(jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION bar_mandate(text,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION cache_saved(jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION check_and_record_quota_atomic(text,jsonb) TO spendlock_app;
 
@@ -1566,6 +1570,16 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.cache_saved(p_usage jsonb)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN p_usage ->> 'cacheSavedUsd' ~ '^-?[0-9]{1,9}([.][0-9]{1,12})?$' THEN (p_usage ->> 'cacheSavedUsd')::numeric ELSE 0 END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.check_and_record_quota_atomic(p_tenant_id text, p_changes jsonb)
  RETURNS integer
  LANGUAGE plpgsql
@@ -2135,14 +2149,15 @@ $function$
 ;
 
 CREATE OR REPLACE FUNCTION copilot_internal.label_sums_wrong(p_tenant_id text, p_days date[])
- RETURNS TABLE(day date, labels jsonb, resource text, kind text, model text, was_usd numeric, cost_usd numeric, unverified_usd numeric, operations bigint)
+ RETURNS TABLE(day date, labels jsonb, resource text, kind text, model text, was_usd numeric, cost_usd numeric, unverified_usd numeric, operations bigint, cache_saved_usd numeric)
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
   WITH lines AS MATERIALIZED (
     SELECT d.of AS day, c.labels, c.resource, c.kind, coalesce(c.model, '') AS model, sum(c.amount_usd) AS cost_usd,
-           sum(c.unverified_usd) AS unverified_usd, count(*) FILTER (WHERE c.entry = 'commit') AS operations
+           sum(c.unverified_usd) AS unverified_usd, count(*) FILTER (WHERE c.entry = 'commit') AS operations,
+           sum(cache_saved(c.usage)) AS cache_saved_usd
     FROM unnest(p_days) AS d (of) JOIN cost_records c ON c.tenant_id = p_tenant_id
       AND c.posted_at >= d.of::timestamp AT TIME ZONE 'UTC' AND c.posted_at < (d.of + 1)::timestamp AT TIME ZONE 'UTC'
     WHERE jsonb_typeof(c.labels) = 'object'
@@ -2155,13 +2170,15 @@ AS $function$
   ), ledger AS (
     SELECT c.day, CASE WHEN c.sets <= label_sets_max() OR (c.day, c.labels) IN (SELECT d.day, d.labels FROM summed d) THEN c.labels
              ELSE other_labels(c.labels) END AS labels, c.resource, c.kind, c.model,
-           sum(c.cost_usd) AS cost_usd, sum(c.unverified_usd) AS unverified_usd, sum(c.operations)::bigint AS operations
+           sum(c.cost_usd) AS cost_usd, sum(c.unverified_usd) AS unverified_usd, sum(c.operations)::bigint AS operations,
+           sum(c.cache_saved_usd) AS cache_saved_usd
     FROM counted c GROUP BY 1, 2, 3, 4, 5
   )
-  SELECT day, labels, resource, kind, model, s.cost_usd, coalesce(l.cost_usd, 0), coalesce(l.unverified_usd, 0), coalesce(l.operations, 0)
+  SELECT day, labels, resource, kind, model, s.cost_usd, coalesce(l.cost_usd, 0), coalesce(l.unverified_usd, 0), coalesce(l.operations, 0),
+         coalesce(l.cache_saved_usd, 0)
   FROM ledger l FULL JOIN summed s USING (day, labels, resource, kind, model)
-  WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0))
-     <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0))
+  WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0), coalesce(s.cache_saved_usd, 0))
+     <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0), coalesce(l.cache_saved_usd, 0))
 $function$
 ;
 
@@ -3241,7 +3258,7 @@ BEGIN
   WITH ledger AS (
     SELECT (posted_at AT TIME ZONE 'UTC')::date AS day, resource, kind, coalesce(model, '') AS model, coalesce(user_id, '') AS user_id,
            sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd,
-           count(*) FILTER (WHERE entry = 'commit') AS operations
+           count(*) FILTER (WHERE entry = 'commit') AS operations, sum(cache_saved(usage)) AS cache_saved_usd
     FROM cost_records, unnest(p_days) AS d (of)
     WHERE tenant_id = p_tenant_id AND posted_at >= d.of::timestamp AT TIME ZONE 'UTC' AND posted_at < (d.of + 1)::timestamp AT TIME ZONE 'UTC'
     GROUP BY 1, 2, 3, 4, 5
@@ -3249,15 +3266,17 @@ BEGIN
     SELECT * FROM daily_costs WHERE tenant_id = p_tenant_id AND day = ANY (p_days)
   ), differences AS (
     SELECT day, resource, kind, model, user_id, s.cost_usd AS was_usd, coalesce(l.cost_usd, 0) AS cost_usd,
-           coalesce(l.operations, 0) AS operations, coalesce(l.unverified_usd, 0) AS unverified_usd
+           coalesce(l.operations, 0) AS operations, coalesce(l.unverified_usd, 0) AS unverified_usd,
+           coalesce(l.cache_saved_usd, 0) AS cache_saved_usd
     FROM ledger l FULL JOIN summed s USING (day, resource, kind, model, user_id)
-    WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0))
-       <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0))
+    WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0), coalesce(s.cache_saved_usd, 0))
+       <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0), coalesce(l.cache_saved_usd, 0))
   ), mended AS (
-    INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations)
-    SELECT p_tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations FROM differences
+    INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations, cache_saved_usd)
+    SELECT p_tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations, cache_saved_usd FROM differences
     ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
-    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations
+    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations,
+        cache_saved_usd = excluded.cache_saved_usd
   )
   SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'day', 'name', concat_ws(' ', day, kind, nullif(model, ''), nullif(user_id, '')),
     'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, kind, model, user_id), '[]')
@@ -3266,10 +3285,12 @@ BEGIN
   WITH differences AS (
     SELECT * FROM label_sums_wrong(p_tenant_id, p_days)
   ), mended AS (
-    INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations)
-    SELECT p_tenant_id, day, labels_id(labels), labels, resource, kind, model, cost_usd, unverified_usd, operations FROM differences
+    INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations,
+      cache_saved_usd)
+    SELECT p_tenant_id, day, labels_id(labels), labels, resource, kind, model, cost_usd, unverified_usd, operations, cache_saved_usd FROM differences
     ON CONFLICT (tenant_id, day, labels_id, resource, kind, model) DO UPDATE
-    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations
+    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations,
+        cache_saved_usd = excluded.cache_saved_usd
   )
   SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'day', 'name', concat_ws(' ', day, labels, kind, nullif(model, '')),
     'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, labels, kind, model), '[]')
@@ -3467,13 +3488,13 @@ CREATE OR REPLACE FUNCTION copilot_internal.sum_costs_by_day()
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 BEGIN
-  INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations)
+  INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations, cache_saved_usd)
   SELECT tenant_id, (posted_at AT TIME ZONE 'UTC')::date, resource, kind, coalesce(model, ''), coalesce(user_id, ''),
-         sum(amount_usd), sum(unverified_usd), count(*) FILTER (WHERE entry = 'commit')
+         sum(amount_usd), sum(unverified_usd), count(*) FILTER (WHERE entry = 'commit'), sum(cache_saved(usage))
   FROM recorded GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
   ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
   SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
-      operations = d.operations + excluded.operations;
+      operations = d.operations + excluded.operations, cache_saved_usd = d.cache_saved_usd + excluded.cache_saved_usd;
   IF NOT EXISTS (SELECT FROM recorded WHERE jsonb_typeof(labels) = 'object') THEN
     RETURN NULL;
   END IF;
@@ -3481,7 +3502,7 @@ BEGIN
   WITH lines AS MATERIALIZED (
     SELECT tenant_id, (posted_at AT TIME ZONE 'UTC')::date AS day, labels, labels_id(labels) AS labels_id, resource, kind,
            coalesce(model, '') AS model, sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd,
-           count(*) FILTER (WHERE entry = 'commit') AS operations
+           count(*) FILTER (WHERE entry = 'commit') AS operations, sum(cache_saved(usage)) AS cache_saved_usd
     FROM recorded WHERE jsonb_typeof(labels) = 'object' GROUP BY 1, 2, 3, 5, 6, 7
   ), fresh AS MATERIALIZED (
     SELECT s.tenant_id, s.day, s.labels_id,
@@ -3498,15 +3519,17 @@ BEGIN
   ), bounded AS (
     SELECT tenant_id, day, CASE WHEN (tenant_id, day, labels_id) IN (
              SELECT f.tenant_id, f.day, f.labels_id FROM fresh f WHERE f.place > label_sets_max()) THEN other_labels(labels) ELSE labels END AS labels,
-           resource, kind, model, cost_usd, unverified_usd, operations
+           resource, kind, model, cost_usd, unverified_usd, operations, cache_saved_usd
     FROM lines
   )
-  INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations)
-  SELECT tenant_id, day, labels_id(labels), labels, resource, kind, model, sum(cost_usd), sum(unverified_usd), sum(operations)
+  INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations,
+    cache_saved_usd)
+  SELECT tenant_id, day, labels_id(labels), labels, resource, kind, model, sum(cost_usd), sum(unverified_usd), sum(operations),
+         sum(cache_saved_usd)
   FROM bounded GROUP BY 1, 2, 4, 5, 6, 7 ORDER BY 1, 2, 3, 5, 6, 7
   ON CONFLICT (tenant_id, day, labels_id, resource, kind, model) DO UPDATE
   SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
-      operations = d.operations + excluded.operations;
+      operations = d.operations + excluded.operations, cache_saved_usd = d.cache_saved_usd + excluded.cache_saved_usd;
   RETURN NULL;
 END
 $function$

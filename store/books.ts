@@ -122,7 +122,7 @@ async function labelSums(
 }
 
 const saysOfDay = (summed: string, ledger: string): string =>
-  `summed $${summed} and the ledger $${ledger}, or another number of calls, or another sum of what is unverified`;
+  `summed $${summed} and the ledger $${ledger}, or another number of calls, or another sum of what is unverified or was saved`;
 
 async function days(pool: Pool, tenantId: string): Promise<(Difference & { day: string })[]> {
   const months = await asTenant(pool, tenantId, async (client) => {
@@ -146,12 +146,13 @@ async function days(pool: Pool, tenantId: string): Promise<(Difference & { day: 
          FROM (SELECT * FROM copilot_internal.daily_costs WHERE tenant_id = $1 AND day >= $2::date AND day < $3::date) AS s
          FULL JOIN (
            SELECT (posted_at AT TIME ZONE 'UTC')::date AS day, resource, kind, coalesce(model, '') AS model, coalesce(user_id, '') AS user_id,
-                  sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd, count(*) FILTER (WHERE entry = 'commit') AS operations
+                  sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd, count(*) FILTER (WHERE entry = 'commit') AS operations,
+                  sum(copilot_internal.cache_saved(usage)) AS saved_usd
            FROM copilot_internal.cost_records
            WHERE tenant_id = $1 AND posted_at >= $2::date::timestamp AT TIME ZONE 'UTC' AND posted_at < $3::date::timestamp AT TIME ZONE 'UTC'
            GROUP BY 1, 2, 3, 4, 5) AS l USING (day, resource, kind, model, user_id)
-         WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0))
-            <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0))
+         WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0), coalesce(s.cache_saved_usd, 0))
+            <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0), coalesce(l.saved_usd, 0))
          ORDER BY day, name`,
         [tenantId, month.from, month.to],
       ),

@@ -1,4 +1,5 @@
 /** Lists of a tenant's runs and conversations. */
+import { cacheSavedSql } from './cache-saved';
 import { asTenant, type Pool } from './pool';
 import { awaitedSql, beginningSql, idleSinceSql, stateSql, type RunState } from './run-states';
 import { runFrom, type Run, type RunRow, type RunType } from './runs';
@@ -14,7 +15,7 @@ export interface RunFilter {
 }
 
 /** One of a list: what it has cost, and how its first message begins, of a conversation. */
-export type ListedRun = Run & { costUsd: string };
+export type ListedRun = Run & { costUsd: string; cacheSavedUsd: string };
 
 /** A tenant's runs, conversations among them unless asked otherwise, the newest first, without what was asked and answered. */
 export async function listRuns(
@@ -22,13 +23,16 @@ export async function listRuns(
   { tenantId, type, status, userId, before, afterRunId, limit }: RunFilter & { tenantId: string; limit: number },
 ): Promise<ListedRun[]> {
   return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<RunRow & { cost_usd: string }>(
+    const { rows } = await client.query<RunRow & { cost_usd: string; saved_usd: string }>(
       `SELECT r.run_id, r.type, r.tenant_id, r.user_id, r.workflow_id, r.model, r.waiting, r.status, r.failure, r.created_at, r.ended_at,
               r.title, r.labels, r.transcript_forgotten_at, '' AS task, '{}'::jsonb AS options, NULL AS answer, f.name AS file_name,
               octet_length(f.content) AS file_bytes, ${stateSql} AS state, ${awaitedSql} AS awaited, ${idleSinceSql} AS idle_since, ${beginningSql} AS beginning,
-              (SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text FROM copilot_internal.cost_records c
-               WHERE c.run_id = r.run_id) AS cost_usd
+              spent.cost_usd, spent.saved_usd
        FROM copilot_internal.runs r LEFT JOIN copilot_internal.run_files f USING (run_id)
+       CROSS JOIN LATERAL (
+         SELECT trim_scale(coalesce(sum(c.amount_usd), 0))::text AS cost_usd,
+                trim_scale(coalesce(sum(${cacheSavedSql('c.usage')}), 0))::text AS saved_usd
+         FROM copilot_internal.cost_records c WHERE c.run_id = r.run_id) AS spent
        WHERE r.tenant_id = $1 AND ($2::text IS NULL OR r.user_id = $2)
          AND ($3::timestamptz IS NULL OR r.created_at < $3)
          AND ($5::text IS NULL OR r.type = $5)
@@ -38,7 +42,7 @@ export async function listRuns(
        ORDER BY r.created_at DESC, r.run_id DESC LIMIT $4`,
       [tenantId, userId ?? null, before ?? null, limit, type ?? null, status ?? null, afterRunId ?? null],
     );
-    return rows.map((row) => ({ ...runFrom(row), costUsd: row.cost_usd }));
+    return rows.map((row) => ({ ...runFrom(row), costUsd: row.cost_usd, cacheSavedUsd: row.saved_usd }));
   });
 }
 

@@ -1,4 +1,5 @@
 /** The paid steps of a run: what each asked for and cost, and which have not ended. */
+import { cacheSavedSql } from './cache-saved';
 import { asTenant, type Pool } from './pool';
 import { columnsOf, type RequestView } from './reservation-rows';
 
@@ -65,6 +66,21 @@ export async function readRunCost(
       [runId],
     );
     return rows[0]?.cost ?? '0';
+  });
+}
+
+/** What caches of prompts saved a run so far, from the ledger. A decimal string, below 0 where writing to them cost more. */
+export async function readCacheSaved(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<string> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ saved: string }>(
+      `SELECT trim_scale(coalesce(sum(${cacheSavedSql('usage')}), 0))::text AS saved
+       FROM copilot_internal.cost_records WHERE run_id = $1`,
+      [runId],
+    );
+    return rows[0]?.saved ?? '0';
   });
 }
 

@@ -34,9 +34,9 @@ const dailyColumns: Record<Exclude<UsageGroup, 'run'>, string> = {
   kind: 'kind',
 };
 /** What they are summed into. */
-const sums = 'sum(cost) AS cost, sum(unverified) AS unverified, sum(operations) AS operations';
+const sums = 'sum(cost) AS cost, sum(unverified) AS unverified, sum(saved) AS saved, sum(operations) AS operations';
 
-/** Groups by `name`, with `then` where a second thing was asked for, their `cost`, `unverified` and `operations`. */
+/** Groups by `name`, with `then` where a second thing was asked for, their `cost`, `unverified`, what caches `saved`, and `operations`. */
 export function usageQuery({ tenantId, from, to, groupBy, thenBy, labels }: UsageAsked): {
   text: string;
   values: unknown[];
@@ -59,7 +59,7 @@ export function usageQuery({ tenantId, from, to, groupBy, thenBy, labels }: Usag
       .join(', ');
   const having = labels === undefined ? '' : ` AND labels @> ${given(JSON.stringify(labels))}::jsonb`;
   const fromLedger = (between: string): string =>
-    `SELECT ${named(ledgerColumns, true)}, amount_usd AS cost, unverified_usd AS unverified, (entry = 'commit')::integer AS operations
+    `SELECT ${named(ledgerColumns, true)}, amount_usd AS cost, unverified_usd AS unverified, copilot_internal.cache_saved(usage) AS saved, (entry = 'commit')::integer AS operations
      FROM copilot_internal.cost_records WHERE tenant_id = $1 AND ${between}${having}`;
 
   const isByLabel = keys.some((key) => key !== undefined);
@@ -80,7 +80,7 @@ export function usageQuery({ tenantId, from, to, groupBy, thenBy, labels }: Usag
     fromLedger(`posted_at >= $2 AND posted_at < ${first}`),
     fromLedger(`posted_at >= ${end} AND posted_at < $3`),
   ];
-  const amounts = 'cost_usd AS cost, unverified_usd AS unverified, operations';
+  const amounts = 'cost_usd AS cost, unverified_usd AS unverified, cache_saved_usd AS saved, operations';
   const ofDays = (): string =>
     `SELECT ${named(dailyColumns, false)}, ${amounts} FROM copilot_internal.daily_costs WHERE ${days}`;
   if (!isOfLabels) return { text: all([ofDays(), ...ends]), values };
@@ -88,10 +88,10 @@ export function usageQuery({ tenantId, from, to, groupBy, thenBy, labels }: Usag
   if (!isByLabel || labels !== undefined) return { text: all([ofLabels, ...ends]), values };
   // What has no labels is what is left of all that was spent.
   const unnamed = keys.map((key, at) => (key === undefined ? names[at] : "''")).join(', ');
-  const left = `SELECT ${unnamed}, -cost, -unverified, -operations FROM labelled`;
+  const left = `SELECT ${unnamed}, -cost, -unverified, -saved, -operations FROM labelled`;
   return {
     text: all(
-      [`SELECT ${names.join(', ')}, cost, unverified, operations FROM labelled`, left, ofDays(), ...ends],
+      [`SELECT ${names.join(', ')}, cost, unverified, saved, operations FROM labelled`, left, ofDays(), ...ends],
       `WITH labelled AS MATERIALIZED (SELECT ${names.join(', ')}, ${sums} FROM (${ofLabels}) AS sums GROUP BY ${names.join(', ')}) `,
     ),
     values,

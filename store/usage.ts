@@ -10,6 +10,8 @@ export interface UsageLine {
   costUsd: string;
   /** Of it, what was charged by estimate and has not been corrected or confirmed since. */
   unverifiedUsd: string;
+  /** What it would have cost more without caches of prompts. */
+  cacheSavedUsd: string;
   /** Paid operations; corrections and adjustments are none. */
   operations: number;
 }
@@ -78,7 +80,7 @@ function linesQuery(asked: UsageAsked, more: readonly string[] = []): { text: st
   const columns = [
     'name AS "group"',
     ...(isByTwo ? ['"then" AS "thenGroup"'] : []),
-    'trim_scale(cost)::text AS "costUsd", trim_scale(unverified)::text AS "unverifiedUsd", operations::integer AS operations',
+    'trim_scale(cost)::text AS "costUsd", trim_scale(unverified)::text AS "unverifiedUsd", trim_scale(saved)::text AS "cacheSavedUsd", operations::integer AS operations',
     ...more,
   ];
   return {

@@ -78,11 +78,21 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
 const choosesGeo = ({ multipliers }: ModelPrice): boolean => Object.keys(multipliers.inferenceGeo).length > 0;
 
 type Params = Required<Pick<Anthropic.MessageCreateParams, 'messages' | 'system'>> & { tools?: Anthropic.Tool[] };
+type Mark = { cache_control: Anthropic.CacheControlEphemeral } | undefined;
 
-function paramsOf({ system, messages, tools }: Prompt): Params {
+/**
+ * A prompt as the API takes it, with marks up to which it is to be cached: its instructions, which its tools come before; its end, from
+ * which the next call goes on; and the end of the prompt before, since the provider looks for a mark's earlier ones among the last 20
+ * blocks only.
+ */
+function paramsOf({ system, messages, tools }: Prompt, mark?: Mark): Params {
+  const ends = new Set(messages.filter(({ role }) => role === 'user').slice(-2));
   return {
-    system,
-    messages: messages.map(({ role, content }) => ({ role, content: content.flatMap(blockParams) })),
+    system: mark && system !== '' ? [{ type: 'text', text: system, ...mark }] : system,
+    messages: messages.map((message) => ({
+      role: message.role,
+      content: marked(message.content.flatMap(blockParams), ends.has(message) ? mark : undefined),
+    })),
     ...(tools.length === 0
       ? {}
       : {
@@ -93,6 +103,12 @@ function paramsOf({ system, messages, tools }: Prompt): Params {
           })),
         }),
   };
+}
+
+/** A message up to whose end its prompt is to be cached. An empty text takes no mark. */
+function marked(content: Anthropic.ContentBlockParam[], mark: Mark): Anthropic.ContentBlockParam[] {
+  const at = content.findLastIndex(({ type, ...block }) => type !== 'text' || (block as { text: string }).text !== '');
+  return content.map((block, index) => (index === at ? { ...block, ...mark } : block));
 }
 
 function blockParams(block: Block): Anthropic.ContentBlockParam[] {
@@ -118,7 +134,7 @@ const stopReasons: Partial<Record<string, StopReason>> = {
 
 async function stream(
   client: Anthropic,
-  { model, price, prompt, maxOutputTokens }: ModelRequest,
+  { model, price, prompt, maxOutputTokens, cacheWriteTtl: ttl }: ModelRequest,
   { inferenceGeo, ...options }: StreamOptions & { inferenceGeo: string },
 ): Promise<StreamedReply> {
   const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
@@ -126,9 +142,10 @@ async function stream(
   const hooks: Promise<void>[] = [];
   let textBlocks = 0;
   const geo = choosesGeo(price) && inferenceGeo !== workspaceGeo ? { inference_geo: inferenceGeo } : {};
+  const mark: Mark = ttl === undefined ? undefined : { cache_control: { type: 'ephemeral', ttl } };
   const events = client.messages.stream(
     // What is left open may follow a default of the account, at another price than the estimate's.
-    { model, max_tokens: maxOutputTokens, service_tier: 'standard_only', ...geo, ...paramsOf(prompt) },
+    { model, max_tokens: maxOutputTokens, service_tier: 'standard_only', ...geo, ...paramsOf(prompt, mark) },
     { signal: idle.signal },
   );
   const keep = ({ content, stop_reason: stopReason, stop_details: details }: Anthropic.Message): void => {

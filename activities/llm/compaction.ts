@@ -104,7 +104,8 @@ export async function prepareCompaction(
   const chars = prompt.messages.flatMap(({ content }) => content).reduce((sum, block) => sum + asText(block).length, 0);
   const fitting = Math.ceil(chars / charsPerToken / summaryShare);
   const maxOutputTokens = Math.min(summaryTokensMax, Math.max(summaryTokensMin, fitting));
-  return planCall(dependencies, { model, maxOutputTokens, prompt: inputTokens ?? prompt });
+  // Nothing goes on from what asks for a summary.
+  return planCall(dependencies, { model, maxOutputTokens, prompt: inputTokens ?? prompt, caching: 'off' });
 }
 
 /** The paid call; answers whether there is a summary now. */

@@ -1,5 +1,5 @@
 /** The model activities: plan a call (free), make it (paid), keep what came. */
-import { formatUsd, parseAmountUsd } from '../../core/money';
+import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { usageOf } from '../../core/prices/usage';
 import type { Pool } from '../../store/pool';
 import { appendRunEvent, type RunKey } from '../../store/runs';
@@ -19,7 +19,8 @@ import { compactContext, compactionLimitOf, findCompaction, prepareCompaction } 
 import type { Block } from './model-provider';
 import { makePaidCall, toolCallsIn, type LlmDependencies, type PaidReply } from './paid-call';
 import { planCall, roomOf, type Bound } from './plan-call';
-import { promptOf, readContext } from './prompt';
+import { cachingOf } from './instructions';
+import { promptOf, readContext, runOf } from './prompt';
 import type { CountedPrompt } from './prompt-bound';
 
 export type { LlmDependencies } from './paid-call';
@@ -49,18 +50,27 @@ async function prepareModelCall(
     return { model, ...nothing, bought: known };
   }
   const planFor = async (): Promise<ModelCallPlan | undefined> => {
-    if (inputTokens !== undefined) return planCall(dependencies, { model, maxOutputTokens, prompt: inputTokens });
-    const [context, bound] = await Promise.all([
-      readContext(pool, request),
-      count ? undefined : boundOf(pool, request),
-    ]);
+    if (inputTokens !== undefined) {
+      const [run, bound] = await Promise.all([runOf(pool, request), boundOf(pool, request)]);
+      const priced = {
+        model,
+        maxOutputTokens,
+        prompt: inputTokens,
+        caching: cachingOf(run),
+        roomUsd: tighterOf(bound),
+      };
+      return planCall(dependencies, priced);
+    }
+    const [context, bound] = await Promise.all([readContext(pool, request), boundOf(pool, request)]);
     const tokensMax = compact ? compactionLimitOf(context.run, model) : undefined;
     const prompt = promptOf(context, codeLanguages);
     const plan = await planCall(dependencies, {
       model,
       maxOutputTokens,
       prompt,
-      bound: bound && { ...bound, tokensMax },
+      caching: cachingOf(context.run),
+      roomUsd: tighterOf(bound),
+      bound: count ? undefined : { ...bound, tokensMax },
       mayCount,
     });
     if (!plan) return undefined;
@@ -78,6 +88,10 @@ async function boundOf(pool: Pool, request: PrepareModelCall): Promise<Bound> {
   const { leftUsd } = request;
   return { base, quotaUsd, leftUsd: leftUsd === undefined ? undefined : parseAmountUsd(leftUsd) };
 }
+
+/** What is left for a call, of the tightest quota and of the run's own limit. */
+const tighterOf = ({ quotaUsd, leftUsd }: Bound): Usd | undefined =>
+  quotaUsd !== undefined && leftUsd !== undefined && leftUsd < quotaUsd ? leftUsd : (quotaUsd ?? leftUsd);
 
 /** The reply of a step that is there already. @throws ApplicationFailure `superseded` when the run has gone on without one. */
 async function stepOnRecord(pool: Pool, key: RunKey & { step: number }): Promise<BoughtReply | undefined> {

@@ -1,6 +1,7 @@
 /** What the agent is told: its instructions, its tools, and the task as its first message. */
 import type { Run } from '../../store/runs';
 import { toolNames, type ToolName } from '../../core/agent/tools';
+import type { PromptCaching } from '../../core/prices/prompt-cache';
 import type { ToolSpec } from './model-provider';
 
 /** Where a sandbox finds the run's file. */
@@ -38,6 +39,12 @@ export function toolsOf({ type, options }: Pick<Run, 'type' | 'options'>): ToolO
   if (Array.isArray(options.tools)) return options.tools as ToolOption[];
   const names = type === 'conversation' ? toolNames : toolNames.filter((name) => name !== 'ask_person');
   return names.map((name) => ({ name }));
+}
+
+/** Whether a run's prompts are to be cached: unless it says, wherever another call is to come that goes on from them. */
+export function cachingOf(run: Pick<Run, 'type' | 'options'>): PromptCaching {
+  const asked = run.options.promptCaching as PromptCaching | undefined;
+  return asked ?? (run.type === 'task' && toolsOf(run).length === 0 ? 'off' : '5m');
 }
 
 const text = (description: string): Record<string, unknown> => ({ type: 'string', description });

@@ -4,6 +4,7 @@
  * them into its own. What only one provider understands (a signed thought, say) is kept as `opaque` and goes back to it alone.
  */
 import type { ModelPrice } from '../../core/prices/prices';
+import type { CacheTtl } from '../../core/prices/prompt-cache';
 import type { ModelUsage, UsageModifiers } from '../../core/prices/usage';
 import type { CallFailure } from '../../core/prices/call-failures';
 
@@ -38,6 +39,10 @@ export interface ModelRequest {
   price: ModelPrice;
   prompt: Prompt;
   maxOutputTokens: number;
+  /** How long to keep the prompt for the calls that go on from it, where the provider has to be asked. */
+  cacheWriteTtl?: CacheTtl | undefined;
+  /** The same for calls whose prompts begin alike: a provider that caches by itself sends them to where its cache is. */
+  cacheKey?: string;
 }
 
 export interface StreamOptions {

@@ -150,7 +150,7 @@ const billedOf = ({ usage, service_tier, output }: Response): Billed => ({
 });
 
 async function stream(client: OpenAI, request: ModelRequest, options: StreamOptions): Promise<StreamedReply> {
-  const { model, prompt, maxOutputTokens } = request;
+  const { model, prompt, maxOutputTokens, cacheKey } = request;
   const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
   const idle = new IdleLimit(options);
   let parts = 0;
@@ -164,6 +164,7 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
         store: false,
         // Left open, it would follow the project's default, at another price than the estimate's.
         service_tier: 'default',
+        ...(cacheKey === undefined ? {} : { prompt_cache_key: cacheKey }),
         include: ['reasoning.encrypted_content'],
       },
       { signal: idle.signal },

@@ -73,7 +73,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   const maxOutputTokens = maxTokens({ price, provider }, { ...plan, inputTokens }, claim);
   const startedMs = performance.now();
   const streamed = await provider.stream(
-    { model: plan.model, price, prompt, maxOutputTokens },
+    { model: plan.model, price, prompt, maxOutputTokens, cacheWriteTtl: plan.cacheWriteTtl, cacheKey: call.runId },
     {
       signal: callSignal(),
       idleMs: streamIdleMs,
@@ -111,9 +111,9 @@ function maxTokens(
   claim: Claim,
 ): number {
   if (claim.grantedUsd >= parseAmountUsd(plan.amountUsd)) return plan.maxOutputTokens;
-  const { inputTokens } = plan;
+  const { inputTokens, cacheWriteTtl } = plan;
   const modifiers = provider.modifiersFor(price);
-  const fitting = maxOutputTokensFor(price, { inputTokens, modifiers, budgetUsd: claim.grantedUsd });
+  const fitting = maxOutputTokensFor(price, { inputTokens, modifiers, cacheWriteTtl, budgetUsd: claim.grantedUsd });
   return Math.max(1, Math.min(fitting, plan.maxOutputTokens));
 }
 

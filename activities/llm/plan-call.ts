@@ -5,8 +5,10 @@
 import { standingOf } from '../../core/budget/quotas';
 import { roomUsd } from '../../core/budget/room';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
+import { omitUndefined } from '../../core/omit-undefined';
 import { boundSuffices, countedWithMargin, type BoundRoom } from '../../core/prices/bounded-calls';
 import { findModelPrice, type ModelPrice } from '../../core/prices/prices';
+import { cacheTtlFor, type CacheTtl, type PromptCaching } from '../../core/prices/prompt-cache';
 import { estimateModelCall } from '../../core/prices/pricing';
 import { readGate } from '../../store/gate';
 import type { Pool } from '../../store/pool';
@@ -55,6 +57,10 @@ interface PlannedCall {
   model: string;
   maxOutputTokens: number;
   prompt: Prompt | number;
+  /** Whether calls are to come that go on from its prompt, and how long after it. */
+  caching: PromptCaching;
+  /** What is left: a call that it holds only without the price of caching is made without. */
+  roomUsd?: Usd | undefined;
   bound?: Bound | undefined;
 }
 
@@ -100,16 +106,21 @@ const pricing =
   (
     provider: ModelProvider,
     price: ModelPrice,
-    { model, maxOutputTokens }: { model: string; maxOutputTokens: number },
+    { model, maxOutputTokens, caching, roomUsd }: Omit<PlannedCall, 'prompt' | 'bound'>,
   ) =>
   (inputTokens: number): ModelCallPlan => {
     const modifiers = provider.modifiersFor(price);
-    const estimate = (outputTokens: number): string =>
-      formatUsd(estimateModelCall(price, { inputTokens, maxOutputTokens: outputTokens, modifiers }));
+    const estimateAt = (outputTokens: number, ttl?: CacheTtl): Usd =>
+      estimateModelCall(price, { inputTokens, maxOutputTokens: outputTokens, modifiers, cacheWriteTtl: ttl });
+    const asked = cacheTtlFor(price, caching);
+    const fits = roomUsd === undefined || estimateAt(maxOutputTokens, asked) <= roomUsd;
+    const cacheWriteTtl = fits ? asked : undefined;
+    const estimate = (outputTokens: number): string => formatUsd(estimateAt(outputTokens, cacheWriteTtl));
     return {
       model,
       priceVersion: price.priceVersion,
       inputTokens,
+      ...omitUndefined({ cacheWriteTtl }),
       maxOutputTokens,
       amountUsd: estimate(maxOutputTokens),
       minimumUsd: estimate(Math.min(outputTokensMin, maxOutputTokens)),

@@ -17,9 +17,15 @@ export interface Context {
   shortenedThrough: number;
 }
 
-export async function readContext(pool: Pool, key: RunKey): Promise<Context> {
-  const [run, compactions] = await Promise.all([findRun(pool, key), readCompactions(pool, key)]);
+/** @throws ApplicationFailure `not_found` when there is none. */
+export async function runOf(pool: Pool, key: RunKey): Promise<Run> {
+  const run = await findRun(pool, key);
   if (!run) throw failure('not_found', `There is no run ${key.runId}. No call was made.`);
+  return run;
+}
+
+export async function readContext(pool: Pool, key: RunKey): Promise<Context> {
+  const [run, compactions] = await Promise.all([runOf(pool, key), readCompactions(pool, key)]);
   const messages = await readTranscript(pool, { ...key, afterSequence: compactions.summary?.throughSequence ?? 0 });
   return { run, messages, ...compactions };
 }

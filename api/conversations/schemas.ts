@@ -3,7 +3,7 @@ import { z } from '@hono/zod-openapi';
 import { turnIdSchema } from '../http/ids';
 import { labelsView } from '../http/labels';
 import { pageFields } from '../http/pages';
-import { amount, author, ofTenant, roleSchema } from '../http/schemas';
+import { amount, author, cacheSavedUsd, ofTenant, roleSchema } from '../http/schemas';
 import { plainText } from '../http/text';
 import { runOptions } from '../runs/schemas';
 import { failureView, stateView, waitingForView } from '../runs/states';
@@ -94,6 +94,7 @@ export const conversationView = z.object({
   labels: labelsView,
   file: fileView,
   costUsd: z.string(),
+  cacheSavedUsd,
   failure: failureView.nullable(),
   createdAt: z.string(),
   endedAt: z.string().nullable(),

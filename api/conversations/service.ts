@@ -4,7 +4,8 @@ import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/cl
 import { namespaceIdOf } from '../../temporal/namespace';
 import { inOneSpelling, isUuid, parseUuid } from '../../core/ids';
 import type { Labels } from '../../core/labels';
-import { readRunCost } from '../../store/run-steps';
+import type { ListedRun } from '../../store/run-lists';
+import { readCacheSaved, readRunCost } from '../../store/run-steps';
 import { createRun, findRun, type Run, type RunFailure } from '../../store/runs';
 import { addTurn, endQueuedTurn, listTurns, type TurnView as StoredTurn } from '../../store/turns';
 import { closeSignal, conversationWorkflowId, interruptSignal, postMessageUpdate } from '../../contracts/messages';
@@ -213,10 +214,11 @@ function titleOf({ title, beginning, forgottenAt }: Run): string | null {
 }
 
 export async function showConversation({ pool }: ProcessDependencies, run: Run): Promise<ConversationView> {
-  return viewOf(run, await readRunCost(pool, run));
+  const [costUsd, cacheSavedUsd] = await Promise.all([readRunCost(pool, run), readCacheSaved(pool, run)]);
+  return viewOf({ ...run, costUsd, cacheSavedUsd });
 }
 
-function viewOf(run: Run, costUsd: string): ConversationView {
+function viewOf(run: ListedRun): ConversationView {
   return {
     conversationId: run.runId,
     tenantId: run.tenantId,
@@ -228,7 +230,8 @@ function viewOf(run: Run, costUsd: string): ConversationView {
     model: run.model,
     labels: run.labels ?? null,
     file: fileOfRun(run),
-    costUsd,
+    costUsd: run.costUsd,
+    cacheSavedUsd: run.cacheSavedUsd,
     failure: run.failure ? { ...run.failure } : null,
     createdAt: run.createdAt.toISOString(),
     endedAt: run.endedAt?.toISOString() ?? null,
@@ -242,7 +245,7 @@ export async function showConversations(
   query: Omit<Parameters<typeof pageOfRuns>[1], 'type'>,
 ): Promise<z.infer<typeof conversationsView>> {
   const { rows, nextCursor } = await pageOfRuns(pool, { ...query, type: 'conversation' });
-  return { conversations: rows.map(({ costUsd, ...run }) => viewOf(run, costUsd)), nextCursor };
+  return { conversations: rows.map(viewOf), nextCursor };
 }
 
 export const turnViewOf = (turn: StoredTurn & { failure: RunFailure | null }): TurnView => ({

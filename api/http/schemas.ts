@@ -91,3 +91,7 @@ export const errorView = z
     retryAfter: z.number().optional().openapi({ description: 'Seconds until the same request may be taken.' }),
   })
   .openapi('Error');
+
+export const cacheSavedUsd = z.string().openapi({
+  description: 'What it would have cost more without caches of prompts; below 0 where writing to them cost more.',
+});

@@ -22,12 +22,13 @@ export const optionsOf = ({
   fallbackModels,
   onDenied,
   waitForHoldsSeconds,
+  promptCaching,
 }: StartRunBody | StartConversationBody): Record<string, unknown> => ({
   limits,
   sandbox,
   compaction,
   onDenied,
-  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds }),
+  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching }),
 });
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */

@@ -1,11 +1,12 @@
 /** What the routes of runs take and give. */
 import { z } from '@hono/zod-openapi';
 import { toolNames } from '../../core/agent/tools';
+import { cacheTtls } from '../../core/prices/prompt-cache';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import { runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelsSchema, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
-import { amount, modelName, moment, ofTenant } from '../http/schemas';
+import { amount, cacheSavedUsd, modelName, moment, ofTenant } from '../http/schemas';
 import { fileName, plainText } from '../http/text';
 import { allowedUsd, unreserved } from '../reservations/schemas';
 import { failureView, stateView, waitingForView } from './states';
@@ -68,6 +69,13 @@ export const runOptions = {
     })
     .prefault({})
     .openapi({ description: 'When a context that has grown is summed up: at a share of what the model takes.' }),
+  promptCaching: z
+    .enum([...cacheTtls, 'off'])
+    .optional()
+    .openapi({
+      description:
+        'How long Anthropic is asked to keep a prompt for the calls that go on from it, each of which begins that time anew: writing it costs more, reading it a tenth. 5m when absent, but off for a task without tools, which is one call. Other providers cache by themselves.',
+    }),
   sandbox: z
     .strictObject({
       tier: z.string().default('standard'),
@@ -134,6 +142,7 @@ export const runView = z.object({
   answer: z.string().nullable(),
   failure: failureView.nullable(),
   costUsd: z.string(),
+  cacheSavedUsd,
   tree: z
     .array(
       z.object({

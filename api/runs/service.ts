@@ -4,7 +4,7 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { parseUuid } from '../../core/ids';
 import { omitUndefined } from '../../core/omit-undefined';
 import { listQuotas } from '../../store/quotas';
-import { readRunCost, readRunSteps } from '../../store/run-steps';
+import { readCacheSaved, readRunCost, readRunSteps } from '../../store/run-steps';
 import type { Pool } from '../../store/pool';
 import { listRuns, type ListedRun, type RunFilter } from '../../store/run-lists';
 import { findRun, type Run } from '../../store/runs';
@@ -19,9 +19,10 @@ import { fileOfRun } from './transcripts';
 
 /** A run as callers see it; undefined when the tenant has none of that id. */
 export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<RunView> {
-  const [steps, costUsd, tree, quotas] = await Promise.all([
+  const [steps, costUsd, cacheSavedUsd, tree, quotas] = await Promise.all([
     readRunSteps(pool, run),
     readRunCost(pool, run),
+    readCacheSaved(pool, run),
     readRunTree(pool, run),
     listQuotas(pool, run.tenantId),
   ]);
@@ -40,6 +41,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     answer: run.answer ?? null,
     failure: run.failure ? { ...run.failure } : null,
     costUsd,
+    cacheSavedUsd,
     tree,
     quota: all
       ? { limitUsd: all.limitUsd, topupUsd: all.topupUsd, spentUsd: all.spentUsd, reservedUsd: all.reservedUsd }
@@ -76,6 +78,7 @@ export async function showRuns(
     file: fileOfRun(run),
     failure: run.failure ? { ...run.failure } : null,
     costUsd: run.costUsd,
+    cacheSavedUsd: run.cacheSavedUsd,
     createdAt: run.createdAt.toISOString(),
     endedAt: run.endedAt?.toISOString() ?? null,
     forgottenAt: run.forgottenAt?.toISOString() ?? null,

@@ -84,7 +84,7 @@ function usage(app: App, dependencies: ApiDependencies): void {
 
 async function* usageLines(pool: Pool, asked: UsageAsked): AsyncGenerator<string, void> {
   const by = asked.thenBy === undefined ? (['group'] as const) : (['group', 'thenGroup'] as const);
-  const columns = [...by, 'costUsd', 'unverifiedUsd', 'operations'] as const;
+  const columns = [...by, 'costUsd', 'unverifiedUsd', 'operations', 'cacheSavedUsd'] as const;
   yield csv(columns, []);
   for await (const lines of allUsage(pool, asked)) yield csvLines(columns, lines);
 }

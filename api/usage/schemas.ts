@@ -4,7 +4,7 @@ import { isUsageGrouping, usageGroups } from '../../core/usage-groups';
 import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelQuery, labelsSchema, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
-import { amount, modelName, moment, ofTenant } from '../http/schemas';
+import { amount, cacheSavedUsd, modelName, moment, ofTenant } from '../http/schemas';
 import { plainText } from '../http/text';
 import { quotaView } from '../tenants/schemas';
 
@@ -120,6 +120,7 @@ export const usageView = z.object({
       thenGroup: z.string().optional().openapi({ description: 'With `thenBy`.' }),
       costUsd: z.string(),
       unverifiedUsd: z.string(),
+      cacheSavedUsd,
       operations: z.number(),
     }),
   ),

@@ -1,7 +1,8 @@
 /** The price of a call that was made, whatever its provider reports of it. */
-import type { Usd } from '../money';
+import { formatUsd, type Usd } from '../money';
 import { billOf, type Cost, type PriceBook } from './pricing';
 import type { ModelPrice } from './prices';
+import { savedByCache } from './prompt-cache';
 import { checkUsage, UsageError, type ModelUsage } from './usage';
 
 /** What a call that was made cost, or why that cannot be said. */
@@ -36,6 +37,13 @@ export function priceCall(read: () => ModelUsage, { price, ...book }: PriceBook 
     return { isPriced: false, code, reason, usage: known, knownUsd: billOf(price, known, book).costUsd };
   }
   const { unpriced, ...cost } = billOf(price, usage, book);
-  if (!unpriced) return { isPriced: true, usage, ...cost };
+  if (!unpriced) {
+    const savedUsd = savedByCache(price, usage, book);
+    return {
+      isPriced: true,
+      usage: savedUsd === 0n ? usage : { ...usage, cacheSavedUsd: formatUsd(savedUsd) },
+      ...cost,
+    };
+  }
   return { isPriced: false, code: unpriced.code, reason: unpriced.message, usage, knownUsd: cost.costUsd };
 }

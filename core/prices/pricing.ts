@@ -6,6 +6,7 @@
  * rounds the factored rate per token up before it multiplies, so it is never below the cost that it stands for.
  */
 import { divideRoundUp, maxUsd, sumUsd, type Usd } from '../money';
+import type { CacheTtl } from './prompt-cache';
 import { latestAt, reduced, type Fraction, type ModelPrice, type TokenRates } from './prices';
 import { openAiRegion, regionalFactorOf } from './regions-openai';
 import {
@@ -202,7 +203,7 @@ export interface PlannedCall {
   /** All tokens of the prompt, cached or not. An estimate of the caller's should err on the high side. */
   inputTokens: number;
   /** The longest lifetime that the request asks a cache to keep something for; absent when it asks for none. */
-  cacheWriteTtl?: '5m' | '1h';
+  cacheWriteTtl?: CacheTtl | undefined;
   /** Most web searches that the request allows. */
   maxWebSearches?: number;
   /** What the request asks for; absent means the standard, which the request should then insist on. */
@@ -248,7 +249,7 @@ function upperBound(price: ModelPrice, call: PlannedCall): UpperBound {
   };
 }
 
-function promptRates(price: ModelPrice, rates: TokenRates, ttl: PlannedCall['cacheWriteTtl']): Usd[] {
+function promptRates(price: ModelPrice, rates: TokenRates, ttl: CacheTtl | undefined): Usd[] {
   const writes: (Usd | undefined)[] = [];
   if (ttl !== undefined || price.provider !== 'anthropic') writes.push(rates.cacheWrite5mUsd);
   if (ttl === '1h') writes.push(rates.cacheWrite1hUsd);

@@ -41,6 +41,8 @@ export interface ModelUsage extends TokenCounts {
   otherModels?: readonly OtherModelUsage[];
   /** What a price list has no column for, by name: paid tools of the provider and how often each ran, tokens that are no text. Absent for none. */
   otherTools?: Readonly<Record<string, number>>;
+  /** What the call would have cost more without caches, once it is priced; below 0 where writing to them cost more. Decimal string. Absent for nothing. */
+  cacheSavedUsd?: string;
 }
 
 /** More than this in one count is no usage but a mistake: the largest context is some millions of tokens. */

@@ -86,7 +86,7 @@ BEGIN
   WITH ledger AS (
     SELECT (posted_at AT TIME ZONE 'UTC')::date AS day, resource, kind, coalesce(model, '') AS model, coalesce(user_id, '') AS user_id,
            sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd,
-           count(*) FILTER (WHERE entry = 'commit') AS operations
+           count(*) FILTER (WHERE entry = 'commit') AS operations, sum(cache_saved(usage)) AS cache_saved_usd
     FROM cost_records, unnest(p_days) AS d (of)
     WHERE tenant_id = p_tenant_id AND posted_at >= d.of::timestamp AT TIME ZONE 'UTC' AND posted_at < (d.of + 1)::timestamp AT TIME ZONE 'UTC'
     GROUP BY 1, 2, 3, 4, 5
@@ -94,15 +94,17 @@ BEGIN
     SELECT * FROM daily_costs WHERE tenant_id = p_tenant_id AND day = ANY (p_days)
   ), differences AS (
     SELECT day, resource, kind, model, user_id, s.cost_usd AS was_usd, coalesce(l.cost_usd, 0) AS cost_usd,
-           coalesce(l.operations, 0) AS operations, coalesce(l.unverified_usd, 0) AS unverified_usd
+           coalesce(l.operations, 0) AS operations, coalesce(l.unverified_usd, 0) AS unverified_usd,
+           coalesce(l.cache_saved_usd, 0) AS cache_saved_usd
     FROM ledger l FULL JOIN summed s USING (day, resource, kind, model, user_id)
-    WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0))
-       <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0))
+    WHERE (coalesce(s.cost_usd, 0), coalesce(s.operations, 0), coalesce(s.unverified_usd, 0), coalesce(s.cache_saved_usd, 0))
+       <> (coalesce(l.cost_usd, 0), coalesce(l.operations, 0), coalesce(l.unverified_usd, 0), coalesce(l.cache_saved_usd, 0))
   ), mended AS (
-    INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations)
-    SELECT p_tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations FROM differences
+    INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations, cache_saved_usd)
+    SELECT p_tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations, cache_saved_usd FROM differences
     ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
-    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations
+    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations,
+        cache_saved_usd = excluded.cache_saved_usd
   )
   SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'day', 'name', concat_ws(' ', day, kind, nullif(model, ''), nullif(user_id, '')),
     'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, kind, model, user_id), '[]')
@@ -111,10 +113,12 @@ BEGIN
   WITH differences AS (
     SELECT * FROM label_sums_wrong(p_tenant_id, p_days)
   ), mended AS (
-    INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations)
-    SELECT p_tenant_id, day, labels_id(labels), labels, resource, kind, model, cost_usd, unverified_usd, operations FROM differences
+    INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations,
+      cache_saved_usd)
+    SELECT p_tenant_id, day, labels_id(labels), labels, resource, kind, model, cost_usd, unverified_usd, operations, cache_saved_usd FROM differences
     ON CONFLICT (tenant_id, day, labels_id, resource, kind, model) DO UPDATE
-    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations
+    SET cost_usd = excluded.cost_usd, unverified_usd = excluded.unverified_usd, operations = excluded.operations,
+        cache_saved_usd = excluded.cache_saved_usd
   )
   SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'day', 'name', concat_ws(' ', day, labels, kind, nullif(model, '')),
     'from', coalesce(trim_scale(was_usd)::text, 'none'), 'to', trim_scale(cost_usd)::text) ORDER BY day, labels, kind, model), '[]')

@@ -6,13 +6,13 @@ CREATE OR REPLACE FUNCTION copilot_internal.sum_costs_by_day() RETURNS trigger
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 BEGIN
-  INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations)
+  INSERT INTO daily_costs AS d (tenant_id, day, resource, kind, model, user_id, cost_usd, unverified_usd, operations, cache_saved_usd)
   SELECT tenant_id, (posted_at AT TIME ZONE 'UTC')::date, resource, kind, coalesce(model, ''), coalesce(user_id, ''),
-         sum(amount_usd), sum(unverified_usd), count(*) FILTER (WHERE entry = 'commit')
+         sum(amount_usd), sum(unverified_usd), count(*) FILTER (WHERE entry = 'commit'), sum(cache_saved(usage))
   FROM recorded GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
   ON CONFLICT (tenant_id, day, resource, kind, model, user_id) DO UPDATE
   SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
-      operations = d.operations + excluded.operations;
+      operations = d.operations + excluded.operations, cache_saved_usd = d.cache_saved_usd + excluded.cache_saved_usd;
   IF NOT EXISTS (SELECT FROM recorded WHERE jsonb_typeof(labels) = 'object') THEN
     RETURN NULL;
   END IF;
@@ -20,7 +20,7 @@ BEGIN
   WITH lines AS MATERIALIZED (
     SELECT tenant_id, (posted_at AT TIME ZONE 'UTC')::date AS day, labels, labels_id(labels) AS labels_id, resource, kind,
            coalesce(model, '') AS model, sum(amount_usd) AS cost_usd, sum(unverified_usd) AS unverified_usd,
-           count(*) FILTER (WHERE entry = 'commit') AS operations
+           count(*) FILTER (WHERE entry = 'commit') AS operations, sum(cache_saved(usage)) AS cache_saved_usd
     FROM recorded WHERE jsonb_typeof(labels) = 'object' GROUP BY 1, 2, 3, 5, 6, 7
   ), fresh AS MATERIALIZED (
     SELECT s.tenant_id, s.day, s.labels_id,
@@ -37,15 +37,17 @@ BEGIN
   ), bounded AS (
     SELECT tenant_id, day, CASE WHEN (tenant_id, day, labels_id) IN (
              SELECT f.tenant_id, f.day, f.labels_id FROM fresh f WHERE f.place > label_sets_max()) THEN other_labels(labels) ELSE labels END AS labels,
-           resource, kind, model, cost_usd, unverified_usd, operations
+           resource, kind, model, cost_usd, unverified_usd, operations, cache_saved_usd
     FROM lines
   )
-  INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations)
-  SELECT tenant_id, day, labels_id(labels), labels, resource, kind, model, sum(cost_usd), sum(unverified_usd), sum(operations)
+  INSERT INTO daily_label_costs AS d (tenant_id, day, labels_id, labels, resource, kind, model, cost_usd, unverified_usd, operations,
+    cache_saved_usd)
+  SELECT tenant_id, day, labels_id(labels), labels, resource, kind, model, sum(cost_usd), sum(unverified_usd), sum(operations),
+         sum(cache_saved_usd)
   FROM bounded GROUP BY 1, 2, 4, 5, 6, 7 ORDER BY 1, 2, 3, 5, 6, 7
   ON CONFLICT (tenant_id, day, labels_id, resource, kind, model) DO UPDATE
   SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
-      operations = d.operations + excluded.operations;
+      operations = d.operations + excluded.operations, cache_saved_usd = d.cache_saved_usd + excluded.cache_saved_usd;
   RETURN NULL;
 END
 $$;

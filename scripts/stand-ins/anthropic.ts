@@ -1,5 +1,6 @@
 /** A stand-in for the Anthropic HTTP API, for machines without a key and for tests: the real wire format, scripted answers. */
 import { randomUUID } from 'node:crypto';
+import { cacheRuleOf, textOf, unmarked } from './anthropic-cache';
 import { bearerOf, sendJson } from './http';
 import type { ModelKnobs } from './knobs';
 import {
@@ -50,7 +51,17 @@ const format: WireFormat = {
       return { status: 404, message: `model: ${String(model)}` };
     if (!Array.isArray(messages) || messages.length === 0)
       return { status: 400, message: 'messages: at least one message is required' };
-    return { counts, model, messages, maxTokens, stream, prompt: [system, tools, messages] };
+    const cache = cacheRuleOf(model, { system, tools, messages });
+    if ('status' in cache) return cache;
+    return {
+      counts,
+      model,
+      messages,
+      maxTokens,
+      stream,
+      prompt: [textOf(system), unmarked(tools), unmarked(messages)],
+      cache,
+    };
   },
   refuse(response, status, message, headers = {}) {
     const error = { type: errorTypes[status] ?? 'api_error', message };
@@ -77,7 +88,7 @@ interface Message {
 
 function messageOf(
   { model }: Asked,
-  { text, toolUses, isCut, isRefusal, inputTokens, outputTokens }: Reply,
+  { text, toolUses, isCut, isRefusal, inputTokens, cached, outputTokens }: Reply,
   knobs: ModelKnobs,
 ): Message {
   return {
@@ -93,10 +104,14 @@ function messageOf(
     stop_sequence: null,
     ...(isRefusal ? { stop_details: { type: 'refusal', category: 'cyber', explanation: null } } : {}),
     usage: {
-      input_tokens: inputTokens,
+      input_tokens: inputTokens - cached.read - cached.written5m - cached.written1h,
       output_tokens: outputTokens,
-      cache_creation_input_tokens: 0,
-      cache_read_input_tokens: 0,
+      cache_creation_input_tokens: cached.written5m + cached.written1h,
+      cache_read_input_tokens: cached.read,
+      cache_creation: {
+        ephemeral_5m_input_tokens: cached.written5m,
+        ephemeral_1h_input_tokens: cached.written1h,
+      },
       service_tier: 'standard',
       ...knobs.usage,
     },

@@ -11,6 +11,7 @@ import {
   type Reply,
   type WireFormat,
 } from './model-stand-in';
+import type { CacheRule } from './prompt-cache';
 import type { ScriptMessage } from './script';
 
 interface Content {
@@ -42,6 +43,17 @@ const messageOf = ({ role, parts = [] }: Content): ScriptMessage => ({
   }),
 });
 
+/** Models from Gemini 2.5 on cache by themselves, from 2,048 tokens on, later ones from 4,096. */
+const cacheRuleOf = (model: string, values: unknown[]): CacheRule | undefined =>
+  /^gemini-(1|2[.]0)/.test(model)
+    ? undefined
+    : {
+        blocks: values.map((value) => ({ value: value ?? null })),
+        key: [model],
+        minimumTokens: model.startsWith('gemini-2.5') ? 2_048 : 4_096,
+        stepTokens: 64,
+      };
+
 const statuses: Record<number, string> = {
   400: 'INVALID_ARGUMENT',
   401: 'UNAUTHENTICATED',
@@ -71,7 +83,9 @@ const format: WireFormat = {
     const messages = contents.map(messageOf);
     const maxTokens = generationConfig?.maxOutputTokens ?? 8_192;
     const choices = generationConfig?.candidateCount ?? 1;
-    return { counts, model, messages, maxTokens, stream, choices, prompt: [systemInstruction, tools, contents] };
+    const prompt = [systemInstruction, tools, contents];
+    const cache = cacheRuleOf(model, [systemInstruction, tools, ...contents]);
+    return { counts, model, messages, maxTokens, stream, choices, prompt, ...(cache ? { cache } : {}) };
   },
   refuse(response, status, message, headers = {}) {
     const details = retryInfo(headers['retry-after']);
@@ -113,7 +127,7 @@ function candidateOf(
 /** Usage comes with every chunk, as of then. */
 function chunkOf(
   { model, choices = 1 }: Asked,
-  { inputTokens, outputTokens }: Reply,
+  { inputTokens, cached, outputTokens }: Reply,
   knobs: ModelKnobs,
   candidates: Record<string, unknown>[],
   isLast: boolean,
@@ -121,6 +135,7 @@ function chunkOf(
   const candidatesTokenCount = isLast ? choices * outputTokens : 1;
   const counts: Record<string, unknown> = {
     promptTokenCount: inputTokens,
+    ...(cached.read > 0 ? { cachedContentTokenCount: cached.read } : {}),
     candidatesTokenCount,
     ...knobs.usage,
     ...(isLast ? {} : knobs.usageAtStart),

@@ -44,7 +44,7 @@ export interface ModelKnobs {
   deltaSpacingMs: number;
   /** One fault a call, in order. */
   failNext: Fault[];
-  /** Merged over the usage that is reported; null leaves the last report of a stream out. */
+  /** Merged over the usage that is reported, of which then no cache takes part; null leaves the last report of a stream out. */
   usage: Record<string, unknown> | undefined | null;
   /** Merged over the first report of a stream that makes several; null leaves it out. */
   usageAtStart: Record<string, unknown> | undefined | null;
@@ -52,6 +52,8 @@ export interface ModelKnobs {
   extra: { items?: Record<string, unknown>[]; candidate?: Record<string, unknown>; serviceTier?: string } | undefined;
   /** One fixed reply a call, in order. */
   replies: FixedReply[];
+  /** How far its clock is ahead: what it cached is so much older. */
+  clockAheadMs: number;
 }
 
 export const modelKnobs = (): ModelKnobs => ({
@@ -62,6 +64,7 @@ export const modelKnobs = (): ModelKnobs => ({
   usageAtStart: undefined,
   extra: undefined,
   replies: [],
+  clockAheadMs: 0,
 });
 
 export interface E2bKnobs {

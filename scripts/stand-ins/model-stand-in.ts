@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isKnown, readBody, sendJson, serve, type StandInAccess, type StandInServer } from './http';
 import { modelKnobs, type Fault, type ModelKnobs, type NamedError } from './knobs';
+import { PromptCache, tokensOf, type CacheCounts, type CacheRule } from './prompt-cache';
 import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script';
 
 /** What was asked of it. Counting tokens is free and counted apart. */
@@ -53,6 +54,8 @@ export interface Asked {
   choices?: number;
   /** All that is counted as the prompt. */
   prompt: unknown;
+  /** How its provider caches it; absent where it does not. */
+  cache?: CacheRule;
   /** How it is answered, where its provider has another API that answers otherwise. */
   answered?: AnswerFormat;
 }
@@ -64,6 +67,8 @@ export interface Reply {
   isCut: boolean;
   isRefusal: boolean;
   inputTokens: number;
+  /** Of them, what a cache took part in. */
+  cached: CacheCounts;
   outputTokens: number;
 }
 
@@ -107,12 +112,7 @@ export interface WireFormat extends AnswerFormat {
 export const codeHash = (code: string): string => createHash('sha256').update(code).digest('hex');
 
 /** A token is about four characters of English, as the providers document it, and about two bytes of what is not ASCII. */
-function tokensIn(value: unknown): number {
-  const json = JSON.stringify(value ?? '');
-  const others = Buffer.byteLength(json.replace(/[\0-\x7f]+/g, ''));
-  const ascii = Buffer.byteLength(json) - others;
-  return Math.max(1, Math.ceil((ascii + 2 * others) / 4));
-}
+const tokensIn = (value: unknown): number => tokensOf(JSON.stringify(value ?? ''));
 
 export const pieces = (text: string): string[] => text.match(/[\s\S]{1,200}/g) ?? [];
 
@@ -140,6 +140,7 @@ class ModelState {
   lastRequest: unknown = {};
   firstTextAtMs = 0;
   readonly emittedCode: Set<string>;
+  private readonly cache = new PromptCache();
 
   constructor(
     private readonly format: WireFormat,
@@ -216,13 +217,17 @@ class ModelState {
       response.end('event: message_start\ndata: {"type": "message_st\n\n\u0000\u0001 this is no answer\n\n');
       return;
     }
-    const reply = this.replyTo(asked, inputTokens);
+    const isCached = asked.cache && knobs.usage === undefined && fault?.type !== 'error-event';
+    const cached = isCached
+      ? this.cache.take(asked.cache as CacheRule, inputTokens, Date.now() + knobs.clockAheadMs)
+      : { read: 0, written5m: 0, written1h: 0 };
+    const reply = { ...this.replyTo(asked), inputTokens, cached };
     isWhole = fault === undefined;
     if (!asked.stream) return (asked.answered ?? format).whole(response, asked, reply, knobs);
     await this.stream(response, asked, reply, { fault, knobs });
   }
 
-  private replyTo({ messages, maxTokens }: Asked, inputTokens: number): Reply {
+  private replyTo({ messages, maxTokens }: Asked): Omit<Reply, 'inputTokens' | 'cached'> {
     const fixed = this.knobs.replies.shift();
     const reply: ScriptedReply = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(messages);
     const wanted = tokensIn(reply.text) + (reply.code === undefined ? 0 : tokensIn(reply.code) + 20);
@@ -237,7 +242,6 @@ class ModelState {
       toolUses: isCut ? [] : uses.map((use) => ({ id: `call_stand_in_${randomUUID().slice(0, 8)}`, ...use })),
       isCut,
       isRefusal: fixed?.isRefusal ?? false,
-      inputTokens,
       outputTokens: Math.min(wanted, maxTokens),
     };
   }

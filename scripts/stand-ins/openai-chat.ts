@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { sendJson } from './http';
 import type { ModelKnobs } from './knobs';
+import { openAiCacheDetails, openAiCacheRule } from './openai-cache';
 import { pieces, type AnswerFormat, type Asked, type Reply, type StreamWriter } from './model-stand-in';
 import type { ScriptMessage } from './script';
 
@@ -14,6 +15,7 @@ interface ChatMessage {
 export interface ChatRequest {
   messages?: unknown;
   tools?: unknown;
+  prompt_cache_key?: unknown;
   max_tokens?: number | null;
   max_completion_tokens?: number | null;
   n?: number | null;
@@ -24,6 +26,7 @@ export interface ChatRequest {
 /** What is asked of it, as its provider would refuse it or take it. Without a limit of its own an answer may be as long as its model makes it. */
 export function chatAsked(body: ChatRequest, model: string): Asked | { status: number; message: string } {
   const { messages, tools, max_tokens: older, max_completion_tokens: newer, n, stream, stream_options: options } = body;
+  const { prompt_cache_key: key } = body;
   if (!Array.isArray(messages) || messages.length === 0) return { status: 400, message: 'messages: at least one' };
   if (older != null && newer != null)
     return { status: 400, message: 'max_tokens and max_completion_tokens are not taken together' };
@@ -34,6 +37,7 @@ export function chatAsked(body: ChatRequest, model: string): Asked | { status: n
     maxTokens: newer ?? older ?? 16_384,
     stream: stream === true,
     prompt: [tools, messages],
+    cache: openAiCacheRule(model, { key, blocks: [tools, ...(messages as unknown[])] }),
     answered: answers({ n: n ?? 1, includesUsage: options?.include_usage === true }),
   };
 }
@@ -69,11 +73,12 @@ const callsOf = ({ toolUses }: Reply): Record<string, unknown>[] =>
     function: { name, arguments: JSON.stringify(input) },
   }));
 
-function usageOf({ inputTokens, outputTokens }: Reply, { n, knobs }: { n: number; knobs: ModelKnobs }): unknown {
+function usageOf({ model }: Asked, reply: Reply, { n, knobs }: { n: number; knobs: ModelKnobs }): unknown {
+  const { inputTokens, cached, outputTokens } = reply;
   const counts = { prompt_tokens: inputTokens, completion_tokens: n * outputTokens, ...knobs.usage };
   return {
     total_tokens: Number(counts.prompt_tokens) + Number(counts.completion_tokens),
-    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
+    prompt_tokens_details: { ...openAiCacheDetails(model, cached), audio_tokens: 0 },
     completion_tokens_details: {
       ...{ reasoning_tokens: 0, audio_tokens: 0, accepted_prediction_tokens: 0, rejected_prediction_tokens: 0 },
     },
@@ -98,7 +103,7 @@ function completionOf(asked: Asked, reply: Reply, { n, knobs }: { n: number; kno
     object: 'chat.completion',
     ...headOf(asked, knobs),
     choices: Array.from({ length: n }, (_, index) => ({ index, ...choice })),
-    ...(knobs.usage === null ? {} : { usage: usageOf(reply, { n, knobs }) }),
+    ...(knobs.usage === null ? {} : { usage: usageOf(asked, reply, { n, knobs }) }),
   };
 }
 
@@ -136,7 +141,7 @@ async function stream(writer: StreamWriter, { asked, reply, knobs, n, includesUs
     if (broken) return fail(broken.name);
     await say({}, finishOf(reply));
   }
-  if (includesUsage && knobs.usage !== null) await send([], usageOf(reply, { n, knobs }));
+  if (includesUsage && knobs.usage !== null) await send([], usageOf(asked, reply, { n, knobs }));
   if (await writer.isCutAtEnd()) return;
   writer.sendText('[DONE]');
 }

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { bearerOf, sendJson } from './http';
 import type { ModelKnobs, NamedError } from './knobs';
+import { openAiCacheDetails, openAiCacheRule } from './openai-cache';
 import { chatAsked } from './openai-chat';
 import { embeddingsAsked } from './openai-embeddings';
 import {
@@ -28,6 +29,7 @@ export interface ResponsesRequest {
   input?: InputItem[] | string;
   instructions?: unknown;
   tools?: unknown;
+  prompt_cache_key?: unknown;
   max_output_tokens?: number | null;
   stream?: boolean;
 }
@@ -58,6 +60,7 @@ const format: WireFormat = {
       input = [],
       instructions,
       tools,
+      prompt_cache_key,
       max_output_tokens: limit,
       stream = false,
     } = body as ResponsesRequest;
@@ -73,7 +76,8 @@ const format: WireFormat = {
     if (isChat) return chatAsked(body as { messages?: unknown }, model);
     const items: InputItem[] = typeof input === 'string' ? [{ role: 'user', content: input }] : input;
     const messages = items.filter(({ type }) => type !== 'function_call' && type !== 'reasoning').map(messageOf);
-    return { counts, model, messages, maxTokens, stream, prompt: [instructions, tools, input] };
+    const cache = openAiCacheRule(model, { key: prompt_cache_key, blocks: [tools, instructions, ...items] });
+    return { counts, model, messages, maxTokens, stream, prompt: [instructions, tools, input], cache };
   },
   refuse(response, status, message, headers = {}) {
     const type = status === 401 ? 'invalid_request_error' : status === 429 ? 'requests' : 'invalid_request_error';
@@ -85,7 +89,7 @@ const format: WireFormat = {
 };
 
 function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<string, unknown> {
-  const { text, toolUses, isCut, isRefusal, inputTokens, outputTokens } = reply;
+  const { text, toolUses, isCut, isRefusal, inputTokens, cached, outputTokens } = reply;
   const cutBy = isRefusal ? 'content_filter' : isCut ? 'max_output_tokens' : undefined;
   const message = {
     type: 'message',
@@ -113,12 +117,18 @@ function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<s
     output: [...(knobs.extra?.items ?? []), ...(text === '' ? [] : [message]), ...calls],
     service_tier: knobs.extra?.serviceTier ?? 'default',
     usage:
-      knobs.usage === null ? null : usageOf({ input_tokens: inputTokens, output_tokens: outputTokens, ...knobs.usage }),
+      knobs.usage === null
+        ? null
+        : usageOf({
+            input_tokens: inputTokens,
+            input_tokens_details: openAiCacheDetails(model, cached),
+            output_tokens: outputTokens,
+            ...knobs.usage,
+          }),
   };
 }
 
 const usageOf = (counts: Record<string, unknown>): Record<string, unknown> => ({
-  input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
   output_tokens_details: { reasoning_tokens: 0 },
   total_tokens: Number(counts.input_tokens) + Number(counts.output_tokens),
   ...counts,

@@ -191,21 +191,22 @@ describe('the books', () => {
     }
   });
 
-  test('a day whose unverified sum is wrong is told and mended too', async () => {
+  test.each([
+    ['what is unverified', 'unverified_usd'],
+    ['what caches saved', 'cache_saved_usd'],
+  ])('a day whose sum of %s is wrong is told and mended too', async (_, column) => {
     const tenantId = await stack.tenant('100');
     await spend(tenantId, '2');
-    await stack.admin.query('UPDATE copilot_internal.daily_costs SET unverified_usd = 1 WHERE tenant_id = $1', [
-      tenantId,
-    ]);
+    await stack.admin.query(`UPDATE copilot_internal.daily_costs SET ${column} = 1 WHERE tenant_id = $1`, [tenantId]);
     const told = (await doctor()).differences.filter((one) => one.tenantId === tenantId);
     expect(told.map(({ check }) => check)).toEqual(['day']);
     const mended = await repair(tenantId, '--yes', '--reason', 'a test');
     expect(mended.changes.map(({ what }) => what)).toEqual(['day']);
     expect((await doctor()).differences.filter((one) => one.tenantId === tenantId)).toEqual([]);
     const { rows } = await stack.admin.query(
-      'SELECT trim_scale(unverified_usd)::text AS unverified FROM copilot_internal.daily_costs WHERE tenant_id = $1',
+      `SELECT trim_scale(${column})::text AS sum FROM copilot_internal.daily_costs WHERE tenant_id = $1`,
       [tenantId],
     );
-    expect(rows).toEqual([{ unverified: '0' }]);
+    expect(rows).toEqual([{ sum: '0' }]);
   });
 });

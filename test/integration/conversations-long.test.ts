@@ -1,5 +1,6 @@
 /** Conversations that live long: their history is continued as new, nothing is lost, and it stays small. */
 import { randomUUID } from 'node:crypto';
+import { promptTokens, type ModelUsage } from '../../core/prices/usage';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
@@ -36,8 +37,8 @@ describe('a conversation that lives long', () => {
       expect(await talk.ended(turnId)).toBe('completed');
     }
     const { body } = await api.call('GET', `/v1/cost-records?conversationId=${talk.id}&limit=1000`, { key: talk.key });
-    const last = (body.records as { usage: { inputTokens: number } }[]).at(-1);
-    expect(last?.usage.inputTokens).toBeGreaterThan(200_000);
+    const last = (body.records as { usage: ModelUsage }[]).at(-1);
+    expect(promptTokens(last?.usage as ModelUsage)).toBeGreaterThan(200_000);
     const executions = await chain(talk.workflowId);
     const bytes = executions.reduce((sum, execution) => sum + execution.bytes, 0);
     console.log(

@@ -270,7 +270,7 @@ describe('end to end (V5)', () => {
     const usage = await api.call('GET', '/v1/usage?groupBy=user&format=csv', { key }).catch(() => undefined);
     expect(usage).toBeUndefined();
     expect(await (await api.request('/v1/usage?groupBy=user&format=csv', { key })).text()).toBe(
-      'group,costUsd,unverifiedUsd,operations\r\nbob,0.2,0,1\r\nada,0.1,0,1\r\n',
+      'group,costUsd,unverifiedUsd,operations,cacheSavedUsd\r\nbob,0.2,0,1,0\r\nada,0.1,0,1,0\r\n',
     );
   });
 

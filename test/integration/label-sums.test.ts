@@ -19,9 +19,13 @@ interface Line {
   model: string | null;
   cents: number;
   isUnverified: boolean;
+  /** As it comes from outside: cents that caches saved, or anything. */
+  usage: { cacheSavedUsd: unknown } | null;
   labels: Labels | null;
   at: Date;
 }
+
+type Sums = [cents: number, operations: number, savedCents: number];
 
 const start = Date.UTC(2026, 2, 1);
 const hourMs = 3_600_000;
@@ -35,6 +39,13 @@ const lineOf = fc.record<Line>({
   model: fc.constantFrom('large', 'small', null),
   cents: fc.integer({ min: 0, max: 500 }),
   isUnverified: fc.boolean(),
+  usage: fc.constantFrom(
+    null,
+    { cacheSavedUsd: '0.03' },
+    { cacheSavedUsd: '-0.5' },
+    { cacheSavedUsd: 'much' },
+    { cacheSavedUsd: {} },
+  ),
   labels: fc.constantFrom<Labels | null>(
     null,
     null,
@@ -55,12 +66,12 @@ describe('sums by labels', () => {
   const write = (tenantId: string, lines: readonly Line[]) =>
     stack.admin.query(
       `INSERT INTO copilot_internal.cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, amount_usd,
-         settlement, posted_at, labels, reason, author)
+         settlement, posted_at, labels, usage, reason, author)
        SELECT $1, gen_random_uuid(), entry, "userId", "runId", kind, resource, model,
          CASE entry WHEN 'commit' THEN cents ELSE -cents END / 100.0, CASE WHEN "isUnverified" THEN 'unverified' ELSE 'actual' END, at,
-         labels, CASE entry WHEN 'adjustment' THEN 'a test' END, CASE entry WHEN 'adjustment' THEN 'a test' END
+         labels, usage, CASE entry WHEN 'adjustment' THEN 'a test' END, CASE entry WHEN 'adjustment' THEN 'a test' END
        FROM jsonb_to_recordset($2) AS l (entry text, "userId" text, "runId" uuid, kind text, resource text, model text, cents numeric,
-         "isUnverified" boolean, labels jsonb, at timestamptz)`,
+         "isUnverified" boolean, labels jsonb, usage jsonb, at timestamptz)`,
       [tenantId, JSON.stringify(lines)],
     );
   const groupOf = (line: Line, grouping: UsageGrouping): string => {
@@ -89,26 +100,30 @@ describe('sums by labels', () => {
         const tenantId = await stack.tenant('1000');
         await write(tenantId, lines.slice(0, 30));
         await write(tenantId, lines.slice(30));
-        const expected = new Map<string, [cents: number, operations: number]>();
+        const expected = new Map<string, Sums>();
         for (const line of lines) {
           if (line.at.getTime() < from || line.at.getTime() >= to) continue;
           if (!Object.entries(label).every(([key, value]) => line.labels?.[key] === value)) continue;
           const name = JSON.stringify([groupOf(line, groupBy), ...(thenBy ? [groupOf(line, thenBy)] : [])]);
-          const [cents, operations] = expected.get(name) ?? [0, 0];
+          const [cents, operations, saved] = expected.get(name) ?? [0, 0, 0];
           const isCommit = line.entry === 'commit';
-          expected.set(name, [cents + (isCommit ? line.cents : -line.cents), operations + (isCommit ? 1 : 0)]);
+          expected.set(name, [
+            cents + (isCommit ? line.cents : -line.cents),
+            operations + (isCommit ? 1 : 0),
+            saved + (Math.round(Number(line.usage?.cacheSavedUsd) * 100) || 0),
+          ]);
         }
         const usage = await api.admin.usage.summary({
           ...{ tenantId, groupBy, ...(thenBy ? { thenBy } : {}) },
           ...{ from: new Date(from).toISOString(), to: new Date(to).toISOString() },
           label: Object.entries(label).map(([key, value]) => `${key}:${value}`),
         });
-        const found = usage.lines.map(({ group, thenGroup, costUsd, operations }): [string, [number, number]] => [
+        const found = usage.lines.map(({ group, thenGroup, costUsd, operations, cacheSavedUsd }): [string, Sums] => [
           JSON.stringify([group, ...(thenBy ? [thenGroup] : [])]),
-          [Math.round(Number(costUsd) * 100), operations],
+          [Math.round(Number(costUsd) * 100), operations, Math.round(Number(cacheSavedUsd) * 100)],
         ]);
         // Groups in which nothing is left of a correction may be told or not.
-        const isSome = ([, [cents, operations]]: [string, [number, number]]): boolean => cents !== 0 || operations > 0;
+        const isSome = ([, [cents, operations]]: [string, Sums]): boolean => cents !== 0 || operations > 0;
         expect(new Map(found.filter(isSome))).toEqual(new Map([...expected].filter(isSome)));
         expect(Math.round(Number(usage.costUsd) * 100)).toBe(found.reduce((sum, [, [cents]]) => sum + cents, 0));
         expect((await lookAtBooks(stack.pool, tenantId)).filter(({ check }) => check === 'day')).toEqual([]);
@@ -157,7 +172,7 @@ describe('sums by labels', () => {
     const at = new Date(start);
     const plain: Omit<Line, 'labels'> = {
       ...{ entry: 'commit', userId: null, runId: null, kind: 'llm.call', resource: 'llm', model: null, cents: 100 },
-      ...{ isUnverified: false, at },
+      ...{ isUnverified: false, usage: null, at },
     };
     const some = (from: number, to: number): Line[] =>
       Array.from({ length: to - from }, (_, n) => ({ ...plain, labels: { n: String(from + n), team: 'search' } }));
@@ -207,7 +222,7 @@ describe('sums by labels', () => {
       resource: 'llm',
       cents: 100,
     } as const;
-    const rest = { isUnverified: false, at };
+    const rest = { isUnverified: false, usage: null, at };
     await write(tenantId, [
       { ...plain, ...rest, model: 'large', labels: { team: 'search' } },
       { ...plain, ...rest, model: 'small', labels: { team: 'ads' } },
@@ -221,8 +236,8 @@ describe('sums by labels', () => {
     const client = createSpendlockClient({ baseUrl: api.url, apiKey: await api.keyOf(tenantId) });
     const csv = await client.usage.summaryCsv({ groupBy: 'label:team', thenBy: 'day', label: 'team:search' });
     expect(csv.trimEnd().split('\r\n')).toEqual([
-      'group,thenGroup,costUsd,unverifiedUsd,operations',
-      `search,${at.toISOString().slice(0, 10)},1,0,1`,
+      'group,thenGroup,costUsd,unverifiedUsd,operations,cacheSavedUsd',
+      `search,${at.toISOString().slice(0, 10)},1,0,1,0`,
     ]);
     const wrong = await spendlock(api, 'usage', 'show', tenantId, '--by', 'label:Team');
     expect(wrong).toMatchObject({ status: 2, err: expect.stringContaining('such as label:team') as string });

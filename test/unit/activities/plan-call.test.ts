@@ -3,7 +3,8 @@ import { anthropicProvider } from '../../../activities/llm/anthropic';
 import type { ModelProvider, Prompt } from '../../../activities/llm/model-provider';
 import { planCall, tokensForPartial, type Bound, type Market } from '../../../activities/llm/plan-call';
 import { parseUsd } from '../../../core/money';
-import { modelPriceFromRow } from '../../../core/prices/prices';
+import { modelPriceFromRow, type ModelPrice } from '../../../core/prices/prices';
+import type { PromptCaching } from '../../../core/prices/prompt-cache';
 import { startAnthropicStandIn, type AnthropicStandIn } from '../../../scripts/stand-ins';
 
 const model = 'claude-of-a-test';
@@ -47,7 +48,7 @@ describe('a call', () => {
   afterAll(() => standIn.stop());
   const plan = async (prompt: Prompt, bound?: Bound, maxOutputTokens = 4_000) => {
     const before = standIn.calls().countTokens;
-    const planned = await planCall(market, { model, maxOutputTokens, prompt, bound });
+    const planned = await planCall(market, { model, maxOutputTokens, prompt, bound, caching: '5m' });
     return { ...planned, counts: standIn.calls().countTokens - before };
   };
 
@@ -90,7 +91,7 @@ describe('a call', () => {
   test('is priced anew for as many tokens as were counted before, and not counted again', async () => {
     const { inputTokens } = await plan(saying(8_000));
     const before = standIn.calls().countTokens;
-    const again = await planCall(market, { model, maxOutputTokens: 1_000, prompt: inputTokens });
+    const again = await planCall(market, { model, maxOutputTokens: 1_000, prompt: inputTokens, caching: '5m' });
     expect(again.inputTokens).toBe(inputTokens);
     expect(standIn.calls().countTokens).toBe(before);
   });
@@ -119,10 +120,37 @@ describe('a call', () => {
       ...(market.providers.anthropic as ModelProvider),
       countTokens: () => Promise.resolve(answered as number),
     };
-    const call = { model, maxOutputTokens: 4_000, prompt, bound: { quotaUsd: parseUsd('0.1') } };
+    const call = {
+      model,
+      maxOutputTokens: 4_000,
+      prompt,
+      bound: { quotaUsd: parseUsd('0.1') },
+      caching: '5m',
+    } as const;
     const bounded = await plan(prompt, {});
     const { counts: _counts, ...expected } = bounded;
     expect(await planCall({ ...market, providers: { anthropic: wrong } }, call)).toEqual(expected);
     expect(await tokensForPartial(wrong, bounded, prompt)).toBe(bounded.inputTokens);
+  });
+
+  test('that can be cached is reserved at the price of that, but where only what is left stands in its way', async () => {
+    const cached: ModelPrice = {
+      ...price,
+      longContext: undefined,
+      rates: { ...price.rates, cacheReadUsd: parseUsd('0.1'), cacheWrite5mUsd: parseUsd('1.25') },
+    };
+    const priced = { ...market, prices: () => Promise.resolve({ models: [cached], sandboxes: [] }) };
+    const planned = (roomUsd?: string, caching: PromptCaching = '5m') =>
+      planCall(priced, {
+        ...{ model, maxOutputTokens: 1_000, prompt: 10_000, caching },
+        ...(roomUsd === undefined ? {} : { roomUsd: parseUsd(roomUsd) }),
+      });
+    expect(await planned()).toMatchObject({ amountUsd: '0.0175', cacheWriteTtl: '5m' });
+    expect(await planned('0.0175')).toMatchObject({ amountUsd: '0.0175', cacheWriteTtl: '5m' });
+    const plain = { amountUsd: '0.015' };
+    for (const one of [await planned('0.0174'), await planned(undefined, 'off'), await planned(undefined, '1h')]) {
+      expect(one).toMatchObject(plain);
+      expect(one).not.toHaveProperty('cacheWriteTtl');
+    }
   });
 });

@@ -49,7 +49,7 @@ async function costs(model: string, baseURL?: string, price = priceOf(model)): P
     providers: { openai },
     prices: () => Promise.resolve({ models: [price], sandboxes: [] }),
   };
-  const { amountUsd } = await planCall(market, { model, maxOutputTokens: 1_000, prompt: 10_000 });
+  const { amountUsd } = await planCall(market, { model, maxOutputTokens: 1_000, prompt: 10_000, caching: 'off' });
   const reply = { usage, usageIsFinal: true, outputBegan: true };
   const priced = priceCall(() => openai.usageOf(reply, price), { price, prices: [price], at: Date.now() });
   return [amountUsd, priced.isPriced ? formatUsd(priced.costUsd) : priced.reason];
