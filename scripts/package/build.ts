@@ -101,6 +101,9 @@ const common: BuildOptions = {
   external: ['./failure-converter'],
 };
 
+/** Of what only Node loads: a stack trace has the names of functions and classes all the same. */
+const shortest: BuildOptions = { minifyIdentifiers: true, keepNames: true };
+
 /** Declarations that people read: an editor shows what they say. */
 const isRead = /^(client|workers|workflows)\//;
 
@@ -134,7 +137,7 @@ export function build(folder = path.join(root, 'dist', 'package')): void {
 
   for (const [name, entryPoint] of Object.entries(entries)) {
     const isLoaded = loaded.includes(name);
-    const { peers } = bundle(entryPoint, isLoaded ? `${name}-code.js` : `${name}.js`);
+    const { peers } = bundle(entryPoint, isLoaded ? `${name}-code.js` : `${name}.js`, isLoaded ? shortest : {});
     if (isLoaded) writeFileSync(lib(`${name}.js`), loader(name, `./${name}-code.js`, peers));
     // The client is an ES module of its own, for browsers' bundlers. Of the others there is one copy, whoever loads it how.
     const { names } = bundle(entryPoint, `${name}.mjs`, { format: 'esm' });

@@ -12,6 +12,7 @@ import { omitUndefined } from '../../core/omit-undefined';
 import { isRegionalOpenAi } from '../../core/prices/regions-openai';
 import { HttpMoney } from './http-money';
 import { plainModel } from './model-calls';
+import { ModelSpans } from './model-spans';
 import type { CallMoney } from './money';
 import type { PaidActivity } from './named-activities';
 import { PaidActivities, type PaidActivityTerms } from './paid-activities';
@@ -80,7 +81,9 @@ export class SpendlockPlugin extends SimplePlugin {
     const { holdSeconds = 180 } = options;
     const money = options.budget?.calls ?? new HttpMoney(clientFrom(options as OverHttp), holdSeconds);
     const settling = new Settling(money);
-    const terms = termsFrom(options, { money, settling, extendEveryMs: (holdSeconds * 1_000) / 3 });
+    const terms = termsFrom(options, {
+      ...{ money, settling, spans: new ModelSpans(), extendEveryMs: (holdSeconds * 1_000) / 3 },
+    });
     super({
       name: 'SpendlockPlugin',
       workerInterceptors: { activity: [(context) => ({ inbound: new PaidActivities(context, terms) })] },
@@ -117,7 +120,7 @@ function termsFrom(
     otherOptions = {},
     holdSeconds,
   }: SpendlockPluginOptions,
-  reached: Pick<PaidActivityTerms, 'money' | 'settling' | 'extendEveryMs'>,
+  reached: Pick<PaidActivityTerms, 'money' | 'settling' | 'spans' | 'extendEveryMs'>,
 ): PaidActivityTerms {
   for (const [name, limit] of Object.entries({ maxOutputTokens, fileTokensMax, holdSeconds }))
     if (limit !== undefined && !(Number.isInteger(limit) && limit > 0))

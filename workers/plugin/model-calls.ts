@@ -74,6 +74,7 @@ const planModelCall: Planned = (args, prices, terms) => {
   const priced = (result: unknown): CallOutcome => outcomeOf(() => usageOfResult(result, price, named), price, prices);
   return {
     ...{ resource: 'llm', kind: 'llm.call', model: price.model, priceVersion: price.priceVersion },
+    call: { provider: price.provider, operation: 'chat' },
     amountUsd: estimateModelCall(price, {
       inputTokens,
       maxOutputTokens: Math.min(MAX_COUNT, maxOutputTokens + thinkingBeside(asked, options, price)),
@@ -138,6 +139,7 @@ const planEmbedding: Planned = (args, prices, terms) => {
     outcomeOf(() => usageOfEmbedding(result, price, region), price, prices);
   return {
     ...{ resource: 'llm', kind: 'llm.call', model: price.model, priceVersion: price.priceVersion },
+    call: { provider: price.provider, operation: 'embeddings' },
     amountUsd: estimateModelCall(price, {
       inputTokens,
       maxOutputTokens: 0,

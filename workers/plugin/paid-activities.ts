@@ -6,6 +6,7 @@ import type { Context } from '@temporalio/activity';
 import type { ActivityExecuteInput, ActivityInboundCallsInterceptor, Next } from '@temporalio/worker';
 import { AttemptTime } from './attempt-time';
 import { modelActivities, type ModelTerms } from './model-calls';
+import type { ModelSpans } from './model-spans';
 import type { CallMoney, CallOutcome, HeldMoney, SpendScope } from './money';
 import { planNamed, type PaidActivity } from './named-activities';
 import { operationIdOf } from './operation-id';
@@ -27,6 +28,7 @@ const budgeted = ((globalThis as { [key]?: WeakSet<Context> })[key] ??= new Weak
 export interface PaidActivityTerms extends ModelTerms {
   money: CallMoney;
   settling: Settling;
+  spans: ModelSpans;
   /** How often a hold is prolonged while its call goes on. */
   extendEveryMs: number;
   /** Whose calls they are. */
@@ -116,7 +118,7 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
   }
 
   private async call(held: HeldMoney, planned: PlannedActivity, call: () => Promise<unknown>): Promise<unknown> {
-    const { money, extendEveryMs } = this.terms;
+    const { money, extendEveryMs, spans } = this.terms;
     const { log } = this.context;
     const { operationId } = held;
     const extend = (): void =>
@@ -124,12 +126,17 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
         log.warn('a hold could not be held for longer', { operationId, error: String(error) });
       });
     const timer = setInterval(extend, extendEveryMs).unref();
+    const startedMs = performance.now();
     try {
       const result = await call();
-      await this.settle(held, await this.priced(held, planned, result), result);
+      const outcome = await this.priced(held, planned, result);
+      spans.note({ planned, held, outcome, startedMs, hasFailed: false });
+      await this.settle(held, outcome, result);
       return result;
     } catch (error) {
-      await this.settle(held, failed(planned, error));
+      const outcome = failed(planned, error);
+      spans.note({ planned, held, outcome, startedMs, hasFailed: true });
+      await this.settle(held, outcome);
       throw error;
     } finally {
       clearInterval(timer);

@@ -11,6 +11,8 @@ export interface PlannedActivity {
   priceVersion?: string | undefined;
   /** What the activity is called with, where that is not as it came. */
   args?: unknown[];
+  /** Of a call of a model: who is asked, and for what. */
+  call?: { provider: string; operation: 'chat' | 'embeddings' };
   /** What it cost, by what it answered. @throws what the user's own function throws. */
   priced(result: unknown, held: HeldMoney): CallOutcome | Promise<CallOutcome>;
   /** What it cost, by the error that it ended in. */
