@@ -1,6 +1,5 @@
 /** The model activities as workflows see them: types only. Ids, usage and money cross here; words never do. */
-import type { CacheTtl } from '../core/prices/prompt-cache';
-import type { ModelUsage } from '../core/prices/usage';
+import type { CacheTtl, ModelUsage } from '../core/prices/usage';
 
 export interface PrepareModelCall {
   tenantId: string;

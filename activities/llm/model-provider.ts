@@ -4,8 +4,7 @@
  * them into its own. What only one provider understands (a signed thought, say) is kept as `opaque` and goes back to it alone.
  */
 import type { ModelPrice } from '../../core/prices/prices';
-import type { CacheTtl } from '../../core/prices/prompt-cache';
-import type { ModelUsage, UsageModifiers } from '../../core/prices/usage';
+import type { CacheTtl, ModelUsage, UsageModifiers } from '../../core/prices/usage';
 import type { CallFailure } from '../../core/prices/call-failures';
 
 export type Block =

@@ -1,7 +1,7 @@
 /** What the routes of runs take and give. */
 import { z } from '@hono/zod-openapi';
 import { toolNames } from '../../core/agent/tools';
-import { cacheTtls } from '../../core/prices/prompt-cache';
+import { cacheTtls } from '../../core/prices/usage';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import { runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelsSchema, labelsView } from '../http/labels';

@@ -6,7 +6,6 @@
  * rounds the factored rate per token up before it multiplies, so it is never below the cost that it stands for.
  */
 import { divideRoundUp, maxUsd, sumUsd, type Usd } from '../money';
-import type { CacheTtl } from './prompt-cache';
 import { latestAt, reduced, type Fraction, type ModelPrice, type TokenRates } from './prices';
 import { openAiRegion, regionalFactorOf } from './regions-openai';
 import {
@@ -14,6 +13,7 @@ import {
   checkUsage,
   MAX_COUNT,
   promptTokens,
+  type CacheTtl,
   type ModelUsage,
   type TokenCounts,
   type UsageModifiers,

@@ -5,11 +5,7 @@
 import type { Usd } from '../money';
 import { billOf, type PriceBook } from './pricing';
 import type { ModelPrice, TokenRates } from './prices';
-import { promptTokens, type ModelUsage, type TokenCounts } from './usage';
-
-/** How long a provider keeps what nobody reads: each read begins its time anew. */
-export const cacheTtls = ['5m', '1h'] as const;
-export type CacheTtl = (typeof cacheTtls)[number];
+import { promptTokens, type CacheTtl, type ModelUsage, type TokenCounts } from './usage';
 
 /** As a run's options have it. */
 export type PromptCaching = CacheTtl | 'off';

@@ -4,6 +4,10 @@
  * (OpenAI's cached tokens are a subset of its input, Gemini reports thinking apart), so each has its own converter.
  */
 
+/** How long a provider can be asked to keep what nobody reads: each read begins its time anew. */
+export const cacheTtls = ['5m', '1h'] as const;
+export type CacheTtl = (typeof cacheTtls)[number];
+
 /** Tokens of one request, each kind apart. */
 export interface TokenCounts {
   /** Prompt tokens that no cache took part in. */
