@@ -6,7 +6,7 @@
 import type { Client } from '@temporalio/client';
 import { Context } from '@temporalio/activity';
 import type { Logger } from '../telemetry/log';
-import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
+import type { BudgetCommand, Enforced, ReserveAnswer, ReserveCommand } from '../core/budget/commands';
 import { formatUsd } from '../core/money';
 import { readCommand } from '../core/inputs/read-command';
 import { headroomUsd, quotaState } from '../core/budget/quotas';
@@ -27,7 +27,7 @@ export interface DecideDependencies {
   pool: Pool;
   client: Client;
   log: Logger;
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
   /** When those who ask are let decide for themselves (docs/decisions/0046); absent where they are not. */
   mandates?: Mandates | undefined;
   replies: PendingReplies;

@@ -8,7 +8,7 @@ import { amount, callOption, example, labelOption, whole, type Json } from './op
 import { show, usd } from './output';
 
 interface CheckOptions extends Json {
-  resource: 'llm' | 'e2b';
+  resource: string;
   user?: string;
   label?: Labels;
   amount?: string;

@@ -5,10 +5,10 @@ import { client } from './api';
 import {
   amount,
   author,
+  covered,
   example,
   periods,
   reasonOption,
-  resourceTypes,
   share,
   whole,
   type Json,
@@ -74,12 +74,11 @@ export interface Limit {
 
 /** One more of the limits that are given, such as `llm/day=2`. */
 export function limits(text: string, before: Limit[] = []): Limit[] {
-  const [, resource, per, usdText = ''] = /^(\w+)\/(\w+)=(.+)$/.exec(text) ?? [];
-  const resourceType = resourceTypes.find((one) => one === resource);
+  const [, resourceType, per, usdText = ''] = /^([^/]+)\/(\w+)=(.+)$/.exec(text) ?? [];
   const period = periods.find((one) => one === per);
   if (resourceType === undefined || period === undefined)
     throw new InvalidArgumentError('It must be RESOURCE/PERIOD=USD, such as llm/day=2 or all/month=20.');
-  return [...before, { resourceType, period, limitUsd: amount(usdText) }];
+  return [...before, { resourceType: covered(resourceType), period, limitUsd: amount(usdText) }];
 }
 
 export function userDefaultsCommands(): Command {

@@ -8,7 +8,7 @@ import {
   amount,
   author,
   callOption,
-  callTypes,
+  resource,
   example,
   labelOption,
   reasonOption,
@@ -72,7 +72,7 @@ export function holdsCommands(): Command {
 }
 
 interface ReserveOptions extends Json {
-  resource: 'llm' | 'e2b';
+  resource: string;
   minimum?: string;
   ttl?: number;
   onExpiry?: 'release' | 'settle';
@@ -194,9 +194,10 @@ function addEnds(of: Of): void {
       'it was made without a reservation, since nobody answered; for a tenant whose policy is allow',
     )
     .addOption(
-      new Option('--resource <type>', 'of an unreserved call: a model or a sandbox; llm when absent').choices(
-        callTypes,
-      ),
+      new Option(
+        '--resource <name>',
+        'of an unreserved call: llm, e2b, or another such as geocoding; llm when absent',
+      ).argParser(resource),
     )
     .option('--amount <usd>', 'of an unreserved call: what it would have asked for', amount)
     .option('--user <id>', 'of an unreserved call: on whose account, beside the tenant')

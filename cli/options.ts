@@ -5,6 +5,7 @@ import { parseUuid } from '../core/ids';
 import { problemOfLabelQuery } from '../core/label-query';
 import { problemOfLabels, type Labels } from '../core/labels';
 import { MoneyError, parseAmountUsd } from '../core/money';
+import { allResources, isResource, resourceWords } from '../core/resources';
 
 export const amount = (text: string): string => {
   try {
@@ -67,23 +68,31 @@ export const addSource = (set: Command): Command =>
     .option('--from <moment>', 'when it begins to hold; now when absent', moment)
     .option('--notes <words>', 'what a reader should know');
 
-/** What a call is. */
-export const callTypes = ['llm', 'e2b'] as const;
-/** What a quota covers, and when it begins anew. */
-export const resourceTypes = [...callTypes, 'all'] as const;
+/** What a call is billed as. */
+export const resource = (text: string): string => {
+  if (isResource(text)) return text;
+  throw new InvalidArgumentError(`It must be a name such as llm, e2b or geocoding: ${resourceWords}; not all.`);
+};
+/** What a quota covers: that, or all of it. */
+export const covered = (text: string): string => (text === allResources ? text : resource(text));
+/** When it begins anew. */
 export const periods = ['day', 'week', 'month', 'lifetime'] as const;
 
 export interface QuotaOptions {
   user?: string;
   label?: Labels;
-  resource: (typeof resourceTypes)[number];
+  resource: string;
   period: (typeof periods)[number];
 }
 export const userOption = new Option('--user <id>', 'of one user instead of the tenant');
 export const platformOption = new Option('--platform', 'of all tenants together');
-export const resourceOption = new Option('--resource <type>', 'what it covers').choices(resourceTypes).default('all');
+export const resourceOption = new Option('--resource <name>', 'what it covers: llm, e2b, another by name, or all')
+  .argParser(covered)
+  .default('all');
 export const callOption = (): Option =>
-  new Option('--resource <type>', 'what is called: a model or a sandbox').choices(callTypes).default('llm');
+  new Option('--resource <name>', 'what is called: llm for a model, e2b for a sandbox, or another such as geocoding')
+    .argParser(resource)
+    .default('llm');
 export const periodOption = new Option('--period <period>', 'when it resets').choices(periods).default('month');
 /** Words of a person, as the API takes them. */
 export const words = (text: string): string => {

@@ -29,8 +29,8 @@ export class QuotaExceededError extends SpendlockApiError {
   get quota(): BindingQuotaView | undefined {
     return this.body.quota as BindingQuotaView | undefined;
   }
-  get resourceType(): 'llm' | 'e2b' | undefined {
-    return this.body.resourceType as 'llm' | 'e2b' | undefined;
+  get resourceType(): string | undefined {
+    return this.body.resourceType as string | undefined;
   }
 }
 

@@ -3,7 +3,8 @@ import type { Labels } from '../core/labels';
 
 /** Money that a call outside Temporal asks for. Amounts are decimal strings of US dollars. */
 export interface ReserveMoney {
-  resource: 'llm' | 'e2b';
+  /** `llm`, `e2b`, or another by name, such as `geocoding`: what limits of that resource bind. */
+  resource: string;
   amountUsd: string;
   /** The least of use: when less than all is left, that is granted. */
   minimumUsd?: string;

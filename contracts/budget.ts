@@ -41,6 +41,8 @@ export interface WaitForMoney {
   runId?: string;
   userId?: string;
   resource: Resource;
+  /** A tool, as in its reserve. */
+  isTool?: true;
   labels?: Labels;
   /** The least that it can use. Decimal string. */
   neededUsd: string;

@@ -9,6 +9,9 @@ import { RunTree } from './run-tree';
 
 type Step = Run['steps'][number];
 
+/** How its time is drawn: models and sandboxes each, and all else alike. */
+const barOf = (resource: string): string => (['llm', 'e2b'].includes(resource) ? resource : 'other');
+
 /** What it cannot go on without. A conversation that waits for a message lacks nothing. */
 function inWordsOf(waitingFor: Exclude<NonNullable<Run['waitingFor']>, { kind: 'message' }>): string {
   if (waitingFor.kind === 'approval')
@@ -158,7 +161,9 @@ function Waterfall({ run }: { run: Run }) {
                 <td class="time" data-name="Time" title={`${took}; granted ${step.decidedAt}`}>
                   <div class="track">
                     <span class="bar waits" style={place(decided, claimed)} />
-                    {step.claimedAt !== null && <span class={`bar ${step.resource}`} style={place(claimed, end)} />}
+                    {step.claimedAt !== null && (
+                      <span class={`bar ${barOf(step.resource)}`} style={place(claimed, end)} />
+                    )}
                   </div>
                   <span class="visually-hidden">{took}</span>
                 </td>

@@ -30,9 +30,9 @@ const who = {
 };
 const ofOperation = { operationId, tenantId: who.tenantId };
 const resource = z
-  .enum(['llm', 'e2b'])
+  .string()
   .default('llm')
-  .describe('llm: model calls and all else that is bought; e2b: sandboxes');
+  .describe('What it is billed as: llm for model calls, e2b for sandboxes, or another by name, such as geocoding');
 
 const labels = z
   .record(z.string(), z.string())

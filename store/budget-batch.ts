@@ -3,7 +3,7 @@
  * decided. Nothing is answered before this has committed.
  */
 import type { BatchDecision, BatchState } from '../core/budget/batch';
-import type { BudgetCommand, MandateState, Resource } from '../core/budget/commands';
+import type { BudgetCommand, Enforced, MandateState } from '../core/budget/commands';
 import { decideBatch } from '../core/budget/decision';
 import { inOneSpelling } from '../core/ids';
 import type { Labels } from '../core/labels';
@@ -45,7 +45,7 @@ export interface RecordedBatch {
 export interface BatchOptions {
   tenantId: string;
   commands: readonly BudgetCommand[];
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
   /** Postgres gives up after this long, and the batch is undecided. */
   timeoutMs: number;
   /** What is due of the tenant and settled beside the commands: as much as is said, or none or only one of it. */
@@ -158,6 +158,8 @@ interface LoadedState {
   mandate?: 'closed';
   /** Whether a mandate was looked for. Absent before the database is migrated, which then decides without. */
   isMandated?: boolean;
+  /** Absent before the database is migrated, which then holds two. */
+  holdsAnyResource?: true;
   nowMs: number;
   quotas: LoadedQuota[];
   reservations: ReservationJson[];
@@ -168,6 +170,9 @@ interface LoadedState {
   frozen: string | null;
   frozenUsers: Record<string, string>;
 }
+
+/** What there was before resources had names. */
+const resourcesBefore = ['llm', 'e2b'];
 
 type LoadedPlace = Omit<Place, 'keptUsd' | 'runId' | 'userId' | 'labels'> & {
   keptUsd: string;
@@ -187,7 +192,7 @@ async function load(
     tenantId: string;
     operationIds: string[];
     userIds: string[];
-    enforced: Record<Resource, boolean>;
+    enforced: Enforced;
     dueMax: number;
     isDirect: boolean;
   },
@@ -200,6 +205,7 @@ async function load(
     tenantId,
     nowMs: state.nowMs,
     enforced,
+    ...(state.holdsAnyResource ? {} : { resourcesKnown: resourcesBefore }),
     frozen: state.frozen ?? undefined,
     frozenUsers: state.frozenUsers,
     quotas: state.quotas.map((quota) => ({
@@ -260,7 +266,7 @@ async function record(
 /** What an authority says of its tenant's mandate. Who waits for the platform's money is not overtaken by those who decide meanwhile. */
 const authorityOf = (
   { leaseNeeds }: BatchDecision,
-  { enforced, opens }: { enforced: Record<Resource, boolean>; opens: boolean },
+  { enforced, opens }: { enforced: Enforced; opens: boolean },
 ): AuthorityWord => ({ rules: rulesOf(enforced), opens, closes: leaseNeeds.length > 0 });
 
 interface AuthorityWord {

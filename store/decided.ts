@@ -1,5 +1,5 @@
 /** What was decided of operations, for whoever asks again; and what may go on undecided. */
-import type { ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
+import type { Enforced, ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
 import { answerFromRecord, asksAgain } from '../core/budget/decision';
 import { standingOf, type Standing } from '../core/budget/quotas';
 import { manyAskers, toldAlso, type Refusal, type Reservation } from '../core/budget/reservations';
@@ -12,6 +12,7 @@ import { recordOutcomeWithin, type OutcomeItem } from './outcomes';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { bringRunLimit } from './run-limits';
 import { isOwn, selectQuotas, type StoredQuota } from './quotas';
+import { billedResource } from './resources';
 import { reservationFrom, type ReservationJson } from './reservation-rows';
 
 /**
@@ -66,7 +67,7 @@ interface Unreserved {
   tenantId: string;
   command: ReserveCommand;
   /** Whether quotas of a resource bind. */
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
 }
 
 /**
@@ -76,14 +77,16 @@ interface Unreserved {
 export async function allowUnreserved(pool: Pool, { tenantId, command, enforced }: Unreserved): Promise<ReserveAnswer> {
   const { userId, labels } = command;
   const invalid = await asTenant(pool, tenantId, async (client, commitWith) => {
-    const [quotas, freeze, runLimits] = await Promise.all([
+    const [quotas, freeze, runLimits, resource] = await Promise.all([
       quotasThatBind(client, { tenantId, userId, labels }),
       freezeOf(client, { tenantId, userId }),
       bringRunLimit(client, tenantId, command),
+      billedResource(client, tenantId, command),
     ]);
-    const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced, freeze, runLimits }, command);
+    const billed = billedBy(command, resource);
+    const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced, freeze, runLimits }, billed);
     if ('answer' in best) return best.answer;
-    await commitWith(letThrough(client, { tenantId, command }, best));
+    await commitWith(letThrough(client, { tenantId, command: billed }, best));
     return undefined;
   });
   return invalid ?? answerNow(pool, { tenantId, command });
@@ -97,11 +100,12 @@ export async function recordMade(
   pool: Pool,
   { tenantId, command, item, isBound }: Omit<Unreserved, 'enforced'> & { item: OutcomeItem; isBound: boolean },
 ): Promise<{ beyondUsd: Usd } | undefined> {
-  // Nobody who asked for it and has gone gives back what was spent.
-  const made = { ...command, asker: manyAskers };
   const amountUsd = parseAmountUsd(command.amountUsd);
   return asTenant(pool, tenantId, async (client, commitWith) => {
-    const roomUsd = isBound ? await toldRoom(client, { tenantId, command }) : undefined;
+    const resource = await billedResource(client, tenantId, command);
+    // Nobody who asked for it and has gone gives back what was spent.
+    const made = { ...billedBy(command, resource), asker: manyAskers };
+    const roomUsd = isBound ? await toldRoom(client, { tenantId, command: made }) : undefined;
     if (roomUsd !== undefined && roomUsd < amountUsd) return { beyondUsd: roomUsd };
     await bringRunLimit(client, tenantId, made);
     await letThrough(client, { tenantId, command: made }, { allowedUsd: amountUsd });
@@ -110,6 +114,12 @@ export async function recordMade(
     return undefined;
   });
 }
+
+/** A request as its row has it. */
+const billedBy = ({ isTool: _, ...command }: ReserveCommand, resource: Resource): ReserveCommand => ({
+  ...command,
+  resource,
+});
 
 /** How much may still be told without an operator's word; undefined where the database is of the version before. */
 async function toldRoom(

@@ -1,9 +1,9 @@
 /** What a process is told of decisions by its environment, where that is not read as a whole (temporal/environment.ts). */
-import type { Resource } from '../core/budget/commands';
+import type { Enforced } from '../core/budget/commands';
 
 /** What the process is that would decide, or that asks for whom it would. */
 export interface Decider {
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
   /** Whether it decides by itself at all: SPENDLOCK_MANDATES. */
   decides: boolean;
 }

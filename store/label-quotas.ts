@@ -9,6 +9,7 @@ import type { Operator } from './operator';
 import { databaseLimits } from './connections';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
 import type { QuotaChange } from './quota-key';
+import { refuseTooManyResources } from './resources';
 
 /** A value beyond those of its label that are told apart: its costs are on record as `other`. */
 export class ValueBeyondError extends Error {
@@ -139,6 +140,7 @@ export async function setLabelDefaults(
     }
     for (const { key, ...limit } of defaults) await seed(client, tenantId, { key, ...limit }, sums);
     await client.query('SELECT copilot_internal.remove_former_label_defaults($1)', [tenantId]);
+    await refuseTooManyResources(client, tenantId);
     return true;
   });
 }

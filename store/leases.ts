@@ -5,6 +5,7 @@ import type { Operator } from './operator';
 import { databaseLimits } from './connections';
 import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
 import { viewOf, type QuotaRow, type StoredQuota } from './quotas';
+import { refuseTooManyResources } from './resources';
 
 /** Draws what the leases of a tenant lack, as far as the platform has it. Amounts are decimal strings. */
 export async function drawLease(
@@ -69,6 +70,7 @@ export async function setPlatformQuotas(
         moreWarningThresholds ?? null,
       ]);
     }
+    await refuseTooManyResources(client, null);
     await note(client, { by, action: 'set_platform_quotas', details: { quotas: changes, reason } });
   });
 }

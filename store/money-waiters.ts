@@ -3,6 +3,7 @@ import type { BindingQuota, Resource } from '../core/budget/commands';
 import type { Labels } from '../core/labels';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
+import { billedResource } from './resources';
 import { appendRunEvent, lockRun } from './runs';
 
 export interface MoneyWaiter {
@@ -12,6 +13,8 @@ export interface MoneyWaiter {
   runId?: string | undefined;
   userId?: string | undefined;
   resource: Resource;
+  /** As its step says it. The row has what it is billed as. */
+  isTool?: true;
   labels?: Labels | undefined;
   /** The least that it can use. */
   neededUsd: Usd;
@@ -37,7 +40,7 @@ export async function addWaiter(
   waiter: MoneyWaiter & Wait,
   { quota, retryAfterSeconds }: { quota: BindingQuota; retryAfterSeconds?: number | undefined },
 ): Promise<number> {
-  const { waiterId, tenantId, workflowId, runId, userId, resource, labels, neededUsd, wantedUsd } = waiter;
+  const { waiterId, tenantId, workflowId, runId, userId, labels, neededUsd, wantedUsd } = waiter;
   const { isNamed = false } = waiter;
   return asTenant(pool, tenantId, async (client) => {
     if (runId !== undefined) {
@@ -49,6 +52,7 @@ export async function addWaiter(
       );
       if (rows.length > 0) return 0;
     }
+    const resource = await billedResource(client, tenantId, waiter);
     await client.query(
       `INSERT INTO copilot_internal.money_waiters (waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, is_woken,
          wanted_usd, is_named${labels === undefined ? '' : ', labels'})

@@ -8,6 +8,7 @@ import { change, type WithReason } from './change';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { Operator } from './operator';
 import type { QuotaKey } from './quota-key';
+import { refuseTooManyResources } from './resources';
 import type { TenantPolicy } from './tenants';
 
 /** Lifts a quota's limit until its period ends; a lifetime's for good. False when there is no such quota. */
@@ -125,6 +126,7 @@ export async function setUserDefaults(
       );
     }
     await client.query('SELECT copilot_internal.remove_former_defaults($1)', [tenantId]);
+    await refuseTooManyResources(client, tenantId);
     return true;
   });
 }

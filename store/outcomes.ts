@@ -3,10 +3,12 @@
  * callers outside Temporal say of their calls.
  */
 import type { Resource } from '../core/budget/commands';
+import { sentAs } from '../core/resources';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { storable } from '../core/storable';
 import { callHot, hotCall, namedTenant, type HotCall } from './hot-calls';
 import { asTenant, type Pool, type PoolClient } from './pool';
+import { billedResource } from './resources';
 import type { ReservationRow } from './reservation-rows';
 import type { OperationKey } from './reservations';
 
@@ -130,11 +132,12 @@ export async function limitOfCall(
   { tenantId, userId, resource }: { tenantId: string; userId?: string | undefined; resource: Resource },
 ): Promise<Usd> {
   return asTenant(pool, tenantId, async (client, commitWith) => {
+    const billed = await billedResource(client, tenantId, sentAs(resource));
     const { rows } = await commitWith(
       client.query<{ limit: string }>('SELECT trim_scale(copilot_internal.limit_of_call($1, $2, $3))::text AS limit', [
         tenantId,
         userId ?? null,
-        resource,
+        billed,
       ]),
     );
     return parseUsd(rows[0]?.limit ?? '0');

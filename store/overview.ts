@@ -1,5 +1,5 @@
 /** How a tenant stands: what an operator looks at first, read in one transaction so that its figures fit each other. */
-import type { BindingQuota } from '../core/budget/commands';
+import type { BindingQuota, Resource } from '../core/budget/commands';
 import { dayMs } from '../core/budget/periods';
 import { alertsOf, type Alert } from './audit';
 import { databaseLimits } from './connections';
@@ -35,7 +35,7 @@ export interface WaitingStep {
   workflowId: string;
   runId: string | null;
   userId: string | null;
-  resource: 'llm' | 'e2b';
+  resource: Resource;
   /** The least that it can use. */
   neededUsd: string;
   since: Date;

@@ -7,6 +7,7 @@ import { frozenOf, type Frozen } from './frozen';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { QuotaChange } from './quota-key';
+import { refuseTooManyResources } from './resources';
 
 /** A quota as people read it: in the period around now. What is topped up is added to the limit until the period ends. */
 export interface StoredQuota extends QuotaAmounts {
@@ -219,6 +220,7 @@ export async function setQuotas(
       if (change.scope === 'label') await setLabelQuota(client, tenantId, change, sums);
       else await setQuota(client, tenantId, change);
     }
+    await refuseTooManyResources(client, tenantId);
     await client.query(
       `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
        VALUES ($1, $2, $3, 'set_quotas', $4)`,

@@ -42,7 +42,7 @@ export async function readSettledSteps(
     const { rows } = await client.query<{ operation_id: string; cost: string; unverified: boolean }>(
       `SELECT operation_id, trim_scale(coalesce(committed_usd, 0))::text AS cost, settlement = 'unverified' AS unverified
        FROM copilot_internal.reservations
-       WHERE run_id = $1 AND ended_at IS NOT NULL AND granted_usd IS NOT NULL AND (resource = 'e2b' OR settlement = 'unverified')
+       WHERE run_id = $1 AND ended_at IS NOT NULL AND granted_usd IS NOT NULL AND (resource IN ('e2b', 'tool') OR settlement = 'unverified')
          AND ($2::uuid IS NULL OR step > (SELECT opening_step FROM copilot_internal.turns WHERE run_id = $1 AND turn_id = $2))
        ORDER BY decided_at DESC LIMIT ${settledStepsMax}`,
       [runId, turnId ?? null],

@@ -5,6 +5,7 @@
 import { metrics, type Attributes, type Counter, type Histogram } from '@opentelemetry/api';
 import type { Resource } from '../core/budget/commands';
 import { PICO_PER_USD, type Usd } from '../core/money';
+import { resourcesMax } from '../core/resources';
 import { tokensOf, type ModelUsage } from '../core/prices/usage';
 import { labelValuesMax, metricNames, otherLabel } from './names';
 
@@ -49,11 +50,11 @@ const use: Instruments = {
 };
 
 /** A label whose values come from outside: those beyond a bound become one. */
-function bounded(label: string, value: string): string {
+function bounded(label: string, value: string, most = labelValuesMax): string {
   const values = known.get(label) ?? new Set<string>();
   known.set(label, values);
   if (values.has(value)) return value;
-  if (values.size >= labelValuesMax) return otherLabel;
+  if (values.size >= most) return otherLabel;
   values.add(value);
   return value;
 }
@@ -61,11 +62,15 @@ function bounded(label: string, value: string): string {
 const picoPerMicro = PICO_PER_USD / 1_000_000n;
 
 /** Adds a cost to a counter of whole micro-dollars: a sum of floats would drift. What is left over is added to the next. */
-function addCost(name: string, description: string, { amountUsd, tenant }: { amountUsd: Usd; tenant: string }): void {
-  const key = `${name} ${tenant}`;
+function addCost(
+  name: string,
+  description: string,
+  { amountUsd, ...labels }: { amountUsd: Usd; tenant: string; resource?: string },
+): void {
+  const key = [name, ...Object.values(labels)].join(' ');
   const owed = (uncounted.get(key) ?? 0n) + amountUsd;
   uncounted.set(key, owed % picoPerMicro);
-  use.counter(name, `${description}, in micro-dollars`, 'uUSD').add(Number(owed / picoPerMicro), { tenant });
+  use.counter(name, `${description}, in micro-dollars`, 'uUSD').add(Number(owed / picoPerMicro), labels);
 }
 
 export type SandboxMetricOperation =
@@ -154,15 +159,29 @@ export function countDecision(measure: () => MeasuredDecision): void {
   for (const [answer, count] of Object.entries(decision.answers))
     use.counter(metricNames.decisions, 'Reserves, by what they came to').add(count, { tenant, decision: answer });
   for (const { resource, amountUsd, isUnverified } of decision.posted) {
-    const [name, what] =
-      resource === 'e2b' ? [metricNames.sandboxCost, 'sandboxes'] : [metricNames.llmCost, 'model calls'];
     // A correction downwards is no cost that can be counted; the ledger has it.
-    if (amountUsd > 0n) addCost(name, `What ${what} cost`, { amountUsd, tenant });
+    if (amountUsd > 0n) countCost(resource, { amountUsd, tenant });
     if (isUnverified)
-      use.counter(metricNames.unverified, 'Costs that were charged by estimate').add(1, { tenant, resource });
+      use
+        .counter(metricNames.unverified, 'Costs that were charged by estimate')
+        .add(1, { tenant, ...ofResource(resource) });
   }
   for (const resource of decision.overruns)
-    use.counter(metricNames.overruns, 'Calls that cost more than was granted').add(1, { tenant, resource });
+    use
+      .counter(metricNames.overruns, 'Calls that cost more than was granted')
+      .add(1, { tenant, ...ofResource(resource) });
+}
+
+/** Whoever asks chooses the name. */
+const ofResource = (resource: Resource) => ({
+  resource: ['llm', 'e2b'].includes(resource) ? resource : bounded('resource', resource, resourcesMax),
+});
+
+/** Models and sandboxes have a counter each, and all else has one by its name. */
+function countCost(resource: Resource, cost: { amountUsd: Usd; tenant: string }): void {
+  if (resource === 'e2b') addCost(metricNames.sandboxCost, 'What sandboxes cost', cost);
+  else if (resource === 'llm') addCost(metricNames.llmCost, 'What model calls cost', cost);
+  else addCost(metricNames.otherCost, 'What is neither cost', { ...cost, ...ofResource(resource) });
 }
 
 /** Commands that a process signalled although it may decide under mandates, by why. */
@@ -212,7 +231,7 @@ export function measureAnswer(seconds: number, outcome: 'answered' | 'none'): vo
 /** A quota in its period. Floats, for graphs. */
 export interface QuotaGauge {
   tenantId: string;
-  resourceType: Resource | 'all';
+  resourceType: string;
   period: string;
   limitUsd: number;
   spentUsd: number;
@@ -258,8 +277,8 @@ export function observe({ activeSandboxes, quotas, backlog }: Observed): void {
       result.observe(ofQuotas.reserved, reservedUsd, labels);
       if (limitUsd <= 0) continue;
       const utilization = (spentUsd + reservedUsd) / limitUsd;
-      if (resourceType !== 'llm') result.observe(ofQuotas.sandbox, utilization, labels);
-      if (resourceType !== 'e2b') result.observe(ofQuotas.llm, utilization, labels);
+      if (['e2b', 'all'].includes(resourceType)) result.observe(ofQuotas.sandbox, utilization, labels);
+      if (['llm', 'all'].includes(resourceType)) result.observe(ofQuotas.llm, utilization, labels);
     }
   }, Object.values(ofQuotas));
 }

@@ -36,6 +36,7 @@ export const metricNames = {
   llmErrors: 'regintel.llm.errors.total',
   genAiTokens: 'gen_ai.client.token.usage',
   genAiDuration: 'gen_ai.client.operation.duration',
+  otherCost: 'spendlock.cost.total',
   decisions: 'spendlock.decisions.total',
   decisionDuration: 'spendlock.decision.duration',
   batchSize: 'spendlock.decision.batch.size',

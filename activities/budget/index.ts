@@ -1,7 +1,7 @@
 /** The run's side of the budget: reserve, commit, release, and the reading back at its end. */
 import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { context, propagation } from '@opentelemetry/api';
-import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/budget/commands';
+import type { BudgetCommand, Enforced, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import type { Logger } from '../../telemetry/log';
 import { parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/decided';
@@ -22,7 +22,7 @@ export interface BudgetDependencies {
   /** Absent where only authorities decide. */
   direct?: DirectDecisions | undefined;
   /** Whether quotas of a resource bind. */
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
   log: Logger;
 }
 

@@ -1,7 +1,7 @@
 /** What every route is given: its process' connections and what is shared by all requests. */
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../../telemetry/log';
-import type { Resource } from '../../core/budget/commands';
+import type { Enforced } from '../../core/budget/commands';
 import type { AuthorityClient } from '../../authority/client/authority-client';
 import type { Operator } from '../../store/operator';
 import type { Pool } from '../../store/pool';
@@ -30,7 +30,7 @@ export interface ProcessDependencies {
   defaultModel: string;
   prices: () => Promise<PriceList>;
   /** Whether quotas of a resource bind (requirement Q1). */
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
   /** Whether this process decides by itself where a tenant's authority lets it. */
   mandates?: boolean;
   /** Where else an operator looks: addresses with {workflowId} or {traceId} in them. */

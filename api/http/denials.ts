@@ -10,7 +10,7 @@ import { quotaFigures } from './schemas';
 export const quotaDetailsView = z.object({
   scope: z.enum(['platform', 'tenant', 'user', 'label']),
   scopeId: z.string(),
-  resourceType: z.enum(['llm', 'e2b', 'all']),
+  resourceType: z.string(),
   limitUsd: z.number(),
   currentSpendUsd: z.number(),
   estimatedCostUsd: z.number().optional(),
@@ -37,7 +37,7 @@ export const denialView = z
     message: z.string(),
     action: z.string().openapi({ description: 'What the reader can do.' }),
     requestId: z.string().openapi({ description: 'The same as in the header X-Request-Id, and in the log.' }),
-    resourceType: z.enum(['llm', 'e2b']),
+    resourceType: z.string().openapi({ description: 'What the request would have been billed as.' }),
     quotaDetails: quotaDetailsView
       .optional()
       .openapi({ description: 'The quota with amounts as numbers, for display.' }),

@@ -3,6 +3,7 @@ import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { HTTPException } from 'hono/http-exception';
 import { KeyEndedError, type KeyOwner } from '../../store/api-keys';
 import { isDatabaseAway, passesColumn } from '../../store/pool';
+import { TooManyResourcesError } from '../../store/resources';
 import type { Logger } from '../../telemetry/log';
 import { RepeatedFailures } from '../../telemetry/repeated-failures';
 import { cutRequest } from './bodies';
@@ -76,6 +77,10 @@ function knownError(error: Error): ApiError {
     return new ApiError('unsupported_media_type', 'The Content-Type is not one of JSON. Nothing was done.');
   if (error instanceof HTTPException && error.status < 500)
     return new ApiError('invalid_request', `${error.message || 'The request cannot be read'}. Nothing was done.`);
+  if (error instanceof TooManyResourcesError)
+    return new ApiError('invalid_request', `${error.message} Nothing was changed.`, {
+      action: 'Remove limits and defaults of resources that are used no more, or limit them by all.',
+    });
   // A sum, or a moment, that passes what its column can hold.
   if (passesColumn(error))
     return new ApiError('invalid_request', 'A number or a moment is outside of what can be kept. Nothing was done.');

@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import type { ErrorCode } from '../../core/errors';
 import { MoneyError, parseAmountUsd } from '../../core/money';
+import { allResources, resourcePattern, resourceWords } from '../../core/resources';
 import { roles } from '../../core/roles';
 import { tenantIdSchema } from './ids';
 import { plainText, plainWords } from './text';
@@ -20,11 +21,27 @@ export const amount = z
   })
   .openapi({ example: '12.50' });
 
+/** What a call is billed as. */
+export const resourceSchema = z
+  .string()
+  .regex(resourcePattern, { error: `must be a name such as llm, e2b or geocoding: ${resourceWords}` })
+  .refine((name) => name !== allResources, { error: `must not be ${allResources}, which is for limits` })
+  .openapi({
+    description:
+      '`llm` for models, `e2b` for sandboxes, or another by name: limits of that resource and of `all` bind it.',
+    example: 'geocoding',
+  });
+/** What a limit covers. */
+export const coveredSchema = z
+  .string()
+  .regex(resourcePattern, { error: `must be all, or a name such as llm, e2b or geocoding: ${resourceWords}` })
+  .openapi({ description: '`all`, or what calls are billed as, such as `llm`, `e2b` or `geocoding`.', example: 'all' });
+
 /** Which quota it is, and how it stands. */
 export const quotaFigures = {
   scope: z.enum(['platform', 'tenant', 'user', 'label']),
   scopeId: z.string().openapi({ description: 'Of a label such as `team:search`.' }),
-  resourceType: z.enum(['llm', 'e2b', 'all']),
+  resourceType: z.string().openapi({ description: 'What it covers: `llm`, `e2b`, another by name, or `all`.' }),
   period: z.enum(['day', 'week', 'month', 'lifetime']),
   limitUsd: z.string(),
   spentUsd: z.string(),

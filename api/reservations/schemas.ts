@@ -1,7 +1,7 @@
 /** What the routes of reservations take and give. */
 import { z } from '@hono/zod-openapi';
 import { claimTokenSchema, operationIdSchema, runIdSchema, userIdSchema } from '../http/ids';
-import { amount, author, ofTenant, reason } from '../http/schemas';
+import { amount, author, ofTenant, reason, resourceSchema } from '../http/schemas';
 import { labelsSchema, labelsView } from '../http/labels';
 import { plainly, plainText } from '../http/text';
 
@@ -12,7 +12,7 @@ const request = {
     description:
       'The run, conversation or workflow of your own (by the run id of its first execution) that the call belongs to: its limit, and those of what it belongs to, bind the call too.',
   }),
-  resource: z.enum(['llm', 'e2b']),
+  resource: resourceSchema,
   kind: plainText(100).default('external.call'),
   model: plainText(128).optional(),
   priceVersion: plainly(z.string().max(200)).default('caller'),
@@ -114,7 +114,7 @@ export const reservationView = z.object({
   userId: z.string().nullable(),
   runId: z.string().nullable(),
   workflowId: askingWorkflow,
-  resource: z.enum(['llm', 'e2b']),
+  resource: z.string(),
   kind: z.string(),
   model: z.string().nullable(),
   labels: labelsView,

@@ -2,6 +2,7 @@
 import type { ReserveAnswer, ReserveCommand, RunLimitRef } from '../../core/budget/commands';
 import type { Labels } from '../../core/labels';
 import { formatUsd, parseAmountUsd } from '../../core/money';
+import { binds, sentAs } from '../../core/resources';
 import { recordMade } from '../../store/decided';
 import { noteConfirmedCost } from '../../store/operator-changes';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
@@ -101,7 +102,7 @@ function commandOf(
   return {
     type: 'reserve',
     operationId,
-    resource,
+    ...sentAs(resource),
     amountUsd,
     priceVersion,
     ttlSeconds,
@@ -217,7 +218,7 @@ async function recordUnreserved(
   const run = await runNamed(pool, { tenantId, runId: request.runId }, 'Nothing was recorded.');
   const asked = { ...request, operationId, amountUsd: formatUsd(costUsd), ttlSeconds: unreservedTtlSeconds };
   const command = commandOf(asked, { keyLabels, run, isMade: true });
-  const isBound = !isConfirmed && enforced[request.resource];
+  const isBound = !isConfirmed && binds(enforced, request.resource);
   const refused = await recordMade(pool, { tenantId, command, item, isBound });
   // A repeat, whose first request got there before it.
   if (refused && (await findOperation(pool, { tenantId, operationId }))) return;

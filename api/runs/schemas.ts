@@ -109,7 +109,7 @@ export type StartRunBody = z.infer<typeof startRunBody>;
 const runStep = z.object({
   operationId: z.string(),
   kind: z.string(),
-  resource: z.enum(['llm', 'e2b']),
+  resource: z.string(),
   step: z.number().optional(),
   attempt: z.number().optional(),
   status: z.string(),

@@ -13,7 +13,7 @@ export const waitingForView = z
       .object({
         kind: z.literal('money'),
         since: z.string(),
-        resource: z.enum(['llm', 'e2b']),
+        resource: z.string(),
         quota: bindingQuotaView,
         retryAfterSeconds: z.number().optional().openapi({ description: 'Absent where waiting alone cannot help.' }),
       })
@@ -49,7 +49,7 @@ export const failureView = z
   .looseObject({
     code: z.string().openapi({ description: 'A code of the catalogue of errors.' }),
     message: z.string(),
-    resource: z.enum(['llm', 'e2b']).optional(),
+    resource: z.string().optional(),
     quota: bindingQuotaView.optional(),
     retryAfterSeconds: z.number().optional(),
   })

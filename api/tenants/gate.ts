@@ -5,6 +5,7 @@ import type { Labels } from '../../core/labels';
 import type { Usd } from '../../core/money';
 import { covers, headroomUsd, standingOf, tightest, type Standing } from '../../core/budget/quotas';
 import { fits, retryAfterSeconds } from '../../core/budget/retry-after';
+import { billedAs, binds } from '../../core/resources';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
 import { readHolds } from '../../store/holds';
 import type { Pool } from '../../store/pool';
@@ -51,7 +52,8 @@ export async function gate(
     if (ended > 0) await inSpan(spanNames.quotaReset, { quotas: ended }, () => Promise.resolve());
     // The authority refuses whoever is frozen, enforcement or not, and nobody waits for that to pass.
     if (frozen && !answered) throw new ApiError('budget_frozen', frozenMessage(frozen, request.what));
-    if (enforced[resource] && !answered && !waits) await denyWithoutMoney(pool, request, state);
+    const isBound = binds(enforced, billedAs(resource, quotas));
+    if (isBound && !answered && !waits) await denyWithoutMoney(pool, request, state);
     return quotas;
   });
 }
@@ -63,7 +65,8 @@ async function denyWithoutMoney(
   { quotas, nowMs, ...state }: GateState,
 ): Promise<void> {
   const userId = request.userId ?? state.userId;
-  const binding = quotas.map(standingOf).filter((quota) => covers(quota, { userId, resource, labels }));
+  const payer = { userId, resource: billedAs(resource, quotas), labels };
+  const binding = quotas.map(standingOf).filter((quota) => covers(quota, payer));
   const leftUsd = waitsForHolds ? ({ limitUsd, spentUsd }: Standing): Usd => limitUsd - spentUsd : headroomUsd;
   const full = tightest(binding, leftUsd);
   // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.

@@ -15,7 +15,7 @@ const operationFields = {
   workflowId: askingWorkflow,
   userId: z.string().nullable(),
   kind: z.string(),
-  resource: z.enum(['llm', 'e2b']),
+  resource: z.string(),
   model: z.string().nullable(),
 };
 /** A tenant in a list of them, with its monthly quota for everything. Amounts are decimal strings. */

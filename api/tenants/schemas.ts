@@ -5,7 +5,7 @@ import { isLabelKey } from '../../core/label-query';
 import { operationIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelQuery } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
-import { amount, author, quotaFigures, reason, roleSchema } from '../http/schemas';
+import { amount, author, coveredSchema, quotaFigures, reason, roleSchema } from '../http/schemas';
 import { plainText, plainWords } from '../http/text';
 import { reservationView } from '../reservations/schemas';
 
@@ -52,7 +52,7 @@ const ofWhom = {
 };
 /** What a quota limits, and when it warns. */
 const limits = {
-  resourceType: z.enum(['llm', 'e2b', 'all']),
+  resourceType: coveredSchema,
   period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
   limitUsd: amount,
   warningThreshold: share.optional(),
@@ -118,7 +118,7 @@ export const setQuotasView = quotasView.extend({
 });
 const quotaKey = {
   ...ofWhom,
-  resourceType: z.enum(['llm', 'e2b', 'all']).default('all'),
+  resourceType: coveredSchema.default('all'),
   period: z.enum(['day', 'week', 'month', 'lifetime']).default('month'),
 };
 export const topUpBody = z.strictObject({

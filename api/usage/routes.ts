@@ -230,11 +230,11 @@ async function estimateOf(
   { estimatedUsd, call, sandbox, resource }: schemas.QuotaCheckBody,
 ): Promise<Usd | undefined> {
   if (estimatedUsd !== undefined) return parseAmountUsd(estimatedUsd);
-  if (resource === 'llm' && !call) return undefined;
+  if (resource !== 'e2b' && !call) return undefined;
   const { models, sandboxes } = await recentPrices.list();
   const at = Date.now();
   try {
-    if (resource === 'llm' && call) return estimateModelCall(findModelPrice(models, { model: call.model, at }), call);
+    if (resource !== 'e2b' && call) return estimateModelCall(findModelPrice(models, { model: call.model, at }), call);
     const { tier, seconds } = sandbox ?? { tier: 'standard', seconds: 300 };
     return estimateSandbox(findSandboxPrice(sandboxes, { tier, at }), { seconds });
   } catch (error) {

@@ -4,7 +4,7 @@ import { isUsageGrouping, usageGroups } from '../../core/usage-groups';
 import { operationIdSchema, runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelQuery, labelsSchema, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
-import { amount, cacheSavedUsd, modelName, moment, ofTenant } from '../http/schemas';
+import { amount, cacheSavedUsd, modelName, moment, ofTenant, resourceSchema } from '../http/schemas';
 import { plainText } from '../http/text';
 import { quotaView } from '../tenants/schemas';
 
@@ -13,7 +13,7 @@ export const quotaCheckBody = z.strictObject({
   ...ofTenant,
   userId: userIdSchema.optional(),
   labels: labelsSchema.optional(),
-  resource: z.enum(['llm', 'e2b']).default('llm'),
+  resource: resourceSchema.default('llm'),
   estimatedUsd: amount.optional(),
   call: z
     .strictObject({
@@ -30,7 +30,7 @@ export type QuotaCheckBody = z.infer<typeof quotaCheckBody>;
 
 export const quotaCheckView = z.object({
   allowed: z.literal(true),
-  resourceType: z.enum(['llm', 'e2b']),
+  resourceType: z.string(),
   estimatedCostUsd: z.string().nullable(),
   quotas: z.array(quotaView),
 });
@@ -45,7 +45,7 @@ export const costRecordsQuery = z.strictObject({
   operationId: operationIdSchema.optional(),
   model: modelName.optional(),
   kind: plainText(100).optional(),
-  resource: z.enum(['llm', 'e2b']).optional(),
+  resource: resourceSchema.optional(),
   settlement: z.enum(['actual', 'unverified']).optional(),
   label: labelQuery.optional(),
   format: z.enum(['json', 'csv']).default('json').openapi({ description: 'csv: all that match.' }),
@@ -62,7 +62,7 @@ export const costRecordView = z.object({
   conversationId: z.string().nullable(),
   turnId: z.string().nullable(),
   kind: z.string(),
-  resource: z.enum(['llm', 'e2b']),
+  resource: z.string(),
   model: z.string().nullable(),
   priceVersion: z.string().nullable(),
   amountUsd: z.string(),

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../../telemetry/log';
-import type { BudgetCommand, ReserveAnswer, ReserveCommand, Resource } from '../../core/budget/commands';
+import type { BudgetCommand, Enforced, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { inOneSpelling } from '../../core/ids';
 import { listenForAnswers } from '../../store/answers';
 import type { Listener } from '../../store/listener';
@@ -64,7 +64,7 @@ export class AuthorityClient {
       taskQueue: string;
       log: Logger;
       /** Whether quotas of a resource bind. */
-      enforced: Record<Resource, boolean>;
+      enforced: Enforced;
       /** Whether it decides by itself under mandates. */
       mandates?: boolean | undefined;
     },

@@ -3,7 +3,7 @@
  * waits for a tenant's lock keeps none from others; its pace, which Postgres shows as the name of a connection; and the signals by
  * which an authority hears what was left for it.
  */
-import type { Resource } from '../../core/budget/commands';
+import type { Enforced } from '../../core/budget/commands';
 import { decideUnderMandate } from '../../store/budget-batch';
 import { decisionsName, roundTripAs } from '../../store/deciding-processes';
 import { createPool, type Pool } from '../../store/pool';
@@ -32,7 +32,7 @@ export function directDecisions({
   log,
 }: {
   pool: Pool;
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
   coalescer: Coalescer;
   log: Logger;
 }): { direct: DirectDecisions; close: () => Promise<void> } {

@@ -1,10 +1,11 @@
 /** What goes into a decision and what comes out of it. */
-import type { ReserveAnswer, Resource } from './commands';
+import type { Enforced, ReserveAnswer, ReserveCommand, Resource } from './commands';
 import type { Freeze } from './denials';
 import type { Usd } from '../money';
 import { isOwnPlace, keptFrom, type Asker, type Place } from './line';
 import type { RunLimit } from './run-limits';
 import { covers, headroomUsd, rollOver, thresholdsReached, tightest, type Payer, type Quota } from './quotas';
+import { billedAs, binds, resourceAsked } from '../resources';
 import { isReleasedByExpiry, type Reservation } from './reservations';
 import { retryAfterSeconds, type Hold } from './retry-after';
 
@@ -16,7 +17,9 @@ export interface BatchState {
   /** The reservations that the commands name, and those of the tenant that are overdue or have an outcome to fold. */
   reservations: readonly Reservation[];
   /** Whether limits bind. Where they do not, everything is granted and still recorded and alerted. */
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
+  /** Those that a database of the version before can hold; absent where it holds any. */
+  resourcesKnown?: readonly Resource[] | undefined;
   /** Why the tenant may not reserve for now; absent when it may. */
   frozen?: string | undefined;
   /** The same of its users, by user. */
@@ -125,7 +128,15 @@ export class Batch {
   }
 
   isEnforced(resource: Resource): boolean {
-    return this.state.enforced[resource];
+    return binds(this.state.enforced, resource);
+  }
+
+  /** What a request is billed as; undefined where the database can hold no such thing. */
+  resourceOf(command: ReserveCommand): Resource | undefined {
+    const asked = resourceAsked(command);
+    const { resourcesKnown } = this.state;
+    if (!resourcesKnown || resourcesKnown.includes(asked)) return billedAs(asked, this.quotas);
+    return command.isTool ? command.resource : undefined;
   }
 
   quotasFor(payer: Payer): Quota[] {

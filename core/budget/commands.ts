@@ -6,8 +6,11 @@
 import type { Labels } from '../labels';
 import type { Period } from './periods';
 
-/** What a paid step is billed as. */
-export type Resource = 'llm' | 'e2b';
+/** What a paid step is billed as: `llm`, `e2b`, or another by name, such as `geocoding` (core/resources.ts). */
+export type Resource = string;
+
+/** Whether limits bind: those of sandboxes, and those of all else. */
+export type Enforced = Readonly<Record<'llm' | 'e2b', boolean>>;
 
 /** Where the answer to a reserve goes: the activity that stays open for it, or the process that listens on a channel. */
 export type ReplyAddress =
@@ -40,6 +43,8 @@ export interface ReserveCommand {
   operationId: string;
   userId?: string;
   resource: Resource;
+  /** A tool, which the version before knows as what `resource` says. */
+  isTool?: true;
   amountUsd: string;
   /** The least that is of use: when the full amount does not fit and this does, the grant is what is left. */
   minimumUsd?: string;
@@ -114,7 +119,8 @@ export interface MandateState {
 export interface QuotaState {
   scope: 'platform' | 'tenant' | 'user' | 'label';
   scopeId: string;
-  resourceType: Resource | 'all';
+  /** A resource, or `all`. */
+  resourceType: string;
   period: Period;
   limitUsd: string;
   spentUsd: string;

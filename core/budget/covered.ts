@@ -1,5 +1,6 @@
 /** Limits that can never be reached, because other quotas of the same spend have lower ones. */
 import { formatUsd, type Usd } from '../money';
+import { billedAs } from '../resources';
 import { balanceOf, type QuotaAmounts, type ResourceType, type Scope } from './quotas';
 import type { Period } from './periods';
 
@@ -35,9 +36,20 @@ const limitOf = (quota: CoveringQuota): Usd => balanceOf(quota).limitUsd;
 export const limitsCovered = (
   quotas: readonly CoveringQuota[],
   isMeant: (quota: CoveringQuota) => boolean = () => true,
-): string[] => [...aboveWhole(quotas, isMeant), ...aboveParts(quotas, isMeant)];
+): string[] => [...aboveWhole(quotas, isMeant), ...aboveParts(quotas, isMeant), ...ofNoTool(quotas, isMeant)];
 
-/** For everything, where the limits for models and for sandboxes are lower even together. */
+/** For tools, where the tenant's are billed as something else. */
+function ofNoTool(quotas: readonly CoveringQuota[], isMeant: (quota: CoveringQuota) => boolean): string[] {
+  return quotas
+    .filter((quota) => isMeant(quota) && billedAs(quota.resourceType, quotas) !== quota.resourceType)
+    .map(
+      (quota) =>
+        `${nameOf(quota)} binds nothing: the tools of a tenant that limits ${billedAs(quota.resourceType, quotas)}, and neither ` +
+        `${quota.resourceType} nor all, are under that.`,
+    );
+}
+
+/** For everything, where the limits for models and for sandboxes are lower even together: the rest is for what goes by another name. */
 function aboveParts(quotas: readonly CoveringQuota[], isMeant: (quota: CoveringQuota) => boolean): string[] {
   const lowest = (whole: CoveringQuota, resourceType: ResourceType): CoveringQuota | undefined =>
     quotas
@@ -51,7 +63,7 @@ function aboveParts(quotas: readonly CoveringQuota[], isMeant: (quota: CoveringQ
       if (!llm || !e2b || limitOf(llm) + limitOf(e2b) >= limitOf(whole)) return [];
       return [
         `${nameOf(whole)} allows ${formatUsd(limitOf(whole))} USD, but ${nameOf(llm)} ${formatUsd(limitOf(llm))} USD ` +
-          `and ${nameOf(e2b)} ${formatUsd(limitOf(e2b))} USD: no more than those can be spent.`,
+          `and ${nameOf(e2b)} ${formatUsd(limitOf(e2b))} USD: no more than those can be spent on models and sandboxes.`,
       ];
     });
 }

@@ -8,13 +8,14 @@
  */
 import { answerAgain, answerOf, answerRefusal } from './answers';
 import { Batch, type BatchDecision, type BatchState } from './batch';
-import type { BudgetCommand, RejectionCode, ReserveAnswer, ReleaseCommand, ReserveCommand } from './commands';
+import type { BudgetCommand, RejectionCode, ReserveAnswer, ReleaseCommand, ReserveCommand, Resource } from './commands';
 import { keptUsd, leastUsd, type Place } from './line';
 import { mergedLabels } from '../labels';
 import { parseAmountUsd, MoneyError, type Usd } from '../money';
-import { nothingReserved, quotaDenial, refusedAsFrozen } from './denials';
+import { nothingReserved, quotaDenial, refusedAsFrozen, refusedAsUnheld } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
+import { resourceAsked } from '../resources';
 import {
   isSameRequest,
   othersTold,
@@ -95,7 +96,10 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     return answer;
   }
 
-  const request = requestOf(command, amounts);
+  const resource = batch.resourceOf(command);
+  // It is answered and not recorded: there is no place for it.
+  if (resource === undefined) return answerRefusal(operationId, refusedAsUnheld(resourceAsked(command)));
+  const request = requestOf(command, amounts, resource);
   const frozen = batch.freezeOf(request);
   if (frozen !== undefined) {
     return record(batch, { operationId, request, refusal: refusedAsFrozen(frozen) });
@@ -244,10 +248,14 @@ export function answerFromRecord(known: Reservation, command: ReserveCommand): R
   return 'type' in amounts ? answerRefusal(known.operationId, amounts) : answerAgain(known, command, amounts);
 }
 
-function requestOf(command: ReserveCommand, { amountUsd, minimumUsd }: Amounts): ReservationRequest {
+function requestOf(
+  command: ReserveCommand,
+  { amountUsd, minimumUsd }: Amounts,
+  resource: Resource,
+): ReservationRequest {
   return {
     userId: command.userId,
-    resource: command.resource,
+    resource,
     requestedUsd: amountUsd,
     minimumUsd,
     priceVersion: command.priceVersion,

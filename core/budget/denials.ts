@@ -29,6 +29,14 @@ export const nothingReserved = 'Nothing was reserved.';
 export const refusedAsFrozen = (freeze: Freeze) =>
   ({ type: 'rejected', code: 'budget_frozen', message: frozenMessage(freeze, nothingReserved) }) as const;
 
+/** The refusal of a reserve that a database of the version before has no place for. */
+export const refusedAsUnheld = (resource: string) =>
+  ({
+    type: 'rejected',
+    code: 'invalid_request',
+    message: `The database has not been migrated to hold the resource ${resource}. ${nothingReserved}`,
+  }) as const;
+
 /** A denial: the quota that bound, when to try again, and the same in words. */
 export interface QuotaDenial {
   quota: BindingQuota;

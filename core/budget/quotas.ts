@@ -6,7 +6,8 @@ import { periodAt, type Period } from './periods';
 
 /** A label's scope id is its key and value, such as `team:search`. */
 export type Scope = 'platform' | 'tenant' | 'user' | 'label';
-export type ResourceType = Resource | 'all';
+/** A resource, or `all`. */
+export type ResourceType = string;
 
 /** One limit on one scope's spend of one resource in one period, with what is spent and reserved of it. */
 export interface Quota {

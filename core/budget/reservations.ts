@@ -3,6 +3,7 @@ import type { QuotaDenial } from './denials';
 import type { OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
 import { recordedAlike, sentAlike, type Labelled } from '../labels';
 import type { Usd } from '../money';
+import { isRecordedAs, resourceAsked } from '../resources';
 
 /**
  * A reservation is the row of one paid attempt. It is granted, denied or rejected once; a granted one ends once:
@@ -104,7 +105,7 @@ export const isReleasedByExpiry = ({ request, claimed }: Pick<Reservation, 'requ
 export function isSameRequest(request: ReservationRequest, command: ReserveCommand, amounts: Amounts): boolean {
   return (
     request.userId === command.userId &&
-    request.resource === command.resource &&
+    isRecordedAs(request.resource, resourceAsked(command)) &&
     request.requestedUsd === amounts.amountUsd &&
     request.minimumUsd === amounts.minimumUsd &&
     request.priceVersion === command.priceVersion &&
@@ -115,7 +116,7 @@ export function isSameRequest(request: ReservationRequest, command: ReserveComma
 /** Whether two reserves ask for the same thing, before anything is parsed. */
 export const asksTheSame = (a: ReserveCommand, b: ReserveCommand): boolean =>
   a.userId === b.userId &&
-  a.resource === b.resource &&
+  resourceAsked(a) === resourceAsked(b) &&
   a.amountUsd === b.amountUsd &&
   a.minimumUsd === b.minimumUsd &&
   a.priceVersion === b.priceVersion &&

@@ -1,5 +1,5 @@
 /** What may go on while nobody decides: what the decision itself would grant had nothing been spent or held yet. */
-import type { ReserveAnswer, ReserveCommand, Resource } from './commands';
+import type { Enforced, ReserveAnswer, ReserveCommand } from './commands';
 import { decideBatch } from './decision';
 import { nothingReserved, quotaDenial, type Freeze, type QuotaDenial } from './denials';
 import type { Standing } from './quotas';
@@ -13,7 +13,7 @@ export interface UndecidedState {
   nowMs: number;
   /** Those of the tenant and of the user that asks; the platform's as the tenant's leases of them. */
   quotas: readonly Standing[];
-  enforced: Record<Resource, boolean>;
+  enforced: Enforced;
   freeze?: Freeze | undefined;
   /** Of the run that it names, and of what that belongs to, as they stand: what they hold may be spent, and nobody has folded it yet. */
   runLimits?: readonly RunLimit[] | undefined;

@@ -5,6 +5,7 @@
 import type { BudgetCommand, ReserveCommand, RunLimitRef } from '../budget/commands';
 import { inOneSpelling, parseUuid, userIdCharsMax } from '../ids';
 import { problemOfLabels } from '../labels';
+import { isResource } from '../resources';
 import { unstorableIn } from '../storable';
 import { omitUndefined } from '../omit-undefined';
 import { isRecord } from '../prices/usage';
@@ -43,7 +44,8 @@ const optional =
 const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
   operationId: isId,
   userId: optional(isUserId),
-  resource: isOneOf('llm', 'e2b'),
+  resource: isResource,
+  isTool: optional((value) => typeof value === 'boolean'),
   amountUsd: isText,
   minimumUsd: optional(isText),
   prefersWhole: optional((value) => typeof value === 'boolean'),

@@ -25,7 +25,7 @@ export async function locateAll(input: {
     for (const address of addresses) {
       const position = await budget.withBudget(
         {
-          resource: 'llm',
+          resource: 'geocoding',
           kind: 'geocoding.lookup',
           amountUsd: '0.005',
           priceVersion: 'geocoder/2026-01',

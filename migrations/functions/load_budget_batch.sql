@@ -124,7 +124,9 @@ BEGIN
   ) AS r;
 
   -- Who decides under a mandate takes it from here that one was looked for: a database of the version before does not know of any.
-  RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'isMandated', v_rules IS NOT NULL, 'quotas', v_quotas,
+  RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'isMandated', v_rules IS NOT NULL,
+    -- A database of the version before can hold two.
+    'holdsAnyResource', true, 'quotas', v_quotas,
     'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
     'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),

@@ -1,4 +1,4 @@
-/** Builds that forget a limit of a run or of a label: see broken-builds.ts. */
+/** Builds that forget a limit of a run, of a label or of a resource by name: see broken-builds.ts. */
 import { replaceInFunction, type BrokenBuild } from './breaking';
 import type { FaultName } from './faults';
 
@@ -25,6 +25,23 @@ export const limitBuilds = {
         file: 'core/budget/quotas.ts',
         from: "if (quota.scope === 'label') return coversLabels(quota, labels);",
         to: "if (quota.scope === 'label') return false && coversLabels(quota, labels);",
+      },
+    ],
+    faults: ['Postgres slow'],
+  },
+  'resource-limit': {
+    what: 'limits of a resource by name are forgotten, by the decision and by the guard',
+    told: ['no grant passes a limit'],
+    sql: replaceInFunction(
+      'apply_quota_changes',
+      'WHERE binds AND lifted_to_usd',
+      "WHERE binds AND resource_type <> 'geocoding' AND lifted_to_usd",
+    ),
+    sources: [
+      {
+        file: 'core/budget/quotas.ts',
+        from: "if (quota.resourceType !== 'all' && quota.resourceType !== resource) return false;",
+        to: "if (!['llm', 'e2b', 'all'].includes(quota.resourceType) || (quota.resourceType !== 'all' && quota.resourceType !== resource)) return false;",
       },
     ],
     faults: ['Postgres slow'],

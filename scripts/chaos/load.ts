@@ -73,7 +73,8 @@ export class Load implements Begun, Talking {
       operationId,
       tenantId,
       userId: chance.oneOf(['ada', 'grace', 'edsger']),
-      resource: 'llm',
+      // By its amount, so that a seed chooses all else as it did.
+      resource: cents % 4 === 0 ? 'geocoding' : 'llm',
       amountUsd,
       ...(chance.is(0.2) ? { minimumUsd: (cents / 400).toFixed(4) } : {}),
       ttlSeconds: chance.between(2, 12),

@@ -38,6 +38,7 @@ const platformLimitUsd = 50;
 /** By the day, of each team; and of one by itself. */
 const teamLimitUsd = 4;
 const searchLimitUsd = 3;
+const geocodingLimitUsd = 3;
 const callersPerTenant = 4;
 /**
  * How long everything may take to end once nothing goes wrong any more: more than the holds of callers, and than it takes to find a
@@ -205,6 +206,12 @@ async function makeTenants(
     `UPDATE copilot_internal.cost_quotas q SET period = 'day', limit_usd = $1, period_start = b.period_start, period_end = b.period_end
      FROM copilot_internal.period_bounds('day', now()) AS b`,
     [limitUsd],
+  );
+  await admin.query(
+    `INSERT INTO copilot_internal.cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, period_start, period_end)
+     SELECT t.tenant_id, 'tenant', t.tenant_id, 'geocoding', 'day', $1, b.period_start, b.period_end
+     FROM copilot_internal.tenants t, copilot_internal.period_bounds('day', now()) AS b`,
+    [geocodingLimitUsd],
   );
   // One of the version before is not bound by them.
   const ofTeams =

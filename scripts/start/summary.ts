@@ -14,7 +14,7 @@ export interface Failure {
 
 /** What refused the money. */
 export interface Denial {
-  resource: 'llm' | 'e2b' | null;
+  resource: string | null;
   /** The quota that denied; null where the run's own limit did. */
   quota: {
     scope: string;

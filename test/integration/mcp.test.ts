@@ -90,7 +90,8 @@ describe('the MCP server', () => {
 
       const first = await call(client, 'reserve_money', {
         amountUsd: '0.75',
-        kind: 'geocoding',
+        resource: 'geocoding',
+        kind: 'geocoding.lookup',
         labels: { team: 'maps' },
       });
       expect(first).toMatchObject({ isError: false, body: { decision: 'granted', grantedUsd: '0.75' } });
@@ -104,7 +105,8 @@ describe('the MCP server', () => {
       expect((await call(client, 'show_reservation', { operationId })).body).toMatchObject({
         status: 'committed',
         committedUsd: '0.7',
-        kind: 'geocoding',
+        resource: 'geocoding',
+        kind: 'geocoding.lookup',
         labels: { team: 'maps' },
       });
       await until('all is in the books', async () => (await stack.books(tenantId)).reservedUsd === '0');

@@ -24,7 +24,6 @@ from spendlock_api.models import (
     Error,
     ReserveBody,
     ReserveBodyOnExpiry,
-    ReserveBodyResource,
     SendMessageBody,
     StartConversationBody,
     StartConversationBodyLimits,
@@ -86,7 +85,7 @@ print(f"Its transcript has {pages} pages.")
 # what the call came to, and what was granted is charged.
 asked = ReserveBody(
     operation_id=uuid4(),
-    resource=ReserveBodyResource.LLM,
+    resource="llm",
     amount_usd="0.05",
     on_expiry=ReserveBodyOnExpiry.SETTLE,
 )
@@ -97,7 +96,7 @@ checked(commit_reservation.sync(asked.operation_id, client=spendlock, body=cost)
 print(f"It was {len(answer)} characters long.")
 
 # A denial is a model like every other answer.
-asked = ReserveBody(operation_id=uuid4(), resource=ReserveBodyResource.LLM, amount_usd="1000")
+asked = ReserveBody(operation_id=uuid4(), resource="llm", amount_usd="1000")
 denied = reserve.sync(client=spendlock, body=asked)
 if isinstance(denied, Denial) and denied.quota:
     quota = denied.quota

@@ -1,6 +1,6 @@
 /** Decisions without a database: the effects of a batch applied to plain values, as Postgres applies them to rows. */
 import type { BatchDecision, BatchState, LedgerEntry } from '../../core/budget/batch';
-import type { BudgetCommand, ReserveCommand, Resource } from '../../core/budget/commands';
+import type { BudgetCommand, Enforced, ReserveCommand } from '../../core/budget/commands';
 import { decideBatch } from '../../core/budget/decision';
 import type { Place } from '../../core/budget/line';
 import { parseUsd, type Usd } from '../../core/money';
@@ -25,9 +25,11 @@ export class BudgetModel {
   reservations = new Map<string, Reservation>();
   ledger: LedgerEntry[] = [];
   alerts: BatchDecision['alerts'] = [];
-  enforced: Record<Resource, boolean> = { llm: true, e2b: true };
+  enforced: Enforced = { llm: true, e2b: true };
   frozen: string | undefined;
   frozenUsers: Record<string, string> = {};
+  /** Those of a database of the version before. */
+  resourcesKnown: readonly string[] | undefined;
   line: readonly Place[] = [];
   runLimits: RunLimit[] = [];
   /** Whether the database has a place for them. One of the version before has none. */
@@ -65,6 +67,7 @@ export class BudgetModel {
       quotas: this.quotas,
       reservations: [...this.reservations.values()],
       enforced: this.enforced,
+      resourcesKnown: this.resourcesKnown,
       frozen: this.frozen,
       frozenUsers: this.frozenUsers,
       line: this.line,

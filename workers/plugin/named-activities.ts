@@ -20,8 +20,8 @@ export interface PaidActivity<Args extends unknown[] = never[], Result = never> 
    * any other error it is charged at its estimate.
    */
   cost?: (result: Result, ...args: Args) => string | ActivityCost | Promise<string | ActivityCost>;
-  /** Which quotas it counts for beside those for `all`; `llm` unless given. */
-  resource?: 'llm' | 'e2b';
+  /** Which quotas it counts for beside those for `all`, such as `geocoding`; `llm` unless given. */
+  resource?: string;
   /** What it is called in the ledger; the activity's name unless given. */
   kind?: string;
 }

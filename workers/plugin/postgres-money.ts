@@ -1,9 +1,10 @@
 /** A budget that is reached by Postgres and signals, as the activities of a worker of one's own reach it. */
 import { inOneSpelling } from '../../core/ids';
-import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import type { Enforced, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { labelled, problemOfLabels, type Labels } from '../../core/labels';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
+import { sentAs } from '../../core/resources';
 import type { ModelPrice } from '../../core/prices/prices';
 import type { PaidCalls } from '../../activities/budget/paid-calls';
 import { mayPass } from '../../activities/own-time';
@@ -26,7 +27,7 @@ export interface PostgresMoneyDependencies {
   replies: PendingReplies;
   direct: DirectDecisions | undefined;
   paidCalls: PaidCalls;
-  enforced: Record<'llm' | 'e2b', boolean>;
+  enforced: Enforced;
 }
 
 /** What a tenant has that says nothing else. */
@@ -85,7 +86,8 @@ export class PostgresMoney implements CallMoney {
     if (runId !== undefined && !run)
       throw refused('not_found', `Tenant ${tenantId} has no run ${runId}. No call was made.`);
     return {
-      ...{ type: 'reserve', operationId, resource, kind, amountUsd: formatUsd(amountUsd), ttlSeconds: extendSeconds },
+      ...{ type: 'reserve', operationId, kind, amountUsd: formatUsd(amountUsd), ttlSeconds: extendSeconds },
+      ...sentAs(resource),
       priceVersion: priceVersion ?? 'caller',
       ...omitUndefined({ userId, model, runId, runLimit: run?.limit }),
       ...labelsOf(scope.labels, run?.labels),

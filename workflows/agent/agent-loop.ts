@@ -255,7 +255,7 @@ export class AgentLoop {
     const { executionSeconds = modelCallSecondsMax } = input;
     await budget.withBudget(
       {
-        resource: 'e2b',
+        resource: 'tool',
         kind: 'tool.call',
         amountUsd,
         priceVersion: 'run',

@@ -3,6 +3,7 @@ import type { ReserveRequest } from '../../contracts/budget';
 import type { AgentRunInput } from '../../contracts/messages';
 import type { Resource, RunLimitRef } from '../../core/budget/commands';
 import { mergedLabels, type Labels } from '../../core/labels';
+import { sentAs } from '../../core/resources';
 
 /** Whose money it is. */
 export interface BudgetScope {
@@ -132,6 +133,7 @@ export function requestOf(order: {
   const request = {
     ...scope,
     ...step,
+    ...sentAs(step.resource),
     ...(labels ? { labels } : {}),
     ...(waiterId === undefined ? {} : { waiterId }),
     ...(prefersWhole ? { prefersWhole } : {}),

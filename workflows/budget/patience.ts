@@ -6,6 +6,7 @@ import { holdsUpMs } from '../../core/budget/line';
 import { mergedLabels } from '../../core/labels';
 import { parseAmountUsd, parseUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
+import { sentAs } from '../../core/resources';
 import { isPatched } from '../patches';
 import type { BudgetScope, PaidStep } from './paid-step';
 
@@ -92,7 +93,7 @@ export function moneyAsked(
   const { quota, retryAfterSeconds } = answer;
   const labels = mergedLabels(ofScope, ofStep);
   return {
-    ...{ tenantId, resource, quota, isNamed: true },
+    ...{ tenantId, quota, isNamed: true, ...sentAs(resource) },
     ...omitUndefined({ runId, userId, labels, retryAfterSeconds, wantedUsd: prefersWhole ? amountUsd : undefined }),
     neededUsd: minimumUsd,
   };

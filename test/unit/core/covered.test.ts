@@ -36,11 +36,19 @@ describe('a limit that another quota covers', () => {
     const parts = [quota('tenant t llm month', '100'), quota('tenant t e2b month', '50'), quota('user u llm day', '1')];
     const whole = quota('tenant t all month', '150.5');
     const words =
-      'the all quota of the tenant per month allows 150.5 USD, but the llm quota of the tenant per month 100 USD and the e2b quota of the tenant per month 50 USD: no more than those can be spent.';
+      'the all quota of the tenant per month allows 150.5 USD, but the llm quota of the tenant per month 100 USD and the e2b quota of the tenant per month 50 USD: no more than those can be spent on models and sandboxes.';
     expect(limitsCovered([whole, ...parts], (one) => one === whole)).toEqual([words]);
     expect(limitsCovered([whole, ...parts], (one) => one === parts[0])).toEqual([]);
     expect(limitsCovered([quota('tenant t all month', '150'), ...parts])).toEqual([]);
     expect(limitsCovered([quota('tenant t all lifetime', '500'), ...parts])).toEqual([]);
     expect(limitsCovered([whole, parts[0] as CoveringQuota])).toEqual([]);
+  });
+
+  test('for tools binds nothing where those of the tenant are under its limit for sandboxes', () => {
+    const ofUser = quota('user u tool day', '1');
+    const words =
+      'the tool quota of user u per day binds nothing: the tools of a tenant that limits e2b, and neither tool nor all, are under that.';
+    expect(limitsCovered([ofUser, quota('tenant t e2b month', '50')])).toEqual([words]);
+    expect(limitsCovered([ofUser, quota('tenant t e2b month', '50'), quota('tenant t tool month', '50')])).toEqual([]);
   });
 });

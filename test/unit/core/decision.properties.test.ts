@@ -20,6 +20,7 @@ const labelSets: Labelled[] = [
   { labels: { team: 'search' } },
   { labels: { team: 'ads', key: 'a' }, sentLabels: { team: 'ads' } },
 ];
+const resources = ['llm', 'e2b', 'tool', 'geocoding'];
 const runs = ['root', 'child', 'grandchild', 'sibling', 'alone'];
 
 const operation = fc.constantFrom(...operationIds);
@@ -37,7 +38,8 @@ const step = fc.oneof(
       minimum: fc.option(amount),
       user: fc.constantFrom(...users),
       run: fc.constantFrom(undefined, ...runs, 'unknown'),
-      resource: fc.constantFrom('llm' as const, 'e2b' as const),
+      resource: fc.constantFrom(...resources),
+      isTool: fc.boolean(),
       ttl: fc.constantFrom(1, 60, 86_400),
       labels: fc.constantFrom(...labelSets),
       othersLabels: fc.constantFrom(...labelSets),
@@ -83,7 +85,7 @@ const scopes = [
 ] as const;
 const quota = fc.record({
   where: fc.constantFrom(...scopes),
-  resourceType: fc.constantFrom('llm' as const, 'e2b' as const, 'all' as const),
+  resourceType: fc.constantFrom(...resources, 'all'),
   period: fc.constantFrom('day' as const, 'week' as const, 'month' as const),
   limitUsd: fc.constantFrom('0', '5', '10', '100'),
 });
@@ -150,6 +152,8 @@ function act(model: BudgetModel, asked: Step): void {
         ...(asked.user === undefined ? {} : { userId: asked.user }),
         ...(asked.run === undefined ? {} : { runLimit: { id: asked.run } }),
         ...(asked.labels as object),
+        // As who has a tool sends it to processes of the version before.
+        ...(asked.isTool && asked.resource === 'e2b' ? { isTool: true } : {}),
       });
       const first = model.decide(command);
       const heldAfter = heldBy(model);

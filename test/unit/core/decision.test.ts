@@ -411,7 +411,7 @@ describe("a lease of the platform's quota", () => {
   });
 
   test('does not bind where enforcement is off', () => {
-    model.enforced.llm = false;
+    model.enforced = { llm: false, e2b: true };
     expect(model.decide(reserve('a', '4')).answers).toMatchObject([{ decision: 'granted', grantedUsd: '4' }]);
   });
 

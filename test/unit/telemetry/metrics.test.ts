@@ -40,6 +40,20 @@ describe('metrics', () => {
     expect(cost?.dataPoints.map(({ value }) => value)).toEqual([100_700]);
   });
 
+  it('counts what is neither a model nor a sandbox by its name, and tells 32 names apart', async () => {
+    const names = Array.from({ length: 40 }, (_, index) => `r-${index}`);
+    for (const resource of [...names, 'llm', 'r-0']) {
+      const posted = { resource, amountUsd: 1_000_000n, isUnverified: true };
+      countDecision(() => ({ tenantId: 't', seconds: 0, commands: 1, answers: {}, posted: [posted], overruns: [] }));
+    }
+    const points = (await read(metricNames.otherCost))?.dataPoints ?? [];
+    const of = (name: string) => points.find(({ attributes }) => attributes.resource === name)?.value;
+    expect(points).toHaveLength(33);
+    expect([of('r-0'), of('r-31'), of('other'), of('llm')]).toEqual([2, 1, 8, undefined]);
+    const unverified = (await read(metricNames.unverified))?.dataPoints ?? [];
+    expect(unverified.map(({ attributes }) => attributes.resource)).toContain('llm');
+  });
+
   it('XF11: the tokens of a compaction and of another model inside a call are counted', async () => {
     const compaction = usageOf({ inputTokens: 5_000, outputTokens: 300, cacheReadTokens: 40 });
     const otherModels = [{ ...usageOf({ inputTokens: 7, outputTokens: 3 }), model: 'other' }];

@@ -1,0 +1,57 @@
+/**
+ * What a paid step is billed as: `llm` for models, `e2b` for sandboxes, or anything else by a name of its own, such as `tool`, `search` or
+ * `geocoding`. Limits are of one of them or of `all`, which covers every one. Here is how they may be spelled and which switch they
+ * follow (docs/decisions/0057-resources-by-name.md).
+ */
+import type { Enforced, Resource, ReserveCommand } from './budget/commands';
+
+/** What limits cover that are of no resource alone. No request names it. */
+export const allResources = 'all';
+/** One spelling for each, as for the key of a label: two that look alike are one. The schema of the database says the same. */
+export const resourcePattern = /^[a-z][a-z0-9_.-]{0,31}$/;
+export const resourceWords = '1 to 32 small letters, digits, dots, hyphens and underscores, a letter first';
+
+/** Whether something can be billed as that. */
+export const isResource = (name: unknown): name is Resource =>
+  typeof name === 'string' && name !== allResources && resourcePattern.test(name);
+
+/** How many the limits of a tenant may name, beside `all`: each has rows, gauges and alerts of its own. */
+export const resourcesMax = 32;
+
+/** Whether limits bind it: sandboxes have a switch of their own, and all else follows that of models. */
+export const binds = (enforced: Enforced, resource: Resource): boolean => enforced[resource === 'e2b' ? 'e2b' : 'llm'];
+
+/** What a tool of an agent is billed as that has a price. */
+const tool = 'tool';
+
+/**
+ * How a request names its resource on its way: a tool as a process of the version before takes it, which knows two resources and refuses
+ * every other. Say `resource` alone a version later.
+ */
+export const sentAs = (resource: Resource): Pick<ReserveCommand, 'resource' | 'isTool'> =>
+  resource === tool ? { resource: 'e2b', isTool: true } : { resource };
+
+/** What a request asks to be billed as. */
+export const resourceAsked = ({ resource, isTool }: Pick<ReserveCommand, 'resource' | 'isTool'>): Resource =>
+  isTool ? tool : resource;
+
+/** What a limit is of, as far as it says how a tool is billed. */
+interface OfResource {
+  scope: string;
+  resourceType: string;
+}
+
+/**
+ * What a request is billed as, by the limits of its tenant: a tool as a sandbox where the tenant itself limits those, and neither tools nor
+ * everything. They were billed so when there was no other resource, and nobody is refused for want of a limit that was never needed.
+ * `billed_as` is the same in SQL.
+ */
+export function billedAs(resource: Resource, limits: readonly OfResource[]): Resource {
+  if (resource !== tool) return resource;
+  const own = limits.filter(({ scope }) => scope === 'tenant').map(({ resourceType }) => resourceType);
+  return own.includes('e2b') && !own.includes(tool) && !own.includes(allResources) ? 'e2b' : resource;
+}
+
+/** Whether what is on record was asked for as this: a tool may be billed as a sandbox. */
+export const isRecordedAs = (recorded: Resource, asked: Resource): boolean =>
+  recorded === asked || (asked === tool && recorded === 'e2b');

@@ -1,0 +1,49 @@
+/** What the database knows of resources: where nothing is decided, what a request is billed as; and how many limits may name. */
+import { resourcesMax, resourceAsked } from '../core/resources';
+import type { ReserveCommand } from '../core/budget/commands';
+import type { PoolClient } from './pool';
+
+/** Limits would name more resources than they may. */
+export class TooManyResourcesError extends Error {
+  constructor() {
+    super(`Limits and defaults would name more than ${resourcesMax} resources.`);
+  }
+}
+
+/** What a request is billed as that no decision says it of. In a database of the version before a tool is what it was there. */
+export async function billedResource(
+  client: PoolClient,
+  tenantId: string,
+  asked: Pick<ReserveCommand, 'resource' | 'isTool'>,
+): Promise<string> {
+  const resource = resourceAsked(asked);
+  // No other is billed as anything else.
+  if (resource !== 'tool') return resource;
+  if (!(await knows(client, 'billed_as(text, text)'))) return asked.resource;
+  const { rows } = await client.query<{ resource: string }>('SELECT copilot_internal.billed_as($1, $2) AS resource', [
+    tenantId,
+    resource,
+  ]);
+  return rows[0]?.resource ?? resource;
+}
+
+/**
+ * Refuses a change after which limits name too many. Under the lock of whoever changes them; `tenantId` null: the platform's.
+ * @throws TooManyResourcesError
+ */
+export async function refuseTooManyResources(client: PoolClient, tenantId: string | null): Promise<void> {
+  // A database of the version before can hold two.
+  if (!(await knows(client, 'are_too_many_resources(text, integer)'))) return;
+  const { rows } = await client.query<{ tooMany: boolean }>(
+    'SELECT copilot_internal.are_too_many_resources($1, $2) AS "tooMany"',
+    [tenantId, resourcesMax],
+  );
+  if (rows[0]?.tooMany) throw new TooManyResourcesError();
+}
+
+async function knows(client: PoolClient, name: string): Promise<boolean> {
+  const { rows } = await client.query<{ name: string | null }>('SELECT to_regprocedure($1)::text AS name', [
+    `copilot_internal.${name}`,
+  ]);
+  return rows[0]?.name != null;
+}
