@@ -81,6 +81,9 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
         <Card title="Spend by user, 31 days">
           <Shares lines={spend.byUser} none="Nothing was spent." />
         </Card>
+        <Card title="Spend by resource, 31 days">
+          <Shares lines={spend.byResource} none="Nothing was spent." />
+        </Card>
         {spend.labelKeys.length > 0 && (
           <Card title="Spend by label, 31 days" wide>
             <SpendByLabel api={api} tenantId={tenantId} keys={spend.labelKeys} from={spend.from} />

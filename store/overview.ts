@@ -53,6 +53,7 @@ export interface TenantOverview extends Frozen, OwnQuotas {
     byModel: UsageLine[];
     byUser: UsageLine[];
     byKind: UsageLine[];
+    byResource: UsageLine[];
     labelKeys: string[];
   };
   denials: DenialRecord[];
@@ -75,27 +76,42 @@ export async function readOverview(
   return asTenantTaking(databaseLimits.patientMs)(pool, tenantId, async (client) => {
     // What is posted while this is read belongs to it too.
     const to = new Date(Math.ceil(now.getTime() / dayMs) * dayMs);
-    const usage = (groupBy: 'day' | 'model' | 'user' | 'kind'): Promise<UsageLine[]> =>
+    const usage = (groupBy: 'day' | 'model' | 'user' | 'kind' | 'resource'): Promise<UsageLine[]> =>
       usageOf(client, { tenantId, from, to, groupBy });
-    const [tenant, frozen, own, byDay, byModel, byUser, byKind, labelKeys, denials, alerts, holds, waiting, open] =
-      await Promise.all([
-        client.query<{ name: string; createdAt: Date }>(
-          'SELECT name, created_at AS "createdAt" FROM copilot_internal.tenants WHERE tenant_id = $1',
-          [tenantId],
-        ),
-        frozenOf(client, tenantId),
-        ownQuotasOf(client, tenantId),
-        usage('day'),
-        usage('model'),
-        usage('user'),
-        usage('kind'),
-        labelKeysOf(client, tenantId),
-        latestDenials(client, tenantId),
-        alertsOf(client, tenantId, { limit: latestMax }),
-        reservationsOf(client, tenantId, { limit: holdsMax }),
-        waitingOf(client, tenantId),
-        countOpen(client, tenantId),
-      ]);
+    const [
+      tenant,
+      frozen,
+      own,
+      byDay,
+      byModel,
+      byUser,
+      byKind,
+      byResource,
+      labelKeys,
+      denials,
+      alerts,
+      holds,
+      waiting,
+      open,
+    ] = await Promise.all([
+      client.query<{ name: string; createdAt: Date }>(
+        'SELECT name, created_at AS "createdAt" FROM copilot_internal.tenants WHERE tenant_id = $1',
+        [tenantId],
+      ),
+      frozenOf(client, tenantId),
+      ownQuotasOf(client, tenantId),
+      usage('day'),
+      usage('model'),
+      usage('user'),
+      usage('kind'),
+      usage('resource'),
+      labelKeysOf(client, tenantId),
+      latestDenials(client, tenantId),
+      alertsOf(client, tenantId, { limit: latestMax }),
+      reservationsOf(client, tenantId, { limit: holdsMax }),
+      waitingOf(client, tenantId),
+      countOpen(client, tenantId),
+    ]);
     const [found] = tenant.rows;
     if (!found) return undefined;
     return {
@@ -103,7 +119,7 @@ export async function readOverview(
       ...found,
       ...frozen,
       ...own,
-      spend: { from, byDay, byModel, byUser, byKind, labelKeys },
+      spend: { from, byDay, byModel, byUser, byKind, byResource, labelKeys },
       denials,
       alerts,
       holds,

@@ -50,6 +50,7 @@ export const overviewView = z.object({
     byModel: usageLines,
     byUser: usageLines,
     byKind: usageLines,
+    byResource: usageLines,
     labelKeys: z
       .array(z.string())
       .openapi({ description: 'The keys of its labels, a hundred at most: what usage can be asked by.' }),

@@ -106,6 +106,7 @@ describe('the overview of a tenant', () => {
           { group: 'bob', costUsd: '2.5' },
         ],
         byKind: [{ group: 'external.call', costUsd: '8.5' }],
+        byResource: [{ group: 'llm', costUsd: '8.5' }],
       },
       denials: [
         { operationId: tooMuch, userId: 'ada', requestedUsd: '3', quota: { scope: 'tenant', remainingUsd: '0.5' } },
