@@ -210,7 +210,7 @@ describe('an id, however it is spelled', () => {
       { type: 'release', operationId: null },
       { ...command(newId()), amountUsd: 5 },
       { ...command(newId()), userId: {} },
-      { ...command(newId()), resource: 'gpu' },
+      { ...command(newId()), resource: 'GPU' },
       { ...command(newId()), ttlSeconds: 'long' },
       { ...command(newId()), replyTo: 'me' },
       { ...command(newId()), kind: '\0' },

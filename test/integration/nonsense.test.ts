@@ -177,7 +177,7 @@ describe('nonsense that a person sends by hand', () => {
       { ...reserve(), minimumUsd: '-1' },
       { ...reserve(), ttlSeconds: 1e300 },
       { ...reserve(), ttlSeconds: 'long' },
-      { ...reserve(), resource: 'gold' },
+      { ...reserve(), resource: 'all' },
       { ...reserve(), kind: 'a\u0000b' },
       { ...reserve(), kind: null },
       { ...reserve(), userId: 7 },
