@@ -104,7 +104,7 @@ CREATE TABLE cost_quotas (
   CONSTRAINT cost_quotas_period_check CHECK ((period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text, 'lifetime'::text]))),
   CONSTRAINT cost_quotas_pkey PRIMARY KEY (quota_id),
   CONSTRAINT cost_quotas_reserved_usd_check CHECK ((reserved_usd >= (0)::numeric)),
-  CONSTRAINT cost_quotas_resource_type_check CHECK ((resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))),
+  CONSTRAINT cost_quotas_resource_type_check CHECK ((resource_type ~ '^[a-z][a-z0-9_.-]{0,31}$'::text)) NOT VALID,
   CONSTRAINT cost_quotas_scope_check CHECK ((scope = ANY (ARRAY['platform'::text, 'tenant'::text, 'user'::text, 'label'::text]))),
   CONSTRAINT cost_quotas_scope_id_check CHECK (((length(scope_id) >= 1) AND (length(scope_id) <= 128))),
   CONSTRAINT cost_quotas_scope_tenant_check CHECK (
@@ -143,7 +143,7 @@ CREATE TABLE cost_records (
   CONSTRAINT cost_records_author_check CHECK (((entry = 'adjustment'::text) = ((reason IS NOT NULL) AND (author IS NOT NULL)))),
   CONSTRAINT cost_records_entry_check CHECK ((entry = ANY (ARRAY['commit'::text, 'correction'::text, 'adjustment'::text]))),
   CONSTRAINT cost_records_pkey PRIMARY KEY (cost_record_id),
-  CONSTRAINT cost_records_resource_check CHECK ((resource = ANY (ARRAY['llm'::text, 'e2b'::text]))),
+  CONSTRAINT cost_records_resource_check CHECK (((resource ~ '^[a-z][a-z0-9_.-]{0,31}$'::text) AND (resource <> 'all'::text))) NOT VALID,
   CONSTRAINT cost_records_settlement_check CHECK ((settlement = ANY (ARRAY['actual'::text, 'unverified'::text]))),
   CONSTRAINT cost_records_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
@@ -229,7 +229,7 @@ CREATE TABLE label_quota_defaults (
   CONSTRAINT label_quota_defaults_limit_usd_check CHECK (((limit_usd >= (0)::numeric) AND (limit_usd < ('1000000000000'::bigint)::numeric))),
   CONSTRAINT label_quota_defaults_period_check CHECK ((period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text, 'lifetime'::text]))),
   CONSTRAINT label_quota_defaults_pkey PRIMARY KEY (tenant_id, key, resource_type, period),
-  CONSTRAINT label_quota_defaults_resource_type_check CHECK ((resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))),
+  CONSTRAINT label_quota_defaults_resource_type_check CHECK ((resource_type ~ '^[a-z][a-z0-9_.-]{0,31}$'::text)) NOT VALID,
   CONSTRAINT label_quota_defaults_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
   CONSTRAINT label_quota_defaults_warning_threshold_check CHECK (((warning_threshold > (0)::numeric) AND (warning_threshold <= (1)::numeric)))
 );
@@ -315,7 +315,7 @@ CREATE TABLE money_waiters (
   CONSTRAINT money_waiters_kept_usd_check CHECK ((kept_usd >= (0)::numeric)),
   CONSTRAINT money_waiters_needed_usd_check CHECK ((needed_usd >= (0)::numeric)),
   CONSTRAINT money_waiters_pkey PRIMARY KEY (waiter_id),
-  CONSTRAINT money_waiters_resource_check CHECK ((resource = ANY (ARRAY['llm'::text, 'e2b'::text]))),
+  CONSTRAINT money_waiters_resource_check CHECK (((resource ~ '^[a-z][a-z0-9_.-]{0,31}$'::text) AND (resource <> 'all'::text))) NOT VALID,
   CONSTRAINT money_waiters_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
 
@@ -402,7 +402,7 @@ CREATE TABLE reservations (
   CONSTRAINT reservations_overrun_usd_check CHECK ((overrun_usd > (0)::numeric)),
   CONSTRAINT reservations_pkey PRIMARY KEY (tenant_id, operation_id),
   CONSTRAINT reservations_requested_usd_check CHECK ((requested_usd >= (0)::numeric)),
-  CONSTRAINT reservations_resource_check CHECK ((resource = ANY (ARRAY['llm'::text, 'e2b'::text]))),
+  CONSTRAINT reservations_resource_check CHECK (((resource ~ '^[a-z][a-z0-9_.-]{0,31}$'::text) AND (resource <> 'all'::text))) NOT VALID,
   CONSTRAINT reservations_settlement_check CHECK ((settlement = ANY (ARRAY['actual'::text, 'unverified'::text, 'released'::text, 'expired'::text]))),
   CONSTRAINT reservations_status_check CHECK ((status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text, 'committed'::text, 'released'::text, 'expired'::text]))),
   CONSTRAINT reservations_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
@@ -580,7 +580,7 @@ CREATE TABLE user_quota_defaults (
   CONSTRAINT user_quota_defaults_limit_usd_check CHECK (((limit_usd >= (0)::numeric) AND (limit_usd < ('1000000000000'::bigint)::numeric))),
   CONSTRAINT user_quota_defaults_period_check CHECK ((period = ANY (ARRAY['day'::text, 'week'::text, 'month'::text, 'lifetime'::text]))),
   CONSTRAINT user_quota_defaults_pkey PRIMARY KEY (tenant_id, resource_type, period),
-  CONSTRAINT user_quota_defaults_resource_type_check CHECK ((resource_type = ANY (ARRAY['llm'::text, 'e2b'::text, 'all'::text]))),
+  CONSTRAINT user_quota_defaults_resource_type_check CHECK ((resource_type ~ '^[a-z][a-z0-9_.-]{0,31}$'::text)) NOT VALID,
   CONSTRAINT user_quota_defaults_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
   CONSTRAINT user_quota_defaults_warning_threshold_check CHECK (((warning_threshold > (0)::numeric) AND (warning_threshold <= (1)::numeric)))
 );
@@ -869,7 +869,11 @@ GRANT EXECUTE ON FUNCTION apply_run_limits(text,jsonb,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION are_price_multipliers(jsonb) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION are_too_many_resources(text,integer) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION bar_mandate(text,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION billed_as(text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION cache_saved(jsonb) TO spendlock_app;
 
@@ -1552,6 +1556,20 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.are_too_many_resources(p_tenant_id text, p_max integer)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT count(*) > p_max FROM (
+    SELECT resource_type FROM cost_quotas WHERE tenant_id IS NOT DISTINCT FROM p_tenant_id AND lease_of IS NULL
+    UNION SELECT resource_type FROM user_quota_defaults WHERE tenant_id = p_tenant_id
+    UNION SELECT resource_type FROM label_quota_defaults WHERE tenant_id = p_tenant_id) AS named
+  WHERE resource_type <> 'all'
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.bar_mandate(p_tenant_id text, p_reason text)
  RETURNS boolean
  LANGUAGE plpgsql
@@ -1567,6 +1585,19 @@ BEGIN
     barred_at = excluded.barred_at, barred_reason = excluded.barred_reason;
   RETURN true;
 END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.billed_as(p_tenant_id text, p_resource text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN p_resource = 'tool' AND (
+      SELECT bool_or(q.resource_type = 'e2b') AND NOT bool_or(q.resource_type IN ('tool', 'all')) FROM cost_quotas q
+      WHERE q.tenant_id = p_tenant_id AND q.scope = 'tenant') THEN 'e2b'
+    ELSE p_resource END
 $function$
 ;
 
@@ -2399,7 +2430,9 @@ BEGIN
   ) AS r;
 
   -- Who decides under a mandate takes it from here that one was looked for: a database of the version before does not know of any.
-  RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'isMandated', v_rules IS NOT NULL, 'quotas', v_quotas,
+  RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'isMandated', v_rules IS NOT NULL,
+    -- A database of the version before can hold two.
+    'holdsAnyResource', true, 'quotas', v_quotas,
     'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
     'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
