@@ -16,6 +16,24 @@ export interface PrepareModelCall {
   leftUsd?: string;
   /** Whether to look if the context should be compacted first. */
   compact?: boolean;
+  /** For a run that knows its money; absent for others. */
+  knows?: KnownMoney;
+  /** It is the last one: without tools, and its model is told so. */
+  isLast?: boolean;
+  /** By how many tokens its prompt will be longer, when it is made later. */
+  growsBy?: number;
+}
+
+/** What a model is told of its money, and what is held for its last call. */
+export interface KnownMoney {
+  /** The run or the turn that the limit is of. */
+  of: string;
+  /** The limit of all of it. Decimal string. */
+  limitUsd: string;
+  /** What is left of the limit, with what is held. Decimal string. */
+  leftUsd: string;
+  /** What is held for its last call. Decimal string; absent before. */
+  heldUsd?: string;
 }
 
 /** A step's reply that is there. */
@@ -41,6 +59,10 @@ export interface ModelCallPlan {
   amountUsd: string;
   /** The least of use: the prompt and a short answer. */
   minimumUsd: string;
+  /** After this call what is held would not pay for a last one, whose prompt has its answer in it: the last one is due now. */
+  endsNow?: true;
+  /** Tools are not to be called. */
+  isLast?: true;
   /** The context is too large: sum up what came up to this message first. */
   compaction?: { throughSequence: number };
   /** The step has its reply already (it came late, or before the workflow was reset): nothing is to be called. */

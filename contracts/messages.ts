@@ -116,6 +116,8 @@ export interface AgentRunInput {
   maxSteps: number;
   /** Its own ceiling: a step that could lift the cost above it is not made, and the run or turn ends. Decimal string. */
   maxCostUsd?: string;
+  /** Its model is told what is left of that ceiling, and money for a last answer is held from the start. */
+  lastCall?: true;
   /** Whose limit counts it too: a run, or a turn of a conversation, that has one on record. */
   parentRunId?: string;
   /** What a step does when the authority does not answer; waits when absent. */
@@ -142,6 +144,8 @@ export interface AgentRunInput {
 export interface AgentRunResult {
   runId: string;
   status: 'completed' | 'quota_exceeded' | 'failed' | 'cancelled';
+  /** It was to answer with what it had: its money was used up. */
+  stoppedBy?: 'budget';
 }
 
 /** Which model call or sandbox the run is at, for queries and Temporal UI. */

@@ -41,6 +41,7 @@ export interface RunActivities {
     runId: string;
     status: AgentRunResult['status'];
     failure?: RunFailureText;
+    stoppedBy?: 'budget';
   }): Promise<CostSoFar | undefined>;
   /** Takes the conversation's oldest message that waits, under this step number. Null when there is none. */
   beginTurn(request: {
@@ -61,6 +62,7 @@ export interface RunActivities {
     turnId: string;
     status: 'completed' | 'quota_exceeded' | 'failed' | 'interrupted' | 'cancelled';
     failure?: RunFailureText;
+    stoppedBy?: 'budget';
   }): Promise<CostSoFar | undefined>;
   /** Ends a conversation in Postgres, with its messages that were not answered. A repeat changes nothing. */
   endConversation(request: {

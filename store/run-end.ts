@@ -8,6 +8,7 @@ export interface RunEnd {
   status: Exclude<RunStatus, 'running'>;
   answer?: string | undefined;
   failure?: RunFailure | undefined;
+  stoppedBy?: 'budget' | undefined;
   /** Why the turns of a conversation that have not ended are cancelled. A task has none. */
   unanswered?: RunFailure | undefined;
 }
@@ -19,7 +20,7 @@ export interface RunEnd {
 export async function endRun(
   pool: Pool,
   { tenantId, runId }: RunKey,
-  { status, answer, failure, unanswered }: RunEnd,
+  { status, answer, failure, stoppedBy, unanswered }: RunEnd,
   { lastSeenAt }: { lastSeenAt?: string } = {},
 ): Promise<boolean> {
   return asTenant(pool, tenantId, async (client) => {
@@ -37,7 +38,7 @@ export async function endRun(
     if (rows.length === 0) return false;
     await withdrawApprovalsOf(client, runId);
     if (unanswered) await endOpenTurns(client, runId, { status: 'cancelled', failure: unanswered });
-    const data = { status, ...(failure ? { failure } : {}) };
+    const data = { status, ...(failure ? { failure } : {}), ...(stoppedBy ? { stoppedBy } : {}) };
     await appendRunEvent(client, runId, { key: 'ended', type: 'run.ended', data });
     return true;
   });

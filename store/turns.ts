@@ -14,6 +14,7 @@ export type TurnStatus = 'queued' | 'running' | TurnEnd['status'];
 export interface TurnEnd {
   status: 'completed' | 'quota_exceeded' | 'failed' | 'interrupted' | 'cancelled';
   failure?: RunFailure | undefined;
+  stoppedBy?: 'budget' | undefined;
 }
 
 export interface AddedTurn {
@@ -116,7 +117,7 @@ export async function endOpenTurns(client: PoolClient, runId: string, end: TurnE
 async function endTurns(
   client: PoolClient,
   runId: string,
-  { status, failure }: TurnEnd,
+  { status, failure, stoppedBy }: TurnEnd,
   which: string,
   parameters: unknown[] = [],
 ): Promise<string[]> {
@@ -127,7 +128,7 @@ async function endTurns(
     [runId, status, failure ? JSON.stringify(failure) : null, ...parameters],
   );
   for (const { turn_id: turnId } of rows) {
-    const data = { turnId, status, ...(failure ? { failure } : {}) };
+    const data = { turnId, status, ...(failure ? { failure } : {}), ...(stoppedBy ? { stoppedBy } : {}) };
     await appendRunEvent(client, runId, { key: `turn-ended-${turnId}`, type: 'turn.ended', data });
   }
   return rows.map((row) => row.turn_id);
@@ -139,6 +140,8 @@ export interface TurnView {
   message: string;
   status: TurnStatus;
   failure: RunFailure | null;
+  /** It was answered with what there was: its money was used up. */
+  stoppedBy: 'budget' | null;
   /** What its steps have cost so far. */
   costUsd: string;
   createdAt: Date;
@@ -166,9 +169,10 @@ export async function listTurns(
          WHERE c.run_id = $1 GROUP BY 1
        )
        SELECT t.turn_id AS "turnId", t.number, t.message, t.status, t.failure, t.created_at AS "createdAt",
-              t.started_at AS "startedAt", t.ended_at AS "endedAt", trim_scale(coalesce(costs.usd, 0))::text AS "costUsd",
+              t.started_at AS "startedAt", t.ended_at AS "endedAt", e.data ->> 'stoppedBy' AS "stoppedBy", trim_scale(coalesce(costs.usd, 0))::text AS "costUsd",
               500 + octet_length(t.message) AS bytes
        FROM copilot_internal.turns t LEFT JOIN opened USING (turn_id) LEFT JOIN costs USING (place)
+       LEFT JOIN copilot_internal.run_events e ON e.run_id = t.run_id AND e.event_key = 'turn-ended-' || t.turn_id
        WHERE t.run_id = $1 AND t.number > $2 AND ($4::uuid IS NULL OR t.turn_id = $4) ORDER BY t.number LIMIT $3`;
     const values = [runId, afterNumber, limit, turnId ?? null];
     const { rows: turns, isCut } = await readPage<TurnView>(client, { text, values }, { limit });

@@ -87,6 +87,10 @@ export function denialOf(error: unknown): DenialDetails | undefined {
     : undefined;
 }
 
+/** Whether a step was refused for want of money: of a quota's, or of the run's own limit's. */
+export const isShortOfMoney = (error: unknown): boolean =>
+  ['quota_exceeded', 'run_limit_exceeded'].includes(failureOf(error)?.code ?? '');
+
 /** A failure of the workflow's own with a code of the catalogue. */
 export const failureWith = (code: ErrorCode, message: string): ApplicationFailure =>
   ApplicationFailure.create({ type: code, message, nonRetryable: true });
@@ -95,6 +99,7 @@ export const failureWith = (code: ErrorCode, message: string): ApplicationFailur
 export interface RunEnd<S extends string> {
   status: S;
   failure?: RunFailureText;
+  stoppedBy?: 'budget';
 }
 
 /**

@@ -77,7 +77,10 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
 /** Models from before regions could be chosen refuse the choice; they have no price for one either. */
 const choosesGeo = ({ multipliers }: ModelPrice): boolean => Object.keys(multipliers.inferenceGeo).length > 0;
 
-type Params = Required<Pick<Anthropic.MessageCreateParams, 'messages' | 'system'>> & { tools?: Anthropic.Tool[] };
+type Params = Required<Pick<Anthropic.MessageCreateParams, 'messages' | 'system'>> & {
+  tools?: Anthropic.Tool[];
+  tool_choice?: Anthropic.ToolChoiceNone;
+};
 type Mark = { cache_control: Anthropic.CacheControlEphemeral } | undefined;
 
 /**
@@ -85,7 +88,7 @@ type Mark = { cache_control: Anthropic.CacheControlEphemeral } | undefined;
  * which the next call goes on; and the end of the prompt before, since the provider looks for a mark's earlier ones among the last 20
  * blocks only.
  */
-function paramsOf({ system, messages, tools }: Prompt, mark?: Mark): Params {
+function paramsOf({ system, messages, tools, callsNoTools }: Prompt, mark?: Mark): Params {
   const ends = new Set(messages.filter(({ role }) => role === 'user').slice(-2));
   return {
     system: mark && system !== '' ? [{ type: 'text', text: system, ...mark }] : system,
@@ -96,6 +99,7 @@ function paramsOf({ system, messages, tools }: Prompt, mark?: Mark): Params {
     ...(tools.length === 0
       ? {}
       : {
+          ...(callsNoTools ? { tool_choice: { type: 'none' as const } } : {}),
           tools: tools.map(({ name, description, inputSchema }) => ({
             name,
             description,

@@ -2,6 +2,7 @@
 import {
   ApiError,
   FinishReason,
+  FunctionCallingConfigMode,
   GoogleGenAI,
   type Content,
   type GenerateContentResponse,
@@ -181,6 +182,9 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
         ...(prompt.tools.length === 0
           ? {}
           : {
+              ...(prompt.callsNoTools
+                ? { toolConfig: { functionCallingConfig: { mode: FunctionCallingConfigMode.NONE } } }
+                : {}),
               tools: [
                 {
                   functionDeclarations: prompt.tools.map(({ name, description, inputSchema }) => ({

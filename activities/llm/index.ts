@@ -20,7 +20,8 @@ import type { Block } from './model-provider';
 import { makePaidCall, toolCallsIn, type LlmDependencies, type PaidReply } from './paid-call';
 import { planCall, roomOf, type Bound } from './plan-call';
 import { cachingOf } from './instructions';
-import { promptOf, readContext, runOf } from './prompt';
+import { tellMoney } from './known-money';
+import { promptOf, readContext, runOf, type Context } from './prompt';
 import type { CountedPrompt } from './prompt-bound';
 
 export type { LlmDependencies } from './paid-call';
@@ -44,6 +45,7 @@ async function prepareModelCall(
 ): Promise<ModelCallPlan | undefined> {
   const { pool, codeLanguages } = dependencies;
   const { tenantId, runId, step, model, maxOutputTokens, inputTokens, compact = false, count = false } = request;
+  const { knows, isLast = false, growsBy } = request;
   const known = step === undefined ? undefined : await stepOnRecord(pool, { tenantId, runId, step });
   if (known) {
     const nothing = { priceVersion: '', inputTokens: 0, maxOutputTokens, amountUsd: '0', minimumUsd: '0' };
@@ -62,8 +64,11 @@ async function prepareModelCall(
       return planCall(dependencies, priced);
     }
     const [context, bound] = await Promise.all([readContext(pool, request), boundOf(pool, request)]);
+    const told =
+      knows && step !== undefined && (await tellMoney(pool, request, { knows, isLast, ...whereIn(context) }));
+    if (told) context.notes = [...context.notes, told];
     const tokensMax = compact ? compactionLimitOf(context.run, model) : undefined;
-    const prompt = promptOf(context, codeLanguages);
+    const prompt = promptOf(context, codeLanguages, { isLast });
     const plan = await planCall(dependencies, {
       model,
       maxOutputTokens,
@@ -71,15 +76,26 @@ async function prepareModelCall(
       caching: cachingOf(context.run),
       roomUsd: tighterOf(bound),
       bound: count ? undefined : { ...bound, tokensMax },
+      knows: isLast ? undefined : knows,
       mayCount,
     });
     if (!plan) return undefined;
+    if (growsBy !== undefined) {
+      const prompt = plan.inputTokens + growsBy;
+      return planCall(dependencies, { model, maxOutputTokens, prompt, caching: cachingOf(context.run) });
+    }
     const compaction = compact ? await findCompaction(dependencies, { context, plan }) : undefined;
     if (compaction === 'shortened') return planFor();
-    return { ...plan, ...(compaction ? { compaction } : {}) };
+    return { ...plan, ...(compaction ? { compaction } : {}), ...(isLast ? { isLast } : {}) };
   };
   return planFor();
 }
+
+/** After which message something is said now, and what was said before. */
+const whereIn = ({ messages, notes }: Context): { afterSequence: number; notes: Context['notes'] } => ({
+  afterSequence: messages.at(-1)?.sequence ?? 0,
+  notes,
+});
 
 /** What a bound of a call's prompt starts from, and has to stay within. */
 async function boundOf(pool: Pool, request: PrepareModelCall): Promise<Bound> {
@@ -129,7 +145,7 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
     return { ...bought.reply, costUsd: '0' };
   }
   // Everything that can fail for free comes before the claim.
-  const prompt = promptOf(await readContext(pool, request), codeLanguages);
+  const prompt = promptOf(await readContext(pool, request), codeLanguages, { isLast: request.plan.isLast });
   const { tenantId, runId, operationId } = request;
   let kept: KeptReply = { kept: true };
   const reply = await makePaidCall(dependencies, {

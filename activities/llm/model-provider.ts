@@ -30,6 +30,8 @@ export interface Prompt {
   system: string;
   messages: PromptMessage[];
   tools: ToolSpec[];
+  /** It is to be answered without any: they are named all the same, since they are where a cached prompt begins. */
+  callsNoTools?: true;
 }
 
 export interface ModelRequest {

@@ -61,10 +61,11 @@ interface Billed {
   output: { type: string; action?: { type: string | undefined } }[];
 }
 
-function paramsOf({ system, messages, tools }: Prompt): {
+function paramsOf({ system, messages, tools, callsNoTools }: Prompt): {
   instructions: string;
   input: ResponseInputItem[];
   tools: FunctionTool[];
+  tool_choice?: 'none';
 } {
   return {
     instructions: system,
@@ -76,6 +77,7 @@ function paramsOf({ system, messages, tools }: Prompt): {
       parameters: inputSchema,
       strict: false,
     })),
+    ...(callsNoTools && tools.length > 0 ? { tool_choice: 'none' } : {}),
   };
 }
 

@@ -15,7 +15,8 @@ import { readGate } from '../../store/gate';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
 import type { RunKey } from '../../store/runs';
-import type { ModelCallPlan } from '../../contracts/llm';
+import type { KnownMoney, ModelCallPlan } from '../../contracts/llm';
+import { endsNow } from './known-money';
 import { asFailure, failure } from '../failures';
 import type { ModelProvider, ModelProviders, Prompt } from './model-provider';
 import { boundPrompt, type TrueCount } from './prompt-bound';
@@ -62,6 +63,8 @@ interface PlannedCall {
   caching: PromptCaching;
   /** What is left: a call that it holds only without the price of caching is made without. */
   roomUsd?: Usd | undefined;
+  /** What is held for a last call after it. */
+  knows?: KnownMoney | undefined;
   bound?: Bound | undefined;
 }
 
@@ -107,7 +110,7 @@ const pricing =
   (
     provider: ModelProvider,
     price: ModelPrice,
-    { model, maxOutputTokens, caching, roomUsd }: Omit<PlannedCall, 'prompt' | 'bound'>,
+    { model, maxOutputTokens, caching, roomUsd, knows }: Omit<PlannedCall, 'prompt' | 'bound'>,
   ) =>
   (inputTokens: number): ModelCallPlan => {
     const modifiers = provider.modifiersFor(price);
@@ -122,6 +125,9 @@ const pricing =
       priceVersion: price.priceVersion,
       inputTokens,
       ...omitUndefined({ cacheWriteTtl }),
+      ...(knows && endsNow(price, knows, { inputTokens, maxOutputTokens, modifiers, cacheWriteTtl })
+        ? { endsNow: true }
+        : {}),
       maxOutputTokens,
       amountUsd: estimate(maxOutputTokens),
       minimumUsd: estimate(Math.min(outputTokensMin, maxOutputTokens)),

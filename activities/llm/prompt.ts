@@ -1,10 +1,12 @@
 /** What a model is shown of a run: the task or the messages, what was said and answered, older parts shortened or summed up. */
 import { storableText } from '../../core/storable';
+import { readMoneyNotes, type MoneyNote } from '../../store/money-notes';
 import type { Pool } from '../../store/pool';
 import { findRun, type Run, type RunKey } from '../../store/runs';
 import { readCompactions, readTranscript, type TranscriptMessage } from '../../store/transcripts';
 import { failure } from '../failures';
 import { attachmentLine, systemPrompt, toolsOf, toolSpec, type CodeLanguage } from './instructions';
+import { knowsMoney } from './known-money';
 import type { Block, Prompt, PromptMessage } from './model-provider';
 
 /** A run as its model is to see it. */
@@ -15,6 +17,8 @@ export interface Context {
   summary?: { throughSequence: number; text: string };
   /** Tool results up to this message are shortened. */
   shortenedThrough: number;
+  /** What the model was told of its money, in the order in which it was told. */
+  notes: readonly MoneyNote[];
 }
 
 /** @throws ApplicationFailure `not_found` when there is none. */
@@ -26,24 +30,39 @@ export async function runOf(pool: Pool, key: RunKey): Promise<Run> {
 
 export async function readContext(pool: Pool, key: RunKey): Promise<Context> {
   const [run, compactions] = await Promise.all([runOf(pool, key), readCompactions(pool, key)]);
-  const messages = await readTranscript(pool, { ...key, afterSequence: compactions.summary?.throughSequence ?? 0 });
-  return { run, messages, ...compactions };
+  const [messages, notes] = await Promise.all([
+    readTranscript(pool, { ...key, afterSequence: compactions.summary?.throughSequence ?? 0 }),
+    knowsMoney(run) ? readMoneyNotes(pool, key) : [],
+  ]);
+  return { run, messages, notes, ...compactions };
 }
 
-export function promptOf(context: Context, languages: readonly CodeLanguage[]): Prompt {
-  const { run, summary, messages, shortenedThrough } = context;
+export function promptOf(
+  context: Context,
+  languages: readonly CodeLanguage[],
+  { isLast = false }: { isLast?: boolean | undefined } = {},
+): Prompt {
+  const { run, summary, messages, shortenedThrough, notes } = context;
   const opening: Block[] = [
     ...(run.type === 'task' ? [textBlock(`${run.task}${attachmentLine(run.fileName)}`)] : []),
     ...(summary ? [textBlock(`What was said and done so far, summed up:\n\n${summary.text}`)] : []),
   ];
-  const said = messages.map(({ sequence, role, content }): PromptMessage => {
+  const notesAfter = (from: number, before: number): PromptMessage[] =>
+    notes
+      .filter(({ afterSequence }) => afterSequence >= from && afterSequence < before)
+      .map(({ text }) => ({ role: 'user', content: [textBlock(text)] }));
+  const said = messages.flatMap(({ sequence, role, content }, index): PromptMessage[] => {
     const blocks = content as Block[];
-    return { role, content: sequence <= shortenedThrough ? blocks.map(shortened) : blocks };
+    const next = messages[index + 1]?.sequence ?? Infinity;
+    const message = { role, content: sequence <= shortenedThrough ? blocks.map(shortened) : blocks };
+    return [message, ...notesAfter(sequence, next)];
   });
+  const saidFirst = summary ? [] : notesAfter(0, messages[0]?.sequence ?? Infinity);
   return {
     system: systemPrompt(run),
     tools: toolsOf(run).map(({ name }) => toolSpec(name, languages)),
-    messages: wellFormed([{ role: 'user', content: opening }, ...said]),
+    messages: wellFormed([{ role: 'user', content: opening }, ...saidFirst, ...said]),
+    ...(isLast ? { callsNoTools: true as const } : {}),
   };
 }
 

@@ -39,9 +39,9 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
       begun: await takeTurn({ pool, feed, log }, message, quickLockMs),
     }),
 
-    async endRun({ tenantId, runId, status, failure }) {
+    async endRun({ tenantId, runId, status, failure, stoppedBy }) {
       const answer = status === 'completed' ? await lastText(pool, { tenantId, runId }) : undefined;
-      await endRun(pool, { tenantId, runId }, { status, answer, failure });
+      await endRun(pool, { tenantId, runId }, { status, answer, failure, stoppedBy });
       await releaseUnclaimed({ pool, coalescer }, { tenantId, runId });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a run ended');
       feed.tell(runId);

@@ -5,7 +5,7 @@ import { labelsView } from '../http/labels';
 import { pageFields } from '../http/pages';
 import { amount, author, cacheSavedUsd, ofTenant, roleSchema } from '../http/schemas';
 import { plainText } from '../http/text';
-import { runOptions } from '../runs/schemas';
+import { lastCall, runOptions, stoppedBy } from '../runs/schemas';
 import { failureView, stateView, waitingForView } from '../runs/states';
 import { fileView, messageView } from '../runs/transcripts';
 
@@ -19,6 +19,7 @@ export const startConversationBody = z.strictObject({
     .strictObject({
       maxSteps: z.number().int().min(1).max(200).default(25),
       maxCostUsd: amount.optional(),
+      lastCall,
       timeoutSeconds: z
         .number()
         .int()
@@ -70,6 +71,7 @@ export const turnView = z.object({
   message: z.string(),
   status: z.enum(['queued', 'running', 'completed', 'quota_exceeded', 'failed', 'interrupted', 'cancelled']),
   failure: failureView.nullable(),
+  stoppedBy,
   costUsd: z.string(),
   createdAt: z.string(),
   startedAt: z.string().nullable(),

@@ -13,7 +13,16 @@ import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { labelsOver } from '../http/labels';
 import { answeredBy } from '../http/temporal-answers';
-import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from '../runs/request';
+import {
+  checkLastCall,
+  checkPrices,
+  checkSizes,
+  fileOf,
+  inputOf,
+  optionsOf,
+  textOf,
+  unavailablePolicy,
+} from '../runs/request';
 import { pageOfRuns } from '../runs/service';
 import { refuseIfLost, startWorkflow } from '../runs/starting';
 import { waitingForOf } from '../runs/states';
@@ -45,6 +54,7 @@ export async function startConversation(
   const model = body.model ?? dependencies.defaultModel;
   const { labels } = labelsOver(body.labels, { inherited: [keyLabels], nothing: 'Nothing was stored.' });
   const sent = fileOf(body, content);
+  checkLastCall(body);
   checkSizes('', sent?.content.length ?? 0);
   const file = await textOf(sent);
   await checkPrices(dependencies, { models: [model, ...(body.fallbackModels ?? [])], tier: body.sandbox.tier });

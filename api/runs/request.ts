@@ -35,12 +35,13 @@ export const optionsOf = ({
 export function inputOf(
   body: (StartRunBody | StartConversationBody) & { labels: Labels | undefined },
 ): Omit<AgentRunInput, 'runId' | 'tenantId' | 'model' | 'unavailable'> {
-  const { maxCostUsd, ...limits } = body.limits;
+  const { maxCostUsd, lastCall, ...limits } = body.limits;
   const { sandbox, compaction, onDenied, fallbackModels, userId, waitForHoldsSeconds, labels } = body;
   return {
     ...limits,
     ...omitUndefined({ maxCostUsd, userId, fallbackModels, waitForHoldsSeconds, labels }),
     ...(onDenied === 'wait' ? { onDenied } : {}),
+    ...(lastCall ? { lastCall } : {}),
     ...(compaction.enabled ? { compact: true } : {}),
     ...toolRules(body.tools),
     sandboxTier: sandbox.tier,
@@ -91,6 +92,21 @@ export function checkSizes(task: string, fileBytes: number): void {
   if (fileBytes > fileBytesMax) {
     throw new ApiError('payload_too_large', `file: ${fileBytes} bytes; at most ${fileBytesMax} are taken. ${nothing}`);
   }
+}
+
+/** What a run holds for a last call it holds while it goes on, and what waits for money holds none. */
+export function checkLastCall({
+  limits: { lastCall, maxCostUsd },
+  onDenied,
+}: StartRunBody | StartConversationBody): void {
+  if (!lastCall) return;
+  if (maxCostUsd === undefined)
+    throw new ApiError('invalid_request', 'limits.lastCall: wants limits.maxCostUsd beside it. Nothing was stored.');
+  if (onDenied === 'wait')
+    throw new ApiError(
+      'invalid_request',
+      'limits.lastCall: what is held for it is held all the time, and with onDenied "wait" nothing is. Nothing was stored.',
+    );
 }
 
 /** The file that comes with a run or a conversation; the content of a large one comes beside the body. */

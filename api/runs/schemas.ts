@@ -88,6 +88,11 @@ export const runOptions = {
     .prefault({}),
 };
 
+export const lastCall = z.boolean().optional().openapi({
+  description:
+    'With maxCostUsd: the model is told what is left of it, and money for a last answer without tools is held from the start. When the next step does not fit, it says what it has found, and the run is completed (stoppedBy: budget).',
+});
+
 export const startRunBody = z.strictObject({
   ...runOptions,
   task: z.string().trim().min(1),
@@ -99,6 +104,7 @@ export const startRunBody = z.strictObject({
     .strictObject({
       maxSteps: z.number().int().min(1).max(100).default(12),
       maxCostUsd: amount.optional(),
+      lastCall,
       timeoutSeconds: z.number().int().min(1).max(86_400).default(1_800),
       maxOutputTokens: z.number().int().min(1).max(64_000).default(4_096),
     })
@@ -125,6 +131,10 @@ const runStep = z.object({
   traceId: z.string().nullable(),
 });
 
+export const stoppedBy = z.enum(['budget']).nullable().openapi({
+  description: 'Its answer is what it had when its money was used up. Null where it came to its own end.',
+});
+
 export const runView = z.object({
   runId: z.string(),
   tenantId: z.string(),
@@ -141,6 +151,7 @@ export const runView = z.object({
   file: fileView,
   answer: z.string().nullable(),
   failure: failureView.nullable(),
+  stoppedBy,
   costUsd: z.string(),
   cacheSavedUsd,
   tree: z
@@ -178,8 +189,10 @@ export const runsQuery = z.strictObject({
   before: moment.optional().openapi({ description: 'Begun before this moment.' }),
   ...pageQuery,
 });
+/** What was said in it, which a list leaves out. */
+const leftOutOfWords = { answer: true, task: true, instructions: true, stoppedBy: true } as const;
 /** A run without its steps. */
-const leftOut = { steps: true, tree: true, quota: true, answer: true, task: true, instructions: true } as const;
+const leftOut = { steps: true, tree: true, quota: true, ...leftOutOfWords } as const;
 export const runSummary = runView.omit(leftOut).extend({
   userId: z.string().nullable(),
 });

@@ -7,7 +7,7 @@ import { listQuotas } from '../../store/quotas';
 import { readCacheSaved, readRunCost, readRunSteps } from '../../store/run-steps';
 import type { Pool } from '../../store/pool';
 import { listRuns, type ListedRun, type RunFilter } from '../../store/run-lists';
-import { findRun, type Run } from '../../store/runs';
+import { findRun, findRunEvent, type Run } from '../../store/runs';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
 import { answeredBy } from '../http/temporal-answers';
@@ -19,10 +19,11 @@ import { fileOfRun } from './transcripts';
 
 /** A run as callers see it; undefined when the tenant has none of that id. */
 export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<RunView> {
-  const [steps, costUsd, cacheSavedUsd, tree, quotas] = await Promise.all([
+  const [steps, costUsd, cacheSavedUsd, ended, tree, quotas] = await Promise.all([
     readRunSteps(pool, run),
     readRunCost(pool, run),
     readCacheSaved(pool, run),
+    findRunEvent(pool, { ...run, key: 'ended' }),
     readRunTree(pool, run),
     listQuotas(pool, run.tenantId),
   ]);
@@ -40,6 +41,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     file: fileOfRun(run),
     answer: run.answer ?? null,
     failure: run.failure ? { ...run.failure } : null,
+    stoppedBy: ended?.data.stoppedBy === 'budget' ? 'budget' : null,
     costUsd,
     cacheSavedUsd,
     tree,

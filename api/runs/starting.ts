@@ -22,7 +22,16 @@ import { fittingLabels, labelsOver } from '../http/labels';
 import { answeredBy } from '../http/temporal-answers';
 import { gate } from '../tenants/gate';
 import { openLimit } from './limit';
-import { checkPrices, checkSizes, fileOf, inputOf, optionsOf, textOf, unavailablePolicy } from './request';
+import {
+  checkLastCall,
+  checkPrices,
+  checkSizes,
+  fileOf,
+  inputOf,
+  optionsOf,
+  textOf,
+  unavailablePolicy,
+} from './request';
 import type { StartedRun, StartRunBody } from './schemas';
 
 /**
@@ -50,6 +59,7 @@ export async function startRun(
 ): Promise<StartedRun> {
   const model = body.model ?? dependencies.defaultModel;
   const sent = fileOf(body, content);
+  checkLastCall(body);
   checkSizes(body.task, sent?.content.length ?? 0);
   const file = await textOf(sent);
   const models = [model, ...(body.fallbackModels ?? [])];

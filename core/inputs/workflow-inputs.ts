@@ -74,6 +74,7 @@ const runFields: Record<string, Field> = {
   maxOutputTokens: count,
   maxSteps: count,
   maxCostUsd: optional(amount),
+  lastCall: optional(yes),
   parentRunId: optional(uuid),
   unavailable: optional({
     is: allOf({ then: oneOf('deny', 'allow'), afterMs: milliseconds }),

@@ -75,6 +75,8 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-paid-tool': { tools: [{ name: 'run_code', priceUsd: '0.25' }] },
     'run-fallback': { fallbackModels: ['gpt-4o'] },
     'ended-failed': { limits: { maxSteps: 1 } },
+    'run-last-call': { limits: { maxCostUsd: '0.07', maxOutputTokens: 300, maxSteps: 60, lastCall: true } },
+    'run-last-unused': { limits: { maxCostUsd: '1', lastCall: true } },
   };
   if (name === 'retried') knobs.failNext = [{ type: 'status', status: 529 }, { type: 'cut-before-usage' }];
   const isCancelled = name === 'cancelled' || name === 'ended-cancelled';
@@ -85,6 +87,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (name === 'run-model-refused') knobs.replies = [{ text: 'I', isRefusal: true }];
   const asksPerson = name === 'run-approved' || name.startsWith('run-refused');
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
+  if (name === 'run-last-call') knobs.replies = Array.from({ length: 60 }, () => code(long));
   if (name === 'run-extended')
     knobs.replies = [{ text: '', code: 'setTimeout(() => console.log(1), 12000)' }, { text: 'done' }];
   if (name === 'run-compacted' || name === 'run-held-compacted')

@@ -23,6 +23,8 @@ export const cases = {
   'run-model-refused': 'a run whose model refuses, and whose workflow fails with that',
   'run-within': 'a run that plans its calls, and reads back what it bought, within the tasks that need it',
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',
+  'run-last-call': 'a run whose money is used up, and that answers with what it found',
+  'run-last-unused': 'a run that gives back what was held for a last call',
   awake: 'the minutely look at what sleeps',
   lost: 'the minutely look at what sleeps and at runs without a workflow',
   rung: 'the same, and at conversations that nobody told of a message',

@@ -21,6 +21,7 @@ export interface MessagesRequest {
   stream?: boolean;
   system?: unknown;
   tools?: unknown;
+  tool_choice?: { type?: unknown };
 }
 
 export type AnthropicStandIn = ModelStandIn<MessagesRequest>;
@@ -44,7 +45,15 @@ const format: WireFormat = {
   // The SDK sends the key as a bearer token; other clients use x-api-key.
   keyOf: (request) => request.headers['x-api-key']?.toString() ?? bearerOf(request),
   read(path, body) {
-    const { model, messages, max_tokens: maxTokens = 0, stream = false, system, tools } = body as MessagesRequest;
+    const {
+      model,
+      messages,
+      max_tokens: maxTokens = 0,
+      stream = false,
+      system,
+      tools,
+      tool_choice: choice,
+    } = body as MessagesRequest;
     const counts = path === '/v1/messages/count_tokens';
     if (!counts && path !== '/v1/messages') return { status: 404, message: 'Not found' };
     if (typeof model !== 'string' || !model.startsWith('claude-'))
@@ -59,6 +68,7 @@ const format: WireFormat = {
       messages,
       maxTokens,
       stream,
+      callsNoTools: choice?.type === 'none',
       prompt: [textOf(system), unmarked(tools), unmarked(messages)],
       cache,
     };

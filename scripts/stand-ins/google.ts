@@ -23,6 +23,7 @@ export interface GenerateRequest {
   contents?: Content[];
   systemInstruction?: unknown;
   tools?: unknown;
+  toolConfig?: { functionCallingConfig?: { mode?: unknown } };
   generationConfig?: { maxOutputTokens?: number; candidateCount?: number };
   /** To be counted: a call as it would be made. */
   generateContentRequest?: GenerateRequest & { model?: string };
@@ -79,13 +80,14 @@ const format: WireFormat = {
     const { generateContentRequest: whole, ...asked } = body as GenerateRequest;
     if (whole && !(counts && whole.model === `models/${model}` && asked.contents === undefined))
       return { status: 400, message: 'generateContentRequest: of the same model, and without contents beside it' };
-    const { contents = [], systemInstruction, tools, generationConfig } = whole ?? asked;
+    const { contents = [], systemInstruction, tools, toolConfig, generationConfig } = whole ?? asked;
     const messages = contents.map(messageOf);
     const maxTokens = generationConfig?.maxOutputTokens ?? 8_192;
     const choices = generationConfig?.candidateCount ?? 1;
     const prompt = [systemInstruction, tools, contents];
     const cache = cacheRuleOf(model, [systemInstruction, tools, ...contents]);
-    return { counts, model, messages, maxTokens, stream, choices, prompt, ...(cache ? { cache } : {}) };
+    const callsNoTools = toolConfig?.functionCallingConfig?.mode === 'NONE';
+    return { counts, model, messages, maxTokens, stream, callsNoTools, choices, prompt, ...(cache ? { cache } : {}) };
   },
   refuse(response, status, message, headers = {}) {
     const details = retryInfo(headers['retry-after']);

@@ -14,7 +14,7 @@ import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script'
 export interface ModelCalls {
   /** Calls that were accepted and began to answer: what a provider would bill. */
   billable: number;
-  /** Answers that were written to their end, to a client that was still there. */
+  /** Answers that were written to their end, for a client that was there. */
   answered: number;
   /** Calls that were refused before any output. */
   refused: number;
@@ -50,6 +50,8 @@ export interface Asked {
   messages: ScriptMessage[];
   maxTokens: number;
   stream: boolean;
+  /** Tools are named and must not be called. */
+  callsNoTools?: boolean;
   /** How many answers, where its provider makes several; one unless said. */
   choices?: number;
   /** All that is counted as the prompt. */
@@ -206,7 +208,6 @@ class ModelState {
     if (fault?.type === 'refuse') {
       calls.refused += 1;
       response.destroy();
-      return;
     }
     if (response.destroyed) return;
     if (fault?.type === 'error-event' && fault.after !== 'output') calls.refused += 1;
@@ -217,19 +218,18 @@ class ModelState {
       response.end('event: message_start\ndata: {"type": "message_st\n\n\u0000\u0001 this is no answer\n\n');
       return;
     }
-    const isCached = asked.cache && knobs.usage === undefined && fault?.type !== 'error-event';
-    const cached = isCached
-      ? this.cache.take(asked.cache as CacheRule, inputTokens, Date.now() + knobs.clockAheadMs)
-      : { read: 0, written5m: 0, written1h: 0 };
+    const cachedBy = knobs.usage === undefined && fault?.type !== 'error-event' ? asked.cache : undefined;
+    const cached = this.cache.take(cachedBy, inputTokens, Date.now() + knobs.clockAheadMs);
     const reply = { ...this.replyTo(asked), inputTokens, cached };
     isWhole = fault === undefined;
     if (!asked.stream) return (asked.answered ?? format).whole(response, asked, reply, knobs);
     await this.stream(response, asked, reply, { fault, knobs });
   }
 
-  private replyTo({ messages, maxTokens }: Asked): Omit<Reply, 'inputTokens' | 'cached'> {
+  private replyTo({ messages, maxTokens, callsNoTools = false }: Asked): Omit<Reply, 'inputTokens' | 'cached'> {
     const fixed = this.knobs.replies.shift();
-    const reply: ScriptedReply = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(messages);
+    const wants = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(messages, { callsNoTools });
+    const reply: ScriptedReply = callsNoTools ? { text: wants.text } : wants;
     const wanted = tokensIn(reply.text) + (reply.code === undefined ? 0 : tokensIn(reply.code) + 20);
     const isCut = wanted > maxTokens;
     const uses = [

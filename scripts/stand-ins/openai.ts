@@ -30,6 +30,7 @@ export interface ResponsesRequest {
   instructions?: unknown;
   tools?: unknown;
   prompt_cache_key?: unknown;
+  tool_choice?: unknown;
   max_output_tokens?: number | null;
   stream?: boolean;
 }
@@ -61,6 +62,7 @@ const format: WireFormat = {
       instructions,
       tools,
       prompt_cache_key,
+      tool_choice: choice,
       max_output_tokens: limit,
       stream = false,
     } = body as ResponsesRequest;
@@ -77,7 +79,8 @@ const format: WireFormat = {
     const items: InputItem[] = typeof input === 'string' ? [{ role: 'user', content: input }] : input;
     const messages = items.filter(({ type }) => type !== 'function_call' && type !== 'reasoning').map(messageOf);
     const cache = openAiCacheRule(model, { key: prompt_cache_key, blocks: [tools, instructions, ...items] });
-    return { counts, model, messages, maxTokens, stream, prompt: [instructions, tools, input], cache };
+    const callsNoTools = choice === 'none';
+    return { counts, model, messages, maxTokens, stream, callsNoTools, prompt: [instructions, tools, input], cache };
   },
   refuse(response, status, message, headers = {}) {
     const type = status === 401 ? 'invalid_request_error' : status === 429 ? 'requests' : 'invalid_request_error';

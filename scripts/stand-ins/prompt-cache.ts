@@ -47,7 +47,8 @@ export class PromptCache {
   private readonly entries = new Map<string, { expiresAt: number; ttl: '5m' | '1h' }>();
 
   /** What of a prompt of so many tokens is read and written by a call that begins to answer now. */
-  take(rule: CacheRule, tokens: number, nowMs: number): CacheCounts {
+  take(rule: CacheRule | undefined, tokens: number, nowMs: number): CacheCounts {
+    if (!rule) return { read: 0, written5m: 0, written1h: 0 };
     return rule.stepTokens === undefined ? this.byMarks(rule, tokens, nowMs) : this.byItself(rule, tokens, nowMs);
   }
 

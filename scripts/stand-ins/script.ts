@@ -28,8 +28,10 @@ export interface ScriptMessage {
 const disclosure = "Note: this is a stand-in for a model's API. Its answers are scripted; no model was called.";
 
 /** The next reply of a conversation. */
-export function scriptedReply(messages: readonly ScriptMessage[]): ScriptedReply {
+export function scriptedReply(messages: readonly ScriptMessage[], { callsNoTools = false } = {}): ScriptedReply {
   const task = textOf(messages[0]);
+  const search = /\bfind (\d+) facts about ([^.\n]+)/i.exec(task);
+  if (search) return nextOfSearch(messages, { wanted: Number(search[1]), about: search[2] ?? '', callsNoTools });
   const result = lastToolResult(messages);
   if (result) return { text: answer(task, result) };
   const file = /^Attached file: (\S.*)$/m.exec(task)?.[1];
@@ -38,6 +40,28 @@ export function scriptedReply(messages: readonly ScriptMessage[]): ScriptedReply
   }
   const program = task.includes(DEMO_TASK) ? demoProgram(file) : profileProgram(file);
   return { text: 'I will read the file with a program.', code: program };
+}
+
+/** A fact a program, each another one that nobody knows before; told as many as there are in the prompt. */
+function nextOfSearch(
+  messages: readonly ScriptMessage[],
+  { wanted, about, callsNoTools }: { wanted: number; about: string; callsNoTools: boolean },
+): ScriptedReply {
+  const found = messages.flatMap(({ content }) =>
+    typeof content === 'string'
+      ? []
+      : content.flatMap(({ type, content: said }) =>
+          type === 'tool_result' ? (JSON.stringify(said).match(/fact \d+ is \d+/g) ?? []) : [],
+        ),
+  );
+  if (callsNoTools || found.length >= wanted) {
+    const missing = wanted - found.length;
+    const rest = missing > 0 ? ` ${missing} of ${wanted} are missing.` : '';
+    return { text: `About ${about}: ${found.join(', ') || 'nothing was found'}.${rest}\n\n${disclosure}` };
+  }
+  const next = found.length + 1;
+  const code = `console.log('fact ${next} is ' + Math.floor(Math.random() * 1e9) + ' '.repeat(${next} % 3) + '.'.repeat(400));`;
+  return { text: `I look for fact ${next}.`, code };
 }
 
 function textOf(message: ScriptMessage | undefined): string {

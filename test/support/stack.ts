@@ -60,7 +60,13 @@ export interface StartTestRun {
   model?: string;
   userId?: string;
   labels?: Record<string, string>;
-  limits?: { maxSteps?: number; maxCostUsd?: string; timeoutSeconds?: number; maxOutputTokens?: number };
+  limits?: {
+    maxSteps?: number;
+    maxCostUsd?: string;
+    lastCall?: boolean;
+    timeoutSeconds?: number;
+    maxOutputTokens?: number;
+  };
   sandbox?: { tier?: string; windowSeconds?: number; executionSeconds?: number };
   tools?: { name: string; requiresApproval?: boolean; priceUsd?: string }[];
   compaction?: { contextTokens?: number; atShare?: number };

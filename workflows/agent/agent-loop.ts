@@ -7,17 +7,19 @@
  *            └──▶ call the model ── its provider cannot answer ──▶ the next model, at its own price
  *                    └──▶ answered, or: ask people ──▶ run tools ──▶ the next step
  */
-import { workflowInfo, type ActivityOptions } from '@temporalio/workflow';
+import { workflowInfo } from '@temporalio/workflow';
 import type { BoughtReply, ModelCallPlan, ModelReply, PrepareModelCall, ToolCall } from '../../contracts/llm';
 import type { ErrorCode } from '../../core/errors';
 import { formatUsd, maxUsd, parseAmountUsd, sumUsd } from '../../core/money';
 import type { ApprovalDesk } from './approvals';
-import { failureOf, failureWith, isCancellation, wasNotTaken } from '../failures';
-import { siblingQueues, type AgentRunInput } from '../../contracts/messages';
+import { failureOf, failureWith, isCancellation } from '../failures';
+import type { AgentRunInput } from '../../contracts/messages';
 import { toolNames } from '../../core/agent/tools';
 import { isPatched } from '../patches';
 import { orNull } from '../within-the-task';
-import { callSecondsMax, expiryMarginSeconds, llmActivities, modelCallSecondsMax } from './llm-activities';
+import { CallSlots, paidModelCall } from './call-slots';
+import { expiryMarginSeconds, llmActivities, modelCallSecondsMax } from './llm-activities';
+import { LastCall } from './last-call';
 import type { SandboxSession } from './sandbox-session';
 import type { TimeLimit } from './time-limit';
 import type { PaidStep } from '../budget/paid-step';
@@ -46,12 +48,13 @@ type StepReply = ModelReply & Pick<BoughtReply, 'toolsAnswered'>;
 
 export class AgentLoop {
   private readonly llm = llmActivities(workflowInfo().taskQueue);
-  /** Where its paid calls wait for a slot. */
-  private callsQueue: string;
+  private readonly slots: CallSlots;
   private compactFromStep = 0;
+  private readonly lastCall: LastCall;
 
   constructor(private readonly parts: AgentLoopParts) {
-    this.callsQueue = siblingQueues(workflowInfo().taskQueue)[parts.calls];
+    this.slots = new CallSlots(parts.calls);
+    this.lastCall = new LastCall({ ...parts, llm: this.llm, slots: this.slots });
   }
 
   /**
@@ -59,8 +62,10 @@ export class AgentLoop {
    * @throws ApplicationFailure a denial, `run_limit_exceeded` when the answer was cut off, `model_refused` when the model refused, or
    * the failure of a call.
    */
-  async step(step: number, turnId?: string): Promise<'answered' | 'goes on'> {
-    const reply = await this.reply(step);
+  async step(step: number, turnId?: string): Promise<'answered' | 'goes on' | 'stopped by budget'> {
+    const of = turnId ?? 'run';
+    const reply = await this.lastCall.orLast(step, of, () => this.reply(step, of));
+    if (reply === 'last') return 'stopped by budget';
     if (reply.toolsAnswered) return 'goes on';
     if (reply.stopReason === 'refusal' && isPatched('refusals')) {
       throw failureWith(
@@ -70,10 +75,12 @@ export class AgentLoop {
     }
     if (reply.toolCalls.length === 0) {
       if (reply.stopReason !== 'max_tokens') return 'answered';
-      throw failureWith(
+      const cutOff = failureWith(
         'run_limit_exceeded',
         'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
       );
+      this.lastCall.isDue(cutOff);
+      return 'goes on';
     }
     const { desk, sandbox, limit, show } = this.parts;
     const asked = desk.needed(reply.toolCalls);
@@ -89,17 +96,26 @@ export class AgentLoop {
       }
     }
     show(step, 'running code');
-    await this.runTools(step, calls);
+    try {
+      await this.runTools(step, calls);
+    } catch (error) {
+      this.lastCall.isDue(error);
+    }
     return 'goes on';
   }
 
-  private async reply(step: number): Promise<StepReply> {
+  /** Gives back what is held for a last call: the run or the turn is over, or goes on in another execution. */
+  end(): Promise<void> {
+    return this.lastCall.end();
+  }
+
+  private async reply(step: number, of?: string): Promise<StepReply> {
     const { model, fallbackModels = [] } = this.parts.input;
     const models = [model, ...fallbackModels];
     for (const [index, name] of models.entries()) {
       const isLast = index === models.length - 1;
       try {
-        return await this.askModel(step, name, isLast ? {} : withFallback);
+        return await this.askModel(step, { model: name, of }, isLast ? {} : withFallback);
       } catch (error) {
         const known = failureOf(error);
         if (isLast || !known || !fallsBack.includes(known.code)) throw error;
@@ -108,16 +124,26 @@ export class AgentLoop {
     throw failureWith('internal', 'There was no model to call.');
   }
 
-  private async askModel(step: number, model: string, limits: Partial<PaidStep>): Promise<StepReply> {
+  private async askModel(
+    step: number,
+    { model, of }: { model: string; of: string | undefined },
+    limits: Partial<PaidStep>,
+  ): Promise<StepReply> {
     const { input, budget, show } = this.parts;
     const { tenantId, runId } = input;
-    let plan = await this.plan(step, model);
+    let plan = await this.plan(step, model, of);
     if (plan.bought) {
       const { operationId, reply, toolsAnswered = false } = plan.bought;
       if (operationId !== undefined) budget.noteBought(operationId, reply.costUsd);
       return { ...reply, toolsAnswered };
     }
-    const asked = (): PaidStep => ({ ...paidCall('llm.call', step, plan), ...limits });
+    if (plan.endsNow && this.lastCall.isHeld) {
+      throw failureWith(
+        'run_limit_exceeded',
+        'After the next step the money that is held would not pay for an answer.',
+      );
+    }
+    const asked = (): PaidStep => ({ ...paidModelCall('llm.call', step, plan), ...limits });
     const planAgain = async (): Promise<PaidStep> => {
       const { compaction, inputTokens, isBound } = plan;
       // What a bound could not pay for, a count may.
@@ -133,7 +159,7 @@ export class AgentLoop {
         if (plan.compaction) plan = await this.compacted(step, plan, plan.compaction);
         const summary = `${plan.model}, at most $${grantedUsd}`;
         const request = { tenantId, runId, operationId, step, plan, grantedUsd };
-        const answered = await this.inSlot((where) =>
+        const answered = await this.slots.in((where) =>
           this.llm.paid.callModel.executeWithOptions({ summary, ...where }, [request]),
         );
         budget.noteCost(operationId, answered.costUsd);
@@ -143,19 +169,20 @@ export class AgentLoop {
     );
   }
 
-  private request(model: string): PrepareModelCall {
+  private request(model: string, of?: string): PrepareModelCall {
     const { input, budget } = this.parts;
     const { tenantId, runId, maxOutputTokens, maxCostUsd } = input;
     const request = { tenantId, runId, model, maxOutputTokens };
     if (maxCostUsd === undefined) return request;
     const leftUsd = maxUsd(0n, parseAmountUsd(maxCostUsd) - parseAmountUsd(budget.counted.spentUsd));
-    return { ...request, leftUsd: formatUsd(leftUsd) };
+    const knows = of === undefined ? undefined : this.lastCall.known(of);
+    return { ...request, leftUsd: formatUsd(leftUsd), ...(knows ? { knows } : {}) };
   }
 
-  private async plan(step: number, model: string): Promise<ModelCallPlan> {
+  private async plan(step: number, model: string, of: string | undefined): Promise<ModelCallPlan> {
     const { input, show } = this.parts;
     show(step, 'preparing a model call');
-    const request = { ...this.request(model), step };
+    const request = { ...this.request(model, of), step };
     const compact = input.compact === true && step >= this.compactFromStep;
     const asked = { ...request, ...(compact ? { compact } : {}) };
     const quick = isPatched('within-the-task') ? await orNull(this.llm.quick.prepareQuickly(asked)) : null;
@@ -201,7 +228,7 @@ export class AgentLoop {
       const request = { tenantId, runId, model, throughSequence };
       let plan = await this.llm.free.prepareCompaction(request);
       const asked = (): PaidStep => {
-        const { minimumUsd, ...whole } = { ...paidCall('compaction', step, plan), ...limits };
+        const { minimumUsd, ...whole } = { ...paidModelCall('compaction', step, plan), ...limits };
         return isWhole || minimumUsd === undefined ? whole : { ...whole, minimumUsd };
       };
       const planAgain = async (): Promise<PaidStep> => {
@@ -213,7 +240,7 @@ export class AgentLoop {
         async ({ operationId, grantedUsd }) => {
           const summary = `${plan.model} sums up, at most $${grantedUsd}`;
           const request = { tenantId, runId, operationId, throughSequence, plan, grantedUsd };
-          const { costUsd } = await this.inSlot((where) =>
+          const { costUsd } = await this.slots.in((where) =>
             this.llm.paid.compactContext.executeWithOptions({ summary, ...where }, [request]),
           );
           budget.noteCost(operationId, costUsd);
@@ -224,19 +251,6 @@ export class AgentLoop {
     } catch (error) {
       if (isCancellation(error)) throw error;
       return false;
-    }
-  }
-
-  /**
-   * Makes a paid call where such calls have their slots. One that nobody took up for as long as its money was held found no worker
-   * there: they may all be of a version that does not know that queue, and take its next attempt from the queue of its workflow.
-   */
-  private async inSlot<T>(call: (where: ActivityOptions) => Promise<T>): Promise<T> {
-    try {
-      return await call({ taskQueue: this.callsQueue });
-    } catch (error) {
-      if (wasNotTaken(error)) this.callsQueue = workflowInfo().taskQueue;
-      throw error;
     }
   }
 
@@ -270,15 +284,3 @@ export class AgentLoop {
 /** What only answers, or is no tool at all, needs none. */
 const needsSandbox = ({ name }: ToolCall): boolean =>
   name !== 'ask_person' && ((toolNames as readonly string[]).includes(name) || !isPatched('refused-tools'));
-
-const paidCall = (kind: string, step: number, plan: ModelCallPlan): PaidStep => ({
-  resource: 'llm',
-  kind,
-  amountUsd: plan.amountUsd,
-  minimumUsd: plan.minimumUsd,
-  priceVersion: plan.priceVersion,
-  // Its context may be summed up first, in two attempts.
-  ttlSeconds: callSecondsMax * (plan.compaction ? 3 : 1) + expiryMarginSeconds,
-  step,
-  model: plan.model,
-});

@@ -43,8 +43,7 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const loop = new AgentLoop({ input, budget, sandbox, desk, limit, show, calls: 'calls' });
   let end: RunEnd<AgentRunResult['status']>;
   try {
-    await limit.run(() => work(loop, input.maxSteps));
-    end = { status: 'completed' };
+    end = { status: 'completed', ...(await limit.run(() => work(loop, input.maxSteps))) };
   } catch (error) {
     // The scope of the time limit is gone here: what is cancelled now is the workflow itself.
     end = endOf(error, { what: 'run', cancelled: CancellationScope.current().consideredCancelled });
@@ -52,16 +51,21 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const cost = await CancellationScope.nonCancellable(async () => {
     show(page.progress.step, 'settling');
     await sandbox.end();
+    await loop.end();
     await budget.settled(sandbox.openOperationIds);
     return ledger(taskQueue).endRun({ tenantId, runId, ...end });
   });
   page.ended({ status: end.status, ...cost });
   if (end.status !== 'completed' && isPatched('endings')) throw endingOf(runId, end);
-  return { runId, status: end.status };
+  const { status, stoppedBy } = end;
+  return { runId, status, ...(stoppedBy ? { stoppedBy } : {}) };
 }
 
-async function work(loop: AgentLoop, maxSteps: number): Promise<void> {
-  for (let step = 1; step <= maxSteps; step += 1) if ((await loop.step(step)) === 'answered') return;
+async function work(loop: AgentLoop, maxSteps: number): Promise<Pick<AgentRunResult, 'stoppedBy'>> {
+  for (let step = 1; step <= maxSteps; step += 1) {
+    const come = await loop.step(step);
+    if (come !== 'goes on') return come === 'answered' ? {} : { stoppedBy: 'budget' };
+  }
   throw failureWith(
     'run_limit_exceeded',
     `The run made its ${maxSteps} model calls without coming to an answer. What it spent stays on record.`,

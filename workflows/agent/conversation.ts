@@ -221,6 +221,8 @@ class Conversation {
       end = endOf(error, { what: 'turn', cancelled: wanted });
       if (end.status === 'cancelled' && this.interrupted) end = interruptedEnd;
     }
+    // The execution that goes on with it holds it anew.
+    await this.loop.end();
     if (!end) {
       Object.assign(turn, this.budget.counted);
       turn.leftMs = this.limit.leftMs;
@@ -243,7 +245,9 @@ class Conversation {
       if (this.mustStop()) throw new CancelledFailure('The turn was stopped.');
       // Taken even when it fails: what it wrote keeps its number.
       this.step += 1;
-      if ((await this.loop.step(this.step, turnId)) === 'answered') return { status: 'completed' };
+      const come = await this.loop.step(this.step, turnId);
+      if (come === 'answered') return { status: 'completed' };
+      if (come === 'stopped by budget') return { status: 'completed', stoppedBy: 'budget' };
       if (this.isFull()) return undefined;
     }
     throw failureWith(

@@ -42,6 +42,8 @@ export interface PaidStepHooks {
    * have another price by then.
    */
   planAgain?: () => Promise<PaidStep>;
+  /** What was held for it already: its first attempt asks for nothing. */
+  held?: Grant | undefined;
 }
 
 /** The scope of a run, from what it was started with. */

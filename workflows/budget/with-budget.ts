@@ -12,25 +12,15 @@
  *
  * Each attempt has an operation id and a reservation of its own, because each can be billed.
  */
-import {
-  CancellationScope,
-  condition,
-  proxyActivities,
-  setHandler,
-  sleep,
-  uuid4,
-  workflowInfo,
-  type ActivityInterfaceFor,
-  type LocalActivityInterfaceFor,
-} from '@temporalio/workflow';
-import type { BudgetActivities, ReserveRequest } from '../../contracts/budget';
+import { CancellationScope, condition, setHandler, sleep, uuid4, workflowInfo } from '@temporalio/workflow';
+import type { ReserveRequest } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
-import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
+import { failureOf, failureWith, isCancellation, isShortOfMoney, quotaExceeded } from '../failures';
 import { moneyFreedSignal } from '../../contracts/messages';
 import { isPatched } from '../patches';
-import { orNull, withinTheTask } from '../within-the-task';
-import { aheadOf } from './ahead';
+import { orNull } from '../within-the-task';
+import { budgetActivities, type AskedActivities } from './budget-activities';
 import { OwnLimit, type Counted } from './own-limit';
 import { moneyAsked, Patience, type Denial } from './patience';
 import { requestOf, type BudgetScope, type Grant, type PaidStep, type PaidStepHooks } from './paid-step';
@@ -52,10 +42,9 @@ export class Budget {
   /** All of a step's money was waited for in vain a while ago: the next takes what there is. */
   private takesLess = false;
   private readonly operationIds: string[] = [];
-  private readonly activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly' | 'settleQuickly'>;
-  private readonly patient: ActivityInterfaceFor<Pick<BudgetActivities, 'reserve'>>;
-  private readonly quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly' | 'settleQuickly'>>;
-
+  private readonly activities: AskedActivities['activities'];
+  private readonly patient: AskedActivities['patient'];
+  private readonly quick: AskedActivities['quick'];
   private readonly limit: OwnLimit;
 
   /** @param limitId Under which `maxCostUsd` stands in the books, for as long as it is the same limit; null for none. */
@@ -64,23 +53,7 @@ export class Budget {
     limitId: string | null = scope.runId ?? workflowInfo().firstExecutionRunId,
   ) {
     this.limit = new OwnLimit(scope, limitId);
-    const { taskQueue } = workflowInfo();
-    // Nothing else notices a lost request, so a reserve is repeated until it is answered. Each repeat is answered from the record.
-    const { unavailable } = scope;
-    this.patient = proxyActivities<BudgetActivities>({
-      taskQueue,
-      startToCloseTimeout: '30 seconds',
-      ...(unavailable ? { scheduleToCloseTimeout: unavailable.afterMs } : {}),
-      retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
-    });
-    this.quick = withinTheTask<BudgetActivities>();
-    this.activities = proxyActivities<BudgetActivities>({
-      taskQueue,
-      priority: aheadOf(workflowInfo()),
-      startToCloseTimeout: '60 seconds',
-      heartbeatTimeout: '15 seconds',
-      retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
-    });
+    ({ activities: this.activities, patient: this.patient, quick: this.quick } = budgetActivities(scope));
     setHandler(moneyFreedSignal, () => void (this.freed = true));
   }
 
@@ -91,8 +64,10 @@ export class Budget {
   async withBudget<T>(planned: PaidStep, act: (grant: Grant) => Promise<T>, hooks: PaidStepHooks = {}): Promise<T> {
     const { maxAttempts = 4, pauseMsMax = Infinity } = planned;
     let step = planned;
+    let { held } = hooks;
     for (let attempt = 1, counted = 1; ; attempt += 1) {
-      const grant = await this.ask(step, attempt, hooks);
+      const grant = held ?? (await this.ask(step, attempt, hooks));
+      held = undefined;
       try {
         const result = await act(grant);
         this.onStep({ operationId: grant.operationId, state: 'ended' });
@@ -110,6 +85,26 @@ export class Budget {
         step = await plannedAgain(step, hooks);
       }
     }
+  }
+
+  /**
+   * Money for a step that may come: its first attempt takes it as `held`, or it is given back. Undefined where it is denied.
+   */
+  async hold(step: PaidStep): Promise<Grant | undefined> {
+    try {
+      return await this.ask({ ...step, onDenied: 'fail' }, 1, {});
+    } catch (error) {
+      if (isShortOfMoney(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Gives back what was held and not used. Not cancellable. */
+  async giveBack({ operationId }: Grant): Promise<void> {
+    const { tenantId } = this.scope;
+    await CancellationScope.nonCancellable(() => this.activities.release({ tenantId, operationId }));
+    this.limit.drop(operationId);
+    this.onStep({ operationId, state: 'ended' });
   }
 
   /** Notes what an attempt really cost, which leaves more of `maxCostUsd` for the next. */

@@ -58,12 +58,28 @@ describe('a prompt of a run', () => {
   const said = (...messages: PromptMessage[]): TranscriptMessage[] =>
     messages.map(({ role, content }, index) => ({ sequence: index + 1, role, content }));
   const prompt = (context: Partial<Context>) =>
-    promptOf({ run: run(), messages: [], shortenedThrough: 0, ...context }, ['python']);
+    promptOf({ run: run(), messages: [], notes: [], shortenedThrough: 0, ...context }, ['python']);
   const firstResult = (context: Partial<Context>): string => {
     const blocks = prompt(context).messages.flatMap(({ content }) => content);
     const found = blocks.find((block) => block.type === 'tool_result');
     return found?.type === 'tool_result' ? found.content : '';
   };
+
+  test('says what its model was told of its money where that was told, whatever came after', () => {
+    const note = (afterSequence: number, of: string) => ({ of: 'run', level: 0, afterSequence, text: of });
+    const notes = [note(0, 'all of it'), note(2, 'half of it')];
+    const messages = said(assistant(call('a')), user(result('a')), assistant(call('b')), user(result('b')));
+    const before = prompt({ messages: messages.slice(0, 2), notes }).messages;
+    expect(
+      before.map(({ content }) => content.flatMap((block) => (block.type === 'text' ? [block.text] : []))),
+    ).toEqual([['Count.', 'all of it'], [], ['half of it']]);
+    expect(prompt({ messages, notes }).messages.slice(0, 3)).toEqual(before);
+    // What a summary stands for is gone with it.
+    const summary = { throughSequence: 2, text: 'Sum.' };
+    expect(JSON.stringify(prompt({ messages: messages.slice(2), notes, summary }).messages)).not.toContain(
+      'half of it',
+    );
+  });
 
   test('begins with its task, its file, and the summary of what came before', () => {
     const summary = { throughSequence: 4, text: 'Half is counted.' };

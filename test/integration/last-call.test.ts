@@ -1,0 +1,138 @@
+/** A run that knows its money ends with an answer made of what it found, within its limit. */
+import { parseUsd } from '../../core/money';
+import type { TestApi } from '../support/api';
+import { TestConversation } from '../support/conversations';
+import { withInstallation } from '../support/installation';
+import { until, type TestStack } from '../support/stack';
+
+interface Run {
+  status: string;
+  stoppedBy: string | null;
+  answer: string;
+  costUsd: string;
+  failure: unknown;
+  steps: { kind: string; status: string; step: number; committedUsd: string | null; reservedUsd: string | null }[];
+}
+
+describe('a run whose budget is too small for its task', () => {
+  let stack: TestStack;
+  let api: TestApi;
+  withInstallation((made) => ({ stack, api } = made));
+
+  const models = ['claude-haiku-4-5', 'gpt-4o', 'gemini-2.5-flash', 'claude-sonnet-5'];
+  const begin = async (body: Record<string, unknown>) => {
+    const tenantId = await stack.tenant('50');
+    const key = await api.keyOf(tenantId);
+    const { status, body: answer } = await api.call('POST', '/v1/runs', { key, body });
+    expect([status, answer]).toEqual([202, expect.anything()]);
+    const ended = (): Promise<Run> =>
+      until('the run is over', async () => {
+        const { body: run } = await api.call('GET', `/v1/runs/${String(answer.runId)}`, { key });
+        return run.status === 'running' ? undefined : (run as unknown as Run);
+      });
+    return { tenantId, key, runId: String(answer.runId), ended };
+  };
+  const factsIn = async (key: string, runId: string): Promise<string[]> => {
+    const { body } = await api.call('GET', `/v1/runs/${runId}/messages?limit=500`, { key });
+    const blocks = (body.messages as { content: { type: string; content?: string }[] }[]).flatMap(
+      ({ content }) => content,
+    );
+    return blocks.flatMap(({ type, content }) =>
+      type === 'tool_result' ? (String(content).match(/fact \d+ is \d+/g) ?? []) : [],
+    );
+  };
+
+  // Ten kinds: how much there is to find, what it may cost, and who is asked.
+  const kinds = Array.from({ length: 10 }, (_, kind) => ({
+    task: `Find ${30 + kind * 2} facts about ${['rivers', 'bridges', 'bees', 'salt', 'kites'][kind % 5]}.`,
+    model: models[kind % models.length],
+    limits: {
+      maxSteps: 60,
+      maxCostUsd: ['0.07', '0.12', '0.05', '0.12'][kind % 4] as string,
+      maxOutputTokens: 300 + 100 * (kind % 4),
+      lastCall: true,
+    },
+  }));
+
+  test('ends nine times of ten with an answer made of what was found', async () => {
+    const runs = await Promise.all(kinds.map(begin));
+    const found: string[] = [];
+    for (const [kind, { key, runId, tenantId, ended }] of runs.entries()) {
+      const run = await ended();
+      const facts = await factsIn(key, runId);
+      const { maxCostUsd } = (kinds[kind] as (typeof kinds)[number]).limits;
+      expect(parseUsd(run.costUsd)).toBeLessThanOrEqual(parseUsd(maxCostUsd));
+      const isFull = facts.length > 0 && facts.every((fact) => run.answer?.includes(fact));
+      found.push(
+        run.status === 'completed' && run.stoppedBy === 'budget' && isFull
+          ? 'made of what was found'
+          : JSON.stringify([run.status, run.stoppedBy, run.failure, facts.length, run.costUsd]),
+      );
+      expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+    }
+    console.log(found.join('\n'));
+    expect(found.filter((one) => one === 'made of what was found').length).toBeGreaterThanOrEqual(9);
+  }, 240_000);
+
+  test('gives back what was held where it comes to its own end, and tells its model what is left without breaking its caches', async () => {
+    const { key, runId, tenantId, ended } = await begin({
+      task: 'Find 3 facts about tea.',
+      model: 'claude-sonnet-5',
+      instructions: 'rule '.repeat(3_000),
+      limits: { maxCostUsd: '2', lastCall: true },
+    });
+    const run = await ended();
+    expect(run).toMatchObject({ status: 'completed', stoppedBy: null });
+    expect(run.steps.filter(({ status }) => status === 'released')).toMatchObject([
+      { kind: 'llm.call', reservedUsd: '0.4' },
+    ]);
+    const { body } = await api.call('GET', `/v1/cost-records?runId=${runId}&kind=llm.call&limit=50`, { key });
+    const usages = (body.records as { usage: { cacheReadTokens: number } }[]).map(({ usage }) => usage.cacheReadTokens);
+    expect(usages.map((read) => read > 3_000)).toEqual([false, true, true, true]);
+    expect(JSON.stringify(stack.anthropic.lastRequest().messages)).toContain('[Budget: $2.00 for this.');
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('of a conversation, each turn: a turn ends so, and the next begins with a limit of its own', async () => {
+    const tenantId = await stack.tenant('50');
+    const talk = await TestConversation.start(api, tenantId, {
+      model: 'claude-haiku-4-5',
+      limits: { maxCostUsd: '0.07', maxOutputTokens: 300, lastCall: true, maxSteps: 60 },
+    });
+    stack.anthropic.knobs.replies = Array.from({ length: 40 }, (_, at) => ({
+      code: `console.log('x'.repeat(900), ${at})`,
+    }));
+    expect(await talk.ended(await talk.post('Go on for long.'))).toBe('completed');
+    expect((await talk.turns()).at(-1)).toMatchObject({ status: 'completed', stoppedBy: 'budget' });
+    stack.anthropic.knobs.replies = [{ text: 'Thanks.' }];
+    expect(await talk.ended(await talk.post('Thank you.'))).toBe('completed');
+    expect((await talk.turns()).at(-1)).toMatchObject({ status: 'completed', stoppedBy: null });
+    await talk.close();
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('cancelled, it gives back what is held', async () => {
+    stack.anthropic.knobs.latencyMs = 3_000;
+    const { key, runId, tenantId, ended } = await begin({
+      task: 'Find 3 facts about ice.',
+      model: 'claude-haiku-4-5',
+      limits: { maxCostUsd: '1', lastCall: true },
+    });
+    await until('it is called', () => stack.anthropic.calls().inFlight > 0);
+    expect((await stack.books(tenantId)).openReservations).toBe(2);
+    await api.call('POST', `/v1/runs/${runId}/cancel`, { key, body: {} });
+    expect(await ended()).toMatchObject({ status: 'cancelled', stoppedBy: null });
+    stack.anthropic.knobs.latencyMs = 0;
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('wants a limit, and is not for what waits for money', async () => {
+    const key = await api.keyOf(await stack.tenant('5'));
+    const refused = async (body: Record<string, unknown>) =>
+      (await api.call('POST', '/v1/runs', { key, body: { task: 'Go.', ...body } })).body;
+    expect(await refused({ limits: { lastCall: true } })).toMatchObject({ error: 'invalid_request' });
+    expect(await refused({ limits: { lastCall: true, maxCostUsd: '1' }, onDenied: 'wait' })).toMatchObject({
+      error: 'invalid_request',
+    });
+  });
+});

@@ -1,0 +1,40 @@
+/** The activities of budgets as a workflow asks for them, and how long each is waited for. */
+import {
+  proxyActivities,
+  workflowInfo,
+  type ActivityInterfaceFor,
+  type LocalActivityInterfaceFor,
+} from '@temporalio/workflow';
+import type { BudgetActivities } from '../../contracts/budget';
+import { withinTheTask } from '../within-the-task';
+import { aheadOf } from './ahead';
+import type { BudgetScope } from './paid-step';
+
+export interface AskedActivities {
+  activities: Omit<BudgetActivities, 'reserve' | 'reserveQuickly' | 'settleQuickly'>;
+  /** Waits for an answer for as long as the scope says. */
+  patient: ActivityInterfaceFor<Pick<BudgetActivities, 'reserve'>>;
+  /** Within the task that asks. */
+  quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly' | 'settleQuickly'>>;
+}
+
+export function budgetActivities({ unavailable }: Pick<BudgetScope, 'unavailable'>): AskedActivities {
+  const { taskQueue } = workflowInfo();
+  return {
+    // Nothing else notices a lost request, so a reserve is repeated until it is answered. Each repeat is answered from the record.
+    patient: proxyActivities<BudgetActivities>({
+      taskQueue,
+      startToCloseTimeout: '30 seconds',
+      ...(unavailable ? { scheduleToCloseTimeout: unavailable.afterMs } : {}),
+      retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
+    }),
+    quick: withinTheTask<BudgetActivities>(),
+    activities: proxyActivities<BudgetActivities>({
+      taskQueue,
+      priority: aheadOf(workflowInfo()),
+      startToCloseTimeout: '60 seconds',
+      heartbeatTimeout: '15 seconds',
+      retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
+    }),
+  };
+}
