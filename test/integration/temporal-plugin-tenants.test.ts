@@ -76,6 +76,19 @@ test('by a search attribute; one that names none is of the tenant that the worke
   await worker.stop();
 });
 
+test('a child that names none makes no call where others are of the tenant that the worker has for them', async () => {
+  const worker = await workers.start({ ...reached(), scope: { tenantId: grace }, tenantFrom: { memo: 'payer' } });
+  const before = [stack.anthropic.calls().billable, await ledgersUsd()];
+  const end = await worker.ask('parentAgent', asked, { memo: { payer: ada } });
+  expect(end).toMatchObject({ failed: 'invalid_request', message: expect.stringContaining('memo (payer)') as string });
+  expect([stack.anthropic.calls().billable, await ledgersUsd()]).toEqual(before);
+  const named = { ...asked, childMemo: { payer: ada } };
+  expect(await worker.ask('parentAgent', named, { memo: { payer: ada } })).toHaveProperty('text');
+  const [paid] = await ledgersUsd();
+  expect(Number(paid) - Number((before[1] as string[])[0])).toBeCloseTo(0.002, 9);
+  await worker.stop();
+});
+
 test('a worker whose workflows could name anybody does not start', () => {
   const tenantFrom = { memo: 'payer' };
   expect(() => new SpendlockPlugin({ baseUrl: api.url, apiKey: 'slk', tenantFrom })).toThrow('tenants must say');

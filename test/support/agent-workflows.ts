@@ -1,6 +1,6 @@
 /** Agents as users of Temporal's AI SDK integration write them: their workflows know nothing of Spendlock but how a denial is told. */
 import { TemporalMCPClient, TemporalProvider } from '@temporalio/ai-sdk/workflow';
-import { ActivityFailure, ApplicationFailure, proxyActivities } from '@temporalio/workflow';
+import { ActivityFailure, ApplicationFailure, executeChild, proxyActivities } from '@temporalio/workflow';
 import { WorkflowStream } from '@temporalio/workflow-streams/workflow';
 import { embedMany, generateText, stepCountIs, streamText, tool } from 'ai';
 import { z } from 'zod';
@@ -57,6 +57,10 @@ export async function weatherAgent({ modelId, prompt, maxOutputTokens, callSecon
     return endOf(error);
   }
 }
+
+/** Has a child answer, which names its tenant in its memo or none. */
+export const parentAgent = ({ childMemo: memo, ...asked }: AskAgent & { childMemo?: object }): Promise<AgentEnd> =>
+  executeChild(weatherAgent, { args: [asked], ...(memo ? { memo: { ...memo } } : {}) });
 
 /** The same as a stream, whose pieces are published as they come. */
 export async function streamingAgent({ modelId, prompt }: AskAgent): Promise<AgentEnd> {

@@ -26,9 +26,21 @@ export class AttemptTime {
     const { cancellationSignal, info } = this.context;
     // Its reason is the failure that a cancelled activity ends in.
     if (cancellationSignal.aborted) return cancellationSignal.reason as Error;
-    const { startToCloseTimeoutMs: timeoutMs } = info;
-    if (timeoutMs <= 0 || performance.now() - this.begunMs < timeoutMs) return undefined;
-    const message = `The attempt's time (${timeoutMs} ms) was over before its money was granted. No call was made.`;
+    const {
+      startToCloseTimeoutMs,
+      scheduleToCloseTimeoutMs,
+      scheduledTimestampMs,
+      currentAttemptScheduledTimestampMs,
+    } = info;
+    // What went by before this attempt is told by the server's clock alone.
+    const beforeMs = Math.max(0, currentAttemptScheduledTimestampMs - scheduledTimestampMs);
+    const leftMs = Math.min(timeOf(startToCloseTimeoutMs), timeOf(scheduleToCloseTimeoutMs) - beforeMs);
+    if (performance.now() - this.begunMs < leftMs) return undefined;
+    const message = `The attempt's time (${leftMs} ms) was over before its money was granted. No call was made.`;
     return refused('authority_unavailable', message, { mayRetry: true });
   }
 }
+
+/** None is told as 0, or not at all. */
+const timeOf = (timeoutMs: number | undefined): number =>
+  timeoutMs === undefined || timeoutMs <= 0 ? Infinity : timeoutMs;

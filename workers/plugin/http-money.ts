@@ -9,11 +9,13 @@ import { omitUndefined } from '../../core/omit-undefined';
 import { modelPriceFromRow, type ModelPrice } from '../../core/prices/prices';
 import type { AskedHold, CallMoney, CallOutcome, HeldMoney } from './money';
 import { denied, refused } from './refused';
+import { drainMs, within } from './settling';
 
 /** How long prices are remembered: a new one is used within that time. */
 const rememberMs = 5_000;
 
 export class HttpMoney implements CallMoney {
+  private readonly giving = new Set<Promise<void>>();
   private remembered: { prices: Promise<readonly ModelPrice[]>; untilMs: number } | undefined;
 
   constructor(
@@ -54,7 +56,7 @@ export class HttpMoney implements CallMoney {
       };
     } catch (error) {
       // It may have been granted. Nobody uses it, and another attempt asks under another operation.
-      if (this.mayPass(error)) void this.client.release(operationId, tenant).catch(() => undefined);
+      if (this.mayPass(error)) this.begin(this.client.release(operationId, tenant));
       throw failureOf(error);
     }
   }
@@ -68,9 +70,22 @@ export class HttpMoney implements CallMoney {
       return await claim();
     } catch (error) {
       // It may be claimed: then its money comes back for nobody but whoever has the token, which a repeat is told.
-      if (this.mayPass(error)) void this.giveBack(operationId, { claim, tenant });
+      if (this.mayPass(error)) this.begin(this.giveBack(operationId, { claim, tenant }));
       throw error;
     }
+  }
+
+  private begin(giving: Promise<unknown>): void {
+    const done = giving.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.giving.add(done);
+    void done.then(() => this.giving.delete(done));
+  }
+
+  async givenBack(): Promise<void> {
+    await within(drainMs, Promise.all(this.giving));
   }
 
   /** No call is made. It is said until somebody hears it, or the hold has run out. */

@@ -13,7 +13,7 @@ import { isRegionalOpenAi } from '../../core/prices/regions-openai';
 import { HttpMoney } from './http-money';
 import { plainModel } from './model-calls';
 import { ModelSpans } from './model-spans';
-import type { CallMoney } from './money';
+import { postgresHoldSeconds, type CallMoney } from './money';
 import type { PaidActivity } from './named-activities';
 import { PaidActivities, type PaidActivityTerms } from './paid-activities';
 import type { OpenAiServiceTier } from './provider-options';
@@ -72,6 +72,8 @@ export type SpendlockPluginOptions = (OverHttp | OverPostgres) &
     openAiServiceTier?: OpenAiServiceTier;
     /** Options of providers that are not known here and cost nothing apart, by the price list's name of the provider. Others are refused. */
     otherOptions?: Record<string, readonly string[]>;
+    /** Headers of calls that are not known here, and by which none costs more. Others are refused. */
+    otherHeaders?: readonly string[];
   };
 
 /** Budgets for the paid activities of a worker. The same may be given to its client and to a worker that replays. */
@@ -81,8 +83,9 @@ export class SpendlockPlugin extends SimplePlugin {
     const { holdSeconds = 180 } = options;
     const money = options.budget?.calls ?? new HttpMoney(clientFrom(options as OverHttp), holdSeconds);
     const settling = new Settling(money);
+    const heldSeconds = options.budget ? Math.min(holdSeconds, postgresHoldSeconds) : holdSeconds;
     const terms = termsFrom(options, {
-      ...{ money, settling, spans: new ModelSpans(), extendEveryMs: (holdSeconds * 1_000) / 3 },
+      ...{ money, settling, spans: new ModelSpans(), extendEveryMs: (heldSeconds * 1_000) / 3 },
     });
     super({
       name: 'SpendlockPlugin',
@@ -91,7 +94,7 @@ export class SpendlockPlugin extends SimplePlugin {
         try {
           await next();
         } finally {
-          await settling.settled();
+          await Promise.all([settling.settled(), money.givenBack?.()]);
         }
       },
     });
@@ -118,6 +121,7 @@ function termsFrom(
     openAiIsRegional: isRegional = isRegionalOpenAi(openAiBaseUrl),
     openAiServiceTier,
     otherOptions = {},
+    otherHeaders,
     holdSeconds,
   }: SpendlockPluginOptions,
   reached: Pick<PaidActivityTerms, 'money' | 'settling' | 'spans' | 'extendEveryMs'>,
@@ -130,6 +134,15 @@ function termsFrom(
     scopeOf: scopeOf(omitUndefined({ scope, tenants, tenantFrom })),
     // What they are called with is theirs to know.
     activities: activities as PaidActivityTerms['activities'],
-    ...{ maxOutputTokens, fileTokensMax, modelOf, isRegional, openAiBaseUrl, openAiServiceTier, otherOptions },
+    ...{
+      maxOutputTokens,
+      fileTokensMax,
+      modelOf,
+      isRegional,
+      openAiBaseUrl,
+      openAiServiceTier,
+      otherOptions,
+      otherHeaders,
+    },
   };
 }

@@ -9,10 +9,19 @@ import { textTokensMax, valueTokensMax, overheads } from '../../core/prices/toke
 import { answersBeyondText, searchesByItself } from '../../core/prices/unbounded-models';
 import { isRecord, MAX_COUNT, type ModelUsage } from '../../core/prices/usage';
 import { outcomeOfError } from './call-errors';
+import { checkHeaders } from './call-headers';
 import type { CallOutcome } from './money';
 import type { PlannedActivity } from './planned-call';
 import { promptTokensMax } from './prompt-bound';
-import { cacheWritesOf, modifiersOf, optionsOf, withTier, type OpenAiTerms } from './provider-options';
+import {
+  cacheWritesOf,
+  modifiersOf,
+  optionsOf,
+  vouchedFor,
+  withTier,
+  type OpenAiTerms,
+  type OtherOptions,
+} from './provider-options';
 import { refused, unbounded } from './refused';
 import { usageOfEmbedding, usageOfResult } from './usage';
 
@@ -26,15 +35,17 @@ export interface ModelTerms extends OpenAiTerms {
   /** Whether OpenAI is asked at one of its regional addresses. */
   isRegional: boolean;
   /** Options of other providers that cost nothing apart, by the provider's name. */
-  otherOptions: Readonly<Record<string, readonly string[]>>;
+  otherOptions: OtherOptions;
+  /** Headers of calls that change nothing of what they cost, beside those that are known. */
+  otherHeaders?: readonly string[] | undefined;
 }
 
 /** Of a registry of providers: `anthropic:claude-…`, or `anthropic/claude-…`. */
 const named = /^(anthropic|openai|google)[:/](.+)$/;
 export const plainModel = (modelId: string): string => named.exec(modelId)?.[2] ?? modelId;
 
-/** What thinking adds to the answer of a model of Anthropic's, at most: these shares of the longest answer that one has. */
 const longestAnswer = 128_000;
+/** What thinking adds to the answer of a model of Anthropic's, at most: these shares of the longest answer that one has. */
 const thinkingShare: Partial<Record<string, number>> = { minimal: 0.02, low: 0.1, medium: 0.3, high: 0.6 };
 
 /** The price of the model that a call names. @throws UnpricedModelError, or ApplicationFailure. */
@@ -56,13 +67,15 @@ const planModelCall: Planned = (args, prices, terms) => {
   const price = priceOf(call, prices, terms);
   refuseUnbounded(price);
   const asked = isRecord(call.options) ? call.options : {};
+  checkHeaders(asked.headers, terms.otherHeaders);
   const providerOptions = withTier(asked.providerOptions, price, { ...terms, modelId: String(call.modelId) });
   const options = optionsOf(providerOptions, price, terms);
   const ownMax = asked.maxOutputTokens ?? options.maxCompletionTokens ?? terms.maxOutputTokens;
-  const maxOutputTokens = Math.max(...[ownMax, options.maxCompletionTokens ?? 0].map(checkLimit));
+  const maxOutputTokens = Math.max(...[ownMax, options.maxCompletionTokens ?? 1].map(checkLimit));
+  const storedThoughtTokens = price.provider === 'openai' ? storedMax(price.model, maxOutputTokens) : 0;
   const inputTokens = promptTokensMax(asked, {
-    fileTokensMax: terms.fileTokensMax,
-    storedThoughtTokens: price.provider === 'openai' ? storedThoughtMax(price.model, maxOutputTokens, terms) : 0,
+    ...{ fileTokensMax: terms.fileTokensMax, vouchedFor: vouchedFor(price.provider, terms), storedThoughtTokens },
+    storedPartTokens: options.store === false ? 0 : storedThoughtTokens,
   });
   const caches = cacheWritesOf(asked);
   const { serviceTier } = options;
@@ -98,14 +111,13 @@ function refuseUnbounded({ provider, model }: ModelPrice): void {
 }
 
 /** It was made by a call before this one, whose limit may have been another. */
-const storedThoughtMax = (model: string, ownMax: number, { maxOutputTokens }: ModelTerms): number =>
-  Math.max(ownMax, outputTokensMax(model) ?? maxOutputTokens);
+const storedMax = (model: string, ownMax: number): number => Math.max(ownMax, outputTokensMax(model) ?? longestAnswer);
 
 function checkLimit(value: unknown): number {
-  if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MAX_COUNT) return value as number;
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_COUNT) return value as number;
   throw refused(
     'invalid_request',
-    'maxOutputTokens: a whole number is needed; it bounds what the answer costs. No call was made.',
+    'maxOutputTokens: a whole number above 0 is needed; it bounds what the answer costs. No call was made.',
   );
 }
 
@@ -128,6 +140,7 @@ const planEmbedding: Planned = (args, prices, terms) => {
   const call = isRecord(args[0]) ? args[0] : {};
   const price = priceOf(call, prices, terms);
   optionsOf(call.providerOptions, price, terms);
+  checkHeaders(call.headers, terms.otherHeaders);
   const region = price.provider === 'openai' && terms.isRegional ? { inferenceGeo: openAiRegion } : {};
   const values = Array.isArray(call.values) ? (call.values as unknown[]) : [];
   const inputTokens = values.reduce<number>(

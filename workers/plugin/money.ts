@@ -63,4 +63,14 @@ export interface CallMoney {
   bought?(operationIds: readonly string[], scope: SpendScope): Promise<{ result: unknown } | undefined>;
   /** Whether the same may be taken later: nobody answered. */
   mayPass(error: unknown): boolean;
+  /** Resolves once what was held for calls that are not made is given back, or after a moment. It rejects nothing. */
+  givenBack?(): Promise<void>;
 }
+
+/** Kept in the place of an answer of nothing, which is one too; what has no answer keeps none. */
+export const emptyAnswer = { spendlock: 'answered with nothing' };
+
+export const isEmptyAnswer = (kept: unknown): boolean => JSON.stringify(kept) === JSON.stringify(emptyAnswer);
+
+/** How long Postgres holds money between two words of a call: as long as a worker of Spendlock's own does. */
+export const postgresHoldSeconds = 180;

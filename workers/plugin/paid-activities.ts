@@ -3,11 +3,12 @@
  * called, priced by its result, and committed. An attempt is an operation; a retry is another.
  */
 import type { Context } from '@temporalio/activity';
+import { ApplicationFailure } from '@temporalio/common';
 import type { ActivityExecuteInput, ActivityInboundCallsInterceptor, Next } from '@temporalio/worker';
 import { AttemptTime } from './attempt-time';
 import { modelActivities, type ModelTerms } from './model-calls';
 import type { ModelSpans } from './model-spans';
-import type { CallMoney, CallOutcome, HeldMoney, SpendScope } from './money';
+import { emptyAnswer, isEmptyAnswer, type CallMoney, type CallOutcome, type HeldMoney, type SpendScope } from './money';
 import { planNamed, type PaidActivity } from './named-activities';
 import { operationIdOf } from './operation-id';
 import type { PlannedActivity } from './planned-call';
@@ -67,8 +68,7 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
         throw asRefused(error);
       });
       const scope = await this.terms.scopeOf(context, input.args);
-      const bought = await this.boughtBefore(scope);
-      return bought ?? { planned, held: await this.hold(planned, scope) };
+      return (await this.boughtBefore(scope)) ?? this.holdOrBought(planned, scope);
     });
     if ('result' in found) return found.result;
     const { planned, held } = found;
@@ -104,17 +104,36 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
     return operationIdOf({ namespace, workflowId, runId, activityId, activityRunId, scheduledTimestampMs, attempt });
   }
 
+  /** An activity that was reset counts its attempts anew: what it bought under this number is used. */
+  private async holdOrBought(
+    planned: PlannedActivity,
+    scope: SpendScope,
+  ): Promise<{ planned: PlannedActivity; held: HeldMoney } | { result: unknown }> {
+    try {
+      return { planned, held: await this.hold(planned, scope) };
+    } catch (error) {
+      const hasEnded = error instanceof ApplicationFailure && error.type === 'claim_refused';
+      const bought = hasEnded ? await this.bought([this.context.info.attempt], scope) : undefined;
+      if (!bought) throw error;
+      return bought;
+    }
+  }
+
   /** What an attempt before bought is used, where it is kept: its worker died before Temporal heard of it. */
   private async boughtBefore(scope: SpendScope): Promise<{ result: unknown } | undefined> {
-    const { money } = this.terms;
-    if (!money.bought) return undefined;
     const last = this.context.info.attempt - 1;
-    const attempts = Array.from({ length: Math.min(last, lookedBackMax) }, (_, back) => last - back);
-    if (attempts.length === 0) return undefined;
-    return money.bought(
-      attempts.map((attempt) => this.operationOf(attempt)),
+    return this.bought(
+      Array.from({ length: Math.min(last, lookedBackMax) }, (_, back) => last - back),
       scope,
     );
+  }
+
+  private async bought(attempts: readonly number[], scope: SpendScope): Promise<{ result: unknown } | undefined> {
+    const { money } = this.terms;
+    if (attempts.length === 0) return undefined;
+    const operationIds = attempts.map((attempt) => this.operationOf(attempt));
+    const found = await money.bought?.(operationIds, scope);
+    return found && isEmptyAnswer(found.result) ? { result: null } : found;
   }
 
   private async call(held: HeldMoney, planned: PlannedActivity, call: () => Promise<unknown>): Promise<unknown> {
@@ -131,7 +150,7 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
       const result = await call();
       const outcome = await this.priced(held, planned, result);
       spans.note({ planned, held, outcome, startedMs, hasFailed: false });
-      await this.settle(held, outcome, result);
+      await this.settle(held, outcome, result ?? emptyAnswer);
       return result;
     } catch (error) {
       const outcome = failed(planned, error);

@@ -17,7 +17,14 @@ import { readPrices } from '../../store/prices';
 import { extendReservation, findBought } from '../../store/reservations';
 import { readRunNamed } from '../../store/run-limits';
 import { readPolicy } from '../../store/tenants';
-import type { AskedHold, CallMoney, CallOutcome, HeldMoney, SpendScope } from './money';
+import {
+  postgresHoldSeconds,
+  type AskedHold,
+  type CallMoney,
+  type CallOutcome,
+  type HeldMoney,
+  type SpendScope,
+} from './money';
 import { denied, refused } from './refused';
 
 /** What `budgetForOwnWorker` has. */
@@ -32,7 +39,6 @@ export interface PostgresMoneyDependencies {
 
 /** What a tenant has that says nothing else. */
 const policyDefault = { onUnavailable: 'wait' as const, answerTimeoutMs: 5_000 };
-const extendSeconds = 180;
 
 export class PostgresMoney implements CallMoney {
   constructor(private readonly dependencies: PostgresMoneyDependencies) {}
@@ -86,7 +92,7 @@ export class PostgresMoney implements CallMoney {
     if (runId !== undefined && !run)
       throw refused('not_found', `Tenant ${tenantId} has no run ${runId}. No call was made.`);
     return {
-      ...{ type: 'reserve', operationId, kind, amountUsd: formatUsd(amountUsd), ttlSeconds: extendSeconds },
+      ...{ type: 'reserve', operationId, kind, amountUsd: formatUsd(amountUsd), ttlSeconds: postgresHoldSeconds },
       ...sentAs(resource),
       priceVersion: priceVersion ?? 'caller',
       ...omitUndefined({ userId, model, runId, runLimit: run?.limit }),
@@ -96,7 +102,7 @@ export class PostgresMoney implements CallMoney {
 
   async extend({ operationId, scope }: HeldMoney): Promise<void> {
     const key = { tenantId: tenantOf(scope), operationId };
-    await extendReservation(this.dependencies.pool, { ...key, ttlSeconds: extendSeconds });
+    await extendReservation(this.dependencies.pool, { ...key, ttlSeconds: postgresHoldSeconds });
   }
 
   async settle(held: HeldMoney, outcome: CallOutcome, result?: unknown): Promise<void> {

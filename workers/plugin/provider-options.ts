@@ -28,27 +28,35 @@ const known: Partial<Record<string, readonly string[]>> = {
   ],
 };
 
+/** The names that a provider's own SDK looks under; the first of them that a call has is the one that counts. Its own unless named here. */
+const ownNames: Partial<Record<string, readonly string[]>> = {
+  openai: ['openai', 'azure'],
+  google: ['google', 'googleVertex', 'vertex'],
+};
+/** What changes the price, or how much is sent: nobody reads it where it does not stand under a provider's own name. */
+const priced = ['inferenceGeo', 'maxCompletionTokens', 'serviceTier', 'speed', 'store', 'thinking'];
+
 /**
- * All options of a call, whichever name its provider goes by.
+ * All options of a call. A provider's SDK reads some of the names that they stand under, so that none may say what another does not.
  * @param terms.otherOptions those that whoever runs this vouches for, by their provider.
- * @throws ApplicationFailure for one that is not known.
+ * @throws ApplicationFailure for one that is not known, and for one that stands where it may not be read.
  */
 export function optionsOf(
   given: unknown,
   { provider }: Pick<ModelPrice, 'provider'>,
-  { otherOptions }: { otherOptions: Readonly<Record<string, readonly string[]>> },
+  terms: { otherOptions: OtherOptions },
 ): Record<string, unknown> {
-  const vouchedFor = Object.hasOwn(otherOptions, provider) ? (otherOptions[provider] ?? []) : [];
-  const fields = [...(Object.hasOwn(known, provider) ? (known[provider] ?? []) : []), ...vouchedFor];
+  const fields = [...(Object.hasOwn(known, provider) ? (known[provider] ?? []) : []), ...vouchedFor(provider, terms)];
   const all: Record<string, unknown> = {};
   for (const options of isRecord(given) ? Object.values(given) : []) {
-    if (!isRecord(options)) continue;
-    for (const [name, value] of Object.entries(options)) {
+    for (const [name, value] of isRecord(options) ? Object.entries(options) : []) {
       if (value === null || value === undefined) continue;
       if (!fields.includes(name)) throw unbounded(`The option ${JSON.stringify(name)} is not known here`);
+      if (Object.hasOwn(all, name) && JSON.stringify(all[name]) !== JSON.stringify(value)) throw unclear(name);
       all[name] = value;
     }
   }
+  for (const name of priced) checkOwn(name, { given, said: all[name], provider });
   if (all.reasoningMode !== undefined && all.reasoningMode !== 'standard')
     throw unbounded('The option "reasoningMode"');
   const { contextManagement: managed } = all;
@@ -58,6 +66,24 @@ export function optionsOf(
       throw unbounded('The option "contextManagement" with an edit that clears nothing');
   return all;
 }
+
+export type OtherOptions = Readonly<Record<string, readonly string[]>>;
+
+/** The options of a provider that whoever runs this says cost nothing apart. */
+export const vouchedFor = (provider: string, { otherOptions }: { otherOptions: OtherOptions }): readonly string[] =>
+  Object.hasOwn(otherOptions, provider) ? (otherOptions[provider] ?? []) : [];
+
+/** Each of the provider's own names that the call has says the same of it. */
+function checkOwn(name: string, { given, said, provider }: { given: unknown; said: unknown; provider: string }): void {
+  if (said === undefined) return;
+  const own = Object.hasOwn(ownNames, provider) ? (ownNames[provider] ?? []) : [provider];
+  const options = own.flatMap((key) => (isRecord(given) && isRecord(given[key]) ? [given[key]] : []));
+  const isRead = options.length > 0 && options.every((of) => of[name] !== null && of[name] !== undefined);
+  if (!isRead) throw unclear(name, ` (say it under ${own.map((key) => JSON.stringify(key)).join(' or ')})`);
+}
+
+const unclear = (name: string, where = ''): Error =>
+  unbounded(`The option ${JSON.stringify(name)} stands under names of which its provider may not read each${where}`);
 
 /** `default`: it is the standard one. `auto`: it may be a dearer one, and is left to stand. */
 export type OpenAiServiceTier = 'default' | 'auto';

@@ -3,6 +3,7 @@
  * may name its own, in its memo or in a search attribute, among those that the worker serves.
  */
 import type { Context, Info } from '@temporalio/activity';
+import { isRecord } from '../../core/prices/usage';
 import type { SpendScope } from './money';
 import { refused } from './refused';
 
@@ -19,7 +20,7 @@ export interface ScopeOptions {
   tenants?: readonly string[];
   /**
    * On a worker of several tenants: where a workflow names its own, among `tenants`. One that names none is of the tenant of `scope`, or
-   * refused.
+   * refused; so is a child that names none, which inherits nothing of its parent's.
    */
   tenantFrom?: TenantFrom;
 }
@@ -39,11 +40,26 @@ export function scopeOf({ scope = {}, tenants, tenantFrom }: ScopeOptions): Scop
   };
 }
 
+const isNone = (value: unknown): boolean => value === undefined || value === null || value === '';
+
+const placeOf = (from: TenantFrom): string =>
+  'memo' in from ? `memo (${from.memo})` : `search attribute (${from.searchAttribute})`;
+
+/**
+ * What Temporal answers the same however often it is asked, by gRPC's numbers: INVALID_ARGUMENT, NOT_FOUND, PERMISSION_DENIED,
+ * FAILED_PRECONDITION, UNIMPLEMENTED and UNAUTHENTICATED.
+ */
+const lasting: readonly unknown[] = [3, 5, 7, 9, 12, 16];
+
+function isLasting(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return error.name === 'WorkflowNotFoundError' || (isRecord(error.cause) && lasting.includes(error.cause.code));
+}
+
 function notServed(tenantId: string | undefined, from: TenantFrom | undefined): Error {
-  const where = from && ('memo' in from ? `memo (${from.memo})` : `search attribute (${from.searchAttribute})`);
   const what =
     tenantId === undefined
-      ? `No tenant is named${where === undefined ? '' : ` in the workflow's ${where}`}`
+      ? `No tenant is named${from === undefined ? '' : ` in the workflow's ${placeOf(from)}`}`
       : `This worker makes no calls for the tenant ${JSON.stringify(tenantId)}`;
   return refused('invalid_request', `${what}. No call was made.`);
 }
@@ -57,13 +73,19 @@ async function namedIn({ client, info }: Context, from: TenantFrom): Promise<str
     .withDeadline(Date.now() + askedMs, () => handle.describe())
     .catch((error: unknown) => {
       const message = `The workflow could not be asked for its tenant: ${String(error)}. No call was made.`;
-      throw refused('authority_unavailable', message, { mayRetry: true });
+      throw refused('authority_unavailable', message, { mayRetry: !isLasting(error) });
     });
   const value =
     'memo' in from
       ? about.memo?.[from.memo]
       : about.typedSearchAttributes.getAll().find(({ key }) => key.name === from.searchAttribute)?.value;
-  if (value === undefined || value === null || value === '') return undefined;
-  if (typeof value === 'string') return value;
+  if (typeof value === 'string' && value !== '') return value;
+  // Else it would spend the money of the worker's own tenant, and its parent's tenant none.
+  if (isNone(value) && about.parentExecution)
+    throw refused(
+      'invalid_request',
+      `A child inherits no tenant, and names none in its ${placeOf(from)}. No call was made.`,
+    );
+  if (isNone(value)) return undefined;
   throw refused('invalid_request', 'The tenant that the workflow names is no text. No call was made.');
 }

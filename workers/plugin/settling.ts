@@ -10,7 +10,7 @@ import type { CallMoney, CallOutcome, HeldMoney } from './money';
 const patienceMs = 600_000;
 /** How long an activity, and the end of a worker, wait for it. */
 const waitedForMs = 5_000;
-const drainMs = 20_000;
+export const drainMs = 20_000;
 
 /** Where it is told what did not go as it should. */
 interface PluginLog {
@@ -71,7 +71,7 @@ export class Settling {
   }
 }
 
-async function within(ms: number, work: Promise<unknown>): Promise<void> {
+export async function within(ms: number, work: Promise<unknown>): Promise<void> {
   const waiting = new AbortController();
   await Promise.race([work, sleep(ms, undefined, { signal: waiting.signal }).catch(() => undefined)]);
   waiting.abort();

@@ -1,4 +1,5 @@
 /** What the plugin does around one attempt of an activity, without a server: the activity is the SDK's own, the budget is one in memory. */
+import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityInterceptorsFactory } from '@temporalio/worker';
 import { SpendlockPlugin, type CallMoney } from '../../../workers/plugin';
@@ -19,9 +20,11 @@ class MemoryMoney implements CallMoney {
     return { ...asked, grantedUsd: asked.amountUsd };
   }
   extend = () => Promise.resolve();
-  async settle(_held: unknown, { billed }: Outcome) {
+  readonly kept: unknown[] = [];
+  async settle(_held: unknown, { billed }: Outcome, result?: unknown) {
     await pause(this.settleMs);
     this.outcomes.push(billed);
+    this.kept.push(result);
   }
   bought(operationIds: readonly string[]) {
     this.askedAfter = operationIds;
@@ -64,6 +67,46 @@ test('no call is made for an attempt whose time was over before its money was gr
   expect(money.outcomes).toEqual(['no']);
 });
 
+test('nor for one of an activity whose time is over with those before it', async () => {
+  money.holdMs = 60;
+  // A minute was before this attempt, by the server's clock.
+  const [scheduledTimestampMs, currentAttemptScheduledTimestampMs] = [1_000_000, 1_060_000];
+  const times = { scheduledTimestampMs, currentAttemptScheduledTimestampMs, startToCloseTimeoutMs: 60_000 };
+  const over = { ...times, scheduleToCloseTimeoutMs: 60_030 };
+  await expect(attemptOf(over).run(research)).rejects.toThrow('No call was made.');
+  expect([calls, money.outcomes]).toEqual([0, ['no']]);
+  await attemptOf({ ...times, scheduleToCloseTimeoutMs: 70_000 }).run(research);
+  await attemptOf({ ...times, scheduleToCloseTimeoutMs: 0 }).run(research);
+  expect(calls).toBe(2);
+});
+
+test.each([null, undefined])('an answer of nothing is kept as one, and not bought again: %p', async (nothing) => {
+  await attemptOf({}).run(() => Promise.resolve(nothing));
+  const [kept] = money.kept;
+  expect(kept).toBeDefined();
+  money.found = { result: JSON.parse(JSON.stringify(kept)) as unknown };
+  expect(await attemptOf({ attempt: 2 }).run(research)).toBeNull();
+  expect(calls).toBe(0);
+  // One that failed has none.
+  await expect(attemptOf({}).run(() => Promise.reject(new Error('No.')))).rejects.toThrow('No.');
+  expect(money.kept[1]).toBeUndefined();
+});
+
+test('by Postgres a hold is prolonged while it lasts, however long it was asked for', async () => {
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance'] });
+  try {
+    let extended = 0;
+    money.extend = () => Promise.resolve(void (extended += 1));
+    const options = { budget: { calls: money }, activities: { research: { estimateUsd: '1' } }, holdSeconds: 3_600 };
+    const running = attemptOf({}, [new SpendlockPlugin(options)]).run(() => pause(185_000));
+    await jest.advanceTimersByTimeAsync(186_000);
+    await running;
+    expect(extended).toBe(3);
+  } finally {
+    jest.useRealTimers();
+  }
+});
+
 test('nor for one that was cancelled meanwhile', async () => {
   money.holdMs = 50;
   const attempt = attemptOf({});
@@ -100,6 +143,32 @@ test('an attempt asks at once after all before it, the latest first', async () =
   expect(money.askedAfter).not.toContain(money.holds[0]);
   await attemptOf({ attempt: 40 }).run(research);
   expect(money.askedAfter[0]).toBe(money.holds[0]);
+});
+
+test('an activity that was reset counts its attempts anew, and uses what it bought under the same number', async () => {
+  const hold = money.hold.bind(money);
+  const refusing = (type: string) => async (asked: Parameters<CallMoney['hold']>[0]) => {
+    await hold(asked);
+    throw ApplicationFailure.create({ type, message: 'It has ended. No call was made.' });
+  };
+  Object.assign(money, { hold: refusing('claim_refused'), found: { result: 'bought before' } });
+  expect(await attemptOf({}).run(research)).toBe('bought before');
+  expect(money.askedAfter).toEqual(money.holds);
+  Object.assign(money, { hold: refusing('quota_exceeded') });
+  await expect(attemptOf({}).run(research)).rejects.toThrow('It has ended.');
+  Object.assign(money, { hold: refusing('claim_refused'), found: undefined });
+  await expect(attemptOf({}).run(research)).rejects.toThrow('It has ended.');
+  expect(calls).toBe(0);
+});
+
+test('a worker that ends waits for money that is given back, since its call is not made', async () => {
+  let isBack = false;
+  const givenBack = async () => {
+    await pause(50);
+    isBack = true;
+  };
+  await pluginOf(Object.assign(money, { givenBack })).runWorker({} as never, () => Promise.resolve());
+  expect(isBack).toBe(true);
 });
 
 test('a worker that ends waits for what comes to be told meanwhile', async () => {
