@@ -16,14 +16,19 @@ const little = (value: number, bytes: number): Buffer => {
 export const pngOf = (width: number, height: number): Buffer =>
   Buffer.concat([Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'), u32(13), Buffer.from('IHDR'), u32(width), u32(height)]);
 
+/** A frame of a JPEG; its length may be forged. */
+export const frameOf = (width: number, height: number, length = 11): Buffer =>
+  Buffer.concat([
+    ...[Buffer.from([0xff, 0xc2]), u16(length), Buffer.from([8]), u16(height), u16(width)],
+    Buffer.from([1, 1, 0x11, 0]),
+  ]);
+
 /** With a thumbnail of another size in what comes before its frame. */
 export function jpegOf(width: number, height: number): Buffer {
-  const frame = (w: number, h: number): Buffer =>
-    Buffer.concat([Buffer.from([0xff, 0xc2]), u16(11), Buffer.from([8]), u16(h), u16(w), Buffer.from([1, 1, 0x11, 0])]);
-  const thumbnail = Buffer.concat([Buffer.from([0xff, 0xd8]), frame(160, 120)]);
+  const thumbnail = Buffer.concat([Buffer.from([0xff, 0xd8]), frameOf(160, 120)]);
   return Buffer.concat([
     Buffer.from([0xff, 0xd8, 0xff, 0xe1]),
-    ...[u16(thumbnail.length + 2), thumbnail, Buffer.from([0xff]), frame(width, height)],
+    ...[u16(thumbnail.length + 2), thumbnail, Buffer.from([0xff]), frameOf(width, height)],
     Buffer.from([0xff, 0xda]),
   ]);
 }
@@ -42,16 +47,3 @@ export const webPOf =
     const of = said();
     return Buffer.concat([Buffer.from(`RIFF\0\0\0\0WEBP${chunk}`, 'latin1'), little(of.length, 4), of]);
   };
-
-/** Of several tiles, which are images too. */
-export function heicOf(width: number, height: number): Buffer {
-  const box = (type: string, content: Buffer): Buffer =>
-    Buffer.concat([u32(content.length + 8), Buffer.from(type), content]);
-  const ispe = (w: number, h: number): Buffer => box('ispe', Buffer.concat([u32(0), u32(w), u32(h)]));
-  const sizes = box('ipco', Buffer.concat([ispe(512, 512), ispe(width, height)]));
-  return Buffer.concat([
-    box('ftyp', Buffer.from('heicmif1')),
-    box('meta', Buffer.concat([u32(0), box('iprp', sizes)])),
-    box('mdat', Buffer.from('ispe and no size')),
-  ]);
-}

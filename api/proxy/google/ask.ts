@@ -29,6 +29,9 @@ const thinkingFields = ['includeThoughts', 'thinkingBudget', 'thinkingLevel'];
 /** So many answers to one prompt is the most that its provider takes. */
 const candidatesMax = 8;
 
+/** What is counted beside them has room, and so has the margin of a count. */
+const imageTokensMax = MAX_COUNT / 2;
+
 export interface AskedContent extends Omit<AskedCall, 'isStream'> {
   /** How many answers. */
   candidates: number;
@@ -64,6 +67,7 @@ function contentsIn({ contents, systemInstruction }: Record<string, unknown>, mo
   bound.contents(contents);
   if (typeof systemInstruction === 'string') bound.tokens += textTokensMax(systemInstruction);
   else if (systemInstruction != null) bound.content(systemInstruction, 'systemInstruction');
+  if (bound.imageTokens > imageTokensMax) throw refuse('contents: so large images are more than can be counted.');
   return bound;
 }
 

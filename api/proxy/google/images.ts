@@ -21,56 +21,66 @@ interface Size {
   height: number;
 }
 
+/** A picture has one frame, some formats have one a scan. */
+const framesMax = 256;
+/** What a frame of a JPEG has at least: its length, its precision, its height, its width and how many components it has. */
+const frameLengthMin = 8;
+
 /** @throws ApiError where that follows from its width and height, and nobody can tell them. */
 export function imageTokensOf(data: string, model: string): number {
   if (/^gemini-([3-9]|\d\d)/.test(model)) return imageTokensMax;
-  const sizes = sizesOf(Buffer.from(data, 'base64'));
-  if (sizes.length === 0)
-    throw unbounded('An image whose width and height cannot be read (a PNG, JPEG, WebP, HEIC or HEIF is needed)');
-  return Math.max(imageTokensMax, ...sizes.map(tiledTokens));
+  const tokens = tokensIn(Buffer.from(data, 'base64'));
+  if (tokens === undefined)
+    throw unbounded('An image whose width and height cannot be read (a PNG, JPEG or WebP is needed)');
+  return Math.max(imageTokensMax, tokens);
 }
 
-/** One more than its tiles: the whole is looked at too. */
-function tiledTokens({ width, height }: Size): number {
+/** One more than its tiles: the whole is looked at too. Undefined of what is no size. */
+function tiledTokens({ width, height }: Size): number | undefined {
+  if (width <= 0 || height <= 0) return undefined;
   if (Math.max(width, height) <= untiledMax) return tileTokens;
   const tile = Math.max(1, Math.min(tileMax, Math.floor(Math.min(width, height) / 1.5)));
   return tileTokens * (1 + Math.ceil(width / tile) * Math.ceil(height / tile));
 }
 
-/** What it says that it is, by its first bytes and not by its name: several, where its format has several images in one. */
-function sizesOf(bytes: Buffer): Size[] {
+/**
+ * By what it says that it is in its first bytes, and not by its name. A HEIC or HEIF is not read: it has several images in one, made of
+ * others, and what each of its decoders takes for the whole is for it to say.
+ */
+function tokensIn(bytes: Buffer): number | undefined {
   const ascii = (from: number, to: number): string => bytes.toString('latin1', from, to);
-  let sizes: Size[] = [];
   try {
     if (ascii(0, 8) === '\x89PNG\r\n\x1a\n' && ascii(12, 16) === 'IHDR')
-      sizes = [{ width: bytes.readUInt32BE(16), height: bytes.readUInt32BE(20) }];
-    else if (bytes.readUInt16BE(0) === 0xffd8) sizes = sizesOfJpeg(bytes);
-    else if (ascii(0, 4) === 'RIFF' && ascii(8, 12) === 'WEBP') sizes = [sizeOfWebP(bytes, ascii(12, 16))];
-    else if (ascii(4, 8) === 'ftyp') sizes = sizesOfHeif(bytes);
+      return tiledTokens({ width: bytes.readUInt32BE(16), height: bytes.readUInt32BE(20) });
+    if (bytes.readUInt16BE(0) === 0xffd8) return tokensOfJpeg(bytes);
+    if (ascii(0, 4) === 'RIFF' && ascii(8, 12) === 'WEBP') return tiledTokens(sizeOfWebP(bytes, ascii(12, 16)));
   } catch {
     // It ends before it has said so.
-    return [];
   }
-  return sizes.every(({ width, height }) => width > 0 && height > 0) ? sizes : [];
+  return undefined;
 }
 
-/** Of each of its frames, before its first scan. */
-function sizesOfJpeg(bytes: Buffer): Size[] {
-  const found: Size[] = [];
-  for (let at = 2; at + 4 <= bytes.length;) {
-    if (bytes[at] !== 0xff) return found;
+/** Of the largest of its frames, before its first scan. */
+function tokensOfJpeg(bytes: Buffer): number | undefined {
+  let [most, frames] = [0, 0];
+  for (let at = 2; at + 4 <= bytes.length && bytes[at] === 0xff;) {
     const marker = bytes.readUInt8(at + 1);
     if (marker === 0xff) {
       at += 1;
       continue;
     }
-    if (marker === 0xda || marker === 0xd9) return found;
-    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
-    if (isFrame) found.push({ height: bytes.readUInt16BE(at + 5), width: bytes.readUInt16BE(at + 7) });
+    if (marker === 0xda || marker === 0xd9) break;
     const hasLength = marker !== 0x01 && !(marker >= 0xd0 && marker <= 0xd8);
-    at += 2 + (hasLength ? bytes.readUInt16BE(at + 2) : 0);
+    const length = hasLength ? bytes.readUInt16BE(at + 2) : 0;
+    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      const tokens = tiledTokens({ height: bytes.readUInt16BE(at + 5), width: bytes.readUInt16BE(at + 7) });
+      frames += 1;
+      if (tokens === undefined || frames > framesMax || length < frameLengthMin) return undefined;
+      most = Math.max(most, tokens);
+    }
+    at += 2 + length;
   }
-  return found;
+  return most > 0 ? most : undefined;
 }
 
 function sizeOfWebP(bytes: Buffer, chunk: string): Size {
@@ -81,22 +91,4 @@ function sizeOfWebP(bytes: Buffer, chunk: string): Size {
   }
   if (chunk !== 'VP8 ') return { width: 0, height: 0 };
   return { width: bytes.readUInt16LE(26) & 0x3fff, height: bytes.readUInt16LE(28) & 0x3fff };
-}
-
-/** All that its description has: of tiles, of thumbnails, and of the whole, which is the largest. */
-function sizesOfHeif(bytes: Buffer): Size[] {
-  const found: Size[] = [];
-  for (let at = 0; at + 8 <= bytes.length;) {
-    const length = bytes.readUInt32BE(at);
-    const end = length === 0 ? bytes.length : at + length;
-    if (length === 1 || (length > 0 && length < 8)) return found;
-    if (bytes.toString('latin1', at + 4, at + 8) === 'meta') {
-      const meta = bytes.subarray(at, end);
-      for (let box = meta.indexOf('ispe'); box >= 0; box = meta.indexOf('ispe', box + 4))
-        found.push({ width: meta.readUInt32BE(box + 8), height: meta.readUInt32BE(box + 12) });
-      return found;
-    }
-    at = end;
-  }
-  return found;
 }

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { askedOf, countOf } from '../../../api/proxy/google/ask';
 import { priceOfTest } from '../../support/proxy-prices';
-import { heicOf, inline, jpegOf, pngOf, webPOf } from '../../support/images';
+import { frameOf, inline, jpegOf, pngOf, webPOf } from '../../support/images';
 
 const price = priceOfTest('google', 'gemini-of-a-test', { serviceTier: { flex: '0.5' } });
 const base = { contents: [{ role: 'user', parts: [{ text: 'Hello' }] }], generationConfig: { maxOutputTokens: 100 } };
@@ -160,13 +160,37 @@ describe('the count of a request of Gemini', () => {
       ['WebP', webPOf('VP8 ')],
       ['WebP without loss', webPOf('VP8L')],
       ['WebP of several parts', webPOf('VP8X')],
-      ['HEIC', heicOf],
     ])('is told by its own first bytes: %s', (_name, make) => {
       expect(of(make(10_000, 100))).toBe(258 * 305);
       expect(of(make(100, 10_000))).toBe(258 * 305);
       // It ends before it has said so.
       expect(() => of(make(10_000, 100).subarray(0, 14))).toThrow(/width and height/);
       expect(() => of(make(10_000, 0))).toThrow(/width and height/);
+    });
+
+    test('of several frames has the tokens of the largest', () => {
+      const frames = [frameOf(100, 100), frameOf(10_000, 100), frameOf(200, 100)];
+      const jpeg = (...parts: Buffer[]): Buffer => Buffer.concat([Buffer.from([0xff, 0xd8]), ...parts]);
+      expect(of(jpeg(...frames))).toBe(258 * 305);
+      // Forged: more than a picture has, and some that are no frames.
+      const many = jpeg(Buffer.concat(Array.from({ length: 200_000 }, () => frameOf(100, 100))));
+      expect(() => of(many)).toThrow(/width and height/);
+      expect(() => of(jpeg(frameOf(100, 100, 2)))).toThrow(/width and height/);
+      expect(() => of(jpeg(frameOf(100, 100), frameOf(100, 0)))).toThrow(/width and height/);
+    });
+
+    test('that has others in it, and one of whose sizes counts, is refused: HEIC', () => {
+      // Its description has the size of another of its images.
+      const box = (type: string, content: Buffer): Buffer =>
+        Buffer.concat([Buffer.from([0, 0, 0, content.length + 8]), Buffer.from(type), content]);
+      const ispe = box('ispe', Buffer.from([0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 100]));
+      const heic = Buffer.concat([box('ftyp', Buffer.from('heicmif1')), box('meta', ispe)]);
+      expect(() => of(heic)).toThrow(/a PNG, JPEG or WebP is needed/);
+      expect(of(heic, 'gemini-3-flash')).toBe(2_304);
+    });
+
+    test('that is longer than can be counted is refused, and does not count for a provider that is away', () => {
+      expect(() => asked(said(inline(pngOf(2_000_000_000, 1))))).toThrow(/more than can be counted/);
     });
 
     test('that nobody can read is refused', () => {
