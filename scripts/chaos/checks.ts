@@ -18,7 +18,7 @@ import {
   type OperationRow,
   type TurnRow,
 } from './checks-sql';
-import { checkDoors } from './door-checks';
+import { checkDoors, unexpectedEnds } from './door-checks';
 import type { Installation } from './installation';
 import type { Load } from './load';
 import { endOf, workflowEndOf } from './run-ends';
@@ -42,6 +42,7 @@ const leaseMsMin = 15_000;
 
 export class Checks {
   readonly violations: Violation[] = [];
+  doorsLeftOut = 0;
   made = 0;
 
   constructor(
@@ -167,10 +168,10 @@ export class Checks {
     await this.messages(load);
     await this.providers();
     await this.alerts();
-    await checkDoors(this.installation, this.hold);
+    this.doorsLeftOut = await checkDoors(this.installation, this.hold);
     for (const { tenantId } of this.tenants) await this.authority(tenantId);
-    const { unexpectedEnds } = this.installation.processes;
-    this.hold('no process ends by itself', unexpectedEnds.length === 0, () => unexpectedEnds.join(', '));
+    const ends = unexpectedEnds(this.installation);
+    this.hold('no process ends by itself', ends.length === 0, () => ends.join(', '));
   }
 
   /** Nothing acknowledged is lost. */

@@ -6,8 +6,8 @@ import type { Chance } from './random';
 /** How many stream, and how many agents ask, at once. */
 const streamsAtOnce = 4;
 const agentsAtOnce = 3;
-/** A stream goes on for longer than that, as a rule: some are whole by then. */
-const streamedMs = 3_500;
+/** The longest stream goes on for longer than that, the shortest for a third of it: when one is killed, some are whole as a rule. */
+const streamedMs = 1_500;
 /** How long an API may take to start. */
 const servedMs = 30_000;
 /** Some of what came after an answer may have been done by then, and some not. */
@@ -18,7 +18,11 @@ export async function streamsKilled({ doors, processes }: Installation, chance: 
   if (!doors) return;
   const place = chance.between(0, 1);
   await isServed(processes.apiAt(place));
-  const begun = await Promise.all(Array.from({ length: streamsAtOnce }, () => doors.stream(processes.apiAt(place))));
+  const begun = await Promise.all(
+    Array.from({ length: streamsAtOnce }, (_, at) =>
+      doors.stream(processes.apiAt(place), ((at + 1) / streamsAtOnce) * (streamedMs + 200)),
+    ),
+  );
   await sleep(chance.between(0, streamedMs));
   processes.killApi(place);
   await Promise.all(begun.map(({ ended }) => ended));

@@ -18,6 +18,9 @@ export const agentsTenant = 'chaos-agents';
 const model = 'claude-haiku-4-5';
 const taskQueue = 'chaos-agents';
 const words = 'A sentence of an answer that is paid for by the word. ';
+/** Between two pieces of a stream; and how many of those words a piece has. */
+const deltaSpacingMs = 50;
+const wordsOfPiece = 200 / words.length;
 /** What each answer says that it used: $0.002. */
 const usage = { input_tokens: 1_000, output_tokens: 200 };
 export const answerUsd = '0.002';
@@ -28,11 +31,21 @@ const callSeconds = 8;
 const agentEndsMs = 180_000;
 const root = path.join(__dirname, '..', '..');
 
-/** A stream through the proxy, as its client saw it. */
+/** A stream through the proxy whose head came, as its client saw it. */
 export interface DoorStream {
   operationId: string | undefined;
+  /** What its prompt is marked by. */
+  mark: string;
   /** Its end came. */
   isWhole: boolean;
+}
+
+/** What the provider billed of the prompts with one mark, which is the user whose calls they are. */
+export interface DoorBill {
+  /** When it was first asked by, and when it was last billed, in milliseconds since 1970. */
+  askedMs: number;
+  billedMs: number;
+  calls: number;
 }
 
 interface DoorsOptions {
@@ -48,10 +61,15 @@ interface DoorsOptions {
 export class Doors {
   readonly streams: DoorStream[] = [];
   readonly agents: string[] = [];
+  /** By their marks. */
+  readonly bills = new Map<string, DoorBill>();
+  /** Workers that ended by themselves once they were up. */
+  readonly unexpectedEnds: string[] = [];
   private key = '';
   private worker: ChildProcess | undefined;
   private isUp: Promise<unknown> = Promise.resolve();
   private isClosing = false;
+  private isKilling = false;
 
   private constructor(
     readonly provider: AnthropicStandIn,
@@ -59,8 +77,30 @@ export class Doors {
   ) {}
 
   static async start(options: DoorsOptions): Promise<Doors> {
-    const knobs = { latencyMs: 200, deltaSpacingMs: 50, usage };
-    return new Doors(await startAnthropicStandIn({ knobs }), options);
+    const knobs = { latencyMs: 200, deltaSpacingMs, usage };
+    const doors = new Doors(await startAnthropicStandIn({ knobs }), options);
+    doors.provider.knobs.onBilled = (request) => doors.noteBilled(request);
+    return doors;
+  }
+
+  private noteBilled(request: unknown): void {
+    const mark = /agent\/[0-9a-f-]{36}/.exec(JSON.stringify(request))?.[0] ?? 'no mark';
+    const bill = this.billOf(mark);
+    bill.calls += 1;
+    bill.billedMs = Date.now();
+  }
+
+  private billOf(mark: string): DoorBill {
+    const bill = this.bills.get(mark) ?? { askedMs: Date.now(), billedMs: Date.now(), calls: 0 };
+    this.bills.set(mark, bill);
+    return bill;
+  }
+
+  /** What is asked of a model, which nobody else asks. */
+  private asked(): { mark: string; prompt: string } {
+    const mark = `agent/${randomUUID()}`;
+    this.billOf(mark);
+    return { mark, prompt: `Say something to ${mark}.` };
   }
 
   /** Once its tenant is there. */
@@ -72,20 +112,24 @@ export class Doors {
     await this.isUp;
   }
 
-  /** Begins a stream at one API. Resolves once some of it has come, or none will; `ended` once no more comes. */
-  async stream(apiUrl: string): Promise<{ ended: Promise<void> }> {
-    this.provider.knobs.replies.push({ text: words.repeat(100) });
-    const body = { model, max_tokens: 2_000, stream: true, messages: [{ role: 'user', content: 'Say something.' }] };
+  /**
+   * Begins a stream at one API, which lasts for about so long. Resolves once some of it has come, or none will; `ended` once no more
+   * comes.
+   */
+  async stream(apiUrl: string, lastsMs: number): Promise<{ ended: Promise<void> }> {
+    this.provider.knobs.replies.push({ text: words.repeat(Math.ceil((lastsMs / deltaSpacingMs) * wordsOfPiece)) });
+    const { mark, prompt } = this.asked();
+    const body = { model, max_tokens: 2_000, stream: true, messages: [{ role: 'user', content: prompt }] };
     const answer = await fetch(`${apiUrl}/proxy/anthropic/v1/messages`, {
       method: 'POST',
-      headers: { 'x-api-key': this.key, 'content-type': 'application/json' },
+      headers: { 'x-api-key': this.key, 'content-type': 'application/json', 'x-spendlock-user': mark },
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(60_000),
     }).catch(() => undefined);
     if (!answer?.ok || !answer.body) return { ended: Promise.resolve() };
     const seen: DoorStream = {
       operationId: answer.headers.get('x-spendlock-operation-id') ?? undefined,
-      isWhole: false,
+      ...{ mark, isWhole: false },
     };
     this.streams.push(seen);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -102,8 +146,8 @@ export class Doors {
 
   /** Begins an agent, which asks its model once. */
   async agent(): Promise<void> {
-    const workflowId = `agent/${randomUUID()}`;
-    const args = [{ modelId: `anthropic:${model}`, prompt: 'Say something.', maxOutputTokens: 1_000, callSeconds }];
+    const { mark: workflowId, prompt } = this.asked();
+    const args = [{ modelId: `anthropic:${model}`, prompt, maxOutputTokens: 1_000, callSeconds }];
     await this.options.temporal.workflow.start('weatherAgent', { workflowId, taskQueue, args });
     this.agents.push(workflowId);
   }
@@ -114,9 +158,12 @@ export class Doors {
     for (const endMs = Date.now() + 10_000; this.provider.calls().answered === answered && Date.now() < endMs;)
       await sleep(1);
     await sleep(withinMs);
-    const gone = this.worker && once(this.worker, 'exit');
-    this.worker?.kill('SIGKILL');
+    const { worker } = this;
+    const gone = worker?.exitCode === null && worker.signalCode === null ? once(worker, 'exit') : undefined;
+    this.isKilling = true;
+    worker?.kill('SIGKILL');
     await gone;
+    this.isKilling = false;
     await this.isUp;
   }
 
@@ -151,7 +198,7 @@ export class Doors {
     const asked = {
       ...{ address: temporalAddress, taskQueue, bundlePath: path.join(dataDir, 'agents.js') },
       ...{ anthropicUrl: this.provider.url, openaiUrl: this.provider.url },
-      plugin: { baseUrl: apiUrl(), apiKey: this.key, holdSeconds: doorHoldSeconds },
+      plugin: { baseUrl: apiUrl(), apiKey: this.key, holdSeconds: doorHoldSeconds, usersAreWorkflows: true },
     };
     const { PATH, HOME } = process.env;
     const file = path.join(root, 'test', 'support', 'agent-worker.ts');
@@ -162,9 +209,13 @@ export class Doors {
     });
     this.worker = worker;
     const gone = once(worker, 'exit');
-    this.isUp = Promise.race([once(worker, 'message'), gone]);
-    // Its server may have been away while it started.
-    void gone.then(async () => {
+    let hasBeenUp = false;
+    const up = once(worker, 'message').then(() => (hasBeenUp = true));
+    this.isUp = Promise.race([up, gone]);
+    void gone.then(async ([code, signal]) => {
+      // Its server may have been away while it started.
+      if (hasBeenUp && !this.isKilling && !this.isClosing)
+        this.unexpectedEnds.push(`a worker of agents: ${String(code ?? signal)}`);
       await sleep(200);
       if (!this.isClosing) this.startWorker();
     });

@@ -10,6 +10,7 @@ import type { BrokenBuild } from './breaking';
 import { brokenBuildNames, brokenBuilds, type BrokenBuildName } from './broken-builds';
 import { Checks } from './checks';
 import { hoarder } from './attacks';
+import { unexpectedEnds } from './door-checks';
 import { agentsTenant } from './doors';
 import { faultNames, inject, type FaultName } from './faults';
 import { Installation } from './installation';
@@ -170,10 +171,12 @@ async function run(installation: Installation, options: Options, say: (line: str
     conversations: load.conversations.length,
     messages: load.messages.length,
     streams: installation.doors?.streams.length ?? 0,
+    streamsWhole: installation.doors?.streams.filter(({ isWhole }) => isWhole).length ?? 0,
     agents: installation.doors?.agents.length ?? 0,
+    doorsLeftOut: checks.doorsLeftOut,
     answers: Object.fromEntries([...load.caller.answers].sort(([a], [b]) => a.localeCompare(b))),
     alertsSentAgain: [...installation.alerts.values()].reduce((sum, times) => sum + times.length - 1, 0),
-    unexpectedEnds: installation.processes.unexpectedEnds,
+    unexpectedEnds: unexpectedEnds(installation),
     checks: checks.made,
     violations: checks.violations.length,
     violated: checks.violations,

@@ -18,7 +18,10 @@ export interface ChaosReport {
   messages: number;
   /** Of other people's agents. */
   streams: number;
+  streamsWhole: number;
   agents: number;
+  /** What a Postgres that took over may not have of them, so that nothing is asked of it. */
+  doorsLeftOut: number;
   answers: Record<string, number>;
   alertsSentAgain: number;
   unexpectedEnds: string[];
@@ -38,6 +41,10 @@ export function print(report: ChaosReport, json: boolean): void {
   );
   console.log(`faults injected:\n${lines.join('\n')}`);
   if (report.mandates) console.log(`decided under mandates: ${report.decidedByMandate}`);
+  if (report.streams + report.agents > 0)
+    console.log(
+      `other people's agents: ${report.agents}, and ${report.streams} streams, ${report.streamsWhole} of them whole; left out: ${report.doorsLeftOut}`,
+    );
   console.log(`checks made: ${report.checks}`);
   for (const { promise, what } of report.violated) console.log(`VIOLATED  ${promise}: ${what}`);
   console.log(`violations: ${report.violations}`);

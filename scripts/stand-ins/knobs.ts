@@ -54,6 +54,8 @@ export interface ModelKnobs {
   replies: FixedReply[];
   /** How far its clock is ahead: what it cached is so much older. */
   clockAheadMs: number;
+  /** Told of each call that is billed, as it begins to answer. */
+  onBilled?: (request: unknown) => void;
 }
 
 export const modelKnobs = (): ModelKnobs => ({

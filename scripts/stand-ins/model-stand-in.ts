@@ -199,19 +199,17 @@ class ModelState {
     });
     let isWhole = false;
     await sleep(knobs.latencyMs);
+    if (fault?.type === 'status' || fault?.type === 'refuse') calls.refused += 1;
     if (fault?.type === 'status') {
-      calls.refused += 1;
       const headers: Record<string, string> =
         fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) };
       return format.refuse(response, fault.status, 'The stand-in was told to refuse', headers);
     }
-    if (fault?.type === 'refuse') {
-      calls.refused += 1;
-      response.destroy();
-    }
+    if (fault?.type === 'refuse') response.destroy();
     if (response.destroyed) return;
     if (fault?.type === 'error-event' && fault.after !== 'output') calls.refused += 1;
     else calls.billable += 1;
+    if (fault?.type !== 'error-event' || fault.after === 'output') knobs.onBilled?.(body);
     this.lastRequest = body;
     if (fault?.type === 'nonsense') {
       response.writeHead(200, { 'content-type': 'text/event-stream' });

@@ -55,6 +55,9 @@ describe('chaos', () => {
     expect(status).toBe(0);
     expect(Object.keys(report.faults).sort()).toEqual(faults.sort());
     expect(report.streams).toBeGreaterThan(3);
+    expect(report.streamsWhole).toBeGreaterThan(0);
+    expect(report.streamsWhole).toBeLessThan(report.streams);
+    expect(report.doorsLeftOut).toBe(0);
     expect(report.agents).toBeGreaterThan(2);
   }, 600_000);
 

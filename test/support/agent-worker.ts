@@ -26,6 +26,8 @@ export interface AgentWorkerOptions {
     Pick<SpendlockPluginOptions, 'scope' | 'holdSeconds' | 'tenants' | 'tenantFrom'> & {
       /** Whether its connection has the plugin too. */
       comesTwice?: boolean;
+      /** Its calls are of a user of their workflow's name. */
+      usersAreWorkflows?: boolean;
     };
   /** Histories to replay, in the place of running. */
   histories?: unknown[];
@@ -49,6 +51,9 @@ async function budgetAt(
   const client = new Client({ connection: await Connection.connect({ address }) });
   return budgetForOwnWorker({ databaseUrl, taskQueuePrefix, client });
 }
+
+const ofWorkflow: SpendlockPluginOptions['scope'] = ({ workflowExecution }) =>
+  workflowExecution ? { userId: workflowExecution.workflowId } : {};
 
 async function main(): Promise<void> {
   const options = JSON.parse(process.env.AGENT_WORKER ?? '{}') as AgentWorkerOptions;
@@ -78,9 +83,13 @@ async function main(): Promise<void> {
       }),
   };
   const budget = plugin?.databaseUrl === undefined ? undefined : await budgetAt(address, plugin);
+  const scope = plugin?.usersAreWorkflows ? { scope: ofWorkflow } : {};
   const spendlock =
     plugin &&
-    new SpendlockPlugin({ ...(budget ? { ...plugin, budget } : plugin), activities: paid } as SpendlockPluginOptions);
+    new SpendlockPlugin({
+      ...(budget ? { ...plugin, budget } : plugin),
+      ...{ ...scope, activities: paid },
+    } as SpendlockPluginOptions);
   const plugins = [
     new AiSdkPlugin({ modelProvider: registry as unknown as ModelProvider, mcpClientFactories }),
     ...(spendlock ? [spendlock] : []),
