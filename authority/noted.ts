@@ -21,7 +21,8 @@ export function measured(
   const overruns = decision.alerts.flatMap(({ kind, overrun }) =>
     kind === 'overrun' && overrun ? [resources.get(overrun.operationId) ?? ('llm' as const)] : [],
   );
-  return { tenantId, seconds, commands: commands.length, answers, posted, overruns };
+  const limited = decision.quotas.map(({ resourceType }) => resourceType);
+  return { tenantId, seconds, commands: commands.length, answers, posted, overruns, limited };
 }
 
 /** What this batch decided: who asks again is answered from the record, and is neither counted nor logged twice. */

@@ -5,7 +5,7 @@
 import { metrics, type Attributes, type Counter, type Histogram } from '@opentelemetry/api';
 import type { Resource } from '../core/budget/commands';
 import { PICO_PER_USD, type Usd } from '../core/money';
-import { resourcesMax } from '../core/resources';
+import { resourcesMax, tool } from '../core/resources';
 import { tokensOf, type ModelUsage } from '../core/prices/usage';
 import { labelValuesMax, metricNames, otherLabel } from './names';
 
@@ -145,6 +145,8 @@ export interface MeasuredDecision {
   posted: { resource: Resource; amountUsd: Usd; isUnverified: boolean }[];
   /** Calls that cost more than was granted. */
   overruns: Resource[];
+  /** What the tenant has limits of. */
+  limited: readonly string[];
 }
 
 /** Counts a decision; what it came to is put together only when somebody reads. */
@@ -152,6 +154,7 @@ export function countDecision(measure: () => MeasuredDecision): void {
   if (!isOn) return;
   const decision = measure();
   const tenant = bounded('tenant', decision.tenantId);
+  const ofResource = (resource: Resource) => ({ resource: resourceLabel(resource, decision.limited) });
   use
     .histogram(metricNames.decisionDuration, 'How long a batch took to be decided and recorded', 's', secondsBoundaries)
     .record(decision.seconds);
@@ -160,7 +163,7 @@ export function countDecision(measure: () => MeasuredDecision): void {
     use.counter(metricNames.decisions, 'Reserves, by what they came to').add(count, { tenant, decision: answer });
   for (const { resource, amountUsd, isUnverified } of decision.posted) {
     // A correction downwards is no cost that can be counted; the ledger has it.
-    if (amountUsd > 0n) countCost(resource, { amountUsd, tenant });
+    if (amountUsd > 0n) countCost(resource, { amountUsd, tenant }, ofResource);
     if (isUnverified)
       use
         .counter(metricNames.unverified, 'Costs that were charged by estimate')
@@ -172,13 +175,18 @@ export function countDecision(measure: () => MeasuredDecision): void {
       .add(1, { tenant, ...ofResource(resource) });
 }
 
-/** Whoever asks chooses the name. */
-const ofResource = (resource: Resource) => ({
-  resource: ['llm', 'e2b'].includes(resource) ? resource : bounded('resource', resource, resourcesMax),
-});
+/** Whoever asks chooses the name, and can use up those that are told apart: none of those that somebody limits. */
+function resourceLabel(resource: Resource, limited: readonly string[]): string {
+  if (['llm', 'e2b', tool].includes(resource)) return resource;
+  return limited.includes(resource) ? bounded('limited', resource) : bounded('resource', resource, resourcesMax);
+}
 
 /** Models and sandboxes have a counter each, and all else has one by its name. */
-function countCost(resource: Resource, cost: { amountUsd: Usd; tenant: string }): void {
+function countCost(
+  resource: Resource,
+  cost: { amountUsd: Usd; tenant: string },
+  ofResource: (resource: Resource) => { resource: string },
+): void {
   if (resource === 'e2b') addCost(metricNames.sandboxCost, 'What sandboxes cost', cost);
   else if (resource === 'llm') addCost(metricNames.llmCost, 'What model calls cost', cost);
   else addCost(metricNames.otherCost, 'What is neither cost', { ...cost, ...ofResource(resource) });

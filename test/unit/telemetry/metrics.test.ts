@@ -22,6 +22,8 @@ describe('metrics', () => {
     metrics.disable();
   });
 
+  /** What the tenant has limits of. */
+  let limited: string[] = [];
   const read = async (name: string) => {
     exporter.reset();
     await reader.forceFlush();
@@ -33,7 +35,15 @@ describe('metrics', () => {
     const posted = { resource: 'e2b' as const, amountUsd: 100_700_000n, isUnverified: false };
     // A thousand times 100.7 micro-dollars: as floats of dollars they do not add up to 0.1007.
     for (let i = 0; i < 1_000; i += 1) {
-      countDecision(() => ({ tenantId: 't', seconds: 0, commands: 1, answers: {}, posted: [posted], overruns: [] }));
+      countDecision(() => ({
+        tenantId: 't',
+        seconds: 0,
+        commands: 1,
+        answers: {},
+        posted: [posted],
+        overruns: [],
+        limited,
+      }));
     }
     const cost = await read(metricNames.sandboxCost);
     expect(cost?.descriptor).toMatchObject({ unit: 'uUSD' });
@@ -44,12 +54,38 @@ describe('metrics', () => {
     const names = Array.from({ length: 40 }, (_, index) => `r-${index}`);
     for (const resource of [...names, 'llm', 'r-0']) {
       const posted = { resource, amountUsd: 1_000_000n, isUnverified: true };
-      countDecision(() => ({ tenantId: 't', seconds: 0, commands: 1, answers: {}, posted: [posted], overruns: [] }));
+      countDecision(() => ({
+        tenantId: 't',
+        seconds: 0,
+        commands: 1,
+        answers: {},
+        posted: [posted],
+        overruns: [],
+        limited,
+      }));
     }
     const points = (await read(metricNames.otherCost))?.dataPoints ?? [];
     const of = (name: string) => points.find(({ attributes }) => attributes.resource === name)?.value;
     expect(points).toHaveLength(33);
     expect([of('r-0'), of('r-31'), of('other'), of('llm')]).toEqual([2, 1, 8, undefined]);
+    // Whoever asks uses up none of the names that are limited, nor that of tools.
+    limited = ['all', 'geocoding'];
+    for (const resource of ['geocoding', 'tool', 'search']) {
+      const posted = { resource, amountUsd: 3_000_000n, isUnverified: false };
+      countDecision(() => ({
+        tenantId: 't',
+        seconds: 0,
+        commands: 1,
+        answers: {},
+        posted: [posted],
+        overruns: [],
+        limited,
+      }));
+    }
+    limited = [];
+    const later = (await read(metricNames.otherCost))?.dataPoints ?? [];
+    const now = (name: string) => later.find(({ attributes }) => attributes.resource === name)?.value;
+    expect([now('geocoding'), now('tool'), now('search'), now('other')]).toEqual([3, 3, undefined, 11]);
     const unverified = (await read(metricNames.unverified))?.dataPoints ?? [];
     expect(unverified.map(({ attributes }) => attributes.resource)).toContain('llm');
   });
