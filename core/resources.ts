@@ -22,7 +22,7 @@ export const resourcesMax = 32;
 export const binds = (enforced: Enforced, resource: Resource): boolean => enforced[resource === 'e2b' ? 'e2b' : 'llm'];
 
 /** What a tool of an agent is billed as that has a price. */
-const tool = 'tool';
+export const tool = 'tool';
 
 /**
  * How a request names its resource on its way: a tool as a process of the version before takes it, which knows two resources and refuses
@@ -36,21 +36,46 @@ export const resourceAsked = ({ resource, isTool }: Pick<ReserveCommand, 'resour
   isTool ? tool : resource;
 
 /** What a limit is of, as far as it says how a tool is billed. */
-interface OfResource {
+export interface OfResource {
   scope: string;
+  scopeId: string;
   resourceType: string;
 }
 
+/** Whether limits are of sandboxes, and none of them of tools or of everything. */
+const areOfSandboxes = (limits: readonly OfResource[]): boolean => {
+  const of = limits.map(({ resourceType }) => resourceType);
+  return of.includes('e2b') && !of.includes(tool) && !of.includes(allResources);
+};
+
 /**
- * What a request is billed as, by the limits of its tenant: a tool as a sandbox where the tenant itself limits those, and neither tools nor
- * everything. They were billed so when there was no other resource, and nobody is refused for want of a limit that was never needed.
- * `billed_as` is the same in SQL.
+ * What a request is billed as, by the limits of its tenant, its user and the platform: a tool as a sandbox where the tenant itself limits
+ * those, and neither tools nor everything, or where all three together do. They were billed so when there was no other resource, and nobody
+ * is refused for want of a limit that was never needed. `billed_as` is the same in SQL.
  */
-export function billedAs(resource: Resource, limits: readonly OfResource[]): Resource {
+export function billedAs(
+  resource: Resource,
+  limits: readonly OfResource[],
+  { userId }: { userId?: string | undefined } = {},
+): Resource {
   if (resource !== tool) return resource;
-  const own = limits.filter(({ scope }) => scope === 'tenant').map(({ resourceType }) => resourceType);
-  return own.includes('e2b') && !own.includes(tool) && !own.includes(allResources) ? 'e2b' : resource;
+  const own = limits.filter(({ scope }) => scope === 'tenant');
+  // Who asks chooses its labels.
+  const others = limits.filter(
+    ({ scope, scopeId }) => scope === 'platform' || (scope === 'user' && scopeId === userId),
+  );
+  return areOfSandboxes(own) || areOfSandboxes([...own, ...others]) ? 'e2b' : resource;
 }
+
+/** What there was before resources had names, and what tools became of it. */
+const before: readonly Resource[] = ['llm', 'e2b', tool];
+
+/**
+ * Whether the limits that cover a request allow it anything. Who asks chooses labels and names, and may make up users: the limit of a label
+ * allows nothing by itself, and what goes by another name than there were before needs one of the tenant, of it or of `all`.
+ */
+export const mayBeGranted = (resource: Resource, covering: readonly Pick<OfResource, 'scope'>[]): boolean =>
+  covering.some(({ scope }) => scope === 'tenant' || (scope !== 'label' && before.includes(resource)));
 
 /** Whether what is on record was asked for as this: a tool may be billed as a sandbox. */
 export const isRecordedAs = (recorded: Resource, asked: Resource): boolean =>

@@ -873,7 +873,7 @@ GRANT EXECUTE ON FUNCTION are_too_many_resources(text,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION bar_mandate(text,text) TO spendlock_app;
 
-GRANT EXECUTE ON FUNCTION billed_as(text,text) TO spendlock_app;
+GRANT EXECUTE ON FUNCTION billed_as(text,text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION cache_saved(jsonb) TO spendlock_app;
 
@@ -1588,16 +1588,23 @@ END
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION copilot_internal.billed_as(p_tenant_id text, p_resource text)
+CREATE OR REPLACE FUNCTION copilot_internal.billed_as(p_tenant_id text, p_user_id text, p_resource text)
  RETURNS text
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
   SELECT CASE WHEN p_resource = 'tool' AND (
-      SELECT bool_or(q.resource_type = 'e2b') AND NOT bool_or(q.resource_type IN ('tool', 'all')) FROM cost_quotas q
-      WHERE q.tenant_id = p_tenant_id AND q.scope = 'tenant') THEN 'e2b'
-    ELSE p_resource END
+      SELECT (bool_or(l.resource_type = 'e2b' AND l.scope = 'tenant') AND NOT bool_or(l.resource_type IN ('tool', 'all') AND l.scope = 'tenant'))
+          OR (bool_or(l.resource_type = 'e2b') AND NOT bool_or(l.resource_type IN ('tool', 'all')))
+      FROM (
+        SELECT q.scope, q.resource_type FROM cost_quotas q
+        WHERE q.tenant_id = p_tenant_id AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = p_user_id))
+        UNION ALL
+        SELECT q.scope, q.resource_type FROM cost_quotas q WHERE q.tenant_id IS NULL
+        UNION ALL
+        SELECT 'user', d.resource_type FROM user_quota_defaults d WHERE d.tenant_id = p_tenant_id AND p_user_id IS NOT NULL) AS l)
+    THEN 'e2b' ELSE p_resource END
 $function$
 ;
 

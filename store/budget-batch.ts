@@ -21,6 +21,7 @@ import { alertRow } from './alert-row';
 import { callHot, hotCall } from './hot-calls';
 import { inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
 import { recordedReservation, reservationFrom, type ReservationJson } from './reservation-rows';
+import { resourcesBefore } from './resources';
 
 /** The setting of a transaction by which Postgres knows that it decides under a mandate, and by which rules. */
 const rulesSetting = 'spendlock.mandate_rules';
@@ -170,9 +171,6 @@ interface LoadedState {
   frozen: string | null;
   frozenUsers: Record<string, string>;
 }
-
-/** What there was before resources had names. */
-const resourcesBefore = ['llm', 'e2b'];
 
 type LoadedPlace = Omit<Place, 'keptUsd' | 'runId' | 'userId' | 'labels'> & {
   keptUsd: string;

@@ -6,13 +6,14 @@ import { manyAskers, toldAlso, type Refusal, type Reservation } from '../core/bu
 import { decideAtBest } from '../core/budget/undecided';
 import { spelled } from '../core/inputs/read-command';
 import type { Labels } from '../core/labels';
+import { binds } from '../core/resources';
 import { formatUsd, parseAmountUsd, parseUsd, type Usd } from '../core/money';
 import { freezeOf, type FrozenPayer } from './freezes';
 import { recordOutcomeWithin, type OutcomeItem } from './outcomes';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { bringRunLimit } from './run-limits';
 import { isOwn, selectQuotas, type StoredQuota } from './quotas';
-import { billedResource } from './resources';
+import { billedResource, resourcesHeld } from './resources';
 import { reservationFrom, type ReservationJson } from './reservation-rows';
 
 /**
@@ -77,14 +78,16 @@ interface Unreserved {
 export async function allowUnreserved(pool: Pool, { tenantId, command, enforced }: Unreserved): Promise<ReserveAnswer> {
   const { userId, labels } = command;
   const invalid = await asTenant(pool, tenantId, async (client, commitWith) => {
-    const [quotas, freeze, runLimits, resource] = await Promise.all([
+    const [quotas, freeze, runLimits, resource, resourcesKnown] = await Promise.all([
       quotasThatBind(client, { tenantId, userId, labels }),
       freezeOf(client, { tenantId, userId }),
       bringRunLimit(client, tenantId, command),
       billedResource(client, tenantId, command),
+      resourcesHeld(client),
     ]);
     const billed = billedBy(command, resource);
-    const best = decideAtBest({ tenantId, nowMs: Date.now(), quotas, enforced, freeze, runLimits }, billed);
+    const state = { tenantId, nowMs: Date.now(), quotas, enforced, freeze, runLimits, resourcesKnown };
+    const best = decideAtBest(state, billed);
     if ('answer' in best) return best.answer;
     await commitWith(letThrough(client, { tenantId, command: billed }, best));
     return undefined;
@@ -94,17 +97,24 @@ export async function allowUnreserved(pool: Pool, { tenantId, command, enforced 
 
 /**
  * Makes the row of a call that was made already, without asking, and says its cost: whatever its limits, that is spent. All that is told
- * so may come to twice a limit; beyond that, where it is bound, nothing is done and how much there was room for is answered.
+ * so may come to twice a limit; beyond that, where what it is billed as is bound (`enforced`; absent where an operator vouches for it), nothing
+ * is done and how much there was room for is answered.
  */
 export async function recordMade(
   pool: Pool,
-  { tenantId, command, item, isBound }: Omit<Unreserved, 'enforced'> & { item: OutcomeItem; isBound: boolean },
+  {
+    tenantId,
+    command,
+    item,
+    enforced,
+  }: Omit<Unreserved, 'enforced'> & { item: OutcomeItem; enforced?: Enforced | undefined },
 ): Promise<{ beyondUsd: Usd } | undefined> {
   const amountUsd = parseAmountUsd(command.amountUsd);
   return asTenant(pool, tenantId, async (client, commitWith) => {
     const resource = await billedResource(client, tenantId, command);
     // Nobody who asked for it and has gone gives back what was spent.
     const made = { ...billedBy(command, resource), asker: manyAskers };
+    const isBound = enforced !== undefined && binds(enforced, resource);
     const roomUsd = isBound ? await toldRoom(client, { tenantId, command: made }) : undefined;
     if (roomUsd !== undefined && roomUsd < amountUsd) return { beyondUsd: roomUsd };
     await bringRunLimit(client, tenantId, made);
@@ -160,7 +170,7 @@ async function quotasThatBind(
 ): Promise<Standing[]> {
   const ofLabels = labels && (await knowsLabelQuotas(client)) ? [labels] : [];
   const [ofTenant, { rows: ofPlatform }] = await Promise.all([
-    selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = $2', values: [userId ?? null], labels: ofLabels }),
+    selectQuotas(client, tenantId, { users: 'ARRAY[$2::text]', values: [userId ?? null], labels: ofLabels }),
     client.query<PlatformLimit>(
       `SELECT q.scope, q.scope_id AS "scopeId", q.resource_type AS "resourceType", q.period,
               trim_scale(now_is.whole_limit_usd)::text AS "platformLimitUsd", b.period_end AS "periodEnd"

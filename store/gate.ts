@@ -25,6 +25,8 @@ interface GateQuery {
 export interface GateState {
   /** Those of the tenant's own quotas that bind it. */
   quotas: StoredQuota[];
+  /** What the platform's quotas are of, which bind it too; how they stand is not told. */
+  ofPlatform: string[];
   /** Whether the request was answered before, under its Idempotency-Key. */
   answered: boolean;
   /** Whether its conversation waits for money instead of being denied. */
@@ -49,9 +51,10 @@ export async function readGate(pool: Pool, query: GateQuery): Promise<GateState>
       ? asTenant(pool, repeat.tenantId ?? '', (client, commitWith) => commitWith(wasAnswered(client, repeat)))
       : false;
   const gate = asTenant(pool, tenantId, async (client, commitWith) => {
-    const [quotas, answered, conversation, payer] = await commitWith(
+    const [quotas, ofPlatform, answered, conversation, payer] = await commitWith(
       Promise.all([
         quotasOfPayer(client, query),
+        resourcesOfPlatform(client),
         repeat && isTenants ? wasAnswered(client, repeat) : false,
         conversationOf(client, query),
         payerOf(client, query),
@@ -60,6 +63,7 @@ export async function readGate(pool: Pool, query: GateQuery): Promise<GateState>
     const { userId, waits = false } = conversation ?? {};
     return {
       quotas: quotas.filter(isOwn),
+      ofPlatform,
       answered,
       waits,
       userId: userId ?? undefined,
@@ -80,10 +84,17 @@ const quotasOfPayer = (
   { tenantId, userId, conversationId, labels }: GateQuery,
 ): Promise<StoredQuota[]> =>
   selectQuotas(client, tenantId, {
-    ofUsers: `q.scope_id = ${payer('$2', '$3')}`,
+    users: `ARRAY[${payer('$2', '$3')}]`,
     values: [userId ?? null, conversationId ?? null],
     labels: labels ? [labels] : [],
   });
+
+async function resourcesOfPlatform(client: PoolClient): Promise<string[]> {
+  const { rows } = await client.query<{ resourceType: string }>(
+    'SELECT DISTINCT resource_type AS "resourceType" FROM copilot_internal.cost_quotas WHERE tenant_id IS NULL',
+  );
+  return rows.map(({ resourceType }) => resourceType);
+}
 
 async function conversationOf(
   client: PoolClient,

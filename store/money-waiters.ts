@@ -58,7 +58,7 @@ export async function addWaiter(
          wanted_usd, is_named${labels === undefined ? '' : ', labels'})
        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10${labels === undefined ? '' : ', $11'})
        ON CONFLICT (waiter_id) DO UPDATE
-       SET needed_usd = excluded.needed_usd, is_woken = excluded.is_woken, woken_at = NULL, wanted_usd = excluded.wanted_usd,
+       SET resource = excluded.resource, needed_usd = excluded.needed_usd, is_woken = excluded.is_woken, woken_at = NULL, wanted_usd = excluded.wanted_usd,
          is_named = excluded.is_named, kept_usd = NULL, kept_until = NULL${labels === undefined ? '' : ', labels = excluded.labels'}`,
       [
         waiterId,

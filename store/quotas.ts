@@ -60,19 +60,20 @@ export async function readBudget(pool: Pool, tenantId: string, payers?: Payers):
 }
 
 /**
- * Quotas of a tenant; of which users, a condition on `q.scope_id` says, whose parameters follow the tenant; and of these labels, or of
- * all where that is said.
+ * Quotas of a tenant; of these users, as an array in SQL whose parameters follow the tenant, and of these labels, or of all where that is
+ * said. Of a user or a value that is named and that nobody has seen yet they are what its first decision makes of the defaults.
  */
 export async function selectQuotas(
   client: PoolClient,
   tenantId: string,
   {
-    ofUsers,
+    users,
     values = [],
     labels = [],
     max,
-  }: { ofUsers: string; values?: readonly unknown[]; labels?: readonly Labels[] | 'all'; max?: number },
+  }: { users: string; values?: readonly unknown[]; labels?: readonly Labels[] | 'all'; max?: number },
 ): Promise<StoredQuota[]> {
+  const ofUsers = users === 'all' ? 'true' : `q.scope_id = ANY (${users})`;
   // Who asks for none finds what it looks for in a schema of the version before, too.
   const scopes = `copilot_internal.label_scopes($1, ARRAY(SELECT jsonb_array_elements($${values.length + 2}::jsonb))) AS s`;
   const [ofLabels, beyond, byDefault, named] =
@@ -83,7 +84,7 @@ export async function selectQuotas(
         : [
             `q.scope_id IN (SELECT s.scope_id FROM ${scopes})`,
             `CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN ARRAY(SELECT s.value FROM ${scopes} WHERE s.scope_id = q.scope_id) END`,
-            `UNION ALL ${limitsToCome(scopes)}`,
+            `UNION ALL ${labelLimitsToCome(scopes)}`,
             [JSON.stringify(labels)],
           ];
   const { rows } = await client.query<QuotaRow>(
@@ -99,6 +100,7 @@ export async function selectQuotas(
             copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
        WHERE q.tenant_id = $1
          AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}) OR (q.scope = 'label' AND ${ofLabels}))
+       ${users === 'all' ? '' : `UNION ALL ${userLimitsToCome(users)}`}
        ${byDefault}) AS q
      ORDER BY q.scope = 'label', q.scope = 'user', q.scope, q.scope_id, q.resource_type, q.period
      ${max === undefined ? '' : `LIMIT ${max}`}`,
@@ -107,8 +109,23 @@ export async function selectQuotas(
   return rows.map(viewOf);
 }
 
+/** By default, of users that have no limits of it yet: the next decision about one makes them so (`add_user_quotas`). */
+const userLimitsToCome = (users: string): string =>
+  `SELECT 'user', u.user_id, d.resource_type, d.period, d.limit_usd, 0,
+          (SELECT coalesce(sum(amount_usd), 0) FROM copilot_internal.cost_records c
+           WHERE c.tenant_id = $1 AND c.user_id = u.user_id AND d.resource_type IN ('all', c.resource)
+             AND c.posted_at >= b.period_start AND c.posted_at < b.period_end),
+          (SELECT coalesce(sum(granted_usd), 0) FROM copilot_internal.reservations r
+           WHERE r.tenant_id = $1 AND r.user_id = u.user_id AND d.resource_type IN ('all', r.resource) AND r.status = 'granted'),
+          d.warning_threshold, '{}'::numeric[], b.period_start, b.period_end, false, NULL
+   FROM unnest(${users}) AS u (user_id) JOIN copilot_internal.user_quota_defaults d ON d.tenant_id = $1
+   CROSS JOIN LATERAL copilot_internal.period_bounds(d.period, now()) AS b
+   WHERE u.user_id IS NOT NULL AND NOT EXISTS (
+     SELECT FROM copilot_internal.cost_quotas o WHERE o.tenant_id = $1 AND o.scope = 'user' AND o.scope_id = u.user_id
+       AND o.resource_type = d.resource_type AND o.period = d.period)`;
+
 /** By default, of values that nobody has seen yet: the first decision about one makes its limits so. That of `other` is there already. */
-const limitsToCome = (scopes: string): string =>
+const labelLimitsToCome = (scopes: string): string =>
   `SELECT 'label', s.scope_id, d.resource_type, d.period, d.limit_usd, 0, 0, 0, d.warning_threshold, '{}'::numeric[], b.period_start,
           b.period_end, false, NULL
    FROM ${scopes} JOIN copilot_internal.label_quota_defaults d ON d.tenant_id = $1 AND d.key = s.key
@@ -122,8 +139,7 @@ const quotasOf = (
   client: PoolClient,
   tenantId: string,
   { userIds = [], labels = [] }: Payers,
-): Promise<StoredQuota[]> =>
-  selectQuotas(client, tenantId, { ofUsers: 'q.scope_id = ANY ($2)', values: [userIds], labels });
+): Promise<StoredQuota[]> => selectQuotas(client, tenantId, { users: '$2::text[]', values: [userIds], labels });
 
 /** As many quotas are shown at once. Those of the tenant itself come first, and are fewer. */
 const shownMax = 500;
@@ -135,7 +151,7 @@ export async function ownQuotasOf(client: PoolClient, tenantId: string, payers?:
     return { quotas, moreUserQuotas: 0, moreLabelQuotas: 0 };
   }
   const [all, counted] = await Promise.all([
-    selectQuotas(client, tenantId, { ofUsers: 'true', labels: 'all', max: shownMax }),
+    selectQuotas(client, tenantId, { users: 'all', labels: 'all', max: shownMax }),
     client.query<{ scope: 'user' | 'label'; quotas: number }>(
       `SELECT scope, count(*)::integer AS quotas FROM copilot_internal.cost_quotas
        WHERE tenant_id = $1 AND scope IN ('user', 'label') GROUP BY scope`,

@@ -2,7 +2,7 @@
 import type { ReserveAnswer, ReserveCommand, RunLimitRef } from '../../core/budget/commands';
 import type { Labels } from '../../core/labels';
 import { formatUsd, parseAmountUsd } from '../../core/money';
-import { binds, sentAs } from '../../core/resources';
+import { sentAs } from '../../core/resources';
 import { recordMade } from '../../store/decided';
 import { noteConfirmedCost } from '../../store/operator-changes';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
@@ -119,8 +119,8 @@ function grantOf(answer: ReserveAnswer, resource: ReserveBody['resource']): Gran
       return grant;
     }
     case 'denied': {
-      const { message, quota, retryAfterSeconds, operationId } = answer;
-      throw new Denied({ ...denialBody({ message, resource, quota, retryAfterSeconds }), operationId });
+      const { message, quota, retryAfterSeconds, operationId, billedAs = resource } = answer;
+      throw new Denied({ ...denialBody({ message, resource: billedAs, quota, retryAfterSeconds }), operationId });
     }
     case 'rejected':
       throw new ApiError(answer.code, answer.message, { operationId: answer.operationId });
@@ -218,8 +218,7 @@ async function recordUnreserved(
   const run = await runNamed(pool, { tenantId, runId: request.runId }, 'Nothing was recorded.');
   const asked = { ...request, operationId, amountUsd: formatUsd(costUsd), ttlSeconds: unreservedTtlSeconds };
   const command = commandOf(asked, { keyLabels, run, isMade: true });
-  const isBound = !isConfirmed && binds(enforced, request.resource);
-  const refused = await recordMade(pool, { tenantId, command, item, isBound });
+  const refused = await recordMade(pool, { tenantId, command, item, enforced: isConfirmed ? undefined : enforced });
   // A repeat, whose first request got there before it.
   if (refused && (await findOperation(pool, { tenantId, operationId }))) return;
   if (refused) throw beyondSum(costUsd, refused.beyondUsd);

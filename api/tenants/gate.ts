@@ -1,11 +1,11 @@
 /** The gate before a request: answers from committed state, in one read, whether it has a chance. The authority has the last word. */
 import type { Resource } from '../../core/budget/commands';
-import { frozenMessage, quotaDenial } from '../../core/budget/denials';
+import { frozenMessage, quotaDenial, quotaMissingMessage } from '../../core/budget/denials';
 import type { Labels } from '../../core/labels';
 import type { Usd } from '../../core/money';
-import { covers, headroomUsd, standingOf, tightest, type Standing } from '../../core/budget/quotas';
+import { covers, headroomUsd, standingOf, tightest, type Payer, type Standing } from '../../core/budget/quotas';
 import { fits, retryAfterSeconds } from '../../core/budget/retry-after';
-import { billedAs, binds } from '../../core/resources';
+import { billedAs, binds, mayBeGranted } from '../../core/resources';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
 import { readHolds } from '../../store/holds';
 import type { Pool } from '../../store/pool';
@@ -32,40 +32,52 @@ export interface GateRequest {
   conversationId?: string;
   /** Its steps wait a moment for what others hold: it is let pass where only that stands in its way. */
   waitsForHolds?: boolean;
+  /** What no limit allows anything is refused already: a check has no decision after it that would say so. */
+  needsQuota?: boolean;
+}
+
+/** What passed: the tenant's quotas that were looked at, and what it will be billed as. */
+export interface Passed {
+  quotas: readonly StoredQuota[];
+  resource: Resource;
 }
 
 /**
  * Lets a request pass that some money is left for; more may be drawn for a lease of the platform's quota, so that does not
  * count.
- * @throws Denied with the quota that stands in the way, ApiError `budget_frozen` with the reason.
+ * @throws Denied with the quota that stands in the way, ApiError `budget_frozen` with the reason, or `quota_missing` where one is needed.
  */
-export async function gate(
-  { pool, enforced }: ProcessDependencies,
-  request: GateRequest,
-): Promise<readonly StoredQuota[]> {
-  const { tenantId, resource } = request;
-  return inSpan(spanNames.quotaCheck, { tenantId, resource }, async () => {
+export async function gate({ pool, enforced }: ProcessDependencies, request: GateRequest): Promise<Passed> {
+  const { tenantId, resource: asked, what } = request;
+  return inSpan(spanNames.quotaCheck, { tenantId, resource: asked }, async () => {
     const state = await inSpan(spanNames.quotaGet, {}, () => readGate(pool, request));
     const { quotas, answered, waits, frozen } = state;
     // One whose period has ended is read as the next one begins.
     const ended = quotas.filter(({ wasEnded }) => wasEnded).length;
     if (ended > 0) await inSpan(spanNames.quotaReset, { quotas: ended }, () => Promise.resolve());
     // The authority refuses whoever is frozen, enforcement or not, and nobody waits for that to pass.
-    if (frozen && !answered) throw new ApiError('budget_frozen', frozenMessage(frozen, request.what));
-    const isBound = binds(enforced, billedAs(resource, quotas));
-    if (isBound && !answered && !waits) await denyWithoutMoney(pool, request, state);
-    return quotas;
+    if (frozen && !answered) throw new ApiError('budget_frozen', frozenMessage(frozen, what));
+    const ofPlatform = state.ofPlatform.map((resourceType) => ({ ...platform, resourceType }));
+    const userId = request.userId ?? state.userId;
+    const resource = billedAs(asked, [...quotas, ...ofPlatform], { userId });
+    const payer = { userId, resource, labels: request.labels };
+    const covering = [...quotas, ...ofPlatform].filter((quota) => covers(quota, payer));
+    if (request.needsQuota && !answered && !mayBeGranted(resource, covering))
+      throw new ApiError('quota_missing', quotaMissingMessage(resource, what));
+    if (binds(enforced, resource) && !answered && !waits) await denyWithoutMoney(pool, { ...request, payer }, state);
+    return { quotas, resource };
   });
 }
+
+/** Whose the platform's quotas are. */
+const platform = { scope: 'platform', scopeId: 'platform' } as const;
 
 /** Denies as the authority would: by the same quota, in the same words, and with the same time to wait. */
 async function denyWithoutMoney(
   pool: Pool,
-  { tenantId, resource, estimatedUsd, what, waitsForHolds = false, labels, ...request }: GateRequest,
-  { quotas, nowMs, ...state }: GateState,
+  { tenantId, payer, estimatedUsd, what, waitsForHolds = false }: GateRequest & { payer: Payer },
+  { quotas, nowMs }: GateState,
 ): Promise<void> {
-  const userId = request.userId ?? state.userId;
-  const payer = { userId, resource: billedAs(resource, quotas), labels };
   const binding = quotas.map(standingOf).filter((quota) => covers(quota, payer));
   const leftUsd = waitsForHolds ? ({ limitUsd, spentUsd }: Standing): Usd => limitUsd - spentUsd : headroomUsd;
   const full = tightest(binding, leftUsd);
@@ -76,5 +88,5 @@ async function denyWithoutMoney(
   const holds = binding.some(({ reservedUsd }) => reservedUsd > 0n) ? await readHolds(pool, tenantId, binding) : [];
   const seconds = retryAfterSeconds({ quotas: binding, holds, neededUsd, nowMs });
   const denial = quotaDenial({ quota: full, amountUsd: neededUsd, retryAfterSeconds: seconds, what });
-  throw new Denied(denialBody({ ...denial, resource }));
+  throw new Denied(denialBody({ ...denial, resource: payer.resource }));
 }

@@ -1,6 +1,6 @@
 /** The routes that make a tenant, and show and set its quotas. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import { limitsCovered, type CoveringQuota } from '../../core/budget/covered';
+import { limitsCovered, toolsMoved, type CoveringQuota } from '../../core/budget/covered';
 import { labelOfScope } from '../../core/budget/quotas';
 import { keyFrom, orderApiKey } from '../../store/api-keys';
 import { sqlState, type Pool } from '../../store/pool';
@@ -152,6 +152,7 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
       const tenantId = await tenantFor(c, dependencies, c.req.valid('param').id);
       const { quotas: asked, reason, author } = c.req.valid('json');
       const changes = asked.map((quota) => ({ ...quota, ...quotaKeyOf(tenantId, quota) }));
+      const { quotas: before } = await readBudget(pool, tenantId, {});
       await setQuotas(pool, { tenantId, changes, reason, ...operatorOf(c.get('caller'), author) }).catch(refuseBeyond);
       dependencies.authority.reload(tenantId);
       const payers = payersOf(changes);
@@ -161,7 +162,8 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
         changes.every(({ scope }) => scope === 'tenant') ? undefined : payers,
       );
       const { quotas: own } = await readBudget(pool, tenantId, payers);
-      const warnings = limitsCovered(own, (quota) => changes.some((changed) => isSame(changed, quota)));
+      const covered = limitsCovered(own, (quota) => changes.some((changed) => isSame(changed, quota)));
+      const warnings = [...covered, ...toolsMoved(before, own)];
       return c.json({ ...budget, warnings }, 200);
     },
   );

@@ -190,7 +190,7 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
         summary: 'Ask whether a call would be granted',
         tag: 'Usage',
         access: everybody,
-        refuses: ['unpriced_model', 'unpriced_sandbox'],
+        refuses: ['quota_missing', 'unpriced_model', 'unpriced_sandbox'],
       },
       {
         path: '/v1/quota-checks',
@@ -209,12 +209,15 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
       const estimatedUsd = await estimateOf(dependencies, asked);
       const labels = fittingLabels(c.get('caller').labels, asked.labels);
-      const request = { tenantId, userId, labels, resource, what: 'Nothing was reserved.' };
-      const quotas = await gate(dependencies, { ...request, ...(estimatedUsd === undefined ? {} : { estimatedUsd }) });
+      const request = { tenantId, userId, labels, resource, what: 'Nothing was reserved.', needsQuota: true };
+      const { quotas, resource: billed } = await gate(dependencies, {
+        ...request,
+        ...(estimatedUsd === undefined ? {} : { estimatedUsd }),
+      });
       return c.json(
         {
           allowed: true as const,
-          resourceType: resource,
+          resourceType: billed,
           estimatedCostUsd: estimatedUsd === undefined ? null : formatUsd(estimatedUsd),
           quotas: quotas.map(showQuota),
         },

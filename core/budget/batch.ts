@@ -135,8 +135,8 @@ export class Batch {
   resourceOf(command: ReserveCommand): Resource | undefined {
     const asked = resourceAsked(command);
     const { resourcesKnown } = this.state;
-    if (!resourcesKnown || resourcesKnown.includes(asked)) return billedAs(asked, this.quotas);
-    return command.isTool ? command.resource : undefined;
+    if (!resourcesKnown || resourcesKnown.includes(asked)) return billedAs(asked, this.quotas, command);
+    return resourcesKnown.includes(command.resource) ? command.resource : undefined;
   }
 
   quotasFor(payer: Payer): Quota[] {

@@ -162,5 +162,13 @@ export type ReserveAnswer =
       /** It counts for a run's limit in the books, so that nobody else need count it. */
       countsForRun?: true;
     }
-  | { decision: 'denied'; operationId: string; quota: BindingQuota; retryAfterSeconds?: number; message: string }
+  | {
+      decision: 'denied';
+      operationId: string;
+      quota: BindingQuota;
+      /** What it would have been billed as, where that is not what was asked. */
+      billedAs?: Resource;
+      retryAfterSeconds?: number;
+      message: string;
+    }
   | { decision: 'rejected'; operationId: string; code: RejectionCode; message: string };

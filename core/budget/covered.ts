@@ -1,6 +1,6 @@
 /** Limits that can never be reached, because other quotas of the same spend have lower ones. */
 import { formatUsd, type Usd } from '../money';
-import { billedAs } from '../resources';
+import { billedAs, tool } from '../resources';
 import { balanceOf, type QuotaAmounts, type ResourceType, type Scope } from './quotas';
 import type { Period } from './periods';
 
@@ -47,6 +47,16 @@ function ofNoTool(quotas: readonly CoveringQuota[], isMeant: (quota: CoveringQuo
         `${nameOf(quota)} binds nothing: the tools of a tenant that limits ${billedAs(quota.resourceType, quotas)}, and neither ` +
         `${quota.resourceType} nor all, are under that.`,
     );
+}
+
+/** In words: that tools are billed as something else after a change of a tenant's limits, and which limits bind them no more. */
+export function toolsMoved(before: readonly CoveringQuota[], after: readonly CoveringQuota[]): string[] {
+  const [was, is] = [billedAs(tool, before), billedAs(tool, after)];
+  if (was === is) return [];
+  return [
+    `Tools with a price are billed as ${is} from now on, and no more as ${was}: no limit for ${was} binds them, also of users, labels and ` +
+      `the platform.`,
+  ];
 }
 
 /** For everything, where the limits for models and for sandboxes are lower even together: the rest is for what goes by another name. */

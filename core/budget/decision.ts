@@ -12,10 +12,10 @@ import type { BudgetCommand, RejectionCode, ReserveAnswer, ReleaseCommand, Reser
 import { keptUsd, leastUsd, type Place } from './line';
 import { mergedLabels } from '../labels';
 import { parseAmountUsd, MoneyError, type Usd } from '../money';
-import { nothingReserved, quotaDenial, refusedAsFrozen, refusedAsUnheld } from './denials';
+import { nothingReserved, quotaDenial, quotaMissingMessage, refusedAsFrozen, refusedAsUnheld } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
-import { resourceAsked } from '../resources';
+import { isResource, mayBeGranted, resourceAsked, resourceWords } from '../resources';
 import {
   isSameRequest,
   othersTold,
@@ -120,17 +120,17 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   const leftUsd = (quota: Quota): Usd => headroomUsd(quota) - keptUsd(quota, kept);
   const minimum = leastUsd(quotas, { amountUsd: mostUsd, minimumUsd, prefersWhole: command.prefersWhole });
   const tight = binding(quotas, minimum, leftUsd);
-  // Who asks chooses its labels: a limit of one binds, and allows nothing by itself.
-  if (!tight || quotas.every(({ scope }) => scope === 'label')) {
-    const message = `No quota of the tenant covers ${request.resource}. Nothing was reserved. Set one (PUT /v1/tenants/{id}/quotas).`;
+  if (!tight || !mayBeGranted(resource, quotas)) {
+    const message = quotaMissingMessage(resource, nothingReserved);
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'quota_missing', message } });
   }
   if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: mostUsd, leftUsd }))
     return undefined;
   const left = leftUsd(tight);
   if (batch.isEnforced(request.resource) && left < minimum) {
-    const refusal = { tight, minimum, amounts, kept };
-    return record(batch, { operationId, request, refusal: denialOf(batch, request, refusal) });
+    const refusal = denialOf(batch, request, { tight, minimum, amounts, kept });
+    const billed = resource === resourceAsked(command) ? {} : { billedAs: resource };
+    return record(batch, { operationId, request, refusal: { ...refusal, ...billed } });
   }
   if (left < minimum) batch.refuse(tight, amounts.amountUsd);
   const fits = left >= mostUsd || !batch.isEnforced(request.resource);
@@ -218,6 +218,11 @@ function parseAmounts(command: ReserveCommand): Amounts | Refusal {
       'invalid_request',
       `ttlSeconds must be more than 0 and at most ${ttlSecondsMax}, not ${command.ttlSeconds}. Nothing was reserved.`,
     );
+  }
+  // Who decides by itself, in the process that asks, comes by no reader of commands.
+  if (!isResource(resourceAsked(command))) {
+    const name = JSON.stringify(String(command.resource).slice(0, 64));
+    return invalid('invalid_request', `${name} is no resource: those are ${resourceWords}. Nothing was reserved.`);
   }
   try {
     const amountUsd = parseAmountUsd(command.amountUsd);

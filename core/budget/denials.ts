@@ -1,5 +1,5 @@
 /** What is said to whoever gets no money: by the authority when it decides, and by the gate before that. */
-import type { BindingQuota } from './commands';
+import type { BindingQuota, Resource } from './commands';
 import { formatUsd, parseUsd, type Usd } from '../money';
 import { labelOfScope, quotaState, remainingUsd, type Standing } from './quotas';
 
@@ -29,6 +29,10 @@ export const nothingReserved = 'Nothing was reserved.';
 export const refusedAsFrozen = (freeze: Freeze) =>
   ({ type: 'rejected', code: 'budget_frozen', message: frozenMessage(freeze, nothingReserved) }) as const;
 
+/** What is told of a resource that no limit allows anything. `what` was not done, as a sentence. */
+export const quotaMissingMessage = (resource: string, what: string): string =>
+  `No quota of the tenant covers ${resource}. ${what} Set one (PUT /v1/tenants/{id}/quotas).`;
+
 /** The refusal of a reserve that a database of the version before has no place for. */
 export const refusedAsUnheld = (resource: string) =>
   ({
@@ -40,6 +44,8 @@ export const refusedAsUnheld = (resource: string) =>
 /** A denial: the quota that bound, when to try again, and the same in words. */
 export interface QuotaDenial {
   quota: BindingQuota;
+  /** What it would have been billed as, where that is not what was asked. */
+  billedAs?: Resource;
   /** Absent where waiting cannot help. */
   retryAfterSeconds?: number;
   message: string;

@@ -1,5 +1,5 @@
 /** What may go on while nobody decides: what the decision itself would grant had nothing been spent or held yet. */
-import type { Enforced, ReserveAnswer, ReserveCommand } from './commands';
+import type { Enforced, ReserveAnswer, ReserveCommand, Resource } from './commands';
 import { decideBatch } from './decision';
 import { nothingReserved, quotaDenial, type Freeze, type QuotaDenial } from './denials';
 import type { Standing } from './quotas';
@@ -15,6 +15,8 @@ export interface UndecidedState {
   quotas: readonly Standing[];
   enforced: Enforced;
   freeze?: Freeze | undefined;
+  /** Those that a database of the version before can hold; absent where it holds any. */
+  resourcesKnown?: readonly Resource[] | undefined;
   /** Of the run that it names, and of what that belongs to, as they stand: what they hold may be spent, and nobody has folded it yet. */
   runLimits?: readonly RunLimit[] | undefined;
 }

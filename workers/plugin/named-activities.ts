@@ -1,5 +1,6 @@
 /** Activities of a user's own that cost money, such as `weather-callTool` of an MCP server. */
 import { parseAmountUsd, formatUsd } from '../../core/money';
+import { isResource, resourceWords } from '../../core/resources';
 import { outcomeOfOwnError } from './call-errors';
 import type { PlannedActivity } from './planned-call';
 import { refused } from './refused';
@@ -28,11 +29,13 @@ export interface PaidActivity<Args extends unknown[] = never[], Result = never> 
 
 type AnyPaidActivity = PaidActivity<unknown[], unknown>;
 
-/** @throws ApplicationFailure where its estimate is no amount. */
+/** @throws ApplicationFailure where its estimate is no amount, or its resource none. */
 export async function planNamed(
   { estimateUsd, cost, resource = 'llm', kind }: AnyPaidActivity,
   { name, args }: { name: string; args: unknown[] },
 ): Promise<PlannedActivity> {
+  if (!isResource(resource))
+    throw refused('invalid_request', `The resource of ${name} is none: those are ${resourceWords}. No call was made.`);
   const estimate = typeof estimateUsd === 'function' ? await estimateUsd(...args) : estimateUsd;
   const amountUsd = amountOf(estimate, name);
   return {

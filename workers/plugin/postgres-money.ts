@@ -55,8 +55,8 @@ export class PostgresMoney implements CallMoney {
       throw refused('authority_unavailable', "The tenant's budget authority did not answer in time. No call was made.");
     if (answer.decision === 'rejected') throw refused(answer.code, `${answer.message} No call was made.`);
     if (answer.decision === 'denied') {
-      const { message, quota, retryAfterSeconds } = answer;
-      throw denied(`${message} No call was made.`, { resource: asked.resource, quota, retryAfterSeconds });
+      const { message, quota, retryAfterSeconds, billedAs = asked.resource } = answer;
+      throw denied(`${message} No call was made.`, { resource: billedAs, quota, retryAfterSeconds });
     }
     // Another attempt asks under another operation.
     const { claimToken } = await this.dependencies.paidCalls

@@ -290,6 +290,6 @@ export class Budget {
 const plannedAgain = (step: PaidStep, { planAgain }: PaidStepHooks): PaidStep | Promise<PaidStep> =>
   planAgain && isPatched('planned-again') ? planAgain() : step;
 
-function denied({ message, quota, retryAfterSeconds }: Denial, { resource }: PaidStep): Error {
-  return quotaExceeded(message, { resource, quota, ...omitUndefined({ retryAfterSeconds }) });
+function denied({ message, quota, retryAfterSeconds, billedAs }: Denial, { resource }: PaidStep): Error {
+  return quotaExceeded(message, { resource: billedAs ?? resource, quota, ...omitUndefined({ retryAfterSeconds }) });
 }

@@ -1,4 +1,4 @@
-import { limitsCovered, type CoveringQuota } from '../../../core/budget/covered';
+import { limitsCovered, toolsMoved, type CoveringQuota } from '../../../core/budget/covered';
 
 const quota = (what: string, limitUsd: string, topupUsd = '0'): CoveringQuota => {
   const [scope = '', scopeId = '', resourceType = '', period = ''] = what.split(' ');
@@ -50,5 +50,18 @@ describe('a limit that another quota covers', () => {
       'the tool quota of user u per day binds nothing: the tools of a tenant that limits e2b, and neither tool nor all, are under that.';
     expect(limitsCovered([ofUser, quota('tenant t e2b month', '50')])).toEqual([words]);
     expect(limitsCovered([ofUser, quota('tenant t e2b month', '50'), quota('tenant t tool month', '50')])).toEqual([]);
+  });
+
+  test.each([
+    [['e2b'], ['e2b', 'all'], 'billed as tool from now on, and no more as e2b: no limit for e2b'],
+    [['e2b'], ['e2b', 'tool'], 'billed as tool from now on, and no more as e2b'],
+    [['llm'], ['llm', 'e2b'], 'billed as e2b from now on, and no more as tool: no limit for tool'],
+    [['all'], ['all', 'e2b'], undefined],
+    [['e2b'], ['e2b', 'llm'], undefined],
+  ])('of %j and then of %j says what tools are billed as from now on: %j', (before, after, words) => {
+    const own = (of: string[]) => of.map((resource) => quota(`tenant t ${resource} month`, '5'));
+    expect(toolsMoved(own(before), own(after))).toEqual(
+      words === undefined ? [] : [expect.stringContaining(words) as string],
+    );
   });
 });

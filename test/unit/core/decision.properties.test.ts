@@ -145,6 +145,7 @@ function act(model: BudgetModel, asked: Step): void {
       // What time and outcomes free is settled apart, so that what a grant does can be told from what they do.
       model.decide();
       const heldBefore = heldBy(model);
+      const known = model.reservations.has(parseUuid(asked.operation) ?? '');
       const command = reserve(asked.operation, asked.amount, {
         resource: asked.resource,
         ttlSeconds: asked.ttl,
@@ -156,6 +157,7 @@ function act(model: BudgetModel, asked: Step): void {
         ...(asked.isTool && asked.resource === 'e2b' ? { isTool: true } : {}),
       });
       const first = model.decide(command);
+      checkBill(model, asked, known);
       const heldAfter = heldBy(model);
       for (const { name, limitUsd } of limitsIn(model)) {
         const held = heldAfter.get(name) ?? 0n;
@@ -179,6 +181,21 @@ function act(model: BudgetModel, asked: Step): void {
       expect(again.ledger).toEqual([]);
     }
   }
+}
+
+/** What a request has to be billed as, and that no name is opened but by its tenant. */
+function checkBill(model: BudgetModel, asked: Step & { do: 'reserve' }, known: boolean): void {
+  const recorded = model.reservations.get(parseUuid(asked.operation) ?? '');
+  if (known || !recorded?.request) return;
+  const isTool = asked.resource === 'tool' || (asked.isTool && asked.resource === 'e2b');
+  const of = (...whose: string[]): string[] =>
+    model.quotas.filter(({ scopeId }) => whose.includes(scopeId)).map(({ resourceType }) => resourceType);
+  const isOfSandboxes = (limited: string[]): boolean =>
+    limited.includes('e2b') && !limited.some((resource) => ['tool', 'all'].includes(resource));
+  const those = [of('acme'), of('acme', 'platform', asked.user ?? 'acme')];
+  expect(recorded.request.resource).toBe(!isTool ? asked.resource : those.some(isOfSandboxes) ? 'e2b' : 'tool');
+  if (recorded.status === 'granted' && asked.resource === 'geocoding')
+    expect(of('acme').some((resource) => ['geocoding', 'all'].includes(resource))).toBe(true);
 }
 
 /** The row has the labels of who was decided, and whoever sends others asks for something else. */

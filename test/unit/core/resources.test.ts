@@ -1,5 +1,6 @@
 /** Resources by name in the decision: which limits cover them, how they are spelled, and what a tool is billed as. */
 import type { ReserveCommand } from '../../../core/budget/commands';
+import { decideAtBest } from '../../../core/budget/undecided';
 import { readCommand } from '../../../core/inputs/read-command';
 import { billedAs, isResource, sentAs } from '../../../core/resources';
 import { BudgetModel, commit, reserve, type QuotaSpec } from '../../support/budget-model';
@@ -67,10 +68,45 @@ describe('a resource by name', () => {
     expect(model.decide(asking(3, 'llm', '2', mine)).answers).toMatchObject([granted]);
   });
 
-  test('needs a limit that covers it', () => {
-    const model = money(of('llm', '10'), of('e2b', '10'));
-    expect(model.decide(asking(1, 'geocoding', '1')).answers).toMatchObject([{ code: 'quota_missing' }]);
+  const ofAda = { scope: 'user', scopeId: 'ada' } as const;
+  const ofPlatform = { scope: 'platform', scopeId: 'platform' } as const;
+  const ofSearch = { scope: 'label', scopeId: 'team:search' } as const;
+  const byAda = { userId: 'ada', labels: { team: 'search' } };
+
+  test.each<[string, QuotaSpec[], string[]]>([
+    ['no limit', [of('llm', '10'), of('e2b', '10')], ['llm', 'e2b', 'tool']],
+    ['that of a user', [of('all', '5', ofAda)], ['llm', 'e2b', 'tool']],
+    ['that of a user for it', [of('llm', '10'), of('geocoding', '5', ofAda)], ['llm']],
+    ['that of the platform', [of('all', '5', ofPlatform)], ['llm', 'e2b', 'tool']],
+    ['that of a label', [of('all', '5', ofSearch)], []],
+    [
+      'those of others together',
+      [ofAda, ofPlatform, ofSearch].map((whose) => of('all', '5', whose)),
+      ['llm', 'e2b', 'tool'],
+    ],
+    ['that of its tenant for it', [of('geocoding', '5')], ['geocoding']],
+    ['that of its tenant for all', [of('all', '5'), of('all', '9', ofAda)], ['llm', 'e2b', 'tool', 'geocoding']],
+  ])('is opened by the tenant alone: by %s', (_what, limits, opened) => {
+    for (const [n, resource] of ['llm', 'e2b', 'tool', 'geocoding'].entries()) {
+      const asked = asking(n, resource, '1', byAda);
+      const decides = opened.includes(resource) ? granted : { decision: 'rejected', code: 'quota_missing' };
+      expect(money(...limits).decide(asked).answers).toMatchObject([decides]);
+      const at = { tenantId: 'acme', nowMs: Date.UTC(2026, 0, 30, 22), enforced: { llm: true, e2b: true } };
+      const best = decideAtBest({ ...at, quotas: money(...limits).quotas }, asked);
+      expect(best).toMatchObject(
+        opened.includes(resource) ? { allowedUsd: 10n ** 12n } : { refusal: { code: 'quota_missing' } },
+      );
+    }
   });
+
+  test.each(['Search', 'all', '', 'a b', undefined])(
+    'that cannot be, such as %j, is refused and not recorded',
+    (name) => {
+      const { answers, reservations } = money(of('all', '10')).decide(asking(1, name as string, '1'));
+      expect(answers).toMatchObject([{ decision: 'rejected', code: 'invalid_request' }]);
+      expect(reservations).toEqual([]);
+    },
+  );
 
   test('follows the switch of models, and sandboxes have one of their own', () => {
     const model = money(of('all', '1'));
@@ -85,6 +121,9 @@ describe('a resource by name', () => {
     const { answers, reservations } = model.decide(asking(1, 'geocoding', '1'));
     expect(answers).toMatchObject([{ decision: 'rejected', code: 'invalid_request' }]);
     expect(reservations).toEqual([]);
+    expect(model.decide(asking(4, 'geocoding', '1', { isTool: true })).answers).toMatchObject([
+      { decision: 'rejected', code: 'invalid_request' },
+    ]);
     // A tool is there what it was.
     const tool = { ...asking(2, 'tool', '4'), ...sentAs('tool') };
     expect(model.decide(tool).answers).toMatchObject([{ decision: 'denied', quota: { resourceType: 'e2b' } }]);
@@ -103,14 +142,45 @@ describe('a tool', () => {
     [['llm'], 'tool'],
     [[], 'tool'],
   ])('is billed where a tenant has limits of %j as %s', (limits, billed) => {
-    const own = limits.map((resourceType) => ({ scope: 'tenant', resourceType }));
+    const own = limits.map((resourceType) => ({ scope: 'tenant', scopeId: 'acme', resourceType }));
     const others = [
-      { scope: 'user', resourceType: 'tool' },
-      { scope: 'label', resourceType: 'all' },
-      { scope: 'platform', resourceType: 'all' },
+      { scope: 'user', scopeId: 'ada', resourceType: 'tool' },
+      { scope: 'label', scopeId: 'team:search', resourceType: 'all' },
+      { scope: 'platform', scopeId: 'platform', resourceType: 'all' },
     ];
     expect(billedAs('tool', [...own, ...others])).toBe(billed);
     expect(billedAs('geocoding', own)).toBe('geocoding');
+  });
+
+  test.each<[string, string[], string]>([
+    ['its user', ['tenant llm', 'ada e2b'], 'e2b'],
+    ['its user, who limits tools too', ['tenant llm', 'ada e2b', 'ada tool'], 'tool'],
+    ['its user, who limits everything too', ['tenant llm', 'ada e2b', 'ada all'], 'tool'],
+    ['another user', ['tenant llm', 'bob e2b'], 'tool'],
+    ['the platform', ['tenant llm', 'platform e2b'], 'e2b'],
+    ['the platform, which limits everything too', ['tenant llm', 'platform e2b', 'platform all'], 'tool'],
+    ['its user, of a tenant that limits everything', ['tenant all', 'ada e2b'], 'tool'],
+  ])('is what it was where sandboxes are limited by %s alone', (_whose, limits, billed) => {
+    const scopes = { tenant: 'tenant', ada: 'user', bob: 'user', platform: 'platform' } as const;
+    const specs = limits.map((text) => {
+      const [scopeId = '', resourceType = ''] = text.split(' ');
+      return of(resourceType, '5', { scopeId, scope: scopes[scopeId as keyof typeof scopes] });
+    });
+    const model = money(...specs);
+    expect(billedAs('tool', model.quotas, { userId: 'ada' })).toBe(billed);
+    const { reservations } = model.decide(asking(1, 'tool', '1', { userId: 'ada' }));
+    expect(reservations).toMatchObject([{ request: { resource: billed } }]);
+  });
+
+  test('that needs no limit of its own is granted under that of its user for sandboxes, and denied by it', () => {
+    const model = money(of('llm', '10'), of('e2b', '5', { scope: 'user', scopeId: 'ada' }));
+    expect(model.decide({ ...asksFor(1, '4'), userId: 'ada' }).answers).toMatchObject([granted]);
+    expect(model.decide({ ...asksFor(2, '4'), userId: 'ada' }).answers).toMatchObject([
+      { decision: 'denied', billedAs: 'e2b', quota: { scope: 'user', resourceType: 'e2b' } },
+    ]);
+    const [asSuch] = model.decide(asking(3, 'e2b', '4', { userId: 'ada' })).answers;
+    expect(asSuch).toMatchObject({ decision: 'denied' });
+    expect(asSuch).not.toHaveProperty('billedAs');
   });
 
   test('keeps under the limit of sandboxes for good, also once there is one for tools', () => {

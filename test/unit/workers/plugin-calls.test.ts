@@ -252,6 +252,13 @@ test.each([
   },
 );
 
+test('an activity of a user’s own has a resource that can be, or is not called', async () => {
+  const asked = { name: 'research', args: [] };
+  const planned = planNamed({ estimateUsd: '1', resource: 'Geo coding' }, asked);
+  await expect(planned).rejects.toMatchObject({ type: 'invalid_request', nonRetryable: true });
+  expect(await planNamed({ estimateUsd: '1', resource: 'geocoding' }, asked)).toMatchObject({ resource: 'geocoding' });
+});
+
 test('an attempt has one operation, and the next another', () => {
   const first = {
     namespace: 'default',
