@@ -57,11 +57,11 @@ const runWords = (run: RunView): string =>
     ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
     table(stepColumns, run.steps, 'It has asked for nothing yet.'),
     ...(run.tree.length === 0 ? [] : [table(partColumns, run.tree, '')]),
-    ...(run.stoppedBy === null ? [] : ['Its money was used up: it answered with what it had.']),
+    ...(run.stoppedBy == null ? [] : ['Its money was used up: it answered with what it had.']),
     ...(run.answer === null ? [] : ['', run.answer]),
   ].join('\n');
 
-const savedWords = ({ cacheSavedUsd: saved }: RunView): string =>
+const savedWords = ({ cacheSavedUsd: saved = '0' }: Partial<RunView>): string =>
   saved === '0'
     ? ''
     : saved.startsWith('-')

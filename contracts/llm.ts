@@ -30,10 +30,8 @@ export interface KnownMoney {
   of: string;
   /** The limit of all of it. Decimal string. */
   limitUsd: string;
-  /** What is left of the limit, with what is held. Decimal string. */
+  /** What is left of the limit, with what is held for a last call. Decimal string. */
   leftUsd: string;
-  /** What is held for its last call. Decimal string; absent before. */
-  heldUsd?: string;
 }
 
 /** A step's reply that is there. */
@@ -59,8 +57,8 @@ export interface ModelCallPlan {
   amountUsd: string;
   /** The least of use: the prompt and a short answer. */
   minimumUsd: string;
-  /** After this call what is held would not pay for a last one, whose prompt has its answer in it: the last one is due now. */
-  endsNow?: true;
+  /** What a last call after this one may cost, whose prompt has its answer in it and what tools say to that. Decimal string. */
+  lastCallUsd?: string;
   /** Tools are not to be called. */
   isLast?: true;
   /** The context is too large: sum up what came up to this message first. */
@@ -106,6 +104,8 @@ export interface ModelReply {
   toolCalls: ToolCall[];
   usage: ModelUsage;
   costUsd: string;
+  /** There are no words in it. */
+  isWordless?: true;
   /** Its cost cannot be told: it counts as what was granted, unverified. */
   isUnverified?: boolean;
 }

@@ -57,6 +57,11 @@ export const patches = {
     since: '0.1.0',
     change: 'A step that waited for money, or paused, is planned at the prices of now before it is asked for again.',
   },
+  'last-call': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change: 'Money for a last call is held where the input says so, and that call is made where money is wanting.',
+  },
   'held-before-compacted': {
     workflow: 'agentRun, conversation',
     since: '0.1.0',

@@ -73,7 +73,8 @@ async function prepareModelCall(
       model,
       maxOutputTokens,
       prompt,
-      caching: cachingOf(context.run),
+      // Nothing goes on from a last call.
+      caching: isLast ? 'off' : cachingOf(context.run),
       roomUsd: tighterOf(bound),
       bound: count ? undefined : { ...bound, tokensMax },
       knows: isLast ? undefined : knows,
@@ -82,7 +83,7 @@ async function prepareModelCall(
     if (!plan) return undefined;
     if (growsBy !== undefined) {
       const prompt = plan.inputTokens + growsBy;
-      return planCall(dependencies, { model, maxOutputTokens, prompt, caching: cachingOf(context.run) });
+      return planCall(dependencies, { model, maxOutputTokens, prompt, caching: 'off' });
     }
     const compaction = compact ? await findCompaction(dependencies, { context, plan }) : undefined;
     if (compaction === 'shortened') return planFor();

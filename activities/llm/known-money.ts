@@ -2,8 +2,8 @@
  * What a model is told of the money of its run: at the beginning, when half of it and when four fifths are used up, and at its last call. Each
  * stays where it was said, so that the prompts that follow begin alike and are found in caches.
  */
-import { lastAnswerTokens, stepTokens } from '../../core/agent/last-call';
-import { parseAmountUsd, type Usd } from '../../core/money';
+import { stepTokens } from '../../core/agent/last-call';
+import { formatUsd, parseAmountUsd } from '../../core/money';
 import { estimateModelCall, type PlannedCall } from '../../core/prices/pricing';
 import type { ModelPrice } from '../../core/prices/prices';
 import type { KnownMoney } from '../../contracts/llm';
@@ -53,19 +53,8 @@ const shown = (usd: string): string => {
   return `${whole}.${fraction.padEnd(2, '0').slice(0, whole === '0' ? digits : 2)}`;
 };
 
-/** Whether what is held would not pay for a last call after this one, whose prompt has this one's answer in it and what tools say to that. */
-export function endsNow(
-  price: ModelPrice,
-  { heldUsd }: KnownMoney,
-  call: PlannedCall & { maxOutputTokens: number },
-): boolean {
-  if (heldUsd === undefined) return false;
-  const { inputTokens, maxOutputTokens, ...more } = call;
-  const promptTokens = inputTokens + stepTokens(maxOutputTokens);
-  const lastUsd: Usd = estimateModelCall(price, {
-    ...more,
-    inputTokens: promptTokens,
-    maxOutputTokens: Math.min(maxOutputTokens, lastAnswerTokens),
-  });
-  return lastUsd > parseAmountUsd(heldUsd);
+/** What a last call after this one may cost, whose prompt has this one's answer in it and what tools say to that. */
+export function lastCallUsd(price: ModelPrice, call: PlannedCall & { maxOutputTokens: number }): string {
+  const inputTokens = call.inputTokens + stepTokens(call.maxOutputTokens);
+  return formatUsd(estimateModelCall(price, { ...call, inputTokens, cacheWriteTtl: undefined }));
 }

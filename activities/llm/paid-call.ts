@@ -142,6 +142,9 @@ interface Answered {
 const countedBy = ({ kind, prompt }: PaidCall, price: ModelPrice, usage: ModelUsage): CountedPrompt =>
   kind === 'llm.call' ? { prompt: trueCountOf(prompt, price, promptTokens(usage)) } : {};
 
+const isWordless = (content: readonly Block[]): boolean =>
+  !content.some((block) => block.type === 'text' && block.text.trim() !== '');
+
 /** The tools that an answer calls for. */
 export const toolCallsIn = (content: readonly Block[]): ToolCall[] =>
   content.flatMap((block) => (block.type === 'tool_use' ? [{ toolUseId: block.id, name: block.name }] : []));
@@ -165,6 +168,7 @@ async function keepReply(
     toolCalls: toolCallsIn(content),
     usage,
     costUsd: formatUsd(costUsd),
+    ...(call.plan.isLast && isWordless(content) ? { isWordless: true as const } : {}),
     ...(unpriced === undefined ? {} : { isUnverified: true }),
   };
   const reply = {

@@ -16,7 +16,7 @@ import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
 import type { RunKey } from '../../store/runs';
 import type { KnownMoney, ModelCallPlan } from '../../contracts/llm';
-import { endsNow } from './known-money';
+import { lastCallUsd } from './known-money';
 import { asFailure, failure } from '../failures';
 import type { ModelProvider, ModelProviders, Prompt } from './model-provider';
 import { boundPrompt, type TrueCount } from './prompt-bound';
@@ -63,7 +63,7 @@ interface PlannedCall {
   caching: PromptCaching;
   /** What is left: a call that it holds only without the price of caching is made without. */
   roomUsd?: Usd | undefined;
-  /** What is held for a last call after it. */
+  /** Whether a last call may come after it. */
   knows?: KnownMoney | undefined;
   bound?: Bound | undefined;
 }
@@ -125,9 +125,7 @@ const pricing =
       priceVersion: price.priceVersion,
       inputTokens,
       ...omitUndefined({ cacheWriteTtl }),
-      ...(knows && endsNow(price, knows, { inputTokens, maxOutputTokens, modifiers, cacheWriteTtl })
-        ? { endsNow: true }
-        : {}),
+      ...(knows ? { lastCallUsd: lastCallUsd(price, { inputTokens, maxOutputTokens, modifiers }) } : {}),
       maxOutputTokens,
       amountUsd: estimate(maxOutputTokens),
       minimumUsd: estimate(Math.min(outputTokensMin, maxOutputTokens)),

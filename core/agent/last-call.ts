@@ -1,8 +1,5 @@
 /** The last call of a run that knows its money. */
 
-/** An answer from what was found has a few paragraphs. */
-export const lastAnswerTokens = 1_024;
-
 /**
  * By how many tokens a step makes the prompt of a last call longer, at most as a rule: its answer, and what its tools say to that. What they
  * say beyond leaves less for the last answer.

@@ -87,7 +87,8 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (name === 'run-model-refused') knobs.replies = [{ text: 'I', isRefusal: true }];
   const asksPerson = name === 'run-approved' || name.startsWith('run-refused');
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
-  if (name === 'run-last-call') knobs.replies = Array.from({ length: 60 }, () => code(long));
+  if (name === 'run-last-call')
+    knobs.replies = Array.from({ length: 60 }, () => ({ ...code(long), text: 'I looked.' }));
   if (name === 'run-extended')
     knobs.replies = [{ text: '', code: 'setTimeout(() => console.log(1), 12000)' }, { text: 'done' }];
   if (name === 'run-compacted' || name === 'run-held-compacted')

@@ -14,12 +14,20 @@ const marksMax = 4;
 /** The blocks of a prompt in the order in which they are read: tools, instructions, messages. */
 export function cacheRuleOf(
   model: string,
-  { system, tools, messages }: { system?: unknown; tools?: unknown; messages: ScriptMessage[] },
+  {
+    system,
+    tools,
+    choice,
+    messages,
+  }: { system?: unknown; tools?: unknown; choice?: unknown; messages: ScriptMessage[] },
 ): CacheRule | { status: 400; message: string } {
   const blocks = [
     ...asBlocks(tools),
     ...asBlocks(system),
-    ...messages.flatMap(({ role, content }) => asBlocks(content).map((block) => ({ ...block, within: role }))),
+    // Another choice of tools leaves what is cached of the messages unread.
+    ...messages.flatMap(({ role, content }) =>
+      asBlocks(content).map((block) => ({ ...block, within: `${role} ${JSON.stringify(choice)}` })),
+    ),
   ];
   const marks = blocks.filter(({ ttl }) => ttl !== undefined);
   const refused = (message: string): { status: 400; message: string } => ({ status: 400, message });

@@ -60,7 +60,7 @@ const format: WireFormat = {
       return { status: 404, message: `model: ${String(model)}` };
     if (!Array.isArray(messages) || messages.length === 0)
       return { status: 400, message: 'messages: at least one message is required' };
-    const cache = cacheRuleOf(model, { system, tools, messages });
+    const cache = cacheRuleOf(model, { system, tools, choice, messages });
     if ('status' in cache) return cache;
     return {
       counts,

@@ -52,6 +52,8 @@ export interface ModelKnobs {
   extra: { items?: Record<string, unknown>[]; candidate?: Record<string, unknown>; serviceTier?: string } | undefined;
   /** One fixed reply a call, in order. */
   replies: FixedReply[];
+  /** What it replies where no tool is to be called. */
+  lastReply: FixedReply | undefined;
   /** How far its clock is ahead: what it cached is so much older. */
   clockAheadMs: number;
   /** Told of each call that is billed, as it begins to answer. */
@@ -66,6 +68,7 @@ export const modelKnobs = (): ModelKnobs => ({
   usageAtStart: undefined,
   extra: undefined,
   replies: [],
+  lastReply: undefined,
   clockAheadMs: 0,
 });
 

@@ -225,7 +225,7 @@ class ModelState {
   }
 
   private replyTo({ messages, maxTokens, callsNoTools = false }: Asked): Omit<Reply, 'inputTokens' | 'cached'> {
-    const fixed = this.knobs.replies.shift();
+    const fixed = (callsNoTools ? this.knobs.lastReply : undefined) ?? this.knobs.replies.shift();
     const wants = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(messages, { callsNoTools });
     const reply: ScriptedReply = callsNoTools ? { text: wants.text } : wants;
     const wanted = tokensIn(reply.text) + (reply.code === undefined ? 0 : tokensIn(reply.code) + 20);

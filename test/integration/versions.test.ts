@@ -29,8 +29,8 @@ async function bundleOfNextVersion(): Promise<string> {
   };
   change(
     'workflows/agent/agent-run.ts',
-    '    await limit.run(',
-    "    await sleep(1, { summary: 'new in this version' });\n    await limit.run(",
+    '    const how = await limit.run(',
+    "    await sleep(1, { summary: 'new in this version' });\n    const how = await limit.run(",
   );
   change('workflows/agent/agent-run.ts', 'import { CancellationScope,', 'import { sleep, CancellationScope,');
   change(

@@ -44,7 +44,10 @@ export interface AgentLoopParts {
   calls: 'calls' | 'turns';
 }
 
-type StepReply = ModelReply & Pick<BoughtReply, 'toolsAnswered'>;
+/** How a run or a turn ends that answered with what it had. */
+export const stoppedByBudget = { stoppedBy: 'budget' } as const;
+
+type StepReply = ModelReply & Pick<BoughtReply, 'toolsAnswered'> & { isCutByBudget?: boolean };
 
 export class AgentLoop {
   private readonly llm = llmActivities(workflowInfo().taskQueue);
@@ -79,6 +82,7 @@ export class AgentLoop {
         'run_limit_exceeded',
         'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
       );
+      if (!reply.isCutByBudget) throw cutOff;
       this.lastCall.isDue(cutOff);
       return 'goes on';
     }
@@ -102,6 +106,16 @@ export class AgentLoop {
       this.lastCall.isDue(error);
     }
     return 'goes on';
+  }
+
+  /** Steps of its run or turn were taken by the execution before. */
+  goesOn(): void {
+    this.lastCall.noteAnswer(this.parts.input.model);
+  }
+
+  /** Whether the next step is the last call. */
+  get isLastNext(): boolean {
+    return this.lastCall.isNext;
   }
 
   /** Gives back what is held for a last call: the run or the turn is over, or goes on in another execution. */
@@ -137,12 +151,8 @@ export class AgentLoop {
       if (operationId !== undefined) budget.noteBought(operationId, reply.costUsd);
       return { ...reply, toolsAnswered };
     }
-    if (plan.endsNow && this.lastCall.isHeld) {
-      throw failureWith(
-        'run_limit_exceeded',
-        'After the next step the money that is held would not pay for an answer.',
-      );
-    }
+    const counted = () => this.llm.free.prepareModelCall({ ...this.request(model, of), count: true });
+    if (!plan.compaction) await this.lastCall.holdFor(step, plan, counted);
     const asked = (): PaidStep => ({ ...paidModelCall('llm.call', step, plan), ...limits });
     const planAgain = async (): Promise<PaidStep> => {
       const { compaction, inputTokens, isBound } = plan;
@@ -153,9 +163,9 @@ export class AgentLoop {
       return asked();
     };
     show(step, 'calling the model');
-    return budget.withBudget<ModelReply>(
+    return budget.withBudget<StepReply>(
       asked(),
-      async ({ operationId, grantedUsd }) => {
+      async ({ operationId, grantedUsd, partial }) => {
         if (plan.compaction) plan = await this.compacted(step, plan, plan.compaction);
         const summary = `${plan.model}, at most $${grantedUsd}`;
         const request = { tenantId, runId, operationId, step, plan, grantedUsd };
@@ -163,7 +173,8 @@ export class AgentLoop {
           this.llm.paid.callModel.executeWithOptions({ summary, ...where }, [request]),
         );
         budget.noteCost(operationId, answered.costUsd);
-        return answered;
+        this.lastCall.noteAnswer(model);
+        return { ...answered, isCutByBudget: partial };
       },
       { planAgain },
     );

@@ -9,7 +9,7 @@
 import { CancellationScope, proxyActivities, setHandler, setWorkflowOptions, workflowInfo } from '@temporalio/workflow';
 import type { RunActivities } from '../../contracts/runs';
 import { problemOfRun } from '../../core/inputs/workflow-inputs';
-import { AgentLoop } from './agent-loop';
+import { AgentLoop, stoppedByBudget } from './agent-loop';
 import { ApprovalDesk } from './approvals';
 import { endingOf, endOf, failureWith, type RunEnd } from '../failures';
 import { refuseNonsense } from '../inputs';
@@ -43,7 +43,8 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const loop = new AgentLoop({ input, budget, sandbox, desk, limit, show, calls: 'calls' });
   let end: RunEnd<AgentRunResult['status']>;
   try {
-    end = { status: 'completed', ...(await limit.run(() => work(loop, input.maxSteps))) };
+    const how = await limit.run(() => work(loop, input.maxSteps));
+    end = { status: 'completed', ...how };
   } catch (error) {
     // The scope of the time limit is gone here: what is cancelled now is the workflow itself.
     end = endOf(error, { what: 'run', cancelled: CancellationScope.current().consideredCancelled });
@@ -62,9 +63,9 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
 }
 
 async function work(loop: AgentLoop, maxSteps: number): Promise<Pick<AgentRunResult, 'stoppedBy'>> {
-  for (let step = 1; step <= maxSteps; step += 1) {
+  for (let step = 1; step <= maxSteps || loop.isLastNext; step += 1) {
     const come = await loop.step(step);
-    if (come !== 'goes on') return come === 'answered' ? {} : { stoppedBy: 'budget' };
+    if (come !== 'goes on') return come === 'answered' ? {} : stoppedByBudget;
   }
   throw failureWith(
     'run_limit_exceeded',

@@ -23,7 +23,7 @@ import {
 import type { RunActivities } from '../../contracts/runs';
 import { isUnreadable, readTurn } from '../../core/inputs/read-signals';
 import { problemOfConversation } from '../../core/inputs/workflow-inputs';
-import { AgentLoop } from './agent-loop';
+import { AgentLoop, stoppedByBudget } from './agent-loop';
 import { ApprovalDesk } from './approvals';
 import { endingOf, endOf, failureWith, isCancellation, type RunEnd } from '../failures';
 import { refuseNonsense } from '../inputs';
@@ -241,14 +241,14 @@ class Conversation {
   /** Undefined when the turn is to go on in another execution. */
   private async steps({ turnId, firstStep }: CarriedTurn): Promise<TurnEnd | undefined> {
     const lastStep = firstStep + this.input.maxSteps - 1;
-    while (this.step < lastStep) {
+    if (this.step >= firstStep) this.loop.goesOn();
+    while (this.step < lastStep || this.loop.isLastNext) {
       if (this.mustStop()) throw new CancelledFailure('The turn was stopped.');
       // Taken even when it fails: what it wrote keeps its number.
       this.step += 1;
       const come = await this.loop.step(this.step, turnId);
-      if (come === 'answered') return { status: 'completed' };
-      if (come === 'stopped by budget') return { status: 'completed', stoppedBy: 'budget' };
-      if (this.isFull()) return undefined;
+      if (come !== 'goes on') return { status: 'completed', ...(come === 'answered' ? {} : stoppedByBudget) };
+      if (this.isFull() && !this.loop.isLastNext) return undefined;
     }
     throw failureWith(
       'run_limit_exceeded',
