@@ -53,15 +53,9 @@ async function prepareModelCall(
   }
   const planFor = async (): Promise<ModelCallPlan | undefined> => {
     if (inputTokens !== undefined) {
-      const [run, bound] = await Promise.all([runOf(pool, request), boundOf(pool, request)]);
-      const priced = {
-        model,
-        maxOutputTokens,
-        prompt: inputTokens,
-        caching: cachingOf(run),
-        roomUsd: tighterOf(bound),
-      };
-      return planCall(dependencies, priced);
+      const [run, room] = await Promise.all([runOf(pool, request), leftFor(pool, request)]);
+      const caching = cachingOf(run);
+      return planCall(dependencies, { model, maxOutputTokens, prompt: inputTokens, caching, roomUsd: tighterOf(room) });
     }
     const [context, bound] = await Promise.all([readContext(pool, request), boundOf(pool, request)]);
     const told =
@@ -100,14 +94,22 @@ const whereIn = ({ messages, notes }: Context): { afterSequence: number; notes: 
 
 /** What a bound of a call's prompt starts from, and has to stay within. */
 async function boundOf(pool: Pool, request: PrepareModelCall): Promise<Bound> {
-  const [last, quotaUsd] = await Promise.all([readLastResult(pool, request), roomOf(pool, request)]);
+  const [last, left] = await Promise.all([readLastResult(pool, request), leftFor(pool, request)]);
   const { prompt: base } = (last ?? {}) as CountedPrompt;
+  return { base, ...left };
+}
+
+/** What is left of the quotas and of the run's own limit. */
+async function leftFor(pool: Pool, request: PrepareModelCall): Promise<Pick<Bound, 'quotaUsd' | 'leftUsd'>> {
   const { leftUsd } = request;
-  return { base, quotaUsd, leftUsd: leftUsd === undefined ? undefined : parseAmountUsd(leftUsd) };
+  return {
+    quotaUsd: await roomOf(pool, request),
+    leftUsd: leftUsd === undefined ? undefined : parseAmountUsd(leftUsd),
+  };
 }
 
 /** What is left for a call, of the tightest quota and of the run's own limit. */
-const tighterOf = ({ quotaUsd, leftUsd }: Bound): Usd | undefined =>
+const tighterOf = ({ quotaUsd, leftUsd }: Pick<Bound, 'quotaUsd' | 'leftUsd'>): Usd | undefined =>
   quotaUsd !== undefined && leftUsd !== undefined && leftUsd < quotaUsd ? leftUsd : (quotaUsd ?? leftUsd);
 
 /** The reply of a step that is there already. @throws ApplicationFailure `superseded` when the run has gone on without one. */

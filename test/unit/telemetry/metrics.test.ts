@@ -52,36 +52,24 @@ describe('metrics', () => {
 
   it('counts what is neither a model nor a sandbox by its name, and tells 32 names apart', async () => {
     const names = Array.from({ length: 40 }, (_, index) => `r-${index}`);
-    for (const resource of [...names, 'llm', 'r-0']) {
-      const posted = { resource, amountUsd: 1_000_000n, isUnverified: true };
+    const spent = (resource: string, amountUsd: bigint, isUnverified: boolean): void =>
       countDecision(() => ({
         tenantId: 't',
         seconds: 0,
         commands: 1,
         answers: {},
-        posted: [posted],
+        posted: [{ resource, amountUsd, isUnverified }],
         overruns: [],
         limited,
       }));
-    }
+    for (const resource of [...names, 'llm', 'r-0']) spent(resource, 1_000_000n, true);
     const points = (await read(metricNames.otherCost))?.dataPoints ?? [];
     const of = (name: string) => points.find(({ attributes }) => attributes.resource === name)?.value;
     expect(points).toHaveLength(33);
     expect([of('r-0'), of('r-31'), of('other'), of('llm')]).toEqual([2, 1, 8, undefined]);
     // Whoever asks uses up none of the names that are limited, nor that of tools.
     limited = ['all', 'geocoding'];
-    for (const resource of ['geocoding', 'tool', 'search']) {
-      const posted = { resource, amountUsd: 3_000_000n, isUnverified: false };
-      countDecision(() => ({
-        tenantId: 't',
-        seconds: 0,
-        commands: 1,
-        answers: {},
-        posted: [posted],
-        overruns: [],
-        limited,
-      }));
-    }
+    for (const resource of ['geocoding', 'tool', 'search']) spent(resource, 3_000_000n, false);
     limited = [];
     const later = (await read(metricNames.otherCost))?.dataPoints ?? [];
     const now = (name: string) => later.find(({ attributes }) => attributes.resource === name)?.value;
