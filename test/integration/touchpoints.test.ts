@@ -73,7 +73,7 @@ describe('the touchpoints with paid providers', () => {
     expect(text).toMatch(/if \(budgeted\.has\(this\.context\)\) return next\(input\);/);
     expect(text).toMatch(/if \(!planning\) return next\(input\);/);
     expect(text).toMatch(
-      /return bought \?\? \{ planned, held: await this\.hold\(planned, scope\) \};[^]*if \('result' in found\) return found\.result;\s+const \{ planned, held \} = found;[^]*return this\.call\(held, planned, \(\) => next\(/,
+      /return \(await this\.boughtBefore\(scope\)\) \?\? this\.holdOrBought\(planned, scope\);[^]*if \('result' in found\) return found\.result;\s+const \{ planned, held \} = found;[^]*return this\.call\(held, planned, \(\) => next\([^]*return \{ planned, held: await this\.hold\(planned, scope\) \};/,
     );
   });
 
@@ -94,10 +94,10 @@ describe('the touchpoints with paid providers', () => {
     expect(made).toEqual(['activities/llm/compaction.ts', 'activities/llm/index.ts', 'activities/llm/paid-call.ts']);
   });
 
-  /** The calls of a method in workflow code, each with whether it stands in what `withBudget` was given. */
-  function callsOf(method: string): { where: string; isGranted: boolean }[] {
+  /** The calls of a method in workflow code, or in one file of it, each with whether it stands in what `withBudget` was given. */
+  function callsOf(method: string, within = 'workflows/'): { where: string; isGranted: boolean }[] {
     return sources
-      .filter(({ name }) => name.startsWith('workflows/'))
+      .filter(({ name }) => name.startsWith(within))
       .flatMap(({ name, text }) => {
         const found: { where: string; isGranted: boolean }[] = [];
         const file = ts.createSourceFile(name, text, ts.ScriptTarget.ES2022, true);
@@ -119,9 +119,13 @@ describe('the touchpoints with paid providers', () => {
   const standsIn = (node: ts.Node, method: string): boolean => {
     for (let at: ts.Node = node; at.parent; at = at.parent) {
       if (ts.isArrowFunction(at) && ts.isCallExpression(at.parent) && nameOf(at.parent) === method) return true;
-      // What a session does under a grant that its caller was given.
-      if (ts.isMethodDeclaration(at) && at.name.getText() === 'executePaid')
-        return callsOf('executePaid').every(({ isGranted }) => isGranted);
+      // What an object does under a grant that its caller was given: a session for whoever has it, others for themselves.
+      if (ts.isMethodDeclaration(at)) {
+        const isPrivate = at.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.PrivateKeyword) ?? false;
+        if (!isPrivate && at.name.getText() !== 'executePaid') return false;
+        const calls = callsOf(at.name.getText(), isPrivate ? at.getSourceFile().fileName : undefined);
+        return calls.length > 0 && calls.every(({ isGranted }) => isGranted);
+      }
     }
     return false;
   };
