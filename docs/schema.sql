@@ -953,6 +953,8 @@ GRANT EXECUTE ON FUNCTION mandate_state(text,text) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION mandate_states(text,integer) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION move_quotas(jsonb) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION note_label_values(text,jsonb[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION other_labels(jsonb) TO spendlock_app;
@@ -960,6 +962,8 @@ GRANT EXECUTE ON FUNCTION other_labels(jsonb) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION period_bounds(text,timestamp with time zone) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION quota_gauges(integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION quotas_of_payers(text,text[],text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION record_budget_batch(text,jsonb) TO spendlock_app;
 
@@ -986,6 +990,8 @@ GRANT EXECUTE ON FUNCTION reservation_as_json(reservations) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION reset_ended_periods(text,timestamp with time zone,text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION reset_label_periods(text,timestamp with time zone,text[]) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION reset_quotas(uuid[],timestamp with time zone) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION return_leases(text) TO spendlock_app;
 
@@ -1380,7 +1386,9 @@ AS $function$
 DECLARE
   v_labels jsonb[] := ARRAY(SELECT DISTINCT m.labels FROM jsonb_to_recordset(p_moves) AS m (labels jsonb));
   v_scopes jsonb;
+  v_quota_ids uuid[];
   v_crossed jsonb;
+  v_moves jsonb;
   v_knew text := coalesce(current_setting('spendlock.label_quotas', true), '');
 BEGIN
   -- These rows are kept also by who does not know them.
@@ -1391,10 +1399,14 @@ BEGIN
   END IF;
   PERFORM add_label_quotas(p_tenant_id, v_labels);
   SELECT jsonb_agg(to_jsonb(s)) INTO v_scopes FROM label_scopes(p_tenant_id, v_labels) AS s;
+  v_quota_ids := quotas_of_payers(p_tenant_id, '{}', ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s));
   IF NOT p_binds THEN
-    PERFORM reset_label_periods(p_tenant_id, clock_timestamp(), ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s));
+    PERFORM reset_quotas(v_quota_ids, clock_timestamp());
   END IF;
-  WITH steps AS (
+  WITH covering AS MATERIALIZED (
+    SELECT q.* FROM unnest(v_quota_ids) AS named (quota_id)
+    CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = named.quota_id OFFSET 0) AS q
+  ), steps AS (
     SELECT "operationId" AS operation_id, min(sequence) AS sequence, bool_or(enforced) AS enforced
     FROM jsonb_to_recordset(p_changes) AS c ("operationId" uuid, sequence integer, enforced boolean)
     WHERE "operationId" IS NOT NULL GROUP BY 1
@@ -1407,8 +1419,7 @@ BEGIN
     FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
            posted_at timestamptz, is_grant boolean)
     JOIN jsonb_to_recordset(v_scopes) AS s (key text, value text, scope_id text) ON m.labels ->> s.key = s.value
-    JOIN cost_quotas q ON q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.scope_id
-      AND q.resource_type IN ('all', m.resource)
+    JOIN covering q ON q.scope_id = s.scope_id AND q.resource_type IN ('all', m.resource)
     LEFT JOIN steps t ON t.operation_id = m.operation_id
   ), crossed AS (
     SELECT * FROM (
@@ -1416,13 +1427,13 @@ BEGIN
       FROM effects e) AS lifted
     WHERE binds AND lifted_to_usd > limit_usd
     ORDER BY sequence LIMIT 1
-  ), updated AS (
-    UPDATE cost_quotas q SET reserved_usd = q.reserved_usd + t.reserved_usd, current_spend_usd = q.current_spend_usd + t.spent_usd,
-      updated_at = clock_timestamp()
-    FROM (SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t
-    WHERE q.quota_id = t.quota_id AND (t.reserved_usd <> 0 OR t.spent_usd <> 0) AND NOT EXISTS (SELECT FROM crossed)
   )
-  SELECT to_jsonb(crossed) INTO v_crossed FROM crossed;
+  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
+    SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
+  INTO v_crossed, v_moves;
+  IF v_crossed IS NULL THEN
+    PERFORM move_quotas(v_moves);
+  END IF;
   PERFORM set_config('spendlock.label_quotas', v_knew, true);
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: a grant would lift the % quota of label % to % USD, above its limit of % USD; nothing was recorded',
@@ -1439,13 +1450,19 @@ CREATE OR REPLACE FUNCTION copilot_internal.apply_quota_changes(p_tenant_id text
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 DECLARE
+  v_quota_ids uuid[];
   v_crossed jsonb;
-  v_updated integer;
+  v_moves jsonb;
 BEGIN
   IF jsonb_array_length(p_changes) = 0 THEN
     RETURN 0;
   END IF;
-  WITH effects AS MATERIALIZED (
+  v_quota_ids := quotas_of_payers(p_tenant_id, ARRAY(
+    SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change));
+  WITH covering AS MATERIALIZED (
+    SELECT q.* FROM unnest(v_quota_ids) AS named (quota_id)
+    CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = named.quota_id OFFSET 0) AS q
+  ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
            c."grant" AND c.enforced AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
            CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
@@ -1453,9 +1470,8 @@ BEGIN
     FROM jsonb_to_recordset(p_changes) AS c (
            sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
            "postedAt" timestamptz, "grant" boolean, enforced boolean)
-    JOIN cost_quotas q
-      ON (q.resource_type = c.resource OR q.resource_type = 'all')
-     AND q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = c."userId"))
+    CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId")) AS payer (scope, scope_id)
+    JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND q.resource_type IN ('all', c.resource)
   ), crossed AS (
     SELECT * FROM (
       SELECT e.*, e.held_usd + sum(e.reserved_delta_usd + e.spent_delta_usd)
@@ -1463,27 +1479,17 @@ BEGIN
       FROM effects e) AS lifted
     WHERE binds AND lifted_to_usd > limit_usd
     ORDER BY sequence LIMIT 1
-  ), updated AS (
-    UPDATE cost_quotas q
-    SET reserved_usd = q.reserved_usd + t.reserved_delta_usd,
-        current_spend_usd = q.current_spend_usd + t.spent_delta_usd,
-        updated_at = clock_timestamp()
-    FROM (
-      SELECT quota_id, sum(reserved_delta_usd) AS reserved_delta_usd, sum(spent_delta_usd) AS spent_delta_usd
-      FROM effects GROUP BY quota_id
-    ) AS t
-    WHERE q.quota_id = t.quota_id AND (t.reserved_delta_usd <> 0 OR t.spent_delta_usd <> 0)
-      AND NOT EXISTS (SELECT FROM crossed)
-    RETURNING 1
   )
-  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT count(*) FROM updated) INTO v_crossed, v_updated;
+  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
+    SELECT quota_id, sum(reserved_delta_usd) AS reserved_usd, sum(spent_delta_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
+  INTO v_crossed, v_moves;
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: change % would lift the % quota of % % to % USD, above its limit of % USD; nothing was recorded',
       v_crossed ->> 'sequence', v_crossed ->> 'resource_type', v_crossed ->> 'scope', v_crossed ->> 'scope_id',
       v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
       USING ERRCODE = 'SL001';
   END IF;
-  RETURN v_updated;
+  RETURN move_quotas(v_moves);
 END
 $function$
 ;
@@ -1996,6 +2002,8 @@ CREATE OR REPLACE FUNCTION copilot_internal.has_label_quotas(p_tenant_id text)
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+ SET enable_bitmapscan TO 'off'
+ SET enable_sort TO 'off'
 AS $function$
   SELECT (SELECT true FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'label'
           ORDER BY tenant_id, scope, scope_id, resource_type, period LIMIT 1) IS NOT NULL
@@ -2325,6 +2333,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, 
 AS $function$
 DECLARE
   v_now timestamptz;
+  v_quota_ids uuid[];
   v_quotas json;
   v_reservations json;
   v_operation_ids uuid[];
@@ -2395,13 +2404,8 @@ BEGIN
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
-  IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND period_end <= v_now
-    AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (v_user_ids)))) THEN
-    PERFORM reset_ended_periods(p_tenant_id, v_now, v_user_ids);
-  END IF;
-  IF cardinality(v_label_scope_ids) > 0 THEN
-    PERFORM reset_label_periods(p_tenant_id, v_now, v_label_scope_ids);
-  END IF;
+  v_quota_ids := quotas_of_payers(p_tenant_id, v_user_ids, v_label_scope_ids);
+  PERFORM reset_quotas(v_quota_ids, v_now);
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
       'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
@@ -2419,14 +2423,13 @@ BEGIN
          'exhausted', coalesce(q.exhausted_until > v_now, false),
          'freesAtMs', floor(extract(epoch FROM q.platform_frees_at) * 1000)) END)) ORDER BY q.quota_id), '[]')
   INTO v_quotas
-  FROM cost_quotas q
+  FROM unnest(v_quota_ids) AS covering (quota_id)
+  CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = covering.quota_id OFFSET 0) AS q
   CROSS JOIN LATERAL (
     SELECT coalesce(json_agg((threshold * 10000)::integer) FILTER (WHERE kind = 'quota_warning'), '[]') AS warned,
            coalesce(bool_or(kind = 'quota_exceeded'), false) AS exceeded
     FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
-  ) AS a
-  WHERE q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = ANY (v_user_ids))
-    OR (q.scope = 'label' AND q.scope_id = ANY (v_label_scope_ids)));
+  ) AS a;
 
   SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
   FROM (
@@ -2480,9 +2483,8 @@ BEGIN
   IF cardinality(p_user_ids) > 0 THEN
     PERFORM add_user_quotas(p_tenant_id, p_user_ids);
   END IF;
-  PERFORM 1 FROM cost_quotas
-  WHERE tenant_id = p_tenant_id AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (p_user_ids)))
-  ORDER BY quota_id FOR NO KEY UPDATE;
+  PERFORM 1 FROM unnest(quotas_of_payers(p_tenant_id, p_user_ids)) AS covering (quota_id)
+  CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id FOR NO KEY UPDATE) AS locked;
   RETURN true;
 END
 $function$
@@ -2616,6 +2618,30 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.move_quotas(p_moves jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_move record;
+  v_moved integer := 0;
+BEGIN
+  FOR v_move IN
+    SELECT * FROM jsonb_to_recordset(p_moves) AS m (quota_id uuid, reserved_usd numeric, spent_usd numeric)
+    WHERE m.reserved_usd <> 0 OR m.spent_usd <> 0
+  LOOP
+    UPDATE cost_quotas q
+    SET reserved_usd = q.reserved_usd + v_move.reserved_usd, current_spend_usd = q.current_spend_usd + v_move.spent_usd,
+        updated_at = clock_timestamp()
+    WHERE q.quota_id = v_move.quota_id;
+    v_moved := v_moved + 1;
+  END LOOP;
+  RETURN v_moved;
+END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.note_label_values(p_tenant_id text, p_labels jsonb[])
  RETURNS jsonb
  LANGUAGE sql
@@ -2674,6 +2700,29 @@ AS $function$
   WHERE q.scope = 'tenant'
   ORDER BY (c.spent_usd + q.reserved_usd) / greatest(c.whole_limit_usd, 0.000000000001) DESC, q.tenant_id, q.resource_type, q.period
   LIMIT p_max
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.quotas_of_payers(p_tenant_id text, p_user_ids text[], p_label_scope_ids text[] DEFAULT '{}'::text[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN ARRAY(
+    SELECT DISTINCT q.quota_id
+    FROM (
+      SELECT 'platform' AS scope, 'platform' AS scope_id
+      UNION ALL SELECT 'tenant', p_tenant_id
+      UNION ALL SELECT 'user', unnest(p_user_ids)
+      UNION ALL SELECT 'label', unnest(p_label_scope_ids)) AS payer
+    CROSS JOIN LATERAL (
+      SELECT quota_id FROM cost_quotas
+      WHERE tenant_id = p_tenant_id AND scope = payer.scope AND scope_id = payer.scope_id
+      OFFSET 0) AS q
+    ORDER BY q.quota_id);
+END
 $function$
 ;
 
@@ -3372,28 +3421,25 @@ $function$
 
 CREATE OR REPLACE FUNCTION copilot_internal.reset_ended_periods(p_tenant_id text, p_now timestamp with time zone, p_user_ids text[] DEFAULT NULL::text[])
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  UPDATE cost_quotas q
-  SET current_spend_usd = 0, topup_usd = 0, period_start = b.period_start, period_end = b.period_end, updated_at = p_now,
-      limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
-  FROM cost_quotas old, period_bounds(old.period, p_now) AS b
-  WHERE old.quota_id = q.quota_id AND q.tenant_id = p_tenant_id AND q.period_end <= p_now AND old.tenant_id = p_tenant_id
-    AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND (p_user_ids IS NULL OR q.scope_id = ANY (p_user_ids))))
+BEGIN
+  PERFORM reset_quotas(CASE WHEN p_user_ids IS NOT NULL THEN quotas_of_payers(p_tenant_id, p_user_ids) ELSE ARRAY(
+    SELECT quota_id FROM cost_quotas
+    WHERE tenant_id = p_tenant_id AND period_end <= p_now AND scope IN ('platform', 'tenant', 'user')) END, p_now);
+END
 $function$
 ;
 
 CREATE OR REPLACE FUNCTION copilot_internal.reset_label_periods(p_tenant_id text, p_now timestamp with time zone, p_scope_ids text[])
  RETURNS void
- LANGUAGE sql
+ LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-  UPDATE cost_quotas q
-  SET current_spend_usd = 0, topup_usd = 0, period_start = b.period_start, period_end = b.period_end, updated_at = p_now
-  FROM cost_quotas old, period_bounds(old.period, p_now) AS b
-  WHERE old.quota_id = q.quota_id AND q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = ANY (p_scope_ids)
-    AND q.period_end <= p_now AND old.tenant_id = p_tenant_id AND old.scope = 'label' AND old.scope_id = ANY (p_scope_ids)
+BEGIN
+  PERFORM reset_quotas(quotas_of_payers(p_tenant_id, '{}', p_scope_ids), p_now);
+END
 $function$
 ;
 
@@ -3411,6 +3457,28 @@ BEGIN
       limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
   FROM period_bounds((SELECT period FROM cost_quotas WHERE quota_id = p_platform_quota_id), p_now) AS b
   WHERE (q.quota_id = p_platform_quota_id OR q.lease_of = p_platform_quota_id) AND q.period_end <= p_now;
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.reset_quotas(p_quota_ids uuid[], p_now timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_quota_id uuid;
+BEGIN
+  FOR v_quota_id IN
+    SELECT ended.quota_id FROM unnest(p_quota_ids) AS named (quota_id)
+    CROSS JOIN LATERAL (SELECT q.quota_id FROM cost_quotas q WHERE q.quota_id = named.quota_id AND q.period_end <= p_now OFFSET 0) AS ended
+  LOOP
+    UPDATE cost_quotas q
+    SET current_spend_usd = 0, topup_usd = 0, updated_at = p_now,
+        (period_start, period_end) = (SELECT b.period_start, b.period_end FROM period_bounds(q.period, p_now) AS b),
+        limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
+    WHERE q.quota_id = v_quota_id;
+  END LOOP;
 END
 $function$
 ;

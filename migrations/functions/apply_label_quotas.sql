@@ -11,7 +11,9 @@ AS $$
 DECLARE
   v_labels jsonb[] := ARRAY(SELECT DISTINCT m.labels FROM jsonb_to_recordset(p_moves) AS m (labels jsonb));
   v_scopes jsonb;
+  v_quota_ids uuid[];
   v_crossed jsonb;
+  v_moves jsonb;
   v_knew text := coalesce(current_setting('spendlock.label_quotas', true), '');
 BEGIN
   -- These rows are kept also by who does not know them.
@@ -22,10 +24,14 @@ BEGIN
   END IF;
   PERFORM add_label_quotas(p_tenant_id, v_labels);
   SELECT jsonb_agg(to_jsonb(s)) INTO v_scopes FROM label_scopes(p_tenant_id, v_labels) AS s;
+  v_quota_ids := quotas_of_payers(p_tenant_id, '{}', ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s));
   IF NOT p_binds THEN
-    PERFORM reset_label_periods(p_tenant_id, clock_timestamp(), ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s));
+    PERFORM reset_quotas(v_quota_ids, clock_timestamp());
   END IF;
-  WITH steps AS (
+  WITH covering AS MATERIALIZED (
+    SELECT q.* FROM unnest(v_quota_ids) AS named (quota_id)
+    CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = named.quota_id OFFSET 0) AS q
+  ), steps AS (
     SELECT "operationId" AS operation_id, min(sequence) AS sequence, bool_or(enforced) AS enforced
     FROM jsonb_to_recordset(p_changes) AS c ("operationId" uuid, sequence integer, enforced boolean)
     WHERE "operationId" IS NOT NULL GROUP BY 1
@@ -38,8 +44,7 @@ BEGIN
     FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
            posted_at timestamptz, is_grant boolean)
     JOIN jsonb_to_recordset(v_scopes) AS s (key text, value text, scope_id text) ON m.labels ->> s.key = s.value
-    JOIN cost_quotas q ON q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.scope_id
-      AND q.resource_type IN ('all', m.resource)
+    JOIN covering q ON q.scope_id = s.scope_id AND q.resource_type IN ('all', m.resource)
     LEFT JOIN steps t ON t.operation_id = m.operation_id
   ), crossed AS (
     SELECT * FROM (
@@ -47,13 +52,13 @@ BEGIN
       FROM effects e) AS lifted
     WHERE binds AND lifted_to_usd > limit_usd
     ORDER BY sequence LIMIT 1
-  ), updated AS (
-    UPDATE cost_quotas q SET reserved_usd = q.reserved_usd + t.reserved_usd, current_spend_usd = q.current_spend_usd + t.spent_usd,
-      updated_at = clock_timestamp()
-    FROM (SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t
-    WHERE q.quota_id = t.quota_id AND (t.reserved_usd <> 0 OR t.spent_usd <> 0) AND NOT EXISTS (SELECT FROM crossed)
   )
-  SELECT to_jsonb(crossed) INTO v_crossed FROM crossed;
+  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
+    SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
+  INTO v_crossed, v_moves;
+  IF v_crossed IS NULL THEN
+    PERFORM move_quotas(v_moves);
+  END IF;
   PERFORM set_config('spendlock.label_quotas', v_knew, true);
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: a grant would lift the % quota of label % to % USD, above its limit of % USD; nothing was recorded',

@@ -7,13 +7,19 @@ CREATE OR REPLACE FUNCTION copilot_internal.apply_quota_changes(p_tenant_id text
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 DECLARE
+  v_quota_ids uuid[];
   v_crossed jsonb;
-  v_updated integer;
+  v_moves jsonb;
 BEGIN
   IF jsonb_array_length(p_changes) = 0 THEN
     RETURN 0;
   END IF;
-  WITH effects AS MATERIALIZED (
+  v_quota_ids := quotas_of_payers(p_tenant_id, ARRAY(
+    SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change));
+  WITH covering AS MATERIALIZED (
+    SELECT q.* FROM unnest(v_quota_ids) AS named (quota_id)
+    CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = named.quota_id OFFSET 0) AS q
+  ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
            c."grant" AND c.enforced AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
            CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
@@ -21,9 +27,8 @@ BEGIN
     FROM jsonb_to_recordset(p_changes) AS c (
            sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
            "postedAt" timestamptz, "grant" boolean, enforced boolean)
-    JOIN cost_quotas q
-      ON (q.resource_type = c.resource OR q.resource_type = 'all')
-     AND q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = c."userId"))
+    CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId")) AS payer (scope, scope_id)
+    JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND q.resource_type IN ('all', c.resource)
   ), crossed AS (
     SELECT * FROM (
       SELECT e.*, e.held_usd + sum(e.reserved_delta_usd + e.spent_delta_usd)
@@ -31,27 +36,17 @@ BEGIN
       FROM effects e) AS lifted
     WHERE binds AND lifted_to_usd > limit_usd
     ORDER BY sequence LIMIT 1
-  ), updated AS (
-    UPDATE cost_quotas q
-    SET reserved_usd = q.reserved_usd + t.reserved_delta_usd,
-        current_spend_usd = q.current_spend_usd + t.spent_delta_usd,
-        updated_at = clock_timestamp()
-    FROM (
-      SELECT quota_id, sum(reserved_delta_usd) AS reserved_delta_usd, sum(spent_delta_usd) AS spent_delta_usd
-      FROM effects GROUP BY quota_id
-    ) AS t
-    WHERE q.quota_id = t.quota_id AND (t.reserved_delta_usd <> 0 OR t.spent_delta_usd <> 0)
-      AND NOT EXISTS (SELECT FROM crossed)
-    RETURNING 1
   )
-  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT count(*) FROM updated) INTO v_crossed, v_updated;
+  SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
+    SELECT quota_id, sum(reserved_delta_usd) AS reserved_usd, sum(spent_delta_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
+  INTO v_crossed, v_moves;
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: change % would lift the % quota of % % to % USD, above its limit of % USD; nothing was recorded',
       v_crossed ->> 'sequence', v_crossed ->> 'resource_type', v_crossed ->> 'scope', v_crossed ->> 'scope_id',
       v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
       USING ERRCODE = 'SL001';
   END IF;
-  RETURN v_updated;
+  RETURN move_quotas(v_moves);
 END
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.apply_quota_changes(text, jsonb) FROM PUBLIC;

@@ -1,5 +1,5 @@
 -- What a quota comes to in the period around now. One whose period has ended has nothing spent and no top-up, and a lease keeps
--- what it holds reserved, as the next decision will find it (`reset_ended_periods`). The whole limit is the limit with what it
+-- what it holds reserved, as the next decision will find it (`reset_quotas`). The whole limit is the limit with what it
 -- was topped up by. It pins no search path, so that it is inlined where it is read from.
 CREATE OR REPLACE FUNCTION copilot_internal.current_quota(q copilot_internal.cost_quotas)
   RETURNS TABLE (limit_usd numeric, topup_usd numeric, whole_limit_usd numeric, spent_usd numeric, was_ended boolean)

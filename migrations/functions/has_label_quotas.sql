@@ -3,6 +3,7 @@
 CREATE OR REPLACE FUNCTION copilot_internal.has_label_quotas(p_tenant_id text) RETURNS boolean
   LANGUAGE sql STABLE
   SET search_path = pg_catalog, copilot_internal, pg_temp
+  SET enable_bitmapscan = off SET enable_sort = off
 AS $$
   SELECT (SELECT true FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'label'
           ORDER BY tenant_id, scope, scope_id, resource_type, period LIMIT 1) IS NOT NULL

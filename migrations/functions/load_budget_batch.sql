@@ -12,6 +12,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, 
 AS $$
 DECLARE
   v_now timestamptz;
+  v_quota_ids uuid[];
   v_quotas json;
   v_reservations json;
   v_operation_ids uuid[];
@@ -82,13 +83,8 @@ BEGIN
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
-  IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id AND period_end <= v_now
-    AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (v_user_ids)))) THEN
-    PERFORM reset_ended_periods(p_tenant_id, v_now, v_user_ids);
-  END IF;
-  IF cardinality(v_label_scope_ids) > 0 THEN
-    PERFORM reset_label_periods(p_tenant_id, v_now, v_label_scope_ids);
-  END IF;
+  v_quota_ids := quotas_of_payers(p_tenant_id, v_user_ids, v_label_scope_ids);
+  PERFORM reset_quotas(v_quota_ids, v_now);
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
       'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
@@ -106,14 +102,13 @@ BEGIN
          'exhausted', coalesce(q.exhausted_until > v_now, false),
          'freesAtMs', floor(extract(epoch FROM q.platform_frees_at) * 1000)) END)) ORDER BY q.quota_id), '[]')
   INTO v_quotas
-  FROM cost_quotas q
+  FROM unnest(v_quota_ids) AS covering (quota_id)
+  CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = covering.quota_id OFFSET 0) AS q
   CROSS JOIN LATERAL (
     SELECT coalesce(json_agg((threshold * 10000)::integer) FILTER (WHERE kind = 'quota_warning'), '[]') AS warned,
            coalesce(bool_or(kind = 'quota_exceeded'), false) AS exceeded
     FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
-  ) AS a
-  WHERE q.tenant_id = p_tenant_id AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND q.scope_id = ANY (v_user_ids))
-    OR (q.scope = 'label' AND q.scope_id = ANY (v_label_scope_ids)));
+  ) AS a;
 
   SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
   FROM (

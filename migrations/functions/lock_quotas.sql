@@ -15,9 +15,8 @@ BEGIN
   IF cardinality(p_user_ids) > 0 THEN
     PERFORM add_user_quotas(p_tenant_id, p_user_ids);
   END IF;
-  PERFORM 1 FROM cost_quotas
-  WHERE tenant_id = p_tenant_id AND (scope IN ('platform', 'tenant') OR (scope = 'user' AND scope_id = ANY (p_user_ids)))
-  ORDER BY quota_id FOR NO KEY UPDATE;
+  PERFORM 1 FROM unnest(quotas_of_payers(p_tenant_id, p_user_ids)) AS covering (quota_id)
+  CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id FOR NO KEY UPDATE) AS locked;
   RETURN true;
 END
 $$;

@@ -40,8 +40,10 @@ function sources(): string[] {
     'add_label_quotas',
     'label_scopes',
     'note_label_values',
-    'reset_label_periods',
     'apply_label_quotas',
+    'quotas_of_payers',
+    'reset_quotas',
+    'move_quotas',
   ];
   return [...[...seen].sort(), ...functions.map((name) => `migrations/functions/${name}.sql`)];
 }
