@@ -11,10 +11,11 @@ import { exitStatuses, tell } from './failures';
 import { readAttached } from './files';
 import { Teller } from './happenings';
 import { Lines } from './lines';
+import { addSettings, settingsFrom, type SettingsOptions } from './model-settings';
 import { amount, author, example, labelOption, uuid } from './options';
 import { printable } from './output';
 
-interface ChatOptions {
+interface ChatOptions extends SettingsOptions {
   file?: string;
   model?: string;
   user?: string;
@@ -45,6 +46,7 @@ conversation stays open unless --close is said. What the agent asks is answered 
 With --json each event is one JSON object on a line of its own.
 Exit statuses: 0 left, 1 failed, 3 the last message was denied money.`,
     );
+  addSettings(chat);
   return example(
     chat,
     'chat acme',
@@ -118,6 +120,7 @@ class Chat {
       ...(user === undefined ? {} : { userId: user }),
       ...(label === undefined ? {} : { labels: label }),
       ...(ask ? { tools: toolNames.map((name) => ({ name, requiresApproval: name === 'run_code' })) } : {}),
+      ...settingsFrom(this.options),
       limits: maxCost === undefined ? {} : { maxCostUsd: maxCost },
     });
     return conversationId;

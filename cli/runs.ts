@@ -7,6 +7,7 @@ import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import { readAttached, writeAttached } from './files';
 import { followRun } from './follow';
+import { addSettings, settingsFrom, type SettingsOptions } from './model-settings';
 import {
   amount,
   cursorOption,
@@ -156,7 +157,7 @@ function addList(runs: Command): void {
   );
 }
 
-interface StartOptions extends Json {
+interface StartOptions extends Json, SettingsOptions {
   task: string;
   file?: string;
   model?: string;
@@ -182,10 +183,12 @@ function addStart(runs: Command): void {
     .option('--parent <run>', 'a run, or a conversation in its turn, whose limit it counts for too', uuid)
     .option('--follow', 'stay until it ends, and show what happens')
     .addHelpText('after', followHelp);
+  addSettings(start);
   example(
     start,
     'runs start acme --task "Profile this file." --file sales.csv --follow',
     'runs start acme --task "Say hello." --max-cost 0.05 --json',
+    'runs start acme --task "Prove it." --model claude-sonnet-5 --effort high',
   ).action(async (tenantId: string, options: StartOptions) => {
     const { task, file, model, user, label, maxCost, maxSteps, parent, follow = false, json = false } = options;
     const started = await client().runs.start({
@@ -193,6 +196,7 @@ function addStart(runs: Command): void {
       task,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
       ...omitUndefined({ model, userId: user, parentRunId: parent, labels: label }),
+      ...settingsFrom(options),
       limits: omitUndefined({ maxCostUsd: maxCost, maxSteps }),
     });
     if (follow) return followRun(tenantId, started.runId, { json });

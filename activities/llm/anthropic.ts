@@ -6,6 +6,7 @@ import Anthropic, {
   APIError,
   APIUserAbortError,
 } from '@anthropic-ai/sdk';
+import { bindsThoughts, settingsOfCall, thinksAsNeeded } from '../../core/agent/model-settings';
 import { doubts } from '../../core/prices/doubts';
 import type { ModelPrice } from '../../core/prices/prices';
 import { dearestModifiers } from '../../core/prices/pricing';
@@ -54,7 +55,7 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
   return {
     async countTokens(model, prompt) {
       const { input_tokens: inputTokens } = await client.messages.countTokens(
-        { model, ...paramsOf(prompt) },
+        { ...paramsOf(prompt, { model, maxOutputTokens: Infinity }) },
         { timeout: providerLimits.countMs },
       );
       return inputTokens;
@@ -77,10 +78,12 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
 /** Models from before regions could be chosen refuse the choice; they have no price for one either. */
 const choosesGeo = ({ multipliers }: ModelPrice): boolean => Object.keys(multipliers.inferenceGeo).length > 0;
 
-type Params = Required<Pick<Anthropic.MessageCreateParams, 'messages' | 'system'>> & {
-  tools?: Anthropic.Tool[];
-  tool_choice?: Anthropic.ToolChoiceNone;
-};
+type Params = Required<Pick<Anthropic.MessageCreateParams, 'model' | 'messages' | 'system'>> &
+  Pick<Anthropic.MessageCountTokensParams, 'thinking' | 'output_config'> & {
+    tools?: Anthropic.Tool[];
+    tool_choice?: Anthropic.ToolChoiceNone;
+  };
+type Asked = Pick<ModelRequest, 'model' | 'maxOutputTokens'>;
 type Mark = { cache_control: Anthropic.CacheControlEphemeral } | undefined;
 
 /**
@@ -88,13 +91,17 @@ type Mark = { cache_control: Anthropic.CacheControlEphemeral } | undefined;
  * which the next call goes on; and the end of the prompt before, since the provider looks for a mark's earlier ones among the last 20
  * blocks only.
  */
-function paramsOf({ system, messages, tools, callsNoTools }: Prompt, mark?: Mark): Params {
+function paramsOf(prompt: Prompt, { model, maxOutputTokens }: Asked, mark?: Mark): Params {
+  const { system, messages, tools, callsNoTools } = prompt;
   const ends = new Set(messages.filter(({ role }) => role === 'user').slice(-2));
+  const blocks = (block: Block): Anthropic.ContentBlockParam[] => blockParams(block, prompt, model);
   return {
+    model,
+    ...thinkingOf(prompt, { model, maxOutputTokens }),
     system: mark && system !== '' ? [{ type: 'text', text: system, ...mark }] : system,
     messages: messages.map((message) => ({
       role: message.role,
-      content: marked(message.content.flatMap(blockParams), ends.has(message) ? mark : undefined),
+      content: marked(message.content.flatMap(blocks), ends.has(message) ? mark : undefined),
     })),
     ...(tools.length === 0
       ? {}
@@ -115,18 +122,47 @@ function marked(content: Anthropic.ContentBlockParam[], mark: Mark): Anthropic.C
   return content.map((block, index) => (index === at ? { ...block, ...mark } : block));
 }
 
-function blockParams(block: Block): Anthropic.ContentBlockParam[] {
-  if (block.type === 'opaque')
-    return block.provider === 'anthropic' ? [block.value as Anthropic.ContentBlockParam] : [];
+const named = (model: string): { provider: string; model: string } => ({ provider: 'anthropic', model });
+
+/** A thought goes back to the model that had it, behind the words that it had it after. */
+const isShown = (block: Block & { type: 'opaque' }, { isRetold }: Prompt, model: string): boolean =>
+  block.provider === 'anthropic' && (block.model ?? model) === model && !(isRetold === true && bindsThoughts(named(model)));
+
+/**
+ * How much it is to think. By a budget not in the middle of a use of tools that began without a thought, as one does that another model
+ * began: there the provider wants one first.
+ */
+function thinkingOf(
+  prompt: Prompt,
+  { model, maxOutputTokens }: Asked,
+): Pick<Anthropic.MessageCountTokensParams, 'thinking' | 'output_config'> {
+  const { settings = {}, callsNoTools: isLast, messages } = prompt;
+  const { effort, thinkingBudgetTokens: budget = 0 } = settingsOfCall(named(model), settings, {
+    maxOutputTokens,
+    isLast,
+  });
+  if (effort !== undefined)
+    return {
+      output_config: { effort: effort as NonNullable<Anthropic.OutputConfig['effort']> },
+      ...(thinksAsNeeded(named(model)) ? { thinking: { type: 'adaptive' } } : {}),
+    };
+  const answers = messages.at(-1)?.content.some(({ type }) => type === 'tool_result');
+  const [first] = messages.at(-2)?.content ?? [];
+  const goesOn = !answers || (first?.type === 'opaque' && isShown(first, prompt, model));
+  return budget > 0 && goesOn ? { thinking: { type: 'enabled', budget_tokens: budget } } : {};
+}
+
+function blockParams(block: Block, prompt: Prompt, model: string): Anthropic.ContentBlockParam[] {
+  if (block.type === 'opaque') return isShown(block, prompt, model) ? [block.value as Anthropic.ContentBlockParam] : [];
   if (block.type !== 'tool_use') return [block];
   const { id, name, input } = block;
   return [{ type: 'tool_use', id, name, input }];
 }
 
-const blockOf = (block: Anthropic.ContentBlock): Block => {
+const blockOf = (block: Anthropic.ContentBlock, model: string): Block => {
   if (block.type === 'text') return { type: 'text', text: block.text };
   if (block.type === 'tool_use') return { type: 'tool_use', id: block.id, name: block.name, input: block.input };
-  return { type: 'opaque', provider: 'anthropic', value: block };
+  return { type: 'opaque', provider: 'anthropic', model, value: block };
 };
 
 const stopReasons: Partial<Record<string, StopReason>> = {
@@ -146,15 +182,23 @@ async function stream(
   const hooks: Promise<void>[] = [];
   let textBlocks = 0;
   const geo = choosesGeo(price) && inferenceGeo !== workspaceGeo ? { inference_geo: inferenceGeo } : {};
+  const { temperature, stopSequences } = prompt.settings ?? {};
   const mark: Mark = ttl === undefined ? undefined : { cache_control: { type: 'ephemeral', ttl } };
   const events = client.messages.stream(
     // What is left open may follow a default of the account, at another price than the estimate's.
-    { model, max_tokens: maxOutputTokens, service_tier: 'standard_only', ...geo, ...paramsOf(prompt, mark) },
+    {
+      max_tokens: maxOutputTokens,
+      service_tier: 'standard_only',
+      ...geo,
+      ...paramsOf(prompt, { model, maxOutputTokens }, mark),
+      ...(temperature === undefined ? {} : { temperature }),
+      ...(stopSequences === undefined ? {} : { stop_sequences: stopSequences }),
+    },
     { signal: idle.signal },
   );
   const keep = ({ content, stop_reason: stopReason, stop_details: details }: Anthropic.Message): void => {
     result.usageIsFinal = true;
-    result.content = content.map(blockOf);
+    result.content = content.map((block) => blockOf(block, model));
     result.stopReason = stopReasons[stopReason ?? ''] ?? 'end_turn';
     if (stopReason !== 'refusal' || content.length > 0) return;
     const billing = billingOfRefusal(details?.category);

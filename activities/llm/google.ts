@@ -3,12 +3,16 @@ import {
   ApiError,
   FinishReason,
   FunctionCallingConfigMode,
+  type GenerateContentConfig,
   GoogleGenAI,
   type Content,
   type GenerateContentResponse,
   type GroundingMetadata,
   type Part,
+  type ThinkingLevel,
 } from '@google/genai';
+import { settingsOfCall } from '../../core/agent/model-settings';
+import { omitUndefined } from '../../core/omit-undefined';
 import { UsageError } from '../../core/prices/usage';
 import {
   groundingFrom,
@@ -160,6 +164,16 @@ class Collected {
   }
 }
 
+/** How it is to answer: the older models are told how many tokens their thoughts may have, the newer ones how hard to think. */
+function settingsIn({ model, prompt, maxOutputTokens }: ModelRequest): GenerateContentConfig {
+  const { settings = {}, callsNoTools: isLast } = prompt;
+  const whose = { provider: 'google', model };
+  const { effort, thinkingBudgetTokens, ...rest } = settingsOfCall(whose, settings, { maxOutputTokens, isLast });
+  const thinkingLevel = effort?.toUpperCase() as ThinkingLevel | undefined;
+  const thinkingConfig = omitUndefined({ thinkingLevel, thinkingBudget: thinkingBudgetTokens });
+  return { ...omitUndefined(rest), ...(Object.keys(thinkingConfig).length > 0 ? { thinkingConfig } : {}) };
+}
+
 async function stream(client: GoogleGenAI, request: ModelRequest, options: StreamOptions): Promise<StreamedReply> {
   const { model, prompt, maxOutputTokens } = request;
   const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
@@ -178,6 +192,7 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
       config: {
         systemInstruction: prompt.system,
         maxOutputTokens,
+        ...settingsIn(request),
         abortSignal: idle.signal,
         ...(prompt.tools.length === 0
           ? {}

@@ -1,6 +1,7 @@
 /** What the agent is told: its instructions, its tools, and the task as its first message. */
 import type { Run } from '../../store/runs';
 import { toolNames, type ToolName } from '../../core/agent/tools';
+import type { ModelSettings } from '../../core/agent/model-settings';
 import type { PromptCaching } from '../../core/prices/prompt-cache';
 import type { ToolSpec } from './model-provider';
 
@@ -46,6 +47,10 @@ export function cachingOf(run: Pick<Run, 'type' | 'options'>): PromptCaching {
   const asked = run.options.promptCaching as PromptCaching | undefined;
   return asked ?? (run.type === 'task' && toolsOf(run).length === 0 ? 'off' : '5m');
 }
+
+/** How its models are to answer. */
+export const settingsOf = ({ options }: Pick<Run, 'options'>): ModelSettings | undefined =>
+  options.settings as ModelSettings | undefined;
 
 const text = (description: string): Record<string, unknown> => ({ type: 'string', description });
 

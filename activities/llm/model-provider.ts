@@ -6,12 +6,14 @@
 import type { ModelPrice } from '../../core/prices/prices';
 import type { CacheTtl, ModelUsage, UsageModifiers } from '../../core/prices/usage';
 import type { CallFailure } from '../../core/prices/call-failures';
+import type { ModelSettings } from '../../core/agent/model-settings';
 
 export type Block =
   | { type: 'text'; text: string }
   | { type: 'tool_use'; id: string; name: string; input: unknown; thoughtSignature?: string }
   | { type: 'tool_result'; tool_use_id: string; content: string; is_error?: boolean }
-  | { type: 'opaque'; provider: string; value: unknown };
+  /** Of one model, where it says of which: another may not be shown it. */
+  | { type: 'opaque'; provider: string; model?: string; value: unknown };
 
 export interface PromptMessage {
   role: 'user' | 'assistant';
@@ -32,6 +34,10 @@ export interface Prompt {
   tools: ToolSpec[];
   /** It is to be answered without any: they are named all the same, since they are where a cached prompt begins. */
   callsNoTools?: true;
+  /** How it is to be answered, as the run asks for it. */
+  settings?: ModelSettings;
+  /** What was said is not told as it was: thoughts that came of it are of other words. */
+  isRetold?: true;
 }
 
 export interface ModelRequest {

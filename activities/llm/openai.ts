@@ -6,6 +6,8 @@ import type {
   ResponseOutputItem,
   FunctionTool,
 } from 'openai/resources/responses/responses';
+import type { ReasoningEffort } from 'openai/resources/shared';
+import { settingsOfCall } from '../../core/agent/model-settings';
 import { isRegionalOpenAi, openAiRegion } from '../../core/prices/regions-openai';
 import { usageFromOpenAi } from '../../core/prices/usage-openai';
 import type { ProviderAccount } from './anthropic';
@@ -37,10 +39,9 @@ export function openAiProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
   const region = isRegionalOpenAi(baseURL) ? { inferenceGeo: openAiRegion } : {};
   return {
     async countTokens(model, prompt) {
-      const { input_tokens: inputTokens } = await client.responses.inputTokens.count(
-        { model, ...paramsOf(prompt) },
-        { timeout: providerLimits.countMs },
-      );
+      const { input_tokens: inputTokens } = await client.responses.inputTokens.count(paramsOf(prompt, model), {
+        timeout: providerLimits.countMs,
+      });
       return inputTokens;
     },
     modifiersFor: () => region,
@@ -61,15 +62,24 @@ interface Billed {
   output: { type: string; action?: { type: string | undefined } }[];
 }
 
-function paramsOf({ system, messages, tools, callsNoTools }: Prompt): {
+function paramsOf(
+  { system, messages, tools, callsNoTools, settings }: Prompt,
+  model: string,
+): {
+  model: string;
+  reasoning?: { effort: ReasoningEffort };
   instructions: string;
   input: ResponseInputItem[];
   tools: FunctionTool[];
   tool_choice?: 'none';
 } {
+  const whose = { provider: 'openai', model };
+  const { effort } = settingsOfCall(whose, settings ?? {}, { maxOutputTokens: Infinity, isLast: callsNoTools });
   return {
+    model,
+    ...(effort === undefined ? {} : { reasoning: { effort } }),
     instructions: system,
-    input: messages.flatMap(itemsOf),
+    input: messages.flatMap((message) => itemsOf(message, model)),
     tools: tools.map(({ name, description, inputSchema }) => ({
       type: 'function',
       name,
@@ -82,7 +92,7 @@ function paramsOf({ system, messages, tools, callsNoTools }: Prompt): {
 }
 
 /** A message of the transcript as the items that the API takes: what was said, called and answered are items of their own. */
-function itemsOf({ role, content }: PromptMessage): ResponseInputItem[] {
+function itemsOf({ role, content }: PromptMessage, model: string): ResponseInputItem[] {
   return content.flatMap((block): ResponseInputItem[] => {
     switch (block.type) {
       case 'text':
@@ -94,14 +104,16 @@ function itemsOf({ role, content }: PromptMessage): ResponseInputItem[] {
       case 'tool_result':
         return [{ type: 'function_call_output', call_id: block.tool_use_id, output: block.content }];
       case 'opaque':
-        return block.provider === 'openai' ? [block.value as ResponseInputItem] : [];
+        return block.provider === 'openai' && (block.model ?? model) === model
+          ? [block.value as ResponseInputItem]
+          : [];
       default:
         return [];
     }
   });
 }
 
-function blocksOf(item: ResponseOutputItem): Block[] {
+function blocksOf(item: ResponseOutputItem, model: string): Block[] {
   if (item.type === 'message') {
     return item.content.map((part) => ({ type: 'text', text: part.type === 'output_text' ? part.text : part.refusal }));
   }
@@ -110,7 +122,7 @@ function blocksOf(item: ResponseOutputItem): Block[] {
   // A thought goes back encrypted, without the id under which nothing was stored.
   if (item.type === 'reasoning') {
     const { id: _, ...value } = item;
-    return item.encrypted_content ? [{ type: 'opaque', provider: 'openai', value }] : [];
+    return item.encrypted_content ? [{ type: 'opaque', provider: 'openai', model, value }] : [];
   }
   return [];
 }
@@ -155,12 +167,13 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
   const { model, prompt, maxOutputTokens, cacheKey } = request;
   const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
   const idle = new IdleLimit(options);
+  const { temperature } = prompt.settings ?? {};
   let parts = 0;
   try {
     const events = await client.responses.create(
       {
-        model,
-        ...paramsOf(prompt),
+        ...paramsOf(prompt, model),
+        ...(temperature === undefined ? {} : { temperature }),
         max_output_tokens: maxOutputTokens,
         stream: true,
         store: false,
@@ -185,7 +198,7 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
         options.onText?.(event.delta);
       } else if (event.type === 'response.completed' || event.type === 'response.incomplete') {
         const { response } = event;
-        result.content = response.output.flatMap(blocksOf);
+        result.content = response.output.flatMap((item) => blocksOf(item, model));
         result.stopReason = stopReasonOf(response);
         result.usage = billedOf(response);
         result.usageIsFinal = true;

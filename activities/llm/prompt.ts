@@ -1,11 +1,12 @@
 /** What a model is shown of a run: the task or the messages, what was said and answered, older parts shortened or summed up. */
+import { omitUndefined } from '../../core/omit-undefined';
 import { storableText } from '../../core/storable';
 import { readMoneyNotes, type MoneyNote } from '../../store/money-notes';
 import type { Pool } from '../../store/pool';
 import { findRun, type Run, type RunKey } from '../../store/runs';
 import { readCompactions, readTranscript, type TranscriptMessage } from '../../store/transcripts';
 import { failure } from '../failures';
-import { attachmentLine, systemPrompt, toolsOf, toolSpec, type CodeLanguage } from './instructions';
+import { attachmentLine, settingsOf, systemPrompt, toolsOf, toolSpec, type CodeLanguage } from './instructions';
 import { knowsMoney } from './known-money';
 import type { Block, Prompt, PromptMessage } from './model-provider';
 
@@ -62,6 +63,8 @@ export function promptOf(
     system: systemPrompt(run),
     tools: toolsOf(run).map(({ name }) => toolSpec(name, languages)),
     messages: wellFormed([{ role: 'user', content: opening }, ...saidFirst, ...said]),
+    ...omitUndefined({ settings: settingsOf(run) }),
+    ...(summary !== undefined || shortenedThrough > 0 ? { isRetold: true as const } : {}),
     ...(isLast ? { callsNoTools: true as const } : {}),
   };
 }

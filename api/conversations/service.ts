@@ -15,7 +15,7 @@ import { labelsOver } from '../http/labels';
 import { answeredBy } from '../http/temporal-answers';
 import {
   checkLastCall,
-  checkPrices,
+  checkModels,
   checkSizes,
   fileOf,
   inputOf,
@@ -57,7 +57,7 @@ export async function startConversation(
   checkLastCall(body);
   checkSizes('', sent?.content.length ?? 0);
   const file = await textOf(sent);
-  await checkPrices(dependencies, { models: [model, ...(body.fallbackModels ?? [])], tier: body.sandbox.tier });
+  await checkModels(dependencies, { models: [model, ...(body.fallbackModels ?? [])], body });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = conversationWorkflowId(conversationId);
   const { userId, title } = body;

@@ -1,4 +1,5 @@
 /** What is asked of a run or a conversation: checked before anything is stored, and as its workflow's input. */
+import { problemOfSettings } from '../../core/agent/model-settings';
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import type { Labels } from '../../core/labels';
@@ -23,12 +24,13 @@ export const optionsOf = ({
   onDenied,
   waitForHoldsSeconds,
   promptCaching,
+  settings,
 }: StartRunBody | StartConversationBody): Record<string, unknown> => ({
   limits,
   sandbox,
   compaction,
   onDenied,
-  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching }),
+  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings }),
 });
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */
@@ -121,15 +123,19 @@ export async function textOf(file: NamedFile | undefined): Promise<NamedFile | u
   return read;
 }
 
-/** What has no price is refused before anything is stored. */
-export async function checkPrices(
+/** What has no price, and what one of the models does not take, is refused before anything is stored. */
+export async function checkModels(
   { prices }: ProcessDependencies,
-  { models: named, tier }: { models: readonly string[]; tier: string },
+  { models: named, body }: { models: readonly string[]; body: StartRunBody | StartConversationBody },
 ): Promise<void> {
+  const { sandbox, settings = {}, limits } = body;
   const { models, sandboxes } = await prices();
   try {
-    for (const model of named) findModelPrice(models, { model, at: Date.now() });
-    findSandboxPrice(sandboxes, { tier, at: Date.now() });
+    for (const name of named) {
+      const problem = problemOfSettings(findModelPrice(models, { model: name, at: Date.now() }), settings, limits);
+      if (problem !== undefined) throw new ApiError('invalid_request', `${problem} Nothing was stored.`);
+    }
+    findSandboxPrice(sandboxes, { tier: sandbox.tier, at: Date.now() });
   } catch (error) {
     if (error instanceof UnpricedModelError) throw new ApiError('unpriced_model', error.message);
     if (error instanceof UnpricedSandboxError) throw new ApiError('unpriced_sandbox', error.message);

@@ -1,6 +1,8 @@
 /** What the routes of runs take and give. */
 import { z } from '@hono/zod-openapi';
+import { efforts, stopSequencesMax } from '../../core/agent/model-settings';
 import { toolNames } from '../../core/agent/tools';
+import { unstorableIn } from '../../core/storable';
 import { cacheTtls } from '../../core/prices/usage';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import { runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
@@ -11,6 +13,14 @@ import { fileName, plainText } from '../http/text';
 import { allowedUsd, unreserved } from '../reservations/schemas';
 import { failureView, stateView, waitingForView } from './states';
 import { fileView } from './transcripts';
+
+/** Providers refuse one that is nothing but white space. */
+const stopSequence = z
+  .string()
+  .max(100)
+  .refine((text) => text.trim() !== '' && unstorableIn(text) === 0, {
+    error: 'must have a letter or a sign in it, and no character that cannot be stored',
+  });
 
 /** What a run and a conversation have in common. */
 export const runOptions = {
@@ -75,6 +85,30 @@ export const runOptions = {
     .openapi({
       description:
         'How long Anthropic is asked to keep a prompt for the calls that go on from it, each of which begins that time anew: writing it costs more, reading it a tenth. 5m when absent, but off for a task without tools, which is one call. Other providers cache by themselves.',
+    }),
+  settings: z
+    .strictObject({
+      effort: z.enum(efforts).optional().openapi({ description: 'How hard the model thinks.' }),
+      thinkingBudgetTokens: z.number().int().min(0).max(64_000).optional().openapi({
+        description:
+          'How many tokens of an answer may be thoughts, 0 for none, where a model is told that and no effort: less than limits.maxOutputTokens, since thoughts are paid as output.',
+      }),
+      temperature: z.number().min(0).max(2).optional(),
+      stopSequences: z
+        .array(stopSequence)
+        .min(1)
+        .max(stopSequencesMax)
+        .optional()
+        .openapi({ description: 'An answer ends before the first of these texts.' }),
+    })
+    .refine(({ effort, thinkingBudgetTokens }) => effort === undefined || thinkingBudgetTokens === undefined, {
+      path: ['thinkingBudgetTokens'],
+      error: 'must not be there beside effort: they are two ways to say how much the model thinks',
+    })
+    .optional()
+    .openapi({
+      description:
+        'How the model is to answer. What the model, or one of the fallbackModels, does not take is refused with what it takes.',
     }),
   sandbox: z
     .strictObject({

@@ -24,7 +24,7 @@ import { gate } from '../tenants/gate';
 import { openLimit } from './limit';
 import {
   checkLastCall,
-  checkPrices,
+  checkModels,
   checkSizes,
   fileOf,
   inputOf,
@@ -63,7 +63,7 @@ export async function startRun(
   checkSizes(body.task, sent?.content.length ?? 0);
   const file = await textOf(sent);
   const models = [model, ...(body.fallbackModels ?? [])];
-  await checkPrices(dependencies, { models, tier: body.sandbox.tier });
+  await checkModels(dependencies, { models, body });
   // One that waits for money is started without any.
   if (body.onDenied !== 'wait')
     await gate(dependencies, {

@@ -9,6 +9,8 @@ export const overheads = {
   /** Instructions of the provider's own for a prompt with tools: 530 is the most that one documents. */
   toolsTokens: 1_024,
   toolTokens: 64,
+  /** The same for a prompt that asks for thoughts, or for an answer of a certain form. */
+  settingsTokens: 1_024,
   messageTokens: 16,
   blockTokens: 64,
   /** Around each value of what is structured: marks, spaces, a name that is repeated at the end. */

@@ -13,6 +13,7 @@ import {
   type WireFormat,
 } from './model-stand-in';
 import type { ScriptMessage } from './script';
+import { thinkingAtAnthropic, thoughtOf } from './thinking';
 
 export interface MessagesRequest {
   model?: unknown;
@@ -62,12 +63,15 @@ const format: WireFormat = {
       return { status: 400, message: 'messages: at least one message is required' };
     const cache = cacheRuleOf(model, { system, tools, choice, messages });
     if ('status' in cache) return cache;
+    const thinks = thinkingAtAnthropic(model, body as Record<string, unknown>, maxTokens);
+    if ('status' in thinks) return thinks;
     return {
       counts,
       model,
       messages,
       maxTokens,
       stream,
+      ...thinks,
       callsNoTools: choice?.type === 'none',
       prompt: [textOf(system), unmarked(tools), unmarked(messages)],
       cache,
@@ -88,17 +92,19 @@ interface Message {
   role: 'assistant';
   model: string;
   content: (
-    { type: 'text'; text: string } | { type: 'tool_use'; id: string; name: string; input: Record<string, unknown> }
+    | { type: 'thinking'; thinking: string; signature: string }
+    | { type: 'text'; text: string }
+    | { type: 'tool_use'; id: string; name: string; input: Record<string, unknown> }
   )[];
   stop_reason: string;
-  stop_sequence: null;
+  stop_sequence: string | null;
   stop_details?: Record<string, unknown>;
   usage: Record<string, unknown>;
 }
 
 function messageOf(
   { model }: Asked,
-  { text, toolUses, isCut, isRefusal, inputTokens, cached, outputTokens }: Reply,
+  { text, toolUses, isCut, isRefusal, stoppedAt, thoughtTokens, inputTokens, cached, outputTokens }: Reply,
   knobs: ModelKnobs,
 ): Message {
   return {
@@ -107,11 +113,12 @@ function messageOf(
     role: 'assistant',
     model,
     content: [
+      ...(thoughtTokens > 0 ? [{ type: 'thinking' as const, ...thoughtOf(thoughtTokens) }] : []),
       ...(text === '' ? [] : [{ type: 'text' as const, text }]),
       ...toolUses.map((use) => ({ type: 'tool_use' as const, ...use })),
     ],
-    stop_reason: isRefusal ? 'refusal' : isCut ? 'max_tokens' : toolUses.length > 0 ? 'tool_use' : 'end_turn',
-    stop_sequence: null,
+    stop_reason: stopReasonOf({ isRefusal, isCut, stoppedAt, toolUses }),
+    stop_sequence: stoppedAt ?? null,
     ...(isRefusal ? { stop_details: { type: 'refusal', category: 'cyber', explanation: null } } : {}),
     usage: {
       input_tokens: inputTokens - cached.read - cached.written5m - cached.written1h,
@@ -122,10 +129,35 @@ function messageOf(
         ephemeral_5m_input_tokens: cached.written5m,
         ephemeral_1h_input_tokens: cached.written1h,
       },
+      ...(thoughtTokens > 0 ? { output_tokens_details: { thinking_tokens: thoughtTokens } } : {}),
       service_tier: 'standard',
       ...knobs.usage,
     },
   };
+}
+
+const stopReasonOf = ({
+  isRefusal,
+  isCut,
+  stoppedAt,
+  toolUses,
+}: Pick<Reply, 'isRefusal' | 'isCut' | 'toolUses'> & { stoppedAt: string | undefined }): string => {
+  if (isRefusal) return 'refusal';
+  if (stoppedAt !== undefined) return 'stop_sequence';
+  return isCut ? 'max_tokens' : toolUses.length > 0 ? 'tool_use' : 'end_turn';
+};
+
+/** A thought is streamed in words, and its signature after them. */
+async function streamThought(
+  { send }: Parameters<WireFormat['stream']>[0],
+  index: number,
+  { thinking, signature }: { thinking: string; signature: string },
+): Promise<void> {
+  const content_block = { type: 'thinking', thinking: '', signature: '' };
+  await send({ type: 'content_block_start', index, content_block });
+  await send({ type: 'content_block_delta', index, delta: { type: 'thinking_delta', thinking } });
+  await send({ type: 'content_block_delta', index, delta: { type: 'signature_delta', signature } });
+  await send({ type: 'content_block_stop', index });
 }
 
 /** Usage is cumulative: the last event holds all of it. */
@@ -149,6 +181,10 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
   await send({ type: 'ping' });
   if (isBroken()) return;
   for (const [index, block] of message.content.entries()) {
+    if (block.type === 'thinking') {
+      await streamThought(writer, index, block);
+      continue;
+    }
     const isText = block.type === 'text';
     const content_block = isText ? { type: 'text', text: '' } : { ...block, input: {} };
     await send({ type: 'content_block_start', index, content_block });

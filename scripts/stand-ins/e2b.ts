@@ -7,7 +7,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { codeHash } from './model-stand-in';
+import { codeHash } from './reply';
 import { isKnown, readBody, sendJson, serve, type StandInAccess, type StandInServer } from './http';
 import { e2bKnobs, type E2bKnobs } from './knobs';
 import { SandboxFolder } from './sandbox-process';

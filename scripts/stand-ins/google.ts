@@ -13,6 +13,7 @@ import {
 } from './model-stand-in';
 import type { CacheRule } from './prompt-cache';
 import type { ScriptMessage } from './script';
+import { callSignature, thinkingAtGoogle } from './thinking';
 
 interface Content {
   role?: string;
@@ -87,7 +88,10 @@ const format: WireFormat = {
     const prompt = [systemInstruction, tools, contents];
     const cache = cacheRuleOf(model, [systemInstruction, tools, ...contents]);
     const callsNoTools = toolConfig?.functionCallingConfig?.mode === 'NONE';
-    return { counts, model, messages, maxTokens, stream, callsNoTools, choices, prompt, ...(cache ? { cache } : {}) };
+    const thinks = thinkingAtGoogle(model, { config: generationConfig, contents });
+    if ('status' in thinks) return thinks;
+    const told = { counts, model, messages, maxTokens, stream, ...thinks, callsNoTools, choices, prompt };
+    return { ...told, ...(cache ? { cache } : {}) };
   },
   refuse(response, status, message, headers = {}) {
     const details = retryInfo(headers['retry-after']);
@@ -110,9 +114,13 @@ const format: WireFormat = {
   stream,
 };
 
-const partsOf = ({ text, toolUses }: Reply): Record<string, unknown>[] => [
+const partsOf = ({ text, toolUses, thoughtTokens }: Reply): Record<string, unknown>[] => [
   ...(text === '' ? [] : [{ text }]),
-  ...toolUses.map(({ id, name, input }) => ({ functionCall: { id, name, args: input } })),
+  ...toolUses.map(({ id, name, input }, index) => ({
+    functionCall: { id, name, args: input },
+    // The first of several calls has it.
+    ...(thoughtTokens > 0 && index === 0 ? { thoughtSignature: callSignature() } : {}),
+  })),
 ];
 
 const everyIndex = ({ choices = 1 }: Asked): number[] => Array.from({ length: choices }, (_, index) => index);
@@ -129,16 +137,17 @@ function candidateOf(
 /** Usage comes with every chunk, as of then. */
 function chunkOf(
   { model, choices = 1 }: Asked,
-  { inputTokens, cached, outputTokens }: Reply,
+  { inputTokens, cached, thoughtTokens, outputTokens }: Reply,
   knobs: ModelKnobs,
   candidates: Record<string, unknown>[],
   isLast: boolean,
 ): Record<string, unknown> {
-  const candidatesTokenCount = isLast ? choices * outputTokens : 1;
+  const candidatesTokenCount = isLast ? choices * (outputTokens - thoughtTokens) : 1;
   const counts: Record<string, unknown> = {
     promptTokenCount: inputTokens,
     ...(cached.read > 0 ? { cachedContentTokenCount: cached.read } : {}),
     candidatesTokenCount,
+    ...(thoughtTokens > 0 ? { thoughtsTokenCount: choices * thoughtTokens } : {}),
     ...knobs.usage,
     ...(isLast ? {} : knobs.usageAtStart),
   };

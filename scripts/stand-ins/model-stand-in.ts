@@ -2,13 +2,14 @@
  * What the stand-ins for providers of models share: counters, knobs and faults, and what they answer (see script.ts). Each
  * has a wire format of its own, the real one.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isKnown, readBody, sendJson, serve, type StandInAccess, type StandInServer } from './http';
 import { modelKnobs, type Fault, type ModelKnobs, type NamedError } from './knobs';
-import { PromptCache, tokensOf, type CacheCounts, type CacheRule } from './prompt-cache';
-import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script';
+import { PromptCache, type CacheCounts, type CacheRule } from './prompt-cache';
+import { replyTo, tokensIn } from './reply';
+import type { ScriptMessage } from './script';
 
 /** What was asked of it. Counting tokens is free and counted apart. */
 export interface ModelCalls {
@@ -52,6 +53,10 @@ export interface Asked {
   stream: boolean;
   /** Tools are named and must not be called. */
   callsNoTools?: boolean;
+  /** How many tokens it thinks before it answers; none unless said. */
+  thinksTokens?: number;
+  /** Texts before which the answer ends. */
+  stops?: readonly string[];
   /** How many answers, where its provider makes several; one unless said. */
   choices?: number;
   /** All that is counted as the prompt. */
@@ -68,6 +73,10 @@ export interface Reply {
   toolUses: { id: string; name: string; input: Record<string, unknown> }[];
   isCut: boolean;
   isRefusal: boolean;
+  /** The text before which it ended. */
+  stoppedAt?: string;
+  /** Of the output. */
+  thoughtTokens: number;
   inputTokens: number;
   /** Of them, what a cache took part in. */
   cached: CacheCounts;
@@ -110,11 +119,6 @@ export interface WireFormat extends AnswerFormat {
   refuse(response: ServerResponse, status: number, message: string, headers?: Record<string, string>): void;
   counted(response: ServerResponse, tokens: number): void;
 }
-
-export const codeHash = (code: string): string => createHash('sha256').update(code).digest('hex');
-
-/** A token is about four characters of English, as the providers document it, and about two bytes of what is not ASCII. */
-const tokensIn = (value: unknown): number => tokensOf(JSON.stringify(value ?? ''));
 
 export const pieces = (text: string): string[] => text.match(/[\s\S]{1,200}/g) ?? [];
 
@@ -218,30 +222,10 @@ class ModelState {
     }
     const cachedBy = knobs.usage === undefined && fault?.type !== 'error-event' ? asked.cache : undefined;
     const cached = this.cache.take(cachedBy, inputTokens, Date.now() + knobs.clockAheadMs);
-    const reply = { ...this.replyTo(asked), inputTokens, cached };
+    const reply = { ...replyTo(asked, knobs, this.emittedCode), inputTokens, cached };
     isWhole = fault === undefined;
     if (!asked.stream) return (asked.answered ?? format).whole(response, asked, reply, knobs);
     await this.stream(response, asked, reply, { fault, knobs });
-  }
-
-  private replyTo({ messages, maxTokens, callsNoTools = false }: Asked): Omit<Reply, 'inputTokens' | 'cached'> {
-    const fixed = (callsNoTools ? this.knobs.lastReply : undefined) ?? this.knobs.replies.shift();
-    const wants = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(messages, { callsNoTools });
-    const reply: ScriptedReply = callsNoTools ? { text: wants.text } : wants;
-    const wanted = tokensIn(reply.text) + (reply.code === undefined ? 0 : tokensIn(reply.code) + 20);
-    const isCut = wanted > maxTokens;
-    const uses = [
-      ...(reply.code === undefined ? [] : [{ name: 'run_code', input: { code: reply.code } }]),
-      ...(reply.tools ?? []),
-    ];
-    if (reply.code !== undefined && !isCut) this.emittedCode.add(codeHash(reply.code));
-    return {
-      text: isCut ? reply.text.slice(0, maxTokens * 4) : reply.text,
-      toolUses: isCut ? [] : uses.map((use) => ({ id: `call_stand_in_${randomUUID().slice(0, 8)}`, ...use })),
-      isCut,
-      isRefusal: fixed?.isRefusal ?? false,
-      outputTokens: Math.min(wanted, maxTokens),
-    };
   }
 
   private async stream(

@@ -15,6 +15,7 @@ import {
   type WireFormat,
 } from './model-stand-in';
 import type { ScriptMessage } from './script';
+import { reasoningItem, thinkingAtOpenAi } from './thinking';
 
 interface InputItem {
   type?: string;
@@ -79,8 +80,10 @@ const format: WireFormat = {
     const items: InputItem[] = typeof input === 'string' ? [{ role: 'user', content: input }] : input;
     const messages = items.filter(({ type }) => type !== 'function_call' && type !== 'reasoning').map(messageOf);
     const cache = openAiCacheRule(model, { key: prompt_cache_key, blocks: [tools, instructions, ...items] });
-    const callsNoTools = choice === 'none';
-    return { counts, model, messages, maxTokens, stream, callsNoTools, prompt: [instructions, tools, input], cache };
+    const thinks = thinkingAtOpenAi(model, body as Record<string, unknown>);
+    if ('status' in thinks) return thinks;
+    const asked = { counts, model, messages, maxTokens, stream, ...thinks, callsNoTools: choice === 'none' };
+    return { ...asked, prompt: [instructions, tools, input], cache };
   },
   refuse(response, status, message, headers = {}) {
     const type = status === 401 ? 'invalid_request_error' : status === 429 ? 'requests' : 'invalid_request_error';
@@ -92,7 +95,7 @@ const format: WireFormat = {
 };
 
 function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<string, unknown> {
-  const { text, toolUses, isCut, isRefusal, inputTokens, cached, outputTokens } = reply;
+  const { text, toolUses, isCut, isRefusal, inputTokens, cached, thoughtTokens, outputTokens } = reply;
   const cutBy = isRefusal ? 'content_filter' : isCut ? 'max_output_tokens' : undefined;
   const message = {
     type: 'message',
@@ -109,6 +112,7 @@ function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<s
     arguments: JSON.stringify(input),
     status: 'completed',
   }));
+  const thoughts = thoughtTokens > 0 ? [reasoningItem(randomUUID())] : [];
   return {
     id: `resp_stand_in_${randomUUID()}`,
     object: 'response',
@@ -117,7 +121,7 @@ function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<s
     status: cutBy ? 'incomplete' : 'completed',
     error: null,
     incomplete_details: cutBy ? { reason: cutBy } : null,
-    output: [...(knobs.extra?.items ?? []), ...(text === '' ? [] : [message]), ...calls],
+    output: [...(knobs.extra?.items ?? []), ...thoughts, ...(text === '' ? [] : [message]), ...calls],
     service_tier: knobs.extra?.serviceTier ?? 'default',
     usage:
       knobs.usage === null
@@ -126,13 +130,13 @@ function responseOf({ model }: Asked, reply: Reply, knobs: ModelKnobs): Record<s
             input_tokens: inputTokens,
             input_tokens_details: openAiCacheDetails(model, cached),
             output_tokens: outputTokens,
+            output_tokens_details: { reasoning_tokens: thoughtTokens },
             ...knobs.usage,
           }),
   };
 }
 
 const usageOf = (counts: Record<string, unknown>): Record<string, unknown> => ({
-  output_tokens_details: { reasoning_tokens: 0 },
   total_tokens: Number(counts.input_tokens) + Number(counts.output_tokens),
   ...counts,
 });
@@ -176,7 +180,7 @@ async function stream(...[writer, asked, reply, knobs]: Parameters<WireFormat['s
         });
       }
       await send({ type: 'response.output_text.done', item_id, output_index, content_index: 0, text: reply.text });
-    } else {
+    } else if (item.type === 'function_call') {
       for (const delta of pieces(String(item.arguments))) {
         await send({ type: 'response.function_call_arguments.delta', item_id, output_index, delta });
       }

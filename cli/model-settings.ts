@@ -1,0 +1,51 @@
+/** The options that say how a model is to answer. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { efforts, stopSequencesMax, type Effort, type ModelSettings } from '../core/agent/model-settings';
+import { omitUndefined } from '../core/omit-undefined';
+import { whole } from './options';
+
+export interface SettingsOptions {
+  effort?: Effort;
+  thinkingBudget?: number;
+  temperature?: number;
+  stop?: string[];
+}
+
+const temperature = (text: string): number => {
+  const given = Number(text);
+  if (/^\d(\.\d{1,6})?$/.test(text) && given <= 2) return given;
+  throw new InvalidArgumentError('It must be a number from 0 to 2, such as 0.3.');
+};
+
+const stop = (text: string, before: string[] = []): string[] => {
+  if (text.trim() === '') throw new InvalidArgumentError('It must have a letter or a sign in it.');
+  if (before.length === stopSequencesMax) throw new InvalidArgumentError(`There may be ${stopSequencesMax}.`);
+  return [...before, text];
+};
+
+/** What a model does not take the API refuses, with what it takes. */
+export const addSettings = (command: Command): Command =>
+  command
+    .addOption(new Option('--effort <level>', 'how hard the model thinks').choices(efforts))
+    .addOption(
+      new Option('--thinking-budget <tokens>', 'how many tokens of an answer may be thoughts, where it takes no effort')
+        .argParser(whole(0, 64_000))
+        .conflicts('effort'),
+    )
+    .option('--temperature <n>', 'how freely it words its answer, from 0 on', temperature)
+    .option('--stop <text>', `an answer ends before it; up to ${stopSequencesMax}`, stop);
+
+export function settingsFrom({
+  effort,
+  thinkingBudget,
+  temperature: asked,
+  stop: stops,
+}: SettingsOptions): { settings: ModelSettings } | Record<string, never> {
+  const settings = omitUndefined({
+    effort,
+    thinkingBudgetTokens: thinkingBudget,
+    temperature: asked,
+    stopSequences: stops,
+  });
+  return Object.keys(settings).length === 0 ? {} : { settings };
+}
