@@ -34,6 +34,7 @@ const contentBlock = z
       .object({
         type: z.literal('opaque'),
         provider: z.string(),
+        model: z.string().optional().openapi({ description: 'Whose it is, where another may not be shown it.' }),
         value: z.unknown().openapi({ description: 'What only this provider of models understands.' }),
       })
       .openapi('OpaqueBlock'),
