@@ -9,9 +9,9 @@ import {
   type Asked,
   type ModelStandIn,
   type ModelStandInOptions,
-  type Reply,
   type WireFormat,
 } from './model-stand-in';
+import type { Reply } from './reply';
 import type { ScriptMessage } from './script';
 import { thinkingAtAnthropic, thoughtOf } from './thinking';
 

@@ -8,9 +8,9 @@ import {
   type Asked,
   type ModelStandIn,
   type ModelStandInOptions,
-  type Reply,
   type WireFormat,
 } from './model-stand-in';
+import type { Reply } from './reply';
 import type { CacheRule } from './prompt-cache';
 import type { ScriptMessage } from './script';
 import { callSignature, thinkingAtGoogle } from './thinking';

@@ -7,9 +7,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isKnown, readBody, sendJson, serve, type StandInAccess, type StandInServer } from './http';
 import { modelKnobs, type Fault, type ModelKnobs, type NamedError } from './knobs';
-import { PromptCache, type CacheCounts, type CacheRule } from './prompt-cache';
-import { replyTo, tokensIn } from './reply';
-import type { ScriptMessage } from './script';
+import { PromptCache, type CacheRule } from './prompt-cache';
+import { replyTo, tokensIn, type Reply, type Wanted } from './reply';
 
 /** What was asked of it. Counting tokens is free and counted apart. */
 export interface ModelCalls {
@@ -44,19 +43,11 @@ export interface ModelStandInOptions extends StandInAccess {
 }
 
 /** A request as every provider means it. */
-export interface Asked {
+export interface Asked extends Wanted {
   /** Counting is free. */
   counts: boolean;
   model: string;
-  messages: ScriptMessage[];
-  maxTokens: number;
   stream: boolean;
-  /** Tools are named and must not be called. */
-  callsNoTools?: boolean;
-  /** How many tokens it thinks before it answers; none unless said. */
-  thinksTokens?: number;
-  /** Texts before which the answer ends. */
-  stops?: readonly string[];
   /** How many answers, where its provider makes several; one unless said. */
   choices?: number;
   /** All that is counted as the prompt. */
@@ -65,22 +56,6 @@ export interface Asked {
   cache?: CacheRule;
   /** How it is answered, where its provider has another API that answers otherwise. */
   answered?: AnswerFormat;
-}
-
-/** The whole answer. One longer than was allowed is cut, as a model's would be. */
-export interface Reply {
-  text: string;
-  toolUses: { id: string; name: string; input: Record<string, unknown> }[];
-  isCut: boolean;
-  isRefusal: boolean;
-  /** The text before which it ended. */
-  stoppedAt?: string;
-  /** Of the output. */
-  thoughtTokens: number;
-  inputTokens: number;
-  /** Of them, what a cache took part in. */
-  cached: CacheCounts;
-  outputTokens: number;
 }
 
 /** How to write a stream: paced, and broken off where a fault says so. */

@@ -3,7 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { sendJson } from './http';
 import type { ModelKnobs } from './knobs';
 import { openAiCacheDetails, openAiCacheRule } from './openai-cache';
-import { pieces, type AnswerFormat, type Asked, type Reply, type StreamWriter } from './model-stand-in';
+import { pieces, type AnswerFormat, type Asked, type StreamWriter } from './model-stand-in';
+import type { Reply } from './reply';
 import type { ScriptMessage } from './script';
 
 interface ChatMessage {

@@ -11,9 +11,9 @@ import {
   type Asked,
   type ModelStandIn,
   type ModelStandInOptions,
-  type Reply,
   type WireFormat,
 } from './model-stand-in';
+import type { Reply } from './reply';
 import type { ScriptMessage } from './script';
 import { reasoningItem, thinkingAtOpenAi } from './thinking';
 

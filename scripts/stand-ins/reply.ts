@@ -1,9 +1,36 @@
 /** What a stand-in for a model answers to what was asked of it: thoughts, words and calls of tools, cut where a model's would be. */
 import { createHash, randomUUID } from 'node:crypto';
 import type { ModelKnobs } from './knobs';
-import type { Asked, Reply } from './model-stand-in';
-import { tokensOf } from './prompt-cache';
-import { scriptedReply, type ScriptedReply } from './script';
+import { tokensOf, type CacheCounts } from './prompt-cache';
+import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script';
+
+/** What an answer is made from. */
+export interface Wanted {
+  messages: ScriptMessage[];
+  maxTokens: number;
+  /** Tools are named and must not be called. */
+  callsNoTools?: boolean;
+  /** How many tokens it thinks before it answers; none unless said. */
+  thinksTokens?: number;
+  /** Texts before which the answer ends. */
+  stops?: readonly string[];
+}
+
+/** The whole answer. One longer than was allowed is cut, as a model's would be. */
+export interface Reply {
+  text: string;
+  toolUses: { id: string; name: string; input: Record<string, unknown> }[];
+  isCut: boolean;
+  isRefusal: boolean;
+  /** The text before which it ended. */
+  stoppedAt?: string;
+  /** Of the output. */
+  thoughtTokens: number;
+  inputTokens: number;
+  /** Of them, what a cache took part in. */
+  cached: CacheCounts;
+  outputTokens: number;
+}
 
 export const codeHash = (code: string): string => createHash('sha256').update(code).digest('hex');
 
@@ -12,7 +39,7 @@ export const tokensIn = (value: unknown): number => tokensOf(JSON.stringify(valu
 
 /** @param emittedCode where the program is noted that the answer has, if it has one. */
 export function replyTo(
-  { messages, maxTokens, callsNoTools = false, thinksTokens = 0, stops = [] }: Asked,
+  { messages, maxTokens, callsNoTools = false, thinksTokens = 0, stops = [] }: Wanted,
   knobs: ModelKnobs,
   emittedCode: Set<string>,
 ): Omit<Reply, 'inputTokens' | 'cached'> {
