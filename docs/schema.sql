@@ -941,6 +941,8 @@ GRANT EXECUTE ON FUNCTION list_tenants() TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION load_budget_batch(text,uuid[],text[],integer) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION lock_payers(text,text[]) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION lock_quotas(text,text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION lock_run_limits(text,jsonb,uuid[]) TO spendlock_app;
@@ -963,7 +965,7 @@ GRANT EXECUTE ON FUNCTION period_bounds(text,timestamp with time zone) TO spendl
 
 GRANT EXECUTE ON FUNCTION quota_gauges(integer) TO spendlock_app;
 
-GRANT EXECUTE ON FUNCTION quotas_of_payers(text,text[],text[]) TO spendlock_app;
+GRANT EXECUTE ON FUNCTION quotas_of(text,text[],text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION record_budget_batch(text,jsonb) TO spendlock_app;
 
@@ -1386,7 +1388,7 @@ AS $function$
 DECLARE
   v_labels jsonb[] := ARRAY(SELECT DISTINCT m.labels FROM jsonb_to_recordset(p_moves) AS m (labels jsonb));
   v_scopes jsonb;
-  v_quota_ids uuid[];
+  v_scope_ids text[];
   v_crossed jsonb;
   v_moves jsonb;
   v_knew text := coalesce(current_setting('spendlock.label_quotas', true), '');
@@ -1399,13 +1401,12 @@ BEGIN
   END IF;
   PERFORM add_label_quotas(p_tenant_id, v_labels);
   SELECT jsonb_agg(to_jsonb(s)) INTO v_scopes FROM label_scopes(p_tenant_id, v_labels) AS s;
-  v_quota_ids := quotas_of_payers(p_tenant_id, '{}', ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s));
+  v_scope_ids := ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s);
   IF NOT p_binds THEN
-    PERFORM reset_quotas(v_quota_ids, clock_timestamp());
+    PERFORM reset_label_periods(p_tenant_id, clock_timestamp(), v_scope_ids);
   END IF;
   WITH covering AS MATERIALIZED (
-    SELECT q.* FROM unnest(v_quota_ids) AS named (quota_id)
-    CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = named.quota_id OFFSET 0) AS q
+    SELECT * FROM quotas_of(p_tenant_id, '{}', v_scope_ids) WHERE scope = 'label'
   ), steps AS (
     SELECT "operationId" AS operation_id, min(sequence) AS sequence, bool_or(enforced) AS enforced
     FROM jsonb_to_recordset(p_changes) AS c ("operationId" uuid, sequence integer, enforced boolean)
@@ -1450,18 +1451,14 @@ CREATE OR REPLACE FUNCTION copilot_internal.apply_quota_changes(p_tenant_id text
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 DECLARE
-  v_quota_ids uuid[];
   v_crossed jsonb;
   v_moves jsonb;
 BEGIN
   IF jsonb_array_length(p_changes) = 0 THEN
     RETURN 0;
   END IF;
-  v_quota_ids := quotas_of_payers(p_tenant_id, ARRAY(
-    SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change));
   WITH covering AS MATERIALIZED (
-    SELECT q.* FROM unnest(v_quota_ids) AS named (quota_id)
-    CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = named.quota_id OFFSET 0) AS q
+    SELECT * FROM quotas_of(p_tenant_id, ARRAY(SELECT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change), '{}')
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
            c."grant" AND c.enforced AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
@@ -2330,6 +2327,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, 
  RETURNS json
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 DECLARE
   v_now timestamptz;
@@ -2391,7 +2389,7 @@ BEGIN
          ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known),
          v_labels || ARRAY(SELECT DISTINCT labels FROM known WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
   INTO v_user_ids, v_run_ids, v_labels;
-  PERFORM lock_quotas(p_tenant_id, v_user_ids);
+  v_quota_ids := lock_payers(p_tenant_id, v_user_ids);
   IF v_asked_limits IS NOT NULL OR cardinality(v_run_ids) > 0 THEN
     v_run_limits := lock_run_limits(p_tenant_id, coalesce(v_asked_limits, '[]'), v_run_ids);
   END IF;
@@ -2400,12 +2398,15 @@ BEGIN
     PERFORM add_label_quotas(p_tenant_id, v_labels);
     SELECT jsonb_agg(to_jsonb(s)), array_agg(DISTINCT s.scope_id) INTO v_label_scopes, v_label_scope_ids
     FROM label_scopes(p_tenant_id, v_labels) AS s;
+    v_quota_ids := v_quota_ids || ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', v_label_scope_ids) WHERE scope = 'label');
   END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
-  v_quota_ids := quotas_of_payers(p_tenant_id, v_user_ids, v_label_scope_ids);
-  PERFORM reset_quotas(v_quota_ids, v_now);
+  IF EXISTS (SELECT FROM unnest(v_quota_ids) AS covering (quota_id)
+    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id AND q.period_end <= v_now OFFSET 0) AS ended) THEN
+    PERFORM reset_quotas(v_quota_ids, v_now);
+  END IF;
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
       'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
@@ -2458,6 +2459,25 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.lock_payers(p_tenant_id text, p_user_ids text[])
+ RETURNS uuid[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM add_leases(ARRAY[p_tenant_id])
+  WHERE EXISTS (SELECT FROM cost_quotas p WHERE p.tenant_id IS NULL
+    AND NOT EXISTS (SELECT FROM cost_quotas l WHERE l.tenant_id = p_tenant_id AND l.lease_of = p.quota_id));
+  IF cardinality(p_user_ids) > 0 THEN
+    PERFORM add_user_quotas(p_tenant_id, p_user_ids);
+  END IF;
+  RETURN ARRAY(
+    SELECT locked.quota_id FROM quotas_of(p_tenant_id, p_user_ids, '{}') AS covering
+    CROSS JOIN LATERAL (SELECT q.quota_id FROM cost_quotas q WHERE q.quota_id = covering.quota_id FOR NO KEY UPDATE) AS locked);
+END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.lock_platform()
  RETURNS void
  LANGUAGE sql
@@ -2477,14 +2497,7 @@ BEGIN
   IF NOT lock_tenant(p_tenant_id) THEN
     RETURN false;
   END IF;
-  PERFORM add_leases(ARRAY[p_tenant_id])
-  WHERE EXISTS (SELECT FROM cost_quotas p WHERE p.tenant_id IS NULL
-    AND NOT EXISTS (SELECT FROM cost_quotas l WHERE l.tenant_id = p_tenant_id AND l.lease_of = p.quota_id));
-  IF cardinality(p_user_ids) > 0 THEN
-    PERFORM add_user_quotas(p_tenant_id, p_user_ids);
-  END IF;
-  PERFORM 1 FROM unnest(quotas_of_payers(p_tenant_id, p_user_ids)) AS covering (quota_id)
-  CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id FOR NO KEY UPDATE) AS locked;
+  PERFORM lock_payers(p_tenant_id, p_user_ids);
   RETURN true;
 END
 $function$
@@ -2703,26 +2716,22 @@ AS $function$
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION copilot_internal.quotas_of_payers(p_tenant_id text, p_user_ids text[], p_label_scope_ids text[] DEFAULT '{}'::text[])
- RETURNS uuid[]
- LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION copilot_internal.quotas_of(p_tenant_id text, p_user_ids text[], p_label_scope_ids text[])
+ RETURNS SETOF cost_quotas
+ LANGUAGE sql
  STABLE
- SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
-BEGIN
-  RETURN ARRAY(
-    SELECT DISTINCT q.quota_id
-    FROM (
-      SELECT 'platform' AS scope, 'platform' AS scope_id
-      UNION ALL SELECT 'tenant', p_tenant_id
-      UNION ALL SELECT 'user', unnest(p_user_ids)
-      UNION ALL SELECT 'label', unnest(p_label_scope_ids)) AS payer
-    CROSS JOIN LATERAL (
-      SELECT quota_id FROM cost_quotas
-      WHERE tenant_id = p_tenant_id AND scope = payer.scope AND scope_id = payer.scope_id
-      OFFSET 0) AS q
-    ORDER BY q.quota_id);
-END
+  SELECT q.*
+  FROM (
+    SELECT 'platform' AS scope, 'platform' AS scope_id
+    UNION ALL SELECT 'tenant', p_tenant_id
+    UNION ALL (SELECT DISTINCT 'user', u FROM pg_catalog.unnest(p_user_ids) AS u)
+    UNION ALL (SELECT DISTINCT 'label', l FROM pg_catalog.unnest(p_label_scope_ids) AS l)) AS payer
+  CROSS JOIN LATERAL (
+    SELECT * FROM copilot_internal.cost_quotas c
+    WHERE c.tenant_id = p_tenant_id AND c.scope = payer.scope AND c.scope_id = payer.scope_id
+    OFFSET 0) AS q
+  ORDER BY q.quota_id
 $function$
 ;
 
@@ -2801,6 +2810,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.record_budget_batch(p_tenant_id text
  RETURNS jsonb
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 DECLARE
   -- Named in an array too, so that each row is found by its key whatever the planner believes of the table's size.
@@ -3425,7 +3435,8 @@ CREATE OR REPLACE FUNCTION copilot_internal.reset_ended_periods(p_tenant_id text
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 BEGIN
-  PERFORM reset_quotas(CASE WHEN p_user_ids IS NOT NULL THEN quotas_of_payers(p_tenant_id, p_user_ids) ELSE ARRAY(
+  PERFORM reset_quotas(CASE WHEN p_user_ids IS NOT NULL THEN ARRAY(
+    SELECT quota_id FROM quotas_of(p_tenant_id, p_user_ids, '{}')) ELSE ARRAY(
     SELECT quota_id FROM cost_quotas
     WHERE tenant_id = p_tenant_id AND period_end <= p_now AND scope IN ('platform', 'tenant', 'user')) END, p_now);
 END
@@ -3438,7 +3449,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.reset_label_periods(p_tenant_id text
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 BEGIN
-  PERFORM reset_quotas(quotas_of_payers(p_tenant_id, '{}', p_scope_ids), p_now);
+  PERFORM reset_quotas(ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', p_scope_ids) WHERE scope = 'label'), p_now);
 END
 $function$
 ;

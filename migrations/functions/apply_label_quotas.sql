@@ -11,7 +11,7 @@ AS $$
 DECLARE
   v_labels jsonb[] := ARRAY(SELECT DISTINCT m.labels FROM jsonb_to_recordset(p_moves) AS m (labels jsonb));
   v_scopes jsonb;
-  v_quota_ids uuid[];
+  v_scope_ids text[];
   v_crossed jsonb;
   v_moves jsonb;
   v_knew text := coalesce(current_setting('spendlock.label_quotas', true), '');
@@ -24,13 +24,12 @@ BEGIN
   END IF;
   PERFORM add_label_quotas(p_tenant_id, v_labels);
   SELECT jsonb_agg(to_jsonb(s)) INTO v_scopes FROM label_scopes(p_tenant_id, v_labels) AS s;
-  v_quota_ids := quotas_of_payers(p_tenant_id, '{}', ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s));
+  v_scope_ids := ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s);
   IF NOT p_binds THEN
-    PERFORM reset_quotas(v_quota_ids, clock_timestamp());
+    PERFORM reset_label_periods(p_tenant_id, clock_timestamp(), v_scope_ids);
   END IF;
   WITH covering AS MATERIALIZED (
-    SELECT q.* FROM unnest(v_quota_ids) AS named (quota_id)
-    CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = named.quota_id OFFSET 0) AS q
+    SELECT * FROM quotas_of(p_tenant_id, '{}', v_scope_ids) WHERE scope = 'label'
   ), steps AS (
     SELECT "operationId" AS operation_id, min(sequence) AS sequence, bool_or(enforced) AS enforced
     FROM jsonb_to_recordset(p_changes) AS c ("operationId" uuid, sequence integer, enforced boolean)

@@ -7,18 +7,14 @@ CREATE OR REPLACE FUNCTION copilot_internal.apply_quota_changes(p_tenant_id text
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 DECLARE
-  v_quota_ids uuid[];
   v_crossed jsonb;
   v_moves jsonb;
 BEGIN
   IF jsonb_array_length(p_changes) = 0 THEN
     RETURN 0;
   END IF;
-  v_quota_ids := quotas_of_payers(p_tenant_id, ARRAY(
-    SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change));
   WITH covering AS MATERIALIZED (
-    SELECT q.* FROM unnest(v_quota_ids) AS named (quota_id)
-    CROSS JOIN LATERAL (SELECT * FROM cost_quotas WHERE quota_id = named.quota_id OFFSET 0) AS q
+    SELECT * FROM quotas_of(p_tenant_id, ARRAY(SELECT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change), '{}')
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
            c."grant" AND c.enforced AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,

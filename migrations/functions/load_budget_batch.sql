@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, 
   RETURNS json
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp
+  SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   v_now timestamptz;
@@ -70,7 +71,7 @@ BEGIN
          ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known),
          v_labels || ARRAY(SELECT DISTINCT labels FROM known WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
   INTO v_user_ids, v_run_ids, v_labels;
-  PERFORM lock_quotas(p_tenant_id, v_user_ids);
+  v_quota_ids := lock_payers(p_tenant_id, v_user_ids);
   IF v_asked_limits IS NOT NULL OR cardinality(v_run_ids) > 0 THEN
     v_run_limits := lock_run_limits(p_tenant_id, coalesce(v_asked_limits, '[]'), v_run_ids);
   END IF;
@@ -79,12 +80,15 @@ BEGIN
     PERFORM add_label_quotas(p_tenant_id, v_labels);
     SELECT jsonb_agg(to_jsonb(s)), array_agg(DISTINCT s.scope_id) INTO v_label_scopes, v_label_scope_ids
     FROM label_scopes(p_tenant_id, v_labels) AS s;
+    v_quota_ids := v_quota_ids || ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', v_label_scope_ids) WHERE scope = 'label');
   END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
-  v_quota_ids := quotas_of_payers(p_tenant_id, v_user_ids, v_label_scope_ids);
-  PERFORM reset_quotas(v_quota_ids, v_now);
+  IF EXISTS (SELECT FROM unnest(v_quota_ids) AS covering (quota_id)
+    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id AND q.period_end <= v_now OFFSET 0) AS ended) THEN
+    PERFORM reset_quotas(v_quota_ids, v_now);
+  END IF;
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
       'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,

@@ -9,14 +9,7 @@ BEGIN
   IF NOT lock_tenant(p_tenant_id) THEN
     RETURN false;
   END IF;
-  PERFORM add_leases(ARRAY[p_tenant_id])
-  WHERE EXISTS (SELECT FROM cost_quotas p WHERE p.tenant_id IS NULL
-    AND NOT EXISTS (SELECT FROM cost_quotas l WHERE l.tenant_id = p_tenant_id AND l.lease_of = p.quota_id));
-  IF cardinality(p_user_ids) > 0 THEN
-    PERFORM add_user_quotas(p_tenant_id, p_user_ids);
-  END IF;
-  PERFORM 1 FROM unnest(quotas_of_payers(p_tenant_id, p_user_ids)) AS covering (quota_id)
-  CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id FOR NO KEY UPDATE) AS locked;
+  PERFORM lock_payers(p_tenant_id, p_user_ids);
   RETURN true;
 END
 $$;

@@ -1,5 +1,5 @@
 -- Moves what quotas have reserved and spent, under the tenant's lock. Answers how many there were to move. One row at a time, by its
--- key, whatever the planner believes.
+-- key: in a join the planner takes a tenant to have few quotas, and reads them all.
 --   p_moves: [{quota_id, reserved_usd, spent_usd}], each quota once
 CREATE OR REPLACE FUNCTION copilot_internal.move_quotas(p_moves jsonb) RETURNS integer
   LANGUAGE plpgsql VOLATILE

@@ -15,6 +15,7 @@
 CREATE OR REPLACE FUNCTION copilot_internal.record_budget_batch(p_tenant_id text, p_batch jsonb) RETURNS jsonb
   LANGUAGE plpgsql
   SET search_path = pg_catalog, copilot_internal, pg_temp
+  SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   -- Named in an array too, so that each row is found by its key whatever the planner believes of the table's size.

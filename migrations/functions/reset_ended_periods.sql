@@ -6,7 +6,8 @@ CREATE OR REPLACE FUNCTION copilot_internal.reset_ended_periods(p_tenant_id text
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 BEGIN
-  PERFORM reset_quotas(CASE WHEN p_user_ids IS NOT NULL THEN quotas_of_payers(p_tenant_id, p_user_ids) ELSE ARRAY(
+  PERFORM reset_quotas(CASE WHEN p_user_ids IS NOT NULL THEN ARRAY(
+    SELECT quota_id FROM quotas_of(p_tenant_id, p_user_ids, '{}')) ELSE ARRAY(
     SELECT quota_id FROM cost_quotas
     WHERE tenant_id = p_tenant_id AND period_end <= p_now AND scope IN ('platform', 'tenant', 'user')) END, p_now);
 END

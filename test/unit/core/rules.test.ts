@@ -41,7 +41,9 @@ function sources(): string[] {
     'label_scopes',
     'note_label_values',
     'apply_label_quotas',
-    'quotas_of_payers',
+    'lock_payers',
+    'quotas_of',
+    'reset_label_periods',
     'reset_quotas',
     'move_quotas',
   ];
