@@ -112,7 +112,7 @@ export async function longAnswersUnread(
 
 /** Whatever was silent, everybody is answered soon after Postgres can be reached again. */
 export async function servedAgain(installation: Installation, { tenants, hold }: Scene): Promise<void> {
-  const came = new Map<string, string[]>();
+  const came = new Map<string, Set<string>>();
   const isAnswered = async ({ tenantId }: { tenantId: string }): Promise<boolean> => {
     const order = { tenantId, resource: 'e2b', amountUsd: '0.01', ttlSeconds: 2 };
     for (const endMs = Date.now() + servedAgainMs; Date.now() < endMs; await sleep(200)) {
@@ -120,7 +120,7 @@ export async function servedAgain(installation: Installation, { tenants, hold }:
       const answer = await call(installation, '/v1/reservations', { key: installation.apiKey, method: 'POST', body });
       if (answer && answer.status < 500) return true;
       const text = answer ? `${answer.status} ${await answer.text().catch(String)}` : 'no answer';
-      came.set(tenantId, [...(came.get(tenantId) ?? []), text.slice(0, 200)]);
+      came.set(tenantId, (came.get(tenantId) ?? new Set()).add(text.slice(0, 200)));
     }
     return false;
   };
@@ -129,7 +129,7 @@ export async function servedAgain(installation: Installation, { tenants, hold }:
   const told = await Promise.all(
     without.map(async (tenantId) => {
       const standing = await standingOf(installation, tenantId).catch(String);
-      return `${tenantId}: no answer for ${servedAgainMs} ms. ${came.get(tenantId)?.join(' | ')}. ${standing}`;
+      return `${tenantId}: no answer for ${servedAgainMs} ms. ${[...(came.get(tenantId) ?? [])].join(' | ')}. ${standing}`;
     }),
   );
   hold('everybody is served again', without.length === 0, () => told.join('; '));
