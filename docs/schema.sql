@@ -2978,23 +2978,27 @@ BEGIN
   IF cardinality(v_labels) > 0 THEN
     v_beyond := note_label_values(p_tenant_id, v_labels);
   END IF;
-  INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
-    amount_usd, estimated_usd, settlement, usage, posted_at, labels)
-  SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
-    c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt",
-    CASE WHEN r.labels <> '{}' AND jsonb_typeof(r.labels) = 'object' THEN CASE WHEN v_beyond IS NULL THEN r.labels ELSE
-      (SELECT jsonb_object_agg(key, CASE WHEN v_beyond -> key ? value THEN 'other' ELSE value END) FROM jsonb_each_text(r.labels)) END END
-  FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
-    "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
-  JOIN reservations r
-    ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId";
+  IF cardinality(v_operation_ids) > 0 THEN
+    INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
+      amount_usd, estimated_usd, settlement, usage, posted_at, labels)
+    SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
+      c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt",
+      CASE WHEN r.labels <> '{}' AND jsonb_typeof(r.labels) = 'object' THEN CASE WHEN v_beyond IS NULL THEN r.labels ELSE
+        (SELECT jsonb_object_agg(key, CASE WHEN v_beyond -> key ? value THEN 'other' ELSE value END) FROM jsonb_each_text(r.labels)) END END
+    FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
+      "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
+    JOIN reservations r
+      ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId";
+  END IF;
 
-  INSERT INTO quota_alerts (tenant_id, quota_id, kind, threshold, period_start, details)
-  SELECT q.tenant_id, q.quota_id, c.kind, c."thresholdBasisPoints" / 10000.0, q.period_start, c.details
-  FROM jsonb_to_recordset(p_batch -> 'alerts') AS c (
-    "quotaId" uuid, kind text, "thresholdBasisPoints" numeric, details jsonb)
-  JOIN cost_quotas q ON q.quota_id = c."quotaId"
-  ON CONFLICT DO NOTHING;
+  IF jsonb_array_length(p_batch -> 'alerts') > 0 THEN
+    INSERT INTO quota_alerts (tenant_id, quota_id, kind, threshold, period_start, details)
+    SELECT q.tenant_id, q.quota_id, c.kind, c."thresholdBasisPoints" / 10000.0, q.period_start, c.details
+    FROM jsonb_to_recordset(p_batch -> 'alerts') AS c (
+      "quotaId" uuid, kind text, "thresholdBasisPoints" numeric, details jsonb)
+    JOIN cost_quotas q ON q.quota_id = c."quotaId"
+    ON CONFLICT DO NOTHING;
+  END IF;
 
   -- Nothing is kept any more for those that have their money.
   IF jsonb_array_length(p_batch -> 'served') > 0 THEN
