@@ -3,7 +3,7 @@ import { stateOf } from '../client/states';
 import type { CurrentKey, Overview } from './api';
 import { Asker } from './askers';
 import { wholeLimitUsd } from './money';
-import { Meter, Moment, Status, Table, Unreserved, Usd } from './parts';
+import { Meter, Moment, Status, Table, Unreserved, Usd, type Column } from './parts';
 import { runAddress } from './places';
 import type { ListedRun } from './run-list';
 
@@ -11,23 +11,37 @@ import type { ListedRun } from './run-list';
 export type Contains = (...texts: (string | null)[]) => boolean;
 type Quota = Overview['quotas'][number];
 
+type Shown = Overview['shadowQuotas'][number];
+
+/** How a limit stands, whether it binds or not. */
+const figures: Column<Shown>[] = [
+  { name: 'Quota', of: quotaName },
+  { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={wholeLimitUsd(quota)} /> },
+  { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
+  { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
+  { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} isLeft /> },
+  { name: 'Limit', isNumber: true, of: (quota) => <Limit {...quota} /> },
+  { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
+];
+
 export function Quotas({ quotas }: { quotas: readonly Quota[] }) {
   return (
     <Table
       rows={quotas}
       keyOf={quotaName}
       none="There is no quota: nothing is granted until one is set."
-      columns={[
-        { name: 'Quota', of: quotaName },
-        { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={wholeLimitUsd(quota)} /> },
-        { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
-        { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
-        { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} isLeft /> },
-        { name: 'Limit', isNumber: true, of: (quota) => <Limit {...quota} /> },
-        { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
-        { name: 'Forecast', of: (quota) => forecastInWords(quota) },
-      ]}
+      columns={[...figures, { name: 'Forecast', of: (quota) => forecastInWords(quota) }]}
     />
+  );
+}
+
+/** Limits that refuse nothing. */
+export function Watched({ quotas }: { quotas: readonly Shown[] }) {
+  return (
+    <section aria-label="Watched quotas">
+      <p class="faint">Watched, refusing nothing:</p>
+      <Table rows={quotas} keyOf={quotaName} none="" columns={figures} />
+    </section>
   );
 }
 
@@ -166,12 +180,14 @@ export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
         { name: 'When', of: ({ raisedAt }) => <Moment at={raisedAt} /> },
         {
           name: 'What',
-          of: ({ kind, threshold }) =>
+          of: ({ kind, threshold, details }) =>
             kind === 'quota_warning'
               ? `${Math.round((threshold ?? 0) * 100)} % used`
               : kind === 'overrun'
                 ? 'a call cost more than was granted'
-                : 'refused',
+                : details.enforced === false
+                  ? 'would have refused'
+                  : 'refused',
         },
         { name: 'Quota', of: ({ details }) => quotaName(details as QuotaName) },
         { name: 'Sent', of: ({ sentAt }) => (sentAt ? <Moment at={sentAt} /> : 'not yet') },
@@ -180,6 +196,8 @@ export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
   );
 }
 
-type QuotaName = Record<'scope' | 'scopeId' | 'resourceType' | 'period', string>;
-const quotaName = ({ scope, scopeId, resourceType, period }: QuotaName): string =>
-  `${scope === 'user' || scope === 'label' ? `${scope} ${scopeId}` : scope} · ${resourceType} · ${period}`;
+type QuotaName = Record<'scope' | 'scopeId' | 'resourceType' | 'period', string> & { enforced?: boolean };
+function quotaName({ scope, scopeId, resourceType, period, enforced = true }: QuotaName): string {
+  const whose = scope === 'user' || scope === 'label' ? `${scope} ${scopeId}` : scope;
+  return `${whose} · ${resourceType} · ${period}${enforced ? '' : ' · watched'}`;
+}

@@ -154,6 +154,14 @@ type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease'
     lease?: { platformLimitUsd: string; exhausted: boolean; freesAtMs?: number };
   };
 
+const quotaFrom = (quota: LoadedQuota): Quota => ({
+  ...quota,
+  limitUsd: parseUsd(quota.limitUsd),
+  spentUsd: parseUsd(quota.spentUsd),
+  reservedUsd: parseUsd(quota.reservedUsd),
+  lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
+});
+
 /** What `load_budget_batch` answers. */
 interface LoadedState {
   mandate?: 'closed';
@@ -162,6 +170,7 @@ interface LoadedState {
   /** Absent before the database is migrated, which then holds two. */
   holdsAnyResource?: true;
   nowMs: number;
+  /** Those that are only watched among them. */
   quotas: LoadedQuota[];
   reservations: ReservationJson[];
   /** Absent before the database is migrated. */
@@ -206,13 +215,8 @@ async function load(
     ...(state.holdsAnyResource ? {} : { resourcesKnown: resourcesBefore }),
     frozen: state.frozen ?? undefined,
     frozenUsers: state.frozenUsers,
-    quotas: state.quotas.map((quota) => ({
-      ...quota,
-      limitUsd: parseUsd(quota.limitUsd),
-      spentUsd: parseUsd(quota.spentUsd),
-      reservedUsd: parseUsd(quota.reservedUsd),
-      lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
-    })),
+    quotas: state.quotas.filter(({ isShadow }) => !isShadow).map(quotaFrom),
+    shadows: state.quotas.filter(({ isShadow }) => isShadow).map(quotaFrom),
     reservations: state.reservations.map(reservationFrom),
     ...(state.runLimits && { runLimits: state.runLimits.map(runLimitFrom) }),
     line: (state.line ?? []).map(({ runId, userId, labels, ...place }) => ({

@@ -7,7 +7,7 @@ import type { ResourceType } from '../core/budget/quotas';
 import { change, type WithReason } from './change';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { Operator } from './operator';
-import type { QuotaKey } from './quota-key';
+import { storedScope, type QuotaChange, type QuotaKey } from './quota-key';
 import { refuseTooManyResources } from './resources';
 import type { TenantPolicy } from './tenants';
 
@@ -51,7 +51,7 @@ export async function removeQuota(
   order: {
     tenantId: string;
     by: Operator;
-    quota: QuotaKey;
+    quota: QuotaKey & Pick<QuotaChange, 'enforced'>;
     reason: string;
     /** The last statement of the transaction: a repeat finds nothing to remove. */
     keepWith?: (client: PoolClient) => Promise<void>;
@@ -64,7 +64,7 @@ export async function removeQuota(
   const done = await change(pool, removing, async (client) => {
     const { rows } = await client.query<{ removed: object | null }>(
       'SELECT copilot_internal.remove_quota($1, $2, $3, $4, $5) AS removed',
-      [tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period],
+      [tenantId, storedScope(quota), quota.scopeId, quota.resourceType, quota.period],
     );
     details.removed = rows[0]?.removed;
     return rows[0]?.removed ? true : undefined;

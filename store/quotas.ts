@@ -3,10 +3,9 @@ import type { BindingQuota } from '../core/budget/commands';
 import type { Period } from '../core/budget/periods';
 import { startAnew, type QuotaAmounts } from '../core/budget/quotas';
 import type { Labels } from '../core/labels';
-import { frozenOf, type Frozen } from './frozen';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
-import type { QuotaChange } from './quota-key';
+import { storedScope, type QuotaChange } from './quota-key';
 import { refuseTooManyResources } from './resources';
 
 /** A quota as people read it: in the period around now. What is topped up is added to the limit until the period ends. */
@@ -49,14 +48,6 @@ export interface OwnQuotas {
   moreUserQuotas: number;
   /** The same of labels. */
   moreLabelQuotas: number;
-}
-
-/** The tenant's own quotas, of these users and labels or of the first by name, and who is frozen, as they stand together. */
-export async function readBudget(pool: Pool, tenantId: string, payers?: Payers): Promise<Frozen & OwnQuotas> {
-  return asTenant(pool, tenantId, async (client) => {
-    const [own, frozen] = await Promise.all([ownQuotasOf(client, tenantId, payers), frozenOf(client, tenantId)]);
-    return { ...own, ...frozen };
-  });
 }
 
 /**
@@ -246,11 +237,12 @@ export async function setQuotas(
   });
 }
 
-async function setQuota(client: PoolClient, tenantId: string, change: QuotaChange): Promise<void> {
+/** Sets the limit of a tenant or a user, under the tenant's lock. */
+export async function setQuota(client: PoolClient, tenantId: string, change: QuotaChange): Promise<void> {
   await client.query(
     `INSERT INTO copilot_internal.cost_quotas AS q (tenant_id, scope, scope_id, resource_type, period, limit_usd,
        warning_threshold, more_warning_thresholds, period_start, period_end, current_spend_usd, reserved_usd)
-     SELECT $1, $2, $3, $4, $5, $6::numeric, coalesce($7::numeric, 0.80), coalesce($8::numeric[], '{}'), b.period_start, b.period_end,
+     SELECT $1, $9, $3, $4, $5, $6::numeric, coalesce($7::numeric, 0.80), coalesce($8::numeric[], '{}'), b.period_start, b.period_end,
        (SELECT coalesce(sum(amount_usd), 0) FROM copilot_internal.cost_records
         WHERE tenant_id = $1 AND posted_at >= b.period_start AND posted_at < b.period_end
           AND ($4 = 'all' OR resource = $4) AND ($2 = 'tenant' OR user_id = $3)),
@@ -271,6 +263,7 @@ async function setQuota(client: PoolClient, tenantId: string, change: QuotaChang
       change.limitUsd,
       change.warningThreshold ?? null,
       change.moreWarningThresholds ?? null,
+      storedScope(change),
     ],
   );
 }

@@ -101,6 +101,7 @@ function show(
       ...showQuota(quota),
       forecast: forecastOf(quota, { since: createdAt, now }),
     })),
+    shadowQuotas: overview.shadowQuotas.map(showQuota),
     spend: { ...spend, from: spend.from.toISOString() },
     denials: denials.map(({ quota, deniedAt, ...denial }) => ({
       ...denial,

@@ -31,6 +31,8 @@ export interface Quota {
   exceeded: boolean;
   /** Set when this is the tenant's lease of a platform quota: its limit is what was drawn, and more may be drawn. */
   lease?: Lease | undefined;
+  /** Watched only: it counts and raises alerts, and has no say in what is granted. */
+  isShadow?: true | undefined;
   /** Of a label's limit of `other`: values that are beyond those that are told apart and so count for it, as far as they are concerned. */
   beyondValues?: readonly string[] | null | undefined;
 }

@@ -15,7 +15,7 @@ DECLARE
     WHERE s.value <> 'other' AND s.scope_id = s.key || ':' || s.value
       AND NOT EXISTS (SELECT FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = s.key AND v.value = s.value)
       AND (SELECT true FROM cost_quotas q
-           WHERE q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.key || ':other' LIMIT 1));
+           WHERE q.tenant_id = p_tenant_id AND q.scope IN ('label', 'shadow_label') AND q.scope_id = s.key || ':other' LIMIT 1));
 BEGIN
   IF v_fresh IS NULL THEN
     RETURN;
