@@ -86,6 +86,8 @@ export interface BatchDecision {
   alerts: QuotaAlert[];
   /** The quotas as they stand after the batch. */
   quotas: Quota[];
+  /** Those that are only watched. */
+  shadows: Quota[];
   /** The run limits as they stand after it. */
   runLimits: RunLimit[];
   /** Something was denied without knowing the holds: decide again with them, to say when to try again. */
@@ -285,6 +287,7 @@ export class Batch {
       ledger: this.ledger,
       alerts: this.alerts,
       quotas: this.quotas,
+      shadows: this.shadows,
       runLimits: [...(this.runLimits?.values() ?? [])],
       needsHolds: this.needsHolds,
       leaseNeeds: [...this.leaseNeeds].map(([quotaId, neededUsd]) => ({ quotaId, neededUsd })),

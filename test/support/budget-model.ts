@@ -17,11 +17,13 @@ export interface QuotaSpec {
   resourceType?: ResourceType;
   period?: Period;
   limitUsd: string;
+  isShadow?: true;
 }
 
 /** A tenant's money, from the outside. */
 export class BudgetModel {
   quotas: Quota[];
+  shadows: Quota[];
   reservations = new Map<string, Reservation>();
   ledger: LedgerEntry[] = [];
   alerts: BatchDecision['alerts'] = [];
@@ -39,8 +41,8 @@ export class BudgetModel {
     public nowMs: number,
     quotas: readonly QuotaSpec[],
   ) {
-    this.quotas = quotas.map((spec, index) => {
-      const { scope = 'tenant', scopeId = 'acme', resourceType = 'all', period = 'month', limitUsd } = spec;
+    const all: Quota[] = quotas.map((spec, index) => {
+      const { scope = 'tenant', scopeId = 'acme', resourceType = 'all', period = 'month', limitUsd, isShadow } = spec;
       const { start, end } = periodAt(period, nowMs);
       return {
         quotaId: `quota-${index}`,
@@ -56,15 +58,19 @@ export class BudgetModel {
         thresholdsBasisPoints: [8000],
         warnedBasisPoints: [],
         exceeded: false,
+        ...(isShadow && { isShadow }),
       };
     });
+    this.quotas = all.filter(({ isShadow }) => !isShadow);
+    this.shadows = all.filter(({ isShadow }) => isShadow);
   }
 
-  decide(...commands: BudgetCommand[]): BatchDecision {
-    const state: BatchState = {
+  state(): BatchState {
+    return {
       tenantId: 'acme',
       nowMs: this.nowMs,
       quotas: this.quotas,
+      shadows: this.shadows,
       reservations: [...this.reservations.values()],
       enforced: this.enforced,
       resourcesKnown: this.resourcesKnown,
@@ -73,8 +79,12 @@ export class BudgetModel {
       line: this.line,
       ...(this.hasRunLimits ? { runLimits: this.runLimits } : {}),
     };
-    const decision = decideBatch(state, commands);
+  }
+
+  decide(...commands: BudgetCommand[]): BatchDecision {
+    const decision = decideBatch(this.state(), commands);
     this.quotas = decision.quotas;
+    this.shadows = decision.shadows;
     this.runLimits = decision.runLimits;
     for (const reservation of decision.reservations) this.reservations.set(reservation.operationId, reservation);
     this.ledger.push(...decision.ledger);
