@@ -122,6 +122,8 @@ describe('a tenant of very many users', () => {
       for (const [scope, id] of [
         ['user', 'x-'],
         ['label', 'team:x-'],
+        ['shadow_user', 'x-'],
+        ['shadow_label', 'team:x-'],
       ])
         await stack.admin.query(
           `INSERT INTO copilot_internal.cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, period_start, period_end)
