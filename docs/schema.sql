@@ -105,7 +105,7 @@ CREATE TABLE cost_quotas (
   CONSTRAINT cost_quotas_pkey PRIMARY KEY (quota_id),
   CONSTRAINT cost_quotas_reserved_usd_check CHECK ((reserved_usd >= (0)::numeric)),
   CONSTRAINT cost_quotas_resource_type_check CHECK ((resource_type ~ '^[a-z][a-z0-9_.-]{0,31}$'::text)) NOT VALID,
-  CONSTRAINT cost_quotas_scope_check CHECK ((scope = ANY (ARRAY['platform'::text, 'tenant'::text, 'user'::text, 'label'::text]))),
+  CONSTRAINT cost_quotas_scope_check CHECK ((scope = ANY (ARRAY['platform'::text, 'tenant'::text, 'user'::text, 'label'::text, 'shadow_tenant'::text, 'shadow_user'::text, 'shadow_label'::text]))) NOT VALID,
   CONSTRAINT cost_quotas_scope_id_check CHECK (((length(scope_id) >= 1) AND (length(scope_id) <= 128))),
   CONSTRAINT cost_quotas_scope_tenant_check CHECK (
 CASE scope
@@ -687,6 +687,8 @@ CREATE POLICY platform_quotas ON cost_quotas FOR SELECT TO spendlock_app USING (
 
 CREATE POLICY who_knows_labels ON cost_quotas FOR ALL TO spendlock_app USING (((scope <> 'label'::text) OR (current_setting('spendlock.label_quotas'::text, true) = 'on'::text)));
 
+CREATE POLICY who_knows_shadows ON cost_quotas FOR ALL TO spendlock_app USING (((scope <> ALL (ARRAY['shadow_tenant'::text, 'shadow_user'::text, 'shadow_label'::text])) OR (current_setting('spendlock.shadow_quotas'::text, true) = 'on'::text)));
+
 ALTER TABLE cost_records FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON cost_records FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -1112,8 +1114,9 @@ DECLARE
     SELECT jsonb_agg(jsonb_build_object('key', s.key, 'value', s.value)) FROM label_scopes(p_tenant_id, v_labels) AS s
     WHERE s.value <> 'other' AND s.scope_id = s.key || ':' || s.value
       AND NOT EXISTS (SELECT FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = s.key AND v.value = s.value)
-      AND (SELECT true FROM cost_quotas q
-           WHERE q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.key || ':other' LIMIT 1));
+      AND coalesce(
+        (SELECT true FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.key || ':other' LIMIT 1),
+        (SELECT true FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'shadow_label' AND q.scope_id = s.key || ':other' LIMIT 1)));
 BEGIN
   IF v_fresh IS NULL THEN
     RETURN;
@@ -1392,11 +1395,12 @@ DECLARE
   v_crossed jsonb;
   v_moves jsonb;
   v_knew text := coalesce(current_setting('spendlock.label_quotas', true), '');
+  v_knew_shadows text := coalesce(current_setting('spendlock.shadow_quotas', true), '');
 BEGIN
   -- These rows are kept also by who does not know them.
-  PERFORM set_config('spendlock.label_quotas', 'on', true);
+  PERFORM set_config('spendlock.label_quotas', 'on', true), set_config('spendlock.shadow_quotas', 'on', true);
   IF NOT has_label_quotas(p_tenant_id) THEN
-    PERFORM set_config('spendlock.label_quotas', v_knew, true);
+    PERFORM set_config('spendlock.label_quotas', v_knew, true), set_config('spendlock.shadow_quotas', v_knew_shadows, true);
     RETURN;
   END IF;
   PERFORM add_label_quotas(p_tenant_id, v_labels);
@@ -1404,9 +1408,13 @@ BEGIN
   v_scope_ids := ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s);
   IF NOT p_binds THEN
     PERFORM reset_label_periods(p_tenant_id, clock_timestamp(), v_scope_ids);
+  ELSIF v_knew_shadows <> 'on' THEN
+    -- Of one that knows limits of labels and none that are only watched, in the period of what it decided.
+    PERFORM reset_label_periods(p_tenant_id, (
+      SELECT max(c."postedAt") FROM jsonb_to_recordset(p_changes) AS c ("postedAt" timestamptz)), v_scope_ids);
   END IF;
   WITH covering AS MATERIALIZED (
-    SELECT * FROM quotas_of(p_tenant_id, '{}', v_scope_ids) WHERE scope = 'label'
+    SELECT * FROM quotas_of(p_tenant_id, '{}', v_scope_ids) WHERE scope IN ('label', 'shadow_label')
   ), steps AS (
     SELECT "operationId" AS operation_id, min(sequence) AS sequence, bool_or(enforced) AS enforced
     FROM jsonb_to_recordset(p_changes) AS c ("operationId" uuid, sequence integer, enforced boolean)
@@ -1415,7 +1423,7 @@ BEGIN
     SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
            m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
            -- A grant of nothing is no change of a balance, and lifts none.
-           m.is_grant AND p_binds AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
+           m.is_grant AND p_binds AND q.scope = 'label' AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
            coalesce(t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
     FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
            posted_at timestamptz, is_grant boolean)
@@ -1435,7 +1443,7 @@ BEGIN
   IF v_crossed IS NULL THEN
     PERFORM move_quotas(v_moves);
   END IF;
-  PERFORM set_config('spendlock.label_quotas', v_knew, true);
+  PERFORM set_config('spendlock.label_quotas', v_knew, true), set_config('spendlock.shadow_quotas', v_knew_shadows, true);
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: a grant would lift the % quota of label % to % USD, above its limit of % USD; nothing was recorded',
       v_crossed ->> 'resource_type', v_crossed ->> 'scope_id', v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
@@ -1453,21 +1461,31 @@ AS $function$
 DECLARE
   v_crossed jsonb;
   v_moves jsonb;
+  v_updated integer;
+  v_user_ids text[] := ARRAY(SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change WHERE change ? 'userId');
+  v_knew text := coalesce(current_setting('spendlock.shadow_quotas', true), '');
 BEGIN
   IF jsonb_array_length(p_changes) = 0 THEN
     RETURN 0;
   END IF;
+  -- One of the version before does not know of watched limits and began no period of theirs: they are in that of what it decided.
+  IF v_knew <> 'on' THEN
+    PERFORM set_config('spendlock.shadow_quotas', 'on', true);
+    PERFORM reset_ended_periods(p_tenant_id, (
+      SELECT max(c."postedAt") FROM jsonb_to_recordset(p_changes) AS c ("postedAt" timestamptz)), v_user_ids);
+  END IF;
   WITH covering AS MATERIALIZED (
-    SELECT * FROM quotas_of(p_tenant_id, ARRAY(SELECT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change), '{}')
+    SELECT * FROM quotas_of(p_tenant_id, v_user_ids, '{}')
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
-           c."grant" AND c.enforced AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
+           c."grant" AND c.enforced AND q.scope NOT IN ('shadow_tenant', 'shadow_user') AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
            CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
            q.current_spend_usd + q.reserved_usd AS held_usd
     FROM jsonb_to_recordset(p_changes) AS c (
            sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
            "postedAt" timestamptz, "grant" boolean, enforced boolean)
-    CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId")) AS payer (scope, scope_id)
+    CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId"),
+      ('shadow_tenant', p_tenant_id), ('shadow_user', c."userId")) AS payer (scope, scope_id)
     JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND q.resource_type IN ('all', c.resource)
   ), crossed AS (
     SELECT * FROM (
@@ -1486,7 +1504,9 @@ BEGIN
       v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
       USING ERRCODE = 'SL001';
   END IF;
-  RETURN move_quotas(v_moves);
+  v_updated := move_quotas(v_moves);
+  PERFORM set_config('spendlock.shadow_quotas', v_knew, true);
+  RETURN v_updated;
 END
 $function$
 ;
@@ -2004,6 +2024,8 @@ CREATE OR REPLACE FUNCTION copilot_internal.has_label_quotas(p_tenant_id text)
 AS $function$
   SELECT (SELECT true FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'label'
           ORDER BY tenant_id, scope, scope_id, resource_type, period LIMIT 1) IS NOT NULL
+    OR (SELECT true FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'shadow_label'
+        ORDER BY tenant_id, scope, scope_id, resource_type, period LIMIT 1) IS NOT NULL
 $function$
 ;
 
@@ -2097,7 +2119,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.label_quotas_wrong(p_tenant_id text)
 AS $function$
   WITH quotas AS MATERIALIZED (
     SELECT q.*, split_part(q.scope_id, ':', 1) AS key, substr(q.scope_id, strpos(q.scope_id, ':') + 1) AS value
-    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'label'
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope IN ('label', 'shadow_label')
   ), spent AS MATERIALIZED (
     SELECT p.period_start, p.period_end, l.key, l.value, c.resource, sum(c.amount_usd) AS usd
     FROM (SELECT DISTINCT q.period_start, q.period_end FROM quotas q) AS p
@@ -2398,7 +2420,7 @@ BEGIN
     PERFORM add_label_quotas(p_tenant_id, v_labels);
     SELECT jsonb_agg(to_jsonb(s)), array_agg(DISTINCT s.scope_id) INTO v_label_scopes, v_label_scope_ids
     FROM label_scopes(p_tenant_id, v_labels) AS s;
-    v_quota_ids := v_quota_ids || ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', v_label_scope_ids) WHERE scope = 'label');
+    v_quota_ids := v_quota_ids || ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', v_label_scope_ids) WHERE scope IN ('label', 'shadow_label'));
   END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
@@ -2409,7 +2431,7 @@ BEGIN
   END IF;
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
-      'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
+      'quotaId', q.quota_id, 'scope', replace(q.scope, 'shadow_', ''), 'isShadow', nullif(q.scope LIKE 'shadow%', false), 'scopeId', q.scope_id, 'resourceType', q.resource_type,
       'period', q.period, 'limitUsd', (q.limit_usd + q.topup_usd)::text, 'spentUsd', q.current_spend_usd::text,
       'reservedUsd', q.reserved_usd::text,
       'periodStartMs', extract(epoch FROM q.period_start) * 1000, 'periodEndMs', extract(epoch FROM q.period_end) * 1000,
@@ -2417,7 +2439,7 @@ BEGIN
          SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,
       'warnedBasisPoints', a.warned, 'exceeded', a.exceeded,
       -- Of `other`, what counts for it here.
-      'beyondValues', CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN (
+      'beyondValues', CASE WHEN q.scope IN ('label', 'shadow_label') AND q.scope_id LIKE '%:other' THEN (
          SELECT json_agg(s.value) FROM jsonb_to_recordset(v_label_scopes) AS s (value text, scope_id text) WHERE s.scope_id = q.scope_id) END,
       'lease', CASE WHEN q.lease_of IS NOT NULL THEN json_build_object(
          'platformLimitUsd', (SELECT (p.limit_usd + p.topup_usd)::text FROM cost_quotas p WHERE p.quota_id = q.lease_of),
@@ -2725,8 +2747,9 @@ AS $function$
   FROM (
     SELECT 'platform' AS scope, 'platform' AS scope_id
     UNION ALL SELECT 'tenant', p_tenant_id
-    UNION ALL (SELECT DISTINCT 'user', u FROM pg_catalog.unnest(p_user_ids) AS u)
-    UNION ALL (SELECT DISTINCT 'label', l FROM pg_catalog.unnest(p_label_scope_ids) AS l)) AS payer
+    UNION ALL SELECT 'shadow_tenant', p_tenant_id
+    UNION ALL (SELECT DISTINCT s, u FROM pg_catalog.unnest(p_user_ids) AS u, pg_catalog.unnest(ARRAY['user', 'shadow_user']) AS s)
+    UNION ALL (SELECT DISTINCT s, l FROM pg_catalog.unnest(p_label_scope_ids) AS l, pg_catalog.unnest(ARRAY['label', 'shadow_label']) AS s)) AS payer
   CROSS JOIN LATERAL (
     SELECT * FROM copilot_internal.cost_quotas c
     WHERE c.tenant_id = p_tenant_id AND c.scope = payer.scope AND c.scope_id = payer.scope_id
@@ -3263,7 +3286,7 @@ BEGIN
   END IF;
   DELETE FROM cost_quotas q
   WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
-    AND q.scope = p_scope AND q.scope IN ('tenant', 'user', 'label') AND q.scope_id = p_scope_id
+    AND q.scope = p_scope AND q.scope IN ('tenant', 'user', 'label', 'shadow_tenant', 'shadow_user', 'shadow_label') AND q.scope_id = p_scope_id
     AND q.resource_type = p_resource_type AND q.period = p_period AND NOT q.from_default
   RETURNING jsonb_build_object('limitUsd', trim_scale(q.limit_usd)::text, 'topupUsd', trim_scale(q.topup_usd)::text,
     'spentUsd', trim_scale(q.current_spend_usd)::text, 'reservedUsd', trim_scale(q.reserved_usd)::text) INTO v_removed;
@@ -3320,18 +3343,18 @@ BEGIN
   WITH sums AS (
     SELECT q.quota_id, q.current_spend_usd AS spent_usd, q.reserved_usd,
            (SELECT coalesce(sum(c.amount_usd), 0) FROM cost_records c
-            WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
+            WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope NOT IN ('user', 'shadow_user') OR c.user_id = q.scope_id)
               AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS ledger_usd,
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
             WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
-              AND (q.scope <> 'user' OR r.user_id = q.scope_id)) AS open_usd
-    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope <> 'label'
+              AND (q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id)) AS open_usd
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope NOT IN ('label', 'shadow_label')
     UNION ALL
     SELECT w.quota_id, w.spent_usd, w.reserved_usd, w.ledger_usd, w.open_usd FROM label_quotas_wrong(p_tenant_id) AS w
   ), mended AS (
     UPDATE cost_quotas q SET current_spend_usd = s.ledger_usd, reserved_usd = s.open_usd, updated_at = clock_timestamp()
     FROM sums s WHERE q.quota_id = s.quota_id AND (s.spent_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
-    RETURNING concat_ws(' ', q.scope, CASE WHEN q.scope <> 'tenant' THEN q.scope_id END, q.resource_type, q.period) AS name, s.*
+    RETURNING concat_ws(' ', q.scope, CASE WHEN q.scope NOT IN ('tenant', 'shadow_tenant') THEN q.scope_id END, q.resource_type, q.period) AS name, s.*
   )
   SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'balance', 'name', name,
     'from', format('spent %s, reserved %s', trim_scale(spent_usd), trim_scale(reserved_usd)),
@@ -3453,7 +3476,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.reset_label_periods(p_tenant_id text
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 BEGIN
-  PERFORM reset_quotas(ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', p_scope_ids) WHERE scope = 'label'), p_now);
+  PERFORM reset_quotas(ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', p_scope_ids) WHERE scope IN ('label', 'shadow_label')), p_now);
 END
 $function$
 ;
@@ -3553,7 +3576,7 @@ BEGIN
   END IF;
   INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, warning_threshold, more_warning_thresholds,
                            from_default, period_start, period_end, current_spend_usd, reserved_usd)
-  SELECT p_tenant_id, 'label', v_key || ':' || v.value, v_resource, p_quota ->> 'period', (p_quota ->> 'limitUsd')::numeric,
+  SELECT p_tenant_id, coalesce(p_quota ->> 'scope', 'label'), v_key || ':' || v.value, v_resource, p_quota ->> 'period', (p_quota ->> 'limitUsd')::numeric,
          coalesce((p_quota ->> 'warningThreshold')::numeric, 0.80),
          ARRAY(SELECT jsonb_array_elements_text(p_quota -> 'moreWarningThresholds')::numeric), v_value IS NULL, b.period_start, b.period_end,
          coalesce(s.usd, 0) + coalesce(n.usd, 0), coalesce(o.usd, 0)

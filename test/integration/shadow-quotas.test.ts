@@ -130,7 +130,10 @@ describe('a limit that is only watched', () => {
     const removed = await spendlock(api, 'budget', 'remove', tenantId, '--shadow', '--reason', 'tried');
     expect(removed).toMatchObject({ status: 0, out: 'The watched all limit per month is removed.\n' });
     expect(await shown(tenantId)).toEqual([]);
-    expect((await api.admin.tenants.quotas(tenantId)).quotas.map(({ resourceType }) => resourceType)).toEqual(['e2b', 'llm']);
+    expect((await api.admin.tenants.quotas(tenantId)).quotas.map(({ resourceType }) => resourceType)).toEqual([
+      'e2b',
+      'llm',
+    ]);
     await agree(tenantId);
   });
 
