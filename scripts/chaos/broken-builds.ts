@@ -28,7 +28,10 @@ const unlockedTenant = `IF ${isDirect} THEN
   ELSE
     PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
   END IF;`;
-const unlockedQuotas = `AND NOT ${isDirect} FOR NO KEY UPDATE) AS locked`;
+const unlockedQuotas = `IF ${isDirect} THEN
+    RETURN ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, p_user_ids, '{}'));
+  END IF;
+  RETURN ARRAY(`;
 
 const knownUnread = replaceInFunction(
   'load_budget_batch',
@@ -234,7 +237,7 @@ const manyBuilds = {
         'PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;',
         unlockedTenant,
       ) +
-      replaceInFunction('lock_payers', 'FOR NO KEY UPDATE) AS locked', unlockedQuotas) +
+      replaceInFunction('lock_payers', 'RETURN ARRAY(', unlockedQuotas) +
       replaceInFunction(
         'record_budget_batch',
         "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');",
