@@ -24,19 +24,23 @@ const figures: Column<Shown>[] = [
   { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
 ];
 
-export function Quotas({ quotas }: { quotas: readonly Quota[] }) {
+export function Quotas({ quotas, shadows }: { quotas: readonly Quota[]; shadows: readonly Shown[] }) {
   return (
-    <Table
-      rows={quotas}
-      keyOf={quotaName}
-      none="There is no quota: nothing is granted until one is set."
-      columns={[...figures, { name: 'Forecast', of: (quota) => forecastInWords(quota) }]}
-    />
+    <>
+      <Table
+        rows={quotas}
+        keyOf={quotaName}
+        none="There is no quota: nothing is granted until one is set."
+        columns={[...figures, { name: 'Forecast', of: (quota) => forecastInWords(quota) }]}
+      />
+      <Watched quotas={shadows} />
+    </>
   );
 }
 
-/** Limits that refuse nothing. */
-export function Watched({ quotas }: { quotas: readonly Shown[] }) {
+/** Limits that refuse nothing; without one nothing is said. */
+function Watched({ quotas }: { quotas: readonly Shown[] }) {
+  if (quotas.length === 0) return null;
   return (
     <section aria-label="Watched quotas">
       <p class="faint">Watched, refusing nothing:</p>

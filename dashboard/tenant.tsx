@@ -7,7 +7,7 @@ import { SpendByLabel } from './labels';
 import { sum } from './money';
 import { Card, Problem, Shares, Title, Usd, useTitle } from './parts';
 import { useRuns } from './run-list';
-import { Alerts, Denials, forecastInWords, Holds, Quotas, Runs, Watched, type Contains } from './tenant-tables';
+import { Alerts, Denials, forecastInWords, Holds, Quotas, Runs, type Contains } from './tenant-tables';
 
 interface TenantPageProps {
   api: Api;
@@ -48,8 +48,7 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
       </ul>
       <div class="cards">
         <Card title="Quotas" wide>
-          <Quotas quotas={quotas} />
-          {value.shadowQuotas.length > 0 && <Watched quotas={value.shadowQuotas} />}
+          <Quotas quotas={quotas} shadows={value.shadowQuotas} />
           {value.moreUserQuotas > 0 && (
             <p class="faint">
               and {counted(value.moreUserQuotas, 'more quota', 'more quotas')} of users; the API shows those of each
