@@ -120,7 +120,7 @@ class Chat {
       ...(user === undefined ? {} : { userId: user }),
       ...(label === undefined ? {} : { labels: label }),
       ...(ask ? { tools: toolNames.map((name) => ({ name, requiresApproval: name === 'run_code' })) } : {}),
-      ...(await settingsFrom(this.options)),
+      ...settingsFrom(this.options),
       limits: maxCost === undefined ? {} : { maxCostUsd: maxCost },
     });
     return conversationId;

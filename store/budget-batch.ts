@@ -13,6 +13,7 @@ import type { Quota } from '../core/budget/quotas';
 import { limitsAsked } from '../core/budget/run-limits';
 import { spelled } from '../core/inputs/read-command';
 import { rulesOf } from '../core/budget/rules';
+import { topUpsOf, type StoredTopUps } from '../core/budget/top-ups';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import { runLimitFrom, type RunLimitJson } from './run-limits';
@@ -149,18 +150,11 @@ const dueIn = ({ nowMs, reservations }: BatchState): number =>
       (outcome !== undefined && !outcomeFolded) || (status === 'granted' && expiresAtMs <= nowMs),
   ).length;
 
-type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease'> &
+type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease' | 'topUps'> &
   Record<'limitUsd' | 'spentUsd' | 'reservedUsd', string> & {
     lease?: { platformLimitUsd: string; exhausted: boolean; freesAtMs?: number };
+    topUps?: StoredTopUps;
   };
-
-const quotaFrom = (quota: LoadedQuota): Quota => ({
-  ...quota,
-  limitUsd: parseUsd(quota.limitUsd),
-  spentUsd: parseUsd(quota.spentUsd),
-  reservedUsd: parseUsd(quota.reservedUsd),
-  lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
-});
 
 /** What `load_budget_batch` answers. */
 interface LoadedState {
@@ -170,7 +164,6 @@ interface LoadedState {
   /** Absent before the database is migrated, which then holds two. */
   holdsAnyResource?: true;
   nowMs: number;
-  /** Those that are only watched among them. */
   quotas: LoadedQuota[];
   reservations: ReservationJson[];
   /** Absent before the database is migrated. */
@@ -215,8 +208,14 @@ async function load(
     ...(state.holdsAnyResource ? {} : { resourcesKnown: resourcesBefore }),
     frozen: state.frozen ?? undefined,
     frozenUsers: state.frozenUsers,
-    quotas: state.quotas.filter(({ isShadow }) => !isShadow).map(quotaFrom),
-    shadows: state.quotas.filter(({ isShadow }) => isShadow).map(quotaFrom),
+    quotas: state.quotas.map((quota) => ({
+      ...quota,
+      limitUsd: parseUsd(quota.limitUsd),
+      spentUsd: parseUsd(quota.spentUsd),
+      reservedUsd: parseUsd(quota.reservedUsd),
+      topUps: quota.topUps && topUpsOf(quota.topUps),
+      lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
+    })),
     reservations: state.reservations.map(reservationFrom),
     ...(state.runLimits && { runLimits: state.runLimits.map(runLimitFrom) }),
     line: (state.line ?? []).map(({ runId, userId, labels, ...place }) => ({

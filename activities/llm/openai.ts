@@ -4,11 +4,10 @@ import type {
   Response,
   ResponseInputItem,
   ResponseOutputItem,
-  ResponseTextConfig,
   FunctionTool,
 } from 'openai/resources/responses/responses';
 import type { ReasoningEffort } from 'openai/resources/shared';
-import { answersBySchema, settingsOfCall } from '../../core/agent/model-settings';
+import { settingsOfCall } from '../../core/agent/model-settings';
 import { isRegionalOpenAi, openAiRegion } from '../../core/prices/regions-openai';
 import { usageFromOpenAi } from '../../core/prices/usage-openai';
 import type { ProviderAccount } from './anthropic';
@@ -64,12 +63,11 @@ interface Billed {
 }
 
 function paramsOf(
-  { system, messages, tools, callsNoTools, settings, answerSchema }: Prompt,
+  { system, messages, tools, callsNoTools, settings }: Prompt,
   model: string,
 ): {
   model: string;
   reasoning?: { effort: ReasoningEffort };
-  text?: ResponseTextConfig;
   instructions: string;
   input: ResponseInputItem[];
   tools: FunctionTool[];
@@ -80,9 +78,6 @@ function paramsOf(
   return {
     model,
     ...(effort === undefined ? {} : { reasoning: { effort } }),
-    ...(answerSchema && answersBySchema(whose, { hasTools: tools.length > 0 })
-      ? { text: { format: { type: 'json_schema', name: 'answer', schema: { ...answerSchema }, strict: true } } }
-      : {}),
     instructions: system,
     input: messages.flatMap((message) => itemsOf(message, model)),
     tools: tools.map(({ name, description, inputSchema }) => ({
