@@ -120,7 +120,7 @@ class Chat {
       ...(user === undefined ? {} : { userId: user }),
       ...(label === undefined ? {} : { labels: label }),
       ...(ask ? { tools: toolNames.map((name) => ({ name, requiresApproval: name === 'run_code' })) } : {}),
-      ...settingsFrom(this.options),
+      ...(await settingsFrom(this.options)),
       limits: maxCost === undefined ? {} : { maxCostUsd: maxCost },
     });
     return conversationId;

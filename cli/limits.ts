@@ -25,18 +25,13 @@ import {
 } from './options';
 import { show, table, usd, usdLeft, when, type Column } from './output';
 
-/** A limit with what was added to it. */
+/** Those that are only watched, where there are some. */
+export const shadowTable = (shadows: QuotaView[], width?: number): string[] =>
+  shadows.length === 0 ? [] : [`Watched, refusing nothing:\n${table(columns, shadows, '', width)}`];
+
+/** A limit with what was added to it until its period ends. */
 export const limitWords = ({ limitUsd, topupUsd }: Pick<QuotaView, 'limitUsd' | 'topupUsd'>): string =>
   usd(limitUsd) + (topupUsd === '0' ? '' : ` + ${usd(topupUsd)}`);
-
-/** What was added and expires by itself, one line each. */
-const expiryWords = (quotas: QuotaView[]): string[] =>
-  quotas.flatMap((quota) =>
-    quota.expiringTopups.map(
-      ({ amountUsd, expiresAt }) =>
-        `of ${quotaName(quota)} ${quota.resourceType} per ${quota.period}: what is unused of ${usd(amountUsd)} expires ${when(expiresAt)} UTC`,
-    ),
-  );
 
 /** Whose limit it is. */
 export const quotaName = ({ scope, scopeId }: Pick<QuotaView, 'scope' | 'scopeId'>): string =>
@@ -68,24 +63,32 @@ const platformTable = ({ quotas }: PlatformQuotas): string =>
     quotas,
     'No platform quota: tenants are bound by their own only.',
   );
-const budgetWords = ({ quotas, moreUserQuotas, moreLabelQuotas, frozenReason, frozenUsers }: TenantQuotas): string =>
+const budgetWords = ({
+  quotas,
+  shadowQuotas,
+  moreUserQuotas,
+  moreLabelQuotas,
+  frozenReason,
+  frozenUsers,
+}: TenantQuotas): string =>
   [
     ...(frozenReason === null ? [] : [`FROZEN: ${frozenReason}. Nothing new is granted.`]),
     ...frozenUsers.map(({ userId, reason }) => `FROZEN: user ${userId}: ${reason}.`),
     quotaTable(quotas),
-    ...expiryWords(quotas),
     ...(moreUserQuotas === 0
       ? []
       : [`and ${counted(moreUserQuotas, 'more quota', 'more quotas')} of users; --user shows those of one`]),
     ...(moreLabelQuotas === 0
       ? []
       : [`and ${counted(moreLabelQuotas, 'more quota', 'more quotas')} of labels; --label shows those of one`]),
+    ...shadowTable(shadowQuotas),
   ].join('\n');
 
 export function addLimits(budget: Command): void {
   addShow(budget);
   addSet(budget);
   addRemove(budget);
+  addEnforcement(budget);
 }
 
 /** The tenant that a command is about; undefined for all together. @throws Error when it is about nobody, or two. */
@@ -122,7 +125,11 @@ function addShow(budget: Command): void {
 /** One more of the shares that are given. */
 const shares = (text: string, before: number[] = []): number[] => [...before, share(text)];
 
-type SetOptions = QuotaOptions & Json & { reason?: string; limit: string; warnAt?: number[]; platform?: boolean };
+type SetOptions = QuotaOptions &
+  Json & { reason?: string; limit: string; warnAt?: number[]; platform?: boolean; shadow?: true };
+
+/** A limit of all tenants together is spent by leases of it, each decided by itself: nobody could say what it would have refused. */
+const shadowOption = (what: string): Option => new Option('--shadow', what).conflicts('platform');
 
 function addSet(budget: Command): void {
   const command = budget
@@ -135,14 +142,16 @@ function addSet(budget: Command): void {
     .addOption(userOption)
     .addOption(ofLabelOption())
     .addOption(reasonOption())
+    .addOption(shadowOption('only watch it: it counts and raises alerts, and refuses nothing'))
     .option('--warn-at <shares...>', 'warn at these shares of the limit, such as 0.5 0.8', shares);
   example(
     command,
     'budget set acme --limit 250 --resource llm --warn-at 0.5 0.8',
     'budget set acme --label team=search --period day --limit 5',
+    'budget set acme --limit 150 --shadow',
     'budget set --platform --limit 5000',
   ).action(async (named: string | undefined, options: SetOptions) => {
-    const { resource: resourceType, period, limit: limitUsd, warnAt = [], reason, json = false } = options;
+    const { resource: resourceType, period, limit: limitUsd, warnAt = [], shadow, reason, json = false } = options;
     const tenantId = whose(named, options.platform);
     const [warningThreshold, ...moreWarningThresholds] = warnAt;
     const limits = {
@@ -156,9 +165,10 @@ function addSet(budget: Command): void {
       const answer = await client().platform.setQuotas({ quotas: [limits], ...why });
       return show(json, answer, () => platformTable(answer));
     }
-    const answer = await client().tenants.setQuotas(tenantId, [{ ...scopeOf(options), ...limits }], why);
+    const watched = shadow ? { enforced: false } : {};
+    const answer = await client().tenants.setQuotas(tenantId, [{ ...scopeOf(options), ...limits, ...watched }], why);
     const warned = answer.warnings.map((warning) => `Mind: ${warning}`);
-    show(json, answer, () => [quotaTable(answer.quotas), ...warned].join('\n'));
+    show(json, answer, () => [quotaTable(answer.quotas), ...shadowTable(answer.shadowQuotas), ...warned].join('\n'));
   });
 }
 
@@ -171,19 +181,65 @@ function addRemove(budget: Command): void {
     .addOption(periodOption)
     .addOption(userOption)
     .addOption(ofLabelOption())
+    .addOption(shadowOption('the one that is only watched'))
     .addOption(reasonNeeded());
   example(
     command,
     'budget remove acme --resource llm --reason "one limit for all"',
     'budget remove --platform --reason "no common limit"',
-  ).action(async (named: string | undefined, options: QuotaOptions & Json & { reason: string; platform?: boolean }) => {
-    const { resource: resourceType, period, reason, json = false } = options;
-    const tenantId = whose(named, options.platform);
-    const order = { resourceType, period, reason, author: author() };
-    const answer =
-      tenantId === undefined
-        ? await client().platform.removeQuota(order)
-        : await client().budget.removeQuota(tenantId, { ...scopeOf(options), ...order });
-    show(json, answer, () => `The ${resourceType} limit per ${period} is removed.`);
-  });
+  ).action(
+    async (
+      named: string | undefined,
+      options: QuotaOptions & Json & { reason: string; platform?: boolean; shadow?: true },
+    ) => {
+      const { resource: resourceType, period, shadow, reason, json = false } = options;
+      const tenantId = whose(named, options.platform);
+      const order = { resourceType, period, reason, author: author() };
+      const answer =
+        tenantId === undefined
+          ? await client().platform.removeQuota(order)
+          : await client().budget.removeQuota(tenantId, {
+              ...scopeOf(options),
+              ...order,
+              ...(shadow ? { enforced: false } : {}),
+            });
+      show(json, answer, () => `The ${shadow ? 'watched ' : ''}${resourceType} limit per ${period} is removed.`);
+    },
+  );
+}
+
+/** Whether a limit binds: `enforce` and `watch`. */
+function addEnforcement(budget: Command): void {
+  for (const { name, says, order, done } of [
+    {
+      name: 'enforce',
+      says: 'has a limit bind that was only watched, in the place of one that was there',
+      order: (...asked: Parameters<ReturnType<typeof client>['budget']['enforceQuota']>) =>
+        client().budget.enforceQuota(...asked),
+      done: 'binds from the next decision on',
+    },
+    {
+      name: 'watch',
+      says: 'has a limit bind no more: it counts and raises alerts, and refuses nothing',
+      order: (...asked: Parameters<ReturnType<typeof client>['budget']['watchQuota']>) =>
+        client().budget.watchQuota(...asked),
+      done: 'is watched, and refuses nothing from the next decision on',
+    },
+  ]) {
+    const command = budget
+      .command(`${name} <tenant>`)
+      .description(says)
+      .addOption(resourceOption)
+      .addOption(periodOption)
+      .addOption(userOption)
+      .addOption(ofLabelOption())
+      .addOption(reasonNeeded());
+    example(command, `budget ${name} acme --resource llm --reason "tried for a week"`).action(
+      async (tenantId: string, options: QuotaOptions & Json & { reason: string }) => {
+        const { resource: resourceType, period, reason, json = false } = options;
+        const answer = await order(tenantId, { ...scopeOf(options), resourceType, period, reason, author: author() });
+        show(json, answer, () => `The ${resourceType} limit of ${usd(answer.limitUsd)} per ${period} ${done}.`);
+      },
+    );
+  }
 }

@@ -2,6 +2,8 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { efforts, stopSequencesMax, type Effort, type ModelSettings } from '../core/agent/model-settings';
 import { omitUndefined } from '../core/omit-undefined';
+import { CommandError } from './failures';
+import { readNamed } from './files';
 import { whole } from './options';
 
 export interface SettingsOptions {
@@ -9,6 +11,7 @@ export interface SettingsOptions {
   thinkingBudget?: number;
   temperature?: number;
   stop?: string[];
+  answerSchema?: string;
 }
 
 const temperature = (text: string): number => {
@@ -33,19 +36,37 @@ export const addSettings = (command: Command): Command =>
         .conflicts('effort'),
     )
     .option('--temperature <n>', 'how freely it words its answer, from 0 on', temperature)
-    .option('--stop <text>', `an answer ends before it; up to ${stopSequencesMax}`, stop);
+    .option('--stop <text>', `an answer ends before it; up to ${stopSequencesMax}`, stop)
+    .option('--answer-schema <path>', 'a file with a JSON Schema that the answer has to fit');
 
-export function settingsFrom({
+/** @throws CommandError for a file that is no JSON object. */
+export async function settingsFrom({
   effort,
   thinkingBudget,
   temperature: asked,
   stop: stops,
-}: SettingsOptions): { settings: ModelSettings } | Record<string, never> {
+  answerSchema,
+}: SettingsOptions): Promise<{ settings?: ModelSettings; answerSchema?: Record<string, unknown> }> {
   const settings = omitUndefined({
     effort,
     thinkingBudgetTokens: thinkingBudget,
     temperature: asked,
     stopSequences: stops,
   });
-  return Object.keys(settings).length === 0 ? {} : { settings };
+  return {
+    ...(Object.keys(settings).length === 0 ? {} : { settings }),
+    ...(answerSchema === undefined ? {} : { answerSchema: await schemaIn(answerSchema) }),
+  };
+}
+
+async function schemaIn(name: string): Promise<Record<string, unknown>> {
+  const text = (await readNamed(name)).toString('utf8');
+  try {
+    const schema = JSON.parse(text) as unknown;
+    if (typeof schema === 'object' && schema !== null && !Array.isArray(schema))
+      return schema as Record<string, unknown>;
+  } catch {
+    // It is told below.
+  }
+  throw new CommandError(`${name} is no JSON Schema: it has to be a JSON object. Nothing was done.`);
 }

@@ -27,7 +27,11 @@ const textOf = (details: Alert['details'], name: string): string | undefined =>
 
 const alertColumns: Column<Alert>[] = [
   { name: 'raised (UTC)', of: ({ raisedAt }) => when(raisedAt) },
-  { name: 'what', of: ({ kind, threshold }) => (kind === 'quota_warning' ? `${kind} at ${threshold}` : kind) },
+  {
+    name: 'what',
+    of: ({ kind, threshold, details }) =>
+      (kind === 'quota_warning' ? `${kind} at ${threshold}` : kind) + (details.enforced === false ? ' (watched)' : ''),
+  },
   {
     name: 'quota',
     of: ({ details }) =>

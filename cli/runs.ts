@@ -196,7 +196,7 @@ function addStart(runs: Command): void {
       task,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
       ...omitUndefined({ model, userId: user, parentRunId: parent, labels: label }),
-      ...settingsFrom(options),
+      ...(await settingsFrom(options)),
       limits: omitUndefined({ maxCostUsd: maxCost, maxSteps }),
     });
     if (follow) return followRun(tenantId, started.runId, { json });

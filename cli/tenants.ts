@@ -8,7 +8,7 @@ import { CommandError, failureOf } from './failures';
 import { removeWritten } from './files';
 import { author, example, reasonNeeded, type Json } from './options';
 import { show, table, usd, usdLeft, when, type Column } from './output';
-import { limitWords, quotaName } from './limits';
+import { limitWords, quotaName, shadowTable } from './limits';
 import { exportTenant } from './tenant-export';
 
 type Tenant = TenantsView['tenants'][number];
@@ -46,6 +46,7 @@ const words = (one: OverviewView): string =>
     `${one.tenantId}${one.name && ` (${one.name})`}`,
     ...(one.frozenReason === null ? [] : [`FROZEN: ${one.frozenReason}. Nothing new is granted.`]),
     table(standing, one.quotas, 'No quota: nothing can be reserved.'),
+    ...shadowTable(one.shadowQuotas),
     `Open: ${counted(one.open.runs, 'run')}, ${counted(one.open.conversations, 'conversation')}, ` +
       `${counted(one.open.sandboxes, 'sandbox', 'sandboxes')}.`,
     ...(one.waiting.length === 0 ? [] : [table(waiting, one.waiting, '')]),

@@ -5,6 +5,8 @@ import type { mandateBody, mandateView, orderedMandateView } from '../api/tenant
 import type {
   adjustmentBody,
   adjustmentView,
+  enforcementBody,
+  enforcementView,
   freezeBody,
   frozenView,
   holdsView,
@@ -33,12 +35,18 @@ export function budgetOf(http: Http) {
   const order = <T>(tenantId: string, verb: string, ordered: Ordered<object>): Promise<T> =>
     http.post<T>(path(tenantId, verb), ...withoutKey(ordered));
   return {
-    /** Lifts a limit once, until its period ends or the moment `expiresAt`. */
+    /** Lifts a limit once, until its period ends. */
     topUp: (tenantId: string, ordered: Ordered<Given<typeof topUpBody>>) =>
       order<Of<typeof topUpView>>(tenantId, 'topups', ordered),
     /** Removes a limit for good. What was spent stays in the ledger. */
     removeQuota: (tenantId: string, ordered: Ordered<Given<typeof removeQuotaBody>>) =>
       order<Of<typeof removedQuotaView>>(tenantId, 'quotas/remove', ordered),
+    /** Has a watched limit bind, from the next decision on; one that bound before goes. */
+    enforceQuota: (tenantId: string, ordered: Ordered<Given<typeof enforcementBody>>) =>
+      order<Of<typeof enforcementView>>(tenantId, 'quotas/enforce', ordered),
+    /** Has a limit bind no more: it counts and raises alerts. */
+    watchQuota: (tenantId: string, ordered: Ordered<Given<typeof enforcementBody>>) =>
+      order<Of<typeof enforcementView>>(tenantId, 'quotas/watch', ordered),
     policy: (tenantId: string) => http.get<Of<typeof policyView>>(path(tenantId, 'policy')),
     userDefaults: (tenantId: string) => http.get<Of<typeof userDefaultsView>>(path(tenantId, 'user-defaults')),
     labelDefaults: (tenantId: string) => http.get<Of<typeof labelDefaultsView>>(path(tenantId, 'label-defaults')),

@@ -92,6 +92,8 @@ export interface CallModel {
   step: number;
   plan: ModelCallPlan;
   grantedUsd: string;
+  /** An answer that does not fit its schema may be asked for once more. */
+  mayRepair?: true;
 }
 
 export interface ToolCall {
@@ -104,6 +106,8 @@ export interface ModelReply {
   toolCalls: ToolCall[];
   usage: ModelUsage;
   costUsd: string;
+  /** It does not fit the schema that answers have to: its model was told what is wrong, or was told so before. */
+  misfit?: 'told' | 'again';
   /** There are no words in it. */
   isWordless?: true;
   /** Its cost cannot be told: it counts as what was granted, unverified. */

@@ -118,6 +118,8 @@ export interface AgentRunInput {
   maxCostUsd?: string;
   /** Its model is told what is left of that ceiling, and money for a last answer is held from the start. */
   lastCall?: true;
+  /** Its answers have to fit a schema: one that does not is asked for once more. */
+  answersFit?: true;
   /** Whose limit counts it too: a run, or a turn of a conversation, that has one on record. */
   parentRunId?: string;
   /** What a step does when the authority does not answer; waits when absent. */
@@ -187,6 +189,8 @@ export interface CarriedTurn {
   spentUsd: string;
   /** Whether the books count all of that for its limit. */
   isInBooks?: boolean;
+  /** An answer that did not fit was asked for once more. */
+  isRepaired?: true;
 }
 
 /** A sandbox that runs, or that is paused; with the plan of its window. */

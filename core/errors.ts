@@ -154,6 +154,12 @@ export const errorCatalogue = {
     retry: false,
     action: 'Put the task in other words, or name another model. What the provider bills of it is on record.',
   },
+  answer_invalid: {
+    httpStatus: 502,
+    retry: false,
+    action:
+      'Read what does not fit in the message, and what was said with the run. Name another model, or a schema that asks for less.',
+  },
   outcome_unknown: {
     httpStatus: 502,
     retry: true,

@@ -3,7 +3,7 @@ import { stateOf } from '../client/states';
 import type { CurrentKey, Overview } from './api';
 import { Asker } from './askers';
 import { wholeLimitUsd } from './money';
-import { Meter, Moment, Status, Table, Unreserved, Usd } from './parts';
+import { Meter, Moment, Status, Table, Unreserved, Usd, type Column } from './parts';
 import { runAddress } from './places';
 import type { ListedRun } from './run-list';
 
@@ -11,42 +11,55 @@ import type { ListedRun } from './run-list';
 export type Contains = (...texts: (string | null)[]) => boolean;
 type Quota = Overview['quotas'][number];
 
-export function Quotas({ quotas }: { quotas: readonly Quota[] }) {
+type Shown = Overview['shadowQuotas'][number];
+
+/** How a limit stands, whether it binds or not. */
+const figures: Column<Shown>[] = [
+  { name: 'Quota', of: quotaName },
+  { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={wholeLimitUsd(quota)} /> },
+  { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
+  { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
+  { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} isLeft /> },
+  { name: 'Limit', isNumber: true, of: (quota) => <Limit {...quota} /> },
+  { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
+];
+
+export function Quotas({ quotas, shadows }: { quotas: readonly Quota[]; shadows: readonly Shown[] }) {
   return (
-    <Table
-      rows={quotas}
-      keyOf={quotaName}
-      none="There is no quota: nothing is granted until one is set."
-      columns={[
-        { name: 'Quota', of: quotaName },
-        { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={wholeLimitUsd(quota)} /> },
-        { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
-        { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
-        { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} isLeft /> },
-        { name: 'Limit', isNumber: true, of: (quota) => <Limit {...quota} /> },
-        { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
-        { name: 'Forecast', of: (quota) => forecastInWords(quota) },
-      ]}
-    />
+    <>
+      <Table
+        rows={quotas}
+        keyOf={quotaName}
+        none="There is no quota: nothing is granted until one is set."
+        columns={[...figures, { name: 'Forecast', of: (quota) => forecastInWords(quota) }]}
+      />
+      <Watched quotas={shadows} />
+    </>
   );
 }
 
-/** A limit, and what was added to it. */
-function Limit({ limitUsd, topupUsd, expiringTopups }: Pick<Quota, 'limitUsd' | 'topupUsd' | 'expiringTopups'>) {
+/** Limits that refuse nothing; without one nothing is said. */
+function Watched({ quotas }: { quotas: readonly Shown[] }) {
+  if (quotas.length === 0) return null;
+  return (
+    <section aria-label="Watched quotas">
+      <p class="faint">Watched, refusing nothing:</p>
+      <Table rows={quotas} keyOf={quotaName} none="" columns={figures} />
+    </section>
+  );
+}
+
+/** A limit, and what was added to it until its period ends. */
+function Limit({ limitUsd, topupUsd }: Pick<Quota, 'limitUsd' | 'topupUsd'>) {
   return (
     <>
       <Usd amount={limitUsd} />
       {topupUsd !== '0' && (
-        <span title={expiringTopups.length === 0 ? 'topped up until the period ends' : 'topped up'}>
+        <span title="topped up until the period ends">
           {' '}
           + <Usd amount={topupUsd} />
         </span>
       )}
-      {expiringTopups.map(({ amountUsd, expiresAt }) => (
-        <div class="faint">
-          <Usd amount={amountUsd} /> of it until <Moment at={expiresAt} />
-        </div>
-      ))}
     </>
   );
 }
@@ -171,12 +184,14 @@ export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
         { name: 'When', of: ({ raisedAt }) => <Moment at={raisedAt} /> },
         {
           name: 'What',
-          of: ({ kind, threshold }) =>
+          of: ({ kind, threshold, details }) =>
             kind === 'quota_warning'
               ? `${Math.round((threshold ?? 0) * 100)} % used`
               : kind === 'overrun'
                 ? 'a call cost more than was granted'
-                : 'refused',
+                : details.enforced === false
+                  ? 'would have refused'
+                  : 'refused',
         },
         { name: 'Quota', of: ({ details }) => quotaName(details as QuotaName) },
         { name: 'Sent', of: ({ sentAt }) => (sentAt ? <Moment at={sentAt} /> : 'not yet') },
@@ -185,6 +200,8 @@ export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
   );
 }
 
-type QuotaName = Record<'scope' | 'scopeId' | 'resourceType' | 'period', string>;
-const quotaName = ({ scope, scopeId, resourceType, period }: QuotaName): string =>
-  `${scope === 'user' || scope === 'label' ? `${scope} ${scopeId}` : scope} · ${resourceType} · ${period}`;
+type QuotaName = Record<'scope' | 'scopeId' | 'resourceType' | 'period', string> & { enforced?: boolean };
+function quotaName({ scope, scopeId, resourceType, period, enforced = true }: QuotaName): string {
+  const whose = scope === 'user' || scope === 'label' ? `${scope} ${scopeId}` : scope;
+  return `${whose} · ${resourceType} · ${period}${enforced ? '' : ' · watched'}`;
+}

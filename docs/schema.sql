@@ -96,9 +96,6 @@ CREATE TABLE cost_quotas (
   lease_of uuid,
   exhausted_until timestamp with time zone,
   platform_frees_at timestamp with time zone,
-  topup_kept_usd numeric(38,12) DEFAULT 0 NOT NULL,
-  expiring_topups jsonb,
-  topup_expires_at timestamp with time zone,
   CONSTRAINT cost_quotas_check CHECK ((period_end > period_start)),
   CONSTRAINT cost_quotas_check2 CHECK (((scope <> 'tenant'::text) OR (scope_id = tenant_id))),
   CONSTRAINT cost_quotas_lease_of_fkey FOREIGN KEY (lease_of) REFERENCES cost_quotas(quota_id) ON DELETE CASCADE,
@@ -108,7 +105,7 @@ CREATE TABLE cost_quotas (
   CONSTRAINT cost_quotas_pkey PRIMARY KEY (quota_id),
   CONSTRAINT cost_quotas_reserved_usd_check CHECK ((reserved_usd >= (0)::numeric)),
   CONSTRAINT cost_quotas_resource_type_check CHECK ((resource_type ~ '^[a-z][a-z0-9_.-]{0,31}$'::text)) NOT VALID,
-  CONSTRAINT cost_quotas_scope_check CHECK ((scope = ANY (ARRAY['platform'::text, 'tenant'::text, 'user'::text, 'label'::text]))),
+  CONSTRAINT cost_quotas_scope_check CHECK ((scope = ANY (ARRAY['platform'::text, 'tenant'::text, 'user'::text, 'label'::text, 'shadow_tenant'::text, 'shadow_user'::text, 'shadow_label'::text]))) NOT VALID,
   CONSTRAINT cost_quotas_scope_id_check CHECK (((length(scope_id) >= 1) AND (length(scope_id) <= 128))),
   CONSTRAINT cost_quotas_scope_tenant_check CHECK (
 CASE scope
@@ -118,7 +115,6 @@ END),
   CONSTRAINT cost_quotas_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
   CONSTRAINT cost_quotas_tenant_id_scope_scope_id_resource_type_period_key UNIQUE NULLS NOT DISTINCT (tenant_id, scope, scope_id, resource_type, period),
   CONSTRAINT cost_quotas_topup_usd_check CHECK (((topup_usd >= (0)::numeric) AND (topup_usd < ('1000000000000'::bigint)::numeric))),
-  CONSTRAINT cost_quotas_topups_check CHECK (((topup_kept_usd >= (0)::numeric) AND (topup_kept_usd <= topup_usd) AND ((expiring_topups IS NULL) = (topup_expires_at IS NULL)))) NOT VALID,
   CONSTRAINT cost_quotas_warning_threshold_check CHECK (((warning_threshold > (0)::numeric) AND (warning_threshold <= (1)::numeric)))
 );
 
@@ -691,6 +687,8 @@ CREATE POLICY platform_quotas ON cost_quotas FOR SELECT TO spendlock_app USING (
 
 CREATE POLICY who_knows_labels ON cost_quotas FOR ALL TO spendlock_app USING (((scope <> 'label'::text) OR (current_setting('spendlock.label_quotas'::text, true) = 'on'::text)));
 
+CREATE POLICY who_knows_shadows ON cost_quotas FOR ALL TO spendlock_app USING (((scope <> ALL (ARRAY['shadow_tenant'::text, 'shadow_user'::text, 'shadow_label'::text])) OR (current_setting('spendlock.shadow_quotas'::text, true) = 'on'::text)));
+
 ALTER TABLE cost_records FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON cost_records FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -826,8 +824,6 @@ CREATE POLICY owner_sees_all ON user_quota_defaults FOR ALL TO spendlock_owner U
 CREATE TRIGGER key_changed AFTER DELETE OR UPDATE OF revoked_at ON copilot_internal.api_keys FOR EACH ROW EXECUTE FUNCTION tell_key_changed();
 
 CREATE TRIGGER changed_platform_quota AFTER UPDATE OF limit_usd, topup_usd ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
-
-CREATE TRIGGER changed_topup BEFORE UPDATE ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.topup_kept_usd > (0)::numeric)) EXECUTE FUNCTION take_back_topup();
 
 CREATE TRIGGER new_platform_quota AFTER INSERT ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
 
@@ -1019,8 +1015,6 @@ GRANT EXECUTE ON FUNCTION tell_also(text,uuid[],text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION told_room(text,text,text) TO spendlock_app;
 
-GRANT EXECUTE ON FUNCTION topups_at(cost_quotas,timestamp with time zone) TO spendlock_app;
-
 GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION untold_decisions(interval,integer) TO spendlock_app;
@@ -1120,8 +1114,9 @@ DECLARE
     SELECT jsonb_agg(jsonb_build_object('key', s.key, 'value', s.value)) FROM label_scopes(p_tenant_id, v_labels) AS s
     WHERE s.value <> 'other' AND s.scope_id = s.key || ':' || s.value
       AND NOT EXISTS (SELECT FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = s.key AND v.value = s.value)
-      AND (SELECT true FROM cost_quotas q
-           WHERE q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.key || ':other' LIMIT 1));
+      AND coalesce(
+        (SELECT true FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.key || ':other' LIMIT 1),
+        (SELECT true FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'shadow_label' AND q.scope_id = s.key || ':other' LIMIT 1)));
 BEGIN
   IF v_fresh IS NULL THEN
     RETURN;
@@ -1400,11 +1395,12 @@ DECLARE
   v_crossed jsonb;
   v_moves jsonb;
   v_knew text := coalesce(current_setting('spendlock.label_quotas', true), '');
+  v_knew_shadows text := coalesce(current_setting('spendlock.shadow_quotas', true), '');
 BEGIN
   -- These rows are kept also by who does not know them.
-  PERFORM set_config('spendlock.label_quotas', 'on', true);
+  PERFORM set_config('spendlock.label_quotas', 'on', true), set_config('spendlock.shadow_quotas', 'on', true);
   IF NOT has_label_quotas(p_tenant_id) THEN
-    PERFORM set_config('spendlock.label_quotas', v_knew, true);
+    PERFORM set_config('spendlock.label_quotas', v_knew, true), set_config('spendlock.shadow_quotas', v_knew_shadows, true);
     RETURN;
   END IF;
   PERFORM add_label_quotas(p_tenant_id, v_labels);
@@ -1412,49 +1408,45 @@ BEGIN
   v_scope_ids := ARRAY(SELECT s ->> 'scope_id' FROM jsonb_array_elements(v_scopes) AS s);
   IF NOT p_binds THEN
     PERFORM reset_label_periods(p_tenant_id, clock_timestamp(), v_scope_ids);
+  ELSIF v_knew_shadows <> 'on' THEN
+    -- Of one that knows limits of labels and none that are only watched, in the period of what it decided.
+    PERFORM reset_label_periods(p_tenant_id, (
+      SELECT max(c."postedAt") FROM jsonb_to_recordset(p_changes) AS c ("postedAt" timestamptz)), v_scope_ids);
   END IF;
   WITH covering AS MATERIALIZED (
-    SELECT * FROM quotas_of(p_tenant_id, '{}', v_scope_ids) WHERE scope = 'label'
+    SELECT * FROM quotas_of(p_tenant_id, '{}', v_scope_ids) WHERE scope IN ('label', 'shadow_label')
   ), steps AS (
     SELECT "operationId" AS operation_id, min(sequence) AS sequence, bool_or(enforced) AS enforced
     FROM jsonb_to_recordset(p_changes) AS c ("operationId" uuid, sequence integer, enforced boolean)
     WHERE "operationId" IS NOT NULL GROUP BY 1
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
-           q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd,
            m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
            -- A grant of nothing is no change of a balance, and lifts none.
-           m.is_grant AND p_binds AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
+           m.is_grant AND p_binds AND q.scope = 'label' AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
            coalesce(t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
     FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
            posted_at timestamptz, is_grant boolean)
     JOIN jsonb_to_recordset(v_scopes) AS s (key text, value text, scope_id text) ON m.labels ->> s.key = s.value
     JOIN covering q ON q.scope_id = s.scope_id AND q.resource_type IN ('all', m.resource)
     LEFT JOIN steps t ON t.operation_id = m.operation_id
-  ), lifted AS MATERIALIZED (
-    -- As apply_quota_changes has it.
-    SELECT l.*, l.kept_usd - least(l.kept_usd, greatest(min(l.lifted_to_usd) OVER (PARTITION BY l.quota_id ORDER BY l.sequence) - l.base_usd, 0))
-             AS taken_back_usd
-    FROM (
-      SELECT e.*, held_usd + sum(reserved_usd + spent_usd) OVER (PARTITION BY quota_id ORDER BY sequence) AS lifted_to_usd
-      FROM effects e) AS l
   ), crossed AS (
-    SELECT * FROM lifted
-    WHERE binds AND lifted_to_usd > limit_usd - taken_back_usd
+    SELECT * FROM (
+      SELECT e.*, held_usd + sum(reserved_usd + spent_usd) OVER (PARTITION BY quota_id ORDER BY sequence) AS lifted_to_usd
+      FROM effects e) AS lifted
+    WHERE binds AND lifted_to_usd > limit_usd
     ORDER BY sequence LIMIT 1
   )
   SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
-    SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd, max(taken_back_usd) AS taken_back_usd
-    FROM lifted GROUP BY quota_id) AS t)
+    SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
   INTO v_crossed, v_moves;
   IF v_crossed IS NULL THEN
     PERFORM move_quotas(v_moves);
   END IF;
-  PERFORM set_config('spendlock.label_quotas', v_knew, true);
+  PERFORM set_config('spendlock.label_quotas', v_knew, true), set_config('spendlock.shadow_quotas', v_knew_shadows, true);
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: a grant would lift the % quota of label % to % USD, above its limit of % USD; nothing was recorded',
-      v_crossed ->> 'resource_type', v_crossed ->> 'scope_id', v_crossed ->> 'lifted_to_usd',
-      (v_crossed ->> 'limit_usd')::numeric - (v_crossed ->> 'taken_back_usd')::numeric
+      v_crossed ->> 'resource_type', v_crossed ->> 'scope_id', v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
       USING ERRCODE = 'SL001';
   END IF;
 END
@@ -1469,46 +1461,52 @@ AS $function$
 DECLARE
   v_crossed jsonb;
   v_moves jsonb;
+  v_updated integer;
+  v_user_ids text[] := ARRAY(SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change WHERE change ? 'userId');
+  v_knew text := coalesce(current_setting('spendlock.shadow_quotas', true), '');
 BEGIN
   IF jsonb_array_length(p_changes) = 0 THEN
     RETURN 0;
   END IF;
+  -- One of the version before does not know of watched limits and began no period of theirs: they are in that of what it decided.
+  IF v_knew <> 'on' THEN
+    PERFORM set_config('spendlock.shadow_quotas', 'on', true);
+    PERFORM reset_ended_periods(p_tenant_id, (
+      SELECT max(c."postedAt") FROM jsonb_to_recordset(p_changes) AS c ("postedAt" timestamptz)), v_user_ids);
+  END IF;
   WITH covering AS MATERIALIZED (
-    SELECT * FROM quotas_of(p_tenant_id, ARRAY(SELECT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change), '{}')
+    SELECT * FROM quotas_of(p_tenant_id, v_user_ids, '{}')
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
-           c."grant" AND c.enforced AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
+           c."grant" AND c.enforced AND q.scope NOT IN ('shadow_tenant', 'shadow_user') AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
            CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
-           q.current_spend_usd + q.reserved_usd AS held_usd, q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd
+           q.current_spend_usd + q.reserved_usd AS held_usd
     FROM jsonb_to_recordset(p_changes) AS c (
            sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
            "postedAt" timestamptz, "grant" boolean, enforced boolean)
-    CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId")) AS payer (scope, scope_id)
+    CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId"),
+      ('shadow_tenant', p_tenant_id), ('shadow_user', c."userId")) AS payer (scope, scope_id)
     JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND q.resource_type IN ('all', c.resource)
-  ), lifted AS MATERIALIZED (
-    -- What came back of a top-up that has expired is nobody's any more, whatever is granted after it.
-    SELECT l.*, l.kept_usd - least(l.kept_usd, greatest(min(l.lifted_to_usd) OVER (PARTITION BY l.quota_id ORDER BY l.sequence) - l.base_usd, 0))
-             AS taken_back_usd
-    FROM (
+  ), crossed AS (
+    SELECT * FROM (
       SELECT e.*, e.held_usd + sum(e.reserved_delta_usd + e.spent_delta_usd)
                OVER (PARTITION BY e.quota_id ORDER BY e.sequence) AS lifted_to_usd
-      FROM effects e) AS l
-  ), crossed AS (
-    SELECT * FROM lifted
-    WHERE binds AND lifted_to_usd > limit_usd - taken_back_usd
+      FROM effects e) AS lifted
+    WHERE binds AND lifted_to_usd > limit_usd
     ORDER BY sequence LIMIT 1
   )
   SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
-    SELECT quota_id, sum(reserved_delta_usd) AS reserved_usd, sum(spent_delta_usd) AS spent_usd, max(taken_back_usd) AS taken_back_usd
-    FROM lifted GROUP BY quota_id) AS t)
+    SELECT quota_id, sum(reserved_delta_usd) AS reserved_usd, sum(spent_delta_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
   INTO v_crossed, v_moves;
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: change % would lift the % quota of % % to % USD, above its limit of % USD; nothing was recorded',
       v_crossed ->> 'sequence', v_crossed ->> 'resource_type', v_crossed ->> 'scope', v_crossed ->> 'scope_id',
-      v_crossed ->> 'lifted_to_usd', (v_crossed ->> 'limit_usd')::numeric - (v_crossed ->> 'taken_back_usd')::numeric
+      v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
       USING ERRCODE = 'SL001';
   END IF;
-  RETURN move_quotas(v_moves);
+  v_updated := move_quotas(v_moves);
+  PERFORM set_config('spendlock.shadow_quotas', v_knew, true);
+  RETURN v_updated;
 END
 $function$
 ;
@@ -1738,12 +1736,8 @@ CREATE OR REPLACE FUNCTION copilot_internal.current_quota(q cost_quotas)
  STABLE
 AS $function$
   SELECT CASE WHEN q.period_end <= pg_catalog.now() AND q.lease_of IS NOT NULL THEN q.reserved_usd ELSE q.limit_usd END,
-         CASE WHEN q.topup_expires_at <= pg_catalog.now() OR (q.topup_expires_at IS NOT NULL AND q.period_end <= pg_catalog.now())
-                THEN (copilot_internal.topups_at(q, pg_catalog.now())).topup_usd
-              WHEN q.period_end <= pg_catalog.now() THEN 0 ELSE q.topup_usd END,
-         CASE WHEN q.topup_expires_at <= pg_catalog.now() OR (q.topup_expires_at IS NOT NULL AND q.period_end <= pg_catalog.now())
-                THEN q.limit_usd + (copilot_internal.topups_at(q, pg_catalog.now())).topup_usd
-              WHEN q.period_end > pg_catalog.now() THEN q.limit_usd + q.topup_usd
+         CASE WHEN q.period_end <= pg_catalog.now() THEN 0 ELSE q.topup_usd END,
+         CASE WHEN q.period_end > pg_catalog.now() THEN q.limit_usd + q.topup_usd
               WHEN q.lease_of IS NOT NULL THEN q.reserved_usd ELSE q.limit_usd END,
          CASE WHEN q.period_end <= pg_catalog.now() THEN 0 ELSE q.current_spend_usd END,
          q.period_end <= pg_catalog.now()
@@ -2030,6 +2024,8 @@ CREATE OR REPLACE FUNCTION copilot_internal.has_label_quotas(p_tenant_id text)
 AS $function$
   SELECT (SELECT true FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'label'
           ORDER BY tenant_id, scope, scope_id, resource_type, period LIMIT 1) IS NOT NULL
+    OR (SELECT true FROM cost_quotas WHERE tenant_id = p_tenant_id AND scope = 'shadow_label'
+        ORDER BY tenant_id, scope, scope_id, resource_type, period LIMIT 1) IS NOT NULL
 $function$
 ;
 
@@ -2123,7 +2119,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.label_quotas_wrong(p_tenant_id text)
 AS $function$
   WITH quotas AS MATERIALIZED (
     SELECT q.*, split_part(q.scope_id, ':', 1) AS key, substr(q.scope_id, strpos(q.scope_id, ':') + 1) AS value
-    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'label'
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope IN ('label', 'shadow_label')
   ), spent AS MATERIALIZED (
     SELECT p.period_start, p.period_end, l.key, l.value, c.resource, sum(c.amount_usd) AS usd
     FROM (SELECT DISTINCT q.period_start, q.period_end FROM quotas q) AS p
@@ -2424,29 +2420,26 @@ BEGIN
     PERFORM add_label_quotas(p_tenant_id, v_labels);
     SELECT jsonb_agg(to_jsonb(s)), array_agg(DISTINCT s.scope_id) INTO v_label_scopes, v_label_scope_ids
     FROM label_scopes(p_tenant_id, v_labels) AS s;
-    v_quota_ids := v_quota_ids || ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', v_label_scope_ids) WHERE scope = 'label');
+    v_quota_ids := v_quota_ids || ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', v_label_scope_ids) WHERE scope IN ('label', 'shadow_label'));
   END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
   IF EXISTS (SELECT FROM unnest(v_quota_ids) AS covering (quota_id)
-    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id
-      AND (q.period_end <= v_now OR q.topup_expires_at <= v_now) OFFSET 0) AS ended) THEN
+    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id AND q.period_end <= v_now OFFSET 0) AS ended) THEN
     PERFORM reset_quotas(v_quota_ids, v_now);
   END IF;
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
-      'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
+      'quotaId', q.quota_id, 'scope', replace(q.scope, 'shadow_', ''), 'isShadow', nullif(q.scope LIKE 'shadow%', false), 'scopeId', q.scope_id, 'resourceType', q.resource_type,
       'period', q.period, 'limitUsd', (q.limit_usd + q.topup_usd)::text, 'spentUsd', q.current_spend_usd::text,
       'reservedUsd', q.reserved_usd::text,
-      'topUps', CASE WHEN q.topup_usd > 0 THEN json_build_object(
-         'topupUsd', q.topup_usd::text, 'keptUsd', q.topup_kept_usd::text, 'expiring', q.expiring_topups) END,
       'periodStartMs', extract(epoch FROM q.period_start) * 1000, 'periodEndMs', extract(epoch FROM q.period_end) * 1000,
       'thresholdsBasisPoints', CASE WHEN q.lease_of IS NOT NULL THEN '[]' ELSE (
          SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,
       'warnedBasisPoints', a.warned, 'exceeded', a.exceeded,
       -- Of `other`, what counts for it here.
-      'beyondValues', CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN (
+      'beyondValues', CASE WHEN q.scope IN ('label', 'shadow_label') AND q.scope_id LIKE '%:other' THEN (
          SELECT json_agg(s.value) FROM jsonb_to_recordset(v_label_scopes) AS s (value text, scope_id text) WHERE s.scope_id = q.scope_id) END,
       'lease', CASE WHEN q.lease_of IS NOT NULL THEN json_build_object(
          'platformLimitUsd', (SELECT (p.limit_usd + p.topup_usd)::text FROM cost_quotas p WHERE p.quota_id = q.lease_of),
@@ -2670,12 +2663,11 @@ DECLARE
   v_moved integer := 0;
 BEGIN
   FOR v_move IN
-    SELECT * FROM jsonb_to_recordset(p_moves) AS m (quota_id uuid, reserved_usd numeric, spent_usd numeric, taken_back_usd numeric)
-    WHERE m.reserved_usd <> 0 OR m.spent_usd <> 0 OR m.taken_back_usd <> 0
+    SELECT * FROM jsonb_to_recordset(p_moves) AS m (quota_id uuid, reserved_usd numeric, spent_usd numeric)
+    WHERE m.reserved_usd <> 0 OR m.spent_usd <> 0
   LOOP
     UPDATE cost_quotas q
     SET reserved_usd = q.reserved_usd + v_move.reserved_usd, current_spend_usd = q.current_spend_usd + v_move.spent_usd,
-        topup_usd = q.topup_usd - v_move.taken_back_usd, topup_kept_usd = q.topup_kept_usd - v_move.taken_back_usd,
         updated_at = clock_timestamp()
     WHERE q.quota_id = v_move.quota_id;
     v_moved := v_moved + 1;
@@ -2755,8 +2747,9 @@ AS $function$
   FROM (
     SELECT 'platform' AS scope, 'platform' AS scope_id
     UNION ALL SELECT 'tenant', p_tenant_id
-    UNION ALL (SELECT DISTINCT 'user', u FROM pg_catalog.unnest(p_user_ids) AS u)
-    UNION ALL (SELECT DISTINCT 'label', l FROM pg_catalog.unnest(p_label_scope_ids) AS l)) AS payer
+    UNION ALL SELECT 'shadow_tenant', p_tenant_id
+    UNION ALL (SELECT DISTINCT s, u FROM pg_catalog.unnest(p_user_ids) AS u, pg_catalog.unnest(ARRAY['user', 'shadow_user']) AS s)
+    UNION ALL (SELECT DISTINCT s, l FROM pg_catalog.unnest(p_label_scope_ids) AS l, pg_catalog.unnest(ARRAY['label', 'shadow_label']) AS s)) AS payer
   CROSS JOIN LATERAL (
     SELECT * FROM copilot_internal.cost_quotas c
     WHERE c.tenant_id = p_tenant_id AND c.scope = payer.scope AND c.scope_id = payer.scope_id
@@ -3279,7 +3272,7 @@ DECLARE
 BEGIN
   IF p_scope = 'label' THEN
     UPDATE cost_quotas q SET limit_usd = d.limit_usd, warning_threshold = d.warning_threshold, more_warning_thresholds = '{}', topup_usd = 0,
-      topup_kept_usd = 0, expiring_topups = NULL, topup_expires_at = NULL, from_default = true, updated_at = clock_timestamp()
+      from_default = true, updated_at = clock_timestamp()
     FROM label_quota_defaults d, cost_quotas old
     WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
       AND q.scope = p_scope AND q.scope_id = p_scope_id AND q.resource_type = p_resource_type AND q.period = p_period AND NOT q.from_default
@@ -3293,7 +3286,7 @@ BEGIN
   END IF;
   DELETE FROM cost_quotas q
   WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
-    AND q.scope = p_scope AND q.scope IN ('tenant', 'user', 'label') AND q.scope_id = p_scope_id
+    AND q.scope = p_scope AND q.scope IN ('tenant', 'user', 'label', 'shadow_tenant', 'shadow_user', 'shadow_label') AND q.scope_id = p_scope_id
     AND q.resource_type = p_resource_type AND q.period = p_period AND NOT q.from_default
   RETURNING jsonb_build_object('limitUsd', trim_scale(q.limit_usd)::text, 'topupUsd', trim_scale(q.topup_usd)::text,
     'spentUsd', trim_scale(q.current_spend_usd)::text, 'reservedUsd', trim_scale(q.reserved_usd)::text) INTO v_removed;
@@ -3350,18 +3343,18 @@ BEGIN
   WITH sums AS (
     SELECT q.quota_id, q.current_spend_usd AS spent_usd, q.reserved_usd,
            (SELECT coalesce(sum(c.amount_usd), 0) FROM cost_records c
-            WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
+            WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope NOT IN ('user', 'shadow_user') OR c.user_id = q.scope_id)
               AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS ledger_usd,
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
             WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
-              AND (q.scope <> 'user' OR r.user_id = q.scope_id)) AS open_usd
-    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope <> 'label'
+              AND (q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id)) AS open_usd
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope NOT IN ('label', 'shadow_label')
     UNION ALL
     SELECT w.quota_id, w.spent_usd, w.reserved_usd, w.ledger_usd, w.open_usd FROM label_quotas_wrong(p_tenant_id) AS w
   ), mended AS (
     UPDATE cost_quotas q SET current_spend_usd = s.ledger_usd, reserved_usd = s.open_usd, updated_at = clock_timestamp()
     FROM sums s WHERE q.quota_id = s.quota_id AND (s.spent_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
-    RETURNING concat_ws(' ', q.scope, CASE WHEN q.scope <> 'tenant' THEN q.scope_id END, q.resource_type, q.period) AS name, s.*
+    RETURNING concat_ws(' ', q.scope, CASE WHEN q.scope NOT IN ('tenant', 'shadow_tenant') THEN q.scope_id END, q.resource_type, q.period) AS name, s.*
   )
   SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'balance', 'name', name,
     'from', format('spent %s, reserved %s', trim_scale(spent_usd), trim_scale(reserved_usd)),
@@ -3472,7 +3465,7 @@ BEGIN
   PERFORM reset_quotas(CASE WHEN p_user_ids IS NOT NULL THEN ARRAY(
     SELECT quota_id FROM quotas_of(p_tenant_id, p_user_ids, '{}')) ELSE ARRAY(
     SELECT quota_id FROM cost_quotas
-    WHERE tenant_id = p_tenant_id AND (period_end <= p_now OR topup_expires_at <= p_now) AND scope IN ('platform', 'tenant', 'user')) END, p_now);
+    WHERE tenant_id = p_tenant_id AND period_end <= p_now AND scope IN ('platform', 'tenant', 'user')) END, p_now);
 END
 $function$
 ;
@@ -3483,7 +3476,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.reset_label_periods(p_tenant_id text
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 BEGIN
-  PERFORM reset_quotas(ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', p_scope_ids) WHERE scope = 'label'), p_now);
+  PERFORM reset_quotas(ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', p_scope_ids) WHERE scope IN ('label', 'shadow_label')), p_now);
 END
 $function$
 ;
@@ -3516,16 +3509,13 @@ DECLARE
 BEGIN
   FOR v_quota_id IN
     SELECT ended.quota_id FROM unnest(p_quota_ids) AS named (quota_id)
-    CROSS JOIN LATERAL (SELECT q.quota_id FROM cost_quotas q WHERE q.quota_id = named.quota_id
-      AND (q.period_end <= p_now OR q.topup_expires_at <= p_now) OFFSET 0) AS ended
+    CROSS JOIN LATERAL (SELECT q.quota_id FROM cost_quotas q WHERE q.quota_id = named.quota_id AND q.period_end <= p_now OFFSET 0) AS ended
   LOOP
     UPDATE cost_quotas q
-    SET (topup_usd, topup_kept_usd, expiring_topups, topup_expires_at) = (SELECT t.* FROM topups_at(q, p_now) AS t), updated_at = p_now
-    WHERE q.quota_id = v_quota_id;
-    UPDATE cost_quotas q
-    SET current_spend_usd = 0, (period_start, period_end) = (SELECT b.period_start, b.period_end FROM period_bounds(q.period, p_now) AS b),
+    SET current_spend_usd = 0, topup_usd = 0, updated_at = p_now,
+        (period_start, period_end) = (SELECT b.period_start, b.period_end FROM period_bounds(q.period, p_now) AS b),
         limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
-    WHERE q.quota_id = v_quota_id AND q.period_end <= p_now;
+    WHERE q.quota_id = v_quota_id;
   END LOOP;
 END
 $function$
@@ -3586,7 +3576,7 @@ BEGIN
   END IF;
   INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, warning_threshold, more_warning_thresholds,
                            from_default, period_start, period_end, current_spend_usd, reserved_usd)
-  SELECT p_tenant_id, 'label', v_key || ':' || v.value, v_resource, p_quota ->> 'period', (p_quota ->> 'limitUsd')::numeric,
+  SELECT p_tenant_id, coalesce(p_quota ->> 'scope', 'label'), v_key || ':' || v.value, v_resource, p_quota ->> 'period', (p_quota ->> 'limitUsd')::numeric,
          coalesce((p_quota ->> 'warningThreshold')::numeric, 0.80),
          ARRAY(SELECT jsonb_array_elements_text(p_quota -> 'moreWarningThresholds')::numeric), v_value IS NULL, b.period_start, b.period_end,
          coalesce(s.usd, 0) + coalesce(n.usd, 0), coalesce(o.usd, 0)
@@ -3687,21 +3677,6 @@ BEGIN
   SET cost_usd = d.cost_usd + excluded.cost_usd, unverified_usd = d.unverified_usd + excluded.unverified_usd,
       operations = d.operations + excluded.operations, cache_saved_usd = d.cache_saved_usd + excluded.cache_saved_usd;
   RETURN NULL;
-END
-$function$
-;
-
-CREATE OR REPLACE FUNCTION copilot_internal.take_back_topup()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
-AS $function$
-DECLARE
-  v_kept_usd numeric := least(NEW.topup_kept_usd, greatest(NEW.current_spend_usd + NEW.reserved_usd - NEW.limit_usd, 0));
-BEGIN
-  NEW.topup_usd := NEW.topup_usd - NEW.topup_kept_usd + v_kept_usd;
-  NEW.topup_kept_usd := v_kept_usd;
-  RETURN NEW;
 END
 $function$
 ;
@@ -3807,62 +3782,6 @@ BEGIN
         AND q.resource_type IN ('all', r.resource) AND (q.scope = 'tenant' OR r.user_id = q.scope_id)) AS open ON true
     WHERE q.tenant_id = p_tenant_id AND q.lease_of IS NULL AND q.resource_type IN ('all', p_resource)
       AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = p_user_id)));
-END
-$function$
-;
-
-CREATE OR REPLACE FUNCTION copilot_internal.topups_at(q cost_quotas, p_at timestamp with time zone, OUT topup_usd numeric, OUT kept_usd numeric, OUT expiring jsonb, OUT expires_at timestamp with time zone)
- RETURNS record
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
-AS $function$
-DECLARE
-  v_is_over boolean := q.period_end <= p_at;
-  v_period_start timestamptz;
-  v_spent_usd numeric := q.current_spend_usd;
-  v_until_period_end_usd numeric;
-  -- What those that outlive the period have paid of what was spent in it; null before its end.
-  v_paid_usd numeric;
-  v_left_usd numeric;
-  v_expiring_usd numeric := 0;
-  v_topup record;
-BEGIN
-  kept_usd := q.topup_kept_usd;
-  v_until_period_end_usd := q.topup_usd - q.topup_kept_usd - coalesce((
-    SELECT sum("amountUsd") FROM jsonb_to_recordset(q.expiring_topups) AS t ("amountUsd" numeric)), 0);
-  IF v_is_over THEN
-    SELECT b.period_start INTO v_period_start FROM period_bounds(q.period, p_at) AS b;
-  END IF;
-  FOR v_topup IN
-    SELECT t."amountUsd" AS amount_usd, t."expiresAt" AS expires_at
-    FROM jsonb_to_recordset(q.expiring_topups) AS t ("amountUsd" numeric, "expiresAt" timestamptz) ORDER BY t."expiresAt"
-  LOOP
-    IF v_is_over AND v_paid_usd IS NULL AND v_topup.expires_at > q.period_end THEN
-      v_paid_usd := greatest(v_spent_usd - q.limit_usd - kept_usd - v_until_period_end_usd, 0);
-      v_spent_usd := 0;
-      kept_usd := 0;
-      v_until_period_end_usd := 0;
-    END IF;
-    v_left_usd := greatest(v_topup.amount_usd - coalesce(v_paid_usd, 0), 0);
-    IF v_paid_usd IS NOT NULL THEN
-      v_paid_usd := greatest(v_paid_usd - v_topup.amount_usd, 0);
-    END IF;
-    IF v_topup.expires_at > p_at THEN
-      IF v_left_usd > 0 THEN
-        expiring := coalesce(expiring, '[]') || jsonb_build_object('amountUsd', trim_scale(v_left_usd)::text, 'expiresAt', v_topup.expires_at);
-        expires_at := coalesce(expires_at, v_topup.expires_at);
-        v_expiring_usd := v_expiring_usd + v_left_usd;
-      END IF;
-    ELSIF v_paid_usd IS NULL OR v_topup.expires_at > v_period_start THEN
-      kept_usd := kept_usd + least(v_left_usd, greatest(v_spent_usd + q.reserved_usd - q.limit_usd - kept_usd, 0));
-    END IF;
-  END LOOP;
-  IF v_is_over AND v_paid_usd IS NULL THEN
-    kept_usd := 0;
-    v_until_period_end_usd := 0;
-  END IF;
-  topup_usd := kept_usd + v_until_period_end_usd + v_expiring_usd;
 END
 $function$
 ;

@@ -20,6 +20,7 @@ export function alertRow({
       scopeId: quota.scopeId,
       resourceType: quota.resourceType,
       period: quota.period,
+      ...(quota.isShadow && { enforced: false }),
       limitUsd: formatUsd(quota.limitUsd),
       spentUsd: formatUsd(quota.spentUsd),
       reservedUsd: formatUsd(quota.reservedUsd),

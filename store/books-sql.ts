@@ -9,14 +9,14 @@ export const isLabelled = (row: string): string =>
 /** What the ledger says was spent in the period of a quota `q`. */
 export const ledgerOfQuota = `(
   SELECT coalesce(sum(c.amount_usd), 0) FROM copilot_internal.cost_records c
-  WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
-    AND (q.scope <> 'label' OR ${isLabelled('c')}) AND c.posted_at >= q.period_start AND c.posted_at < q.period_end)`;
+  WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope NOT IN ('user', 'shadow_user') OR c.user_id = q.scope_id)
+    AND (q.scope NOT IN ('label', 'shadow_label') OR ${isLabelled('c')}) AND c.posted_at >= q.period_start AND c.posted_at < q.period_end)`;
 
 /** What open reservations hold of a quota `q`. */
 export const openOfQuota = `(
   SELECT coalesce(sum(r.granted_usd), 0) FROM copilot_internal.reservations r
   WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
-    AND (q.scope <> 'user' OR r.user_id = q.scope_id) AND (q.scope <> 'label' OR ${isLabelled('r')}))`;
+    AND (q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id) AND (q.scope NOT IN ('label', 'shadow_label') OR ${isLabelled('r')}))`;
 
 /** Limits of labels of a tenant that agree with neither, as the others are told. They are looked at together: a tenant may have thousands. */
 export const labelQuotasWrong = (tenant: string): string => `

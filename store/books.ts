@@ -27,10 +27,10 @@ const toldMax = 200;
 async function balances(client: PoolClient, tenantId: string): Promise<Difference[]> {
   const { rows } = await client.query<Record<'name' | 'spent' | 'reserved' | 'ledger' | 'open', string>>(
     `SELECT * FROM (
-       SELECT concat_ws(' ', q.scope, CASE WHEN q.scope <> 'tenant' THEN q.scope_id END, q.resource_type, q.period) AS name,
+       SELECT concat_ws(' ', q.scope, CASE WHEN q.scope NOT IN ('tenant', 'shadow_tenant') THEN q.scope_id END, q.resource_type, q.period) AS name,
               trim_scale(q.current_spend_usd)::text AS spent, trim_scale(q.reserved_usd)::text AS reserved,
               trim_scale(${ledgerOfQuota})::text AS ledger, trim_scale(${openOfQuota})::text AS open
-       FROM copilot_internal.cost_quotas q WHERE q.tenant_id = $1 AND q.scope <> 'label') AS sums
+       FROM copilot_internal.cost_quotas q WHERE q.tenant_id = $1 AND q.scope NOT IN ('label', 'shadow_label')) AS sums
      WHERE spent <> ledger OR reserved <> open
      UNION ALL ${labelQuotasWrong('$1')}
      ORDER BY name`,

@@ -13,7 +13,6 @@ import type { Quota } from '../core/budget/quotas';
 import { limitsAsked } from '../core/budget/run-limits';
 import { spelled } from '../core/inputs/read-command';
 import { rulesOf } from '../core/budget/rules';
-import { topUpsOf, type StoredTopUps } from '../core/budget/top-ups';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import { runLimitFrom, type RunLimitJson } from './run-limits';
@@ -150,11 +149,18 @@ const dueIn = ({ nowMs, reservations }: BatchState): number =>
       (outcome !== undefined && !outcomeFolded) || (status === 'granted' && expiresAtMs <= nowMs),
   ).length;
 
-type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease' | 'topUps'> &
+type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease'> &
   Record<'limitUsd' | 'spentUsd' | 'reservedUsd', string> & {
     lease?: { platformLimitUsd: string; exhausted: boolean; freesAtMs?: number };
-    topUps?: StoredTopUps;
   };
+
+const quotaFrom = (quota: LoadedQuota): Quota => ({
+  ...quota,
+  limitUsd: parseUsd(quota.limitUsd),
+  spentUsd: parseUsd(quota.spentUsd),
+  reservedUsd: parseUsd(quota.reservedUsd),
+  lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
+});
 
 /** What `load_budget_batch` answers. */
 interface LoadedState {
@@ -164,6 +170,7 @@ interface LoadedState {
   /** Absent before the database is migrated, which then holds two. */
   holdsAnyResource?: true;
   nowMs: number;
+  /** Those that are only watched among them. */
   quotas: LoadedQuota[];
   reservations: ReservationJson[];
   /** Absent before the database is migrated. */
@@ -208,14 +215,8 @@ async function load(
     ...(state.holdsAnyResource ? {} : { resourcesKnown: resourcesBefore }),
     frozen: state.frozen ?? undefined,
     frozenUsers: state.frozenUsers,
-    quotas: state.quotas.map((quota) => ({
-      ...quota,
-      limitUsd: parseUsd(quota.limitUsd),
-      spentUsd: parseUsd(quota.spentUsd),
-      reservedUsd: parseUsd(quota.reservedUsd),
-      topUps: quota.topUps && topUpsOf(quota.topUps),
-      lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
-    })),
+    quotas: state.quotas.filter(({ isShadow }) => !isShadow).map(quotaFrom),
+    shadows: state.quotas.filter(({ isShadow }) => isShadow).map(quotaFrom),
     reservations: state.reservations.map(reservationFrom),
     ...(state.runLimits && { runLimits: state.runLimits.map(runLimitFrom) }),
     line: (state.line ?? []).map(({ runId, userId, labels, ...place }) => ({

@@ -12,8 +12,7 @@ import { freezeOf, type FrozenPayer } from './freezes';
 import { recordOutcomeWithin, type OutcomeItem } from './outcomes';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { bringRunLimit } from './run-limits';
-import type { StoredQuota } from './quota-rows';
-import { isOwn, selectQuotas } from './quotas';
+import { isOwn, selectQuotas, type StoredQuota } from './quotas';
 import { billedResource, resourcesHeld } from './resources';
 import { reservationFrom, type ReservationJson } from './reservation-rows';
 

@@ -8,7 +8,7 @@ import { change, type WithReason } from './change';
 import type { Operator } from './operator';
 import { databaseLimits } from './connections';
 import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
-import type { QuotaChange } from './quota-key';
+import { storedScope, type QuotaChange } from './quota-key';
 import { refuseTooManyResources } from './resources';
 
 /** A value beyond those of its label that are told apart: its costs are on record as `other`. */
@@ -60,7 +60,7 @@ export async function sumOfLabels(pool: Pool, tenantId: string, limits: readonly
 async function seed(
   client: PoolClient,
   tenantId: string,
-  quota: { key: string; value?: string | undefined } & Omit<QuotaChange, 'scope' | 'scopeId'>,
+  quota: { scope?: string; key: string; value?: string | undefined } & Omit<QuotaChange, 'scope' | 'scopeId'>,
   { mark, byKey }: LabelSums,
 ): Promise<boolean> {
   const { rows } = await client.query<{ seeded: boolean }>(
@@ -74,18 +74,22 @@ async function seed(
 export async function setLabelQuota(
   client: PoolClient,
   tenantId: string,
-  { scopeId, resourceType, period, limitUsd, warningThreshold, moreWarningThresholds }: QuotaChange,
+  { scopeId, resourceType, period, limitUsd, warningThreshold, moreWarningThresholds, ...whose }: QuotaChange,
   sums: LabelSums,
 ): Promise<void> {
   const [key, value] = labelOfScope(scopeId);
-  const limit = { resourceType, period, limitUsd, warningThreshold, moreWarningThresholds };
+  const scope = storedScope(whose);
+  const limit = { scope, resourceType, period, limitUsd, warningThreshold, moreWarningThresholds };
   if (!(await seed(client, tenantId, { key, value, ...limit }, sums))) throw new ValueBeyondError(scopeId);
-  await client.query(
+  const { rowCount } = await client.query(
     `UPDATE copilot_internal.cost_quotas SET limit_usd = $5, warning_threshold = coalesce($6::numeric, warning_threshold),
        more_warning_thresholds = coalesce($7::numeric[], more_warning_thresholds), from_default = false, updated_at = clock_timestamp()
-     WHERE tenant_id = $1 AND scope = 'label' AND scope_id = $2 AND resource_type = $3 AND period = $4`,
-    [tenantId, scopeId, resourceType, period, limitUsd, warningThreshold ?? null, moreWarningThresholds ?? null],
+     WHERE tenant_id = $1 AND scope = $8 AND scope_id = $2 AND resource_type = $3 AND period = $4`,
+    [tenantId, scopeId, resourceType, period, limitUsd, warningThreshold ?? null, moreWarningThresholds ?? null, scope],
   );
+  // A database of the version before would have made a limit that binds.
+  if (rowCount !== 1)
+    throw new Error('The database has not been migrated to hold limits that are only watched. Nothing was changed.');
 }
 
 /** What a value of a label gets that has no limit of its own. */

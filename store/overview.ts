@@ -7,7 +7,8 @@ import { asTenantTaking, type Pool, type PoolClient } from './pool';
 import { columnsOf, type RequestView } from './reservation-rows';
 import { reservationsOf, type ReservationView } from './reservations';
 import { frozenOf, type Frozen } from './frozen';
-import { ownQuotasOf, type OwnQuotas } from './quotas';
+import { ownQuotasOf, type OwnQuotas, type StoredQuota } from './quotas';
+import { shadowsOf } from './shadow-quotas';
 import { labelKeysOf, usageOf, type UsageLine } from './usage';
 
 const denialFields = [
@@ -46,6 +47,8 @@ export interface TenantOverview extends Frozen, OwnQuotas {
   name: string;
   /** When it was made. */
   createdAt: Date;
+  /** Limits that are only watched. */
+  shadowQuotas: StoredQuota[];
   /** Since `from`. */
   spend: {
     from: Date;
@@ -82,6 +85,7 @@ export async function readOverview(
       tenant,
       frozen,
       own,
+      shadowQuotas,
       byDay,
       byModel,
       byUser,
@@ -100,6 +104,7 @@ export async function readOverview(
       ),
       frozenOf(client, tenantId),
       ownQuotasOf(client, tenantId),
+      shadowsOf(client, tenantId),
       usage('day'),
       usage('model'),
       usage('user'),
@@ -119,6 +124,7 @@ export async function readOverview(
       ...found,
       ...frozen,
       ...own,
+      shadowQuotas,
       spend: { from, byDay, byModel, byUser, byKind, byResource, labelKeys },
       denials,
       alerts,

@@ -81,8 +81,8 @@ const timesOf = ({ statementMs, withinMs }: TransactionOptions): Record<string, 
       ? { statement_timeout: String(statementMs) }
       : {};
 
-/** Row security shows limits of labels to those who know what they are: the version before would bind the tenant by them. */
-const knows = { 'spendlock.label_quotas': 'on' };
+/** Row security shows limits of labels, and those that are only watched, to those who know what they are: a version before would bind the tenant by them. */
+export const knows = { 'spendlock.label_quotas': 'on', 'spendlock.shadow_quotas': 'on' };
 
 /** Runs `work` in one transaction: committed when it returns, rolled back when it throws. */
 export async function inTransaction<T>(

@@ -12,7 +12,13 @@ export interface QuotaKey {
 
 export interface QuotaChange extends QuotaKey {
   limitUsd: string;
+  /** Unless it says otherwise: one that is not is only watched. */
+  enforced?: boolean | undefined;
   warningThreshold?: number | undefined;
   /** More thresholds to warn at. */
   moreWarningThresholds?: readonly number[] | undefined;
 }
+
+/** The scope of its row: a limit that is only watched has one of its own. */
+export const storedScope = ({ scope, enforced = true }: Pick<QuotaChange, 'scope' | 'enforced'>): string =>
+  enforced ? scope : `shadow_${scope}`;

@@ -62,6 +62,12 @@ export const patches = {
     since: '0.1.0',
     change: 'Money for a last call is held where the input says so, and that call is made where money is wanting.',
   },
+  'answers-fit': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change:
+      'An answer that does not fit its schema is asked for once more, and ends its run or turn as failed (`answer_invalid`) when it does not fit again. Asked of such answers only.',
+  },
   'held-before-compacted': {
     workflow: 'agentRun, conversation',
     since: '0.1.0',

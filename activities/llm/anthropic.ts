@@ -6,7 +6,7 @@ import Anthropic, {
   APIError,
   APIUserAbortError,
 } from '@anthropic-ai/sdk';
-import { bindsThoughts, settingsOfCall, thinksAsNeeded } from '../../core/agent/model-settings';
+import { answersBySchema, bindsThoughts, settingsOfCall, thinksAsNeeded } from '../../core/agent/model-settings';
 import { doubts } from '../../core/prices/doubts';
 import type { ModelPrice } from '../../core/prices/prices';
 import { dearestModifiers } from '../../core/prices/pricing';
@@ -97,7 +97,7 @@ function paramsOf(prompt: Prompt, { model, maxOutputTokens }: Asked, mark?: Mark
   const blocks = (block: Block): Anthropic.ContentBlockParam[] => blockParams(block, prompt, model);
   return {
     model,
-    ...thinkingOf(prompt, { model, maxOutputTokens }),
+    ...answerOf(prompt, { model, maxOutputTokens }),
     system: mark && system !== '' ? [{ type: 'text', text: system, ...mark }] : system,
     messages: messages.map((message) => ({
       role: message.role,
@@ -126,30 +126,37 @@ const named = (model: string): { provider: string; model: string } => ({ provide
 
 /** A thought goes back to the model that had it, behind the words that it had it after. */
 const isShown = (block: Block & { type: 'opaque' }, { isRetold }: Prompt, model: string): boolean =>
-  block.provider === 'anthropic' && (block.model ?? model) === model && !(isRetold === true && bindsThoughts(named(model)));
+  block.provider === 'anthropic' &&
+  (block.model ?? model) === model &&
+  !(isRetold === true && bindsThoughts(named(model)));
 
 /**
- * How much it is to think. By a budget not in the middle of a use of tools that began without a thought, as one does that another model
+ * How much it is to think, and the form of its answer. By a budget not in the middle of a use of tools that began without a thought, as one does that another model
  * began: there the provider wants one first.
  */
-function thinkingOf(
+function answerOf(
   prompt: Prompt,
   { model, maxOutputTokens }: Asked,
 ): Pick<Anthropic.MessageCountTokensParams, 'thinking' | 'output_config'> {
-  const { settings = {}, callsNoTools: isLast, messages } = prompt;
+  const { settings = {}, callsNoTools: isLast, messages, tools, answerSchema } = prompt;
   const { effort, thinkingBudgetTokens: budget = 0 } = settingsOfCall(named(model), settings, {
     maxOutputTokens,
     isLast,
   });
+  const makes = answerSchema && answersBySchema(named(model), { hasTools: tools.length > 0 });
+  const format = makes ? { format: { type: 'json_schema' as const, schema: { ...answerSchema } } } : {};
   if (effort !== undefined)
     return {
-      output_config: { effort: effort as NonNullable<Anthropic.OutputConfig['effort']> },
+      output_config: { effort: effort as NonNullable<Anthropic.OutputConfig['effort']>, ...format },
       ...(thinksAsNeeded(named(model)) ? { thinking: { type: 'adaptive' } } : {}),
     };
   const answers = messages.at(-1)?.content.some(({ type }) => type === 'tool_result');
   const [first] = messages.at(-2)?.content ?? [];
   const goesOn = !answers || (first?.type === 'opaque' && isShown(first, prompt, model));
-  return budget > 0 && goesOn ? { thinking: { type: 'enabled', budget_tokens: budget } } : {};
+  return {
+    ...(makes ? { output_config: format } : {}),
+    ...(budget > 0 && goesOn ? { thinking: { type: 'enabled', budget_tokens: budget } } : {}),
+  };
 }
 
 function blockParams(block: Block, prompt: Prompt, model: string): Anthropic.ContentBlockParam[] {

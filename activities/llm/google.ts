@@ -11,7 +11,7 @@ import {
   type Part,
   type ThinkingLevel,
 } from '@google/genai';
-import { settingsOfCall } from '../../core/agent/model-settings';
+import { answersBySchema, settingsOfCall } from '../../core/agent/model-settings';
 import { omitUndefined } from '../../core/omit-undefined';
 import { UsageError } from '../../core/prices/usage';
 import {
@@ -166,12 +166,14 @@ class Collected {
 
 /** How it is to answer: the older models are told how many tokens their thoughts may have, the newer ones how hard to think. */
 function settingsIn({ model, prompt, maxOutputTokens }: ModelRequest): GenerateContentConfig {
-  const { settings = {}, callsNoTools: isLast } = prompt;
+  const { settings = {}, callsNoTools: isLast, tools, answerSchema } = prompt;
   const whose = { provider: 'google', model };
+  const makes = answerSchema && answersBySchema(whose, { hasTools: tools.length > 0 });
   const { effort, thinkingBudgetTokens, ...rest } = settingsOfCall(whose, settings, { maxOutputTokens, isLast });
   const thinkingLevel = effort?.toUpperCase() as ThinkingLevel | undefined;
   const thinkingConfig = omitUndefined({ thinkingLevel, thinkingBudget: thinkingBudgetTokens });
-  return { ...omitUndefined(rest), ...(Object.keys(thinkingConfig).length > 0 ? { thinkingConfig } : {}) };
+  const form = makes ? { responseMimeType: 'application/json', responseJsonSchema: answerSchema } : {};
+  return { ...omitUndefined(rest), ...form, ...(Object.keys(thinkingConfig).length > 0 ? { thinkingConfig } : {}) };
 }
 
 async function stream(client: GoogleGenAI, request: ModelRequest, options: StreamOptions): Promise<StreamedReply> {

@@ -4,7 +4,15 @@ import { usageOf } from '../../core/prices/usage';
 import type { Pool } from '../../store/pool';
 import { appendRunEvent, type RunKey } from '../../store/runs';
 import { dropDeltas } from '../../store/reply-deltas';
-import { readLastResult, readStep, writeReply, type KeptReply, type StepRecord } from '../../store/transcripts';
+import {
+  readLastResult,
+  readStep,
+  toolResultSequence,
+  writeReply,
+  writeTranscriptMessage,
+  type KeptReply,
+  type StepRecord,
+} from '../../store/transcripts';
 import type {
   BoughtReply,
   CallModel,
@@ -21,7 +29,8 @@ import { makePaidCall, toolCallsIn, type LlmDependencies, type PaidReply } from 
 import { planCall, roomOf, type Bound } from './plan-call';
 import { cachingOf } from './instructions';
 import { tellMoney } from './known-money';
-import { promptOf, readContext, runOf, type Context } from './prompt';
+import { misfitsOf, repairWords, wordsIn } from './answers';
+import { promptOf, readContext, runOf, textBlock, type Context } from './prompt';
 import type { CountedPrompt } from './prompt-bound';
 
 export type { LlmDependencies } from './paid-call';
@@ -148,7 +157,9 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
     return { ...bought.reply, costUsd: '0' };
   }
   // Everything that can fail for free comes before the claim.
-  const prompt = promptOf(await readContext(pool, request), codeLanguages, { isLast: request.plan.isLast });
+  const context = await readContext(pool, request);
+  const prompt = promptOf(context, codeLanguages, { isLast: request.plan.isLast });
+  let misfits: string[] = [];
   const { tenantId, runId, operationId } = request;
   let kept: KeptReply = { kept: true };
   const reply = await makePaidCall(dependencies, {
@@ -156,7 +167,11 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
     kind: 'llm.call',
     prompt,
     onText: (text) => feed.text({ tenantId, runId, operationId }, text),
-    keep: async (client, made) => void (kept = await keep(client, { request, reply: made })),
+    judge: (content, result) => {
+      misfits = misfitsOf(context.run, content, result);
+      return misfits.length === 0 ? {} : { misfit: request.mayRepair ? 'told' : 'again' };
+    },
+    keep: async (client, made) => void (kept = await keep(client, { request, reply: made, misfits })),
   }).finally(() => feed.ended({ tenantId, runId, operationId }));
   return kept.kept ? reply : replyInstead(dependencies, request, reply);
 }
@@ -180,13 +195,17 @@ async function replyInstead(
 /** Writes the message and the event that tells of it. */
 async function keep(
   client: Parameters<typeof appendRunEvent>[0],
-  { request, reply }: { request: CallModel & RunKey; reply: PaidReply },
+  { request, reply, misfits }: { request: CallModel & RunKey; reply: PaidReply; misfits: string[] },
 ): Promise<KeptReply> {
   const { tenantId, runId, operationId, step, plan } = request;
   const { content, maxOutputTokens, grantedUsd, usage, result, unpriced } = reply;
   const kept = await writeReply(client, { tenantId, runId, operationId, step, content });
   if (kept.kept) await dropDeltas(client, runId);
-  const text = content.flatMap((block) => (block.type === 'text' ? [block.text] : [])).join('\n');
+  if (kept.kept && result.misfit === 'told')
+    await writeTranscriptMessage(client, {
+      ...{ tenantId, runId, sequence: toolResultSequence(step), role: 'user' },
+      content: [textBlock(repairWords(misfits))],
+    });
   const lowered = maxOutputTokens < plan.maxOutputTokens;
   const data = {
     step,
@@ -195,7 +214,8 @@ async function keep(
     stopReason: result.stopReason,
     costUsd: result.costUsd,
     usage,
-    text,
+    text: wordsIn(content),
+    ...(misfits.length === 0 ? {} : { misfits }),
     ...(unpriced === undefined ? {} : { unpriced }),
     ...(kept.kept ? {} : { usedInstead: kept.usedInstead ?? null }),
     ...(result.toolCalls.length === 0 ? {} : { tools: result.toolCalls.map(({ name }) => name) }),

@@ -1,6 +1,7 @@
 /** What the agent is told: its instructions, its tools, and the task as its first message. */
 import type { Run } from '../../store/runs';
 import { toolNames, type ToolName } from '../../core/agent/tools';
+import { isForProviders, type AnswerSchema } from '../../core/agent/answer-schema';
 import type { ModelSettings } from '../../core/agent/model-settings';
 import type { PromptCaching } from '../../core/prices/prompt-cache';
 import type { ToolSpec } from './model-provider';
@@ -16,14 +17,20 @@ const ofTools =
   'what you want to know. Print little: summaries, not whole files. When you have the answer, give it in a few plain ' +
   'sentences with the figures that support it.';
 
+const ofAnswers =
+  'Your answer is read by a program: when you have it, write one JSON value and nothing else, no words around it, that fits ' +
+  'this JSON Schema:';
+
 /** The instructions of a run. What its caller adds comes after ours. */
 export function systemPrompt({ type, options }: Pick<Run, 'type' | 'options'>): string {
   const opening =
     type === 'conversation'
       ? 'You help a user in a conversation that may go on for long. '
       : 'You carry out one task for a user. ';
+  const schema = answerSchemaOf({ options });
+  const form = schema ? `\n\n${ofAnswers}\n${JSON.stringify(schema)}` : '';
   const added = typeof options.instructions === 'string' ? `\n\n${options.instructions}` : '';
-  return `${opening}${ofTools}${added}`;
+  return `${opening}${ofTools}${form}${added}`;
 }
 
 /** A tool as a run's options have it. */
@@ -47,6 +54,16 @@ export function cachingOf(run: Pick<Run, 'type' | 'options'>): PromptCaching {
   const asked = run.options.promptCaching as PromptCaching | undefined;
   return asked ?? (run.type === 'task' && toolsOf(run).length === 0 ? 'off' : '5m');
 }
+
+/** The form that its answers are to have; undefined where they are words. */
+export const answerSchemaOf = ({ options }: Pick<Run, 'options'>): AnswerSchema | undefined =>
+  options.answerSchema as AnswerSchema | undefined;
+
+/** The same for providers that can make an answer of it. */
+export const ownSchemaOf = (run: Pick<Run, 'options'>): AnswerSchema | undefined => {
+  const schema = answerSchemaOf(run);
+  return schema && isForProviders(schema) ? schema : undefined;
+};
 
 /** How its models are to answer. */
 export const settingsOf = ({ options }: Pick<Run, 'options'>): ModelSettings | undefined =>

@@ -6,6 +6,7 @@
 import type { ModelPrice } from '../../core/prices/prices';
 import type { CacheTtl, ModelUsage, UsageModifiers } from '../../core/prices/usage';
 import type { CallFailure } from '../../core/prices/call-failures';
+import type { AnswerSchema } from '../../core/agent/answer-schema';
 import type { ModelSettings } from '../../core/agent/model-settings';
 
 export type Block =
@@ -36,6 +37,8 @@ export interface Prompt {
   callsNoTools?: true;
   /** How it is to be answered, as the run asks for it. */
   settings?: ModelSettings;
+  /** The form of its answer, where its provider can make one of it. */
+  answerSchema?: AnswerSchema;
   /** What was said is not told as it was: thoughts that came of it are of other words. */
   isRetold?: true;
 }

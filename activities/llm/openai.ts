@@ -4,10 +4,11 @@ import type {
   Response,
   ResponseInputItem,
   ResponseOutputItem,
+  ResponseTextConfig,
   FunctionTool,
 } from 'openai/resources/responses/responses';
 import type { ReasoningEffort } from 'openai/resources/shared';
-import { settingsOfCall } from '../../core/agent/model-settings';
+import { answersBySchema, settingsOfCall } from '../../core/agent/model-settings';
 import { isRegionalOpenAi, openAiRegion } from '../../core/prices/regions-openai';
 import { usageFromOpenAi } from '../../core/prices/usage-openai';
 import type { ProviderAccount } from './anthropic';
@@ -63,11 +64,12 @@ interface Billed {
 }
 
 function paramsOf(
-  { system, messages, tools, callsNoTools, settings }: Prompt,
+  { system, messages, tools, callsNoTools, settings, answerSchema }: Prompt,
   model: string,
 ): {
   model: string;
   reasoning?: { effort: ReasoningEffort };
+  text?: ResponseTextConfig;
   instructions: string;
   input: ResponseInputItem[];
   tools: FunctionTool[];
@@ -78,6 +80,9 @@ function paramsOf(
   return {
     model,
     ...(effort === undefined ? {} : { reasoning: { effort } }),
+    ...(answerSchema && answersBySchema(whose, { hasTools: tools.length > 0 })
+      ? { text: { format: { type: 'json_schema', name: 'answer', schema: { ...answerSchema }, strict: true } } }
+      : {}),
     instructions: system,
     input: messages.flatMap((message) => itemsOf(message, model)),
     tools: tools.map(({ name, description, inputSchema }) => ({

@@ -54,6 +54,8 @@ export interface PaidCall {
   grantedUsd: string;
   prompt: Prompt;
   onText?: (text: string) => void;
+  /** What is said of the answer beside what it is. */
+  judge?: (content: Block[], result: ModelReply) => Pick<ModelReply, 'misfit'>;
   /** Written together with the outcome. */
   keep: (client: PoolClient, reply: PaidReply) => Promise<void>;
 }
@@ -171,6 +173,7 @@ async function keepReply(
     ...(call.plan.isLast && isWordless(content) ? { isWordless: true as const } : {}),
     ...(unpriced === undefined ? {} : { isUnverified: true }),
   };
+  Object.assign(result, call.judge?.(content, result));
   const reply = {
     content,
     usage,

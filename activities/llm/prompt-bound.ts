@@ -43,7 +43,7 @@ export interface PromptBound {
 
 /** An upper bound of a prompt's tokens; a true count that is of another prompt, or of another model, is left aside. */
 export function boundPrompt(prompt: Prompt, whose: Tokenized, base?: TrueCount): PromptBound {
-  const { system, messages, tools, settings } = prompt;
+  const { system, messages, tools, settings, answerSchema } = prompt;
   const added = (from: number): number =>
     messages.slice(from).reduce((sum, message) => sum + messageTokensMax(message, whose), overheads.promptTokens);
   if (base && base.messages <= messages.length && base.fingerprint === fingerprintOf(prompt, whose, base.messages)) {
@@ -54,7 +54,10 @@ export function boundPrompt(prompt: Prompt, whose: Tokenized, base?: TrueCount):
     (sum, tool) => sum + toolTokensMax(tool),
     tools.length === 0 ? 0 : overheads.toolsTokens,
   );
-  const ofSettings = settings ? overheads.settingsTokens + valueTokensMax(settings) : 0;
+  const ofSettings = [settings, answerSchema].reduce<number>(
+    (sum, of) => sum + (of === undefined ? 0 : overheads.settingsTokens + valueTokensMax(of)),
+    0,
+  );
   const tokens = textTokensMax(system) + ofTools + ofSettings + added(0);
   return { tokens, roughTokens: tokens };
 }

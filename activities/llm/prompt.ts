@@ -6,7 +6,15 @@ import type { Pool } from '../../store/pool';
 import { findRun, type Run, type RunKey } from '../../store/runs';
 import { readCompactions, readTranscript, type TranscriptMessage } from '../../store/transcripts';
 import { failure } from '../failures';
-import { attachmentLine, settingsOf, systemPrompt, toolsOf, toolSpec, type CodeLanguage } from './instructions';
+import {
+  attachmentLine,
+  ownSchemaOf,
+  settingsOf,
+  systemPrompt,
+  toolsOf,
+  toolSpec,
+  type CodeLanguage,
+} from './instructions';
 import { knowsMoney } from './known-money';
 import type { Block, Prompt, PromptMessage } from './model-provider';
 
@@ -63,7 +71,7 @@ export function promptOf(
     system: systemPrompt(run),
     tools: toolsOf(run).map(({ name }) => toolSpec(name, languages)),
     messages: wellFormed([{ role: 'user', content: opening }, ...saidFirst, ...said]),
-    ...omitUndefined({ settings: settingsOf(run) }),
+    ...omitUndefined({ settings: settingsOf(run), answerSchema: ownSchemaOf(run) }),
     ...(summary !== undefined || shortenedThrough > 0 ? { isRetold: true as const } : {}),
     ...(isLast ? { callsNoTools: true as const } : {}),
   };

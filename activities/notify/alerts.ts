@@ -13,6 +13,8 @@ export interface AlertedQuota {
   spentUsd: string;
   reservedUsd: string;
   utilizationPercent: number;
+  /** Of one that is only watched: it refuses nothing. */
+  enforced?: false;
   estimatedUsd?: string;
   /** The share of the limit that a warning is about. */
   threshold?: number;
@@ -39,17 +41,17 @@ export interface NotificationService {
 
 const titles: Record<CostAlertKind, (what: string, quota: AlertedQuota) => string> = {
   quota_warning: (what, { utilizationPercent, limitUsd }) => `${what} is at ${utilizationPercent} % of $${limitUsd}`,
-  quota_exceeded: (what, { spentUsd, limitUsd, reservedUsd, estimatedUsd }) =>
-    `${what} ${estimatedUsd === undefined ? 'is passed without a refusal' : 'refused a request'}: $${spentUsd} of $${limitUsd} is spent and $${reservedUsd} reserved`,
+  quota_exceeded: (what, { spentUsd, limitUsd, reservedUsd, estimatedUsd, enforced }) =>
+    `${what} ${estimatedUsd === undefined ? 'is passed without a refusal' : enforced === false ? 'would have refused a request, if it were enforced' : 'refused a request'}: $${spentUsd} of $${limitUsd} is spent and $${reservedUsd} reserved`,
   overrun: (what, { operationId, costUsd, grantedUsd, spentUsd, limitUsd }) =>
     `The call ${operationId} cost $${costUsd}, ${grantedUsd === '0' ? 'for which nothing was held any more' : `more than the $${grantedUsd} that was granted`}. It is recorded in full. ${what} has $${spentUsd} of $${limitUsd} spent`,
 };
 
 export function createCostAlert(kind: CostAlertKind, quota: AlertedQuota, tenantId?: string): CostAlert {
-  const what = `The ${quota.resourceType} quota of ${quota.scope} ${quota.scopeId} per ${quota.period}`;
+  const what = `The ${quota.enforced === false ? 'watched ' : ''}${quota.resourceType} quota of ${quota.scope} ${quota.scopeId} per ${quota.period}`;
   return {
     kind,
-    severity: kind === 'quota_exceeded' ? 'error' : 'warning',
+    severity: kind === 'quota_exceeded' && quota.enforced !== false ? 'error' : 'warning',
     title: titles[kind](what, quota),
     tenantId,
     quota,

@@ -10,6 +10,7 @@ import {
   withdrawApprovals,
   type NewApproval,
 } from '../../store/approvals';
+import { readMisfits } from '../../store/misfits';
 import { readRunCost, readSettledSteps } from '../../store/run-steps';
 import { endRun } from '../../store/run-end';
 import { findRun } from '../../store/runs';
@@ -18,7 +19,7 @@ import { beginTurn, endTurn } from '../../store/turns';
 import type { ReplyFeed } from '../llm/reply-feed';
 import { attachmentLine } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
-import type { CostSoFar, RunActivities } from '../../contracts/runs';
+import type { CostSoFar, RunActivities, RunFailureText } from '../../contracts/runs';
 import { releaseUnclaimed } from './release-unclaimed';
 import { failure } from '../failures';
 
@@ -41,7 +42,11 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
 
     async endRun({ tenantId, runId, status, failure, stoppedBy }) {
       const answer = status === 'completed' ? await lastText(pool, { tenantId, runId }) : undefined;
-      await endRun(pool, { tenantId, runId }, { status, answer, failure, stoppedBy });
+      await endRun(
+        pool,
+        { tenantId, runId },
+        { status, answer, failure: await withMisfits(pool, { tenantId, runId }, failure), stoppedBy },
+      );
       await releaseUnclaimed({ pool, coalescer }, { tenantId, runId });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a run ended');
       feed.tell(runId);
@@ -49,7 +54,8 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
     },
 
     async endTurn({ tenantId, runId, ...turn }) {
-      await endTurn(pool, { tenantId, runId }, turn);
+      const failure = await withMisfits(pool, { tenantId, runId }, turn.failure);
+      await endTurn(pool, { tenantId, runId }, { ...turn, failure });
       log.info({ tenantId, runId, turnId: turn.turnId, status: turn.status, code: turn.failure?.code }, 'a turn ended');
       feed.tell(runId);
       return costSoFar(pool, { tenantId, runId, turnId: turn.turnId });
@@ -128,6 +134,17 @@ async function takeTurn(
     feed.tell(key.runId);
   }
   return turn ?? null;
+}
+
+/** With what of the answer does not fit, which no workflow is told: it may quote what was said. */
+async function withMisfits(
+  pool: Pool,
+  run: { tenantId: string; runId: string },
+  failure: RunFailureText | undefined,
+): Promise<RunFailureText | undefined> {
+  if (failure?.code !== 'answer_invalid') return failure;
+  const misfits = await readMisfits(pool, run);
+  return { ...failure, message: `${failure.message} What does not fit: ${misfits.join('; ')}.` };
 }
 
 /** What the workflow shows on its page: what all has cost, and single steps that it does not know. */

@@ -25,12 +25,13 @@ export const optionsOf = ({
   waitForHoldsSeconds,
   promptCaching,
   settings,
+  answerSchema,
 }: StartRunBody | StartConversationBody): Record<string, unknown> => ({
   limits,
   sandbox,
   compaction,
   onDenied,
-  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings }),
+  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings, answerSchema }),
 });
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */
@@ -44,6 +45,7 @@ export function inputOf(
     ...omitUndefined({ maxCostUsd, userId, fallbackModels, waitForHoldsSeconds, labels }),
     ...(onDenied === 'wait' ? { onDenied } : {}),
     ...(lastCall ? { lastCall } : {}),
+    ...(body.answerSchema ? { answersFit: true as const } : {}),
     ...(compaction.enabled ? { compact: true } : {}),
     ...toolRules(body.tools),
     sandboxTier: sandbox.tier,

@@ -1,5 +1,6 @@
 /** What the routes of runs take and give. */
 import { z } from '@hono/zod-openapi';
+import { problemOfSchema } from '../../core/agent/answer-schema';
 import { efforts, stopSequencesMax } from '../../core/agent/model-settings';
 import { toolNames } from '../../core/agent/tools';
 import { unstorableIn } from '../../core/storable';
@@ -110,6 +111,17 @@ export const runOptions = {
       description:
         'How the model is to answer. What the model, or one of the fallbackModels, does not take is refused with what it takes.',
     }),
+  answerSchema: z
+    .record(z.string(), z.unknown())
+    .superRefine((schema, context) => {
+      const problem = problemOfSchema(schema);
+      if (problem !== undefined) context.addIssue({ code: 'custom', message: problem });
+    })
+    .optional()
+    .openapi({
+      description:
+        'A JSON Schema that each answer has to fit. One that does not is asked for once more, with what is wrong; after that the run, or the turn, fails (`answer_invalid`).',
+    }),
   sandbox: z
     .strictObject({
       tier: z.string().default('standard'),
@@ -184,6 +196,9 @@ export const runView = z.object({
   instructions: z.string().nullable().openapi({ description: 'What was added to the instructions of the model.' }),
   file: fileView,
   answer: z.string().nullable(),
+  answerJson: z.unknown().openapi({
+    description: 'The answer as JSON, where it has to fit a schema (answerSchema). Null where there is none.',
+  }),
   failure: failureView.nullable(),
   stoppedBy,
   costUsd: z.string(),
@@ -224,7 +239,7 @@ export const runsQuery = z.strictObject({
   ...pageQuery,
 });
 /** What was said in it, which a list leaves out. */
-const leftOutOfWords = { answer: true, task: true, instructions: true, stoppedBy: true } as const;
+const leftOutOfWords = { answer: true, answerJson: true, task: true, instructions: true, stoppedBy: true } as const;
 /** A run without its steps. */
 const leftOut = { steps: true, tree: true, quota: true, ...leftOutOfWords } as const;
 export const runSummary = runView.omit(leftOut).extend({

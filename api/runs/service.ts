@@ -1,6 +1,7 @@
 /** Showing and cancelling runs. */
 import { z } from '@hono/zod-openapi';
 import { WorkflowNotFoundError } from '@temporalio/client';
+import { valueOf } from '../../core/agent/answer-schema';
 import { parseUuid } from '../../core/ids';
 import { omitUndefined } from '../../core/omit-undefined';
 import { listQuotas } from '../../store/quotas';
@@ -40,6 +41,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     instructions: typeof run.options.instructions === 'string' ? run.options.instructions : null,
     file: fileOfRun(run),
     answer: run.answer ?? null,
+    answerJson: run.options.answerSchema === undefined ? null : (valueOf(run.answer ?? '')?.value ?? null),
     failure: run.failure ? { ...run.failure } : null,
     stoppedBy: ended?.data.stoppedBy === 'budget' ? 'budget' : null,
     costUsd,

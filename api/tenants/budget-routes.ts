@@ -1,16 +1,9 @@
 /** The routes by which operators say what a tenant may spend. Each takes effect on the next decision. */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
-import { dayMs } from '../../core/budget/periods';
+import { setEnforced } from '../../store/enforcing';
 import { setFrozen, type FrozenBefore } from '../../store/freezes';
 import { readLabelDefaults, setLabelDefaults } from '../../store/label-quotas';
-import {
-  readUserDefaults,
-  removeQuota,
-  setPolicy,
-  setUserDefaults,
-  TooManyTopUpsError,
-  topUp,
-} from '../../store/operator-changes';
+import { readUserDefaults, removeQuota, setPolicy, setUserDefaults, topUp } from '../../store/operator-changes';
 import { passesColumn, type PoolClient } from '../../store/pool';
 import type { QuotaKey } from '../../store/quota-key';
 import { readPolicy } from '../../store/tenants';
@@ -28,6 +21,7 @@ export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
   limitRoutes(app, dependencies, order);
   freezeRoutes(app, dependencies, order);
   removalRoute(app, dependencies, order);
+  enforcementRoutes(app, dependencies, order);
   defaultRoutes(app, dependencies, order);
   whatIsSet(app, dependencies);
 }
@@ -49,12 +43,51 @@ function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order
         const quota = quotaKeyOf(tenantId, asked);
         const answer = { tenantId, ...quota, removed: true as const };
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
-        if (await removeQuota(pool, { tenantId, by, quota, reason: asked.reason, keepWith })) return answer;
-        const message = `${tenantId} has no ${nameOf(quota)} that was set; what users and labels get by default is changed there. Nothing was changed.`;
+        const named = { ...quota, enforced: asked.enforced };
+        if (await removeQuota(pool, { tenantId, by, quota: named, reason: asked.reason, keepWith })) return answer;
+        const message = `${tenantId} has no ${asked.enforced === false ? 'watched ' : ''}${nameOf(quota)} that was set; what users and labels get by default is changed there. Nothing was changed.`;
         throw new ApiError('quota_missing', message);
       });
     },
   );
+}
+
+/** Whether a limit binds. */
+function enforcementRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
+  const carryOut = (c: ApiContext, enforced: boolean, { param, body }: EnforcementAsked) =>
+    order(c, { param, body }, async ({ tenantId, by, keepAnswer }) => {
+      const quota = quotaKeyOf(tenantId, body);
+      const answer = (limitUsd: string) => ({ tenantId, ...quota, limitUsd, enforced });
+      const keepWith = (client: PoolClient, limitUsd: string): Promise<void> => keepAnswer(client, answer(limitUsd));
+      const limitUsd = await setEnforced(pool, { tenantId, by, quota, enforced, reason: body.reason, keepWith });
+      if (limitUsd !== undefined) return answer(limitUsd);
+      const message = enforced
+        ? `${tenantId} has no watched ${nameOf(quota)}. Nothing was changed.`
+        : `${tenantId} has no ${nameOf(quota)} that was set; what users and labels get by default is changed there. Nothing was changed.`;
+      throw new ApiError('quota_missing', message);
+    });
+  app.openapi(
+    ordering(
+      ['quotas/enforce', 'enforceQuota', 'Have a watched limit bind'],
+      schemas.enforcementBody,
+      json(schemas.enforcementView, 'It binds from the next decision on, in the place of one that was there'),
+      { refuses: ['quota_missing'] },
+    ),
+    (c) => carryOut(c, true, { param: c.req.valid('param'), body: c.req.valid('json') }),
+  );
+  app.openapi(
+    ordering(
+      ['quotas/watch', 'watchQuota', 'Have a limit bind no more and be watched'],
+      schemas.enforcementBody,
+      json(schemas.enforcementView, 'It refuses nothing from the next decision on, and counts and raises alerts'),
+      { refuses: ['quota_missing'] },
+    ),
+    (c) => carryOut(c, false, { param: c.req.valid('param'), body: c.req.valid('json') }),
+  );
+}
+interface EnforcementAsked {
+  param: { id: string };
+  body: z.output<typeof schemas.enforcementBody>;
 }
 
 /** What the orders below have set, to be read back. */
@@ -123,26 +156,20 @@ function whatIsSet(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): voi
 function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
   app.openapi(
     ordering(
-      ['topups', 'topUpBudget', 'Lift a limit until its period ends, or another moment'],
+      ['topups', 'topUpBudget', 'Lift a limit until its period ends'],
       schemas.topUpBody,
-      json(schemas.topUpView, 'The limit is lifted'),
+      json(schemas.topUpView, 'The limit is lifted until the period ends'),
       { refuses: ['quota_missing'] },
     ),
     (c) => {
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
         const { amountUsd, reason } = asked;
-        const expiresAt = asked.expiresAt === undefined ? undefined : expiryOf(asked.expiresAt);
         const quota = quotaKeyOf(tenantId, asked);
-        const answer = { tenantId, ...quota, amountUsd, expiresAt: expiresAt ?? null };
+        const answer = { tenantId, ...quota, amountUsd };
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
-        const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, expiresAt, reason, keepWith }).catch(
+        const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, reason, keepWith }).catch(
           (error: unknown) => {
-            if (error instanceof TooManyTopUpsError)
-              throw new ApiError(
-                'invalid_request',
-                `${error.message}. Nothing was changed; leave expiresAt out, or wait for one to expire.`,
-              );
             if (!passesColumn(error)) throw error;
             const message =
               'amountUsd: with what was added before it is more than an amount can be. Nothing was changed.';
@@ -154,17 +181,6 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
       });
     },
   );
-}
-
-const expiryDaysMax = 366;
-
-/** When a top-up expires, in one spelling. Whoever repeats a request that was carried out gets its answer, however late. */
-function expiryOf(asked: string): string {
-  const atMs = Date.parse(asked);
-  const nowMs = Date.now();
-  if (atMs > nowMs && atMs <= nowMs + expiryDaysMax * dayMs) return new Date(atMs).toISOString();
-  const message = `expiresAt: must be later than now, and at most ${expiryDaysMax} days. Nothing was changed.`;
-  throw new ApiError('invalid_request', message);
 }
 
 /** Who may reserve nothing for now. */

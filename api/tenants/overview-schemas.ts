@@ -4,7 +4,7 @@ import { pageFields } from '../http/pages';
 import { alertView } from '../records/schemas';
 import { allowedUsd, askingWorkflow, unreserved } from '../reservations/schemas';
 import { usageView } from '../usage/schemas';
-import { frozenFields, moreQuotas, quotaView } from './schemas';
+import { frozenFields, moreQuotas, quotaView, shadowQuotas } from './schemas';
 
 const usageLines = usageView.shape.lines;
 const at = z.string();
@@ -36,6 +36,7 @@ export const overviewView = z.object({
   name: z.string(),
   ...frozenFields,
   ...moreQuotas,
+  ...shadowQuotas,
   quotas: z.array(
     quotaView.extend({
       forecast: z

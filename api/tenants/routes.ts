@@ -2,11 +2,12 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { limitsCovered, toolsMoved, type CoveringQuota } from '../../core/budget/covered';
 import { labelOfScope } from '../../core/budget/quotas';
+import { readBudget } from '../../store/budget';
 import { keyFrom, orderApiKey } from '../../store/api-keys';
 import { sqlState, type Pool } from '../../store/pool';
 import { ValueBeyondError } from '../../store/label-quotas';
 import type { QuotaKey } from '../../store/quota-key';
-import { readBudget, setQuotas, type Payers } from '../../store/quotas';
+import { setQuotas, type Payers } from '../../store/quotas';
 import { firstKeyRole, orderTenant, tenantExists } from '../../store/tenants';
 import { administrationAlone, everybody, whoSteers } from '../http/access';
 import { operatorOf, tenantFor, type ApiDependencies } from '../http/context';
@@ -44,8 +45,8 @@ function refuseBeyond(error: unknown): never {
 
 /** The quotas of a tenant, and who of it is frozen. */
 async function budgetOf(pool: Pool, tenantId: string, payers?: Payers) {
-  const { quotas, ...rest } = await readBudget(pool, tenantId, payers);
-  return { tenantId, quotas: quotas.map(showQuota), ...rest };
+  const { quotas, shadowQuotas, ...rest } = await readBudget(pool, tenantId, payers);
+  return { tenantId, quotas: quotas.map(showQuota), shadowQuotas: shadowQuotas.map(showQuota), ...rest };
 }
 
 export function tenantRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
@@ -162,7 +163,9 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
         changes.every(({ scope }) => scope === 'tenant') ? undefined : payers,
       );
       const { quotas: own } = await readBudget(pool, tenantId, payers);
-      const covered = limitsCovered(own, (quota) => changes.some((changed) => isSame(changed, quota)));
+      const covered = limitsCovered(own, (quota) =>
+        changes.some((changed) => changed.enforced !== false && isSame(changed, quota)),
+      );
       const warnings = [...covered, ...toolsMoved(before, own)];
       return c.json({ ...budget, warnings }, 200);
     },

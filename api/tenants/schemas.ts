@@ -16,10 +16,7 @@ export const createTenantBody = z.strictObject({
 
 export const quotaView = z.object({
   ...quotaFigures,
-  topupUsd: z.string().openapi({ description: 'What the limit is topped up by.' }),
-  expiringTopups: z.array(z.object({ amountUsd: z.string(), expiresAt: z.string() })).openapi({
-    description: 'What of it expires by itself, the first to expire first; each takes what is unused of it then.',
-  }),
+  topupUsd: z.string(),
   warningThreshold: z.number(),
   moreWarningThresholds: z.array(z.number()),
   resetsAt: z.string().nullable().openapi({ description: 'Null when it never resets.' }),
@@ -31,9 +28,10 @@ interface Named {
   scopeId?: string | undefined;
   resourceType: string;
   period: string;
+  enforced?: boolean | undefined;
 }
-const nameOf = ({ scope, scopeId, resourceType, period }: Named): string =>
-  `the ${resourceType} quota${scope === 'user' || scope === 'label' ? ` of ${scope} ${scopeId}` : ''} per ${period}`;
+const nameOf = ({ scope, scopeId, resourceType, period, enforced = true }: Named): string =>
+  `the ${enforced ? '' : 'watched '}${resourceType} quota${scope === 'user' || scope === 'label' ? ` of ${scope} ${scopeId}` : ''} per ${period}`;
 
 /** Limits that an order sets. One that comes twice is a mistake, and nobody could say which of the two is meant. */
 const limitsOnce = <S extends z.ZodType<Named>>(limit: S) =>
@@ -62,8 +60,12 @@ const limits = {
   moreWarningThresholds: z.array(share).max(10).optional(),
 };
 
+const enforced = z.boolean().optional().openapi({
+  description:
+    'Whether it binds, which it does unless this says `false`: then it counts and raises alerts, and refuses nothing. Both may be there at once.',
+});
 export const setQuotasBody = z.strictObject({
-  quotas: limitsOnce(z.strictObject({ ...ofWhom, ...limits }))
+  quotas: limitsOnce(z.strictObject({ ...ofWhom, ...limits, enforced }))
     .min(1)
     .max(100),
   reason: reason.optional(),
@@ -81,6 +83,13 @@ export const moreQuotas = {
   moreLabelQuotas: z.number().int().openapi({ description: 'The same of labels; `label` shows those of one.' }),
 };
 
+/** Limits beside those that bind. */
+export const shadowQuotas = {
+  shadowQuotas: z.array(quotaView).openapi({
+    description: 'Limits that are watched and refuse nothing, set with `enforced: false`; the first 500.',
+  }),
+};
+
 /** Who may not reserve for now. */
 export const frozenFields = {
   frozenReason: z
@@ -95,6 +104,7 @@ export const frozenFields = {
 export const quotasView = z.object({
   tenantId: z.string(),
   quotas: z.array(quotaView),
+  ...shadowQuotas,
   ...moreQuotas,
   ...frozenFields,
 });
@@ -130,10 +140,6 @@ export const topUpBody = z.strictObject({
     error: 'must be above zero',
     params: { code: 'invalid_amount' satisfies ErrorCode },
   }),
-  expiresAt: z.iso.datetime({ offset: true }).optional().openapi({
-    description:
-      'When what is unused of it is taken back, at most 366 days from now; in a later period than this, what is left goes on until then. When the period ends where nothing is said.',
-  }),
   reason,
   author,
 });
@@ -144,9 +150,18 @@ export const topUpView = z.object({
   resourceType: quotaKey.resourceType.unwrap(),
   period: quotaKey.period.unwrap(),
   amountUsd: z.string(),
-  expiresAt: z.string().nullable().openapi({ description: 'Null when it is with the period.' }),
 });
-export const removeQuotaBody = z.strictObject({ ...quotaKey, reason, author });
+export const enforcementBody = z.strictObject({ ...quotaKey, reason, author });
+export const enforcementView = z.object({
+  tenantId: z.string(),
+  scope: quotaKey.scope.unwrap(),
+  scopeId: z.string(),
+  resourceType: quotaKey.resourceType.unwrap(),
+  period: quotaKey.period.unwrap(),
+  limitUsd: z.string(),
+  enforced: z.boolean(),
+});
+export const removeQuotaBody = z.strictObject({ ...quotaKey, enforced, reason, author });
 export const removedQuotaView = z.object({
   tenantId: z.string(),
   scope: quotaKey.scope.unwrap(),

@@ -110,6 +110,16 @@ const gemini: Rule[] = [
 
 const rules: Readonly<Record<string, Rule[]>> = { anthropic: claude, openai: gpt, google: gemini };
 
+/**
+ * Whether a model's provider makes its answers by a schema: Claude from 4.5, GPT from 4o on, and Gemini, which does not do so beside tools
+ * before Gemini 3.
+ */
+export function answersBySchema({ provider, model }: Named, { hasTools }: { hasTools: boolean }): boolean {
+  if (provider === 'anthropic') return !/^claude-(3-|(opus|sonnet)-4(-[01])?(-20|$))/.test(model);
+  if (provider === 'openai') return !/^gpt-(3|4(-|$))/.test(model);
+  return provider === 'google' && !(hasTools && /^gemini-[12]/.test(model));
+}
+
 interface Named {
   provider: string;
   model: string;

@@ -7,7 +7,6 @@ import type { RunLimit } from './run-limits';
 import { covers, headroomUsd, rollOver, thresholdsReached, tightest, type Payer, type Quota } from './quotas';
 import { billedAs, binds, resourceAsked } from '../resources';
 import { isReleasedByExpiry, type Reservation } from './reservations';
-import { takeBack } from './top-ups';
 import { retryAfterSeconds, type Hold } from './retry-after';
 
 /** What a decision is made from: everything that Postgres held, under lock, at `nowMs`. */
@@ -15,6 +14,8 @@ export interface BatchState {
   tenantId: string;
   nowMs: number;
   quotas: readonly Quota[];
+  /** Those that are only watched. */
+  shadows?: readonly Quota[] | undefined;
   /** The reservations that the commands name, and those of the tenant that are overdue or have an outcome to fold. */
   reservations: readonly Reservation[];
   /** Whether limits bind. Where they do not, everything is granted and still recorded and alerted. */
@@ -85,6 +86,8 @@ export interface BatchDecision {
   alerts: QuotaAlert[];
   /** The quotas as they stand after the batch. */
   quotas: Quota[];
+  /** Those that are only watched. */
+  shadows: Quota[];
   /** The run limits as they stand after it. */
   runLimits: RunLimit[];
   /** Something was denied without knowing the holds: decide again with them, to say when to try again. */
@@ -115,6 +118,7 @@ export class Batch {
   /** By run; undefined where the database knows of none, or none is concerned. */
   readonly runLimits: ReadonlyMap<string, RunLimit> | undefined;
   private readonly quotas: Quota[];
+  private readonly shadows: Quota[];
   private readonly reservations = new Map<string, Reservation>();
   private readonly changed = new Set<string>();
   private readonly leaseNeeds = new Map<string, Usd>();
@@ -124,6 +128,7 @@ export class Batch {
   constructor(private readonly state: BatchState) {
     this.nowMs = state.nowMs;
     this.quotas = state.quotas.map((quota) => ({ ...rollOver(quota, state.nowMs) }));
+    this.shadows = (state.shadows ?? []).map((quota) => ({ ...rollOver(quota, state.nowMs) }));
     this.runLimits = state.runLimits && new Map(state.runLimits.map((limit) => [limit.runId, { ...limit }]));
     for (const reservation of state.reservations) this.reservations.set(reservation.operationId, reservation);
   }
@@ -142,6 +147,10 @@ export class Batch {
 
   quotasFor(payer: Payer): Quota[] {
     return this.quotas.filter((quota) => covers(quota, payer));
+  }
+
+  private shadowsFor(payer: Payer): Quota[] {
+    return this.shadows.filter((quota) => covers(quota, payer));
   }
 
   allReservations(): Reservation[] {
@@ -164,10 +173,9 @@ export class Batch {
   ): void {
     const { operationId, reservedUsd = 0n, spentUsd = 0n, postedAtMs = this.nowMs, grant = false } = delta;
     if (reservedUsd === 0n && spentUsd === 0n) return;
-    for (const quota of this.quotasFor(payer)) {
+    for (const quota of [...this.quotasFor(payer), ...this.shadowsFor(payer)]) {
       quota.reservedUsd += reservedUsd;
       if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
-      takeBack(quota);
       if (spentUsd > 0n) this.warn(quota);
     }
     for (const runId of payer.limitIds ?? []) {
@@ -250,9 +258,14 @@ export class Batch {
     this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota }, estimatedUsd });
   }
 
+  /** Raises the alert of each watched quota that would have refused what is granted, since it has less than that takes at least. */
+  wouldRefuse(payer: Payer, { amountUsd, leastUsd }: { amountUsd: Usd; leastUsd: Usd }): void {
+    for (const quota of this.shadowsFor(payer)) if (headroomUsd(quota) < leastUsd) this.refuse(quota, amountUsd);
+  }
+
   /** Raises the alert of each quota that was passed without a refusal: the first of its period. */
   passed(payer: Payer): void {
-    for (const quota of this.quotasFor(payer)) {
+    for (const quota of [...this.quotasFor(payer), ...this.shadowsFor(payer)]) {
       if (quota.exceeded || quota.lease || headroomUsd(quota) >= 0n) continue;
       quota.exceeded = true;
       this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota } });
@@ -274,6 +287,7 @@ export class Batch {
       ledger: this.ledger,
       alerts: this.alerts,
       quotas: this.quotas,
+      shadows: this.shadows,
       runLimits: [...(this.runLimits?.values() ?? [])],
       needsHolds: this.needsHolds,
       leaseNeeds: [...this.leaseNeeds].map(([quotaId, neededUsd]) => ({ quotaId, neededUsd })),

@@ -4,7 +4,7 @@
  *
  * First what is due is settled (outcomes written since the last batch, reservations overdue), so that the money it
  * frees counts; then the commands are applied in order. A grant never exceeds the headroom of any quota that covers it,
- * and every command is idempotent on its operation id, however that is spelled.
+ * unless that is only watched, and every command is idempotent on its operation id, however that is spelled.
  */
 import { answerAgain, answerOf, answerRefusal } from './answers';
 import { Batch, type BatchDecision, type BatchState } from './batch';
@@ -133,6 +133,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     return record(batch, { operationId, request, refusal: { ...refusal, ...billed } });
   }
   if (left < minimum) batch.refuse(tight, amounts.amountUsd);
+  batch.wouldRefuse(request, { amountUsd, leastUsd: minimumUsd });
   const fits = left >= mostUsd || !batch.isEnforced(request.resource);
   const grantedUsd = fits ? mostUsd : left;
   const limitIds = ofRun.map(({ runId }) => runId);

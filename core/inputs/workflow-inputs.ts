@@ -75,6 +75,7 @@ const runFields: Record<string, Field> = {
   maxSteps: count,
   maxCostUsd: optional(amount),
   lastCall: optional(yes),
+  answersFit: optional(yes),
   parentRunId: optional(uuid),
   unavailable: optional({
     is: allOf({ then: oneOf('deny', 'allow'), afterMs: milliseconds }),

@@ -14,8 +14,9 @@ DECLARE
     SELECT jsonb_agg(jsonb_build_object('key', s.key, 'value', s.value)) FROM label_scopes(p_tenant_id, v_labels) AS s
     WHERE s.value <> 'other' AND s.scope_id = s.key || ':' || s.value
       AND NOT EXISTS (SELECT FROM label_values v WHERE v.tenant_id = p_tenant_id AND v.key = s.key AND v.value = s.value)
-      AND (SELECT true FROM cost_quotas q
-           WHERE q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.key || ':other' LIMIT 1));
+      AND coalesce(
+        (SELECT true FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'label' AND q.scope_id = s.key || ':other' LIMIT 1),
+        (SELECT true FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'shadow_label' AND q.scope_id = s.key || ':other' LIMIT 1)));
 BEGIN
   IF v_fresh IS NULL THEN
     RETURN;

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.label_quotas_wrong(p_tenant_id text)
 AS $$
   WITH quotas AS MATERIALIZED (
     SELECT q.*, split_part(q.scope_id, ':', 1) AS key, substr(q.scope_id, strpos(q.scope_id, ':') + 1) AS value
-    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope = 'label'
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope IN ('label', 'shadow_label')
   ), spent AS MATERIALIZED (
     SELECT p.period_start, p.period_end, l.key, l.value, c.resource, sum(c.amount_usd) AS usd
     FROM (SELECT DISTINCT q.period_start, q.period_end FROM quotas q) AS p

@@ -2,7 +2,8 @@
 -- batch is decided from: its quotas and those of the named users, the named reservations, those that are overdue or have an
 -- outcome to fold, the oldest first, and what is kept for those that wait for money, in their order. Null when there is no such tenant. A process that decides under a mandate says so
 -- (spendlock.mandate_rules): without one it is told so, and nothing is read. Which run limits its commands name it says too (spendlock.run_limits),
--- and which labels they have (spendlock.labels); who does not know limits of labels (spendlock.label_quotas) is told of none. Between it and record_budget_batch, in the same
+-- and which labels they have (spendlock.labels); who does not know limits of labels (spendlock.label_quotas), or those that are only watched
+-- (spendlock.shadow_quotas), is told of none. Between it and record_budget_batch, in the same
 -- transaction, runs core's decideBatch. It is text to whoever reads it, so it is json.
 CREATE OR REPLACE FUNCTION copilot_internal.load_budget_batch(p_tenant_id text, p_operation_ids uuid[], p_user_ids text[],
     p_due_max integer)
@@ -80,29 +81,26 @@ BEGIN
     PERFORM add_label_quotas(p_tenant_id, v_labels);
     SELECT jsonb_agg(to_jsonb(s)), array_agg(DISTINCT s.scope_id) INTO v_label_scopes, v_label_scope_ids
     FROM label_scopes(p_tenant_id, v_labels) AS s;
-    v_quota_ids := v_quota_ids || ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', v_label_scope_ids) WHERE scope = 'label');
+    v_quota_ids := v_quota_ids || ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', v_label_scope_ids) WHERE scope IN ('label', 'shadow_label'));
   END IF;
   PERFORM set_config('spendlock.locked_tenant_id', p_tenant_id, true);
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
   IF EXISTS (SELECT FROM unnest(v_quota_ids) AS covering (quota_id)
-    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id
-      AND (q.period_end <= v_now OR q.topup_expires_at <= v_now) OFFSET 0) AS ended) THEN
+    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id AND q.period_end <= v_now OFFSET 0) AS ended) THEN
     PERFORM reset_quotas(v_quota_ids, v_now);
   END IF;
 
   SELECT coalesce(json_agg(json_strip_nulls(json_build_object(
-      'quotaId', q.quota_id, 'scope', q.scope, 'scopeId', q.scope_id, 'resourceType', q.resource_type,
+      'quotaId', q.quota_id, 'scope', replace(q.scope, 'shadow_', ''), 'isShadow', nullif(q.scope LIKE 'shadow%', false), 'scopeId', q.scope_id, 'resourceType', q.resource_type,
       'period', q.period, 'limitUsd', (q.limit_usd + q.topup_usd)::text, 'spentUsd', q.current_spend_usd::text,
       'reservedUsd', q.reserved_usd::text,
-      'topUps', CASE WHEN q.topup_usd > 0 THEN json_build_object(
-         'topupUsd', q.topup_usd::text, 'keptUsd', q.topup_kept_usd::text, 'expiring', q.expiring_topups) END,
       'periodStartMs', extract(epoch FROM q.period_start) * 1000, 'periodEndMs', extract(epoch FROM q.period_end) * 1000,
       'thresholdsBasisPoints', CASE WHEN q.lease_of IS NOT NULL THEN '[]' ELSE (
          SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,
       'warnedBasisPoints', a.warned, 'exceeded', a.exceeded,
       -- Of `other`, what counts for it here.
-      'beyondValues', CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN (
+      'beyondValues', CASE WHEN q.scope IN ('label', 'shadow_label') AND q.scope_id LIKE '%:other' THEN (
          SELECT json_agg(s.value) FROM jsonb_to_recordset(v_label_scopes) AS s (value text, scope_id text) WHERE s.scope_id = q.scope_id) END,
       'lease', CASE WHEN q.lease_of IS NOT NULL THEN json_build_object(
          'platformLimitUsd', (SELECT (p.limit_usd + p.topup_usd)::text FROM cost_quotas p WHERE p.quota_id = q.lease_of),

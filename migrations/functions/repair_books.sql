@@ -45,18 +45,18 @@ BEGIN
   WITH sums AS (
     SELECT q.quota_id, q.current_spend_usd AS spent_usd, q.reserved_usd,
            (SELECT coalesce(sum(c.amount_usd), 0) FROM cost_records c
-            WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
+            WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope NOT IN ('user', 'shadow_user') OR c.user_id = q.scope_id)
               AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS ledger_usd,
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
             WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
-              AND (q.scope <> 'user' OR r.user_id = q.scope_id)) AS open_usd
-    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope <> 'label'
+              AND (q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id)) AS open_usd
+    FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope NOT IN ('label', 'shadow_label')
     UNION ALL
     SELECT w.quota_id, w.spent_usd, w.reserved_usd, w.ledger_usd, w.open_usd FROM label_quotas_wrong(p_tenant_id) AS w
   ), mended AS (
     UPDATE cost_quotas q SET current_spend_usd = s.ledger_usd, reserved_usd = s.open_usd, updated_at = clock_timestamp()
     FROM sums s WHERE q.quota_id = s.quota_id AND (s.spent_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
-    RETURNING concat_ws(' ', q.scope, CASE WHEN q.scope <> 'tenant' THEN q.scope_id END, q.resource_type, q.period) AS name, s.*
+    RETURNING concat_ws(' ', q.scope, CASE WHEN q.scope NOT IN ('tenant', 'shadow_tenant') THEN q.scope_id END, q.resource_type, q.period) AS name, s.*
   )
   SELECT v_changes || coalesce(jsonb_agg(jsonb_build_object('what', 'balance', 'name', name,
     'from', format('spent %s, reserved %s', trim_scale(spent_usd), trim_scale(reserved_usd)),

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION copilot_internal.reset_label_periods(p_tenant_id text
   SET search_path = pg_catalog, copilot_internal, pg_temp
 AS $$
 BEGIN
-  PERFORM reset_quotas(ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', p_scope_ids) WHERE scope = 'label'), p_now);
+  PERFORM reset_quotas(ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, '{}', p_scope_ids) WHERE scope IN ('label', 'shadow_label')), p_now);
 END
 $$;
 REVOKE EXECUTE ON FUNCTION copilot_internal.reset_label_periods(text, timestamptz, text[]) FROM PUBLIC;

@@ -1,7 +1,7 @@
 -- Makes limits of a label that are not there yet, under the tenant's lock: of one value, or by a default of all that are told apart and of
 -- `other`. Each begins with what is on record of it in its period and what is reserved: what was summed up to a mark before the lock
 -- (label_spend), and what came after it. False where the value is beyond those that are told apart.
---   p_quota: {key, value?, resourceType, period, limitUsd, warningThreshold?, moreWarningThresholds?}
+--   p_quota: {scope?, key, value?, resourceType, period, limitUsd, warningThreshold?, moreWarningThresholds?}
 CREATE OR REPLACE FUNCTION copilot_internal.seed_label_quotas(p_tenant_id text, p_quota jsonb, p_spend jsonb, p_mark bigint) RETURNS boolean
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp
@@ -28,7 +28,7 @@ BEGIN
   END IF;
   INSERT INTO cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, warning_threshold, more_warning_thresholds,
                            from_default, period_start, period_end, current_spend_usd, reserved_usd)
-  SELECT p_tenant_id, 'label', v_key || ':' || v.value, v_resource, p_quota ->> 'period', (p_quota ->> 'limitUsd')::numeric,
+  SELECT p_tenant_id, coalesce(p_quota ->> 'scope', 'label'), v_key || ':' || v.value, v_resource, p_quota ->> 'period', (p_quota ->> 'limitUsd')::numeric,
          coalesce((p_quota ->> 'warningThreshold')::numeric, 0.80),
          ARRAY(SELECT jsonb_array_elements_text(p_quota -> 'moreWarningThresholds')::numeric), v_value IS NULL, b.period_start, b.period_end,
          coalesce(s.usd, 0) + coalesce(n.usd, 0), coalesce(o.usd, 0)

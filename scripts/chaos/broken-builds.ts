@@ -28,7 +28,10 @@ const unlockedTenant = `IF ${isDirect} THEN
   ELSE
     PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;
   END IF;`;
-const unlockedQuotas = `AND NOT ${isDirect} ORDER BY quota_id FOR NO KEY UPDATE;`;
+const unlockedQuotas = `IF ${isDirect} THEN
+    RETURN ARRAY(SELECT quota_id FROM quotas_of(p_tenant_id, p_user_ids, '{}'));
+  END IF;
+  RETURN ARRAY(`;
 
 const knownUnread = replaceInFunction(
   'load_budget_batch',
@@ -43,7 +46,7 @@ const manyBuilds = {
     // Without the wait the guard in SQL, which is one statement, leaves a window of about a millisecond.
     sql:
       replaceInFunction('lock_tenant', ' FOR NO KEY UPDATE', '') +
-      replaceInFunction('lock_quotas', ' FOR NO KEY UPDATE', '') +
+      replaceInFunction('lock_payers', ' FOR NO KEY UPDATE', '') +
       replaceInFunction(
         'record_budget_batch',
         "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');",
@@ -234,7 +237,7 @@ const manyBuilds = {
         'PERFORM 1 FROM tenants WHERE tenant_id = p_tenant_id FOR NO KEY UPDATE;',
         unlockedTenant,
       ) +
-      replaceInFunction('lock_quotas', 'ORDER BY quota_id FOR NO KEY UPDATE;', unlockedQuotas) +
+      replaceInFunction('lock_payers', 'RETURN ARRAY(', unlockedQuotas) +
       replaceInFunction(
         'record_budget_batch',
         "PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');",

@@ -46,6 +46,18 @@ export const limitBuilds = {
     ],
     faults: ['Postgres slow'],
   },
+  'shadow-enforced': {
+    what: 'a limit that is only watched binds like the others',
+    told: ['a watched limit refuses nothing'],
+    sources: [
+      {
+        file: 'store/budget-batch.ts',
+        from: 'quotas: state.quotas.filter(({ isShadow }) => !isShadow).map(quotaFrom),',
+        to: 'quotas: state.quotas.map(quotaFrom),',
+      },
+    ],
+    faults: ['Postgres slow'],
+  },
   'label-default': {
     what: 'the default of a label is not given to a value that nobody has seen before',
     told: ['a value of a label has its default'],

@@ -50,8 +50,8 @@ export const balances = `
          trim_scale(q.reserved_usd)::text AS reserved,
          trim_scale(${ledgerOfQuota})::text AS ledger, trim_scale(${openOfQuota})::text AS open,
          (SELECT trim_scale(coalesce(sum(excess), 0))::text FROM costs c
-          WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope <> 'user' OR c.user_id = q.scope_id)
-            AND (q.scope <> 'label' OR ${isLabelled('c')}) AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS excess
+          WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope NOT IN ('user', 'shadow_user') OR c.user_id = q.scope_id)
+            AND (q.scope NOT IN ('label', 'shadow_label') OR ${isLabelled('c')}) AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS excess
   FROM copilot_internal.cost_quotas q WHERE q.tenant_id IS NOT NULL`;
 
 /** What is summed by day beside the ledger, whatever the day: a chaos run moves entries between days. */
@@ -102,6 +102,15 @@ export const operations = `
          (SELECT trim_scale(coalesce(sum(amount_usd), 0))::text FROM copilot_internal.cost_records c
           WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id) AS ledger
   FROM copilot_internal.reservations r`;
+
+/** Denials by a limit that is only watched, told by its amount from the one that binds beside it. */
+export const watchedDenials = `
+  SELECT r.tenant_id || ' ' || r.operation_id AS what
+  FROM copilot_internal.reservations r
+  JOIN copilot_internal.cost_quotas q ON q.tenant_id = r.tenant_id AND q.scope = 'shadow_' || (r.refusal #>> '{quota,scope}')
+    AND q.scope_id = r.refusal #>> '{quota,scopeId}' AND q.resource_type = r.refusal #>> '{quota,resourceType}'
+    AND q.period = r.refusal #>> '{quota,period}' AND q.limit_usd = (r.refusal #>> '{quota,limitUsd}')::numeric
+  WHERE r.status = 'denied'`;
 
 /** Quotas that refused or passed their threshold in their period, and raised nothing. */
 export const missingAlerts = `

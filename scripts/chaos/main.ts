@@ -40,6 +40,8 @@ const platformLimitUsd = 50;
 const teamLimitUsd = 4;
 const searchLimitUsd = 3;
 const geocodingLimitUsd = 3;
+/** Of what is only watched: less than what binds beside it, and another than any that is set. */
+const shadowLimitUsd = 1.9;
 const callersPerTenant = 4;
 /**
  * How long everything may take to end once nothing goes wrong any more: more than the holds of callers, and than it takes to find a
@@ -229,6 +231,14 @@ async function makeTenants(
     );
     await admin.query(seed, [tenantId, { ...ofTeam, limitUsd: String(ofTeams.each) }]);
   }
+  // One of the version before counts for these, and raises no alert of theirs.
+  await admin.query(
+    `INSERT INTO copilot_internal.cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, period_start, period_end)
+     SELECT t.tenant_id, s.scope, coalesce(s.scope_id, t.tenant_id), 'all', 'day', $1, b.period_start, b.period_end
+     FROM copilot_internal.tenants t, copilot_internal.period_bounds('day', now()) AS b,
+          (VALUES ('shadow_tenant', NULL), ('shadow_user', 'ada'), ('shadow_label', 'team:search')) AS s (scope, scope_id)`,
+    [beside === undefined ? shadowLimitUsd : 1_000],
+  );
   // What needs the platform's money goes by signal: half of the runs with mandates leave callers without that need.
   const resource = mandates && seed % 2 === 0 ? 'e2b' : 'llm';
   const setPlatform = `SELECT copilot_internal.set_platform_quota($1, 'day', $2, NULL, NULL)`;

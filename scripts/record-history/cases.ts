@@ -76,6 +76,8 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-fallback': { fallbackModels: ['gpt-4o'] },
     'ended-failed': { limits: { maxSteps: 1 } },
     'run-last-call': { limits: { maxCostUsd: '0.07', maxOutputTokens: 300, maxSteps: 60, lastCall: true } },
+    'run-answer-repaired': { answerSchema: { type: 'integer' } },
+    'run-answer-invalid': { answerSchema: { type: 'integer' } },
     'run-last-unused': { limits: { maxCostUsd: '1', lastCall: true } },
   };
   if (name === 'retried') knobs.failNext = [{ type: 'status', status: 529 }, { type: 'cut-before-usage' }];
@@ -87,6 +89,8 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (name === 'run-model-refused') knobs.replies = [{ text: 'I', isRefusal: true }];
   const asksPerson = name === 'run-approved' || name.startsWith('run-refused');
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
+  if (name === 'run-answer-repaired') knobs.replies = [{ text: 'forty-two' }, { text: '42' }];
+  if (name === 'run-answer-invalid') knobs.replies = [{ text: 'forty-two' }, { text: '"42"' }];
   if (name === 'run-last-call')
     knobs.replies = Array.from({ length: 60 }, () => ({ ...code(long), text: 'I looked.' }));
   if (name === 'run-extended')

@@ -25,6 +25,9 @@ export const cases = {
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',
   'run-last-call': 'a run whose money is used up, and that answers with what it found',
   'run-last-unused': 'a run that gives back what was held for a last call',
+  'run-answer-repaired': 'a run whose answer does not fit its schema, and whose next one does',
+  'run-answer-invalid':
+    'a run whose answer does not fit its schema, nor does the next, and whose workflow fails with that',
   awake: 'the minutely look at what sleeps',
   lost: 'the minutely look at what sleeps and at runs without a workflow',
   rung: 'the same, and at conversations that nobody told of a message',

@@ -88,7 +88,7 @@ const format: WireFormat = {
     const prompt = [systemInstruction, tools, contents];
     const cache = cacheRuleOf(model, [systemInstruction, tools, ...contents]);
     const callsNoTools = toolConfig?.functionCallingConfig?.mode === 'NONE';
-    const thinks = thinkingAtGoogle(model, { config: generationConfig, contents });
+    const thinks = thinkingAtGoogle(model, { config: generationConfig, contents, tools });
     if ('status' in thinks) return thinks;
     const told = { counts, model, messages, maxTokens, stream, ...thinks, callsNoTools, choices, prompt };
     return { ...told, ...(cache ? { cache } : {}) };

@@ -35,6 +35,17 @@ const isSigned = (thought: string, signature: unknown): boolean => signature ===
 const blocksOf = (message: unknown): Record<string, unknown>[] =>
   isRecord(message) && Array.isArray(message.content) ? (message.content as unknown[]).filter(isRecord) : [];
 
+/** Whether each object of a schema allows only the fields that it requires. */
+function isClosed(schema: unknown): boolean {
+  if (Array.isArray(schema)) return schema.every(isClosed);
+  if (!isRecord(schema)) return true;
+  const { type, properties, required, additionalProperties: others } = schema;
+  const names = isRecord(properties) ? Object.keys(properties) : [];
+  if (type === 'object' && (others !== false || !names.every((name) => (required as unknown[])?.includes(name))))
+    return false;
+  return Object.values(schema).every(isClosed);
+}
+
 /** Of Anthropic's Messages API. */
 export function thinkingAtAnthropic(model: string, body: Record<string, unknown>, maxTokens: number): Thinks | Refused {
   const { thinking, output_config: config, temperature, stop_sequences: stops = [], messages = [] } = body;
@@ -55,6 +66,11 @@ export function thinkingAtAnthropic(model: string, body: Record<string, unknown>
   const thinks = type === 'enabled' || type === 'adaptive';
   if (temperature != null && temperature !== 1 && (isNew || thinks))
     return refused('`temperature` may only be set to 1 when thinking is enabled, or on this model.');
+  const { format } = isRecord(config) ? config : {};
+  if (format != null && /^claude-(3|(opus|sonnet)-4(-[01])?(-20|$))/.test(model))
+    return refused('This model does not support output_config.format.');
+  if (isRecord(format) && !isClosed(format.schema))
+    return refused("output_config.format.schema: For 'object' type, 'additionalProperties' must be set to false");
   const wrong = (messages as unknown[])
     .flatMap(blocksOf)
     .some(({ type: of, thinking: thought, signature }) => of === 'thinking' && !isSigned(String(thought), signature));
@@ -70,7 +86,7 @@ export function thinkingAtAnthropic(model: string, body: Record<string, unknown>
 
 /** Of OpenAI's Responses API. */
 export function thinkingAtOpenAi(model: string, body: Record<string, unknown>): Thinks | Refused {
-  const { reasoning, temperature, input } = body;
+  const { reasoning, temperature, text, input } = body;
   const { effort } = isRecord(reasoning) ? reasoning : {};
   const thinks = !/^gpt-[34]/.test(model);
   if (effort != null && !thinks) return refused("Unsupported parameter: 'reasoning.effort' is not supported.");
@@ -78,6 +94,9 @@ export function thinkingAtOpenAi(model: string, body: Record<string, unknown>): 
   if (effort === 'xhigh' && /^(o\d|gpt-5(\.1)?(-|$))/.test(model)) return refused("Unsupported value: 'xhigh'");
   if (temperature != null && thinks && effort !== 'none')
     return refused("Unsupported parameter: 'temperature' is not supported with this model.");
+  const { format } = isRecord(text) ? text : {};
+  if (isRecord(format) && format.strict === true && !isClosed(format.schema))
+    return refused("Invalid schema for response_format 'answer': 'required' has to name every key in properties.");
   const items = Array.isArray(input) ? (input as unknown[]).filter(isRecord) : [];
   if (items.some(({ type, encrypted_content: kept }) => type === 'reasoning' && !String(kept).startsWith('enc_')))
     return refused('The encrypted content of a reasoning item could not be verified.');
@@ -95,9 +114,11 @@ export const reasoningItem = (id: string): Record<string, unknown> => ({
 /** Of Gemini's generateContent. */
 export function thinkingAtGoogle(
   model: string,
-  { config, contents }: { config: unknown; contents: readonly unknown[] },
+  { config, contents, tools }: { config: unknown; contents: readonly unknown[]; tools: unknown },
 ): Thinks | Refused {
-  const { thinkingConfig, stopSequences: stops = [] } = isRecord(config) ? config : {};
+  const { thinkingConfig, stopSequences: stops = [], responseMimeType: mime } = isRecord(config) ? config : {};
+  if (mime === 'application/json' && Array.isArray(tools) && tools.length > 0 && /^gemini-[12]/.test(model))
+    return refused("Function calling with a response mime type: 'application/json' is unsupported");
   const { thinkingBudget: budget, thinkingLevel: level } = isRecord(thinkingConfig) ? thinkingConfig : {};
   if (budget != null && level != null)
     return refused('You can only set only one of thinking budget and thinking level.');

@@ -32,6 +32,8 @@ const bodyOf = (tenantId: string): Record<string, object> => ({
   releaseReservation: {},
   extendReservation: { ttlSeconds: 60 },
   setQuotas: { quotas: [{ resourceType: 'llm', limitUsd: '5' }] },
+  enforceQuota: { resourceType: 'llm', reason: 'tried' },
+  watchQuota: { resourceType: 'llm', reason: 'tried' },
   removeQuota: { resourceType: 'e2b', reason: 'one for all' },
   topUpBudget: { amountUsd: '1', reason: 'more' },
   freezeBudget: { reason: 'a look' },

@@ -3,12 +3,11 @@ import type { BatchDecision, BatchState, LedgerEntry } from '../../core/budget/b
 import type { BudgetCommand, Enforced, ReserveCommand } from '../../core/budget/commands';
 import { decideBatch } from '../../core/budget/decision';
 import type { Place } from '../../core/budget/line';
-import { parseUsd, sumUsd, type Usd } from '../../core/money';
+import { parseUsd, type Usd } from '../../core/money';
 import { periodAt, type Period } from '../../core/budget/periods';
 import type { Quota, ResourceType, Scope } from '../../core/budget/quotas';
 import type { RunLimit } from '../../core/budget/run-limits';
 import type { Outcome, Reservation } from '../../core/budget/reservations';
-import { totalOf, type TopUps } from '../../core/budget/top-ups';
 
 export const usd = (text: string): Usd => parseUsd(text);
 
@@ -18,27 +17,13 @@ export interface QuotaSpec {
   resourceType?: ResourceType;
   period?: Period;
   limitUsd: string;
-  /** What it is topped up by: until its period ends where no time is said. */
-  topUps?: readonly { amountUsd: string; expiresAfterMs?: number }[];
-}
-
-function toppedUp(limitUsd: Usd, specs: NonNullable<QuotaSpec['topUps']>, nowMs: number) {
-  if (specs.length === 0) return { limitUsd };
-  const expiring = specs
-    .flatMap(({ amountUsd, expiresAfterMs }) =>
-      expiresAfterMs === undefined ? [] : [{ amountUsd: usd(amountUsd), expiresAtMs: nowMs + expiresAfterMs }],
-    )
-    .sort((a, b) => a.expiresAtMs - b.expiresAtMs);
-  const untilPeriodEndUsd = sumUsd(
-    specs.filter(({ expiresAfterMs }) => expiresAfterMs === undefined).map(({ amountUsd }) => usd(amountUsd)),
-  );
-  const topUps: TopUps = { untilPeriodEndUsd, keptUsd: 0n, expiring };
-  return { limitUsd: limitUsd + totalOf(topUps), topUps };
+  isShadow?: true;
 }
 
 /** A tenant's money, from the outside. */
 export class BudgetModel {
   quotas: Quota[];
+  shadows: Quota[];
   reservations = new Map<string, Reservation>();
   ledger: LedgerEntry[] = [];
   alerts: BatchDecision['alerts'] = [];
@@ -56,8 +41,8 @@ export class BudgetModel {
     public nowMs: number,
     quotas: readonly QuotaSpec[],
   ) {
-    this.quotas = quotas.map((spec, index) => {
-      const { scope = 'tenant', scopeId = 'acme', resourceType = 'all', period = 'month', limitUsd, topUps } = spec;
+    const all: Quota[] = quotas.map((spec, index) => {
+      const { scope = 'tenant', scopeId = 'acme', resourceType = 'all', period = 'month', limitUsd, isShadow } = spec;
       const { start, end } = periodAt(period, nowMs);
       return {
         quotaId: `quota-${index}`,
@@ -65,7 +50,7 @@ export class BudgetModel {
         scopeId,
         resourceType,
         period,
-        ...toppedUp(usd(limitUsd), topUps ?? [], nowMs),
+        limitUsd: usd(limitUsd),
         spentUsd: 0n,
         reservedUsd: 0n,
         periodStartMs: start.getTime(),
@@ -73,15 +58,19 @@ export class BudgetModel {
         thresholdsBasisPoints: [8000],
         warnedBasisPoints: [],
         exceeded: false,
+        ...(isShadow && { isShadow }),
       };
     });
+    this.quotas = all.filter(({ isShadow }) => !isShadow);
+    this.shadows = all.filter(({ isShadow }) => isShadow);
   }
 
-  decide(...commands: BudgetCommand[]): BatchDecision {
-    const state: BatchState = {
+  state(): BatchState {
+    return {
       tenantId: 'acme',
       nowMs: this.nowMs,
       quotas: this.quotas,
+      shadows: this.shadows,
       reservations: [...this.reservations.values()],
       enforced: this.enforced,
       resourcesKnown: this.resourcesKnown,
@@ -90,8 +79,12 @@ export class BudgetModel {
       line: this.line,
       ...(this.hasRunLimits ? { runLimits: this.runLimits } : {}),
     };
-    const decision = decideBatch(state, commands);
+  }
+
+  decide(...commands: BudgetCommand[]): BatchDecision {
+    const decision = decideBatch(this.state(), commands);
     this.quotas = decision.quotas;
+    this.shadows = decision.shadows;
     this.runLimits = decision.runLimits;
     for (const reservation of decision.reservations) this.reservations.set(reservation.operationId, reservation);
     this.ledger.push(...decision.ledger);

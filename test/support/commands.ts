@@ -118,6 +118,8 @@ export const commandsOf = ({ tenantId, userId, file, ...named }: Named): Record<
   setLabelDefaults: ['budget', 'label-defaults', 'set', tenantId, 'team:all/day=5', '--warn-at', '0.9', ...why],
   listQuotas: ['budget', 'show', tenantId, '--user', userId],
   setQuotas: ['budget', 'set', tenantId, '--limit', '5', '--user', userId, ...why],
+  enforceQuota: ['budget', 'enforce', tenantId, '--resource', 'llm', ...why],
+  watchQuota: ['budget', 'watch', tenantId, '--resource', 'llm', ...why],
   removeQuota: ['budget', 'remove', tenantId, '--resource', 'llm', ...why],
   topUpBudget: ['budget', 'topup', tenantId, '1', ...why],
 });

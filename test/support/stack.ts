@@ -70,6 +70,7 @@ export interface StartTestRun {
   sandbox?: { tier?: string; windowSeconds?: number; executionSeconds?: number };
   tools?: { name: string; requiresApproval?: boolean; priceUsd?: string }[];
   compaction?: { contextTokens?: number; atShare?: number };
+  answerSchema?: Record<string, unknown>;
 }
 
 export class TestStack {

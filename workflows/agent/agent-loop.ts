@@ -10,18 +10,19 @@
 import { workflowInfo } from '@temporalio/workflow';
 import type { BoughtReply, ModelCallPlan, ModelReply, PrepareModelCall, ToolCall } from '../../contracts/llm';
 import type { ErrorCode } from '../../core/errors';
-import { formatUsd, maxUsd, parseAmountUsd, sumUsd } from '../../core/money';
+import { formatUsd, maxUsd, parseAmountUsd } from '../../core/money';
 import type { ApprovalDesk } from './approvals';
 import { failureOf, failureWith, isCancellation } from '../failures';
-import type { AgentRunInput } from '../../contracts/messages';
-import { toolNames } from '../../core/agent/tools';
+import type { AgentRunInput, CarriedTurn } from '../../contracts/messages';
 import { isPatched } from '../patches';
 import { orNull } from '../within-the-task';
+import { AnswerRepair } from './answer-repair';
 import { CallSlots, paidModelCall } from './call-slots';
-import { expiryMarginSeconds, llmActivities, modelCallSecondsMax } from './llm-activities';
+import { llmActivities } from './llm-activities';
 import { LastCall } from './last-call';
 import type { SandboxSession } from './sandbox-session';
 import type { TimeLimit } from './time-limit';
+import { runTools } from './tools';
 import type { PaidStep } from '../budget/paid-step';
 import type { Budget } from '../budget/with-budget';
 
@@ -54,21 +55,25 @@ export class AgentLoop {
   private readonly slots: CallSlots;
   private compactFromStep = 0;
   private readonly lastCall: LastCall;
+  private readonly repair: AnswerRepair;
 
   constructor(private readonly parts: AgentLoopParts) {
     this.slots = new CallSlots(parts.calls);
+    this.repair = new AnswerRepair(parts.input);
     this.lastCall = new LastCall({ ...parts, llm: this.llm, slots: this.slots });
   }
 
   /**
    * One model call and what it calls for.
-   * @throws ApplicationFailure a denial, `run_limit_exceeded` when the answer was cut off, `model_refused` when the model refused, or
-   * the failure of a call.
+   * @throws ApplicationFailure a denial, `run_limit_exceeded` when the answer was cut off, `model_refused` when the model refused,
+   * `answer_invalid` when its answer does not fit, or the failure of a call.
    */
   async step(step: number, turnId?: string): Promise<'answered' | 'goes on' | 'stopped by budget'> {
     const of = turnId ?? 'run';
+    this.repair.begin(of);
     const reply = await this.lastCall.orLast(step, of, () => this.reply(step, of));
     if (reply === 'last') return 'stopped by budget';
+    const isAskedAgain = this.repair.isAsked(reply);
     if (reply.toolsAnswered) return 'goes on';
     if (reply.stopReason === 'refusal' && isPatched('refusals')) {
       throw failureWith(
@@ -77,7 +82,7 @@ export class AgentLoop {
       );
     }
     if (reply.toolCalls.length === 0) {
-      if (reply.stopReason !== 'max_tokens') return 'answered';
+      if (reply.stopReason !== 'max_tokens') return isAskedAgain ? 'goes on' : 'answered';
       const cutOff = failureWith(
         'run_limit_exceeded',
         'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
@@ -101,7 +106,7 @@ export class AgentLoop {
     }
     show(step, 'running code');
     try {
-      await this.runTools(step, calls);
+      await runTools(this.parts, step, calls);
     } catch (error) {
       this.lastCall.isDue(error);
     }
@@ -109,8 +114,19 @@ export class AgentLoop {
   }
 
   /** Steps of its run or turn were taken by the execution before. */
-  goesOn(): void {
+  goesOn({ turnId, isRepaired }: Pick<CarriedTurn, 'turnId' | 'isRepaired'>): void {
     this.lastCall.noteAnswer(this.parts.input.model);
+    this.repair.goesOn(turnId, isRepaired === true);
+  }
+
+  /** What of its turn the next execution has to know. */
+  get carried(): Pick<CarriedTurn, 'isRepaired'> {
+    return this.repair.isUsed ? { isRepaired: true } : {};
+  }
+
+  /** Whether one more step is to come, however many there were. */
+  get isOneMoreNext(): boolean {
+    return this.isLastNext || this.repair.isNext;
   }
 
   /** Whether the next step is the last call. */
@@ -168,7 +184,7 @@ export class AgentLoop {
       async ({ operationId, grantedUsd, partial }) => {
         if (plan.compaction) plan = await this.compacted(step, plan, plan.compaction);
         const summary = `${plan.model}, at most $${grantedUsd}`;
-        const request = { tenantId, runId, operationId, step, plan, grantedUsd };
+        const request = { tenantId, runId, operationId, step, plan, grantedUsd, ...this.repair.asked };
         const answered = await this.slots.in((where) =>
           this.llm.paid.callModel.executeWithOptions({ summary, ...where }, [request]),
         );
@@ -264,34 +280,4 @@ export class AgentLoop {
       return false;
     }
   }
-
-  private async runTools(step: number, calls: readonly ToolCall[]): Promise<void> {
-    const { input, budget, sandbox } = this.parts;
-    const needs = { count: calls.length, needSandbox: calls.some(needsSandbox) };
-    const pricesUsd = Object.fromEntries(
-      calls.flatMap(({ name }) => {
-        const priceUsd = input.tools?.[name]?.priceUsd;
-        return priceUsd === undefined ? [] : [[name, priceUsd]];
-      }),
-    );
-    if (Object.keys(pricesUsd).length === 0) return sandbox.execute(step, needs);
-    if (needs.needSandbox) await sandbox.ready(step);
-    const amountUsd = formatUsd(sumUsd(calls.map(({ name }) => parseAmountUsd(pricesUsd[name] ?? '0'))));
-    const { executionSeconds = modelCallSecondsMax } = input;
-    await budget.withBudget(
-      {
-        resource: 'tool',
-        kind: 'tool.call',
-        amountUsd,
-        priceVersion: 'run',
-        ttlSeconds: executionSeconds * calls.length + 2 * expiryMarginSeconds,
-        step,
-      },
-      ({ operationId }) => sandbox.executePaid(step, { operationId, pricesUsd, ...needs }),
-    );
-  }
 }
-
-/** What only answers, or is no tool at all, needs none. */
-const needsSandbox = ({ name }: ToolCall): boolean =>
-  name !== 'ask_person' && ((toolNames as readonly string[]).includes(name) || !isPatched('refused-tools'));

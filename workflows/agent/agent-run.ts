@@ -63,7 +63,7 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
 }
 
 async function work(loop: AgentLoop, maxSteps: number): Promise<Pick<AgentRunResult, 'stoppedBy'>> {
-  for (let step = 1; step <= maxSteps || loop.isLastNext; step += 1) {
+  for (let step = 1; step <= maxSteps || loop.isOneMoreNext; step += 1) {
     const come = await loop.step(step);
     if (come !== 'goes on') return come === 'answered' ? {} : stoppedByBudget;
   }

@@ -22,6 +22,7 @@ import {
 } from '@temporalio/workflow';
 import type { RunActivities } from '../../contracts/runs';
 import { isUnreadable, readTurn } from '../../core/inputs/read-signals';
+import { omitUndefined } from '../../core/omit-undefined';
 import { problemOfConversation } from '../../core/inputs/workflow-inputs';
 import { AgentLoop, stoppedByBudget } from './agent-loop';
 import { ApprovalDesk } from './approvals';
@@ -224,7 +225,7 @@ class Conversation {
     // The execution that goes on with it holds it anew.
     await this.loop.end();
     if (!end) {
-      Object.assign(turn, this.budget.counted);
+      Object.assign(turn, this.budget.counted, this.loop.carried);
       turn.leftMs = this.limit.leftMs;
       return;
     }
@@ -239,10 +240,10 @@ class Conversation {
   }
 
   /** Undefined when the turn is to go on in another execution. */
-  private async steps({ turnId, firstStep }: CarriedTurn): Promise<TurnEnd | undefined> {
+  private async steps({ turnId, firstStep, isRepaired }: CarriedTurn): Promise<TurnEnd | undefined> {
     const lastStep = firstStep + this.input.maxSteps - 1;
-    if (this.step >= firstStep) this.loop.goesOn();
-    while (this.step < lastStep || this.loop.isLastNext) {
+    if (this.step >= firstStep) this.loop.goesOn({ turnId, ...omitUndefined({ isRepaired }) });
+    while (this.step < lastStep || this.loop.isOneMoreNext) {
       if (this.mustStop()) throw new CancelledFailure('The turn was stopped.');
       // Taken even when it fails: what it wrote keeps its number.
       this.step += 1;

@@ -11,6 +11,7 @@ import type { Grant, PaidStep } from '../budget/paid-step';
 import type { Budget } from '../budget/with-budget';
 import { failureOf, failureWith, isShortOfMoney } from '../failures';
 import { isPatched } from '../patches';
+import { misfits } from './answer-repair';
 import { paidModelCall, type CallSlots } from './call-slots';
 import { expiryMarginSeconds, type llmActivities } from './llm-activities';
 
@@ -178,7 +179,7 @@ export class LastCall {
     } catch (error) {
       // Any other error is the code's own, and fails the task.
       const isKnown = error instanceof TemporalFailure && !isCancellation(error);
-      throw isKnown && failureOf(error)?.code !== 'model_refused' ? dueTo : error;
+      throw isKnown && !ownEndings.includes(failureOf(error)?.code) ? dueTo : error;
     }
   }
 
@@ -218,12 +219,16 @@ export class LastCall {
   }
 }
 
-/** @throws `model_refused`, or what the last call was due to, where nothing was said in it. */
-function refuseNoAnswer({ stopReason, toolCalls, isWordless }: ModelReply, dueTo: unknown): void {
+/** What a last call ends in by itself, whatever made it due. */
+const ownEndings: (string | undefined)[] = ['model_refused', 'answer_invalid'];
+
+/** @throws `model_refused`, `answer_invalid`, or what the last call was due to, where nothing was said in it. */
+function refuseNoAnswer({ stopReason, toolCalls, isWordless, misfit }: ModelReply, dueTo: unknown): void {
   if (stopReason === 'refusal')
     throw failureWith(
       'model_refused',
       'The model refused to answer. What it wrote before is kept, and what it cost is on record.',
     );
   if (toolCalls.length > 0 || isWordless) throw dueTo as Error;
+  if (misfit !== undefined) throw misfits();
 }

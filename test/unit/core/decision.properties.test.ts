@@ -3,7 +3,9 @@
  * outcomes in between, time passing over the ends of periods. SPENDLOCK_TEST_SEED repeats a run.
  */
 import fc from 'fast-check';
-import type { ReserveCommand } from '../../../core/budget/commands';
+import type { BatchDecision } from '../../../core/budget/batch';
+import type { BudgetCommand, ReserveCommand } from '../../../core/budget/commands';
+import { decideBatch } from '../../../core/budget/decision';
 import { parseUuid } from '../../../core/ids';
 import type { Labelled } from '../../../core/labels';
 import { sumUsd, type Usd } from '../../../core/money';
@@ -88,17 +90,18 @@ const quota = fc.record({
   resourceType: fc.constantFrom(...resources, 'all'),
   period: fc.constantFrom('day' as const, 'week' as const, 'month' as const),
   limitUsd: fc.constantFrom('0', '5', '10', '100'),
-  topUps: fc.array(
-    fc.record(
-      {
-        amountUsd: fc.constantFrom('1', '3', '7.25'),
-        expiresAfterMs: fc.constantFrom(60_000, 3_600_000, 8 * 86_400_000),
-      },
-      { requiredKeys: ['amountUsd'] },
-    ),
-    { maxLength: 3 },
-  ),
 });
+
+/** A tenant of whom limits are watched: what is decided is the same as if they were not there. */
+class WatchedModel extends BudgetModel {
+  override decide(...commands: BudgetCommand[]): BatchDecision {
+    const { shadows: _, ...unwatched } = decideBatch({ ...this.state(), shadows: [] }, commands);
+    const { shadows, alerts, ...decision } = super.decide(...commands);
+    const binding = alerts.filter((alert) => !alert.quota.isShadow);
+    expect({ ...decision, alerts: binding }).toEqual(unwatched);
+    return { ...decision, shadows, alerts };
+  }
+}
 
 const limitsIn = ({ quotas, runLimits }: BudgetModel) => [
   ...quotas.map((one) => ({ ...one, name: one.quotaId, limitUsd: one.limitUsd })),
@@ -226,7 +229,7 @@ const text = (_key: string, value: unknown): unknown => (typeof value === 'bigin
 
 function checkBooks(model: BudgetModel): void {
   const all = [...model.reservations.values()];
-  for (const one of model.quotas) {
+  for (const one of [...model.quotas, ...model.shadows]) {
     const mine = all.filter(({ request }) => request && covers(one, request));
     const open = sumUsd(mine.filter(({ status }) => status === 'granted').map(({ grantedUsd = 0n }) => grantedUsd));
     expect(one.reservedUsd).toBe(open);
@@ -247,12 +250,14 @@ describe('whatever happens to a tenant', () => {
     fc.assert(
       fc.property(
         fc.array(quota, { minLength: 1, maxLength: 5 }),
+        fc.array(quota, { maxLength: 3 }),
         forest,
         fc.array(step, { maxLength: 60 }),
-        (quotas, trees, steps) => {
-          const model = new BudgetModel(
+        (quotas, shadows, trees, steps) => {
+          const watched = shadows.map((one) => ({ ...one, isShadow: true as const }));
+          const model = new WatchedModel(
             Date.UTC(2026, 0, 30, 22),
-            quotas.map(({ where, ...rest }) => ({ ...where, ...rest })),
+            [...quotas, ...watched].map(({ where, ...rest }) => ({ ...where, ...rest })),
           );
           for (const { runId, limitUsd, parentId } of trees) model.addRunLimit(runId, limitUsd, parentId);
           const parents = new Map(trees.map(({ runId, parentId }) => [runId, parentId]));
@@ -274,6 +279,10 @@ describe('whatever happens to a tenant', () => {
             }
           }
           expect([...model.reservations.keys()].filter((id) => !operationIds.includes(id))).toEqual([]);
+          // A watched limit tells at most once a period that it would have refused, and of each threshold.
+          const told = model.alerts.filter(({ quota: of, kind }) => of.isShadow && kind !== 'overrun');
+          const names = told.map(({ kind, quota: of }) => [kind, of.quotaId, of.periodStartMs].join(' '));
+          expect(new Set(names).size).toBe(names.length);
           // Each operation has at most one commit in the ledger.
           const commits = model.ledger.filter(({ entry }) => entry === 'commit').map(({ operationId }) => operationId);
           expect(new Set(commits).size).toBe(commits.length);
