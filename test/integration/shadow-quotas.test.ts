@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { lookAtBooks, repairBooks } from '../../store/books';
 import { asTenant, type PoolClient } from '../../store/pool';
+import { exportTenant } from '../../store/tenant-export';
 import { spendlock } from '../support/cli';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
@@ -94,6 +95,9 @@ describe('a limit that is only watched', () => {
       'user',
     ]);
     await agree(tenantId);
+    let exported = '';
+    for await (const part of exportTenant(stack.pool, tenantId)) exported += part;
+    expect(exported).toContain('"scope": "shadow_user"');
     await stack.admin.query(
       `UPDATE copilot_internal.cost_quotas SET reserved_usd = 1 WHERE tenant_id = $1 AND scope LIKE 'shadow%'`,
       [tenantId],
