@@ -131,14 +131,14 @@ const isShown = (block: Block & { type: 'opaque' }, { isRetold }: Prompt, model:
   !(isRetold === true && bindsThoughts(named(model)));
 
 /**
- * How much it is to think, and the form of its answer. By a budget not in the middle of a use of tools that began without a thought, as one does that another model
+ * How much it is to think, and the form of its answer. By a budget not in the middle of a turn that began without a thought, as one does that another model
  * began: there the provider wants one first.
  */
 function answerOf(
   prompt: Prompt,
   { model, maxOutputTokens }: Asked,
 ): Pick<Anthropic.MessageCountTokensParams, 'thinking' | 'output_config'> {
-  const { settings = {}, callsNoTools: isLast, messages, tools, answerSchema } = prompt;
+  const { settings = {}, callsNoTools: isLast, tools, answerSchema } = prompt;
   const { effort, thinkingBudgetTokens: budget = 0 } = settingsOfCall(named(model), settings, {
     maxOutputTokens,
     isLast,
@@ -150,13 +150,22 @@ function answerOf(
       output_config: { effort: effort as NonNullable<Anthropic.OutputConfig['effort']>, ...format },
       ...(thinksAsNeeded(named(model)) ? { thinking: { type: 'adaptive' } } : {}),
     };
-  const answers = messages.at(-1)?.content.some(({ type }) => type === 'tool_result');
-  const [first] = messages.at(-2)?.content ?? [];
-  const goesOn = !answers || (first?.type === 'opaque' && isShown(first, prompt, model));
   return {
     ...(makes ? { output_config: format } : {}),
-    ...(budget > 0 && goesOn ? { thinking: { type: 'enabled', budget_tokens: budget } } : {}),
+    ...(budget > 0 && mayThink(prompt, model) ? { thinking: { type: 'enabled', budget_tokens: budget } } : {}),
   };
+}
+
+/** What the model says between two words of its user is one turn for the provider, however many tools it uses in it. */
+function mayThink(prompt: Prompt, model: string): boolean {
+  const { messages } = prompt;
+  const turn = messages.slice(
+    messages.findLastIndex(
+      ({ role, content }) => role === 'user' && !content.some(({ type }) => type === 'tool_result'),
+    ),
+  );
+  const [first] = turn.find(({ role }) => role === 'assistant')?.content ?? [];
+  return first === undefined || (first.type === 'opaque' && isShown(first, prompt, model));
 }
 
 function blockParams(block: Block, prompt: Prompt, model: string): Anthropic.ContentBlockParam[] {
@@ -179,25 +188,37 @@ const stopReasons: Partial<Record<string, StopReason>> = {
   refusal: 'refusal',
 };
 
+/** An answer that ends so may end within what it last said: a call of a tool that is cut is none. */
+const cutReasons = new Set(['max_tokens', 'model_context_window_exceeded', 'stop_sequence']);
+
 async function stream(
   client: Anthropic,
   { model, price, prompt, maxOutputTokens, cacheWriteTtl: ttl }: ModelRequest,
   { inferenceGeo, ...options }: StreamOptions & { inferenceGeo: string },
 ): Promise<StreamedReply> {
-  const result: StreamedReply = { usageIsFinal: false, outputBegan: false };
+  const asked = paramsOf(
+    prompt,
+    { model, maxOutputTokens },
+    ttl === undefined ? undefined : { cache_control: { type: 'ephemeral', ttl } },
+  );
+  const leavesThoughtsOut = asked.thinking === undefined && (prompt.settings?.thinkingBudgetTokens ?? 0) > 0;
+  const result: StreamedReply = {
+    usageIsFinal: false,
+    outputBegan: false,
+    ...(leavesThoughtsOut ? { leavesThoughtsOut: true as const } : {}),
+  };
   const idle = new IdleLimit(options);
   const hooks: Promise<void>[] = [];
   let textBlocks = 0;
   const geo = choosesGeo(price) && inferenceGeo !== workspaceGeo ? { inference_geo: inferenceGeo } : {};
   const { temperature, stopSequences } = prompt.settings ?? {};
-  const mark: Mark = ttl === undefined ? undefined : { cache_control: { type: 'ephemeral', ttl } };
   const events = client.messages.stream(
     // What is left open may follow a default of the account, at another price than the estimate's.
     {
       max_tokens: maxOutputTokens,
       service_tier: 'standard_only',
       ...geo,
-      ...paramsOf(prompt, { model, maxOutputTokens }, mark),
+      ...asked,
       ...(temperature === undefined ? {} : { temperature }),
       ...(stopSequences === undefined ? {} : { stop_sequences: stopSequences }),
     },
@@ -205,7 +226,8 @@ async function stream(
   );
   const keep = ({ content, stop_reason: stopReason, stop_details: details }: Anthropic.Message): void => {
     result.usageIsFinal = true;
-    result.content = content.map((block) => blockOf(block, model));
+    const isCut = content.at(-1)?.type === 'tool_use' && cutReasons.has(stopReason ?? '');
+    result.content = (isCut ? content.slice(0, -1) : content).map((block) => blockOf(block, model));
     result.stopReason = stopReasons[stopReason ?? ''] ?? 'end_turn';
     if (stopReason !== 'refusal' || content.length > 0) return;
     const billing = billingOfRefusal(details?.category);

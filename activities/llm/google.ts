@@ -11,7 +11,7 @@ import {
   type Part,
   type ThinkingLevel,
 } from '@google/genai';
-import { answersBySchema, settingsOfCall } from '../../core/agent/model-settings';
+import { answersBySchema, hasThoughts, settingsOfCall } from '../../core/agent/model-settings';
 import { omitUndefined } from '../../core/omit-undefined';
 import { UsageError } from '../../core/prices/usage';
 import {
@@ -63,7 +63,7 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
       const rest = { role: 'user', parts: [{ text: `${prompt.system}\n${JSON.stringify(prompt.tools)}` }] };
       const { totalTokens = 0 } = await client.models.countTokens({
         model,
-        contents: [rest, ...contentsOf(prompt)],
+        contents: [rest, ...contentsOf(model, prompt)],
         config: { abortSignal: AbortSignal.timeout(providerLimits.countMs) },
       });
       return totalTokens;
@@ -85,7 +85,7 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
 type Billed = GoogleDetails & { counts: GoogleUsage | undefined };
 
 /** Results name the call that they answer by its tool, so the names are looked up in what was said before. */
-function contentsOf({ messages }: Prompt): Content[] {
+function contentsOf(model: string, { messages }: Prompt): Content[] {
   const names = new Map(
     messages.flatMap(({ content }) =>
       content.flatMap((block) => (block.type === 'tool_use' ? [[block.id, block.name] as const] : [])),
@@ -93,17 +93,31 @@ function contentsOf({ messages }: Prompt): Content[] {
   );
   return messages.map(({ role, content }: PromptMessage) => ({
     role: role === 'assistant' ? 'model' : 'user',
-    parts: content.flatMap((block) => partsOf(block, names)),
+    parts: content.flatMap((block) =>
+      partsOf(block, { names, model, isFirstCall: block === content.find(({ type }) => type === 'tool_use') }),
+    ),
   }));
 }
 
-function partsOf(block: Block, names: ReadonlyMap<string, string>): Part[] {
+/**
+ * What stands for the signature of a call that another model made: Gemini 3 refuses a turn whose calls have none (Google's "Thought
+ * signatures", 2026-11).
+ */
+const unsigned = 'skip_thought_signature_validator';
+
+function partsOf(
+  block: Block,
+  { names, model, isFirstCall }: { names: ReadonlyMap<string, string>; model: string; isFirstCall: boolean },
+): Part[] {
   switch (block.type) {
     case 'text':
       return [{ text: block.text }];
     case 'tool_use': {
-      const { id, name, input, thoughtSignature } = block;
+      const { id, name, input, thoughtSignature: signature, signedBy = model } = block;
       const functionCall = { id, name, args: (input ?? {}) as Record<string, unknown> };
+      const own = signedBy === model ? signature : undefined;
+      const thoughtSignature =
+        own ?? (isFirstCall && hasThoughts({ provider: 'google', model }) ? unsigned : undefined);
       return [thoughtSignature === undefined ? { functionCall } : { functionCall, thoughtSignature }];
     }
     case 'tool_result': {
@@ -132,7 +146,10 @@ class Collected {
   finishReason: string | undefined;
   /** Whether usage came with the end of the answer: it is whole then, whatever happens to the connection. */
   isWhole = false;
-  constructor(private readonly responseId: string) {}
+  constructor(
+    private readonly responseId: string,
+    private readonly model: string,
+  ) {}
 
   add(chunk: GenerateContentResponse, onText?: (text: string) => void): void {
     const [candidate] = chunk.candidates ?? [];
@@ -150,7 +167,8 @@ class Collected {
     if (functionCall) {
       const id = functionCall.id ?? `call_${this.responseId}_${this.content.length}`;
       const { name = '', args: input = {} } = functionCall;
-      this.content.push({ type: 'tool_use', id, name, input, ...(thoughtSignature ? { thoughtSignature } : {}) });
+      const signed = thoughtSignature ? { thoughtSignature, signedBy: this.model } : {};
+      this.content.push({ type: 'tool_use', id, name, input, ...signed });
     } else if (text && !thought) {
       const last = this.content.at(-1);
       if (last?.type === 'text') last.text += text;
@@ -190,7 +208,7 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
   try {
     const chunks = await client.models.generateContentStream({
       model,
-      contents: contentsOf(prompt),
+      contents: contentsOf(model, prompt),
       config: {
         systemInstruction: prompt.system,
         maxOutputTokens,
@@ -217,7 +235,7 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
     for await (const chunk of chunks) {
       idle.heard();
       if (!collected) {
-        collected = new Collected(chunk.responseId ?? String(performance.now()));
+        collected = new Collected(chunk.responseId ?? String(performance.now()), model);
         result.outputBegan = true;
         await options.onFirstOutput?.();
       }

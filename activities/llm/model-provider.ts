@@ -11,7 +11,8 @@ import type { ModelSettings } from '../../core/agent/model-settings';
 
 export type Block =
   | { type: 'text'; text: string }
-  | { type: 'tool_use'; id: string; name: string; input: unknown; thoughtSignature?: string }
+  /** Signed with a thought by the model that is named, or by another of its provider's in what was kept before models were. */
+  | { type: 'tool_use'; id: string; name: string; input: unknown; thoughtSignature?: string; signedBy?: string }
   | { type: 'tool_result'; tool_use_id: string; content: string; is_error?: boolean }
   /** Of one model, where it says of which: another may not be shown it. */
   | { type: 'opaque'; provider: string; model?: string; value: unknown };
@@ -81,6 +82,8 @@ export interface StreamedReply {
   doubt?: string;
   /** The provider counted what `usage` says and bills nothing of it. */
   isNotBilled?: boolean;
+  /** The prompt was counted without thoughts that are in it, and that a later call is billed for: what it came to is no base of theirs. */
+  leavesThoughtsOut?: true;
   /** Whether something was generated: before that, a refusal is surely not billed. */
   outputBegan: boolean;
   /** Why the stream ended early. */

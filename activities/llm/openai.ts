@@ -8,7 +8,7 @@ import type {
   FunctionTool,
 } from 'openai/resources/responses/responses';
 import type { ReasoningEffort } from 'openai/resources/shared';
-import { answersBySchema, settingsOfCall } from '../../core/agent/model-settings';
+import { answersBySchema, hasThoughts, settingsOfCall } from '../../core/agent/model-settings';
 import { isRegionalOpenAi, openAiRegion } from '../../core/prices/regions-openai';
 import { usageFromOpenAi } from '../../core/prices/usage-openai';
 import type { ProviderAccount } from './anthropic';
@@ -66,6 +66,7 @@ interface Billed {
 function paramsOf(
   { system, messages, tools, callsNoTools, settings, answerSchema }: Prompt,
   model: string,
+  maxOutputTokens = Infinity,
 ): {
   model: string;
   reasoning?: { effort: ReasoningEffort };
@@ -76,7 +77,7 @@ function paramsOf(
   tool_choice?: 'none';
 } {
   const whose = { provider: 'openai', model };
-  const { effort } = settingsOfCall(whose, settings ?? {}, { maxOutputTokens: Infinity, isLast: callsNoTools });
+  const { effort } = settingsOfCall(whose, settings ?? {}, { maxOutputTokens, isLast: callsNoTools });
   return {
     model,
     ...(effort === undefined ? {} : { reasoning: { effort } }),
@@ -177,7 +178,7 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
   try {
     const events = await client.responses.create(
       {
-        ...paramsOf(prompt, model),
+        ...paramsOf(prompt, model, maxOutputTokens),
         ...(temperature === undefined ? {} : { temperature }),
         max_output_tokens: maxOutputTokens,
         stream: true,
@@ -185,7 +186,8 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
         // Left open, it would follow the project's default, at another price than the estimate's.
         service_tier: 'default',
         ...(cacheKey === undefined ? {} : { prompt_cache_key: cacheKey }),
-        include: ['reasoning.encrypted_content'],
+        // Who has no thoughts refuses to tell them.
+        ...(hasThoughts({ provider: 'openai', model }) ? { include: ['reasoning.encrypted_content' as const] } : {}),
       },
       { signal: idle.signal },
     );

@@ -141,8 +141,11 @@ interface Answered {
 }
 
 /** What the provider counted the prompt as, for the calls that go on from it. */
-const countedBy = ({ kind, prompt }: PaidCall, price: ModelPrice, usage: ModelUsage): CountedPrompt =>
-  kind === 'llm.call' ? { prompt: trueCountOf(prompt, price, promptTokens(usage)) } : {};
+const countedBy = (
+  { kind, prompt }: PaidCall,
+  { price, usage, streamed }: { price: ModelPrice; usage: ModelUsage; streamed: StreamedReply },
+): CountedPrompt =>
+  kind === 'llm.call' && !streamed.leavesThoughtsOut ? { prompt: trueCountOf(prompt, price, promptTokens(usage)) } : {};
 
 const isWordless = (content: readonly Block[]): boolean =>
   !content.some((block) => block.type === 'text' && block.text.trim() !== '');
@@ -191,7 +194,7 @@ async function keepReply(
   }
   const outcome: NewOutcome | UnpricedOutcome =
     unpriced === undefined
-      ? { billed: true, costUsd, usage, result: { ...result, ...countedBy(call, price, usage) } }
+      ? { billed: true, costUsd, usage, result: { ...result, ...countedBy(call, { price, usage, streamed }) } }
       : {
           ...(costUsd > grantedUsd ? { billed: true, costUsd, isUnverified: true } : { billed: 'unknown' }),
           usage: { ...usage, unpriced, reported: streamed.usage },

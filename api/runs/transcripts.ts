@@ -20,6 +20,7 @@ const contentBlock = z
         name: z.string(),
         input: z.unknown().openapi({ description: 'What the tool is given: of `run_code` the program is its `code`.' }),
         thoughtSignature: z.string().optional(),
+        signedBy: z.string().optional(),
       })
       .openapi('ToolUseBlock'),
     z

@@ -134,6 +134,9 @@ function takenBy({ provider, model }: Named): Taken {
 /** Whether a model is told how much to think by an effort alone, and takes as much as it needs. */
 export const thinksAsNeeded = (named: Named): boolean => takenBy(named).isAdaptive === true;
 
+/** Whether a model thinks by an effort that it can be told. */
+export const hasThoughts = (named: Named): boolean => takenBy(named).efforts.length > 0;
+
 /** Whether a model's thoughts are to be left out once what came before them is told otherwise. */
 export const bindsThoughts = (named: Named): boolean => takenBy(named).bindsThoughts === true;
 
@@ -147,7 +150,8 @@ export function problemOfSettings(
   const { effort, thinkingBudgetTokens: budget, temperature, stopSequences } = settings;
   const refused = (field: string, why: string): string =>
     `settings.${field}: ${model} ${why}. It takes ${wordsOf(taken)}.`;
-  if (effort !== undefined && !taken.efforts.includes(effort)) return refused('effort', `takes no ${effort}`);
+  if (effort !== undefined && !taken.efforts.includes(effort))
+    return refused('effort', taken.efforts.length === 0 ? 'takes none' : `takes no ${effort}`);
   if (budget !== undefined) {
     if (!taken.budget) return refused('thinkingBudgetTokens', 'takes none');
     const { min, max = Infinity, canBeOff } = taken.budget;
@@ -187,6 +191,9 @@ function wordsOf({ efforts: levels, budget, temperatureMax, temperatureWith, sto
 /** The shortest answer that thoughts have to leave room for. */
 const answerTokensMin = 256;
 
+/** With less than that an effort would use all of it: the least is asked for. */
+const effortTokensMin = 1_024;
+
 /**
  * What one call asks for: thoughts that leave room for an answer where less was granted, and as few as there can be where it is the last one
  * without tools.
@@ -197,7 +204,8 @@ export function settingsOfCall(
   { maxOutputTokens, isLast = false }: { maxOutputTokens: number; isLast?: boolean | undefined },
 ): ModelSettings {
   const { efforts: levels, budget: range } = takenBy(named);
-  if (effort !== undefined) return { ...rest, effort: isLast ? levels[0] : effort };
+  if (effort !== undefined)
+    return { ...rest, effort: isLast || maxOutputTokens < effortTokensMin ? levels[0] : effort };
   if (budget === undefined || !range) return rest;
   const fitting = isLast ? 0 : Math.min(budget, maxOutputTokens - answerTokensMin);
   return { ...rest, thinkingBudgetTokens: fitting >= range.min ? fitting : range.canBeOff ? 0 : range.min };

@@ -75,8 +75,15 @@ export function thinkingAtAnthropic(model: string, body: Record<string, unknown>
     .flatMap(blocksOf)
     .some(({ type: of, thinking: thought, signature }) => of === 'thinking' && !isSigned(String(thought), signature));
   if (wrong) return refused('Invalid `signature` in `thinking` block');
-  const [said, told] = (messages as unknown[]).slice(-2).map(blocksOf);
-  if (type === 'enabled' && told?.some((block) => block.type === 'tool_result') && said?.[0]?.type !== 'thinking')
+  const said = (messages as unknown[]).map((message) => ({
+    role: isRecord(message) && message.role,
+    blocks: blocksOf(message),
+  }));
+  const turn = said.slice(
+    said.findLastIndex(({ role, blocks }) => role === 'user' && !blocks.some((block) => block.type === 'tool_result')),
+  );
+  const [begin] = turn.filter(({ role }) => role === 'assistant');
+  if (type === 'enabled' && begin && begin.blocks[0]?.type !== 'thinking')
     return refused('Expected `thinking` or `redacted_thinking`, but found `tool_use`.');
   return {
     thinksTokens: thinks ? Math.min(thoughtTokens, Number(budget ?? thoughtTokens)) : 0,
@@ -86,7 +93,7 @@ export function thinkingAtAnthropic(model: string, body: Record<string, unknown>
 
 /** Of OpenAI's Responses API. */
 export function thinkingAtOpenAi(model: string, body: Record<string, unknown>): Thinks | Refused {
-  const { reasoning, temperature, text, input } = body;
+  const { reasoning, temperature, text, input, include } = body;
   const { effort } = isRecord(reasoning) ? reasoning : {};
   const thinks = !/^gpt-[34]/.test(model);
   if (effort != null && !thinks) return refused("Unsupported parameter: 'reasoning.effort' is not supported.");
@@ -100,6 +107,8 @@ export function thinkingAtOpenAi(model: string, body: Record<string, unknown>): 
   const items = Array.isArray(input) ? (input as unknown[]).filter(isRecord) : [];
   if (items.some(({ type, encrypted_content: kept }) => type === 'reasoning' && !String(kept).startsWith('enc_')))
     return refused('The encrypted content of a reasoning item could not be verified.');
+  if (!thinks && Array.isArray(include) && include.includes('reasoning.encrypted_content'))
+    return refused('Encrypted content is not supported with this model.');
   return { thinksTokens: effort == null || effort === 'none' ? 0 : thoughtTokens, stops: [] };
 }
 
@@ -131,7 +140,8 @@ export function thinkingAtGoogle(
   const called = contents
     .slice(since)
     .map((content) => partsOf(content).find(({ functionCall }) => functionCall != null));
-  if (level != null && called.some((part) => part && part.thoughtSignature !== signatureOf('call')))
+  const signatures = [signatureOf('call'), 'skip_thought_signature_validator'];
+  if (/^gemini-[3-9]/.test(model) && called.some((part) => part && !signatures.includes(String(part.thoughtSignature))))
     return refused('Function call is missing a thought_signature in functionCall parts.');
   const thinksTokens = level != null ? thoughtTokens : Math.min(thoughtTokens, Math.max(0, Number(budget ?? 0)));
   return { thinksTokens, stops: stops as string[] };

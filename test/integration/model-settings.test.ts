@@ -79,6 +79,44 @@ describe('a run with settings of its own', () => {
     },
   );
 
+  test('thinks in all calls of a turn that began with a thought, however many tools it uses', async () => {
+    const sent: unknown[] = [];
+    stack.anthropic.knobs.onBilled = (request) => void sent.push((request as { thinking?: unknown }).thinking);
+    stack.anthropic.knobs.replies = [looks[0], looks[0], looks[1]].map((reply) => ({ text: '', ...reply }));
+    const settings = { thinkingBudgetTokens: 2_000 };
+    const { run } = await begin({ task, model: 'claude-haiku-4-5', settings });
+    stack.anthropic.knobs.onBilled = undefined as never;
+    expect(run).toMatchObject({ status: 'completed', answer: 'It is 42.' });
+    const thinking = { type: 'enabled', budget_tokens: 2_000 };
+    expect(sent).toEqual([thinking, thinking, thinking]);
+  });
+
+  test('of a model without thoughts asks for none of them', async () => {
+    stack.openai.knobs.replies = [...looks];
+    const { run } = await begin({ task, model: 'gpt-4o', settings: { temperature: 0.4 } });
+    expect(run).toMatchObject({ status: 'completed', answer: 'It is 42.' });
+    expect(stack.openai.lastRequest()).not.toHaveProperty('include');
+  });
+
+  test('goes on with Gemini 3, which wants calls of tools signed, where another model has used some', async () => {
+    const failing = { type: 'status', status: 503 } as const;
+    stack.anthropic.knobs.replies = [looks[0] as { text: string }];
+    stack.anthropic.knobs.onBilled = () => void (stack.anthropic.knobs.failNext = [failing, failing]);
+    stack.google.knobs.replies = [{ text: 'It is 42.' }];
+    const { run } = await begin({
+      task,
+      model: 'claude-sonnet-4-6',
+      fallbackModels: ['gemini-3.5-flash'],
+      settings: { effort: 'low' },
+    });
+    stack.anthropic.knobs.onBilled = undefined as never;
+    stack.anthropic.knobs.failNext = [];
+    expect(run).toMatchObject({ status: 'completed', answer: 'It is 42.' });
+    expect(JSON.stringify(stack.google.lastRequest())).toContain(
+      '"thoughtSignature":"skip_thought_signature_validator"',
+    );
+  });
+
   test('of gpt-5.1 without a thought words its answer as it is told', async () => {
     stack.openai.knobs.replies = [{ text: 'Nothing.' }];
     const { run, records } = await begin({ task, model: 'gpt-5.1', settings: { effort: 'none', temperature: 0.2 } });
@@ -110,7 +148,7 @@ describe('a run with settings of its own', () => {
     const [status, message] = await ask({ ...claude, fallbackModels: ['gpt-4o'], settings: { effort: 'high' } });
     expect([status, message]).toEqual([
       400,
-      expect.stringContaining('settings.effort: gpt-4o takes no high. It takes temperature (0 to 2).'),
+      expect.stringContaining('settings.effort: gpt-4o takes none. It takes temperature (0 to 2).'),
     ]);
     expect(await ask({ model: 'gpt-4o', settings: { stopSequences: ['END'] } }, '/v1/conversations')).toEqual([
       400,

@@ -30,13 +30,13 @@ describe('a batch of 500 commands (XA5)', () => {
   };
   /** Each transaction of a decision takes so much longer: five hundred of them take half a minute. */
   const slowTransactions = `
-    ALTER FUNCTION copilot_internal.lock_quotas(text, text[]) RENAME TO lock_quotas_at_once;
-    CREATE FUNCTION copilot_internal.lock_quotas(p_tenant_id text, p_user_ids text[]) RETURNS boolean LANGUAGE plpgsql AS $slow$
+    ALTER FUNCTION copilot_internal.lock_payers(text, text[]) RENAME TO lock_payers_at_once;
+    CREATE FUNCTION copilot_internal.lock_payers(p_tenant_id text, p_user_ids text[]) RETURNS uuid[] LANGUAGE plpgsql AS $slow$
     BEGIN
       PERFORM pg_sleep(0.06);
-      RETURN copilot_internal.lock_quotas_at_once(p_tenant_id, p_user_ids);
+      RETURN copilot_internal.lock_payers_at_once(p_tenant_id, p_user_ids);
     END $slow$;
-    GRANT EXECUTE ON FUNCTION copilot_internal.lock_quotas(text, text[]) TO spendlock_app`;
+    GRANT EXECUTE ON FUNCTION copilot_internal.lock_payers(text, text[]) TO spendlock_app`;
   /** Each row takes so much longer: five hundred of them take ten seconds, and Postgres gives up after three. */
   const slowRows = `
     CREATE FUNCTION copilot_internal.slow() RETURNS trigger LANGUAGE plpgsql AS $slow$

@@ -39,7 +39,7 @@ describe('settings', () => {
 
   const refused: [model: string, settings: ModelSettings, says: RegExp][] = [
     ['claude-3-5-sonnet-20241022', { thinkingBudgetTokens: 2_000 }, /takes none. It takes temperature \(0 to 1\)/],
-    ['claude-haiku-4-5', { effort: 'high' }, /takes no high. It takes thinkingBudgetTokens \(0, or from 1024 on\)/],
+    ['claude-haiku-4-5', { effort: 'high' }, /takes none. It takes thinkingBudgetTokens \(0, or from 1024 on\)/],
     ['claude-haiku-4-5', { thinkingBudgetTokens: 1_000 }, /takes no 1000/],
     ['claude-haiku-4-5', { thinkingBudgetTokens: 8_192 }, /less than limits.maxOutputTokens \(8192\)/],
     ['claude-haiku-4-5', { thinkingBudgetTokens: 2_000, temperature: 0.3 }, /none while it thinks/],
@@ -50,7 +50,7 @@ describe('settings', () => {
     ['claude-opus-4-7', { thinkingBudgetTokens: 2_000 }, /thinkingBudgetTokens: claude-opus-4-7 takes none/],
     ['claude-sonnet-5', { temperature: 0.3 }, /takes none. It takes effort \(low, medium, high, xhigh, max\), stop/],
     ['claude-opus-5-5', { effort: 'none' }, /takes no none/],
-    ['gpt-4o', { effort: 'low' }, /takes no low. It takes temperature \(0 to 2\)\.$/],
+    ['gpt-4o', { effort: 'low' }, /takes none. It takes temperature \(0 to 2\)\.$/],
     ['gpt-4o', { stopSequences: ['END'] }, /stopSequences: gpt-4o takes none/],
     ['o3', { temperature: 1 }, /takes none. It takes effort \(low, medium, high\)\.$/],
     ['gpt-5-pro', { effort: 'low' }, /takes no low/],
@@ -61,7 +61,7 @@ describe('settings', () => {
     ['gemini-2.0-flash', { thinkingBudgetTokens: 0 }, /takes none/],
     ['gemini-2.5-pro', { thinkingBudgetTokens: 0 }, /takes no 0. It takes thinkingBudgetTokens \(from 128 to 32768\)/],
     ['gemini-2.5-flash-lite', { thinkingBudgetTokens: 100 }, /takes no 100/],
-    ['gemini-2.5-flash', { effort: 'low' }, /takes no low/],
+    ['gemini-2.5-flash', { effort: 'low' }, /takes none/],
     ['gemini-3-pro-preview', { effort: 'medium' }, /It takes effort \(low, high\)/],
     ['gemini-3.6-flash', { temperature: 1 }, /takes none/],
     ['gemini-3.7-flash', { effort: 'minimal' }, /takes no minimal/],
@@ -83,7 +83,9 @@ describe('a call', () => {
       thinkingBudgetTokens: 2_000,
       stopSequences: ['X'],
     });
-    expect(asks('claude-sonnet-5', { effort: 'max' }, 300)).toEqual({ effort: 'max' });
+    expect(asks('claude-sonnet-5', { effort: 'max' }, 2_000)).toEqual({ effort: 'max' });
+    // All of so few would be thoughts.
+    expect(asks('claude-sonnet-5', { effort: 'max' }, 300)).toEqual({ effort: 'low' });
   });
 
   test('leaves thoughts no more room than an answer can do without, and none where too little is left', () => {
