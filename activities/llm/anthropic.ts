@@ -170,9 +170,18 @@ function mayThink(prompt: Prompt, model: string): boolean {
 
 function blockParams(block: Block, prompt: Prompt, model: string): Anthropic.ContentBlockParam[] {
   if (block.type === 'opaque') return isShown(block, prompt, model) ? [block.value as Anthropic.ContentBlockParam] : [];
+  if (block.type === 'file') return [fileParam(block)];
   if (block.type !== 'tool_use') return [block];
   const { id, name, input } = block;
   return [{ type: 'tool_use', id, name, input }];
+}
+
+type MediaType = Anthropic.Base64ImageSource['media_type'];
+
+function fileParam({ name, mediaType, data }: Block & { type: 'file' }): Anthropic.ContentBlockParam {
+  if (mediaType === 'application/pdf')
+    return { type: 'document', title: name, source: { type: 'base64', media_type: mediaType, data } };
+  return { type: 'image', source: { type: 'base64', media_type: mediaType as MediaType, data } };
 }
 
 const blockOf = (block: Anthropic.ContentBlock, model: string): Block => {

@@ -90,6 +90,7 @@ function asText(block: Block): string {
       return `[calls ${block.name}: ${storableText(JSON.stringify(block.input).slice(0, 2_000))}]`;
     case 'tool_result':
       return `[result: ${storableText(block.content.slice(0, 2_000))}]`;
+    case 'file':
     case 'opaque':
       return '';
   }

@@ -13,6 +13,7 @@ import {
 } from '@google/genai';
 import { answersBySchema, hasThoughts, settingsOfCall } from '../../core/agent/model-settings';
 import { omitUndefined } from '../../core/omit-undefined';
+import { geminiImageTokens, geminiPageFactor } from '../../core/prices/image-tokens';
 import { UsageError } from '../../core/prices/usage';
 import {
   groundingFrom,
@@ -66,7 +67,7 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
         contents: [rest, ...contentsOf(model, prompt)],
         config: { abortSignal: AbortSignal.timeout(providerLimits.countMs) },
       });
-      return totalTokens;
+      return totalTokens > 0 ? withFiles(totalTokens, prompt, model) : totalTokens;
     },
     // A tier is chosen by the request alone: no default of an account changes what one that says nothing costs.
     modifiersFor: () => ({}),
@@ -79,6 +80,18 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
     },
     failureOf: (error, state) => callFailure(errorFacts(error), { ...state, nowMs: Date.now() }),
   };
+}
+
+/** Its counting tells less of images and of pages of documents than they may take. */
+function withFiles(counted: number, { messages }: Prompt, model: string): number {
+  let tokens = counted;
+  for (const block of messages.flatMap(({ content }) => content)) {
+    if (block.type !== 'file') continue;
+    if (block.mediaType === 'application/pdf') tokens += (geminiPageFactor.plain - 1) * counted;
+    else tokens += geminiImageTokens(() => Buffer.from(block.data, 'base64'), model) ?? Infinity;
+  }
+  // What nobody can bound is no count.
+  return tokens;
 }
 
 /** What of a response says what it costs: no words, which are no part of what is kept with a cost. */
@@ -112,6 +125,8 @@ function partsOf(
   switch (block.type) {
     case 'text':
       return [{ text: block.text }];
+    case 'file':
+      return [{ inlineData: { mimeType: block.mediaType, data: block.data } }];
     case 'tool_use': {
       const { id, name, input, thoughtSignature: signature, signedBy = model } = block;
       const functionCall = { id, name, args: (input ?? {}) as Record<string, unknown> };

@@ -65,6 +65,10 @@ export const ownSchemaOf = (run: Pick<Run, 'options'>): AnswerSchema | undefined
   return schema && isForProviders(schema) ? schema : undefined;
 };
 
+/** What its file is, where its models are shown it; undefined where programs alone read it. */
+export const fileTypeOf = ({ options }: Pick<Run, 'options'>): string | undefined =>
+  options.fileType as string | undefined;
+
 /** How its models are to answer. */
 export const settingsOf = ({ options }: Pick<Run, 'options'>): ModelSettings | undefined =>
   options.settings as ModelSettings | undefined;

@@ -14,6 +14,8 @@ export type Block =
   /** Signed with a thought by the model that is named, or by another of its provider's in what was kept before models were. */
   | { type: 'tool_use'; id: string; name: string; input: unknown; thoughtSignature?: string; signedBy?: string }
   | { type: 'tool_result'; tool_use_id: string; content: string; is_error?: boolean }
+  /** An image or a PDF, in base64: of the run, and no part of its transcript. */
+  | { type: 'file'; name: string; mediaType: string; data: string }
   /** Of one model, where it says of which: another may not be shown it. */
   | { type: 'opaque'; provider: string; model?: string; value: unknown };
 

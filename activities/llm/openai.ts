@@ -2,6 +2,7 @@
 import OpenAI, { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from 'openai';
 import type {
   Response,
+  ResponseInputContent,
   ResponseInputItem,
   ResponseOutputItem,
   ResponseTextConfig,
@@ -109,6 +110,8 @@ function itemsOf({ role, content }: PromptMessage, model: string): ResponseInput
         ];
       case 'tool_result':
         return [{ type: 'function_call_output', call_id: block.tool_use_id, output: block.content }];
+      case 'file':
+        return [{ type: 'message', role: 'user', content: [filePart(block)] }];
       case 'opaque':
         return block.provider === 'openai' && (block.model ?? model) === model
           ? [block.value as ResponseInputItem]
@@ -117,6 +120,13 @@ function itemsOf({ role, content }: PromptMessage, model: string): ResponseInput
         return [];
     }
   });
+}
+
+function filePart({ name, mediaType, data }: Block & { type: 'file' }): ResponseInputContent {
+  const url = `data:${mediaType};base64,${data}`;
+  return mediaType === 'application/pdf'
+    ? { type: 'input_file', filename: name, file_data: url }
+    : { type: 'input_image', image_url: url, detail: 'auto' };
 }
 
 function blocksOf(item: ResponseOutputItem, model: string): Block[] {

@@ -2,6 +2,7 @@
  * What a model call may cost, before it is made: its prompt is bounded here, which takes no provider, and the provider counts it only
  * where a bound is too rough for what hangs on it.
  */
+import { ApplicationFailure } from '@temporalio/common';
 import { standingOf } from '../../core/budget/quotas';
 import { roomUsd } from '../../core/budget/room';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
@@ -89,6 +90,15 @@ export async function planCall(
     const priced = pricing(provider, price, call);
     if (typeof prompt === 'number') return priced(prompt);
     const { tokens, roughTokens } = boundPrompt(prompt, price, bound?.base);
+    if (tokens === Infinity) {
+      if (!mayCount) return undefined;
+      const counted = await countOf(provider, model, prompt);
+      if (counted !== undefined) return priced(counted);
+      throw failure(
+        'provider_unavailable',
+        `${price.provider} did not count the prompt, which shows a file. No call was made.`,
+      );
+    }
     const bounded = { ...priced(tokens), isBound: true as const };
     const { inputTokens, maxOutputTokens } = bounded;
     const amountUsd = parseAmountUsd(bounded.amountUsd);
@@ -97,6 +107,7 @@ export async function planCall(
     const counted = await countOf(provider, model, prompt);
     return counted === undefined ? bounded : priced(counted);
   } catch (error) {
+    if (error instanceof ApplicationFailure) throw error;
     const known = asFailure(error, ['unpriced_model', 'unpriced_usage', 'invalid_price']);
     if (known !== error || !provider) throw known;
     const failed = provider.failureOf(error, { outputBegan: false });

@@ -41,7 +41,7 @@ export interface PromptBound {
   roughTokens: number;
 }
 
-/** An upper bound of a prompt's tokens; a true count that is of another prompt, or of another model, is left aside. */
+/** An upper bound of a prompt's tokens, infinite where it shows a file that was not counted; a true count that is of another prompt, or of another model, is left aside. */
 export function boundPrompt(prompt: Prompt, whose: Tokenized, base?: TrueCount): PromptBound {
   const { system, messages, tools, settings, answerSchema } = prompt;
   const added = (from: number): number =>
@@ -63,9 +63,14 @@ export function boundPrompt(prompt: Prompt, whose: Tokenized, base?: TrueCount):
 }
 
 function fingerprintOf({ system, tools, messages }: Prompt, { provider, model }: Tokenized, count: number): string {
-  const counted = JSON.stringify([provider, model, system, tools, messages.slice(0, count)]);
+  const told = messages.slice(0, count).map(({ role, content }) => ({ role, content: content.map(named) }));
+  const counted = JSON.stringify([provider, model, system, tools, told]);
   return createHash('sha256').update(counted).digest('base64url');
 }
+
+/** A file stands there by its own fingerprint. */
+const named = (block: Block): Block =>
+  block.type === 'file' ? { ...block, data: createHash('sha256').update(block.data).digest('base64url') } : block;
 
 const messageTokensMax = ({ content }: PromptMessage, whose: Tokenized): number =>
   content.reduce((sum, block) => sum + blockTokensMax(block, whose), overheads.messageTokens);
@@ -81,6 +86,9 @@ function blockTokensMax(block: Block, { provider }: Tokenized): number {
     case 'tool_result':
       // Some providers name the tool again, whose name no provider lets be longer than 128 characters.
       return overheads.blockTokens + 128 + textTokensMax(block.tool_use_id) + textTokensMax(block.content);
+    // What it shows only its provider can count.
+    case 'file':
+      return Infinity;
     case 'opaque':
       return block.provider === provider ? overheads.blockTokens + valueTokensMax(block.value) : 0;
   }

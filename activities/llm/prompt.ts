@@ -3,11 +3,13 @@ import { omitUndefined } from '../../core/omit-undefined';
 import { storableText } from '../../core/storable';
 import { readMoneyNotes, type MoneyNote } from '../../store/money-notes';
 import type { Pool } from '../../store/pool';
+import { readRunFile } from '../../store/run-files';
 import { findRun, type Run, type RunKey } from '../../store/runs';
 import { readCompactions, readTranscript, type TranscriptMessage } from '../../store/transcripts';
 import { failure } from '../failures';
 import {
   attachmentLine,
+  fileTypeOf,
   ownSchemaOf,
   settingsOf,
   systemPrompt,
@@ -26,6 +28,8 @@ export interface Context {
   summary?: { throughSequence: number; text: string };
   /** Tool results up to this message are shortened. */
   shortenedThrough: number;
+  /** The run's image or PDF, which its model is shown. */
+  file?: Block;
   /** What the model was told of its money, in the order in which it was told. */
   notes: readonly MoneyNote[];
 }
@@ -39,11 +43,19 @@ export async function runOf(pool: Pool, key: RunKey): Promise<Run> {
 
 export async function readContext(pool: Pool, key: RunKey): Promise<Context> {
   const [run, compactions] = await Promise.all([runOf(pool, key), readCompactions(pool, key)]);
-  const [messages, notes] = await Promise.all([
+  const [messages, notes, file] = await Promise.all([
     readTranscript(pool, { ...key, afterSequence: compactions.summary?.throughSequence ?? 0 }),
     knowsMoney(run) ? readMoneyNotes(pool, key) : [],
+    shownFile(pool, run),
   ]);
-  return { run, messages, notes, ...compactions };
+  return { run, messages, notes, ...compactions, ...omitUndefined({ file }) };
+}
+
+async function shownFile(pool: Pool, run: Run): Promise<Block | undefined> {
+  const mediaType = fileTypeOf(run);
+  const found = mediaType === undefined ? undefined : await readRunFile(pool, run);
+  if (mediaType === undefined || !found) return undefined;
+  return { type: 'file', name: found.name, mediaType, data: found.content.toString('base64') };
 }
 
 export function promptOf(
@@ -51,8 +63,9 @@ export function promptOf(
   languages: readonly CodeLanguage[],
   { isLast = false }: { isLast?: boolean | undefined } = {},
 ): Prompt {
-  const { run, summary, messages, shortenedThrough, notes } = context;
+  const { run, summary, messages, shortenedThrough, notes, file } = context;
   const opening: Block[] = [
+    ...(file ? [file] : []),
     ...(run.type === 'task' ? [textBlock(`${run.task}${attachmentLine(run.fileName)}`)] : []),
     ...(summary ? [textBlock(`What was said and done so far, summed up:\n\n${summary.text}`)] : []),
   ];

@@ -20,7 +20,7 @@ import {
   fileOf,
   inputOf,
   optionsOf,
-  textOf,
+  keptOf,
   unavailablePolicy,
 } from '../runs/request';
 import { pageOfRuns } from '../runs/service';
@@ -56,14 +56,19 @@ export async function startConversation(
   const sent = fileOf(body, content);
   checkLastCall(body);
   checkSizes('', sent?.content.length ?? 0);
-  const file = await textOf(sent);
-  await checkModels(dependencies, { models: [model, ...(body.fallbackModels ?? [])], body });
+  const file = await keptOf(sent);
+  await checkModels(dependencies, { models: [model, ...(body.fallbackModels ?? [])], body, file });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = conversationWorkflowId(conversationId);
   const { userId, title } = body;
   const namespace = await namespaceIdOf(dependencies.temporal);
   const run = { runId: conversationId, tenantId, userId, workflowId, namespace, model, task: '', title, file };
-  const status = await createRun(dependencies.pool, { ...run, labels, type: 'conversation', options: optionsOf(body) });
+  const status = await createRun(dependencies.pool, {
+    ...run,
+    labels,
+    type: 'conversation',
+    options: optionsOf(body, file),
+  });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId: conversationId });
   await startWorkflow(dependencies, {
     type: 'conversation',

@@ -1,6 +1,7 @@
 /** What is asked of a run or a conversation: checked before anything is stored, and as its workflow's input. */
+import { mediaTypeOf, problemOfFile } from '../../core/agent/model-files';
 import { problemOfSettings } from '../../core/agent/model-settings';
-import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
+import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/prices/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import type { Labels } from '../../core/labels';
 import { omitUndefined } from '../../core/omit-undefined';
@@ -14,24 +15,28 @@ import type { StartRunBody } from './schemas';
 import { readText, type NamedFile } from './text-file';
 
 /** What a run or a conversation remembers of how it was asked for. */
-export const optionsOf = ({
-  limits,
-  sandbox,
-  tools,
-  instructions,
-  compaction,
-  fallbackModels,
-  onDenied,
-  waitForHoldsSeconds,
-  promptCaching,
-  settings,
-  answerSchema,
-}: StartRunBody | StartConversationBody): Record<string, unknown> => ({
+export const optionsOf = (
+  {
+    limits,
+    sandbox,
+    tools,
+    instructions,
+    compaction,
+    fallbackModels,
+    onDenied,
+    waitForHoldsSeconds,
+    promptCaching,
+    settings,
+    answerSchema,
+  }: StartRunBody | StartConversationBody,
+  file: KeptFile | undefined,
+): Record<string, unknown> => ({
   limits,
   sandbox,
   compaction,
   onDenied,
   ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings, answerSchema }),
+  ...omitUndefined({ fileType: file?.mediaType }),
 });
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */
@@ -117,24 +122,41 @@ export function checkLastCall({
 export const fileOf = ({ file }: Pick<StartRunBody, 'file'>, content?: Buffer): NamedFile | undefined =>
   file && { name: file.name, content: content ?? Buffer.from(file.contentBase64, 'base64') };
 
-/** The file as it is kept. What a program cannot read as text is refused before it costs anything. */
-export async function textOf(file: NamedFile | undefined): Promise<NamedFile | undefined> {
+/** A file as it is kept, and what it is, where models are shown it. */
+export type KeptFile = NamedFile & { mediaType?: string };
+
+/** The file as it is kept. What neither a model is shown nor a program can read as text is refused before it costs anything. */
+export async function keptOf(file: NamedFile | undefined): Promise<KeptFile | undefined> {
+  const mediaType = file && mediaTypeOf(file.content);
+  if (file && mediaType !== undefined) return { ...file, mediaType };
   const read = file && (await readText(file));
   if (read && 'why' in read) throw new ApiError('invalid_request', `file: ${read.why} Nothing was stored.`);
   checkSizes('', read?.content.length ?? 0);
   return read;
 }
 
+function problemOfKept(price: ModelPrice, file: KeptFile | undefined): string | undefined {
+  if (file?.mediaType === undefined) return undefined;
+  const { name, mediaType, content } = file;
+  const problem = problemOfFile(price, { name, mediaType, content });
+  return problem && `file: ${problem}`;
+}
+
 /** What has no price, and what one of the models does not take, is refused before anything is stored. */
 export async function checkModels(
   { prices }: ProcessDependencies,
-  { models: named, body }: { models: readonly string[]; body: StartRunBody | StartConversationBody },
+  {
+    models: named,
+    body,
+    file,
+  }: { models: readonly string[]; body: StartRunBody | StartConversationBody; file: KeptFile | undefined },
 ): Promise<void> {
   const { sandbox, settings = {}, limits } = body;
   const { models, sandboxes } = await prices();
   try {
     for (const name of named) {
-      const problem = problemOfSettings(findModelPrice(models, { model: name, at: Date.now() }), settings, limits);
+      const price = findModelPrice(models, { model: name, at: Date.now() });
+      const problem = problemOfSettings(price, settings, limits) ?? problemOfKept(price, file);
       if (problem !== undefined) throw new ApiError('invalid_request', `${problem} Nothing was stored.`);
     }
     findSandboxPrice(sandboxes, { tier: sandbox.tier, at: Date.now() });

@@ -45,7 +45,7 @@ export const runOptions = {
         })
         .openapi({
           description:
-            'Text, in UTF-8 or an encoding that has ASCII in it. What is in UTF-16 with its mark is kept in UTF-8.',
+            'Text, in UTF-8 or an encoding that has ASCII in it. What is in UTF-16 with its mark is kept in UTF-8. Or an image (PNG, JPEG, WebP, GIF) or a PDF, which the model is shown, where it and the fallbackModels take that.',
         }),
     })
     .optional(),

@@ -29,7 +29,7 @@ import {
   fileOf,
   inputOf,
   optionsOf,
-  textOf,
+  keptOf,
   unavailablePolicy,
 } from './request';
 import type { StartedRun, StartRunBody } from './schemas';
@@ -61,9 +61,9 @@ export async function startRun(
   const sent = fileOf(body, content);
   checkLastCall(body);
   checkSizes(body.task, sent?.content.length ?? 0);
-  const file = await textOf(sent);
+  const file = await keptOf(sent);
   const models = [model, ...(body.fallbackModels ?? [])];
-  await checkModels(dependencies, { models, body });
+  await checkModels(dependencies, { models, body, file });
   // One that waits for money is started without any.
   if (body.onDenied !== 'wait')
     await gate(dependencies, {
@@ -73,7 +73,7 @@ export async function startRun(
     });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = runWorkflowId(runId);
-  const options = optionsOf(body);
+  const options = optionsOf(body, file);
   const { maxCostUsd } = body.limits;
   // From now on it binds, also those who name the run before it has spent anything.
   const { labels: ofParent, ...belongs } = await openLimit(dependencies, {

@@ -1,7 +1,7 @@
 /**
- * What a file must be that comes with a run: text, in UTF-8, an encoding that has ASCII in it, or UTF-16 with its mark, which becomes
- * UTF-8. A program reads it and the model is told what the program read; of anything else that would be paid for and be of no use to
- * anybody.
+ * What a file must be that comes with a run and is no image or PDF, which its model is shown (core/agent/model-files.ts): text, in UTF-8,
+ * an encoding that has ASCII in it, or UTF-16 with its mark, which becomes UTF-8. A program reads it and the model is told what the program
+ * read; of anything else that would be paid for and be of no use to anybody.
  */
 import { isUtf8 } from 'node:buffer';
 import { setImmediate as others } from 'node:timers/promises';
@@ -13,11 +13,7 @@ const beginnings: [bytes: number[], what: string, advice: string][] = [
   [[0x50, 0x4b, 0x03, 0x04], 'a ZIP archive, as XLSX and DOCX are', 'Save it as CSV or as plain text'],
   [[0x50, 0x4b, 0x05, 0x06], 'an empty ZIP archive', 'Save it as CSV or as plain text'],
   [[0xd0, 0xcf, 0x11, 0xe0], 'a document of an office program, such as XLS', 'Save it as CSV or as plain text'],
-  [[0x25, 0x50, 0x44, 0x46, 0x2d], 'a PDF', 'Save its text'],
   [[0x1f, 0x8b], 'compressed by gzip', 'Unpack it'],
-  [[0x89, 0x50, 0x4e, 0x47], 'an image', 'Send text'],
-  [[0xff, 0xd8, 0xff], 'an image', 'Send text'],
-  [[0x47, 0x49, 0x46, 0x38], 'an image', 'Send text'],
   [[0xff, 0xfe, 0x00, 0x00], 'in UTF-32', inUtf8('UTF-32')],
   [[0x00, 0x00, 0xfe, 0xff], 'in UTF-32', inUtf8('UTF-32')],
 ];

@@ -54,6 +54,8 @@ export interface ModelKnobs {
   replies: FixedReply[];
   /** What it replies where no tool is to be called. */
   lastReply: FixedReply | undefined;
+  /** It cannot read files: neither counts nor answers a prompt that has one. */
+  refusesFiles: boolean;
   /** How far its clock is ahead: what it cached is so much older. */
   clockAheadMs: number;
   /** Told of each call that is billed, as it begins to answer. */
@@ -69,6 +71,7 @@ export const modelKnobs = (): ModelKnobs => ({
   extra: undefined,
   replies: [],
   lastReply: undefined,
+  refusesFiles: false,
   clockAheadMs: 0,
 });
 

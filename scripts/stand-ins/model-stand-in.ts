@@ -152,6 +152,8 @@ class ModelState {
     }
     const asked = format.read(pathname, body);
     if ('status' in asked) return format.refuse(response, asked.status, asked.message);
+    if (this.knobs.refusesFiles && JSON.stringify(asked.prompt).includes('base64'))
+      return format.refuse(response, 400, 'Could not process the file');
     const inputTokens = tokensIn(asked.prompt);
     if (asked.counts) {
       this.calls.countTokens += 1;

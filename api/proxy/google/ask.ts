@@ -2,6 +2,7 @@
  * What a request of Gemini's generateContent can cost at most. Each of its fields is known here, or the request is refused: what nobody
  * knows may be billed apart, or bring what was stored before.
  */
+import { geminiPageFactor } from '../../../core/prices/image-tokens';
 import type { ModelPrice } from '../../../core/prices/prices';
 import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
 import { answersBeyondText } from '../../../core/prices/unbounded-models';
@@ -115,9 +116,6 @@ function modifiersOf({ serviceTier: tier }: Record<string, unknown>): UsageModif
   return name === 'standard' || name === 'unspecified' ? {} : { serviceTier: name };
 }
 
-/** A page of a document is counted at 258 tokens, and may take 560 with its text, or 1,120 where a high resolution is asked for. */
-const pageFactor = { plain: 3, high: 5 };
-
 /** A prompt, to be counted. What is counted is what is called; what Google's counting leaves out is added. */
 export function countOf(sent: Record<string, unknown>, model: string): CountRequest {
   const body = inOneSpelling(sent);
@@ -125,7 +123,7 @@ export function countOf(sent: Record<string, unknown>, model: string): CountRequ
   const { imageTokens, documents, isHigh } = contentsIn(body, model);
   const config = configIn(body);
   const ofHigh = isHigh || isHighResolution(config.mediaResolution);
-  const factor = documents === 0 ? 1 : ofHigh ? pageFactor.high : pageFactor.plain;
+  const factor = documents === 0 ? 1 : ofHigh ? geminiPageFactor.high : geminiPageFactor.plain;
   const asked = { model: `models/${model}`, contents, systemInstruction, tools, toolConfig };
   return {
     path: `/v1beta/models/${model}:countTokens`,

@@ -2,9 +2,9 @@
  * What a part of a content shows to a Gemini model. It comes with the call, or is refused: what Google keeps as a file, or fetches from
  * elsewhere, may be of anybody who uses the same account, and another thing by the time of the call.
  */
+import { geminiImageTokens } from '../../../core/prices/image-tokens';
 import { overheads, textTokensMax, valueTokensMax } from '../../../core/prices/token-bounds';
 import { isRecord } from '../../../core/prices/usage';
-import { imageTokensOf } from './images';
 import { checkFields, lookInside, quoted, refuse, saidIn, unbounded } from '../unbounded';
 
 /** Fields of a part that are text, or what was said and called before. */
@@ -61,7 +61,10 @@ export class ContentsBound {
     const type = mimeType.trim().toLowerCase();
     if (/^image\//.test(type)) {
       this.images += 1;
-      this.imageTokens += imageTokensOf(data, this.model);
+      const tokens = geminiImageTokens(() => Buffer.from(data, 'base64'), this.model);
+      if (tokens === undefined)
+        throw unbounded('An image whose width and height cannot be read (a PNG, JPEG or WebP is needed)');
+      this.imageTokens += tokens;
     } else if (/^application\/pdf\b/.test(type)) this.documents += 1;
     else if (/^text\//.test(type))
       this.tokens += Math.max(data.length, textTokensMax(Buffer.from(data, 'base64').toString()));

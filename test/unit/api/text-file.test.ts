@@ -28,7 +28,6 @@ describe('XE1: a file that comes with a run', () => {
     ['UTF-32', Buffer.from('fffe000061000000', 'hex'), 'in UTF-32. Save it in UTF-8 (by a command: iconv -f UTF-32 -t'],
     ['an XLSX', Buffer.from('504b0304140006000800', 'hex'), 'a ZIP archive, as XLSX and DOCX are. Save it as CSV'],
     ['an XLS', Buffer.from('d0cf11e0a1b11ae1', 'hex'), 'such as XLS. Save it as CSV'],
-    ['a PDF', Buffer.from('%PDF-1.7\n'), 'a PDF. Save its text.'],
     ['gzip', gzipSync(csv), 'compressed by gzip. Unpack it.'],
     ['a program', Buffer.from('7f454c460201010000000000', 'hex'), 'binary.'],
     ['text with one zero in it', Buffer.from(`${csv}\0`), 'binary.'],
@@ -72,7 +71,7 @@ describe('XE1: a file that comes with a run', () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary' }), async (text) => {
         const plain = text.replaceAll('\0', '');
-        fc.pre(!/^(PK|%PDF|GIF8)/.test(plain));
+        fc.pre(!/^PK/.test(plain));
         return (await why(Buffer.from(plain))) === undefined;
       }),
     );
