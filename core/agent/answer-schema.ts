@@ -22,7 +22,7 @@ const known = [...others, ...lists, ...maps, ...counts, ...numbers];
 const charsMax = 20_000;
 const depthMax = 24;
 /** So much may be looked at in one answer: what refers to itself in a circle comes to an end there. */
-const looksMax = 200_000;
+const looksMax = 50_000;
 /** So deep, in references and in what is nested. */
 const levelsMax = 200;
 /** So many problems are told. */

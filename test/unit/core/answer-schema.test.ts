@@ -114,8 +114,9 @@ describe('an answer', () => {
     ).toEqual(['it is more than can be checked']);
     const both = (next: string) => ({ anyOf: [{ $ref: next }, { $ref: next }] });
     const $defs = Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`d${at}`, both(`#/$defs/d${at + 1}`)]));
-    const started = performance.now();
-    problemsOfAnswer('1', { $ref: '#/$defs/d0', $defs: { ...$defs, d40: { type: 'string' } } });
-    expect(performance.now() - started).toBeLessThan(3_000);
+    // Two to the power of forty looks, were they not counted.
+    expect(problemsOfAnswer('1', { $ref: '#/$defs/d0', $defs: { ...$defs, d40: { type: 'string' } } })).toEqual([
+      'it must fit one of the forms (anyOf)',
+    ]);
   });
 });
