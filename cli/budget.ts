@@ -1,5 +1,6 @@
 /** `npx spendlock budget`: a tenant’s quotas, what would fit them, and the orders that change them. */
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
+import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import { addCheck } from './checks';
 import { addCorrections } from './corrections';
@@ -16,13 +17,14 @@ import {
   reasonNeeded,
   resourceOption,
   labelTerms,
+  moment,
   ofLabelOption,
   scopeOf,
   userOption,
   type Json,
   type QuotaOptions,
 } from './options';
-import { show, usd } from './output';
+import { show, usd, when } from './output';
 import { repairCommand } from './repair';
 
 export function budgetCommands(): Command {
@@ -45,22 +47,39 @@ function addTopUp(budget: Command): void {
     .command('topup')
     .argument('<tenant>')
     .argument('<usd>', 'US dollars, more than 0', positiveAmount)
-    .description('lifts a limit once, until its period ends')
+    .description('lifts a limit once, until its period ends or a moment')
+    .addOption(
+      new Option('--expires <moment>', 'when what is unused of it goes, instead of when the period ends').argParser(
+        moment,
+      ),
+    )
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
     .addOption(ofLabelOption())
     .addOption(reasonNeeded());
-  example(command, 'budget topup acme 25 --reason "launch week"').action(
-    async (tenantId: string, amountUsd: string, options: QuotaOptions & Json & { reason: string }) => {
-      const { resource: resourceType, period, reason, label, json = false } = options;
-      const order = { ...scopeOf(options), resourceType, period, amountUsd, reason, author: author() };
+  example(
+    command,
+    'budget topup acme 25 --reason "launch week"',
+    'budget topup acme 25 --expires 2027-01-08T18:00Z --reason "launch week"',
+  ).action(
+    async (
+      tenantId: string,
+      amountUsd: string,
+      options: QuotaOptions & Json & { reason: string; expires?: string },
+    ) => {
+      const { resource: resourceType, period, reason, label, expires: expiresAt, json = false } = options;
+      const order = {
+        ...scopeOf(options),
+        ...{ resourceType, period, amountUsd, reason, author: author() },
+        ...omitUndefined({ expiresAt }),
+      };
       const answer = await client().budget.topUp(tenantId, order);
       show(
         json,
         answer,
         () =>
-          `The ${resourceType} quota of ${label === undefined ? whom(tenantId, options.user) : `${labelTerms(label).join()} of ${tenantId}`} is topped up by ${usd(amountUsd)} until the ${period} ends.`,
+          `The ${resourceType} quota of ${label === undefined ? whom(tenantId, options.user) : `${labelTerms(label).join()} of ${tenantId}`} is topped up by ${usd(amountUsd)} until ${expiresAt === undefined ? `the ${period} ends` : `${when(expiresAt)} UTC`}.`,
       );
     },
   );

@@ -29,9 +29,18 @@ import { show, table, usd, usdLeft, when, type Column } from './output';
 export const shadowTable = (shadows: QuotaView[], width?: number): string[] =>
   shadows.length === 0 ? [] : [`Watched, refusing nothing:\n${table(columns, shadows, '', width)}`];
 
-/** A limit with what was added to it until its period ends. */
+/** A limit with what was added to it. */
 export const limitWords = ({ limitUsd, topupUsd }: Pick<QuotaView, 'limitUsd' | 'topupUsd'>): string =>
   usd(limitUsd) + (topupUsd === '0' ? '' : ` + ${usd(topupUsd)}`);
+
+/** What was added and expires by itself, one line each. */
+const expiryWords = (quotas: QuotaView[]): string[] =>
+  quotas.flatMap((quota) =>
+    quota.expiringTopups.map(
+      ({ amountUsd, expiresAt }) =>
+        `of ${quotaName(quota)} ${quota.resourceType} per ${quota.period}: what is unused of ${usd(amountUsd)} expires ${when(expiresAt)} UTC`,
+    ),
+  );
 
 /** Whose limit it is. */
 export const quotaName = ({ scope, scopeId }: Pick<QuotaView, 'scope' | 'scopeId'>): string =>
@@ -75,6 +84,7 @@ const budgetWords = ({
     ...(frozenReason === null ? [] : [`FROZEN: ${frozenReason}. Nothing new is granted.`]),
     ...frozenUsers.map(({ userId, reason }) => `FROZEN: user ${userId}: ${reason}.`),
     quotaTable(quotas),
+    ...expiryWords(quotas),
     ...(moreUserQuotas === 0
       ? []
       : [`and ${counted(moreUserQuotas, 'more quota', 'more quotas')} of users; --user shows those of one`]),

@@ -35,7 +35,7 @@ export function budgetOf(http: Http) {
   const order = <T>(tenantId: string, verb: string, ordered: Ordered<object>): Promise<T> =>
     http.post<T>(path(tenantId, verb), ...withoutKey(ordered));
   return {
-    /** Lifts a limit once, until its period ends. */
+    /** Lifts a limit once, until its period ends or the moment `expiresAt`. */
     topUp: (tenantId: string, ordered: Ordered<Given<typeof topUpBody>>) =>
       order<Of<typeof topUpView>>(tenantId, 'topups', ordered),
     /** Removes a limit for good. What was spent stays in the ledger. */

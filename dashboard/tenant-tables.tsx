@@ -49,17 +49,22 @@ function Watched({ quotas }: { quotas: readonly Shown[] }) {
   );
 }
 
-/** A limit, and what was added to it until its period ends. */
-function Limit({ limitUsd, topupUsd }: Pick<Quota, 'limitUsd' | 'topupUsd'>) {
+/** A limit, and what was added to it. */
+function Limit({ limitUsd, topupUsd, expiringTopups }: Pick<Quota, 'limitUsd' | 'topupUsd' | 'expiringTopups'>) {
   return (
     <>
       <Usd amount={limitUsd} />
       {topupUsd !== '0' && (
-        <span title="topped up until the period ends">
+        <span title={expiringTopups.length === 0 ? 'topped up until the period ends' : 'topped up'}>
           {' '}
           + <Usd amount={topupUsd} />
         </span>
       )}
+      {expiringTopups.map(({ amountUsd, expiresAt }) => (
+        <div class="faint">
+          <Usd amount={amountUsd} /> of it until <Moment at={expiresAt} />
+        </div>
+      ))}
     </>
   );
 }

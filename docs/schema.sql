@@ -96,6 +96,9 @@ CREATE TABLE cost_quotas (
   lease_of uuid,
   exhausted_until timestamp with time zone,
   platform_frees_at timestamp with time zone,
+  topup_kept_usd numeric(38,12) DEFAULT 0 NOT NULL,
+  expiring_topups jsonb,
+  topup_expires_at timestamp with time zone,
   CONSTRAINT cost_quotas_check CHECK ((period_end > period_start)),
   CONSTRAINT cost_quotas_check2 CHECK (((scope <> 'tenant'::text) OR (scope_id = tenant_id))),
   CONSTRAINT cost_quotas_lease_of_fkey FOREIGN KEY (lease_of) REFERENCES cost_quotas(quota_id) ON DELETE CASCADE,
@@ -115,6 +118,7 @@ END),
   CONSTRAINT cost_quotas_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
   CONSTRAINT cost_quotas_tenant_id_scope_scope_id_resource_type_period_key UNIQUE NULLS NOT DISTINCT (tenant_id, scope, scope_id, resource_type, period),
   CONSTRAINT cost_quotas_topup_usd_check CHECK (((topup_usd >= (0)::numeric) AND (topup_usd < ('1000000000000'::bigint)::numeric))),
+  CONSTRAINT cost_quotas_topups_check CHECK (((topup_kept_usd >= (0)::numeric) AND (topup_kept_usd <= topup_usd) AND ((expiring_topups IS NULL) = (topup_expires_at IS NULL)))) NOT VALID,
   CONSTRAINT cost_quotas_warning_threshold_check CHECK (((warning_threshold > (0)::numeric) AND (warning_threshold <= (1)::numeric)))
 );
 
@@ -825,6 +829,8 @@ CREATE TRIGGER key_changed AFTER DELETE OR UPDATE OF revoked_at ON copilot_inter
 
 CREATE TRIGGER changed_platform_quota AFTER UPDATE OF limit_usd, topup_usd ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
 
+CREATE TRIGGER changed_topup BEFORE UPDATE ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.topup_kept_usd > (0)::numeric)) EXECUTE FUNCTION take_back_topup();
+
 CREATE TRIGGER new_platform_quota AFTER INSERT ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
 
 CREATE TRIGGER costs_by_day AFTER INSERT ON copilot_internal.cost_records REFERENCING NEW TABLE AS recorded FOR EACH STATEMENT EXECUTE FUNCTION sum_costs_by_day();
@@ -1014,6 +1020,8 @@ GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer,text) TO spendlock_a
 GRANT EXECUTE ON FUNCTION tell_also(text,uuid[],text[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION told_room(text,text,text) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION topups_at(cost_quotas,timestamp with time zone) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
 
@@ -1421,6 +1429,7 @@ BEGIN
     WHERE "operationId" IS NOT NULL GROUP BY 1
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
+           q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd,
            m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
            -- A grant of nothing is no change of a balance, and lifts none.
            m.is_grant AND p_binds AND q.scope = 'label' AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
@@ -1430,15 +1439,21 @@ BEGIN
     JOIN jsonb_to_recordset(v_scopes) AS s (key text, value text, scope_id text) ON m.labels ->> s.key = s.value
     JOIN covering q ON q.scope_id = s.scope_id AND q.resource_type IN ('all', m.resource)
     LEFT JOIN steps t ON t.operation_id = m.operation_id
-  ), crossed AS (
-    SELECT * FROM (
+  ), lifted AS MATERIALIZED (
+    -- As apply_quota_changes has it.
+    SELECT l.*, l.kept_usd - least(l.kept_usd, greatest(min(l.lifted_to_usd) OVER (PARTITION BY l.quota_id ORDER BY l.sequence) - l.base_usd, 0))
+             AS taken_back_usd
+    FROM (
       SELECT e.*, held_usd + sum(reserved_usd + spent_usd) OVER (PARTITION BY quota_id ORDER BY sequence) AS lifted_to_usd
-      FROM effects e) AS lifted
-    WHERE binds AND lifted_to_usd > limit_usd
+      FROM effects e) AS l
+  ), crossed AS (
+    SELECT * FROM lifted
+    WHERE binds AND lifted_to_usd > limit_usd - taken_back_usd
     ORDER BY sequence LIMIT 1
   )
   SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
-    SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
+    SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd, max(taken_back_usd) AS taken_back_usd
+    FROM lifted GROUP BY quota_id) AS t)
   INTO v_crossed, v_moves;
   IF v_crossed IS NULL THEN
     PERFORM move_quotas(v_moves);
@@ -1446,7 +1461,8 @@ BEGIN
   PERFORM set_config('spendlock.label_quotas', v_knew, true), set_config('spendlock.shadow_quotas', v_knew_shadows, true);
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: a grant would lift the % quota of label % to % USD, above its limit of % USD; nothing was recorded',
-      v_crossed ->> 'resource_type', v_crossed ->> 'scope_id', v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
+      v_crossed ->> 'resource_type', v_crossed ->> 'scope_id', v_crossed ->> 'lifted_to_usd',
+      (v_crossed ->> 'limit_usd')::numeric - (v_crossed ->> 'taken_back_usd')::numeric
       USING ERRCODE = 'SL001';
   END IF;
 END
@@ -1480,28 +1496,34 @@ BEGIN
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
            c."grant" AND c.enforced AND q.scope NOT IN ('shadow_tenant', 'shadow_user') AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
            CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
-           q.current_spend_usd + q.reserved_usd AS held_usd
+           q.current_spend_usd + q.reserved_usd AS held_usd, q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd
     FROM jsonb_to_recordset(p_changes) AS c (
            sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
            "postedAt" timestamptz, "grant" boolean, enforced boolean)
     CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId"),
       ('shadow_tenant', p_tenant_id), ('shadow_user', c."userId")) AS payer (scope, scope_id)
     JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND q.resource_type IN ('all', c.resource)
-  ), crossed AS (
-    SELECT * FROM (
+  ), lifted AS MATERIALIZED (
+    -- What came back of a top-up that has expired is nobody's any more, whatever is granted after it.
+    SELECT l.*, l.kept_usd - least(l.kept_usd, greatest(min(l.lifted_to_usd) OVER (PARTITION BY l.quota_id ORDER BY l.sequence) - l.base_usd, 0))
+             AS taken_back_usd
+    FROM (
       SELECT e.*, e.held_usd + sum(e.reserved_delta_usd + e.spent_delta_usd)
                OVER (PARTITION BY e.quota_id ORDER BY e.sequence) AS lifted_to_usd
-      FROM effects e) AS lifted
-    WHERE binds AND lifted_to_usd > limit_usd
+      FROM effects e) AS l
+  ), crossed AS (
+    SELECT * FROM lifted
+    WHERE binds AND lifted_to_usd > limit_usd - taken_back_usd
     ORDER BY sequence LIMIT 1
   )
   SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
-    SELECT quota_id, sum(reserved_delta_usd) AS reserved_usd, sum(spent_delta_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
+    SELECT quota_id, sum(reserved_delta_usd) AS reserved_usd, sum(spent_delta_usd) AS spent_usd, max(taken_back_usd) AS taken_back_usd
+    FROM lifted GROUP BY quota_id) AS t)
   INTO v_crossed, v_moves;
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: change % would lift the % quota of % % to % USD, above its limit of % USD; nothing was recorded',
       v_crossed ->> 'sequence', v_crossed ->> 'resource_type', v_crossed ->> 'scope', v_crossed ->> 'scope_id',
-      v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
+      v_crossed ->> 'lifted_to_usd', (v_crossed ->> 'limit_usd')::numeric - (v_crossed ->> 'taken_back_usd')::numeric
       USING ERRCODE = 'SL001';
   END IF;
   v_updated := move_quotas(v_moves);
@@ -1736,8 +1758,12 @@ CREATE OR REPLACE FUNCTION copilot_internal.current_quota(q cost_quotas)
  STABLE
 AS $function$
   SELECT CASE WHEN q.period_end <= pg_catalog.now() AND q.lease_of IS NOT NULL THEN q.reserved_usd ELSE q.limit_usd END,
-         CASE WHEN q.period_end <= pg_catalog.now() THEN 0 ELSE q.topup_usd END,
-         CASE WHEN q.period_end > pg_catalog.now() THEN q.limit_usd + q.topup_usd
+         CASE WHEN q.topup_expires_at <= pg_catalog.now() OR (q.topup_expires_at IS NOT NULL AND q.period_end <= pg_catalog.now())
+                THEN (copilot_internal.topups_at(q, pg_catalog.now())).topup_usd
+              WHEN q.period_end <= pg_catalog.now() THEN 0 ELSE q.topup_usd END,
+         CASE WHEN q.topup_expires_at <= pg_catalog.now() OR (q.topup_expires_at IS NOT NULL AND q.period_end <= pg_catalog.now())
+                THEN q.limit_usd + (copilot_internal.topups_at(q, pg_catalog.now())).topup_usd
+              WHEN q.period_end > pg_catalog.now() THEN q.limit_usd + q.topup_usd
               WHEN q.lease_of IS NOT NULL THEN q.reserved_usd ELSE q.limit_usd END,
          CASE WHEN q.period_end <= pg_catalog.now() THEN 0 ELSE q.current_spend_usd END,
          q.period_end <= pg_catalog.now()
@@ -2426,7 +2452,8 @@ BEGIN
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
   IF EXISTS (SELECT FROM unnest(v_quota_ids) AS covering (quota_id)
-    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id AND q.period_end <= v_now OFFSET 0) AS ended) THEN
+    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id
+      AND (q.period_end <= v_now OR q.topup_expires_at <= v_now) OFFSET 0) AS ended) THEN
     PERFORM reset_quotas(v_quota_ids, v_now);
   END IF;
 
@@ -2434,6 +2461,8 @@ BEGIN
       'quotaId', q.quota_id, 'scope', replace(q.scope, 'shadow_', ''), 'isShadow', nullif(q.scope LIKE 'shadow%', false), 'scopeId', q.scope_id, 'resourceType', q.resource_type,
       'period', q.period, 'limitUsd', (q.limit_usd + q.topup_usd)::text, 'spentUsd', q.current_spend_usd::text,
       'reservedUsd', q.reserved_usd::text,
+      'topUps', CASE WHEN q.topup_usd > 0 THEN json_build_object(
+         'topupUsd', q.topup_usd::text, 'keptUsd', q.topup_kept_usd::text, 'expiring', q.expiring_topups) END,
       'periodStartMs', extract(epoch FROM q.period_start) * 1000, 'periodEndMs', extract(epoch FROM q.period_end) * 1000,
       'thresholdsBasisPoints', CASE WHEN q.lease_of IS NOT NULL THEN '[]' ELSE (
          SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,
@@ -2663,11 +2692,12 @@ DECLARE
   v_moved integer := 0;
 BEGIN
   FOR v_move IN
-    SELECT * FROM jsonb_to_recordset(p_moves) AS m (quota_id uuid, reserved_usd numeric, spent_usd numeric)
-    WHERE m.reserved_usd <> 0 OR m.spent_usd <> 0
+    SELECT * FROM jsonb_to_recordset(p_moves) AS m (quota_id uuid, reserved_usd numeric, spent_usd numeric, taken_back_usd numeric)
+    WHERE m.reserved_usd <> 0 OR m.spent_usd <> 0 OR m.taken_back_usd <> 0
   LOOP
     UPDATE cost_quotas q
     SET reserved_usd = q.reserved_usd + v_move.reserved_usd, current_spend_usd = q.current_spend_usd + v_move.spent_usd,
+        topup_usd = q.topup_usd - v_move.taken_back_usd, topup_kept_usd = q.topup_kept_usd - v_move.taken_back_usd,
         updated_at = clock_timestamp()
     WHERE q.quota_id = v_move.quota_id;
     v_moved := v_moved + 1;
@@ -3272,7 +3302,7 @@ DECLARE
 BEGIN
   IF p_scope = 'label' THEN
     UPDATE cost_quotas q SET limit_usd = d.limit_usd, warning_threshold = d.warning_threshold, more_warning_thresholds = '{}', topup_usd = 0,
-      from_default = true, updated_at = clock_timestamp()
+      topup_kept_usd = 0, expiring_topups = NULL, topup_expires_at = NULL, from_default = true, updated_at = clock_timestamp()
     FROM label_quota_defaults d, cost_quotas old
     WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
       AND q.scope = p_scope AND q.scope_id = p_scope_id AND q.resource_type = p_resource_type AND q.period = p_period AND NOT q.from_default
@@ -3465,7 +3495,7 @@ BEGIN
   PERFORM reset_quotas(CASE WHEN p_user_ids IS NOT NULL THEN ARRAY(
     SELECT quota_id FROM quotas_of(p_tenant_id, p_user_ids, '{}')) ELSE ARRAY(
     SELECT quota_id FROM cost_quotas
-    WHERE tenant_id = p_tenant_id AND period_end <= p_now AND scope IN ('platform', 'tenant', 'user')) END, p_now);
+    WHERE tenant_id = p_tenant_id AND (period_end <= p_now OR topup_expires_at <= p_now) AND scope IN ('platform', 'tenant', 'user')) END, p_now);
 END
 $function$
 ;
@@ -3509,13 +3539,16 @@ DECLARE
 BEGIN
   FOR v_quota_id IN
     SELECT ended.quota_id FROM unnest(p_quota_ids) AS named (quota_id)
-    CROSS JOIN LATERAL (SELECT q.quota_id FROM cost_quotas q WHERE q.quota_id = named.quota_id AND q.period_end <= p_now OFFSET 0) AS ended
+    CROSS JOIN LATERAL (SELECT q.quota_id FROM cost_quotas q WHERE q.quota_id = named.quota_id
+      AND (q.period_end <= p_now OR q.topup_expires_at <= p_now) OFFSET 0) AS ended
   LOOP
     UPDATE cost_quotas q
-    SET current_spend_usd = 0, topup_usd = 0, updated_at = p_now,
-        (period_start, period_end) = (SELECT b.period_start, b.period_end FROM period_bounds(q.period, p_now) AS b),
-        limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
+    SET (topup_usd, topup_kept_usd, expiring_topups, topup_expires_at) = (SELECT t.* FROM topups_at(q, p_now) AS t), updated_at = p_now
     WHERE q.quota_id = v_quota_id;
+    UPDATE cost_quotas q
+    SET current_spend_usd = 0, (period_start, period_end) = (SELECT b.period_start, b.period_end FROM period_bounds(q.period, p_now) AS b),
+        limit_usd = CASE WHEN q.lease_of IS NULL THEN q.limit_usd ELSE q.reserved_usd END, exhausted_until = NULL
+    WHERE q.quota_id = v_quota_id AND q.period_end <= p_now;
   END LOOP;
 END
 $function$
@@ -3681,6 +3714,21 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.take_back_topup()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_kept_usd numeric := least(NEW.topup_kept_usd, greatest(NEW.current_spend_usd + NEW.reserved_usd - NEW.limit_usd, 0));
+BEGIN
+  NEW.topup_usd := NEW.topup_usd - NEW.topup_kept_usd + v_kept_usd;
+  NEW.topup_kept_usd := v_kept_usd;
+  RETURN NEW;
+END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.take_due_alerts(p_max integer, p_lease interval)
  RETURNS TABLE(alert_id uuid, tenant_id text, kind text, threshold numeric, details jsonb, tries integer)
  LANGUAGE sql
@@ -3782,6 +3830,62 @@ BEGIN
         AND q.resource_type IN ('all', r.resource) AND (q.scope = 'tenant' OR r.user_id = q.scope_id)) AS open ON true
     WHERE q.tenant_id = p_tenant_id AND q.lease_of IS NULL AND q.resource_type IN ('all', p_resource)
       AND (q.scope = 'tenant' OR (q.scope = 'user' AND q.scope_id = p_user_id)));
+END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.topups_at(q cost_quotas, p_at timestamp with time zone, OUT topup_usd numeric, OUT kept_usd numeric, OUT expiring jsonb, OUT expires_at timestamp with time zone)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_is_over boolean := q.period_end <= p_at;
+  v_period_start timestamptz;
+  v_spent_usd numeric := q.current_spend_usd;
+  v_until_period_end_usd numeric;
+  -- What those that outlive the period have paid of what was spent in it; null before its end.
+  v_paid_usd numeric;
+  v_left_usd numeric;
+  v_expiring_usd numeric := 0;
+  v_topup record;
+BEGIN
+  kept_usd := q.topup_kept_usd;
+  v_until_period_end_usd := q.topup_usd - q.topup_kept_usd - coalesce((
+    SELECT sum("amountUsd") FROM jsonb_to_recordset(q.expiring_topups) AS t ("amountUsd" numeric)), 0);
+  IF v_is_over THEN
+    SELECT b.period_start INTO v_period_start FROM period_bounds(q.period, p_at) AS b;
+  END IF;
+  FOR v_topup IN
+    SELECT t."amountUsd" AS amount_usd, t."expiresAt" AS expires_at
+    FROM jsonb_to_recordset(q.expiring_topups) AS t ("amountUsd" numeric, "expiresAt" timestamptz) ORDER BY t."expiresAt"
+  LOOP
+    IF v_is_over AND v_paid_usd IS NULL AND v_topup.expires_at > q.period_end THEN
+      v_paid_usd := greatest(v_spent_usd - q.limit_usd - kept_usd - v_until_period_end_usd, 0);
+      v_spent_usd := 0;
+      kept_usd := 0;
+      v_until_period_end_usd := 0;
+    END IF;
+    v_left_usd := greatest(v_topup.amount_usd - coalesce(v_paid_usd, 0), 0);
+    IF v_paid_usd IS NOT NULL THEN
+      v_paid_usd := greatest(v_paid_usd - v_topup.amount_usd, 0);
+    END IF;
+    IF v_topup.expires_at > p_at THEN
+      IF v_left_usd > 0 THEN
+        expiring := coalesce(expiring, '[]') || jsonb_build_object('amountUsd', trim_scale(v_left_usd)::text, 'expiresAt', v_topup.expires_at);
+        expires_at := coalesce(expires_at, v_topup.expires_at);
+        v_expiring_usd := v_expiring_usd + v_left_usd;
+      END IF;
+    ELSIF v_paid_usd IS NULL OR v_topup.expires_at > v_period_start THEN
+      kept_usd := kept_usd + least(v_left_usd, greatest(v_spent_usd + q.reserved_usd - q.limit_usd - kept_usd, 0));
+    END IF;
+  END LOOP;
+  IF v_is_over AND v_paid_usd IS NULL THEN
+    kept_usd := 0;
+    v_until_period_end_usd := 0;
+  END IF;
+  topup_usd := kept_usd + v_until_period_end_usd + v_expiring_usd;
 END
 $function$
 ;

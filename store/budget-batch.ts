@@ -13,6 +13,7 @@ import type { Quota } from '../core/budget/quotas';
 import { limitsAsked } from '../core/budget/run-limits';
 import { spelled } from '../core/inputs/read-command';
 import { rulesOf } from '../core/budget/rules';
+import { topUpsOf, type StoredTopUps } from '../core/budget/top-ups';
 import { spanNames } from '../telemetry/names';
 import { inSpan } from '../telemetry/spans';
 import { runLimitFrom, type RunLimitJson } from './run-limits';
@@ -149,9 +150,10 @@ const dueIn = ({ nowMs, reservations }: BatchState): number =>
       (outcome !== undefined && !outcomeFolded) || (status === 'granted' && expiresAtMs <= nowMs),
   ).length;
 
-type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease'> &
+type LoadedQuota = Omit<Quota, 'limitUsd' | 'spentUsd' | 'reservedUsd' | 'lease' | 'topUps'> &
   Record<'limitUsd' | 'spentUsd' | 'reservedUsd', string> & {
     lease?: { platformLimitUsd: string; exhausted: boolean; freesAtMs?: number };
+    topUps?: StoredTopUps;
   };
 
 const quotaFrom = (quota: LoadedQuota): Quota => ({
@@ -159,6 +161,7 @@ const quotaFrom = (quota: LoadedQuota): Quota => ({
   limitUsd: parseUsd(quota.limitUsd),
   spentUsd: parseUsd(quota.spentUsd),
   reservedUsd: parseUsd(quota.reservedUsd),
+  topUps: quota.topUps && topUpsOf(quota.topUps),
   lease: quota.lease && { ...quota.lease, platformLimitUsd: parseUsd(quota.lease.platformLimitUsd) },
 });
 
@@ -188,14 +191,7 @@ type LoadedPlace = Omit<Place, 'keptUsd' | 'runId' | 'userId' | 'labels'> & {
 
 async function load(
   client: PoolClient,
-  {
-    tenantId,
-    operationIds,
-    userIds,
-    enforced,
-    dueMax,
-    isDirect,
-  }: {
+  asked: {
     tenantId: string;
     operationIds: string[];
     userIds: string[];
@@ -204,6 +200,7 @@ async function load(
     isDirect: boolean;
   },
 ): Promise<BatchState | 'closed' | undefined> {
+  const { tenantId, operationIds, userIds, enforced, dueMax, isDirect } = asked;
   const text = await callHot(client, loadBatch, [tenantId, operationIds, userIds, dueMax]);
   const state = text === null ? null : (JSON.parse(text) as LoadedState | null);
   if (!state) return undefined;

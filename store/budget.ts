@@ -1,7 +1,8 @@
 /** What a tenant may spend, as people read it. */
 import { frozenOf, type Frozen } from './frozen';
 import { asTenant, type Pool } from './pool';
-import { ownQuotasOf, type OwnQuotas, type Payers, type StoredQuota } from './quotas';
+import type { StoredQuota } from './quota-rows';
+import { ownQuotasOf, type OwnQuotas, type Payers } from './quotas';
 import { shadowsOf } from './shadow-quotas';
 
 /** The tenant's own quotas and those that are only watched, of these users and labels or of the first by name, and who is frozen, as they stand together. */

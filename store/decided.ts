@@ -12,7 +12,8 @@ import { freezeOf, type FrozenPayer } from './freezes';
 import { recordOutcomeWithin, type OutcomeItem } from './outcomes';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { bringRunLimit } from './run-limits';
-import { isOwn, selectQuotas, type StoredQuota } from './quotas';
+import type { StoredQuota } from './quota-rows';
+import { isOwn, selectQuotas } from './quotas';
 import { billedResource, resourcesHeld } from './resources';
 import { reservationFrom, type ReservationJson } from './reservation-rows';
 

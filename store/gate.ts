@@ -3,7 +3,8 @@ import type { Freeze } from '../core/budget/denials';
 import type { Labels } from '../core/labels';
 import { wasAnswered } from './idempotent-requests';
 import { asTenant, type Pool, type PoolClient } from './pool';
-import { isOwn, selectQuotas, type StoredQuota } from './quotas';
+import type { StoredQuota } from './quota-rows';
+import { isOwn, selectQuotas } from './quotas';
 
 /** The Idempotency-Key of a request, if it has one, and whose it is: a tenant's, or the administration's. */
 export interface RepeatOf {

@@ -4,7 +4,7 @@ import type { ResourceType } from '../core/budget/quotas';
 import type { Operator } from './operator';
 import { databaseLimits } from './connections';
 import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
-import { viewOf, type QuotaRow, type StoredQuota } from './quotas';
+import { viewOf, type QuotaRow, type StoredQuota } from './quota-rows';
 import { refuseTooManyResources } from './resources';
 
 /** Draws what the leases of a tenant lack, as far as the platform has it. Amounts are decimal strings. */

@@ -4,6 +4,7 @@
  */
 import type { Period } from '../core/budget/periods';
 import type { ResourceType } from '../core/budget/quotas';
+import { omitUndefined } from '../core/omit-undefined';
 import { change, type WithReason } from './change';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { Operator } from './operator';
@@ -11,7 +12,27 @@ import { storedScope, type QuotaChange, type QuotaKey } from './quota-key';
 import { refuseTooManyResources } from './resources';
 import type { TenantPolicy } from './tenants';
 
-/** Lifts a quota's limit until its period ends; a lifetime's for good. False when there is no such quota. */
+/** How many top-ups of one quota expire by themselves at most: each decision of it reads them. */
+const expiringTopUpsMax = 50;
+
+export class TooManyTopUpsError extends Error {
+  constructor() {
+    super(`${expiringTopUpsMax} top-ups of this limit expire by themselves already, as many as there may be`);
+  }
+}
+
+/** Notes in a quota's row that the amount $6 expires at $7. */
+const addExpiring = `,
+         topup_expires_at = least(q.topup_expires_at, $7::timestamptz),
+         expiring_topups = (
+           SELECT jsonb_agg(t.one ORDER BY (t.one ->> 'expiresAt')::timestamptz)
+           FROM jsonb_array_elements(coalesce(q.expiring_topups, '[]')
+             || jsonb_build_object('amountUsd', $6::numeric::text, 'expiresAt', $7::timestamptz)) AS t (one))`;
+
+/**
+ * Lifts a quota's limit until its period ends, a lifetime's for good; or until a moment that is said, in this period or a later one. False when
+ * there is no such quota. @throws TooManyTopUpsError where as many as may be expire by themselves already.
+ */
 export async function topUp(
   pool: Pool,
   order: {
@@ -19,25 +40,31 @@ export async function topUp(
     by: Operator;
     quota: QuotaKey;
     amountUsd: string;
+    expiresAt?: string | undefined;
     reason: string;
     /** The last statement of the transaction: each time would lift it again. */
     keepWith?: (client: PoolClient) => Promise<void>;
   },
 ): Promise<boolean> {
-  const { tenantId, by, quota, amountUsd, reason, keepWith } = order;
+  const { tenantId, by, quota, amountUsd, expiresAt, reason, keepWith } = order;
   const userIds = quota.scope === 'user' ? [quota.scopeId] : [];
-  const details = { ...quota, amountUsd, reason };
+  const details = { ...quota, amountUsd, ...omitUndefined({ expiresAt }), reason };
   const lifting = { tenantId, by, action: 'top_up', details, userIds, finish: keepWith };
   const done = await change(pool, lifting, async (client) => {
     if (quota.scope === 'label') await resetLabel(client, tenantId, quota.scopeId);
     else
       await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
-    const { rowCount } = await client.query(
-      `UPDATE copilot_internal.cost_quotas SET topup_usd = topup_usd + $6::numeric, updated_at = clock_timestamp()
-       WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5`,
-      [tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period, amountUsd],
+    const { rows } = await client.query<{ full: boolean }>(
+      `UPDATE copilot_internal.cost_quotas q SET topup_usd = q.topup_usd + $6::numeric, updated_at = clock_timestamp()${expiresAt === undefined ? '' : addExpiring}
+       WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5
+       RETURNING ${expiresAt === undefined ? 'false' : 'jsonb_array_length(expiring_topups) > $8'} AS full`,
+      [
+        ...[tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period, amountUsd],
+        ...(expiresAt === undefined ? [] : [expiresAt, expiringTopUpsMax]),
+      ],
     );
-    return rowCount === 1 ? true : undefined;
+    if (rows[0]?.full) throw new TooManyTopUpsError();
+    return rows[0] && true;
   });
   return done ?? false;
 }

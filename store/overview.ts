@@ -7,7 +7,8 @@ import { asTenantTaking, type Pool, type PoolClient } from './pool';
 import { columnsOf, type RequestView } from './reservation-rows';
 import { reservationsOf, type ReservationView } from './reservations';
 import { frozenOf, type Frozen } from './frozen';
-import { ownQuotasOf, type OwnQuotas, type StoredQuota } from './quotas';
+import type { StoredQuota } from './quota-rows';
+import { ownQuotasOf, type OwnQuotas } from './quotas';
 import { shadowsOf } from './shadow-quotas';
 import { labelKeysOf, usageOf, type UsageLine } from './usage';
 

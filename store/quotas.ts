@@ -1,28 +1,10 @@
 /** The quotas of a tenant and of its users: read to be shown and to wake who waits, and set. */
-import type { BindingQuota } from '../core/budget/commands';
-import type { Period } from '../core/budget/periods';
-import { startAnew, type QuotaAmounts } from '../core/budget/quotas';
 import type { Labels } from '../core/labels';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { storedScope, type QuotaChange } from './quota-key';
+import { viewOf, type QuotaRow, type StoredQuota } from './quota-rows';
 import { refuseTooManyResources } from './resources';
-
-/** A quota as people read it: in the period around now. What is topped up is added to the limit until the period ends. */
-export interface StoredQuota extends QuotaAmounts {
-  scope: BindingQuota['scope'];
-  scopeId: string;
-  resourceType: BindingQuota['resourceType'];
-  period: Period;
-  warningThreshold: number;
-  moreWarningThresholds: number[];
-  periodStart: Date;
-  periodEnd: Date;
-  /** Its period had ended, and it is shown as the next one begins. */
-  wasEnded?: boolean;
-  /** Of a label's limit of `other`: which of the labels that were asked for count for it. */
-  beyondValues?: string[];
-}
 
 /** Not a lease of the platform's quota, which is drawn as it is needed and so is no limit of the tenant's. */
 export const isOwn = ({ scope }: Pick<StoredQuota, 'scope'>): boolean => scope !== 'platform';
@@ -82,11 +64,12 @@ export async function selectQuotas(
     `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
             trim_scale(q.topup_usd)::text AS topup_usd, trim_scale(q.current_spend_usd)::text AS spent_usd,
             trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
-            q.more_warning_thresholds::float8[] AS more_warning_thresholds, q.period_start, q.period_end, q.was_ended, q.beyond_values
+            q.more_warning_thresholds::float8[] AS more_warning_thresholds, q.period_start, q.period_end, q.beyond_values,
+            q.expiring_topups, q.topup_kept_usd, q.ended_at, floor(extract(epoch FROM now()) * 1000)::float8 AS now_ms
      FROM (
        SELECT q.scope, q.scope_id, q.resource_type, q.period, q.limit_usd, q.topup_usd, q.current_spend_usd, q.reserved_usd,
-              q.warning_threshold, q.more_warning_thresholds, b.period_start, b.period_end, q.period_end <= now() AS was_ended,
-              ${beyond} AS beyond_values
+              q.warning_threshold, q.more_warning_thresholds, b.period_start, b.period_end,
+              ${beyond} AS beyond_values, ${expiring}
        FROM copilot_internal.cost_quotas q,
             copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
        WHERE q.tenant_id = $1
@@ -100,6 +83,11 @@ export async function selectQuotas(
   return rows.map(viewOf);
 }
 
+/** What expires by itself; nothing in a schema of the version before. */
+const expiring = `CASE WHEN q.topup_usd > 0 THEN to_jsonb(q) -> 'expiring_topups' END AS expiring_topups,
+              CASE WHEN q.topup_usd > 0 THEN to_jsonb(q) ->> 'topup_kept_usd' END AS topup_kept_usd,
+              CASE WHEN q.period_end <= now() THEN q.period_end END AS ended_at`;
+
 /** By default, of users that have no limits of it yet: the next decision about one makes them so (`add_user_quotas`). */
 const userLimitsToCome = (users: string): string =>
   `SELECT 'user', u.user_id, d.resource_type, d.period, d.limit_usd, 0,
@@ -108,7 +96,7 @@ const userLimitsToCome = (users: string): string =>
              AND c.posted_at >= b.period_start AND c.posted_at < b.period_end),
           (SELECT coalesce(sum(granted_usd), 0) FROM copilot_internal.reservations r
            WHERE r.tenant_id = $1 AND r.user_id = u.user_id AND d.resource_type IN ('all', r.resource) AND r.status = 'granted'),
-          d.warning_threshold, '{}'::numeric[], b.period_start, b.period_end, false, NULL
+          d.warning_threshold, '{}'::numeric[], b.period_start, b.period_end, NULL, NULL, NULL, NULL
    FROM unnest(${users}) AS u (user_id) JOIN copilot_internal.user_quota_defaults d ON d.tenant_id = $1
    CROSS JOIN LATERAL copilot_internal.period_bounds(d.period, now()) AS b
    WHERE u.user_id IS NOT NULL AND NOT EXISTS (
@@ -118,7 +106,7 @@ const userLimitsToCome = (users: string): string =>
 /** By default, of values that nobody has seen yet: the first decision about one makes its limits so. That of `other` is there already. */
 const labelLimitsToCome = (scopes: string): string =>
   `SELECT 'label', s.scope_id, d.resource_type, d.period, d.limit_usd, 0, 0, 0, d.warning_threshold, '{}'::numeric[], b.period_start,
-          b.period_end, false, NULL
+          b.period_end, NULL, NULL, NULL, NULL
    FROM ${scopes} JOIN copilot_internal.label_quota_defaults d ON d.tenant_id = $1 AND d.key = s.key
    CROSS JOIN LATERAL copilot_internal.period_bounds(d.period, now()) AS b
    WHERE NOT EXISTS (
@@ -153,47 +141,6 @@ export async function ownQuotasOf(client: PoolClient, tenantId: string, payers?:
     (counted.rows.find(({ scope }) => scope === of)?.quotas ?? 0) - all.filter(({ scope }) => scope === of).length;
   return { quotas: all.filter(isOwn), moreUserQuotas: more('user'), moreLabelQuotas: more('label') };
 }
-
-export interface QuotaRow {
-  scope: StoredQuota['scope'];
-  scope_id: string;
-  resource_type: StoredQuota['resourceType'];
-  period: Period;
-  limit_usd: string;
-  topup_usd: string;
-  more_warning_thresholds: number[];
-  spent_usd: string;
-  reserved_usd: string;
-  warning_threshold: number;
-  period_start: Date;
-  period_end: Date;
-  was_ended?: boolean;
-  beyond_values?: string[] | null;
-}
-
-function amountsOf(row: QuotaRow): QuotaAmounts {
-  const amounts = {
-    limitUsd: row.limit_usd,
-    topupUsd: row.topup_usd,
-    spentUsd: row.spent_usd,
-    reservedUsd: row.reserved_usd,
-  };
-  return row.was_ended ? startAnew(amounts, { isLease: row.scope === 'platform' }) : amounts;
-}
-
-export const viewOf = (row: QuotaRow): StoredQuota => ({
-  scope: row.scope,
-  scopeId: row.scope_id,
-  resourceType: row.resource_type,
-  period: row.period,
-  ...amountsOf(row),
-  warningThreshold: row.warning_threshold,
-  moreWarningThresholds: row.more_warning_thresholds,
-  periodStart: row.period_start,
-  periodEnd: row.period_end,
-  ...(row.was_ended ? { wasEnded: true } : {}),
-  ...(row.beyond_values ? { beyondValues: row.beyond_values } : {}),
-});
 
 /**
  * Sets limits, with an audit entry, all or none. A quota that is new starts with what its payers have already spent in

@@ -1,9 +1,17 @@
 /** The routes by which operators say what a tenant may spend. Each takes effect on the next decision. */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
+import { dayMs } from '../../core/budget/periods';
 import { setEnforced } from '../../store/enforcing';
 import { setFrozen, type FrozenBefore } from '../../store/freezes';
 import { readLabelDefaults, setLabelDefaults } from '../../store/label-quotas';
-import { readUserDefaults, removeQuota, setPolicy, setUserDefaults, topUp } from '../../store/operator-changes';
+import {
+  readUserDefaults,
+  removeQuota,
+  setPolicy,
+  setUserDefaults,
+  TooManyTopUpsError,
+  topUp,
+} from '../../store/operator-changes';
 import { passesColumn, type PoolClient } from '../../store/pool';
 import type { QuotaKey } from '../../store/quota-key';
 import { readPolicy } from '../../store/tenants';
@@ -156,20 +164,26 @@ function whatIsSet(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): voi
 function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
   app.openapi(
     ordering(
-      ['topups', 'topUpBudget', 'Lift a limit until its period ends'],
+      ['topups', 'topUpBudget', 'Lift a limit until its period ends, or another moment'],
       schemas.topUpBody,
-      json(schemas.topUpView, 'The limit is lifted until the period ends'),
+      json(schemas.topUpView, 'The limit is lifted'),
       { refuses: ['quota_missing'] },
     ),
     (c) => {
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
         const { amountUsd, reason } = asked;
+        const expiresAt = asked.expiresAt === undefined ? undefined : expiryOf(asked.expiresAt);
         const quota = quotaKeyOf(tenantId, asked);
-        const answer = { tenantId, ...quota, amountUsd };
+        const answer = { tenantId, ...quota, amountUsd, expiresAt: expiresAt ?? null };
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
-        const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, reason, keepWith }).catch(
+        const isThere = await topUp(pool, { tenantId, by, quota, amountUsd, expiresAt, reason, keepWith }).catch(
           (error: unknown) => {
+            if (error instanceof TooManyTopUpsError)
+              throw new ApiError(
+                'invalid_request',
+                `${error.message}. Nothing was changed; leave expiresAt out, or wait for one to expire.`,
+              );
             if (!passesColumn(error)) throw error;
             const message =
               'amountUsd: with what was added before it is more than an amount can be. Nothing was changed.';
@@ -181,6 +195,17 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
       });
     },
   );
+}
+
+const expiryDaysMax = 366;
+
+/** When a top-up expires, in one spelling. Whoever repeats a request that was carried out gets its answer, however late. */
+function expiryOf(asked: string): string {
+  const atMs = Date.parse(asked);
+  const nowMs = Date.now();
+  if (atMs > nowMs && atMs <= nowMs + expiryDaysMax * dayMs) return new Date(atMs).toISOString();
+  const message = `expiresAt: must be later than now, and at most ${expiryDaysMax} days. Nothing was changed.`;
+  throw new ApiError('invalid_request', message);
 }
 
 /** Who may reserve nothing for now. */

@@ -9,7 +9,7 @@ import { billedAs, binds, mayBeGranted } from '../../core/resources';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
 import { readHolds } from '../../store/holds';
 import type { Pool } from '../../store/pool';
-import type { StoredQuota } from '../../store/quotas';
+import type { StoredQuota } from '../../store/quota-rows';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
 import type { ProcessDependencies } from '../http/context';

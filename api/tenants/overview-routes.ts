@@ -6,7 +6,7 @@ import { balanceOf } from '../../core/budget/quotas';
 import { listTenants } from '../../store/operator-changes';
 import { readOverview, type TenantOverview } from '../../store/overview';
 import type { Pool } from '../../store/pool';
-import type { StoredQuota } from '../../store/quotas';
+import type { StoredQuota } from '../../store/quota-rows';
 import { administrationAlone, everybody } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import type { ApiEnv } from '../http/request';

@@ -2,7 +2,7 @@
 import type { z } from '@hono/zod-openapi';
 import { formatUsd } from '../../core/money';
 import { balanceOf, remainingUsd } from '../../core/budget/quotas';
-import type { StoredQuota } from '../../store/quotas';
+import type { StoredQuota } from '../../store/quota-rows';
 import type { quotaView } from './schemas';
 
 export const showQuota = (quota: StoredQuota): z.infer<typeof quotaView> => ({
@@ -12,6 +12,10 @@ export const showQuota = (quota: StoredQuota): z.infer<typeof quotaView> => ({
   period: quota.period,
   limitUsd: quota.limitUsd,
   topupUsd: quota.topupUsd,
+  expiringTopups: (quota.topUps?.expiring ?? []).map(({ amountUsd, expiresAtMs }) => ({
+    amountUsd: formatUsd(amountUsd),
+    expiresAt: new Date(expiresAtMs).toISOString(),
+  })),
   spentUsd: quota.spentUsd,
   reservedUsd: quota.reservedUsd,
   remainingUsd: formatUsd(remainingUsd(balanceOf(quota))),

@@ -16,7 +16,10 @@ export const createTenantBody = z.strictObject({
 
 export const quotaView = z.object({
   ...quotaFigures,
-  topupUsd: z.string(),
+  topupUsd: z.string().openapi({ description: 'What the limit is topped up by.' }),
+  expiringTopups: z.array(z.object({ amountUsd: z.string(), expiresAt: z.string() })).openapi({
+    description: 'What of it expires by itself, the first to expire first; each takes what is unused of it then.',
+  }),
   warningThreshold: z.number(),
   moreWarningThresholds: z.array(z.number()),
   resetsAt: z.string().nullable().openapi({ description: 'Null when it never resets.' }),
@@ -140,6 +143,10 @@ export const topUpBody = z.strictObject({
     error: 'must be above zero',
     params: { code: 'invalid_amount' satisfies ErrorCode },
   }),
+  expiresAt: z.iso.datetime({ offset: true }).optional().openapi({
+    description:
+      'When what is unused of it is taken back, at most 366 days from now; in a later period than this, what is left goes on until then. When the period ends where nothing is said.',
+  }),
   reason,
   author,
 });
@@ -150,6 +157,7 @@ export const topUpView = z.object({
   resourceType: quotaKey.resourceType.unwrap(),
   period: quotaKey.period.unwrap(),
   amountUsd: z.string(),
+  expiresAt: z.string().nullable().openapi({ description: 'Null when it is with the period.' }),
 });
 export const enforcementBody = z.strictObject({ ...quotaKey, reason, author });
 export const enforcementView = z.object({

@@ -7,6 +7,7 @@ import type { RunLimit } from './run-limits';
 import { covers, headroomUsd, rollOver, thresholdsReached, tightest, type Payer, type Quota } from './quotas';
 import { billedAs, binds, resourceAsked } from '../resources';
 import { isReleasedByExpiry, type Reservation } from './reservations';
+import { takeBack } from './top-ups';
 import { retryAfterSeconds, type Hold } from './retry-after';
 
 /** What a decision is made from: everything that Postgres held, under lock, at `nowMs`. */
@@ -176,6 +177,7 @@ export class Batch {
     for (const quota of [...this.quotasFor(payer), ...this.shadowsFor(payer)]) {
       quota.reservedUsd += reservedUsd;
       if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
+      takeBack(quota);
       if (spentUsd > 0n) this.warn(quota);
     }
     for (const runId of payer.limitIds ?? []) {
@@ -252,7 +254,7 @@ export class Batch {
   }
 
   /** Raises the alert of a quota's first refusal in its period. The platform's are raised where leases are drawn. */
-  refuse(quota: Quota, estimatedUsd: Usd): void {
+  refuse(quota: Quota, estimatedUsd?: Usd): void {
     if (quota.exceeded || quota.lease) return;
     quota.exceeded = true;
     this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota }, estimatedUsd });
@@ -265,11 +267,8 @@ export class Batch {
 
   /** Raises the alert of each quota that was passed without a refusal: the first of its period. */
   passed(payer: Payer): void {
-    for (const quota of [...this.quotasFor(payer), ...this.shadowsFor(payer)]) {
-      if (quota.exceeded || quota.lease || headroomUsd(quota) >= 0n) continue;
-      quota.exceeded = true;
-      this.alerts.push({ kind: 'quota_exceeded', quota: { ...quota } });
-    }
+    for (const quota of [...this.quotasFor(payer), ...this.shadowsFor(payer)])
+      if (headroomUsd(quota) < 0n) this.refuse(quota);
   }
 
   /** Raises an alert about a call that cost more than was granted: the first of a period, for the quota that has least left. */

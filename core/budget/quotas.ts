@@ -3,6 +3,7 @@ import type { QuotaState, Resource } from './commands';
 import type { Labels } from '../labels';
 import { formatUsd, parseUsd, type Usd } from '../money';
 import { periodAt, type Period } from './periods';
+import { standsAt, type TopUps } from './top-ups';
 
 /** A label's scope id is its key and value, such as `team:search`. */
 export type Scope = 'platform' | 'tenant' | 'user' | 'label';
@@ -16,8 +17,9 @@ export interface Quota {
   scopeId: string;
   resourceType: ResourceType;
   period: Period;
-  /** The limit with what it was topped up by in this period. */
+  /** The limit with what it is topped up by now. */
   limitUsd: Usd;
+  topUps?: TopUps | undefined;
   /** Sum of the ledger entries posted in the period. */
   spentUsd: Usd;
   /** Sum of the open reservations that the quota covers, whenever they were made. */
@@ -110,6 +112,7 @@ export const balanceOf = ({ limitUsd, topupUsd, spentUsd, reservedUsd }: QuotaAm
 export interface Standing
   extends Balance, Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'periodEndMs' | 'beyondValues'> {
   lease?: Lease | undefined;
+  topUps?: TopUps | undefined;
 }
 
 /** How a quota stands that was read to be shown. */
@@ -120,12 +123,14 @@ export const standingOf = ({
   period,
   periodEnd,
   beyondValues,
+  topUps,
   ...amounts
-}: Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'beyondValues'> & {
+}: Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'beyondValues' | 'topUps'> & {
   periodEnd: Date;
 } & QuotaAmounts): Standing => ({
   ...{ scope, scopeId, resourceType, period },
   ...(beyondValues ? { beyondValues } : {}),
+  ...(topUps ? { topUps } : {}),
   periodEndMs: periodEnd.getTime(),
   ...balanceOf(amounts),
 });
@@ -147,27 +152,17 @@ export const tightest = <Q extends Standing>(
     return width[a.scope] - width[b.scope] || breadth(a) - breadth(b) || b.periodEndMs - a.periodEndMs;
   })[0];
 
-/** What amounts that are read from a period that has ended are in the next one, as `rollOver` and the next decision make them. */
-export const startAnew = (amounts: QuotaAmounts, { isLease }: { isLease: boolean }): QuotaAmounts => ({
-  limitUsd: isLease ? amounts.reservedUsd : amounts.limitUsd,
-  topupUsd: '0',
-  spentUsd: '0',
-  reservedUsd: amounts.reservedUsd,
-});
-
-/** The quota in the period around `nowMs`: spend and alerts start anew, open reservations carry over. */
+/** The quota in the period around `nowMs`, without what has expired: spend and alerts start anew, open reservations carry over. */
 export function rollOver(quota: Quota, nowMs: number): Quota {
-  if (nowMs < quota.periodEndMs) return quota;
-  const { start, end } = periodAt(quota.period, nowMs);
+  const now = standsAt(quota, nowMs);
+  if (nowMs < quota.periodEndMs) return now;
   return {
-    ...quota,
-    spentUsd: 0n,
+    ...now,
     warnedBasisPoints: [],
     exceeded: false,
     // What a lease holds beyond its reservations is lost at its period's end.
     ...(quota.lease ? { limitUsd: quota.reservedUsd, lease: { ...quota.lease, exhausted: false } } : {}),
-    periodStartMs: start.getTime(),
-    periodEndMs: end.getTime(),
+    periodStartMs: periodAt(quota.period, nowMs).start.getTime(),
   };
 }
 

@@ -3,8 +3,9 @@
  * period ends.
  */
 import type { Usd } from '../money';
-import { calculateRetryAfter, secondsUntil } from './periods';
+import { calculateRetryAfter, periodAt, secondsUntil } from './periods';
 import { covers, headroomUsd, type Payer, type Standing } from './quotas';
+import { standsAt, takeBack } from './top-ups';
 
 /** An open reservation that its expiry releases. */
 export interface Hold extends Payer {
@@ -42,23 +43,27 @@ export const fits = (headroom: Usd, neededUsd: Usd | undefined): boolean =>
   neededUsd === undefined ? headroom > 0n : headroom >= neededUsd;
 
 function secondsUntilFits(quota: Standing, { holds, neededUsd, nowMs }: Wait): number | undefined {
-  let headroom = headroomUsd(quota);
-  if (fits(headroom, neededUsd)) return 0;
+  if (fits(headroomUsd(quota), neededUsd)) return 0;
   if (neededUsd !== undefined && neededUsd > (quota.lease?.platformLimitUsd ?? quota.limitUsd)) return undefined;
-  const resetSeconds = calculateRetryAfter(quota.period, nowMs);
+  const { period } = quota;
+  const resetMs = period === 'lifetime' ? undefined : periodAt(period, nowMs).end.getTime();
   const frees = holds
     .filter((hold) => covers(quota, hold))
-    .map((hold) => ({ seconds: secondsUntil(hold.expiresAtMs, nowMs), usd: hold.grantedUsd }));
-  if (resetSeconds !== undefined) frees.push({ seconds: resetSeconds, usd: quota.spentUsd });
-  if (quota.lease?.freesAtMs !== undefined) {
-    // Some tenant's hold may end then: what it frees is not this tenant's to know, and may be enough.
-    frees.push({ seconds: secondsUntil(quota.lease.freesAtMs, nowMs), usd: neededUsd ?? 1n });
+    .map((hold) => ({ atMs: hold.expiresAtMs, usd: hold.grantedUsd }));
+  if (resetMs !== undefined) frees.push({ atMs: resetMs, usd: 0n });
+  // Some tenant's hold may end then: what it frees is not this tenant's to know, and may be enough.
+  if (quota.lease?.freesAtMs !== undefined) frees.push({ atMs: quota.lease.freesAtMs, usd: neededUsd ?? 1n });
+  frees.sort((a, b) => a.atMs - b.atMs);
+  let later: Standing = { ...quota, periodEndMs: resetMs ?? quota.periodEndMs };
+  for (const { atMs, usd } of frees) {
+    // What it is topped up by may have expired by then.
+    later = { ...standsAt(later, atMs) };
+    later.reservedUsd -= usd;
+    takeBack(later);
+    if (fits(headroomUsd(later), neededUsd)) return secondsUntil(atMs, nowMs);
   }
-  frees.sort((a, b) => a.seconds - b.seconds);
-  for (const { seconds, usd } of frees) {
-    headroom += usd;
-    if (fits(headroom, neededUsd)) return seconds;
-  }
-  // What is left is held by calls under way: they end, nobody can say when.
-  return resetSeconds;
+  // What is left is held by calls under way: they end, nobody can say when. With the period may go what it would need.
+  const { limitUsd } = standsAt({ ...quota, periodEndMs: resetMs ?? quota.periodEndMs }, resetMs ?? nowMs);
+  const mayFit = quota.lease !== undefined || neededUsd === undefined || neededUsd <= limitUsd;
+  return mayFit ? calculateRetryAfter(period, nowMs) : undefined;
 }

@@ -42,6 +42,7 @@ BEGIN
     WHERE "operationId" IS NOT NULL GROUP BY 1
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
+           q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd,
            m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
            -- A grant of nothing is no change of a balance, and lifts none.
            m.is_grant AND p_binds AND q.scope = 'label' AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
@@ -51,15 +52,21 @@ BEGIN
     JOIN jsonb_to_recordset(v_scopes) AS s (key text, value text, scope_id text) ON m.labels ->> s.key = s.value
     JOIN covering q ON q.scope_id = s.scope_id AND q.resource_type IN ('all', m.resource)
     LEFT JOIN steps t ON t.operation_id = m.operation_id
-  ), crossed AS (
-    SELECT * FROM (
+  ), lifted AS MATERIALIZED (
+    -- As apply_quota_changes has it.
+    SELECT l.*, l.kept_usd - least(l.kept_usd, greatest(min(l.lifted_to_usd) OVER (PARTITION BY l.quota_id ORDER BY l.sequence) - l.base_usd, 0))
+             AS taken_back_usd
+    FROM (
       SELECT e.*, held_usd + sum(reserved_usd + spent_usd) OVER (PARTITION BY quota_id ORDER BY sequence) AS lifted_to_usd
-      FROM effects e) AS lifted
-    WHERE binds AND lifted_to_usd > limit_usd
+      FROM effects e) AS l
+  ), crossed AS (
+    SELECT * FROM lifted
+    WHERE binds AND lifted_to_usd > limit_usd - taken_back_usd
     ORDER BY sequence LIMIT 1
   )
   SELECT (SELECT to_jsonb(crossed) FROM crossed), (SELECT jsonb_agg(to_jsonb(t)) FROM (
-    SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd FROM effects GROUP BY quota_id) AS t)
+    SELECT quota_id, sum(reserved_usd) AS reserved_usd, sum(spent_usd) AS spent_usd, max(taken_back_usd) AS taken_back_usd
+    FROM lifted GROUP BY quota_id) AS t)
   INTO v_crossed, v_moves;
   IF v_crossed IS NULL THEN
     PERFORM move_quotas(v_moves);
@@ -67,7 +74,8 @@ BEGIN
   PERFORM set_config('spendlock.label_quotas', v_knew, true), set_config('spendlock.shadow_quotas', v_knew_shadows, true);
   IF v_crossed IS NOT NULL THEN
     RAISE EXCEPTION 'quota_guard: a grant would lift the % quota of label % to % USD, above its limit of % USD; nothing was recorded',
-      v_crossed ->> 'resource_type', v_crossed ->> 'scope_id', v_crossed ->> 'lifted_to_usd', v_crossed ->> 'limit_usd'
+      v_crossed ->> 'resource_type', v_crossed ->> 'scope_id', v_crossed ->> 'lifted_to_usd',
+      (v_crossed ->> 'limit_usd')::numeric - (v_crossed ->> 'taken_back_usd')::numeric
       USING ERRCODE = 'SL001';
   END IF;
 END

@@ -87,7 +87,8 @@ BEGIN
   -- The clock is read under the locks, so that moments follow the order of decisions.
   v_now := clock_timestamp();
   IF EXISTS (SELECT FROM unnest(v_quota_ids) AS covering (quota_id)
-    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id AND q.period_end <= v_now OFFSET 0) AS ended) THEN
+    CROSS JOIN LATERAL (SELECT FROM cost_quotas q WHERE q.quota_id = covering.quota_id
+      AND (q.period_end <= v_now OR q.topup_expires_at <= v_now) OFFSET 0) AS ended) THEN
     PERFORM reset_quotas(v_quota_ids, v_now);
   END IF;
 
@@ -95,6 +96,8 @@ BEGIN
       'quotaId', q.quota_id, 'scope', replace(q.scope, 'shadow_', ''), 'isShadow', nullif(q.scope LIKE 'shadow%', false), 'scopeId', q.scope_id, 'resourceType', q.resource_type,
       'period', q.period, 'limitUsd', (q.limit_usd + q.topup_usd)::text, 'spentUsd', q.current_spend_usd::text,
       'reservedUsd', q.reserved_usd::text,
+      'topUps', CASE WHEN q.topup_usd > 0 THEN json_build_object(
+         'topupUsd', q.topup_usd::text, 'keptUsd', q.topup_kept_usd::text, 'expiring', q.expiring_topups) END,
       'periodStartMs', extract(epoch FROM q.period_start) * 1000, 'periodEndMs', extract(epoch FROM q.period_end) * 1000,
       'thresholdsBasisPoints', CASE WHEN q.lease_of IS NOT NULL THEN '[]' ELSE (
          SELECT json_agg((t * 10000)::integer) FROM unnest(q.warning_threshold || q.more_warning_thresholds) AS t) END,

@@ -12,7 +12,7 @@ DECLARE
 BEGIN
   IF p_scope = 'label' THEN
     UPDATE cost_quotas q SET limit_usd = d.limit_usd, warning_threshold = d.warning_threshold, more_warning_thresholds = '{}', topup_usd = 0,
-      from_default = true, updated_at = clock_timestamp()
+      topup_kept_usd = 0, expiring_topups = NULL, topup_expires_at = NULL, from_default = true, updated_at = clock_timestamp()
     FROM label_quota_defaults d, cost_quotas old
     WHERE q.tenant_id = p_tenant_id AND p_tenant_id = current_setting('spendlock.tenant_id', true)
       AND q.scope = p_scope AND q.scope_id = p_scope_id AND q.resource_type = p_resource_type AND q.period = p_period AND NOT q.from_default

@@ -132,6 +132,16 @@ const always = {
           await client.query(step, [tenantId]);
       });
   },
+  'a top-up expires': async ({ apiUrl, apiKey }, chance, { tenants }) => {
+    const expiresAt = new Date(Date.now() + chance.between(1_000, 8_000)).toISOString();
+    const order = { period: 'day', amountUsd: String(chance.between(1, 5)), expiresAt, reason: 'a chaos run' };
+    await fetch(`${apiUrl}/v1/tenants/${someTenant(chance, tenants)}/topups`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify(order),
+      signal: AbortSignal.timeout(20_000),
+    }).catch(() => undefined);
+  },
   'Postgres goes silent': async (installation, chance, scene) => {
     await proxied(installation, 'silent', chance.between(500, 3_000));
     await servedAgain(installation, scene);

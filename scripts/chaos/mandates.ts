@@ -24,10 +24,17 @@ const racingMs = 8_000;
 export async function ask(
   { apiKey }: Installation,
   url: string,
-  body: { tenantId: string; runId?: string; operationId: string; amountUsd: string; ttlSeconds: number },
+  body: {
+    tenantId: string;
+    runId?: string;
+    resource?: string;
+    operationId: string;
+    amountUsd: string;
+    ttlSeconds: number;
+  },
 ): Promise<number | undefined> {
   const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
-  const order = JSON.stringify({ ...body, resource: 'e2b' });
+  const order = JSON.stringify({ resource: 'e2b', ...body });
   const asked = { method: 'POST', headers, body: order, signal: AbortSignal.timeout(20_000) };
   const answer = await fetch(`${url}/v1/reservations`, asked).catch(() => undefined);
   await answer?.arrayBuffer().catch(() => undefined);
@@ -129,7 +136,8 @@ const suffersInTheMiddle =
     );
     const beganMs = performance.now();
     const url = installation.processes.apiUrl(processId);
-    const body = { tenantId, operationId: randomUUID(), amountUsd: '0.0001', ttlSeconds: 5 };
+    // What the platform does not bind: its money may be waited for by another road.
+    const body = { tenantId, resource: 'geocoding', operationId: randomUUID(), amountUsd: '0.0001', ttlSeconds: 5 };
     const status = await ask(installation, url, body);
     const tookMs = performance.now() - beganMs;
     await resumed;

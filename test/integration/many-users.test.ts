@@ -25,9 +25,14 @@ async function blocksOfDecision(pool: Pool, tenantId: string): Promise<number> {
     return Number(rows[0]?.blocks);
   };
   for (let turn = 0; turn < 10; turn += 1) await decide();
-  const before = await blocks();
-  await decide();
-  return (await blocks()) - before;
+  // What another connection read before may be counted while one is measured.
+  const measured: number[] = [];
+  for (let turn = 0; turn < 3; turn += 1) {
+    const before = await blocks();
+    await decide();
+    measured.push((await blocks()) - before);
+  }
+  return Math.min(...measured);
 }
 
 describe('a tenant of very many users', () => {

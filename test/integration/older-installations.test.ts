@@ -44,6 +44,7 @@ describe('an older installation', () => {
     expect({ ...after, model_prices: after.model_prices?.filter((price) => !isNew(price)) }).toEqual({
       ...sinceThen,
       ...before,
+      cost_quotas: before.cost_quotas?.map((quota) => ({ ...(quota as object), topup_kept_usd: 0 })),
       daily_costs: before.daily_costs?.map((day) => ({ ...(day as object), cache_saved_usd: 0 })),
     });
     lines.length = 0;

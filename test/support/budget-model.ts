@@ -3,11 +3,12 @@ import type { BatchDecision, BatchState, LedgerEntry } from '../../core/budget/b
 import type { BudgetCommand, Enforced, ReserveCommand } from '../../core/budget/commands';
 import { decideBatch } from '../../core/budget/decision';
 import type { Place } from '../../core/budget/line';
-import { parseUsd, type Usd } from '../../core/money';
+import { parseUsd, sumUsd, type Usd } from '../../core/money';
 import { periodAt, type Period } from '../../core/budget/periods';
 import type { Quota, ResourceType, Scope } from '../../core/budget/quotas';
 import type { RunLimit } from '../../core/budget/run-limits';
 import type { Outcome, Reservation } from '../../core/budget/reservations';
+import { totalOf, type TopUps } from '../../core/budget/top-ups';
 
 export const usd = (text: string): Usd => parseUsd(text);
 
@@ -18,6 +19,22 @@ export interface QuotaSpec {
   period?: Period;
   limitUsd: string;
   isShadow?: true;
+  /** What it is topped up by: until its period ends where no time is said. */
+  topUps?: readonly { amountUsd: string; expiresAfterMs?: number }[];
+}
+
+function toppedUp(limitUsd: Usd, specs: NonNullable<QuotaSpec['topUps']>, nowMs: number) {
+  if (specs.length === 0) return { limitUsd };
+  const expiring = specs
+    .flatMap(({ amountUsd, expiresAfterMs }) =>
+      expiresAfterMs === undefined ? [] : [{ amountUsd: usd(amountUsd), expiresAtMs: nowMs + expiresAfterMs }],
+    )
+    .sort((a, b) => a.expiresAtMs - b.expiresAtMs);
+  const untilPeriodEndUsd = sumUsd(
+    specs.filter(({ expiresAfterMs }) => expiresAfterMs === undefined).map(({ amountUsd }) => usd(amountUsd)),
+  );
+  const topUps: TopUps = { untilPeriodEndUsd, keptUsd: 0n, expiring };
+  return { limitUsd: limitUsd + totalOf(topUps), topUps };
 }
 
 /** A tenant's money, from the outside. */
@@ -42,7 +59,8 @@ export class BudgetModel {
     quotas: readonly QuotaSpec[],
   ) {
     const all: Quota[] = quotas.map((spec, index) => {
-      const { scope = 'tenant', scopeId = 'acme', resourceType = 'all', period = 'month', limitUsd, isShadow } = spec;
+      const { scope = 'tenant', scopeId = 'acme', resourceType = 'all', period = 'month', limitUsd } = spec;
+      const { isShadow, topUps } = spec;
       const { start, end } = periodAt(period, nowMs);
       return {
         quotaId: `quota-${index}`,
@@ -50,7 +68,7 @@ export class BudgetModel {
         scopeId,
         resourceType,
         period,
-        limitUsd: usd(limitUsd),
+        ...toppedUp(usd(limitUsd), topUps ?? [], nowMs),
         spentUsd: 0n,
         reservedUsd: 0n,
         periodStartMs: start.getTime(),

@@ -296,7 +296,7 @@ test('XE17: amounts are whole in 80 columns: half of one is another amount', () 
   const quotas = amounts.map((amount) => ({
     ...amount,
     ...{ scope: 'tenant' as const, scopeId: 'acme', resourceType: 'all' as const, period: 'month' as const },
-    ...{ warningThreshold: 0.8, moreWarningThresholds: [], resetsAt: '2026-12-01T00:00:00.000Z' },
+    ...{ expiringTopups: [], warningThreshold: 0.8, moreWarningThresholds: [], resetsAt: '2026-12-01T00:00:00.000Z' },
   }));
   const shown = quotaTable(quotas, 80);
   expect(Math.max(...shown.split('\n').map((line) => [...line].length))).toBeLessThanOrEqual(80);

@@ -90,6 +90,16 @@ const quota = fc.record({
   resourceType: fc.constantFrom(...resources, 'all'),
   period: fc.constantFrom('day' as const, 'week' as const, 'month' as const),
   limitUsd: fc.constantFrom('0', '5', '10', '100'),
+  topUps: fc.array(
+    fc.record(
+      {
+        amountUsd: fc.constantFrom('1', '3', '7.25'),
+        expiresAfterMs: fc.constantFrom(60_000, 3_600_000, 8 * 86_400_000),
+      },
+      { requiredKeys: ['amountUsd'] },
+    ),
+    { maxLength: 3 },
+  ),
 });
 
 /** A tenant of whom limits are watched: what is decided is the same as if they were not there. */

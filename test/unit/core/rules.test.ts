@@ -46,6 +46,8 @@ function sources(): string[] {
     'reset_label_periods',
     'reset_quotas',
     'move_quotas',
+    'topups_at',
+    'take_back_topup',
   ];
   return [...[...seen].sort(), ...functions.map((name) => `migrations/functions/${name}.sql`)];
 }
