@@ -26,8 +26,12 @@ import {
 import { show, table, usd, usdLeft, when, type Column } from './output';
 
 /** Those that are only watched, where there are some. */
-export const shadowTable = (shadows: QuotaView[], width?: number): string[] =>
+export const shadowTable = (shadows: QuotaView[] = [], width?: number): string[] =>
   shadows.length === 0 ? [] : [`Watched, refusing nothing:\n${table(columns, shadows, '', width)}`];
+
+/** What an order means beside what it was given for. */
+const minded = ({ warnings }: { warnings: readonly string[] }): string[] =>
+  warnings.map((warning) => `Mind: ${warning}`);
 
 /** A limit with what was added to it. */
 export const limitWords = ({ limitUsd, topupUsd }: Pick<QuotaView, 'limitUsd' | 'topupUsd'>): string =>
@@ -177,7 +181,7 @@ function addSet(budget: Command): void {
     }
     const watched = shadow ? { enforced: false } : {};
     const answer = await client().tenants.setQuotas(tenantId, [{ ...scopeOf(options), ...limits, ...watched }], why);
-    const warned = answer.warnings.map((warning) => `Mind: ${warning}`);
+    const warned = minded(answer);
     show(json, answer, () => [quotaTable(answer.quotas), ...shadowTable(answer.shadowQuotas), ...warned].join('\n'));
   });
 }
@@ -213,7 +217,10 @@ function addRemove(budget: Command): void {
               ...order,
               ...(shadow ? { enforced: false } : {}),
             });
-      show(json, answer, () => `The ${shadow ? 'watched ' : ''}${resourceType} limit per ${period} is removed.`);
+      const warned = minded({ warnings: [], ...answer });
+      show(json, answer, () =>
+        [`The ${shadow ? 'watched ' : ''}${resourceType} limit per ${period} is removed.`, ...warned].join('\n'),
+      );
     },
   );
 }
@@ -230,7 +237,7 @@ function addEnforcement(budget: Command): void {
     },
     {
       name: 'watch',
-      says: 'has a limit bind no more: it counts and raises alerts, and refuses nothing',
+      says: 'has a limit bind no more: it counts and raises alerts, and refuses nothing; what no other limit covers is refused',
       order: (...asked: Parameters<ReturnType<typeof client>['budget']['watchQuota']>) =>
         client().budget.watchQuota(...asked),
       done: 'is watched, and refuses nothing from the next decision on',
@@ -248,7 +255,13 @@ function addEnforcement(budget: Command): void {
       async (tenantId: string, options: QuotaOptions & Json & { reason: string }) => {
         const { resource: resourceType, period, reason, json = false } = options;
         const answer = await order(tenantId, { ...scopeOf(options), resourceType, period, reason, author: author() });
-        show(json, answer, () => `The ${resourceType} limit of ${usd(answer.limitUsd)} per ${period} ${done}.`);
+        const { replacedUsd } = answer;
+        const place = replacedUsd === undefined ? '' : ` It took the place of one of ${usd(replacedUsd)}.`;
+        show(json, answer, () =>
+          [`The ${resourceType} limit of ${limitWords(answer)} per ${period} ${done}.${place}`, ...minded(answer)].join(
+            '\n',
+          ),
+        );
       },
     );
   }

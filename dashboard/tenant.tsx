@@ -48,7 +48,7 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
       </ul>
       <div class="cards">
         <Card title="Quotas" wide>
-          <Quotas quotas={quotas} shadows={value.shadowQuotas} />
+          <Quotas quotas={quotas} shadows={value.shadowQuotas ?? []} />
           {value.moreUserQuotas > 0 && (
             <p class="faint">
               and {counted(value.moreUserQuotas, 'more quota', 'more quotas')} of users; the API shows those of each

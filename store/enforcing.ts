@@ -1,4 +1,5 @@
 /** Limits that bind, and those that are only watched: the one becomes the other by an operator's order. */
+import { omitUndefined } from '../core/omit-undefined';
 import { change } from './change';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import type { Operator } from './operator';
@@ -15,18 +16,27 @@ interface Order {
   enforced: boolean;
   reason: string;
   /** The last statement of the transaction: a repeat finds nothing to change. */
-  keepWith?: (client: PoolClient, limitUsd: string) => Promise<void>;
+  keepWith?: (client: PoolClient, changed: ChangedLimit) => Promise<void>;
+}
+
+/** A limit as it is from now on, in US dollars. */
+export interface ChangedLimit {
+  limitUsd: string;
+  /** What it is topped up by until its period ends. */
+  topupUsd: string;
+  /** The limit that was there, whose place it took. */
+  replacedUsd?: string;
 }
 
 /**
  * Has a watched limit bind, or a limit that binds be watched only. It begins anew there with what its period has cost so far and what is held, and takes
- * the place of one that was there before. What a limit was topped up by stays with the one that binds. Answers the limit in US dollars; undefined when there is no
+ * the place of one that was there before. What a limit was topped up by stays with the one that binds. Undefined when there is no
  * such limit, or it is only a default of the tenant's users or labels.
  */
 export async function setEnforced(
   pool: Pool,
   { tenantId, by, quota, enforced, reason, keepWith }: Order,
-): Promise<string | undefined> {
+): Promise<ChangedLimit | undefined> {
   const sums = await sumOfLabels(pool, tenantId, [quota]);
   const details: Record<string, unknown> = { ...quota, reason };
   const userIds = quota.scope === 'user' ? [quota.scopeId] : [];
@@ -52,9 +62,27 @@ export async function setEnforced(
     );
     details.removed = rows[0]?.removed;
     const to: QuotaChange = { ...quota, ...found, enforced };
+    const replacedUsd = (await standing(client, tenantId, to))?.limitUsd;
+    if (replacedUsd !== undefined) details.replacedUsd = replacedUsd;
     if (quota.scope === 'label') await setLabelQuota(client, tenantId, to, sums);
     else await setQuota(client, tenantId, to);
     await refuseTooManyResources(client, tenantId);
-    return found.limitUsd;
+    const { topupUsd = '0' } = (await standing(client, tenantId, to)) ?? {};
+    return { limitUsd: found.limitUsd, topupUsd, ...omitUndefined({ replacedUsd }) };
   });
+}
+
+/** What there is of a limit where it stands. */
+async function standing(
+  client: PoolClient,
+  tenantId: string,
+  quota: QuotaChange,
+): Promise<{ limitUsd: string; topupUsd: string } | undefined> {
+  const { rows } = await client.query<{ limitUsd: string; topupUsd: string }>(
+    `SELECT trim_scale(limit_usd)::text AS "limitUsd", trim_scale(topup_usd)::text AS "topupUsd"
+     FROM copilot_internal.cost_quotas
+     WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5`,
+    [tenantId, storedScope(quota), quota.scopeId, quota.resourceType, quota.period],
+  );
+  return rows[0];
 }

@@ -1,7 +1,9 @@
 /** The routes by which operators say what a tenant may spend. Each takes effect on the next decision. */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
+import { leftUncovered, toolsMoved } from '../../core/budget/covered';
 import { dayMs } from '../../core/budget/periods';
-import { setEnforced } from '../../store/enforcing';
+import { readBudget } from '../../store/budget';
+import { setEnforced, type ChangedLimit } from '../../store/enforcing';
 import { setFrozen, type FrozenBefore } from '../../store/freezes';
 import { readLabelDefaults, setLabelDefaults } from '../../store/label-quotas';
 import {
@@ -12,7 +14,7 @@ import {
   TooManyTopUpsError,
   topUp,
 } from '../../store/operator-changes';
-import { passesColumn, type PoolClient } from '../../store/pool';
+import { passesColumn, type Pool, type PoolClient } from '../../store/pool';
 import type { QuotaKey } from '../../store/quota-key';
 import { readPolicy } from '../../store/tenants';
 import { everybody } from '../http/access';
@@ -21,7 +23,7 @@ import { ApiError } from '../http/errors';
 import { json, route } from '../http/openapi';
 import type { ApiContext, ApiEnv } from '../http/request';
 import { ordering, orders, params, type CarryOut } from './orders';
-import { quotaKeyOf } from './quota-key';
+import { isSameQuota, quotaKeyOf } from './quota-key';
 import * as schemas from './schemas';
 
 export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
@@ -37,6 +39,18 @@ export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependen
 const nameOf = ({ resourceType, scope, scopeId, period }: QuotaKey): string =>
   `${resourceType} quota of ${scope} ${scopeId} per ${period}`;
 
+/** What a change of the limits that bind means for what they do not cover any more, and for tools. */
+async function warningsOf(
+  pool: Pool,
+  tenantId: string,
+  changed: { with: QuotaKey } | { without: QuotaKey },
+): Promise<string[]> {
+  const { quotas: before } = await readBudget(pool, tenantId, {});
+  const after =
+    'with' in changed ? [...before, changed.with] : before.filter((quota) => !isSameQuota(changed.without, quota));
+  return [...leftUncovered(before, after), ...toolsMoved(before, after)];
+}
+
 function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
   app.openapi(
     ordering(
@@ -49,7 +63,8 @@ function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order
       const asked = c.req.valid('json');
       return order(c, { param: c.req.valid('param'), body: asked }, async ({ tenantId, by, keepAnswer }) => {
         const quota = quotaKeyOf(tenantId, asked);
-        const answer = { tenantId, ...quota, removed: true as const };
+        const warnings = asked.enforced === false ? [] : await warningsOf(pool, tenantId, { without: quota });
+        const answer = { tenantId, ...quota, removed: true as const, warnings };
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
         const named = { ...quota, enforced: asked.enforced };
         if (await removeQuota(pool, { tenantId, by, quota: named, reason: asked.reason, keepWith })) return answer;
@@ -65,10 +80,12 @@ function enforcementRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, 
   const carryOut = (c: ApiContext, enforced: boolean, { param, body }: EnforcementAsked) =>
     order(c, { param, body }, async ({ tenantId, by, keepAnswer }) => {
       const quota = quotaKeyOf(tenantId, body);
-      const answer = (limitUsd: string) => ({ tenantId, ...quota, limitUsd, enforced });
-      const keepWith = (client: PoolClient, limitUsd: string): Promise<void> => keepAnswer(client, answer(limitUsd));
-      const limitUsd = await setEnforced(pool, { tenantId, by, quota, enforced, reason: body.reason, keepWith });
-      if (limitUsd !== undefined) return answer(limitUsd);
+      const warnings = await warningsOf(pool, tenantId, enforced ? { with: quota } : { without: quota });
+      const answer = (changed: ChangedLimit) => ({ tenantId, ...quota, ...changed, enforced, warnings });
+      const keepWith = (client: PoolClient, changed: ChangedLimit): Promise<void> =>
+        keepAnswer(client, answer(changed));
+      const changed = await setEnforced(pool, { tenantId, by, quota, enforced, reason: body.reason, keepWith });
+      if (changed) return answer(changed);
       const message = enforced
         ? `${tenantId} has no watched ${nameOf(quota)}. Nothing was changed.`
         : `${tenantId} has no ${nameOf(quota)} that was set; what users and labels get by default is changed there. Nothing was changed.`;

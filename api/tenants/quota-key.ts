@@ -4,6 +4,12 @@ import { problemOfLabelQuery } from '../../core/label-query';
 import type { QuotaKey } from '../../store/quota-key';
 import { ApiError } from '../http/errors';
 
+export const isSameQuota = (one: QuotaKey, other: Omit<QuotaKey, 'scope'> & { scope: string }): boolean =>
+  one.scope === other.scope &&
+  one.scopeId === other.scopeId &&
+  one.resourceType === other.resourceType &&
+  one.period === other.period;
+
 type Asked = Omit<QuotaKey, 'scopeId'> & { scopeId?: string | undefined };
 
 /** @throws ApiError where a user or a label is meant and not said, or is named where the tenant is meant: that would change the wrong limit. */

@@ -1,6 +1,6 @@
 /** The routes that make a tenant, and show and set its quotas. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import { limitsCovered, toolsMoved, type CoveringQuota } from '../../core/budget/covered';
+import { limitsCovered, toolsMoved } from '../../core/budget/covered';
 import { labelOfScope } from '../../core/budget/quotas';
 import { readBudget } from '../../store/budget';
 import { keyFrom, orderApiKey } from '../../store/api-keys';
@@ -15,15 +15,9 @@ import { ApiError } from '../http/errors';
 import { once } from '../http/idempotency';
 import { body, idParam, json, postRoute, route } from '../http/openapi';
 import { bearerOf, type ApiEnv } from '../http/request';
-import { quotaKeyOf } from './quota-key';
+import { isSameQuota, quotaKeyOf } from './quota-key';
 import { showQuota } from './quota-view';
 import * as schemas from './schemas';
-
-const isSame = (one: QuotaKey, other: CoveringQuota): boolean =>
-  one.scope === other.scope &&
-  one.scopeId === other.scopeId &&
-  one.resourceType === other.resourceType &&
-  one.period === other.period;
 
 /** The users and labels that quotas are of. */
 function payersOf(quotas: readonly QuotaKey[]): Payers {
@@ -164,7 +158,7 @@ function quotaRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): v
       );
       const { quotas: own } = await readBudget(pool, tenantId, payers);
       const covered = limitsCovered(own, (quota) =>
-        changes.some((changed) => changed.enforced !== false && isSame(changed, quota)),
+        changes.some((changed) => changed.enforced !== false && isSameQuota(changed, quota)),
       );
       const warnings = [...covered, ...toolsMoved(before, own)];
       return c.json({ ...budget, warnings }, 200);

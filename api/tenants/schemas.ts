@@ -160,6 +160,9 @@ export const topUpView = z.object({
   expiresAt: z.string().nullable().openapi({ description: 'Null when it is with the period.' }),
 });
 export const enforcementBody = z.strictObject({ ...quotaKey, reason, author });
+const warningsOfChange = z.array(z.string()).openapi({
+  description: 'What nothing of the tenant covers any more, and what its tools are billed as from now on.',
+});
 export const enforcementView = z.object({
   tenantId: z.string(),
   scope: quotaKey.scope.unwrap(),
@@ -167,7 +170,10 @@ export const enforcementView = z.object({
   resourceType: quotaKey.resourceType.unwrap(),
   period: quotaKey.period.unwrap(),
   limitUsd: z.string(),
+  topupUsd: z.string().openapi({ description: 'What the limit is topped up by until its period ends.' }),
   enforced: z.boolean(),
+  replacedUsd: z.string().optional().openapi({ description: 'The limit that was there, whose place it took.' }),
+  warnings: warningsOfChange,
 });
 export const removeQuotaBody = z.strictObject({ ...quotaKey, enforced, reason, author });
 export const removedQuotaView = z.object({
@@ -177,6 +183,7 @@ export const removedQuotaView = z.object({
   resourceType: quotaKey.resourceType.unwrap(),
   period: quotaKey.period.unwrap(),
   removed: z.literal(true),
+  warnings: warningsOfChange,
 });
 const platformQuotaKey = { resourceType: quotaKey.resourceType, period: quotaKey.period };
 export const removePlatformQuotaBody = z.strictObject({ ...platformQuotaKey, reason, author });

@@ -261,8 +261,8 @@ export class Batch {
   }
 
   /** Raises the alert of each watched quota that would have refused what is granted, since it has less than that takes at least. */
-  wouldRefuse(payer: Payer, { amountUsd, leastUsd }: { amountUsd: Usd; leastUsd: Usd }): void {
-    for (const quota of this.shadowsFor(payer)) if (headroomUsd(quota) < leastUsd) this.refuse(quota, amountUsd);
+  wouldRefuse(payer: Payer, amountUsd: Usd, leastUsd: (shadow: Quota) => Usd): void {
+    for (const quota of this.shadowsFor(payer)) if (headroomUsd(quota) < leastUsd(quota)) this.refuse(quota, amountUsd);
   }
 
   /** Raises the alert of each quota that was passed without a refusal: the first of its period. */

@@ -12,6 +12,8 @@ export interface CoveringQuota extends QuotaAmounts {
   period: Period;
 }
 
+type WhatIsCovered = Pick<CoveringQuota, 'scope' | 'scopeId' | 'resourceType'>;
+
 /** What each period lies within. A week may begin in one month and end in the next. */
 const within: Record<Period, readonly Period[]> = {
   day: ['day', 'week', 'month', 'lifetime'],
@@ -49,8 +51,30 @@ function ofNoTool(quotas: readonly CoveringQuota[], isMeant: (quota: CoveringQuo
     );
 }
 
+/** In words: what nothing of the tenant's covers any more after a change of its limits. */
+export function leftUncovered(before: readonly WhatIsCovered[], after: readonly WhatIsCovered[]): string[] {
+  const [was, is] = [before, after].map((quotas) => resourcesOf(quotas)) as [Set<string>, Set<string>];
+  if (is.has('all')) return [];
+  if (was.has('all'))
+    return [
+      is.size === 0
+        ? 'No limit of the tenant binds any more: without one of its user or of the platform everything is refused (quota_missing).'
+        : `Only ${[...is].sort().join(', ')} has a limit of the tenant that binds: anything else is refused (quota_missing) from now on, ` +
+          `unless it is covered by one of its user or of the platform.`,
+    ];
+  return [...was]
+    .filter((resource) => !is.has(resource))
+    .map(
+      (resource) =>
+        `No limit of the tenant covers ${resource} any more: without one of its user or of the platform it is refused (quota_missing).`,
+    );
+}
+
+const resourcesOf = (quotas: readonly WhatIsCovered[]): Set<string> =>
+  new Set(quotas.flatMap(({ scope, resourceType }) => (scope === 'tenant' ? [resourceType] : [])));
+
 /** In words: that tools are billed as something else after a change of a tenant's limits, and which limits bind them no more. */
-export function toolsMoved(before: readonly CoveringQuota[], after: readonly CoveringQuota[]): string[] {
+export function toolsMoved(before: readonly WhatIsCovered[], after: readonly WhatIsCovered[]): string[] {
   const [was, is] = [billedAs(tool, before), billedAs(tool, after)];
   if (was === is) return [];
   return [

@@ -133,7 +133,9 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     return record(batch, { operationId, request, refusal: { ...refusal, ...billed } });
   }
   if (left < minimum) batch.refuse(tight, amounts.amountUsd);
-  batch.wouldRefuse(request, { amountUsd, leastUsd: minimumUsd });
+  batch.wouldRefuse(request, amountUsd, (shadow) =>
+    leastUsd([...quotas, shadow], { amountUsd: mostUsd, minimumUsd, prefersWhole: command.prefersWhole }),
+  );
   const fits = left >= mostUsd || !batch.isEnforced(request.resource);
   const grantedUsd = fits ? mostUsd : left;
   const limitIds = ofRun.map(({ runId }) => runId);

@@ -7,7 +7,8 @@ AS $$
 BEGIN
   PERFORM add_leases(ARRAY[p_tenant_id])
   WHERE EXISTS (SELECT FROM cost_quotas p WHERE p.tenant_id IS NULL
-    AND NOT EXISTS (SELECT FROM cost_quotas l WHERE l.tenant_id = p_tenant_id AND l.lease_of = p.quota_id));
+    AND (SELECT true FROM cost_quotas l WHERE l.tenant_id = p_tenant_id AND l.scope = 'platform' AND l.scope_id = p.scope_id
+         AND l.lease_of = p.quota_id LIMIT 1) IS NULL);
   IF cardinality(p_user_ids) > 0 THEN
     PERFORM add_user_quotas(p_tenant_id, p_user_ids);
   END IF;

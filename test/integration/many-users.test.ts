@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { decideAndRecord } from '../../store/budget-batch';
 import { createPool, type Pool } from '../../store/pool';
 import { startTestApi, type TestApi } from '../support/api';
-import { reserve } from '../support/budget-model';
+import { reserve as asked } from '../support/budget-model';
 import { TestStack } from '../support/stack';
 
 const users = 50_000;
@@ -11,7 +11,7 @@ const users = 50_000;
 /** The blocks of tables and indexes that a whole decision reads, once it was planned. */
 async function blocksOfDecision(pool: Pool, tenantId: string): Promise<number> {
   const decide = async (): Promise<void> => {
-    const command = reserve(randomUUID(), '0.01', { userId: 'ada', labels: { team: 'x-1' } });
+    const command = asked(randomUUID(), '0.01', { userId: 'ada', labels: { team: 'x-1' } });
     const enforced = { llm: true, e2b: true };
     const recorded = await decideAndRecord(pool, { tenantId, commands: [command], enforced, timeoutMs: 5_000 });
     expect(recorded?.decision.answers).toMatchObject([{ decision: 'granted' }]);
@@ -60,10 +60,10 @@ describe('a tenant of very many users', () => {
     await stack.stop();
   });
 
-  const reserve = (userId: string, amountUsd: string): Promise<Response> =>
+  const reserve = (userId: string, amountUsd: string, of = tenantId): Promise<Response> =>
     api.request('/v1/reservations', {
       method: 'POST',
-      body: { operationId: randomUUID(), tenantId, userId, resource: 'llm', amountUsd },
+      body: { operationId: randomUUID(), tenantId: of, userId, resource: 'llm', amountUsd },
     });
   const show = async (query = ''): Promise<{ quotas: Record<string, string>[]; moreUserQuotas: number }> => {
     const answer = await api.request(`/v1/tenants/${tenantId}/quotas${query}`);
@@ -140,6 +140,13 @@ describe('a tenant of very many users', () => {
         [of, values],
       );
     }
+    // All tenants together are limited too, so that each has a lease.
+    await api.request('/v1/platform/quotas', {
+      method: 'PUT',
+      body: { quotas: [{ resourceType: 'all', limitUsd: '1000000' }] },
+    });
+    // What its authority draws for it is enough for what follows.
+    for (const paying of [few, many]) expect((await reserve('ada', '1', paying)).status).toBe(201);
     // As autovacuum would leave them, after what the tests before wrote.
     await stack.admin.query('VACUUM ANALYZE copilot_internal.cost_quotas, copilot_internal.label_values');
     // One connection, whose plans are made for any tenant from their sixth use on.

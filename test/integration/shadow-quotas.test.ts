@@ -1,8 +1,10 @@
 /** Limits that are watched and refuse nothing: counted whoever decides, told once, shown, and made to bind by one order (docs/decisions/0062). */
 import { randomUUID } from 'node:crypto';
 import { lookAtBooks, repairBooks } from '../../store/books';
+import { decideAndRecord } from '../../store/budget-batch';
 import { asTenant, type PoolClient } from '../../store/pool';
 import { exportTenant } from '../../store/tenant-export';
+import { reserve } from '../support/budget-model';
 import { spendlock } from '../support/cli';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
@@ -116,7 +118,7 @@ describe('a limit that is only watched', () => {
     const enforced = await spendlock(api, 'budget', 'enforce', tenantId, ...why);
     expect(enforced).toMatchObject({
       status: 0,
-      out: 'The all limit of $5.00 per month binds from the next decision on.\n',
+      out: 'The all limit of $5.00 per month binds from the next decision on. It took the place of one of $100.00.\n',
     });
     expect(await ask(tenantId, '4')).toMatchObject({ status: 429, body: { quota: { limitUsd: '5' } } });
     expect(await shown(tenantId)).toEqual([]);
@@ -124,7 +126,15 @@ describe('a limit that is only watched', () => {
     expect(again).toMatchObject({ status: 1, err: expect.stringContaining('has no watched all quota') as string });
     await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'llm', period: 'month', limitUsd: '50' }]);
     const watched = await spendlock(api, 'budget', 'watch', tenantId, ...why, '--json');
-    expect(JSON.parse(watched.out)).toMatchObject({ scope: 'tenant', limitUsd: '5', enforced: false });
+    expect(JSON.parse(watched.out)).toMatchObject({
+      ...{ scope: 'tenant', limitUsd: '5', topupUsd: '0', enforced: false },
+      warnings: [
+        expect.stringContaining('Only e2b, llm has a limit of the tenant that binds') as string,
+        expect.stringContaining('Tools with a price are billed as e2b') as string,
+      ],
+    });
+    const named = await ask(tenantId, '1', { resource: 'geocoding' });
+    expect(named).toMatchObject({ status: 409, body: { error: 'quota_missing' } });
     expect(await ask(tenantId, '4')).toMatchObject({ status: 201 });
     expect(await balances(tenantId)).toEqual([['tenant', '0', '8']]);
     const { entries } = await api.admin.audit.list({ tenantId });
@@ -139,6 +149,25 @@ describe('a limit that is only watched', () => {
       'llm',
     ]);
     await agree(tenantId);
+  });
+
+  test('that takes the place of one which was topped up says what may be spent, and counts what asks for the whole first', async () => {
+    const tenantId = await stack.tenant('100');
+    await api.admin.budget.topUp(tenantId, { amountUsd: '10', reason: 'a launch', resourceType: 'all' });
+    await watch(tenantId, '5', { period: 'month' });
+    expect(await ask(tenantId, '4')).toMatchObject({ status: 201 });
+    // A step that would rather wait than take less: 4 of 5 are held, and may come back.
+    const command = { ...reserve(randomUUID(), '5', { minimumUsd: '0.5' }), prefersWhole: true };
+    const options = { tenantId, commands: [command], enforced: { llm: true, e2b: true }, timeoutMs: 5_000 };
+    expect((await decideAndRecord(stack.pool, options))?.decision.answers).toMatchObject([{ decision: 'granted' }]);
+    const { alerts } = await api.admin.alerts.list({ tenantId });
+    expect(alerts.map(({ kind, details }) => [kind, details.limitUsd, details.enforced])).toContainEqual([
+      'quota_exceeded',
+      '5',
+      false,
+    ]);
+    const enforced = await api.admin.budget.enforceQuota(tenantId, { resourceType: 'all', reason: 'tried' });
+    expect(enforced).toMatchObject({ limitUsd: '5', topupUsd: '10', replacedUsd: '100', warnings: [] });
   });
 
   test('is set by the command line and shown apart, of a label by the same words; the platform has none', async () => {

@@ -1,4 +1,4 @@
-import { limitsCovered, toolsMoved, type CoveringQuota } from '../../../core/budget/covered';
+import { leftUncovered, limitsCovered, toolsMoved, type CoveringQuota } from '../../../core/budget/covered';
 
 const quota = (what: string, limitUsd: string, topupUsd = '0'): CoveringQuota => {
   const [scope = '', scopeId = '', resourceType = '', period = ''] = what.split(' ');
@@ -63,5 +63,21 @@ describe('a limit that another quota covers', () => {
     expect(toolsMoved(own(before), own(after))).toEqual(
       words === undefined ? [] : [expect.stringContaining(words) as string],
     );
+  });
+});
+
+describe('what nothing covers any more', () => {
+  const own = (...resources: string[]) =>
+    resources.map((resourceType) => ({ scope: 'tenant' as const, scopeId: 'acme', resourceType }));
+  const told: [before: string[], after: string[], says: RegExp | undefined][] = [
+    [['all'], [], /No limit of the tenant binds any more/],
+    [['all', 'llm', 'e2b'], ['llm', 'e2b'], /^Only e2b, llm has a limit/],
+    [['llm', 'search'], ['llm'], /covers search any more/],
+    [['all', 'llm'], ['all'], undefined],
+    [['llm'], ['llm', 'all'], undefined],
+  ];
+  test.each(told)('of %j that became %j is told', (before, after, says) => {
+    const words = leftUncovered(own(...before), own(...after));
+    expect(words).toEqual(says === undefined ? [] : [expect.stringMatching(says)]);
   });
 });
