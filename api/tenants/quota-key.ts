@@ -10,6 +10,10 @@ export const isSameQuota = (one: QuotaKey, other: Omit<QuotaKey, 'scope'> & { sc
   one.resourceType === other.resourceType &&
   one.period === other.period;
 
+/** In words of an error. */
+export const nameOfQuota = ({ resourceType, scope, scopeId, period }: QuotaKey): string =>
+  `${resourceType} quota of ${scope} ${scopeId} per ${period}`;
+
 type Asked = Omit<QuotaKey, 'scopeId'> & { scopeId?: string | undefined };
 
 /** @throws ApiError where a user or a label is meant and not said, or is named where the tenant is meant: that would change the wrong limit. */
