@@ -162,7 +162,7 @@ export interface UpkeepActivities {
   /** All of the following, side by side. One that fails does not keep the others; then all are done again. */
   lookAround(): Promise<UpkeepCounts>;
   /**
-   * Wakes the authority of each tenant that has something overdue, and raises the platform's alerts. Answers how many
+   * Wakes the authority of each tenant that has something overdue, raises the platform's alerts, and gives back what ended runs left held. Answers how many
    * tenants were woken.
    */
   wakeSleepers(): Promise<number>;

@@ -1005,6 +1005,8 @@ GRANT EXECUTE ON FUNCTION reset_quotas(uuid[],timestamp with time zone) TO spend
 
 GRANT EXECUTE ON FUNCTION return_leases(text) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION runs_left_holding(interval,integer) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION sandbox_owners(uuid[],uuid[]) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION seed_label_quotas(text,jsonb,jsonb,bigint) TO spendlock_app;
@@ -3565,6 +3567,21 @@ BEGIN
   UPDATE cost_quotas SET limit_usd = current_spend_usd + reserved_usd, updated_at = clock_timestamp()
   WHERE tenant_id = p_tenant_id AND lease_of IS NOT NULL AND limit_usd > current_spend_usd + reserved_usd;
 END
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.runs_left_holding(p_ended_for interval, p_max integer)
+ RETURNS TABLE(tenant_id text, run_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT DISTINCT r.tenant_id, r.run_id
+  FROM reservations r
+  JOIN runs u ON u.tenant_id = r.tenant_id AND u.run_id = r.run_id
+  WHERE r.status = 'granted' AND r.claimed_at IS NULL AND r.on_expiry IS NULL
+    AND u.status <> 'running' AND u.ended_at < clock_timestamp() - p_ended_for
+  LIMIT p_max
 $function$
 ;
 

@@ -120,3 +120,23 @@ export async function findUnclaimed(
     return rows.map((row) => row.operation_id);
   });
 }
+
+/**
+ * Runs of all tenants that ended so long ago and of which a step still holds what it did not begin to use; none where the database is of
+ * the version before.
+ */
+export async function findLeftHolding(
+  pool: Pool,
+  { endedForMs, max }: { endedForMs: number; max: number },
+): Promise<{ tenantId: string; runId: string }[]> {
+  const { rows: known } = await pool.query<{ name: string | null }>(
+    `SELECT to_regprocedure('copilot_internal.runs_left_holding(interval, integer)')::text AS name`,
+  );
+  if (known[0]?.name == null) return [];
+  const { rows } = await pool.query<{ tenantId: string; runId: string }>(
+    `SELECT tenant_id AS "tenantId", run_id AS "runId"
+     FROM copilot_internal.runs_left_holding($1 * interval '1 millisecond', $2)`,
+    [endedForMs, max],
+  );
+  return rows;
+}

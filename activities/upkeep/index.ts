@@ -10,6 +10,7 @@ import { findUntoldDecisions, noteTold } from '../../store/approvals';
 import { lookAfter } from '../../store/leases';
 import type { Pool } from '../../store/pool';
 import { endRun } from '../../store/run-end';
+import { findLeftHolding } from '../../store/run-steps';
 import { takeUnseenRuns } from '../../store/runs';
 import { findUnansweredConversations } from '../../store/turns';
 import { decideApprovalSignal, postMessageUpdate } from '../../contracts/messages';
@@ -64,10 +65,17 @@ const createLooks = ({
   log,
 }: UpkeepDependencies): Omit<UpkeepActivities, 'lookAround'> => ({
   async wakeSleepers() {
-    const tenantIds = await lookAfter(pool, wokenMax);
+    const [tenantIds, left] = await Promise.all([
+      lookAfter(pool, wokenMax),
+      findLeftHolding(pool, { endedForMs: untoldForMs, max: lookedUpMax }),
+    ]);
     // The platform's, which were raised just now, and what others left.
     alerts.wake();
-    await Promise.all(tenantIds.map((tenantId) => coalescer.send(tenantId, { type: 'reload' })));
+    await Promise.all([
+      ...tenantIds.map((tenantId) => coalescer.send(tenantId, { type: 'reload' })),
+      // What an ended run gave back, and nobody heard of.
+      ...left.map((run) => releaseUnclaimed({ pool, coalescer }, run)),
+    ]);
     return tenantIds.length;
   },
 

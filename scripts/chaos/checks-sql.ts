@@ -10,7 +10,8 @@ export interface OpenRow {
 
 /** A sandbox whose end nobody was told of is the only thing that nobody but time ends. */
 export const underWay = `
-  SELECT tenant_id || ' ' || kind || ' ' || operation_id || ' until ' || to_char(expires_at, 'HH24:MI:SS') AS what,
+  SELECT tenant_id || ' ' || kind || ' ' || operation_id || ' until ' || to_char(expires_at, 'HH24:MI:SS')
+           || CASE WHEN claimed_at IS NULL THEN ', not begun' ELSE ', begun' END || coalesce(', of run ' || run_id, '') AS what,
          NULL AS "workflowId",
          CASE WHEN kind LIKE 'sandbox.%' AND status = 'granted' THEN extract(epoch FROM expires_at)::float8 * 1000 END AS "endsAtMs"
   FROM copilot_internal.reservations

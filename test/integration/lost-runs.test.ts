@@ -152,6 +152,30 @@ describe('a run that was lost', () => {
     await until('it is given back', async () => (await stack.books(tenantId)).reservedUsd === '0');
   });
 
+  test('and that gave back what it held, of which its authority never heard, gives it back again', async () => {
+    const run = await half();
+    const { tenantId, runId } = run;
+    const asked = {
+      resource: 'llm',
+      kind: 'llm.call',
+      amountUsd: '0.5',
+      ttlSeconds: 3_000,
+      priceVersion: 'test',
+    } as const;
+    await stack.signal(tenantId, [{ type: 'reserve', runId, operationId: randomUUID(), ...asked }]);
+    await until('it holds', async () => (await stack.books(tenantId)).reservedUsd === '0.5');
+    // Its end is on record, and what it told its authority went with that.
+    await endRun(stack.pool, run, { status: 'cancelled', failure: { code: 'cancelled', message: 'a test' } });
+    await look();
+    expect((await stack.books(tenantId)).reservedUsd).toBe('0.5');
+    await stack.admin.query(
+      `UPDATE copilot_internal.runs SET ended_at = ended_at - interval '1 minute' WHERE run_id = $1`,
+      [runId],
+    );
+    await look();
+    await until('it is given back', async () => (await stack.books(tenantId)).reservedUsd === '0');
+  });
+
   test('is none for workers of another namespace (XB10)', async () => {
     const elsewhere = `elsewhere-${randomUUID().slice(0, 8)}`;
     await stack.connection.workflowService.registerNamespace({
