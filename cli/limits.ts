@@ -40,7 +40,7 @@ export const limitWords = ({ limitUsd, topupUsd }: Pick<QuotaView, 'limitUsd' | 
 /** What was added and expires by itself, one line each. */
 const expiryWords = (quotas: QuotaView[]): string[] =>
   quotas.flatMap((quota) =>
-    quota.expiringTopups.map(
+    (quota.expiringTopups ?? []).map(
       ({ amountUsd, expiresAt }) =>
         `of ${quotaName(quota)} ${quota.resourceType} per ${quota.period}: what is unused of ${usd(amountUsd)} expires ${when(expiresAt)} UTC`,
     ),

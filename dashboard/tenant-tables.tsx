@@ -50,7 +50,7 @@ function Watched({ quotas }: { quotas: readonly Shown[] }) {
 }
 
 /** A limit, and what was added to it. */
-function Limit({ limitUsd, topupUsd, expiringTopups }: Pick<Quota, 'limitUsd' | 'topupUsd' | 'expiringTopups'>) {
+function Limit({ limitUsd, topupUsd, expiringTopups = [] }: Pick<Quota, 'limitUsd' | 'topupUsd' | 'expiringTopups'>) {
   return (
     <>
       <Usd amount={limitUsd} />

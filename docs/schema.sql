@@ -2700,7 +2700,7 @@ BEGIN
   LOOP
     UPDATE cost_quotas q
     SET reserved_usd = q.reserved_usd + v_move.reserved_usd, current_spend_usd = q.current_spend_usd + v_move.spent_usd,
-        topup_usd = q.topup_usd - v_move.taken_back_usd, topup_kept_usd = q.topup_kept_usd - v_move.taken_back_usd,
+        topup_usd = q.topup_usd - coalesce(v_move.taken_back_usd, 0), topup_kept_usd = q.topup_kept_usd - coalesce(v_move.taken_back_usd, 0),
         updated_at = clock_timestamp()
     WHERE q.quota_id = v_move.quota_id;
     v_moved := v_moved + 1;

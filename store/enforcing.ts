@@ -5,7 +5,7 @@ import { setLabelQuota, sumOfLabels } from './label-quotas';
 import type { Operator } from './operator';
 import type { Pool, PoolClient } from './pool';
 import { storedScope, type QuotaChange, type QuotaKey } from './quota-key';
-import { setQuota } from './quotas';
+import { beginPeriods, setQuota } from './quotas';
 import { refuseTooManyResources } from './resources';
 
 /** What becomes of a limit: it binds from the next decision on, or it is only watched. */
@@ -43,6 +43,7 @@ export async function setEnforced(
   const action = enforced ? 'enforce_quota' : 'watch_quota';
   const order = { tenantId, by, action, details, userIds, finish: keepWith };
   return change(pool, order, async (client) => {
+    await beginPeriods(client, tenantId, [quota]);
     const from = { ...quota, enforced: !enforced };
     const named = [tenantId, storedScope(from), quota.scopeId, quota.resourceType, quota.period];
     const limit = await client.query<

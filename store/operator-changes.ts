@@ -8,6 +8,7 @@ import { omitUndefined } from '../core/omit-undefined';
 import { change, type WithReason } from './change';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { Operator } from './operator';
+import { beginPeriods } from './quotas';
 import { storedScope, type QuotaChange, type QuotaKey } from './quota-key';
 import { refuseTooManyResources } from './resources';
 import type { TenantPolicy } from './tenants';
@@ -51,9 +52,7 @@ export async function topUp(
   const details = { ...quota, amountUsd, ...omitUndefined({ expiresAt }), reason };
   const lifting = { tenantId, by, action: 'top_up', details, userIds, finish: keepWith };
   const done = await change(pool, lifting, async (client) => {
-    if (quota.scope === 'label') await resetLabel(client, tenantId, quota.scopeId);
-    else
-      await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
+    await beginPeriods(client, tenantId, [quota]);
     const { rows } = await client.query<{ full: boolean }>(
       `UPDATE copilot_internal.cost_quotas q SET topup_usd = q.topup_usd + $6::numeric, updated_at = clock_timestamp()${expiresAt === undefined ? '' : addExpiring}
        WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5
@@ -68,9 +67,6 @@ export async function topUp(
   });
   return done ?? false;
 }
-
-const resetLabel = (client: PoolClient, tenantId: string, scopeId: string) =>
-  client.query('SELECT copilot_internal.reset_label_periods($1, clock_timestamp(), $2)', [tenantId, [scopeId]]);
 
 /** Removes a quota for good. False when there is none there, or only a default of the tenant's users or labels. */
 export async function removeQuota(
@@ -138,6 +134,7 @@ export async function setUserDefaults(
   { tenantId, by, defaults, reason }: { tenantId: string; by: Operator; defaults: readonly UserDefault[] } & WithReason,
 ): Promise<void> {
   await change(pool, { tenantId, by, action: 'set_user_defaults', details: { defaults, reason } }, async (client) => {
+    await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp())', [tenantId]);
     await client.query('DELETE FROM copilot_internal.user_quota_defaults WHERE tenant_id = $1', [tenantId]);
     for (const { resourceType, period, limitUsd, warningThreshold } of defaults) {
       const values = [tenantId, resourceType, period, limitUsd, warningThreshold];

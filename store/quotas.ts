@@ -2,7 +2,7 @@
 import type { Labels } from '../core/labels';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
-import { storedScope, type QuotaChange } from './quota-key';
+import { storedScope, type QuotaChange, type QuotaKey } from './quota-key';
 import { viewOf, type QuotaRow, type StoredQuota } from './quota-rows';
 import { refuseTooManyResources } from './resources';
 
@@ -170,6 +170,7 @@ export async function setQuotas(
       userIds,
     ]);
     if (!rows[0]?.known) return false;
+    await beginPeriods(client, tenantId, changes);
     for (const change of changes) {
       if (change.scope === 'label') await setLabelQuota(client, tenantId, change, sums);
       else await setQuota(client, tenantId, change);
@@ -182,6 +183,24 @@ export async function setQuotas(
     );
     return true;
   });
+}
+
+/**
+ * Has the limits that an order is about stand as they do now, under the tenant's lock: their period, and what has expired of top-ups, go by
+ * the limit of before.
+ */
+export async function beginPeriods(
+  client: PoolClient,
+  tenantId: string,
+  quotas: readonly Pick<QuotaKey, 'scope' | 'scopeId'>[],
+): Promise<void> {
+  const of = (which: QuotaKey['scope']): string[] => [
+    ...new Set(quotas.flatMap(({ scope, scopeId }) => (scope === which ? [scopeId] : []))),
+  ];
+  const labels = of('label');
+  await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, of('user')]);
+  if (labels.length > 0)
+    await client.query('SELECT copilot_internal.reset_label_periods($1, clock_timestamp(), $2)', [tenantId, labels]);
 }
 
 /** Sets the limit of a tenant or a user, under the tenant's lock. */

@@ -1,5 +1,5 @@
 /** An answer that has to fit a schema: what of it does not, and what its model is told of that. */
-import { problemsOfAnswer } from '../../core/agent/answer-schema';
+import { problemsOfAnswer } from '../../core/agent/answer-check';
 import { storable } from '../../core/storable';
 import type { ModelReply } from '../../contracts/llm';
 import type { Run } from '../../store/runs';
@@ -18,7 +18,12 @@ export function misfitsOf(
 ): string[] {
   const schema = answerSchemaOf(run);
   if (!schema || stopReason !== 'end_turn' || toolCalls.length > 0) return [];
-  return storable(problemsOfAnswer(wordsIn(content), schema));
+  // What is paid is kept, whatever its check comes to.
+  try {
+    return storable(problemsOfAnswer(wordsIn(content), schema));
+  } catch {
+    return ['it cannot be checked'];
+  }
 }
 
 /** What its model is told. */

@@ -12,6 +12,7 @@ import {
   type ThinkingLevel,
 } from '@google/genai';
 import { answersBySchema, hasThoughts, settingsOfCall } from '../../core/agent/model-settings';
+import { overheads, valueTokensMax } from '../../core/prices/token-bounds';
 import { omitUndefined } from '../../core/omit-undefined';
 import { geminiImageTokens, geminiPageFactor } from '../../core/prices/image-tokens';
 import { UsageError } from '../../core/prices/usage';
@@ -67,7 +68,12 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
         contents: [rest, ...contentsOf(model, prompt)],
         config: { abortSignal: AbortSignal.timeout(providerLimits.countMs) },
       });
-      return totalTokens > 0 ? withFiles(totalTokens, prompt, model) : totalTokens;
+      if (totalTokens === 0) return 0;
+      // What it is to answer by is input too, and not counted.
+      const makes = answersBySchema({ provider: 'google', model }, { hasTools: prompt.tools.length > 0 });
+      const { answerSchema } = prompt;
+      const ofSchema = makes && answerSchema ? overheads.settingsTokens + valueTokensMax(answerSchema) : 0;
+      return withFiles(totalTokens, prompt, model) + ofSchema;
     },
     // A tier is chosen by the request alone: no default of an account changes what one that says nothing costs.
     modifiersFor: () => ({}),

@@ -57,7 +57,7 @@ export function cachingOf(run: Pick<Run, 'type' | 'options'>): PromptCaching {
 
 /** The form that its answers are to have; undefined where they are words. */
 export const answerSchemaOf = ({ options }: Pick<Run, 'options'>): AnswerSchema | undefined =>
-  options.answerSchema as AnswerSchema | undefined;
+  options.answerSchema === undefined ? undefined : (JSON.parse(options.answerSchema as string) as AnswerSchema);
 
 /** The same for providers that can make an answer of it. */
 export const ownSchemaOf = (run: Pick<Run, 'options'>): AnswerSchema | undefined => {

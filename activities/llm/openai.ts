@@ -155,6 +155,10 @@ function inputOf(text: string): unknown {
 function stopReasonOf(response: Response): StopReason {
   if (response.incomplete_details?.reason === 'max_output_tokens') return 'max_tokens';
   if (response.incomplete_details?.reason === 'content_filter') return 'refusal';
+  const isRefused = response.output.some(
+    (item) => item.type === 'message' && item.content.some(({ type }) => type === 'refusal'),
+  );
+  if (isRefused) return 'refusal';
   return response.output.some((item) => item.type === 'function_call') ? 'tool_use' : 'end_turn';
 }
 

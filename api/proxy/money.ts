@@ -193,7 +193,7 @@ function whenHeldIsBack({
   quota,
   retryAfterSeconds,
 }: Extract<ReserveAnswer, { decision: 'denied' }>): number | undefined {
-  return fitsWithoutHolds(quota, parseUsd(quota.estimatedUsd))
-    ? Math.min(retryAfterSeconds ?? heldSeconds, heldSeconds)
+  return retryAfterSeconds !== undefined && fitsWithoutHolds(quota, parseUsd(quota.estimatedUsd))
+    ? Math.min(retryAfterSeconds, heldSeconds)
     : retryAfterSeconds;
 }

@@ -35,7 +35,9 @@ export const optionsOf = (
   sandbox,
   compaction,
   onDenied,
-  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings, answerSchema }),
+  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings }),
+  // As text: Postgres puts the fields of JSON into another order, in which the model would then answer.
+  ...(answerSchema === undefined ? {} : { answerSchema: JSON.stringify(answerSchema) }),
   ...omitUndefined({ fileType: file?.mediaType }),
 });
 

@@ -1,7 +1,7 @@
 /** Showing and cancelling runs. */
 import { z } from '@hono/zod-openapi';
 import { WorkflowNotFoundError } from '@temporalio/client';
-import { valueOf } from '../../core/agent/answer-schema';
+import { valueOf } from '../../core/agent/answer-check';
 import { parseUuid } from '../../core/ids';
 import { omitUndefined } from '../../core/omit-undefined';
 import { listQuotas } from '../../store/quotas';

@@ -3,7 +3,8 @@ import type { Resource } from '../../core/budget/commands';
 import { frozenMessage, quotaDenial, quotaMissingMessage } from '../../core/budget/denials';
 import type { Labels } from '../../core/labels';
 import type { Usd } from '../../core/money';
-import { covers, headroomUsd, standingOf, tightest, type Payer, type Standing } from '../../core/budget/quotas';
+import { covers, headroomUsd, standingOf, tightest, type Payer } from '../../core/budget/quotas';
+import { leftWithoutHolds } from '../../core/budget/top-ups';
 import { fits, retryAfterSeconds } from '../../core/budget/retry-after';
 import { billedAs, binds, mayBeGranted } from '../../core/resources';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
@@ -79,7 +80,7 @@ async function denyWithoutMoney(
   { quotas, nowMs }: GateState,
 ): Promise<void> {
   const binding = quotas.map(standingOf).filter((quota) => covers(quota, payer));
-  const leftUsd = waitsForHolds ? ({ limitUsd, spentUsd }: Standing): Usd => limitUsd - spentUsd : headroomUsd;
+  const leftUsd = waitsForHolds ? leftWithoutHolds : headroomUsd;
   const full = tightest(binding, leftUsd);
   // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.
   const neededUsd = estimatedUsd === 0n ? undefined : estimatedUsd;

@@ -4,17 +4,21 @@
  */
 import { geminiImageTokens } from '../prices/image-tokens';
 
-const beginnings: [mediaType: string, bytes: number[], at?: number][] = [
+/** Its length stands there. */
+const any = undefined;
+
+const beginnings: [mediaType: string, bytes: (number | undefined)[]][] = [
   ['application/pdf', [0x25, 0x50, 0x44, 0x46, 0x2d]],
   ['image/png', [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]],
   ['image/jpeg', [0xff, 0xd8, 0xff]],
-  ['image/gif', [0x47, 0x49, 0x46, 0x38]],
-  ['image/webp', [0x57, 0x45, 0x42, 0x50], 8],
+  ['image/gif', [0x47, 0x49, 0x46, 0x38, 0x37, 0x61]],
+  ['image/gif', [0x47, 0x49, 0x46, 0x38, 0x39, 0x61]],
+  ['image/webp', [0x52, 0x49, 0x46, 0x46, any, any, any, any, 0x57, 0x45, 0x42, 0x50]],
 ];
 
 /** Undefined of what no model is shown: text, or something else. */
 export const mediaTypeOf = (content: Uint8Array): string | undefined =>
-  beginnings.find(([, bytes, at = 0]) => bytes.every((byte, index) => content[at + index] === byte))?.[0];
+  beginnings.find(([, bytes]) => bytes.every((byte, index) => byte === any || content[index] === byte))?.[0];
 
 const images = ['image/png', 'image/jpeg', 'image/webp'];
 const pdf = 'application/pdf';

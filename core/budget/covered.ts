@@ -53,25 +53,26 @@ function ofNoTool(quotas: readonly CoveringQuota[], isMeant: (quota: CoveringQuo
 
 /** In words: what nothing of the tenant's covers any more after a change of its limits. */
 export function leftUncovered(before: readonly WhatIsCovered[], after: readonly WhatIsCovered[]): string[] {
-  const [was, is] = [before, after].map((quotas) => resourcesOf(quotas)) as [Set<string>, Set<string>];
-  if (is.has('all')) return [];
-  if (was.has('all'))
-    return [
-      is.size === 0
-        ? 'No limit of the tenant binds any more: without one of its user or of the platform everything is refused (quota_missing).'
-        : `Only ${[...is].sort().join(', ')} has a limit of the tenant that binds: anything else is refused (quota_missing) from now on, ` +
-          `unless it is covered by one of its user or of the platform.`,
-    ];
-  return [...was]
-    .filter((resource) => !is.has(resource))
-    .map(
-      (resource) =>
-        `No limit of the tenant covers ${resource} any more: without one of its user or of the platform it is refused (quota_missing).`,
-    );
+  const limited = (quotas: readonly WhatIsCovered[]): Set<ResourceType> =>
+    new Set(quotas.flatMap(({ scope, resourceType }) => (scope === 'tenant' ? [resourceType] : [])));
+  const [was, is] = [limited(before), limited(after)];
+  const names = [...new Set([...always, ...was])].filter((name) => name !== 'all');
+  const isLost = (name: ResourceType): boolean =>
+    (was.has('all') || was.has(billedAs(name, before))) && !is.has('all') && !is.has(billedAs(name, after));
+  const told = names
+    .filter(isLost)
+    .sort()
+    .map((name) => {
+      const unless = always.includes(name) ? 'without one of its user or of the platform ' : '';
+      return `No limit of the tenant covers ${name} any more: ${unless}it is refused (quota_missing).`;
+    });
+  return was.has('all') && !is.has('all')
+    ? [...told, 'No limit of the tenant covers resources of other names any more: they are refused (quota_missing).']
+    : told;
 }
 
-const resourcesOf = (quotas: readonly WhatIsCovered[]): Set<string> =>
-  new Set(quotas.flatMap(({ scope, resourceType }) => (scope === 'tenant' ? [resourceType] : [])));
+/** What one of a user or of the platform may cover too. */
+const always: readonly ResourceType[] = ['llm', 'e2b', tool];
 
 /** In words: that tools are billed as something else after a change of a tenant's limits, and which limits bind them no more. */
 export function toolsMoved(before: readonly WhatIsCovered[], after: readonly WhatIsCovered[]): string[] {

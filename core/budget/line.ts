@@ -4,6 +4,7 @@
  */
 import type { Usd } from '../money';
 import { covers, headroomUsd, type Payer, type Standing } from './quotas';
+import { leftWithoutHolds } from './top-ups';
 
 /** So long after its begin a wait holds up those behind it that would fit before it does. */
 export const holdsUpMs = 30_000;
@@ -29,7 +30,7 @@ export function leastUsd(quotas: readonly Standing[], { amountUsd, minimumUsd = 
 
 /** What a tenant's own quotas have for one request at the most, once all that is held has come back unused. */
 function mostUsd(quotas: readonly Standing[]): Usd | undefined {
-  const each = own(quotas).map(({ limitUsd, spentUsd }) => limitUsd - spentUsd);
+  const each = own(quotas).map(leftWithoutHolds);
   return each.length === 0 ? undefined : each.reduce((a, b) => (a < b ? a : b));
 }
 

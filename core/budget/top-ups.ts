@@ -101,6 +101,13 @@ function topUpsAt(quota: ToppedUp, nowMs: number): TopUps | undefined {
   return totalOf(now) === 0n ? undefined : now;
 }
 
+/** What there would be if all that is held came back unused: what is held of top-ups that have expired goes with that. */
+export function leftWithoutHolds({ limitUsd, spentUsd, topUps }: Omit<ToppedUp, 'period' | 'periodEndMs'>): Usd {
+  const unheld = { limitUsd, spentUsd, reservedUsd: 0n, topUps };
+  takeBack(unheld);
+  return unheld.limitUsd - spentUsd;
+}
+
 /** Takes from a limit what came back of top-ups that have expired: whoever held it had it longer, and nobody else gets it. */
 export function takeBack(quota: Omit<ToppedUp, 'period' | 'periodEndMs'>): void {
   const { topUps, limitUsd, spentUsd, reservedUsd } = quota;

@@ -3,6 +3,7 @@ import type { Enforced, ReserveAnswer, ReserveCommand, Resource } from './comman
 import { decideBatch } from './decision';
 import { nothingReserved, quotaDenial, type Freeze, type QuotaDenial } from './denials';
 import type { Standing } from './quotas';
+import { takeBack } from './top-ups';
 import type { Refusal } from './reservations';
 import type { RunLimit } from './run-limits';
 import type { Usd } from '../money';
@@ -32,13 +33,18 @@ export function decideAtBest({ quotas, freeze, runLimits, ...state }: UndecidedS
       ...(freeze?.userId === undefined
         ? { frozen: freeze?.reason }
         : { frozenUsers: { [freeze.userId]: freeze.reason } }),
-      quotas: quotas.map(({ lease, limitUsd, ...quota }, index) => ({
-        ...quota,
-        quotaId: String(index),
-        limitUsd: lease?.platformLimitUsd ?? limitUsd,
-        ...{ spentUsd: 0n, reservedUsd: 0n, periodStartMs: state.nowMs },
-        ...{ thresholdsBasisPoints: [], warnedBasisPoints: [], exceeded: false },
-      })),
+      quotas: quotas.map(({ lease, limitUsd, ...quota }, index) => {
+        const unused = {
+          ...quota,
+          quotaId: String(index),
+          limitUsd: lease?.platformLimitUsd ?? limitUsd,
+          ...{ spentUsd: 0n, reservedUsd: 0n, periodStartMs: state.nowMs },
+          ...{ thresholdsBasisPoints: [], warnedBasisPoints: [], exceeded: false },
+        };
+        // What is kept of a top-up that has expired is for what holds it.
+        takeBack(unused);
+        return unused;
+      }),
       reservations: [],
       runLimits,
       holds: [],

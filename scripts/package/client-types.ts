@@ -14,7 +14,7 @@ const writtenOut = ts.TypeFormatFlags.NoTruncation | ts.TypeFormatFlags.InTypeAl
 /** As much of the schemas' library as a type needs. */
 const library = `/** What the API takes and gives. */
 export declare namespace z {
-  interface ZodType<Output = unknown, Input = unknown> {
+  interface ZodType<Output = unknown, Input = Output> {
     readonly output: Output;
     readonly input: Input;
   }
@@ -74,7 +74,8 @@ class WrittenTypes {
     const [output, input] = ['output', 'input'].map((side) =>
       this.write(name, this.property(this.property(this.checker.getTypeOfSymbol(symbol), '_zod'), side)),
     );
-    return `export declare const ${name}: z.ZodType<${output}, ${input}>;\n`;
+    // What is taken is what is given, as a rule.
+    return `export declare const ${name}: z.ZodType<${output === input ? output : `${output}, ${input}`}>;\n`;
   }
 
   private property(type: ts.Type, name: string): ts.Type {

@@ -183,6 +183,20 @@ describe('a top-up that expires', () => {
     expect((await money.reserve(tenantId, '2')).status).toBe(201);
   });
 
+  test('that has expired is gone by the limit of before, whoever sets another first', async () => {
+    const tenantId = await money.tenantOf('10');
+    await money.topUp(tenantId, '10');
+    await money.topUp(tenantId, '10', { expiresAt: inHours(1) });
+    await money.spend(tenantId, '13');
+    await money.expireFirst(tenantId);
+    // 3 of it are spent. Nobody has decided since, and the limit is lowered.
+    expect(await money.figures(tenantId)).toEqual(['10', '13', '10']);
+    await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'all', period: 'month', limitUsd: '5' }]);
+    expect(await money.figures(tenantId)).toEqual(['5', '13', '5']);
+    expect((await money.reserve(tenantId, '5.01')).status).toBe(429);
+    expect((await money.reserve(tenantId, '5')).status).toBe(201);
+  });
+
   test('is refused by name where its moment is none that there may be, and a repeat gets its answer', async () => {
     const tenantId = await money.tenantOf('10');
     for (const expiresAt of [

@@ -129,7 +129,7 @@ describe('a limit that is only watched', () => {
     expect(JSON.parse(watched.out)).toMatchObject({
       ...{ scope: 'tenant', limitUsd: '5', topupUsd: '0', enforced: false },
       warnings: [
-        expect.stringContaining('Only e2b, llm has a limit of the tenant that binds') as string,
+        expect.stringContaining('covers resources of other names any more') as string,
         expect.stringContaining('Tools with a price are billed as e2b') as string,
       ],
     });

@@ -249,7 +249,7 @@ class Conversation {
       this.step += 1;
       const come = await this.loop.step(this.step, turnId);
       if (come !== 'goes on') return { status: 'completed', ...(come === 'answered' ? {} : stoppedByBudget) };
-      if (this.isFull() && !this.loop.isLastNext) return undefined;
+      if (this.isFull() && !this.loop.isOneMoreNext) return undefined;
     }
     throw failureWith(
       'run_limit_exceeded',

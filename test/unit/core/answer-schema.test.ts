@@ -1,11 +1,6 @@
 /** Which schemas are taken, and what of an answer does not fit. */
-import {
-  isForProviders,
-  problemOfSchema,
-  problemsOfAnswer,
-  valueOf,
-  type AnswerSchema,
-} from '../../../core/agent/answer-schema';
+import { problemsOfAnswer, valueOf } from '../../../core/agent/answer-check';
+import { isForProviders, problemOfSchema, type AnswerSchema } from '../../../core/agent/answer-schema';
 
 const invoice: AnswerSchema = {
   type: 'object',
@@ -42,8 +37,12 @@ describe('a schema', () => {
     [{ required: [1] }, /^required must be a list of names/],
     [{ minLength: -1 }, /^minLength must be a whole number/],
     [{ minimum: '3' }, /^minimum must be a number/],
-    [{ $ref: 'https://example.com/schema' }, /^\$ref must name a part of this schema/],
+    [{ $ref: 'https://example.com/schema' }, /^\$ref must name a schema/],
     [{ $ref: '#/$defs/none' }, /^\$ref must name/],
+    // No schema stands there, whatever it looks like.
+    [{ $ref: '#/default', default: { type: 'object', required: 5 } }, /^\$ref must name a schema/],
+    [{ properties: { x: { $ref: '#/properties' } } }, /^\/properties\/x: \$ref must name a schema/],
+    [{ enum: Array.from({ length: 1_001 }, (_, at) => at) }, /1000 values at most/],
     [{ anyOf: { type: 'string' } }, /^anyOf must be a list of schemas/],
     [{ items: 'string' }, /^\/items: must be a schema/],
     [{ properties: [] }, /^properties must be an object/],
@@ -51,6 +50,11 @@ describe('a schema', () => {
     [{ title: 'a\0b' }, /cannot be stored/],
     [deep(30), /nested deeper than 24 levels/],
   ])('such as %j is refused by name', (schema, says) => expect(problemOfSchema(schema)).toMatch(says));
+
+  test('whose values are nested without end is refused too', () => {
+    const nested = JSON.parse('['.repeat(9_000) + ']'.repeat(9_000)) as unknown;
+    expect(problemOfSchema({ const: nested })).toMatch(/deeper than 64 levels/);
+  });
 
   test('is for the providers where each of its objects has the fields that it requires, and nothing else', () => {
     const closed = {
@@ -67,6 +71,9 @@ describe('a schema', () => {
       { ...closed, additionalProperties: true },
       { ...closed, properties: { a: { type: 'string', minLength: 1 } } },
       { ...closed, properties: { a: { type: 'array' } } },
+      { ...closed, anyOf: [closed] },
+      { ...closed, properties: { a: { anyOf: [closed], type: 'object' } } },
+      { ...closed, properties: { a: { type: 'string', enum: ['a', null] } } },
       { type: 'string' },
       invoice,
     ])
@@ -116,7 +123,35 @@ describe('an answer', () => {
     const $defs = Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`d${at}`, both(`#/$defs/d${at + 1}`)]));
     // Two to the power of forty looks, were they not counted.
     expect(problemsOfAnswer('1', { $ref: '#/$defs/d0', $defs: { ...$defs, d40: { type: 'string' } } })).toEqual([
-      'it must fit one of the forms (anyOf)',
+      'it is more than can be checked',
     ]);
   });
+
+  const times = (count: number, of: object): object[] => Array.from({ length: count }, () => of);
+  const twice = (inner: object) => ({
+    $ref: '#/$defs/a',
+    $defs: {
+      a: { allOf: times(200, { $ref: '#/$defs/b' }) },
+      b: { allOf: times(200, { $ref: '#/$defs/c' }) },
+      c: inner,
+    },
+  });
+  test.each<[string, string, AnswerSchema, number]>([
+    ['blank lines after a fence', `\`\`\`${'\n'.repeat(200_000)}x`, { type: 'string' }, 1],
+    ['a long text that nobody measures', JSON.stringify(' '.repeat(100_000)), twice({}), 0],
+    ['a long text that is measured', JSON.stringify(' '.repeat(100_000)), twice({ minLength: 1 }), 1],
+    ['long lists of values', JSON.stringify(Array(500).fill(-1)), { items: twiceListed() }, 1],
+    ['very many problems', JSON.stringify(times(8_000, {})), { items: { required: Array(20).fill('a') } }, 1],
+  ])('of %s is checked in no time', (_, answer, schema, problems) => {
+    const startedMs = performance.now();
+    expect(Math.min(1, problemsOfAnswer(answer, schema).length)).toBe(problems);
+    // Some milliseconds by itself; minutes where it is not counted.
+    expect(performance.now() - startedMs).toBeLessThan(5_000);
+  });
+  function twiceListed(): AnswerSchema {
+    return { allOf: times(100, { enum: Array.from({ length: 900 }, (_, at) => at) }) };
+  }
+
+  test('that is a number which cannot be written does not fit', () =>
+    expect(problemsOfAnswer('1e999', { type: 'number' })).toEqual(['it must be a number that can be written']));
 });

@@ -22,6 +22,17 @@ describe('what goes on while nobody decides', () => {
     expect(decideAtBest(state(quotas), command)).toEqual({ allowedUsd: usd(allowed) });
   });
 
+  test('is nothing of a top-up that has expired, whatever is held of it', () => {
+    const asked = state(ten);
+    for (const quota of asked.quotas)
+      Object.assign(quota, {
+        ...{ limitUsd: usd('19'), spentUsd: usd('19') },
+        topUps: { untilPeriodEndUsd: 0n, keptUsd: usd('9'), expiring: [] },
+      });
+    expect(decideAtBest(asked, reserve('a', '10'))).toEqual({ allowedUsd: usd('10') });
+    expect(decideAtBest(asked, reserve('a', '15'))).toMatchObject({ refusal: { type: 'denied' } });
+  });
+
   test('is no more than what its run, and what that belongs to, have neither spent nor hold', () => {
     const run = { runId: 'run', ancestorIds: [], limitUsd: usd('5'), spentUsd: usd('1'), reservedUsd: usd('2') };
     const runLimits = [run, { runId: 'child', ancestorIds: ['run'], spentUsd: 0n, reservedUsd: 0n }];
