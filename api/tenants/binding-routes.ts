@@ -28,7 +28,9 @@ async function warningsOf(
   const { quotas: before } = await readBudget(pool, tenantId, {});
   const after =
     'with' in changed ? [...before, changed.with] : before.filter((quota) => !isSameQuota(changed.without, quota));
-  return [...leftUncovered(before, after), ...toolsMoved(before, after)];
+  const gone = 'without' in changed ? before.find((quota) => isSameQuota(changed.without, quota)) : undefined;
+  const lost = gone && gone.topupUsd !== '0' ? [`What it was topped up by, ${gone.topupUsd} USD, goes with it.`] : [];
+  return [...lost, ...leftUncovered(before, after), ...toolsMoved(before, after)];
 }
 
 function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
