@@ -48,7 +48,7 @@ describe('chaos', () => {
       'a worker of agents is killed as they are answered',
     ];
     const { status, report, said } = await chaos(
-      ...['--seed', '6', '--minutes', '0.5', '--tenants', '1', '--json', '--doors', '--only', ...faults],
+      ...['--seed', '6', '--minutes', '1', '--tenants', '1', '--json', '--doors', '--only', ...faults],
     );
     if (!report) throw new Error(said);
     expect(report.violated).toEqual([]);
