@@ -2,6 +2,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { efforts, stopSequencesMax, type Effort, type ModelSettings } from '../core/agent/model-settings';
 import { omitUndefined } from '../core/omit-undefined';
+import { isRecord } from '../core/prices/usage';
 import { CommandError } from './failures';
 import { readNamed } from './files';
 import { whole } from './options';
@@ -63,8 +64,7 @@ async function schemaIn(name: string): Promise<Record<string, unknown>> {
   const text = (await readNamed(name)).toString('utf8');
   try {
     const schema = JSON.parse(text) as unknown;
-    if (typeof schema === 'object' && schema !== null && !Array.isArray(schema))
-      return schema as Record<string, unknown>;
+    if (isRecord(schema)) return schema;
   } catch {
     // It is told below.
   }

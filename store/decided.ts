@@ -8,6 +8,7 @@ import { spelled } from '../core/inputs/read-command';
 import type { Labels } from '../core/labels';
 import { binds } from '../core/resources';
 import { formatUsd, parseAmountUsd, parseUsd, type Usd } from '../core/money';
+import { knowsFunction } from './known-functions';
 import { freezeOf, type FrozenPayer } from './freezes';
 import { recordOutcomeWithin, type OutcomeItem } from './outcomes';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -137,10 +138,7 @@ async function toldRoom(
   client: PoolClient,
   { tenantId, command: { userId, resource } }: Omit<Unreserved, 'enforced'>,
 ): Promise<Usd | undefined> {
-  const { rows: known } = await client.query<{ name: string | null }>(
-    `SELECT to_regprocedure('copilot_internal.told_room(text, text, text)')::text AS name`,
-  );
-  if (known[0]?.name == null) return undefined;
+  if (!(await knowsFunction(client, 'told_room(text, text, text)'))) return undefined;
   const { rows } = await client.query<{ room: string }>(
     'SELECT trim_scale(copilot_internal.told_room($1, $2, $3))::text AS room',
     [tenantId, userId ?? null, resource],
@@ -194,12 +192,7 @@ async function quotasThatBind(
 }
 
 /** A database of the version before has no limits of labels. */
-async function knowsLabelQuotas(client: PoolClient): Promise<boolean> {
-  const { rows } = await client.query<{ name: string | null }>(
-    `SELECT to_regprocedure('copilot_internal.label_scopes(text, jsonb[])')::text AS name`,
-  );
-  return rows[0]?.name != null;
-}
+const knowsLabelQuotas = (client: PoolClient): Promise<boolean> => knowsFunction(client, 'label_scopes(text, jsonb[])');
 
 type PlatformLimit = Pick<StoredQuota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'periodEnd'> & {
   platformLimitUsd: string;

@@ -22,3 +22,9 @@ export interface QuotaChange extends QuotaKey {
 /** The scope of its row: a limit that is only watched has one of its own. */
 export const storedScope = ({ scope, enforced = true }: Pick<QuotaChange, 'scope' | 'enforced'>): string =>
   enforced ? scope : `shadow_${scope}`;
+
+/** Whose quotas of one scope these are, each once. */
+export const scopeIdsOf = (
+  which: QuotaKey['scope'],
+  quotas: readonly Pick<QuotaKey, 'scope' | 'scopeId'>[],
+): string[] => [...new Set(quotas.flatMap(({ scope, scopeId }) => (scope === which ? [scopeId] : [])))];

@@ -2,7 +2,7 @@
 import type { Labels } from '../core/labels';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
-import { storedScope, type QuotaChange, type QuotaKey } from './quota-key';
+import { scopeIdsOf, storedScope, type QuotaChange, type QuotaKey } from './quota-key';
 import { viewOf, type QuotaRow, type StoredQuota } from './quota-rows';
 import { refuseTooManyResources } from './resources';
 
@@ -164,7 +164,7 @@ export async function setQuotas(
 ): Promise<boolean> {
   const sums = await sumOfLabels(pool, tenantId, changes);
   return asTenant(pool, tenantId, async (client) => {
-    const userIds = [...new Set(changes.flatMap(({ scope, scopeId }) => (scope === 'user' ? [scopeId] : [])))];
+    const userIds = scopeIdsOf('user', changes);
     const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
       tenantId,
       userIds,
@@ -194,11 +194,9 @@ export async function beginPeriods(
   tenantId: string,
   quotas: readonly Pick<QuotaKey, 'scope' | 'scopeId'>[],
 ): Promise<void> {
-  const of = (which: QuotaKey['scope']): string[] => [
-    ...new Set(quotas.flatMap(({ scope, scopeId }) => (scope === which ? [scopeId] : []))),
-  ];
-  const labels = of('label');
-  await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, of('user')]);
+  const labels = scopeIdsOf('label', quotas);
+  const userIds = scopeIdsOf('user', quotas);
+  await client.query('SELECT copilot_internal.reset_ended_periods($1, clock_timestamp(), $2)', [tenantId, userIds]);
   if (labels.length > 0)
     await client.query('SELECT copilot_internal.reset_label_periods($1, clock_timestamp(), $2)', [tenantId, labels]);
 }

@@ -1,6 +1,7 @@
 /** What the database knows of resources: where nothing is decided, what a request is billed as; and how many limits may name. */
 import { resourcesMax, resourceAsked } from '../core/resources';
 import type { ReserveCommand, Resource } from '../core/budget/commands';
+import { knowsFunction } from './known-functions';
 import type { PoolClient } from './pool';
 
 /** Limits would name more resources than they may. */
@@ -15,7 +16,7 @@ export const resourcesBefore: readonly Resource[] = ['llm', 'e2b'];
 
 /** Those that a database of the version before can hold; undefined where it holds any. */
 export const resourcesHeld = async (client: PoolClient): Promise<readonly Resource[] | undefined> =>
-  (await knows(client, 'are_too_many_resources(text, integer)')) ? undefined : resourcesBefore;
+  (await knowsFunction(client, 'are_too_many_resources(text, integer)')) ? undefined : resourcesBefore;
 
 /** What a request is billed as that no decision says it of. In a database of the version before a tool is what it was there. */
 export async function billedResource(
@@ -26,7 +27,7 @@ export async function billedResource(
   const resource = resourceAsked(asked);
   // No other is billed as anything else.
   if (resource !== 'tool') return resource;
-  if (!(await knows(client, 'billed_as(text, text, text)'))) return asked.resource;
+  if (!(await knowsFunction(client, 'billed_as(text, text, text)'))) return asked.resource;
   const { rows } = await client.query<{ resource: string }>(
     'SELECT copilot_internal.billed_as($1, $2, $3) AS resource',
     [tenantId, asked.userId ?? null, resource],
@@ -45,11 +46,4 @@ export async function refuseTooManyResources(client: PoolClient, tenantId: strin
     [tenantId, resourcesMax],
   );
   if (rows[0]?.tooMany) throw new TooManyResourcesError();
-}
-
-async function knows(client: PoolClient, name: string): Promise<boolean> {
-  const { rows } = await client.query<{ name: string | null }>('SELECT to_regprocedure($1)::text AS name', [
-    `copilot_internal.${name}`,
-  ]);
-  return rows[0]?.name != null;
 }

@@ -4,6 +4,7 @@ import { limitsAsked, limitsNamed, type RunLimit } from '../core/budget/run-limi
 import { spelled } from '../core/inputs/read-command';
 import { labelsFrom, type Labels } from '../core/labels';
 import { parseUsd } from '../core/money';
+import { knowsFunction } from './known-functions';
 import { asTenant, sqlState, type Pool, type PoolClient } from './pool';
 
 /** A run's limit as SQL answers it. */
@@ -99,12 +100,7 @@ export async function bringRunLimit(
 }
 
 /** Whether a database is of this version, or of the one before, in which runs have no limits. */
-const hasRunLimits = async (client: PoolClient): Promise<boolean> => {
-  const { rows } = await client.query<{ name: string | null }>(
-    `SELECT to_regprocedure('copilot_internal.add_run_limits(text, jsonb)')::text AS name`,
-  );
-  return rows[0]?.name != null;
-};
+const hasRunLimits = (client: PoolClient): Promise<boolean> => knowsFunction(client, 'add_run_limits(text, jsonb)');
 
 /** What a caller that names a run inherits of it. */
 export interface RunNamed {

@@ -1,4 +1,5 @@
 /** The paid steps of a run: what each asked for and cost, and which have not ended. */
+import { knowsFunction } from './known-functions';
 import { cacheSavedSql } from './cache-saved';
 import { asTenant, type Pool } from './pool';
 import { columnsOf, type RequestView } from './reservation-rows';
@@ -129,10 +130,7 @@ export async function findLeftHolding(
   pool: Pool,
   { endedForMs, max }: { endedForMs: number; max: number },
 ): Promise<{ tenantId: string; runId: string }[]> {
-  const { rows: known } = await pool.query<{ name: string | null }>(
-    `SELECT to_regprocedure('copilot_internal.runs_left_holding(interval, integer)')::text AS name`,
-  );
-  if (known[0]?.name == null) return [];
+  if (!(await knowsFunction(pool, 'runs_left_holding(interval, integer)'))) return [];
   const { rows } = await pool.query<{ tenantId: string; runId: string }>(
     `SELECT tenant_id AS "tenantId", run_id AS "runId"
      FROM copilot_internal.runs_left_holding($1 * interval '1 millisecond', $2)`,

@@ -6,7 +6,7 @@ import Anthropic, {
   APIError,
   APIUserAbortError,
 } from '@anthropic-ai/sdk';
-import { answersBySchema, bindsThoughts, settingsOfCall, thinksAsNeeded } from '../../core/agent/model-settings';
+import { bindsThoughts, schemaFor, settingsOfCall, thinksAsNeeded } from '../../core/agent/model-settings';
 import { doubts } from '../../core/prices/doubts';
 import type { ModelPrice } from '../../core/prices/prices';
 import { dearestModifiers } from '../../core/prices/pricing';
@@ -55,7 +55,7 @@ export function anthropicProvider({ apiKey, baseURL, inferenceGeo = 'global' }: 
   return {
     async countTokens(model, prompt) {
       const { input_tokens: inputTokens } = await client.messages.countTokens(
-        { ...paramsOf(prompt, { model, maxOutputTokens: Infinity }) },
+        paramsOf(prompt, { model, maxOutputTokens: Infinity }),
         { timeout: providerLimits.countMs },
       );
       return inputTokens;
@@ -138,20 +138,20 @@ function answerOf(
   prompt: Prompt,
   { model, maxOutputTokens }: Asked,
 ): Pick<Anthropic.MessageCountTokensParams, 'thinking' | 'output_config'> {
-  const { settings = {}, callsNoTools: isLast, tools, answerSchema } = prompt;
+  const { settings = {}, callsNoTools: isLast } = prompt;
   const { effort, thinkingBudgetTokens: budget = 0 } = settingsOfCall(named(model), settings, {
     maxOutputTokens,
     isLast,
   });
-  const makes = answerSchema && answersBySchema(named(model), { hasTools: tools.length > 0 });
-  const format = makes ? { format: { type: 'json_schema' as const, schema: { ...answerSchema } } } : {};
+  const schema = schemaFor(named(model), prompt);
+  const format = schema ? { format: { type: 'json_schema' as const, schema: { ...schema } } } : {};
   if (effort !== undefined)
     return {
       output_config: { effort: effort as NonNullable<Anthropic.OutputConfig['effort']>, ...format },
       ...(thinksAsNeeded(named(model)) ? { thinking: { type: 'adaptive' } } : {}),
     };
   return {
-    ...(makes ? { output_config: format } : {}),
+    ...(schema ? { output_config: format } : {}),
     ...(budget > 0 && mayThink(prompt, model) ? { thinking: { type: 'enabled', budget_tokens: budget } } : {}),
   };
 }

@@ -11,7 +11,7 @@ import {
   type Part,
   type ThinkingLevel,
 } from '@google/genai';
-import { answersBySchema, hasThoughts, settingsOfCall } from '../../core/agent/model-settings';
+import { hasThoughts, schemaFor, settingsOfCall } from '../../core/agent/model-settings';
 import { overheads, valueTokensMax } from '../../core/prices/token-bounds';
 import { omitUndefined } from '../../core/omit-undefined';
 import { geminiImageTokens, geminiPageFactor } from '../../core/prices/image-tokens';
@@ -70,9 +70,8 @@ export function googleProvider({ apiKey, baseURL }: ProviderAccount): ModelProvi
       });
       if (totalTokens === 0) return 0;
       // What it is to answer by is input too, and not counted.
-      const makes = answersBySchema({ provider: 'google', model }, { hasTools: prompt.tools.length > 0 });
-      const { answerSchema } = prompt;
-      const ofSchema = makes && answerSchema ? overheads.settingsTokens + valueTokensMax(answerSchema) : 0;
+      const schema = schemaFor({ provider: 'google', model }, prompt);
+      const ofSchema = schema ? overheads.settingsTokens + valueTokensMax(schema) : 0;
       return withFiles(totalTokens, prompt, model) + ofSchema;
     },
     // A tier is chosen by the request alone: no default of an account changes what one that says nothing costs.
@@ -205,13 +204,13 @@ class Collected {
 
 /** How it is to answer: the older models are told how many tokens their thoughts may have, the newer ones how hard to think. */
 function settingsIn({ model, prompt, maxOutputTokens }: ModelRequest): GenerateContentConfig {
-  const { settings = {}, callsNoTools: isLast, tools, answerSchema } = prompt;
+  const { settings = {}, callsNoTools: isLast } = prompt;
   const whose = { provider: 'google', model };
-  const makes = answerSchema && answersBySchema(whose, { hasTools: tools.length > 0 });
+  const schema = schemaFor(whose, prompt);
   const { effort, thinkingBudgetTokens, ...rest } = settingsOfCall(whose, settings, { maxOutputTokens, isLast });
   const thinkingLevel = effort?.toUpperCase() as ThinkingLevel | undefined;
   const thinkingConfig = omitUndefined({ thinkingLevel, thinkingBudget: thinkingBudgetTokens });
-  const form = makes ? { responseMimeType: 'application/json', responseJsonSchema: answerSchema } : {};
+  const form = schema ? { responseMimeType: 'application/json', responseJsonSchema: schema } : {};
   return { ...omitUndefined(rest), ...form, ...(Object.keys(thinkingConfig).length > 0 ? { thinkingConfig } : {}) };
 }
 

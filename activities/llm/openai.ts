@@ -9,7 +9,7 @@ import type {
   FunctionTool,
 } from 'openai/resources/responses/responses';
 import type { ReasoningEffort } from 'openai/resources/shared';
-import { answersBySchema, hasThoughts, settingsOfCall } from '../../core/agent/model-settings';
+import { hasThoughts, schemaFor, settingsOfCall } from '../../core/agent/model-settings';
 import { isRegionalOpenAi, openAiRegion } from '../../core/prices/regions-openai';
 import { usageFromOpenAi } from '../../core/prices/usage-openai';
 import type { ProviderAccount } from './anthropic';
@@ -78,12 +78,13 @@ function paramsOf(
   tool_choice?: 'none';
 } {
   const whose = { provider: 'openai', model };
+  const schema = schemaFor(whose, { answerSchema, tools });
   const { effort } = settingsOfCall(whose, settings ?? {}, { maxOutputTokens, isLast: callsNoTools });
   return {
     model,
     ...(effort === undefined ? {} : { reasoning: { effort } }),
-    ...(answerSchema && answersBySchema(whose, { hasTools: tools.length > 0 })
-      ? { text: { format: { type: 'json_schema', name: 'answer', schema: { ...answerSchema }, strict: true } } }
+    ...(schema
+      ? { text: { format: { type: 'json_schema', name: 'answer', schema: { ...schema }, strict: true } } }
       : {}),
     instructions: system,
     input: messages.flatMap((message) => itemsOf(message, model)),

@@ -33,6 +33,12 @@ async function warningsOf(
   return [...lost, ...leftUncovered(before, after), ...toolsMoved(before, after)];
 }
 
+const noneSet = (tenantId: string, quota: string): ApiError =>
+  new ApiError(
+    'quota_missing',
+    `${tenantId} has no ${quota} that was set; what users and labels get by default is changed there. Nothing was changed.`,
+  );
+
 function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
   app.openapi(
     ordering(
@@ -50,8 +56,7 @@ function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
         const named = { ...quota, enforced: asked.enforced };
         if (await removeQuota(pool, { tenantId, by, quota: named, reason: asked.reason, keepWith })) return answer;
-        const message = `${tenantId} has no ${asked.enforced === false ? 'watched ' : ''}${nameOfQuota(quota)} that was set; what users and labels get by default is changed there. Nothing was changed.`;
-        throw new ApiError('quota_missing', message);
+        throw noneSet(tenantId, `${asked.enforced === false ? 'watched ' : ''}${nameOfQuota(quota)}`);
       });
     },
   );
@@ -68,9 +73,8 @@ function enforcementRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, 
         keepAnswer(client, answer(changed));
       const changed = await setEnforced(pool, { tenantId, by, quota, enforced, reason: body.reason, keepWith });
       if (changed) return answer(changed);
-      const message = enforced
-        ? `${tenantId} has no watched ${nameOfQuota(quota)}. Nothing was changed.`
-        : `${tenantId} has no ${nameOfQuota(quota)} that was set; what users and labels get by default is changed there. Nothing was changed.`;
+      if (!enforced) throw noneSet(tenantId, nameOfQuota(quota));
+      const message = `${tenantId} has no watched ${nameOfQuota(quota)}. Nothing was changed.`;
       throw new ApiError('quota_missing', message);
     });
   app.openapi(

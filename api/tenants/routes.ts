@@ -6,7 +6,7 @@ import { readBudget } from '../../store/budget';
 import { keyFrom, orderApiKey } from '../../store/api-keys';
 import { sqlState, type Pool } from '../../store/pool';
 import { ValueBeyondError } from '../../store/label-quotas';
-import type { QuotaKey } from '../../store/quota-key';
+import { scopeIdsOf, type QuotaKey } from '../../store/quota-key';
 import { setQuotas, type Payers } from '../../store/quotas';
 import { firstKeyRole, orderTenant, tenantExists } from '../../store/tenants';
 import { administrationAlone, everybody, whoSteers } from '../http/access';
@@ -21,10 +21,8 @@ import * as schemas from './schemas';
 
 /** The users and labels that quotas are of. */
 function payersOf(quotas: readonly QuotaKey[]): Payers {
-  const of = (which: QuotaKey['scope']): string[] => [
-    ...new Set(quotas.flatMap(({ scope, scopeId }) => (scope === which ? [scopeId] : []))),
-  ];
-  return { userIds: of('user'), labels: of('label').map((scopeId) => Object.fromEntries([labelOfScope(scopeId)])) };
+  const labels = scopeIdsOf('label', quotas).map((scopeId) => Object.fromEntries([labelOfScope(scopeId)]));
+  return { userIds: scopeIdsOf('user', quotas), labels };
 }
 
 function refuseBeyond(error: unknown): never {

@@ -6,6 +6,8 @@
  * and model pages; Google's "Gemini thinking" and "What's new" pages. A model that no rule names takes what the newest of its provider take:
  * what its provider refuses costs nothing.
  */
+import type { AnswerSchema } from './answer-schema';
+
 export const efforts = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const;
 export type Effort = (typeof efforts)[number];
 
@@ -114,11 +116,18 @@ const rules: Readonly<Record<string, Rule[]>> = { anthropic: claude, openai: gpt
  * Whether a model's provider makes its answers by a schema: Claude from 4.5, GPT from 4o on, and Gemini, which does not do so beside tools
  * before Gemini 3.
  */
-export function answersBySchema({ provider, model }: Named, { hasTools }: { hasTools: boolean }): boolean {
+function answersBySchema({ provider, model }: Named, { hasTools }: { hasTools: boolean }): boolean {
   if (provider === 'anthropic') return !/^claude-(3-|(opus|sonnet)-4(-[01])?(-20|$))/.test(model);
   if (provider === 'openai') return !/^gpt-(3|4(-|$))/.test(model);
   return provider === 'google' && !(hasTools && /^gemini-[12]/.test(model));
 }
+
+/** The schema that a model's provider is to make an answer by; undefined where there is none, or it is asked for in words alone. */
+export const schemaFor = (
+  named: Named,
+  { answerSchema, tools }: { answerSchema?: AnswerSchema | undefined; tools: readonly unknown[] },
+): AnswerSchema | undefined =>
+  answerSchema && answersBySchema(named, { hasTools: tools.length > 0 }) ? answerSchema : undefined;
 
 interface Named {
   provider: string;
