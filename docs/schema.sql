@@ -683,7 +683,7 @@ CREATE POLICY owner_sees_all ON context_compactions FOR ALL TO spendlock_owner U
 
 ALTER TABLE cost_quotas FORCE ROW LEVEL SECURITY;
 
-CREATE POLICY one_tenant ON cost_quotas FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+CREATE POLICY one_tenant ON cost_quotas FOR ALL TO spendlock_app USING (((tenant_id || ''::text) = current_setting('spendlock.tenant_id'::text, true)));
 
 CREATE POLICY owner_sees_all ON cost_quotas FOR ALL TO spendlock_owner USING (true);
 
@@ -2691,20 +2691,15 @@ CREATE OR REPLACE FUNCTION copilot_internal.move_quotas(p_moves jsonb)
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
 DECLARE
-  v_move record;
-  v_moved integer := 0;
+  v_moved integer;
 BEGIN
-  FOR v_move IN
-    SELECT * FROM jsonb_to_recordset(p_moves) AS m (quota_id uuid, reserved_usd numeric, spent_usd numeric, taken_back_usd numeric)
-    WHERE m.reserved_usd <> 0 OR m.spent_usd <> 0 OR m.taken_back_usd <> 0
-  LOOP
-    UPDATE cost_quotas q
-    SET reserved_usd = q.reserved_usd + v_move.reserved_usd, current_spend_usd = q.current_spend_usd + v_move.spent_usd,
-        topup_usd = q.topup_usd - coalesce(v_move.taken_back_usd, 0), topup_kept_usd = q.topup_kept_usd - coalesce(v_move.taken_back_usd, 0),
-        updated_at = clock_timestamp()
-    WHERE q.quota_id = v_move.quota_id;
-    v_moved := v_moved + 1;
-  END LOOP;
+  UPDATE cost_quotas q
+  SET reserved_usd = q.reserved_usd + m.reserved_usd, current_spend_usd = q.current_spend_usd + m.spent_usd,
+      topup_usd = q.topup_usd - coalesce(m.taken_back_usd, 0), topup_kept_usd = q.topup_kept_usd - coalesce(m.taken_back_usd, 0),
+      updated_at = clock_timestamp()
+  FROM jsonb_to_recordset(p_moves) AS m (quota_id uuid, reserved_usd numeric, spent_usd numeric, taken_back_usd numeric)
+  WHERE q.quota_id = m.quota_id AND (m.reserved_usd <> 0 OR m.spent_usd <> 0 OR m.taken_back_usd <> 0);
+  GET DIAGNOSTICS v_moved = ROW_COUNT;
   RETURN v_moved;
 END
 $function$
