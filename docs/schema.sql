@@ -143,6 +143,7 @@ CREATE TABLE cost_records (
   author text,
   unverified_usd numeric(38,12) DEFAULT 0 NOT NULL,
   labels jsonb,
+  decision_no bigint,
   CONSTRAINT cost_records_amount_check CHECK (((entry <> 'commit'::text) OR (amount_usd >= (0)::numeric))),
   CONSTRAINT cost_records_author_check CHECK (((entry = 'adjustment'::text) = ((reason IS NOT NULL) AND (author IS NOT NULL)))),
   CONSTRAINT cost_records_entry_check CHECK ((entry = ANY (ARRAY['commit'::text, 'correction'::text, 'adjustment'::text]))),
@@ -244,6 +245,28 @@ CREATE TABLE label_values (
   value text NOT NULL,
   CONSTRAINT label_values_pkey PRIMARY KEY (tenant_id, key, value),
   CONSTRAINT label_values_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
+CREATE TABLE limit_changes (
+  tenant_id text NOT NULL,
+  decision_no bigint NOT NULL,
+  changed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  quota_id uuid NOT NULL,
+  is_removed boolean NOT NULL,
+  scope text NOT NULL,
+  scope_id text NOT NULL,
+  resource_type text NOT NULL,
+  period text NOT NULL,
+  limit_usd numeric(38,12) NOT NULL,
+  topup_usd numeric(38,12) NOT NULL,
+  topup_kept_usd numeric(38,12) NOT NULL,
+  expiring_topups jsonb,
+  spent_usd numeric(38,12) NOT NULL,
+  reserved_usd numeric(38,12) NOT NULL,
+  period_start timestamp with time zone NOT NULL,
+  period_end timestamp with time zone NOT NULL,
+  CONSTRAINT limit_changes_pkey PRIMARY KEY (tenant_id, decision_no),
+  CONSTRAINT limit_changes_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
 );
 
 CREATE TABLE mandates (
@@ -393,6 +416,9 @@ CREATE TABLE reservations (
   asker text,
   labels jsonb,
   sent_labels jsonb,
+  decided_no bigint,
+  ended_no bigint,
+  decided_with jsonb,
   CONSTRAINT reservations_check CHECK (((minimum_usd >= (0)::numeric) AND (minimum_usd <= requested_usd))),
   CONSTRAINT reservations_check1 CHECK (((granted_usd >= (0)::numeric) AND (granted_usd <= requested_usd))),
   CONSTRAINT reservations_check2 CHECK (((outcome IS NULL) = (outcome_at IS NULL))),
@@ -743,6 +769,12 @@ CREATE POLICY one_tenant ON label_values FOR ALL TO spendlock_app USING ((tenant
 
 CREATE POLICY owner_sees_all ON label_values FOR ALL TO spendlock_owner USING (true);
 
+ALTER TABLE limit_changes FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON limit_changes FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON limit_changes FOR ALL TO spendlock_owner USING (true);
+
 ALTER TABLE mandates FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON mandates FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -827,11 +859,17 @@ CREATE POLICY owner_sees_all ON user_quota_defaults FOR ALL TO spendlock_owner U
 
 CREATE TRIGGER key_changed AFTER DELETE OR UPDATE OF revoked_at ON copilot_internal.api_keys FOR EACH ROW EXECUTE FUNCTION tell_key_changed();
 
+CREATE TRIGGER changed_limit AFTER UPDATE OF limit_usd, topup_usd ON copilot_internal.cost_quotas FOR EACH ROW WHEN (((new.scope = ANY (ARRAY['tenant'::text, 'user'::text, 'label'::text])) AND ((new.limit_usd <> old.limit_usd) OR (new.topup_usd > old.topup_usd)))) EXECUTE FUNCTION note_limit_change();
+
 CREATE TRIGGER changed_platform_quota AFTER UPDATE OF limit_usd, topup_usd ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
 
 CREATE TRIGGER changed_topup BEFORE UPDATE ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.topup_kept_usd > (0)::numeric)) EXECUTE FUNCTION take_back_topup();
 
+CREATE TRIGGER new_limit AFTER INSERT ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.scope = ANY (ARRAY['tenant'::text, 'user'::text, 'label'::text]))) EXECUTE FUNCTION note_limit_change();
+
 CREATE TRIGGER new_platform_quota AFTER INSERT ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((new.tenant_id IS NULL)) EXECUTE FUNCTION follow_platform_quota();
+
+CREATE TRIGGER removed_limit AFTER DELETE ON copilot_internal.cost_quotas FOR EACH ROW WHEN ((old.scope = ANY (ARRAY['tenant'::text, 'user'::text, 'label'::text]))) EXECUTE FUNCTION note_limit_change();
 
 CREATE TRIGGER costs_by_day AFTER INSERT ON copilot_internal.cost_records REFERENCING NEW TABLE AS recorded FOR EACH STATEMENT EXECUTE FUNCTION sum_costs_by_day();
 
@@ -1056,6 +1094,8 @@ GRANT SELECT ON installation TO spendlock_app;
 GRANT DELETE, INSERT, SELECT, UPDATE ON label_quota_defaults TO spendlock_app;
 
 GRANT INSERT, SELECT ON label_values TO spendlock_app;
+
+GRANT SELECT ON limit_changes TO spendlock_app;
 
 GRANT INSERT, SELECT, UPDATE ON mandates TO spendlock_app;
 
@@ -1314,10 +1354,10 @@ BEGIN
   FROM costs_of(p_tenant_id, p_operation_id);
   IF v_difference <> 0 OR v_unverified <> 0 THEN
     INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
-      amount_usd, estimated_usd, settlement, posted_at, reason, author, labels)
+      amount_usd, estimated_usd, settlement, posted_at, reason, author, labels, decision_no)
     VALUES (p_tenant_id, p_operation_id, 'adjustment', v_entry.user_id, v_entry.run_id, v_entry.kind, v_entry.resource,
       v_entry.model, v_entry.price_version, v_difference, v_entry.estimated_usd, 'actual', v_entry.posted_at, p_reason, p_author,
-      v_entry.labels);
+      v_entry.labels, nextval('decision_numbers'));
     PERFORM apply_quota_changes(p_tenant_id, jsonb_build_array(jsonb_build_object('sequence', 0, 'userId', v_entry.user_id,
       'resource', v_entry.resource, 'reservedDeltaUsd', 0, 'spentDeltaUsd', v_difference, 'postedAt', v_entry.posted_at,
       'grant', false, 'enforced', false)));
@@ -1354,20 +1394,20 @@ AS $function$
       "sentLabels" jsonb)
   ), refused AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal, labels, sent_labels)
+      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal, labels, sent_labels, decided_with)
     SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
-      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal, nullif(labels, '{}'), "sentLabels"
+      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal, nullif(labels, '{}'), "sentLabels", '{"isUndecided": true}'
     FROM asked WHERE refusal IS NOT NULL
     ON CONFLICT DO NOTHING
   )
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
     on_expiry, requested_usd, minimum_usd, decided_at, status, granted_usd, expires_at, unreserved, allowed_usd,
-    limit_ids, asker, labels, sent_labels)
+    limit_ids, asker, labels, sent_labels, decided_with)
   SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
     "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), 'granted', 0,
     clock_timestamp() + make_interval(secs => "ttlSeconds"), true, "allowedUsd",
     (SELECT l.run_id || l.ancestor_ids FROM run_limits l
-     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker, nullif(labels, '{}'), "sentLabels"
+     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker, nullif(labels, '{}'), "sentLabels", '{"isUndecided": true}'
   FROM asked WHERE refusal IS NULL
   ON CONFLICT DO NOTHING
 $function$
@@ -1805,6 +1845,8 @@ BEGIN
   DELETE FROM cost_quotas WHERE tenant_id = p_tenant_id
     AND (lease_of IS NULL OR current_spend_usd = 0 OR period_end <= clock_timestamp());
   UPDATE cost_quotas SET limit_usd = current_spend_usd WHERE tenant_id = p_tenant_id;
+  -- Which limits were removed is noted as that happens.
+  DELETE FROM limit_changes WHERE tenant_id = p_tenant_id;
   IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id) THEN
     UPDATE tenants SET deleted_at = clock_timestamp(), name = '', frozen_at = clock_timestamp(), frozen_reason = 'deleted'
     WHERE tenant_id = p_tenant_id;
@@ -2730,6 +2772,27 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.note_limit_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_quota cost_quotas := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+BEGIN
+  -- A tenant that is deleted takes its limits with it.
+  INSERT INTO limit_changes (tenant_id, decision_no, quota_id, is_removed, scope, scope_id, resource_type, period, limit_usd, topup_usd,
+    topup_kept_usd, expiring_topups, spent_usd, reserved_usd, period_start, period_end)
+  SELECT t.tenant_id, nextval('decision_numbers'), v_quota.quota_id, TG_OP = 'DELETE', v_quota.scope, v_quota.scope_id, v_quota.resource_type,
+    v_quota.period, v_quota.limit_usd, v_quota.topup_usd, v_quota.topup_kept_usd, v_quota.expiring_topups, v_quota.current_spend_usd,
+    v_quota.reserved_usd, v_quota.period_start, v_quota.period_end
+  FROM tenants t WHERE t.tenant_id = v_quota.tenant_id;
+  RETURN NULL;
+END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.other_labels(p_labels jsonb)
  RETURNS jsonb
  LANGUAGE sql
@@ -2881,6 +2944,8 @@ DECLARE
   v_alerts_due bigint;
   v_has_waiters boolean;
   v_are_woken boolean;
+  -- What the batch decides and ends has this number and its position in it: in the order of decisions, since it is taken under the lock.
+  v_decision_no bigint := nextval('decision_numbers');
 BEGIN
   -- load_budget_batch took the locks in this transaction.
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
@@ -2894,13 +2959,14 @@ BEGIN
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
       refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
       "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text,
-      labels jsonb, "sentLabels" jsonb)
+      labels jsonb, "sentLabels" jsonb, "decidedPosition" integer, "endedPosition" integer, "decidedWith" jsonb)
   ), changed AS (
     UPDATE reservations r SET
       status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
       settlement = CASE WHEN c.status = 'committed' AND c."outcomeFolded" AND r.outcome_unverified THEN 'unverified' ELSE c.settlement END,
       committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
-      posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt"), asker = coalesce(c.asker, r.asker)
+      posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt"), asker = coalesce(c.asker, r.asker),
+      ended_no = CASE WHEN r.ended_at IS NULL AND c."endedAt" IS NOT NULL THEN v_decision_no + coalesce(c."endedPosition", 0) ELSE r.ended_no END
     FROM asked c, reservations o
     WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_reservation_ids) AND r.operation_id = c."operationId"
       AND o.tenant_id = p_tenant_id AND o.operation_id = ANY (v_reservation_ids) AND o.operation_id = r.operation_id
@@ -2937,7 +3003,8 @@ BEGIN
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
-      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker, labels, sent_labels)
+      committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker, labels, sent_labels,
+      decided_no, ended_no, decided_with)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
@@ -2945,7 +3012,10 @@ BEGIN
       -- By what is on record of its run. A decision of the version before knows of no limits of runs: what it grants counts for its run's.
       CASE WHEN c."grantedUsd" IS NOT NULL THEN (SELECT l.run_id || l.ancestor_ids FROM run_limits l WHERE l.tenant_id = p_tenant_id
         AND l.run_id = CASE WHEN p_batch ? 'countsRuns' THEN c."runLimitId" ELSE c."runId" END) END,
-      c.asker, CASE WHEN p_batch ? 'keepsLabels' THEN c.labels ELSE '{}' END, c."sentLabels"
+      c.asker, CASE WHEN p_batch ? 'keepsLabels' THEN c.labels ELSE '{}' END, c."sentLabels",
+      v_decision_no + coalesce(c."decidedPosition", 0),
+      CASE WHEN c."endedAt" IS NOT NULL THEN v_decision_no + coalesce(c."endedPosition", 0) END,
+      CASE WHEN p_batch ? 'tellsOrder' THEN c."decidedWith" ELSE '{"isOlder": true}' END
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
@@ -3031,13 +3101,14 @@ BEGIN
   END IF;
   IF cardinality(v_operation_ids) > 0 THEN
     INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
-      amount_usd, estimated_usd, settlement, usage, posted_at, labels)
+      amount_usd, estimated_usd, settlement, usage, posted_at, labels, decision_no)
     SELECT p_tenant_id, r.operation_id, c.entry, r.user_id, r.run_id, r.kind, r.resource, r.model, r.price_version,
       c."amountUsd", r.granted_usd, CASE WHEN r.outcome_unverified THEN 'unverified' ELSE c.settlement END, r.outcome_usage, c."postedAt",
       CASE WHEN r.labels <> '{}' AND jsonb_typeof(r.labels) = 'object' THEN CASE WHEN v_beyond IS NULL THEN r.labels ELSE
-        (SELECT jsonb_object_agg(key, CASE WHEN v_beyond -> key ? value THEN 'other' ELSE value END) FROM jsonb_each_text(r.labels)) END END
+        (SELECT jsonb_object_agg(key, CASE WHEN v_beyond -> key ? value THEN 'other' ELSE value END) FROM jsonb_each_text(r.labels)) END END,
+      v_decision_no + coalesce(c.position, 0)
     FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
-      "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
+      "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz, position integer)
     JOIN reservations r
       ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId";
   END IF;

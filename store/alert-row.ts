@@ -1,5 +1,5 @@
 /** An alert as a decision records it. */
-import type { QuotaAlert } from '../core/budget/batch';
+import type { QuotaAlert } from '../core/budget/quota-alerts';
 import { utilizationPercent } from '../core/budget/quotas';
 import { formatUsd } from '../core/money';
 

@@ -240,6 +240,8 @@ async function record(
     keepsLabels: true,
     // Nor one that is a little younger their limits: what it grants is counted for them, and not refused.
     knowsLabelQuotas: true,
+    // Nor does it say in which order a batch was decided.
+    tellsOrder: true,
     changes: decision.changes.map((change) => ({
       ...change,
       reservedDeltaUsd: formatUsd(change.reservedDeltaUsd),

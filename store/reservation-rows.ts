@@ -3,6 +3,8 @@
  * one. Whoever needs less reads a view: some of the same fields, by `columnsOf`.
  */
 import type { OnExpiry, Resource } from '../core/budget/commands';
+import type { Payer } from '../core/budget/quotas';
+import type { DecidedWith } from '../core/budget/decided-with';
 import type { Refusal, Reservation, ReservationStatus, Settlement } from '../core/budget/reservations';
 import { labelsFrom, unknownLabels, type Labels } from '../core/labels';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
@@ -182,6 +184,28 @@ const isoOrNone = (ms: number | undefined): string | undefined =>
   ms === undefined ? undefined : new Date(ms).toISOString();
 const textOrNone = (usd: Usd | undefined): string | undefined => (usd === undefined ? undefined : formatUsd(usd));
 
+/** What a decision went by, as its row keeps it. */
+export interface DecidedWithJson extends Omit<DecidedWith, 'mostUsd' | 'kept'> {
+  mostUsd?: string;
+  kept?: (Payer & { keptUsd: string })[];
+  /** One of the version before decided it, and says neither this nor its place in the batch. */
+  isOlder?: true;
+  /** Nobody decided it, since the authority did not answer. */
+  isUndecided?: true;
+}
+
+const decidedWithJson = ({ mostUsd, kept, ...rest }: DecidedWith): DecidedWithJson => ({
+  ...rest,
+  ...(mostUsd === undefined ? {} : { mostUsd: formatUsd(mostUsd) }),
+  ...(kept ? { kept: kept.map(({ keptUsd, ...payer }) => ({ ...payer, keptUsd: formatUsd(keptUsd) })) } : {}),
+});
+
+export const decidedWithFrom = ({ mostUsd, kept, prefersWhole }: DecidedWithJson): DecidedWith => ({
+  ...(prefersWhole ? { prefersWhole } : {}),
+  ...(mostUsd === undefined ? {} : { mostUsd: parseUsd(mostUsd) }),
+  ...(kept ? { kept: kept.map(({ keptUsd, ...payer }) => ({ ...payer, keptUsd: parseUsd(keptUsd) })) } : {}),
+});
+
 /** What the recording takes of a decided reservation. */
 export function recordedReservation(reservation: Reservation): Record<string, unknown> {
   const { request } = reservation;
@@ -199,6 +223,9 @@ export function recordedReservation(reservation: Reservation): Record<string, un
     overrunUsd: textOrNone(reservation.overrunUsd),
     postedAt: isoOrNone(reservation.postedAtMs),
     endedAt: isoOrNone(reservation.endedAtMs),
+    decidedPosition: reservation.decidedPosition,
+    endedPosition: reservation.endedPosition,
+    decidedWith: reservation.decidedWith && decidedWithJson(reservation.decidedWith),
     ...(request && {
       ...request,
       requestedUsd: formatUsd(request.requestedUsd),

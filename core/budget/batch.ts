@@ -2,6 +2,7 @@
 import type { Enforced, ReserveAnswer, ReserveCommand, Resource } from './commands';
 import type { Freeze } from './denials';
 import type { Usd } from '../money';
+import type { Overrun, QuotaAlert } from './quota-alerts';
 import { isOwnPlace, keptFrom, type Asker, type Place } from './line';
 import type { RunLimit } from './run-limits';
 import { covers, headroomUsd, rollOver, thresholdsReached, tightest, type Payer, type Quota } from './quotas';
@@ -55,24 +56,8 @@ export interface LedgerEntry {
   amountUsd: Usd;
   settlement: 'actual' | 'unverified';
   postedAtMs: number;
-}
-
-export interface QuotaAlert {
-  kind: 'quota_warning' | 'quota_exceeded' | 'overrun';
-  quota: Quota;
-  /** The threshold that a warning is about. */
-  thresholdBasisPoints?: number | undefined;
-  /** What was asked for when the quota refused. */
-  estimatedUsd?: Usd | undefined;
-  /** The call that cost more than was granted. */
-  overrun?: Overrun | undefined;
-}
-
-/** A call that cost more than its grant: no grant passes a limit, what a provider bills may. */
-export interface Overrun {
-  operationId: string;
-  grantedUsd: Usd;
-  costUsd: Usd;
+  /** Where in its batch it comes. */
+  position: number;
 }
 
 /** What a decision comes to: what to answer, and what to write before anything is answered. */
@@ -125,6 +110,7 @@ export class Batch {
   private readonly leaseNeeds = new Map<string, Usd>();
   private readonly served = new Set<string>();
   private needsHolds = false;
+  private positions = 0;
 
   constructor(private readonly state: BatchState) {
     this.nowMs = state.nowMs;
@@ -162,9 +148,25 @@ export class Batch {
     return this.reservations.get(operationId);
   }
 
+  /** Keeps a reservation as it is from now on, and notes where in the batch it was decided or ended. */
   put(reservation: Reservation): void {
-    this.reservations.set(reservation.operationId, reservation);
+    const before = this.reservations.get(reservation.operationId);
+    const isEnd = reservation.endedAtMs !== undefined && before?.endedAtMs === undefined;
+    this.reservations.set(reservation.operationId, {
+      ...reservation,
+      ...(before ? {} : { decidedPosition: this.nextPosition() }),
+      ...(isEnd ? { endedPosition: this.nextPosition() } : {}),
+    });
     this.changed.add(reservation.operationId);
+  }
+
+  /** Notes a line of the ledger. */
+  post(entry: Omit<LedgerEntry, 'position'>): void {
+    this.ledger.push({ ...entry, position: this.nextPosition() });
+  }
+
+  private nextPosition(): number {
+    return (this.positions += 1);
   }
 
   /** Moves the balances of every quota and run limit that covers the payer, and notes the step for the guard. */

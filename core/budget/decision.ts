@@ -10,6 +10,7 @@ import { answerAgain, answerOf, answerRefusal } from './answers';
 import { Batch, type BatchDecision, type BatchState } from './batch';
 import type { BudgetCommand, RejectionCode, ReserveAnswer, ReleaseCommand, ReserveCommand, Resource } from './commands';
 import { keptUsd, leastUsd, type Place } from './line';
+import { decidedWithOf, type DecidedWith } from './decided-with';
 import { mergedLabels } from '../labels';
 import { parseAmountUsd, MoneyError, type Usd } from '../money';
 import { nothingReserved, quotaDenial, quotaMissingMessage, refusedAsFrozen, refusedAsUnheld } from './denials';
@@ -19,6 +20,7 @@ import { isResource, mayBeGranted, resourceAsked, resourceWords } from '../resou
 import {
   isSameRequest,
   othersTold,
+  tombstone,
   toldAlso,
   type Amounts,
   type Refusal,
@@ -51,7 +53,7 @@ function apply(batch: Batch, command: BudgetCommand): void {
     }
     case 'release': {
       const reservation = batch.find(command.operationId);
-      if (!reservation) batch.put(tombstone(batch, command.operationId));
+      if (!reservation) batch.put(tombstone(command.operationId, batch.nowMs));
       else giveUp(batch, reservation, command);
       return;
     }
@@ -65,19 +67,6 @@ function giveUp(batch: Batch, reservation: Reservation, { asker }: ReleaseComman
   const others = othersTold(reservation, asker);
   if (others === undefined) settle(batch, reservation, 'release');
   else if (others !== reservation.asker) batch.put({ ...reservation, asker: others });
-}
-
-/** The mark that a release leaves when it comes before its reserve: the late reserve is refused. */
-function tombstone(batch: Batch, operationId: string): Reservation {
-  return {
-    operationId,
-    status: 'released',
-    settlement: 'released',
-    decidedAtMs: batch.nowMs,
-    endedAtMs: batch.nowMs,
-    claimed: false,
-    outcomeFolded: false,
-  };
 }
 
 /** Undefined when it is not decided, since it waits for money from the platform. */
@@ -127,10 +116,13 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
   if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: mostUsd, leftUsd }))
     return undefined;
   const left = leftUsd(tight);
+  const decidedWith = decidedWithOf(command, {
+    ...{ quotas, amountUsd, mostUsd, kept, isEnforced: batch.isEnforced(request.resource) },
+  });
   if (batch.isEnforced(request.resource) && left < minimum) {
     const refusal = denialOf(batch, request, { tight, minimum, amounts, kept });
     const billed = resource === resourceAsked(command) ? {} : { billedAs: resource };
-    return record(batch, { operationId, request, refusal: { ...refusal, ...billed } });
+    return record(batch, { operationId, request, refusal: { ...refusal, ...billed }, decidedWith });
   }
   if (left < minimum) batch.refuse(tight, amounts.amountUsd);
   batch.wouldRefuse(request, amountUsd, (shadow) =>
@@ -149,6 +141,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     claimed: false,
     asker: command.asker,
     outcomeFolded: false,
+    decidedWith,
   };
   batch.put(granted);
   batch.move(granted.request ?? request, { operationId, reservedUsd: grantedUsd, grant: true });
@@ -282,7 +275,12 @@ function requestOf(
 /** A refusal is recorded too: the same reserve asked again gets the same answer. */
 function record(
   batch: Batch,
-  { operationId, request, refusal }: { operationId: string; request: ReservationRequest; refusal: Refusal },
+  {
+    operationId,
+    request,
+    refusal,
+    decidedWith,
+  }: { operationId: string; request: ReservationRequest; refusal: Refusal; decidedWith?: DecidedWith | undefined },
 ): ReserveAnswer {
   const refused: Reservation = {
     operationId,
@@ -292,6 +290,7 @@ function record(
     decidedAtMs: batch.nowMs,
     claimed: false,
     outcomeFolded: false,
+    decidedWith,
   };
   batch.put(refused);
   return answerOf(refused);

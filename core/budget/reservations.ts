@@ -4,6 +4,7 @@ import type { OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } 
 import { recordedAlike, sentAlike, type Labelled } from '../labels';
 import type { Usd } from '../money';
 import { isRecordedAs, resourceAsked } from '../resources';
+import type { DecidedWith } from './decided-with';
 
 /**
  * A reservation is the row of one paid attempt. It is granted, denied or rejected once; a granted one ends once:
@@ -63,6 +64,11 @@ export interface Reservation {
   /** The moment its ledger entry counts at. */
   postedAtMs?: number | undefined;
   endedAtMs?: number | undefined;
+  /** Of one that this batch decides. */
+  decidedWith?: DecidedWith | undefined;
+  /** Where in its batch it was decided, and where it ended; absent where another batch did. */
+  decidedPosition?: number | undefined;
+  endedPosition?: number | undefined;
 }
 
 /** In place of those that were told, of a grant that more were told of than is kept: it stays, whoever goes. */
@@ -89,6 +95,19 @@ export function toldAlso(reservation: Told, own: string | undefined): string | u
 export function othersTold(reservation: Told, own: string | undefined): string | undefined {
   const others = own === undefined ? [] : toldOf(reservation)?.filter((one) => one !== own);
   return others && others.length > 0 ? others.join(' ') : undefined;
+}
+
+/** The mark that a release leaves when it comes before its reserve: the late reserve is refused. */
+export function tombstone(operationId: string, nowMs: number): Reservation {
+  return {
+    operationId,
+    status: 'released',
+    settlement: 'released',
+    decidedAtMs: nowMs,
+    endedAtMs: nowMs,
+    claimed: false,
+    outcomeFolded: false,
+  };
 }
 
 /** What goes on without a grant may spend, and is charged where nobody learns its cost. */

@@ -81,7 +81,7 @@ function commit(
     postedAtMs: batch.nowMs,
     endedAtMs: batch.nowMs,
   });
-  batch.ledger.push({
+  batch.post({
     operationId: reservation.operationId,
     entry: 'commit',
     amountUsd: costUsd,
@@ -136,7 +136,7 @@ function correct(batch: Batch, reservation: Reservation, request: ReservationReq
   const amountUsd = costUsd - committedUsd;
   // An estimate that proves right is not unverified any more, and the ledger says so.
   if (amountUsd === 0n && reservation.settlement !== 'unverified') return;
-  batch.ledger.push({
+  batch.post({
     operationId: reservation.operationId,
     entry: 'correction',
     amountUsd,

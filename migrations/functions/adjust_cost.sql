@@ -26,10 +26,10 @@ BEGIN
   FROM costs_of(p_tenant_id, p_operation_id);
   IF v_difference <> 0 OR v_unverified <> 0 THEN
     INSERT INTO cost_records (tenant_id, operation_id, entry, user_id, run_id, kind, resource, model, price_version,
-      amount_usd, estimated_usd, settlement, posted_at, reason, author, labels)
+      amount_usd, estimated_usd, settlement, posted_at, reason, author, labels, decision_no)
     VALUES (p_tenant_id, p_operation_id, 'adjustment', v_entry.user_id, v_entry.run_id, v_entry.kind, v_entry.resource,
       v_entry.model, v_entry.price_version, v_difference, v_entry.estimated_usd, 'actual', v_entry.posted_at, p_reason, p_author,
-      v_entry.labels);
+      v_entry.labels, nextval('decision_numbers'));
     PERFORM apply_quota_changes(p_tenant_id, jsonb_build_array(jsonb_build_object('sequence', 0, 'userId', v_entry.user_id,
       'resource', v_entry.resource, 'reservedDeltaUsd', 0, 'spentDeltaUsd', v_difference, 'postedAt', v_entry.posted_at,
       'grant', false, 'enforced', false)));

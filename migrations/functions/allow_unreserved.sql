@@ -15,20 +15,20 @@ AS $$
       "sentLabels" jsonb)
   ), refused AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
-      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal, labels, sent_labels)
+      on_expiry, requested_usd, minimum_usd, decided_at, status, refusal, labels, sent_labels, decided_with)
     SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
-      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal, nullif(labels, '{}'), "sentLabels"
+      "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), refusal ->> 'type', refusal, nullif(labels, '{}'), "sentLabels", '{"isUndecided": true}'
     FROM asked WHERE refusal IS NOT NULL
     ON CONFLICT DO NOTHING
   )
   INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
     on_expiry, requested_usd, minimum_usd, decided_at, status, granted_usd, expires_at, unreserved, allowed_usd,
-    limit_ids, asker, labels, sent_labels)
+    limit_ids, asker, labels, sent_labels, decided_with)
   SELECT p_tenant_id, "operationId", "userId", "runId", kind, step, attempt, resource, model, "priceVersion",
     "onExpiry", "amountUsd", "minimumUsd", clock_timestamp(), 'granted', 0,
     clock_timestamp() + make_interval(secs => "ttlSeconds"), true, "allowedUsd",
     (SELECT l.run_id || l.ancestor_ids FROM run_limits l
-     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker, nullif(labels, '{}'), "sentLabels"
+     WHERE l.tenant_id = p_tenant_id AND l.run_id = ("runLimit" ->> 'id')::uuid), asker, nullif(labels, '{}'), "sentLabels", '{"isUndecided": true}'
   FROM asked WHERE refusal IS NULL
   ON CONFLICT DO NOTHING
 $$;

@@ -33,6 +33,8 @@ BEGIN
   DELETE FROM cost_quotas WHERE tenant_id = p_tenant_id
     AND (lease_of IS NULL OR current_spend_usd = 0 OR period_end <= clock_timestamp());
   UPDATE cost_quotas SET limit_usd = current_spend_usd WHERE tenant_id = p_tenant_id;
+  -- Which limits were removed is noted as that happens.
+  DELETE FROM limit_changes WHERE tenant_id = p_tenant_id;
   IF EXISTS (SELECT FROM cost_quotas WHERE tenant_id = p_tenant_id) THEN
     UPDATE tenants SET deleted_at = clock_timestamp(), name = '', frozen_at = clock_timestamp(), frozen_reason = 'deleted'
     WHERE tenant_id = p_tenant_id;

@@ -38,7 +38,14 @@ describe('an older installation', () => {
         (table) => [table, []],
       ),
     );
-    const after = await rowsOf(admin);
+    const { limit_changes: limits = [], ...after } = await rowsOf(admin);
+    // What limits there are is on record from now on.
+    const idsOf = (rows: unknown[]): unknown[] => rows.map((row) => (row as { quota_id: string }).quota_id).sort();
+    const ofTenants = (before.cost_quotas ?? []).filter((quota) =>
+      ['tenant', 'user'].includes((quota as { scope: string }).scope),
+    );
+    expect(ofTenants.length).toBeGreaterThan(0);
+    expect(idsOf(limits)).toEqual(idsOf(ofTenants));
     const isNew = (price: unknown): boolean => /text-embedding-/.test(JSON.stringify(price));
     expect(after.model_prices?.filter(isNew)).toHaveLength(3);
     expect({ ...after, model_prices: after.model_prices?.filter((price) => !isNew(price)) }).toEqual({
