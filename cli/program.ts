@@ -20,11 +20,12 @@ import { runsCommands } from './runs';
 import { setupCommand } from './setup';
 import { tenantsCommands } from './tenants';
 import { usageCommands } from './usage';
+import { whatIfCommand } from './what-if';
 import { workersCommands } from './workers';
 
 const groups: [title: string, commands: (() => Command)[]][] = [
   ['Agents', [runsCommands, chatCommand, conversationsCommands, approvalsCommands, mcpCommand]],
-  ['Money', [budgetCommands, holdsCommands, usageCommands, alertsCommands, pricesCommands]],
+  ['Money', [budgetCommands, holdsCommands, usageCommands, whatIfCommand, alertsCommands, pricesCommands]],
   ['Who', [tenantsCommands, keysCommands, auditCommands]],
   ['The installation', [doctorCommand, envCommand, setupCommand, workersCommands, completionCommand]],
 ];

@@ -40,7 +40,7 @@ export type { PriceView, SandboxPriceView } from './prices';
 export type { AlertsView, AuditView } from './records';
 export type { AttachedFile, RunsView, RunView, StartRun } from './runs';
 export type { OverviewView, QuotaView, TenantQuotas, TenantsView } from './tenants';
-export type { CostRecordsPage, UsageView } from './usage';
+export type { CostRecordsPage, UsageView, WhatIfView } from './usage';
 export type { ConversationView, TurnView } from '../api/conversations/schemas';
 export type { CostRecordView } from '../api/usage/schemas';
 export type { BindingQuotaView } from '../api/http/denials';

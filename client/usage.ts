@@ -7,10 +7,12 @@ import type {
   usageQuery,
   usageView,
 } from '../api/usage/schemas';
+import type { whatIfBody, whatIfView } from '../api/usage/what-if-schemas';
 import type { Http } from './http';
 import type { Given, Of } from './views';
 
 export type UsageView = Of<typeof usageView>;
+export type WhatIfView = Of<typeof whatIfView>;
 export interface CostRecordsPage {
   records: CostRecordView[];
   /** The `cursor` of the next page. */
@@ -28,6 +30,9 @@ export function usageOf(http: Http) {
     summary: (query: UsageQuery = {}) => http.get<UsageView>('/v1/usage', query),
     /** The same as comma-separated values, every group. */
     summaryCsv: (query: UsageQuery = {}) => http.text('/v1/usage', { ...query, format: 'csv' }),
+    /** What other limits would have done with a span of the record, or other prices; nothing is changed. */
+    whatIf: (tenantId: string, asked: Given<typeof whatIfBody> = {}) =>
+      http.post<WhatIfView>(`/v1/tenants/${encodeURIComponent(tenantId)}/what-if`, asked),
     /** A page of the ledger. */
     records: (query: RecordsQuery = {}) => page(query),
     /** The ledger line by line, page after page. */

@@ -101,20 +101,7 @@ export async function addModelPrices(
   pool: Pool,
   { prices, by }: { prices: readonly NewModelPrice[]; by: Operator },
 ): Promise<string[]> {
-  const rows = prices.map((price) => ({
-    price_version: versionOf(price),
-    provider: price.provider,
-    model: price.model,
-    effective_from: price.effectiveFrom.toISOString(),
-    ...columnsOf(price, ''),
-    long_context_threshold_tokens: price.longContext?.thresholdTokens,
-    ...(price.longContext ? columnsOf(price.longContext, 'long_context_') : {}),
-    web_search_usd_per_thousand: price.webSearchPerThousandUsd,
-    multipliers: price.multipliers,
-    notes: price.notes,
-    source: price.source,
-    source_date: price.sourceDate,
-  }));
+  const rows = prices.map(rowOf);
   await pool.query('SELECT copilot_internal.add_model_prices($1, $2, $3)', [
     JSON.stringify(rows),
     by.apiKeyId ?? null,
@@ -122,6 +109,28 @@ export async function addModelPrices(
   ]);
   return rows.map((row) => row.price_version);
 }
+
+const rowOf = (price: NewModelPrice) => ({
+  price_version: versionOf(price),
+  provider: price.provider,
+  model: price.model,
+  effective_from: price.effectiveFrom.toISOString(),
+  ...columnsOf(price, ''),
+  long_context_threshold_tokens: price.longContext?.thresholdTokens,
+  ...(price.longContext ? columnsOf(price.longContext, 'long_context_') : {}),
+  web_search_usd_per_thousand: price.webSearchPerThousandUsd,
+  multipliers: price.multipliers,
+  notes: price.notes,
+  source: price.source,
+  source_date: price.sourceDate,
+});
+
+/** The price as it would be read, of one that is not added. @throws PriceError where it cannot be used. */
+export const modelPriceOf = (price: NewModelPrice): ModelPrice =>
+  modelPriceFromRow({
+    ...columnsOf({ inputUsd: '', outputUsd: '' }, 'long_context_'),
+    ...Object.fromEntries(Object.entries(rowOf(price)).map(([column, value]) => [column, value ?? null])),
+  } as unknown as ModelPriceRow);
 
 const columnsOf = (rates: RateTexts, prefix: string): Record<string, string | null | undefined> => ({
   [`${prefix}input_usd_per_mtok`]: rates.inputUsd,

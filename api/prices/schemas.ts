@@ -26,7 +26,7 @@ const factors = z.record(
   z.string().regex(/^(?!0*[.]?0*$)(0|[1-9][0-9]{0,3})([.][0-9]{1,6})?$/, { error: 'must be a decimal above 0' }),
 );
 
-const priceFields = {
+const figures = {
   provider: z.string().regex(/^[a-z][a-z0-9-]{0,39}$/, { error: 'must be lower case, such as anthropic' }),
   model: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}$/, { error: "must be the provider's exact name" }),
   ...rates,
@@ -39,6 +39,11 @@ const priceFields = {
     .strictObject({ serviceTier: factors.optional(), speed: factors.optional(), inferenceGeo: factors.optional() })
     .optional()
     .openapi({ description: 'Factors on every token rate.', example: { serviceTier: { batch: '0.5' } } }),
+};
+/** A price that is only tried. */
+export const triedPrice = z.strictObject(figures);
+const priceFields = {
+  ...figures,
   notes: z.string().max(1_000).optional(),
   source: plainWords(500).openapi({ description: 'Who published the figures.' }),
   sourceDate: day.openapi({ description: 'The day on which the source said so.' }),

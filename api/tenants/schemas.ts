@@ -37,7 +37,7 @@ const nameOf = ({ scope, scopeId, resourceType, period, enforced = true }: Named
   `the ${enforced ? '' : 'watched '}${resourceType} quota${scope === 'user' || scope === 'label' ? ` of ${scope} ${scopeId}` : ''} per ${period}`;
 
 /** Limits that an order sets. One that comes twice is a mistake, and nobody could say which of the two is meant. */
-const limitsOnce = <S extends z.ZodType<Named>>(limit: S) =>
+export const limitsOnce = <S extends z.ZodType<Named>>(limit: S) =>
   z.array(limit).superRefine((quotas, context) => {
     const names = quotas.map(nameOf);
     const twice = names.find((name, at) => names.indexOf(name) < at);
@@ -62,6 +62,14 @@ const limits = {
   warningThreshold: share.optional(),
   moreWarningThresholds: z.array(share).max(10).optional(),
 };
+
+/** A limit that is only tried. */
+export const triedLimit = z.strictObject({
+  ...ofWhom,
+  resourceType: limits.resourceType,
+  period: limits.period,
+  limitUsd: limits.limitUsd,
+});
 
 const enforced = z.boolean().optional().openapi({
   description:

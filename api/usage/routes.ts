@@ -1,7 +1,6 @@
 /** What was spent: sums, the ledger line by line, and the gate that tells beforehand what would fit. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
-import { dayMs } from '../../core/budget/periods';
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
 import { estimateModelCall } from '../../core/prices/pricing';
 import { estimateSandbox, findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
@@ -23,6 +22,8 @@ import { body, denied, json, medium, postRoute, route } from '../http/openapi';
 import { cursorOf, numberedPlace, placeOf } from '../http/pages';
 import { showQuota } from '../tenants/quota-view';
 import * as schemas from './schemas';
+import { refuseEmptySpan, span } from './span';
+import { whatIfRoute } from './what-if';
 
 type App = OpenAPIHono<ApiEnv>;
 
@@ -30,6 +31,7 @@ export function usageRoutes(app: App, dependencies: ApiDependencies): void {
   usage(app, dependencies);
   costRecords(app, dependencies);
   quotaChecks(app, dependencies);
+  whatIfRoute(app, dependencies);
 }
 
 /** The same answer as a file, for a request that asks for it. */
@@ -37,20 +39,6 @@ const orCsv = <A extends ReturnType<typeof json>>(answer: A) => ({
   ...answer,
   content: { ...answer.content, ...medium('text/csv', '').content },
 });
-
-/** Thirty days and what is over of today, unless asked for otherwise. */
-function span(asked: { from?: string | undefined; to?: string | undefined }): { from: Date; to: Date } {
-  const to = asked.to === undefined ? new Date() : new Date(asked.to);
-  const from =
-    asked.from === undefined ? new Date((Math.floor(to.getTime() / dayMs) - 30) * dayMs) : new Date(asked.from);
-  refuseEmptySpan(from, to);
-  return { from, to };
-}
-
-/** @throws ApiError for a span in which nothing can be: it would look as if nothing had been spent. */
-function refuseEmptySpan(from: Date | undefined, to: Date | undefined): void {
-  if (from && to && from >= to) throw new ApiError('invalid_request', 'from: must be before to.');
-}
 
 function usage(app: App, dependencies: ApiDependencies): void {
   app.openapi(

@@ -690,6 +690,7 @@ describe('the API', () => {
         'POST /v1/tenants/{id}/topups',
         'POST /v1/tenants/{id}/unfreeze',
         'POST /v1/tenants/{id}/user-defaults',
+        'POST /v1/tenants/{id}/what-if',
         'PUT /v1/platform/quotas',
         'PUT /v1/tenants/{id}/quotas',
       ]);

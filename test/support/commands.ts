@@ -31,6 +31,7 @@ export const commandsOf = ({ tenantId, userId, file, ...named }: Named): Record<
   setTitle: ['conversations', 'title', tenantId, named.conversationId, 'Sales'],
   listMessages: ['conversations', 'messages', tenantId, named.conversationId, '--cursor', 'next'],
   listCostRecords: ['usage', 'list', tenantId, '--unverified', '--cursor', 'next'],
+  whatIf: ['what-if', tenantId, '--from', '2026-11-01', '--limit', 'user:ada/llm/day=5', '--limit', '50'],
   getUsage: ['usage', 'show', tenantId, '--by', 'day'],
   listKeys: ['keys', 'list', '--tenant', tenantId],
   createKey: ['keys', 'create', '--tenant', tenantId, '--role', 'reader'],

@@ -35,6 +35,7 @@ const operations: Record<string, (client: SpendlockClient) => Promise<unknown>> 
   setTitle: (client) => client.conversations.setTitle(id, { title: 'Sales' }),
   listMessages: (client) => client.conversations.messages(id),
   sendMessage: (client) => client.conversations.send(id, { message: 'Hello' }),
+  whatIf: (client) => client.usage.whatIf('acme', { limits: [{ resourceType: 'all', limitUsd: '5' }] }),
   listCostRecords: (client) => client.usage.records(),
   listKeys: (client) => client.keys.list(),
   createKey: (client) => client.keys.create({ tenantId: 'acme' }),

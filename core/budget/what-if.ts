@@ -1,0 +1,264 @@
+/**
+ * What other limits would have done: the recorded requests of a tenant, in the order in which they were decided, are decided once more by
+ * the same `decideBatch`. With the limits that there were, each gets the answer that is on record. With others, what is refused spends
+ * nothing from then on, what gets less costs no more than that, and what was refused and would be granted is taken to cost its grant:
+ * nobody knows what whoever asked would have done next.
+ */
+import { decideBatch } from './decision';
+import { formatUsd, parseUsd, type Usd } from '../money';
+import { periodAt, type Period } from './periods';
+import { covers, rollOver, tightest, type Payer, type Quota } from './quotas';
+import type { DecidedWith } from './decided-with';
+import { takeBack, totalOf } from './top-ups';
+
+/** A request as it was decided. */
+export interface RecordedRequest extends Payer {
+  type: 'decided';
+  atMs: number;
+  operationId: string;
+  amountUsd: Usd;
+  minimumUsd?: Usd | undefined;
+  /** Nothing where it was refused. */
+  grantedUsd?: Usd | undefined;
+  decidedWith?: DecidedWith | undefined;
+  /** Why limits cannot decide it once more; absent where they can. What it holds counts all the same. */
+  apart?: string | undefined;
+}
+
+/** What became of a grant: it ended, at what it cost; or its cost was corrected, in the period that it was posted in. */
+export type RecordedEnd = Payer & { atMs: number; operationId: string } & (
+    | { type: 'ended'; grantedUsd: Usd; costUsd: Usd; isUnverified?: boolean | undefined }
+    | { type: 'corrected'; amountUsd: Usd; postedAtMs: number }
+  );
+
+/** How a limit stood once it was set, topped up or made; removed where there is none. */
+export interface RecordedLimit {
+  type: 'limited';
+  atMs: number;
+  quotaId: string;
+  quota?: Quota | undefined;
+}
+
+export type Recorded = RecordedRequest | RecordedEnd | RecordedLimit;
+
+/** Which limit is tried. */
+export type TriedLimit = Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'limitUsd'>;
+
+/** A request that would have been answered otherwise. */
+export interface Difference {
+  request: RecordedRequest;
+  /** What it would have been granted; nothing where it would have been refused. */
+  grantedUsd?: Usd | undefined;
+  /** The limit that has the least left for it; nothing where none covers it. */
+  quota?: Quota | undefined;
+}
+
+/** A request that was answered otherwise than on record, until all is known of its cost. */
+interface Otherwise {
+  grantedUsd?: Usd | undefined;
+}
+
+const keyOf = ({ scope, scopeId, resourceType, period }: Omit<TriedLimit, 'limitUsd'>): string =>
+  JSON.stringify([scope, scopeId, resourceType, period]);
+
+/** Plays a record, one event after the other. It keeps the limits, and of requests those that are answered otherwise, until they end. */
+export class WhatIf {
+  private readonly byId = new Map<string, Quota>();
+  /** By whose they are, so that an event is played as fast beside many limits as beside few. */
+  private readonly byPayer = new Map<string, Quota[]>();
+  private readonly tried: ReadonlyMap<string, Usd>;
+  private readonly otherwise = new Map<string, Otherwise>();
+  /** How many requests are decided as they are on record. */
+  same = 0;
+  /** What all that ended has cost. */
+  costUsd: Usd = 0n;
+
+  /**
+   * @param tried limits in place of those on record, which stand from the beginning on, whatever is set meanwhile; what tops one up still
+   *   does.
+   */
+  constructor(private readonly triedLimits: readonly TriedLimit[] = []) {
+    this.tried = new Map(triedLimits.map((limit) => [keyOf(limit), limit.limitUsd]));
+  }
+
+  /** The limits that stood before the first event, with nothing spent or held of them yet. */
+  begin(quotas: readonly Quota[], fromMs: number): void {
+    for (const { scope, scopeId, resourceType, period, limitUsd } of this.triedLimits) {
+      const { start, end } = periodAt(period, fromMs);
+      this.add({
+        ...{ quotaId: keyOf({ scope, scopeId, resourceType, period }), scope, scopeId, resourceType, period, limitUsd },
+        ...{ spentUsd: 0n, reservedUsd: 0n, periodStartMs: start.getTime(), periodEndMs: end.getTime() },
+        ...{ thresholdsBasisPoints: [], warnedBasisPoints: [], exceeded: false },
+      });
+    }
+    for (const quota of quotas) this.beginOne(quota, fromMs);
+  }
+
+  private beginOne(quota: Quota, fromMs: number): void {
+    this.limit({
+      type: 'limited',
+      atMs: fromMs,
+      quotaId: quota.quotaId,
+      quota: { ...rollOver(quota, fromMs), spentUsd: 0n, reservedUsd: 0n },
+    });
+  }
+
+  /** What was held before the first event, or spent in what a period had gone by then. */
+  carry(
+    payer: Payer,
+    { period, spentUsd = 0n, reservedUsd = 0n }: { period?: Period; spentUsd?: Usd; reservedUsd?: Usd },
+  ): void {
+    for (const quota of this.covering(payer)) {
+      quota.reservedUsd += reservedUsd;
+      if (quota.period === period) quota.spentUsd += spentUsd;
+    }
+  }
+
+  /** What the next event comes to: a difference where it is a request that would have been answered otherwise. */
+  play(event: Recorded): Difference | undefined {
+    switch (event.type) {
+      case 'decided':
+        if (event.apart === undefined) return this.decide(event);
+        this.move(event, { atMs: event.atMs, reservedUsd: event.grantedUsd ?? 0n });
+        return undefined;
+      case 'ended':
+      case 'corrected':
+        this.end(event);
+        return undefined;
+      case 'limited':
+        this.limit(event);
+        return undefined;
+    }
+  }
+
+  /** How the limits stand. */
+  standing(): Quota[] {
+    return [...this.byId.values()];
+  }
+
+  /** What an operation that would have been answered otherwise has been granted here; undefined where it was not. */
+  isOtherwise(operationId: string): boolean {
+    return this.otherwise.has(operationId);
+  }
+
+  private decide(request: RecordedRequest): Difference | undefined {
+    const { atMs, operationId } = request;
+    const quotas = this.covering(request, atMs);
+    const tight = tightest(quotas);
+    const grantedUsd = grantOf(request, quotas);
+    if (grantedUsd !== undefined && request.grantedUsd !== undefined)
+      this.move(request, { atMs, reservedUsd: grantedUsd });
+    if (grantedUsd === request.grantedUsd) {
+      this.same += 1;
+      return undefined;
+    }
+    const difference = { request, grantedUsd, quota: tight && { ...tight } };
+    if (request.grantedUsd !== undefined) this.otherwise.set(operationId, { grantedUsd });
+    // Nobody knows what it would have cost.
+    else this.move(request, { atMs, spentUsd: grantedUsd ?? 0n });
+    return difference;
+  }
+
+  private end(event: RecordedEnd): void {
+    const { atMs, operationId } = event;
+    const otherwise = this.otherwise.get(operationId);
+    if (event.type === 'corrected') {
+      const { amountUsd: spentUsd, postedAtMs } = event;
+      // What got less is taken to have cost that.
+      if (!otherwise) this.move(event, { atMs, spentUsd, postedAtMs });
+      return;
+    }
+    const reservedUsd = otherwise ? (otherwise.grantedUsd ?? 0n) : event.grantedUsd;
+    const isLess = otherwise && reservedUsd < event.grantedUsd;
+    const spentUsd = isLess && event.costUsd > reservedUsd ? reservedUsd : event.costUsd;
+    this.move(event, { atMs, reservedUsd: -reservedUsd, spentUsd });
+    if (!event.isUnverified) this.otherwise.delete(operationId);
+  }
+
+  private limit({ quotaId, quota, atMs }: RecordedLimit): void {
+    const known = this.byId.get(quotaId);
+    if (!quota) {
+      if (known) this.remove(known);
+      return;
+    }
+    const triedUsd = this.tried.get(keyOf(quota));
+    const of = triedUsd === undefined ? known : this.byId.get(keyOf(quota));
+    // What the period before had is gone by the limit of before, where it was begun when the limit was set.
+    if (of && quota.periodEndMs > atMs) Object.assign(of, rollOver(of, atMs));
+    const { topUps } = quota;
+    const limitUsd = triedUsd === undefined ? quota.limitUsd : triedUsd + totalOf(topUps);
+    if (of) Object.assign(of, { limitUsd, topUps });
+    else this.add({ ...quota, limitUsd });
+  }
+
+  private add(quota: Quota): void {
+    const of = payerKey(quota.scope, quota.scopeId);
+    this.byId.set(quota.quotaId, quota);
+    this.byPayer.set(of, [...(this.byPayer.get(of) ?? []), quota]);
+  }
+
+  private remove(quota: Quota): void {
+    const of = payerKey(quota.scope, quota.scopeId);
+    this.byId.delete(quota.quotaId);
+    this.byPayer.set(
+      of,
+      (this.byPayer.get(of) ?? []).filter((one) => one !== quota),
+    );
+  }
+
+  /** The limits that cover a payer, as they stand at a moment. */
+  private covering(payer: Payer, atMs?: number): Quota[] {
+    const { userId, labels = {} } = payer;
+    const quotas = [
+      payerKey('tenant', ''),
+      ...(userId === undefined ? [] : [payerKey('user', userId)]),
+      ...Object.entries(labels).map(([key, value]) => payerKey('label', `${key}:${value}`)),
+    ].flatMap((of) => (this.byPayer.get(of) ?? []).filter((quota) => covers(quota, payer)));
+    if (atMs !== undefined) for (const quota of quotas) Object.assign(quota, rollOver(quota, atMs));
+    return quotas;
+  }
+
+  private move(payer: Payer, by: { atMs: number; reservedUsd?: Usd; spentUsd?: Usd; postedAtMs?: number }): void {
+    const { atMs, reservedUsd = 0n, spentUsd = 0n, postedAtMs = atMs } = by;
+    this.costUsd += spentUsd;
+    if (reservedUsd === 0n && spentUsd === 0n) return;
+    for (const quota of this.covering(payer, atMs)) {
+      quota.reservedUsd += reservedUsd;
+      if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
+      takeBack(quota);
+    }
+  }
+}
+
+const payerKey = (scope: string, scopeId: string): string => (scope === 'tenant' ? scope : `${scope} ${scopeId}`);
+
+/** What limits grant a request, by the decision itself; undefined where they refuse it. */
+function grantOf(
+  { atMs, operationId, decidedWith = {}, ...request }: RecordedRequest,
+  quotas: Quota[],
+): Usd | undefined {
+  const { userId, resource, labels, amountUsd: askedUsd, minimumUsd } = request;
+  const { mostUsd = askedUsd, prefersWhole, kept = [] } = decidedWith;
+  // The platform had too little for it, whatever the tenant's own limits had.
+  const isBeyond = mostUsd < (minimumUsd ?? askedUsd);
+  const amountUsd = isBeyond ? askedUsd : mostUsd;
+  const { answers } = decideBatch(
+    {
+      ...{ tenantId: '', nowMs: atMs, reservations: [], holds: [], quotas },
+      enforced: { llm: true, e2b: true },
+      line: kept.map((place, at) => ({ ...place, waiterId: `kept ${at}`, keptForMs: 0, isWoken: true })),
+    },
+    [
+      {
+        ...{ type: 'reserve', operationId, resource, amountUsd: formatUsd(amountUsd) },
+        ...(userId === undefined ? {} : { userId }),
+        ...(labels === undefined ? {} : { labels }),
+        ...(minimumUsd === undefined ? {} : { minimumUsd: formatUsd(minimumUsd) }),
+        ...(prefersWhole ? { prefersWhole } : {}),
+        ...{ priceVersion: '', ttlSeconds: 1, kind: '' },
+      },
+    ],
+  );
+  const [answer] = answers;
+  return answer?.decision === 'granted' && !isBeyond ? parseUsd(answer.grantedUsd) : undefined;
+}

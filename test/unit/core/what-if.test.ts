@@ -1,0 +1,199 @@
+/** What other limits would have done: a record is reproduced by the limits that there were, and told apart by others. */
+import fc from 'fast-check';
+import { WhatIf, type Difference, type Recorded, type TriedLimit } from '../../../core/budget/what-if';
+import type { BatchDecision } from '../../../core/budget/batch';
+import type { BudgetCommand } from '../../../core/budget/commands';
+import { rollOver, type Quota } from '../../../core/budget/quotas';
+import { totalOf } from '../../../core/budget/top-ups';
+import { omitUndefined } from '../../../core/omit-undefined';
+import { BudgetModel, commit, release, reserve, usd, type QuotaSpec } from '../../support/budget-model';
+
+const seed = Number(process.env.SPENDLOCK_TEST_SEED ?? Date.now() % 2 ** 31);
+const beganMs = Date.UTC(2026, 0, 30, 22);
+const idOf = (n: number): string => `abcdef00-aaaa-4bbb-8ccc-${String(n).padStart(12, '0')}`;
+
+/** A tenant whose decisions are recorded, as Postgres keeps them: in the order of their positions. */
+class RecordedModel extends BudgetModel {
+  readonly record: Recorded[] = [];
+  private next = 0;
+
+  constructor(quotas: readonly QuotaSpec[]) {
+    super(beganMs, quotas);
+  }
+
+  newId = (): string => idOf((this.next += 1));
+
+  override decide(...commands: BudgetCommand[]): BatchDecision {
+    const decision = super.decide(...commands);
+    const atMs = this.nowMs;
+    const noted: { position: number; event: Recorded }[] = [];
+    for (const reservation of decision.reservations) {
+      const { decidedPosition, endedPosition, ...known } = reservation;
+      this.reservations.set(known.operationId, known);
+      const { operationId, request, grantedUsd, refusal, decidedWith } = known;
+      if (!request) continue;
+      const { requestedUsd: amountUsd, minimumUsd, userId, resource, labels } = request;
+      const of = { atMs, operationId, userId, resource, labels };
+      if (decidedPosition !== undefined && refusal?.type !== 'rejected')
+        noted.push({
+          position: decidedPosition,
+          event: { type: 'decided', ...of, amountUsd, minimumUsd, grantedUsd, decidedWith },
+        });
+      const line = decision.ledger.find((one) => one.operationId === operationId);
+      if (endedPosition !== undefined && grantedUsd !== undefined)
+        noted.push({
+          position: endedPosition,
+          event: {
+            ...{ type: 'ended', ...of, grantedUsd, costUsd: line?.entry === 'commit' ? line.amountUsd : 0n },
+            isUnverified: known.settlement === 'unverified',
+          },
+        });
+      if (line?.entry === 'correction') {
+        const { amountUsd: corrected, postedAtMs, position } = line;
+        noted.push({ position, event: { type: 'corrected', ...of, amountUsd: corrected, postedAtMs } });
+      }
+    }
+    noted.sort((one, other) => one.position - other.position);
+    this.record.push(...noted.map(({ event }) => event));
+    return decision;
+  }
+}
+
+function play(
+  quotas: readonly Quota[],
+  record: readonly Recorded[],
+  tried: readonly TriedLimit[] = [],
+): { player: WhatIf; found: Difference[] } {
+  const player = new WhatIf(tried);
+  player.begin(quotas, beganMs);
+  return { player, found: record.flatMap((event) => player.play(event) ?? []) };
+}
+
+const begin = (...quotas: QuotaSpec[]): Quota[] => new BudgetModel(beganMs, quotas).quotas;
+
+const runId = idOf(999);
+const tenth = { scope: 'tenant', scopeId: 'acme', resourceType: 'all', period: 'month', limitUsd: usd('10') } as const;
+const amount = fc.constantFrom('0.000000000001', '0.5', '1', '3', '7.25', '20');
+const request = fc.record({
+  amount,
+  minimum: fc.option(amount, { nil: undefined }),
+  prefersWhole: fc.constantFrom(undefined, true as const),
+  userId: fc.constantFrom(undefined, 'ada', 'bob'),
+  resource: fc.constantFrom('llm', 'e2b', 'geocoding'),
+  labels: fc.constantFrom(undefined, { team: 'search' }, { team: 'ads' }),
+  runId: fc.constantFrom(undefined, undefined, runId),
+  becomes: fc.constantFrom('released', 'billed', 'not billed', 'told late', 'left'),
+  cost: amount,
+});
+const step = fc.oneof(
+  // Those of one batch: the first of them give back what they get within it, so that its order matters.
+  {
+    weight: 4,
+    arbitrary: fc.record({ requests: fc.array(request, { minLength: 1, maxLength: 4 }), releases: fc.nat(2) }),
+  },
+  { weight: 1, arbitrary: fc.record({ waitSeconds: fc.constantFrom(1, 61, 86_400, 31 * 86_400) }) },
+  { weight: 1, arbitrary: fc.record({ limitUsd: fc.constantFrom('0', '5', '50'), at: fc.nat(4) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ keptUsd: fc.constantFrom(undefined, '1', '4'), userId: fc.constantFrom(undefined, 'ada') }),
+  },
+);
+const spec = fc.record({
+  where: fc.constantFrom<Pick<QuotaSpec, 'scope' | 'scopeId'>>(
+    { scope: 'user', scopeId: 'ada' },
+    { scope: 'label', scopeId: 'team:search' },
+    { scope: 'tenant', scopeId: 'acme' },
+  ),
+  resourceType: fc.constantFrom('llm', 'e2b', 'all'),
+  period: fc.constantFrom('day' as const, 'month' as const),
+  limitUsd: fc.constantFrom('0', '5', '10', '30'),
+  topUps: fc.constantFrom([], [{ amountUsd: '3' }], [{ amountUsd: '4', expiresAfterMs: 60_000 }, { amountUsd: '2' }]),
+});
+
+describe('what other limits would have done', () => {
+  test('with the limits that there were each request gets the answer that is on record, and each balance is as it was', () => {
+    process.stdout.write(`what-if properties: seed ${seed}\n`);
+    fc.assert(
+      fc.property(fc.array(spec, { maxLength: 4 }), fc.array(step, { maxLength: 50 }), (specs, steps) => {
+        const quotas: QuotaSpec[] = [{ limitUsd: '40' }, ...specs.map(({ where, ...rest }) => ({ ...where, ...rest }))];
+        const model = new RecordedModel(quotas);
+        model.addRunLimit(runId, '25');
+        for (const one of steps) {
+          if ('waitSeconds' in one) {
+            model.nowMs += one.waitSeconds * 1000;
+            model.decide();
+          } else if ('limitUsd' in one) {
+            model.quotas = model.quotas.map((quota) => rollOver(quota, model.nowMs));
+            const quota = model.quotas[one.at % model.quotas.length] as Quota;
+            quota.limitUsd = usd(one.limitUsd) + totalOf(quota.topUps);
+            model.record.push({ type: 'limited', atMs: model.nowMs, quotaId: quota.quotaId, quota: { ...quota } });
+          } else if ('keptUsd' in one) {
+            const { keptUsd, userId } = one;
+            const place = { waiterId: 'one', resource: 'llm', userId, keptForMs: 9, isWoken: true };
+            model.line = keptUsd === undefined ? [] : [{ ...place, keptUsd: usd(keptUsd) }];
+          } else {
+            const asked = one.requests.map((of) => ({ ...of, id: model.newId() }));
+            model.decide(
+              ...asked.flatMap(({ id, amount: amountUsd, minimum, becomes: _, cost: __, runId: run, ...payer }, at) => [
+                reserve(id, amountUsd, {
+                  ...omitUndefined(payer),
+                  ...(minimum === undefined || usd(minimum) > usd(amountUsd) ? {} : { minimumUsd: minimum }),
+                  ...(run === undefined ? {} : { runId: run, runLimit: { id: run } }),
+                }),
+                ...(at < one.releases ? [release(id)] : []),
+              ]),
+            );
+            for (const { id, becomes, cost } of asked) {
+              if (becomes === 'released') model.decide(release(id));
+              if (!['billed', 'not billed', 'told late'].includes(becomes)) continue;
+              model.claim(id);
+              if (becomes === 'told late') model.decide(commit(id));
+              model.outcome(id, becomes === 'not billed' ? { billed: false } : { billed: true, costUsd: usd(cost) });
+              model.decide(commit(id));
+            }
+          }
+        }
+        const { player, found } = play(begin(...quotas), model.record);
+        expect(found).toEqual([]);
+        expect(player.same).toBe(model.record.filter(({ type }) => type === 'decided').length);
+        const sums = (of: readonly Quota[]) =>
+          of.map((quota) => {
+            const { quotaId, limitUsd, spentUsd, reservedUsd } = rollOver(quota, model.nowMs);
+            return [quotaId, limitUsd, spentUsd, reservedUsd];
+          });
+        expect(sums(player.standing())).toEqual(sums(model.quotas));
+      }),
+      { seed, numRuns: Number(process.env.SPENDLOCK_TEST_RUNS ?? 400) },
+    );
+  });
+
+  test('with a lower limit what would have been refused spends nothing, and what would have got less costs no more', () => {
+    const model = new RecordedModel([{ limitUsd: '40' }]);
+    const [one, two, three, four] = [1, 2, 3, 4].map(idOf) as [string, string, string, string];
+    model.decide(reserve(one, '6'));
+    model.decide(reserve(two, '6'));
+    model.decide(release(two));
+    model.decide(reserve(three, '6', { minimumUsd: '1' }));
+    model.claim(three);
+    model.outcome(three, { billed: true, costUsd: usd('5') });
+    model.decide(commit(three));
+    model.decide(reserve(four, '1'));
+    const { player, found } = play(begin({ limitUsd: '40' }), model.record, [tenth]);
+    expect(found).toMatchObject([
+      { request: { operationId: two }, grantedUsd: undefined, quota: tenth },
+      { request: { operationId: three }, grantedUsd: usd('4') },
+      { request: { operationId: four }, grantedUsd: undefined },
+    ]);
+    expect(player.same).toBe(1);
+    expect(player.standing()).toMatchObject([{ reservedUsd: usd('6'), spentUsd: usd('4') }]);
+  });
+
+  test('with a higher limit what was refused is taken to cost its grant', () => {
+    const model = new RecordedModel([{ limitUsd: '10' }]);
+    model.decide(reserve(idOf(1), '6'));
+    model.decide(reserve(idOf(2), '6'));
+    const { player, found } = play(begin({ limitUsd: '10' }), model.record, [{ ...tenth, limitUsd: usd('40') }]);
+    expect(found).toMatchObject([{ request: { operationId: idOf(2) }, grantedUsd: usd('6') }]);
+    expect(player.standing()).toMatchObject([{ reservedUsd: usd('6'), spentUsd: usd('6') }]);
+  });
+});
