@@ -77,6 +77,13 @@ const manyBuilds = {
       },
     ],
   },
+  order: {
+    what: 'what a batch decides is recorded in another order than it was decided in',
+    told: ['every recorded answer is reproduced'],
+    sources: [
+      { file: 'core/budget/batch.ts', from: 'return (this.positions += 1);', to: 'return (this.positions -= 1);' },
+    ],
+  },
   expiry: {
     what: 'what an expired reservation held is not freed',
     told: ['reserved equals the open reservations'],

@@ -179,6 +179,7 @@ async function run(installation: Installation, options: Options, say: (line: str
     answers: Object.fromEntries([...load.caller.answers].sort(([a], [b]) => a.localeCompare(b))),
     alertsSentAgain: [...installation.alerts.values()].reduce((sum, times) => sum + times.length - 1, 0),
     unexpectedEnds: unexpectedEnds(installation),
+    reproduced: checks.reproduced,
     checks: checks.made,
     violations: checks.violations.length,
     violated: checks.violations,

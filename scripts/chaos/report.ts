@@ -25,6 +25,8 @@ export interface ChaosReport {
   answers: Record<string, number>;
   alertsSentAgain: number;
   unexpectedEnds: string[];
+  /** Answers that what-if gave once more, as they are on record. */
+  reproduced: number;
   checks: number;
   violations: number;
   violated: Violation[];
@@ -45,6 +47,7 @@ export function print(report: ChaosReport, json: boolean): void {
     console.log(
       `other people's agents: ${report.agents}, and ${report.streams} streams, ${report.streamsWhole} of them whole; left out: ${report.doorsLeftOut}`,
     );
+  console.log(`answers that what-if reproduced: ${report.reproduced}`);
   console.log(`checks made: ${report.checks}`);
   for (const { promise, what } of report.violated) console.log(`VIOLATED  ${promise}: ${what}`);
   console.log(`violations: ${report.violations}`);

@@ -37,6 +37,7 @@ describe('chaos', () => {
       expect(report.answers['/v1/reservations 201']).toBeGreaterThan(5);
       expect(report.messages).toBeGreaterThan(0);
       expect(report.checks).toBeGreaterThan(200 * minutes);
+      expect(report.reproduced).toBeGreaterThan(20);
     },
     // What a sandbox holds whose provider is ill to the end is waited for, eleven minutes at most.
     900_000,
