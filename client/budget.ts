@@ -71,12 +71,13 @@ export function budgetOf(http: Http) {
     holds: (
       tenantId: string,
       { unverified = false, ...page }: { unverified?: boolean; cursor?: string; limit?: number } = {},
-    ) => http.get<HoldsView>(path(tenantId, 'holds'), { ...page, ...(unverified ? { unverified: 'true' } : {}) }),
+    ): Promise<HoldsView> =>
+      http.get(path(tenantId, 'holds'), { ...page, ...(unverified ? { unverified: 'true' } : {}) }),
     /** Gives a reservation up, also a claimed one: its call was surely not billed. */
     releaseHold: (tenantId: string, operationId: string, ordered: Ordered<Given<typeof releaseHoldBody>>) =>
       order<Of<typeof releasedView>>(tenantId, `holds/${encodeURIComponent(operationId)}/release`, ordered),
     /** Whether those who ask decide themselves, what they decided, and why nothing is decided so now. */
-    mandate: (tenantId: string) => http.get<MandateView>(path(tenantId, 'mandate')),
+    mandate: (tenantId: string): Promise<MandateView> => http.get(path(tenantId, 'mandate')),
     /** Has the authority take every decision, from when it answers on. */
     recallMandate: (tenantId: string, ordered: Ordered<Given<typeof mandateBody>> = {}) =>
       order<Of<typeof orderedMandateView>>(tenantId, 'mandate/recall', ordered),
@@ -84,8 +85,8 @@ export function budgetOf(http: Http) {
     allowMandate: (tenantId: string, ordered: Ordered<Given<typeof mandateBody>> = {}) =>
       order<Of<typeof orderedMandateView>>(tenantId, 'mandate/allow', ordered),
     /** What does not agree in the books, and what a mending would change. */
-    books: (tenantId: string) => http.get<BooksView>(path(tenantId, 'books')),
-    repairBooks: (tenantId: string, ordered: Ordered<Given<typeof repairBody>>) =>
-      order<BooksView>(tenantId, 'books/repair', ordered),
+    books: (tenantId: string): Promise<BooksView> => http.get(path(tenantId, 'books')),
+    repairBooks: (tenantId: string, ordered: Ordered<Given<typeof repairBody>>): Promise<BooksView> =>
+      order(tenantId, 'books/repair', ordered),
   };
 }

@@ -27,19 +27,19 @@ export function tenantsOf(http: Http) {
   type Watched = Pick<RequestOptions, 'signal'>;
   return {
     /** Every tenant, with its monthly quota for everything. */
-    list: (query: { cursor?: string; limit?: number } = {}) => http.get<TenantsView>('/v1/tenants', query),
+    list: (query: { cursor?: string; limit?: number } = {}): Promise<TenantsView> => http.get('/v1/tenants', query),
     /** The same at once and whenever one changes (`tenants`), until the signal ends it. */
     events: ({ signal }: Watched = {}): AsyncGenerator<StreamEvent> => http.events('/v1/tenants/events', { signal }),
     /** Makes a tenant. Its API key is in the answer, and nowhere else. */
     create: (tenant: { tenantId: string; name?: string }) => http.post<Of<typeof newTenantView>>('/v1/tenants', tenant),
     /** Those of the tenant, and of its first users and labels by name or of those that are named (`label: ['team:search']`). */
-    quotas: (tenantId: string, query: { userId?: string; label?: readonly string[] } = {}) =>
-      http.get<TenantQuotas>(path(tenantId, 'quotas'), query),
+    quotas: (tenantId: string, query: { userId?: string; label?: readonly string[] } = {}): Promise<TenantQuotas> =>
+      http.get(path(tenantId, 'quotas'), query),
     /** Sets limits, all or none. `warnings` of the answer tell of a limit above that of a quota which covers it. */
     setQuotas: (tenantId: string, quotas: SetQuotas['quotas'], why: Omit<SetQuotas, 'quotas'> = {}) =>
       http.put<Of<typeof setQuotasView>>(path(tenantId, 'quotas'), { quotas, ...why }),
     /** How a tenant stands: quotas with a forecast, spend of 31 days, denials, alerts, holds. */
-    overview: (tenantId: string) => http.get<OverviewView>(path(tenantId, 'overview')),
+    overview: (tenantId: string): Promise<OverviewView> => http.get(path(tenantId, 'overview')),
     /** The same at once and whenever it changes (`overview`), until the signal ends it. */
     overviewEvents: (tenantId: string, { signal }: Watched = {}): AsyncGenerator<StreamEvent> =>
       http.events(path(tenantId, 'overview/events'), { signal }),

@@ -27,12 +27,12 @@ export function usageOf(http: Http) {
   const page = (query: RecordsQuery): Promise<CostRecordsPage> => http.get<CostRecordsPage>('/v1/cost-records', query);
   return {
     /** What was spent, by group, or by two things at once; a label is `label:team`. */
-    summary: (query: UsageQuery = {}) => http.get<UsageView>('/v1/usage', query),
+    summary: (query: UsageQuery = {}): Promise<UsageView> => http.get('/v1/usage', query),
     /** The same as comma-separated values, every group. */
     summaryCsv: (query: UsageQuery = {}) => http.text('/v1/usage', { ...query, format: 'csv' }),
     /** What other limits would have done with a span of the record, or other prices; nothing is changed. */
-    whatIf: (tenantId: string, asked: Given<typeof whatIfBody> = {}) =>
-      http.post<WhatIfView>(`/v1/tenants/${encodeURIComponent(tenantId)}/what-if`, asked),
+    whatIf: (tenantId: string, asked: Given<typeof whatIfBody> = {}): Promise<WhatIfView> =>
+      http.post(`/v1/tenants/${encodeURIComponent(tenantId)}/what-if`, asked),
     /** A page of the ledger. */
     records: (query: RecordsQuery = {}) => page(query),
     /** The ledger line by line, page after page. */

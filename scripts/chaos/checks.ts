@@ -22,7 +22,6 @@ import {
 import { checkDoors, unexpectedEnds } from './door-checks';
 import type { Installation } from './installation';
 import type { Load } from './load';
-import { checkReproduced } from './reproduced';
 import { endOf, workflowEndOf } from './run-ends';
 import type { Hold, Tenant } from './scene';
 import { stateOf } from './standing';
@@ -45,8 +44,6 @@ const leaseMsMin = 15_000;
 export class Checks {
   readonly violations: Violation[] = [];
   doorsLeftOut = 0;
-  /** Answers that what-if gave once more, as they are on record. */
-  reproduced = 0;
   made = 0;
 
   constructor(
@@ -178,7 +175,6 @@ export class Checks {
     await this.providers();
     await this.alerts();
     this.doorsLeftOut = await checkDoors(this.installation, this.hold);
-    this.reproduced = await checkReproduced(this.installation, this.hold);
     for (const { tenantId } of this.tenants) await this.authority(tenantId);
     const ends = unexpectedEnds(this.installation);
     this.hold('no process ends by itself', ends.length === 0, () => ends.join(', '));

@@ -18,6 +18,7 @@ import { Load } from './load';
 import { racer } from './mandates';
 import { Chance } from './random';
 import { print, type ChaosReport } from './report';
+import { checkReproduced } from './reproduced';
 import type { Tenant } from './scene';
 
 interface Options {
@@ -129,6 +130,7 @@ async function run(installation: Installation, options: Options, say: (line: str
   const look = (): Promise<void> => checks.always().catch(() => undefined);
   load.start(callersPerTenant);
   const injected = new Map<FaultName, number>();
+  let reproduced = 0;
   const endMs = Date.now() + minutes * 60_000;
   // Each kind comes before any comes again.
   let deck: FaultName[] = [];
@@ -159,6 +161,7 @@ async function run(installation: Installation, options: Options, say: (line: str
     const isWhole = broken === undefined;
     await checks.settle(load, { timeoutMs: isWhole ? settleMs : brokenSettleMs, waitsForHolds: isWhole }, say);
     if (!isTold()) await checks.afterwards(load);
+    if (!isTold()) reproduced = await checkReproduced(installation, checks.hold);
   }
   await installation.assertBroken();
   return {
@@ -179,7 +182,7 @@ async function run(installation: Installation, options: Options, say: (line: str
     answers: Object.fromEntries([...load.caller.answers].sort(([a], [b]) => a.localeCompare(b))),
     alertsSentAgain: [...installation.alerts.values()].reduce((sum, times) => sum + times.length - 1, 0),
     unexpectedEnds: unexpectedEnds(installation),
-    reproduced: checks.reproduced,
+    reproduced,
     checks: checks.made,
     violations: checks.violations.length,
     violated: checks.violations,

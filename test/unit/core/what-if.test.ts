@@ -72,6 +72,7 @@ function play(
 const begin = (...quotas: QuotaSpec[]): Quota[] => new BudgetModel(beganMs, quotas).quotas;
 
 const runId = idOf(999);
+const nothingOnTop = { untilPeriodEndUsd: 0n, keptUsd: 0n, expiring: [] };
 const tenth = { scope: 'tenant', scopeId: 'acme', resourceType: 'all', period: 'month', limitUsd: usd('10') } as const;
 const amount = fc.constantFrom('0.000000000001', '0.5', '1', '3', '7.25', '20');
 const request = fc.record({
@@ -92,7 +93,14 @@ const step = fc.oneof(
     arbitrary: fc.record({ requests: fc.array(request, { minLength: 1, maxLength: 4 }), releases: fc.nat(2) }),
   },
   { weight: 1, arbitrary: fc.record({ waitSeconds: fc.constantFrom(1, 61, 86_400, 31 * 86_400) }) },
-  { weight: 1, arbitrary: fc.record({ limitUsd: fc.constantFrom('0', '5', '50'), at: fc.nat(4) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      limitUsd: fc.constantFrom('0', '5', '50'),
+      topUpUsd: fc.constantFrom('0', '3'),
+      at: fc.nat(4),
+    }),
+  },
   {
     weight: 1,
     arbitrary: fc.record({ keptUsd: fc.constantFrom(undefined, '1', '4'), userId: fc.constantFrom(undefined, 'ada') }),
@@ -125,6 +133,8 @@ describe('what other limits would have done', () => {
           } else if ('limitUsd' in one) {
             model.quotas = model.quotas.map((quota) => rollOver(quota, model.nowMs));
             const quota = model.quotas[one.at % model.quotas.length] as Quota;
+            const { untilPeriodEndUsd, ...others } = quota.topUps ?? nothingOnTop;
+            quota.topUps = { ...others, untilPeriodEndUsd: untilPeriodEndUsd + usd(one.topUpUsd) };
             quota.limitUsd = usd(one.limitUsd) + totalOf(quota.topUps);
             model.record.push({ type: 'limited', atMs: model.nowMs, quotaId: quota.quotaId, quota: { ...quota } });
           } else if ('keptUsd' in one) {
