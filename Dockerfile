@@ -14,6 +14,7 @@ COPY core core
 COPY contracts contracts
 COPY workflows workflows
 COPY authority authority
+COPY tools tools
 COPY activities activities
 COPY store store
 COPY temporal temporal

@@ -21,6 +21,7 @@ import { takeTurns } from './http/turns';
 import { keyRoutes } from './keys/routes';
 import { mcpRoutes } from './mcp/routes';
 import { priceRoutes } from './prices/routes';
+import { toolRoutes } from './tools/routes';
 import { recordRoutes } from './records/routes';
 import { reservationRoutes } from './reservations/routes';
 import { runRoutes } from './runs/routes';
@@ -45,6 +46,7 @@ const rooms = [
   mandateRoutes,
   booksRoutes,
   priceRoutes,
+  toolRoutes,
   keyRoutes,
   recordRoutes,
   overviewRoutes,

@@ -6,6 +6,7 @@ import { dataConverterFrom } from '../temporal/encryption/data-converter';
 import { attempt, commonVariables, count, orEmpty, port, problemsOf, wrongEnvironment } from '../temporal/environment';
 import { modelAccountsOf, type ModelAccounts } from '../temporal/model-accounts';
 import { proxyVariables } from './proxy/config';
+import { toolSettingsFrom, type ToolSettings } from '../tools/settings';
 import { defaultTaskQueuePrefix } from '../contracts/messages';
 
 /** The model of runs that name none. */
@@ -50,6 +51,7 @@ export type ApiConfig = z.infer<typeof schema> & {
   dataConverter: DataConverter | undefined;
   /** Whose calls are passed on. */
   models: ModelAccounts;
+  tools: ToolSettings;
 };
 
 /** @throws ConfigError that names every wrong variable. */
@@ -58,7 +60,8 @@ export function apiConfig(environment: NodeJS.ProcessEnv): ApiConfig {
   const problems = problemsOf(parsed.error);
   const temporal = attempt(() => temporalServerFrom(environment), problems);
   const dataConverter = attempt(() => dataConverterFrom(environment), problems);
-  if (parsed.success && temporal && problems.length === 0)
-    return { ...parsed.data, temporal, dataConverter, models: modelAccountsOf(parsed.data) };
+  const tools = attempt(() => toolSettingsFrom(environment), problems);
+  if (parsed.success && temporal && tools && problems.length === 0)
+    return { ...parsed.data, tools, temporal, dataConverter, models: modelAccountsOf(parsed.data) };
   throw wrongEnvironment('The API', problems);
 }

@@ -21,6 +21,7 @@ async function main(): Promise<void> {
     log,
     taskQueuePrefix: config.SPENDLOCK_TASK_QUEUE_PREFIX,
     defaultModel: config.SPENDLOCK_DEFAULT_MODEL,
+    tools: config.tools,
     prices: () => readPrices(pool),
     links: { ...omitUndefined({ workflow: config.SPENDLOCK_WORKFLOW_URL, trace: config.SPENDLOCK_TRACE_URL }) },
     rateLimitPerSecond: config.SPENDLOCK_RATE_LIMIT_PER_SECOND,

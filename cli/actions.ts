@@ -48,6 +48,8 @@ const actions: Partial<Record<ErrorCode, (said: Said) => string>> = {
     'Check the unit: US dollars, not cents or tokens. Where that much was billed, say so by --confirm and --reason, with a key of an operator or of the administration.',
   rate_limited: soon,
   too_much_at_once: soon,
+  tool_exists: () => 'Choose another name, or say --replace.',
+  tool_unreachable: () => 'Look at the address and the credential, then register it again.',
   price_exists: () => 'Prices are never changed: give the new version a later moment (--from).',
   run_timeout: () => 'Start it again with less to do.',
   unavailable: lookFirst,

@@ -32,6 +32,8 @@ export function lookAt({ path, body }: Order): string[] {
       return ['holds', 'show', ...tenant, ...(id === undefined ? operation : [id])];
     case 'keys':
       return ['keys', 'list', ...(tenant.length === 0 ? [] : ['--tenant', ...tenant])];
+    case 'tools':
+      return ['tools', 'list', ...(tenant.length === 0 ? [] : ['--tenant', ...tenant])];
     case 'platform':
       return ['budget', 'show', '--platform'];
     case 'prices':

@@ -15,6 +15,7 @@ import { keysCommands } from './keys';
 import { mcpCommand } from './mcp';
 import { example } from './options';
 import { pricesCommands } from './prices';
+import { toolsCommands } from './tools';
 import { alertsCommands, auditCommands } from './records';
 import { runsCommands } from './runs';
 import { setupCommand } from './setup';
@@ -27,6 +28,7 @@ const groups: [title: string, commands: (() => Command)[]][] = [
   ['Agents', [runsCommands, chatCommand, conversationsCommands, approvalsCommands, mcpCommand]],
   ['Money', [budgetCommands, holdsCommands, usageCommands, whatIfCommand, alertsCommands, pricesCommands]],
   ['Who', [tenantsCommands, keysCommands, auditCommands]],
+  ['What agents can do', [toolsCommands]],
   ['The installation', [doctorCommand, envCommand, setupCommand, workersCommands, completionCommand]],
 ];
 

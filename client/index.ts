@@ -16,6 +16,7 @@ import { alertsOf, auditOf } from './records';
 import { reservationsOf } from './reservations';
 import { runsOf } from './runs';
 import { tenantsOf } from './tenants';
+import { toolsOf } from './tools';
 import { quotaChecksOf, usageOf } from './usage';
 
 export {
@@ -40,6 +41,7 @@ export type { PriceView, SandboxPriceView } from './prices';
 export type { AlertsView, AuditView } from './records';
 export type { AttachedFile, RunsView, RunView, StartRun } from './runs';
 export type { OverviewView, QuotaView, TenantQuotas, TenantsView } from './tenants';
+export type { AddedToolView, ToolTestView, ToolView } from './tools';
 export type { CostRecordsPage, UsageView, WhatIfView } from './usage';
 export type { ConversationView, TurnView } from '../api/conversations/schemas';
 export type { CostRecordView } from '../api/usage/schemas';
@@ -55,6 +57,7 @@ export interface SpendlockClient extends ReturnType<typeof reservationsOf> {
   platform: ReturnType<typeof platformOf>;
   keys: ReturnType<typeof keysOf>;
   prices: ReturnType<typeof pricesOf>;
+  tools: ReturnType<typeof toolsOf>;
   audit: ReturnType<typeof auditOf>;
   alerts: ReturnType<typeof alertsOf>;
   usage: ReturnType<typeof usageOf>;
@@ -73,6 +76,7 @@ export function createSpendlockClient(options: SpendlockClientOptions): Spendloc
     platform: platformOf(http),
     keys: keysOf(http),
     prices: pricesOf(http),
+    tools: toolsOf(http),
     audit: auditOf(http),
     alerts: alertsOf(http),
     usage: usageOf(http),

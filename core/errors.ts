@@ -86,6 +86,16 @@ export const errorCatalogue = {
     action: 'Add a price version that has the missing rate (docs/prices.md).',
   },
   unpriced_sandbox: { httpStatus: 422, retry: false, action: 'Use a priced tier, or add its price (docs/prices.md).' },
+  tool_exists: {
+    httpStatus: 409,
+    retry: false,
+    action: 'Choose another name, or send `"replace": true` to put it in the place of the one that is there.',
+  },
+  tool_unreachable: {
+    httpStatus: 422,
+    retry: true,
+    action: 'Look at the address and the credential; the message says what came from there. Then register it again.',
+  },
   price_exists: {
     httpStatus: 409,
     retry: false,

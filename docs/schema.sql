@@ -563,6 +563,31 @@ CREATE TABLE tenants (
   CONSTRAINT tenants_tenant_id_check CHECK ((tenant_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'::text))
 );
 
+CREATE TABLE tools (
+  tenant_id text NOT NULL,
+  name text NOT NULL,
+  kind text NOT NULL,
+  url text NOT NULL,
+  method text NOT NULL,
+  shown text NOT NULL,
+  requires_approval boolean NOT NULL,
+  price_usd numeric(38,12),
+  timeout_seconds integer NOT NULL,
+  result_bytes_max integer NOT NULL,
+  credential_header text,
+  sealed_credential text,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  updated_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  CONSTRAINT tools_check CHECK (((credential_header IS NULL) = (sealed_credential IS NULL))),
+  CONSTRAINT tools_kind_check CHECK ((kind = ANY (ARRAY['http'::text, 'mcp'::text]))),
+  CONSTRAINT tools_method_check CHECK ((method = ANY (ARRAY['GET'::text, 'POST'::text]))),
+  CONSTRAINT tools_pkey PRIMARY KEY (tenant_id, name),
+  CONSTRAINT tools_price_usd_check CHECK ((price_usd > (0)::numeric)),
+  CONSTRAINT tools_result_bytes_max_check CHECK (((result_bytes_max >= 1) AND (result_bytes_max <= 1000000))),
+  CONSTRAINT tools_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE,
+  CONSTRAINT tools_timeout_seconds_check CHECK (((timeout_seconds >= 1) AND (timeout_seconds <= 120)))
+);
+
 CREATE TABLE transcript_messages (
   run_id uuid NOT NULL,
   tenant_id text NOT NULL,
@@ -836,6 +861,12 @@ ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
 CREATE POLICY one_tenant ON tenants FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
 
 CREATE POLICY owner_sees_all ON tenants FOR ALL TO spendlock_owner USING (true);
+
+ALTER TABLE tools FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON tools FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON tools FOR ALL TO spendlock_owner USING (true);
 
 ALTER TABLE transcript_messages FORCE ROW LEVEL SECURITY;
 
@@ -1124,6 +1155,8 @@ GRANT SELECT ON schema_functions TO spendlock_app;
 GRANT SELECT ON schema_migrations TO spendlock_app;
 
 GRANT INSERT, SELECT, UPDATE (answer_timeout_ms, frozen_at, frozen_reason, name, on_unavailable) ON tenants TO spendlock_app;
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON tools TO spendlock_app;
 
 GRANT INSERT, SELECT ON transcript_messages TO spendlock_app;
 
@@ -1837,7 +1870,7 @@ BEGIN
   END IF;
   FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
     'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'daily_label_costs', 'daily_label_sets', 'label_values', 'reservations',
-    'user_quota_defaults', 'label_quota_defaults', 'frozen_users', 'api_keys', 'audit_entries']
+    'user_quota_defaults', 'label_quota_defaults', 'tools', 'frozen_users', 'api_keys', 'audit_entries']
   LOOP
     EXECUTE format('DELETE FROM copilot_internal.%I WHERE tenant_id = $1', v_table) USING p_tenant_id;
   END LOOP;

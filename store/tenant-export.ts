@@ -59,12 +59,12 @@ export async function* exportTenant(pool: Pool, tenantId: string): AsyncGenerato
 
 const line = (value: ExportLine): string => `${JSON.stringify(value)}\n`;
 
-/** The tables that have rows of tenants. A key's hash is of no use to anybody else. */
+/** The tables that have rows of tenants. A key's hash, or a credential that is sealed, is of no use to anybody else. */
 async function tablesOf(client: PoolClient): Promise<Table[]> {
   const { rows } = await client.query<Table>(
     `SELECT c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns,
             coalesce(array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE a.atttypid = 'bytea'::regtype), '{}') AS bytes
-     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'key_hash'
+     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('key_hash', 'sealed_credential')
      WHERE c.relnamespace = 'copilot_internal'::regnamespace AND c.relkind = 'r' AND has_table_privilege(c.oid, 'SELECT')
        AND c.relname <> ALL ($1)
      GROUP BY c.relname HAVING bool_or(a.attname = 'tenant_id') ORDER BY c.relname`,

@@ -106,6 +106,7 @@ export function activitiesOf({
       clock: new DatabaseClock(pool),
       log,
       codeLanguages,
+      tools: config.tools,
       sweepMinAgeMs: config.sweepMinAgeSeconds * 1000,
     }),
   };

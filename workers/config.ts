@@ -18,6 +18,7 @@ import {
   modelKeyVariables,
   type ModelAccounts,
 } from '../temporal/model-accounts';
+import { toolSettingsFrom, type ToolSettings } from '../tools/settings';
 import type { Keep } from '../activities/upkeep/retention';
 import { defaultTaskQueuePrefix } from '../contracts/messages';
 
@@ -87,6 +88,8 @@ export interface WorkerConfig {
   models: ModelAccounts;
   e2b: { apiKey: string; apiUrl?: string | undefined; sandboxUrl?: string | undefined; template?: string | undefined };
   codeLanguages: ('python' | 'javascript')[];
+  /** With what tools of tenants' own are called. */
+  tools: ToolSettings;
   /** A model's stream that is silent for so long is ended. */
   streamIdleSeconds: number;
   /** A sandbox that nobody owns is ended once it is as old as this. */
@@ -119,8 +122,9 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     problems.push('SPENDLOCK_ALERT_WEBHOOK_URL and SPENDLOCK_ALERT_WEBHOOK_SECRET are set together or not at all');
   }
   const server = attempt(() => temporalServerFrom(environment), problems);
+  const tools = attempt(() => toolSettingsFrom(environment), problems);
   const dataConverter = attempt(() => dataConverterFrom(environment), problems);
-  if (!parsed.success || !server || problems.length > 0) {
+  if (!parsed.success || !server || !tools || problems.length > 0) {
     throw wrongEnvironment('The worker', problems);
   }
   const env = parsed.data;
@@ -128,6 +132,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
   return {
     alertWebhook: url !== undefined && webhookSecret !== undefined ? { url, secret: webhookSecret } : undefined,
     databaseUrl: env.DATABASE_URL,
+    tools,
     databasePoolSize: env.SPENDLOCK_DATABASE_POOL_SIZE,
     temporal: server,
     dataConverter,

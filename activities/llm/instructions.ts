@@ -1,5 +1,6 @@
 /** What the agent is told: its instructions, its tools, and the task as its first message. */
 import type { Run } from '../../store/runs';
+import type { OwnTool } from '../../core/agent/own-tools';
 import { toolNames, type ToolName } from '../../core/agent/tools';
 import { isForProviders, type AnswerSchema } from '../../core/agent/answer-schema';
 import type { ModelSettings } from '../../core/agent/model-settings';
@@ -35,19 +36,34 @@ export function systemPrompt({ type, options }: Pick<Run, 'type' | 'options'>): 
 
 /** A tool as a run's options have it. */
 export interface ToolOption {
-  name: ToolName;
+  name: string;
   /** A person is asked before each use. */
   requiresApproval?: boolean;
   /** What each use costs, beside the sandbox. Decimal string. */
   priceUsd?: string;
 }
 
+/** The tools of its tenant's own that a run has. */
+export const ownToolsOf = ({ options }: Pick<Run, 'options'>): OwnTool[] =>
+  // As text: Postgres would put the fields of a schema into another order. Apart from `tools`, which versions before read.
+  options.ownTools === undefined ? [] : (JSON.parse(options.ownTools as string) as OwnTool[]);
+
 /** The tools that a run may use; a task has nobody at hand to ask unless its caller says so. */
 export function toolsOf({ type, options }: Pick<Run, 'type' | 'options'>): ToolOption[] {
-  if (Array.isArray(options.tools)) return options.tools as ToolOption[];
+  return [...givenTools({ type, options }), ...ownToolsOf({ options })];
+}
+
+function givenTools({ type, options }: Pick<Run, 'type' | 'options'>): (ToolOption & { name: ToolName })[] {
+  if (Array.isArray(options.tools)) return options.tools as (ToolOption & { name: ToolName })[];
   const names = type === 'conversation' ? toolNames : toolNames.filter((name) => name !== 'ask_person');
   return names.map((name) => ({ name }));
 }
+
+/** What the model is told of all of them. */
+export const toolSpecsOf = (run: Pick<Run, 'type' | 'options'>, languages: readonly CodeLanguage[]): ToolSpec[] => [
+  ...givenTools(run).map(({ name }) => toolSpec(name, languages)),
+  ...ownToolsOf(run).map(({ name, description, inputSchema }) => ({ name, description, inputSchema })),
+];
 
 /** Whether a run's prompts are to be cached: unless it says, wherever another call is to come that goes on from them. */
 export function cachingOf(run: Pick<Run, 'type' | 'options'>): PromptCaching {

@@ -13,8 +13,7 @@ import {
   ownSchemaOf,
   settingsOf,
   systemPrompt,
-  toolsOf,
-  toolSpec,
+  toolSpecsOf,
   type CodeLanguage,
 } from './instructions';
 import { knowsMoney } from './known-money';
@@ -82,7 +81,7 @@ export function promptOf(
   const saidFirst = summary ? [] : notesAfter(0, messages[0]?.sequence ?? Infinity);
   return {
     system: systemPrompt(run),
-    tools: toolsOf(run).map(({ name }) => toolSpec(name, languages)),
+    tools: toolSpecsOf(run, languages),
     messages: wellFormed([{ role: 'user', content: opening }, ...saidFirst, ...said]),
     ...omitUndefined({ settings: settingsOf(run), answerSchema: ownSchemaOf(run) }),
     ...(summary !== undefined || shortenedThrough > 0 ? { isRetold: true as const } : {}),

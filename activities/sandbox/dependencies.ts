@@ -4,6 +4,7 @@ import type { DatabaseClock } from '../../store/database-clock';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
 import type { PaidCalls } from '../budget/paid-calls';
+import type { ToolSettings } from '../../tools/settings';
 import type { CodeLanguage } from '../llm/instructions';
 import type { SandboxConnection } from './provider';
 
@@ -17,6 +18,8 @@ export interface SandboxDependencies {
   clock: DatabaseClock;
   log: Logger;
   codeLanguages: readonly CodeLanguage[];
+  /** With what tools of tenants' own are called. */
+  tools: ToolSettings;
   /** A younger sandbox is not swept: whoever created it may not have said so yet. */
   sweepMinAgeMs: number;
 }

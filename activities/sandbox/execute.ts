@@ -2,6 +2,7 @@
 import type { Execution, OutputMessage, Sandbox } from '@e2b/code-interpreter';
 import { cutAt, replacementCharacter, storableText, unstorableIn } from '../../core/storable';
 import type { Approval } from '../../store/approvals';
+import type { ToolAnswer } from '../../tools/answers';
 import type { CodeLanguage } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
 import { patiently } from './patience';
@@ -29,12 +30,16 @@ export interface RunToolOptions {
   signal: AbortSignal;
   /** The tools that the run may use. */
   allowed: ReadonlySet<string>;
+  /** Calls the tool, where it is one of the tenant's own. */
+  callOwn: ((use: ToolUse) => Promise<ToolAnswer>) | undefined;
 }
 
 export interface ToolOutcome {
   result: ToolResult;
   /** Whether the tool did anything: only then its price is due. */
   used: boolean;
+  /** It may have done something, which nobody can tell: its price is charged, and is to be looked at. */
+  isUnverified?: true;
   /** Whether the sandbox was asked to do something. */
   ran: boolean;
 }
@@ -57,6 +62,11 @@ export async function runTool(use: ToolUse, options: RunToolOptions): Promise<To
   // No question on record is no permission either.
   if (options.needsApproval && approval?.status !== 'approved')
     return refuse('Nobody was asked whether it may be used.');
+  if (options.callOwn) {
+    const { text, isError, due } = await options.callOwn(use);
+    const isUnverified = due === 'unknown' ? { isUnverified: true as const } : {};
+    return { result: answer(text, isError), used: due !== 'no', ran: false, ...isUnverified };
+  }
   const input = (use.input ?? {}) as Record<string, unknown>;
   if (use.name === 'ask_person') {
     return approval?.answer === undefined || approval.answer === null

@@ -16,13 +16,15 @@ import {
 } from '../../store/transcripts';
 import { sandboxDefaults, type ExecuteCode, type Executed, type RunPaidTools } from '../../contracts/sandbox';
 import { failure } from '../failures';
-import { toolsOf } from '../llm/instructions';
+import { ownToolsOf, toolsOf } from '../llm/instructions';
+import { noteBeginning } from '../own-time';
 import type { Block } from '../llm/model-provider';
 import type { SandboxDependencies } from './dependencies';
 import { recordE2BError } from './errors';
 import { runTool, type ToolOutcome, type ToolUse } from './execute';
 import { patiently } from './patience';
 import { connectSandbox } from './provider';
+import { ownToolCaller } from './own-tools';
 import { isGone } from './provider-errors';
 import { windowEndMs } from './windows';
 
@@ -52,7 +54,9 @@ export async function runPaidTools(dependencies: SandboxDependencies, request: R
   const { outcomes, stopped, executed: result } = await carryOut(dependencies, request);
   const used = outcomes.flatMap(({ name, used }) => (used ? [name] : []));
   const costUsd = sumUsd(used.map((name) => parseAmountUsd(pricesUsd[name] ?? '0')));
-  await paidCalls.settle(claim, { billed: true, costUsd, usage: { tools: used }, result }, (client) =>
+  const isUnverified = outcomes.some((outcome) => outcome.isUnverified && pricesUsd[outcome.name] !== undefined);
+  const outcome = { billed: true as const, costUsd, usage: { tools: used }, result };
+  await paidCalls.settle(claim, isUnverified ? { ...outcome, isUnverified } : outcome, (client) =>
     keep(client, request, outcomes),
   );
   stopIf(stopped);
@@ -75,6 +79,7 @@ interface CarriedOut {
 }
 
 async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode): Promise<CarriedOut> {
+  noteBeginning();
   const { codeLanguages, pool, paidCalls, clock } = dependencies;
   const { tenantId, runId, sandbox: open, step, executionSeconds = sandboxDefaults.executionSeconds } = request;
   const [uses, approvals, run] = await paidCalls.patiently('what is to be run', () =>
@@ -83,6 +88,8 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
   if (!run) throw failure('not_found', `There is no run ${runId}. Nothing was run.`);
   const tools = toolsOf(run);
   const allowed = new Set<string>(tools.map(({ name }) => name));
+  const timeoutMs = executionSeconds * 1000;
+  const callerOf = ownToolCaller(dependencies, { request, own: ownToolsOf(run), timeoutMs });
   const { cancellationSignal: signal } = Context.current();
   const outcomes: CarriedOut['outcomes'] = [];
   let sandboxGone = false;
@@ -98,11 +105,12 @@ async function carryOut(dependencies: SandboxDependencies, request: ExecuteCode)
       const options = {
         sandbox,
         languages: codeLanguages,
-        timeoutMs: executionSeconds * 1000,
+        timeoutMs,
         approval,
         needsApproval: tools.some(({ name, requiresApproval }) => name === use.name && requiresApproval === true),
         signal,
         allowed,
+        callOwn: callerOf(use.name),
       };
       outcomes.push({ name: use.name, input: use.input, ...(await runTool(use, options)) });
       if (sandbox) lastSeenAtMs = clock.nowMs();

@@ -26,6 +26,7 @@ import {
 import { pageOfRuns } from '../runs/service';
 import { refuseIfLost, startWorkflow } from '../runs/starting';
 import { waitingForOf } from '../runs/states';
+import { toolsFor } from '../runs/tools';
 import { fileOfRun } from '../runs/transcripts';
 import { taskCharsMax } from '../http/schemas';
 import type { conversationsView, ConversationView, sentMessageView, StartConversationBody, TurnView } from './schemas';
@@ -58,6 +59,7 @@ export async function startConversation(
   checkSizes('', sent?.content.length ?? 0);
   const file = await keptOf(sent);
   await checkModels(dependencies, { models: [model, ...(body.fallbackModels ?? [])], body, file });
+  const tools = await toolsFor(dependencies, { tenantId, tools: body.tools });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = conversationWorkflowId(conversationId);
   const { userId, title } = body;
@@ -67,7 +69,7 @@ export async function startConversation(
     ...run,
     labels,
     type: 'conversation',
-    options: optionsOf(body, file),
+    options: optionsOf(body, { file, tools }),
   });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId: conversationId });
   await startWorkflow(dependencies, {
@@ -77,7 +79,7 @@ export async function startConversation(
       runId: conversationId,
       tenantId,
       model,
-      ...inputOf({ ...body, labels }),
+      ...inputOf({ ...body, labels }, tools),
       ...(unavailable ? { unavailable } : {}),
     },
     summary: `Conversation with ${model}`,

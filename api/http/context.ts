@@ -6,6 +6,7 @@ import type { AuthorityClient } from '../../authority/client/authority-client';
 import type { Operator } from '../../store/operator';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
+import type { ToolSettings } from '../../tools/settings';
 import type { Policies, Prices, Tenants } from './lookups';
 import type { Callers } from './callers';
 import type { ApiContext } from './request';
@@ -29,6 +30,8 @@ export interface ProcessDependencies {
   taskQueuePrefix: string;
   defaultModel: string;
   prices: () => Promise<PriceList>;
+  /** With what tools of tenants' own are tried; calls are made by workers. Without it public addresses alone, without credentials. */
+  tools?: ToolSettings | undefined;
   /** Whether quotas of a resource bind (requirement Q1). */
   enforced: Enforced;
   /** Whether this process decides by itself where a tenant's authority lets it. */

@@ -41,6 +41,7 @@ export const tags = {
   Budgets: 'What a tenant and its users may spend, and how a person corrects what is held or was spent.',
   Tenants: 'Tenants: made, seen, taken along, deleted.',
   Usage: 'What was spent, line by line or in sums, and what would fit.',
+  Tools: 'Tools of a tenant of its own, which its runs may call.',
   Prices: 'What models and sandboxes cost.',
   Keys: 'Who may speak to the API.',
   Platform: 'The quotas that bind all tenants together.',

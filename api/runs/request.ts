@@ -13,13 +13,13 @@ import { ApiError } from '../http/errors';
 import { fileBytesMax, taskCharsMax } from '../http/schemas';
 import type { StartRunBody } from './schemas';
 import { readText, type NamedFile } from './text-file';
+import type { RunTools } from './tools';
 
 /** What a run or a conversation remembers of how it was asked for. */
 export const optionsOf = (
   {
     limits,
     sandbox,
-    tools,
     instructions,
     compaction,
     fallbackModels,
@@ -29,7 +29,7 @@ export const optionsOf = (
     settings,
     answerSchema,
   }: StartRunBody | StartConversationBody,
-  file: KeptFile | undefined,
+  { file, tools: { given: tools, own } }: { file: KeptFile | undefined; tools: RunTools },
 ): Record<string, unknown> => ({
   limits,
   sandbox,
@@ -38,12 +38,14 @@ export const optionsOf = (
   ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings }),
   // As text: Postgres puts the fields of JSON into another order, in which the model would then answer.
   ...(answerSchema === undefined ? {} : { answerSchema: JSON.stringify(answerSchema) }),
+  ...(own.length === 0 ? {} : { ownTools: JSON.stringify(own) }),
   ...omitUndefined({ fileType: file?.mediaType }),
 });
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */
 export function inputOf(
   body: (StartRunBody | StartConversationBody) & { labels: Labels | undefined },
+  { given = [], own }: RunTools,
 ): Omit<AgentRunInput, 'runId' | 'tenantId' | 'model' | 'unavailable'> {
   const { maxCostUsd, lastCall, ...limits } = body.limits;
   const { sandbox, compaction, onDenied, fallbackModels, userId, waitForHoldsSeconds, labels } = body;
@@ -54,7 +56,7 @@ export function inputOf(
     ...(lastCall ? { lastCall } : {}),
     ...(body.answerSchema ? { answersFit: true as const } : {}),
     ...(compaction.enabled ? { compact: true } : {}),
-    ...toolRules(body.tools),
+    ...toolRules([...given, ...own]),
     sandboxTier: sandbox.tier,
     sandboxWindowSeconds: sandbox.windowSeconds,
     executionSeconds: sandbox.executionSeconds,
@@ -63,8 +65,10 @@ export function inputOf(
 }
 
 /** What a workflow has to know of the tools: which ask a person first, and which have a price. */
-function toolRules(tools: StartRunBody['tools']): Pick<AgentRunInput, 'tools'> {
-  const rules = (tools ?? []).flatMap(({ name, requiresApproval, priceUsd }): [string, ToolRule][] =>
+function toolRules(
+  tools: readonly { name: string; requiresApproval?: boolean | undefined; priceUsd?: string | undefined }[],
+): Pick<AgentRunInput, 'tools'> {
+  const rules = tools.flatMap(({ name, requiresApproval, priceUsd }): [string, ToolRule][] =>
     requiresApproval || priceUsd !== undefined
       ? [[name, { ...(requiresApproval ? { requiresApproval } : {}), ...(priceUsd === undefined ? {} : { priceUsd }) }]]
       : [],

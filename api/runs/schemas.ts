@@ -52,14 +52,22 @@ export const runOptions = {
   tools: z
     .array(
       z.strictObject({
-        name: z.enum(toolNames),
+        name: z
+          .string()
+          .min(1)
+          .max(64)
+          .openapi({ description: `${toolNames.join(', ')}, or one that is registered by POST /v1/tools.` }),
         requiresApproval: z.boolean().optional().openapi({ description: 'A person is asked before each use.' }),
-        priceUsd: amount.optional().openapi({ description: 'What each use costs, beside the sandbox.' }),
+        priceUsd: amount.optional().openapi({
+          description: 'What each use costs, beside the sandbox. One that is registered has its own.',
+        }),
       }),
     )
-    .max(toolNames.length)
+    .max(64)
     .optional()
-    .openapi({ description: 'The tools that the model may use. When absent: all, and for a task all but ask_person.' }),
+    .openapi({
+      description: `The tools that the model may use: of a server that is registered all, or by name one (server__tool). When absent: ${toolNames.join(', ')}, for a task all but ask_person.`,
+    }),
   onUnavailable: z
     .enum(['wait', 'deny', 'allow'])
     .optional()

@@ -33,6 +33,7 @@ import {
   unavailablePolicy,
 } from './request';
 import type { StartedRun, StartRunBody } from './schemas';
+import { toolsFor } from './tools';
 
 /**
  * Starts a run. Repeated with the same id it goes on with the same run.
@@ -64,6 +65,7 @@ export async function startRun(
   const file = await keptOf(sent);
   const models = [model, ...(body.fallbackModels ?? [])];
   await checkModels(dependencies, { models, body, file });
+  const tools = await toolsFor(dependencies, { tenantId, tools: body.tools });
   // One that waits for money is started without any.
   if (body.onDenied !== 'wait')
     await gate(dependencies, {
@@ -73,7 +75,7 @@ export async function startRun(
     });
   const unavailable = await unavailablePolicy(dependencies, { tenantId, asked: body.onUnavailable });
   const workflowId = runWorkflowId(runId);
-  const options = optionsOf(body, file);
+  const options = optionsOf(body, { file, tools });
   const { maxCostUsd } = body.limits;
   // From now on it binds, also those who name the run before it has spent anything.
   const { labels: ofParent, ...belongs } = await openLimit(dependencies, {
@@ -97,7 +99,7 @@ export async function startRun(
     runId,
     tenantId,
     model,
-    ...inputOf({ ...body, labels }),
+    ...inputOf({ ...body, labels }, tools),
     ...belongs,
     ...(unavailable ? { unavailable } : {}),
   };

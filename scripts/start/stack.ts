@@ -15,6 +15,7 @@ import { createLog } from '../../telemetry/log';
 import { startTelemetry } from '../../telemetry/start';
 import { defaultTaskQueuePrefix } from '../../contracts/messages';
 import { freePort } from '../embedded/ports';
+import { toolSettingsFrom } from '../../tools/settings';
 import { secretIn } from '../embedded/secret-file';
 import { startServices, supervisorStopMaxMs, type Services } from '../embedded/services';
 import { appUrlFor, migrate, randomPassword } from '../migrate';
@@ -26,6 +27,7 @@ import type { Progress } from './progress';
 import { keepPorts, keptPorts, movedPorts, type Ports } from './ports';
 import { startStandIns, type StandIns } from './stand-ins';
 import { endingWith, Stops } from './stops';
+import { toolEnvironment } from './tool-environment';
 import { startWorker, stopWorker, workerStopMaxMs } from './worker';
 
 /** The tenant of runs without `--budget`. */
@@ -92,6 +94,7 @@ async function start(
   stops.add('A query', () => pool.end());
 
   const standIns = await startStandIns(options);
+  const forTools = await toolEnvironment(dataDir, process.env);
   stops.add('A stand-in', () => standIns.stop());
   const log = createLog({ name: 'start', level: 'warn', destination: path.join(dataDir, 'spendlock.log') });
   const telemetry = startTelemetry('spendlock-api');
@@ -108,7 +111,7 @@ async function start(
       temporalAddress: services.temporal.address,
       databaseUrl,
       dataDir,
-      environment: standIns.environment,
+      environment: { ...standIns.environment, ...forTools },
       signal,
     }),
   );
@@ -125,6 +128,7 @@ async function start(
       taskQueuePrefix: defaultTaskQueuePrefix,
       defaultModel: model,
       prices: () => readPrices(pool),
+      tools: toolSettingsFrom(forTools),
       links: workflowLink(services),
       enforced: decider.enforced,
       mandates: decider.decides,

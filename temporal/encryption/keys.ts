@@ -1,4 +1,4 @@
-/** The keys that payloads are encrypted with, from the environment. */
+/** Keys of encryption, from the environment. */
 
 export interface PayloadKeys {
   /** Encrypts. */
@@ -7,7 +7,7 @@ export interface PayloadKeys {
   byId: ReadonlyMap<string, Buffer>;
 }
 
-/** SPENDLOCK_PAYLOAD_KEYS does not hold keys. */
+/** A variable does not hold keys. */
 class PayloadKeysError extends Error {
   override readonly name = 'PayloadKeysError';
 }
@@ -16,12 +16,16 @@ const keyBytes = 32;
 /** What an id of a key looks like; a payload may claim anything. */
 export const isKeyId = (id: string): boolean => /^[A-Za-z0-9._-]{1,64}$/.test(id);
 
+/** The keys of payloads. @throws PayloadKeysError */
+export const payloadKeysFrom = ({ SPENDLOCK_PAYLOAD_KEYS: text }: NodeJS.ProcessEnv): PayloadKeys | undefined =>
+  keysFrom('SPENDLOCK_PAYLOAD_KEYS', text);
+
 /**
- * Reads `id:key[,id:key…]`: the first encrypts, all decrypt, so that a new key is put before the old one. A key is 32 bytes in
- * base64. Undefined when there are none: then nothing is encrypted.
+ * Reads `id:key[,id:key…]` of a variable: the first encrypts, all decrypt, so that a new key is put before the old one. A key is 32 bytes
+ * in base64. Undefined when there are none: then nothing is encrypted.
  * @throws PayloadKeysError that says what is wrong, without repeating a key.
  */
-export function payloadKeysFrom({ SPENDLOCK_PAYLOAD_KEYS: text }: NodeJS.ProcessEnv): PayloadKeys | undefined {
+export function keysFrom(variable: string, text: string | undefined): PayloadKeys | undefined {
   if (!text) return undefined;
   const byId = new Map<string, Buffer>();
   const entries = text.split(',').map((entry) => entry.trim());
@@ -29,7 +33,7 @@ export function payloadKeysFrom({ SPENDLOCK_PAYLOAD_KEYS: text }: NodeJS.Process
     const [id = '', key = '', ...rest] = entry.split(':');
     const wrong = (what: string): PayloadKeysError =>
       new PayloadKeysError(
-        `SPENDLOCK_PAYLOAD_KEYS: entry ${index + 1} ${what}. Make a key with: openssl rand -base64 32`,
+        `${variable}: entry ${index + 1} ${what}. Make a key with: openssl rand -base64 32`,
       );
     if (!isKeyId(id) || rest.length > 0) throw wrong('must be id:key, the id of letters and digits');
     const decoded = Buffer.from(key, 'base64');

@@ -1,6 +1,6 @@
 /** A whole Spendlock of one's own for a test file: database, stand-ins, workers in processes of their own, and clients. */
 import { fork, type ChildProcess } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,6 +27,7 @@ import { signallingConnection } from '../../temporal/connection';
 import { deciderFrom } from '../../store/decider';
 import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
+import { toolSettingsFrom } from '../../tools/settings';
 import { findRun } from '../../store/runs';
 import { setQuotas } from '../../store/quotas';
 import { createTenant } from '../../store/tenants';
@@ -118,6 +119,12 @@ export class TestStack {
     return stack;
   }
 
+  /** Tools of tenants' own are on this machine here. */
+  private readonly toolEnvironment = {
+    SPENDLOCK_TOOL_KEYS: `test:${randomBytes(32).toString('base64')}`,
+    SPENDLOCK_TOOL_HOSTS: '127.0.0.1',
+  };
+
   /** What a worker of this stack is told, the stand-ins in the place of providers among it. */
   get workerEnvironment(): NodeJS.ProcessEnv {
     return {
@@ -136,6 +143,7 @@ export class TestStack {
       E2B_API_URL: this.e2b.url,
       E2B_SANDBOX_URL: this.e2b.url,
       SPENDLOCK_CODE_LANGUAGES: 'javascript',
+      ...this.toolEnvironment,
       SPENDLOCK_SHUTDOWN_SECONDS: '5',
       LOG_LEVEL: 'debug',
       SPENDLOCK_MANDATES: process.env.SPENDLOCK_MANDATES,
@@ -301,6 +309,7 @@ export class TestStack {
       taskQueuePrefix: this.prefix,
       defaultModel: 'claude-haiku-4-5',
       prices: () => readPrices(this.pool),
+      tools: toolSettingsFrom(this.toolEnvironment),
       enforced: { llm: true, e2b: true },
       mandates: deciderFrom(process.env).decides,
       closing: this.closing.signal,

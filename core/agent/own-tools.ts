@@ -1,0 +1,120 @@
+/** Tools of a tenant's own: what is registered, and what a run knows of them. They are called by `tools/`. */
+import { isRecord } from '../prices/usage';
+import { problemOfSchema, type AnswerSchema } from './answer-schema';
+import { toolNames } from './tools';
+
+export const ownToolKinds = ['http', 'mcp'] as const;
+/** One address that is called with the arguments, or an MCP server (streamable HTTP) with tools of its own. */
+export type OwnToolKind = (typeof ownToolKinds)[number];
+export const httpMethods = ['GET', 'POST'] as const;
+
+/** A tool as a model is shown it. */
+export interface ShownTool {
+  name: string;
+  description: string;
+  inputSchema: AnswerSchema;
+  /** What its server calls it. */
+  remoteName?: string;
+}
+
+/** A tool as a run has it from its start on: what is registered anew later is for runs that begin later. */
+export interface OwnTool extends ShownTool {
+  /** Under which name it is registered. */
+  registered: string;
+  requiresApproval?: boolean;
+  /** Of each call. Decimal string. */
+  priceUsd?: string;
+}
+
+/** What is registered of a tool or a server of a tenant, but for its credential. */
+export interface RegisteredTool {
+  name: string;
+  kind: OwnToolKind;
+  url: string;
+  method: (typeof httpMethods)[number];
+  /** What a model is shown: of an address the one tool, of a server those that it listed. */
+  shown: ShownTool[];
+  requiresApproval: boolean;
+  priceUsd: string | undefined;
+  timeoutSeconds: number;
+  resultBytesMax: number;
+}
+
+/** What all three providers take for a name. */
+const namePattern = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
+/** Between the name of a server and that of one of its tools. */
+const within = '__';
+/** So many tools of a server are shown to a model, and so many characters of them. */
+export const shownToolsMax = 128;
+const shownCharsMax = 200_000;
+const descriptionCharsMax = 4_000;
+const schemaCharsMax = 20_000;
+
+/** Why a tool cannot be registered under a name; undefined where it can. */
+export function problemOfToolName(name: string, kind: OwnToolKind): string | undefined {
+  const most = kind === 'mcp' ? 30 : 64;
+  if (!namePattern.test(name) || name.length > most)
+    return `must begin with a letter and have letters, digits, _ and - alone, at most ${most}`;
+  if (name.includes(within)) return `must not have ${within} in it, which stands between a server and its tools`;
+  return (toolNames as readonly string[]).includes(name) ? 'is the name of a tool that every run can have' : undefined;
+}
+
+/** Why arguments cannot be asked for by a schema; undefined where they can. */
+export function problemOfInputSchema(schema: unknown): string | undefined {
+  if (!isRecord(schema) || schema.type !== 'object')
+    return 'must be a JSON Schema with "type": "object": models name arguments';
+  const chars = JSON.stringify(schema).length;
+  return chars > schemaCharsMax ? `has ${chars} characters; at most ${schemaCharsMax} are taken` : undefined;
+}
+
+/** Whether arguments can be checked here against a schema; those of others are for whoever is called. */
+export const isCheckable = (schema: AnswerSchema): boolean => problemOfSchema(schema) === undefined;
+
+/** What a server lists, as models are shown it, and what of it none can be shown, with the reason. */
+export function shownOf(
+  server: string,
+  listed: readonly { name: string; description?: string | undefined; inputSchema: unknown }[],
+): { shown: ShownTool[]; leftOut: { name: string; why: string }[] } {
+  const shown: ShownTool[] = [];
+  const leftOut: { name: string; why: string }[] = [];
+  let chars = 0;
+  for (const { name: remoteName, description = '', inputSchema } of listed) {
+    // Names of servers may have what those of models have not, such as dots.
+    const name = `${server}${within}${remoteName.replaceAll(/[^A-Za-z0-9_-]/g, '_')}`;
+    const tool = {
+      name,
+      remoteName,
+      description: description.slice(0, descriptionCharsMax),
+      inputSchema: inputSchema as AnswerSchema,
+    };
+    chars += JSON.stringify(tool).length;
+    const why = !namePattern.test(name)
+      ? 'its name, with that of its server, is longer than models take, which is 64'
+      : shown.some((other) => other.name === name)
+        ? 'another one has its name'
+        : problemOfInputSchema(inputSchema) !== undefined
+          ? `its schema ${problemOfInputSchema(inputSchema)}`
+          : shown.length >= shownToolsMax || chars > shownCharsMax
+            ? `at most ${shownToolsMax} tools and ${shownCharsMax} characters of one server are shown`
+            : undefined;
+    if (why === undefined) shown.push(tool);
+    else leftOut.push({ name: remoteName.slice(0, 200), why });
+  }
+  return { shown, leftOut };
+}
+
+/** Of registered tools those that a name stands for: the tool itself, a tool of a server, or all tools of a server. */
+export function toolsNamed(name: string, registered: readonly RegisteredTool[]): OwnTool[] {
+  const [server = ''] = name.split(within);
+  const found = registered.find((tool) => tool.name === name || tool.name === server);
+  if (!found) return [];
+  const { priceUsd, requiresApproval } = found;
+  return found.shown
+    .filter((tool) => found.name === name || tool.name === name)
+    .map((tool) => ({
+      ...tool,
+      registered: found.name,
+      ...(requiresApproval ? { requiresApproval } : {}),
+      ...(priceUsd === undefined ? {} : { priceUsd }),
+    }));
+}

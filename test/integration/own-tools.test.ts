@@ -1,0 +1,326 @@
+/** Tools of a tenant's own: registered, called, paid, and what goes wrong with servers that hang, lie, echo or vanish. */
+import { TestConversation } from '../support/conversations';
+import type { TestApi } from '../support/api';
+import { command, spendlock } from '../support/cli';
+import { withInstallation } from '../support/installation';
+import { until, type TestStack } from '../support/stack';
+import { McpToolServer, tooLongName, ToolAddresses } from '../support/tool-servers';
+
+const schema = {
+  type: 'object',
+  properties: { place: { type: 'string' } },
+  required: ['place'],
+  additionalProperties: false,
+};
+
+describe("tools of a tenant's own", () => {
+  let stack: TestStack;
+  let api: TestApi;
+  let addresses: ToolAddresses;
+  let server: McpToolServer;
+  withInstallation((made) => ({ stack, api } = made));
+  beforeAll(async () => {
+    addresses = await ToolAddresses.start();
+    server = await McpToolServer.start();
+  });
+  afterAll(async () => {
+    addresses.letGo();
+    await Promise.all([addresses.close(), server.close()]);
+  });
+  beforeEach(() => {
+    addresses.heard.length = 0;
+    server.called.length = 0;
+    server.gone.clear();
+    server.says.clear();
+  });
+
+  const add = (tenantId: string, path: string, more: object = {}) =>
+    api.call('POST', '/v1/tools', {
+      body: {
+        ...{
+          tenantId,
+          name: 'weather',
+          kind: 'http',
+          url: `${addresses.url}${path}`,
+          description: 'The weather.',
+          inputSchema: schema,
+        },
+        ...more,
+      },
+    });
+  const addServer = (tenantId: string, more: object = {}) =>
+    api.call('POST', '/v1/tools', { body: { tenantId, name: 'texts', kind: 'mcp', url: server.url, ...more } });
+
+  /** A run whose model calls tools and then answers; what each call was told, and what tools cost. */
+  const ran = async (tenantId: string, calls: { name: string; input: Record<string, unknown> }[], tools: object[]) => {
+    stack.anthropic.knobs.replies = [{ text: '', tools: calls }, { text: 'Done.' }];
+    const started = await stack.start({ tenantId, tools: tools as never });
+    const run = await stack.finish({ ...started, tenantId });
+    const { rows: messages } = await stack.admin.query<{
+      content: { type: string; content?: string; is_error?: boolean }[];
+    }>('SELECT content FROM copilot_internal.transcript_messages WHERE run_id = $1 ORDER BY sequence', [started.runId]);
+    const told = messages.flatMap(({ content }) => content.filter(({ type }) => type === 'tool_result'));
+    const { rows: costs } = await stack.admin.query<{ usd: string; settlement: string }>(
+      `SELECT trim_scale(amount_usd)::text AS usd, settlement FROM copilot_internal.cost_records WHERE run_id = $1 AND kind = 'tool.call'`,
+      [started.runId],
+    );
+    return { run, told: told.map(({ content }) => content ?? ''), costs, runId: started.runId };
+  };
+  const call = { name: 'weather', input: { place: 'Oslo' } };
+  const settled = async (tenantId: string): Promise<void> =>
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+
+  test('an address is shown to the model, called with its credential, and paid; nobody sees the credential', async () => {
+    const tenantId = await stack.tenant('5');
+    const value = 'Bearer a-value-to-keep';
+    expect(await add(tenantId, '/weather', { priceUsd: '0.02', credential: { value } })).toEqual({
+      status: 201,
+      body: { name: 'weather', tools: ['weather'], leftOut: [] },
+    });
+    const { run, told, costs } = await ran(tenantId, [call, call], [{ name: 'weather' }]);
+    expect(run).toMatchObject({ status: 'completed' });
+    expect(told).toEqual([
+      JSON.stringify({ place: 'Oslo', degrees: 21 }),
+      JSON.stringify({ place: 'Oslo', degrees: 21 }),
+    ]);
+    expect(costs).toEqual([{ usd: '0.04', settlement: 'actual' }]);
+    expect(addresses.heard.map(({ method, headers }) => [method, headers.authorization])).toEqual([
+      ['POST', value],
+      ['POST', value],
+    ]);
+    await settled(tenantId);
+
+    const listed = await api.call('GET', `/v1/tools?tenantId=${tenantId}`);
+    expect(listed.body).toMatchObject({
+      tools: [{ name: 'weather', credentialHeader: 'authorization', priceUsd: '0.02' }],
+    });
+    const { rows } = await stack.admin.query<{ text: string }>(
+      `SELECT t::text AS text FROM copilot_internal.tools t UNION ALL SELECT a::text FROM copilot_internal.audit_entries a
+       UNION ALL SELECT e::text FROM copilot_internal.run_events e UNION ALL SELECT i::text FROM copilot_internal.idempotent_requests i`,
+    );
+    expect(rows.length).toBeGreaterThan(3);
+    expect(JSON.stringify([rows, listed])).not.toContain('a-value-to-keep');
+  });
+
+  test('arguments by GET; those that do not fit are told, and neither sent nor paid', async () => {
+    const tenantId = await stack.tenant('5');
+    await add(tenantId, '/weather', { method: 'GET', priceUsd: '0.5' });
+    const wrong = { name: 'weather', input: { town: 'Oslo' } };
+    const { told, costs } = await ran(tenantId, [wrong, call], [{ name: 'weather' }]);
+    expect(told[0]).toMatch(/^Its arguments do not fit: .*place.* It was not called\.$/);
+    expect(addresses.heard).toMatchObject([{ method: 'GET', query: { place: 'Oslo' } }]);
+    expect(costs).toEqual([{ usd: '0.5', settlement: 'actual' }]);
+  });
+
+  test.each([
+    ['/refuses', /^It answered 403: not for you$/, '0', 'actual'],
+    ['/redirects', /^It answered 302, .* redirects are not followed\.$/, '0', 'actual'],
+    ['/nothing', /^It answered 404: no such tool$/, '0', 'actual'],
+    ['/breaks', /^It answered 500: it broke$/, '0.1', 'unverified'],
+    ['/cut', /whether it was carried out is not known/, '0.1', 'unverified'],
+    ['/hangs', /^It did not answer within 1 s: whether it was carried out is not known\.$/, '0.1', 'unverified'],
+    ['/picture', /^\[2000 bytes of image\/png, which is no text\]$/, '0.1', 'actual'],
+    ['/large', /^x{20000}\n\[\d+ more characters were cut\]$/, '0.1', 'actual'],
+  ])('%s is told as it is, and costs what it may have cost', async (path, words, usd, settlement) => {
+    const tenantId = await stack.tenant('5');
+    await add(tenantId, path, { priceUsd: '0.1', timeoutSeconds: 1 });
+    const { run, told, costs } = await ran(tenantId, [call], [{ name: 'weather' }]);
+    expect(run.status).toBe('completed');
+    expect(told).toEqual([expect.stringMatching(words)]);
+    // What costs nothing has no line, or one of nothing.
+    expect(costs.filter((cost) => cost.usd !== '0')).toEqual(usd === '0' ? [] : [{ usd, settlement }]);
+    expect(addresses.heard).toHaveLength(1);
+    await settled(tenantId);
+  });
+
+  test('a credential that is echoed is not shown to the model, nor kept', async () => {
+    const tenantId = await stack.tenant('5');
+    await add(tenantId, '/echoes', { credential: { value: 'Bearer an-echoed-value' } });
+    const { told, runId } = await ran(tenantId, [call], [{ name: 'weather' }]);
+    expect(told).toEqual(['you sent [credential]']);
+    const { rows } = await stack.admin.query(
+      'SELECT e::text AS text FROM copilot_internal.run_events e WHERE run_id = $1 UNION ALL SELECT m::text FROM copilot_internal.transcript_messages m WHERE run_id = $1',
+      [runId],
+    );
+    expect(JSON.stringify(rows)).not.toContain('an-echoed-value');
+  });
+
+  test('an MCP server: its tools are listed, called, and paid; what no model takes is left out by name', async () => {
+    const tenantId = await stack.tenant('5');
+    expect(await addServer(tenantId, { priceUsd: '0.01', credential: { value: 'Bearer for-the-server' } })).toEqual({
+      status: 201,
+      body: {
+        name: 'texts',
+        tools: ['texts__upper', 'texts__length', 'texts__text_reverse'],
+        leftOut: [{ name: tooLongName, why: expect.stringContaining('longer than models take') as string }],
+      },
+    });
+    const calls = [
+      { name: 'texts__upper', input: { text: 'abc' } },
+      { name: 'texts__text_reverse', input: { text: 'abc' } },
+    ];
+    const { told, costs } = await ran(tenantId, calls, [{ name: 'texts' }]);
+    expect(told).toEqual(['ABC', 'cba']);
+    expect(costs).toEqual([{ usd: '0.02', settlement: 'actual' }]);
+    expect(server.called.map(({ name, authorization }) => [name, authorization])).toEqual([
+      ['upper', 'Bearer for-the-server'],
+      ['text.reverse', 'Bearer for-the-server'],
+    ]);
+    await settled(tenantId);
+  });
+
+  test('tools of a server that vanish, hang or say too much are told, and cost what they may have cost', async () => {
+    const tenantId = await stack.tenant('5');
+    await addServer(tenantId, { priceUsd: '0.01', timeoutSeconds: 1, resultBytesMax: 1_000 });
+    server.gone.add('length');
+    const [gone] = (await ran(tenantId, [{ name: 'texts__length', input: { text: 'abc' } }], [{ name: 'texts' }])).told;
+    expect(gone).toContain('Its server refused it');
+    expect(await api.call('POST', '/v1/tools/texts/test', { body: { tenantId } })).toMatchObject({
+      status: 200,
+      body: { reached: true, changes: ['texts__length is not there any more'] },
+    });
+
+    let letGo = (): void => undefined;
+    server.says.set('upper', () => new Promise((resolve) => (letGo = () => resolve('late'))));
+    const upper = { name: 'texts__upper', input: { text: 'abc' } };
+    const hung = await ran(tenantId, [upper], [{ name: 'texts__upper' }]);
+    letGo();
+    expect(hung.told).toEqual(['It did not answer within 1 s: whether it was carried out is not known.']);
+    expect(hung.costs).toEqual([{ usd: '0.01', settlement: 'unverified' }]);
+
+    server.says.set('upper', () => Promise.resolve('x'.repeat(10_000_000)));
+    const large = await ran(tenantId, [upper], [{ name: 'texts__upper' }]);
+    expect(large.told).toEqual([expect.stringContaining('It said more than')]);
+    await settled(tenantId);
+  });
+
+  test('a run has what was registered when it began; what is removed meanwhile is called no more', async () => {
+    const tenantId = await stack.tenant('5');
+    const talk = await (async () => {
+      await add(tenantId, '/weather');
+      return TestConversation.start(api, tenantId, { tools: [{ name: 'weather' }] });
+    })();
+    stack.anthropic.knobs.replies = [
+      { text: '', tools: [call] },
+      { text: 'Warm.' },
+      { text: '', tools: [call] },
+      { text: 'Gone.' },
+    ];
+    await talk.say('How is it?');
+    expect(await api.call('POST', '/v1/tools/weather/remove', { body: { tenantId, author: 'ada' } })).toMatchObject({
+      status: 200,
+    });
+    await talk.say('And now?');
+    const told = (await talk.messages()).flatMap(({ content }) =>
+      content.flatMap((block) => (block.type === 'tool_result' ? [(block as { content?: unknown }).content] : [])),
+    );
+    expect(told).toEqual([expect.stringContaining('21'), 'The tool weather is not registered any more.']);
+    expect(addresses.heard).toHaveLength(1);
+    await talk.close();
+  });
+
+  test('a person is asked first; what is refused is not called and costs nothing', async () => {
+    const tenantId = await stack.tenant('5');
+    await add(tenantId, '/weather', { requiresApproval: true, priceUsd: '0.1' });
+    const talk = await TestConversation.start(api, tenantId, { tools: [{ name: 'weather' }] });
+    const asked = async (decision: string): Promise<void> => {
+      stack.anthropic.knobs.replies = [{ text: 'May I?', tools: [call] }, { text: 'So it is.' }];
+      const turnId = await talk.post('How is it?');
+      const { approvalId } = await until('somebody is asked', async () => {
+        const { body } = await api.call('GET', `/v1/approvals?runId=${talk.id}`, { key: talk.key });
+        return (body.approvals as { approvalId: string; status: string; tool: string }[]).find(
+          ({ status, tool }) => status === 'pending' && tool === 'weather',
+        );
+      });
+      expect(
+        await api.call('POST', `/v1/approvals/${approvalId}`, { key: talk.key, body: { decision } }),
+      ).toMatchObject({ status: 200 });
+      expect(await talk.ended(turnId)).toBe('completed');
+    };
+    await asked('refuse');
+    expect(addresses.heard).toHaveLength(0);
+    await asked('approve');
+    expect(addresses.heard).toHaveLength(1);
+    const { rows } = await stack.admin.query(
+      `SELECT trim_scale(amount_usd)::text AS usd FROM copilot_internal.cost_records WHERE tenant_id = $1 AND kind = 'tool.call' AND amount_usd > 0`,
+      [tenantId],
+    );
+    expect(rows).toEqual([{ usd: '0.1' }]);
+    await talk.close();
+  });
+
+  test('what cannot be registered, or given to a run, is refused by name', async () => {
+    const tenantId = await stack.tenant('5');
+    const refused = async (more: object, words: string, status = 400): Promise<void> =>
+      expect(await add(tenantId, '/weather', more)).toMatchObject({
+        status,
+        body: { message: expect.stringContaining(words) as string },
+      });
+    await refused({ name: 'run_code' }, 'every run can have');
+    await refused({ name: 'my__tool' }, '__');
+    await refused({ name: 'my tool' }, 'name:');
+    await refused({ url: 'http://169.254.169.254/latest' }, 'https://');
+    await refused({ url: 'https://10.0.0.1/x' }, 'no public address');
+    await refused({ inputSchema: { type: 'string' } }, '"type": "object"');
+    await refused({ description: undefined }, 'description');
+    await refused({ credential: { header: 'host', value: 'x' } }, 'header');
+    await refused({ credential: { value: 'two\nlines' } }, 'one line');
+    await refused(
+      { kind: 'mcp', url: `${addresses.url}/weather`, description: undefined, inputSchema: undefined },
+      'could not be listed',
+      422,
+    );
+    expect(await add(tenantId, '/weather')).toMatchObject({ status: 201 });
+    await refused({}, 'already', 409);
+    expect(await add(tenantId, '/weather', { replace: true, priceUsd: '0.3' })).toMatchObject({ status: 201 });
+
+    const start = (tools: object[]) =>
+      api.call('POST', '/v1/runs', { body: { tenantId, task: 'Say something.', tools } });
+    expect(await start([{ name: 'none' }])).toMatchObject({
+      status: 400,
+      body: { message: expect.stringContaining('weather') as string },
+    });
+    expect(await start([{ name: 'weather', priceUsd: '0.1' }])).toMatchObject({ status: 400 });
+    expect(await start([{ name: 'weather' }, { name: 'weather' }])).toMatchObject({ status: 400 });
+    const other = await stack.tenant('5');
+    expect(await api.call('GET', '/v1/tools', { key: await api.keyOf(other, 'operator') })).toMatchObject({
+      body: { tools: [] },
+    });
+    expect(
+      await api.call('POST', '/v1/tools/weather/remove', { key: await api.keyOf(other, 'operator'), body: {} }),
+    ).toMatchObject({ status: 404 });
+    for (const role of ['agent', 'reader'] as const)
+      expect(
+        await api.call('POST', '/v1/tools/weather/remove', { key: await api.keyOf(tenantId, role), body: {} }),
+      ).toMatchObject({ status: 403 });
+  });
+
+  test('by the command line, with its credential from the environment', async () => {
+    const tenantId = await stack.tenant('5');
+    const environment = { PATH: process.env.PATH ?? '', SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: api.adminKey };
+    const added = await command(
+      [
+        'tools',
+        'add',
+        'texts',
+        '--tenant',
+        tenantId,
+        '--kind',
+        'mcp',
+        '--url',
+        server.url,
+        '--price',
+        '0.01',
+        '--credential-env',
+        'TOKEN',
+      ],
+      { ...environment, TOKEN: 'Bearer by-the-line' },
+    );
+    expect(added).toMatchObject({ status: 0, out: expect.stringContaining('texts__upper') as string });
+    const on = (...args: string[]) => spendlock(api, 'tools', ...args, '--tenant', tenantId);
+    expect((await on('list')).out).toContain('texts');
+    expect((await on('test', 'texts')).out).toContain('is reached');
+    expect((await on('remove', 'texts')).status).toBe(0);
+    expect((await on('list', '--json')).out).toContain('"tools":[]');
+  });
+});

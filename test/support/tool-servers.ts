@@ -1,0 +1,151 @@
+/** Servers of tools, real and hostile, on this machine: addresses that do what they are asked for, and an MCP server by the official SDK. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
+import { z } from 'zod';
+
+export interface Heard {
+  method: string;
+  path: string;
+  query: Record<string, string>;
+  headers: IncomingMessage['headers'];
+  body: string;
+}
+
+type Answer = (heard: Heard, response: ServerResponse) => void;
+
+const listen = (server: Server): Promise<string> =>
+  new Promise((resolve) =>
+    server.listen(0, '127.0.0.1', () => resolve(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)),
+  );
+
+const close = (server: Server): Promise<void> => {
+  server.closeAllConnections();
+  return new Promise((resolve) => server.close(() => resolve()));
+};
+
+async function read(request: IncomingMessage): Promise<string> {
+  let body = '';
+  for await (const part of request) body += String(part);
+  return body;
+}
+
+/** An address for each way that a tool can go wrong; what it was asked is kept. */
+export class ToolAddresses {
+  readonly heard: Heard[] = [];
+  /** Those that answer nothing, until they are let go. */
+  private readonly hanging: ServerResponse[] = [];
+  private readonly server = createServer((request, response) => void this.answer(request, response));
+  url = '';
+
+  static async start(): Promise<ToolAddresses> {
+    const started = new ToolAddresses();
+    started.url = await listen(started.server);
+    return started;
+  }
+
+  close(): Promise<void> {
+    return close(this.server);
+  }
+
+  /** Answers what hangs. */
+  letGo(): void {
+    for (const response of this.hanging.splice(0)) response.end('late');
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', this.url);
+    const heard: Heard = {
+      method: request.method ?? '',
+      path: url.pathname,
+      query: Object.fromEntries(url.searchParams),
+      headers: request.headers,
+      body: await read(request),
+    };
+    if (heard.method === 'OPTIONS') return void response.writeHead(405).end();
+    this.heard.push(heard);
+    (this.answers[url.pathname] ?? ((_, to) => to.writeHead(404).end('no such tool')))(heard, response);
+  }
+
+  private readonly answers: Record<string, Answer> = {
+    '/weather': ({ body, query }, to) =>
+      to
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ place: query.place ?? (JSON.parse(body) as { place: string }).place, degrees: 21 })),
+    '/hangs': (_, to) => void this.hanging.push(to),
+    '/large': (_, to) => {
+      to.writeHead(200, { 'content-type': 'text/plain' });
+      const more = (left: number): void => {
+        if (left === 0 || to.destroyed) to.end();
+        else to.write('x'.repeat(64 * 1024), () => more(left - 1));
+      };
+      more(160);
+    },
+    '/redirects': (_, to) => to.writeHead(302, { location: 'http://169.254.169.254/latest/meta-data' }).end(),
+    '/refuses': (_, to) => to.writeHead(403, { 'content-type': 'text/plain' }).end('not for you'),
+    '/breaks': (_, to) => to.writeHead(500, { 'content-type': 'text/plain' }).end('it broke'),
+    '/cut': (_, to) => {
+      to.writeHead(200, { 'content-length': '1000' }).write('half');
+      setTimeout(() => to.destroy(), 50);
+    },
+    '/picture': (_, to) => to.writeHead(200, { 'content-type': 'image/png' }).end(Buffer.alloc(2_000)),
+    '/echoes': ({ headers }, to) => to.writeHead(200).end(`you sent ${headers.authorization}`),
+  };
+}
+
+/** With the name of its server before it, no model takes it. */
+export const tooLongName = 'n'.repeat(60);
+
+/** An MCP server by the official SDK, whose tools come and go. */
+export class McpToolServer {
+  readonly called: { name: string; input: unknown; authorization: string | undefined }[] = [];
+  /** Tools that it has no more, for who calls and who lists. */
+  readonly gone = new Set<string>();
+  /** What a tool answers with, in the place of its own. */
+  readonly says = new Map<string, () => Promise<string>>();
+  private readonly server = createServer((request, response) => void this.answer(request, response));
+  url = '';
+
+  static async start(): Promise<McpToolServer> {
+    const started = new McpToolServer();
+    started.url = `${await listen(started.server)}/mcp`;
+    return started;
+  }
+
+  close(): Promise<void> {
+    return close(this.server);
+  }
+
+  private tools(authorization: string | undefined): McpServer {
+    const server = new McpServer({ name: 'tests', version: '1' });
+    const add = (name: string, description: string, answer: (input: { text: string }) => string): void => {
+      if (this.gone.has(name)) return;
+      server.registerTool(name, { description, inputSchema: z.object({ text: z.string() }) }, async (input) => {
+        this.called.push({ name, input, authorization });
+        const text = (await this.says.get(name)?.()) ?? answer(input);
+        return { content: [{ type: 'text', text }] };
+      });
+    };
+    add('upper', 'In capitals.', ({ text }) => text.toUpperCase());
+    add('length', 'How long it is.', ({ text }) => String(text.length));
+    add('text.reverse', 'Backwards.', ({ text }) => [...text].reverse().join(''));
+    add(tooLongName, 'Odd.', ({ text }) => text);
+    return server;
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const body = await read(request);
+    const { method = 'GET', headers } = request;
+    const handler = createMcpHandler(() => this.tools(headers.authorization), { maxSubscriptions: 0 });
+    const asked = new Request(this.url, {
+      method,
+      headers: Object.entries(headers).flatMap(([name, value]): [string, string][] =>
+        value === undefined ? [] : [[name, String(value)]],
+      ),
+      ...(method === 'POST' ? { body } : {}),
+    });
+    const answered = await handler.fetch(asked, method === 'POST' ? { parsedBody: JSON.parse(body) as object } : {});
+    response.writeHead(answered.status, Object.fromEntries(answered.headers));
+    response.end(Buffer.from(await answered.arrayBuffer()));
+  }
+}

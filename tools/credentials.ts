@@ -1,0 +1,73 @@
+/**
+ * Credentials of tools, sealed by keys of the environment (AES-256-GCM), each for the tenant and the tool that it was given for: one that is
+ * moved to another row in Postgres opens nothing there. `v1.<id of the key>.<nonce>.<ciphertext and tag>`, in base64url.
+ */
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { keysFrom, type PayloadKeys } from '../temporal/encryption/keys';
+
+export type CredentialKeys = PayloadKeys;
+
+/** A header that each call of a tool has, such as `authorization`. */
+export interface Credential {
+  header: string;
+  value: string;
+}
+
+interface Owner {
+  tenantId: string;
+  name: string;
+}
+
+const nonceBytes = 12;
+const tagBytes = 16;
+
+/** From SPENDLOCK_TOOL_KEYS, written as SPENDLOCK_PAYLOAD_KEYS are: the first seals, all open. Undefined when there are none. */
+export const credentialKeysFrom = ({ SPENDLOCK_TOOL_KEYS }: NodeJS.ProcessEnv): CredentialKeys | undefined =>
+  keysFrom('SPENDLOCK_TOOL_KEYS', SPENDLOCK_TOOL_KEYS);
+
+const ownerOf = ({ tenantId, name }: Owner): Buffer => Buffer.from(JSON.stringify([tenantId, name]));
+
+export function seal({ currentId, byId }: CredentialKeys, owner: Owner, value: string): string {
+  const nonce = randomBytes(nonceBytes);
+  const cipher = createCipheriv('aes-256-gcm', byId.get(currentId) as Buffer, nonce).setAAD(ownerOf(owner));
+  const sealed = Buffer.concat([cipher.update(value, 'utf8'), cipher.final(), cipher.getAuthTag()]);
+  return ['v1', currentId, nonce.toString('base64url'), sealed.toString('base64url')].join('.');
+}
+
+/** Undefined where no key opens it: another sealed it, or it is another's. */
+export function unseal(keys: CredentialKeys | undefined, owner: Owner, text: string): string | undefined {
+  const [, keyId = '', nonce = '', rest = ''] = /^v1\.(.+)\.([\w-]+)\.([\w-]+)$/.exec(text) ?? [];
+  const key = keys?.byId.get(keyId);
+  const sealed = Buffer.from(rest, 'base64url');
+  if (!key || sealed.length < tagBytes) return undefined;
+  try {
+    const opened = createDecipheriv('aes-256-gcm', key, Buffer.from(nonce, 'base64url'))
+      .setAAD(ownerOf(owner))
+      .setAuthTag(sealed.subarray(-tagBytes));
+    return Buffer.concat([opened.update(sealed.subarray(0, -tagBytes)), opened.final()]).toString('utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+/** A text in which a credential, as it is sent or as it may be echoed, is not shown. */
+export function withoutCredential(text: string, credential: Credential | undefined): string {
+  if (!credential) return text;
+  const { value } = credential;
+  const bare = value.replace(/^\w+ /, '');
+  const spellings = [value, bare].flatMap((one) => [
+    one,
+    encodeURIComponent(one),
+    JSON.stringify(one).slice(1, -1),
+    Buffer.from(one).toString('base64'),
+    Buffer.from(one).toString('base64url'),
+    Buffer.from(one).toString('hex'),
+  ]);
+  return [...new Set(spellings)]
+    .filter((one) => one.length >= shortestHidden)
+    .sort((one, other) => other.length - one.length)
+    .reduce((shown, one) => shown.replaceAll(one, '[credential]'), text);
+}
+
+/** What is shorter stands in many a text by chance. */
+const shortestHidden = 6;
