@@ -20,6 +20,7 @@ import { limitAnswers } from './http/sockets';
 import { takeTurns } from './http/turns';
 import { keyRoutes } from './keys/routes';
 import { mcpRoutes } from './mcp/routes';
+import { moneyRequestRoutes } from './money-requests/routes';
 import { priceRoutes } from './prices/routes';
 import { toolRoutes } from './tools/routes';
 import { recordRoutes } from './records/routes';
@@ -42,6 +43,7 @@ const rooms = [
   reservationRoutes,
   platformRoutes,
   budgetRoutes,
+  moneyRequestRoutes,
   holdRoutes,
   mandateRoutes,
   booksRoutes,

@@ -7,14 +7,19 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from '../telemetry/log';
 import { holdsUpMs, standInLine, type Standpoint } from '../core/budget/line';
 import { standingOf } from '../core/budget/quotas';
-import { listWaiters, noteLine, removeWaiter, type LineChange, type WaiterInLine } from '../store/money-waiters';
+import {
+  keptMs,
+  listWaiters,
+  noteLine,
+  removeWaiter,
+  type LineChange,
+  type WaiterInLine,
+} from '../store/money-waiters';
 import type { Pool } from '../store/pool';
 import { listQuotas } from '../store/quotas';
 import { moneyFreedSignal } from '../contracts/messages';
 import type { AuthorityActivities } from '../contracts/budget';
 
-/** Who was woken is given this long to ask, and what it was woken for is kept for it meanwhile. */
-const keptMs = 3_000;
 /** Who did not ask is told again after this long: the word to it may have been lost. */
 const toldAgainMs = 30_000;
 /** Somebody's time is over by then: its end is not looked for at that very moment. */
@@ -74,9 +79,16 @@ type Stands = Standpoint<WaiterInLine>;
 
 const isAsleep = ({ waiter }: Stands): boolean => waiter.sinceWokenMs === undefined;
 
+/** What is kept for one that was woken is kept from all others, wherever it stands: that is taken of what there is first. */
+function awakeFirst(line: readonly WaiterInLine[]): WaiterInLine[] {
+  const isAwake = ({ keptUsd, sinceWokenMs = Infinity }: WaiterInLine): boolean =>
+    keptUsd > 0n && sinceWokenMs < keptMs;
+  return [...line.filter(isAwake), ...line.filter((one) => !isAwake(one))];
+}
+
 /** Wakes those that fit now, and notes what is kept for whom. */
 async function wakeOnce({ pool, client, log }: WakeDependencies, tenantId: string): Promise<Look> {
-  const line = await listWaiters(pool, tenantId);
+  const line = awakeFirst(await listWaiters(pool, tenantId));
   if (line.length === 0) return { left: 0 };
   const userIds = [...new Set(line.flatMap(({ userId }) => userId ?? []))];
   const quotas = await listQuotas(pool, tenantId, {

@@ -9,6 +9,7 @@ import { labelDefaultsCommands } from './label-defaults';
 import { addFreezes, whom } from './freezes';
 import { addLimits } from './limits';
 import { addMandates } from './mandates';
+import { addMoneyRequests } from './money-requests';
 import {
   author,
   example,
@@ -28,10 +29,13 @@ import { show, usd, when } from './output';
 import { repairCommand } from './repair';
 
 export function budgetCommands(): Command {
-  const budget = new Command('budget').description('limits, top-ups, freezes, corrections and mandates');
+  const budget = new Command('budget').description(
+    'limits, top-ups, requests for money, freezes, corrections and mandates',
+  );
   addLimits(budget);
   addCheck(budget);
   addTopUp(budget);
+  addMoneyRequests(budget);
   addFreezes(budget);
   budget.addCommand(userDefaultsCommands());
   budget.addCommand(labelDefaultsCommands());

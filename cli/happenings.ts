@@ -22,6 +22,9 @@ function noteOf({ type, data }: StreamEvent): string | undefined {
       return message === undefined || code === 'quota_exceeded' ? undefined : `${code}: ${message}`;
     },
     'money.waiting': () => `waits for money of ${String(data.resource)}`,
+    'money.asked': () => `asks people for ${usd(String(data.askedUsd))}`,
+    'money.answered': () =>
+      `that was ${String(data.status)}${typeof data.decidedBy === 'string' ? ` by ${data.decidedBy}` : ''}`,
     'money.waited': () => 'there is money again',
     'context.compacted': () => `the conversation was summed up${cost}`,
     'sandbox.ended': () => `the sandbox ended${cost}`,

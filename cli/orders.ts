@@ -28,6 +28,8 @@ export function lookAt({ path, body }: Order): string[] {
       return id === undefined ? ['conversations', 'list', ...tenant] : ['conversations', 'show', ...tenant, id];
     case 'approvals':
       return ['approvals', 'list', ...tenant];
+    case 'money-requests':
+      return ['budget', 'requests', ...tenant];
     case 'reservations':
       return ['holds', 'show', ...tenant, ...(id === undefined ? operation : [id])];
     case 'keys':

@@ -10,6 +10,7 @@ import { budgetOf } from './budget';
 import { approvalsOf, conversationsOf } from './conversations';
 import { connect, type SpendlockClientOptions } from './http';
 import { keysOf } from './keys';
+import { moneyRequestsOf } from './money-requests';
 import { platformOf } from './platform';
 import { pricesOf } from './prices';
 import { alertsOf, auditOf } from './records';
@@ -36,6 +37,7 @@ export type { Approval, SendMessage, SentMessage, StartConversation, Transcript 
 export type { StreamEvent } from './events';
 export type { SentRequest, SpendlockClientOptions } from './http';
 export type { CurrentKeyView, KeyView, NewKeyView } from './keys';
+export type { MoneyRequestView } from './money-requests';
 export type { PlatformQuotas } from './platform';
 export type { PriceView, SandboxPriceView } from './prices';
 export type { AlertsView, AuditView } from './records';
@@ -54,6 +56,7 @@ export interface SpendlockClient extends ReturnType<typeof reservationsOf> {
   approvals: ReturnType<typeof approvalsOf>;
   tenants: ReturnType<typeof tenantsOf>;
   budget: ReturnType<typeof budgetOf>;
+  moneyRequests: ReturnType<typeof moneyRequestsOf>;
   platform: ReturnType<typeof platformOf>;
   keys: ReturnType<typeof keysOf>;
   prices: ReturnType<typeof pricesOf>;
@@ -73,6 +76,7 @@ export function createSpendlockClient(options: SpendlockClientOptions): Spendloc
     approvals: approvalsOf(http),
     tenants: tenantsOf(http),
     budget: budgetOf(http),
+    moneyRequests: moneyRequestsOf(http),
     platform: platformOf(http),
     keys: keysOf(http),
     prices: pricesOf(http),

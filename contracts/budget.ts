@@ -1,4 +1,5 @@
 /** The budget activities as workflows see them: types only. */
+import type { MoneyAnswerSignal } from '../core/inputs/read-signals';
 import type { Labels } from '../core/labels';
 import type {
   BindingQuota,
@@ -52,6 +53,37 @@ export interface WaitForMoney {
   isNamed?: true;
   quota: BindingQuota;
   retryAfterSeconds?: number;
+  /** People are asked for what is lacking. */
+  asks?: AskForMoney;
+}
+
+/** What people are told of a step that asks them for money. */
+export interface AskForMoney {
+  /** The operation that was denied last. */
+  operationId: string;
+  /** How long an answer is waited for. */
+  days: number;
+  /** The kind of the step, and all that it asks for. */
+  kind: string;
+  amountUsd: string;
+  /** Answers that came by signal, with what they decide. */
+  answers?: MoneyAnswerSignal[];
+}
+
+/** A denied step's place in the line; and how what it asks of people stands. */
+export interface Awaited {
+  /** How long after the moment that it waits for is its turn. */
+  afterMs: number;
+  /** The answers that came by signal were looked at; a worker of the version before does not say so. */
+  isHeard?: true;
+  /** Somebody granted it money: it asks again at once. */
+  isGranted?: true;
+  /** Nobody will: why, as a sentence. */
+  refusal?: string;
+  /** How long an answer is waited for. */
+  answerWithinMs?: number;
+  /** What of the answers that came by signal was not taken, in words. */
+  notTaken?: string;
 }
 
 /** Runs on the runs queue. */
@@ -81,7 +113,7 @@ export interface BudgetActivities {
    * A denied step waits from now on: it is on record, and its authority wakes it when there may be money. Those that wait
    * for the same moment ask in their order: answers how long after it is this one's turn; a worker of the version before answers nothing.
    */
-  awaitMoney(request: WaitForMoney): Promise<{ afterMs: number } | null>;
+  awaitMoney(request: WaitForMoney): Promise<Awaited | null>;
   /** The wait is over, or was given up. */
   endWaiting(request: { tenantId: string; waiterId: string; runId?: string }): Promise<void>;
   /** Reads back that each operation has ended, and tells the authority again until it has. */

@@ -6,7 +6,7 @@ import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/commo
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { BudgetCommand, MandateState, QuotaState } from '../core/budget/commands';
 import type { Labels } from '../core/labels';
-import type { ApprovalSignal } from '../core/inputs/read-signals';
+import type { ApprovalSignal, MoneyAnswerSignal } from '../core/inputs/read-signals';
 import type { OpenSandbox, SandboxPlan } from './sandbox';
 
 /** Which tenant a workflow works for. Search attributes are never encrypted: ids only, nothing personal. */
@@ -126,6 +126,8 @@ export interface AgentRunInput {
   unavailable?: { then: 'deny' | 'allow'; afterMs: number };
   /** What a denied step does: ends the run or turn when absent, or waits until there is money. */
   onDenied?: 'wait';
+  /** A step that waits for money asks people for it, and waits for their answer for so many days. */
+  askDays?: number;
   /** How long a step that ends the run when it is denied waits before that for what others hold. 15 when absent. */
   waitForHoldsSeconds?: number;
   /** Whether a context that has grown too large is summed up. */
@@ -213,6 +215,12 @@ export const closeSignal = defineSignal('close');
  */
 export const decideApprovalSignal = defineSignal<[ApprovalSignal]>('decideApproval');
 export type { ApprovalSignal };
+
+/**
+ * A person decided on what a run asks for. It is recorded, unless somebody was first. In Temporal UI:
+ * `{"requestId": "…", "decision": "grant" | "refuse", "amountUsd": "…", "expiresAt": "…", "reason": "…", "decidedBy": "…"}`.
+ */
+export const answerMoneySignal = defineSignal<[MoneyAnswerSignal]>('answerMoney');
 
 /** There may be money now for a step that waits for it. */
 export const moneyFreedSignal = defineSignal('moneyFreed');

@@ -214,6 +214,12 @@ export const errorCatalogue = {
     retry: false,
     action: 'Nothing: somebody decided it before, or nobody waits for it any more; the message says which.',
   },
+  money_request_decided: {
+    httpStatus: 409,
+    retry: false,
+    action:
+      'Nothing: it was answered before, or nobody waits for it any more; the message says which. A top-up lifts the limit all the same.',
+  },
   run_ended: { httpStatus: 409, retry: false, action: 'Nothing: the run had ended already.' },
   authority_unavailable: {
     httpStatus: 503,

@@ -2,6 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { z } from '@hono/zod-openapi';
 import type { currentKeyView } from '../api/keys/schemas';
+import type { MoneyRequestView } from '../api/money-requests/schemas';
 import type { RunView, runSummary } from '../api/runs/schemas';
 import type { OverviewView, tenantSummary } from '../api/tenants/overview-schemas';
 import type { usageView } from '../api/usage/schemas';
@@ -13,6 +14,7 @@ export type CurrentKey = z.infer<typeof currentKeyView>;
 export type Overview = OverviewView;
 export type Usage = z.infer<typeof usageView>;
 export type Run = RunView;
+export type MoneyRequest = MoneyRequestView;
 export type RunSummary = z.infer<typeof runSummary>;
 export type TenantSummary = Omit<z.infer<typeof tenantSummary>, 'createdAt'>;
 
@@ -32,6 +34,11 @@ export class Api {
 
   get<T>(path: string): Promise<T> {
     return this.http.get<T>(path).catch((error: unknown) => this.refused(error));
+  }
+
+  /** Sent under an Idempotency-Key: an answer that was lost is asked for again. */
+  post<T>(path: string, body: object): Promise<T> {
+    return this.http.post<T>(path, body).catch((error: unknown) => this.refused(error));
   }
 
   /** Events of a stream, taken up again when it breaks. Ends when the signal says so, or the API refuses. */

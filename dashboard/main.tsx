@@ -68,7 +68,7 @@ function Page({ place, session: { api, key } }: { place: Place; session: Session
   return tenantId === undefined ? (
     <TenantsPage api={api} />
   ) : (
-    <TenantPage key={tenantId} api={api} links={key.links} tenantId={tenantId} />
+    <TenantPage key={tenantId} api={api} session={key} tenantId={tenantId} />
   );
 }
 

@@ -17,7 +17,9 @@ function inWordsOf(waitingFor: Exclude<NonNullable<Run['waitingFor']>, { kind: '
   if (waitingFor.kind === 'approval')
     return `Waits for a person, who is asked about ${waitingFor.approvals.map(({ tool }) => tool).join(', ')}.`;
   const { limitUsd, spentUsd, reservedUsd, resourceType, scope, scopeId, period } = waitingFor.quota;
-  return `Waits for money: the ${resourceType} quota of ${scope} ${scopeId} per ${period} has $${limitUsd}, of which $${spentUsd} is spent and $${reservedUsd} held.`;
+  const { asks } = waitingFor;
+  const asked = asks ? ` People are asked for $${asks.askedUsd}, on the page of its tenant.` : '';
+  return `Waits for money: the ${resourceType} quota of ${scope} ${scopeId} per ${period} has $${limitUsd}, of which $${spentUsd} is spent and $${reservedUsd} held.${asked}`;
 }
 
 interface RunPageProps {

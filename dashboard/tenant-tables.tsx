@@ -194,9 +194,11 @@ export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
               ? `${Math.round((threshold ?? 0) * 100)} % used`
               : kind === 'overrun'
                 ? 'a call cost more than was granted'
-                : details.enforced === false
-                  ? 'would have refused'
-                  : 'refused',
+                : kind === 'money_request'
+                  ? 'a run asks for money'
+                  : details.enforced === false
+                    ? 'would have refused'
+                    : 'refused',
         },
         { name: 'Quota', of: ({ details }) => quotaName(details as QuotaName) },
         { name: 'Sent', of: ({ sentAt }) => (sentAt ? <Moment at={sentAt} /> : 'not yet') },
@@ -206,7 +208,7 @@ export function Alerts({ alerts }: { alerts: Overview['alerts'] }) {
 }
 
 type QuotaName = Record<'scope' | 'scopeId' | 'resourceType' | 'period', string> & { enforced?: boolean };
-function quotaName({ scope, scopeId, resourceType, period, enforced = true }: QuotaName): string {
+export function quotaName({ scope, scopeId, resourceType, period, enforced = true }: QuotaName): string {
   const whose = scope === 'user' || scope === 'label' ? `${scope} ${scopeId}` : scope;
   return `${whose} · ${resourceType} · ${period}${enforced ? '' : ' · watched'}`;
 }

@@ -5,17 +5,19 @@ import { useLive, type Api, type CurrentKey, type Overview } from './api';
 import { BurnDown, mainQuota, SpendByDay } from './burn-down';
 import { SpendByLabel } from './labels';
 import { sum } from './money';
+import { MoneyRequests } from './money-requests';
 import { Card, Problem, Shares, Title, Usd, useTitle } from './parts';
 import { useRuns } from './run-list';
 import { Alerts, Denials, forecastInWords, Holds, Quotas, Runs, type Contains } from './tenant-tables';
 
 interface TenantPageProps {
   api: Api;
-  links: CurrentKey['links'];
+  session: CurrentKey;
   tenantId: string;
 }
 
-export function TenantPage({ api, links, tenantId }: TenantPageProps) {
+export function TenantPage({ api, session, tenantId }: TenantPageProps) {
+  const { links } = session;
   const { value, isLive, problem } = useLive<Overview>(
     api,
     `/v1/tenants/${encodeURIComponent(tenantId)}/overview/events`,
@@ -39,13 +41,7 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
           text={`Frozen users: ${value.frozenUsers.map(({ userId, reason }) => `${userId} (${reason})`).join(', ')}.`}
         />
       )}
-      <ul class="counts" aria-label="Now">
-        <Count n={open.runs} of="open run" many="open runs" />
-        <Count n={open.conversations} of="open conversation" many="open conversations" />
-        <Count n={open.waitingForMoney} of="waiting for money" many="waiting for money" />
-        <Count n={open.sandboxes} of="sandbox alive" many="sandboxes alive" />
-        <Count n={open.approvals} of="approval pending" many="approvals pending" />
-      </ul>
+      <Counts open={open} />
       <div class="cards">
         <Card title="Quotas" wide>
           <Quotas quotas={quotas} shadows={value.shadowQuotas ?? []} />
@@ -89,6 +85,9 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
             <SpendByLabel api={api} tenantId={tenantId} keys={spend.labelKeys} from={spend.from} />
           </Card>
         )}
+        <Card title="Asked for" wide>
+          <MoneyRequests api={api} session={session} tenantId={tenantId} overview={value} />
+        </Card>
         <Card title="Runs and conversations" wide>
           <Runs tenantId={tenantId} runs={runs} contains={contains} onMore={onMore} />
         </Card>
@@ -103,6 +102,19 @@ export function TenantPage({ api, links, tenantId }: TenantPageProps) {
         </Card>
       </div>
     </>
+  );
+}
+
+/** What goes on now. */
+function Counts({ open }: Pick<Overview, 'open'>) {
+  return (
+    <ul class="counts" aria-label="Now">
+      <Count n={open.runs} of="open run" many="open runs" />
+      <Count n={open.conversations} of="open conversation" many="open conversations" />
+      <Count n={open.waitingForMoney} of="waiting for money" many="waiting for money" />
+      <Count n={open.sandboxes} of="sandbox alive" many="sandboxes alive" />
+      <Count n={open.approvals} of="approval pending" many="approvals pending" />
+    </ul>
   );
 }
 

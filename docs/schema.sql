@@ -322,6 +322,45 @@ CREATE TABLE model_prices (
   CONSTRAINT model_prices_source_check CHECK (((length(source) >= 1) AND (length(source) <= 500)))
 );
 
+CREATE TABLE money_requests (
+  request_id uuid NOT NULL,
+  tenant_id text NOT NULL,
+  waiter_id uuid NOT NULL,
+  workflow_id text NOT NULL,
+  run_id uuid,
+  user_id text,
+  kind text NOT NULL,
+  resource text NOT NULL,
+  labels jsonb,
+  quota jsonb NOT NULL,
+  lacks_usd numeric(38,12) NOT NULL,
+  asked_usd numeric(38,12) NOT NULL,
+  steps integer,
+  cost_usd numeric(38,12),
+  last_answer jsonb,
+  status text DEFAULT 'pending'::text NOT NULL,
+  granted_usd numeric(38,12),
+  expires_at timestamp with time zone,
+  lifted jsonb,
+  reason text,
+  decided_by text,
+  decided_by_key uuid,
+  decided_by_role text,
+  created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  waits_until timestamp with time zone NOT NULL,
+  decided_at timestamp with time zone,
+  told_to uuid,
+  signalled_at timestamp with time zone,
+  CONSTRAINT money_requests_asked_usd_check CHECK ((asked_usd > (0)::numeric)),
+  CONSTRAINT money_requests_check CHECK (((status = 'pending'::text) = (decided_at IS NULL))),
+  CONSTRAINT money_requests_check1 CHECK (((status = 'granted'::text) = (granted_usd IS NOT NULL))),
+  CONSTRAINT money_requests_granted_usd_check CHECK ((granted_usd > (0)::numeric)),
+  CONSTRAINT money_requests_lacks_usd_check CHECK ((lacks_usd >= (0)::numeric)),
+  CONSTRAINT money_requests_pkey PRIMARY KEY (request_id),
+  CONSTRAINT money_requests_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'granted'::text, 'refused'::text, 'withdrawn'::text, 'expired'::text]))),
+  CONSTRAINT money_requests_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenants(tenant_id) ON DELETE CASCADE
+);
+
 CREATE TABLE money_waiters (
   waiter_id uuid NOT NULL,
   tenant_id text NOT NULL,
@@ -358,7 +397,7 @@ CREATE TABLE quota_alerts (
   threshold numeric(5,4),
   next_try_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
   tries integer DEFAULT 0 NOT NULL,
-  CONSTRAINT quota_alerts_kind_check CHECK ((kind = ANY (ARRAY['quota_warning'::text, 'quota_exceeded'::text, 'overrun'::text]))),
+  CONSTRAINT quota_alerts_kind_check CHECK ((kind = ANY (ARRAY['quota_warning'::text, 'quota_exceeded'::text, 'overrun'::text, 'money_request'::text]))),
   CONSTRAINT quota_alerts_once UNIQUE NULLS NOT DISTINCT (quota_id, kind, period_start, threshold),
   CONSTRAINT quota_alerts_pkey PRIMARY KEY (alert_id),
   CONSTRAINT quota_alerts_quota_id_fkey FOREIGN KEY (quota_id) REFERENCES cost_quotas(quota_id) ON DELETE CASCADE,
@@ -660,6 +699,16 @@ CREATE INDEX idempotent_requests_by_age ON copilot_internal.idempotent_requests 
 
 CREATE UNIQUE INDEX idempotent_requests_once ON copilot_internal.idempotent_requests USING btree (tenant_id, idempotency_key) NULLS NOT DISTINCT WHERE (seed IS NOT NULL);
 
+CREATE INDEX money_requests_of_run ON copilot_internal.money_requests USING btree (run_id);
+
+CREATE INDEX money_requests_of_waiter ON copilot_internal.money_requests USING btree (waiter_id, created_at);
+
+CREATE INDEX money_requests_of_workflow ON copilot_internal.money_requests USING btree (tenant_id, workflow_id, created_at);
+
+CREATE INDEX money_requests_open ON copilot_internal.money_requests USING btree (tenant_id, created_at) WHERE (status = 'pending'::text);
+
+CREATE UNIQUE INDEX money_requests_pending ON copilot_internal.money_requests USING btree (waiter_id) WHERE (status = 'pending'::text);
+
 CREATE INDEX money_waiters_in_order ON copilot_internal.money_waiters USING btree (tenant_id, waiting_since);
 
 CREATE INDEX money_waiters_kept ON copilot_internal.money_waiters USING btree (tenant_id) WHERE (kept_until IS NOT NULL);
@@ -806,6 +855,12 @@ CREATE POLICY one_tenant ON mandates FOR ALL TO spendlock_app USING ((tenant_id 
 
 CREATE POLICY owner_sees_all ON mandates FOR ALL TO spendlock_owner USING (true);
 
+ALTER TABLE money_requests FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY one_tenant ON money_requests FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
+
+CREATE POLICY owner_sees_all ON money_requests FOR ALL TO spendlock_owner USING (true);
+
 ALTER TABLE money_waiters FORCE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON money_waiters FOR ALL TO spendlock_app USING ((tenant_id = current_setting('spendlock.tenant_id'::text, true)));
@@ -909,6 +964,8 @@ CREATE TRIGGER unverified_costs BEFORE INSERT ON copilot_internal.cost_records F
 CREATE TRIGGER keep_no_key BEFORE INSERT OR UPDATE ON copilot_internal.idempotent_requests FOR EACH ROW EXECUTE FUNCTION keep_no_key();
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.model_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
+
+CREATE TRIGGER withdraw_money_requests AFTER DELETE ON copilot_internal.money_waiters FOR EACH ROW EXECUTE FUNCTION withdraw_money_requests();
 
 CREATE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW WHEN (((CURRENT_USER = 'spendlock_app'::name) AND (NOT ((NOT ((((((((((((new.tenant_id IS DISTINCT FROM old.tenant_id) OR (new.operation_id IS DISTINCT FROM old.operation_id)) OR (new.user_id IS DISTINCT FROM old.user_id)) OR (new.run_id IS DISTINCT FROM old.run_id)) OR (new.resource IS DISTINCT FROM old.resource)) OR (new.requested_usd IS DISTINCT FROM old.requested_usd)) OR (new.minimum_usd IS DISTINCT FROM old.minimum_usd)) OR (new.granted_usd IS DISTINCT FROM old.granted_usd)) OR (new.unreserved IS DISTINCT FROM old.unreserved)) OR (new.allowed_usd IS DISTINCT FROM old.allowed_usd)) OR (new.limit_ids IS DISTINCT FROM old.limit_ids)) OR (new.decided_at IS DISTINCT FROM old.decided_at))) AND ((new.status = old.status) OR ((old.status = 'granted'::text) AND (new.status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])))) AND ((old.ended_at IS NULL) OR (NOT (new.ended_at IS DISTINCT FROM old.ended_at))) AND ((new.ended_at IS NULL) = (new.status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text]))) AND ((old.posted_at IS NULL) OR (NOT (new.posted_at IS DISTINCT FROM old.posted_at))) AND ((old.status <> 'granted'::text) OR (new.status <> 'granted'::text) OR (new.expires_at >= old.expires_at)) AND ((NOT (old.settlement IS DISTINCT FROM new.settlement)) OR (old.settlement IS NULL) OR ((old.settlement = 'unverified'::text) AND (new.settlement = 'actual'::text))) AND ((NOT ((new.outcome IS DISTINCT FROM old.outcome) OR (new.outcome_usd IS DISTINCT FROM old.outcome_usd))) OR (old.outcome IS NULL) OR ((old.outcome = 'not_billed'::text) AND (new.outcome = 'billed'::text))) AND ((NOT new.outcome_folded) OR (new.outcome IS NOT NULL)) AND (new.outcome_folded OR (NOT old.outcome_folded) OR (new.outcome IS DISTINCT FROM old.outcome)))))) EXECUTE FUNCTION refuse_reservation_change();
 
@@ -1084,6 +1141,8 @@ GRANT EXECUTE ON FUNCTION set_platform_quota(text,text,numeric,numeric,numeric[]
 
 GRANT EXECUTE ON FUNCTION take_due_alerts(integer,interval) TO spendlock_app;
 
+GRANT EXECUTE ON FUNCTION take_due_alerts(integer,interval,text[]) TO spendlock_app;
+
 GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION take_unseen_runs(interval,integer,text) TO spendlock_app;
@@ -1097,6 +1156,8 @@ GRANT EXECUTE ON FUNCTION topups_at(cost_quotas,timestamp with time zone) TO spe
 GRANT EXECUTE ON FUNCTION unanswered_conversations(interval,integer) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION untold_decisions(interval,integer) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION untold_money_answers(interval,integer) TO spendlock_app;
 
 GRANT INSERT, SELECT, UPDATE ON api_keys TO spendlock_app;
 
@@ -1131,6 +1192,8 @@ GRANT SELECT ON limit_changes TO spendlock_app;
 GRANT INSERT, SELECT, UPDATE ON mandates TO spendlock_app;
 
 GRANT SELECT ON model_prices TO spendlock_app;
+
+GRANT INSERT, SELECT, UPDATE ON money_requests TO spendlock_app;
 
 GRANT DELETE, INSERT, SELECT, UPDATE ON money_waiters TO spendlock_app;
 
@@ -1868,7 +1931,7 @@ BEGIN
   IF is_busy(p_tenant_id) THEN
     RETURN 'busy';
   END IF;
-  FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
+  FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'money_requests', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
     'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'daily_label_costs', 'daily_label_sets', 'label_values', 'reservations',
     'user_quota_defaults', 'label_quota_defaults', 'tools', 'frozen_users', 'api_keys', 'audit_entries']
   LOOP
@@ -3852,9 +3915,19 @@ CREATE OR REPLACE FUNCTION copilot_internal.take_due_alerts(p_max integer, p_lea
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
 AS $function$
+  SELECT * FROM take_due_alerts(p_max, p_lease, ARRAY['quota_warning', 'quota_exceeded', 'overrun'])
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.take_due_alerts(p_max integer, p_lease interval, p_kinds text[])
+ RETURNS TABLE(alert_id uuid, tenant_id text, kind text, threshold numeric, details jsonb, tries integer)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
   UPDATE quota_alerts a SET tries = a.tries + 1, next_try_at = clock_timestamp() + p_lease
   FROM (
-    SELECT u.alert_id FROM quota_alerts u WHERE u.sent_at IS NULL AND u.next_try_at <= clock_timestamp()
+    SELECT u.alert_id FROM quota_alerts u WHERE u.sent_at IS NULL AND u.next_try_at <= clock_timestamp() AND u.kind = ANY (p_kinds)
     ORDER BY u.next_try_at, u.raised_at LIMIT p_max FOR UPDATE SKIP LOCKED
   ) AS due
   WHERE a.alert_id = due.alert_id
@@ -4031,5 +4104,31 @@ AS $function$
   FROM approvals a JOIN runs r ON r.run_id = a.run_id AND r.status = 'running'
   WHERE a.told_at IS NULL AND a.status IN ('approved', 'refused', 'answered') AND a.decided_at < clock_timestamp() - p_for
   ORDER BY a.decided_at LIMIT p_max
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.untold_money_answers(p_for interval, p_max integer)
+ RETURNS TABLE(tenant_id text, request_id uuid, workflow_id text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+  SELECT r.tenant_id, r.request_id, r.workflow_id
+  FROM money_waiters w JOIN money_requests r ON r.waiter_id = w.waiter_id
+  WHERE r.status IN ('granted', 'refused') AND r.told_to IS NULL AND r.signalled_at IS NULL AND r.decided_at < clock_timestamp() - p_for
+  ORDER BY r.decided_at LIMIT p_max
+$function$
+;
+
+CREATE OR REPLACE FUNCTION copilot_internal.withdraw_money_requests()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+BEGIN
+  UPDATE money_requests SET status = 'withdrawn', decided_at = clock_timestamp() WHERE waiter_id = OLD.waiter_id AND status = 'pending';
+  RETURN NULL;
+END
 $function$
 ;

@@ -1,4 +1,5 @@
 /** Alerts on their way: taken by whoever sends them, and what became of them. See `take_due_alerts` in migrations/functions. */
+import { knowsFunction } from './known-functions';
 import { asTenant, type Pool } from './pool';
 
 /** An alert that is to be sent now, by whoever took it. */
@@ -14,15 +15,17 @@ export interface DueAlert {
   tries: number;
 }
 
-/** Takes alerts of any tenant that are due, the oldest first. Nobody else gets them for `leaseMs`. */
+/** Takes alerts of any tenant that are due, of these kinds, the oldest first. Nobody else gets them for `leaseMs`. */
 export async function takeDueAlerts(
   pool: Pool,
-  { max, leaseMs }: { max: number; leaseMs: number },
+  { max, leaseMs, kinds }: { max: number; leaseMs: number; kinds: readonly string[] },
 ): Promise<DueAlert[]> {
+  // A database of the version before has alerts of fewer kinds.
+  const isAsked = await knowsFunction(pool, 'take_due_alerts(integer, interval, text[])');
   const { rows } = await pool.query<DueAlert>(
     `SELECT alert_id AS "alertId", tenant_id AS "tenantId", kind, threshold::float8 AS threshold, details, tries
-     FROM copilot_internal.take_due_alerts($1, $2 * interval '1 millisecond')`,
-    [max, leaseMs],
+     FROM copilot_internal.take_due_alerts($1, $2 * interval '1 millisecond'${isAsked ? ', $3' : ''})`,
+    [max, leaseMs, ...(isAsked ? [kinds] : [])],
   );
   return rows;
 }

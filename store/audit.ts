@@ -16,7 +16,7 @@ export interface AuditEntry {
 /** That a quota came to a share of its limit, refused for the first time in its period, or was passed by what a call cost. */
 export interface Alert {
   alertId: string;
-  kind: 'quota_warning' | 'quota_exceeded' | 'overrun';
+  kind: 'quota_warning' | 'quota_exceeded' | 'overrun' | 'money_request';
   /** What was crossed, of a warning. */
   threshold: number | null;
   details: Record<string, unknown>;

@@ -1,11 +1,12 @@
 /** Whether a tenant's rows, balances, ledger, sums by day and leases agree; and the mending of what does not. */
 import type { Operator } from './operator';
 import { endedWrongly, labelQuotasWrong, labelsWrong, runSumsWrong, ledgerOfQuota, openOfQuota } from './books-sql';
+import { knowsMoneyRequests } from './money-requests';
 import { asTenant, inTransaction, type Pool, type PoolClient } from './pool';
 
 /** What does not agree, in words. */
 export interface Difference {
-  check: 'balance' | 'reservation' | 'labels' | 'day' | 'lease';
+  check: 'balance' | 'reservation' | 'labels' | 'day' | 'lease' | 'request';
   /** Which quota, operation or day. */
   name: string;
   says: string;
@@ -102,6 +103,24 @@ async function runs(client: PoolClient, tenantId: string): Promise<Difference[]>
   }));
 }
 
+/** Requests for money that wait for an answer, though nothing waits for it. They cannot be granted, and a repair leaves them. */
+async function requests(client: PoolClient, tenantId: string): Promise<Difference[]> {
+  if (!(await knowsMoneyRequests(client))) return [];
+  const { rows } = await client.query<{ requestId: string; workflowId: string }>(
+    `SELECT request_id AS "requestId", workflow_id AS "workflowId" FROM copilot_internal.money_requests r
+     WHERE tenant_id = $1 AND status = 'pending' AND NOT EXISTS (
+       SELECT FROM copilot_internal.money_waiters w LEFT JOIN copilot_internal.runs USING (run_id)
+       WHERE w.waiter_id = r.waiter_id AND coalesce(runs.status, 'running') = 'running')
+     ORDER BY created_at LIMIT $2`,
+    [tenantId, toldMax],
+  );
+  return rows.map(({ requestId, workflowId }) => ({
+    check: 'request',
+    name: requestId,
+    says: `it waits for an answer, and nothing of ${workflowId} waits for that any more; it cannot be granted`,
+  }));
+}
+
 /** Sums of labels in a month. */
 async function labelSums(
   pool: Pool,
@@ -177,6 +196,7 @@ export async function lookAtBooks(pool: Pool, tenantId: string): Promise<Differe
     ...(await asTenant(pool, tenantId, (client) => runs(client, tenantId))),
     ...(await reservations(pool, tenantId)),
     ...(await days(pool, tenantId)),
+    ...(await asTenant(pool, tenantId, (client) => requests(client, tenantId))),
   ];
   return found.slice(0, toldMax).map(({ check, name, says }) => ({ check, name, says }));
 }

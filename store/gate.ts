@@ -103,7 +103,7 @@ async function conversationOf(
 ): Promise<{ userId: string | null; waits: boolean } | undefined> {
   if (conversationId === undefined) return undefined;
   const { rows } = await client.query<{ userId: string | null; waits: boolean }>(
-    `SELECT user_id AS "userId", coalesce(options ->> 'onDenied' = 'wait', false) AS waits
+    `SELECT user_id AS "userId", coalesce(options ->> 'onDenied' IN ('wait', 'ask'), false) AS waits
      FROM copilot_internal.runs WHERE run_id = $1`,
     [conversationId],
   );
@@ -123,6 +123,12 @@ function freezeFrom(tenantId: string, payer: Payer | undefined): Freeze | undefi
   if (payer?.tenantReason != null) return { tenantId, reason: payer.tenantReason };
   return payer?.frozenUser ? { tenantId, ...payer.frozenUser } : undefined;
 }
+
+/** Why a payer may not reserve for now, within the caller's transaction; undefined when it may. */
+export const freezeOf = async (
+  client: PoolClient,
+  asked: Pick<GateQuery, 'tenantId' | 'userId'>,
+): Promise<Freeze | undefined> => freezeFrom(asked.tenantId, await payerOf(client, asked));
 
 /** Undefined when there is no such tenant. */
 async function payerOf(

@@ -24,6 +24,9 @@ export interface MoneyWaiter {
   isNamed?: boolean | undefined;
 }
 
+/** Who was woken is given this long to ask, and what it was woken for is kept for it meanwhile. */
+export const keptMs = 3_000;
+
 /** Of those before a waiter in the line so many are counted. */
 const countedMax = 20;
 
@@ -190,22 +193,22 @@ export interface LineChange {
 
 export async function noteLine(pool: Pool, tenantId: string, changes: readonly LineChange[]): Promise<void> {
   if (changes.length === 0) return;
-  await asTenant(pool, tenantId, (client, commitWith) =>
-    commitWith(
-      client.query(
-        `UPDATE copilot_internal.money_waiters w SET
+  await asTenant(pool, tenantId, (client, commitWith) => commitWith(noteInLine(client, changes)));
+}
+
+/** The same within the caller's transaction. */
+export const noteInLine = (client: PoolClient, changes: readonly LineChange[]): Promise<unknown> =>
+  client.query(
+    `UPDATE copilot_internal.money_waiters w SET
            woken_at = CASE WHEN c.woken_ago_ms IS NULL THEN w.woken_at ELSE clock_timestamp() - c.woken_ago_ms * interval '1 millisecond' END,
            kept_usd = c.kept_usd, kept_until = clock_timestamp() + c.kept_for_ms * interval '1 millisecond'
          FROM unnest($1::uuid[], $2::float8[], $3::numeric[], $4::float8[]) AS c (waiter_id, woken_ago_ms, kept_usd, kept_for_ms)
          WHERE w.waiter_id = c.waiter_id AND w.waiter_id IN (
            SELECT waiter_id FROM copilot_internal.money_waiters WHERE waiter_id = ANY ($1) ORDER BY waiter_id FOR UPDATE)`,
-        [
-          changes.map(({ waiterId }) => waiterId),
-          changes.map(({ wokenAgoMs }) => wokenAgoMs ?? null),
-          changes.map(({ keptUsd }) => formatUsd(keptUsd)),
-          changes.map(({ keptForMs }) => keptForMs),
-        ],
-      ),
-    ),
+    [
+      changes.map(({ waiterId }) => waiterId),
+      changes.map(({ wokenAgoMs }) => wokenAgoMs ?? null),
+      changes.map(({ keptUsd }) => formatUsd(keptUsd)),
+      changes.map(({ keptForMs }) => keptForMs),
+    ],
   );
-}

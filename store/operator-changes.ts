@@ -52,20 +52,33 @@ export async function topUp(
   const details = { ...quota, amountUsd, ...omitUndefined({ expiresAt }), reason };
   const lifting = { tenantId, by, action: 'top_up', details, userIds, finish: keepWith };
   const done = await change(pool, lifting, async (client) => {
-    await beginPeriods(client, tenantId, [quota]);
-    const { rows } = await client.query<{ full: boolean }>(
-      `UPDATE copilot_internal.cost_quotas q SET topup_usd = q.topup_usd + $6::numeric, updated_at = clock_timestamp()${expiresAt === undefined ? '' : addExpiring}
-       WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5
-       RETURNING ${expiresAt === undefined ? 'false' : 'jsonb_array_length(expiring_topups) > $8'} AS full`,
-      [
-        ...[tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period, amountUsd],
-        ...(expiresAt === undefined ? [] : [expiresAt, expiringTopUpsMax]),
-      ],
-    );
-    if (rows[0]?.full) throw new TooManyTopUpsError();
-    return rows[0] && true;
+    return (await lift(client, { tenantId, quota, amountUsd, expiresAt })) || undefined;
   });
   return done ?? false;
+}
+
+/** The same within the transaction of a change. */
+export async function lift(
+  client: PoolClient,
+  {
+    tenantId,
+    quota,
+    amountUsd,
+    expiresAt,
+  }: { tenantId: string; quota: QuotaKey; amountUsd: string; expiresAt?: string | undefined },
+): Promise<boolean> {
+  await beginPeriods(client, tenantId, [quota]);
+  const { rows } = await client.query<{ full: boolean }>(
+    `UPDATE copilot_internal.cost_quotas q SET topup_usd = q.topup_usd + $6::numeric, updated_at = clock_timestamp()${expiresAt === undefined ? '' : addExpiring}
+     WHERE tenant_id = $1 AND scope = $2 AND scope_id = $3 AND resource_type = $4 AND period = $5
+     RETURNING ${expiresAt === undefined ? 'false' : 'jsonb_array_length(expiring_topups) > $8'} AS full`,
+    [
+      ...[tenantId, quota.scope, quota.scopeId, quota.resourceType, quota.period, amountUsd],
+      ...(expiresAt === undefined ? [] : [expiresAt, expiringTopUpsMax]),
+    ],
+  );
+  if (rows[0]?.full) throw new TooManyTopUpsError();
+  return rows.length > 0;
 }
 
 /** Removes a quota for good. False when there is none there, or only a default of the tenant's users or labels. */

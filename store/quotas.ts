@@ -114,7 +114,7 @@ const labelLimitsToCome = (scopes: string): string =>
        AND o.resource_type = d.resource_type AND o.period = d.period)`;
 
 /** `listQuotas` within the caller's transaction. */
-const quotasOf = (
+export const quotasOf = (
   client: PoolClient,
   tenantId: string,
   { userIds = [], labels = [] }: Payers,

@@ -15,6 +15,8 @@ export interface RunWaiting {
   quota: BindingQuota;
   since: string;
   retryAfterSeconds?: number;
+  /** What people are asked for. */
+  asks?: { requestId: string; askedUsd: string; waitsUntil: string };
 }
 
 /** What people are asked before it goes on, and since when. */

@@ -228,8 +228,12 @@ export interface NewRunEvent {
  * Locks a run, inside the caller's transaction. Whoever changes what belongs to a run (its turns, questions, waiters) locks the
  * run first: see "The order of locks" in docs/architecture.md.
  */
-export async function lockRun(client: PoolClient, runId: string): Promise<void> {
-  await client.query('SELECT FROM copilot_internal.runs WHERE run_id = $1 FOR NO KEY UPDATE', [runId]);
+export async function lockRun(client: PoolClient, runId: string): Promise<RunStatus | undefined> {
+  const { rows } = await client.query<{ status: RunStatus }>(
+    'SELECT status FROM copilot_internal.runs WHERE run_id = $1 FOR NO KEY UPDATE',
+    [runId],
+  );
+  return rows[0]?.status;
 }
 
 /** Appends an event, inside the caller's transaction. */

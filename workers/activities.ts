@@ -82,7 +82,11 @@ export function activitiesOf({
     calls,
     turns: calls,
     runs: {
-      ...createBudgetActivities({ pool, coalescer, replies, direct, enforced: config.enforced, log }),
+      ...createBudgetActivities({
+        ...{ pool, coalescer, replies, direct, log },
+        enforced: config.enforced,
+        alertsRaised: () => alerts.wake(),
+      }),
       // Its paid calls too: workers of the version before still ask for them here.
       ...llm,
       ...createRunActivities({ pool, coalescer, feed, log }),

@@ -3,9 +3,7 @@ import { CompleteAsyncError, Context } from '@temporalio/activity';
 import { context, propagation } from '@opentelemetry/api';
 import type { BudgetCommand, Enforced, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import type { Logger } from '../../telemetry/log';
-import { parseAmountUsd } from '../../core/money';
 import { allowUnreserved } from '../../store/decided';
-import { addWaiter, removeWaiter } from '../../store/money-waiters';
 import type { Pool } from '../../store/pool';
 import { openRunLimit } from '../../store/run-limits';
 import { findOperation } from '../../store/reservations';
@@ -14,6 +12,7 @@ import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from 
 import type { Coalescer } from '../../authority/client/coalescer';
 import type { DirectDecisions } from '../../authority/client/direct-decisions';
 import type { PendingReplies } from '../../authority/client/pending-replies';
+import { createWaits } from './waits';
 
 export interface BudgetDependencies {
   pool: Pool;
@@ -23,13 +22,13 @@ export interface BudgetDependencies {
   direct?: DirectDecisions | undefined;
   /** Whether quotas of a resource bind. */
   enforced: Enforced;
+  /** Told of an alert that is to be sent; upkeep finds it within a minute where nobody is. */
+  alertsRaised?: (() => void) | undefined;
   log: Logger;
 }
 
 /** A decision takes some milliseconds. Whoever has no answer by then asks again and waits as long as it takes. */
 const quickReplyMs = 700;
-/** Those that wait for the same moment, such as the end of a period, ask in their order, each so long after the one before it. */
-const inTurnMs = 2_000;
 
 export function createBudgetActivities({
   pool,
@@ -37,6 +36,7 @@ export function createBudgetActivities({
   replies,
   direct,
   enforced,
+  alertsRaised,
   log,
 }: BudgetDependencies): BudgetActivities {
   const decideOrSend = decidingBy({ direct, coalescer });
@@ -84,24 +84,7 @@ export function createBudgetActivities({
     release: ({ tenantId, operationId }: OperationRef): Promise<void> =>
       decideOrSend(tenantId, { type: 'release', operationId, ...traceContext() }),
 
-    async awaitMoney({ quota, retryAfterSeconds, neededUsd, wantedUsd, ...waiter }) {
-      log.info(
-        { tenantId: waiter.tenantId, runId: waiter.runId, resource: waiter.resource },
-        'a denied step waits for money',
-      );
-      const wait = {
-        ...waiter,
-        executionId: executionId(),
-        neededUsd: parseAmountUsd(neededUsd),
-        ...(wantedUsd === undefined ? {} : { wantedUsd: parseAmountUsd(wantedUsd) }),
-      };
-      const before = await addWaiter(pool, wait, { quota, retryAfterSeconds });
-      // What was freed since its denial was freed before anybody knew of it.
-      await coalescer.send(waiter.tenantId, { type: 'reload' });
-      return { afterMs: before * inTurnMs };
-    },
-
-    endWaiting: (waiter) => removeWaiter(pool, { ...waiter, executionId: executionId() }),
+    ...createWaits({ pool, coalescer, alertsRaised, log }),
 
     async settleQuickly({ tenantId, operationIds }): Promise<string[]> {
       const unsettled = await findUnsettled(pool, { tenantId, operationIds });
@@ -135,9 +118,6 @@ const endingOf = (operationIds: readonly string[]): BudgetCommand[] =>
     { type: 'commit' as const, operationId },
     { type: 'release' as const, operationId },
   ]);
-
-/** Which execution of its workflow asks: one that was reset has another. */
-const executionId = (): string | undefined => Context.current().info.workflowExecution?.runId;
 
 /** The workflow that asks, where it is none of a run or conversation: people look for it in Temporal UI. */
 function ownWorkflow({ runId }: Pick<ReserveRequest, 'runId'>): Record<string, string> {

@@ -7,7 +7,7 @@ import type { Logger } from '../../telemetry/log';
 import { endAlert, takeDueAlerts, type DueAlert } from '../../store/alerts';
 import type { Pool } from '../../store/pool';
 import { countAlert } from '../../telemetry/metrics';
-import { createCostAlert, type AlertedQuota, type CostAlertKind, type NotificationService } from './alerts';
+import { alertKinds, createCostAlert, type AlertedQuota, type CostAlertKind, type NotificationService } from './alerts';
 
 export interface NotifyDependencies {
   pool: Pool;
@@ -89,7 +89,7 @@ export class AlertSender {
 
   private async takeAndSend(room: number): Promise<void> {
     const { pool, log } = this.dependencies;
-    const due = await takeDueAlerts(pool, { max: room, leaseMs }).catch((error: unknown) => {
+    const due = await takeDueAlerts(pool, { max: room, leaseMs, kinds: alertKinds }).catch((error: unknown) => {
       log.warn({ error }, 'it could not be looked which alerts are due');
       this.wake(lookAgainMs);
       return [];

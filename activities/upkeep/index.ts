@@ -6,16 +6,16 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from '../../telemetry/log';
 import { namespaceIdOf } from '../../temporal/namespace';
 import type { Coalescer } from '../../authority/client/coalescer';
-import { findUntoldDecisions, noteTold } from '../../store/approvals';
 import { lookAfter } from '../../store/leases';
 import type { Pool } from '../../store/pool';
 import { endRun } from '../../store/run-end';
 import { findLeftHolding } from '../../store/run-steps';
 import { takeUnseenRuns } from '../../store/runs';
 import { findUnansweredConversations } from '../../store/turns';
-import { decideApprovalSignal, postMessageUpdate } from '../../contracts/messages';
+import { postMessageUpdate } from '../../contracts/messages';
 import type { UpkeepActivities } from '../../contracts/budget';
 import { releaseUnclaimed } from '../runs/release-unclaimed';
+import { tellDecisions } from './tell-decisions';
 
 /** Tenants woken in one call; the next call wakes the next. */
 const wokenMax = 1_000;
@@ -92,22 +92,7 @@ const createLooks = ({
     return waiting.length;
   },
 
-  async tellDecisions() {
-    const untold = await findUntoldDecisions(pool, { waitedMs: untoldForMs, max: lookedUpMax });
-    const told = await Promise.all(
-      untold.map(async ({ tenantId, approvalId, workflowId }) => {
-        try {
-          await client.workflow.getHandle(workflowId).signal(decideApprovalSignal, { approvalId });
-        } catch (error) {
-          log.warn({ workflowId, approvalId, error }, 'a decision could not be signalled');
-          return false;
-        }
-        await noteTold(pool, tenantId, [approvalId]);
-        return true;
-      }),
-    );
-    return told.filter(Boolean).length;
-  },
+  tellDecisions: () => tellDecisions({ pool, client, log }, { waitedMs: untoldForMs, max: lookedUpMax }),
 
   async endLostRuns() {
     const namespace = await namespaceIdOf(client);

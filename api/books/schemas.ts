@@ -5,7 +5,7 @@ import { author, reason } from '../http/schemas';
 export const repairBody = z.strictObject({ reason, author });
 
 const difference = z.object({
-  check: z.enum(['balance', 'reservation', 'labels', 'day', 'lease']),
+  check: z.enum(['balance', 'reservation', 'labels', 'day', 'lease', 'request']),
   name: z.string().openapi({ description: 'Which quota, operation or day.' }),
   says: z.string(),
 });

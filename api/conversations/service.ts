@@ -14,6 +14,7 @@ import { ApiError } from '../http/errors';
 import { labelsOver } from '../http/labels';
 import { answeredBy } from '../http/temporal-answers';
 import {
+  checkAsking,
   checkLastCall,
   checkModels,
   checkSizes,
@@ -56,6 +57,7 @@ export async function startConversation(
   const { labels } = labelsOver(body.labels, { inherited: [keyLabels], nothing: 'Nothing was stored.' });
   const sent = fileOf(body, content);
   checkLastCall(body);
+  await checkAsking(dependencies, body);
   checkSizes('', sent?.content.length ?? 0);
   const file = await keptOf(sent);
   await checkModels(dependencies, { models: [model, ...(body.fallbackModels ?? [])], body, file });

@@ -14,6 +14,7 @@ export const operationIdSchema = uuid('The operation, as it is or was reserved')
 export const runIdSchema = uuid('The run or conversation');
 export const turnIdSchema = uuid('The turn');
 export const approvalIdSchema = uuid('What somebody is asked');
+export const moneyRequestIdSchema = uuid('What people are asked for');
 export const keyIdSchema = uuid('The key; not the key itself');
 export const claimTokenSchema = uuid('The claim that the call was made under');
 

@@ -38,6 +38,7 @@ export const tags = {
   Approvals: 'What a run or conversation asks of people, and what they decide.',
   Reservations: 'Money that a call of your own is granted before it is made, and what it cost.',
   Agents: 'What agents ask for themselves, by the Model Context Protocol.',
+  'Requests for money': 'What denied runs ask people for, and what they grant.',
   Budgets: 'What a tenant and its users may spend, and how a person corrects what is held or was spent.',
   Tenants: 'Tenants: made, seen, taken along, deleted.',
   Usage: 'What was spent, line by line or in sums, and what would fit.',

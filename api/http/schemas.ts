@@ -21,6 +21,11 @@ export const amount = z
   })
   .openapi({ example: '12.50' });
 
+export const amountAboveZero = amount.refine((text) => Number(text) !== 0, {
+  error: 'must be above zero',
+  params: { code: 'invalid_amount' satisfies ErrorCode },
+});
+
 /** What a call is billed as. */
 export const resourceSchema = z
   .string()

@@ -25,7 +25,7 @@ export const auditView = z.object({
 export const alertsQuery = tenantQuery.extend(pageQuery);
 export const alertView = z.object({
   alertId: z.string(),
-  kind: z.enum(['quota_warning', 'quota_exceeded', 'overrun']),
+  kind: z.enum(['quota_warning', 'quota_exceeded', 'overrun', 'money_request']),
   threshold: z.number().nullable(),
   details: z.record(z.string(), z.unknown()),
   raisedAt: z.string(),

@@ -5,6 +5,8 @@ import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/
 import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import type { Labels } from '../../core/labels';
 import { omitUndefined } from '../../core/omit-undefined';
+import { knowsMoneyRequests } from '../../store/money-requests';
+import type { Pool } from '../../store/pool';
 import { readPolicy, type TenantPolicy } from '../../store/tenants';
 import type { AgentRunInput, ToolRule } from '../../contracts/messages';
 import type { StartConversationBody } from '../conversations/schemas';
@@ -24,6 +26,7 @@ export const optionsOf = (
     compaction,
     fallbackModels,
     onDenied,
+    askDays,
     waitForHoldsSeconds,
     promptCaching,
     settings,
@@ -35,12 +38,15 @@ export const optionsOf = (
   sandbox,
   compaction,
   onDenied,
-  ...omitUndefined({ tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings }),
+  ...omitUndefined({ askDays, tools, instructions, fallbackModels, waitForHoldsSeconds, promptCaching, settings }),
   // As text: Postgres puts the fields of JSON into another order, in which the model would then answer.
   ...(answerSchema === undefined ? {} : { answerSchema: JSON.stringify(answerSchema) }),
   ...(own.length === 0 ? {} : { ownTools: JSON.stringify(own) }),
   ...omitUndefined({ fileType: file?.mediaType }),
 });
+
+/** How long people are waited for who are asked for money, where nothing is said. */
+const askDaysByDefault = 3;
 
 /** The part of a workflow's input that follows from how a run or a conversation was asked for. */
 export function inputOf(
@@ -52,7 +58,8 @@ export function inputOf(
   return {
     ...limits,
     ...omitUndefined({ maxCostUsd, userId, fallbackModels, waitForHoldsSeconds, labels }),
-    ...(onDenied === 'wait' ? { onDenied } : {}),
+    ...(onDenied === 'fail' ? {} : { onDenied: 'wait' as const }),
+    ...(onDenied === 'ask' ? { askDays: body.askDays ?? askDaysByDefault } : {}),
     ...(lastCall ? { lastCall } : {}),
     ...(body.answerSchema ? { answersFit: true as const } : {}),
     ...(compaction.enabled ? { compact: true } : {}),
@@ -117,10 +124,10 @@ export function checkLastCall({
   if (!lastCall) return;
   if (maxCostUsd === undefined)
     throw new ApiError('invalid_request', 'limits.lastCall: wants limits.maxCostUsd beside it. Nothing was stored.');
-  if (onDenied === 'wait')
+  if (onDenied !== 'fail')
     throw new ApiError(
       'invalid_request',
-      'limits.lastCall: what is held for it is held all the time, and with onDenied "wait" nothing is. Nothing was stored.',
+      'limits.lastCall: what is held for it is held all the time, and with onDenied "wait" or "ask" nothing is. Nothing was stored.',
     );
 }
 
@@ -171,4 +178,21 @@ export async function checkModels(
     if (error instanceof UnpricedSandboxError) throw new ApiError('unpriced_sandbox', error.message);
     throw error;
   }
+}
+
+/**
+ * Looks whether people can be asked for money as a run or a conversation wants it.
+ * @throws ApiError where it cannot be.
+ */
+export async function checkAsking(
+  { pool }: { pool: Pool },
+  { onDenied, askDays }: Pick<StartRunBody, 'onDenied' | 'askDays'>,
+): Promise<void> {
+  if (askDays !== undefined && onDenied !== 'ask')
+    throw new ApiError('invalid_request', 'askDays: wants onDenied "ask" beside it. Nothing was stored.');
+  if (onDenied === 'ask' && !(await knowsMoneyRequests(pool)))
+    throw new ApiError(
+      'invalid_request',
+      'onDenied: "ask" wants a database that has been migrated (`npm run migrate`); "wait" does not. Nothing was stored.',
+    );
 }

@@ -1,5 +1,6 @@
 /** What the routes of runs take and give. */
 import { z } from '@hono/zod-openapi';
+import { askDaysMax } from '../../core/budget/money-requests';
 import { problemOfSchema } from '../../core/agent/answer-schema';
 import { efforts, stopSequencesMax } from '../../core/agent/model-settings';
 import { toolNames } from '../../core/agent/tools';
@@ -72,10 +73,13 @@ export const runOptions = {
     .enum(['wait', 'deny', 'allow'])
     .optional()
     .openapi({ description: 'When the budget authority does not answer. May only be stricter than the tenant.' }),
-  onDenied: z
-    .enum(['fail', 'wait'])
-    .default('fail')
-    .openapi({ description: 'When money is refused: end, or hold nothing and wait until there is some.' }),
+  onDenied: z.enum(['fail', 'wait', 'ask']).default('fail').openapi({
+    description:
+      'When money is refused: end, or hold nothing and wait until there is some; `ask` does that too, and asks people for what is lacking (`/v1/money-requests`).',
+  }),
+  askDays: z.number().gt(0).max(askDaysMax).optional().openapi({
+    description: 'How many days one that asks for money waits for an answer before it ends. 3 when absent.',
+  }),
   waitForHoldsSeconds: z.number().int().min(0).max(60).optional().openapi({
     description:
       'How long a step that ends it when money is refused waits before that, where only what others hold stands in its way. 15 when absent.',

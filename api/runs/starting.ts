@@ -23,6 +23,7 @@ import { answeredBy } from '../http/temporal-answers';
 import { gate } from '../tenants/gate';
 import { openLimit } from './limit';
 import {
+  checkAsking,
   checkLastCall,
   checkModels,
   checkSizes,
@@ -61,13 +62,14 @@ export async function startRun(
   const model = body.model ?? dependencies.defaultModel;
   const sent = fileOf(body, content);
   checkLastCall(body);
+  await checkAsking(dependencies, body);
   checkSizes(body.task, sent?.content.length ?? 0);
   const file = await keptOf(sent);
   const models = [model, ...(body.fallbackModels ?? [])];
   await checkModels(dependencies, { models, body, file });
   const tools = await toolsFor(dependencies, { tenantId, tools: body.tools });
   // One that waits for money is started without any.
-  if (body.onDenied !== 'wait')
+  if (body.onDenied === 'fail')
     await gate(dependencies, {
       ...{ tenantId, userId: body.userId, resource: 'llm', what: 'The run was not started.' },
       labels: fittingLabels(keyLabels, body.labels),
@@ -127,11 +129,20 @@ export interface NewWorkflow {
 }
 
 /** What Temporal UI shows of it from the start. */
-function detailsOf({ tenantId, userId, model, maxSteps, maxCostUsd, timeoutSeconds, onDenied }: AgentRunInput): string {
+function detailsOf({
+  tenantId,
+  userId,
+  model,
+  maxSteps,
+  maxCostUsd,
+  timeoutSeconds,
+  onDenied,
+  askDays,
+}: AgentRunInput): string {
   const lines = [
     `Tenant **${tenantId}**${userId === undefined ? '' : `, user **${userId}**`}, model **${model}**.`,
     `At most ${maxSteps} model calls and ${timeoutSeconds} s${maxCostUsd === undefined ? '' : `, and ${maxCostUsd} USD`}.`,
-    `A denied step ${onDenied === 'wait' ? 'waits for money' : 'ends it'}. Its steps: under Current Details. What the tenant has left: workflow \`${budgetWorkflowId(tenantId)}\`.`,
+    `A denied step ${askDays !== undefined ? 'asks people for money' : onDenied === 'wait' ? 'waits for money' : 'ends it'}. Its steps: under Current Details. What the tenant has left: workflow \`${budgetWorkflowId(tenantId)}\`.`,
   ];
   return lines.join('\n\n');
 }

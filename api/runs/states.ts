@@ -16,6 +16,10 @@ export const waitingForView = z
         resource: z.string(),
         quota: bindingQuotaView,
         retryAfterSeconds: z.number().optional().openapi({ description: 'Absent where waiting alone cannot help.' }),
+        asks: z
+          .object({ requestId: z.string(), askedUsd: z.string(), waitsUntil: z.string() })
+          .optional()
+          .openapi({ description: 'What people are asked for; `POST /v1/money-requests/{id}` answers it.' }),
       })
       .openapi('WaitingForMoney'),
     z

@@ -1,6 +1,5 @@
 /** The routes by which operators say what a tenant may spend. Each takes effect on the next decision. */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
-import { dayMs } from '../../core/budget/periods';
 import { setFrozen, type FrozenBefore } from '../../store/freezes';
 import { readLabelDefaults, setLabelDefaults } from '../../store/label-quotas';
 import { readUserDefaults, setPolicy, setUserDefaults, TooManyTopUpsError, topUp } from '../../store/operator-changes';
@@ -12,6 +11,7 @@ import { ApiError } from '../http/errors';
 import { json, route } from '../http/openapi';
 import type { ApiContext, ApiEnv } from '../http/request';
 import { bindingRoutes } from './binding-routes';
+import { expiryOf } from './expiry';
 import { ordering, orders, params, type CarryOut } from './orders';
 import { nameOfQuota, quotaKeyOf } from './quota-key';
 import * as schemas from './schemas';
@@ -122,17 +122,6 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
       });
     },
   );
-}
-
-const expiryDaysMax = 366;
-
-/** When a top-up expires, in one spelling. Whoever repeats a request that was carried out gets its answer, however late. */
-function expiryOf(asked: string): string {
-  const atMs = Date.parse(asked);
-  const nowMs = Date.now();
-  if (atMs > nowMs && atMs <= nowMs + expiryDaysMax * dayMs) return new Date(atMs).toISOString();
-  const message = `expiresAt: must be later than now, and at most ${expiryDaysMax} days. Nothing was changed.`;
-  throw new ApiError('invalid_request', message);
 }
 
 /** Who may reserve nothing for now. */

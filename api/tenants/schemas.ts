@@ -1,11 +1,10 @@
 /** What the routes of tenants and their quotas take and give. */
 import { z } from '@hono/zod-openapi';
-import type { ErrorCode } from '../../core/errors';
 import { isLabelKey } from '../../core/label-query';
 import { operationIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelQuery } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
-import { amount, author, coveredSchema, quotaFigures, reason, roleSchema } from '../http/schemas';
+import { amount, amountAboveZero, author, coveredSchema, quotaFigures, reason, roleSchema } from '../http/schemas';
 import { plainText, plainWords } from '../http/text';
 import { reservationView } from '../reservations/schemas';
 
@@ -147,10 +146,7 @@ const quotaKey = {
 };
 export const topUpBody = z.strictObject({
   ...quotaKey,
-  amountUsd: amount.refine((text) => Number(text) !== 0, {
-    error: 'must be above zero',
-    params: { code: 'invalid_amount' satisfies ErrorCode },
-  }),
+  amountUsd: amountAboveZero,
   expiresAt: z.iso.datetime({ offset: true }).optional().openapi({
     description:
       'When what is unused of it is taken back, at most 366 days from now; in a later period than this, what is left goes on until then. When the period ends where nothing is said.',

@@ -4,12 +4,25 @@
  */
 import type { BudgetCommand } from '../budget/commands';
 import { inOneSpelling, parseUuid } from '../ids';
+import { parseAmountUsd } from '../money';
 
 /** What a person decided, as it travels; without a decision it was recorded already. */
 export interface ApprovalSignal {
   approvalId: string;
   decision?: 'approve' | 'refuse' | 'answer';
   answer?: string;
+  decidedBy?: string;
+}
+
+/** What a person decided on a run that asks for money, as it travels. */
+export interface MoneyAnswerSignal {
+  requestId: string;
+  decision: 'grant' | 'refuse';
+  /** Decimal string; what was asked for when absent. */
+  amountUsd?: string;
+  /** When what is unused of it goes. */
+  expiresAt?: string;
+  reason?: string;
   decidedBy?: string;
 }
 
@@ -54,6 +67,40 @@ export function readApprovalSignal(given: unknown): ApprovalSignal | Unreadable 
     ...(decidedBy == null ? {} : { decidedBy }),
   };
 }
+
+/** Reads the argument of `answerMoney`. Whether its moment may be is for whoever carries it out. */
+export function readMoneyAnswer(given: unknown): MoneyAnswerSignal | Unreadable {
+  const fields = fieldsOf(given);
+  if (!fields) return { problem: 'it has to be an object with requestId and decision' };
+  const { decision, amountUsd, expiresAt, reason, decidedBy } = fields;
+  const requestId = parseUuid(fields.requestId);
+  if (requestId === undefined) return { problem: 'requestId has to be the id of what is asked for, a UUID' };
+  if (decision !== 'grant' && decision !== 'refuse') return { problem: 'decision has to be grant or refuse' };
+  if (amountUsd != null && !isAmount(amountUsd)) return { problem: 'amountUsd has to be such as "2.50", above 0' };
+  if (expiresAt != null && !(isText(expiresAt, 40) && isMoment.test(expiresAt)))
+    return { problem: 'expiresAt has to be a moment such as 2026-12-01T08:00:00Z' };
+  if (!isText(reason, answerCharsMax))
+    return { problem: `reason has to be text of at most ${answerCharsMax} characters` };
+  if (!isText(decidedBy, nameCharsMax))
+    return { problem: `decidedBy has to be a name of at most ${nameCharsMax} characters` };
+  return {
+    ...{ requestId, decision },
+    ...(amountUsd == null ? {} : { amountUsd: amountUsd as string }),
+    ...(expiresAt == null ? {} : { expiresAt: expiresAt }),
+    ...(reason == null ? {} : { reason }),
+    ...(decidedBy == null ? {} : { decidedBy }),
+  };
+}
+
+const isMoment = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/;
+const isAmount = (value: unknown): boolean => {
+  if (typeof value !== 'string') return false;
+  try {
+    return parseAmountUsd(value) > 0n;
+  } catch {
+    return false;
+  }
+};
 
 /** Reads the turn that is meant: none when nothing was given. */
 export function readTurn(given: unknown): { turnId?: string } | Unreadable {

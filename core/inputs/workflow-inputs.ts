@@ -3,6 +3,7 @@
  * meant is said in words before anything is done with it: a workflow that stumbles over its input would fail its tasks for good.
  * Fields that nobody knows are left alone: another version may send them.
  */
+import { askDaysMax } from '../budget/money-requests';
 import { parseUuid, tenantIdPattern, userIdCharsMax } from '../ids';
 import { problemOfLabels } from '../labels';
 import { parseAmountUsd } from '../money';
@@ -82,6 +83,10 @@ const runFields: Record<string, Field> = {
     what: 'an object with then (deny or allow) and afterMs',
   }),
   onDenied: optional(oneOf('wait', 'fail')),
+  askDays: optional({
+    is: (value) => typeof value === 'number' && value > 0 && value <= askDaysMax,
+    what: `a number of days above 0, at most ${askDaysMax}`,
+  }),
   waitForHoldsSeconds: optional({
     is: (value) => typeof value === 'number' && value >= 0 && value <= 60,
     what: 'a number of seconds, at most 60',

@@ -23,7 +23,7 @@ BEGIN
   IF is_busy(p_tenant_id) THEN
     RETURN 'busy';
   END IF;
-  FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
+  FOREACH v_table IN ARRAY ARRAY['mandates', 'run_limits', 'quota_alerts', 'money_waiters', 'money_requests', 'reply_deltas', 'approvals', 'turns', 'context_compactions',
     'transcript_messages', 'run_events', 'run_files', 'runs', 'cost_records', 'daily_costs', 'daily_label_costs', 'daily_label_sets', 'label_values', 'reservations',
     'user_quota_defaults', 'label_quota_defaults', 'tools', 'frozen_users', 'api_keys', 'audit_entries']
   LOOP

@@ -16,6 +16,7 @@ import { listTurns } from '../../store/turns';
 import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
 import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../contracts/messages';
 import type { CaseName } from './names';
+import { answerAsked, isAsking } from './money-answers';
 import { comesBack, holdAll, statusOf } from './held-back';
 import { askedNext, type Recorded } from './recorded';
 import { forgetOnce, lookAfterOnce, sweepOnce, upkeepOf } from './upkeep-cases';
@@ -59,7 +60,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-planned-again': '0.001',
     'run-shown': '0.001',
   };
-  const tenantId = await stack.tenant(limits[name] ?? '5');
+  const tenantId = await stack.tenant(limits[name] ?? (isAsking(name) ? '0.001' : '5'));
   const { knobs } = stack.anthropic;
   const code = (text: string) => ({ text: '', code: `console.log(${JSON.stringify(text)})` });
   const more: Partial<Record<CaseName, Omit<StartTestRun, 'tenantId'>>> = {
@@ -71,6 +72,9 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-waited': { onDenied: 'wait' },
     'run-planned-again': { onDenied: 'wait' },
     'run-shown': { onDenied: 'wait', userId: 'ada' },
+    'run-granted': { onDenied: 'ask' },
+    'run-more-refused': { onDenied: 'ask' },
+    'run-unanswered': { onDenied: 'ask', askDays: 3 / 86_400 },
     'run-extended': { sandbox: { windowSeconds: 10, executionSeconds: 60 } },
     'run-paid-tool': { tools: [{ name: 'run_code', priceUsd: '0.25' }] },
     'run-fallback': { fallbackModels: ['gpt-4o'] },
@@ -114,6 +118,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     await until('it waits', async () => (await stack.show({ tenantId, runId })).status === 'waiting_for_money');
     await raise(stack, tenantId);
   }
+  await answerAsked(stack, name, { tenantId, workflowId });
   await stack.finish({ tenantId, ...started });
   return [
     { workflowId, type: 'agentRun' },

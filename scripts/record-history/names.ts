@@ -28,6 +28,9 @@ export const cases = {
   'run-answer-repaired': 'a run whose answer does not fit its schema, and whose next one does',
   'run-answer-invalid':
     'a run whose answer does not fit its schema, nor does the next, and whose workflow fails with that',
+  'run-granted': 'a run that asks people for money, is granted too little, asks again and is granted enough',
+  'run-more-refused': 'a run that asks people for money, and whose workflow fails with their refusal',
+  'run-unanswered': 'a run that asks people for money, and whose workflow fails since nobody answered',
   awake: 'the minutely look at what sleeps',
   lost: 'the minutely look at what sleeps and at runs without a workflow',
   rung: 'the same, and at conversations that nobody told of a message',

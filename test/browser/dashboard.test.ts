@@ -101,6 +101,28 @@ describe('the dashboard', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('shows what a run asks for; an operator grants it there, and a reader may not', async () => {
+    const tenantId = await stack.tenant('0.001');
+    const run = { tenantId, ...(await stack.start({ tenantId, onDenied: 'ask' })) };
+    const requests = page.getByRole('region', { name: 'Asked for' });
+    await signIn(await api.keyOf(tenantId, 'reader'));
+    await requests.getByRole('row').filter({ hasText: 'llm.call' }).waitFor();
+    expect(await requests.textContent()).toContain('by an operator');
+    expect(await requests.getByRole('button', { name: 'Grant' }).count()).toBe(0);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await signIn(await api.keyOf(tenantId, 'operator'));
+    const amount = requests.getByLabel('US dollars to grant');
+    await amount.fill('nonsense');
+    await requests.getByRole('button', { name: 'Grant' }).click();
+    await requests.getByRole('alert').filter({ hasText: 'amountUsd' }).waitFor();
+    await amount.fill('2');
+    await requests.getByRole('button', { name: 'Grant' }).click();
+    expect(await stack.finish(run)).toMatchObject({ status: 'completed' });
+    await requests.getByText('Nobody asks for money.').waitFor();
+    const { requests: answered } = await api.admin.moneyRequests.list({ tenantId, runId: run.runId });
+    expect(answered).toMatchObject([{ status: 'granted', grantedUsd: '2', decidedByRole: 'operator' }]);
+  });
+
   test('shows what was spent by a label, with another thing, and of a label only', async () => {
     const tenantId = await stack.tenant('10');
     for (const [team, feature, costUsd] of [

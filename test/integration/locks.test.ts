@@ -11,6 +11,8 @@ import { decideAndRecord } from '../../store/budget-batch';
 import { setFrozen } from '../../store/freezes';
 import { adjustCost, setUserDefaults, topUp } from '../../store/operator-changes';
 import { drawLease, lookAfter, returnLeases, setPlatformQuotas } from '../../store/leases';
+import { askForMoney } from '../../store/asking';
+import { answerMoneyRequest } from '../../store/money-answers';
 import { addWaiter, noteLine, removeWaiter } from '../../store/money-waiters';
 import { recordOutcomes } from '../../store/outcomes';
 import { asTenant, createPool, type Pool } from '../../store/pool';
@@ -86,8 +88,8 @@ describe('locks', () => {
     await createRun(pool, { ...over, ...run, workflowId: 'over', namespace: 'here', task: 'Done.' });
     for (const turnId of [running, queued]) await addTurn(pool, talk, { turnId, message: 'Hello.' });
     await beginTurn(pool, talk, { openingStep: 1, attachment: '' });
-    const asked = { approvalId: approval, toolUseId: 'one', tool: 'run_code', kind: 'approval' as const, input: {} };
-    await openApprovals(pool, { ...talk, step: 2 }, [asked]);
+    const question = { approvalId: approval, toolUseId: 'one', tool: 'run_code', kind: 'approval' as const, input: {} };
+    await openApprovals(pool, { ...talk, step: 2 }, [question]);
     for (const [waiterId, tenantId, runId] of [
       [waiter, ada, talk.runId],
       [lastWaiter, gone, over.runId],
@@ -98,6 +100,11 @@ describe('locks', () => {
         `UPDATE copilot_internal.cost_quotas SET limit_usd = $2 WHERE tenant_id = $1 AND lease_of IS NOT NULL`,
         [tenantId, amountUsd],
       );
+    await askForMoney(pool, asking());
+    const { rows: requests } = await admin.query<{ id: string }>(
+      'SELECT request_id::text AS id FROM copilot_internal.money_requests',
+    );
+    asked.requestId = requests[0]?.id ?? '';
     for (const tenantId of [ada, bob, gone]) await decide(tenantId, [])(pool);
     for (const tenantId of [ada, bob, gone]) await lease(tenantId, '30');
     await decide(
@@ -151,6 +158,15 @@ describe('locks', () => {
     resource: 'llm' as const,
     neededUsd: 1n,
   });
+  const asking = () => ({
+    ...{ tenantId: ada, waiterId: waiter, runId: talk.runId, operationId: late, workflowId: 'talk', userId: 'user' },
+    ...{ kind: 'test', resource: 'llm', quota, amountUsd: 1n, leastUsd: 1n, days: 1 },
+  });
+  const asked = { requestId: '' };
+  const answered =
+    (decision: 'grant' | 'refuse'): Transaction =>
+    (stepping) =>
+      answerMoneyRequest(stepping, { tenantId: ada, requestId: asked.requestId }, { decision, by });
   const quotaKey = { scope: 'tenant' as const, scopeId: ada, resourceType: 'all' as const, period: 'month' as const };
   const draw =
     (tenantId: string, neededUsd: string): Transaction =>
@@ -235,6 +251,7 @@ describe('locks', () => {
     'a check in SQL alone, of another tenant': checkAndRecord(bob),
     'a freeze': (stepping) => setFrozen(stepping, { tenantId: ada, by, reason: 'test', to: true }),
     'a top-up': (stepping) => topUp(stepping, { tenantId: ada, by, quota: quotaKey, amountUsd: '1', reason: 'test' }),
+    'a grant of what a run asks for': answered('grant'),
     limits: (stepping) => setQuotas(stepping, { tenantId: ada, changes: [{ ...quotaKey, limitUsd: '7' }] }),
     'defaults of users': (stepping) => setUserDefaults(stepping, { tenantId: ada, by, defaults: [] }),
     'new platform quotas': setPlatform(['month', '20'], ['week', '70']),
@@ -264,6 +281,9 @@ describe('locks', () => {
     "a wait's end": (stepping) => removeWaiter(stepping, { ...talk, waiterId: waiter }),
     'waiters woken': (stepping) =>
       noteLine(stepping, ada, [{ waiterId: waiter, wokenAgoMs: 0, keptUsd: 0n, keptForMs: 0 }]),
+    'people asked for money': (stepping) => askForMoney(stepping, asking()),
+    'a grant of what it asks for': answered('grant'),
+    'a refusal of that': answered('refuse'),
     'a message': (stepping) =>
       appendToTranscript(
         stepping,

@@ -41,13 +41,17 @@ describe('looking after tenants', () => {
     expect(await lookAfter(stack.pool, 10)).toHaveLength(5);
   });
 
+  const kinds = ['quota_exceeded'];
+
   test('an alert that is taken is nobody else’s until its lease runs out, and others come before it (XB10)', async () => {
     const tenantId = await stack.tenant('5');
-    const all = await takeDueAlerts(stack.pool, { max: 100, leaseMs: 60_000 });
+    const all = await takeDueAlerts(stack.pool, { max: 100, leaseMs: 60_000, kinds });
     expect(all.length).toBeGreaterThanOrEqual(20);
     await alert(tenantId, '1 minute');
-    expect(await takeDueAlerts(stack.pool, { max: 100, leaseMs: 1 })).toMatchObject([{ tenantId, tries: 1 }]);
+    expect(await takeDueAlerts(stack.pool, { max: 100, leaseMs: 1, kinds })).toMatchObject([{ tenantId, tries: 1 }]);
     await stack.admin.query('SELECT pg_sleep(0.01)');
-    expect(await takeDueAlerts(stack.pool, { max: 100, leaseMs: 60_000 })).toMatchObject([{ tenantId, tries: 2 }]);
+    expect(await takeDueAlerts(stack.pool, { max: 100, leaseMs: 60_000, kinds })).toMatchObject([
+      { tenantId, tries: 2 },
+    ]);
   });
 });

@@ -34,9 +34,15 @@ describe('an older installation', () => {
     expect(await dumpSchema(admin)).toBe(schema);
     // Tables that came since are empty, and prices of embeddings came.
     const sinceThen = Object.fromEntries(
-      ['mandates', 'run_limits', 'label_values', 'daily_label_costs', 'daily_label_sets', 'label_quota_defaults'].map(
-        (table) => [table, []],
-      ),
+      [
+        'mandates',
+        'run_limits',
+        'label_values',
+        'daily_label_costs',
+        'daily_label_sets',
+        'label_quota_defaults',
+        'money_requests',
+      ].map((table) => [table, []]),
     );
     const { limit_changes: limits = [], ...after } = await rowsOf(admin);
     // What limits there are is on record from now on.

@@ -26,6 +26,7 @@ const bodyOf = (tenantId: string): Record<string, object> => ({
   sendMessage: { message: 'Hello' },
   interruptTurn: {},
   decideApproval: { decision: 'approve' },
+  answerMoneyRequest: { decision: 'grant' },
   reserve: { operationId, resource: 'llm', amountUsd: '0.01' },
   claimReservation: {},
   commitReservation: { costUsd: '0.01' },

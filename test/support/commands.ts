@@ -22,6 +22,8 @@ export const commandsOf = ({ tenantId, userId, file, ...named }: Named): Record<
   listAlerts: ['alerts', tenantId, '--cursor', 'next'],
   listAuditEntries: ['audit', tenantId, '--action', 'top_up', '--cursor', 'next'],
   listApprovals: ['approvals', 'list', tenantId, '--run', named.runId],
+  listMoneyRequests: ['budget', 'requests', tenantId, '--run', named.runId],
+  answerMoneyRequest: ['budget', 'refuse', tenantId, named.approvalId, ...why],
   decideApproval: ['approvals', 'refuse', tenantId, named.approvalId, ...why],
   listConversations: ['conversations', 'list', tenantId, '--user', userId],
   getConversation: ['conversations', 'show', tenantId, named.conversationId],

@@ -112,6 +112,7 @@ export class LockSteps {
       'turns',
       'approvals',
       'money_waiters',
+      'money_requests',
       'quota_alerts',
     ];
     const free = tables.flatMap((table) =>

@@ -53,7 +53,8 @@ export interface TestWorker {
 export interface StartTestRun {
   parentRunId?: string;
   onUnavailable?: 'wait' | 'deny' | 'allow';
-  onDenied?: 'fail' | 'wait';
+  onDenied?: 'fail' | 'wait' | 'ask';
+  askDays?: number;
   fallbackModels?: string[];
   tenantId: string;
   task?: string;

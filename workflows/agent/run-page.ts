@@ -43,14 +43,14 @@ export function showOn(
     sandbox,
     desk,
   }: {
-    budget: Pick<Budget, 'onStep' | 'onDenial' | 'whileWaiting'>;
+    budget: Pick<Budget, 'onStep' | 'onDenial' | 'onHeard' | 'whileWaiting'>;
     limit: Pick<TimeLimit, 'standStill'>;
     sandbox: Pick<SandboxSession, 'pause'>;
     desk: Pick<ApprovalDesk, 'onHeard'>;
   },
 ): void {
   budget.onStep = (line) => page.note(line);
-  desk.onHeard = (problem) => page.noteNotTaken(problem);
+  desk.onHeard = budget.onHeard = (problem) => page.noteNotTaken(problem);
   budget.onDenial = (message) => page.noteDenial(message);
   budget.whileWaiting = (wait) =>
     limit.standStill(async () => {

@@ -24,6 +24,11 @@ export interface BudgetScope {
   /** What a denied step does: fails when absent, or holds nothing and waits until there is money. */
   onDenied?: 'wait' | undefined;
   /**
+   * A step that waits for money asks people for it (docs/decisions/0061), and fails when they refuse, or have not answered in so many days: at
+   * most 30.
+   */
+  askDays?: number | undefined;
+  /**
    * How long a step that fails when it is denied waits before that, where only what others hold stands in its way; 0 for not at
    * all. 15 when absent, at most 60.
    */
@@ -56,6 +61,7 @@ export function scopeOf({
   parentRunId,
   unavailable,
   onDenied,
+  askDays,
   waitForHoldsSeconds,
 }: Pick<
   AgentRunInput,
@@ -67,6 +73,7 @@ export function scopeOf({
   | 'parentRunId'
   | 'unavailable'
   | 'onDenied'
+  | 'askDays'
   | 'waitForHoldsSeconds'
 >): BudgetScope {
   return {
@@ -78,6 +85,7 @@ export function scopeOf({
     ...(parentRunId === undefined ? {} : { parentRunId }),
     ...(unavailable === undefined ? {} : { unavailable }),
     ...(onDenied === undefined ? {} : { onDenied }),
+    ...(askDays === undefined ? {} : { askDays }),
     ...(waitForHoldsSeconds === undefined ? {} : { waitForHoldsSeconds }),
   };
 }
@@ -150,5 +158,6 @@ export function requestOf(order: {
   delete request.parentRunId;
   delete request.unavailable;
   delete request.waitForHoldsSeconds;
+  delete request.askDays;
   return request;
 }

@@ -3,6 +3,7 @@ import type { WaitForMoney } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { fitsWithoutHolds } from '../../core/budget/denials';
 import { holdsUpMs } from '../../core/budget/line';
+import type { MoneyAnswerSignal } from '../../core/inputs/read-signals';
 import { mergedLabels } from '../../core/labels';
 import { parseAmountUsd, parseUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
@@ -86,9 +87,9 @@ const isLeastThere = ({ quota }: Denial, { amountUsd, minimumUsd = amountUsd }: 
 
 /** What a denied step waits for: the least that it can use, and all of it where it rather waits. */
 export function moneyAsked(
-  { tenantId, runId, userId, labels: ofScope }: BudgetScope,
-  { resource, amountUsd, minimumUsd = amountUsd, labels: ofStep }: PaidStep,
-  { answer, prefersWhole }: { answer: Denial; prefersWhole: boolean },
+  { tenantId, runId, userId, labels: ofScope, onDenied, askDays }: BudgetScope,
+  { kind, resource, amountUsd, minimumUsd = amountUsd, labels: ofStep }: PaidStep,
+  { answer, prefersWhole, answers }: { answer: Denial; prefersWhole: boolean; answers: MoneyAnswerSignal[] },
 ): Omit<WaitForMoney, 'waiterId' | 'workflowId'> {
   const { quota, retryAfterSeconds } = answer;
   const labels = mergedLabels(ofScope, ofStep);
@@ -96,5 +97,14 @@ export function moneyAsked(
     ...{ tenantId, quota, isNamed: true, ...sentAs(resource) },
     ...omitUndefined({ runId, userId, labels, retryAfterSeconds, wantedUsd: prefersWhole ? amountUsd : undefined }),
     neededUsd: minimumUsd,
+    // A step that only waits a moment asks nobody.
+    ...(askDays !== undefined && onDenied === 'wait'
+      ? {
+          asks: {
+            ...{ operationId: answer.operationId, days: askDays, kind, amountUsd },
+            ...(answers.length > 0 ? { answers } : {}),
+          },
+        }
+      : {}),
   };
 }

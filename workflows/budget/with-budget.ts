@@ -12,17 +12,17 @@
  *
  * Each attempt has an operation id and a reservation of its own, because each can be billed.
  */
-import { CancellationScope, condition, setHandler, sleep, uuid4, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, sleep, uuid4, workflowInfo } from '@temporalio/workflow';
 import type { ReserveRequest } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
-import { failureOf, failureWith, isCancellation, isShortOfMoney, quotaExceeded } from '../failures';
-import { moneyFreedSignal } from '../../contracts/messages';
+import { failureOf, failureWith, isCancellation, isShortOfMoney } from '../failures';
 import { isPatched } from '../patches';
 import { orNull } from '../within-the-task';
 import { budgetActivities, type AskedActivities } from './budget-activities';
 import { OwnLimit, type Counted } from './own-limit';
-import { moneyAsked, Patience, type Denial } from './patience';
+import { denied, MoneyWaits } from './money-waits';
+import { Patience, type Denial } from './patience';
 import { requestOf, type BudgetScope, type Grant, type PaidStep, type PaidStepHooks } from './paid-step';
 import type { StepLine } from './step-line';
 
@@ -38,7 +38,8 @@ export class Budget {
   onStep: (line: Partial<StepLine> & { operationId: string }) => void = () => undefined;
   /** Told of each refusal, in words. */
   onDenial: (message: string) => void = () => undefined;
-  private freed = false;
+  /** Told of each answer to a request for money what was wrong with it; of nothing when it was taken. */
+  onHeard: (problem: string | undefined) => void = () => undefined;
   /** All of a step's money was waited for in vain a while ago: the next takes what there is. */
   private takesLess = false;
   private readonly operationIds: string[] = [];
@@ -46,6 +47,7 @@ export class Budget {
   private readonly patient: AskedActivities['patient'];
   private readonly quick: AskedActivities['quick'];
   private readonly limit: OwnLimit;
+  private readonly money: MoneyWaits;
 
   /** @param limitId Under which `maxCostUsd` stands in the books, for as long as it is the same limit; null for none. */
   constructor(
@@ -54,7 +56,7 @@ export class Budget {
   ) {
     this.limit = new OwnLimit(scope, limitId);
     ({ activities: this.activities, patient: this.patient, quick: this.quick } = budgetActivities(scope));
-    setHandler(moneyFreedSignal, () => void (this.freed = true));
+    this.money = new MoneyWaits(scope, this.activities, (problem) => this.onHeard(problem));
   }
 
   /**
@@ -175,12 +177,12 @@ export class Budget {
         }
         const waiterId = patience.placeAfter(answer, step);
         if (waiterId === undefined) throw denied(answer, step);
-        const wait = (): Promise<void> => this.waitForMoney(patience, { waiterId, prefersWhole }, answer, step);
+        const wait = (): Promise<void> => this.money.wait(patience, { waiterId, prefersWhole }, answer, step);
         await (patience.isLong ? this.whileWaiting(wait) : wait());
         planned = await plannedAgain(planned, hooks);
       }
     } finally {
-      if (patience.waiterId !== undefined) await this.endWaiting(patience.waiterId);
+      if (patience.waiterId !== undefined) await this.money.end(patience.waiterId);
     }
   }
 
@@ -216,26 +218,6 @@ export class Budget {
       }
       throw error;
     }
-  }
-
-  /** Waits until the authority says that there may be money, or until the same request may fit. Holds nothing meanwhile. */
-  private async waitForMoney(
-    patience: Patience,
-    { waiterId, prefersWhole }: { waiterId: string; prefersWhole: boolean },
-    answer: Denial,
-    step: PaidStep,
-  ): Promise<void> {
-    this.freed = false;
-    const { workflowId } = workflowInfo();
-    const asked = moneyAsked(this.scope, step, { answer, prefersWhole });
-    const turn = await this.activities.awaitMoney({ waiterId, workflowId, ...asked });
-    await condition(() => this.freed, patience.untilAskedAgainMs(answer, step, { prefersWhole, ...turn }));
-  }
-
-  private async endWaiting(waiterId: string): Promise<void> {
-    const { tenantId, runId } = this.scope;
-    const waiter = { tenantId, waiterId, ...(runId === undefined ? {} : { runId }) };
-    await CancellationScope.nonCancellable(() => this.activities.endWaiting(waiter));
   }
 
   /**
@@ -289,7 +271,3 @@ export class Budget {
 
 const plannedAgain = (step: PaidStep, { planAgain }: PaidStepHooks): PaidStep | Promise<PaidStep> =>
   planAgain && isPatched('planned-again') ? planAgain() : step;
-
-function denied({ message, quota, retryAfterSeconds, billedAs }: Denial, { resource }: PaidStep): Error {
-  return quotaExceeded(message, { resource: billedAs ?? resource, quota, ...omitUndefined({ retryAfterSeconds }) });
-}
