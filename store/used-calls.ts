@@ -1,7 +1,6 @@
 /** What the operations of a span cost and used, to be priced anew: each once, with all that was corrected of it since. */
 import { parseUsd } from '../core/money';
 import type { UsedCall } from '../core/prices/repricing';
-import type { ModelUsage } from '../core/prices/usage';
 import { asTenant, type Pool } from './pool';
 
 const callsAtOnce = 2_000;
@@ -29,10 +28,9 @@ export async function readUsedCalls(
           resource: string;
           model: string | null;
           usd: string;
-          usage: ModelUsage | null;
+          usage: unknown;
         }>(`FETCH ${callsAtOnce} FROM calls`);
-        for (const { resource, model, usd, usage } of rows)
-          told({ resource, model, costUsd: parseUsd(usd), usage: usage ?? undefined });
+        for (const { resource, model, usd, usage } of rows) told({ resource, model, costUsd: parseUsd(usd), usage });
         isMore = rows.length === callsAtOnce;
       }
     },

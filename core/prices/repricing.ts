@@ -9,8 +9,8 @@ export interface UsedCall {
   resource: string;
   model: string | null;
   costUsd: Usd;
-  /** As it was reported; absent where that is not on record, or not in whole. */
-  usage?: ModelUsage | undefined;
+  /** As it stands on record, which may be as whoever made the call told it; absent where there is none, or none of the whole. */
+  usage?: unknown;
 }
 
 interface Sums {
@@ -46,10 +46,10 @@ export class Repricing {
   }
 
   /** What it would have cost, or why nobody can say. */
-  private priced(model: string, usage: ModelUsage | undefined): Usd | string {
+  private priced(model: string, usage: unknown): Usd | string {
     const price = this.byName.get(model);
     if (!price) return 'no price in the list';
-    if (!usage) return 'no whole usage on record';
+    if (!isWhole(usage)) return 'no whole usage on record';
     try {
       const { costUsd, unpriced } = billOf(price, usage, { prices: this.prices, at: price.effectiveFromMs });
       return unpriced ? 'no rate for what was used' : costUsd;
@@ -59,3 +59,13 @@ export class Repricing {
     }
   }
 }
+
+/** Whether it has the form of what our own calls keep; what is counted in it is checked where it is priced. */
+function isWhole(usage: unknown): usage is ModelUsage {
+  const { compactions, modifiers, otherModels = [] } = (usage ?? {}) as Record<keyof ModelUsage, unknown>;
+  const lists = [compactions, otherModels];
+  return typeof modifiers === 'object' && modifiers !== null && lists.every(isListOfObjects);
+}
+
+const isListOfObjects = (list: unknown): boolean =>
+  Array.isArray(list) && list.every((one) => typeof one === 'object' && one !== null);

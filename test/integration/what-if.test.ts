@@ -1,6 +1,13 @@
 /** What other limits would have done (docs/decisions/0062): the record of a tenant is reproduced, and played by limits that were not there. */
 import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { WhatIfView } from '../../client';
+import { parseUsd } from '../../core/money';
 import { decideAndRecord } from '../../store/budget-batch';
+import { asTenant } from '../../store/pool';
+import { spendlock } from '../support/cli';
 import { reserve, commit, release } from '../support/budget-model';
 import { startTestApi, type TestApi } from '../support/api';
 import { TestStack, until } from '../support/stack';
@@ -20,7 +27,9 @@ describe('what other limits would have done', () => {
     stack = await TestStack.start();
     api = await startTestApi(stack);
   });
+  const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-what-if-'));
   afterAll(async () => {
+    rmSync(folder, { recursive: true });
     await api.close();
     await stack.stop();
   });
@@ -30,7 +39,7 @@ describe('what other limits would have done', () => {
   const whatIf = async (tenantId: string, body: object = {}) => {
     const answer = await api.call('POST', `/v1/tenants/${tenantId}/what-if`, { body });
     expect(answer).toMatchObject({ status: 200 });
-    return answer.body as unknown as Awaited<ReturnType<TestApi['admin']['usage']['whatIf']>>;
+    return answer.body as unknown as WhatIfView;
   };
   const finish = async (tenantId: string, operationId: string, costUsd: string): Promise<void> => {
     await api.admin.commit(operationId, { tenantId, costUsd });
@@ -158,6 +167,95 @@ describe('what other limits would have done', () => {
       ['frozen', 1],
       ['limits did not bind', 1],
     ]);
+  });
+
+  test('what a process of the version before decides counts, and is not replayed', async () => {
+    const tenantId = await stack.tenant('10');
+    const [operationId, at] = [randomUUID(), new Date().toISOString()];
+    const row = { operationId, resource: 'llm', kind: 'k', priceVersion: 'v', requestedUsd: '8', grantedUsd: '8' };
+    const change = { sequence: 0, operationId, resource: 'llm', reservedDeltaUsd: '8', spentDeltaUsd: '0' };
+    await asTenant(stack.pool, tenantId, async (client) => {
+      await client.query('SELECT copilot_internal.load_budget_batch($1, $2, $3, 0)', [tenantId, [operationId], []]);
+      const batch = {
+        reservations: [{ ...row, status: 'granted', decidedAt: at, expiresAt: inHours(1), outcomeFolded: false }],
+        changes: [{ ...change, postedAt: at, grant: true, enforced: true }],
+        ...{ ledger: [], alerts: [], countsRuns: true, keepsLabels: true, knowsLabelQuotas: true },
+      };
+      await client.query('SELECT copilot_internal.record_budget_batch($1, $2)', [tenantId, JSON.stringify(batch)]);
+    });
+    await decide(tenantId, [reserve(randomUUID(), '1')]);
+    await decide(tenantId, [reserve(randomUUID(), '3')]);
+    await decide(tenantId, [release(operationId)]);
+    await decide(tenantId, [reserve(randomUUID(), '9')]);
+    expect((await whatIf(tenantId)).record).toEqual({
+      ...{ played: 3, reproduced: 3, unlike: [] },
+      notReplayed: [{ why: 'decided by an older version', requests: 1 }],
+    });
+  });
+
+  test('what the platform had too little for is told apart, and what it shrank is reproduced', async () => {
+    const tenantId = await stack.tenant('100');
+    await api.admin.platform.setQuotas({ quotas: [{ resourceType: 'geocoding', limitUsd: '6' }] });
+    try {
+      const ask = (amountUsd: string, more: object = {}) =>
+        api.call('POST', '/v1/reservations', {
+          body: { tenantId, operationId: randomUUID(), resource: 'geocoding', amountUsd, ...more },
+        });
+      expect(await ask('4')).toMatchObject({ status: 201 });
+      expect(await ask('5')).toMatchObject({ status: 429 });
+      expect(await ask('5', { minimumUsd: '1' })).toMatchObject({ status: 201, body: { grantedUsd: '2' } });
+      const { record } = await whatIf(tenantId);
+      expect(record).toEqual({
+        ...{ played: 2, reproduced: 2, unlike: [] },
+        notReplayed: [{ why: 'refused by a limit of the platform', requests: 1 }],
+      });
+    } finally {
+      await api.admin.platform.removeQuota({ resourceType: 'geocoding', reason: 'a test' });
+    }
+  });
+
+  test('the command says all of it in words, also what the span would have cost by the prices of a file', async () => {
+    const tenantId = await stack.tenant('10');
+    const run = await stack.run({ tenantId, task: 'Say hello.', userId: 'ada' });
+    expect(run.status).toBe('completed');
+    const file = path.join(folder, 'prices.json');
+    const { prices } = await api.admin.prices.list();
+    const { rows } = await stack.admin.query<{ model: string }>(
+      'SELECT DISTINCT model FROM copilot_internal.cost_records WHERE tenant_id = $1',
+      [tenantId],
+    );
+    const [model = ''] = rows.map((row) => row.model);
+    const rates = prices.find((price) => price.model === model);
+    const perToken = (usd = '0', times = 1): number => (Number(usd) * times) / 1_000_000;
+    const entry = (times: number) => ({
+      [model]: {
+        ...{ litellm_provider: 'anthropic', mode: 'chat' },
+        input_cost_per_token: perToken(rates?.inputUsd, times),
+        output_cost_per_token: perToken(rates?.outputUsd, times),
+      },
+    });
+    writeFileSync(file, JSON.stringify(entry(2)));
+    const said = await spendlock(
+      api,
+      'what-if',
+      tenantId,
+      '--limit',
+      '0.000001',
+      '--limit',
+      'user:ada/day=5',
+      '--prices',
+      file,
+    );
+    expect(said.out).toMatch(/Reproduced: every recorded answer, (\d+) of \1[.]/);
+    expect(said.out).toMatch(/would have been refused/);
+    expect(said.out).toContain(`tenant all per month ($0.000001)`);
+    expect(said.out).toMatch(/By these prices the span would have cost [$]/);
+    const { out } = await spendlock(api, 'what-if', tenantId, '--prices', file, '--json');
+    const answer = JSON.parse(out) as WhatIfView;
+    expect(answer.prices?.byModel).toMatchObject([{ model }]);
+    const [of] = answer.prices?.byModel ?? [];
+    expect(parseUsd(of?.wouldCostUsd ?? '')).toBe(2n * parseUsd(of?.recordedUsd ?? ''));
+    expect((await spendlock(api, 'what-if', tenantId, '--limit', 'hour=5')).status).toBe(2);
   });
 
   test('an order that was recorded wrongly is told', async () => {
