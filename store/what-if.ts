@@ -32,8 +32,8 @@ export interface Played {
 /** The span takes longer to read than anybody waits for. */
 export class SpanTooLongError extends Error {}
 
-/** As many events are in memory at once. */
-const eventsAtOnce = 2_000;
+/** As many events are in memory at once, and are played before somebody else of this process has a turn. */
+const eventsAtOnce = 200;
 /** So long one may take in all: what is read meanwhile keeps Postgres from clearing away. */
 const playedWithinMs = 60_000;
 

@@ -31,7 +31,8 @@ const toldApartMax = 1_000;
 /** Plays a record twice: by the limits that there were, which has to reproduce it, and by those that are tried. */
 export class Replay {
   private readonly asItWas: WhatIf;
-  private readonly asTried: WhatIf;
+  /** Nothing where none are tried. */
+  private readonly asTried: WhatIf | undefined;
   /** Requests that were decided once more. */
   played = 0;
   /** Of them those whose answer was not reproduced by the limits that there were: the first. */
@@ -45,17 +46,17 @@ export class Replay {
 
   constructor(tried: readonly TriedLimit[]) {
     this.asItWas = new WhatIf();
-    this.asTried = new WhatIf(tried);
+    this.asTried = tried.length > 0 ? new WhatIf(tried) : undefined;
   }
 
   begin = (...stood: Parameters<WhatIf['begin']>): void => {
     this.asItWas.begin(...stood);
-    this.asTried.begin(...stood);
+    this.asTried?.begin(...stood);
   };
 
   carry = (...sums: Parameters<WhatIf['carry']>): void => {
     this.asItWas.carry(...sums);
-    this.asTried.carry(...sums);
+    this.asTried?.carry(...sums);
   };
 
   play = (event: Recorded): void => {
@@ -63,7 +64,7 @@ export class Replay {
     else if (event.type === 'decided') this.played += 1;
     const unlike = this.asItWas.play(event);
     if (unlike && this.unlike.length < shownMax) this.unlike.push(unlike);
-    const otherwise = this.asTried.play(event);
+    const otherwise = this.asTried?.play(event);
     if (otherwise) this.note(otherwise);
   };
 
@@ -78,7 +79,7 @@ export class Replay {
 
   /** What ended in the span cost, and would have cost. */
   get costs(): { recordedUsd: Usd; wouldBeUsd: Usd } {
-    return { recordedUsd: this.asItWas.costUsd, wouldBeUsd: this.asTried.costUsd };
+    return { recordedUsd: this.asItWas.costUsd, wouldBeUsd: (this.asTried ?? this.asItWas).costUsd };
   }
 
   private note(difference: Difference): void {

@@ -136,11 +136,6 @@ export class WhatIf {
     return [...this.byId.values()];
   }
 
-  /** What an operation that would have been answered otherwise has been granted here; undefined where it was not. */
-  isOtherwise(operationId: string): boolean {
-    return this.otherwise.has(operationId);
-  }
-
   private decide(request: RecordedRequest): Difference | undefined {
     const { atMs, operationId } = request;
     const quotas = this.covering(request, atMs);
