@@ -19,10 +19,7 @@ export async function lookAtTool(
   ),
 ): Promise<Look> {
   const { tool, tenantId, credential: given } = asked;
-  const credential =
-    tenantId === undefined
-      ? (given)
-      : credentialOf(settings, { tenantId, name: tool.name }, given);
+  const credential = tenantId === undefined ? given : credentialOf(settings, { tenantId, name: tool.name }, given);
   if (credential === 'closed')
     return { problem: 'Its credential cannot be opened with SPENDLOCK_TOOL_KEYS of this process.' };
   const outbound = new Outbound(settings.allowed);

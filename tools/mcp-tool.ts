@@ -88,10 +88,8 @@ async function withServer<T>(
   const timeout = timeoutSeconds * 1_000;
   const request = { signal, timeout, maxTotalTimeout: timeout };
   const transport = new StreamableHTTPClientTransport(new URL(url), {
-    fetch: ((asked, init) =>
-      outbound
-        .fetch(new URL(asked), { ...init, signal } as never)
-        .then((response) => bounded(response, bytesMax))),
+    fetch: (asked, init) =>
+      outbound.fetch(new URL(asked), { ...init, signal } as never).then((response) => bounded(response, bytesMax)),
     requestInit: { headers: credential ? { [credential.header]: credential.value } : {} },
     reconnectionOptions: {
       maxRetries: 0,
