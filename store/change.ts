@@ -17,9 +17,12 @@ interface Change<T extends object | string | true> {
   finish?: ((client: PoolClient, result: T) => Promise<void>) | undefined;
 }
 
+/** There is nothing to change: what came along with the locks, such as limits that a user gets by default, is taken back. */
+class NothingToChange extends Error {}
+
 /**
  * Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant, or `work` answers so, having found
- * nothing to change: nothing is noted then.
+ * nothing to change: nothing is noted or left behind then.
  */
 export async function change<T extends object | string | true>(
   pool: Pool,
@@ -33,7 +36,7 @@ export async function change<T extends object | string | true>(
     ]);
     if (!rows[0]?.known) return undefined;
     const result = await work(client);
-    if (result === undefined) return undefined;
+    if (result === undefined) throw new NothingToChange();
     await client.query(
       `INSERT INTO copilot_internal.audit_entries (tenant_id, api_key_id, author, action, details)
        VALUES ($1, $2, $3, $4, $5)`,
@@ -41,5 +44,8 @@ export async function change<T extends object | string | true>(
     );
     await finish?.(client, result);
     return result;
+  }).catch((error: unknown) => {
+    if (error instanceof NothingToChange) return undefined;
+    throw error;
   });
 }

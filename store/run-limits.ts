@@ -104,8 +104,13 @@ const hasRunLimits = (client: PoolClient): Promise<boolean> => knowsFunction(cli
 
 /** What a caller that names a run inherits of it. */
 export interface RunNamed {
-  /** Of the run, or of the turn that its conversation is in, with what it may cost, so that it binds before the run has spent anything. */
+  /**
+   * Of the run, or of the turn that its conversation is in, or was in last, with what it may cost, so that it binds before the run has spent
+   * anything. Before the first turn the conversation has what one turn may cost.
+   */
   limit: RunLimitRef;
+  /** Whether other runs may belong to it now: of a conversation in a turn alone. */
+  goesOn: boolean;
   labels?: Labels | undefined;
 }
 
@@ -115,25 +120,27 @@ export async function readRunNamed(
   { tenantId, runId }: { tenantId: string; runId: string },
 ): Promise<RunNamed | undefined> {
   return asTenant(pool, tenantId, async (client) => {
-    // A conversation limits its turns; between two of them nothing is limited. What is on record stands, whatever the run was started with.
-    const { rows } = await client.query<{ id: string; limitUsd: string | null; labels: unknown }>(
-      `SELECT f.id, f.labels, CASE WHEN l.run_id IS NULL THEN f."limitUsd" END AS "limitUsd"
+    // A conversation limits its turns, and what comes after one counts for it. What is on record stands, whatever the run was started with.
+    const { rows } = await client.query<{ id: string; limitUsd: string | null; labels: unknown; goesOn: boolean }>(
+      `SELECT f.id, f.labels, f."goesOn", CASE WHEN l.run_id IS NULL THEN f."limitUsd" END AS "limitUsd"
        FROM (
-         SELECT coalesce(t.turn_id, r.run_id)::text AS id, r.labels,
-                CASE WHEN t.turn_id IS NOT NULL OR r.type = 'task' THEN r.options #>> '{limits,maxCostUsd}' END AS "limitUsd"
+         SELECT coalesce(t.turn_id, r.run_id)::text AS id, r.labels, r.options #>> '{limits,maxCostUsd}' AS "limitUsd",
+                r.type = 'task' OR t.status IS NOT DISTINCT FROM 'running' AS "goesOn"
          FROM copilot_internal.runs r
-         LEFT JOIN copilot_internal.turns t ON t.run_id = r.run_id AND t.status = 'running'
+         LEFT JOIN LATERAL (
+           SELECT turn_id, status FROM copilot_internal.turns
+           WHERE run_id = r.run_id AND status <> 'queued' ORDER BY number DESC LIMIT 1) AS t ON true
          WHERE r.tenant_id = $1 AND r.run_id = $2) AS f
        LEFT JOIN copilot_internal.run_limits l ON l.tenant_id = $1 AND l.run_id = f.id::uuid
        UNION ALL
-       SELECT run_id::text, NULL, NULL FROM copilot_internal.run_limits
+       SELECT run_id::text, NULL, true, NULL FROM copilot_internal.run_limits
        WHERE tenant_id = $1 AND run_id = $2 AND NOT EXISTS (SELECT FROM copilot_internal.runs WHERE tenant_id = $1 AND run_id = $2)`,
       [tenantId, runId],
     );
     const [found] = rows;
     if (!found) return undefined;
-    const { id, limitUsd } = found;
-    return { limit: { id, ...(limitUsd === null ? {} : { limitUsd }) }, labels: labelsFrom(found.labels) };
+    const { id, limitUsd, goesOn, labels } = found;
+    return { limit: { id, ...(limitUsd === null ? {} : { limitUsd }) }, goesOn, labels: labelsFrom(labels) };
   });
 }
 

@@ -10,7 +10,7 @@ const request = {
   userId: userIdSchema.optional(),
   runId: runIdSchema.optional().openapi({
     description:
-      'The run, conversation or workflow of your own (by the run id of its first execution) that the call belongs to: its limit, and those of what it belongs to, bind the call too.',
+      'The run, conversation or workflow of your own (by the run id of its first execution) that the call belongs to: its limit, and those of what it belongs to, bind the call too; of a conversation that of the turn that it is in, or was in last.',
   }),
   resource: resourceSchema,
   kind: plainText(100).default('external.call'),

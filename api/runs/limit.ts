@@ -31,12 +31,14 @@ export async function openLimit(
   // A repeat, which may come when the conversation is in another turn.
   const before = await readParent(pool, { tenantId, runId });
   if (before !== undefined) return { parentRunId: before, labels: parent.labels };
-  await openRunLimit(pool, tenantId, parent.limit);
-  const opened = await openRunLimit(pool, tenantId, { ...own, parentId: parent.limit.id });
-  if ('refusal' in opened || !opened.isOnRecord)
-    throw new ApiError(
+  const refused = (): ApiError =>
+    new ApiError(
       'run_parent_refused',
       `The run cannot belong to ${parentRunId}: that has no limit of its own (a conversation has one in its turn), has ended, or is eight deep already. The run was not started.`,
     );
+  if (!parent.goesOn) throw refused();
+  await openRunLimit(pool, tenantId, parent.limit);
+  const opened = await openRunLimit(pool, tenantId, { ...own, parentId: parent.limit.id });
+  if ('refusal' in opened || !opened.isOnRecord) throw refused();
   return { parentRunId: parent.limit.id, labels: parent.labels };
 }

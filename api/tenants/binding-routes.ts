@@ -1,17 +1,17 @@
 /** The routes by which operators say which limits bind: one that is only watched, one that binds no more, one that is removed. */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
-import { leftUncovered, toolsMoved } from '../../core/budget/covered';
+import { leftUncovered, leftUncoveredOfUser, toolsMoved } from '../../core/budget/covered';
 import { readBudget } from '../../store/budget';
 import { setEnforced, type ChangedLimit } from '../../store/enforcing';
 import { removeQuota } from '../../store/operator-changes';
 import type { Pool, PoolClient } from '../../store/pool';
 import type { QuotaKey } from '../../store/quota-key';
 import type { ApiDependencies } from '../http/context';
-import { ApiError } from '../http/errors';
 import { json } from '../http/openapi';
 import type { ApiContext, ApiEnv } from '../http/request';
 import { ordering, type CarryOut } from './orders';
-import { isSameQuota, nameOfQuota, quotaKeyOf } from './quota-key';
+import { noneSet } from './none-set';
+import { isSameQuota, quotaKeyOf } from './quota-key';
 import * as schemas from './schemas';
 
 export function bindingRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies, order: CarryOut): void {
@@ -25,19 +25,15 @@ async function warningsOf(
   tenantId: string,
   changed: { with: QuotaKey } | { without: QuotaKey },
 ): Promise<string[]> {
-  const { quotas: before } = await readBudget(pool, tenantId, {});
+  const { scope, scopeId } = 'without' in changed ? changed.without : changed.with;
+  const { quotas: before } = await readBudget(pool, tenantId, scope === 'user' ? { userIds: [scopeId] } : {});
   const after =
     'with' in changed ? [...before, changed.with] : before.filter((quota) => !isSameQuota(changed.without, quota));
   const gone = 'without' in changed ? before.find((quota) => isSameQuota(changed.without, quota)) : undefined;
   const lost = gone && gone.topupUsd !== '0' ? [`What it was topped up by, ${gone.topupUsd} USD, goes with it.`] : [];
-  return [...lost, ...leftUncovered(before, after), ...toolsMoved(before, after)];
+  const ofUser = scope === 'user' ? leftUncoveredOfUser(scopeId, before, after) : [];
+  return [...lost, ...leftUncovered(before, after), ...ofUser, ...toolsMoved(before, after)];
 }
-
-const noneSet = (tenantId: string, quota: string): ApiError =>
-  new ApiError(
-    'quota_missing',
-    `${tenantId} has no ${quota} that was set; what users and labels get by default is changed there. Nothing was changed.`,
-  );
 
 function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order: CarryOut): void {
   app.openapi(
@@ -56,7 +52,7 @@ function removalRoute(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order
         const keepWith = (client: PoolClient): Promise<void> => keepAnswer(client, answer);
         const named = { ...quota, enforced: asked.enforced };
         if (await removeQuota(pool, { tenantId, by, quota: named, reason: asked.reason, keepWith })) return answer;
-        throw noneSet(tenantId, `${asked.enforced === false ? 'watched ' : ''}${nameOfQuota(quota)}`);
+        throw await noneSet(pool, tenantId, quota, asked.enforced === false);
       });
     },
   );
@@ -73,9 +69,7 @@ function enforcementRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, 
         keepAnswer(client, answer(changed));
       const changed = await setEnforced(pool, { tenantId, by, quota, enforced, reason: body.reason, keepWith });
       if (changed) return answer(changed);
-      if (!enforced) throw noneSet(tenantId, nameOfQuota(quota));
-      const message = `${tenantId} has no watched ${nameOfQuota(quota)}. Nothing was changed.`;
-      throw new ApiError('quota_missing', message);
+      throw await noneSet(pool, tenantId, quota, enforced);
     });
   app.openapi(
     ordering(

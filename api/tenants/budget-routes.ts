@@ -13,7 +13,8 @@ import type { ApiContext, ApiEnv } from '../http/request';
 import { bindingRoutes } from './binding-routes';
 import { expiryOf } from './expiry';
 import { ordering, orders, params, type CarryOut } from './orders';
-import { nameOfQuota, quotaKeyOf } from './quota-key';
+import { noneSet } from './none-set';
+import { quotaKeyOf } from './quota-key';
 import * as schemas from './schemas';
 
 export function budgetRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void {
@@ -118,7 +119,7 @@ function limitRoutes(app: OpenAPIHono<ApiEnv>, { pool }: ApiDependencies, order:
           },
         );
         if (isThere) return answer;
-        throw new ApiError('quota_missing', `${tenantId} has no ${nameOfQuota(quota)}. Nothing was changed.`);
+        throw await noneSet(pool, tenantId, quota, false);
       });
     },
   );

@@ -71,6 +71,26 @@ export function leftUncovered(before: readonly WhatIsCovered[], after: readonly 
     : told;
 }
 
+/** In words: what no limit covers any more of a user, one of whose limits binds no more. */
+export function leftUncoveredOfUser(
+  userId: string,
+  before: readonly WhatIsCovered[],
+  after: readonly WhatIsCovered[],
+): string[] {
+  const limited = (quotas: readonly WhatIsCovered[], name: ResourceType): boolean =>
+    quotas.some(
+      ({ scope, scopeId, resourceType }) =>
+        (scope === 'tenant' || (scope === 'user' && scopeId === userId)) &&
+        ['all', billedAs(name, quotas)].includes(resourceType),
+    );
+  return always
+    .filter((name) => limited(before, name) && !limited(after, name))
+    .map(
+      (name) =>
+        `No limit covers ${name} of user ${userId} any more: without one of the platform it is refused (quota_missing).`,
+    );
+}
+
 /** What one of a user or of the platform may cover too. */
 const always: readonly ResourceType[] = ['llm', 'e2b', tool];
 

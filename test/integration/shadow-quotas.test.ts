@@ -110,6 +110,49 @@ describe('a limit that is only watched', () => {
     expect((await balances(tenantId, payers)).map(([, , reserved]) => reserved)).toEqual(['7', '7']);
   });
 
+  test('an order about a limit that is not there says how it is, and makes nothing; the only cover of a user is told as it goes', async () => {
+    const tenantId = `t-${randomUUID()}`;
+    await api.admin.tenants.create({ tenantId });
+    await api.admin.budget.setUserDefaults(tenantId, {
+      quotas: [{ resourceType: 'llm', period: 'day', limitUsd: '1' }],
+    });
+    const ofUser = { scope: 'user', scopeId: 'typo', resourceType: 'llm', period: 'day', reason: 'a test' };
+    for (const order of ['quotas/watch', 'quotas/enforce', 'quotas/remove'])
+      expect(await api.call('POST', `/v1/tenants/${tenantId}/${order}`, { body: ofUser })).toMatchObject({
+        status: 409,
+      });
+    const { rows } = await stack.admin.query(
+      "SELECT FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'user'",
+      [tenantId],
+    );
+    expect(rows).toHaveLength(0);
+
+    const other = `t-${randomUUID()}`;
+    await api.admin.tenants.create({ tenantId: other });
+    await stack.admin.query("DELETE FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant'", [
+      other,
+    ]);
+    const ada = { scope: 'user', scopeId: 'ada', resourceType: 'all', period: 'month' } as const;
+    await api.admin.tenants.setQuotas(other, [{ ...ada, limitUsd: '5' }]);
+    const order = (path: string, more: object = {}) =>
+      api.call('POST', `/v1/tenants/${other}/${path}`, { body: { ...ada, reason: 'a test', ...more } });
+    expect(await order('quotas/enforce')).toMatchObject({
+      body: { message: expect.stringContaining('binds already') as string },
+    });
+    expect(await order('quotas/watch')).toMatchObject({
+      status: 200,
+      body: {
+        warnings: expect.arrayContaining([
+          expect.stringContaining('No limit covers llm of user ada any more'),
+        ]) as string[],
+      },
+    });
+    expect(await order('topups', { amountUsd: '1' })).toMatchObject({
+      status: 409,
+      body: { message: expect.stringContaining('is only watched') as string },
+    });
+  });
+
   test('binds from the next decision on by one order, is watched by another, and each is in the audit', async () => {
     const tenantId = await stack.tenant('100');
     await watch(tenantId, '5', { period: 'month' });
@@ -123,7 +166,7 @@ describe('a limit that is only watched', () => {
     expect(await ask(tenantId, '4')).toMatchObject({ status: 429, body: { quota: { limitUsd: '5' } } });
     expect(await shown(tenantId)).toEqual([]);
     const again = await spendlock(api, 'budget', 'enforce', tenantId, ...why);
-    expect(again).toMatchObject({ status: 1, err: expect.stringContaining('has no watched all quota') as string });
+    expect(again).toMatchObject({ status: 1, err: expect.stringContaining('binds already') as string });
     await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'llm', period: 'month', limitUsd: '50' }]);
     const watched = await spendlock(api, 'budget', 'watch', tenantId, ...why, '--json');
     expect(JSON.parse(watched.out)).toMatchObject({
