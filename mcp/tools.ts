@@ -59,7 +59,7 @@ export const tools: readonly Tool[] = [
     title: 'What is left',
     description:
       'Tells what is left of each limit of the tenant, the user and the labels: limit, spent, reserved, remaining and when its period ends. A call has to fit those of its resource and those of all. Nothing is reserved.',
-    input: z.object({ ...who, resource, labels }),
+    input: z.strictObject({ ...who, resource, labels }),
     readOnly: true,
     request: (asked) => ({ method: 'POST', path: '/v1/quota-checks', body: asked }),
   }),
@@ -68,7 +68,7 @@ export const tools: readonly Tool[] = [
     title: 'What a call would cost',
     description:
       'Tells what a model call costs at most by the price list, and whether that much is left. Nothing is reserved. Count input tokens high: what is not known is at most one token a byte.',
-    input: z.object({
+    input: z.strictObject({
       ...who,
       labels,
       model: z.string().describe('The model as its provider calls it'),
@@ -87,7 +87,7 @@ export const tools: readonly Tool[] = [
     title: 'Reserve money',
     description:
       'Reserves money for one paid call before it is made. Make the call only when it is granted, spend no more than grantedUsd, then say what it cost with commit_cost, or give it back with release_money. It is held for ttlSeconds; what is never told is charged then.',
-    input: z.object({
+    input: z.strictObject({
       ...who,
       resource,
       amountUsd: usd.describe('The most that the call may cost, in US dollars'),
@@ -120,7 +120,7 @@ export const tools: readonly Tool[] = [
     title: 'Say what a call cost',
     description:
       'Records what a reserved call cost; what is left of its reservation is free again. Saying the same again changes nothing.',
-    input: z.object({
+    input: z.strictObject({
       ...ofOperation,
       costUsd: usd.describe('What the call cost, in US dollars; "0" where it was made and not billed'),
       usage: z.record(z.string(), z.unknown()).optional().describe('What it used, for the ledger'),
@@ -132,7 +132,7 @@ export const tools: readonly Tool[] = [
     name: 'release_money',
     title: 'Give a reservation back',
     description: 'Gives up a reservation whose call was not made, or surely not billed. Its money is free again.',
-    input: z.object(ofOperation),
+    input: z.strictObject(ofOperation),
     readOnly: false,
     request: ({ operationId: id, ...of }) => ({ method: 'POST', path: to(id, 'release'), body: of }),
   }),
@@ -141,7 +141,7 @@ export const tools: readonly Tool[] = [
     title: 'Look at a reservation',
     description:
       'Shows a reservation as it stands: granted, denied and why, committed and at what cost, or given back.',
-    input: z.object(ofOperation),
+    input: z.strictObject(ofOperation),
     readOnly: true,
     request: (of) => ({ method: 'GET', path: reservationPath(of) }),
   }),

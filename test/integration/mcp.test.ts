@@ -1,6 +1,9 @@
 /** The MCP server, over HTTP and over standard input and output, with the protocol's own client: both say and do what the API does. */
+import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { Client as Postgres } from 'pg';
@@ -161,6 +164,9 @@ describe('the MCP server', () => {
       ['reserve_money', {}, 'amountUsd'],
       ['reserve_money', { amountUsd: 'a lot' }, 'amountUsd'],
       ['reserve_money', { amountUsd: '-1' }, 'amountUsd'],
+      ['reserve_money', { amountUsd: '0.1', user_id: 'ada' }, 'user_id'],
+      ['money_left', { user_id: 'ada' }, 'user_id'],
+      ['commit_cost', { operationId: randomUUID(), costUsd: '0.1', user_id: 'ada' }, 'user_id'],
       ['commit_cost', { operationId: 'x', costUsd: '1' }, 'operationId'],
       ['call_cost', { model: 'no-such-model', inputTokens: 1, maxOutputTokens: 1 }, 'no-such-model'],
     ] as const) {
@@ -252,6 +258,61 @@ describe('the MCP server', () => {
     const { status, err } = await command(['mcp'], { SPENDLOCK_API_URL: 'http://127.0.0.1:9' });
     expect(status).toBe(2);
     expect(err).toContain('SPENDLOCK_API_KEY');
+  });
+
+  /** A process whose whole input is given at once, and ends while its decision waits for a lock on the quotas. */
+  const askedAndEnded = async (
+    whileHeld: (asked: ChildProcess) => Promise<unknown>,
+  ): Promise<{ tenantId: string; code: number | null; answers: { id: number; result: { isError?: boolean } }[] }> => {
+    const tenantId = await stack.tenant('10');
+    const key = await api.keyOf(tenantId, 'agent');
+    const lock = new Postgres({ connectionString: stack.database.adminUrl });
+    await lock.connect();
+    try {
+      await lock.query('BEGIN');
+      await lock.query(`SELECT copilot_internal.lock_quotas($1, '{}')`, [tenantId]);
+      const asked = spawn(process.execPath, [bin, 'mcp'], {
+        env: { PATH: process.env.PATH ?? '', SPENDLOCK_API_URL: api.url, SPENDLOCK_API_KEY: key },
+        stdio: ['pipe', 'pipe', 'inherit'],
+      });
+      const ended = once(asked, 'close') as Promise<[number | null]>;
+      let out = '';
+      asked.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+      const clientInfo = { name: 'test', version: '1' };
+      const messages = [
+        { id: 1, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo } },
+        { method: 'notifications/initialized' },
+        { id: 2, method: 'tools/call', params: { name: 'reserve_money', arguments: { amountUsd: '5' } } },
+      ];
+      asked.stdin.end(messages.map((message) => `${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`).join(''));
+      await whileHeld(asked);
+      await lock.query('ROLLBACK');
+      const [code] = await ended;
+      const lines = out.split('\n').filter(Boolean);
+      return { tenantId, code, answers: lines.map((line) => JSON.parse(line) as { id: number; result: object }) };
+    } finally {
+      await lock.end();
+    }
+  };
+
+  test('standard input that ends, ends it only when what was asked is answered', async () => {
+    const { tenantId, code, answers } = await askedAndEnded(() => sleep(3_000));
+    expect(code).toBe(0);
+    expect(answers.map(({ id }) => id)).toEqual([1, 2]);
+    expect(answers[1]?.result).toMatchObject({ structuredContent: { decision: 'granted', grantedUsd: '5' } });
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '5' });
+  });
+
+  test('a signal ends it at once, also while an answer is under way', async () => {
+    const { code, answers } = await askedAndEnded(async (asked) => {
+      await sleep(3_000);
+      const began = performance.now();
+      asked.kill('SIGTERM');
+      await once(asked, 'exit');
+      expect(performance.now() - began).toBeLessThan(2_000);
+    });
+    expect(code).not.toBe(0);
+    expect(answers.map(({ id }) => id)).toEqual([1]);
   });
 
   test('standard input that ends, ends it', async () => {
