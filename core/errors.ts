@@ -106,7 +106,8 @@ export const errorCatalogue = {
   quota_exceeded: {
     httpStatus: 429,
     retry: true,
-    action: 'Wait for the period to end, or raise the quota that the error names.',
+    action:
+      'Ask again after `retryAfter` seconds, or raise the quota that the error names. Where there is no `retryAfter`, waiting does not help.',
   },
   quota_missing: {
     httpStatus: 409,
@@ -118,7 +119,12 @@ export const errorCatalogue = {
     retry: false,
     action: 'Ask an operator: the message says whose budget it is, why, and the command that lifts it.',
   },
-  run_limit_exceeded: { httpStatus: 409, retry: false, action: 'Start the run again with higher limits of its own.' },
+  run_limit_exceeded: {
+    httpStatus: 409,
+    retry: false,
+    action:
+      'Start the run again with a higher limit: its own, or that of the run that it belongs to, whichever the message names.',
+  },
   run_limit_conflict: {
     httpStatus: 409,
     retry: false,

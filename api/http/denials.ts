@@ -1,9 +1,10 @@
 /** A refused request as callers see it: requirements C1 to C3. */
 import { z } from '@hono/zod-openapi';
 import type { BindingQuota, Resource } from '../../core/budget/commands';
+import { counted } from '../../core/counted';
 import { parseUsd, usdToNumber } from '../../core/money';
+import { fitsWithoutHolds } from '../../core/budget/denials';
 import { utilizationPercent } from '../../core/budget/quotas';
-import { errorCatalogue } from '../../core/errors';
 import { quotaFigures } from './schemas';
 
 /** C1. Its amounts are JSON numbers, as clients of this format expect; they are for display. */
@@ -88,13 +89,24 @@ export const denialBody = ({ message, resource, quota, retryAfterSeconds }: Deni
   ...(retryAfterSeconds === undefined ? {} : { retryAfter: retryAfterSeconds }),
 });
 
-/** Of more than a whole limit, and of a quota that never resets. */
-const hopelessAction = 'Ask for less, or raise the quota that the error names: waiting does not help.';
+const orRaise = 'or raise the quota that the error names';
+
+/** What whoever is denied can do, by what stands in the way: money that is only held, a period, or the limit itself. */
+function actionOf({ quota, retryAfter }: DenialBody): string {
+  const again = retryAfter === undefined ? undefined : `ask again after ${counted(retryAfter, 'second')}`;
+  // Of the platform's money nobody is told who holds how much.
+  const neededUsd = parseUsd(quota?.estimatedUsd ?? '0') || 1n;
+  if (quota && quota.scope !== 'platform' && fitsWithoutHolds(quota, neededUsd))
+    return `What is missing is only held, and may come back: ${again ?? 'ask again when it has'}, ${orRaise}.`;
+  if (again !== undefined) return `A${again.slice(1)}, ${orRaise}.`;
+  const why = quota?.period === 'lifetime' ? 'it never resets' : 'waiting does not help';
+  return `Ask for less, ${orRaise}: ${why}. Retry-After says only when to look whether somebody has.`;
+}
 
 /** The same as it is answered. */
 export const deniedAnswer = (body: DenialBody, requestId: string): z.infer<typeof denialView> => ({
   ...body,
-  action: body.retryAfter === undefined ? hopelessAction : errorCatalogue.quota_exceeded.action,
+  action: actionOf(body),
   requestId,
 });
 

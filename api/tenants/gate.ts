@@ -5,7 +5,7 @@ import type { Labels } from '../../core/labels';
 import type { Usd } from '../../core/money';
 import { covers, headroomUsd, standingOf, tightest, type Payer } from '../../core/budget/quotas';
 import { leftWithoutHolds } from '../../core/budget/top-ups';
-import { fits, retryAfterSeconds } from '../../core/budget/retry-after';
+import { retryAfterSeconds } from '../../core/budget/retry-after';
 import { billedAs, binds, mayBeGranted } from '../../core/resources';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
 import { readHolds } from '../../store/holds';
@@ -83,11 +83,11 @@ async function denyWithoutMoney(
   const leftUsd = waitsForHolds ? leftWithoutHolds : headroomUsd;
   const full = tightest(binding, leftUsd);
   // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.
-  const neededUsd = estimatedUsd === 0n ? undefined : estimatedUsd;
-  if (!full || fits(leftUsd(full), neededUsd)) return;
+  const neededUsd = estimatedUsd || 1n;
+  if (!full || leftUsd(full) >= neededUsd) return;
   // Where nothing is reserved no hold can make room, and one read was enough.
   const holds = binding.some(({ reservedUsd }) => reservedUsd > 0n) ? await readHolds(pool, tenantId, binding) : [];
   const seconds = retryAfterSeconds({ quotas: binding, holds, neededUsd, nowMs });
-  const denial = quotaDenial({ quota: full, amountUsd: neededUsd, retryAfterSeconds: seconds, what });
+  const denial = quotaDenial({ quota: full, amountUsd: estimatedUsd, retryAfterSeconds: seconds, what });
   throw new Denied(denialBody({ ...denial, resource: payer.resource }));
 }

@@ -18,8 +18,7 @@ export interface Hold extends Payer {
 export interface Wait {
   quotas: readonly Standing[];
   holds: readonly Hold[];
-  /** Undefined when it is not known yet: then some money has to be left. */
-  neededUsd: Usd | undefined;
+  neededUsd: Usd;
   nowMs: number;
 }
 
@@ -38,13 +37,9 @@ export function retryAfterSeconds(wait: Wait): number | undefined {
   return longest;
 }
 
-/** Whether what is needed can be taken of so much. */
-export const fits = (headroom: Usd, neededUsd: Usd | undefined): boolean =>
-  neededUsd === undefined ? headroom > 0n : headroom >= neededUsd;
-
 function secondsUntilFits(quota: Standing, { holds, neededUsd, nowMs }: Wait): number | undefined {
-  if (fits(headroomUsd(quota), neededUsd)) return 0;
-  if (neededUsd !== undefined && neededUsd > (quota.lease?.platformLimitUsd ?? quota.limitUsd)) return undefined;
+  if (headroomUsd(quota) >= neededUsd) return 0;
+  if (neededUsd > (quota.lease?.platformLimitUsd ?? quota.limitUsd)) return undefined;
   const { period } = quota;
   const resetMs = period === 'lifetime' ? undefined : periodAt(period, nowMs).end.getTime();
   const frees = holds
@@ -52,7 +47,7 @@ function secondsUntilFits(quota: Standing, { holds, neededUsd, nowMs }: Wait): n
     .map((hold) => ({ atMs: hold.expiresAtMs, usd: hold.grantedUsd }));
   if (resetMs !== undefined) frees.push({ atMs: resetMs, usd: 0n });
   // Some tenant's hold may end then: what it frees is not this tenant's to know, and may be enough.
-  if (quota.lease?.freesAtMs !== undefined) frees.push({ atMs: quota.lease.freesAtMs, usd: neededUsd ?? 1n });
+  if (quota.lease?.freesAtMs !== undefined) frees.push({ atMs: quota.lease.freesAtMs, usd: neededUsd });
   frees.sort((a, b) => a.atMs - b.atMs);
   let later: Standing = { ...quota, periodEndMs: resetMs ?? quota.periodEndMs };
   for (const { atMs, usd } of frees) {
@@ -60,10 +55,10 @@ function secondsUntilFits(quota: Standing, { holds, neededUsd, nowMs }: Wait): n
     later = { ...standsAt(later, atMs) };
     later.reservedUsd -= usd;
     takeBack(later);
-    if (fits(headroomUsd(later), neededUsd)) return secondsUntil(atMs, nowMs);
+    if (headroomUsd(later) >= neededUsd) return secondsUntil(atMs, nowMs);
   }
   // What is left is held by calls under way: they end, nobody can say when. With the period may go what it would need.
   const { limitUsd } = standsAt({ ...quota, periodEndMs: resetMs ?? quota.periodEndMs }, resetMs ?? nowMs);
-  const mayFit = quota.lease !== undefined || neededUsd === undefined || neededUsd <= limitUsd;
+  const mayFit = quota.lease !== undefined || neededUsd <= limitUsd;
   return mayFit ? calculateRetryAfter(period, nowMs) : undefined;
 }

@@ -111,6 +111,17 @@ describe('the gate and the authority', () => {
     expect([gate.body.retryAfter, authority.body.retryAfter]).toEqual([undefined, undefined]);
   });
 
+  test('know of no moment for a limit of nothing, also where no amount is named', async () => {
+    const tenantId = await stack.tenant('0');
+    const [gate] = await bothDeny(tenantId, '0.1');
+    const [check, run] = [
+      await post('/v1/quota-checks', { tenantId, resource: 'llm' }),
+      await post('/v1/runs', { tenantId, task: 'Say hello.' }),
+    ];
+    for (const { status, retryAfter, body } of [gate, check, run])
+      expect([status, retryAfter, body.retryAfter]).toEqual([429, '3600', undefined]);
+  });
+
   test('count a top-up to the limit', async () => {
     const tenantId = await stack.tenant('10');
     for (const resourceType of ['llm', 'all'])

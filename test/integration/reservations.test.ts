@@ -174,8 +174,8 @@ describe('reservations over HTTP', () => {
     expect(hopeless.retryAfter).toBe('3600');
     expect(hopeless.body).not.toHaveProperty('retryAfter');
     expect([denied.body.action, hopeless.body.action]).toEqual([
-      expect.stringMatching(/^Wait for the period to end/),
-      expect.stringMatching(/waiting does not help[.]$/),
+      expect.stringMatching(/^What is missing is only held.*: ask again after \d+ seconds, or raise the quota/),
+      expect.stringMatching(/waiting does not help[.] Retry-After says only when to look/),
     ]);
   });
 

@@ -1,4 +1,4 @@
-import { denialBody, denialEvents, quotaDetails } from '../../../api/http/denials';
+import { deniedAnswer, denialBody, denialEvents, quotaDetails } from '../../../api/http/denials';
 
 const quota = {
   scope: 'user' as const,
@@ -42,5 +42,36 @@ describe('a denial', () => {
       `event: error\ndata: ${JSON.stringify(body)}\n\nevent: done\ndata: {"status":"quota_exceeded"}\n\n`,
     );
     expect(body).toMatchObject({ retryAfter: 60, resourceType: 'e2b' });
+  });
+
+  const held = { ...quota, spentUsd: '1', remainingUsd: '1', reservedUsd: '3' };
+  const spent = { ...held, spentUsd: '4', reservedUsd: '0' };
+  const ofLifetime = { period: 'lifetime', resetsAt: '9999-12-31T00:00:00.000Z' } as const;
+  test.each([
+    [
+      'money that is only held',
+      held,
+      10,
+      /^What is missing is only held, and may come back: ask again after 10 seconds/,
+    ],
+    [
+      'money that is only held, nobody knows for how long',
+      { ...held, ...ofLifetime },
+      undefined,
+      /ask again when it has/,
+    ],
+    ['a period', spent, 60, /^Ask again after 60 seconds, or raise the quota/],
+    ['a lifetime', { ...spent, ...ofLifetime }, undefined, /^Ask for less, or raise the quota.*: it never resets[.]/],
+    ['more than the limit', { ...spent, estimatedUsd: '9' }, undefined, /waiting does not help[.]/],
+    [
+      'a limit that is used up, of no known cost',
+      { ...spent, spentUsd: '5', estimatedUsd: '0' },
+      60,
+      /^Ask again after/,
+    ],
+    ['the platform', { ...held, scope: 'platform' as const }, 10, /^Ask again after 10 seconds/],
+  ])('says what to do about %s', (_what, of, retryAfterSeconds, action) => {
+    const body = denialBody({ message: 'no', resource: 'llm', quota: of, retryAfterSeconds });
+    expect(deniedAnswer(body, 'request').action).toMatch(action);
   });
 });
