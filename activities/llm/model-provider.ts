@@ -5,7 +5,7 @@
  */
 import type { ModelPrice } from '../../core/prices/prices';
 import type { CacheTtl, ModelUsage, UsageModifiers } from '../../core/prices/usage';
-import type { CallFailure } from '../../core/prices/call-failures';
+import type { CallFailure, FailureMoment } from '../../core/prices/call-failures';
 import type { AnswerSchema } from '../../core/agent/answer-schema';
 import type { ModelSettings } from '../../core/agent/model-settings';
 
@@ -110,9 +110,12 @@ export interface ModelProvider {
   stream(request: ModelRequest, options: StreamOptions): Promise<StreamedReply>;
   /** @throws UsageError when the report cannot be billed. */
   usageOf(reply: StreamedReply, price: ModelPrice): ModelUsage;
-  /** @param state.outputBegan whether the provider had begun to answer: then nothing is free any more. */
-  failureOf(error: unknown, state: { outputBegan: boolean }): CallFailure;
+  failureOf(error: unknown, state: Omit<FailureMoment, 'nowMs'>): CallFailure;
 }
+
+/** Whether a prompt shows a file. */
+export const showsFile = ({ messages }: Prompt): boolean =>
+  messages.some(({ content }) => content.some(({ type }) => type === 'file'));
 
 /** Providers that a worker has a key for, by the name that prices use. */
 export type ModelProviders = Partial<Record<string, ModelProvider>>;

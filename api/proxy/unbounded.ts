@@ -7,6 +7,10 @@ export const refuse = (message: string): ApiError => new ApiError('invalid_reque
 export const unbounded = (what: string): ApiError =>
   refuse(`${what}: what it costs is not known before the call, so it is not passed on.`);
 
+/** A tool of a kind that is passed on for no client: one that runs at the provider is billed there, and of others that is not known. */
+export const otherTool = (type: string, known: readonly string[]): string =>
+  `The tool ${quoted(type)} is none that is known to cost nothing at the provider (${known.join(', ')})`;
+
 /** What a request says somewhere, as text. */
 export const saidIn = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value ?? null));
 export const quoted = (value: unknown): string => JSON.stringify(saidIn(value).slice(0, 100));
@@ -61,5 +65,5 @@ export function limitIn(asked: Record<string, unknown>, field: string, model?: s
   if (Number.isInteger(limit) && (limit as number) >= 1 && (limit as number) <= MAX_COUNT)
     return { maxOutputTokens: limit as number };
   const why = isOpen ? ` How long one of ${quoted(model)} can be is not known here.` : '';
-  throw refuse(`${field}: a whole number of at least 1 is needed; it bounds what the answer costs.${why}`);
+  throw refuse(`${field}: a whole number from 1 to ${MAX_COUNT} is needed; it bounds what the answer costs.${why}`);
 }

@@ -78,11 +78,13 @@ const neverConnected = [
 export interface FailureMoment {
   /** Whether the provider had begun to answer: then nothing is free any more. */
   outputBegan: boolean;
+  /** Whether a file was sent with it. */
+  showsFile?: boolean;
   nowMs: number;
 }
 
-export function callFailure(facts: ErrorFacts, { outputBegan, nowMs }: FailureMoment): CallFailure {
-  if (outputBegan) return unknown('The model call broke off before its usage was known.');
+export function callFailure(facts: ErrorFacts, moment: FailureMoment): CallFailure {
+  if (moment.outputBegan) return unknown('The model call broke off before its usage was known.');
   switch (facts.kind) {
     case 'aborted':
       return unknown('The model call was stopped before it answered.');
@@ -95,7 +97,7 @@ export function callFailure(facts: ErrorFacts, { outputBegan, nowMs }: FailureMo
         ? unreached
         : unknown('The connection to the provider broke.');
     case 'status':
-      return statusFailure(facts, nowMs);
+      return statusFailure(facts, moment);
     case 'other':
       return unknown('The provider answered something that is no answer.');
   }
@@ -112,7 +114,7 @@ const unreached: CallFailure = {
 
 function statusFailure(
   { type, requestId, retryAfter, ...facts }: ErrorFacts & { kind: 'status' },
-  nowMs: number,
+  { nowMs, showsFile = false }: FailureMoment,
 ): CallFailure {
   // An error event inside a stream that was accepted has no status of its own.
   const status = facts.status ?? statusOfType[type ?? ''] ?? 500;
@@ -147,7 +149,8 @@ function statusFailure(
     return { billed: 'no', code: 'provider_unavailable', message: notBilled(said), retry: true, ...wait };
   }
   if (status >= 400 && status < 500) {
-    const hint = status === 404 ? ': it does not know the model' : '';
+    const ofFile = showsFile ? ': the file that was sent with it may be one that it cannot read' : '';
+    const hint = status === 404 ? ': it does not know the model' : ofFile;
     return { billed: 'no', code: 'provider_refused', message: notBilled(said + hint), retry: false };
   }
   return unknown(`${said}.`);

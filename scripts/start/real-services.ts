@@ -37,6 +37,16 @@ const realServices = (environment: NodeJS.ProcessEnv): Service[] =>
 /** The variables with a real service's key. */
 export const realKeys = (environment: NodeJS.ProcessEnv): string[] => realServices(environment).map(({ key }) => key);
 
+/** Who else answers, of the providers that a start names no model of: told by the keys that are set. */
+export function otherModels(set: readonly string[]): string[] {
+  const others = services.filter(({ id }) => id === 'openai' || id === 'google');
+  return others.map(({ name, key }) =>
+    set.includes(key)
+      ? `Models of ${name}: the real ones. They cost real money.`
+      : `Models of ${name}: STAND-IN, unless ${key} is set.`,
+  );
+}
+
 export interface Unreachable {
   id: Service['id'];
   /** What is wrong and what to do, in sentences. */

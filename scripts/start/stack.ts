@@ -25,6 +25,7 @@ import { makeStartKey, revokeStartKey } from './key';
 import type { StartOptions } from './options';
 import type { Progress } from './progress';
 import { keepPorts, keptPorts, movedPorts, type Ports } from './ports';
+import { otherModels, realKeys } from './real-services';
 import { startStandIns, type StandIns } from './stand-ins';
 import { endingWith, Stops } from './stops';
 import { toolEnvironment } from './tool-environment';
@@ -212,7 +213,7 @@ function stackOf({ services, api, key, pool, standIns, worker, model, dataDir, s
       isStandIn.anthropic
         ? 'Model: STAND-IN. Its answers are scripted; set ANTHROPIC_API_KEY to call the real one. Its prices are the real ones, its money is not.'
         : `Model: ${model}, the real one. It costs real money.`,
-      'Models of OpenAI and Google: stand-ins too, unless OPENAI_API_KEY or GEMINI_API_KEY is set.',
+      ...otherModels(realKeys(process.env)),
       isStandIn.e2b
         ? 'Sandbox: STAND-IN. A child process of this machine that runs JavaScript; set E2B_API_KEY to use real sandboxes.'
         : 'Sandbox: E2B, the real one. It costs real money.',

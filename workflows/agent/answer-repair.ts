@@ -43,9 +43,9 @@ export class AnswerRepair {
   }
 }
 
-/** What it says is completed on record. */
-export const misfits = (): Error =>
+/** What it says is completed on record. `why` it was not asked for once more, as a sentence, where that was not done. */
+export const misfits = (why?: string): Error =>
   failureWith(
     'answer_invalid',
-    'The answer does not fit its schema. What was said is kept, and what it cost is on record.',
+    `The answer does not fit its schema.${why === undefined ? '' : ` ${why}`} What was said is kept, and what it cost is on record.`,
   );

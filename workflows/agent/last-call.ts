@@ -222,6 +222,9 @@ export class LastCall {
 /** What a last call ends in by itself, whatever made it due. */
 const ownEndings: (string | undefined)[] = ['model_refused', 'answer_invalid'];
 
+const noMoneyForRepair =
+  'The budget had come to its end: it is of the last call, after which there is no money to ask for it once more. Start again with a higher limit.';
+
 /** @throws `model_refused`, `answer_invalid`, or what the last call was due to, where nothing was said in it. */
 function refuseNoAnswer({ stopReason, toolCalls, isWordless, misfit }: ModelReply, dueTo: unknown): void {
   if (stopReason === 'refusal')
@@ -230,5 +233,5 @@ function refuseNoAnswer({ stopReason, toolCalls, isWordless, misfit }: ModelRepl
       'The model refused to answer. What it wrote before is kept, and what it cost is on record.',
     );
   if (toolCalls.length > 0 || isWordless) throw dueTo as Error;
-  if (misfit !== undefined) throw misfits();
+  if (misfit !== undefined) throw misfits(noMoneyForRepair);
 }

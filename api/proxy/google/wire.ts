@@ -75,11 +75,13 @@ export const googleWire: Wire = {
   whyNot(path) {
     if (/^\/v1(beta)?\/v1(beta)?\//.test(path))
       return 'The base URL of Google’s SDKs ends in /proxy/google: it has a version too many.';
+    // Also one text that is embedded is sent by Google's SDKs as a list of one.
+    if (/:(embedContent|batchEmbedContents|predict|predictLongRunning)$/.test(path))
+      return 'Models of this kind have no price.';
     if (/:(batch|asyncBatch)|^\/v1(beta)?\/batches/.test(path))
       return 'A batch is billed whenever it has run: it cannot be bounded.';
     if (/^\/(upload\/)?v1(beta)?\/(files|cachedContents|fileSearchStores|corpora)/.test(path))
       return 'What the provider keeps cannot be bounded: send it with the call.';
-    if (/:(embedContent|predict|predictLongRunning)$/.test(path)) return 'Models of this kind have no price.';
     if (/^\/v1(beta)?\/openai\//.test(path)) return 'OpenAI’s API of Gemini is not passed on: use generateContent.';
     if (/^\/v1(beta)?\/interactions/.test(path)) return 'Interactions are kept by the provider: use generateContent.';
     if (path.startsWith('/v1alpha/')) return 'The versions of the API that are passed on are v1 and v1beta.';

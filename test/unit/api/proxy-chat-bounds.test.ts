@@ -70,6 +70,8 @@ describe('a chat completion', () => {
   test.each<[string, object, string]>([
     ['no limit of its length', { max_completion_tokens: undefined }, 'max_completion_tokens'],
     ['a limit that is none', { max_tokens: 1.5 }, 'max_tokens'],
+    ['a limit beyond all', { max_tokens: 1e9 }, 'from 1 to 100000000'],
+    ['a tool of another kind', { tools: [{ type: 'local_shell' }] }, 'known to cost nothing at the provider'],
     ['answers without number', { n: 1_000 }, 'n:'],
     ['no answer', { n: 0 }, 'n:'],
     ['a stream that would not say what it used', { stream: true }, '{"include_usage": true}'],

@@ -15,6 +15,8 @@ describe('the wire proxy says what is wrong', () => {
     [googleWire, '/v1/v1beta/models/gemini-2.5-flash:generateContent', 'ends in /proxy/google:'],
     [googleWire, '/v1alpha/models/gemini-2.5-flash:generateContent', 'v1 and v1beta'],
     [googleWire, '/v1/interactions', 'Interactions'],
+    [googleWire, '/v1beta/models/gemini-embedding-001:batchEmbedContents', 'no price'],
+    [googleWire, '/v1beta/models/gemini-2.5-flash:batchGenerateContent', 'A batch'],
   ])('with a base URL of $name', (wire, path, says) => {
     expect(wire.whyNot(path)).toContain(says);
   });

@@ -43,6 +43,15 @@ describe('an error of the model’s provider', () => {
     });
   });
 
+  test.each([
+    [400, true, /^The provider answered 400: the file that was sent with it may be one that it cannot read[.] Nothing/],
+    [400, false, /^The provider answered 400[.] Nothing/],
+    [404, true, /does not know the model/],
+  ])('of %s names the file that was sent with it: %s', (code, showsFile, says) => {
+    const moment = { outputBegan: false, showsFile, nowMs: Date.now() };
+    expect(callFailure(errorFacts(status(code)), moment).message).toMatch(says);
+  });
+
   test('is told without the provider’s text, which may quote the prompt', () => {
     expect(callFailure(errorFacts(status(400)), { outputBegan: false, nowMs: Date.now() }).message).not.toContain(
       'prompt',

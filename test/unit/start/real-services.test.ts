@@ -2,7 +2,7 @@
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { createServer as createHttpServer } from 'node:http';
 import { parseStartOptions } from '../../../scripts/start/options';
-import { realKeys, unreachableServices } from '../../../scripts/start/real-services';
+import { otherModels, realKeys, unreachableServices } from '../../../scripts/start/real-services';
 
 const keys = ['ANTHROPIC_API_KEY', 'OPENAI_API_KEY', 'GEMINI_API_KEY', 'E2B_API_KEY'];
 
@@ -20,6 +20,13 @@ describe('XE15: the real services of npm start', () => {
       else process.env[key] = value;
     }
     for (const server of servers.splice(0)) server.close();
+  });
+
+  test('whose models are real is told by the keys that are set', () => {
+    expect(otherModels(['OPENAI_API_KEY'])).toEqual([
+      'Models of OpenAI: the real ones. They cost real money.',
+      'Models of Google: STAND-IN, unless GEMINI_API_KEY is set.',
+    ]);
   });
 
   test('a service that is silent, and one that is not there, are told within five seconds, each with its variables', async () => {

@@ -7,7 +7,7 @@ import { overheads, textTokensMax, valueTokensMax } from '../../../../core/price
 import { searchesByItself } from '../../../../core/prices/unbounded-models';
 import { isRecord, MAX_COUNT } from '../../../../core/prices/usage';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
-import { answerOf, checkFields, type AnswerLimit, quoted, refuse, saidIn, unbounded } from '../../unbounded';
+import { answerOf, checkFields, type AnswerLimit, otherTool, quoted, refuse, saidIn, unbounded } from '../../unbounded';
 import type { AskedCall } from '../../wire';
 import { boundOfContent } from '../parts';
 import { checkSources } from '../sources';
@@ -95,7 +95,7 @@ class PromptBound {
     if (value.length > 0) this.tokens += overheads.toolsTokens;
     for (const tool of value as unknown[]) {
       const type = field === 'functions' ? 'function' : isRecord(tool) ? saidIn(tool.type) : '';
-      if (!clientTools.includes(type)) throw unbounded(`The tool ${quoted(type)} runs at the provider`);
+      if (!clientTools.includes(type)) throw unbounded(otherTool(type, clientTools));
       // As a text too: its description is one.
       this.tokens += overheads.toolTokens + Math.max(valueTokensMax(tool), textTokensMax(saidIn(tool)));
     }

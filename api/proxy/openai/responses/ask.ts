@@ -6,7 +6,7 @@ import type { ModelPrice } from '../../../../core/prices/prices';
 import { overheads, textTokensMax, valueTokensMax } from '../../../../core/prices/token-bounds';
 import { isRecord } from '../../../../core/prices/usage';
 import type { ModelAccount } from '../../../../temporal/model-accounts';
-import { answerOf, checkFields, quoted, refuse, saidIn, unbounded } from '../../unbounded';
+import { answerOf, checkFields, otherTool, quoted, refuse, saidIn, unbounded } from '../../unbounded';
 import type { AskedCall } from '../../wire';
 import { boundOfContent } from '../parts';
 import { checkSources } from '../sources';
@@ -97,7 +97,7 @@ class InputBound {
     if (value.length > 0) this.tokens += overheads.toolsTokens;
     for (const tool of value as unknown[]) {
       const type = isRecord(tool) ? saidIn(tool.type) : '';
-      if (!clientTools.includes(type)) throw unbounded(`The tool ${quoted(type)} runs at the provider`);
+      if (!clientTools.includes(type)) throw unbounded(otherTool(type, clientTools));
       const { description = '', ...rest } = tool as Record<string, unknown>;
       this.tokens += overheads.toolTokens + textTokensMax(saidIn(description)) + valueTokensMax(rest);
     }
