@@ -44,8 +44,8 @@ describe('an error of the model’s provider', () => {
   });
 
   test.each([
-    [400, true, /^The provider answered 400: the file that was sent with it may be one that it cannot read[.] Nothing/],
-    [400, false, /^The provider answered 400[.] Nothing/],
+    [400, true, /answered 400 .*: the file that was sent with it may be one that it cannot read[.] Nothing/],
+    [400, false, /answered 400 \(api_error\)[.] Nothing/],
     [404, true, /does not know the model/],
   ])('of %s names the file that was sent with it: %s', (code, showsFile, says) => {
     const moment = { outputBegan: false, showsFile, nowMs: Date.now() };
