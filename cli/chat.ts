@@ -6,6 +6,7 @@ import { Command } from 'commander';
 import { SpendlockApiError, type SpendlockClient, type StreamEvent } from '../client';
 import { toolNames } from '../core/agent/tools';
 import type { Labels } from '../core/labels';
+import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import { exitStatuses, tell } from './failures';
 import { readAttached } from './files';
@@ -112,7 +113,7 @@ class Chat {
   private async begin(named: string | undefined): Promise<string> {
     const { tenantId } = this;
     if (named !== undefined) return (await this.api.conversations.get(named, { tenantId })).conversationId;
-    const { file, model, user, maxCost, label, ask = false } = this.options;
+    const { file, model, user, maxCost, lastCall, label, ask = false } = this.options;
     const { conversationId } = await this.api.conversations.create({
       tenantId,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
@@ -121,7 +122,7 @@ class Chat {
       ...(label === undefined ? {} : { labels: label }),
       ...(ask ? { tools: toolNames.map((name) => ({ name, requiresApproval: name === 'run_code' })) } : {}),
       ...(await settingsFrom(this.options)),
-      limits: maxCost === undefined ? {} : { maxCostUsd: maxCost },
+      limits: omitUndefined({ maxCostUsd: maxCost, lastCall }),
     });
     return conversationId;
   }

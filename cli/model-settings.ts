@@ -1,6 +1,7 @@
 /** The options that say how a model is to answer. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { efforts, stopSequencesMax, type Effort, type ModelSettings } from '../core/agent/model-settings';
+import { cacheTtls, type CacheTtl } from '../core/prices/usage';
 import { omitUndefined } from '../core/omit-undefined';
 import { isRecord } from '../core/prices/usage';
 import { CommandError } from './failures';
@@ -13,6 +14,9 @@ export interface SettingsOptions {
   temperature?: number;
   stop?: string[];
   answerSchema?: string;
+  fallbackModel?: string[];
+  promptCaching?: CacheTtl | 'off';
+  lastCall?: boolean;
 }
 
 const temperature = (text: string): number => {
@@ -38,7 +42,19 @@ export const addSettings = (command: Command): Command =>
     )
     .option('--temperature <n>', 'how freely it words its answer, from 0 on', temperature)
     .option('--stop <text>', `an answer ends before it; up to ${stopSequencesMax}`, stop)
-    .option('--answer-schema <path>', 'a file with a JSON Schema that the answer has to fit');
+    .option('--answer-schema <path>', 'a file with a JSON Schema that the answer has to fit')
+    .option(
+      '--fallback-model <name>',
+      'asked when the provider of the model cannot answer; several times: in this order',
+      (name, before: string[] = []) => [...before, name],
+    )
+    .addOption(
+      new Option('--prompt-caching <time>', 'how long Anthropic is asked to keep a prompt').choices([
+        ...cacheTtls,
+        'off',
+      ]),
+    )
+    .option('--last-call', 'with --max-cost: money is held for a last answer of what was found');
 
 /** @throws CommandError for a file that is no JSON object. */
 export async function settingsFrom({
@@ -47,7 +63,15 @@ export async function settingsFrom({
   temperature: asked,
   stop: stops,
   answerSchema,
-}: SettingsOptions): Promise<{ settings?: ModelSettings; answerSchema?: Record<string, unknown> }> {
+  fallbackModel: fallbackModels,
+  promptCaching,
+}: SettingsOptions): Promise<
+  Pick<SettingsOptions, 'promptCaching'> & {
+    settings?: ModelSettings;
+    answerSchema?: Record<string, unknown>;
+    fallbackModels?: string[];
+  }
+> {
   const settings = omitUndefined({
     effort,
     thinkingBudgetTokens: thinkingBudget,
@@ -55,6 +79,7 @@ export async function settingsFrom({
     stopSequences: stops,
   });
   return {
+    ...omitUndefined({ fallbackModels, promptCaching }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
     ...(answerSchema === undefined ? {} : { answerSchema: await schemaIn(answerSchema) }),
   };

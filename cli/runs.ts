@@ -189,15 +189,28 @@ function addStart(runs: Command): void {
     'runs start acme --task "Profile this file." --file sales.csv --follow',
     'runs start acme --task "Say hello." --max-cost 0.05 --json',
     'runs start acme --task "Prove it." --model claude-sonnet-5 --effort high',
+    'runs start acme --task "Look into it." --max-cost 0.5 --last-call --fallback-model gpt-4o',
   ).action(async (tenantId: string, options: StartOptions) => {
-    const { task, file, model, user, label, maxCost, maxSteps, parent, follow = false, json = false } = options;
+    const {
+      task,
+      file,
+      model,
+      user,
+      label,
+      maxCost,
+      maxSteps,
+      lastCall,
+      parent,
+      follow = false,
+      json = false,
+    } = options;
     const started = await client().runs.start({
       tenantId,
       task,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
       ...omitUndefined({ model, userId: user, parentRunId: parent, labels: label }),
       ...(await settingsFrom(options)),
-      limits: omitUndefined({ maxCostUsd: maxCost, maxSteps }),
+      limits: omitUndefined({ maxCostUsd: maxCost, maxSteps, lastCall }),
     });
     if (follow) return followRun(tenantId, started.runId, { json });
     show(json, started, () =>

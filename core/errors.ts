@@ -107,7 +107,7 @@ export const errorCatalogue = {
     httpStatus: 429,
     retry: true,
     action:
-      'Ask again after `retryAfter` seconds, or raise the quota that the error names. Where there is no `retryAfter`, waiting does not help.',
+      'Ask again after as long as it says, or raise the quota that the error names. Where it says no time, waiting does not help.',
   },
   quota_missing: {
     httpStatus: 409,

@@ -89,6 +89,12 @@ export const denialBody = ({ message, resource, quota, retryAfterSeconds }: Deni
   ...(retryAfterSeconds === undefined ? {} : { retryAfter: retryAfterSeconds }),
 });
 
+/**
+ * What a denial's header says where waiting by itself cannot help, which its body says by having no `retryAfter`: when to look
+ * whether somebody has raised the quota. Clients of HTTP that find no header ask again within a second.
+ */
+export const hopelessSeconds = 3_600;
+
 const orRaise = 'or raise the quota that the error names';
 
 /** What whoever is denied can do, by what stands in the way: money that is only held, a period, or the limit itself. */
@@ -100,7 +106,7 @@ function actionOf({ quota, retryAfter }: DenialBody): string {
     return `What is missing is only held, and may come back: ${again ?? 'ask again when it has'}, ${orRaise}.`;
   if (again !== undefined) return `A${again.slice(1)}, ${orRaise}.`;
   const why = quota?.period === 'lifetime' ? 'it never resets' : 'waiting does not help';
-  return `Ask for less, ${orRaise}: ${why}. Retry-After says only when to look whether somebody has.`;
+  return `Ask for less, ${orRaise}: ${why}. Look in an hour whether somebody has.`;
 }
 
 /** The same as it is answered. */

@@ -7,7 +7,7 @@ import { TooManyResourcesError } from '../../store/resources';
 import type { Logger } from '../../telemetry/log';
 import { RepeatedFailures } from '../../telemetry/repeated-failures';
 import { cutRequest } from './bodies';
-import { denialEvents, Denied, deniedAnswer } from './denials';
+import { denialEvents, Denied, deniedAnswer, hopelessSeconds } from './denials';
 import { ApiError, errorBody } from './errors';
 import type { ApiEnv } from './request';
 
@@ -33,12 +33,6 @@ export const nameTheFields: z.core.$ZodErrorMap = (issue) => {
   const known = Object.keys(issue.inst.shape).join(', ');
   return `has no field ${unknown}; it takes ${known === '' ? 'none' : known}`;
 };
-
-/**
- * What a denial's header says where waiting by itself cannot help, which its body says by having no `retryAfter`: when to look
- * whether somebody has raised the quota. Clients of HTTP that find no header ask again within a second.
- */
-const hopelessSeconds = 3_600;
 
 /** Answers what the routes of `app` throw, and what has no route. */
 export function answerFailures(app: App, log: Logger): void {

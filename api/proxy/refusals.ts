@@ -5,14 +5,12 @@ import { PriceError, UnpricedModelError } from '../../core/prices/prices';
 import { UnpricedUsageError } from '../../core/prices/pricing';
 import { UsageError } from '../../core/prices/usage';
 import { isDatabaseAway } from '../../store/pool';
-import { deniedAnswer, Denied } from '../http/denials';
+import { deniedAnswer, Denied, hopelessSeconds } from '../http/denials';
 import { ApiError, errorBody } from '../http/errors';
 import type { AskedCall, Wire, WireError } from './wire';
 
 /** SDKs wait as long as they are told, whatever that is: a client that is to wait longer is told at once, and may come back by itself. */
 const waitedForSeconds = 60;
-/** What is said where waiting by itself cannot help: when to look whether somebody has raised the quota. */
-const hopelessSeconds = 3_600;
 
 /** Which operation an answer is of: a line of the ledger, or a denial. */
 export const operationHeader = 'x-spendlock-operation-id';

@@ -13,6 +13,12 @@ const types = ['string', 'number', 'integer', 'boolean', 'object', 'array', 'nul
 const words = ['$schema', '$id', '$comment', 'title', 'description', 'default', 'examples', 'format', 'deprecated'];
 const counts = ['minLength', 'maxLength', 'minItems', 'maxItems', 'minProperties', 'maxProperties'];
 const numbers = ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'];
+const spans = [
+  ['minLength', 'maxLength'],
+  ['minItems', 'maxItems'],
+  ['minProperties', 'maxProperties'],
+  ['minimum', 'maximum'],
+] as const;
 const lists = ['anyOf', 'allOf', 'oneOf'];
 const maps = ['properties', '$defs', 'definitions'];
 const others = ['type', 'enum', 'const', 'required', 'items', 'additionalProperties', '$ref'];
@@ -38,7 +44,19 @@ export function problemOfSchema(schema: unknown): string | undefined {
   if (problem !== undefined) return problem;
   // What stands in its values (a default, say) is no schema that anybody has looked at.
   const lost = looked.refs.find(({ ref }) => !looked.schemas.has(resolved(ref, schema)));
-  return lost && `${lost.where}$ref must name a schema that is a part of this one, such as #/$defs/item`;
+  if (lost) return `${lost.where}$ref must name a schema that is a part of this one, such as #/$defs/item`;
+  const endless = looked.refs.find(({ ref }) => leadsNowhere(ref, schema));
+  return endless && `${endless.where}$ref leads back to itself, and says nothing of an answer`;
+}
+
+/** Whether references follow on each other without an end, with nothing of a value between them. */
+function leadsNowhere(ref: unknown, root: AnswerSchema): boolean {
+  const seen = new Set<unknown>();
+  for (let next = resolved(ref, root); isRecord(next) && '$ref' in next; next = resolved(next.$ref, root)) {
+    if (seen.has(next)) return true;
+    seen.add(next);
+  }
+  return false;
 }
 
 function isDeeper(value: unknown, levels: number): boolean {
@@ -94,7 +112,8 @@ function problemIn(schema: unknown, place: Place): string | undefined {
           : undefined;
     if (problem !== undefined) return problem;
   }
-  return undefined;
+  const crossed = spans.find(([least, most]) => Number(schema[least]) > Number(schema[most]));
+  return crossed && `${where}${crossed[0]} is above ${crossed[1]}: no answer can fit`;
 }
 
 export const typesIn = (value: unknown): string[] | undefined => {

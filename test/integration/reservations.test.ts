@@ -175,7 +175,7 @@ describe('reservations over HTTP', () => {
     expect(hopeless.body).not.toHaveProperty('retryAfter');
     expect([denied.body.action, hopeless.body.action]).toEqual([
       expect.stringMatching(/^What is missing is only held.*: ask again after \d+ seconds, or raise the quota/),
-      expect.stringMatching(/waiting does not help[.] Retry-After says only when to look/),
+      expect.stringMatching(/waiting does not help[.] Look in an hour/),
     ]);
   });
 

@@ -25,7 +25,7 @@ test('bash completes commands, aliases, options and their choices', async () => 
     ).trim();
   expect(complete('spendlock', 'ru')).toBe('runs');
   expect(complete('spendlock', 'runs', 'st')).toBe('start');
-  expect(complete('spendlock', 'runs', 'start', 'acme', '--f')).toBe('--file --follow');
+  expect(complete('spendlock', 'runs', 'start', 'acme', '--f')).toBe('--file --follow --fallback-model');
   expect(complete('spendlock', 'budget', 'set', 'acme', '--period', '')).toBe('day week month lifetime');
   expect(complete('spendlock', 'tenants', 'delete', 'acme', '--ex')).toBe('--export');
 });

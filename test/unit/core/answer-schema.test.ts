@@ -22,7 +22,9 @@ describe('a schema', () => {
     [{}],
     [invoice],
     [{ type: 'string', format: 'date', description: 'A day.', default: 'today' }],
-    [{ $ref: '#' }],
+    [{ items: { $ref: '#' } }],
+    [{ minLength: 2, maxLength: 2 }],
+    [{ maxLength: 2, minItems: 3 }],
     [{ oneOf: [true, { const: 1 }], allOf: [{ type: 'integer' }] }],
   ])('such as %j is taken', (schema) => expect(problemOfSchema(schema)).toBeUndefined());
 
@@ -42,6 +44,13 @@ describe('a schema', () => {
     // No schema stands there, whatever it looks like.
     [{ $ref: '#/default', default: { type: 'object', required: 5 } }, /^\$ref must name a schema/],
     [{ properties: { x: { $ref: '#/properties' } } }, /^\/properties\/x: \$ref must name a schema/],
+    [{ $ref: '#' }, /^\$ref leads back to itself/],
+    [
+      { $ref: '#/$defs/a', $defs: { a: { $ref: '#/$defs/b' }, b: { $ref: '#/$defs/a' } } },
+      /\$ref leads back to itself/,
+    ],
+    [{ properties: { a: { minLength: 3, maxLength: 2 } } }, /^\/properties\/a: minLength is above maxLength/],
+    [{ minimum: 1, maximum: 0.5 }, /^minimum is above maximum/],
     [{ enum: Array.from({ length: 1_001 }, (_, at) => at) }, /1000 values at most/],
     [{ anyOf: { type: 'string' } }, /^anyOf must be a list of schemas/],
     [{ items: 'string' }, /^\/items: must be a schema/],

@@ -1,0 +1,18 @@
+/** The options that say how a model is to answer, as the API gets them. */
+import { Command } from 'commander';
+import { addSettings, settingsFrom, type SettingsOptions } from '../../../cli/model-settings';
+
+const settingsOf = (...said: string[]): ReturnType<typeof settingsFrom> => {
+  const command = addSettings(new Command('start'));
+  return settingsFrom(command.parse(said, { from: 'user' }).opts<SettingsOptions>());
+};
+
+test('name whom else to ask, in order, and how long a prompt is kept', async () => {
+  const said = ['--fallback-model', 'gpt-4o', '--fallback-model', 'gemini-2.5-flash', '--prompt-caching', '1h'];
+  expect(await settingsOf(...said)).toEqual({
+    fallbackModels: ['gpt-4o', 'gemini-2.5-flash'],
+    promptCaching: '1h',
+  });
+  expect(await settingsOf('--effort', 'high')).toEqual({ settings: { effort: 'high' } });
+  expect(await settingsOf()).toEqual({});
+});
