@@ -55,6 +55,8 @@ const partColumns: Column<RunView['tree'][number]>[] = [
 const runWords = (run: RunView): string =>
   [
     `${run.runId} (${run.workflowId} in Temporal UI): ${stateOf(run)}, ${usd(run.costUsd)} with ${run.model}${savedWords(run)}`,
+    ...(run.settings ? [`Asked to answer with ${JSON.stringify(run.settings)}.`] : []),
+    ...(run.answerSchema ? [`Its answer has to fit ${JSON.stringify(run.answerSchema)}.`] : []),
     ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
     table(stepColumns, run.steps, 'It has asked for nothing yet.'),
     ...(run.tree.length === 0 ? [] : [table(partColumns, run.tree, '')]),

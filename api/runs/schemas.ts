@@ -206,6 +206,14 @@ export const runView = z.object({
     .nullable()
     .openapi({ description: 'What was asked. Null of a conversation, and once it is forgotten.' }),
   instructions: z.string().nullable().openapi({ description: 'What was added to the instructions of the model.' }),
+  settings: z
+    .record(z.string(), z.unknown())
+    .nullable()
+    .openapi({ description: 'How the model was asked to answer. Null where nothing was said.' }),
+  answerSchema: z
+    .record(z.string(), z.unknown())
+    .nullable()
+    .openapi({ description: 'The JSON Schema that the answer has to fit. Null where there is none.' }),
   file: fileView,
   answer: z.string().nullable(),
   answerJson: z.unknown().openapi({
@@ -251,7 +259,15 @@ export const runsQuery = z.strictObject({
   ...pageQuery,
 });
 /** What was said in it, which a list leaves out. */
-const leftOutOfWords = { answer: true, answerJson: true, task: true, instructions: true, stoppedBy: true } as const;
+const leftOutOfWords = {
+  answer: true,
+  answerJson: true,
+  task: true,
+  instructions: true,
+  stoppedBy: true,
+  settings: true,
+  answerSchema: true,
+} as const;
 /** A run without its steps. */
 const leftOut = { steps: true, tree: true, quota: true, ...leftOutOfWords } as const;
 export const runSummary = runView.omit(leftOut).extend({

@@ -3,6 +3,7 @@ import { z } from '@hono/zod-openapi';
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { valueOf } from '../../core/agent/answer-check';
 import { parseUuid } from '../../core/ids';
+import { isRecord } from '../../core/prices/usage';
 import { omitUndefined } from '../../core/omit-undefined';
 import { listQuotas } from '../../store/quotas';
 import { readCacheSaved, readRunCost, readRunSteps } from '../../store/run-steps';
@@ -28,6 +29,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     readRunTree(pool, run),
     listQuotas(pool, run.tenantId),
   ]);
+  const { settings, answerSchema: schema } = run.options;
   const all = quotas.find((quota) => quota.scope === 'tenant' && quota.resourceType === 'all');
   return {
     runId: run.runId,
@@ -39,9 +41,11 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     labels: run.labels ?? null,
     task: run.type === 'task' && !run.forgottenAt ? run.task : null,
     instructions: typeof run.options.instructions === 'string' ? run.options.instructions : null,
+    settings: isRecord(settings) ? settings : null,
+    answerSchema: typeof schema === 'string' ? (JSON.parse(schema) as Record<string, unknown>) : null,
     file: fileOfRun(run),
     answer: run.answer ?? null,
-    answerJson: run.options.answerSchema === undefined ? null : (valueOf(run.answer ?? '')?.value ?? null),
+    answerJson: schema === undefined ? null : (valueOf(run.answer ?? '')?.value ?? null),
     failure: run.failure ? { ...run.failure } : null,
     stoppedBy: ended?.data.stoppedBy === 'budget' ? 'budget' : null,
     costUsd,

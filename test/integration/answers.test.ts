@@ -60,6 +60,7 @@ describe('an answer by a schema', () => {
     stack[provider].knobs.replies = [{ text: 'I look.', code: 'console.log(1 + 2)' }, good];
     const { run } = await begin({ model });
     expect(run).toMatchObject({ status: 'completed', answer: good.text, answerJson: { total: 3, parts: [1, 2] } });
+    expect(run).toMatchObject({ settings: null, answerSchema: sum });
     expect(stack[provider].lastRequest()).toMatchObject(sent(sum));
     expect((run.steps as { kind: string }[]).filter(({ kind }) => kind === 'llm.call')).toHaveLength(2);
   });
