@@ -134,6 +134,8 @@ export interface AgentRunInput {
   compact?: boolean;
   /** Tools that are not simply used, by name. */
   tools?: Partial<Record<string, ToolRule>>;
+  /** Some of them are its tenant's own, and take time. */
+  hasOwnTools?: true;
   /** Wall-clock limit of the run, or of one turn. */
   timeoutSeconds: number;
   sandboxTier: string;

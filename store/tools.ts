@@ -150,20 +150,26 @@ export async function removeTool(
   return removed === true;
 }
 
-/** Notes that a tool is about to be called. False where that is on record already: it was called before, and may be still. */
+interface ToolCallId {
+  toolUseId: string;
+  /** Of this call of it: where the answer was lost with a connection, asking again is no other call. */
+  callId: string;
+}
+
+/** Notes that a tool is about to be called. False where another call of it is on record: it was called before, and may be still. */
 export async function beginToolCall(
   pool: Pool,
-  { tenantId, runId, step, toolUseId, name }: RunKey & { step: number; toolUseId: string; name: string },
+  { tenantId, runId, step, toolUseId, name, callId }: RunKey & ToolCallId & { step: number; name: string },
 ): Promise<boolean> {
   const key = `tool-${step}-${toolUseId}`;
   return asTenant(pool, tenantId, async (client) => {
     await client.query('SELECT FROM copilot_internal.runs WHERE run_id = $1 FOR NO KEY UPDATE', [runId]);
-    const { rowCount } = await client.query(
-      'SELECT FROM copilot_internal.run_events WHERE run_id = $1 AND event_key = $2',
+    const { rows } = await client.query<{ callId: string }>(
+      `SELECT data ->> 'callId' AS "callId" FROM copilot_internal.run_events WHERE run_id = $1 AND event_key = $2`,
       [runId, key],
     );
-    if (rowCount) return false;
-    await appendRunEvent(client, runId, { key, type: 'tool.called', data: { step, tool: name } });
+    if (rows[0]) return rows[0].callId === callId;
+    await appendRunEvent(client, runId, { key, type: 'tool.called', data: { step, tool: name, callId } });
     return true;
   });
 }

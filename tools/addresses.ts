@@ -9,6 +9,9 @@ import { BlockList, isIP, type LookupFunction } from 'node:net';
 /** Hosts, each with a port or for all of its ports, that may be called wherever they are. */
 export type AllowedHosts = readonly string[];
 
+/** So long an address may be, with the arguments in it. */
+export const urlCharsMax = 2_000;
+
 /** A tool was not called, for where it is. */
 export class ToolAddressError extends Error {
   override readonly name = 'ToolAddressError';
@@ -65,7 +68,8 @@ export const isAllowed = (url: URL, allowed: AllowedHosts): boolean =>
 
 /** Why a tool cannot be at an address; undefined where it can, as far as can be said before it is looked up. */
 export function problemOfUrl(text: string, allowed: AllowedHosts): string | undefined {
-  if (text.length > 2_000 || !URL.canParse(text)) return 'must be an address, such as https://tools.example.com/search';
+  if (text.length > urlCharsMax || !URL.canParse(text))
+    return 'must be an address, such as https://tools.example.com/search';
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') return 'must begin with https://';
   if (url.username !== '' || url.password !== '')

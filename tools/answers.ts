@@ -7,4 +7,4 @@ export interface ToolAnswer {
   due: 'yes' | 'no' | 'unknown';
 }
 
-export const refused = (text: string): ToolAnswer => ({ text, isError: true, due: 'no' });
+export const refused = (text: string) => ({ text, isError: true as const, due: 'no' as const });

@@ -4,7 +4,7 @@ import { isCheckable, type OwnTool } from '../core/agent/own-tools';
 import type { SealedCredential, ToolToCall } from '../store/tools';
 import { refused, type ToolAnswer } from './answers';
 import { unseal, withoutCredential, type Credential } from './credentials';
-import { callHttpTool } from './http-tool';
+import { callHttpTool, type Calling } from './http-tool';
 import { callMcpTool } from './mcp-tool';
 import { Outbound } from './outbound';
 import type { ToolSettings } from './settings';
@@ -26,7 +26,7 @@ export interface ToolCall {
 /** Calls a tool, once: what went wrong is told to the model. @throws what `find` and `begin` throw. */
 export async function callOwnTool(settings: ToolSettings, call: ToolCall): Promise<ToolAnswer> {
   const { tenantId, tool, input, signal, timeoutMsMax, find, begin } = call;
-  const { registered: name, inputSchema, remoteName } = tool;
+  const { registered: name, inputSchema } = tool;
   const found = await find();
   if (!found) return refused(`The tool ${name} is not registered any more.`);
   const { tool: registered } = found;
@@ -41,19 +41,16 @@ export async function callOwnTool(settings: ToolSettings, call: ToolCall): Promi
     return refused(
       'It was called before, and its answer was lost: whether it was carried out is not known. It was not called again.',
     );
+  if (signal.aborted) return refused('It was stopped before it was called.');
   const timeoutMs = Math.min(registered.timeoutSeconds * 1_000, timeoutMsMax);
   const answer = await answerWithin(timeoutMs, signal, (within) => {
     const outbound = new Outbound(settings.allowed);
     const options = { outbound, credential, signal: within };
-    const calling =
+    const { answer, isMade } =
       registered.kind === 'http'
         ? callHttpTool(registered, args, options)
-        : callMcpTool(
-            { ...registered, timeoutSeconds: timeoutMs / 1_000 },
-            { name: remoteName ?? '', input: args },
-            options,
-          );
-    return calling.finally(() => outbound.close().catch(() => undefined));
+        : callMcpTool({ ...registered, timeoutSeconds: timeoutMs / 1_000 }, { tool, input: args }, options);
+    return { answer: answer.finally(() => outbound.close().catch(() => undefined)), isMade };
   });
   return { ...answer, text: withoutCredential(answer.text, credential) };
 }
@@ -78,16 +75,21 @@ export function credentialOf(
 async function answerWithin(
   timeoutMs: number,
   signal: AbortSignal,
-  call: (within: AbortSignal) => Promise<ToolAnswer>,
+  call: (within: AbortSignal) => Calling,
 ): Promise<ToolAnswer> {
   const over = new AbortController();
   const stop = (): void => over.abort();
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();
+  const calling = call(over.signal);
   let timer: NodeJS.Timeout | undefined;
   const tooLong = new Promise<ToolAnswer>((resolve) => {
     const end = (why: string) => () =>
-      resolve({ text: `${why}: whether it was carried out is not known.`, isError: true, due: 'unknown' });
+      resolve(
+        calling.isMade()
+          ? { text: `${why}: whether it was carried out is not known.`, isError: true, due: 'unknown' }
+          : refused(`${why}: it was not reached, and not called.`),
+      );
     over.signal.addEventListener('abort', end('It was stopped before it answered'), { once: true });
     timer = setTimeout(() => {
       end(`It did not answer within ${timeoutMs / 1_000} s`)();
@@ -95,7 +97,7 @@ async function answerWithin(
     }, timeoutMs);
   });
   try {
-    return await Promise.race([call(over.signal), tooLong]);
+    return await Promise.race([calling.answer, tooLong]);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', stop);

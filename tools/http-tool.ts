@@ -1,5 +1,6 @@
 /** A tool at an address: its arguments are sent as JSON (POST), or each as a parameter (GET), and what comes is text. */
 import type { RegisteredTool } from '../core/agent/own-tools';
+import { urlCharsMax } from './addresses';
 import { refused, type ToolAnswer } from './answers';
 import type { Credential } from './credentials';
 import { failureOfCall, readAtMost, type Outbound } from './outbound';
@@ -11,14 +12,29 @@ export interface ToolCallOptions {
   signal: AbortSignal;
 }
 
+/** A call, and whether it may have been made by now. */
+export interface Calling {
+  answer: Promise<ToolAnswer>;
+  isMade: () => boolean;
+}
+
 const isText = (type: string): boolean =>
   type === '' || /^(text\/|application\/([\w.-]+\+)?(json|xml|yaml)\b)/.test(type);
 
-export async function callHttpTool(
-  { url, method, resultBytesMax }: Pick<RegisteredTool, 'url' | 'method' | 'resultBytesMax'>,
+type Address = Pick<RegisteredTool, 'url' | 'method' | 'resultBytesMax'>;
+
+export const callHttpTool = (tool: Address, input: Record<string, unknown>, options: ToolCallOptions): Calling => ({
+  answer: call(tool, input, options),
+  isMade: () => options.outbound.isConnected,
+});
+
+async function call(
+  { url, method, resultBytesMax }: Address,
   input: Record<string, unknown>,
   { outbound, credential, signal }: ToolCallOptions,
 ): Promise<ToolAnswer> {
+  const filled = method === 'GET' ? withParameters(url, input) : new URL(url);
+  if (typeof filled === 'string') return refused(filled);
   const headers = {
     accept: 'application/json, text/*;q=0.9',
     ...(credential ? { [credential.header]: credential.value } : {}),
@@ -26,8 +42,8 @@ export async function callHttpTool(
   try {
     const response =
       method === 'GET'
-        ? await outbound.fetch(withParameters(url, input), { method, headers, signal })
-        : await outbound.fetch(new URL(url), {
+        ? await outbound.fetch(filled, { method, headers, signal })
+        : await outbound.fetch(filled, {
             ...{ method, signal },
             headers: { ...headers, 'content-type': 'application/json' },
             body: JSON.stringify(input),
@@ -46,15 +62,19 @@ export async function callHttpTool(
     // What it refused it did not do; what went wrong within it, it may have done.
     return { text: `It answered ${status}: ${said}`, isError: true, due: status < 500 ? 'no' : 'unknown' };
   } catch (error) {
-    const { message, isMade } = failureOfCall(error);
-    return { text: message, isError: true, due: isMade ? 'unknown' : 'no' };
+    return failureOfCall(error, outbound.isConnected);
   }
 }
 
-function withParameters(text: string, input: Record<string, unknown>): URL {
+/** The address with the arguments in it; in words why not. What it is registered with is not the model's to add to. */
+function withParameters(text: string, input: Record<string, unknown>): URL | string {
   const url = new URL(text);
-  for (const [name, value] of Object.entries(input))
+  const own = new Set(url.searchParams.keys());
+  for (const [name, value] of Object.entries(input)) {
+    if (own.has(name)) return `Its argument ${JSON.stringify(name)} is set already. It was not called.`;
     for (const one of Array.isArray(value) ? (value as unknown[]) : [value])
       url.searchParams.append(name, typeof one === 'string' ? one : JSON.stringify(one));
-  return url;
+  }
+  if (url.href.length <= urlCharsMax) return url;
+  return `Its arguments are too long for an address, which has ${urlCharsMax} characters at most. It was not called.`;
 }

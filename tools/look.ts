@@ -25,21 +25,35 @@ export async function lookAtTool(
   const outbound = new Outbound(settings.allowed);
   const options = { outbound, credential, signal: AbortSignal.timeout(lookMs) };
   try {
-    if (tool.kind === 'mcp')
-      return { listed: await listMcpTools({ ...tool, timeoutSeconds: lookMs / 1_000 }, options) };
+    if (tool.kind === 'mcp') {
+      const listed = await listMcpTools({ ...tool, timeoutSeconds: lookMs / 1_000 }, options);
+      return { listed: listed.flatMap((one) => withoutEcho(one, credential)) };
+    }
     // What it answers to this is all the same: it is there.
     const response = await outbound.fetch(new URL(tool.url), { method: 'OPTIONS', signal: options.signal });
     await response.body?.cancel();
     return { listed: [] };
   } catch (error) {
-    return { problem: withoutCredential(wordsOf(error), credential) };
+    return { problem: withoutCredential(wordsOf(error, outbound.isConnected), credential).slice(0, 600) };
   } finally {
     await outbound.close().catch(() => undefined);
   }
 }
 
+/** A tool as its server lists it, without the credential, should it stand there; none whose name has it, and none that is no JSON. */
+function withoutEcho({ name, description, inputSchema }: ListedTool, credential: Credential | undefined): ListedTool[] {
+  try {
+    const text = JSON.stringify({ name, description, inputSchema });
+    const shown = JSON.parse(withoutCredential(text, credential)) as ListedTool;
+    return shown.name === name ? [shown] : [];
+  } catch {
+    // It is nested too deep to be written down.
+    return [];
+  }
+}
+
 /** What servers say of themselves is told; of an answer that is none of the protocol's, what the client makes of it. */
-function wordsOf(error: unknown): string {
-  const { message, isMade } = failureOfCall(error);
-  return isMade ? `It did not answer as an MCP server does: ${(error as Error).message.slice(0, 500)}.` : message;
+function wordsOf(error: unknown, isConnected: boolean): string {
+  const { text, due } = failureOfCall(error, isConnected);
+  return due === 'no' ? text : `It did not answer as an MCP server does: ${(error as Error).message}.`;
 }

@@ -1,14 +1,18 @@
 /** Tools of an MCP server (streamable HTTP), by the protocol's own client. Each call has a session of its own: none is there to be forgotten. */
+import { setTimeout } from 'node:timers/promises';
 import {
   Client,
+  InsufficientScopeError,
   ProtocolError,
   ProtocolErrorCode,
   SdkHttpError,
   StreamableHTTPClientTransport,
+  UnauthorizedError,
 } from '@modelcontextprotocol/client';
-import type { RegisteredTool } from '../core/agent/own-tools';
+import type { RequestInit } from 'undici';
+import type { OwnTool, RegisteredTool } from '../core/agent/own-tools';
 import { refused, type ToolAnswer } from './answers';
-import type { ToolCallOptions } from './http-tool';
+import type { Calling, ToolCallOptions } from './http-tool';
 import { failureOfCall, ToolAnswerTooLargeError } from './outbound';
 
 type Server = Pick<RegisteredTool, 'url' | 'timeoutSeconds' | 'resultBytesMax'>;
@@ -17,6 +21,11 @@ type Server = Pick<RegisteredTool, 'url' | 'timeoutSeconds' | 'resultBytesMax'>;
 const besideBytesMax = 64 * 1024;
 const listBytesMax = 4 * 1024 * 1024;
 const pagesMax = 20;
+const listedMax = 1_000;
+/** How long a session may take to say goodbye: its answer is there. */
+const farewellMs = 1_000;
+/** After the stream of a request has ended its answer has come, or comes no more. */
+const answeredMs = 500;
 /** It did not take the call. */
 const refusals: number[] = [ProtocolErrorCode.InvalidParams, ProtocolErrorCode.MethodNotFound];
 
@@ -26,54 +35,56 @@ export interface ListedTool {
   inputSchema: unknown;
 }
 
-/** @throws Error where it does not list them; `failureOfCall` says it in words. */
+/** What a server lists, up to so many, page by page: the client by itself would keep them, check them, and print names of some. */
 export async function listMcpTools(server: Server, options: ToolCallOptions): Promise<ListedTool[]> {
   return withServer(server, { ...options, bytesMax: listBytesMax }, async (client, request) => {
     const tools: ListedTool[] = [];
     let cursor: string | undefined;
     for (let page = 0; page < pagesMax; page += 1) {
-      const answer = await client.listTools(cursor === undefined ? {} : { cursor }, request);
+      const params = cursor === undefined ? {} : { cursor };
+      const answer = await client.request({ method: 'tools/list', params }, request);
       tools.push(...answer.tools);
-      if (answer.nextCursor === undefined || answer.nextCursor === cursor) break;
+      if (answer.nextCursor === undefined || answer.nextCursor === cursor || tools.length >= listedMax) break;
       cursor = answer.nextCursor;
     }
-    return tools;
+    return tools.slice(0, listedMax);
   });
 }
 
-export async function callMcpTool(
+export function callMcpTool(
   server: Server,
-  { name, input }: { name: string; input: Record<string, unknown> },
+  { tool: { inputSchema, remoteName: name = '' }, input }: { tool: OwnTool; input: Record<string, unknown> },
   options: ToolCallOptions,
-): Promise<ToolAnswer> {
+): Calling {
   // What fails before it is asked for the tool is surely no call of it.
   let isAsked = false;
-  try {
-    return await withServer(
-      server,
-      { ...options, bytesMax: server.resultBytesMax + besideBytesMax },
-      async (client, request) => {
-        isAsked = true;
-        const {
-          content,
-          structuredContent,
-          isError = false,
-        } = await client.callTool({ name, arguments: input }, request);
-        const said = content.map(textOf).join('\n');
-        const text = said === '' && structuredContent !== undefined ? JSON.stringify(structuredContent) : said;
-        return { text: text === '' ? 'It said nothing.' : text, isError, due: 'yes' };
-      },
-    );
-  } catch (error) {
-    if (error instanceof ProtocolError) {
-      const { code, message } = error;
-      const isRefused = refusals.includes(code);
-      return { text: `Its server refused it (${code}): ${message}`, isError: true, due: isRefused ? 'no' : 'unknown' };
-    }
-    if (error instanceof SdkHttpError && error.status < 500) return refused(`Its server answered ${error.status}.`);
-    const { message, isMade } = failureOfCall(error);
-    return { text: message, isError: true, due: isAsked && isMade ? 'unknown' : 'no' };
+  const bytesMax = server.resultBytesMax + besideBytesMax;
+  const answer = withServer(server, { ...options, bytesMax }, async (client, request): Promise<ToolAnswer> => {
+    isAsked = true;
+    // With its definition the client neither lists the tools of a server that says it should, nor calls it a second time then.
+    const toolDefinition = { name, inputSchema: inputSchema as { type: 'object' } };
+    const {
+      content,
+      structuredContent,
+      isError = false,
+    } = await client.callTool({ name, arguments: input }, { ...request, toolDefinition });
+    const said = content.map(textOf).join('\n');
+    const text = said === '' && structuredContent !== undefined ? JSON.stringify(structuredContent) : said;
+    return { text: text === '' ? 'It said nothing.' : text, isError, due: 'yes' };
+  });
+  return { answer: answer.catch((error: unknown) => failureOf(error, isAsked)), isMade: () => isAsked };
+}
+
+function failureOf(error: unknown, isAsked: boolean): ToolAnswer {
+  if (error instanceof ProtocolError) {
+    const { code, message } = error;
+    const due = isAsked && !refusals.includes(code) ? 'unknown' : 'no';
+    return { text: `Its server refused it (${code}): ${message}`, isError: true, due };
   }
+  if (error instanceof SdkHttpError && error.status < 500) return refused(`Its server answered ${error.status}.`);
+  if (error instanceof UnauthorizedError || error instanceof InsufficientScopeError)
+    return refused('Its server does not take the credential.');
+  return failureOfCall(error, isAsked);
 }
 
 interface Reach extends ToolCallOptions {
@@ -87,47 +98,72 @@ async function withServer<T>(
 ): Promise<T> {
   const timeout = timeoutSeconds * 1_000;
   const request = { signal, timeout, maxTotalTimeout: timeout };
+  const answers = new Answers(bytesMax);
   const transport = new StreamableHTTPClientTransport(new URL(url), {
-    fetch: (asked, init) =>
-      outbound.fetch(new URL(asked), { ...init, signal } as never).then((response) => bounded(response, bytesMax)),
+    fetch: ((asked, init) =>
+      outbound
+        .fetch(new URL(asked), { ...init, signal } as unknown as RequestInit)
+        .then((response) => answers.bounded(response, init?.method))),
     requestInit: { headers: credential ? { [credential.header]: credential.value } : {} },
     reconnectionOptions: {
-      maxRetries: 0,
-      initialReconnectionDelay: 1_000,
-      maxReconnectionDelay: 1_000,
+      ...{ maxRetries: 0, initialReconnectionDelay: 1_000, maxReconnectionDelay: 1_000 },
       reconnectionDelayGrowFactor: 1,
     },
   });
-  const client = new Client({ name: 'spendlock', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+  const client = new Client(
+    { name: 'spendlock', version: '1' },
+    // What a tool says is for its model, whatever form was announced: a schema of a server is not one to compile here.
+    { versionNegotiation: { mode: 'auto' }, jsonSchemaValidator: takesAll },
+  );
   // What goes wrong beside a request is nobody's to hear: the request fails by itself, or its time runs out.
   client.onerror = () => undefined;
   try {
-    await client.connect(transport, request);
-    return await work(client, request);
+    await Promise.race([client.connect(transport, request), answers.broken]);
+    return await Promise.race([work(client, request), answers.broken]);
   } finally {
-    await transport.terminateSession().catch(() => undefined);
+    await Promise.race([transport.terminateSession(), setTimeout(farewellMs)]).catch(() => undefined);
     await client.close().catch(() => undefined);
   }
 }
 
-/** An answer of which no more than so much is read. */
-function bounded(response: Awaited<ReturnType<ToolCallOptions['outbound']['fetch']>>, bytesMax: number): Response {
-  const { status, statusText, body } = response;
-  const headers = new Headers([...response.headers]);
-  if (!body || [204, 205, 304].includes(status)) return new Response(null, { status, statusText, headers });
-  let bytes = 0;
-  const counted = new TransformStream<Uint8Array, Uint8Array>({
-    transform(part, controller) {
-      bytes += part.length;
-      if (bytes <= bytesMax) controller.enqueue(part);
-      else controller.error(new ToolAnswerTooLargeError(`It said more than ${bytesMax} bytes; nothing of it is kept.`));
-    },
-  });
-  return new Response((body as unknown as ReadableStream<Uint8Array>).pipeThrough(counted), {
-    status,
-    statusText,
-    headers,
-  });
+const takesAll: NonNullable<NonNullable<ConstructorParameters<typeof Client>[1]>['jsonSchemaValidator']> = {
+  getValidator: () => (data) => ({ valid: true, data: data as never, errorMessage: undefined }),
+};
+
+/** What a server answers with, of all requests together no more than so much. */
+class Answers {
+  private bytes = 0;
+  private last: symbol | undefined;
+  private fail: (error: Error) => void = () => undefined;
+  /** Rejected when an answer is too large, or the stream of the last request has ended without one. */
+  readonly broken = new Promise<never>((_, reject) => (this.fail = reject));
+
+  constructor(private readonly bytesMax: number) {
+    this.broken.catch(() => undefined);
+  }
+
+  bounded(response: Awaited<ReturnType<ToolCallOptions['outbound']['fetch']>>, method: string | undefined): Response {
+    const { status, statusText, body } = response;
+    const headers = new Headers([...response.headers]);
+    const isStream = method === 'POST' && headers.get('content-type')?.startsWith('text/event-stream') === true;
+    const own = Symbol('request');
+    if (method === 'POST') this.last = own;
+    if (!body || [204, 205, 304].includes(status)) return new Response(null, { status, statusText, headers });
+    const ended = (): void => {
+      if (isStream && this.last === own) this.fail(new Error('its stream ended without an answer'));
+    };
+    const counted = new TransformStream<Uint8Array, Uint8Array>({
+      transform: (part, controller) => {
+        this.bytes += part.length;
+        if (this.bytes <= this.bytesMax) return controller.enqueue(part);
+        const error = new ToolAnswerTooLargeError(`It said more than ${this.bytesMax} bytes; nothing of it is kept.`);
+        this.fail(error);
+        return controller.error(error);
+      },
+      flush: () => void setTimeout(answeredMs).then(ended),
+    });
+    return new Response(body.pipeThrough(counted), { status, statusText, headers });
+  }
 }
 
 type Content = Awaited<ReturnType<Client['callTool']>>['content'][number];

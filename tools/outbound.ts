@@ -1,8 +1,11 @@
 /** Requests to tools: to addresses that may be called alone, to no other that these name, within a time and a size. */
 import { Agent, fetch as send, type Dispatcher, type RequestInit, type Response } from 'undici';
 import { isAllowed, problemOfUrl, publicLookup, ToolAddressError, type AllowedHosts } from './addresses';
+import { refused } from './answers';
 
 const connectMs = 10_000;
+/** However much a server asks of its client. */
+const ofEach = { connections: 4, pipelining: 0 };
 
 /** A tool said more than is taken. */
 export class ToolAnswerTooLargeError extends Error {
@@ -11,10 +14,14 @@ export class ToolAnswerTooLargeError extends Error {
 
 export class Outbound {
   /** Connections are for one call each: calls of tools are rare, and an address is looked up anew for each. */
-  private readonly checked = new Agent({ connect: { lookup: publicLookup, timeout: connectMs }, pipelining: 0 });
-  private readonly named = new Agent({ connect: { timeout: connectMs }, pipelining: 0 });
+  private readonly checked = new Agent({ ...ofEach, connect: { lookup: publicLookup, timeout: connectMs } });
+  private readonly named = new Agent({ ...ofEach, connect: { timeout: connectMs } });
+  /** Whether there was a connection over which something may have been sent. */
+  isConnected = false;
 
-  constructor(readonly allowed: AllowedHosts) {}
+  constructor(readonly allowed: AllowedHosts) {
+    for (const agent of [this.checked, this.named]) agent.on('connect', () => void (this.isConnected = true));
+  }
 
   /** @throws ToolAddressError before anything is sent. What it answers may be a redirect: it is not followed. */
   async fetch(url: URL, init: RequestInit): Promise<Response> {
@@ -52,15 +59,14 @@ function causeOf(error: unknown): { code?: string; message: string; name: string
   return found;
 }
 
-/** Codes of what failed before a request was sent. */
-const notSentCodes =
-  /^(ENOTFOUND|EAI_\w+|ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|UND_ERR_CONNECT_TIMEOUT|ERR_TLS_\w+|ERR_SSL_\w+|CERT_\w+|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_\w+|EPROTO)$/;
-
-/** What kept a call from its answer, in words without anything that was sent; and whether it was surely not made. */
-export function failureOfCall(error: unknown): { message: string; isMade: boolean } {
+/** What kept a call from its answer, in words without anything that was sent. */
+export function failureOfCall(error: unknown, isMade: boolean): { text: string; isError: true; due: 'no' | 'unknown' } {
   const { code = '', name, message } = causeOf(error);
-  if (name === 'ToolAddressError') return { message, isMade: false };
-  if (name === 'ToolAnswerTooLargeError') return { message, isMade: true };
-  if (notSentCodes.test(code)) return { message: `It could not be reached (${code}).`, isMade: false };
-  return { message: `It did not answer (${code || name}): whether it was carried out is not known.`, isMade: true };
+  if (name === 'ToolAddressError') return refused(message);
+  if (!isMade) return refused(`It could not be reached (${code || name}): it was not called.`);
+  const text =
+    name === 'ToolAnswerTooLargeError'
+      ? message
+      : `It did not answer (${code || name}): whether it was carried out is not known.`;
+  return { text, isError: true, due: 'unknown' };
 }

@@ -1,4 +1,5 @@
 /** Calls of a tenant's own tools, each once: a repeat of their step (after a lost worker) calls none of them again. */
+import { randomUUID } from 'node:crypto';
 import type { OwnTool } from '../../core/agent/own-tools';
 import type { ExecuteCode } from '../../contracts/sandbox';
 import { beginToolCall, findTool } from '../../store/tools';
@@ -17,14 +18,16 @@ export function ownToolCaller(
   return (name) => {
     const tool = own.find((one) => one.name === name);
     if (!tool) return undefined;
-    return ({ id: toolUseId, input }) =>
-      callOwnTool(tools, {
+    return ({ id: toolUseId, input }) => {
+      const callId = randomUUID();
+      return callOwnTool(tools, {
         ...{ tenantId, tool, input, signal: callSignal(), timeoutMsMax: timeoutMs },
         find: () => paidCalls.patiently('a tool', () => findTool(pool, { tenantId, name: tool.registered })),
         begin: () =>
           paidCalls.patiently('that a tool is called', () =>
-            beginToolCall(pool, { tenantId, runId, step, toolUseId, name }),
+            beginToolCall(pool, { tenantId, runId, step, toolUseId, callId, name }),
           ),
       });
+    };
   };
 }

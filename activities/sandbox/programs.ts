@@ -1,7 +1,8 @@
 /** Runs the tool calls of one step and writes their output to the transcript, from which they were read. */
 import { Context } from '@temporalio/activity';
 import type { Sandbox } from '@e2b/code-interpreter';
-import { parseAmountUsd, sumUsd } from '../../core/money';
+import { priceOfTool } from '../../core/agent/tools';
+import { sumUsd } from '../../core/money';
 import { storableText } from '../../core/storable';
 import { readApprovals } from '../../store/approvals';
 import { asTenant, type PoolClient } from '../../store/pool';
@@ -53,8 +54,8 @@ export async function runPaidTools(dependencies: SandboxDependencies, request: R
   const claim = await paidCalls.claim(request);
   const { outcomes, stopped, executed: result } = await carryOut(dependencies, request);
   const used = outcomes.flatMap(({ name, used }) => (used ? [name] : []));
-  const costUsd = sumUsd(used.map((name) => parseAmountUsd(pricesUsd[name] ?? '0')));
-  const isUnverified = outcomes.some((outcome) => outcome.isUnverified && pricesUsd[outcome.name] !== undefined);
+  const costUsd = sumUsd(used.map((name) => priceOfTool(pricesUsd, name)));
+  const isUnverified = outcomes.some((outcome) => outcome.isUnverified && priceOfTool(pricesUsd, outcome.name) > 0n);
   const outcome = { billed: true as const, costUsd, usage: { tools: used }, result };
   await paidCalls.settle(claim, isUnverified ? { ...outcome, isUnverified } : outcome, (client) =>
     keep(client, request, outcomes),

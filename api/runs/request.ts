@@ -64,6 +64,7 @@ export function inputOf(
     ...(body.answerSchema ? { answersFit: true as const } : {}),
     ...(compaction.enabled ? { compact: true } : {}),
     ...toolRules([...given, ...own]),
+    ...(own.length === 0 ? {} : { hasOwnTools: true as const }),
     sandboxTier: sandbox.tier,
     sandboxWindowSeconds: sandbox.windowSeconds,
     executionSeconds: sandbox.executionSeconds,

@@ -1,5 +1,5 @@
 /** The tools of a run as it is asked for: those that every run can have, and its tenant's own, as they are registered when it begins. */
-import { toolsNamed, type OwnTool } from '../../core/agent/own-tools';
+import { shownCharsMax, toolsNamed, type OwnTool } from '../../core/agent/own-tools';
 import { toolNames, type ToolName } from '../../core/agent/tools';
 import { listTools } from '../../store/tools';
 import type { ProcessDependencies } from '../http/context';
@@ -48,6 +48,12 @@ export async function toolsFor(
     throw new ApiError(
       'invalid_request',
       `tools: ${own.length} tools of the tenant's own; at most ${ownMax} can be shown to a model. Name those of a server that are needed, such as ${own[0]?.name}. Nothing was stored.`,
+    );
+  const chars = JSON.stringify(own).length;
+  if (chars > shownCharsMax)
+    throw new ApiError(
+      'invalid_request',
+      `tools: what the tenant's own are described by has ${chars} characters; at most ${shownCharsMax} can be shown to a model. Nothing was stored.`,
     );
   return { given, own };
 }

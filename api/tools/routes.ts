@@ -1,6 +1,12 @@
 /** Tools of a tenant's own: registering, seeing, trying and removing them. */
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
-import { problemOfToolName, shownOf, type RegisteredTool, type ShownTool } from '../../core/agent/own-tools';
+import {
+  problemOfToolName,
+  shownOf,
+  withProperties,
+  type RegisteredTool,
+  type ShownTool,
+} from '../../core/agent/own-tools';
 import { addTool, findTool, listTools, removeTool, toolsMax, type StoredTool } from '../../store/tools';
 import { problemOfUrl } from '../../tools/addresses';
 import { seal } from '../../tools/credentials';
@@ -25,7 +31,7 @@ const showTool = ({
   ...tool
 }: StoredTool): z.infer<typeof toolView> => ({
   ...tool,
-  tools: shown.map(({ name, description, inputSchema }) => ({ name, description, inputSchema })),
+  tools: shown.map(({ name }) => name),
   priceUsd: priceUsd ?? null,
   credentialHeader: credentialHeader ?? null,
   createdAt: createdAt.toISOString(),
@@ -124,7 +130,8 @@ async function toolOf(
   const wrongUrl = problemOfUrl(url, settings.allowed);
   if (wrongUrl !== undefined) throw new ApiError('invalid_request', `url: ${wrongUrl}. ${nothing}`);
   const tool = { name, kind, url, method, requiresApproval, priceUsd, timeoutSeconds, resultBytesMax };
-  if (kind === 'http') return { tool: { ...tool, shown: [{ name, description, inputSchema }] }, leftOut: [] };
+  if (kind === 'http')
+    return { tool: { ...tool, shown: [{ name, description, inputSchema: withProperties(inputSchema) }] }, leftOut: [] };
   const look = await lookAtTool(settings, { tool: { ...tool, shown: [] }, credential });
   if (look.problem !== undefined)
     throw new ApiError('tool_unreachable', `${look.problem} Its tools could not be listed. ${nothing}`);

@@ -18,7 +18,7 @@ const credential = z
       .default('authorization'),
     value: z
       .string()
-      .min(1)
+      .min(8)
       .max(4_096)
       .regex(/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/, { error: 'must be one line of plain signs' }),
   })
@@ -93,9 +93,7 @@ export const toolView = z.object({
   kind: z.enum(ownToolKinds),
   url: z.string(),
   method: z.enum(httpMethods),
-  tools: z.array(
-    z.object({ name: z.string(), description: z.string(), inputSchema: z.record(z.string(), z.unknown()) }),
-  ),
+  tools: z.array(z.string()).openapi({ description: 'Under which names models call it.' }),
   priceUsd: z.string().nullable(),
   requiresApproval: z.boolean(),
   timeoutSeconds: z.number(),

@@ -1,5 +1,6 @@
 /** Tools of a tenant's own: what is registered, and what a run knows of them. They are called by `tools/`. */
 import { isRecord } from '../prices/usage';
+import { cutAt, storable, storableText } from '../storable';
 import { problemOfSchema, type AnswerSchema } from './answer-schema';
 import { toolNames } from './tools';
 
@@ -45,8 +46,9 @@ const namePattern = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 /** Between the name of a server and that of one of its tools. */
 const within = '__';
 /** So many tools of a server are shown to a model, and so many characters of them. */
-export const shownToolsMax = 128;
-const shownCharsMax = 200_000;
+const shownToolsMax = 128;
+export const shownCharsMax = 200_000;
+const leftOutMax = 100;
 const descriptionCharsMax = 4_000;
 const schemaCharsMax = 20_000;
 
@@ -55,17 +57,44 @@ export function problemOfToolName(name: string, kind: OwnToolKind): string | und
   const most = kind === 'mcp' ? 30 : 64;
   if (!namePattern.test(name) || name.length > most)
     return `must begin with a letter and have letters, digits, _ and - alone, at most ${most}`;
+  if (name in {}) return 'is a word that programs have for themselves';
+  if (kind === 'mcp' && name.endsWith('_')) return 'must not end with _, which stands between a server and its tools';
   if (name.includes(within)) return `must not have ${within} in it, which stands between a server and its tools`;
   return (toolNames as readonly string[]).includes(name) ? 'is the name of a tool that every run can have' : undefined;
 }
 
-/** Why arguments cannot be asked for by a schema; undefined where they can. */
+/** Words of a schema that Anthropic refuses at its top. */
+const notAtTop = ['anyOf', 'oneOf', 'allOf', 'enum', 'not'];
+/** What it takes for the name of a property. */
+const propertyPattern = /^[A-Za-z0-9_.-]{1,64}$/;
+
+/**
+ * Why arguments cannot be asked for by a schema; undefined where they can. One schema that a provider refuses is a refusal of each call of its
+ * run. Sources, as of 2026-11-30: Anthropic's "Define tools", OpenAI's "Function calling", Google's "Function calling".
+ */
 export function problemOfInputSchema(schema: unknown): string | undefined {
   if (!isRecord(schema) || schema.type !== 'object')
     return 'must be a JSON Schema with "type": "object": models name arguments';
-  const chars = JSON.stringify(schema).length;
-  return chars > schemaCharsMax ? `has ${chars} characters; at most ${schemaCharsMax} are taken` : undefined;
+  const { properties = {} } = schema;
+  if (!isRecord(properties) || !Object.values(properties).every((one) => typeof one === 'boolean' || isRecord(one)))
+    return 'must have an object of schemas as its properties';
+  const odd = Object.keys(properties).find((name) => !propertyPattern.test(name));
+  if (odd !== undefined)
+    return `has a property ${JSON.stringify(odd.slice(0, 80))}: models take letters, digits, _, . and -, at most 64`;
+  const refused = notAtTop.find((word) => word in schema);
+  if (refused !== undefined) return `has ${refused} at its top, which not all models take`;
+  const text = JSON.stringify(schema);
+  if (JSON.stringify(storable(schema)) !== text) return 'has a character that cannot be stored';
+  return text.length > schemaCharsMax
+    ? `has ${text.length} characters; at most ${schemaCharsMax} are taken`
+    : undefined;
 }
+
+/** OpenAI refuses a schema of an object that says nothing of its properties, which is what a tool without arguments has. */
+export const withProperties = (schema: AnswerSchema): AnswerSchema => ({
+  ...schema,
+  properties: (schema.properties) ?? {},
+});
 
 /** Whether arguments can be checked here against a schema; those of others are for whoever is called. */
 export const isCheckable = (schema: AnswerSchema): boolean => problemOfSchema(schema) === undefined;
@@ -75,32 +104,35 @@ export function shownOf(
   server: string,
   listed: readonly { name: string; description?: string | undefined; inputSchema: unknown }[],
 ): { shown: ShownTool[]; leftOut: { name: string; why: string }[] } {
-  const shown: ShownTool[] = [];
+  const shown = new Map<string, ShownTool>();
   const leftOut: { name: string; why: string }[] = [];
   let chars = 0;
-  for (const { name: remoteName, description = '', inputSchema } of listed) {
+  for (const { name: remoteName, description: words = '', inputSchema } of listed) {
     // Names of servers may have what those of models have not, such as dots.
     const name = `${server}${within}${remoteName.replaceAll(/[^A-Za-z0-9_-]/g, '_')}`;
-    const tool = {
-      name,
-      remoteName,
-      description: description.slice(0, descriptionCharsMax),
-      inputSchema: inputSchema as AnswerSchema,
-    };
-    chars += JSON.stringify(tool).length;
+    const problem = problemOfInputSchema(inputSchema);
+    const description = storableText(words.slice(0, cutAt(words, descriptionCharsMax)));
+    const tool = { name, remoteName, description, inputSchema: withProperties(inputSchema as AnswerSchema) };
+    const length = problem === undefined ? JSON.stringify(tool).length : 0;
     const why = !namePattern.test(name)
       ? 'its name, with that of its server, is longer than models take, which is 64'
-      : shown.some((other) => other.name === name)
+      : shown.has(name)
         ? 'another one has its name'
-        : problemOfInputSchema(inputSchema) !== undefined
-          ? `its schema ${problemOfInputSchema(inputSchema)}`
-          : shown.length >= shownToolsMax || chars > shownCharsMax
+        : problem !== undefined
+          ? `its schema ${problem}`
+          : shown.size >= shownToolsMax || chars + length > shownCharsMax
             ? `at most ${shownToolsMax} tools and ${shownCharsMax} characters of one server are shown`
             : undefined;
-    if (why === undefined) shown.push(tool);
-    else leftOut.push({ name: remoteName.slice(0, 200), why });
+    if (why !== undefined) leftOut.push({ name: storableText(remoteName.slice(0, 200)), why });
+    else {
+      shown.set(name, tool);
+      chars += length;
+    }
   }
-  return { shown, leftOut };
+  const more = leftOut.length - leftOutMax;
+  const told =
+    more > 0 ? [...leftOut.slice(0, leftOutMax), { name: `${more} more`, why: 'for reasons such as these' }] : leftOut;
+  return { shown: [...shown.values()], leftOut: told };
 }
 
 /** Of registered tools those that a name stands for: the tool itself, a tool of a server, or all tools of a server. */

@@ -96,6 +96,7 @@ const runFields: Record<string, Field> = {
     is: (value) => isRecord(value) && Object.values(value).every((rule) => rule === undefined || toolRule(rule)),
     what: 'an object of rules with requiresApproval (true or false) and priceUsd, by name of the tool',
   }),
+  hasOwnTools: optional(yes),
   timeoutSeconds: seconds,
   sandboxTier: text,
   sandboxWindowSeconds: seconds,

@@ -653,6 +653,7 @@ describe('the API', () => {
         'GET /v1/tenants/{id}/policy',
         'GET /v1/tenants/{id}/quotas',
         'GET /v1/tenants/{id}/user-defaults',
+        'GET /v1/tools',
         'GET /v1/usage',
         'POST /v1/approvals/{id}',
         'POST /v1/conversations',
@@ -693,6 +694,9 @@ describe('the API', () => {
         'POST /v1/tenants/{id}/unfreeze',
         'POST /v1/tenants/{id}/user-defaults',
         'POST /v1/tenants/{id}/what-if',
+        'POST /v1/tools',
+        'POST /v1/tools/{name}/remove',
+        'POST /v1/tools/{name}/test',
         'PUT /v1/platform/quotas',
         'PUT /v1/tenants/{id}/quotas',
       ]);

@@ -41,6 +41,7 @@ describe('an older installation', () => {
         'daily_label_costs',
         'daily_label_sets',
         'label_quota_defaults',
+        'tools',
         'money_requests',
       ].map((table) => [table, []]),
     );

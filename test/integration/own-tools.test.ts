@@ -4,7 +4,7 @@ import type { TestApi } from '../support/api';
 import { command, spendlock } from '../support/cli';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
-import { McpToolServer, tooLongName, ToolAddresses } from '../support/tool-servers';
+import { HostileMcpServer, McpToolServer, tooLongName, ToolAddresses } from '../support/tool-servers';
 
 const schema = {
   type: 'object',
@@ -192,6 +192,58 @@ describe("tools of a tenant's own", () => {
     const large = await ran(tenantId, [upper], [{ name: 'texts__upper' }]);
     expect(large.told).toEqual([expect.stringContaining('It said more than')]);
     await settled(tenantId);
+  });
+
+  test('a hostile server is asked once, holds nobody up, and has its credential echoed nowhere', async () => {
+    const tenantId = await stack.tenant('5');
+    const hostile = await HostileMcpServer.start();
+    try {
+      const value = 'Bearer echoed-in-a-list';
+      const added = await addServer(tenantId, { url: hostile.url, priceUsd: '0.01', credential: { value } });
+      expect(added.status).toBe(201);
+      expect(hostile.asked.filter((method) => method === 'tools/list').length).toBeLessThanOrEqual(20);
+      const { rows } = await stack.admin.query(
+        'SELECT t::text AS text FROM copilot_internal.tools t WHERE tenant_id = $1',
+        [tenantId],
+      );
+      expect(JSON.stringify([added, rows])).not.toContain('echoed-in-a-list');
+      expect(JSON.stringify(rows)).toContain('You sent [credential]');
+      expect(added.body.leftOut).toContainEqual({
+        name: 'odd1',
+        why: 'its schema has anyOf at its top, which not all models take',
+      });
+
+      hostile.asked.length = 0;
+      const { told, costs } = await ran(tenantId, [{ name: 'texts__act1', input: {} }], [{ name: 'texts__act1' }]);
+      expect(told).toEqual(['Done.']);
+      expect(costs).toEqual([{ usd: '0.01', settlement: 'actual' }]);
+      expect(hostile.asked.filter((method) => method.startsWith('tools/'))).toEqual(['tools/call']);
+    } finally {
+      await hostile.close();
+    }
+  });
+
+  test('what was surely not reached costs nothing, whoever is asked, and a model may name what every object has', async () => {
+    const tenantId = await stack.tenant('5');
+    const closed = 'http://127.0.0.1:1/x';
+    expect(await add(tenantId, '/weather', { url: closed, priceUsd: '0.1' })).toMatchObject({ status: 201 });
+    const names = [call, { name: 'constructor', input: {} }];
+    const { run, told, costs } = await ran(tenantId, names, [{ name: 'weather' }]);
+    expect(run.status).toBe('completed');
+    expect(told).toEqual([
+      expect.stringMatching(/^It could not be reached \(.*\): it was not called\.$/),
+      'There is no tool "constructor"; there is weather.',
+    ]);
+    expect(costs.filter(({ usd }) => usd !== '0')).toEqual([]);
+    await settled(tenantId);
+  });
+
+  test('arguments by GET do not take the place of what is registered', async () => {
+    const tenantId = await stack.tenant('5');
+    await add(tenantId, '/weather?place=Rome', { method: 'GET' });
+    const { told } = await ran(tenantId, [call], [{ name: 'weather' }]);
+    expect(told).toEqual(['Its argument "place" is set already. It was not called.']);
+    expect(addresses.heard).toHaveLength(0);
   });
 
   test('a run has what was registered when it began; what is removed meanwhile is called no more', async () => {

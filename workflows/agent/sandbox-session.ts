@@ -17,6 +17,7 @@ import {
 } from '@temporalio/workflow';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import type { Executed, OpenSandbox, SandboxActivities, SandboxPlan } from '../../contracts/sandbox';
+import { omitUndefined } from '../../core/omit-undefined';
 import { denialOf, failureOf } from '../failures';
 import { siblingQueues, type AgentRunInput, type CarriedSandbox } from '../../contracts/messages';
 import type { PaidStep } from '../budget/paid-step';
@@ -106,7 +107,10 @@ export class SandboxSession {
   async execute(step: number, calls: { count: number; needSandbox: boolean }): Promise<void> {
     const { tenantId, runId, executionSeconds } = this.run;
     if (!calls.needSandbox) {
-      await this.free.executeCode({ tenantId, runId, step });
+      const request = { tenantId, runId, step };
+      // What only answers is there at once.
+      if (!this.run.hasOwnTools) await this.free.executeCode(request);
+      else await this.programs(calls.count).executeCode({ ...request, ...omitUndefined({ executionSeconds }) });
       return;
     }
     if (executionSeconds === undefined) return this.executeInOneWindow(step);

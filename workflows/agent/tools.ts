@@ -1,8 +1,8 @@
 /** The tools that a step calls for, those that have a price paid as a step of their own. */
 import type { ToolCall } from '../../contracts/llm';
 import type { AgentRunInput } from '../../contracts/messages';
-import { toolNames } from '../../core/agent/tools';
-import { formatUsd, parseAmountUsd, sumUsd } from '../../core/money';
+import { priceOfTool, toolNames } from '../../core/agent/tools';
+import { formatUsd, sumUsd } from '../../core/money';
 import { isPatched } from '../patches';
 import type { Budget } from '../budget/with-budget';
 import { expiryMarginSeconds, modelCallSecondsMax } from './llm-activities';
@@ -28,7 +28,7 @@ export async function runTools(
   );
   if (Object.keys(pricesUsd).length === 0) return sandbox.execute(step, needs);
   if (needs.needSandbox) await sandbox.ready(step);
-  const amountUsd = formatUsd(sumUsd(calls.map(({ name }) => parseAmountUsd(pricesUsd[name] ?? '0'))));
+  const amountUsd = formatUsd(sumUsd(calls.map(({ name }) => priceOfTool(pricesUsd, name))));
   const { executionSeconds = modelCallSecondsMax } = input;
   await budget.withBudget(
     {

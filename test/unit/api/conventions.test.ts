@@ -72,6 +72,8 @@ describe('the description of the API', () => {
     'GET /v1/tenants/{id}/mandate',
     // Of one tenant's quotas.
     'GET /v1/tenants/{id}/books',
+    // A hundred at most, each with the names of what it shows.
+    'GET /v1/tools',
     // One run with its steps, which `maxSteps` bounds.
     'GET /v1/runs/{id}',
   ];
