@@ -100,10 +100,10 @@ async function withServer<T>(
   const request = { signal, timeout, maxTotalTimeout: timeout };
   const answers = new Answers(bytesMax);
   const transport = new StreamableHTTPClientTransport(new URL(url), {
-    fetch: ((asked, init) =>
+    fetch: (asked, init) =>
       outbound
         .fetch(new URL(asked), { ...init, signal } as unknown as RequestInit)
-        .then((response) => answers.bounded(response, init?.method))),
+        .then((response) => answers.bounded(response, init?.method)),
     requestInit: { headers: credential ? { [credential.header]: credential.value } : {} },
     reconnectionOptions: {
       ...{ maxRetries: 0, initialReconnectionDelay: 1_000, maxReconnectionDelay: 1_000 },

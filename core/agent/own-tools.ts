@@ -93,7 +93,7 @@ export function problemOfInputSchema(schema: unknown): string | undefined {
 /** OpenAI refuses a schema of an object that says nothing of its properties, which is what a tool without arguments has. */
 export const withProperties = (schema: AnswerSchema): AnswerSchema => ({
   ...schema,
-  properties: (schema.properties) ?? {},
+  properties: schema.properties ?? {},
 });
 
 /** Whether arguments can be checked here against a schema; those of others are for whoever is called. */

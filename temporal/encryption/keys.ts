@@ -32,9 +32,7 @@ export function keysFrom(variable: string, text: string | undefined): PayloadKey
   for (const [index, entry] of entries.entries()) {
     const [id = '', key = '', ...rest] = entry.split(':');
     const wrong = (what: string): PayloadKeysError =>
-      new PayloadKeysError(
-        `${variable}: entry ${index + 1} ${what}. Make a key with: openssl rand -base64 32`,
-      );
+      new PayloadKeysError(`${variable}: entry ${index + 1} ${what}. Make a key with: openssl rand -base64 32`);
     if (!isKeyId(id) || rest.length > 0) throw wrong('must be id:key, the id of letters and digits');
     const decoded = Buffer.from(key, 'base64');
     if (decoded.length !== keyBytes || decoded.toString('base64') !== key) throw wrong('must have 32 bytes in base64');
