@@ -117,7 +117,7 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     return undefined;
   const left = leftUsd(tight);
   const decidedWith = decidedWithOf(command, {
-    ...{ quotas, amountUsd, mostUsd, kept, isEnforced: batch.isEnforced(request.resource) },
+    ...{ payer: request, quotas, amountUsd, mostUsd, kept, isEnforced: batch.isEnforced(request.resource) },
   });
   if (batch.isEnforced(request.resource) && left < minimum) {
     const refusal = denialOf(batch, request, { tight, minimum, amounts, kept });

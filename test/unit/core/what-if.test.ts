@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { WhatIf, type Difference, type Recorded, type TriedLimit } from '../../../core/budget/what-if';
 import type { BatchDecision } from '../../../core/budget/batch';
 import type { BudgetCommand } from '../../../core/budget/commands';
+import { keptUsd, type Place } from '../../../core/budget/line';
 import { rollOver, type Quota } from '../../../core/budget/quotas';
 import { totalOf } from '../../../core/budget/top-ups';
 import { omitUndefined } from '../../../core/omit-undefined';
@@ -175,6 +176,42 @@ describe('what other limits would have done', () => {
       }),
       { seed, numRuns: Number(process.env.SPENDLOCK_TEST_RUNS ?? 400) },
     );
+  });
+
+  test('what was kept for a thousand that wait takes few entries of each decision, by which it is reproduced', () => {
+    const quotas: QuotaSpec[] = [
+      { limitUsd: '1500' },
+      { limitUsd: '400', scope: 'user', scopeId: 'user-1' },
+      { limitUsd: '100', scope: 'label', scopeId: 'customer:other', resourceType: 'llm' },
+    ];
+    const model = new RecordedModel(quotas);
+    // As the values of a key that has limits by default, which are beyond those that are told apart.
+    for (const quota of model.quotas)
+      if (quota.scope === 'label') quota.beyondValues = Array.from({ length: 9 }, (_, n) => `customer-${n}`);
+    model.line = Array.from({ length: 1_000 }, (_, n) => ({
+      ...{ waiterId: `waiter-${n}`, userId: `user-${n % 400}`, resource: n % 3 === 0 ? 'e2b' : 'llm' },
+      ...{
+        labels: { customer: `customer-${n}`, team: `team-${n % 7}` },
+        keptUsd: usd('1'),
+        keptForMs: 9,
+        isWoken: true,
+      },
+    }));
+    const payer = { userId: 'user-1', labels: { customer: 'customer-1', team: 'team-1' } };
+    model.decide(reserve(idOf(1), '490', payer), reserve(idOf(2), '90', payer), reserve(idOf(3), '1200', payer));
+    const decided = model.record.flatMap((event) => (event.type === 'decided' ? [event] : []));
+    expect(decided.map(({ grantedUsd }) => grantedUsd)).toEqual([undefined, usd('90'), undefined]);
+    for (const { decidedWith: { kept = [] } = {} } of decided) {
+      expect(kept.length).toBeLessThan(20);
+      expect(kept.reduce((sum, { keptUsd }) => sum + keptUsd, 0n)).toBe(usd('1000'));
+      const asDecided = (scopeId: string) => ({ ...model.quotas.find((quota) => quota.scopeId === scopeId), scopeId });
+      for (const scopeId of ['acme', 'user-1', 'customer:other'])
+        expect(keptUsd(asDecided(scopeId) as Quota, kept as Place[])).toBe(
+          keptUsd(asDecided(scopeId) as Quota, model.line),
+        );
+    }
+    const stood = begin(...quotas).map((quota, at) => ({ ...quota, beyondValues: model.quotas[at]?.beyondValues }));
+    expect(play(stood, model.record).found).toEqual([]);
   });
 
   test('with a lower limit what would have been refused spends nothing, and what would have got less costs no more', () => {
