@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { budgetCommandsSignal, budgetWorkflowId } from '../../contracts/messages';
-import { inTransaction } from '../../store/pool';
 import { keyRevoked, longAnswersUnread, servedAgain, workflowReset } from './attacks';
 import type { ProxyMode } from './database-proxy';
+import { passDay } from './days';
 import { agentsKilled, streamsKilled } from './door-faults';
 import type { Installation } from './installation';
 import { decidersRace, holdRunsOut, killedInTheMiddle, mandateRecalled, racer, stoppedInTheMiddle } from './mandates';
@@ -30,27 +30,6 @@ const dollar = (operationId: string): BudgetCommand => ({
 type Fault = (installation: Installation, chance: Chance, scene: Scene) => Promise<void>;
 
 const someTenant = (chance: Chance, tenants: readonly Tenant[]): string => chance.oneOf(tenants).tenantId;
-
-/**
- * A statement sees what was there when it began: the lock is waited for before, or what a decision wrote meanwhile would
- * stay behind.
- */
-const decisionsWait = 'SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE';
-/** A day passes at once for a tenant: what it holds, spent and was alerted of becomes yesterday's. */
-const dayPasses = `
-  WITH quotas AS (UPDATE copilot_internal.cost_quotas q SET period_start = period_start - interval '1 day', period_end = period_end - interval '1 day'
-             WHERE q.tenant_id = $1 AND q.period = 'day'),
-  entries AS (UPDATE copilot_internal.cost_records c SET posted_at = posted_at - interval '1 day' WHERE c.tenant_id = $1),
-  -- What is older than a run's limit does not count for it.
-  runs AS (UPDATE copilot_internal.run_limits l SET created_at = created_at - interval '1 day' WHERE l.tenant_id = $1)
-  UPDATE copilot_internal.reservations r
-  SET posted_at = posted_at - interval '1 day',
-      -- A denial is yesterday's, like its alert; an open hold goes on.
-      decided_at = CASE WHEN status = 'granted' THEN decided_at ELSE decided_at - interval '1 day' END
-  WHERE r.tenant_id = $1`;
-/** Alerts are one a period, checked row by row: all of them step aside before they move by a day. */
-const alertsStep = (by: string): string =>
-  `UPDATE copilot_internal.quota_alerts SET period_start = period_start + interval '${by}' WHERE tenant_id = $1`;
 
 const always = {
   'worker killed': async (installation, chance) => {
@@ -126,11 +105,7 @@ const always = {
     }
   },
   "a period's end": async ({ admin }, _chance, { tenants }) => {
-    for (const { tenantId } of tenants)
-      await inTransaction(admin, async (client) => {
-        for (const step of [decisionsWait, dayPasses, alertsStep('1000 years'), alertsStep('-1000 years -1 day')])
-          await client.query(step, [tenantId]);
-      });
+    for (const { tenantId } of tenants) await passDay(admin, tenantId);
   },
   'a top-up expires': async ({ apiUrl, apiKey }, chance, { tenants }) => {
     const expiresAt = new Date(Date.now() + chance.between(1_000, 8_000)).toISOString();
