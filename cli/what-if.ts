@@ -128,11 +128,15 @@ function recordWords({ since, record }: WhatIfView): string[] {
 }
 
 function limitWords(answer: WhatIfView): string[] {
-  const { denied, shrunk, raised, limits, costs } = answer;
+  const { denied, shrunk, raised, limits, costs, record } = answer;
   if (limits.length === 0) return [];
   const tried = `With ${limits.map(limitName).join(', ')}`;
   const cost = `What ended cost ${usd(costs.recordedUsd)}, and would have cost ${usd(costs.wouldBeUsd)}.`;
-  if (denied + shrunk + raised === 0) return [`${tried}: every answer would have been the same. ${cost}`];
+  if (record.played === 0) return [`${tried}: no request was played, so nothing can be said of it. ${cost}`];
+  if (denied + shrunk + raised === 0)
+    return [
+      `${tried}: each of the ${counted(record.played, 'request')} played would have been answered the same. ${cost}`,
+    ];
   return [
     `${tried}: ${counted(denied, 'request')} would have been refused (${usd(answer.deniedUsd)}), ${shrunk} would have got less ` +
       `(by ${usd(answer.shrunkUsd)}), ${raised} more (by ${usd(answer.raisedUsd)}). ${cost}`,
@@ -148,6 +152,11 @@ function limitWords(answer: WhatIfView): string[] {
     table<WhatIfView['byDay'][number]>([{ name: 'day', of: ({ day }) => day }, ...sumColumns], answer.byDay, ''),
     `The first ${answer.first.length}:\n${table(requestColumns, answer.first, '')}`,
     'Who is refused, or gets less, asks otherwise from then on: nobody can know how.',
+    ...(raised > 0
+      ? [
+          'A step of a run that was refused and asked again counts once; others that asked again, for the same thing, count each time.',
+        ]
+      : []),
   ];
 }
 

@@ -2,14 +2,19 @@
 import { parseUsd } from '../core/money';
 import type { UsedCall } from '../core/prices/repricing';
 import { asTenant, type Pool } from './pool';
+import { spanWithinMs } from './what-if';
 
 const callsAtOnce = 2_000;
 
-/** Tells each of them, some at a time, in one snapshot: those whose cost was posted in the span. */
+/**
+ * Tells each of them, some at a time, in one snapshot: those whose cost was posted in the span.
+ * @throws what Postgres says of it (`isTooSlow`) when it takes longer than `withinMs`.
+ */
 export async function readUsedCalls(
   pool: Pool,
   { tenantId, from, to }: { tenantId: string; from: Date; to: Date },
   told: (call: UsedCall) => void,
+  withinMs = spanWithinMs,
 ): Promise<void> {
   await asTenant(
     pool,
@@ -34,6 +39,6 @@ export async function readUsedCalls(
         isMore = rows.length === callsAtOnce;
       }
     },
-    { settings: { transaction_read_only: 'on' } },
+    { settings: { transaction_read_only: 'on' }, withinMs },
   );
 }

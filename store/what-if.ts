@@ -2,8 +2,8 @@
  * What stands on record of a tenant's decisions, in their order, to be played once more (core/budget/what-if.ts): read in one snapshot and
  * some at a time, holding no lock, so that a long span needs no more memory than a short one.
  */
-import type { Period } from '../core/budget/periods';
-import { periodAt } from '../core/budget/periods';
+import type { DecidedWith } from '../core/budget/decided-with';
+import { periodAt, type Period } from '../core/budget/periods';
 import type { Payer, Quota, Scope } from '../core/budget/quotas';
 import { topUpsOf, totalOf, type StoredTopUps } from '../core/budget/top-ups';
 import type { Recorded, RecordedLimit, RecordedRequest, TriedLimit } from '../core/budget/what-if';
@@ -34,16 +34,20 @@ export class SpanTooLongError extends Error {}
 
 /** As many events are in memory at once, and are played before somebody else of this process has a turn. */
 const eventsAtOnce = 200;
-/** So long one may take in all: what is read meanwhile keeps Postgres from clearing away. */
-const playedWithinMs = 60_000;
+/** So long one reading of a span may take in all: what is read meanwhile keeps Postgres from clearing away. */
+export const spanWithinMs = 60_000;
 
-/** Plays what a tenant's decisions were from a moment to another. @throws SpanTooLongError when it takes too long. */
+/**
+ * Plays what a tenant's decisions were from a moment to another.
+ * @throws SpanTooLongError, or what Postgres says of it (`isTooSlow`), when it takes longer than `withinMs`.
+ */
 export async function playRecord(
   pool: Pool,
   { tenantId, from, to, tried }: { tenantId: string; from: Date; to: Date; tried: readonly TriedLimit[] },
   player: Player,
+  withinMs = spanWithinMs,
 ): Promise<Played> {
-  const endMs = performance.now() + playedWithinMs;
+  const endMs = performance.now() + withinMs;
   return asTenant(
     pool,
     tenantId,
@@ -67,7 +71,7 @@ export async function playRecord(
       const unnumbered = await unnumberedOf(client, { tenantId, from, to });
       return { unnumbered, ...(begin === from ? {} : { since: begin }) };
     },
-    { settings: { transaction_isolation: 'repeatable read', transaction_read_only: 'on' } },
+    { settings: { transaction_isolation: 'repeatable read', transaction_read_only: 'on' }, withinMs },
   );
 }
 
@@ -188,6 +192,7 @@ const ofRow = `'operationId', r.operation_id, 'userId', r.user_id, 'resource', r
 const events = `
   SELECT event FROM (
     SELECT r.decided_no AS no, json_build_object('type', 'decided', 'atMs', ${ms('r.decided_at')}, ${ofRow},
+      'step', r.run_id || ' ' || r.kind || ' ' || r.step || ' ' || r.attempt,
       'amountUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
       'decidedWith', r.decided_with, 'code', coalesce(r.refusal ->> 'code', r.refusal ->> 'type'),
       'refusedBy', r.refusal -> 'quota' ->> 'scope') AS event
@@ -219,6 +224,7 @@ interface OfOperation {
 type EventJson =
   | (OfOperation & {
       type: 'decided';
+      step: string | null;
       amountUsd: string;
       minimumUsd: string | null;
       grantedUsd: string | null;
@@ -248,17 +254,22 @@ function eventFrom(event: EventJson, counted: Counted): Recorded {
     const [grantedUsd, costUsd] = [parseUsd(event.grantedUsd), parseUsd(event.costUsd)];
     return { ...of, type: event.type, grantedUsd, costUsd, isUnverified: event.isUnverified === true };
   }
-  const { type, amountUsd, minimumUsd, grantedUsd, decidedWith } = event;
+  const { type, step, amountUsd, minimumUsd, grantedUsd, decidedWith } = event;
   return {
     ...of,
     type,
     amountUsd: parseUsd(amountUsd),
     minimumUsd: minimumUsd === null ? undefined : parseUsd(minimumUsd),
     grantedUsd: grantedUsd === null ? undefined : parseUsd(grantedUsd),
-    decidedWith: decidedWith ? decidedWithFrom(decidedWith) : undefined,
+    step: step ?? undefined,
+    decidedWith: decidedWith ? asCounted(decidedWithFrom(decidedWith), counted) : undefined,
     apart: apartOf(event),
   } satisfies RecordedRequest;
 }
+
+/** What was kept counts for limits as what is asked for does. */
+const asCounted = ({ kept, ...others }: DecidedWith, counted: Counted): DecidedWith =>
+  kept ? { ...others, kept: kept.map((one) => ({ ...one, labels: counted(one.labels) })) } : others;
 
 /** Why limits cannot decide a request once more. */
 function apartOf({ decidedWith, code, refusedBy }: EventJson & { type: 'decided' }): string | undefined {

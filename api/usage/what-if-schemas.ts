@@ -39,7 +39,10 @@ const otherwise = {
   deniedUsd: z.string(),
   shrunk: z.int().openapi({ description: 'Granted, and would have got less; `shrunkUsd` is by how much.' }),
   shrunkUsd: z.string(),
-  raised: z.int().openapi({ description: 'Refused or shrunk, and would have got more; `raisedUsd` is by how much.' }),
+  raised: z.int().openapi({
+    description:
+      'Refused or shrunk, and would have got more; `raisedUsd` is by how much. A step of a run that was refused and asked again counts once; what others ask again for counts each time.',
+  }),
   raisedUsd: z.string(),
 };
 const sums = { operations: z.int(), recordedUsd: z.string() };
@@ -52,7 +55,9 @@ export const whatIfView = z.object({
   }),
   record: z
     .object({
-      played: z.int().openapi({ description: 'Requests that were decided once more.' }),
+      played: z.int().openapi({
+        description: 'Requests that were decided once more. Of the others nothing is said by limits that are tried.',
+      }),
       reproduced: z
         .int()
         .openapi({ description: 'Of them those that got the answer on record, by the limits that there were.' }),

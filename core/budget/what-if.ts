@@ -5,7 +5,7 @@
  * nobody knows what whoever asked would have done next.
  */
 import { decideBatch } from './decision';
-import { formatUsd, parseUsd, type Usd } from '../money';
+import { formatUsd, MAX_USD_EXCLUSIVE, parseUsd, type Usd } from '../money';
 import { periodAt, type Period } from './periods';
 import { covers, rollOver, tightest, type Payer, type Quota } from './quotas';
 import type { DecidedWith } from './decided-with';
@@ -20,6 +20,8 @@ export interface RecordedRequest extends Payer {
   minimumUsd?: Usd | undefined;
   /** Nothing where it was refused. */
   grantedUsd?: Usd | undefined;
+  /** Which attempt of which step of a run asked: one that waits for money asks again, as a request of its own each time. */
+  step?: string | undefined;
   decidedWith?: DecidedWith | undefined;
   /** Why limits cannot decide it once more; absent where they can. What it holds counts all the same. */
   apart?: string | undefined;
@@ -56,6 +58,7 @@ export interface Difference {
 /** A request that was answered otherwise than on record, until all is known of its cost. */
 interface Otherwise {
   grantedUsd?: Usd | undefined;
+  isLess: boolean;
 }
 
 const keyOf = ({ scope, scopeId, resourceType, period }: Omit<TriedLimit, 'limitUsd'>): string =>
@@ -68,6 +71,8 @@ export class WhatIf {
   private readonly byPayer = new Map<string, Quota[]>();
   private readonly tried: ReadonlyMap<string, Usd>;
   private readonly otherwise = new Map<string, Otherwise>();
+  /** What steps that were refused are taken to cost, until they are granted on record. */
+  private readonly grantedSteps = new Map<string, { usd: Usd; atMs: number }>();
   /** How many requests are decided as they are on record. */
   same = 0;
   /** What all that ended has cost. */
@@ -137,21 +142,31 @@ export class WhatIf {
   }
 
   private decide(request: RecordedRequest): Difference | undefined {
-    const { atMs, operationId } = request;
+    const { atMs, operationId, step } = request;
+    const granted = step === undefined ? undefined : this.grantedSteps.get(step);
+    if (granted && step !== undefined) {
+      // It would have had its money, and would not have asked again.
+      if (request.grantedUsd === undefined) return undefined;
+      this.grantedSteps.delete(step);
+      this.move(request, { atMs, spentUsd: -granted.usd, postedAtMs: granted.atMs });
+    }
     const quotas = this.covering(request, atMs);
     const tight = tightest(quotas);
     const grantedUsd = grantOf(request, quotas);
-    if (grantedUsd !== undefined && request.grantedUsd !== undefined)
-      this.move(request, { atMs, reservedUsd: grantedUsd });
-    if (grantedUsd === request.grantedUsd) {
-      this.same += 1;
-      return undefined;
-    }
     const difference = { request, grantedUsd, quota: tight && { ...tight } };
-    if (request.grantedUsd !== undefined) this.otherwise.set(operationId, { grantedUsd });
-    // Nobody knows what it would have cost.
-    else this.move(request, { atMs, spentUsd: grantedUsd ?? 0n });
-    return difference;
+    const isSame = grantedUsd === request.grantedUsd;
+    if (isSame) this.same += 1;
+    // By the limits that there were it goes on as it did, so that one answer that is not reproduced makes no others.
+    if (isSame || this.triedLimits.length === 0) this.move(request, { atMs, reservedUsd: request.grantedUsd ?? 0n });
+    else if (request.grantedUsd !== undefined) {
+      this.move(request, { atMs, reservedUsd: grantedUsd ?? 0n });
+      this.otherwise.set(operationId, { grantedUsd, isLess: (grantedUsd ?? 0n) < request.grantedUsd });
+    } else {
+      // Nobody knows what it would have cost.
+      this.move(request, { atMs, spentUsd: grantedUsd ?? 0n });
+      if (step !== undefined) this.grantedSteps.set(step, { usd: grantedUsd ?? 0n, atMs });
+    }
+    return isSame ? undefined : difference;
   }
 
   private end(event: RecordedEnd): void {
@@ -160,12 +175,11 @@ export class WhatIf {
     if (event.type === 'corrected') {
       const { amountUsd: spentUsd, postedAtMs } = event;
       // What got less is taken to have cost that.
-      if (!otherwise) this.move(event, { atMs, spentUsd, postedAtMs });
+      if (!otherwise?.isLess) this.move(event, { atMs, spentUsd, postedAtMs });
       return;
     }
     const reservedUsd = otherwise ? (otherwise.grantedUsd ?? 0n) : event.grantedUsd;
-    const isLess = otherwise && reservedUsd < event.grantedUsd;
-    const spentUsd = isLess && event.costUsd > reservedUsd ? reservedUsd : event.costUsd;
+    const spentUsd = otherwise?.isLess && event.costUsd > reservedUsd ? reservedUsd : event.costUsd;
     this.move(event, { atMs, reservedUsd: -reservedUsd, spentUsd });
     if (!event.isUnverified) this.otherwise.delete(operationId);
   }
@@ -227,6 +241,17 @@ export class WhatIf {
 
 const payerKey = (scope: string, scopeId: string): string => (scope === 'tenant' ? scope : `${scope} ${scopeId}`);
 
+/**
+ * In place of the platform's limits, which a request may be covered by alone: what they left it stands on record, so this one has more than
+ * anything asks for.
+ */
+const platform: Quota = {
+  ...{ quotaId: 'platform', scope: 'platform', scopeId: '', resourceType: 'all', period: 'lifetime' },
+  ...{ limitUsd: MAX_USD_EXCLUSIVE, spentUsd: 0n, reservedUsd: 0n },
+  ...{ periodStartMs: 0, periodEndMs: periodAt('lifetime', 0).end.getTime() },
+  ...{ thresholdsBasisPoints: [], warnedBasisPoints: [], exceeded: false },
+};
+
 /** What limits grant a request, by the decision itself; undefined where they refuse it. */
 function grantOf(
   { atMs, operationId, decidedWith = {}, ...request }: RecordedRequest,
@@ -239,7 +264,7 @@ function grantOf(
   const amountUsd = isBeyond ? askedUsd : mostUsd;
   const { answers } = decideBatch(
     {
-      ...{ tenantId: '', nowMs: atMs, reservations: [], holds: [], quotas },
+      ...{ tenantId: '', nowMs: atMs, reservations: [], holds: [], quotas: [...quotas, platform] },
       enforced: { llm: true, e2b: true },
       line: kept.map((place, at) => ({ ...place, waiterId: `kept ${at}`, keptForMs: 0, isWoken: true })),
     },

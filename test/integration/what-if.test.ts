@@ -269,10 +269,7 @@ describe('what other limits would have done', () => {
       [tenantId],
     );
     const { record } = await whatIf(tenantId);
-    expect(record).toMatchObject({
-      played: 2,
-      reproduced: 0,
-      unlike: [{ operationId: second }, { operationId: first }],
-    });
+    // It goes on by what is on record: nothing was held when the first was asked for, and only one of them fits.
+    expect(record).toMatchObject({ played: 2, reproduced: 1, unlike: [{ operationId: second }] });
   });
 });
