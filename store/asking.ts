@@ -50,9 +50,10 @@ export async function askForMoney(pool: Pool, asked: AskedMoney): Promise<Asked 
     if (!(await knowsMoneyRequests(client))) return undefined;
     if (runId !== undefined) await lockRun(client, runId);
     // Its end waits for this transaction, and withdraws what was asked.
-    const { rows: waits } = await client.query<{ leftMs: number }>(
-      `SELECT (extract(epoch FROM waiting_since + $2 * interval '1 day' - clock_timestamp()) * 1000)::float8 AS "leftMs"
-       FROM copilot_internal.money_waiters WHERE waiter_id = $1 FOR KEY SHARE`,
+    const { rows: waits } = await client.query<{ leftMs: number; waitedMs: number }>(
+      `SELECT (extract(epoch FROM waiting_since + $2 * interval '1 day' - clock_timestamp()) * 1000)::float8 AS "leftMs",
+         (extract(epoch FROM clock_timestamp() - waiting_since) * 1000)::float8 AS "waitedMs"
+       FROM copilot_internal.money_waiters WHERE waiter_id = $1 FOR NO KEY UPDATE`,
       [waiterId, days],
     );
     if (!waits[0]) return undefined;
@@ -68,10 +69,19 @@ export async function askForMoney(pool: Pool, asked: AskedMoney): Promise<Asked 
     }
     if (last?.status === 'pending') return last;
     // What the platform lacks nobody of the tenant can grant.
-    if (quota.scope === 'platform') return waits[0].leftMs > 0 ? waits[0] : { refused: 'platform' };
-    return open(client, asked);
+    const { leftMs, waitedMs } = waits[0];
+    if (quota.scope === 'platform') return leftMs > 0 ? { leftMs } : { refused: 'platform' };
+    // What others only hold mostly comes back by itself: nobody is asked for that at once.
+    const heldMs = isHeld(asked) ? heldMsMax - waitedMs : 0;
+    return heldMs > 0 ? { leftMs: Math.min(heldMs, leftMs) } : open(client, asked);
   });
 }
+
+/** So long a step waits for what others hold, or what is kept for them, before people are asked. */
+const heldMsMax = 30_000;
+
+const isHeld = ({ quota: { limitUsd, spentUsd }, leastUsd }: AskedMoney): boolean =>
+  parseUsd(limitUsd) - parseUsd(spentUsd) >= leastUsd;
 
 type LastRequest = MoneyRequest & { toldTo: string | null; leftMs: number };
 
@@ -100,14 +110,15 @@ async function expire(client: PoolClient, { requestId, runId }: MoneyRequest): P
   await appendRunEvent(client, runId, { key: `answered-${requestId}`, type: 'money.answered', data });
 }
 
-/** What its workflow asked before: how often within a day, and what the last of it came to. */
+/** What its workflow asked before: how often within a day, but for what money came for meanwhile, and what the last of it came to. */
 async function askedBefore(
   client: PoolClient,
   { tenantId, workflowId }: AskedMoney,
 ): Promise<{ times: number; lastAnswer: MoneyAnswer | undefined }> {
   const { rows } = await client.query<MoneyRequest & { times: number }>(
     `SELECT ${columns}, (SELECT count(*)::integer FROM copilot_internal.money_requests d
-       WHERE d.tenant_id = $1 AND d.workflow_id = $2 AND d.created_at > clock_timestamp() - interval '1 day') AS times
+       WHERE d.tenant_id = $1 AND d.workflow_id = $2 AND d.created_at > clock_timestamp() - interval '1 day'
+         AND d.status <> 'withdrawn') AS times
      FROM copilot_internal.money_requests WHERE tenant_id = $1 AND workflow_id = $2 ORDER BY created_at DESC LIMIT 1`,
     [tenantId, workflowId],
   );

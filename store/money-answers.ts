@@ -183,9 +183,20 @@ async function record(
     ],
   );
   const request = (await readMoneyRequest(client, requestId)) as MoneyRequest;
-  // It goes before those that wait longer: it is what somebody granted.
-  if (amountUsd !== undefined && decision === 'grant')
-    await noteInLine(client, [{ waiterId, wokenAgoMs: 0, keptUsd: parseUsd(amountUsd), keptForMs: keptMs }]);
+  // It goes before those that wait longer: of what somebody granted, what it asks for.
+  if (amountUsd !== undefined && decision === 'grant') {
+    const { rows } = await client.query<{ keptUsd: string }>(
+      `SELECT least($2::numeric, coalesce(wanted_usd, needed_usd))::text AS "keptUsd" FROM copilot_internal.money_waiters WHERE waiter_id = $1`,
+      [waiterId, amountUsd],
+    );
+    const kept = rows.map(({ keptUsd }) => ({
+      waiterId,
+      wokenAgoMs: 0,
+      keptUsd: parseUsd(keptUsd),
+      keptForMs: keptMs,
+    }));
+    if (kept.length > 0) await noteInLine(client, kept);
+  }
   if (runId !== null) {
     await client.query(`UPDATE copilot_internal.runs SET waiting = waiting - 'asks' WHERE run_id = $1`, [runId]);
     const { status, grantedUsd, decidedBy } = request;

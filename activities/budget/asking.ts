@@ -1,6 +1,6 @@
 /** What a denied step asks of people, and hears of them. */
 import type { AskForMoney, Awaited } from '../../contracts/budget';
-import { answerInWords, requestsPerDayMax } from '../../core/budget/money-requests';
+import { answerInWords, askDaysMax, requestsPerDayMax } from '../../core/budget/money-requests';
 import { problemOfExpiry } from '../../core/budget/expiry';
 import type { MoneyAnswerSignal } from '../../core/inputs/read-signals';
 import { parseAmountUsd, type Usd } from '../../core/money';
@@ -9,6 +9,7 @@ import { answerMoneyRequest } from '../../store/money-answers';
 import { findMoneyRequest } from '../../store/money-requests';
 import type { Pool } from '../../store/pool';
 import type { Logger } from '../../telemetry/log';
+import { failure } from '../failures';
 
 interface AskingDependencies {
   pool: Pool;
@@ -45,6 +46,13 @@ export function createAsking({ pool, alertsRaised, log }: AskingDependencies) {
       { answers = [], amountUsd, ...asks }: AskForMoney,
     ): Promise<Omit<Awaited, 'afterMs'>> {
       const { tenantId, runId } = asker;
+      const { days } = asks;
+      // Of a run this was looked at as it was started; a workflow of one's own says what it likes.
+      if (!(days > 0 && days <= askDaysMax))
+        throw failure(
+          'invalid_request',
+          `askDays: must be above 0 and at most ${askDaysMax}. Nobody was asked for money, and nothing is held.`,
+        );
       const problems: string[] = [];
       for (const answer of answers) {
         const problem = await hear({ neededUsd, ...asker }, answer);

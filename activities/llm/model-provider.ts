@@ -5,7 +5,8 @@
  */
 import type { ModelPrice } from '../../core/prices/prices';
 import type { CacheTtl, ModelUsage, UsageModifiers } from '../../core/prices/usage';
-import type { CallFailure, FailureMoment } from '../../core/prices/call-failures';
+import type { Brought, CallFailure, FailureMoment } from '../../core/prices/call-failures';
+import { toolNames } from '../../core/agent/tools';
 import type { AnswerSchema } from '../../core/agent/answer-schema';
 import type { ModelSettings } from '../../core/agent/model-settings';
 
@@ -113,9 +114,12 @@ export interface ModelProvider {
   failureOf(error: unknown, state: Omit<FailureMoment, 'nowMs'>): CallFailure;
 }
 
-/** Whether a prompt shows a file. */
-export const showsFile = ({ messages }: Prompt): boolean =>
-  messages.some(({ content }) => content.some(({ type }) => type === 'file'));
+/** What a prompt has in it that not every provider takes. */
+export function broughtBy({ messages, tools }: Prompt): Brought[] {
+  const showsFile = messages.some(({ content }) => content.some(({ type }) => type === 'file'));
+  const hasOwnTools = tools.some(({ name }) => !(toolNames as readonly string[]).includes(name));
+  return [...(showsFile ? (['file'] as const) : []), ...(hasOwnTools ? (['tools'] as const) : [])];
+}
 
 /** Providers that a worker has a key for, by the name that prices use. */
 export type ModelProviders = Partial<Record<string, ModelProvider>>;

@@ -17,7 +17,7 @@ import { failure } from '../failures';
 import { callSignal } from '../own-time';
 import type { CodeLanguage } from './instructions';
 import { failBilled } from './failed-call';
-import { showsFile, type Block, type ModelProvider, type Prompt, type StreamedReply } from './model-provider';
+import { broughtBy, type Block, type ModelProvider, type Prompt, type StreamedReply } from './model-provider';
 import { providerOf, tokensForPartial, type Market } from './plan-call';
 import { trueCountOf, type CountedPrompt } from './prompt-bound';
 import type { ReplyFeed } from './reply-feed';
@@ -211,7 +211,7 @@ async function giveUp(
   { call, claim, streamed, provider }: Pick<Answered, 'call' | 'claim' | 'streamed' | 'provider'>,
 ): Promise<never> {
   const { outputBegan, error } = streamed;
-  const failed = provider.failureOf(error, { outputBegan, showsFile: showsFile(call.prompt) });
+  const failed = provider.failureOf(error, { outputBegan, brought: broughtBy(call.prompt) });
   const { tenantId, runId, operationId } = call;
   log.warn({ tenantId, runId, operationId, billed: failed.billed, code: failed.code }, 'a model call failed');
   if (failed.billed === 'no') {

@@ -19,7 +19,7 @@ import type { RunKey } from '../../store/runs';
 import type { KnownMoney, ModelCallPlan } from '../../contracts/llm';
 import { lastCallUsd } from './known-money';
 import { asFailure, failure } from '../failures';
-import { showsFile, type ModelProvider, type ModelProviders, type Prompt } from './model-provider';
+import { broughtBy, type ModelProvider, type ModelProviders, type Prompt } from './model-provider';
 import { boundPrompt, type TrueCount } from './prompt-bound';
 
 /** Who serves a model, and at what price. */
@@ -110,8 +110,8 @@ export async function planCall(
     if (error instanceof ApplicationFailure) throw error;
     const known = asFailure(error, ['unpriced_model', 'unpriced_usage', 'invalid_price']);
     if (known !== error || !provider) throw known;
-    const sentFile = typeof prompt !== 'number' && showsFile(prompt);
-    const failed = provider.failureOf(error, { outputBegan: false, showsFile: sentFile });
+    const brought = typeof prompt === 'number' ? [] : broughtBy(prompt);
+    const failed = provider.failureOf(error, { outputBegan: false, brought });
     if (failed.billed === 'no' && !failed.retry) throw failure(failed.code, failed.message);
     // Counting is free, so Temporal repeats it.
     throw new Error(`The prompt could not be counted: ${failed.code}.`, { cause: (error as Error).name });

@@ -1,5 +1,5 @@
 /** What people decided and no workflow was told of: the process that took it may have ended. */
-import type { Client } from '@temporalio/client';
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import { decideApprovalSignal, moneyFreedSignal } from '../../contracts/messages';
 import { findUntoldDecisions, noteTold } from '../../store/approvals';
 import { findUntoldAnswers, noteSignalled } from '../../store/money-requests';
@@ -16,6 +16,8 @@ export async function tellDecisions(
     try {
       await signal();
     } catch (error) {
+      // Nobody is there to be told: it would stand before those that are.
+      if (error instanceof WorkflowNotFoundError) return note().then(() => false);
       log.warn({ workflowId, error }, 'a decision could not be signalled');
       return false;
     }

@@ -78,8 +78,8 @@ const neverConnected = [
 export interface FailureMoment {
   /** Whether the provider had begun to answer: then nothing is free any more. */
   outputBegan: boolean;
-  /** Whether a file was sent with it. */
-  showsFile?: boolean;
+  /** What was sent with it that not every provider takes. */
+  brought?: readonly Brought[];
   nowMs: number;
 }
 
@@ -112,9 +112,15 @@ const unreached: CallFailure = {
   retry: true,
 };
 
+const refusedFor = {
+  file: 'the file that was sent with it may be one that it cannot read',
+  tools: 'the schemas of the tools of its tenant may be ones that it does not take',
+};
+export type Brought = keyof typeof refusedFor;
+
 function statusFailure(
   { type, requestId, retryAfter, ...facts }: ErrorFacts & { kind: 'status' },
-  { nowMs, showsFile = false }: FailureMoment,
+  { nowMs, brought = [] }: FailureMoment,
 ): CallFailure {
   // An error event inside a stream that was accepted has no status of its own.
   const status = facts.status ?? statusOfType[type ?? ''] ?? 500;
@@ -149,8 +155,8 @@ function statusFailure(
     return { billed: 'no', code: 'provider_unavailable', message: notBilled(said), retry: true, ...wait };
   }
   if (status >= 400 && status < 500) {
-    const ofFile = showsFile ? ': the file that was sent with it may be one that it cannot read' : '';
-    const hint = status === 404 ? ': it does not know the model' : ofFile;
+    const maybe = brought.map((what) => refusedFor[what]).join(', or ');
+    const hint = status === 404 ? ': it does not know the model' : maybe && `: ${maybe}`;
     return { billed: 'no', code: 'provider_refused', message: notBilled(said + hint), retry: false };
   }
   return unknown(`${said}.`);

@@ -79,6 +79,23 @@ describe('asking people for money', () => {
     expect(await all(run)).toHaveLength(1);
   });
 
+  test('nobody is asked for what others only hold, for half a minute: the run goes on as that comes back', async () => {
+    const tenantId = await stack.tenant('1');
+    const operationId = randomUUID();
+    const held = await api.call('POST', '/v1/reservations', {
+      body: { operationId, tenantId, resource: 'llm', amountUsd: '1', ttlSeconds: 600 },
+    });
+    expect(held.status).toBe(201);
+    const run = await start(tenantId);
+    await until('it waits', async () => (await stack.show(run)).status === 'waiting_for_money');
+    expect(await all(run)).toEqual([]);
+    expect((await api.call('POST', `/v1/reservations/${operationId}/release`, { body: { tenantId } })).status).toBe(
+      200,
+    );
+    expect(await stack.finish(run)).toMatchObject({ status: 'completed' });
+    expect(await all(run)).toEqual([]);
+  });
+
   test('a refusal ends the run as a denial does, with what it found', async () => {
     const tenantId = await stack.tenant('0.001');
     const run = await start(tenantId);
@@ -182,7 +199,7 @@ describe('asking people for money', () => {
     await stack.admin.query(
       `INSERT INTO copilot_internal.money_requests (request_id, tenant_id, waiter_id, workflow_id, kind, resource, quota, lacks_usd, asked_usd,
          status, waits_until, decided_at)
-       SELECT gen_random_uuid(), $1, gen_random_uuid(), $2, 'llm.call', 'llm', '{}', 1, 1, 'withdrawn', now(), now() FROM generate_series(1, $3)`,
+       SELECT gen_random_uuid(), $1, gen_random_uuid(), $2, 'llm.call', 'llm', '{}', 1, 1, 'expired', now(), now() FROM generate_series(1, $3)`,
       [tenantId, run.workflowId, requestsPerDayMax - 2],
     );
     await grant(tenantId, second, { amountUsd: '0.0001' });
@@ -279,10 +296,10 @@ describe('asking people for money', () => {
       await answerMoneyRequest(stack.pool, { tenantId, requestId }, { decision, by: { author: 'Jo' } });
       // What was granted is kept for who asked, from those before it in the line too.
       const { rows } = await stack.admin.query(
-        `SELECT kept_usd::float8 AS kept FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND kept_until > clock_timestamp() AND woken_at IS NOT NULL`,
+        `SELECT kept_usd = coalesce(wanted_usd, needed_usd) AND kept_usd <= ${askedUsd} AS kept FROM copilot_internal.money_waiters WHERE tenant_id = $1 AND kept_until > clock_timestamp() AND woken_at IS NOT NULL`,
         [tenantId],
       );
-      expect(rows).toEqual(decision === 'grant' ? [{ kept: Number(askedUsd) }] : []);
+      expect(rows).toEqual(decision === 'grant' ? [{ kept: true }] : []);
       await stack.admin.query(
         `UPDATE copilot_internal.money_requests SET decided_at = decided_at - interval '1 minute' WHERE request_id = $1`,
         [requestId],

@@ -4,7 +4,13 @@ import type { TestApi } from '../support/api';
 import { command, spendlock } from '../support/cli';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
-import { HostileMcpServer, McpToolServer, tooLongName, ToolAddresses } from '../support/tool-servers';
+import {
+  HostileMcpServer,
+  McpToolServer,
+  startReferenceServer,
+  tooLongName,
+  ToolAddresses,
+} from '../support/tool-servers';
 
 const schema = {
   type: 'object',
@@ -123,7 +129,7 @@ describe("tools of a tenant's own", () => {
     ['/large', /^x{20000}\n\[\d+ more characters were cut\]$/, '0.1', 'actual'],
   ])('%s is told as it is, and costs what it may have cost', async (path, words, usd, settlement) => {
     const tenantId = await stack.tenant('5');
-    await add(tenantId, path, { priceUsd: '0.1', timeoutSeconds: 1 });
+    await add(tenantId, path, { priceUsd: '0.1', timeoutSeconds: path === '/hangs' ? 1 : 30 });
     const { run, told, costs } = await ran(tenantId, [call], [{ name: 'weather' }]);
     expect(run.status).toBe('completed');
     expect(told).toEqual([expect.stringMatching(words)]);
@@ -188,10 +194,43 @@ describe("tools of a tenant's own", () => {
     expect(hung.told).toEqual(['It did not answer within 1 s: whether it was carried out is not known.']);
     expect(hung.costs).toEqual([{ usd: '0.01', settlement: 'unverified' }]);
 
+    await addServer(tenantId, { priceUsd: '0.01', timeoutSeconds: 30, resultBytesMax: 1_000, replace: true });
     server.says.set('upper', () => Promise.resolve('x'.repeat(10_000_000)));
     const large = await ran(tenantId, [upper], [{ name: 'texts__upper' }]);
     expect(large.told).toEqual([expect.stringContaining('It said more than')]);
     await settled(tenantId);
+  });
+
+  test('the reference server of the protocol: all that it lists is shown, and its tools answer', async () => {
+    const tenantId = await stack.tenant('5');
+    const reference = await startReferenceServer();
+    try {
+      const added = await addServer(tenantId, { name: 'all', url: reference.url });
+      expect(added).toMatchObject({
+        status: 201,
+        body: { tools: expect.arrayContaining(['all__echo', 'all__get-sum']) as string[], leftOut: [] },
+      });
+      const calls = [
+        { name: 'all__echo', input: { message: 'hello' } },
+        { name: 'all__get-sum', input: { a: 2, b: 3 } },
+        { name: 'all__get-tiny-image', input: {} },
+        { name: 'all__get-structured-content', input: { location: 'Chicago' } },
+      ];
+      const { run, told } = await ran(tenantId, calls, [{ name: 'all' }]);
+      expect(run.status).toBe('completed');
+      expect(told).toEqual([
+        expect.stringContaining('hello'),
+        expect.stringContaining('5'),
+        expect.stringMatching(/\[image of image\/png, which is no text\]/),
+        expect.stringContaining('temperature'),
+      ]);
+      expect((await api.call('POST', '/v1/tools/all/test', { body: { tenantId } })).body).toMatchObject({
+        reached: true,
+        changes: [],
+      });
+    } finally {
+      await reference.close();
+    }
   });
 
   test('a hostile server is asked once, holds nobody up, and has its credential echoed nowhere', async () => {

@@ -1,8 +1,13 @@
 /** Servers of tools, real and hostile, on this machine: addresses that do what they are asked for, and an MCP server by the official SDK. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
+import { until } from './stack';
 
 export interface Heard {
   method: string;
@@ -221,4 +226,38 @@ export class McpToolServer {
     response.writeHead(answered.status, Object.fromEntries(answered.headers));
     response.end(Buffer.from(await answered.arrayBuffer()));
   }
+}
+
+/**
+ * The reference server of the protocol, from its package, as a process of its own. It would listen at every address of this machine, so that
+ * it is told a socket, to which a port of loopback leads.
+ */
+export async function startReferenceServer(): Promise<{ url: string; close: () => Promise<void> }> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'spendlock-mcp-'));
+  const socketPath = path.join(folder, 'mcp');
+  const program = require.resolve('@modelcontextprotocol/server-everything/dist/index.js');
+  const { PATH } = process.env;
+  const child = spawn(process.execPath, [program, 'streamableHttp'], {
+    env: { PATH, PORT: socketPath },
+    stdio: 'ignore',
+  });
+  const server = createTcpServer((client) => {
+    const upstream = connect(socketPath);
+    for (const socket of [client, upstream]) socket.on('error', () => socket.destroy());
+    client.pipe(upstream).pipe(client);
+  });
+  await until('the reference server listens', () => Promise.resolve(existsSync(socketPath)));
+  const port = await new Promise<number>((resolve) =>
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)),
+  );
+  return {
+    url: `http://127.0.0.1:${port}/mcp`,
+    close: async () => {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await ended;
+      server.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
 }

@@ -44,11 +44,16 @@ describe('an error of the model’s provider', () => {
   });
 
   test.each([
-    [400, true, /answered 400 .*: the file that was sent with it may be one that it cannot read[.] Nothing/],
-    [400, false, /answered 400 \(api_error\)[.] Nothing/],
-    [404, true, /does not know the model/],
-  ])('of %s names the file that was sent with it: %s', (code, showsFile, says) => {
-    const moment = { outputBegan: false, showsFile, nowMs: Date.now() };
+    [400, ['file'], /answered 400 .*: the file that was sent with it may be one that it cannot read[.] Nothing/],
+    [
+      400,
+      ['file', 'tools'],
+      /cannot read, or the schemas of the tools of its tenant may be ones that it does not take[.] /,
+    ],
+    [400, [], /answered 400 \(api_error\)[.] Nothing/],
+    [404, ['file'], /does not know the model/],
+  ] as const)('of %s names what was sent with it: %s', (code, brought, says) => {
+    const moment = { outputBegan: false, brought, nowMs: Date.now() };
     expect(callFailure(errorFacts(status(code)), moment).message).toMatch(says);
   });
 
