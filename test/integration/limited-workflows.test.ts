@@ -179,15 +179,15 @@ describe('limits of workflows', () => {
     // A limit that came first stands for them too.
     await stack.admin.query('UPDATE copilot_internal.run_limits SET limit_usd = 1 WHERE run_id = $1', [run]);
     expect([await reserve('0.3', run), await reserve('0.5', run)]).toEqual([201, 409]);
-    // Between two turns nothing is limited.
-    expect([await reserve('0.3', conversation), await reserve('0.3', conversation)]).toEqual([201, 201]);
+    // Before its first turn it has what one turn may cost, and each turn its own.
+    expect([await reserve('0.3', conversation), await reserve('0.3', conversation)]).toEqual([201, 409]);
     await stack.admin.query(
       `INSERT INTO copilot_internal.turns (turn_id, run_id, tenant_id, number, message, status)
        VALUES ($1, $2, $3, 1, 'm', 'running')`,
       [turn, conversation, tenantId],
     );
     expect([await reserve('0.4', conversation), await reserve('0.3', conversation)]).toEqual([201, 409]);
-    expect((await limits(tenantId)).map(({ id }) => id).sort()).toEqual([run, turn].sort());
+    expect((await limits(tenantId)).map(({ id }) => id).sort()).toEqual([run, conversation, turn].sort());
     const shown = await api.call('GET', `/v1/runs/${run}?tenantId=${tenantId}`);
     expect((shown.body as RunView).tree).toHaveLength(1);
   });

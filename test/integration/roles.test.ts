@@ -32,6 +32,10 @@ const bodyOf = (tenantId: string): Record<string, object> => ({
   commitReservation: { costUsd: '0.01' },
   releaseReservation: {},
   extendReservation: { ttlSeconds: 60 },
+  addTool: {
+    ...{ name: 'weather', kind: 'http', url: 'https://tools.example.com/weather' },
+    ...{ description: 'The weather.', inputSchema: { type: 'object' } },
+  },
   setQuotas: { quotas: [{ resourceType: 'llm', limitUsd: '5' }] },
   enforceQuota: { resourceType: 'llm', reason: 'tried' },
   watchQuota: { resourceType: 'llm', reason: 'tried' },

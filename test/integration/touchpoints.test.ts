@@ -37,9 +37,13 @@ describe('the touchpoints with paid providers', () => {
     expect(sources.filter(({ text }) => imports.test(text)).map(({ name }) => name)).toEqual(allowed);
   });
 
-  test('the only other code that speaks HTTP is the webhook of alerts, the client of this API, the look whether one answers here, the MCP server, which asks this API in place, what Google’s SDK sends by, and the proxy, which calls with a claim', () => {
+  test('the only other code that speaks HTTP is the webhook of alerts, the client of this API, the look whether one answers here, the MCP server, which asks this API in place, what Google’s SDK sends by, tools of tenants’ own, and the proxy, which calls with a claim', () => {
     const speaks = /\bfetch\(|^import (?!type ).*from '(node:)?https?'|axios|undici/m;
     expect(sources.filter(({ text }) => speaks.test(text)).map(({ name }) => name)).toEqual([
+      'tools/http-tool.ts',
+      'tools/look.ts',
+      'tools/mcp-tool.ts',
+      'tools/outbound.ts',
       'activities/llm/google.ts',
       'activities/notify/webhook.ts',
       'api/mcp/routes.ts',
