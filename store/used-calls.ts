@@ -2,7 +2,7 @@
 import { parseUsd } from '../core/money';
 import type { UsedCall } from '../core/prices/repricing';
 import { asTenant, type Pool } from './pool';
-import { spanWithinMs } from './what-if';
+import { spanRead, spanWithinMs } from './span-read';
 
 const callsAtOnce = 2_000;
 
@@ -39,6 +39,6 @@ export async function readUsedCalls(
         isMore = rows.length === callsAtOnce;
       }
     },
-    { settings: { transaction_read_only: 'on' }, withinMs },
+    spanRead(withinMs),
   );
 }

@@ -11,6 +11,7 @@ import { labelsFrom, type Labels } from '../core/labels';
 import { parseUsd, type Usd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { decidedWithFrom, type DecidedWithJson } from './reservation-rows';
+import { spanRead, spanWithinMs } from './span-read';
 
 /** Who plays a record. */
 export interface Player {
@@ -34,9 +35,6 @@ export class SpanTooLongError extends Error {}
 
 /** As many events are in memory at once, and are played before somebody else of this process has a turn. */
 const eventsAtOnce = 200;
-/** So long one reading of a span may take in all: what is read meanwhile keeps Postgres from clearing away. */
-export const spanWithinMs = 60_000;
-
 /**
  * Plays what a tenant's decisions were from a moment to another.
  * @throws SpanTooLongError, or what Postgres says of it (`isTooSlow`), when it takes longer than `withinMs`.
@@ -71,7 +69,7 @@ export async function playRecord(
       const unnumbered = await unnumberedOf(client, { tenantId, from, to });
       return { unnumbered, ...(begin === from ? {} : { since: begin }) };
     },
-    { settings: { transaction_isolation: 'repeatable read', transaction_read_only: 'on' }, withinMs },
+    spanRead(withinMs),
   );
 }
 
