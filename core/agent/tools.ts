@@ -1,3 +1,4 @@
+/** The tools that every run can have, and what a call of one costs. */
 import { parseAmountUsd, type Usd } from '../money';
 
 /** What a call of a tool costs: nothing where it has no price. A model may name what every object has, such as `constructor`. */

@@ -17,7 +17,6 @@ import {
 } from '@temporalio/workflow';
 import { sandboxDefaults } from '../../contracts/sandbox';
 import type { Executed, OpenSandbox, SandboxActivities, SandboxPlan } from '../../contracts/sandbox';
-import { omitUndefined } from '../../core/omit-undefined';
 import { denialOf, failureOf } from '../failures';
 import { siblingQueues, type AgentRunInput, type CarriedSandbox } from '../../contracts/messages';
 import type { PaidStep } from '../budget/paid-step';
@@ -106,13 +105,9 @@ export class SandboxSession {
   /** Runs the tool calls of a step. @throws a denial when the sandbox was refused more time; what was printed is kept. */
   async execute(step: number, calls: { count: number; needSandbox: boolean }): Promise<void> {
     const { tenantId, runId, executionSeconds } = this.run;
-    if (!calls.needSandbox) {
-      const request = { tenantId, runId, step };
-      // What only answers is there at once.
-      if (!this.run.hasOwnTools) await this.free.executeCode(request);
-      else await this.programs(calls.count).executeCode({ ...request, ...omitUndefined({ executionSeconds }) });
-      return;
-    }
+    const work = this.run.hasOwnTools ? this.programs(calls.count) : this.free;
+    const most = executionSeconds === undefined ? {} : { executionSeconds };
+    if (!calls.needSandbox) return void (await work.executeCode({ tenantId, runId, step, ...most }));
     if (executionSeconds === undefined) return this.executeInOneWindow(step);
     await this.ready(step);
     await this.whileExtending(step, (sandbox) =>
