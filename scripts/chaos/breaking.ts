@@ -70,9 +70,12 @@ export function replaceInFunction(name: string, from: string, to: string): strin
   return `
     DO $change$
     DECLARE
-      v_old text := (SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = ${quote(name)});
+      -- Of several of a name the one that has it.
+      v_old text := (SELECT of_name.text FROM (
+        SELECT pg_get_functiondef(oid) AS text FROM pg_proc WHERE proname = ${quote(name)} OFFSET 0) AS of_name
+        WHERE position(${quote(from)} IN of_name.text) > 0);
     BEGIN
-      IF coalesce(position(${quote(from)} IN v_old), 0) = 0 THEN RAISE EXCEPTION '${name} has changed: break it in another way'; END IF;
+      IF v_old IS NULL THEN RAISE EXCEPTION '${name} has changed: break it in another way'; END IF;
       EXECUTE replace(v_old, ${quote(from)}, ${quote(to)});
     END $change$;`;
 }
