@@ -49,7 +49,12 @@ export function addMoneyRequests(budget: Command): void {
         ...{ tenantId, author: author() },
         ...omitUndefined({ reason }),
       });
-      show(json, answer, () => `${requestId} is refused. What asked ends as a denial does, unless money has come meanwhile; what it found is kept.`);
+      show(
+        json,
+        answer,
+        () =>
+          `${requestId} is refused. What asked ends as a denial does, unless money has come meanwhile; what it found is kept.`,
+      );
     },
   );
 }
