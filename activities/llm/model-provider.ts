@@ -6,7 +6,7 @@
 import type { ModelPrice } from '../../core/prices/prices';
 import type { CacheTtl, ModelUsage, UsageModifiers } from '../../core/prices/usage';
 import type { Brought, CallFailure, FailureMoment } from '../../core/prices/call-failures';
-import { toolNames } from '../../core/agent/tools';
+import { isToolName } from '../../core/agent/tools';
 import type { AnswerSchema } from '../../core/agent/answer-schema';
 import type { ModelSettings } from '../../core/agent/model-settings';
 
@@ -117,7 +117,7 @@ export interface ModelProvider {
 /** What a prompt has in it that not every provider takes. */
 export function broughtBy({ messages, tools }: Prompt): Brought[] {
   const showsFile = messages.some(({ content }) => content.some(({ type }) => type === 'file'));
-  const hasOwnTools = tools.some(({ name }) => !(toolNames as readonly string[]).includes(name));
+  const hasOwnTools = tools.some(({ name }) => !isToolName(name));
   return [...(showsFile ? (['file'] as const) : []), ...(hasOwnTools ? (['tools'] as const) : [])];
 }
 

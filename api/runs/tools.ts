@@ -1,6 +1,6 @@
 /** The tools of a run as it is asked for: those that every run can have, and its tenant's own, as they are registered when it begins. */
-import { shownCharsMax, toolsNamed, type OwnTool } from '../../core/agent/own-tools';
-import { toolNames, type ToolName } from '../../core/agent/tools';
+import { shownCharsMax, shownToolsMax, toolsNamed, type OwnTool } from '../../core/agent/own-tools';
+import { isToolName, toolNames, type ToolName } from '../../core/agent/tools';
 import { listTools } from '../../store/tools';
 import type { ProcessDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
@@ -14,11 +14,7 @@ export interface RunTools {
   own: OwnTool[];
 }
 
-/** So many may be shown to a model. */
-const ownMax = 128;
-
-const isGiven = (tool: AskedTool): tool is AskedTool & { name: ToolName } =>
-  (toolNames as readonly string[]).includes(tool.name);
+const isGiven = (tool: AskedTool): tool is AskedTool & { name: ToolName } => isToolName(tool.name);
 
 /** @throws ApiError for a name that no tool has, or two have, and for a price of what has one of its own. */
 export async function toolsFor(
@@ -44,10 +40,10 @@ export async function toolsFor(
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice !== undefined)
     throw new ApiError('invalid_request', `tools: ${JSON.stringify(twice)} is named twice. Nothing was stored.`);
-  if (own.length > ownMax)
+  if (own.length > shownToolsMax)
     throw new ApiError(
       'invalid_request',
-      `tools: ${own.length} tools of the tenant's own; at most ${ownMax} can be shown to a model. Name those of a server that are needed, such as ${own[0]?.name}. Nothing was stored.`,
+      `tools: ${own.length} tools of the tenant's own; at most ${shownToolsMax} can be shown to a model. Name those of a server that are needed, such as ${own[0]?.name}. Nothing was stored.`,
     );
   const chars = JSON.stringify(own).length;
   if (chars > shownCharsMax)

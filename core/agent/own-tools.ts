@@ -2,7 +2,7 @@
 import { isRecord } from '../prices/usage';
 import { cutAt, storable, storableText } from '../storable';
 import { problemOfSchema, type AnswerSchema } from './answer-schema';
-import { toolNames } from './tools';
+import { isToolName } from './tools';
 
 export const ownToolKinds = ['http', 'mcp'] as const;
 /** One address that is called with the arguments, or an MCP server (streamable HTTP) with tools of its own. */
@@ -46,7 +46,7 @@ const namePattern = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 /** Between the name of a server and that of one of its tools. */
 const within = '__';
 /** So many tools of a server are shown to a model, and so many characters of them. */
-const shownToolsMax = 128;
+export const shownToolsMax = 128;
 export const shownCharsMax = 200_000;
 const leftOutMax = 100;
 const descriptionCharsMax = 4_000;
@@ -60,7 +60,7 @@ export function problemOfToolName(name: string, kind: OwnToolKind): string | und
   if (name in {}) return 'is a word that programs have for themselves';
   if (kind === 'mcp' && name.endsWith('_')) return 'must not end with _, which stands between a server and its tools';
   if (name.includes(within)) return `must not have ${within} in it, which stands between a server and its tools`;
-  return (toolNames as readonly string[]).includes(name) ? 'is the name of a tool that every run can have' : undefined;
+  return isToolName(name) ? 'is the name of a tool that every run can have' : undefined;
 }
 
 /** Words of a schema that Anthropic refuses at its top. */

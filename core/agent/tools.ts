@@ -8,3 +8,6 @@ export const priceOfTool = (pricesUsd: Readonly<Record<string, string>>, name: s
 /** The tools that a model can be given. */
 export const toolNames = ['run_code', 'read_file', 'write_file', 'ask_person'] as const;
 export type ToolName = (typeof toolNames)[number];
+
+/** Whether a tool is one of these, and none of a tenant's own. */
+export const isToolName = (name: string): name is ToolName => (toolNames as readonly string[]).includes(name);

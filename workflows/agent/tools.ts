@@ -1,7 +1,7 @@
 /** The tools that a step calls for, those that have a price paid as a step of their own. */
 import type { ToolCall } from '../../contracts/llm';
 import type { AgentRunInput } from '../../contracts/messages';
-import { priceOfTool, toolNames } from '../../core/agent/tools';
+import { isToolName, priceOfTool } from '../../core/agent/tools';
 import { formatUsd, sumUsd } from '../../core/money';
 import { isPatched } from '../patches';
 import type { Budget } from '../budget/with-budget';
@@ -45,4 +45,4 @@ export async function runTools(
 
 /** What only answers, or is no tool at all, needs none. */
 const needsSandbox = ({ name }: ToolCall): boolean =>
-  name !== 'ask_person' && ((toolNames as readonly string[]).includes(name) || !isPatched('refused-tools'));
+  name !== 'ask_person' && (isToolName(name) || !isPatched('refused-tools'));
