@@ -142,7 +142,8 @@ const viewFields = [
     'unreserved',
     'allowedUsd',
   ] as const),
-  ...(['committedUsd', 'overrunUsd', 'settlement', 'claimed', 'outcome', 'decidedAt', 'expiresAt', 'endedAt'] as const),
+  ...(['committedUsd', 'overrunUsd', 'settlement', 'claimed', 'outcome', 'outcomeUsd'] as const),
+  ...(['decidedAt', 'expiresAt', 'endedAt'] as const),
 ] as const;
 
 /** A reservation as its caller sees it. */

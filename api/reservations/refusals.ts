@@ -58,5 +58,5 @@ export function refusalOf(
   );
 }
 
-export const noSuchReservation = ({ tenantId, operationId }: OperationKey): ApiError =>
-  new ApiError('unknown_operation', `Tenant ${tenantId} has no reservation ${operationId}. Nothing was recorded.`);
+export const noSuchReservation = ({ tenantId, operationId }: OperationKey, kept = ' Nothing was recorded.'): ApiError =>
+  new ApiError('unknown_operation', `Tenant ${tenantId} has no reservation ${operationId}.${kept}`);

@@ -131,7 +131,14 @@ export const reservationView = z.object({
   overrunUsd: z.string().nullable(),
   settlement: z.enum(['actual', 'unverified', 'released', 'expired']).nullable(),
   claimed: z.boolean(),
-  outcome: z.enum(['billed', 'not_billed']).nullable(),
+  outcome: z.enum(['billed', 'not_billed']).nullable().openapi({
+    description:
+      'What was told of its call, at once; `status` stays `granted` until that is counted in the balances, moments later.',
+  }),
+  outcomeUsd: z
+    .string()
+    .nullable()
+    .openapi({ description: 'What the call was told to have cost; null where nothing was.' }),
   decidedAt: z.string(),
   expiresAt: z.string().nullable(),
   endedAt: z.string().nullable(),

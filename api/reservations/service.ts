@@ -273,6 +273,6 @@ export async function extend(
 
 export async function show({ pool }: ApiDependencies, key: OperationKey): Promise<ReservationView> {
   const found = await readReservation(pool, key);
-  if (!found) throw noSuchReservation(key);
+  if (!found) throw noSuchReservation(key, '');
   return found;
 }

@@ -54,6 +54,18 @@ describe('reservations over HTTP', () => {
     expect(await settled(tenantId)).toMatchObject({ ledgerUsd: '2.75', spentUsd: '2.75', reservedUsd: '0' });
   });
 
+  test('what was told of a call is read at once, before it is in the balances', async () => {
+    const tenantId = await stack.tenant('10');
+    const shown = ({ body }: Answer): Promise<unknown> => api.admin.reservation(String(body.operationId), { tenantId });
+    const [bought, given] = [await reserve(tenantId, '1'), await reserve(tenantId, '1')];
+    await end(bought, 'commit', { tenantId, costUsd: '0.25' });
+    expect(await shown(bought)).toMatchObject({ outcome: 'billed', outcomeUsd: '0.25' });
+    await end(given, 'release', { tenantId });
+    expect(await shown(given)).toMatchObject({ outcome: 'not_billed', outcomeUsd: null });
+    await settled(tenantId);
+    expect(await shown(bought)).toMatchObject({ status: 'committed', committedUsd: '0.25', outcomeUsd: '0.25' });
+  });
+
   test('a cost of a hundred times its grant is recorded once an operator confirms it, and nothing before that', async () => {
     const tenantId = await stack.tenant('10');
     const [agent, operator] = [await api.keyOf(tenantId, 'agent'), await api.keyOf(tenantId, 'operator')];
