@@ -65,7 +65,7 @@ export async function measureAuthority(
           const measured = { ...parts.get(backend), callers: { pid: load.pid ?? 0 } };
           const before = processorMs(measured);
           const result = await processes.load(load, {
-            url: urls.get(backend) ?? '',
+            urls: [urls.get(backend) ?? ''],
             key,
             clients,
             until: { warmUpMs, measureMs },
@@ -81,7 +81,8 @@ export async function measureAuthority(
       }
       report({ clients, repetitions }, samples, print);
     }
-    await checkBooks(pool, { adminUrl, tenantId, pairs });
+    await checkBooks({ adminUrl, tenantId, made: pairs.get('authority') ?? 0 });
+    await checkPlainBooks(pool, tenantId, (pairs.get('sql') ?? 0) + (pairs.get('sqlCoalesced') ?? 0));
   } finally {
     await processes.stop();
     await pool.end();
@@ -115,10 +116,15 @@ function report(
 }
 
 /** No decision lost or doubled: the books hold exactly the pairs that the clients made. */
-async function checkBooks(
-  pool: Pool,
-  { adminUrl, tenantId, pairs }: { adminUrl: string; tenantId: string; pairs: ReadonlyMap<Backend, number> },
-): Promise<void> {
+export async function checkBooks({
+  adminUrl,
+  tenantId,
+  made,
+}: {
+  adminUrl: string;
+  tenantId: string;
+  made: number;
+}): Promise<void> {
   const admin = new PgClient({ connectionString: adminUrl });
   await admin.connect();
   try {
@@ -137,24 +143,25 @@ async function checkBooks(
       await sleep(100);
       books = await look();
     }
-    const made = pairs.get('authority') ?? 0;
     const wanted = { entries: made, spentUsd: (made * Number(costUsd)).toFixed(3), reservedUsd: '0' };
     const found = { entries: books.entries, spentUsd: Number(books.spent).toFixed(3), reservedUsd: books.reserved };
     if (JSON.stringify(found) !== JSON.stringify(wanted)) {
       throw new Error(`The books hold ${JSON.stringify(found)}; the clients made ${JSON.stringify(wanted)}.`);
     }
-    const { rows } = await pool.query<{ entries: number }>(
-      'SELECT count(*)::integer AS entries FROM plain.cost_records WHERE tenant_id = $1',
-      [tenantId],
-    );
-    const plain = (pairs.get('sql') ?? 0) + (pairs.get('sqlCoalesced') ?? 0);
-    if (rows[0]?.entries !== plain)
-      throw new Error(
-        `The plain books hold ${rows[0]?.entries} entries; the clients made ${plain} pairs of ${amountUsd}.`,
-      );
   } finally {
     await admin.end();
   }
+}
+
+async function checkPlainBooks(pool: Pool, tenantId: string, made: number): Promise<void> {
+  const { rows } = await pool.query<{ entries: number }>(
+    'SELECT count(*)::integer AS entries FROM plain.cost_records WHERE tenant_id = $1',
+    [tenantId],
+  );
+  if (rows[0]?.entries !== made)
+    throw new Error(
+      `The plain books hold ${rows[0]?.entries} entries; the clients made ${made} pairs of ${amountUsd}.`,
+    );
 }
 
 async function runSql(connectionString: string, sql: string): Promise<void> {

@@ -9,7 +9,10 @@ interface Target {
 }
 
 /** Clients in a closed loop for a time, or until so many pairs were made. */
-export interface LoopOrder extends Target {
+export interface LoopOrder {
+  /** Each client goes to one of them, as many to each. */
+  urls: readonly string[];
+  key: string;
   clients: number;
   until: { warmUpMs: number; measureMs: number } | { pairs: number };
 }
@@ -28,6 +31,8 @@ export interface LoopResult {
   reserveMs: number[];
   /** Pairs in all, the warm-up's included: what the ledger must hold. */
   everyPair: number;
+  /** The longest time, while it was measured, in which no pair of anybody was done. */
+  longestGapMs: number;
 }
 
 export interface CrowdResult {
@@ -65,17 +70,22 @@ function poster({ url, key }: Target, agent: Agent): Post {
     });
 }
 
-async function loop({ clients, until, ...target }: LoopOrder): Promise<LoopResult> {
+async function loop({ urls, key, clients, until }: LoopOrder): Promise<LoopResult> {
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
-  const post = poster(target, agent);
+  const posts = urls.map((url) => poster({ url, key }, agent));
   const startedMs = performance.now();
   const timed = 'measureMs' in until;
   const measuredFrom = startedMs + (timed ? until.warmUpMs : 0);
   const endMs = timed ? measuredFrom + until.measureMs : Infinity;
   const pairsMax = timed ? Infinity : until.pairs;
-  const result: LoopResult = { pairs: 0, seconds: 0, reserveMs: [], everyPair: 0 };
+  const result: LoopResult = { pairs: 0, seconds: 0, reserveMs: [], everyPair: 0, longestGapMs: 0 };
   let begun = 0;
-  const client = async (): Promise<void> => {
+  let lastDoneMs = measuredFrom;
+  const noteGap = (nowMs: number): void => {
+    if (nowMs > measuredFrom) result.longestGapMs = Math.max(result.longestGapMs, nowMs - lastDoneMs);
+    lastDoneMs = Math.max(measuredFrom, nowMs);
+  };
+  const client = async (post: Post): Promise<void> => {
     while (performance.now() < endMs && begun < pairsMax) {
       begun += 1;
       const operationId = randomUUID();
@@ -84,12 +94,13 @@ async function loop({ clients, until, ...target }: LoopOrder): Promise<LoopResul
       const reservedMs = performance.now();
       await post(`/v1/reservations/${operationId}/commit`, { costUsd }, 200);
       result.everyPair += 1;
+      noteGap(Math.min(performance.now(), endMs));
       if (askedMs < measuredFrom || performance.now() > endMs) continue;
       result.pairs += 1;
       result.reserveMs.push(reservedMs - askedMs);
     }
   };
-  await Promise.all(Array.from({ length: clients }, client));
+  await Promise.all(Array.from({ length: clients }, (_, at) => client(posts[at % posts.length] as Post)));
   agent.destroy();
   result.seconds = (timed ? until.measureMs : performance.now() - startedMs) / 1000;
   return result;

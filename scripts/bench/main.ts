@@ -21,10 +21,22 @@ import { measureLedger } from './ledger';
 import { measureProxy } from './proxy';
 import { print, type Print } from './report';
 import { measureScale } from './scale';
+import { measureSeveralApis } from './several-apis';
 import { measureStarts } from './starts';
 import { measureSteps } from './steps';
 
-const parts = ['steps', 'authority', 'chat', 'fairness', 'scale', 'ledger', 'proxy', 'starts', 'actions'] as const;
+const parts = [
+  'steps',
+  'authority',
+  'apis',
+  'chat',
+  'fairness',
+  'scale',
+  'ledger',
+  'proxy',
+  'starts',
+  'actions',
+] as const;
 type Part = (typeof parts)[number];
 /** Counts, which are the same on every machine: measured when it is asked for, with Temporal's SDK keeping its metrics. */
 const askedForOnly: Part[] = ['actions'];
@@ -83,6 +95,7 @@ async function main(): Promise<void> {
   const measures: [Part, (bench: AuthorityBench, print: Print) => Promise<void>][] = [
     ['steps', measureSteps],
     ['authority', measureAuthority],
+    ['apis', measureSeveralApis],
     ['chat', measureChat],
     ['fairness', measureFairness],
     ['scale', measureScale],

@@ -106,10 +106,15 @@ async function measureEndurance(
   const tenantId = await benchTenant(pool, 'bench-endurance');
   const { key } = await createApiKey(pool, { tenantId, label: 'bench' });
   const load = await processes.startLoad();
-  await processes.load(load, { url, key, clients, until: { pairs: 2_000 } });
+  await processes.load(load, { urls: [url], key, clients, until: { pairs: 2_000 } });
   const perSecond: number[] = [];
   for (let tenth = 0; tenth < tenths; tenth += 1) {
-    const { pairs, seconds } = await processes.load(load, { url, key, clients, until: { pairs: decisions / tenths } });
+    const { pairs, seconds } = await processes.load(load, {
+      urls: [url],
+      key,
+      clients,
+      until: { pairs: decisions / tenths },
+    });
     perSecond.push(pairs / seconds);
   }
   const [first = NaN] = perSecond;
