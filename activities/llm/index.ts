@@ -1,4 +1,5 @@
 /** The model activities: plan a call (free), make it (paid), keep what came. */
+import { Context as ActivityContext } from '@temporalio/activity';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { usageOf } from '../../core/prices/usage';
 import type { Pool } from '../../store/pool';
@@ -35,11 +36,18 @@ import type { CountedPrompt } from './prompt-bound';
 
 export type { LlmDependencies } from './paid-call';
 
+/** So often is a provider asked to count, within some ten seconds; then a bound has to do, or another model. */
+const countTriesMax = 5;
+
 export function createLlmActivities(dependencies: LlmDependencies): LlmActivities {
   return {
     // Only a plan that may not ask a provider can come to nothing.
-    prepareModelCall: async (request) => (await prepareModelCall(dependencies, request, true)) as ModelCallPlan,
-    prepareQuickly: async (request) => (await prepareModelCall(dependencies, request, false)) ?? null,
+    prepareModelCall: async (request) =>
+      (await prepareModelCall(dependencies, request, {
+        mayCount: true,
+        countsAgain: ActivityContext.current().info.attempt < countTriesMax,
+      })) as ModelCallPlan,
+    prepareQuickly: async (request) => (await prepareModelCall(dependencies, request, { mayCount: false })) ?? null,
     callModel: (request) => withHeartbeats(() => callModel(dependencies, request)),
     prepareCompaction: (request) => prepareCompaction(dependencies, request),
     compactContext: (request) => withHeartbeats(() => compactContext(dependencies, request)),
@@ -50,7 +58,7 @@ export function createLlmActivities(dependencies: LlmDependencies): LlmActivitie
 async function prepareModelCall(
   dependencies: LlmDependencies,
   request: PrepareModelCall,
-  mayCount: boolean,
+  { mayCount, countsAgain }: { mayCount: boolean; countsAgain?: boolean },
 ): Promise<ModelCallPlan | undefined> {
   const { pool, codeLanguages } = dependencies;
   const { tenantId, runId, step, model, maxOutputTokens, inputTokens, compact = false, count = false } = request;
@@ -82,6 +90,7 @@ async function prepareModelCall(
       bound: count ? undefined : { ...bound, tokensMax },
       knows: isLast ? undefined : knows,
       mayCount,
+      countsAgain,
     });
     if (!plan) return undefined;
     if (growsBy !== undefined) {

@@ -56,6 +56,13 @@ export function providerOf({ providers }: Market, { provider, model }: ModelPric
   );
 }
 
+/** Another model may take its place. */
+const uncounted = (model: string): Error =>
+  failure(
+    'provider_unavailable',
+    `The provider of ${model} did not count its prompt, which shows a file. No call was made.`,
+  );
+
 interface PlannedCall {
   model: string;
   maxOutputTokens: number;
@@ -67,6 +74,8 @@ interface PlannedCall {
   /** Whether a last call may come after it. */
   knows?: KnownMoney | undefined;
   bound?: Bound | undefined;
+  /** Whether its provider is asked again that could not count; otherwise a bound has to do. */
+  countsAgain?: boolean | undefined;
 }
 
 /** Prices a call. Without a bound its prompt is counted; one that was counted before, by the number, is priced anew. */
@@ -80,9 +89,10 @@ export async function planCall(
   market: Market,
   call: PlannedCall & { mayCount?: boolean },
 ): Promise<ModelCallPlan | undefined> {
-  const { model, prompt, bound, mayCount = true } = call;
+  const { model, prompt, bound, mayCount = true, countsAgain = true } = call;
   const { models } = await market.prices();
   let provider: ModelProvider | undefined;
+  let bounded: ModelCallPlan | undefined;
   try {
     // The price first: a model that has none is refused before anybody hears of it.
     const price = findModelPrice(models, { model, at: Date.now() });
@@ -94,12 +104,9 @@ export async function planCall(
       if (!mayCount) return undefined;
       const counted = await countOf(provider, model, prompt);
       if (counted !== undefined) return priced(counted);
-      throw failure(
-        'provider_unavailable',
-        `${price.provider} did not count the prompt, which shows a file. No call was made.`,
-      );
+      throw uncounted(model);
     }
-    const bounded = { ...priced(tokens), isBound: true as const };
+    bounded = { ...priced(tokens), isBound: true as const };
     const { inputTokens, maxOutputTokens } = bounded;
     const amountUsd = parseAmountUsd(bounded.amountUsd);
     if (bound && boundSuffices({ inputTokens, roughTokens, maxOutputTokens, amountUsd }, price, bound)) return bounded;
@@ -113,6 +120,10 @@ export async function planCall(
     const brought = typeof prompt === 'number' ? [] : broughtBy(prompt);
     const failed = provider.failureOf(error, { outputBegan: false, brought });
     if (failed.billed === 'no' && !failed.retry) throw failure(failed.code, failed.message);
+    if (!countsAgain) {
+      if (bounded) return bounded;
+      throw uncounted(model);
+    }
     // Counting is free, so Temporal repeats it.
     throw new Error(`The prompt could not be counted: ${failed.code}.`, { cause: (error as Error).name });
   }

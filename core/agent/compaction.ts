@@ -14,6 +14,8 @@ export interface CompactionOptions {
 const shareDefault = 0.7;
 /** The share of the limit that the newest messages may fill and are kept as they are. */
 const keptShare = 0.3;
+/** The share of the limit that a summary has to stand for at least: what is long beside the messages (a file, say) stays as it is. */
+const summedShareMin = 0.1;
 /** What a token is in characters, roughly: for choosing where to cut, never for money. */
 const charsPerToken = 4;
 
@@ -33,7 +35,7 @@ export interface CuttableMessage {
 
 /**
  * The last message that a summary may stand for: the newest ones that fill less than a share of the limit stay, and at least
- * one does. Undefined when there is nothing before them.
+ * one does. Undefined when there is next to nothing before them.
  */
 export function lastSummarised(messages: readonly CuttableMessage[], limitTokens: number): number | undefined {
   const keptChars = limitTokens * keptShare * charsPerToken;
@@ -46,5 +48,7 @@ export function lastSummarised(messages: readonly CuttableMessage[], limitTokens
     if (cut !== undefined && chars > keptChars) break;
     cut = before.sequence;
   }
-  return cut;
+  const summed = messages.filter(({ sequence }) => cut !== undefined && sequence <= cut);
+  const summedChars = summed.reduce((sum, message) => sum + message.chars, 0);
+  return summedChars >= limitTokens * summedShareMin * charsPerToken ? cut : undefined;
 }

@@ -56,6 +56,8 @@ export interface ModelKnobs {
   lastReply: FixedReply | undefined;
   /** It cannot read files: neither counts nor answers a prompt that has one. */
   refusesFiles: boolean;
+  /** The HTTP status of everything that is to be counted; it is counted where there is none. */
+  failCountsWith: number | undefined;
   /** How far its clock is ahead: what it cached is so much older. */
   clockAheadMs: number;
   /** Told of each call that is billed, as it begins to answer. */
@@ -72,6 +74,7 @@ export const modelKnobs = (): ModelKnobs => ({
   replies: [],
   lastReply: undefined,
   refusesFiles: false,
+  failCountsWith: undefined,
   clockAheadMs: 0,
 });
 

@@ -157,6 +157,8 @@ class ModelState {
     const inputTokens = tokensIn(asked.prompt);
     if (asked.counts) {
       this.calls.countTokens += 1;
+      const { failCountsWith } = this.knobs;
+      if (failCountsWith !== undefined) return format.refuse(response, failCountsWith, 'It counts nothing now');
       return format.counted(response, inputTokens);
     }
     if (!(asked.maxTokens > 0)) return format.refuse(response, 400, 'The answer must be allowed at least one token');

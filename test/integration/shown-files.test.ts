@@ -138,6 +138,17 @@ describe('a file that is an image or a PDF', () => {
     ]);
   });
 
+  test('that its provider cannot count for a while is shown to the model that may take its place', async () => {
+    stack.anthropic.knobs.failCountsWith = 529;
+    stack.openai.knobs.replies = [{ text: 'A line that rises.' }];
+    const { run } = await begin({ model: 'claude-haiku-4-5', fallbackModels: ['gpt-5.1'], file: png });
+    expect(run).toMatchObject({ status: 'completed', answer: 'A line that rises.' });
+    // A prompt of words alone is held at its bound then.
+    const bounded = await begin({ model: 'claude-haiku-4-5', limits: { maxCostUsd: '0.02' } });
+    expect(bounded.run).toMatchObject({ status: 'completed' });
+    stack.anthropic.knobs.failCountsWith = undefined;
+  });
+
   test('that its provider does not count is paid for by nobody', async () => {
     const before = stack.anthropic.calls();
     // Counting is refused for a file that is none.

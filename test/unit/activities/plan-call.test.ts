@@ -133,6 +133,24 @@ describe('a call', () => {
     expect(await tokensForPartial(wrong, bounded, prompt)).toBe(bounded.inputTokens);
   });
 
+  test('whose provider cannot count it is counted again, and bounded once that was tried often enough', async () => {
+    standIn.knobs.failCountsWith = 529;
+    const call = { model, maxOutputTokens: 4_000, prompt: saying(8_000), caching: '5m' } as const;
+    await expect(planCall(market, call)).rejects.toThrow('could not be counted: provider_unavailable');
+    expect(await planCall(market, { ...call, countsAgain: false })).toMatchObject({ isBound: true });
+    const [message] = call.prompt.messages;
+    const file = { type: 'file', name: 'x.png', mediaType: 'image/png', data: 'AAAA' } as const;
+    const shown = {
+      ...call.prompt,
+      messages: [{ role: 'user' as const, content: [file, ...(message?.content ?? [])] }],
+    };
+    await expect(planCall(market, { ...call, prompt: shown, countsAgain: false })).rejects.toMatchObject({
+      type: 'provider_unavailable',
+      nonRetryable: true,
+    });
+    standIn.knobs.failCountsWith = undefined;
+  });
+
   test('that can be cached is reserved at the price of that, but where only what is left stands in its way', async () => {
     const cached: ModelPrice = {
       ...price,
