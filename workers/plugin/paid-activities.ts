@@ -12,7 +12,7 @@ import { emptyAnswer, isEmptyAnswer, type CallMoney, type CallOutcome, type Held
 import { planNamed, type PaidActivity } from './named-activities';
 import { operationIdOf } from './operation-id';
 import type { PlannedActivity } from './planned-call';
-import { asRefused } from './refused';
+import { asRefused, refused } from './refused';
 import type { ScopeOf } from './scopes';
 import type { Settling } from './settling';
 
@@ -64,9 +64,10 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
     const { context } = this;
     const time = new AttemptTime(context);
     const found = await time.heartbeating(async () => {
-      const planned = await planning.catch((error: unknown) => {
+      const planned = await time.said(planning).catch((error: unknown) => {
         throw asRefused(error);
       });
+      if (!planned) throw unplanned();
       const scope = await this.terms.scopeOf(context, input.args);
       return (await this.boughtBefore(scope)) ?? this.holdOrBought(planned, scope);
     });
@@ -77,7 +78,7 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
       await this.settle(held, { billed: 'no' });
       throw over;
     }
-    return this.call(held, planned, () => next({ ...input, args: planned.args ?? input.args }));
+    return this.call(held, { planned, time }, () => next({ ...input, args: planned.args ?? input.args }));
   }
 
   /** Undefined of an activity that costs nothing. */
@@ -136,19 +137,13 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
     return found && isEmptyAnswer(found.result) ? { result: null } : found;
   }
 
-  private async call(held: HeldMoney, planned: PlannedActivity, call: () => Promise<unknown>): Promise<unknown> {
-    const { money, extendEveryMs, spans } = this.terms;
-    const { log } = this.context;
-    const { operationId } = held;
-    const extend = (): void =>
-      void money.extend(held).catch((error: unknown) => {
-        log.warn('a hold could not be held for longer', { operationId, error: String(error) });
-      });
-    const timer = setInterval(extend, extendEveryMs).unref();
+  private async call(held: HeldMoney, { planned, time }: Attempted, call: () => Promise<unknown>): Promise<unknown> {
+    const { spans } = this.terms;
+    const timer = this.prolonging(held, time);
     const startedMs = performance.now();
     try {
       const result = await call();
-      const outcome = await this.priced(held, planned, result);
+      const outcome = await this.priced(held, { planned, time }, result);
       spans.note({ planned, held, outcome, startedMs, hasFailed: false });
       await this.settle(held, outcome, result ?? emptyAnswer);
       return result;
@@ -162,17 +157,33 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
     }
   }
 
+  /** Prolongs a hold while its attempt lasts. An activity that hangs goes on after that, and its retries hold money of their own. */
+  private prolonging(held: HeldMoney, time: AttemptTime): NodeJS.Timeout {
+    const { money, extendEveryMs } = this.terms;
+    const { log } = this.context;
+    const { operationId } = held;
+    const extend = (): void => {
+      if (time.isUp) return clearInterval(timer);
+      void money.extend(held).catch((error: unknown) => {
+        log.warn('a hold could not be held for longer', { operationId, error: String(error) });
+      });
+    };
+    const timer = setInterval(extend, extendEveryMs).unref();
+    return timer;
+  }
+
   private settle(held: HeldMoney, outcome: CallOutcome, result?: unknown): Promise<void> {
     const { log, info } = this.context;
     return this.terms.settling.settle(held, outcome, { log, result, heartbeatTimeoutMs: info.heartbeatTimeoutMs });
   }
 
   /** A result is paid for, whatever its price: what cannot be priced is charged at its grant. */
-  private async priced(held: HeldMoney, planned: PlannedActivity, result: unknown): Promise<CallOutcome> {
+  private async priced(held: HeldMoney, { planned, time }: Attempted, result: unknown): Promise<CallOutcome> {
     const { log } = this.context;
     const { operationId } = held;
+    const price = async (): Promise<CallOutcome> => planned.priced(result, held);
     try {
-      const outcome = await planned.priced(result, held);
+      const outcome = (await time.said(price())) ?? unpriced;
       if (outcome.billed === 'unknown')
         log.error('what a call cost is not known', { operationId, reason: outcome.reason });
       return outcome;
@@ -182,6 +193,19 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
     }
   }
 }
+
+/** One attempt: what it is to cost, and how long it lasts. */
+interface Attempted {
+  planned: PlannedActivity;
+  time: AttemptTime;
+}
+
+const unplanned = (): Error =>
+  refused(
+    'authority_unavailable',
+    'What the activity may cost was not said in time (its estimateUsd, or the list of prices). No call was made and nothing is held. It is tried again by its retry policy.',
+    { mayRetry: true },
+  );
 
 const unpriced: CallOutcome = {
   billed: 'unknown',

@@ -2,7 +2,7 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityInterceptorsFactory } from '@temporalio/worker';
-import { SpendlockPlugin, type CallMoney } from '../../../workers/plugin';
+import { SpendlockPlugin, type CallMoney, type PaidActivity } from '../../../workers/plugin';
 
 type Outcome = Parameters<CallMoney['settle']>[1];
 
@@ -105,6 +105,49 @@ test('by Postgres a hold is prolonged while it lasts, however long it was asked 
   } finally {
     jest.useRealTimers();
   }
+});
+
+test('a hold is prolonged no longer than its attempt lasts, and a late answer is priced all the same', async () => {
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask'] });
+  try {
+    let extended = 0;
+    money.extend = () => Promise.resolve(void (extended += 1));
+    const lasting = { startToCloseTimeoutMs: 300_000, scheduleToCloseTimeoutMs: 0 };
+    const hanging = attemptOf(lasting).run(() => pause(3_000_000));
+    await jest.advanceTimersByTimeAsync(2_999_000);
+    expect(extended).toBe(4);
+    await jest.advanceTimersByTimeAsync(2_000);
+    await hanging;
+    expect(money.outcomes).toEqual(['known']);
+    // Three of the ten minutes that the activity has in all were before this attempt.
+    const times = { scheduledTimestampMs: 1_000_000, currentAttemptScheduledTimestampMs: 1_180_000 };
+    const last = attemptOf({ ...times, startToCloseTimeoutMs: 0, scheduleToCloseTimeoutMs: 600_000 });
+    const running = last.run(() => pause(900_000));
+    await jest.advanceTimersByTimeAsync(901_000);
+    await running;
+    expect(extended).toBe(4 + 6);
+  } finally {
+    jest.useRealTimers();
+  }
+});
+
+const never = () => new Promise<never>(() => undefined);
+const pluginThat = (paid: Partial<PaidActivity>) =>
+  new SpendlockPlugin({ budget: { calls: money }, activities: { research: { estimateUsd: '1', ...paid } } });
+
+test('an estimate that is never said fails the attempt while it lasts, and nothing is held', async () => {
+  const attempt = attemptOf({ startToCloseTimeoutMs: 100 }, [pluginThat({ estimateUsd: never })]);
+  await expect(attempt.run(research)).rejects.toMatchObject({ type: 'authority_unavailable', nonRetryable: false });
+  expect([calls, money.holds]).toEqual([0, []]);
+});
+
+test('a cost that is never said is charged at what is held, and the answer is handed over while its attempt lasts', async () => {
+  const attempt = attemptOf({ startToCloseTimeoutMs: 500 }, [pluginThat({ cost: never })]);
+  const begunMs = performance.now();
+  expect(await attempt.run(research)).toBe('found 1');
+  expect(performance.now() - begunMs).toBeLessThan(500);
+  expect(money.outcomes).toEqual(['unknown']);
+  expect(money.kept).toEqual(['found 1']);
 });
 
 test('nor for one that was cancelled meanwhile', async () => {
