@@ -62,6 +62,39 @@ describe('slots of calls of models', () => {
     await worker.stop();
   });
 
+  test('pieces of replies wait on connections of their own, where no decision and no settlement waits behind them', async () => {
+    const worker = await stack.startWorker();
+    const tenantId = await stack.tenant('50');
+    const locked = await stack.admin.connect();
+    const runs = [];
+    try {
+      await locked.query('BEGIN');
+      await locked.query('LOCK TABLE copilot_internal.reply_deltas IN ACCESS EXCLUSIVE MODE');
+      stack.anthropic.knobs.deltaSpacingMs = 300;
+      stack.anthropic.knobs.replies = Array.from({ length: 4 }, () => ({ text: 'word '.repeat(1_000) }));
+      for (let at = 0; at < 4; at += 1) runs.push(await stack.start({ tenantId }));
+      const waitingAs = async (): Promise<string[]> => {
+        const { rows } = await stack.admin.query<{ name: string }>(
+          `SELECT application_name AS name FROM pg_stat_activity
+           WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INTO copilot_internal.reply_deltas%'`,
+        );
+        return rows.map(({ name }) => name);
+      };
+      const names = await until('pieces of two replies wait', async () => {
+        const found = await waitingAs();
+        return found.length >= 2 && found;
+      });
+      expect(names).toEqual(['spendlock-replies', 'spendlock-replies']);
+    } finally {
+      await locked.query('ROLLBACK');
+      locked.release();
+    }
+    stack.anthropic.knobs.deltaSpacingMs = 0;
+    for (const { workflowId } of runs) await stack.temporal.workflow.getHandle(workflowId).cancel();
+    for (const run of runs) await stack.finish({ tenantId, ...run });
+    await worker.stop();
+  });
+
   test('a call that nobody takes up there gives its money back, and is made on the queue that every version serves', async () => {
     const worker = await stack.startWorker({
       environment: { SPENDLOCK_TEST_BUNDLE: await bundleWithUnservedCalls() },

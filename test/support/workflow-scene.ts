@@ -31,6 +31,8 @@ export interface Call {
   request: unknown;
   atMs: number;
   seq: number;
+  /** Its place where activities wait for a worker; undefined where it says none, and has its workflow's. */
+  priorityKey?: number;
 }
 
 /** What an activity does: it returns or throws, at once or after a while; or it never ends by itself. */
@@ -59,10 +61,12 @@ export class WorkflowScene {
   /**
    * @param answer what each activity does that is asked for
    * @param cancelled what one does that waits for its own end when it is cancelled; it ends as cancelled unless that says otherwise
+   * @param priorityKey the workflow's own
    */
   constructor(
     private readonly answer: (call: Call) => Reply,
     private readonly cancelled: (call: Call) => Reply | undefined = () => undefined,
+    priorityKey?: number,
   ) {
     if (!('getStore' in AsyncLocalStorage.prototype))
       throw new Error('Import test/support/workflow-scene before any workflow code.');
@@ -73,6 +77,7 @@ export class WorkflowScene {
       taskQueue: 'spendlock-runs',
       namespace: 'default',
       historyLength: 3,
+      ...(priorityKey === undefined ? {} : { priority: { priorityKey } }),
       unsafe: { isReplaying: false, isReplayingHistoryEvents: false, now: () => 0, random: () => 0 },
     };
     this.activator = new Activator({
@@ -172,6 +177,7 @@ export class WorkflowScene {
     const seq = Number(activity.seq);
     const [request] = (activity.arguments ?? []).map((payload) => defaultPayloadConverter.fromPayload(payload));
     const call: Call = { type: activity.activityType ?? '', request, atMs: this.nowMs, seq };
+    if ('priority' in activity && activity.priority?.priorityKey) call.priorityKey = activity.priority.priorityKey;
     // 1 is WAIT_CANCELLATION_COMPLETED.
     this.open.set(seq, { call, endsAtOnce: Number(activity.cancellationType) !== 1, isLocal });
     const limitMs = activity.scheduleToCloseTimeout ? msOf(activity.scheduleToCloseTimeout) : undefined;
