@@ -234,7 +234,7 @@ export async function repairBooks(
   const operationIds = ended.map(({ name }) => name);
   const wrongDays = [...new Set((await days(pool, tenantId)).map(({ day }) => day))];
   try {
-    return await inTransaction(pool, async (client) => {
+    const mending = async (client: PoolClient): Promise<Mended[] | undefined> => {
       const { rows } = await client.query<{ mended: Mended[] | null }>(
         'SELECT copilot_internal.repair_books($1, $2, $3, $4, $5, $6) AS mended',
         [tenantId, operationIds, wrongDays, by.apiKeyId ?? null, by.author, reason],
@@ -242,7 +242,8 @@ export async function repairBooks(
       const mended = rows[0]?.mended ?? undefined;
       if (!apply) throw new Shown(mended);
       return mended;
-    });
+    };
+    return await inTransaction(pool, mending, { holdsUp: true });
   } catch (error) {
     if (error instanceof Shown) return error.mended;
     throw error;

@@ -20,7 +20,7 @@ import { runLimitFrom, type RunLimitJson } from './run-limits';
 import { dueAtOnceMax, holdsOf } from './holds';
 import { alertRow } from './alert-row';
 import { callHot, hotCall } from './hot-calls';
-import { inTransaction, type CommitWith, type Pool, type PoolClient } from './pool';
+import { inTransaction, type CommitWith, type Pool, type PoolClient, type TransactionOptions } from './pool';
 import { recordedReservation, reservationFrom, type ReservationJson } from './reservation-rows';
 import { resourcesBefore } from './resources';
 
@@ -44,7 +44,7 @@ export interface RecordedBatch {
   moreDue?: boolean;
 }
 
-export interface BatchOptions {
+export interface BatchOptions extends Pick<TransactionOptions, 'readyMs'> {
   tenantId: string;
   commands: readonly BudgetCommand[];
   enforced: Enforced;
@@ -120,6 +120,7 @@ async function decide(
   return inSpan(spanNames.quotaAtomic, { tenantId, commands: commands.length }, () =>
     inTransaction(pool, decideOnce, {
       withinMs: timeoutMs,
+      readyMs: options.readyMs,
       settings: { ...settings, ...limitsSetting(commands), ...labelsSetting(commands) },
     }),
   );

@@ -22,14 +22,14 @@ class NothingToChange extends Error {}
 
 /**
  * Runs a change under the tenant's locks and notes it. Undefined when there is no such tenant, or `work` answers so, having found
- * nothing to change: nothing is noted or left behind then.
+ * nothing to change: nothing is noted or left behind then. All of it is done again where Postgres ended it for a pause.
  */
 export async function change<T extends object | string | true>(
   pool: Pool,
   { tenantId, by, action, details, userIds = [], finish }: Change<T>,
   work: (client: PoolClient) => Promise<T | undefined>,
 ): Promise<T | undefined> {
-  return asTenant(pool, tenantId, async (client) => {
+  const changing = async (client: PoolClient): Promise<T | undefined> => {
     const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
       tenantId,
       userIds,
@@ -44,7 +44,8 @@ export async function change<T extends object | string | true>(
     );
     await finish?.(client, result);
     return result;
-  }).catch((error: unknown) => {
+  };
+  return asTenant(pool, tenantId, changing, { holdsUp: true }).catch((error: unknown) => {
     if (error instanceof NothingToChange) return undefined;
     throw error;
   });

@@ -64,7 +64,7 @@ export async function setEnforced(
     details.removed = rows[0]?.removed;
     const to: QuotaChange = { ...quota, ...found, enforced };
     const replacedUsd = (await standing(client, tenantId, to))?.limitUsd;
-    if (replacedUsd !== undefined) details.replacedUsd = replacedUsd;
+    details.replacedUsd = replacedUsd;
     if (quota.scope === 'label') await setLabelQuota(client, tenantId, to, sums);
     else await setQuota(client, tenantId, to);
     await refuseTooManyResources(client, tenantId);

@@ -37,12 +37,12 @@ export async function sumOfLabels(pool: Pool, tenantId: string, limits: readonly
   }
   const byKey = new Map<string, string>();
   if (periods.size === 0) return { mark: '0', byKey };
-  const mark = await asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ mark: string }>('SELECT copilot_internal.ledger_mark($1)::text AS mark', [
-      tenantId,
-    ]);
-    return rows[0]?.mark ?? '0';
-  });
+  const {
+    rows: [marked],
+  } = await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(client.query<{ mark: string }>('SELECT copilot_internal.ledger_mark($1)::text AS mark', [tenantId])),
+  );
+  const mark = marked?.mark ?? '0';
   for (const [key, of] of periods) {
     // Nobody waits for it: it has no lock.
     const { rows } = await asTenantTaking(databaseLimits.patientMs)(pool, tenantId, (client) =>

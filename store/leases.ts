@@ -12,22 +12,26 @@ export async function drawLease(
   pool: Pool,
   { tenantId, needs }: { tenantId: string; needs: readonly { quotaId: string; neededUsd: string }[] },
 ): Promise<void> {
-  await asTenant(pool, tenantId, (client) =>
-    client.query('SELECT copilot_internal.draw_lease($1, $2)', [tenantId, JSON.stringify(needs)]),
+  await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(client.query('SELECT copilot_internal.draw_lease($1, $2)', [tenantId, JSON.stringify(needs)])),
   );
 }
 
 /** Gives back what is idle of a tenant's leases. */
 export async function returnLeases(pool: Pool, tenantId: string): Promise<void> {
-  await asTenant(pool, tenantId, (client) => client.query('SELECT copilot_internal.return_leases($1)', [tenantId]));
+  await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(client.query('SELECT copilot_internal.return_leases($1)', [tenantId])),
+  );
 }
 
 /** Raises the platform's alerts, and names tenants whose authority has something to do and may be asleep. */
 export async function lookAfter(pool: Pool, tenantsMax: number): Promise<string[]> {
   const look = 'SELECT tenant_id FROM copilot_internal.look_after($1) AS tenant_id';
-  const { rows } = await inTransaction(pool, (client) => client.query<{ tenant_id: string }>(look, [tenantsMax]), {
-    statementMs: databaseLimits.patientMs,
-  });
+  const { rows } = await inTransaction(
+    pool,
+    (client, commitWith) => commitWith(client.query<{ tenant_id: string }>(look, [tenantsMax])),
+    { statementMs: databaseLimits.patientMs },
+  );
   return rows.map(({ tenant_id }) => tenant_id);
 }
 
@@ -60,7 +64,7 @@ export async function setPlatformQuotas(
   pool: Pool,
   { changes, by, reason }: { changes: readonly PlatformQuotaChange[]; by: Operator; reason?: string | undefined },
 ): Promise<void> {
-  await inTransaction(pool, async (client) => {
+  const setting = async (client: PoolClient): Promise<void> => {
     for (const { resourceType, period, limitUsd, warningThreshold, moreWarningThresholds } of changes) {
       await client.query('SELECT copilot_internal.set_platform_quota($1, $2, $3, $4, $5)', [
         resourceType,
@@ -72,7 +76,8 @@ export async function setPlatformQuotas(
     }
     await refuseTooManyResources(client, null);
     await note(client, { by, action: 'set_platform_quotas', details: { quotas: changes, reason } });
-  });
+  };
+  await inTransaction(pool, setting, { holdsUp: true });
 }
 
 /** Removes a platform quota for good, with what tenants leased of it. False when there is none. */
@@ -87,7 +92,7 @@ export async function removePlatformQuota(
   },
 ): Promise<boolean> {
   const { by, quota, reason, keepWith } = order;
-  return inTransaction(pool, async (client) => {
+  const removing = async (client: PoolClient): Promise<boolean> => {
     const { rows } = await client.query<{ removed: object | null }>(
       'SELECT copilot_internal.remove_platform_quota($1, $2) AS removed',
       [quota.resourceType, quota.period],
@@ -97,7 +102,8 @@ export async function removePlatformQuota(
     await note(client, { by, action: 'remove_platform_quota', details: { ...quota, reason, removed } });
     await keepWith(client);
     return true;
-  });
+  };
+  return inTransaction(pool, removing, { holdsUp: true });
 }
 
 /** Notes a change of what is no tenant's. */

@@ -67,33 +67,58 @@ export interface TransactionOptions {
   statementMs?: number;
   /** The whole transaction is over by then, and a pause in it much sooner: nobody waits for longer for the locks of who stands still. */
   withinMs?: number;
+  /** Nobody waits longer than that for a connection. One that takes longer to be made, or given, is there for who comes next. */
+  readyMs?: number | undefined;
+  /**
+   * A tenant's decisions wait for its locks: a pause in it ends it as soon as one of theirs. What a busy machine held up for so long is
+   * done again, so that the work may be done several times, of which the last one counts.
+   */
+  holdsUp?: boolean;
 }
 
 /** What Postgres is told of a transaction's time. Its bound of the whole is known from version 17 on. */
-const timesOf = ({ statementMs, withinMs }: TransactionOptions): Record<string, string> =>
-  withinMs !== undefined
-    ? {
-        statement_timeout: String(Math.ceil(withinMs)),
-        idle_in_transaction_session_timeout: String(Math.ceil(Math.min(withinMs, databaseLimits.standingMs))),
-        transaction_timeout: String(Math.ceil(withinMs)),
-      }
-    : statementMs !== undefined
-      ? { statement_timeout: String(statementMs) }
-      : {};
+function timesOf({ statementMs, withinMs, holdsUp = false }: TransactionOptions): Record<string, string> {
+  const pauseMs = withinMs !== undefined || holdsUp ? databaseLimits.standingMs : undefined;
+  const times = {
+    statement_timeout: withinMs ?? statementMs,
+    idle_in_transaction_session_timeout: pauseMs && Math.min(pauseMs, withinMs ?? pauseMs),
+    transaction_timeout: withinMs,
+  };
+  return Object.fromEntries(
+    Object.entries(times).flatMap(([name, ms]) => (ms === undefined ? [] : [[name, String(Math.ceil(ms))]])),
+  );
+}
+
+/** How often a transaction is tried that Postgres ended for a pause in it. */
+const pausedTriesMax = 3;
+/** Postgres' word for that: it had not committed. */
+const pausedState = '25P03';
 
 /** Row security shows limits of labels, and those that are only watched, to those who know what they are: a version before would bind the tenant by them. */
 export const knows = { 'spendlock.label_quotas': 'on', 'spendlock.shadow_quotas': 'on' };
 
+type Work<T> = (client: PoolClient, commitWith: CommitWith) => Promise<T>;
+
 /** Runs `work` in one transaction: committed when it returns, rolled back when it throws. */
-export async function inTransaction<T>(
-  pool: Pool,
-  work: (client: PoolClient, commitWith: CommitWith) => Promise<T>,
-  options: TransactionOptions = {},
-): Promise<T> {
-  const { withinMs, statementMs } = options;
-  const client = await pool.connect();
+export async function inTransaction<T>(pool: Pool, work: Work<T>, options: TransactionOptions = {}): Promise<T> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await tryTransaction(pool, work, options);
+    } catch (error) {
+      if (!options.holdsUp || tries === pausedTriesMax || sqlState(error) !== pausedState) throw error;
+    }
+  }
+}
+
+async function tryTransaction<T>(pool: Pool, work: Work<T>, options: TransactionOptions): Promise<T> {
+  const { withinMs, statementMs, readyMs } = options;
+  const client = await (readyMs === undefined ? pool.connect() : connectWithin(pool, readyMs));
   let broken: Error | undefined;
   let committed: Promise<unknown> | undefined;
+  // What Postgres says between two queries, before it ends the connection, is told to neither of them.
+  let ended: Error | undefined;
+  const noteEnd = (error: Error): void => void (ended ??= error);
+  client.on('error', noteEnd);
   const usualMs = (pool.options.query_timeout ?? 0) - databaseLimits.graceMs;
   if (statementMs !== undefined) giveStatements(client, statementMs);
   // Postgres gives it up first; when that is not heard, nobody waits for the connection any longer.
@@ -112,7 +137,8 @@ export async function inTransaction<T>(
     if (done.status === 'rejected') throw done.reason;
     await (committed ?? client.query('COMMIT'));
     return done.value;
-  } catch (error) {
+  } catch (thrown) {
+    const error = sqlState(ended) === pausedState ? ended : thrown;
     await committed?.catch(() => undefined);
     broken = await rolledBack(client);
     // A connection that Postgres itself ended, for the time that this took, says nothing of the others.
@@ -120,8 +146,29 @@ export async function inTransaction<T>(
     throw error;
   } finally {
     clearTimeout(timer);
+    client.off('error', noteEnd);
     if (statementMs !== undefined) giveStatements(client, usualMs);
     client.release(broken);
+  }
+}
+
+/** A connection of a pool. One that is being made goes on being made when nobody waits for it any more: on a busy machine none would ever be. */
+async function connectWithin(pool: Pool, ms: number): Promise<PoolClient> {
+  const connecting = pool.connect();
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`There was no connection within ${ms} ms.`)), ms);
+  });
+  try {
+    return await Promise.race([connecting, late]);
+  } catch (error) {
+    connecting.then(
+      (client) => client.release(),
+      () => undefined,
+    );
+    throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -141,7 +188,7 @@ async function rolledBack(client: PoolClient): Promise<Error | undefined> {
 export async function asTenant<T>(
   pool: Pool,
   tenantId: string,
-  work: (client: PoolClient, commitWith: CommitWith) => Promise<T>,
+  work: Work<T>,
   options: TransactionOptions = {},
 ): Promise<T> {
   const settings = { ...options.settings, 'spendlock.tenant_id': tenantId };

@@ -163,7 +163,7 @@ export async function setQuotas(
   },
 ): Promise<boolean> {
   const sums = await sumOfLabels(pool, tenantId, changes);
-  return asTenant(pool, tenantId, async (client) => {
+  const setting = async (client: PoolClient): Promise<boolean> => {
     const userIds = scopeIdsOf('user', changes);
     const { rows } = await client.query<{ known: boolean }>('SELECT copilot_internal.lock_quotas($1, $2) AS known', [
       tenantId,
@@ -182,7 +182,8 @@ export async function setQuotas(
       [tenantId, apiKeyId ?? null, author ?? null, JSON.stringify({ quotas: changes, reason })],
     );
     return true;
-  });
+  };
+  return asTenant(pool, tenantId, setting, { holdsUp: true });
 }
 
 /**

@@ -35,24 +35,25 @@ export type OpenedRunLimit = { refusal: { code: RejectionCode; message: string }
  * One that brings nothing is not added, and a database of the version before has no place for any: its workflow counts for itself.
  */
 export async function openRunLimit(pool: Pool, tenantId: string, runLimit: RunLimitRef): Promise<OpenedRunLimit> {
+  const opening = async (client: PoolClient): Promise<OpenedRunLimit> => {
+    const { rows: locked } = await client.query<{ isThere: boolean }>(
+      'SELECT copilot_internal.lock_tenant($1) AS "isThere"',
+      [tenantId],
+    );
+    if (!locked[0]?.isThere)
+      return { refusal: { code: 'unknown_tenant', message: `There is no tenant ${tenantId}. Nothing was done.` } };
+    const { rows } = await client.query<{ limits: RunLimitJson[] }>(
+      'SELECT copilot_internal.lock_run_limits($1, $2, $3) AS limits',
+      [tenantId, JSON.stringify([runLimit]), []],
+    );
+    const known = new Map((rows[0]?.limits ?? []).map((limit) => [limit.runId, runLimitFrom(limit)]));
+    const named = limitsNamed(known, runLimit);
+    if (!('type' in named)) return { isOnRecord: named.length > 0 };
+    if (named.type === 'denied') return { isOnRecord: false };
+    return { refusal: { code: named.code, message: named.message } };
+  };
   try {
-    return await asTenant(pool, tenantId, async (client) => {
-      const { rows: locked } = await client.query<{ isThere: boolean }>(
-        'SELECT copilot_internal.lock_tenant($1) AS "isThere"',
-        [tenantId],
-      );
-      if (!locked[0]?.isThere)
-        return { refusal: { code: 'unknown_tenant', message: `There is no tenant ${tenantId}. Nothing was done.` } };
-      const { rows } = await client.query<{ limits: RunLimitJson[] }>(
-        'SELECT copilot_internal.lock_run_limits($1, $2, $3) AS limits',
-        [tenantId, JSON.stringify([runLimit]), []],
-      );
-      const known = new Map((rows[0]?.limits ?? []).map((limit) => [limit.runId, runLimitFrom(limit)]));
-      const named = limitsNamed(known, runLimit);
-      if (!('type' in named)) return { isOnRecord: named.length > 0 };
-      if (named.type === 'denied') return { isOnRecord: false };
-      return { refusal: { code: named.code, message: named.message } };
-    });
+    return await asTenant(pool, tenantId, opening, { holdsUp: true });
   } catch (error) {
     if (sqlState(error) === undefinedFunction) return { isOnRecord: false };
     throw error;

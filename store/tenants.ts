@@ -70,13 +70,15 @@ export async function deleteTenant(
     reason,
   }: { tenantId: string; apiKeyId?: string | undefined; author: string; reason: string },
 ): Promise<'deleted' | 'busy' | 'unknown'> {
-  return asTenantTaking(databaseLimits.longStatementMs)(pool, tenantId, async (client) => {
-    const { rows } = await client.query<{ outcome: 'deleted' | 'busy' | 'unknown' }>(
-      'SELECT copilot_internal.delete_tenant($1, $2, $3, $4) AS outcome',
-      [tenantId, apiKeyId ?? null, author, reason],
-    );
-    return rows[0]?.outcome ?? 'unknown';
-  });
+  const { rows } = await asTenantTaking(databaseLimits.longStatementMs)(pool, tenantId, (client, commitWith) =>
+    commitWith(
+      client.query<{ outcome: 'deleted' | 'busy' | 'unknown' }>(
+        'SELECT copilot_internal.delete_tenant($1, $2, $3, $4) AS outcome',
+        [tenantId, apiKeyId ?? null, author, reason],
+      ),
+    ),
+  );
+  return rows[0]?.outcome ?? 'unknown';
 }
 
 export async function tenantExists(pool: Pool, tenantId: string): Promise<boolean> {

@@ -65,14 +65,15 @@ function record(
   // By itself it is one statement: a transaction's beginning and end are three commands more.
   if (outcome.billed !== 'unknown' && !alongside)
     return withinShare(pool, tenantId, () => recordOutcome(pool, { ...operation, outcome }));
-  return asTenant(pool, tenantId, async (client) => {
+  const recording = async (client: PoolClient): Promise<boolean> => {
     const isRecorded = await (outcome.billed === 'unknown'
       ? recordUnpriced(client, { ...operation, usage: outcome.usage, result: outcome.result })
       : recordOutcome(client, { ...operation, outcome }));
     // What was brought is kept all the same.
     await alongside?.(client);
     return isRecorded;
-  });
+  };
+  return asTenant(pool, tenantId, recording, { holdsUp: true });
 }
 
 /** A claimed reservation: the right to make one call, and the duty to say what became of it. */

@@ -56,6 +56,8 @@ interface Lane {
   signals: { untilMs: number; why: Signalled };
   /** Cancels a look at what Postgres holds; absent when none is due. */
   cancelLook: (() => void) | undefined;
+  /** The same of the moment at which it is forgotten. */
+  cancelForgetting: (() => void) | undefined;
 }
 
 export class DirectDecisions {
@@ -72,13 +74,13 @@ export class DirectDecisions {
    * signal nobody has answered, is decided from afar too: others are held up a little, and it is not held up for good.
    */
   decide(tenantId: string, command: BudgetCommand, { isOverdue = false } = {}): Promise<Decided> {
-    const lane = this.laneOf(tenantId);
     if (this.isClosed) return Promise.resolve(undefined);
-    const why = this.whySignalled(lane, isOverdue);
+    const why = this.whySignalled(tenantId, isOverdue);
     if (why !== undefined) {
       countSignalled(why);
       return Promise.resolve(undefined);
     }
+    const lane = this.laneOf(tenantId);
     return new Promise((resolve) => {
       lane.waiting.push({ command, resolve });
       if (!lane.isDeciding) void this.decideAll(tenantId, lane);
@@ -90,35 +92,60 @@ export class DirectDecisions {
    * this process to do, `orElse` has it done.
    */
   look(tenantId: string, orElse: () => void): void {
-    const lane = this.laneOf(tenantId);
-    if (this.isClosed || this.whySignalled(lane) !== undefined) orElse();
-    else this.lookAfter(lookMs, tenantId, lane, orElse);
+    if (this.isClosed || this.whySignalled(tenantId) !== undefined) orElse();
+    else this.lookAfter(lookMs, tenantId, this.laneOf(tenantId), orElse);
   }
 
   private lookAfter(ms: number, tenantId: string, lane: Lane, orElse: () => void): void {
     lane.cancelLook ??= this.clock.after(ms, () => {
       lane.cancelLook = undefined;
       void this.decide(tenantId, { type: 'reload' }).then((decided) => decided ?? orElse());
+      this.forgetIdle(tenantId, lane);
     });
   }
 
   /** Decides nothing more; what is under way ends by itself. */
   close(): void {
     this.isClosed = true;
-    for (const [tenantId, lane] of this.lanes) if (cancelLook(lane)) this.options.leave(tenantId, 'soon');
+    for (const [tenantId, lane] of this.lanes) {
+      lane.cancelForgetting?.();
+      if (cancelLook(lane)) this.options.leave(tenantId, 'soon');
+    }
   }
 
-  private whySignalled({ signals, waiting }: Lane, isOverdue = false): Signalled | undefined {
+  private whySignalled(tenantId: string, isOverdue = false): Signalled | undefined {
     const pace = this.options.pace();
     if (pace === 'standing' || (pace === 'far' && !isOverdue)) return pace;
-    if (signals.untilMs > this.clock.nowMs()) return signals.why;
-    return waiting.length >= waitingMax ? 'full' : undefined;
+    const lane = this.lanes.get(tenantId);
+    if (!lane) return undefined;
+    if (lane.signals.untilMs > this.clock.nowMs()) return lane.signals.why;
+    return lane.waiting.length >= waitingMax ? 'full' : undefined;
+  }
+
+  /** Tenants of which something is under way, or goes by signal for a while. */
+  get size(): number {
+    return this.lanes.size;
+  }
+
+  /** Forgets a lane once nothing is under way in it, and its tenant's commands need no longer go by signal. */
+  private forgetIdle(tenantId: string, lane: Lane): void {
+    if (this.isClosed || lane.isDeciding || lane.waiting.length > 0 || lane.cancelLook) return;
+    const leftMs = lane.signals.untilMs - this.clock.nowMs();
+    if (leftMs > 0) {
+      lane.cancelForgetting ??= this.clock.after(leftMs, () => {
+        lane.cancelForgetting = undefined;
+        this.forgetIdle(tenantId, lane);
+      });
+    } else if (this.lanes.get(tenantId) === lane) this.lanes.delete(tenantId);
   }
 
   private laneOf(tenantId: string): Lane {
     let lane = this.lanes.get(tenantId);
     if (!lane) {
-      lane = { waiting: [], isDeciding: false, signals: { untilMs: 0, why: 'closed' }, cancelLook: undefined };
+      lane = {
+        ...{ waiting: [], isDeciding: false, signals: { untilMs: 0, why: 'closed' } },
+        ...{ cancelLook: undefined, cancelForgetting: undefined },
+      };
       this.lanes.set(tenantId, lane);
     }
     return lane;
@@ -141,7 +168,7 @@ export class DirectDecisions {
       for (const { resolve } of behind) resolve(undefined);
     }
     lane.isDeciding = false;
-    if (!lane.cancelLook && lane.signals.untilMs <= this.clock.nowMs()) this.lanes.delete(tenantId);
+    this.forgetIdle(tenantId, lane);
   }
 
   /** Decides some commands together. Answers why they go by signal, where they do. */

@@ -9,7 +9,7 @@ import { decisionsName, roundTripAs } from '../../store/deciding-processes';
 import { createPool, type Pool } from '../../store/pool';
 import { measureWay } from '../../telemetry/metrics';
 import type { Logger } from '../../telemetry/log';
-import { processClock, settledWithin } from './clock';
+import { processClock } from './clock';
 import type { Coalescer } from './coalescer';
 import { commandsMax, DirectDecisions } from './direct-decisions';
 import { Promptness } from './promptness';
@@ -22,7 +22,7 @@ const dueMax = commandsMax;
 const decidingMs = 1_000;
 /** Who waits longer for a lock goes by signal. By the time that its authority decides, who stands still holds it no more. */
 const lockMs = 500;
-/** Nobody waits longer than that for a connection: signals take no longer. One that takes longer to be made is there for who comes next. */
+/** Nobody waits longer than that for a connection: signals take no longer. */
 const readyMs = 500;
 
 export function directDecisions({
@@ -60,10 +60,8 @@ export function directDecisions({
   const direct = new DirectDecisions({
     log,
     pace: () => promptness.ask(),
-    async decide(tenantId, commands) {
-      if (pool.idleCount === 0) await readyWithin(pool, readyMs);
-      return decideUnderMandate(pool, { tenantId, commands, enforced, timeoutMs: decidingMs, lockMs, dueMax });
-    },
+    decide: (tenantId, commands) =>
+      decideUnderMandate(pool, { tenantId, commands, enforced, timeoutMs: decidingMs, lockMs, readyMs, dueMax }),
     leave(tenantId, when) {
       const told = when === 'now' ? coalescer.send(tenantId, { type: 'reload' }) : coalescer.nudge(tenantId);
       told.catch((error: unknown) =>
@@ -77,16 +75,4 @@ export function directDecisions({
     await pool.end();
   };
   return { direct, close };
-}
-
-/** Waits until a pool has a connection to give. One that is being made goes on being made: on a busy machine none would ever be. */
-async function readyWithin(pool: Pool, ms: number): Promise<void> {
-  let isReady = false;
-  const connecting = pool.connect().then((client) => {
-    isReady = true;
-    client.release();
-  });
-  await settledWithin(processClock, ms, connecting);
-  // It says why there is none.
-  if (!isReady) await Promise.race([connecting, Promise.reject(new Error(`There was no connection within ${ms} ms.`))]);
 }

@@ -7,7 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startDatabaseProxy } from '../../scripts/chaos/database-proxy';
 import { decideAndRecord } from '../../store/budget-batch';
 import { decidingProcesses } from '../../store/deciding-processes';
-import { createPool } from '../../store/pool';
+import { setFrozen } from '../../store/freezes';
+import { setPlatformQuotas } from '../../store/leases';
+import { createPool, type Pool } from '../../store/pool';
+import { setQuotas } from '../../store/quotas';
 import { startApiProcess, type ApiProcess } from '../support/api-process';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { decidedDirectly, mandated as mandatedTenant, type promptAnyhow } from '../support/mandates';
@@ -134,6 +137,33 @@ describe('processes under a mandate', () => {
     };
   };
 
+  test('one that goes silent in the middle of its decision gives its tenant up within a second and a half', async () => {
+    const { proxy, ask, decidesAgain, end } = await decidingBehindProxy();
+    const heldMs: number[] = [];
+    const isInTime = (): boolean => heldMs.some((ms) => ms < 1_500);
+    try {
+      const tenantId = await mandated('10');
+      // A busy machine makes it later, and never sooner.
+      for (let turn = 0; turn < 3 && !isInTime(); turn += 1) {
+        await decidesAgain(tenantId);
+        let isSilent = false;
+        const goneSilent = proxy.silenceAt('record_budget_batch').then(() => (isSilent = true));
+        const asking = until('it is in the middle', async () => {
+          await ask(tenantId);
+          return isSilent;
+        });
+        await goneSilent;
+        const beganMs = performance.now();
+        await stack.admin.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
+        heldMs.push(performance.now() - beganMs);
+        await asking;
+      }
+      expect([isInTime(), ...(isInTime() ? [] : heldMs)]).toEqual([true]);
+    } finally {
+      await end();
+    }
+  });
+
   test('one whose connections go silent answers by its authority within seconds, and decides again', async () => {
     const { proxy, ask, decidesAgain, end } = await decidingBehindProxy();
     /** Asks until it is answered, and how long that took. */
@@ -198,6 +228,57 @@ describe('processes under a mandate', () => {
       await end();
     }
   });
+
+  test.each<[string, (pool: Pool, tenantId: string) => Promise<unknown>]>([
+    [
+      'an operator’s order',
+      (pool, tenantId) => setFrozen(pool, { tenantId, by: { author: 'Jo' }, to: true, reason: 'a test' }),
+    ],
+    [
+      'a change of limits',
+      (pool, tenantId) =>
+        setQuotas(pool, {
+          tenantId,
+          changes: [{ scope: 'tenant', scopeId: tenantId, resourceType: 'all', period: 'month', limitUsd: '0' }],
+        }),
+    ],
+    [
+      'a change of the platform’s limits',
+      async (pool, tenantId) => {
+        await setPlatformQuotas(pool, {
+          changes: [{ resourceType: 'all', period: 'month', limitUsd: '0' }],
+          by: { author: tenantId },
+        });
+      },
+    ],
+  ])(
+    '%s that stands still holds decisions up for little more than a second, and is not carried out',
+    async (_what, order) => {
+      const tenantId = await mandated('10');
+      const { proxy, pool: silent, end } = await behindProxy({ max: 1 });
+      try {
+        const stands = proxy.silenceAt('audit_entries');
+        const standing = order(silent, tenantId).then(
+          () => 'carried out',
+          () => 'given up',
+        );
+        await stands;
+        const beganMs = performance.now();
+        await stack.admin.query(
+          'SELECT FROM copilot_internal.cost_quotas WHERE tenant_id = $1 OR tenant_id IS NULL ORDER BY quota_id FOR UPDATE',
+          [tenantId],
+        );
+        await stack.admin.query('SELECT FROM copilot_internal.tenants WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
+        // 10 s is what others have; the rest is for a machine that is busy.
+        expect(performance.now() - beganMs).toBeLessThan(5_000);
+        expect((await reserve(tenantId)).status).toBe(201);
+        expect(await standing).toBe('given up');
+        expect((await reserve(tenantId)).status).toBe(201);
+      } finally {
+        await end();
+      }
+    },
+  );
 
   test('Postgres shows which processes decide', async () => {
     const tenantId = await mandated('10');

@@ -162,6 +162,38 @@ describe('direct decisions', () => {
     expect(orElse).toHaveBeenCalledTimes(1);
   });
 
+  test('tenants of which nothing is under way are forgotten, however it ended', async () => {
+    const { clock, postgres, process, direct, ask } = scene();
+    const orElse = jest.fn();
+    /** Whether anything is kept of the tenant, when all that it goes by signal for is over. */
+    const keptAfter = async (ms: number): Promise<number> => {
+      await clock.moveTo(clock.nowMs() + ms);
+      return direct.size;
+    };
+    ask(1);
+    expect(await keptAfter(10)).toBe(0);
+    for (const says of ['closed', lockedOut, away] as const) {
+      postgres.says = says;
+      ask(2);
+      // It goes by signal for a while.
+      expect(await keptAfter(10)).toBe(1);
+      ask(3);
+      expect(await keptAfter(10_000)).toBe(0);
+    }
+    // One that looks, and whose process is too far away by then.
+    direct.look('acme', orElse);
+    process.pace = 'far';
+    expect(await keptAfter(1_000)).toBe(0);
+    ask(4);
+    direct.look('acme', orElse);
+    expect(await keptAfter(1_000)).toBe(0);
+    process.pace = 'prompt';
+    ask(5);
+    await clock.moveTo(clock.nowMs() + 10);
+    direct.close();
+    expect(clock.pending).toBe(0);
+  });
+
   test('what a decision leaves is told, and at the end what was still to be looked at', async () => {
     const { clock, left, direct, ask } = scene({ leaves: 'now' });
     ask(1);
