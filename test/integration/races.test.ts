@@ -1,10 +1,11 @@
 import { budgetStateQuery, budgetWorkflowId } from '../../contracts/messages';
 import { TestStack } from '../support/stack';
 
-describe('ten runs race for the last dollars', () => {
+describe.each(['on', 'off'] as const)('ten runs race for the last dollars, with mandates %s', (mandates) => {
   let stack: TestStack;
   beforeAll(async () => {
-    stack = await TestStack.start();
+    stack = await TestStack.start({ worker: false });
+    await stack.startHosted({ SPENDLOCK_MANDATES: mandates });
   });
   afterAll(() => stack.stop());
 
