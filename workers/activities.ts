@@ -74,9 +74,11 @@ export function activitiesOf({
     feed,
     streamIdleMs: config.streamIdleSeconds * 1000,
   });
+  const extra = options.extraActivities?.({ paidCalls });
   const calls: Pick<LlmActivities, 'callModel' | 'compactContext'> = {
     callModel: (request) => llm.callModel(request),
     compactContext: (request) => llm.compactContext(request),
+    ...extra,
   };
   return {
     calls,
@@ -90,7 +92,7 @@ export function activitiesOf({
       // Its paid calls too: workers of the version before still ask for them here.
       ...llm,
       ...createRunActivities({ pool, coalescer, feed, log }),
-      ...options.extraActivities?.({ paidCalls }),
+      ...extra,
     },
     budget: {
       decideBatch,

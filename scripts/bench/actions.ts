@@ -98,7 +98,7 @@ const slowActivities = ({ paidCalls }: { paidCalls: PaidCalls }): BenchActivitie
 /** What several steps of one run are billed over a run without any, by step: what begins and ends a run is in both. */
 async function measureStep(bench: Bench): Promise<void> {
   const actionsOf = async (steps: number): Promise<Counted> => {
-    const input: BenchRunInput = { tenantId: bench.tenantId, steps, budgeted: true };
+    const input: BenchRunInput = { tenantId: bench.tenantId, steps, budgeted: true, queue: 'calls' };
     const workflowId = `bench/${randomUUID()}`;
     const { runs: taskQueue } = taskQueues(defaultTaskQueuePrefix);
     return counted(bench, workflowId, () =>

@@ -1,5 +1,6 @@
 /** The workflows that are measured: paid steps with and without `withBudget`, with the authority that they need, and signals that do nothing. */
 import { condition, defineQuery, defineSignal, proxyActivities, setHandler, workflowInfo } from '@temporalio/workflow';
+import { siblingQueues } from '../../contracts/messages';
 import { Budget } from '../../workflows/budget/with-budget';
 
 export * from '../../workflows';
@@ -8,6 +9,8 @@ export interface BenchRunInput {
   tenantId: string;
   steps: number;
   budgeted: boolean;
+  /** Where the call waits for a worker: with its workflow, or where the product's paid calls do. */
+  queue: 'own' | 'calls';
 }
 
 /** The measured activity: a provider that answers after 5 ms; with an operation id it claims first and settles after. */
@@ -16,9 +19,10 @@ export interface BenchActivities {
 }
 
 /** Makes paid calls one after the other. Answers how long each step took, in milliseconds. */
-export async function benchRun({ tenantId, steps, budgeted }: BenchRunInput): Promise<number[]> {
+export async function benchRun({ tenantId, steps, budgeted, queue }: BenchRunInput): Promise<number[]> {
+  const { taskQueue } = workflowInfo();
   const { benchCall } = proxyActivities<BenchActivities>({
-    taskQueue: workflowInfo().taskQueue,
+    taskQueue: queue === 'own' ? taskQueue : siblingQueues(taskQueue).calls,
     startToCloseTimeout: '60 seconds',
     heartbeatTimeout: '10 seconds',
     retry: { maximumAttempts: 1 },
