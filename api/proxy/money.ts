@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { fitsWithoutHolds } from '../../core/budget/denials';
+import { heldSeconds } from '../../core/budget/retry-after';
 import { formatUsd, parseUsd, type Usd } from '../../core/money';
 import type { ModelPrice } from '../../core/prices/prices';
 import { recordOutcome, recordUnpriced } from '../../store/outcomes';
@@ -185,10 +186,7 @@ function checkGranted(answer: ReserveAnswer | undefined, operationId: string): v
   }
 }
 
-/** What calls under way hold comes back when they end, in seconds as a rule: until then SDKs wait by themselves. */
-const heldSeconds = 10;
-
-/** When the same call may fit: soon where what is held would do, and not only once the holds run out or the period ends. */
+/** When the same call may fit: soon where what is held would do, also by those whose call is about to begin. Until then SDKs wait by themselves. */
 function whenHeldIsBack({
   quota,
   retryAfterSeconds,

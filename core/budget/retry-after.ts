@@ -1,6 +1,6 @@
 /**
- * When a denied request would fit, if nothing else were asked for: money comes back when a hold runs out unused and when a
- * period ends.
+ * When a denied request would fit, if nothing else were asked for: money comes back when a hold runs out unused, when a call under
+ * way ends and when a period does.
  */
 import type { Usd } from '../money';
 import { calculateRetryAfter, periodAt, secondsUntil } from './periods';
@@ -14,6 +14,9 @@ export interface Hold extends Payer {
   expiresAtMs: number;
 }
 
+/** Nobody can tell when a call under way ends and gives back what it did not need: in seconds as a rule. */
+export const heldSeconds = 10;
+
 /** What is asked for, of which quotas, and what may come back to them. */
 export interface Wait {
   quotas: readonly Standing[];
@@ -23,8 +26,9 @@ export interface Wait {
 }
 
 /**
- * Seconds until `neededUsd` fits every one of the quotas: the smaller of the period's end and the expiry of the holds
- * that make room. Rounded up, at least 1. Undefined where waiting cannot help: more than a limit, or a lifetime's.
+ * Seconds until `neededUsd` fits every one of the quotas: the smallest of the period's end, the expiry of the holds that make room, and
+ * `heldSeconds` where calls under way hold what is missing. Rounded up, at least 1. Undefined where waiting cannot help: for more than a
+ * limit, or where a lifetime's is spent.
  * Whoever denies says this, the gate and the authority alike.
  */
 export function retryAfterSeconds(wait: Wait): number | undefined {
@@ -45,6 +49,8 @@ function secondsUntilFits(quota: Standing, { holds, neededUsd, nowMs }: Wait): n
   const frees = holds
     .filter((hold) => covers(quota, hold))
     .map((hold) => ({ atMs: hold.expiresAtMs, usd: hold.grantedUsd }));
+  const heldByCallsUsd = frees.reduce((left, { usd }) => left - usd, quota.reservedUsd);
+  if (heldByCallsUsd > 0n) frees.push({ atMs: nowMs + heldSeconds * 1_000, usd: heldByCallsUsd });
   if (resetMs !== undefined) frees.push({ atMs: resetMs, usd: 0n });
   // Some tenant's hold may end then: what it frees is not this tenant's to know, and may be enough.
   if (quota.lease?.freesAtMs !== undefined) frees.push({ atMs: quota.lease.freesAtMs, usd: neededUsd });
@@ -57,7 +63,7 @@ function secondsUntilFits(quota: Standing, { holds, neededUsd, nowMs }: Wait): n
     takeBack(later);
     if (headroomUsd(later) >= neededUsd) return secondsUntil(atMs, nowMs);
   }
-  // What is left is held by calls under way: they end, nobody can say when. With the period may go what it would need.
+  // With the period may go what it would need.
   const { limitUsd } = standsAt({ ...quota, periodEndMs: resetMs ?? quota.periodEndMs }, resetMs ?? nowMs);
   const mayFit = quota.lease !== undefined || neededUsd <= limitUsd;
   return mayFit ? calculateRetryAfter(period, nowMs) : undefined;

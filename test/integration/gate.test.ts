@@ -65,8 +65,8 @@ describe('the gate and the authority', () => {
     await reserve(tenantId, '0.5', { operationId: claimed, ttlSeconds: 120 });
     await post(`/v1/reservations/${claimed}/claim`, { tenantId });
     const [gate] = await bothDeny(tenantId, '2');
-    expect(Number(gate.retryAfter)).not.toBe(90);
-    expect(Number(gate.retryAfter)).not.toBe(120);
+    // Its running out gives nothing back, and neither do both together: their calls may, at any moment.
+    expect(Number(gate.retryAfter)).toBe(10);
   });
 
   test('agree with the database which holds come back by themselves', async () => {

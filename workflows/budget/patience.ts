@@ -3,6 +3,7 @@ import type { WaitForMoney } from '../../contracts/budget';
 import type { ReserveAnswer } from '../../core/budget/commands';
 import { fitsWithoutHolds } from '../../core/budget/denials';
 import { holdsUpMs } from '../../core/budget/line';
+import { heldSeconds } from '../../core/budget/retry-after';
 import type { MoneyAnswerSignal } from '../../core/inputs/read-signals';
 import { mergedLabels } from '../../core/labels';
 import { parseAmountUsd, parseUsd } from '../../core/money';
@@ -64,8 +65,8 @@ export class Patience {
     step: PaidStep,
     { prefersWhole, afterMs = 0 }: { prefersWhole: boolean; afterMs?: number },
   ): number {
-    const { quota, retryAfterSeconds = Infinity } = answer;
-    const frees = retryAfterSeconds * 1_000 + 100 + afterMs;
+    const { quota } = answer;
+    const frees = this.comesBackAfter(answer, step) * 1_000 + 100 + afterMs;
     if (!this.isLong) {
       const isOver = prefersWhole && isLeastThere(answer, step) ? this.wholeMs : this.mostMs;
       return Math.min(frees, Math.max(0, isOver - this.waitedMs));
@@ -73,6 +74,13 @@ export class Patience {
     const most = quota.scope === 'platform' ? waitForPlatformMs * 2 ** Math.min(this.waits, 10) : waitForMoneyMsMax;
     this.waits += 1;
     return Math.min(frees, most, waitForMoneyMsMax);
+  }
+
+  /** When money comes back, in seconds. Who waits is woken when a call under way ends: by the guess of that it asks less and less often. */
+  private comesBackAfter(answer: Denial, step: PaidStep): number {
+    const { retryAfterSeconds = Infinity } = answer;
+    const isGuess = retryAfterSeconds === heldSeconds && isHeldBack(answer, step);
+    return isGuess ? heldSeconds * 2 ** Math.min(this.waits, 12) : retryAfterSeconds;
   }
 }
 

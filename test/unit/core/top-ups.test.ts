@@ -160,8 +160,16 @@ describe('when a request fits again', () => {
     expect(after(full, '12', [['15', 3]])).toBeUndefined();
   });
 
-  test('is never of what is held of a top-up that goes with the period, if that is not given back before', () => {
-    expect(after(quota({ reserved: '15', untilPeriodEnd: '5' }), '12')).toBeUndefined();
-    expect(after(quota({ reserved: '15', untilPeriodEnd: '5' }), '10')).toBe(12 * 3_600);
+  test('is soon where calls under way hold it, also of a top-up that goes with the period, and of a lifetime', () => {
+    const held = quota({ reserved: '15', untilPeriodEnd: '5' });
+    expect(after(held, '12')).toBe(10);
+    expect(after(held, '15')).toBe(10);
+    expect(after(held, '15.01')).toBeUndefined();
+    expect(after({ ...held, period: 'lifetime' }, '12')).toBe(10);
+    // Some of it is held by what runs out: that alone is not enough before.
+    expect(after(held, '12', [['8', 1]])).toBe(3_600);
+    expect(after(held, '7', [['8', 1]])).toBe(10);
+    // What is spent comes back with the period alone.
+    expect(after(quota({ spent: '12', reserved: '3' }), '4')).toBe(12 * 3_600);
   });
 });
