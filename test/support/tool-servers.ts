@@ -5,8 +5,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
+import { McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
+import { answerMcp } from '../../scripts/stand-ins/mcp';
 import { until } from './stack';
 
 export interface Heard {
@@ -213,18 +214,8 @@ export class McpToolServer {
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await read(request);
-    const { method = 'GET', headers } = request;
-    const handler = createMcpHandler(() => this.tools(headers.authorization), { maxSubscriptions: 0 });
-    const asked = new Request(this.url, {
-      method,
-      headers: Object.entries(headers).flatMap(([name, value]): [string, string][] =>
-        value === undefined ? [] : [[name, String(value)]],
-      ),
-      ...(method === 'POST' ? { body } : {}),
-    });
-    const answered = await handler.fetch(asked, method === 'POST' ? { parsedBody: JSON.parse(body) as object } : {});
-    response.writeHead(answered.status, Object.fromEntries(answered.headers));
-    response.end(Buffer.from(await answered.arrayBuffer()));
+    const server = (): McpServer => this.tools(request.headers.authorization);
+    await answerMcp(request, response, { url: this.url, body, server });
   }
 }
 
