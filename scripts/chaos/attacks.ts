@@ -137,7 +137,7 @@ export async function servedAgain(installation: Installation, { tenants, hold }:
 
 /** An operator resets a run or a conversation to one of its workflow tasks. */
 export async function workflowReset(installation: Installation, chance: Chance, { load }: Scene): Promise<void> {
-  const { temporal, resetInCall } = installation;
+  const { temporal, resetInCall, resets } = installation;
   const workflowIds = [
     ...load.runs.slice(-10).map(({ runId }) => runWorkflowId(runId)),
     ...load.conversations.slice(-10).map(({ conversationId }) => conversationWorkflowId(conversationId)),
@@ -150,6 +150,7 @@ export async function workflowReset(installation: Installation, chance: Chance, 
     const { events } = await handle.fetchHistory();
     const tasks = (events ?? []).filter(({ workflowTaskCompletedEventAttributes: done }) => done != null);
     if (tasks.length === 0) continue;
+    resets.add(workflowId);
     await temporal.workflowService.resetWorkflowExecution({
       namespace: 'default',
       workflowExecution: { workflowId, runId },

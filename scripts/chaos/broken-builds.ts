@@ -6,6 +6,7 @@ import { beforeUpdate, replaceInFunction, type BrokenBuild as AnyBrokenBuild } f
 import type { FaultName } from './faults';
 import { doorBuilds } from './broken-doors';
 import { limitBuilds } from './broken-limits';
+import { toolBuilds } from './broken-tools';
 
 type BrokenBuild = AnyBrokenBuild<FaultName>;
 
@@ -213,13 +214,13 @@ const manyBuilds = {
     sources: [
       {
         file: 'store/pool.ts',
-        from: 'transaction_timeout: String(Math.ceil(withinMs)),',
+        from: 'transaction_timeout: withinMs,',
         to: '',
       },
       {
         file: 'store/pool.ts',
-        from: 'idle_in_transaction_session_timeout: String(Math.ceil(Math.min(withinMs, databaseLimits.standingMs))),',
-        to: "idle_in_transaction_session_timeout: '0',",
+        from: 'idle_in_transaction_session_timeout: pauseMs && Math.min(pauseMs, withinMs ?? pauseMs),',
+        to: 'idle_in_transaction_session_timeout: 0,',
       },
     ],
     faults: ['a decision’s connection goes silent in its transaction'],
@@ -277,6 +278,7 @@ const manyBuilds = {
   },
   ...limitBuilds,
   ...doorBuilds,
+  ...toolBuilds,
   fence: {
     what: 'a copy of Postgres takes over while the first one still answers',
     told: ['no acknowledged decision is lost', 'a message that was taken is one turn'],

@@ -118,7 +118,7 @@ export const missingAlerts = `
   SELECT q.tenant_id || ' ' || q.resource_type || ' ' || a.kind AS what
   FROM copilot_internal.cost_quotas q
   CROSS JOIN LATERAL (
-    SELECT 'quota_warning' AS kind WHERE q.current_spend_usd > 0 AND q.current_spend_usd >= q.limit_usd * q.warning_threshold
+    SELECT 'quota_warning' AS kind WHERE q.current_spend_usd > 0 AND q.current_spend_usd >= (q.limit_usd + q.topup_usd) * q.warning_threshold
     UNION ALL
     SELECT 'quota_exceeded' WHERE EXISTS (
       SELECT FROM copilot_internal.reservations r

@@ -2,7 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { formatUsd, parseUsd, sumUsd } from '../../core/money';
 import { endedWrongly, labelsWrong, runSumsWrong } from '../../store/books-sql';
-import { budgetStateQuery, budgetWorkflowId, conversationWorkflowId, runWorkflowId } from '../../contracts/messages';
+import { conversationWorkflowId, runWorkflowId } from '../../contracts/messages';
+import { checkAsking, checkTopUps } from './asking-checks';
+import { checkAuthority } from './authority-check';
 import {
   balances,
   boughtAgain,
@@ -25,6 +27,7 @@ import type { Load } from './load';
 import { endOf, workflowEndOf } from './run-ends';
 import type { Hold, Tenant } from './scene';
 import { stateOf } from './standing';
+import { checkCalledOnce, checkTools, type ToolFigures } from './tool-checks';
 
 export interface Violation {
   promise: string;
@@ -44,6 +47,8 @@ const leaseMsMin = 15_000;
 export class Checks {
   readonly violations: Violation[] = [];
   doorsLeftOut = 0;
+  toolFigures: ToolFigures = { toolCalls: 0, toolsUnverified: 0 };
+  moneyAnswered = 0;
   made = 0;
 
   constructor(
@@ -115,6 +120,8 @@ export class Checks {
     );
     const { rows: ofRuns } = await this.installation.admin.query<Record<string, string>>(runSumsWrong());
     this.hold('sums of runs equal the ledger', ofRuns.length === 0, () => JSON.stringify(ofRuns));
+    await checkTopUps(this.installation, this.hold);
+    checkCalledOnce(this.installation, this.hold);
     await this.bought();
     await this.holds();
     this.senders();
@@ -175,7 +182,10 @@ export class Checks {
     await this.providers();
     await this.alerts();
     this.doorsLeftOut = await checkDoors(this.installation, this.hold);
-    for (const { tenantId } of this.tenants) await this.authority(tenantId);
+    for (const { tenantId } of this.tenants) await checkAuthority(this.installation, tenantId, this.hold);
+    const { toolRuns, askers } = load;
+    if (toolRuns) this.toolFigures = await checkTools(this.installation, toolRuns, this.hold);
+    if (askers) this.moneyAnswered = await checkAsking(this.installation, askers, this.hold);
     const ends = unexpectedEnds(this.installation);
     this.hold('no process ends by itself', ends.length === 0, () => ends.join(', '));
   }
@@ -319,38 +329,5 @@ export class Checks {
       );
     const { rows: missing } = await this.installation.admin.query<{ what: string }>(missingAlerts);
     this.hold('no alert is missing', missing.length === 0, () => missing.map(({ what }) => what).join(', '));
-  }
-
-  /** What an authority says is what Postgres holds. */
-  private async authority(tenantId: string): Promise<void> {
-    const { temporal, admin } = this.installation;
-    const workflowId = budgetWorkflowId(tenantId);
-    await this.installation.tell(tenantId, [{ type: 'reload' }]);
-    const inPostgres = async (): Promise<unknown> => {
-      const { rows } = await admin.query<{ resource_type: string; spent: string; reserved: string }>(
-        `SELECT resource_type, trim_scale(current_spend_usd)::text AS spent, trim_scale(reserved_usd)::text AS reserved
-         FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant' ORDER BY resource_type`,
-        [tenantId],
-      );
-      return rows;
-    };
-    let said: unknown;
-    let held: unknown;
-    for (let look = 0; look < 50; look += 1) {
-      const state = await temporal.workflow.getHandle(workflowId).query(budgetStateQuery);
-      said = state.quotas
-        .filter(({ scope }) => scope === 'tenant')
-        .map((quota) => ({ resource_type: quota.resourceType, spent: quota.spentUsd, reserved: quota.reservedUsd }))
-        .sort((a, b) => a.resource_type.localeCompare(b.resource_type));
-      // The reload may end a period, which a real midnight does for all tenants at once.
-      held = await inPostgres();
-      if (JSON.stringify(said) === JSON.stringify(held)) break;
-      await sleep(100);
-    }
-    this.hold(
-      'the authority says what Postgres holds',
-      JSON.stringify(said) === JSON.stringify(held),
-      () => `${tenantId}: it says ${JSON.stringify(said)}, Postgres ${JSON.stringify(held)}`,
-    );
   }
 }

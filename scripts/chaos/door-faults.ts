@@ -38,6 +38,7 @@ async function isServed(apiUrl: string): Promise<void> {
 /** A worker of agents is killed between what a provider answered and what it would have said of it. */
 export async function agentsKilled({ doors }: Installation, chance: Chance): Promise<void> {
   if (!doors) return;
-  await Promise.all(Array.from({ length: agentsAtOnce }, () => doors.agent()));
-  await doors.killAsAnswered(chance.between(0, answeredMs));
+  const by = chance.is(0.5) ? 'API' : 'Postgres';
+  await Promise.all(Array.from({ length: agentsAtOnce }, () => doors.agent(by)));
+  await doors.killAsAnswered(by, chance.between(0, answeredMs));
 }

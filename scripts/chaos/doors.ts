@@ -1,22 +1,23 @@
 /**
  * Other people's agents of an installation under chaos: streams through the wire proxy, and agents of Temporal's AI SDK integration on
- * a worker with the plugin, which knows nothing of it but an API's address and a key. They have a tenant and a provider of their own, so
+ * workers with the plugin, one of which knows nothing of it but an API's address and a key, the other Postgres and the budget's queue. They have a tenant and a provider of their own, so
  * that what the provider was asked can be set against the books.
  */
-import { fork, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { createApiKey } from '../../store/api-keys';
 import { createPool, type Pool } from '../../store/pool';
 import { startAnthropicStandIn, type AnthropicStandIn } from '../stand-ins';
-import { brokenSource, type BrokenBuild } from './breaking';
+import type { BrokenBuild } from './breaking';
+import { DoorWorker } from './door-worker';
 
 export const agentsTenant = 'chaos-agents';
 const model = 'claude-haiku-4-5';
-const taskQueue = 'chaos-agents';
+/** How the worker of each task queue reaches its budget. */
+const agentQueues = { API: 'chaos-agents', Postgres: 'chaos-agents-postgres' };
+type ReachedBy = keyof typeof agentQueues;
 const words = 'A sentence of an answer that is paid for by the word. ';
 /** Between two pieces of a stream; and how many of those words a piece has. */
 const deltaSpacingMs = 50;
@@ -26,10 +27,15 @@ const usage = { input_tokens: 1_000, output_tokens: 200 };
 export const answerUsd = '0.002';
 /** A hold lasts so long without word of its call. */
 export const doorHoldSeconds = 10;
+/** By Postgres a hold lasts three minutes, for which nobody wants to wait at a run's end. */
+export const shortHoldByPostgres = {
+  file: 'workers/plugin/money.ts',
+  from: 'export const postgresHoldSeconds = 180;',
+  to: `export const postgresHoldSeconds = ${doorHoldSeconds};`,
+};
 /** How long a call of an agent may take before its workflow has it made again. */
 const callSeconds = 8;
 const agentEndsMs = 180_000;
-const root = path.join(__dirname, '..', '..');
 
 /** A stream through the proxy whose head came, as its client saw it. */
 export interface DoorStream {
@@ -52,8 +58,11 @@ interface DoorsOptions {
   dataDir: string;
   temporalAddress: string;
   temporal: Client;
-  /** Of the one API that the agents' worker asks. */
+  /** Of the one API that a worker of agents asks. */
   apiUrl: () => string;
+  /** The Postgres that the other one uses, and which queue its budget is on. */
+  databaseUrl: () => string;
+  taskQueuePrefix: string;
   broken: Partial<BrokenBuild>;
   appliedFile: string;
 }
@@ -66,10 +75,7 @@ export class Doors {
   /** Workers that ended by themselves once they were up. */
   readonly unexpectedEnds: string[] = [];
   private key = '';
-  private worker: ChildProcess | undefined;
-  private isUp: Promise<unknown> = Promise.resolve();
-  private isClosing = false;
-  private isKilling = false;
+  private readonly workers = new Map<ReachedBy, DoorWorker>();
 
   private constructor(
     readonly provider: AnthropicStandIn,
@@ -108,8 +114,26 @@ export class Doors {
     const pool: Pool = createPool(appUrl, { max: 1 });
     ({ key: this.key } = await createApiKey(pool, { tenantId: agentsTenant, role: 'agent' }));
     await pool.end();
-    this.startWorker();
-    await this.isUp;
+    // The first bundles the workflows for both.
+    for (const by of Object.keys(agentQueues) as ReachedBy[]) {
+      const worker = this.workerBy(by);
+      this.workers.set(by, worker);
+      await worker.start();
+    }
+  }
+
+  private workerBy(by: ReachedBy): DoorWorker {
+    const { broken, appliedFile, dataDir, temporalAddress, apiUrl, databaseUrl, taskQueuePrefix } = this.options;
+    const reached =
+      by === 'API' ? { baseUrl: apiUrl(), apiKey: this.key } : { databaseUrl: databaseUrl(), taskQueuePrefix };
+    const scope = by === 'API' ? {} : { scope: { tenantId: agentsTenant } };
+    const asked = {
+      ...{ address: temporalAddress, taskQueue: agentQueues[by], bundlePath: path.join(dataDir, 'agents.js') },
+      ...{ anthropicUrl: this.provider.url, openaiUrl: this.provider.url },
+      plugin: { ...reached, ...scope, holdSeconds: doorHoldSeconds, usersAreWorkflows: true },
+    };
+    const endedByItself = (what: string): void => void this.unexpectedEnds.push(what);
+    return new DoorWorker({ name: `a worker of agents by ${by}`, asked, broken, appliedFile, endedByItself });
   }
 
   /**
@@ -144,27 +168,22 @@ export class Doors {
     return { ended: read().catch(() => undefined) };
   }
 
-  /** Begins an agent, which asks its model once. */
-  async agent(): Promise<void> {
+  /** Begins an agent, which asks its model once, on the worker that reaches its budget so. */
+  async agent(by: ReachedBy): Promise<void> {
     const { mark: workflowId, prompt } = this.asked();
+    const taskQueue = agentQueues[by];
     const args = [{ modelId: `anthropic:${model}`, prompt, maxOutputTokens: 1_000, callSeconds }];
     await this.options.temporal.workflow.start('weatherAgent', { workflowId, taskQueue, args });
     this.agents.push(workflowId);
   }
 
-  /** Kills the agents' worker once their provider has answered the next call, within so long of it; another takes its place. */
-  async killAsAnswered(withinMs: number): Promise<void> {
+  /** Kills a worker of agents once their provider has answered the next call, within so long of it; another takes its place. */
+  async killAsAnswered(by: ReachedBy, withinMs: number): Promise<void> {
     const { answered } = this.provider.calls();
     for (const endMs = Date.now() + 10_000; this.provider.calls().answered === answered && Date.now() < endMs;)
       await sleep(1);
     await sleep(withinMs);
-    const { worker } = this;
-    const gone = worker?.exitCode === null && worker.signalCode === null ? once(worker, 'exit') : undefined;
-    this.isKilling = true;
-    worker?.kill('SIGKILL');
-    await gone;
-    this.isKilling = false;
-    await this.isUp;
+    await this.workers.get(by)?.kill();
   }
 
   /** Those whose agent has not come to its end, once they have had time for it. */
@@ -182,42 +201,7 @@ export class Doors {
   }
 
   async stop(): Promise<void> {
-    this.isClosing = true;
-    const { worker } = this;
-    if (worker?.exitCode === null && worker.signalCode === null) {
-      const gone = once(worker, 'exit');
-      worker.kill('SIGKILL');
-      await gone;
-    }
+    await Promise.all([...this.workers.values()].map((worker) => worker.stop()));
     await this.provider.stop();
-  }
-
-  private startWorker(): void {
-    const { broken, appliedFile, dataDir, temporalAddress, apiUrl } = this.options;
-    const { execArgv, env } = brokenSource(broken, appliedFile);
-    const asked = {
-      ...{ address: temporalAddress, taskQueue, bundlePath: path.join(dataDir, 'agents.js') },
-      ...{ anthropicUrl: this.provider.url, openaiUrl: this.provider.url },
-      plugin: { baseUrl: apiUrl(), apiKey: this.key, holdSeconds: doorHoldSeconds, usersAreWorkflows: true },
-    };
-    const { PATH, HOME } = process.env;
-    const file = path.join(root, 'test', 'support', 'agent-worker.ts');
-    const worker = fork(path.join(root, 'scripts', 'run.cjs'), [file], {
-      execArgv: [...execArgv, '--conditions=spendlock-source'],
-      stdio: ['ignore', 'ignore', process.env.SPENDLOCK_CHAOS_LOG_LEVEL ? 'inherit' : 'ignore', 'ipc'],
-      env: { PATH, HOME, AGENT_WORKER: JSON.stringify(asked), ...env },
-    });
-    this.worker = worker;
-    const gone = once(worker, 'exit');
-    let hasBeenUp = false;
-    const up = once(worker, 'message').then(() => (hasBeenUp = true));
-    this.isUp = Promise.race([up, gone]);
-    void gone.then(async ([code, signal]) => {
-      // Its server may have been away while it started.
-      if (hasBeenUp && !this.isKilling && !this.isClosing)
-        this.unexpectedEnds.push(`a worker of agents: ${String(code ?? signal)}`);
-      await sleep(200);
-      if (!this.isClosing) this.startWorker();
-    });
   }
 }

@@ -11,6 +11,7 @@ import type { Installation } from './installation';
 import { decidersRace, holdRunsOut, killedInTheMiddle, mandateRecalled, racer, stoppedInTheMiddle } from './mandates';
 import type { Chance } from './random';
 import type { Scene, Tenant } from './scene';
+import { killedWhileCalled, toolsVanish } from './tool-faults';
 import { treeSpends } from './trees';
 
 /** Rounds in which two authorities race for the same money, and how long they may take together. */
@@ -174,11 +175,22 @@ const ofDoors = {
   'a worker of agents is killed as they are answered': agentsKilled,
 } satisfies Record<string, Fault>;
 
-const faults = { ...always, ...ofMandates, ...ofDoors };
+/** Those that need runs which call tools. */
+const ofTools = {
+  'the server of tools vanishes': toolsVanish,
+  'a worker is killed while a tool is called': killedWhileCalled,
+} satisfies Record<string, Fault>;
+
+const faults = { ...always, ...ofMandates, ...ofDoors, ...ofTools };
 export type FaultName = keyof typeof faults;
-/** What can happen to an installation, with mandates or without, and with other people's agents or without. */
-export const faultNames = ({ mandates, doors }: { mandates: boolean; doors: boolean }): FaultName[] =>
-  Object.keys({ ...always, ...(mandates ? ofMandates : {}), ...(doors ? ofDoors : {}) }) as FaultName[];
+/** What can happen to an installation, with mandates or without, and with what takes part in it. */
+export const faultNames = (parts: { mandates: boolean; doors: boolean; tools: boolean }): FaultName[] =>
+  Object.keys({
+    ...always,
+    ...(parts.mandates ? ofMandates : {}),
+    ...(parts.doors ? ofDoors : {}),
+    ...(parts.tools ? ofTools : {}),
+  }) as FaultName[];
 export const inject = (name: FaultName, ...args: Parameters<Fault>): Promise<void> => faults[name](...args);
 
 async function proxied({ proxy }: Installation, mode: Exclude<ProxyMode, 'pass'>, durationMs: number): Promise<void> {

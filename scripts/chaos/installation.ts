@@ -2,7 +2,6 @@
  * A whole installation whose every part can be killed: Postgres and the Temporal server on data that they keep, two worker
  * processes, the API, stand-ins for the providers, and somebody who takes alerts.
  */
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
@@ -10,7 +9,6 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { Client, Connection } from '@temporalio/client';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../contracts/messages';
@@ -23,10 +21,11 @@ import { appUrlFor, migrate, randomPassword } from '../migrate';
 import { startAnthropicStandIn, startE2bStandIn, type AnthropicStandIn, type E2bStandIn } from '../stand-ins';
 import { assertApplied, assertSources, type BrokenBuild } from './breaking';
 import { startDatabaseProxy, type DatabaseProxy } from './database-proxy';
-import { doorHoldSeconds, Doors } from './doors';
-import { adminPool, insist, lastOf } from './installation-parts';
+import { doorHoldSeconds, Doors, shortHoldByPostgres } from './doors';
+import { adminPool, bundleWorkflows, insist, lastOf, takeAlerts, toolEnvironment } from './installation-parts';
 import { Processes } from './processes';
 import { startStandby } from './standby';
+import { ToolServer } from './tool-server';
 
 /** Between processes and Postgres is a proxy that shares its process with the whole load: that way is not what they are judged by. */
 const nearBehindProxy = {
@@ -53,8 +52,6 @@ const root = path.join(__dirname, '..', '..');
 const postgresFlags = ['-c', 'max_connections=200'];
 /** Of an alert webhook on loopback that lives as long as the run. */
 const webhookSecret = 'chaos-on-loopback';
-/** How long whoever takes alerts thinks about each. */
-const webhookMs = 500;
 /** An answer that was given by a Postgres that is lost arrives by then. */
 const onItsWayMs = 5_000;
 
@@ -67,8 +64,13 @@ export class Installation {
   /** How often a run was reset while a model answered it, by its workflow: that answer may be bought twice. */
   readonly resetInCall = new Map<string, number>();
   readonly processes: Processes;
+  /** Runs and conversations that an operator reset, by their workflows. */
+  readonly resets = new Set<string>();
   /** Other people's agents, where they take part. */
   doors: Doors | undefined;
+  /** The tools of runs, where those call some. */
+  tools: ToolServer | undefined;
+  private readonly toolEnvironment = toolEnvironment();
   private postgresDir: string;
   /** While it is set, whoever takes alerts takes the connection and says nothing. */
   webhookHangs = false;
@@ -100,33 +102,25 @@ export class Installation {
       apiEnvironment: () => ({ ANTHROPIC_BASE_URL: (this.doors?.provider ?? this.anthropic).url }),
       appliedFile: this.appliedFile,
       workerSuffers: () => this.riskAnswers(),
+      logFile: this.logFile,
     });
     this.admin = adminPool(postgres.adminUrl);
   }
 
   static async start({ broken: asked, mandates, older, doors }: InstallationOptions): Promise<Installation> {
-    const broken = { ...asked, sources: [...(asked.sources ?? []), ...(mandates ? [nearBehindProxy] : [])] };
+    const ours = [...(mandates ? [nearBehindProxy] : []), ...(doors ? [shortHoldByPostgres] : [])];
+    const broken = { ...asked, sources: [...(asked.sources ?? []), ...ours] };
     const options = { broken, mandates, older, doors };
     await assertSources(broken);
     const dataDir = await mkdtemp(path.join(tmpdir(), 'spendlock-chaos-'));
-    const [bundle, olderBundle] = ['workflows.js', 'workflows-older.js'].map((name) => path.join(dataDir, name)) as [
-      string,
-      string,
-    ];
-    const bundled = (folder: string, file: string): Promise<unknown> =>
-      promisify(execFile)(
-        process.execPath,
-        [path.join(folder, 'scripts/run.cjs'), path.join(folder, 'scripts/bundle.ts'), file],
-        {
-          cwd: folder,
-        },
-      );
+    const bundle = path.join(dataDir, 'workflows.js');
+    const olderBundle = path.join(dataDir, 'workflows-older.js');
     const log = (): void => undefined;
     const [postgres, temporalServer] = await Promise.all([
       startPostgres({ dataDir, preferredPort: 0, flags: postgresFlags, log }),
       startTemporal({ dbFile: path.join(dataDir, 'temporal.db'), preferredPort: 0, log }),
-      bundled(root, bundle),
-      ...(older === undefined ? [] : [bundled(older, olderBundle)]),
+      bundleWorkflows(root, bundle),
+      ...(older === undefined ? [] : [bundleWorkflows(older, olderBundle)]),
     ]);
     const appPassword = randomPassword();
     await migrate({ adminUrl: postgres.adminUrl, appPassword });
@@ -160,6 +154,7 @@ export class Installation {
     installation.takeAlerts();
     installation.noteAnswers();
     if (doors) installation.doors = await installation.startDoors();
+    if (older === undefined) installation.tools = await ToolServer.start();
     await installation.processes.start();
     return installation;
   }
@@ -167,13 +162,21 @@ export class Installation {
   private startDoors(): Promise<Doors> {
     const { dataDir, temporal, appliedFile, options, processes } = this;
     const { address: temporalAddress } = this.temporalServer;
-    const apiUrl = (): string => processes.apiAt(0);
-    return Doors.start({ dataDir, temporal, temporalAddress, apiUrl, broken: options.broken, appliedFile });
+    return Doors.start({
+      ...{ dataDir, temporal, temporalAddress, broken: options.broken, appliedFile, taskQueuePrefix: queuePrefix },
+      apiUrl: () => processes.apiAt(0),
+      databaseUrl: () => this.databaseUrl,
+    });
   }
 
   /** Lets other people's agents in, once their tenant is there. */
   async openDoors(): Promise<void> {
     await this.doors?.open(appUrlFor(this.postgres.adminUrl, this.appPassword));
+  }
+
+  /** Where processes write what they log; nowhere where they were told what to show. */
+  private get logFile(): string | undefined {
+    return process.env.SPENDLOCK_CHAOS_LOG_LEVEL === undefined ? path.join(this.dataDir, 'log') : undefined;
   }
 
   /** What processes note of each source that they read in its broken form. */
@@ -200,26 +203,26 @@ export class Installation {
   }
 
   private takeAlerts(): void {
-    this.webhook.on('request', (request, response) => {
-      let body = '';
-      request.on('data', (data: Buffer) => (body += data.toString()));
-      request.on('end', () => {
-        if (this.webhookHangs) return;
-        const { alertId } = JSON.parse(body) as { alertId: string };
-        this.alerts.set(alertId, [...(this.alerts.get(alertId) ?? []), Date.now()]);
-        setTimeout(() => response.end(), webhookMs);
-      });
+    takeAlerts(this.webhook, (alertId) => {
+      if (this.webhookHangs) return false;
+      this.alerts.set(alertId, [...(this.alerts.get(alertId) ?? []), Date.now()]);
+      return true;
     });
   }
 
-  private environment(): Record<string, string | undefined> {
+  /** As processes reach Postgres: by the proxy. */
+  private get databaseUrl(): string {
     const url = new URL(appUrlFor(this.postgres.adminUrl, this.appPassword));
     url.port = String(this.proxy.port);
+    return url.toString();
+  }
+
+  private environment(): Record<string, string | undefined> {
     const { port } = this.webhook.address() as AddressInfo;
     return {
       PATH: process.env.PATH,
       HOME: process.env.HOME,
-      DATABASE_URL: url.toString(),
+      DATABASE_URL: this.databaseUrl,
       TEMPORAL_ADDRESS: this.temporalServer.address,
       SPENDLOCK_TASK_QUEUE_PREFIX: queuePrefix,
       ANTHROPIC_API_KEY: 'stand-in',
@@ -233,7 +236,8 @@ export class Installation {
       SPENDLOCK_ALERT_WEBHOOK_SECRET: webhookSecret,
       SPENDLOCK_MANDATES: this.options.mandates ? 'on' : 'off',
       SPENDLOCK_PROXY_HOLD_SECONDS: String(doorHoldSeconds),
-      LOG_LEVEL: process.env.SPENDLOCK_CHAOS_LOG_LEVEL ?? 'silent',
+      ...this.toolEnvironment,
+      LOG_LEVEL: process.env.SPENDLOCK_CHAOS_LOG_LEVEL ?? 'info',
     };
   }
 
@@ -270,14 +274,8 @@ export class Installation {
     // Its children notice and end by themselves; until then the data cannot be opened again.
     const { port } = this.postgres;
     await sleep(500);
-    this.postgres = await insist(() =>
-      startPostgres({
-        dataDir: this.postgresDir,
-        preferredPort: port,
-        flags: postgresFlags,
-        log: () => undefined,
-      }),
-    );
+    const options = { dataDir: this.postgresDir, preferredPort: port, flags: postgresFlags, log: () => undefined };
+    this.postgres = await insist(() => startPostgres(options));
     if (this.postgres.port !== port) throw new Error('Postgres did not get its port back.');
   }
 
@@ -331,7 +329,7 @@ export class Installation {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([this.processes.stop(), this.doors?.stop()]);
+    await Promise.all([this.processes.stop(), this.doors?.stop(), this.tools?.stop()]);
     this.webhook.close();
     this.webhook.closeAllConnections();
     await Promise.all([this.anthropic.stop(), this.e2b.stop(), this.proxy.close(), this.admin.end()]);

@@ -5,11 +5,13 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand, ReserveCommand } from '../../core/budget/commands';
+import { Askers } from './asking';
 import { Caller } from './caller';
 import { talk } from './conversations';
 import type { Installation } from './installation';
-import type { Chance } from './random';
+import { Chance } from './random';
 import type { Begun, Talking, Tenant, ToldMessage } from './scene';
+import { ToolRuns } from './tool-runs';
 
 export interface Told {
   tenantId: string;
@@ -27,6 +29,9 @@ export interface Told {
 const runPatienceMs = 60_000;
 /** How many wait so, of each tenant. */
 const runnersPerTenant = 2;
+/** How many runs call tools, and how many ask for money, at any time. */
+const toolRunners = 5;
+const askersAtOnce = 4;
 
 export class Load implements Begun, Talking {
   readonly told: Told[] = [];
@@ -34,22 +39,40 @@ export class Load implements Begun, Talking {
   readonly conversations: Begun['conversations'] = [];
   readonly messages: ToldMessage[] = [];
   readonly caller: Caller;
+  /** Both where tools take part: of another version beside this one neither is known. */
+  readonly toolRuns: ToolRuns | undefined;
+  readonly askers: Askers | undefined;
   isStopping = false;
   private underWay: Promise<void>[] = [];
 
   constructor(
     private readonly installation: Installation,
     private readonly tenants: readonly Tenant[],
+    seed: number,
   ) {
     this.caller = new Caller(installation);
+    const { tools } = installation;
+    if (!tools) return;
+    this.toolRuns = new ToolRuns(tools, new Chance(seed * 1_000 + 901), this);
+    this.askers = new Askers(new Chance(seed * 1_000 + 902), this);
   }
 
-  start(callersPerTenant: number): void {
+  async start(callersPerTenant: number): Promise<void> {
+    await this.startToolsAndAskers();
     for (const tenant of this.tenants) {
       for (let index = 0; index < callersPerTenant; index += 1) this.underWay.push(this.loop(() => this.pair(tenant)));
       for (let index = 0; index < runnersPerTenant; index += 1) this.underWay.push(this.loop(() => this.run(tenant)));
       this.underWay.push(this.loop(() => talk(tenant, this)));
     }
+  }
+
+  private async startToolsAndAskers(): Promise<void> {
+    const { toolRuns, askers } = this;
+    if (!toolRuns || !askers) return;
+    await toolRuns.register();
+    this.installation.anthropic.knobs.replyTo = (messages) => toolRuns.replyTo(messages);
+    for (let index = 0; index < toolRunners; index += 1) this.underWay.push(this.loop(() => toolRuns.once()));
+    for (let index = 0; index < askersAtOnce; index += 1) this.underWay.push(this.loop(() => askers.once()));
   }
 
   /** No more is begun; returns when what was begun is over. */

@@ -9,17 +9,14 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BrokenBuild } from './breaking';
 import { brokenBuildNames, brokenBuilds, type BrokenBuildName } from './broken-builds';
 import { Checks } from './checks';
-import { hoarder } from './attacks';
 import { unexpectedEnds } from './door-checks';
-import { agentsTenant } from './doors';
 import { faultNames, inject, type FaultName } from './faults';
 import { Installation } from './installation';
 import { Load } from './load';
-import { racer } from './mandates';
 import { Chance } from './random';
 import { print, type ChaosReport } from './report';
 import { checkReproduced } from './reproduced';
-import type { Tenant } from './scene';
+import { makeTenants } from './tenants';
 
 interface Options {
   seed: number;
@@ -33,16 +30,6 @@ interface Options {
   json: boolean;
 }
 
-/** Money for a few dozen calls a day and tenant: limits are met, and days pass. */
-const limitUsd = 15;
-const userLimitUsd = 6;
-const platformLimitUsd = 50;
-/** By the day, of each team; and of one by itself. */
-const teamLimitUsd = 4;
-const searchLimitUsd = 3;
-const geocodingLimitUsd = 3;
-/** Of what is only watched: less than what binds beside it, and another than any that is set. */
-const shadowLimitUsd = 1.9;
 const callersPerTenant = 4;
 /**
  * How long everything may take to end once nothing goes wrong any more: more than the holds of callers, and than it takes to find a
@@ -79,7 +66,7 @@ async function main(): Promise<void> {
     .option('--beside <folder>', 'a checkout of another version, whose worker and API run beside those of this one')
     .addOption(
       new Option('--only <fault...>', 'inject these faults and no others').choices(
-        faultNames({ mandates: true, doors: true }),
+        faultNames({ mandates: true, doors: true, tools: true }),
       ),
     )
     .option('--json', 'the report as one line of JSON', false)
@@ -124,17 +111,20 @@ async function run(installation: Installation, options: Options, say: (line: str
   const chance = new Chance(seed);
   const tenants = await makeTenants(installation, options);
   await installation.openDoors();
-  const load = new Load(installation, tenants);
+  const load = new Load(installation, tenants, seed);
   const checks = new Checks(installation, tenants);
   // A database that is down cannot be looked at; there will be another look.
   const look = (): Promise<void> => checks.always().catch(() => undefined);
-  load.start(callersPerTenant);
+  await load.start(callersPerTenant);
   const injected = new Map<FaultName, number>();
   let reproduced = 0;
   const endMs = Date.now() + minutes * 60_000;
   // Each kind comes before any comes again.
   let deck: FaultName[] = [];
-  const all = options.only ?? (broken === undefined ? undefined : brokenBuilds[broken].faults) ?? faultNames(options);
+  const all =
+    options.only ??
+    (broken === undefined ? undefined : brokenBuilds[broken].faults) ??
+    faultNames({ ...options, tools: installation.tools !== undefined });
   // A build that is broken on purpose has been told by then, for what was broken.
   const isTold = (): boolean =>
     broken !== undefined && checks.violations.some(({ promise }) => brokenBuilds[broken].told.includes(promise));
@@ -155,14 +145,14 @@ async function run(installation: Installation, options: Options, say: (line: str
   }
   if (!isTold()) {
     say('chaos: no more faults; waiting for everything to end');
-    await load.stop();
-    const unended = (await installation.doors?.unended()) ?? [];
-    checks.hold('every agent of another’s ends', unended.length === 0, () => unended.join(', '));
-    const isWhole = broken === undefined;
-    await checks.settle(load, { timeoutMs: isWhole ? settleMs : brokenSettleMs, waitsForHolds: isWhole }, say);
-    if (!isTold()) await checks.afterwards(load);
-    if (!isTold()) reproduced = await checkReproduced(installation, checks.hold);
+    const stopping = load.stop();
+    // What is begun may go on for minutes after a broken build is told.
+    for (let isOver = broken === undefined; !isOver && !isTold(); await look())
+      isOver = await Promise.race([stopping.then(() => true), sleep(2_000, false)]);
+    if (!isTold()) await stopping;
   }
+  if (!isTold())
+    reproduced = await checkAll({ installation, load, checks, isTold, isWhole: broken === undefined }, say);
   await installation.assertBroken();
   return {
     seed,
@@ -179,6 +169,8 @@ async function run(installation: Installation, options: Options, say: (line: str
     streamsWhole: installation.doors?.streams.filter(({ isWhole }) => isWhole).length ?? 0,
     agents: installation.doors?.agents.length ?? 0,
     doorsLeftOut: checks.doorsLeftOut,
+    ...checks.toolFigures,
+    moneyAnswered: checks.moneyAnswered,
     answers: Object.fromEntries([...load.caller.answers].sort(([a], [b]) => a.localeCompare(b))),
     alertsSentAgain: [...installation.alerts.values()].reduce((sum, times) => sum + times.length - 1, 0),
     unexpectedEnds: unexpectedEnds(installation),
@@ -189,65 +181,28 @@ async function run(installation: Installation, options: Options, say: (line: str
   };
 }
 
+/** What holds once nothing more is begun, until a broken build is told. @returns how many answers what-if reproduced. */
+async function checkAll(
+  {
+    installation,
+    load,
+    checks,
+    isTold,
+    isWhole,
+  }: { installation: Installation; load: Load; checks: Checks; isTold: () => boolean; isWhole: boolean },
+  say: (line: string) => void,
+): Promise<number> {
+  const unended = (await installation.doors?.unended()) ?? [];
+  checks.hold('every agent of another’s ends', unended.length === 0, () => unended.join(', '));
+  await checks.settle(load, { timeoutMs: isWhole ? settleMs : brokenSettleMs, waitsForHolds: isWhole }, say);
+  if (!isTold()) await checks.afterwards(load);
+  return isTold() ? 0 : checkReproduced(installation, checks.hold);
+}
+
 /** How many reserves processes decided themselves. */
 async function decidedByMandate({ admin }: Installation): Promise<number> {
   const sql = 'SELECT coalesce(sum(granted + denied), 0)::integer AS decided FROM copilot_internal.mandates';
   return (await admin.query<{ decided: number }>(sql)).rows[0]?.decided ?? 0;
-}
-
-/** Tenants whose quotas are by the day, so that days can pass; their users have a default; the platform binds them all. */
-async function makeTenants(
-  { admin }: Installation,
-  { seed, tenants: count, mandates, beside }: Options,
-): Promise<Tenant[]> {
-  const tenants: Tenant[] = Array.from({ length: count }, (_, index) => ({
-    tenantId: `chaos-${index + 1}`,
-    chance: new Chance(seed * 1_000 + index),
-  }));
-  for (const tenantId of [...tenants.map((tenant) => tenant.tenantId), racer, hoarder, agentsTenant]) {
-    await admin.query('INSERT INTO copilot_internal.tenants (tenant_id) VALUES ($1)', [tenantId]);
-    await admin.query(
-      `INSERT INTO copilot_internal.user_quota_defaults (tenant_id, resource_type, period, limit_usd) VALUES ($1, 'all', 'day', $2)`,
-      [tenantId, userLimitUsd],
-    );
-  }
-  await admin.query(
-    `UPDATE copilot_internal.cost_quotas q SET period = 'day', limit_usd = $1, period_start = b.period_start, period_end = b.period_end
-     FROM copilot_internal.period_bounds('day', now()) AS b`,
-    [limitUsd],
-  );
-  await admin.query(
-    `INSERT INTO copilot_internal.cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, period_start, period_end)
-     SELECT t.tenant_id, 'tenant', t.tenant_id, 'geocoding', 'day', $1, b.period_start, b.period_end
-     FROM copilot_internal.tenants t, copilot_internal.period_bounds('day', now()) AS b`,
-    [geocodingLimitUsd],
-  );
-  // One of the version before is not bound by them.
-  const ofTeams =
-    beside === undefined ? { each: teamLimitUsd, search: searchLimitUsd } : { each: 1_000, search: 1_000 };
-  for (const tenantId of [...tenants.map((tenant) => tenant.tenantId), racer, hoarder]) {
-    const ofTeam = { key: 'team', resourceType: 'all', period: 'day' };
-    const seed = `SELECT copilot_internal.seed_label_quotas($1, $2, '[]', 0)`;
-    await admin.query(seed, [tenantId, { ...ofTeam, value: 'search', limitUsd: String(ofTeams.search) }]);
-    await admin.query(
-      `INSERT INTO copilot_internal.label_quota_defaults (tenant_id, key, resource_type, period, limit_usd) VALUES ($1, 'team', 'all', 'day', $2)`,
-      [tenantId, ofTeams.each],
-    );
-    await admin.query(seed, [tenantId, { ...ofTeam, limitUsd: String(ofTeams.each) }]);
-  }
-  // One of the version before counts for these, and raises no alert of theirs.
-  await admin.query(
-    `INSERT INTO copilot_internal.cost_quotas (tenant_id, scope, scope_id, resource_type, period, limit_usd, period_start, period_end)
-     SELECT t.tenant_id, s.scope, coalesce(s.scope_id, t.tenant_id), 'all', 'day', $1, b.period_start, b.period_end
-     FROM copilot_internal.tenants t, copilot_internal.period_bounds('day', now()) AS b,
-          (VALUES ('shadow_tenant', NULL), ('shadow_user', 'ada'), ('shadow_label', 'team:search')) AS s (scope, scope_id)`,
-    [beside === undefined ? shadowLimitUsd : 1_000],
-  );
-  // What needs the platform's money goes by signal: half of the runs with mandates leave callers without that need.
-  const resource = mandates && seed % 2 === 0 ? 'e2b' : 'llm';
-  const setPlatform = `SELECT copilot_internal.set_platform_quota($1, 'day', $2, NULL, NULL)`;
-  await admin.query(setPlatform, [resource, platformLimitUsd]);
-  return tenants;
 }
 
 main().then(

@@ -4,6 +4,7 @@
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { brokenSource, type BrokenBuild } from './breaking';
@@ -27,7 +28,20 @@ export interface ProcessesOptions {
   older?: { folder: string; bundle: string } | undefined;
   /** A worker is killed, or stands still. */
   workerSuffers: () => void;
+  /** Where they write what they log; on this process's own stderr where it is absent. */
+  logFile: string | undefined;
 }
+
+const lastWordsBytes = 64 * 1024;
+/** What was said last beside the log, as by a process that ends by itself. */
+const lastWordsIn = (logged: Buffer = Buffer.alloc(0)): string =>
+  logged
+    .subarray(-lastWordsBytes)
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('{'))
+    .slice(-10)
+    .join(' | ');
 
 export class Processes {
   /** Children that ended without being told to, as an operator would see. */
@@ -60,6 +74,12 @@ export class Processes {
   apiAt(place: number): string {
     const { apiPorts } = this.options;
     return `http://127.0.0.1:${apiPorts[place % apiPorts.length]}`;
+  }
+
+  /** All that they have logged, where it was kept. */
+  logged(): Buffer | undefined {
+    const { logFile } = this.options;
+    return logFile === undefined ? undefined : readFileSync(logFile);
   }
 
   killWorker(place: number): void {
@@ -106,10 +126,11 @@ export class Processes {
   }
 
   private spawn(name: string, file: string, { place, again }: { place: number; again: () => void }): ChildProcess {
-    const { broken, appliedFile, environment, apiEnvironment, older, bundle, apiPorts } = this.options;
+    const { broken, appliedFile, environment, apiEnvironment, older, bundle, apiPorts, logFile } = this.options;
     const isOlder = older !== undefined && place === 0;
     const { execArgv, env } = brokenSource(isOlder ? {} : broken, appliedFile);
     const folder = isOlder ? older.folder : root;
+    const log = logFile === undefined ? undefined : openSync(logFile, 'a');
     const child = fork(path.join(folder, 'scripts', 'run.cjs'), [path.join(folder, file)], {
       cwd: folder,
       execArgv,
@@ -120,11 +141,13 @@ export class Processes {
         SPENDLOCK_TEST_BUNDLE: isOlder ? older.bundle : bundle,
         ...env,
       },
-      stdio: ['ignore', process.stderr, 'inherit', 'ipc'],
+      stdio: ['ignore', log ?? process.stderr, log ?? 'inherit', 'ipc'],
     });
+    if (log !== undefined) closeSync(log);
     child.once('exit', (code, signal) => {
       if (this.closing) return;
-      if (signal !== 'SIGKILL') this.unexpectedEnds.push(`${name} ended with ${signal ?? code ?? 'nothing'}`);
+      if (signal !== 'SIGKILL')
+        this.unexpectedEnds.push(`${name} ended with ${signal ?? code ?? 'nothing'}: ${lastWordsIn(this.logged())}`);
       again();
     });
     return child;

@@ -22,6 +22,10 @@ export interface ChaosReport {
   agents: number;
   /** What a Postgres that took over may not have of them, so that nothing is asked of it. */
   doorsLeftOut: number;
+  /** Calls of tools that were heard, steps of them that are charged as unverified, and requests for money that people answered. */
+  toolCalls: number;
+  toolsUnverified: number;
+  moneyAnswered: number;
   answers: Record<string, number>;
   alertsSentAgain: number;
   unexpectedEnds: string[];
@@ -47,6 +51,9 @@ export function print(report: ChaosReport, json: boolean): void {
     console.log(
       `other people's agents: ${report.agents}, and ${report.streams} streams, ${report.streamsWhole} of them whole; left out: ${report.doorsLeftOut}`,
     );
+  console.log(
+    `calls of tools: ${report.toolCalls}, steps of them unverified: ${report.toolsUnverified}; requests for money answered: ${report.moneyAnswered}`,
+  );
   console.log(`answers that what-if reproduced: ${report.reproduced}`);
   console.log(`checks made: ${report.checks}`);
   for (const { promise, what } of report.violated) console.log(`VIOLATED  ${promise}: ${what}`);

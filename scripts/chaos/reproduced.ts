@@ -1,4 +1,5 @@
 /** What-if of all that a run decided: the limits that there were give each request the answer that is on record. */
+import type { Difference } from '../../core/budget/what-if';
 import { Replay } from '../../core/budget/what-if-result';
 import { formatUsd } from '../../core/money';
 import { playRecord } from '../../store/what-if';
@@ -19,15 +20,18 @@ export async function checkReproduced({ admin }: Installation, hold: Hold): Prom
     const { unnumbered } = await playRecord(admin, span, replay);
     reproduced += replay.reproduced;
     hold('every recorded answer is reproduced', replay.unlike.length === 0, () =>
-      replay.unlike
-        .map(({ request, grantedUsd }) => {
-          const texts = [request.amountUsd, request.grantedUsd, grantedUsd].map((usd) => usd && formatUsd(usd));
-          return `${tenantId} ${request.operationId} asked for ${texts[0]}, got ${texts[1]}, and would get ${texts[2]}`;
-        })
-        .join('; '),
+      replay.unlike.map((unlike) => `${tenantId} ${inWords(unlike)}`).join('; '),
     );
     const unplaced = unnumbered['decided before the order was recorded'] ?? 0;
     hold('each decision has its place in the order', unplaced === 0, () => `${tenantId}: ${unplaced} have none`);
   }
   return reproduced;
+}
+
+function inWords({ request, grantedUsd, quota }: Difference): string {
+  const [asked, got, would] = [request.amountUsd, request.grantedUsd, grantedUsd].map((usd) => usd && formatUsd(usd));
+  const by = quota
+    ? `${quota.scope} ${quota.scopeId} ${quota.resourceType} of ${formatUsd(quota.limitUsd)}, ${formatUsd(quota.spentUsd)} spent, ${formatUsd(quota.reservedUsd)} held, from ${new Date(quota.periodStartMs).toISOString()}`
+    : 'no limit';
+  return `${request.operationId} at ${new Date(request.atMs).toISOString()} asked for ${asked}, got ${got}, and would get ${would} by ${by}`;
 }

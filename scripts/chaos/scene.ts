@@ -1,5 +1,5 @@
 /** What a chaos run's load and its faults share: who is there, what was said, and how a promise is checked. */
-import type { Caller } from './caller';
+import type { Answer, Caller } from './caller';
 import type { Chance } from './random';
 
 export interface Tenant {
@@ -27,6 +27,10 @@ export interface Begun {
   readonly runs: { tenantId: string; runId: string; atMs: number }[];
   readonly conversations: { tenantId: string; conversationId: string; atMs: number }[];
 }
+
+/** Whether a run is shown as ended, or is not there any more, as one that a takeover of Postgres lost. */
+export const hasEnded = (shown: Answer | undefined): boolean =>
+  shown?.status === 404 || ['completed', 'cancelled', 'quota_exceeded', 'failed'].includes(String(shown?.body.status));
 
 /** Where people who talk note what they said, and by whom they say it. */
 export interface Talking extends Pick<Begun, 'conversations'> {

@@ -1,5 +1,7 @@
 /** How a stand-in can be made to misbehave, in-process or, where it is asked for, by `PUT /__stand-in/knobs`. */
 
+import type { ScriptMessage } from './script';
+
 /** An error by the provider's own name for it, and how long it asks to be left alone. */
 export interface NamedError {
   name: string;
@@ -52,6 +54,8 @@ export interface ModelKnobs {
   extra: { items?: Record<string, unknown>[]; candidate?: Record<string, unknown>; serviceTier?: string } | undefined;
   /** One fixed reply a call, in order. */
   replies: FixedReply[];
+  /** What it replies to what was said so far, where no fixed reply is left; the script's reply where it says nothing. */
+  replyTo?: (messages: readonly ScriptMessage[]) => FixedReply | undefined;
   /** What it replies where no tool is to be called. */
   lastReply: FixedReply | undefined;
   /** It cannot read files: neither counts nor answers a prompt that has one. */

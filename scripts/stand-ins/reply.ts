@@ -43,7 +43,7 @@ export function replyTo(
   knobs: ModelKnobs,
   emittedCode: Set<string>,
 ): Omit<Reply, 'inputTokens' | 'cached'> {
-  const fixed = (callsNoTools ? knobs.lastReply : undefined) ?? knobs.replies.shift();
+  const fixed = (callsNoTools ? knobs.lastReply : undefined) ?? knobs.replies.shift() ?? knobs.replyTo?.(messages);
   const wants = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(messages, { callsNoTools });
   const reply: ScriptedReply = callsNoTools ? { text: wants.text } : wants;
   // Thoughts come first, and take what the answer then has to do without.

@@ -38,6 +38,8 @@ describe('chaos', () => {
       expect(report.messages).toBeGreaterThan(0);
       expect(report.checks).toBeGreaterThan(200 * minutes);
       expect(report.reproduced).toBeGreaterThan(20);
+      expect(report.toolCalls).toBeGreaterThan(3 * minutes);
+      expect(report.answers['/v1/money-requests 200']).toBeGreaterThan(0);
     },
     // What a sandbox holds whose provider is ill to the end is waited for, eleven minutes at most.
     900_000,

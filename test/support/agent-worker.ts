@@ -52,8 +52,13 @@ async function budgetAt(
   return budgetForOwnWorker({ databaseUrl, taskQueuePrefix, client });
 }
 
-const ofWorkflow: SpendlockPluginOptions['scope'] = ({ workflowExecution }) =>
-  workflowExecution ? { userId: workflowExecution.workflowId } : {};
+/** The scope that is asked for, with a user of the workflow's name. */
+const ofWorkflow =
+  (scope: SpendlockPluginOptions['scope']): SpendlockPluginOptions['scope'] =>
+  ({ workflowExecution }) => ({
+    ...(typeof scope === 'object' ? scope : {}),
+    ...(workflowExecution ? { userId: workflowExecution.workflowId } : {}),
+  });
 
 async function main(): Promise<void> {
   const options = JSON.parse(process.env.AGENT_WORKER ?? '{}') as AgentWorkerOptions;
@@ -83,7 +88,7 @@ async function main(): Promise<void> {
       }),
   };
   const budget = plugin?.databaseUrl === undefined ? undefined : await budgetAt(address, plugin);
-  const scope = plugin?.usersAreWorkflows ? { scope: ofWorkflow } : {};
+  const scope = plugin?.usersAreWorkflows ? { scope: ofWorkflow(plugin.scope) } : {};
   const spendlock =
     plugin &&
     new SpendlockPlugin({
