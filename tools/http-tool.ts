@@ -51,7 +51,7 @@ async function call(
     const { status } = response;
     if (status >= 300 && status < 400) {
       await response.body?.cancel();
-      return refused(`It answered ${status}, which sends to another address: redirects are not followed.`);
+      return redirected(status, method);
     }
     const { bytes, isCut } = await readAtMost(response.body, resultBytesMax);
     const type = response.headers.get('content-type') ?? '';
@@ -64,6 +64,13 @@ async function call(
   } catch (error) {
     return failureOfCall(error, outbound.isConnected);
   }
+}
+
+/** Who takes what was posted and then tells where to look has carried it out; who sends a request on as it is has not. */
+function redirected(status: number, method: RegisteredTool['method']): ToolAnswer {
+  const words = `It answered ${status}, which sends to another address: redirects are not followed`;
+  if (method === 'GET' || status === 307 || status === 308) return refused(`${words}. It was not carried out.`);
+  return { text: `${words}, and whether it was carried out is not known.`, isError: true, due: 'unknown' };
 }
 
 /** The address with the arguments in it; in words why not. What it is registered with is not the model's to add to. */

@@ -2,7 +2,7 @@
  * What a model is told of the money of its run: at the beginning, when half of it and when four fifths are used up, and at its last call. Each
  * stays where it was said, so that the prompts that follow begin alike and are found in caches.
  */
-import { stepTokens } from '../../core/agent/last-call';
+import { stepTokens, toldLevel } from '../../core/agent/last-call';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { estimateModelCall, type PlannedCall } from '../../core/prices/pricing';
 import type { ModelPrice } from '../../core/prices/prices';
@@ -10,9 +10,6 @@ import type { KnownMoney } from '../../contracts/llm';
 import { writeMoneyNote, type MoneyNote } from '../../store/money-notes';
 import type { Pool } from '../../store/pool';
 import type { Run, RunKey } from '../../store/runs';
-
-/** Shares of the limit, in percent, that are told once they are used up. */
-const levels = [80, 50, 0];
 
 /** Whether a run's model is told of its money. */
 export const knowsMoney = ({ options }: Pick<Run, 'options'>): boolean => {
@@ -28,10 +25,8 @@ export async function tellMoney(
 ): Promise<MoneyNote | undefined> {
   const { knows, isLast, afterSequence, notes } = told;
   const { of, limitUsd, leftUsd } = knows;
-  const usedUsd = parseAmountUsd(limitUsd) - parseAmountUsd(leftUsd);
-  const level: MoneyNote['level'] | undefined = isLast
-    ? 'last'
-    : levels.find((percent) => usedUsd * 100n >= parseAmountUsd(limitUsd) * BigInt(percent));
+  const money = { limitUsd: parseAmountUsd(limitUsd), leftUsd: parseAmountUsd(leftUsd) };
+  const level: MoneyNote['level'] | undefined = isLast ? 'last' : toldLevel(money);
   if (level === undefined || notes.some((note) => note.of === of && note.level === level)) return undefined;
   const note = { of, level, afterSequence, text: isLast ? lastWords : words(knows, level === 0) };
   await writeMoneyNote(pool, key, { ...note, limitUsd, leftUsd });

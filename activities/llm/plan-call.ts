@@ -140,8 +140,12 @@ const pricing =
     const estimateAt = (outputTokens: number, ttl?: CacheTtl): Usd =>
       estimateModelCall(price, { inputTokens, maxOutputTokens: outputTokens, modifiers, cacheWriteTtl: ttl });
     const asked = cacheTtlFor(price, caching);
-    const fits = roomUsd === undefined || estimateAt(maxOutputTokens, asked) <= roomUsd;
-    const cacheWriteTtl = fits ? asked : undefined;
+    const fits = (outputTokens: number, ttl: CacheTtl | undefined): boolean =>
+      roomUsd === undefined || estimateAt(outputTokens, ttl) <= roomUsd;
+    const leastTokens = Math.min(outputTokensMin, maxOutputTokens);
+    // Where its answer is kept short all the same, what a cache saves is worth more than what is reserved for it.
+    const isMarked = fits(maxOutputTokens, asked) || (!fits(maxOutputTokens, undefined) && fits(leastTokens, asked));
+    const cacheWriteTtl = isMarked ? asked : undefined;
     const estimate = (outputTokens: number): string => formatUsd(estimateAt(outputTokens, cacheWriteTtl));
     return {
       model,
@@ -151,7 +155,7 @@ const pricing =
       ...(knows ? { lastCallUsd: lastCallUsd(price, { inputTokens, maxOutputTokens, modifiers }) } : {}),
       maxOutputTokens,
       amountUsd: estimate(maxOutputTokens),
-      minimumUsd: estimate(Math.min(outputTokensMin, maxOutputTokens)),
+      minimumUsd: estimate(leastTokens),
     };
   };
 

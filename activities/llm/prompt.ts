@@ -78,7 +78,8 @@ export function promptOf(
     const message = { role, content: sequence <= shortenedThrough ? blocks.map(shortened) : blocks };
     return [message, ...notesAfter(sequence, next)];
   });
-  const saidFirst = summary ? [] : notesAfter(0, messages[0]?.sequence ?? Infinity);
+  // Of what was told before a summary the last still holds.
+  const saidFirst = notesAfter(0, messages[0]?.sequence ?? Infinity).slice(summary ? -1 : 0);
   return {
     system: systemPrompt(run),
     tools: toolSpecsOf(run, languages),

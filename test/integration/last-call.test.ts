@@ -46,6 +46,15 @@ describe('a run whose budget is too small for its task', () => {
     );
   };
 
+  /** What a run's model was told of its money, in its order. */
+  const toldOf = async (runId: string): Promise<unknown[]> => {
+    const { rows } = await stack.admin.query<{ level: unknown }>(
+      `SELECT data -> 'level' AS level FROM copilot_internal.run_events WHERE run_id = $1 AND type = 'budget.told' ORDER BY sequence`,
+      [runId],
+    );
+    return rows.map(({ level }) => level);
+  };
+
   // Ten kinds: how much there is to find, what it may cost, and who is asked.
   const kinds = Array.from({ length: 10 }, (_, kind) => ({
     task: `Find ${30 + kind * 2} facts about ${['rivers', 'bridges', 'bees', 'salt', 'kites'][kind % 5]}.`,
@@ -61,6 +70,7 @@ describe('a run whose budget is too small for its task', () => {
   test('ends nine times of ten with an answer made of what was found', async () => {
     const runs = await Promise.all(kinds.map(begin));
     const found: string[] = [];
+    const told: unknown[][] = [];
     for (const [kind, { key, runId, tenantId, ended }] of runs.entries()) {
       const run = await ended();
       const facts = await factsIn(key, runId);
@@ -73,7 +83,11 @@ describe('a run whose budget is too small for its task', () => {
           : JSON.stringify([run.status, run.stoppedBy, run.failure, facts.length, run.costUsd]),
       );
       expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+      told.push(await toldOf(runId));
     }
+    // Each level once; one that was passed between two steps is not told any more.
+    for (const levels of told) expect(levels).toEqual([0, 50, 80, 'last'].filter((level) => levels.includes(level)));
+    expect(told.filter((levels) => levels.length === 4).length).toBeGreaterThan(4);
     console.log(found.join('\n'));
     expect(found.filter((one) => one === 'made of what was found').length).toBeGreaterThanOrEqual(9);
   }, 300_000);

@@ -120,7 +120,14 @@ describe("tools of a tenant's own", () => {
 
   test.each([
     ['/refuses', /^It answered 403: not for you$/, '0', 'actual'],
-    ['/redirects', /^It answered 302, .* redirects are not followed\.$/, '0', 'actual'],
+    [
+      '/redirects',
+      /^It answered 302, .* redirects are not followed, and whether .* is not known\.$/,
+      '0.1',
+      'unverified',
+    ],
+    ['/sees-other', /^It answered 303, .* whether it was carried out is not known\.$/, '0.1', 'unverified'],
+    ['/moved', /^It answered 308, .* redirects are not followed\. It was not carried out\.$/, '0', 'actual'],
     ['/nothing', /^It answered 404: no such tool$/, '0', 'actual'],
     ['/breaks', /^It answered 500: it broke$/, '0.1', 'unverified'],
     ['/cut', /whether it was carried out is not known/, '0.1', 'unverified'],
@@ -264,7 +271,9 @@ describe("tools of a tenant's own", () => {
 
   test('what was surely not reached costs nothing, whoever is asked, and a model may name what every object has', async () => {
     const tenantId = await stack.tenant('5');
-    const closed = 'http://127.0.0.1:1/x';
+    const gone = await ToolAddresses.start();
+    await gone.close();
+    const closed = `${gone.url}/x`;
     expect(await add(tenantId, '/weather', { url: closed, priceUsd: '0.1' })).toMatchObject({ status: 201 });
     const names = [call, { name: 'constructor', input: {} }];
     const { run, told, costs } = await ran(tenantId, names, [{ name: 'weather' }]);

@@ -88,6 +88,8 @@ export class ToolAddresses {
       more(160);
     },
     '/redirects': (_, to) => to.writeHead(302, { location: 'http://169.254.169.254/latest/meta-data' }).end(),
+    '/sees-other': (_, to) => to.writeHead(303, { location: '/weather' }).end(),
+    '/moved': (_, to) => to.writeHead(308, { location: '/weather' }).end(),
     '/refuses': (_, to) => to.writeHead(403, { 'content-type': 'text/plain' }).end('not for you'),
     '/breaks': (_, to) => to.writeHead(500, { 'content-type': 'text/plain' }).end('it broke'),
     '/cut': (_, to) => {
@@ -103,8 +105,8 @@ export class ToolAddresses {
 export const tooLongName = 'n'.repeat(60);
 
 /**
- * An MCP server that means harm: it refuses the first call of its tool as if a header were missing, announces a result by a pattern that
- * takes for ever, lists without end, echoes what it was sent, and does not let its sessions go.
+ * An MCP server that means harm: it announces a result by a pattern that takes for ever, lists without end, echoes what it was sent, and
+ * does not let its sessions go.
  */
 export class HostileMcpServer {
   readonly asked: string[] = [];

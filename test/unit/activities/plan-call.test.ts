@@ -166,7 +166,15 @@ describe('a call', () => {
     expect(await planned()).toMatchObject({ amountUsd: '0.0175', cacheWriteTtl: '5m' });
     expect(await planned('0.0175')).toMatchObject({ amountUsd: '0.0175', cacheWriteTtl: '5m' });
     const plain = { amountUsd: '0.015' };
-    for (const one of [await planned('0.0174'), await planned(undefined, 'off'), await planned(undefined, '1h')]) {
+    // Less than the whole call, which its answer is kept short for in any case: it stays marked down to the least of it.
+    for (const room of ['0.0149', '0.01378']) expect(await planned(room)).toMatchObject({ cacheWriteTtl: '5m' });
+    for (const one of [
+      await planned('0.0174'),
+      await planned('0.015'),
+      await planned('0.01377'),
+      await planned(undefined, 'off'),
+      await planned(undefined, '1h'),
+    ]) {
       expect(one).toMatchObject(plain);
       expect(one).not.toHaveProperty('cacheWriteTtl');
     }

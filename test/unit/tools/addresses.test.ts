@@ -1,5 +1,6 @@
 /** Which addresses tools may be at: public ones over https, and those that the installation names. */
 import fc from 'fast-check';
+import { Outbound } from '../../../tools/outbound';
 import { allowedHostsFrom, isPublic, problemOfUrl, publicLookup } from '../../../tools/addresses';
 
 describe('addresses of tools', () => {
@@ -73,5 +74,14 @@ describe('addresses of tools', () => {
         expect(problemOfUrl(`https://[::ffff:${a}.${b}.${c}.${d}]/`, [])).toBeDefined();
       }),
     );
+  });
+
+  test('are looked up and checked as they are connected to: a name of this machine is refused', async () => {
+    const outbound = new Outbound([]);
+    await expect(outbound.fetch(new URL('https://localhost:8443/'), {})).rejects.toMatchObject({
+      cause: { name: 'ToolAddressError' },
+    });
+    expect(outbound.isConnected).toBe(false);
+    await outbound.close();
   });
 });
