@@ -87,7 +87,8 @@ describe('a run whose budget is too small for its task', () => {
     }
     // Each level once; one that was passed between two steps is not told any more.
     for (const levels of told) expect(levels).toEqual([0, 50, 80, 'last'].filter((level) => levels.includes(level)));
-    expect(told.filter((levels) => levels.length === 4).length).toBeGreaterThan(4);
+    expect(told.filter((levels) => levels.includes(50)).length).toBeGreaterThan(4);
+    expect(told.filter((levels) => levels.length === 4).length).toBeGreaterThan(0);
     console.log(found.join('\n'));
     expect(found.filter((one) => one === 'made of what was found').length).toBeGreaterThanOrEqual(9);
   }, 300_000);

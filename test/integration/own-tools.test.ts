@@ -70,7 +70,7 @@ describe("tools of a tenant's own", () => {
       `SELECT trim_scale(amount_usd)::text AS usd, settlement FROM copilot_internal.cost_records WHERE run_id = $1 AND kind = 'tool.call'`,
       [started.runId],
     );
-    return { run, told: told.map(({ content }) => content ?? ''), costs, runId: started.runId };
+    return { run, told: told.map(({ content }) => content ?? ''), costs, ...started };
   };
   const call = { name: 'weather', input: { place: 'Oslo' } };
   const settled = async (tenantId: string): Promise<void> =>
@@ -83,7 +83,7 @@ describe("tools of a tenant's own", () => {
       status: 201,
       body: { name: 'weather', tools: ['weather'], leftOut: [] },
     });
-    const { run, told, costs } = await ran(tenantId, [call, call], [{ name: 'weather' }]);
+    const { run, told, costs, workflowId } = await ran(tenantId, [call, call], [{ name: 'weather' }]);
     expect(run).toMatchObject({ status: 'completed' });
     expect(told).toEqual([
       JSON.stringify({ place: 'Oslo', degrees: 21 }),
@@ -105,7 +105,15 @@ describe("tools of a tenant's own", () => {
        UNION ALL SELECT e::text FROM copilot_internal.run_events e UNION ALL SELECT i::text FROM copilot_internal.idempotent_requests i`,
     );
     expect(rows.length).toBeGreaterThan(3);
-    expect(JSON.stringify([rows, listed])).not.toContain('a-value-to-keep');
+    const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
+    const decoded = (_: string, data: string): string => Buffer.from(data, 'base64').toString();
+    const history = JSON.stringify(events).replace(/"data":"([\w+/=]+)"/g, decoded);
+    expect(history).toContain('weather');
+    const exported = await api.request(`/v1/tenants/${tenantId}/export`, {});
+    expect(exported.status).toBe(200);
+    const all = await exported.text();
+    expect(all).toContain('The weather.');
+    expect(JSON.stringify([rows, listed, history, all])).not.toContain('a-value-to-keep');
   });
 
   test('arguments by GET; those that do not fit are told, and neither sent nor paid', async () => {
@@ -191,6 +199,11 @@ describe("tools of a tenant's own", () => {
     expect(await api.call('POST', '/v1/tools/texts/test', { body: { tenantId } })).toMatchObject({
       status: 200,
       body: { reached: true, changes: ['texts__length is not there any more'] },
+    });
+    await addServer(tenantId, { priceUsd: '0.01', timeoutSeconds: 1, replace: true });
+    server.gone.clear();
+    expect((await api.call('POST', '/v1/tools/texts/test', { body: { tenantId } })).body).toMatchObject({
+      changes: ['texts__length is new'],
     });
 
     let letGo = (): void => undefined;
@@ -317,6 +330,25 @@ describe("tools of a tenant's own", () => {
     expect(told).toEqual([expect.stringContaining('21'), 'The tool weather is not registered any more.']);
     expect(addresses.heard).toHaveLength(1);
     await talk.close();
+  });
+
+  test('one that is under way when its run is cancelled may have been carried out, and is paid as unverified', async () => {
+    const tenantId = await stack.tenant('5');
+    await add(tenantId, '/hangs', { priceUsd: '0.1', timeoutSeconds: 60 });
+    stack.anthropic.knobs.replies = [{ text: '', tools: [call, call] }];
+    const started = await stack.start({ tenantId, tools: [{ name: 'weather' }] as never });
+    await until('the tool is called', () => Promise.resolve(addresses.heard.length > 0));
+    await api.call('POST', `/v1/runs/${started.runId}/cancel`, { body: { tenantId } });
+    expect(await stack.finish({ ...started, tenantId })).toMatchObject({ status: 'cancelled' });
+    // The second call of the same answer had not begun.
+    expect(addresses.heard).toHaveLength(1);
+    const { rows } = await stack.admin.query(
+      `SELECT trim_scale(amount_usd)::text AS usd, settlement FROM copilot_internal.cost_records WHERE run_id = $1 AND kind = 'tool.call'`,
+      [started.runId],
+    );
+    expect(rows).toEqual([{ usd: '0.1', settlement: 'unverified' }]);
+    await settled(tenantId);
+    addresses.letGo();
   });
 
   test('a person is asked first; what is refused is not called and costs nothing', async () => {

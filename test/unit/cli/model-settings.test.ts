@@ -15,4 +15,8 @@ test('name whom else to ask, in order, and how long a prompt is kept', async () 
   });
   expect(await settingsOf('--effort', 'high')).toEqual({ settings: { effort: 'high' } });
   expect(await settingsOf()).toEqual({});
+  const more = ['--temperature', '0.2', '--stop', 'END', '--stop', 'FIN', '--thinking-budget', '2048'];
+  expect(await settingsOf(...more)).toEqual({
+    settings: { temperature: 0.2, stopSequences: ['END', 'FIN'], thinkingBudgetTokens: 2048 },
+  });
 });
