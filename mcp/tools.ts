@@ -41,16 +41,11 @@ const labels = z
 
 const to = (id: string, verb: string): string => `/v1/reservations/${encodeURIComponent(id)}/${verb}`;
 
-/** The address of a reservation as it stands. */
-function reservationPath({
-  operationId: id,
-  tenantId,
-}: {
-  operationId: string;
-  tenantId?: string | undefined;
-}): string {
-  const query = tenantId === undefined ? '' : `?${new URLSearchParams({ tenantId }).toString()}`;
-  return `/v1/reservations/${encodeURIComponent(id)}${query}`;
+/** A path with what is named in its query. */
+function withQuery(path: string, named: Record<string, string | undefined>): string {
+  const said = Object.entries(named).filter((one): one is [string, string] => one[1] !== undefined);
+  const query = new URLSearchParams(said).toString();
+  return query === '' ? path : `${path}?${query}`;
 }
 
 export const tools: readonly Tool[] = [
@@ -143,6 +138,21 @@ export const tools: readonly Tool[] = [
       'Shows a reservation as it stands: granted, denied and why, committed and at what cost, or given back.',
     input: z.strictObject(ofOperation),
     readOnly: true,
-    request: (of) => ({ method: 'GET', path: reservationPath(of) }),
+    request: ({ operationId: id, tenantId }) => ({
+      method: 'GET',
+      path: withQuery(`/v1/reservations/${encodeURIComponent(id)}`, { tenantId }),
+    }),
+  }),
+  tool({
+    name: 'money_requests',
+    title: 'What people are asked for',
+    description:
+      'Lists what denied runs of the tenant ask people for and nobody has answered yet; with runId all that this run asked for, and how it was answered. It asks for nothing itself, and grants nothing.',
+    input: z.strictObject({
+      tenantId: who.tenantId,
+      runId: z.uuid().optional().describe('Only what this run or conversation asked for, with what was answered'),
+    }),
+    readOnly: true,
+    request: (asked) => ({ method: 'GET', path: withQuery('/v1/money-requests', asked) }),
   }),
 ];

@@ -72,6 +72,7 @@ describe('the MCP server', () => {
         'commit_cost',
         'release_money',
         'show_reservation',
+        'money_requests',
       ]);
       expect(client.getInstructions()).toContain('reserve_money');
 
@@ -115,6 +116,25 @@ describe('the MCP server', () => {
       await until('all is in the books', async () => (await stack.books(tenantId)).reservedUsd === '0');
       expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0.7', ledgerUsd: '0.7' });
     });
+  });
+
+  test('an agent sees what denied runs of its tenant ask people for, and what they answered; of no other tenant', async () => {
+    const [tenantId, others] = [await stack.tenant('0.000001'), await stack.tenant('1')];
+    const agent = await connected('http', await api.keyOf(tenantId, 'agent'));
+    expect((await call(agent, 'money_requests')).body).toEqual({ requests: [], nextCursor: null });
+    const { runId } = await stack.start({ tenantId, onDenied: 'ask' });
+    const asked = await until('it asks', async () => {
+      const { requests } = (await call(agent, 'money_requests')).body as { requests: Record<string, unknown>[] };
+      return requests[0];
+    });
+    expect(asked).toMatchObject({ runId, status: 'pending', kind: 'llm.call' });
+    const other = await connected('http', await api.keyOf(others, 'agent'));
+    expect((await call(other, 'money_requests', { runId })).body).toMatchObject({ requests: [] });
+    expect(await call(other, 'money_requests', { tenantId })).toMatchObject({ isError: true });
+    const answer = { tenantId, decision: 'refuse', reason: 'Not this month.' };
+    await api.call('POST', `/v1/money-requests/${String(asked.requestId)}`, { body: answer });
+    expect((await call(agent, 'money_requests', { runId })).body).toMatchObject({ requests: [{ status: 'refused' }] });
+    expect((await call(agent, 'money_requests')).body).toMatchObject({ requests: [] });
   });
 
   test.each<Way>(['http', 'stdio'])('over %s a key does no more than by the API', async (way) => {
