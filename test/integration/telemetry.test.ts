@@ -295,6 +295,42 @@ describe('telemetry of the wire proxy', () => {
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made));
 
+  test('counts each call by its outcome, and embeddings as such', async () => {
+    const port = await freePort();
+    const proxy = await startProxyProcess(stack, { SPENDLOCK_METRICS_PORT: String(port) });
+    const key = await api.keyOf(await stack.tenant('5'), 'agent');
+    const ask = (path: string, body: object) =>
+      fetch(`${proxy.url}/proxy/${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }).then((answer) => answer.text());
+    const chat = { model: 'claude-haiku-4-5', max_tokens: 100, messages: [{ role: 'user', content: 'Hello' }] };
+    await ask('anthropic/v1/messages', chat);
+    for (const status of [529, 500]) {
+      stack.anthropic.knobs.failNext.push({ type: 'status', status });
+      await ask('anthropic/v1/messages', chat);
+    }
+    await ask('openai/v1/embeddings', { model: 'text-embedding-3-small', input: 'Hello' });
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    await proxy.stop();
+    const value = (pattern: string): number =>
+      text
+        .split('\n')
+        .filter((line) => new RegExp(`^${pattern}`).test(line))
+        .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+    const ended = (status: string) => value(`regintel_llm_call_total\\{.*status="${status}"`);
+    expect({ ok: ended('ok'), free: ended('not_billed'), unknown: ended('unknown') }).toEqual({
+      ok: 2,
+      free: 1,
+      unknown: 1,
+    });
+    const read = (operation: string) =>
+      value(`gen_ai_client_token_usage_count\\{.*gen_ai_operation_name="${operation}".*gen_ai_token_type="input"`);
+    expect({ chat: read('chat'), embeddings: read('embeddings') }).toEqual({ chat: 1, embeddings: 1 });
+    expect(text).not.toContain('Hello');
+  });
+
   test('has a span of each call in the trace of its caller, and nothing that was said', async () => {
     const collector = await startCollector();
     const proxy = await startProxyProcess(stack, {

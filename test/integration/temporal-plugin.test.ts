@@ -138,6 +138,21 @@ describe('a call', () => {
     await twice.stop();
   });
 
+  test('and what was said in it is in no log of its worker, whatever becomes of it', async () => {
+    const [canary, apiKey] = ['A sentence that nobody finds in a log', await api.keyOf(tenantId, 'agent')];
+    const worker = await workers.start({ ...(await pluginOf(tenantId)), apiKey, holdSeconds: 5 });
+    stack.anthropic.knobs.replies.push({ text: canary });
+    expect(await worker.ask('weatherAgent', { modelId, prompt: canary })).toEqual({ text: canary });
+    Object.assign(stack.anthropic.knobs, { usage: { input_tokens: -1 }, replies: [{ text: canary }] });
+    await worker.ask('weatherAgent', { modelId, prompt: canary });
+    const unknown = { modelId: 'anthropic:claude-of-tomorrow', prompt: canary };
+    expect(await worker.ask('weatherAgent', unknown)).toHaveProperty('failed', 'unpriced_model');
+    await settledBooks(stack, tenantId);
+    await worker.stop();
+    expect(worker.logged()).toContain('what a call cost is not known');
+    for (const secret of [canary, apiKey]) expect(worker.logged()).not.toContain(secret);
+  });
+
   test('whose usage cannot be billed is charged at its grant, unverified, and answers', async () => {
     const end = await ledgerEnd();
     const poor = await workers.start({ ...(await pluginOf(tenantId)), holdSeconds: 5 });

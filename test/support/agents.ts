@@ -26,8 +26,8 @@ export class AgentWorkers {
     plugin: AgentWorkerOptions['plugin'],
     { taskQueue = `agents-${randomUUID()}`, ...more }: { taskQueue?: string; address?: string } = {},
   ): Promise<AgentWorker> {
-    const { child } = await this.run({ taskQueue, ...(plugin ? { plugin } : {}), ...more });
-    return new AgentWorker(this.stack, child, taskQueue);
+    const { child, logged } = await this.run({ taskQueue, ...(plugin ? { plugin } : {}), ...more });
+    return new AgentWorker(this.stack, { child, taskQueue, logged });
   }
 
   /** Replays histories as a worker with the plugin, or without. @throws Error with what it said where one does not replay. */
@@ -67,16 +67,24 @@ export class AgentWorkers {
     });
     const [told] = ((await Promise.race([once(child, 'message'), gone])) as [unknown] | undefined) ?? [];
     if (told === undefined) throw new Error(`The worker ended while it started:\n${logged}`);
-    return { child, told };
+    return { child, told, logged: () => logged };
   }
 }
 
 export class AgentWorker {
   constructor(
     private readonly stack: TestStack,
-    private readonly child: ChildProcess,
-    readonly taskQueue: string,
+    private readonly process: { child: ChildProcess; taskQueue: string; logged: () => string },
   ) {}
+
+  get taskQueue(): string {
+    return this.process.taskQueue;
+  }
+
+  /** Everything that it logged. */
+  logged(): string {
+    return this.process.logged();
+  }
 
   /** Starts an agent. */
   async begin(workflowType: string, asked: AskAgent, named: Named = {}) {
@@ -94,11 +102,11 @@ export class AgentWorker {
   }
 
   kill(): Promise<void> {
-    return endOf(this.child, 'SIGKILL');
+    return endOf(this.process.child, 'SIGKILL');
   }
 
   stop(): Promise<void> {
-    return endOf(this.child, 'SIGTERM');
+    return endOf(this.process.child, 'SIGTERM');
   }
 }
 

@@ -1,4 +1,5 @@
 /** What the plugin does around one attempt of an activity, without a server: the activity is the SDK's own, the budget is one in memory. */
+import { Client, Connection } from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import type { ActivityInterceptorsFactory } from '@temporalio/worker';
@@ -202,6 +203,14 @@ test('an activity that was reset counts its attempts anew, and uses what it boug
   Object.assign(money, { hold: refusing('claim_refused'), found: undefined });
   await expect(attemptOf({}).run(research)).rejects.toThrow('It has ended.');
   expect(calls).toBe(0);
+});
+
+test('a plugin that a client has too changes nothing of what the client asks', () => {
+  const plugin = pluginOf(money);
+  const options = { namespace: 'n', interceptors: { workflow: [] }, plugins: [plugin] };
+  const client = new Client({ connection: Connection.lazy({ address: '127.0.0.1:1' }), ...options });
+  expect(client.options).toMatchObject({ namespace: 'n', interceptors: { workflow: [] } });
+  expect(plugin.configureClient(options)).toEqual({ ...options, dataConverter: undefined });
 });
 
 test('a worker that ends waits for money that is given back, since its call is not made', async () => {

@@ -12,6 +12,7 @@ import { priceOfTest } from '../../support/proxy-prices';
 const prices = [
   ...[priceOfTest('anthropic', 'claude-test'), priceOfTest('openai', 'gpt-test'), priceOfTest('mistral', 'm-test')],
   ...[priceOfTest('openai', 'gpt-4o-search-preview'), priceOfTest('google', 'gemini-test-image')],
+  priceOfTest('google', 'gemini-test'),
   priceOfTest('openai', 'gpt-flex', { serviceTier: { flex: '0.5' } }),
 ];
 const terms: ModelTerms = {
@@ -199,6 +200,16 @@ describe('a result', () => {
     const raw = { input_tokens: 1_000, output_tokens: 100, cache_creation_input_tokens: 1_000, cache_creation };
     // $1, $5, and $2 for what is cached so.
     expect(priced({ usage: { raw } })).toMatchObject({ billed: 'known', costUsd: 3_500_000_000n });
+  });
+
+  test('of Gemini’s is priced by its own report: its cache at its rate, its thoughts as an answer', () => {
+    const counts = { promptTokenCount: 1_000, cachedContentTokenCount: 400, candidatesTokenCount: 60 };
+    const raw = { ...counts, thoughtsTokenCount: 40, totalTokenCount: 1_100 };
+    const price = (usage: object) => plan({}, { modelId: 'gemini-test' })?.priced({ usage }, held);
+    // 600 at $1, 400 at $0.10, and 100 at $5 a million.
+    expect(price({ raw })).toMatchObject({ billed: 'known', costUsd: 1_140_000_000n });
+    // A report that does not add up is not believed.
+    expect(price({ raw: { ...raw, totalTokenCount: 1_200 } })).toMatchObject({ billed: 'unknown' });
   });
 
   test('whose report is of no shape that is known is priced by the AI SDK’s counts', () => {
