@@ -6,7 +6,7 @@ const model = new ChatOpenAI({
   model: 'gpt-5-mini',
   apiKey: process.env.SPENDLOCK_API_KEY ?? '',
   maxTokens: 500,
-  // A denial is told at once; without it LangChain tries six times more.
+  // It tries again by itself whatever the answer says, six times unless told otherwise, and each try may be charged.
   maxRetries: 0,
   configuration: {
     baseURL: `${process.env.SPENDLOCK_API_URL}/proxy/openai/v1`,

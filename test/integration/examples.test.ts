@@ -55,11 +55,13 @@ describe('agents by a base URL', () => {
       {
         ANTHROPIC_BASE_URL: `${scene.api.url}/proxy/anthropic`,
         ANTHROPIC_AUTH_TOKEN: key,
+        ANTHROPIC_CUSTOM_HEADERS: 'x-spendlock-labels: feature=review',
         OPENAI_BASE_URL: `${scene.api.url}/proxy/openai/v1`,
         OPENAI_API_KEY: key,
+        OPENAI_CUSTOM_HEADERS: 'x-spendlock-labels: feature=review',
       },
     );
     expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'Hello. Hello too.\n', stderr: '' });
-    await scene.ledger(tenantId, 2);
+    expect(await scene.ledger(tenantId, 2)).toMatchObject(Array(2).fill({ labels: { feature: 'review' } }));
   });
 });
