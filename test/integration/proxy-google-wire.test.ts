@@ -129,6 +129,31 @@ describe('Gemini, byte for byte', () => {
     expect(await settlementsOf(scene.stack, scene.tenantId)).toEqual([settlement]);
   });
 
+  test('HTML with a 200 is an error in its own shape, charged at the estimate since it may have been billed', async () => {
+    scene.provider.answerWith((response) =>
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Welcome</html>'),
+    );
+    const answer = await send(call, { 'x-goog-api-key': scene.key });
+    expect([answer.status, answer.json().error]).toMatchObject([
+      502,
+      { code: 502, status: 'UNKNOWN', spendlock: { error: 'outcome_unknown' } },
+    ]);
+    expect(answer.body.toString()).not.toContain('html>');
+    expect(await settlementsOf(scene.stack, scene.tenantId)).toEqual(['unverified']);
+  });
+
+  test('a body of 50 MB, or one that is compressed, is refused as Google would', async () => {
+    const headers = { 'x-goog-api-key': scene.key };
+    const large = await sendBytes(urlOf(call), { headers, body: Buffer.alloc(50 * 1024 * 1024, ' ') });
+    expect([large.status, large.json().error]).toMatchObject([413, { code: 413, status: 'INVALID_ARGUMENT' }]);
+    const compressed = await send(call, { ...headers, 'content-encoding': 'gzip' });
+    expect([compressed.status, compressed.json().error]).toMatchObject([
+      415,
+      { code: 415, status: 'INVALID_ARGUMENT' },
+    ]);
+    expect(scene.provider.asked).toEqual([]);
+  });
+
   test('a prompt that is blocked is whole, and costs what it says', async () => {
     scene.provider.answerWith((response) =>
       json(response, 200, {

@@ -62,6 +62,41 @@ describe('OpenAI’s APIs, byte for byte', () => {
     expect(await settledBooks(scene.stack, scene.tenantId)).toMatchObject({ ledgerUsd: '0.000045' });
   });
 
+  test.each(['/v1/models', '/v1/models/gpt-4o'])('GET %s passes as it is, for nothing', async (path) => {
+    const list = '{ "object":"list", "data": [{"id":"gpt-of-tomorrow"}] }';
+    scene.provider.answerWith((to) => to.writeHead(200, { 'content-type': 'application/json' }).end(list));
+    const headers = { authorization: `Bearer ${scene.key}` };
+    const answer = await sendBytes(`${scene.api.url}/proxy/openai${path}`, { method: 'GET', headers });
+    expect([answer.status, answer.body.toString()]).toEqual([200, list]);
+    expect(scene.provider.asked).toMatchObject([
+      { method: 'GET', path, headers: { authorization: `Bearer ${providerKey}` } },
+    ]);
+    expect(await scene.stack.books(scene.tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+  });
+
+  test.each([
+    ['batches', '/v1/batches', 'A batch is billed'],
+    ['files', '/v1/files', 'Files that the provider keeps'],
+    ['a stored response', '/v1/responses/r', 'What the provider has stored'],
+    ['text completions', '/v1/completions', 'Text completions'],
+    ['a path without its version', '/responses', '/v1 is missing'],
+  ])('%s: refused by its name, and nothing is asked', async (_what, path, why) => {
+    const answer = await scene.send(path, {});
+    expect([answer.status, answer.json().error]).toMatchObject([
+      404,
+      { message: expect.stringContaining(why) as string, spendlock: { error: 'not_found' } },
+    ]);
+    expect(scene.provider.asked).toEqual([]);
+  });
+
+  test('a body of 50 MB, or one that is compressed, is refused as OpenAI would', async () => {
+    const large = await scene.send('/v1/responses', ' '.repeat(50 * 1024 * 1024));
+    expect([large.status, large.json().error]).toMatchObject([413, { spendlock: { error: 'payload_too_large' } }]);
+    const compressed = await scene.send('/v1/responses', asked, { 'content-encoding': 'gzip' });
+    expect([compressed.status, compressed.json().error]).toMatchObject([415, { type: 'invalid_request_error' }]);
+    expect(scene.provider.asked).toEqual([]);
+  });
+
   test('an answer that there is no room for is not bought: 503, with when to come back; a stream needs none', async () => {
     const accounts = { openai: { apiKey: providerKey, baseURL: `${scene.provider.url}/v1` } };
     const answerRoom = { perOwnerBytes: 1_000_000, allBytes: 1_000_000 };

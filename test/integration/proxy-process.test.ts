@@ -64,6 +64,42 @@ describe('the proxy as a process', () => {
     expect(proxy.logged()).not.toContain(stack.workerEnvironment.ANTHROPIC_API_KEY);
   });
 
+  test('nothing that was said is in its log where calls fail, are refused or are denied', async () => {
+    const [tenantId, poor] = [await stack.tenant('10'), await stack.tenant('0.000001')];
+    const { key } = await createApiKey(stack.pool, { tenantId, role: 'agent' });
+    const { key: keyOfPoor } = await createApiKey(stack.pool, { tenantId: poor, role: 'agent' });
+    const proxy = await start({ SPENDLOCK_PROXY_HOLD_SECONDS: '5' });
+    const body = { model, max_tokens: 100, messages: [{ role: 'user', content: words }] };
+    const send = (more: object | string = {}, own = key) =>
+      sendBytes(`${proxy.url}/proxy/anthropic/v1/messages`, {
+        headers: { 'x-api-key': own },
+        body: typeof more === 'string' ? more : JSON.stringify({ ...body, ...more }),
+      });
+    const faults = [
+      { type: 'status', status: 500 },
+      { type: 'status', status: 429, retryAfterSeconds: 1 },
+      ...[{ type: 'refuse' }, { type: 'nonsense' }],
+    ] as const;
+    const statuses: number[] = [];
+    for (const fault of faults) {
+      Object.assign(stack.anthropic.knobs, { failNext: [fault], replies: [{ text: words }] });
+      statuses.push((await send()).status);
+    }
+    Object.assign(stack.anthropic.knobs, { failNext: [{ type: 'cut-before-usage' }], replies: [{ text: words }] });
+    await send({ stream: true });
+    statuses.push(
+      (await send({}, keyOfPoor)).status,
+      (await send({ [words]: words })).status,
+      (await send(`{"${words}`)).status,
+    );
+    // The stand-in's 500 has its key in it, so that it is told in our words; nonsense is a stream that passes.
+    expect(statuses).toEqual([502, 429, 502, 200, 429, 400, 400]);
+    await settledBooks(stack, tenantId);
+    await proxy.stop();
+    expect(proxy.logged()).toContain('a model call was passed on');
+    for (const secret of [words.trim(), key, keyOfPoor]) expect(proxy.logged()).not.toContain(secret);
+  });
+
   test('a call whose answer is not waited for any longer is settled before the process ends', async () => {
     const tenantId = await stack.tenant('10');
     const proxy = await start({ SPENDLOCK_SHUTDOWN_SECONDS: '1' });

@@ -125,6 +125,7 @@ describe('what is passed on', () => {
         'anthropic-ratelimit-requests-limit': 'org-secret',
         'set-cookie': 'a=b',
         'x-new-header': 'passes',
+        'x-echo': `sent with ${providerKey}`,
       });
       response.write(sent[0]);
       await sleep(300);
@@ -144,7 +145,7 @@ describe('what is passed on', () => {
       'x-new-header': 'passes',
     });
     expect(answer.headers['x-spendlock-operation-id']).toMatch(/^[0-9a-f-]{36}$/);
-    expect(JSON.stringify(answer.headers)).not.toMatch(/org-secret|set-cookie/);
+    expect(JSON.stringify(answer.headers)).not.toMatch(/org-secret|set-cookie|x-echo|sk-key/);
     expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
   });
 
@@ -383,6 +384,28 @@ describe('what is passed on', () => {
     expect(came).toMatch(/^HTTP\/1\.[01] 200 /);
     expect(came).not.toMatch(/transfer-encoding/i);
     expect(came.slice(came.indexOf('\r\n\r\n') + 4)).toBe(begin + text('a') + last + stop);
+    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
+  });
+
+  test('a client of HTTP/1.0 has an answer that comes whole, and errors of ours and of the provider’s, as any other', async () => {
+    const ask = async (body: string) => {
+      const head = `x-api-key: ${key}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}`;
+      const came = await talk(api.url, `POST /proxy/anthropic/v1/messages HTTP/1.0\r\n${head}\r\n\r\n${body}`);
+      expect(came).not.toMatch(/transfer-encoding/i);
+      const at = came.indexOf('\r\n\r\n');
+      return { status: Number(/^HTTP\/1\.[01] (\d+) /.exec(came)?.[1]), body: came.slice(at + 4) };
+    };
+    const json = { 'content-type': 'application/json' };
+    provider.answerWith((response) => response.writeHead(200, json).end(whole));
+    expect(await ask(JSON.stringify(asked))).toEqual({ status: 200, body: whole });
+    const overloaded = '{"type":"error","error":{"type":"overloaded_error","message":"of the provider"}}';
+    provider.answerWith((response) => response.writeHead(529, json).end(overloaded));
+    expect(await ask(JSON.stringify(asked))).toEqual({ status: 529, body: overloaded });
+    const refused = await ask('{"model":');
+    expect([refused.status, JSON.parse(refused.body)]).toMatchObject([
+      400,
+      { error: { type: 'invalid_request_error' } },
+    ]);
     expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
   });
 

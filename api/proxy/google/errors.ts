@@ -10,6 +10,7 @@ const statuses: Partial<Record<number, string>> = {
   404: 'NOT_FOUND',
   409: 'ABORTED',
   413: 'INVALID_ARGUMENT',
+  415: 'INVALID_ARGUMENT',
   429: 'RESOURCE_EXHAUSTED',
   502: 'UNKNOWN',
   503: 'UNAVAILABLE',

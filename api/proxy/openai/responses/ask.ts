@@ -119,7 +119,7 @@ class InputBound {
       checkThoughts(item);
       this.tokens += valueTokensMax(item);
     } else {
-      throw unbounded(`An item of the type ${quoted(type)}`);
+      throw type === 'item_reference' ? ofTheAccount() : unbounded(`An item of the type ${quoted(type)}`);
     }
   }
 
@@ -135,6 +135,12 @@ function checkReasoning(value: unknown): void {
   const mode = isRecord(value) ? value.mode : undefined;
   if (mode != null && mode !== 'standard') throw unbounded(`reasoning.mode ${quoted(mode)}`);
 }
+
+/** What its provider has stored it has stored for all who use the account, so that an id may be another tenant's. */
+const ofTheAccount = (): Error =>
+  refuse(
+    'An item that the provider keeps (item_reference) may be anybody’s who uses its account, so it is not passed on: have items sent with the call, by store: false (of the AI SDK: providerOptions: { openai: { store: false } }).',
+  );
 
 /** One that does not hold its thoughts is looked up by its id, among what the provider has stored for all who use the account. */
 function checkThoughts({ type, id, encrypted_content: encrypted }: Record<string, unknown>): void {
