@@ -1,9 +1,9 @@
 /** Limits of runs in Postgres, before anything is decided by them; how they are decided is the batch's (store/budget-batch.ts). */
 import type { RejectionCode, ReserveCommand, RunLimitRef } from '../core/budget/commands';
-import { limitsAsked, limitsNamed, type RunLimit } from '../core/budget/run-limits';
+import { limitsAsked, limitsNamed, tightestOfRun, type RunLimit } from '../core/budget/run-limits';
 import { spelled } from '../core/inputs/read-command';
 import { labelsFrom, type Labels } from '../core/labels';
-import { parseUsd } from '../core/money';
+import { parseUsd, type Usd } from '../core/money';
 import { knowsFunction } from './known-functions';
 import { asTenant, sqlState, type Pool, type PoolClient } from './pool';
 
@@ -142,6 +142,24 @@ export async function readRunNamed(
     if (!found) return undefined;
     const { id, limitUsd, goesOn, labels } = found;
     return { limit: { id, ...(limitUsd === null ? {} : { limitUsd }) }, goesOn, labels: labelsFrom(labels) };
+  });
+}
+
+/** What is left of a run and of what it belongs to, as a look, which promises nothing; undefined where no limit binds it. */
+export async function readRunRoom(pool: Pool, tenantId: string, limit: RunLimitRef): Promise<Usd | undefined> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<RunLimitJson>(
+      `SELECT run_id AS "runId", ancestor_ids AS "ancestorIds", limit_usd::text AS "limitUsd", spent_usd::text AS "spentUsd",
+              reserved_usd::text AS "reservedUsd"
+       FROM copilot_internal.run_limits
+       WHERE tenant_id = $1 AND run_id IN (
+         SELECT unnest(named.run_id || named.ancestor_ids) FROM copilot_internal.run_limits named
+         WHERE named.tenant_id = $1 AND named.run_id = $2)`,
+      [tenantId, limit.id],
+    );
+    // What is not on record yet has spent nothing.
+    if (rows.length === 0) return limit.limitUsd === undefined ? undefined : parseUsd(limit.limitUsd);
+    return tightestOfRun(rows.map(runLimitFrom))?.leftUsd;
   });
 }
 

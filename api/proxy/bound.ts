@@ -4,7 +4,7 @@ import { boundSuffices, countedWithMargin } from '../../core/prices/bounded-call
 import { estimateModelCall } from '../../core/prices/pricing';
 import { findModelPrice, type ModelPrice } from '../../core/prices/prices';
 import { ApiError } from '../http/errors';
-import type { ProxyCaller } from './keys';
+import type { CallPayer } from './payer';
 import type { Rooms } from './rooms';
 import type { AskedCall, Wire } from './wire';
 
@@ -33,11 +33,11 @@ export type CountPrompt = () => Promise<unknown>;
 export async function boundOf(
   rooms: Pick<Rooms, 'of'>,
   {
-    caller,
+    payer,
     price,
     asked,
     count,
-  }: { caller: ProxyCaller; price: ModelPrice; asked: AskedCall; count?: CountPrompt | undefined },
+  }: { payer: CallPayer; price: ModelPrice; asked: AskedCall; count?: CountPrompt | undefined },
 ): Promise<Usd> {
   const { maxOutputTokens, inputTokens, mustBeCounted, planned } = asked;
   const estimate = (tokens: number): Usd =>
@@ -45,7 +45,7 @@ export async function boundOf(
   const amountUsd = estimate(inputTokens);
   if (!mustBeCounted) {
     if (!count) return amountUsd;
-    const quotaUsd = await rooms.of(caller, amountUsd);
+    const quotaUsd = await rooms.of(payer, amountUsd);
     const bounded = { inputTokens, roughTokens: inputTokens, maxOutputTokens, amountUsd };
     if (boundSuffices(bounded, price, { quotaUsd })) return amountUsd;
   }

@@ -119,15 +119,15 @@ export class Exchange {
 
   private async pay(body: Record<string, unknown>, call: CallWire): Promise<PaidFor> {
     const { wire, money, rooms } = this.parts;
-    const { caller } = this.exchanged;
     const { models: prices } = await this.parts.prices.list();
     const price = priceOf(wire, call.modelOf(body), prices);
     const asked = call.ask(body, price, this.parts.account);
     this.takeRoom(body, asked);
     const { countOf } = call;
     const count = countOf && (() => this.count(countOf(body)));
-    const amountUsd = await boundOf(rooms, { caller, price, asked, count });
-    const held = await money.hold(caller, { price, amountUsd, gone: this.gone.signal }).catch((error: unknown) => {
+    const payer = await money.payerOf(this.exchanged.caller);
+    const amountUsd = await boundOf(rooms, { payer, price, asked, count });
+    const held = await money.hold(payer, { price, amountUsd, gone: this.gone.signal }).catch((error: unknown) => {
       throw withOpenLimit(error, asked);
     });
     this.held = held;

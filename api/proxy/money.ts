@@ -12,15 +12,14 @@ import type { ModelPrice } from '../../core/prices/prices';
 import { recordOutcome, recordUnpriced } from '../../store/outcomes';
 import { asTenant, isDatabaseAway, type Pool } from '../../store/pool';
 import { extendReservation, type OperationKey } from '../../store/reservations';
-import { readRunNamed } from '../../store/run-limits';
 import type { Logger } from '../../telemetry/log';
 import type { Authority } from '../http/context';
 import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
-import { labelsOver } from '../http/labels';
 import type { Policies } from '../http/lookups';
 import { Claims } from './claims';
 import type { ProxyCaller } from './keys';
+import { payerOf, type CallPayer } from './payer';
 
 /** A hold lasts so long without word of its call: that of a process that ended is settled then. */
 const defaultHoldSeconds = 180;
@@ -58,29 +57,27 @@ export class ProxyMoney {
     this.claims = new Claims(dependencies.pool);
   }
 
+  payerOf(caller: ProxyCaller): Promise<CallPayer> {
+    return payerOf(this.dependencies.pool, caller);
+  }
+
   /**
    * Reserves and claims. What a client that has gone was granted is given back.
    * @throws Denied, or ApiError: no call may be made.
    */
   async hold(
-    caller: ProxyCaller,
+    payer: CallPayer,
     { price, amountUsd, gone }: { price: ModelPrice; amountUsd: Usd; gone: AbortSignal },
   ): Promise<Held> {
-    const { authority, policies, pool } = this.dependencies;
-    const { tenantId, runId } = caller;
+    const { authority, policies } = this.dependencies;
+    const { tenantId, ...whatFor } = payer;
     const operationId = randomUUID();
-    const run = runId === undefined ? undefined : await readRunNamed(pool, { tenantId, runId });
-    if (runId !== undefined && run === undefined)
-      throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. No call was made.`);
     const { answerTimeoutMs, onUnavailable } = await policies.of(tenantId);
     const command: ReserveCommand = {
       type: 'reserve',
       ...{ operationId, resource: 'llm', kind: 'llm.call', model: price.model, priceVersion: price.priceVersion },
       ...{ amountUsd: formatUsd(amountUsd), ttlSeconds: this.holdSeconds },
-      ...(caller.userId === undefined ? {} : { userId: caller.userId }),
-      ...(runId === undefined ? {} : { runId }),
-      ...(run === undefined ? {} : { runLimit: run.limit }),
-      ...labelsOver(caller.sentLabels, { inherited: [caller.labels, run?.labels], nothing: 'No call was made.' }),
+      ...whatFor,
     };
     const timeoutMs = answerTimeoutMs;
     const answer = await authority.reserve(tenantId, command, { timeoutMs, allow: onUnavailable === 'allow', gone });

@@ -6,7 +6,7 @@ import { rawProvider, type RawProvider } from './raw-provider';
 import { TestStack } from './stack';
 
 /** The providers that have a scene, and what each appends to its address. */
-const providers = { openai: '/v1', google: '' } as const;
+const providers = { anthropic: '', openai: '/v1', google: '' } as const;
 type Provider = keyof typeof providers;
 
 export const providerKey = 'the-key-of-the-provider';
