@@ -44,6 +44,8 @@ const pauseMsMax = 2_000;
 /** How long a signal waits for company: a share of what the last one took to be answered, and no longer than this. */
 const companyShare = 0.25;
 const companyMsMax = 20;
+/** Of more tenants than these none is kept whose commands have all gone. */
+const lanesKeptMax = 10_000;
 
 interface QueuedCommand {
   command: BudgetCommand;
@@ -111,6 +113,11 @@ export class Coalescer {
     this.laneOf(tenantId).heldUntilMs = this.clock.nowMs() + continuingMs;
   }
 
+  /** Of how many tenants it keeps something in mind. */
+  get tenants(): number {
+    return this.lanes.size;
+  }
+
   /** How many commands wait to be taken by an authority. */
   get size(): number {
     let size = 0;
@@ -168,6 +175,7 @@ export class Coalescer {
       lane.running = undefined;
       // What may still wait for company does: its time has not come.
       if (lane.urgent.length > 0 || (lane.lazy.length > 0 && !lane.cancelLazy)) this.run(tenantId, lane);
+      else if (this.lanes.size > lanesKeptMax && lane.lazy.length === 0) this.lanes.delete(tenantId);
     });
   }
 

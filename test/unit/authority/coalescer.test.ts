@@ -347,6 +347,17 @@ describe('an authority whose history is nearly full', () => {
   });
 });
 
+describe('a process that meets many tenants', () => {
+  test('keeps ten thousand in mind, and of the others those alone whose commands are under way', async () => {
+    const { clock, coalescer } = scene();
+    for (let index = 0; index < 10_500; index += 1)
+      void coalescer.send(`tenant-${index}`, { type: 'release', operationId: 'a' });
+    expect([coalescer.size, coalescer.tenants]).toEqual([10_500, 10_500]);
+    await clock.moveTo(100);
+    expect([coalescer.size, coalescer.tenants]).toEqual([0, 10_000]);
+  });
+});
+
 describe('a process that ends', () => {
   test('sends what could wait at once, and knows when all is accepted', async () => {
     const { clock, coalescer, signals } = scene({ acceptMs: 5 });
