@@ -135,6 +135,18 @@ export const errorCatalogue = {
     retry: false,
     action: 'Name a parent that goes on, has a limit and is less than eight deep, or none.',
   },
+  envelope_exceeded: {
+    httpStatus: 409,
+    retry: false,
+    action:
+      'Ask for what is left (`minimumUsd` takes a part of it), wait until a part has ended, or reserve under a new operation id without `parentOperationId`.',
+  },
+  envelope_refused: {
+    httpStatus: 409,
+    retry: false,
+    action:
+      'Name an envelope that is open, of the same user, labels and resources, and do with an envelope only what the message says; then use a new operation id.',
+  },
   operation_conflict: { httpStatus: 409, retry: false, action: 'Use a new operation id.' },
   operation_released: { httpStatus: 409, retry: false, action: 'Reserve under a new operation id.' },
   command_failed: {

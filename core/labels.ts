@@ -75,7 +75,8 @@ export const sentAlike = (a: Labelled, b: Labelled): boolean =>
 export const recordedAlike = (recorded: Labelled, command: Labelled): boolean =>
   (recorded.labels !== undefined && Object.keys(recorded.labels).length === 0) || sentAlike(recorded, command);
 
-const areEqual = (a: Labels = {}, b: Labels = {}): boolean =>
+/** Whether two have the same labels, in whatever order. */
+export const areEqual = (a: Labels = {}, b: Labels = {}): boolean =>
   Object.keys(a).length === Object.keys(b).length && Object.entries(a).every(([key, value]) => b[key] === value);
 
 /** Labels of a row, which another version may have written: what cannot be understood is none, and no reason to refuse money. */

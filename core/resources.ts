@@ -31,9 +31,21 @@ export const tool = 'tool';
 export const sentAs = (resource: Resource): Pick<ReserveCommand, 'resource' | 'isTool'> =>
   resource === tool ? { resource: 'e2b', isTool: true } : { resource };
 
+/**
+ * The same of an envelope and of a part of one: a process of the version before refuses `all`, and so never takes a part for an ordinary
+ * request.
+ */
+export const sentOfEnvelope = (resource: Resource): Pick<ReserveCommand, 'resource' | 'ofResource'> => ({
+  resource: allResources,
+  ofResource: resource,
+});
+
 /** What a request asks to be billed as. */
-export const resourceAsked = ({ resource, isTool }: Pick<ReserveCommand, 'resource' | 'isTool'>): Resource =>
-  isTool ? tool : resource;
+export const resourceAsked = ({
+  resource,
+  isTool,
+  ofResource,
+}: Pick<ReserveCommand, 'resource' | 'isTool' | 'ofResource'>): Resource => ofResource ?? (isTool ? tool : resource);
 
 /** What a limit is of, as far as it says how a tool is billed. */
 export interface OfResource {

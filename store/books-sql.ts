@@ -14,8 +14,11 @@ export const ledgerOfQuota = `(
 
 /** What open reservations hold of a quota `q`. */
 export const openOfQuota = `(
-  SELECT coalesce(sum(r.granted_usd), 0) FROM copilot_internal.reservations r
-  WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
+  SELECT coalesce(sum(r.granted_usd), 0)
+  -- A database of the version before has no such column: then it is that of the first row.
+  FROM (SELECT NULL::text[] AS held_on) AS otherwise CROSS JOIN LATERAL (
+    SELECT o.*, held_on AS held FROM copilot_internal.reservations o WHERE o.tenant_id = q.tenant_id AND o.status = 'granted') AS r
+  WHERE (q.resource_type IN ('all', r.resource) OR q.resource_type = ANY (r.held))
     AND (q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id) AND (q.scope NOT IN ('label', 'shadow_label') OR ${isLabelled('r')}))`;
 
 /** Limits of labels of a tenant that agree with neither, as the others are told. They are looked at together: a tenant may have thousands. */

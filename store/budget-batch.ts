@@ -5,13 +5,10 @@
 import type { BatchDecision, BatchState } from '../core/budget/batch';
 import type { BudgetCommand, Enforced, MandateState } from '../core/budget/commands';
 import { decideBatch } from '../core/budget/decision';
-import { inOneSpelling } from '../core/ids';
 import type { Labels } from '../core/labels';
 import { formatUsd, parseUsd } from '../core/money';
 import type { Place } from '../core/budget/line';
 import type { Quota } from '../core/budget/quotas';
-import { limitsAsked } from '../core/budget/run-limits';
-import { spelled } from '../core/inputs/read-command';
 import { rulesOf } from '../core/budget/rules';
 import { topUpsOf, type StoredTopUps } from '../core/budget/top-ups';
 import { spanNames } from '../telemetry/names';
@@ -19,6 +16,7 @@ import { inSpan } from '../telemetry/spans';
 import { runLimitFrom, type RunLimitJson } from './run-limits';
 import { dueAtOnceMax, holdsOf } from './holds';
 import { alertRow } from './alert-row';
+import { labelsSetting, limitsSetting, operationsOf } from './asked-by';
 import { callHot, hotCall } from './hot-calls';
 import { inTransaction, type CommitWith, type Pool, type PoolClient, type TransactionOptions } from './pool';
 import { recordedReservation, reservationFrom, type ReservationJson } from './reservation-rows';
@@ -86,10 +84,7 @@ async function decide(
 ): Promise<RecordedBatch | 'closed' | undefined> {
   const { tenantId, commands, enforced, timeoutMs, due, dueMax = dueAtOnceMax, mandate } = options;
   const operationIds = [
-    ...new Set([
-      ...commands.flatMap((command) => ('operationId' in command ? [inOneSpelling(command.operationId)] : [])),
-      ...(typeof due === 'object' ? [due.only] : []),
-    ]),
+    ...new Set([...commands.flatMap(operationsOf), ...(typeof due === 'object' ? [due.only] : [])]),
   ];
   const userIds = [
     ...new Set(commands.flatMap((command) => ('userId' in command && command.userId ? [command.userId] : []))),
@@ -126,24 +121,6 @@ async function decide(
   );
 }
 
-/** Tells the reading which limits of runs the commands bring or name. It is a setting, since the functions are called by older versions too. */
-function limitsSetting(commands: readonly BudgetCommand[]): Record<string, string> {
-  const asked = limitsAsked(
-    commands.flatMap((command) => (command.type === 'reserve' && command.runLimit ? [spelled(command)] : [])),
-  );
-  return asked.length === 0 ? {} : { 'spendlock.run_limits': JSON.stringify(asked) };
-}
-
-/** The same of labels: which limits of theirs bind is looked up with what else is. */
-function labelsSetting(commands: readonly BudgetCommand[]): Record<string, string> {
-  const asked = new Set(
-    commands.flatMap((command) =>
-      command.type === 'reserve' && command.labels ? [JSON.stringify(command.labels)] : [],
-    ),
-  );
-  return asked.size === 0 ? {} : { 'spendlock.labels': `[${[...asked].join(',')}]` };
-}
-
 /** How much of what was read is due by itself: outcomes to fold, and reservations that have run out. */
 const dueIn = ({ nowMs, reservations }: BatchState): number =>
   reservations.filter(
@@ -173,6 +150,8 @@ interface LoadedState {
   isMandated?: boolean;
   /** Absent before the database is migrated, which then holds two. */
   holdsAnyResource?: true;
+  /** Absent before the database is migrated, which then has no place for them. */
+  holdsEnvelopes?: true;
   nowMs: number;
   /** Those that are only watched among them. */
   quotas: LoadedQuota[];
@@ -211,6 +190,7 @@ async function load(
     nowMs: state.nowMs,
     enforced,
     ...(state.holdsAnyResource ? {} : { resourcesKnown: resourcesBefore }),
+    hasNoEnvelopes: !state.holdsEnvelopes,
     frozen: state.frozen ?? undefined,
     frozenUsers: state.frozenUsers,
     quotas: state.quotas.filter(({ isShadow }) => !isShadow).map(quotaFrom),

@@ -1,6 +1,7 @@
 /** What was decided of operations, for whoever asks again; and what may go on undecided. */
 import type { Enforced, ReserveAnswer, ReserveCommand, Resource } from '../core/budget/commands';
-import { answerFromRecord, asksAgain } from '../core/budget/decision';
+import { withoutEnvelope } from '../core/budget/envelopes';
+import { answerFromRecord, asksAgain } from '../core/budget/requests';
 import { standingOf, type Standing } from '../core/budget/quotas';
 import { manyAskers, toldAlso, type Refusal, type Reservation } from '../core/budget/reservations';
 import { decideAtBest } from '../core/budget/undecided';
@@ -79,6 +80,8 @@ interface Unreserved {
  */
 export async function allowUnreserved(pool: Pool, { tenantId, command, enforced }: Unreserved): Promise<ReserveAnswer> {
   const { userId, labels } = command;
+  const alone = withoutEnvelope(command);
+  if (!alone) return (await answerNow(pool, { tenantId, command })) ?? heldByNone(command);
   const invalid = await asTenant(pool, tenantId, async (client, commitWith) => {
     const [quotas, freeze, runLimits, resource, resourcesKnown] = await Promise.all([
       quotasThatBind(client, { tenantId, userId, labels }),
@@ -87,14 +90,16 @@ export async function allowUnreserved(pool: Pool, { tenantId, command, enforced 
       billedResource(client, tenantId, command),
       resourcesHeld(client),
     ]);
-    const billed = billedBy(command, resource);
+    const billed = billedBy(alone, resource);
     const state = { tenantId, nowMs: Date.now(), quotas, enforced, freeze, runLimits, resourcesKnown };
     const best = decideAtBest(state, billed);
     if ('answer' in best) return best.answer;
     await commitWith(letThrough(client, { tenantId, command: billed }, best));
     return undefined;
   });
-  return invalid ?? answerNow(pool, { tenantId, command });
+  const answer = invalid ?? (await answerNow(pool, { tenantId, command }));
+  if (!answer) throw new Error(`The operation ${command.operationId} could not be recorded.`);
+  return answer;
 }
 
 /**
@@ -127,8 +132,16 @@ export async function recordMade(
   });
 }
 
+/** What is held in an envelope, or taken from one, nobody may do without its authority. */
+const heldByNone = ({ operationId }: ReserveCommand): ReserveAnswer => ({
+  decision: 'rejected',
+  operationId,
+  code: 'authority_unavailable',
+  message: "The tenant's budget authority did not answer, and no envelope is had without it. Nothing was reserved.",
+});
+
 /** A request as its row has it. */
-const billedBy = ({ isTool: _, ...command }: ReserveCommand, resource: Resource): ReserveCommand => ({
+const billedBy = ({ isTool: _, ofResource: __, ...command }: ReserveCommand, resource: Resource): ReserveCommand => ({
   ...command,
   resource,
 });
@@ -156,10 +169,13 @@ async function letThrough(
   await client.query('SELECT copilot_internal.allow_unreserved($1, $2)', [tenantId, row]);
 }
 
-async function answerNow(pool: Pool, { tenantId, command }: Omit<Unreserved, 'enforced'>): Promise<ReserveAnswer> {
+/** What is on record of it; undefined where nothing is. */
+async function answerNow(
+  pool: Pool,
+  { tenantId, command }: Omit<Unreserved, 'enforced'>,
+): Promise<ReserveAnswer | undefined> {
   const [reservation] = await readReservations(pool, { tenantId, commands: [command] });
-  if (!reservation) throw new Error(`The operation ${command.operationId} could not be recorded.`);
-  return answerFromRecord(reservation, command);
+  return reservation && answerFromRecord(reservation, command);
 }
 
 /** The quotas that bind a payer, the platform's among them. What others spend of those is not its to know: it sees its own leases. */

@@ -16,12 +16,17 @@ type Bound = Pick<Quota, 'scope' | 'scopeId'>;
  */
 export async function holdsOf(client: PoolClient, tenantId: string, quotas: readonly Bound[]): Promise<Hold[]> {
   const { rows } = await client.query<
-    Omit<Hold, 'grantedUsd' | 'userId' | 'labels'> & { grantedUsd: string; userId: string | null; labels: unknown }
+    Omit<Hold, 'grantedUsd' | 'userId' | 'labels' | 'heldOn'> & {
+      grantedUsd: string;
+      userId: string | null;
+      labels: unknown;
+      heldOn: string[] | null;
+    }
   >(
-    // Where the schema is of the version before, the labels are those of the first row: none.
-    `SELECT r.* FROM (SELECT NULL::jsonb AS labels) AS otherwise CROSS JOIN LATERAL (
+    // Where the schema is of the version before, labels and what a hold is held on are those of the first row: none.
+    `SELECT r.* FROM (SELECT NULL::jsonb AS labels, NULL::text[] AS held_on) AS otherwise CROSS JOIN LATERAL (
        SELECT operation_id AS "operationId", user_id AS "userId", resource, granted_usd::text AS "grantedUsd",
-              (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAtMs", labels
+              (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAtMs", labels, held_on AS "heldOn"
        FROM copilot_internal.reservations
        WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL
          AND ${isReleasedByExpiry}
@@ -31,6 +36,7 @@ export async function holdsOf(client: PoolClient, tenantId: string, quotas: read
   const holds = rows.map((row) => ({
     ...row,
     userId: row.userId ?? undefined,
+    heldOn: row.heldOn ?? undefined,
     labels: labelsFrom(row.labels),
     grantedUsd: parseUsd(row.grantedUsd),
   }));

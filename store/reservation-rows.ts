@@ -121,6 +121,10 @@ export type ReservationJson = Omit<
   /** Absent where the schema is of the version before. */
   allowedUsd?: string | null;
   limitIds?: string[] | null;
+  parentId?: string | null;
+  heldOn?: string[] | null;
+  envelopeUsd?: string | null;
+  returnedUsd?: string | null;
   asker?: string | null;
   labels?: unknown;
   sentLabels?: unknown;
@@ -136,6 +140,8 @@ export function reservationFrom(row: ReservationJson): Reservation {
     status: row.status,
     refusal: row.refusal ?? undefined,
     grantedUsd: usdOrNone(row.grantedUsd),
+    envelopeUsd: usdOrNone(row.envelopeUsd ?? null),
+    returnedUsd: usdOrNone(row.returnedUsd ?? null),
     unreserved: row.unreserved,
     allowedUsd: usdOrNone(row.allowedUsd ?? null),
     decidedAtMs: row.decidedAtMs,
@@ -168,6 +174,8 @@ function requestFrom(row: ReservationJson): Reservation['request'] {
     model: row.model ?? undefined,
     onExpiry: row.onExpiry ?? undefined,
     ...(row.limitIds && { limitIds: row.limitIds }),
+    ...(row.parentId && { parentId: row.parentId }),
+    ...(row.heldOn && { heldOn: row.heldOn }),
     // A schema of the version before keeps none.
     labels: row.labels === undefined ? unknownLabels : labelsFrom(row.labels),
     sentLabels: labelsFrom(row.sentLabels ?? null),
@@ -214,6 +222,8 @@ export function recordedReservation(reservation: Reservation): Record<string, un
     status: reservation.status,
     refusal: reservation.refusal,
     grantedUsd: textOrNone(reservation.grantedUsd),
+    envelopeUsd: textOrNone(reservation.envelopeUsd),
+    returnedUsd: textOrNone(reservation.returnedUsd),
     decidedAt: isoOrNone(reservation.decidedAtMs),
     expiresAt: isoOrNone(reservation.expiresAtMs),
     asker: reservation.asker,

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import type { Logger } from '../../telemetry/log';
 import type { BudgetCommand, Enforced, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import { withoutEnvelope } from '../../core/budget/envelopes';
 import { inOneSpelling } from '../../core/ids';
 import { listenForAnswers } from '../../store/answers';
 import type { Listener } from '../../store/listener';
@@ -123,7 +124,7 @@ export class AuthorityClient {
     const waiting = this.replies.wait(tenantId, command, leftMs);
     this.send(tenantId, command, waiting);
     const answer = await waiting.finally(this.askAgain(tenantId, command, waiting));
-    if (answer || !allow || gone?.aborted) return answer;
+    if (answer || !allow || gone?.aborted || !withoutEnvelope(asked)) return answer;
     const { pool, enforced, log } = this.dependencies;
     log.warn(
       { tenantId, operationId: asked.operationId },

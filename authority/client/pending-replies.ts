@@ -5,7 +5,7 @@
  */
 import type { Logger } from '../../telemetry/log';
 import type { ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
-import { answerFromRecord } from '../../core/budget/decision';
+import { answerFromRecord } from '../../core/budget/requests';
 import { inOneSpelling } from '../../core/ids';
 import type { Reservation } from '../../core/budget/reservations';
 import { measureAnswer } from '../../telemetry/metrics';

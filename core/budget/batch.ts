@@ -5,11 +5,11 @@ import type { Usd } from '../money';
 import type { Overrun, QuotaAlert } from './quota-alerts';
 import { isOwnPlace, keptFrom, type Asker, type Place } from './line';
 import type { RunLimit } from './run-limits';
-import { covers, headroomUsd, rollOver, thresholdsReached, tightest, type Payer, type Quota } from './quotas';
+import { covers, headroomUsd, isOf, rollOver, thresholdsReached, tightest, type Payer, type Quota } from './quotas';
 import { billedAs, binds, resourceAsked } from '../resources';
-import { isReleasedByExpiry, type Reservation } from './reservations';
+import type { Reservation } from './reservations';
 import { takeBack } from './top-ups';
-import { retryAfterSeconds, type Hold } from './retry-after';
+import { heldIn, retryAfterSeconds, type Hold } from './retry-after';
 
 /** What a decision is made from: everything that Postgres held, under lock, at `nowMs`. */
 export interface BatchState {
@@ -24,6 +24,8 @@ export interface BatchState {
   enforced: Enforced;
   /** Those that a database of the version before can hold; absent where it holds any. */
   resourcesKnown?: readonly Resource[] | undefined;
+  /** A database of the version before has no place for them. */
+  hasNoEnvelopes?: boolean | undefined;
   /** Why the tenant may not reserve for now; absent when it may. */
   frozen?: string | undefined;
   /** The same of its users, by user. */
@@ -124,8 +126,12 @@ export class Batch {
     return binds(this.state.enforced, resource);
   }
 
+  get holdsEnvelopes(): boolean {
+    return !this.state.hasNoEnvelopes;
+  }
+
   /** What a request is billed as; undefined where the database can hold no such thing. */
-  resourceOf(command: ReserveCommand): Resource | undefined {
+  resourceOf(command: Pick<ReserveCommand, 'resource' | 'isTool' | 'ofResource' | 'userId'>): Resource | undefined {
     const asked = resourceAsked(command);
     const { resourcesKnown } = this.state;
     if (!resourcesKnown || resourcesKnown.includes(asked)) return billedAs(asked, this.quotas, command);
@@ -178,7 +184,8 @@ export class Batch {
     if (reservedUsd === 0n && spentUsd === 0n) return;
     for (const quota of [...this.quotasFor(payer), ...this.shadowsFor(payer)]) {
       quota.reservedUsd += reservedUsd;
-      if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
+      if (isOf(quota, payer.resource) && postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs)
+        quota.spentUsd += spentUsd;
       takeBack(quota);
       if (spentUsd > 0n) this.warn(quota);
     }
@@ -197,7 +204,7 @@ export class Batch {
       spentDeltaUsd: spentUsd,
       postedAtMs,
       grant,
-      enforced: this.isEnforced(payer.resource),
+      enforced: (payer.heldOn ?? [payer.resource]).every((resource) => this.isEnforced(resource)),
     });
   }
 
@@ -227,12 +234,7 @@ export class Batch {
   /** Those that were there before this batch and are still held, and those that it granted. */
   private holds(): Hold[] {
     const holds = (this.state.holds ?? []).filter(({ operationId }) => !this.reservations.has(operationId));
-    for (const { operationId, request, status, claimed, grantedUsd, expiresAtMs } of this.reservations.values()) {
-      if (status !== 'granted' || !request || grantedUsd === undefined || expiresAtMs === undefined) continue;
-      if (isReleasedByExpiry({ request, claimed }))
-        holds.push({ ...payerOf(request), operationId, grantedUsd, expiresAtMs });
-    }
-    return holds;
+    return [...holds, ...heldIn(this.reservations.values())];
   }
 
   /** Notes that a reserve waits until its lease has this much free; for all together no more than the tenant may spend. */
@@ -275,7 +277,7 @@ export class Batch {
 
   /** Raises an alert about a call that cost more than was granted: the first of a period, for the quota that has least left. */
   overran(payer: Payer, overrun: Overrun): void {
-    const quota = tightest(this.quotasFor(payer).filter(({ lease }) => !lease));
+    const quota = tightest(this.quotasFor({ ...payer, heldOn: undefined }).filter(({ lease }) => !lease));
     if (quota) this.alerts.push({ kind: 'overrun', quota: { ...quota }, overrun });
   }
 
@@ -296,5 +298,3 @@ export class Batch {
     };
   }
 }
-
-const payerOf = ({ userId, resource, labels }: Payer): Payer => ({ userId, resource, labels });

@@ -37,7 +37,9 @@ export interface RunLimitRef {
   parentId?: string;
 }
 
-/** Asks for money. Tenant, user, resource, amount, minimum, price version and sent labels are what make two requests the same. */
+/**
+ * Asks for money. Tenant, user, resource, amount, minimum, price version, sent labels and envelope are what make two requests the same.
+ */
 export interface ReserveCommand {
   type: 'reserve';
   operationId: string;
@@ -45,6 +47,14 @@ export interface ReserveCommand {
   resource: Resource;
   /** A tool, which the version before knows as what `resource` says. */
   isTool?: true;
+  /** Of an envelope or a part of one: its resource. `resource` is `all` then, which a process of the version before refuses. */
+  ofResource?: Resource;
+  /** An envelope (docs/decisions/0065-envelopes.md): money for parts to come, of these resources, its own among them. */
+  envelopeOf?: readonly Resource[];
+  /** The envelope that it is a part of: its money comes from there. */
+  parentOperationId?: string;
+  /** A part asks the limits, as if it named no envelope, for what that has no room for. */
+  orBeyond?: boolean;
   amountUsd: string;
   /** The least that is of use: when the full amount does not fit and this does, the grant is what is left. */
   minimumUsd?: string;
@@ -146,6 +156,8 @@ export type RejectionCode =
   | 'run_limit_exceeded'
   | 'run_limit_conflict'
   | 'run_parent_refused'
+  | 'envelope_exceeded'
+  | 'envelope_refused'
   | 'command_failed'
   | 'authority_unavailable';
 

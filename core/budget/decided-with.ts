@@ -55,8 +55,9 @@ function keptOf(payer: Payer, quotas: readonly Quota[], places: readonly Place[]
   for (const place of places) {
     const userId = place.userId === payer.userId ? payer.userId : undefined;
     const labels = ofPayer.filter(([key, value]) => sharesLabel({ key, value }, place, quotas));
-    const isOfResource = place.resource === payer.resource;
-    const key = [userId !== undefined, isOfResource, ...labels.map(([name]) => name)].join(':');
+    // What is held on several resources tells each of them apart.
+    const of = payer.heldOn ? place.resource : place.resource === payer.resource;
+    const key = [userId !== undefined, of, ...labels.map(([name]) => name)].join(':');
     const sum = sums.get(key);
     if (sum) sum.keptUsd += place.keptUsd;
     else

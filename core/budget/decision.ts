@@ -8,16 +8,29 @@
  */
 import { answerAgain, answerOf, answerRefusal } from './answers';
 import { Batch, type BatchDecision, type BatchState } from './batch';
-import type { BudgetCommand, RejectionCode, ReserveAnswer, ReleaseCommand, ReserveCommand, Resource } from './commands';
+import type { BudgetCommand, ReserveAnswer, ReleaseCommand, ReserveCommand } from './commands';
 import { keptUsd, leastUsd, type Place } from './line';
 import { decidedWithOf, type DecidedWith } from './decided-with';
-import { mergedLabels } from '../labels';
-import { parseAmountUsd, MoneyError, type Usd } from '../money';
+import {
+  bindingOn,
+  envelopeFor,
+  isEnforcedFor,
+  moveRest,
+  refusedByRest,
+  requestOfPart,
+  resourcesOf,
+  unlimitedOf,
+  withoutEnvelope,
+  type Envelope,
+} from './envelopes';
+import type { Usd } from '../money';
 import { nothingReserved, quotaDenial, quotaMissingMessage, refusedAsFrozen, refusedAsUnheld } from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
-import { isResource, mayBeGranted, resourceAsked, resourceWords } from '../resources';
+import { resourceAsked } from '../resources';
+import { parseAmounts, requestOf } from './requests';
 import {
+  isEnvelope,
   isSameRequest,
   othersTold,
   tombstone,
@@ -29,9 +42,6 @@ import {
 } from './reservations';
 import { limitsNamed, runLimitRefusal, tightestOfRun, type RunLimit } from './run-limits';
 import { settle, settleWhatIsDue } from './settlement';
-
-/** The longest that one reservation may hold money without being extended: a week. */
-const ttlSecondsMax = 7 * 24 * 3600;
 
 /** Decides one batch. The state is not changed; what to write and what to answer is in the result. */
 export function decideBatch(state: BatchState, commands: readonly BudgetCommand[]): BatchDecision {
@@ -85,68 +95,120 @@ function reserve(batch: Batch, command: ReserveCommand): ReserveAnswer | undefin
     return answer;
   }
 
-  const resource = batch.resourceOf(command);
+  return asksNew(batch, command, amounts);
+}
+
+/** What a request comes to that is not on record: from its envelope where it names one, and by the limits otherwise. */
+function asksNew(batch: Batch, came: ReserveCommand, amounts: Amounts): ReserveAnswer | undefined {
+  const { operationId } = came;
+  const command = batch.holdsEnvelopes ? came : withoutEnvelope(came);
   // It is answered and not recorded: there is no place for it.
-  if (resource === undefined) return answerRefusal(operationId, refusedAsUnheld(resourceAsked(command)));
-  const request = requestOf(command, amounts, resource);
+  if (!command) return answerRefusal(operationId, refusedAsUnheld('envelopes'));
+  const held = resourcesOf(batch, command);
+  if ('unheld' in held) return answerRefusal(operationId, refusedAsUnheld(held.unheld));
+  const request = requestOf(command, amounts, held);
+  const refuse = (refusal: Refusal): ReserveAnswer => record(batch, { operationId, request, refusal });
   const frozen = batch.freezeOf(request);
-  if (frozen !== undefined) {
-    return record(batch, { operationId, request, refusal: refusedAsFrozen(frozen) });
-  }
+  if (frozen !== undefined) return refuse(refusedAsFrozen(frozen));
   const ofRun = limitsOf(batch, command);
-  if ('type' in ofRun) return record(batch, { operationId, request, refusal: ofRun });
+  if ('type' in ofRun) return refuse(ofRun);
   const tightOfRun = tightestOfRun(ofRun);
   const { amountUsd, minimumUsd = amountUsd } = amounts;
-  if (command.runLimit && tightOfRun && tightOfRun.leftUsd < minimumUsd) {
-    const refusal = runLimitRefusal(tightOfRun, { runId: command.runLimit.id, amounts });
-    return record(batch, { operationId, request, refusal });
-  }
+  if (command.runLimit && tightOfRun && tightOfRun.leftUsd < minimumUsd)
+    return refuse(runLimitRefusal(tightOfRun, { runId: command.runLimit.id, amounts }));
   /** All that it may get: nobody waits for what others hold of a run's limit. */
   const mostUsd = tightOfRun && tightOfRun.leftUsd < amountUsd ? tightOfRun.leftUsd : amountUsd;
-  const quotas = batch.quotasFor(request);
-  const kept = batch.isEnforced(request.resource) ? batch.keptFrom(command) : [];
-  /** What there is of a quota for this request. */
-  const leftUsd = (quota: Quota): Usd => headroomUsd(quota) - keptUsd(quota, kept);
-  const minimum = leastUsd(quotas, { amountUsd: mostUsd, minimumUsd, prefersWhole: command.prefersWhole });
-  const tight = binding(quotas, minimum, leftUsd);
-  if (!tight || !mayBeGranted(resource, quotas)) {
-    const message = quotaMissingMessage(resource, nothingReserved);
+  const asked: Asked = { command, amounts, request, minimumUsd, mostUsd, limitIds: ofRun.map(({ runId }) => runId) };
+  if (command.parentOperationId === undefined) return byLimits(batch, asked);
+  const envelope = envelopeFor(batch, command, request);
+  if ('type' in envelope) return command.orBeyond ? byLimits(batch, withoutParent(asked)) : refuse(envelope);
+  const takePart = (): ReserveAnswer => grantPart(batch, asked, envelope);
+  if (envelope.restUsd >= (command.orBeyond ? mostUsd : minimumUsd)) return takePart();
+  if (!command.orBeyond) return refuse(refusedByRest(envelope, amounts));
+  return byLimits(batch, withoutParent(asked), envelope.restUsd >= minimumUsd ? takePart : undefined);
+}
+
+/** A request with all that it is decided by beside the quotas. */
+interface Asked {
+  command: ReserveCommand;
+  amounts: Amounts;
+  request: ReservationRequest;
+  minimumUsd: Usd;
+  mostUsd: Usd;
+  limitIds: readonly string[];
+}
+
+/** The same as one that names no envelope. */
+const withoutParent = (asked: Asked): Asked => ({ ...asked, request: { ...asked.request, parentId: undefined } });
+
+/** Decides by the quotas. What they would refuse for now is had otherwise where it can be. */
+function byLimits(batch: Batch, asked: Asked, otherwise?: () => ReserveAnswer): ReserveAnswer | undefined {
+  const { command, amounts, request, minimumUsd, mostUsd } = asked;
+  const { operationId, prefersWhole } = command;
+  const { amountUsd } = amounts;
+  const unlimited = unlimitedOf(batch, request);
+  if (unlimited !== undefined) {
+    const message = quotaMissingMessage(unlimited, nothingReserved);
     return record(batch, { operationId, request, refusal: { type: 'rejected', code: 'quota_missing', message } });
   }
-  if (batch.isEnforced(request.resource) && mustDraw(batch, { quotas, minimum, amount: mostUsd, leftUsd }))
-    return undefined;
+  const quotas = bindingOn(batch, request);
+  const isEnforced = isEnforcedFor(batch, request);
+  const kept = isEnforced ? batch.keptFrom(command) : [];
+  /** What there is of a quota for this request. */
+  const leftUsd = (quota: Quota): Usd => headroomUsd(quota) - keptUsd(quota, kept);
+  const minimum = leastUsd(quotas, { amountUsd: mostUsd, minimumUsd, prefersWhole });
+  const tight = binding(quotas, minimum, leftUsd) as Quota;
   const left = leftUsd(tight);
-  const decidedWith = decidedWithOf(command, {
-    ...{ payer: request, quotas, amountUsd, mostUsd, kept, isEnforced: batch.isEnforced(request.resource) },
-  });
-  if (batch.isEnforced(request.resource) && left < minimum) {
+  if (isEnforced && mustDraw(batch, { quotas, minimum, amount: mostUsd, leftUsd })) return undefined;
+  if (isEnforced && left < minimum && otherwise) return otherwise();
+  const decidedWith = decidedWithOf(command, { payer: request, quotas, amountUsd, mostUsd, kept, isEnforced });
+  if (isEnforced && left < minimum) {
     const refusal = denialOf(batch, request, { tight, minimum, amounts, kept });
-    const billed = resource === resourceAsked(command) ? {} : { billedAs: resource };
+    const billed = request.resource === resourceAsked(command) ? {} : { billedAs: request.resource };
     return record(batch, { operationId, request, refusal: { ...refusal, ...billed }, decidedWith });
   }
-  if (left < minimum) batch.refuse(tight, amounts.amountUsd);
+  if (left < minimum) batch.refuse(tight, amountUsd);
   batch.wouldRefuse(request, amountUsd, (shadow) =>
-    leastUsd([...quotas, shadow], { amountUsd: mostUsd, minimumUsd, prefersWhole: command.prefersWhole }),
+    leastUsd([...quotas, shadow], { amountUsd: mostUsd, minimumUsd, prefersWhole }),
   );
-  const fits = left >= mostUsd || !batch.isEnforced(request.resource);
-  const grantedUsd = fits ? mostUsd : left;
-  const limitIds = ofRun.map(({ runId }) => runId);
-  const granted: Reservation = {
+  const grantedUsd = left >= mostUsd || !isEnforced ? mostUsd : left;
+  // What an envelope gets counts for no run: its parts do.
+  if (isEnvelope(request))
+    return grant(batch, { ...asked, limitIds: [] }, { grantedUsd, envelopeUsd: grantedUsd, decidedWith });
+  return grant(batch, asked, { grantedUsd, decidedWith });
+}
+
+/** Grants a part from the rest of its envelope: what the quotas hold stays as it is. */
+function grantPart(batch: Batch, asked: Asked, envelope: Envelope): ReserveAnswer {
+  const { command, mostUsd } = asked;
+  const { reservation, restUsd } = envelope;
+  const grantedUsd = restUsd < mostUsd ? restUsd : mostUsd;
+  moveRest(batch, { envelope: reservation, usd: -grantedUsd });
+  return grant(batch, { ...asked, request: requestOfPart(command, asked.request, envelope) }, { grantedUsd });
+}
+
+function grant(
+  batch: Batch,
+  { command, request, limitIds }: Asked,
+  granted: Pick<Reservation, 'envelopeUsd' | 'decidedWith'> & { grantedUsd: Usd },
+): ReserveAnswer {
+  const { operationId, asker, ttlSeconds } = command;
+  const reservation: Reservation & { request: ReservationRequest } = {
     operationId,
     request: limitIds.length > 0 ? { ...request, limitIds } : request,
     status: 'granted',
-    grantedUsd,
+    ...granted,
     decidedAtMs: batch.nowMs,
-    expiresAtMs: batch.nowMs + command.ttlSeconds * 1000,
+    expiresAtMs: batch.nowMs + ttlSeconds * 1000,
     claimed: false,
-    asker: command.asker,
+    asker,
     outcomeFolded: false,
-    decidedWith,
   };
-  batch.put(granted);
-  batch.move(granted.request ?? request, { operationId, reservedUsd: grantedUsd, grant: true });
+  batch.put(reservation);
+  const isPart = request.parentId !== undefined;
+  batch.move(reservation.request, { operationId, reservedUsd: granted.grantedUsd, grant: !isPart });
   batch.serve(command);
-  return answerOf(granted);
+  return answerOf(reservation);
 }
 
 /** The limits of the run that a command names, and of what that belongs to. A database of the version before has none. */
@@ -204,72 +266,6 @@ function mustDraw(
   const mostUsd = shared && headroomUsd(shared);
   for (const quota of short) batch.needOfLease(quota, { neededUsd: wanted, mostUsd });
   return true;
-}
-
-/** Checks what a reserve asks for. A nonsensical amount is refused; it is never a credit. */
-function parseAmounts(command: ReserveCommand): Amounts | Refusal {
-  const invalid = (code: RejectionCode, message: string): Refusal => ({ type: 'rejected', code, message });
-  if (!(command.ttlSeconds > 0 && command.ttlSeconds <= ttlSecondsMax)) {
-    return invalid(
-      'invalid_request',
-      `ttlSeconds must be more than 0 and at most ${ttlSecondsMax}, not ${command.ttlSeconds}. Nothing was reserved.`,
-    );
-  }
-  // Who decides by itself, in the process that asks, comes by no reader of commands.
-  if (!isResource(resourceAsked(command))) {
-    const name = JSON.stringify(String(command.resource).slice(0, 64));
-    return invalid('invalid_request', `${name} is no resource: those are ${resourceWords}. Nothing was reserved.`);
-  }
-  try {
-    const amountUsd = parseAmountUsd(command.amountUsd);
-    const minimumUsd = command.minimumUsd === undefined ? undefined : parseAmountUsd(command.minimumUsd);
-    if (minimumUsd !== undefined && minimumUsd > amountUsd) {
-      return invalid(
-        'invalid_amount',
-        `minimumUsd ${command.minimumUsd} is above amountUsd ${command.amountUsd}. Nothing was reserved.`,
-      );
-    }
-    if (command.runLimit?.limitUsd !== undefined) parseAmountUsd(command.runLimit.limitUsd);
-    return { amountUsd, minimumUsd };
-  } catch (error) {
-    if (error instanceof MoneyError) return invalid('invalid_amount', `${error.message} Nothing was reserved.`);
-    throw error;
-  }
-}
-
-/** Whether a command asks again for what is on record. */
-export function asksAgain(request: ReservationRequest, command: ReserveCommand): boolean {
-  const amounts = parseAmounts(command);
-  return !('type' in amounts) && isSameRequest(request, command, amounts);
-}
-
-/** The answer that a recorded reservation gives to a command of its operation id, as the decision itself would. */
-export function answerFromRecord(known: Reservation, command: ReserveCommand): ReserveAnswer {
-  const amounts = parseAmounts(command);
-  return 'type' in amounts ? answerRefusal(known.operationId, amounts) : answerAgain(known, command, amounts);
-}
-
-function requestOf(
-  command: ReserveCommand,
-  { amountUsd, minimumUsd }: Amounts,
-  resource: Resource,
-): ReservationRequest {
-  return {
-    userId: command.userId,
-    resource,
-    requestedUsd: amountUsd,
-    minimumUsd,
-    priceVersion: command.priceVersion,
-    runId: command.runId,
-    kind: command.kind,
-    step: command.step,
-    attempt: command.attempt,
-    model: command.model,
-    onExpiry: command.onExpiry,
-    traceContext: command.traceContext,
-    labels: mergedLabels(command.labels),
-    sentLabels: command.sentLabels,
-  };
 }
 
 /** A refusal is recorded too: the same reserve asked again gets the same answer. */

@@ -33,12 +33,12 @@ export const refusedAsFrozen = (freeze: Freeze) =>
 export const quotaMissingMessage = (resource: string, what: string): string =>
   `No quota of the tenant covers ${resource}. ${what} Set one (PUT /v1/tenants/{id}/quotas).`;
 
-/** The refusal of a reserve that a database of the version before has no place for. */
-export const refusedAsUnheld = (resource: string) =>
+/** The refusal of a reserve that a database of the version before has no place for: a resource, or what else was asked for. */
+export const refusedAsUnheld = (what: string) =>
   ({
     type: 'rejected',
     code: 'invalid_request',
-    message: `The database has not been migrated to hold the resource ${resource}. ${nothingReserved}`,
+    message: `The database has not been migrated to hold ${what}. ${nothingReserved}`,
   }) as const;
 
 /** A denial: the quota that bound, when to try again, and the same in words. */

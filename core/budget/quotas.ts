@@ -53,14 +53,20 @@ export interface Payer {
   userId?: string | undefined;
   resource: Resource;
   labels?: Labels | undefined;
+  /** Of an envelope and its parts: the resources whose quotas hold the money, its own among them. */
+  heldOn?: readonly Resource[] | undefined;
 }
 
-/** Whether a quota of the tenant (or of the platform) covers this payer's request. */
+/** Whether a quota counts what is spent on a resource. */
+export const isOf = ({ resourceType }: Pick<Quota, 'resourceType'>, resource: Resource): boolean =>
+  resourceType === 'all' || resourceType === resource;
+
+/** Whether a quota of the tenant (or of the platform) covers this payer's request: it holds what is granted. */
 export function covers(
   quota: Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'beyondValues'>,
-  { userId, resource, labels }: Payer,
+  { userId, resource, labels, heldOn }: Payer,
 ): boolean {
-  if (quota.resourceType !== 'all' && quota.resourceType !== resource) return false;
+  if (!isOf(quota, resource) && !heldOn?.includes(quota.resourceType)) return false;
   if (quota.scope === 'label') return coversLabels(quota, labels);
   return quota.scope !== 'user' || quota.scopeId === userId;
 }

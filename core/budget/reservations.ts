@@ -30,6 +30,10 @@ export interface ReservationRequest extends Labelled {
   minimumUsd?: Usd | undefined;
   priceVersion: string;
   runId?: string | undefined;
+  /** The envelope that it is a part of. */
+  parentId?: string | undefined;
+  /** Of an envelope and its parts: the resources whose quotas hold the money, its own among them. */
+  heldOn?: readonly Resource[] | undefined;
   /** The run limits that it counts for, its own run's first. */
   limitIds?: readonly string[] | undefined;
   kind: string;
@@ -45,7 +49,12 @@ export interface Reservation {
   request?: ReservationRequest | undefined;
   status: ReservationStatus;
   refusal?: Refusal | undefined;
+  /** Of an envelope its rest: what no part has taken. */
   grantedUsd?: Usd | undefined;
+  /** Of an envelope: what it was granted at first. */
+  envelopeUsd?: Usd | undefined;
+  /** Of a part that has ended: what of its grant went back to its envelope; negative where its cost took more from there. */
+  returnedUsd?: Usd | undefined;
   /** It goes on without a grant, since the authority did not answer and the policy allows it. It holds nothing. */
   unreserved?: boolean | undefined;
   /** What it may spend then: no more than a decision could have granted. */
@@ -128,7 +137,27 @@ export function isSameRequest(request: ReservationRequest, command: ReserveComma
     request.requestedUsd === amounts.amountUsd &&
     request.minimumUsd === amounts.minimumUsd &&
     request.priceVersion === command.priceVersion &&
+    isSameEnvelope(request, command) &&
     recordedAlike(request, command)
+  );
+}
+
+/** Whether it is money for parts to come. */
+export const isEnvelope = ({ heldOn, parentId }: Pick<ReservationRequest, 'heldOn' | 'parentId'>): boolean =>
+  heldOn !== undefined && parentId === undefined;
+
+/** Whether a command asks for the same envelope, or for a part of the same, as the recorded request. */
+function isSameEnvelope(
+  request: ReservationRequest,
+  { envelopeOf, parentOperationId, orBeyond }: ReserveCommand,
+): boolean {
+  if (!envelopeOf)
+    return !isEnvelope(request) && (request.parentId === parentOperationId || (orBeyond === true && !request.parentId));
+  const { heldOn = [] } = request;
+  return (
+    isEnvelope(request) &&
+    envelopeOf.every((asked) => heldOn.some((one) => isRecordedAs(one, asked))) &&
+    heldOn.every((one) => envelopeOf.some((asked) => isRecordedAs(one, asked)))
   );
 }
 
@@ -139,6 +168,8 @@ export const asksTheSame = (a: ReserveCommand, b: ReserveCommand): boolean =>
   a.amountUsd === b.amountUsd &&
   a.minimumUsd === b.minimumUsd &&
   a.priceVersion === b.priceVersion &&
+  a.parentOperationId === b.parentOperationId &&
+  String(a.envelopeOf) === String(b.envelopeOf) &&
   sentAlike(a, b);
 
 /** The amounts of a reserve, parsed. */

@@ -4,6 +4,7 @@
  */
 import type { Usd } from '../money';
 import { calculateRetryAfter, periodAt, secondsUntil } from './periods';
+import { isReleasedByExpiry, type Reservation } from './reservations';
 import { covers, headroomUsd, type Payer, type Standing } from './quotas';
 import { standsAt, takeBack } from './top-ups';
 
@@ -16,6 +17,17 @@ export interface Hold extends Payer {
 
 /** Nobody can tell when a call under way ends and gives back what it did not need: in seconds as a rule. */
 export const heldSeconds = 10;
+
+/** Of some reservations those that are such holds. */
+export function heldIn(reservations: Iterable<Reservation>): Hold[] {
+  return [...reservations].flatMap(({ operationId, request, status, claimed, grantedUsd, expiresAtMs }) => {
+    if (status !== 'granted' || !request || grantedUsd === undefined || expiresAtMs === undefined) return [];
+    const { userId, resource, labels, heldOn } = request;
+    return isReleasedByExpiry({ request, claimed })
+      ? [{ userId, resource, labels, heldOn, operationId, grantedUsd, expiresAtMs }]
+      : [];
+  });
+}
 
 /** What is asked for, of which quotas, and what may come back to them. */
 export interface Wait {

@@ -9,6 +9,8 @@
  *           ── overdue, when its request says what then ──▶ expired, or committed at the estimate (unverified)
  *           ── claimed, no outcome, release ──▶ stays granted: the call may be under way, so its outcome decides
  *
+ * What a part of an envelope frees goes back to that (core/budget/envelopes.ts). An envelope itself is released, or runs out.
+ *
  * An outcome that comes after the end is still recorded: it corrects the ledger, in the period of the entry that it
  * corrects, and changes nothing of the end itself. The estimate is the grant; of what goes on without one, what it was allowed.
  */
@@ -16,17 +18,21 @@ import type { Batch } from './batch';
 import type { Usd } from '../money';
 import {
   allowedUsdOf,
+  isEnvelope,
   isReleasedByExpiry,
   type Outcome,
   type Reservation,
   type ReservationRequest,
 } from './reservations';
+import { moveRest, returnedOf } from './envelopes';
 
 type Trigger = 'commit' | 'release' | 'expiry' | 'outcome';
 
 /** Ends what is overdue and folds every outcome that is not folded yet. Runs before the commands of each batch. */
 export function settleWhatIsDue(batch: Batch): void {
-  for (const reservation of batch.allReservations()) {
+  for (const { operationId } of batch.allReservations()) {
+    // As it is by now: a part of an envelope changes that.
+    const reservation = batch.find(operationId) as Reservation;
     if (reservation.outcome && !reservation.outcomeFolded) {
       settle(batch, reservation, 'outcome');
     } else if (reservation.status === 'granted' && (reservation.expiresAtMs ?? Infinity) <= batch.nowMs) {
@@ -39,6 +45,8 @@ export function settleWhatIsDue(batch: Batch): void {
 export function settle(batch: Batch, reservation: Reservation, trigger: Trigger): void {
   const { request, grantedUsd, outcome } = reservation;
   if (!request || grantedUsd === undefined) return;
+  // Its parts are what is committed.
+  if (trigger === 'commit' && isEnvelope(request)) return;
   if (reservation.status !== 'granted') {
     if (outcome && !reservation.outcomeFolded) correct(batch, reservation, request);
     return;
@@ -71,12 +79,14 @@ function commit(
   reservation: Reservation,
   { request, grantedUsd, costUsd, settlement }: CommitDetails,
 ): void {
+  const returned = returnedOf(batch, request, grantedUsd - costUsd);
   batch.put({
     ...reservation,
     status: 'committed',
     settlement,
     committedUsd: costUsd,
     overrunUsd: costUsd > grantedUsd ? costUsd - grantedUsd : undefined,
+    returnedUsd: returned?.usd,
     outcomeFolded: reservation.outcome !== undefined,
     postedAtMs: batch.nowMs,
     endedAtMs: batch.nowMs,
@@ -89,6 +99,7 @@ function commit(
     postedAtMs: batch.nowMs,
   });
   batch.move(request, { operationId: reservation.operationId, reservedUsd: -grantedUsd, spentUsd: costUsd });
+  if (returned) moveRest(batch, returned);
   tellOverrun(batch, reservation, costUsd);
 }
 
@@ -110,14 +121,17 @@ interface FreeDetails {
 }
 
 function free(batch: Batch, reservation: Reservation, { request, grantedUsd, status }: FreeDetails): void {
+  const returned = returnedOf(batch, request, grantedUsd);
   batch.put({
     ...reservation,
     status,
     settlement: status,
+    returnedUsd: returned?.usd,
     outcomeFolded: reservation.outcome !== undefined,
     endedAtMs: batch.nowMs,
   });
   batch.move(request, { operationId: reservation.operationId, reservedUsd: -grantedUsd });
+  if (returned) moveRest(batch, returned);
 }
 
 /** A late outcome: the ledger learns the difference to what was posted, at the moment it was posted. */

@@ -5,7 +5,7 @@
 import type { BudgetCommand, ReserveCommand, RunLimitRef } from '../budget/commands';
 import { inOneSpelling, parseUuid, userIdCharsMax } from '../ids';
 import { problemOfLabels } from '../labels';
-import { isResource } from '../resources';
+import { allResources, isResource } from '../resources';
 import { unstorableIn } from '../storable';
 import { omitUndefined } from '../omit-undefined';
 import { isRecord } from '../prices/usage';
@@ -44,7 +44,11 @@ const optional =
 const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
   operationId: isId,
   userId: optional(isUserId),
-  resource: isResource,
+  resource: (value) => isResource(value) || value === allResources,
+  ofResource: optional(isResource),
+  envelopeOf: optional((value) => Array.isArray(value) && value.length > 0 && value.every(isResource)),
+  parentOperationId: optional(isId),
+  orBeyond: optional((value) => typeof value === 'boolean'),
   isTool: optional((value) => typeof value === 'boolean'),
   amountUsd: isText,
   minimumUsd: optional(isText),
@@ -97,7 +101,7 @@ const withoutNulls = (command: ReserveCommand): ReserveCommand =>
 /** The same command with its ids in their one spelling: two that name one row are then about one operation. */
 export function spelled<C extends BudgetCommand>(command: C): C {
   if (!('operationId' in command)) return command;
-  const other = (['runId', 'waiterId'] as const).flatMap((field): [string, string][] => {
+  const other = (['runId', 'waiterId', 'parentOperationId'] as const).flatMap((field): [string, string][] => {
     const id = (command as Partial<ReserveCommand>)[field];
     return id === undefined ? [] : [[field, inOneSpelling(id)]];
   });

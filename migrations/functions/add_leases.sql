@@ -15,7 +15,8 @@ AS $$
             WHERE c.tenant_id = t.tenant_id AND p.resource_type IN ('all', c.resource)
               AND c.posted_at >= b.period_start AND c.posted_at < b.period_end) AS spent,
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
-            WHERE r.tenant_id = t.tenant_id AND p.resource_type IN ('all', r.resource) AND r.status = 'granted') AS reserved
+            WHERE r.tenant_id = t.tenant_id AND (p.resource_type IN ('all', r.resource) OR p.resource_type = ANY (r.held_on))
+              AND r.status = 'granted') AS reserved
   ) AS h
   WHERE p.tenant_id IS NULL
     AND NOT EXISTS (SELECT FROM cost_quotas l WHERE l.tenant_id = t.tenant_id AND l.lease_of = p.quota_id)

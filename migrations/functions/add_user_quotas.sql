@@ -12,7 +12,7 @@ AS $$
           WHERE c.tenant_id = d.tenant_id AND c.user_id = u.user_id AND d.resource_type IN ('all', c.resource)
             AND c.posted_at >= b.period_start AND c.posted_at < b.period_end),
          (SELECT coalesce(sum(granted_usd), 0) FROM reservations r
-          WHERE r.tenant_id = d.tenant_id AND r.user_id = u.user_id AND d.resource_type IN ('all', r.resource)
+          WHERE r.tenant_id = d.tenant_id AND r.user_id = u.user_id AND (d.resource_type IN ('all', r.resource) OR d.resource_type = ANY (r.held_on))
             AND r.status = 'granted')
   FROM user_quota_defaults d
   CROSS JOIN unnest(p_user_ids) AS u (user_id)

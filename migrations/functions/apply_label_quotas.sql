@@ -2,7 +2,8 @@
 -- the rows that were written and their own labels, not by what the decision says of them. Under the tenant's lock, before the ledger gets
 -- its lines. A decision of the version before knows of no such limits: what it grants counts, and is not refused. Those that are only watched
 -- count, and refuse nothing.
---   p_moves: [{operation_id, labels, resource, reserved_usd, spent_usd, posted_at, is_grant}]
+--   p_moves: [{operation_id, labels, resource, held_on?, reserved_usd, spent_usd, posted_at, is_grant, sequence?}]; the limits of all of
+--   `held_on` hold it, and what is spent counts for its resource alone
 --   p_changes: those of the batch, whose order it takes ({operationId, sequence, enforced})
 --   p_binds: whether who decided knows these limits
 CREATE OR REPLACE FUNCTION copilot_internal.apply_label_quotas(p_tenant_id text, p_moves jsonb, p_changes jsonb, p_binds boolean) RETURNS void
@@ -43,14 +44,14 @@ BEGIN
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
            q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd,
-           m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
+           m.reserved_usd, CASE WHEN q.resource_type IN ('all', m.resource) AND m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
            -- A grant of nothing is no change of a balance, and lifts none.
            m.is_grant AND p_binds AND q.scope = 'label' AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
-           coalesce(t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
-    FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
+           coalesce(m.sequence, t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
+    FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, held_on jsonb, sequence integer, reserved_usd numeric, spent_usd numeric,
            posted_at timestamptz, is_grant boolean)
     JOIN jsonb_to_recordset(v_scopes) AS s (key text, value text, scope_id text) ON m.labels ->> s.key = s.value
-    JOIN covering q ON q.scope_id = s.scope_id AND q.resource_type IN ('all', m.resource)
+    JOIN covering q ON q.scope_id = s.scope_id AND (q.resource_type IN ('all', m.resource) OR m.held_on ? q.resource_type)
     LEFT JOIN steps t ON t.operation_id = m.operation_id
   ), lifted AS MATERIALIZED (
     -- As apply_quota_changes has it.

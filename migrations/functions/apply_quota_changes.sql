@@ -11,6 +11,8 @@ DECLARE
   v_moves jsonb;
   v_updated integer;
   v_user_ids text[] := ARRAY(SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change WHERE change ? 'userId');
+  -- By operation, where the limits of several resources hold what it moves.
+  v_held_on jsonb := nullif(current_setting('spendlock.held_on', true), '');
   v_knew text := coalesce(current_setting('spendlock.shadow_quotas', true), '');
 BEGIN
   IF jsonb_array_length(p_changes) = 0 THEN
@@ -27,14 +29,14 @@ BEGIN
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
            c."grant" AND c.enforced AND q.scope NOT IN ('shadow_tenant', 'shadow_user') AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
-           CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
+           CASE WHEN q.resource_type IN ('all', c.resource) AND c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
            q.current_spend_usd + q.reserved_usd AS held_usd, q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd
     FROM jsonb_to_recordset(p_changes) AS c (
-           sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
+           sequence integer, "operationId" text, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
            "postedAt" timestamptz, "grant" boolean, enforced boolean)
     CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId"),
       ('shadow_tenant', p_tenant_id), ('shadow_user', c."userId")) AS payer (scope, scope_id)
-    JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND q.resource_type IN ('all', c.resource)
+    JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND (q.resource_type IN ('all', c.resource) OR v_held_on -> c."operationId" ? q.resource_type)
   ), lifted AS MATERIALIZED (
     -- What came back of a top-up that has expired is nobody's any more, whatever is granted after it.
     SELECT l.*, l.kept_usd - least(l.kept_usd, greatest(min(l.lifted_to_usd) OVER (PARTITION BY l.quota_id ORDER BY l.sequence) - l.base_usd, 0))

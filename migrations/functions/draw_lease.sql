@@ -50,7 +50,7 @@ BEGIN
         platform_frees_at = CASE WHEN v_taken < v_short THEN (
           SELECT min(r.expires_at) FROM reservations r
           WHERE r.status = 'granted' AND r.outcome IS NULL AND is_released_by_expiry(r)
-            AND v_platform.resource_type IN ('all', r.resource)) END
+            AND (v_platform.resource_type IN ('all', r.resource) OR v_platform.resource_type = ANY (r.held_on))) END
     WHERE quota_id = v_need.quota_id;
   END LOOP;
   RETURN v_met;

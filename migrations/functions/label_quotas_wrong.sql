@@ -15,11 +15,11 @@ AS $$
     CROSS JOIN LATERAL jsonb_each_text(CASE WHEN jsonb_typeof(c.labels) = 'object' THEN c.labels ELSE '{}' END) AS l
     GROUP BY 1, 2, 3, 4, 5
   ), held AS MATERIALIZED (
-    SELECT s.scope_id, r.resource, sum(r.usd) AS usd
-    FROM (SELECT o.labels, o.resource, sum(o.granted_usd) AS usd FROM reservations o
-          WHERE o.tenant_id = p_tenant_id AND o.status = 'granted' AND o.labels IS NOT NULL GROUP BY 1, 2) AS r
+    SELECT s.scope_id, r.resource, r.held_on, sum(r.usd) AS usd
+    FROM (SELECT o.labels, o.resource, o.held_on, sum(o.granted_usd) AS usd FROM reservations o
+          WHERE o.tenant_id = p_tenant_id AND o.status = 'granted' AND o.labels IS NOT NULL GROUP BY 1, 2, 3) AS r
     CROSS JOIN LATERAL label_scopes(p_tenant_id, ARRAY[r.labels]) AS s
-    GROUP BY 1, 2
+    GROUP BY 1, 2, 3
   ), sums AS (
     SELECT q.quota_id, q.current_spend_usd, q.reserved_usd, coalesce(a.usd, 0) AS ledger_usd, coalesce(b.usd, 0) AS open_usd
     FROM quotas q
@@ -28,7 +28,7 @@ AS $$
       JOIN spent s USING (period_start, period_end, key, value) WHERE q.resource_type IN ('all', s.resource) GROUP BY 1) AS a USING (quota_id)
     LEFT JOIN (
       SELECT q.quota_id, sum(h.usd) AS usd FROM quotas q
-      JOIN held h USING (scope_id) WHERE q.resource_type IN ('all', h.resource) GROUP BY 1) AS b USING (quota_id)
+      JOIN held h USING (scope_id) WHERE q.resource_type IN ('all', h.resource) OR q.resource_type = ANY (h.held_on) GROUP BY 1) AS b USING (quota_id)
   )
   SELECT s.quota_id, s.current_spend_usd, s.reserved_usd, s.ledger_usd, s.open_usd FROM sums s
   WHERE (s.current_spend_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)

@@ -1,6 +1,6 @@
 -- The first half of a decision's transaction: locks a tenant's budget (tenant, quotas, run limits, reservations by id) and reads what a
 -- batch is decided from: its quotas and those of the named users, the named reservations, those that are overdue or have an
--- outcome to fold, the oldest first, and what is kept for those that wait for money, in their order. Null when there is no such tenant. A process that decides under a mandate says so
+-- outcome to fold, the oldest first, the envelopes that those are parts of, and what is kept for those that wait for money, in their order. Null when there is no such tenant. A process that decides under a mandate says so
 -- (spendlock.mandate_rules): without one it is told so, and nothing is read. Which run limits its commands name it says too (spendlock.run_limits),
 -- and which labels they have (spendlock.labels); who does not know limits of labels (spendlock.label_quotas), or those that are only watched
 -- (spendlock.shadow_quotas), is told of none. Between it and record_budget_batch, in the same
@@ -27,6 +27,8 @@ DECLARE
   v_labels jsonb[] := ARRAY(SELECT jsonb_array_elements(nullif(current_setting('spendlock.labels', true), '')::jsonb));
   v_label_scopes jsonb := '[]';
   v_label_scope_ids text[] := '{}';
+  v_parent_ids uuid[];
+  v_held_on jsonb;
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
@@ -66,12 +68,25 @@ BEGIN
              AND limit_ids && v_tree_ids
            ORDER BY outcome_at LIMIT v_tree_max));
   WITH known AS MATERIALIZED (
-    SELECT user_id, limit_ids, labels FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+    SELECT operation_id, user_id, limit_ids, labels, parent_id, held_on FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
   )
   SELECT ARRAY(SELECT unnest(p_user_ids) UNION SELECT user_id FROM known WHERE user_id IS NOT NULL),
          ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known),
-         v_labels || ARRAY(SELECT DISTINCT labels FROM known WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
-  INTO v_user_ids, v_run_ids, v_labels;
+         v_labels || ARRAY(SELECT DISTINCT labels FROM known WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'),
+         ARRAY(SELECT DISTINCT parent_id FROM known WHERE parent_id IS NOT NULL),
+         (SELECT jsonb_object_agg(operation_id, held_on) FROM known WHERE held_on IS NOT NULL)
+  INTO v_user_ids, v_run_ids, v_labels, v_parent_ids, v_held_on;
+  -- What parts give back goes to their envelopes, which have the same payer.
+  IF cardinality(v_parent_ids) > 0 THEN
+    v_operation_ids := ARRAY(SELECT unnest(v_operation_ids) UNION SELECT unnest(v_parent_ids));
+    v_held_on := coalesce(v_held_on, '{}') || coalesce((
+      SELECT jsonb_object_agg(operation_id, held_on) FROM reservations
+      WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_parent_ids) AND held_on IS NOT NULL), '{}');
+  END IF;
+  -- What is held on the limits of several resources is moved on all of them, also by a process of the version before.
+  IF v_held_on IS NOT NULL THEN
+    PERFORM set_config('spendlock.held_on', v_held_on::text, true);
+  END IF;
   v_quota_ids := lock_payers(p_tenant_id, v_user_ids);
   IF v_asked_limits IS NOT NULL OR cardinality(v_run_ids) > 0 THEN
     v_run_limits := lock_run_limits(p_tenant_id, coalesce(v_asked_limits, '[]'), v_run_ids);
@@ -129,7 +144,7 @@ BEGIN
   -- Who decides under a mandate takes it from here that one was looked for: a database of the version before does not know of any.
   RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'isMandated', v_rules IS NOT NULL,
     -- A database of the version before can hold two.
-    'holdsAnyResource', true, 'quotas', v_quotas,
+    'holdsAnyResource', true, 'holdsEnvelopes', true, 'quotas', v_quotas,
     'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
     'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),

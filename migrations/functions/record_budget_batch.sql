@@ -6,7 +6,7 @@
 --
 --   from                  to          when
 --   nothing               granted, denied, rejected; released, by a release of the same batch, or by one that came first
---   granted               granted     it holds for longer
+--   granted               granted     it holds for longer; of an envelope the rest changes as its parts take and give back (check_envelopes)
 --   granted               committed   at what was billed, or at the known part of it; unbilled and claimed, or charged by its expiry, at its grant,
 --                                     or what it was allowed without one (a process of the version before: what it asked for)
 --   granted               released    unclaimed, or surely not billed
@@ -30,6 +30,11 @@ DECLARE
   v_run_moves jsonb;
   v_label_moves jsonb;
   v_labels jsonb[];
+  v_envelope_rows jsonb;
+  v_envelope_moves jsonb;
+  v_held_on jsonb := (
+    SELECT jsonb_object_agg(reservation ->> 'operationId', reservation -> 'heldOn')
+    FROM jsonb_array_elements(p_batch -> 'reservations') AS reservation WHERE reservation ? 'heldOn');
   v_beyond jsonb;
   v_next_wake_up_ms numeric;
   v_alerts_due bigint;
@@ -42,6 +47,10 @@ BEGIN
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
     RAISE EXCEPTION 'record_budget_batch comes after load_budget_batch, in one transaction; nothing was recorded';
   END IF;
+  -- Of what is there its row says on which limits it is held, and not the decision.
+  IF v_held_on IS NOT NULL THEN
+    PERFORM set_config('spendlock.held_on', (v_held_on || coalesce(nullif(current_setting('spendlock.held_on', true), '')::jsonb, '{}'))::text, true);
+  END IF;
   PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');
 
   WITH asked AS MATERIALIZED (
@@ -50,10 +59,11 @@ BEGIN
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
       refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
       "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text,
-      labels jsonb, "sentLabels" jsonb, "decidedPosition" integer, "endedPosition" integer, "decidedWith" jsonb)
+      labels jsonb, "sentLabels" jsonb, "decidedPosition" integer, "endedPosition" integer, "decidedWith" jsonb,
+      "parentId" uuid, "heldOn" text[], "envelopeUsd" numeric, "returnedUsd" numeric)
   ), changed AS (
     UPDATE reservations r SET
-      status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
+      status = c.status, granted_usd = c."grantedUsd", returned_usd = coalesce(r.returned_usd, c."returnedUsd"), expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
       settlement = CASE WHEN c.status = 'committed' AND c."outcomeFolded" AND r.outcome_unverified THEN 'unverified' ELSE c.settlement END,
       committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
       posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt"), asker = coalesce(c.asker, r.asker),
@@ -61,7 +71,8 @@ BEGIN
     FROM asked c, reservations o
     WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_reservation_ids) AND r.operation_id = c."operationId"
       AND o.tenant_id = p_tenant_id AND o.operation_id = ANY (v_reservation_ids) AND o.operation_id = r.operation_id
-      AND (r.user_id, r.run_id, r.resource, r.requested_usd, r.minimum_usd, r.granted_usd, date_trunc('milliseconds', r.decided_at))
+      AND (r.user_id, r.run_id, r.resource, r.requested_usd, r.minimum_usd, CASE WHEN r.envelope_usd IS NULL THEN r.granted_usd ELSE c."grantedUsd" END,
+          date_trunc('milliseconds', r.decided_at))
         IS NOT DISTINCT FROM
         (c."userId", c."runId", c.resource, c."requestedUsd", c."minimumUsd", c."grantedUsd", c."decidedAt")
       AND CASE
@@ -90,12 +101,13 @@ BEGIN
         ELSE false
       END
     RETURNING r.operation_id, r.user_id, r.resource, r.limit_ids, o.status AS was, r.status, r.granted_usd, r.committed_usd, r.labels,
+      o.granted_usd AS was_usd, r.parent_id, r.held_on, r.envelope_usd, r.returned_usd,
       coalesce(r.outcome_usd, 0) - coalesce(o.committed_usd, 0) AS corrected_by_usd
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
       committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker, labels, sent_labels,
-      decided_no, ended_no, decided_with)
+      decided_no, ended_no, decided_with, parent_id, held_on, envelope_usd, returned_usd)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
@@ -106,17 +118,18 @@ BEGIN
       c.asker, CASE WHEN p_batch ? 'keepsLabels' THEN c.labels ELSE '{}' END, c."sentLabels",
       v_decision_no + coalesce(c."decidedPosition", 0),
       CASE WHEN c."endedAt" IS NOT NULL THEN v_decision_no + coalesce(c."endedPosition", 0) END,
-      CASE WHEN p_batch ? 'tellsOrder' THEN c."decidedWith" ELSE '{"isOlder": true}' END
+      CASE WHEN p_batch ? 'tellsOrder' THEN c."decidedWith" ELSE '{"isOlder": true}' END,
+      c."parentId", c."heldOn", c."envelopeUsd", c."returnedUsd"
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
-        AND c."grantedUsd" >= coalesce(c."minimumUsd", c."requestedUsd") AND c."endedAt" IS NULL
+        AND coalesce(c."envelopeUsd", c."grantedUsd") >= coalesce(c."minimumUsd", c."requestedUsd") AND c."endedAt" IS NULL
       WHEN 'released' THEN c.settlement = 'released' AND c."endedAt" IS NOT NULL
       WHEN 'denied' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
       WHEN 'rejected' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
       ELSE false END
     ON CONFLICT DO NOTHING
-    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd, labels
+    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd, labels, parent_id, held_on, envelope_usd, returned_usd, committed_usd
   ), lines AS (
     SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
@@ -126,8 +139,10 @@ BEGIN
            CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd, labels
     FROM changed WHERE was <> 'granted' OR status = 'committed'
   ), moved AS (
-    SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at, -granted_usd AS amount_usd
-    FROM changed WHERE was = 'granted' AND status <> 'granted'
+    -- Of an open envelope the rest changes.
+    SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at,
+      CASE WHEN status = 'granted' THEN granted_usd ELSE 0 END - was_usd AS amount_usd
+    FROM changed WHERE was = 'granted' AND (status <> 'granted' OR granted_usd <> was_usd)
     UNION ALL
     SELECT user_id, resource, 'reserved', NULL, granted_usd FROM added WHERE status = 'granted'
     UNION ALL
@@ -147,13 +162,31 @@ BEGIN
     UNION ALL
     SELECT c.operation_id, c.limit_ids, 0, l."amountUsd", false
     FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.limit_ids IS NOT NULL
+  ), envelope_rows AS (
+    SELECT operation_id, parent_id, envelope_usd, was_usd, granted_usd, status, was, returned_usd, committed_usd, labels, resource, held_on
+    FROM changed WHERE parent_id IS NOT NULL OR envelope_usd IS NOT NULL
+    UNION ALL
+    SELECT operation_id, parent_id, envelope_usd, NULL, granted_usd, status, NULL, returned_usd, committed_usd, labels, resource, held_on
+    FROM added WHERE parent_id IS NOT NULL OR envelope_usd IS NOT NULL
+  ), envelope_moves AS (
+    -- What an envelope is moved by, step by step: of a new one after its own grant.
+    SELECT e.operation_id, e.labels, e.resource, e.held_on, c."reservedDeltaUsd" AS reserved_usd, c.sequence
+    FROM envelope_rows e
+    JOIN LATERAL (
+      SELECT s.*, row_number() OVER (ORDER BY s.sequence) AS place
+      FROM jsonb_to_recordset(p_batch -> 'changes') AS s (sequence integer, "operationId" uuid, "reservedDeltaUsd" numeric)
+      WHERE s."operationId" = e.operation_id) AS c ON e.was IS NOT NULL OR c.place > 1 OR e.envelope_usd = 0
+    WHERE e.envelope_usd IS NOT NULL
   ), label_moves AS (
-    SELECT operation_id, labels, resource, -granted_usd AS reserved_usd, 0 AS spent_usd, NULL::timestamptz AS posted_at, false AS is_grant
-    FROM changed WHERE was = 'granted' AND status <> 'granted' AND labels IS NOT NULL
+    SELECT operation_id, labels, resource, held_on, -granted_usd AS reserved_usd, 0 AS spent_usd, NULL::timestamptz AS posted_at, false AS is_grant, NULL::integer AS sequence
+    FROM changed WHERE was = 'granted' AND status <> 'granted' AND labels IS NOT NULL AND envelope_usd IS NULL
     UNION ALL
-    SELECT operation_id, labels, resource, granted_usd, 0, NULL, true FROM added WHERE status = 'granted' AND labels IS NOT NULL
+    SELECT operation_id, labels, resource, held_on, coalesce(envelope_usd, granted_usd), 0, NULL, parent_id IS NULL, NULL
+    FROM added WHERE (status = 'granted' OR envelope_usd IS NOT NULL) AND labels IS NOT NULL
     UNION ALL
-    SELECT c.operation_id, c.labels, c.resource, 0, l."amountUsd", l."postedAt", false
+    SELECT operation_id, labels, resource, held_on, reserved_usd, 0, NULL, false, sequence FROM envelope_moves WHERE labels IS NOT NULL
+    UNION ALL
+    SELECT c.operation_id, c.labels, c.resource, c.held_on, 0, l."amountUsd", l."postedAt", false, NULL
     FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.labels IS NOT NULL
   )
   SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
@@ -167,8 +200,9 @@ BEGIN
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
        'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
     (SELECT jsonb_agg(m) FROM run_moves m),
-    (SELECT jsonb_agg(m) FROM label_moves m WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
-  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_label_moves, v_labels;
+    (SELECT jsonb_agg(m) FROM label_moves m WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'),
+    (SELECT jsonb_agg(e) FROM envelope_rows e), (SELECT jsonb_agg(e) FROM envelope_moves e)
+  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_label_moves, v_labels, v_envelope_rows, v_envelope_moves;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -179,6 +213,9 @@ BEGIN
   END IF;
   IF v_wrong IS NOT NULL THEN
     RAISE EXCEPTION 'reservation_guard: %; nothing was recorded', v_wrong USING ERRCODE = 'SL001';
+  END IF;
+  IF v_envelope_rows IS NOT NULL THEN
+    PERFORM check_envelopes(p_tenant_id, v_envelope_rows, v_envelope_moves);
   END IF;
   IF v_run_moves IS NOT NULL THEN
     PERFORM apply_run_limits(p_tenant_id, v_run_moves, p_batch -> 'changes');

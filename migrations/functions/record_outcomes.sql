@@ -1,7 +1,7 @@
 -- What callers outside Temporal say of their calls: for each operation the cost ("costUsd"), or that surely nothing was
 -- billed (no cost). A claim that is not theirs keeps them out; a first outcome stands, except that a cost replaces "not
 -- billed". Where it says how much a call has to have been granted for its cost ("grantAboveUsd"), a cost of one that was granted no more
--- is not written. Answers for each how the row stood before, and whether the outcome was written. The authority folds it.
+-- is not written; nor is one of an envelope, whose parts cost something. Answers for each how the row stood before, and whether the outcome was written. The authority folds it.
 CREATE OR REPLACE FUNCTION copilot_internal.record_outcomes(p_tenant_id text, p_items jsonb) RETURNS jsonb
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, copilot_internal, pg_temp
@@ -20,7 +20,7 @@ BEGIN
            r.resource IS NOT NULL AND r.status IN ('granted', 'committed', 'released', 'expired')
              AND (r.claim_token IS NULL OR i."claimToken" IS NOT DISTINCT FROM r.claim_token OR i."anyClaim")
              AND (r.outcome IS NULL OR (r.outcome = 'not_billed' AND i."costUsd" IS NOT NULL))
-             AND (i."costUsd" IS NOT NULL OR r.status = 'granted') AS writes,
+             AND (i."costUsd" IS NOT NULL OR r.status = 'granted') AND (i."costUsd" IS NULL OR r.envelope_usd IS NULL) AS writes,
            r.claim_token IS NOT NULL AND i."claimToken" IS DISTINCT FROM r.claim_token AND i."anyClaim" IS NOT TRUE AS claimed_elsewhere,
            -- What was let through without a grant has what it was allowed then, whatever the limits are now. A process of the version before
            -- did not note that: no more than a limit would have been granted.

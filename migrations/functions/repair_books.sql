@@ -48,7 +48,7 @@ BEGIN
             WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope NOT IN ('user', 'shadow_user') OR c.user_id = q.scope_id)
               AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS ledger_usd,
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
-            WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
+            WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND (q.resource_type IN ('all', r.resource) OR q.resource_type = ANY (r.held_on))
               AND (q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id)) AS open_usd
     FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope NOT IN ('label', 'shadow_label')
     UNION ALL

@@ -8,6 +8,7 @@ AS $$
     'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
     'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
     'onExpiry', r.on_expiry, 'unreserved', r.unreserved, 'allowedUsd', r.allowed_usd::text,
+    'parentId', r.parent_id, 'heldOn', r.held_on, 'envelopeUsd', r.envelope_usd::text, 'returnedUsd', r.returned_usd::text,
     'limitIds', r.limit_ids, 'asker', r.asker, 'labels', r.labels, 'sentLabels', r.sent_labels,
     'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
     'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,

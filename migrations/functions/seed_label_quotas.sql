@@ -50,7 +50,7 @@ BEGIN
     -- Each value once, of however many reservations.
     SELECT counted_labels(p_tenant_id, jsonb_build_object(v_key, r.value)) ->> v_key AS value, sum(r.usd) AS usd
     FROM (SELECT labels ->> v_key AS value, sum(granted_usd) AS usd FROM reservations
-          WHERE tenant_id = p_tenant_id AND status = 'granted' AND labels ? v_key AND v_resource IN ('all', resource) GROUP BY 1) AS r
+          WHERE tenant_id = p_tenant_id AND status = 'granted' AND labels ? v_key AND (v_resource IN ('all', resource) OR v_resource = ANY (held_on)) GROUP BY 1) AS r
     GROUP BY 1) AS o ON o.value = v.value
   ON CONFLICT DO NOTHING;
   RETURN true;

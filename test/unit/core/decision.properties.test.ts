@@ -9,7 +9,9 @@ import { decideBatch } from '../../../core/budget/decision';
 import { parseUuid } from '../../../core/ids';
 import type { Labelled } from '../../../core/labels';
 import { sumUsd, type Usd } from '../../../core/money';
-import { covers } from '../../../core/budget/quotas';
+import { covers, isOf } from '../../../core/budget/quotas';
+import { isEnvelope } from '../../../core/budget/reservations';
+import { resourceAsked } from '../../../core/resources';
 import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
 import { spellingOf, spellingsOf } from '../../support/spellings';
 
@@ -43,6 +45,10 @@ const step = fc.oneof(
       resource: fc.constantFrom(...resources),
       isTool: fc.boolean(),
       ttl: fc.constantFrom(1, 60, 86_400),
+      /** Of what else it is an envelope. */
+      envelope: fc.option(fc.subarray(resources), { freq: 3 }),
+      parent: fc.option(operation, { freq: 2 }),
+      orBeyond: fc.boolean(),
       labels: fc.constantFrom(...labelSets),
       othersLabels: fc.constantFrom(...labelSets),
     }),
@@ -135,7 +141,10 @@ function checkRuns(
   for (const { runId, spentUsd, reservedUsd } of model.runLimits) {
     const mine = [...model.reservations.values()].filter(({ operationId, request }) => {
       const asker = askedFor.get(operationId);
-      return request && asker !== undefined && parents.has(asker) && isWithin(parents, asker, runId);
+      // What an envelope holds counts for no run: its parts do.
+      return (
+        request && !isEnvelope(request) && asker !== undefined && parents.has(asker) && isWithin(parents, asker, runId)
+      );
     });
     const ids = new Set(mine.map(({ operationId }) => operationId));
     const open = mine.filter(({ status }) => status === 'granted').map(({ grantedUsd = 0n }) => grantedUsd);
@@ -178,8 +187,12 @@ function act(model: BudgetModel, asked: Step): void {
         ...(asked.labels as object),
         // As who has a tool sends it to processes of the version before.
         ...(asked.isTool && asked.resource === 'e2b' ? { isTool: true } : {}),
+        ...envelopeOf(asked),
       });
+      const room = roomFor(model, command);
       const first = model.decide(command);
+      // What is in an envelope is denied for no want of money.
+      if (room && !known) expect(first.answers[0]).toMatchObject({ decision: 'granted', partial: false });
       checkBill(model, asked, known);
       const heldAfter = heldBy(model);
       for (const { name, limitUsd } of limitsIn(model)) {
@@ -203,6 +216,42 @@ function act(model: BudgetModel, asked: Step): void {
       expect(again.changes).toEqual([]);
       expect(again.ledger).toEqual([]);
     }
+  }
+}
+
+/** An envelope, a part of one, or neither. */
+function envelopeOf({
+  envelope,
+  parent,
+  orBeyond,
+  resource,
+  isTool,
+}: Step & { do: 'reserve' }): Partial<ReserveCommand> {
+  const own = isTool && resource === 'e2b' ? 'tool' : resource;
+  if (envelope) return { envelopeOf: [...new Set([own, ...envelope])] };
+  return parent === null ? {} : { parentOperationId: parent, ...(orBeyond ? { orBeyond } : {}) };
+}
+
+/** Whether all that a part asks for is in its envelope, and no limit of a run refuses it. */
+function roomFor(model: BudgetModel, command: ReserveCommand): boolean {
+  const { parentOperationId = '', userId, labels, runLimit, amountUsd, minimumUsd } = command;
+  const { request, status, grantedUsd = 0n } = model.reservations.get(parentOperationId) ?? {};
+  if (!request || status !== 'granted' || runLimit || !isEnvelope(request)) return false;
+  if (minimumUsd !== undefined && usd(minimumUsd) > usd(amountUsd)) return false;
+  const isOfPayer = request.userId === userId && JSON.stringify(request.labels) === JSON.stringify(labels);
+  return isOfPayer && request.heldOn?.includes(resourceAsked(command)) === true && grantedUsd >= usd(amountUsd);
+}
+
+/** The books of each envelope: its rest is what it was granted less what its parts took and did not give back. */
+function checkEnvelopes(model: BudgetModel): void {
+  const all = [...model.reservations.values()];
+  for (const { operationId, request, envelopeUsd, grantedUsd = 0n } of all) {
+    if (!request || !isEnvelope(request) || envelopeUsd === undefined) continue;
+    const parts = all.filter((part) => part.request?.parentId === operationId && part.grantedUsd !== undefined);
+    const taken = parts.map((part) => (part.grantedUsd ?? 0n) - (part.returnedUsd ?? 0n));
+    expect(grantedUsd).toBe(envelopeUsd - sumUsd(taken));
+    expect(grantedUsd >= 0n).toBe(true);
+    for (const part of parts) expect(part.request).toMatchObject({ heldOn: request.heldOn, userId: request.userId });
   }
 }
 
@@ -246,7 +295,7 @@ function checkBooks(model: BudgetModel): void {
     expect(one.reservedUsd >= 0n).toBe(true);
     const entries = model.ledger.filter(
       ({ operationId, postedAtMs }) =>
-        mine.some((reservation) => reservation.operationId === operationId) &&
+        mine.some(({ operationId: id, request }) => id === operationId && request && isOf(one, request.resource)) &&
         postedAtMs >= one.periodStartMs &&
         postedAtMs < one.periodEndMs,
     );
@@ -281,6 +330,7 @@ describe('whatever happens to a tenant', () => {
             if (one.do === 'reserve' && one.run !== undefined && isNew && model.reservations.has(id))
               askedFor.set(id, one.run);
             checkBooks(model);
+            checkEnvelopes(model);
             checkRuns(model, parents, askedFor);
             for (const { operationId, status } of model.reservations.values()) {
               const end = ended.get(operationId);
