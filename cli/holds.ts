@@ -81,6 +81,9 @@ interface ReserveOptions extends Json {
   model?: string;
   operation?: string;
   label?: Labels;
+  envelope?: boolean | string[];
+  parent?: string;
+  orBeyond?: boolean;
 }
 
 /** How long a reservation may be held. */
@@ -105,26 +108,42 @@ function addReserve(holds: Command): void {
     .option('--kind <name>', 'what the ledger calls it')
     .option('--model <name>', 'what is called')
     .addOption(labelOption('what it is for'))
-    .addOption(new Option('--operation <id>', 'its id; asking again under it gets the same answer').argParser(uuid));
+    .addOption(new Option('--operation <id>', 'its id; asking again under it gets the same answer').argParser(uuid))
+    .addOption(
+      new Option(
+        '--envelope [resources...]',
+        'it is for parts to come, of its resource and these: each is reserved with --parent',
+      ).conflicts('parent'),
+    )
+    .addOption(new Option('--parent <id>', 'it is a part of this envelope').argParser(uuid))
+    .option('--or-beyond', 'with --parent: what that has no room for is asked of the limits');
   example(
     reserve,
     'holds reserve acme 0.25 --ttl 600 --label team=search',
     `holds reserve acme 1 --operation ${someOperation} --json`,
+    'holds reserve acme 10 --ttl 86400 --envelope llm e2b',
+    `holds reserve acme 2 --parent ${someOperation}`,
   ).action(async (tenantId: string, amountUsd: string, options: ReserveOptions) => {
     const { resource, minimum, ttl, onExpiry, user, kind, model, operation, label, json = false } = options;
+    const { envelope, parent, orBeyond } = options;
     const answer = await client().reserve({
       tenantId,
       amountUsd,
       resource,
       ...omitUndefined({ minimumUsd: minimum, ttlSeconds: ttl, onExpiry, kind, model }),
       ...omitUndefined({ userId: user, operationId: operation, labels: label }),
+      ...omitUndefined({ parentOperationId: parent, orBeyond }),
+      ...(envelope === undefined ? {} : { envelope: true }),
+      ...(Array.isArray(envelope) ? { resources: envelope } : {}),
     });
     const { operationId, grantedUsd, partial, expiresAt, unreserved } = answer;
     const how = unreserved ? 'without a grant, since nobody answered' : 'granted';
     show(json, answer, () =>
       [
-        `${operationId}: ${usd(grantedUsd)} ${partial ? 'of it ' : ''}${how}, until ${when(expiresAt)} UTC. After the call:`,
-        `  npx spendlock holds commit ${tenantId} ${operationId} USD`,
+        `${operationId}: ${usd(grantedUsd)} ${partial ? 'of it ' : ''}${how}, until ${when(expiresAt)} UTC. ${envelope ? 'For its parts:' : 'After the call:'}`,
+        envelope
+          ? `  npx spendlock holds reserve ${tenantId} USD --parent ${operationId}`
+          : `  npx spendlock holds commit ${tenantId} ${operationId} USD`,
       ].join('\n'),
     );
   });

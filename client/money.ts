@@ -23,6 +23,14 @@ export interface ReserveMoney {
   labels?: Labels;
   /** Made up when absent. Asking again under the same id gets the same answer; it is of one call, and keeps nobody from making another. */
   operationId?: string;
+  /** The amount is for what is to come: it is spent in parts, which name its operation id as `parentOperationId`. */
+  envelope?: boolean;
+  /** With `envelope`: what its parts may be, beside its `resource`. */
+  resources?: string[];
+  /** The envelope that it is a part of, of the same user and labels. @throws SpendlockApiError `envelope_exceeded` beyond its rest. */
+  parentOperationId?: string;
+  /** What that has no room for is asked of the limits. */
+  orBeyond?: boolean;
 }
 
 export interface MoneyGrant {
@@ -32,6 +40,8 @@ export interface MoneyGrant {
   partial: boolean;
   /** Absent when there is no reservation that could run out. */
   expiresAt?: string;
+  /** The envelope that it came from. */
+  parentOperationId?: string;
   /** Let through without a grant, by the tenant's policy. */
   unreserved?: true;
 }

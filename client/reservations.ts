@@ -1,12 +1,12 @@
 /** Paid calls outside any workflow: reserve, call, commit. */
-import type { claimView, committedView, reservationView } from '../api/reservations/schemas';
+import type { claimView, committedView, shownReservation } from '../api/reservations/schemas';
 import { omitUndefined } from '../core/omit-undefined';
 import type { Http, RequestOptions } from './http';
 import type { MoneyGrant, MoneySpent, ReserveMoney } from './money';
 import type { Of } from './views';
 import { reserveAnew, withReservation, type Asked, type Done } from './with-reservation';
 
-export type ReservationView = Of<typeof reservationView>;
+export type ReservationView = Of<typeof shownReservation>;
 
 export function reservationsOf(http: Http) {
   const path = (operationId: string, verb: string): string => `/v1/reservations/${operationId}/${verb}`;

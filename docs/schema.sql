@@ -458,6 +458,10 @@ CREATE TABLE reservations (
   decided_no bigint,
   ended_no bigint,
   decided_with jsonb,
+  parent_id uuid,
+  held_on text[],
+  envelope_usd numeric(38,12),
+  returned_usd numeric(38,12),
   CONSTRAINT reservations_check CHECK (((minimum_usd >= (0)::numeric) AND (minimum_usd <= requested_usd))),
   CONSTRAINT reservations_check1 CHECK (((granted_usd >= (0)::numeric) AND (granted_usd <= requested_usd))),
   CONSTRAINT reservations_check2 CHECK (((outcome IS NULL) = (outcome_at IS NULL))),
@@ -967,7 +971,7 @@ CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilo
 
 CREATE TRIGGER withdraw_money_requests AFTER DELETE ON copilot_internal.money_waiters FOR EACH ROW EXECUTE FUNCTION withdraw_money_requests();
 
-CREATE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW WHEN (((CURRENT_USER = 'spendlock_app'::name) AND (NOT ((NOT ((((((((((((new.tenant_id IS DISTINCT FROM old.tenant_id) OR (new.operation_id IS DISTINCT FROM old.operation_id)) OR (new.user_id IS DISTINCT FROM old.user_id)) OR (new.run_id IS DISTINCT FROM old.run_id)) OR (new.resource IS DISTINCT FROM old.resource)) OR (new.requested_usd IS DISTINCT FROM old.requested_usd)) OR (new.minimum_usd IS DISTINCT FROM old.minimum_usd)) OR (new.granted_usd IS DISTINCT FROM old.granted_usd)) OR (new.unreserved IS DISTINCT FROM old.unreserved)) OR (new.allowed_usd IS DISTINCT FROM old.allowed_usd)) OR (new.limit_ids IS DISTINCT FROM old.limit_ids)) OR (new.decided_at IS DISTINCT FROM old.decided_at))) AND ((new.status = old.status) OR ((old.status = 'granted'::text) AND (new.status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])))) AND ((old.ended_at IS NULL) OR (NOT (new.ended_at IS DISTINCT FROM old.ended_at))) AND ((new.ended_at IS NULL) = (new.status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text]))) AND ((old.posted_at IS NULL) OR (NOT (new.posted_at IS DISTINCT FROM old.posted_at))) AND ((old.status <> 'granted'::text) OR (new.status <> 'granted'::text) OR (new.expires_at >= old.expires_at)) AND ((NOT (old.settlement IS DISTINCT FROM new.settlement)) OR (old.settlement IS NULL) OR ((old.settlement = 'unverified'::text) AND (new.settlement = 'actual'::text))) AND ((NOT ((new.outcome IS DISTINCT FROM old.outcome) OR (new.outcome_usd IS DISTINCT FROM old.outcome_usd))) OR (old.outcome IS NULL) OR ((old.outcome = 'not_billed'::text) AND (new.outcome = 'billed'::text))) AND ((NOT new.outcome_folded) OR (new.outcome IS NOT NULL)) AND (new.outcome_folded OR (NOT old.outcome_folded) OR (new.outcome IS DISTINCT FROM old.outcome)))))) EXECUTE FUNCTION refuse_reservation_change();
+CREATE TRIGGER refuse_reservation_change BEFORE UPDATE ON copilot_internal.reservations FOR EACH ROW WHEN (((CURRENT_USER = 'spendlock_app'::name) AND (NOT ((NOT ((((((((((((((new.tenant_id IS DISTINCT FROM old.tenant_id) OR (new.operation_id IS DISTINCT FROM old.operation_id)) OR (new.user_id IS DISTINCT FROM old.user_id)) OR (new.run_id IS DISTINCT FROM old.run_id)) OR (new.resource IS DISTINCT FROM old.resource)) OR (new.requested_usd IS DISTINCT FROM old.requested_usd)) OR (new.minimum_usd IS DISTINCT FROM old.minimum_usd)) OR (new.unreserved IS DISTINCT FROM old.unreserved)) OR (new.allowed_usd IS DISTINCT FROM old.allowed_usd)) OR (new.limit_ids IS DISTINCT FROM old.limit_ids)) OR (new.decided_at IS DISTINCT FROM old.decided_at)) OR (new.parent_id IS DISTINCT FROM old.parent_id)) OR (new.held_on IS DISTINCT FROM old.held_on)) OR (new.envelope_usd IS DISTINCT FROM old.envelope_usd))) AND ((NOT (new.granted_usd IS DISTINCT FROM old.granted_usd)) OR (((old.status = 'granted'::text) AND (new.granted_usd <= old.envelope_usd)) IS TRUE)) AND ((old.status = 'granted'::text) OR (NOT (new.returned_usd IS DISTINCT FROM old.returned_usd))) AND ((new.status = old.status) OR ((old.status = 'granted'::text) AND (new.status = ANY (ARRAY['committed'::text, 'released'::text, 'expired'::text])))) AND ((old.ended_at IS NULL) OR (NOT (new.ended_at IS DISTINCT FROM old.ended_at))) AND ((new.ended_at IS NULL) = (new.status = ANY (ARRAY['granted'::text, 'denied'::text, 'rejected'::text]))) AND ((old.posted_at IS NULL) OR (NOT (new.posted_at IS DISTINCT FROM old.posted_at))) AND ((old.status <> 'granted'::text) OR (new.status <> 'granted'::text) OR (new.expires_at >= old.expires_at)) AND ((NOT (old.settlement IS DISTINCT FROM new.settlement)) OR (old.settlement IS NULL) OR ((old.settlement = 'unverified'::text) AND (new.settlement = 'actual'::text))) AND ((NOT ((new.outcome IS DISTINCT FROM old.outcome) OR (new.outcome_usd IS DISTINCT FROM old.outcome_usd))) OR (old.outcome IS NULL) OR ((old.outcome = 'not_billed'::text) AND (new.outcome = 'billed'::text))) AND ((NOT new.outcome_folded) OR (new.outcome IS NOT NULL)) AND (new.outcome_folded OR (NOT old.outcome_folded) OR (new.outcome IS DISTINCT FROM old.outcome)))))) EXECUTE FUNCTION refuse_reservation_change();
 
 CREATE TRIGGER refuse_price_change BEFORE DELETE OR UPDATE OR TRUNCATE ON copilot_internal.sandbox_prices FOR EACH STATEMENT EXECUTE FUNCTION refuse_price_change();
 
@@ -1012,6 +1016,8 @@ GRANT EXECUTE ON FUNCTION billed_as(text,text,text) TO spendlock_app;
 GRANT EXECUTE ON FUNCTION cache_saved(jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION check_and_record_quota_atomic(text,jsonb) TO spendlock_app;
+
+GRANT EXECUTE ON FUNCTION check_envelopes(text,jsonb,jsonb) TO spendlock_app;
 
 GRANT EXECUTE ON FUNCTION claim_reservation(text,uuid,uuid) TO spendlock_app;
 
@@ -1298,7 +1304,8 @@ AS $function$
             WHERE c.tenant_id = t.tenant_id AND p.resource_type IN ('all', c.resource)
               AND c.posted_at >= b.period_start AND c.posted_at < b.period_end) AS spent,
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
-            WHERE r.tenant_id = t.tenant_id AND p.resource_type IN ('all', r.resource) AND r.status = 'granted') AS reserved
+            WHERE r.tenant_id = t.tenant_id AND (p.resource_type IN ('all', r.resource) OR p.resource_type = ANY (r.held_on))
+              AND r.status = 'granted') AS reserved
   ) AS h
   WHERE p.tenant_id IS NULL
     AND NOT EXISTS (SELECT FROM cost_quotas l WHERE l.tenant_id = t.tenant_id AND l.lease_of = p.quota_id)
@@ -1414,7 +1421,7 @@ AS $function$
           WHERE c.tenant_id = d.tenant_id AND c.user_id = u.user_id AND d.resource_type IN ('all', c.resource)
             AND c.posted_at >= b.period_start AND c.posted_at < b.period_end),
          (SELECT coalesce(sum(granted_usd), 0) FROM reservations r
-          WHERE r.tenant_id = d.tenant_id AND r.user_id = u.user_id AND d.resource_type IN ('all', r.resource)
+          WHERE r.tenant_id = d.tenant_id AND r.user_id = u.user_id AND (d.resource_type IN ('all', r.resource) OR d.resource_type = ANY (r.held_on))
             AND r.status = 'granted')
   FROM user_quota_defaults d
   CROSS JOIN unnest(p_user_ids) AS u (user_id)
@@ -1568,14 +1575,14 @@ BEGIN
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.resource_type, q.scope_id, q.limit_usd + q.topup_usd AS limit_usd, q.current_spend_usd + q.reserved_usd AS held_usd,
            q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd,
-           m.reserved_usd, CASE WHEN m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
+           m.reserved_usd, CASE WHEN q.resource_type IN ('all', m.resource) AND m.posted_at >= q.period_start AND m.posted_at < q.period_end THEN m.spent_usd ELSE 0 END AS spent_usd,
            -- A grant of nothing is no change of a balance, and lifts none.
            m.is_grant AND p_binds AND q.scope = 'label' AND m.reserved_usd > 0 AND coalesce(t.enforced, true) AS binds,
-           coalesce(t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
-    FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, reserved_usd numeric, spent_usd numeric,
+           coalesce(m.sequence, t.sequence, CASE WHEN m.is_grant THEN 2147483647 ELSE -1 END) AS sequence
+    FROM jsonb_to_recordset(p_moves) AS m (operation_id uuid, labels jsonb, resource text, held_on jsonb, sequence integer, reserved_usd numeric, spent_usd numeric,
            posted_at timestamptz, is_grant boolean)
     JOIN jsonb_to_recordset(v_scopes) AS s (key text, value text, scope_id text) ON m.labels ->> s.key = s.value
-    JOIN covering q ON q.scope_id = s.scope_id AND q.resource_type IN ('all', m.resource)
+    JOIN covering q ON q.scope_id = s.scope_id AND (q.resource_type IN ('all', m.resource) OR m.held_on ? q.resource_type)
     LEFT JOIN steps t ON t.operation_id = m.operation_id
   ), lifted AS MATERIALIZED (
     -- As apply_quota_changes has it.
@@ -1617,6 +1624,8 @@ DECLARE
   v_moves jsonb;
   v_updated integer;
   v_user_ids text[] := ARRAY(SELECT DISTINCT change ->> 'userId' FROM jsonb_array_elements(p_changes) AS change WHERE change ? 'userId');
+  -- By operation, where the limits of several resources hold what it moves.
+  v_held_on jsonb := nullif(current_setting('spendlock.held_on', true), '');
   v_knew text := coalesce(current_setting('spendlock.shadow_quotas', true), '');
 BEGIN
   IF jsonb_array_length(p_changes) = 0 THEN
@@ -1633,14 +1642,14 @@ BEGIN
   ), effects AS MATERIALIZED (
     SELECT q.quota_id, q.scope, q.scope_id, q.resource_type, q.limit_usd + q.topup_usd AS limit_usd, c.sequence,
            c."grant" AND c.enforced AND q.scope NOT IN ('shadow_tenant', 'shadow_user') AS binds, c."reservedDeltaUsd" AS reserved_delta_usd,
-           CASE WHEN c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
+           CASE WHEN q.resource_type IN ('all', c.resource) AND c."postedAt" >= q.period_start AND c."postedAt" < q.period_end THEN c."spentDeltaUsd" ELSE 0 END AS spent_delta_usd,
            q.current_spend_usd + q.reserved_usd AS held_usd, q.topup_kept_usd AS kept_usd, q.limit_usd AS base_usd
     FROM jsonb_to_recordset(p_changes) AS c (
-           sequence integer, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
+           sequence integer, "operationId" text, "userId" text, resource text, "reservedDeltaUsd" numeric, "spentDeltaUsd" numeric,
            "postedAt" timestamptz, "grant" boolean, enforced boolean)
     CROSS JOIN LATERAL (VALUES ('platform', 'platform'), ('tenant', p_tenant_id), ('user', c."userId"),
       ('shadow_tenant', p_tenant_id), ('shadow_user', c."userId")) AS payer (scope, scope_id)
-    JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND q.resource_type IN ('all', c.resource)
+    JOIN covering q ON q.scope = payer.scope AND q.scope_id = payer.scope_id AND (q.resource_type IN ('all', c.resource) OR v_held_on -> c."operationId" ? q.resource_type)
   ), lifted AS MATERIALIZED (
     -- What came back of a top-up that has expired is nobody's any more, whatever is granted after it.
     SELECT l.*, l.kept_usd - least(l.kept_usd, greatest(min(l.lifted_to_usd) OVER (PARTITION BY l.quota_id ORDER BY l.sequence) - l.base_usd, 0))
@@ -1827,6 +1836,53 @@ END
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION copilot_internal.check_envelopes(p_tenant_id text, p_rows jsonb, p_moves jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'copilot_internal', 'pg_temp'
+AS $function$
+DECLARE
+  v_wrong text;
+BEGIN
+  WITH written AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(p_rows) AS w (operation_id uuid, parent_id uuid, envelope_usd numeric, was_usd numeric,
+      granted_usd numeric, status text, was text, returned_usd numeric, committed_usd numeric)
+  ), parts AS (
+    SELECT w.*, CASE WHEN w.was IS NULL THEN w.granted_usd ELSE 0 END AS taken_usd, w.granted_usd - coalesce(w.committed_usd, 0) AS unused_usd
+    FROM written w WHERE w.parent_id IS NOT NULL AND w.granted_usd IS NOT NULL AND w.was IS DISTINCT FROM w.status
+  ), sums AS (
+    SELECT parent_id AS operation_id, sum(coalesce(returned_usd, 0) - taken_usd) AS moved_usd FROM parts GROUP BY parent_id
+  ), envelopes AS (
+    SELECT operation_id, granted_usd - coalesce(was_usd, envelope_usd) AS moved_usd,
+      CASE WHEN status = 'granted' THEN granted_usd ELSE 0 END - coalesce(was_usd, envelope_usd) AS held_usd
+    FROM written WHERE envelope_usd IS NOT NULL
+  ), moves AS (
+    SELECT operation_id, sum(reserved_usd) AS held_usd
+    FROM jsonb_to_recordset(coalesce(p_moves, '[]')) AS m (operation_id uuid, reserved_usd numeric) GROUP BY operation_id
+  )
+  SELECT coalesce(
+    (SELECT format('the rest of the envelope %s would change by %s USD, and its parts moved %s USD', operation_id,
+              coalesce(e.moved_usd, 0), coalesce(s.moved_usd, 0))
+     FROM envelopes e FULL JOIN sums s USING (operation_id) WHERE coalesce(e.moved_usd, 0) <> coalesce(s.moved_usd, 0) LIMIT 1),
+    (SELECT format('what is held for the envelope %s would change by %s USD, and its rest by %s USD', operation_id,
+              coalesce(m.held_usd, 0), e.held_usd)
+     FROM envelopes e LEFT JOIN moves m USING (operation_id) WHERE coalesce(m.held_usd, 0) <> e.held_usd LIMIT 1),
+    (SELECT format('the part %s would give %s USD back of %s USD that it did not need', operation_id, returned_usd, unused_usd)
+     FROM parts WHERE returned_usd NOT BETWEEN least(unused_usd, 0) AND greatest(unused_usd, 0) OR (returned_usd <> 0 AND status = 'granted') LIMIT 1),
+    (SELECT format('%s would be a part of %s, which is no envelope for it', p.operation_id, p.parent_id)
+     FROM parts p JOIN reservations r ON r.tenant_id = p_tenant_id AND r.operation_id = p.operation_id
+     LEFT JOIN reservations e ON e.tenant_id = p_tenant_id AND e.operation_id = p.parent_id
+     WHERE p.was IS NULL AND (e.envelope_usd IS NULL OR NOT r.resource = ANY (e.held_on)
+       OR (r.user_id, r.held_on, nullif(r.labels, '{}')) IS DISTINCT FROM (e.user_id, e.held_on, nullif(e.labels, '{}'))) LIMIT 1))
+  INTO v_wrong;
+  IF v_wrong IS NOT NULL THEN
+    RAISE EXCEPTION 'envelope_guard: %; nothing was recorded', v_wrong USING ERRCODE = 'SL001';
+  END IF;
+END
+$function$
+;
+
 CREATE OR REPLACE FUNCTION copilot_internal.claim_reservation(p_tenant_id text, p_operation_id uuid, p_claim_token uuid)
  RETURNS numeric
  LANGUAGE sql
@@ -1838,6 +1894,7 @@ AS $function$
         THEN greatest(expires_at, clock_timestamp() + (expires_at - decided_at)) ELSE expires_at END
   WHERE tenant_id = p_tenant_id AND operation_id = p_operation_id AND status = 'granted'
     AND outcome IS NULL AND expires_at > clock_timestamp() AND (claim_token IS NULL OR claim_token = p_claim_token)
+    AND envelope_usd IS NULL
   RETURNING CASE WHEN unreserved THEN coalesce(allowed_usd, requested_usd) ELSE granted_usd END
 $function$
 ;
@@ -2007,7 +2064,7 @@ BEGIN
         platform_frees_at = CASE WHEN v_taken < v_short THEN (
           SELECT min(r.expires_at) FROM reservations r
           WHERE r.status = 'granted' AND r.outcome IS NULL AND is_released_by_expiry(r)
-            AND v_platform.resource_type IN ('all', r.resource)) END
+            AND (v_platform.resource_type IN ('all', r.resource) OR v_platform.resource_type = ANY (r.held_on))) END
     WHERE quota_id = v_need.quota_id;
   END LOOP;
   RETURN v_met;
@@ -2293,11 +2350,11 @@ AS $function$
     CROSS JOIN LATERAL jsonb_each_text(CASE WHEN jsonb_typeof(c.labels) = 'object' THEN c.labels ELSE '{}' END) AS l
     GROUP BY 1, 2, 3, 4, 5
   ), held AS MATERIALIZED (
-    SELECT s.scope_id, r.resource, sum(r.usd) AS usd
-    FROM (SELECT o.labels, o.resource, sum(o.granted_usd) AS usd FROM reservations o
-          WHERE o.tenant_id = p_tenant_id AND o.status = 'granted' AND o.labels IS NOT NULL GROUP BY 1, 2) AS r
+    SELECT s.scope_id, r.resource, r.held_on, sum(r.usd) AS usd
+    FROM (SELECT o.labels, o.resource, o.held_on, sum(o.granted_usd) AS usd FROM reservations o
+          WHERE o.tenant_id = p_tenant_id AND o.status = 'granted' AND o.labels IS NOT NULL GROUP BY 1, 2, 3) AS r
     CROSS JOIN LATERAL label_scopes(p_tenant_id, ARRAY[r.labels]) AS s
-    GROUP BY 1, 2
+    GROUP BY 1, 2, 3
   ), sums AS (
     SELECT q.quota_id, q.current_spend_usd, q.reserved_usd, coalesce(a.usd, 0) AS ledger_usd, coalesce(b.usd, 0) AS open_usd
     FROM quotas q
@@ -2306,7 +2363,7 @@ AS $function$
       JOIN spent s USING (period_start, period_end, key, value) WHERE q.resource_type IN ('all', s.resource) GROUP BY 1) AS a USING (quota_id)
     LEFT JOIN (
       SELECT q.quota_id, sum(h.usd) AS usd FROM quotas q
-      JOIN held h USING (scope_id) WHERE q.resource_type IN ('all', h.resource) GROUP BY 1) AS b USING (quota_id)
+      JOIN held h USING (scope_id) WHERE q.resource_type IN ('all', h.resource) OR q.resource_type = ANY (h.held_on) GROUP BY 1) AS b USING (quota_id)
   )
   SELECT s.quota_id, s.current_spend_usd, s.reserved_usd, s.ledger_usd, s.open_usd FROM sums s
   WHERE (s.current_spend_usd, s.reserved_usd) <> (s.ledger_usd, s.open_usd)
@@ -2532,6 +2589,8 @@ DECLARE
   v_labels jsonb[] := ARRAY(SELECT jsonb_array_elements(nullif(current_setting('spendlock.labels', true), '')::jsonb));
   v_label_scopes jsonb := '[]';
   v_label_scope_ids text[] := '{}';
+  v_parent_ids uuid[];
+  v_held_on jsonb;
   v_rules text := nullif(current_setting('spendlock.mandate_rules', true), '');
 BEGIN
   PERFORM set_config('spendlock.tenant_id', p_tenant_id, true);
@@ -2571,12 +2630,25 @@ BEGIN
              AND limit_ids && v_tree_ids
            ORDER BY outcome_at LIMIT v_tree_max));
   WITH known AS MATERIALIZED (
-    SELECT user_id, limit_ids, labels FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
+    SELECT operation_id, user_id, limit_ids, labels, parent_id, held_on FROM reservations WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
   )
   SELECT ARRAY(SELECT unnest(p_user_ids) UNION SELECT user_id FROM known WHERE user_id IS NOT NULL),
          ARRAY(SELECT DISTINCT unnest(limit_ids) FROM known),
-         v_labels || ARRAY(SELECT DISTINCT labels FROM known WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
-  INTO v_user_ids, v_run_ids, v_labels;
+         v_labels || ARRAY(SELECT DISTINCT labels FROM known WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'),
+         ARRAY(SELECT DISTINCT parent_id FROM known WHERE parent_id IS NOT NULL),
+         (SELECT jsonb_object_agg(operation_id, held_on) FROM known WHERE held_on IS NOT NULL)
+  INTO v_user_ids, v_run_ids, v_labels, v_parent_ids, v_held_on;
+  -- What parts give back goes to their envelopes, which have the same payer.
+  IF cardinality(v_parent_ids) > 0 THEN
+    v_operation_ids := ARRAY(SELECT unnest(v_operation_ids) UNION SELECT unnest(v_parent_ids));
+    v_held_on := coalesce(v_held_on, '{}') || coalesce((
+      SELECT jsonb_object_agg(operation_id, held_on) FROM reservations
+      WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_parent_ids) AND held_on IS NOT NULL), '{}');
+  END IF;
+  -- What is held on the limits of several resources is moved on all of them, also by a process of the version before.
+  IF v_held_on IS NOT NULL THEN
+    PERFORM set_config('spendlock.held_on', v_held_on::text, true);
+  END IF;
   v_quota_ids := lock_payers(p_tenant_id, v_user_ids);
   IF v_asked_limits IS NOT NULL OR cardinality(v_run_ids) > 0 THEN
     v_run_limits := lock_run_limits(p_tenant_id, coalesce(v_asked_limits, '[]'), v_run_ids);
@@ -2634,7 +2706,7 @@ BEGIN
   -- Who decides under a mandate takes it from here that one was looked for: a database of the version before does not know of any.
   RETURN json_build_object('nowMs', floor(extract(epoch FROM v_now) * 1000), 'isMandated', v_rules IS NOT NULL,
     -- A database of the version before can hold two.
-    'holdsAnyResource', true, 'quotas', v_quotas,
+    'holdsAnyResource', true, 'holdsEnvelopes', true, 'quotas', v_quotas,
     'frozen', (SELECT frozen_reason FROM tenants WHERE tenant_id = p_tenant_id),
     'frozenUsers', (SELECT coalesce(json_object_agg(user_id, frozen_reason), '{}') FROM frozen_users
                     WHERE tenant_id = p_tenant_id AND user_id = ANY (v_user_ids)),
@@ -3035,6 +3107,11 @@ DECLARE
   v_run_moves jsonb;
   v_label_moves jsonb;
   v_labels jsonb[];
+  v_envelope_rows jsonb;
+  v_envelope_moves jsonb;
+  v_held_on jsonb := (
+    SELECT jsonb_object_agg(reservation ->> 'operationId', reservation -> 'heldOn')
+    FROM jsonb_array_elements(p_batch -> 'reservations') AS reservation WHERE reservation ? 'heldOn');
   v_beyond jsonb;
   v_next_wake_up_ms numeric;
   v_alerts_due bigint;
@@ -3047,6 +3124,10 @@ BEGIN
   IF current_setting('spendlock.locked_tenant_id', true) IS DISTINCT FROM p_tenant_id THEN
     RAISE EXCEPTION 'record_budget_batch comes after load_budget_batch, in one transaction; nothing was recorded';
   END IF;
+  -- Of what is there its row says on which limits it is held, and not the decision.
+  IF v_held_on IS NOT NULL THEN
+    PERFORM set_config('spendlock.held_on', (v_held_on || coalesce(nullif(current_setting('spendlock.held_on', true), '')::jsonb, '{}'))::text, true);
+  END IF;
   PERFORM apply_quota_changes(p_tenant_id, p_batch -> 'changes');
 
   WITH asked AS MATERIALIZED (
@@ -3055,10 +3136,11 @@ BEGIN
       "priceVersion" text, "onExpiry" text, "requestedUsd" numeric, "minimumUsd" numeric, "grantedUsd" numeric, status text,
       refusal jsonb, "runLimitId" uuid, "decidedAt" timestamptz, "expiresAt" timestamptz, "outcomeFolded" boolean, settlement text,
       "committedUsd" numeric, "overrunUsd" numeric, "postedAt" timestamptz, "endedAt" timestamptz, "traceContext" jsonb, asker text,
-      labels jsonb, "sentLabels" jsonb, "decidedPosition" integer, "endedPosition" integer, "decidedWith" jsonb)
+      labels jsonb, "sentLabels" jsonb, "decidedPosition" integer, "endedPosition" integer, "decidedWith" jsonb,
+      "parentId" uuid, "heldOn" text[], "envelopeUsd" numeric, "returnedUsd" numeric)
   ), changed AS (
     UPDATE reservations r SET
-      status = c.status, expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
+      status = c.status, granted_usd = c."grantedUsd", returned_usd = coalesce(r.returned_usd, c."returnedUsd"), expires_at = greatest(r.expires_at, c."expiresAt"), outcome_folded = c."outcomeFolded",
       settlement = CASE WHEN c.status = 'committed' AND c."outcomeFolded" AND r.outcome_unverified THEN 'unverified' ELSE c.settlement END,
       committed_usd = c."committedUsd", overrun_usd = c."overrunUsd",
       posted_at = coalesce(r.posted_at, c."postedAt"), ended_at = coalesce(r.ended_at, c."endedAt"), asker = coalesce(c.asker, r.asker),
@@ -3066,7 +3148,8 @@ BEGIN
     FROM asked c, reservations o
     WHERE r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_reservation_ids) AND r.operation_id = c."operationId"
       AND o.tenant_id = p_tenant_id AND o.operation_id = ANY (v_reservation_ids) AND o.operation_id = r.operation_id
-      AND (r.user_id, r.run_id, r.resource, r.requested_usd, r.minimum_usd, r.granted_usd, date_trunc('milliseconds', r.decided_at))
+      AND (r.user_id, r.run_id, r.resource, r.requested_usd, r.minimum_usd, CASE WHEN r.envelope_usd IS NULL THEN r.granted_usd ELSE c."grantedUsd" END,
+          date_trunc('milliseconds', r.decided_at))
         IS NOT DISTINCT FROM
         (c."userId", c."runId", c.resource, c."requestedUsd", c."minimumUsd", c."grantedUsd", c."decidedAt")
       AND CASE
@@ -3095,12 +3178,13 @@ BEGIN
         ELSE false
       END
     RETURNING r.operation_id, r.user_id, r.resource, r.limit_ids, o.status AS was, r.status, r.granted_usd, r.committed_usd, r.labels,
+      o.granted_usd AS was_usd, r.parent_id, r.held_on, r.envelope_usd, r.returned_usd,
       coalesce(r.outcome_usd, 0) - coalesce(o.committed_usd, 0) AS corrected_by_usd
   ), added AS (
     INSERT INTO reservations (tenant_id, operation_id, user_id, run_id, kind, step, attempt, resource, model, price_version,
       on_expiry, requested_usd, minimum_usd, granted_usd, status, refusal, decided_at, expires_at, outcome_folded, settlement,
       committed_usd, overrun_usd, posted_at, ended_at, trace_context, limit_ids, asker, labels, sent_labels,
-      decided_no, ended_no, decided_with)
+      decided_no, ended_no, decided_with, parent_id, held_on, envelope_usd, returned_usd)
     SELECT p_tenant_id, c."operationId", c."userId", c."runId", coalesce(c.kind, ''), c.step, c.attempt, c.resource, c.model,
       c."priceVersion", c."onExpiry", c."requestedUsd", c."minimumUsd", c."grantedUsd", c.status, c.refusal, c."decidedAt",
       c."expiresAt", c."outcomeFolded", c.settlement, c."committedUsd", c."overrunUsd", c."postedAt", c."endedAt",
@@ -3111,17 +3195,18 @@ BEGIN
       c.asker, CASE WHEN p_batch ? 'keepsLabels' THEN c.labels ELSE '{}' END, c."sentLabels",
       v_decision_no + coalesce(c."decidedPosition", 0),
       CASE WHEN c."endedAt" IS NOT NULL THEN v_decision_no + coalesce(c."endedPosition", 0) END,
-      CASE WHEN p_batch ? 'tellsOrder' THEN c."decidedWith" ELSE '{"isOlder": true}' END
+      CASE WHEN p_batch ? 'tellsOrder' THEN c."decidedWith" ELSE '{"isOlder": true}' END,
+      c."parentId", c."heldOn", c."envelopeUsd", c."returnedUsd"
     FROM asked c
     WHERE NOT c."outcomeFolded" AND c."committedUsd" IS NULL AND c."postedAt" IS NULL AND CASE c.status
       WHEN 'granted' THEN num_nulls(c.resource, c."requestedUsd", c."grantedUsd", c."expiresAt") = 0
-        AND c."grantedUsd" >= coalesce(c."minimumUsd", c."requestedUsd") AND c."endedAt" IS NULL
+        AND coalesce(c."envelopeUsd", c."grantedUsd") >= coalesce(c."minimumUsd", c."requestedUsd") AND c."endedAt" IS NULL
       WHEN 'released' THEN c.settlement = 'released' AND c."endedAt" IS NOT NULL
       WHEN 'denied' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
       WHEN 'rejected' THEN c."grantedUsd" IS NULL AND c."endedAt" IS NULL
       ELSE false END
     ON CONFLICT DO NOTHING
-    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd, labels
+    RETURNING operation_id, user_id, resource, limit_ids, status, granted_usd, labels, parent_id, held_on, envelope_usd, returned_usd, committed_usd
   ), lines AS (
     SELECT * FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz)
@@ -3131,8 +3216,10 @@ BEGIN
            CASE was WHEN 'granted' THEN committed_usd ELSE corrected_by_usd END AS amount_usd, labels
     FROM changed WHERE was <> 'granted' OR status = 'committed'
   ), moved AS (
-    SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at, -granted_usd AS amount_usd
-    FROM changed WHERE was = 'granted' AND status <> 'granted'
+    -- Of an open envelope the rest changes.
+    SELECT user_id, resource, 'reserved' AS what, NULL::timestamptz AS at,
+      CASE WHEN status = 'granted' THEN granted_usd ELSE 0 END - was_usd AS amount_usd
+    FROM changed WHERE was = 'granted' AND (status <> 'granted' OR granted_usd <> was_usd)
     UNION ALL
     SELECT user_id, resource, 'reserved', NULL, granted_usd FROM added WHERE status = 'granted'
     UNION ALL
@@ -3152,13 +3239,31 @@ BEGIN
     UNION ALL
     SELECT c.operation_id, c.limit_ids, 0, l."amountUsd", false
     FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.limit_ids IS NOT NULL
+  ), envelope_rows AS (
+    SELECT operation_id, parent_id, envelope_usd, was_usd, granted_usd, status, was, returned_usd, committed_usd, labels, resource, held_on
+    FROM changed WHERE parent_id IS NOT NULL OR envelope_usd IS NOT NULL
+    UNION ALL
+    SELECT operation_id, parent_id, envelope_usd, NULL, granted_usd, status, NULL, returned_usd, committed_usd, labels, resource, held_on
+    FROM added WHERE parent_id IS NOT NULL OR envelope_usd IS NOT NULL
+  ), envelope_moves AS (
+    -- What an envelope is moved by, step by step: of a new one after its own grant.
+    SELECT e.operation_id, e.labels, e.resource, e.held_on, c."reservedDeltaUsd" AS reserved_usd, c.sequence
+    FROM envelope_rows e
+    JOIN LATERAL (
+      SELECT s.*, row_number() OVER (ORDER BY s.sequence) AS place
+      FROM jsonb_to_recordset(p_batch -> 'changes') AS s (sequence integer, "operationId" uuid, "reservedDeltaUsd" numeric)
+      WHERE s."operationId" = e.operation_id) AS c ON e.was IS NOT NULL OR c.place > 1 OR e.envelope_usd = 0
+    WHERE e.envelope_usd IS NOT NULL
   ), label_moves AS (
-    SELECT operation_id, labels, resource, -granted_usd AS reserved_usd, 0 AS spent_usd, NULL::timestamptz AS posted_at, false AS is_grant
-    FROM changed WHERE was = 'granted' AND status <> 'granted' AND labels IS NOT NULL
+    SELECT operation_id, labels, resource, held_on, -granted_usd AS reserved_usd, 0 AS spent_usd, NULL::timestamptz AS posted_at, false AS is_grant, NULL::integer AS sequence
+    FROM changed WHERE was = 'granted' AND status <> 'granted' AND labels IS NOT NULL AND envelope_usd IS NULL
     UNION ALL
-    SELECT operation_id, labels, resource, granted_usd, 0, NULL, true FROM added WHERE status = 'granted' AND labels IS NOT NULL
+    SELECT operation_id, labels, resource, held_on, coalesce(envelope_usd, granted_usd), 0, NULL, parent_id IS NULL, NULL
+    FROM added WHERE (status = 'granted' OR envelope_usd IS NOT NULL) AND labels IS NOT NULL
     UNION ALL
-    SELECT c.operation_id, c.labels, c.resource, 0, l."amountUsd", l."postedAt", false
+    SELECT operation_id, labels, resource, held_on, reserved_usd, 0, NULL, false, sequence FROM envelope_moves WHERE labels IS NOT NULL
+    UNION ALL
+    SELECT c.operation_id, c.labels, c.resource, c.held_on, 0, l."amountUsd", l."postedAt", false, NULL
     FROM lines l JOIN changed c ON c.operation_id = l."operationId" WHERE c.labels IS NOT NULL
   )
   SELECT ARRAY(SELECT operation_id FROM changed), ARRAY(SELECT operation_id FROM added), coalesce(
@@ -3172,8 +3277,9 @@ BEGIN
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
        'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
     (SELECT jsonb_agg(m) FROM run_moves m),
-    (SELECT jsonb_agg(m) FROM label_moves m WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}')
-  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_label_moves, v_labels;
+    (SELECT jsonb_agg(m) FROM label_moves m WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'),
+    (SELECT jsonb_agg(e) FROM envelope_rows e), (SELECT jsonb_agg(e) FROM envelope_moves e)
+  INTO v_changed, v_added, v_wrong, v_account, v_run_moves, v_label_moves, v_labels, v_envelope_rows, v_envelope_moves;
   IF cardinality(v_changed) + cardinality(v_added) <> cardinality(v_reservation_ids) THEN
     v_wrong := (
       SELECT format('the reservation %s is %s and cannot become %s', c ->> 'operationId', coalesce(r.status, 'not there'), c ->> 'status')
@@ -3184,6 +3290,9 @@ BEGIN
   END IF;
   IF v_wrong IS NOT NULL THEN
     RAISE EXCEPTION 'reservation_guard: %; nothing was recorded', v_wrong USING ERRCODE = 'SL001';
+  END IF;
+  IF v_envelope_rows IS NOT NULL THEN
+    PERFORM check_envelopes(p_tenant_id, v_envelope_rows, v_envelope_moves);
   END IF;
   IF v_run_moves IS NOT NULL THEN
     PERFORM apply_run_limits(p_tenant_id, v_run_moves, p_batch -> 'changes');
@@ -3348,7 +3457,7 @@ BEGIN
            r.resource IS NOT NULL AND r.status IN ('granted', 'committed', 'released', 'expired')
              AND (r.claim_token IS NULL OR i."claimToken" IS NOT DISTINCT FROM r.claim_token OR i."anyClaim")
              AND (r.outcome IS NULL OR (r.outcome = 'not_billed' AND i."costUsd" IS NOT NULL))
-             AND (i."costUsd" IS NOT NULL OR r.status = 'granted') AS writes,
+             AND (i."costUsd" IS NOT NULL OR r.status = 'granted') AND (i."costUsd" IS NULL OR r.envelope_usd IS NULL) AS writes,
            r.claim_token IS NOT NULL AND i."claimToken" IS DISTINCT FROM r.claim_token AND i."anyClaim" IS NOT TRUE AS claimed_elsewhere,
            -- What was let through without a grant has what it was allowed then, whatever the limits are now. A process of the version before
            -- did not note that: no more than a limit would have been granted.
@@ -3541,7 +3650,7 @@ BEGIN
             WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope NOT IN ('user', 'shadow_user') OR c.user_id = q.scope_id)
               AND c.posted_at >= q.period_start AND c.posted_at < q.period_end) AS ledger_usd,
            (SELECT coalesce(sum(r.granted_usd), 0) FROM reservations r
-            WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND q.resource_type IN ('all', r.resource)
+            WHERE r.tenant_id = q.tenant_id AND r.status = 'granted' AND (q.resource_type IN ('all', r.resource) OR q.resource_type = ANY (r.held_on))
               AND (q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id)) AS open_usd
     FROM cost_quotas q WHERE q.tenant_id = p_tenant_id AND q.scope NOT IN ('label', 'shadow_label')
     UNION ALL
@@ -3638,6 +3747,7 @@ AS $function$
     'operationId', r.operation_id, 'userId', r.user_id, 'runId', r.run_id, 'kind', r.kind, 'step', r.step,
     'attempt', r.attempt, 'resource', r.resource, 'model', r.model, 'priceVersion', r.price_version,
     'onExpiry', r.on_expiry, 'unreserved', r.unreserved, 'allowedUsd', r.allowed_usd::text,
+    'parentId', r.parent_id, 'heldOn', r.held_on, 'envelopeUsd', r.envelope_usd::text, 'returnedUsd', r.returned_usd::text,
     'limitIds', r.limit_ids, 'asker', r.asker, 'labels', r.labels, 'sentLabels', r.sent_labels,
     'requestedUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
     'status', r.status, 'refusal', r.refusal, 'claimed', r.claimed_at IS NOT NULL,
@@ -3811,7 +3921,7 @@ BEGIN
     -- Each value once, of however many reservations.
     SELECT counted_labels(p_tenant_id, jsonb_build_object(v_key, r.value)) ->> v_key AS value, sum(r.usd) AS usd
     FROM (SELECT labels ->> v_key AS value, sum(granted_usd) AS usd FROM reservations
-          WHERE tenant_id = p_tenant_id AND status = 'granted' AND labels ? v_key AND v_resource IN ('all', resource) GROUP BY 1) AS r
+          WHERE tenant_id = p_tenant_id AND status = 'granted' AND labels ? v_key AND (v_resource IN ('all', resource) OR v_resource = ANY (held_on)) GROUP BY 1) AS r
     GROUP BY 1) AS o ON o.value = v.value
   ON CONFLICT DO NOTHING;
   RETURN true;

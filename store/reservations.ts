@@ -1,5 +1,6 @@
 /** Reservations one by one: claimed once, held for longer, looked up and listed. */
 import { parseAmountUsd, type Usd } from '../core/money';
+import { envelopeOf, type OfEnvelope } from './envelopes';
 import { callHotAsTenant, namedTenant, type HotCall } from './hot-calls';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { columnsOf, type RequestView, type ReservationRow } from './reservation-rows';
@@ -150,14 +151,17 @@ const viewFields = [
 export type ReservationView = RequestView<(typeof viewFields)[number]>;
 
 /** Undefined when there is none, and for the mark of a release that came before its reserve. */
-export async function readReservation(pool: Pool, key: OperationKey): Promise<ReservationView | undefined> {
+export async function readReservation(
+  pool: Pool,
+  key: OperationKey,
+): Promise<(ReservationView & OfEnvelope) | undefined> {
   return asTenant(pool, key.tenantId, async (client) => {
     const { rows } = await client.query<ReservationView>(
       `SELECT ${columnsOf(viewFields)} FROM copilot_internal.reservations
        WHERE tenant_id = $1 AND operation_id = $2 AND resource IS NOT NULL`,
       [key.tenantId, key.operationId],
     );
-    return rows[0];
+    return rows[0] && { ...rows[0], ...(await envelopeOf(client, key)) };
   });
 }
 

@@ -45,6 +45,8 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
           'operation_released',
           'run_limit_exceeded',
           'run_limit_conflict',
+          'envelope_exceeded',
+          'envelope_refused',
         ],
       },
       {
@@ -78,7 +80,7 @@ export function reservationRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDep
         method: 'get',
         path: '/v1/reservations/{operationId}',
         request: { params, query: tenantQuery },
-        responses: { 200: json(schemas.reservationView, 'The reservation as it stands') },
+        responses: { 200: json(schemas.shownReservation, 'The reservation as it stands') },
       },
     ),
     async (c) => {
@@ -97,7 +99,7 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       ['claim', 'claimReservation', 'Claim a reservation, so that its call may be made'],
       schemas.claimBody,
       json(schemas.claimView, 'Claimed: the call may be made'),
-      { refuses: ['claim_refused'] },
+      { refuses: ['claim_refused', 'envelope_refused'] },
     ),
     (c) =>
       end(c, c.req.valid('param'), c.req.valid('json'), async (key, claimToken) => {
@@ -114,7 +116,7 @@ function endings(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       {
         example: { costUsd: '0.1834' },
         access: whoTellsCosts,
-        refuses: ['claim_refused', 'operation_conflict', 'cost_unconfirmed'],
+        refuses: ['claim_refused', 'operation_conflict', 'cost_unconfirmed', 'envelope_refused'],
       },
     ),
     async (c) => {

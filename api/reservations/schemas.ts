@@ -4,6 +4,7 @@ import { claimTokenSchema, operationIdSchema, runIdSchema, userIdSchema } from '
 import { amount, author, ofTenant, reason, resourceSchema } from '../http/schemas';
 import { labelsSchema, labelsView } from '../http/labels';
 import { plainly, plainText } from '../http/text';
+import { resourcesMax } from '../../core/resources';
 
 /** What a call is for. */
 const request = {
@@ -33,6 +34,21 @@ export const reserveBody = z.strictObject({
     .enum(['release', 'settle'])
     .optional()
     .openapi({ description: 'What running out means. When absent: release, or settle once claimed.' }),
+  envelope: z.boolean().optional().openapi({
+    description:
+      'Reserves the amount for what is to come: it is spent in parts, each a reservation with its operation id as `parentOperationId`. It is extended and released as others are, and neither claimed nor committed.',
+  }),
+  resources: z.array(resourceSchema).min(1).max(resourcesMax).optional().openapi({
+    description: 'With `envelope`: what its parts may be, beside its `resource`. The limits of each hold the amount.',
+  }),
+  parentOperationId: operationIdSchema.optional().openapi({
+    description:
+      'The envelope that this is a part of, of the same user and labels: what is in it is denied for no want of money, and beyond it the part is refused (`envelope_exceeded`).',
+  }),
+  orBeyond: z.boolean().optional().openapi({
+    description:
+      'With `parentOperationId`: what the envelope has no room for, or an envelope that has ended, is asked of the limits, as if none was named.',
+  }),
 });
 export type ReserveBody = z.output<typeof reserveBody>;
 export const grantView = z.object({
@@ -41,6 +57,7 @@ export const grantView = z.object({
   grantedUsd: z.string(),
   partial: z.boolean(),
   expiresAt: z.string(),
+  parentOperationId: z.string().optional().openapi({ description: 'The envelope that the money came from.' }),
   unreserved: z.literal(true).optional().openapi({
     description:
       "Let through without a grant: the authority did not answer, and the tenant's policy allows it. `grantedUsd` is what was asked for, or the least limit that covers the call where that is less and at least the `minimumUsd`.",
@@ -142,4 +159,21 @@ export const reservationView = z.object({
   decidedAt: z.string(),
   expiresAt: z.string().nullable(),
   endedAt: z.string().nullable(),
+});
+
+/** The same with what it has to do with envelopes. */
+export const shownReservation = reservationView.extend({
+  parentOperationId: z.string().nullable().openapi({ description: 'The envelope that it is a part of; else null.' }),
+  envelope: z
+    .object({
+      resources: z.array(z.string()),
+      amountUsd: z.string(),
+      restUsd: z.string().openapi({ description: 'What no part has taken; of one that has ended, what it freed.' }),
+      partsHoldUsd: z.string(),
+      partsSpentUsd: z.string().openapi({
+        description: 'What its parts have cost of it; of those that ended after it, what they had taken.',
+      }),
+    })
+    .nullable()
+    .openapi({ description: 'How an envelope stands, whose `grantedUsd` is its rest; null for other reservations.' }),
 });

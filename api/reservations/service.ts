@@ -4,6 +4,7 @@ import type { Labels } from '../../core/labels';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { sentAs } from '../../core/resources';
 import { recordMade } from '../../store/decided';
+import type { OfEnvelope } from '../../store/envelopes';
 import { noteConfirmedCost } from '../../store/operator-changes';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import { readRunNamed } from '../../store/run-limits';
@@ -21,6 +22,7 @@ import { denialBody, Denied } from '../http/denials';
 import { ApiError } from '../http/errors';
 import { labelsOfMade, labelsOver } from '../http/labels';
 import { omitUndefined } from '../../core/omit-undefined';
+import { ofEnvelope, refuseOfEnvelope } from './envelopes';
 import { nextOf, noSuchReservation, refusalOf } from './refusals';
 import type { CommitBody, CommittedView, GrantView, ReserveBody } from './schemas';
 import { beyondSum, refuseUnconfirmed, type Confirmation } from './told-costs';
@@ -103,6 +105,7 @@ function commandOf(
     type: 'reserve',
     operationId,
     ...sentAs(resource),
+    ...ofEnvelope(body),
     amountUsd,
     priceVersion,
     ttlSeconds,
@@ -133,6 +136,7 @@ export async function claim({ pool }: ApiDependencies, key: OperationKey & { cla
   const found = await findOperation(pool, key);
   if (!found) throw noSuchReservation(key);
   const status = toldStatusOf(found);
+  if (status === 'granted') await refuseOfEnvelope({ pool }, key, 'claimed');
   if (status === 'granted' && found.claimed)
     throw new ApiError('claim_refused', 'The reservation is claimed already. No call may be made.', {
       action:
@@ -181,6 +185,7 @@ export async function commit(
       !confirmed || (await noteConfirmedCost(dependencies.pool, { tenantId, operationId, costUsd, ...confirmed }));
     return { operationId, status: 'committed', ...(noted ? {} : { confirmedBefore: true }) };
   }
+  await refuseOfEnvelope(dependencies, { tenantId, operationId }, 'committed');
   // Rare, and only for its words.
   const found =
     before.unconfirmedAtUsd == null ? undefined : await readReservation(dependencies.pool, { tenantId, operationId });
@@ -271,7 +276,7 @@ export async function extend(
   );
 }
 
-export async function show({ pool }: ApiDependencies, key: OperationKey): Promise<ReservationView> {
+export async function show({ pool }: ApiDependencies, key: OperationKey): Promise<ReservationView & OfEnvelope> {
   const found = await readReservation(pool, key);
   if (!found) throw noSuchReservation(key, '');
   return found;

@@ -26,7 +26,9 @@ export function answerAgain(known: Reservation, command: ReserveCommand, amounts
 }
 
 export function answerOf(reservation: Reservation): ReserveAnswer {
-  const { operationId, refusal, request, grantedUsd = 0n, expiresAtMs = 0 } = reservation;
+  const { operationId, refusal, request, expiresAtMs = 0 } = reservation;
+  // Of an envelope, whatever its parts have taken since.
+  const { grantedUsd = 0n, envelopeUsd: firstUsd = grantedUsd } = reservation;
   if (refusal) return answerRefusal(operationId, refusal);
   const expiresAt = new Date(expiresAtMs).toISOString();
   if (reservation.unreserved && request) {
@@ -44,10 +46,11 @@ export function answerOf(reservation: Reservation): ReserveAnswer {
   return {
     decision: 'granted',
     operationId,
-    grantedUsd: formatUsd(grantedUsd),
-    partial: request !== undefined && grantedUsd < request.requestedUsd,
+    grantedUsd: formatUsd(firstUsd),
+    partial: request !== undefined && firstUsd < request.requestedUsd,
     expiresAt,
     ...(request?.limitIds ? { countsForRun: true } : {}),
+    ...(request?.parentId ? { parentOperationId: request.parentId } : {}),
   };
 }
 

@@ -173,6 +173,8 @@ export type ReserveAnswer =
       unreserved?: true;
       /** It counts for a run's limit in the books, so that nobody else need count it. */
       countsForRun?: true;
+      /** Its money came from this envelope. */
+      parentOperationId?: string;
     }
   | {
       decision: 'denied';

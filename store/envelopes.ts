@@ -1,0 +1,46 @@
+/** How an envelope stands, and which one a part is of (docs/decisions/0065-envelopes.md). */
+import type { Resource } from '../core/budget/commands';
+import { knowsFunction } from './known-functions';
+import { asTenant, type Pool, type PoolClient } from './pool';
+import type { OperationKey } from './reservations';
+
+/** An envelope as people see it. Amounts are decimal strings. */
+export interface EnvelopeView {
+  resources: Resource[];
+  amountUsd: string;
+  /** What no part has taken; of one that has ended, what was left of it. */
+  restUsd: string;
+  partsHoldUsd: string;
+  /** What its parts have cost of it. */
+  partsSpentUsd: string;
+}
+
+export interface OfEnvelope {
+  parentOperationId: string | null;
+  envelope: EnvelopeView | null;
+}
+
+const ofNone: OfEnvelope = { parentOperationId: null, envelope: null };
+
+/** What a reservation has to do with envelopes. In a database of the version before there are none. */
+export async function envelopeOf(client: PoolClient, { tenantId, operationId }: OperationKey): Promise<OfEnvelope> {
+  if (!(await knowsFunction(client, 'check_envelopes(text, jsonb, jsonb)'))) return ofNone;
+  // Only what is open is looked through for parts. What has ended has cost what it took, as long as the envelope was open.
+  const { rows } = await client.query<OfEnvelope>(
+    `SELECT r.parent_id AS "parentOperationId", CASE WHEN r.envelope_usd IS NOT NULL THEN json_build_object(
+       'resources', r.held_on, 'amountUsd', trim_scale(r.envelope_usd)::text, 'restUsd', trim_scale(r.granted_usd)::text,
+       'partsHoldUsd', trim_scale(parts.usd)::text,
+       'partsSpentUsd', trim_scale(r.envelope_usd - r.granted_usd - parts.usd)::text) END AS envelope
+     FROM copilot_internal.reservations r
+     LEFT JOIN LATERAL (
+       SELECT coalesce(sum(p.granted_usd), 0) AS usd FROM copilot_internal.reservations p
+       WHERE r.envelope_usd IS NOT NULL AND p.tenant_id = $1 AND p.status = 'granted' AND p.parent_id = r.operation_id) AS parts ON true
+     WHERE r.tenant_id = $1 AND r.operation_id = $2`,
+    [tenantId, operationId],
+  );
+  return rows[0] ?? ofNone;
+}
+
+/** The same, by itself: undefined for what is no envelope. */
+export const readEnvelope = async (pool: Pool, key: OperationKey): Promise<EnvelopeView | undefined> =>
+  (await asTenant(pool, key.tenantId, (client) => envelopeOf(client, key))).envelope ?? undefined;
