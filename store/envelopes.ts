@@ -22,9 +22,13 @@ export interface OfEnvelope {
 
 const ofNone: OfEnvelope = { parentOperationId: null, envelope: null };
 
+/** Whether a database has a place for them, or is of the version before. */
+export const knowsEnvelopes = (client: PoolClient): Promise<boolean> =>
+  knowsFunction(client, 'check_envelopes(text, jsonb, jsonb)');
+
 /** What a reservation has to do with envelopes. In a database of the version before there are none. */
 export async function envelopeOf(client: PoolClient, { tenantId, operationId }: OperationKey): Promise<OfEnvelope> {
-  if (!(await knowsFunction(client, 'check_envelopes(text, jsonb, jsonb)'))) return ofNone;
+  if (!(await knowsEnvelopes(client))) return ofNone;
   // Only what is open is looked through for parts. What has ended has cost what it took, as long as the envelope was open.
   const { rows } = await client.query<OfEnvelope>(
     `SELECT r.parent_id AS "parentOperationId", CASE WHEN r.envelope_usd IS NOT NULL THEN json_build_object(

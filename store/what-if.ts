@@ -3,24 +3,17 @@
  * some at a time, holding no lock, so that a long span needs no more memory than a short one.
  */
 import type { DecidedWith } from '../core/budget/decided-with';
-import { periodAt, type Period } from '../core/budget/periods';
-import type { Payer, Quota, Scope } from '../core/budget/quotas';
+import type { Period } from '../core/budget/periods';
+import type { Quota, Scope } from '../core/budget/quotas';
 import { topUpsOf, totalOf, type StoredTopUps } from '../core/budget/top-ups';
-import type { Recorded, RecordedLimit, RecordedRequest, TriedLimit } from '../core/budget/what-if';
-import { labelsFrom, type Labels } from '../core/labels';
-import { parseUsd, type Usd } from '../core/money';
+import type { Recorded, RecordedLimit, RecordedRequest, TriedLimit } from '../core/budget/what-if-record';
+import { labelsFrom } from '../core/labels';
+import { parseUsd } from '../core/money';
+import { knowsEnvelopes } from './envelopes';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { decidedWithFrom, type DecidedWithJson } from './reservation-rows';
+import { carryOver, type Counted, type Player } from './what-if-carry';
 import { spanRead, spanWithinMs } from './span-read';
-
-/** Who plays a record. */
-export interface Player {
-  /** The limits that stood before the first event. */
-  begin: (quotas: readonly Quota[], fromMs: number) => void;
-  /** What was held before it, or spent in what a period had gone by then. */
-  carry: (payer: Payer, sums: { period?: Period; spentUsd?: Usd; reservedUsd?: Usd }) => void;
-  play: (event: Recorded) => void;
-}
 
 /** How far a record could be played. */
 export interface Played {
@@ -58,8 +51,9 @@ export async function playRecord(
       const stood = begin === from ? await limitsAt(client, tenantId, begin) : [];
       for (const { period } of stood) periods.add(period);
       player.begin(stood, begin.getTime());
-      await carryOver(client, { tenantId, begin, periods, counted }, player);
-      await client.query(`DECLARE record NO SCROLL CURSOR FOR ${events}`, [tenantId, begin, to]);
+      const hasEnvelopes = await knowsEnvelopes(client);
+      await carryOver(client, { tenantId, begin, periods, counted, hasEnvelopes }, player);
+      await client.query(`DECLARE record NO SCROLL CURSOR FOR ${events(hasEnvelopes)}`, [tenantId, begin, to]);
       for (let isMore = true; isMore;) {
         if (performance.now() > endMs) throw new SpanTooLongError();
         const { rows } = await client.query<{ event: EventJson }>(`FETCH ${eventsAtOnce} FROM record`);
@@ -81,9 +75,6 @@ async function beginOfRecord(client: PoolClient, tenantId: string): Promise<Date
   );
   return rows[0]?.since ?? undefined;
 }
-
-/** How limits count labels: `other` in place of a value that is not told apart, of keys whose values have limits by default. */
-type Counted = (labels: unknown) => Labels | undefined;
 
 async function countedLabels(client: PoolClient, tenantId: string, tried: readonly TriedLimit[]): Promise<Counted> {
   const ofOther = /^(.*):other$/;
@@ -148,62 +139,28 @@ async function limitsAt(client: PoolClient, tenantId: string, at: Date): Promise
   return rows.filter(({ limit }) => !limit.isRemoved).map(({ limit }) => quotaFrom(limit));
 }
 
-type Sum = { userId: string | null; resource: string; labels: unknown; usd: string };
-
-/** What was held when a span begins, and what was spent in each period that had begun. */
-async function carryOver(
-  client: PoolClient,
-  {
-    tenantId,
-    begin,
-    periods,
-    counted,
-  }: { tenantId: string; begin: Date; periods: ReadonlySet<Period>; counted: Counted },
-  player: Player,
-): Promise<void> {
-  const payerOf = ({ userId, resource, labels }: Sum): Payer => ({
-    userId: userId ?? undefined,
-    resource,
-    labels: counted(labels),
-  });
-  for (const period of periods) {
-    const { rows } = await client.query<Sum>(
-      `SELECT user_id AS "userId", resource, labels, sum(amount_usd)::text AS usd FROM copilot_internal.cost_records
-       WHERE tenant_id = $1 AND posted_at >= $2 AND posted_at < $3 AND (entry = 'commit' OR recorded_at < $3)
-       GROUP BY user_id, resource, labels`,
-      [tenantId, periodAt(period, begin).start, begin],
-    );
-    for (const sum of rows) player.carry(payerOf(sum), { period, spentUsd: parseUsd(sum.usd) });
-  }
-  const { rows } = await client.query<Sum>(
-    `SELECT user_id AS "userId", resource, labels, sum(granted_usd)::text AS usd FROM copilot_internal.reservations
-     WHERE tenant_id = $1 AND granted_usd > 0 AND decided_at < $2 AND (ended_at IS NULL OR ended_at >= $2)
-     GROUP BY user_id, resource, labels`,
-    [tenantId, begin],
-  );
-  for (const sum of rows) player.carry(payerOf(sum), { reservedUsd: parseUsd(sum.usd) });
-}
-
-const ofRow = `'operationId', r.operation_id, 'userId', r.user_id, 'resource', r.resource, 'labels', r.labels`;
+const ofRow = (hasEnvelopes: boolean): string =>
+  `'operationId', r.operation_id, 'userId', r.user_id, 'resource', r.resource, 'labels', r.labels` +
+  (hasEnvelopes ? `, 'parentId', r.parent_id, 'heldOn', r.held_on, 'returnedUsd', r.returned_usd::text` : '');
 
 /** All of a span ($2 to $3) that has a number, in its order. What a commit cost stands in the ledger: the row tells it as it was corrected. */
-const events = `
+const events = (hasEnvelopes: boolean): string => `
   SELECT event FROM (
-    SELECT r.decided_no AS no, json_build_object('type', 'decided', 'atMs', ${ms('r.decided_at')}, ${ofRow},
+    SELECT r.decided_no AS no, json_build_object('type', 'decided', 'atMs', ${ms('r.decided_at')}, ${ofRow(hasEnvelopes)},
       'step', r.run_id || ' ' || r.kind || ' ' || r.step || ' ' || r.attempt,
-      'amountUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', r.granted_usd::text,
+      'amountUsd', r.requested_usd::text, 'minimumUsd', r.minimum_usd::text, 'grantedUsd', ${hasEnvelopes ? 'coalesce(r.envelope_usd, r.granted_usd)' : 'r.granted_usd'}::text,
       'decidedWith', r.decided_with, 'code', coalesce(r.refusal ->> 'code', r.refusal ->> 'type'),
       'refusedBy', r.refusal -> 'quota' ->> 'scope') AS event
     FROM copilot_internal.reservations r
     WHERE r.tenant_id = $1 AND r.decided_no IS NOT NULL AND r.resource IS NOT NULL AND r.decided_at >= $2 AND r.decided_at < $3
     UNION ALL
-    SELECT r.ended_no, json_build_object('type', 'ended', 'atMs', ${ms('r.ended_at')}, ${ofRow}, 'grantedUsd', r.granted_usd::text,
+    SELECT r.ended_no, json_build_object('type', 'ended', 'atMs', ${ms('r.ended_at')}, ${ofRow(hasEnvelopes)}, 'grantedUsd', r.granted_usd::text,
       'costUsd', coalesce(c.amount_usd, 0)::text, 'isUnverified', c.settlement = 'unverified')
     FROM copilot_internal.reservations r
     LEFT JOIN copilot_internal.cost_records c ON c.tenant_id = $1 AND c.operation_id = r.operation_id AND c.entry = 'commit'
     WHERE r.tenant_id = $1 AND r.ended_no IS NOT NULL AND r.granted_usd IS NOT NULL AND r.ended_at >= $2 AND r.ended_at < $3
     UNION ALL
-    SELECT c.decision_no, json_build_object('type', 'corrected', 'atMs', ${ms('c.recorded_at')}, ${ofRow}, 'amountUsd', c.amount_usd::text,
+    SELECT c.decision_no, json_build_object('type', 'corrected', 'atMs', ${ms('c.recorded_at')}, ${ofRow(hasEnvelopes)}, 'amountUsd', c.amount_usd::text,
       'postedAtMs', ${ms('c.posted_at')})
     FROM copilot_internal.cost_records c JOIN copilot_internal.reservations r ON r.tenant_id = $1 AND r.operation_id = c.operation_id
     WHERE c.tenant_id = $1 AND c.entry <> 'commit' AND c.decision_no IS NOT NULL AND c.recorded_at >= $2 AND c.recorded_at < $3
@@ -218,6 +175,9 @@ interface OfOperation {
   userId: string | null;
   resource: string;
   labels: unknown;
+  parentId?: string | null;
+  heldOn?: string[] | null;
+  returnedUsd?: string | null;
 }
 type EventJson =
   | (OfOperation & {
@@ -245,17 +205,24 @@ function eventFrom(event: EventJson, counted: Counted): Recorded {
     } satisfies RecordedLimit;
   }
   const { operationId, resource, atMs } = event;
-  const of = { atMs, operationId, resource, userId: event.userId ?? undefined, labels: counted(event.labels) };
+  const of = {
+    ...{ atMs, operationId, resource, userId: event.userId ?? undefined, labels: counted(event.labels) },
+    heldOn: event.heldOn ?? undefined,
+  };
+  const parentId = event.parentId ?? undefined;
   if (event.type === 'corrected')
     return { ...of, type: event.type, amountUsd: parseUsd(event.amountUsd), postedAtMs: event.postedAtMs };
   if (event.type === 'ended') {
     const [grantedUsd, costUsd] = [parseUsd(event.grantedUsd), parseUsd(event.costUsd)];
-    return { ...of, type: event.type, grantedUsd, costUsd, isUnverified: event.isUnverified === true };
+    const returnedUsd = event.returnedUsd ? parseUsd(event.returnedUsd) : undefined;
+    const isUnverified = event.isUnverified === true;
+    return { ...of, type: event.type, grantedUsd, costUsd, isUnverified, parentId, returnedUsd };
   }
   const { type, step, amountUsd, minimumUsd, grantedUsd, decidedWith } = event;
   return {
     ...of,
     type,
+    parentId,
     amountUsd: parseUsd(amountUsd),
     minimumUsd: minimumUsd === null ? undefined : parseUsd(minimumUsd),
     grantedUsd: grantedUsd === null ? undefined : parseUsd(grantedUsd),
@@ -276,6 +243,7 @@ function apartOf({ decidedWith, code, refusedBy }: EventJson & { type: 'decided'
   if (refusedBy === 'platform') return 'refused by a limit of the platform';
   if (code === null || code === 'denied') return undefined;
   if (code === 'budget_frozen') return 'frozen';
+  if (code.startsWith('envelope_')) return 'refused by its envelope';
   if (code.startsWith('run_')) return 'refused for its run';
   return code === 'quota_missing' ? 'no limit covered it' : 'refused as a request';
 }

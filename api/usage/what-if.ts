@@ -1,6 +1,7 @@
 /** The route of what-if: a span of a tenant's record, decided once more by other limits, or priced by other prices (docs/decisions/0062). */
 import type { OpenAPIHono, z } from '@hono/zod-openapi';
-import type { Difference, TriedLimit } from '../../core/budget/what-if';
+import type { Difference } from '../../core/budget/what-if';
+import type { TriedLimit } from '../../core/budget/what-if-record';
 import { Replay, type Otherwise } from '../../core/budget/what-if-result';
 import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
 import { Repricing } from '../../core/prices/repricing';

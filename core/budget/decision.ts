@@ -180,11 +180,16 @@ function byLimits(batch: Batch, asked: Asked, otherwise?: () => ReserveAnswer): 
 
 /** Grants a part from the rest of its envelope: what the quotas hold stays as it is. */
 function grantPart(batch: Batch, asked: Asked, envelope: Envelope): ReserveAnswer {
-  const { command, mostUsd } = asked;
+  const { command, amounts, mostUsd } = asked;
   const { reservation, restUsd } = envelope;
+  const decidedWith = mostUsd < amounts.amountUsd ? { mostUsd } : undefined;
   const grantedUsd = restUsd < mostUsd ? restUsd : mostUsd;
   moveRest(batch, { envelope: reservation, usd: -grantedUsd });
-  return grant(batch, { ...asked, request: requestOfPart(command, asked.request, envelope) }, { grantedUsd });
+  return grant(
+    batch,
+    { ...asked, request: requestOfPart(command, asked.request, envelope) },
+    { grantedUsd, decidedWith },
+  );
 }
 
 function grant(

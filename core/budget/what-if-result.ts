@@ -1,7 +1,8 @@
 /** What playing a record came to: which answers were reproduced, and which would have been others by the limits that were tried. */
 import type { Usd } from '../money';
 import type { Quota } from './quotas';
-import { WhatIf, type Difference, type Recorded, type TriedLimit } from './what-if';
+import { WhatIf, type Difference } from './what-if';
+import type { Recorded, TriedLimit } from './what-if-record';
 
 /** Sums of answers that would have been others. */
 export interface Otherwise {

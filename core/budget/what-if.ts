@@ -6,45 +6,12 @@
  */
 import { decideBatch } from './decision';
 import { formatUsd, MAX_USD_EXCLUSIVE, parseUsd, type Usd } from '../money';
-import { periodAt, type Period } from './periods';
-import { covers, rollOver, tightest, type Payer, type Quota } from './quotas';
-import type { DecidedWith } from './decided-with';
+import { periodAt } from './periods';
+import { covers, isOf, rollOver, tightest, type Payer, type Quota } from './quotas';
+import { sentOfEnvelope } from '../resources';
 import { takeBack, totalOf } from './top-ups';
-
-/** A request as it was decided. */
-export interface RecordedRequest extends Payer {
-  type: 'decided';
-  atMs: number;
-  operationId: string;
-  amountUsd: Usd;
-  minimumUsd?: Usd | undefined;
-  /** Nothing where it was refused. */
-  grantedUsd?: Usd | undefined;
-  /** Which attempt of which step of a run asked: one that waits for money asks again, as a request of its own each time. */
-  step?: string | undefined;
-  decidedWith?: DecidedWith | undefined;
-  /** Why limits cannot decide it once more; absent where they can. What it holds counts all the same. */
-  apart?: string | undefined;
-}
-
-/** What became of a grant: it ended, at what it cost; or its cost was corrected, in the period that it was posted in. */
-export type RecordedEnd = Payer & { atMs: number; operationId: string } & (
-    | { type: 'ended'; grantedUsd: Usd; costUsd: Usd; isUnverified?: boolean | undefined }
-    | { type: 'corrected'; amountUsd: Usd; postedAtMs: number }
-  );
-
-/** How a limit stood once it was set, topped up or made; removed where there is none. */
-export interface RecordedLimit {
-  type: 'limited';
-  atMs: number;
-  quotaId: string;
-  quota?: Quota | undefined;
-}
-
-export type Recorded = RecordedRequest | RecordedEnd | RecordedLimit;
-
-/** Which limit is tried. */
-export type TriedLimit = Pick<Quota, 'scope' | 'scopeId' | 'resourceType' | 'period' | 'limitUsd'>;
+import { Envelopes } from './what-if-envelopes';
+import type { Carried, Recorded, RecordedEnd, RecordedLimit, RecordedRequest, TriedLimit } from './what-if-record';
 
 /** A request that would have been answered otherwise. */
 export interface Difference {
@@ -71,6 +38,7 @@ export class WhatIf {
   private readonly byPayer = new Map<string, Quota[]>();
   private readonly tried: ReadonlyMap<string, Usd>;
   private readonly otherwise = new Map<string, Otherwise>();
+  private readonly envelopes = new Envelopes((payer, by) => this.move(payer, by));
   /** What steps that were refused are taken to cost, until they are granted on record. */
   private readonly grantedSteps = new Map<string, { usd: Usd; atMs: number }>();
   /** How many requests are decided as they are on record. */
@@ -109,10 +77,8 @@ export class WhatIf {
   }
 
   /** What was held before the first event, or spent in what a period had gone by then. */
-  carry(
-    payer: Payer,
-    { period, spentUsd = 0n, reservedUsd = 0n }: { period?: Period; spentUsd?: Usd; reservedUsd?: Usd },
-  ): void {
+  carry(payer: Payer, { period, spentUsd = 0n, reservedUsd = 0n, envelopeId }: Carried): void {
+    if (envelopeId !== undefined) this.envelopes.open(envelopeId, payer, reservedUsd);
     for (const quota of this.covering(payer)) {
       quota.reservedUsd += reservedUsd;
       if (quota.period === period) quota.spentUsd += spentUsd;
@@ -152,14 +118,15 @@ export class WhatIf {
     }
     const quotas = this.covering(request, atMs);
     const tight = tightest(quotas);
-    const grantedUsd = grantOf(request, quotas);
+    const { parentId } = request;
+    const grantedUsd = parentId === undefined ? grantOf(request, quotas) : this.envelopes.partOf(parentId, request);
     const difference = { request, grantedUsd, quota: tight && { ...tight } };
     const isSame = grantedUsd === request.grantedUsd;
     if (isSame) this.same += 1;
     // By the limits that there were it goes on as it did, so that one answer that is not reproduced makes no others.
-    if (isSame || this.triedLimits.length === 0) this.move(request, { atMs, reservedUsd: request.grantedUsd ?? 0n });
+    if (isSame || this.triedLimits.length === 0) this.hold(request, request.grantedUsd);
     else if (request.grantedUsd !== undefined) {
-      this.move(request, { atMs, reservedUsd: grantedUsd ?? 0n });
+      this.hold(request, grantedUsd);
       this.otherwise.set(operationId, { grantedUsd, isLess: (grantedUsd ?? 0n) < request.grantedUsd });
     } else {
       // Nobody knows what it would have cost.
@@ -167,6 +134,15 @@ export class WhatIf {
       if (step !== undefined) this.grantedSteps.set(step, { usd: grantedUsd ?? 0n, atMs });
     }
     return isSame ? undefined : difference;
+  }
+
+  /** Holds what is granted: of a part it comes from its envelope. */
+  private hold(request: RecordedRequest, grantedUsd: Usd | undefined): void {
+    const { atMs, operationId, parentId, heldOn } = request;
+    this.move(request, { atMs, reservedUsd: grantedUsd ?? 0n });
+    if (grantedUsd === undefined) return;
+    if (parentId !== undefined) this.envelopes.move(parentId, { atMs, usd: -grantedUsd });
+    else if (heldOn) this.envelopes.open(operationId, request, grantedUsd);
   }
 
   private end(event: RecordedEnd): void {
@@ -178,9 +154,13 @@ export class WhatIf {
       if (!otherwise?.isLess) this.move(event, { atMs, spentUsd, postedAtMs });
       return;
     }
-    const reservedUsd = otherwise ? (otherwise.grantedUsd ?? 0n) : event.grantedUsd;
+    const grantedUsd = otherwise ? (otherwise.grantedUsd ?? 0n) : event.grantedUsd;
+    const reservedUsd = this.envelopes.close(operationId) ?? grantedUsd;
     const spentUsd = otherwise?.isLess && event.costUsd > reservedUsd ? reservedUsd : event.costUsd;
     this.move(event, { atMs, reservedUsd: -reservedUsd, spentUsd });
+    const { parentId, returnedUsd = 0n } = event;
+    if (parentId !== undefined)
+      this.envelopes.move(parentId, { atMs, usd: otherwise ? reservedUsd - spentUsd : returnedUsd });
     if (!event.isUnverified) this.otherwise.delete(operationId);
   }
 
@@ -233,7 +213,8 @@ export class WhatIf {
     if (reservedUsd === 0n && spentUsd === 0n) return;
     for (const quota of this.covering(payer, atMs)) {
       quota.reservedUsd += reservedUsd;
-      if (postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs) quota.spentUsd += spentUsd;
+      if (isOf(quota, payer.resource) && postedAtMs >= quota.periodStartMs && postedAtMs < quota.periodEndMs)
+        quota.spentUsd += spentUsd;
       takeBack(quota);
     }
   }
@@ -257,7 +238,7 @@ function grantOf(
   { atMs, operationId, decidedWith = {}, ...request }: RecordedRequest,
   quotas: Quota[],
 ): Usd | undefined {
-  const { userId, resource, labels, amountUsd: askedUsd, minimumUsd } = request;
+  const { userId, resource, labels, heldOn, amountUsd: askedUsd, minimumUsd } = request;
   const { mostUsd = askedUsd, prefersWhole, kept = [] } = decidedWith;
   // The platform had too little for it, whatever the tenant's own limits had.
   const isBeyond = mostUsd < (minimumUsd ?? askedUsd);
@@ -271,6 +252,7 @@ function grantOf(
     [
       {
         ...{ type: 'reserve', operationId, resource, amountUsd: formatUsd(amountUsd) },
+        ...(heldOn ? { ...sentOfEnvelope(resource), envelopeOf: heldOn } : {}),
         ...(userId === undefined ? {} : { userId }),
         ...(labels === undefined ? {} : { labels }),
         ...(minimumUsd === undefined ? {} : { minimumUsd: formatUsd(minimumUsd) }),

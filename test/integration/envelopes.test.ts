@@ -5,11 +5,13 @@
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import type { BudgetCommand, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
+import { Replay } from '../../core/budget/what-if-result';
 import { lookAtBooks } from '../../store/books';
 import { decideAndRecord } from '../../store/budget-batch';
 import { readEnvelope } from '../../store/envelopes';
 import { recordOutcomes } from '../../store/outcomes';
 import { asTenant, sqlState } from '../../store/pool';
+import { playRecord } from '../../store/what-if';
 import { claimReservation, extendReservation } from '../../store/reservations';
 import { commit, release, reserve, usd } from '../support/budget-model';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
@@ -85,6 +87,12 @@ describe('an envelope', () => {
       )
     ).rows[0]?.status;
   const agree = async (tenantId: string): Promise<void> => expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
+  /** Each decision once more, from the record: by the limits that there were it is the same. */
+  const reproduced = async (tenantId: string, from = new Date(0)): Promise<void> => {
+    const replay = new Replay([]);
+    await playRecord(stack.pool, { tenantId, from, to: new Date(Date.now() + 60_000), tried: [] }, replay);
+    expect(replay.unlike).toEqual([]);
+  };
   const ask = (at: TestApi, body: object): Promise<Answer> =>
     at.call('POST', '/v1/reservations', { body: { operationId: randomUUID(), resource: 'llm', ...body } });
 
@@ -362,6 +370,7 @@ describe('an envelope', () => {
           ]);
           const ids: string[] = [];
           const envelopes: ReserveCommand[] = [];
+          const moments: Date[] = [];
           for (const batch of batches) {
             const commands: BudgetCommand[] = [];
             for (const one of batch) {
@@ -398,8 +407,12 @@ describe('an envelope', () => {
             }
             // The guard refuses none of it: what is wrong is refused as a whole.
             await decide(tenantId, ...commands);
+            const { rows } = await stack.admin.query<{ now: Date }>('SELECT clock_timestamp() AS now');
+            if (rows[0]) moments.push(rows[0].now);
           }
           await agree(tenantId);
+          await reproduced(tenantId);
+          await reproduced(tenantId, moments[Math.floor(moments.length / 2)]);
           const { rows } = await stack.admin.query<Record<'rest' | 'should', string>>(
             `SELECT e.granted_usd AS rest, e.envelope_usd - coalesce((SELECT sum(p.granted_usd - coalesce(p.returned_usd, 0))
              FROM copilot_internal.reservations p WHERE p.parent_id = e.operation_id), 0) AS should

@@ -26,6 +26,7 @@ function sources(): string[] {
   };
   visit('core/budget/decision.ts');
   visit('store/budget-batch.ts');
+  visit('store/asked-by.ts');
   const functions = [
     'load_budget_batch',
     'record_budget_batch',
@@ -37,6 +38,7 @@ function sources(): string[] {
     'add_run_limits',
     'lock_run_limits',
     'apply_run_limits',
+    'check_envelopes',
     'add_label_quotas',
     'label_scopes',
     'note_label_values',

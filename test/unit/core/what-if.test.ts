@@ -1,6 +1,7 @@
 /** What other limits would have done: a record is reproduced by the limits that there were, and told apart by others. */
 import fc from 'fast-check';
-import { WhatIf, type Difference, type Recorded, type TriedLimit } from '../../../core/budget/what-if';
+import { WhatIf, type Difference } from '../../../core/budget/what-if';
+import type { Recorded, TriedLimit } from '../../../core/budget/what-if-record';
 import type { BatchDecision } from '../../../core/budget/batch';
 import type { BudgetCommand } from '../../../core/budget/commands';
 import { keptUsd, type Place } from '../../../core/budget/line';
