@@ -1,4 +1,4 @@
-/** Builds that forget a limit of a run, of a label or of a resource by name: see broken-builds.ts. */
+/** Builds that forget a limit of a run, of a label or of a resource by name, or the rest of an envelope: see broken-builds.ts. */
 import { replaceInFunction, type BrokenBuild } from './breaking';
 import type { FaultName } from './faults';
 
@@ -40,8 +40,21 @@ export const limitBuilds = {
     sources: [
       {
         file: 'core/budget/quotas.ts',
-        from: "if (quota.resourceType !== 'all' && quota.resourceType !== resource) return false;",
-        to: "if (!['llm', 'e2b', 'all'].includes(quota.resourceType) || (quota.resourceType !== 'all' && quota.resourceType !== resource)) return false;",
+        from: 'if (!isOf(quota, resource) && !heldOn?.includes(quota.resourceType)) return false;',
+        to: "if (!['llm', 'e2b', 'all'].includes(quota.resourceType) || (!isOf(quota, resource) && !heldOn?.includes(quota.resourceType))) return false;",
+      },
+    ],
+    faults: ['Postgres slow'],
+  },
+  envelope: {
+    what: 'the part of an envelope leaves the rest of that as it was, by the decision and by the guard',
+    told: ['no envelope is spent twice'],
+    sql: replaceInFunction('check_envelopes', 'IF v_wrong IS NOT NULL THEN', 'IF false THEN'),
+    sources: [
+      {
+        file: 'core/budget/decision.ts',
+        from: 'moveRest(batch, { envelope: reservation, usd: -grantedUsd });',
+        to: '',
       },
     ],
     faults: ['Postgres slow'],

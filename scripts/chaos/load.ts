@@ -8,6 +8,7 @@ import type { BudgetCommand, ReserveCommand } from '../../core/budget/commands';
 import { Askers } from './asking';
 import { Caller } from './caller';
 import { talk } from './conversations';
+import { spendInParts } from './envelopes';
 import type { Installation } from './installation';
 import { Chance } from './random';
 import type { Begun, Talking, Tenant, ToldMessage } from './scene';
@@ -63,6 +64,7 @@ export class Load implements Begun, Talking {
       for (let index = 0; index < callersPerTenant; index += 1) this.underWay.push(this.loop(() => this.pair(tenant)));
       for (let index = 0; index < runnersPerTenant; index += 1) this.underWay.push(this.loop(() => this.run(tenant)));
       this.underWay.push(this.loop(() => talk(tenant, this)));
+      this.underWay.push(this.loop(() => spendInParts(tenant, this.caller)));
     }
   }
 

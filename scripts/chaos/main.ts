@@ -15,6 +15,7 @@ import { Installation } from './installation';
 import { Load } from './load';
 import { Chance } from './random';
 import { print, type ChaosReport } from './report';
+import { checkEnvelopes } from './envelopes';
 import { checkReproduced } from './reproduced';
 import { makeTenants } from './tenants';
 
@@ -196,6 +197,7 @@ async function checkAll(
   checks.hold('every agent of another’s ends', unended.length === 0, () => unended.join(', '));
   await checks.settle(load, { timeoutMs: isWhole ? settleMs : brokenSettleMs, waitsForHolds: isWhole }, say);
   if (!isTold()) await checks.afterwards(load);
+  await checkEnvelopes(installation, checks.hold);
   return isTold() ? 0 : checkReproduced(installation, checks.hold);
 }
 
