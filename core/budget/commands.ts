@@ -55,6 +55,8 @@ export interface ReserveCommand {
   parentOperationId?: string;
   /** A part asks the limits, as if it named no envelope, for what that has no room for. */
   orBeyond?: boolean;
+  /** How long its envelope lasts at least from a part's grant on; for who reserves one for as long as it goes on. */
+  parentTtlSeconds?: number;
   amountUsd: string;
   /** The least that is of use: when the full amount does not fit and this does, the grant is what is left. */
   minimumUsd?: string;

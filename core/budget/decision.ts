@@ -16,6 +16,7 @@ import {
   envelopeFor,
   isEnforcedFor,
   moveRest,
+  prolonged,
   refusedByRest,
   requestOfPart,
   resourcesOf,
@@ -184,7 +185,7 @@ function grantPart(batch: Batch, asked: Asked, envelope: Envelope): ReserveAnswe
   const { reservation, restUsd } = envelope;
   const decidedWith = mostUsd < amounts.amountUsd ? { mostUsd } : undefined;
   const grantedUsd = restUsd < mostUsd ? restUsd : mostUsd;
-  moveRest(batch, { envelope: reservation, usd: -grantedUsd });
+  moveRest(batch, { envelope: prolonged(batch, reservation, command), usd: -grantedUsd });
   return grant(
     batch,
     { ...asked, request: requestOfPart(command, asked.request, envelope) },

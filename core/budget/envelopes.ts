@@ -114,6 +114,16 @@ export function envelopeFor(batch: Batch, command: ReserveCommand, request: Rese
 const resourceIn = ({ heldOn = [] }: ReservationRequest, asked: Resource): Resource | undefined =>
   heldOn.includes(asked) ? asked : heldOn.find((one) => isRecordedAs(one, asked));
 
+/** The envelope of a part that prolongs it: never for less long. */
+export function prolonged(
+  { nowMs }: Batch,
+  envelope: Envelope['reservation'],
+  { parentTtlSeconds = 0 }: ReserveCommand,
+): Envelope['reservation'] {
+  const { expiresAtMs = nowMs } = envelope;
+  return { ...envelope, expiresAtMs: Math.max(expiresAtMs, nowMs + parentTtlSeconds * 1000) };
+}
+
 /** A part's request, as it is recorded once it is granted. */
 export function requestOfPart(
   command: ReserveCommand,

@@ -1,4 +1,4 @@
-/** When a top-up may expire by itself. */
+/** How long a reservation may last, and when a top-up may expire by itself. */
 import { dayMs } from './periods';
 
 const expiryDaysMax = 366;
@@ -10,3 +10,6 @@ export function problemOfExpiry(expiresAt: string, nowMs: number): string | unde
     ? undefined
     : `must be later than now, and at most ${expiryDaysMax} days`;
 }
+
+/** The longest that one reservation may hold money without being extended: a week. */
+export const ttlSecondsMax = 7 * 24 * 3600;

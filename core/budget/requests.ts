@@ -2,13 +2,11 @@
 import { answerAgain, answerRefusal } from './answers';
 import type { RejectionCode, ReserveAnswer, ReserveCommand, Resource } from './commands';
 import { envelopeKind, problemOfEnvelope } from './envelopes';
+import { ttlSecondsMax } from './expiry';
 import { mergedLabels } from '../labels';
 import { MoneyError, parseAmountUsd } from '../money';
 import { isResource, resourceAsked, resourceWords } from '../resources';
 import { isSameRequest, type Amounts, type Refusal, type Reservation, type ReservationRequest } from './reservations';
-
-/** The longest that one reservation may hold money without being extended: a week. */
-const ttlSecondsMax = 7 * 24 * 3600;
 
 /** Checks what a reserve asks for. A nonsensical amount is refused; it is never a credit. */
 export function parseAmounts(command: ReserveCommand): Amounts | Refusal {

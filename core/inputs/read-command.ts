@@ -3,6 +3,7 @@
  * is no command is told from what is one before anything is looked up, so that it never costs others their decision.
  */
 import type { BudgetCommand, ReserveCommand, RunLimitRef } from '../budget/commands';
+import { ttlSecondsMax } from '../budget/expiry';
 import { inOneSpelling, parseUuid, userIdCharsMax } from '../ids';
 import { problemOfLabels } from '../labels';
 import { allResources, isResource } from '../resources';
@@ -48,6 +49,7 @@ const reserveFields: Record<Exclude<keyof ReserveCommand, 'type'>, Check> = {
   ofResource: optional(isResource),
   envelopeOf: optional((value) => Array.isArray(value) && value.length > 0 && value.every(isResource)),
   parentOperationId: optional(isId),
+  parentTtlSeconds: optional((value) => typeof value === 'number' && value > 0 && value <= ttlSecondsMax),
   orBeyond: optional((value) => typeof value === 'boolean'),
   isTool: optional((value) => typeof value === 'boolean'),
   amountUsd: isText,

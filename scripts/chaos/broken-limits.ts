@@ -53,7 +53,7 @@ export const limitBuilds = {
     sources: [
       {
         file: 'core/budget/decision.ts',
-        from: 'moveRest(batch, { envelope: reservation, usd: -grantedUsd });',
+        from: 'moveRest(batch, { envelope: prolonged(batch, reservation, command), usd: -grantedUsd });',
         to: '',
       },
     ],
