@@ -1,0 +1,112 @@
+/** What a part of an envelope is decided by: its rest, freezes and the limit of its run, and nothing that limits have left. */
+import type { ReserveCommand } from '../../../core/budget/commands';
+import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
+
+const nowMs = Date.UTC(2026, 0, 15, 12);
+const envelope = (amountUsd: string, more: Partial<ReserveCommand> = {}): ReserveCommand =>
+  reserve('envelope', amountUsd, { resource: 'all', ofResource: 'llm', envelopeOf: ['llm'], ttlSeconds: 600, ...more });
+const part = (operationId: string, amountUsd: string, more: Partial<ReserveCommand> = {}): ReserveCommand =>
+  reserve(operationId, amountUsd, { resource: 'all', ofResource: 'llm', parentOperationId: 'envelope', ...more });
+
+describe('a part of an envelope', () => {
+  let model: BudgetModel;
+  beforeEach(() => {
+    model = new BudgetModel(nowMs, [{ limitUsd: '10' }]);
+    model.decide(envelope('6'));
+  });
+  const restUsd = () => model.reservations.get('envelope')?.grantedUsd;
+
+  test('is granted where the limits have nothing left, and where all that they have is kept for others', () => {
+    model.decide(reserve('others', '4'));
+    model.line = [{ waiterId: 'w', resource: 'llm', keptUsd: usd('100'), keptForMs: 1_000, isWoken: true }];
+    const { answers, changes } = model.decide(part('one', '6'));
+    expect(answers).toMatchObject([{ decision: 'granted', grantedUsd: '6', parentOperationId: 'envelope' }]);
+    expect(changes.map(({ grant }) => grant)).toEqual([false, false]);
+    expect([restUsd(), model.balance().reservedUsd]).toEqual([0n, usd('10')]);
+  });
+
+  test('is refused beyond the rest, and gets the rest where that is of use', () => {
+    expect(model.decide(part('one', '7')).answers).toMatchObject([
+      { decision: 'rejected', code: 'envelope_exceeded', message: expect.stringContaining('$6 is left') as string },
+    ]);
+    expect(model.decide(part('two', '7', { minimumUsd: '5' })).answers).toMatchObject([
+      { grantedUsd: '6', partial: true },
+    ]);
+    // What it was told stands, also once there is room again.
+    model.decide(release('two'));
+    expect(model.decide(part('one', '7')).answers).toMatchObject([{ code: 'envelope_exceeded' }]);
+  });
+
+  test('is refused while its payer is frozen, and by the limit of its run, which the envelope does not count for', () => {
+    model.addRunLimit('run', '2');
+    expect(model.runLimits[0]?.reservedUsd).toBe(0n);
+    expect(model.decide(part('one', '3', { runLimit: { id: 'run' } })).answers).toMatchObject([
+      { decision: 'rejected', code: 'run_limit_exceeded' },
+    ]);
+    expect(model.decide(part('two', '2', { runLimit: { id: 'run' } })).answers).toMatchObject([
+      { decision: 'granted' },
+    ]);
+    expect(model.runLimits[0]?.reservedUsd).toBe(usd('2'));
+    expect(model.decide(envelope('1', { operationId: 'other', runLimit: { id: 'run' } })).answers).toMatchObject([
+      { code: 'run_limit_exceeded' },
+    ]);
+    model.frozen = 'a test';
+    expect(model.decide(part('three', '1')).answers).toMatchObject([{ decision: 'rejected', code: 'budget_frozen' }]);
+  });
+
+  test('that may ask beyond it prefers all from the envelope, then from the limits, then what is left of the envelope', () => {
+    const beyond = { orBeyond: true };
+    expect(model.decide(part('one', '4', beyond)).answers).toMatchObject([{ parentOperationId: 'envelope' }]);
+    // $2 are in the envelope, $4 in the limit.
+    const [ordinary] = model.decide(part('two', '3', { ...beyond, minimumUsd: '1' })).answers;
+    expect(ordinary).toMatchObject({ decision: 'granted', grantedUsd: '3', partial: false });
+    expect(ordinary).not.toHaveProperty('parentOperationId');
+    expect(model.decide(part('three', '3', { ...beyond, minimumUsd: '1' })).answers).toMatchObject([
+      { grantedUsd: '1', partial: true },
+    ]);
+    expect(model.decide(part('four', '3', { ...beyond, minimumUsd: '1' })).answers).toMatchObject([
+      { grantedUsd: '2', partial: true, parentOperationId: 'envelope' },
+    ]);
+    expect(model.decide(part('five', '1', beyond)).answers).toMatchObject([{ decision: 'denied' }]);
+    // Each is answered again as it was.
+    expect(model.decide(part('two', '3', { ...beyond, minimumUsd: '1' })).answers).toEqual([ordinary]);
+    model.decide(release('envelope'), release('one'));
+    expect(model.decide(part('six', '4', beyond)).answers).toMatchObject([{ decision: 'granted', partial: false }]);
+  });
+
+  test('gives back what it did not need while the envelope is open, and to the limits afterwards', () => {
+    model.decide(part('one', '2'), part('two', '3'));
+    model.claim('one');
+    model.outcome('one', { billed: true, costUsd: usd('0.5') });
+    model.decide(commit('one'));
+    expect(restUsd()).toBe(usd('2.5'));
+    model.decide(commit('envelope'), release('envelope'), release('two'));
+    expect(model.reservations.get('envelope')).toMatchObject({ status: 'released', envelopeUsd: usd('6') });
+    expect(model.balance()).toEqual({ spentUsd: usd('0.5'), reservedUsd: 0n });
+  });
+
+  test('prolongs its envelope where it says so, and never shortens it', () => {
+    const expiresAtMs = () => model.reservations.get('envelope')?.expiresAtMs;
+    model.decide(part('one', '1', { parentTtlSeconds: 60 }));
+    expect(expiresAtMs()).toBe(nowMs + 600_000);
+    model.decide(part('two', '1', { parentTtlSeconds: 3_600 }));
+    expect(expiresAtMs()).toBe(nowMs + 3_600_000);
+  });
+
+  test('and its envelope are refused, and not recorded, by a database of the version before; one that may ask beyond it is asked of the limits', () => {
+    const before = new BudgetModel(nowMs, [{ limitUsd: '10' }]);
+    const state = { ...before.state(), hasNoEnvelopes: true };
+    jest.spyOn(before, 'state').mockReturnValue(state);
+    const { answers, reservations } = before.decide(
+      envelope('1'),
+      part('one', '1'),
+      part('two', '1', { orBeyond: true }),
+    );
+    expect(answers).toMatchObject([
+      { code: 'invalid_request', message: expect.stringContaining('hold envelopes') as string },
+      { code: 'invalid_request' },
+      { decision: 'granted' },
+    ]);
+    expect(reservations.map(({ operationId }) => operationId)).toEqual(['two']);
+  });
+});
