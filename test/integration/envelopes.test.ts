@@ -10,7 +10,7 @@ import { lookAtBooks } from '../../store/books';
 import { decideAndRecord } from '../../store/budget-batch';
 import { readEnvelope } from '../../store/envelopes';
 import { recordOutcomes } from '../../store/outcomes';
-import { asTenant, sqlState } from '../../store/pool';
+import { asTenant, inTransaction, sqlState } from '../../store/pool';
 import { playRecord } from '../../store/what-if';
 import { claimReservation, extendReservation } from '../../store/reservations';
 import { commit, release, reserve, usd } from '../support/budget-model';
@@ -345,6 +345,44 @@ describe('an envelope', () => {
     );
     expect(await check([{ ...open, granted_usd: 3 }, added], [{ operation_id: id, reserved_usd: -1 }])).toBe('right');
     expect(await check([{ ...open, granted_usd: 3 }, added])).toContain('what is held for the envelope');
+  });
+
+  test('has its parts ended by a worker of the version before on all their limits, which then have what is left of them', async () => {
+    const tenantId = await stack.tenant('20');
+    const labels = { team: 'search' };
+    await api.admin.tenants.setQuotas(tenantId, [
+      { scope: 'label', scopeId: 'team:search', resourceType: 'e2b', period: 'day', limitUsd: '20' },
+    ]);
+    const id = randomUUID();
+    const call = part(id, '2', { labels });
+    await decide(tenantId, envelope(id, '5', { labels, envelopeOf: ['e2b', 'llm'] }), call);
+    // It says nothing of the envelope, and takes the part for a row of its resource alone.
+    await inTransaction(stack.pool, async (client) => {
+      await client.query('SELECT copilot_internal.load_budget_batch($1, $2, $3, 0)', [
+        tenantId,
+        [call.operationId],
+        [],
+      ]);
+      const { rows } = await client.query<{ row: object; at: string }>(
+        `SELECT jsonb_build_object('operationId', operation_id, 'resource', resource, 'kind', kind, 'priceVersion', price_version,
+           'requestedUsd', requested_usd, 'grantedUsd', granted_usd, 'decidedAt', decided_at, 'expiresAt', expires_at, 'outcomeFolded', false,
+           'status', 'released', 'settlement', 'released', 'endedAt', clock_timestamp()) AS row, clock_timestamp()::text AS at
+         FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2`,
+        [tenantId, call.operationId],
+      );
+      const change = {
+        ...{ sequence: 0, operationId: call.operationId, resource: 'llm', reservedDeltaUsd: '-2', spentDeltaUsd: '0' },
+        ...{ postedAt: rows[0]?.at, grant: false, enforced: true },
+      };
+      const batch = { reservations: [rows[0]?.row], changes: [change], ledger: [], alerts: [], served: [] };
+      await client.query('SELECT copilot_internal.record_budget_batch($1, $2)', [tenantId, JSON.stringify(batch)]);
+    });
+    expect(await quotasOf(tenantId)).toEqual({
+      ...{ 'tenant all month': '0+3', 'tenant llm month': '0+3', 'tenant e2b month': '0+3', 'label e2b day': '0+3' },
+    });
+    await agree(tenantId);
+    expect(await decide(tenantId, part(id, '3', { labels }))).toMatchObject([{ decision: 'granted' }]);
+    await agree(tenantId);
   });
 
   test('agrees with the books after whatever happens to it and its parts', async () => {
