@@ -2,7 +2,6 @@
 import type { Resource } from '../core/budget/commands';
 import { knowsFunction } from './known-functions';
 import { asTenant, type Pool, type PoolClient } from './pool';
-import type { OperationKey } from './reservations';
 
 /** An envelope as people see it. Amounts are decimal strings. */
 export interface EnvelopeView {
@@ -20,6 +19,11 @@ export interface OfEnvelope {
   envelope: EnvelopeView | null;
 }
 
+interface Operation {
+  tenantId: string;
+  operationId: string;
+}
+
 const ofNone: OfEnvelope = { parentOperationId: null, envelope: null };
 
 /** Whether a database has a place for them, or is of the version before. */
@@ -27,7 +31,7 @@ export const knowsEnvelopes = (client: PoolClient): Promise<boolean> =>
   knowsFunction(client, 'check_envelopes(text, jsonb, jsonb)');
 
 /** What a reservation has to do with envelopes. In a database of the version before there are none. */
-export async function envelopeOf(client: PoolClient, { tenantId, operationId }: OperationKey): Promise<OfEnvelope> {
+export async function envelopeOf(client: PoolClient, { tenantId, operationId }: Operation): Promise<OfEnvelope> {
   if (!(await knowsEnvelopes(client))) return ofNone;
   // Only what is open is looked through for parts. What has ended has cost what it took, as long as the envelope was open.
   const { rows } = await client.query<OfEnvelope>(
@@ -46,5 +50,5 @@ export async function envelopeOf(client: PoolClient, { tenantId, operationId }: 
 }
 
 /** The same, by itself: undefined for what is no envelope. */
-export const readEnvelope = async (pool: Pool, key: OperationKey): Promise<EnvelopeView | undefined> =>
+export const readEnvelope = async (pool: Pool, key: Operation): Promise<EnvelopeView | undefined> =>
   (await asTenant(pool, key.tenantId, (client) => envelopeOf(client, key))).envelope ?? undefined;

@@ -81,7 +81,10 @@ export function readCommand(value: unknown): ReadCommand {
     case 'extend':
       return { command: { type: 'reload' } };
     case 'reserve': {
-      const wrong = Object.entries(reserveFields).find(([field, check]) => !check(value[field]))?.[0];
+      const isNamedApart = value.resource !== allResources || isResource(value.ofResource);
+      const wrong = isNamedApart
+        ? Object.entries(reserveFields).find(([field, check]) => !check(value[field]))?.[0]
+        : 'resource';
       const reserve = value as unknown as ReserveCommand;
       if (wrong === undefined) return { command: spelled(withoutNulls(reserve)) };
       // Who waits for an answer is told, where it can be told who that is.
