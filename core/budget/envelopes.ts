@@ -33,7 +33,7 @@ const refused = (code: RejectionCode, message: string): Refusal => ({
 });
 
 /** Whether a request is of an envelope, or of a part of one. */
-export const concernsEnvelope = ({ envelopeOf, parentOperationId }: Asked): boolean =>
+const concernsEnvelope = ({ envelopeOf, parentOperationId }: Asked): boolean =>
   envelopeOf !== undefined || parentOperationId !== undefined;
 
 /** A part as it is asked for where its envelope cannot be: like any other. Undefined where it is for its envelope alone. */
