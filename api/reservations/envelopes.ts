@@ -41,7 +41,7 @@ export async function refuseOfEnvelope(
       `The reservation is an envelope, of which $${envelope.restUsd} is left: it is not ${what}, its parts are. It stays as it is.`,
       {
         action:
-          'Reserve a part of it (`parentOperationId`) under an operation id of its own, and claim and commit that. What is left of the envelope is given back by its release.',
+          'Reserve a part of it under an operation id of its own, and claim and commit that. What is left of the envelope is given back by its release.',
       },
     );
 }
