@@ -165,6 +165,7 @@ interface StartOptions extends Json, SettingsOptions {
   model?: string;
   user?: string;
   maxCost?: string;
+  guaranteed?: string;
   maxSteps?: number;
   label?: Labels;
   parent?: string;
@@ -181,6 +182,7 @@ function addStart(runs: Command): void {
     .option('--user <id>', 'on whose account, beside the tenant')
     .addOption(labelOption('what it is for'))
     .option('--max-cost <usd>', 'what the run may cost at most', amount)
+    .option('--guaranteed <usd>', 'what it may surely spend: held for it from its begin on', amount)
     .option('--max-steps <n>', 'how many model calls it may take', whole(1, 100))
     .option('--parent <run>', 'a run, or a conversation in its turn, whose limit it counts for too', uuid)
     .option('--follow', 'stay until it ends, and show what happens')
@@ -190,6 +192,7 @@ function addStart(runs: Command): void {
     start,
     'runs start acme --task "Profile this file." --file sales.csv --follow',
     'runs start acme --task "Say hello." --max-cost 0.05 --json',
+    'runs start acme --task "Look into it." --guaranteed 2 --max-cost 5',
     'runs start acme --task "Prove it." --model claude-sonnet-5 --effort high',
     'runs start acme --task "Look into it." --max-cost 0.5 --last-call --fallback-model gpt-4o',
   ).action(async (tenantId: string, options: StartOptions) => {
@@ -200,6 +203,7 @@ function addStart(runs: Command): void {
       user,
       label,
       maxCost,
+      guaranteed,
       maxSteps,
       lastCall,
       parent,
@@ -212,7 +216,7 @@ function addStart(runs: Command): void {
       ...(file === undefined ? {} : { file: await readAttached(file) }),
       ...omitUndefined({ model, userId: user, parentRunId: parent, labels: label }),
       ...(await settingsFrom(options)),
-      limits: omitUndefined({ maxCostUsd: maxCost, maxSteps, lastCall }),
+      limits: omitUndefined({ maxCostUsd: maxCost, guaranteedUsd: guaranteed, maxSteps, lastCall }),
     });
     if (follow) return followRun(tenantId, started.runId, { json });
     show(json, started, () =>

@@ -116,6 +116,8 @@ export interface AgentRunInput {
   maxSteps: number;
   /** Its own ceiling: a step that could lift the cost above it is not made, and the run or turn ends. Decimal string. */
   maxCostUsd?: string;
+  /** What it may surely spend: held for it from its begin on, in an envelope of which its steps are parts. Decimal string. */
+  guaranteedUsd?: string;
   /** Its model is told what is left of that ceiling, and money for a last answer is held from the start. */
   lastCall?: true;
   /** Its answers have to fit a schema: one that does not is asked for once more. */

@@ -95,6 +95,12 @@ export const patches = {
     since: '0.1.0',
     change: 'A step that is denied for what others hold waits some seconds for that before it fails.',
   },
+  guaranteed: {
+    workflow: 'agentRun',
+    since: '0.1.0',
+    change:
+      'What a run may surely spend is held before its first step. Asked of runs that have it only: others have no mark.',
+  },
   'within-the-task': {
     workflow: 'agentRun, conversation',
     since: '0.1.0',

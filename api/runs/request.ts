@@ -4,6 +4,7 @@ import { problemOfSettings } from '../../core/agent/model-settings';
 import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/prices/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import type { Labels } from '../../core/labels';
+import { parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import { knowsMoneyRequests } from '../../store/money-requests';
 import type { Pool } from '../../store/pool';
@@ -53,11 +54,11 @@ export function inputOf(
   body: (StartRunBody | StartConversationBody) & { labels: Labels | undefined },
   { given = [], own }: RunTools,
 ): Omit<AgentRunInput, 'runId' | 'tenantId' | 'model' | 'unavailable'> {
-  const { maxCostUsd, lastCall, ...limits } = body.limits;
+  const { maxCostUsd, lastCall, guaranteedUsd, ...limits }: StartRunBody['limits'] = body.limits;
   const { sandbox, compaction, onDenied, fallbackModels, userId, waitForHoldsSeconds, labels } = body;
   return {
     ...limits,
-    ...omitUndefined({ maxCostUsd, userId, fallbackModels, waitForHoldsSeconds, labels }),
+    ...omitUndefined({ maxCostUsd, guaranteedUsd, userId, fallbackModels, waitForHoldsSeconds, labels }),
     ...(onDenied === 'fail' ? {} : { onDenied: 'wait' as const }),
     ...(onDenied === 'ask' ? { askDays: body.askDays ?? askDaysByDefault } : {}),
     ...(lastCall ? { lastCall } : {}),
@@ -129,6 +130,19 @@ export function checkLastCall({
     throw new ApiError(
       'invalid_request',
       'limits.lastCall: what is held for it is held all the time, and with onDenied "wait" or "ask" nothing is. Nothing was stored.',
+    );
+}
+
+/** What a run may surely spend is part of what it may spend. */
+export function checkGuarantee({ limits: { guaranteedUsd, maxCostUsd } }: StartRunBody): void {
+  if (
+    guaranteedUsd !== undefined &&
+    maxCostUsd !== undefined &&
+    parseAmountUsd(guaranteedUsd) > parseAmountUsd(maxCostUsd)
+  )
+    throw new ApiError(
+      'invalid_request',
+      `limits.guaranteedUsd: ${guaranteedUsd} is above limits.maxCostUsd, ${maxCostUsd}. Nothing was stored.`,
     );
 }
 

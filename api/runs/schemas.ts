@@ -10,7 +10,7 @@ import { sandboxDefaults } from '../../contracts/sandbox';
 import { runIdSchema, tenantIdSchema, userIdSchema } from '../http/ids';
 import { labelsSchema, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
-import { amount, cacheSavedUsd, modelName, moment, ofTenant } from '../http/schemas';
+import { amount, amountAboveZero, cacheSavedUsd, modelName, moment, ofTenant } from '../http/schemas';
 import { fileName, plainText } from '../http/text';
 import { allowedUsd, unreserved } from '../reservations/schemas';
 import { failureView, stateView, waitingForView } from './states';
@@ -162,6 +162,10 @@ export const startRunBody = z.strictObject({
     .strictObject({
       maxSteps: z.number().int().min(1).max(100).default(12),
       maxCostUsd: amount.optional(),
+      guaranteedUsd: amountAboveZero.optional().openapi({
+        description:
+          'What it may surely spend, at most maxCostUsd: it is held for the run before its first step, on the limits of llm, e2b and, with tools that have a price, tool, and no step that fits what is left of it is denied for want of money. What is beyond it is asked of the limits. A run that cannot have it does as onDenied says.',
+      }),
       lastCall,
       timeoutSeconds: z.number().int().min(1).max(86_400).default(1_800),
       maxOutputTokens: z.number().int().min(1).max(64_000).default(4_096),

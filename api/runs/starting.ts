@@ -24,6 +24,7 @@ import { gate } from '../tenants/gate';
 import { openLimit } from './limit';
 import {
   checkAsking,
+  checkGuarantee,
   checkLastCall,
   checkModels,
   checkSizes,
@@ -62,6 +63,7 @@ export async function startRun(
   const model = body.model ?? dependencies.defaultModel;
   const sent = fileOf(body, content);
   checkLastCall(body);
+  checkGuarantee(body);
   await checkAsking(dependencies, body);
   checkSizes(body.task, sent?.content.length ?? 0);
   const file = await keptOf(sent);

@@ -75,6 +75,7 @@ const runFields: Record<string, Field> = {
   maxOutputTokens: count,
   maxSteps: count,
   maxCostUsd: optional(amount),
+  guaranteedUsd: optional(amount),
   lastCall: optional(yes),
   answersFit: optional(yes),
   parentRunId: optional(uuid),

@@ -82,6 +82,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-last-call': { limits: { maxCostUsd: '0.07', maxOutputTokens: 300, maxSteps: 60, lastCall: true } },
     'run-answer-repaired': { answerSchema: { type: 'integer' } },
     'run-answer-invalid': { answerSchema: { type: 'integer' } },
+    'run-guaranteed': { limits: { guaranteedUsd: '2' } },
     'run-last-unused': { limits: { maxCostUsd: '1', lastCall: true } },
   };
   if (name === 'retried') knobs.failNext = [{ type: 'status', status: 529 }, { type: 'cut-before-usage' }];

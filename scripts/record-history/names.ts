@@ -24,6 +24,7 @@ export const cases = {
   'run-within': 'a run that plans its calls, and reads back what it bought, within the tasks that need it',
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',
   'run-last-call': 'a run whose money is used up, and that answers with what it found',
+  'run-guaranteed': 'a run whose steps take their money from what is guaranteed to it',
   'run-last-unused': 'a run that gives back what was held for a last call',
   'run-answer-repaired': 'a run whose answer does not fit its schema, and whose next one does',
   'run-answer-invalid':

@@ -68,6 +68,7 @@ export interface StartTestRun {
     lastCall?: boolean;
     timeoutSeconds?: number;
     maxOutputTokens?: number;
+    guaranteedUsd?: string;
   };
   sandbox?: { tier?: string; windowSeconds?: number; executionSeconds?: number };
   tools?: { name: string; requiresApproval?: boolean; priceUsd?: string }[];

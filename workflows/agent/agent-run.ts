@@ -43,7 +43,10 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   const loop = new AgentLoop({ input, budget, sandbox, desk, limit, show, calls: 'calls' });
   let end: RunEnd<AgentRunResult['status']>;
   try {
-    const how = await limit.run(() => work(loop, input.maxSteps));
+    const how = await limit.run(async () => {
+      if (input.guaranteedUsd !== undefined) await guarantee(budget, input.guaranteedUsd, input.tools);
+      return work(loop, input.maxSteps);
+    });
     end = { status: 'completed', ...how };
   } catch (error) {
     // The scope of the time limit is gone here: what is cancelled now is the workflow itself.
@@ -60,6 +63,13 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   if (end.status !== 'completed' && isPatched('endings')) throw endingOf(runId, end);
   const { status, stoppedBy } = end;
   return { runId, status, ...(stoppedBy ? { stoppedBy } : {}) };
+}
+
+/** What the run may surely spend is held before its first step, on the limits of all that it may use. */
+async function guarantee(budget: Budget, guaranteedUsd: string, tools: AgentRunInput['tools'] = {}): Promise<void> {
+  if (!isPatched('guaranteed')) return;
+  const isPriced = Object.values(tools).some((rule) => rule?.priceUsd !== undefined);
+  await budget.guarantee(guaranteedUsd, ['llm', 'e2b', ...(isPriced ? ['tool'] : [])]);
 }
 
 async function work(loop: AgentLoop, maxSteps: number): Promise<Pick<AgentRunResult, 'stoppedBy'>> {

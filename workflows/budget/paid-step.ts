@@ -3,7 +3,7 @@ import type { ReserveRequest } from '../../contracts/budget';
 import type { AgentRunInput } from '../../contracts/messages';
 import type { Resource, RunLimitRef } from '../../core/budget/commands';
 import { mergedLabels, type Labels } from '../../core/labels';
-import { sentAs } from '../../core/resources';
+import { sentAs, sentOfEnvelope } from '../../core/resources';
 
 /** Whose money it is. */
 export interface BudgetScope {
@@ -115,6 +115,8 @@ export interface PaidStep {
   maxAttempts?: number;
   /** A provider that asks for a longer pause than this is not asked again. */
   pauseMsMax?: number;
+  /** No step, but money for those to come: an envelope over these resources. */
+  envelopeOf?: Resource[];
   /** A step that does not wait for money at all, whatever its scope says. */
   onDenied?: 'fail';
 }
@@ -125,6 +127,15 @@ export interface Grant {
   grantedUsd: string;
   partial: boolean;
 }
+
+/** How long the envelope of a run lasts at least after each of its steps. What a run that has ended holds is given back before. */
+const envelopeTtlSeconds = 24 * 3600;
+
+/** What reserves money for steps to come, of these resources. */
+export const envelopeStep = (amountUsd: string, envelopeOf: Resource[]): PaidStep => ({
+  ...{ resource: 'llm', kind: 'envelope', amountUsd, envelopeOf },
+  ...{ priceVersion: 'run', ttlSeconds: envelopeTtlSeconds },
+});
 
 /** A reserve as it is sent: the step without what only concerns its repetition. */
 export function requestOf(order: {
@@ -137,13 +148,18 @@ export function requestOf(order: {
   prefersWhole?: boolean;
   /** The limit in the books that it counts for. */
   runLimit?: RunLimitRef | undefined;
+  /** The envelope that its money is taken from, where there is room. */
+  envelopeId?: string | undefined;
 }): ReserveRequest {
-  const { scope, step, operationId, attempt, waiterId, prefersWhole = false, runLimit } = order;
+  const { scope, step, operationId, attempt, waiterId, prefersWhole = false, runLimit, envelopeId } = order;
   const labels = mergedLabels(scope.labels, step.labels);
   const request = {
     ...scope,
     ...step,
-    ...sentAs(step.resource),
+    ...(step.envelopeOf || envelopeId !== undefined ? sentOfEnvelope(step.resource) : sentAs(step.resource)),
+    ...(envelopeId === undefined
+      ? {}
+      : { parentOperationId: envelopeId, orBeyond: true, parentTtlSeconds: envelopeTtlSeconds }),
     ...(labels ? { labels } : {}),
     ...(waiterId === undefined ? {} : { waiterId }),
     ...(prefersWhole ? { prefersWhole } : {}),

@@ -14,7 +14,7 @@
  */
 import { CancellationScope, sleep, uuid4, workflowInfo } from '@temporalio/workflow';
 import type { ReserveRequest } from '../../contracts/budget';
-import type { ReserveAnswer } from '../../core/budget/commands';
+import type { ReserveAnswer, Resource } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
 import { failureOf, failureWith, isCancellation, isShortOfMoney } from '../failures';
 import { isPatched } from '../patches';
@@ -23,7 +23,14 @@ import { budgetActivities, type AskedActivities } from './budget-activities';
 import { OwnLimit, type Counted } from './own-limit';
 import { denied, MoneyWaits } from './money-waits';
 import { Patience, type Denial } from './patience';
-import { requestOf, type BudgetScope, type Grant, type PaidStep, type PaidStepHooks } from './paid-step';
+import {
+  envelopeStep,
+  requestOf,
+  type BudgetScope,
+  type Grant,
+  type PaidStep,
+  type PaidStepHooks,
+} from './paid-step';
 import type { StepLine } from './step-line';
 
 /** First and longest pause before a step is tried again, when the provider names none. */
@@ -42,6 +49,8 @@ export class Budget {
   onHeard: (problem: string | undefined) => void = () => undefined;
   /** All of a step's money was waited for in vain a while ago: the next takes what there is. */
   private takesLess = false;
+  /** What its steps take their money from, where there is room. */
+  private envelopeId: string | undefined;
   private readonly operationIds: string[] = [];
   private readonly activities: AskedActivities['activities'];
   private readonly patient: AskedActivities['patient'];
@@ -99,6 +108,14 @@ export class Budget {
       if (isShortOfMoney(error)) return undefined;
       throw error;
     }
+  }
+
+  /**
+   * Reserves what steps to come may surely spend, of these resources: they take it in parts, and the rest is given back where all is settled.
+   * @throws ApplicationFailure `quota_exceeded` when it is refused, as a step is.
+   */
+  async guarantee(amountUsd: string, resources: Resource[]): Promise<void> {
+    this.envelopeId = (await this.ask(envelopeStep(amountUsd, resources), 1, {})).operationId;
   }
 
   /** Gives back what was held and not used. Not cancellable. */
@@ -198,12 +215,15 @@ export class Budget {
     this.limit.hold(operationId, step.amountUsd);
     this.onStep({ operationId, kind: step.kind, step: step.step, attempt, state: 'asks', askedUsd: step.amountUsd });
     try {
-      const request = { scope: this.scope, step, operationId, attempt, runLimit: this.limit.ref, ...place };
+      const { envelopeId } = this;
+      const request = { scope: this.scope, step, operationId, attempt, runLimit: this.limit.ref, envelopeId, ...place };
       const answer = await this.answerTo(requestOf(request));
       if (answer.decision !== 'granted') this.onStep({ operationId, state: answer.decision });
       if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
       if (answer.decision === 'granted') {
-        this.limit.granted(operationId, answer);
+        // What is held ahead counts for no limit: its parts do.
+        if (step.envelopeOf) this.limit.drop(operationId);
+        else this.limit.granted(operationId, answer);
         this.onStep({ operationId, state: 'holds', heldUsd: answer.grantedUsd });
       } else {
         this.limit.drop(operationId);
