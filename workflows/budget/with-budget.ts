@@ -23,14 +23,7 @@ import { budgetActivities, type AskedActivities } from './budget-activities';
 import { OwnLimit, type Counted } from './own-limit';
 import { denied, MoneyWaits } from './money-waits';
 import { Patience, type Denial } from './patience';
-import {
-  envelopeStep,
-  requestOf,
-  type BudgetScope,
-  type Grant,
-  type PaidStep,
-  type PaidStepHooks,
-} from './paid-step';
+import { envelopeStep, requestOf, type BudgetScope, type Grant, type PaidStep, type PaidStepHooks } from './paid-step';
 import type { StepLine } from './step-line';
 
 /** First and longest pause before a step is tried again, when the provider names none. */
