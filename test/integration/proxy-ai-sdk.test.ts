@@ -23,7 +23,8 @@ describe('the AI SDK by a base URL', () => {
   const scene = exampleScene();
   let tenantId: string;
   beforeEach(async () => {
-    for (const provider of ['anthropic', 'openai'] as const) Object.assign(scene.stack[provider].knobs, modelKnobs());
+    for (const provider of ['anthropic', 'openai', 'google'] as const)
+      Object.assign(scene.stack[provider].knobs, modelKnobs());
     tenantId = await scene.stack.tenant('5');
   });
   const call = async (name: string, { retries = 0, of = tenantId } = {}): Promise<Outcome> => {
@@ -41,6 +42,7 @@ describe('the AI SDK by a base URL', () => {
   test.each([
     ['anthropic', 'anthropic'],
     ['responses', 'openai'],
+    ['google', 'google'],
   ] as const)('an agent of %s calls its tool and answers: two calls, each at its cost', async (name, provider) => {
     scene.stack[provider].knobs.replies = [...toolThenText];
     expect(await call(name)).toMatchObject({ text: 'Take an umbrella.', steps: 2 });
@@ -51,6 +53,7 @@ describe('the AI SDK by a base URL', () => {
     ['anthropic-stream', 'anthropic'],
     ['responses-stream', 'openai'],
     ['chat-stream', 'openai'],
+    ['google-stream', 'google'],
   ] as const)('a stream (%s) is read to its end, and costs what it says', async (name, provider) => {
     scene.stack[provider].knobs.replies = [{ text: 'Take an umbrella.' }];
     expect(await call(name)).toMatchObject({ text: 'Take an umbrella.' });

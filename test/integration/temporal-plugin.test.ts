@@ -99,6 +99,22 @@ describe('a call', () => {
     expect(await linesAfter(end)).toMatchObject([{ model: 'gpt-4o', usd: '0.003000000000', settlement: 'actual' }]);
   });
 
+  test('of Gemini’s is priced by its own report, thoughts and all', async () => {
+    const end = await ledgerEnd();
+    const counts = { promptTokenCount: 1_000, cachedContentTokenCount: 400, candidatesTokenCount: 60 };
+    const usage = { ...counts, thoughtsTokenCount: 40, totalTokenCount: 1_100 };
+    Object.assign(stack.google.knobs, modelKnobs(), { usage });
+    const asked = { modelId: 'google:gemini-2.5-pro', prompt };
+    expect(await agent.ask('weatherAgent', asked)).toHaveProperty('text');
+    // 600 at $1.25, 400 at $0.125 from a cache, and 100 at $10 a million.
+    const line = { model: 'gemini-2.5-pro', usd: '0.001800000000', settlement: 'actual' };
+    expect(await linesAfter(end)).toMatchObject([line]);
+    Object.assign(stack.google.knobs, modelKnobs(), { usage, replies: [{ text: 'Word by word.' }] });
+    const inStream = await ledgerEnd();
+    expect(await agent.ask('streamingAgent', asked)).toEqual({ text: 'Word by word.' });
+    expect(await linesAfter(inStream)).toMatchObject([line]);
+  });
+
   test('that is a stream is priced by its last report, and denied as any other', async () => {
     const end = await ledgerEnd();
     stack.anthropic.knobs.replies.push({ text: 'Word by word.' });

@@ -1,6 +1,7 @@
 /** A worker of agents in a process of its own, as users write one: Temporal's AI SDK integration, and the plugin beside it. */
 import { existsSync, writeFileSync } from 'node:fs';
 import { createAnthropic } from '@ai-sdk/anthropic';
+import { createGoogleGenerativeAI } from '@ai-sdk/google';
 import { createMCPClient } from '@ai-sdk/mcp';
 import { createOpenAI } from '@ai-sdk/openai';
 import { AiSdkPlugin } from '@temporalio/ai-sdk';
@@ -21,6 +22,7 @@ export interface AgentWorkerOptions {
   bundlePath: string;
   anthropicUrl: string;
   openaiUrl: string;
+  googleUrl: string;
   /** Absent of a worker without the plugin. */
   plugin?: Reached &
     Pick<SpendlockPluginOptions, 'scope' | 'holdSeconds' | 'tenants' | 'tenantFrom'> & {
@@ -62,10 +64,11 @@ const ofWorkflow =
 
 async function main(): Promise<void> {
   const options = JSON.parse(process.env.AGENT_WORKER ?? '{}') as AgentWorkerOptions;
-  const { address, taskQueue, bundlePath, anthropicUrl, openaiUrl, plugin, histories } = options;
+  const { address, taskQueue, bundlePath, anthropicUrl, openaiUrl, googleUrl, plugin, histories } = options;
   const anthropic = createAnthropic({ apiKey: 'stand-in', baseURL: `${anthropicUrl}/v1` });
   const openai = createOpenAI({ apiKey: 'stand-in', baseURL: openaiUrl });
-  const registry = createProviderRegistry({ anthropic, openai });
+  const google = createGoogleGenerativeAI({ apiKey: 'stand-in', baseURL: `${googleUrl}/v1beta` });
+  const registry = createProviderRegistry({ anthropic, openai, google });
   const paid = {
     lookUp: {
       estimateUsd: (city: string) => (city === 'Everywhere' ? '1000' : '0.01'),

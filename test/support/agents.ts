@@ -42,7 +42,7 @@ export class AgentWorkers {
   }
 
   private async run(more: Pick<AgentWorkerOptions, 'taskQueue' | 'plugin' | 'histories'> & { address?: string }) {
-    const { anthropic, openai } = this.stack;
+    const { anthropic, openai, google } = this.stack;
     const address = process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '';
     const bundlePath = path.join(this.folder, 'workflows.js');
     const options: AgentWorkerOptions = {
@@ -50,6 +50,7 @@ export class AgentWorkers {
       bundlePath,
       anthropicUrl: anthropic.url,
       openaiUrl: openai.url,
+      googleUrl: google.url,
       ...more,
     };
     const { PATH, HOME } = process.env;
