@@ -208,8 +208,9 @@ const decidedWithJson = ({ mostUsd, kept, ...rest }: DecidedWith): DecidedWithJs
   ...(kept ? { kept: kept.map(({ keptUsd, ...payer }) => ({ ...payer, keptUsd: formatUsd(keptUsd) })) } : {}),
 });
 
-export const decidedWithFrom = ({ mostUsd, kept, prefersWhole }: DecidedWithJson): DecidedWith => ({
+export const decidedWithFrom = ({ mostUsd, kept, prefersWhole, boundOn }: DecidedWithJson): DecidedWith => ({
   ...(prefersWhole ? { prefersWhole } : {}),
+  ...(boundOn ? { boundOn } : {}),
   ...(mostUsd === undefined ? {} : { mostUsd: parseUsd(mostUsd) }),
   ...(kept ? { kept: kept.map(({ keptUsd, ...payer }) => ({ ...payer, keptUsd: parseUsd(keptUsd) })) } : {}),
 });

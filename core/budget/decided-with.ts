@@ -1,4 +1,5 @@
 /** What a decision went by that neither its row nor the limits tell: with it the same can be decided once more (core/budget/what-if.ts). */
+import type { Resource } from './commands';
 import type { Usd } from '../money';
 import type { Ask, Place } from './line';
 import { covers, headroomUsd, type Payer, type Quota } from './quotas';
@@ -12,6 +13,8 @@ export interface DecidedWith {
   kept?: readonly (Payer & { keptUsd: Usd })[];
   /** Limits did not bind. */
   isUnenforced?: true;
+  /** Of an envelope: those of its resources whose limits bound, where others' did not. */
+  boundOn?: readonly Resource[];
 }
 
 /** Undefined where a decision goes by nothing else than the limits and its request. */
@@ -23,7 +26,7 @@ export function decidedWithOf(
     amountUsd: Usd;
     mostUsd: Usd;
     kept: readonly Place[];
-    isEnforced: boolean;
+    isEnforced: (resource: Resource) => boolean;
   },
 ): DecidedWith | undefined {
   const { payer, quotas, amountUsd, isEnforced } = decided;
@@ -36,11 +39,14 @@ export function decidedWithOf(
     quotas,
     decided.kept.filter((place) => quotas.some((quota) => covers(quota, place))),
   );
+  const resources = payer.heldOn ?? [payer.resource];
+  const boundOn = resources.filter(isEnforced);
   const all: DecidedWith = {
     ...(prefersWhole ? { prefersWhole } : {}),
     ...(mostUsd < amountUsd ? { mostUsd } : {}),
     ...(kept.length > 0 ? { kept } : {}),
-    ...(isEnforced ? {} : { isUnenforced: true }),
+    ...(boundOn.length > 0 ? {} : { isUnenforced: true }),
+    ...(boundOn.length > 0 && boundOn.length < resources.length ? { boundOn } : {}),
   };
   return Object.keys(all).length > 0 ? all : undefined;
 }

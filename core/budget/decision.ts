@@ -8,7 +8,7 @@
  */
 import { answerAgain, answerOf, answerRefusal } from './answers';
 import { Batch, type BatchDecision, type BatchState } from './batch';
-import type { BudgetCommand, ReserveAnswer, ReleaseCommand, ReserveCommand } from './commands';
+import type { BudgetCommand, ReserveAnswer, ReleaseCommand, ReserveCommand, Resource } from './commands';
 import { keptUsd, leastUsd, type Place } from './line';
 import { decidedWithOf, type DecidedWith } from './decided-with';
 import {
@@ -162,7 +162,8 @@ function byLimits(batch: Batch, asked: Asked, otherwise?: () => ReserveAnswer): 
   const left = leftUsd(tight);
   if (isEnforced && mustDraw(batch, { quotas, minimum, amount: mostUsd, leftUsd })) return undefined;
   if (isEnforced && left < minimum && otherwise) return otherwise();
-  const decidedWith = decidedWithOf(command, { payer: request, quotas, amountUsd, mostUsd, kept, isEnforced });
+  const by = { quotas, amountUsd, mostUsd, kept, isEnforced: (one: Resource) => batch.isEnforced(one) };
+  const decidedWith = decidedWithOf(command, { payer: request, ...by });
   if (isEnforced && left < minimum) {
     const refusal = denialOf(batch, request, { tight, minimum, amounts, kept });
     const billed = request.resource === resourceAsked(command) ? {} : { billedAs: request.resource };

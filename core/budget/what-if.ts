@@ -90,7 +90,7 @@ export class WhatIf {
     switch (event.type) {
       case 'decided':
         if (event.apart === undefined) return this.decide(event);
-        this.move(event, { atMs: event.atMs, reservedUsd: event.grantedUsd ?? 0n });
+        this.hold(event, event.grantedUsd);
         return undefined;
       case 'ended':
       case 'corrected':
@@ -116,10 +116,11 @@ export class WhatIf {
       this.grantedSteps.delete(step);
       this.move(request, { atMs, spentUsd: -granted.usd, postedAtMs: granted.atMs });
     }
-    const quotas = this.covering(request, atMs);
+    const bound = asBound(request);
+    const quotas = this.covering(bound, atMs);
     const tight = tightest(quotas);
     const { parentId } = request;
-    const grantedUsd = parentId === undefined ? grantOf(request, quotas) : this.envelopes.partOf(parentId, request);
+    const grantedUsd = parentId === undefined ? grantOf(bound, quotas) : this.envelopes.partOf(parentId, request);
     const difference = { request, grantedUsd, quota: tight && { ...tight } };
     const isSame = grantedUsd === request.grantedUsd;
     if (isSame) this.same += 1;
@@ -232,6 +233,13 @@ const platform: Quota = {
   ...{ periodStartMs: 0, periodEndMs: periodAt('lifetime', 0).end.getTime() },
   ...{ thresholdsBasisPoints: [], warnedBasisPoints: [], exceeded: false },
 };
+
+/** A request as it had to fit limits: of an envelope those of the resources whose limits bound. */
+function asBound(request: RecordedRequest): RecordedRequest {
+  const { boundOn } = request.decidedWith ?? {};
+  const [resource = request.resource] = boundOn ?? [];
+  return boundOn ? { ...request, resource, heldOn: boundOn } : request;
+}
 
 /** What limits grant a request, by the decision itself; undefined where they refuse it. */
 function grantOf(

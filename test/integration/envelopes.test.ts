@@ -399,7 +399,14 @@ describe('an envelope', () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.array(step, { minLength: 1, maxLength: 4 }), { minLength: 4, maxLength: 14 }),
-        async (batches) => {
+        fc.constantFrom(
+          enforced,
+          enforced,
+          { llm: true, e2b: false },
+          { llm: false, e2b: true },
+          { llm: false, e2b: false },
+        ),
+        async (batches, binds) => {
           const tenantId = await stack.tenant('20');
           await api.admin.tenants.setQuotas(tenantId, [
             { scope: 'tenant', resourceType: 'e2b', period: 'day', limitUsd: '15' },
@@ -444,7 +451,7 @@ describe('an envelope', () => {
               else if (one.do === 'release') commands.push(release(id));
             }
             // The guard refuses none of it: what is wrong is refused as a whole.
-            await decide(tenantId, ...commands);
+            await decideAndRecord(stack.pool, { tenantId, commands, enforced: binds, timeoutMs: 5_000 });
             const { rows } = await stack.admin.query<{ now: Date }>('SELECT clock_timestamp() AS now');
             if (rows[0]) moments.push(rows[0].now);
           }

@@ -1,77 +1,14 @@
 /** What other limits would have done: a record is reproduced by the limits that there were, and told apart by others. */
 import fc from 'fast-check';
-import { WhatIf, type Difference } from '../../../core/budget/what-if';
-import type { Recorded, TriedLimit } from '../../../core/budget/what-if-record';
-import type { BatchDecision } from '../../../core/budget/batch';
-import type { BudgetCommand } from '../../../core/budget/commands';
+import type { Recorded } from '../../../core/budget/what-if-record';
 import { keptUsd, type Place } from '../../../core/budget/line';
 import { rollOver, type Quota } from '../../../core/budget/quotas';
 import { totalOf } from '../../../core/budget/top-ups';
 import { omitUndefined } from '../../../core/omit-undefined';
-import { BudgetModel, commit, release, reserve, usd, type QuotaSpec } from '../../support/budget-model';
+import { commit, release, reserve, usd, type QuotaSpec } from '../../support/budget-model';
+import { begin, beganMs, idOf, play, RecordedModel } from '../../support/recorded-model';
 
 const seed = Number(process.env.SPENDLOCK_TEST_SEED ?? Date.now() % 2 ** 31);
-const beganMs = Date.UTC(2026, 0, 30, 22);
-const idOf = (n: number): string => `abcdef00-aaaa-4bbb-8ccc-${String(n).padStart(12, '0')}`;
-
-/** A tenant whose decisions are recorded, as Postgres keeps them: in the order of their positions. */
-class RecordedModel extends BudgetModel {
-  readonly record: Recorded[] = [];
-  private next = 0;
-
-  constructor(quotas: readonly QuotaSpec[]) {
-    super(beganMs, quotas);
-  }
-
-  newId = (): string => idOf((this.next += 1));
-
-  override decide(...commands: BudgetCommand[]): BatchDecision {
-    const decision = super.decide(...commands);
-    const atMs = this.nowMs;
-    const noted: { position: number; event: Recorded }[] = [];
-    for (const reservation of decision.reservations) {
-      const { decidedPosition, endedPosition, ...known } = reservation;
-      this.reservations.set(known.operationId, known);
-      const { operationId, request, grantedUsd, refusal, decidedWith } = known;
-      if (!request) continue;
-      const { requestedUsd: amountUsd, minimumUsd, userId, resource, labels } = request;
-      const of = { atMs, operationId, userId, resource, labels };
-      if (decidedPosition !== undefined && refusal?.type !== 'rejected')
-        noted.push({
-          position: decidedPosition,
-          event: { type: 'decided', ...of, amountUsd, minimumUsd, grantedUsd, decidedWith },
-        });
-      const line = decision.ledger.find((one) => one.operationId === operationId);
-      if (endedPosition !== undefined && grantedUsd !== undefined)
-        noted.push({
-          position: endedPosition,
-          event: {
-            ...{ type: 'ended', ...of, grantedUsd, costUsd: line?.entry === 'commit' ? line.amountUsd : 0n },
-            isUnverified: known.settlement === 'unverified',
-          },
-        });
-      if (line?.entry === 'correction') {
-        const { amountUsd: corrected, postedAtMs, position } = line;
-        noted.push({ position, event: { type: 'corrected', ...of, amountUsd: corrected, postedAtMs } });
-      }
-    }
-    noted.sort((one, other) => one.position - other.position);
-    this.record.push(...noted.map(({ event }) => event));
-    return decision;
-  }
-}
-
-function play(
-  quotas: readonly Quota[],
-  record: readonly Recorded[],
-  tried: readonly TriedLimit[] = [],
-): { player: WhatIf; found: Difference[] } {
-  const player = new WhatIf(tried);
-  player.begin(quotas, beganMs);
-  return { player, found: record.flatMap((event) => player.play(event) ?? []) };
-}
-
-const begin = (...quotas: QuotaSpec[]): Quota[] => new BudgetModel(beganMs, quotas).quotas;
 
 const runId = idOf(999);
 const nothingOnTop = { untilPeriodEndUsd: 0n, keptUsd: 0n, expiring: [] };
