@@ -43,7 +43,7 @@ const actions: Partial<Record<ErrorCode, (said: Said) => string>> = {
   idempotency_in_progress: () => 'The same request is being carried out. Look in a moment what came of it.',
   unsupported_media_type: () => 'Check SPENDLOCK_API_URL: what answers takes no JSON.',
   envelope_exceeded: () =>
-    'Ask for what is left (`--minimum` takes a part of it), wait until a part has ended, or ask the limits (`--or-beyond`, or without `--parent`).',
+    'The operation stays refused. Under a new one (without --operation one is made) ask for what is left (`--minimum` takes a part of it), ask once a part has ended, or ask the limits (`--or-beyond`, or without `--parent`).',
   envelope_refused: () =>
     'Name an envelope that is open, of the same user, labels and resources (`npx spendlock holds show`), and do with an envelope only what the message says.',
   quota_missing: () =>

@@ -139,7 +139,7 @@ export const errorCatalogue = {
     httpStatus: 409,
     retry: false,
     action:
-      'Ask for what is left (`minimumUsd` takes a part of it), wait until a part has ended, or reserve under a new operation id without `parentOperationId`.',
+      'The operation id stays refused. Under a new one ask for what is left (`minimumUsd` takes a part of it), ask once a part has ended, or reserve without `parentOperationId`.',
   },
   envelope_refused: {
     httpStatus: 409,

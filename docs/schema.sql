@@ -3275,7 +3275,9 @@ BEGIN
     (SELECT format('%s USD of %s would be %s by no row', -sum(amount_usd), resource, what)
      FROM moved GROUP BY user_id, resource, what, at HAVING sum(amount_usd) <> 0 LIMIT 1)),
     (SELECT jsonb_build_object('granted', count(*) FILTER (WHERE status = 'granted'),
-       'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd', coalesce(sum(granted_usd), 0)) FROM added),
+       'denied', count(*) FILTER (WHERE status = 'denied'), 'grantedUsd',
+       -- What a part has its envelope was granted.
+       coalesce(sum(coalesce(envelope_usd, granted_usd)) FILTER (WHERE parent_id IS NULL), 0)) FROM added),
     (SELECT jsonb_agg(m) FROM run_moves m),
     (SELECT jsonb_agg(m) FROM label_moves m WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'), ARRAY(SELECT DISTINCT labels FROM due WHERE jsonb_typeof(labels) = 'object' AND labels <> '{}'),
     (SELECT jsonb_agg(e) FROM envelope_rows e), (SELECT jsonb_agg(e) FROM envelope_moves e)
@@ -3851,7 +3853,7 @@ AS $function$
   SELECT DISTINCT r.tenant_id, r.run_id
   FROM reservations r
   JOIN runs u ON u.tenant_id = r.tenant_id AND u.run_id = r.run_id
-  WHERE r.status = 'granted' AND r.claimed_at IS NULL AND r.on_expiry IS NULL
+  WHERE r.status = 'granted' AND r.claimed_at IS NULL AND r.attempt IS NOT NULL
     AND u.status <> 'running' AND u.ended_at < clock_timestamp() - p_ended_for
   LIMIT p_max
 $function$

@@ -105,8 +105,8 @@ export async function findUnsettled(
 }
 
 /**
- * What steps of a run hold and have not begun to use. A reservation that a caller of the API made is the caller's own, whatever
- * becomes of the run that it names.
+ * What steps of a run hold and have not begun to use: each says which attempt it is. A reservation or an envelope that a caller made
+ * is the caller's own, whatever becomes of the run that it names, and says nothing of attempts.
  */
 export async function findUnclaimed(
   pool: Pool,
@@ -115,7 +115,7 @@ export async function findUnclaimed(
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<{ operation_id: string }>(
       `SELECT operation_id FROM copilot_internal.reservations
-       WHERE tenant_id = $1 AND run_id = $2 AND status = 'granted' AND claimed_at IS NULL AND on_expiry IS NULL`,
+       WHERE tenant_id = $1 AND run_id = $2 AND status = 'granted' AND claimed_at IS NULL AND attempt IS NOT NULL`,
       [tenantId, runId],
     );
     return rows.map((row) => row.operation_id);

@@ -17,7 +17,9 @@ export const mandateView = z.object({
   recalledBy: z.string().nullable(),
   granted: z.number().int().openapi({ description: 'Reserves that were granted directly, from the beginning on.' }),
   denied: z.number().int(),
-  grantedUsd: z.string().openapi({ example: '12.5' }),
+  grantedUsd: z
+    .string()
+    .openapi({ example: '12.5', description: 'What they got; a part of an envelope is in what that got.' }),
   unseenSince: moment(
     'Since when there are direct decisions that the authority has not seen; null when it has seen all.',
   ),

@@ -161,6 +161,10 @@ function isSameEnvelope(
   );
 }
 
+/** Resources as one text, in whatever order they are named, and however often. */
+const inOneOrder = (resources?: readonly Resource[]): string | undefined =>
+  resources && [...new Set(resources)].sort().join(' ');
+
 /** Whether two reserves ask for the same thing, before anything is parsed. */
 export const asksTheSame = (a: ReserveCommand, b: ReserveCommand): boolean =>
   a.userId === b.userId &&
@@ -169,7 +173,7 @@ export const asksTheSame = (a: ReserveCommand, b: ReserveCommand): boolean =>
   a.minimumUsd === b.minimumUsd &&
   a.priceVersion === b.priceVersion &&
   a.parentOperationId === b.parentOperationId &&
-  String(a.envelopeOf) === String(b.envelopeOf) &&
+  inOneOrder(a.envelopeOf) === inOneOrder(b.envelopeOf) &&
   sentAlike(a, b);
 
 /** The amounts of a reserve, parsed. */

@@ -131,6 +131,22 @@ describe('an envelope', () => {
     });
   }
 
+  test('is counted once in the account of its mandate, and not again with each of its parts', async () => {
+    const tenantId = await mandated(stack, api, '20');
+    const account = async (): Promise<number[]> => {
+      const { body } = await api.call('GET', `/v1/tenants/${tenantId}/mandate`);
+      return [Number(body.granted), Number(body.grantedUsd)];
+    };
+    const [granted = 0, usdBefore = 0] = await account();
+    const operationId = randomUUID();
+    for (const asked of [
+      { operationId, amountUsd: '8', envelope: true },
+      { amountUsd: '2', parentOperationId: operationId },
+    ])
+      expect(await ask(api, { tenantId, ...asked })).toMatchObject({ status: 201 });
+    expect(await account()).toEqual([granted + 2, usdBefore + 8]);
+  });
+
   test('holds on the limits of each of its resources, and what its parts cost counts for their own alone', async () => {
     const tenantId = await stack.tenant('100');
     await api.admin.tenants.setQuotas(tenantId, [

@@ -5,9 +5,11 @@ import { msToTs } from '@temporalio/common/lib/time';
 import { startRun } from '../../api/runs/starting';
 import { createUpkeepActivities } from '../../activities/upkeep';
 import type { Coalescer } from '../../authority/client/coalescer';
+import { sentOfEnvelope } from '../../core/resources';
 import { namespaceIdOf } from '../../temporal/namespace';
 import { startRunBody } from '../../api/runs/schemas';
 import { endRun } from '../../store/run-end';
+import { findLeftHolding } from '../../store/run-steps';
 import { createRun, readRunEvents, takeUnseenRuns, type RunKey } from '../../store/runs';
 import { runWorkflowId, taskQueues } from '../../contracts/messages';
 import { TestStack, until } from '../support/stack';
@@ -97,10 +99,10 @@ describe('a run that was lost', () => {
     expect((await stack.books(tenantId)).reservedUsd).toBe('0');
   });
 
-  test('what its steps held and had not begun comes back with its end, and a hold of a caller of the API stays', async () => {
+  test('what its steps held and had not begun comes back with its end, and what a caller of the API holds stays, envelopes too', async () => {
     const run = await half();
     const { tenantId, runId } = run;
-    const [ofStep, ofCaller] = [randomUUID(), randomUUID()];
+    const [ofStep, ofCaller, envelope] = [randomUUID(), randomUUID(), randomUUID()];
     const held = {
       type: 'reserve',
       runId,
@@ -110,18 +112,22 @@ describe('a run that was lost', () => {
       ttlSeconds: 600,
     } as const;
     await stack.signal(tenantId, [
-      { ...held, operationId: ofStep, priceVersion: 'test' },
-      { ...held, operationId: ofCaller, priceVersion: 'test', onExpiry: 'release' },
+      { ...held, operationId: ofStep, priceVersion: 'test', attempt: 1 },
+      { ...held, operationId: ofCaller, priceVersion: 'test' },
+      { ...held, ...sentOfEnvelope('llm'), operationId: envelope, priceVersion: 'test', envelopeOf: ['llm'] },
     ]);
-    await until('both hold', async () => (await stack.books(tenantId)).reservedUsd === '1');
+    await until('all hold', async () => (await stack.books(tenantId)).reservedUsd === '1.5');
     await timePasses();
     expect(await look()).toMatchObject({ lost: 1 });
-    await until("the step's is given back", async () => (await stack.books(tenantId)).reservedUsd === '0.5');
+    await until("the step's is given back", async () => (await stack.books(tenantId)).reservedUsd === '1');
     const { rows } = await stack.admin.query<{ operation_id: string }>(
       `SELECT operation_id FROM copilot_internal.reservations WHERE run_id = $1 AND status = 'granted'`,
       [runId],
     );
-    expect(rows).toEqual([{ operation_id: ofCaller }]);
+    expect(rows.map(({ operation_id: id }) => id).sort()).toEqual([ofCaller, envelope].sort());
+    // Nor does the upkeep come back for them.
+    const left = await findLeftHolding(stack.pool, { endedForMs: 0, max: 1_000 });
+    expect(left.map((one) => one.runId)).not.toContain(runId);
   });
 
   test('and whose look was cut short is found by the next one, with what it holds', async () => {
@@ -133,6 +139,7 @@ describe('a run that was lost', () => {
       amountUsd: '0.5',
       ttlSeconds: 600,
       priceVersion: 'test',
+      attempt: 1,
     } as const;
     await stack.signal(tenantId, [{ type: 'reserve', runId, operationId: randomUUID(), ...asked }]);
     await until('it holds', async () => (await stack.books(tenantId)).reservedUsd === '0.5');
@@ -161,6 +168,7 @@ describe('a run that was lost', () => {
       amountUsd: '0.5',
       ttlSeconds: 3_000,
       priceVersion: 'test',
+      attempt: 1,
     } as const;
     await stack.signal(tenantId, [{ type: 'reserve', runId, operationId: randomUUID(), ...asked }]);
     await until('it holds', async () => (await stack.books(tenantId)).reservedUsd === '0.5');

@@ -1,5 +1,6 @@
 /** What a part of an envelope is decided by: its rest, freezes and the limit of its run, and nothing that limits have left. */
 import type { ReserveCommand } from '../../../core/budget/commands';
+import { asksTheSame } from '../../../core/budget/reservations';
 import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
 
 const nowMs = Date.UTC(2026, 0, 15, 12);
@@ -7,6 +8,14 @@ const envelope = (amountUsd: string, more: Partial<ReserveCommand> = {}): Reserv
   reserve('envelope', amountUsd, { resource: 'all', ofResource: 'llm', envelopeOf: ['llm'], ttlSeconds: 600, ...more });
 const part = (operationId: string, amountUsd: string, more: Partial<ReserveCommand> = {}): ReserveCommand =>
   reserve(operationId, amountUsd, { resource: 'all', ofResource: 'llm', parentOperationId: 'envelope', ...more });
+
+test('two that ask for an envelope of the same resources ask for the same, in whatever order those are named', () => {
+  expect(
+    asksTheSame(envelope('6', { envelopeOf: ['llm', 'e2b'] }), envelope('6', { envelopeOf: ['e2b', 'llm'] })),
+  ).toBe(true);
+  expect(asksTheSame(envelope('6', { envelopeOf: ['llm', 'e2b'] }), envelope('6'))).toBe(false);
+  expect(asksTheSame(envelope('6'), reserve('envelope', '6'))).toBe(false);
+});
 
 describe('a part of an envelope', () => {
   let model: BudgetModel;
