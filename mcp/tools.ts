@@ -81,7 +81,7 @@ export const tools: readonly Tool[] = [
     name: 'reserve_money',
     title: 'Reserve money',
     description:
-      'Reserves money for one paid call before it is made. Make the call only when it is granted, spend no more than grantedUsd, then say what it cost with commit_cost, or give it back with release_money. It is held for ttlSeconds; what is never told is charged then.',
+      'Reserves money for one paid call before it is made. Make the call only when it is granted, spend no more than grantedUsd, then say what it cost with commit_cost, or give it back with release_money. It is held for ttlSeconds; what is never told is charged then. Work of many calls that must not stop in the middle reserves an envelope first, and each call as a part of it.',
     input: z.strictObject({
       ...who,
       resource,
@@ -90,10 +90,24 @@ export const tools: readonly Tool[] = [
       ttlSeconds: z.number().min(1).max(604_800).optional().describe('How long it is held; 300 when absent'),
       onExpiry: z
         .enum(['release', 'settle'])
-        .default('settle')
+        .optional()
         .describe(
-          'What running out without a word means: all of it is charged (settle), or nothing was billed (release)',
+          'What running out without a word means: all of it is charged (settle, when absent), or nothing was billed (release). An envelope has none',
         ),
+      envelope: z
+        .boolean()
+        .optional()
+        .describe(
+          'Reserves for what is to come: it is spent in parts, and given back with release_money. What is in it is denied to none of them',
+        ),
+      resources: z
+        .array(z.string())
+        .optional()
+        .describe('Of an envelope: what its parts may be billed as, beside its resource'),
+      parentOperationId: z
+        .uuid()
+        .optional()
+        .describe('The operationId of the envelope that this is a part of, for the same user and with the same labels'),
       kind: z.string().optional().describe('What the ledger calls it, such as "geocoding"'),
       model: z.string().optional().describe('What is called'),
       runId: z.uuid().optional().describe('The run that the call belongs to, whose limit binds it too'),
@@ -107,7 +121,7 @@ export const tools: readonly Tool[] = [
     request: ({ operationId: own = randomUUID(), ...asked }) => ({
       method: 'POST',
       path: '/v1/reservations',
-      body: { operationId: own, ...asked },
+      body: { operationId: own, ...(asked.envelope ? {} : { onExpiry: 'settle' }), ...asked },
     }),
   }),
   tool({

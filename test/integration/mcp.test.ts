@@ -118,6 +118,30 @@ describe('the MCP server', () => {
     });
   });
 
+  test('work of many calls reserves an envelope, and each call as a part of it, whatever others take', async () => {
+    const tenantId = await stack.tenant('10');
+    const agent = await connected('http', await api.keyOf(tenantId, 'agent'));
+    const envelope = await call(agent, 'reserve_money', { amountUsd: '6', envelope: true, resources: ['geocoding'] });
+    expect(envelope).toMatchObject({ isError: false, body: { grantedUsd: '6' } });
+    const { operationId: parentOperationId } = envelope.body;
+    expect((await call(agent, 'reserve_money', { amountUsd: '4' })).isError).toBe(false);
+    const part = await call(agent, 'reserve_money', { amountUsd: '2', resource: 'geocoding', parentOperationId });
+    expect(part).toMatchObject({ isError: false, body: { grantedUsd: '2', parentOperationId } });
+    await call(agent, 'commit_cost', { operationId: part.body.operationId, costUsd: '1.5' });
+    await until('the envelope has what was not needed', async () => {
+      const { body } = await call(agent, 'show_reservation', { operationId: parentOperationId });
+      return (body.envelope as { restUsd: string }).restUsd === '4.5';
+    });
+    const beyond = await call(agent, 'reserve_money', { amountUsd: '5', parentOperationId });
+    expect(beyond).toMatchObject({ isError: true, body: { error: 'envelope_exceeded' } });
+    expect(beyond.text).toContain('$4.5 is left');
+    const release = { amountUsd: '1', envelope: true, onExpiry: 'release' };
+    expect(await call(agent, 'reserve_money', release)).toMatchObject({ body: { error: 'envelope_refused' } });
+    expect((await call(agent, 'release_money', { operationId: parentOperationId })).isError).toBe(false);
+    await until('only the other call holds', async () => (await stack.books(tenantId)).reservedUsd === '4');
+    expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '1.5', ledgerUsd: '1.5' });
+  });
+
   test('an agent sees what denied runs of its tenant ask people for, and what they answered; of no other tenant', async () => {
     const [tenantId, others] = [await stack.tenant('0.000001'), await stack.tenant('1')];
     const agent = await connected('http', await api.keyOf(tenantId, 'agent'));
