@@ -1,5 +1,5 @@
 /** The waits for money of one workflow: woken by who frees some, ended by what people answer. */
-import { CancellationScope, condition, setHandler, workflowInfo } from '@temporalio/workflow';
+import { CancellationScope, condition, setHandler, sleep, workflowInfo } from '@temporalio/workflow';
 import { answerMoneySignal, moneyFreedSignal } from '../../contracts/messages';
 import { isUnreadable, readMoneyAnswer, type MoneyAnswerSignal } from '../../core/inputs/read-signals';
 import { omitUndefined } from '../../core/omit-undefined';
@@ -37,6 +37,7 @@ export class MoneyWaits {
     step: PaidStep,
   ): Promise<void> {
     this.freed = false;
+    if (patience.restsMs > 0) await sleep(patience.restsMs, { summary: 'pause of an envelope that was woken in vain' });
     const { workflowId } = workflowInfo();
     const answers = this.answers.splice(0, answersAtOnce);
     const asked = moneyAsked(this.scope, step, { answer, prefersWhole, answers });
@@ -47,7 +48,7 @@ export class MoneyWaits {
     if (turn?.refusal !== undefined) throw denied({ ...answer, message: `${answer.message} ${turn.refusal}` }, step);
     if (turn?.isGranted) return;
     const againMs = patience.untilAskedAgainMs(answer, step, { prefersWhole, ...turn });
-    await condition(() => this.freed, Math.min(againMs, turn?.answerWithinMs ?? Infinity));
+    if (await condition(() => this.freed, Math.min(againMs, turn?.answerWithinMs ?? Infinity))) patience.noteWake();
   }
 
   /** A wait is over, or was given up. Not cancellable. */

@@ -156,7 +156,8 @@ export function requestOf(order: {
   const request = {
     ...scope,
     ...step,
-    ...(step.envelopeOf || envelopeId !== undefined ? sentOfEnvelope(step.resource) : sentAs(step.resource)),
+    // A part that may go by the limits says its resource as any other: who knows no envelopes decides it as one.
+    ...(step.envelopeOf ? sentOfEnvelope(step.resource) : sentAs(step.resource)),
     ...(envelopeId === undefined
       ? {}
       : { parentOperationId: envelopeId, orBeyond: true, parentTtlSeconds: envelopeTtlSeconds }),

@@ -1,6 +1,6 @@
 /** How long a denied step waits for money: for all that it asks for, and for the least that it can use. */
 import type { WaitForMoney } from '../../contracts/budget';
-import type { ReserveAnswer } from '../../core/budget/commands';
+import type { ReserveAnswer, Resource } from '../../core/budget/commands';
 import { fitsWithoutHolds } from '../../core/budget/denials';
 import { holdsUpMs } from '../../core/budget/line';
 import { heldSeconds } from '../../core/budget/retry-after';
@@ -8,7 +8,7 @@ import type { MoneyAnswerSignal } from '../../core/inputs/read-signals';
 import { mergedLabels } from '../../core/labels';
 import { parseAmountUsd, parseUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
-import { sentAs } from '../../core/resources';
+import { allResources, sentAs } from '../../core/resources';
 import { isPatched } from '../patches';
 import type { BudgetScope, PaidStep } from './paid-step';
 
@@ -23,6 +23,12 @@ const wholeMsMax = 5_000;
 const waitForMoneyMsMax = 6 * 3_600_000;
 /** What the platform has left changes with every tenant, and nobody says so: it is asked again, at first after this long. */
 const waitForPlatformMs = 60_000;
+/** What comes back to a run's own envelope wakes nobody: a step that it might do for asks again, at first after this long. */
+const ownMoneyMs = 2_000;
+/** An envelope is woken in vain so often without a pause, and after that with pauses that double. */
+const vainWakesMax = 3;
+const restMs = 1_000;
+const restMsMax = 60_000;
 
 /** One step's patience, from its first denial on. */
 export class Patience {
@@ -34,8 +40,15 @@ export class Patience {
   private readonly mostMs: number;
   private sinceMs: number | undefined;
   private waits = 0;
+  private vainWakes = 0;
+  private looksForOwn = 0;
 
-  constructor({ onDenied, waitForHoldsSeconds = holdsWaitedForSeconds }: BudgetScope, step: PaidStep) {
+  /** @param hasOwnMoney Whether its run has an envelope that it may be a part of. */
+  constructor(
+    { onDenied, waitForHoldsSeconds = holdsWaitedForSeconds }: BudgetScope,
+    private readonly step: PaidStep,
+    private readonly hasOwnMoney: boolean,
+  ) {
     this.isLong = onDenied === 'wait' && step.onDenied !== 'fail';
     this.mostMs = this.isLong ? Infinity : step.onDenied === 'fail' ? 0 : waitForHoldsSeconds * 1_000;
     this.wholeMs = this.isLong ? holdsUpMs : Math.min(wholeMsMax, this.mostMs);
@@ -59,6 +72,20 @@ export class Patience {
     return this.waiterId;
   }
 
+  /** It was told that there may be money, and asks again. */
+  noteWake(): void {
+    this.vainWakes += 1;
+  }
+
+  /**
+   * How long it rests before it waits once more. Who wakes it looks at the limits of one of its resources, and an envelope has to fit those
+   * of all: whatever they come to, it does not ask without a pause.
+   */
+  get restsMs(): number {
+    const beyond = this.vainWakes - vainWakesMax;
+    return !this.step.envelopeOf || beyond < 0 ? 0 : Math.min(restMs * 2 ** beyond, restMsMax);
+  }
+
   /** When it asks again though nobody woke it; `afterMs` is its turn among those that wait for the same moment. */
   untilAskedAgainMs(
     answer: Denial,
@@ -66,7 +93,8 @@ export class Patience {
     { prefersWhole, afterMs = 0 }: { prefersWhole: boolean; afterMs?: number },
   ): number {
     const { quota } = answer;
-    const frees = this.comesBackAfter(answer, step) * 1_000 + 100 + afterMs;
+    const comesBackMs = this.comesBackAfter(answer, step) * 1_000 + 100 + afterMs;
+    const frees = Math.min(comesBackMs, this.untilOwnMoneyMs());
     if (!this.isLong) {
       const isOver = prefersWhole && isLeastThere(answer, step) ? this.wholeMs : this.mostMs;
       return Math.min(frees, Math.max(0, isOver - this.waitedMs));
@@ -74,6 +102,13 @@ export class Patience {
     const most = quota.scope === 'platform' ? waitForPlatformMs * 2 ** Math.min(this.waits, 10) : waitForMoneyMsMax;
     this.waits += 1;
     return Math.min(frees, most, waitForMoneyMsMax);
+  }
+
+  /** When it looks whether its envelope has got something back. */
+  private untilOwnMoneyMs(): number {
+    if (!this.hasOwnMoney) return Infinity;
+    this.looksForOwn += 1;
+    return ownMoneyMs * 2 ** Math.min(this.looksForOwn - 1, 20);
   }
 
   /** When money comes back, in seconds. Who waits is woken when a call under way ends: by the guess of that it asks less and less often. */
@@ -93,16 +128,21 @@ function isHeldBack({ quota }: Denial, { amountUsd, minimumUsd = amountUsd }: Pa
 const isLeastThere = ({ quota }: Denial, { amountUsd, minimumUsd = amountUsd }: PaidStep): boolean =>
   parseUsd(quota.remainingUsd) >= parseAmountUsd(minimumUsd);
 
+/** An envelope waits for what the limit that bound is of: on its other resources it may fit already. */
+const resourceAwaited = ({ resource, envelopeOf }: PaidStep, { quota: { resourceType } }: Denial): Resource =>
+  envelopeOf && resourceType !== allResources ? resourceType : resource;
+
 /** What a denied step waits for: the least that it can use, and all of it where it rather waits. */
 export function moneyAsked(
   { tenantId, runId, userId, labels: ofScope, onDenied, askDays }: BudgetScope,
-  { kind, resource, amountUsd, minimumUsd = amountUsd, labels: ofStep }: PaidStep,
+  step: PaidStep,
   { answer, prefersWhole, answers }: { answer: Denial; prefersWhole: boolean; answers: MoneyAnswerSignal[] },
 ): Omit<WaitForMoney, 'waiterId' | 'workflowId'> {
+  const { kind, amountUsd, minimumUsd = amountUsd, labels: ofStep } = step;
   const { quota, retryAfterSeconds } = answer;
   const labels = mergedLabels(ofScope, ofStep);
   return {
-    ...{ tenantId, quota, isNamed: true, ...sentAs(resource) },
+    ...{ tenantId, quota, isNamed: true, ...sentAs(resourceAwaited(step, answer)) },
     ...omitUndefined({ runId, userId, labels, retryAfterSeconds, wantedUsd: prefersWhole ? amountUsd : undefined }),
     neededUsd: minimumUsd,
     // A step that only waits a moment asks nobody.

@@ -174,7 +174,7 @@ export class Budget {
 
   /** A grant for one attempt; a step that waits asks for as long as it is denied. */
   private async ask(asked: PaidStep, attempt: number, hooks: PaidStepHooks): Promise<Grant> {
-    const patience = new Patience(this.scope, asked);
+    const patience = new Patience(this.scope, asked, this.envelopeId !== undefined);
     let planned = asked;
     try {
       for (;;) {

@@ -4,7 +4,7 @@
  */
 import { failing, WorkflowScene, type Call, type Reply } from '../../support/workflow-scene';
 import { proxyActivities, sleep } from '@temporalio/workflow';
-import type { AttemptEnd, ReserveRequest } from '../../../contracts/budget';
+import type { AttemptEnd, ReserveRequest, WaitForMoney } from '../../../contracts/budget';
 import { moneyFreedSignal } from '../../../contracts/messages';
 import { formatUsd, parseUsd } from '../../../core/money';
 import type { BudgetScope, Grant, PaidStep } from '../../../workflows/budget/paid-step';
@@ -54,6 +54,8 @@ const letters = 'abcdefghijklmnop';
 class MoneyScene extends WorkflowScene {
   readonly model: BudgetModel;
   readonly log: string[] = [];
+  /** What denied steps waited for, in order. */
+  readonly awaited: string[] = [];
   private readonly names = new Map<string, string>();
   private readonly kept = new Map<string, unknown>();
   private readonly attempts: Attempt[];
@@ -139,6 +141,7 @@ class MoneyScene extends WorkflowScene {
         };
       case 'awaitMoney':
         this.note(`wait as ${this.nameOf(waiterId as string)}`);
+        this.awaited.push((request as unknown as WaitForMoney).resource);
         // As a worker of the version before it says nothing.
         return { returns: this.afterMs === undefined ? undefined : { afterMs: this.afterMs } };
       case 'endWaiting':
@@ -647,6 +650,86 @@ describe('a paid step that waits for money', () => {
     await scene.cancel();
     expect(scene.log.at(-1)).toBe('60000 end waiting as a');
     expect([scene.end, scene.balance()]).toEqual(['cancelled', '$0 spent, $0 reserved']);
+  });
+});
+
+describe('a step of a run with money of its own', () => {
+  afterEach(() => jest.restoreAllMocks());
+  const asks = (scene: MoneyScene): number[] =>
+    scene.log.filter((line) => line.includes('reserve')).map((line) => Number(line.split(' ')[0]));
+  const waits = { scope: { onDenied: 'wait' } } as const;
+  const limits = (llmUsd: string, e2bUsd: string): QuotaSpec[] => [
+    { resourceType: 'llm', limitUsd: llmUsd },
+    { resourceType: 'e2b', limitUsd: e2bUsd },
+    { resourceType: 'all', limitUsd: '150' },
+  ];
+  const raise = async (scene: MoneyScene, index: number): Promise<void> => {
+    Object.assign(scene.model.quotas[index] as object, { limitUsd: parseUsd('100') });
+    await scene.signal(moneyFreedSignal.name);
+  };
+  const envelope: Program = async (budget) => {
+    await budget.guarantee('60', ['llm', 'e2b']);
+    return 'held';
+  };
+
+  test('that waits for it waits for the limit that bound, one after the other', async () => {
+    const scene = await begin({ quotas: limits('40', '30') }, { ...waits, program: envelope });
+    await scene.moveTo(1_000);
+    await raise(scene, 1);
+    expect([scene.end, scene.awaited]).toEqual(['goes on', ['e2b', 'llm']]);
+    await raise(scene, 0);
+    await scene.finish();
+    expect([scene.end, asks(scene)]).toEqual(['"held"', [0, 1_000, 1_000]]);
+  });
+
+  test('that waits for it does not ask without a pause, however often it is woken in vain', async () => {
+    const scene = await begin({ quotas: limits('100', '50') }, { ...waits, program: envelope });
+    for (let atMs = 500; atMs <= 20_000; atMs += 500) {
+      await scene.moveTo(atMs);
+      await scene.signal(moneyFreedSignal.name);
+    }
+    expect(asks(scene)).toEqual([0, 500, 1_000, 1_500, 2_500, 4_500, 8_500, 16_500]);
+  });
+
+  test('names its resource as any other, which who knows no envelopes decides by the limits', async () => {
+    const sent: ReserveRequest[] = [];
+    const scene = new MoneyScene({ quotas: limits('100', '100') });
+    const decide = scene.model.decide.bind(scene.model);
+    jest.spyOn(scene.model, 'decide').mockImplementation((...commands) => {
+      sent.push(...(commands as unknown as ReserveRequest[]));
+      return decide(...commands);
+    });
+    await scene.start(async () => {
+      const budget = new Budget({ tenantId: 'acme', runId: 'run' });
+      await budget.guarantee('60', ['llm', 'e2b', 'tool']);
+      await budget.withBudget(step(), ({ operationId }) => pay(operationId));
+      await budget.withBudget(step({ resource: 'tool' }), ({ operationId }) => pay(operationId));
+    });
+    await scene.finish();
+    const asked = sent.filter(({ amountUsd }) => amountUsd !== undefined);
+    expect(asked).toMatchObject([
+      { resource: 'all', ofResource: 'llm', envelopeOf: ['llm', 'e2b', 'tool'] },
+      { resource: 'llm', parentOperationId: asked[0]?.operationId, orBeyond: true },
+      { resource: 'e2b', isTool: true, parentOperationId: asked[0]?.operationId, orBeyond: true },
+    ]);
+    for (const part of asked.slice(1)) expect(part).not.toHaveProperty('ofResource');
+  });
+
+  test('asks again by itself for what may come back to that, in pauses that double', async () => {
+    let part = '';
+    const program: Program = async (budget) => {
+      await budget.guarantee('1', ['llm', 'e2b']);
+      const window = step({ resource: 'e2b', amountUsd: '0.5', ttlSeconds: 86_400 });
+      await budget.withBudget(window, async ({ operationId }) => void (part = operationId));
+      return budget.withBudget(step({ amountUsd: '0.6' }), ({ operationId }) => pay(operationId));
+    };
+    const scene = await begin({ quotas: limits('1', '1') }, { ...waits, program });
+    await scene.moveTo(20_000);
+    expect(asks(scene)).toEqual([0, 0, 0, 2_000, 6_000, 14_000]);
+    // Its sandbox pauses: nobody is told of what goes back to the envelope.
+    scene.model.decide(release(part));
+    await scene.finish();
+    expect([scene.end, asks(scene).at(-1)]).toEqual(['{"costUsd":"0.4"}', 30_000]);
   });
 });
 
