@@ -32,8 +32,8 @@ export const sentAs = (resource: Resource): Pick<ReserveCommand, 'resource' | 'i
   resource === tool ? { resource: 'e2b', isTool: true } : { resource };
 
 /**
- * The same of an envelope and of a part of one: a process of the version before refuses `all`, and so never takes a part for an ordinary
- * request.
+ * The same of an envelope, and of a part that is for that alone: a process of the version before refuses `all`, and so never takes one for
+ * an ordinary request.
  */
 export const sentOfEnvelope = (resource: Resource): Pick<ReserveCommand, 'resource' | 'ofResource'> => ({
   resource: allResources,

@@ -21,7 +21,8 @@ export function ofEnvelope({
     throw new ApiError('invalid_request', 'orBeyond: is of a part (`parentOperationId`). Nothing was reserved.');
   if (!envelope && parentOperationId === undefined) return {};
   return {
-    ...sentOfEnvelope(resource),
+    // What may go by the limits says its resource as any other: who knows no envelopes decides it as one.
+    ...(orBeyond && !envelope ? {} : sentOfEnvelope(resource)),
     ...(envelope ? { envelopeOf: [...new Set([resource, ...(resources ?? [])])] } : {}),
     ...omitUndefined({ parentOperationId }),
     ...(orBeyond ? { orBeyond } : {}),

@@ -47,7 +47,7 @@ export interface ReserveCommand {
   resource: Resource;
   /** A tool, which the version before knows as what `resource` says. */
   isTool?: true;
-  /** Of an envelope or a part of one: its resource. `resource` is `all` then, which a process of the version before refuses. */
+  /** Of an envelope, or of a part that is for that alone: its resource. `resource` is `all` then, which a process of the version before refuses. */
   ofResource?: Resource;
   /** An envelope (docs/decisions/0065-envelopes.md): money for parts to come, of these resources, its own among them. */
   envelopeOf?: readonly Resource[];
