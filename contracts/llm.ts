@@ -14,6 +14,8 @@ export interface PrepareModelCall {
   count?: true;
   /** What is left of the run's own limit: a prompt whose bound does not fit is counted. Decimal string. */
   leftUsd?: string;
+  /** The run's envelope: what is left of it can be had whatever the quotas have left. */
+  envelopeId?: string;
   /** Whether to look if the context should be compacted first. */
   compact?: boolean;
   /** For a run that knows its money; absent for others. */

@@ -1,5 +1,6 @@
 /** How an envelope stands, and which one a part is of (docs/decisions/0065-envelopes.md). */
 import type { Resource } from '../core/budget/commands';
+import { parseUsd, type Usd } from '../core/money';
 import { knowsFunction } from './known-functions';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
@@ -52,3 +53,17 @@ export async function envelopeOf(client: PoolClient, { tenantId, operationId }: 
 /** The same, by itself: undefined for what is no envelope. */
 export const readEnvelope = async (pool: Pool, key: Operation): Promise<EnvelopeView | undefined> =>
   (await asTenant(pool, key.tenantId, (client) => envelopeOf(client, key))).envelope ?? undefined;
+
+/** What is left of an open envelope; undefined for what is none, or has ended. */
+export async function readRest(pool: Pool, { tenantId, operationId }: Operation): Promise<Usd | undefined> {
+  const { rows } = await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(
+      client.query<{ restUsd: string }>(
+        `SELECT granted_usd::text AS "restUsd" FROM copilot_internal.reservations
+         WHERE tenant_id = $1 AND operation_id = $2 AND kind = 'envelope' AND status = 'granted'`,
+        [tenantId, operationId],
+      ),
+    ),
+  );
+  return rows[0] && parseUsd(rows[0].restUsd);
+}

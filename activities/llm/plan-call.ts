@@ -5,13 +5,14 @@
 import { ApplicationFailure } from '@temporalio/common';
 import { standingOf } from '../../core/budget/quotas';
 import { roomUsd } from '../../core/budget/room';
-import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
+import { formatUsd, maxUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import { boundSuffices, countedWithMargin, type BoundRoom } from '../../core/prices/bounded-calls';
 import { findModelPrice, type ModelPrice } from '../../core/prices/prices';
 import { cacheTtlFor, type PromptCaching } from '../../core/prices/prompt-cache';
 import type { CacheTtl } from '../../core/prices/usage';
 import { estimateModelCall } from '../../core/prices/pricing';
+import { readRest } from '../../store/envelopes';
 import { readGate } from '../../store/gate';
 import type { Pool } from '../../store/pool';
 import type { PriceList } from '../../store/prices';
@@ -41,10 +42,20 @@ export interface Bound extends BoundRoom {
   base?: TrueCount | undefined;
 }
 
-/** What is left for a run's calls of models, of the tightest of the quotas that bind it. */
-export async function roomOf(pool: Pool, { tenantId, runId }: RunKey): Promise<Usd | undefined> {
-  const { quotas, userId } = await readGate(pool, { tenantId, conversationId: runId });
-  return roomUsd(quotas.map(standingOf), { userId, resource: 'llm' });
+/**
+ * What is left for a call of a run's models: of the tightest of the quotas that bind it, or of its envelope, whichever is more. A call is
+ * granted by the one or the other.
+ */
+export async function roomOf(
+  pool: Pool,
+  { tenantId, runId, envelopeId }: RunKey & { envelopeId?: string | undefined },
+): Promise<Usd | undefined> {
+  const [{ quotas, userId }, restUsd = 0n] = await Promise.all([
+    readGate(pool, { tenantId, conversationId: runId }),
+    envelopeId === undefined ? undefined : readRest(pool, { tenantId, operationId: envelopeId }),
+  ]);
+  const leftUsd = roomUsd(quotas.map(standingOf), { userId, resource: 'llm' });
+  return leftUsd === undefined ? undefined : maxUsd(leftUsd, restUsd);
 }
 
 export function providerOf({ providers }: Market, { provider, model }: ModelPrice): ModelProvider {

@@ -11,6 +11,7 @@ import { workflowInfo } from '@temporalio/workflow';
 import type { BoughtReply, ModelCallPlan, ModelReply, PrepareModelCall, ToolCall } from '../../contracts/llm';
 import type { ErrorCode } from '../../core/errors';
 import { formatUsd, maxUsd, parseAmountUsd } from '../../core/money';
+import { omitUndefined } from '../../core/omit-undefined';
 import type { ApprovalDesk } from './approvals';
 import { failureOf, failureWith, isCancellation } from '../failures';
 import type { AgentRunInput, CarriedTurn } from '../../contracts/messages';
@@ -199,7 +200,8 @@ export class AgentLoop {
   private request(model: string, of?: string): PrepareModelCall {
     const { input, budget } = this.parts;
     const { tenantId, runId, maxOutputTokens, maxCostUsd } = input;
-    const request = { tenantId, runId, model, maxOutputTokens };
+    const { envelopeId } = budget;
+    const request = { tenantId, runId, model, maxOutputTokens, ...omitUndefined({ envelopeId }) };
     if (maxCostUsd === undefined) return request;
     const leftUsd = maxUsd(0n, parseAmountUsd(maxCostUsd) - parseAmountUsd(budget.counted.spentUsd));
     const knows = of === undefined ? undefined : this.lastCall.known(of);

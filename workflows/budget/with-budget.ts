@@ -43,7 +43,7 @@ export class Budget {
   /** All of a step's money was waited for in vain a while ago: the next takes what there is. */
   private takesLess = false;
   /** What its steps take their money from, where there is room. */
-  private envelopeId: string | undefined;
+  private envelope: string | undefined;
   private readonly operationIds: string[] = [];
   private readonly activities: AskedActivities['activities'];
   private readonly patient: AskedActivities['patient'];
@@ -108,7 +108,12 @@ export class Budget {
    * @throws ApplicationFailure `quota_exceeded` when it is refused, as a step is.
    */
   async guarantee(amountUsd: string, resources: Resource[]): Promise<void> {
-    this.envelopeId = (await this.ask(envelopeStep(amountUsd, resources), 1, {})).operationId;
+    this.envelope = (await this.ask(envelopeStep(amountUsd, resources), 1, {})).operationId;
+  }
+
+  /** What its steps are parts of, where there is room. */
+  get envelopeId(): string | undefined {
+    return this.envelope;
   }
 
   /** Gives back what was held and not used. Not cancellable. */
