@@ -4,7 +4,7 @@
  */
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { BudgetCommand, MandateState, QuotaState } from '../core/budget/commands';
+import type { BudgetCommand, MandateState, QuotaState, Resource } from '../core/budget/commands';
 import type { Labels } from '../core/labels';
 import type { ApprovalSignal, MoneyAnswerSignal } from '../core/inputs/read-signals';
 import type { OpenSandbox, SandboxPlan } from './sandbox';
@@ -118,6 +118,8 @@ export interface AgentRunInput {
   maxCostUsd?: string;
   /** What it may surely spend: held for it from its begin on, in an envelope of which its steps are parts. Decimal string. */
   guaranteedUsd?: string;
+  /** What that is held on: `llm`, and what else it may use that a limit covers. */
+  guaranteedOn?: Resource[];
   /** Its model is told what is left of that ceiling, and money for a last answer is held from the start. */
   lastCall?: true;
   /** Its answers have to fit a schema: one that does not is asked for once more. */

@@ -4,7 +4,6 @@ import { problemOfSettings } from '../../core/agent/model-settings';
 import { findModelPrice, UnpricedModelError, type ModelPrice } from '../../core/prices/prices';
 import { findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import type { Labels } from '../../core/labels';
-import { parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import { knowsMoneyRequests } from '../../store/money-requests';
 import type { Pool } from '../../store/pool';
@@ -130,19 +129,6 @@ export function checkLastCall({
     throw new ApiError(
       'invalid_request',
       'limits.lastCall: what is held for it is held all the time, and with onDenied "wait" or "ask" nothing is. Nothing was stored.',
-    );
-}
-
-/** What a run may surely spend is part of what it may spend. */
-export function checkGuarantee({ limits: { guaranteedUsd, maxCostUsd } }: StartRunBody): void {
-  if (
-    guaranteedUsd !== undefined &&
-    maxCostUsd !== undefined &&
-    parseAmountUsd(guaranteedUsd) > parseAmountUsd(maxCostUsd)
-  )
-    throw new ApiError(
-      'invalid_request',
-      `limits.guaranteedUsd: ${guaranteedUsd} is above limits.maxCostUsd, ${maxCostUsd}. Nothing was stored.`,
     );
 }
 

@@ -164,7 +164,7 @@ export const startRunBody = z.strictObject({
       maxCostUsd: amount.optional(),
       guaranteedUsd: amountAboveZero.optional().openapi({
         description:
-          'What it may surely spend, at most maxCostUsd: it is held for the run before its first step, on the limits of llm, e2b and, with tools that have a price, tool, and no step that fits what is left of it is denied for want of money. What is beyond it is asked of the limits. A run that cannot have it does as onDenied says.',
+          'What it may surely spend, at most maxCostUsd: it is held for the run before its first step, on the limits of llm and, as far as there are some, of e2b and, with tools that have a price, tool; and no step that fits what is left of it is denied for want of money. What is beyond it is asked of the limits. A run that cannot have it does as onDenied says.',
       }),
       lastCall,
       timeoutSeconds: z.number().int().min(1).max(86_400).default(1_800),

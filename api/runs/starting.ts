@@ -21,10 +21,10 @@ import { ApiError } from '../http/errors';
 import { fittingLabels, labelsOver } from '../http/labels';
 import { answeredBy } from '../http/temporal-answers';
 import { gate } from '../tenants/gate';
+import { checkGuarantee, guaranteedOn } from './guarantee';
 import { openLimit } from './limit';
 import {
   checkAsking,
-  checkGuarantee,
   checkLastCall,
   checkModels,
   checkSizes,
@@ -99,11 +99,13 @@ export async function startRun(
     file,
   });
   if (status === 'failed') await refuseIfLost(dependencies, { tenantId, runId });
+  const ofBody = inputOf({ ...body, labels }, tools);
   const input = {
     runId,
     tenantId,
     model,
-    ...inputOf({ ...body, labels }, tools),
+    ...ofBody,
+    ...(await guaranteedOn(dependencies, { tenantId, labels, body, tools: ofBody.tools })),
     ...belongs,
     ...(unavailable ? { unavailable } : {}),
   };

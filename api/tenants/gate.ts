@@ -58,11 +58,8 @@ export async function gate({ pool, enforced }: ProcessDependencies, request: Gat
     if (ended > 0) await inSpan(spanNames.quotaReset, { quotas: ended }, () => Promise.resolve());
     // The authority refuses whoever is frozen, enforcement or not, and nobody waits for that to pass.
     if (frozen && !answered) throw new ApiError('budget_frozen', frozenMessage(frozen, what));
-    const ofPlatform = state.ofPlatform.map((resourceType) => ({ ...platform, resourceType }));
-    const userId = request.userId ?? state.userId;
-    const resource = billedAs(asked, [...quotas, ...ofPlatform], { userId });
-    const payer = { userId, resource, labels: request.labels };
-    const covering = [...quotas, ...ofPlatform].filter((quota) => covers(quota, payer));
+    const { payer, covering } = coverOf(state, request);
+    const { resource } = payer;
     if (request.needsQuota && !answered && !mayBeGranted(resource, covering))
       throw new ApiError('quota_missing', quotaMissingMessage(resource, what));
     if (binds(enforced, resource) && !answered && !waits) await denyWithoutMoney(pool, { ...request, payer }, state);
@@ -72,6 +69,16 @@ export async function gate({ pool, enforced }: ProcessDependencies, request: Gat
 
 /** Whose the platform's quotas are. */
 const platform = { scope: 'platform', scopeId: 'platform' } as const;
+
+/** What a request would be billed as, for whom, and which limits cover it. */
+export function coverOf(
+  { quotas, ofPlatform, userId: ofConversation }: Pick<GateState, 'quotas' | 'ofPlatform' | 'userId'>,
+  { resource: asked, userId = ofConversation, labels }: Pick<GateRequest, 'resource' | 'userId' | 'labels'>,
+): { payer: Payer; covering: readonly Pick<StoredQuota, 'scope'>[] } {
+  const limits = [...quotas, ...ofPlatform.map((resourceType) => ({ ...platform, resourceType }))];
+  const payer = { userId, resource: billedAs(asked, limits, { userId }), labels };
+  return { payer, covering: limits.filter((quota) => covers(quota, payer)) };
+}
 
 /** Denies as the authority would: by the same quota, in the same words, and with the same time to wait. */
 async function denyWithoutMoney(

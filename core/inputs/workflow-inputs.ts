@@ -7,6 +7,7 @@ import { askDaysMax } from '../budget/money-requests';
 import { parseUuid, tenantIdPattern, userIdCharsMax } from '../ids';
 import { problemOfLabels } from '../labels';
 import { parseAmountUsd } from '../money';
+import { isResource } from '../resources';
 import { unstorableIn } from '../storable';
 import { isRecord } from '../prices/usage';
 
@@ -76,6 +77,10 @@ const runFields: Record<string, Field> = {
   maxSteps: count,
   maxCostUsd: optional(amount),
   guaranteedUsd: optional(amount),
+  guaranteedOn: optional({
+    is: (value) => Array.isArray(value) && value.includes('llm') && value.every(isResource),
+    what: 'a list of resources, llm among them',
+  }),
   lastCall: optional(yes),
   answersFit: optional(yes),
   parentRunId: optional(uuid),

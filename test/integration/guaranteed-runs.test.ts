@@ -9,6 +9,7 @@ describe('a guaranteed run', () => {
   let stack: TestStack;
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made));
+  beforeEach(() => Object.assign(stack.anthropic.knobs, { latencyMs: 0, replies: [] }));
 
   const start = (tenantId: string, limits: object, more: object = {}) =>
     api.call('POST', '/v1/runs', { body: { tenantId, task: 'Say something.', limits, ...more } });
@@ -25,6 +26,18 @@ describe('a guaranteed run', () => {
     );
     return rows;
   };
+  const limit = (tenantId: string, limits: Record<string, string>) =>
+    api.admin.tenants.setQuotas(
+      tenantId,
+      Object.entries(limits).map(([resourceType, limitUsd]) => ({ resourceType, limitUsd })),
+    );
+  const waits = (tenantId: string, runId: unknown, resource: string) =>
+    until(`it waits for ${resource}`, async () => {
+      const { body } = await api.call('GET', `/v1/runs/${String(runId)}?tenantId=${tenantId}`);
+      return (body.waitingFor as { resource?: string } | null)?.resource === resource;
+    });
+  const envelopesOf = async (tenantId: string) =>
+    (await rowsOf(tenantId)).filter(({ kind }) => kind === 'envelope').map(({ status }) => status);
   const takeTheRest = (tenantId: string, amountUsd: string) =>
     api.call('POST', '/v1/reservations', {
       body: { tenantId, operationId: randomUUID(), resource: 'llm', amountUsd, minimumUsd: '0.01' },
@@ -67,5 +80,65 @@ describe('a guaranteed run', () => {
     expect(await ended(tenantId, started.body.runId)).toMatchObject({ status: 'cancelled' });
     expect((await rowsOf(tenantId))[0]).toMatchObject({ kind: 'envelope', status: 'released' });
     expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
+  });
+
+  test('that waits for it asks once for each limit that stands in the way, and keeps nothing from others meanwhile', async () => {
+    const tenantId = await stack.tenant('5');
+    await limit(tenantId, { llm: '40', e2b: '50', all: '150' });
+    const { body } = await start(tenantId, { guaranteedUsd: '60' }, { onDenied: 'wait' });
+    await waits(tenantId, body.runId, 'llm');
+    await limit(tenantId, { llm: '100' });
+    await waits(tenantId, body.runId, 'e2b');
+    const other = await takeTheRest(tenantId, '100');
+    expect(other).toMatchObject({ status: 201, body: { grantedUsd: '100' } });
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    expect(await envelopesOf(tenantId)).toEqual(['denied', 'denied']);
+    await api.call('POST', `/v1/reservations/${String(other.body.operationId)}/release`, { body: { tenantId } });
+    await limit(tenantId, { e2b: '60' });
+    expect(await ended(tenantId, body.runId)).toMatchObject({ status: 'completed' });
+    expect(await envelopesOf(tenantId)).toEqual(['denied', 'denied', 'released']);
+    expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
+  });
+
+  test('that asks people for it has each limit lifted that stands in the way', async () => {
+    const tenantId = await stack.tenant('5');
+    await limit(tenantId, { llm: '40', e2b: '30', all: '500' });
+    const { body } = await start(tenantId, { guaranteedUsd: '60' }, { onDenied: 'ask' });
+    for (const resource of ['e2b', 'llm']) {
+      const { requestId } = await until(`people are asked for ${resource}`, async () =>
+        (await api.admin.moneyRequests.list({ tenantId })).requests.find((request) => request.resource === resource),
+      );
+      const { lifted } = await api.admin.moneyRequests.grant(requestId, { tenantId, author: 'Jo' });
+      expect(lifted).toMatchObject([{ resourceType: resource }]);
+    }
+    expect(await ended(tenantId, body.runId)).toMatchObject({ status: 'completed' });
+    // A grant is told to one that is denied after it, which then asks anew.
+    const asked = await envelopesOf(tenantId);
+    expect([asked.length <= 4, asked.at(-1)]).toEqual([true, 'released']);
+  });
+
+  test('is held on what its tenant limits alone: a step of anything else is refused as ever', async () => {
+    const tenantId = await stack.tenant('5');
+    await stack.admin.query(
+      `DELETE FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND resource_type <> 'llm'`,
+      [tenantId],
+    );
+    const { body } = await start(tenantId, { guaranteedUsd: '3' });
+    expect(await ended(tenantId, body.runId)).toMatchObject({ status: 'completed' });
+    expect(await rowsOf(tenantId)).toMatchObject([{ kind: 'envelope', status: 'released' }, { status: 'committed' }]);
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }];
+    const unlimited = await start(tenantId, { guaranteedUsd: '3' });
+    expect(await ended(tenantId, unlimited.body.runId)).toMatchObject({ failure: { code: 'quota_missing' } });
+    expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
+  });
+
+  test('is planned by what is left of it where it holds all there is: nothing is counted, and its prompts are cached', async () => {
+    const tenantId = await stack.tenant('5');
+    const before = stack.anthropic.calls().countTokens;
+    const { body } = await start(tenantId, { guaranteedUsd: '5' });
+    const run = await ended(tenantId, body.runId);
+    expect(run).toMatchObject({ status: 'completed', steps: [{ kind: 'envelope' }, { kind: 'llm.call' }] });
+    expect(stack.anthropic.calls().countTokens).toBe(before);
+    expect(JSON.stringify(stack.anthropic.lastRequest())).toContain('cache_control');
   });
 });

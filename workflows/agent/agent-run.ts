@@ -44,7 +44,8 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   let end: RunEnd<AgentRunResult['status']>;
   try {
     const how = await limit.run(async () => {
-      if (input.guaranteedUsd !== undefined) await guarantee(budget, input.guaranteedUsd, input.tools);
+      const { guaranteedUsd, guaranteedOn = ['llm'] } = input;
+      if (guaranteedUsd !== undefined && isPatched('guaranteed')) await budget.guarantee(guaranteedUsd, guaranteedOn);
       return work(loop, input.maxSteps);
     });
     end = { status: 'completed', ...how };
@@ -63,13 +64,6 @@ export async function agentRun(input: AgentRunInput): Promise<AgentRunResult> {
   if (end.status !== 'completed' && isPatched('endings')) throw endingOf(runId, end);
   const { status, stoppedBy } = end;
   return { runId, status, ...(stoppedBy ? { stoppedBy } : {}) };
-}
-
-/** What the run may surely spend is held before its first step, on the limits of all that it may use. */
-async function guarantee(budget: Budget, guaranteedUsd: string, tools: AgentRunInput['tools'] = {}): Promise<void> {
-  if (!isPatched('guaranteed')) return;
-  const isPriced = Object.values(tools).some((rule) => rule?.priceUsd !== undefined);
-  await budget.guarantee(guaranteedUsd, ['llm', 'e2b', ...(isPriced ? ['tool'] : [])]);
 }
 
 async function work(loop: AgentLoop, maxSteps: number): Promise<Pick<AgentRunResult, 'stoppedBy'>> {
