@@ -141,7 +141,7 @@ class MoneyScene extends WorkflowScene {
         };
       case 'awaitMoney':
         this.note(`wait as ${this.nameOf(waiterId as string)}`);
-        this.awaited.push((request as unknown as WaitForMoney).resource);
+        this.awaited.push((request as WaitForMoney).resource);
         // As a worker of the version before it says nothing.
         return { returns: this.afterMs === undefined ? undefined : { afterMs: this.afterMs } };
       case 'endWaiting':
