@@ -15,7 +15,7 @@ import {
   bindingOn,
   envelopeFor,
   isEnforcedFor,
-  moveRest,
+  movePart,
   prolonged,
   refusedByRest,
   requestOfPart,
@@ -186,12 +186,9 @@ function grantPart(batch: Batch, asked: Asked, envelope: Envelope): ReserveAnswe
   const { reservation, restUsd } = envelope;
   const decidedWith = mostUsd < amounts.amountUsd ? { mostUsd } : undefined;
   const grantedUsd = restUsd < mostUsd ? restUsd : mostUsd;
-  moveRest(batch, { envelope: prolonged(batch, reservation, command), usd: -grantedUsd });
-  return grant(
-    batch,
-    { ...asked, request: requestOfPart(command, asked.request, envelope) },
-    { grantedUsd, decidedWith },
-  );
+  const part = { ...asked, request: requestOfPart(command, asked.request, envelope) };
+  const rest = { envelope: prolonged(batch, reservation, command), usd: -grantedUsd };
+  return movePart(batch, rest, () => grant(batch, part, { grantedUsd, decidedWith }));
 }
 
 function grant(

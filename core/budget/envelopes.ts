@@ -164,8 +164,18 @@ export function returnedOf(batch: Batch, { parentId }: ReservationRequest, unuse
   return usd === 0n ? undefined : { envelope: { ...envelope, request }, usd };
 }
 
-/** Moves money into an envelope, or out of it: its rest, and what the quotas hold for it. */
-export function moveRest(batch: Batch, { envelope, usd }: Returned): void {
+/**
+ * Moves money between an envelope and a part of it. What the quotas hold never falls between the two, or what is held of a top-up that has
+ * expired would be taken for given back.
+ */
+export function movePart<T>(batch: Batch, rest: Returned | undefined, move: () => T): T {
+  if (rest && rest.usd > 0n) moveRest(batch, rest);
+  const moved = move();
+  if (rest && rest.usd <= 0n) moveRest(batch, rest);
+  return moved;
+}
+
+function moveRest(batch: Batch, { envelope, usd }: Returned): void {
   const { operationId, request, grantedUsd = 0n } = envelope;
   batch.put({ ...envelope, grantedUsd: grantedUsd + usd });
   batch.move(request, { operationId, reservedUsd: usd });

@@ -24,7 +24,7 @@ import {
   type Reservation,
   type ReservationRequest,
 } from './reservations';
-import { moveRest, returnedOf } from './envelopes';
+import { movePart, returnedOf } from './envelopes';
 
 type Trigger = 'commit' | 'release' | 'expiry' | 'outcome';
 
@@ -98,8 +98,8 @@ function commit(
     settlement,
     postedAtMs: batch.nowMs,
   });
-  batch.move(request, { operationId: reservation.operationId, reservedUsd: -grantedUsd, spentUsd: costUsd });
-  if (returned) moveRest(batch, returned);
+  const ended = { operationId: reservation.operationId, reservedUsd: -grantedUsd, spentUsd: costUsd };
+  movePart(batch, returned, () => batch.move(request, ended));
   tellOverrun(batch, reservation, costUsd);
 }
 
@@ -130,8 +130,8 @@ function free(batch: Batch, reservation: Reservation, { request, grantedUsd, sta
     outcomeFolded: reservation.outcome !== undefined,
     endedAtMs: batch.nowMs,
   });
-  batch.move(request, { operationId: reservation.operationId, reservedUsd: -grantedUsd });
-  if (returned) moveRest(batch, returned);
+  const ended = { operationId: reservation.operationId, reservedUsd: -grantedUsd };
+  movePart(batch, returned, () => batch.move(request, ended));
 }
 
 /** A late outcome: the ledger learns the difference to what was posted, at the moment it was posted. */

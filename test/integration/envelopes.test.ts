@@ -182,6 +182,33 @@ describe('an envelope', () => {
     await agree(tenantId);
   });
 
+  test('is held on a limit of each of its resources that is set while it is open, or watched, or comes to bind', async () => {
+    const tenantId = await stack.tenant('100');
+    const [id, of] = [randomUUID(), { userId: 'ada', labels: { team: 'search' } }];
+    await decide(tenantId, envelope(id, '10', { ...of, envelopeOf: ['e2b', 'llm'] }));
+    const [call, box] = [part(id, '4', of), part(id, '3', { ...of, ofResource: 'e2b' })];
+    await decide(tenantId, call, box);
+    const day = { period: 'day', limitUsd: '20' } as const;
+    const limits = (['llm', 'e2b', 'all'] as const).flatMap((resourceType) => [
+      { scope: 'tenant' as const, resourceType, ...day },
+      { scope: 'user' as const, scopeId: 'ada', resourceType, ...day },
+      { scope: 'label' as const, scopeId: 'team:search', resourceType, ...day },
+    ]);
+    await api.admin.tenants.setQuotas(tenantId, limits);
+    await api.admin.tenants.setQuotas(tenantId, [
+      { scope: 'tenant', resourceType: 'e2b', period: 'week', limitUsd: '20', enforced: false },
+    ]);
+    expect([...new Set(Object.values(await quotasOf(tenantId)))]).toEqual(['0+10']);
+    await api.admin.budget.enforceQuota(tenantId, { resourceType: 'e2b', period: 'week', reason: 'a test' });
+    expect([...new Set(Object.values(await quotasOf(tenantId)))]).toEqual(['0+10']);
+    await cost(tenantId, call.operationId, '1.5');
+    await decide(tenantId, commit(call.operationId), release(box.operationId));
+    await agree(tenantId);
+    await decide(tenantId, release(id));
+    expect(new Set(Object.values(await quotasOf(tenantId)))).toEqual(new Set(['1.5+0', '0+0']));
+    await agree(tenantId);
+  });
+
   test('frees at its expiry what no part holds; a part that is under way ends right, and gives the rest to the limits', async () => {
     const tenantId = await stack.tenant('10');
     const id = randomUUID();

@@ -1,6 +1,7 @@
 /** What a part of an envelope is decided by: its rest, freezes and the limit of its run, and nothing that limits have left. */
 import type { ReserveCommand } from '../../../core/budget/commands';
 import { asksTheSame } from '../../../core/budget/reservations';
+import { formatUsd } from '../../../core/money';
 import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
 
 const nowMs = Date.UTC(2026, 0, 15, 12);
@@ -92,6 +93,27 @@ describe('a part of an envelope', () => {
     model.decide(commit('envelope'), release('envelope'), release('two'));
     expect(model.reservations.get('envelope')).toMatchObject({ status: 'released', envelopeUsd: usd('6') });
     expect(model.balance()).toEqual({ spentUsd: usd('0.5'), reservedUsd: 0n });
+  });
+
+  test('moves money without a moment between in which it was given back: what is held of a top-up that has expired stays so', () => {
+    const hour = 3_600_000;
+    model = new BudgetModel(nowMs, [
+      { limitUsd: '10', period: 'day', topUps: [{ amountUsd: '5', expiresAfterMs: hour }] },
+    ]);
+    model.decide(envelope('15', { ttlSeconds: 86_400 }));
+    model.nowMs += 2 * hour;
+    const stands = () => [model.quotas[0]?.limitUsd, model.balance().reservedUsd].map((of) => formatUsd(of ?? 0n));
+    model.decide(part('one', '5', { ttlSeconds: 86_400 }));
+    expect(stands()).toEqual(['15', '15']);
+    model.decide(part('two', '2', { ttlSeconds: 86_400 }), release('one'));
+    expect(stands()).toEqual(['15', '15']);
+    // Beyond its grant, from what its envelope has left.
+    model.claim('two');
+    model.outcome('two', { billed: true, costUsd: usd('4') });
+    model.decide(commit('two'));
+    expect(stands()).toEqual(['15', '11']);
+    model.decide(release('envelope'));
+    expect(stands()).toEqual(['10', '0']);
   });
 
   test('prolongs its envelope where it says so, and never shortens it', () => {
