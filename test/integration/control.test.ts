@@ -91,7 +91,12 @@ describe('control', () => {
     const tenantId = await stack.tenant('10');
     const quotas = [{ resourceType: 'llm', period: 'lifetime', limitUsd: '3' }];
     await api.request(`/v1/tenants/${tenantId}/quotas`, { method: 'PUT', body: { quotas } });
-    await reserve(tenantId, '2', { ttlSeconds: 600, onExpiry: 'settle' });
+    const operationId = randomUUID();
+    await reserve(tenantId, '2', { operationId, ttlSeconds: 600, onExpiry: 'settle' });
+    // What is only held may come back at any moment.
+    expect(await reserve(tenantId, '2')).toMatchObject({ status: 429, body: { retryAfter: 10 } });
+    await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd: '2' });
+    await until('it is spent', async () => (await stack.books(tenantId)).openReservations === 0);
     const denied = await reserve(tenantId, '2');
     expect(denied).toMatchObject({ status: 429, body: { quotaDetails: { period: 'lifetime' } } });
     expect(denied.body).not.toHaveProperty('retryAfter');

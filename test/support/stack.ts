@@ -32,7 +32,7 @@ import { findRun } from '../../store/runs';
 import { setQuotas } from '../../store/quotas';
 import { createTenant } from '../../store/tenants';
 import { createLog } from '../../telemetry/log';
-import { budgetCommandsSignal, budgetWorkflowId, taskQueues } from '../../contracts/messages';
+import { budgetCommandsSignal, budgetStateQuery, budgetWorkflowId, taskQueues } from '../../contracts/messages';
 import { scheduleIds, type ScheduledWorkflow } from '../../workers/schedules';
 import { startTelemetry } from '../../telemetry/start';
 import { createTestDatabase, type TestDatabase } from './database';
@@ -352,6 +352,19 @@ export class TestStack {
 
   async run(request: StartTestRun): Promise<RunView> {
     return this.finish({ tenantId: request.tenantId, ...(await this.start(request)) });
+  }
+
+  /** Waits until a tenant's authority shows its limit of `all` so: of what others decided by themselves it hears afterwards. */
+  async authorityKnows(
+    tenantId: string,
+    shown: { spentUsd: string; reservedUsd: string; remainingUsd?: string },
+  ): Promise<void> {
+    const authority = this.temporal.workflow.getHandle(budgetWorkflowId(tenantId));
+    await until(`the authority of ${tenantId} knows that its limit stands at ${JSON.stringify(shown)}`, async () => {
+      const { quotas } = await authority.query(budgetStateQuery);
+      const all = quotas.find(({ resourceType }) => resourceType === 'all');
+      return Object.entries(shown).every(([name, value]) => all?.[name as keyof typeof shown] === value);
+    });
   }
 
   /** What Postgres holds of a tenant's money, added up independently. */
