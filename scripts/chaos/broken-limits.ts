@@ -53,8 +53,8 @@ export const limitBuilds = {
     sources: [
       {
         file: 'core/budget/decision.ts',
-        from: 'moveRest(batch, { envelope: prolonged(batch, reservation, command), usd: -grantedUsd });',
-        to: '',
+        from: 'const rest = { envelope: prolonged(batch, reservation, command), usd: -grantedUsd };',
+        to: 'const rest = { envelope: prolonged(batch, reservation, command), usd: 0n };',
       },
     ],
     faults: ['Postgres slow'],

@@ -77,7 +77,7 @@ describe('the touchpoints with paid providers', () => {
     expect(text).toMatch(/if \(budgeted\.has\(this\.context\)\) return next\(input\);/);
     expect(text).toMatch(/if \(!planning\) return next\(input\);/);
     expect(text).toMatch(
-      /return \(await this\.boughtBefore\(scope\)\) \?\? this\.holdOrBought\(planned, scope\);[^]*if \('result' in found\) return found\.result;\s+const \{ planned, held \} = found;[^]*return this\.call\(held, planned, \(\) => next\([^]*return \{ planned, held: await this\.hold\(planned, scope\) \};/,
+      /return \(await this\.boughtBefore\(scope\)\) \?\? this\.holdOrBought\(planned, scope\);[^]*if \('result' in found\) return found\.result;\s+const \{ planned, held \} = found;[^]*return this\.call\(held, \{ planned, time \}, \(\) => next\([^]*return \{ planned, held: await this\.hold\(planned, scope\) \};/,
     );
   });
 
