@@ -33,8 +33,8 @@ describe('a call that names a conversation', () => {
     });
     expect(child).toMatchObject({ status: 409, body: { error: 'run_parent_refused' } });
     await talk.close();
-    // What nobody had begun is given back with it, and the limit stands.
-    expect([await reserve('0.6'), await reserve('0.4'), await reserve('0.2')]).toEqual([
+    // What a caller holds is its own to give back, and the limit stands.
+    expect([await reserve('0.2'), await reserve('0.05'), await reserve('0.05')]).toEqual([
       'run_limit_exceeded',
       'granted',
       'run_limit_exceeded',
