@@ -12,14 +12,23 @@ export const ledgerOfQuota = `(
   WHERE c.tenant_id = q.tenant_id AND q.resource_type IN ('all', c.resource) AND (q.scope NOT IN ('user', 'shadow_user') OR c.user_id = q.scope_id)
     AND (q.scope NOT IN ('label', 'shadow_label') OR ${isLabelled('c')}) AND c.posted_at >= q.period_start AND c.posted_at < q.period_end)`;
 
-/** What open reservations hold of a quota `q`. */
-export const openOfQuota = `(
+/**
+ * What the open reservations `r` of a tenant hold of a resource, or of `all`: an envelope and its parts are held on each of theirs. `payer`
+ * says whose they are.
+ */
+export const heldOf = ({ tenant, resource, payer }: { tenant: string; resource: string; payer: string }): string => `(
   SELECT coalesce(sum(r.granted_usd), 0)
   -- A database of the version before has no such column: then it is that of the first row.
   FROM (SELECT NULL::text[] AS held_on) AS otherwise CROSS JOIN LATERAL (
-    SELECT o.*, held_on AS held FROM copilot_internal.reservations o WHERE o.tenant_id = q.tenant_id AND o.status = 'granted') AS r
-  WHERE (q.resource_type IN ('all', r.resource) OR q.resource_type = ANY (r.held))
-    AND (q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id) AND (q.scope NOT IN ('label', 'shadow_label') OR ${isLabelled('r')}))`;
+    SELECT o.*, held_on AS held FROM copilot_internal.reservations o WHERE o.tenant_id = ${tenant} AND o.status = 'granted') AS r
+  WHERE (${resource} IN ('all', r.resource) OR ${resource} = ANY (r.held)) AND ${payer})`;
+
+/** What open reservations hold of a quota `q`. */
+export const openOfQuota = heldOf({
+  tenant: 'q.tenant_id',
+  resource: 'q.resource_type',
+  payer: `(q.scope NOT IN ('user', 'shadow_user') OR r.user_id = q.scope_id) AND (q.scope NOT IN ('label', 'shadow_label') OR ${isLabelled('r')})`,
+});
 
 /** Limits of labels of a tenant that agree with neither, as the others are told. They are looked at together: a tenant may have thousands. */
 export const labelQuotasWrong = (tenant: string): string => `

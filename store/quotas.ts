@@ -1,4 +1,5 @@
 /** The quotas of a tenant and of its users: read to be shown and to wake who waits, and set. */
+import { heldOf } from './books-sql';
 import type { Labels } from '../core/labels';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -88,21 +89,13 @@ const expiring = `CASE WHEN q.topup_usd > 0 THEN to_jsonb(q) -> 'expiring_topups
               CASE WHEN q.topup_usd > 0 THEN to_jsonb(q) ->> 'topup_kept_usd' END AS topup_kept_usd,
               CASE WHEN q.period_end <= now() THEN q.period_end END AS ended_at`;
 
-/** What a limit of a resource begins with: an envelope and its parts are held on each of theirs. */
-const heldOf = ({ resource, payer }: { resource: string; payer: string }): string =>
-  `(SELECT coalesce(sum(r.granted_usd), 0)
-    -- A database of the version before has no such column: then it is that of the first row.
-    FROM (SELECT NULL::text[] AS held_on) AS otherwise CROSS JOIN LATERAL (
-      SELECT o.*, held_on AS held FROM copilot_internal.reservations o WHERE o.tenant_id = $1 AND o.status = 'granted') AS r
-    WHERE (${resource} IN ('all', r.resource) OR ${resource} = ANY (r.held)) AND ${payer})`;
-
 /** By default, of users that have no limits of it yet: the next decision about one makes them so (`add_user_quotas`). */
 const userLimitsToCome = (users: string): string =>
   `SELECT 'user', u.user_id, d.resource_type, d.period, d.limit_usd, 0,
           (SELECT coalesce(sum(amount_usd), 0) FROM copilot_internal.cost_records c
            WHERE c.tenant_id = $1 AND c.user_id = u.user_id AND d.resource_type IN ('all', c.resource)
              AND c.posted_at >= b.period_start AND c.posted_at < b.period_end),
-          ${heldOf({ resource: 'd.resource_type', payer: 'r.user_id = u.user_id' })},
+          ${heldOf({ tenant: '$1', resource: 'd.resource_type', payer: 'r.user_id = u.user_id' })},
           d.warning_threshold, '{}'::numeric[], b.period_start, b.period_end, NULL, NULL, NULL, NULL
    FROM unnest(${users}) AS u (user_id) JOIN copilot_internal.user_quota_defaults d ON d.tenant_id = $1
    CROSS JOIN LATERAL copilot_internal.period_bounds(d.period, now()) AS b
@@ -218,7 +211,7 @@ export async function setQuota(client: PoolClient, tenantId: string, change: Quo
        (SELECT coalesce(sum(amount_usd), 0) FROM copilot_internal.cost_records
         WHERE tenant_id = $1 AND posted_at >= b.period_start AND posted_at < b.period_end
           AND ($4 = 'all' OR resource = $4) AND ($2 = 'tenant' OR user_id = $3)),
-       ${heldOf({ resource: '$4', payer: `($2 = 'tenant' OR r.user_id = $3)` })}
+       ${heldOf({ tenant: '$1', resource: '$4', payer: `($2 = 'tenant' OR r.user_id = $3)` })}
      FROM copilot_internal.period_bounds($5, clock_timestamp()) AS b
      ON CONFLICT (tenant_id, scope, scope_id, resource_type, period) DO UPDATE
      SET limit_usd = excluded.limit_usd, warning_threshold = coalesce($7::numeric, q.warning_threshold),
