@@ -2695,7 +2695,8 @@ BEGIN
     FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
   ) AS a;
 
-  SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
+  -- Outcomes are folded in the order in which they were told, and so stand in the ledger.
+  SELECT coalesce(json_agg(reservation_as_json(r) ORDER BY r.outcome_at, r.operation_id), '[]') INTO v_reservations
   FROM (
     SELECT * FROM reservations
     WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)
@@ -3317,7 +3318,8 @@ BEGIN
     FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz, position integer)
     JOIN reservations r
-      ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId";
+      ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId"
+    ORDER BY c.position;
   END IF;
 
   IF jsonb_array_length(p_batch -> 'alerts') > 0 THEN

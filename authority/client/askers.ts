@@ -13,31 +13,65 @@ export type LeftWith =
   /** It was told that it has none. */
   | 'nothing';
 
+/** Those of this process that ask for one operation now. */
+interface Asking {
+  asker: string;
+  asking: number;
+  left: Set<LeftWith>;
+  underWay: Set<Promise<unknown>>;
+}
+
+/** One of them. */
+export interface Asked {
+  /** As whom it asks. */
+  asker: string;
+  /** What is asked in its name takes as long as that does. */
+  during: (asked: Promise<unknown>) => void;
+  /**
+   * Called once as it leaves. Where the operation is to be released then, resolves once nothing that was asked in its name is under way:
+   * what came after the release would note it as told of the grant again, and nobody would take that back.
+   */
+  leave: (how: LeftWith) => Promise<void> | undefined;
+}
+
 export class Askers {
-  private readonly operations = new Map<string, { asker: string; asking: number; left: Set<LeftWith> }>();
+  private readonly operations = new Map<string, Asking>();
   private askers = 0;
 
   /** @param process names this one among all that ask */
   constructor(private readonly process: string) {}
 
-  /** One more asks: as whom, and what is called once as the one leaves: whether the operation is to be released now. */
-  enter(operation: string): { asker: string; leave: (how: LeftWith) => boolean } {
-    const all = this.operations.get(operation) ?? { asker: this.another(), asking: 0, left: new Set<LeftWith>() };
-    this.operations.set(operation, all);
+  /** One more asks. */
+  enter(operation: string): Asked {
+    const all = this.operations.get(operation) ?? this.begin(operation);
     all.asking += 1;
-    const leave = (how: LeftWith): boolean => {
-      all.left.add(how);
-      all.asking -= 1;
-      if (all.asking > 0) return false;
-      this.operations.delete(operation);
-      return all.left.has('no use') && !all.left.has('a grant');
+    return {
+      asker: all.asker,
+      during: (asked) => {
+        const ended = asked.catch(() => undefined).finally(() => all.underWay.delete(ended));
+        all.underWay.add(ended);
+      },
+      leave: (how) => {
+        all.left.add(how);
+        all.asking -= 1;
+        if (all.asking > 0) return undefined;
+        this.operations.delete(operation);
+        const isGivenBack = all.left.has('no use') && !all.left.has('a grant');
+        return isGivenBack ? Promise.all(all.underWay).then(() => undefined) : undefined;
+      },
     };
-    return { asker: all.asker, leave };
   }
 
-  private another(): string {
+  private begin(operation: string): Asking {
     this.askers += 1;
-    return `${this.process}.${this.askers}`;
+    const asking = {
+      asker: `${this.process}.${this.askers}`,
+      asking: 0,
+      left: new Set<LeftWith>(),
+      underWay: new Set<Promise<unknown>>(),
+    };
+    this.operations.set(operation, asking);
+    return asking;
   }
 }
 

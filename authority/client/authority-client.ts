@@ -16,7 +16,7 @@ import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
 import type { Pool } from '../../store/pool';
 import { findKnown, findUnfolded } from '../../store/reservations';
 import { measureAnswer } from '../../telemetry/metrics';
-import { Askers, leftWith } from './askers';
+import { Askers, leftWith, type Asked } from './askers';
 import { Coalescer } from './coalescer';
 import { processClock, settledWithin } from './clock';
 import { directDecisions } from './direct-pool';
@@ -56,6 +56,8 @@ export class AuthorityClient {
   private readonly listener: Listener;
   private readonly decisions: ReturnType<typeof directDecisions> | undefined;
   private waiters = 0;
+  /** Releases that wait for what was asked in their callers' names. */
+  private readonly releases = new Set<Promise<void>>();
   private readonly channel: string;
 
   constructor(
@@ -102,28 +104,37 @@ export class AuthorityClient {
   async reserve(tenantId: string, asked: ReserveCommand, options: AskOptions): Promise<ReserveAnswer | undefined> {
     const { gone, comesBack = false } = options;
     const { operationId } = asked;
-    const { asker, leave } = this.askers.enter(placeOf(tenantId, operationId));
+    const { asker, during, leave } = this.askers.enter(placeOf(tenantId, operationId));
     let answer: ReserveAnswer | undefined;
     try {
-      answer = await this.ask(tenantId, { ...asked, asker }, options);
+      answer = await this.ask(tenantId, { ...asked, asker }, { ...options, during });
       return answer;
     } finally {
-      if (leave(leftWith(answer, { isGone: gone?.aborted === true && !comesBack })))
-        this.send(tenantId, { type: 'release', operationId, asker });
+      during(this.replies.looked(tenantId));
+      const mayBeReleased = leave(leftWith(answer, { isGone: gone?.aborted === true && !comesBack }));
+      if (mayBeReleased) this.releaseAfter(mayBeReleased, tenantId, { type: 'release', operationId, asker });
     }
+  }
+
+  private releaseAfter(mayBeReleased: Promise<void>, tenantId: string, release: BudgetCommand): void {
+    const released = mayBeReleased.then(() => {
+      this.releases.delete(released);
+      this.send(tenantId, release);
+    });
+    this.releases.add(released);
   }
 
   private async ask(
     tenantId: string,
     asked: ReserveCommand,
-    { timeoutMs, allow = false, gone }: AskOptions,
+    { timeoutMs, allow = false, gone, during }: AskOptions & Pick<Asked, 'during'>,
   ): Promise<ReserveAnswer | undefined> {
-    const { answer: direct, leftMs } = await this.decideDirectly(tenantId, asked, timeoutMs);
+    const { answer: direct, leftMs } = await this.decideDirectly(tenantId, asked, { timeoutMs, during });
     if (direct) return direct;
     const command = { ...asked, replyTo: { channel: this.channel, waiter: (this.waiters += 1) } };
     const waiting = this.replies.wait(tenantId, command, leftMs);
     this.send(tenantId, command, waiting);
-    const answer = await waiting.finally(this.askAgain(tenantId, command, waiting));
+    const answer = await waiting.finally(this.askAgain(tenantId, command, { answered: waiting, during }));
     if (answer || !allow || gone?.aborted || !withoutEnvelope(asked)) return answer;
     const { pool, enforced, log } = this.dependencies;
     log.warn(
@@ -137,12 +148,13 @@ export class AuthorityClient {
   private async decideDirectly(
     tenantId: string,
     asked: ReserveCommand,
-    timeoutMs: number,
+    { timeoutMs, during }: { timeoutMs: number } & Pick<Asked, 'during'>,
   ): Promise<{ answer?: ReserveAnswer | undefined; leftMs: number }> {
     if (!this.decisions) return { leftMs: timeoutMs };
     const startedMs = processClock.nowMs();
     let answer: ReserveAnswer | undefined;
     const deciding = this.decisions.direct.decide(tenantId, asked).then((decided) => (answer = decided?.answer));
+    during(deciding);
     await settledWithin(processClock, timeoutMs, deciding);
     const tookMs = processClock.nowMs() - startedMs;
     if (answer) measureAnswer(tookMs / 1_000, 'answered');
@@ -154,7 +166,11 @@ export class AuthorityClient {
    * that was decided is answered from the record, so sending it again is harmless. Under a mandate it is decided here, if it can be by
    * now: who holds its authority up is no reason to wait.
    */
-  private askAgain(tenantId: string, command: ReserveCommand, answered: Promise<unknown>): () => void {
+  private askAgain(
+    tenantId: string,
+    command: ReserveCommand,
+    { answered, during }: { answered: Promise<unknown> } & Pick<Asked, 'during'>,
+  ): () => void {
     let timer: NodeJS.Timeout | undefined;
     const again = async (): Promise<void> => {
       const answer = (await this.decisions?.direct.decide(tenantId, command, { isOverdue: true }))?.answer;
@@ -164,7 +180,7 @@ export class AuthorityClient {
     const after = (ms: number): void => {
       timer = setTimeout(
         () => {
-          void again();
+          during(again());
           after(ms * 2);
         },
         ms * (0.75 + Math.random() / 2),
@@ -217,7 +233,7 @@ export class AuthorityClient {
     const givenUp = new AbortController();
     await this.decisions?.close();
     await Promise.race([
-      this.coalescer.drain(),
+      Promise.all(this.releases).then(() => this.coalescer.drain()),
       sleep(drainMsMax, undefined, { signal: givenUp.signal }).catch(() => undefined),
     ]);
     givenUp.abort();

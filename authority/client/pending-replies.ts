@@ -40,6 +40,8 @@ export class PendingReplies {
   private readonly waiting = new Map<string, PendingReply[]>();
   /** Whether a look into Postgres is due or under way. */
   private looks = false;
+  /** The tenant that is looked up now, until its look has ended. */
+  private looking: { tenantId: string; ended: Promise<void> } | undefined;
   private readonly read: PendingRepliesOptions['read'];
   private readonly log: Logger;
   private readonly lookUpMs: number;
@@ -83,6 +85,11 @@ export class PendingReplies {
     return answer;
   }
 
+  /** Resolves once no look at a tenant's answers is under way that was begun before. */
+  looked(tenantId: string): Promise<void> {
+    return this.looking?.tenantId === tenantId ? this.looking.ended : Promise.resolve();
+  }
+
   private forget(place: string, one: PendingReply): void {
     const left = (this.waiting.get(place) ?? []).filter((other) => other !== one);
     if (left.length > 0) this.waiting.set(place, left);
@@ -112,11 +119,17 @@ export class PendingReplies {
     const byTenant = new Map<string, PendingReply[]>();
     for (const waiting of asked) byTenant.set(waiting.tenantId, [...(byTenant.get(waiting.tenantId) ?? []), waiting]);
     for (const [tenantId, all] of byTenant) {
+      // Who was answered while others were looked up is not told of a grant by the record any more.
+      const waiting = all.filter((one) => this.waiting.get(placeOf(tenantId, one.command.operationId))?.includes(one));
+      if (waiting.length === 0) continue;
       // A tenant whose answers cannot be read keeps no other from its own.
-      await this.lookUpOf(tenantId, all).catch((error: unknown) =>
+      const ended = this.lookUpOf(tenantId, waiting).catch((error: unknown) =>
         this.log.debug({ tenantId, error }, 'answers could not be looked up'),
       );
+      this.looking = { tenantId, ended };
+      await ended;
     }
+    this.looking = undefined;
   }
 
   private async lookUpOf(tenantId: string, all: readonly PendingReply[]): Promise<void> {

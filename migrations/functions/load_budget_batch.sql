@@ -133,7 +133,8 @@ BEGIN
     FROM quota_alerts WHERE quota_id = q.quota_id AND period_start = q.period_start
   ) AS a;
 
-  SELECT coalesce(json_agg(reservation_as_json(r)), '[]') INTO v_reservations
+  -- Outcomes are folded in the order in which they were told, and so stand in the ledger.
+  SELECT coalesce(json_agg(reservation_as_json(r) ORDER BY r.outcome_at, r.operation_id), '[]') INTO v_reservations
   FROM (
     SELECT * FROM reservations
     WHERE tenant_id = p_tenant_id AND operation_id = ANY (v_operation_ids)

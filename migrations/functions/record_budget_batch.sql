@@ -240,7 +240,8 @@ BEGIN
     FROM jsonb_to_recordset(p_batch -> 'ledger') AS c (
       "operationId" uuid, entry text, "amountUsd" numeric, settlement text, "postedAt" timestamptz, position integer)
     JOIN reservations r
-      ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId";
+      ON r.tenant_id = p_tenant_id AND r.operation_id = ANY (v_operation_ids) AND r.operation_id = c."operationId"
+    ORDER BY c.position;
   END IF;
 
   IF jsonb_array_length(p_batch -> 'alerts') > 0 THEN

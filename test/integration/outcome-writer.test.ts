@@ -43,4 +43,20 @@ describe('outcomes that are written together', () => {
     await until('all are settled', async () => (await stack.books(tenantId)).openReservations === 0);
     expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.3', spentUsd: '0.3', reservedUsd: '0' });
   });
+
+  test('those that one decision folds stand in the ledger in the order in which they were told', async () => {
+    const tenantId = await stack.tenant('10');
+    const writer = new OutcomeWriter(stack.pool);
+    const operations = Array.from({ length: 12 }, () => randomUUID());
+    for (const operationId of operations) {
+      const body = { operationId, tenantId, resource: 'llm', amountUsd: '0.01' };
+      expect(await api.call('POST', '/v1/reservations', { body })).toMatchObject({ status: 201 });
+    }
+    for (const operationId of operations) await writer.write(tenantId, { operationId, costUsd: 5_000_000_000n });
+    await stack.signal(tenantId, [{ type: 'reload' }]);
+    await until('all are settled', async () => (await stack.books(tenantId)).openReservations === 0);
+    const { body } = await api.call('GET', `/v1/cost-records?tenantId=${tenantId}`);
+    const records = body.records as { operationId: string }[];
+    expect(records.map(({ operationId }) => operationId)).toEqual(operations);
+  });
 });

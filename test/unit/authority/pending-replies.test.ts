@@ -193,6 +193,13 @@ const cases: Case[] = [
     postgres: { lookMs: 100 },
   },
   {
+    what: 'who is answered while another tenant is looked up is not looked up any more',
+    steps: '0 ask other:a | 0 ask b | 50 post b | 200 post other:a | 400 end',
+    told: '50 b granted | 200 other:a granted',
+    looks: '25 other 1 | 150 other 1',
+    postgres: { lookMs: 100 },
+  },
+  {
     what: 'who has waited long is looked up less often: after a quarter of the wait so far',
     steps: '0 ask a | 999 post a | 1000 end',
     told: '999 a granted',
@@ -209,6 +216,20 @@ describe('pending replies', () => {
     // Nobody waits any more, so nothing is looked for.
     await playing.clock.moveTo(playing.clock.nowMs() + 60_000);
     expect([playing.looks(), playing.clock.pending]).toEqual([looks ?? playing.looks(), 0]);
+  });
+
+  test('tell when a look at a tenant has ended, of no other', async () => {
+    const { play, replies, told } = scene({ lookMs: 100 });
+    const ended: string[] = [];
+    await play('0 ask a | 0 ask other:a | 30 post a');
+    void replies.looked('other').then(() => ended.push('other'));
+    await play('100 end');
+    expect([told(), ended]).toEqual(['30 a granted', ['other']]);
+    void replies.looked('acme').then(() => ended.push('acme'));
+    await play('124 end');
+    expect(ended).toEqual(['other']);
+    await play('126 end | 300 post other:a');
+    expect(ended).toEqual(['other', 'acme']);
   });
 
   test('an answer that nobody waits for is left alone', async () => {
