@@ -27,7 +27,7 @@ export interface ReserveMoney {
   envelope?: boolean;
   /** With `envelope`: what its parts may be, beside its `resource`. */
   resources?: string[];
-  /** The envelope that it is a part of, of the same user and labels. @throws SpendlockApiError `envelope_exceeded` beyond its rest. */
+  /** The envelope that it is a part of, of the same user and labels, and of its `runId` where it names one. @throws SpendlockApiError `envelope_exceeded` beyond its rest. */
   parentOperationId?: string;
   /** What that has no room for is asked of the limits. */
   orBeyond?: boolean;

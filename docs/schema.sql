@@ -1873,7 +1873,7 @@ BEGIN
     (SELECT format('%s would be a part of %s, which is no envelope for it', p.operation_id, p.parent_id)
      FROM parts p JOIN reservations r ON r.tenant_id = p_tenant_id AND r.operation_id = p.operation_id
      LEFT JOIN reservations e ON e.tenant_id = p_tenant_id AND e.operation_id = p.parent_id
-     WHERE p.was IS NULL AND (e.envelope_usd IS NULL OR NOT r.resource = ANY (e.held_on)
+     WHERE p.was IS NULL AND (e.envelope_usd IS NULL OR NOT r.resource = ANY (e.held_on) OR r.run_id IS DISTINCT FROM coalesce(e.run_id, r.run_id)
        OR (r.user_id, r.held_on, nullif(r.labels, '{}')) IS DISTINCT FROM (e.user_id, e.held_on, nullif(e.labels, '{}'))) LIMIT 1))
   INTO v_wrong;
   IF v_wrong IS NOT NULL THEN

@@ -107,7 +107,9 @@ export const tools: readonly Tool[] = [
       parentOperationId: z
         .uuid()
         .optional()
-        .describe('The operationId of the envelope that this is a part of, for the same user and with the same labels'),
+        .describe(
+          'The operationId of the envelope that this is a part of, for the same user, with the same labels, and of the same runId where it has one',
+        ),
       kind: z.string().optional().describe('What the ledger calls it, such as "geocoding"'),
       model: z.string().optional().describe('What is called'),
       runId: z.uuid().optional().describe('The run that the call belongs to, whose limit binds it too'),

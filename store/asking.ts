@@ -130,7 +130,7 @@ async function open(client: PoolClient, asked: AskedMoney): Promise<Asked> {
   const { times, lastAnswer } = await askedBefore(client, asked);
   if (times >= requestsPerDayMax) return { refused: 'asked_too_often' };
   const resource = await billedResource(client, tenantId, asked);
-  const limits = await limitsOfStep(client, { tenantId, userId, labels, resource });
+  const limits = await limitsOfStep(client, { tenantId, userId, labels, resource, step: asked });
   const { lacksUsd, askedUsd } = lackOf(limits.length === 0 ? 0n : leftOfAll(limits), asked);
   const { rows } = await client.query<MoneyRequest & { leftMs: number }>(
     `INSERT INTO copilot_internal.money_requests (request_id, tenant_id, waiter_id, workflow_id, run_id, user_id, kind, resource, labels, quota,

@@ -142,6 +142,7 @@ async function liftAll(
     userId: userId ?? undefined,
     labels: labels ?? undefined,
     resource,
+    step: request,
   });
   const lifted: LiftedLimit[] = [];
   for (const { limit, byUsd } of liftsFor(limits, parseUsd(amountUsd))) {

@@ -5,6 +5,7 @@
  */
 import type { BindingQuota, Resource } from '../core/budget/commands';
 import type { MoneyAnswer } from '../core/budget/money-requests';
+import { envelopeKind } from '../core/budget/envelopes';
 import { covers, standingOf, type Payer, type Standing } from '../core/budget/quotas';
 import type { Labels } from '../core/labels';
 import type { Role } from '../core/roles';
@@ -152,15 +153,35 @@ export async function noteSignalled(pool: Pool, { tenantId, requestId }: MoneyRe
   );
 }
 
-/** The limits of the tenant, of a user and of labels that a step has to fit, as the next decision will find them. */
+/**
+ * The limits of the tenant, of a user and of labels that a step has to fit, as the next decision will find them: of a run's envelope those of
+ * each resource that it was asked for.
+ */
 export async function limitsOfStep(
   client: PoolClient,
-  { tenantId, ...payer }: Payer & { tenantId: string },
+  { tenantId, step: { kind, runId }, ...step }: Payer & { tenantId: string; step: StepOfRun },
 ): Promise<Standing[]> {
-  const { userId, labels } = payer;
+  const { userId, labels } = step;
+  const ofEnvelope = kind === envelopeKind && runId != null;
+  const payer = ofEnvelope ? { ...step, heldOn: await heldOnFor(client, tenantId, runId) } : step;
   const quotas = await quotasOf(client, tenantId, {
     userIds: userId === undefined ? [] : [userId],
     labels: labels ? [labels] : [],
   });
   return quotas.filter((quota) => isOwn(quota) && covers(quota, payer)).map(standingOf);
+}
+
+interface StepOfRun {
+  kind: string;
+  runId?: string | null | undefined;
+}
+
+/** What the last envelope of a run was asked for; absent where it had none. */
+async function heldOnFor(client: PoolClient, tenantId: string, runId: string): Promise<Resource[] | undefined> {
+  const { rows } = await client.query<{ heldOn: Resource[] }>(
+    `SELECT held_on AS "heldOn" FROM copilot_internal.reservations
+     WHERE tenant_id = $1 AND run_id = $2 AND kind = $3 AND held_on IS NOT NULL ORDER BY decided_at DESC LIMIT 1`,
+    [tenantId, runId, envelopeKind],
+  );
+  return rows[0]?.heldOn;
 }

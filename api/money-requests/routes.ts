@@ -106,7 +106,7 @@ function answering(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): voi
 }
 
 /**
- * A workflow that has ended waits for nothing, whatever is on record of it yet: nobody is to grant what nobody uses.
+ * A workflow that has ended, or was told to, waits for nothing, whatever is on record of it yet: nobody is to grant what nobody uses.
  * @throws ApiError `money_request_decided` where a grant would come too late.
  */
 async function refuseEnded(
@@ -118,14 +118,18 @@ async function refuseEnded(
   if (decision === 'refuse' || request?.status !== 'pending') return;
   const { workflowId } = request;
   // Where Temporal does not answer the grant is recorded, and found by who waits.
-  const hasEnded = await answeredBy(temporal, () => temporal.workflow.getHandle(workflowId).describe()).then(
-    ({ status }) => !['RUNNING', 'PAUSED', 'UNKNOWN', 'UNSPECIFIED', 'CONTINUED_AS_NEW'].includes(status.name),
-    (error: unknown) => error instanceof WorkflowNotFoundError,
+  const over = await answeredBy(temporal, () => temporal.workflow.getHandle(workflowId).describe()).then(
+    ({ status, raw }) => {
+      if (!['RUNNING', 'PAUSED', 'UNKNOWN', 'UNSPECIFIED', 'CONTINUED_AS_NEW'].includes(status.name))
+        return 'has ended';
+      return raw.workflowExtendedInfo?.cancelRequested ? 'is being cancelled' : undefined;
+    },
+    (error: unknown) => (error instanceof WorkflowNotFoundError ? 'has ended' : undefined),
   );
-  if (hasEnded)
+  if (over)
     throw new ApiError(
       'money_request_decided',
-      `The workflow ${workflowId} has ended, and waits for no answer any more. Nothing was granted.`,
+      `The workflow ${workflowId} ${over}, and waits for no answer any more. Nothing was granted.`,
     );
 }
 

@@ -43,7 +43,7 @@ export const reserveBody = z.strictObject({
   }),
   parentOperationId: operationIdSchema.optional().openapi({
     description:
-      'The envelope that this is a part of, of the same user and labels: what is in it is denied for no want of money, and beyond it the part is refused (`envelope_exceeded`).',
+      'The envelope that this is a part of, of the same user and labels, and of the same `runId` where it names one: what is in it is denied for no want of money, and beyond it the part is refused (`envelope_exceeded`).',
   }),
   orBeyond: z.boolean().optional().openapi({
     description:

@@ -102,6 +102,8 @@ export function envelopeFor(batch: Batch, command: ReserveCommand, request: Rese
   if (!isEnvelope(parent))
     return no(parent.parentId ? 'it is a part itself, and those have none' : 'it is no envelope');
   if (status !== 'granted' || grantedUsd === undefined) return no(`it is ${status}`);
+  if (parent.runId !== undefined && parent.runId !== request.runId)
+    return no(`it is of ${parent.runId}, which its parts name as their runId`);
   if (parent.userId !== request.userId) return no('it is of another user');
   if (!areEqual(parent.labels, request.labels)) return no('it has other labels');
   const asked = resourceAsked(command);

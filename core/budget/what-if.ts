@@ -134,7 +134,9 @@ export class WhatIf {
       this.move(request, { atMs, spentUsd: grantedUsd ?? 0n });
       if (step !== undefined) this.grantedSteps.set(step, { usd: grantedUsd ?? 0n, atMs });
     }
-    return isSame ? undefined : difference;
+    // That a part would get less its envelope would have been told.
+    const isTold = parentId === undefined || this.triedLimits.length === 0;
+    return isSame || !isTold ? undefined : difference;
   }
 
   /** Holds what is granted: of a part it comes from its envelope. */

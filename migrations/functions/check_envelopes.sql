@@ -1,5 +1,5 @@
 -- The guard of envelopes, for whoever decides: refuses a batch (SL001) after which the rest of one is not what it was, less what its parts
--- took in the batch, and with what of those that ended went back. A part has the payer of its envelope and is held where that is; it
+-- took in the batch, and with what of those that ended went back. A part has the payer of its envelope, is of its run where it has one, and is held where that is; it
 -- gives back no more than it did not need, and takes no more beyond its grant than it cost. Called under the tenant's lock, once the rows
 -- are written, where the batch concerns an envelope.
 --   p_rows: the rows that were written [{operation_id, parent_id, envelope_usd, was_usd, granted_usd, status, was, returned_usd, committed_usd}];
@@ -40,7 +40,7 @@ BEGIN
     (SELECT format('%s would be a part of %s, which is no envelope for it', p.operation_id, p.parent_id)
      FROM parts p JOIN reservations r ON r.tenant_id = p_tenant_id AND r.operation_id = p.operation_id
      LEFT JOIN reservations e ON e.tenant_id = p_tenant_id AND e.operation_id = p.parent_id
-     WHERE p.was IS NULL AND (e.envelope_usd IS NULL OR NOT r.resource = ANY (e.held_on)
+     WHERE p.was IS NULL AND (e.envelope_usd IS NULL OR NOT r.resource = ANY (e.held_on) OR r.run_id IS DISTINCT FROM coalesce(e.run_id, r.run_id)
        OR (r.user_id, r.held_on, nullif(r.labels, '{}')) IS DISTINCT FROM (e.user_id, e.held_on, nullif(e.labels, '{}'))) LIMIT 1))
   INTO v_wrong;
   IF v_wrong IS NOT NULL THEN

@@ -155,6 +155,15 @@ describe('asking people for money', () => {
     await expect(grant(tenantId, ofCancelled)).rejects.toEqual(
       refusedWith('money_request_decided', /has ended, and waits for no answer|Nobody waits/),
     );
+    // Nor is anything granted once it was asked to stop.
+    const stopping = await start(tenantId);
+    const ofStopping = await asked(tenantId);
+    await stack.temporal.workflow.getHandle(stopping.workflowId).cancel();
+    await expect(grant(tenantId, ofStopping)).rejects.toEqual(
+      refusedWith('money_request_decided', /is being cancelled|has ended|Nobody waits/),
+    );
+    expect(await stack.finish(stopping)).toMatchObject({ status: 'cancelled' });
+    expect(await toppedUp(tenantId)).toEqual([]);
     const raised = await start(tenantId);
     const ofRaised = await asked(tenantId);
     await api.admin.tenants.setQuotas(

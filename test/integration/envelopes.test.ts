@@ -10,7 +10,7 @@ import { lookAtBooks } from '../../store/books';
 import { decideAndRecord } from '../../store/budget-batch';
 import { readEnvelope } from '../../store/envelopes';
 import { recordOutcomes } from '../../store/outcomes';
-import { asTenant, inTransaction, sqlState } from '../../store/pool';
+import { asTenant, type PoolClient, inTransaction, sqlState } from '../../store/pool';
 import { playRecord } from '../../store/what-if';
 import { claimReservation, extendReservation } from '../../store/reservations';
 import { commit, release, reserve, usd } from '../support/budget-model';
@@ -388,6 +388,35 @@ describe('an envelope', () => {
     );
     expect(await check([{ ...open, granted_usd: 3 }, added], [{ operation_id: id, reserved_usd: -1 }])).toBe('right');
     expect(await check([{ ...open, granted_usd: 3 }, added])).toContain('what is held for the envelope');
+  });
+
+  test('has no part of another run in Postgres either', async () => {
+    const tenantId = await stack.tenant('20');
+    const [id, partId] = [randomUUID(), randomUUID()];
+    await decide(tenantId, envelope(id, '5'), part(id, '1', { operationId: partId }));
+    const envelopeRow = { operation_id: id, envelope_usd: 5, granted_usd: 4, status: 'granted' };
+    const partRow = { operation_id: partId, parent_id: id, granted_usd: 1, status: 'granted' };
+    const moves = [{ operation_id: id, reserved_usd: -1 }];
+    const check = (client: PoolClient): Promise<unknown> =>
+      client.query('SELECT copilot_internal.check_envelopes($1, $2, $3)', [
+        tenantId,
+        JSON.stringify([envelopeRow, partRow]),
+        JSON.stringify(moves),
+      ]);
+    const client = await stack.admin.connect();
+    try {
+      await client.query('BEGIN');
+      await check(client);
+      await client.query('SET LOCAL session_replication_role = replica');
+      const ofRun = 'UPDATE copilot_internal.reservations SET run_id = $1 WHERE tenant_id = $2 AND operation_id = $3';
+      await client.query(ofRun, [randomUUID(), tenantId, partId]);
+      await check(client);
+      await client.query(ofRun, [randomUUID(), tenantId, id]);
+      await expect(check(client)).rejects.toThrow('which is no envelope for it');
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
   });
 
   test('has its parts ended by a worker of the version before on all their limits, which then have what is left of them', async () => {

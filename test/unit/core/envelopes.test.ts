@@ -47,6 +47,22 @@ describe('a part of an envelope', () => {
     expect(model.decide(part('one', '7')).answers).toMatchObject([{ code: 'envelope_exceeded' }]);
   });
 
+  test('is of the run of its envelope, where that has one', () => {
+    model.decide(envelope('1', { operationId: 'of-run', runId: 'run' }));
+    const ofRun = (operationId: string, more: Partial<ReserveCommand> = {}) =>
+      model.decide(part(operationId, '1', { parentOperationId: 'of-run', ...more })).answers[0];
+    const refusal = {
+      code: 'envelope_refused',
+      message: expect.stringContaining('it is of run, which its parts name') as string,
+    };
+    expect([ofRun('one'), ofRun('two', { runId: 'other' })]).toMatchObject([refusal, refusal]);
+    expect(ofRun('three', { orBeyond: true })).toMatchObject({ decision: 'granted' });
+    expect(model.reservations.get('three')?.request?.parentId).toBeUndefined();
+    expect(ofRun('four', { runId: 'run' })).toMatchObject({ decision: 'granted', parentOperationId: 'of-run' });
+    // One that is of no run is for whatever its caller does.
+    expect(model.decide(part('five', '1', { runId: 'other' })).answers).toMatchObject([{ decision: 'granted' }]);
+  });
+
   test('is refused while its payer is frozen, and by the limit of its run, which the envelope does not count for', () => {
     model.addRunLimit('run', '2');
     expect(model.runLimits[0]?.reservedUsd).toBe(0n);
