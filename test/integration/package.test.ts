@@ -322,6 +322,11 @@ describe('the package in a strict project', () => {
         reservedUsd: '0',
         openReservations: 0,
       });
+      const { rows } = await stack.admin.query(
+        'SELECT DISTINCT resource FROM copilot_internal.cost_records WHERE tenant_id = $1',
+        [tenantId],
+      );
+      expect(rows).toEqual([{ resource: 'geocoding' }]);
     });
 
     test('stops at its budget, having made no call that it could not pay for', async () => {

@@ -1,5 +1,6 @@
 /** The life of a sandbox: windows, pauses, loss, and the sweeper. */
 import { randomUUID } from 'node:crypto';
+import { formatUsd, parseUsd, sumUsd } from '../../core/money';
 import type { TestApi } from '../support/api';
 import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';
@@ -167,6 +168,40 @@ describe('a sandbox', () => {
       { kind: 'sandbox.create', settlement: 'actual' },
     ]);
     expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('that is over before its window is leaves room for a second window: the limit of its run counts what it cost (XA8)', async () => {
+    const tenantId = await stack.tenant('5');
+    const sandbox = { windowSeconds: 3_600, executionSeconds: 60 };
+    const run = (limits: { maxCostUsd?: string }) =>
+      stack.start({ tenantId, limits: { ...limits, maxOutputTokens: 500 }, sandbox });
+    const windowsOf = async (runId: string): Promise<{ heldUsd: string; costUsd: string }[]> => {
+      const { rows } = await stack.admin.query<{ heldUsd: string; costUsd: string }>(
+        `SELECT granted_usd::text AS "heldUsd", committed_usd::text AS "costUsd" FROM copilot_internal.reservations
+         WHERE tenant_id = $1 AND run_id = $2 AND kind = 'sandbox.create' ORDER BY decided_at`,
+        [tenantId, runId],
+      );
+      return rows;
+    };
+    stack.anthropic.knobs.replies = [{ text: '', code: 'console.log(1)' }, { text: 'one' }];
+    const first = await run({});
+    await stack.finish({ tenantId, ...first });
+    const [window] = await windowsOf(first.runId);
+    // Just above what the calls of models cost, and one window.
+    const maxCostUsd = formatUsd(parseUsd(window?.heldUsd ?? '0') + parseUsd('0.03'));
+    stack.anthropic.knobs.replies = [
+      { text: '', code: sleepFor(30) },
+      { text: '', code: 'console.log(2)' },
+      { text: 'two' },
+    ];
+    const second = await run({ maxCostUsd });
+    const alive = await until('its program runs', () => stack.e2b.calls().alive[0]);
+    await fetch(`${stack.e2b.url}/sandboxes/${alive}`, { method: 'DELETE', headers: { 'x-api-key': 'outsider' } });
+    expect(await stack.finish({ tenantId, ...second })).toMatchObject({ status: 'completed', answer: 'two' });
+    const windows = await windowsOf(second.runId);
+    expect(windows).toHaveLength(2);
+    expect(sumUsd(windows.map(({ heldUsd }) => parseUsd(heldUsd)))).toBeGreaterThan(parseUsd(maxCostUsd));
+    expect(sumUsd(windows.map(({ costUsd }) => parseUsd(costUsd)))).toBeLessThan(parseUsd('0.005'));
   });
 
   test('waits for room when the provider has none, and does not fail', async () => {
