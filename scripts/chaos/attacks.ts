@@ -17,6 +17,8 @@ const revokedMs = 3_000;
 const answeredMs = 5_000;
 /** Everybody is served again by then once Postgres can be reached, on a machine that is busy too. */
 const servedAgainMs = 60_000;
+/** A decision whose connection went silent has lost its locks by then: Postgres ends it sooner, and the proxy the connection much later. */
+const givenUpMs = 8_000;
 
 /** A tenant that has much and asks for little: what it exports fits into no buffer. */
 export const hoarder = 'chaos-hoarder';
@@ -133,6 +135,21 @@ export async function servedAgain(installation: Installation, { tenants, hold }:
     }),
   );
   hold('everybody is served again', without.length === 0, () => told.join('; '));
+}
+
+/** Who holds a tenant's lock and has said nothing for nearly as long as that. */
+const silentHolders = `
+  SELECT DISTINCT a.application_name || ' for ' || round(extract(epoch FROM clock_timestamp() - a.state_change)) || ' s' AS who
+  FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.relation = 'copilot_internal.tenants'::regclass AND l.mode = 'RowShareLock'
+  WHERE a.state = 'idle in transaction' AND a.state_change < clock_timestamp() - $1 * interval '0.9 milliseconds'`;
+
+/** Postgres ends a decision that goes silent in the middle, which its tenant's others wait for. */
+export async function locksGivenUp({ proxy, admin }: Installation, { hold }: Scene): Promise<void> {
+  const isSilent = await Promise.race([proxy.silenceAt('record_budget_batch').then(() => true), sleep(5_000, false)]);
+  if (!isSilent) return;
+  await sleep(givenUpMs);
+  const { rows } = await admin.query<{ who: string }>(silentHolders, [givenUpMs]);
+  hold('a silent decision gives its locks up', rows.length === 0, () => rows.map(({ who }) => who).join(', '));
 }
 
 /** An operator resets a run or a conversation to one of its workflow tasks. */

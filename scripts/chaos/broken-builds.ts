@@ -210,7 +210,7 @@ const manyBuilds = {
   },
   'transaction-time': {
     what: 'a decision holds its locks for as long as its client is silent',
-    told: ['everybody is served again'],
+    told: ['a silent decision gives its locks up'],
     sources: [
       {
         file: 'store/pool.ts',

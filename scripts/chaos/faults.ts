@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { budgetCommandsSignal, budgetWorkflowId } from '../../contracts/messages';
-import { keyRevoked, longAnswersUnread, servedAgain, workflowReset } from './attacks';
+import { keyRevoked, locksGivenUp, longAnswersUnread, servedAgain, workflowReset } from './attacks';
 import type { ProxyMode } from './database-proxy';
-import { passDay } from './days';
+import { passDayOfMonth } from './days';
 import { agentsKilled, streamsKilled } from './door-faults';
 import type { Installation } from './installation';
 import { decidersRace, holdRunsOut, killedInTheMiddle, mandateRecalled, racer, stoppedInTheMiddle } from './mandates';
@@ -105,25 +105,25 @@ const always = {
       );
     }
   },
-  "a period's end": async ({ admin }, _chance, { tenants }) => {
-    for (const { tenantId } of tenants) await passDay(admin, tenantId);
+  "a period's end": async (installation, _chance, { tenants }) => {
+    for (const { tenantId } of tenants) {
+      await passDayOfMonth(installation.admin, tenantId);
+      // The month goes on, and would be used up in a long run.
+      for (const resourceType of ['all', 'llm', 'e2b'])
+        await toppedUp(installation, tenantId, { resourceType, period: 'month', amountUsd: '10' });
+    }
   },
-  'a top-up expires': async ({ apiUrl, apiKey }, chance, { tenants }) => {
+  'a top-up expires': async (installation, chance, { tenants }) => {
     const expiresAt = new Date(Date.now() + chance.between(1_000, 8_000)).toISOString();
-    const order = { period: 'day', amountUsd: String(chance.between(1, 5)), expiresAt, reason: 'a chaos run' };
-    await fetch(`${apiUrl}/v1/tenants/${someTenant(chance, tenants)}/topups`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
-      body: JSON.stringify(order),
-      signal: AbortSignal.timeout(20_000),
-    }).catch(() => undefined);
+    const order = { period: 'day', amountUsd: String(chance.between(1, 5)), expiresAt };
+    await toppedUp(installation, someTenant(chance, tenants), order);
   },
   'Postgres goes silent': async (installation, chance, scene) => {
     await proxied(installation, 'silent', chance.between(500, 3_000));
     await servedAgain(installation, scene);
   },
   'a decision’s connection goes silent in its transaction': async (installation, _chance, scene) => {
-    await Promise.race([installation.proxy.silenceAt('record_budget_batch'), sleep(5_000)]);
+    await locksGivenUp(installation, scene);
     await servedAgain(installation, scene);
   },
   'worker stopped': (installation, chance) =>
@@ -197,4 +197,13 @@ async function proxied({ proxy }: Installation, mode: Exclude<ProxyMode, 'pass'>
   proxy.set(mode);
   await sleep(durationMs);
   proxy.set('pass');
+}
+
+async function toppedUp({ apiUrl, apiKey }: Installation, tenantId: string, order: object): Promise<void> {
+  await fetch(`${apiUrl}/v1/tenants/${tenantId}/topups`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ ...order, reason: 'a chaos run' }),
+    signal: AbortSignal.timeout(20_000),
+  }).catch(() => undefined);
 }

@@ -87,6 +87,13 @@ export async function mandateRecalled(installation: Installation, chance: Chance
 }
 
 /**
+ * A limit that every decision of its tenant locks. It is one row: whoever waits for another while it has one is waited for by a decision,
+ * which takes those of tenant and users by their ids and those of labels after them.
+ */
+const oneLimitOf = `
+  SELECT FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant' ORDER BY quota_id LIMIT 1 FOR NO KEY UPDATE`;
+
+/**
  * Waits until a process is in the middle of a decision of a tenant, does something to it there, and lets the rest of the world go on:
  * Postgres has given it the tenant's lock, and waits for what it says next. Names the process; nothing where none decides.
  */
@@ -98,7 +105,7 @@ async function inTheMiddle(
   const client = await admin.connect();
   try {
     await client.query('BEGIN');
-    await client.query('SELECT FROM copilot_internal.cost_quotas WHERE tenant_id = $1 FOR UPDATE', [tenantId]);
+    await client.query(oneLimitOf, [tenantId]);
     const { rows: own } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
     const waiting = `
       SELECT split_part(application_name, ' ', 2)::integer AS "processId" FROM pg_stat_activity

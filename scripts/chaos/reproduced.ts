@@ -3,16 +3,17 @@ import type { Difference } from '../../core/budget/what-if';
 import { Replay } from '../../core/budget/what-if-result';
 import { formatUsd } from '../../core/money';
 import { playRecord } from '../../store/what-if';
-import { ageHolds } from './days';
+import { dateRecord, moveIntoOneMonth } from './days';
 import type { Installation } from './installation';
 import type { Hold } from './scene';
 
 /** @returns how many answers were reproduced. */
 export async function checkReproduced({ admin }: Installation, hold: Hold): Promise<number> {
-  await ageHolds(admin);
   const { rows } = await admin.query<{ tenantId: string }>(
     'SELECT tenant_id AS "tenantId" FROM copilot_internal.tenants ORDER BY tenant_id',
   );
+  for (const { tenantId } of rows) await moveIntoOneMonth(admin, tenantId);
+  await dateRecord(admin);
   let reproduced = 0;
   for (const { tenantId } of rows) {
     const replay = new Replay([]);

@@ -2,14 +2,17 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WhatIfView } from '../../client';
+import { parseUsd } from '../../core/money';
 import { Replay } from '../../core/budget/what-if-result';
-import { ageHolds, passDay } from '../../scripts/chaos/days';
+import { dateRecord, passDays } from '../../scripts/chaos/days';
+import { Chance } from '../../scripts/chaos/random';
 import { decideAndRecord } from '../../store/budget-batch';
+import { recordOutcomes } from '../../store/outcomes';
 import { inTransaction, isTooSlow } from '../../store/pool';
 import { readUsedCalls } from '../../store/used-calls';
 import { playRecord } from '../../store/what-if';
 import { startTestApi, type TestApi } from '../support/api';
-import { release, reserve } from '../support/budget-model';
+import { commit, release, reserve } from '../support/budget-model';
 import { spendlock } from '../support/cli';
 import { TestStack } from '../support/stack';
 
@@ -80,30 +83,107 @@ describe('what a record tells of other limits', () => {
     expect(same.out).toContain('each of the 5 requests played would have been answered the same');
   });
 
-  test('days that pass at once, as a chaos run has them pass, leave the record as it was', async () => {
-    const tenantId = await stack.tenant('100');
-    await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'all', period: 'day', limitUsd: '10' }]);
-    const ask = async (amountUsd: string): Promise<string> => {
-      const operationId = randomUUID();
-      await decide(tenantId, [reserve(operationId, amountUsd, { ttlSeconds: 600 })]);
-      return operationId;
+  describe('of five weeks that pass at once, day by day', () => {
+    const chance = new Chance(31);
+    const daysCount = 35;
+    const periods = ['day', 'month', 'week'] as const;
+    /** What each may spend in a day, a month and a week. */
+    const limits = [
+      { scope: 'tenant', scopeId: undefined, limitUsd: ['10', '95', '40'] },
+      { scope: 'user', scopeId: 'ada', limitUsd: ['6', '38', '16'] },
+      { scope: 'label', scopeId: 'team:search', limitUsd: ['3', '14', '7'] },
+    ] as const;
+
+    /** Weeks and months of a tenant that end before a day, so many days ago. */
+    const endBefore = async (tenantId: string, daysAgo: number): Promise<void> => {
+      const day = new Date(Date.now() - daysAgo * 86_400_000);
+      const over = [...(day.getUTCDay() === 1 ? ['week'] : []), ...(day.getUTCDate() === 1 ? ['month'] : [])];
+      await stack.admin.query(
+        `UPDATE copilot_internal.cost_quotas SET period_end = date_trunc('day', now(), 'UTC') WHERE tenant_id = $1 AND period = ANY ($2)`,
+        [tenantId, over],
+      );
     };
-    for (let day = 0; day < 3; day += 1) {
-      const expiresAt = new Date(Date.now() + 1_000).toISOString();
-      await api.admin.budget.topUp(tenantId, { period: 'day', amountUsd: '4', expiresAt, reason: 'a test' });
-      const first = await ask('7');
-      await ask('6');
-      await ask('1.5');
-      await api.admin.commit(first, { tenantId, costUsd: '7' });
-      // The top-up has expired by then.
-      await sleep(1_100);
-      await ask('3');
-      await passDay(stack.admin, tenantId);
-      await ask('6');
-      await decide(tenantId, [release(first)]);
-    }
-    await ageHolds(stack.admin);
-    const { record } = await whatIf(tenantId, { from: new Date(0).toISOString() });
-    expect(record).toEqual({ played: 15, reproduced: 15, unlike: [], notReplayed: [] });
+    const ask = (): ReturnType<typeof reserve> => {
+      const [amountUsd, userId] = [chance.between(5, 35) / 10, chance.oneOf(['ada', 'grace', undefined])];
+      return reserve(randomUUID(), String(amountUsd), {
+        ttlSeconds: 600,
+        ...(userId === undefined ? {} : { userId }),
+        ...(chance.is(0.7) ? { labels: { team: chance.oneOf(['search', 'ads']) } } : {}),
+        ...(chance.is(0.3) ? { minimumUsd: '0.1' } : {}),
+      });
+    };
+    /** What is held ends: most of it at its cost, some at none; some goes on over the end of the day. */
+    const end = async (tenantId: string): Promise<void> => {
+      const { rows } = await stack.admin.query<{ id: string; grantedUsd: string }>(
+        `SELECT operation_id AS id, granted_usd::text AS "grantedUsd" FROM copilot_internal.reservations
+         WHERE tenant_id = $1 AND status = 'granted' ORDER BY decided_no`,
+        [tenantId],
+      );
+      const ending = rows.map((row) => ({ ...row, fate: chance.next() })).filter(({ fate }) => fate < 0.8);
+      const spent = ending.filter(({ fate }) => fate > 0.1);
+      const costOf = (usd: string): bigint => (parseUsd(usd) * BigInt(chance.between(60, 110))) / 100n;
+      await recordOutcomes(
+        stack.pool,
+        tenantId,
+        spent.map(({ id, grantedUsd }) => ({ operationId: id, costUsd: costOf(grantedUsd) })),
+      );
+      await decide(
+        tenantId,
+        ending.map(({ id, fate }) => (fate > 0.1 ? commit(id) : release(id))),
+      );
+    };
+    const setLimits = (tenantId: string) =>
+      api.admin.tenants.setQuotas(
+        tenantId,
+        limits.flatMap(({ scopeId = tenantId, limitUsd, ...of }) =>
+          periods.map((period, at) => ({
+            ...{ ...of, scopeId, resourceType: 'all', period },
+            limitUsd: limitUsd[at] ?? '',
+          })),
+        ),
+      );
+
+    test('every answer is given once more, while days, weeks and a month end', async () => {
+      const tenantId = await stack.tenant('1000');
+      await setLimits(tenantId);
+      for (let day = 1; day <= daysCount; day += 1) {
+        const isToppedUp = day % 12 === 4;
+        const expiresAt = new Date(Date.now() + 1_000).toISOString();
+        if (isToppedUp)
+          await api.admin.budget.topUp(tenantId, { period: 'day', amountUsd: '4', expiresAt, reason: 'a test' });
+        if (day % 10 === 9)
+          await api.admin.budget.topUp(tenantId, { period: 'month', amountUsd: '6', reason: 'a test' });
+        await decide(tenantId, [ask(), ask(), ask()]);
+        await end(tenantId);
+        // The top-up has expired by then.
+        if (isToppedUp) await sleep(1_100);
+        await decide(tenantId, [ask(), ask(), ask(), ask()]);
+        if (day % 3 > 0) await end(tenantId);
+        if (day === daysCount) break;
+        await passDays(stack.admin, tenantId);
+        await endBefore(tenantId, daysCount - day - 1);
+      }
+      await dateRecord(stack.admin);
+      const { record } = await whatIf(tenantId, { from: new Date(0).toISOString() });
+      expect(record).toEqual({ played: 7 * daysCount, reproduced: 7 * daysCount, unlike: [], notReplayed: [] });
+      const from = new Date(Date.now() - 17.5 * 86_400_000).toISOString();
+      const { record: ofSpan } = await whatIf(tenantId, { from });
+      expect(ofSpan).toEqual({ played: 7 * 18, reproduced: 7 * 18, unlike: [], notReplayed: [] });
+      // Limits of each period refused something, and let something through in more than one of its periods.
+      const { rows: refused } = await stack.admin.query<{ by: string }>(
+        `SELECT DISTINCT unnest(ARRAY[refusal #>> '{quota,scope}', refusal #>> '{quota,period}']) AS by
+         FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'denied'`,
+        [tenantId],
+      );
+      expect(refused.map(({ by }) => by).sort()).toEqual(['day', 'label', 'month', 'tenant', 'user', 'week']);
+      const { rows: granted } = await stack.admin.query<Record<(typeof periods)[number], number>>(
+        `SELECT ${periods.map((period) => `count(DISTINCT date_trunc('${period}', decided_at, 'UTC'))::integer AS ${period}`).join(', ')}
+         FROM copilot_internal.reservations WHERE tenant_id = $1 AND granted_usd > 0`,
+        [tenantId],
+      );
+      expect(granted[0]?.day).toBeGreaterThan(20);
+      expect(granted[0]?.week).toBeGreaterThanOrEqual(4);
+      expect(granted[0]?.month).toBeGreaterThanOrEqual(2);
+    });
   });
 });
