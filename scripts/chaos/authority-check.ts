@@ -9,9 +9,9 @@ export async function checkAuthority(installation: Installation, tenantId: strin
   const workflowId = budgetWorkflowId(tenantId);
   await installation.tell(tenantId, [{ type: 'reload' }]);
   const inPostgres = async (): Promise<unknown> => {
-    const { rows } = await admin.query<{ resource_type: string; spent: string; reserved: string }>(
-      `SELECT resource_type, trim_scale(current_spend_usd)::text AS spent, trim_scale(reserved_usd)::text AS reserved
-         FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant' ORDER BY resource_type`,
+    const { rows } = await admin.query<Record<'resource' | 'period' | 'spent' | 'reserved', string>>(
+      `SELECT resource_type AS resource, period, trim_scale(current_spend_usd)::text AS spent, trim_scale(reserved_usd)::text AS reserved
+         FROM copilot_internal.cost_quotas WHERE tenant_id = $1 AND scope = 'tenant' ORDER BY resource_type, period`,
       [tenantId],
     );
     return rows;
@@ -22,8 +22,11 @@ export async function checkAuthority(installation: Installation, tenantId: strin
     const state = await temporal.workflow.getHandle(workflowId).query(budgetStateQuery);
     said = state.quotas
       .filter(({ scope }) => scope === 'tenant')
-      .map((quota) => ({ resource_type: quota.resourceType, spent: quota.spentUsd, reserved: quota.reservedUsd }))
-      .sort((a, b) => a.resource_type.localeCompare(b.resource_type));
+      .map((quota) => ({
+        ...{ resource: quota.resourceType, period: quota.period },
+        ...{ spent: quota.spentUsd, reserved: quota.reservedUsd },
+      }))
+      .sort((a, b) => a.resource.localeCompare(b.resource) || a.period.localeCompare(b.period));
     // The reload may end a period, which a real midnight does for all tenants at once.
     held = await inPostgres();
     if (JSON.stringify(said) === JSON.stringify(held)) break;

@@ -16,6 +16,31 @@ export const limitBuilds = {
     ],
     faults: ['a tree of runs spends at once'],
   },
+  'run-limit': {
+    what: 'what a run may cost is forgotten, by the decision and by the guard',
+    told: ['no run passes its limit'],
+    sql: replaceInFunction('apply_run_limits', 'WHERE is_grant AND', 'WHERE false AND'),
+    sources: [
+      {
+        file: 'core/budget/run-limits.ts',
+        from: '.filter(({ limitUsd }) => limitUsd !== undefined)',
+        to: '.filter(() => false)',
+      },
+    ],
+    faults: ['Postgres slow'],
+  },
+  'run-envelope': {
+    what: 'a run ends without having what it holds for its steps given back',
+    told: ['an ended run holds no envelope'],
+    sources: [
+      {
+        file: 'activities/budget/index.ts',
+        from: 'if (unsettled.length === 0 || !direct) return unsettled;',
+        to: 'if (unsettled || !direct) return [];',
+      },
+    ],
+    faults: ['Postgres slow'],
+  },
   'label-limit': {
     what: 'limits of labels are forgotten, by the decision and by the guard',
     told: ['no grant passes a limit'],

@@ -28,6 +28,7 @@ export interface BalanceRow {
   scope: string;
   scope_id: string;
   resource_type: string;
+  period: string;
   limit: string;
   spent: string;
   reserved: string;
@@ -46,7 +47,7 @@ export const balances = `
     FROM entries e JOIN copilot_internal.reservations r USING (tenant_id, operation_id)
     GROUP BY 1, 2, 3, 4, 5
   )
-  SELECT q.tenant_id, q.scope, q.scope_id, q.resource_type,
+  SELECT q.tenant_id, q.scope, q.scope_id, q.resource_type, q.period,
          trim_scale(q.limit_usd + q.topup_usd)::text AS limit, trim_scale(q.current_spend_usd)::text AS spent,
          trim_scale(q.reserved_usd)::text AS reserved,
          trim_scale(${ledgerOfQuota})::text AS ledger, trim_scale(${openOfQuota})::text AS open,
@@ -104,18 +105,22 @@ export const operations = `
           WHERE c.tenant_id = r.tenant_id AND c.operation_id = r.operation_id) AS ledger
   FROM copilot_internal.reservations r`;
 
-/** Denials by a limit that is only watched, told by its amount from the one that binds beside it. */
+/** Denials by a limit that is only watched, by its own name or told by its amount from the one that binds beside it. */
 export const watchedDenials = `
   SELECT r.tenant_id || ' ' || r.operation_id AS what
   FROM copilot_internal.reservations r
-  JOIN copilot_internal.cost_quotas q ON q.tenant_id = r.tenant_id AND q.scope = 'shadow_' || (r.refusal #>> '{quota,scope}')
+  JOIN copilot_internal.cost_quotas q ON q.tenant_id = r.tenant_id AND q.scope IN (r.refusal #>> '{quota,scope}', 'shadow_' || (r.refusal #>> '{quota,scope}'))
+    AND q.scope LIKE 'shadow_%'
     AND q.scope_id = r.refusal #>> '{quota,scopeId}' AND q.resource_type = r.refusal #>> '{quota,resourceType}'
     AND q.period = r.refusal #>> '{quota,period}' AND q.limit_usd = (r.refusal #>> '{quota,limitUsd}')::numeric
   WHERE r.status = 'denied'`;
 
-/** Quotas that refused or passed their threshold in their period, and raised nothing. */
+/**
+ * Quotas that refused or passed their threshold in their period, and raised nothing; without ($1) those that are only watched, of which a
+ * version before theirs raises none.
+ */
 export const missingAlerts = `
-  SELECT q.tenant_id || ' ' || q.resource_type || ' ' || a.kind AS what
+  SELECT concat_ws(' ', q.tenant_id, q.scope, q.scope_id, q.resource_type, q.period, a.kind) AS what
   FROM copilot_internal.cost_quotas q
   CROSS JOIN LATERAL (
     SELECT 'quota_warning' AS kind WHERE q.current_spend_usd > 0 AND q.current_spend_usd >= (q.limit_usd + q.topup_usd) * q.warning_threshold
@@ -126,7 +131,7 @@ export const missingAlerts = `
         AND r.refusal #>> '{quota,scope}' = q.scope AND r.refusal #>> '{quota,scopeId}' = q.scope_id
         AND r.refusal #>> '{quota,resourceType}' = q.resource_type AND r.refusal #>> '{quota,period}' = q.period)
   ) AS a
-  WHERE q.tenant_id IS NOT NULL AND q.lease_of IS NULL AND NOT EXISTS (
+  WHERE q.tenant_id IS NOT NULL AND q.lease_of IS NULL AND NOT ($1 AND q.scope LIKE 'shadow_%') AND NOT EXISTS (
     SELECT FROM copilot_internal.quota_alerts x
     WHERE x.quota_id = q.quota_id AND x.kind = a.kind AND x.period_start = q.period_start)
   UNION ALL

@@ -25,6 +25,7 @@ import { checkDoors, unexpectedEnds } from './door-checks';
 import type { Installation } from './installation';
 import type { Load } from './load';
 import { endOf, workflowEndOf } from './run-ends';
+import { checkRuns } from './run-limits';
 import type { Hold, Tenant } from './scene';
 import { stateOf } from './standing';
 import { checkCalledOnce, checkTools, type ToolFigures } from './tool-checks';
@@ -69,7 +70,7 @@ export class Checks {
     const { rows: platform } = await this.installation.admin.query<{ leased: string; limit: string }>(leases);
     const { rows } = await this.installation.admin.query<BalanceRow>(balances);
     for (const row of rows) {
-      const name = `${row.tenant_id} ${row.scope} ${row.scope_id} ${row.resource_type}`;
+      const name = `${row.tenant_id} ${row.scope} ${row.scope_id} ${row.resource_type} ${row.period}`;
       this.hold(
         'balances equal the ledger',
         row.spent === row.ledger,
@@ -120,6 +121,7 @@ export class Checks {
     );
     const { rows: ofRuns } = await this.installation.admin.query<Record<string, string>>(runSumsWrong());
     this.hold('sums of runs equal the ledger', ofRuns.length === 0, () => JSON.stringify(ofRuns));
+    await checkRuns(this.installation, this.hold);
     await checkTopUps(this.installation, this.hold);
     checkCalledOnce(this.installation, this.hold);
     await this.bought();
@@ -327,7 +329,9 @@ export class Checks {
         due.has(alertId) || this.installation.lost.length > 0,
         () => `alert ${alertId} is on no record`,
       );
-    const { rows: missing } = await this.installation.admin.query<{ what: string }>(missingAlerts);
+    const { rows: missing } = await this.installation.admin.query<{ what: string }>(missingAlerts, [
+      this.installation.options.older !== undefined,
+    ]);
     this.hold('no alert is missing', missing.length === 0, () => missing.map(({ what }) => what).join(', '));
   }
 }

@@ -89,7 +89,7 @@ export class Installation {
     private readonly webhook: Server,
     private readonly appPassword: string,
     readonly apiKey: string,
-    private readonly options: InstallationOptions,
+    readonly options: InstallationOptions,
     parts: { apiPorts: number[]; bundle: string; olderBundle: string },
   ) {
     this.postgresDir = dataDir;

@@ -11,6 +11,7 @@ import { talk } from './conversations';
 import { spendInParts } from './envelopes';
 import type { Installation } from './installation';
 import { Chance } from './random';
+import { limitsOfRun } from './run-limits';
 import type { Begun, Talking, Tenant, ToldMessage } from './scene';
 import { ToolRuns } from './tool-runs';
 
@@ -147,7 +148,11 @@ export class Load implements Begun, Talking {
       tenantId,
       task: withSandbox ? 'Profile this file.' : 'Say something.',
       ...(withSandbox ? { file: { name: 'a.csv', contentBase64: Buffer.from('a\n1\n').toString('base64') } } : {}),
-      limits: { timeoutSeconds: 120 },
+      // One of another version may know of no envelopes.
+      limits: {
+        timeoutSeconds: 120,
+        ...limitsOfRun(chance, { canBeGuaranteed: this.installation.options.older === undefined }),
+      },
       sandbox: { windowSeconds: 60 },
     };
     // As the typed client does: asked again under one key until there is an answer, so that a start cut off is gone on with.

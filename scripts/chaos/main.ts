@@ -17,6 +17,7 @@ import { Chance } from './random';
 import { print, type ChaosReport } from './report';
 import { checkEnvelopes } from './envelopes';
 import { checkReproduced } from './reproduced';
+import { runFigures } from './run-limits';
 import { makeTenants } from './tenants';
 
 interface Options {
@@ -164,6 +165,7 @@ async function run(installation: Installation, options: Options, say: (line: str
     faults: Object.fromEntries(injected),
     requests: load.told.length,
     runs: load.runs.length,
+    ...(await runFigures(installation)),
     conversations: load.conversations.length,
     messages: load.messages.length,
     streams: installation.doors?.streams.length ?? 0,

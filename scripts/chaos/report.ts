@@ -1,8 +1,9 @@
 /** What a chaos run says at its end. */
 import type { BrokenBuildName } from './broken-builds';
 import type { Violation } from './checks';
+import type { RunFigures } from './run-limits';
 
-export interface ChaosReport {
+export interface ChaosReport extends RunFigures {
   seed: number;
   minutes: number;
   /** Whether processes could decide under mandates, and how many reserves they did. */
@@ -45,6 +46,7 @@ export function print(report: ChaosReport, json: boolean): void {
   console.log(
     `seed ${report.seed}, ${report.minutes} min: ${report.requests} requests, ${report.runs} runs, ${report.messages} messages in ${report.conversations} conversations`,
   );
+  console.log(`runs with a limit: ${report.runsLimited}, with money of their own: ${report.runsGuaranteed}`);
   console.log(`faults injected:\n${lines.join('\n')}`);
   if (report.mandates) console.log(`decided under mandates: ${report.decidedByMandate}`);
   if (report.streams + report.agents > 0)

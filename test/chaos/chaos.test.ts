@@ -36,6 +36,7 @@ describe('chaos', () => {
       expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(3 * minutes);
       expect(report.answers['/v1/reservations 201']).toBeGreaterThan(5);
       expect(report.messages).toBeGreaterThan(0);
+      expect([report.runsLimited > 0, report.runsGuaranteed > 0]).toEqual([true, true]);
       expect(report.checks).toBeGreaterThan(200 * minutes);
       expect(report.reproduced).toBeGreaterThan(20);
       expect(report.toolCalls).toBeGreaterThan(3 * minutes);
