@@ -155,13 +155,13 @@ export interface Returned {
 
 /**
  * What of a part that ends goes back to its envelope: what it did not need, or, as far as there is some, less what it cost beyond its
- * grant. Nothing where that has ended, or is about to.
+ * grant. Nothing where that has ended, or run out. What was told first is settled first.
  */
 export function returnedOf(batch: Batch, { parentId }: ReservationRequest, unusedUsd: Usd): Returned | undefined {
   const envelope = parentId === undefined ? undefined : batch.find(parentId);
   if (envelope?.status !== 'granted' || !envelope.request) return undefined;
-  const { grantedUsd: restUsd = 0n, request, outcome, expiresAtMs = 0 } = envelope;
-  if (outcome || expiresAtMs <= batch.nowMs) return undefined;
+  const { grantedUsd: restUsd = 0n, request, expiresAtMs = 0 } = envelope;
+  if (expiresAtMs <= batch.nowMs) return undefined;
   const usd = unusedUsd < -restUsd ? -restUsd : unusedUsd;
   return usd === 0n ? undefined : { envelope: { ...envelope, request }, usd };
 }

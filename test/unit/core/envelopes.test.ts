@@ -1,5 +1,6 @@
 /** What a part of an envelope is decided by: its rest, freezes and the limit of its run, and nothing that limits have left. */
 import type { ReserveCommand } from '../../../core/budget/commands';
+import type { Reservation } from '../../../core/budget/reservations';
 import { asksTheSame } from '../../../core/budget/reservations';
 import { formatUsd } from '../../../core/money';
 import { BudgetModel, commit, release, reserve, usd } from '../../support/budget-model';
@@ -110,6 +111,26 @@ describe('a part of an envelope', () => {
     expect(model.reservations.get('envelope')).toMatchObject({ status: 'released', envelopeUsd: usd('6') });
     expect(model.balance()).toEqual({ spentUsd: usd('0.5'), reservedUsd: 0n });
   });
+
+  test.each([
+    ['before', ['one', 'envelope'], '3.5'],
+    ['after', ['envelope', 'one'], '4'],
+  ])(
+    'takes what it cost beyond its grant from its envelope where it was told %s that was given back',
+    (_, told, restUsd) => {
+      model.decide(part('one', '2'));
+      for (const id of told) model.claim(id);
+      for (const id of told)
+        model.outcome(id, id === 'one' ? { billed: true, costUsd: usd('2.5') } : { billed: false });
+      // As Postgres hands them over.
+      const due = told.map((id) => model.reservations.get(id) as Reservation);
+      for (const { operationId } of due) model.reservations.delete(operationId);
+      for (const reservation of due) model.reservations.set(reservation.operationId, reservation);
+      model.decide(release('nothing'));
+      expect(model.reservations.get('envelope')).toMatchObject({ status: 'released', grantedUsd: usd(restUsd) });
+      expect(model.balance()).toEqual({ spentUsd: usd('2.5'), reservedUsd: 0n });
+    },
+  );
 
   test('moves money without a moment between in which it was given back: what is held of a top-up that has expired stays so', () => {
     const hour = 3_600_000;
