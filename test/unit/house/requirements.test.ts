@@ -13,7 +13,7 @@ const rows = [...page.matchAll(/^\| ([A-Z]\d+) +\| .*? \| (.*?) +\|$/gm)].map(([
 const known = new Set(rows.map(({ id }) => id));
 
 /** In a comment or a name: `requirement Q6`, `(F8, F19)`, `C1 to C3`. */
-const cited = /(?:requirements? |as |[(,] ?|^)([CFQSTV]\d{1,2})\b/g;
+const cited = /(?:requirements? |as |[(,] ?|^)([BCFGOQSTV]\d{1,2})\b/g;
 const citedIn = (text: string): string[] => [...text.matchAll(cited)].map(([, id = '']) => id);
 
 describe('the requirements', () => {
@@ -31,7 +31,7 @@ describe('the requirements', () => {
           .split('\n')
           .map((line) => ({ file, line })),
       )
-      .filter(({ line }) => /^\s*(\/?\*|\/\/|(test|it|describe)\b)|^\s*['`].*\([CFQSTV]\d/.test(line));
+      .filter(({ line }) => /^\s*(\/?\*|\/\/|(test|it|describe)\b)|^\s*['`].*\([BCFGOQSTV]\d/.test(line));
     const missing = lines.flatMap(({ file, line }) =>
       citedIn(line).flatMap((id) => (known.has(id) ? [] : [`${file} cites ${id}`])),
     );
