@@ -1,42 +1,50 @@
 /** What of a tenant's money comes back by itself, and when; and what is due to be settled. */
-import type { Hold } from '../core/budget/retry-after';
+import { holdsMax, type Hold } from '../core/budget/retry-after';
 import { labelOfScope, type Quota } from '../core/budget/quotas';
 import { labelsFrom, otherValue, type Labels } from '../core/labels';
 import { parseUsd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
 
 /** `is_released_by_expiry`, which the schema of the version before does not have: use that a version later. */
-const isReleasedByExpiry = `coalesce(on_expiry = 'release', claimed_at IS NULL)`;
+const isReleasedByExpiry = `coalesce(r.on_expiry = 'release', r.claimed_at IS NULL)`;
 
 type Bound = Pick<Quota, 'scope' | 'scopeId'>;
 
 /**
- * The tenant's holds, those that run out first. More than these are not needed to say when room is made. Their labels are as these quotas
- * count them.
+ * The tenant's holds, those that run out first. Their labels are as these quotas count them. When the money of one comes back is said here
+ * and by core's `heldIn` alike.
  */
 export async function holdsOf(client: PoolClient, tenantId: string, quotas: readonly Bound[]): Promise<Hold[]> {
   const { rows } = await client.query<
-    Omit<Hold, 'grantedUsd' | 'userId' | 'labels' | 'heldOn'> & {
+    Omit<Hold, 'grantedUsd' | 'userId' | 'labels' | 'heldOn' | 'freesAtMs'> & {
       grantedUsd: string;
       userId: string | null;
       labels: unknown;
       heldOn: string[] | null;
+      freesAtMs: number | null;
     }
   >(
-    // Where the schema is of the version before, labels and what a hold is held on are those of the first row: none.
-    `SELECT r.* FROM (SELECT NULL::jsonb AS labels, NULL::text[] AS held_on) AS otherwise CROSS JOIN LATERAL (
-       SELECT operation_id AS "operationId", user_id AS "userId", resource, granted_usd::text AS "grantedUsd",
-              (extract(epoch FROM expires_at) * 1000)::float8 AS "expiresAtMs", labels, held_on AS "heldOn"
-       FROM copilot_internal.reservations
-       WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL
-         AND ${isReleasedByExpiry}
-       ORDER BY expires_at LIMIT 1000) AS r`,
+    // Where the schema is of the version before, what it lacks is that of the first row: none.
+    `SELECT r.operation_id AS "operationId", r.user_id AS "userId", r.resource, r.granted_usd::text AS "grantedUsd",
+            r.now_labels AS labels, r.now_held_on AS "heldOn", e.operation_id IS NOT NULL AS "inEnvelope",
+            (extract(epoch FROM CASE WHEN e.attempt IS NULL THEN greatest(r.expires_at, e.expires_at) END) * 1000)::float8 AS "freesAtMs"
+     FROM (SELECT NULL::jsonb AS labels, NULL::text[] AS held_on, NULL::uuid AS parent_id) AS otherwise
+     CROSS JOIN LATERAL (
+       SELECT o.*, labels AS now_labels, held_on AS now_held_on,
+         CASE WHEN parent_id IS NULL AND held_on IS NOT NULL THEN operation_id ELSE parent_id END AS envelope_id
+       FROM copilot_internal.reservations o
+       WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL) AS r
+     LEFT JOIN copilot_internal.reservations e
+       ON e.tenant_id = $1 AND e.operation_id = r.envelope_id AND e.status = 'granted'
+     WHERE e.operation_id IS NOT NULL OR ${isReleasedByExpiry}
+     ORDER BY r.expires_at LIMIT ${holdsMax}`,
     [tenantId],
   );
   const holds = rows.map((row) => ({
     ...row,
     userId: row.userId ?? undefined,
     heldOn: row.heldOn ?? undefined,
+    freesAtMs: row.freesAtMs ?? undefined,
     labels: labelsFrom(row.labels),
     grantedUsd: parseUsd(row.grantedUsd),
   }));

@@ -5,7 +5,7 @@ import type { Labels } from '../../core/labels';
 import type { Usd } from '../../core/money';
 import { covers, headroomUsd, standingOf, tightest, type Payer } from '../../core/budget/quotas';
 import { leftWithoutHolds } from '../../core/budget/top-ups';
-import { retryAfterSeconds } from '../../core/budget/retry-after';
+import { inEnvelopesUsd, retryAfterSeconds } from '../../core/budget/retry-after';
 import { billedAs, binds, mayBeGranted } from '../../core/resources';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
 import { readHolds } from '../../store/holds';
@@ -95,6 +95,9 @@ async function denyWithoutMoney(
   // Where nothing is reserved no hold can make room, and one read was enough.
   const holds = binding.some(({ reservedUsd }) => reservedUsd > 0n) ? await readHolds(pool, tenantId, binding) : [];
   const seconds = retryAfterSeconds({ quotas: binding, holds, neededUsd, nowMs });
-  const denial = quotaDenial({ quota: full, amountUsd: estimatedUsd, retryAfterSeconds: seconds, what });
+  const denial = quotaDenial({
+    ...{ quota: full, amountUsd: estimatedUsd, retryAfterSeconds: seconds, what },
+    inEnvelopesUsd: inEnvelopesUsd(full, holds),
+  });
   throw new Denied(denialBody({ ...denial, resource: payer.resource }));
 }

@@ -9,7 +9,7 @@ import { covers, headroomUsd, isOf, rollOver, thresholdsReached, tightest, type 
 import { billedAs, binds, resourceAsked } from '../resources';
 import type { Reservation } from './reservations';
 import { takeBack } from './top-ups';
-import { heldIn, retryAfterSeconds, type Hold } from './retry-after';
+import { heldIn, inEnvelopesUsd, retryAfterSeconds, type Hold } from './retry-after';
 
 /** What a decision is made from: everything that Postgres held, under lock, at `nowMs`. */
 export interface BatchState {
@@ -30,7 +30,7 @@ export interface BatchState {
   frozen?: string | undefined;
   /** The same of its users, by user. */
   frozenUsers?: Readonly<Record<string, string>>;
-  /** The tenant's open reservations that their expiry releases. Only a denial needs them: see `needsHolds`. */
+  /** What of the tenant's money comes back by itself, or is in envelopes. Only a denial needs it: see `needsHolds`. */
   holds?: readonly Hold[];
   /** Those that wait for money and have some kept for them, in their order. */
   line?: readonly Place[];
@@ -231,10 +231,15 @@ export class Batch {
     return retryAfterSeconds({ quotas, holds: this.holds(), neededUsd, nowMs: this.nowMs });
   }
 
+  /** What of what is reserved of a quota is in envelopes. */
+  inEnvelopesUsd(quota: Quota): Usd {
+    return inEnvelopesUsd(quota, this.holds());
+  }
+
   /** Those that were there before this batch and are still held, and those that it granted. */
   private holds(): Hold[] {
     const holds = (this.state.holds ?? []).filter(({ operationId }) => !this.reservations.has(operationId));
-    return [...holds, ...heldIn(this.reservations.values())];
+    return [...holds, ...heldIn(this.reservations)];
   }
 
   /** Notes that a reserve waits until its lease has this much free; for all together no more than the tenant may spend. */

@@ -235,7 +235,10 @@ function denialOf(
   }
   batch.refuse(tight, amounts.amountUsd);
   const retryAfterSeconds = batch.retryAfterSeconds(request, minimum);
-  return { type: 'denied', ...quotaDenial({ ...asked, retryAfterSeconds }) };
+  return {
+    type: 'denied',
+    ...quotaDenial({ ...asked, retryAfterSeconds, inEnvelopesUsd: batch.inEnvelopesUsd(tight) }),
+  };
 }
 
 /** The quota with the least headroom. A lease binds only what fits the tenant's own quotas, since more might be drawn. */

@@ -58,6 +58,7 @@ export function quotaDenial({
   minimumUsd,
   retryAfterSeconds,
   keptUsd = 0n,
+  inEnvelopesUsd = 0n,
   what,
 }: {
   quota: Standing;
@@ -67,6 +68,8 @@ export function quotaDenial({
   retryAfterSeconds: number | undefined;
   /** Of what is left, kept for those that wait for money longer. */
   keptUsd?: Usd;
+  /** Of what is reserved, in envelopes: no call under way gives that back. */
+  inEnvelopesUsd?: Usd;
   /** What was not done, as a sentence. */
   what: string;
 }): QuotaDenial {
@@ -80,12 +83,16 @@ export function quotaDenial({
   return {
     quota: binding,
     ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-    message: `${leftOf(quota, binding)}${kept}${asked}. ${what} ${reset}`,
+    message: `${leftOf(quota, binding, inEnvelopesUsd)}${kept}${asked}. ${what} ${reset}`,
   };
 }
 
 /** What a quota has left, in words. What a tenant drew of the platform's is no limit that anybody set, and is not told. */
-function leftOf(quota: Standing, { resourceType, scope, scopeId, period, ...usd }: BindingQuota): string {
+function leftOf(
+  quota: Standing,
+  { resourceType, scope, scopeId, period, ...usd }: BindingQuota,
+  inEnvelopesUsd: Usd,
+): string {
   const has = remainingUsd(quota) > 0n;
   if (quota.lease)
     return `The ${resourceType} quota of the platform per ${period} has ${has ? 'too little' : 'nothing'} left for this tenant`;
@@ -93,9 +100,10 @@ function leftOf(quota: Standing, { resourceType, scope, scopeId, period, ...usd 
   const beyond = quota.beyondValues?.length
     ? ` (all values of ${labelOfScope(scopeId)[0]} beyond those that are told apart, together)`
     : '';
+  const inEnvelopes = inEnvelopesUsd > 0n ? `, $${formatUsd(inEnvelopesUsd)} of it in envelopes` : '';
   return (
     `The ${resourceType} quota of ${scope} ${scopeId}${beyond} per ${period} has ${has ? `$${usd.remainingUsd}` : 'nothing'} left ` +
-    `of $${usd.limitUsd} ($${usd.spentUsd} spent, $${usd.reservedUsd} reserved)`
+    `of $${usd.limitUsd} ($${usd.spentUsd} spent, $${usd.reservedUsd} reserved${inEnvelopes})`
   );
 }
 

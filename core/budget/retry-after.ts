@@ -1,33 +1,62 @@
 /**
- * When a denied request would fit, if nothing else were asked for: money comes back when a hold runs out unused, when a call under
- * way ends and when a period does.
+ * When a denied request would fit, if nothing else were asked for: money comes back when a hold or an envelope runs out unused, when a call
+ * under way or a run ends, and when a period does.
  */
-import type { Usd } from '../money';
+import { sumUsd, type Usd } from '../money';
 import { calculateRetryAfter, periodAt, secondsUntil } from './periods';
-import { isReleasedByExpiry, type Reservation } from './reservations';
+import { isEnvelope, isReleasedByExpiry, type Reservation } from './reservations';
 import { covers, headroomUsd, type Payer, type Standing } from './quotas';
 import { standsAt, takeBack } from './top-ups';
 
-/** An open reservation that its expiry releases. */
+/** An open reservation that its expiry releases, an envelope, or a part of one. */
 export interface Hold extends Payer {
   operationId: string;
   grantedUsd: Usd;
-  expiresAtMs: number;
+  /** When its money comes back to the quotas; absent where that is once a run ends, which nobody can tell. */
+  freesAtMs?: number | undefined;
+  inEnvelope?: boolean;
 }
+
+/** More holds than these, those that run out first, are not read to say when room is made. */
+export const holdsMax = 1_000;
 
 /** Nobody can tell when a call under way ends and gives back what it did not need: in seconds as a rule. */
 export const heldSeconds = 10;
 
-/** Of some reservations those that are such holds. */
-export function heldIn(reservations: Iterable<Reservation>): Hold[] {
-  return [...reservations].flatMap(({ operationId, request, status, claimed, grantedUsd, expiresAtMs }) => {
+/** Of some reservations, with the envelopes of those that are parts, those that are such holds. */
+export function heldIn(reservations: ReadonlyMap<string, Reservation>): Hold[] {
+  return [...reservations.values()].flatMap((reservation): Hold[] => {
+    const { operationId, request, status, grantedUsd, expiresAtMs } = reservation;
     if (status !== 'granted' || !request || grantedUsd === undefined || expiresAtMs === undefined) return [];
     const { userId, resource, labels, heldOn } = request;
-    return isReleasedByExpiry({ request, claimed })
-      ? [{ userId, resource, labels, heldOn, operationId, grantedUsd, expiresAtMs }]
-      : [];
+    const hold = { userId, resource, labels, heldOn, operationId, grantedUsd };
+    const envelope = openEnvelope(reservations, reservation);
+    if (envelope) return [{ ...hold, inEnvelope: true, freesAtMs: freesInEnvelope(expiresAtMs, envelope) }];
+    return isReleasedByExpiry(reservation) ? [{ ...hold, freesAtMs: expiresAtMs }] : [];
   });
 }
+
+/** The envelope that a reservation is, or is a part of; undefined where that has ended. */
+function openEnvelope(
+  reservations: ReadonlyMap<string, Reservation>,
+  reservation: Reservation,
+): Reservation | undefined {
+  const { parentId } = reservation.request ?? {};
+  const envelope = parentId === undefined ? reservation : reservations.get(parentId);
+  return envelope?.status === 'granted' && envelope.request && isEnvelope(envelope.request) ? envelope : undefined;
+}
+
+/** What a part gives back is its envelope's. That of a run, whose steps say their attempt, ends with the run. `holdsOf` has the same rule. */
+const freesInEnvelope = (
+  expiresAtMs: number,
+  { request, expiresAtMs: lastsUntilMs = 0 }: Reservation,
+): number | undefined => (request?.attempt === undefined ? Math.max(expiresAtMs, lastsUntilMs) : undefined);
+
+/** What of what is reserved of a quota is in envelopes; nothing where more is held than is read, since nobody has summed it up. */
+export const inEnvelopesUsd = (quota: Standing, holds: readonly Hold[]): Usd =>
+  holds.length < holdsMax
+    ? sumUsd(holds.filter((hold) => hold.inEnvelope && covers(quota, hold)).map(({ grantedUsd }) => grantedUsd))
+    : 0n;
 
 /** What is asked for, of which quotas, and what may come back to them. */
 export interface Wait {
@@ -38,8 +67,8 @@ export interface Wait {
 }
 
 /**
- * Seconds until `neededUsd` fits every one of the quotas: the smallest of the period's end, the expiry of the holds that make room, and
- * `heldSeconds` where calls under way hold what is missing. Rounded up, at least 1. Undefined where waiting cannot help: for more than a
+ * Seconds until `neededUsd` fits every one of the quotas: the smallest of the period's end, the moment when holds make room, and
+ * `heldSeconds` where calls under way or the envelopes of runs hold what is missing. Rounded up, at least 1. Undefined where waiting cannot help: for more than a
  * limit, or where a lifetime's is spent.
  * Whoever denies says this, the gate and the authority alike.
  */
@@ -60,7 +89,7 @@ function secondsUntilFits(quota: Standing, { holds, neededUsd, nowMs }: Wait): n
   const resetMs = period === 'lifetime' ? undefined : periodAt(period, nowMs).end.getTime();
   const frees = holds
     .filter((hold) => covers(quota, hold))
-    .map((hold) => ({ atMs: hold.expiresAtMs, usd: hold.grantedUsd }));
+    .flatMap(({ freesAtMs, grantedUsd }) => (freesAtMs === undefined ? [] : [{ atMs: freesAtMs, usd: grantedUsd }]));
   const heldByCallsUsd = frees.reduce((left, { usd }) => left - usd, quota.reservedUsd);
   if (heldByCallsUsd > 0n) frees.push({ atMs: nowMs + heldSeconds * 1_000, usd: heldByCallsUsd });
   if (resetMs !== undefined) frees.push({ atMs: resetMs, usd: 0n });

@@ -92,6 +92,24 @@ describe('the gate and the authority', () => {
     expect(holds.map(({ operationId }) => operationId).sort()).toEqual([...expected].sort());
   });
 
+  test('know that what a part of an envelope gives back is its envelope’s, which runs out later', async () => {
+    const tenantId = await stack.tenant('10');
+    const [envelope, part] = [randomUUID(), randomUUID()];
+    await reserve(tenantId, '10', { operationId: envelope, envelope: true, ttlSeconds: 50_000 });
+    await reserve(tenantId, '9', { operationId: part, parentOperationId: envelope, ttlSeconds: 300 });
+    const saysItsEnd = async (): Promise<void> => {
+      const [gate] = await bothDeny(tenantId, '5');
+      expect(gate.body.message).toContain('$10 reserved, $10 of it in envelopes');
+      expect(Number(gate.retryAfter)).toBeGreaterThan(49_000);
+      expect(Number(gate.retryAfter)).toBeLessThanOrEqual(50_000);
+    };
+    await saysItsEnd();
+    await post(`/v1/reservations/${part}/claim`, { tenantId });
+    await saysItsEnd();
+    await post(`/v1/reservations/${part}/release`, { tenantId });
+    await saysItsEnd();
+  });
+
   test('wait for the last of several quotas that are used up', async () => {
     const tenantId = await stack.tenant('1');
     await setQuotas(tenantId, [

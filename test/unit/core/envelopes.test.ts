@@ -178,3 +178,47 @@ describe('a part of an envelope', () => {
     expect(reservations.map(({ operationId }) => operationId)).toEqual(['two']);
   });
 });
+
+describe('a denial beside an envelope of $10 for a day', () => {
+  const day = 86_400;
+  let model: BudgetModel;
+  beforeEach(() => {
+    model = new BudgetModel(nowMs, [{ limitUsd: '10' }]);
+  });
+  const denied = (): unknown => model.decide(reserve(`other-${model.reservations.size}`, '5')).answers[0];
+  const at = (retryAfterSeconds: number): unknown => expect.objectContaining({ decision: 'denied', retryAfterSeconds });
+
+  test('says when that runs out, whatever becomes of a part: what it gives back is its envelope’s', () => {
+    model.decide(envelope('10', { ttlSeconds: day }), part('one', '9', { ttlSeconds: 300 }));
+    expect(denied()).toEqual(at(day));
+    model.claim('one');
+    expect(denied()).toEqual(at(day));
+    model.decide(release('one'));
+    model.nowMs += 1_000;
+    model.decide(part('two', '9', { ttlSeconds: 300 }), release('two'));
+    expect(denied()).toEqual(at(day - 1));
+  });
+
+  test('says when the part runs out that outlasts it, and that of one that has ended already', () => {
+    model.decide(envelope('10', { ttlSeconds: 600 }), part('one', '9', { ttlSeconds: day }));
+    expect(denied()).toEqual(at(day));
+    model.decide(release('envelope'));
+    expect(denied()).toEqual(at(day));
+    model.claim('one');
+    // A call under way, of no open envelope.
+    expect(denied()).toEqual(at(10));
+  });
+
+  test('says soon where it is a run’s, which ends with that, and the part too', () => {
+    model.decide(envelope('10', { ttlSeconds: day, attempt: 1 }), part('one', '9', { ttlSeconds: 300, attempt: 1 }));
+    expect(denied()).toEqual(at(10));
+    model.claim('one');
+    expect(denied()).toEqual(at(10));
+  });
+
+  test('says what of what is reserved is in it', () => {
+    model.decide(envelope('6', { ttlSeconds: day }), part('one', '2'), reserve('call', '3'));
+    const words = expect.stringContaining('($0 spent, $9 reserved, $6 of it in envelopes)') as unknown;
+    expect(denied()).toMatchObject({ message: words });
+  });
+});

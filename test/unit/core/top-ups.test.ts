@@ -138,7 +138,7 @@ describe('when a request fits again', () => {
       ...{ quotas: [standing], neededUsd: usd(neededUsd), nowMs: noonMs },
       holds: holds.map(([granted, hours], index) => ({
         ...{ operationId: `hold-${index}`, resource: 'llm', grantedUsd: usd(granted) },
-        expiresAtMs: noonMs + hours * hour,
+        freesAtMs: noonMs + hours * hour,
       })),
     });
 
