@@ -2064,6 +2064,9 @@ BEGIN
         platform_frees_at = CASE WHEN v_taken < v_short THEN (
           SELECT min(r.expires_at) FROM reservations r
           WHERE r.status = 'granted' AND r.outcome IS NULL AND is_released_by_expiry(r)
+            -- What a part gives back is its envelope's.
+            AND (r.parent_id IS NULL OR NOT EXISTS (
+              SELECT FROM reservations e WHERE e.tenant_id = r.tenant_id AND e.operation_id = r.parent_id AND e.status = 'granted'))
             AND (v_platform.resource_type IN ('all', r.resource) OR v_platform.resource_type = ANY (r.held_on))) END
     WHERE quota_id = v_need.quota_id;
   END LOOP;

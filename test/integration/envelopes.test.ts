@@ -277,16 +277,22 @@ describe('an envelope', () => {
     try {
       const operationId = randomUUID();
       expect(
-        await ask(signalling, { resource: 'e2b', tenantId, operationId, amountUsd: '4', envelope: true }),
+        await ask(signalling, {
+          ...{ resource: 'e2b', tenantId, operationId, amountUsd: '4' },
+          ...{ envelope: true, ttlSeconds: 50_000 },
+        }),
       ).toMatchObject({
         status: 201,
       });
+      const asked = { resource: 'e2b', tenantId, amountUsd: '2', parentOperationId: operationId };
+      expect(await ask(signalling, asked)).toMatchObject({ status: 201 });
       const other = await stack.tenant('100');
-      expect(await ask(signalling, { resource: 'e2b', tenantId: other, amountUsd: '1' })).toMatchObject({
-        status: 201,
-      });
-      expect(await ask(signalling, { resource: 'e2b', tenantId, amountUsd: '1' })).toMatchObject({ status: 429 });
-      const asked = { resource: 'e2b', tenantId, amountUsd: '4', parentOperationId: operationId };
+      const first = { resource: 'e2b', tenantId: other, amountUsd: '1', ttlSeconds: 60_000 };
+      expect(await ask(signalling, first)).toMatchObject({ status: 201 });
+      const denied = await ask(signalling, { resource: 'e2b', tenantId: other, amountUsd: '1' });
+      expect(denied).toMatchObject({ status: 429 });
+      // Not when the part runs out, whose money is its envelope's.
+      expect(denied.body.retryAfter).toBeGreaterThan(49_000);
       expect(await ask(signalling, asked)).toMatchObject({ status: 201 });
       await agree(tenantId);
     } finally {
