@@ -86,8 +86,16 @@ export interface Awaited {
   notTaken?: string;
 }
 
+/** An open envelope that a run has. Decimal string. */
+export interface OpenEnvelope {
+  operationId: string;
+  restUsd: string;
+}
+
 /** Runs on the runs queue. */
 export interface BudgetActivities {
+  /** Looks for what a run holds for its steps since an execution before a reset; `open` is absent where there is none. */
+  findEnvelope(run: { tenantId: string; runId: string }): Promise<{ open?: OpenEnvelope }>;
   /**
    * Asks the tenant's authority for money and waits a moment for the answer; null when there is none yet. As a local
    * activity it costs the run no task of its own.

@@ -54,6 +54,25 @@ export async function envelopeOf(client: PoolClient, { tenantId, operationId }: 
 export const readEnvelope = async (pool: Pool, key: Operation): Promise<EnvelopeView | undefined> =>
   (await asTenant(pool, key.tenantId, (client) => envelopeOf(client, key))).envelope ?? undefined;
 
+/** What a run holds for its steps: an envelope that is open still. One that a caller made for it says nothing of attempts. */
+export async function findEnvelopeOfRun(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<{ operationId: string; restUsd: string } | undefined> {
+  const { rows } = await asTenant(pool, tenantId, (client, commitWith) =>
+    commitWith(
+      client.query<{ operationId: string; restUsd: string }>(
+        `SELECT operation_id AS "operationId", trim_scale(granted_usd)::text AS "restUsd" FROM copilot_internal.reservations
+         WHERE tenant_id = $1 AND run_id = $2 AND kind = 'envelope' AND attempt IS NOT NULL AND status = 'granted'
+           AND expires_at > clock_timestamp()
+         ORDER BY decided_at LIMIT 1`,
+        [tenantId, runId],
+      ),
+    ),
+  );
+  return rows[0];
+}
+
 /** What is left of an open envelope; undefined for what is none, or has ended. */
 export async function readRest(pool: Pool, { tenantId, operationId }: Operation): Promise<Usd | undefined> {
   const { rows } = await asTenant(pool, tenantId, (client, commitWith) =>

@@ -101,6 +101,12 @@ export const patches = {
     change:
       'What a run may surely spend is held before its first step. Asked of runs that have it only: others have no mark.',
   },
+  'envelope-kept': {
+    workflow: 'agentRun',
+    since: '0.1.0',
+    change:
+      'A run that was reset goes on with the envelope that it holds. Asked of runs that have a guarantee only: others have no mark.',
+  },
   'within-the-task': {
     workflow: 'agentRun, conversation',
     since: '0.1.0',

@@ -4,11 +4,12 @@ import { context, propagation } from '@opentelemetry/api';
 import type { BudgetCommand, Enforced, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import type { Logger } from '../../telemetry/log';
 import { allowUnreserved } from '../../store/decided';
+import { findEnvelopeOfRun } from '../../store/envelopes';
 import type { Pool } from '../../store/pool';
 import { openRunLimit } from '../../store/run-limits';
 import { findOperation } from '../../store/reservations';
 import { findUnsettled } from '../../store/run-steps';
-import type { AttemptEnd, BudgetActivities, OperationRef, ReserveRequest } from '../../contracts/budget';
+import type { AttemptEnd, BudgetActivities, OpenEnvelope, OperationRef, ReserveRequest } from '../../contracts/budget';
 import type { Coalescer } from '../../authority/client/coalescer';
 import type { DirectDecisions } from '../../authority/client/direct-decisions';
 import type { PendingReplies } from '../../authority/client/pending-replies';
@@ -78,6 +79,11 @@ export function createBudgetActivities({
       if (!found?.claimed) return { outcome: 'not_called', costUsd: '0' };
       if (!found.outcome) return { outcome: 'unknown', ...(found.result == null ? {} : { result: found.result }) };
       return { outcome: found.outcome, costUsd: found.outcomeUsd ?? '0', result: found.result };
+    },
+
+    async findEnvelope(run): Promise<{ open?: OpenEnvelope }> {
+      const open = await findEnvelopeOfRun(pool, run);
+      return open ? { open } : {};
     },
 
     openRunLimit: ({ tenantId, runLimit }) => openRunLimit(pool, tenantId, runLimit),

@@ -13,6 +13,7 @@ import type { BudgetCommand } from '../../core/budget/commands';
 import { setPlatformQuotas } from '../../store/leases';
 import { setQuotas } from '../../store/quotas';
 import { listTurns } from '../../store/turns';
+import { resetToBegin } from '../../test/support/reset';
 import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
 import { budgetWorkflowId, conversationWorkflowId, decideApprovalSignal, taskQueues } from '../../contracts/messages';
 import type { CaseName } from './names';
@@ -83,11 +84,12 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-answer-repaired': { answerSchema: { type: 'integer' } },
     'run-answer-invalid': { answerSchema: { type: 'integer' } },
     'run-guaranteed': { limits: { guaranteedUsd: '2' } },
+    'run-guaranteed-reset': { limits: { guaranteedUsd: '3' } },
     'run-last-unused': { limits: { maxCostUsd: '1', lastCall: true } },
   };
   if (name === 'retried') knobs.failNext = [{ type: 'status', status: 529 }, { type: 'cut-before-usage' }];
   const isCancelled = name === 'cancelled' || name === 'ended-cancelled';
-  if (isCancelled) knobs.deltaSpacingMs = 30_000;
+  if (isCancelled || name === 'run-guaranteed-reset') knobs.deltaSpacingMs = 30_000;
   if (name === 'run-fallback') knobs.failNext = [529, 529].map((status) => ({ type: 'status', status }));
   if (name === 'ended-failed') knobs.replies = [code('said')];
   if (name === 'run-room-waited') stack.e2b.knobs.failCreateNext = [503, 503, 503, 429];
@@ -110,6 +112,11 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   const started = await stack.start({ tenantId, task: 'Profile this file.', file, ...more[name] });
   const { runId, workflowId } = started;
   if (held) await comesBack(stack, { tenantId, runId }, held);
+  if (name === 'run-guaranteed-reset') {
+    await until('the call began', () => stack.anthropic.calls().inFlight > 0);
+    knobs.deltaSpacingMs = 0;
+    await resetToBegin(stack, workflowId);
+  }
   if (isCancelled) {
     await until('the call began', () => stack.anthropic.calls().inFlight > 0);
     await stack.temporal.workflow.getHandle(workflowId).cancel();

@@ -25,6 +25,7 @@ export const cases = {
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',
   'run-last-call': 'a run whose money is used up, and that answers with what it found',
   'run-guaranteed': 'a run whose steps take their money from what is guaranteed to it',
+  'run-guaranteed-reset': 'a run that has a guarantee and was reset: it goes on with what it holds of that',
   'run-last-unused': 'a run that gives back what was held for a last call',
   'run-answer-repaired': 'a run whose answer does not fit its schema, and whose next one does',
   'run-answer-invalid':

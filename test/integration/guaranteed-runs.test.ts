@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { lookAtBooks } from '../../store/books';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
+import { resetToBegin } from '../support/reset';
 import { type TestStack, until } from '../support/stack';
 
 describe('a guaranteed run', () => {
@@ -122,6 +123,32 @@ describe('a guaranteed run', () => {
     const { requests } = await api.admin.moneyRequests.list({ tenantId, runId: body.runId as string });
     expect(requests).toMatchObject([{ status: 'granted' }]);
     expect(await envelopesOf(tenantId)).toEqual(['denied', 'released']);
+  });
+
+  test('that is reset goes on with what is left of what it holds, beside which the same could not be had again', async () => {
+    const tenantId = await stack.tenant('5');
+    stack.anthropic.knobs.latencyMs = 3_000;
+    const { body } = await start(tenantId, { guaranteedUsd: '3' });
+    await until('it takes a part', async () => (await rowsOf(tenantId)).length > 1);
+    // A caller's own that names the run is none of it.
+    const own = {
+      tenantId,
+      operationId: randomUUID(),
+      runId: body.runId,
+      resource: 'llm',
+      amountUsd: '0.1',
+      envelope: true,
+    };
+    expect(await api.call('POST', '/v1/reservations', { body: own })).toMatchObject({ status: 201 });
+    stack.anthropic.knobs.latencyMs = 0;
+    await resetToBegin(stack, String(body.workflowId));
+    expect(await ended(tenantId, body.runId)).toMatchObject({ status: 'completed' });
+    const envelopes = (await rowsOf(tenantId)).filter(({ kind, id }) => kind === 'envelope' && id !== own.operationId);
+    expect(envelopes).toMatchObject([{ status: 'released', envelopeUsd: '3' }]);
+    const parts = (await rowsOf(tenantId)).filter(({ kind }) => kind === 'llm.call');
+    expect(parts.length).toBeGreaterThan(1);
+    for (const part of parts) expect(part.parentId).toBe(envelopes[0]?.id);
+    expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
   });
 
   test('is held on what its tenant limits alone: a step of anything else is refused as ever', async () => {

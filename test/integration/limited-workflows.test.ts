@@ -9,6 +9,7 @@ import { bundleWorkflows } from '../../workers/workers';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { goOnSignal, type LimitedActivities } from '../support/limited-workflows';
+import { resetToBegin } from '../support/reset';
 import { until, type TestStack } from '../support/stack';
 
 describe('limits of workflows', () => {
@@ -57,16 +58,6 @@ describe('limits of workflows', () => {
     );
     return rows;
   };
-  /** Resets to just after the first workflow task. */
-  async function reset(workflowId: string): Promise<void> {
-    const { events = [] } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
-    const first = (events ?? []).find(({ workflowTaskCompletedEventAttributes: done }) => done);
-    await stack.temporal.workflowService.resetWorkflowExecution({
-      ...{ namespace: 'default', workflowExecution: { workflowId }, reason: 'a test', requestId: randomUUID() },
-      workflowTaskFinishEventId: first?.eventId ?? null,
-    });
-  }
-
   test('of $1.00 admit two of three children at $0.40 at once, though the parent itself spends nothing (XD6)', async () => {
     const tenantId = await stack.tenant('100');
     const parent = await start('limitedParent', { tenantId, maxCostUsd: '1' }, ['0.4', '0.4', '0.4']);
@@ -109,7 +100,7 @@ describe('limits of workflows', () => {
     const tenantId = await stack.tenant('100');
     const chain = await start('limitedChain', { tenantId, maxCostUsd: '0.5' }, ['0.4', '0.1']);
     await until('the first has paid', async () => (await stack.books(tenantId)).ledgerUsd === '0.4');
-    await reset(chain.workflowId);
+    await resetToBegin(stack, chain.workflowId);
     const again = stack.temporal.workflow.getHandle(chain.workflowId);
     await again.signal(goOnSignal);
     await until('it went on in a new execution', async () => {
@@ -247,7 +238,7 @@ describe('limits of workflows', () => {
     expect(run).toMatchObject({ status: 'completed' });
     const [limit] = await limits(tenantId);
     expect(limit).toEqual({ id: run.runId, limit: '0.5', spent: run.costUsd, reserved: '0' });
-    await reset(run.workflowId);
+    await resetToBegin(stack, run.workflowId);
     await stack.temporal.workflow.getHandle(run.workflowId).result();
     expect(stack.anthropic.calls().billable - before).toBe(2);
     await until('all has ended', async () => (await stack.books(tenantId)).openReservations === 0);

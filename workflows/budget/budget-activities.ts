@@ -5,8 +5,9 @@ import {
   type ActivityInterfaceFor,
   type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
-import type { BudgetActivities } from '../../contracts/budget';
-import { withinTheTask } from '../within-the-task';
+import type { BudgetActivities, OpenEnvelope } from '../../contracts/budget';
+import { isPatched } from '../patches';
+import { orNull, withinTheTask } from '../within-the-task';
 import { aheadOf } from './ahead';
 import type { BudgetScope } from './paid-step';
 
@@ -15,7 +16,7 @@ export interface AskedActivities {
   /** Waits for an answer for as long as the scope says. */
   patient: ActivityInterfaceFor<Pick<BudgetActivities, 'reserve'>>;
   /** Within the task that asks. */
-  quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly' | 'settleQuickly'>>;
+  quick: LocalActivityInterfaceFor<Pick<BudgetActivities, 'reserveQuickly' | 'settleQuickly' | 'findEnvelope'>>;
 }
 
 export function budgetActivities({ unavailable }: Pick<BudgetScope, 'unavailable'>): AskedActivities {
@@ -37,4 +38,14 @@ export function budgetActivities({ unavailable }: Pick<BudgetScope, 'unavailable
       retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
     }),
   };
+}
+
+/** The envelope that an execution of the same run before a reset reserved, and that is open still; undefined where there is none. */
+export async function envelopeHeld(
+  { tenantId, runId }: Pick<BudgetScope, 'tenantId' | 'runId'>,
+  { quick, activities }: Pick<AskedActivities, 'quick' | 'activities'>,
+): Promise<OpenEnvelope | undefined> {
+  if (runId === undefined || !isPatched('envelope-kept')) return undefined;
+  const run = { tenantId, runId };
+  return ((await orNull(quick.findEnvelope(run))) ?? (await activities.findEnvelope(run))).open;
 }

@@ -2,6 +2,7 @@
 import type { ReserveRequest } from '../../contracts/budget';
 import type { AgentRunInput } from '../../contracts/messages';
 import type { Resource, RunLimitRef } from '../../core/budget/commands';
+import { envelopeKind } from '../../core/budget/envelopes';
 import { mergedLabels, type Labels } from '../../core/labels';
 import { sentAs, sentOfEnvelope } from '../../core/resources';
 
@@ -133,7 +134,7 @@ const envelopeTtlSeconds = 24 * 3600;
 
 /** What reserves money for steps to come, of these resources. */
 export const envelopeStep = (amountUsd: string, envelopeOf: Resource[]): PaidStep => ({
-  ...{ resource: 'llm', kind: 'envelope', amountUsd, envelopeOf },
+  ...{ resource: 'llm', kind: envelopeKind, amountUsd, envelopeOf },
   ...{ priceVersion: 'run', ttlSeconds: envelopeTtlSeconds },
 });
 

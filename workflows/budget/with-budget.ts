@@ -15,11 +15,12 @@
 import { CancellationScope, sleep, uuid4, workflowInfo } from '@temporalio/workflow';
 import type { ReserveRequest } from '../../contracts/budget';
 import type { ReserveAnswer, Resource } from '../../core/budget/commands';
+import { envelopeKind } from '../../core/budget/envelopes';
 import { omitUndefined } from '../../core/omit-undefined';
 import { failureOf, failureWith, isCancellation, isShortOfMoney } from '../failures';
 import { isPatched } from '../patches';
 import { orNull } from '../within-the-task';
-import { budgetActivities, type AskedActivities } from './budget-activities';
+import { budgetActivities, envelopeHeld, type AskedActivities } from './budget-activities';
 import { OwnLimit, type Counted } from './own-limit';
 import { denied, MoneyWaits } from './money-waits';
 import { Patience, type Denial } from './patience';
@@ -105,10 +106,17 @@ export class Budget {
 
   /**
    * Reserves what steps to come may surely spend, of these resources: they take it in parts, and the rest is given back where all is settled.
+   * After a reset it goes on with what is left of what its run holds already, beside which the same would hardly be had again.
    * @throws ApplicationFailure `quota_exceeded` when it is refused, as a step is.
    */
   async guarantee(amountUsd: string, resources: Resource[]): Promise<void> {
-    this.envelope = (await this.ask(envelopeStep(amountUsd, resources), 1, {})).operationId;
+    const held = await envelopeHeld(this.scope, { quick: this.quick, activities: this.activities });
+    if (held) {
+      const { operationId, restUsd: heldUsd } = held;
+      this.operationIds.push(operationId);
+      this.onStep({ operationId, kind: envelopeKind, attempt: 1, state: 'holds', askedUsd: heldUsd, heldUsd });
+    }
+    this.envelope = (held ?? (await this.ask(envelopeStep(amountUsd, resources), 1, {}))).operationId;
   }
 
   /** What its steps are parts of, where there is room. */

@@ -45,6 +45,8 @@ interface World {
   afterMs?: number;
   /** Whether what was bought has ended when that is first asked. */
   hasEnded?: boolean;
+  /** The envelope that its run holds since before a reset. */
+  held?: { operationId: string; restUsd: string };
   /** Whether the database has a place for limits of runs. One of the version before has none. */
   hasRunLimits?: boolean;
 }
@@ -63,6 +65,7 @@ class MoneyScene extends WorkflowScene {
   private readonly patiently: Reserving[];
   private readonly afterMs: number | undefined;
   private readonly hasEnded: boolean;
+  private readonly held: World['held'];
 
   constructor({
     quotas = [{ limitUsd: '10' }],
@@ -71,6 +74,7 @@ class MoneyScene extends WorkflowScene {
     patiently = ['answers'],
     afterMs,
     hasEnded = false,
+    held,
     hasRunLimits = false,
   }: World) {
     super((call) => this.act(call));
@@ -80,6 +84,7 @@ class MoneyScene extends WorkflowScene {
     this.patiently = [...patiently];
     this.afterMs = afterMs;
     this.hasEnded = hasEnded;
+    this.held = held;
     this.model.hasRunLimits = hasRunLimits;
   }
 
@@ -147,6 +152,8 @@ class MoneyScene extends WorkflowScene {
       case 'endWaiting':
         this.note(`end waiting as ${this.nameOf(waiterId as string)}`);
         return { returns: undefined };
+      case 'findEnvelope':
+        return { returns: this.held ? { open: this.held } : {} };
       case 'settleQuickly':
         this.note(`settle ${operationIds.map((id) => this.nameOf(id)).join(' ')}`);
         // Of several the first may be left.
@@ -680,6 +687,27 @@ describe('a step of a run with money of its own', () => {
     await raise(scene, 0);
     await scene.finish();
     expect([scene.end, asks(scene)]).toEqual(['"held"', [0, 1_000, 1_000]]);
+  });
+
+  test('goes on after a reset with what its run holds, and asks for nothing beside it', async () => {
+    const scene = new MoneyScene({ held: { operationId: 'held', restUsd: '2' } });
+    scene.model.decide(reserve('held', '2', { envelopeOf: ['llm', 'e2b'], kind: 'envelope' }));
+    const told: object[] = [];
+    await scene.start(async () => {
+      const budget = new Budget({ tenantId: 'acme', runId: 'run' });
+      budget.onStep = (line) => void told.push(line);
+      await budget.guarantee('60', ['llm', 'e2b']);
+      await budget.withBudget(step(), ({ operationId }) => pay(operationId));
+      await budget.settled();
+      return budget.envelopeId;
+    });
+    await scene.finish();
+    expect(scene.end).toBe('"held"');
+    expect(told[0]).toMatchObject({ operationId: 'held', kind: 'envelope', state: 'holds', heldUsd: '2' });
+    expect(scene.log.filter((line) => / (reserve|settle) /.test(line))).toEqual([
+      '0 reserve a $1',
+      `100 settle ${scene.nameOf('held')} a`,
+    ]);
   });
 
   test('that waits for it does not ask without a pause, however often it is woken in vain', async () => {
