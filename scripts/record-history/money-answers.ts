@@ -11,6 +11,8 @@ const answers: Partial<Record<CaseName, Said[]>> = {
   'run-granted': [{ decision: 'grant', amountUsd: '0.0001' }, { decision: 'grant' }],
   'run-more-refused': [{ decision: 'refuse', reason: 'no more' }],
   'run-unanswered': [],
+  'talk-granted': [{ decision: 'grant' }],
+  'talk-more-refused': [{ decision: 'refuse', reason: 'no more' }],
 };
 export const isAsking = (name: CaseName): boolean => Object.hasOwn(answers, name);
 

@@ -9,6 +9,9 @@ export interface Recorded {
   type: 'agentRun' | 'conversation' | 'tenantBudget' | 'lookAfter' | 'sweepSandboxes' | 'forgetOld';
 }
 
+/** Fills the context of a model. */
+export const long = 'words that fill the context of the model up to its limit '.repeat(40);
+
 /** The next question that a run has for a person. */
 export const askedNext = (stack: TestStack, run: { tenantId: string; runId: string }): Promise<Approval> =>
   until('somebody is asked', async () =>
