@@ -8,14 +8,15 @@ import { TestStack } from '../support/stack';
 
 const users = 50_000;
 
+async function decide(pool: Pool, tenantId: string): Promise<void> {
+  const command = asked(randomUUID(), '0.001', { userId: 'ada', labels: { team: 'x-1' } });
+  const enforced = { llm: true, e2b: true };
+  const recorded = await decideAndRecord(pool, { tenantId, commands: [command], enforced, timeoutMs: 5_000 });
+  expect(recorded?.decision.answers).toMatchObject([{ decision: 'granted' }]);
+}
+
 /** The blocks that a whole decision reads, once it was planned. */
 async function blocksOfDecision(pool: Pool, tenantId: string): Promise<number> {
-  const decide = async (): Promise<void> => {
-    const command = asked(randomUUID(), '0.01', { userId: 'ada', labels: { team: 'x-1' } });
-    const enforced = { llm: true, e2b: true };
-    const recorded = await decideAndRecord(pool, { tenantId, commands: [command], enforced, timeoutMs: 5_000 });
-    expect(recorded?.decision.answers).toMatchObject([{ decision: 'granted' }]);
-  };
   // Of this connection alone: what others read is counted late.
   const blocks = async (): Promise<number> => {
     await pool.query('SELECT pg_stat_force_next_flush()');
@@ -24,10 +25,22 @@ async function blocksOfDecision(pool: Pool, tenantId: string): Promise<number> {
     );
     return Number(rows[0]?.blocks);
   };
-  for (let turn = 0; turn < 10; turn += 1) await decide();
+  for (let turn = 0; turn < 10; turn += 1) await decide(pool, tenantId);
   const before = await blocks();
-  await decide();
+  await decide(pool, tenantId);
   return (await blocks()) - before;
+}
+
+/** How long a decision of each tenant takes, in milliseconds: the medians of so many, in turns. */
+async function timesOfDecisions(pool: Pool, tenantIds: readonly string[], turns: number): Promise<number[]> {
+  const times = tenantIds.map((): number[] => []);
+  for (let turn = 0; turn < turns; turn += 1)
+    for (const [index, tenantId] of tenantIds.entries()) {
+      const startedMs = performance.now();
+      await decide(pool, tenantId);
+      times[index]?.push(performance.now() - startedMs);
+    }
+  return times.map((of) => of.sort((a, b) => a - b)[turns >> 1] as number);
 }
 
 describe('a tenant of very many users', () => {
@@ -108,7 +121,7 @@ describe('a tenant of very many users', () => {
     });
   });
 
-  test('a decision reads as much as that of a tenant with three limits, whose labels are limited too', async () => {
+  test('a decision reads and takes as much as that of a tenant with three limits, whose labels are limited too', async () => {
     const [few, many] = [
       await stack.tenant('10', { userLimitUsd: '5' }),
       await stack.tenant('10', { userLimitUsd: '5' }),
@@ -151,6 +164,10 @@ describe('a tenant of very many users', () => {
       process.stdout.write(`a decision reads ${ofFew} blocks beside three limits, ${ofMany} beside 10,000\n`);
       expect(ofFew).toBeGreaterThan(20);
       expect(ofMany).toBeLessThanOrEqual(ofFew * 1.3);
+      const [msOfFew = 0, msOfMany = 0] = await timesOfDecisions(pool, [few, many], 300);
+      const share = msOfMany / msOfFew;
+      process.stdout.write(`and takes ${msOfMany.toFixed(1)} ms beside 10,000, ${share.toFixed(2)} of beside three\n`);
+      expect(share).toBeLessThanOrEqual(1.3);
     } finally {
       await pool.end();
     }
