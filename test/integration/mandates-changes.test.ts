@@ -8,6 +8,7 @@ import { lookAtBooks } from '../../store/books';
 import { decideUnderMandate, type RecordedBatch } from '../../store/budget-batch';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
 import { decidedDirectly, mandated as mandatedTenant, type promptAnyhow } from '../support/mandates';
+import { resetToBegin } from '../support/reset';
 import { TestStack, until } from '../support/stack';
 
 jest.mock('../../authority/client/promptness', () =>
@@ -125,19 +126,8 @@ describe('under a mandate, a change', () => {
         if (status === 201) held.push(operationId);
       }
     });
-    /** Back to its first task: what it has heard since is heard again. */
-    const reset = async (): Promise<void> => {
-      const workflowId = budgetWorkflowId(tenantId);
-      const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
-      const first = events?.find(({ workflowTaskCompletedEventAttributes: done }) => done);
-      await stack.temporal.workflowService.resetWorkflowExecution({
-        namespace: 'default',
-        workflowExecution: { workflowId },
-        reason: 'a test',
-        workflowTaskFinishEventId: first?.eventId ?? null,
-        requestId: randomUUID(),
-      });
-    };
+    // What it has heard since its first task is heard again.
+    const reset = (): Promise<void> => resetToBegin(stack, budgetWorkflowId(tenantId));
     await until('they are in the middle', () => held.length >= 10);
     await reset();
     await until('they go on', () => held.length >= 25);

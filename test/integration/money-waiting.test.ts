@@ -8,6 +8,7 @@ import type { TestApi } from '../support/api';
 import { budgetWorkflowId } from '../../contracts/messages';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
+import { resetToBegin } from '../support/reset';
 import { type TestStack, until } from '../support/stack';
 
 describe('waiting for money', () => {
@@ -268,16 +269,7 @@ describe('waiting for money', () => {
       const next = await stack.start({ tenantId, onDenied: 'wait', model, limits });
       await until('it waits', async () => (await stack.show({ tenantId, ...next })).status === 'waiting_for_money');
       const places = async (): Promise<number> => (await listWaiters(stack.pool, tenantId)).length;
-      const { workflowId } = talk;
-      const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
-      const first = events?.find(({ workflowTaskCompletedEventAttributes: done }) => done);
-      await stack.temporal.workflowService.resetWorkflowExecution({
-        namespace: 'default',
-        workflowExecution: { workflowId },
-        reason: 'a test',
-        workflowTaskFinishEventId: first?.eventId ?? null,
-        requestId: randomUUID(),
-      });
+      await resetToBegin(stack, talk.workflowId);
       await until('it waits once more', async () => (await places()) === 3);
       // Enough for one call, which is behind the place that nobody is at.
       stack.anthropic.knobs.latencyMs = 20_000;

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
+import { resetToBegin, resetToTask } from '../support/reset';
 import { type TestStack, until } from '../support/stack';
 
 const nul = '\0';
@@ -199,20 +200,6 @@ describe('a paid answer', () => {
     await stack.finish({ tenantId, ...started });
   });
 
-  /** Resets a workflow to just before the nth workflow task that was completed. */
-  async function reset(workflowId: string, nth: number): Promise<void> {
-    const { events: history = [] } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
-    const completed = (history ?? []).filter(({ workflowTaskCompletedEventAttributes: done }) => done);
-    const at = completed[Math.min(nth, completed.length - 1)]?.eventId;
-    await stack.temporal.workflowService.resetWorkflowExecution({
-      namespace: 'default',
-      workflowExecution: { workflowId },
-      reason: 'a test',
-      workflowTaskFinishEventId: at ?? null,
-      requestId: randomUUID(),
-    });
-  }
-
   describe('is gone on with when its workflow is reset (XB11)', () => {
     test.each([0, 2, 4, 8])('at its workflow task %d: nothing is bought or run a second time', async (nth) => {
       const tenantId = await stack.tenant('5');
@@ -241,7 +228,7 @@ describe('a paid answer', () => {
       expect(first.status).toBe('completed');
       // A reply after the reset would be another one.
       stack.anthropic.knobs.replies = [{ text: '', code: `console.log('not asked for')` }, { text: 'Another answer.' }];
-      await reset(workflowId, nth);
+      await resetToTask(stack, workflowId, nth);
       await stack.temporal.workflow.getHandle(workflowId).result();
       expect(stack.anthropic.calls().billable - before).toBe(3);
       expect(stack.e2b.calls().executed - executed).toBe(2);
@@ -259,7 +246,7 @@ describe('a paid answer', () => {
     const talk = await TestConversation.start(api, await stack.tenant('5'));
     stack.anthropic.knobs.replies = [{ text: 'one' }];
     await talk.say('One?');
-    await reset(talk.workflowId, 0);
+    await resetToBegin(stack, talk.workflowId);
     stack.anthropic.knobs.replies = [{ text: 'two' }];
     expect((await talk.say('Two?')).at(-1)?.data).toMatchObject({ status: 'completed' });
     expect((await talk.messages()).map(({ content }) => content[0]?.text)).toEqual(['One?', 'one', 'Two?', 'two']);
