@@ -1,4 +1,5 @@
 /** The model activities as workflows see them: types only. Ids, usage and money cross here; words never do. */
+import type { BindingQuota } from '../core/budget/commands';
 import type { CacheTtl, ModelUsage } from '../core/prices/usage';
 
 export interface PrepareModelCall {
@@ -110,6 +111,8 @@ export interface ModelReply {
   costUsd: string;
   /** It does not fit the schema that answers have to: its model was told what is wrong, or was told so before. */
   misfit?: 'told' | 'again';
+  /** It was cut off, since this limit of the tenant, the user or a label left less for it than was planned: what it was granted. */
+  cutBy?: { quota: BindingQuota; grantedUsd: string };
   /** There are no words in it. */
   isWordless?: true;
   /** Its cost cannot be told: it counts as what was granted, unverified. */

@@ -2,6 +2,7 @@
 import { useEffect, useState } from 'preact/hooks';
 import { answerInWords } from '../core/budget/money-requests';
 import { counted } from '../core/counted';
+import { parseUsd } from '../core/money';
 import { inWords, type Api, type CurrentKey, type MoneyRequest, type Overview } from './api';
 import { Asker } from './askers';
 import { Moment, Problem, Table, Usd } from './parts';
@@ -49,9 +50,9 @@ export function MoneyRequests({ api, session, tenantId, overview }: AskedProps) 
           { name: 'Waits until', of: ({ waitsUntil }) => <Moment at={waitsUntil} /> },
           {
             name: 'Answer',
-            of: ({ requestId, askedUsd }) =>
+            of: ({ requestId, ...request }) =>
               mayAnswer ? (
-                <Answering askedUsd={askedUsd} onAnswer={(said) => answer(requestId, said)} />
+                <Answering {...request} onAnswer={(said) => answer(requestId, said)} />
               ) : (
                 <span class="faint">by an operator</span>
               ),
@@ -79,8 +80,21 @@ function Done({ steps, costUsd, lastAnswer }: MoneyRequest) {
   );
 }
 
+/** Of what is no amount the API says so. */
+function isLess(amountUsd: string, leastUsd: string): boolean {
+  try {
+    return parseUsd(amountUsd) < parseUsd(leastUsd);
+  } catch {
+    return false;
+  }
+}
+
 /** An amount, and the two answers. One that is sent cannot be sent again. */
-function Answering({ askedUsd, onAnswer }: { askedUsd: string; onAnswer: (said: Answer) => Promise<void> }) {
+function Answering({
+  askedUsd,
+  lacksUsd,
+  onAnswer,
+}: Pick<MoneyRequest, 'askedUsd' | 'lacksUsd'> & { onAnswer: (said: Answer) => Promise<void> }) {
   const [amountUsd, setAmountUsd] = useState(askedUsd);
   const [isSent, setIsSent] = useState(false);
   const send = (said: Answer): void => {
@@ -102,6 +116,11 @@ function Answering({ askedUsd, onAnswer }: { askedUsd: string; onAnswer: (said: 
         value={amountUsd}
         onInput={({ currentTarget }) => setAmountUsd(currentTarget.value.trim())}
       />
+      {isLess(amountUsd, lacksUsd) && (
+        <span class="faint">
+          Less than the <Usd amount={lacksUsd} /> that its step lacks: it would ask again.
+        </span>
+      )}
       <button disabled={isSent}>Grant</button>
       <button class="quiet" type="button" disabled={isSent} onClick={() => send({ decision: 'refuse' })}>
         Refuse

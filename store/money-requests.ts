@@ -35,7 +35,7 @@ export interface MoneyRequest {
   labels: Labels | null;
   /** The quota that refused, as it was then. */
   quota: BindingQuota;
-  /** What its limits lacked for the least that the step can use. Decimal string, as all amounts. */
+  /** What its limits lacked for what the step takes at least, which is all of it but where a version before asked. Decimal string, as all amounts. */
   lacksUsd: string;
   askedUsd: string;
   /** The paid steps of its run before, and what they cost; null where it is of no run. */

@@ -2,6 +2,7 @@
 import { CancelledFailure, Context } from '@temporalio/activity';
 import type { Logger } from '../../telemetry/log';
 import { formatUsd, maxUsd, parseAmountUsd, type Usd } from '../../core/money';
+import type { BindingQuota } from '../../core/budget/commands';
 import { doubts } from '../../core/prices/doubts';
 import type { ModelPrice } from '../../core/prices/prices';
 import { priceCall, type PricedCall } from '../../core/prices/price-call';
@@ -9,6 +10,7 @@ import { maxOutputTokensFor } from '../../core/prices/pricing';
 import { storable } from '../../core/storable';
 import { promptTokens, usageOf, type ModelUsage } from '../../core/prices/usage';
 import type { Pool, PoolClient } from '../../store/pool';
+import { quotaThatCut } from '../../store/cut-short';
 import type { NewOutcome } from '../../store/outcomes';
 import { noteModelCall } from '../../telemetry/model-calls';
 import type { Claim, PaidCalls, UnpricedOutcome } from '../budget/paid-calls';
@@ -70,6 +72,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   const provider = providerOf(dependencies, price);
   const isPartial = parseAmountUsd(call.grantedUsd) < parseAmountUsd(plan.amountUsd);
   const inputTokens = isPartial ? await tokensForPartial(provider, plan, prompt) : plan.inputTokens;
+  const quotaThatCuts = isPartial ? await quotaThatCut(dependencies.pool, call) : undefined;
   const claim = await paidCalls.claim(call);
   await paidCalls.atPoint('llm.claimed');
   const maxOutputTokens = maxTokens({ price, provider }, { ...plan, inputTokens }, claim);
@@ -98,7 +101,7 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
     noteModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' }, claim);
     return giveUp(dependencies, { call, claim, streamed, provider });
   }
-  const reply = await keepReply(dependencies, { call, claim, priced, price, streamed, maxOutputTokens });
+  const reply = await keepReply(dependencies, { call, claim, priced, price, streamed, maxOutputTokens, quotaThatCuts });
   noteModelCall({ ...counted, outcome: priced.isPriced ? 'ok' : 'unpriced', usage: reply.usage }, claim);
   const { tenantId, runId, operationId } = call;
   const { costUsd } = reply;
@@ -138,6 +141,7 @@ interface Answered {
   provider: ModelProvider;
   streamed: StreamedReply;
   maxOutputTokens: number;
+  quotaThatCuts: BindingQuota | undefined;
 }
 
 /** What the provider counted the prompt as, for the calls that go on from it. */
@@ -160,7 +164,7 @@ export const toolCallsIn = (content: readonly Block[]): ToolCall[] =>
  */
 async function keepReply(
   { paidCalls, log }: LlmDependencies,
-  { call, claim, priced, price, streamed, maxOutputTokens }: Omit<Answered, 'provider'>,
+  { call, claim, priced, price, streamed, maxOutputTokens, quotaThatCuts }: Omit<Answered, 'provider'>,
 ): Promise<ModelReply> {
   const { tenantId, runId, operationId, keep } = call;
   const { grantedUsd } = claim;
@@ -175,6 +179,9 @@ async function keepReply(
     costUsd: formatUsd(costUsd),
     ...(call.plan.isLast && isWordless(content) ? { isWordless: true as const } : {}),
     ...(unpriced === undefined ? {} : { isUnverified: true }),
+    ...(quotaThatCuts && streamed.stopReason === 'max_tokens' && maxOutputTokens < call.plan.maxOutputTokens
+      ? { cutBy: { quota: quotaThatCuts, grantedUsd: formatUsd(grantedUsd) } }
+      : {}),
   };
   Object.assign(result, call.judge?.(content, result));
   const reply = {

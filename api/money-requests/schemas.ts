@@ -40,9 +40,7 @@ export const moneyRequestView = z.object({
   resource: z.string(),
   labels: labelsView.nullable(),
   quota: bindingQuotaView.openapi({ description: 'The limit that refused, as it was then.' }),
-  lacksUsd: z
-    .string()
-    .openapi({ description: 'What its limits lacked for the least that the step can use. With less it asks again.' }),
+  lacksUsd: z.string().openapi({ description: 'What its limits lacked for the step. With less it asks again.' }),
   askedUsd: z.string().openapi({ description: 'Room for all of the step, and for one more like it, in whole cents.' }),
   steps: z
     .number()

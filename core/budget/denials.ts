@@ -87,6 +87,12 @@ export function quotaDenial({
   };
 }
 
+/** What is said of an answer that a quota cut off, since it left less than the call may cost. */
+export const cutOffMessage = (quota: BindingQuota, grantedUsd: string): string =>
+  `The answer was cut off: of the $${quota.estimatedUsd} that the call may cost it was granted $${grantedUsd}, which is what the ${quota.resourceType} quota of ` +
+  `${quota.scope} ${quota.scopeId} per ${quota.period} had left. What it said is kept, and what it cost is on record. Raise that quota or top it up, and start again; ` +
+  'with `"onDenied": "ask"` people are asked for what is lacking before a call is made.';
+
 /** What a quota has left, in words. What a tenant drew of the platform's is no limit that anybody set, and is not told. */
 function leftOf(
   quota: Standing,

@@ -64,6 +64,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-planned-again': { onDenied: 'wait' },
     'run-shown': { onDenied: 'wait', userId: 'ada' },
     'run-granted': { onDenied: 'ask' },
+    'run-asks-for-all': { onDenied: 'ask' },
     'run-more-refused': { onDenied: 'ask' },
     'run-unanswered': { onDenied: 'ask', askDays: 3 / 86_400 },
     'run-extended': { sandbox: { windowSeconds: 10, executionSeconds: 60 } },

@@ -9,6 +9,7 @@ type Said = Omit<MoneyAnswerSignal, 'requestId'>;
 
 const answers: Partial<Record<CaseName, Said[]>> = {
   'run-granted': [{ decision: 'grant', amountUsd: '0.0001' }, { decision: 'grant' }],
+  'run-asks-for-all': [{ decision: 'grant', amountUsd: '0.012' }, { decision: 'grant' }],
   'run-more-refused': [{ decision: 'refuse', reason: 'no more' }],
   'run-unanswered': [],
   'talk-granted': [{ decision: 'grant' }],

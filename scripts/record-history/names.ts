@@ -31,6 +31,8 @@ export const cases = {
   'run-answer-invalid':
     'a run whose answer does not fit its schema, nor does the next, and whose workflow fails with that',
   'run-granted': 'a run that asks people for money, is granted too little, asks again and is granted enough',
+  'run-asks-for-all':
+    'a run that asks people for money, is granted what would cut its step off, and asks again for what is lacking',
   'run-more-refused': 'a run that asks people for money, and whose workflow fails with their refusal',
   'run-unanswered': 'a run that asks people for money, and whose workflow fails since nobody answered',
   awake: 'the minutely look at what sleeps',

@@ -115,7 +115,10 @@ describe('the dashboard', () => {
     await amount.fill('nonsense');
     await requests.getByRole('button', { name: 'Grant' }).click();
     await requests.getByRole('alert').filter({ hasText: 'amountUsd' }).waitFor();
+    await amount.fill('0.0001');
+    await requests.getByText(/^Less than the \$0\.\d+ that its step lacks/).waitFor();
     await amount.fill('2');
+    await requests.getByText('Less than the').waitFor({ state: 'detached' });
     await requests.getByRole('button', { name: 'Grant' }).click();
     expect(await stack.finish(run)).toMatchObject({ status: 'completed' });
     await requests.getByText('Nobody asks for money.').waitFor();

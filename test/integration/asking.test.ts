@@ -218,6 +218,46 @@ describe('asking people for money', () => {
     });
   });
 
+  test('a grant that would cut its answer buys nothing: the run asks again for what is lacking', async () => {
+    const tenantId = await stack.tenant('0.001');
+    stack.anthropic.knobs.replies = [{ text: 'word '.repeat(3_240) }];
+    const run = await start(tenantId);
+    const first = await asked(tenantId);
+    const lessUsd = String(Number(first.lacksUsd) - 0.001);
+    await grant(tenantId, first, { amountUsd: lessUsd });
+    const second = await asked(tenantId, first);
+    expect(second).toMatchObject({ steps: 0, costUsd: '0', lastAnswer: { grantedUsd: lessUsd } });
+    // Planned again its prompt is counted otherwise, by a little.
+    expect(Number(second.lacksUsd)).toBeCloseTo(0.001, 3);
+    await grant(tenantId, second, { amountUsd: second.lacksUsd });
+    stack.anthropic.knobs.replies = [];
+    expect(await stack.finish(run)).toMatchObject({ status: 'completed' });
+  });
+
+  test('where nobody is asked, an answer that a limit cut off ends its run by that limit, with what it was granted', async () => {
+    const tenantId = await stack.tenant('0.001');
+    const probe = await start(tenantId);
+    const { lacksUsd } = await asked(tenantId);
+    await api.admin.moneyRequests.refuse((await asked(tenantId)).requestId, { tenantId, author: 'Jo' });
+    await stack.finish(probe);
+    const leftUsd = (Number(lacksUsd) + 0.001 - 0.005).toFixed(6).replace(/0+$/, '');
+    await api.admin.tenants.setQuotas(tenantId, [
+      { resourceType: 'llm', limitUsd: leftUsd },
+      { resourceType: 'all', limitUsd: '5' },
+    ]);
+    stack.anthropic.knobs.replies = [{ text: 'word '.repeat(3_240) }];
+    const run = { tenantId, ...(await stack.start({ tenantId })) };
+    const { failure } = await stack.finish(run);
+    expect(failure).toMatchObject({
+      code: 'quota_exceeded',
+      quota: { resourceType: 'llm', scope: 'tenant', limitUsd: leftUsd },
+    });
+    expect(failure?.message).toContain(
+      `granted $${leftUsd}, which is what the llm quota of tenant ${tenantId} per month had left.`,
+    );
+    stack.anthropic.knobs.replies = [];
+  });
+
   test('one grant for one of several that ask wakes them one after the other, as far as it goes', async () => {
     const tenantId = await stack.tenant('0.0001');
     const model = 'claude-for-those-who-ask';

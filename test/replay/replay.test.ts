@@ -63,6 +63,7 @@ describe('recorded histories', () => {
     ['run-compacted.agentRun', 'compactContext'],
     ['run-waited.agentRun', 'awaitMoney'],
     ['run-granted.agentRun', 'answerMoney'],
+    ['run-asks-for-all.agentRun', patchMark('asks-for-all')],
     ['run-more-refused.agentRun', 'workflowExecutionFailedEventAttributes'],
     ['run-unanswered.agentRun', 'workflowExecutionFailedEventAttributes'],
     ['run-last-call.agentRun', patchMark('last-call')],

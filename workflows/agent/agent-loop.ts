@@ -9,11 +9,12 @@
  */
 import { workflowInfo } from '@temporalio/workflow';
 import type { BoughtReply, ModelCallPlan, ModelReply, PrepareModelCall, ToolCall } from '../../contracts/llm';
+import { cutOffMessage } from '../../core/budget/denials';
 import type { ErrorCode } from '../../core/errors';
 import { formatUsd, maxUsd, parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import type { ApprovalDesk } from './approvals';
-import { failureOf, failureWith, isCancellation } from '../failures';
+import { failureOf, failureWith, isCancellation, quotaExceeded } from '../failures';
 import type { AgentRunInput, CarriedTurn } from '../../contracts/messages';
 import { isPatched } from '../patches';
 import { orNull } from '../within-the-task';
@@ -48,6 +49,15 @@ export interface AgentLoopParts {
 
 /** How a run or a turn ends that answered with what it had. */
 export const stoppedByBudget = { stoppedBy: 'budget' } as const;
+
+/** Why an answer is not whole: for want of tokens, or of money of a quota or of its run. */
+const cutOff = ({ cutBy }: Pick<ModelReply, 'cutBy'>): Error =>
+  cutBy
+    ? quotaExceeded(cutOffMessage(cutBy.quota, cutBy.grantedUsd), { resource: 'llm', quota: cutBy.quota })
+    : failureWith(
+        'run_limit_exceeded',
+        'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
+      );
 
 type StepReply = ModelReply & Pick<BoughtReply, 'toolsAnswered'> & { isCutByBudget?: boolean };
 
@@ -84,12 +94,8 @@ export class AgentLoop {
     }
     if (reply.toolCalls.length === 0) {
       if (reply.stopReason !== 'max_tokens') return isAskedAgain ? 'goes on' : 'answered';
-      const cutOff = failureWith(
-        'run_limit_exceeded',
-        'The answer was cut off: it needed more output tokens than its limit or its budget allowed.',
-      );
-      if (!reply.isCutByBudget) throw cutOff;
-      this.lastCall.isDue(cutOff);
+      if (!reply.isCutByBudget) throw cutOff(reply);
+      this.lastCall.isDue(cutOff(reply));
       return 'goes on';
     }
     const { desk, sandbox, limit, show } = this.parts;

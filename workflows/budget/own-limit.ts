@@ -68,6 +68,19 @@ export class OwnLimit {
   }
 
   /**
+   * All of a step, of which nothing but this limit makes less: as much as it leaves room for by what was counted here; undefined where that is
+   * not even the least. Where the books count more, since others spend of it too, they refuse it.
+   */
+  whole(step: PaidStep): PaidStep | undefined {
+    const { maxCostUsd } = this.scope;
+    const { minimumUsd = step.amountUsd, ...whole } = step;
+    if (maxCostUsd === undefined) return whole;
+    const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
+    if (leftUsd < parseAmountUsd(minimumUsd)) return undefined;
+    return leftUsd < parseAmountUsd(step.amountUsd) ? { ...whole, amountUsd: formatUsd(leftUsd) } : whole;
+  }
+
+  /**
    * The step as the limit leaves room for it where the books do not say, or may not be asked since it may go on without a grant: shrunk to
    * what is left where its minimum allows that.
    * @throws ApplicationFailure `run_limit_exceeded` where it does not.

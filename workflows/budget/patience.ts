@@ -9,6 +9,7 @@ import { mergedLabels } from '../../core/labels';
 import { parseAmountUsd, parseUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import { allResources, sentAs } from '../../core/resources';
+import { failureOf } from '../failures';
 import { isPatched } from '../patches';
 import type { BudgetScope, PaidStep } from './paid-step';
 
@@ -42,14 +43,19 @@ export class Patience {
   private waits = 0;
   private vainWakes = 0;
   private looksForOwn = 0;
+  /** People are asked for what it lacks. */
+  private readonly asksPeople: boolean;
+  /** What cuts it is no limit that people could lift: the platform's, or its run's own. */
+  private isCutAnyway = false;
 
   /** @param hasOwnMoney Whether its run has an envelope that it may be a part of. */
   constructor(
-    { onDenied, waitForHoldsSeconds = holdsWaitedForSeconds }: BudgetScope,
+    { onDenied, askDays, waitForHoldsSeconds = holdsWaitedForSeconds }: BudgetScope,
     private readonly step: PaidStep,
     private readonly hasOwnMoney: boolean,
   ) {
     this.isLong = onDenied === 'wait' && step.onDenied !== 'fail';
+    this.asksPeople = this.isLong && askDays !== undefined;
     this.mostMs = this.isLong ? Infinity : step.onDenied === 'fail' ? 0 : waitForHoldsSeconds * 1_000;
     this.wholeMs = this.isLong ? holdsUpMs : Math.min(wholeMsMax, this.mostMs);
   }
@@ -57,6 +63,20 @@ export class Patience {
   /** Whether it rather waits than takes less than it asks for. */
   get prefersWhole(): boolean {
     return this.waitedMs < this.wholeMs;
+  }
+
+  /**
+   * Whether it takes nothing less than all of a step that could use less: a quota would cut it, and people are there to be asked for what is lacking. What
+   * it buys can be used then.
+   */
+  insistsOn({ minimumUsd }: PaidStep): boolean {
+    return this.asksPeople && minimumUsd !== undefined && !this.isCutAnyway && isPatched('asks-for-all');
+  }
+
+  /** A step that insisted is refused. Where that is for its run's own limit, less of it may fit. @throws `error` otherwise. */
+  noteRefused(error: unknown): void {
+    if (failureOf(error)?.code !== 'run_limit_exceeded') throw error;
+    this.isCutAnyway = true;
   }
 
   private get waitedMs(): number {
@@ -67,6 +87,7 @@ export class Patience {
   placeAfter(answer: Denial, step: PaidStep): string | undefined {
     if (this.waitedMs >= this.mostMs) return undefined;
     if (!this.isLong && !(isHeldBack(answer, step) && isPatched('holds-waited-for'))) return undefined;
+    this.isCutAnyway ||= answer.quota.scope === 'platform';
     this.sinceMs ??= Date.now();
     this.waiterId ??= answer.operationId;
     return this.waiterId;

@@ -191,12 +191,17 @@ export class Budget {
     let planned = asked;
     try {
       for (;;) {
-        const step = this.limit.within(planned);
+        const within = this.limit.within(planned);
+        const whole = patience.insistsOn(planned) ? this.limit.whole(within) : undefined;
+        const step = whole ?? within;
         const prefersWhole = patience.prefersWhole && !this.takesLess;
-        const answer = await this.askOnce(step, attempt, { waiterId: patience.waiterId, prefersWhole });
+        const asking = this.askOnce(step, attempt, { waiterId: patience.waiterId, prefersWhole });
+        const answer = await (whole ? asking.catch((error: unknown) => patience.noteRefused(error)) : asking);
+        if (!answer) continue;
         if (answer.decision === 'granted') {
           this.takesLess = answer.partial && (patience.waiterId !== undefined || this.takesLess);
-          return answer;
+          // Its run's limit may have made it less before it asked.
+          return whole ? { ...answer, partial: step.amountUsd !== planned.amountUsd } : answer;
         }
         const waiterId = patience.placeAfter(answer, step);
         if (waiterId === undefined) throw denied(answer, step);

@@ -660,6 +660,83 @@ describe('a paid step that waits for money', () => {
   });
 });
 
+describe('a step that asks people for money', () => {
+  const asking: BudgetScope = { tenantId: 'acme', onDenied: 'wait', askDays: 3 };
+  const cuttable = { minimumUsd: '0.5' };
+  const reserves = (scene: MoneyScene): string =>
+    scene.log.filter((line) => /reserve|denied|pay/.test(line)).join(' | ');
+  const lift = async (scene: MoneyScene, limitUsd: string): Promise<void> => {
+    Object.assign(scene.model.quotas[0] as object, { limitUsd: parseUsd(limitUsd) });
+    await scene.signal(moneyFreedSignal.name);
+  };
+  /** What each of two steps was granted, and whether that is less than planned. */
+  const twoSteps: Program = async (budget) => {
+    const granted: string[] = [];
+    for (const more of [{ amountUsd: '0.4' }, cuttable]) {
+      await budget.withBudget(step(more), ({ operationId, grantedUsd, partial }) => {
+        granted.push(`${grantedUsd}${partial ? ' of more' : ''}`);
+        return pay(operationId);
+      });
+    }
+    return granted;
+  };
+
+  test('is not cut by a limit that they could lift: granted too little it asks again, and buys nothing until all of it is there', async () => {
+    const scene = await begin({ quotas: [{ limitUsd: '0.4' }] }, { scope: asking, more: cuttable });
+    await lift(scene, '0.6');
+    await scene.moveTo(60_000);
+    await lift(scene, '0.99');
+    await scene.moveTo(61_000);
+    await lift(scene, '1');
+    await scene.finish();
+    expect(reserves(scene)).toBe(
+      '0 reserve a $1 | 0 denied | 0 reserve b $1 | 0 denied | 60000 reserve c $1 | 60000 denied | 61000 reserve d $1 | 61000 pay d',
+    );
+  });
+
+  test('is cut by the limit of its run, which nobody is asked to lift', async () => {
+    const world: World = { quotas: [{ limitUsd: '10' }], hasRunLimits: true };
+    const scene = await begin(world, { scope: { ...asking, maxCostUsd: '1.1' }, program: twoSteps });
+    await scene.finish();
+    expect([scene.end, reserves(scene)]).toEqual([
+      '["0.4","0.7 of more"]',
+      '0 reserve a $0.4 | 0 pay a | 100 reserve b $0.7 | 100 pay b',
+    ]);
+  });
+
+  test('is cut by what others of its run have spent of that, once the books have refused all of it', async () => {
+    const world: World = { quotas: [{ limitUsd: '10' }], hasRunLimits: true };
+    const program: Program = async (budget, scene) => {
+      await budget.withBudget(step({ amountUsd: '0.4' }), ({ operationId }) => pay(operationId));
+      const [limit] = scene.model.runLimits;
+      scene.model.decide(reserve('other', '0.5', { runLimit: { id: limit?.runId as string } }));
+      return budget.withBudget(step(cuttable), ({ grantedUsd, partial }) => Promise.resolve([grantedUsd, partial]));
+    };
+    const scene = await begin(world, { scope: { ...asking, maxCostUsd: '1.5' }, program });
+    await scene.finish();
+    expect([scene.end, reserves(scene)]).toEqual([
+      '["0.6",true]',
+      '0 reserve a $0.4 | 0 pay a | 100 reserve b $1 | 100 reserve c $1, at least $0.5',
+    ]);
+  });
+
+  test('is cut by what the platform has left, which nobody of its tenant can lift', async () => {
+    const quotas: QuotaSpec[] = [{ limitUsd: '0.6', scope: 'platform', scopeId: '*' }];
+    const scene = await begin({ quotas }, { scope: asking, more: cuttable });
+    await scene.finish();
+    expect(reserves(scene)).toMatch(/^0 reserve a \$1 \| 0 denied \| \d+ reserve b \$1, at least \$0\.5 \| \d+ pay b$/);
+  });
+
+  test('that only waits is cut as ever', async () => {
+    const scene = await begin(
+      { quotas: [{ limitUsd: '0.6' }] },
+      { scope: { ...asking, askDays: undefined }, more: cuttable },
+    );
+    await scene.finish();
+    expect(reserves(scene)).toBe('0 reserve a $1, at least $0.5 | 0 pay a');
+  });
+});
+
 describe('a step of a run with money of its own', () => {
   afterEach(() => jest.restoreAllMocks());
   const asks = (scene: MoneyScene): number[] =>
