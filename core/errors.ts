@@ -145,7 +145,7 @@ export const errorCatalogue = {
     httpStatus: 409,
     retry: false,
     action:
-      'Name an envelope that is open, of the same user, labels and resources, and do with an envelope only what the message says; then use a new operation id.',
+      'Name an envelope that is open, of the same user, labels, resources and run (`runId`), and do with an envelope only what the message says; then use a new operation id.',
   },
   operation_conflict: { httpStatus: 409, retry: false, action: 'Use a new operation id.' },
   operation_released: { httpStatus: 409, retry: false, action: 'Reserve under a new operation id.' },
