@@ -106,6 +106,7 @@ export const patches = {
     since: '0.1.0',
     change:
       'A run that was reset goes on with the envelope that it holds. Asked of runs that have a guarantee only: others have no mark.',
+  },
   'asks-for-all': {
     workflow: 'agentRun, conversation',
     since: '0.1.0',

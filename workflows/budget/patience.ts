@@ -11,7 +11,7 @@ import { omitUndefined } from '../../core/omit-undefined';
 import { allResources, sentAs } from '../../core/resources';
 import { failureOf } from '../failures';
 import { isPatched } from '../patches';
-import type { BudgetScope, PaidStep } from './paid-step';
+import type { BudgetScope, PaidStep, PaidStepHooks } from './paid-step';
 
 export type Denial = Extract<ReserveAnswer, { decision: 'denied' }>;
 
@@ -139,6 +139,10 @@ export class Patience {
     return isGuess ? heldSeconds * 2 ** Math.min(this.waits, 12) : retryAfterSeconds;
   }
 }
+
+/** The step at the prices of now, where its caller says those. */
+export const plannedAgain = (step: PaidStep, { planAgain }: PaidStepHooks): PaidStep | Promise<PaidStep> =>
+  planAgain && isPatched('planned-again') ? planAgain() : step;
 
 /** Whether only what others hold stands in a step's way, in the quota that bound. Of the platform's nobody can tell. */
 function isHeldBack({ quota }: Denial, { amountUsd, minimumUsd = amountUsd }: PaidStep): boolean {

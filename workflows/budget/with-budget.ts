@@ -23,7 +23,7 @@ import { orNull } from '../within-the-task';
 import { budgetActivities, envelopeHeld, type AskedActivities } from './budget-activities';
 import { OwnLimit, type Counted } from './own-limit';
 import { denied, MoneyWaits } from './money-waits';
-import { Patience, type Denial } from './patience';
+import { Patience, plannedAgain, type Denial } from './patience';
 import { envelopeStep, requestOf, type BudgetScope, type Grant, type PaidStep, type PaidStepHooks } from './paid-step';
 import type { StepLine } from './step-line';
 
@@ -299,6 +299,3 @@ export class Budget {
     return { retry: known ? retry && known.details !== undefined : true, pauseMs };
   }
 }
-
-const plannedAgain = (step: PaidStep, { planAgain }: PaidStepHooks): PaidStep | Promise<PaidStep> =>
-  planAgain && isPatched('planned-again') ? planAgain() : step;
