@@ -126,6 +126,7 @@ export interface PaidStep {
 export interface Grant {
   operationId: string;
   grantedUsd: string;
+  /** Less than planned, also where its run's limit made it less before it was asked for. */
   partial: boolean;
 }
 

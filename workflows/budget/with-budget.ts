@@ -200,7 +200,6 @@ export class Budget {
         if (!answer) continue;
         if (answer.decision === 'granted') {
           this.takesLess = answer.partial && (patience.waiterId !== undefined || this.takesLess);
-          // Its run's limit may have made it less before it asked.
           return whole ? { ...answer, partial: step.amountUsd !== planned.amountUsd } : answer;
         }
         const waiterId = patience.placeAfter(answer, step);
