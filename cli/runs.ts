@@ -10,6 +10,7 @@ import { followRun } from './follow';
 import { addSettings, settingsFrom, type SettingsOptions } from './model-settings';
 import {
   amount,
+  positiveAmount,
   cursorOption,
   example,
   labelOption,
@@ -182,7 +183,7 @@ function addStart(runs: Command): void {
     .option('--user <id>', 'on whose account, beside the tenant')
     .addOption(labelOption('what it is for'))
     .option('--max-cost <usd>', 'what the run may cost at most', amount)
-    .option('--guaranteed <usd>', 'what it may surely spend: held for it from its begin on', amount)
+    .option('--guaranteed <usd>', 'what it may surely spend: held for it from its begin on', positiveAmount)
     .option('--max-steps <n>', 'how many model calls it may take', whole(1, 100))
     .option('--parent <run>', 'a run, or a conversation in its turn, whose limit it counts for too', uuid)
     .option('--follow', 'stay until it ends, and show what happens')

@@ -28,7 +28,11 @@ export const longLimits: Record<LongKind, LongLimits> = {
 /** An answer piece by piece. It stops by itself when the signal says so. */
 export type Pieces = (stopped: AbortSignal) => AsyncGenerator<string | Uint8Array, void>;
 
-const words: Record<LongKind, string> = { events: 'event streams', export: 'exports', file: 'downloads of files' };
+const words: Record<LongKind, string> = {
+  events: 'event streams',
+  export: 'exports (or what-ifs)',
+  file: 'downloads of files',
+};
 
 export class LongAnswers {
   private readonly counts = {
@@ -61,7 +65,11 @@ export class LongAnswers {
     if (own >= perOwner || this.open[kind] >= all) {
       const what =
         own >= perOwner ? `${own} ${words[kind]} of ${caller.tenantId ?? 'this key'}` : `${all} ${words[kind]}`;
-      throw new ApiError('too_much_at_once', `There are ${what} open already. Nothing was begun.`, { retryAfter: 5 });
+      throw new ApiError(
+        'too_much_at_once',
+        `As many as may be are open already: ${what}. Nothing was begun; try again when one has ended.`,
+        { retryAfter: 5 },
+      );
     }
     this.counts[kind].set(owner, own + 1);
     this.open[kind] += 1;

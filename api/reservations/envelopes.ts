@@ -39,10 +39,10 @@ export async function refuseOfEnvelope(
   if (envelope)
     throw new ApiError(
       'envelope_refused',
-      `The reservation is an envelope, of which $${envelope.restUsd} is left: it is not ${what}, its parts are. It stays as it is.`,
+      `The reservation is an envelope: it is not ${what}, its parts are. It stays as it is.`,
       {
         action:
-          'Reserve a part of it under an operation id of its own, and claim and commit that. What is left of the envelope is given back by its release.',
+          'Reserve a part of it under an operation id of its own, and claim and commit that. What is left of an open envelope is given back by its release.',
       },
     );
 }

@@ -221,7 +221,8 @@ export const runView = z.object({
   file: fileView,
   answer: z.string().nullable(),
   answerJson: z.unknown().openapi({
-    description: 'The answer as JSON, where it has to fit a schema (answerSchema). Null where there is none.',
+    description:
+      'The answer as JSON, where it has to fit a schema (answerSchema). Null where there is none. Its numbers are doubles, as JSON’s are in JavaScript: `answer` has all their digits.',
   }),
   failure: failureView.nullable(),
   stoppedBy,

@@ -74,6 +74,8 @@ async function decode(content: Buffer, encoding: string): Promise<Buffer | undef
 
 /** In which order, without a mark at its beginning: text in Latin letters has a zero in one half of nearly each pair. */
 function orderOf(content: Uint8Array): 'UTF-16LE' | 'UTF-16BE' | undefined {
+  // Two bytes a letter, or four.
+  if (content.length % 2 === 1) return undefined;
   const zeros: [number, number] = [0, 0];
   const sample = content.subarray(0, sampleBytes);
   for (const [at, byte] of sample.entries()) if (byte === 0) zeros[at % 2 === 0 ? 0 : 1] += 1;

@@ -1,7 +1,7 @@
 /** What the routes of tools take and give. A credential is taken, and never given. */
 import { z } from '@hono/zod-openapi';
 import { httpMethods, ownToolKinds, problemOfInputSchema } from '../../core/agent/own-tools';
-import { amount, author, ofTenant } from '../http/schemas';
+import { amountAboveZero, author, ofTenant } from '../http/schemas';
 import { plainText } from '../http/text';
 
 /** Names that HTTP itself, or who calls, has a use for. */
@@ -55,9 +55,11 @@ export const addToolBody = z
       })
       .optional()
       .openapi({ description: 'Of http, and needed there: a JSON Schema of its arguments, an object.' }),
-    priceUsd: amount
+    priceUsd: amountAboveZero
       .optional()
-      .openapi({ description: 'What each call costs. It is reserved before, and committed after.' }),
+      .openapi({
+        description: 'What each call costs; leave it out for what is free. It is reserved before, and committed after.',
+      }),
     requiresApproval: z.boolean().default(false).openapi({ description: 'A person is asked before each call.' }),
     timeoutSeconds: z.int().min(1).max(120).default(30),
     resultBytesMax: z

@@ -24,6 +24,7 @@ describe('XE1: a file that comes with a run', () => {
       marked(Buffer.from(csv, 'utf16le').subarray(1), 0xff, 0xfe),
       'in UTF-16 that is broken.',
     ],
+    ['three bytes with a zero among them', Buffer.from('a\0b'), 'binary.'],
     ['UTF-16 with a zero in it', marked(Buffer.from('a\0b', 'utf16le'), 0xff, 0xfe), 'binary.'],
     ['UTF-32', Buffer.from('fffe000061000000', 'hex'), 'in UTF-32. Save it in UTF-8 (by a command: iconv -f UTF-32 -t'],
     ['an XLSX', Buffer.from('504b0304140006000800', 'hex'), 'a ZIP archive, as XLSX and DOCX are. Save it as CSV'],
