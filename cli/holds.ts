@@ -16,12 +16,15 @@ import {
   whole,
   type Json,
 } from './options';
-import { noneOf, show, table, unreservedWords, usd, when, type Column } from './output';
+import { envelopeWords, noneOf, show, table, unreservedWords, usd, when, type Column } from './output';
 
 type Hold = HoldsView['holds'][number];
 
 /** How far the call of a hold is. */
-function progress({ outcome, claimed, runId }: Hold): string {
+function progress(hold: Hold): string {
+  const { outcome, claimed, runId } = hold;
+  const ofEnvelope = envelopeWords(hold);
+  if (ofEnvelope !== undefined) return ofEnvelope;
   // The authority folds it, once it answers.
   if (outcome !== null) return outcome === 'billed' ? 'cost told, not in the balances yet' : 'given up, still held';
   return claimed ? 'under way' : runId === null ? 'not told' : 'not begun';
@@ -36,6 +39,7 @@ const columns: Column<Hold>[] = [
     name: 'call',
     of: (hold) => `${progress(hold)}${unreservedWords(hold)}`,
   },
+  { name: 'part of', of: ({ parentOperationId }) => parentOperationId ?? '–', extra: true },
   { name: 'runs out (UTC)', of: ({ expiresAt }) => when(expiresAt) },
 ];
 

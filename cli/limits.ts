@@ -50,6 +50,10 @@ const expiryWords = (quotas: QuotaView[]): string[] =>
 export const quotaName = ({ scope, scopeId }: Pick<QuotaView, 'scope' | 'scopeId'>): string =>
   scope === 'tenant' ? scope : `${scope} ${scopeId}`;
 
+/** What is reserved of it, and how much of that is in envelopes. */
+const reservedWords = ({ reservedUsd, inEnvelopesUsd }: Pick<QuotaView, 'reservedUsd' | 'inEnvelopesUsd'>): string =>
+  `${usd(reservedUsd)}${inEnvelopesUsd === undefined ? '' : `, ${usd(inEnvelopesUsd)} of it in envelopes`}`;
+
 const columns: Column<QuotaView>[] = [
   { name: 'quota', of: quotaName },
   { name: 'resource', of: ({ resourceType }) => resourceType },
@@ -60,7 +64,7 @@ const columns: Column<QuotaView>[] = [
     right: true,
   },
   { name: 'spent', of: ({ spentUsd }) => usd(spentUsd), right: true },
-  { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
+  { name: 'reserved', of: reservedWords, right: true },
   { name: 'remaining', of: ({ remainingUsd }) => usdLeft(remainingUsd), right: true },
   { name: 'resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : `${when(resetsAt)} UTC`), extra: true },
 ];

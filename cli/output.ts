@@ -26,6 +26,10 @@ export const unreservedWords = ({
   allowedUsd?: string | null;
 }): string => (unreserved ? `, up to ${usd(allowedUsd)} unreserved` : '');
 
+/** What is said of an envelope, of which what is shown as held is the rest; nothing of other reservations. */
+export const envelopeWords = ({ envelope }: { envelope?: { amountUsd: string } | null }): string | undefined =>
+  envelope ? `left for parts of an envelope of ${usd(envelope.amountUsd)}` : undefined;
+
 /** The same of what is left: never more than there is. */
 export const usdLeft = (text: string): string => usd(formatUsd(floorUsd(parseUsd(text), decimalsShown)));
 

@@ -39,7 +39,7 @@ const stepColumns: Column<RunView['steps'][number]>[] = [
   { name: 'attempt', of: ({ attempt }) => (attempt === undefined ? '' : String(attempt)), right: true, extra: true },
   { name: 'what', of: ({ kind }) => kind },
   { name: 'status', of: (step) => `${step.status}${unreservedWords(step)}` },
-  { name: 'reserved', of: ({ reservedUsd }) => usd(reservedUsd), right: true },
+  { name: 'reserved', of: ({ reservedUsd, envelope }) => usd(envelope?.amountUsd ?? reservedUsd), right: true },
   { name: 'committed', of: ({ committedUsd }) => usd(committedUsd), right: true },
   { name: 'settlement', of: ({ settlement }) => settlement ?? '–', extra: true },
 ];
@@ -56,6 +56,7 @@ const partColumns: Column<RunView['tree'][number]>[] = [
 const runWords = (run: RunView): string =>
   [
     `${run.runId} (${run.workflowId} in Temporal UI): ${stateOf(run)}, ${usd(run.costUsd)} with ${run.model}${savedWords(run)}`,
+    ...guaranteedWords(run),
     ...(run.settings ? [`Asked to answer with ${JSON.stringify(run.settings)}.`] : []),
     ...(run.answerSchema ? [`Its answer has to fit ${JSON.stringify(run.answerSchema)}.`] : []),
     ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
@@ -64,6 +65,21 @@ const runWords = (run: RunView): string =>
     ...(run.stoppedBy == null ? [] : ['Its money was used up: it answered with what it had.']),
     ...(run.answer === null ? [] : ['', run.answer]),
   ].join('\n');
+
+/** How what was guaranteed to a run stands, where something was. An API of the version before does not say. */
+function guaranteedWords({
+  guaranteedUsd,
+  steps,
+}: Partial<Pick<RunView, 'guaranteedUsd'>> & Pick<RunView, 'steps'>): string[] {
+  if (guaranteedUsd == null) return [];
+  const { envelope, status } = steps.findLast((step) => step.envelope) ?? {};
+  if (!envelope) return [`${usd(guaranteedUsd)} was to be guaranteed to it, and is not held.`];
+  const { restUsd, partsHoldUsd, partsSpentUsd } = envelope;
+  const rest = status === 'granted' ? 'left' : 'given back';
+  return [
+    `${usd(guaranteedUsd)} was guaranteed to it: ${usd(partsSpentUsd)} spent, ${usd(partsHoldUsd)} held by its steps, ${usd(restUsd)} ${rest}.`,
+  ];
+}
 
 const savedWords = ({ cacheSavedUsd: saved = '0' }: Partial<RunView>): string =>
   saved === '0'

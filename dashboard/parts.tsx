@@ -71,6 +71,27 @@ export function Status({ status }: { status: string }) {
 }
 
 /** The mark of a call that goes on without a grant. */
+/** What an envelope is, of which what is shown as held is the rest, and what a part is one of. */
+export function OfEnvelope({
+  envelope,
+  parentOperationId,
+}: {
+  envelope?: { amountUsd: string } | null;
+  parentOperationId?: string | null;
+}) {
+  if (envelope)
+    return (
+      <span title="Money that is reserved once, and spent in parts. What is shown as held is what no part has taken.">
+        left for parts of an envelope of <Usd amount={envelope.amountUsd} />
+      </span>
+    );
+  return parentOperationId == null ? null : (
+    <div class="faint" title={parentOperationId}>
+      part of an envelope
+    </div>
+  );
+}
+
 export function Unreserved({ unreserved, allowedUsd }: { unreserved: boolean; allowedUsd: string | null }) {
   if (!unreserved) return null;
   return (

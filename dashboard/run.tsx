@@ -4,7 +4,7 @@ import { stateOf } from '../client/states';
 import { inWords, type Api, type CurrentKey, type Run } from './api';
 import { WorkflowLink } from './askers';
 import { difference, sum } from './money';
-import { Card, LiveMark, Moment, Problem, Status, Unreserved, Usd, useTitle } from './parts';
+import { Card, LiveMark, Moment, OfEnvelope, Problem, Status, Unreserved, Usd, useTitle } from './parts';
 import { RunTree } from './run-tree';
 
 type Step = Run['steps'][number];
@@ -33,6 +33,9 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
   const { run, isLive, problem } = useRun(api, { tenantId, runId });
   useTitle(`Run ${runId.slice(0, 8)}`, tenantId);
   if (!run) return <Problem text={problem} />;
+  // Of an envelope and its parts the parts are the calls, and the envelope's rest is what the limits get back.
+  const calls = run.steps.filter(({ kind }) => kind !== 'envelope');
+  const ofLimits = run.steps.filter(({ parentOperationId }) => parentOperationId == null);
   const traceId = run.steps.find((step) => step.traceId !== null)?.traceId;
   return (
     <>
@@ -60,11 +63,12 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
         <Card title="What it came to">
           <dl class="facts">
             <Fact name="Cost" value={<Usd amount={run.costUsd} />} />
-            <Fact name="Estimated" value={<Usd amount={sum(...run.steps.map(({ requestedUsd }) => requestedUsd))} />} />
+            {run.guaranteedUsd != null && <Fact name="Guaranteed" value={<Usd amount={run.guaranteedUsd} />} />}
+            <Fact name="Estimated" value={<Usd amount={sum(...calls.map(({ requestedUsd }) => requestedUsd))} />} />
             <Fact name="Held now" value={<Usd amount={sum(...run.steps.map(heldUsd))} />} />
             <Fact name="Unverified" value={<Usd amount={sum(...run.steps.map(unverifiedUsd))} />} />
             <Fact name="Saved by caches" value={<Usd amount={run.cacheSavedUsd} />} />
-            <Fact name="Came back" value={<Usd amount={sum(...run.steps.map(releasedUsd))} />} />
+            <Fact name="Came back" value={<Usd amount={sum(...ofLimits.map(releasedUsd))} />} />
           </dl>
         </Card>
         <Card title="What it is">
@@ -172,6 +176,7 @@ function Waterfall({ run }: { run: Run }) {
                 <td data-name="Status">
                   <Status status={step.settlement === 'unverified' ? 'unverified' : step.status} />
                   <Unreserved {...step} />
+                  <OfEnvelope {...step} />
                 </td>
                 <td class="number" data-name="Estimate">
                   <Usd amount={step.requestedUsd} />

@@ -3,7 +3,7 @@ import { stateOf } from '../client/states';
 import type { CurrentKey, Overview } from './api';
 import { Asker } from './askers';
 import { wholeLimitUsd } from './money';
-import { Meter, Moment, Status, Table, Unreserved, Usd, type Column } from './parts';
+import { Meter, Moment, OfEnvelope, Status, Table, Unreserved, Usd, type Column } from './parts';
 import { runAddress } from './places';
 import type { ListedRun } from './run-list';
 
@@ -18,11 +18,25 @@ const figures: Column<Shown>[] = [
   { name: 'Quota', of: quotaName },
   { name: 'Used', of: (quota) => <Meter {...quota} limitUsd={wholeLimitUsd(quota)} /> },
   { name: 'Spent', isNumber: true, of: ({ spentUsd }) => <Usd amount={spentUsd} /> },
-  { name: 'Reserved', isNumber: true, of: ({ reservedUsd }) => <Usd amount={reservedUsd} /> },
+  { name: 'Reserved', isNumber: true, of: reservedOf },
   { name: 'Remaining', isNumber: true, of: ({ remainingUsd }) => <Usd amount={remainingUsd} isLeft /> },
   { name: 'Limit', isNumber: true, of: (quota) => <Limit {...quota} /> },
   { name: 'Resets', of: ({ resetsAt }) => (resetsAt === null ? 'never' : <Moment at={resetsAt} />) },
 ];
+
+/** What is reserved, and how much of that is in envelopes. */
+function reservedOf({ reservedUsd, inEnvelopesUsd }: Shown) {
+  return (
+    <>
+      <Usd amount={reservedUsd} />
+      {inEnvelopesUsd !== undefined && (
+        <div class="faint">
+          <Usd amount={inEnvelopesUsd} /> in envelopes
+        </div>
+      )}
+    </>
+  );
+}
 
 export function Quotas({ quotas, shadows }: { quotas: readonly Quota[]; shadows: readonly Shown[] }) {
   return (
@@ -136,7 +150,8 @@ export function Holds({
           name: 'Call',
           of: (hold) => (
             <>
-              {hold.claimed ? 'under way' : hold.runId === null ? 'not told' : 'not begun'}
+              {!hold.envelope && (hold.claimed ? 'under way' : hold.runId === null ? 'not told' : 'not begun')}
+              <OfEnvelope {...hold} />
               <Unreserved {...hold} />
             </>
           ),

@@ -31,28 +31,46 @@ const ofNone: OfEnvelope = { parentOperationId: null, envelope: null };
 export const knowsEnvelopes = (client: PoolClient): Promise<boolean> =>
   knowsFunction(client, 'check_envelopes(text, jsonb, jsonb)');
 
-/** What a reservation has to do with envelopes. In a database of the version before there are none. */
-export async function envelopeOf(client: PoolClient, { tenantId, operationId }: Operation): Promise<OfEnvelope> {
-  if (!(await knowsEnvelopes(client))) return ofNone;
+/**
+ * What reservations have to do with envelopes, by operation; only those that have something. In a database of the version before there are
+ * none.
+ */
+async function envelopesOf(
+  client: PoolClient,
+  { tenantId, operationIds }: { tenantId: string; operationIds: readonly string[] },
+): Promise<Map<string, OfEnvelope>> {
+  if (!(await knowsEnvelopes(client))) return new Map();
   // Only what is open is looked through for parts. What has ended has cost what it took, as long as the envelope was open.
-  const { rows } = await client.query<OfEnvelope>(
-    `SELECT r.parent_id AS "parentOperationId", CASE WHEN r.envelope_usd IS NOT NULL THEN json_build_object(
+  const { rows } = await client.query<OfEnvelope & { operationId: string }>(
+    `SELECT r.operation_id AS "operationId", r.parent_id AS "parentOperationId", CASE WHEN r.envelope_usd IS NOT NULL THEN json_build_object(
        'resources', r.held_on, 'amountUsd', trim_scale(r.envelope_usd)::text, 'restUsd', trim_scale(r.granted_usd)::text,
-       'partsHoldUsd', trim_scale(parts.usd)::text,
-       'partsSpentUsd', trim_scale(r.envelope_usd - r.granted_usd - parts.usd)::text) END AS envelope
+       'partsHoldUsd', trim_scale(coalesce(parts.usd, 0))::text,
+       'partsSpentUsd', trim_scale(r.envelope_usd - r.granted_usd - coalesce(parts.usd, 0))::text) END AS envelope
      FROM copilot_internal.reservations r
-     LEFT JOIN LATERAL (
-       SELECT coalesce(sum(p.granted_usd), 0) AS usd FROM copilot_internal.reservations p
-       WHERE r.envelope_usd IS NOT NULL AND p.tenant_id = $1 AND p.status = 'granted' AND p.parent_id = r.operation_id) AS parts ON true
-     WHERE r.tenant_id = $1 AND r.operation_id = $2`,
-    [tenantId, operationId],
+     LEFT JOIN (
+       SELECT parent_id, sum(granted_usd) AS usd FROM copilot_internal.reservations
+       WHERE tenant_id = $1 AND status = 'granted' AND parent_id = ANY ($2::uuid[]) GROUP BY parent_id) AS parts ON parts.parent_id = r.operation_id
+     WHERE r.tenant_id = $1 AND r.operation_id = ANY ($2::uuid[]) AND (r.parent_id IS NOT NULL OR r.envelope_usd IS NOT NULL)`,
+    [tenantId, operationIds],
   );
-  return rows[0] ?? ofNone;
+  return new Map(rows.map(({ operationId, ...of }) => [operationId, of]));
+}
+
+/** Rows of reservations with what they have to do with envelopes. */
+export async function withEnvelopes<T extends { operationId: string }>(
+  client: PoolClient,
+  tenantId: string,
+  rows: readonly T[],
+): Promise<(T & OfEnvelope)[]> {
+  if (rows.length === 0) return [];
+  const found = await envelopesOf(client, { tenantId, operationIds: rows.map(({ operationId }) => operationId) });
+  return rows.map((row) => ({ ...row, ...(found.get(row.operationId) ?? ofNone) }));
 }
 
 /** The same, by itself: undefined for what is no envelope. */
 export const readEnvelope = async (pool: Pool, key: Operation): Promise<EnvelopeView | undefined> =>
-  (await asTenant(pool, key.tenantId, (client) => envelopeOf(client, key))).envelope ?? undefined;
+  (await asTenant(pool, key.tenantId, (client) => withEnvelopes(client, key.tenantId, [key])))[0]?.envelope ??
+  undefined;
 
 /** What a run holds for its steps: an envelope that is open still. One that a caller made for it says nothing of attempts. */
 export async function findEnvelopeOfRun(

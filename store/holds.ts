@@ -1,9 +1,10 @@
 /** What of a tenant's money comes back by itself, and when; and what is due to be settled. */
 import { holdsMax, type Hold } from '../core/budget/retry-after';
-import { labelOfScope, type Quota } from '../core/budget/quotas';
+import { covers, labelOfScope, standingOf, type Quota } from '../core/budget/quotas';
 import { labelsFrom, otherValue, type Labels } from '../core/labels';
-import { parseUsd } from '../core/money';
+import { formatUsd, parseUsd, sumUsd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
+import type { StoredQuota } from './quota-rows';
 
 /** `is_released_by_expiry`, which the schema of the version before does not have: use that a version later. */
 const isReleasedByExpiry = `coalesce(r.on_expiry = 'release', r.claimed_at IS NULL)`;
@@ -14,7 +15,32 @@ type Bound = Pick<Quota, 'scope' | 'scopeId'>;
  * The tenant's holds, those that run out first. Their labels are as these quotas count them. When the money of one comes back is said here
  * and by core's `heldIn` alike.
  */
-export async function holdsOf(client: PoolClient, tenantId: string, quotas: readonly Bound[]): Promise<Hold[]> {
+export const holdsOf = (client: PoolClient, tenantId: string, quotas: readonly Bound[]): Promise<Hold[]> =>
+  openOf(client, {
+    ...{ tenantId, quotas },
+    which: `e.operation_id IS NOT NULL OR ${isReleasedByExpiry} ORDER BY r.expires_at LIMIT ${holdsMax}`,
+  });
+
+/** Quotas with what of what is reserved of them envelopes and their parts hold. */
+export async function withInEnvelopes(
+  client: PoolClient,
+  tenantId: string,
+  quotas: readonly StoredQuota[],
+): Promise<StoredQuota[]> {
+  if (quotas.every(({ reservedUsd }) => parseUsd(reservedUsd) === 0n)) return [...quotas];
+  const open = await openOf(client, { tenantId, quotas, which: 'e.operation_id IS NOT NULL' });
+  return quotas.map((quota) => {
+    const standing = standingOf(quota);
+    const usd = sumUsd(open.filter((hold) => covers(standing, hold)).map(({ grantedUsd }) => grantedUsd));
+    return usd === 0n ? quota : { ...quota, inEnvelopesUsd: formatUsd(usd) };
+  });
+}
+
+/** Open reservations `r`, each with its open envelope `e`. */
+async function openOf(
+  client: PoolClient,
+  { tenantId, quotas, which }: { tenantId: string; quotas: readonly Bound[]; which: string },
+): Promise<Hold[]> {
   const { rows } = await client.query<
     Omit<Hold, 'grantedUsd' | 'userId' | 'labels' | 'heldOn' | 'freesAtMs'> & {
       grantedUsd: string;
@@ -36,8 +62,7 @@ export async function holdsOf(client: PoolClient, tenantId: string, quotas: read
        WHERE tenant_id = $1 AND status = 'granted' AND outcome IS NULL) AS r
      LEFT JOIN copilot_internal.reservations e
        ON e.tenant_id = $1 AND e.operation_id = r.envelope_id AND e.status = 'granted'
-     WHERE e.operation_id IS NOT NULL OR ${isReleasedByExpiry}
-     ORDER BY r.expires_at LIMIT ${holdsMax}`,
+     WHERE ${which}`,
     [tenantId],
   );
   const holds = rows.map((row) => ({

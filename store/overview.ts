@@ -5,7 +5,7 @@ import { alertsOf, type Alert } from './audit';
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
 import { columnsOf, type RequestView } from './reservation-rows';
-import { reservationsOf, type ReservationView } from './reservations';
+import { reservationsOf, type PlacedReservation } from './reservations';
 import { frozenOf, type Frozen } from './frozen';
 import type { StoredQuota } from './quota-rows';
 import { ownQuotasOf, type OwnQuotas } from './quotas';
@@ -62,7 +62,7 @@ export interface TenantOverview extends Frozen, OwnQuotas {
   };
   denials: DenialRecord[];
   alerts: Alert[];
-  holds: ReservationView[];
+  holds: PlacedReservation[];
   /** In the order in which money comes to them. */
   waiting: WaitingStep[];
   open: { runs: number; conversations: number; waitingForMoney: number; sandboxes: number; approvals: number };

@@ -7,6 +7,8 @@ import { formatUsd, parseUsd } from '../core/money';
 
 /** A quota as people read it: in the period around now, without what has expired. What is topped up is added to the limit. */
 export interface StoredQuota extends QuotaAmounts {
+  /** Of what is reserved, what envelopes and their parts hold; absent where there is none, and where nobody asked. */
+  inEnvelopesUsd?: string;
   scope: BindingQuota['scope'];
   scopeId: string;
   resourceType: BindingQuota['resourceType'];

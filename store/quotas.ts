@@ -1,6 +1,7 @@
 /** The quotas of a tenant and of its users: read to be shown and to wake who waits, and set. */
 import { heldOf } from './books-sql';
 import type { Labels } from '../core/labels';
+import { withInEnvelopes } from './holds';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { scopeIdsOf, storedScope, type QuotaChange, type QuotaKey } from './quota-key';
@@ -127,7 +128,7 @@ const shownMax = 500;
 export async function ownQuotasOf(client: PoolClient, tenantId: string, payers?: Payers): Promise<OwnQuotas> {
   if (payers) {
     const quotas = (await quotasOf(client, tenantId, payers)).filter(isOwn);
-    return { quotas, moreUserQuotas: 0, moreLabelQuotas: 0 };
+    return { quotas: await withInEnvelopes(client, tenantId, quotas), moreUserQuotas: 0, moreLabelQuotas: 0 };
   }
   const [all, counted] = await Promise.all([
     selectQuotas(client, tenantId, { users: 'all', labels: 'all', max: shownMax }),
@@ -139,7 +140,8 @@ export async function ownQuotasOf(client: PoolClient, tenantId: string, payers?:
   ]);
   const more = (of: 'user' | 'label'): number =>
     (counted.rows.find(({ scope }) => scope === of)?.quotas ?? 0) - all.filter(({ scope }) => scope === of).length;
-  return { quotas: all.filter(isOwn), moreUserQuotas: more('user'), moreLabelQuotas: more('label') };
+  const quotas = await withInEnvelopes(client, tenantId, all.filter(isOwn));
+  return { quotas, moreUserQuotas: more('user'), moreLabelQuotas: more('label') };
 }
 
 /**

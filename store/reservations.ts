@@ -1,6 +1,6 @@
 /** Reservations one by one: claimed once, held for longer, looked up and listed. */
 import { parseAmountUsd, type Usd } from '../core/money';
-import { envelopeOf, type OfEnvelope } from './envelopes';
+import { withEnvelopes, type OfEnvelope } from './envelopes';
 import { callHotAsTenant, namedTenant, type HotCall } from './hot-calls';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { columnsOf, type RequestView, type ReservationRow } from './reservation-rows';
@@ -161,7 +161,7 @@ export async function readReservation(
        WHERE tenant_id = $1 AND operation_id = $2 AND resource IS NOT NULL`,
       [key.tenantId, key.operationId],
     );
-    return rows[0] && { ...rows[0], ...(await envelopeOf(client, key)) };
+    return (await withEnvelopes(client, key.tenantId, rows))[0];
   });
 }
 
@@ -174,7 +174,7 @@ export async function listReservations(
 }
 
 /** Where a reservation is in a list of them: a moment in Postgres' precision. */
-export type PlacedReservation = ReservationView & { placedAt: string };
+export type PlacedReservation = ReservationView & OfEnvelope & { placedAt: string };
 
 interface WhichReservations {
   unverified?: boolean;
@@ -193,14 +193,14 @@ export async function reservationsOf(
   { unverified = false, after, limit = 1_000 }: WhichReservations = {},
 ): Promise<PlacedReservation[]> {
   const at = unverified ? 'ended_at' : 'expires_at';
-  const { rows } = await client.query<PlacedReservation>(
+  const { rows } = await client.query<ReservationView & { placedAt: string }>(
     `SELECT ${columnsOf(viewFields)}, to_char(${at} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS "placedAt" FROM copilot_internal.reservations
      WHERE tenant_id = $1 AND ${unverified ? isUnverified : `status = 'granted'`}
        AND ($3::timestamptz IS NULL OR (${at}, operation_id) > ($3, $4::uuid))
      ORDER BY ${at}, operation_id LIMIT $2`,
     [tenantId, limit, after?.placedAt ?? null, after?.operationId ?? null],
   );
-  return rows;
+  return withEnvelopes(client, tenantId, rows);
 }
 
 /** Holds a granted reservation for at least so long from now. Undefined when it is not granted, or has run out. */

@@ -1,6 +1,7 @@
 /** The paid steps of a run: what each asked for and cost, and which have not ended. */
 import { knowsFunction } from './known-functions';
 import { cacheSavedSql } from './cache-saved';
+import { withEnvelopes, type OfEnvelope } from './envelopes';
 import { asTenant, type Pool } from './pool';
 import { columnsOf, type RequestView } from './reservation-rows';
 
@@ -11,7 +12,7 @@ const stepFields = [
 ] as const;
 
 /** One step of a run in the books. */
-export type RunStep = RequestView<(typeof stepFields)[number]>;
+export type RunStep = RequestView<(typeof stepFields)[number]> & OfEnvelope;
 
 /** Every reservation that a run asked for, refused ones included, in the order decided. */
 export async function readRunSteps(
@@ -19,12 +20,12 @@ export async function readRunSteps(
   { tenantId, runId }: { tenantId: string; runId: string },
 ): Promise<RunStep[]> {
   return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<RunStep>(
+    const { rows } = await client.query<Omit<RunStep, keyof OfEnvelope>>(
       `SELECT ${columnsOf(stepFields)} FROM copilot_internal.reservations WHERE run_id = $1 AND resource IS NOT NULL
        ORDER BY decided_at, step, attempt, operation_id`,
       [runId],
     );
-    return rows;
+    return withEnvelopes(client, tenantId, rows);
   });
 }
 

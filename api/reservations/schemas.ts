@@ -126,7 +126,7 @@ export const unreserved = z.boolean().openapi({
 export const allowedUsd = z.string().nullable().openapi({ description: 'What it may spend then; else null.' });
 
 /** A reservation as it stands. */
-export const reservationView = z.object({
+const reservationView = z.object({
   operationId: z.string(),
   userId: z.string().nullable(),
   runId: z.string().nullable(),
@@ -161,8 +161,8 @@ export const reservationView = z.object({
   endedAt: z.string().nullable(),
 });
 
-/** The same with what it has to do with envelopes. */
-export const shownReservation = reservationView.extend({
+/** What a reservation has to do with envelopes. */
+export const ofEnvelopeFields = {
   parentOperationId: z.string().nullable().openapi({ description: 'The envelope that it is a part of; else null.' }),
   envelope: z
     .object({
@@ -175,5 +175,8 @@ export const shownReservation = reservationView.extend({
       }),
     })
     .nullable()
-    .openapi({ description: 'How an envelope stands, whose `grantedUsd` is its rest; null for other reservations.' }),
-});
+    .openapi({ description: 'How an envelope stands, which itself holds its rest; null for other reservations.' }),
+};
+
+/** The same with what it has to do with envelopes. */
+export const shownReservation = reservationView.extend(ofEnvelopeFields);

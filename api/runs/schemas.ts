@@ -12,7 +12,7 @@ import { labelsSchema, labelsView } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, amountAboveZero, cacheSavedUsd, modelName, moment, ofTenant } from '../http/schemas';
 import { fileName, plainText } from '../http/text';
-import { allowedUsd, unreserved } from '../reservations/schemas';
+import { allowedUsd, ofEnvelopeFields, unreserved } from '../reservations/schemas';
 import { failureView, stateView, waitingForView } from './states';
 import { fileView } from './transcripts';
 
@@ -182,7 +182,11 @@ const runStep = z.object({
   attempt: z.number().optional(),
   status: z.string(),
   requestedUsd: z.string(),
-  reservedUsd: z.string().nullable(),
+  reservedUsd: z
+    .string()
+    .nullable()
+    .openapi({ description: 'What it was granted; of an envelope its rest, what no part has taken.' }),
+  ...ofEnvelopeFields,
   unreserved,
   allowedUsd,
   committedUsd: z.string().nullable(),
@@ -227,6 +231,10 @@ export const runView = z.object({
   failure: failureView.nullable(),
   stoppedBy,
   costUsd: z.string(),
+  guaranteedUsd: z.string().nullable().openapi({
+    description:
+      'What was guaranteed to it (limits.guaranteedUsd); how that stands, its envelope among the steps says. Null where nothing was.',
+  }),
   cacheSavedUsd,
   tree: z
     .array(
@@ -274,7 +282,7 @@ const leftOutOfWords = {
   answerSchema: true,
 } as const;
 /** A run without its steps. */
-const leftOut = { steps: true, tree: true, quota: true, ...leftOutOfWords } as const;
+const leftOut = { steps: true, tree: true, quota: true, guaranteedUsd: true, ...leftOutOfWords } as const;
 export const runSummary = runView.omit(leftOut).extend({
   userId: z.string().nullable(),
 });

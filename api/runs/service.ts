@@ -29,7 +29,8 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     readRunTree(pool, run),
     listQuotas(pool, run.tenantId),
   ]);
-  const { settings, answerSchema: schema } = run.options;
+  const { settings, answerSchema: schema, limits } = run.options;
+  const guaranteedUsd = isRecord(limits) ? limits.guaranteedUsd : undefined;
   const all = quotas.find((quota) => quota.scope === 'tenant' && quota.resourceType === 'all');
   return {
     runId: run.runId,
@@ -49,6 +50,7 @@ export async function showRun({ pool }: ProcessDependencies, run: Run): Promise<
     failure: run.failure ? { ...run.failure } : null,
     stoppedBy: ended?.data.stoppedBy === 'budget' ? 'budget' : null,
     costUsd,
+    guaranteedUsd: typeof guaranteedUsd === 'string' ? guaranteedUsd : null,
     cacheSavedUsd,
     tree,
     quota: all

@@ -2,7 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import { pageFields } from '../http/pages';
 import { alertView } from '../records/schemas';
-import { allowedUsd, askingWorkflow, unreserved } from '../reservations/schemas';
+import { allowedUsd, askingWorkflow, ofEnvelopeFields, unreserved } from '../reservations/schemas';
 import { usageView } from '../usage/schemas';
 import { frozenFields, moreQuotas, quotaView, shadowQuotas } from './schemas';
 
@@ -75,6 +75,7 @@ export const overviewView = z.object({
       heldUsd: z.string(),
       unreserved,
       allowedUsd,
+      ...ofEnvelopeFields,
       decidedAt: at,
       expiresAt: at.nullable(),
     }),

@@ -1,6 +1,7 @@
 /** A quota as the API shows it. */
 import type { z } from '@hono/zod-openapi';
 import { formatUsd } from '../../core/money';
+import { omitUndefined } from '../../core/omit-undefined';
 import { balanceOf, remainingUsd } from '../../core/budget/quotas';
 import type { StoredQuota } from '../../store/quota-rows';
 import type { quotaView } from './schemas';
@@ -18,6 +19,7 @@ export const showQuota = (quota: StoredQuota): z.infer<typeof quotaView> => ({
   })),
   spentUsd: quota.spentUsd,
   reservedUsd: quota.reservedUsd,
+  ...omitUndefined({ inEnvelopesUsd: quota.inEnvelopesUsd }),
   remainingUsd: formatUsd(remainingUsd(balanceOf(quota))),
   warningThreshold: quota.warningThreshold,
   moreWarningThresholds: quota.moreWarningThresholds,

@@ -6,7 +6,7 @@ import { labelQuery } from '../http/labels';
 import { pageFields, pageQuery } from '../http/pages';
 import { amount, amountAboveZero, author, coveredSchema, quotaFigures, reason, roleSchema } from '../http/schemas';
 import { plainText, plainWords } from '../http/text';
-import { reservationView } from '../reservations/schemas';
+import { shownReservation } from '../reservations/schemas';
 
 export const createTenantBody = z.strictObject({
   tenantId: tenantIdSchema,
@@ -18,6 +18,10 @@ export const quotaView = z.object({
   topupUsd: z.string().openapi({ description: 'What the limit is topped up by.' }),
   expiringTopups: z.array(z.object({ amountUsd: z.string(), expiresAt: z.string() })).openapi({
     description: 'What of it expires by itself, the first to expire first; each takes what is unused of it then.',
+  }),
+  inEnvelopesUsd: z.string().optional().openapi({
+    description:
+      'Of what is reserved, what envelopes and their parts hold: of limits that bind, in their list and the overview. Absent where there is none.',
   }),
   warningThreshold: z.number(),
   moreWarningThresholds: z.array(z.number()),
@@ -277,7 +281,7 @@ export const adjustmentView = z.object({
   differenceUsd: z.string(),
 });
 export const holdsQuery = z.object({ unverified: z.enum(['true', 'false']).optional(), ...pageQuery });
-export const holdsView = z.object({ tenantId: z.string(), holds: z.array(reservationView), ...pageFields });
+export const holdsView = z.object({ tenantId: z.string(), holds: z.array(shownReservation), ...pageFields });
 export const releaseHoldBody = z.strictObject({ reason, author });
 
 export const deleteTenantBody = z.strictObject({

@@ -81,15 +81,9 @@ export interface BatchDecision {
   /** Something was denied without knowing the holds: decide again with them, to say when to try again. */
   needsHolds: boolean;
   /** What the undecided reserves need of the tenant's leases. */
-  leaseNeeds: LeaseNeed[];
+  leaseNeeds: { quotaId: string; neededUsd: Usd }[];
   /** Those that waited and have their money now: nothing is kept for them any more. */
   served: string[];
-}
-
-/** What a lease must have free for the reserves that wait for it. */
-export interface LeaseNeed {
-  quotaId: string;
-  neededUsd: Usd;
 }
 
 /**

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { lookAtBooks } from '../../store/books';
 import type { TestApi } from '../support/api';
+import { spendlock } from '../support/cli';
 import { withInstallation } from '../support/installation';
 import { resetToBegin } from '../support/reset';
 import { type TestStack, until } from '../support/stack';
@@ -54,6 +55,15 @@ describe('a guaranteed run', () => {
     expect(await ended(tenantId, started.body.runId)).toMatchObject({ status: 'completed' });
     const [envelope, ...parts] = await rowsOf(tenantId);
     expect(envelope).toMatchObject({ kind: 'envelope', status: 'released', envelopeUsd: '3' });
+    const run = await api.admin.runs.get(String(started.body.runId), tenantId);
+    expect(run.guaranteedUsd).toBe('3');
+    const stands = { amountUsd: '3', restUsd: run.steps[0]?.reservedUsd, partsSpentUsd: run.costUsd };
+    expect(run.steps[0]).toMatchObject({ parentOperationId: null, envelope: stands });
+    expect(run.steps[1]).toMatchObject({ parentOperationId: envelope?.id, envelope: null });
+    const said = (await spendlock(api, 'runs', 'show', tenantId, run.runId)).out;
+    expect(said).toMatch(
+      /\$3\.00 was guaranteed to it: \$0\.\d+ spent, \$0\.00 held by its steps, \$2\.9\d* given back\./,
+    );
     expect(parts.length).toBeGreaterThan(0);
     for (const part of parts) expect(part).toMatchObject({ status: 'committed', parentId: envelope?.id });
     expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
