@@ -52,6 +52,7 @@ Exit statuses: 0 left, 1 failed, 3 the last message was denied money.`,
     chat,
     'chat acme',
     'chat acme --file sales.csv --max-cost 0.50',
+    'chat acme --tool weather --tool run_code --on-denied wait',
     'chat acme --close   # with messages from a pipe, one a line',
   ).action(async (tenantId: string, conversationId: string | undefined, options: ChatOptions) => {
     await new Chat(client(), tenantId, options).talk(conversationId);
@@ -114,14 +115,16 @@ class Chat {
     const { tenantId } = this;
     if (named !== undefined) return (await this.api.conversations.get(named, { tenantId })).conversationId;
     const { file, model, user, maxCost, lastCall, label, ask = false } = this.options;
+    const settings = await settingsFrom(this.options);
+    const tools = settings.tools ?? toolNames.map((name) => ({ name }));
     const { conversationId } = await this.api.conversations.create({
       tenantId,
       ...(file === undefined ? {} : { file: await readAttached(file) }),
       ...(model === undefined ? {} : { model }),
       ...(user === undefined ? {} : { userId: user }),
       ...(label === undefined ? {} : { labels: label }),
-      ...(ask ? { tools: toolNames.map((name) => ({ name, requiresApproval: name === 'run_code' })) } : {}),
-      ...(await settingsFrom(this.options)),
+      ...settings,
+      ...(ask ? { tools: tools.map(({ name }) => ({ name, requiresApproval: name === 'run_code' })) } : {}),
       limits: omitUndefined({ maxCostUsd: maxCost, lastCall }),
     });
     return conversationId;

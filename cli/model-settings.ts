@@ -4,6 +4,8 @@ import { efforts, stopSequencesMax, type Effort, type ModelSettings } from '../c
 import { cacheTtls, type CacheTtl } from '../core/prices/usage';
 import { omitUndefined } from '../core/omit-undefined';
 import { isRecord } from '../core/prices/usage';
+import { askDaysMax } from '../core/budget/money-requests';
+import { toolNames } from '../core/agent/tools';
 import { CommandError } from './failures';
 import { readNamed } from './files';
 import { whole } from './options';
@@ -17,7 +19,13 @@ export interface SettingsOptions {
   fallbackModel?: string[];
   promptCaching?: CacheTtl | 'off';
   lastCall?: boolean;
+  tool?: string[];
+  onDenied?: (typeof onDenied)[number];
+  askDays?: number;
 }
+
+/** What one that is denied money does. */
+const onDenied = ['fail', 'wait', 'ask'] as const;
 
 const temperature = (text: string): number => {
   const given = Number(text);
@@ -54,6 +62,22 @@ export const addSettings = (command: Command): Command =>
         'off',
       ]),
     )
+    .option(
+      '--tool <name>',
+      `what it may use: ${toolNames.join(', ')}, or one that is registered (tools add), in the place of the usual ones; several times`,
+      (name, before: string[] = []) => [...before, name],
+    )
+    .addOption(
+      new Option(
+        '--on-denied <what>',
+        'when money is refused: end, wait for some, or wait and ask people for it',
+      ).choices(onDenied),
+    )
+    .option(
+      '--ask-days <n>',
+      'with --on-denied ask: how long an answer is waited for; 3 when absent',
+      whole(1, askDaysMax),
+    )
     .option('--last-call', 'with --max-cost: money is held for a last answer of what was found');
 
 /** @throws CommandError for a file that is no JSON object. */
@@ -65,8 +89,12 @@ export async function settingsFrom({
   answerSchema,
   fallbackModel: fallbackModels,
   promptCaching,
+  tool: tools,
+  onDenied,
+  askDays,
 }: SettingsOptions): Promise<
-  Pick<SettingsOptions, 'promptCaching'> & {
+  Pick<SettingsOptions, 'promptCaching' | 'onDenied' | 'askDays'> & {
+    tools?: { name: string }[];
     settings?: ModelSettings;
     answerSchema?: Record<string, unknown>;
     fallbackModels?: string[];
@@ -79,7 +107,8 @@ export async function settingsFrom({
     stopSequences: stops,
   });
   return {
-    ...omitUndefined({ fallbackModels, promptCaching }),
+    ...omitUndefined({ fallbackModels, promptCaching, onDenied, askDays }),
+    ...omitUndefined({ tools: tools?.map((name) => ({ name })) }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
     ...(answerSchema === undefined ? {} : { answerSchema: await schemaIn(answerSchema) }),
   };

@@ -16,13 +16,18 @@ const columns: Column<MoneyRequestView>[] = [
   { name: 'of', of: ({ quota }) => `${quota.scope} ${quota.scopeId} · ${quota.resourceType} · ${quota.period}` },
   { name: 'done so far', of: doneSoFar },
   { name: 'before', of: ({ lastAnswer }) => (lastAnswer === null ? '–' : answerInWords(lastAnswer)), extra: true },
-  { name: 'status', of: ({ status }) => status, extra: true },
+  { name: 'status', of: answered, extra: true },
   { name: 'waits until (UTC)', of: ({ waitsUntil }) => when(waitsUntil) },
   { name: 'run or workflow', of: ({ runId, workflowId }) => runId ?? workflowId, extra: true },
 ];
 
 function doneSoFar({ steps, costUsd }: MoneyRequestView): string {
   return steps === null || costUsd === null ? '–' : `${counted(steps, 'paid step')}, ${usd(costUsd)}`;
+}
+
+/** What was answered, by whom and why; of one that waits, that it does. */
+function answered({ status, grantedUsd, reason, decidedBy }: MoneyRequestView): string {
+  return status === 'pending' ? status : answerInWords({ status, grantedUsd, reason, decidedBy });
 }
 
 const someRequest = '2f0c8a4e-0f5b-4a0e-8d7e-3b1a9c5d6e7f';

@@ -1,6 +1,7 @@
 /** `npx spendlock audit` and `npx spendlock alerts`: what operators changed, and what was raised. */
 import { Command } from 'commander';
 import type { AlertsView, AuditView } from '../client';
+import { formatUsd, parseUsd } from '../core/money';
 import { client } from './api';
 import { cursorOption, example, limitOption, type Json, type Page } from './options';
 import { moreLines, noneOf, show, table, usd, when, type Column } from './output';
@@ -25,12 +26,22 @@ type Alert = AlertsView['alerts'][number];
 const textOf = (details: Alert['details'], name: string): string | undefined =>
   typeof details[name] === 'string' ? details[name] : undefined;
 
+/** How much a run asks for, and by how much a call passed its grant. */
+function amountWords(kind: Alert['kind'], details: Alert['details']): string {
+  const [asked, granted, cost] = ['askedUsd', 'grantedUsd', 'costUsd'].map((name) => textOf(details, name));
+  if (kind === 'money_request' && asked !== undefined) return ` for ${usd(asked)}`;
+  if (kind !== 'overrun' || granted === undefined || cost === undefined) return '';
+  return ` by ${usd(formatUsd(parseUsd(cost) - parseUsd(granted)))}`;
+}
+
 const alertColumns: Column<Alert>[] = [
   { name: 'raised (UTC)', of: ({ raisedAt }) => when(raisedAt) },
   {
     name: 'what',
     of: ({ kind, threshold, details }) =>
-      (kind === 'quota_warning' ? `${kind} at ${threshold}` : kind) + (details.enforced === false ? ' (watched)' : ''),
+      (kind === 'quota_warning' ? `${kind} at ${threshold}` : kind) +
+      amountWords(kind, details) +
+      (details.enforced === false ? ' (watched)' : ''),
   },
   {
     name: 'quota',

@@ -23,6 +23,7 @@ import {
 } from './options';
 import { noneOf, show, table, unreservedWords, usd, when, type Column } from './output';
 import { saidWords } from './transcripts';
+import { waitingWords } from './waiting';
 
 const columns: Column<RunsView['runs'][number]>[] = [
   { name: 'run', of: ({ runId }) => runId },
@@ -53,13 +54,14 @@ const partColumns: Column<RunView['tree'][number]>[] = [
 ];
 
 /** A run in words: how it stands, its steps, and last what it answered. */
-const runWords = (run: RunView): string =>
+const runWords = (tenantId: string, run: RunView): string =>
   [
     `${run.runId} (${run.workflowId} in Temporal UI): ${stateOf(run)}, ${usd(run.costUsd)} with ${run.model}${savedWords(run)}`,
     ...guaranteedWords(run),
     ...(run.settings ? [`Asked to answer with ${JSON.stringify(run.settings)}.`] : []),
     ...(run.answerSchema ? [`Its answer has to fit ${JSON.stringify(run.answerSchema)}.`] : []),
     ...(run.failure ? [`${String(run.failure.code)}: ${String(run.failure.message)}`] : []),
+    ...waitingWords(tenantId, run.waitingFor),
     table(stepColumns, run.steps, 'It has asked for nothing yet.'),
     ...(run.tree.length === 0 ? [] : [table(partColumns, run.tree, '')]),
     ...(run.stoppedBy == null ? [] : ['Its money was used up: it answered with what it had.']),
@@ -113,7 +115,7 @@ export function runsCommands(): Command {
   );
   example(one, `runs show acme ${someRun}`).action(async (tenantId: string, runId: string, { json = false }: Json) => {
     const run = await client().runs.get(runId, tenantId);
-    show(json, run, () => runWords(run));
+    show(json, run, () => runWords(tenantId, run));
   });
   addStart(runs);
   const said = of('messages', 'what was asked, said, run and printed in it, the oldest first')
@@ -210,6 +212,7 @@ function addStart(runs: Command): void {
     'runs start acme --task "Profile this file." --file sales.csv --follow',
     'runs start acme --task "Say hello." --max-cost 0.05 --json',
     'runs start acme --task "Look into it." --guaranteed 2 --max-cost 5',
+    'runs start acme --task "What is the weather in Bern?" --tool weather --on-denied ask --ask-days 1',
     'runs start acme --task "Prove it." --model claude-sonnet-5 --effort high',
     'runs start acme --task "Look into it." --max-cost 0.5 --last-call --fallback-model gpt-4o',
   ).action(async (tenantId: string, options: StartOptions) => {

@@ -100,6 +100,7 @@ function addAdd(tools: Command): void {
       [
         `Registered ${answer.name}. Runs that begin from now on can have: ${answer.tools.join(', ')}.`,
         ...answer.leftOut.map((one) => `  not shown: ${one.name}: ${one.why}`),
+        `  npx spendlock runs start ${options.tenant ?? 'TENANT'} --tool ${answer.name} --task "…"`,
       ].join('\n'),
     );
   });

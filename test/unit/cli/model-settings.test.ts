@@ -20,3 +20,11 @@ test('name whom else to ask, in order, and how long a prompt is kept', async () 
     settings: { temperature: 0.2, stopSequences: ['END', 'FIN'], thinkingBudgetTokens: 2048 },
   });
 });
+
+test('name its tools, and what it does when it is denied money', async () => {
+  expect(await settingsOf('--tool', 'weather', '--tool', 'run_code', '--on-denied', 'ask', '--ask-days', '2')).toEqual({
+    tools: [{ name: 'weather' }, { name: 'run_code' }],
+    onDenied: 'ask',
+    askDays: 2,
+  });
+});
