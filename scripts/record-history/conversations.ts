@@ -17,26 +17,27 @@ import type { CaseName } from './names';
 import { decide, raise } from './people';
 import { long, type Recorded } from './recorded';
 
+const limits: Partial<Record<CaseName, string>> = {
+  'talk-denied': '0.025',
+  'talk-waited': '0.001',
+  'talk-shown': '0.001',
+};
+const options: Partial<Record<CaseName, Partial<StartConversationBody> | object>> = {
+  'talk-completed': { sandbox: { pauseAfterSeconds: 1 } },
+  'talk-approved': { tools: [{ name: 'run_code', requiresApproval: true }] },
+  'talk-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
+  'talk-compacted': { compaction: { contextTokens: 4_000, atShare: 0.7 } },
+  'talk-waited': { onDenied: 'wait' },
+  'talk-shown': { onDenied: 'wait', userId: 'ada', sandbox: { pauseAfterSeconds: 1 } },
+  'talk-last-call': { limits: { maxCostUsd: '0.07', maxOutputTokens: 300, maxSteps: 60, lastCall: true } },
+  'talk-answer-repaired': { answerSchema: { type: 'integer' } },
+  'talk-answer-invalid': { answerSchema: { type: 'integer' } },
+  'talk-granted': { onDenied: 'ask' },
+  'talk-more-refused': { onDenied: 'ask' },
+};
+
 export async function playConversation(stack: TestStack, name: CaseName): Promise<Recorded[]> {
-  const limits: Partial<Record<CaseName, string>> = {
-    'talk-denied': '0.025',
-    'talk-waited': '0.001',
-    'talk-shown': '0.001',
-  };
   const tenantId = await stack.tenant(limits[name] ?? (isAsking(name) ? '0.001' : '5'));
-  const options: Partial<Record<CaseName, Partial<StartConversationBody> | object>> = {
-    'talk-completed': { sandbox: { pauseAfterSeconds: 1 } },
-    'talk-approved': { tools: [{ name: 'run_code', requiresApproval: true }] },
-    'talk-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
-    'talk-compacted': { compaction: { contextTokens: 4_000, atShare: 0.7 } },
-    'talk-waited': { onDenied: 'wait' },
-    'talk-shown': { onDenied: 'wait', userId: 'ada', sandbox: { pauseAfterSeconds: 1 } },
-    'talk-last-call': { limits: { maxCostUsd: '0.07', maxOutputTokens: 300, maxSteps: 60, lastCall: true } },
-    'talk-answer-repaired': { answerSchema: { type: 'integer' } },
-    'talk-answer-invalid': { answerSchema: { type: 'integer' } },
-    'talk-granted': { onDenied: 'ask' },
-    'talk-more-refused': { onDenied: 'ask' },
-  };
   const body = startConversationBody.parse(options[name] ?? {});
   const conversationId = randomUUID();
   await startConversation(stack.api, { conversationId, tenantId, body });
