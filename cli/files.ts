@@ -4,26 +4,43 @@ import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { InvalidArgumentError } from 'commander';
 import type { AttachedFile } from '../client';
 import { counted } from '../core/counted';
+import { isRecord } from '../core/prices/usage';
 import { CommandError, exitStatuses } from './failures';
 import type { Json } from './options';
 import { show } from './output';
 
 export const fileOfCaller = (name: string): string => path.resolve(process.env.SPENDLOCK_CALLER_DIR ?? '.', name);
 
-/** A file that goes with a run or a conversation. @throws CommandError where it cannot be read. */
+/** A file that goes with a run or a conversation. @throws InvalidArgumentError where it cannot be read. */
 export async function readAttached(name: string): Promise<AttachedFile> {
   return { name: path.basename(name), content: await readNamed(name) };
 }
 
-/** @throws CommandError that names the file. */
+/** @throws InvalidArgumentError that names the file: it was said wrong. */
 export async function readNamed(name: string): Promise<Buffer> {
   try {
     return await readFile(fileOfCaller(name));
   } catch (error) {
-    throw new CommandError(`${name} cannot be read (${(error as Error).message}). Nothing was done.`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no such file' : message;
+    throw new InvalidArgumentError(`${name} cannot be read: ${why}. Nothing was done.`);
   }
+}
+
+/** A JSON Schema from a file. @throws InvalidArgumentError where it cannot be read, or is no JSON object. */
+export async function readSchema(name: string): Promise<Record<string, unknown>> {
+  const text = (await readNamed(name)).toString('utf8');
+  let why = 'it has to be a JSON object';
+  try {
+    const schema = JSON.parse(text) as unknown;
+    if (isRecord(schema)) return schema;
+  } catch (error) {
+    why = (error as Error).message;
+  }
+  throw new InvalidArgumentError(`${name} is no JSON Schema: ${why}. Nothing was done.`);
 }
 
 /**

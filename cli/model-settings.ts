@@ -3,11 +3,9 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import { efforts, stopSequencesMax, type Effort, type ModelSettings } from '../core/agent/model-settings';
 import { cacheTtls, type CacheTtl } from '../core/prices/usage';
 import { omitUndefined } from '../core/omit-undefined';
-import { isRecord } from '../core/prices/usage';
 import { askDaysMax } from '../core/budget/money-requests';
 import { toolNames } from '../core/agent/tools';
-import { CommandError } from './failures';
-import { readNamed } from './files';
+import { readSchema } from './files';
 import { whole } from './options';
 
 export interface SettingsOptions {
@@ -80,7 +78,7 @@ export const addSettings = (command: Command): Command =>
     )
     .option('--last-call', 'with --max-cost: money is held for a last answer of what was found');
 
-/** @throws CommandError for a file that is no JSON object. */
+/** @throws InvalidArgumentError for a file that is no JSON object. */
 export async function settingsFrom({
   effort,
   thinkingBudget,
@@ -110,17 +108,6 @@ export async function settingsFrom({
     ...omitUndefined({ fallbackModels, promptCaching, onDenied, askDays }),
     ...omitUndefined({ tools: tools?.map((name) => ({ name })) }),
     ...(Object.keys(settings).length === 0 ? {} : { settings }),
-    ...(answerSchema === undefined ? {} : { answerSchema: await schemaIn(answerSchema) }),
+    ...(answerSchema === undefined ? {} : { answerSchema: await readSchema(answerSchema) }),
   };
-}
-
-async function schemaIn(name: string): Promise<Record<string, unknown>> {
-  const text = (await readNamed(name)).toString('utf8');
-  try {
-    const schema = JSON.parse(text) as unknown;
-    if (isRecord(schema)) return schema;
-  } catch {
-    // It is told below.
-  }
-  throw new CommandError(`${name} is no JSON Schema: it has to be a JSON object. Nothing was done.`);
 }

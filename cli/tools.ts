@@ -1,11 +1,10 @@
 /** `npx spendlock tools`: tools of a tenant's own are registered, listed, tried and removed. */
-import { readFile } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { ToolView } from '../client';
 import { httpMethods, ownToolKinds } from '../core/agent/own-tools';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
-import { CommandError } from './failures';
+import { readSchema } from './files';
 import { author, example, positiveAmount, whole, words, type Json } from './options';
 import { noneOf, show, table, usd, when, type Column } from './output';
 
@@ -92,7 +91,7 @@ function addAdd(tools: Command): void {
       ...ofTenant(options),
       ...{ name, url, kind, author: author() },
       ...omitUndefined({ method, description, replace, credential }),
-      ...omitUndefined({ inputSchema: options.schema === undefined ? undefined : await schemaIn(options.schema) }),
+      ...omitUndefined({ inputSchema: options.schema === undefined ? undefined : await readSchema(options.schema) }),
       ...omitUndefined({ priceUsd: price, requiresApproval: approval }),
       ...omitUndefined({ timeoutSeconds: timeout, resultBytesMax: resultBytes }),
     });
@@ -113,19 +112,8 @@ function credentialOf({ credentialEnv, credentialHeader }: AddOptions): { header
     throw new InvalidArgumentError('--credential-header wants --credential-env beside it. Nothing was done.');
   }
   const value = process.env[credentialEnv];
-  if (!value) throw new CommandError(`The environment has no ${credentialEnv}. Nothing was done.`);
+  if (!value) throw new InvalidArgumentError(`The environment has no ${credentialEnv}. Nothing was done.`);
   return { value, ...omitUndefined({ header: credentialHeader }) };
-}
-
-async function schemaIn(file: string): Promise<Record<string, unknown>> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new CommandError(`${file} cannot be read (${error.code}). Nothing was done.`);
-  });
-  try {
-    return JSON.parse(text) as Record<string, unknown>;
-  } catch (error) {
-    throw new CommandError(`${file} is no JSON: ${(error as Error).message}. Nothing was done.`);
-  }
 }
 
 function addTest(tools: Command): void {

@@ -206,7 +206,7 @@ describe('prices', () => {
     ['a model without a price and without rates', ['set', 'gpt-unheard', '--source', 's'], 1, 'has no price yet'],
     ['a rate that is none', ['set', 'gpt-4o', '--input', '-1', '--source', 's'], 2, 'US dollars per million'],
     ['no source', ['set', 'gpt-4o', '--input', '1'], 2, '--source'],
-    ['no such file', ['import', 'there-is-no-such-file.json'], 1, 'cannot be read'],
+    ['no such file', ['import', 'there-is-no-such-file.json'], 2, 'cannot be read: there is no such file.'],
     [
       'a file of another kind',
       ['import', path.join(__dirname, '..', '..', 'package.json')],

@@ -28,3 +28,12 @@ test('name its tools, and what it does when it is denied money', async () => {
     askDays: 2,
   });
 });
+
+test('refuse a schema that cannot be read, or is none, as wrong use', async () => {
+  await expect(settingsOf('--answer-schema', 'no-such-file.json')).rejects.toMatchObject({
+    ...{ code: 'commander.invalidArgument', message: expect.stringContaining('there is no such file') as string },
+  });
+  await expect(settingsOf('--answer-schema', __filename)).rejects.toMatchObject({
+    ...{ code: 'commander.invalidArgument', message: expect.stringContaining('is no JSON Schema') as string },
+  });
+});
