@@ -51,8 +51,12 @@ interface Calls {
   release: (operationId: string, more: { tenantId?: string }) => Promise<unknown>;
 }
 
-/** What a call is asked for with, and whether it is made without a grant where nobody answers. */
-export type Asked = ReserveMoney & { onUnavailable?: 'fail' | 'allow' };
+/** What a call is asked for with, and whether it is made without a grant where nobody answers. It may be a part of an envelope, and is none itself. */
+export type Asked = Omit<ReserveMoney, 'envelope' | 'resources'> & {
+  envelope?: never;
+  resources?: never;
+  onUnavailable?: 'fail' | 'allow';
+};
 
 /** What a call did: what it cost, what it used, and what it answered. */
 export interface Done<T> {

@@ -64,6 +64,32 @@ describe('a call with a grant', () => {
     },
   );
 
+  test('takes its money from an envelope, and beyond that from the limits, and is no envelope itself', async () => {
+    const tenantId = await stack.tenant('10');
+    const client = await clientOf(tenantId);
+    const job = await client.reserve({ resource: 'llm', amountUsd: '3', envelope: true });
+    const of = { ...asked, parentOperationId: job.operationId, orBeyond: true };
+    const from = (parent: string | undefined) => (grant: { parentOperationId?: string }) => {
+      expect(grant.parentOperationId).toBe(parent);
+      return works();
+    };
+    expect(await client.withReservation(of, from(job.operationId))).toBe('bought');
+    await until(
+      'the rest is back',
+      async () => (await client.reservation(job.operationId)).envelope?.restUsd === '2.5',
+    );
+    expect(await client.withReservation({ ...of, amountUsd: '4' }, from(undefined))).toBe('bought');
+    await expect(client.withReservation({ ...of, amountUsd: '4', orBeyond: false }, works)).rejects.toMatchObject({
+      code: 'envelope_exceeded',
+    });
+    await client.release(job.operationId);
+    await until('all has ended', async () => (await stack.books(tenantId)).openReservations === 0);
+    expect((await stack.books(tenantId)).ledgerUsd).toBe('1');
+    // @ts-expect-error An envelope is spent in parts: none is a call.
+    const mistaken: Parameters<typeof client.withReservation>[0] = { ...asked, envelope: true };
+    expect(mistaken).toBeDefined();
+  });
+
   test('of whose grant nobody heard is not made, and its money comes back', async () => {
     const tenantId = await stack.tenant('10');
     const releases: string[] = [];
