@@ -105,7 +105,10 @@ async function expire(client: PoolClient, { requestId, runId }: MoneyRequest): P
     [requestId],
   );
   if (runId === null) return;
-  await client.query(`UPDATE copilot_internal.runs SET waiting = waiting - 'asks' WHERE run_id = $1`, [runId]);
+  await client.query(
+    `UPDATE copilot_internal.runs SET waiting = waiting - 'asks' WHERE run_id = $1 AND waiting #>> '{asks,requestId}' = $2`,
+    [runId, requestId],
+  );
   const data = { requestId, status: 'expired' };
   await appendRunEvent(client, runId, { key: `answered-${requestId}`, type: 'money.answered', data });
 }

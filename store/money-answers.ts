@@ -199,7 +199,10 @@ async function record(
     if (kept.length > 0) await noteInLine(client, kept);
   }
   if (runId !== null) {
-    await client.query(`UPDATE copilot_internal.runs SET waiting = waiting - 'asks' WHERE run_id = $1`, [runId]);
+    await client.query(
+      `UPDATE copilot_internal.runs SET waiting = waiting - 'asks' WHERE run_id = $1 AND waiting #>> '{asks,requestId}' = $2`,
+      [runId, requestId],
+    );
     const { status, grantedUsd, decidedBy } = request;
     const data = { requestId, status, decidedBy, ...(grantedUsd === null ? {} : { grantedUsd }) };
     await appendRunEvent(client, runId, { key: `answered-${requestId}`, type: 'money.answered', data });

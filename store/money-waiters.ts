@@ -86,8 +86,25 @@ export async function addWaiter(
       [runId, JSON.stringify(waiting)],
     );
     await appendRunEvent(client, runId, { key: `waiting-${waitOf(waiter)}`, type: 'money.waiting', data: waiting });
+    await endWaitsOfBefore(client, waiter);
     return before;
   });
+}
+
+/**
+ * What an execution of its workflow that was reset waited for, and asked people for, nobody waits for any more. A call of that which reaches
+ * Postgres late ends nothing that began to wait after it.
+ */
+async function endWaitsOfBefore(client: PoolClient, waiter: MoneyWaiter & Wait): Promise<void> {
+  const { waiterId, runId, workflowId, executionId } = waiter;
+  if (executionId === undefined) return;
+  await client.query(
+    `DELETE FROM copilot_internal.money_waiters w WHERE w.run_id = $1 AND w.workflow_id = $2 AND w.waiter_id <> $3 AND NOT EXISTS (
+       SELECT FROM copilot_internal.run_events e WHERE e.run_id = $1 AND e.event_key LIKE 'waiting-' || w.waiter_id || '-%'
+         AND (e.event_key = 'waiting-' || w.waiter_id || '-' || $4 OR e.sequence > (
+           SELECT own.sequence FROM copilot_internal.run_events own WHERE own.run_id = $1 AND own.event_key = $5)))`,
+    [runId, workflowId, waiterId, executionId, `waiting-${waitOf(waiter)}`],
+  );
 }
 
 async function countBefore(client: PoolClient, waiterId: string): Promise<number> {

@@ -12,6 +12,7 @@ import { bundleWorkflows } from '../../workers/workers';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
+import { resetToBegin } from '../support/reset';
 import type { LimitedActivities } from '../support/limited-workflows';
 import { until, type StartTestRun, type TestStack } from '../support/stack';
 
@@ -174,6 +175,21 @@ describe('asking people for money', () => {
     expect(await all(raised)).toMatchObject([{ status: 'withdrawn' }]);
     await expect(grant(tenantId, ofRaised)).rejects.toEqual(refusedWith('money_request_decided', /./));
     expect(await toppedUp(tenantId)).toEqual([]);
+  });
+
+  test('a run that is reset asks once: what it asked before is withdrawn, and one grant is enough', async () => {
+    const tenantId = await stack.tenant('0.001');
+    const run = await start(tenantId);
+    const before = await asked(tenantId);
+    await resetToBegin(stack, run.workflowId);
+    const request = await asked(tenantId, before);
+    expect(await pending(tenantId)).toMatchObject([{ requestId: request.requestId }]);
+    await expect(grant(tenantId, before)).rejects.toEqual(refusedWith('money_request_decided', /Nobody waits/));
+    await grant(tenantId, request, { amountUsd: '2' });
+    const handle = stack.temporal.workflow.getHandle(run.workflowId);
+    expect(await handle.result()).toMatchObject({ status: 'completed' });
+    expect(await toppedUp(tenantId)).toEqual(['tenant all 2', 'tenant llm 2']);
+    expect(await all(run)).toMatchObject([{ status: 'withdrawn' }, { status: 'granted' }]);
   });
 
   test('a workflow that was terminated from outside is granted nothing, before anybody noted its end', async () => {
