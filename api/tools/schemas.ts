@@ -55,11 +55,9 @@ export const addToolBody = z
       })
       .optional()
       .openapi({ description: 'Of http, and needed there: a JSON Schema of its arguments, an object.' }),
-    priceUsd: amountAboveZero
-      .optional()
-      .openapi({
-        description: 'What each call costs; leave it out for what is free. It is reserved before, and committed after.',
-      }),
+    priceUsd: amountAboveZero.optional().openapi({
+      description: 'What each call costs; leave it out for what is free. It is reserved before, and committed after.',
+    }),
     requiresApproval: z.boolean().default(false).openapi({ description: 'A person is asked before each call.' }),
     timeoutSeconds: z.int().min(1).max(120).default(30),
     resultBytesMax: z
