@@ -116,6 +116,11 @@ function credentialOf({ credentialEnv, credentialHeader }: AddOptions): { header
   return { value, ...omitUndefined({ header: credentialHeader }) };
 }
 
+const reachedWords = (name: string, status: number | null): string =>
+  status === null
+    ? `${name} is reached.`
+    : `${name} is reached: it answers ${status} to OPTIONS. Nothing was called, and its credential was not sent: whether it takes both a call tells.`;
+
 function addTest(tools: Command): void {
   const test = tools
     .command('test <name>')
@@ -127,7 +132,7 @@ function addTest(tools: Command): void {
       show(json, answer, () =>
         answer.reached
           ? [
-              `${name} is reached.`,
+              reachedWords(name, answer.status),
               ...answer.changes.map((change) => `  ${change}`),
               ...(answer.changes.length > 0 ? ['Register it anew with --replace to have runs see that.'] : []),
               ...answer.leftOut.map((one) => `  not shown: ${one.name}: ${one.why}`),

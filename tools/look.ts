@@ -1,4 +1,4 @@
-/** Whether a tool is reached, without a call of it: what a server lists; of an address, that it takes connections. */
+/** Whether a tool is reached, without a call of it: what a server lists; of an address, what it answers to OPTIONS. */
 import type { RegisteredTool } from '../core/agent/own-tools';
 import type { SealedCredential } from '../store/tools';
 import { credentialOf } from './call';
@@ -9,7 +9,12 @@ import type { ToolSettings } from './settings';
 
 const lookMs = 20_000;
 
-export type Look = { problem: string; listed?: never } | { problem?: never; listed: ListedTool[] };
+/** `status` is what an address answered to OPTIONS, which went without its credential. */
+export type Look =
+  { problem: string; status?: number; listed?: never } | { problem?: never; status?: number; listed: ListedTool[] };
+
+/** Of an address that has nothing at its path; what it has answers otherwise, if not always well. */
+const nothingThere: readonly number[] = [404, 410];
 
 export async function lookAtTool(
   settings: ToolSettings,
@@ -29,10 +34,12 @@ export async function lookAtTool(
       const listed = await listMcpTools({ ...tool, timeoutSeconds: lookMs / 1_000 }, options);
       return { listed: listed.flatMap((one) => withoutEcho(one, credential)) };
     }
-    // What it answers to this is all the same: it is there.
     const response = await outbound.fetch(new URL(tool.url), { method: 'OPTIONS', signal: options.signal });
+    const { status } = response;
     await response.body?.cancel();
-    return { listed: [] };
+    return nothingThere.includes(status)
+      ? { status, problem: `It answers ${status} to OPTIONS, as where nothing is at that path. It was not called.` }
+      : { status, listed: [] };
   } catch (error) {
     return { problem: withoutCredential(wordsOf(error, outbound.isConnected), credential).slice(0, 600) };
   } finally {
@@ -55,5 +62,10 @@ function withoutEcho({ name, description, inputSchema }: ListedTool, credential:
 /** What servers say of themselves is told; of an answer that is none of the protocol's, what the client makes of it. */
 function wordsOf(error: unknown, isConnected: boolean): string {
   const { text, due } = failureOfCall(error, isConnected);
-  return due === 'no' ? text : `It did not answer as an MCP server does: ${(error as Error).message}.`;
+  if (/redirect/i.test((error as Error).message))
+    return 'It sends to another origin, and redirects are followed within its own alone.';
+  return due === 'no' ? text : `It did not answer as an MCP server does (${oneLine((error as Error).message)}).`;
 }
+
+/** Messages of the client have several, and JSON in them. */
+const oneLine = (text: string): string => text.replaceAll(/\s+/g, ' ').slice(0, 300);

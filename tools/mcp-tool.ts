@@ -10,6 +10,7 @@ import {
   UnauthorizedError,
 } from '@modelcontextprotocol/client';
 import type { RequestInit } from 'undici';
+import { z } from 'zod';
 import type { OwnTool, RegisteredTool } from '../core/agent/own-tools';
 import { refused, type ToolAnswer } from './answers';
 import type { Calling, ToolCallOptions } from './http-tool';
@@ -32,8 +33,18 @@ const refusals: number[] = [ProtocolErrorCode.InvalidParams, ProtocolErrorCode.M
 export interface ListedTool {
   name: string;
   description?: string | undefined;
-  inputSchema: unknown;
+  inputSchema?: unknown;
 }
+
+/** A page of what a server lists. A tool that is none leaves the others as they are: what it lacks is told of it alone. */
+const listPage = z.object({ tools: z.array(z.unknown()), nextCursor: z.string().optional() });
+const listedTool = z
+  .object({
+    name: z.string().catch('(without a name)'),
+    description: z.string().optional().catch(undefined),
+    inputSchema: z.unknown().optional(),
+  })
+  .catch({ name: '(no tool)', inputSchema: undefined });
 
 /** What a server lists, up to so many, page by page: the client by itself would keep them, check them, and print names of some. */
 export async function listMcpTools(server: Server, options: ToolCallOptions): Promise<ListedTool[]> {
@@ -42,8 +53,8 @@ export async function listMcpTools(server: Server, options: ToolCallOptions): Pr
     let cursor: string | undefined;
     for (let page = 0; page < pagesMax; page += 1) {
       const params = cursor === undefined ? {} : { cursor };
-      const answer = await client.request({ method: 'tools/list', params }, request);
-      tools.push(...answer.tools);
+      const answer = await client.request({ method: 'tools/list', params }, listPage, request);
+      tools.push(...answer.tools.map((one) => listedTool.parse(one)));
       if (answer.nextCursor === undefined || answer.nextCursor === cursor || tools.length >= listedMax) break;
       cursor = answer.nextCursor;
     }

@@ -167,7 +167,7 @@ function testing(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
         responses: {
           200: json(
             toolTestView,
-            'Whether it is reached: of a server what it lists now; of an address that it takes connections',
+            'Whether it is reached: of a server what it lists now; of an address what it answers to OPTIONS',
           ),
         },
       },
@@ -179,12 +179,13 @@ function testing(app: OpenAPIHono<ApiEnv>, dependencies: ApiDependencies): void 
       const found = await findTool(pool, { tenantId, name });
       if (!found) throw noTool(name);
       const look = await lookAtTool(settings, { ...found, tenantId });
+      const { status = null } = look;
       if (look.problem !== undefined)
-        return c.json({ reached: false, problem: look.problem, changes: [], leftOut: [] }, 200);
+        return c.json({ reached: false, problem: look.problem, status, changes: [], leftOut: [] }, 200);
       const { tool } = found;
-      if (tool.kind === 'http') return c.json({ reached: true, problem: null, changes: [], leftOut: [] }, 200);
+      if (tool.kind === 'http') return c.json({ reached: true, problem: null, status, changes: [], leftOut: [] }, 200);
       const { shown, leftOut } = shownOf(name, look.listed);
-      return c.json({ reached: true, problem: null, changes: changesOf(tool.shown, shown), leftOut }, 200);
+      return c.json({ reached: true, problem: null, status, changes: changesOf(tool.shown, shown), leftOut }, 200);
     },
   );
 }

@@ -106,6 +106,10 @@ export const addedToolView = z.object({ name: z.string(), tools: z.array(z.strin
 export const toolTestView = z.object({
   reached: z.boolean(),
   problem: z.string().nullable().openapi({ description: 'Why not.' }),
+  status: z.int().nullable().openapi({
+    description:
+      'Of an address: what it answered to OPTIONS, which is sent without its credential. 404 and 410 are not reached. Else null.',
+  }),
   changes: z
     .array(z.string())
     .openapi({ description: 'What its server lists otherwise than it is registered: register it anew with replace.' }),

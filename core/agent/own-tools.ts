@@ -102,7 +102,7 @@ export const isCheckable = (schema: AnswerSchema): boolean => problemOfSchema(sc
 /** What a server lists, as models are shown it, and what of it none can be shown, with the reason. */
 export function shownOf(
   server: string,
-  listed: readonly { name: string; description?: string | undefined; inputSchema: unknown }[],
+  listed: readonly { name: string; description?: string | undefined; inputSchema?: unknown }[],
 ): { shown: ShownTool[]; leftOut: { name: string; why: string }[] } {
   const shown = new Map<string, ShownTool>();
   const leftOut: { name: string; why: string }[] = [];
@@ -112,8 +112,9 @@ export function shownOf(
     const name = `${server}${within}${remoteName.replaceAll(/[^A-Za-z0-9_-]/g, '_')}`;
     const problem = problemOfInputSchema(inputSchema);
     const description = storableText(words.slice(0, cutAt(words, descriptionCharsMax)));
-    const tool = { name, remoteName, description, inputSchema: withProperties(inputSchema as AnswerSchema) };
-    const length = problem === undefined ? JSON.stringify(tool).length : 0;
+    const schema = problem === undefined ? withProperties(inputSchema as AnswerSchema) : {};
+    const tool = { name, remoteName, description, inputSchema: schema };
+    const length = JSON.stringify(tool).length;
     const why = !namePattern.test(name)
       ? 'its name, with that of its server, is longer than models take, which is 64'
       : shown.has(name)

@@ -271,6 +271,12 @@ describe("tools of a tenant's own", () => {
         name: 'odd1',
         why: 'its schema has anyOf at its top, which not all models take',
       });
+      // What is no tool leaves out itself alone.
+      for (const name of ['bare1', '(no tool)'])
+        expect(added.body.leftOut).toContainEqual({
+          name,
+          why: 'its schema must be a JSON Schema with "type": "object": models name arguments',
+        });
 
       hostile.asked.length = 0;
       const { told, costs } = await ran(tenantId, [{ name: 'texts__act1', input: {} }], [{ name: 'texts__act1' }]);
@@ -280,6 +286,25 @@ describe("tools of a tenant's own", () => {
     } finally {
       await hostile.close();
     }
+  });
+
+  test('an address says by OPTIONS whether something is there; a server that sends elsewhere is not followed', async () => {
+    const tenantId = await stack.tenant('5');
+    expect(await add(tenantId, '/weather')).toMatchObject({ status: 201 });
+    expect(await add(tenantId, '/whether', { name: 'typo' })).toMatchObject({ status: 201 });
+    const tried = async (name: string) =>
+      (await api.call('POST', `/v1/tools/${name}/test`, { body: { tenantId } })).body;
+    expect(await tried('weather')).toMatchObject({ reached: true, status: 405, problem: null });
+    expect(await tried('typo')).toMatchObject({
+      reached: false,
+      status: 404,
+      problem: 'It answers 404 to OPTIONS, as where nothing is at that path. It was not called.',
+    });
+    const moved = await addServer(tenantId, { url: `${addresses.url}/redirects` });
+    expect(moved).toMatchObject({
+      status: 422,
+      body: { message: expect.stringMatching(/^It sends to another origin, and redirects are followed/) as string },
+    });
   });
 
   test('what was surely not reached costs nothing, whoever is asked, and a model may name what every object has', async () => {

@@ -68,7 +68,8 @@ export class ToolAddresses {
       headers: request.headers,
       body: await read(request),
     };
-    if (heard.method === 'OPTIONS') return void response.writeHead(405).end();
+    if (heard.method === 'OPTIONS')
+      return void response.writeHead(Object.hasOwn(this.answers, url.pathname) ? 405 : 404).end();
     this.heard.push(heard);
     (this.answers[url.pathname] ?? ((_, to) => to.writeHead(404).end('no such tool')))(heard, response);
   }
@@ -159,6 +160,8 @@ export class HostileMcpServer {
           },
           { name: echoed, inputSchema: { type: 'object' } },
           { name: `odd${this.pages}`, inputSchema: { type: 'object', anyOf: [{ required: ['a'] }] } },
+          { name: `bare${this.pages}` },
+          'a word',
         ];
         return say({ result: { tools, nextCursor: `page ${this.pages}` } });
       }
