@@ -77,8 +77,7 @@ export async function addWaiter(
         ...(labels === undefined ? [] : [JSON.stringify(labels)]),
       ],
     );
-    const before = await countBefore(client, waiterId);
-    if (runId === undefined) return before;
+    if (runId === undefined) return countBefore(client, waiterId);
     const waiting = { resource, quota, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) };
     await client.query(
       `UPDATE copilot_internal.runs SET waiting = jsonb_build_object('since', now()) || coalesce(waiting, '{}') || $2
@@ -86,23 +85,27 @@ export async function addWaiter(
       [runId, JSON.stringify(waiting)],
     );
     await appendRunEvent(client, runId, { key: `waiting-${waitOf(waiter)}`, type: 'money.waiting', data: waiting });
-    await endWaitsOfBefore(client, waiter);
-    return before;
+    await takePlaceOfBefore(client, waiter);
+    return countBefore(client, waiterId);
   });
 }
 
 /**
- * What an execution of its workflow that was reset waited for, and asked people for, nobody waits for any more. A call of that which reaches
- * Postgres late ends nothing that began to wait after it.
+ * The place in the line that an execution of its workflow had which was reset is the one's that goes on; nobody waits there any more, nor
+ * for what people were asked. A call of that which reaches Postgres late takes no place of what began to wait after it.
  */
-async function endWaitsOfBefore(client: PoolClient, waiter: MoneyWaiter & Wait): Promise<void> {
+async function takePlaceOfBefore(client: PoolClient, waiter: MoneyWaiter & Wait): Promise<void> {
   const { waiterId, runId, workflowId, executionId } = waiter;
   if (executionId === undefined) return;
   await client.query(
-    `DELETE FROM copilot_internal.money_waiters w WHERE w.run_id = $1 AND w.workflow_id = $2 AND w.waiter_id <> $3 AND NOT EXISTS (
-       SELECT FROM copilot_internal.run_events e WHERE e.run_id = $1 AND e.event_key LIKE 'waiting-' || w.waiter_id || '-%'
-         AND (e.event_key = 'waiting-' || w.waiter_id || '-' || $4 OR e.sequence > (
-           SELECT own.sequence FROM copilot_internal.run_events own WHERE own.run_id = $1 AND own.event_key = $5)))`,
+    `WITH former AS (
+       DELETE FROM copilot_internal.money_waiters w WHERE w.run_id = $1 AND w.workflow_id = $2 AND w.waiter_id <> $3 AND NOT EXISTS (
+         SELECT FROM copilot_internal.run_events e WHERE e.run_id = $1 AND e.event_key LIKE 'waiting-' || w.waiter_id || '-%'
+           AND (e.event_key = 'waiting-' || w.waiter_id || '-' || $4 OR e.sequence > (
+             SELECT own.sequence FROM copilot_internal.run_events own WHERE own.run_id = $1 AND own.event_key = $5)))
+       RETURNING w.waiting_since)
+     UPDATE copilot_internal.money_waiters w SET waiting_since = least(w.waiting_since, f.since)
+     FROM (SELECT min(waiting_since) AS since FROM former) AS f WHERE w.waiter_id = $3 AND f.since IS NOT NULL`,
     [runId, workflowId, waiterId, executionId, `waiting-${waitOf(waiter)}`],
   );
 }

@@ -258,7 +258,7 @@ describe('waiting for money', () => {
       await goesOn(tenantId, next);
     });
 
-    test('that one does not ask: its workflow was reset before it began to wait, and the place that it had is left over', async () => {
+    test('but to one whose workflow was reset before it began to wait, which keeps the place that it had', async () => {
       const tenantId = await stack.tenant('0.0001');
       stack.anthropic.knobs.latencyMs = 0;
       stack.anthropic.knobs.usage = { output_tokens: 100 };
@@ -268,10 +268,13 @@ describe('waiting for money', () => {
       await until('it waits', async () => (await talk.show()).status === 'waiting_for_money');
       const next = await stack.start({ tenantId, onDenied: 'wait', model, limits });
       await until('it waits', async () => (await stack.show({ tenantId, ...next })).status === 'waiting_for_money');
-      const places = async (): Promise<number> => (await listWaiters(stack.pool, tenantId)).length;
+      const places = async () =>
+        (await listWaiters(stack.pool, tenantId)).map(({ waiterId, runId }) => ({ waiterId, runId }));
+      const [former] = await places();
       await resetToBegin(stack, talk.workflowId);
-      await until('it waits once more', async () => (await places()) === 3);
-      // Enough for one call, which is behind the place that nobody is at.
+      await until('it waits once more', async () => (await places())[0]?.waiterId !== former?.waiterId);
+      expect((await places()).map(({ runId }) => runId)).toEqual([talk.id, next.runId]);
+      // Enough for one call.
       stack.anthropic.knobs.latencyMs = 20_000;
       await raise(tenantId, '0.12');
       const decided = async (): Promise<string[]> => {
@@ -290,7 +293,7 @@ describe('waiting for money', () => {
       await goesOn(tenantId, next);
       expect(await talk.call('POST', '/interrupt', { turnId })).toMatchObject({ status: 202 });
       expect(await talk.ended(turnId)).toBe('interrupted');
-      expect(await places()).toBe(0);
+      expect(await places()).toEqual([]);
       await talk.close();
     });
 
