@@ -23,7 +23,9 @@ export async function streamsKilled({ doors, processes }: Installation, chance: 
       doors.stream(processes.apiAt(place), ((at + 1) / streamsAtOnce) * (streamedMs + 200)),
     ),
   );
-  await sleep(chance.between(0, streamedMs));
+  // Some are whole, and others cut, however slow the machine is.
+  if (!doors.streams.some(({ isWhole }) => isWhole)) await Promise.race(begun.map(({ ended }) => ended));
+  else await sleep(chance.between(0, streamedMs));
   processes.killApi(place);
   await Promise.all(begun.map(({ ended }) => ended));
 }
