@@ -69,6 +69,7 @@ const format: WireFormat = {
       counts,
       model,
       messages,
+      tools,
       maxTokens,
       stream,
       ...thinks,

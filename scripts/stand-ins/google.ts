@@ -90,7 +90,7 @@ const format: WireFormat = {
     const callsNoTools = toolConfig?.functionCallingConfig?.mode === 'NONE';
     const thinks = thinkingAtGoogle(model, { config: generationConfig, contents, tools });
     if ('status' in thinks) return thinks;
-    const told = { counts, model, messages, maxTokens, stream, ...thinks, callsNoTools, choices, prompt };
+    const told = { counts, model, messages, tools, maxTokens, stream, ...thinks, callsNoTools, choices, prompt };
     return { ...told, ...(cache ? { cache } : {}) };
   },
   refuse(response, status, message, headers = {}) {

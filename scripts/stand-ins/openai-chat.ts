@@ -35,6 +35,7 @@ export function chatAsked(body: ChatRequest, model: string): Asked | { status: n
     counts: false,
     model,
     messages: (messages as ChatMessage[]).map(messageOf),
+    tools,
     maxTokens: newer ?? older ?? 16_384,
     stream: stream === true,
     prompt: [tools, messages],

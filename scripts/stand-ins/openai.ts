@@ -82,7 +82,7 @@ const format: WireFormat = {
     const cache = openAiCacheRule(model, { key: prompt_cache_key, blocks: [tools, instructions, ...items] });
     const thinks = thinkingAtOpenAi(model, body as Record<string, unknown>);
     if ('status' in thinks) return thinks;
-    const asked = { counts, model, messages, maxTokens, stream, ...thinks, callsNoTools: choice === 'none' };
+    const asked = { counts, model, messages, tools, maxTokens, stream, ...thinks, callsNoTools: choice === 'none' };
     return { ...asked, prompt: [instructions, tools, input], cache };
   },
   refuse(response, status, message, headers = {}) {

@@ -2,12 +2,15 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { ModelKnobs } from './knobs';
 import { tokensOf, type CacheCounts } from './prompt-cache';
+import { offeredTools } from './offered-tools';
 import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script';
 
 /** What an answer is made from. */
 export interface Wanted {
   messages: ScriptMessage[];
   maxTokens: number;
+  /** Those that may be called, as the request has them. */
+  tools?: unknown;
   /** Tools are named and must not be called. */
   callsNoTools?: boolean;
   /** How many tokens it thinks before it answers; none unless said. */
@@ -39,12 +42,13 @@ export const tokensIn = (value: unknown): number => tokensOf(JSON.stringify(valu
 
 /** @param emittedCode where the program is noted that the answer has, if it has one. */
 export function replyTo(
-  { messages, maxTokens, callsNoTools = false, thinksTokens = 0, stops = [] }: Wanted,
+  { messages, tools, maxTokens, callsNoTools = false, thinksTokens = 0, stops = [] }: Wanted,
   knobs: ModelKnobs,
   emittedCode: Set<string>,
 ): Omit<Reply, 'inputTokens' | 'cached'> {
   const fixed = (callsNoTools ? knobs.lastReply : undefined) ?? knobs.replies.shift() ?? knobs.replyTo?.(messages);
-  const wants = fixed ? { ...fixed, text: fixed.text ?? '' } : scriptedReply(messages, { callsNoTools });
+  const script = (): ScriptedReply => scriptedReply(messages, { callsNoTools, tools: offeredTools(tools) });
+  const wants = fixed ? { ...fixed, text: fixed.text ?? '' } : script();
   const reply: ScriptedReply = callsNoTools ? { text: wants.text } : wants;
   // Thoughts come first, and take what the answer then has to do without.
   const thoughtTokens = Math.min(thinksTokens, maxTokens);

@@ -1,9 +1,11 @@
 /**
  * What the stand-ins for models answer. It is a script, not a model: it writes one program that reads the attached file,
  * and then puts what the program printed into words. For the demonstration task the program answers its question; for any
- * other it profiles the file, and says that this is all that a stand-in can do.
+ * other it profiles the file, and says that this is all that a stand-in can do. Tools of one's own it calls once where it is told to
+ * (`use weather`), with arguments that their schema takes, and says what they answered.
  */
 import { counted } from '../../core/counted';
+import { argumentsFor, toolsToUse, type OfferedTool } from './offered-tools';
 import { demoProgram, profileProgram } from './programs';
 
 /** The file that ships with the repository, and the question about it. */
@@ -28,7 +30,12 @@ export interface ScriptMessage {
 const disclosure = "Note: this is a stand-in for a model's API. Its answers are scripted; no model was called.";
 
 /** The next reply of a conversation. */
-export function scriptedReply(messages: readonly ScriptMessage[], { callsNoTools = false } = {}): ScriptedReply {
+export function scriptedReply(
+  messages: readonly ScriptMessage[],
+  { callsNoTools = false, tools = [] }: { callsNoTools?: boolean; tools?: readonly OfferedTool[] } = {},
+): ScriptedReply {
+  const own = toolsToUse(messages, tools);
+  if (own.results.length > 0 || (own.tools.length > 0 && !callsNoTools)) return useOf(own);
   const task = textOf(messages[0]);
   const search = /\bfind (\d+) facts about ([^.\n]+)/i.exec(task);
   if (search) return nextOfSearch(messages, { wanted: Number(search[1]), about: search[2] ?? '', callsNoTools });
@@ -40,6 +47,14 @@ export function scriptedReply(messages: readonly ScriptMessage[], { callsNoTools
   }
   const program = task.includes(DEMO_TASK) ? demoProgram(file) : profileProgram(file);
   return { text: 'I will read the file with a program.', code: program };
+}
+
+/** Calls each once, and then tells what they answered. */
+function useOf({ tools, results }: ReturnType<typeof toolsToUse>): ScriptedReply {
+  const names = tools.map(({ name }) => name).join(' and ');
+  if (results.length > 0)
+    return { text: `I used ${names}, which answered: ${results.join('\n').slice(0, 2_000)}\n\n${disclosure}` };
+  return { text: `I use ${names}.`, tools: tools.map(({ name, schema }) => ({ name, input: argumentsFor(schema) })) };
 }
 
 /** A fact a program, each another one that nobody knows before; told as many as there are in the prompt. */

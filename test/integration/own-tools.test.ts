@@ -116,6 +116,22 @@ describe("tools of a tenant's own", () => {
     expect(JSON.stringify([rows, listed, history, all])).not.toContain('a-value-to-keep');
   });
 
+  test.each(['claude-sonnet-5', 'gpt-5.1', 'gemini-2.5-flash'])(
+    'a stand-in for %s calls what its task says to use, once, and says what came of it',
+    async (model) => {
+      const tenantId = await stack.tenant('5');
+      expect(await add(tenantId, '/weather', { priceUsd: '0.02' })).toMatchObject({ status: 201 });
+      const task = 'Use weather, and say how it is there.';
+      const run = await stack.run({ tenantId, model, task, tools: [{ name: 'weather' }] });
+      expect(run).toMatchObject({
+        status: 'completed',
+        answer: expect.stringMatching(/^I used weather.*"degrees":21/s) as string,
+      });
+      expect(addresses.heard).toMatchObject([{ body: '{"place":"example"}' }]);
+      expect(run.steps.filter(({ kind }) => kind === 'tool.call')).toMatchObject([{ committedUsd: '0.02' }]);
+    },
+  );
+
   test('arguments by GET; those that do not fit are told, and neither sent nor paid', async () => {
     const tenantId = await stack.tenant('5');
     await add(tenantId, '/weather', { method: 'GET', priceUsd: '0.5' });
