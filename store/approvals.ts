@@ -79,7 +79,7 @@ export async function decideApproval(
   pool: Pool,
   { tenantId, approvalId: named }: { tenantId: string; approvalId: string },
   { decision, answer, decidedBy, key }: ApprovalDecision,
-): Promise<(Approval & { workflowId: string }) | undefined> {
+): Promise<ApprovalOfWorkflow | undefined> {
   // A signal from Temporal UI has the spelling of who typed it.
   const approvalId = inOneSpelling(named);
   return asTenant(pool, tenantId, async (client) => {
@@ -102,12 +102,7 @@ export async function decideApproval(
         key?.role ?? null,
       ],
     );
-    const { rows } = await client.query<Approval & { workflowId: string }>(
-      `SELECT ${columns}, (SELECT workflow_id FROM copilot_internal.runs r WHERE r.run_id = a.run_id) AS "workflowId"
-       FROM copilot_internal.approvals a WHERE approval_id = $1`,
-      [approvalId],
-    );
-    const approval = rows[0];
+    const approval = await approvalOf(client, approvalId);
     if (approval && rowCount === 1) {
       const data = { approvalId, status: approval.status, decidedBy };
       await appendRunEvent(client, approval.runId, {
@@ -119,6 +114,23 @@ export async function decideApproval(
     return approval;
   });
 }
+
+type ApprovalOfWorkflow = Approval & { workflowId: string };
+
+async function approvalOf(client: PoolClient, approvalId: string): Promise<ApprovalOfWorkflow | undefined> {
+  const { rows } = await client.query<ApprovalOfWorkflow>(
+    `SELECT ${columns}, (SELECT workflow_id FROM copilot_internal.runs r WHERE r.run_id = a.run_id) AS "workflowId"
+     FROM copilot_internal.approvals a WHERE approval_id = $1`,
+    [approvalId],
+  );
+  return rows[0];
+}
+
+/** What a person is asked; undefined where the tenant has no such approval. */
+export const findApproval = (
+  pool: Pool,
+  { tenantId, approvalId }: { tenantId: string; approvalId: string },
+): Promise<ApprovalOfWorkflow | undefined> => asTenant(pool, tenantId, (client) => approvalOf(client, approvalId));
 
 /** The approvals of one step of a run. */
 export async function readApprovals(

@@ -1,11 +1,11 @@
 /** The routes under /v1/approvals: what people are asked, and what they decide. */
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
 import { decideApprovalSignal } from '../../contracts/messages';
-import { decideApproval, listApprovals, type Approval } from '../../store/approvals';
+import { decideApproval, findApproval, listApprovals, type Approval } from '../../store/approvals';
 import { everybody, whoDecides } from '../http/access';
 import { tenantFor, type ApiDependencies } from '../http/context';
 import { ApiError } from '../http/errors';
-import { answeredBy } from '../http/temporal-answers';
+import { answeredBy, whyOver } from '../http/temporal-answers';
 import { once } from '../http/idempotency';
 import { approvalIdSchema, runIdSchema } from '../http/ids';
 import { body, json, postRoute, route } from '../http/openapi';
@@ -73,6 +73,7 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
       const approvalId = c.req.valid('param').id;
       return once(c, dependencies, asked, async () => {
         const { decision, answer, author = `API key ${c.get('caller').apiKeyId}` } = asked;
+        await refuseEnded(dependencies, { tenantId, approvalId }, asked);
         const decided = await decideApproval(
           pool,
           { tenantId, approvalId },
@@ -89,6 +90,22 @@ export function approvalRoutes(app: OpenAPIHono<ApiEnv>, dependencies: ApiDepend
       });
     },
   );
+}
+
+/** @throws ApiError where whoever asked has ended, or was told to: nobody is to approve what nobody does. */
+async function refuseEnded(
+  { pool, temporal }: ApiDependencies,
+  key: { tenantId: string; approvalId: string },
+  { decision }: schemas.ApprovalBody,
+): Promise<void> {
+  const approval = await findApproval(pool, key);
+  if (decision === 'refuse' || approval?.status !== 'pending') return;
+  const over = await whyOver(temporal, approval.workflowId);
+  if (over)
+    throw new ApiError(
+      'approval_decided',
+      `The workflow ${approval.workflowId} ${over}, and waits for no decision any more. Nothing was decided.`,
+    );
 }
 
 /** @throws ApiError when somebody decided otherwise before, or when it cannot be decided so. */

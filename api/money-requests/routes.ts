@@ -1,6 +1,5 @@
 /** The routes under /v1/money-requests: what denied runs ask people for, and what they answer. */
 import { z, type OpenAPIHono } from '@hono/zod-openapi';
-import { WorkflowNotFoundError } from '@temporalio/client';
 import { moneyFreedSignal } from '../../contracts/messages';
 import { answerMoneyRequest } from '../../store/money-answers';
 import { findMoneyRequest, listMoneyRequests, noteSignalled, type MoneyRequest } from '../../store/money-requests';
@@ -13,7 +12,7 @@ import { body, json, postRoute, route } from '../http/openapi';
 import { cursorOf, pageQuery, placeOf } from '../http/pages';
 import type { ApiEnv } from '../http/request';
 import { tenantQuery } from '../http/schemas';
-import { answeredBy } from '../http/temporal-answers';
+import { answeredBy, whyOver } from '../http/temporal-answers';
 import { expiryOf } from '../tenants/expiry';
 import * as schemas from './schemas';
 
@@ -118,14 +117,7 @@ async function refuseEnded(
   if (decision === 'refuse' || request?.status !== 'pending') return;
   const { workflowId } = request;
   // Where Temporal does not answer the grant is recorded, and found by who waits.
-  const over = await answeredBy(temporal, () => temporal.workflow.getHandle(workflowId).describe()).then(
-    ({ status, raw }) => {
-      if (!['RUNNING', 'PAUSED', 'UNKNOWN', 'UNSPECIFIED', 'CONTINUED_AS_NEW'].includes(status.name))
-        return 'has ended';
-      return raw.workflowExtendedInfo?.cancelRequested ? 'is being cancelled' : undefined;
-    },
-    (error: unknown) => (error instanceof WorkflowNotFoundError ? 'has ended' : undefined),
-  );
+  const over = await whyOver(temporal, workflowId);
   if (over)
     throw new ApiError(
       'money_request_decided',

@@ -1,3 +1,4 @@
+import { conversationWorkflowId } from '../../contracts/messages';
 import { decideApproval, findUntoldDecisions } from '../../store/approvals';
 import type { TestApi } from '../support/api';
 import { spendlock } from '../support/cli';
@@ -32,6 +33,22 @@ describe('asking a person', () => {
     (await talk.messages()).flatMap(({ content }) =>
       content.flatMap((block) => (block.type === 'tool_result' ? [(block as { content?: unknown }).content] : [])),
     );
+
+  test('what was terminated from outside waits for no decision any more, before anybody noted its end', async () => {
+    const talk = await start([{ name: 'run_code', requiresApproval: true }]);
+    stack.anthropic.knobs.replies = [{ text: 'May I?', code: 'console.log(6 * 7)' }];
+    await talk.post('Compute.');
+    const asked = await pending(talk);
+    await stack.temporal.workflow.getHandle(conversationWorkflowId(talk.id)).terminate();
+    expect(await decide(talk, asked, { decision: 'approve', author: 'ada' })).toMatchObject({
+      status: 409,
+      body: {
+        error: 'approval_decided',
+        message: expect.stringContaining('has ended, and waits for no decision') as string,
+      },
+    });
+    expect((await decide(talk, asked, { decision: 'refuse' })).status).toBe(200);
+  });
 
   test('a tool that requires approval runs after a person approved it, holding no sandbox meanwhile', async () => {
     const talk = await start([{ name: 'run_code', requiresApproval: true }]);
