@@ -192,8 +192,11 @@ describe('a run', () => {
     // 4,096 tokens would be $4.096; 500 fit.
     stack.anthropic.knobs.replies = [{ text: 'word '.repeat(3_000) }];
     const run = await stack.run({ tenantId, model: 'claude-partial' });
-    expect(run.status).toBe('failed');
-    expect(run.failure).toMatchObject({ code: 'run_limit_exceeded' });
+    expect(run.status).toBe('quota_exceeded');
+    expect(run.failure).toMatchObject({
+      code: 'quota_exceeded',
+      message: expect.stringMatching(/\$4\.096 .*\$0\.5/) as string,
+    });
     expect(run.steps).toMatchObject([
       { requestedUsd: '4.096', reservedUsd: '0.5', committedUsd: '0.5', settlement: 'actual' },
     ]);
