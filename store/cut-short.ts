@@ -29,7 +29,7 @@ export async function quotaThatCut(
 ): Promise<BindingQuota | undefined> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<Granted>(
-      `SELECT resource, kind, user_id AS "userId", labels, requested_usd::text AS "requestedUsd", granted_usd::text AS "grantedUsd",
+      `SELECT resource, kind, user_id AS "userId", labels, trim_scale(requested_usd)::text AS "requestedUsd", trim_scale(granted_usd)::text AS "grantedUsd",
          decided_with ->> 'mostUsd' AS "mostUsd"
        FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2 AND granted_usd < requested_usd`,
       [tenantId, operationId],

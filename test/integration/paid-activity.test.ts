@@ -58,7 +58,7 @@ describe('the activity that calls the model', () => {
     await createRun(stack.pool, { runId, tenantId, workflowId: runWorkflowId(runId), model, task: 'Say something.' });
     const priceVersion =
       (await readPrices(stack.pool)).models.find((price) => price.model === model)?.priceVersion ?? '';
-    await decideAndRecord(stack.pool, {
+    const decided = await decideAndRecord(stack.pool, {
       tenantId,
       commands: [
         {
@@ -75,6 +75,7 @@ describe('the activity that calls the model', () => {
       enforced: { llm: true, e2b: true },
       timeoutMs: 3_000,
     });
+    expect(decided?.decision.answers).toMatchObject([{ decision: isGranted ? 'granted' : 'denied' }]);
     const plan = { model, priceVersion, inputTokens: 500, maxOutputTokens: 1000, amountUsd: '1', minimumUsd: '1' };
     return { tenantId, runId, operationId, step: 1, plan, grantedUsd: '1' };
   }
@@ -88,7 +89,8 @@ describe('the activity that calls the model', () => {
     const both = [call(request), call(request)];
     for (const one of both) one.catch(goOn);
     const results = await Promise.allSettled(both);
-    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const ends = results.map((result) => (result.status === 'fulfilled' ? result.status : String(result.reason)));
+    expect(ends.sort()).toEqual([expect.stringContaining('claim'), 'fulfilled']);
     const rejected = results.find((result) => result.status === 'rejected');
     expect(rejected?.reason).toMatchObject({ type: 'claim_refused', nonRetryable: true });
     expect(stack.anthropic.calls().billable - before).toBe(1);
