@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FixedReply } from '../stand-ins/knobs';
-import type { ScriptMessage } from '../stand-ins/script';
+import type { ScriptMessage } from '../stand-ins/script-message';
 import type { Caller } from './caller';
 import type { Chance } from './random';
 import { hasEnded, type Begun } from './scene';

@@ -1,7 +1,7 @@
 /** Which parts of a request Anthropic is asked to cache, and what it refuses of that. */
 import { isRecord } from '../../core/prices/usage';
 import type { CachedBlock, CacheRule } from './prompt-cache';
-import type { ScriptMessage } from './script';
+import type { ScriptMessage } from './script-message';
 
 /** The shortest beginning that a model caches, as documented in 2026-11; a model that is not among them caches 1,024. */
 const minimumTokens: [of: RegExp, tokens: number][] = [

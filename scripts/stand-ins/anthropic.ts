@@ -12,7 +12,7 @@ import {
   type WireFormat,
 } from './model-stand-in';
 import type { Reply } from './reply';
-import type { ScriptMessage } from './script';
+import type { ScriptMessage } from './script-message';
 import { thinkingAtAnthropic, thoughtOf } from './thinking';
 
 export interface MessagesRequest {

@@ -12,7 +12,7 @@ import {
 } from './model-stand-in';
 import type { Reply } from './reply';
 import type { CacheRule } from './prompt-cache';
-import type { ScriptMessage } from './script';
+import type { ScriptMessage } from './script-message';
 import { callSignature, thinkingAtGoogle } from './thinking';
 
 interface Content {

@@ -1,6 +1,6 @@
 /** How a stand-in can be made to misbehave, in-process or, where it is asked for, by `PUT /__stand-in/knobs`. */
 
-import type { ScriptMessage } from './script';
+import type { ScriptMessage } from './script-message';
 
 /** An error by the provider's own name for it, and how long it asks to be left alone. */
 export interface NamedError {

@@ -1,5 +1,5 @@
 /** Tools that a request offers, in the form of whichever provider, and a call of one as its schema has it. */
-import type { ScriptMessage } from './script';
+import type { ScriptMessage } from './script-message';
 
 export interface OfferedTool {
   name: string;

@@ -5,7 +5,7 @@ import type { ModelKnobs } from './knobs';
 import { openAiCacheDetails, openAiCacheRule } from './openai-cache';
 import { pieces, type AnswerFormat, type Asked, type StreamWriter } from './model-stand-in';
 import type { Reply } from './reply';
-import type { ScriptMessage } from './script';
+import type { ScriptMessage } from './script-message';
 
 interface ChatMessage {
   role: string;

@@ -14,7 +14,7 @@ import {
   type WireFormat,
 } from './model-stand-in';
 import type { Reply } from './reply';
-import type { ScriptMessage } from './script';
+import type { ScriptMessage } from './script-message';
 import { reasoningItem, thinkingAtOpenAi } from './thinking';
 
 interface InputItem {

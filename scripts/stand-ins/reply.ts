@@ -3,7 +3,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { ModelKnobs } from './knobs';
 import { tokensOf, type CacheCounts } from './prompt-cache';
 import { offeredTools } from './offered-tools';
-import { scriptedReply, type ScriptedReply, type ScriptMessage } from './script';
+import { scriptedReply, type ScriptedReply } from './script';
+import type { ScriptMessage } from './script-message';
 
 /** What an answer is made from. */
 export interface Wanted {

@@ -7,6 +7,7 @@
 import { counted } from '../../core/counted';
 import { argumentsFor, toolsToUse, type OfferedTool } from './offered-tools';
 import { demoProgram, profileProgram } from './programs';
+import type { ScriptMessage } from './script-message';
 
 /** The file that ships with the repository, and the question about it. */
 export const DEMO_FILE = 'examples/orders.csv';
@@ -19,12 +20,6 @@ export interface ScriptedReply {
   code?: string;
   /** Calls of other tools. */
   tools?: { name: string; input: Record<string, unknown> }[];
-}
-
-/** A message as the script reads it. */
-export interface ScriptMessage {
-  role: string;
-  content: string | { type: string; text?: string; content?: unknown; is_error?: boolean; tool_use_id?: string }[];
 }
 
 const disclosure = "Note: this is a stand-in for a model's API. Its answers are scripted; no model was called.";

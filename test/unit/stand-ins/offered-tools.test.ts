@@ -1,6 +1,7 @@
 /** Tools of one's own, as the stand-ins for models call them. */
 import { argumentsFor, offeredTools, toolsToUse } from '../../../scripts/stand-ins/offered-tools';
-import { scriptedReply, type ScriptMessage } from '../../../scripts/stand-ins/script';
+import { scriptedReply } from '../../../scripts/stand-ins/script';
+import type { ScriptMessage } from '../../../scripts/stand-ins/script-message';
 
 const schema = { type: 'object', properties: { place: { type: 'string' } }, required: ['place'] };
 const weather = { name: 'weather', schema };

@@ -1,5 +1,6 @@
 /** What the stand-ins make of the files that people have: the program that they write runs, and its output is put into words. */
-import { scriptedReply, type ScriptMessage } from '../../../scripts/stand-ins/script';
+import { scriptedReply } from '../../../scripts/stand-ins/script';
+import type { ScriptMessage } from '../../../scripts/stand-ins/script-message';
 import { SandboxFolder } from '../../../scripts/stand-ins/sandbox-process';
 
 interface File {
