@@ -3,6 +3,7 @@
  * for a moment, and what one still gathers for a while. One that has not asked by then (its workers are gone or stand still, its
  * workflow was reset before it began to wait) is told again now and then, and holds up nobody behind it.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { Logger } from '../telemetry/log';
 import { holdsUpMs, standInLine, type Standpoint } from '../core/budget/line';
@@ -65,7 +66,8 @@ export function createWakeWaiters(dependencies: WakeDependencies): AuthorityActi
     looks.set(tenantId, setTimeout(() => void lookNow().catch(note), afterMs).unref());
   }
 
-  return async ({ tenantId }) => {
+  return async ({ tenantId, afterMs = 0 }) => {
+    await sleep(afterMs);
     const { left, againMs } = await look(tenantId);
     // Also what was freed during this look, which no look of the authority may follow.
     if (left > 0) lookLater(tenantId, sooner(againMs, keptMs + graceMs) as number);

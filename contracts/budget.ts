@@ -183,8 +183,11 @@ export interface AuthorityActivities {
   leaveBehind(request: { tenantId: string; commands: LeftCommand[] }): Promise<void>;
   /** Does nothing: what follows it runs in a workflow task of its own. */
   nextTask(): Promise<void>;
-  /** Wakes the denied steps that wait and that would fit now, in the order in which they began to wait. */
-  wakeWaiters(request: { tenantId: string }): Promise<void>;
+  /**
+   * Wakes the denied steps that wait and that would fit now, in the order in which they began to wait; `afterMs` milliseconds later, for what is
+   * freed meanwhile, which versions before do not know.
+   */
+  wakeWaiters(request: { tenantId: string; afterMs?: number }): Promise<void>;
   /** Says that a tenant's decisions raised alerts. Only authorities of the version before ask for it. */
   sendAlerts(request: { tenantId: string }): Promise<void>;
 }

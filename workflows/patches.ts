@@ -52,6 +52,12 @@ export const patches = {
     change:
       'An authority decides what the next execution cannot be given before it continues as new, in the place of leaving it behind.',
   },
+  'woken-at-once': {
+    workflow: 'tenantBudget',
+    since: '0.1.0',
+    change:
+      'Those that wait for money are looked at without a timer before, which a server fires up to a second late. Asked of tenants that have some only.',
+  },
   'planned-again': {
     workflow: 'agentRun, conversation',
     since: '0.1.0',

@@ -164,7 +164,7 @@ export async function workflowReset(installation: Installation, chance: Chance, 
     const handle = temporal.workflow.getHandle(workflowId);
     const { status, runId } = await handle.describe();
     if (status.name !== 'RUNNING') continue;
-    const { events } = await handle.fetchHistory();
+    const { events } = await temporal.workflow.getHandle(workflowId, runId).fetchHistory();
     const tasks = (events ?? []).filter(({ workflowTaskCompletedEventAttributes: done }) => done != null);
     if (tasks.length === 0) continue;
     resets.add(workflowId);

@@ -48,6 +48,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     denied: '0.01',
     'ended-denied': '0.001',
     'run-waited': '0.001',
+    'run-woken': '0.001',
     'run-planned-again': '0.001',
     'run-shown': '0.001',
   };
@@ -61,6 +62,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-compacted': { compaction: { contextTokens: 3_000, atShare: 0.7 } },
     'run-held-compacted': { compaction: { contextTokens: 3_000, atShare: 0.7 } },
     'run-waited': { onDenied: 'wait' },
+    'run-woken': { onDenied: 'wait' },
     'run-planned-again': { onDenied: 'wait' },
     'run-shown': { onDenied: 'wait', userId: 'ada' },
     'run-granted': { onDenied: 'ask' },
@@ -113,7 +115,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     await stack.temporal.workflow.getHandle(workflowId).cancel();
   }
   if (asksPerson) await decide(stack, { tenantId, runId, workflowId }, name);
-  if (name === 'run-waited' || name === 'run-shown' || name === 'run-planned-again') {
+  if (['run-waited', 'run-woken', 'run-shown', 'run-planned-again'].includes(name)) {
     await until('it waits', async () => (await stack.show({ tenantId, runId })).status === 'waiting_for_money');
     await raise(stack, tenantId);
   }

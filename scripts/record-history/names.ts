@@ -9,6 +9,7 @@ export const cases = {
   'run-refused': 'a run whose program a person refuses',
   'run-compacted': 'a run that sums up what it did',
   'run-waited': 'a run that waits for money until its limit is raised',
+  'run-woken': 'the same, and its authority looks at once whom of those that wait to wake',
   'run-extended': 'a run whose program outlives the window of its sandbox',
   'run-paid-tool': 'a run whose tool has a price',
   'run-fallback': 'a run whose first model cannot be reached',

@@ -62,6 +62,7 @@ describe('recorded histories', () => {
     ['run-refused.agentRun', 'openApprovals'],
     ['run-compacted.agentRun', 'compactContext'],
     ['run-waited.agentRun', 'awaitMoney'],
+    ['run-woken.tenantBudget', patchMark('woken-at-once')],
     ['run-granted.agentRun', 'answerMoney'],
     ['run-asks-for-all.agentRun', patchMark('asks-for-all')],
     ['run-more-refused.agentRun', 'workflowExecutionFailedEventAttributes'],

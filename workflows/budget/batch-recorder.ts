@@ -8,6 +8,8 @@ import { proxyActivities, proxyLocalActivities, sleep, workflowInfo } from '@tem
 import type { AuthorityActivities, DecideResult } from '../../contracts/budget';
 import type { BudgetCommand } from '../../core/budget/commands';
 import { inOneSpelling } from '../../core/ids';
+import { omitUndefined } from '../../core/omit-undefined';
+import { isPatched } from '../patches';
 import type { Mailbox } from './mailbox';
 
 type Waiting = NonNullable<DecideResult['waiting']>;
@@ -19,8 +21,8 @@ const fastInARow = 3;
 const pauseMsMax = 10_000;
 /** Commands left behind that one activity is told of. */
 const leftAtOnce = 1_000;
-/** Between a decision and the look at those that wait for money. */
-const wakeAfterMs = 200;
+/** Between a decision and the look at those that wait for money: a moment in which more may be freed. */
+const wakeAfterMs = 100;
 
 export class BatchRecorder {
   private readonly local = proxyLocalActivities<AuthorityActivities>({
@@ -43,6 +45,8 @@ export class BatchRecorder {
   private fastNeeded = 0;
   private sendingAlerts: Promise<void> | undefined;
   private waking: Promise<void> | undefined;
+  /** A look at those that wait may not have seen what a decision freed meanwhile: another follows. */
+  private wakesAgain = false;
   private readonly leases = proxyActivities<AuthorityActivities>({
     taskQueue: workflowInfo().taskQueue,
     startToCloseTimeout: '10 seconds',
@@ -132,12 +136,25 @@ export class BatchRecorder {
     this.drawing = drawing;
   }
 
-  /** Looks whom of those that wait for money it would do for now, after a moment in which more may be freed. */
+  /** Looks whom of those that wait for money it would do for now. */
   private wakeWaiters(): void {
-    this.waking ??= sleep(wakeAfterMs)
-      .then(() => this.alerts.wakeWaiters({ tenantId: this.tenantId }))
-      .catch(() => undefined)
-      .finally(() => (this.waking = undefined));
+    this.wakesAgain = this.waking !== undefined;
+    this.waking ??= this.lookAtWaiters().finally(() => (this.waking = undefined));
+  }
+
+  private async lookAtWaiters(): Promise<void> {
+    const { tenantId } = this;
+    const wake = (afterMs?: number): Promise<void> =>
+      this.alerts.wakeWaiters({ tenantId, ...omitUndefined({ afterMs }) }).catch(() => undefined);
+    if (!isPatched('woken-at-once'))
+      return sleep(wakeAfterMs).then(
+        () => wake(),
+        () => undefined,
+      );
+    do {
+      this.wakesAgain = false;
+      await wake(wakeAfterMs);
+    } while (this.wakesAgain);
   }
 
   /** Alerts do not hold up decisions. One that cannot be sent stays due, and is sent after a later batch. */
