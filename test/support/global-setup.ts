@@ -18,6 +18,8 @@ import { dropProviderKeys } from './environment';
 
 declare global {
   var spendlockTestServices: Services | undefined;
+  /** What a run leaves in the machine's temporary folder until its end. */
+  var spendlockTestScratch: string | undefined;
 }
 
 export default async function globalSetup(
@@ -57,7 +59,8 @@ async function registerAttributes(address: string): Promise<void> {
 
 /** The workflow bundle, made once for all workers of the run. */
 async function bundleOnce(): Promise<string> {
-  const file = path.join(await mkdtemp(path.join(tmpdir(), 'spendlock-bundle-')), 'workflows.js');
+  globalThis.spendlockTestScratch = await mkdtemp(path.join(tmpdir(), 'spendlock-bundle-'));
+  const file = path.join(globalThis.spendlockTestScratch, 'workflows.js');
   await promisify(execFile)(process.execPath, [
     path.join(__dirname, '..', '..', 'scripts', 'run.cjs'),
     path.join(__dirname, '..', '..', 'scripts', 'bundle.ts'),

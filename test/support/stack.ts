@@ -164,15 +164,15 @@ export class TestStack {
     fault,
     environment = {},
   }: { fault?: FaultPoint; environment?: Record<string, string> } = {}): Promise<TestWorker> {
-    const faultFile = path.join(mkdtempSync(path.join(tmpdir(), 'spendlock-fault-')), 'armed');
-    if (fault) writeFileSync(faultFile, '');
+    const faultFile = fault && path.join(mkdtempSync(path.join(tmpdir(), 'spendlock-fault-')), 'armed');
+    if (faultFile) writeFileSync(faultFile, '');
     const child = fork(runner, [path.join(__dirname, 'worker-process.ts')], {
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: {
         ...this.workerEnvironment,
         SPENDLOCK_TEST_BUNDLE: process.env.SPENDLOCK_TEST_BUNDLE,
-        ...(fault ? { SPENDLOCK_TEST_FAULT: `${fault}:${faultFile}` } : {}),
+        ...(faultFile ? { SPENDLOCK_TEST_FAULT: `${fault}:${faultFile}` } : {}),
         ...environment,
       },
     });
