@@ -33,6 +33,19 @@ const dailyColumns: Record<Exclude<UsageGroup, 'run'>, string> = {
   day: "to_char(day, 'YYYY-MM-DD')",
   kind: 'kind',
 };
+/** Of sums by labels there may be hundreds of thousands, and `to_char` takes a microsecond of each. */
+const labelColumns = { ...dailyColumns, day: 'day::text' };
+/**
+ * What the transaction of a query by labels is told. A month of a tenant may be hundreds of thousands of sums that come to a few groups;
+ * Postgres expects tens of thousands of groups, and would have several processes read and sort the sums of all tenants.
+ */
+export const usageSettings = {
+  work_mem: '32MB',
+  enable_seqscan: 'off',
+  enable_sort: 'off',
+  max_parallel_workers_per_gather: '0',
+  datestyle: 'ISO',
+};
 /** What they are summed into. */
 const sums = 'sum(cost) AS cost, sum(unverified) AS unverified, sum(saved) AS saved, sum(operations) AS operations';
 
@@ -84,7 +97,7 @@ export function usageQuery({ tenantId, from, to, groupBy, thenBy, labels }: Usag
   const ofDays = (): string =>
     `SELECT ${named(dailyColumns, false)}, ${amounts} FROM copilot_internal.daily_costs WHERE ${days}`;
   if (!isOfLabels) return { text: all([ofDays(), ...ends]), values };
-  const ofLabels = `SELECT ${named(dailyColumns, true)}, ${amounts} FROM copilot_internal.daily_label_costs WHERE ${days}${having}`;
+  const ofLabels = `SELECT ${named(labelColumns, true)}, ${amounts} FROM copilot_internal.daily_label_costs WHERE ${days}${having}`;
   if (!isByLabel || labels !== undefined) return { text: all([ofLabels, ...ends]), values };
   // What has no labels is what is left of all that was spent.
   const unnamed = keys.map((key, at) => (key === undefined ? names[at] : "''")).join(', ');

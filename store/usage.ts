@@ -1,7 +1,7 @@
 /** What was spent. Whole days are read from their sums, the days at the ends and the spend of single runs from the ledger. */
 import { databaseLimits } from './connections';
 import { asTenantTaking, type Pool, type PoolClient } from './pool';
-import { usageQuery, type UsageAsked } from './usage-query';
+import { usageQuery, usageSettings, type UsageAsked } from './usage-query';
 
 export interface UsageLine {
   group: string;
@@ -29,7 +29,7 @@ const linesMax = 1_002;
 
 /** The spend of a tenant from one moment to before another, by group, dearest first. */
 export async function readUsage(pool: Pool, asked: UsageAsked): Promise<Usage> {
-  return asTenantTaking(databaseLimits.patientMs)(pool, asked.tenantId, async (client) => {
+  const read = async (client: PoolClient): Promise<Usage> => {
     const { text, values } = linesQuery(asked, [
       'trim_scale(sum(cost) OVER ())::text AS total',
       '(count(*) OVER ())::integer AS groups',
@@ -40,7 +40,8 @@ export async function readUsage(pool: Pool, asked: UsageAsked): Promise<Usage> {
     );
     const lines = rows.map(({ total: _, groups: __, ...line }) => line);
     return { lines, costUsd: rows[0]?.total ?? '0', groups: rows[0]?.groups ?? 0 };
-  });
+  };
+  return asTenantTaking(databaseLimits.patientMs)(pool, asked.tenantId, read, { settings: usageSettings });
 }
 
 /** All groups, dearest first, some at a time. */
@@ -50,7 +51,8 @@ export async function* allUsage(pool: Pool, asked: UsageAsked): AsyncGenerator<U
   try {
     const { text, values } = linesQuery(asked);
     await client.query('BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 60000');
-    await client.query("SELECT set_config('spendlock.tenant_id', $1, true)", [asked.tenantId]);
+    const settings = { ...usageSettings, 'spendlock.tenant_id': asked.tenantId };
+    await client.query('SELECT set_config(key, value, true) FROM jsonb_each_text($1)', [JSON.stringify(settings)]);
     await client.query(`DECLARE lines NO SCROLL CURSOR FOR ${text}`, values);
     for (;;) {
       const { rows } = await client.query<UsageLine>(`FETCH ${linesMax} FROM lines`);

@@ -3,7 +3,7 @@ import { checkCount, isRecord, laterReport, UsageError, usageOf, type ModelUsage
 
 /**
  * Usage as Gemini's API reports it, cumulative in a stream. `promptTokenCount` includes what came from a cache; thinking is
- * reported apart and billed as output; what tools added to the prompt is billed as input. The total is the sum of all.
+ * reported apart, or among the candidates, and billed as output; what tools added to the prompt is billed as input. The total is the sum of all.
  */
 export interface GoogleUsage {
   promptTokenCount?: unknown;
@@ -90,9 +90,11 @@ export function usageFromGoogle(raw: unknown, { webSearchRequests = 0, otherTool
     );
   }
   const toolInput = checkCount(usage.toolUsePromptTokenCount ?? 0, 'toolUsePromptTokenCount');
-  const outputTokens =
-    checkCount(usage.candidatesTokenCount ?? 0, 'candidatesTokenCount') +
-    checkCount(usage.thoughtsTokenCount ?? 0, 'thoughtsTokenCount');
+  const candidates = checkCount(usage.candidatesTokenCount ?? 0, 'candidatesTokenCount');
+  const thoughts = checkCount(usage.thoughtsTokenCount ?? 0, 'thoughtsTokenCount');
+  // Some models and gateways count the thoughts among the candidates: then the total is right without them.
+  const areWithin = thoughts <= candidates && usage.totalTokenCount === prompt + toolInput + candidates;
+  const outputTokens = areWithin ? candidates : candidates + thoughts;
   const dear = dearModalities(usage);
   const read = usageOf({
     inputTokens: prompt - cacheReadTokens + toolInput,

@@ -1,6 +1,9 @@
 /** What was spent for a label: the ledger line by line and in sums (docs/decisions/0053). */
 import { createSpendlockClient } from '../../client';
+import { dayMs } from '../../core/budget/periods';
 import type { Labels } from '../../core/labels';
+import { createPool } from '../../store/pool';
+import { readUsage } from '../../store/usage';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { spendlock } from '../support/cli';
@@ -51,6 +54,35 @@ describe('what was spent for a label', () => {
     );
     expect(listed).toMatchObject({ status: 0 });
     expect(listed.out.match(/llm\.call/g)).toHaveLength(1);
+  });
+
+  test('is summed from the sums of its tenant alone, with the days as people write them', async () => {
+    const tenantId = await stack.tenant('100');
+    await spend(tenantId, [{ team: 'search' }, { team: 'ads' }]);
+    await stack.admin.query(
+      'UPDATE copilot_internal.daily_label_costs SET day = day - 2 WHERE tenant_id = $1 AND labels = \'{"team": "ads"}\'',
+      [tenantId],
+    );
+    // So few are read whole by whoever is not told otherwise.
+    await stack.admin.query('ANALYZE copilot_internal.daily_label_costs');
+    const pool = createPool(stack.database.appUrl, { max: 1 });
+    /** How often all rows of the sums were read, of all tenants. */
+    const readWhole = async (): Promise<number> => {
+      await pool.query('SELECT pg_stat_force_next_flush()');
+      const { rows } = await stack.admin.query<{ count: string }>(
+        "SELECT seq_scan AS count FROM pg_stat_user_tables WHERE relname = 'daily_label_costs'",
+      );
+      return Number(rows[0]?.count);
+    };
+    const before = await readWhole();
+    const [to, from] = [1, -5].map((days) => new Date(Math.floor(Date.now() / dayMs + days) * dayMs));
+    const asked = { tenantId, from: from as Date, to: to as Date, groupBy: 'label:team', thenBy: 'day' } as const;
+    const { lines } = await readUsage(pool, asked);
+    expect(lines.map(({ group, thenGroup }) => [group, thenGroup])).toEqual(
+      expect.arrayContaining([['ads', expect.stringMatching(/^20\d\d-\d\d-\d\d$/) as string]]),
+    );
+    expect(await readWhole()).toBe(before);
+    await pool.end();
   });
 
   test.each([
