@@ -183,10 +183,18 @@ describe('Google', () => {
   it('is refused when a total is no sum, and knows what both agree on', () => {
     const parts = { promptTokenCount: 100, candidatesTokenCount: 50 };
     expect(failureOf(() => merge({ ...parts, totalTokenCount: 400 })).known).toMatchObject({ outputTokens: 50 });
-    // Thinking that is a part of the candidates, as some endpoints count it.
-    const twice = { ...parts, thoughtsTokenCount: 30, totalTokenCount: 150 };
-    expect(failureOf(() => merge(twice)).known).toMatchObject({ inputTokens: 100, outputTokens: 50 });
+    const neither = { ...parts, thoughtsTokenCount: 30, totalTokenCount: 160 };
+    expect(failureOf(() => merge(neither)).known).toMatchObject({ inputTokens: 100, outputTokens: 60 });
+    const moreThanAll = { ...parts, thoughtsTokenCount: 60, totalTokenCount: 150 };
+    expect(failureOf(() => merge(moreThanAll)).known).toMatchObject({ inputTokens: 100, outputTokens: 50 });
     expect(failureOf(() => merge({ ...parts, totalTokenCount: -1 }))).toBeInstanceOf(UsageError);
+  });
+
+  it('has thoughts among the candidates where its total is right without them, and apart where it is right with them', () => {
+    const parts = { promptTokenCount: 100, candidatesTokenCount: 500, thoughtsTokenCount: 400 };
+    expect(merge({ ...parts, totalTokenCount: 600 })).toMatchObject({ inputTokens: 100, outputTokens: 500 });
+    expect(merge({ ...parts, totalTokenCount: 1_000 })).toMatchObject({ inputTokens: 100, outputTokens: 900 });
+    expect(merge(parts)).toMatchObject({ inputTokens: 100, outputTokens: 900 });
   });
 
   it('says at which tier it was served', () => {
