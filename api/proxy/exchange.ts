@@ -58,6 +58,8 @@ type FreeCheck = Extract<Passed, { type: 'free' }>['check'];
 
 export class Exchange {
   private readonly gone = new AbortController();
+  /** Its stream is handed on, which knows by itself when nobody reads it any more. */
+  private isStreaming = false;
   /** Once its money is held. */
   private held: Held | undefined;
   /** Takes room for so much of an answer, until it is read. */
@@ -73,7 +75,7 @@ export class Exchange {
     if (response.destroyed) this.gone.abort();
     response.once('close', () => {
       share.release();
-      if (!response.writableFinished) this.gone.abort();
+      if (!response.writableFinished && !this.isStreaming) this.gone.abort();
     });
   }
 
@@ -181,6 +183,7 @@ export class Exchange {
     const { response, requestId } = this.exchanged;
     response.writeHead(answer.statusCode ?? 200, this.headersOf(answer));
     response.flushHeaders();
+    this.isStreaming = true;
     const end = await passOn(answer, response, { reader, idleMs: this.parts.idleMs ?? providerWaits.idleMs });
     const { isBetweenEvents } = reader.end();
     const { unread, isWhole } = reader.read;

@@ -459,4 +459,27 @@ describe('what is passed on', () => {
     await until('the provider’s call is ended', () => isEnded);
     expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
   });
+
+  test.each([
+    ['a moment before its end is charged what its provider says', 200, 'actual'],
+    ['long before its end is ended at its provider, and charged at its estimate', 30_000, 'unverified'],
+  ])('a stream that its client leaves %s', async (_what, endsAfterMs, settlement) => {
+    let isEnded = false;
+    provider.answerWith(async (response) => {
+      response.once('close', () => (isEnded = true));
+      sse(response).write(begin + text('Hi'));
+      await sleep(endsAfterMs, undefined, { ref: false });
+      response.end(last + stop);
+    });
+    const body = JSON.stringify({ ...asked, stream: true });
+    const { hostname, port } = new URL(api.url);
+    const socket = connect({ host: hostname, port: Number(port) }).on('error', () => undefined);
+    socket.write(
+      `POST /proxy/anthropic/v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: ${key}\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.destroy();
+    await until('the provider’s call is over', () => isEnded, 10_000);
+    expect(await settlementsOf(stack, tenantId)).toEqual([settlement]);
+  });
 });
