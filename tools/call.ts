@@ -1,6 +1,6 @@
 /** One call of a tool of a tenant's own: what is registered is looked up for each, so that what was removed is called no more. */
 import { problemsOfAnswer } from '../core/agent/answer-check';
-import { isCheckable, type OwnTool } from '../core/agent/own-tools';
+import { isCheckable, isUnreadableInput, type OwnTool } from '../core/agent/own-tools';
 import type { SealedCredential, ToolToCall } from '../store/tools';
 import { refused, type ToolAnswer } from './answers';
 import { unseal, withoutCredential, type Credential } from './credentials';
@@ -30,6 +30,7 @@ export async function callOwnTool(settings: ToolSettings, call: ToolCall): Promi
   const found = await find();
   if (!found) return refused(`The tool ${name} is not registered any more.`);
   const { tool: registered } = found;
+  if (isUnreadableInput(input)) return refused('Its arguments are no JSON. It was not called.');
   const args = argumentsIn(input);
   if (!args) return refused('Its arguments must be an object.');
   const misfits = isCheckable(inputSchema) ? problemsOfAnswer(JSON.stringify(args), inputSchema) : [];

@@ -92,6 +92,11 @@ function failureOf(error: unknown, isAsked: boolean): ToolAnswer {
     const due = isAsked && !refusals.includes(code) ? 'unknown' : 'no';
     return { text: `Its server refused it (${code}): ${message}`, isError: true, due };
   }
+  // As of an address that is posted to: who then tells where to look has carried it out; who sends a request on as it is has not.
+  if (error instanceof SdkHttpError && isAsked && [301, 302, 303].includes(error.status)) {
+    const words = `Its server answered ${error.status}, which sends to another address`;
+    return { text: `${words}: whether it was carried out is not known.`, isError: true, due: 'unknown' };
+  }
   if (error instanceof SdkHttpError && error.status < 500) return refused(`Its server answered ${error.status}.`);
   if (error instanceof UnauthorizedError || error instanceof InsufficientScopeError)
     return refused('Its server does not take the credential.');

@@ -10,6 +10,7 @@ import type {
 } from 'openai/resources/responses/responses';
 import type { ReasoningEffort } from 'openai/resources/shared';
 import { hasThoughts, schemaFor, settingsOfCall } from '../../core/agent/model-settings';
+import { unreadableInput } from '../../core/agent/own-tools';
 import { isRegionalOpenAi, openAiRegion } from '../../core/prices/regions-openai';
 import { usageFromOpenAi } from '../../core/prices/usage-openai';
 import type { ProviderAccount } from './anthropic';
@@ -144,13 +145,21 @@ function blocksOf(item: ResponseOutputItem, model: string): Block[] {
   return [];
 }
 
-/** Arguments that are no JSON are the model's mistake; the tool tells it so. */
+/** Arguments that are no JSON are the model's mistake, and it is told so. */
 function inputOf(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return { unreadable: text };
+    return unreadableInput(text);
   }
+}
+
+/** What it answered. A call of a tool that the end of an answer cut off is none, whatever its arguments look like. */
+function contentOf({ output, status }: Response, model: string): Block[] {
+  const last = status === 'incomplete' ? output.at(-1) : undefined;
+  const isCut = (item: ResponseOutputItem): boolean =>
+    item.type === 'function_call' && (item === last || item.status === 'incomplete');
+  return output.filter((item) => !isCut(item)).flatMap((item) => blocksOf(item, model));
 }
 
 function stopReasonOf(response: Response): StopReason {
@@ -220,7 +229,7 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
         options.onText?.(event.delta);
       } else if (event.type === 'response.completed' || event.type === 'response.incomplete') {
         const { response } = event;
-        result.content = response.output.flatMap((item) => blocksOf(item, model));
+        result.content = contentOf(response, model);
         result.stopReason = stopReasonOf(response);
         result.usage = billedOf(response);
         result.usageIsFinal = true;

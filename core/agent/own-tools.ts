@@ -41,6 +41,12 @@ export interface RegisteredTool {
   resultBytesMax: number;
 }
 
+/** The input of a call whose arguments nobody can read, as it stands in a transcript. No tool is called with it. */
+export const unreadableInput = (text: string): Record<string, string> => ({ [unreadable]: text });
+export const isUnreadableInput = (input: unknown): boolean =>
+  isRecord(input) && Object.keys(input).length === 1 && typeof input[unreadable] === 'string';
+const unreadable = 'unreadable_arguments';
+
 /** What all three providers take for a name. */
 const namePattern = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 /** Between the name of a server and that of one of its tools. */

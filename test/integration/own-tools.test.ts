@@ -182,6 +182,24 @@ describe("tools of a tenant's own", () => {
     expect(JSON.stringify(rows)).not.toContain('an-echoed-value');
   });
 
+  test.each([
+    [
+      303,
+      /^Its server answered 303, .* whether it was carried out is not known\.$/,
+      [{ usd: '0.1', settlement: 'unverified' }],
+    ],
+    [308, /^Its server answered 308\.$/, []],
+  ])('a call of an MCP server that is answered %p costs what it may have cost', async (status, words, paid) => {
+    const tenantId = await stack.tenant('5');
+    await addServer(tenantId, { priceUsd: '0.1' });
+    server.redirects = status;
+    const { told, costs } = await ran(tenantId, [{ name: 'texts__upper', input: { text: 'a' } }], [{ name: 'texts' }]);
+    server.redirects = undefined;
+    expect(told).toEqual([expect.stringMatching(words)]);
+    expect(costs.filter(({ usd }) => usd !== '0')).toEqual(paid);
+    expect(server.called).toEqual([]);
+  });
+
   test('an MCP server: its tools are listed, called, and paid; what no model takes is left out by name', async () => {
     const tenantId = await stack.tenant('5');
     expect(await addServer(tenantId, { priceUsd: '0.01', credential: { value: 'Bearer for-the-server' } })).toEqual({

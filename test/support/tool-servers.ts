@@ -187,6 +187,8 @@ export class McpToolServer {
   readonly gone = new Set<string>();
   /** What a tool answers with, in the place of its own. */
   readonly says = new Map<string, () => Promise<string>>();
+  /** The status that calls of tools are answered with, in the place of an answer; it sends to another origin. */
+  redirects: number | undefined;
   private readonly server = createServer((request, response) => void this.answer(request, response));
   url = '';
 
@@ -219,6 +221,10 @@ export class McpToolServer {
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await read(request);
+    if (this.redirects !== undefined && JSON.stringify(body).includes('tools/call')) {
+      response.writeHead(this.redirects, { location: 'http://169.254.169.254/' }).end();
+      return;
+    }
     const server = (): McpServer => this.tools(request.headers.authorization);
     await answerMcp(request, response, { url: this.url, body, server });
   }
