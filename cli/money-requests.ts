@@ -18,6 +18,8 @@ const columns: Column<MoneyRequestView>[] = [
   { name: 'before', of: ({ lastAnswer }) => (lastAnswer === null ? '–' : answerInWords(lastAnswer)), extra: true },
   { name: 'status', of: answered, extra: true },
   { name: 'waits until (UTC)', of: ({ waitsUntil }) => when(waitsUntil) },
+  // An API of the version before does not say it.
+  { name: 'who may answer', of: ({ mayAnswer = [] }: Partial<MoneyRequestView>) => mayAnswer.join(', '), extra: true },
   { name: 'run or workflow', of: ({ runId, workflowId }) => runId ?? workflowId, extra: true },
 ];
 

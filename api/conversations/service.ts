@@ -171,11 +171,8 @@ async function ring(
     log.warn({ workflowId, error }, 'a conversation could not be told of a message');
     throw new ApiError(
       'unavailable',
-      `Nobody took the message within ${ringTimeoutMs / 1_000} s: no worker is there for it, or Temporal does not answer. The message is stored, and is answered once they are there.`,
-      {
-        action:
-          'Send it again only with the same Idempotency-Key; otherwise it is another message. `npx spendlock doctor` says what is missing.',
-      },
+      `Nobody took the message within ${ringTimeoutMs / 1_000} s: no worker is there for it, or Temporal does not answer (\`npx spendlock doctor\` says which). The message is stored, and is answered once they are there.`,
+      { action: 'Send it again only with the same Idempotency-Key; otherwise it is another message.' },
     );
   }
 }

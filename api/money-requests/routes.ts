@@ -20,6 +20,7 @@ const place = z.tuple([z.uuid()]);
 
 const viewOf = ({ waiterId: _, ...request }: MoneyRequest): schemas.MoneyRequestView => ({
   ...request,
+  mayAnswer: [...whoSteers],
   expiresAt: request.expiresAt?.toISOString() ?? null,
   createdAt: request.createdAt.toISOString(),
   waitsUntil: request.waitsUntil.toISOString(),

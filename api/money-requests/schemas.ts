@@ -83,6 +83,9 @@ export const moneyRequestView = z.object({
   decidedByRole: roleSchema.nullable(),
   createdAt: z.string(),
   waitsUntil: z.string(),
+  mayAnswer: z.array(roleSchema).openapi({
+    description: 'The roles whose keys may answer. An agent’s is none of them: who spends does not also grant.',
+  }),
   decidedAt: z.string().nullable(),
 });
 export type MoneyRequestView = z.infer<typeof moneyRequestView>;

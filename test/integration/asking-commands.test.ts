@@ -50,6 +50,7 @@ describe('asking people by the command line', () => {
         return requests.find(({ requestId }) => !before.includes(requestId));
       });
     const first = await asked();
+    expect(first.mayAnswer).toEqual(['administration', 'operator']);
     const listed = await spendlock(api, 'budget', 'requests', tenantId);
     expect(listed.out).toContain(first.requestId);
     expect(listed.out).toContain('llm.call');
