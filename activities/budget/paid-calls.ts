@@ -76,31 +76,59 @@ function record(
   return asTenant(pool, tenantId, recording, { holdsUp: true });
 }
 
-/** A claimed reservation: the right to make one call, and the duty to say what became of it. */
-export interface Claim extends OperationKey {
+/** A reservation that may be claimed, with this token or not at all. */
+interface UnknownClaim extends OperationKey {
   claimToken: string;
+}
+
+/** A claimed reservation: the right to make one call, and the duty to say what became of it. */
+export interface Claim extends UnknownClaim {
   grantedUsd: Usd;
 }
+
+/** Why no call is made. */
+export const nothingToSpend =
+  'The reservation was not granted, has ended, or was claimed by another execution. No call was made.';
+export const claimUnknown =
+  'Postgres did not say whether the reservation was claimed. No call was made, and what was held for it is given back.';
 
 export class PaidCalls {
   constructor(private readonly dependencies: PaidCallsDependencies) {}
 
-  /** @throws ApplicationFailure `claim_refused` when there is nothing to spend: no call may be made. */
-  async claim({ tenantId, operationId }: OperationKey): Promise<Claim> {
+  /**
+   * Where Postgres does not say whether it is claimed, no call is made, and what is held for it is given back before this fails.
+   * @throws ApplicationFailure `claim_refused` when there is nothing to spend: no call may be made. `authority_unavailable` when Postgres
+   * did not answer: what was held is given back. Postgres' own error where that took longer than the activity has time.
+   */
+  async claim(operation: OperationKey): Promise<Claim> {
     noteBeginning();
-    const claimToken = randomUUID();
+    const claim = { ...operation, claimToken: randomUUID() };
+    const grantedUsd = await this.tryClaim(claim).catch(async (error: unknown) => {
+      if (!mayPass(error)) throw error;
+      await this.giveUp(claim);
+      throw failure('authority_unavailable', claimUnknown, { settled: true, retry: true });
+    });
+    if (grantedUsd !== undefined) return { ...claim, grantedUsd };
+    throw failure('claim_refused', nothingToSpend, { settled: true, retry: true });
+  }
+
+  /**
+   * What may be spent; undefined where there is nothing to spend. A lost reply is asked for once more: the token makes the repeat the same
+   * claim. After an error nobody knows whether it is claimed: then no call may be made, and {@link giveUp} gives its money back.
+   */
+  async tryClaim({ tenantId, operationId, claimToken }: UnknownClaim): Promise<Usd | undefined> {
     const claim = (): Promise<Usd | undefined> =>
       claimReservation(this.dependencies.pool, { tenantId, operationId, claimToken, callSeconds: callSecondsMax() });
-    // A lost reply is asked for once more: the token makes the repeat the same claim.
-    const grantedUsd = await claim().catch(claim);
-    if (grantedUsd === undefined) {
-      throw failure(
-        'claim_refused',
-        'The reservation was not granted, has ended, or was claimed by another execution. No call was made.',
-        { settled: true, retry: true },
-      );
-    }
-    return { tenantId, operationId, claimToken, grantedUsd };
+    return claim().catch(claim);
+  }
+
+  /**
+   * Gives back what is held for a call that is not made since nobody knows whether it is claimed: else it would run out, and be charged.
+   * It is claimed for sure first, so that a claim which is still on its way to Postgres comes too late.
+   */
+  async giveUp(claim: UnknownClaim): Promise<void> {
+    await this.patiently('the claim of a call that is not made', () => this.tryClaim(claim));
+    await this.settle(claim, { billed: false, reason: 'claim_unknown' });
   }
 
   /**

@@ -9,31 +9,41 @@ import { createLlmActivities } from '../../activities/llm';
 import { anthropicProvider } from '../../activities/llm/anthropic';
 import { ReplyFeed } from '../../activities/llm/reply-feed';
 import { decideAndRecord } from '../../store/budget-batch';
+import { createPool, type Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
 import { createRun } from '../../store/runs';
 import { createLog } from '../../telemetry/log';
 import { runWorkflowId, taskQueues } from '../../contracts/messages';
+import { settlementsOf } from '../support/proxy';
 import { TestStack } from '../support/stack';
+import { startTcpRelay, type TcpRelay } from '../support/tcp-relay';
 
 describe('the activity that calls the model', () => {
   let stack: TestStack;
   let call: (request: CallModel) => Promise<unknown>;
   let coalescer: Coalescer;
+  /** Between the activity and Postgres. */
+  let relay: TcpRelay;
+  let pool: Pool;
   /** Whoever has claimed waits for it before the provider is called. */
   let beforeCall: Promise<unknown> | undefined;
   beforeAll(async () => {
     stack = await TestStack.start();
+    const database = new URL(stack.database.appUrl);
+    relay = await startTcpRelay(database.host);
+    database.host = relay.address;
+    pool = createPool(database.href);
     const log = createLog({ name: 'test', level: 'silent' });
     coalescer = new Coalescer({
       signals: new TemporalSignals({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget }),
     });
     const activities = createLlmActivities({
-      pool: stack.pool,
+      pool,
       providers: { anthropic: anthropicProvider({ apiKey: 'stand-in', baseURL: stack.anthropic.url }) },
-      feed: new ReplyFeed({ pool: stack.pool, log }),
-      prices: () => readPrices(stack.pool),
+      feed: new ReplyFeed({ pool, log }),
+      prices: () => readPrices(pool),
       paidCalls: new PaidCalls({
-        pool: stack.pool,
+        pool,
         coalescer,
         log,
         atPoint: async (point) => void (point === 'llm.claimed' && (await beforeCall)),
@@ -47,6 +57,8 @@ describe('the activity that calls the model', () => {
   });
   afterAll(async () => {
     await coalescer.drain();
+    await pool.end();
+    await relay.close();
     await stack.stop();
   });
 
@@ -107,5 +119,19 @@ describe('the activity that calls the model', () => {
     await expect(call(denied)).rejects.toMatchObject({ type: 'claim_refused' });
     await expect(call({ ...denied, operationId: randomUUID() })).rejects.toMatchObject({ type: 'claim_refused' });
     expect(stack.anthropic.calls()).toEqual(before);
+  });
+
+  test('makes no call where nobody knows whether it is claimed, and gives the money back', async () => {
+    const tenantId = await stack.tenant('5');
+    const request = await prepared(tenantId, { isGranted: true });
+    const before = stack.anthropic.calls();
+    relay.loseAnswers('claim_reservation', 2);
+    await expect(call(request)).rejects.toMatchObject({
+      type: 'authority_unavailable',
+      details: [{ settled: true, retry: true }],
+    });
+    expect(stack.anthropic.calls()).toEqual(before);
+    expect(await settlementsOf(stack, tenantId)).toEqual(['released']);
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
   });
 });

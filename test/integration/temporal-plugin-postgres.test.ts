@@ -70,3 +70,29 @@ test('what a worker bought that died before Temporal heard of it is used by the 
   expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.002', openReservations: 0 });
   await heir.stop();
 });
+
+test('a claim whose answer is lost is given back, and the next attempt makes the call', async () => {
+  const tenantId = await stack.tenant('10');
+  const database = new URL(stack.database.appUrl);
+  const relay = await startTcpRelay(database.host);
+  database.host = relay.address;
+  const agent = await workers.start({ ...pluginOf(tenantId), databaseUrl: database.href });
+  stack.anthropic.knobs.replies.push({ text: 'It rains.' });
+  const before = stack.anthropic.calls().billable;
+  relay.loseAnswers('claim_reservation', 2);
+  expect(await agent.ask('weatherAgent', { modelId, prompt })).toEqual({ text: 'It rains.' });
+  expect(agent.logged()).toContain('Postgres did not say whether the reservation was claimed');
+  expect(await settlementsOf(stack, tenantId)).toEqual(['released', 'actual']);
+  expect(stack.anthropic.calls().billable).toBe(before + 1);
+  const { rows } = await stack.admin.query<{ outcome: string; claimed: boolean }>(
+    `SELECT outcome, claimed_at IS NOT NULL AS claimed FROM copilot_internal.reservations WHERE tenant_id = $1 ORDER BY decided_at`,
+    [tenantId],
+  );
+  expect(rows).toEqual([
+    { outcome: 'not_billed', claimed: true },
+    { outcome: 'billed', claimed: true },
+  ]);
+  expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.002', openReservations: 0 });
+  await agent.stop();
+  await relay.close();
+});

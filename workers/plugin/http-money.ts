@@ -1,5 +1,4 @@
 /** A budget that is reached over the HTTP API: a worker with this needs its address and a key, and neither database nor signals. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { SpendlockClient, PriceView } from '../../client';
 import { QuotaExceededError, SpendlockApiError, UnreachableError } from '../../client/errors';
 import { newUuid } from '../../client/ids';
@@ -7,15 +6,15 @@ import { isErrorCode } from '../../core/errors';
 import { formatUsd, parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import { modelPriceFromRow, type ModelPrice } from '../../core/prices/prices';
+import { GivingBack } from './giving-back';
 import type { AskedHold, CallMoney, CallOutcome, HeldMoney } from './money';
 import { denied, refused } from './refused';
-import { drainMs, within } from './settling';
 
 /** How long prices are remembered: a new one is used within that time. */
 const rememberMs = 5_000;
 
 export class HttpMoney implements CallMoney {
-  private readonly giving = new Set<Promise<void>>();
+  private readonly giving = new GivingBack((error) => this.mayPass(error));
   private remembered: { prices: Promise<readonly ModelPrice[]>; untilMs: number } | undefined;
 
   constructor(
@@ -56,7 +55,7 @@ export class HttpMoney implements CallMoney {
       };
     } catch (error) {
       // It may have been granted. Nobody uses it, and another attempt asks under another operation.
-      if (this.mayPass(error)) this.begin(this.client.release(operationId, tenant));
+      if (this.mayPass(error)) this.giving.begin(this.client.release(operationId, tenant));
       throw failureOf(error);
     }
   }
@@ -70,39 +69,16 @@ export class HttpMoney implements CallMoney {
       return await claim();
     } catch (error) {
       // It may be claimed: then its money comes back for nobody but whoever has the token, which a repeat is told.
-      if (this.mayPass(error)) this.begin(this.giveBack(operationId, { claim, tenant }));
+      let token: string | undefined;
+      const giveBack = async (): Promise<void> =>
+        this.giveUp(operationId, { ...tenant, claimToken: (token ??= await claim()) });
+      if (this.mayPass(error)) this.giving.insist(giveBack);
       throw error;
     }
   }
 
-  private begin(giving: Promise<unknown>): void {
-    const done = giving.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.giving.add(done);
-    void done.then(() => this.giving.delete(done));
-  }
-
-  async givenBack(): Promise<void> {
-    await within(drainMs, Promise.all(this.giving));
-  }
-
-  /** No call is made. It is said until somebody hears it, or the hold has run out. */
-  private async giveBack(
-    operationId: string,
-    { claim, tenant }: { claim: () => Promise<string>; tenant: { tenantId?: string } },
-  ): Promise<void> {
-    const untilMs = performance.now() + this.holdSeconds * 1_000;
-    for (let token: string | undefined; performance.now() < untilMs;) {
-      await sleep(1_000, undefined, { ref: false });
-      try {
-        token ??= await claim();
-        return await this.giveUp(operationId, { ...tenant, claimToken: token });
-      } catch (error) {
-        if (!this.mayPass(error)) return;
-      }
-    }
+  givenBack(): Promise<void> {
+    return this.giving.done();
   }
 
   async extend({ operationId, scope }: HeldMoney): Promise<void> {

@@ -1,4 +1,5 @@
 /** A budget that is reached by Postgres and signals, as the activities of a worker of one's own reach it. */
+import { randomUUID } from 'node:crypto';
 import { inOneSpelling } from '../../core/ids';
 import type { Enforced, ReserveAnswer, ReserveCommand } from '../../core/budget/commands';
 import { labelled, problemOfLabels, type Labels } from '../../core/labels';
@@ -6,7 +7,7 @@ import { formatUsd, parseAmountUsd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import { sentAs } from '../../core/resources';
 import type { ModelPrice } from '../../core/prices/prices';
-import type { PaidCalls } from '../../activities/budget/paid-calls';
+import { claimUnknown, nothingToSpend, type PaidCalls } from '../../activities/budget/paid-calls';
 import { mayPass } from '../../activities/own-time';
 import type { Coalescer } from '../../authority/client/coalescer';
 import type { DirectDecisions } from '../../authority/client/direct-decisions';
@@ -17,6 +18,7 @@ import { readPrices } from '../../store/prices';
 import { extendReservation, findBought } from '../../store/reservations';
 import { readRunNamed } from '../../store/run-limits';
 import { readPolicy } from '../../store/tenants';
+import { GivingBack } from './giving-back';
 import {
   postgresHoldSeconds,
   type AskedHold,
@@ -41,6 +43,8 @@ export interface PostgresMoneyDependencies {
 const policyDefault = { onUnavailable: 'wait' as const, answerTimeoutMs: 5_000 };
 
 export class PostgresMoney implements CallMoney {
+  private readonly giving = new GivingBack(mayPass);
+
   constructor(private readonly dependencies: PostgresMoneyDependencies) {}
 
   async prices(): Promise<readonly ModelPrice[]> {
@@ -50,21 +54,37 @@ export class PostgresMoney implements CallMoney {
   async hold(asked: AskedHold): Promise<HeldMoney> {
     const { operationId } = asked;
     const tenantId = tenantOf(asked.scope);
-    const answer = await this.reserve(tenantId, asked);
-    if (!answer)
-      throw refused('authority_unavailable', "The tenant's budget authority did not answer in time. No call was made.");
+    const answer = await this.reserve(tenantId, asked).catch((error: unknown) => {
+      if (this.mayPass(error)) this.dependencies.paidCalls.giveBack({ tenantId, operationId });
+      throw this.mayPass(error) ? noAnswer('Postgres') : error;
+    });
+    if (!answer) throw noAnswer("The tenant's budget authority");
     if (answer.decision === 'rejected') throw refused(answer.code, `${answer.message} No call was made.`);
     if (answer.decision === 'denied') {
       const { message, quota, retryAfterSeconds, billedAs = asked.resource } = answer;
       throw denied(`${message} No call was made.`, { resource: billedAs, quota, retryAfterSeconds });
     }
-    // Another attempt asks under another operation.
-    const { claimToken } = await this.dependencies.paidCalls
-      .claim({ tenantId, operationId })
-      .catch((error: unknown) => {
-        throw refused('claim_refused', (error as Error).message, { mayRetry: true });
-      });
-    return { ...asked, grantedUsd: parseAmountUsd(answer.grantedUsd), claimToken };
+    return {
+      ...asked,
+      grantedUsd: parseAmountUsd(answer.grantedUsd),
+      claimToken: await this.claim(tenantId, operationId),
+    };
+  }
+
+  /** Another attempt asks under another operation. */
+  private async claim(tenantId: string, operationId: string): Promise<string> {
+    const { paidCalls } = this.dependencies;
+    const claim = { tenantId, operationId, claimToken: randomUUID() };
+    const granted = await paidCalls.tryClaim(claim).catch(() => {
+      this.giving.insist(() => paidCalls.giveUp(claim));
+      throw refused('authority_unavailable', claimUnknown);
+    });
+    if (granted !== undefined) return claim.claimToken;
+    throw refused('claim_refused', nothingToSpend, { mayRetry: true });
+  }
+
+  givenBack(): Promise<void> {
+    return this.giving.done();
   }
 
   private async reserve(tenantId: string, asked: AskedHold): Promise<ReserveAnswer | undefined> {
@@ -137,6 +157,9 @@ export class PostgresMoney implements CallMoney {
     return mayPass(error);
   }
 }
+
+const noAnswer = (who: string): Error =>
+  refused('authority_unavailable', `${who} did not answer in time. No call was made.`);
 
 function tenantOf({ tenantId }: SpendScope): string {
   if (tenantId !== undefined) return tenantId;

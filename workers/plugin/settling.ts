@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CallMoney, CallOutcome, HeldMoney } from './money';
 
 /** How long it is tried. */
-const patienceMs = 600_000;
+export const patienceMs = 600_000;
 /** How long an activity, and the end of a worker, wait for it. */
 const waitedForMs = 5_000;
 export const drainMs = 20_000;
