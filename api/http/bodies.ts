@@ -5,7 +5,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { ownerOf, type ApiContext, type ApiEnv } from './request';
-import { ApiError } from './errors';
+import { ApiError, errorAnswer, type WrittenAnswer } from './errors';
 import { BodyRoom } from './body-room';
 import { largeBytes, readLarge, restBytesMax, type LargeBody } from './large-bodies';
 import { LongBodyTurns } from './long-bodies';
@@ -45,7 +45,9 @@ export function limitBodies(room = new BodyRoom()): MiddlewareHandler<ApiEnv> {
     if (bytes > maxBytes) tooLarge(maxBytes);
     if (bytes === 0) return next();
     const owner = ownerOf(c.get('caller'));
-    const body = room.take({ owner, bytes, requestId: c.get('requestId'), env: c.env }) ?? full();
+    const requestId = c.get('requestId');
+    const answerOf = (error: ApiError): WrittenAnswer => errorAnswer(error, requestId);
+    const body = room.take({ owner, bytes, env: c.env, answerOf }) ?? full();
     try {
       // Reading through a counting stream costs most of a small request: only where nothing else says the length.
       if (!isOpen) return await next();

@@ -3,8 +3,9 @@
  * longest that it may be, before anything of it is read. So room is also taken by what hardly comes; where somebody needs it,
  * whoever would not be whole in time at its pace gives it back.
  */
+import { STATUS_CODES } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
-import { ApiError, errorBody } from './errors';
+import { ApiError, type WrittenAnswer } from './errors';
 import { largeBytes } from './large-bodies';
 
 const MiB = 1024 * 1024;
@@ -36,8 +37,9 @@ const bodyRoomLimits: BodyRoomLimits = {
 interface BodyOrder {
   owner: string;
   bytes: number;
-  requestId: string;
   env: HttpBindings;
+  /** An error as its client understands it. */
+  answerOf: (error: ApiError) => WrittenAnswer;
 }
 
 export class BodyUnderWay {
@@ -76,10 +78,11 @@ export class BodyUnderWay {
     const message =
       'The body came so slowly that it was not waited for: others needed its room. Nothing of it was stored.';
     const error = new ApiError('too_much_at_once', message, { retryAfter: 1 });
-    const text = JSON.stringify(errorBody(error, this.order.requestId));
-    const head = `HTTP/1.1 ${error.status} Too Many Requests\r\nretry-after: 1\r\ncontent-type: application/json\r\n`;
+    const { status, headers, body } = this.order.answerOf(error);
+    const said = { ...headers, connection: 'close', 'content-length': Buffer.byteLength(body) };
+    const lines = Object.entries(said).map(([name, value]) => `${name}: ${value}\r\n`);
     if (outgoing.socket && !outgoing.headersSent)
-      incoming.socket.write(`${head}connection: close\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`);
+      incoming.socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`);
     incoming.socket.destroy();
     this.release();
   }

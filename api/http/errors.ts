@@ -30,3 +30,23 @@ export const errorBody = ({ code, message, more }: ApiError, requestId: string):
   requestId,
   ...more,
 });
+
+/** An answer that is written by hand, where nothing else writes it. */
+export interface WrittenAnswer {
+  status: number;
+  headers: Record<string, string | number>;
+  body: string;
+}
+
+/** An error as the API answers it. */
+export const errorAnswer = (error: ApiError, requestId: string): WrittenAnswer => {
+  const { retryAfter } = error.more;
+  return {
+    status: error.status,
+    headers: {
+      'content-type': 'application/json',
+      ...(typeof retryAfter === 'number' ? { 'retry-after': retryAfter } : {}),
+    },
+    body: JSON.stringify(errorBody(error, requestId)),
+  };
+};

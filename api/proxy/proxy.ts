@@ -13,7 +13,7 @@ import { RepeatedFailures } from '../../telemetry/repeated-failures';
 import { BodyRoom, type BodyUnderWay } from '../http/body-room';
 import type { Callers } from '../http/callers';
 import type { Authority } from '../http/context';
-import { ApiError } from '../http/errors';
+import { ApiError, type WrittenAnswer } from '../http/errors';
 import { largeBytes } from '../http/large-bodies';
 import { LongBodyTurns } from '../http/long-bodies';
 import type { Policies, Prices, Tenants } from '../http/lookups';
@@ -29,7 +29,7 @@ import { callerOf } from './keys';
 import { ProxyMoney } from './money';
 import { openAiWire } from './openai/wire';
 import { OpenCalls } from './open-calls';
-import { knownError, refuse } from './refusals';
+import { knownError, refusalAnswer, refuse } from './refusals';
 import { Rooms } from './rooms';
 import type { Passed, Wire } from './wire';
 
@@ -157,7 +157,7 @@ export class WireProxy {
       });
     const owner = ownerOf(caller);
     const release = this.open.enter(owner);
-    const body = this.roomFor(request, response, { owner, requestId });
+    const body = this.roomFor(request, response, { owner, wire, requestId });
     try {
       const { prices, log, idleMs } = this.dependencies;
       const parts = { rooms: this.rooms, answers: this.answers, prices, log, idleMs, money: this.money, wire, account };
@@ -194,12 +194,13 @@ export class WireProxy {
   private roomFor(
     request: IncomingMessage,
     response: ServerResponse,
-    { owner, requestId }: { owner: string; requestId: string },
+    { owner, wire, requestId }: { owner: string; wire: Wire; requestId: string },
   ): BodyUnderWay | undefined {
     const bytes = saidBytes(request);
     if (bytes === 0) return undefined;
     const env = { incoming: request, outgoing: response };
-    const body = this.room.take({ owner, bytes, requestId, env });
+    const answerOf = (error: ApiError): WrittenAnswer => refusalAnswer(wire, error, { requestId });
+    const body = this.room.take({ owner, bytes, env, answerOf });
     if (body) return body;
     const message = 'Bodies that are under way already take all the room there is. No call was made.';
     throw new ApiError('too_much_at_once', message, { retryAfter: 1 });

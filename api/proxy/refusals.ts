@@ -6,7 +6,7 @@ import { UnpricedUsageError } from '../../core/prices/pricing';
 import { UsageError } from '../../core/prices/usage';
 import { isDatabaseAway } from '../../store/pool';
 import { deniedAnswer, Denied, hopelessSeconds } from '../http/denials';
-import { ApiError, errorBody } from '../http/errors';
+import { ApiError, errorBody, type WrittenAnswer } from '../http/errors';
 import type { AskedCall, Wire, WireError } from './wire';
 
 /** SDKs wait as long as they are told, whatever that is: a client that is to wait longer is told at once, and may come back by itself. */
@@ -63,31 +63,42 @@ export function refusalOf(known: ApiError | Denied, requestId: string): Refusal 
   };
 }
 
-/**
- * Answers with a refusal, with the status of its provider where one is given. An answer that has begun and was not ended is cut:
- * nobody would end it.
- */
+/** A refusal in its provider's shape, with the status of its provider where one is given. */
+export function refusalAnswer(
+  wire: Wire,
+  known: ApiError | Denied,
+  { requestId, status }: { requestId: string; status?: number | undefined },
+): WrittenAnswer {
+  const { error: ours, retryAfterSeconds, mayRetry } = refusalOf(known, requestId);
+  const error = { ...ours, status: status ?? ours.status, retryAfterSeconds };
+  const { operationId } = known instanceof Denied ? known.body : known.more;
+  const body = JSON.stringify(wire.error(error));
+  return {
+    status: error.status,
+    headers: {
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      'request-id': requestId,
+      'x-request-id': requestId,
+      // The SDKs of these providers obey it.
+      'x-should-retry': String(mayRetry),
+      ...(typeof operationId === 'string' ? { [operationHeader]: operationId } : {}),
+      ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
+    },
+    body,
+  };
+}
+
+/** Answers with a refusal. An answer that has begun and was not ended is cut: nobody would end it. */
 export function refuse(
   response: ServerResponse,
   wire: Wire,
   known: ApiError | Denied,
-  { requestId, status }: { requestId: string; status?: number | undefined },
+  terms: { requestId: string; status?: number | undefined },
 ): void {
   if (response.destroyed || response.writableEnded) return;
   if (response.headersSent) return void response.destroy();
-  const { error: ours, retryAfterSeconds, mayRetry } = refusalOf(known, requestId);
-  const error = { ...ours, status: status ?? ours.status, retryAfterSeconds };
-  const { operationId } = known instanceof Denied ? known.body : known.more;
-  const body = Buffer.from(JSON.stringify(wire.error(error)));
-  response.writeHead(error.status, {
-    'content-type': 'application/json',
-    'content-length': body.length,
-    'request-id': requestId,
-    'x-request-id': requestId,
-    // The SDKs of these providers obey it.
-    'x-should-retry': String(mayRetry),
-    ...(typeof operationId === 'string' ? { [operationHeader]: operationId } : {}),
-    ...(retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) }),
-  });
+  const { status, headers, body } = refusalAnswer(wire, known, terms);
+  response.writeHead(status, headers);
   response.end(body);
 }
