@@ -11,6 +11,8 @@ import { answerBytesMax, answerBytesOf, type AnswerRoom } from './answer-room';
 import { errorSaidIn, isJson, isStream } from './answers';
 import { askedIn } from './body';
 import { boundOf, priceOf } from './bound';
+import { readerOf, saidIn } from './encodings';
+import { objectFrom } from './json';
 import type { ProxyCaller } from './keys';
 import type { Held, ProxyMoney } from './money';
 import { answeredCall, failedCall, notSent, type PricedAnswer } from './outcome';
@@ -25,7 +27,7 @@ import {
   providerWaits,
   wholeAnswer,
 } from './provider';
-import { operationHeader, refusalOf, refuse, withOpenLimit } from './refusals';
+import { noAnswer, operationHeader, refusalOf, refuse, silence, withOpenLimit } from './refusals';
 import type { Rooms } from './rooms';
 import type { AnswerReader, AskedCall, CallWire, CountRequest, Passed, Wire } from './wire';
 
@@ -99,7 +101,9 @@ export class Exchange {
       idleMs: providerWaits.freeMs,
       hasRoom: this.hasRoom,
     });
-    if (!whole || !isJson(answer)) throw noAnswer('A page, or a part of an answer, came in its place.');
+    const said = whole && isJson(answer) ? await saidIn(answer, whole, bytesMax.whole) : undefined;
+    if (!whole || !said || !objectFrom(said.toString()))
+      throw noAnswer('A page, or a part of an answer, came in its place.');
     this.passWhole(answer, whole);
   }
 
@@ -161,13 +165,14 @@ export class Exchange {
       const facts = await this.passError(answer);
       return this.settle(paid, failedCall(facts, { outputBegan: false }));
     }
-    const reader = paid.call.reader(isStream(answer));
+    const reader = readerOf(answer, paid.call, this.hasRoom);
     if (isStream(answer)) return this.passStream(answer, reader, paid);
     const idleMs = this.parts.idleMs ?? providerWaits.idleMs;
     const { hasRoom } = this;
     const whole = isJson(answer) ? await wholeAnswer(answer, { bytesMax: bytesMax.whole, idleMs, hasRoom }) : undefined;
     if (whole) reader.push(whole);
     else answer.destroy();
+    await reader.caughtUp?.();
     reader.end();
     this.settle(paid, answeredCall(reader.read, { ...paid, account: this.parts.account }));
     if (whole && reader.read.isWhole) this.passWhole(answer, whole);
@@ -185,6 +190,7 @@ export class Exchange {
     response.flushHeaders();
     this.isStreaming = true;
     const end = await passOn(answer, response, { reader, idleMs: this.parts.idleMs ?? providerWaits.idleMs });
+    await reader.caughtUp?.();
     const { isBetweenEvents } = reader.end();
     const { unread, isWhole } = reader.read;
     this.settle(paid, answeredCall(reader.read, { ...paid, account }));
@@ -206,7 +212,8 @@ export class Exchange {
     const { response, requestId } = this.exchanged;
     const body = await wholeAnswer(answer, { bytesMax: bytesMax.error, idleMs: providerWaits.freeMs });
     const { headers } = answer;
-    const said = body ? (wire.errorIn ?? errorSaidIn)(body) : {};
+    const text = body && (await saidIn(answer, body, bytesMax.error));
+    const said = text ? (wire.errorIn ?? errorSaidIn)(text) : {};
     const status = said.isOfKey ? 401 : (answer.statusCode ?? 500);
     const facts: ErrorFacts = {
       kind: 'status',
@@ -218,7 +225,7 @@ export class Exchange {
     const failed = callFailure(facts, { outputBegan: false, nowMs: Date.now() });
     // Whose key is refused, what its account may, and where else an address leads, is nobody's business but the operator's.
     const isOurs = [401, 403, 429].includes(status) || (status >= 300 && status < 400);
-    if (!body || isOurs || body.includes(account.apiKey)) {
+    if (!body || !text || isOurs || text.includes(account.apiKey)) {
       const { retryAfterSeconds: retryAfter } = failed;
       const known = new ApiError(failed.code, failed.message, retryAfter === undefined ? {} : { retryAfter });
       refuse(response, wire, this.named(known), { requestId, status: status === 429 ? status : undefined });
@@ -273,7 +280,8 @@ export class Exchange {
       const asked = { method: 'POST', body: bytes, answerMs: idleMs };
       const answer = await this.ask(new URL(path, 'http://proxy'), asked);
       const whole = await wholeAnswer(answer, { bytesMax: bytesMax.error, idleMs });
-      return answer.statusCode === 200 && whole ? tokensIn(JSON.parse(whole.toString())) : undefined;
+      const text = whole && (await saidIn(answer, whole, bytesMax.error));
+      return answer.statusCode === 200 && text ? tokensIn(JSON.parse(text.toString())) : undefined;
     } catch {
       return undefined;
     }
@@ -290,14 +298,4 @@ export class Exchange {
   }
 }
 
-/** What its client is told where its provider said nothing. */
-function silence(error: unknown): unknown {
-  if (!(error instanceof ProviderSilence)) return error;
-  const { code, message } = callFailure(error.facts, { outputBegan: false, nowMs: Date.now() });
-  return new ApiError(code, message);
-}
-
 const keyOf = ({ held: { tenantId, operationId } }: PaidFor): object => ({ tenantId, operationId });
-
-const noAnswer = (more: string, code: 'provider_unavailable' | 'outcome_unknown' = 'provider_unavailable'): ApiError =>
-  new ApiError(code, `The provider gave no answer that could be passed on. ${more}`);

@@ -5,6 +5,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { providerWaits } from './provider';
+import { readFrom } from './readers';
 import type { AnswerReader } from './wire';
 
 /** How long nobody may read what is there. */
@@ -59,14 +60,4 @@ export function passOn(
     answer.once('close', () => end(answer.complete ? 'ended' : 'cut'));
     if (response.destroyed) left();
   });
-}
-
-/** Whatever a provider sends: what cannot be read passes all the same, and what it costs is not known. */
-function readFrom(reader: AnswerReader, part: Buffer): void {
-  if (reader.read.unread !== undefined) return;
-  try {
-    reader.push(part);
-  } catch (error) {
-    reader.read.unread = error ?? 'unknown';
-  }
 }

@@ -36,3 +36,13 @@ export class UnreadReader implements AnswerReader {
     return { isBetweenEvents: false };
   }
 }
+
+/** Whatever a provider sends: what cannot be read passes all the same, and what it costs is not known. */
+export function readFrom(reader: AnswerReader, part: Buffer): void {
+  if (reader.read.unread !== undefined) return;
+  try {
+    reader.push(part);
+  } catch (error) {
+    reader.read.unread = error ?? 'unknown';
+  }
+}

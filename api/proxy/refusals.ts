@@ -1,12 +1,14 @@
 /** What a client is told that is not passed on, or whose provider said nothing that could be: in its provider's own shape. */
 import type { ServerResponse } from 'node:http';
 import { errorCatalogue } from '../../core/errors';
+import { callFailure } from '../../core/prices/call-failures';
 import { PriceError, UnpricedModelError } from '../../core/prices/prices';
 import { UnpricedUsageError } from '../../core/prices/pricing';
 import { UsageError } from '../../core/prices/usage';
 import { isDatabaseAway } from '../../store/pool';
 import { deniedAnswer, Denied, hopelessSeconds } from '../http/denials';
 import { ApiError, errorBody, type WrittenAnswer } from '../http/errors';
+import { ProviderSilence } from './provider';
 import type { AskedCall, Wire, WireError } from './wire';
 
 /** SDKs wait as long as they are told, whatever that is: a client that is to wait longer is told at once, and may come back by itself. */
@@ -32,6 +34,19 @@ export function withOpenLimit(error: unknown, { openField, maxOutputTokens }: As
   const hint = `The request has no ${openField}, so ${maxOutputTokens} tokens would be reserved for its answer: set it to what you need.`;
   return new Denied({ ...error.body, message: `${error.body.message} ${hint}` });
 }
+
+/** What its client is told where its provider said nothing. */
+export function silence(error: unknown): unknown {
+  if (!(error instanceof ProviderSilence)) return error;
+  const { code, message } = callFailure(error.facts, { outputBegan: false, nowMs: Date.now() });
+  return new ApiError(code, message);
+}
+
+/** Where what it said is none of its protocol. */
+export const noAnswer = (
+  more: string,
+  code: 'provider_unavailable' | 'outcome_unknown' = 'provider_unavailable',
+): ApiError => new ApiError(code, `The provider gave no answer that could be passed on. ${more}`);
 
 interface Refusal {
   error: WireError;

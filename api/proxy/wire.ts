@@ -49,6 +49,8 @@ export interface AnswerReader {
   readonly read: AnswerRead;
   /** A part of it that passed. */
   push(part: Buffer): void;
+  /** Resolves once all that was pushed is read, where that takes a while. Nothing more may be pushed. */
+  caughtUp?(): Promise<void>;
   /** Nothing more comes. Whether it stopped between two events, where something may be added. */
   end(): { isBetweenEvents: boolean };
 }

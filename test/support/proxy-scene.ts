@@ -7,7 +7,7 @@ import { TestStack } from './stack';
 
 /** The providers that have a scene, and what each appends to its address. */
 const providers = { anthropic: '', openai: '/v1', google: '' } as const;
-type Provider = keyof typeof providers;
+export type Provider = keyof typeof providers;
 
 export const providerKey = 'the-key-of-the-provider';
 
@@ -19,7 +19,12 @@ interface Scene {
   /** An agent's, of that tenant. */
   key: string;
   /** Sends a body to a path below the provider's base URL. */
-  send(path: string, body: object | string, headers?: Record<string, string>): Promise<BytesAnswer>;
+  send(
+    path: string,
+    body: object | string,
+    headers?: Record<string, string>,
+    onPart?: (all: Buffer) => void,
+  ): Promise<BytesAnswer>;
 }
 
 interface RawScene extends Scene {
@@ -55,10 +60,11 @@ export function rawProxyScene(provider: Provider): RawScene {
 
 function sceneOf(provider: Provider): Scene {
   const scene = {
-    send: (path: string, body: object | string, headers: Record<string, string> = {}) =>
+    send: (path: string, body: object | string, headers: Record<string, string> = {}, onPart?: (all: Buffer) => void) =>
       sendBytes(`${scene.api.url}/proxy/${provider}${path}`, {
         headers: { authorization: `Bearer ${scene.key}`, ...headers },
         body: typeof body === 'string' ? body : JSON.stringify(body),
+        ...(onPart ? { onPart } : {}),
       }),
   } as Scene;
   return scene;
