@@ -66,7 +66,6 @@ describe('Gemini, byte for byte', () => {
 
   test.each([
     ['none', () => [call, {}]],
-    ['a provider’s in its header', () => [call, { 'x-goog-api-key': 'AIzaOfAProvider' }]],
     ['a provider’s in the address', () => [`${call}?key=AIzaOfAProvider`, {}]],
   ] as [string, () => [string, Record<string, string>]][])(
     'a key that is %s is refused as Google would',
@@ -118,7 +117,6 @@ describe('Gemini, byte for byte', () => {
   });
 
   test.each([
-    [400, 'INVALID_ARGUMENT', 'released'],
     [503, 'UNAVAILABLE', 'released'],
     [500, 'INTERNAL', 'unverified'],
   ])('an error %i of the provider passes as it is, and is settled', async (code, status, settlement) => {

@@ -89,9 +89,7 @@ describe('OpenAI’s APIs, byte for byte', () => {
     expect(scene.provider.asked).toEqual([]);
   });
 
-  test('a body of 50 MB, or one that is compressed, is refused as OpenAI would', async () => {
-    const large = await scene.send('/v1/responses', ' '.repeat(50 * 1024 * 1024));
-    expect([large.status, large.json().error]).toMatchObject([413, { spendlock: { error: 'payload_too_large' } }]);
+  test('a body that is compressed is refused as OpenAI would', async () => {
     const compressed = await scene.send('/v1/responses', asked, { 'content-encoding': 'gzip' });
     expect([compressed.status, compressed.json().error]).toMatchObject([415, { type: 'invalid_request_error' }]);
     expect(scene.provider.asked).toEqual([]);

@@ -6,7 +6,6 @@ import { TestStack } from '../support/stack';
 
 const asked = { model, max_tokens: 1_000, messages: [{ role: 'user', content: 'Hello' }] };
 const withBlock = (block: object): object => ({ ...asked, messages: [{ role: 'user', content: [block] }] });
-const MiB = 1024 * 1024;
 
 describe('what is not passed on', () => {
   let stack: TestStack;
@@ -15,13 +14,13 @@ describe('what is not passed on', () => {
   let tenantId: string;
   let key: string;
   const send = (
-    body: object | string | Buffer,
+    body: object | string,
     headers: Record<string, string> = {},
     path = '/v1/messages',
   ): Promise<BytesAnswer> =>
     sendBytes(`${api.url}/proxy/anthropic${path}`, {
       headers: { 'x-api-key': key, ...headers },
-      body: typeof body === 'string' || Buffer.isBuffer(body) ? body : JSON.stringify(body),
+      body: typeof body === 'string' ? body : JSON.stringify(body),
     });
   beforeAll(async () => {
     [stack, provider] = await Promise.all([TestStack.start(), rawProvider()]);
@@ -41,7 +40,6 @@ describe('what is not passed on', () => {
   });
 
   test.each<[string, object | string, number, string]>([
-    ['a model without a price', { ...asked, model: 'claude-of-tomorrow' }, 422, 'claude-of-tomorrow'],
     ['an alias that the prices do not have', { ...asked, model: 'claude-haiku-4-5-latest' }, 422, 'another name'],
     ['a model of another provider', { ...asked, model: 'gpt-4o' }, 422, 'openai'],
     ['no model', { max_tokens: 1, messages: asked.messages }, 400, 'model'],
@@ -115,14 +113,6 @@ describe('what is not passed on', () => {
     expect([answer.status, answer.json().error.message]).toEqual([400, expect.stringContaining('"file"')]);
   });
 
-  test('a body of 50 MB, said or not', async () => {
-    const large = Buffer.alloc(50 * MiB, ' ');
-    const said = await send(large);
-    expect([said.status, said.json().error.type]).toEqual([413, 'request_too_large']);
-    const unsaid = await send(large, { 'transfer-encoding': 'chunked' });
-    expect([unsaid.status, unsaid.json().error.type]).toEqual([413, 'request_too_large']);
-  });
-
   test('a body that is compressed', async () => {
     const answer = await send(asked, { 'content-encoding': 'gzip' });
     expect([answer.status, answer.json().error.type]).toEqual([415, 'invalid_request_error']);
@@ -130,7 +120,6 @@ describe('what is not passed on', () => {
 
   test.each<[string, () => Promise<Record<string, string>>, number, string]>([
     ['no key', () => Promise.resolve({ 'x-api-key': '' }), 401, 'authentication_error'],
-    ['a key of the provider', () => Promise.resolve({ 'x-api-key': 'sk-ant-REDACTED' }), 401, 'authentication_error'],
     [
       'a key that nobody has',
       () => Promise.resolve({ 'x-api-key': `slk_${'a'.repeat(43)}` }),
@@ -146,12 +135,6 @@ describe('what is not passed on', () => {
     [
       'a key that only decides',
       async () => ({ 'x-api-key': await api.keyOf(tenantId, 'operator') }),
-      403,
-      'permission_error',
-    ],
-    [
-      'a key of another tenant than is named',
-      async () => ({ 'x-api-key': await api.keyOf(await stack.tenant('10'), 'agent'), 'x-spendlock-tenant': tenantId }),
       403,
       'permission_error',
     ],

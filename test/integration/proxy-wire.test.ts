@@ -4,7 +4,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askProvider, type ProviderSilence } from '../../api/proxy/provider';
 import { startTestApi, type TestApi } from '../support/api';
-import { proxyModel as model, sendBytes, settledBooks, settlementsOf, talk, type BytesAnswer } from '../support/proxy';
+import { proxyModel as model, sendBytes, settledBooks, settlementsOf, type BytesAnswer } from '../support/proxy';
 import { rawProvider, type RawProvider } from '../support/raw-provider';
 import { TestStack, until } from '../support/stack';
 
@@ -151,7 +151,6 @@ describe('what is passed on', () => {
 
   test.each([
     [529, {}, 'overloaded_error', 'released'],
-    [400, {}, 'invalid_request_error', 'released'],
     // What was charged is not tried again by itself, whatever its provider says.
     [500, { 'x-should-retry': 'false' }, 'api_error', 'unverified'],
   ])('an error %i of the provider passes as it is, and is settled', async (status, headers, type, settlement) => {
@@ -200,11 +199,6 @@ describe('what is passed on', () => {
       502,
     ],
     ['it leads elsewhere', (r: ServerResponse) => r.writeHead(307, { location: 'http://127.0.0.1:9/' }).end(), 503],
-    [
-      'an error has the key in it',
-      (r: ServerResponse) => r.writeHead(400, { 'content-type': 'text/plain' }).end(`headers were ${providerKey}`),
-      502,
-    ],
   ])('where %s nobody is shown it, and nothing is billed', async (_what, answerIt, status) => {
     provider.answerWith(answerIt);
     const answer = await send(asked);
@@ -212,21 +206,6 @@ describe('what is passed on', () => {
     expect(answer.json()).toMatchObject({ type: 'error', error: { type: 'api_error' } });
     expect(answer.body.toString() + JSON.stringify(answer.headers)).not.toMatch(/sk-key|127\.0\.0\.1/);
     expect(await settlementsOf(stack, tenantId)).toEqual(['released']);
-  });
-
-  test('HTML with a 200 is an error in the protocol’s shape, charged at the estimate since it may have been billed', async () => {
-    provider.answerWith((response) =>
-      response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Welcome</html>'),
-    );
-    const answer = await send(asked);
-    expect(answer.status).toBe(502);
-    expect(answer.json()).toMatchObject({
-      type: 'error',
-      error: { type: 'api_error' },
-      spendlock: { error: 'outcome_unknown' },
-    });
-    expect(answer.body.toString()).not.toContain('html>');
-    expect(await settlementsOf(stack, tenantId)).toEqual(['unverified']);
   });
 
   test.each([
@@ -294,11 +273,6 @@ describe('what is passed on', () => {
         r.destroy();
       },
       false,
-    ],
-    [
-      'is none',
-      streams('event: message_start\ndata: {"type": "message_st\n\n\u0000\u0001 this is no answer\n\n'),
-      true,
     ],
   ])('a stream that %s ends with an error', async (_what, answerIt, isTold) => {
     provider.answerWith(answerIt);
@@ -372,41 +346,6 @@ describe('what is passed on', () => {
     provider.answerWith(streams(begin, refusal, stop));
     await send({ ...asked, stream: true });
     expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0' });
-  });
-
-  test('a client of HTTP/1.0 has its stream whole, and its connection closed', async () => {
-    provider.answerWith(streams(begin, text('a'), last, stop));
-    const body = JSON.stringify({ ...asked, stream: true });
-    const came = await talk(
-      api.url,
-      `POST /proxy/anthropic/v1/messages HTTP/1.0\r\nx-api-key: ${key}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    );
-    expect(came).toMatch(/^HTTP\/1\.[01] 200 /);
-    expect(came).not.toMatch(/transfer-encoding/i);
-    expect(came.slice(came.indexOf('\r\n\r\n') + 4)).toBe(begin + text('a') + last + stop);
-    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
-  });
-
-  test('a client of HTTP/1.0 has an answer that comes whole, and errors of ours and of the provider’s, as any other', async () => {
-    const ask = async (body: string) => {
-      const head = `x-api-key: ${key}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}`;
-      const came = await talk(api.url, `POST /proxy/anthropic/v1/messages HTTP/1.0\r\n${head}\r\n\r\n${body}`);
-      expect(came).not.toMatch(/transfer-encoding/i);
-      const at = came.indexOf('\r\n\r\n');
-      return { status: Number(/^HTTP\/1\.[01] (\d+) /.exec(came)?.[1]), body: came.slice(at + 4) };
-    };
-    const json = { 'content-type': 'application/json' };
-    provider.answerWith((response) => response.writeHead(200, json).end(whole));
-    expect(await ask(JSON.stringify(asked))).toEqual({ status: 200, body: whole });
-    const overloaded = '{"type":"error","error":{"type":"overloaded_error","message":"of the provider"}}';
-    provider.answerWith((response) => response.writeHead(529, json).end(overloaded));
-    expect(await ask(JSON.stringify(asked))).toEqual({ status: 529, body: overloaded });
-    const refused = await ask('{"model":');
-    expect([refused.status, JSON.parse(refused.body)]).toMatchObject([
-      400,
-      { error: { type: 'invalid_request_error' } },
-    ]);
-    expect(await settledBooks(stack, tenantId)).toMatchObject({ ledgerUsd: '0.002' });
   });
 
   test('an image is counted by its provider, and reserved by that', async () => {
