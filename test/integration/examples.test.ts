@@ -48,6 +48,7 @@ describe('agents by a base URL', () => {
     const tenantId = await scene.stack.tenant('5');
     scene.stack.anthropic.knobs.replies = [{ text: 'Hello.' }];
     scene.stack.openai.knobs.replies = [{ text: 'Hello too.' }];
+    scene.stack.google.knobs.replies = [{ text: 'And hello.' }];
     const key = await scene.api.keyOf(tenantId, 'agent');
     const { status, stdout, stderr } = await examples.end(
       process.execPath,
@@ -59,9 +60,14 @@ describe('agents by a base URL', () => {
         OPENAI_BASE_URL: `${scene.api.url}/proxy/openai/v1`,
         OPENAI_API_KEY: key,
         OPENAI_CUSTOM_HEADERS: 'x-spendlock-labels: feature=review',
+        GOOGLE_GEMINI_BASE_URL: `${scene.api.url}/proxy/google`,
+        GEMINI_API_KEY: key,
       },
     );
-    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'Hello. Hello too.\n', stderr: '' });
-    expect(await scene.ledger(tenantId, 2)).toMatchObject(Array(2).fill({ labels: { feature: 'review' } }));
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: 'Hello. Hello too. And hello.\n', stderr: '' });
+    const records = await scene.ledger(tenantId, 3);
+    expect(records.map(({ settlement }) => settlement)).toEqual(['actual', 'actual', 'actual']);
+    // Google's SDK reads no headers from there.
+    expect(records.filter(({ labels }) => (labels as { feature?: string }).feature === 'review')).toHaveLength(2);
   });
 });

@@ -54,6 +54,15 @@ test('a call that is let through without a grant is claimed, so that it is charg
   expect(await row(known.operationId)).toEqual({ claimed: true, outcome: 'billed' });
 });
 
+test('the key of a tenant holds no money of another that the scope names', async () => {
+  const other = await stack.tenant('10');
+  const money = await moneyAt(api.url);
+  const call = { ...asked(), scope: { tenantId: other } };
+  await expect(money.hold(call)).rejects.toMatchObject({ type: 'forbidden', nonRetryable: true });
+  expect(await row(call.operationId)).toBeUndefined();
+  expect(await stack.books(other)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+});
+
 test('a claim that is answered to nobody is given back once somebody is there: no call was made', async () => {
   const relay = await startRelay(api.url);
   const money = await moneyAt(relay.url);
