@@ -105,9 +105,9 @@ describe('Google’s SDK through the proxy', () => {
     expect(scene.stack.google.calls().billable).toBe(before);
   });
 
-  test('a stream that breaks off before its last report ends with an error that says so, and is charged at its estimate', async () => {
+  test('a stream whose connection breaks before anything came is an error that says so, charged at its estimate', async () => {
     scene.stack.google.knobs.failNext.push({ type: 'cut-before-usage' });
-    await expect(drained()).rejects.toThrow(/Its stream broke off/);
+    await expect(drained()).rejects.toThrow(/The connection to the provider broke/);
     expect(await settlementsOf(scene.stack, scene.tenantId)).toEqual(['unverified']);
   });
 

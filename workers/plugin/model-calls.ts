@@ -99,6 +99,7 @@ const planModelCall: Planned = (args, prices, terms) => {
       ...args.slice(1),
     ],
     priced,
+    kept: withoutRequest,
     failed: (error) => outcomeOfError(error, priced),
   };
 };
@@ -159,9 +160,17 @@ const planEmbedding: Planned = (args, prices, terms) => {
       modifiers: region,
     }),
     priced,
+    kept: withoutRequest,
     failed: (error) => outcomeOfError(error, priced),
   };
 };
+
+/** What was asked stays with who asked: no more is kept than the next attempt lacks. */
+function withoutRequest(result: unknown): unknown {
+  if (!isRecord(result)) return result;
+  const { request: _, ...answer } = result;
+  return answer;
+}
 
 function outcomeOf(read: () => ModelUsage, price: ModelPrice, prices: readonly ModelPrice[]): CallOutcome {
   const priced = priceCall(read, { price, prices, at: Date.now() });

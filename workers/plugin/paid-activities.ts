@@ -145,7 +145,7 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
       const result = await call();
       const outcome = await this.priced(held, { planned, time }, result);
       spans.note({ planned, held, outcome, startedMs, hasFailed: false });
-      await this.settle(held, outcome, result ?? emptyAnswer);
+      await this.settle(held, outcome, (planned.kept ? planned.kept(result) : result) ?? emptyAnswer);
       return result;
     } catch (error) {
       const outcome = failed(planned, error);

@@ -15,6 +15,8 @@ export interface PlannedActivity {
   call?: { provider: string; operation: 'chat' | 'embeddings' };
   /** What it cost, by what it answered. @throws what the user's own function throws. */
   priced(result: unknown, held: HeldMoney): CallOutcome | Promise<CallOutcome>;
+  /** What of its answer is kept for the attempt after it, where that is not all. */
+  kept?(result: unknown): unknown;
   /** What it cost, by the error that it ended in. */
   failed(error: unknown): CallOutcome;
 }
