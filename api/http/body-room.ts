@@ -3,7 +3,6 @@
  * longest that it may be, before anything of it is read. So room is also taken by what hardly comes; where somebody needs it,
  * whoever would not be whole in time at its pace gives it back.
  */
-import { STATUS_CODES } from 'node:http';
 import type { HttpBindings } from '@hono/node-server';
 import { ApiError, type WrittenAnswer } from './errors';
 import { largeBytes } from './large-bodies';
@@ -82,7 +81,7 @@ export class BodyUnderWay {
     const said = { ...headers, connection: 'close', 'content-length': Buffer.byteLength(body) };
     const lines = Object.entries(said).map(([name, value]) => `${name}: ${value}\r\n`);
     if (outgoing.socket && !outgoing.headersSent)
-      incoming.socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`);
+      incoming.socket.write(`HTTP/1.1 ${status} Too Many Requests\r\n${lines.join('')}\r\n${body}`);
     incoming.socket.destroy();
     this.release();
   }
