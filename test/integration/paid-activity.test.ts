@@ -53,7 +53,11 @@ describe('the activity that calls the model', () => {
     });
     // Refusals are what is tested; Temporal need not tell of them too.
     Runtime.install({ logger: new DefaultLogger('ERROR') });
-    call = (request) => new MockActivityEnvironment().run((asked: CallModel) => activities.callModel(asked), request);
+    call = (request) =>
+      new MockActivityEnvironment({ startToCloseTimeoutMs: 120_000 }).run(
+        (asked: CallModel) => activities.callModel(asked),
+        request,
+      );
   });
   afterAll(async () => {
     await coalescer.drain();
