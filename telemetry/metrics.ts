@@ -7,7 +7,7 @@ import type { Resource } from '../core/budget/commands';
 import { PICO_PER_USD, type Usd } from '../core/money';
 import { resourcesMax, tool } from '../core/resources';
 import { tokensOf, type ModelUsage } from '../core/prices/usage';
-import { labelValuesMax, metricNames, otherLabel } from './names';
+import { genAiProvider, labelValuesMax, metricNames, otherLabel } from './names';
 
 interface Instruments {
   counter(name: string, description: string, unit?: string): Counter;
@@ -123,7 +123,11 @@ export function countModelCall(call: EndedModelCall): void {
   use.histogram(metricNames.llmDuration, 'How long a model call took', 's', secondsBoundaries).record(seconds, labels);
   if (outcome !== 'ok')
     use.counter(metricNames.llmErrors, 'Model calls that failed').add(1, { provider, model, error_type: outcome });
-  const genAi = { 'gen_ai.provider.name': provider, 'gen_ai.request.model': model, 'gen_ai.operation.name': operation };
+  const genAi = {
+    'gen_ai.provider.name': genAiProvider(provider),
+    'gen_ai.request.model': model,
+    'gen_ai.operation.name': operation,
+  };
   use
     .histogram(metricNames.genAiDuration, 'Duration of a GenAI operation', 's', secondsBoundaries)
     .record(seconds, { ...genAi, ...(outcome === 'ok' ? {} : { 'error.type': outcome }) });

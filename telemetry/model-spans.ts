@@ -2,6 +2,7 @@
 import type { Attributes } from '@opentelemetry/api';
 import { tokensOf } from '../core/prices/usage';
 import type { EndedModelCall } from './metrics';
+import { genAiProvider } from './names';
 
 /** Whose call it was. */
 export interface CallIds {
@@ -26,7 +27,7 @@ export function spanOf(call: EndedModelCall, { tenantId, operationId }: CallIds)
       ...(tenantId === undefined ? {} : { tenantId }),
       operationId,
       'gen_ai.operation.name': operation,
-      'gen_ai.provider.name': provider,
+      'gen_ai.provider.name': genAiProvider(provider),
       'gen_ai.request.model': model,
       ...(tokens && {
         'gen_ai.usage.input_tokens': tokens.inputTokens,

@@ -53,6 +53,9 @@ export const metricNames = {
   alerts: 'spendlock.alerts.total',
 } as const;
 
+/** A provider of models as the conventions for generative AI name it; our own names are those of prices. */
+export const genAiProvider = (provider: string): string => (provider === 'google' ? 'gcp.gemini' : provider);
+
 /** Label values beyond a list of so many become `other`, so that no label set grows without bound. */
 export const labelValuesMax = 500;
 export const otherLabel = 'other';

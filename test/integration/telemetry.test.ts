@@ -339,36 +339,63 @@ describe('telemetry of the wire proxy', () => {
     });
     const [ofCaller, callersSpan] = ['4bf92f3577b34da6a3ce929d0e0e4736', '00f067aa0ba902b7'];
     const canary = `canary-${randomUUID()}`;
-    stack.anthropic.knobs.replies = [{ text: canary }];
+    for (const { knobs } of [stack.anthropic, stack.openai, stack.google])
+      knobs.replies = [{ text: canary }, { text: canary }];
     const key = await api.keyOf(await stack.tenant('5'), 'agent');
-    const asked = { model: 'claude-haiku-4-5', max_tokens: 100, messages: [{ role: 'user', content: canary }] };
-    const answer = await fetch(`${proxy.url}/proxy/anthropic/v1/messages`, {
-      method: 'POST',
-      headers: {
-        'x-api-key': key,
-        'content-type': 'application/json',
-        traceparent: `00-${ofCaller}-${callersSpan}-01`,
-      },
-      body: JSON.stringify(asked),
-    });
-    const { usage } = (await answer.json()) as { usage: { input_tokens: number; output_tokens: number } };
+    const messages = [{ role: 'user', content: canary }];
+    const contents = [{ parts: [{ text: canary }] }];
+    const calls: [path: string, body: object, span: string, provider: string][] = [
+      [
+        ...(['anthropic/v1/messages', { model: 'claude-haiku-4-5', max_tokens: 100, messages }] as const),
+        ...(['chat claude-haiku-4-5', 'anthropic'] as const),
+      ],
+      [
+        ...(['openai/v1/responses', { model: 'gpt-4o', max_output_tokens: 100, input: canary }] as const),
+        ...(['chat gpt-4o', 'openai'] as const),
+      ],
+      [
+        ...(['openai/v1/chat/completions', { model: 'gpt-5-mini', max_completion_tokens: 100, messages }] as const),
+        ...(['chat gpt-5-mini', 'openai'] as const),
+      ],
+      [
+        ...(['openai/v1/embeddings', { model: 'text-embedding-3-small', input: canary }] as const),
+        ...(['embeddings text-embedding-3-small', 'openai'] as const),
+      ],
+      [
+        ...(['google/v1beta/models/gemini-2.5-pro:generateContent', { contents }] as const),
+        ...(['chat gemini-2.5-pro', 'gcp.gemini'] as const),
+      ],
+    ];
+    const operations: (string | null)[] = [];
+    for (const [path, body] of calls) {
+      const answer = await fetch(`${proxy.url}/proxy/${path}`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${key}`,
+          'content-type': 'application/json',
+          traceparent: `00-${ofCaller}-${callersSpan}-01`,
+        },
+        body: JSON.stringify(body),
+      });
+      expect([path, answer.status]).toEqual([path, 200]);
+      await answer.arrayBuffer();
+      operations.push(answer.headers.get('x-spendlock-operation-id'));
+    }
     // What it has to send it sends before it ends.
     await proxy.stop();
     await collector.close();
-    expect(collector.spans.filter(({ name }) => name.startsWith('chat '))).toMatchObject([
-      {
-        name: 'chat claude-haiku-4-5',
-        traceId: ofCaller,
-        parentSpanId: callersSpan,
+    expect(proxy.logged().match(/"a model call was passed on"/g)).toHaveLength(calls.length);
+    expect(collector.spans.filter(({ name }) => /^(chat|embeddings) /.test(name))).toMatchObject(
+      calls.map(([, , name, provider], at) => ({
+        ...{ name, traceId: ofCaller, parentSpanId: callersSpan },
         attributes: {
-          'gen_ai.provider.name': 'anthropic',
-          'gen_ai.usage.input_tokens': String(usage.input_tokens),
-          'gen_ai.usage.output_tokens': String(usage.output_tokens),
-          operationId: answer.headers.get('x-spendlock-operation-id'),
+          'gen_ai.provider.name': provider,
+          'gen_ai.usage.input_tokens': expect.stringMatching(/^[1-9]\d*$/) as string,
+          operationId: operations[at],
         },
-      },
-    ]);
-    const sent = Buffer.concat(collector.received).toString('latin1');
+      })),
+    );
+    const sent = Buffer.concat(collector.received).toString('latin1') + proxy.logged();
     for (const secret of [canary, key]) expect(sent).not.toContain(secret);
   });
 });
