@@ -59,6 +59,25 @@ describe("the providers' SDKs for Python, through the wire proxy", () => {
     timeoutMs,
   );
 
+  test(
+    'Responses, whole and as a stream, and Embeddings are charged what they used; counts cost nothing',
+    async () => {
+      const tenantId = await scene.stack.tenant('5');
+      scene.stack.openai.knobs.replies = [{ text: 'One.' }, { text: 'Two.' }];
+      const { status, stdout, stderr } = await scene.end(
+        [python, path.join(__dirname, 'calls.py')],
+        await scene.api.keyOf(tenantId, 'agent'),
+      );
+      expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+      expect(JSON.parse(stdout)).toEqual({
+        ...{ text: 'One.', last: 'response.completed', vectors: [1_536, 1_536], counted: [true, true, true] },
+      });
+      const records = await scene.ledger(tenantId, 3);
+      expect(records.map(({ settlement }) => settlement)).toEqual(['actual', 'actual', 'actual']);
+    },
+    timeoutMs,
+  );
+
   test('curl.sh streams what is charged, and says why there is no money', async () => {
     const curl = (key: string) => scene.end(['sh', 'curl.sh'], key);
     const tenantId = await scene.stack.tenant('5');
