@@ -16,7 +16,7 @@ import { objectFrom } from './json';
 import type { ProxyCaller } from './keys';
 import type { Held, ProxyMoney } from './money';
 import { answeredCall, failedCall, notSent, type PricedAnswer } from './outcome';
-import { settle, type PaidFor } from './paid';
+import { keyOf, settle, type PaidFor } from './paid';
 import { passOn } from './pass';
 import {
   answeredHeaders,
@@ -297,5 +297,3 @@ export class Exchange {
     settle(paid, priced, this.parts);
   }
 }
-
-const keyOf = ({ held: { tenantId, operationId } }: PaidFor): object => ({ tenantId, operationId });
