@@ -150,6 +150,8 @@ function forecastOf(
   const found = forecast(
     {
       ...balanceOf(quota),
+      topUps: quota.topUps,
+      period: quota.period,
       periodStartMs: Math.max(quota.periodStart.getTime(), since.getTime()),
       periodEndMs: quota.periodEnd.getTime(),
     },

@@ -65,6 +65,7 @@ describe('the overview of a tenant', () => {
       {
         limitUsd: parseUsd('10'),
         spentUsd: parseUsd('4'),
+        period: 'month',
         periodStartMs: Math.max(made.getTime(), starts.getTime()),
         periodEndMs: ends.getTime(),
       },

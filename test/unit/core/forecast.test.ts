@@ -1,11 +1,12 @@
 import fc from 'fast-check';
 import { forecast } from '../../../core/budget/forecast';
-import { parseUsd } from '../../../core/money';
+import { parseUsd, sumUsd } from '../../../core/money';
 
 const day = 86_400_000;
 const month = (limit: string, spent: string) => ({
   limitUsd: parseUsd(limit),
   spentUsd: parseUsd(spent),
+  period: 'month' as const,
   periodStartMs: 0,
   periodEndMs: 30 * day,
 });
@@ -24,6 +25,31 @@ describe('a forecast', () => {
     });
   });
 
+  /** A month's limit of $10 with top-ups that expire on these days, after ten days of $1 each. */
+  const toppedUp = (...topUps: [amount: string, onDay: number][]) => {
+    const expiring = topUps.map(([amount, onDay]) => ({ amountUsd: parseUsd(amount), expiresAtMs: onDay * day }));
+    const totalUsd = sumUsd(expiring.map(({ amountUsd }) => amountUsd));
+    const limit = month('10', '10');
+    return {
+      ...limit,
+      limitUsd: limit.limitUsd + totalUsd,
+      topUps: { untilPeriodEndUsd: 0n, keptUsd: 0n, expiring },
+    };
+  };
+
+  test.each([
+    ['is used up before it expires', toppedUp(['5', 20]), 15],
+    ['expires before it is used up', toppedUp(['50', 20]), 20],
+    ['would have lasted, and has expired by then', toppedUp(['20', 29]), 29],
+    ['is followed by one that lasts', toppedUp(['50', 20], ['3', 60]), 23],
+    ['outlives the period', toppedUp(['20', 60]), undefined],
+  ])('knows that a top-up expires: one that %s', (_name, quota, usedUpOnDay) => {
+    expect(forecast(quota, 10 * day)).toEqual({
+      projectedUsd: parseUsd('30'),
+      ...(usedUpOnDay === undefined ? {} : { exhaustedAtMs: usedUpOnDay * day }),
+    });
+  });
+
   test.each([
     ['in the first hour', 3_599_999],
     ['before the period', -1],
@@ -36,7 +62,7 @@ describe('a forecast', () => {
     const amount = fc.bigInt({ min: 0n, max: 10n ** 24n });
     fc.assert(
       fc.property(amount, amount, fc.integer({ min: 3_600_000, max: 30 * day - 1 }), (limitUsd, spentUsd, nowMs) => {
-        const found = forecast({ limitUsd, spentUsd, periodStartMs: 0, periodEndMs: 30 * day }, nowMs);
+        const found = forecast({ ...month('0', '0'), limitUsd, spentUsd }, nowMs);
         expect(found?.projectedUsd).toBeGreaterThanOrEqual(spentUsd);
         expect(found?.exhaustedAtMs !== undefined).toBe((found?.projectedUsd ?? 0n) > limitUsd);
         if (found?.exhaustedAtMs === undefined) return;
