@@ -12,7 +12,7 @@ export interface UsageLine {
   unverifiedUsd: string;
   /** What it would have cost more without caches of prompts. */
   cacheSavedUsd: string;
-  /** Paid operations; corrections and adjustments are none. */
+  /** Operations that were charged as they ended. Corrections and adjustments are none, also that of one which had ended without a cost. */
   operations: number;
 }
 

@@ -121,7 +121,10 @@ export const usageView = z.object({
       costUsd: z.string(),
       unverifiedUsd: z.string(),
       cacheSavedUsd,
-      operations: z.number(),
+      operations: z.number().openapi({
+        description:
+          'How many were charged as they ended. The cost of one that had ended without any, since it was released or ran out, and was told later, is in `costUsd` alone.',
+      }),
     }),
   ),
 });
