@@ -4,7 +4,7 @@ import type { Labels } from '../core/labels';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { billedResource } from './resources';
-import { appendRunEvent, lockRun } from './runs';
+import { appendRunEvent, lockRun, type RunKey } from './runs';
 
 export interface MoneyWaiter {
   waiterId: string;
@@ -130,6 +130,40 @@ export async function removeWaiter(pool: Pool, wait: Wait): Promise<void> {
     if (runId === undefined) return;
     await client.query('UPDATE copilot_internal.runs SET waiting = NULL WHERE run_id = $1', [runId]);
     await appendRunEvent(client, runId, { key: `waited-${waitOf(wait)}`, type: 'money.waited', data: {} });
+  });
+}
+
+/**
+ * A step of a run goes on with a grant: what its workflow waited for before that was granted, an execution did that was reset, and nobody does any
+ * more. What it asked of people is withdrawn with it.
+ */
+export async function endWaitsBefore(
+  pool: Pool,
+  {
+    tenantId,
+    runId,
+    workflowId,
+    operationId,
+  }: RunKey & {
+    workflowId: string;
+    /** What was granted. */
+    operationId: string;
+  },
+): Promise<void> {
+  await asTenant(pool, tenantId, async (client) => {
+    await lockRun(client, runId);
+    const { rowCount } = await client.query(
+      `DELETE FROM copilot_internal.money_waiters w USING copilot_internal.reservations r
+       WHERE w.run_id = $2 AND w.workflow_id = $3 AND r.tenant_id = $1 AND r.operation_id = $4 AND w.waiting_since < r.decided_at`,
+      [tenantId, runId, workflowId, operationId],
+    );
+    if (rowCount === 0) return;
+    await client.query(
+      `UPDATE copilot_internal.runs SET waiting = NULL
+       WHERE run_id = $1 AND NOT EXISTS (SELECT FROM copilot_internal.money_waiters WHERE run_id = $1)`,
+      [runId],
+    );
+    await appendRunEvent(client, runId, { key: `waited-${operationId}`, type: 'money.waited', data: {} });
   });
 }
 

@@ -3,6 +3,7 @@ import { Context as ActivityContext } from '@temporalio/activity';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { usageOf } from '../../core/prices/usage';
 import type { Pool } from '../../store/pool';
+import { endWaitsBefore } from '../../store/money-waiters';
 import { appendRunEvent, type RunKey } from '../../store/runs';
 import { dropDeltas } from '../../store/reply-deltas';
 import {
@@ -167,6 +168,7 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
   }
   // Everything that can fail for free comes before the claim.
   const context = await readContext(pool, request);
+  if (context.run.waiting) await endWaitsBefore(pool, { ...request, workflowId: context.run.workflowId });
   const prompt = promptOf(context, codeLanguages, { isLast: request.plan.isLast });
   let misfits: string[] = [];
   const { tenantId, runId, operationId } = request;

@@ -192,6 +192,22 @@ describe('asking people for money', () => {
     expect(await all(run)).toMatchObject([{ status: 'withdrawn' }, { status: 'granted' }]);
   });
 
+  test('a run that is reset and goes on without waiting asks nobody any more: what it asked before is withdrawn as it does', async () => {
+    const tenantId = await stack.tenant('0.001');
+    const run = await start(tenantId);
+    const before = await asked(tenantId);
+    // There is money now, of which nobody tells those that wait.
+    await stack.admin.query('UPDATE copilot_internal.cost_quotas SET limit_usd = 5 WHERE tenant_id = $1', [tenantId]);
+    stack.anthropic.knobs.latencyMs = 5_000;
+    await resetToBegin(stack, run.workflowId);
+    await until('nobody is asked', async () => (await pending(tenantId)).length === 0);
+    expect(await stack.show(run)).toMatchObject({ status: 'running', waitingFor: null });
+    await expect(grant(tenantId, before)).rejects.toEqual(refusedWith('money_request_decided', /Nobody waits/));
+    expect(await stack.finish(run)).toMatchObject({ status: 'completed' });
+    expect(await all(run)).toMatchObject([{ status: 'withdrawn' }]);
+    expect(await toppedUp(tenantId)).toEqual([]);
+  });
+
   test('a workflow that was terminated from outside is granted nothing, before anybody noted its end', async () => {
     const tenantId = await stack.tenant('0.001');
     const run = await start(tenantId);
