@@ -123,6 +123,22 @@ export async function findUnclaimed(
   });
 }
 
+/** Whether a step of a run has a call under way. The window of a sandbox is none: one that was left behind lives on to its end. */
+export async function hasCallUnderWay(
+  pool: Pool,
+  { tenantId, runId }: { tenantId: string; runId: string },
+): Promise<boolean> {
+  return asTenant(pool, tenantId, async (client) => {
+    const { rows } = await client.query<{ found: boolean }>(
+      `SELECT EXISTS (SELECT FROM copilot_internal.reservations
+         WHERE tenant_id = $1 AND run_id = $2 AND status = 'granted' AND claimed_at IS NOT NULL AND attempt IS NOT NULL
+           AND kind NOT LIKE 'sandbox.%') AS found`,
+      [tenantId, runId],
+    );
+    return rows[0]?.found ?? false;
+  });
+}
+
 /**
  * Runs of all tenants that ended so long ago and of which a step still holds what it did not begin to use; none where the database is of
  * the version before.

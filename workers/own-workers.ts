@@ -120,26 +120,27 @@ export function budgetForOwnWorker({
     calls: new PostgresMoney({ pool, coalescer, replies, direct: decisions?.direct, paidCalls, enforced }),
     activities: createBudgetActivities({ pool, coalescer, replies, direct: decisions?.direct, enforced, log }),
     async paid(operation, call) {
-      const claim = await paidCalls.claim(operation);
-      let done;
-      try {
-        done = await call({ grantedUsd: formatUsd(claim.grantedUsd) });
-      } catch (error) {
-        if (!(error instanceof NotBilledError)) {
-          log.warn({ error, ...operation }, 'a paid call failed, and whether it was billed is unknown');
-          const message =
-            'The paid call failed, and whether it was billed is unknown: the estimate is charged as unverified.';
-          throw failure('outcome_unknown', message, { settled: false, retry: true });
+      return paidCalls.underClaim(operation, async (claim) => {
+        let done;
+        try {
+          done = await call({ grantedUsd: formatUsd(claim.grantedUsd) });
+        } catch (error) {
+          if (!(error instanceof NotBilledError)) {
+            log.warn({ error, ...operation }, 'a paid call failed, and whether it was billed is unknown');
+            const message =
+              'The paid call failed, and whether it was billed is unknown: the estimate is charged as unverified.';
+            throw failure('outcome_unknown', message, { settled: false, retry: true });
+          }
+          await paidCalls.settle(claim, { billed: false, reason: error.name });
+          throw failure('provider_refused', `${error.message} Nothing was billed.`, {
+            settled: true,
+            retry: error.retry,
+          });
         }
-        await paidCalls.settle(claim, { billed: false, reason: error.name });
-        throw failure('provider_refused', `${error.message} Nothing was billed.`, {
-          settled: true,
-          retry: error.retry,
-        });
-      }
-      const { costUsd, usage, result } = done;
-      await paidCalls.settle(claim, { billed: true, costUsd: parseAmountUsd(costUsd), usage, result });
-      return result;
+        const { costUsd, usage, result } = done;
+        await paidCalls.settle(claim, { billed: true, costUsd: parseAmountUsd(costUsd), usage, result });
+        return result;
+      });
     },
     async close() {
       await decisions?.close();

@@ -3,7 +3,9 @@
  * no call; with an outcome written, a known cost and a paid answer survive any crash.
  */
 import { randomUUID } from 'node:crypto';
+import { ApplicationFailure } from '@temporalio/common';
 import type { Logger } from '../../telemetry/log';
+import type { AttemptFailureDetails } from '../../contracts/failures';
 import { formatUsd, type Usd } from '../../core/money';
 import { withinShare } from '../../store/fair-share';
 import { asTenant, type Pool, type PoolClient } from '../../store/pool';
@@ -92,6 +94,10 @@ export const nothingToSpend =
 export const claimUnknown =
   'Postgres did not say whether the reservation was claimed. No call was made, and what was held for it is given back.';
 
+/** Whether a call that failed has told the authority how it ended. */
+const isSettled = (error: unknown): boolean =>
+  error instanceof ApplicationFailure && (error.details?.[0] as AttemptFailureDetails | undefined)?.settled === true;
+
 export class PaidCalls {
   constructor(private readonly dependencies: PaidCallsDependencies) {}
 
@@ -132,6 +138,21 @@ export class PaidCalls {
   }
 
   /**
+   * Claims, and makes one call. One that ends without an outcome is charged at its grant, as unverified, at once: its workflow says so too, but
+   * not where its execution was reset or terminated, and it would be held until it runs out.
+   * @throws ApplicationFailure `claim_refused` as {@link claim}, and what the call throws.
+   */
+  async underClaim<T>(operation: OperationKey, call: (claim: Claim) => Promise<T>): Promise<T> {
+    const claim = await this.claim(operation);
+    try {
+      return await call(claim);
+    } catch (error) {
+      if (!isSettled(error)) this.commit(claim);
+      throw error;
+    }
+  }
+
+  /**
    * Writes the outcome and, in the same transaction, what `alongside` writes, also when the reservation has ended meanwhile: what
    * was paid for is kept, and the money is put right. The next decision
    * of the tenant folds it in: this process's under a mandate, or its authority's, which learns of it soon. While Postgres is away it is tried until
@@ -143,7 +164,7 @@ export class PaidCalls {
     outcome: NewOutcome | UnpricedOutcome,
     alongside?: Alongside,
   ): Promise<void> {
-    const { pool, coalescer, direct, log } = this.dependencies;
+    const { pool, direct, log } = this.dependencies;
     const { tenantId, operationId } = operation;
     const write = async (outcome: NewOutcome | UnpricedOutcome, beside?: Alongside): Promise<void> => {
       const recording = (): Promise<boolean> => record(pool, { ...operation, outcome }, beside);
@@ -171,14 +192,17 @@ export class PaidCalls {
         );
       }
     });
-    // The run does not wait for this, and reads it back at its end.
-    const commit = (): void =>
-      void coalescer
-        .sendLazily(tenantId, { type: 'commit', operationId })
-        .catch((error: unknown) => log.warn({ tenantId, operationId, error }, 'a commit could not be sent yet'));
     // What has no outcome is ended by its commit, and by no look.
-    if (direct && outcome.billed !== 'unknown') direct.look(tenantId, commit);
-    else commit();
+    if (direct && outcome.billed !== 'unknown') direct.look(tenantId, () => this.commit(operation));
+    else this.commit(operation);
+  }
+
+  /** Ends a claimed reservation by what is known of its call. The run does not wait for this, and reads it back at its end. */
+  private commit({ tenantId, operationId }: OperationKey): void {
+    const { coalescer, log } = this.dependencies;
+    coalescer
+      .sendLazily(tenantId, { type: 'commit', operationId })
+      .catch((error: unknown) => log.warn({ tenantId, operationId, error }, 'a commit could not be sent yet'));
   }
 
   /** Gives up a reservation that was granted and is not needed: nothing was claimed. The authority learns of it soon. */

@@ -73,40 +73,52 @@ export async function makePaidCall(dependencies: LlmDependencies, call: PaidCall
   const isPartial = parseAmountUsd(call.grantedUsd) < parseAmountUsd(plan.amountUsd);
   const inputTokens = isPartial ? await tokensForPartial(provider, plan, prompt) : plan.inputTokens;
   const quotaThatCuts = isPartial ? await quotaThatCut(dependencies.pool, call) : undefined;
-  const claim = await paidCalls.claim(call);
-  await paidCalls.atPoint('llm.claimed');
-  const maxOutputTokens = maxTokens({ price, provider }, { ...plan, inputTokens }, claim);
-  const startedMs = performance.now();
-  const streamed = await provider.stream(
-    { model: plan.model, price, prompt, maxOutputTokens, cacheWriteTtl: plan.cacheWriteTtl, cacheKey: call.runId },
-    {
-      signal: callSignal(),
-      idleMs: streamIdleMs,
-      onFirstOutput: () => paidCalls.atPoint('llm.streaming'),
-      ...(onText ? { onText } : {}),
-    },
-  );
-  const seconds = (performance.now() - startedMs) / 1000;
-  const counted = { provider: price.provider, model: plan.model, kind: call.kind, seconds };
-  const priced = streamed.usageIsFinal
-    ? priceCall(() => provider.usageOf(streamed, price), { price, prices: models, at: Date.now() })
-    : wholeWithoutUsage(streamed);
-  if (priced && streamed.hasFailed) {
-    noteModelCall({ ...counted, outcome: 'failed', usage: priced.usage }, claim);
-    const { retryAfterSeconds } = provider.failureOf(streamed.error, { outputBegan: false });
-    return failBilled(dependencies, { claim, runId: call.runId, priced, retryAfterSeconds });
-  }
-  if (!priced) {
-    const { billed } = provider.failureOf(streamed.error, { outputBegan: streamed.outputBegan });
-    noteModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' }, claim);
-    return giveUp(dependencies, { call, claim, streamed, provider });
-  }
-  const reply = await keepReply(dependencies, { call, claim, priced, price, streamed, maxOutputTokens, quotaThatCuts });
-  noteModelCall({ ...counted, outcome: priced.isPriced ? 'ok' : 'unpriced', usage: reply.usage }, claim);
-  const { tenantId, runId, operationId } = call;
-  const { costUsd } = reply;
-  dependencies.log.info({ tenantId, runId, operationId, model: plan.model, seconds, costUsd }, 'a model call was paid');
-  return reply;
+  return paidCalls.underClaim(call, async (claim) => {
+    await paidCalls.atPoint('llm.claimed');
+    const maxOutputTokens = maxTokens({ price, provider }, { ...plan, inputTokens }, claim);
+    const startedMs = performance.now();
+    const streamed = await provider.stream(
+      { model: plan.model, price, prompt, maxOutputTokens, cacheWriteTtl: plan.cacheWriteTtl, cacheKey: call.runId },
+      {
+        signal: callSignal(),
+        idleMs: streamIdleMs,
+        onFirstOutput: () => paidCalls.atPoint('llm.streaming'),
+        ...(onText ? { onText } : {}),
+      },
+    );
+    const seconds = (performance.now() - startedMs) / 1000;
+    const counted = { provider: price.provider, model: plan.model, kind: call.kind, seconds };
+    const priced = streamed.usageIsFinal
+      ? priceCall(() => provider.usageOf(streamed, price), { price, prices: models, at: Date.now() })
+      : wholeWithoutUsage(streamed);
+    if (priced && streamed.hasFailed) {
+      noteModelCall({ ...counted, outcome: 'failed', usage: priced.usage }, claim);
+      const { retryAfterSeconds } = provider.failureOf(streamed.error, { outputBegan: false });
+      return failBilled(dependencies, { claim, runId: call.runId, priced, retryAfterSeconds });
+    }
+    if (!priced) {
+      const { billed } = provider.failureOf(streamed.error, { outputBegan: streamed.outputBegan });
+      noteModelCall({ ...counted, outcome: billed === 'no' ? 'not_billed' : 'unknown' }, claim);
+      return giveUp(dependencies, { call, claim, streamed, provider });
+    }
+    const reply = await keepReply(dependencies, {
+      call,
+      claim,
+      priced,
+      price,
+      streamed,
+      maxOutputTokens,
+      quotaThatCuts,
+    });
+    noteModelCall({ ...counted, outcome: priced.isPriced ? 'ok' : 'unpriced', usage: reply.usage }, claim);
+    const { tenantId, runId, operationId } = call;
+    const { costUsd } = reply;
+    dependencies.log.info(
+      { tenantId, runId, operationId, model: plan.model, seconds, costUsd },
+      'a model call was paid',
+    );
+    return reply;
+  });
 }
 
 /** A partial grant shortens the answer so that it fits. */

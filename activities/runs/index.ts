@@ -20,6 +20,7 @@ import type { ReplyFeed } from '../llm/reply-feed';
 import { attachmentLine } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
 import type { CostSoFar, RunActivities, RunFailureText } from '../../contracts/runs';
+import { awaitCutCalls } from './cut-calls';
 import { releaseUnclaimed } from './release-unclaimed';
 import { failure } from '../failures';
 
@@ -41,6 +42,7 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
     }),
 
     async endRun({ tenantId, runId, status, failure, stoppedBy }) {
+      await awaitCutCalls(pool, { tenantId, runId });
       const answer = status === 'completed' ? await lastText(pool, { tenantId, runId }) : undefined;
       await endRun(
         pool,
@@ -62,6 +64,7 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
     },
 
     async endConversation({ tenantId, runId, status, failure }) {
+      await awaitCutCalls(pool, { tenantId, runId });
       const message = 'The conversation ended before the message was answered.';
       const unanswered = { code: 'conversation_ended', message };
       await endRun(pool, { tenantId, runId }, { status, failure, unanswered });

@@ -51,17 +51,18 @@ export async function runPaidTools(dependencies: SandboxDependencies, request: R
     paidCalls.giveBack(request);
     return { sandboxGone: false };
   }
-  const claim = await paidCalls.claim(request);
-  const { outcomes, stopped, executed: result } = await carryOut(dependencies, request);
-  const used = outcomes.flatMap(({ name, used }) => (used ? [name] : []));
-  const costUsd = sumUsd(used.map((name) => priceOfTool(pricesUsd, name)));
-  const isUnverified = outcomes.some((outcome) => outcome.isUnverified && priceOfTool(pricesUsd, outcome.name) > 0n);
-  const outcome = { billed: true as const, costUsd, usage: { tools: used }, result };
-  await paidCalls.settle(claim, isUnverified ? { ...outcome, isUnverified } : outcome, (client) =>
-    keep(client, request, outcomes),
-  );
-  stopIf(stopped);
-  return result;
+  return paidCalls.underClaim(request, async (claim) => {
+    const { outcomes, stopped, executed: result } = await carryOut(dependencies, request);
+    const used = outcomes.flatMap(({ name, used }) => (used ? [name] : []));
+    const costUsd = sumUsd(used.map((name) => priceOfTool(pricesUsd, name)));
+    const isUnverified = outcomes.some((outcome) => outcome.isUnverified && priceOfTool(pricesUsd, outcome.name) > 0n);
+    const outcome = { billed: true as const, costUsd, usage: { tools: used }, result };
+    await paidCalls.settle(claim, isUnverified ? { ...outcome, isUnverified } : outcome, (client) =>
+      keep(client, request, outcomes),
+    );
+    stopIf(stopped);
+    return result;
+  });
 }
 
 /** A repeat (after a lost worker, or a workflow that was reset) goes on with what was said: nothing runs twice. */

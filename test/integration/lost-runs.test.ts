@@ -90,11 +90,6 @@ describe('a run that was lost', () => {
     const shown = await stack.show({ tenantId, ...started });
     expect(shown).toMatchObject({ status: 'failed', failure: { code: 'run_lost' } });
     expect(shown.failure?.message).toContain('TERMINATED');
-    await stack.admin.query(
-      `UPDATE copilot_internal.reservations SET expires_at = now() - interval '1 minute' WHERE tenant_id = $1 AND status = 'granted'`,
-      [tenantId],
-    );
-    await look();
     await until('nothing is held', async () => (await stack.books(tenantId)).openReservations === 0);
     expect((await stack.books(tenantId)).reservedUsd).toBe('0');
   });
