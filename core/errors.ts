@@ -123,7 +123,7 @@ export const errorCatalogue = {
     httpStatus: 409,
     retry: false,
     action:
-      'Start the run again with a higher limit: its own, or that of the run that it belongs to, whichever the message names.',
+      'Where it says a time (`retryAfter`), calls under way hold what is missing: ask again after that. Else start the run again with a higher limit: its own, or that of the run that it belongs to, whichever the message names.',
   },
   run_limit_conflict: {
     httpStatus: 409,

@@ -1,10 +1,11 @@
 /** A refused request as callers see it: requirements C1 to C3. */
 import { z } from '@hono/zod-openapi';
-import type { BindingQuota, Resource } from '../../core/budget/commands';
+import type { BindingQuota, Rejection, Resource } from '../../core/budget/commands';
 import { counted } from '../../core/counted';
 import { parseUsd, usdToNumber } from '../../core/money';
 import { fitsWithoutHolds } from '../../core/budget/denials';
 import { utilizationPercent } from '../../core/budget/quotas';
+import { ApiError } from './errors';
 import { quotaFigures } from './schemas';
 
 /** C1. Its amounts are JSON numbers, as clients of this format expect; they are for display. */
@@ -115,6 +116,13 @@ export const deniedAnswer = (body: DenialBody, requestId: string): z.infer<typeo
   action: actionOf(body),
   requestId,
 });
+
+/** A reserve that was rejected: for good, or, where only what is held of a run's limit stands in its way, for now. */
+export function rejected({ code, message, operationId, retryAfterSeconds: retryAfter }: Rejection): ApiError {
+  if (retryAfter === undefined) return new ApiError(code, message, { operationId });
+  const action = `What is missing is only held, and may come back: ask again after ${counted(retryAfter, 'second')}, a reservation under a new operation id, or start the run again with a higher limit.`;
+  return new ApiError(code, message, { operationId, action, retryAfter });
+}
 
 /** One server-sent event. */
 export const sseEvent = ({ event, data, id }: { event: string; data: unknown; id?: number }): string =>

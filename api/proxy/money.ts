@@ -14,7 +14,7 @@ import { asTenant, isDatabaseAway, type Pool } from '../../store/pool';
 import { extendReservation, type OperationKey } from '../../store/reservations';
 import type { Logger } from '../../telemetry/log';
 import type { Authority } from '../http/context';
-import { denialBody, Denied } from '../http/denials';
+import { denialBody, Denied, rejected } from '../http/denials';
 import { ApiError } from '../http/errors';
 import type { Policies } from '../http/lookups';
 import { Claims } from './claims';
@@ -175,7 +175,7 @@ function checkGranted(answer: ReserveAnswer | undefined, operationId: string): v
       "The tenant's budget authority did not answer in time. No call was made and nothing is held.",
       { operationId },
     );
-  if (answer.decision === 'rejected') throw new ApiError(answer.code, answer.message, { operationId });
+  if (answer.decision === 'rejected') throw rejected(answer);
   if (answer.decision === 'denied') {
     const { message, quota } = answer;
     const retryAfterSeconds = whenHeldIsBack(answer);

@@ -69,8 +69,9 @@ export function refusalOf(known: ApiError | Denied, requestId: string): Refusal 
   const body = errorBody(known, requestId);
   const { retryAfter } = known.more;
   const waitSeconds = typeof retryAfter === 'number' ? retryAfter : undefined;
+  const passes = errorCatalogue[known.code].retry || waitSeconds !== undefined;
   // What was charged is not tried again by itself: each try may be charged.
-  const mayRetry = errorCatalogue[known.code].retry && known.code !== 'outcome_unknown';
+  const mayRetry = passes && known.code !== 'outcome_unknown';
   return {
     error: { status: known.status, message: `${body.message} ${body.action}`, requestId, spendlock: body },
     retryAfterSeconds: waitSeconds,

@@ -18,7 +18,7 @@ import {
   type ReservationView,
 } from '../../store/reservations';
 import type { ApiDependencies } from '../http/context';
-import { denialBody, Denied } from '../http/denials';
+import { denialBody, Denied, rejected } from '../http/denials';
 import { ApiError } from '../http/errors';
 import { labelsOfMade, labelsOver } from '../http/labels';
 import { omitUndefined } from '../../core/omit-undefined';
@@ -126,7 +126,7 @@ function grantOf(answer: ReserveAnswer, resource: ReserveBody['resource']): Gran
       throw new Denied({ ...denialBody({ message, resource: billedAs, quota, retryAfterSeconds }), operationId });
     }
     case 'rejected':
-      throw new ApiError(answer.code, answer.message, { operationId: answer.operationId });
+      throw rejected(answer);
   }
 }
 

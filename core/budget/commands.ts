@@ -187,4 +187,15 @@ export type ReserveAnswer =
       retryAfterSeconds?: number;
       message: string;
     }
-  | { decision: 'rejected'; operationId: string; code: RejectionCode; message: string };
+  | {
+      decision: 'rejected';
+      operationId: string;
+      code: RejectionCode;
+      message: string;
+      /** When the same may fit: where only what is held of a run's limit stands in its way. */
+      retryAfterSeconds?: number;
+      /** What the limits of its run would leave then if nothing of them were held. Decimal string. */
+      leftWithoutHoldsUsd?: string;
+    };
+
+export type Rejection = Extract<ReserveAnswer, { decision: 'rejected' }>;

@@ -41,7 +41,7 @@ import {
   type Reservation,
   type ReservationRequest,
 } from './reservations';
-import { limitsNamed, runLimitRefusal, tightestOfRun, type RunLimit } from './run-limits';
+import { limitsNamed, refusedByRun, tightestOfRun, type RunLimit } from './run-limits';
 import { settle, settleWhatIsDue } from './settlement';
 
 /** Decides one batch. The state is not changed; what to write and what to answer is in the result. */
@@ -113,11 +113,11 @@ function asksNew(batch: Batch, came: ReserveCommand, amounts: Amounts): ReserveA
   if (frozen !== undefined) return refuse(refusedAsFrozen(frozen));
   const ofRun = limitsOf(batch, command);
   if ('type' in ofRun) return refuse(ofRun);
-  const tightOfRun = tightestOfRun(ofRun);
   const { amountUsd, minimumUsd = amountUsd } = amounts;
-  if (command.runLimit && tightOfRun && tightOfRun.leftUsd < minimumUsd)
-    return refuse(runLimitRefusal(tightOfRun, { runId: command.runLimit.id, amounts }));
-  /** All that it may get: nobody waits for what others hold of a run's limit. */
+  const refusal = command.runLimit && refusedByRun(ofRun, { runId: command.runLimit.id, amounts });
+  if (refusal) return refuse(refusal);
+  const tightOfRun = tightestOfRun(ofRun);
+  /** All that it may get: where its least is there, what others hold of a run's limit is not waited for. */
   const mostUsd = tightOfRun && tightOfRun.leftUsd < amountUsd ? tightOfRun.leftUsd : amountUsd;
   const asked: Asked = { command, amounts, request, minimumUsd, mostUsd, limitIds: ofRun.map(({ runId }) => runId) };
   if (command.parentOperationId === undefined) return byLimits(batch, asked);

@@ -1,6 +1,6 @@
 /** What a reservation is, and how one ends. */
 import type { QuotaDenial } from './denials';
-import type { OnExpiry, RejectionCode, ReserveCommand, Resource, TraceContext } from './commands';
+import type { OnExpiry, Rejection, ReserveCommand, Resource, TraceContext } from './commands';
 import { recordedAlike, sentAlike, type Labelled } from '../labels';
 import type { Usd } from '../money';
 import { isRecordedAs, resourceAsked } from '../resources';
@@ -20,7 +20,8 @@ export type Settlement = 'actual' | 'unverified' | 'released' | 'expired';
 export type Outcome = { billed: true; costUsd: Usd; isUnverified?: boolean } | { billed: false };
 
 /** Why a reserve got no money. */
-export type Refusal = ({ type: 'denied' } & QuotaDenial) | { type: 'rejected'; code: RejectionCode; message: string };
+export type Refusal =
+  ({ type: 'denied' } & QuotaDenial) | ({ type: 'rejected' } & Omit<Rejection, 'decision' | 'operationId'>);
 
 /** What was asked for. Absent on a tombstone, whose reserve never came. */
 export interface ReservationRequest extends Labelled {

@@ -1,10 +1,12 @@
 /**
  * Limits of runs: what a run, a turn or a workflow of one's own may cost with all that belongs to it, whoever asks. They stand in the
- * books beside the quotas and are decided with them, all or nothing. They have no period and no alerts, and nobody waits for their money.
+ * books beside the quotas and are decided with them, all or nothing. They have no period, no alerts and no line of those that wait: only what
+ * calls under way hold of them comes back.
  */
 import type { ReserveCommand, RunLimitRef } from './commands';
 import { formatUsd, MoneyError, parseAmountUsd, type Usd } from '../money';
 import type { Amounts, Refusal } from './reservations';
+import { heldSeconds } from './retry-after';
 
 /** A run's limit as Postgres holds it. */
 export interface RunLimit {
@@ -22,14 +24,18 @@ export interface RunLimit {
 /** The most levels that a tree of runs has. */
 const runLevelsMax = 8;
 
-const leftUsd = ({ limitUsd = 0n, spentUsd, reservedUsd }: RunLimit): Usd => limitUsd - spentUsd - reservedUsd;
+const unspentUsd = ({ limitUsd = 0n, spentUsd }: RunLimit): Usd => limitUsd - spentUsd;
+const nowLeftUsd = (limit: RunLimit): Usd => unspentUsd(limit) - limit.reservedUsd;
 
-/** The limit that leaves a request the least; undefined where none binds. */
-export function tightestOfRun(limits: readonly RunLimit[]): { limit: RunLimit; leftUsd: Usd } | undefined {
-  const [limit] = limits
-    .filter(({ limitUsd }) => limitUsd !== undefined)
-    .sort((a, b) => (leftUsd(a) < leftUsd(b) ? -1 : leftUsd(a) > leftUsd(b) ? 1 : 0));
-  return limit && { limit, leftUsd: leftUsd(limit) };
+/** The limit that leaves a request the least, now or by another measure; undefined where none binds. */
+export function tightestOfRun(
+  limits: readonly RunLimit[],
+  leftOf: (limit: RunLimit) => Usd = nowLeftUsd,
+): { limit: RunLimit; leftUsd: Usd } | undefined {
+  const [first] = limits
+    .flatMap((limit) => (limit.limitUsd === undefined ? [] : [{ limit, leftUsd: leftOf(limit) }]))
+    .sort((a, b) => (a.leftUsd < b.leftUsd ? -1 : a.leftUsd > b.leftUsd ? 1 : 0));
+  return first;
 }
 
 /**
@@ -94,20 +100,31 @@ export function limitsAsked(commands: readonly ReserveCommand[]): RunLimitRef[] 
   return [...asked.values()];
 }
 
-/** Why a run's limit leaves too little. */
-export function runLimitRefusal(
-  { limit, leftUsd: left }: { limit: RunLimit; leftUsd: Usd },
+/**
+ * Why a run's limits leave too little; undefined where they leave enough. One that is spent stands before one of which calls under way hold
+ * what is missing: only the latter may pass.
+ */
+export function refusedByRun(
+  limits: readonly RunLimit[],
   { runId, amounts: { amountUsd, minimumUsd } }: { runId: string; amounts: Amounts },
-): Refusal {
+): Refusal | undefined {
+  const leastUsd = minimumUsd ?? amountUsd;
+  const [now, later] = [tightestOfRun(limits), tightestOfRun(limits, unspentUsd)];
+  if (!now || !later || now.leftUsd >= leastUsd) return undefined;
+  const isHeld = later.leftUsd >= leastUsd;
+  const { limit } = isHeld ? now : later;
   const whose =
     limit.runId === runId ? "the run's own limit" : `the limit of the run ${limit.runId}, to which it belongs,`;
+  const left = nowLeftUsd(limit);
   const has = left > 0n ? `$${formatUsd(left)}` : 'Nothing';
   const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
+  const held = isHeld ? `, $${formatUsd(limit.reservedUsd)} of it is held by calls under way and may come back` : '';
   return {
     type: 'rejected',
     code: 'run_limit_exceeded',
     message:
       `${has} is left of ${whose} of $${formatUsd(limit.limitUsd ?? 0n)} ($${formatUsd(limit.spentUsd)} spent, ` +
-      `$${formatUsd(limit.reservedUsd)} reserved); $${formatUsd(amountUsd)}${least} was asked for. Nothing was reserved.`,
+      `$${formatUsd(limit.reservedUsd)} reserved)${held}; $${formatUsd(amountUsd)}${least} was asked for. Nothing was reserved.`,
+    ...(isHeld ? { retryAfterSeconds: heldSeconds, leftWithoutHoldsUsd: formatUsd(later.leftUsd) } : {}),
   };
 }

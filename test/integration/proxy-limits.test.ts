@@ -38,7 +38,7 @@ describe('a call through the proxy', () => {
     );
   };
   const ask = (headers: Record<string, string>, body: object = small) => scene.send('/v1/messages', body, headers);
-  // Nobody waits for money of a run's own limit: it is no 429.
+  // It has no period: it is no 429.
   const refusedByRun = [409, { error: 'run_limit_exceeded' }];
   const ofRun = (runId: string) => ({ 'x-spendlock-run': runId });
   const limitLabel = (limitUsd: string) =>

@@ -31,7 +31,7 @@ describe("a run's limit", () => {
     ]);
     expect(model.reservations.get('3')?.refusal).toMatchObject({
       message:
-        '$0.2 is left of the limit of the run run, to which it belongs, of $1 ($0 spent, $0.8 reserved); $0.4 was asked for. Nothing was reserved.',
+        '$0.2 is left of the limit of the run run, to which it belongs, of $1 ($0 spent, $0.8 reserved), $0.8 of it is held by calls under way and may come back; $0.4 was asked for. Nothing was reserved.',
     });
     expect(balance('run')).toEqual({ spentUsd: 0n, reservedUsd: usd('0.8') });
     expect(balance('c')).toEqual({ spentUsd: 0n, reservedUsd: 0n });
@@ -58,6 +58,38 @@ describe("a run's limit", () => {
     expect(model.reservations.get('more')?.refusal).toMatchObject({
       message: expect.stringContaining("Nothing is left of the run's own limit of $1 ($2.05 spent") as string,
     });
+  });
+
+  test('that only what is held stands in the way of says so, and when to ask again; one that is spent does not', () => {
+    model.addRunLimit('run', '1');
+    model.addRunLimit('child', '0.5', 'run');
+    model.decide(ask('paid', '0.2', 'child'), ask('held', '0.7', 'run'));
+    model.claim('paid');
+    model.outcome('paid', { billed: true, costUsd: usd('0.2') });
+    model.decide(commit('paid'));
+    const refused = (id: string, amountUsd: string, runId: string, more: object = {}) =>
+      model.decide(ask(id, amountUsd, runId, more)).answers[0];
+    // The run has $0.8 that is not spent, and its child $0.3.
+    expect(refused('a', '0.8', 'run')).toMatchObject({ retryAfterSeconds: 10, leftWithoutHoldsUsd: '0.8' });
+    expect(refused('b', '0.3', 'child')).toMatchObject({
+      ...{ retryAfterSeconds: 10, leftWithoutHoldsUsd: '0.3' },
+      message: expect.stringContaining('$0.7 of it is held by calls under way and may come back') as string,
+    });
+    expect(refused('c', '0.9', 'child', { minimumUsd: '0.3' })).toMatchObject({ retryAfterSeconds: 10 });
+    // More than is left of what is not spent: of its own limit, though the run's has less now.
+    for (const [id, amountUsd, runId, whose] of [
+      ['d', '0.800000000001', 'run', "the run's own limit of $1"],
+      ['e', '0.300000000001', 'child', "the run's own limit of $0.5 ($0.2 spent"],
+    ] as const) {
+      const answer = refused(id, amountUsd, runId);
+      expect(answer).toMatchObject({ message: expect.stringContaining(whose) as string });
+      expect(answer).not.toHaveProperty('retryAfterSeconds');
+      expect(answer).not.toHaveProperty('leftWithoutHoldsUsd');
+    }
+    // The same from the record.
+    expect(refused('a', '0.8', 'run')).toMatchObject({ retryAfterSeconds: 10, leftWithoutHoldsUsd: '0.8' });
+    model.decide(release('held'));
+    expect(told(ask('again', '0.3', 'child'))).toEqual(['0.3 of the run']);
   });
 
   test('and the quotas bind together, each for itself', () => {
