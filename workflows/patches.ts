@@ -101,6 +101,12 @@ export const patches = {
     since: '0.1.0',
     change: 'A step that is denied for what others hold waits some seconds for that before it fails.',
   },
+  'run-holds-waited-for': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change:
+      "A step that its run's limit refuses for what others hold of it asks again for some seconds before it fails. Asked of such refusals only.",
+  },
   guaranteed: {
     workflow: 'agentRun',
     since: '0.1.0',

@@ -7,7 +7,7 @@ import { until, type StartTestRun, type TestStack } from '../../test/support/sta
 import { budgetWorkflowId, taskQueues } from '../../contracts/messages';
 import type { CaseName } from './names';
 import { answerAsked, isAsking } from './money-answers';
-import { comesBack, holdAll, statusOf } from './held-back';
+import { comesBack, comesBackAfterRefusal, holdAll, parentOf, statusOf } from './held-back';
 import { playConversation } from './conversations';
 import { decide, raise } from './people';
 import { long, type Recorded } from './recorded';
@@ -101,10 +101,12 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '5' }];
     await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'recorder' } });
   }
-  const held = name === 'run-held-back' ? await holdAll(stack, tenantId) : undefined;
-  const started = await stack.start({ tenantId, task: 'Profile this file.', file, ...more[name] });
+  const parent = name === 'run-held-by-siblings' ? await parentOf(stack, tenantId) : undefined;
+  const held = parent || name === 'run-held-back' ? await holdAll(stack, tenantId, parent) : undefined;
+  const ofParent = parent ? { parentRunId: parent.id } : {};
+  const started = await stack.start({ tenantId, task: 'Profile this file.', file, ...ofParent, ...more[name] });
   const { runId, workflowId } = started;
-  if (held) await comesBack(stack, { tenantId, runId }, held);
+  if (held) await (parent ? comesBackAfterRefusal : comesBack)(stack, { tenantId, runId }, held);
   if (name === 'run-guaranteed-reset') {
     await until('the call began', () => stack.anthropic.calls().inFlight > 0);
     knobs.deltaSpacingMs = 0;

@@ -21,6 +21,8 @@ export const cases = {
   'ended-failed': 'a run that makes its model calls without an answer, and whose workflow fails with that',
   'run-room-waited': 'a run whose last attempt at a sandbox finds no room, and that waits for some',
   'run-held-back': 'a run that is denied for what others hold, and goes on when that comes back',
+  'run-held-by-siblings':
+    "a run whose parent's limit refuses it for what others hold of that, and that goes on when that comes back",
   'run-model-refused': 'a run whose model refuses, and whose workflow fails with that',
   'run-within': 'a run that plans its calls, and reads back what it bought, within the tasks that need it',
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { NativeConnection, Worker } from '@temporalio/worker';
 import type { RunView } from '../../api/runs/schemas';
 import { formatUsd, parseUsd } from '../../core/money';
+import { lookAtBooks } from '../../store/books';
 import { startTelemetry } from '../../telemetry/start';
 import { budgetForOwnWorker, type OwnWorker } from '../../workers/own-workers';
 import { bundleWorkflows } from '../../workers/workers';
@@ -66,6 +67,16 @@ describe('limits of workflows', () => {
     const [own, ...children] = await limits(tenantId);
     expect(own).toMatchObject({ id: parent.firstExecutionRunId, limit: '1', spent: '0.8', reserved: '0' });
     expect(children.map(({ spent }) => spent).sort()).toEqual(['0', '0.4', '0.4']);
+  });
+
+  test('of $1.00 let four children at once that may cost $0.54 each, and cost $0.015, wait for each other', async () => {
+    const tenantId = await stack.tenant('100');
+    const parent = await start('limitedParent', { tenantId, maxCostUsd: '1' }, Array(4).fill('0.015'), '0.54');
+    expect(await parent.result()).toEqual(Array(4).fill('paid'));
+    const [own] = await limits(tenantId);
+    expect(own).toMatchObject({ limit: '1', spent: '0.06', reserved: '0' });
+    expect(await stack.books(tenantId)).toMatchObject({ ledgerUsd: '0.06', reservedUsd: '0', openReservations: 0 });
+    expect(await lookAtBooks(stack.pool, tenantId)).toEqual([]);
   });
 
   test('and its labels are with each of its costs, a child’s too', async () => {

@@ -88,6 +88,7 @@ describe('recorded histories', () => {
     ['run-model-refused.agentRun', patchMark('refusals')],
     ['run-held-back.agentRun', patchMark('holds-waited-for')],
     ['talk-held-back.conversation', patchMark('holds-waited-for')],
+    ['run-held-by-siblings.agentRun', patchMark('run-holds-waited-for')],
     ['run-guaranteed-reset.agentRun', patchMark('envelope-kept')],
     ['run-within.agentRun', patchMark('within-the-task')],
     ['talk-within.conversation', patchMark('within-the-task')],

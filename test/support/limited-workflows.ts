@@ -29,18 +29,18 @@ const paying = (budget: Budget, { tenantId }: BudgetScope, costUsd: string, amou
     )
     .catch((error: unknown) => failureOf(error)?.code ?? String(error));
 
-/** One step. */
-export async function limitedStep(scope: BudgetScope, costUsd: string): Promise<string> {
+/** One step, which may cost more than it does. */
+export async function limitedStep(scope: BudgetScope, costUsd: string, amountUsd?: string): Promise<string> {
   const budget = new Budget(scope);
-  const end = await paying(budget, scope, costUsd);
+  const end = await paying(budget, scope, costUsd, amountUsd);
   await budget.settled();
   return end;
 }
 
 /** Children at once that each make one step, of a parent that spends nothing. */
-export async function limitedParent(scope: BudgetScope, costsUsd: string[]): Promise<string[]> {
+export async function limitedParent(scope: BudgetScope, costsUsd: string[], amountUsd?: string): Promise<string[]> {
   const ofChild = await new Budget(scope).scopeForChild();
-  return Promise.all(costsUsd.map((costUsd) => executeChild(limitedStep, { args: [ofChild, costUsd] })));
+  return Promise.all(costsUsd.map((costUsd) => executeChild(limitedStep, { args: [ofChild, costUsd, amountUsd] })));
 }
 
 /** One step in each execution, the next one when it is told to. */

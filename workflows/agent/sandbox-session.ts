@@ -65,6 +65,7 @@ export class SandboxSession {
     carried?: CarriedSandbox,
   ) {
     this.taskQueue = siblingQueues(runsQueue).sandbox;
+    budget.keepsOpen = () => this.openOperationIds;
     this.free = this.activities({ startToCloseTimeout: (300 + writingSecondsMax) * 1_000 });
     this.ending = this.activities({
       startToCloseTimeout: (120 + writingSecondsMax) * 1_000,

@@ -5,7 +5,9 @@ import {
   type ActivityInterfaceFor,
   type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
-import type { BudgetActivities, OpenEnvelope } from '../../contracts/budget';
+import type { BudgetActivities, OpenEnvelope, ReserveRequest } from '../../contracts/budget';
+import type { ReserveAnswer } from '../../core/budget/commands';
+import { failureWith, isCancellation } from '../failures';
 import { isPatched } from '../patches';
 import { orNull, withinTheTask } from '../within-the-task';
 import { aheadOf } from './ahead';
@@ -38,6 +40,36 @@ export function budgetActivities({ unavailable }: Pick<BudgetScope, 'unavailable
       retry: { initialInterval: '200 milliseconds', maximumInterval: '15 seconds' },
     }),
   };
+}
+
+/**
+ * The authority's answer: within the task that asks when it comes at once, as it nearly always does, and otherwise by an
+ * activity that stays open for as long as it takes. Both ask under the same operation id.
+ */
+export async function answerTo(
+  request: ReserveRequest,
+  { scope, ...asked }: AskedActivities & { scope: BudgetScope },
+): Promise<ReserveAnswer> {
+  const summary = `$${request.amountUsd} for ${request.kind}`;
+  const answer = await orNull(asked.quick.reserveQuickly.executeWithOptions({ summary }, [request]));
+  if (answer) return answer;
+  return asked.patient.reserve.executeWithOptions({ summary }, [request]).catch((error: unknown) => {
+    if (isCancellation(error) || !scope.unavailable) throw error;
+    return withoutAnswer(request, { scope, activities: asked.activities });
+  });
+}
+
+/** The authority did not answer in time: the policy's turn. What it decides after all is released, or found on record. */
+async function withoutAnswer(
+  request: ReserveRequest,
+  { scope: { tenantId, unavailable }, activities }: Pick<AskedActivities, 'activities'> & { scope: BudgetScope },
+): Promise<ReserveAnswer> {
+  if (unavailable?.then === 'allow') return activities.allowUnreserved(request);
+  await activities.release({ tenantId, operationId: request.operationId });
+  throw failureWith(
+    'authority_unavailable',
+    `The budget authority did not answer within ${unavailable?.afterMs} ms, and the policy is to stop then. Nothing is held.`,
+  );
 }
 
 /** The envelope that an execution of the same run before a reset reserved, and that is open still; undefined where there is none. */

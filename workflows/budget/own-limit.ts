@@ -3,10 +3,10 @@
  * (docs/decisions/0050-run-limits.md); until an answer says that they do, it counts here, of what this workflow spends itself.
  */
 import type { RunLimitRef } from '../../core/budget/commands';
-import { formatUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
+import { formatUsd, maxUsd, parseAmountUsd, sumUsd, type Usd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
-import { failureWith } from '../failures';
 import type { BudgetScope, PaidStep } from './paid-step';
+import type { Refused } from './patience';
 
 /** What was counted of a limit, for whoever goes on with it. */
 export interface Counted {
@@ -19,6 +19,10 @@ export interface Counted {
 export class OwnLimit {
   /** What each attempt may have cost at most, until its cost is known. It binds where the books do not. */
   private readonly heldUsd = new Map<string, Usd>();
+  /** Of these a part comes back by itself: they are asked for, or under way. */
+  private readonly underWay = new Set<string>();
+  /** Held for later, and not in use. */
+  private readonly kept = new Set<string>();
   /**
    * Whether the books count all that was granted for its limit, so that it need not count itself; undefined before anything was. A worker
    * or a database of the version before does not, and neither do answers in old histories: what those count themselves goes on as it was.
@@ -57,6 +61,32 @@ export class OwnLimit {
     this.heldUsd.set(operationId, parseAmountUsd(usd));
   }
 
+  /** Its money is in use from here on. */
+  begin(operationId: string): void {
+    this.kept.delete(operationId);
+    this.underWay.add(operationId);
+  }
+
+  /** What it held for is over. */
+  end(operationId: string): void {
+    this.underWay.delete(operationId);
+  }
+
+  /** It holds its money for later. */
+  keep(operationId: string): void {
+    this.end(operationId);
+    this.kept.add(operationId);
+  }
+
+  /** What is held for later, with what else is kept open (`open`). */
+  keptUsd(open: readonly string[]): Usd {
+    return this.sumOf(new Set([...this.kept, ...open]));
+  }
+
+  private sumOf(operationIds: Iterable<string>): Usd {
+    return sumUsd([...operationIds].map((operationId) => this.heldUsd.get(operationId) ?? 0n));
+  }
+
   granted(operationId: string, { grantedUsd, countsForRun }: { grantedUsd: string; countsForRun?: true }): void {
     this.hold(operationId, grantedUsd);
     this.inBooks = countsForRun === true && this.inBooks !== false;
@@ -65,6 +95,8 @@ export class OwnLimit {
   /** An attempt that costs nothing. */
   drop(operationId: string): void {
     this.heldUsd.delete(operationId);
+    this.underWay.delete(operationId);
+    this.kept.delete(operationId);
   }
 
   /**
@@ -82,19 +114,22 @@ export class OwnLimit {
 
   /**
    * The step as the limit leaves room for it where the books do not say, or may not be asked since it may go on without a grant: shrunk to
-   * what is left where its minimum allows that.
-   * @throws ApplicationFailure `run_limit_exceeded` where it does not.
+   * what is left where its minimum allows that, and refused where it does not. `open` is what its workflow keeps open.
    */
-  within(step: PaidStep): PaidStep {
+  within(step: PaidStep, open: readonly string[]): PaidStep | Refused {
     const { maxCostUsd, unavailable } = this.scope;
     if (maxCostUsd === undefined || (this.inBooks && unavailable?.then !== 'allow')) return step;
     const { amountUsd, minimumUsd = amountUsd, kind } = step;
     const leftUsd = parseAmountUsd(maxCostUsd) - sumUsd(this.heldUsd.values());
     if (parseAmountUsd(amountUsd) <= leftUsd) return step;
     if (parseAmountUsd(minimumUsd) <= leftUsd) return { ...step, amountUsd: formatUsd(leftUsd) };
-    throw failureWith(
-      'run_limit_exceeded',
-      `The next step (${kind}) may cost $${amountUsd}, and $${formatUsd(leftUsd > 0n ? leftUsd : 0n)} is left of the run's own limit of $${maxCostUsd}. It was not made.`,
-    );
+    const heldUsd = this.sumOf(new Set([...this.underWay, ...this.kept, ...open]));
+    const held = heldUsd > 0n ? ` ($${formatUsd(heldUsd)} of it is held)` : '';
+    return {
+      decision: 'rejected',
+      code: 'run_limit_exceeded',
+      message: `The next step (${kind}) may cost $${amountUsd}, and $${formatUsd(leftUsd > 0n ? leftUsd : 0n)} is left of the run's own limit of $${maxCostUsd}${held}. It was not made.`,
+      leftWithoutHoldsUsd: formatUsd(maxUsd(0n, leftUsd + heldUsd)),
+    };
   }
 }

@@ -1,24 +1,29 @@
 /** How long a denied step waits for money: for all that it asks for, and for the least that it can use. */
 import type { WaitForMoney } from '../../contracts/budget';
-import type { ReserveAnswer, Resource } from '../../core/budget/commands';
+import type { Rejection, ReserveAnswer, Resource } from '../../core/budget/commands';
 import { fitsWithoutHolds } from '../../core/budget/denials';
 import { holdsUpMs } from '../../core/budget/line';
 import { heldSeconds } from '../../core/budget/retry-after';
 import type { MoneyAnswerSignal } from '../../core/inputs/read-signals';
 import { mergedLabels } from '../../core/labels';
-import { parseAmountUsd, parseUsd } from '../../core/money';
+import { parseAmountUsd, parseUsd, type Usd } from '../../core/money';
 import { omitUndefined } from '../../core/omit-undefined';
 import { allResources, sentAs } from '../../core/resources';
-import { failureOf } from '../failures';
 import { isPatched } from '../patches';
 import type { BudgetScope, PaidStep, PaidStepHooks } from './paid-step';
 
 export type Denial = Extract<ReserveAnswer, { decision: 'denied' }>;
+/** A rejection, by the authority or by the run's own limit before it is asked. */
+export type Refused = Omit<Rejection, 'operationId'>;
 
 /** A call takes seconds, and most of what it holds comes back. */
 const holdsWaitedForSeconds = 15;
 /** A step whose least is there takes that after a moment: what others hold may be held for long. */
 const wholeMsMax = 5_000;
+
+/** Nobody is woken for what comes back to a run's limit: a step asks again after pauses that double, up to a bound. */
+const runPauseMs = 1_000;
+const runPauseMsMax = 4_000;
 
 /** Who waits for money asks again at the latest after this long, whatever it was told: a signal may have been lost. */
 const waitForMoneyMsMax = 6 * 3_600_000;
@@ -39,7 +44,12 @@ export class Patience {
   readonly isLong: boolean;
   private readonly wholeMs: number;
   private readonly mostMs: number;
+  /** A moment, for what others hold: of its run's limit nobody waits longer. */
+  private readonly momentMs: number;
   private sinceMs: number | undefined;
+  /** Since when its run's limit stands in its way, and how often it asked since. */
+  private runSinceMs: number | undefined;
+  private runPauses = 0;
   private waits = 0;
   private vainWakes = 0;
   private looksForOwn = 0;
@@ -56,7 +66,8 @@ export class Patience {
   ) {
     this.isLong = onDenied === 'wait' && step.onDenied !== 'fail';
     this.asksPeople = this.isLong && askDays !== undefined;
-    this.mostMs = this.isLong ? Infinity : step.onDenied === 'fail' ? 0 : waitForHoldsSeconds * 1_000;
+    this.momentMs = step.onDenied === 'fail' ? 0 : waitForHoldsSeconds * 1_000;
+    this.mostMs = this.isLong ? Infinity : this.momentMs;
     this.wholeMs = this.isLong ? holdsUpMs : Math.min(wholeMsMax, this.mostMs);
   }
 
@@ -73,10 +84,30 @@ export class Patience {
     return this.asksPeople && minimumUsd !== undefined && !this.isCutAnyway && isPatched('asks-for-all');
   }
 
-  /** A step that insisted is refused. Where that is for its run's own limit, less of it may fit. @throws `error` otherwise. */
-  noteRefused(error: unknown): void {
-    if (failureOf(error)?.code !== 'run_limit_exceeded') throw error;
-    this.isCutAnyway = true;
+  /** Whether it is its run's limit that refused a step that insisted: then less of it may fit, and it does not insist any more. */
+  isCutBy({ code }: Refused): boolean {
+    this.isCutAnyway ||= code === 'run_limit_exceeded';
+    return this.isCutAnyway;
+  }
+
+  /**
+   * How long a step pauses before it asks its run's limit again; undefined where it fails: what others hold is not what is missing, or it has
+   * waited for that. `keptUsd` is what its own workflow holds for later.
+   */
+  pauseForRunMs(
+    { leftWithoutHoldsUsd }: Refused,
+    { amountUsd, minimumUsd = amountUsd }: PaidStep,
+    keptUsd: Usd,
+  ): number | undefined {
+    if (leftWithoutHoldsUsd === undefined) return undefined;
+    if (parseUsd(leftWithoutHoldsUsd) - keptUsd < parseAmountUsd(minimumUsd)) return undefined;
+    const nowMs = Date.now();
+    this.runSinceMs ??= nowMs;
+    const restMs = this.runSinceMs + this.momentMs - nowMs;
+    if (restMs <= 0 || !isPatched('run-holds-waited-for')) return undefined;
+    const pauseMs = Math.min(runPauseMs * 2 ** this.runPauses, runPauseMsMax);
+    this.runPauses += 1;
+    return Math.min(pauseMs, restMs);
   }
 
   private get waitedMs(): number {
@@ -85,6 +116,8 @@ export class Patience {
 
   /** Its place in the line after a denial: the first operation that was denied. Undefined where it gives up. */
   placeAfter(answer: Denial, step: PaidStep): string | undefined {
+    this.runSinceMs = undefined;
+    this.runPauses = 0;
     if (this.waitedMs >= this.mostMs) return undefined;
     if (!this.isLong && !(isHeldBack(answer, step) && isPatched('holds-waited-for'))) return undefined;
     this.isCutAnyway ||= answer.quota.scope === 'platform';

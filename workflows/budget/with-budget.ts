@@ -8,22 +8,22 @@
  *      │                    └──── refused the claim ────────────▶ again, newly reserved
  *      ├── denied ──▶ wait a moment for what others hold, or as its policy says for as long as it takes, and ask again;
  *      │              `quota_exceeded`, with the quota that bound
+ *      ├── refused by its run's limit ──▶ ask again for a moment where others hold what is missing; `run_limit_exceeded`
  *      └── cancelled ──▶ release
  *
  * Each attempt has an operation id and a reservation of its own, because each can be billed.
  */
 import { CancellationScope, sleep, uuid4, workflowInfo } from '@temporalio/workflow';
-import type { ReserveRequest } from '../../contracts/budget';
-import type { ReserveAnswer, Resource } from '../../core/budget/commands';
+import type { Resource } from '../../core/budget/commands';
 import { envelopeKind } from '../../core/budget/envelopes';
 import { omitUndefined } from '../../core/omit-undefined';
 import { failureOf, failureWith, isCancellation, isShortOfMoney } from '../failures';
 import { isPatched } from '../patches';
 import { orNull } from '../within-the-task';
-import { budgetActivities, envelopeHeld, type AskedActivities } from './budget-activities';
+import { answerTo, budgetActivities, envelopeHeld, type AskedActivities } from './budget-activities';
 import { OwnLimit, type Counted } from './own-limit';
 import { denied, MoneyWaits } from './money-waits';
-import { Patience, plannedAgain, type Denial } from './patience';
+import { Patience, plannedAgain, type Denial, type Refused } from './patience';
 import { envelopeStep, requestOf, type BudgetScope, type Grant, type PaidStep, type PaidStepHooks } from './paid-step';
 import type { StepLine } from './step-line';
 
@@ -31,10 +31,14 @@ import type { StepLine } from './step-line';
 const retryPauseMs = 1_000;
 const retryPauseMsMax = 60_000;
 
+type Answer = (Grant & { decision: 'granted' }) | Denial | Refused;
+
 /** The paid steps of one workflow. */
 export class Budget {
   /** Wraps the wait of a step for money: what else is to be put to rest meanwhile, so that the wait holds none. */
   whileWaiting: (wait: () => Promise<void>) => Promise<void> = (wait) => wait();
+  /** The operations whose money stays held after their step, such as the window of a sandbox: no wait brings that back. */
+  keepsOpen: () => readonly string[] = () => [];
   /** Told how far each attempt has come. */
   onStep: (line: Partial<StepLine> & { operationId: string }) => void = () => undefined;
   /** Told of each refusal, in words. */
@@ -46,9 +50,7 @@ export class Budget {
   /** What its steps take their money from, where there is room. */
   private envelope: string | undefined;
   private readonly operationIds: string[] = [];
-  private readonly activities: AskedActivities['activities'];
-  private readonly patient: AskedActivities['patient'];
-  private readonly quick: AskedActivities['quick'];
+  private readonly asked: AskedActivities;
   private readonly limit: OwnLimit;
   private readonly money: MoneyWaits;
 
@@ -58,8 +60,8 @@ export class Budget {
     limitId: string | null = scope.runId ?? workflowInfo().firstExecutionRunId,
   ) {
     this.limit = new OwnLimit(scope, limitId);
-    ({ activities: this.activities, patient: this.patient, quick: this.quick } = budgetActivities(scope));
-    this.money = new MoneyWaits(scope, this.activities, (problem) => this.onHeard(problem));
+    this.asked = budgetActivities(scope);
+    this.money = new MoneyWaits(scope, this.asked.activities, (problem) => this.onHeard(problem));
   }
 
   /**
@@ -73,13 +75,14 @@ export class Budget {
     for (let attempt = 1, counted = 1; ; attempt += 1) {
       const grant = held ?? (await this.ask(step, attempt, hooks));
       held = undefined;
+      this.limit.begin(grant.operationId);
       try {
         const result = await act(grant);
-        this.onStep({ operationId: grant.operationId, state: 'ended' });
+        this.noteEnd(grant);
         return result;
       } catch (error) {
         const end = await this.endAttempt(grant, error, hooks);
-        this.onStep({ operationId: grant.operationId, state: 'ended' });
+        this.noteEnd(grant);
         if ('bought' in end) return end.bought as T;
         const pauseMs = end.pauseMs ?? Math.min(retryPauseMs * 2 ** (attempt - 1), retryPauseMsMax);
         if (isCancellation(error) || !end.retry || pauseMs > pauseMsMax) throw error;
@@ -97,7 +100,9 @@ export class Budget {
    */
   async hold(step: PaidStep): Promise<Grant | undefined> {
     try {
-      return await this.ask({ ...step, onDenied: 'fail' }, 1, {});
+      const grant = await this.ask({ ...step, onDenied: 'fail' }, 1, {});
+      this.limit.keep(grant.operationId);
+      return grant;
     } catch (error) {
       if (isShortOfMoney(error)) return undefined;
       throw error;
@@ -110,7 +115,7 @@ export class Budget {
    * @throws ApplicationFailure `quota_exceeded` when it is refused, as a step is.
    */
   async guarantee(amountUsd: string, resources: Resource[]): Promise<void> {
-    const held = await envelopeHeld(this.scope, { quick: this.quick, activities: this.activities });
+    const held = await envelopeHeld(this.scope, this.asked);
     if (held) {
       const { operationId, restUsd: heldUsd } = held;
       this.operationIds.push(operationId);
@@ -127,7 +132,7 @@ export class Budget {
   /** Gives back what was held and not used. Not cancellable. */
   async giveBack({ operationId }: Grant): Promise<void> {
     const { tenantId } = this.scope;
-    await CancellationScope.nonCancellable(() => this.activities.release({ tenantId, operationId }));
+    await CancellationScope.nonCancellable(() => this.asked.activities.release({ tenantId, operationId }));
     this.limit.drop(operationId);
     this.onStep({ operationId, state: 'ended' });
   }
@@ -163,7 +168,7 @@ export class Budget {
     const payer = { tenantId, ...omitUndefined({ userId, labels }) };
     const runLimit = this.limit.ref;
     if (!runLimit) return payer;
-    const opened = await this.activities.openRunLimit({ tenantId, runLimit });
+    const opened = await this.asked.activities.openRunLimit({ tenantId, runLimit });
     if ('refusal' in opened) throw failureWith(opened.refusal.code, opened.refusal.message);
     return opened.isOnRecord ? { ...payer, parentRunId: runLimit.id } : payer;
   }
@@ -179,9 +184,9 @@ export class Budget {
     if (operationIds.length === 0) return;
     await CancellationScope.nonCancellable(async () => {
       const left = isPatched('within-the-task')
-        ? ((await orNull(this.quick.settleQuickly({ tenantId, operationIds }))) ?? operationIds)
+        ? ((await orNull(this.asked.quick.settleQuickly({ tenantId, operationIds }))) ?? operationIds)
         : operationIds;
-      if (left.length > 0) await this.activities.confirmSettled({ tenantId, operationIds: left });
+      if (left.length > 0) await this.asked.activities.confirmSettled({ tenantId, operationIds: left });
     });
   }
 
@@ -191,16 +196,21 @@ export class Budget {
     let planned = asked;
     try {
       for (;;) {
-        const within = this.limit.within(planned);
-        const whole = patience.insistsOn(planned) ? this.limit.whole(within) : undefined;
-        const step = whole ?? within;
         const prefersWhole = patience.prefersWhole && !this.takesLess;
-        const asking = this.askOnce(step, attempt, { waiterId: patience.waiterId, prefersWhole });
-        const answer = await (whole ? asking.catch((error: unknown) => patience.noteRefused(error)) : asking);
-        if (!answer) continue;
+        const { step, isWhole, refused } = this.withinOwn(planned, patience);
+        const answer = refused ?? (await this.askOnce(step, attempt, { waiterId: patience.waiterId, prefersWhole }));
         if (answer.decision === 'granted') {
           this.takesLess = answer.partial && (patience.waiterId !== undefined || this.takesLess);
-          return whole ? { ...answer, partial: step.amountUsd !== planned.amountUsd } : answer;
+          return isWhole ? { ...answer, partial: step.amountUsd !== planned.amountUsd } : answer;
+        }
+        if (answer.decision === 'rejected') {
+          if (isWhole && patience.isCutBy(answer)) continue;
+          const pauseMs = patience.pauseForRunMs(answer, step, this.limit.keptUsd(this.keepsOpen()));
+          if (pauseMs === undefined) throw failureWith(answer.code, answer.message);
+          this.onDenial(answer.message);
+          await sleep(pauseMs, { summary: "pause for what others hold of its run's limit" });
+          planned = await plannedAgain(planned, hooks);
+          continue;
         }
         const waiterId = patience.placeAfter(answer, step);
         if (waiterId === undefined) throw denied(answer, step);
@@ -213,23 +223,31 @@ export class Budget {
     }
   }
 
+  /** What is asked for: all of a step that insists on it, and else what its run's own limit leaves room for, or why that is too little. */
+  private withinOwn(planned: PaidStep, patience: Patience): { step: PaidStep; isWhole: boolean; refused?: Refused } {
+    const within = this.limit.within(planned, this.keepsOpen());
+    if ('decision' in within) return { step: planned, isWhole: false, refused: within };
+    const whole = patience.insistsOn(planned) ? this.limit.whole(within) : undefined;
+    return { step: whole ?? within, isWhole: whole !== undefined };
+  }
+
   private async askOnce(
     step: PaidStep,
     attempt: number,
     place: { waiterId: string | undefined; prefersWhole: boolean },
-  ): Promise<(Grant & { decision: 'granted' }) | Denial> {
+  ): Promise<Answer> {
     const { tenantId } = this.scope;
     const operationId = uuid4();
     this.operationIds.push(operationId);
     // Held from now on, so that steps side by side cannot pass the limit together.
     this.limit.hold(operationId, step.amountUsd);
+    this.limit.begin(operationId);
     this.onStep({ operationId, kind: step.kind, step: step.step, attempt, state: 'asks', askedUsd: step.amountUsd });
     try {
       const { envelopeId } = this;
       const request = { scope: this.scope, step, operationId, attempt, runLimit: this.limit.ref, envelopeId, ...place };
-      const answer = await this.answerTo(requestOf(request));
+      const answer = await answerTo(requestOf(request), { ...this.asked, scope: this.scope });
       if (answer.decision !== 'granted') this.onStep({ operationId, state: answer.decision });
-      if (answer.decision === 'rejected') throw failureWith(answer.code, answer.message);
       if (answer.decision === 'granted') {
         // What is held ahead counts for no limit: its parts do.
         if (step.envelopeOf) this.limit.drop(operationId);
@@ -237,42 +255,22 @@ export class Budget {
         this.onStep({ operationId, state: 'holds', heldUsd: answer.grantedUsd });
       } else {
         this.limit.drop(operationId);
-        this.onDenial(answer.message);
+        if (answer.decision === 'denied') this.onDenial(answer.message);
       }
       return answer;
     } catch (error) {
       this.limit.drop(operationId);
       // Whoever gives up a reserve says so, or a grant that comes too late would hold money until it expires.
       if (isCancellation(error)) {
-        await CancellationScope.nonCancellable(() => this.activities.release({ tenantId, operationId }));
+        await CancellationScope.nonCancellable(() => this.asked.activities.release({ tenantId, operationId }));
       }
       throw error;
     }
   }
 
-  /**
-   * The authority's answer: within the task that asks when it comes at once, as it nearly always does, and otherwise by an
-   * activity that stays open for as long as it takes. Both ask under the same operation id.
-   */
-  private async answerTo(request: ReserveRequest): Promise<ReserveAnswer> {
-    const summary = `$${request.amountUsd} for ${request.kind}`;
-    const answer = await orNull(this.quick.reserveQuickly.executeWithOptions({ summary }, [request]));
-    if (answer) return answer;
-    return this.patient.reserve.executeWithOptions({ summary }, [request]).catch((error: unknown) => {
-      if (isCancellation(error) || !this.scope.unavailable) throw error;
-      return this.withoutAnswer(request);
-    });
-  }
-
-  /** The authority did not answer in time: the policy's turn. What it decides after all is released, or found on record. */
-  private async withoutAnswer(request: ReserveRequest): Promise<ReserveAnswer> {
-    const { tenantId, unavailable } = this.scope;
-    if (unavailable?.then === 'allow') return this.activities.allowUnreserved(request);
-    await this.activities.release({ tenantId, operationId: request.operationId });
-    throw failureWith(
-      'authority_unavailable',
-      `The budget authority did not answer within ${unavailable?.afterMs} ms, and the policy is to stop then. Nothing is held.`,
-    );
+  private noteEnd({ operationId }: Grant): void {
+    this.limit.end(operationId);
+    this.onStep({ operationId, state: 'ended' });
   }
 
   /** What became of a failed attempt: what it bought after all, or whether to try again. */
@@ -290,7 +288,7 @@ export class Budget {
     }
     const end = await CancellationScope.nonCancellable(async () => {
       await hooks.beforeCommit?.(operationId);
-      return this.activities.commit({ tenantId: this.scope.tenantId, operationId });
+      return this.asked.activities.commit({ tenantId: this.scope.tenantId, operationId });
     });
     if (end.costUsd !== undefined) this.noteCost(operationId, end.costUsd);
     // A lost activity's answer was paid for and kept, perhaps at a cost that nobody can tell: the step goes on with it.

@@ -542,6 +542,82 @@ describe('a paid step that is denied for what others hold', () => {
   });
 });
 
+describe("a paid step that its run's limit refuses for what others hold", () => {
+  const world: World = { hasRunLimits: true };
+  /** Another holds so much of a run that may cost $1. */
+  const beside =
+    (heldUsd: string, more: Partial<PaidStep> = {}): Program =>
+    (budget, scene) => {
+      scene.model.addRunLimit('run', '1');
+      scene.model.decide(reserve('other', heldUsd, { runLimit: { id: 'run' } }));
+      return budget.withBudget({ ...step({ amountUsd: '0.6' }), ...more }, ({ operationId }) => pay(operationId));
+    };
+  const asks = (scene: MoneyScene): string[] => scene.log.filter((line) => line.includes('reserve'));
+  const asked = (scene: MoneyScene): number[] => asks(scene).map((line) => Number(line.split(' ')[0]));
+
+  test('asks again, under a new id, until that has come back', async () => {
+    const scene = await begin(world, { program: beside('0.5') });
+    await scene.moveTo(2_999);
+    scene.model.decide(release('other'));
+    await scene.finish();
+    expect(asks(scene)).toEqual(['0 reserve a $0.6', '1000 reserve b $0.6', '3000 reserve c $0.6']);
+    expect(scene.end).toBe('{"costUsd":"0.4"}');
+    expect(scene.model.runLimits).toMatchObject([{ spentUsd: parseUsd('0.4'), reservedUsd: 0n }]);
+  });
+
+  test.each<[string, Partial<BudgetScope>, number[]]>([
+    ['after fifteen seconds', {}, [0, 1_000, 3_000, 7_000, 11_000, 15_000]],
+    ['no later where it waits for money of its tenant', { onDenied: 'wait' }, [0, 1_000, 3_000, 7_000, 11_000, 15_000]],
+    ['after as many as it is told to wait', { waitForHoldsSeconds: 2 }, [0, 1_000, 2_000]],
+    ['at once where it is told not to wait', { waitForHoldsSeconds: 0 }, [0]],
+  ])('fails %s', async (_when, scope, at) => {
+    const scene = await begin(world, { scope, program: beside('0.5') });
+    await scene.finish();
+    expect([scene.end, asked(scene)]).toEqual(['run_limit_exceeded', at]);
+  });
+
+  test('fails at once where that is more than could come back, or it says so itself', async () => {
+    const beyond = await begin(world, { program: beside('0.5', { amountUsd: '1.1' }) });
+    const own = await begin(world, { program: beside('0.5', { onDenied: 'fail' }) });
+    expect([beyond, own].map((scene) => [scene.end, asked(scene)])).toEqual(Array(2).fill(['run_limit_exceeded', [0]]));
+  });
+
+  test('does not wait for what its own workflow holds for later, until that is in use or given back', async () => {
+    const scene = await begin(world, {
+      scope: { maxCostUsd: '1' },
+      program: async (budget) => {
+        const buys = (amountUsd: string, hooks: PaidStepHooks = {}) =>
+          budget
+            .withBudget(
+              step({ amountUsd }),
+              async ({ operationId }) => {
+                await sleep(500);
+                return pay(operationId);
+              },
+              hooks,
+            )
+            .catch((error: { type?: string }) => error.type);
+        const held = await budget.hold(step({ amountUsd: '0.5' }));
+        const refused = await buys('0.6');
+        return [refused, ...(await Promise.all([buys('0.5', { held }), buys('0.6')]))];
+      },
+    });
+    await scene.finish();
+    expect(asks(scene)).toEqual(['0 reserve a $0.5', '0 reserve b $0.6', '0 reserve c $0.6', '1000 reserve d $0.6']);
+    expect(scene.end).toBe('["run_limit_exceeded",{"costUsd":"0.4"},{"costUsd":"0.4"}]');
+    const open = await begin(world, {
+      program: async (budget, scene) => {
+        let open = '';
+        budget.keepsOpen = () => [open];
+        scene.model.addRunLimit('run', '1');
+        await budget.withBudget(step({ amountUsd: '0.5' }), ({ operationId }) => Promise.resolve((open = operationId)));
+        return budget.withBudget(step({ amountUsd: '0.6' }), () => Promise.resolve('never'));
+      },
+    });
+    expect([open.end, open.nowMs]).toEqual(['run_limit_exceeded', 0]);
+  });
+});
+
 describe('a paid step that waits for money', () => {
   afterEach(() => jest.restoreAllMocks());
   const waiting: Options = { scope: { onDenied: 'wait' } };
@@ -887,15 +963,27 @@ describe('the own limit of a run', () => {
       return costUsd;
     });
 
-  test('holds for steps side by side together', async () => {
-    const scene = await begin(
-      {},
-      limited((budget) =>
-        Promise.all([buy(budget, '0.6'), buy(budget, '0.6').catch((error: { type?: string }) => error.type)]),
-      ),
+  const sideBySide: Program = (budget) =>
+    Promise.all(
+      ['0.6', '0.6'].map((amountUsd) => buy(budget, amountUsd).catch((error: { type?: string }) => error.type)),
     );
+
+  test('holds for steps side by side together: one waits for what the other gives back', async () => {
+    const scene = await begin({}, limited(sideBySide));
     await scene.finish();
-    expect([scene.end, scene.log.join(' | ')]).toEqual(['["0.4","run_limit_exceeded"]', '0 reserve a $0.6 | 0 pay a']);
+    expect([scene.end, scene.log.join(' | ')]).toEqual([
+      '["0.4","0.4"]',
+      '0 denied | 0 reserve a $0.6 | 0 pay a | 1000 reserve b $0.6 | 1000 pay b',
+    ]);
+  });
+
+  test('refuses a step at once where what the other may cost leaves too little', async () => {
+    const spent = await begin({ attempts: ['costs $0.5'] }, limited(sideBySide));
+    await spent.finish();
+    expect([spent.end, spent.nowMs]).toEqual(['["0.5","run_limit_exceeded"]', 1_000]);
+    const impatient = await begin({}, { scope: { maxCostUsd: '1', waitForHoldsSeconds: 0 }, program: sideBySide });
+    await impatient.finish();
+    expect(impatient.log.join(' | ')).toBe('0 reserve a $0.6 | 0 pay a');
   });
 
   test('gives back what a step did not cost', async () => {
@@ -989,7 +1077,7 @@ describe('the own limit of a run', () => {
           budget
             .withBudget(step({ amountUsd }), ({ operationId }) => pay(operationId))
             .catch((error: Error & { type?: string }) => error.type);
-        return [await pays('1'), await pays('0.9'), await Promise.all([pays('0.5'), pays('0.4')])];
+        return [await pays('1'), await pays('0.9'), await Promise.all([pays('0.5'), pays('0.5')])];
       }),
     );
     await scene.finish();
