@@ -10,26 +10,17 @@ import { openRunLimit } from '../../store/run-limits';
 import { findOperation } from '../../store/reservations';
 import { findUnsettled } from '../../store/run-steps';
 import type { AttemptEnd, BudgetActivities, OpenEnvelope, OperationRef, ReserveRequest } from '../../contracts/budget';
-import type { Coalescer } from '../../authority/client/coalescer';
-import type { DirectDecisions } from '../../authority/client/direct-decisions';
-import type { PendingReplies } from '../../authority/client/pending-replies';
+import { askQuickly, decideOverdue, type AskedBy } from '../../authority/client/ask-quickly';
 import { createWaits } from './waits';
 
-export interface BudgetDependencies {
+export interface BudgetDependencies extends AskedBy {
   pool: Pool;
-  coalescer: Coalescer;
-  replies: PendingReplies;
-  /** Absent where only authorities decide. */
-  direct?: DirectDecisions | undefined;
   /** Whether quotas of a resource bind. */
   enforced: Enforced;
   /** Told of an alert that is to be sent; upkeep finds it within a minute where nobody is. */
   alertsRaised?: (() => void) | undefined;
   log: Logger;
 }
-
-/** A decision takes some milliseconds. Whoever has no answer by then asks again and waits as long as it takes. */
-const quickReplyMs = 700;
 
 export function createBudgetActivities({
   pool,
@@ -44,12 +35,7 @@ export function createBudgetActivities({
   return {
     async reserveQuickly({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer | null> {
       const command: ReserveCommand = { type: 'reserve', ...request, ...traceContext(ownWorkflow(request)) };
-      const decided = await direct?.decide(tenantId, command);
-      if (decided?.answer) return decided.answer;
-      const answer = replies.wait(tenantId, command, quickReplyMs);
-      // A signal that is refused is sent again by `reserve`.
-      coalescer.send(tenantId, command, answer).catch(() => undefined);
-      return (await answer) ?? null;
+      return (await askQuickly({ direct, coalescer, replies }, tenantId, command)) ?? null;
     },
 
     async reserve({ tenantId, ...request }: ReserveRequest): Promise<ReserveAnswer> {
@@ -61,6 +47,9 @@ export function createBudgetActivities({
         replyTo: { ...workflowExecution, activityId },
         ...traceContext(ownWorkflow(request)),
       };
+      // Its authority may stand still with its worker. What a signal before this had decided is found on record.
+      const answer = await decideOverdue({ direct }, tenantId, command);
+      if (answer) return answer;
       await coalescer.send(tenantId, command);
       throw new CompleteAsyncError();
     },
@@ -113,7 +102,7 @@ export function createBudgetActivities({
 
 /** Has a command decided: here, under the tenant's mandate, or by its authority. */
 const decidingBy =
-  ({ direct, coalescer }: Pick<BudgetDependencies, 'direct' | 'coalescer'>) =>
+  ({ direct, coalescer }: Pick<AskedBy, 'direct' | 'coalescer'>) =>
   async (tenantId: string, command: BudgetCommand): Promise<void> => {
     if (!(await direct?.decide(tenantId, command))) await coalescer.send(tenantId, command);
   };

@@ -19,6 +19,7 @@ import { measureAnswer } from '../../telemetry/metrics';
 import { Askers, leftWith, type Asked } from './askers';
 import { Coalescer } from './coalescer';
 import { processClock, settledWithin } from './clock';
+import { heldUpMs } from './direct-decisions';
 import { directDecisions } from './direct-pool';
 import { KnownLooks } from './known-looks';
 import { OutcomeWriter } from './outcome-writer';
@@ -31,7 +32,10 @@ const lookUpMs = 500;
 const foldMs = 250;
 /** How long an ending process tries to send what waits. */
 const drainMsMax = 5_000;
-/** Who has no answer by then asks again, each time after twice as long, give or take a quarter: sooner where it may be decided here. */
+/**
+ * Who has no answer by then asks again, each time after twice as long, give or take a quarter: sooner where it may be decided here, and
+ * first after `heldUpMs` where somebody held its tenant up.
+ */
 const askAgainMs = 2_000;
 const decideAgainMs = 1_000;
 
@@ -186,7 +190,8 @@ export class AuthorityClient {
         ms * (0.75 + Math.random() / 2),
       );
     };
-    after(this.decisions ? decideAgainMs : askAgainMs);
+    const { direct } = this.decisions ?? {};
+    after(direct ? (direct.isHeldUp(tenantId) ? heldUpMs : decideAgainMs) : askAgainMs);
     return () => clearTimeout(timer);
   }
 

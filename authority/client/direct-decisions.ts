@@ -31,8 +31,11 @@ const waitingMax = 2_000;
 const lookMs = 250;
 /** Without a mandate it is looked for again after this long; where somebody stood in the way; after a failure later. */
 const closedMs = 250;
-const lockedMs = 500;
+const lockedMs = 200;
 const failedMs = 5_000;
+
+/** Who was locked out is decided here once more after this long: whoever stands still holds a tenant for a second. */
+export const heldUpMs = 300;
 
 /** Why something goes by signal; `locked` where somebody held the tenant up. */
 type Signalled = Exclude<Pace, 'prompt'> | 'closed' | 'locked' | 'failed' | 'full';
@@ -120,6 +123,12 @@ export class DirectDecisions {
     if (!lane) return undefined;
     if (lane.signals.untilMs > this.clock.nowMs()) return lane.signals.why;
     return lane.waiting.length >= waitingMax ? 'full' : undefined;
+  }
+
+  /** Whether somebody stands in the tenant's way now: who was just told to signal tries it again here after {@link heldUpMs}. */
+  isHeldUp(tenantId: string): boolean {
+    const { signals } = this.lanes.get(tenantId) ?? {};
+    return signals?.why === 'locked' && signals.untilMs > this.clock.nowMs();
   }
 
   /** Tenants of which something is under way, or goes by signal for a while. */

@@ -9,9 +9,7 @@ import { sentAs } from '../../core/resources';
 import type { ModelPrice } from '../../core/prices/prices';
 import { claimUnknown, nothingToSpend, type PaidCalls } from '../../activities/budget/paid-calls';
 import { mayPass } from '../../activities/own-time';
-import type { Coalescer } from '../../authority/client/coalescer';
-import type { DirectDecisions } from '../../authority/client/direct-decisions';
-import type { PendingReplies } from '../../authority/client/pending-replies';
+import { askQuickly, quickReplyMs, type AskedBy } from '../../authority/client/ask-quickly';
 import { allowUnreserved } from '../../store/decided';
 import type { Pool } from '../../store/pool';
 import { readPrices } from '../../store/prices';
@@ -30,11 +28,8 @@ import {
 import { denied, refused } from './refused';
 
 /** What `budgetForOwnWorker` has. */
-export interface PostgresMoneyDependencies {
+export interface PostgresMoneyDependencies extends AskedBy {
   pool: Pool;
-  coalescer: Coalescer;
-  replies: PendingReplies;
-  direct: DirectDecisions | undefined;
   paidCalls: PaidCalls;
   enforced: Enforced;
 }
@@ -88,14 +83,12 @@ export class PostgresMoney implements CallMoney {
   }
 
   private async reserve(tenantId: string, asked: AskedHold): Promise<ReserveAnswer | undefined> {
-    const { pool, direct, replies, coalescer, enforced } = this.dependencies;
+    const { pool, replies, enforced } = this.dependencies;
     const command = await this.commandOf(tenantId, asked);
-    const decided = await direct?.decide(tenantId, command);
-    if (decided?.answer) return decided.answer;
+    const soon = await askQuickly(this.dependencies, tenantId, command);
+    if (soon) return soon;
     const { onUnavailable, answerTimeoutMs } = (await readPolicy(pool, tenantId)) ?? policyDefault;
-    const answering = replies.wait(tenantId, command, answerTimeoutMs);
-    coalescer.send(tenantId, command, answering).catch(() => undefined);
-    const answer = await answering;
+    const answer = await replies.wait(tenantId, command, Math.max(1, answerTimeoutMs - quickReplyMs));
     if (answer) return answer;
     if (onUnavailable === 'allow') return allowUnreserved(pool, { tenantId, command, enforced });
     this.dependencies.paidCalls.giveBack({ tenantId, operationId: asked.operationId });

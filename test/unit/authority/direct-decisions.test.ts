@@ -67,7 +67,7 @@ describe('direct decisions', () => {
   test.each<[string, 'closed' | Error, number]>([
     ['without a mandate', 'closed', 250],
     ['where Postgres is away', away, 5_000],
-    ['where somebody holds the tenant', lockedOut, 500],
+    ['where somebody holds the tenant', lockedOut, 200],
     ['what Postgres refuses, and nothing else,', refusal, 0],
   ])('%s it goes by signal, and Postgres is tried again after a while', async (_what, says, afterMs) => {
     const { clock, batches, postgres, ask } = scene();
