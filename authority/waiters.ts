@@ -18,6 +18,7 @@ import {
 } from '../store/money-waiters';
 import type { Pool } from '../store/pool';
 import { listQuotas } from '../store/quotas';
+import { laterLooks } from './later-looks';
 import { moneyFreedSignal } from '../contracts/messages';
 import type { AuthorityActivities } from '../contracts/budget';
 
@@ -43,9 +44,6 @@ interface Look {
 }
 
 export function createWakeWaiters(dependencies: WakeDependencies): AuthorityActivities['wakeWaiters'] {
-  /** By tenant. A look that a process does not live to take is upkeep's. */
-  const looks = new Map<string, NodeJS.Timeout>();
-
   async function look(tenantId: string): Promise<Look> {
     for (let againMs: number | undefined; ;) {
       const found = await wakeOnce(dependencies, tenantId);
@@ -54,23 +52,16 @@ export function createWakeWaiters(dependencies: WakeDependencies): AuthorityActi
     }
   }
 
-  function lookLater(tenantId: string, afterMs: number): void {
-    clearTimeout(looks.get(tenantId));
-    const lookNow = async (): Promise<void> => {
-      looks.delete(tenantId);
-      const { left, againMs } = await look(tenantId);
-      if (left > 0 && againMs !== undefined) lookLater(tenantId, againMs);
-    };
-    const note = (error: unknown): void =>
-      dependencies.log.warn({ tenantId, error }, 'those that wait for money could not be looked at');
-    looks.set(tenantId, setTimeout(() => void lookNow().catch(note), afterMs).unref());
-  }
+  const later = laterLooks(async (tenantId) => {
+    const { left, againMs } = await look(tenantId);
+    return left > 0 ? againMs : undefined;
+  }, dependencies.log);
 
   return async ({ tenantId, afterMs = 0 }) => {
     await sleep(afterMs);
     const { left, againMs } = await look(tenantId);
     // Also what was freed during this look, which no look of the authority may follow.
-    if (left > 0) lookLater(tenantId, sooner(againMs, keptMs + graceMs) as number);
+    if (left > 0) later.plan(tenantId, sooner(againMs, keptMs + graceMs) as number);
   };
 }
 
