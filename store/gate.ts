@@ -1,7 +1,9 @@
 /** What a gate needs to know of a tenant before it lets a request in. */
 import type { Freeze } from '../core/budget/denials';
+import type { Place } from '../core/budget/line';
 import type { Labels } from '../core/labels';
 import { wasAnswered } from './idempotent-requests';
+import { placesIn } from './money-waiters';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { StoredQuota } from './quota-rows';
 import { isOwn, selectQuotas } from './quotas';
@@ -28,6 +30,8 @@ export interface GateState {
   quotas: StoredQuota[];
   /** What the platform's quotas are of, which bind it too; how they stand is not told. */
   ofPlatform: string[];
+  /** For whom some of the tenant's money is kept. */
+  line: readonly Place[];
   /** Whether the request was answered before, under its Idempotency-Key. */
   answered: boolean;
   /** Whether its conversation waits for money instead of being denied. */
@@ -52,10 +56,11 @@ export async function readGate(pool: Pool, query: GateQuery): Promise<GateState>
       ? asTenant(pool, repeat.tenantId ?? '', (client, commitWith) => commitWith(wasAnswered(client, repeat)))
       : false;
   const gate = asTenant(pool, tenantId, async (client, commitWith) => {
-    const [quotas, ofPlatform, answered, conversation, payer] = await commitWith(
+    const [quotas, ofPlatform, line, answered, conversation, payer] = await commitWith(
       Promise.all([
         quotasOfPayer(client, query),
         resourcesOfPlatform(client),
+        placesIn(client, tenantId),
         repeat && isTenants ? wasAnswered(client, repeat) : false,
         conversationOf(client, query),
         payerOf(client, query),
@@ -65,6 +70,7 @@ export async function readGate(pool: Pool, query: GateQuery): Promise<GateState>
     return {
       quotas: quotas.filter(isOwn),
       ofPlatform,
+      line,
       answered,
       waits,
       userId: userId ?? undefined,

@@ -1,5 +1,6 @@
 /** Steps that were denied and wait until there is money: in the order in which they began to. */
 import type { BindingQuota, Resource } from '../core/budget/commands';
+import type { Place } from '../core/budget/line';
 import type { Labels } from '../core/labels';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
 import { asTenant, type Pool, type PoolClient } from './pool';
@@ -185,21 +186,36 @@ export interface WaiterInLine extends MoneyWaiter {
   sinceWokenMs: number | undefined;
   /** What is kept for it now; nothing where that ran out. */
   keptUsd: Usd;
+  /** For so long; past where that ran out. */
+  keptForMs: number;
 }
 
 /** A tenant's waiters that its authority wakes, in order. */
-export async function listWaiters(pool: Pool, tenantId: string): Promise<WaiterInLine[]> {
-  return asTenant(pool, tenantId, async (client) => {
-    const { rows } = await client.query<
-      Pick<MoneyWaiter, 'waiterId' | 'tenantId' | 'workflowId' | 'resource'> & {
-        isNamed: boolean;
-        waitedMs: number;
-      } & Record<'neededUsd' | 'keptUsd', string> &
-        Record<'runId' | 'userId' | 'wantedUsd', string | null> & { sinceWokenMs: number | null; labels: Labels | null }
-    >(
-      `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
+export const listWaiters = (pool: Pool, tenantId: string): Promise<WaiterInLine[]> =>
+  asTenant(pool, tenantId, (client) => waitersIn(client, tenantId, 'true'));
+
+/** For whom some of a tenant's money is kept, in the order of the line, as a decision reads it; within the caller's transaction. */
+export const placesIn = async (client: PoolClient, tenantId: string): Promise<Place[]> =>
+  (await waitersIn(client, tenantId, 'kept_until > clock_timestamp() AND kept_usd > 0')).map(
+    ({ waiterId, runId, userId, resource, labels, keptUsd, keptForMs, sinceWokenMs }) => ({
+      ...{ waiterId, runId, userId, resource, labels, keptUsd, keptForMs },
+      isWoken: sinceWokenMs !== undefined,
+    }),
+  );
+
+async function waitersIn(client: PoolClient, tenantId: string, where: string): Promise<WaiterInLine[]> {
+  const { rows } = await client.query<
+    Pick<MoneyWaiter, 'waiterId' | 'tenantId' | 'workflowId' | 'resource'> & {
+      isNamed: boolean;
+      waitedMs: number;
+      keptForMs: number;
+    } & Record<'neededUsd' | 'keptUsd', string> &
+      Record<'runId' | 'userId' | 'wantedUsd', string | null> & { sinceWokenMs: number | null; labels: Labels | null }
+  >(
+    `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
               resource, needed_usd::text AS "neededUsd", wanted_usd::text AS "wantedUsd", is_named AS "isNamed",
               CASE WHEN kept_until > clock_timestamp() THEN kept_usd ELSE 0 END::text AS "keptUsd",
+              coalesce(extract(epoch FROM kept_until - clock_timestamp()) * 1000, 0)::float8 AS "keptForMs",
               (extract(epoch FROM clock_timestamp() - waiting_since) * 1000)::float8 AS "waitedMs",
               (extract(epoch FROM clock_timestamp() - woken_at) * 1000)::float8 AS "sinceWokenMs", w.labels
        FROM (SELECT NULL::jsonb AS labels) AS otherwise, LATERAL (
@@ -209,21 +225,20 @@ export async function listWaiters(pool: Pool, tenantId: string): Promise<WaiterI
                 waiting_since, woken_at, coalesce(labels, CASE WHEN to_regprocedure('copilot_internal.label_scopes(text, jsonb[])') IS NOT NULL
                   THEN (SELECT labels FROM copilot_internal.reservations r WHERE r.tenant_id = m.tenant_id AND r.operation_id = m.waiter_id)
                 END) AS labels
-         FROM copilot_internal.money_waiters m WHERE tenant_id = $1 AND is_woken) AS w
+         FROM copilot_internal.money_waiters m WHERE tenant_id = $1 AND is_woken AND ${where}) AS w
        ORDER BY waiting_since, waiter_id LIMIT 1000`,
-      [tenantId],
-    );
-    return rows.map(({ runId, userId, wantedUsd, sinceWokenMs, labels, ...row }) => ({
-      ...row,
-      labels: labels ?? undefined,
-      runId: runId ?? undefined,
-      userId: userId ?? undefined,
-      neededUsd: parseUsd(row.neededUsd),
-      wantedUsd: wantedUsd === null ? undefined : parseUsd(wantedUsd),
-      keptUsd: parseUsd(row.keptUsd),
-      sinceWokenMs: sinceWokenMs ?? undefined,
-    }));
-  });
+    [tenantId],
+  );
+  return rows.map(({ runId, userId, wantedUsd, sinceWokenMs, labels, ...row }) => ({
+    ...row,
+    labels: labels ?? undefined,
+    runId: runId ?? undefined,
+    userId: userId ?? undefined,
+    neededUsd: parseUsd(row.neededUsd),
+    wantedUsd: wantedUsd === null ? undefined : parseUsd(wantedUsd),
+    keptUsd: parseUsd(row.keptUsd),
+    sinceWokenMs: sinceWokenMs ?? undefined,
+  }));
 }
 
 /** Whether somebody of a tenant waits for money. */

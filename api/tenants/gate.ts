@@ -1,9 +1,16 @@
 /** The gate before a request: answers from committed state, in one read, whether it has a chance. The authority has the last word. */
 import type { Resource } from '../../core/budget/commands';
-import { frozenMessage, quotaDenial, quotaMissingMessage } from '../../core/budget/denials';
+import {
+  frozenMessage,
+  keptDenial,
+  quotaDenial,
+  quotaMissingMessage,
+  type QuotaDenial,
+} from '../../core/budget/denials';
+import { keptFrom, keptUsd } from '../../core/budget/line';
 import type { Labels } from '../../core/labels';
 import type { Usd } from '../../core/money';
-import { covers, headroomUsd, standingOf, tightest, type Payer } from '../../core/budget/quotas';
+import { covers, headroomUsd, standingOf, tightest, type Payer, type Standing } from '../../core/budget/quotas';
 import { leftWithoutHolds } from '../../core/budget/top-ups';
 import { inEnvelopesUsd, retryAfterSeconds } from '../../core/budget/retry-after';
 import { billedAs, binds, mayBeGranted } from '../../core/resources';
@@ -83,21 +90,23 @@ export function coverOf(
 /** Denies as the authority would: by the same quota, in the same words, and with the same time to wait. */
 async function denyWithoutMoney(
   pool: Pool,
-  { tenantId, payer, estimatedUsd, what, waitsForHolds = false }: GateRequest & { payer: Payer },
-  { quotas, nowMs }: GateState,
+  { tenantId, payer, conversationId, estimatedUsd, what, waitsForHolds = false }: GateRequest & { payer: Payer },
+  { quotas, line, nowMs }: GateState,
 ): Promise<void> {
   const binding = quotas.map(standingOf).filter((quota) => covers(quota, payer));
-  const leftUsd = waitsForHolds ? leftWithoutHolds : headroomUsd;
+  const kept = keptFrom(line, { runId: conversationId });
+  const leftUsd = waitsForHolds ? leftWithoutHolds : (one: Standing): Usd => headroomUsd(one) - keptUsd(one, kept);
   const full = tightest(binding, leftUsd);
   // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.
   const neededUsd = estimatedUsd || 1n;
   if (!full || leftUsd(full) >= neededUsd) return;
+  const refused = { quota: full, amountUsd: estimatedUsd, what };
+  const deny = (denial: QuotaDenial): never => {
+    throw new Denied(denialBody({ ...denial, resource: payer.resource }));
+  };
+  if (headroomUsd(full) >= neededUsd) deny(keptDenial({ ...refused, kept }));
   // Where nothing is reserved no hold can make room, and one read was enough.
   const holds = binding.some(({ reservedUsd }) => reservedUsd > 0n) ? await readHolds(pool, tenantId, binding) : [];
   const seconds = retryAfterSeconds({ quotas: binding, holds, neededUsd, nowMs });
-  const denial = quotaDenial({
-    ...{ quota: full, amountUsd: estimatedUsd, retryAfterSeconds: seconds, what },
-    inEnvelopesUsd: inEnvelopesUsd(full, holds),
-  });
-  throw new Denied(denialBody({ ...denial, resource: payer.resource }));
+  deny(quotaDenial({ ...refused, retryAfterSeconds: seconds, inEnvelopesUsd: inEnvelopesUsd(full, holds) }));
 }

@@ -25,7 +25,14 @@ import {
   type Envelope,
 } from './envelopes';
 import type { Usd } from '../money';
-import { nothingReserved, quotaDenial, quotaMissingMessage, refusedAsFrozen, refusedAsUnheld } from './denials';
+import {
+  keptDenial,
+  nothingReserved,
+  quotaDenial,
+  quotaMissingMessage,
+  refusedAsFrozen,
+  refusedAsUnheld,
+} from './denials';
 import { headroomUsd, tightest, type Quota } from './quotas';
 import { spelled } from '../inputs/read-command';
 import { resourceAsked } from '../resources';
@@ -230,8 +237,7 @@ function denialOf(
   const asked = { quota: tight, amountUsd: amounts.amountUsd, minimumUsd, what };
   if (headroomUsd(tight) >= minimum) {
     // The quota is not used up, so nobody is alerted of it.
-    const retryAfterSeconds = Math.max(1, ...kept.map(({ keptForMs }) => Math.ceil(keptForMs / 1000)));
-    return { type: 'denied', ...quotaDenial({ ...asked, keptUsd: keptUsd(tight, kept), retryAfterSeconds }) };
+    return { type: 'denied', ...keptDenial({ ...asked, kept }) };
   }
   batch.refuse(tight, amounts.amountUsd);
   const retryAfterSeconds = batch.retryAfterSeconds(request, minimum);

@@ -1,5 +1,6 @@
 /** What is said to whoever gets no money: by the authority when it decides, and by the gate before that. */
 import type { BindingQuota, Resource } from './commands';
+import { keptSeconds, keptUsd, type Place } from './line';
 import { formatUsd, parseUsd, type Usd } from '../money';
 import { labelOfScope, quotaState, remainingUsd, type Standing } from './quotas';
 
@@ -51,6 +52,24 @@ export interface QuotaDenial {
   message: string;
 }
 
+/** What was asked for in vain. */
+interface Refused {
+  quota: Standing;
+  /** Absent, or nothing, when that is not known yet. */
+  amountUsd?: Usd | undefined;
+  minimumUsd?: Usd | undefined;
+  /** What was not done, as a sentence. */
+  what: string;
+}
+
+/** Says that what a quota has left is kept for those that have waited for money longer. */
+export const keptDenial = ({ kept, ...refused }: Refused & { kept: readonly Place[] }): QuotaDenial =>
+  quotaDenial({
+    ...refused,
+    keptUsd: keptUsd(refused.quota, kept),
+    retryAfterSeconds: keptSeconds(refused.quota, kept),
+  });
+
 /** Says that a quota has no room. */
 export function quotaDenial({
   quota,
@@ -60,18 +79,12 @@ export function quotaDenial({
   keptUsd = 0n,
   inEnvelopesUsd = 0n,
   what,
-}: {
-  quota: Standing;
-  /** What was asked for; absent, or nothing, when that is not known yet. */
-  amountUsd?: Usd | undefined;
-  minimumUsd?: Usd | undefined;
+}: Refused & {
   retryAfterSeconds: number | undefined;
   /** Of what is left, kept for those that wait for money longer. */
   keptUsd?: Usd;
   /** Of what is reserved, in envelopes: no call under way gives that back. */
   inEnvelopesUsd?: Usd;
-  /** What was not done, as a sentence. */
-  what: string;
 }): QuotaDenial {
   const binding: BindingQuota = { ...quotaState(quota), estimatedUsd: formatUsd(amountUsd) };
   const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;

@@ -111,3 +111,7 @@ export function keptUsd(quota: Standing, places: readonly Place[]): Usd {
   if (quota.scope === 'platform') return 0n;
   return places.filter((place) => covers(quota, place)).reduce((sum, place) => sum + place.keptUsd, 0n);
 }
+
+/** Seconds until nothing of a quota is kept for any of those places, at least 1. */
+export const keptSeconds = (quota: Standing, places: readonly Place[]): number =>
+  Math.max(1, ...places.filter((place) => covers(quota, place)).map(({ keptForMs }) => Math.ceil(keptForMs / 1000)));

@@ -2,7 +2,9 @@
 import { randomUUID } from 'node:crypto';
 import { calculateRetryAfter } from '../../core/budget/periods';
 import { isReleasedByExpiry } from '../../core/budget/reservations';
+import { parseUsd } from '../../core/money';
 import { readHolds } from '../../store/holds';
+import { addWaiter, noteLine, removeWaiter } from '../../store/money-waiters';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
@@ -56,6 +58,23 @@ describe('the gate and the authority', () => {
     const [gate] = await bothDeny(tenantId, '2');
     expect(Number(gate.retryAfter)).toBeGreaterThan(60);
     expect(Number(gate.retryAfter)).toBeLessThanOrEqual(90);
+  });
+
+  test('keep what one gathers that has waited longer, and say until when', async () => {
+    const tenantId = await stack.tenant('0.1');
+    await reserve(tenantId, '0.05', { ttlSeconds: 600 });
+    const denied = await reserve(tenantId, '0.08');
+    const waiterId = randomUUID();
+    const waiter = { waiterId, tenantId, workflowId: 'gathers', resource: 'llm', neededUsd: parseUsd('0.08') };
+    await addWaiter(stack.pool, { ...waiter, isNamed: true }, { quota: denied.body.quotaDetails as never });
+    await noteLine(stack.pool, tenantId, [{ waiterId, keptUsd: parseUsd('0.08'), keptForMs: 20_000 }]);
+    const [gate] = await bothDeny(tenantId, '0.03');
+    expect(gate.body.message).toContain('$0.05 of it kept for calls that have waited longer');
+    expect(Number(gate.retryAfter)).toBeGreaterThan(10);
+    expect(Number(gate.retryAfter)).toBeLessThanOrEqual(20);
+    await removeWaiter(stack.pool, { tenantId, waiterId });
+    const now = await post('/v1/quota-checks', { tenantId, resource: 'llm', estimatedUsd: '0.03' });
+    expect(now.status).toBe(200);
   });
 
   test('do not count on a hold whose running out is charged', async () => {

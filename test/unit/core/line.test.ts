@@ -127,6 +127,16 @@ describe('a decision', () => {
     });
   });
 
+  test('says until when by what is kept of the quota that binds, and not by what is kept of others', () => {
+    const users = new BudgetModel(0, [{ limitUsd: '10' }, { scope: 'user', scopeId: 'ada', limitUsd: '1' }]);
+    users.line = [
+      { waiterId: first, resource: 'llm', userId: 'ada', keptUsd: parseUsd('0.9'), keptForMs: 2_500, isWoken: true },
+      { waiterId: large, resource: 'llm', userId: 'ben', keptUsd: parseUsd('6'), keptForMs: 20_000, isWoken: false },
+    ];
+    const [denied] = users.decide(asks('a', '0.5', { userId: 'ada' })).answers;
+    expect(denied).toMatchObject({ decision: 'denied', retryAfterSeconds: 3, quota: { scope: 'user' } });
+  });
+
   test('of one that is denied for what is kept alerts nobody: the quota has not refused it', () => {
     expect(model().decide(asks('a', '0.2')).alerts).toEqual([]);
     expect(model().decide(asks('a', '2')).alerts).toHaveLength(1);
