@@ -1,4 +1,5 @@
 /** What a worker reads from its environment, once. A wrong value stops it at once and is named. */
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 import type { DataConverter } from '@temporalio/common';
 import { temporalServerFrom, type TemporalServer } from '../temporal/connection';
@@ -39,6 +40,9 @@ const days = orEmpty(
     .transform(Number),
 );
 
+/** Threads for the workflows of runs and conversations: half of the processors, since Postgres and the rest of the process need some too. */
+export const runThreadsOf = (processors: number): number => Math.min(Math.max(Math.floor(processors / 2), 1), 4);
+
 const schema = z.object({
   ...commonVariables,
   SPENDLOCK_TEMPORAL_METRICS_PORT: orEmpty(
@@ -74,6 +78,7 @@ const schema = z.object({
   ),
   SPENDLOCK_SHUTDOWN_SECONDS: count(1, 600, 30),
   SPENDLOCK_CALL_SLOTS: count(1, 1_000, 100),
+  SPENDLOCK_RUN_THREADS: count(1, 64, runThreadsOf(availableParallelism())),
 });
 
 export interface WorkerConfig {
@@ -104,6 +109,8 @@ export interface WorkerConfig {
   shutdownSeconds: number;
   /** Calls of models that this process makes at once for runs, and as many again for turns of conversations. */
   callSlots: number;
+  /** Threads that the workflows of runs and conversations share. */
+  runThreads: number;
   /** Where Prometheus reads what Temporal's SDK keeps of this worker. */
   temporalMetricsPort: number | undefined;
   logLevel: string;
@@ -154,6 +161,7 @@ export function workerConfig(environment: NodeJS.ProcessEnv): WorkerConfig {
     buildId: env.SPENDLOCK_BUILD_ID,
     shutdownSeconds: env.SPENDLOCK_SHUTDOWN_SECONDS,
     callSlots: env.SPENDLOCK_CALL_SLOTS,
+    runThreads: env.SPENDLOCK_RUN_THREADS,
     temporalMetricsPort: env.SPENDLOCK_TEMPORAL_METRICS_PORT,
     logLevel: env.LOG_LEVEL,
   };

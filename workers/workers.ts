@@ -111,11 +111,13 @@ const patience: object = { isolateExecutionTimeout: '60 seconds' };
  * Each promise of a workflow costs a little for every other workflow that its thread has in memory (Node 20 hands the stores of
  * all of them on), and there is an authority for each tenant. So these share the tenants out.
  */
-const threadsOf = { runs: 1, budget: 4 };
-const hasWorkflows = (queue: WorkerQueue): queue is keyof typeof threadsOf => queue in threadsOf;
+const authorityThreads = 4;
+/** How many threads the workflows of a queue have; undefined where it has none. */
+const threadsOf = (queue: WorkerQueue, { runThreads }: WorkerConfig): number | undefined =>
+  queue === 'runs' ? runThreads : queue === 'budget' ? authorityThreads : undefined;
 /**
- * Workflow tasks of runs at once. All share a thread, so a turn waits for as many others as there are; and each waits for its decision
- * meanwhile, so with few the thread has nothing to do (docs/decisions/0054).
+ * Workflow tasks of runs at once. They share a few threads, so a turn waits for as many others as there are; and each waits for its decision
+ * meanwhile, so with few the threads have nothing to do (docs/decisions/0054).
  */
 const runTasksMax = 20;
 /** Pieces of replies come many times a second, and who waits for a decision or a settlement waits for none of them. */
@@ -177,13 +179,14 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     ? (options.workflowBundle ?? (await bundleOfStart(telemetry, config)))
     : undefined;
 
-  const create = (queue: WorkerQueue): Promise<Worker> =>
-    Worker.create({
+  const create = (queue: WorkerQueue): Promise<Worker> => {
+    const threads = threadsOf(queue, config);
+    return Worker.create({
       connection,
       namespace,
       taskQueue: queues[queue],
       activities: activities[queue],
-      ...(hasWorkflows(queue) && workflowBundle ? { workflowBundle, workflowThreadPoolSize: threadsOf[queue] } : {}),
+      ...(threads !== undefined && workflowBundle ? { workflowBundle, workflowThreadPoolSize: threads } : {}),
       ...(queue === 'runs' ? { maxConcurrentWorkflowTaskExecutions: runTasksMax } : {}),
       ...(queue === 'calls' || queue === 'turns' ? { maxConcurrentActivityTaskExecutions: config.callSlots } : {}),
       ...converting,
@@ -196,6 +199,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
       defaultHeartbeatThrottleInterval: heartbeatMs,
       ...options.workerOptions,
     });
+  };
   observe({
     activeSandboxes: () => countRunningSandboxes(pool),
     quotas: (max) => readQuotaGauges(pool, max),

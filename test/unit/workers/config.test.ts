@@ -1,5 +1,6 @@
+import { availableParallelism } from 'node:os';
 import { apiConfig } from '../../../api/config';
-import { workerConfig } from '../../../workers/config';
+import { runThreadsOf, workerConfig } from '../../../workers/config';
 
 const good = {
   DATABASE_URL: 'postgres://spendlock_app@localhost/spendlock',
@@ -37,6 +38,19 @@ describe('the configuration of a worker', () => {
       'budget',
     ]);
   });
+});
+
+test.each([
+  [1, 1],
+  [2, 1],
+  [4, 2],
+  [7, 3],
+  [64, 4],
+])('of %d processors the workflows of runs have %d threads, unless it is said otherwise', (processors, threads) => {
+  expect(runThreadsOf(processors)).toBe(threads);
+  expect(workerConfig(good).runThreads).toBe(runThreadsOf(availableParallelism()));
+  expect(workerConfig({ ...good, SPENDLOCK_RUN_THREADS: '6' }).runThreads).toBe(6);
+  expect(() => workerConfig({ ...good, SPENDLOCK_RUN_THREADS: '0' })).toThrow(/SPENDLOCK_RUN_THREADS/);
 });
 
 describe('the configuration of the API', () => {
