@@ -65,6 +65,26 @@ describe('chaos', () => {
     expect(report.agents).toBeGreaterThan(2);
   }, 600_000);
 
+  test('processes that decide under mandates are killed, stopped, recalled and raced, and no promise is broken', async () => {
+    const faults = [
+      'a mandate recalled in the middle of batches',
+      'a deciding process killed in its transaction',
+      'a deciding process stopped in its transaction',
+      'two processes decide at once',
+      'a hold runs out under a mandate',
+    ];
+    const { status, report, said } = await chaos(
+      ...['--seed', '7', '--minutes', '1', '--tenants', '2', '--json', '--only', ...faults],
+    );
+    if (!report) throw new Error(said);
+    expect(report.violated).toEqual([]);
+    expect(report).toMatchObject({ violations: 0, unexpectedEnds: [] });
+    expect(status).toBe(0);
+    expect(report.decidedByMandate).toBeGreaterThan(0);
+    expect(Object.keys(report.faults).filter((fault) => !faults.includes(fault))).toEqual([]);
+    expect(Object.keys(report.faults).length).toBeGreaterThanOrEqual(3);
+  }, 900_000);
+
   test('says how it is used, and refuses what it does not know', async () => {
     const help = await chaos('--help');
     expect(help).toMatchObject({ status: 0 });

@@ -7,7 +7,7 @@ import { budgetWorkflowId } from '../../contracts/messages';
 import { lookAtBooks } from '../../store/books';
 import { decideUnderMandate, type RecordedBatch } from '../../store/budget-batch';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
-import { decidedDirectly, mandated as mandatedTenant, type promptAnyhow } from '../support/mandates';
+import { decidedDirectly, mandated as mandatedTenant, releaseAll, type promptAnyhow } from '../support/mandates';
 import { resetToBegin } from '../support/reset';
 import { TestStack, until } from '../support/stack';
 
@@ -36,11 +36,14 @@ describe('under a mandate, a change', () => {
     { at = api, operationId = randomUUID(), ...more }: { at?: TestApi; operationId?: string; ttlSeconds?: number } = {},
   ): Promise<Answer> =>
     at.call('POST', '/v1/reservations', { body: { operationId, tenantId, resource: 'llm', amountUsd, ...more } });
-  const release = (tenantId: string, operationId: string): Promise<Answer> =>
-    api.call('POST', `/v1/reservations/${operationId}/release`, { body: { tenantId } });
 
-  test.each<[string, (tenantId: string) => Promise<Answer>, number]>([
-    ['a freeze', (tenantId) => api.call('POST', `/v1/tenants/${tenantId}/freeze`, { body: { reason: 'a test' } }), 403],
+  test.each<[string, (tenantId: string) => Promise<Answer>, number, { isDecided: boolean }]>([
+    [
+      'a freeze',
+      (tenantId) => api.call('POST', `/v1/tenants/${tenantId}/freeze`, { body: { reason: 'a test' } }),
+      403,
+      { isDecided: true },
+    ],
     [
       'a lower limit',
       (tenantId) =>
@@ -51,26 +54,31 @@ describe('under a mandate, a change', () => {
           },
         }),
       429,
+      { isDecided: true },
     ],
     [
       'a deletion',
       async (tenantId) => {
-        const { rows } = await stack.admin.query<{ id: string }>(
-          `SELECT operation_id AS id FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'granted'`,
-          [tenantId],
-        );
-        for (const { id } of rows) await release(tenantId, id);
-        await until('nothing is held', async () => (await stack.books(tenantId)).openReservations === 0);
+        await releaseAll(stack, api, tenantId);
         return api.call('POST', `/v1/tenants/${tenantId}/delete`, { body: { confirm: tenantId, reason: 'a test' } });
       },
       404,
+      // There is nobody to decide for, and no mandate.
+      { isDecided: false },
     ],
-  ])('%s holds at the next decision', async (_what, change, status) => {
+  ])('%s holds at the next decision, which nobody else takes', async (_what, change, status, { isDecided }) => {
     const tenantId = await mandated('10');
     expect((await reserve(tenantId)).status).toBe(201);
     const changed = await change(tenantId);
     expect({ changed }).toMatchObject({ changed: { status: 200 } });
+    await stack.rests(budgetWorkflowId(tenantId));
+    // Its authority has seen all that was decided so far.
+    await stack.admin.query('UPDATE copilot_internal.mandates SET left_at = NULL WHERE tenant_id = $1', [tenantId]);
+    const before = await decidedDirectly(stack, tenantId);
     const answer = await reserve(tenantId);
+    // A denial raises an alert, so that its authority looks at once; what is refused otherwise counts for nothing.
+    const direct = `SELECT FROM copilot_internal.mandates WHERE tenant_id = $1 AND (left_at IS NOT NULL OR granted + denied > $2)`;
+    expect((await stack.admin.query(direct, [tenantId, before])).rowCount).toBe(isDecided ? 1 : 0);
     expect([answer.status === status || JSON.stringify(answer)]).toEqual([true]);
     const { rowCount } = await stack.admin.query(
       `SELECT FROM copilot_internal.reservations WHERE tenant_id = $1 AND operation_id = $2 AND granted_usd IS NOT NULL`,

@@ -2,7 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { formatUsd, parseUsd } from '../../core/money';
 import { startTestApi, type Answer, type TestApi } from '../support/api';
+import { decidedDirectly, mandatedWith, type promptAnyhow } from '../support/mandates';
 import { TestStack, until } from '../support/stack';
+
+jest.mock('../../authority/client/promptness', () =>
+  jest.requireActual<{ promptAnyhow: typeof promptAnyhow }>('../support/mandates').promptAnyhow(),
+);
 
 describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   let stack: TestStack;
@@ -16,6 +21,21 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   afterAll(async () => {
     for (const api of apis) await api.close();
     await stack.stop();
+  });
+
+  /** The tenants of a test, and what had been decided directly of each before its race. */
+  const racing = new Map<string, number>();
+  /** A tenant for which those who ask decide, where they may. */
+  const tenant = async (limitUsd: string, userLimit: { userLimitUsd?: string } = {}): Promise<string> => {
+    if (mandates === 'off') return stack.tenant(limitUsd, userLimit);
+    const tenantId = await mandatedWith(stack, apis[0] as TestApi, limitUsd, userLimit);
+    racing.set(tenantId, await decidedDirectly(stack, tenantId));
+    return tenantId;
+  };
+  afterEach(async () => {
+    const raced = [...racing];
+    racing.clear();
+    for (const [tenantId, before] of raced) expect(await decidedDirectly(stack, tenantId)).toBeGreaterThan(before);
   });
 
   let turn = 0;
@@ -47,7 +67,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
     { callers: 100, amountUsd: '999999.99', limitUsd: '3000000', expected: 3 },
     { callers: 5, amountUsd: '0', limitUsd: '0', expected: 5 },
   ])('$callers callers want $amountUsd each of $limitUsd: $expected get it', async (race) => {
-    const tenantId = await stack.tenant(race.limitUsd);
+    const tenantId = await tenant(race.limitUsd);
     const answers = await atOnce(race.callers, () => reserve(tenantId, race.amountUsd));
     expect(granted(answers)).toHaveLength(race.expected);
     expect(answers.filter(({ status }) => status === 429)).toHaveLength(race.callers - race.expected);
@@ -60,7 +80,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   });
 
   test.each([2, 5, 20])('one operation, asked for %d times at once, is one reservation', async (times) => {
-    const tenantId = await stack.tenant('10');
+    const tenantId = await tenant('10');
     const operationId = randomUUID();
     const answers = await atOnce(times, () => reserve(tenantId, '4', { operationId }));
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
@@ -68,14 +88,14 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   });
 
   test.each([2, 10])('one cost, committed %d times at once, is one entry of the ledger', async (times) => {
-    const tenantId = await stack.tenant('10');
+    const tenantId = await tenant('10');
     const { body } = await reserve(tenantId, '4');
     await atOnce(times, () => end('commit', tenantId, body.operationId, { costUsd: '3' }));
     await settled(tenantId, { ledgerUsd: '3', spentUsd: '3' });
   });
 
   test.each([2, 10])('released %d times at once, the money is free once', async (times) => {
-    const tenantId = await stack.tenant('10');
+    const tenantId = await tenant('10');
     const [kept, given] = [await reserve(tenantId, '4'), await reserve(tenantId, '6')];
     await atOnce(times, () => end('release', tenantId, given.body.operationId));
     await until('it is free', async () => (await stack.books(tenantId)).reservedUsd === '4');
@@ -87,7 +107,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   test.each(['1', '4', '7'])(
     'a commit of $%s races a release: one end, and a cost that came is kept',
     async (costUsd) => {
-      const tenantId = await stack.tenant('10');
+      const tenantId = await tenant('10');
       const { body } = await reserve(tenantId, '4');
       const [committed] = await Promise.all([
         end('commit', tenantId, body.operationId, { costUsd }),
@@ -101,7 +121,9 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   test.each([3, 12])(
     'a reserve races %d releases of the same operation: granted and freed, or refused',
     async (times) => {
-      const tenantId = await stack.tenant('10');
+      const tenantId = await tenant('10');
+      // Of the race itself nothing may be decided, but that it was given up before it was asked for.
+      await end('release', tenantId, (await reserve(tenantId, '1')).body.operationId);
       const operationId = randomUUID();
       await Promise.all([
         reserve(tenantId, '4', { operationId }),
@@ -113,7 +135,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   );
 
   test.each([5, 25])('%d callers with a minimum share the last dollars to the cent', async (callers) => {
-    const tenantId = await stack.tenant('10');
+    const tenantId = await tenant('10');
     const answers = await atOnce(callers, () => reserve(tenantId, '3', { minimumUsd: '0.5' }));
     const grants = granted(answers).map(({ body }) => Number(body.grantedUsd));
     expect(grants.sort((a, b) => a - b)).toEqual([1, 3, 3, 3]);
@@ -121,7 +143,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   });
 
   test.each([4, 16])('%d callers of one user meet his limit, those of another do not', async (callers) => {
-    const tenantId = await stack.tenant('100', { userLimitUsd: '3' });
+    const tenantId = await tenant('100', { userLimitUsd: '3' });
     const [ada, grace] = await Promise.all([
       atOnce(callers, () => reserve(tenantId, '1', { userId: 'ada' })),
       atOnce(callers, () => reserve(tenantId, '1', { userId: 'grace' })),
@@ -132,7 +154,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   });
 
   test.each([2, 6])('%d tenants race at once, and none takes the money of another', async (count) => {
-    const tenants = await atOnce(count, () => stack.tenant('3'));
+    const tenants = await atOnce(count, () => tenant('3'));
     const answers = await atOnce(count * 6, (index) => reserve(tenants[index % count] ?? '', '1'));
     for (const tenantId of tenants) {
       const own = answers.filter((_, index) => tenants[index % count] === tenantId);
@@ -142,7 +164,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   });
 
   test('sandboxes and models race for the quota that covers both', async () => {
-    const tenantId = await stack.tenant('5');
+    const tenantId = await tenant('5');
     const answers = await atOnce(20, (index) => reserve(tenantId, '1', { resource: index % 2 === 0 ? 'llm' : 'e2b' }));
     expect(granted(answers)).toHaveLength(5);
   });
@@ -150,7 +172,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   test.each(['2', '6'])(
     'a limit lowered to $%s in the middle: nothing is granted beyond the higher, nor after it',
     async (lower) => {
-      const tenantId = await stack.tenant('10');
+      const tenantId = await tenant('10');
       const quotas = (['all', 'llm'] as const).map((resourceType) => ({ resourceType, limitUsd: lower }));
       const [answers] = await Promise.all([
         atOnce(20, () => reserve(tenantId, '1')),
@@ -164,7 +186,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   );
 
   test('a freeze in the middle: what was granted before it stands, and nothing is after it', async () => {
-    const tenantId = await stack.tenant('100');
+    const tenantId = await tenant('100');
     const [answers] = await Promise.all([
       atOnce(20, () => reserve(tenantId, '1')),
       send('POST', `/v1/tenants/${tenantId}/freeze`, { reason: 'a race' }),
@@ -174,7 +196,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   });
 
   test('two requests under one operation id: one is decided, the other is told', async () => {
-    const tenantId = await stack.tenant('10');
+    const tenantId = await tenant('10');
     const operationId = randomUUID();
     const answers = await Promise.all([
       reserve(tenantId, '2', { operationId }),
@@ -186,7 +208,7 @@ describe.each(['on', 'off'] as const)('races, with mandates %s', (mandates) => {
   });
 
   test('an expiry races a commit: the cost is recorded once, whoever comes first', async () => {
-    const tenantId = await stack.tenant('10');
+    const tenantId = await tenant('10');
     const holds = await atOnce(10, () => reserve(tenantId, '0.5', { ttlSeconds: 1 }));
     await new Promise((resolve) => setTimeout(resolve, 950));
     const ended = await atOnce(10, (index) =>

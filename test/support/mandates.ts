@@ -46,3 +46,26 @@ export async function mandated(stack: TestStack, api: TestApi, limitUsd: string)
   });
   return tenantId;
 }
+
+/** The same with nothing held, and then with these limits. */
+export async function mandatedWith(
+  stack: TestStack,
+  api: TestApi,
+  limitUsd: string,
+  userLimit: { userLimitUsd?: string } = {},
+): Promise<string> {
+  const tenantId = await mandated(stack, api, '1');
+  await releaseAll(stack, api, tenantId);
+  await stack.setLimits(tenantId, limitUsd, userLimit);
+  return tenantId;
+}
+
+/** Gives back all that a tenant holds and no call has begun. */
+export async function releaseAll(stack: TestStack, api: TestApi, tenantId: string): Promise<void> {
+  const { rows } = await stack.admin.query<{ id: string }>(
+    `SELECT operation_id AS id FROM copilot_internal.reservations WHERE tenant_id = $1 AND status = 'granted'`,
+    [tenantId],
+  );
+  for (const { id } of rows) await api.call('POST', `/v1/reservations/${id}/release`, { body: { tenantId } });
+  await until('nothing is held', async () => (await stack.books(tenantId)).openReservations === 0);
+}

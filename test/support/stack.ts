@@ -206,9 +206,16 @@ export class TestStack {
   }
 
   /** A tenant whose quotas all have this limit for the month, and who waits for an answer as long as a busy machine may take. */
-  async tenant(limitUsd: string, { userLimitUsd }: { userLimitUsd?: string } = {}): Promise<string> {
+  async tenant(limitUsd: string, userLimit: { userLimitUsd?: string } = {}): Promise<string> {
     const tenantId = `t-${randomUUID().slice(0, 8)}`;
     await createTenant(this.pool, { tenantId });
+    await this.setPolicy(tenantId, 'wait', 30_000);
+    await this.setLimits(tenantId, limitUsd, userLimit);
+    return tenantId;
+  }
+
+  /** Sets all of a tenant's quotas, and that of its user `ada`. */
+  async setLimits(tenantId: string, limitUsd: string, { userLimitUsd }: { userLimitUsd?: string } = {}): Promise<void> {
     const tenantQuotas = (['all', 'llm', 'e2b'] as const).map((resourceType) => ({
       scope: 'tenant' as const,
       scopeId: tenantId,
@@ -216,13 +223,11 @@ export class TestStack {
       period: 'month' as const,
       limitUsd,
     }));
-    await this.setPolicy(tenantId, 'wait', 30_000);
     const user = { scope: 'user' as const, scopeId: 'ada', resourceType: 'all' as const, period: 'day' as const };
     await setQuotas(this.pool, {
       tenantId,
       changes: [...tenantQuotas, ...(userLimitUsd === undefined ? [] : [{ ...user, limitUsd: userLimitUsd }])],
     });
-    return tenantId;
   }
 
   /** A tenant with $10, and what happens when its authority does not answer. */
