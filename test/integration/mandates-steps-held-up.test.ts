@@ -22,6 +22,7 @@ describe('a step under a mandate', () => {
   /** Decides for authorities, and runs steps too. */
   let both: TestWorker;
   let own: OwnWorker;
+  let connection: NativeConnection;
   let worker: Worker;
   let running: Promise<void>;
   const taskQueue = `steps-${randomUUID()}`;
@@ -41,8 +42,9 @@ describe('a step under a mandate', () => {
         return own.paid(operation, () => Promise.resolve({ costUsd, result: 'paid' }));
       },
     };
+    connection = await NativeConnection.connect({ address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '' });
     worker = await Worker.create({
-      connection: await NativeConnection.connect({ address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '' }),
+      connection,
       taskQueue,
       workflowBundle: await bundleWorkflows(startTelemetry('test'), {
         path: require.resolve('../support/limited-workflows'),
@@ -54,6 +56,7 @@ describe('a step under a mandate', () => {
   afterAll(async () => {
     worker.shutdown();
     await running;
+    await connection.close();
     await own.close();
     await api.close();
     await stack.stop();
