@@ -232,27 +232,23 @@ function denialOf(
   request: ReservationRequest,
   { tight, minimum, amounts, kept }: { tight: Quota; minimum: Usd; amounts: Amounts; kept: readonly Place[] },
 ): Refusal {
-  const what = nothingReserved;
   const minimumUsd = minimum === amounts.amountUsd ? undefined : minimum;
-  const asked = { quota: tight, amountUsd: amounts.amountUsd, minimumUsd, what };
+  const asked = { quota: tight, amountUsd: amounts.amountUsd, minimumUsd, what: nothingReserved };
   if (headroomUsd(tight) >= minimum) {
     // The quota is not used up, so nobody is alerted of it.
     return { type: 'denied', ...keptDenial({ ...asked, kept }) };
   }
   batch.refuse(tight, amounts.amountUsd);
   const retryAfterSeconds = batch.retryAfterSeconds(request, minimum);
-  return {
-    type: 'denied',
-    ...quotaDenial({ ...asked, retryAfterSeconds, inEnvelopesUsd: batch.inEnvelopesUsd(tight) }),
-  };
+  const denial = quotaDenial({ ...asked, retryAfterSeconds, inEnvelopesUsd: batch.inEnvelopesUsd(tight) });
+  return { type: 'denied', ...denial };
 }
+
+const ownOf = (quotas: Quota[]): Quota[] => quotas.filter(({ lease }) => !lease);
 
 /** The quota with the least headroom. A lease binds only what fits the tenant's own quotas, since more might be drawn. */
 function binding(quotas: Quota[], minimum: Usd, leftUsd: (quota: Quota) => Usd): Quota | undefined {
-  const own = tightest(
-    quotas.filter(({ lease }) => !lease),
-    leftUsd,
-  );
+  const own = tightest(ownOf(quotas), leftUsd);
   return own && leftUsd(own) < minimum ? own : tightest(quotas, leftUsd);
 }
 
@@ -265,10 +261,7 @@ function mustDraw(
   request: { quotas: Quota[]; minimum: Usd; amount: Usd; leftUsd: (quota: Quota) => Usd },
 ): boolean {
   const { quotas, minimum, amount, leftUsd } = request;
-  const own = tightest(
-    quotas.filter(({ lease }) => !lease),
-    leftUsd,
-  );
+  const own = tightest(ownOf(quotas), leftUsd);
   const ownLeft = own ? leftUsd(own) : amount;
   const wanted = ownLeft < amount ? ownLeft : amount;
   if (wanted < minimum) return false;
