@@ -107,6 +107,12 @@ export const patches = {
     change:
       "A step that its run's limit refuses for what others hold of it asks again for some seconds before it fails. Asked of such refusals only.",
   },
+  'last-call-waits': {
+    workflow: 'agentRun, conversation',
+    since: '0.1.0',
+    change:
+      'Money for a last call that is denied for what others hold is waited for as that of a step is. Asked of such denials only.',
+  },
   guaranteed: {
     workflow: 'agentRun',
     since: '0.1.0',

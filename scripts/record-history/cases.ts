@@ -74,6 +74,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-fallback': { fallbackModels: ['gpt-4o'] },
     'ended-failed': { limits: { maxSteps: 1 } },
     'run-last-call': { limits: { maxCostUsd: '0.07', maxOutputTokens: 300, maxSteps: 60, lastCall: true } },
+    'run-last-held-back': { limits: { maxCostUsd: '1', lastCall: true } },
     'run-answer-repaired': { answerSchema: { type: 'integer' } },
     'run-answer-invalid': { answerSchema: { type: 'integer' } },
     'run-guaranteed': { limits: { guaranteedUsd: '2' } },
@@ -102,7 +103,8 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'recorder' } });
   }
   const parent = name === 'run-held-by-siblings' ? await parentOf(stack, tenantId) : undefined;
-  const held = parent || name === 'run-held-back' ? await holdAll(stack, tenantId, parent) : undefined;
+  const isHeldBack = name === 'run-held-back' || name === 'run-last-held-back';
+  const held = parent || isHeldBack ? await holdAll(stack, tenantId, parent) : undefined;
   const ofParent = parent ? { parentRunId: parent.id } : {};
   const started = await stack.start({ tenantId, task: 'Profile this file.', file, ...ofParent, ...more[name] });
   const { runId, workflowId } = started;

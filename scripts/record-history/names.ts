@@ -27,6 +27,8 @@ export const cases = {
   'run-within': 'a run that plans its calls, and reads back what it bought, within the tasks that need it',
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',
   'run-last-call': 'a run whose money is used up, and that answers with what it found',
+  'run-last-held-back':
+    'a run whose money for a last call is denied for what others hold, and that goes on when that comes back',
   'run-guaranteed': 'a run whose steps take their money from what is guaranteed to it',
   'run-guaranteed-reset': 'a run that has a guarantee and was reset: it goes on with what it holds of that',
   'run-last-unused': 'a run that gives back what was held for a last call',

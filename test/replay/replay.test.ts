@@ -69,6 +69,7 @@ describe('recorded histories', () => {
     ['run-unanswered.agentRun', 'workflowExecutionFailedEventAttributes'],
     ['run-last-call.agentRun', patchMark('last-call')],
     ['run-last-unused.agentRun', patchMark('last-call')],
+    ['run-last-held-back.agentRun', patchMark('last-call-waits')],
     ['run-answer-repaired.agentRun', patchMark('answers-fit')],
     ['run-answer-invalid.agentRun', 'workflowExecutionFailedEventAttributes'],
     ['run-guaranteed.agentRun', patchMark('guaranteed')],

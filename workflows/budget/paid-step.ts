@@ -118,8 +118,11 @@ export interface PaidStep {
   pauseMsMax?: number;
   /** No step, but money for those to come: an envelope over these resources. */
   envelopeOf?: Resource[];
-  /** A step that does not wait for money at all, whatever its scope says. */
-  onDenied?: 'fail';
+  /**
+   * A step that does not wait for money, whatever its scope says: not at all, or (`fail-unless-held`) but for the moment in which what others
+   * hold may come back.
+   */
+  onDenied?: 'fail' | 'fail-unless-held';
 }
 
 /** The right to act. */

@@ -64,11 +64,11 @@ export class Patience {
     private readonly step: PaidStep,
     private readonly hasOwnMoney: boolean,
   ) {
-    this.isLong = onDenied === 'wait' && step.onDenied !== 'fail';
+    this.isLong = onDenied === 'wait' && step.onDenied === undefined;
     this.asksPeople = this.isLong && askDays !== undefined;
     this.momentMs = step.onDenied === 'fail' ? 0 : waitForHoldsSeconds * 1_000;
     this.mostMs = this.isLong ? Infinity : this.momentMs;
-    this.wholeMs = this.isLong ? holdsUpMs : Math.min(wholeMsMax, this.mostMs);
+    this.wholeMs = this.isLong ? holdsUpMs : step.onDenied ? 0 : Math.min(wholeMsMax, this.mostMs);
   }
 
   /** Whether it rather waits than takes less than it asks for. */
@@ -104,10 +104,15 @@ export class Patience {
     const nowMs = Date.now();
     this.runSinceMs ??= nowMs;
     const restMs = this.runSinceMs + this.momentMs - nowMs;
-    if (restMs <= 0 || !isPatched('run-holds-waited-for')) return undefined;
+    if (restMs <= 0 || !this.mayWait() || !isPatched('run-holds-waited-for')) return undefined;
     const pauseMs = Math.min(runPauseMs * 2 ** this.runPauses, runPauseMsMax);
     this.runPauses += 1;
     return Math.min(pauseMs, restMs);
+  }
+
+  /** What is held for a last call was not waited for. */
+  private mayWait(): boolean {
+    return this.step.onDenied === undefined || isPatched('last-call-waits');
   }
 
   private get waitedMs(): number {
@@ -119,7 +124,8 @@ export class Patience {
     this.runSinceMs = undefined;
     this.runPauses = 0;
     if (this.waitedMs >= this.mostMs) return undefined;
-    if (!this.isLong && !(isHeldBack(answer, step) && isPatched('holds-waited-for'))) return undefined;
+    if (!this.isLong && !(isHeldBack(answer, step) && this.mayWait() && isPatched('holds-waited-for')))
+      return undefined;
     this.isCutAnyway ||= answer.quota.scope === 'platform';
     this.sinceMs ??= Date.now();
     this.waiterId ??= answer.operationId;

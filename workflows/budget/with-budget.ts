@@ -96,11 +96,12 @@ export class Budget {
   }
 
   /**
-   * Money for a step that may come: its first attempt takes it as `held`, or it is given back. Undefined where it is denied.
+   * Money for a step that may come: its first attempt takes it as `held`, or it is given back. Undefined where it is denied, also after a
+   * moment for what others hold.
    */
   async hold(step: PaidStep): Promise<Grant | undefined> {
     try {
-      const grant = await this.ask({ ...step, onDenied: 'fail' }, 1, {});
+      const grant = await this.ask({ ...step, onDenied: 'fail-unless-held' }, 1, {});
       this.limit.keep(grant.operationId);
       return grant;
     } catch (error) {

@@ -533,6 +533,28 @@ describe('a paid step that is denied for what others hold', () => {
     expect([own.end, asks(own).length]).toEqual(['quota_exceeded', 1]);
   });
 
+  test('is waited for by money that is held for a step to come, too, also where its steps wait for as long as it takes', async () => {
+    for (const scope of [{}, { onDenied: 'wait' as const }]) {
+      const program: Program = async (budget, scene) => {
+        scene.model.decide(reserve('other', '0.5'));
+        return (await budget.hold(step({ amountUsd: '1' })))?.grantedUsd ?? 'nothing';
+      };
+      const scene = await begin({ quotas: [{ limitUsd: '1' }] }, { scope, program });
+      await scene.moveTo(1_500);
+      await comesBack(scene);
+      await scene.finish();
+      expect([scene.end, asks(scene)]).toEqual(['"1"', ['0 reserve a $1', '1500 reserve b $1']]);
+      const inVain = await begin({ quotas: [{ limitUsd: '1' }] }, { scope, program });
+      await inVain.finish();
+      expect([inVain.end, inVain.nowMs]).toEqual(['"nothing"', 15_000]);
+    }
+    const spent = await begin(
+      { quotas: [{ limitUsd: '0.5' }] },
+      { program: async (budget) => (await budget.hold(step({ amountUsd: '1' })))?.grantedUsd ?? 'nothing' },
+    );
+    expect([spent.end, spent.nowMs]).toEqual(['"nothing"', 0]);
+  });
+
   test('takes less than it asks for after five seconds, and no sooner', async () => {
     const program = beside('0.5', { minimumUsd: '0.2' });
     const scene = await begin({ quotas: [{ limitUsd: '1' }] }, { program });
