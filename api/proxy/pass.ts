@@ -11,7 +11,7 @@ import type { AnswerReader } from './wire';
 /** How long nobody may read what is there. */
 const unreadMs = 60_000;
 /** How long a stream is read on that its client has left, for its end may be near. */
-export const leftMs = 1_000;
+const leftMs = 1_000;
 
 /** How a stream ended: as its provider ended it, broken off by it (or silent, or over its time), or left by its client. */
 export type PassedEnd = 'ended' | 'cut' | 'left';
