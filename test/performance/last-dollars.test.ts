@@ -12,17 +12,6 @@ describe("the last of a tenant's money", () => {
     stack.anthropic.knobs.latencyMs = 200;
   });
 
-  test('XF2: by default at least nineteen of twenty calls complete of which each may cost a third of it and costs a hundredth', async () => {
-    const tenantId = await stack.tenant('0.05');
-    stack.anthropic.knobs.latencyMs = 200;
-    // $0.016 are held, and $0.0004 spent.
-    stack.anthropic.knobs.usage = { output_tokens: 10 };
-    const third = { ...run, limits: { maxOutputTokens: 400 } };
-    const started = await Promise.all(Array.from({ length: 20 }, () => stack.start({ tenantId, ...third })));
-    const runs = await Promise.all(started.map((one) => stack.finish({ tenantId, ...one })));
-    expect(runs.filter(({ status }) => status === 'completed').length).toBeGreaterThanOrEqual(19);
-  });
-
   /** How long twenty runs take that begin at once, until they are paid; and how many complete. */
   const twenty = async (limitUsd: string): Promise<{ tookMs: number; completed: number }> => {
     const tenantId = await stack.tenant(limitUsd);
@@ -40,5 +29,17 @@ describe("the last of a tenant's money", () => {
     const { tookMs, completed } = await twenty('0.036');
     expect(completed).toBe(20);
     expect(tookMs).toBeLessThan(Math.max(5_000, 2 * enoughMs));
+  });
+
+  // Last: what it warms up would make the measure of the other a shorter one.
+  test('XF2: by default at least nineteen of twenty calls complete of which each may cost a third of it and costs a hundredth', async () => {
+    const tenantId = await stack.tenant('0.05');
+    stack.anthropic.knobs.latencyMs = 200;
+    // $0.016 are held, and $0.0004 spent.
+    stack.anthropic.knobs.usage = { output_tokens: 10 };
+    const third = { ...run, limits: { maxOutputTokens: 400 } };
+    const started = await Promise.all(Array.from({ length: 20 }, () => stack.start({ tenantId, ...third })));
+    const runs = await Promise.all(started.map((one) => stack.finish({ tenantId, ...one })));
+    expect(runs.filter(({ status }) => status === 'completed').length).toBeGreaterThanOrEqual(19);
   });
 });
