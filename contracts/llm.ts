@@ -95,8 +95,11 @@ export interface CallModel {
   step: number;
   plan: ModelCallPlan;
   grantedUsd: string;
-  /** An answer that does not fit its schema may be asked for once more. */
-  mayRepair?: true;
+  /**
+   * Whether an answer that is none, or does not fit its schema, may be asked for once more. Absent of a last call; workflows of the version
+   * before say it of answers by a schema alone.
+   */
+  mayRepair?: boolean;
 }
 
 export interface ToolCall {
@@ -109,7 +112,7 @@ export interface ModelReply {
   toolCalls: ToolCall[];
   usage: ModelUsage;
   costUsd: string;
-  /** It does not fit the schema that answers have to: its model was told what is wrong, or was told so before. */
+  /** It is no answer, or does not fit the schema that answers have to: its model was told what is wrong, or was told so before. */
   misfit?: 'told' | 'again';
   /** It was cut off, since this limit of the tenant, the user or a label left less for it than was planned: what it was granted. */
   cutBy?: { quota: BindingQuota; grantedUsd: string };

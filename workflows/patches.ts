@@ -72,7 +72,7 @@ export const patches = {
     workflow: 'agentRun, conversation',
     since: '0.1.0',
     change:
-      'An answer that does not fit its schema is asked for once more, and ends its run or turn as failed (`answer_invalid`) when it does not fit again. Asked of such answers only.',
+      'An answer that is none, or does not fit its schema, is asked for once more, and ends its run or turn as failed (`answer_invalid`) when that is so again. Asked of such answers only.',
   },
   'held-before-compacted': {
     workflow: 'agentRun, conversation',

@@ -237,7 +237,8 @@ async function stream(
     result.usageIsFinal = true;
     const isCut = content.at(-1)?.type === 'tool_use' && cutReasons.has(stopReason ?? '');
     result.content = (isCut ? content.slice(0, -1) : content).map((block) => blockOf(block, model));
-    result.stopReason = stopReasons[stopReason ?? ''] ?? 'end_turn';
+    result.endedAs = stopReason ?? '';
+    result.stopReason = stopReasons[result.endedAs] ?? 'end_turn';
     if (stopReason !== 'refusal' || content.length > 0) return;
     const billing = billingOfRefusal(details?.category);
     if (billing === 'not_billed') result.isNotBilled = true;

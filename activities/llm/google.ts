@@ -156,7 +156,15 @@ const stopReasons: Partial<Record<string, StopReason>> = {
   [FinishReason.RECITATION]: 'refusal',
   [FinishReason.BLOCKLIST]: 'refusal',
   [FinishReason.PROHIBITED_CONTENT]: 'refusal',
+  [FinishReason.SPII]: 'refusal',
 };
+
+/** A tool was to be called in a way that Google cannot read, or refuses: such a call is not in the answer. */
+const brokenCalls: readonly string[] = [
+  FinishReason.MALFORMED_FUNCTION_CALL,
+  FinishReason.UNEXPECTED_TOOL_CALL,
+  FinishReason.TOO_MANY_TOOL_CALLS,
+];
 
 /** Puts the pieces of a streamed answer together. Gemini does not always name its calls: then they are numbered. */
 class Collected {
@@ -223,7 +231,8 @@ async function stream(client: GoogleGenAI, request: ModelRequest, options: Strea
     const usage: Billed = { counts, ...groundingFrom(grounding, model) };
     const calls = content.some((block) => block.type === 'tool_use');
     const stopReason = stopReasons[finishReason] ?? (calls ? 'tool_use' : 'end_turn');
-    Object.assign(result, { usageIsFinal: true, usage, content, stopReason } satisfies Partial<StreamedReply>);
+    const ended = { stopReason, endedAs: finishReason, isBrokenCall: brokenCalls.includes(finishReason) };
+    Object.assign(result, { usageIsFinal: true, usage, content, ...ended } satisfies Partial<StreamedReply>);
   };
   try {
     const chunks = await client.models.generateContentStream({

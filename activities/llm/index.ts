@@ -4,7 +4,7 @@ import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { usageOf } from '../../core/prices/usage';
 import type { Pool } from '../../store/pool';
 import { endWaitsBefore } from '../../store/money-waiters';
-import { appendRunEvent, type RunKey } from '../../store/runs';
+import { appendRunEvent, type Run, type RunKey } from '../../store/runs';
 import { dropDeltas } from '../../store/reply-deltas';
 import {
   readLastResult,
@@ -29,9 +29,9 @@ import { compactContext, compactionLimitOf, findCompaction, prepareCompaction } 
 import type { Block } from './model-provider';
 import { makePaidCall, toolCallsIn, type LlmDependencies, type PaidReply } from './paid-call';
 import { planCall, roomOf, type Bound } from './plan-call';
-import { cachingOf } from './instructions';
+import { answerSchemaOf, cachingOf } from './instructions';
 import { tellMoney } from './known-money';
-import { misfitsOf, repairWords, wordsIn } from './answers';
+import { misfitsOf, wordsIn, type Misfits } from './answers';
 import { promptOf, readContext, runOf, textBlock, type Context } from './prompt';
 import type { CountedPrompt } from './prompt-bound';
 
@@ -170,7 +170,7 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
   const context = await readContext(pool, request);
   if (context.run.waiting) await endWaitsBefore(pool, { ...request, workflowId: context.run.workflowId });
   const prompt = promptOf(context, codeLanguages, { isLast: request.plan.isLast });
-  let misfits: string[] = [];
+  let misfits: Misfits | undefined;
   const { tenantId, runId, operationId } = request;
   let kept: KeptReply = { kept: true };
   const reply = await makePaidCall(dependencies, {
@@ -178,9 +178,9 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
     kind: 'llm.call',
     prompt,
     onText: (text) => feed.text({ tenantId, runId, operationId }, text),
-    judge: (content, result) => {
-      misfits = misfitsOf(context.run, content, result);
-      return misfits.length === 0 ? {} : { misfit: request.mayRepair ? 'told' : 'again' };
+    judge: (content, reply) => {
+      if (mayJudge(request, context.run)) misfits = misfitsOf(context.run, content, reply);
+      return misfits ? { misfit: request.mayRepair ? 'told' : 'again' } : {};
     },
     keep: async (client, made) => void (kept = await keep(client, { request, reply: made, misfits })),
   }).finally(() => feed.ended({ tenantId, runId, operationId }));
@@ -203,19 +203,23 @@ async function replyInstead(
   throw gone(step, `Its reply is not used; it cost $${costUsd}, which is on record.`);
 }
 
+/** A workflow of the version before, and a last call, say nothing of repairs: those hear of answers by a schema alone. */
+const mayJudge = ({ mayRepair }: CallModel, run: Run): boolean =>
+  mayRepair !== undefined || answerSchemaOf(run) !== undefined;
+
 /** Writes the message and the event that tells of it. */
 async function keep(
   client: Parameters<typeof appendRunEvent>[0],
-  { request, reply, misfits }: { request: CallModel & RunKey; reply: PaidReply; misfits: string[] },
+  { request, reply, misfits }: { request: CallModel & RunKey; reply: PaidReply; misfits: Misfits | undefined },
 ): Promise<KeptReply> {
   const { tenantId, runId, operationId, step, plan } = request;
   const { content, maxOutputTokens, grantedUsd, usage, result, unpriced } = reply;
   const kept = await writeReply(client, { tenantId, runId, operationId, step, content });
   if (kept.kept) await dropDeltas(client, runId);
-  if (kept.kept && result.misfit === 'told')
+  if (kept.kept && misfits && result.misfit === 'told')
     await writeTranscriptMessage(client, {
       ...{ tenantId, runId, sequence: toolResultSequence(step), role: 'user' },
-      content: [textBlock(repairWords(misfits))],
+      content: [textBlock(misfits.words)],
     });
   const lowered = maxOutputTokens < plan.maxOutputTokens;
   const data = {
@@ -226,7 +230,7 @@ async function keep(
     costUsd: result.costUsd,
     usage,
     text: wordsIn(content),
-    ...(misfits.length === 0 ? {} : { misfits }),
+    ...(misfits ? { misfits: misfits.what } : {}),
     ...(unpriced === undefined ? {} : { unpriced }),
     ...(kept.kept ? {} : { usedInstead: kept.usedInstead ?? null }),
     ...(result.toolCalls.length === 0 ? {} : { tools: result.toolCalls.map(({ name }) => name) }),

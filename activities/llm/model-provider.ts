@@ -75,6 +75,10 @@ export interface StreamedReply {
   /** Present when the whole message arrived. */
   content?: Block[];
   stopReason?: StopReason;
+  /** How the provider itself names that end. */
+  endedAs?: string;
+  /** A tool was to be called, and the provider could not read how: what was said beside that is no answer. */
+  isBrokenCall?: boolean;
   /** The last usage that was reported, as the provider writes it. */
   usage?: unknown;
   /** Whether `usage` is final: it came with, or after, the end of the content. */

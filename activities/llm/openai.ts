@@ -231,6 +231,7 @@ async function stream(client: OpenAI, request: ModelRequest, options: StreamOpti
         const { response } = event;
         result.content = contentOf(response, model);
         result.stopReason = stopReasonOf(response);
+        result.endedAs = response.incomplete_details?.reason ?? response.status ?? '';
         result.usage = billedOf(response);
         result.usageIsFinal = true;
       } else if (event.type === 'response.failed') {

@@ -18,6 +18,7 @@ import type { ModelCallPlan, ModelReply, ToolCall } from '../../contracts/llm';
 import { failure } from '../failures';
 import { callSignal } from '../own-time';
 import type { CodeLanguage } from './instructions';
+import { isWordless } from './answers';
 import { failBilled } from './failed-call';
 import { broughtBy, type Block, type ModelProvider, type Prompt, type StreamedReply } from './model-provider';
 import { providerOf, tokensForPartial, type Market } from './plan-call';
@@ -57,7 +58,7 @@ export interface PaidCall {
   prompt: Prompt;
   onText?: (text: string) => void;
   /** What is said of the answer beside what it is. */
-  judge?: (content: Block[], result: ModelReply) => Pick<ModelReply, 'misfit'>;
+  judge?: (content: Block[], reply: ModelReply & StreamedReply) => Pick<ModelReply, 'misfit'>;
   /** Written together with the outcome. */
   keep: (client: PoolClient, reply: PaidReply) => Promise<void>;
 }
@@ -163,9 +164,6 @@ const countedBy = (
 ): CountedPrompt =>
   kind === 'llm.call' && !streamed.leavesThoughtsOut ? { prompt: trueCountOf(prompt, price, promptTokens(usage)) } : {};
 
-const isWordless = (content: readonly Block[]): boolean =>
-  !content.some((block) => block.type === 'text' && block.text.trim() !== '');
-
 /** The tools that an answer calls for. */
 export const toolCallsIn = (content: readonly Block[]): ToolCall[] =>
   content.flatMap((block) => (block.type === 'tool_use' ? [{ toolUseId: block.id, name: block.name }] : []));
@@ -195,7 +193,7 @@ async function keepReply(
       ? { cutBy: { quota: quotaThatCuts, grantedUsd: formatUsd(grantedUsd) } }
       : {}),
   };
-  Object.assign(result, call.judge?.(content, result));
+  Object.assign(result, call.judge?.(content, { ...streamed, ...result }));
   const reply = {
     content,
     usage,

@@ -7,6 +7,7 @@ import { readRunFile } from '../../store/run-files';
 import { findRun, type Run, type RunKey } from '../../store/runs';
 import { readCompactions, readTranscript, type TranscriptMessage } from '../../store/transcripts';
 import { failure } from '../failures';
+import { isWordless } from './answers';
 import {
   attachmentLine,
   fileTypeOf,
@@ -113,13 +114,14 @@ function shortened(block: Block): Block {
 
 /**
  * Providers want turns that alternate, and one answer to each tool call before anything else is said. A turn that was
- * interrupted leaves calls without one; an answer to no call is left out, since a prompt that has one is refused for good.
+ * interrupted leaves calls without one; an answer to no call, and what says nothing, is left out, since a prompt that has one is refused for good.
  */
 export function wellFormed(messages: readonly PromptMessage[]): PromptMessage[] {
   const formed: PromptMessage[] = [];
   for (const { role, content } of messages) {
     const last = formed.at(-1);
     const open = last?.role === 'assistant' ? callsIn(last.content) : [];
+    if (role === 'assistant' && isNothingSaid(content)) continue;
     const said = content.filter((block) => block.type !== 'tool_result' || open.includes(block.tool_use_id));
     const answered = new Set(said.flatMap((block) => (block.type === 'tool_result' ? [block.tool_use_id] : [])));
     const missing = open.filter((id) => !answered.has(id)).map(notRun);
@@ -130,6 +132,9 @@ export function wellFormed(messages: readonly PromptMessage[]): PromptMessage[] 
   if (last?.role === 'assistant') addTo(formed, 'user', callsIn(last.content).map(notRun));
   return formed;
 }
+
+/** Thoughts without anything behind them, or blanks: a prompt that ends so, or has them in it, is refused for good. */
+const isNothingSaid = (content: readonly Block[]): boolean => isWordless(content) && callsIn(content).length === 0;
 
 const callsIn = (content: readonly Block[]): string[] =>
   content.flatMap((block) => (block.type === 'tool_use' ? [block.id] : []));

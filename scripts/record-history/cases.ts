@@ -92,6 +92,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
   if (name === 'run-answer-repaired') knobs.replies = [{ text: 'forty-two' }, { text: '42' }];
   if (name === 'run-answer-invalid') knobs.replies = [{ text: 'forty-two' }, { text: '"42"' }];
+  if (name === 'run-no-answer') knobs.replies = [{}, {}];
   if (name === 'run-last-call')
     knobs.replies = Array.from({ length: 60 }, () => ({ ...code(long), text: 'I looked.' }));
   if (name === 'run-extended')

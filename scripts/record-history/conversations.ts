@@ -80,6 +80,10 @@ export async function playConversation(stack: TestStack, name: CaseName): Promis
       knobs.replies = [{ text: 'forty-two' }, { text: name === 'talk-answer-repaired' ? '42' : '"42"' }];
       await talk.say('How many?');
       break;
+    case 'talk-no-answer':
+      knobs.replies = [{}, { text: '42' }];
+      await talk.say('How many?');
+      break;
     case 'talk-granted':
     case 'talk-more-refused':
       await talk.post('Go on.');

@@ -35,6 +35,7 @@ export const cases = {
   'run-answer-repaired': 'a run whose answer does not fit its schema, and whose next one does',
   'run-answer-invalid':
     'a run whose answer does not fit its schema, nor does the next, and whose workflow fails with that',
+  'run-no-answer': 'a run whose model says nothing, is asked once more and says nothing again, and whose workflow fails with that',
   'run-granted': 'a run that asks people for money, is granted too little, asks again and is granted enough',
   'run-asks-for-all':
     'a run that asks people for money, is granted what would cut its step off, and asks again for what is lacking',
@@ -63,6 +64,7 @@ export const cases = {
   'talk-last-call': 'a conversation whose turn uses its money up, and is answered with what it found',
   'talk-answer-repaired': 'a conversation whose answer does not fit its schema, and whose next one does',
   'talk-answer-invalid': 'a conversation whose answer does not fit its schema, nor does the next: its turn fails',
+  'talk-no-answer': 'a conversation whose model says nothing, and answers when it is asked once more',
   'talk-granted': 'a conversation that asks people for money, and is granted some',
   'talk-more-refused': 'a conversation that asks people for money, and whose turn ends with their refusal',
   'talk-within': 'a conversation whose messages are taken within the tasks that hear of them',

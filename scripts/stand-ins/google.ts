@@ -126,11 +126,11 @@ const partsOf = ({ text, toolUses, thoughtTokens }: Reply): Record<string, unkno
 const everyIndex = ({ choices = 1 }: Asked): number[] => Array.from({ length: choices }, (_, index) => index);
 
 function candidateOf(
-  { isCut, isRefusal }: Reply,
+  { isCut, isRefusal, endedAs = isRefusal ? 'SAFETY' : isCut ? 'MAX_TOKENS' : 'STOP' }: Reply,
   { extra }: ModelKnobs,
   { parts, index, isLast }: { parts: Record<string, unknown>[]; index: number; isLast: boolean },
 ): Record<string, unknown> {
-  const finish = isLast ? { finishReason: isRefusal ? 'SAFETY' : isCut ? 'MAX_TOKENS' : 'STOP' } : {};
+  const finish = isLast ? { finishReason: endedAs } : {};
   return { content: { role: 'model', parts }, index, ...finish, ...(isLast ? extra?.candidate : {}) };
 }
 

@@ -37,6 +37,8 @@ export interface FixedReply {
   tools?: { name: string; input: Record<string, unknown> }[];
   /** The model refuses after the text, or before any. */
   isRefusal?: true;
+  /** The finish reason that it ends with (Google). */
+  endedAs?: string;
 }
 
 export interface ModelKnobs {

@@ -26,6 +26,7 @@ export interface Reply {
   toolUses: { id: string; name: string; input: Record<string, unknown> }[];
   isCut: boolean;
   isRefusal: boolean;
+  endedAs?: string;
   /** The text before which it ended. */
   stoppedAt?: string;
   /** Of the output. */
@@ -70,6 +71,7 @@ export function replyTo(
     isCut: isCut && stop === undefined,
     ...(stop === undefined ? {} : { stoppedAt: stop.text }),
     isRefusal: fixed?.isRefusal ?? false,
+    ...(fixed?.endedAs === undefined ? {} : { endedAs: fixed.endedAs }),
     thoughtTokens,
     outputTokens: thoughtTokens + Math.min(wanted, roomTokens),
   };

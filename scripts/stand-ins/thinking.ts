@@ -79,6 +79,8 @@ export function thinkingAtAnthropic(model: string, body: Record<string, unknown>
     role: isRecord(message) && message.role,
     blocks: blocksOf(message),
   }));
+  if (said.some(({ role, blocks }) => role === 'assistant' && blocks.at(-1)?.type === 'thinking'))
+    return refused('The final block in an assistant message cannot be `thinking`.');
   const turn = said.slice(
     said.findLastIndex(({ role, blocks }) => role === 'user' && !blocks.some((block) => block.type === 'tool_result')),
   );

@@ -106,12 +106,22 @@ describe('what a provider reports of a call', () => {
     expect(cut).toEqual({ billed: ['0.0008 actual'], status: 'completed', text: 'one' });
   });
 
-  test.each<[string, Partial<ModelKnobs>]>([
-    ['a filtered answer', { extra: { candidate: { finishReason: 'PROHIBITED_CONTENT', content: {} } } }],
-    ['a call that went wrong', { extra: { candidate: { finishReason: 'MALFORMED_FUNCTION_CALL', content: {} } } }],
-  ])('XD2: %s of Google is billed at its cost', async (_what, knobs) => {
+  test.each<[string, Partial<ModelKnobs>, string[], string]>([
+    [
+      'a filtered answer',
+      { extra: { candidate: { finishReason: 'PROHIBITED_CONTENT', content: {} } } },
+      ['0.0008 actual'],
+      'failed',
+    ],
+    [
+      'a call that went wrong, and the answer after it,',
+      { replies: [{ endedAs: 'MALFORMED_FUNCTION_CALL' }, { text: 'two' }] },
+      ['0.0008 actual', '0.0008 actual'],
+      'completed',
+    ],
+  ])('XD2: %s of Google is billed at its cost', async (_what, knobs, lines, status) => {
     const usage = { promptTokenCount: 1_000, candidatesTokenCount: 200 };
-    expect((await ask('google', { ...knobs, usage })).billed).toEqual(['0.0008 actual']);
+    expect(await ask('google', { ...knobs, usage })).toMatchObject({ billed: lines, status });
   });
 
   /** An answer that is paid for and kept, at a cost that nobody can tell: once, at the estimate. */

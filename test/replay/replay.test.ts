@@ -72,6 +72,8 @@ describe('recorded histories', () => {
     ['run-last-held-back.agentRun', patchMark('last-call-waits')],
     ['run-answer-repaired.agentRun', patchMark('answers-fit')],
     ['run-answer-invalid.agentRun', 'workflowExecutionFailedEventAttributes'],
+    ['run-no-answer.agentRun', patchMark('answers-fit')],
+    ['talk-no-answer.conversation', patchMark('answers-fit')],
     ['run-guaranteed.agentRun', patchMark('guaranteed')],
     ['talk-last-call.conversation', patchMark('last-call')],
     ['talk-answer-repaired.conversation', patchMark('answers-fit')],

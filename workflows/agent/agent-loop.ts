@@ -77,7 +77,7 @@ export class AgentLoop {
   /**
    * One model call and what it calls for.
    * @throws ApplicationFailure a denial, `run_limit_exceeded` when the answer was cut off, `model_refused` when the model refused,
-   * `answer_invalid` when its answer does not fit, or the failure of a call.
+   * `answer_invalid` when its answer is none again, or does not fit again, or the failure of a call.
    */
   async step(step: number, turnId?: string): Promise<'answered' | 'goes on' | 'stopped by budget'> {
     const of = turnId ?? 'run';

@@ -1,6 +1,6 @@
 /**
- * Answers that have to fit a schema. The activity that buys one checks it; where it does not fit, its model is told what is wrong and answers
- * once more, as a step like any other. What is wrong is in Postgres: this history holds that something was.
+ * Answers that are none, without a word or a call, or do not fit their schema. The activity that buys one checks it; where something is wrong,
+ * its model is told what and answers once more, as a step like any other. What is wrong is in Postgres: this history holds that something was.
  */
 import type { CallModel, ModelReply } from '../../contracts/llm';
 import type { AgentRunInput } from '../../contracts/messages';
@@ -30,14 +30,14 @@ export class AnswerRepair {
   }
 
   /** What a call is told of it. */
-  get asked(): Pick<CallModel, 'mayRepair'> {
-    return this.input.answersFit === true && !this.isUsed ? { mayRepair: true } : {};
+  get asked(): Required<Pick<CallModel, 'mayRepair'>> {
+    return { mayRepair: !this.isUsed };
   }
 
   /** Whether the answer is asked for once more. @throws ApplicationFailure `answer_invalid` where it was already. */
   isAsked({ misfit }: Pick<ModelReply, 'misfit'>): boolean {
     if (misfit === undefined || !isPatched('answers-fit')) return false;
-    if (misfit === 'again') throw misfits();
+    if (misfit === 'again') throw this.input.answersFit === true ? misfits() : noAnswer();
     this.isUsed = this.isNext = true;
     return true;
   }
@@ -48,4 +48,10 @@ export const misfits = (why?: string): Error =>
   failureWith(
     'answer_invalid',
     `The answer does not fit its schema.${why === undefined ? '' : ` ${why}`} What was said is kept, and what it cost is on record.`,
+  );
+
+const noAnswer = (): Error =>
+  failureWith(
+    'answer_invalid',
+    'The model was asked for an answer twice and gave none. What was said and found before is kept, and what it cost is on record.',
   );

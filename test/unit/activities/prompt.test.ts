@@ -34,6 +34,7 @@ const cases: [what: string, messages: PromptMessage[], formed: string][] = [
   ['leaves out a result without its call', [user(result('z'), text('hi')), assistant(text('yes')), user(result('y'))], 'U hi | A yes'], // prettier-ignore
   ['leaves out a result that comes after its call was given up', [user(text('hi')), assistant(call('a')), user(text('stop')), user(result('a'))], 'U hi | A call a | U a! stop'], // prettier-ignore
   ['leaves out a result of an earlier turn', [user(text('hi')), assistant(call('a')), user(result('a')), assistant(call('b')), user(result('a'), result('b'))], 'U hi | A call a | U a= | A call b | U b='], // prettier-ignore
+  ['leaves out thoughts and blanks with nothing behind them', [user(text('hi')), assistant({ type: 'opaque', provider: 'p', value: 1 }), user(text('so')), assistant(text(' \n')), user(text('on'))], 'U hi so on'], // prettier-ignore
   ['keeps what only one provider understands', [user(text('hi')), assistant({ type: 'opaque', provider: 'p', value: 1 }, call('a')), user(result('a'))], 'U hi | A opaque call a | U a='], // prettier-ignore
 ];
 
