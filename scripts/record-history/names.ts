@@ -35,7 +35,8 @@ export const cases = {
   'run-answer-repaired': 'a run whose answer does not fit its schema, and whose next one does',
   'run-answer-invalid':
     'a run whose answer does not fit its schema, nor does the next, and whose workflow fails with that',
-  'run-no-answer': 'a run whose model says nothing, is asked once more and says nothing again, and whose workflow fails with that',
+  'run-no-answer':
+    'a run whose model says nothing, is asked once more and says nothing again, and whose workflow fails with that',
   'run-granted': 'a run that asks people for money, is granted too little, asks again and is granted enough',
   'run-asks-for-all':
     'a run that asks people for money, is granted what would cut its step off, and asks again for what is lacking',

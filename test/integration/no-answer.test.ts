@@ -73,7 +73,7 @@ describe('a reply that is no answer', () => {
       expect((run.failure as { message: string }).message).toContain(told);
       expect(calls).toEqual(['actual', 'actual']);
       expect(history).toContain('"misfit":"again"');
-    expect(history).not.toMatch(/I look|no words|cannot be read/);
+      expect(history).not.toMatch(/I look|no words|cannot be read/);
     },
   );
 
