@@ -58,7 +58,10 @@ export interface PaidCall {
   prompt: Prompt;
   onText?: (text: string) => void;
   /** What is said of the answer beside what it is. */
-  judge?: (content: Block[], reply: ModelReply & StreamedReply) => Pick<ModelReply, 'misfit'>;
+  judge?: (
+    content: Block[],
+    reply: ModelReply & Pick<StreamedReply, 'endedAs' | 'isBrokenCall'>,
+  ) => Pick<ModelReply, 'misfit'>;
   /** Written together with the outcome. */
   keep: (client: PoolClient, reply: PaidReply) => Promise<void>;
 }

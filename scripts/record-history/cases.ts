@@ -9,6 +9,7 @@ import type { CaseName } from './names';
 import { answerAsked, isAsking } from './money-answers';
 import { comesBack, comesBackAfterRefusal, holdAll, parentOf, statusOf } from './held-back';
 import { playConversation } from './conversations';
+import { addOwnTool } from './own-tool';
 import { decide, raise } from './people';
 import { long, type Recorded } from './recorded';
 import { forgetOnce, lookAfterOnce, sweepOnce, upkeepOf } from './upkeep-cases';
@@ -71,6 +72,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-unanswered': { onDenied: 'ask', askDays: 3 / 86_400 },
     'run-extended': { sandbox: { windowSeconds: 10, executionSeconds: 60 } },
     'run-paid-tool': { tools: [{ name: 'run_code', priceUsd: '0.25' }] },
+    'run-own-tool': { tools: [{ name: 'weather' }] },
     'run-fallback': { fallbackModels: ['gpt-4o'] },
     'ended-failed': { limits: { maxSteps: 1 } },
     'run-last-call': { limits: { maxCostUsd: '0.07', maxOutputTokens: 300, maxSteps: 60, lastCall: true } },
@@ -92,6 +94,8 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
   if (name === 'run-answer-repaired') knobs.replies = [{ text: 'forty-two' }, { text: '42' }];
   if (name === 'run-answer-invalid') knobs.replies = [{ text: 'forty-two' }, { text: '"42"' }];
+  if (name === 'run-own-tool')
+    knobs.replies = [{ text: '', tools: [{ name: 'weather', input: { place: 'Ulm' } }] }, { text: '21 degrees.' }];
   if (name === 'run-no-answer') knobs.replies = [{}, {}];
   if (name === 'run-last-call')
     knobs.replies = Array.from({ length: 60 }, () => ({ ...code(long), text: 'I looked.' }));
@@ -103,6 +107,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     const quotas = [{ resourceType: 'all' as const, period: 'month' as const, limitUsd: '5' }];
     await setPlatformQuotas(stack.pool, { changes: quotas, by: { author: 'recorder' } });
   }
+  const addresses = name === 'run-own-tool' ? await addOwnTool(stack, tenantId) : undefined;
   const parent = name === 'run-held-by-siblings' ? await parentOf(stack, tenantId) : undefined;
   const isHeldBack = name === 'run-held-back' || name === 'run-last-held-back';
   const held = parent || isHeldBack ? await holdAll(stack, tenantId, parent) : undefined;
@@ -126,6 +131,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   }
   await answerAsked(stack, name, { tenantId, workflowId });
   await stack.finish({ tenantId, ...started });
+  await addresses?.close();
   return [
     { workflowId, type: 'agentRun' },
     { workflowId: budgetWorkflowId(tenantId), type: 'tenantBudget' },

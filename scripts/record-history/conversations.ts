@@ -36,6 +36,14 @@ const options: Partial<Record<CaseName, Partial<StartConversationBody> | object>
   'talk-more-refused': { onDenied: 'ask' },
 };
 
+const number = { text: '42' };
+/** What is said first, and once it was asked for again. */
+const askedAgain = {
+  'talk-answer-repaired': [{ text: 'forty-two' }, number],
+  'talk-answer-invalid': [{ text: 'forty-two' }, { text: '"42"' }],
+  'talk-no-answer': [{}, number],
+};
+
 export async function playConversation(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   const tenantId = await stack.tenant(limits[name] ?? (isAsking(name) ? '0.001' : '5'));
   const body = startConversationBody.parse(options[name] ?? {});
@@ -77,11 +85,8 @@ export async function playConversation(stack: TestStack, name: CaseName): Promis
       break;
     case 'talk-answer-repaired':
     case 'talk-answer-invalid':
-      knobs.replies = [{ text: 'forty-two' }, { text: name === 'talk-answer-repaired' ? '42' : '"42"' }];
-      await talk.say('How many?');
-      break;
     case 'talk-no-answer':
-      knobs.replies = [{}, { text: '42' }];
+      knobs.replies = askedAgain[name];
       await talk.say('How many?');
       break;
     case 'talk-granted':

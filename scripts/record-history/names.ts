@@ -37,6 +37,7 @@ export const cases = {
     'a run whose answer does not fit its schema, nor does the next, and whose workflow fails with that',
   'run-no-answer':
     'a run whose model says nothing, is asked once more and says nothing again, and whose workflow fails with that',
+  'run-own-tool': "a run that calls a tool of its tenant's own",
   'run-granted': 'a run that asks people for money, is granted too little, asks again and is granted enough',
   'run-asks-for-all':
     'a run that asks people for money, is granted what would cut its step off, and asks again for what is lacking',

@@ -32,17 +32,18 @@ describe('a reply that is no answer', () => {
   };
 
   const settings = { thinkingBudgetTokens: 1_024 };
-  const cases: [what: string, model: string, provider: Provider, reply: FixedReply, told: string, more?: object][] = [
-    ['nothing', 'claude-haiku-4-5', 'anthropic', {}, 'it has no words and calls no tool (its provider ended it as end_turn)'],
+  // prettier-ignore
+  const cases: [what: string, model: string, provider: Provider, reply: FixedReply, told: string, more: object][] = [
+    ['nothing', 'claude-haiku-4-5', 'anthropic', {}, 'it has no words and calls no tool (its provider ended it as end_turn)', {}],
     ['a thought alone', 'claude-haiku-4-5', 'anthropic', {}, 'no words', { settings }],
-    ['blanks', 'claude-haiku-4-5', 'anthropic', { text: ' \n' }, 'no words'],
-    ['nothing', 'gpt-5', 'openai', {}, 'it has no words and calls no tool (its provider ended it as completed)'],
+    ['blanks', 'claude-haiku-4-5', 'anthropic', { text: ' \n' }, 'no words', {}],
+    ['nothing', 'gpt-5', 'openai', {}, 'it has no words and calls no tool (its provider ended it as completed)', {}],
     ['a thought alone', 'gpt-5', 'openai', {}, 'no words', { settings: { effort: 'low' } }],
-    ['nothing', 'gemini-2.5-flash', 'google', { endedAs: 'OTHER' }, 'no words and calls no tool (its provider ended it as OTHER)'],
-    ['a malformed call', 'gemini-2.5-flash', 'google', { endedAs: 'MALFORMED_FUNCTION_CALL' }, 'its call of a tool cannot be read (its provider ended it as MALFORMED_FUNCTION_CALL)'],
-    ['words and a malformed call', 'gemini-2.5-flash', 'google', { text: 'I look.', endedAs: 'MALFORMED_FUNCTION_CALL' }, 'its call of a tool cannot be read'],
-    ['an unexpected call', 'gemini-2.5-flash', 'google', { endedAs: 'UNEXPECTED_TOOL_CALL' }, '(its provider ended it as UNEXPECTED_TOOL_CALL)'],
-  ]; // prettier-ignore
+    ['nothing', 'gemini-2.5-flash', 'google', { endedAs: 'OTHER' }, 'no words and calls no tool (its provider ended it as OTHER)', {}],
+    ['a malformed call', 'gemini-2.5-flash', 'google', { endedAs: 'MALFORMED_FUNCTION_CALL' }, 'its call of a tool cannot be read (its provider ended it as MALFORMED_FUNCTION_CALL)', {}],
+    ['words and a malformed call', 'gemini-2.5-flash', 'google', { text: 'I look.', endedAs: 'MALFORMED_FUNCTION_CALL' }, 'its call of a tool cannot be read', {}],
+    ['an unexpected call', 'gemini-2.5-flash', 'google', { endedAs: 'UNEXPECTED_TOOL_CALL' }, '(its provider ended it as UNEXPECTED_TOOL_CALL)', {}],
+  ];
 
   test.each(cases)(
     '%s (%s) is asked for once more, and each call is paid',
