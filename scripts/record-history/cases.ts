@@ -5,6 +5,7 @@ import { setPlatformQuotas } from '../../store/leases';
 import { resetToBegin } from '../../test/support/reset';
 import { until, type StartTestRun, type TestStack } from '../../test/support/stack';
 import { budgetWorkflowId, taskQueues } from '../../contracts/messages';
+import type { FixedReply } from '../stand-ins/knobs';
 import type { CaseName } from './names';
 import { answerAsked, isAsking } from './money-answers';
 import { comesBack, comesBackAfterRefusal, holdAll, parentOf, statusOf } from './held-back';
@@ -44,6 +45,18 @@ async function startNonsense(stack: TestStack): Promise<Recorded[]> {
   );
 }
 
+const code = (text: string): FixedReply => ({ text: '', code: `console.log(${JSON.stringify(text)})` });
+
+/** What the model of a run says, where that is all there is to its case. */
+const saidBy: Partial<Record<CaseName, readonly FixedReply[]>> = {
+  'ended-failed': [code('said')],
+  'run-model-refused': [{ text: 'I', isRefusal: true }],
+  'run-answer-repaired': [{ text: 'forty-two' }, { text: '42' }],
+  'run-answer-invalid': [{ text: 'forty-two' }, { text: '"42"' }],
+  'run-no-answer': [{}, {}],
+  'run-own-tool': [{ text: '', tools: [{ name: 'weather', input: { place: 'Ulm' } }] }, { text: '21 degrees.' }],
+};
+
 async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   const limits: Partial<Record<CaseName, string>> = {
     denied: '0.01',
@@ -55,7 +68,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   };
   const tenantId = await stack.tenant(limits[name] ?? (isAsking(name) ? '0.001' : '5'));
   const { knobs } = stack.anthropic;
-  const code = (text: string) => ({ text: '', code: `console.log(${JSON.stringify(text)})` });
+  knobs.replies = [...(saidBy[name] ?? [])];
   const more: Partial<Record<CaseName, Omit<StartTestRun, 'tenantId'>>> = {
     'run-approved': { tools: [{ name: 'run_code', requiresApproval: true }] },
     'run-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
@@ -87,16 +100,9 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   const isCancelled = name === 'cancelled' || name === 'ended-cancelled';
   if (isCancelled || name === 'run-guaranteed-reset') knobs.deltaSpacingMs = 30_000;
   if (name === 'run-fallback') knobs.failNext = [529, 529].map((status) => ({ type: 'status', status }));
-  if (name === 'ended-failed') knobs.replies = [code('said')];
   if (name === 'run-room-waited') stack.e2b.knobs.failCreateNext = [503, 503, 503, 429];
-  if (name === 'run-model-refused') knobs.replies = [{ text: 'I', isRefusal: true }];
   const asksPerson = name === 'run-approved' || name.startsWith('run-refused');
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
-  if (name === 'run-answer-repaired') knobs.replies = [{ text: 'forty-two' }, { text: '42' }];
-  if (name === 'run-answer-invalid') knobs.replies = [{ text: 'forty-two' }, { text: '"42"' }];
-  if (name === 'run-own-tool')
-    knobs.replies = [{ text: '', tools: [{ name: 'weather', input: { place: 'Ulm' } }] }, { text: '21 degrees.' }];
-  if (name === 'run-no-answer') knobs.replies = [{}, {}];
   if (name === 'run-last-call')
     knobs.replies = Array.from({ length: 60 }, () => ({ ...code(long), text: 'I looked.' }));
   if (name === 'run-extended')
