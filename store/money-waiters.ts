@@ -213,13 +213,14 @@ async function waitersIn(client: PoolClient, tenantId: string, where: string): P
       Record<'runId' | 'userId' | 'wantedUsd', string | null> & { sinceWokenMs: number | null; labels: Labels | null }
   >(
     `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
-              resource, needed_usd::text AS "neededUsd", wanted_usd::text AS "wantedUsd", is_named AS "isNamed",
-              CASE WHEN kept_until > clock_timestamp() THEN kept_usd ELSE 0 END::text AS "keptUsd",
-              coalesce(extract(epoch FROM kept_until - clock_timestamp()) * 1000, 0)::float8 AS "keptForMs",
+              resource, needed_usd::text AS "neededUsd", w.wanted_usd::text AS "wantedUsd", w.is_named AS "isNamed",
+              CASE WHEN w.kept_until > clock_timestamp() THEN w.kept_usd ELSE 0 END::text AS "keptUsd",
+              coalesce(extract(epoch FROM w.kept_until - clock_timestamp()) * 1000, 0)::float8 AS "keptForMs",
               (extract(epoch FROM clock_timestamp() - waiting_since) * 1000)::float8 AS "waitedMs",
               (extract(epoch FROM clock_timestamp() - woken_at) * 1000)::float8 AS "sinceWokenMs", w.labels
-       FROM (SELECT NULL::jsonb AS labels) AS otherwise, LATERAL (
-         -- Where the schema is of the version before, the labels are those of the first row: none. A step of the version before says none
+       FROM (SELECT NULL::jsonb AS labels, NULL::timestamptz AS kept_until, NULL::numeric AS kept_usd, NULL::numeric AS wanted_usd,
+                    false AS is_named) AS otherwise, LATERAL (
+         -- Where the schema is of a version before, what it lacks is that of the first row: nothing. A step of the version before says none
          -- of its own, but asked with them: its place is the operation that was denied first.
          SELECT waiter_id, tenant_id, workflow_id, run_id, user_id, resource, needed_usd, wanted_usd, is_named, kept_until, kept_usd,
                 waiting_since, woken_at, coalesce(labels, CASE WHEN to_regprocedure('copilot_internal.label_scopes(text, jsonb[])') IS NOT NULL
