@@ -55,6 +55,10 @@ const actions: Partial<Record<ErrorCode, (said: Said) => string>> = {
   tool_exists: () => 'Choose another name, or say --replace.',
   tool_unreachable: () => 'Look at the address and the credential, then register it again.',
   price_exists: () => 'Prices are never changed: give the new version a later moment (--from).',
+  run_limit_exceeded: (said) =>
+    typeof said.retryAfter === 'number'
+      ? `Calls under way hold what is missing. ${soon(said)}`
+      : 'Start the run again with a higher limit: its own, or that of the run that it belongs to, whichever the message names.',
   run_timeout: () => 'Start it again with less to do.',
   unavailable: lookFirst,
   run_lost: () => 'Start it again. What it had spent is on record, what it held comes back by itself.',
