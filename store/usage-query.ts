@@ -36,7 +36,7 @@ const dailyColumns: Record<Exclude<UsageGroup, 'run'>, string> = {
 /** Of sums by labels there may be hundreds of thousands, and `to_char` takes a microsecond of each. */
 const labelColumns = { ...dailyColumns, day: 'day::text' };
 /**
- * What the transaction of a query by labels is told. A month of a tenant may be hundreds of thousands of sums that come to a few groups;
+ * What the transaction of such a query is told. By labels a month of a tenant may be hundreds of thousands of sums that come to a few groups;
  * Postgres expects tens of thousands of groups, and would have several processes read and sort the sums of all tenants.
  */
 export const usageSettings = {

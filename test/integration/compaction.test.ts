@@ -1,5 +1,5 @@
 import type { TestApi } from '../support/api';
-import { TestConversation } from '../support/conversations';
+import { longWords, TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import type { TestStack } from '../support/stack';
 
@@ -8,7 +8,6 @@ describe('compaction', () => {
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made));
 
-  const long = 'words that fill the context of the model up to its limit '.repeat(40);
   const start = (tenantId: string, more: object = {}): Promise<TestConversation> =>
     TestConversation.start(api, tenantId, { compaction: { contextTokens: 4_000, atShare: 0.7 }, ...more });
   const records = async (talk: TestConversation, kind: string): Promise<Record<string, unknown>[]> =>
@@ -27,10 +26,10 @@ describe('compaction', () => {
     const talk = await start(tenantId);
     for (const answer of ['one', 'two', 'three']) {
       stack.anthropic.knobs.replies = [{ text: answer }];
-      await talk.say(`${answer}? ${long}`);
+      await talk.say(`${answer}? ${longWords}`);
     }
     stack.anthropic.knobs.replies = [{ text: 'The user asked for one, two and three.' }, { text: 'four' }];
-    await talk.say(`four? ${long}`);
+    await talk.say(`four? ${longWords}`);
     expect(await events(talk)).toContain('context.compacted');
     expect(await records(talk, 'compaction')).toMatchObject([{ entry: 'commit', settlement: 'actual' }]);
     // The call after it is told the summary, and no longer what that stands for.
@@ -58,7 +57,7 @@ describe('compaction', () => {
     ];
     await talk.say('Print.');
     await talk.say('And two?');
-    await talk.say(`And three? ${long}`);
+    await talk.say(`And three? ${longWords}`);
     expect(await events(talk)).toContain('context.shortened');
     expect(await records(talk, 'compaction')).toEqual([]);
     expect(JSON.stringify(stack.anthropic.lastRequest().messages)).toContain('characters were left out here');
@@ -69,11 +68,11 @@ describe('compaction', () => {
     const talk = await start(await stack.tenant('5'));
     for (const answer of ['one', 'two', 'three']) {
       stack.anthropic.knobs.replies = [{ text: answer }];
-      await talk.say(`${answer}? ${long}`);
+      await talk.say(`${answer}? ${longWords}`);
     }
     stack.anthropic.knobs.failNext = [{ type: 'status', status: 400 }];
     stack.anthropic.knobs.replies = [{ text: 'four' }];
-    expect((await talk.say(`four? ${long}`)).at(-1)?.data).toMatchObject({ status: 'completed' });
+    expect((await talk.say(`four? ${longWords}`)).at(-1)?.data).toMatchObject({ status: 'completed' });
     expect(JSON.stringify(stack.anthropic.lastRequest().messages)).toContain('one? ');
     await talk.close();
   });
@@ -102,10 +101,10 @@ describe('compaction', () => {
     const talk = await start(tenantId);
     for (const answer of ['one', 'two', 'three']) {
       stack.anthropic.knobs.replies = [{ text: answer }];
-      await talk.say(`${answer}? ${long}`);
+      await talk.say(`${answer}? ${longWords}`);
     }
     stack.anthropic.knobs.replies = [{ text: 'A summary without an end '.repeat(2_000) }, { text: 'four' }];
-    expect((await talk.say(`four? ${long}`)).at(-1)?.data).toMatchObject({ status: 'completed' });
+    expect((await talk.say(`four? ${longWords}`)).at(-1)?.data).toMatchObject({ status: 'completed' });
     const text = JSON.stringify(stack.anthropic.lastRequest().messages);
     expect(text).toContain('one? ');
     expect(text).not.toContain('A summary without an end');
@@ -122,7 +121,7 @@ describe('compaction', () => {
       text: '',
       code: `console.log(${JSON.stringify(text)})`,
     });
-    stack.anthropic.knobs.replies = [code(long), code(long), code(long), { text: 'The answer.' }];
+    stack.anthropic.knobs.replies = [code(longWords), code(longWords), code(longWords), { text: 'The answer.' }];
     // Three steps cost $1.40 each. Of the $1.80 that are left the answer needs $1.40, and a summary would cost as much.
     const run = await stack.run({
       tenantId,

@@ -10,7 +10,7 @@ import { startTelemetry } from '../../telemetry/start';
 import { budgetForOwnWorker } from '../../workers/own-workers';
 import { bundleWorkflows } from '../../workers/workers';
 import type { TestApi } from '../support/api';
-import { TestConversation } from '../support/conversations';
+import { longWords, TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import type { LimitedActivities } from '../support/limited-workflows';
 import { resetToTask } from '../support/reset';
@@ -113,14 +113,9 @@ describe('a paid call whose execution ends while it is under way', () => {
 
   test('is settled where it was to sum a conversation up, too', async () => {
     const tenantId = await stack.tenant('5');
-    const long = 'words that fill the context of the model up to its limit '.repeat(40);
-    const talk = await TestConversation.start(api, tenantId, { compaction: { contextTokens: 4_000, atShare: 0.7 } });
-    for (const answer of ['one', 'two', 'three']) {
-      stack.anthropic.knobs.replies = [{ text: answer }];
-      await talk.say(`${answer}? ${long}`);
-    }
+    const talk = await TestConversation.nearlyFull(api, stack, tenantId);
     stack.anthropic.knobs.failNext = [{ type: 'hang' }];
-    await talk.post(`four? ${long}`);
+    await talk.post(`four? ${longWords}`);
     const cut = await underWay(tenantId, 'compaction');
     await stack.temporal.workflow.getHandle(talk.workflowId).terminate('by a test');
     await settled(tenantId, cut);

@@ -1,7 +1,7 @@
 /** A paid answer is kept whatever is in it and whenever it comes, and no step buys the same answer twice. */
 import { randomUUID } from 'node:crypto';
 import type { TestApi } from '../support/api';
-import { TestConversation } from '../support/conversations';
+import { longWords, TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { resetToBegin, resetToTask } from '../support/reset';
 import { type TestStack, until } from '../support/stack';
@@ -89,14 +89,9 @@ describe('a paid answer', () => {
 
     test('a summary with them stands for what it sums up', async () => {
       const tenantId = await stack.tenant('5');
-      const long = 'words that fill the context of the model up to its limit '.repeat(40);
-      const talk = await TestConversation.start(api, tenantId, { compaction: { contextTokens: 4_000, atShare: 0.7 } });
-      for (const answer of ['one', 'two', 'three']) {
-        stack.anthropic.knobs.replies = [{ text: answer }];
-        await talk.say(`${answer}? ${long}`);
-      }
+      const talk = await TestConversation.nearlyFull(api, stack, tenantId);
       stack.anthropic.knobs.replies = [{ text: `The file began with ${nul}.` }, { text: 'four' }];
-      await talk.say(`four? ${long}`);
+      await talk.say(`four? ${longWords}`);
       expect(JSON.stringify(stack.anthropic.lastRequest().messages)).toContain(`The file began with ${replaced}.`);
       const { rows } = await stack.admin.query(
         `SELECT settlement FROM copilot_internal.reservations WHERE tenant_id = $1 AND kind = 'compaction'`,

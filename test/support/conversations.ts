@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { conversationWorkflowId } from '../../contracts/messages';
 import type { TenantRole } from '../../core/roles';
 import type { TestApi } from './api';
-import { until } from './stack';
+import { until, type TestStack } from './stack';
 
 export interface SseEvent {
   id?: number;
@@ -22,6 +22,9 @@ function parseEvents(text: string): SseEvent[] {
     return [{ event, data, ...(id === undefined ? {} : { id: Number(id) }) }];
   });
 }
+
+/** Of which four fill the context that {@link TestConversation.nearlyFull} has. */
+export const longWords = 'words that fill the context of the model up to its limit '.repeat(40);
 
 export class TestConversation {
   private constructor(
@@ -56,6 +59,20 @@ export class TestConversation {
     const { status, body } = await this.call('POST', '/messages', { message }, { 'idempotency-key': randomUUID() });
     if (status !== 202) throw new Error(`the message was answered ${status}: ${JSON.stringify(body)}`);
     return String(body.turnId);
+  }
+
+  /** One whose next long message has what was said before summed up first. */
+  static async nearlyFull(
+    api: TestApi,
+    { anthropic }: Pick<TestStack, 'anthropic'>,
+    tenantId: string,
+  ): Promise<TestConversation> {
+    const talk = await TestConversation.start(api, tenantId, { compaction: { contextTokens: 4_000, atShare: 0.7 } });
+    for (const answer of ['one', 'two', 'three']) {
+      anthropic.knobs.replies = [{ text: answer }];
+      await talk.say(`${answer}? ${longWords}`);
+    }
+    return talk;
   }
 
   /** Sends a message and reads its stream to the end. */
