@@ -6,22 +6,21 @@ import { metrics, type Attributes, type Counter, type Histogram } from '@opentel
 import type { Resource } from '../core/budget/commands';
 import { PICO_PER_USD, type Usd } from '../core/money';
 import { resourcesMax, tool } from '../core/resources';
-import { tokensOf, type ModelUsage } from '../core/prices/usage';
-import { genAiProvider, labelValuesMax, metricNames, otherLabel } from './names';
+import { measureCall, secondsBoundaries, type EndedModelCall, type HistogramOf } from './gen-ai';
+import { LabelValues } from './label-values';
+import { labelValuesMax, metricNames } from './names';
 
 interface Instruments {
   counter(name: string, description: string, unit?: string): Counter;
-  histogram(name: string, description: string, unit: string, boundaries: number[]): Histogram;
+  histogram: HistogramOf;
 }
 
-const secondsBoundaries = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 const wayBoundaries = [0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
 const countBoundaries = [1, 2, 5, 10, 20, 50, 100, 200, 500];
-const tokenBoundaries = [1, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576];
 
 /** Instruments by name, made when first used: before a reader is set they would do nothing for good. */
 let made = new Map<string, Counter | Histogram>();
-let known = new Map<string, Set<string>>();
+let known = new LabelValues();
 /** What of a cost was less than a micro-dollar and is not counted yet, by counter and tenant. */
 let uncounted = new Map<string, Usd>();
 
@@ -30,7 +29,7 @@ let isOn = false;
 export function turnMetricsOn(): void {
   isOn = true;
   made = new Map();
-  known = new Map();
+  known = new LabelValues();
   uncounted = new Map();
 }
 
@@ -49,15 +48,7 @@ const use: Instruments = {
     once(name, () => meter().createHistogram(name, { description, unit, advice: { explicitBucketBoundaries } })),
 };
 
-/** A label whose values come from outside: those beyond a bound become one. */
-function bounded(label: string, value: string, most = labelValuesMax): string {
-  const values = known.get(label) ?? new Set<string>();
-  known.set(label, values);
-  if (values.has(value)) return value;
-  if (values.size >= most) return otherLabel;
-  values.add(value);
-  return value;
-}
+const bounded: LabelValues['bounded'] = (...label) => known.bounded(...label);
 
 const picoPerMicro = PICO_PER_USD / 1_000_000n;
 
@@ -102,20 +93,9 @@ export function countSandboxError(error: { operation: string; errorType: string;
   });
 }
 
-/** A model call that is over. Without usage it failed, or nobody knows what it used. */
-export interface EndedModelCall {
-  provider: string;
-  model: string;
-  kind: 'llm.call' | 'compaction';
-  outcome: 'ok' | 'unpriced' | 'failed' | 'not_billed' | 'unknown';
-  seconds: number;
-  usage?: ModelUsage | undefined;
-  operation?: 'chat' | 'embeddings' | undefined;
-}
-
 export function countModelCall(call: EndedModelCall): void {
   if (!isOn) return;
-  const { outcome, kind, seconds, usage, operation = 'chat' } = call;
+  const { outcome, kind, seconds } = call;
   const model = bounded('model', call.model);
   const provider = bounded('provider', call.provider);
   const labels = { provider, model, kind, status: outcome };
@@ -123,19 +103,7 @@ export function countModelCall(call: EndedModelCall): void {
   use.histogram(metricNames.llmDuration, 'How long a model call took', 's', secondsBoundaries).record(seconds, labels);
   if (outcome !== 'ok')
     use.counter(metricNames.llmErrors, 'Model calls that failed').add(1, { provider, model, error_type: outcome });
-  const genAi = {
-    'gen_ai.provider.name': genAiProvider(provider),
-    'gen_ai.request.model': model,
-    'gen_ai.operation.name': operation,
-  };
-  use
-    .histogram(metricNames.genAiDuration, 'Duration of a GenAI operation', 's', secondsBoundaries)
-    .record(seconds, { ...genAi, ...(outcome === 'ok' ? {} : { 'error.type': outcome }) });
-  if (!usage) return;
-  const tokens = use.histogram(metricNames.genAiTokens, 'Tokens of a GenAI operation', '{token}', tokenBoundaries);
-  const { inputTokens, outputTokens } = tokensOf(usage);
-  tokens.record(inputTokens, { ...genAi, 'gen_ai.token.type': 'input' });
-  tokens.record(outputTokens, { ...genAi, 'gen_ai.token.type': 'output' });
+  measureCall({ ...call, model, provider }, use.histogram);
 }
 
 /** What a decision came to. */

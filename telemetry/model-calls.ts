@@ -1,7 +1,7 @@
 /** A model call that is over, as metrics and traces have it: by OpenTelemetry's conventions for generative AI, beside our own names. */
 import type { Context } from '@opentelemetry/api';
-import { countModelCall, type EndedModelCall } from './metrics';
-import { spanOf, type CallIds } from './model-spans';
+import { spanOf, type CallIds, type EndedModelCall } from './gen-ai';
+import { countModelCall } from './metrics';
 import { spanEnded } from './spans';
 
 /** Counts a call, and makes a span of it: under what is active, or under the trace that its caller named. Nothing that was said is in it. */

@@ -5,7 +5,7 @@ import { priceCall } from '../../core/prices/price-call';
 import type { ModelPrice } from '../../core/prices/prices';
 import type { ModelUsage } from '../../core/prices/usage';
 import type { ModelAccount } from '../../temporal/model-accounts';
-import type { EndedModelCall } from '../../telemetry/metrics';
+import type { EndedModelCall } from '../../telemetry/gen-ai';
 import type { CallOutcome } from './money';
 import type { AnswerRead, CallWire } from './wire';
 

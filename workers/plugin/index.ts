@@ -12,7 +12,7 @@ import { omitUndefined } from '../../core/omit-undefined';
 import { isRegionalOpenAi } from '../../core/prices/regions-openai';
 import { HttpMoney } from './http-money';
 import { plainModel } from './model-calls';
-import { ModelSpans } from './model-spans';
+import { ModelTelemetry } from './model-telemetry';
 import { postgresHoldSeconds, type CallMoney } from './money';
 import type { PaidActivity } from './named-activities';
 import { PaidActivities, type PaidActivityTerms } from './paid-activities';
@@ -85,7 +85,7 @@ export class SpendlockPlugin extends SimplePlugin {
     const settling = new Settling(money);
     const heldSeconds = options.budget ? Math.min(holdSeconds, postgresHoldSeconds) : holdSeconds;
     const terms = termsFrom(options, {
-      ...{ money, settling, spans: new ModelSpans(), extendEveryMs: (heldSeconds * 1_000) / 3 },
+      ...{ money, settling, telemetry: new ModelTelemetry(), extendEveryMs: (heldSeconds * 1_000) / 3 },
     });
     super({
       name: 'SpendlockPlugin',
@@ -124,7 +124,7 @@ function termsFrom(
     otherHeaders,
     holdSeconds,
   }: SpendlockPluginOptions,
-  reached: Pick<PaidActivityTerms, 'money' | 'settling' | 'spans' | 'extendEveryMs'>,
+  reached: Pick<PaidActivityTerms, 'money' | 'settling' | 'telemetry' | 'extendEveryMs'>,
 ): PaidActivityTerms {
   for (const [name, limit] of Object.entries({ maxOutputTokens, fileTokensMax, holdSeconds }))
     if (limit !== undefined && !(Number.isInteger(limit) && limit > 0))

@@ -7,7 +7,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { ActivityExecuteInput, ActivityInboundCallsInterceptor, Next } from '@temporalio/worker';
 import { AttemptTime } from './attempt-time';
 import { modelActivities, type ModelTerms } from './model-calls';
-import type { ModelSpans } from './model-spans';
+import type { ModelTelemetry } from './model-telemetry';
 import { emptyAnswer, isEmptyAnswer, type CallMoney, type CallOutcome, type HeldMoney, type SpendScope } from './money';
 import { planNamed, type PaidActivity } from './named-activities';
 import { operationIdOf } from './operation-id';
@@ -29,7 +29,7 @@ const budgeted = ((globalThis as { [key]?: WeakSet<Context> })[key] ??= new Weak
 export interface PaidActivityTerms extends ModelTerms {
   money: CallMoney;
   settling: Settling;
-  spans: ModelSpans;
+  telemetry: ModelTelemetry;
   /** How often a hold is prolonged while its call goes on. */
   extendEveryMs: number;
   /** Whose calls they are. */
@@ -138,18 +138,18 @@ export class PaidActivities implements ActivityInboundCallsInterceptor {
   }
 
   private async call(held: HeldMoney, { planned, time }: Attempted, call: () => Promise<unknown>): Promise<unknown> {
-    const { spans } = this.terms;
+    const { telemetry } = this.terms;
     const timer = this.prolonging(held, time);
     const startedMs = performance.now();
     try {
       const result = await call();
       const outcome = await this.priced(held, { planned, time }, result);
-      spans.note({ planned, held, outcome, startedMs, hasFailed: false });
+      telemetry.note({ planned, held, outcome, startedMs, hasFailed: false });
       await this.settle(held, outcome, (planned.kept ? planned.kept(result) : result) ?? emptyAnswer);
       return result;
     } catch (error) {
       const outcome = failed(planned, error);
-      spans.note({ planned, held, outcome, startedMs, hasFailed: true });
+      telemetry.note({ planned, held, outcome, startedMs, hasFailed: true });
       await this.settle(held, outcome);
       throw error;
     } finally {
