@@ -1,5 +1,5 @@
 /** `npx spendlock budget`: a tenant’s quotas, what would fit them, and the orders that change them. */
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import { addCheck } from './checks';
@@ -13,12 +13,12 @@ import { addMoneyRequests } from './money-requests';
 import {
   author,
   example,
+  expiresOption,
   periodOption,
   positiveAmount,
   reasonNeeded,
   resourceOption,
   labelTerms,
-  moment,
   ofLabelOption,
   scopeOf,
   userOption,
@@ -52,11 +52,7 @@ function addTopUp(budget: Command): void {
     .argument('<tenant>')
     .argument('<usd>', 'US dollars, more than 0', positiveAmount)
     .description('lifts a limit once, until its period ends or a moment')
-    .addOption(
-      new Option('--expires <moment>', 'when what is unused of it goes, instead of when the period ends').argParser(
-        moment,
-      ),
-    )
+    .addOption(expiresOption())
     .addOption(resourceOption)
     .addOption(periodOption)
     .addOption(userOption)
@@ -66,6 +62,7 @@ function addTopUp(budget: Command): void {
     command,
     'budget topup acme 25 --reason "launch week"',
     'budget topup acme 25 --expires 2027-01-08T18:00Z --reason "launch week"',
+    'budget topup acme 5 --expires 2h --reason "tonight\'s run"',
   ).action(
     async (
       tenantId: string,

@@ -6,7 +6,7 @@ import { counted } from '../core/counted';
 import { parseUsd } from '../core/money';
 import { omitUndefined } from '../core/omit-undefined';
 import { client, everyPage } from './api';
-import { author, example, moment, positiveAmount, reasonOption, uuid, type Json } from './options';
+import { author, example, expiresOption, positiveAmount, reasonOption, uuid, type Json } from './options';
 import { noneOf, show, table, usd, when, type Column } from './output';
 
 const columns: Column<MoneyRequestView>[] = [
@@ -77,11 +77,7 @@ const answering = (budget: Command, verb: string, description: string): Command 
 function addGrant(budget: Command): void {
   const grant = answering(budget, 'grant', 'tops up the limits in the way, and wakes what asks')
     .addOption(new Option('--amount <usd>', 'US dollars; what is asked for when absent').argParser(positiveAmount))
-    .addOption(
-      new Option('--expires <moment>', 'when what is unused of it goes, instead of when the period ends').argParser(
-        moment,
-      ),
-    );
+    .addOption(expiresOption());
   example(
     grant,
     `budget grant acme ${someRequest}`,

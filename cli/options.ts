@@ -38,14 +38,39 @@ export const whole =
     throw new InvalidArgumentError(`It must be a whole number${unit && ` of ${unit}`} from ${from} to ${to}.`);
   };
 
-/** A day, or a moment of one; without a zone it is of UTC. */
-export const moment = (text: string): string => {
+/** Undefined of what is no moment. */
+const momentIn = (text: string): string | undefined => {
   const [, day = '', time = 'T00:00Z', zone = time.endsWith('Z') ? '' : 'Z'] =
     /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?([+-]\d\d:\d\d)?$/.exec(text) ?? [];
   const at = new Date(day + time + zone);
-  if (!Number.isNaN(at.getTime()) && (zone.length > 1 || at.toISOString().startsWith(day))) return at.toISOString();
-  throw new InvalidArgumentError('It must be a moment, such as 2026-12-01 or 2026-12-01T08:00:00Z.');
+  return !Number.isNaN(at.getTime()) && (zone.length > 1 || at.toISOString().startsWith(day))
+    ? at.toISOString()
+    : undefined;
 };
+const momentWords = 'It must be a moment, such as 2026-12-01 or 2026-12-01T08:00:00Z';
+/** A day, or a moment of one; without a zone it is of UTC. */
+export const moment = (text: string): string => {
+  const at = momentIn(text);
+  if (at !== undefined) return at;
+  throw new InvalidArgumentError(`${momentWords}.`);
+};
+const unitMs = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** The same, or how long from now on. */
+export const momentAhead = (text: string): string => {
+  const [, count, unit] = /^(\d{1,6})([mhd])$/.exec(text) ?? [];
+  const at =
+    unit === undefined
+      ? momentIn(text)
+      : new Date(Date.now() + Number(count) * unitMs[unit as keyof typeof unitMs]).toISOString();
+  if (at !== undefined && Number(count) !== 0) return at;
+  throw new InvalidArgumentError(`${momentWords}, or how long from now, such as 90m, 2h or 7d.`);
+};
+/** When what was added to a limit goes. */
+export const expiresOption = (): Option =>
+  new Option(
+    '--expires <moment>',
+    'when what is unused of it goes, or how long from now (90m, 2h, 7d), instead of when the period ends',
+  ).argParser(momentAhead);
 export const day = (text: string): string => moment(text).slice(0, 10);
 export const today = (): string => new Date().toISOString().slice(0, 10);
 

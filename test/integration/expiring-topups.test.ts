@@ -261,8 +261,14 @@ describe('a top-up that expires', () => {
     expect((await spendlock(api, 'budget', 'show', tenantId)).out).toContain(
       `of tenant all per month: what is unused of $3.00 expires ${moment}`,
     );
-    expect(await spendlock(api, 'budget', 'topup', tenantId, '3', '--expires', 'soon', '--reason', 'x')).toMatchObject({
-      status: 2,
-    });
+    const [topUp, why] = [
+      ['budget', 'topup', tenantId, '1'],
+      ['--resource', 'all', '--reason', 'x', '--json'],
+    ];
+    const earliest = Date.parse(inHours(2));
+    const { out } = await spendlock(api, ...topUp, '--expires', '2h', ...why);
+    const at = Date.parse((JSON.parse(out) as { expiresAt: string }).expiresAt);
+    expect([at >= earliest, at <= Date.parse(inHours(2))]).toEqual([true, true]);
+    expect(await spendlock(api, ...topUp, '--expires', 'soon', ...why)).toMatchObject({ status: 2 });
   });
 });

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { failureOf, exitStatusOf, CommandError } from '../../../cli/failures';
 import { frozenWords, unfrozenWords } from '../../../cli/freezes';
 import { Teller } from '../../../cli/happenings';
-import { moment, whole, words } from '../../../cli/options';
+import { moment, momentAhead, whole, words } from '../../../cli/options';
 import { quotaTable } from '../../../cli/limits';
 import { table, usd } from '../../../cli/output';
 import { program } from '../../../cli/program';
@@ -109,6 +109,27 @@ test('XE6: numbers and moments that are none are refused with what they must be'
   expect(moment('2026-12-01T08:00:00Z')).toBe('2026-12-01T08:00:00.000Z');
   expect(moment('2026-12-01T08:00:00+02:00')).toBe('2026-12-01T06:00:00.000Z');
 });
+
+test.each([
+  ['90m', '2026-11-30T13:30:00.000Z'],
+  ['2h', '2026-11-30T14:00:00.000Z'],
+  ['7d', '2026-12-07T12:00:00.000Z'],
+  ['2026-12-01', '2026-12-01T00:00:00.000Z'],
+])('what expires at a moment or so long from now takes %s', (text, at) => {
+  jest.useFakeTimers({ now: new Date('2026-11-30T12:00:00Z') });
+  try {
+    expect(momentAhead(text)).toBe(at);
+  } finally {
+    jest.useRealTimers();
+  }
+});
+
+test.each(['0h', '2', '1.5h', '-2h', '2 h', '3w', 'h', 'soon', ''])(
+  '%j is no moment, nor how long from now',
+  (text) => {
+    expect(() => momentAhead(text)).toThrow('such as 90m, 2h or 7d');
+  },
+);
 
 test('XE17: failures have one shape and exit statuses that say what kind they are', () => {
   const denied = errorFrom(429, { error: 'quota_exceeded', message: 'No.', action: 'Wait.', retryAfter: 5 });
