@@ -27,6 +27,14 @@ const pluginOf = (tenantId: string) => ({
   scope: { tenantId, userId: 'ada', labels: { team: 'search' } },
 });
 
+const outcomesOf = async (tenantId: string) => {
+  const { rows } = await stack.admin.query<{ outcome: string | null }>(
+    'SELECT outcome FROM copilot_internal.reservations WHERE tenant_id = $1',
+    [tenantId],
+  );
+  return rows.map(({ outcome }) => outcome);
+};
+
 test('calls of models and paid activities cost what they cost, and are denied', async () => {
   const tenantId = await stack.tenant('10');
   const agent = await workers.start(pluginOf(tenantId));
@@ -45,6 +53,89 @@ test('calls of models and paid activities cost what they cost, and are denied', 
   await agent.stop();
 });
 
+/** Of agents that do not ask as `weatherAgent` does: what each asks, what it comes to, and what it costs to the last digit. */
+const others = [
+  {
+    what: 'a stream',
+    workflow: 'streamingAgent',
+    asked: { modelId, prompt },
+    asks: 'anthropic' as const,
+    usage: { input_tokens: 1_003, cache_read_input_tokens: 10, output_tokens: 207 },
+    end: { text: 'Word by word.' },
+    // $1, $0.10 from a cache, and $5 a million.
+    line: { model: 'claude-haiku-4-5', usd: '0.002039000000' },
+  },
+  {
+    what: 'embeddings',
+    workflow: 'embeddingAgent',
+    asked: { modelId: 'openai:text-embedding-3-small', prompt },
+    asks: 'openai' as const,
+    usage: { prompt_tokens: 501, total_tokens: 501 },
+    end: { text: '2 vectors' },
+    // $0.02 a million.
+    line: { model: 'text-embedding-3-small', usd: '0.000010020000' },
+  },
+];
+
+const linesOf = async (tenantId: string) => {
+  const { rows } = await stack.admin.query<Record<string, unknown>>(
+    `SELECT kind, model, amount_usd::text AS usd, user_id, labels, settlement
+       FROM copilot_internal.cost_records WHERE tenant_id = $1 ORDER BY cost_record_id`,
+    [tenantId],
+  );
+  return rows;
+};
+
+describe.each(others)('$what', ({ workflow, asked, asks, usage, end, line: { model, usd } }) => {
+  const line = {
+    ...{ kind: 'llm.call', model, usd, settlement: 'actual' },
+    ...{ user_id: 'ada', labels: { team: 'search' } },
+  };
+  let tenantId: string;
+  beforeEach(async () => {
+    tenantId = await stack.tenant('10');
+    Object.assign(stack[asks].knobs, modelKnobs(), { usage, replies: [{ text: 'Word by word.' }] });
+  });
+
+  test('costs what its provider reports, and is denied for want of money', async () => {
+    const agent = await workers.start(pluginOf(tenantId));
+    expect(await agent.ask(workflow, asked)).toEqual(end);
+    await settledBooks(stack, tenantId);
+    expect(await linesOf(tenantId)).toEqual([line]);
+    await agent.stop();
+    const poor = await stack.tenant('0.0000001');
+    const denied = await workers.start(pluginOf(poor));
+    const before = stack[asks].calls().billable;
+    expect(await denied.ask(workflow, asked)).toMatchObject({
+      failed: 'quota_exceeded',
+      deniedBy: 'tenant $0.0000001',
+    });
+    expect(stack[asks].calls().billable).toBe(before);
+    expect(await stack.books(poor)).toMatchObject({ ledgerUsd: '0', openReservations: 0 });
+    await denied.stop();
+  });
+
+  test('that a worker bought which died before it could say so is used by the next attempt', async () => {
+    const database = new URL(stack.database.appUrl);
+    const relay = await startTcpRelay(database.host);
+    database.host = relay.address;
+    const dying = await workers.start({ ...pluginOf(tenantId), databaseUrl: database.href });
+    const before = stack[asks].calls().billable;
+    // It is written, and never hears so: it goes on telling, and hands nothing over meanwhile.
+    relay.loseAnswers('record_outcome', Infinity);
+    const handle = await dying.begin(workflow, { ...asked, callSeconds: 8 });
+    await until('its cost is on record', async () => (await outcomesOf(tenantId)).includes('billed'));
+    await dying.kill();
+    await relay.close();
+    const heir = await workers.start(pluginOf(tenantId), { taskQueue: dying.taskQueue });
+    expect(await handle.result()).toEqual(end);
+    expect(stack[asks].calls().billable).toBe(before + 1);
+    await settledBooks(stack, tenantId);
+    expect(await linesOf(tenantId)).toEqual([line]);
+    await heir.stop();
+  });
+});
+
 test('what a worker bought that died before Temporal heard of it is used by the next attempt', async () => {
   const tenantId = await stack.tenant('10');
   const relay = await startTcpRelay(process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '');
@@ -54,13 +145,7 @@ test('what a worker bought that died before Temporal heard of it is used by the 
   const handle = await dying.begin('weatherAgent', { modelId, prompt, callSeconds: 8 });
   await until('its model is asked', () => stack.anthropic.calls().inFlight > 0);
   relay.fallSilent();
-  await until('its cost is on record', async () => {
-    const { rows } = await stack.admin.query<{ outcome: string | null }>(
-      'SELECT outcome FROM copilot_internal.reservations WHERE tenant_id = $1',
-      [tenantId],
-    );
-    return rows[0]?.outcome === 'billed';
-  });
+  await until('its cost is on record', async () => (await outcomesOf(tenantId)).includes('billed'));
   await dying.kill();
   await relay.close();
   const heir = await workers.start(pluginOf(tenantId), { taskQueue: dying.taskQueue });

@@ -63,11 +63,11 @@ export const parentAgent = ({ childMemo: memo, ...asked }: AskAgent & { childMem
   executeChild(weatherAgent, { args: [asked], ...(memo ? { memo: { ...memo } } : {}) });
 
 /** The same as a stream, whose pieces are published as they come. */
-export async function streamingAgent({ modelId, prompt }: AskAgent): Promise<AgentEnd> {
+export async function streamingAgent({ modelId, prompt, callSeconds }: AskAgent): Promise<AgentEnd> {
   new WorkflowStream();
   let failed: unknown;
   const { text } = streamText({
-    model: providerOf().languageModel(modelId),
+    model: providerOf(callSeconds).languageModel(modelId),
     prompt,
     onError: ({ error }) => void (failed = error),
   });
@@ -79,9 +79,12 @@ export async function streamingAgent({ modelId, prompt }: AskAgent): Promise<Age
 }
 
 /** Looks for what two texts are alike. */
-export async function embeddingAgent({ modelId, prompt }: AskAgent): Promise<AgentEnd> {
+export async function embeddingAgent({ modelId, prompt, callSeconds }: AskAgent): Promise<AgentEnd> {
   try {
-    const { embeddings } = await embedMany({ model: providerOf().embeddingModel(modelId), values: [prompt, prompt] });
+    const { embeddings } = await embedMany({
+      model: providerOf(callSeconds).embeddingModel(modelId),
+      values: [prompt, prompt],
+    });
     return { text: `${embeddings.length} vectors` };
   } catch (error) {
     return endOf(error);
