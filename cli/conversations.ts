@@ -14,6 +14,7 @@ const columns: Column<ConversationView>[] = [
   { name: 'user', of: ({ userId }) => userId ?? '–', extra: true },
   { name: 'status', of: stateOf },
   { name: 'cost', of: ({ costUsd }) => usd(costUsd), right: true },
+  { name: 'saved by caches', of: ({ cacheSavedUsd }) => usd(cacheSavedUsd), right: true, extra: true },
   { name: 'begun (UTC)', of: ({ createdAt }) => when(createdAt) },
   { name: 'model', of: ({ model }) => model, extra: true },
 ];

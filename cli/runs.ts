@@ -1,6 +1,7 @@
 /** `npx spendlock runs`: runs and their paid steps, starting one, following one and ending one. */
 import { Command, Option } from 'commander';
 import type { RunsView, RunView } from '../client';
+import { ofCaches } from '../client/caches';
 import { stateOf } from '../client/states';
 import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
@@ -83,12 +84,10 @@ function guaranteedWords({
   ];
 }
 
-const savedWords = ({ cacheSavedUsd: saved = '0' }: Partial<RunView>): string =>
-  saved === '0'
-    ? ''
-    : saved.startsWith('-')
-      ? `, ${usd(saved.slice(1))} of it for its caches so far`
-      : `, ${usd(saved)} saved by caches`;
+function savedWords({ cacheSavedUsd: saved = '0' }: Partial<RunView>): string {
+  const caches = ofCaches(saved);
+  return saved === '0' ? '' : `, ${usd(caches.usd)} ${caches.words}`;
+}
 
 const statuses = [
   ...['running', 'waiting_for_money', 'waiting_for_approval'],

@@ -182,13 +182,25 @@ export function Table<T>({ columns, rows, keyOf, none, max = 10, onMore }: Table
   );
 }
 
-/** Shares of a whole, the largest first. */
+const savedByCaches: Column<{ cacheSavedUsd: string }> = {
+  name: 'Saved by caches',
+  isNumber: true,
+  of: ({ cacheSavedUsd }) => <Usd amount={cacheSavedUsd} />,
+};
+
+/** Shares of a whole, the largest first; with what caches saved of each, where they did. */
 export function Shares({
   lines,
   none,
 }: {
   /** With what happens when one is chosen. */
-  lines: readonly { group: string; costUsd: string; operations: number; onChoice?: () => void }[];
+  lines: readonly {
+    group: string;
+    costUsd: string;
+    cacheSavedUsd: string;
+    operations: number;
+    onChoice?: () => void;
+  }[];
   none: string;
 }) {
   const most = Math.max(...lines.map(({ costUsd }) => asNumber(costUsd)), 0);
@@ -215,6 +227,7 @@ export function Shares({
             </div>
           ),
         },
+        ...(lines.some(({ cacheSavedUsd }) => cacheSavedUsd !== '0') ? [savedByCaches] : []),
         { name: 'Operations', isNumber: true, of: ({ operations }) => operations.toLocaleString('en-US') },
         { name: 'Spent', isNumber: true, of: ({ costUsd }) => <Usd amount={costUsd} /> },
       ]}

@@ -1,5 +1,6 @@
 /** One run or conversation: each paid step over time, with what was estimated, what it cost and what came back. */
 import { useEffect, useState } from 'preact/hooks';
+import { ofCaches } from '../client/caches';
 import { stateOf } from '../client/states';
 import { inWords, type Api, type CurrentKey, type Run } from './api';
 import { WorkflowLink } from './askers';
@@ -67,7 +68,7 @@ export function RunDetails({ api, links, tenantId, runId }: RunPageProps) {
             <Fact name="Estimated" value={<Usd amount={sum(...calls.map(({ requestedUsd }) => requestedUsd))} />} />
             <Fact name="Held now" value={<Usd amount={sum(...run.steps.map(heldUsd))} />} />
             <Fact name="Unverified" value={<Usd amount={sum(...run.steps.map(unverifiedUsd))} />} />
-            <Fact name="Saved by caches" value={<Usd amount={run.cacheSavedUsd} />} />
+            <Caches savedUsd={run.cacheSavedUsd} />
             <Fact name="Came back" value={<Usd amount={sum(...ofLimits.map(releasedUsd))} />} />
           </dl>
         </Card>
@@ -107,6 +108,11 @@ function Fact({ name, value }: { name: string; value: preact.ComponentChildren }
       <dd>{value}</dd>
     </div>
   );
+}
+
+function Caches({ savedUsd }: { savedUsd: string }) {
+  const { usd, words } = ofCaches(savedUsd);
+  return <Fact name={`${words.charAt(0).toUpperCase()}${words.slice(1)}`} value={<Usd amount={usd} />} />;
 }
 
 const isOpen = ({ status }: Step): boolean => status === 'granted';

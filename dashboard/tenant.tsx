@@ -1,5 +1,6 @@
 /** One tenant: what is left and until when, where it goes, who was refused and why, who holds money now. */
 import { useState } from 'preact/hooks';
+import { ofCaches } from '../client/caches';
 import { counted } from '../core/counted';
 import { useLive, type Api, type CurrentKey, type Overview } from './api';
 import { BurnDown, mainQuota, SpendByDay } from './burn-down';
@@ -28,6 +29,7 @@ export function TenantPage({ api, session, tenantId }: TenantPageProps) {
   if (!value) return <Problem text={problem} />;
   const { quotas, spend, denials, alerts, holds, open } = value;
   const main = mainQuota(quotas);
+  const caches = ofCaches(sum(...spend.byDay.map(({ cacheSavedUsd }) => cacheSavedUsd)));
   const contains: Contains = (...texts) => texts.join(' ').toLowerCase().includes(filter.toLowerCase());
   return (
     <>
@@ -67,8 +69,7 @@ export function TenantPage({ api, session, tenantId }: TenantPageProps) {
           <p class="faint">
             <Usd amount={sum(...spend.byDay.map(({ costUsd }) => costUsd))} /> in 31 days, of it{' '}
             <Usd amount={sum(...spend.byDay.map(({ unverifiedUsd }) => unverifiedUsd))} /> unverified: charged by
-            estimate, since nobody knows yet what was billed. Caches of prompts saved{' '}
-            <Usd amount={sum(...spend.byDay.map(({ cacheSavedUsd }) => cacheSavedUsd))} />.
+            estimate, since nobody knows yet what was billed. <Usd amount={caches.usd} /> was {caches.words}.
           </p>
         </Card>
         <Card title="Spend by model, 31 days">

@@ -4,6 +4,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { createApiKey } from '../../store/api-keys';
 import { startTestApi, type TestApi } from '../support/api';
 import { picture, startBrowser } from '../support/browser';
+import { TestConversation } from '../support/conversations';
 import { makeScene, type Scene } from '../support/scene';
 import { TestStack, until } from '../support/stack';
 
@@ -193,6 +194,43 @@ describe('the dashboard', () => {
     expect(link).toContain(`/workflows/${encodeURIComponent(scene.workflowId)}`);
     await page.waitForTimeout(300);
     await picture(page, 'run');
+    expect(complaints).toEqual([]);
+  });
+
+  test('says what caches came to: of a conversation, at first and later, and of its tenant', async () => {
+    const tenantId = await stack.tenant('10');
+    const talk = await TestConversation.start(api, tenantId, {
+      model: 'claude-sonnet-5',
+      instructions: 'A rule that holds. '.repeat(800),
+    });
+    const told = async (): Promise<string> => {
+      stack.anthropic.knobs.replies = [{ text: 'Yes.' }];
+      await talk.say('Is it so?');
+      return String((await talk.show()).cacheSavedUsd);
+    };
+    const spent = await told();
+    await signIn(adminKey, `#/tenants/${tenantId}/runs/${talk.id}`);
+    const facts = page.getByRole('region', { name: 'What it came to' });
+    /** The amount as it is, which a figure has in its title. */
+    const fact = (name: string) => facts.locator('div', { hasText: name }).locator('.number').getAttribute('title');
+    await facts.getByText('Spent on caches so far').waitFor();
+    expect(`-${(await fact('Spent on caches so far'))?.slice(1)}`).toBe(spent);
+    await told();
+    const saved = await told();
+    await until('its page says what was saved', async () => (await fact('Saved by caches')) === `$${saved}`);
+    await page.waitForTimeout(300);
+    await picture(page, 'caches-run');
+    await page.goto(`${api.url}/#/tenants/${tenantId}`);
+    const sums = page.getByRole('region', { name: 'Spend by day' });
+    await sums.getByText(/\$0\.\d+ was saved by caches\./).waitFor();
+    const byModel = page.getByRole('region', { name: 'Spend by model' });
+    await byModel.getByRole('columnheader', { name: 'Saved by caches' }).waitFor();
+    expect(await byModel.locator('td[data-name="Saved by caches"] .number').getAttribute('title')).toBe(`$${saved}`);
+    await page.waitForTimeout(300);
+    await picture(page, 'caches-tenant');
+    await page.setViewportSize({ width: 390, height: 900 });
+    await page.waitForTimeout(200);
+    expect(await page.evaluate('document.documentElement.scrollWidth - window.innerWidth')).toBeLessThanOrEqual(0);
     expect(complaints).toEqual([]);
   });
 
