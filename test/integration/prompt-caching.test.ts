@@ -1,7 +1,9 @@
 /** Prompts are cached: what a long conversation costs by it, and what leaves the caches cold. */
+import { usd as inWords } from '../../cli/output';
 import { parseUsd, type Usd } from '../../core/money';
 import type { ModelUsage } from '../../core/prices/usage';
 import type { TestApi } from '../support/api';
+import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
@@ -35,7 +37,13 @@ describe('a conversation whose prompts are cached', () => {
   };
   const recordsOf = async (talk: TestConversation) => {
     const { body } = await api.call('GET', `/v1/cost-records?conversationId=${talk.id}&limit=100`, { key: talk.key });
-    return body.records as { kind: string; amountUsd: string; estimatedUsd: string; usage: ModelUsage }[];
+    return body.records as {
+      kind: string;
+      model: string;
+      amountUsd: string;
+      estimatedUsd: string;
+      usage: ModelUsage;
+    }[];
   };
   const usd = (amount: unknown): Usd => parseUsd(String(amount));
 
@@ -71,6 +79,29 @@ describe('a conversation whose prompts are cached', () => {
     expect(Math.abs(difference)).toBeLessThan(0.001);
   });
 
+  test('what was saved, or spent so far, is told by the command line', async () => {
+    const talk = await begin('anthropic');
+    const shown = async (...words: string[]): Promise<string> => (await spendlock(api, ...words)).out;
+    const savedUsd = async (): Promise<string> => String((await talk.call('GET', '')).body.cacheSavedUsd);
+    await turns(talk, 'anthropic', 1, 1);
+    const spent = /^-(.*)$/.exec(await savedUsd())?.[1] ?? 'nothing';
+    expect(await shown('runs', 'show', talk.tenantId, talk.id)).toContain(
+      `, ${inWords(spent)} spent on caches so far\n`,
+    );
+    await turns(talk, 'anthropic', 2, 4);
+    const saved = await savedUsd();
+    expect(Number(saved)).toBeGreaterThan(0);
+    expect(await shown('runs', 'show', talk.tenantId, talk.id)).toContain(`, ${inWords(saved)} saved by caches\n`);
+    for (const words of [
+      ['conversations', 'show', talk.tenantId, talk.id],
+      ['usage', 'show', talk.tenantId],
+    ]) {
+      const table = await shown(...words);
+      expect(table).toContain('saved by caches');
+      expect(table).toContain(inWords(saved));
+    }
+  });
+
   test('after a pause beyond their time, caches are written anew; those of an hour are read', async () => {
     const [short, long] = [await begin('anthropic'), await begin('anthropic', { promptCaching: '1h' })];
     await turns(short, 'anthropic', 1, 2);
@@ -102,6 +133,78 @@ describe('a conversation whose prompts are cached', () => {
     const { cacheReadTokens } = records.at(-1)?.usage as ModelUsage;
     expect(cacheReadTokens).toBeGreaterThan(3_400);
     expect(cacheReadTokens).toBeLessThan(4_600);
+  });
+
+  /** US dollars a million tokens of the models above. */
+  const rates = {
+    anthropic: { input: 2, output: 10, read: 0.2, written: 2.5 },
+    openai: { input: 1.25, output: 10, read: 0.125, written: 1.25 },
+  };
+
+  test.each([
+    ['anthropic', 'openai'],
+    ['openai', 'anthropic'],
+  ] as const)(
+    'a turn that goes from %s to %s is marked, held and billed as the other one caches',
+    async (own, other) => {
+      const talk = await begin(own, { fallbackModels: [models[other]] });
+      await turns(talk, own, 1, 2);
+      const isAway = [503, 503].map((status) => ({ type: 'status', status }) as const);
+      for (const turn of [3, 4]) {
+        stack[own].knobs.failNext = [...isAway];
+        await turns(talk, other, turn, turn);
+      }
+      const asked = JSON.stringify(stack[other].lastRequest());
+      expect(asked.includes('"cache_control"')).toBe(other === 'anthropic');
+      expect(asked.includes(`"prompt_cache_key":"${talk.id}"`)).toBe(other === 'openai');
+      await turns(talk, own, 5, 5);
+      const records = await recordsOf(talk);
+      expect(records.map(({ model }) => model)).toEqual(
+        [own, own, other, other, own].map((provider) => models[provider]),
+      );
+      // The other one has nothing of it at first, and its own prompt of before at the fifth turn: that of the second.
+      expect(records.map(({ usage }) => usage.cacheReadTokens > 3_000)).toEqual([false, true, false, true, true]);
+      for (const { model, usage, amountUsd, estimatedUsd } of records) {
+        const { input, output, read, written } = rates[model === models.openai ? 'openai' : 'anthropic'];
+        const { inputTokens, outputTokens, cacheReadTokens, cacheWrite5mTokens, cacheSavedUsd = '0' } = usage;
+        const of = (tokens: number, rate: number): number => (tokens * rate) / 1_000_000;
+        const cost =
+          of(inputTokens, input) +
+          of(outputTokens, output) +
+          of(cacheReadTokens, read) +
+          of(cacheWrite5mTokens, written);
+        expect(Number(amountUsd)).toBeCloseTo(cost, 9);
+        const saved = of(cacheReadTokens, input - read) - of(cacheWrite5mTokens, written - input);
+        expect(Number(cacheSavedUsd)).toBeCloseTo(saved, 9);
+        // Held was what the longest answer would cost with all of its prompt written to a cache that had forgotten it.
+        const most = of(inputTokens + cacheReadTokens + cacheWrite5mTokens, written) + of(1_000, output);
+        expect(Number(estimatedUsd)).toBeGreaterThanOrEqual(most);
+      }
+      const { body: view } = await talk.call('GET', '');
+      expect(Number(view.cacheSavedUsd)).toBeCloseTo(
+        records.reduce((sum, { usage }) => sum + Number(usage.cacheSavedUsd ?? '0'), 0),
+        9,
+      );
+      expect(await stack.books(talk.tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+    },
+  );
+
+  test('a turn of more blocks than a mark looks back over is read from the cache in the next call', async () => {
+    const talk = await begin('anthropic');
+    const writes = Array.from({ length: 11 }, (_, at) => ({
+      name: 'write_file',
+      input: { path: `/home/user/${at}.txt`, content: `${at}` },
+    }));
+    stack.anthropic.knobs.replies = [{ text: 'I keep them.', tools: writes }, { text: 'Kept.' }];
+    expect(await talk.ended(await talk.post(`Keep eleven notes. ${words(600, 'q1')}`))).toBe('completed');
+    const { messages } = stack.anthropic.lastRequest() as { messages: { content: unknown[] }[] };
+    expect(messages.slice(-2).flatMap(({ content }) => content)).toHaveLength(23);
+    await turns(talk, 'anthropic', 2, 2);
+    const [first, second, third] = (await recordsOf(talk)).map(({ usage }) => usage);
+    // Each reads all that the one before has read and written.
+    expect(second?.cacheReadTokens).toBe(first?.cacheWrite5mTokens);
+    expect(second?.cacheWrite5mTokens).toBeGreaterThan(0);
+    expect(third?.cacheReadTokens).toBe((second?.cacheReadTokens ?? 0) + (second?.cacheWrite5mTokens ?? 0));
   });
 
   test('a task without tools asks for no cache, since nothing goes on from its prompt', async () => {
