@@ -93,10 +93,29 @@ describe('a run with settings of its own', () => {
 
   test('of a model without thoughts asks for none of them', async () => {
     stack.openai.knobs.replies = [...looks];
-    const { run } = await begin({ task, model: 'gpt-4o', settings: { temperature: 0.4 } });
+    const { run } = await begin({ task, model: 'gpt-4o' });
     expect(run).toMatchObject({ status: 'completed', answer: 'It is 42.' });
     expect(stack.openai.lastRequest()).not.toHaveProperty('include');
   });
+
+  test.each([
+    ['claude-haiku-4-5', 'anthropic', 0],
+    ['claude-haiku-4-5', 'anthropic', 0.7],
+    ['gpt-4o', 'openai', 0],
+    ['gpt-4o', 'openai', 1.4],
+  ] as const)(
+    'of %s words its answers as freely as it is told, in each call: %s, %d',
+    async (model, provider, temperature) => {
+      const sent: unknown[] = [];
+      const { knobs } = stack[provider];
+      knobs.onBilled = (request) => void sent.push((request as { temperature?: unknown }).temperature);
+      knobs.replies = [...looks];
+      const { run } = await begin({ task, model, settings: { temperature } });
+      knobs.onBilled = undefined as never;
+      expect(run).toMatchObject({ status: 'completed', answer: 'It is 42.' });
+      expect(sent).toEqual([temperature, temperature]);
+    },
+  );
 
   test('goes on with Gemini 3, which wants calls of tools signed, where another model has used some', async () => {
     const failing = { type: 'status', status: 503 } as const;
@@ -145,6 +164,15 @@ describe('a run with settings of its own', () => {
       400,
       'settings.temperature: claude-sonnet-5 takes none. It takes effort (low, medium, high, xhigh, max), stopSequences (at most 5). Nothing was stored.',
     ]);
+    for (const [model, settings, taken] of [
+      ['o3', { temperature: 0.5 }, 'takes none. It takes effort (low, medium, high).'],
+      ['claude-haiku-4-5', { temperature: 0.5, thinkingBudgetTokens: 2_000 }, 'takes none while it thinks. It takes'],
+      ['claude-haiku-4-5', { temperature: 1.1 }, 'takes none above 1. It takes'],
+    ] as const)
+      expect(await ask({ task, model, settings })).toEqual([
+        400,
+        expect.stringContaining(`settings.temperature: ${model} ${taken}`),
+      ]);
     const [status, message] = await ask({ ...claude, fallbackModels: ['gpt-4o'], settings: { effort: 'high' } });
     expect([status, message]).toEqual([
       400,
