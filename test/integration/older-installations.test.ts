@@ -32,7 +32,7 @@ describe('an older installation', () => {
     await migrated();
     expect(lines[0]).toBe('The migrations of the older version are there; those of this one stand for them.');
     expect(await dumpSchema(admin)).toBe(schema);
-    // Tables that came since are empty, and prices of embeddings came.
+    // Tables that came since are empty, and prices of embeddings and of newer models came.
     const sinceThen = Object.fromEntries(
       [
         'mandates',
@@ -53,8 +53,9 @@ describe('an older installation', () => {
     );
     expect(ofTenants.length).toBeGreaterThan(0);
     expect(idsOf(limits)).toEqual(idsOf(ofTenants));
-    const isNew = (price: unknown): boolean => /text-embedding-/.test(JSON.stringify(price));
-    expect(after.model_prices?.filter(isNew)).toHaveLength(3);
+    const isNew = (price: unknown): boolean =>
+      /text-embedding-|gpt-6(-astra|[.])|gemini-(3[.]8|4)/.test(JSON.stringify(price));
+    expect(after.model_prices?.filter(isNew)).toHaveLength(3 + 13);
     expect({ ...after, model_prices: after.model_prices?.filter((price) => !isNew(price)) }).toEqual({
       ...sinceThen,
       ...before,

@@ -98,6 +98,18 @@ describe('the price table', () => {
     expect(() => findModelPrice(prices, { model, at: at('2026-01-03T23:59:59Z') })).toThrow(UnpricedModelError);
   });
 
+  it.each([
+    ['gpt-6-astra', '2026-09-03', '10', '50'],
+    ['gpt-6.1-terra', '2026-10-26', '1', '5'],
+    ['gpt-6.2-astra', '2026-11-17', '8', '40'],
+    ['gemini-4-carbon', '2026-11-30', '2', '10'],
+    ['gemini-4-carbon', '2026-12-01', '4', '20'],
+    ['gemini-4-neon', '2026-11-18', '3', '15'],
+  ])('has the newer %s as of %s at %s in and %s out per million tokens', (model, day, input, output) => {
+    const { rates } = findModelPrice(prices, { model, at: at(`${day}T00:00:00Z`) });
+    expect([formatUsd(rates.inputUsd), formatUsd(rates.outputUsd)]).toEqual([input, output]);
+  });
+
   it('costs exactly what Postgres calculates, for every token kind of every row (V1)', async () => {
     let compared = 0;
     for (const quantity of quantities) {
