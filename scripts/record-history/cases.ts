@@ -18,7 +18,13 @@ import { forgetOnce, lookAfterOnce, sweepOnce, upkeepOf } from './upkeep-cases';
 const file = { name: 'data.csv', content: 'name,amount\na,1\nb,2\n' };
 
 export async function play(stack: TestStack, name: CaseName): Promise<Recorded[]> {
-  Object.assign(stack.anthropic.knobs, { failNext: [], replies: [], latencyMs: 0, deltaSpacingMs: 0 });
+  Object.assign(stack.anthropic.knobs, {
+    failNext: [],
+    replies: [],
+    lastReply: undefined,
+    latencyMs: 0,
+    deltaSpacingMs: 0,
+  });
   if (name === 'awake' || name === 'lost' || name === 'rung' || name === 'told') return lookAfterOnce(stack, name);
   if (name === 'kept-looking') return upkeepOf(stack, 'lookAfter');
   if (name === 'kept-sweeping') return upkeepOf(stack, 'sweepSandboxes');
@@ -47,6 +53,9 @@ async function startNonsense(stack: TestStack): Promise<Recorded[]> {
 
 const code = (text: string): FixedReply => ({ text: '', code: `console.log(${JSON.stringify(text)})` });
 
+/** As often as a run may ask. */
+const looks = (said: string): FixedReply[] => Array.from({ length: 60 }, () => ({ ...code(said), text: 'I looked.' }));
+
 /** What the model of a run says, where that is all there is to its case. */
 const saidBy: Partial<Record<CaseName, readonly FixedReply[]>> = {
   'ended-failed': [code('said')],
@@ -54,8 +63,20 @@ const saidBy: Partial<Record<CaseName, readonly FixedReply[]>> = {
   'run-answer-repaired': [{ text: 'forty-two' }, { text: '42' }],
   'run-answer-invalid': [{ text: 'forty-two' }, { text: '"42"' }],
   'run-no-answer': [{}, {}],
+  'run-last-call': looks(long),
+  'run-last-answered': looks('said'),
+  'run-last-refused': looks('said'),
+  'run-last-wordless': looks('said'),
   'run-own-tool': [{ text: '', tools: [{ name: 'weather', input: { place: 'Ulm' } }] }, { text: '21 degrees.' }],
 };
+
+/** What it says in its last call, for which the others leave no more money. */
+const saidAtLast: Partial<Record<CaseName, FixedReply>> = {
+  'run-last-answered': { text: 'What I found.' },
+  'run-last-refused': { text: 'I', isRefusal: true },
+  'run-last-wordless': {},
+};
+const endsInLastCall = { limits: { maxCostUsd: '0.05', maxOutputTokens: 300, maxSteps: 60, lastCall: true } };
 
 async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   const limits: Partial<Record<CaseName, string>> = {
@@ -69,6 +90,7 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   const tenantId = await stack.tenant(limits[name] ?? (isAsking(name) ? '0.001' : '5'));
   const { knobs } = stack.anthropic;
   knobs.replies = [...(saidBy[name] ?? [])];
+  knobs.lastReply = saidAtLast[name];
   const more: Partial<Record<CaseName, Omit<StartTestRun, 'tenantId'>>> = {
     'run-approved': { tools: [{ name: 'run_code', requiresApproval: true }] },
     'run-refused': { tools: [{ name: 'run_code', requiresApproval: true }] },
@@ -89,6 +111,9 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
     'run-fallback': { fallbackModels: ['gpt-4o'] },
     'ended-failed': { limits: { maxSteps: 1 } },
     'run-last-call': { limits: { maxCostUsd: '0.07', maxOutputTokens: 300, maxSteps: 60, lastCall: true } },
+    'run-last-answered': endsInLastCall,
+    'run-last-refused': endsInLastCall,
+    'run-last-wordless': endsInLastCall,
     'run-last-held-back': { limits: { maxCostUsd: '1', lastCall: true } },
     'run-answer-repaired': { answerSchema: { type: 'integer' } },
     'run-answer-invalid': { answerSchema: { type: 'integer' } },
@@ -103,8 +128,6 @@ async function playRun(stack: TestStack, name: CaseName): Promise<Recorded[]> {
   if (name === 'run-room-waited') stack.e2b.knobs.failCreateNext = [503, 503, 503, 429];
   const asksPerson = name === 'run-approved' || name.startsWith('run-refused');
   if (asksPerson || name === 'run-paid-tool') knobs.replies = [code('said'), { text: 'done' }];
-  if (name === 'run-last-call')
-    knobs.replies = Array.from({ length: 60 }, () => ({ ...code(long), text: 'I looked.' }));
   if (name === 'run-extended')
     knobs.replies = [{ text: '', code: 'setTimeout(() => console.log(1), 12000)' }, { text: 'done' }];
   if (name === 'run-compacted' || name === 'run-held-compacted')

@@ -34,6 +34,7 @@ const options: Partial<Record<CaseName, Partial<StartConversationBody> | object>
   'talk-answer-invalid': { answerSchema: { type: 'integer' } },
   'talk-granted': { onDenied: 'ask' },
   'talk-more-refused': { onDenied: 'ask' },
+  'talk-unanswered': { onDenied: 'ask', askDays: 3 / 86_400 },
 };
 
 const number = { text: '42' };
@@ -91,6 +92,7 @@ export async function playConversation(stack: TestStack, name: CaseName): Promis
       break;
     case 'talk-granted':
     case 'talk-more-refused':
+    case 'talk-unanswered':
       await talk.post('Go on.');
       await answerAsked(stack, name, { tenantId, workflowId: talk.workflowId });
       await talk.quiet();

@@ -12,6 +12,7 @@ const answers: Partial<Record<CaseName, Said[]>> = {
   'run-asks-for-all': [{ decision: 'grant', amountUsd: '0.012' }, { decision: 'grant' }],
   'run-more-refused': [{ decision: 'refuse', reason: 'no more' }],
   'run-unanswered': [],
+  'talk-unanswered': [],
   'talk-granted': [{ decision: 'grant' }],
   'talk-more-refused': [{ decision: 'refuse', reason: 'no more' }],
 };

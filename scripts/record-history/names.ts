@@ -26,7 +26,12 @@ export const cases = {
   'run-model-refused': 'a run whose model refuses, and whose workflow fails with that',
   'run-within': 'a run that plans its calls, and reads back what it bought, within the tasks that need it',
   'ended-cancelled': 'a run that is cancelled, and whose workflow is',
-  'run-last-call': 'a run whose money is used up, and that answers with what it found',
+  'run-last-call': 'a run whose answer is cut off, and that gives back what was held for a last call',
+  'run-last-answered': 'a run whose money is used up, and that answers with what it found',
+  'run-last-refused':
+    'a run whose money is used up, whose model refuses its last call, and whose workflow fails with that',
+  'run-last-wordless':
+    'a run whose money is used up, whose model says nothing in its last call, and whose workflow fails with what that was due to',
   'run-last-held-back':
     'a run whose money for a last call is denied for what others hold, and that goes on when that comes back',
   'run-guaranteed': 'a run whose steps take their money from what is guaranteed to it',
@@ -69,6 +74,7 @@ export const cases = {
   'talk-no-answer': 'a conversation whose model says nothing, and answers when it is asked once more',
   'talk-granted': 'a conversation that asks people for money, and is granted some',
   'talk-more-refused': 'a conversation that asks people for money, and whose turn ends with their refusal',
+  'talk-unanswered': 'a conversation that asks people for money, and whose turn ends since nobody answered',
   'talk-within': 'a conversation whose messages are taken within the tasks that hear of them',
   'talk-continued': 'a conversation that continues as new in the middle of a turn: the execution before',
   'talk-carried': 'the execution after it',

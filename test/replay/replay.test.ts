@@ -51,10 +51,15 @@ describe('recorded histories', () => {
   });
 
   /** What the answer to `isPatched` leaves in a history. */
-  const patchMark = (id: PatchId): string => Buffer.from(JSON.stringify({ id, deprecated: false })).toString('base64');
+  const patchMark = (id: PatchId): string => JSON.stringify({ id, deprecated: false });
+  /** A history in plain text: its payloads are in base64. */
+  const read = (file: string): string =>
+    readFileSync(path.join(histories, file), 'utf8').replace(/"data": "([\w+/=]+)"/g, (_, data: string) =>
+      Buffer.from(data, 'base64').toString(),
+    );
 
-  /** What a run and a conversation can come to, and what only happens then. */
-  test.each([
+  /** What a run and a conversation can come to, and the signs of what only happens then. */
+  test.each<string[]>([
     ['completed.agentRun', 'terminateSandbox'],
     ['denied.agentRun', 'callModel'],
     ['cancelled.agentRun', 'workflowExecutionCancelRequested'],
@@ -66,8 +71,11 @@ describe('recorded histories', () => {
     ['run-granted.agentRun', 'answerMoney'],
     ['run-asks-for-all.agentRun', patchMark('asks-for-all')],
     ['run-more-refused.agentRun', 'workflowExecutionFailedEventAttributes'],
-    ['run-unanswered.agentRun', 'workflowExecutionFailedEventAttributes'],
-    ['run-last-call.agentRun', patchMark('last-call')],
+    ['run-unanswered.agentRun', 'workflowExecutionFailedEventAttributes', 'Nobody answered in time.'],
+    ['run-last-call.agentRun', patchMark('last-call'), 'The answer was cut off'],
+    ['run-last-answered.agentRun', 'for the last time', 'workflowExecutionCompletedEventAttributes'],
+    ['run-last-refused.agentRun', 'for the last time', '"type": "model_refused"'],
+    ['run-last-wordless.agentRun', 'for the last time', '"type": "run_limit_exceeded"'],
     ['run-last-unused.agentRun', patchMark('last-call')],
     ['run-last-held-back.agentRun', patchMark('last-call-waits')],
     ['run-answer-repaired.agentRun', patchMark('answers-fit')],
@@ -75,11 +83,12 @@ describe('recorded histories', () => {
     ['run-no-answer.agentRun', patchMark('answers-fit')],
     ['talk-no-answer.conversation', patchMark('answers-fit')],
     ['run-guaranteed.agentRun', patchMark('guaranteed')],
-    ['talk-last-call.conversation', patchMark('last-call')],
+    ['talk-last-call.conversation', 'for the last time'],
     ['talk-answer-repaired.conversation', patchMark('answers-fit')],
     ['talk-answer-invalid.conversation', patchMark('answers-fit')],
     ['talk-granted.conversation', 'answerMoney'],
     ['talk-more-refused.conversation', 'answerMoney'],
+    ['talk-unanswered.conversation', 'Nobody answered in time.'],
     ['run-planned-again.agentRun', patchMark('planned-again')],
     ['run-held-compacted.agentRun', patchMark('held-before-compacted')],
     ['run-shown.agentRun', 'SpendlockHoldsMoney'],
@@ -117,9 +126,9 @@ describe('recorded histories', () => {
     ['kept-looking.lookAfter', 'continuedExecutionRunId'],
     ['kept-sweeping.sweepSandboxes', 'workflowExecutionContinuedAsNew'],
     ['kept-forgetting.forgetOld', 'workflowExecutionContinuedAsNew'],
-  ])('there is one of %s, in which that happens', (name, sign) => {
+  ])('there is one of %s, in which that happens', (name, ...signs) => {
     const [file] = files.filter((candidate) => candidate.endsWith(`${name}.json`));
-    expect(readFileSync(path.join(histories, file ?? ''), 'utf8')).toContain(sign);
+    for (const sign of signs) expect(read(file ?? '')).toContain(sign);
   });
 
   test('name no file of the machine that recorded them', () => {
