@@ -43,6 +43,7 @@ const longest = [
   'integration/untaken-answers',
   'integration/books',
   'integration/end-to-end',
+  'integration/no-answer',
 ].map((name) => `/test/${name}.test.ts`);
 
 const rank = ({ path }) => {
