@@ -2,17 +2,12 @@
  * A paid call that is under way as the execution that asked for it is reset or terminated: nobody of it is left to say what became of the
  * call, and it is settled all the same, within seconds and once.
  */
-import { randomUUID } from 'node:crypto';
 import { Context } from '@temporalio/activity';
-import { NativeConnection, Worker } from '@temporalio/worker';
 import { moneyFreedSignal } from '../../contracts/messages';
-import { startTelemetry } from '../../telemetry/start';
-import { budgetForOwnWorker } from '../../workers/own-workers';
-import { bundleWorkflows } from '../../workers/workers';
 import type { TestApi } from '../support/api';
 import { longWords, TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
-import type { LimitedActivities } from '../support/limited-workflows';
+import { startLimitedWorker } from '../support/limited-worker';
 import { resetToTask } from '../support/reset';
 import { type TestStack, until } from '../support/stack';
 
@@ -126,42 +121,24 @@ describe('a paid call whose execution ends while it is under way', () => {
 
   test('is settled where a workflow of one’s own makes it, too', async () => {
     const tenantId = await stack.tenant('5');
-    const own = budgetForOwnWorker({
-      client: stack.temporal,
-      databaseUrl: stack.database.appUrl,
-      taskQueuePrefix: stack.prefix,
-      environment: stack.workerEnvironment,
-    });
-    const activities: LimitedActivities = {
+    const worker = await startLimitedWorker(stack, {
       // It calls until it is cancelled.
-      pay: (operation) =>
+      payBy: (own) => (operation) =>
         own.paid(operation, async () => {
           const activity = Context.current();
           const beat = setInterval(() => activity.heartbeat(), 200);
           return activity.cancelled.finally(() => clearInterval(beat));
         }),
-    };
-    const taskQueue = `own-${randomUUID()}`;
-    const worker = await Worker.create({
-      connection: await NativeConnection.connect({ address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '' }),
-      taskQueue,
-      workflowBundle: await bundleWorkflows(startTelemetry('test'), {
-        path: require.resolve('../support/limited-workflows'),
-      }),
-      activities: { ...own.activities, ...activities },
-      defaultHeartbeatThrottleInterval: '1 second',
     });
-    await worker.runUntil(async () => {
-      const handle = await stack.temporal.workflow.start('limitedStep', {
-        ...{ taskQueue, workflowId: `own/${randomUUID()}` },
-        args: [{ tenantId }, '0.4'],
-      });
+    try {
+      const handle = await worker.start('limitedStep', { tenantId }, '0.4');
       const cut = await underWay(tenantId, 'test.call');
       await handle.terminate('by a test');
       await settled(tenantId, cut);
       expect(await ledger(tenantId)).toEqual([{ operationId: cut, says: 'commit unverified', isGrant: true }]);
-    });
-    await own.close();
+    } finally {
+      await worker.stop();
+    }
     await nothingIsHeld(tenantId);
   });
 });

@@ -1,15 +1,12 @@
 /** Limits of runs where workflows spend: their own, those of what they belong to, and what resets and continuations leave of them. */
 import { randomUUID } from 'node:crypto';
-import { NativeConnection, Worker } from '@temporalio/worker';
 import type { RunView } from '../../api/runs/schemas';
 import { formatUsd, parseUsd } from '../../core/money';
 import { lookAtBooks } from '../../store/books';
-import { startTelemetry } from '../../telemetry/start';
-import { budgetForOwnWorker, type OwnWorker } from '../../workers/own-workers';
-import { bundleWorkflows } from '../../workers/workers';
 import type { TestApi } from '../support/api';
 import { withInstallation } from '../support/installation';
-import { goOnSignal, type LimitedActivities } from '../support/limited-workflows';
+import { startLimitedWorker, type LimitedWorker } from '../support/limited-worker';
+import { goOnSignal } from '../support/limited-workflows';
 import { resetToBegin } from '../support/reset';
 import { until, type TestStack } from '../support/stack';
 
@@ -17,39 +14,11 @@ describe('limits of workflows', () => {
   let stack: TestStack;
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made));
-  const taskQueue = `limited-${randomUUID()}`;
-  let own: OwnWorker;
-  let worker: Worker;
-  let running: Promise<void>;
+  let worker: LimitedWorker;
+  beforeAll(async () => void (worker = await startLimitedWorker(stack)));
+  afterAll(() => worker.stop());
 
-  beforeAll(async () => {
-    own = budgetForOwnWorker({
-      client: stack.temporal,
-      databaseUrl: stack.database.appUrl,
-      taskQueuePrefix: stack.prefix,
-      environment: stack.workerEnvironment,
-    });
-    const activities: LimitedActivities = {
-      pay: ({ costUsd, ...operation }) => own.paid(operation, () => Promise.resolve({ costUsd, result: 'paid' })),
-    };
-    worker = await Worker.create({
-      connection: await NativeConnection.connect({ address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '' }),
-      taskQueue,
-      workflowBundle: await bundleWorkflows(startTelemetry('test'), {
-        path: require.resolve('../support/limited-workflows'),
-      }),
-      activities: { ...own.activities, ...activities },
-    });
-    running = worker.run();
-  });
-  afterAll(async () => {
-    worker.shutdown();
-    await running;
-    await own.close();
-  });
-
-  const start = (type: string, ...args: unknown[]) =>
-    stack.temporal.workflow.start(type, { taskQueue, workflowId: `limited/${randomUUID()}`, args });
+  const start: LimitedWorker['start'] = (...asked) => worker.start(...asked);
   const limits = async (tenantId: string): Promise<Record<string, string>[]> => {
     const { rows } = await stack.admin.query<Record<string, string>>(
       `SELECT run_id::text AS id, trim_scale(limit_usd)::text AS "limit", trim_scale(spent_usd)::text AS spent,

@@ -3,12 +3,8 @@
  * than what Postgres gives that decision (B1, docs/decisions/0046).
  */
 import { randomUUID } from 'node:crypto';
-import { NativeConnection, Worker } from '@temporalio/worker';
-import { startTelemetry } from '../../telemetry/start';
-import { budgetForOwnWorker, type OwnWorker } from '../../workers/own-workers';
-import { bundleWorkflows } from '../../workers/workers';
 import { startTestApi, type TestApi } from '../support/api';
-import type { LimitedActivities } from '../support/limited-workflows';
+import { startLimitedWorker, type LimitedWorker } from '../support/limited-worker';
 import { mandated, type promptAnyhow } from '../support/mandates';
 import { TestStack, until, type TestWorker } from '../support/stack';
 
@@ -21,43 +17,25 @@ describe('a step under a mandate', () => {
   let api: TestApi;
   /** Decides for authorities, and runs steps too. */
   let both: TestWorker;
-  let own: OwnWorker;
-  let connection: NativeConnection;
-  let worker: Worker;
-  let running: Promise<void>;
-  const taskQueue = `steps-${randomUUID()}`;
+  let worker: LimitedWorker;
   const paidAtMs = new Map<string, number>();
 
   beforeAll(async () => {
     stack = await TestStack.start({ worker: false });
     both = await stack.startWorker({ environment: { SPENDLOCK_MANDATES: 'on' } });
     api = await startTestApi(stack, { mandates: true });
-    own = budgetForOwnWorker({
-      ...{ client: stack.temporal, databaseUrl: stack.database.appUrl, taskQueuePrefix: stack.prefix },
+    worker = await startLimitedWorker(stack, {
+      payBy:
+        (own) =>
+        ({ costUsd, ...operation }) => {
+          paidAtMs.set(operation.tenantId, performance.now());
+          return own.paid(operation, () => Promise.resolve({ costUsd, result: 'paid' }));
+        },
       environment: { SPENDLOCK_MANDATES: 'on' },
     });
-    const activities: LimitedActivities = {
-      pay({ costUsd, ...operation }) {
-        paidAtMs.set(operation.tenantId, performance.now());
-        return own.paid(operation, () => Promise.resolve({ costUsd, result: 'paid' }));
-      },
-    };
-    connection = await NativeConnection.connect({ address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '' });
-    worker = await Worker.create({
-      connection,
-      taskQueue,
-      workflowBundle: await bundleWorkflows(startTelemetry('test'), {
-        path: require.resolve('../support/limited-workflows'),
-      }),
-      activities: { ...own.activities, ...activities },
-    });
-    running = worker.run();
   });
   afterAll(async () => {
-    worker.shutdown();
-    await running;
-    await connection.close();
-    await own.close();
+    await worker.stop();
     await api.close();
     await stack.stop();
   });
@@ -84,10 +62,7 @@ describe('a step under a mandate', () => {
   };
 
   const step = async (tenantId: string): Promise<string> =>
-    (await stack.temporal.workflow.execute('limitedStep', {
-      ...{ taskQueue, workflowId: `steps/${randomUUID()}` },
-      args: [{ tenantId }, '0.01'],
-    })) as string;
+    (await worker.start('limitedStep', { tenantId }, '0.01')).result() as Promise<string>;
 
   test('is answered within a second and a half where its authority’s worker is stopped in the middle of a decision', async () => {
     const tenantId = await mandated(stack, api, '10');
