@@ -156,7 +156,7 @@ async function checkSecrecy(installation: Installation, secret: string, hold: Ho
 }
 
 /** All of a message in words, its payloads among them. */
-function textIn(value: unknown): string {
+export function textIn(value: unknown): string {
   if (value instanceof Uint8Array) return Buffer.from(value).toString();
   if (typeof value !== 'object' || value === null) return String(value);
   return Object.values(value).map(textIn).join('\n');

@@ -1,8 +1,10 @@
 /** Answers that have to fit a JSON Schema: checked, asked for once more, and told where they do not fit again. */
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
+import { endedRun } from '../support/http-runs';
 import { withInstallation } from '../support/installation';
-import { until, type TestStack } from '../support/stack';
+import { historyOf } from '../support/kept-words';
+import type { TestStack } from '../support/stack';
 
 type Provider = 'anthropic' | 'openai' | 'google';
 
@@ -17,26 +19,11 @@ describe('an answer by a schema', () => {
     required: ['total', 'parts'],
     additionalProperties: false,
   };
-  const begin = async (body: Record<string, unknown>) => {
-    const tenantId = await stack.tenant('50');
-    const key = await api.keyOf(tenantId);
+  const begin = async (body: object) => {
     const asked = { task: 'Add one and two.', model: 'claude-haiku-4-5', answerSchema: sum, ...body };
-    const { status, body: answer } = await api.call('POST', '/v1/runs', { key, body: asked });
-    expect([status, answer]).toEqual([202, expect.anything()]);
-    const runId = String(answer.runId);
-    const run = await until('the run is over', async () => {
-      const { body: view } = await api.call('GET', `/v1/runs/${runId}`, { key });
-      return view.status === 'running' ? undefined : view;
-    });
+    const { run, runId, workflowId, key } = await endedRun({ stack, api }, asked);
     const { body: said } = await api.call('GET', `/v1/runs/${runId}/messages?limit=100`, { key });
-    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
-    const handle = stack.temporal.workflow.getHandle(String(answer.workflowId));
-    const history = async (): Promise<string> => {
-      const { events = [] } = await handle.fetchHistory();
-      const decoded = (_: string, data: string): string => Buffer.from(data, 'base64').toString();
-      return JSON.stringify(events).replace(/"data":"([\w+/=]+)"/g, decoded);
-    };
-    return { run, said: JSON.stringify(said.messages), history };
+    return { run, said: JSON.stringify(said.messages), history: () => historyOf(stack, workflowId) };
   };
   const good = { text: '{"total": 3, "parts": [1, 2]}' };
   const bad = { text: '{"total": "three", "secretly": 1}' };

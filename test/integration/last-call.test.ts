@@ -2,17 +2,9 @@
 import { parseUsd } from '../../core/money';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
+import { beginRun } from '../support/http-runs';
 import { withInstallation } from '../support/installation';
 import { until, type TestStack } from '../support/stack';
-
-interface Run {
-  status: string;
-  stoppedBy: string | null;
-  answer: string;
-  costUsd: string;
-  failure: unknown;
-  steps: { kind: string; status: string; step: number; committedUsd: string | null; reservedUsd: string | null }[];
-}
 
 describe('a run whose budget is too small for its task', () => {
   let stack: TestStack;
@@ -20,21 +12,9 @@ describe('a run whose budget is too small for its task', () => {
   withInstallation((made) => ({ stack, api } = made));
 
   const models = ['claude-haiku-4-5', 'gpt-4o', 'gemini-2.5-flash', 'claude-sonnet-5'];
-  const begin = async (body: Record<string, unknown>) => {
-    const tenantId = await stack.tenant('50');
-    const key = await api.keyOf(tenantId);
-    const { status, body: answer } = await api.call('POST', '/v1/runs', { key, body });
-    expect([status, answer]).toEqual([202, expect.anything()]);
-    const ended = (): Promise<Run> =>
-      until(
-        'the run is over',
-        async () => {
-          const { body: run } = await api.call('GET', `/v1/runs/${String(answer.runId)}`, { key });
-          return run.status === 'running' ? undefined : (run as unknown as Run);
-        },
-        240_000,
-      );
-    return { tenantId, key, runId: String(answer.runId), ended };
+  const begin = async (body: object) => {
+    const { ended, ...begun } = await beginRun({ stack, api }, body);
+    return { ...begun, ended: () => ended(240_000) };
   };
   const factsIn = async (key: string, runId: string): Promise<string[]> => {
     const { body } = await api.call('GET', `/v1/runs/${runId}/messages?limit=500`, { key });

@@ -3,8 +3,9 @@ import { parseUsd } from '../../core/money';
 import type { ModelUsage } from '../../core/prices/usage';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
+import { endedRun } from '../support/http-runs';
 import { withInstallation } from '../support/installation';
-import { until, type TestStack } from '../support/stack';
+import type { TestStack } from '../support/stack';
 
 type Provider = 'anthropic' | 'openai' | 'google';
 
@@ -13,19 +14,10 @@ describe('a run with settings of its own', () => {
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made));
 
-  const begin = async (body: Record<string, unknown>, tenantId?: string) => {
-    const tenant = tenantId ?? (await stack.tenant('50'));
-    const key = await api.keyOf(tenant);
-    const { status, body: answer } = await api.call('POST', '/v1/runs', { key, body });
-    expect([status, answer]).toEqual([202, expect.anything()]);
-    const runId = String(answer.runId);
-    const run = await until('the run is over', async () => {
-      const { body: view } = await api.call('GET', `/v1/runs/${runId}`, { key });
-      return view.status === 'running' ? undefined : view;
-    });
+  const begin = async (body: object, tenantId?: string) => {
+    const { run, runId, key } = await endedRun({ stack, api }, body, tenantId);
     const { body: costs } = await api.call('GET', `/v1/cost-records?runId=${runId}&resource=llm&limit=50`, { key });
     const records = costs.records as { amountUsd: string; estimatedUsd: string; usage: ModelUsage; model: string }[];
-    expect(await stack.books(tenant)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
     for (const { amountUsd, estimatedUsd } of records)
       expect(parseUsd(amountUsd)).toBeLessThanOrEqual(parseUsd(estimatedUsd));
     return { run, records };

@@ -2,8 +2,10 @@
 import type { FixedReply } from '../../scripts/stand-ins/knobs';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
+import { endedRun } from '../support/http-runs';
 import { withInstallation } from '../support/installation';
-import { until, type TestStack } from '../support/stack';
+import { historyOf } from '../support/kept-words';
+import type { TestStack } from '../support/stack';
 
 type Provider = 'anthropic' | 'openai' | 'google';
 
@@ -12,23 +14,11 @@ describe('a reply that is no answer', () => {
   let api: TestApi;
   withInstallation((made) => ({ stack, api } = made));
 
-  const begin = async (body: Record<string, unknown>) => {
-    const tenantId = await stack.tenant('50');
-    const key = await api.keyOf(tenantId);
-    const { body: answer } = await api.call('POST', '/v1/runs', { key, body: { task: 'Add one and two.', ...body } });
-    const runId = String(answer.runId);
-    const run = await until('the run is over', async () => {
-      const { body: view } = await api.call('GET', `/v1/runs/${runId}`, { key });
-      return view.status === 'running' ? undefined : view;
-    });
+  const begin = async (body: object) => {
+    const { run, runId, workflowId, key } = await endedRun({ stack, api }, { task: 'Add one and two.', ...body });
     const { body: said } = await api.call('GET', `/v1/runs/${runId}/messages?limit=100`, { key });
-    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
-    const steps = run.steps as { kind: string; settlement: string }[];
-    const calls = steps.filter(({ kind }) => kind === 'llm.call').map(({ settlement }) => settlement);
-    const { events = [] } = await stack.temporal.workflow.getHandle(String(answer.workflowId)).fetchHistory();
-    const decoded = (_: string, data: string): string => Buffer.from(data, 'base64').toString();
-    const history = JSON.stringify(events).replace(/"data":"([\w+/=]+)"/g, decoded);
-    return { run, calls, said: JSON.stringify(said), history };
+    const calls = run.steps.filter(({ kind }) => kind === 'llm.call').map(({ settlement }) => settlement);
+    return { run, calls, said: JSON.stringify(said), history: await historyOf(stack, workflowId) };
   };
 
   const settings = { thinkingBudgetTokens: 1_024 };

@@ -5,8 +5,9 @@ import type { ModelUsage } from '../../core/prices/usage';
 import type { TestApi } from '../support/api';
 import { spendlock } from '../support/cli';
 import { TestConversation } from '../support/conversations';
+import { endedRun } from '../support/http-runs';
 import { withInstallation } from '../support/installation';
-import { until, type TestStack } from '../support/stack';
+import type { TestStack } from '../support/stack';
 
 /** About so many tokens, none like those of another number. */
 const words = (tokens: number, of: number | string): string =>
@@ -208,16 +209,10 @@ describe('a conversation whose prompts are cached', () => {
   });
 
   test('a task without tools asks for no cache, since nothing goes on from its prompt', async () => {
-    const tenantId = await stack.tenant('50');
-    const key = await api.keyOf(tenantId);
     const instructions = words(3_000, 'rule');
     const body = { task: 'Say hello.', model: models.anthropic, instructions, tools: [] };
-    const { body: started } = await api.call('POST', '/v1/runs', { key, body });
-    const view = await until('the run is over', async () => {
-      const { body: run } = await api.call('GET', `/v1/runs/${String(started.runId)}`, { key });
-      return run.status === 'running' ? undefined : run;
-    });
-    expect(view).toMatchObject({ status: 'completed', cacheSavedUsd: '0' });
+    const { run } = await endedRun({ stack, api }, body);
+    expect(run).toMatchObject({ status: 'completed', cacheSavedUsd: '0' });
     const { system } = stack.anthropic.lastRequest() as { system: unknown };
     expect(typeof system).toBe('string');
   });

@@ -2,8 +2,10 @@
 import { parseUsd } from '../../core/money';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
+import { endedRun } from '../support/http-runs';
 import { withInstallation } from '../support/installation';
-import { until, type TestStack } from '../support/stack';
+import { historyOf } from '../support/kept-words';
+import type { TestStack } from '../support/stack';
 
 type Provider = 'anthropic' | 'openai' | 'google';
 
@@ -23,17 +25,14 @@ describe('a file that is an image or a PDF', () => {
     contentBase64: Buffer.from(`%PDF-1.7\n${'text '.repeat(3_000)}`).toString('base64'),
   };
 
-  const begin = async (body: Record<string, unknown>) => {
-    const tenantId = await stack.tenant('50');
-    const key = await api.keyOf(tenantId);
-    const asked = { task: 'What does it show?', ...body };
-    const { status, body: answer } = await api.call('POST', '/v1/runs', { key, body: asked });
-    if (status !== 202) return { refused: [status, String(answer.message)] as const };
-    const runId = String(answer.runId);
-    const run = await until('the run is over', async () => {
-      const { body: view } = await api.call('GET', `/v1/runs/${runId}`, { key });
-      return view.status === 'running' ? undefined : view;
-    });
+  const task = 'What does it show?';
+  const refused = async (body: object): Promise<unknown> => {
+    const key = await api.keyOf(await stack.tenant('50'));
+    const { status, body: answer } = await api.call('POST', '/v1/runs', { key, body: { task, ...body } });
+    return [status, answer.message];
+  };
+  const begin = async (body: object) => {
+    const { run, runId, key, workflowId } = await endedRun({ stack, api }, { task, ...body });
     const { body: costs } = await api.call('GET', `/v1/cost-records?runId=${runId}&resource=llm`, { key });
     const records = costs.records as {
       amountUsd: string;
@@ -42,11 +41,7 @@ describe('a file that is an image or a PDF', () => {
     }[];
     for (const { amountUsd, estimatedUsd } of records)
       expect(parseUsd(amountUsd)).toBeLessThanOrEqual(parseUsd(estimatedUsd));
-    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
-    const { events = [] } = await stack.temporal.workflow.getHandle(String(answer.workflowId)).fetchHistory();
-    const decoded = (_: string, data: string): string => Buffer.from(data, 'base64').toString();
-    const history = JSON.stringify(events).replace(/"data":"([\w+/=]+)"/g, decoded);
-    return { run, records, key, runId, history };
+    return { run, records, key, runId, history: await historyOf(stack, workflowId) };
   };
 
   const cases: [file: string, model: string, provider: Provider, sent: (data: string) => object][] = [
@@ -92,10 +87,10 @@ describe('a file that is an image or a PDF', () => {
       expect(JSON.stringify(stack[provider].lastRequest())).toContain(JSON.stringify(sent(file.contentBase64)));
       // What the first call was billed for stands for it in the second.
       expect(stack[provider].calls().countTokens).toBe(counts + 1);
-      const [first] = records ?? [];
+      const [first] = records;
       expect((first?.usage.inputTokens ?? 0) + (first?.usage.cacheWrite5mTokens ?? 0)).toBeGreaterThan(3_000);
       expect(history).not.toContain(file.contentBase64.slice(3_000, 3_200));
-      const { body: said } = await api.call('GET', `/v1/runs/${String(runId)}/messages`, { key: String(key) });
+      const { body: said } = await api.call('GET', `/v1/runs/${runId}/messages`, { key });
       expect(JSON.stringify(said)).not.toContain(file.contentBase64.slice(0, 200));
     },
   );
@@ -119,20 +114,15 @@ describe('a file that is an image or a PDF', () => {
   });
 
   test('is refused by name before anything is stored, for its model and for each that may take its place', async () => {
-    expect(await begin({ model: 'gpt-3.5-turbo', file: png })).toEqual({
-      refused: [
-        400,
-        'file: chart.png is of the type image/png, which gpt-3.5-turbo does not take. It takes text. Nothing was stored.',
-      ],
-    });
-    const { refused } = await begin({
-      model: 'claude-haiku-4-5',
-      fallbackModels: ['claude-3-haiku-20240307'],
-      file: pdf,
-    });
-    expect(refused).toEqual([400, expect.stringContaining('which claude-3-haiku-20240307 does not take.')]);
+    expect(await refused({ model: 'gpt-3.5-turbo', file: png })).toEqual([
+      400,
+      'file: chart.png is of the type image/png, which gpt-3.5-turbo does not take. It takes text. Nothing was stored.',
+    ]);
+    expect(
+      await refused({ model: 'claude-haiku-4-5', fallbackModels: ['claude-3-haiku-20240307'], file: pdf }),
+    ).toEqual([400, expect.stringContaining('which claude-3-haiku-20240307 does not take.')]);
     const large = Buffer.concat([image, Buffer.alloc(3_740_000)]).toString('base64');
-    expect((await begin({ model: 'claude-haiku-4-5', file: { ...png, contentBase64: large } })).refused).toEqual([
+    expect(await refused({ model: 'claude-haiku-4-5', file: { ...png, contentBase64: large } })).toEqual([
       400,
       expect.stringContaining('takes at most 3750000'),
     ]);

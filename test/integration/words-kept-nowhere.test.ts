@@ -7,6 +7,7 @@ import { budgetWorkflowId } from '../../contracts/messages';
 import { createLog } from '../../telemetry/log';
 import { AgentWorkers } from '../support/agents';
 import { startTestApi, type TestApi } from '../support/api';
+import { columnsWith, historyOf } from '../support/kept-words';
 import { decidedDirectly, mandated, type promptAnyhow } from '../support/mandates';
 import { sendBytes, settledBooks, settlementsOf } from '../support/proxy';
 import { TestStack } from '../support/stack';
@@ -76,37 +77,16 @@ describe.each([
     await Promise.all(rows.map(({ id }) => api.admin.release(id, { tenantId })));
     return tenantId;
   };
-  const historyOf = async (tenantId: string): Promise<string> =>
-    JSON.stringify(
-      await stack.temporal.workflow.getHandle(budgetWorkflowId(tenantId)).fetchHistory(),
-      (_key, value: unknown) => (value instanceof Uint8Array ? Buffer.from(value).toString() : value),
-    );
-  /** Which columns of which tables have it in them. */
-  const columnsWith = async (text: string): Promise<string[]> => {
-    const { rows: tables } = await stack.admin.query<{ name: string }>(
-      `SELECT tablename AS name FROM pg_tables WHERE schemaname = 'copilot_internal'`,
-    );
-    const found = await Promise.all(
-      tables.map(async ({ name }) => {
-        const { rows } = await stack.admin.query<{ key: string }>(
-          `SELECT DISTINCT field.key FROM copilot_internal.${name} AS t, jsonb_each_text(to_jsonb(t)) AS field WHERE strpos(field.value, $1) > 0`,
-          [text],
-        );
-        return rows.map(({ key }) => `${name}.${key}`);
-      }),
-    );
-    return found.flat();
-  };
   const isNowhere = async (tenantId: string, { logs, kept = [] }: { logs: string; kept?: string[] }): Promise<void> => {
     await settledBooks(stack, tenantId);
     expect(await decidedDirectly(stack, tenantId)).toEqual(mandates ? expect.any(Number) : 0);
-    const history = await historyOf(tenantId);
+    const history = await historyOf(stack, budgetWorkflowId(tenantId));
     expect(history).toContain(tenantId);
-    expect(await columnsWith(tenantId)).toEqual(
+    expect(await columnsWith(stack, tenantId)).toEqual(
       expect.arrayContaining(['reservations.tenant_id', 'cost_records.tenant_id']),
     );
-    expect(await columnsWith(said)).toEqual([]);
-    expect(await columnsWith(answered)).toEqual(kept);
+    expect(await columnsWith(stack, said)).toEqual([]);
+    expect(await columnsWith(stack, answered)).toEqual(kept);
     const written = logs + stack.workerLog() + readFileSync(logFile, 'utf8');
     for (const text of [said, answered]) for (const place of [history, written]) expect(place).not.toContain(text);
   };
