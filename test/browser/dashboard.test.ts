@@ -48,11 +48,11 @@ describe('the dashboard', () => {
   });
   afterEach(() => context.close());
 
-  const signIn = async (key: string, place = ''): Promise<void> => {
-    await page.goto(`${api.url}/${place}`);
-    await page.getByLabel('API key').fill(key);
-    await page.keyboard.press('Enter');
-    await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  const signIn = async (key: string, place = '', on = page): Promise<void> => {
+    await on.goto(`${api.url}/${place}`);
+    await on.getByLabel('API key').fill(key);
+    await on.keyboard.press('Enter');
+    await on.getByRole('button', { name: 'Sign out' }).waitFor();
   };
   const post = (path: string, body: object) => api.call('POST', path, { body });
   const linkTo = (name: string) => page.getByRole('link', { name, exact: true });
@@ -125,6 +125,77 @@ describe('the dashboard', () => {
     await requests.getByText('Nobody asks for money.').waitFor();
     const { requests: answered } = await api.admin.moneyRequests.list({ tenantId, runId: run.runId });
     expect(answered).toMatchObject([{ status: 'granted', grantedUsd: '2', decidedByRole: 'operator' }]);
+  });
+
+  /** Keeps the answers that pages send until what they are to come after was done. */
+  const holdAnswers = async (count: number, before: () => Promise<void> = () => Promise.resolve()): Promise<void> => {
+    let sent = 0;
+    let goOn = (): void => undefined;
+    const allSent = new Promise<void>((resolve) => (goOn = resolve)).then(before);
+    await context.route('**/v1/money-requests/*', async (route) => {
+      sent += 1;
+      if (sent === count) goOn();
+      await allSent;
+      await route.continue();
+    });
+  };
+  const asksForMoney = async () => {
+    const tenantId = await stack.tenant('0.001');
+    const run = { tenantId, ...(await stack.start({ tenantId, onDenied: 'ask' })) };
+    await signIn(await api.keyOf(tenantId, 'operator'));
+    const requests = page.getByRole('region', { name: 'Asked for' });
+    await requests.getByRole('button', { name: 'Grant' }).waitFor();
+    const answered = async () => (await api.admin.moneyRequests.list({ tenantId, runId: run.runId })).requests;
+    return { tenantId, run, requests, answered };
+  };
+
+  test('takes a refusal of what a run asks for, and says where a grant comes too late that nothing was granted', async () => {
+    const refused = await asksForMoney();
+    await refused.requests.getByRole('button', { name: 'Refuse' }).click();
+    expect(await stack.finish(refused.run)).toMatchObject({ status: 'quota_exceeded' });
+    await refused.requests.getByText('Nobody asks for money.').waitFor();
+    expect(await refused.requests.getByRole('alert').count()).toBe(0);
+    expect(await refused.answered()).toMatchObject([{ status: 'refused', decidedByRole: 'operator' }]);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+
+    const { tenantId, run, requests, answered } = await asksForMoney();
+    await holdAnswers(1, async () => {
+      await api.admin.runs.cancel(run.runId, tenantId);
+      await stack.finish(run);
+    });
+    await requests.getByRole('button', { name: 'Grant' }).click();
+    await requests
+      .getByRole('alert')
+      .filter({ hasText: /Nothing was granted|nothing was changed/ })
+      .waitFor();
+    await requests.getByText('Nobody asks for money.').waitFor();
+    expect(await answered()).toMatchObject([{ status: 'withdrawn', grantedUsd: null }]);
+  });
+
+  test('takes one of two people who answer at once, and tells the other what stands', async () => {
+    const { tenantId, run, requests, answered } = await asksForMoney();
+    const other = await context.newPage();
+    await signIn(await api.keyOf(tenantId, 'operator'), '', other);
+    const seen = other.getByRole('region', { name: 'Asked for' });
+    const refuse = seen.getByRole('button', { name: 'Refuse' });
+    await refuse.waitFor();
+    await holdAnswers(2);
+    await Promise.all([requests.getByRole('button', { name: 'Grant' }).click(), refuse.click()]);
+    const { status } = await stack.finish(run);
+    const [request] = await answered();
+    const isGranted = request?.status === 'granted';
+    expect([isGranted, status]).toEqual([isGranted, isGranted ? 'completed' : 'quota_exceeded']);
+    const [told, taken] = isGranted ? [seen, requests] : [requests, seen];
+    await told
+      .getByRole('alert')
+      .filter({ hasText: isGranted ? / granted \$.* That stands; nothing was changed\./ : / refused\. That stands/ })
+      .waitFor();
+    await taken.getByText('Nobody asks for money.').waitFor();
+    expect(await taken.getByRole('alert').count()).toBe(0);
+    const { quotas } = await api.admin.tenants.quotas(tenantId);
+    expect(quotas.find(({ resourceType }) => resourceType === 'llm')?.topupUsd).toBe(
+      isGranted ? request.grantedUsd : '0',
+    );
   });
 
   test('shows what was spent by a label, with another thing, and of a label only', async () => {
