@@ -53,7 +53,25 @@ export function unseal(keys: CredentialKeys | undefined, owner: Owner, text: str
 /** A text in which a credential, as it is sent or as it may be echoed, is not shown. */
 export function withoutCredential(text: string, credential: Credential | undefined): string {
   if (!credential) return text;
-  const { value } = credential;
+  return spellingsOf(credential).reduce((shown, one) => shown.replaceAll(one, '[credential]'), text);
+}
+
+/** The same of a text that was cut: what of a credential is left where it ends is not shown either. */
+export function cutWithoutCredential(text: string, credential: Credential | undefined): string {
+  const shown = withoutCredential(text, credential);
+  const begun = credential ? spellingsOf(credential).map((one) => begunAtEnd(shown, one)) : [];
+  return shown.slice(0, shown.length - Math.max(0, ...begun));
+}
+
+/** How many characters of a word a text ends with, which are not the whole of it. */
+function begunAtEnd(text: string, word: string): number {
+  let length = word.length - 1;
+  while (length > 0 && !text.endsWith(word.slice(0, length))) length -= 1;
+  return length;
+}
+
+/** How a credential may be written, the longest first. */
+function spellingsOf({ value }: Credential): string[] {
   const bare = value.replace(/^\w+ /, '');
   const spellings = [value, bare].flatMap((one) => [
     one,
@@ -65,8 +83,7 @@ export function withoutCredential(text: string, credential: Credential | undefin
   ]);
   return [...new Set(spellings)]
     .filter((one) => one.length >= shortestHidden)
-    .sort((one, other) => other.length - one.length)
-    .reduce((shown, one) => shown.replaceAll(one, '[credential]'), text);
+    .sort((one, other) => other.length - one.length);
 }
 
 /** What is shorter stands in many a text by chance. */

@@ -2,7 +2,7 @@
 import type { RegisteredTool } from '../core/agent/own-tools';
 import { urlCharsMax } from './addresses';
 import { refused, type ToolAnswer } from './answers';
-import type { Credential } from './credentials';
+import { cutWithoutCredential, withoutCredential, type Credential } from './credentials';
 import { failureOfCall, readAtMost, type Outbound } from './outbound';
 
 export interface ToolCallOptions {
@@ -56,14 +56,20 @@ async function call(
     const { bytes, isCut } = await readAtMost(response.body, resultBytesMax);
     const type = response.headers.get('content-type') ?? '';
     const said = isText(type)
-      ? `${bytes.toString('utf8')}${isCut ? `\n[cut: it said more than ${resultBytesMax} bytes]` : ''}`
-      : `[${isCut ? 'more than ' : ''}${bytes.length} bytes of ${type.slice(0, 100)}, which is no text]`;
+      ? saidBy(bytes, isCut && { resultBytesMax, credential })
+      : `[${isCut ? 'more than ' : ''}${bytes.length} bytes of ${withoutCredential(type, credential).slice(0, 100)}, which is no text]`;
     if (response.ok) return { text: said, isError: false, due: 'yes' };
     // What it refused it did not do; what went wrong within it, it may have done.
     return { text: `It answered ${status}: ${said}`, isError: true, due: status < 500 ? 'no' : 'unknown' };
   } catch (error) {
     return failureOfCall(error, outbound.isConnected);
   }
+}
+
+function saidBy(bytes: Buffer, cut: false | { resultBytesMax: number; credential: Credential | undefined }): string {
+  const text = bytes.toString('utf8');
+  if (!cut) return text;
+  return `${cutWithoutCredential(text, cut.credential)}\n[cut: it said more than ${cut.resultBytesMax} bytes]`;
 }
 
 /** Who takes what was posted and then tells where to look has carried it out; who sends a request on as it is has not. */

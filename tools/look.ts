@@ -41,7 +41,7 @@ export async function lookAtTool(
       ? { status, problem: `It answers ${status} to OPTIONS, as where nothing is at that path. It was not called.` }
       : { status, listed: [] };
   } catch (error) {
-    return { problem: withoutCredential(wordsOf(error, outbound.isConnected), credential).slice(0, 600) };
+    return { problem: wordsOf(error, outbound.isConnected, credential).slice(0, 600) };
   } finally {
     await outbound.close().catch(() => undefined);
   }
@@ -60,11 +60,12 @@ function withoutEcho({ name, description, inputSchema }: ListedTool, credential:
 }
 
 /** What servers say of themselves is told; of an answer that is none of the protocol's, what the client makes of it. */
-function wordsOf(error: unknown, isConnected: boolean): string {
+function wordsOf(error: unknown, isConnected: boolean, credential: Credential | undefined): string {
   const { text, due } = failureOfCall(error, isConnected);
   if (/redirect/i.test((error as Error).message))
     return 'It sends to another origin, and redirects are followed within its own alone.';
-  return due === 'no' ? text : `It did not answer as an MCP server does (${oneLine((error as Error).message)}).`;
+  const said = withoutCredential(due === 'no' ? text : (error as Error).message, credential);
+  return due === 'no' ? said : `It did not answer as an MCP server does (${oneLine(said)}).`;
 }
 
 /** Messages of the client have several, and JSON in them. */

@@ -1,4 +1,4 @@
-/** Tools of an MCP server (streamable HTTP), by the protocol's own client. Each call has a session of its own: none is there to be forgotten. */
+/** Tools of an MCP server (streamable HTTP), by the protocol's own client. Each call has a session of its own, and another where its server forgets that. */
 import { setTimeout } from 'node:timers/promises';
 import {
   Client,
@@ -29,6 +29,8 @@ const farewellMs = 1_000;
 const answeredMs = 500;
 /** It did not take the call. */
 const refusals: number[] = [ProtocolErrorCode.InvalidParams, ProtocolErrorCode.MethodNotFound];
+/** Nor did who has nothing there, or knows the session no more that it was asked within. */
+const isNotFound = (error: unknown): boolean => error instanceof SdkHttpError && error.status === 404;
 
 export interface ListedTool {
   name: string;
@@ -78,7 +80,10 @@ export function callMcpTool(
       content,
       structuredContent,
       isError = false,
-    } = await client.callTool({ name, arguments: input }, { ...request, toolDefinition });
+    } = await client.callTool({ name, arguments: input }, { ...request, toolDefinition }).catch((error: unknown) => {
+      if (isNotFound(error)) isAsked = false;
+      throw error;
+    });
     const said = content.map(textOf).join('\n');
     const text = said === '' && structuredContent !== undefined ? JSON.stringify(structuredContent) : said;
     return { text: text === '' ? 'It said nothing.' : text, isError, due: 'yes' };
@@ -97,6 +102,7 @@ function failureOf(error: unknown, isAsked: boolean): ToolAnswer {
     const words = `Its server answered ${error.status}, which sends to another address`;
     return { text: `${words}: whether it was carried out is not known.`, isError: true, due: 'unknown' };
   }
+  if (error instanceof SessionForgottenError) return refused(error.message);
   if (error instanceof SdkHttpError && error.status < 500) return refused(`Its server answered ${error.status}.`);
   if (error instanceof UnauthorizedError || error instanceof InsufficientScopeError)
     return refused('Its server does not take the credential.');
@@ -107,10 +113,30 @@ interface Reach extends ToolCallOptions {
   bytesMax: number;
 }
 
-async function withServer<T>(
+type Work<T> = (
+  client: Client,
+  request: { signal: AbortSignal; timeout: number; maxTotalTimeout: number },
+) => Promise<T>;
+
+/** A server does not know the session any more that it gave: what was asked within it was not taken. */
+class SessionForgottenError extends Error {
+  override readonly name = 'SessionForgottenError';
+}
+
+/** What is asked within a session that is forgotten is asked once more, within a new one, as the protocol wants it. */
+async function withServer<T>(server: Server, reach: Reach, work: Work<T>): Promise<T> {
+  try {
+    return await inSession(server, reach, work);
+  } catch (error) {
+    if (!(error instanceof SessionForgottenError)) throw error;
+    return inSession(server, reach, work);
+  }
+}
+
+async function inSession<T>(
   { url, timeoutSeconds }: Server,
   { outbound, credential, signal, bytesMax }: Reach,
-  work: (client: Client, request: { signal: AbortSignal; timeout: number; maxTotalTimeout: number }) => Promise<T>,
+  work: Work<T>,
 ): Promise<T> {
   const timeout = timeoutSeconds * 1_000;
   const request = { signal, timeout, maxTotalTimeout: timeout };
@@ -136,6 +162,9 @@ async function withServer<T>(
   try {
     await Promise.race([client.connect(transport, request), answers.broken]);
     return await Promise.race([work(client, request), answers.broken]);
+  } catch (error) {
+    if (!isNotFound(error) || transport.sessionId === undefined) throw error;
+    throw new SessionForgottenError('It forgot its session (404), and a new one too. It was not called.');
   } finally {
     await Promise.race([transport.terminateSession(), setTimeout(farewellMs)]).catch(() => undefined);
     await client.close().catch(() => undefined);

@@ -1,30 +1,23 @@
-/** Tools of a tenant's own: registered, called, paid, and what goes wrong with servers that hang, lie, echo or vanish. */
+/** Tools of a tenant's own: registered, called, paid, and what goes wrong with those that hang, break or vanish. */
 import { TestConversation } from '../support/conversations';
 import type { TestApi } from '../support/api';
 import { command, spendlock } from '../support/cli';
 import { withInstallation } from '../support/installation';
+import { columnsWith, historyOf } from '../support/kept-words';
+import { OwnTools, weatherCall } from '../support/own-tools';
 import { until, type TestStack } from '../support/stack';
-import {
-  HostileMcpServer,
-  McpToolServer,
-  startReferenceServer,
-  tooLongName,
-  ToolAddresses,
-} from '../support/tool-servers';
-
-const schema = {
-  type: 'object',
-  properties: { place: { type: 'string' } },
-  required: ['place'],
-  additionalProperties: false,
-};
+import { McpToolServer, startReferenceServer, tooLongName, ToolAddresses } from '../support/tool-servers';
 
 describe("tools of a tenant's own", () => {
   let stack: TestStack;
   let api: TestApi;
   let addresses: ToolAddresses;
   let server: McpToolServer;
-  withInstallation((made) => ({ stack, api } = made));
+  let own: OwnTools;
+  withInstallation((made) => {
+    ({ stack, api } = made);
+    own = new OwnTools(made);
+  });
   beforeAll(async () => {
     addresses = await ToolAddresses.start();
     server = await McpToolServer.start();
@@ -40,41 +33,9 @@ describe("tools of a tenant's own", () => {
     server.says.clear();
   });
 
-  const add = (tenantId: string, path: string, more: object = {}) =>
-    api.call('POST', '/v1/tools', {
-      body: {
-        ...{
-          tenantId,
-          name: 'weather',
-          kind: 'http',
-          url: `${addresses.url}${path}`,
-          description: 'The weather.',
-          inputSchema: schema,
-        },
-        ...more,
-      },
-    });
-  const addServer = (tenantId: string, more: object = {}) =>
-    api.call('POST', '/v1/tools', { body: { tenantId, name: 'texts', kind: 'mcp', url: server.url, ...more } });
-
-  /** A run whose model calls tools and then answers; what each call was told, and what tools cost. */
-  const ran = async (tenantId: string, calls: { name: string; input: Record<string, unknown> }[], tools: object[]) => {
-    stack.anthropic.knobs.replies = [{ text: '', tools: calls }, { text: 'Done.' }];
-    const started = await stack.start({ tenantId, tools: tools as never });
-    const run = await stack.finish({ ...started, tenantId });
-    const { rows: messages } = await stack.admin.query<{
-      content: { type: string; content?: string; is_error?: boolean }[];
-    }>('SELECT content FROM copilot_internal.transcript_messages WHERE run_id = $1 ORDER BY sequence', [started.runId]);
-    const told = messages.flatMap(({ content }) => content.filter(({ type }) => type === 'tool_result'));
-    const { rows: costs } = await stack.admin.query<{ usd: string; settlement: string }>(
-      `SELECT trim_scale(amount_usd)::text AS usd, settlement FROM copilot_internal.cost_records WHERE run_id = $1 AND kind = 'tool.call'`,
-      [started.runId],
-    );
-    return { run, told: told.map(({ content }) => content ?? ''), costs, ...started };
-  };
-  const call = { name: 'weather', input: { place: 'Oslo' } };
-  const settled = async (tenantId: string): Promise<void> =>
-    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  const add = (tenantId: string, path: string, more: object = {}) => own.add(tenantId, `${addresses.url}${path}`, more);
+  const addServer = (tenantId: string, more: object = {}) => own.addServer(tenantId, server.url, more);
+  const call = weatherCall;
 
   test('an address is shown to the model, called with its credential, and paid; nobody sees the credential', async () => {
     const tenantId = await stack.tenant('5');
@@ -83,7 +44,7 @@ describe("tools of a tenant's own", () => {
       status: 201,
       body: { name: 'weather', tools: ['weather'], leftOut: [] },
     });
-    const { run, told, costs, workflowId } = await ran(tenantId, [call, call], [{ name: 'weather' }]);
+    const { run, told, costs, workflowId } = await own.ran(tenantId, [call, call], [{ name: 'weather' }]);
     expect(run).toMatchObject({ status: 'completed' });
     expect(told).toEqual([
       JSON.stringify({ place: 'Oslo', degrees: 21 }),
@@ -94,26 +55,20 @@ describe("tools of a tenant's own", () => {
       ['POST', value],
       ['POST', value],
     ]);
-    await settled(tenantId);
+    await own.settled(tenantId);
 
     const listed = await api.call('GET', `/v1/tools?tenantId=${tenantId}`);
     expect(listed.body).toMatchObject({
       tools: [{ name: 'weather', credentialHeader: 'authorization', priceUsd: '0.02' }],
     });
-    const { rows } = await stack.admin.query<{ text: string }>(
-      `SELECT t::text AS text FROM copilot_internal.tools t UNION ALL SELECT a::text FROM copilot_internal.audit_entries a
-       UNION ALL SELECT e::text FROM copilot_internal.run_events e UNION ALL SELECT i::text FROM copilot_internal.idempotent_requests i`,
-    );
-    expect(rows.length).toBeGreaterThan(3);
-    const { events } = await stack.temporal.workflow.getHandle(workflowId).fetchHistory();
-    const decoded = (_: string, data: string): string => Buffer.from(data, 'base64').toString();
-    const history = JSON.stringify(events).replace(/"data":"([\w+/=]+)"/g, decoded);
+    expect(await columnsWith(stack, 'a-value-to-keep')).toEqual([]);
+    const history = await historyOf(stack, workflowId);
     expect(history).toContain('weather');
     const exported = await api.request(`/v1/tenants/${tenantId}/export`, {});
     expect(exported.status).toBe(200);
     const all = await exported.text();
     expect(all).toContain('The weather.');
-    expect(JSON.stringify([rows, listed, history, all])).not.toContain('a-value-to-keep');
+    expect(JSON.stringify([listed, history, all])).not.toContain('a-value-to-keep');
   });
 
   test.each(['claude-sonnet-5', 'gpt-5.1', 'gemini-2.5-flash'])(
@@ -136,7 +91,7 @@ describe("tools of a tenant's own", () => {
     const tenantId = await stack.tenant('5');
     await add(tenantId, '/weather', { method: 'GET', priceUsd: '0.5' });
     const wrong = { name: 'weather', input: { town: 'Oslo' } };
-    const { told, costs } = await ran(tenantId, [wrong, call], [{ name: 'weather' }]);
+    const { told, costs } = await own.ran(tenantId, [wrong, call], [{ name: 'weather' }]);
     expect(told[0]).toMatch(/^Its arguments do not fit: .*place.* It was not called\.$/);
     expect(addresses.heard).toMatchObject([{ method: 'GET', query: { place: 'Oslo' } }]);
     expect(costs).toEqual([{ usd: '0.5', settlement: 'actual' }]);
@@ -161,43 +116,13 @@ describe("tools of a tenant's own", () => {
   ])('%s is told as it is, and costs what it may have cost', async (path, words, usd, settlement) => {
     const tenantId = await stack.tenant('5');
     await add(tenantId, path, { priceUsd: '0.1', timeoutSeconds: path === '/hangs' ? 1 : 30 });
-    const { run, told, costs } = await ran(tenantId, [call], [{ name: 'weather' }]);
+    const { run, told, costs } = await own.ran(tenantId, [call], [{ name: 'weather' }]);
     expect(run.status).toBe('completed');
     expect(told).toEqual([expect.stringMatching(words)]);
     // What costs nothing has no line, or one of nothing.
     expect(costs.filter((cost) => cost.usd !== '0')).toEqual(usd === '0' ? [] : [{ usd, settlement }]);
     expect(addresses.heard).toHaveLength(1);
-    await settled(tenantId);
-  });
-
-  test('a credential that is echoed is not shown to the model, nor kept', async () => {
-    const tenantId = await stack.tenant('5');
-    await add(tenantId, '/echoes', { credential: { value: 'Bearer an-echoed-value' } });
-    const { told, runId } = await ran(tenantId, [call], [{ name: 'weather' }]);
-    expect(told).toEqual(['you sent [credential]']);
-    const { rows } = await stack.admin.query(
-      'SELECT e::text AS text FROM copilot_internal.run_events e WHERE run_id = $1 UNION ALL SELECT m::text FROM copilot_internal.transcript_messages m WHERE run_id = $1',
-      [runId],
-    );
-    expect(JSON.stringify(rows)).not.toContain('an-echoed-value');
-  });
-
-  test.each([
-    [
-      303,
-      /^Its server answered 303, .* whether it was carried out is not known\.$/,
-      [{ usd: '0.1', settlement: 'unverified' }],
-    ],
-    [308, /^Its server answered 308\.$/, []],
-  ])('a call of an MCP server that is answered %p costs what it may have cost', async (status, words, paid) => {
-    const tenantId = await stack.tenant('5');
-    await addServer(tenantId, { priceUsd: '0.1' });
-    server.redirects = status;
-    const { told, costs } = await ran(tenantId, [{ name: 'texts__upper', input: { text: 'a' } }], [{ name: 'texts' }]);
-    server.redirects = undefined;
-    expect(told).toEqual([expect.stringMatching(words)]);
-    expect(costs.filter(({ usd }) => usd !== '0')).toEqual(paid);
-    expect(server.called).toEqual([]);
+    await own.settled(tenantId);
   });
 
   test('an MCP server: its tools are listed, called, and paid; what no model takes is left out by name', async () => {
@@ -214,21 +139,22 @@ describe("tools of a tenant's own", () => {
       { name: 'texts__upper', input: { text: 'abc' } },
       { name: 'texts__text_reverse', input: { text: 'abc' } },
     ];
-    const { told, costs } = await ran(tenantId, calls, [{ name: 'texts' }]);
+    const { told, costs } = await own.ran(tenantId, calls, [{ name: 'texts' }]);
     expect(told).toEqual(['ABC', 'cba']);
     expect(costs).toEqual([{ usd: '0.02', settlement: 'actual' }]);
     expect(server.called.map(({ name, authorization }) => [name, authorization])).toEqual([
       ['upper', 'Bearer for-the-server'],
       ['text.reverse', 'Bearer for-the-server'],
     ]);
-    await settled(tenantId);
+    await own.settled(tenantId);
   });
 
   test('tools of a server that vanish, hang or say too much are told, and cost what they may have cost', async () => {
     const tenantId = await stack.tenant('5');
     await addServer(tenantId, { priceUsd: '0.01', timeoutSeconds: 1, resultBytesMax: 1_000 });
     server.gone.add('length');
-    const [gone] = (await ran(tenantId, [{ name: 'texts__length', input: { text: 'abc' } }], [{ name: 'texts' }])).told;
+    const [gone] = (await own.ran(tenantId, [{ name: 'texts__length', input: { text: 'abc' } }], [{ name: 'texts' }]))
+      .told;
     expect(gone).toContain('Its server refused it');
     expect(await api.call('POST', '/v1/tools/texts/test', { body: { tenantId } })).toMatchObject({
       status: 200,
@@ -243,16 +169,16 @@ describe("tools of a tenant's own", () => {
     let letGo = (): void => undefined;
     server.says.set('upper', () => new Promise((resolve) => (letGo = () => resolve('late'))));
     const upper = { name: 'texts__upper', input: { text: 'abc' } };
-    const hung = await ran(tenantId, [upper], [{ name: 'texts__upper' }]);
+    const hung = await own.ran(tenantId, [upper], [{ name: 'texts__upper' }]);
     letGo();
     expect(hung.told).toEqual(['It did not answer within 1 s: whether it was carried out is not known.']);
     expect(hung.costs).toEqual([{ usd: '0.01', settlement: 'unverified' }]);
 
     await addServer(tenantId, { priceUsd: '0.01', timeoutSeconds: 30, resultBytesMax: 1_000, replace: true });
     server.says.set('upper', () => Promise.resolve('x'.repeat(10_000_000)));
-    const large = await ran(tenantId, [upper], [{ name: 'texts__upper' }]);
+    const large = await own.ran(tenantId, [upper], [{ name: 'texts__upper' }]);
     expect(large.told).toEqual([expect.stringContaining('It said more than')]);
-    await settled(tenantId);
+    await own.settled(tenantId);
   });
 
   test('the reference server of the protocol: all that it lists is shown, and its tools answer', async () => {
@@ -270,7 +196,7 @@ describe("tools of a tenant's own", () => {
         { name: 'all__get-tiny-image', input: {} },
         { name: 'all__get-structured-content', input: { location: 'Chicago' } },
       ];
-      const { run, told } = await ran(tenantId, calls, [{ name: 'all' }]);
+      const { run, told } = await own.ran(tenantId, calls, [{ name: 'all' }]);
       expect(run.status).toBe('completed');
       expect(told).toEqual([
         expect.stringContaining('hello'),
@@ -284,41 +210,6 @@ describe("tools of a tenant's own", () => {
       });
     } finally {
       await reference.close();
-    }
-  });
-
-  test('a hostile server is asked once, holds nobody up, and has its credential echoed nowhere', async () => {
-    const tenantId = await stack.tenant('5');
-    const hostile = await HostileMcpServer.start();
-    try {
-      const value = 'Bearer echoed-in-a-list';
-      const added = await addServer(tenantId, { url: hostile.url, priceUsd: '0.01', credential: { value } });
-      expect(added.status).toBe(201);
-      expect(hostile.asked.filter((method) => method === 'tools/list').length).toBeLessThanOrEqual(20);
-      const { rows } = await stack.admin.query(
-        'SELECT t::text AS text FROM copilot_internal.tools t WHERE tenant_id = $1',
-        [tenantId],
-      );
-      expect(JSON.stringify([added, rows])).not.toContain('echoed-in-a-list');
-      expect(JSON.stringify(rows)).toContain('You sent [credential]');
-      expect(added.body.leftOut).toContainEqual({
-        name: 'odd1',
-        why: 'its schema has anyOf at its top, which not all models take',
-      });
-      // What is no tool leaves out itself alone.
-      for (const name of ['bare1', '(no tool)'])
-        expect(added.body.leftOut).toContainEqual({
-          name,
-          why: 'its schema must be a JSON Schema with "type": "object": models name arguments',
-        });
-
-      hostile.asked.length = 0;
-      const { told, costs } = await ran(tenantId, [{ name: 'texts__act1', input: {} }], [{ name: 'texts__act1' }]);
-      expect(told).toEqual(['Done.']);
-      expect(costs).toEqual([{ usd: '0.01', settlement: 'actual' }]);
-      expect(hostile.asked.filter((method) => method.startsWith('tools/'))).toEqual(['tools/call']);
-    } finally {
-      await hostile.close();
     }
   });
 
@@ -348,20 +239,20 @@ describe("tools of a tenant's own", () => {
     const closed = `${gone.url}/x`;
     expect(await add(tenantId, '/weather', { url: closed, priceUsd: '0.1' })).toMatchObject({ status: 201 });
     const names = [call, { name: 'constructor', input: {} }];
-    const { run, told, costs } = await ran(tenantId, names, [{ name: 'weather' }]);
+    const { run, told, costs } = await own.ran(tenantId, names, [{ name: 'weather' }]);
     expect(run.status).toBe('completed');
     expect(told).toEqual([
       expect.stringMatching(/^It could not be reached \(.*\): it was not called\.$/),
       'There is no tool "constructor"; there is weather.',
     ]);
     expect(costs.filter(({ usd }) => usd !== '0')).toEqual([]);
-    await settled(tenantId);
+    await own.settled(tenantId);
   });
 
   test('arguments by GET do not take the place of what is registered', async () => {
     const tenantId = await stack.tenant('5');
     await add(tenantId, '/weather?place=Rome', { method: 'GET' });
-    const { told } = await ran(tenantId, [call], [{ name: 'weather' }]);
+    const { told } = await own.ran(tenantId, [call], [{ name: 'weather' }]);
     expect(told).toEqual(['Its argument "place" is set already. It was not called.']);
     expect(addresses.heard).toHaveLength(0);
   });
@@ -406,7 +297,7 @@ describe("tools of a tenant's own", () => {
       [started.runId],
     );
     expect(rows).toEqual([{ usd: '0.1', settlement: 'unverified' }]);
-    await settled(tenantId);
+    await own.settled(tenantId);
     addresses.letGo();
   });
 

@@ -1,4 +1,5 @@
 /** What most test files begin with: a stack and its API, and stand-ins that behave anew before each test. */
+import type { ServeOptions } from '../../api/server';
 import { modelKnobs } from '../../scripts/stand-ins/knobs';
 import { startTestApi, type TestApi } from './api';
 import { TestStack } from './stack';
@@ -14,7 +15,11 @@ export interface Installation {
  */
 export function withInstallation(
   hand: (made: Installation) => void,
-  { environment = {}, worker = true }: { environment?: Record<string, string>; worker?: boolean | 'alone' } = {},
+  {
+    environment = {},
+    worker = true,
+    serve = {},
+  }: { environment?: Record<string, string>; worker?: boolean | 'alone'; serve?: Partial<ServeOptions> } = {},
 ): void {
   let stack: TestStack;
   let api: TestApi;
@@ -22,7 +27,7 @@ export function withInstallation(
     stack = await TestStack.start({ worker: false });
     if (worker === 'alone') await stack.startWorker({ environment });
     else if (worker) await stack.startHosted(environment);
-    api = await startTestApi(stack);
+    api = await startTestApi(stack, serve);
     hand({ stack, api });
   });
   afterAll(async () => {

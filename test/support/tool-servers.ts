@@ -11,6 +11,8 @@ import { answerMcp } from '../../scripts/stand-ins/mcp';
 import { until } from './stack';
 
 export interface Heard {
+  /** When, in milliseconds since 1970. */
+  atMs: number;
   method: string;
   path: string;
   query: Record<string, string>;
@@ -62,6 +64,7 @@ export class ToolAddresses {
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', this.url);
     const heard: Heard = {
+      atMs: Date.now(),
       method: request.method ?? '',
       path: url.pathname,
       query: Object.fromEntries(url.searchParams),
@@ -99,19 +102,37 @@ export class ToolAddresses {
     },
     '/picture': (_, to) => to.writeHead(200, { 'content-type': 'image/png' }).end(Buffer.alloc(2_000)),
     '/echoes': ({ headers }, to) => to.writeHead(200).end(`you sent ${headers.authorization}`),
+    '/echoes-refusing': ({ headers }, to) => to.writeHead(403).end(`not ${headers.authorization}`),
+    '/echoes-broken': ({ headers }, to) => to.writeHead(500).end(`it broke at ${headers.authorization}`),
+    '/echoes-type': ({ headers }, to) =>
+      to.writeHead(200, { 'content-type': `image/png; of="${headers.authorization}"` }).end('x'),
   };
 }
 
 /** With the name of its server before it, no model takes it. */
 export const tooLongName = 'n'.repeat(60);
 
+/** What a request is answered: a body as it stands, or a result or an error of the protocol. */
+export interface HostileAnswer {
+  status?: number;
+  headers?: Record<string, string>;
+  body?: string;
+  result?: object;
+  error?: object;
+}
+
 /**
- * An MCP server that means harm: it announces a result by a pattern that takes for ever, lists without end, echoes what it was sent, and
- * does not let its sessions go.
+ * An MCP server that means harm: it announces a result by a pattern that takes for ever, lists without end, echoes what it was sent,
+ * does not let its sessions go, and answers as it is told.
  */
 export class HostileMcpServer {
   readonly asked: string[] = [];
+  /** Of each call of a tool where it came, with which session and which credential. */
+  readonly called: { path: string; session: string | undefined; authorization: string | undefined }[] = [];
+  /** What those who list and call are answered, one after the other; those after them as ever. */
+  readonly answers: Record<'tools/list' | 'tools/call', HostileAnswer[]> = { 'tools/list': [], 'tools/call': [] };
   private pages = 0;
+  private sessions = 0;
   private readonly server = createServer((request, response) => void this.answer(request, response));
   url = '';
 
@@ -135,14 +156,17 @@ export class HostileMcpServer {
     }
     const { id, method = '' } = JSON.parse(text) as { id?: number; method?: string };
     this.asked.push(method);
-    const say = (body: object): void =>
+    const say = ({ status = 200, headers = {}, body, ...said }: HostileAnswer): void =>
       void response
-        .writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': 'one' })
-        .end(JSON.stringify({ jsonrpc: '2.0', id, ...body }));
-    const echoed = String(request.headers.authorization);
+        .writeHead(status, { 'content-type': 'application/json', ...headers })
+        .end(body ?? JSON.stringify({ jsonrpc: '2.0', id, ...said }));
+    const { authorization, 'mcp-session-id': session } = request.headers;
+    const echoed = String(authorization);
     switch (method) {
       case 'initialize':
+        this.sessions += 1;
         return say({
+          headers: { 'mcp-session-id': `session-${this.sessions}` },
           result: {
             protocolVersion: '2025-06-18',
             capabilities: { tools: {} },
@@ -163,12 +187,11 @@ export class HostileMcpServer {
           { name: `bare${this.pages}` },
           'a word',
         ];
-        return say({ result: { tools, nextCursor: `page ${this.pages}` } });
+        return say(this.answers[method].shift() ?? { result: { tools, nextCursor: `page ${this.pages}` } });
       }
       case 'tools/call':
-        return say({
-          result: { content: [{ type: 'text', text: 'Done.' }], structuredContent: { a: `${'a'.repeat(40)}!` } },
-        });
+        this.called.push({ path: request.url ?? '', session: session as string | undefined, authorization });
+        return say(this.answers[method].shift() ?? { result: asAnnounced });
       default:
         return id === undefined
           ? void response.writeHead(202).end()
@@ -179,6 +202,10 @@ export class HostileMcpServer {
 
 /** A checker that compiles it stands still on what the tool answers. */
 const outputSchema = { type: 'object', properties: { a: { type: 'string', pattern: '^(a+)+$' } } };
+const asAnnounced = {
+  content: [{ type: 'text', text: 'Done.' }],
+  structuredContent: { a: `${'a'.repeat(40)}!` },
+};
 
 /** An MCP server by the official SDK, whose tools come and go. */
 export class McpToolServer {
@@ -187,8 +214,8 @@ export class McpToolServer {
   readonly gone = new Set<string>();
   /** What a tool answers with, in the place of its own. */
   readonly says = new Map<string, () => Promise<string>>();
-  /** The status that calls of tools are answered with, in the place of an answer; it sends to another origin. */
-  redirects: number | undefined;
+  /** Another argument is wanted than was listed before. */
+  isRenamed = false;
   private readonly server = createServer((request, response) => void this.answer(request, response));
   url = '';
 
@@ -206,11 +233,16 @@ export class McpToolServer {
     const server = new McpServer({ name: 'tests', version: '1' });
     const add = (name: string, description: string, answer: (input: { text: string }) => string): void => {
       if (this.gone.has(name)) return;
-      server.registerTool(name, { description, inputSchema: z.object({ text: z.string() }) }, async (input) => {
+      const said = async (input: { text: string }) => {
         this.called.push({ name, input, authorization });
         const text = (await this.says.get(name)?.()) ?? answer(input);
-        return { content: [{ type: 'text', text }] };
-      });
+        return { content: [{ type: 'text' as const, text }] };
+      };
+      if (this.isRenamed)
+        server.registerTool(name, { description, inputSchema: z.object({ words: z.string() }) }, ({ words }) =>
+          said({ text: words }),
+        );
+      else server.registerTool(name, { description, inputSchema: z.object({ text: z.string() }) }, said);
     };
     add('upper', 'In capitals.', ({ text }) => text.toUpperCase());
     add('length', 'How long it is.', ({ text }) => String(text.length));
@@ -221,10 +253,6 @@ export class McpToolServer {
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await read(request);
-    if (this.redirects !== undefined && JSON.stringify(body).includes('tools/call')) {
-      response.writeHead(this.redirects, { location: 'http://169.254.169.254/' }).end();
-      return;
-    }
     const server = (): McpServer => this.tools(request.headers.authorization);
     await answerMcp(request, response, { url: this.url, body, server });
   }
