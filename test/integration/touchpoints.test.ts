@@ -11,7 +11,9 @@ import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { sourcesOf } from '../support/import-graph';
 import { withInstallation } from '../support/installation';
+import { OwnTools, weatherCall } from '../support/own-tools';
 import type { TestStack } from '../support/stack';
+import { ToolAddresses } from '../support/tool-servers';
 
 const root = path.join(__dirname, '..', '..');
 const sources = list.product
@@ -182,6 +184,37 @@ describe('with an authority that refuses everything', () => {
     expect(stack.e2b.calls()).toMatchObject({ created: 0, executed: 0 });
     await talk.close();
     expect(await stack.books(tenantId)).toMatchObject({ spentUsd: '0', reservedUsd: '0', openReservations: 0 });
+  });
+
+  test('a priced tool of the tenant’s own is reached by nobody, and by none but a claimed call', async () => {
+    const addresses = await ToolAddresses.start();
+    try {
+      const own = new OwnTools({ stack, api });
+      const tenantId = await stack.tenant('5');
+      expect((await own.add(tenantId, `${addresses.url}/weather`, { priceUsd: '0.5' })).status).toBe(201);
+      // There is money for the model, and none for tools.
+      await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'tool', limitUsd: '0.4' }]);
+      const refused = await own.ran(tenantId, [weatherCall], [{ name: 'weather' }]);
+      expect(refused.run).toMatchObject({ status: 'quota_exceeded', failure: { quota: { resourceType: 'tool' } } });
+      expect([addresses.heard, refused.told, refused.costs]).toEqual([[], [], []]);
+      await own.settled(tenantId);
+
+      await api.admin.tenants.setQuotas(tenantId, [{ resourceType: 'tool', limitUsd: '0.5' }]);
+      const granted = await own.ran(tenantId, [weatherCall], [{ name: 'weather' }]);
+      expect(granted.costs).toEqual([{ usd: '0.5', settlement: 'actual' }]);
+      expect(addresses.heard).toHaveLength(1);
+      // Its claim came before the call that was heard.
+      const { rows } = await stack.admin.query<{ claimedMs: number; status: string }>(
+        `SELECT (extract(epoch FROM claimed_at) * 1000)::float8 AS "claimedMs", status FROM copilot_internal.reservations
+         WHERE tenant_id = $1 AND kind = 'tool.call' AND status <> 'denied'`,
+        [tenantId],
+      );
+      expect(rows).toMatchObject([{ status: 'committed' }]);
+      expect(rows[0]?.claimedMs).toBeLessThanOrEqual(addresses.heard[0]?.atMs ?? 0);
+      await own.settled(tenantId);
+    } finally {
+      await addresses.close();
+    }
   });
 
   test('a denied message costs one read and reaches nobody', async () => {
