@@ -1,19 +1,15 @@
 /** A run that asks people for money: what they are told, and what each answer comes to, once. */
 import { randomUUID } from 'node:crypto';
-import { NativeConnection, Worker } from '@temporalio/worker';
 import type { StartedRun } from '../../api/runs/schemas';
 import type { MoneyRequestView } from '../../client';
 import { answerMoneySignal } from '../../contracts/messages';
 import { requestsPerDayMax } from '../../core/budget/money-requests';
 import { answerMoneyRequest } from '../../store/money-answers';
-import { startTelemetry } from '../../telemetry/start';
-import { budgetForOwnWorker } from '../../workers/own-workers';
-import { bundleWorkflows } from '../../workers/workers';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
 import { resetToBegin } from '../support/reset';
-import type { LimitedActivities } from '../support/limited-workflows';
+import { startLimitedWorker } from '../support/limited-worker';
 import { until, type StartTestRun, type TestStack } from '../support/stack';
 
 type Run = { tenantId: string } & StartedRun;
@@ -425,6 +421,32 @@ describe('asking people for money', () => {
     await talk.close();
   });
 
+  test('a turn that is interrupted while it asks takes its request back, holds nothing, and the next turn works', async () => {
+    const tenantId = await stack.tenant('0.001');
+    const talk = await TestConversation.start(api, tenantId, { onDenied: 'ask' });
+    const turnId = await talk.post('Hello.');
+    const request = await asked(tenantId);
+    expect((await talk.call('POST', '/interrupt', {})).status).toBe(202);
+    expect(await talk.ended(turnId)).toBe('interrupted');
+    expect(await pending(tenantId)).toEqual([]);
+    expect((await api.admin.moneyRequests.list({ tenantId, runId: talk.id })).requests).toMatchObject([
+      { requestId: request.requestId, status: 'withdrawn' },
+    ]);
+    await expect(grant(tenantId, request)).rejects.toEqual(refusedWith('money_request_decided', /Nobody waits/));
+    const { rowCount } = await stack.admin.query('SELECT FROM copilot_internal.money_waiters WHERE tenant_id = $1', [
+      tenantId,
+    ]);
+    expect([rowCount, await toppedUp(tenantId)]).toEqual([0, []]);
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+    const next = await talk.post('Hello again.');
+    const ofNext = await asked(tenantId);
+    expect(ofNext.lastAnswer).toMatchObject({ status: 'withdrawn' });
+    await grant(tenantId, ofNext);
+    expect(await talk.ended(next)).toBe('completed');
+    await talk.close();
+    expect(await stack.books(tenantId)).toMatchObject({ reservedUsd: '0', openReservations: 0 });
+  });
+
   test('people who answer have a key of another role than who runs', async () => {
     const tenantId = await stack.tenant('0.001');
     const talk = await TestConversation.start(api, tenantId, { onDenied: 'ask' }, 'agent');
@@ -462,32 +484,10 @@ describe('asking people for money', () => {
   });
 
   test('a workflow of one’s own asks too, and is answered by signal', async () => {
-    const taskQueue = `asking-${randomUUID()}`;
-    const own = budgetForOwnWorker({
-      client: stack.temporal,
-      databaseUrl: stack.database.appUrl,
-      taskQueuePrefix: stack.prefix,
-      environment: stack.workerEnvironment,
-    });
-    const activities: LimitedActivities = {
-      pay: ({ costUsd, ...operation }) => own.paid(operation, () => Promise.resolve({ costUsd, result: 'paid' })),
-    };
-    const worker = await Worker.create({
-      connection: await NativeConnection.connect({ address: process.env.SPENDLOCK_TEST_TEMPORAL_ADDRESS ?? '' }),
-      taskQueue,
-      workflowBundle: await bundleWorkflows(startTelemetry('test'), {
-        path: require.resolve('../support/limited-workflows'),
-      }),
-      activities: { ...own.activities, ...activities },
-    });
-    const running = worker.run();
+    const worker = await startLimitedWorker(stack);
     try {
       const tenantId = await stack.tenant('1');
-      const begin = () =>
-        stack.temporal.workflow.start('limitedStep', {
-          ...{ taskQueue, workflowId: `asks/${randomUUID()}` },
-          args: [{ tenantId, onDenied: 'wait', askDays: 1 }, '3'],
-        });
+      const begin = () => worker.start('limitedStep', { tenantId, onDenied: 'wait', askDays: 1 }, '3');
       const handle = await begin();
       const request = await asked(tenantId);
       expect(request).toMatchObject({
@@ -511,9 +511,7 @@ describe('asking people for money', () => {
       await other.signal(answerMoneySignal, { requestId: ofOther.requestId, decision: 'refuse', decidedBy: 'Kim' });
       expect(await other.result()).toBe('quota_exceeded');
     } finally {
-      worker.shutdown();
-      await running;
-      await own.close();
+      await worker.stop();
     }
   });
 });
