@@ -64,6 +64,17 @@ export function beforeUpdate(condition: string, change: string): string {
       WHEN (${condition}) EXECUTE FUNCTION copilot_internal.break_it();`;
 }
 
+/** What a reservation held stays on its tenant's limits as it ends so. */
+export const holdsLeft = (condition: string): string => `
+  CREATE FUNCTION copilot_internal.leak() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $leak$
+  BEGIN
+    UPDATE copilot_internal.cost_quotas SET reserved_usd = reserved_usd + NEW.granted_usd
+    WHERE tenant_id = NEW.tenant_id AND scope = 'tenant' AND resource_type IN ('all', NEW.resource);
+    RETURN NULL;
+  END $leak$;
+  CREATE TRIGGER leak AFTER UPDATE ON copilot_internal.reservations FOR EACH ROW
+    WHEN (OLD.status = 'granted' AND ${condition}) EXECUTE FUNCTION copilot_internal.leak();`;
+
 /** Changes the text of a function as it stands, and fails when the text is not there. */
 export function replaceInFunction(name: string, from: string, to: string): string {
   const quote = (text: string): string => `'${text.replaceAll("'", "''")}'`;

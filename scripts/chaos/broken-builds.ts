@@ -2,7 +2,7 @@
  * Builds that are broken on purpose, to show that a chaos run tells: each takes one safeguard out of the run's own installation, of
  * its database or of the sources as its processes read them. One whose text has changed cannot be made, and says so.
  */
-import { beforeUpdate, replaceInFunction, type BrokenBuild as AnyBrokenBuild } from './breaking';
+import { beforeUpdate, holdsLeft, replaceInFunction, type BrokenBuild as AnyBrokenBuild } from './breaking';
 import type { FaultName } from './faults';
 import { doorBuilds } from './broken-doors';
 import { limitBuilds } from './broken-limits';
@@ -88,15 +88,7 @@ const manyBuilds = {
   expiry: {
     what: 'what an expired reservation held is not freed',
     told: ['reserved equals the open reservations'],
-    sql: `
-      CREATE FUNCTION copilot_internal.leak() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $leak$
-      BEGIN
-        UPDATE copilot_internal.cost_quotas SET reserved_usd = reserved_usd + NEW.granted_usd
-        WHERE tenant_id = NEW.tenant_id AND scope = 'tenant' AND resource_type IN ('all', NEW.resource);
-        RETURN NULL;
-      END $leak$;
-      CREATE TRIGGER leak AFTER UPDATE ON copilot_internal.reservations FOR EACH ROW
-        WHEN (NEW.status = 'expired' AND OLD.status = 'granted') EXECUTE FUNCTION copilot_internal.leak();`,
+    sql: holdsLeft("NEW.status = 'expired'"),
   },
   claim: {
     what: 'a call is made without its claim being written',

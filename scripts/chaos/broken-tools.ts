@@ -1,5 +1,5 @@
 /** Builds that forget what tools and requests for money need: see broken-builds.ts. */
-import type { BrokenBuild } from './breaking';
+import { holdsLeft, type BrokenBuild } from './breaking';
 import type { FaultName } from './faults';
 
 export const toolBuilds = {
@@ -14,6 +14,12 @@ export const toolBuilds = {
       },
     ],
     faults: ['a worker is killed while a tool is called'],
+  },
+  'tool-hold': {
+    what: 'what a tool held stays held once its price is known',
+    told: ['reserved equals the open reservations'],
+    sql: holdsLeft("NEW.status = 'committed' AND NEW.kind = 'tool.call'"),
+    faults: ['the server of tools vanishes'],
   },
   'tool-unverified': {
     what: 'a tool of which nobody can tell whether it did anything costs nothing',
