@@ -4,12 +4,13 @@ import type { Labels } from '../core/labels';
 import { omitUndefined } from '../core/omit-undefined';
 import { client } from './api';
 import { quotaTable } from './limits';
-import { amount, callOption, example, labelOption, whole, type Json } from './options';
+import { amount, callOption, example, labelOption, uuid, whole, type Json } from './options';
 import { show, usd } from './output';
 
 interface CheckOptions extends Json {
   resource: string;
   user?: string;
+  run?: string;
   label?: Labels;
   amount?: string;
   model?: string;
@@ -27,6 +28,7 @@ export function addCheck(budget: Command): void {
     .description('whether a call would be granted now; nothing is reserved')
     .addOption(callOption())
     .option('--user <id>', 'on whose account, beside the tenant')
+    .addOption(new Option('--run <id>', 'the run, conversation or workflow that it belongs to').argParser(uuid))
     .addOption(labelOption('what it is for'))
     .option('--amount <usd>', 'what it may cost at most', amount)
     .addOption(new Option('--model <name>', 'or: the model that is called').conflicts('amount'))
@@ -34,21 +36,26 @@ export function addCheck(budget: Command): void {
     .option('--max-output-tokens <n>', 'with it: of the answer, at most', tokens)
     .addOption(new Option('--tier <name>', 'or, of e2b: the tier of a sandbox').conflicts(['amount', 'model']))
     .option('--seconds <n>', 'how long it runs', whole(1, 86_400, 'seconds'))
-    .addHelpText('after', '\nExit statuses: 0 there is money for it, 3 there is not.');
+    .addHelpText(
+      'after',
+      '\nExit statuses: 0 there is money for it, 3 there is not; 1 where a limit of its run stands in the way.',
+    );
   example(
     check,
     'budget check acme --amount 0.25',
+    'budget check acme --amount 0.25 --run 2f0c8a4e-0f5b-4a0e-8d7e-3b1a9c5d6e7f',
     'budget check acme --model claude-haiku-4-5 --input-tokens 12000 --max-output-tokens 2000',
     'budget check acme --resource e2b --tier standard --seconds 300',
   ).action(async (tenantId: string, options: CheckOptions) => {
-    const { resource, user, label, amount: estimatedUsd, json = false } = options;
+    const { resource, user, run, label, amount: amountUsd, json = false } = options;
     const answer = await client().checkQuota({
       tenantId,
       resource,
       ...omitUndefined({
         userId: user,
+        runId: run,
         labels: label,
-        estimatedUsd,
+        amountUsd,
         call: callOf(options),
         sandbox: sandboxOf(options),
       }),

@@ -146,7 +146,11 @@ export async function readRunNamed(
 }
 
 /** What is left of a run and of what it belongs to, as a look, which promises nothing; undefined where no limit binds it. */
-export async function readRunRoom(pool: Pool, tenantId: string, limit: RunLimitRef): Promise<Usd | undefined> {
+export const readRunRoom = async (pool: Pool, tenantId: string, limit: RunLimitRef): Promise<Usd | undefined> =>
+  tightestOfRun(await readRunLimits(pool, tenantId, limit))?.leftUsd;
+
+/** The limits of a run and of what it belongs to as they stand, as a look. */
+export async function readRunLimits(pool: Pool, tenantId: string, { id, limitUsd }: RunLimitRef): Promise<RunLimit[]> {
   return asTenant(pool, tenantId, async (client) => {
     const { rows } = await client.query<RunLimitJson>(
       `SELECT run_id AS "runId", ancestor_ids AS "ancestorIds", limit_usd::text AS "limitUsd", spent_usd::text AS "spentUsd",
@@ -155,11 +159,11 @@ export async function readRunRoom(pool: Pool, tenantId: string, limit: RunLimitR
        WHERE tenant_id = $1 AND run_id IN (
          SELECT unnest(named.run_id || named.ancestor_ids) FROM copilot_internal.run_limits named
          WHERE named.tenant_id = $1 AND named.run_id = $2)`,
-      [tenantId, limit.id],
+      [tenantId, id],
     );
+    if (rows.length > 0 || limitUsd === undefined) return rows.map(runLimitFrom);
     // What is not on record yet has spent nothing.
-    if (rows.length === 0) return limit.limitUsd === undefined ? undefined : parseUsd(limit.limitUsd);
-    return tightestOfRun(rows.map(runLimitFrom))?.leftUsd;
+    return [{ runId: id, ancestorIds: [], limitUsd: parseUsd(limitUsd), spentUsd: 0n, reservedUsd: 0n }];
   });
 }
 

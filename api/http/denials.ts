@@ -2,6 +2,7 @@
 import { z } from '@hono/zod-openapi';
 import type { BindingQuota, Rejection, Resource } from '../../core/budget/commands';
 import { counted } from '../../core/counted';
+import { omitUndefined } from '../../core/omit-undefined';
 import { parseUsd, usdToNumber } from '../../core/money';
 import { fitsWithoutHolds } from '../../core/budget/denials';
 import { utilizationPercent } from '../../core/budget/quotas';
@@ -118,10 +119,16 @@ export const deniedAnswer = (body: DenialBody, requestId: string): z.infer<typeo
 });
 
 /** A reserve that was rejected: for good, or, where only what is held of a run's limit stands in its way, for now. */
-export function rejected({ code, message, operationId, retryAfterSeconds: retryAfter }: Rejection): ApiError {
-  if (retryAfter === undefined) return new ApiError(code, message, { operationId });
+export function rejected({
+  code,
+  message,
+  operationId,
+  retryAfterSeconds: retryAfter,
+}: Pick<Rejection, 'code' | 'message' | 'retryAfterSeconds'> & { operationId?: string }): ApiError {
+  const named = omitUndefined({ operationId });
+  if (retryAfter === undefined) return new ApiError(code, message, named);
   const action = `What is missing is only held, and may come back: ask again after ${counted(retryAfter, 'second')}, a reservation under a new operation id, or start the run again with a higher limit.`;
-  return new ApiError(code, message, { operationId, action, retryAfter });
+  return new ApiError(code, message, { ...named, action, retryAfter });
 }
 
 /** One server-sent event. */

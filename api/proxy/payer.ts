@@ -2,9 +2,8 @@
 import type { RunLimitRef } from '../../core/budget/commands';
 import { omitUndefined } from '../../core/omit-undefined';
 import type { Pool } from '../../store/pool';
-import { readRunNamed } from '../../store/run-limits';
-import { ApiError } from '../http/errors';
 import { labelsOver } from '../http/labels';
+import { runNamed } from '../http/run-named';
 import type { ProxyCaller } from './keys';
 
 export type CallPayer = ReturnType<typeof labelsOver> & {
@@ -18,9 +17,7 @@ export type CallPayer = ReturnType<typeof labelsOver> & {
 /** @throws ApiError for a run that the tenant does not have, or labels that are too many together. */
 export async function payerOf(pool: Pool, caller: ProxyCaller): Promise<CallPayer> {
   const { tenantId, userId, runId } = caller;
-  const run = runId === undefined ? undefined : await readRunNamed(pool, { tenantId, runId });
-  if (runId !== undefined && run === undefined)
-    throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. No call was made.`);
+  const run = await runNamed(pool, { tenantId, runId }, 'No call was made.');
   return {
     ...{ tenantId, ...omitUndefined({ userId, runId, runLimit: run?.limit }) },
     ...labelsOver(caller.sentLabels, { inherited: [caller.labels, run?.labels], nothing: 'No call was made.' }),

@@ -7,7 +7,6 @@ import { recordMade } from '../../store/decided';
 import type { OfEnvelope } from '../../store/envelopes';
 import { noteConfirmedCost } from '../../store/operator-changes';
 import type { OutcomeAnswer, OutcomeItem } from '../../store/outcomes';
-import { readRunNamed } from '../../store/run-limits';
 import {
   claimReservation,
   extendReservation,
@@ -21,6 +20,7 @@ import type { ApiDependencies } from '../http/context';
 import { denialBody, Denied, rejected } from '../http/denials';
 import { ApiError } from '../http/errors';
 import { labelsOfMade, labelsOver } from '../http/labels';
+import { runNamed } from '../http/run-named';
 import { omitUndefined } from '../../core/omit-undefined';
 import { ofEnvelope, refuseOfEnvelope } from './envelopes';
 import { nextOf, noSuchReservation, refusalOf } from './refusals';
@@ -67,18 +67,6 @@ export async function reserve(
     );
   }
   return grantOf(answer, body.resource);
-}
-
-/** The run that a caller names, with its limit and its labels. @throws ApiError `not_found` where the tenant has no such run. */
-async function runNamed(
-  pool: ApiDependencies['pool'],
-  { tenantId, runId }: { tenantId: string; runId: string | undefined },
-  nothing: string,
-): Promise<Awaited<ReturnType<typeof readRunNamed>>> {
-  if (runId === undefined) return undefined;
-  const run = await readRunNamed(pool, { tenantId, runId });
-  if (!run) throw new ApiError('not_found', `Tenant ${tenantId} has no run ${runId}. ${nothing}`);
-  return run;
 }
 
 function commandOf(

@@ -13,6 +13,7 @@ import type { Usd } from '../../core/money';
 import { covers, headroomUsd, standingOf, tightest, type Payer, type Standing } from '../../core/budget/quotas';
 import { leftWithoutHolds } from '../../core/budget/top-ups';
 import { inEnvelopesUsd, retryAfterSeconds } from '../../core/budget/retry-after';
+import { refusedByRun, type RunLimit } from '../../core/budget/run-limits';
 import { billedAs, binds, mayBeGranted } from '../../core/resources';
 import { readGate, type GateState, type RepeatOf } from '../../store/gate';
 import { readHolds } from '../../store/holds';
@@ -21,7 +22,7 @@ import type { StoredQuota } from '../../store/quota-rows';
 import { spanNames } from '../../telemetry/names';
 import { inSpan } from '../../telemetry/spans';
 import type { ProcessDependencies } from '../http/context';
-import { denialBody, Denied } from '../http/denials';
+import { denialBody, Denied, rejected } from '../http/denials';
 import { ApiError } from '../http/errors';
 
 export interface GateRequest {
@@ -34,6 +35,8 @@ export interface GateRequest {
   estimatedUsd?: Usd;
   /** What was not done, for the message. */
   what: string;
+  /** The run that it belongs to, and the limits that bind that, its own by its id among them. */
+  run?: { runId: string; limitId: string; limits: readonly RunLimit[] } | undefined;
   /** A repeat of a request that was answered before gets that answer. */
   repeatOf?: RepeatOf;
   /** Its user's quotas count too; one whose policy is to wait for money is let through. */
@@ -53,7 +56,8 @@ export interface Passed {
 /**
  * Lets a request pass that some money is left for; more may be drawn for a lease of the platform's quota, so that does not
  * count.
- * @throws Denied with the quota that stands in the way, ApiError `budget_frozen` with the reason, or `quota_missing` where one is needed.
+ * @throws Denied with the quota that stands in the way, ApiError `run_limit_exceeded` where the limit of its run does, `budget_frozen` with the
+ * reason, or `quota_missing` where one is needed.
  */
 export async function gate({ pool, enforced }: ProcessDependencies, request: GateRequest): Promise<Passed> {
   const { tenantId, resource: asked, what } = request;
@@ -65,6 +69,7 @@ export async function gate({ pool, enforced }: ProcessDependencies, request: Gat
     if (ended > 0) await inSpan(spanNames.quotaReset, { quotas: ended }, () => Promise.resolve());
     // The authority refuses whoever is frozen, enforcement or not, and nobody waits for that to pass.
     if (frozen && !answered) throw new ApiError('budget_frozen', frozenMessage(frozen, what));
+    if (!answered) refuseByRun(request);
     const { payer, covering } = coverOf(state, request);
     const { resource } = payer;
     if (request.needsQuota && !answered && !mayBeGranted(resource, covering))
@@ -72,6 +77,15 @@ export async function gate({ pool, enforced }: ProcessDependencies, request: Gat
     if (binds(enforced, resource) && !answered && !waits) await denyWithoutMoney(pool, { ...request, payer }, state);
     return { quotas, resource };
   });
+}
+
+/** Of a request that costs nothing, as of one whose cost is not known, some money has to be left. */
+const neededOf = ({ estimatedUsd }: Pick<GateRequest, 'estimatedUsd'>): Usd => estimatedUsd || 1n;
+
+/** Refuses as the authority would, by the limits of the run. */
+function refuseByRun({ run, ...request }: GateRequest): void {
+  const refusal = run && refusedByRun(run.limits, { runId: run.limitId, amounts: { amountUsd: neededOf(request) } });
+  if (refusal) throw rejected(refusal);
 }
 
 /** Whose the platform's quotas are. */
@@ -90,15 +104,15 @@ export function coverOf(
 /** Denies as the authority would: by the same quota, in the same words, and with the same time to wait. */
 async function denyWithoutMoney(
   pool: Pool,
-  { tenantId, payer, conversationId, estimatedUsd, what, waitsForHolds = false }: GateRequest & { payer: Payer },
+  request: GateRequest & { payer: Payer },
   { quotas, line, nowMs }: GateState,
 ): Promise<void> {
+  const { tenantId, payer, conversationId, run, estimatedUsd, what, waitsForHolds = false } = request;
   const binding = quotas.map(standingOf).filter((quota) => covers(quota, payer));
-  const kept = keptFrom(line, { runId: conversationId });
+  const kept = keptFrom(line, { runId: run?.runId ?? conversationId });
   const leftUsd = waitsForHolds ? leftWithoutHolds : (one: Standing): Usd => headroomUsd(one) - keptUsd(one, kept);
   const full = tightest(binding, leftUsd);
-  // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.
-  const neededUsd = estimatedUsd || 1n;
+  const neededUsd = neededOf(request);
   if (!full || leftUsd(full) >= neededUsd) return;
   const refused = { quota: full, amountUsd: estimatedUsd, what };
   const deny = (denial: QuotaDenial): never => {

@@ -6,6 +6,7 @@ import { estimateModelCall } from '../../core/prices/pricing';
 import { estimateSandbox, findSandboxPrice, UnpricedSandboxError } from '../../core/prices/sandbox-prices';
 import { listCostRecords, type CostRecord, type CostRecordFilter } from '../../store/cost-records';
 import type { Pool } from '../../store/pool';
+import { readRunLimits } from '../../store/run-limits';
 import { allUsage, readUsage } from '../../store/usage';
 import type { UsageAsked } from '../../store/usage-query';
 import { spanNames } from '../../telemetry/names';
@@ -17,9 +18,10 @@ import { csv, csvLines } from '../http/csv';
 import { ApiError } from '../http/errors';
 import { gate } from '../tenants/gate';
 import type { Pieces } from '../http/long-answers';
-import { fittingLabels } from '../http/labels';
+import { labelsOver } from '../http/labels';
 import { body, denied, json, medium, postRoute, route } from '../http/openapi';
 import { cursorOf, numberedPlace, placeOf } from '../http/pages';
+import { runNamed } from '../http/run-named';
 import { showQuota } from '../tenants/quota-view';
 import * as schemas from './schemas';
 import { refuseEmptySpan, span } from './span';
@@ -170,6 +172,9 @@ const csvFile = (c: ApiContext, { longAnswers }: ApiDependencies, name: string, 
     pieces,
   });
 
+/** What a check leaves undone. */
+const what = 'Nothing was reserved.';
+
 function quotaChecks(app: App, dependencies: ApiDependencies): void {
   app.openapi(
     postRoute(
@@ -178,12 +183,12 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
         summary: 'Ask whether a call would be granted',
         tag: 'Usage',
         access: everybody,
-        refuses: ['quota_missing', 'unpriced_model', 'unpriced_sandbox'],
+        refuses: ['quota_missing', 'run_limit_exceeded', 'unpriced_model', 'unpriced_sandbox'],
       },
       {
         path: '/v1/quota-checks',
         request: {
-          body: body(schemas.quotaCheckBody, { estimatedUsd: '0.25' }),
+          body: body(schemas.quotaCheckBody, { amountUsd: '0.25' }),
         },
         responses: {
           200: json(schemas.quotaCheckView, 'It has a chance: money for it is there now. Nothing is reserved'),
@@ -193,13 +198,20 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
     ),
     async (c) => {
       const asked = c.req.valid('json');
-      const { userId, resource } = asked;
+      const { userId, resource, runId } = asked;
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
       const estimatedUsd = await estimateOf(dependencies, asked);
-      const labels = fittingLabels(c.get('caller').labels, asked.labels);
-      const request = { tenantId, userId, labels, resource, what: 'Nothing was reserved.', needsQuota: true };
+      const named = await runNamed(dependencies.pool, { tenantId, runId }, what);
+      const { labels } = labelsOver(asked.labels, {
+        inherited: [c.get('caller').labels, named?.labels],
+        nothing: what,
+      });
+      const run = named && {
+        ...{ runId: runId ?? named.limit.id, limitId: named.limit.id },
+        limits: await readRunLimits(dependencies.pool, tenantId, named.limit),
+      };
       const { quotas, resource: billed } = await gate(dependencies, {
-        ...request,
+        ...{ tenantId, userId, labels, resource, run, what, needsQuota: true },
         ...(estimatedUsd === undefined ? {} : { estimatedUsd }),
       });
       return c.json(
@@ -218,9 +230,9 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
 /** What it may cost at most. A sandbox that is not described is the standard one for five minutes (requirement Q6). */
 async function estimateOf(
   { recentPrices }: ApiDependencies,
-  { estimatedUsd, call, sandbox, resource }: schemas.QuotaCheckBody,
+  { estimatedUsd, amountUsd = estimatedUsd, call, sandbox, resource }: schemas.QuotaCheckBody,
 ): Promise<Usd | undefined> {
-  if (estimatedUsd !== undefined) return parseAmountUsd(estimatedUsd);
+  if (amountUsd !== undefined) return parseAmountUsd(amountUsd);
   if (resource !== 'e2b' && !call) return undefined;
   const { models, sandboxes } = await recentPrices.list();
   const at = Date.now();

@@ -9,23 +9,37 @@ import { plainText } from '../http/text';
 import { quotaView } from '../tenants/schemas';
 
 /** What is going to be done, for the gate: a sum, a model call, or a sandbox. */
-export const quotaCheckBody = z.strictObject({
-  ...ofTenant,
-  userId: userIdSchema.optional(),
-  labels: labelsSchema.optional(),
-  resource: resourceSchema.default('llm'),
-  estimatedUsd: amount.optional(),
-  call: z
-    .strictObject({
-      model: modelName,
-      inputTokens: z.number().int().min(0).max(100_000_000),
-      maxOutputTokens: z.number().int().min(0).max(100_000_000),
-    })
-    .optional(),
-  sandbox: z
-    .strictObject({ tier: z.string().default('standard'), seconds: z.number().int().min(1).max(86_400).default(300) })
-    .optional(),
-});
+export const quotaCheckBody = z
+  .strictObject({
+    ...ofTenant,
+    userId: userIdSchema.optional(),
+    labels: labelsSchema.optional(),
+    runId: runIdSchema.optional().openapi({
+      description:
+        'The run, conversation or workflow of your own that the call would belong to, as of a reservation: its labels and its limit count too, and the limits of what it belongs to.',
+    }),
+    resource: resourceSchema.default('llm'),
+    amountUsd: amount.optional().openapi({ description: 'What it may cost at most, as a reservation says it.' }),
+    estimatedUsd: amount.optional().openapi({ description: 'The former name of `amountUsd`.', deprecated: true }),
+    call: z
+      .strictObject({
+        model: modelName,
+        inputTokens: z.number().int().min(0).max(100_000_000),
+        maxOutputTokens: z.number().int().min(0).max(100_000_000),
+      })
+      .optional(),
+    sandbox: z
+      .strictObject({ tier: z.string().default('standard'), seconds: z.number().int().min(1).max(86_400).default(300) })
+      .optional(),
+  })
+  .superRefine(({ amountUsd, estimatedUsd }, context) => {
+    if (amountUsd !== undefined && estimatedUsd !== undefined)
+      context.addIssue({
+        code: 'custom',
+        path: ['estimatedUsd'],
+        message: 'is the former name of amountUsd: name one',
+      });
+  });
 export type QuotaCheckBody = z.infer<typeof quotaCheckBody>;
 
 export const quotaCheckView = z.object({

@@ -107,7 +107,7 @@ export function limitsAsked(commands: readonly ReserveCommand[]): RunLimitRef[] 
 export function refusedByRun(
   limits: readonly RunLimit[],
   { runId, amounts: { amountUsd, minimumUsd } }: { runId: string; amounts: Amounts },
-): Refusal | undefined {
+): Extract<Refusal, { type: 'rejected' }> | undefined {
   const leastUsd = minimumUsd ?? amountUsd;
   const [now, later] = [tightestOfRun(limits), tightestOfRun(limits, unspentUsd)];
   if (!now || !later || now.leftUsd >= leastUsd) return undefined;

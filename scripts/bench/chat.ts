@@ -71,7 +71,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 
 /** The gate before a request, one after the other and a hundred at once. */
 async function measureGate({ client, print }: Chat): Promise<void> {
-  const check = (): Promise<unknown> => client.checkQuota({ estimatedUsd: '0.03' });
+  const check = (): Promise<unknown> => client.checkQuota({ amountUsd: '0.03' });
   for (let warm = 0; warm < 50; warm += 1) await check();
   const sample: number[] = [];
   for (let count = 0; count < gateChecks; count += 1) sample.push(await timed(check));

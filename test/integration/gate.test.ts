@@ -5,7 +5,9 @@ import { isReleasedByExpiry } from '../../core/budget/reservations';
 import { parseUsd } from '../../core/money';
 import { readHolds } from '../../store/holds';
 import { addWaiter, noteLine, removeWaiter } from '../../store/money-waiters';
+import { openRunLimit } from '../../store/run-limits';
 import type { TestApi } from '../support/api';
+import { spendlock } from '../support/cli';
 import { withInstallation } from '../support/installation';
 import { type TestStack, until } from '../support/stack';
 
@@ -41,7 +43,7 @@ describe('the gate and the authority', () => {
 
   /** What each says of the same request, a moment apart. */
   async function bothDeny(tenantId: string, amountUsd: string): Promise<[gate: Denied, authority: Denied]> {
-    const gate = await post('/v1/quota-checks', { tenantId, resource: 'llm', estimatedUsd: amountUsd });
+    const gate = await post('/v1/quota-checks', { tenantId, resource: 'llm', amountUsd });
     const authority = await reserve(tenantId, amountUsd);
     expect([gate.status, authority.status]).toEqual([429, 429]);
     expect(gate.body.message).toBe(authority.body.message);
@@ -86,6 +88,62 @@ describe('the gate and the authority', () => {
     const [gate] = await bothDeny(tenantId, '2');
     // Its running out gives nothing back, and neither do both together: their calls may, at any moment.
     expect(Number(gate.retryAfter)).toBe(10);
+  });
+
+  /** What each says of the same call of a run, in the same words. */
+  const bothOfRun = async (asked: { tenantId: string; runId: string; amountUsd: string }) => {
+    const gate = await post('/v1/quota-checks', { resource: 'llm', ...asked });
+    const operationId = randomUUID();
+    const { status, body } = await reserve(asked.tenantId, asked.amountUsd, { ...asked, operationId });
+    expect(gate.status).toBe(status === 201 ? 200 : status);
+    if (status !== 201) expect(gate.body.message).toBe(body.message);
+    expect(gate.body.quotaDetails).toEqual(body.quotaDetails);
+    return { ...gate, operationId };
+  };
+
+  test('say the same of the limit of a run, and of what it belongs to', async () => {
+    const tenantId = await stack.tenant('10');
+    const [parent, child] = [randomUUID(), randomUUID()];
+    await openRunLimit(stack.pool, tenantId, { id: parent, limitUsd: '1' });
+    await openRunLimit(stack.pool, tenantId, { id: child, limitUsd: '5', parentId: parent });
+    const asks = (amountUsd: string, runId = child) => bothOfRun({ tenantId, runId, amountUsd });
+    const { operationId } = await asks('0.5');
+    const held = await asks('0.8');
+    expect(held).toMatchObject({
+      status: 409,
+      retryAfter: '10',
+      body: { error: 'run_limit_exceeded', retryAfter: 10 },
+    });
+    expect(held.body.message).toMatch(
+      /^\$0\.5 is left of the limit of the run .*, to which it belongs, of \$1 .*held by/,
+    );
+    await post(`/v1/reservations/${operationId}/commit`, { tenantId, costUsd: '0.5' });
+    await until('it is settled', async () => (await stack.books(tenantId)).openReservations === 0);
+    const spent = await asks('0.8', parent);
+    expect(spent.body.message).toContain("$0.5 is left of the run's own limit of $1");
+    expect(spent.body).not.toHaveProperty('retryAfter');
+    expect((await asks('0.5', parent)).status).toBe(200);
+    const none = await post('/v1/quota-checks', { tenantId, runId: child });
+    expect(none).toMatchObject({ status: 409, body: { error: 'run_limit_exceeded' } });
+    expect(await asks('0.1', randomUUID())).toMatchObject({ status: 404, body: { error: 'not_found' } });
+  });
+
+  test('say the same of the labels of a run, and take the former name of an amount, but not both', async () => {
+    const tenantId = await stack.tenant('10');
+    const run = await stack.start({ tenantId, labels: { team: 'search' }, limits: { maxCostUsd: '1' } });
+    await stack.finish({ ...run, tenantId });
+    const label = { scope: 'label', scopeId: 'team:search', resourceType: 'all', limitUsd: '0.5', period: 'month' };
+    await setQuotas(tenantId, [label]);
+    const refused = await bothOfRun({ tenantId, runId: run.runId, amountUsd: '0.6' });
+    expect(refused).toMatchObject({ status: 429, body: { quotaDetails: { scopeId: 'team:search' } } });
+    const check = (body: object) => post('/v1/quota-checks', { tenantId, ...body });
+    expect((await check({ amountUsd: '0.6' })).status).toBe(200);
+    expect((await check({ runId: run.runId, estimatedUsd: '0.6' })).body).toMatchObject({ error: 'quota_exceeded' });
+    expect((await check({ amountUsd: '1', estimatedUsd: '1' })).body.message).toContain(
+      'is the former name of amountUsd',
+    );
+    const { status, err } = await spendlock(api, 'budget', 'check', tenantId, '--amount', '0.6', '--run', run.runId);
+    expect([status, err]).toEqual([3, expect.stringContaining('team:search')]);
   });
 
   test('agree with the database which holds come back by themselves', async () => {
