@@ -1,6 +1,13 @@
 /** Credentials of tools: sealed for one tenant and one tool, opened by any key that is kept, and shown in no answer. */
 import { randomBytes } from 'node:crypto';
-import { credentialKeysFrom, seal, unseal, withoutCredential, type CredentialKeys } from '../../../tools/credentials';
+import {
+  credentialKeysFrom,
+  cutWithoutCredential,
+  seal,
+  unseal,
+  withoutCredential,
+  type CredentialKeys,
+} from '../../../tools/credentials';
 
 const keyText = (id: string): string => `${id}:${randomBytes(32).toString('base64')}`;
 const keysOf = (text: string): CredentialKeys => credentialKeysFrom({ SPENDLOCK_TOOL_KEYS: text }) as CredentialKeys;
@@ -45,6 +52,18 @@ describe('credentials of tools', () => {
       expect(shown).not.toContain(echo);
     expect(shown.match(/\[credential\]/g)).toHaveLength(echoes.length);
     expect(withoutCredential('nothing of it', undefined)).toBe('nothing of it');
+  });
+
+  test.each([
+    ['you sent Bearer s3cr', 'you sent '],
+    ['you sent s3cr3t-valu', 'you sent '],
+    [`in hex ${Buffer.from(value).toString('hex').slice(0, -1)}`, 'in hex '],
+    ['you sent Bearer s3cr3t-value and Bearer', 'you sent [credential] and '],
+    ['you sent Bearer s3cr3t-value', 'you sent [credential]'],
+    ['nothing of it', 'nothing of it'],
+  ])('are not shown in part where an answer was cut: %s', (text, shown) => {
+    expect(cutWithoutCredential(text, { header: 'authorization', value })).toBe(shown);
+    expect(cutWithoutCredential(text, undefined)).toBe(text);
   });
 
   test('a wrong variable is named, and no key is repeated', () => {
