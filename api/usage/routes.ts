@@ -1,5 +1,6 @@
 /** What was spent: sums, the ledger line by line, and the gate that tells beforehand what would fit. */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import { nothingReserved } from '../../core/budget/denials';
 import { formatUsd, parseAmountUsd, type Usd } from '../../core/money';
 import { findModelPrice, UnpricedModelError } from '../../core/prices/prices';
 import { estimateModelCall } from '../../core/prices/pricing';
@@ -172,9 +173,6 @@ const csvFile = (c: ApiContext, { longAnswers }: ApiDependencies, name: string, 
     pieces,
   });
 
-/** What a check leaves undone. */
-const what = 'Nothing was reserved.';
-
 function quotaChecks(app: App, dependencies: ApiDependencies): void {
   app.openapi(
     postRoute(
@@ -201,17 +199,17 @@ function quotaChecks(app: App, dependencies: ApiDependencies): void {
       const { userId, resource, runId } = asked;
       const tenantId = await tenantFor(c, dependencies, asked.tenantId);
       const estimatedUsd = await estimateOf(dependencies, asked);
-      const named = await runNamed(dependencies.pool, { tenantId, runId }, what);
+      const named = await runNamed(dependencies.pool, { tenantId, runId }, nothingReserved);
       const { labels } = labelsOver(asked.labels, {
         inherited: [c.get('caller').labels, named?.labels],
-        nothing: what,
+        nothing: nothingReserved,
       });
       const run = named && {
         ...{ runId: runId ?? named.limit.id, limitId: named.limit.id },
         limits: await readRunLimits(dependencies.pool, tenantId, named.limit),
       };
       const { quotas, resource: billed } = await gate(dependencies, {
-        ...{ tenantId, userId, labels, resource, run, what, needsQuota: true },
+        ...{ tenantId, userId, labels, resource, run, what: nothingReserved, needsQuota: true },
         ...(estimatedUsd === undefined ? {} : { estimatedUsd }),
       });
       return c.json(
