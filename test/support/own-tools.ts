@@ -2,7 +2,7 @@
 import type { Installation } from './installation';
 
 /** Of the arguments of a tool that is told a place. */
-export const placeSchema = {
+const placeSchema = {
   type: 'object',
   properties: { place: { type: 'string' } },
   required: ['place'],
