@@ -61,6 +61,12 @@ describe('a chat completion', () => {
     expect(asked({ n: null, modalities: ['text'] }).maxOutputTokens).toBe(100);
   });
 
+  test('that has its prompt kept for longer than writing it has a price for is refused', () => {
+    expect(() => asked({ prompt_cache_options: { ttl: '12h' } })).toThrow(/prompt_cache_options.ttl other than "30m"/);
+    for (const options of [{ ttl: '30m' }, { mode: 'explicit' }, null])
+      expect(asked({ prompt_cache_options: options, service_tier: 'default' }).planned).toEqual({ modifiers: {} });
+  });
+
   test('is priced by its tier, and by the dearest where it leaves that to the project', () => {
     expect(asked({}).planned).toEqual({ modifiers: { serviceTier: 'priority' } });
     expect(asked({ service_tier: 'default' }).planned).toEqual({ modifiers: {} });

@@ -33,6 +33,12 @@ describe('a request of OpenAI’s Responses API', () => {
     );
   });
 
+  test('that has its prompt kept for longer than writing it has a price for is refused', () => {
+    expect(() => asked({ prompt_cache_options: { ttl: '12h' } })).toThrow(/prompt_cache_options.ttl other than "30m"/);
+    for (const options of [{ ttl: '30m' }, { mode: 'explicit' }, null])
+      expect(asked({ prompt_cache_options: options, service_tier: 'default' }).planned).toEqual({ modifiers: {} });
+  });
+
   test('is priced by the tier that it asks for, and by the dearest where it leaves that to the project', () => {
     expect(asked({}).planned).toEqual({ modifiers: { serviceTier: 'priority' } });
     expect(asked({ service_tier: 'auto' }).planned).toEqual({ modifiers: { serviceTier: 'priority' } });
