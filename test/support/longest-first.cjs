@@ -42,6 +42,7 @@ const longest = [
   'integration/temporal-ui',
   'integration/untaken-answers',
   'integration/books',
+  'integration/hostile-tools',
   'integration/end-to-end',
   'integration/no-answer',
 ].map((name) => `/test/${name}.test.ts`);
